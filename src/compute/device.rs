@@ -1,0 +1,118 @@
+//! Which device a command runs on, and why.
+
+use std::str::FromStr;
+
+use candle_core::Device;
+
+/// What the user asked for with `--device`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A CUDA device if this build and this machine have one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device of this index.
+    Cuda(usize),
+}
+
+/// A device and the reason for it, to be shown to the user.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// Where tensors live.
+    pub device: Device,
+    /// Why: one clause without a final stop.
+    pub reason: String,
+}
+
+/// Why a device cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The name is none of the known ones.
+    #[error("unknown device `{0}`: use `auto`, `cpu`, `cuda` or `cuda:N`")]
+    Unknown(String),
+    /// This binary was built without CUDA.
+    #[error(
+        "device `cuda:{0}` needs a build with `--features cuda`, and this one has none: \
+         use `--device cpu` or `--device auto`"
+    )]
+    NotBuilt(usize),
+    /// The driver refused.
+    #[error("device `cuda:{index}` cannot be opened: {message}")]
+    Unavailable {
+        /// The index asked for.
+        index: usize,
+        /// What the driver said.
+        message: String,
+    },
+}
+
+impl FromStr for DeviceChoice {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| DeviceError::Unknown(text.to_owned())),
+        }
+    }
+}
+
+/// Opens the device. `auto` never fails; an explicit device that cannot be had is an error.
+pub fn select(choice: DeviceChoice) -> Result<Selected, DeviceError> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Selected { device: Device::Cpu, reason: "asked for".to_owned() }),
+        DeviceChoice::Cuda(index) => {
+            Ok(Selected { device: cuda(index)?, reason: "asked for".to_owned() })
+        }
+        DeviceChoice::Auto => Ok(match cuda(0) {
+            Ok(device) => Selected { device, reason: "a CUDA device was found".to_owned() },
+            Err(DeviceError::NotBuilt(_)) => Selected {
+                device: Device::Cpu,
+                reason: "this build has no CUDA support".to_owned(),
+            },
+            Err(error) => Selected { device: Device::Cpu, reason: error.to_string() },
+        }),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(index: usize) -> Result<Device, DeviceError> {
+    Device::new_cuda(index)
+        .map_err(|error| DeviceError::Unavailable { index, message: error.to_string() })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(index: usize) -> Result<Device, DeviceError> {
+    Err(DeviceError::NotBuilt(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_and_others_refused() {
+        assert_eq!("cuda:3".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(3));
+        assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
+        for wrong in ["gpu", "cuda:", "cuda:x", "CPU"] {
+            let message = wrong.parse::<DeviceChoice>().unwrap_err().to_string();
+            assert!(message.contains(wrong) && message.contains("`auto`"), "{message}");
+        }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn an_explicit_device_that_cannot_be_had_is_an_error() {
+        assert!(matches!(select(DeviceChoice::Cuda(1)), Err(DeviceError::NotBuilt(1))));
+        let selected = select(DeviceChoice::Auto).unwrap();
+        assert!(selected.device.is_cpu());
+        assert!(selected.reason.contains("no CUDA"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Device, threads, seeded noise, packed batches and the differentiable operations.
+//!
+//! The only module that asks for the feature `cuda`.
+
+mod device;
+mod noise;
+pub mod ops;
+mod packed;
+mod threads;
+
+pub use device::{DeviceChoice, DeviceError, Selected, select};
+pub use noise::{Key, Noise, Purpose, Stream, philox};
+pub use packed::{Packed, Sequence};
+pub use threads::{cpu_features, set_threads, threads};

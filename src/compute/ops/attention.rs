@@ -1,0 +1,98 @@
+//! Multi-head attention within each sequence of a packed batch.
+
+use candle_core::{D, Result, Tensor};
+
+use super::Dropout;
+use crate::compute::Packed;
+
+/// `qkv_pe` is `[p, 3d]`: query, key and value side by side. Gives `[p, d]`, heads side by side.
+///
+/// Vaswani et al., "Attention is all you need" (2017), equation 1, with dropout on the weights. A
+/// sequence is worked on alone, so its result does not depend on its batch.
+pub fn attention(
+    qkv_pe: &Tensor,
+    batch: &Packed,
+    heads: usize,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
+    let (_, stacked) = qkv_pe.dims2()?;
+    let width = stacked / 3;
+    let head_width = width / heads;
+    let scale = 1.0 / (head_width as f64).sqrt();
+    let mut results = Vec::with_capacity(batch.len());
+    for ((start, end), &row) in batch.sequences().zip(batch.rows()) {
+        let length = end - start;
+        let qkv_se = qkv_pe.narrow(0, start, length)?;
+        let qkv_3hsk = qkv_se.reshape((length, 3, heads, head_width))?.permute((1, 2, 0, 3))?;
+        let q_hsk = qkv_3hsk.get(0)?.contiguous()?;
+        let k_htk = qkv_3hsk.get(1)?.contiguous()?;
+        let v_htk = qkv_3hsk.get(2)?.contiguous()?;
+        let score_hst = (q_hsk.matmul(&k_htk.t()?)? * scale)?;
+        let mut weight_hst = softmax(&score_hst)?;
+        if let Some(dropout) = dropout {
+            let mask = dropout.attention_mask(row, heads, length);
+            let mask = Tensor::from_vec(mask, (heads, length, length), weight_hst.device())?;
+            weight_hst = (weight_hst * mask.to_dtype(score_hst.dtype())?)?;
+        }
+        let mixed_hsk = weight_hst.matmul(&v_htk)?;
+        results.push(mixed_hsk.transpose(0, 1)?.reshape((length, width))?);
+    }
+    Tensor::cat(&results, 0)
+}
+
+/// Softmax over the last axis, as a composition that has a backward pass.
+fn softmax(x: &Tensor) -> Result<Tensor> {
+    let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?;
+    let exponential = shifted.exp()?;
+    exponential.broadcast_div(&exponential.sum_keepdim(D::Minus1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gradient_check::{assert_gradients, sample};
+    use super::*;
+    use crate::compute::{Noise, Sequence};
+
+    fn batch(lengths: &[usize]) -> Packed {
+        let sequence = |(row, &length): (usize, &usize)| Sequence {
+            ids: vec![0; length],
+            type_ids: vec![],
+            row: row as u64,
+        };
+        Packed::new(lengths.iter().enumerate().map(sequence))
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let batch = batch(&[1, 4, 2]);
+        let dropout = Dropout::new(&Noise::new(1), 0, 0, 0.3);
+        for dropout in [None, Some(dropout)] {
+            assert_gradients(&[sample(&[7, 12], 1)], |x| attention(&x[0], &batch, 2, dropout));
+        }
+    }
+
+    /// Against the sums written out for one head.
+    #[test]
+    fn weights_are_the_softmax_of_scaled_products() {
+        let qkv = sample(&[3, 6], 4);
+        let found = attention(&qkv, &batch(&[3]), 1, None).unwrap().to_vec2::<f64>().unwrap();
+        let x = qkv.to_vec2::<f64>().unwrap();
+        for s in 0..3 {
+            let score = |t: usize| (x[s][0] * x[t][2] + x[s][1] * x[t][3]) / 2f64.sqrt();
+            let total: f64 = (0..3).map(|t| score(t).exp()).sum();
+            for k in 0..2 {
+                let mixed: f64 = (0..3).map(|t| score(t).exp() / total * x[t][4 + k]).sum();
+                assert!((found[s][k] - mixed).abs() < 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn sequences_do_not_see_each_other() {
+        let qkv = sample(&[5, 12], 2);
+        let both = attention(&qkv, &batch(&[2, 3]), 2, None).unwrap();
+        let alone = attention(&qkv.narrow(0, 2, 3).unwrap(), &batch(&[3]), 2, None).unwrap();
+        let both = both.narrow(0, 2, 3).unwrap().to_vec2::<f64>().unwrap();
+        assert_eq!(both, alone.to_vec2::<f64>().unwrap());
+    }
+}

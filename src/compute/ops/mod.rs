@@ -1,0 +1,28 @@
+//! The differentiable operations of the encoder, on packed tokens, in their plain form: compositions
+//! of Candle operations that have a backward pass.
+//!
+//! Each is a function with at most three tensors in and one out, so that a fused kernel can take its
+//! place behind the same name: γ and β travel as one `[2, d]` tensor, query, key and value as one
+//! `[3d, d]` matrix; ids and offsets come with the batch. Candle's own fused layer norm and softmax
+//! are not used: they have no backward pass and cut the gradient without an error.
+
+mod activation;
+mod attention;
+mod dropout;
+mod embedding;
+mod linear;
+mod loss;
+mod norm;
+mod pooling;
+
+#[cfg(test)]
+pub(crate) mod gradient_check;
+
+pub use activation::{Activation, activate};
+pub use attention::attention;
+pub use dropout::{Dropout, dropout, sequence_places};
+pub use embedding::embed;
+pub use linear::{linear, row_linear};
+pub use loss::cross_entropy;
+pub use norm::add_layer_norm;
+pub use pooling::{first_token, mean_token};

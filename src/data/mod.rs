@@ -1,0 +1,140 @@
+//! Data sets, splits, tokens and packed batches.
+
+mod cache;
+mod clean;
+mod config;
+mod dataset;
+mod example;
+mod known;
+mod labels;
+mod locate;
+mod order;
+mod prepare;
+pub mod reviews;
+mod set;
+pub mod split;
+pub mod table;
+mod tokenizer;
+mod vocabulary;
+
+use std::path::PathBuf;
+
+pub use cache::{CacheError, Origin, Tokens, prepare as prepare_tokens};
+pub use clean::clean;
+pub use config::DataConfig;
+pub use dataset::Dataset;
+pub use example::Example;
+pub use known::{KNOWN, Known, find as find_known};
+pub use locate::{Located, locate};
+pub use order::{epoch_batches, inference_batches};
+pub use prepare::{Part, Parts, sample};
+pub use set::TokenSet;
+pub use tokenizer::{Encoded, TextTokenizer, TokenizerError, Truncation};
+pub use vocabulary::{VocabularyError, build as build_vocabulary};
+
+/// The folder of the token caches: `BAYES_CACHE_DIR`, else `bayes` in the user's cache folder.
+pub fn cache_folder() -> PathBuf {
+    let home = || {
+        let cache = std::env::var_os("XDG_CACHE_HOME").filter(|dir| !dir.is_empty());
+        let in_home = || std::env::home_dir().map(|home| home.join(".cache"));
+        let cache = cache.map(PathBuf::from).or_else(in_home);
+        cache.unwrap_or_else(std::env::temp_dir).join("bayes")
+    };
+    let own = std::env::var_os("BAYES_CACHE_DIR").filter(|dir| !dir.is_empty());
+    own.map_or_else(home, PathBuf::from).join("tokens")
+}
+
+/// What can be wrong with data.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The name is no data set.
+    #[error("there is no data set, file or folder `{name}`;{suggestion} known names are `{known}`")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// ` did you mean …?`, or empty.
+        suggestion: String,
+        /// All known names.
+        known: String,
+    },
+    /// A known data set that is not on this machine.
+    #[error(
+        "data set `{name}` is not on this machine: put it into `BAYES_DATA_DIR` as `{name}/train.parquet` \
+         (or .csv, .tsv, .jsonl) with columns `text` and `label`, or fetch `{hub_id}` into the Hub's cache"
+    )]
+    NotHere {
+        /// Known name.
+        name: &'static str,
+        /// Its id on the Hub.
+        hub_id: &'static str,
+    },
+    /// A folder without files that look like splits.
+    #[error("`{path}` has neither a `train` nor a `test` file (.parquet, .csv, .tsv or .jsonl)")]
+    NoSplits {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder or a small file cannot be read.
+    #[error("cannot read `{path}`")]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The list of class names is damaged.
+    #[error("`{path}` must be a JSON list of class names")]
+    LabelsFile {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A row without text or label.
+    #[error("`{path}` line {line}: column `{column}` is empty; fill it in or remove the row")]
+    EmptyCell {
+        /// The file.
+        path: PathBuf,
+        /// Line, or row of a Parquet file, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+    },
+    /// The out-of-scope label does not occur.
+    #[error("`data.ood_label` is `{name}`, which is no label of `{dataset}`")]
+    NoOodLabel {
+        /// The label asked for.
+        name: String,
+        /// The data set.
+        dataset: String,
+    },
+    /// There is nothing to tell apart.
+    #[error("`{name}` has labels {found:?}: at least two classes are needed")]
+    OneClass {
+        /// The data set.
+        name: String,
+        /// The classes found.
+        found: Vec<String>,
+    },
+    /// There is nothing to train on.
+    #[error("`{name}` has no training rows")]
+    NoTrain {
+        /// The data set.
+        name: String,
+    },
+    /// A table cannot be read.
+    #[error(transparent)]
+    Table(#[from] table::TableError),
+    /// Rows cannot be divided.
+    #[error(transparent)]
+    Split(#[from] split::SplitError),
+    /// The token cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The tokenizer failed.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// No vocabulary could be made.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+}

@@ -1,0 +1,133 @@
+//! From a data set to the five parts of a run.
+
+use super::split::{self, Division, RowKey, content_hash, limit, overlap, text_key};
+use super::{DataConfig, DataError, Dataset, Example};
+use crate::compute::Noise;
+
+/// Rows of one part: indices into one split of the data set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The split of the data set that the rows are from.
+    pub split: String,
+    /// Their indices, ascending.
+    pub rows: Vec<usize>,
+}
+
+impl Part {
+    fn new(split: &str, rows: Vec<usize>) -> Self {
+        Self { split: split.to_owned(), rows }
+    }
+
+    /// The rows themselves.
+    pub fn examples<'a>(&'a self, dataset: &'a Dataset) -> impl Iterator<Item = &'a Example> {
+        let rows = dataset.rows(&self.split);
+        self.rows.iter().map(move |&row| &rows[row])
+    }
+
+    /// The hash of the part's content.
+    pub fn hash(&self, dataset: &Dataset) -> String {
+        content_hash(&self.examples(dataset).cloned().collect::<Vec<_>>())
+    }
+}
+
+/// The parts of a run: disjoint, with repeated texts on one side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Rows to train on.
+    pub train: Part,
+    /// Rows that choose the best weights.
+    pub validation: Part,
+    /// Rows for the temperature.
+    pub temperature: Part,
+    /// Rows kept for conformal sets and novelty.
+    pub conformal: Part,
+    /// Rows for the report.
+    pub test: Part,
+    /// Places in `test.rows` whose text also occurs in another part.
+    pub seen_in_test: Vec<usize>,
+}
+
+impl Parts {
+    /// Divides a data set as `[data]` says. A function of the data, the config and the seed.
+    pub fn divide(
+        dataset: &Dataset,
+        config: &DataConfig,
+        noise: &Noise,
+    ) -> Result<Self, DataError> {
+        let train_rows = dataset.rows("train");
+        if train_rows.is_empty() {
+            return Err(DataError::NoTrain { name: dataset.name.clone() });
+        }
+        let keys =
+            |split: &str| -> Vec<RowKey> { dataset.rows(split).iter().map(RowKey::from).collect() };
+        let train_keys = keys("train");
+        let has = |split: &str| !dataset.rows(split).is_empty();
+        let (has_validation, has_test) = (has("validation"), has("test"));
+        let fractions = config.fractions();
+        let Division { mut train, mut selection, mut temperature, mut conformal, test } =
+            split::divide_train(&train_keys, fractions, has_validation, has_test, noise)?;
+        let held_out = if has_validation { "validation" } else { "train" };
+        if has_validation {
+            let division = split::divide_validation(&keys("validation"), noise)?;
+            selection = division.selection;
+            temperature = division.temperature;
+            conformal = division.conformal;
+        }
+        if config.train_limit > 0 && config.train_limit < train.len() {
+            let chosen: Vec<RowKey> = train.iter().map(|&row| train_keys[row]).collect();
+            let places = limit(&chosen, config.train_limit, noise);
+            train = places.into_iter().map(|place| train[place]).collect();
+        }
+        let (test_split, test) = if has_test {
+            ("test", (0..dataset.rows("test").len()).collect())
+        } else {
+            ("train", test)
+        };
+        let mut parts = Self {
+            train: Part::new("train", train),
+            validation: Part::new(held_out, selection),
+            temperature: Part::new(held_out, temperature),
+            conformal: Part::new(held_out, conformal),
+            test: Part::new(test_split, test),
+            seen_in_test: Vec::new(),
+        };
+        let texts = |part: &Part| -> Vec<u64> {
+            let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
+            part.examples(dataset).map(key).collect()
+        };
+        let used = [&parts.train, &parts.validation, &parts.temperature, &parts.conformal];
+        let used: Vec<u64> = used.into_iter().flat_map(texts).collect();
+        parts.seen_in_test = overlap(&used, &texts(&parts.test));
+        Ok(parts)
+    }
+
+    /// The part of this name.
+    pub fn get(&self, name: &str) -> Option<&Part> {
+        self.named().into_iter().find(|(own, _)| *own == name).map(|(_, part)| part)
+    }
+
+    /// All parts with their names.
+    pub fn named(&self) -> [(&'static str, &Part); 5] {
+        [
+            ("train", &self.train),
+            ("validation", &self.validation),
+            ("temperature", &self.temperature),
+            ("conformal", &self.conformal),
+            ("test", &self.test),
+        ]
+    }
+}
+
+/// A seeded, class-balanced sample of rows with these labels: places, ascending.
+pub fn sample(labels: &[u32], rows: usize, noise: &Noise) -> Vec<usize> {
+    let keys: Vec<RowKey> = labels
+        .iter()
+        .enumerate()
+        .map(|(place, &label)| RowKey { label, text: place as u64 })
+        .collect();
+    if rows == 0 || rows >= keys.len() {
+        (0..keys.len()).collect()
+    } else {
+        limit(&keys, rows, noise)
+    }
+}

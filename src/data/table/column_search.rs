@@ -1,0 +1,305 @@
+//! The search behind [`detect`](super::columns::detect): known names, and what a sample says of a
+//! column.
+
+use std::collections::HashSet;
+
+use super::Row;
+use super::error::{TableError, listed};
+
+pub(super) const TEXT_KEY: &str = "data.text_column";
+pub(super) const PAIR_KEY: &str = "data.text_pair_column";
+pub(super) const LABEL_KEY: &str = "data.label_column";
+
+/// Names of texts; an earlier one is preferred.
+const TEXTS: [&str; 25] = [
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "body",
+    "message",
+    "comment",
+    "document",
+    "description",
+    "utterance",
+    "query",
+    "tweet",
+    "review_text",
+    "review_body",
+    "comment_text",
+    "tweet_text",
+    "post",
+    "passage",
+    "article",
+    "sms",
+    "question",
+    "headline",
+    "summary",
+    "subject",
+    "title",
+];
+
+/// Names of pairs of texts; an earlier one is preferred.
+const PAIRS: [(&str, &str); 12] = [
+    ("sentence1", "sentence2"),
+    ("sentence_1", "sentence_2"),
+    ("sentence_a", "sentence_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("query", "passage"),
+    ("text", "text_pair"),
+    ("text1", "text2"),
+    ("text_1", "text_2"),
+    ("text_a", "text_b"),
+];
+
+/// Names of labels; an earlier one is preferred.
+const LABELS: [&str; 17] = [
+    "label",
+    "labels",
+    "class",
+    "category",
+    "target",
+    "sentiment",
+    "intent",
+    "topic",
+    "y",
+    "gold_label",
+    "label_text",
+    "label_name",
+    "class_name",
+    "emotion",
+    "polarity",
+    "stars",
+    "rating",
+];
+
+/// A text is as long as another where it has at least this share of its mean length.
+const AS_LONG: f64 = 0.8;
+/// The longest mean length of a label, in characters, and the most labels.
+const LABEL_CHARACTERS: f64 = 60.0;
+const MOST_LABELS: usize = 1000;
+
+/// What a sample says of one column.
+struct Statistics {
+    /// Rows that have a value.
+    filled: usize,
+    /// Different values.
+    distinct: usize,
+    /// Mean length of a value, in characters.
+    length: f64,
+    /// Values that are no number and no boolean.
+    words: usize,
+    /// Values of several words.
+    phrases: usize,
+    /// Numbers with a fraction.
+    fractions: usize,
+}
+
+impl Statistics {
+    fn of(sample: &[Row], column: usize) -> Statistics {
+        let values: Vec<_> =
+            sample.iter().filter_map(|row| row.values.get(column)?.as_text()).collect();
+        let count = |test: &dyn Fn(&str) -> bool| values.iter().filter(|value| test(value)).count();
+        let number = |value: &str| value.trim().parse::<f64>().ok();
+        let characters: usize = values.iter().map(|value| value.chars().count()).sum();
+        Statistics {
+            filled: values.len(),
+            distinct: values.iter().collect::<HashSet<_>>().len(),
+            length: characters as f64 / values.len().max(1) as f64,
+            words: count(&|value| number(value).is_none() && !matches!(value, "true" | "false")),
+            phrases: count(&|value| value.split_whitespace().nth(1).is_some()),
+            fractions: count(&|value| number(value).is_some_and(|number| number.fract() != 0.0)),
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        2 * self.words > self.filled
+    }
+
+    fn is_label(&self, rows: usize) -> bool {
+        let most = (rows / 5).clamp(2, MOST_LABELS);
+        self.filled > 0
+            && self.distinct <= most
+            && self.length <= LABEL_CHARACTERS
+            && self.fractions == 0
+    }
+}
+
+/// The columns of one table and what its sample says of them. `taken` are the columns that have a
+/// role already.
+pub(super) struct Search<'a> {
+    columns: &'a [String],
+    statistics: Vec<Statistics>,
+    rows: usize,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(columns: &'a [String], sample: &[Row]) -> Search<'a> {
+        let statistics = (0..columns.len()).map(|column| Statistics::of(sample, column)).collect();
+        Search { columns, statistics, rows: sample.len() }
+    }
+
+    /// The column of exactly this name.
+    pub(super) fn named(&self, name: &str, key: &'static str) -> Result<usize, TableError> {
+        let mut found = (0..self.columns.len()).filter(|&column| self.columns[column] == name);
+        match (found.next(), found.next()) {
+            (Some(column), None) => Ok(column),
+            (Some(_), Some(_)) => Err(TableError::RepeatedColumn { name: name.to_owned() }),
+            (None, _) => Err(TableError::UnknownColumn {
+                name: name.to_owned(),
+                key,
+                suggestion: suggestion(name, self.columns),
+                columns: listed(self.columns.iter().map(String::as_str)),
+            }),
+        }
+    }
+
+    /// The column of a known name, in any case. Two that differ by case alone are ambiguous.
+    fn known(
+        &self,
+        name: &str,
+        role: &'static str,
+        key: &'static str,
+        taken: &[usize],
+    ) -> Result<Option<usize>, TableError> {
+        let same = |&column: &usize| {
+            self.columns[column].trim().eq_ignore_ascii_case(name) && !taken.contains(&column)
+        };
+        let found: Vec<usize> = (0..self.columns.len()).filter(same).collect();
+        self.only(&found, role, key)
+    }
+
+    fn first_known(
+        &self,
+        names: &[&str],
+        role: &'static str,
+        key: &'static str,
+        taken: &[usize],
+    ) -> Result<Option<usize>, TableError> {
+        for name in names {
+            if let Some(column) = self.known(name, role, key, taken)? {
+                return Ok(Some(column));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The label under a known name.
+    pub(super) fn known_label(&self, taken: &[usize]) -> Result<Option<usize>, TableError> {
+        self.first_known(&LABELS, "label", LABEL_KEY, taken)
+    }
+
+    /// Two texts under the names of a known pair.
+    pub(super) fn known_pair(&self, taken: &[usize]) -> Result<Option<(usize, usize)>, TableError> {
+        for (first, second) in PAIRS {
+            let text = self.known(first, "text", TEXT_KEY, taken)?;
+            let pair = self.known(second, "second text", PAIR_KEY, taken)?;
+            if let (Some(text), Some(pair)) = (text, pair)
+                && self.may_be_text(text)
+                && self.may_be_text(pair)
+            {
+                return Ok(Some((text, pair)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first text that belongs to a named second one.
+    pub(super) fn partner(
+        &self,
+        pair: usize,
+        taken: &[usize],
+    ) -> Result<Option<usize>, TableError> {
+        let name = self.columns[pair].trim();
+        for (first, _) in PAIRS.iter().filter(|(_, second)| second.eq_ignore_ascii_case(name)) {
+            if let Some(text) = self.known(first, "text", TEXT_KEY, taken)? {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Identifiers also stand under names such as `document`: numbers are no text.
+    fn may_be_text(&self, column: usize) -> bool {
+        self.statistics[column].filled == 0 || self.statistics[column].is_text()
+    }
+
+    /// The text, by name and else by content.
+    pub(super) fn text(&self, taken: &[usize]) -> Result<usize, TableError> {
+        let numbers = (0..self.columns.len()).filter(|&column| !self.may_be_text(column));
+        let no_text: Vec<usize> = taken.iter().copied().chain(numbers).collect();
+        if let Some(column) = self.first_known(&TEXTS, "text", TEXT_KEY, &no_text)? {
+            return Ok(column);
+        }
+        if self.columns.len() == 1 && taken.is_empty() {
+            return Ok(0);
+        }
+        // A known label is no text, however long its names are.
+        let label = self.known_label(taken)?;
+        let free = (0..self.columns.len()).filter(|column| {
+            let statistics = &self.statistics[*column];
+            !no_text.contains(column)
+                && label != Some(*column)
+                && statistics.is_text()
+                && 2 * statistics.distinct > statistics.filled
+        });
+        // Texts have several words; names of files, links and identifiers have one.
+        let (phrases, words): (Vec<usize>, Vec<usize>) = free.partition(|&column| {
+            2 * self.statistics[column].phrases > self.statistics[column].filled
+        });
+        let candidates = if phrases.is_empty() { words } else { phrases };
+        let length = |column: &usize| self.statistics[*column].length;
+        let longest = candidates.iter().map(length).fold(0.0, f64::max);
+        let best: Vec<usize> =
+            candidates.into_iter().filter(|column| length(column) >= AS_LONG * longest).collect();
+        self.only(&best, "text", TEXT_KEY)?.ok_or_else(|| self.none("text", TEXT_KEY))
+    }
+
+    /// The label, by content.
+    pub(super) fn label(&self, taken: &[usize]) -> Result<usize, TableError> {
+        let free = (0..self.columns.len()).filter(|column| {
+            !taken.contains(column) && self.statistics[*column].is_label(self.rows)
+        });
+        // A constant column is a label only where nothing else is: files may be sorted by label.
+        let (varied, constant): (Vec<usize>, Vec<usize>) =
+            free.partition(|&column| self.statistics[column].distinct > 1);
+        let best = if varied.is_empty() { constant } else { varied };
+        self.only(&best, "label", LABEL_KEY)?.ok_or_else(|| self.none("label", LABEL_KEY))
+    }
+
+    fn only(
+        &self,
+        candidates: &[usize],
+        role: &'static str,
+        key: &'static str,
+    ) -> Result<Option<usize>, TableError> {
+        match candidates {
+            [] => Ok(None),
+            [column] => Ok(Some(*column)),
+            several => Err(TableError::AmbiguousColumn {
+                role,
+                key,
+                candidates: listed(several.iter().map(|&column| self.columns[column].as_str())),
+            }),
+        }
+    }
+
+    fn none(&self, role: &'static str, key: &'static str) -> TableError {
+        let columns = listed(self.columns.iter().map(String::as_str));
+        TableError::NoColumn { role, key, columns }
+    }
+}
+
+/// `, did you mean …` for the nearest name, where one is near.
+fn suggestion(name: &str, columns: &[String]) -> String {
+    let lower = name.trim().to_lowercase();
+    let near = columns
+        .iter()
+        .map(|column| (strsim::damerau_levenshtein(&lower, &column.trim().to_lowercase()), column))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= (lower.chars().count() / 3).max(1));
+    near.map_or(String::new(), |(_, column)| format!(", did you mean `{column}`"))
+}

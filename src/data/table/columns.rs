@@ -1,0 +1,251 @@
+//! Which columns of a table hold the text, the second text of a pair, and the label.
+//!
+//! A column that is named must be there. Otherwise well-known names are looked for first, whatever
+//! their case, and then the content of a sample. Two columns that could be meant are an error that
+//! names both: a guess would train on the wrong column without a word.
+
+use super::Row;
+use super::column_search::{LABEL_KEY, PAIR_KEY, Search, TEXT_KEY};
+use super::error::TableError;
+
+/// How many rows [`detect`] looks at, at most.
+pub const SAMPLE_ROWS: usize = 1000;
+
+/// The columns that a person named; an empty name is detected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnNames {
+    /// `data.text_column`.
+    pub text: String,
+    /// `data.text_pair_column`.
+    pub pair: String,
+    /// `data.label_column`.
+    pub label: String,
+}
+
+/// Positions of the columns in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// The text, or the first of a pair.
+    pub text: usize,
+    /// The second text of a pair.
+    pub pair: Option<usize>,
+    /// The label.
+    pub label: Option<usize>,
+}
+
+impl Columns {
+    /// For people: ``text = `review`, label = `sentiment` ``. `columns` are those of the table.
+    pub fn describe(&self, columns: &[String]) -> String {
+        let roles = [("text", Some(self.text)), ("text pair", self.pair), ("label", self.label)];
+        let named = roles
+            .iter()
+            .filter_map(|(role, column)| Some(format!("{role} = `{}`", columns.get((*column)?)?)));
+        named.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Finds the columns. `sample` are the first rows of the table.
+///
+/// A pair is taken where it is named, or where both names of a known pair are there and neither
+/// text was named. Where no label is required, it is found by name only, since the content of a
+/// table without labels may look like one.
+///
+/// # Errors
+/// A named column that is not there, that repeats or that has two roles; a text or a required label
+/// that is not found, or for which several columns could be meant.
+pub fn detect(
+    columns: &[String],
+    sample: &[Row],
+    wanted: &ColumnNames,
+    label_required: bool,
+) -> Result<Columns, TableError> {
+    let sample = &sample[..sample.len().min(SAMPLE_ROWS)];
+    let table = Search::new(columns, sample);
+    let named = |name: &str, key| {
+        if name.is_empty() { Ok(None) } else { table.named(name, key).map(Some) }
+    };
+    let text = named(&wanted.text, TEXT_KEY)?;
+    let pair = named(&wanted.pair, PAIR_KEY)?;
+    let label = named(&wanted.label, LABEL_KEY)?;
+    let roles = [(text, TEXT_KEY), (pair, PAIR_KEY), (label, LABEL_KEY)];
+    for (index, (column, second)) in roles.iter().enumerate() {
+        for (earlier, first) in &roles[..index] {
+            if let (Some(one), true) = (column, column == earlier) {
+                return Err(TableError::SameColumn { name: columns[*one].clone(), first, second });
+            }
+        }
+    }
+
+    let mut taken: Vec<usize> = [text, pair, label].into_iter().flatten().collect();
+    let (text, pair) = match (text, pair) {
+        (Some(text), pair) => (text, pair),
+        (None, None) => match table.known_pair(&taken)? {
+            Some((text, pair)) => (text, Some(pair)),
+            None => (table.text(&taken)?, None),
+        },
+        (None, Some(pair)) => match table.partner(pair, &taken)? {
+            Some(text) => (text, Some(pair)),
+            None => (table.text(&taken)?, Some(pair)),
+        },
+    };
+    taken.extend([Some(text), pair].into_iter().flatten());
+    let label = match label {
+        Some(label) => Some(label),
+        None => match table.known_label(&taken)? {
+            Some(label) => Some(label),
+            None if label_required => Some(table.label(&taken)?),
+            None => None,
+        },
+    };
+    Ok(Columns { text, pair, label })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::table::Value;
+
+    const NOTHING: ColumnNames =
+        ColumnNames { text: String::new(), pair: String::new(), label: String::new() };
+
+    fn names(columns: &[&str]) -> Vec<String> {
+        columns.iter().map(|&column| column.to_owned()).collect()
+    }
+
+    /// Forty rows; `{i}` in a cell is the number of the row, `{even}` is 0 or 1 in turn.
+    fn sample(cells: &[&str]) -> Vec<Row> {
+        let cell = |i: usize, cell: &&str| {
+            let text = cell.replace("{i}", &i.to_string());
+            Value::Text(text.replace("{even}", &(i % 2).to_string()))
+        };
+        (0..40)
+            .map(|i| Row { line: i as u64 + 2, values: cells.iter().map(|c| cell(i, c)).collect() })
+            .collect()
+    }
+
+    fn found(columns: &[&str], cells: &[&str], wanted: &ColumnNames) -> Result<String, String> {
+        let columns = names(columns);
+        detect(&columns, &sample(cells), wanted, true)
+            .map(|found| found.describe(&columns))
+            .map_err(|error| error.to_string())
+    }
+
+    const LONG: &str = "the {i}th letter that nobody will ever read to its end";
+
+    #[test]
+    fn known_names_are_found_in_any_case() {
+        let cells = ["{i}", "{even}", LONG];
+        assert_eq!(
+            found(&["id", "Sentiment", "REVIEW"], &cells, &NOTHING).unwrap(),
+            "text = `REVIEW`, label = `Sentiment`"
+        );
+    }
+
+    #[test]
+    fn an_earlier_known_name_wins_and_numbers_are_no_text() {
+        let cells = ["{i}", LONG, "short {i}", "{even}", "kind {even}"];
+        assert_eq!(
+            found(&["document", "body", "title", "label", "category"], &cells, &NOTHING).unwrap(),
+            "text = `body`, label = `label`"
+        );
+    }
+
+    #[test]
+    fn unknown_names_are_found_by_content() {
+        let cells = [
+            "{i}",
+            "0.{i}5",
+            "grade {even}",
+            LONG,
+            "https://example.org/a/very/long/path/to/page/{i}/index.html",
+        ];
+        assert_eq!(
+            found(&["no", "weight", "v1", "v2", "link"], &cells, &NOTHING).unwrap(),
+            "text = `v2`, label = `v1`"
+        );
+    }
+
+    #[test]
+    fn two_equal_candidates_are_refused_with_both_names_and_the_key() {
+        let texts = found(&["v1", "v2", "label"], &[LONG, LONG, "{even}"], &NOTHING).unwrap_err();
+        assert_eq!(
+            texts,
+            "several columns could be the text: set `data.text_column` to one of `v1`, `v2`"
+        );
+        let labels = found(&["text", "a", "b"], &[LONG, "{even}", "x{even}"], &NOTHING);
+        assert!(labels.unwrap_err().ends_with("set `data.label_column` to one of `a`, `b`"));
+        let case = found(&["Text", "text", "label"], &[LONG, LONG, "{even}"], &NOTHING);
+        assert!(case.unwrap_err().contains("`Text`, `text`"));
+    }
+
+    #[test]
+    fn a_named_column_must_be_there_and_a_near_name_is_suggested() {
+        let wanted = ColumnNames { label: "sentimnet".into(), ..NOTHING };
+        let message = found(&["text", "Sentiment"], &[LONG, "{even}"], &wanted).unwrap_err();
+        assert_eq!(
+            message,
+            "there is no column `sentimnet` (`data.label_column`), did you mean `Sentiment`; \
+             the columns are `text`, `Sentiment`"
+        );
+        let far = ColumnNames { text: "xyz".into(), ..NOTHING };
+        assert!(!found(&["text", "label"], &[LONG, "{even}"], &far).unwrap_err().contains("mean"));
+    }
+
+    #[test]
+    fn one_column_cannot_have_two_roles_or_two_places() {
+        let wanted = ColumnNames { text: "a".into(), label: "a".into(), ..NOTHING };
+        let message = found(&["a", "b"], &[LONG, LONG], &wanted).unwrap_err();
+        assert!(message.ends_with("both `data.text_column` and `data.label_column`"), "{message}");
+        let wanted = ColumnNames { text: "a".into(), ..NOTHING };
+        assert!(found(&["a", "a"], &[LONG, LONG], &wanted).unwrap_err().contains("more than once"));
+    }
+
+    #[test]
+    fn a_pair_is_taken_by_known_names_or_when_named() {
+        let cells = [LONG, "so {i} or {i}", "{even}"];
+        let known = found(&["premise", "hypothesis", "label"], &cells, &NOTHING).unwrap();
+        assert_eq!(known, "text = `premise`, text pair = `hypothesis`, label = `label`");
+        let unknown = found(&["text", "reply", "label"], &cells, &NOTHING).unwrap();
+        assert_eq!(unknown, "text = `text`, label = `label`");
+        let wanted = ColumnNames { pair: "reply".into(), ..NOTHING };
+        let named = found(&["text", "reply", "label"], &cells, &wanted).unwrap();
+        assert_eq!(named, "text = `text`, text pair = `reply`, label = `label`");
+        let wanted = ColumnNames { text: "premise".into(), ..NOTHING };
+        let single = found(&["premise", "hypothesis", "label"], &cells, &wanted).unwrap();
+        assert_eq!(single, "text = `premise`, label = `label`");
+        let wanted = ColumnNames { pair: "hypothesis".into(), ..NOTHING };
+        let partner = found(
+            &["text", "hypothesis", "premise", "label"],
+            &[LONG, LONG, LONG, "{even}"],
+            &wanted,
+        );
+        assert_eq!(partner.unwrap(), "text = `premise`, text pair = `hypothesis`, label = `label`");
+    }
+
+    #[test]
+    fn a_label_that_is_not_required_is_found_by_name_only() {
+        let columns = names(&["text", "source"]);
+        let rows = sample(&[LONG, "shop {even}"]);
+        let found = |required| detect(&columns, &rows, &NOTHING, required).unwrap().label;
+        assert_eq!((found(false), found(true)), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_label_column_may_be_constant_in_a_sorted_file() {
+        let cells = [LONG, "class 0"];
+        assert_eq!(found(&["v1", "v2"], &cells, &NOTHING).unwrap(), "text = `v1`, label = `v2`");
+    }
+
+    #[test]
+    fn a_table_without_text_or_label_is_refused() {
+        let message = found(&["a", "b"], &["{i}", "{even}"], &NOTHING).unwrap_err();
+        assert_eq!(
+            message,
+            "no column looks like the text: set `data.text_column` to one of `a`, `b`"
+        );
+        let message = found(&["text", "b"], &[LONG, LONG], &NOTHING).unwrap_err();
+        assert!(message.starts_with("no column looks like the label"), "{message}");
+        let columns = names(&["only"]);
+        assert_eq!(detect(&columns, &[], &NOTHING, false).unwrap().text, 0);
+    }
+}

@@ -1,0 +1,218 @@
+//! What can be wrong with a table.
+
+use std::io;
+
+use parquet::errors::ParquetError;
+
+/// Why a table could not be read, understood or written. `path` is the file as the caller named
+/// it, or the name given to a stream; `line` is the 1-based line where the record begins.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The file name does not say what the file holds.
+    #[error(
+        "`{path}` has {found}: expected `.parquet`, `.csv`, `.tsv`, `.jsonl` or `.ndjson`{hint}"
+    )]
+    UnknownFormat {
+        /// The file.
+        path: String,
+        /// Its extension, in words.
+        found: String,
+        /// What may have been meant; may be empty.
+        hint: &'static str,
+    },
+    /// Parquet has its directory at the end, so it cannot be read from a stream.
+    #[error("`{path}` is a stream, and Parquet can only be read from a file")]
+    NotAFile {
+        /// The stream.
+        path: String,
+    },
+    /// The file could not be opened or read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is nothing in the file.
+    #[error("`{path}` is empty: {expected}")]
+    Empty {
+        /// The file.
+        path: String,
+        /// What it should begin with.
+        expected: &'static str,
+    },
+    /// A header of one column that contains another delimiter.
+    #[error(
+        "`{path}` has the single column `{column}`: the fields of this format are separated by \
+         {delimiter}"
+    )]
+    Delimiter {
+        /// The file.
+        path: String,
+        /// The only column.
+        column: String,
+        /// The delimiter of the format, in words.
+        delimiter: &'static str,
+    },
+    /// A record has more or fewer fields than the header.
+    #[error(
+        "`{path}` line {line} has {found} fields, the header has {expected}: a field that contains \
+         the delimiter, a line break or a quote stands in `\"`, with `\"\"` for a quote inside"
+    )]
+    FieldCount {
+        /// The file.
+        path: String,
+        /// Where the record begins.
+        line: u64,
+        /// Columns in the header.
+        expected: usize,
+        /// Fields in the record.
+        found: usize,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("`{path}` line {line}, {place}: not UTF-8; save the file again as UTF-8")]
+    NotUtf8 {
+        /// The file.
+        path: String,
+        /// Where the record begins.
+        line: u64,
+        /// The column or byte.
+        place: String,
+    },
+    /// Broken JSON.
+    #[error("`{path}` line {line}, character {column}: {what}; one whole JSON object a line")]
+    Json {
+        /// The file.
+        path: String,
+        /// The line.
+        line: u64,
+        /// The position in the line, in bytes from 1.
+        column: usize,
+        /// What the parser said.
+        what: String,
+    },
+    /// A line of JSON that is not an object.
+    #[error(
+        "`{path}` line {line}: expected a JSON object such as `{{\"text\": …}}`, found {found}"
+    )]
+    NotAnObject {
+        /// The file.
+        path: String,
+        /// The line.
+        line: u64,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A file that is no Parquet file, is cut short or damaged, or uses what we cannot read.
+    #[error("`{path}` cannot be read as Parquet{place}: {hint}")]
+    Parquet {
+        /// The file.
+        path: String,
+        /// The row, in words; empty for the file as a whole.
+        place: String,
+        /// What to do.
+        hint: &'static str,
+        /// What the decoder said.
+        #[source]
+        source: ParquetError,
+    },
+    /// A column that was asked for by name is not there.
+    #[error("there is no column `{name}` (`{key}`){suggestion}; the columns are {columns}")]
+    UnknownColumn {
+        /// The name asked for.
+        name: String,
+        /// The configuration key that asked.
+        key: &'static str,
+        /// `, did you mean …`, or empty.
+        suggestion: String,
+        /// All columns.
+        columns: String,
+    },
+    /// A name that is needed once occurs more than once.
+    #[error("the column `{name}` occurs more than once: names of columns must differ")]
+    RepeatedColumn {
+        /// The name.
+        name: String,
+    },
+    /// One column was asked for in two roles.
+    #[error("the column `{name}` cannot be both `{first}` and `{second}`")]
+    SameColumn {
+        /// The column.
+        name: String,
+        /// One key.
+        first: &'static str,
+        /// The other key.
+        second: &'static str,
+    },
+    /// No column looks like what is needed.
+    #[error("no column looks like the {role}: set `{key}` to one of {columns}")]
+    NoColumn {
+        /// `text` or `label`.
+        role: &'static str,
+        /// The configuration key that settles it.
+        key: &'static str,
+        /// All columns.
+        columns: String,
+    },
+    /// Several columns could be meant.
+    #[error("several columns could be the {role}: set `{key}` to one of {candidates}")]
+    AmbiguousColumn {
+        /// `text` or `label`.
+        role: &'static str,
+        /// The configuration key that settles it.
+        key: &'static str,
+        /// The columns that could be meant.
+        candidates: String,
+    },
+    /// The file could not be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The file that was to appear.
+        path: String,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The Parquet encoder failed.
+    #[error("cannot write `{path}` as Parquet")]
+    WriteParquet {
+        /// The file that was to appear.
+        path: String,
+        /// What the encoder said.
+        #[source]
+        source: ParquetError,
+    },
+    /// A row to be written has not one value for each column.
+    #[error("a row for `{path}` has {found} values, the table has {expected} columns")]
+    RowLength {
+        /// The file that was to appear.
+        path: String,
+        /// Columns of the table.
+        expected: usize,
+        /// Values in the row.
+        found: usize,
+    },
+    /// A value to be written does not fit its column.
+    #[error("the column `{column}` of `{path}` takes {expected}, found {found}")]
+    Kind {
+        /// The file that was to appear.
+        path: String,
+        /// The column.
+        column: String,
+        /// What the column takes.
+        expected: &'static str,
+        /// What was given.
+        found: &'static str,
+    },
+}
+
+/// `a`, `b`, `c`: the names as a message shows them; after the twentieth, how many more there are.
+pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 20;
+    let rest = names.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = names.take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}

@@ -1,0 +1,163 @@
+//! JSONL: one JSON object a line.
+
+use std::io::{BufRead, BufReader, Read};
+
+use serde_json::{Map, Value as Json};
+
+use super::error::TableError;
+use super::{Row, Value};
+
+/// The objects of one JSONL file. The keys of the first object are the columns, in its order; in
+/// later objects the order is free, a missing key gives null and another key is ignored.
+pub(super) struct JsonLinesRows {
+    path: String,
+    reader: BufReader<Box<dyn Read + Send>>,
+    buffer: Vec<u8>,
+    line: u64,
+    columns: Vec<String>,
+    first: Option<Row>,
+}
+
+impl JsonLinesRows {
+    /// Reads the first object, for the columns.
+    pub(super) fn open(
+        input: Box<dyn Read + Send>,
+        path: String,
+    ) -> Result<JsonLinesRows, TableError> {
+        let reader = BufReader::with_capacity(1 << 16, input);
+        let mut rows = JsonLinesRows {
+            path,
+            reader,
+            buffer: Vec::new(),
+            line: 0,
+            columns: Vec::new(),
+            first: None,
+        };
+        let object = rows.object()?.unwrap_or_default();
+        if object.is_empty() {
+            let expected = "expected a JSON object with at least one key on the first line";
+            return Err(TableError::Empty { path: rows.path, expected });
+        }
+        rows.columns = object.keys().cloned().collect();
+        rows.first = Some(rows.row(object));
+        Ok(rows)
+    }
+
+    /// The keys of the first object.
+    pub(super) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The next object, `None` at the end.
+    pub(super) fn next_row(&mut self) -> Result<Option<Row>, TableError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        Ok(self.object()?.map(|object| self.row(object)))
+    }
+
+    fn row(&self, mut object: Map<String, Json>) -> Row {
+        let value = |column| object.get_mut(column).map_or(Value::Null, |json| json.take().into());
+        Row { line: self.line, values: self.columns.iter().map(value).collect() }
+    }
+
+    fn object(&mut self) -> Result<Option<Map<String, Json>>, TableError> {
+        loop {
+            self.buffer.clear();
+            let count = self
+                .reader
+                .read_until(b'\n', &mut self.buffer)
+                .map_err(|source| TableError::Read { path: self.path.clone(), source })?;
+            if count == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            if !self.buffer.trim_ascii().is_empty() {
+                return self.parse(&self.buffer).map(Some);
+            }
+        }
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<Map<String, Json>, TableError> {
+        let (path, line) = (|| self.path.clone(), self.line);
+        let text = std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
+            path: path(),
+            line,
+            place: format!("byte {}", error.valid_up_to() + 1),
+        })?;
+        // Before parsing: a file that is one array over many lines would be called broken.
+        let found = match text.trim_ascii_start().as_bytes().first() {
+            Some(b'{') => return serde_json::from_str(text).map_err(|error| self.broken(&error)),
+            Some(b'[') => "an array",
+            _ => "something else",
+        };
+        Err(TableError::NotAnObject { path: path(), line, found })
+    }
+
+    fn broken(&self, error: &serde_json::Error) -> TableError {
+        // The parser sees a single line and always says `line 1`, so that part is cut off.
+        let what = error.to_string();
+        let what = what.split(" at line ").next().unwrap_or_default().to_owned();
+        TableError::Json { path: self.path.clone(), line: self.line, column: error.column(), what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(text: &[u8]) -> Result<JsonLinesRows, TableError> {
+        JsonLinesRows::open(Box::new(std::io::Cursor::new(text.to_vec())), "a.jsonl".into())
+    }
+
+    fn rows(text: &[u8]) -> Vec<Row> {
+        let mut rows = open(text).unwrap();
+        std::iter::from_fn(|| rows.next_row().unwrap()).collect()
+    }
+
+    #[test]
+    fn keys_may_change_their_order_be_missing_or_be_new() {
+        let rows = rows(
+            b"{\"text\":\"a\",\"label\":1,\"more\":{\"x\":[1,2]}}\r\n\n  \n{\"new\":3,\"label\":0.5,\"text\":\"b\"}",
+        );
+        assert_eq!(
+            rows[0].values,
+            [Value::Text("a".into()), Value::Integer(1), Value::Text("{\"x\":[1,2]}".into())]
+        );
+        assert_eq!(rows[1].values, [Value::Text("b".into()), Value::Float(0.5), Value::Null]);
+        assert_eq!((rows[0].line, rows[1].line), (1, 4));
+    }
+
+    #[test]
+    fn the_first_object_gives_the_columns_in_its_order() {
+        assert_eq!(open(b"{\"z\":1,\"a\":2}\n").unwrap().columns(), ["z", "a"]);
+    }
+
+    #[test]
+    fn broken_json_is_refused_by_line_and_character() {
+        let mut rows = open(b"{\"text\":\"a\"}\n\n{\"text\":\"b\" \"label\":1}\n").unwrap();
+        rows.next_row().unwrap();
+        let message = rows.next_row().unwrap_err().to_string();
+        assert!(
+            message.starts_with("`a.jsonl` line 3, character 13: expected `,` or `}`;"),
+            "{message}"
+        );
+        let cut = open(b"{\"text\":\"a").err().unwrap().to_string();
+        assert!(cut.contains("EOF while parsing a string"), "{cut}");
+    }
+
+    #[test]
+    fn an_array_and_an_empty_file_are_refused() {
+        let message = open(b"[\n{\"text\":\"a\"}\n]").err().unwrap().to_string();
+        assert!(message.contains("line 1") && message.contains("found an array"), "{message}");
+        assert!(matches!(open(b"\n\n"), Err(TableError::Empty { .. })));
+        assert!(matches!(open(b"{}\n"), Err(TableError::Empty { .. })));
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused_by_line() {
+        let mut rows = open(b"{\"text\":\"a\"}\n{\"text\":\"caf\xe9\"}\n").unwrap();
+        rows.next_row().unwrap();
+        assert!(matches!(rows.next_row(), Err(TableError::NotUtf8 { line: 2, .. })));
+    }
+}

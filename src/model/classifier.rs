@@ -1,0 +1,183 @@
+//! The forward pass on packed batches.
+
+use candle_core::{Result, Tensor};
+
+use super::{Architecture, EncoderConfig, Parameters, Pooling};
+use crate::compute::ops::{
+    self, Dropout, activate, add_layer_norm, attention, dropout, embed, linear, row_linear,
+};
+use crate::compute::{Noise, Packed};
+
+/// Where the noise of a training step comes from. Prediction has none.
+#[derive(Clone, Copy, Debug)]
+pub struct DropoutSource {
+    /// The noise of the run.
+    pub noise: Noise,
+    /// The forward pass it belongs to, counted over the whole run.
+    pub step: u64,
+}
+
+/// An encoder with its head, over parameters that it shares with whoever trains them.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    config: EncoderConfig,
+    embeddings: Embeddings,
+    layers: Vec<Layer>,
+    pooler: (Tensor, Tensor),
+    last: (Tensor, Tensor),
+}
+
+#[derive(Clone, Debug)]
+struct Embeddings {
+    word_vd: Tensor,
+    position: Tensor,
+    segment: Tensor,
+    norm_2d: Tensor,
+}
+
+/// Weights and biases of one encoder layer.
+#[derive(Clone, Debug)]
+struct Layer {
+    qkv: (Tensor, Tensor),
+    output: (Tensor, Tensor),
+    attention_norm_2d: Tensor,
+    inner: (Tensor, Tensor),
+    outer: (Tensor, Tensor),
+    norm_2d: Tensor,
+}
+
+/// The dropout places of one pass, numbered in the order of the forward pass.
+struct Places<'a> {
+    source: Option<&'a DropoutSource>,
+    next: u32,
+}
+
+impl Places<'_> {
+    fn draw(&mut self, rate: f64) -> Option<Dropout> {
+        let place = self.next;
+        self.next += 1;
+        self.source.map(|source| Dropout::new(&source.noise, source.step, place, rate))
+    }
+}
+
+impl Classifier {
+    /// A classifier over these tensors, which are shared and not copied.
+    pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Self {
+        let affine = |name: &str| {
+            let weight = parameters.get(&format!("{name}.weight")).clone();
+            (weight, parameters.get(&format!("{name}.bias")).clone())
+        };
+        let layer = |index: usize| Layer {
+            qkv: affine(&format!("layer.{index:04}.attention.qkv")),
+            output: affine(&format!("layer.{index:04}.attention.output")),
+            attention_norm_2d: parameters.get(&format!("layer.{index:04}.attention.norm")).clone(),
+            inner: affine(&format!("layer.{index:04}.feed_forward.inner")),
+            outer: affine(&format!("layer.{index:04}.feed_forward.outer")),
+            norm_2d: parameters.get(&format!("layer.{index:04}.feed_forward.norm")).clone(),
+        };
+        Self {
+            config: config.clone(),
+            embeddings: Embeddings {
+                word_vd: parameters.get("embeddings.word").clone(),
+                position: parameters.get("embeddings.position").clone(),
+                segment: parameters.get("embeddings.type").clone(),
+                norm_2d: parameters.get("embeddings.norm").clone(),
+            },
+            layers: (0..config.num_hidden_layers).map(layer).collect(),
+            pooler: affine("pooler"),
+            last: affine("classifier"),
+        }
+    }
+
+    /// The config it was built from.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Weight `[c, d]` and bias `[c]` of the last linear layer.
+    pub fn last_layer(&self) -> (&Tensor, &Tensor) {
+        (&self.last.0, &self.last.1)
+    }
+
+    /// The last hidden state of every token: `[p, d]`.
+    pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
+        self.encode(batch, &mut Places { source: None, next: 0 }, &batch.places())
+    }
+
+    /// The feature φ that enters the last linear layer, without noise: `[b, d]`.
+    pub fn features(&self, batch: &Packed) -> Result<Tensor> {
+        self.pool(batch, &mut Places { source: None, next: 0 })
+    }
+
+    /// Logits `[b, c]`; with a source of noise, as in training.
+    pub fn logits(&self, batch: &Packed, source: Option<&DropoutSource>) -> Result<Tensor> {
+        let mut places = Places { source, next: 0 };
+        let feature_bd = self.pool(batch, &mut places)?;
+        let noise = places.draw(self.config.classifier_dropout);
+        let feature_bd = dropout(&feature_bd, &ops::sequence_places(batch), noise)?;
+        row_linear(&feature_bd, &self.last.0, &self.last.1)
+    }
+
+    fn pool(&self, batch: &Packed, places: &mut Places<'_>) -> Result<Tensor> {
+        let hidden_pd = self.encode(batch, places, &batch.places())?;
+        match self.config.pooling {
+            Pooling::Mean => ops::mean_token(&hidden_pd, batch),
+            Pooling::Cls => ops::first_token(&hidden_pd, batch),
+            Pooling::Auto => {
+                let mut first_bd = ops::first_token(&hidden_pd, batch)?;
+                if self.config.architecture == Architecture::Roberta {
+                    let noise = places.draw(self.config.classifier_dropout);
+                    first_bd = dropout(&first_bd, &ops::sequence_places(batch), noise)?;
+                }
+                row_linear(&first_bd, &self.pooler.0, &self.pooler.1)?.tanh()
+            }
+        }
+    }
+
+    fn encode(
+        &self,
+        batch: &Packed,
+        noise: &mut Places<'_>,
+        places: &[(u64, u32)],
+    ) -> Result<Tensor> {
+        let config = &self.config;
+        let first = config.first_position() as u32;
+        let positions: Vec<u32> = batch.positions().map(|position| position + first).collect();
+        let word_pd = embed(&self.embeddings.word_vd, batch.ids())?;
+        let place_pd = embed(&self.embeddings.position, &positions)?;
+        let segment_pd = embed(&self.embeddings.segment, batch.type_ids())?;
+        let sum_pd = ((word_pd + segment_pd)? + place_pd)?;
+        let x_pd = add_layer_norm(&sum_pd, None, &self.embeddings.norm_2d, config.layer_norm_eps)?;
+        let mut x_pd = dropout(&x_pd, places, noise.draw(config.hidden_dropout_prob))?;
+        for layer in &self.layers {
+            x_pd = layer.forward(&x_pd, config, batch, noise, places)?;
+        }
+        Ok(x_pd)
+    }
+}
+
+impl Layer {
+    fn forward(
+        &self,
+        x_pd: &Tensor,
+        config: &EncoderConfig,
+        batch: &Packed,
+        noise: &mut Places<'_>,
+        places: &[(u64, u32)],
+    ) -> Result<Tensor> {
+        let heads = config.num_attention_heads;
+        let qkv_pe = linear(x_pd, &self.qkv.0, &self.qkv.1)?;
+        let on_weights = noise.draw(config.attention_probs_dropout_prob);
+        let mixed_pd = attention(&qkv_pe, batch, heads, on_weights)?;
+        let mixed_pd = linear(&mixed_pd, &self.output.0, &self.output.1)?;
+        let mixed_pd = dropout(&mixed_pd, places, noise.draw(config.hidden_dropout_prob))?;
+        let epsilon = config.layer_norm_eps;
+        let x_pd = add_layer_norm(&mixed_pd, Some(x_pd), &self.attention_norm_2d, epsilon)?;
+
+        let inner_pf = linear(&x_pd, &self.inner.0, &self.inner.1)?;
+        let inner_pf = activate(&inner_pf, config.hidden_act)?;
+        let outer_pd = linear(&inner_pf, &self.outer.0, &self.outer.1)?;
+        let outer_pd = dropout(&outer_pd, places, noise.draw(config.hidden_dropout_prob))?;
+        add_layer_norm(&outer_pd, Some(&x_pd), &self.norm_2d, epsilon)
+    }
+}

@@ -1,0 +1,350 @@
+//! `config.json` as transformers writes it: what is read from it, and its limits.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::ModelError;
+use crate::compute::ops::Activation;
+
+/// The family, which decides names, positions and the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Devlin et al. 2019: pooler (first token, dense, tanh), then a linear layer.
+    Bert,
+    /// Liu et al. 2019: positions begin after the padding id; the dense layer is part of the head.
+    Roberta,
+}
+
+/// Where the layer norm stands. `Pre` is for encoders that are trained from scratch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Norm {
+    /// After the residual sum, as BERT has it.
+    #[default]
+    Post,
+}
+
+/// From the tokens of a text to the feature φ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The head that the architecture has in transformers: first token, dense, tanh.
+    #[default]
+    Auto,
+    /// The mean over the tokens: a head of our own.
+    Mean,
+    /// The first token as it is: a head of our own.
+    Cls,
+}
+
+/// Sizes of an encoder that is trained from scratch, named as in transformers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Width `d`.
+    pub hidden_size: usize,
+    /// Heads `h`.
+    pub num_attention_heads: usize,
+    /// Feed-forward width `f`.
+    pub intermediate_size: usize,
+}
+
+/// What the encoder needs to know of `config.json`; the rest of the file is kept as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderConfig {
+    /// The family.
+    pub architecture: Architecture,
+    /// Rows of the word embedding, `v`.
+    pub vocab_size: usize,
+    /// Width `d`.
+    pub hidden_size: usize,
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Heads `h`.
+    pub num_attention_heads: usize,
+    /// Feed-forward width `f`.
+    pub intermediate_size: usize,
+    /// The non-linearity.
+    pub hidden_act: Activation,
+    /// Dropout on embeddings and on the output of each block.
+    pub hidden_dropout_prob: f64,
+    /// Dropout on attention weights.
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout before the last linear layer.
+    pub classifier_dropout: f64,
+    /// Rows of the position embedding.
+    pub max_position_embeddings: usize,
+    /// Rows of the segment embedding.
+    pub type_vocab_size: usize,
+    /// ε of the layer norms.
+    pub layer_norm_eps: f64,
+    /// Standard deviation of new weights.
+    pub initializer_range: f64,
+    /// Id of the padding token; RoBERTa's positions begin after it.
+    pub pad_token_id: usize,
+    /// How φ is made.
+    pub pooling: Pooling,
+    /// Class names by index; empty in an encoder without a head.
+    pub labels: Vec<String>,
+    /// The whole file, so that what we do not read is written again.
+    pub source: Map<String, Value>,
+}
+
+/// The fields that we read, with the defaults of transformers' `BertConfig`.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Written {
+    model_type: String,
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    hidden_act: String,
+    hidden_dropout_prob: f64,
+    attention_probs_dropout_prob: f64,
+    classifier_dropout: Option<f64>,
+    max_position_embeddings: usize,
+    type_vocab_size: usize,
+    layer_norm_eps: f64,
+    initializer_range: f64,
+    pad_token_id: Option<usize>,
+    position_embedding_type: Option<String>,
+    is_decoder: bool,
+    id2label: Option<Map<String, Value>>,
+    bayes: Block,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Self {
+            model_type: String::new(),
+            vocab_size: 30_522,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            hidden_act: "gelu".to_owned(),
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            classifier_dropout: None,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            layer_norm_eps: 1e-12,
+            initializer_range: 0.02,
+            pad_token_id: None,
+            position_embedding_type: None,
+            is_decoder: false,
+            id2label: None,
+            bayes: Block::default(),
+        }
+    }
+}
+
+/// Our own block in `config.json`; transformers keeps keys that it does not know.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Block {
+    pooling: Pooling,
+}
+
+impl EncoderConfig {
+    /// Reads and checks `config.json` in a model folder.
+    pub fn read(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ModelError::Missing {
+                    folder: folder.to_owned(),
+                    file: "config.json",
+                    hint: "a folder as transformers' `save_pretrained` writes it is needed",
+                });
+            }
+            Err(source) => return Err(ModelError::Read { path, source }),
+        };
+        let refuse = |message| ModelError::Config { path: path.clone(), message };
+        let source: Map<String, Value> =
+            serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        Self::from_json(source).map_err(refuse)
+    }
+
+    /// Checks a config that is already parsed; the error is a message without the file's name.
+    pub fn from_json(source: Map<String, Value>) -> Result<Self, String> {
+        let written: Written = serde_json::from_value(Value::Object(source.clone()))
+            .map_err(|error| error.to_string())?;
+        let architecture = match written.model_type.as_str() {
+            "bert" => Architecture::Bert,
+            "roberta" => Architecture::Roberta,
+            "" => return Err("has no `model_type`: `bert` and `roberta` are supported".to_owned()),
+            other => {
+                return Err(format!(
+                    "`model_type` is `{other}`: `bert` and `roberta` are supported"
+                ));
+            }
+        };
+        let hidden_act = serde_json::from_value(Value::String(written.hidden_act.clone()))
+            .map_err(|_| {
+                format!(
+                    "`hidden_act` is `{}`: `gelu`, `gelu_new`, `gelu_pytorch_tanh` and `relu` are \
+                     supported",
+                    written.hidden_act
+                )
+            })?;
+        let position = written.position_embedding_type.as_deref().unwrap_or("absolute");
+        if position != "absolute" {
+            return Err(format!(
+                "`position_embedding_type` is `{position}`: `absolute` is supported"
+            ));
+        }
+        if written.is_decoder {
+            return Err("`is_decoder` is true: an encoder is needed".to_owned());
+        }
+        let default_padding = if architecture == Architecture::Roberta { 1 } else { 0 };
+        let config = Self {
+            architecture,
+            vocab_size: written.vocab_size,
+            hidden_size: written.hidden_size,
+            num_hidden_layers: written.num_hidden_layers,
+            num_attention_heads: written.num_attention_heads,
+            intermediate_size: written.intermediate_size,
+            hidden_act,
+            hidden_dropout_prob: written.hidden_dropout_prob,
+            attention_probs_dropout_prob: written.attention_probs_dropout_prob,
+            classifier_dropout: written.classifier_dropout.unwrap_or(written.hidden_dropout_prob),
+            max_position_embeddings: written.max_position_embeddings,
+            type_vocab_size: written.type_vocab_size,
+            layer_norm_eps: written.layer_norm_eps,
+            initializer_range: written.initializer_range,
+            pad_token_id: written.pad_token_id.unwrap_or(default_padding),
+            pooling: written.bayes.pooling,
+            labels: labels(written.id2label.as_ref())?,
+            source,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// A BERT config for training from scratch.
+    pub fn from_scratch(sizes: Sizes, vocab_size: usize, positions: usize) -> Result<Self, String> {
+        let deviation = 1.0 / (sizes.hidden_size.max(1) as f64).sqrt();
+        let source = json!({
+            "model_type": "bert",
+            "vocab_size": vocab_size,
+            "hidden_size": sizes.hidden_size,
+            "num_hidden_layers": sizes.num_hidden_layers,
+            "num_attention_heads": sizes.num_attention_heads,
+            "intermediate_size": sizes.intermediate_size,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+            "max_position_embeddings": positions,
+            "type_vocab_size": 2,
+            "layer_norm_eps": 1e-12,
+            "initializer_range": deviation,
+            "pad_token_id": 0,
+        });
+        let Value::Object(source) = source else { unreachable!("the literal is an object") };
+        Self::from_json(source)
+    }
+
+    /// Refuses sizes that cannot be, before anything is allocated.
+    fn check(&self) -> Result<(), String> {
+        let limits = [
+            ("vocab_size", self.vocab_size, 1 << 24),
+            ("hidden_size", self.hidden_size, 1 << 14),
+            ("num_hidden_layers", self.num_hidden_layers, 1 << 10),
+            ("num_attention_heads", self.num_attention_heads, 1 << 10),
+            ("intermediate_size", self.intermediate_size, 1 << 17),
+            ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
+            ("type_vocab_size", self.type_vocab_size, 256),
+        ];
+        for (name, value, most) in limits {
+            if value == 0 || value > most {
+                return Err(format!("`{name}` is {value}: 1 to {most} can be built"));
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            return Err(format!(
+                "`hidden_size` {} is not a multiple of `num_attention_heads` {}",
+                self.hidden_size, self.num_attention_heads
+            ));
+        }
+        let rates = [
+            ("hidden_dropout_prob", self.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("classifier_dropout", self.classifier_dropout),
+        ];
+        for (name, rate) in rates {
+            if !(0.0..1.0).contains(&rate) {
+                return Err(format!("`{name}` is {rate}: 0 up to, but not, 1 is possible"));
+            }
+        }
+        if !(self.layer_norm_eps >= 0.0 && self.layer_norm_eps < 1.0) {
+            return Err(format!("`layer_norm_eps` is {}", self.layer_norm_eps));
+        }
+        if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
+            return Err(format!("`initializer_range` is {}", self.initializer_range));
+        }
+        if self.first_position() >= self.max_position_embeddings {
+            return Err("`pad_token_id` leaves no position for a token".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The position of a sequence's first token.
+    pub fn first_position(&self) -> usize {
+        match self.architecture {
+            Architecture::Bert => 0,
+            Architecture::Roberta => self.pad_token_id + 1,
+        }
+    }
+
+    /// The longest sequence that the position embedding has room for, in tokens.
+    pub fn longest_sequence(&self) -> usize {
+        self.max_position_embeddings - self.first_position()
+    }
+
+    /// The file to write beside the weights of a classifier: what was read, with the classes, the
+    /// architecture and our own block brought up to date.
+    pub fn to_json(&self) -> Value {
+        let mut file = self.source.clone();
+        let (class, prefix) = match self.architecture {
+            Architecture::Bert => ("Bert", "bert"),
+            Architecture::Roberta => ("Roberta", "roberta"),
+        };
+        let suffix = match self.pooling {
+            Pooling::Auto => "ForSequenceClassification",
+            Pooling::Mean | Pooling::Cls => "Model",
+        };
+        file.insert("architectures".to_owned(), json!([format!("{class}{suffix}")]));
+        file.insert("model_type".to_owned(), json!(prefix));
+        let by_id = self.labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name)));
+        file.insert("id2label".to_owned(), Value::Object(by_id.collect()));
+        let by_name = self.labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id)));
+        file.insert("label2id".to_owned(), Value::Object(by_name.collect()));
+        file.insert("problem_type".to_owned(), json!("single_label_classification"));
+        file.shift_remove("torch_dtype");
+        file.insert("dtype".to_owned(), json!("float32"));
+        file.shift_remove("_name_or_path");
+        file.insert("bayes".to_owned(), json!(Block { pooling: self.pooling }));
+        Value::Object(file)
+    }
+}
+
+/// Class names in the order of their ids, which must be 0, 1, 2, ….
+fn labels(by_id: Option<&Map<String, Value>>) -> Result<Vec<String>, String> {
+    let Some(by_id) = by_id else { return Ok(Vec::new()) };
+    let mut names = vec![None; by_id.len()];
+    for (id, name) in by_id {
+        let place = id.parse::<usize>().ok().and_then(|id| names.get_mut(id));
+        match (place, name.as_str()) {
+            (Some(place @ None), Some(name)) => *place = Some(name.to_owned()),
+            _ => return Err(format!("`id2label` is not a list of names from 0 on: `{id}`")),
+        }
+    }
+    Ok(names.into_iter().flatten().collect())
+}

@@ -1,0 +1,97 @@
+//! The encoder and its head: BERT and RoBERTa on packed batches, in the layout of transformers.
+
+mod classifier;
+mod config;
+mod layout;
+mod parameters;
+mod weights;
+
+pub use classifier::{Classifier, DropoutSource};
+pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes};
+pub use layout::{Part, Specification, specifications};
+pub use parameters::Parameters;
+pub use weights::{Loaded, load, save, transformers_view};
+
+use std::path::PathBuf;
+
+/// What can be wrong with an encoder.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is missing from a model folder.
+    #[error("`{folder}` has no `{file}`: {hint}")]
+    Missing {
+        /// The model folder.
+        folder: PathBuf,
+        /// The file that is not there.
+        file: &'static str,
+        /// What would be right.
+        hint: &'static str,
+    },
+    /// `config.json` asks for something that cannot be built.
+    #[error("`{path}`: {message}")]
+    Config {
+        /// The file, or the config section.
+        path: PathBuf,
+        /// What is wrong, and what is supported.
+        message: String,
+    },
+    /// The weights file is damaged.
+    #[error("`{path}` is not a whole safetensors file: {message}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        message: String,
+    },
+    /// A tensor is not there.
+    #[error("`{path}` has no tensor `{name}`, which its `config.json` asks for")]
+    NoTensor {
+        /// The file.
+        path: PathBuf,
+        /// Name as transformers writes it.
+        name: String,
+    },
+    /// A tensor has other dimensions than the config says.
+    #[error(
+        "`{path}`: tensor `{name}` has shape {found:?}, but `config.json` asks for {expected:?}"
+    )]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// Name as transformers writes it.
+        name: String,
+        /// Shape in the file.
+        found: Vec<usize>,
+        /// Shape by the config.
+        expected: Vec<usize>,
+    },
+    /// A tensor of a type that holds no weights.
+    #[error("`{path}`: tensor `{name}` is {found}; f32, f16, bf16 and f64 can be read")]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// Name as transformers writes it.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// A weight is not a finite number.
+    #[error("`{path}`: tensor `{name}` holds a value that is not finite")]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// Name as transformers writes it.
+        name: String,
+    },
+    /// Candle refused.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,83 @@
+//! The parameters of a classifier under our names.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Result, Tensor, Var};
+
+use super::layout::Fill;
+use super::{EncoderConfig, Specification, specifications};
+use crate::compute::{Noise, Purpose};
+
+/// Tensors by name. A map in name order, since whatever runs over parameters does so in that order.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters(BTreeMap<String, Tensor>);
+
+impl Parameters {
+    /// New parameters from the seed: a checkpoint's missing head, or a whole encoder.
+    pub fn fresh(config: &EncoderConfig, noise: &Noise, device: &Device) -> Result<Self> {
+        let all = specifications(config);
+        let fill = |(index, specification): (usize, &Specification)| {
+            let values = fresh_values(specification, config.initializer_range, noise, index);
+            let tensor = Tensor::from_vec(values, specification.shape.as_slice(), device)?;
+            Ok((specification.name.clone(), tensor))
+        };
+        all.iter().enumerate().map(fill).collect::<Result<_>>().map(Self)
+    }
+
+    /// From tensors by name.
+    pub fn from_map(tensors: BTreeMap<String, Tensor>) -> Self {
+        Self(tensors)
+    }
+
+    /// The tensor of a name that [`specifications`] lists.
+    pub fn get(&self, name: &str) -> &Tensor {
+        self.0.get(name).expect("every specified parameter is present")
+    }
+
+    /// Names and tensors, in name order.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor)> {
+        self.0.iter()
+    }
+
+    /// The same values as new variables, which a gradient can be asked for, and a copy of this set
+    /// that holds them.
+    pub fn variables(&self, config: &EncoderConfig) -> Result<(BTreeMap<String, Var>, Self)> {
+        let mut tensors = self.0.clone();
+        let mut variables = BTreeMap::new();
+        for specification in specifications(config).iter().filter(|one| one.used) {
+            let variable = Var::from_tensor(self.get(&specification.name))?;
+            tensors.insert(specification.name.clone(), variable.as_tensor().clone());
+            variables.insert(specification.name.clone(), variable);
+        }
+        Ok((variables, Self(tensors)))
+    }
+
+    /// A copy whose storage is shared with nothing.
+    pub fn detached_copy(&self) -> Result<Self> {
+        let copy = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.copy()?.detach()));
+        self.0.iter().map(copy).collect::<Result<_>>().map(Self)
+    }
+
+    /// The number of scalars.
+    pub fn count(&self) -> usize {
+        self.0.values().map(Tensor::elem_count).sum()
+    }
+}
+
+/// Values of one new parameter; `index` numbers it, so that no two share noise.
+pub(super) fn fresh_values(
+    specification: &Specification,
+    deviation: f64,
+    noise: &Noise,
+    index: usize,
+) -> Vec<f32> {
+    let count: usize = specification.shape.iter().product();
+    match specification.fill {
+        Fill::Zero => vec![0.0; count],
+        Fill::GammaBeta => (0..count).map(|i| if i < count / 2 { 1.0 } else { 0.0 }).collect(),
+        Fill::Normal => {
+            let mut stream = noise.stream(Purpose::Init, index as u64, 0);
+            (0..count).map(|_| (deviation * stream.normal()) as f32).collect()
+        }
+    }
+}

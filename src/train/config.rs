@@ -1,0 +1,126 @@
+//! The section `[train]`: keys spelled as in transformers' `TrainingArguments`.
+
+use serde::{Deserialize, Serialize};
+
+/// How rows of different classes weigh in the loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeights {
+    /// All rows weigh the same, so that probabilities answer to the frequencies in the data.
+    #[default]
+    None,
+    /// Inversely to the class's frequency: for skewed labels, at the price of calibration.
+    Balanced,
+}
+
+/// The training loop's settings. Where a default differs from transformers', the comment says so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training rows; a fraction is possible.
+    pub num_train_epochs: f64,
+    /// Optimizer steps; 0 leaves it to the epochs.
+    pub max_steps: u64,
+    /// Rows a forward pass (transformers: 8).
+    pub per_device_train_batch_size: usize,
+    /// Forward passes an optimizer step.
+    pub gradient_accumulation_steps: usize,
+    /// The peak of the schedule.
+    pub learning_rate: f64,
+    /// Decoupled decay of weights, not of biases and norms (transformers: 0).
+    pub weight_decay: f64,
+    /// Decay of the first moment.
+    pub adam_beta1: f64,
+    /// Decay of the second moment.
+    pub adam_beta2: f64,
+    /// Added to the root of the second moment.
+    pub adam_epsilon: f64,
+    /// The gradient's global norm is clipped to this; 0 switches it off.
+    pub max_grad_norm: f64,
+    /// Linear warm-up: a number of steps, or a share of all steps below 1 (transformers: 0).
+    pub warmup_steps: f64,
+    /// Steps between two lines of the log (transformers: 500).
+    pub logging_steps: u64,
+    /// Steps between two evaluations, or a share of an epoch below 1.
+    pub eval_steps: f64,
+    /// Mass that the target gives to all classes alike.
+    pub label_smoothing_factor: f64,
+    /// Weights of the classes in the loss.
+    pub class_weights: ClassWeights,
+    /// Evaluations without a better validation NLL after which training stops; 0 switches it off.
+    pub early_stopping_patience: u64,
+    /// What counts as better, in nats.
+    pub early_stopping_threshold: f64,
+    /// Decay of the average of the weights, min(d, (1 + t) / (10 + t)); 0 switches it off.
+    pub ema_decay: f64,
+    /// Names all randomness of the run.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            num_train_epochs: 3.0,
+            max_steps: 0,
+            per_device_train_batch_size: 16,
+            gradient_accumulation_steps: 1,
+            learning_rate: 5e-5,
+            weight_decay: 0.01,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            max_grad_norm: 1.0,
+            warmup_steps: 0.06,
+            logging_steps: 10,
+            eval_steps: 0.25,
+            label_smoothing_factor: 0.0,
+            class_weights: ClassWeights::None,
+            early_stopping_patience: 0,
+            early_stopping_threshold: 0.0,
+            ema_decay: 0.0,
+            seed: 42,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The first value that cannot be, as a message that begins with its key.
+    pub fn check(&self) -> Result<(), String> {
+        let share = |value: f64| (0.0..1.0).contains(&value);
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        let whole_or_share = |value: f64| share(value) || (positive(value) && value.fract() == 0.0);
+        let rules = [
+            ("num_train_epochs", positive(self.num_train_epochs), "a number above 0"),
+            ("per_device_train_batch_size", self.per_device_train_batch_size > 0, "at least 1"),
+            ("gradient_accumulation_steps", self.gradient_accumulation_steps > 0, "at least 1"),
+            ("learning_rate", positive(self.learning_rate), "a number above 0"),
+            (
+                "weight_decay",
+                self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
+                "0 or more",
+            ),
+            ("adam_beta1", share(self.adam_beta1), "0 up to, but not, 1"),
+            ("adam_beta2", share(self.adam_beta2), "0 up to, but not, 1"),
+            ("adam_epsilon", positive(self.adam_epsilon), "a number above 0"),
+            ("max_grad_norm", self.max_grad_norm >= 0.0, "0 (off) or more"),
+            (
+                "warmup_steps",
+                whole_or_share(self.warmup_steps),
+                "a whole number of steps, or a share below 1",
+            ),
+            ("logging_steps", self.logging_steps > 0, "at least 1"),
+            (
+                "eval_steps",
+                self.eval_steps > 0.0 && whole_or_share(self.eval_steps),
+                "a whole number of steps, or a share of an epoch between 0 and 1",
+            ),
+            ("label_smoothing_factor", share(self.label_smoothing_factor), "0 up to, but not, 1"),
+            ("early_stopping_threshold", self.early_stopping_threshold >= 0.0, "0 or more"),
+            ("ema_decay", share(self.ema_decay), "0 (off) up to, but not, 1"),
+        ];
+        match rules.iter().find(|(_, holds, _)| !holds) {
+            Some((key, _, rule)) => Err(format!("`train.{key}` must be {rule}")),
+            None => Ok(()),
+        }
+    }
+}

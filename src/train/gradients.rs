@@ -1,0 +1,116 @@
+//! Gradients as plain vectors by name, and the guard that finds parameters without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::{Tensor, Var, backprop::GradStore};
+use rayon::prelude::*;
+
+use super::TrainError;
+use crate::model::{Specification, transformers_view};
+
+/// Steps after which a gradient that was always zero is named.
+const WATCHED_STEPS: u64 = 20;
+
+/// Values a block: sums over blocks are added in order, whatever the number of threads.
+const BLOCK: usize = 1 << 14;
+
+/// Gradients by name, in name order.
+#[derive(Clone, Debug, Default)]
+pub struct Gradients(BTreeMap<String, Vec<f32>>);
+
+impl Gradients {
+    /// Adds what one backward pass found. A variable without a gradient of its own shape is an
+    /// error that names it.
+    pub fn add(
+        &mut self,
+        variables: &BTreeMap<String, Var>,
+        found: &GradStore,
+    ) -> Result<(), TrainError> {
+        for (name, variable) in variables {
+            let tensor = found.get(variable.as_tensor());
+            let tensor = tensor.ok_or_else(|| TrainError::NoGradient { name: name.clone() })?;
+            if tensor.dims() != variable.dims() {
+                return Err(TrainError::GradientShape {
+                    name: name.clone(),
+                    found: tensor.dims().to_vec(),
+                    expected: variable.dims().to_vec(),
+                });
+            }
+            let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+            match self.0.get_mut(name) {
+                None => {
+                    self.0.insert(name.clone(), values);
+                }
+                Some(sum) => sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradient of a parameter.
+    pub fn get(&self, name: &str) -> &[f32] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The first parameter with a value that is not finite.
+    pub fn not_finite(&self) -> Option<&str> {
+        let broken = |values: &Vec<f32>| values.iter().any(|value| !value.is_finite());
+        self.0.iter().find(|(_, values)| broken(values)).map(|(name, _)| name.as_str())
+    }
+
+    /// The global norm, in f64.
+    pub fn norm(&self) -> f64 {
+        let square =
+            |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        let of_one = |values: &Vec<f32>| -> f64 {
+            let blocks: Vec<f64> = values.par_chunks(BLOCK).map(square).collect();
+            blocks.iter().sum()
+        };
+        self.0.values().map(of_one).sum::<f64>().sqrt()
+    }
+}
+
+/// Watches the first steps for parameters whose gradient stays exactly zero.
+#[derive(Debug)]
+pub struct Guard {
+    silent: BTreeSet<String>,
+}
+
+impl Guard {
+    /// Watches every trained tensor under its name in transformers.
+    pub fn new(specifications: &[Specification]) -> Self {
+        let used = specifications.iter().filter(|one| one.used);
+        let names = used.flat_map(|one| &one.parts).map(|part| part.name.clone());
+        // A key's bias adds the same to all scores of a line, which the softmax takes away again.
+        let silent = names.filter(|name| !name.ends_with("attention.self.key.bias")).collect();
+        Self { silent }
+    }
+
+    /// Looks at one step; after the last watched one gives the names that never had a gradient.
+    pub fn watch(
+        &mut self,
+        finished: u64,
+        specifications: &[Specification],
+        gradients: &Gradients,
+    ) -> Result<Vec<String>, TrainError> {
+        if finished > WATCHED_STEPS || self.silent.is_empty() {
+            return Ok(Vec::new());
+        }
+        for one in specifications.iter().filter(|one| one.used) {
+            let values = gradients.get(&one.name);
+            let tensor =
+                Tensor::from_slice(values, one.shape.as_slice(), &candle_core::Device::Cpu)?;
+            for (name, part) in transformers_view(one, &tensor)? {
+                if self.silent.contains(name.as_ref())
+                    && part.abs()?.max_all()?.to_scalar::<f32>()? > 0.0
+                {
+                    self.silent.remove(name.as_ref());
+                }
+            }
+        }
+        if finished < WATCHED_STEPS {
+            return Ok(Vec::new());
+        }
+        Ok(std::mem::take(&mut self.silent).into_iter().collect())
+    }
+}

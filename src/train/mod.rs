@@ -1,0 +1,72 @@
+//! The training loop. It knows nothing of Bayes: methods call it, it never calls them.
+
+mod average;
+mod config;
+mod events;
+mod forward;
+mod gradients;
+mod optimizer;
+mod run;
+mod schedule;
+
+pub use config::{ClassWeights, TrainConfig};
+pub use events::{Control, Event, Scores};
+pub use forward::{features, last_layer};
+pub use gradients::{Gradients, Guard};
+pub use optimizer::AdamW;
+pub use run::{Job, Outcome, fit};
+pub use schedule::Plan;
+
+/// Why a run stopped without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A parameter that should be trained got no gradient: some operation has no backward pass.
+    #[error(
+        "parameter `{name}` has no gradient: an operation between it and the loss has no backward pass"
+    )]
+    NoGradient {
+        /// Our name of the parameter.
+        name: String,
+    },
+    /// A gradient has the wrong shape.
+    #[error("the gradient of `{name}` has shape {found:?} where the parameter has {expected:?}")]
+    GradientShape {
+        /// Our name of the parameter.
+        name: String,
+        /// Shape of the gradient.
+        found: Vec<usize>,
+        /// Shape of the parameter.
+        expected: Vec<usize>,
+    },
+    /// The loss or a gradient is not a finite number.
+    #[error(
+        "{what} is not finite at step {step} (rows {rows:?} of the training data); \
+         try a lower `train.learning_rate`"
+    )]
+    NotFinite {
+        /// `the loss`, or the gradient's parameter.
+        what: String,
+        /// Optimizer step, from 1.
+        step: u64,
+        /// Rows of the batch.
+        rows: Vec<u64>,
+    },
+    /// There is nothing to train on or to choose by.
+    #[error("the {0} split has no rows")]
+    Empty(&'static str),
+    /// A saved optimizer state is damaged.
+    #[error("the optimizer state is damaged: {message}")]
+    OptimizerState {
+        /// The first thing that is wrong with it.
+        message: String,
+    },
+    /// Scores of the validation rows could not be computed.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::MetricsError),
+    /// The observer of the run failed.
+    #[error(transparent)]
+    Observer(#[from] std::io::Error),
+    /// Candle refused.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

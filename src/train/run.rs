@@ -1,0 +1,261 @@
+//! One run, from initial parameters to the best ones.
+
+use std::collections::BTreeMap;
+
+use candle_core::Var;
+
+use super::average::Average;
+use super::{
+    AdamW, ClassWeights, Control, Event, Gradients, Guard, Plan, Scores, TrainConfig, TrainError,
+    features, last_layer,
+};
+use crate::compute::ops::cross_entropy;
+use crate::compute::{Noise, Packed};
+use crate::data::{TokenSet, epoch_batches};
+use crate::model::specifications;
+use crate::model::{Classifier, DropoutSource, EncoderConfig, Parameters, Specification};
+
+/// What is trained, on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The classifier's config.
+    pub encoder: &'a EncoderConfig,
+    /// The loop's settings.
+    pub config: &'a TrainConfig,
+    /// Rows to train on.
+    pub train: &'a TokenSet,
+    /// Rows that choose the best weights.
+    pub validation: &'a TokenSet,
+}
+
+/// What a run ends with.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The weights with the best validation NLL.
+    pub parameters: Parameters,
+    /// Their scores.
+    pub scores: Scores,
+    /// After how many steps they were reached.
+    pub best_step: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Mean loss over the last logging interval.
+    pub final_loss: f64,
+    /// Whether the observer stopped it.
+    pub interrupted: bool,
+}
+
+struct Run<'a> {
+    job: &'a Job<'a>,
+    noise: Noise,
+    plan: Plan,
+    specifications: Vec<Specification>,
+    variables: BTreeMap<String, Var>,
+    /// The same storage as the variables.
+    parameters: Parameters,
+    classifier: Classifier,
+    optimizer: AdamW,
+    average: Option<Average>,
+    guard: Guard,
+    class_weights: Vec<f32>,
+    best: Option<(Parameters, Scores, u64)>,
+    without_progress: u64,
+}
+
+/// Trains from `initial` and returns the weights with the best validation NLL. `observe` hears of
+/// every step and may stop the run, which then is evaluated once more and ends.
+pub fn fit(
+    job: &Job<'_>,
+    initial: &Parameters,
+    observe: &mut dyn FnMut(Event<'_>) -> Result<Control, std::io::Error>,
+) -> Result<Outcome, TrainError> {
+    if job.train.is_empty() {
+        return Err(TrainError::Empty("train"));
+    }
+    if job.validation.is_empty() {
+        return Err(TrainError::Empty("validation"));
+    }
+    let mut run = Run::new(job, initial)?;
+    let trainable = run.variables.values().map(|variable| variable.elem_count()).sum();
+    observe(Event::Started { plan: &run.plan, trainable })?;
+    let (mut step, mut epoch) = (0, 0);
+    let mut recent = Vec::new();
+    let lengths = job.train.lengths();
+    let interrupted = 'run: loop {
+        let size = job.config.per_device_train_batch_size;
+        let batches = epoch_batches(&lengths, size, &run.noise, epoch);
+        for micro_batches in batches.chunks(job.config.gradient_accumulation_steps) {
+            let learning_rate = job.config.learning_rate * run.plan.rate(step);
+            let done = run.step(step, learning_rate, micro_batches)?;
+            step += 1;
+            for warning in done.warnings {
+                observe(Event::Warning(warning))?;
+            }
+            recent.push(done.loss);
+            let epochs = step as f64 / run.plan.steps_per_epoch as f64;
+            let interrupted = observe(Event::Step {
+                step,
+                epoch: epochs,
+                loss: done.loss,
+                learning_rate,
+                gradient_norm: done.gradient_norm,
+                tokens: done.tokens,
+            })? == Control::Stop;
+            if interrupted || run.plan.evaluates_after(step) {
+                run.evaluate(step, epochs, observe)?;
+            }
+            let patience = job.config.early_stopping_patience;
+            let stalled = patience > 0 && run.without_progress >= patience;
+            if stalled && step < run.plan.steps {
+                let message =
+                    format!("stopped early: no better validation NLL in {patience} evaluations");
+                observe(Event::Warning(message))?;
+            }
+            if interrupted || stalled || step == run.plan.steps {
+                break 'run interrupted;
+            }
+        }
+        epoch += 1;
+    };
+    let last = recent.len().saturating_sub(job.config.logging_steps as usize);
+    let final_loss = recent[last..].iter().sum::<f64>() / recent[last..].len() as f64;
+    let (parameters, scores, best_step) = run.best.expect("the last step was evaluated");
+    Ok(Outcome { parameters, scores, best_step, steps: step, final_loss, interrupted })
+}
+
+struct StepDone {
+    loss: f64,
+    gradient_norm: f64,
+    tokens: usize,
+    warnings: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    fn new(job: &'a Job<'a>, initial: &Parameters) -> Result<Self, TrainError> {
+        let specifications = specifications(job.encoder);
+        let (variables, parameters) = initial.variables(job.encoder)?;
+        let decay = job.config.ema_decay;
+        let average = if decay > 0.0 { Some(Average::new(&variables, decay)?) } else { None };
+        Ok(Self {
+            job,
+            noise: Noise::new(job.config.seed),
+            plan: Plan::new(job.config, job.train.len()),
+            classifier: Classifier::new(job.encoder, &parameters),
+            guard: Guard::new(&specifications),
+            specifications,
+            variables,
+            parameters,
+            optimizer: AdamW::default(),
+            average,
+            class_weights: class_weights(job),
+            best: None,
+            without_progress: 0,
+        })
+    }
+
+    /// Forward, backward and update over the micro-batches of one optimizer step.
+    fn step(
+        &mut self,
+        step: u64,
+        learning_rate: f64,
+        micro_batches: &[Vec<u32>],
+    ) -> Result<StepDone, TrainError> {
+        let config = self.job.config;
+        let weight =
+            |&row: &u32| self.class_weights[self.job.train.labels()[row as usize] as usize];
+        let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
+        let (mut gradients, mut loss, mut tokens) = (Gradients::default(), 0.0, 0);
+        for (index, rows) in micro_batches.iter().enumerate() {
+            let batch = Packed::new(rows.iter().map(|&row| self.job.train.sequence(row as usize)));
+            let labels: Vec<u32> =
+                rows.iter().map(|&row| self.job.train.labels()[row as usize]).collect();
+            let weights: Vec<f32> = rows.iter().map(weight).collect();
+            let pass = step * config.gradient_accumulation_steps as u64 + index as u64;
+            let source = DropoutSource { noise: self.noise, step: pass };
+            let logits_bc = self.classifier.logits(&batch, Some(&source))?;
+            let smoothing = config.label_smoothing_factor;
+            let part = cross_entropy(&logits_bc, &labels, &weights, smoothing, total)?;
+            let value = f64::from(part.to_scalar::<f32>()?);
+            let broken = |what: String| TrainError::NotFinite {
+                what,
+                step: step + 1,
+                rows: batch.rows().to_vec(),
+            };
+            if !value.is_finite() {
+                return Err(broken("the loss".to_owned()));
+            }
+            gradients.add(&self.variables, &part.backward()?)?;
+            if let Some(name) = gradients.not_finite() {
+                return Err(broken(format!("the gradient of `{name}`")));
+            }
+            loss += value;
+            tokens += batch.tokens();
+        }
+        let silent = self.guard.watch(step + 1, &self.specifications, &gradients)?;
+        let warnings = silent
+            .iter()
+            .map(|name| format!("`{name}` had no gradient in the first steps: it is not trained"))
+            .collect();
+        let gradient_norm = gradients.norm();
+        let most = config.max_grad_norm;
+        let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
+        let decays: BTreeMap<String, bool> =
+            self.specifications.iter().map(|one| (one.name.clone(), one.decay)).collect();
+        let variables = &self.variables;
+        self.optimizer.step(variables, &decays, &gradients, config, learning_rate, scale)?;
+        if let Some(average) = &mut self.average {
+            average.update(variables, step + 1)?;
+        }
+        Ok(StepDone { loss, gradient_norm, tokens, warnings })
+    }
+
+    /// Scores the weights, and the averaged ones where there are any; keeps the best.
+    fn evaluate(
+        &mut self,
+        step: u64,
+        epoch: f64,
+        observe: &mut dyn FnMut(Event<'_>) -> Result<Control, std::io::Error>,
+    ) -> Result<(), TrainError> {
+        let mut candidates = vec![(false, self.parameters.detached_copy()?)];
+        if let Some(average) = &self.average {
+            candidates.push((true, average.parameters(&self.parameters)?.detached_copy()?));
+        }
+        let rows = self.job.validation;
+        let mut improved = false;
+        for (averaged, parameters) in candidates {
+            let classifier = Classifier::new(self.job.encoder, &parameters);
+            let feature_nd =
+                features(&classifier, &rows.lengths(), &|row| rows.sequence(row), &mut |done| {
+                    // A failing observer is heard at the next event that can fail.
+                    let _ = observe(Event::Evaluating { done, rows: rows.len() });
+                })?;
+            let (weight_cd, bias_c) = classifier.last_layer();
+            let logits_nc = last_layer(&feature_nd, weight_cd, bias_c)?;
+            let scores = Scores::of_logits(&logits_nc, rows.labels())?;
+            let threshold = self.job.config.early_stopping_threshold;
+            let better = self.best.as_ref().is_none_or(|(_, best, _)| scores.nll < best.nll);
+            improved |=
+                self.best.as_ref().is_none_or(|(_, best, _)| scores.nll < best.nll - threshold);
+            let best = better.then_some(&parameters);
+            observe(Event::Evaluated { step, epoch, scores, averaged, best })?;
+            if better {
+                self.best = Some((parameters, scores, step));
+            }
+        }
+        self.without_progress = if improved { 0 } else { self.without_progress + 1 };
+        Ok(())
+    }
+}
+
+/// The weight of each class; balanced weights have a mean of 1 over the rows.
+fn class_weights(job: &Job<'_>) -> Vec<f32> {
+    let classes = job.encoder.labels.len();
+    if job.config.class_weights == ClassWeights::None {
+        return vec![1.0; classes];
+    }
+    let mut counts = vec![0usize; classes];
+    job.train.labels().iter().for_each(|&label| counts[label as usize] += 1);
+    let present = counts.iter().filter(|&&count| count > 0).count();
+    let weight = |&count: &usize| job.train.len() as f32 / (present * count.max(1)) as f32;
+    counts.iter().map(weight).collect()
+}

@@ -1,0 +1,370 @@
+"""Makes tests/fixtures/encoders/: tiny random checkpoints, and what transformers makes of them.
+
+    python tests/python/golden_encoders.py [OUTPUT_FOLDER]
+
+Each case is a model folder as transformers writes it, with an `expected.json` beside the weights.
+The expected values come from the folder as it was read back, in f32 on the CPU with the plain
+("eager") attention, one sequence at a time without padding; that a padded batch gives the same
+within 1e-5 is asserted here. All lists in `expected.json` are per sequence, in the order of
+`input_ids`:
+
+    logits        before any temperature; null where the checkpoint has no head
+    pooled        what enters the last linear layer; without a head, the output of the pooler;
+                  null where there is none
+    first_hidden  last hidden state of the first token
+    mean_hidden   last hidden state, averaged over all tokens of the sequence
+    texts         (case `bert`) texts and pairs with the ids that the tokenizer gives without
+                  truncation and padding, and their logits
+
+Every parameter is random, biases and layer norms too: their usual 0 and 1 would hide an error.
+Tensors are drawn in the order of the state dict from one seed, so cases with the same architecture
+and sizes have the same encoder: `bert`, `bert_plain`, `bert_no_pooler` and `bert_position_ids`
+agree in `first_hidden`. Where a setting is easily misread, the script asserts that misreading it
+moves the result by more than five times the tolerance (`MUST_MATTER`).
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy
+import safetensors
+import tokenizers
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+from transformers import (
+    BertTokenizer,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    RobertaModel,
+)
+
+SEED = 20
+TOLERANCE = 1e-4
+PACKAGES = (torch, transformers, tokenizers, safetensors, numpy)
+LENGTHS = [1, 3, 7, 20, 37]
+SMALL = dict(
+    vocab_size=99, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
+)
+SMALLER = dict(
+    vocab_size=99, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+)
+LABELS = ["negative", "neutral", "positive"]
+# Word pieces, accents, capitals, an unknown sign, an empty text, pairs; most are longer than the
+# truncation that is built into the tokenizer file, or shorter than its padding.
+TEXTS = [
+    ("The soup was good, but the boat was late.", None),
+    ("Café LIGHT!", None),
+    ("we walked very slowly in the cold garden and it rained again", None),
+    ("tea for 2", None),
+    ("", None),
+    ("This film is not bad.", "They never walk in the rain?"),
+    ("Old music", "warm, slow train-ing"),
+]
+# Case -> settings that a reader of the checkpoint could get wrong.
+MUST_MATTER = {
+    "bert": {"hidden_act": "gelu_new"},
+    "bert_gelu_new": {"hidden_act": "gelu"},
+    "bert_relu": {"hidden_act": "gelu"},
+    "roberta": {"layer_norm_eps": 1e-12},
+    "roberta_plain": {"layer_norm_eps": 1e-12},
+}
+
+
+def bert_config(sizes=SMALL, activation="gelu", labels=LABELS):
+    names = {}
+    if labels:
+        names["id2label"] = dict(enumerate(labels))
+        names["label2id"] = {name: index for index, name in enumerate(labels)}
+    return BertConfig(
+        **sizes,
+        **names,
+        max_position_embeddings=40,
+        type_vocab_size=2,
+        hidden_act=activation,
+        pad_token_id=0,
+    )
+
+
+def roberta_config():
+    return RobertaConfig(
+        **SMALL,
+        num_labels=2,
+        max_position_embeddings=42,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
+
+
+def randomise(model, embedding_scale=1.0):
+    """Draws every parameter anew.
+
+    RoBERTa's embeddings are made small, or the `eps` of the first layer norm would not show; the
+    feed-forward and last layers are made large, or the difference between the exact GELU and its
+    approximation would not.
+    """
+    torch.manual_seed(SEED)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            draw = 0.2 * torch.randn(parameter.shape)
+            if name.endswith("LayerNorm.weight"):
+                draw += 1.0
+            elif name.endswith("_embeddings.weight"):
+                draw *= embedding_scale
+            elif name.endswith("intermediate.dense.weight"):
+                draw *= 3.0
+            elif name in ("classifier.weight", "classifier.out_proj.weight"):
+                draw *= 10.0
+            parameter.copy_(draw)
+    return model.eval()
+
+
+def ragged_batch(config):
+    """Ids from 5 up between two special tokens: RoBERTa would skip positions at a padding id."""
+    generator = torch.Generator().manual_seed(SEED + 1)
+    first, last = (
+        (2, 3) if config.model_type == "bert" else (config.bos_token_id, config.eos_token_id)
+    )
+    ids, types = [], []
+    for length in LENGTHS:
+        middle = torch.randint(
+            5, config.vocab_size, (max(length - 2, 0),), generator=generator
+        ).tolist()
+        ids.append(([first] + middle + [last])[:length])
+        tail = length // 3 if config.type_vocab_size == 2 and length in (7, 37) else 0
+        types.append([0] * (length - tail) + [1] * tail)
+    return ids, types
+
+
+def evaluate(model, ids, types):
+    """Expected values, one row per sequence: each alone, compared with the padded batch."""
+    alone = [forward(model, [i], [t]) for i, t in zip(ids, types)]
+    together = forward(model, ids, types)
+    result = {}
+    for key in together:
+        if together[key] is None:
+            result[key] = None
+            continue
+        result[key] = numpy.concatenate([values[key] for values in alone])
+        difference = numpy.abs(result[key] - together[key]).max()
+        assert difference <= 1e-5, f"{key}: alone and padded differ by {difference}"
+    return result
+
+
+def forward(model, ids, types):
+    length = max(map(len, ids))
+    padding = model.config.pad_token_id
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids])
+    ids = torch.tensor([row + [padding] * (length - len(row)) for row in ids])
+    types = torch.tensor([row + [0] * (length - len(row)) for row in types])
+    captured = {}
+    hooks = []
+    if hasattr(model, "classifier"):
+        # BERT's last linear layer is `classifier`, RoBERTa's is `classifier.out_proj`.
+        last_linear = getattr(model.classifier, "out_proj", model.classifier)
+        hooks.append(
+            last_linear.register_forward_pre_hook(
+                lambda _, inputs: captured.update(pooled=inputs[0])
+            )
+        )
+    with torch.no_grad():
+        output = model(
+            input_ids=ids, attention_mask=mask, token_type_ids=types, output_hidden_states=True
+        )
+    for hook in hooks:
+        hook.remove()
+    hidden = output.hidden_states[-1]
+    weight = mask.unsqueeze(-1).float()
+    values = {
+        "logits": output.get("logits"),
+        "pooled": captured.get("pooled", output.get("pooler_output")),
+        "first_hidden": hidden[:, 0],
+        "mean_hidden": (hidden * weight).sum(1) / weight.sum(1),
+    }
+    return {key: None if value is None else value.numpy() for key, value in values.items()}
+
+
+def save_tokenizer(folder):
+    """Saves a lower-casing WordPiece with 99 entries and returns what it makes of `TEXTS`.
+
+    The file carries the trap of real ones: truncation to 8 and padding to 8.
+    """
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    entries += [*letters, *("##" + letter for letter in letters), *".,!?'-"]
+    entries += "##ing ##ed ##es ##ly the and is was not it this of to in very but".split()
+    entries += "film boat soup good bad slow warm walk garden train late never again".split()
+    entries += "rain we they music cold old light".split()
+    assert len(entries) == len(set(entries)) == 99, len(entries)
+    vocabulary = {entry: index for index, entry in enumerate(entries)}
+    tokenizer = Tokenizer(
+        models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100)
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.add_special_tokens(entries[:5])
+    expected = []
+    for text, pair in TEXTS:
+        encoding = tokenizer.encode(text, pair)
+        expected.append(
+            {
+                "text": text,
+                "pair": pair,
+                "input_ids": encoding.ids,
+                "token_type_ids": encoding.type_ids,
+            }
+        )
+
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=8, pad_id=0, pad_token="[PAD]")
+    BertTokenizer(tokenizer_object=tokenizer, model_max_length=40).save_pretrained(folder)
+    # transformers 5 no longer writes this file; older folders have it.
+    special = {
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+        "pad_token": "[PAD]",
+        "sep_token": "[SEP]",
+        "unk_token": "[UNK]",
+    }
+    (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
+
+    written = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert written.truncation["max_length"] == written.padding["length"] == 8
+    assert all(len(written.encode(text, pair).ids) == 8 for text, pair in TEXTS)
+    loaded = transformers.AutoTokenizer.from_pretrained(folder)
+    for entry in expected:
+        by_transformers = loaded(entry["text"], entry["pair"], padding=False, truncation=False)
+        assert by_transformers["input_ids"] == entry["input_ids"], entry
+        assert by_transformers["token_type_ids"] == entry["token_type_ids"], entry
+    return expected
+
+
+def write_case(folder, model, extra=None):
+    """Saves the model, with `extra` tensors beside its own; returns it as read back, in f32."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
+    if extra:
+        tensors = load_file(folder / "model.safetensors") | extra
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    options = (
+        {}
+        if getattr(model, "pooler", None) or hasattr(model, "classifier")
+        else {"add_pooling_layer": False}
+    )
+    loaded, report = type(model).from_pretrained(
+        folder,
+        dtype=torch.float32,
+        attn_implementation="eager",
+        output_loading_info=True,
+        **options,
+    )
+    assert not any(report.values()), report
+    stored = load_file(folder / "model.safetensors")
+    for name, parameter in loaded.named_parameters():
+        assert torch.equal(parameter, stored[name].float()), name
+        # Mapped from the file, it may be aligned badly, and then products round differently.
+        parameter.data = parameter.data.clone()
+    return loaded.eval()
+
+
+def check_that_settings_matter(case, model, ids, types, expected):
+    for setting, wrong in MUST_MATTER.get(case, {}).items():
+        config = type(model.config).from_dict(model.config.to_dict() | {setting: wrong})
+        config._attn_implementation = "eager"
+        other = type(model)(config).eval()
+        other.load_state_dict(model.state_dict())
+        key = "logits" if expected["logits"] is not None else "pooled"
+        moved = numpy.abs(evaluate(other, ids, types)[key] - expected[key]).max()
+        print(f"{case}: {setting} = {wrong} moves {key} by {moved:.1e}")
+        assert moved > 5 * TOLERANCE
+
+
+def numbers(array):
+    """Nine digits name an f32 exactly."""
+    return None if array is None else [[float(f"{value:.9g}") for value in row] for row in array]
+
+
+def write_expected(folder, case, model, ids, types, tokenized):
+    expected = evaluate(model, ids, types)
+    check_that_settings_matter(case, model, ids, types, expected)
+    content = {
+        "made_by": "tests/python/golden_encoders.py",
+        "versions": {package.__name__: package.__version__ for package in PACKAGES},
+        "tolerance": TOLERANCE,
+        "input_ids": ids,
+        "token_type_ids": types,
+    } | {key: numbers(value) for key, value in expected.items()}
+    if tokenized:
+        ids = [text["input_ids"] for text in tokenized]
+        types = [text["token_type_ids"] for text in tokenized]
+        logits = evaluate(model, ids, types)["logits"]
+        content["texts"] = [text | {"logits": row} for text, row in zip(tokenized, numbers(logits))]
+    fields = []
+    for key, value in content.items():
+        if isinstance(value, list):
+            rows = ",\n".join("    " + json.dumps(row, ensure_ascii=False) for row in value)
+            fields.append(f"  {json.dumps(key)}: [\n{rows}\n  ]")
+        else:
+            fields.append(f"  {json.dumps(key)}: {json.dumps(value)}")
+    (folder / "expected.json").write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
+
+
+def main(root):
+    torch.set_num_threads(1)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    small, plain = bert_config(), bert_config(labels=None)
+    position_ids = {"embeddings.position_ids": torch.arange(40, dtype=torch.int64).unsqueeze(0)}
+    cases = {
+        "bert": (randomise(BertForSequenceClassification(small)), None),
+        "bert_plain": (randomise(BertModel(plain)), None),
+        "bert_no_pooler": (randomise(BertModel(plain, add_pooling_layer=False)), None),
+        "bert_f16": (randomise(BertForSequenceClassification(small)).to(torch.float16), None),
+        "bert_bf16": (randomise(BertForSequenceClassification(small)).to(torch.bfloat16), None),
+        "bert_position_ids": (randomise(BertModel(plain)), position_ids),
+        "bert_gelu_new": (
+            randomise(BertForSequenceClassification(bert_config(SMALLER, "gelu_new"))),
+            None,
+        ),
+        "bert_relu": (randomise(BertForSequenceClassification(bert_config(SMALLER, "relu"))), None),
+        "roberta": (randomise(RobertaForSequenceClassification(roberta_config()), 0.1), None),
+        "roberta_plain": (randomise(RobertaModel(roberta_config()), 0.1), None),
+    }
+    for case, (model, extra) in cases.items():
+        model = write_case(root / case, model, extra)
+        tokenized = save_tokenizer(root / case) if case == "bert" else None
+        write_expected(root / case, case, model, *ragged_batch(model.config), tokenized)
+
+    total = 0
+    print(f"\n{'case':<20}{'files':>6}{'bytes':>10}")
+    for case in cases:
+        files = list((root / case).iterdir())
+        size = sum(file.stat().st_size for file in files)
+        total += size
+        print(f"{case:<20}{len(files):>6}{size:>10}")
+        assert size < 200_000
+    print(f"{'total':<26}{total:>10}")
+    assert total < 1_200_000
+
+
+if __name__ == "__main__":
+    main(
+        Path(sys.argv[1])
+        if len(sys.argv) > 1
+        else Path(__file__).parent.parent / "fixtures" / "encoders"
+    )
