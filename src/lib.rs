@@ -1,9 +1,23 @@
 //! `bayes`: labelled text to a classifier that knows when it does not know.
+//!
+//! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
+//!
+//! ```text
+//! cli > experiment > evaluate > predict > artifact > calibrate > posterior > train
+//!     > {model, data} > {compute, hub, store}          metrics: a pure leaf
+//! ```
 
+pub mod artifact;
+pub mod calibrate;
+pub mod cli;
 pub mod compute;
 pub mod data;
+pub mod evaluate;
+pub mod experiment;
 pub mod hub;
 pub mod metrics;
 pub mod model;
+pub mod posterior;
+pub mod predict;
 pub mod store;
 pub mod train;

@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The binary: parses, runs, reports and exits.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bayes::cli::main()
+}

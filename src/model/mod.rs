@@ -4,12 +4,14 @@ mod classifier;
 mod config;
 mod layout;
 mod parameters;
+mod settings;
 mod weights;
 
 pub use classifier::{Classifier, DropoutSource};
 pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes};
 pub use layout::{Part, Specification, specifications};
 pub use parameters::Parameters;
+pub use settings::ModelConfig;
 pub use weights::{Loaded, load, save, transformers_view};
 
 use std::path::PathBuf;

@@ -15,7 +15,7 @@ pub(super) const PRAISE: [&[&str]; 3] = [
 ];
 
 /// How many of the medium adjectives, from the first, are also used with a negator.
-pub(super) const NEGATED_ADJECTIVES: usize = 3;
+pub(super) const NEGATED_ADJECTIVES: usize = 2;
 
 /// Adjectives of complaint: grades -1, -2 and -3.
 pub(super) const COMPLAINT: [&[&str]; 3] = [
@@ -110,7 +110,6 @@ pub(super) const QUALITY_FRAMES: &[&str] = &[
     "in {part} {plural} were {quality}",
     "{name} was {quality} as {role}",
     "I thought {singular} was {quality}",
-    "for a {genre} {singular} was {quality}",
 ];
 
 /// Sentence frames around a verb of praise or complaint, `{verb}`.
@@ -177,27 +176,12 @@ pub(super) const RULES: Rules = &[
     ("plural", PLURAL_ASPECTS),
     ("part", &["the first half", "the second half", "the middle", "the last act", "places"]),
     ("title", &["The {adjective} {noun}"]),
-    (
-        "adjective",
-        &["Silver", "Crooked", "Last", "Paper", "Northern", "Borrowed", "Second", "Winter"],
-    ),
-    (
-        "noun",
-        &["Harbour", "Orchard", "Lantern", "Staircase", "Compass", "Railway", "Island", "Letter"],
-    ),
+    ("adjective", &["Silver", "Crooked", "Borrowed", "Paper", "Northern", "Winter"]),
+    ("noun", &["Harbour", "Orchard", "Lantern", "Staircase", "Compass", "Railway"]),
     ("name", &["{first} {last}"]),
-    (
-        "first",
-        &["Anna", "Tomas", "Mira", "Edgar", "Leila", "Oskar", "Ruth", "Paolo", "Ingrid", "Samir"],
-    ),
-    (
-        "last",
-        &["Lund", "Okafor", "Brandt", "Castell", "Moreau", "Haddad", "Pike", "Novak", "Ferris"],
-    ),
-    (
-        "genre",
-        &["western", "thriller", "comedy", "drama", "musical", "mystery", "war film", "road movie"],
-    ),
+    ("first", &["Anna", "Tomas", "Mira", "Edgar", "Leila", "Oskar", "Ruth"]),
+    ("last", &["Lund", "Okafor", "Brandt", "Castell", "Moreau", "Haddad"]),
+    ("genre", &["western", "thriller", "comedy", "drama", "musical", "mystery", "war film"]),
     (
         "place",
         &[
@@ -205,10 +189,8 @@ pub(super) const RULES: Rules = &[
             "a mountain village",
             "the desert",
             "Lisbon",
-            "a boarding school",
             "a space station",
             "a country hotel",
-            "the old capital",
         ],
     ),
     (
@@ -220,8 +202,6 @@ pub(super) const RULES: Rules = &[
             "a village doctor",
             "a travelling salesman",
             "a widowed pilot",
-            "a night nurse",
-            "a runaway prince",
         ],
     ),
     (
@@ -233,19 +213,11 @@ pub(super) const RULES: Rules = &[
             "inherits a farm",
             "moves in with strangers",
             "crosses the border",
-            "takes one more job",
-            "learns to sail",
         ],
     ),
-    (
-        "company",
-        &["my sister", "my father", "two friends", "my neighbour", "the children", "my wife"],
-    ),
-    (
-        "time",
-        &["last Friday", "on Sunday", "last month", "after work", "over the holidays", "yesterday"],
-    ),
-    ("venue", &["a small cinema", "a friend's house", "an open air screening", "home"]),
+    ("company", &["my sister", "my father", "two friends", "my neighbour", "the children"]),
+    ("time", &["last Friday", "on Sunday", "last month", "after work", "yesterday"]),
+    ("venue", &["a small cinema", "a festival", "home"]),
     ("runtime", &["ninety minutes", "two hours", "almost three hours", "about a hundred minutes"]),
-    ("ordinal", &["first", "second", "third", "fourth"]),
+    ("ordinal", &["first", "second", "third"]),
 ];

@@ -54,13 +54,13 @@ struct Mood {
 
 impl Mood {
     fn draw(stream: &mut Stream) -> Self {
-        // One writer in sixteen is of two minds.
-        let praise_share = match stream.below(32) {
-            0 | 1 => 0.5,
-            2..=16 => 0.97,
-            _ => 0.03,
+        // One writer in sixteen is of two minds, and then in weak words.
+        let (praise_share, strength) = match stream.below(32) {
+            0 | 1 => (0.5, 0),
+            2..=16 => (0.97, stream.below(3)),
+            _ => (0.03, stream.below(3)),
         };
-        let grades = match stream.below(3) {
+        let grades = match strength {
             0 => [0, 0, 0, 0, 0, 0, 0, 0, 1, 1],
             1 => [0, 0, 0, 1, 1, 1, 1, 1, 2, 2],
             _ => [0, 1, 1, 1, 1, 2, 2, 2, 2, 2],
@@ -80,11 +80,11 @@ impl Mood {
 fn draft(stream: &mut Stream) -> String {
     let mood = Mood::draw(stream);
     let mut sentences = Vec::new();
-    let opinions = *stream.choose(&[1, 1, 2, 2, 2, 3]);
+    let opinions = *stream.choose(&[1, 2, 2, 3, 3, 3]);
     let mut clauses = opinions;
     for _ in 0..opinions {
         let (tone, grade) = (mood.tone(stream), mood.grade(stream));
-        if clauses < 4 && stream.below(12) == 0 {
+        if clauses < 4 && stream.below(24) == 0 {
             clauses += 1;
             let conceded = plain(stream, tone.opposite(), 0);
             let point = opinion(stream, tone, grade.max(1));

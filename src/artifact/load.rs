@@ -1,0 +1,113 @@
+//! Reading a model folder: one of ours, checked file by file, or any classifier in the layout of
+//! transformers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::Device;
+use safetensors::SafeTensors;
+
+use super::tokenizer_files::vocabulary_mismatch;
+use super::{Artifact, ArtifactError, Manifest, Preprocessing, SCHEMA, SpecialTokens};
+use crate::compute::Noise;
+use crate::data::{TextTokenizer, Truncation};
+use crate::model::{self, EncoderConfig};
+use crate::posterior::Method;
+use crate::store;
+
+/// Loads a folder onto a device. A file whose hash is not that of the manifest is refused.
+pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
+    if !folder.is_dir() {
+        return Err(ArtifactError::NoFolder(folder.to_owned()));
+    }
+    let manifest = read_manifest(folder)?;
+    let mut encoder = EncoderConfig::read(folder)?;
+    if encoder.labels.is_empty() {
+        // transformers writes no labels when there are two without names.
+        encoder.labels = vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()];
+    }
+    let (manifest, temperature) = match manifest {
+        Some(manifest) => {
+            let temperature = read_temperature(folder)?;
+            encoder.labels.clone_from(&manifest.labels);
+            (manifest, temperature)
+        }
+        None => (foreign(folder, &encoder), 1.0),
+    };
+    let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
+    if let Some(missing) = loaded.missing.into_iter().next() {
+        return Err(ArtifactError::NoHead { folder: folder.to_owned(), missing });
+    }
+    let tokenizer = TextTokenizer::from_file(&folder.join("tokenizer.json"))?;
+    if let Some((tokens, embeddings)) = vocabulary_mismatch(&tokenizer, &encoder) {
+        return Err(ArtifactError::Vocabulary { folder: folder.to_owned(), tokens, embeddings });
+    }
+    Ok(Artifact {
+        special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
+        parameters: loaded.parameters,
+        encoder,
+        tokenizer,
+        temperature,
+        manifest,
+    })
+}
+
+fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
+    let path = folder.join("bayes").join("manifest.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ArtifactError::Read { path, source }),
+    };
+    let damaged = |source| ArtifactError::Manifest { path: path.clone(), source };
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
+    if let Some(found) = value["schema"].as_u64().filter(|&found| found > u64::from(SCHEMA)) {
+        let found = u32::try_from(found).unwrap_or(u32::MAX);
+        return Err(ArtifactError::Schema { path, found });
+    }
+    let manifest: Manifest = serde_json::from_value(value).map_err(damaged)?;
+    for (name, expected) in &manifest.files {
+        let path = folder.join(name);
+        if store::sha256_file(&path)? != *expected {
+            return Err(ArtifactError::Changed { path });
+        }
+    }
+    Ok(Some(manifest))
+}
+
+fn read_temperature(folder: &Path) -> Result<f64, ArtifactError> {
+    let path = folder.join("bayes").join("posterior.safetensors");
+    let bytes = std::fs::read(&path)
+        .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
+    let damaged = |message: String| ArtifactError::Posterior { path: path.clone(), message };
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let tensor = file.tensor("temperature").map_err(|error| damaged(error.to_string()))?;
+    let value = tensor.data().try_into().map(f64::from_le_bytes).ok();
+    match value.filter(|value| value.is_finite() && *value > 0.0) {
+        Some(value) => Ok(value),
+        None => Err(damaged("`temperature` is not one positive f64".to_owned())),
+    }
+}
+
+/// What is known of a folder that another tool wrote.
+fn foreign(folder: &Path, encoder: &EncoderConfig) -> Manifest {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Manifest {
+        schema: SCHEMA,
+        bayes: env!("CARGO_PKG_VERSION").to_owned(),
+        name,
+        method: Method::Map,
+        transformers: "point estimate".to_owned(),
+        labels: encoder.labels.clone(),
+        preprocessing: Preprocessing {
+            max_length: encoder.longest_sequence().min(512),
+            truncation: Truncation::Head,
+        },
+        data: None,
+        seed: 0,
+        parts: BTreeMap::new(),
+        seen_in_test: 0,
+        test: None,
+        files: BTreeMap::new(),
+    }
+}

@@ -1,0 +1,61 @@
+//! `bayes/manifest.json`: what a model is, where it comes from, and what belongs to it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataConfig, Truncation};
+use crate::metrics::Summary;
+use crate::posterior::Method;
+
+/// Version of the folder's layout.
+pub const SCHEMA: u32 = 1;
+
+/// How a text becomes tokens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Most tokens, specials included.
+    pub max_length: usize,
+    /// What of a longer text is kept.
+    pub truncation: Truncation,
+}
+
+/// One part of the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartRecord {
+    /// Rows in it.
+    pub rows: usize,
+    /// SHA-256 over its texts and labels.
+    pub sha256: String,
+}
+
+/// The manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this layout.
+    pub schema: u32,
+    /// Version of the tool that wrote it.
+    pub bayes: String,
+    /// Name of the experiment.
+    pub name: String,
+    /// How the posterior was made.
+    pub method: Method,
+    /// What plain transformers computes with the last layer: the posterior's mean.
+    pub transformers: String,
+    /// Class names by label.
+    pub labels: Vec<String>,
+    /// How a text becomes tokens.
+    pub preprocessing: Preprocessing,
+    /// What it was trained on; absent for a folder that another tool wrote.
+    pub data: Option<DataConfig>,
+    /// The seed that divided the data.
+    pub seed: u64,
+    /// The parts of the data.
+    pub parts: BTreeMap<String, PartRecord>,
+    /// Rows of the test part whose text also occurs in another part.
+    pub seen_in_test: usize,
+    /// The report on the test part; absent while training.
+    pub test: Option<Summary>,
+    /// SHA-256 of every file that changes a prediction.
+    pub files: BTreeMap<String, String>,
+}

@@ -1,0 +1,119 @@
+//! The model folder: loadable by transformers as it is, with our part under `bayes/`.
+
+mod load;
+mod manifest;
+mod save;
+mod tokenizer_files;
+
+use std::path::PathBuf;
+
+pub use load::load;
+pub use manifest::{Manifest, PartRecord, Preprocessing, SCHEMA};
+pub use save::save;
+pub use tokenizer_files::SpecialTokens;
+
+use crate::data::TextTokenizer;
+use crate::model::{EncoderConfig, Parameters};
+
+/// Files that change a prediction: their hashes stand in the manifest.
+pub const HASHED: [&str; 4] =
+    ["config.json", "model.safetensors", "tokenizer.json", "bayes/posterior.safetensors"];
+
+/// What a model folder holds.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// The encoder's config, with the labels.
+    pub encoder: EncoderConfig,
+    /// All weights.
+    pub parameters: Parameters,
+    /// The tokenizer, without truncation and padding.
+    pub tokenizer: TextTokenizer,
+    /// The names of its special tokens.
+    pub special_tokens: SpecialTokens,
+    /// What logits are divided by; 1 where nothing was fitted.
+    pub temperature: f64,
+    /// Everything else that is known of the model.
+    pub manifest: Manifest,
+}
+
+/// What can be wrong with a model folder.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// There is no such folder.
+    #[error("there is no model folder `{0}`")]
+    NoFolder(PathBuf),
+    /// A file of the folder is missing or cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not what was saved.
+    #[error(
+        "`{path}` is not the file that was saved with this model (its sha256 differs from the \
+         manifest): restore it, or save the model again"
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The manifest is damaged.
+    #[error("`{path}` is damaged")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The folder was written by a newer version.
+    #[error("`{path}` has schema {found}, and this version of bayes reads up to {SCHEMA}")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+    },
+    /// The posterior is damaged.
+    #[error("`{path}` is damaged: {message}")]
+    Posterior {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The folder holds an encoder without a classification head.
+    #[error(
+        "`{folder}` is an encoder without a classification head (`{missing}` is missing): \
+         train one with `--set model.init={folder}`"
+    )]
+    NoHead {
+        /// The folder.
+        folder: PathBuf,
+        /// The first tensor that is missing.
+        missing: String,
+    },
+    /// Tokens that the encoder has no embedding for.
+    #[error(
+        "`{folder}`: the tokenizer has {tokens} tokens, but the encoder has embeddings for \
+         {embeddings}: the two do not belong together"
+    )]
+    Vocabulary {
+        /// The folder.
+        folder: PathBuf,
+        /// Highest token id + 1.
+        tokens: usize,
+        /// Rows of the word embedding.
+        embeddings: usize,
+    },
+    /// The encoder cannot be read.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+    /// The tokenizer cannot be read.
+    #[error(transparent)]
+    Tokenizer(#[from] crate::data::TokenizerError),
+    /// The folder cannot be written.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}

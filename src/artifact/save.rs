@@ -1,0 +1,75 @@
+//! Writing a model folder.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
+
+use super::{Artifact, ArtifactError, HASHED, Manifest};
+use crate::model;
+use crate::store::{self, NewFolder};
+
+/// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
+/// on the disk.
+pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactError> {
+    let new = NewFolder::create(folder)?;
+    let mut manifest = artifact.manifest.clone();
+    manifest.files = BTreeMap::new();
+    let mut encoder = artifact.encoder.clone();
+    encoder.labels.clone_from(&manifest.labels);
+    let max_length = manifest.preprocessing.max_length;
+    let config = pretty(&encoder.to_json());
+    let weights = model::save(&encoder, &artifact.parameters)?;
+    let tokenizer = artifact.tokenizer.to_json()?;
+    let posterior = posterior_file(artifact.temperature);
+    let hashed: [&[u8]; 4] = [&config, &weights, tokenizer.as_bytes(), &posterior];
+    for (name, bytes) in HASHED.iter().zip(hashed) {
+        new.write(name, bytes)?;
+        manifest.files.insert((*name).to_owned(), store::sha256(bytes));
+    }
+    let special = &artifact.special_tokens;
+    new.write("tokenizer_config.json", &pretty(&special.tokenizer_config(&encoder, max_length)))?;
+    new.write("special_tokens_map.json", &pretty(&special.to_json()))?;
+    new.write("README.md", readme(&manifest).as_bytes())?;
+    new.write("bayes/manifest.json", &pretty(&manifest))?;
+    new.publish()?;
+    Ok(manifest)
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("plain data is JSON");
+    text.push(b'\n');
+    text
+}
+
+/// `bayes/posterior.safetensors`: for method `map` the temperature alone, f64 `[1]`.
+fn posterior_file(temperature: f64) -> Vec<u8> {
+    let bytes = temperature.to_le_bytes();
+    let view = TensorView::new(Dtype::F64, vec![1], &bytes).expect("eight bytes are one f64");
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize([("temperature", view)], Some(metadata)).expect("one valid tensor")
+}
+
+fn readme(manifest: &Manifest) -> String {
+    let labels = manifest.labels.join("`, `");
+    let labels = if manifest.labels.len() > 12 {
+        format!("{} classes", manifest.labels.len())
+    } else {
+        format!("`{labels}`")
+    };
+    let dataset = manifest.data.as_ref().map_or("unknown data", |data| data.dataset.as_str());
+    let figures = manifest.test.as_ref().map_or(String::new(), |test| {
+        format!(
+            "On {} test rows: accuracy {:.4}, NLL {:.4}, ECE {:.4} (noise floor {:.4}).\n",
+            test.rows, test.accuracy.value, test.nll.value, test.ece.value, test.ece.floor
+        )
+    });
+    format!(
+        "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
+         transformers' `AutoModelForSequenceClassification` loads this folder; its last layer is \
+         the {}. The temperature in `bayes/posterior.safetensors` (tensor `temperature`) divides \
+         the logits and is not folded into the weights.\n",
+        manifest.name, manifest.bayes, manifest.transformers
+    )
+}

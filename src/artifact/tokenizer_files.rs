@@ -1,0 +1,64 @@
+//! The small files beside `tokenizer.json` that transformers looks for.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::data::TextTokenizer;
+use crate::model::{Architecture, EncoderConfig};
+
+/// The five tokens that BERT and RoBERTa have, in the order of transformers' keys.
+const KEYS: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const BERT: [&str; 5] = ["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"];
+const ROBERTA: [&str; 5] = ["<unk>", "</s>", "<pad>", "<s>", "<mask>"];
+
+/// `special_tokens_map.json`, as key and token.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpecialTokens(Map<String, Value>);
+
+impl SpecialTokens {
+    /// The map in a folder, if there is one that can be read, else what the architecture has.
+    pub fn of(folder: Option<&Path>, architecture: Architecture) -> Self {
+        let read = |name: &str| -> Option<Map<String, Value>> {
+            let text = std::fs::read_to_string(folder?.join(name)).ok()?;
+            let map: Map<String, Value> = serde_json::from_str(&text).ok()?;
+            let own: Map<String, Value> =
+                map.into_iter().filter(|(key, _)| KEYS.contains(&key.as_str())).collect();
+            (!own.is_empty()).then_some(own)
+        };
+        let tokens = if architecture == Architecture::Bert { BERT } else { ROBERTA };
+        let usual =
+            || KEYS.iter().zip(tokens).map(|(key, token)| ((*key).to_owned(), json!(token)));
+        let found = read("special_tokens_map.json").or_else(|| read("tokenizer_config.json"));
+        Self(found.unwrap_or_else(|| usual().collect()))
+    }
+
+    /// `special_tokens_map.json`.
+    pub fn to_json(&self) -> Value {
+        Value::Object(self.0.clone())
+    }
+
+    /// `tokenizer_config.json`. The class is the one that obeys `tokenizer.json` to the letter:
+    /// `BertTokenizer` would take only the vocabulary from it and lower-case as it sees fit.
+    pub fn tokenizer_config(&self, encoder: &EncoderConfig, max_length: usize) -> Value {
+        let mut file = self.0.clone();
+        let inputs = match encoder.architecture {
+            Architecture::Bert => json!(["input_ids", "token_type_ids", "attention_mask"]),
+            Architecture::Roberta => json!(["input_ids", "attention_mask"]),
+        };
+        file.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
+        file.insert("model_input_names".to_owned(), inputs);
+        file.insert("model_max_length".to_owned(), json!(max_length));
+        file.insert("clean_up_tokenization_spaces".to_owned(), json!(false));
+        Value::Object(file)
+    }
+}
+
+/// Tokens that the encoder has no embedding for, as (tokens, embeddings).
+pub fn vocabulary_mismatch(
+    tokenizer: &TextTokenizer,
+    encoder: &EncoderConfig,
+) -> Option<(usize, usize)> {
+    let tokens = tokenizer.vocabulary_size();
+    (tokens > encoder.vocab_size).then_some((tokens, encoder.vocab_size))
+}

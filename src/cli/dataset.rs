@@ -1,0 +1,193 @@
+//! `bayes dataset list · info · prepare`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::progress::{Display, grouped};
+use super::{Common, Outcome, print, print_json};
+use crate::data::split::{content_hash, overlap, text_key};
+use crate::data::{DataConfig, Dataset, Example, KNOWN, locate};
+use crate::experiment::{self, Experiment, QUICK_START};
+
+/// Flags of `bayes dataset`.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// The data sets that are known by name, and which are on this machine
+    List,
+    /// Splits, rows, labels, hashes, repeated texts and overlaps of one
+    Info {
+        /// Known name, file or folder
+        name: String,
+    },
+    /// Tokenise one into the cache that training reads
+    Prepare {
+        /// Known name, file or folder [default: that of the experiment]
+        name: Option<String>,
+        /// The experiment file, which names the encoder and the length
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Override a key of the experiment
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+}
+
+/// Runs the command.
+pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    match &options.action {
+        Action::List => list(common)?,
+        Action::Info { name } => info(name, common)?,
+        Action::Prepare { name, config, settings } => {
+            let mut all: Vec<String> =
+                name.iter().map(|name| format!("data.dataset={name}")).collect();
+            all.extend(settings.iter().cloned());
+            let experiment = match config {
+                Some(path) => Experiment::read(path, &all)?,
+                None => Experiment::parse(QUICK_START, "the quick start", &all)?,
+            };
+            prepare(&experiment, common)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn list(common: &Common) -> Result<()> {
+    let here = |name: &str| locate(name).is_ok();
+    if common.json {
+        let rows: Vec<_> = KNOWN
+            .iter()
+            .map(|known| {
+                json!({
+                    "name": known.name, "hub_id": known.hub_id, "here": here(known.name),
+                    "description": known.description, "terms": known.terms,
+                })
+            })
+            .collect();
+        return print_json(&rows);
+    }
+    let mut text = String::new();
+    for known in KNOWN {
+        let state = match (known.hub_id, here(known.name)) {
+            ("", _) => "built in",
+            (_, true) => "here",
+            (_, false) => "not on this machine",
+        };
+        text.push_str(&format!(
+            "{:<10} {state}\n           {}\n           terms: {}\n",
+            known.name, known.description, known.terms
+        ));
+        if !known.hub_id.is_empty() {
+            text.push_str(&format!("           Hub: {}\n", known.hub_id));
+        }
+    }
+    text.push_str("\nOthers: a file or a folder with train, validation and test files.\n");
+    print(&text)
+}
+
+fn info(name: &str, common: &Common) -> Result<()> {
+    let dataset = Dataset::open(&DataConfig { dataset: name.to_owned(), ..DataConfig::default() })?;
+    let texts = |rows: &[Example]| -> Vec<u64> {
+        rows.iter().map(|row| text_key(&row.text, row.pair.as_deref())).collect()
+    };
+    let keys: Vec<(&String, Vec<u64>)> =
+        dataset.splits.iter().map(|(split, rows)| (split, texts(rows))).collect();
+    let mut splits = Vec::new();
+    for (split, rows) in &dataset.splits {
+        let own = texts(rows);
+        let distinct: std::collections::HashSet<&u64> = own.iter().collect();
+        let mut counts = vec![0usize; dataset.labels.len()];
+        rows.iter().for_each(|row| counts[row.label as usize] += 1);
+        splits.push(json!({
+            "split": split, "rows": rows.len(), "repeated_texts": own.len() - distinct.len(),
+            "per_label": counts, "sha256": content_hash(rows),
+        }));
+    }
+    let mut overlaps = Vec::new();
+    for (place, (a, first)) in keys.iter().enumerate() {
+        for (b, second) in &keys[place + 1..] {
+            let rows = overlap(first, second).len();
+            overlaps.push(json!({ "a": a, "b": b, "rows_of_b_also_in_a": rows }));
+        }
+    }
+    if common.json {
+        return print_json(&json!({
+            "name": dataset.name, "generated": dataset.generated, "columns": dataset.columns,
+            "labels": dataset.labels, "terms": dataset.terms, "splits": splits,
+            "overlaps": overlaps, "hidden": dataset.hidden,
+        }));
+    }
+    let generated = if dataset.generated { " (generated texts)" } else { "" };
+    let mut text = format!("{}{generated}\n", dataset.name);
+    if !dataset.columns.is_empty() {
+        text.push_str(&format!("columns   {}\n", dataset.columns));
+    }
+    let shown = dataset.labels.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
+    let more = if dataset.labels.len() > 8 { ", …" } else { "" };
+    text.push_str(&format!("labels    {}: {shown}{more}\n", dataset.labels.len()));
+    if let Some(terms) = dataset.terms {
+        text.push_str(&format!("terms     {terms}\n"));
+    }
+    text.push_str("\nsplit                rows  repeated  smallest class  largest  sha256\n");
+    for split in &splits {
+        let counts: Vec<u64> = split["per_label"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_u64)
+            .collect();
+        let extreme = |value: Option<&u64>| grouped(value.copied().unwrap_or(0));
+        text.push_str(&format!(
+            "{:<15}{:>10}{:>10}{:>16}{:>9}  {}…\n",
+            split["split"].as_str().unwrap_or_default(),
+            grouped(split["rows"].as_u64().unwrap_or(0)),
+            grouped(split["repeated_texts"].as_u64().unwrap_or(0)),
+            extreme(counts.iter().min()),
+            extreme(counts.iter().max()),
+            &split["sha256"].as_str().unwrap_or_default()[..12],
+        ));
+    }
+    for overlap in overlaps.iter().filter(|overlap| overlap["rows_of_b_also_in_a"] != 0) {
+        text.push_str(&format!(
+            "\n{} rows of {} have a text that is also in {}.\n",
+            overlap["rows_of_b_also_in_a"],
+            overlap["b"].as_str().unwrap_or_default(),
+            overlap["a"].as_str().unwrap_or_default()
+        ));
+    }
+    for split in &dataset.hidden {
+        text.push_str(&format!("\nThe labels of {split} are hidden; it is left out.\n"));
+    }
+    print(&text)
+}
+
+fn prepare(experiment: &Experiment, common: &Common) -> Result<()> {
+    let mut display = Display::new(common.quiet);
+    let prepared = experiment::prepare_tokens(experiment, &mut |progress| display.show(&progress));
+    display.finish();
+    let prepared = prepared?;
+    if common.json {
+        return print_json(&prepared);
+    }
+    let mut text = String::new();
+    for split in &prepared {
+        let state = if split.found { "was there" } else { "done" };
+        text.push_str(&format!(
+            "{:<12} {:>9} rows  {:>12} tokens  {:>8} cut  {state}\n",
+            split.split,
+            grouped(split.rows as u64),
+            grouped(split.tokens),
+            grouped(split.truncated as u64)
+        ));
+    }
+    text.push_str(&format!("cache        {}\n", crate::data::cache_folder().display()));
+    print(&text)
+}

@@ -1,0 +1,44 @@
+//! `bayes info`.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Common, Outcome, print, print_json};
+use crate::{compute, data, hub};
+
+/// Runs the command.
+pub fn run(common: &Common) -> Result<Outcome> {
+    let selected = common.device()?;
+    let device = if selected.device.is_cpu() { "cpu" } else { "cuda" };
+    let features = compute::cpu_features();
+    let data_folder = std::env::var("BAYES_DATA_DIR").ok();
+    if common.json {
+        print_json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "device": device,
+            "reason": selected.reason,
+            "cuda": cfg!(feature = "cuda"),
+            "threads": compute::threads(),
+            "cpu_features": features,
+            "token_cache": data::cache_folder(),
+            "hub_cache": hub::cache_folder(),
+            "data_folder": data_folder,
+            "license": env!("CARGO_PKG_LICENSE"),
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    print(&format!(
+        "bayes         {}\ndevice        {device} ({})\nthreads       {}\nCPU features  {}\n\
+         token cache   {} (BAYES_CACHE_DIR)\nHub cache     {} (HF_HOME)\ndata folder   {}\n\
+         license       {}\n",
+        env!("CARGO_PKG_VERSION"),
+        selected.reason,
+        compute::threads(),
+        features.join(" "),
+        data::cache_folder().display(),
+        hub::cache_folder().display(),
+        data_folder.as_deref().unwrap_or("not set (BAYES_DATA_DIR)"),
+        env!("CARGO_PKG_LICENSE"),
+    ))?;
+    Ok(Outcome::Done)
+}

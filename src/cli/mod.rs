@@ -1,0 +1,188 @@
+//! The command line: flags, one file per command, exit codes, and all printing.
+
+mod dataset;
+mod eval;
+mod info;
+mod object;
+mod predict;
+mod progress;
+mod report;
+mod train;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::compute::{self, DeviceChoice, Selected};
+
+/// Folder of the models, in the working folder.
+const CHECKPOINTS: &str = "checkpoints";
+/// Folder of the runs, in the working folder.
+const RUNS: &str = "runs";
+
+/// Labelled text to a classifier that knows when it does not know.
+#[derive(Debug, Parser)]
+#[command(name = "bayes", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// Where to compute: auto, cpu, cuda or cuda:N
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// Threads of every pool [default: all cores]
+    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: Option<u16>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Log more; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a classifier: data, fine-tuning, calibration, report, model folder
+    Train(train::Options),
+    /// Measure accuracy and calibration of a model
+    Eval(eval::Options),
+    /// Classify texts, with the uncertainty of each answer
+    Predict(predict::Options),
+    /// Known data sets, what is in one, and its token cache
+    Dataset(dataset::Options),
+    /// Version, device, threads, CPU features and folders
+    Info,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a command that ran ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Done.
+    Done,
+    /// Stopped by a signal, in good order.
+    Interrupted,
+}
+
+/// Parses the arguments, runs the command, reports, and gives the exit code: 0 done, 2 could not
+/// run, 130 interrupted.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    compute::set_threads(cli.common.threads.map(usize::from));
+    start_log(cli.common.verbose);
+    match run(&cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        // Whoever read our output has heard enough.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut message = format!("error: {error}");
+            for cause in error.chain().skip(1) {
+                message.push_str(&format!("\n  because: {cause}"));
+            }
+            let _ = writeln!(io::stderr(), "{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<Outcome> {
+    match &cli.command {
+        Command::Train(options) => train::run(options, &cli.common),
+        Command::Eval(options) => eval::run(options, &cli.common),
+        Command::Predict(options) => predict::run(options, &cli.common),
+        Command::Dataset(options) => dataset::run(options, &cli.common),
+        Command::Info => info::run(&cli.common),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "bayes", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(closed)
+}
+
+/// Prints to stdout, as it is.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints one value as indented JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
+}
+
+impl Common {
+    fn device(&self) -> Result<Selected> {
+        let choice: DeviceChoice = self.device.parse()?;
+        let selected = compute::select(choice)?;
+        tracing::info!("device {:?}: {}", selected.device.location(), selected.reason);
+        Ok(selected)
+    }
+}
+
+/// The model folder that was named, or the newest one that is complete, named on stderr.
+fn model_folder(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(named) = named {
+        if named.is_dir() {
+            return Ok(named.to_owned());
+        }
+        let name = named.to_string_lossy();
+        let cached = crate::hub::is_id(&name)
+            .then(|| crate::hub::cached(crate::hub::Kind::Model, &name))
+            .flatten();
+        return cached.with_context(|| {
+            format!("there is no model folder `{name}`, and the Hub's cache has none of that name")
+        });
+    }
+    let manifest = |folder: &Path| folder.join("model").join("bayes").join("manifest.json");
+    let newest = std::fs::read_dir(CHECKPOINTS)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|path| Some((std::fs::metadata(manifest(&path)).ok()?.modified().ok()?, path)))
+        .max();
+    let Some((_, path)) = newest else {
+        bail!(
+            "no model was named and there is none under `{CHECKPOINTS}`: train one with \
+             `bayes train`, or give `--model FOLDER`"
+        );
+    };
+    let folder = path.join("model");
+    writeln!(io::stderr(), "model: {}", folder.display())?;
+    Ok(folder)
+}

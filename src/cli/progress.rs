@@ -1,0 +1,193 @@
+//! Progress on stderr: a bar on a terminal, plain lines elsewhere.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::experiment::Progress;
+use crate::train::{Event, Scores};
+
+/// How often plain lines come.
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Draws what a recipe reports.
+pub struct Display {
+    quiet: bool,
+    terminal: bool,
+    bar: Option<ProgressBar>,
+    what: &'static str,
+    training: Training,
+    last_line: Instant,
+}
+
+#[derive(Default)]
+struct Training {
+    steps: u64,
+    loss: f64,
+    tokens: usize,
+    /// Time spent in steps since the last step count was reset, without evaluations.
+    seconds: f64,
+    since: Option<Instant>,
+}
+
+impl Display {
+    /// A display that shows nothing when `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            terminal: std::io::stderr().is_terminal(),
+            bar: None,
+            what: "",
+            training: Training::default(),
+            last_line: Instant::now(),
+        }
+    }
+
+    /// Shows one report.
+    pub fn show(&mut self, progress: &Progress<'_>) {
+        match progress {
+            Progress::Note(text) if !self.quiet => self.line(text),
+            Progress::Note(_) => {}
+            Progress::Warning(text) => self.line(&format!("warning: {text}")),
+            Progress::Work { what, done, total } => self.work(what, *done, *total),
+            Progress::Train(event) => self.train(event),
+        }
+    }
+
+    fn work(&mut self, what: &'static str, done: usize, total: usize) {
+        if self.quiet || !self.terminal {
+            return;
+        }
+        if self.bar.is_none() || self.what != what {
+            self.finish();
+            let style = "{msg:<12} {bar:24} {human_pos}/{human_len}  {eta} left";
+            self.bar = Some(bar(total as u64, style));
+            self.what = what;
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_message(what);
+            bar.set_position(done as u64);
+        }
+        if done >= total {
+            self.finish();
+        }
+    }
+
+    fn train(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { plan, trainable } => {
+                self.training = Training { steps: plan.steps, ..Training::default() };
+                self.training.since = Some(Instant::now());
+                if !self.quiet {
+                    self.line(&format!(
+                        "training {} parameters for {} steps",
+                        grouped(*trainable as u64),
+                        grouped(plan.steps)
+                    ));
+                }
+            }
+            Event::Step { step, loss, tokens, .. } => self.step(*step, *loss, *tokens),
+            Event::Evaluating { done, rows } => {
+                if let Some(since) = self.training.since.take() {
+                    self.training.seconds += since.elapsed().as_secs_f64();
+                }
+                self.work("evaluating", *done, *rows);
+            }
+            Event::Evaluated { step, epoch, scores, averaged, best } => {
+                self.training.since = Some(Instant::now());
+                if !self.quiet {
+                    let Scores { nll, accuracy, ece, .. } = scores;
+                    let which = if *averaged { "  (averaged weights)" } else { "" };
+                    let mark = if best.is_some() { "  best" } else { "" };
+                    self.line(&format!(
+                        "step {step:>6}  epoch {epoch:>5.2}  validation nll {nll:.4}  accuracy \
+                         {accuracy:.4}  ece {ece:.4}{which}{mark}"
+                    ));
+                }
+            }
+            Event::Warning(text) => self.line(&format!("warning: {text}")),
+        }
+    }
+
+    fn step(&mut self, step: u64, loss: f64, tokens: usize) {
+        let training = &mut self.training;
+        training.loss = if step == 1 { loss } else { 0.9 * training.loss + 0.1 * loss };
+        training.tokens += tokens;
+        let running = training.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        let seconds = training.seconds + running;
+        let rate = grouped((training.tokens as f64 / seconds) as u64);
+        let left = seconds / step as f64 * (training.steps - step.min(training.steps)) as f64;
+        let left = humantime::format_duration(Duration::from_secs(left as u64));
+        let text = format!("loss {:.4}  {rate} tokens/s  {left} left", training.loss);
+        if self.quiet {
+            return;
+        }
+        if !self.terminal {
+            if self.last_line.elapsed() >= PLAIN_INTERVAL || step == 1 {
+                self.last_line = Instant::now();
+                let steps = self.training.steps;
+                self.line(&format!("step {step:>6}/{steps}  {text}"));
+            }
+            return;
+        }
+        if self.bar.is_none() || self.what != "training" {
+            self.finish();
+            self.bar = Some(bar(self.training.steps, "{prefix:<12} {bar:16} {pos}/{len}  {msg}"));
+            self.what = "training";
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_prefix("training");
+            bar.set_message(text);
+            bar.set_position(step);
+        }
+        if step == self.training.steps {
+            self.finish();
+        }
+    }
+
+    /// A line of its own, above the bar if there is one.
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(text),
+            // Progress that nobody reads is no reason to stop.
+            None => drop(writeln!(std::io::stderr(), "{text}")),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(total: u64, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is one of ours");
+    ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8))
+        .with_style(style)
+}
+
+/// 1234567 as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn digits_are_grouped_by_three() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+            assert_eq!(super::grouped(number), text);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `bayes train`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::progress::{Display, grouped};
+use super::{CHECKPOINTS, Common, Outcome, RUNS, print, print_json, report};
+use crate::experiment::{
+    self, Ended, Experiment, ExperimentError, Plan, QUICK_START, Surroundings, TrainReport,
+};
+
+/// Flags of `bayes train`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// A file, folder or known name; without it and --config, the quick start
+    data: Option<String>,
+    /// The experiment file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override a key of the experiment, such as train.seed=7
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// Check everything and show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the experiment with every key resolved
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// Raised by Ctrl-C and SIGTERM.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Runs the command.
+pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    let experiment = experiment(options)?;
+    if options.print_config {
+        print(&experiment.to_toml())?;
+        return Ok(Outcome::Done);
+    }
+    if options.dry_run {
+        let plan = experiment::plan(&experiment, Path::new(CHECKPOINTS))?;
+        return if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }
+            .map(|()| Outcome::Done);
+    }
+    let selected = common.device()?;
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+    let mut display = Display::new(common.quiet);
+    let surroundings = Surroundings {
+        device: &selected.device,
+        checkpoints: Path::new(CHECKPOINTS),
+        runs: Path::new(RUNS),
+        stop: &STOP,
+    };
+    let ended =
+        experiment::train(&experiment, &surroundings, &mut |progress| display.show(&progress));
+    display.finish();
+    match ended? {
+        Ended::Finished(finished) if common.json => print_json(&finished)?,
+        Ended::Finished(finished) => print(&finished_text(&finished))?,
+        Ended::Interrupted { steps, folder } => {
+            let folder = folder.display();
+            print(&format!(
+                "Interrupted after {steps} steps. The best weights so far are in {folder}.\n\
+                 Look at them:  bayes eval --model {folder}\n\
+                 Go on from them:  --set model.init={folder}\n"
+            ))?;
+            return Ok(Outcome::Interrupted);
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// The experiment that the flags describe. Data without a config is trained on from scratch with
+/// the sizes of the quick start.
+fn experiment(options: &Options) -> Result<Experiment, ExperimentError> {
+    let mut settings = Vec::new();
+    if let Some(data) = &options.data {
+        if options.config.is_none() {
+            let stem = Path::new(data).file_stem().unwrap_or_default().to_string_lossy();
+            let plain =
+                |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
+            let name: String = stem.chars().map(plain).collect();
+            settings.push(format!("name={name}"));
+            if data != "reviews" {
+                settings.push("data.max_length=256".to_owned());
+            }
+        }
+        settings.push(format!("data.dataset={data}"));
+    }
+    settings.extend(options.settings.iter().cloned());
+    match &options.config {
+        Some(path) => Experiment::read(path, &settings),
+        None => Experiment::parse(QUICK_START, "the quick start", &settings),
+    }
+}
+
+fn plan_text(plan: &Plan) -> String {
+    let parts: Vec<String> =
+        plan.parts.iter().map(|(name, rows)| format!("{name} {}", grouped(*rows as u64))).collect();
+    let labels = if plan.labels.len() > 8 {
+        format!("{} classes", plan.labels.len())
+    } else {
+        plan.labels.join(", ")
+    };
+    let columns = if plan.columns.is_empty() {
+        String::new()
+    } else {
+        format!("columns     {}\n", plan.columns)
+    };
+    format!(
+        "experiment  {}\ndata        {}\n{columns}labels      {labels}\nrows        {}\n\
+         parameters  {}\nsteps       {}\nmodel       {}\n",
+        plan.name,
+        plan.dataset,
+        parts.join(", "),
+        grouped(plan.parameters as u64),
+        grouped(plan.steps),
+        plan.model.display()
+    )
+}
+
+fn finished_text(finished: &TrainReport) -> String {
+    let generated = if finished.generated { " (generated texts)" } else { "" };
+    let temperature = match finished.temperature {
+        Some(temperature) => format!(
+            "Temperature {temperature:.3}, fitted on {} rows that were not trained on.\n",
+            grouped(finished.temperature_rows as u64)
+        ),
+        None => String::new(),
+    };
+    let model = finished.model.display();
+    let data = if finished.generated {
+        "\"A slow first act, but what an ending!\"".to_owned()
+    } else {
+        "\"Your own text here\"".to_owned()
+    };
+    format!(
+        "\n{}{generated}: {} test rows, with 95 % intervals\n\n{}\n{temperature}\
+         Trained for {} steps in {:.0} s; the weights of step {} were best.\n\n\
+         Model  {model}\nRun    {}\n\nNext   bayes predict --model {model} {data}\n",
+        finished.dataset,
+        grouped(finished.test.summary.rows as u64),
+        report::table(&finished.test, finished.temperature.map(|_| &finished.uncalibrated)),
+        finished.steps,
+        finished.seconds,
+        finished.best_step,
+        finished.run.display(),
+    )
+}

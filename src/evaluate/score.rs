@@ -1,0 +1,120 @@
+//! A model on rows of a data set.
+
+use super::{Context, Report, evaluate};
+use crate::compute::Noise;
+use crate::data::{Dataset, Example};
+use crate::metrics::MetricsError;
+use crate::predict::{PredictError, Predictor, Text};
+use crate::train::Scores;
+
+/// Why a model was not scored.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// Classes that the model does not know.
+    #[error(
+        "the data set has the label `{label}`, which the model does not know: its labels are \
+         `{known}`"
+    )]
+    Label {
+        /// The first such label.
+        label: String,
+        /// The model's labels.
+        known: String,
+    },
+    /// There is nothing to score.
+    #[error("there are no rows to evaluate on")]
+    NoRows,
+    /// Prediction failed.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    /// The predictions cannot be scored.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+}
+
+/// Rows to score.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// The data set that they are from.
+    pub dataset: &'a Dataset,
+    /// Rows with a label.
+    pub inside: &'a [&'a Example],
+    /// Rows of no class.
+    pub outside: &'a [Example],
+    /// Places in `inside` whose text was also trained or calibrated on, ascending.
+    pub seen: &'a [usize],
+}
+
+/// Predicts and scores; also gives the scores that logits have without the temperature.
+/// `progress` is told rows done and all rows.
+pub fn score(
+    predictor: &Predictor,
+    rows: &Rows<'_>,
+    noise: &Noise,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<(Report, Scores), EvaluateError> {
+    if rows.inside.is_empty() {
+        return Err(EvaluateError::NoRows);
+    }
+    let by_label = labels_of_model(&rows.dataset.labels, predictor.labels())?;
+    let inside: Vec<Text<'_>> = rows.inside.iter().map(|example| text(example)).collect();
+    let outside: Vec<Text<'_>> = rows.outside.iter().map(text).collect();
+    let total = inside.len() + outside.len();
+    let predictions = predictor.predict(&inside, &mut |done| progress(done, total))?;
+    let out_of_scope =
+        predictor.predict(&outside, &mut |done| progress(inside.len() + done, total))?;
+    let labels: Vec<u32> =
+        rows.inside.iter().map(|example| by_label[example.label as usize]).collect();
+    let truth_nc: Option<Vec<[f64; 2]>> =
+        rows.inside.iter().map(|example| rows.dataset.truth(example)).collect();
+    let truth_nc = truth_nc.map(|lines| lines.concat());
+    let context = Context {
+        truth_nc: truth_nc.as_deref().filter(|_| predictor.labels() == rows.dataset.labels),
+        seen: rows.seen,
+        out_of_scope: &out_of_scope,
+    };
+    let report = evaluate(&predictions, &labels, &context, noise)?;
+    let logit_nc: Vec<f64> =
+        predictions.iter().flat_map(|one| one.logits.mean().iter().copied()).collect();
+    Ok((report, Scores::of_logits(&logit_nc, &labels)?))
+}
+
+fn text(example: &Example) -> Text<'_> {
+    (&example.text, example.pair.as_deref())
+}
+
+/// The model's label for each label of the data: by name, or by number where the model's names are
+/// the ones that transformers gives to classes without names.
+fn labels_of_model(data: &[String], model: &[String]) -> Result<Vec<u32>, EvaluateError> {
+    let unnamed = model.iter().enumerate().all(|(id, name)| *name == format!("LABEL_{id}"));
+    if unnamed && data.len() == model.len() {
+        return Ok((0..model.len() as u32).collect());
+    }
+    let find = |label: &String| {
+        let place = model.iter().position(|known| known.eq_ignore_ascii_case(label));
+        place.map(|place| place as u32).ok_or_else(|| EvaluateError::Label {
+            label: label.clone(),
+            known: model.iter().take(20).cloned().collect::<Vec<_>>().join("`, `"),
+        })
+    };
+    data.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn labels_are_matched_by_name_and_not_by_place() {
+        let model = names(&["negative", "positive"]);
+        assert_eq!(labels_of_model(&names(&["Positive", "negative"]), &model).unwrap(), [1, 0]);
+        let message = labels_of_model(&names(&["good"]), &model).unwrap_err().to_string();
+        assert!(message.contains("`good`") && message.contains("`negative`"), "{message}");
+        let unnamed = names(&["LABEL_0", "LABEL_1"]);
+        assert_eq!(labels_of_model(&names(&["bad", "good"]), &unnamed).unwrap(), [0, 1]);
+    }
+}

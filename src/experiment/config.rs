@@ -1,0 +1,167 @@
+//! The experiment file: what was written, overridden, and checked.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::{ExperimentError, keys};
+use crate::calibrate::CalibrationConfig;
+use crate::data::DataConfig;
+use crate::model::ModelConfig;
+use crate::posterior::PosteriorConfig;
+use crate::train::TrainConfig;
+
+/// The experiment that `bayes train` runs when nothing is given.
+pub const QUICK_START: &str = include_str!("../../configs/reviews.toml");
+
+/// One experiment, with every key resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Experiment {
+    /// Names the folders under `checkpoints` and `runs`.
+    pub name: String,
+    /// Which rows.
+    pub data: DataConfig,
+    /// Which encoder.
+    pub model: ModelConfig,
+    /// How it is trained.
+    pub train: TrainConfig,
+    /// How the posterior is made.
+    pub posterior: PosteriorConfig,
+    /// How probabilities are corrected.
+    pub calibration: CalibrationConfig,
+}
+
+impl Default for Experiment {
+    fn default() -> Self {
+        Self {
+            name: "experiment".to_owned(),
+            data: DataConfig::default(),
+            model: ModelConfig::default(),
+            train: TrainConfig::default(),
+            posterior: PosteriorConfig::default(),
+            calibration: CalibrationConfig::default(),
+        }
+    }
+}
+
+impl Experiment {
+    /// Reads a file, applies `key=value` settings in their order, and checks the result.
+    pub fn read(path: &Path, settings: &[String]) -> Result<Self, ExperimentError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ExperimentError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, &format!("`{}`", path.display()), settings)
+    }
+
+    /// The same for a text; `place` names it in messages.
+    pub fn parse(text: &str, place: &str, settings: &[String]) -> Result<Self, ExperimentError> {
+        let refuse = |place: &str, message: String| ExperimentError::Config {
+            place: place.to_owned(),
+            message,
+        };
+        let mut table: Table =
+            toml::from_str(text).map_err(|error| refuse(place, error.to_string()))?;
+        keys::check(&table).map_err(|message| refuse(place, message))?;
+        for setting in settings {
+            let place = format!("`--set {setting}`");
+            keys::set(&mut table, setting).map_err(|message| refuse(&place, message))?;
+        }
+        let experiment: Self =
+            Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+                refuse(place, error.to_string().trim().replace('\n', ": "))
+            })?;
+        experiment.check().map_err(|message| refuse(place, message))?;
+        Ok(experiment)
+    }
+
+    /// The whole experiment as a file, every key written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a config is plain data")
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let plain = self.name.chars().all(allowed) && !self.name.starts_with('.');
+        if self.name.is_empty() || !plain {
+            return Err(format!(
+                "`name` is `{}`: it names folders, so letters, digits, `-`, `_` and `.` are possible",
+                self.name
+            ));
+        }
+        self.data.check()?;
+        self.model.check()?;
+        self.train.check()
+    }
+
+    /// An experiment with every key present, for the list of keys that exist.
+    pub(super) fn example() -> Self {
+        Self { model: ModelConfig::example(), ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, settings: &[&str]) -> Result<Experiment, String> {
+        let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+        Experiment::parse(text, "`test.toml`", &settings).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_by_name_with_the_right_one() {
+        let message = parse("[train]\nlerning_rate = 1e-4\n", &[]).unwrap_err();
+        assert!(message.contains("`train.lerning_rate`"), "{message}");
+        assert!(message.contains("did you mean `train.learning_rate`?"), "{message}");
+        let message = parse("", &["train.sed=3"]).unwrap_err();
+        assert!(message.contains("`train.sed`") && message.contains("`train.seed`"), "{message}");
+        assert!(parse("[trian]\nseed = 1\n", &[]).unwrap_err().contains("`trian`"));
+    }
+
+    #[test]
+    fn a_key_that_this_build_cannot_honour_is_refused_and_not_ignored() {
+        for text in [
+            "[train]\nactivation_checkpointing = 2\n",
+            "[calibration]\nconformal_alpha = [0.1]\n",
+            "[publish]\nlicense = \"mit\"\n",
+        ] {
+            let message = parse(text, &[]).unwrap_err();
+            assert!(message.contains("not supported by this version"), "{message}");
+        }
+        let message = parse("[posterior]\nmethod = \"laplace\"\n", &[]).unwrap_err();
+        assert!(message.contains("laplace") && message.contains("map"), "{message}");
+    }
+
+    #[test]
+    fn settings_are_read_by_the_type_of_their_key() {
+        let settings =
+            ["train.learning_rate=3e-5", "data.dataset=123", "calibration.temperature=false"];
+        let experiment = parse("", &settings).unwrap();
+        assert_eq!(experiment.train.learning_rate, 3e-5);
+        assert_eq!(experiment.data.dataset, "123");
+        assert!(!experiment.calibration.temperature);
+        let whole = parse("", &["train.learning_rate=1", "train.num_train_epochs=2"]).unwrap();
+        assert_eq!((whole.train.learning_rate, whole.train.num_train_epochs), (1.0, 2.0));
+        for wrong in ["train.seed=abc", "train.seed", "train=3", "train.learning_rate=-1"] {
+            assert!(parse("", &[wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_resolved_file_gives_the_same_experiment() {
+        let experiment = parse(QUICK_START, &["train.seed=7", "name=other"]).unwrap();
+        assert_eq!(parse(&experiment.to_toml(), &[]).unwrap(), experiment);
+    }
+
+    #[test]
+    fn every_file_in_configs_is_a_valid_experiment() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            Experiment::read(&entry.unwrap().path(), &[]).unwrap();
+            files += 1;
+        }
+        assert!(files >= 3);
+    }
+}

@@ -1,0 +1,125 @@
+//! The encoder that training begins with: one that exists, or a new one with its own vocabulary.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::{Experiment, ExperimentError};
+use crate::artifact::SpecialTokens;
+use crate::compute::Noise;
+use crate::data::DataError;
+use crate::data::{Dataset, Part, TextTokenizer, build_vocabulary, clean};
+use crate::hub;
+use crate::model::{self, Architecture, EncoderConfig, Parameters, Sizes};
+
+/// A tokenizer and the config of the encoder that goes with it. No weights have been read.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The encoder's config, with the data set's labels.
+    pub encoder: EncoderConfig,
+    /// Its tokenizer.
+    pub tokenizer: TextTokenizer,
+    /// The names of its special tokens.
+    pub special_tokens: SpecialTokens,
+    /// Where its weights are; `None` for a new one.
+    pub folder: Option<PathBuf>,
+}
+
+impl Start {
+    /// Finds the encoder or plans a new one, and checks that it fits the data's settings.
+    pub fn find(
+        experiment: &Experiment,
+        dataset: &Dataset,
+        train: &Part,
+    ) -> Result<Self, ExperimentError> {
+        let mut start = match &experiment.model.init {
+            Some(init) => Self::existing(&resolve(init)?)?,
+            None => Self::new_encoder(experiment, dataset, train)?,
+        };
+        start.encoder.labels.clone_from(&dataset.labels);
+        start.encoder.pooling = experiment.model.pooling;
+        start.check(experiment)?;
+        Ok(start)
+    }
+
+    fn existing(folder: &Path) -> Result<Self, ExperimentError> {
+        let encoder = EncoderConfig::read(folder)?;
+        let tokenizer =
+            TextTokenizer::from_file(&folder.join("tokenizer.json")).map_err(DataError::from)?;
+        let special_tokens = SpecialTokens::of(Some(folder), encoder.architecture);
+        Ok(Self { encoder, tokenizer, special_tokens, folder: Some(folder.to_owned()) })
+    }
+
+    fn new_encoder(
+        experiment: &Experiment,
+        dataset: &Dataset,
+        train: &Part,
+    ) -> Result<Self, ExperimentError> {
+        let model = &experiment.model;
+        let hidden_size = model.hidden_size.unwrap_or(64);
+        let sizes = Sizes {
+            num_hidden_layers: model.num_hidden_layers.unwrap_or(2),
+            hidden_size,
+            num_attention_heads: model.num_attention_heads.unwrap_or(4),
+            intermediate_size: model.intermediate_size.unwrap_or(hidden_size.saturating_mul(4)),
+        };
+        let texts: Vec<_> = train
+            .examples(dataset)
+            .flat_map(|example| std::iter::once(&example.text).chain(&example.pair))
+            .map(|text| clean(text))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let vocabulary =
+            build_vocabulary(&texts, model.vocab_size.unwrap_or(8000)).map_err(DataError::from)?;
+        let tokenizer = TextTokenizer::from_tokenizer(vocabulary).map_err(DataError::from)?;
+        let positions = experiment.data.max_length;
+        let encoder = EncoderConfig::from_scratch(sizes, tokenizer.vocabulary_size(), positions)
+            .map_err(|message| ExperimentError::Encoder(format!("section `[model]`: {message}")))?;
+        let special_tokens = SpecialTokens::of(None, Architecture::Bert);
+        Ok(Self { encoder, tokenizer, special_tokens, folder: None })
+    }
+
+    fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {
+        let (tokens, embeddings) = (self.tokenizer.vocabulary_size(), self.encoder.vocab_size);
+        let from = self.folder.as_deref().unwrap_or(Path::new("")).display();
+        if tokens > embeddings {
+            return Err(ExperimentError::Encoder(format!(
+                "`{from}`: the tokenizer has {tokens} tokens, but the encoder has embeddings for \
+                 {embeddings}: the two do not belong together"
+            )));
+        }
+        let (wanted, room) = (experiment.data.max_length, self.encoder.longest_sequence());
+        if wanted > room {
+            return Err(ExperimentError::Encoder(format!(
+                "`data.max_length` is {wanted}, but the encoder has {room} positions: set it to \
+                 {room} or less"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads or makes the weights. The second part names the tensors that the seed filled.
+    pub fn parameters(
+        &self,
+        noise: &Noise,
+        device: &Device,
+    ) -> Result<(Parameters, Vec<String>), ExperimentError> {
+        match &self.folder {
+            Some(folder) => {
+                let loaded = model::load(folder, &self.encoder, noise, device)?;
+                Ok((loaded.parameters, loaded.missing))
+            }
+            None => Ok((Parameters::fresh(&self.encoder, noise, device)?, Vec::new())),
+        }
+    }
+}
+
+/// A folder, or what the Hub's cache has under an id.
+fn resolve(init: &str) -> Result<PathBuf, ExperimentError> {
+    let path = Path::new(init);
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let cached = hub::is_id(init).then(|| hub::cached(hub::Kind::Model, init)).flatten();
+    cached.ok_or_else(|| ExperimentError::NoEncoder(init.to_owned()))
+}

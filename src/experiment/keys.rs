@@ -1,0 +1,111 @@
+//! The keys of an experiment file: which exist, which are planned, and how `--set` changes one.
+
+use toml::{Table, Value};
+
+use super::Experiment;
+
+/// Keys of the documented format that this version does not support yet. They are refused by name,
+/// so that no file is run in part.
+const PLANNED: &[&str] = &[
+    "train.save_steps",
+    "train.save_total_limit",
+    "train.histogram_steps",
+    "train.activation_checkpointing",
+    "train.lr_scheduler_type",
+    "calibration.conformal_alpha",
+    "calibration.target_risk",
+    "data.streaming",
+    "data.num_workers",
+    "publish",
+];
+
+/// All keys with a value of their type, as `section.key`.
+fn known() -> Vec<(String, Value)> {
+    let example = Table::try_from(Experiment::example()).expect("a config is plain data");
+    let mut keys = Vec::new();
+    for (section, value) in example {
+        match value {
+            Value::Table(table) => {
+                keys.extend(
+                    table.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)),
+                );
+            }
+            value => keys.push((section, value)),
+        }
+    }
+    keys
+}
+
+/// Refuses unknown and planned keys by name.
+pub fn check(table: &Table) -> Result<(), String> {
+    let known = known();
+    let is_section = |name: &str| known.iter().any(|(key, _)| key.starts_with(&format!("{name}.")));
+    for (section, value) in table {
+        match value {
+            Value::Table(inner) if is_section(section) => {
+                for key in inner.keys() {
+                    check_key(&format!("{section}.{key}"), &known)?;
+                }
+            }
+            _ if is_section(section) => {
+                return Err(format!("`{section}` is a section: write `[{section}]`"));
+            }
+            _ => check_key(section, &known)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_key(name: &str, known: &[(String, Value)]) -> Result<(), String> {
+    if known.iter().any(|(key, _)| key == name) {
+        return Ok(());
+    }
+    let planned = |key: &&&str| **key == name || name.starts_with(&format!("{key}."));
+    if PLANNED.iter().find(planned).is_some() {
+        return Err(format!("`{name}` is not supported by this version of bayes: remove it"));
+    }
+    let sections = known.iter().filter_map(|(key, _)| key.split_once('.')).map(|(own, _)| own);
+    let candidates = known.iter().map(|(key, _)| key.as_str()).chain(sections);
+    let near = candidates
+        .map(|key| (strsim::jaro_winkler(key, name), key))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    match near {
+        Some((likeness, key)) if likeness > 0.8 => {
+            Err(format!("there is no key `{name}`: did you mean `{key}`?"))
+        }
+        _ => Err(format!("there is no key `{name}`: `bayes train --print-config` shows all keys")),
+    }
+}
+
+/// Applies `section.key=value`. A value is text where the key's type is text, else TOML.
+pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
+    let Some((name, written)) = setting.split_once('=') else {
+        return Err("expected KEY=VALUE, such as `train.learning_rate=3e-5`".to_owned());
+    };
+    let (name, written) = (name.trim(), written.trim());
+    let known = known();
+    if !name.contains('.') && known.iter().any(|(key, _)| key.starts_with(&format!("{name}."))) {
+        return Err(format!("`{name}` is a section: set one of its keys, as `{name}.KEY=VALUE`"));
+    }
+    check_key(name, &known)?;
+    let example = known.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    let value = match example {
+        Some(Value::String(_)) => Value::String(written.trim_matches('"').to_owned()),
+        _ => {
+            let line: Table = toml::from_str(&format!("value = {written}"))
+                .map_err(|_| format!("`{written}` is no value that `{name}` can have"))?;
+            line.into_iter().next().map(|(_, value)| value).expect("one line was parsed")
+        }
+    };
+    match name.split_once('.') {
+        None => {
+            table.insert(name.to_owned(), value);
+        }
+        Some((section, key)) => {
+            let own = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            let own = own.as_table_mut().ok_or_else(|| format!("`{section}` is not a section"))?;
+            own.insert(key.to_owned(), value);
+        }
+    }
+    Ok(())
+}

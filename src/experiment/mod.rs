@@ -1,0 +1,69 @@
+//! The file that a person writes, and the recipe behind `train`.
+
+mod config;
+mod encoder;
+mod keys;
+mod observer;
+mod recipe;
+mod run_folder;
+
+pub use config::{Experiment, QUICK_START};
+pub use observer::Progress;
+pub use recipe::{
+    Ended, Plan, PreparedSplit, Surroundings, TrainReport, plan, prepare_tokens, train,
+};
+pub use run_folder::RunFolder;
+
+use std::path::PathBuf;
+
+/// Why an experiment did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    /// A config file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A config is not TOML, or has a value of the wrong kind.
+    #[error("{place}: {message}")]
+    Config {
+        /// The file, or `--set KEY`.
+        place: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// The encoder is not on this machine.
+    #[error(
+        "encoder `{0}` is neither a folder nor in the Hub's cache: give `model.init` the path of a \
+         folder with config.json, model.safetensors and tokenizer.json, or fetch it first, for \
+         instance with `hf download {0}`"
+    )]
+    NoEncoder(String),
+    /// Settings that do not fit the encoder.
+    #[error("{0}")]
+    Encoder(String),
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// The encoder's files.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainError),
+    /// Saving.
+    #[error(transparent)]
+    Artifact(#[from] crate::artifact::ArtifactError),
+    /// The report.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::EvaluateError),
+    /// Files.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// Candle.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,403 @@
+//! The recipe behind `bayes train`: data, fine-tuning, temperature, model folder, report.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use candle_core::Device;
+use serde::Serialize;
+
+use super::encoder::Start;
+use super::observer::Log;
+use super::{Experiment, ExperimentError, Progress, RunFolder};
+use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
+use crate::calibrate::{Fit, fit_temperature};
+use crate::compute::Noise;
+use crate::data::{self, Dataset, Example, Part, Parts, TokenSet, Tokens};
+use crate::evaluate::{Report, Rows, score};
+use crate::model::{Classifier, Parameters};
+use crate::predict::Predictor;
+use crate::train::{self, Event, Job, Scores, last_layer};
+
+/// What a run will do, found out without training anything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Name of the experiment.
+    pub name: String,
+    /// The data set.
+    pub dataset: String,
+    /// The columns taken for text and label, where they were detected.
+    pub columns: String,
+    /// Class names.
+    pub labels: Vec<String>,
+    /// Rows of each part.
+    pub parts: BTreeMap<&'static str, usize>,
+    /// Rows of the test part whose text also occurs in another part.
+    pub seen_in_test: usize,
+    /// Parameters of the classifier.
+    pub parameters: usize,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Where the model will be.
+    pub model: PathBuf,
+}
+
+/// What a finished run says.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainReport {
+    /// Name of the experiment.
+    pub name: String,
+    /// The model folder.
+    pub model: PathBuf,
+    /// The run folder.
+    pub run: PathBuf,
+    /// The data set.
+    pub dataset: String,
+    /// Whether its texts are generated.
+    pub generated: bool,
+    /// Optimizer steps taken.
+    pub steps: u64,
+    /// After how many of them the weights were best.
+    pub best_step: u64,
+    /// Scores of the validation rows at that point.
+    pub validation: Scores,
+    /// What logits are divided by; absent when none was fitted.
+    pub temperature: Option<f64>,
+    /// Rows it was fitted on.
+    pub temperature_rows: usize,
+    /// NLL and ECE on the test part as they would be without the temperature.
+    pub uncalibrated: Scores,
+    /// The report on the test part.
+    pub test: Report,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// With a model.
+    Finished(Box<TrainReport>),
+    /// From outside.
+    Interrupted {
+        /// Optimizer steps that were finished.
+        steps: u64,
+        /// Where the best weights so far are.
+        folder: PathBuf,
+    },
+}
+
+struct Prepared {
+    dataset: Dataset,
+    parts: Parts,
+    start: Start,
+    noise: Noise,
+}
+
+fn prepare(experiment: &Experiment) -> Result<Prepared, ExperimentError> {
+    let noise = Noise::new(experiment.train.seed);
+    let dataset = Dataset::open(&experiment.data)?;
+    let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
+    let start = Start::find(experiment, &dataset, &parts.train)?;
+    Ok(Prepared { dataset, parts, start, noise })
+}
+
+/// Tokens of one split.
+#[derive(Clone, Debug, Serialize)]
+pub struct PreparedSplit {
+    /// The split of the data set.
+    pub split: String,
+    /// Its rows.
+    pub rows: usize,
+    /// Tokens of all rows, after truncation.
+    pub tokens: u64,
+    /// Rows that were truncated.
+    pub truncated: usize,
+    /// Whether the tokens were already there.
+    pub found: bool,
+}
+
+/// Tokenises every split of the data set into the cache.
+pub fn prepare_tokens(
+    experiment: &Experiment,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Vec<PreparedSplit>, ExperimentError> {
+    let Prepared { dataset, start, .. } = prepare(experiment)?;
+    let mut splits = Vec::new();
+    for split in dataset.splits.keys() {
+        let tokens = tokens_of(experiment, &dataset, &start, split, show)?;
+        splits.push(PreparedSplit {
+            split: split.clone(),
+            rows: tokens.rows(),
+            tokens: tokens.lengths().iter().map(|&length| u64::from(length)).sum(),
+            truncated: tokens.truncated(),
+            found: tokens.origin() == data::Origin::Found,
+        });
+    }
+    Ok(splits)
+}
+
+fn tokens_of(
+    experiment: &Experiment,
+    dataset: &Dataset,
+    start: &Start,
+    split: &str,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Tokens, ExperimentError> {
+    let data = &experiment.data;
+    let tokens = data::prepare_tokens(
+        &data::cache_folder(),
+        &start.tokenizer,
+        dataset.rows(split),
+        data.max_length,
+        data.truncation,
+        &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
+    );
+    let tokens = tokens.map_err(data::DataError::from)?;
+    if tokens.origin() == data::Origin::Rebuilt {
+        show(Progress::Warning("the token cache was damaged and has been made again".to_owned()));
+    }
+    Ok(tokens)
+}
+
+/// What [`train`] would do.
+pub fn plan(experiment: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
+    let Prepared { dataset, parts, start, .. } = prepare(experiment)?;
+    let specifications = crate::model::specifications(&start.encoder);
+    let size = |shape: &Vec<usize>| shape.iter().product::<usize>();
+    Ok(Plan {
+        name: experiment.name.clone(),
+        dataset: dataset.name.clone(),
+        columns: dataset.columns.clone(),
+        labels: dataset.labels.clone(),
+        parts: parts.named().into_iter().map(|(name, part)| (name, part.rows.len())).collect(),
+        seen_in_test: parts.seen_in_test.len(),
+        parameters: specifications.iter().map(|one| size(&one.shape)).sum(),
+        steps: train::Plan::new(&experiment.train, parts.train.rows.len()).steps,
+        model: checkpoints.join(&experiment.name).join("model"),
+    })
+}
+
+/// Where a run reads and writes, and who listens.
+pub struct Surroundings<'a> {
+    /// Where the tensors are.
+    pub device: &'a Device,
+    /// Folder of the models.
+    pub checkpoints: &'a Path,
+    /// Folder of the runs.
+    pub runs: &'a Path,
+    /// Raised by a signal to end the run early.
+    pub stop: &'a AtomicBool,
+}
+
+/// Trains, calibrates, saves and reports.
+pub fn train(
+    experiment: &Experiment,
+    surroundings: &Surroundings<'_>,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Ended, ExperimentError> {
+    let began = Instant::now();
+    let Prepared { dataset, parts, start, noise } = prepare(experiment)?;
+    describe(&dataset, &parts, show);
+    let home = surroundings.checkpoints.join(&experiment.name);
+    let mut run = RunFolder::create(surroundings.runs, &experiment.name)?;
+    run.write("config.toml", experiment.to_toml().as_bytes())?;
+    let (initial, missing) = start.parameters(&noise, surroundings.device)?;
+    if !missing.is_empty() {
+        show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
+    }
+    let sets = Sets::prepare(experiment, &dataset, &parts, &start, show)?;
+    let base = Artifact {
+        manifest: manifest(experiment, &dataset, &parts),
+        encoder: start.encoder.clone(),
+        parameters: Parameters::default(),
+        tokenizer: start.tokenizer.clone(),
+        special_tokens: start.special_tokens.clone(),
+        temperature: 1.0,
+    };
+
+    let best_model = home.join("best_model");
+    let job = Job {
+        encoder: &start.encoder,
+        config: &experiment.train,
+        train: &sets.train,
+        validation: &sets.validation,
+    };
+    let mut log = Log::new(&mut run, surroundings.stop, experiment.train.logging_steps);
+    let outcome = train::fit(&job, &initial, &mut |event| {
+        if let Event::Evaluated { best: Some(parameters), .. } = &event {
+            let artifact = Artifact { parameters: (*parameters).clone(), ..base.clone() };
+            artifact::save(&artifact, &best_model).map_err(std::io::Error::other)?;
+        }
+        show(Progress::Train(&event));
+        log.hear(&event)
+    })?;
+    if outcome.interrupted {
+        return Ok(Ended::Interrupted { steps: outcome.steps, folder: best_model });
+    }
+
+    let classifier = Classifier::new(&start.encoder, &outcome.parameters.detached_copy()?);
+    let fit = fit_on(&classifier, experiment, &sets.temperature, show)?;
+    if let Some(Fit { at_bound: true, temperature, .. }) = fit {
+        show(Progress::Warning(format!(
+            "the temperature stands at its bound, {temperature}: the {} rows for it say too \
+             little; give more data",
+            sets.temperature.len()
+        )));
+    }
+    let temperature = fit.map_or(1.0, |fit| fit.temperature);
+    let mut artifact = Artifact { parameters: outcome.parameters, temperature, ..base };
+    let predictor = Predictor::new(artifact.clone());
+    let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
+    artifact.manifest.test = Some(test.summary.clone());
+    let model = home.join("model");
+    artifact::save(&artifact, &model)?;
+    let report = TrainReport {
+        name: experiment.name.clone(),
+        model,
+        run: run.path().to_owned(),
+        dataset: dataset.name.clone(),
+        generated: dataset.generated,
+        steps: outcome.steps,
+        best_step: outcome.best_step,
+        validation: outcome.scores,
+        temperature: fit.map(|fit| fit.temperature),
+        temperature_rows: sets.temperature.len(),
+        uncalibrated,
+        test,
+        seconds: began.elapsed().as_secs_f64(),
+    };
+    let json = serde_json::to_vec_pretty(&report).expect("a report is plain data");
+    run.write("report.json", &json)?;
+    Ok(Ended::Finished(Box::new(report)))
+}
+
+fn describe(dataset: &Dataset, parts: &Parts, show: &mut dyn FnMut(Progress<'_>)) {
+    let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
+    let sizes: Vec<String> = parts.named().into_iter().map(rows).collect();
+    show(Progress::Note(format!("data: {}, {} classes", dataset.name, dataset.labels.len())));
+    if !dataset.columns.is_empty() {
+        show(Progress::Note(format!("columns: {}", dataset.columns)));
+    }
+    show(Progress::Note(format!("rows: {}", sizes.join(", "))));
+    for split in &dataset.hidden {
+        show(Progress::Note(format!("the labels of split `{split}` are hidden: left out")));
+    }
+    if !parts.seen_in_test.is_empty() {
+        show(Progress::Warning(format!(
+            "{} test texts also occur in another part; the report gives the score without them",
+            parts.seen_in_test.len()
+        )));
+    }
+}
+
+fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manifest {
+    let record = |(name, part): (&str, &Part)| {
+        let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
+        (name.to_owned(), record)
+    };
+    Manifest {
+        schema: SCHEMA,
+        bayes: env!("CARGO_PKG_VERSION").to_owned(),
+        name: experiment.name.clone(),
+        method: experiment.posterior.method,
+        transformers: "posterior mean".to_owned(),
+        labels: dataset.labels.clone(),
+        preprocessing: Preprocessing {
+            max_length: experiment.data.max_length,
+            truncation: experiment.data.truncation,
+        },
+        data: Some(experiment.data.clone()),
+        seed: experiment.train.seed,
+        parts: parts.named().into_iter().map(record).collect(),
+        seen_in_test: parts.seen_in_test.len(),
+        test: None,
+        files: BTreeMap::new(),
+    }
+}
+
+/// The parts that training reads, as tokens.
+struct Sets {
+    train: TokenSet,
+    validation: TokenSet,
+    temperature: TokenSet,
+}
+
+impl Sets {
+    fn prepare(
+        experiment: &Experiment,
+        dataset: &Dataset,
+        parts: &Parts,
+        start: &Start,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, ExperimentError> {
+        let data = &experiment.data;
+        let mut tokens = BTreeMap::new();
+        for split in [&parts.train.split, &parts.validation.split] {
+            if tokens.contains_key(split) {
+                continue;
+            }
+            let own = tokens_of(experiment, dataset, start, split, show)?;
+            tokens.insert(split.clone(), Arc::new(own));
+        }
+        let set = |part: &Part| {
+            let labels = part.examples(dataset).map(|example| example.label).collect();
+            let rows = part.rows.iter().map(|&row| row as u32).collect();
+            TokenSet::new(Arc::clone(&tokens[&part.split]), rows, labels)
+        };
+        let sets = Self {
+            train: set(&parts.train),
+            validation: set(&parts.validation),
+            temperature: set(&parts.temperature),
+        };
+        let truncated = sets.train.truncated();
+        if truncated > 0 {
+            show(Progress::Note(format!(
+                "{truncated} of {} training texts are longer than {} tokens and are cut",
+                sets.train.len(),
+                data.max_length
+            )));
+        }
+        Ok(sets)
+    }
+}
+
+fn fit_on(
+    classifier: &Classifier,
+    experiment: &Experiment,
+    rows: &TokenSet,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Option<Fit>, ExperimentError> {
+    if !experiment.calibration.temperature {
+        return Ok(None);
+    }
+    let total = rows.len();
+    let feature_nd =
+        train::features(classifier, &rows.lengths(), &|row| rows.sequence(row), &mut |done| {
+            show(Progress::Work { what: "calibrating", done, total })
+        })?;
+    let (weight_cd, bias_c) = classifier.last_layer();
+    let logit_nc = last_layer(&feature_nd, weight_cd, bias_c)?;
+    Ok(fit_temperature(&logit_nc, rows.labels()))
+}
+
+/// The report on the test part, and its scores without the temperature.
+fn report(
+    predictor: &Predictor,
+    dataset: &Dataset,
+    parts: &Parts,
+    noise: &Noise,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<(Report, Scores), ExperimentError> {
+    let examples: Vec<&Example> = parts.test.examples(dataset).collect();
+    let rows = Rows {
+        dataset,
+        inside: &examples,
+        outside: dataset.out_of_scope.get(&parts.test.split).map_or(&[], Vec::as_slice),
+        seen: &parts.seen_in_test,
+    };
+    let mut work = |done, total| show(Progress::Work { what: "testing", done, total });
+    Ok(score(predictor, &rows, noise, &mut work)?)
+}

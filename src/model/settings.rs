@@ -1,0 +1,70 @@
+//! The section `[model]`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Norm, Pooling};
+
+/// Which encoder: one that exists, or sizes of a new one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Folder or Hub id; absent to train from scratch with the sizes below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
+    /// Layers of a new encoder (default 2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_hidden_layers: Option<usize>,
+    /// Width of a new encoder (default 64).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_size: Option<usize>,
+    /// Heads of a new encoder (default 4).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_attention_heads: Option<usize>,
+    /// Feed-forward width of a new encoder (default four times its width).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intermediate_size: Option<usize>,
+    /// Most entries of the vocabulary that is made for a new encoder (default 8000).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocab_size: Option<usize>,
+    /// Where a new encoder's layer norms stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub norm: Option<Norm>,
+    /// How the feature is made.
+    pub pooling: Pooling,
+}
+
+impl ModelConfig {
+    /// Every key, for the list of keys that exist.
+    pub fn example() -> Self {
+        Self {
+            init: Some(String::new()),
+            num_hidden_layers: Some(2),
+            hidden_size: Some(64),
+            num_attention_heads: Some(4),
+            intermediate_size: Some(256),
+            vocab_size: Some(8000),
+            norm: Some(Norm::Post),
+            pooling: Pooling::Auto,
+        }
+    }
+
+    /// The first pair of keys that contradict each other, as a message.
+    pub fn check(&self) -> Result<(), String> {
+        let Some(init) = &self.init else { return Ok(()) };
+        let sizes = [
+            ("num_hidden_layers", self.num_hidden_layers.is_some()),
+            ("hidden_size", self.hidden_size.is_some()),
+            ("num_attention_heads", self.num_attention_heads.is_some()),
+            ("intermediate_size", self.intermediate_size.is_some()),
+            ("vocab_size", self.vocab_size.is_some()),
+            ("norm", self.norm.is_some()),
+        ];
+        match sizes.iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(format!(
+                "`model.{key}` describes a new encoder, but `model.init` is `{init}`: give one of \
+                 the two"
+            )),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Texts in, predictive distributions out: the one path that evaluation, the command line and the
+//! server use.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use candle_core::Device;
+
+use crate::artifact::{self, Artifact, ArtifactError};
+use crate::compute::Sequence;
+use crate::data::{Encoded, TokenizerError, clean};
+use crate::metrics::argmax;
+use crate::model::Classifier;
+use crate::posterior::{LogitDistribution, Posterior, Predictive};
+use crate::train::features;
+
+/// A text, or a pair of texts.
+pub type Text<'a> = (&'a str, Option<&'a str>);
+
+/// What is predicted for one text.
+#[derive(Clone, Debug)]
+pub struct Prediction {
+    /// The most probable class.
+    pub label: usize,
+    /// Its probability.
+    pub confidence: f64,
+    /// All probabilities and the uncertainty.
+    pub predictive: Predictive,
+    /// The distribution over logits, before the temperature.
+    pub logits: LogitDistribution,
+    /// Tokens that the encoder saw.
+    pub num_tokens: usize,
+    /// Whether the text was longer than that.
+    pub truncated: bool,
+}
+
+/// Why nothing was predicted.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// A text without content.
+    #[error("text {0} is empty")]
+    Empty(usize),
+    /// A pair for an encoder that knows no second segment.
+    #[error("text {0} is a pair, and this encoder's tokenizer knows single texts only")]
+    Segment(usize),
+    /// Tokenisation failed.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// Candle refused.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// A model that is ready to predict. Prediction changes nothing.
+#[derive(Clone, Debug)]
+pub struct Predictor {
+    artifact: Artifact,
+    classifier: Classifier,
+    posterior: Posterior,
+}
+
+impl Predictor {
+    /// From what a model folder holds.
+    pub fn new(artifact: Artifact) -> Self {
+        let classifier = Classifier::new(&artifact.encoder, &artifact.parameters);
+        let posterior = Posterior::map(&classifier);
+        Self { artifact, classifier, posterior }
+    }
+
+    /// Loads a model folder.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
+        Ok(Self::new(artifact::load(folder, device)?))
+    }
+
+    /// The model folder's content.
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    /// Class names by label.
+    pub fn labels(&self) -> &[String] {
+        &self.artifact.manifest.labels
+    }
+
+    /// One prediction for each text, in their order. `progress` is told the rows that are done.
+    pub fn predict(
+        &self,
+        texts: &[Text<'_>],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Prediction>, PredictError> {
+        let cleaned: Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> =
+            texts.iter().map(|&(text, pair)| (clean(text), pair.map(clean))).collect();
+        if let Some(place) = cleaned.iter().position(|(text, _)| text.is_empty()) {
+            return Err(PredictError::Empty(place + 1));
+        }
+        let cleaned: Vec<Text<'_>> =
+            cleaned.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect();
+        let preprocessing = &self.artifact.manifest.preprocessing;
+        let encoded = self.artifact.tokenizer.encode(
+            &cleaned,
+            preprocessing.max_length,
+            preprocessing.truncation,
+        )?;
+        let segments = self.artifact.encoder.type_vocab_size as u32;
+        let outside = |one: &Encoded| one.type_ids.iter().any(|&id| id >= segments);
+        if let Some(place) = encoded.iter().position(outside) {
+            return Err(PredictError::Segment(place + 1));
+        }
+        let lengths: Vec<u32> = encoded.iter().map(|one| one.ids.len() as u32).collect();
+        let sequence = |row: usize| Sequence {
+            ids: encoded[row].ids.clone(),
+            type_ids: encoded[row].type_ids.clone(),
+            row: row as u64,
+        };
+        let feature_nd = features(&self.classifier, &lengths, &sequence, progress)?;
+        let logits = self.posterior.logits(&feature_nd)?;
+        let predictions = logits.into_iter().zip(encoded).map(|(logits, encoded)| {
+            let predictive = logits.predictive(self.artifact.temperature);
+            let label = argmax(&predictive.probability_c);
+            Prediction {
+                label,
+                confidence: predictive.probability_c[label],
+                predictive,
+                logits,
+                num_tokens: encoded.ids.len(),
+                truncated: encoded.full_length as usize > encoded.ids.len(),
+            }
+        });
+        Ok(predictions.collect())
+    }
+}
