@@ -1,6 +1,8 @@
 //! The encoder against transformers: tiny checkpoints and their outputs, made by
 //! `tests/python/golden_encoders.py`.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
 use std::path::PathBuf;
 
 use bayes::compute::{Noise, Packed, Sequence};

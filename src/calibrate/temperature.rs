@@ -53,9 +53,9 @@ pub fn fit_temperature(logit_nc: &[f64], labels: &[u32]) -> Option<Fit> {
     for steps in 1..=200 {
         let here = at(log_beta);
         if here.slope > 0.0 {
-            high = log_beta
+            high = log_beta;
         } else {
-            low = log_beta
+            low = log_beta;
         }
         let beta = log_beta.exp();
         let curvature = beta * here.slope + beta * beta * here.variance;

@@ -17,7 +17,6 @@ pub fn run(common: &Common) -> Result<Outcome> {
             "version": env!("CARGO_PKG_VERSION"),
             "device": device,
             "reason": selected.reason,
-            "cuda": cfg!(feature = "cuda"),
             "threads": compute::threads(),
             "cpu_features": features,
             "token_cache": data::cache_folder(),

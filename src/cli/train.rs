@@ -9,7 +9,8 @@ use clap::Args;
 use super::progress::{Display, grouped};
 use super::{CHECKPOINTS, Common, Outcome, RUNS, print, print_json, report};
 use crate::experiment::{
-    self, Ended, Experiment, ExperimentError, Plan, QUICK_START, Surroundings, TrainReport,
+    self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Surroundings,
+    TrainReport,
 };
 
 /// Flags of `bayes train`.
@@ -33,6 +34,8 @@ pub struct Options {
 
 /// Raised by Ctrl-C and SIGTERM.
 static STOP: AtomicBool = AtomicBool::new(false);
+/// Whether the training loop runs, which looks at `STOP` after each step.
+static LISTENING: AtomicBool = AtomicBool::new(false);
 
 /// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
@@ -48,7 +51,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     let selected = common.device()?;
     ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
+        // Outside the loop, and at the second time, there is nothing to save: every file and folder
+        // appears whole or not at all.
+        if STOP.swap(true, Ordering::Relaxed) || !LISTENING.load(Ordering::Relaxed) {
             std::process::exit(130);
         }
     })?;
@@ -59,8 +64,10 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         runs: Path::new(RUNS),
         stop: &STOP,
     };
-    let ended =
-        experiment::train(&experiment, &surroundings, &mut |progress| display.show(&progress));
+    let ended = experiment::train(&experiment, &surroundings, &mut |progress| {
+        LISTENING.store(matches!(progress, Progress::Train(_)), Ordering::Relaxed);
+        display.show(&progress);
+    });
     display.finish();
     match ended? {
         Ended::Finished(finished) if common.json => print_json(&finished)?,

@@ -376,7 +376,7 @@ fn fit_on(
     let total = rows.len();
     let feature_nd =
         train::features(classifier, &rows.lengths(), &|row| rows.sequence(row), &mut |done| {
-            show(Progress::Work { what: "calibrating", done, total })
+            show(Progress::Work { what: "calibrating", done, total });
         })?;
     let (weight_cd, bias_c) = classifier.last_layer();
     let logit_nc = last_layer(&feature_nd, weight_cd, bias_c)?;

@@ -15,7 +15,7 @@ pub(super) const PRAISE: [&[&str]; 3] = [
 ];
 
 /// How many of the medium adjectives, from the first, are also used with a negator.
-pub(super) const NEGATED_ADJECTIVES: usize = 2;
+pub(super) const NEGATED_ADJECTIVES: usize = 4;
 
 /// Adjectives of complaint: grades -1, -2 and -3.
 pub(super) const COMPLAINT: [&[&str]; 3] = [
@@ -92,7 +92,7 @@ pub(super) const INTENSIFIED: f64 = 1.4;
 /// Factor of an adjective after one of [`SOFTENERS`].
 pub(super) const SOFTENED: f64 = 0.6;
 /// Factor of an adjective after one of [`NEGATORS`].
-pub(super) const NEGATED: f64 = -0.6;
+pub(super) const NEGATED: f64 = -0.4;
 /// Factor of the side of a contrast that carries its point.
 pub(super) const POINT: f64 = 1.5;
 /// Factor of the side of a contrast that is conceded. With grades 3 and 1 the two sides of a

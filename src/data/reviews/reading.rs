@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// Log-odds of one grade.
-const UNIT: f64 = 1.0;
+const UNIT: f64 = 0.85;
 
 /// No log-odds lie outside ± this: p(positive) stays within 0.018 and 0.982.
 const LIMIT: f64 = 4.0;
@@ -43,7 +43,10 @@ enum Sense {
 }
 
 /// Entries by their first word, each list with the longest entry first.
-static ENTRIES: LazyLock<HashMap<String, Vec<(Vec<String>, Sense)>>> = LazyLock::new(|| {
+/// Phrases, longest first, by their first word.
+type Entries = HashMap<String, Vec<(Vec<String>, Sense)>>;
+
+static ENTRIES: LazyLock<Entries> = LazyLock::new(|| {
     let mut entries: HashMap<String, Vec<(Vec<String>, Sense)>> = HashMap::new();
     let mut add = |phrase: &str, sense| {
         let words = words(phrase);
@@ -135,8 +138,8 @@ mod tests {
         assert_eq!(grade("The acting was very good"), 2.8);
         assert_eq!(grade("The acting was absolutely awful"), -3.0 * 1.4);
         assert_eq!(grade("The acting was rather dull"), -1.2);
-        assert_eq!(grade("The acting was not good"), -1.2);
-        assert_eq!(grade("The acting was not exactly gripping"), -1.2);
+        assert_eq!(grade("The acting was not good"), -0.8);
+        assert_eq!(grade("The acting was not exactly gripping"), -0.8);
         assert_eq!(grade("I had hardly seen the good ones"), 2.0);
     }
 

@@ -46,6 +46,7 @@ pub(super) fn review(stream: &mut Stream) -> String {
 
 /// What a writer feels about a film before the first word: how often a clause praises, and in how
 /// strong words.
+#[derive(Clone, Copy, Debug)]
 struct Mood {
     praise_share: f64,
     /// Ten equally likely grades: 0 weak, 1 medium, 2 strong.
@@ -53,16 +54,19 @@ struct Mood {
 }
 
 impl Mood {
+    const OF_TWO_MINDS: f64 = 0.5;
+
     fn draw(stream: &mut Stream) -> Self {
-        // One writer in sixteen is of two minds, and then in weak words.
-        let (praise_share, strength) = match stream.below(32) {
-            0 | 1 => (0.5, 0),
-            2..=16 => (0.97, stream.below(3)),
-            _ => (0.03, stream.below(3)),
+        // One writer in eleven is of two minds, and then in weak words. The others let a clause of
+        // the other kind slip in now and then.
+        let (praise_share, strength) = match stream.below(33) {
+            0..=2 => (Self::OF_TWO_MINDS, 0),
+            3..=17 => (0.99, stream.below(3)),
+            _ => (0.01, stream.below(3)),
         };
         let grades = match strength {
             0 => [0, 0, 0, 0, 0, 0, 0, 0, 1, 1],
-            1 => [0, 0, 0, 1, 1, 1, 1, 1, 2, 2],
+            1 => [0, 0, 0, 1, 1, 1, 1, 1, 1, 2],
             _ => [0, 1, 1, 1, 1, 2, 2, 2, 2, 2],
         };
         Self { praise_share, grades }
@@ -77,6 +81,7 @@ impl Mood {
     }
 }
 
+/// One to three opinions, then perhaps a verdict; perhaps a fact before them all.
 fn draft(stream: &mut Stream) -> String {
     let mood = Mood::draw(stream);
     let mut sentences = Vec::new();
@@ -84,7 +89,10 @@ fn draft(stream: &mut Stream) -> String {
     let mut clauses = opinions;
     for _ in 0..opinions {
         let (tone, grade) = (mood.tone(stream), mood.grade(stream));
-        if clauses < 4 && stream.below(24) == 0 {
+        let of_two_minds = mood.praise_share == Mood::OF_TWO_MINDS;
+        if of_two_minds && stream.below(2) == 0 {
+            sentences.push(balanced(stream, tone, grade));
+        } else if clauses < 4 && stream.below(26) == 0 {
             clauses += 1;
             let conceded = plain(stream, tone.opposite(), 0);
             let point = opinion(stream, tone, grade.max(1));
@@ -120,12 +128,7 @@ pub(super) fn ambiguous(stream: &mut Stream) -> String {
             let weak = plain(stream, tone.opposite(), 0);
             vec![fact(stream), format!("{strong}, {} {weak}", stream.choose(TURNS))]
         }
-        _ => {
-            let first = *stream.choose(adjectives(tone)[grade]);
-            let second = *stream.choose(adjectives(tone.opposite())[grade]);
-            let both = format!("{first} and {second} in equal measure");
-            vec![fact(stream), in_frame(stream, &both)]
-        }
+        _ => vec![fact(stream), balanced(stream, tone, grade)],
     };
     joined(stream, &sentences)
 }
@@ -144,15 +147,15 @@ fn opinion(stream: &mut Stream, tone: Tone, grade: usize) -> String {
     let quality = match (stream.below(100), grade) {
         // A negated adjective leans the other way, so it is taken from there. Weak adjectives are
         // never negated and strong ones never softened: nobody writes so.
-        (0..16, 1) => {
+        (0..6, 1) => {
             let adjective = stream.choose(&adjectives(tone.opposite())[1][..NEGATED_ADJECTIVES]);
             format!("{} {adjective}", stream.choose(NEGATORS))
         }
-        (16..28, 0 | 1) => {
+        (6..22, 0 | 1) => {
             let adjective = stream.choose(adjectives(tone)[grade]);
             format!("{} {adjective}", stream.choose(SOFTENERS))
         }
-        (28..46, _) => {
+        (22..40, _) => {
             let intensifiers = if grade == 2 { STRONG_INTENSIFIERS } else { INTENSIFIERS };
             let adjective = stream.choose(adjectives(tone)[grade]);
             format!("{} {adjective}", stream.choose(intensifiers))
@@ -166,6 +169,13 @@ fn opinion(stream: &mut Stream, tone: Tone, grade: usize) -> String {
 fn plain(stream: &mut Stream, tone: Tone, grade: usize) -> String {
     let adjective = *stream.choose(adjectives(tone)[grade]);
     in_frame(stream, adjective)
+}
+
+/// A clause with two adjectives that cancel.
+fn balanced(stream: &mut Stream, tone: Tone, grade: usize) -> String {
+    let first = *stream.choose(adjectives(tone)[grade]);
+    let second = *stream.choose(adjectives(tone.opposite())[grade]);
+    in_frame(stream, &format!("{first} and {second} in equal measure"))
 }
 
 fn in_frame(stream: &mut Stream, quality: &str) -> String {
