@@ -201,8 +201,8 @@ fn averaging_accumulation_smoothing_and_early_stopping_run() {
         "--json",
     ]);
     let report: Value = serde_json::from_str(&report).unwrap();
-    // 168 rows, 11 steps an epoch, an evaluation every 3: the second one is not 5 nats better.
-    assert_eq!(report["steps"], 6);
+    // 168 rows, 11 steps an epoch, an evaluation every 6: the second one is not 5 nats better.
+    assert_eq!(report["steps"], 12);
     let log = home.files().into_iter().find(|file| file.ends_with("metrics.jsonl")).unwrap();
     let log = std::fs::read_to_string(home.path(&log)).unwrap();
     assert!(log.contains("\"averaged\":true") && log.contains("stopped early"), "{log}");
@@ -227,7 +227,8 @@ fn predict_reads_lines_csv_jsonl_and_parquet() {
         .collect();
     assert_eq!(labels, ["technical", "billing"]);
 
-    let input = home.write("in.csv", "note\nmy router is broken\n\"an invoice, please\"\n");
+    let input = home
+        .write("in.csv", "note\nplease look at my router\n\"please look at my invoice, thanks\"\n");
     let input = input.to_str().unwrap();
     let table = home.done(&["predict", "--input", input, "--text-column", "note"]);
     let mut rows = table.lines();
@@ -235,8 +236,8 @@ fn predict_reads_lines_csv_jsonl_and_parquet() {
         rows.next().unwrap(),
         "text,label,confidence,uncertainty,epistemic,decision,prediction_set,ood_p"
     );
-    assert!(rows.next().unwrap().starts_with("my router is broken,technical,"));
-    assert!(rows.next().unwrap().starts_with("\"an invoice, please\",billing,"));
+    assert!(rows.next().unwrap().starts_with("please look at my router,technical,"));
+    assert!(rows.next().unwrap().starts_with("\"please look at my invoice, thanks\",billing,"));
 
     let mut previous = input.to_owned();
     for name in ["out.jsonl", "out.parquet", "again.csv"] {
@@ -361,7 +362,7 @@ fn a_write_that_fails_leaves_nothing_half_written() {
     let home = Home::new();
     home.train_tiny(&[]);
     let before = home.files();
-    let input = home.write("in.csv", format!("text\n{}", "a router, again\n".repeat(3000)));
+    let input = home.write("in.csv", format!("text\n{}", "\"a router, again\"\n".repeat(3000)));
     let script = format!(
         "trap '' XFSZ; ulimit -f 8; exec {} predict --input {} --output out.csv",
         env!("CARGO_BIN_EXE_bayes"),

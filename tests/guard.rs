@@ -59,7 +59,7 @@ fn a_parameter_whose_gradient_stays_zero_is_named() {
     let features = classifier.features(&batch()).unwrap();
     let logits = classifier.logits(&batch(), None).unwrap();
     let loss = (features.sqr().unwrap().sum_all().unwrap()
-        + (logits.sum_all().unwrap() * 0.0).unwrap())
+        + (&logits * logits.zeros_like().unwrap()).unwrap().sum_all().unwrap())
     .unwrap();
     let mut gradients = Gradients::default();
     gradients.add(&variables, &loss.backward().unwrap()).unwrap();

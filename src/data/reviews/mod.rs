@@ -30,7 +30,7 @@ pub const VERSION: u32 = 1;
 pub const LABELS: [&str; 2] = ["negative", "positive"];
 
 /// Splits from this number on are kept for [`ambiguous`] and [`out_of_domain`].
-const FIRST_KEPT_SPLIT: u64 = u64::MAX - 1;
+const FIRST_KEPT_SPLIT: u64 = AMBIGUOUS_SPLIT;
 const AMBIGUOUS_SPLIT: u64 = u64::MAX - 1;
 const OUT_OF_DOMAIN_SPLIT: u64 = u64::MAX;
 

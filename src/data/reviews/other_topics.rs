@@ -26,10 +26,10 @@ const TOPICS: &[[&str; 4]] = &[
     ],
     // Weather
     [
-        "{sky} is expected in the {region} by {daytime}.",
+        "{sky} is expected in the {region} {daytime}.",
         "temperatures will reach {degrees} degrees near the coast.",
         "winds from the {region} may gust to {speed} kilometres an hour.",
-        "there is a {percent} per cent chance of {sky} {daytime}.",
+        "the chance of {sky} {daytime} is {percent} per cent.",
     ],
     // Furniture assembly
     [
@@ -41,7 +41,7 @@ const TOPICS: &[[&str; 4]] = &[
     // Banking
     [
         "please transfer {money} to my {account}.",
-        "why was a fee of {money} charged to my card {daytime}?",
+        "why was a fee of {money} charged to my card {when}?",
         "how do I change the PIN of my {account}?",
         "I need to block the card that belongs to my {account}.",
     ],
@@ -49,13 +49,13 @@ const TOPICS: &[[&str; 4]] = &[
     [
         "{club} scored {number} goals before half time.",
         "the goalkeeper of {club} saved a penalty in minute {minutes}.",
-        "{club} meet {club} in the cup {daytime}.",
+        "{club} meet {guests} in the cup {daytime}.",
         "the referee showed {number} yellow cards.",
     ],
     // Gardening
     [
         "sow the {vegetable} {number} centimetres deep in moist soil.",
-        "water the {vegetable} bed twice a week.",
+        "water the {vegetable} twice a week.",
         "prune the {tree} tree before the first frost.",
         "spread compost round the {tree} tree {daytime}.",
     ],
@@ -64,7 +64,7 @@ const TOPICS: &[[&str; 4]] = &[
         "the train to {city} leaves from platform {minutes}.",
         "take bus {minutes} as far as the {region} gate of {city}.",
         "how far is the airport from {city} by taxi?",
-        "book {number} seats to {city} for {daytime}.",
+        "book {number} seats to {city} {daytime}.",
     ],
     // Computers
     [
@@ -76,9 +76,9 @@ const TOPICS: &[[&str; 4]] = &[
     // Health
     [
         "take {number} tablets with water {daytime}.",
-        "the patient reports a sore {limb} since {daytime}.",
+        "the patient has had a sore {limb} since {pastday}.",
         "stretch the {limb} for {minutes} seconds and repeat.",
-        "the clinic has moved the appointment to {daytime}.",
+        "the clinic has cancelled the appointment {daytime}.",
     ],
     // Astronomy
     [
@@ -89,14 +89,14 @@ const TOPICS: &[[&str; 4]] = &[
     ],
     // Work
     [
-        "the meeting about the {device} is moved to {daytime}.",
+        "the meeting about the {device} takes place {daytime}.",
         "please send the invoice over {money} to accounting.",
         "{number} applicants from {city} are invited to interview.",
         "the office in {city} stays closed {daytime}.",
     ],
     // Housekeeping
     [
-        "rinse the {furniture} with lukewarm water and vinegar.",
+        "wipe the {furniture} with lukewarm water and vinegar.",
         "the washing machine needs {minutes} minutes at {degrees} degrees.",
         "could you buy {amount} of {powder} {daytime}?",
         "the plumber will repair the kitchen tap {daytime}.",
@@ -120,12 +120,15 @@ const RULES: Rules = &[
     ("furniture", &["table", "shelf", "wardrobe", "drawer", "bench"]),
     ("money", &["40 euros", "75 euros", "300 euros", "1200 euros"]),
     ("account", &["savings account", "joint account", "current account", "business account"]),
-    ("club", &["Northgate United", "Rovers", "the home team", "Eastfield", "the visitors"]),
+    ("club", &["Northgate United", "Rovers", "the home team", "Eastfield"]),
+    ("guests", &["the champions", "the visitors", "Southport Athletic"]),
     ("tree", &["apple", "cherry", "plum", "pear"]),
     ("city", &["Lyon", "Graz", "Porto", "Gdansk", "Bergen", "Turin"]),
     ("device", &["laptop", "printer", "router", "server", "tablet"]),
     ("limb", &["shoulder", "knee", "wrist", "ankle"]),
     ("planet", &["Jupiter", "Saturn", "Uranus", "Neptune"]),
+    ("when", &["yesterday", "last week", "last Thursday", "on Saturday"]),
+    ("pastday", &["yesterday", "Monday", "last week", "last Thursday"]),
     (
         "daytime",
         &["tonight", "on Monday", "on Tuesday", "tomorrow morning", "this week", "in the evening"],

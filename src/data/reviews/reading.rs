@@ -38,16 +38,15 @@ enum Sense {
     Grade(f64),
     /// Multiplies the grade directly after it.
     Factor(f64),
-    /// Multiplies what the sentence said before, and what it says after.
-    Contrast { before: f64, after: f64 },
+    /// Divides a sentence into what it concedes and its point.
+    Contrast,
 }
 
-/// Entries by their first word, each list with the longest entry first.
-/// Phrases, longest first, by their first word.
+/// Phrases by their first word, each list with the longest first.
 type Entries = HashMap<String, Vec<(Vec<String>, Sense)>>;
 
 static ENTRIES: LazyLock<Entries> = LazyLock::new(|| {
-    let mut entries: HashMap<String, Vec<(Vec<String>, Sense)>> = HashMap::new();
+    let mut entries = Entries::new();
     let mut add = |phrase: &str, sense| {
         let words = words(phrase);
         entries.entry(words[0].clone()).or_default().push((words, sense));
@@ -61,7 +60,7 @@ static ENTRIES: LazyLock<Entries> = LazyLock::new(|| {
     STRONG_INTENSIFIERS.iter().for_each(|word| add(word, Sense::Factor(INTENSIFIED)));
     SOFTENERS.iter().for_each(|word| add(word, Sense::Factor(SOFTENED)));
     NEGATORS.iter().for_each(|word| add(word, Sense::Factor(NEGATED)));
-    TURNS.iter().for_each(|word| add(word, Sense::Contrast { before: CONCEDED, after: POINT }));
+    TURNS.iter().for_each(|word| add(word, Sense::Contrast));
     for list in entries.values_mut() {
         list.sort_by_key(|(words, _)| std::cmp::Reverse(words.len()));
     }
@@ -96,9 +95,9 @@ fn read(words: &[String]) -> f64 {
                 continue;
             }
             Some(Sense::Grade(grade)) => sum += side * factor * grade,
-            Some(Sense::Contrast { before, after }) => {
-                sum *= before;
-                side = after;
+            Some(Sense::Contrast) => {
+                sum *= CONCEDED;
+                side = POINT;
             }
             None => {}
         }
