@@ -35,6 +35,7 @@ fn next_symbol(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, symbol, after))
 }
 
+/// Symbols that the rules or `texts` name and that have no rule.
 #[cfg(test)]
 pub(super) fn undefined_symbols(rules: Rules, texts: &[&'static str]) -> Vec<&'static str> {
     let replacements = rules.iter().flat_map(|(_, replacements)| replacements.iter());

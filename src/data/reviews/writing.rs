@@ -175,7 +175,7 @@ fn plain(stream: &mut Stream, tone: Tone, grade: usize) -> String {
 fn balanced(stream: &mut Stream, tone: Tone, grade: usize) -> String {
     let first = *stream.choose(adjectives(tone)[grade]);
     let second = *stream.choose(adjectives(tone.opposite())[grade]);
-    in_frame(stream, &format!("{first} and {second} in equal measure"))
+    in_frame(stream, &format!("both {first} and {second}"))
 }
 
 fn in_frame(stream: &mut Stream, quality: &str) -> String {
