@@ -9,7 +9,7 @@ use crate::compute::Noise;
 
 /// Rows of the generated set.
 const GENERATED_SPLITS: [(&str, u64, u32); 3] =
-    [("train", 0, 6000), ("validation", 1, 2000), ("test", 2, 2000)];
+    [("train", 0, 10_000), ("validation", 1, 2000), ("test", 2, 2000)];
 
 /// A data set.
 #[derive(Clone, Debug)]

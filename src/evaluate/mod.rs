@@ -59,6 +59,8 @@ pub struct WithoutSeen {
 pub struct Truth {
     /// The accuracy of someone who knows p(label | text): no classifier does better on average.
     pub best_accuracy: f64,
+    /// The accuracy that these answers have on average over the draws of the labels.
+    pub expected_accuracy: f64,
     /// Mean |p − truth| of the predicted class's probability.
     pub mean_error: f64,
 }
@@ -89,7 +91,10 @@ pub fn evaluate(
     let truth = match context.truth_nc {
         Some(truth_nc) => Some(Truth {
             best_accuracy: best_accuracy(truth_nc, classes)?,
-            mean_error: mean_error(predictions, truth_nc, classes),
+            expected_accuracy: mean_truth(predictions, truth_nc, classes, |_, truth| truth),
+            mean_error: mean_truth(predictions, truth_nc, classes, |confidence, truth| {
+                (confidence - truth).abs()
+            }),
         }),
         None => None,
     };
@@ -116,9 +121,15 @@ pub fn evaluate(
     })
 }
 
-fn mean_error(predictions: &[Prediction], truth_nc: &[f64], classes: usize) -> f64 {
-    let error = |(one, truth_c): (&Prediction, &[f64])| (one.confidence - truth_c[one.label]).abs();
-    let sum: f64 = predictions.iter().zip(truth_nc.chunks_exact(classes)).map(error).sum();
+/// The mean of a function of (confidence, true probability) of the predicted class.
+fn mean_truth(
+    predictions: &[Prediction],
+    truth_nc: &[f64],
+    classes: usize,
+    f: impl Fn(f64, f64) -> f64,
+) -> f64 {
+    let lines = predictions.iter().zip(truth_nc.chunks_exact(classes));
+    let sum: f64 = lines.map(|(one, truth_c)| f(one.confidence, truth_c[one.label])).sum();
     sum / predictions.len() as f64
 }
 

@@ -162,7 +162,7 @@ fn tokens_of(
     Ok(tokens)
 }
 
-/// What [`train`] would do.
+/// What [`train()`] would do.
 pub fn plan(experiment: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
     let Prepared { dataset, parts, start, .. } = prepare(experiment)?;
     let specifications = crate::model::specifications(&start.encoder);
