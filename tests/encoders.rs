@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use bayes::compute::{Noise, Packed, Sequence};
+use bayes::data::{TextTokenizer, Truncation};
 use bayes::model::{self, Classifier, EncoderConfig, Pooling};
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
@@ -64,6 +65,22 @@ fn logits_equal_those_of_transformers() {
         assert_eq!(logits.dim(0).unwrap(), 5);
         assert_close(&logits, &expected["logits"], case);
         assert_close(&classifier.features(&batch).unwrap(), &expected["pooled"], case);
+    }
+}
+
+/// The fixture's `tokenizer.json` cuts and pads to 8 tokens, as real files do to 128: neither
+/// applies.
+#[test]
+fn token_ids_equal_those_of_transformers_without_the_truncation_in_the_file() {
+    let tokenizer = TextTokenizer::from_file(&folder("bert").join("tokenizer.json")).unwrap();
+    let expected = expected("bert");
+    let texts = expected["texts"].as_array().unwrap();
+    assert!(texts.iter().any(|one| !one["pair"].is_null()));
+    for one in texts {
+        let text = (one["text"].as_str().unwrap(), one["pair"].as_str());
+        let found = tokenizer.encode(&[text], 40, Truncation::Head).unwrap().remove(0);
+        assert_eq!(Value::from(found.ids), one["input_ids"], "{text:?}");
+        assert_eq!(Value::from(found.type_ids), one["token_type_ids"], "{text:?}");
     }
 }
 
