@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::progress::{Display, grouped};
 use super::{Common, Outcome, model_folder, print, print_json, report};
+use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::{DataConfig, Dataset, Example, Parts, sample};
 use crate::evaluate::{Rows, score};
@@ -32,10 +33,10 @@ pub struct Options {
 }
 
 /// The rows to look at.
-struct Chosen {
-    rows: Vec<usize>,
-    split: String,
-    seen: Vec<usize>,
+pub(super) struct Chosen {
+    pub(super) rows: Vec<usize>,
+    pub(super) split: String,
+    pub(super) seen: Vec<usize>,
 }
 
 /// Runs the command.
@@ -44,19 +45,15 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let selected = common.device()?;
     let predictor = Predictor::load(&folder, &selected.device)?;
     let manifest = &predictor.artifact().manifest;
-    let trained_on = manifest.data.clone();
-    let config = match (&options.dataset, &trained_on) {
-        (Some(dataset), Some(data)) if *dataset == data.dataset => data.clone(),
-        (Some(dataset), _) => DataConfig { dataset: dataset.clone(), ..DataConfig::default() },
-        (None, Some(data)) => data.clone(),
-        (None, None) => bail!(
+    let Some(config) = data_config(options.dataset.as_deref(), manifest) else {
+        bail!(
             "`{}` does not say what it was trained on: name a data set with --dataset",
             folder.display()
-        ),
+        )
     };
     let noise = Noise::new(manifest.seed);
     let dataset = Dataset::open(&config)?;
-    let own = trained_on.is_some_and(|data| data.dataset == config.dataset);
+    let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
     let mut chosen = choose(&dataset, &config, &options.split, own, &noise)?;
     let all = dataset.rows(&chosen.split);
     let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
@@ -101,9 +98,20 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The data set that was named, or the one that the model was trained on, if that is known.
+pub(super) fn data_config(named: Option<&str>, manifest: &Manifest) -> Option<DataConfig> {
+    match (named, &manifest.data) {
+        (Some(dataset), Some(data)) if *dataset == data.dataset => Some(data.clone()),
+        (Some(dataset), _) => {
+            Some(DataConfig { dataset: dataset.to_owned(), ..DataConfig::default() })
+        }
+        (None, data) => data.clone(),
+    }
+}
+
 /// On the data that the model was trained on the parts are those of the training; else a split of
 /// the data set, or all of it where there is only one.
-fn choose(
+pub(super) fn choose(
     dataset: &Dataset,
     config: &DataConfig,
     split: &str,

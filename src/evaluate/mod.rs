@@ -4,7 +4,7 @@ mod score;
 
 use serde::Serialize;
 
-pub use score::{EvaluateError, Rows, score};
+pub use score::{EvaluateError, Rows, labels_of_model, score};
 
 use crate::compute::{Noise, Purpose};
 use crate::metrics::{

@@ -85,7 +85,7 @@ fn text(example: &Example) -> Text<'_> {
 
 /// The model's label for each label of the data: by name, or by number where the model's names are
 /// the ones that transformers gives to classes without names.
-fn labels_of_model(data: &[String], model: &[String]) -> Result<Vec<u32>, EvaluateError> {
+pub fn labels_of_model(data: &[String], model: &[String]) -> Result<Vec<u32>, EvaluateError> {
     let unnamed = model.iter().enumerate().all(|(id, name)| *name == format!("LABEL_{id}"));
     if unnamed && data.len() == model.len() {
         return Ok((0..model.len() as u32).collect());

@@ -12,7 +12,7 @@ pub use observer::Progress;
 pub use recipe::{
     Ended, Plan, PreparedSplit, Surroundings, TrainReport, plan, prepare_tokens, train,
 };
-pub use run_folder::RunFolder;
+pub use run_folder::{RunFolder, create_run_folder};
 
 use std::path::PathBuf;
 

@@ -17,24 +17,31 @@ pub struct RunFolder {
     timing: File,
 }
 
+/// Makes `runs/<day>_<name>`, or `…_2`, `…_3` where the day has seen the name before.
+pub fn create_run_folder(runs: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let day = &now[..10];
+    let failed =
+        |path: &Path, source| StoreError { doing: "create", path: path.to_owned(), source };
+    std::fs::create_dir_all(runs).map_err(|error| failed(runs, error))?;
+    let mut number = 1;
+    loop {
+        let suffix = if number == 1 { String::new() } else { format!("_{number}") };
+        let path = runs.join(format!("{day}_{name}{suffix}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(failed(&path, error)),
+        }
+    }
+}
+
 impl RunFolder {
-    /// Makes `runs/<day>_<name>`, or `…_2`, `…_3` where the day has seen the name before.
+    /// Makes the folder with its two logs.
     pub fn create(runs: &Path, name: &str) -> Result<Self, StoreError> {
-        let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-        let day = &now[..10];
+        let path = create_run_folder(runs, name)?;
         let failed =
             |path: &Path, source| StoreError { doing: "create", path: path.to_owned(), source };
-        std::fs::create_dir_all(runs).map_err(|error| failed(runs, error))?;
-        let mut number = 1;
-        let path = loop {
-            let suffix = if number == 1 { String::new() } else { format!("_{number}") };
-            let path = runs.join(format!("{day}_{name}{suffix}"));
-            match std::fs::create_dir(&path) {
-                Ok(()) => break path,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(failed(&path, error)),
-            }
-        };
         let open = |name: &str| {
             let file = path.join(name);
             OpenOptions::new()

@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::Device;
 
 use crate::artifact::{self, Artifact, ArtifactError};
-use crate::compute::Sequence;
+use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean};
 use crate::metrics::argmax;
 use crate::model::Classifier;
@@ -80,6 +80,17 @@ impl Predictor {
     /// Class names by label.
     pub fn labels(&self) -> &[String] {
         &self.artifact.manifest.labels
+    }
+
+    /// The logits before the temperature and the predictive distribution of each sequence of one
+    /// batch that is tokenised already.
+    pub fn predict_batch(
+        &self,
+        batch: &Packed,
+    ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
+        let feature_bd = self.classifier.features(batch)?.flatten_all()?.to_vec1::<f32>()?;
+        let logits = self.posterior.logits(&feature_bd)?.into_iter();
+        Ok(logits.map(|one| (one.clone(), one.predictive(self.artifact.temperature))).collect())
     }
 
     /// One prediction for each text, in their order. `progress` is told the rows that are done.

@@ -8,6 +8,7 @@ mod gradients;
 mod optimizer;
 mod run;
 mod schedule;
+mod stepper;
 
 pub use config::{ClassWeights, TrainConfig};
 pub use events::{Control, Event, Scores};
@@ -16,6 +17,7 @@ pub use gradients::{Gradients, Guard};
 pub use optimizer::AdamW;
 pub use run::{Job, Outcome, fit};
 pub use schedule::Plan;
+pub use stepper::Stepper;
 
 /// Why a run stopped without a result.
 #[derive(Debug, thiserror::Error)]

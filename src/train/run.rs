@@ -45,8 +45,9 @@ pub struct Outcome {
     pub interrupted: bool,
 }
 
-struct Run<'a> {
-    job: &'a Job<'a>,
+/// The state between two steps.
+pub(super) struct Run<'a> {
+    pub(super) job: &'a Job<'a>,
     noise: Noise,
     plan: Plan,
     specifications: Vec<Specification>,
@@ -123,15 +124,16 @@ pub fn fit(
     Ok(Outcome { parameters, scores, best_step, steps: step, final_loss, interrupted })
 }
 
-struct StepDone {
-    loss: f64,
+/// What one step tells.
+pub(super) struct StepDone {
+    pub(super) loss: f64,
     gradient_norm: f64,
     tokens: usize,
     warnings: Vec<String>,
 }
 
 impl<'a> Run<'a> {
-    fn new(job: &'a Job<'a>, initial: &Parameters) -> Result<Self, TrainError> {
+    pub(super) fn new(job: &'a Job<'a>, initial: &Parameters) -> Result<Self, TrainError> {
         let specifications = specifications(job.encoder);
         let (variables, parameters) = initial.variables(job.encoder)?;
         let decay = job.config.ema_decay;
@@ -154,7 +156,7 @@ impl<'a> Run<'a> {
     }
 
     /// Forward, backward and update over the micro-batches of one optimizer step.
-    fn step(
+    pub(super) fn step(
         &mut self,
         step: u64,
         learning_rate: f64,

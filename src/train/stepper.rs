@@ -1,0 +1,26 @@
+//! Single optimizer steps, for whoever measures them.
+
+use super::TrainError;
+use super::run::{Job, Run};
+use crate::model::Parameters;
+
+/// Takes steps as [`super::fit`] does, on rows of the caller's choice; nothing is evaluated.
+pub struct Stepper<'a> {
+    run: Run<'a>,
+    taken: u64,
+}
+
+impl<'a> Stepper<'a> {
+    /// Begins with a copy of `initial`.
+    pub fn new(job: &'a Job<'a>, initial: &Parameters) -> Result<Self, TrainError> {
+        Ok(Self { run: Run::new(job, initial)?, taken: 0 })
+    }
+
+    /// One step at the peak learning rate over a batch of rows; returns its loss.
+    pub fn step(&mut self, rows: &[u32]) -> Result<f64, TrainError> {
+        let learning_rate = self.run.job.config.learning_rate;
+        let done = self.run.step(self.taken, learning_rate, &[rows.to_vec()])?;
+        self.taken += 1;
+        Ok(done.loss)
+    }
+}
