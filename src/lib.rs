@@ -3,11 +3,12 @@
 //! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
 //!
 //! ```text
-//! cli > experiment > evaluate > predict > artifact > calibrate > posterior > train
+//! cli > experiment > {evaluate, bench} > predict > artifact > calibrate > posterior > train
 //!     > {model, data} > {compute, hub, store}          metrics: a pure leaf
 //! ```
 
 pub mod artifact;
+pub mod bench;
 pub mod calibrate;
 pub mod cli;
 pub mod compute;

@@ -1,5 +1,6 @@
 //! The command line: flags, one file per command, exit codes, and all printing.
 
+mod bench;
 mod dataset;
 mod eval;
 mod info;
@@ -59,6 +60,8 @@ enum Command {
     Train(train::Options),
     /// Measure accuracy and calibration of a model
     Eval(eval::Options),
+    /// Measure latency, throughput, memory and training speed of a model
+    Bench(bench::Options),
     /// Classify texts, with the uncertainty of each answer
     Predict(predict::Options),
     /// Known data sets, what is in one, and its token cache
@@ -107,6 +110,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
     match &cli.command {
         Command::Train(options) => train::run(options, &cli.common),
         Command::Eval(options) => eval::run(options, &cli.common),
+        Command::Bench(options) => bench::run(options, &cli.common),
         Command::Predict(options) => predict::run(options, &cli.common),
         Command::Dataset(options) => dataset::run(options, &cli.common),
         Command::Info => info::run(&cli.common),

@@ -1,0 +1,189 @@
+//! The report for people.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::{Document, Suite};
+
+/// The metrics of the accuracy section, as the JSON of `bayes eval` names them.
+const METRICS: [(&str, &str); 9] = [
+    ("accuracy", "Accuracy"),
+    ("f1", "Macro F1"),
+    ("mcc", "MCC"),
+    ("nll", "NLL"),
+    ("brier", "Brier"),
+    ("ece", "ECE (15 bins)"),
+    ("expected_calibration_error", "ECE (10 bins)"),
+    ("mean_confidence", "Mean confidence"),
+    ("mean_uncertainty", "Mean uncertainty (nats)"),
+];
+
+/// A figure with about four digits.
+pub fn figure(value: f64) -> String {
+    let digits = match value.abs() {
+        size if size >= 1000.0 => 0,
+        size if size >= 100.0 => 1,
+        size if size >= 10.0 => 2,
+        size if size >= 1.0 => 3,
+        _ => 4,
+    };
+    format!("{value:.digits$}")
+}
+
+impl Document<'_> {
+    /// The report. A suite that was not run has no section.
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!(
+            "# Benchmark of {}\n\n{} texts of `{}`{}, {} tokens, at most {} each. Medians over {} \
+             rounds, from the smallest to the largest.\n",
+            self.model,
+            self.rows,
+            self.dataset,
+            if self.generated { " (generated)" } else { "" },
+            self.tokens,
+            self.max_length,
+            self.settings.rounds
+        );
+        for warning in &self.warnings {
+            let _ = writeln!(text, "\n> {warning}");
+        }
+        text += &self.architecture();
+        if let Some(calibration) = &self.calibration {
+            text += &accuracy(calibration);
+        }
+        let has = |suite| self.suites.contains(&suite);
+        if has(Suite::Latency) {
+            text += &self.section("Latency (ms)", "latency.");
+        }
+        if has(Suite::Throughput) {
+            text += &self.section("Throughput (samples/sec)", "throughput.");
+        } else if has(Suite::Train) {
+            text += "\n## Throughput (samples/sec)\n";
+        }
+        if has(Suite::Train) {
+            let batch = self.settings.train_batch_size;
+            let _ = write!(text, "\n### Training (batches of {batch})\n{}", self.table("train."));
+        }
+        if has(Suite::Memory) {
+            text += &self.section("Memory", "memory.");
+        }
+        if has(Suite::LongRange) {
+            text += &self.section("Long Range Performance", "long_range.");
+        }
+        text += &self.machine_section();
+        if !self.comparisons.is_empty() {
+            text += "\n## Baseline\n\nNew over old, with the 95 % interval of resampling the \
+                     rounds; what changed on the machine between the two runs is not in it.\n\n\
+                     | figure | ratio | interval | |\n|---|---:|---:|---|\n";
+            for one in &self.comparisons {
+                let (ratio, words) = (one.ratio, one.verdict.words());
+                let _ = writeln!(
+                    text,
+                    "| `{}` | {:.3} | {:.3} – {:.3} | {words} |",
+                    one.key, ratio.value, ratio.low, ratio.high
+                );
+            }
+        }
+        text
+    }
+
+    fn architecture(&self) -> String {
+        let sizes = self.sizes();
+        let mut text = format!(
+            "\n## Model Architecture\n\n| | |\n|---|---:|\n| architecture | {} |\n| layers | {} |\n\
+             | width | {} |\n| heads | {} |\n| feed-forward width | {} |\n| vocabulary | {} |\n\
+             | positions | {} |\n| classes | {} |\n| method | {} |\n",
+            sizes.architecture,
+            sizes.num_hidden_layers,
+            sizes.hidden_size,
+            sizes.num_attention_heads,
+            sizes.intermediate_size,
+            sizes.vocab_size,
+            sizes.max_position_embeddings,
+            sizes.num_labels,
+            self.method.as_str().unwrap_or("unknown"),
+        );
+        let sizes = self.results.counts().filter(|(key, _)| key.starts_with("model_size."));
+        for (key, count) in sizes {
+            let _ = writeln!(text, "| {} | {count} |", &key["model_size.".len()..]);
+        }
+        if let Some(megabytes) = self.results.interval("model_size.model_size_mb") {
+            let _ = writeln!(text, "| model_size_mb | {} |", figure(megabytes.value));
+        }
+        text
+    }
+
+    fn section(&self, heading: &str, prefix: &str) -> String {
+        format!("\n## {heading}\n{}", self.table(prefix))
+    }
+
+    /// The figures whose keys begin so.
+    fn table(&self, prefix: &str) -> String {
+        let chosen = |key: &str| key.starts_with(prefix);
+        let mut lines = String::new();
+        for (key, samples) in self.results.samples().filter(|(key, _)| chosen(key)) {
+            let name = key.split_once('.').map_or(key, |(_, name)| name);
+            let _ = match self.results.interval(key) {
+                Some(interval) if samples.len() > 1 => writeln!(
+                    lines,
+                    "| {name} | {} | {} – {} |",
+                    figure(interval.value),
+                    figure(interval.low),
+                    figure(interval.high)
+                ),
+                Some(interval) => writeln!(lines, "| {name} | {} | |", figure(interval.value)),
+                None => writeln!(lines, "| {name} | unknown | |"),
+            };
+        }
+        for (key, count) in self.results.counts().filter(|(key, _)| chosen(key)) {
+            let name = key.split_once('.').map_or(key, |(_, name)| name);
+            let _ = writeln!(lines, "| {name} | {count} | |");
+        }
+        if lines.is_empty() {
+            return "\nNothing was measured; the run said why.\n".to_owned();
+        }
+        format!("\n| | median | smallest – largest |\n|---|---:|---:|\n{lines}")
+    }
+
+    fn machine_section(&self) -> String {
+        let machine = self.machine;
+        format!(
+            "\n## Machine\n\n| | |\n|---|---|\n| CPU | {} |\n| cores | {} |\n| threads | {} |\n\
+             | CPU features | {} |\n| memory | {} |\n| system | {} |\n| bayes | {} |\n| date | {} |\n",
+            machine.cpu.as_deref().unwrap_or("unknown"),
+            machine.cores,
+            machine.threads,
+            machine.cpu_features.join(" "),
+            machine.memory_gb.map_or("unknown".to_owned(), |size| format!("{size:.1} GiB")),
+            machine.os,
+            machine.bayes,
+            self.date,
+        )
+    }
+}
+
+fn accuracy(calibration: &Value) -> String {
+    let mut text = format!(
+        "\n## Accuracy Metrics\n\n{} rows, with 95 % intervals.\n\n| | value | interval |\n\
+         |---|---:|---:|\n",
+        calibration["rows"]
+    );
+    for (key, name) in METRICS {
+        let metric = &calibration[key];
+        let shown = |field: &str| {
+            metric[field].as_f64().map_or("infinite".to_owned(), |value| format!("{value:.4}"))
+        };
+        let _ = writeln!(
+            text,
+            "| {name} | {} | {} – {} |",
+            shown("value"),
+            shown("low"),
+            shown("high")
+        );
+    }
+    if let Some(floor) = calibration["ece"]["floor"].as_f64() {
+        let _ = writeln!(text, "| ECE of perfect calibration (15 bins) | {floor:.4} | |");
+    }
+    text
+}

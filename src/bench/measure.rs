@@ -1,0 +1,238 @@
+//! All measurements of a model, round by round.
+
+use std::time::Instant;
+
+use super::process::{self, forget_peak};
+use super::task::{Kind, Task, Work};
+use super::{BenchError, Order, Progress, Results, Settings, Suite};
+use crate::compute::{Noise, Packed, Purpose, Sequence};
+use crate::data::TokenSet;
+use crate::model::{Parameters, specifications};
+use crate::predict::Predictor;
+use crate::train::{Job, Stepper, TrainConfig};
+
+/// Lengths of the suite `long-range`.
+const LENGTHS: [usize; 4] = [64, 128, 256, 512];
+
+/// A training step does about as much as three predictions of its batch.
+const STEP_IN_PREDICTIONS: f64 = 3.0;
+
+/// What is measured with what.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The model.
+    pub predictor: &'a Predictor,
+    /// Texts for the predictions.
+    pub rows: &'a TokenSet,
+    /// Texts for the training steps.
+    pub train: &'a TokenSet,
+    /// Orders the sorted batches.
+    pub noise: &'a Noise,
+}
+
+/// Measures the suites; [`Suite::Calibration`] is not a measurement of time and has no part in it.
+pub fn measure(
+    subject: &Subject<'_>,
+    suites: &[Suite],
+    settings: &Settings,
+    show: &mut dyn FnMut(Progress),
+) -> Result<Results, BenchError> {
+    if subject.rows.is_empty() || subject.train.is_empty() {
+        return Err(BenchError::NoRows);
+    }
+    let artifact = subject.predictor.artifact();
+    let mut results = Results::default();
+    let mut tasks = Vec::new();
+    let fits = Fits::probe(subject, settings)?;
+    for (key, kind, batches) in predictions(subject, suites, settings, show) {
+        let tokens: usize = batches[0].iter().map(|one| one.ids.len()).sum();
+        if fits.batch(tokens, &key, show) {
+            tasks.push(Task::new(key, kind, Work::Predict(batches)));
+        }
+    }
+    if suites.contains(&Suite::Memory) {
+        memory(subject, &tasks, settings, &mut results)?;
+    }
+    let config = TrainConfig {
+        per_device_train_batch_size: settings.train_batch_size,
+        ..TrainConfig::default()
+    };
+    let job = Job {
+        encoder: &artifact.encoder,
+        config: &config,
+        train: subject.train,
+        validation: subject.train,
+    };
+    if suites.contains(&Suite::Train) {
+        let batches = train_batches(subject.train, settings);
+        if fits.step(batches[0].1, show) {
+            let stepper = Box::new(Stepper::new(&job, &artifact.parameters)?);
+            let work = Work::Train(stepper, batches);
+            tasks.push(Task::new("train".to_owned(), Kind::Train, work));
+        }
+    }
+    for task in &mut tasks {
+        task.plan(settings, subject.predictor)?;
+    }
+    for round in 0..settings.rounds {
+        show(Progress::Rounds(round, settings.rounds));
+        for task in &mut tasks {
+            task.round(subject.predictor, &mut results)?;
+        }
+    }
+    show(Progress::Rounds(settings.rounds, settings.rounds));
+    if suites.contains(&Suite::Size) {
+        size(subject.predictor, &mut results);
+    }
+    Ok(results)
+}
+
+/// Leaves out what a shortened run has no time for.
+struct Fits {
+    seconds_per_token: f64,
+    settings: Settings,
+}
+
+impl Fits {
+    /// Times the second of two calls with the first rows.
+    fn probe(subject: &Subject<'_>, settings: &Settings) -> Result<Self, BenchError> {
+        let rows = 0..subject.rows.len().min(4);
+        let batch = Packed::new(rows.map(|row| subject.rows.sequence(row)));
+        subject.predictor.predict_batch(&batch)?;
+        let began = Instant::now();
+        subject.predictor.predict_batch(&batch)?;
+        let seconds_per_token = began.elapsed().as_secs_f64() / batch.tokens() as f64;
+        Ok(Self { seconds_per_token, settings: settings.clone() })
+    }
+
+    fn batch(&self, tokens: usize, key: &str, show: &mut dyn FnMut(Progress)) -> bool {
+        let most = self.settings.limits.map(|limits| limits.batch);
+        self.within(tokens as f64 * self.seconds_per_token, most, key, show)
+    }
+
+    fn step(&self, tokens: usize, show: &mut dyn FnMut(Progress)) -> bool {
+        let most = self.settings.limits.map(|limits| limits.step);
+        let seconds = STEP_IN_PREDICTIONS * tokens as f64 * self.seconds_per_token;
+        self.within(seconds, most, "train", show)
+    }
+
+    fn within(
+        &self,
+        seconds: f64,
+        most: Option<f64>,
+        key: &str,
+        show: &mut dyn FnMut(Progress),
+    ) -> bool {
+        let fits = most.is_none_or(|most| seconds <= most);
+        if !fits {
+            show(Progress::Note(format!(
+                "`{key}` is left out: one batch takes about {seconds:.0} s; name its suite with \
+                 --suite"
+            )));
+        }
+        fits
+    }
+}
+
+/// The batches of all measurements of predictions.
+fn predictions(
+    subject: &Subject<'_>,
+    suites: &[Suite],
+    settings: &Settings,
+    show: &mut dyn FnMut(Progress),
+) -> Vec<(String, Kind, Vec<Vec<Sequence>>)> {
+    let rows = subject.rows;
+    let all: Vec<Sequence> = (0..rows.len()).map(|row| rows.sequence(row)).collect();
+    let mut found = Vec::new();
+    if suites.contains(&Suite::Latency) {
+        let single = all.iter().take(settings.runs).map(|one| vec![one.clone()]).collect();
+        found.push(("latency".to_owned(), Kind::Latency, single));
+    }
+    if suites.contains(&Suite::Throughput) {
+        for &size in &settings.batch_sizes {
+            if settings.order != Order::Sorted {
+                let batches = all.chunks(size).map(<[Sequence]>::to_vec).collect();
+                found.push((format!("throughput.batch_{size}"), Kind::Throughput, batches));
+            }
+            if settings.order != Order::Natural {
+                let batches = sorted(&all, size, subject.noise);
+                found.push((format!("throughput.sorted_{size}"), Kind::Throughput, batches));
+            }
+        }
+    }
+    if suites.contains(&Suite::LongRange) {
+        let longest = subject.predictor.artifact().encoder.longest_sequence();
+        for length in LENGTHS {
+            if length > longest {
+                show(Progress::Note(format!("the encoder reads {longest} tokens, not {length}")));
+                continue;
+            }
+            let ids: Vec<u32> =
+                all.iter().flat_map(|one| &one.ids).copied().cycle().take(length).collect();
+            let text = Sequence { ids, type_ids: Vec::new(), row: 0 };
+            let key = format!("long_range.max_length_{length}");
+            found.push((key, Kind::LongRange, vec![vec![text]]));
+        }
+    }
+    found
+}
+
+/// Batches of texts of like length. The batches themselves are shuffled: a round that does not
+/// reach the last one should not have seen the short texts only.
+fn sorted(all: &[Sequence], size: usize, noise: &Noise) -> Vec<Vec<Sequence>> {
+    let mut all = all.to_vec();
+    all.sort_by_key(|one| one.ids.len());
+    let mut batches: Vec<Vec<Sequence>> = all.chunks(size).map(<[Sequence]>::to_vec).collect();
+    noise.stream(Purpose::Shuffle, u64::MAX, 1).shuffle(&mut batches);
+    batches
+}
+
+/// The rows of each training step, with their tokens.
+fn train_batches(rows: &TokenSet, settings: &Settings) -> Vec<(Vec<u32>, usize)> {
+    let lengths = rows.lengths();
+    let all: Vec<u32> = (0..rows.len() as u32).collect();
+    let batches = all.chunks(settings.train_batch_size).take(settings.train_steps);
+    let tokens = |rows: &[u32]| rows.iter().map(|&row| lengths[row as usize] as usize).sum();
+    batches.map(|rows| (rows.to_vec(), tokens(rows))).collect()
+}
+
+/// Memory while the largest batch is predicted. It comes before the training, whose moments and
+/// gradients would be counted with it.
+fn memory(
+    subject: &Subject<'_>,
+    tasks: &[Task<'_>],
+    settings: &Settings,
+    results: &mut Results,
+) -> Result<(), BenchError> {
+    let measured = tasks.iter().filter_map(|task| match &task.work {
+        Work::Predict(batches) => batches.first(),
+        Work::Train(..) => None,
+    });
+    let first = vec![subject.rows.sequence(0)];
+    let batch = measured.max_by_key(|batch| batch.len()).unwrap_or(&first);
+    for _ in 0..settings.rounds {
+        forget_peak();
+        subject.predictor.predict_batch(&Packed::new(batch.iter().cloned()))?;
+        let memory = process::memory();
+        let allocated = memory.map(|memory| memory.resident_mb);
+        results.add("memory.memory_allocated_mb".to_owned(), allocated);
+        results.add("memory.memory_reserved_mb".to_owned(), memory.map(|memory| memory.peak_mb));
+    }
+    results.count("memory.batch_size".to_owned(), batch.len() as u64);
+    Ok(())
+}
+
+fn size(predictor: &Predictor, results: &mut Results) {
+    let artifact = predictor.artifact();
+    let total = artifact.parameters.count();
+    let used = specifications(&artifact.encoder).into_iter().filter(|one| one.used);
+    let trainable: usize = used.map(|one| one.shape.iter().product::<usize>()).sum();
+    results.count("model_size.total_parameters".to_owned(), total as u64);
+    results.count("model_size.trainable_parameters".to_owned(), trainable as u64);
+    let megabytes = bytes(&artifact.parameters) as f64 / f64::from(1 << 20);
+    results.add("model_size.model_size_mb".to_owned(), megabytes);
+}
+
+fn bytes(parameters: &Parameters) -> usize {
+    parameters.iter().map(|(_, tensor)| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum()
+}

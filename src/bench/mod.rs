@@ -1,0 +1,71 @@
+//! Measurements of one model on this machine: latency, throughput, memory, size, training speed.
+//!
+//! The work is cut into rounds, and in each round every measurement has its turn with the same
+//! batches, so that a machine that grows slower while it is measured slows all of them alike. What
+//! is reported is the median over the rounds, from the smallest to the largest.
+
+mod baseline;
+mod document;
+mod dump;
+mod markdown;
+mod measure;
+mod process;
+mod results;
+mod settings;
+mod statistics;
+mod task;
+
+pub use baseline::{Baseline, Comparison, Verdict};
+pub use document::Document;
+pub use dump::dump;
+pub use markdown::figure;
+pub use measure::{Subject, measure};
+pub use process::{Machine, machine};
+pub use results::Results;
+pub use settings::{Order, SUITES, Settings, Suite};
+
+/// What a measurement says while it runs.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// Something to know.
+    Note(String),
+    /// Rounds that are done, and all rounds.
+    Rounds(usize, usize),
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// No such suite.
+    #[error("unknown suite `{name}`:{suggestion} use `{known}`")]
+    Suite {
+        /// What was asked for.
+        name: String,
+        /// ` did you mean …?`, or empty.
+        suggestion: String,
+        /// All suites.
+        known: String,
+    },
+    /// A suite that is planned.
+    #[error(
+        "suite `{0}` is not supported by this version: every model has a point estimate so far"
+    )]
+    Planned(&'static str),
+    /// There is nothing to measure with.
+    #[error("there are no rows to measure with")]
+    NoRows,
+    /// A file that `--save` did not write.
+    #[error("`{path}` is no saved benchmark: {message}; make one with `bayes bench --save FILE`")]
+    Baseline {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A training step failed.
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainError),
+    /// Candle refused.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,307 @@
+//! `bayes bench`.
+
+mod texts;
+
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Result, ensure};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use self::texts::Texts;
+use super::progress::{Display, grouped};
+use super::{Common, Outcome, RUNS, model_folder, print, print_json, report};
+use crate::artifact;
+use crate::bench::{
+    self, Baseline, Document, Order, Progress, SUITES, Settings, Subject, Suite, figure,
+};
+use crate::compute::Noise;
+use crate::data::Example;
+use crate::evaluate::{Report, Rows, score};
+use crate::experiment::{self, create_run_folder};
+use crate::predict::{Predictor, Text};
+use crate::store::write_atomically;
+
+/// Seconds for the accuracy in a shortened run.
+const CALIBRATION_SECONDS: f64 = 20.0;
+
+/// Rows from which that time is estimated.
+const CALIBRATION_PROBE: usize = 16;
+
+/// Flags of `bayes bench`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The model folder [default: the newest under checkpoints]
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<PathBuf>,
+    /// What to measure: latency, throughput, memory, size, train, calibration, long-range
+    /// [default: all but long-range]
+    #[arg(long, value_name = "SUITES", value_delimiter = ',')]
+    suite: Vec<String>,
+    /// A file, folder or known name [default: what the model was trained on]
+    #[arg(long, value_name = "DATA")]
+    dataset: Option<String>,
+    /// A seeded, class-balanced sample of that many rows; 0 = all
+    #[arg(long, default_value_t = 1000)]
+    limit: usize,
+    /// Most tokens a text [default: the model's]
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<usize>,
+    /// Texts a batch, for the throughput [default: 1,8,16,32]
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = at_least_one)]
+    batch_sizes: Vec<usize>,
+    /// How texts come into these batches
+    #[arg(long, value_enum, default_value_t = BatchOrder::Natural)]
+    order: BatchOrder,
+    /// Calls before the first that counts [default: 10]
+    #[arg(long)]
+    warmup: Option<usize>,
+    /// Texts that are timed one by one, in each round [default: 100]
+    #[arg(long, value_parser = at_least_one)]
+    runs: Option<usize>,
+    /// Seconds for each batch size, over all rounds [default: 30]
+    #[arg(long, value_parser = above_zero)]
+    seconds: Option<f64>,
+    /// Rounds in which all measurements take turns [default: 5]
+    #[arg(long, value_parser = at_least_one)]
+    rounds: Option<usize>,
+    /// Rows a training step
+    #[arg(long, default_value = "16", value_parser = at_least_one)]
+    train_batch_size: usize,
+    /// Training steps in each round [default: 5]
+    #[arg(long, value_parser = at_least_one)]
+    train_steps: Option<usize>,
+    /// Write the results with the samples of each round
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Compare with results that were saved
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// Folder of the report [default: a new one under runs]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Write the measured rows, as tokens, with their logits, for other tools
+    #[arg(long, value_name = "FILE.safetensors")]
+    dump: Option<PathBuf>,
+}
+
+/// How texts come into batches.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BatchOrder {
+    /// As the rows come
+    Natural,
+    /// Texts of like length together
+    Sorted,
+    /// One after the other
+    Both,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().map_err(|_| "a whole number is needed")?;
+    if number == 0 { Err("at least 1 is needed".to_owned()) } else { Ok(number) }
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "a number is needed")?;
+    let fits = number.is_finite() && number > 0.0;
+    if fits { Ok(number) } else { Err("a number above 0 is needed".to_owned()) }
+}
+
+impl Options {
+    fn suites(&self) -> Result<Vec<Suite>> {
+        if self.suite.is_empty() {
+            let all = SUITES.into_iter().map(|(_, suite)| suite);
+            return Ok(all.filter(|suite| *suite != Suite::LongRange).collect());
+        }
+        Ok(self.suite.iter().map(|name| Suite::named(name)).collect::<Result<_, _>>()?)
+    }
+
+    /// Whether nothing says how much to measure.
+    fn is_short(&self) -> bool {
+        let counts = [self.warmup, self.runs, self.rounds, self.train_steps];
+        self.suite.is_empty() && self.seconds.is_none() && counts.iter().all(Option::is_none)
+    }
+
+    fn settings(&self) -> Settings {
+        let base = if self.is_short() { Settings::short() } else { Settings::default() };
+        let mut batch_sizes = self.batch_sizes.clone();
+        if batch_sizes.is_empty() {
+            batch_sizes.clone_from(&base.batch_sizes);
+        }
+        Settings {
+            batch_sizes,
+            order: match self.order {
+                BatchOrder::Natural => Order::Natural,
+                BatchOrder::Sorted => Order::Sorted,
+                BatchOrder::Both => Order::Both,
+            },
+            warmup: self.warmup.unwrap_or(base.warmup),
+            runs: self.runs.unwrap_or(base.runs),
+            seconds: self.seconds.unwrap_or(base.seconds),
+            rounds: self.rounds.unwrap_or(base.rounds),
+            train_batch_size: self.train_batch_size,
+            train_steps: self.train_steps.unwrap_or(base.train_steps),
+            limits: base.limits,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    let (suites, settings) = (options.suites()?, options.settings());
+    let baseline = options.baseline.as_deref().map(Baseline::read).transpose()?;
+    let folder = model_folder(options.model.as_deref())?;
+    let selected = common.device()?;
+    let mut artifact = artifact::load(&folder, &selected.device)?;
+    if let Some(wanted) = options.max_length {
+        let room = artifact.encoder.longest_sequence();
+        ensure!(wanted <= room, "--max-length is {wanted}, but the encoder has {room} positions");
+        artifact.manifest.preprocessing.max_length = wanted;
+    }
+    let predictor = Predictor::new(artifact);
+    let artifact = predictor.artifact();
+    let noise = Noise::new(artifact.manifest.seed);
+
+    let mut display = Display::new(common.quiet);
+    let mut note = |text: String| display.show(&experiment::Progress::Note(text));
+    if settings.limits.is_some() {
+        note(format!(
+            "a short run: {} s a batch size, and no more than a minute for the rest; for the full \
+             one give --seconds 30",
+            settings.seconds
+        ));
+    }
+    let texts = Texts::open(&predictor, options.dataset.as_deref(), options.limit, &mut note)?;
+    let subject =
+        Subject { predictor: &predictor, rows: &texts.rows, train: &texts.train, noise: &noise };
+    if let Some(path) = &options.dump {
+        write_atomically(path, &bench::dump(&subject, suites.contains(&Suite::Train))?)?;
+    }
+    let results = bench::measure(&subject, &suites, &settings, &mut |progress| {
+        display.show(&match progress {
+            Progress::Note(text) => experiment::Progress::Note(text),
+            Progress::Rounds(done, total) => {
+                experiment::Progress::Work { what: "measuring", done, total }
+            }
+        });
+    })?;
+    let wanted = suites.contains(&Suite::Calibration) && texts.comparable;
+    let scored = wanted
+        .then(|| calibration(&predictor, &texts, &noise, settings.limits.is_some(), &mut display))
+        .transpose()?;
+    display.finish();
+
+    let machine = bench::machine();
+    let mut document = Document {
+        model: &artifact.manifest.name,
+        folder: folder.display().to_string(),
+        date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        dataset: &texts.dataset.name,
+        generated: texts.dataset.generated,
+        rows: texts.rows.len(),
+        tokens: texts.rows.lengths().iter().map(|&length| u64::from(length)).sum(),
+        max_length: artifact.manifest.preprocessing.max_length,
+        suites: &suites,
+        settings: &settings,
+        encoder: &artifact.encoder,
+        method: json!(artifact.manifest.method),
+        machine: &machine,
+        results: &results,
+        calibration: scored.as_ref().map(serde_json::to_value).transpose()?,
+        warnings: results.warnings(),
+        comparisons: Vec::new(),
+    };
+    if let Some(baseline) = &baseline {
+        let differences = baseline.differences(&document.to_json());
+        document.warnings.extend(differences);
+        document.comparisons = baseline.compare(&results);
+    }
+    for warning in &document.warnings {
+        display.show(&experiment::Progress::Warning(warning.clone()));
+    }
+    let json = document.to_json();
+    let bytes = serde_json::to_vec_pretty(&json)?;
+    let home = match &options.output {
+        Some(folder) => folder.clone(),
+        None => create_run_folder(RUNS.as_ref(), &format!("bench-{}", document.model))?,
+    };
+    write_atomically(&home.join("report.json"), &bytes)?;
+    write_atomically(&home.join("report.md"), document.to_markdown().as_bytes())?;
+    if let Some(path) = &options.save {
+        write_atomically(path, &bytes)?;
+    }
+    if common.json {
+        print_json(&json)?;
+    } else {
+        let accuracy = scored.map_or(String::new(), |scored| {
+            let rows = grouped(scored.summary.rows as u64);
+            format!("\n  accuracy on {rows} rows\n{}", report::table(&scored, None))
+        });
+        let place = home.join("report.md");
+        print(&format!("{}{accuracy}\nReport  {}\n", table(&document), place.display()))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// The report of `bayes eval` on the rows; in a short run on as many as there is time for.
+fn calibration(
+    predictor: &Predictor,
+    texts: &Texts,
+    noise: &Noise,
+    short: bool,
+    display: &mut Display,
+) -> Result<Report> {
+    let mut inside: Vec<&Example> = texts.test.iter().collect();
+    if short {
+        let probe = &inside[..inside.len().min(CALIBRATION_PROBE)];
+        let probe: Vec<Text<'_>> =
+            probe.iter().map(|one| (one.text.as_str(), one.pair.as_deref())).collect();
+        let began = Instant::now();
+        predictor.predict(&probe, &mut |_| ())?;
+        let seconds = began.elapsed().as_secs_f64() / probe.len() as f64;
+        inside.truncate(((CALIBRATION_SECONDS / seconds) as usize).max(probe.len()));
+    }
+    let rows = Rows { dataset: &texts.dataset, inside: &inside, outside: &[], seen: &[] };
+    let (report, _) = score(predictor, &rows, noise, &mut |done, total| {
+        display.show(&experiment::Progress::Work { what: "evaluating", done, total });
+    })?;
+    Ok(report)
+}
+
+/// The figures in at most 80 columns.
+fn table(document: &Document<'_>) -> String {
+    let mut text = format!(
+        "\n{}: {} texts of {}, {} threads, {} rounds\n\n{:>52}   smallest – largest\n",
+        document.model,
+        grouped(document.rows as u64),
+        document.dataset,
+        document.machine.threads,
+        document.settings.rounds,
+        "median",
+    );
+    for (key, _) in document.results.samples() {
+        text += &match document.results.interval(key) {
+            Some(found) => format!(
+                "  {key:<40}{:>10}   {} – {}\n",
+                figure(found.value),
+                figure(found.low),
+                figure(found.high)
+            ),
+            None => format!("  {key:<40}{:>10}\n", "unknown"),
+        };
+    }
+    for (key, count) in document.results.counts() {
+        text += &format!("  {key:<40}{:>10}\n", grouped(count));
+    }
+    if !document.comparisons.is_empty() {
+        text += "\n  new over old, with 95 % intervals over the rounds\n\n";
+    }
+    for one in &document.comparisons {
+        let ratio = |value| if value < 10.0 { format!("{value:.3}") } else { figure(value) };
+        let (found, words) = (one.ratio, one.verdict.words());
+        let (value, low, high) = (ratio(found.value), ratio(found.low), ratio(found.high));
+        text += &format!("  {:<38}{value:>6}  {low}–{high}  {words}\n", one.key);
+    }
+    text
+}

@@ -1,0 +1,95 @@
+//! The texts that are measured with, as tokens.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::super::eval::{choose, data_config};
+use crate::compute::{Noise, Purpose};
+use crate::data::{self, DataConfig, Dataset, Example, TokenSet, sample};
+use crate::evaluate::labels_of_model;
+use crate::predict::Predictor;
+
+/// Rows of a data set, in a shuffled order: files can be sorted by label.
+pub struct Texts {
+    /// The data set.
+    pub dataset: Dataset,
+    /// Rows of the test split.
+    pub test: Vec<Example>,
+    /// The same as tokens, with the model's labels.
+    pub rows: TokenSet,
+    /// Rows of the training split as tokens.
+    pub train: TokenSet,
+    /// Whether the data's classes are the model's.
+    pub comparable: bool,
+}
+
+impl Texts {
+    /// Rows of the data set that was named, of the one that the model was trained on, or, where it
+    /// is not on this machine, of the generated reviews.
+    pub fn open(
+        predictor: &Predictor,
+        named: Option<&str>,
+        limit: usize,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Self> {
+        let manifest = &predictor.artifact().manifest;
+        let noise = Noise::new(manifest.seed);
+        let config = data_config(named, manifest);
+        let opened = config.map(|config| Dataset::open(&config).map(|dataset| (config, dataset)));
+        let (config, dataset, fallback) = match opened {
+            Some(Ok((config, dataset))) => (config, dataset, false),
+            Some(Err(error)) if named.is_some() => return Err(error.into()),
+            _ => {
+                note("the model's own data is not here: the texts are generated ones".to_owned());
+                let config = DataConfig { dataset: "reviews".to_owned(), ..DataConfig::default() };
+                let dataset = Dataset::open(&config)?;
+                (config, dataset, true)
+            }
+        };
+        let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
+        let pick = |split| -> Result<Vec<Example>> {
+            let chosen = choose(&dataset, &config, split, own, &noise)?;
+            let all = dataset.rows(&chosen.split);
+            let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
+            let mut places = sample(&labels, limit, &noise);
+            noise.stream(Purpose::Shuffle, u64::MAX, 0).shuffle(&mut places);
+            Ok(places.into_iter().map(|place| all[chosen.rows[place]].clone()).collect())
+        };
+        let test = pick("test")?;
+        let train = pick("train").unwrap_or_else(|_| {
+            note(format!("`{}` has no `train` rows: training steps use others", dataset.name));
+            test.clone()
+        });
+        let classes = predictor.labels().len() as u32;
+        let (by_label, comparable) = match labels_of_model(&dataset.labels, predictor.labels()) {
+            Ok(by_label) => (by_label, true),
+            Err(_) if fallback => {
+                note("these texts have other classes: accuracy is not measured".to_owned());
+                ((0..dataset.labels.len() as u32).map(|label| label % classes).collect(), false)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let rows = tokens(predictor, &test, &by_label)?;
+        let train = tokens(predictor, &train, &by_label)?;
+        Ok(Self { rows, train, test, dataset, comparable })
+    }
+}
+
+/// The tokens live in a file of their own, which disappears with its last reader: a sample of rows
+/// is nothing to keep.
+fn tokens(predictor: &Predictor, examples: &[Example], by_label: &[u32]) -> Result<TokenSet> {
+    let artifact = predictor.artifact();
+    let preprocessing = &artifact.manifest.preprocessing;
+    let folder = tempfile::tempdir()?;
+    let tokens = data::prepare_tokens(
+        folder.path(),
+        &artifact.tokenizer,
+        examples,
+        preprocessing.max_length,
+        preprocessing.truncation,
+        &mut |_, _| (),
+    )?;
+    let labels = examples.iter().map(|example| by_label[example.label as usize]).collect();
+    Ok(TokenSet::new(Arc::new(tokens), (0..examples.len() as u32).collect(), labels))
+}

@@ -1,0 +1,252 @@
+//! `bayes bench` as a user runs it, on a model that is as small as can be.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// A working folder with a trained model.
+struct Home(tempfile::TempDir);
+
+const TINY: [&str; 7] = [
+    "model.hidden_size=16",
+    "model.num_hidden_layers=1",
+    "model.num_attention_heads=2",
+    "train.num_train_epochs=2",
+    "train.learning_rate=5e-3",
+    "train.per_device_train_batch_size=8",
+    "data.max_length=32",
+];
+
+/// Little of everything.
+const QUICK: [&str; 15] = [
+    "bench",
+    "--quiet",
+    "--runs",
+    "4",
+    "--seconds",
+    "0.1",
+    "--rounds",
+    "3",
+    "--batch-sizes",
+    "1,8",
+    "--train-steps",
+    "2",
+    "--output",
+    "report",
+    "--json",
+];
+
+impl Home {
+    fn new() -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        let mut csv = "subject,department\n".to_owned();
+        for row in 0..200 {
+            let (thing, department) = [("invoice", "billing"), ("router", "technical")][row % 2];
+            csv.push_str(&format!("\"please look at my {thing}, case {row}\",{department}\n"));
+        }
+        std::fs::write(home.path("tickets.csv"), csv).unwrap();
+        let mut arguments = vec!["train", "tickets.csv", "--quiet"];
+        arguments.extend(TINY.iter().flat_map(|setting| ["--set", setting]));
+        home.done(&arguments);
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        run_in(self.0.path(), arguments)
+    }
+
+    fn done(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn quick(&self, more: &[&str]) -> Value {
+        serde_json::from_str(&self.done(&[&QUICK, more].concat())).unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+}
+
+fn run_in(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bayes"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("BAYES_CACHE_DIR", folder.join("cache"))
+        .env("HF_HOME", folder.join("hub"))
+        .env_remove("BAYES_DATA_DIR")
+        .env_remove("HF_HUB_CACHE")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The value under a dotted key.
+fn at<'a>(object: &'a Value, key: &str) -> &'a Value {
+    object.pointer(&format!("/{}", key.replace('.', "/"))).unwrap_or(&Value::Null)
+}
+
+#[test]
+fn every_suite_has_its_keys_and_the_report_its_headings() {
+    let home = Home::new();
+    let suites = "latency,throughput,memory,size,train,calibration,long-range";
+    let weights = home.path("checkpoints/tickets/model/model.safetensors");
+    let before = std::fs::read(&weights).unwrap();
+    let found = home.quick(&["--suite", suites, "--order", "both", "--save", "saved.json"]);
+    for key in [
+        "latency.mean_latency",
+        "latency.std_latency",
+        "latency.p50_latency",
+        "latency.p95_latency",
+        "latency.p99_latency",
+        "throughput.batch_1.throughput",
+        "throughput.batch_8.throughput",
+        "throughput.batch_8.samples_processed",
+        "throughput.batch_8.tokens_per_second",
+        "throughput.sorted_8.throughput",
+        "model_size.total_parameters",
+        "model_size.trainable_parameters",
+        "model_size.model_size_mb",
+        "train.tokens_per_second",
+        "train.seconds_per_step",
+        "calibration.accuracy.value",
+    ] {
+        assert!(at(&found, key).as_f64().is_some_and(|value| value > 0.0), "{key}: {found:#}");
+    }
+    for key in ["calibration.nll.value", "calibration.ece.floor"] {
+        assert!(at(&found, key).is_number(), "{key}: {found:#}");
+    }
+    #[cfg(target_os = "linux")]
+    for key in ["memory.memory_allocated_mb", "memory.memory_reserved_mb", "train.peak_mb"] {
+        assert!(at(&found, key).as_f64().is_some_and(|value| value > 1.0), "{key}: {found:#}");
+    }
+    // The encoder has 32 positions.
+    assert!(found["long_range"].is_null());
+    assert_eq!(at(&found, "throughput.batch_8.samples_processed").as_u64().unwrap() % 3, 0);
+    assert_eq!(found["samples"]["latency.mean_latency"].as_array().unwrap().len(), 3);
+    assert_eq!(home.read("saved.json"), home.read("report/report.json"));
+    assert!(std::fs::read(&weights).unwrap() == before, "training steps must not touch the model");
+
+    let report = home.read("report/report.md");
+    let mut rest = report.as_str();
+    for heading in [
+        "## Model Architecture",
+        "## Accuracy Metrics",
+        "## Latency (ms)",
+        "## Throughput (samples/sec)",
+        "## Memory",
+        "## Long Range Performance",
+        "## Machine",
+    ] {
+        let place = rest.find(heading).unwrap_or_else(|| panic!("{heading}: {report}"));
+        rest = &rest[place..];
+    }
+    assert!(report.contains("| threads |") && report.contains("| date | 2"), "{report}");
+}
+
+#[test]
+fn a_baseline_gives_ratios_and_what_was_different() {
+    let home = Home::new();
+    home.quick(&["--suite", "latency,throughput", "--save", "saved.json"]);
+    let mut saved: Value = serde_json::from_str(&home.read("saved.json")).unwrap();
+    for (key, factor) in [("latency.mean_latency", 100.0), ("throughput.batch_8.throughput", 100.0)]
+    {
+        for value in saved["samples"][key].as_array_mut().unwrap() {
+            *value = Value::from(value.as_f64().unwrap() * factor);
+        }
+    }
+    saved["settings"]["runs"] = Value::from(5);
+    std::fs::write(home.path("other.json"), saved.to_string()).unwrap();
+
+    let arguments = [&QUICK[..14], &["--suite", "latency,throughput", "--baseline", "other.json"]];
+    let output = home.run(&arguments.concat());
+    let (table, messages) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{messages}");
+    assert!(messages.contains("the baseline has settings.runs 5, this run 4"), "{messages}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let compared = table.split("new over old").nth(1).unwrap();
+    let line = |key: &str| compared.lines().find(|line| line.contains(key)).unwrap();
+    assert!(line("latency.mean_latency").ends_with("better"), "{table}");
+    assert!(line("throughput.batch_8.throughput").ends_with("worse"), "{table}");
+    let report = home.read("report/report.md");
+    assert!(report.contains("## Baseline") && !report.contains("## Memory"), "{report}");
+
+    std::fs::write(home.path("other.json"), "{}").unwrap();
+    let output = home.run(&["bench", "--baseline", "other.json"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--save FILE"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_dump_holds_the_measured_rows_and_their_logits() {
+    let home = Home::new();
+    home.quick(&["--suite", "train", "--limit", "9", "--dump", "rows.safetensors"]);
+    let bytes = std::fs::read(home.path("rows.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
+    assert_eq!((shape("labels"), shape("offsets")), (vec![9], vec![10]));
+    assert_eq!((shape("logits"), shape("train_labels")), (vec![9, 2], vec![9]));
+    let numbers = |name: &str| -> Vec<i64> {
+        let data = file.tensor(name).unwrap().data().to_vec();
+        data.chunks_exact(8).map(|eight| i64::from_le_bytes(eight.try_into().unwrap())).collect()
+    };
+    for prefix in ["", "train_"] {
+        let offsets = numbers(&format!("{prefix}offsets"));
+        assert!(offsets.is_sorted_by(|a, b| a < b), "{offsets:?}");
+        assert_eq!(shape(&format!("{prefix}ids")), [*offsets.last().unwrap() as usize]);
+    }
+    // The words are told apart, so logits and labels in the same order agree.
+    let logits = file.tensor("logits").unwrap().data().to_vec();
+    let logits: Vec<f32> =
+        logits.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    let predicted: Vec<i64> = logits.chunks_exact(2).map(|c| i64::from(c[1] > c[0])).collect();
+    assert_eq!(predicted, numbers("labels"));
+}
+
+#[test]
+fn a_run_without_arguments_says_that_it_is_short_and_falls_back_on_generated_texts() {
+    let home = Home::new();
+    std::fs::remove_file(home.path("tickets.csv")).unwrap();
+    let output = home.run(&["bench", "--batch-sizes", "8", "--limit", "20"]);
+    let messages = text(&output.stderr);
+    assert!(output.status.success(), "{messages}");
+    assert!(messages.contains("a short run"), "{messages}");
+    assert!(messages.contains("generated") && messages.contains("accuracy is not measured"));
+    let table = text(&output.stdout);
+    assert!(table.contains("throughput.batch_8.throughput"), "{table}");
+    let place = table.lines().find_map(|line| line.strip_prefix("Report  ")).unwrap();
+    assert!(place.starts_with("runs/") && place.contains("_bench-tickets/"), "{place}");
+    let report = home.read(place);
+    assert!(report.contains("## Latency (ms)") && !report.contains("## Accuracy"), "{report}");
+}
+
+#[test]
+fn an_unknown_suite_a_planned_one_and_a_missing_model_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, hint) in [
+        (&["bench", "--suite", "latancy"][..], "did you mean `latency`?"),
+        (&["bench", "--suite", "posterior"], "not supported by this version"),
+        (&["bench", "--rounds", "0"], "at least 1"),
+        (&["bench"], "bayes train"),
+    ] {
+        let output = run_in(folder.path(), arguments);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(hint) && output.stdout.is_empty(), "{arguments:?}: {message}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
