@@ -18,7 +18,7 @@ const TINY: [&str; 7] = [
     "train.num_train_epochs=2",
     "train.learning_rate=5e-3",
     "train.per_device_train_batch_size=8",
-    "data.max_length=32",
+    "data.max_length=128",
 ];
 
 /// Little of everything.
@@ -131,11 +131,18 @@ fn every_suite_has_its_keys_and_the_report_its_headings() {
         assert!(at(&found, key).is_number(), "{key}: {found:#}");
     }
     #[cfg(target_os = "linux")]
-    for key in ["memory.memory_allocated_mb", "memory.memory_reserved_mb", "train.peak_mb"] {
+    for key in [
+        "memory.memory_allocated_mb",
+        "memory.memory_reserved_mb",
+        "long_range.max_length_64.mean_memory_mb",
+        "train.peak_mb",
+    ] {
         assert!(at(&found, key).as_f64().is_some_and(|value| value > 1.0), "{key}: {found:#}");
     }
-    // The encoder has 32 positions.
-    assert!(found["long_range"].is_null());
+    // The encoder has 128 positions.
+    let lengths: Vec<&String> = found["long_range"].as_object().unwrap().keys().collect();
+    assert_eq!(lengths, ["max_length_64", "max_length_128"]);
+    assert!(at(&found, "long_range.max_length_128.mean_latency_ms").as_f64().unwrap() > 0.0);
     assert_eq!(at(&found, "throughput.batch_8.samples_processed").as_u64().unwrap() % 3, 0);
     assert_eq!(found["samples"]["latency.mean_latency"].as_array().unwrap().len(), 3);
     assert_eq!(home.read("saved.json"), home.read("report/report.json"));

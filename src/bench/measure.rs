@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::process::{self, forget_peak};
+use super::process::{self, Memory, forget_peak};
 use super::task::{Kind, Task, Work};
 use super::{BenchError, Order, Progress, Results, Settings, Suite};
 use crate::compute::{Noise, Packed, Purpose, Sequence};
@@ -45,14 +45,15 @@ pub fn measure(
     let mut tasks = Vec::new();
     let fits = Fits::probe(subject, settings)?;
     for (key, kind, batches) in predictions(subject, suites, settings, show) {
-        let tokens: usize = batches[0].iter().map(|one| one.ids.len()).sum();
-        if fits.batch(tokens, &key, show) {
+        if fits.batch(tokens(&batches[0]), &key, show) {
             tasks.push(Task::new(key, kind, Work::Predict(batches)));
         }
     }
+    // Before the training, whose moments and gradients would be counted with it.
     if suites.contains(&Suite::Memory) {
-        memory(subject, &tasks, settings, &mut results)?;
+        memory(subject, &fits, settings, &mut results)?;
     }
+    long_range_memory(subject, &tasks, settings, &mut results)?;
     let config = TrainConfig {
         per_device_train_batch_size: settings.train_batch_size,
         ..TrainConfig::default()
@@ -196,30 +197,55 @@ fn train_batches(rows: &TokenSet, settings: &Settings) -> Vec<(Vec<u32>, usize)>
     batches.map(|rows| (rows.to_vec(), tokens(rows))).collect()
 }
 
-/// Memory while the largest batch is predicted. It comes before the training, whose moments and
-/// gradients would be counted with it.
+/// Memory while a batch of the largest size is predicted, whichever suites are measured beside it.
 fn memory(
     subject: &Subject<'_>,
-    tasks: &[Task<'_>],
+    fits: &Fits,
     settings: &Settings,
     results: &mut Results,
 ) -> Result<(), BenchError> {
-    let measured = tasks.iter().filter_map(|task| match &task.work {
-        Work::Predict(batches) => batches.first(),
-        Work::Train(..) => None,
-    });
-    let first = vec![subject.rows.sequence(0)];
-    let batch = measured.max_by_key(|batch| batch.len()).unwrap_or(&first);
+    let sequence = |row| subject.rows.sequence(row);
+    let first = |size: usize| -> Vec<Sequence> {
+        (0..size.min(subject.rows.len())).map(sequence).collect()
+    };
+    let batches = settings.batch_sizes.iter().map(|&size| first(size));
+    let fitting = batches.filter(|batch| fits.batch(tokens(batch), "memory", &mut |_| ()));
+    let batch = fitting.max_by_key(Vec::len).unwrap_or_else(|| first(1));
     for _ in 0..settings.rounds {
-        forget_peak();
-        subject.predictor.predict_batch(&Packed::new(batch.iter().cloned()))?;
-        let memory = process::memory();
+        let memory = memory_of(subject.predictor, &batch)?;
         let allocated = memory.map(|memory| memory.resident_mb);
         results.add("memory.memory_allocated_mb".to_owned(), allocated);
         results.add("memory.memory_reserved_mb".to_owned(), memory.map(|memory| memory.peak_mb));
     }
     results.count("memory.batch_size".to_owned(), batch.len() as u64);
     Ok(())
+}
+
+/// The peak while a text of each length is predicted.
+fn long_range_memory(
+    subject: &Subject<'_>,
+    tasks: &[Task<'_>],
+    settings: &Settings,
+    results: &mut Results,
+) -> Result<(), BenchError> {
+    for task in tasks.iter().filter(|task| task.kind == Kind::LongRange) {
+        let Work::Predict(batches) = &task.work else { continue };
+        for _ in 0..settings.rounds {
+            let peak = memory_of(subject.predictor, &batches[0])?.map(|memory| memory.peak_mb);
+            results.add(format!("{}.mean_memory_mb", task.key), peak);
+        }
+    }
+    Ok(())
+}
+
+fn tokens(batch: &[Sequence]) -> usize {
+    batch.iter().map(|one| one.ids.len()).sum()
+}
+
+fn memory_of(predictor: &Predictor, batch: &[Sequence]) -> Result<Option<Memory>, BenchError> {
+    forget_peak();
+    predictor.predict_batch(&Packed::new(batch.iter().cloned()))?;
+    Ok(process::memory())
 }
 
 fn size(predictor: &Predictor, results: &mut Results) {

@@ -145,7 +145,6 @@ impl<'a> Task<'a> {
             }
             Kind::LongRange => {
                 add("mean_latency_ms", Some(mean(&milliseconds)));
-                add("mean_memory_mb", memory.map(|memory| memory.peak_mb));
             }
             Kind::Train => {
                 let steps = calls.len() as f64;

@@ -167,8 +167,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut note = |text: String| display.show(&experiment::Progress::Note(text));
     if settings.limits.is_some() {
         note(format!(
-            "a short run: {} s a batch size, and no more than a minute for the rest; for the full \
-             one give --seconds 30",
+            "a short run, to end within three minutes: {} s a batch size, and limits on the rest; \
+             for the full one give --seconds 30",
             settings.seconds
         ));
     }
