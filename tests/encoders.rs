@@ -41,7 +41,7 @@ fn classifier(case: &str, pooling: Pooling) -> Classifier {
         config.labels = vec!["a".to_owned(), "b".to_owned()];
     }
     let loaded = model::load(&folder(case), &config, &Noise::new(0), &Device::Cpu).unwrap();
-    Classifier::new(&config, &loaded.parameters)
+    Classifier::packed(&config, &loaded.parameters).unwrap()
 }
 
 fn assert_close(found: &Tensor, expected: &Value, what: &str) {

@@ -3,6 +3,7 @@
 //! The only module that asks for the feature `cuda`.
 
 mod device;
+pub mod kernels;
 mod noise;
 pub mod ops;
 mod packed;

@@ -26,23 +26,34 @@ pub enum Purpose {
     Generate = 7,
 }
 
-const MULTIPLIER_0: u32 = 0xD251_1F53;
-const MULTIPLIER_1: u32 = 0xCD9E_8D57;
+pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;
+pub(super) const MULTIPLIER_1: u32 = 0xCD9E_8D57;
 const WEYL_0: u32 = 0x9E37_79B9;
 const WEYL_1: u32 = 0xBB67_AE85;
 
+/// What the two words of the key have gained in each round.
+pub(super) const ROUND_KEYS: [[u32; 2]; 10] = {
+    let mut keys = [[0; 2]; 10];
+    let mut round = 1;
+    while round < 10 {
+        let last: [u32; 2] = keys[round - 1];
+        keys[round] = [last[0].wrapping_add(WEYL_0), last[1].wrapping_add(WEYL_1)];
+        round += 1;
+    }
+    keys
+};
+
 /// One Philox4x32-10 block: four words from a 128-bit counter and a 64-bit key.
-pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    for _ in 0..10 {
+pub fn philox(mut counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    for round in ROUND_KEYS {
         let product_0 = u64::from(MULTIPLIER_0) * u64::from(counter[0]);
         let product_1 = u64::from(MULTIPLIER_1) * u64::from(counter[2]);
         counter = [
-            (product_1 >> 32) as u32 ^ counter[1] ^ key[0],
+            (product_1 >> 32) as u32 ^ counter[1] ^ key[0].wrapping_add(round[0]),
             product_1 as u32,
-            (product_0 >> 32) as u32 ^ counter[3] ^ key[1],
+            (product_0 >> 32) as u32 ^ counter[3] ^ key[1].wrapping_add(round[1]),
             product_0 as u32,
         ];
-        key = [key[0].wrapping_add(WEYL_0), key[1].wrapping_add(WEYL_1)];
     }
     counter
 }
@@ -74,7 +85,7 @@ impl Noise {
 
 /// A key under which any place can be asked for its four words directly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key([u32; 2]);
+pub struct Key(pub(super) [u32; 2]);
 
 impl Key {
     /// The four words at (row, token, group of four features).

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_key_that_this_build_cannot_honour_is_refused_and_not_ignored() {
         for text in [
-            "[train]\nactivation_checkpointing = 2\n",
+            "[train]\nhistogram_steps = 2\n",
             "[calibration]\nconformal_alpha = [0.1]\n",
             "[publish]\nlicense = \"mit\"\n",
         ] {

@@ -10,7 +10,6 @@ const PLANNED: &[&str] = &[
     "train.save_steps",
     "train.save_total_limit",
     "train.histogram_steps",
-    "train.activation_checkpointing",
     "train.lr_scheduler_type",
     "calibration.conformal_alpha",
     "calibration.target_risk",

@@ -238,7 +238,7 @@ pub fn train(
         return Ok(Ended::Interrupted { steps: outcome.steps, folder: best_model });
     }
 
-    let classifier = Classifier::new(&start.encoder, &outcome.parameters.detached_copy()?);
+    let classifier = Classifier::packed(&start.encoder, &outcome.parameters)?;
     let fit = fit_on(&classifier, experiment, &sets.temperature, show)?;
     if let Some(Fit { at_bound: true, temperature, .. }) = fit {
         show(Progress::Warning(format!(
@@ -249,7 +249,7 @@ pub fn train(
     }
     let temperature = fit.map_or(1.0, |fit| fit.temperature);
     let mut artifact = Artifact { parameters: outcome.parameters, temperature, ..base };
-    let predictor = Predictor::new(artifact.clone());
+    let predictor = Predictor::new(artifact.clone())?;
     let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
     artifact.manifest.test = Some(test.summary.clone());
     let model = home.join("model");

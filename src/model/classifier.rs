@@ -1,8 +1,10 @@
 //! The forward pass on packed batches.
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 
-use super::{Architecture, EncoderConfig, Parameters, Pooling};
+use super::{Architecture, EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{
     self, Dropout, activate, add_layer_norm, attention, dropout, embed, linear, row_linear,
 };
@@ -25,6 +27,7 @@ pub struct Classifier {
     layers: Vec<Layer>,
     pooler: (Tensor, Tensor),
     last: (Tensor, Tensor),
+    engine: Option<Arc<Engine>>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +64,13 @@ impl Places<'_> {
 }
 
 impl Classifier {
-    /// A classifier over these tensors, which are shared and not copied.
+    /// A classifier for weights that do not change any more: on the CPU they are packed once.
+    pub fn packed(config: &EncoderConfig, parameters: &Parameters) -> Result<Self> {
+        let engine = Engine::new(config, parameters)?.map(Arc::new);
+        Ok(Self { engine, ..Self::new(config, parameters) })
+    }
+
+    /// A classifier over these tensors, which are shared and not copied, in plain operations.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Self {
         let affine = |name: &str| {
             let weight = parameters.get(&format!("{name}.weight")).clone();
@@ -86,6 +95,7 @@ impl Classifier {
             layers: (0..config.num_hidden_layers).map(layer).collect(),
             pooler: affine("pooler"),
             last: affine("classifier"),
+            engine: None,
         }
     }
 
@@ -101,37 +111,64 @@ impl Classifier {
 
     /// The last hidden state of every token: `[p, d]`.
     pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
-        self.encode(batch, &mut Places { source: None, next: 0 }, &batch.places())
+        match &self.engine {
+            Some(engine) => engine.hidden(batch),
+            None => self.encode(batch, &mut Places { source: None, next: 0 }, &batch.places()),
+        }
     }
 
     /// The feature φ that enters the last linear layer, without noise: `[b, d]`.
     pub fn features(&self, batch: &Packed) -> Result<Tensor> {
-        self.pool(batch, &mut Places { source: None, next: 0 })
+        let pooled_bd = match &self.engine {
+            Some(engine) => engine.pooled(batch)?,
+            None => self.pool(&self.hidden(batch)?, batch)?,
+        };
+        self.feature(&pooled_bd, batch, &mut Places { source: None, next: 0 })
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
     pub fn logits(&self, batch: &Packed, source: Option<&DropoutSource>) -> Result<Tensor> {
         let mut places = Places { source, next: 0 };
-        let feature_bd = self.pool(batch, &mut places)?;
+        let hidden_pd = self.encode(batch, &mut places, &batch.places())?;
+        self.head(&self.pool(&hidden_pd, batch)?, batch, source)
+    }
+
+    /// Logits `[b, c]` of pooled hidden states `[b, d]`.
+    pub fn head(
+        &self,
+        pooled_bd: &Tensor,
+        batch: &Packed,
+        source: Option<&DropoutSource>,
+    ) -> Result<Tensor> {
+        let mut places = Places { source, next: 1 + 3 * self.layers.len() as u32 };
+        let feature_bd = self.feature(pooled_bd, batch, &mut places)?;
         let noise = places.draw(self.config.classifier_dropout);
         let feature_bd = dropout(&feature_bd, &ops::sequence_places(batch), noise)?;
         row_linear(&feature_bd, &self.last.0, &self.last.1)
     }
 
-    fn pool(&self, batch: &Packed, places: &mut Places<'_>) -> Result<Tensor> {
-        let hidden_pd = self.encode(batch, places, &batch.places())?;
+    fn pool(&self, hidden_pd: &Tensor, batch: &Packed) -> Result<Tensor> {
         match self.config.pooling {
-            Pooling::Mean => ops::mean_token(&hidden_pd, batch),
-            Pooling::Cls => ops::first_token(&hidden_pd, batch),
-            Pooling::Auto => {
-                let mut first_bd = ops::first_token(&hidden_pd, batch)?;
-                if self.config.architecture == Architecture::Roberta {
-                    let noise = places.draw(self.config.classifier_dropout);
-                    first_bd = dropout(&first_bd, &ops::sequence_places(batch), noise)?;
-                }
-                row_linear(&first_bd, &self.pooler.0, &self.pooler.1)?.tanh()
-            }
+            Pooling::Mean => ops::mean_token(hidden_pd, batch),
+            Pooling::Cls | Pooling::Auto => ops::first_token(hidden_pd, batch),
         }
+    }
+
+    fn feature(
+        &self,
+        pooled_bd: &Tensor,
+        batch: &Packed,
+        places: &mut Places<'_>,
+    ) -> Result<Tensor> {
+        if self.config.pooling != Pooling::Auto {
+            return Ok(pooled_bd.clone());
+        }
+        let mut first_bd = pooled_bd.clone();
+        if self.config.architecture == Architecture::Roberta {
+            let noise = places.draw(self.config.classifier_dropout);
+            first_bd = dropout(&first_bd, &ops::sequence_places(batch), noise)?;
+        }
+        row_linear(&first_bd, &self.pooler.0, &self.pooler.1)?.tanh()
     }
 
     fn encode(

@@ -2,6 +2,7 @@
 
 mod classifier;
 mod config;
+mod engine;
 mod layout;
 mod parameters;
 mod settings;
@@ -9,6 +10,7 @@ mod weights;
 
 pub use classifier::{Classifier, DropoutSource};
 pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes};
+pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use layout::{Part, Specification, specifications};
 pub use parameters::Parameters;
 pub use settings::ModelConfig;

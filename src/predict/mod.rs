@@ -10,7 +10,7 @@ use crate::artifact::{self, Artifact, ArtifactError};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean};
 use crate::metrics::argmax;
-use crate::model::Classifier;
+use crate::model::{Classifier, ModelError};
 use crate::posterior::{LogitDistribution, Posterior, Predictive};
 use crate::train::features;
 
@@ -61,15 +61,16 @@ pub struct Predictor {
 
 impl Predictor {
     /// From what a model folder holds.
-    pub fn new(artifact: Artifact) -> Self {
-        let classifier = Classifier::new(&artifact.encoder, &artifact.parameters);
+    pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
+        let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
         let posterior = Posterior::map(&classifier);
-        Self { artifact, classifier, posterior }
+        Ok(Self { artifact, classifier, posterior })
     }
 
     /// Loads a model folder.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
-        Ok(Self::new(artifact::load(folder, device)?))
+        let artifact = artifact::load(folder, device)?;
+        Ok(Self::new(artifact).map_err(ModelError::from)?)
     }
 
     /// The model folder's content.

@@ -45,6 +45,9 @@ pub struct TrainConfig {
     pub eval_steps: f64,
     /// Mass that the target gives to all classes alike.
     pub label_smoothing_factor: f64,
+    /// 0 is off; else every n-th layer keeps only its input, and computes the rest again for the
+    /// backward pass: less memory for more time, and the same gradients.
+    pub activation_checkpointing: usize,
     /// Weights of the classes in the loss.
     pub class_weights: ClassWeights,
     /// Evaluations without a better validation NLL after which training stops; 0 switches it off.
@@ -74,6 +77,7 @@ impl Default for TrainConfig {
             logging_steps: 10,
             eval_steps: 0.25,
             label_smoothing_factor: 0.0,
+            activation_checkpointing: 0,
             class_weights: ClassWeights::None,
             early_stopping_patience: 0,
             early_stopping_threshold: 0.0,

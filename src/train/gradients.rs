@@ -6,7 +6,7 @@ use candle_core::{Tensor, Var, backprop::GradStore};
 use rayon::prelude::*;
 
 use super::TrainError;
-use crate::model::{Specification, transformers_view};
+use crate::model::{GradientMap, Specification, transformers_view};
 
 /// Steps after which a gradient that was always zero is named.
 const WATCHED_STEPS: u64 = 20;
@@ -14,11 +14,57 @@ const WATCHED_STEPS: u64 = 20;
 /// Values a block: sums over blocks are added in order, whatever the number of threads.
 const BLOCK: usize = 1 << 14;
 
-/// Gradients by name, in name order.
+/// Gradients by name, in name order. Their memory is used again from step to step.
 #[derive(Clone, Debug, Default)]
-pub struct Gradients(BTreeMap<String, Vec<f32>>);
+pub struct Gradients {
+    values: GradientMap,
+    /// Rows of the word embeddings that a batch had, where only those can differ from zero.
+    words: Option<BTreeSet<u32>>,
+}
+
+/// The one table of which a batch has few rows.
+const WORDS: &str = "embeddings.word";
 
 impl Gradients {
+    /// All zero. Of the word embeddings only the rows that were touched are cleared.
+    pub fn clear(&mut self, width: usize) {
+        for (name, values) in &mut self.values {
+            match &self.words {
+                Some(words) if name == WORDS => {
+                    for &word in words {
+                        let start = word as usize * width;
+                        values[start..start + width].fill(0.0);
+                    }
+                }
+                _ => values.fill(0.0),
+            }
+        }
+        self.words = Some(BTreeSet::new());
+    }
+
+    /// The values, for a backward pass that touches no word embeddings but those of `words`.
+    pub fn values_mut(&mut self, words: &[u32]) -> &mut GradientMap {
+        if let Some(known) = &mut self.words {
+            known.extend(words);
+        }
+        &mut self.values
+    }
+
+    /// Every variable has a gradient of its own shape, or the first one without is named.
+    pub fn check(&self, variables: &BTreeMap<String, Var>) -> Result<(), TrainError> {
+        for (name, variable) in variables {
+            let found = self.get(name).len();
+            if found == 0 {
+                return Err(TrainError::NoGradient { name: name.clone() });
+            }
+            if found != variable.elem_count() {
+                let (found, expected) = (vec![found], variable.dims().to_vec());
+                return Err(TrainError::GradientShape { name: name.clone(), found, expected });
+            }
+        }
+        Ok(())
+    }
+
     /// Adds what one backward pass found. A variable without a gradient of its own shape is an
     /// error that names it.
     pub fn add(
@@ -26,6 +72,9 @@ impl Gradients {
         variables: &BTreeMap<String, Var>,
         found: &GradStore,
     ) -> Result<(), TrainError> {
+        if variables.contains_key(WORDS) {
+            self.words = None;
+        }
         for (name, variable) in variables {
             let tensor = found.get(variable.as_tensor());
             let tensor = tensor.ok_or_else(|| TrainError::NoGradient { name: name.clone() })?;
@@ -37,9 +86,9 @@ impl Gradients {
                 });
             }
             let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-            match self.0.get_mut(name) {
+            match self.values.get_mut(name) {
                 None => {
-                    self.0.insert(name.clone(), values);
+                    self.values.insert(name.clone(), values);
                 }
                 Some(sum) => sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
             }
@@ -49,24 +98,30 @@ impl Gradients {
 
     /// The gradient of a parameter.
     pub fn get(&self, name: &str) -> &[f32] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The first parameter with a value that is not finite.
     pub fn not_finite(&self) -> Option<&str> {
         let broken = |values: &Vec<f32>| values.iter().any(|value| !value.is_finite());
-        self.0.iter().find(|(_, values)| broken(values)).map(|(name, _)| name.as_str())
+        self.values.iter().find(|(_, values)| broken(values)).map(|(name, _)| name.as_str())
     }
 
-    /// The global norm, in f64.
-    pub fn norm(&self) -> f64 {
+    /// The global norm, in f64; `width` is that of the word embeddings.
+    pub fn norm(&self, width: usize) -> f64 {
         let square =
             |block: &[f32]| block.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-        let of_one = |values: &Vec<f32>| -> f64 {
-            let blocks: Vec<f64> = values.par_chunks(BLOCK).map(square).collect();
+        let of_one = |(name, values): (&String, &Vec<f32>)| -> f64 {
+            let blocks: Vec<f64> = match &self.words {
+                Some(words) if name == WORDS => {
+                    let row = |word: &u32| square(&values[*word as usize * width..][..width]);
+                    words.iter().map(row).collect()
+                }
+                _ => values.par_chunks(BLOCK).map(square).collect(),
+            };
             blocks.iter().sum()
         };
-        self.0.values().map(of_one).sum::<f64>().sqrt()
+        self.values.iter().map(of_one).sum::<f64>().sqrt()
     }
 }
 

@@ -6,6 +6,7 @@ mod events;
 mod forward;
 mod gradients;
 mod optimizer;
+mod pass;
 mod run;
 mod schedule;
 mod stepper;

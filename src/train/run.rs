@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use candle_core::Var;
 
 use super::average::Average;
+use super::pass::{Pass, Targets};
 use super::{
     AdamW, ClassWeights, Control, Event, Gradients, Guard, Plan, Scores, TrainConfig, TrainError,
     features, last_layer,
 };
-use crate::compute::ops::cross_entropy;
 use crate::compute::{Noise, Packed};
 use crate::data::{TokenSet, epoch_batches};
 use crate::model::specifications;
@@ -54,7 +54,8 @@ pub(super) struct Run<'a> {
     variables: BTreeMap<String, Var>,
     /// The same storage as the variables.
     parameters: Parameters,
-    classifier: Classifier,
+    pass: Pass,
+    gradients: Gradients,
     optimizer: AdamW,
     average: Option<Average>,
     guard: Guard,
@@ -142,7 +143,8 @@ impl<'a> Run<'a> {
             job,
             noise: Noise::new(job.config.seed),
             plan: Plan::new(job.config, job.train.len()),
-            classifier: Classifier::new(job.encoder, &parameters),
+            pass: Pass::new(job.encoder, job.config, &parameters),
+            gradients: Gradients::default(),
             guard: Guard::new(&specifications),
             specifications,
             variables,
@@ -166,7 +168,9 @@ impl<'a> Run<'a> {
         let weight =
             |&row: &u32| self.class_weights[self.job.train.labels()[row as usize] as usize];
         let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
-        let (mut gradients, mut loss, mut tokens) = (Gradients::default(), 0.0, 0);
+        let width = self.job.encoder.hidden_size;
+        self.gradients.clear(width);
+        let (mut loss, mut tokens) = (0.0, 0);
         for (index, rows) in micro_batches.iter().enumerate() {
             let batch = Packed::new(rows.iter().map(|&row| self.job.train.sequence(row as usize)));
             let labels: Vec<u32> =
@@ -174,37 +178,47 @@ impl<'a> Run<'a> {
             let weights: Vec<f32> = rows.iter().map(weight).collect();
             let pass = step * config.gradient_accumulation_steps as u64 + index as u64;
             let source = DropoutSource { noise: self.noise, step: pass };
-            let logits_bc = self.classifier.logits(&batch, Some(&source))?;
-            let smoothing = config.label_smoothing_factor;
-            let part = cross_entropy(&logits_bc, &labels, &weights, smoothing, total)?;
-            let value = f64::from(part.to_scalar::<f32>()?);
-            let broken = |what: String| TrainError::NotFinite {
-                what,
-                step: step + 1,
-                rows: batch.rows().to_vec(),
-            };
+            let targets = Targets { labels: &labels, weights: &weights, total };
+            let value = self.pass.run(
+                &self.parameters,
+                &self.variables,
+                &batch,
+                &targets,
+                &source,
+                &mut self.gradients,
+            )?;
             if !value.is_finite() {
-                return Err(broken("the loss".to_owned()));
-            }
-            gradients.add(&self.variables, &part.backward()?)?;
-            if let Some(name) = gradients.not_finite() {
-                return Err(broken(format!("the gradient of `{name}`")));
+                return Err(TrainError::NotFinite {
+                    what: "the loss".to_owned(),
+                    step: step + 1,
+                    rows: batch.rows().to_vec(),
+                });
             }
             loss += value;
             tokens += batch.tokens();
         }
-        let silent = self.guard.watch(step + 1, &self.specifications, &gradients)?;
+        let gradients = &self.gradients;
+        gradients.check(&self.variables)?;
+        let gradient_norm = gradients.norm(width);
+        if !gradient_norm.is_finite() {
+            let name = gradients.not_finite().unwrap_or("all parameters together");
+            return Err(TrainError::NotFinite {
+                what: format!("the gradient of `{name}`"),
+                step: step + 1,
+                rows: micro_batches.iter().flatten().map(|&row| u64::from(row)).collect(),
+            });
+        }
+        let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;
         let warnings = silent
             .iter()
             .map(|name| format!("`{name}` had no gradient in the first steps: it is not trained"))
             .collect();
-        let gradient_norm = gradients.norm();
         let most = config.max_grad_norm;
         let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
         let decays: BTreeMap<String, bool> =
             self.specifications.iter().map(|one| (one.name.clone(), one.decay)).collect();
         let variables = &self.variables;
-        self.optimizer.step(variables, &decays, &gradients, config, learning_rate, scale)?;
+        self.optimizer.step(variables, &decays, gradients, config, learning_rate, scale)?;
         if let Some(average) = &mut self.average {
             average.update(variables, step + 1)?;
         }
@@ -225,7 +239,7 @@ impl<'a> Run<'a> {
         let rows = self.job.validation;
         let mut improved = false;
         for (averaged, parameters) in candidates {
-            let classifier = Classifier::new(self.job.encoder, &parameters);
+            let classifier = Classifier::packed(self.job.encoder, &parameters)?;
             let feature_nd =
                 features(&classifier, &rows.lengths(), &|row| rows.sequence(row), &mut |done| {
                     // A failing observer is heard at the next event that can fail.

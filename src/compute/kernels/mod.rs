@@ -1,0 +1,11 @@
+//! The CPU's f32 kernels: functions over slices, without graphs. Each has its plain twin in
+//! `compute::ops`, against which it is tested.
+
+pub mod activation;
+pub mod attention;
+pub mod embedding;
+pub(crate) mod math;
+pub mod noise;
+pub mod norm;
+pub mod product;
+pub(crate) mod simd;

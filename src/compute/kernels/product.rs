@@ -1,0 +1,353 @@
+//! Matrix products in f32: a right side packed once into panels, blocks of rows times panels.
+//!
+//! Every element of a result is one chain of fused multiply-adds over the inner dimension in order,
+//! so its bits depend neither on the block it falls into nor on the number of threads. The layout
+//! follows Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::simd::arch;
+
+/// Columns of a panel.
+pub const PANEL: usize = 32;
+
+/// Inner dimension of one pass: a panel of it stays in the first-level cache.
+const DEPTH: usize = 256;
+
+/// Rows that are packed together; with [`DEPTH`] they stay in the second-level cache.
+pub const ROWS: usize = 96;
+
+/// Rows of one tile with AVX-512, whose 32 registers hold 12 × 2 running sums.
+const TALL: usize = 12;
+
+/// The right side of a product, `[k, n]`, as panels of [`PANEL`] columns each `[k, PANEL]`, the last
+/// one filled up with zeros.
+#[derive(Clone, Debug, Default)]
+pub struct Panels {
+    values: Vec<f32>,
+    inner: usize,
+    columns: usize,
+}
+
+impl Panels {
+    /// Of `wᵀ`, where `w` is `[n, k]`: what a linear layer multiplies with.
+    pub fn of_transposed(w: &[f32], inner: usize) -> Self {
+        let columns = w.len() / inner;
+        let mut values = vec![0.0; columns.div_ceil(PANEL) * PANEL * inner];
+        values.par_chunks_mut(PANEL * inner).enumerate().for_each(|(index, panel)| {
+            let lines = &w[index * PANEL * inner..];
+            for (column, line) in lines.chunks_exact(inner).take(PANEL).enumerate() {
+                for (place, &value) in panel[column..].iter_mut().step_by(PANEL).zip(line) {
+                    *place = value;
+                }
+            }
+        });
+        Self { values, inner, columns }
+    }
+
+    /// Of `w` as it stands, `[k, n]`: what the gradient of a linear layer multiplies with.
+    pub fn of(w: &[f32], columns: usize) -> Self {
+        let inner = w.len() / columns;
+        let mut values = vec![0.0; columns.div_ceil(PANEL) * PANEL * inner];
+        values.par_chunks_mut(PANEL * inner).enumerate().for_each(|(index, panel)| {
+            let first = index * PANEL;
+            let width = PANEL.min(columns - first);
+            for (place, line) in panel.chunks_exact_mut(PANEL).zip(w.chunks_exact(columns)) {
+                place[..width].copy_from_slice(&line[first..first + width]);
+            }
+        });
+        Self { values, inner, columns }
+    }
+
+    /// Columns, `n`.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Inner dimension, `k`.
+    pub fn inner(&self) -> usize {
+        self.inner
+    }
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// The same `[n]` in every row.
+    Bias(&'a [f32]),
+    /// What stands in the result already.
+    Result,
+}
+
+/// `c = start + f(a) · b`: `a` is `[m, k]`, `c` is `[m, n]`.
+///
+/// `prepare` is applied to each line of `a` on its way in. Work is divided over the rows when there
+/// are many, else over the columns.
+pub fn product(
+    a: &[f32],
+    b: &Panels,
+    start: Start<'_>,
+    prepare: Option<fn(&mut [f32])>,
+    c: &mut [f32],
+) {
+    let (inner, columns) = (b.inner, b.columns);
+    let lines = a.len() / inner;
+    assert_eq!((lines * inner, lines * columns), (a.len(), c.len()), "shapes fit");
+    if lines >= 2 * ROWS {
+        let blocks = c.par_chunks_mut(ROWS * columns).zip(a.par_chunks(ROWS * inner));
+        blocks.for_each_init(Vec::new, |packed, (c, a)| {
+            rows(a, b, 0..columns.div_ceil(PANEL), start, prepare, packed, c, columns);
+        });
+        return;
+    }
+    // Few rows: each task takes some panels of all rows into a block of its own.
+    let prepared = prepare.map(|prepare| {
+        let mut prepared = a.to_vec();
+        prepare(&mut prepared);
+        prepared
+    });
+    let a = prepared.as_deref().unwrap_or(a);
+    let share = columns.div_ceil(PANEL).div_ceil(FEW_ROW_TASKS);
+    let tasks = columns.div_ceil(PANEL).div_ceil(share);
+    let results: Vec<Vec<f32>> = (0..tasks)
+        .into_par_iter()
+        .map(|task| {
+            let panels = task * share..((task + 1) * share).min(columns.div_ceil(PANEL));
+            let first = panels.start * PANEL;
+            let width = (panels.end * PANEL).min(columns) - first;
+            let mut part = vec![0.0; lines * width];
+            if let Start::Result = start {
+                for (part, c) in part.chunks_exact_mut(width).zip(c.chunks_exact(columns)) {
+                    part.copy_from_slice(&c[first..first + width]);
+                }
+            }
+            let start = match start {
+                Start::Bias(bias) => Start::Bias(&bias[first..first + width]),
+                other => other,
+            };
+            for (part, a) in part.chunks_mut(ROWS * width).zip(a.chunks(ROWS * inner)) {
+                rows(a, b, panels.clone(), start, None, &mut Vec::new(), part, width);
+            }
+            part
+        })
+        .collect();
+    let mut first = 0;
+    for part in results {
+        let width = part.len() / lines.max(1);
+        for (part, c) in part.chunks_exact(width.max(1)).zip(c.chunks_exact_mut(columns)) {
+            c[first..first + width].copy_from_slice(part);
+        }
+        first += width;
+    }
+}
+
+/// Into how many tasks the columns are divided when the rows are few.
+const FEW_ROW_TASKS: usize = 8;
+
+/// At most [`ROWS`] rows times some panels, on one thread. `c` is `[m, width]` and begins at the
+/// first of the panels.
+#[expect(clippy::too_many_arguments, reason = "the parts of one product")]
+fn rows(
+    a: &[f32],
+    b: &Panels,
+    panels: std::ops::Range<usize>,
+    start: Start<'_>,
+    prepare: Option<fn(&mut [f32])>,
+    packed: &mut Vec<f32>,
+    c: &mut [f32],
+    width: usize,
+) {
+    let mut prepared;
+    let a = match prepare {
+        Some(prepare) => {
+            prepared = a.to_vec();
+            prepare(&mut prepared);
+            &prepared[..]
+        }
+        None => a,
+    };
+    let lines = a.len() / b.inner;
+    let values = &b.values[panels.start * PANEL * b.inner..panels.end * PANEL * b.inner];
+    match start {
+        Start::Zero => c.fill(0.0),
+        Start::Bias(bias) => c.chunks_exact_mut(width).for_each(|c| c.copy_from_slice(bias)),
+        Start::Result => {}
+    }
+    let left = Left { values: a, line: b.inner, element: 1 };
+    multiply(left, lines, b.inner, values, packed, c, width);
+}
+
+/// The left side of a product: element (i, k) is `values[i * line + k * element]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'a> {
+    /// All values.
+    pub values: &'a [f32],
+    /// Distance between rows.
+    pub line: usize,
+    /// Distance between elements of a row.
+    pub element: usize,
+}
+
+/// `c += a · b` on one thread; `b` is panels over the whole inner dimension, `c` is `[m, n]`.
+pub fn multiply(
+    a: Left<'_>,
+    lines: usize,
+    inner: usize,
+    b: &[f32],
+    packed: &mut Vec<f32>,
+    c: &mut [f32],
+    columns: usize,
+) {
+    arch().dispatch(Multiply { a, lines, inner, b, packed, c, columns });
+}
+
+struct Multiply<'a> {
+    a: Left<'a>,
+    lines: usize,
+    inner: usize,
+    b: &'a [f32],
+    packed: &'a mut Vec<f32>,
+    c: &'a mut [f32],
+    columns: usize,
+}
+
+impl WithSimd for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.run::<S, TALL, 2>(simd),
+            8 => self.run::<S, 3, 4>(simd),
+            4 => self.run::<S, 3, 8>(simd),
+            _ => self.run::<S, 1, 32>(simd),
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const M: usize, const V: usize>(self, simd: S) {
+        let Self { a, lines, inner, b, packed, c, columns } = self;
+        for first in (0..inner).step_by(DEPTH) {
+            let depth = DEPTH.min(inner - first);
+            pack::<M>(a, lines, first, depth, packed);
+            for (index, panel) in b.chunks_exact(inner * PANEL).enumerate() {
+                let (panel, _) = panel[first * PANEL..(first + depth) * PANEL].as_chunks::<PANEL>();
+                let from = index * PANEL;
+                let width = PANEL.min(columns - from);
+                for (tile, left) in packed.chunks_exact(M * depth).enumerate() {
+                    let (left, _) = left.as_chunks::<M>();
+                    let top = tile * M;
+                    let height = M.min(lines - top);
+                    let mut block = [[0.0f32; PANEL]; M];
+                    for (line, block) in block.iter_mut().enumerate().take(height) {
+                        let start = (top + line) * columns + from;
+                        if width == PANEL {
+                            block.copy_from_slice(&c[start..start + PANEL]);
+                        } else {
+                            block[..width].copy_from_slice(&c[start..start + width]);
+                        }
+                    }
+                    self::tile::<S, M, V>(simd, left, panel, &mut block);
+                    for (line, block) in block.iter().enumerate().take(height) {
+                        let start = (top + line) * columns + from;
+                        if width == PANEL {
+                            c[start..start + PANEL].copy_from_slice(block);
+                        } else {
+                            c[start..start + width].copy_from_slice(&block[..width]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows in tiles of `M`, each `[depth, M]`, the last one filled up with zeros.
+#[inline(always)]
+pub fn pack<const M: usize>(
+    a: Left<'_>,
+    lines: usize,
+    first: usize,
+    depth: usize,
+    packed: &mut Vec<f32>,
+) {
+    packed.resize(lines.div_ceil(M) * M * depth, 0.0);
+    for (tile, place) in packed.chunks_exact_mut(M * depth).enumerate() {
+        let (place, _) = place.as_chunks_mut::<M>();
+        let top = tile * M;
+        let height = M.min(lines - top);
+        if a.line == 1 {
+            for (k, place) in place.iter_mut().enumerate() {
+                let start = (first + k) * a.element + top;
+                if height == M {
+                    place.copy_from_slice(&a.values[start..start + M]);
+                } else {
+                    place[..height].copy_from_slice(&a.values[start..start + height]);
+                    place[height..].fill(0.0);
+                }
+            }
+            continue;
+        }
+        for line in 0..M {
+            if line >= height {
+                place.iter_mut().for_each(|place| place[line] = 0.0);
+                continue;
+            }
+            let start = (top + line) * a.line + first * a.element;
+            let values = a.values[start..].iter().step_by(a.element);
+            for (place, &value) in place.iter_mut().zip(values) {
+                place[line] = value;
+            }
+        }
+    }
+}
+
+/// `block += left · panel`, with all running sums in registers.
+#[inline(always)]
+pub fn tile<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    left: &[[f32; M]],
+    panel: &[[f32; PANEL]],
+    block: &mut [[f32; PANEL]; M],
+) {
+    let mut sums = [[simd.splat_f32s(0.0); V]; M];
+    for (sums, line) in sums.iter_mut().zip(block.iter()) {
+        let (vectors, _) = S::as_simd_f32s(line);
+        for (sum, &vector) in sums.iter_mut().zip(vectors) {
+            *sum = vector;
+        }
+    }
+    for (left, right) in left.iter().zip(panel) {
+        let (right, _) = S::as_simd_f32s(right);
+        let right: &[S::f32s; V] = right.try_into().expect("a panel has V vectors a line");
+        for (sums, &value) in sums.iter_mut().zip(left) {
+            let value = simd.splat_f32s(value);
+            for (sum, &vector) in sums.iter_mut().zip(right) {
+                *sum = simd.mul_add_f32s(value, vector, *sum);
+            }
+        }
+    }
+    for (sums, line) in sums.iter().zip(block.iter_mut()) {
+        let (vectors, _) = S::as_mut_simd_f32s(line);
+        for (&sum, vector) in sums.iter().zip(vectors) {
+            *vector = sum;
+        }
+    }
+}
+
+/// `c += aᵀ · b`: `a` is `[p, n]`, `b` is `[p, k]`, `c` is `[n, k]`. The gradient of a weight.
+pub fn add_transposed_product(a: &[f32], b: &[f32], n: usize, k: usize, c: &mut [f32]) {
+    let inner = a.len() / n;
+    assert_eq!((inner * k, n * k), (b.len(), c.len()), "shapes fit");
+    let panels = Panels::of(b, k);
+    let blocks = c.par_chunks_mut(ROWS * k).enumerate();
+    blocks.for_each_init(Vec::new, |packed, (block, c)| {
+        let left = Left { values: &a[block * ROWS..], line: 1, element: n };
+        multiply(left, c.len() / k, inner, &panels.values, packed, c, k);
+    });
+}

@@ -1,0 +1,186 @@
+//! The forward pass.
+
+use candle_core::{Device, Result, Tensor};
+
+use super::tape::{LayerTape, Scratch};
+use super::{Engine, Layer, Noises, Scope, Tape, TrainingPass, with_values};
+use crate::compute::Packed;
+use crate::compute::kernels::activation;
+use crate::compute::kernels::attention::Attention;
+use crate::compute::kernels::embedding::add_rows;
+use crate::compute::kernels::noise::Factors;
+use crate::compute::kernels::norm::{LineDropout, Norm, Normed, add_layer_norm, drop_lines};
+use crate::compute::kernels::product::{Start, product};
+use crate::model::{DropoutSource, EncoderConfig, Pooling};
+
+/// How one layer is computed.
+pub(super) struct Pass<'a> {
+    pub config: &'a EncoderConfig,
+    pub scope: &'a Scope,
+    /// On attention weights, after attention, and after the feed-forward block.
+    pub noises: [Option<Factors>; 3],
+    /// Whether the tape is read later.
+    pub keep: bool,
+}
+
+impl Pass<'_> {
+    fn dropout(&self, index: usize) -> Option<LineDropout<'_>> {
+        self.noises[index].map(|factors| LineDropout { factors, places: &self.scope.places })
+    }
+
+    pub fn attention(&self) -> Attention<'_> {
+        Attention {
+            spans: &self.scope.spans,
+            heads: self.config.num_attention_heads,
+            width: self.config.hidden_size,
+            dropout: self.noises[0],
+        }
+    }
+}
+
+impl Engine {
+    /// The last hidden state of every token: `[p, d]`.
+    pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
+        let scope = Scope::all(batch);
+        let x = self.encode(batch, None, &scope, &mut Tape::default(), None)?;
+        Tensor::from_vec(x, (batch.tokens(), self.config.hidden_size), &Device::Cpu)
+    }
+
+    /// The pooled hidden state of every sequence, `[b, d]`: its first token's, or the mean.
+    pub fn pooled(&self, batch: &Packed) -> Result<Tensor> {
+        let x = self.encode(batch, None, &self.read(batch), &mut Tape::default(), None)?;
+        self.pool(batch, x)
+    }
+
+    /// The same with noise; the tape keeps what the backward pass reads.
+    pub fn pooled_with_tape(&self, pass: &TrainingPass<'_>, tape: &mut Tape) -> Result<Tensor> {
+        let TrainingPass { batch, source, checkpointing } = *pass;
+        let x = self.encode(batch, source, &self.read(batch), tape, Some(checkpointing))?;
+        self.pool(batch, x)
+    }
+
+    fn pool(&self, batch: &Packed, x: Vec<f32>) -> Result<Tensor> {
+        let width = self.config.hidden_size;
+        if self.config.pooling == Pooling::Mean {
+            let x = Tensor::from_vec(x, (batch.tokens(), width), &Device::Cpu)?;
+            return crate::compute::ops::mean_token(&x, batch);
+        }
+        Tensor::from_vec(x, (batch.len(), width), &Device::Cpu)
+    }
+
+    /// Hidden states of the last layer, computed for `last` only.
+    fn encode(
+        &self,
+        batch: &Packed,
+        source: Option<&DropoutSource>,
+        last: &Scope,
+        tape: &mut Tape,
+        keep: Option<usize>,
+    ) -> Result<Vec<f32>> {
+        let noises = Noises::new(&self.config, source);
+        let all = Scope::all(batch);
+        let kept = keep.is_some().then_some(&mut tape.embeddings);
+        let mut x = self.embed(batch, &all, noises.embeddings(), kept)?;
+        tape.layers.resize(self.layers.len(), LayerTape::default());
+        for (index, layer) in self.layers.iter().enumerate() {
+            let pass = Pass {
+                config: &self.config,
+                scope: if index + 1 == self.layers.len() { last } else { &all },
+                noises: noises.layer(index),
+                keep: keep.is_some_and(|every| !recomputed(index, every)),
+            };
+            let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
+            let mut y = std::mem::take(&mut own.x);
+            layer.forward(&x, &pass, own, &mut tape.scratch, &mut y);
+            std::mem::swap(&mut x, &mut y);
+            // `y` is the layer's input now.
+            if keep.is_some() {
+                tape.layers[index].x = y;
+            } else {
+                tape.again.x = y;
+            }
+        }
+        Ok(x)
+    }
+
+    fn embed(
+        &self,
+        batch: &Packed,
+        scope: &Scope,
+        noise: Option<Factors>,
+        kept: Option<&mut Normed>,
+    ) -> Result<Vec<f32>> {
+        let width = self.config.hidden_size;
+        let mut x = vec![0.0; batch.tokens() * width];
+        for (table, (_, ids)) in self.tables.iter().zip(self.lookups(batch)) {
+            with_values(table, |table| add_rows(&mut x, table, &ids, width))?;
+        }
+        add_layer_norm(&mut x, None, norm(&self.config, &self.norm), None, kept);
+        if let Some(factors) = noise {
+            let dropout = LineDropout { factors, places: &scope.places };
+            let mut dropped = Vec::new();
+            drop_lines(&x, width, dropout, &mut dropped);
+            x = dropped;
+        }
+        Ok(x)
+    }
+}
+
+/// Whether a layer keeps only its input.
+pub(super) fn recomputed(index: usize, every: usize) -> bool {
+    every > 0 && index.is_multiple_of(every)
+}
+
+pub(super) fn norm<'a>(config: &EncoderConfig, gamma_beta: &'a [f32]) -> Norm<'a> {
+    Norm { gamma_beta, epsilon: config.layer_norm_eps as f32 }
+}
+
+impl Layer {
+    /// `x` is `[p, d]`; `y` becomes `[m, d]`. The tape's buffers are used whether or not they are
+    /// read later.
+    pub(super) fn forward(
+        &self,
+        x: &[f32],
+        pass: &Pass<'_>,
+        tape: &mut LayerTape,
+        scratch: &mut Scratch,
+        y: &mut Vec<f32>,
+    ) {
+        let width = pass.config.hidden_size;
+        let lines = pass.scope.places.len();
+        let residual = match &pass.scope.chosen {
+            Some(chosen) => {
+                tape.chosen.clear();
+                for &line in chosen {
+                    tape.chosen.extend_from_slice(&x[line * width..(line + 1) * width]);
+                }
+                &tape.chosen[..]
+            }
+            None => x,
+        };
+        tape.query.resize(lines * width, 0.0);
+        product(residual, &self.query.weight, Start::Bias(&self.query.bias), None, &mut tape.query);
+        tape.key_value.resize(2 * x.len(), 0.0);
+        let bias = Start::Bias(&self.key_value.bias);
+        product(x, &self.key_value.weight, bias, None, &mut tape.key_value);
+        tape.mixed.resize(lines * width, 0.0);
+        tape.log_sums.resize(lines * pass.config.num_attention_heads, 0.0);
+        pass.attention().forward(&tape.query, &tape.key_value, &mut tape.mixed, &mut tape.log_sums);
+
+        let normed = &mut scratch.normed;
+        normed.resize(lines * width, 0.0);
+        product(&tape.mixed, &self.output.weight, Start::Bias(&self.output.bias), None, normed);
+        let kept = pass.keep.then_some(&mut tape.attention);
+        let attention_norm = norm(pass.config, &self.attention_norm);
+        add_layer_norm(normed, Some(residual), attention_norm, pass.dropout(1), kept);
+
+        tape.inner.resize(lines * self.inner.weight.columns(), 0.0);
+        product(normed, &self.inner.weight, Start::Bias(&self.inner.bias), None, &mut tape.inner);
+        y.resize(lines * width, 0.0);
+        let activate = activation::forward(pass.config.hidden_act);
+        let bias = Start::Bias(&self.outer.bias);
+        product(&tape.inner, &self.outer.weight, bias, Some(activate), y);
+        let kept = pass.keep.then_some(&mut tape.out);
+        add_layer_norm(y, Some(normed), norm(pass.config, &self.norm), pass.dropout(2), kept);
+    }
+}

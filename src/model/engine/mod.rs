@@ -1,0 +1,205 @@
+//! The encoder on the CPU in f32: the layers of [`super::Classifier`] over the kernels of
+//! `compute::kernels`, with a backward pass of its own.
+//!
+//! The whole layer is one step, not a chain of graph nodes: Candle's backward pass clears and adds a
+//! tensor of its own for every gradient, which costs more than half of what the products take. When
+//! only the first token of each sequence is read, the last layer computes queries and everything
+//! after attention for those tokens alone; the rest of its outputs would not be used.
+
+mod backward;
+mod forward;
+mod tape;
+#[cfg(test)]
+mod tests;
+
+pub use tape::Tape;
+
+use std::collections::BTreeMap;
+
+use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
+
+use super::{DropoutSource, EncoderConfig, Parameters, Pooling};
+use crate::compute::Packed;
+use crate::compute::kernels::attention::Span;
+use crate::compute::kernels::noise::Factors;
+use crate::compute::kernels::product::Panels;
+use crate::compute::ops::Dropout;
+
+/// Gradients by our parameter names.
+pub type GradientMap = BTreeMap<String, Vec<f32>>;
+
+/// An affine map, packed for products.
+#[derive(Clone, Debug)]
+struct Affine {
+    weight: Panels,
+    bias: Vec<f32>,
+}
+
+/// One layer, packed. Query is apart from key and value, since the last layer may ask for fewer
+/// queries than it has tokens.
+#[derive(Clone, Debug)]
+struct Layer {
+    query: Affine,
+    key_value: Affine,
+    output: Affine,
+    attention_norm: Vec<f32>,
+    inner: Affine,
+    outer: Affine,
+    norm: Vec<f32>,
+}
+
+/// A packed copy of an encoder's weights.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    config: EncoderConfig,
+    tables: [Tensor; 3],
+    norm: Vec<f32>,
+    layers: Vec<Layer>,
+}
+
+/// What a forward pass for training and its backward pass both need to know.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainingPass<'a> {
+    /// The sequences.
+    pub batch: &'a Packed,
+    /// The noise of the dropout; none without dropout.
+    pub source: Option<&'a DropoutSource>,
+    /// Every n-th layer keeps only its input and is computed again; 0 is off.
+    pub checkpointing: usize,
+}
+
+/// Which tokens of a batch a layer computes, and the noise of one pass.
+#[derive(Debug)]
+struct Scope {
+    spans: Vec<Span>,
+    /// Lines of the tokens that are computed; all of them where there is none.
+    chosen: Option<Vec<usize>>,
+    /// (row, position) of each line that is computed.
+    places: Vec<(u64, u32)>,
+}
+
+impl Scope {
+    fn all(batch: &Packed) -> Self {
+        let rows = batch.sequences().zip(batch.rows());
+        let span = |((start, end), &row)| Span { queries: start..end, keys: start..end, row };
+        Self { spans: rows.map(span).collect(), chosen: None, places: batch.places() }
+    }
+
+    /// The first token of each sequence.
+    fn first(batch: &Packed) -> Self {
+        let rows = batch.sequences().zip(batch.rows()).enumerate();
+        let span = |(index, ((start, end), &row))| Span {
+            queries: index..index + 1,
+            keys: start..end,
+            row,
+        };
+        Self {
+            spans: rows.map(span).collect(),
+            chosen: Some(batch.sequences().map(|(start, _)| start).collect()),
+            places: batch.rows().iter().map(|&row| (row, 0)).collect(),
+        }
+    }
+}
+
+/// The dropout places of one pass, numbered as [`super::Classifier`] numbers them.
+#[derive(Clone, Copy, Debug)]
+struct Noises<'a> {
+    source: Option<&'a DropoutSource>,
+    attention: f64,
+    hidden: f64,
+}
+
+impl<'a> Noises<'a> {
+    fn new(config: &EncoderConfig, source: Option<&'a DropoutSource>) -> Self {
+        Self {
+            source,
+            attention: config.attention_probs_dropout_prob,
+            hidden: config.hidden_dropout_prob,
+        }
+    }
+
+    fn at(&self, place: u32, rate: f64) -> Option<Factors> {
+        let source = self.source?;
+        Dropout::new(&source.noise, source.step, place, rate).factors()
+    }
+
+    fn embeddings(&self) -> Option<Factors> {
+        self.at(0, self.hidden)
+    }
+
+    /// On attention weights, after attention, and after the feed-forward block.
+    fn layer(&self, index: usize) -> [Option<Factors>; 3] {
+        let first = 1 + 3 * index as u32;
+        [
+            self.at(first, self.attention),
+            self.at(first + 1, self.hidden),
+            self.at(first + 2, self.hidden),
+        ]
+    }
+}
+
+impl Engine {
+    /// Packs the weights; nothing where they are not f32 on the CPU.
+    pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Result<Option<Self>> {
+        let fits = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
+        if !parameters.iter().all(|(_, tensor)| fits(tensor)) {
+            return Ok(None);
+        }
+        let width = config.hidden_size;
+        let layer = |index: usize| {
+            let affine = |name: &str, lines: std::ops::Range<usize>| -> Result<Affine> {
+                let name = format!("layer.{index:04}.{name}");
+                let weight = parameters.get(&format!("{name}.weight"));
+                let inner = weight.dim(1)?;
+                let part = lines.start * inner..lines.end * inner;
+                let weight = with_values(weight, |w| Panels::of_transposed(&w[part], inner))?;
+                let bias = parameters.get(&format!("{name}.bias"));
+                Ok(Affine { weight, bias: with_values(bias, |b| b[lines].to_vec())? })
+            };
+            let norm = |name: &str| {
+                let norm = parameters.get(&format!("layer.{index:04}.{name}.norm"));
+                with_values(norm, <[f32]>::to_vec)
+            };
+            Ok(Layer {
+                query: affine("attention.qkv", 0..width)?,
+                key_value: affine("attention.qkv", width..3 * width)?,
+                output: affine("attention.output", 0..width)?,
+                attention_norm: norm("attention")?,
+                inner: affine("feed_forward.inner", 0..config.intermediate_size)?,
+                outer: affine("feed_forward.outer", 0..width)?,
+                norm: norm("feed_forward")?,
+            })
+        };
+        Ok(Some(Self {
+            config: config.clone(),
+            tables: ["word", "position", "type"]
+                .map(|name| parameters.get(&format!("embeddings.{name}")).clone()),
+            norm: with_values(parameters.get("embeddings.norm"), <[f32]>::to_vec)?,
+            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
+        }))
+    }
+
+    /// The tokens that the last layer computes for the pooled vectors.
+    fn read(&self, batch: &Packed) -> Scope {
+        if self.config.pooling == Pooling::Mean { Scope::all(batch) } else { Scope::first(batch) }
+    }
+
+    /// Ids, positions and segments, each with its table's name in [`GradientMap`].
+    fn lookups(&self, batch: &Packed) -> [(&'static str, Vec<u32>); 3] {
+        let first = self.config.first_position() as u32;
+        [
+            ("embeddings.word", batch.ids().to_vec()),
+            ("embeddings.position", batch.positions().map(|place| place + first).collect()),
+            ("embeddings.type", batch.type_ids().to_vec()),
+        ]
+    }
+}
+
+/// Hands the values of a contiguous f32 tensor on the CPU to `f`, without a copy.
+fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => Ok(f(&values[start..end])),
+        _ => bail!("a parameter is contiguous f32 on the CPU"),
+    }
+}

@@ -1,0 +1,84 @@
+//! What a forward pass leaves for the backward pass.
+
+use crate::compute::kernels::norm::Normed;
+
+/// The activations of one layer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LayerTape {
+    /// The layer's input, `[p, d]`.
+    pub x: Vec<f32>,
+    /// The lines of it that are computed, `[m, d]`, where that is not all of them.
+    pub chosen: Vec<f32>,
+    /// Queries, `[m, d]`.
+    pub query: Vec<f32>,
+    /// Keys beside values, `[p, 2d]`.
+    pub key_value: Vec<f32>,
+    /// The heads' results side by side, `[m, d]`.
+    pub mixed: Vec<f32>,
+    /// Logarithms of the sums of attention weights, `[m, heads]`.
+    pub log_sums: Vec<f32>,
+    /// The first norm.
+    pub attention: Normed,
+    /// What enters the non-linearity, `[m, f]`.
+    pub inner: Vec<f32>,
+    /// The second norm.
+    pub out: Normed,
+}
+
+impl LayerTape {
+    fn bytes(&self) -> usize {
+        let all = [
+            &self.x,
+            &self.chosen,
+            &self.query,
+            &self.key_value,
+            &self.mixed,
+            &self.log_sums,
+            &self.attention.values,
+            &self.attention.inverse,
+            &self.inner,
+            &self.out.values,
+            &self.out.inverse,
+        ];
+        all.iter().map(|values| values.capacity() * size_of::<f32>()).sum()
+    }
+}
+
+/// The activations of one pass, kept between steps so that their memory is used again.
+#[derive(Clone, Debug, Default)]
+pub struct Tape {
+    /// The norm after the embeddings.
+    pub(super) embeddings: Normed,
+    /// By layer. A layer that is recomputed keeps only `x`.
+    pub(super) layers: Vec<LayerTape>,
+    /// What a layer is recomputed into.
+    pub(super) again: LayerTape,
+    /// Memory of the pass that nothing reads later.
+    pub(super) scratch: Scratch,
+}
+
+/// Buffers without meaning between two calls.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    pub normed: Vec<f32>,
+    pub branch: Vec<f32>,
+    pub wide: Vec<f32>,
+    pub query: Vec<f32>,
+    pub key_value: Vec<f32>,
+}
+
+impl Tape {
+    /// Bytes held for activations.
+    pub fn bytes(&self) -> usize {
+        let scratch = &self.scratch;
+        let scratch =
+            [&scratch.normed, &scratch.branch, &scratch.wide, &scratch.query, &scratch.key_value];
+        let scratch: usize =
+            scratch.iter().map(|values| values.capacity() * size_of::<f32>()).sum();
+        let embeddings = self.embeddings.values.capacity() + self.embeddings.inverse.capacity();
+        self.layers.iter().map(LayerTape::bytes).sum::<usize>()
+            + self.again.bytes()
+            + embeddings * size_of::<f32>()
+            + scratch
+    }
+}

@@ -1,0 +1,128 @@
+//! The engine against the plain classifier: values and gradients.
+
+use candle_core::{Device, Var};
+
+use super::*;
+use crate::compute::ops::{Activation, cross_entropy};
+use crate::compute::{Noise, Sequence};
+use crate::model::{Architecture, Classifier, Sizes};
+
+fn config(width: usize, heads: usize, pooling: Pooling, activation: Activation) -> EncoderConfig {
+    let sizes = Sizes {
+        num_hidden_layers: 2,
+        hidden_size: width,
+        num_attention_heads: heads,
+        intermediate_size: 2 * width + 3,
+    };
+    let mut config = EncoderConfig::from_scratch(sizes, 50, 300).unwrap();
+    config.labels = ["a", "b", "c"].map(str::to_owned).to_vec();
+    config.pooling = pooling;
+    config.hidden_act = activation;
+    config
+}
+
+fn batch(lengths: &[usize]) -> Packed {
+    Packed::new(lengths.iter().enumerate().map(|(row, &length)| Sequence {
+        ids: (0..length).map(|token| ((7 * token + 3 * row) % 50) as u32).collect(),
+        type_ids: (0..length).map(|token| u32::from(token > 2)).collect(),
+        row: row as u64 + 1000,
+    }))
+}
+
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let size = expected.iter().fold(0.0f32, |size, value| size.max(value.abs()));
+    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs();
+        assert!(error <= tolerance * (1e-3 + size), "{what} [{place}]: {found} for {expected}");
+    }
+}
+
+/// Loss gradients by the plain graph and by the engine.
+fn gradients(
+    config: &EncoderConfig,
+    lengths: &[usize],
+    checkpointing: usize,
+) -> (GradientMap, GradientMap) {
+    let fresh = Parameters::fresh(config, &Noise::new(1), &Device::Cpu).unwrap();
+    let (variables, parameters) = fresh.variables(config).unwrap();
+    let batch = batch(lengths);
+    let source = DropoutSource { noise: Noise::new(9), step: 4 };
+    let labels: Vec<u32> = (0..lengths.len()).map(|row| row as u32 % 3).collect();
+    let weights = vec![1.0; lengths.len()];
+    let loss = |logits: &Tensor| cross_entropy(logits, &labels, &weights, 0.0, 2.0).unwrap();
+    let classifier = Classifier::new(config, &parameters);
+
+    let found = loss(&classifier.logits(&batch, Some(&source)).unwrap()).backward().unwrap();
+    let mut plain = GradientMap::new();
+    for (name, variable) in &variables {
+        let gradient = found.get(variable.as_tensor()).unwrap().flatten_all().unwrap();
+        plain.insert(name.clone(), gradient.to_vec1().unwrap());
+    }
+
+    let engine = Engine::new(config, &parameters).unwrap().unwrap();
+    let mut tape = Tape::default();
+    let mut fast = GradientMap::new();
+    // Twice over the same tape, whose buffers are used again: the second pass must not see the first.
+    for _ in 0..2 {
+        fast.clear();
+        let pass = TrainingPass { batch: &batch, source: Some(&source), checkpointing };
+        let pooled = engine.pooled_with_tape(&pass, &mut tape).unwrap();
+        let pooled = Var::from_tensor(&pooled).unwrap();
+        let logits = classifier.head(pooled.as_tensor(), &batch, Some(&source)).unwrap();
+        let found = loss(&logits).backward().unwrap();
+        let of_pooled = found.get(pooled.as_tensor()).unwrap();
+        engine.backward(&parameters, &pass, &mut tape, of_pooled, &mut fast).unwrap();
+    }
+    plain.retain(|name, _| !name.starts_with("pooler.") && !name.starts_with("classifier."));
+    assert!(plain.keys().eq(fast.keys()), "every encoder parameter has a gradient");
+    (plain, fast)
+}
+
+#[test]
+fn gradients_equal_those_of_the_plain_graph() {
+    for (width, heads, pooling, activation, lengths) in [
+        (24, 3, Pooling::Auto, Activation::Gelu, &[1, 5, 40][..]),
+        (36, 2, Pooling::Mean, Activation::GeluNew, &[33, 2]),
+        (128, 2, Pooling::Cls, Activation::Relu, &[130, 7, 100]),
+    ] {
+        let config = config(width, heads, pooling, activation);
+        let (plain, fast) = gradients(&config, lengths, 0);
+        for (name, plain) in &plain {
+            // A key's bias has gradient zero: what is left is rounding.
+            let (plain, fast) = match name.contains("qkv.bias") {
+                true => (&plain[..width], &fast[name][..width]),
+                false => (&plain[..], &fast[name][..]),
+            };
+            assert_close(fast, plain, 2e-4, name);
+        }
+    }
+}
+
+#[test]
+fn checkpointing_changes_no_bit_of_the_gradients() {
+    let config = config(24, 3, Pooling::Auto, Activation::Gelu);
+    let (_, straight) = gradients(&config, &[4, 40], 0);
+    for every in [1, 2] {
+        assert_eq!(gradients(&config, &[4, 40], every).1, straight);
+    }
+}
+
+#[test]
+fn values_equal_those_of_the_plain_classifier() {
+    for (width, heads) in [(24, 3), (64, 1), (20, 5)] {
+        for pooling in [Pooling::Auto, Pooling::Mean] {
+            let mut config = config(width, heads, pooling, Activation::Gelu);
+            config.architecture = Architecture::Bert;
+            let fresh = Parameters::fresh(&config, &Noise::new(2), &Device::Cpu).unwrap();
+            let batch = batch(&[1, 17, 90, 250]);
+            let plain = Classifier::new(&config, &fresh);
+            let packed = Classifier::packed(&config, &fresh).unwrap();
+            let values = |tensor: Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let hidden = values(packed.hidden(&batch).unwrap());
+            assert_close(&hidden, &values(plain.hidden(&batch).unwrap()), 1e-5, "hidden");
+            let features = values(packed.features(&batch).unwrap());
+            assert_close(&features, &values(plain.features(&batch).unwrap()), 1e-5, "features");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! One forward and backward pass.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Result as CandleResult, Tensor, Var};
+
+use super::{Gradients, TrainConfig, TrainError};
+use crate::compute::Packed;
+use crate::compute::ops::cross_entropy;
+use crate::model::{
+    Classifier, DropoutSource, EncoderConfig, Engine, Parameters, Tape, TrainingPass,
+};
+
+/// What a batch should have been answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// A class for each sequence.
+    pub labels: &'a [u32],
+    /// The weight of each sequence.
+    pub weights: &'a [f32],
+    /// The weight of all sequences of the step.
+    pub total: f64,
+}
+
+/// The passes of a run: on the CPU through the kernels, elsewhere through Candle's graph.
+#[derive(Debug)]
+pub struct Pass {
+    encoder: EncoderConfig,
+    classifier: Classifier,
+    smoothing: f64,
+    checkpointing: usize,
+    tape: Tape,
+}
+
+impl Pass {
+    /// For variables that `parameters` share.
+    pub fn new(encoder: &EncoderConfig, config: &TrainConfig, parameters: &Parameters) -> Self {
+        Self {
+            encoder: encoder.clone(),
+            classifier: Classifier::new(encoder, parameters),
+            smoothing: config.label_smoothing_factor,
+            checkpointing: config.activation_checkpointing,
+            tape: Tape::default(),
+        }
+    }
+
+    /// The loss of a batch; adds its gradients.
+    pub fn run(
+        &mut self,
+        parameters: &Parameters,
+        variables: &BTreeMap<String, Var>,
+        batch: &Packed,
+        targets: &Targets<'_>,
+        source: &DropoutSource,
+        gradients: &mut Gradients,
+    ) -> Result<f64, TrainError> {
+        let loss = |logits_bc: &Tensor| -> CandleResult<Tensor> {
+            let Targets { labels, weights, total } = *targets;
+            cross_entropy(logits_bc, labels, weights, self.smoothing, total)
+        };
+        let Some(engine) = Engine::new(&self.encoder, parameters)? else {
+            let loss = loss(&self.classifier.logits(batch, Some(source))?)?;
+            gradients.add(variables, &loss.backward()?)?;
+            return Ok(f64::from(loss.to_scalar::<f32>()?));
+        };
+        let checkpointing = self.checkpointing;
+        let pass = TrainingPass { batch, source: Some(source), checkpointing };
+        let pooled_bd = engine.pooled_with_tape(&pass, &mut self.tape)?;
+        let pooled_bd = Var::from_tensor(&pooled_bd)?;
+        let loss = loss(&self.classifier.head(pooled_bd.as_tensor(), batch, Some(source))?)?;
+        let found = loss.backward()?;
+        let of_pooled = found.get(pooled_bd.as_tensor());
+        let of_pooled = of_pooled
+            .ok_or_else(|| TrainError::NoGradient { name: "the pooled state".to_owned() })?;
+        let head: BTreeMap<String, Var> = variables
+            .iter()
+            .filter(|(name, _)| name.starts_with("pooler.") || name.starts_with("classifier."))
+            .map(|(name, variable)| (name.clone(), variable.clone()))
+            .collect();
+        gradients.add(&head, &found)?;
+        let into = gradients.values_mut(batch.ids());
+        engine.backward(parameters, &pass, &mut self.tape, of_pooled, into)?;
+        Ok(f64::from(loss.to_scalar::<f32>()?))
+    }
+}
