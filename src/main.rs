@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: bayes::compute::Allocator = bayes::compute::Allocator;
+
 fn main() -> ExitCode {
     bayes::cli::main()
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::process::{self, forget_peak};
 use super::statistics::{deviation, mean, quantile};
 use super::{BenchError, Results, Settings};
-use crate::compute::{Packed, Sequence};
+use crate::compute::kernels::product;
+use crate::compute::{Packed, Sequence, allocated_bytes};
 use crate::predict::Predictor;
 use crate::train::Stepper;
 
@@ -120,9 +121,12 @@ impl<'a> Task<'a> {
     ) -> Result<(), BenchError> {
         forget_peak();
         let faults = process::page_faults();
+        let (bytes, products) = (allocated_bytes(), product::seconds());
         let calls: Vec<Call> =
             (0..self.calls).map(|number| self.call(number, predictor)).collect::<Result<_, _>>()?;
         let faults = faults.and_then(|before| Some(process::page_faults()? - before));
+        let bytes = allocated_bytes() - bytes;
+        let products = product::seconds() - products;
         let memory = process::memory();
         let seconds: f64 = calls.iter().map(|call| call.seconds).sum();
         let texts: usize = calls.iter().map(|call| call.texts).sum();
@@ -152,6 +156,9 @@ impl<'a> Task<'a> {
                 add("texts_per_second", Some(texts as f64 / seconds));
                 add("seconds_per_step", Some(seconds / steps));
                 add("page_faults_per_step", faults.map(|faults| faults as f64 / steps));
+                let counted = (bytes > 0).then_some(bytes as f64 / steps / f64::from(1 << 20));
+                add("allocated_mb_per_step", counted);
+                add("share_beside_products", (products > 0.0).then_some(1.0 - products / seconds));
                 add("peak_mb", memory.map(|memory| memory.peak_mb));
             }
         }

@@ -159,7 +159,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         ensure!(wanted <= room, "--max-length is {wanted}, but the encoder has {room} positions");
         artifact.manifest.preprocessing.max_length = wanted;
     }
-    let predictor = Predictor::new(artifact);
+    let predictor = Predictor::new(artifact)?;
     let artifact = predictor.artifact();
     let noise = Noise::new(artifact.manifest.seed);
 

@@ -4,12 +4,14 @@
 
 mod device;
 pub mod kernels;
+mod memory;
 mod noise;
 pub mod ops;
 mod packed;
 mod threads;
 
 pub use device::{DeviceChoice, DeviceError, Selected, select};
+pub use memory::{Allocator, allocated_bytes};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
 pub use packed::{Packed, Sequence};
 pub use threads::{cpu_features, set_threads, threads};

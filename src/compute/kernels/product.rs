@@ -4,6 +4,9 @@
 //! so its bits depend neither on the block it falls into nor on the number of threads. The layout
 //! follows Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -20,6 +23,23 @@ pub const ROWS: usize = 96;
 
 /// Rows of one tile with AVX-512, whose 32 registers hold 12 × 2 running sums.
 const TALL: usize = 12;
+
+static NANOSECONDS: AtomicU64 = AtomicU64::new(0);
+
+/// Seconds that the process has spent in [`product`] and [`add_transposed_product`], packing
+/// included, by the clock on the wall.
+pub fn seconds() -> f64 {
+    NANOSECONDS.load(Ordering::Relaxed) as f64 * 1e-9
+}
+
+/// Adds the time until it is dropped.
+struct Timer(Instant);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        NANOSECONDS.fetch_add(self.0.elapsed().as_nanos() as u64, Ordering::Relaxed);
+    }
+}
 
 /// The right side of a product, `[k, n]`, as panels of [`PANEL`] columns each `[k, PANEL]`, the last
 /// one filled up with zeros.
@@ -93,6 +113,7 @@ pub fn product(
     prepare: Option<fn(&mut [f32])>,
     c: &mut [f32],
 ) {
+    let _timer = Timer(Instant::now());
     let (inner, columns) = (b.inner, b.columns);
     let lines = a.len() / inner;
     assert_eq!((lines * inner, lines * columns), (a.len(), c.len()), "shapes fit");
@@ -342,6 +363,7 @@ pub fn tile<S: Simd, const M: usize, const V: usize>(
 
 /// `c += aᵀ · b`: `a` is `[p, n]`, `b` is `[p, k]`, `c` is `[n, k]`. The gradient of a weight.
 pub fn add_transposed_product(a: &[f32], b: &[f32], n: usize, k: usize, c: &mut [f32]) {
+    let _timer = Timer(Instant::now());
     let inner = a.len() / n;
     assert_eq!((inner * k, n * k), (b.len(), c.len()), "shapes fit");
     let panels = Panels::of(b, k);
