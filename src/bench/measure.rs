@@ -146,7 +146,11 @@ fn predictions(
     let all: Vec<Sequence> = (0..rows.len()).map(|row| rows.sequence(row)).collect();
     let mut found = Vec::new();
     if suites.contains(&Suite::Latency) {
-        let single = all.iter().take(settings.runs).map(|one| vec![one.clone()]).collect();
+        let nearest = |tokens: usize| all.iter().min_by_key(|one| one.ids.len().abs_diff(tokens));
+        let single = match settings.latency_tokens.and_then(nearest) {
+            Some(one) => vec![vec![one.clone()]],
+            None => all.iter().take(settings.runs).map(|one| vec![one.clone()]).collect(),
+        };
         found.push(("latency".to_owned(), Kind::Latency, single));
     }
     if suites.contains(&Suite::Throughput) {

@@ -80,6 +80,8 @@ pub struct Settings {
     pub warmup: usize,
     /// Texts that are timed one by one, in each round.
     pub runs: usize,
+    /// Times the one text whose length is nearest instead of one after another.
+    pub latency_tokens: Option<usize>,
     /// Seconds for each batch size, over all rounds.
     pub seconds: f64,
     /// Rounds.
@@ -120,6 +122,7 @@ impl Default for Settings {
             order: Order::Natural,
             warmup: 10,
             runs: 100,
+            latency_tokens: None,
             seconds: 30.0,
             rounds: 5,
             train_batch_size: 16,

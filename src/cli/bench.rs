@@ -60,6 +60,9 @@ pub struct Options {
     /// Texts that are timed one by one, in each round [default: 100]
     #[arg(long, value_parser = at_least_one)]
     runs: Option<usize>,
+    /// Time only the text whose number of tokens is nearest to this
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    latency_tokens: Option<usize>,
     /// Seconds for each batch size, over all rounds [default: 30]
     #[arg(long, value_parser = above_zero)]
     seconds: Option<f64>,
@@ -138,6 +141,7 @@ impl Options {
             },
             warmup: self.warmup.unwrap_or(base.warmup),
             runs: self.runs.unwrap_or(base.runs),
+            latency_tokens: self.latency_tokens,
             seconds: self.seconds.unwrap_or(base.seconds),
             rounds: self.rounds.unwrap_or(base.rounds),
             train_batch_size: self.train_batch_size,

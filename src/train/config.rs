@@ -27,6 +27,10 @@ pub struct TrainConfig {
     pub gradient_accumulation_steps: usize,
     /// The peak of the schedule.
     pub learning_rate: f64,
+    /// The peak for the last linear layer; 0 takes `learning_rate`. A new head whose weights hardly
+    /// move caps the logits, and the encoder answers by driving its feature to the cap: two clusters
+    /// of confidence that no temperature can set right.
+    pub head_learning_rate: f64,
     /// Decoupled decay of weights, not of biases and norms (transformers: 0).
     pub weight_decay: f64,
     /// Decay of the first moment.
@@ -68,6 +72,7 @@ impl Default for TrainConfig {
             per_device_train_batch_size: 16,
             gradient_accumulation_steps: 1,
             learning_rate: 5e-5,
+            head_learning_rate: 0.0,
             weight_decay: 0.01,
             adam_beta1: 0.9,
             adam_beta2: 0.999,
@@ -88,6 +93,12 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// What the learning rate of a parameter is multiplied with.
+    pub(super) fn rate_factor(&self, name: &str) -> f64 {
+        let head = name.starts_with("classifier.") && self.head_learning_rate > 0.0;
+        if head { self.head_learning_rate / self.learning_rate } else { 1.0 }
+    }
+
     /// The first value that cannot be, as a message that begins with its key.
     pub fn check(&self) -> Result<(), String> {
         let share = |value: f64| (0.0..1.0).contains(&value);
@@ -98,6 +109,11 @@ impl TrainConfig {
             ("per_device_train_batch_size", self.per_device_train_batch_size > 0, "at least 1"),
             ("gradient_accumulation_steps", self.gradient_accumulation_steps > 0, "at least 1"),
             ("learning_rate", positive(self.learning_rate), "a number above 0"),
+            (
+                "head_learning_rate",
+                self.head_learning_rate >= 0.0 && self.head_learning_rate.is_finite(),
+                "0 (that of the rest) or more",
+            ),
             (
                 "weight_decay",
                 self.weight_decay >= 0.0 && self.weight_decay.is_finite(),

@@ -66,6 +66,7 @@ impl AdamW {
                 second: vec![0.0; gradient.len()],
             });
             let decay = if decays[name] { config.weight_decay } else { 0.0 };
+            let learning_rate = learning_rate * config.rate_factor(name);
             let coefficients = Coefficients {
                 beta1: config.adam_beta1 as f32,
                 beta2: config.adam_beta2 as f32,
