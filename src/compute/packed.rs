@@ -35,6 +35,23 @@ impl Packed {
         packed
     }
 
+    /// The same sequences in batches of at most that many tokens, or of one longer sequence.
+    pub fn parts(&self, most_tokens: usize) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        for ((start, end), &row) in self.sequences().zip(&self.rows_b) {
+            let length = end - start;
+            if parts.last().is_none_or(|part| part.tokens() + length > most_tokens) {
+                parts.push(Self { offsets: vec![0], ..Self::default() });
+            }
+            let part = parts.last_mut().expect("one was pushed");
+            part.ids_p.extend(&self.ids_p[start..end]);
+            part.type_ids_p.extend(&self.type_ids_p[start..end]);
+            part.offsets.push(part.ids_p.len());
+            part.rows_b.push(row);
+        }
+        parts
+    }
+
     /// The number of sequences, `b`.
     pub fn len(&self) -> usize {
         self.rows_b.len()

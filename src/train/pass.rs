@@ -30,6 +30,7 @@ pub struct Pass {
     smoothing: f64,
     checkpointing: usize,
     tape: Tape,
+    engine: Option<Engine>,
 }
 
 impl Pass {
@@ -41,6 +42,7 @@ impl Pass {
             smoothing: config.label_smoothing_factor,
             checkpointing: config.activation_checkpointing,
             tape: Tape::default(),
+            engine: None,
         }
     }
 
@@ -58,7 +60,11 @@ impl Pass {
             let Targets { labels, weights, total } = *targets;
             cross_entropy(logits_bc, labels, weights, self.smoothing, total)
         };
-        let Some(engine) = Engine::new(&self.encoder, parameters)? else {
+        match &mut self.engine {
+            Some(engine) => engine.update(parameters)?,
+            None => self.engine = Engine::new(&self.encoder, parameters)?,
+        }
+        let Some(engine) = &self.engine else {
             let loss = loss(&self.classifier.logits(batch, Some(source))?)?;
             gradients.add(variables, &loss.backward()?)?;
             return Ok(f64::from(loss.to_scalar::<f32>()?));

@@ -63,7 +63,8 @@ impl Attention<'_> {
         let log_sums = split(log_sums, self.spans, heads);
         self.spans.par_iter().zip(results).zip(log_sums).for_each(|((span, result), log_sums)| {
             let queries = span.queries.len();
-            let mut by_head = vec![0.0; result.len()];
+            let mut by_head = BY_HEAD.take();
+            by_head.resize(result.len(), 0.0);
             let parts =
                 by_head.par_chunks_mut(queries * wide).zip(log_sums.par_chunks_mut(queries));
             parts.enumerate().for_each(|(head, (result, log_sums))| {
@@ -78,6 +79,7 @@ impl Attention<'_> {
                     line[head * wide..(head + 1) * wide].copy_from_slice(part);
                 }
             }
+            BY_HEAD.set(by_head);
         });
     }
 
@@ -107,7 +109,8 @@ impl Attention<'_> {
         let work = self.spans.par_iter().zip(q_gradients).zip(kv_gradients);
         work.for_each(|((span, q_gradient), kv_gradient)| {
             let (queries, keys) = (span.queries.len(), span.keys.len());
-            let mut by_head = vec![0.0; q_gradient.len() + kv_gradient.len()];
+            let mut by_head = BY_HEAD.take();
+            by_head.resize(q_gradient.len() + kv_gradient.len(), 0.0);
             let log_sums = &log_sums[span.queries.start * heads..span.queries.end * heads];
             by_head.par_chunks_mut((queries + 2 * keys) * wide).enumerate().for_each(
                 |(head, gradients)| {
@@ -134,6 +137,7 @@ impl Attention<'_> {
                     line[width + columns.start..width + columns.end].copy_from_slice(v_part);
                 }
             }
+            BY_HEAD.set(by_head);
         });
     }
 }
@@ -168,6 +172,9 @@ struct Scratch {
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
+    /// Results by head, before they are put side by side. It is taken and put back, since a thread
+    /// that waits for heads may begin another sequence.
+    static BY_HEAD: RefCell<Vec<f32>> = RefCell::default();
 }
 
 /// One head of one sequence.

@@ -51,11 +51,11 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// Of `wᵀ`, where `w` is `[n, k]`: what a linear layer multiplies with.
-    pub fn of_transposed(w: &[f32], inner: usize) -> Self {
+    /// Takes `wᵀ`, where `w` is `[n, k]`: what a linear layer multiplies with.
+    pub fn take_transposed(&mut self, w: &[f32], inner: usize) {
         let columns = w.len() / inner;
-        let mut values = vec![0.0; columns.div_ceil(PANEL) * PANEL * inner];
-        values.par_chunks_mut(PANEL * inner).enumerate().for_each(|(index, panel)| {
+        self.resize(inner, columns);
+        self.values.par_chunks_mut(PANEL * inner).enumerate().for_each(|(index, panel)| {
             let lines = &w[index * PANEL * inner..];
             for (column, line) in lines.chunks_exact(inner).take(PANEL).enumerate() {
                 for (place, &value) in panel[column..].iter_mut().step_by(PANEL).zip(line) {
@@ -63,21 +63,29 @@ impl Panels {
                 }
             }
         });
-        Self { values, inner, columns }
     }
 
-    /// Of `w` as it stands, `[k, n]`: what the gradient of a linear layer multiplies with.
-    pub fn of(w: &[f32], columns: usize) -> Self {
+    /// Takes `w` as it stands, `[k, n]`: what the gradient of a linear layer multiplies with.
+    pub fn take(&mut self, w: &[f32], columns: usize) {
         let inner = w.len() / columns;
-        let mut values = vec![0.0; columns.div_ceil(PANEL) * PANEL * inner];
-        values.par_chunks_mut(PANEL * inner).enumerate().for_each(|(index, panel)| {
+        self.resize(inner, columns);
+        self.values.par_chunks_mut(PANEL * inner).enumerate().for_each(|(index, panel)| {
             let first = index * PANEL;
             let width = PANEL.min(columns - first);
             for (place, line) in panel.chunks_exact_mut(PANEL).zip(w.chunks_exact(columns)) {
                 place[..width].copy_from_slice(&line[first..first + width]);
             }
         });
-        Self { values, inner, columns }
+    }
+
+    /// Sets the shape. The columns that fill up the last panel are zero.
+    fn resize(&mut self, inner: usize, columns: usize) {
+        let size = columns.div_ceil(PANEL) * PANEL * inner;
+        if (self.inner, self.columns) != (inner, columns) && !columns.is_multiple_of(PANEL) {
+            self.values.clear();
+        }
+        self.values.resize(size, 0.0);
+        (self.inner, self.columns) = (inner, columns);
     }
 
     /// Columns, `n`.
@@ -362,11 +370,19 @@ pub fn tile<S: Simd, const M: usize, const V: usize>(
 }
 
 /// `c += aᵀ · b`: `a` is `[p, n]`, `b` is `[p, k]`, `c` is `[n, k]`. The gradient of a weight.
-pub fn add_transposed_product(a: &[f32], b: &[f32], n: usize, k: usize, c: &mut [f32]) {
+/// `panels` is memory for the packed `b`.
+pub fn add_transposed_product(
+    a: &[f32],
+    b: &[f32],
+    n: usize,
+    k: usize,
+    panels: &mut Panels,
+    c: &mut [f32],
+) {
     let _timer = Timer(Instant::now());
     let inner = a.len() / n;
     assert_eq!((inner * k, n * k), (b.len(), c.len()), "shapes fit");
-    let panels = Panels::of(b, k);
+    panels.take(b, k);
     let blocks = c.par_chunks_mut(ROWS * k).enumerate();
     blocks.for_each_init(Vec::new, |packed, (block, c)| {
         let left = Left { values: &a[block * ROWS..], line: 1, element: n };

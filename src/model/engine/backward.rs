@@ -1,5 +1,7 @@
 //! The backward pass, layer by layer from the last.
 
+use std::mem::take;
+
 use candle_core::{Result, Tensor};
 
 use super::forward::{Pass, recomputed};
@@ -38,25 +40,27 @@ impl Engine {
                 keep: true,
             };
             let mut own = if recomputed(index, checkpointing) {
-                let x = std::mem::take(&mut tape.layers[index].x);
-                let mut again = std::mem::take(&mut tape.again);
-                let mut y = std::mem::take(&mut again.x);
+                let x = take(&mut tape.layers[index].x);
+                let mut again = take(&mut tape.again);
+                let mut y = take(&mut again.x);
                 layer.forward(&x, &pass, &mut again, &mut tape.scratch, &mut y);
                 again.x = x;
                 tape.layers[index].x = y;
                 again
             } else {
-                std::mem::take(&mut tape.layers[index])
+                take(&mut tape.layers[index])
             };
             let work = Work { layer, index, pass: &pass, parameters };
-            gradient = work.backward(&mut own, &mut tape.scratch, gradient, gradients)?;
+            work.backward(&mut own, &mut tape.scratch, &mut gradient, gradients)?;
             if recomputed(index, checkpointing) {
                 tape.again = own;
             } else {
                 tape.layers[index] = own;
             }
         }
-        self.embed_backward(batch, &all, &noises, tape, gradient, gradients)
+        self.embed_backward(batch, &all, &noises, tape, &mut gradient, gradients)?;
+        tape.scratch.gradient = gradient;
+        Ok(())
     }
 
     /// From pooled vectors to the lines that were computed.
@@ -81,20 +85,20 @@ impl Engine {
         scope: &Scope,
         noises: &Noises<'_>,
         tape: &mut Tape,
-        mut gradient: Vec<f32>,
+        gradient: &mut [f32],
         gradients: &mut GradientMap,
     ) -> Result<()> {
         let width = self.config.hidden_size;
         if let Some(factors) = noises.embeddings() {
             let dropout = LineDropout { factors, places: &scope.places };
-            drop_lines(&gradient, width, dropout, &mut tape.scratch.branch);
+            drop_lines(gradient, width, dropout, &mut tape.scratch.branch);
             gradient.copy_from_slice(&tape.scratch.branch);
         }
         let into = entry(gradients, "embeddings.norm", self.norm.len());
-        layer_norm_backward(&mut gradient, &tape.embeddings, &self.norm, into);
+        layer_norm_backward(gradient, &tape.embeddings, &self.norm, into);
         for (table, (name, ids)) in self.tables.iter().zip(self.lookups(batch)) {
             let into = entry(gradients, name, table.elem_count());
-            add_rows_backward(&gradient, &ids, width, into);
+            add_rows_backward(gradient, &ids, width, into);
         }
         Ok(())
     }
@@ -116,37 +120,38 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// From the gradient of the layer's result, `[m, d]`, to that of its input, `[p, d]`.
+    /// From the gradient of the layer's result, `[m, d]`, to that of its input, `[p, d]`, in place.
     fn backward(
         &self,
         tape: &mut LayerTape,
         scratch: &mut Scratch,
-        mut gradient: Vec<f32>,
+        gradient: &mut Vec<f32>,
         gradients: &mut GradientMap,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<()> {
         let (layer, pass) = (self.layer, self.pass);
         let width = pass.config.hidden_size;
         let lines = pass.scope.places.len();
 
+        let panels = &mut scratch.panels;
         // Feed-forward block: `gradient` becomes that of the first norm's result.
         let into = self.entry(gradients, "feed_forward.norm", 2 * width);
-        layer_norm_backward(&mut gradient, &tape.out, &layer.norm, into);
-        let branch = self.branch(&gradient, 2, &mut scratch.branch);
+        layer_norm_backward(gradient, &tape.out, &layer.norm, into);
+        let branch = self.branch(gradient, 2, &mut scratch.branch);
         scratch.wide.resize(tape.inner.len(), 0.0);
-        self.product("feed_forward.outer", branch, Start::Zero, &mut scratch.wide, 0)?;
+        self.product("feed_forward.outer", branch, Start::Zero, &mut scratch.wide, 0, panels)?;
         activation::backward(pass.config.hidden_act, &mut tape.inner, &mut scratch.wide);
-        self.weights(gradients, "feed_forward.outer", branch, &tape.inner, 0);
+        self.weights(gradients, "feed_forward.outer", branch, &tape.inner, 0, panels);
         scale_and_shift(&tape.attention.values, &layer.attention_norm, &mut scratch.normed);
-        self.weights(gradients, "feed_forward.inner", &scratch.wide, &scratch.normed, 0);
-        self.product("feed_forward.inner", &scratch.wide, Start::Result, &mut gradient, 0)?;
+        self.weights(gradients, "feed_forward.inner", &scratch.wide, &scratch.normed, 0, panels);
+        self.product("feed_forward.inner", &scratch.wide, Start::Result, gradient, 0, panels)?;
 
         // Attention: `gradient` becomes that of the input by way of the residual.
         let into = self.entry(gradients, "attention.norm", 2 * width);
-        layer_norm_backward(&mut gradient, &tape.attention, &layer.attention_norm, into);
-        let branch = self.branch(&gradient, 1, &mut scratch.branch);
-        self.weights(gradients, "attention.output", branch, &tape.mixed, 0);
+        layer_norm_backward(gradient, &tape.attention, &layer.attention_norm, into);
+        let branch = self.branch(gradient, 1, &mut scratch.branch);
+        self.weights(gradients, "attention.output", branch, &tape.mixed, 0, panels);
         scratch.normed.resize(lines * width, 0.0);
-        self.product("attention.output", branch, Start::Zero, &mut scratch.normed, 0)?;
+        self.product("attention.output", branch, Start::Zero, &mut scratch.normed, 0, panels)?;
         scratch.query.resize(lines * width, 0.0);
         scratch.key_value.resize(tape.key_value.len(), 0.0);
         pass.attention().backward(
@@ -159,19 +164,27 @@ impl Work<'_> {
             &mut scratch.key_value,
         );
         let chosen = if pass.scope.chosen.is_some() { &tape.chosen } else { &tape.x };
-        self.weights(gradients, "attention.qkv", &scratch.query, chosen, 0);
-        self.weights(gradients, "attention.qkv", &scratch.key_value, &tape.x, width);
-        self.product("attention.qkv", &scratch.query, Start::Result, &mut gradient, 0)?;
+        self.weights(gradients, "attention.qkv", &scratch.query, chosen, 0, panels);
+        self.weights(gradients, "attention.qkv", &scratch.key_value, &tape.x, width, panels);
+        self.product("attention.qkv", &scratch.query, Start::Result, gradient, 0, panels)?;
         let Some(chosen) = &pass.scope.chosen else {
-            self.product("attention.qkv", &scratch.key_value, Start::Result, &mut gradient, width)?;
-            return Ok(gradient);
+            return self.product(
+                "attention.qkv",
+                &scratch.key_value,
+                Start::Result,
+                gradient,
+                width,
+                panels,
+            );
         };
-        let mut whole = vec![0.0; tape.x.len()];
-        self.product("attention.qkv", &scratch.key_value, Start::Zero, &mut whole, width)?;
+        let mut whole = take(&mut scratch.gradient);
+        whole.resize(tape.x.len(), 0.0);
+        self.product("attention.qkv", &scratch.key_value, Start::Zero, &mut whole, width, panels)?;
         for (&line, gradient) in chosen.iter().zip(gradient.chunks_exact(width)) {
             add(&mut whole[line * width..(line + 1) * width], gradient);
         }
-        Ok(whole)
+        *gradient = whole;
+        Ok(())
     }
 
     fn entry<'a>(&self, gradients: &'a mut GradientMap, name: &str, size: usize) -> &'a mut [f32] {
@@ -199,14 +212,15 @@ impl Work<'_> {
         start: Start<'_>,
         into: &mut [f32],
         first: usize,
+        panels: &mut Panels,
     ) -> Result<()> {
         let weight = self.parameters.get(&format!("layer.{:04}.{name}.weight", self.index));
         let columns = weight.dim(1)?;
         let lines = into.len() / columns;
         let outputs = gradient.len() / lines;
         let part = first * columns..(first + outputs) * columns;
-        let panels = with_values(weight, |weight| Panels::of(&weight[part], columns))?;
-        product(gradient, &panels, start, None, into);
+        with_values(weight, |weight| panels.take(&weight[part], columns))?;
+        product(gradient, panels, start, None, into);
         Ok(())
     }
 
@@ -219,6 +233,7 @@ impl Work<'_> {
         gradient: &[f32],
         x: &[f32],
         first: usize,
+        panels: &mut Panels,
     ) {
         let outputs = match name {
             "attention.qkv" => 3 * self.pass.config.hidden_size,
@@ -233,7 +248,7 @@ impl Work<'_> {
         let own = gradient.len() / lines;
         let weight = self.entry(gradients, &format!("{name}.weight"), outputs * inputs);
         let weight = &mut weight[first * inputs..(first + own) * inputs];
-        add_transposed_product(gradient, x, own, inputs, weight);
+        add_transposed_product(gradient, x, own, inputs, panels, weight);
         let bias = self.entry(gradients, &format!("{name}.bias"), outputs);
         add_column_sums(gradient, &mut bias[first..first + own]);
     }

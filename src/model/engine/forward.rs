@@ -1,5 +1,7 @@
 //! The forward pass.
 
+use std::mem::take;
+
 use candle_core::{Device, Result, Tensor};
 
 use super::tape::{LayerTape, Scratch};
@@ -12,6 +14,9 @@ use crate::compute::kernels::noise::Factors;
 use crate::compute::kernels::norm::{LineDropout, Norm, Normed, add_layer_norm, drop_lines};
 use crate::compute::kernels::product::{Start, product};
 use crate::model::{DropoutSource, EncoderConfig, Pooling};
+
+/// Tokens that pass through all layers together: their activations stay in the last-level cache.
+const PART: usize = 1024;
 
 /// How one layer is computed.
 pub(super) struct Pass<'a> {
@@ -42,33 +47,45 @@ impl Engine {
     /// The last hidden state of every token: `[p, d]`.
     pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
         let scope = Scope::all(batch);
-        let x = self.encode(batch, None, &scope, &mut Tape::default(), None)?;
-        Tensor::from_vec(x, (batch.tokens(), self.config.hidden_size), &Device::Cpu)
+        let mut tape = Tape::default();
+        self.encode(batch, None, &scope, &mut tape, None)?;
+        let shape = (batch.tokens(), self.config.hidden_size);
+        Tensor::from_slice(&tape.scratch.input, shape, &Device::Cpu)
     }
 
     /// The pooled hidden state of every sequence, `[b, d]`: its first token's, or the mean.
     pub fn pooled(&self, batch: &Packed) -> Result<Tensor> {
-        let x = self.encode(batch, None, &self.read(batch), &mut Tape::default(), None)?;
-        self.pool(batch, x)
+        let mut tape =
+            self.spare.lock().map_or_else(|_| Tape::default(), |mut spare| take(&mut spare));
+        let mut parts = Vec::new();
+        for part in batch.parts(PART) {
+            self.encode(&part, None, &self.read(&part), &mut tape, None)?;
+            parts.push(self.pool(&part, &tape.scratch.input)?);
+        }
+        if let Ok(mut spare) = self.spare.lock() {
+            *spare = tape;
+        }
+        if parts.len() == 1 { Ok(parts.remove(0)) } else { Tensor::cat(&parts, 0) }
     }
 
     /// The same with noise; the tape keeps what the backward pass reads.
     pub fn pooled_with_tape(&self, pass: &TrainingPass<'_>, tape: &mut Tape) -> Result<Tensor> {
         let TrainingPass { batch, source, checkpointing } = *pass;
-        let x = self.encode(batch, source, &self.read(batch), tape, Some(checkpointing))?;
-        self.pool(batch, x)
+        self.encode(batch, source, &self.read(batch), tape, Some(checkpointing))?;
+        self.pool(batch, &tape.scratch.input)
     }
 
-    fn pool(&self, batch: &Packed, x: Vec<f32>) -> Result<Tensor> {
+    fn pool(&self, batch: &Packed, x: &[f32]) -> Result<Tensor> {
         let width = self.config.hidden_size;
         if self.config.pooling == Pooling::Mean {
-            let x = Tensor::from_vec(x, (batch.tokens(), width), &Device::Cpu)?;
+            let x = Tensor::from_slice(x, (batch.tokens(), width), &Device::Cpu)?;
             return crate::compute::ops::mean_token(&x, batch);
         }
-        Tensor::from_vec(x, (batch.len(), width), &Device::Cpu)
+        Tensor::from_slice(x, (batch.len(), width), &Device::Cpu)
     }
 
-    /// Hidden states of the last layer, computed for `last` only.
+    /// Leaves the hidden states of the last layer, computed for `last` only, in the scratch's
+    /// `input`.
     fn encode(
         &self,
         batch: &Packed,
@@ -76,11 +93,12 @@ impl Engine {
         last: &Scope,
         tape: &mut Tape,
         keep: Option<usize>,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<()> {
         let noises = Noises::new(&self.config, source);
         let all = Scope::all(batch);
         let kept = keep.is_some().then_some(&mut tape.embeddings);
-        let mut x = self.embed(batch, &all, noises.embeddings(), kept)?;
+        let mut x = take(&mut tape.scratch.input);
+        self.embed(batch, &all, noises.embeddings(), kept, &mut x, &mut tape.scratch.branch)?;
         tape.layers.resize(self.layers.len(), LayerTape::default());
         for (index, layer) in self.layers.iter().enumerate() {
             let pass = Pass {
@@ -90,7 +108,7 @@ impl Engine {
                 keep: keep.is_some_and(|every| !recomputed(index, every)),
             };
             let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
-            let mut y = std::mem::take(&mut own.x);
+            let mut y = take(&mut own.x);
             layer.forward(&x, &pass, own, &mut tape.scratch, &mut y);
             std::mem::swap(&mut x, &mut y);
             // `y` is the layer's input now.
@@ -100,7 +118,8 @@ impl Engine {
                 tape.again.x = y;
             }
         }
-        Ok(x)
+        tape.scratch.input = x;
+        Ok(())
     }
 
     fn embed(
@@ -109,20 +128,22 @@ impl Engine {
         scope: &Scope,
         noise: Option<Factors>,
         kept: Option<&mut Normed>,
-    ) -> Result<Vec<f32>> {
+        x: &mut Vec<f32>,
+        dropped: &mut Vec<f32>,
+    ) -> Result<()> {
         let width = self.config.hidden_size;
-        let mut x = vec![0.0; batch.tokens() * width];
+        x.clear();
+        x.resize(batch.tokens() * width, 0.0);
         for (table, (_, ids)) in self.tables.iter().zip(self.lookups(batch)) {
-            with_values(table, |table| add_rows(&mut x, table, &ids, width))?;
+            with_values(table, |table| add_rows(x, table, &ids, width))?;
         }
-        add_layer_norm(&mut x, None, norm(&self.config, &self.norm), None, kept);
+        add_layer_norm(x, None, norm(&self.config, &self.norm), None, kept);
         if let Some(factors) = noise {
             let dropout = LineDropout { factors, places: &scope.places };
-            let mut dropped = Vec::new();
-            drop_lines(&x, width, dropout, &mut dropped);
-            x = dropped;
+            drop_lines(x, width, dropout, dropped);
+            std::mem::swap(x, dropped);
         }
-        Ok(x)
+        Ok(())
     }
 }
 

@@ -15,6 +15,8 @@ mod tests;
 pub use tape::Tape;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
@@ -29,7 +31,7 @@ use crate::compute::ops::Dropout;
 pub type GradientMap = BTreeMap<String, Vec<f32>>;
 
 /// An affine map, packed for products.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Affine {
     weight: Panels,
     bias: Vec<f32>,
@@ -37,7 +39,7 @@ struct Affine {
 
 /// One layer, packed. Query is apart from key and value, since the last layer may ask for fewer
 /// queries than it has tokens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Layer {
     query: Affine,
     key_value: Affine,
@@ -55,6 +57,8 @@ pub struct Engine {
     tables: [Tensor; 3],
     norm: Vec<f32>,
     layers: Vec<Layer>,
+    /// Memory of a forward pass for the next one.
+    spare: Arc<Mutex<Tape>>,
 }
 
 /// What a forward pass for training and its backward pass both need to know.
@@ -145,38 +149,42 @@ impl Engine {
         if !parameters.iter().all(|(_, tensor)| fits(tensor)) {
             return Ok(None);
         }
-        let width = config.hidden_size;
-        let layer = |index: usize| {
-            let affine = |name: &str, lines: std::ops::Range<usize>| -> Result<Affine> {
-                let name = format!("layer.{index:04}.{name}");
-                let weight = parameters.get(&format!("{name}.weight"));
-                let inner = weight.dim(1)?;
-                let part = lines.start * inner..lines.end * inner;
-                let weight = with_values(weight, |w| Panels::of_transposed(&w[part], inner))?;
-                let bias = parameters.get(&format!("{name}.bias"));
-                Ok(Affine { weight, bias: with_values(bias, |b| b[lines].to_vec())? })
-            };
-            let norm = |name: &str| {
-                let norm = parameters.get(&format!("layer.{index:04}.{name}.norm"));
-                with_values(norm, <[f32]>::to_vec)
-            };
-            Ok(Layer {
-                query: affine("attention.qkv", 0..width)?,
-                key_value: affine("attention.qkv", width..3 * width)?,
-                output: affine("attention.output", 0..width)?,
-                attention_norm: norm("attention")?,
-                inner: affine("feed_forward.inner", 0..config.intermediate_size)?,
-                outer: affine("feed_forward.outer", 0..width)?,
-                norm: norm("feed_forward")?,
-            })
-        };
-        Ok(Some(Self {
+        let mut engine = Self {
             config: config.clone(),
             tables: ["word", "position", "type"]
                 .map(|name| parameters.get(&format!("embeddings.{name}")).clone()),
-            norm: with_values(parameters.get("embeddings.norm"), <[f32]>::to_vec)?,
-            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_>>()?,
-        }))
+            norm: Vec::new(),
+            layers: vec![Layer::default(); config.num_hidden_layers],
+            spare: Arc::default(),
+        };
+        engine.update(parameters)?;
+        Ok(Some(engine))
+    }
+
+    /// Packs the weights as they are now, into the memory that is there.
+    pub fn update(&mut self, parameters: &Parameters) -> Result<()> {
+        let width = self.config.hidden_size;
+        self.norm = with_values(parameters.get("embeddings.norm"), <[f32]>::to_vec)?;
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let parameter = |name: &str| parameters.get(&format!("layer.{index:04}.{name}"));
+            let pack = |affine: &mut Affine, name: &str, lines: Range<usize>| -> Result<()> {
+                let weight = parameter(&format!("{name}.weight"));
+                let inner = weight.dim(1)?;
+                let part = lines.start * inner..lines.end * inner;
+                with_values(weight, |w| affine.weight.take_transposed(&w[part], inner))?;
+                let bias = parameter(&format!("{name}.bias"));
+                affine.bias = with_values(bias, |b| b[lines].to_vec())?;
+                Ok(())
+            };
+            pack(&mut layer.query, "attention.qkv", 0..width)?;
+            pack(&mut layer.key_value, "attention.qkv", width..3 * width)?;
+            pack(&mut layer.output, "attention.output", 0..width)?;
+            pack(&mut layer.inner, "feed_forward.inner", 0..self.config.intermediate_size)?;
+            pack(&mut layer.outer, "feed_forward.outer", 0..width)?;
+            layer.attention_norm = with_values(parameter("attention.norm"), <[f32]>::to_vec)?;
+            layer.norm = with_values(parameter("feed_forward.norm"), <[f32]>::to_vec)?;
+        }
+        Ok(())
     }
 
     /// The tokens that the last layer computes for the pooled vectors.

@@ -1,6 +1,7 @@
 //! What a forward pass leaves for the backward pass.
 
 use crate::compute::kernels::norm::Normed;
+use crate::compute::kernels::product::Panels;
 
 /// The activations of one layer.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +66,12 @@ pub(super) struct Scratch {
     pub wide: Vec<f32>,
     pub query: Vec<f32>,
     pub key_value: Vec<f32>,
+    /// What enters the first layer, or leaves the last.
+    pub input: Vec<f32>,
+    /// A gradient of all tokens.
+    pub gradient: Vec<f32>,
+    /// A packed factor.
+    pub panels: Panels,
 }
 
 impl Tape {
