@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{Gradients, TrainConfig, TrainError};
+use crate::compute::kernels::simd::vectorised;
 
 /// Values a block of the element-wise update.
 const BLOCK: usize = 1 << 14;
@@ -172,13 +173,25 @@ fn apply(values: &mut [f32], gradient: &[f32], moments: &mut Moments, k: Coeffic
         .zip(moments.first.par_chunks_mut(BLOCK))
         .zip(moments.second.par_chunks_mut(BLOCK));
     blocks.for_each(|(((values, gradient), first), second)| {
+        update_block(values, gradient, first, second, k);
+    });
+}
+
+vectorised! {
+    fn update_block<'a>(
+        values: &'a mut [f32],
+        gradient: &'a [f32],
+        first: &'a mut [f32],
+        second: &'a mut [f32],
+        k: Coefficients,
+    ) {
         for (((x, &g), m), v) in values.iter_mut().zip(gradient).zip(first).zip(second) {
             let g = g * k.scale;
             *m = k.beta1 * *m + (1.0 - k.beta1) * g;
             *v = k.beta2 * *v + (1.0 - k.beta2) * g * g;
             *x = *x * k.shrink - k.rate * *m / (v.sqrt() / k.root + k.epsilon);
         }
-    });
+    }
 }
 
 #[cfg(test)]

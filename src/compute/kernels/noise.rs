@@ -87,3 +87,40 @@ pub fn fill_columns(block: &mut [[f32; 2 * LANES]], factors: Factors, row: u64, 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::philox as plain;
+
+    const FACTORS: Factors = Factors { key: [7, 0xdead_beef], threshold: 6554, kept: 1.25 };
+
+    /// The documented place of each half, from the plain generator.
+    #[test]
+    fn vectors_of_counters_give_the_words_of_the_plain_generator() {
+        let (row, token) = (0x1_2345_6789, 41);
+        for width in [1, 15, 128, 300] {
+            let mut line = vec![9.0; width];
+            fill_line(&mut line, FACTORS, row, token);
+            for (place, &value) in line.iter().enumerate() {
+                let group = (place / CHUNK * LANES + place % LANES) as u32;
+                let words = plain([row as u32, (row >> 32) as u32, token, group], FACTORS.key);
+                let part = place / LANES % 8;
+                let half = words[part / 2] >> (16 * (part % 2)) & 0xffff;
+                assert_eq!(value, FACTORS.of(half), "{place} of {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn columns_of_a_block_are_lines() {
+        let mut block = vec![[0.0; 2 * LANES]; 201];
+        fill_columns(&mut block, FACTORS, 3, 50);
+        for query in [0, 1, 15, 16, 31] {
+            let mut line = vec![0.0; 201];
+            fill_line(&mut line, FACTORS, 3, 50 + query as u32);
+            let column: Vec<f32> = block.iter().map(|keys| keys[query]).collect();
+            assert_eq!(column, line);
+        }
+    }
+}

@@ -389,3 +389,94 @@ pub fn add_transposed_product(
         multiply(left, c.len() / k, inner, &panels.values, packed, c, k);
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::{Noise, Purpose};
+
+    fn sample(size: usize, seed: u64) -> Vec<f32> {
+        let mut stream = Noise::new(seed).stream(Purpose::Init, 0, 0);
+        (0..size).map(|_| stream.normal() as f32).collect()
+    }
+
+    /// Rounding grows with the root of the inner dimension.
+    fn assert_close(found: &[f32], exact: &[f64], inner: usize) {
+        assert_eq!(found.len(), exact.len());
+        for (found, exact) in found.iter().zip(exact) {
+            let error = (f64::from(*found) - exact).abs();
+            assert!(error < 1e-6 * (inner as f64).sqrt() * (1.0 + exact.abs()), "{found} {exact}");
+        }
+    }
+
+    const SHAPES: [(usize, usize, usize); 6] =
+        [(1, 1, 1), (13, 33, 7), (97, 64, 300), (200, 31, 513), (193, 40, 256), (12, 257, 64)];
+
+    #[test]
+    fn products_equal_sums_in_f64() {
+        for (lines, columns, inner) in SHAPES {
+            let (a, w) = (sample(lines * inner, 1), sample(columns * inner, 2));
+            let (bias, before) = (sample(columns, 3), sample(lines * columns, 4));
+            let exact = |start: &dyn Fn(usize, usize) -> f32| -> Vec<f64> {
+                (0..lines * columns)
+                    .map(|place| {
+                        let (i, j) = (place / columns, place % columns);
+                        let term = |k: usize| {
+                            f64::from(a[i * inner + k].max(0.0)) * f64::from(w[j * inner + k])
+                        };
+                        f64::from(start(i, j)) + (0..inner).map(term).sum::<f64>()
+                    })
+                    .collect()
+            };
+            let relu = |values: &mut [f32]| values.iter_mut().for_each(|x| *x = x.max(0.0));
+            let mut panels = Panels::default();
+            panels.take_transposed(&w, inner);
+            let mut c = before.clone();
+            product(&a, &panels, Start::Result, Some(relu), &mut c);
+            assert_close(&c, &exact(&|i, j| before[i * columns + j]), inner);
+            product(&a, &panels, Start::Bias(&bias), Some(relu), &mut c);
+            assert_close(&c, &exact(&|_, j| bias[j]), inner);
+            // The same right side, given the other way round.
+            let transposed: Vec<f32> =
+                (0..inner * columns).map(|at| w[at % columns * inner + at / columns]).collect();
+            panels.take(&transposed, columns);
+            product(&a, &panels, Start::Zero, Some(relu), &mut c);
+            assert_close(&c, &exact(&|_, _| 0.0), inner);
+        }
+    }
+
+    #[test]
+    fn gradients_of_weights_equal_sums_in_f64() {
+        let mut panels = Panels::default();
+        for (lines, n, k) in SHAPES {
+            let (a, b) = (sample(lines * n, 1), sample(lines * k, 2));
+            let mut c = vec![1.0; n * k];
+            add_transposed_product(&a, &b, n, k, &mut panels, &mut c);
+            let exact: Vec<f64> = (0..n * k)
+                .map(|place| {
+                    let term = |p: usize| {
+                        f64::from(a[p * n + place / k]) * f64::from(b[p * k + place % k])
+                    };
+                    1.0 + (0..lines).map(term).sum::<f64>()
+                })
+                .collect();
+            assert_close(&c, &exact, lines);
+        }
+    }
+
+    #[test]
+    fn a_line_is_the_same_bits_alone_and_among_others() {
+        let (columns, inner) = (70, 300);
+        let (a, w) = (sample(250 * inner, 1), sample(columns * inner, 2));
+        let mut panels = Panels::default();
+        panels.take_transposed(&w, inner);
+        let mut all = vec![0.0; 250 * columns];
+        product(&a, &panels, Start::Zero, None, &mut all);
+        for (first, count) in [(0, 1), (7, 2), (100, 13), (30, 190)] {
+            let mut part = vec![0.0; count * columns];
+            let lines = &a[first * inner..(first + count) * inner];
+            product(lines, &panels, Start::Zero, None, &mut part);
+            assert_eq!(part, all[first * columns..(first + count) * columns]);
+        }
+    }
+}
