@@ -56,6 +56,7 @@ pub fn measure(
     long_range_memory(subject, &tasks, settings, &mut results)?;
     let config = TrainConfig {
         per_device_train_batch_size: settings.train_batch_size,
+        activation_checkpointing: settings.activation_checkpointing,
         ..TrainConfig::default()
     };
     let job = Job {

@@ -88,6 +88,8 @@ pub struct Settings {
     pub rounds: usize,
     /// Rows a training step.
     pub train_batch_size: usize,
+    /// Every n-th layer computes its activations again; 0 is off.
+    pub activation_checkpointing: usize,
     /// Training steps in each round.
     pub train_steps: usize,
     /// Limits on the time of what is counted in calls; none unless the run is shortened.
@@ -126,6 +128,7 @@ impl Default for Settings {
             seconds: 30.0,
             rounds: 5,
             train_batch_size: 16,
+            activation_checkpointing: 0,
             train_steps: 5,
             limits: None,
         }

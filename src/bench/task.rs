@@ -159,6 +159,9 @@ impl<'a> Task<'a> {
                 let counted = (bytes > 0).then_some(bytes as f64 / steps / f64::from(1 << 20));
                 add("allocated_mb_per_step", counted);
                 add("share_beside_products", (products > 0.0).then_some(1.0 - products / seconds));
+                if let Work::Train(stepper, _) = &self.work {
+                    add("activation_mb", Some(stepper.activation_mb()));
+                }
                 add("peak_mb", memory.map(|memory| memory.peak_mb));
             }
         }

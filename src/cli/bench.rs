@@ -75,6 +75,12 @@ pub struct Options {
     /// Training steps in each round [default: 5]
     #[arg(long, value_parser = at_least_one)]
     train_steps: Option<usize>,
+    /// Make every training row that many tokens long
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    train_length: Option<usize>,
+    /// Every n-th layer computes its activations again in the training steps; 0 is off
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    activation_checkpointing: usize,
     /// Write the results with the samples of each round
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -145,6 +151,7 @@ impl Options {
             seconds: self.seconds.unwrap_or(base.seconds),
             rounds: self.rounds.unwrap_or(base.rounds),
             train_batch_size: self.train_batch_size,
+            activation_checkpointing: self.activation_checkpointing,
             train_steps: self.train_steps.unwrap_or(base.train_steps),
             limits: base.limits,
         }
@@ -176,7 +183,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             settings.seconds
         ));
     }
-    let texts = Texts::open(&predictor, options.dataset.as_deref(), options.limit, &mut note)?;
+    let named = options.dataset.as_deref();
+    let texts = Texts::open(&predictor, named, options.limit, options.train_length, &mut note)?;
     let subject =
         Subject { predictor: &predictor, rows: &texts.rows, train: &texts.train, noise: &noise };
     if let Some(path) = &options.dump {

@@ -46,6 +46,11 @@ impl Pass {
         }
     }
 
+    /// Bytes held for activations.
+    pub fn activation_bytes(&self) -> usize {
+        self.tape.bytes()
+    }
+
     /// The loss of a batch; adds its gradients.
     pub fn run(
         &mut self,

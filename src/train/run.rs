@@ -54,7 +54,7 @@ pub(super) struct Run<'a> {
     variables: BTreeMap<String, Var>,
     /// The same storage as the variables.
     parameters: Parameters,
-    pass: Pass,
+    pub(super) pass: Pass,
     gradients: Gradients,
     optimizer: AdamW,
     average: Option<Average>,

@@ -16,6 +16,11 @@ impl<'a> Stepper<'a> {
         Ok(Self { run: Run::new(job, initial)?, taken: 0 })
     }
 
+    /// Megabytes that the activations of the steps so far have needed.
+    pub fn activation_mb(&self) -> f64 {
+        self.run.pass.activation_bytes() as f64 / f64::from(1 << 20)
+    }
+
     /// One step at the peak learning rate over a batch of rows; returns its loss.
     pub fn step(&mut self, rows: &[u32]) -> Result<f64, TrainError> {
         let learning_rate = self.run.job.config.learning_rate;

@@ -31,6 +31,7 @@ impl Texts {
         predictor: &Predictor,
         named: Option<&str>,
         limit: usize,
+        train_length: Option<usize>,
         note: &mut dyn FnMut(String),
     ) -> Result<Self> {
         let manifest = &predictor.artifact().manifest;
@@ -70,15 +71,35 @@ impl Texts {
             }
             Err(error) => return Err(error.into()),
         };
-        let rows = tokens(predictor, &test, &by_label)?;
-        let train = tokens(predictor, &train, &by_label)?;
+        let max_length = manifest.preprocessing.max_length;
+        let rows = tokens(predictor, &test, &by_label, max_length)?;
+        let train = match train_length {
+            Some(length) => {
+                let train: Vec<Example> =
+                    train.into_iter().map(|example| lengthened(example, length)).collect();
+                tokens(predictor, &train, &by_label, length)?
+            }
+            None => tokens(predictor, &train, &by_label, max_length)?,
+        };
         Ok(Self { rows, train, test, dataset, comparable })
     }
 }
 
+/// The text again and again, to more than that many tokens: one has seldom more than 16 bytes.
+fn lengthened(mut example: Example, tokens: usize) -> Example {
+    let copies = 16 * tokens / (example.text.len() + 1) + 1;
+    example.text = vec![example.text; copies].join(" ");
+    example
+}
+
 /// The tokens live in a file of their own, which disappears with its last reader: a sample of rows
 /// is nothing to keep.
-fn tokens(predictor: &Predictor, examples: &[Example], by_label: &[u32]) -> Result<TokenSet> {
+fn tokens(
+    predictor: &Predictor,
+    examples: &[Example],
+    by_label: &[u32],
+    max_length: usize,
+) -> Result<TokenSet> {
     let artifact = predictor.artifact();
     let preprocessing = &artifact.manifest.preprocessing;
     let folder = tempfile::tempdir()?;
@@ -86,7 +107,7 @@ fn tokens(predictor: &Predictor, examples: &[Example], by_label: &[u32]) -> Resu
         folder.path(),
         &artifact.tokenizer,
         examples,
-        preprocessing.max_length,
+        max_length,
         preprocessing.truncation,
         &mut |_, _| (),
     )?;

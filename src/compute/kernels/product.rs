@@ -88,6 +88,11 @@ impl Panels {
         (self.inner, self.columns) = (inner, columns);
     }
 
+    /// Bytes of memory held.
+    pub fn bytes(&self) -> usize {
+        self.values.capacity() * size_of::<f32>()
+    }
+
     /// Columns, `n`.
     pub fn columns(&self) -> usize {
         self.columns

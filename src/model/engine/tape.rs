@@ -75,17 +75,23 @@ pub(super) struct Scratch {
 }
 
 impl Tape {
-    /// Bytes held for activations.
+    /// Bytes held for activations and for what a pass needs beside them.
     pub fn bytes(&self) -> usize {
         let scratch = &self.scratch;
-        let scratch =
-            [&scratch.normed, &scratch.branch, &scratch.wide, &scratch.query, &scratch.key_value];
+        let scratch = [
+            &scratch.normed,
+            &scratch.branch,
+            &scratch.wide,
+            &scratch.query,
+            &scratch.key_value,
+            &scratch.input,
+            &scratch.gradient,
+            &self.embeddings.values,
+            &self.embeddings.inverse,
+        ];
         let scratch: usize =
             scratch.iter().map(|values| values.capacity() * size_of::<f32>()).sum();
-        let embeddings = self.embeddings.values.capacity() + self.embeddings.inverse.capacity();
-        self.layers.iter().map(LayerTape::bytes).sum::<usize>()
-            + self.again.bytes()
-            + embeddings * size_of::<f32>()
-            + scratch
+        let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
+        layers + self.again.bytes() + scratch + self.scratch.panels.bytes()
     }
 }
