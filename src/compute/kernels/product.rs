@@ -132,39 +132,40 @@ pub fn product(
     assert_eq!((lines * inner, lines * columns), (a.len(), c.len()), "shapes fit");
     if lines >= 2 * ROWS {
         let blocks = c.par_chunks_mut(ROWS * columns).zip(a.par_chunks(ROWS * inner));
-        blocks.for_each_init(Vec::new, |packed, (c, a)| {
-            rows(a, b, 0..columns.div_ceil(PANEL), start, prepare, packed, c, columns);
+        blocks.for_each_init(Memory::default, |memory, (c, a)| {
+            rows(a, b, start, prepare, memory, c);
         });
         return;
     }
-    // Few rows: each task takes some panels of all rows into a block of its own.
-    let prepared = prepare.map(|prepare| {
-        let mut prepared = a.to_vec();
-        prepare(&mut prepared);
-        prepared
-    });
-    let a = prepared.as_deref().unwrap_or(a);
-    let share = columns.div_ceil(PANEL).div_ceil(FEW_ROW_TASKS);
-    let tasks = columns.div_ceil(PANEL).div_ceil(share);
-    let results: Vec<Vec<f32>> = (0..tasks)
+    // Few rows: they are packed once, and each task multiplies them with some of the panels.
+    let mut prepared = Vec::new();
+    if let Some(prepare) = prepare {
+        prepared.extend_from_slice(a);
+        prepared.par_chunks_mut(FEW_ROW_LINES * inner).for_each(prepare);
+    }
+    let a = if prepare.is_some() { &prepared[..] } else { a };
+    let left = Left { values: a, line: inner, element: 1 };
+    let mut packed = Vec::new();
+    arch().dispatch(PackAll { left, lines, inner, packed: &mut packed });
+    let panels = columns.div_ceil(PANEL);
+    let share = panels.div_ceil(FEW_ROW_TASKS).max(1);
+    let results: Vec<Vec<f32>> = (0..panels.div_ceil(share))
         .into_par_iter()
         .map(|task| {
-            let panels = task * share..((task + 1) * share).min(columns.div_ceil(PANEL));
+            let panels = task * share..((task + 1) * share).min(panels);
             let first = panels.start * PANEL;
             let width = (panels.end * PANEL).min(columns) - first;
             let mut part = vec![0.0; lines * width];
-            if let Start::Result = start {
-                for (part, c) in part.chunks_exact_mut(width).zip(c.chunks_exact(columns)) {
-                    part.copy_from_slice(&c[first..first + width]);
+            for (part, c) in part.chunks_exact_mut(width).zip(c.chunks_exact(columns)) {
+                match start {
+                    Start::Zero => {}
+                    Start::Bias(bias) => part.copy_from_slice(&bias[first..first + width]),
+                    Start::Result => part.copy_from_slice(&c[first..first + width]),
                 }
             }
-            let start = match start {
-                Start::Bias(bias) => Start::Bias(&bias[first..first + width]),
-                other => other,
-            };
-            for (part, a) in part.chunks_mut(ROWS * width).zip(a.chunks(ROWS * inner)) {
-                rows(a, b, panels.clone(), start, None, &mut Vec::new(), part, width);
-            }
+            let b = &b.values[panels.start * PANEL * inner..panels.end * PANEL * inner];
+            let left = Source::Packed(&packed);
+            arch().dispatch(Multiply { left, lines, inner, b, c: &mut part, columns: width });
             part
         })
         .collect();
@@ -178,40 +179,43 @@ pub fn product(
     }
 }
 
+/// Lines that one task prepares when the rows are few.
+const FEW_ROW_LINES: usize = 8;
+
 /// Into how many tasks the columns are divided when the rows are few.
 const FEW_ROW_TASKS: usize = 8;
 
-/// At most [`ROWS`] rows times some panels, on one thread. `c` is `[m, width]` and begins at the
-/// first of the panels.
-#[expect(clippy::too_many_arguments, reason = "the parts of one product")]
+/// At most [`ROWS`] rows times all panels, on one thread.
 fn rows(
     a: &[f32],
     b: &Panels,
-    panels: std::ops::Range<usize>,
     start: Start<'_>,
     prepare: Option<fn(&mut [f32])>,
-    packed: &mut Vec<f32>,
+    memory: &mut Memory,
     c: &mut [f32],
-    width: usize,
 ) {
-    let mut prepared;
-    let a = match prepare {
-        Some(prepare) => {
-            prepared = a.to_vec();
-            prepare(&mut prepared);
-            &prepared[..]
-        }
-        None => a,
-    };
-    let lines = a.len() / b.inner;
-    let values = &b.values[panels.start * PANEL * b.inner..panels.end * PANEL * b.inner];
+    let mut values = a;
+    if let Some(prepare) = prepare {
+        memory.prepared.clear();
+        memory.prepared.extend_from_slice(a);
+        prepare(&mut memory.prepared);
+        values = &memory.prepared;
+    }
     match start {
         Start::Zero => c.fill(0.0),
-        Start::Bias(bias) => c.chunks_exact_mut(width).for_each(|c| c.copy_from_slice(bias)),
+        Start::Bias(bias) => c.chunks_exact_mut(b.columns).for_each(|c| c.copy_from_slice(bias)),
         Start::Result => {}
     }
-    let left = Left { values: a, line: b.inner, element: 1 };
-    multiply(left, lines, b.inner, values, packed, c, width);
+    let left = Left { values, line: b.inner, element: 1 };
+    let lines = a.len() / b.inner;
+    multiply(left, lines, b.inner, &b.values, &mut memory.packed, c, b.columns);
+}
+
+/// What the tasks of one thread use again.
+#[derive(Default)]
+struct Memory {
+    prepared: Vec<f32>,
+    packed: Vec<f32>,
 }
 
 /// The left side of a product: element (i, k) is `values[i * line + k * element]`.
@@ -235,15 +239,55 @@ pub fn multiply(
     c: &mut [f32],
     columns: usize,
 ) {
-    arch().dispatch(Multiply { a, lines, inner, b, packed, c, columns });
+    arch().dispatch(Multiply { left: Source::Rows(a, packed), lines, inner, b, c, columns });
+}
+
+/// Where the tiles of a left side come from.
+enum Source<'a> {
+    /// Rows, and memory to pack them in.
+    Rows(Left<'a>, &'a mut Vec<f32>),
+    /// What [`PackAll`] gave.
+    Packed(&'a [f32]),
+}
+
+/// Packs all of a left side, depth by depth.
+struct PackAll<'a> {
+    left: Left<'a>,
+    lines: usize,
+    inner: usize,
+    packed: &'a mut Vec<f32>,
+}
+
+impl WithSimd for PackAll<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match S::F32_LANES {
+            16 => self.run::<TALL>(),
+            8 | 4 => self.run::<3>(),
+            _ => self.run::<1>(),
+        }
+    }
+}
+
+impl PackAll<'_> {
+    #[inline(always)]
+    fn run<const M: usize>(self) {
+        let mut block = Vec::new();
+        for first in (0..self.inner).step_by(DEPTH) {
+            let depth = DEPTH.min(self.inner - first);
+            pack::<M>(self.left, self.lines, first, depth, &mut block);
+            self.packed.extend_from_slice(&block);
+        }
+    }
 }
 
 struct Multiply<'a> {
-    a: Left<'a>,
+    left: Source<'a>,
     lines: usize,
     inner: usize,
     b: &'a [f32],
-    packed: &'a mut Vec<f32>,
     c: &'a mut [f32],
     columns: usize,
 }
@@ -265,10 +309,17 @@ impl WithSimd for Multiply<'_> {
 impl Multiply<'_> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const V: usize>(self, simd: S) {
-        let Self { a, lines, inner, b, packed, c, columns } = self;
+        let Self { mut left, lines, inner, b, c, columns } = self;
+        let padded = lines.div_ceil(M) * M;
         for first in (0..inner).step_by(DEPTH) {
             let depth = DEPTH.min(inner - first);
-            pack::<M>(a, lines, first, depth, packed);
+            let packed = match &mut left {
+                Source::Rows(left, packed) => {
+                    pack::<M>(*left, lines, first, depth, packed);
+                    &packed[..]
+                }
+                Source::Packed(packed) => &packed[padded * first..padded * (first + depth)],
+            };
             for (index, panel) in b.chunks_exact(inner * PANEL).enumerate() {
                 let (panel, _) = panel[first * PANEL..(first + depth) * PANEL].as_chunks::<PANEL>();
                 let from = index * PANEL;
@@ -374,6 +425,9 @@ pub fn tile<S: Simd, const M: usize, const V: usize>(
     }
 }
 
+/// Lines that the gradient of a weight packs at a time, a multiple of [`DEPTH`].
+const STRETCH: usize = 8 * DEPTH;
+
 /// `c += aᵀ · b`: `a` is `[p, n]`, `b` is `[p, k]`, `c` is `[n, k]`. The gradient of a weight.
 /// `panels` is memory for the packed `b`.
 pub fn add_transposed_product(
@@ -385,14 +439,16 @@ pub fn add_transposed_product(
     c: &mut [f32],
 ) {
     let _timer = Timer(Instant::now());
-    let inner = a.len() / n;
-    assert_eq!((inner * k, n * k), (b.len(), c.len()), "shapes fit");
-    panels.take(b, k);
-    let blocks = c.par_chunks_mut(ROWS * k).enumerate();
-    blocks.for_each_init(Vec::new, |packed, (block, c)| {
-        let left = Left { values: &a[block * ROWS..], line: 1, element: n };
-        multiply(left, c.len() / k, inner, &panels.values, packed, c, k);
-    });
+    assert_eq!((a.len() / n * k, n * k), (b.len(), c.len()), "shapes fit");
+    for (a, b) in a.chunks(STRETCH * n).zip(b.chunks(STRETCH * k)) {
+        let inner = b.len() / k;
+        panels.take(b, k);
+        let blocks = c.par_chunks_mut(ROWS * k).enumerate();
+        blocks.for_each_init(Vec::new, |packed, (block, c)| {
+            let left = Left { values: &a[block * ROWS..], line: 1, element: n };
+            multiply(left, c.len() / k, inner, &panels.values, packed, c, k);
+        });
+    }
 }
 
 #[cfg(test)]

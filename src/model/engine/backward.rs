@@ -28,10 +28,21 @@ impl Engine {
         pooled_gradient: &Tensor,
         gradients: &mut GradientMap,
     ) -> Result<()> {
+        let gradient = self.unpool(pass.batch, pooled_gradient)?;
+        rayon::scope(|_| self.backward_from(parameters, pass, tape, gradient, gradients))
+    }
+
+    fn backward_from(
+        &self,
+        parameters: &Parameters,
+        pass: &TrainingPass<'_>,
+        tape: &mut Tape,
+        mut gradient: Vec<f32>,
+        gradients: &mut GradientMap,
+    ) -> Result<()> {
         let TrainingPass { batch, source, checkpointing } = *pass;
         let noises = Noises::new(&self.config, source);
         let (all, last) = (Scope::all(batch), self.read(batch));
-        let mut gradient = self.unpool(batch, pooled_gradient)?;
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let pass = Pass {
                 config: &self.config,
@@ -59,7 +70,7 @@ impl Engine {
             }
         }
         self.embed_backward(batch, &all, &noises, tape, &mut gradient, gradients)?;
-        tape.scratch.gradient = gradient;
+        tape.scratch.input = gradient;
         Ok(())
     }
 
@@ -152,34 +163,34 @@ impl Work<'_> {
         self.weights(gradients, "attention.output", branch, &tape.mixed, 0, panels);
         scratch.normed.resize(lines * width, 0.0);
         self.product("attention.output", branch, Start::Zero, &mut scratch.normed, 0, panels)?;
-        scratch.query.resize(lines * width, 0.0);
-        scratch.key_value.resize(tape.key_value.len(), 0.0);
+        scratch.wide.resize(lines * width + tape.key_value.len(), 0.0);
+        let (query, key_value) = scratch.wide.split_at_mut(lines * width);
         pass.attention().backward(
             &tape.query,
             &tape.key_value,
             &tape.mixed,
             &tape.log_sums,
             &scratch.normed,
-            &mut scratch.query,
-            &mut scratch.key_value,
+            query,
+            key_value,
         );
         let chosen = if pass.scope.chosen.is_some() { &tape.chosen } else { &tape.x };
-        self.weights(gradients, "attention.qkv", &scratch.query, chosen, 0, panels);
-        self.weights(gradients, "attention.qkv", &scratch.key_value, &tape.x, width, panels);
-        self.product("attention.qkv", &scratch.query, Start::Result, gradient, 0, panels)?;
+        self.weights(gradients, "attention.qkv", query, chosen, 0, panels);
+        self.weights(gradients, "attention.qkv", key_value, &tape.x, width, panels);
+        self.product("attention.qkv", query, Start::Result, gradient, 0, panels)?;
         let Some(chosen) = &pass.scope.chosen else {
             return self.product(
                 "attention.qkv",
-                &scratch.key_value,
+                key_value,
                 Start::Result,
                 gradient,
                 width,
                 panels,
             );
         };
-        let mut whole = take(&mut scratch.gradient);
+        let mut whole = take(&mut scratch.input);
         whole.resize(tape.x.len(), 0.0);
-        self.product("attention.qkv", &scratch.key_value, Start::Zero, &mut whole, width, panels)?;
+        self.product("attention.qkv", key_value, Start::Zero, &mut whole, width, panels)?;
         for (&line, gradient) in chosen.iter().zip(gradient.chunks_exact(width)) {
             add(&mut whole[line * width..(line + 1) * width], gradient);
         }

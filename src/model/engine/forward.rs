@@ -48,13 +48,18 @@ impl Engine {
     pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
         let scope = Scope::all(batch);
         let mut tape = Tape::default();
-        self.encode(batch, None, &scope, &mut tape, None)?;
+        rayon::scope(|_| self.encode(batch, None, &scope, &mut tape, None))?;
         let shape = (batch.tokens(), self.config.hidden_size);
         Tensor::from_slice(&tape.scratch.input, shape, &Device::Cpu)
     }
 
     /// The pooled hidden state of every sequence, `[b, d]`: its first token's, or the mean.
     pub fn pooled(&self, batch: &Packed) -> Result<Tensor> {
+        // Inside the pool from here on, so that its threads need not be woken for every operation.
+        rayon::scope(|_| self.pooled_by_parts(batch))
+    }
+
+    fn pooled_by_parts(&self, batch: &Packed) -> Result<Tensor> {
         let mut tape =
             self.spare.lock().map_or_else(|_| Tape::default(), |mut spare| take(&mut spare));
         let mut parts = Vec::new();
@@ -71,7 +76,7 @@ impl Engine {
     /// The same with noise; the tape keeps what the backward pass reads.
     pub fn pooled_with_tape(&self, pass: &TrainingPass<'_>, tape: &mut Tape) -> Result<Tensor> {
         let TrainingPass { batch, source, checkpointing } = *pass;
-        self.encode(batch, source, &self.read(batch), tape, Some(checkpointing))?;
+        rayon::scope(|_| self.encode(batch, source, &self.read(batch), tape, Some(checkpointing)))?;
         self.pool(batch, &tape.scratch.input)
     }
 

@@ -64,12 +64,8 @@ pub(super) struct Scratch {
     pub normed: Vec<f32>,
     pub branch: Vec<f32>,
     pub wide: Vec<f32>,
-    pub query: Vec<f32>,
-    pub key_value: Vec<f32>,
-    /// What enters the first layer, or leaves the last.
+    /// What enters the first layer, or leaves the last; a gradient of all tokens on the way back.
     pub input: Vec<f32>,
-    /// A gradient of all tokens.
-    pub gradient: Vec<f32>,
     /// A packed factor.
     pub panels: Panels,
 }
@@ -82,10 +78,7 @@ impl Tape {
             &scratch.normed,
             &scratch.branch,
             &scratch.wide,
-            &scratch.query,
-            &scratch.key_value,
             &scratch.input,
-            &scratch.gradient,
             &self.embeddings.values,
             &self.embeddings.inverse,
         ];
