@@ -16,10 +16,10 @@ use super::simd::arch;
 pub const PANEL: usize = 32;
 
 /// Inner dimension of one pass: a panel of it stays in the first-level cache.
-const DEPTH: usize = 256;
+pub const DEPTH: usize = 256;
 
 /// Rows that are packed together; with [`DEPTH`] they stay in the second-level cache.
-pub const ROWS: usize = 96;
+const ROWS: usize = 96;
 
 /// Rows of one tile with AVX-512, whose 32 registers hold 12 × 2 running sums.
 const TALL: usize = 12;
