@@ -165,6 +165,10 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
     let mut artifact = artifact::load(&folder, &selected.device)?;
+    if let Some(wanted) = options.train_length {
+        let room = artifact.encoder.longest_sequence();
+        ensure!(wanted <= room, "--train-length is {wanted}, but the encoder has {room} positions");
+    }
     if let Some(wanted) = options.max_length {
         let room = artifact.encoder.longest_sequence();
         ensure!(wanted <= room, "--max-length is {wanted}, but the encoder has {room} positions");
