@@ -169,3 +169,23 @@ impl Guard {
         Ok(std::mem::take(&mut self.silent).into_iter().collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_words_that_did_not_occur_are_neither_summed_nor_cleared() {
+        let mut gradients = Gradients::default();
+        gradients.clear(2);
+        let values = gradients.values_mut(&[1, 3]);
+        values.insert(WORDS.to_owned(), vec![0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 4.0]);
+        values.insert("x".to_owned(), vec![12.0]);
+        assert_eq!(gradients.norm(2), 13.0);
+        // A mark in a row that no batch had: it would be cleared if all rows were.
+        gradients.values_mut(&[]).get_mut(WORDS).unwrap()[0] = 7.0;
+        gradients.clear(2);
+        assert_eq!(gradients.get(WORDS), [7.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(gradients.get("x"), [0.0]);
+    }
+}

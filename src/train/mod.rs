@@ -54,6 +54,12 @@ pub enum TrainError {
         /// Rows of the batch.
         rows: Vec<u64>,
     },
+    /// Checkpointing is part of the CPU's own backward pass.
+    #[error(
+        "`train.activation_checkpointing` is supported on the CPU only: set it to 0, or give \
+         `--device cpu`"
+    )]
+    CheckpointingDevice,
     /// There is nothing to train on or to choose by.
     #[error("the {0} split has no rows")]
     Empty(&'static str),

@@ -235,6 +235,30 @@ mod tests {
         }
     }
 
+    /// The first step of Adam is the learning rate, whatever the gradient.
+    #[test]
+    fn the_last_layer_has_a_learning_rate_of_its_own() {
+        let config = TrainConfig {
+            learning_rate: 0.01,
+            head_learning_rate: 0.03,
+            weight_decay: 0.0,
+            ..TrainConfig::default()
+        };
+        for (name, expected) in [("classifier.weight", 0.03), ("pooler.weight", 0.01)] {
+            let x = Var::from_slice(&[1f32], 1, &Device::Cpu).unwrap();
+            let variables = BTreeMap::from([(name.to_owned(), x)]);
+            let decays = BTreeMap::from([(name.to_owned(), false)]);
+            let mut gradients = Gradients::default();
+            let loss = variables[name].as_tensor().sqr().unwrap().sum_all().unwrap();
+            gradients.add(&variables, &loss.backward().unwrap()).unwrap();
+            AdamW::default()
+                .step(&variables, &decays, &gradients, &config, config.learning_rate, 1.0)
+                .unwrap();
+            let moved = 1.0 - variables[name].as_tensor().to_vec1::<f32>().unwrap()[0];
+            assert!((moved - expected).abs() < 1e-6, "{name} moved by {moved}");
+        }
+    }
+
     #[test]
     fn a_restored_state_goes_on_to_the_same_bits() {
         let mut straight = AdamW::default();

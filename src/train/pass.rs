@@ -70,6 +70,9 @@ impl Pass {
             None => self.engine = Engine::new(&self.encoder, parameters)?,
         }
         let Some(engine) = &self.engine else {
+            if self.checkpointing > 0 {
+                return Err(TrainError::CheckpointingDevice);
+            }
             let loss = loss(&self.classifier.logits(batch, Some(source))?)?;
             gradients.add(variables, &loss.backward()?)?;
             return Ok(f64::from(loss.to_scalar::<f32>()?));

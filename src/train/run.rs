@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
         let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
         let width = self.job.encoder.hidden_size;
         self.gradients.clear(width);
-        let (mut loss, mut tokens) = (0.0, 0);
+        let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
         for (index, rows) in micro_batches.iter().enumerate() {
             let batch = Packed::new(rows.iter().map(|&row| self.job.train.sequence(row as usize)));
             let labels: Vec<u32> =
@@ -196,6 +196,7 @@ impl<'a> Run<'a> {
             }
             loss += value;
             tokens += batch.tokens();
+            seen.extend_from_slice(batch.rows());
         }
         let gradients = &self.gradients;
         gradients.check(&self.variables)?;
@@ -205,7 +206,7 @@ impl<'a> Run<'a> {
             return Err(TrainError::NotFinite {
                 what: format!("the gradient of `{name}`"),
                 step: step + 1,
-                rows: micro_batches.iter().flatten().map(|&row| u64::from(row)).collect(),
+                rows: seen,
             });
         }
         let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;

@@ -49,7 +49,8 @@ vectorised! {
     /// half `f / 16 % 8` of that counter's four words.
     pub fn fill_line<'a>(line: &'a mut [f32], factors: Factors, row: u64, token: u32) {
         for (chunk, line) in line.chunks_mut(CHUNK).enumerate() {
-            let mut counter = [[row as u32; LANES], [(row >> 32) as u32; LANES], [token; LANES], [0; LANES]];
+            let row = [[row as u32; LANES], [(row >> 32) as u32; LANES]];
+            let mut counter = [row[0], row[1], [token; LANES], [0; LANES]];
             for (lane, group) in counter[3].iter_mut().enumerate() {
                 *group = (chunk * LANES + lane) as u32;
             }

@@ -93,8 +93,7 @@ pub fn scale_and_shift(normed: &[f32], gamma_beta: &[f32], y: &mut Vec<f32>) {
     });
 }
 
-/// From the gradient of y to that of the sum, in place; adds to the gradient of γ and β. Where the
-/// branch had dropout, `branch` becomes its gradient, else it is left alone.
+/// From the gradient of y to that of the sum, in place; adds to the gradient of γ and β, `[2, d]`.
 pub fn layer_norm_backward(
     gradient: &mut [f32],
     saved: &Normed,

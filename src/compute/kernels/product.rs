@@ -97,11 +97,6 @@ impl Panels {
     pub fn columns(&self) -> usize {
         self.columns
     }
-
-    /// Inner dimension, `k`.
-    pub fn inner(&self) -> usize {
-        self.inner
-    }
 }
 
 /// What a product is added to.

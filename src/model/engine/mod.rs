@@ -2,7 +2,7 @@
 //! `compute::kernels`, with a backward pass of its own.
 //!
 //! The whole layer is one step, not a chain of graph nodes: Candle's backward pass clears and adds a
-//! tensor of its own for every gradient, which costs more than half of what the products take. When
+//! tensor of its own for every gradient, and keeps every activation until the whole graph goes. When
 //! only the first token of each sequence is read, the last layer computes queries and everything
 //! after attention for those tokens alone; the rest of its outputs would not be used.
 
