@@ -1,0 +1,200 @@
+//! One head of one sequence, and the products of a block of its queries.
+
+use pulp::{Simd, WithSimd};
+
+use super::{Attention, Span};
+use crate::compute::kernels::product::{Left, PANEL, tile};
+
+/// Queries of a block.
+pub(super) const QUERIES: usize = PANEL;
+
+/// One value for each query of a block.
+pub(super) type Line = [f32; QUERIES];
+
+/// Work on a head in tiles of `M` keys and of `D` features, with `V` vectors a line.
+pub(super) trait HeadWork {
+    /// Does it.
+    fn run<S: Simd, const M: usize, const D: usize, const V: usize>(self, simd: S);
+}
+
+/// Chooses the tiles that fit the registers.
+pub(super) struct Tiles<W>(pub(super) W);
+
+impl<W: HeadWork> WithSimd for Tiles<W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match S::F32_LANES {
+            16 => self.0.run::<S, 12, 8, 2>(simd),
+            8 => self.0.run::<S, 3, 3, 4>(simd),
+            4 => self.0.run::<S, 3, 3, 8>(simd),
+            _ => self.0.run::<S, 1, 1, 32>(simd),
+        }
+    }
+}
+
+/// What the work of one thread uses again.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) keys: Vec<f32>,
+    pub(super) values: Vec<f32>,
+    pub(super) rows: Vec<f32>,
+    pub(super) queries: Vec<Line>,
+    pub(super) outer: Vec<Line>,
+    pub(super) scores: Vec<Line>,
+    pub(super) slopes: Vec<Line>,
+    pub(super) factors: Vec<Line>,
+    pub(super) mixed: Vec<Line>,
+    pub(super) query_rows: Vec<Line>,
+    pub(super) outer_rows: Vec<Line>,
+    pub(super) key_gradient: Vec<Line>,
+    pub(super) value_gradient: Vec<Line>,
+}
+
+/// One head of one sequence.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) attention: &'a Attention<'a>,
+    pub(super) span: &'a Span,
+    pub(super) head: usize,
+    pub(super) q: &'a [f32],
+    pub(super) kv: &'a [f32],
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn wide(&self) -> usize {
+        self.attention.head_width()
+    }
+
+    /// The lines of a matrix `[m, d]` that belong to the queries, from this head's first column.
+    pub(super) fn query_lines(&self, values: &'a [f32]) -> &'a [f32] {
+        &values[self.span.queries.start * self.attention.width + self.head * self.wide()..]
+    }
+
+    pub(super) fn key_start(&self) -> usize {
+        self.span.keys.start * 2 * self.attention.width + self.head * self.wide()
+    }
+
+    /// Keys as rows: element (key, feature).
+    pub(super) fn key_rows(&self) -> Left<'a> {
+        let values = &self.kv[self.key_start()..];
+        Left { values, line: 2 * self.attention.width, element: 1 }
+    }
+
+    pub(super) fn value_rows(&self) -> Left<'a> {
+        let values = &self.kv[self.key_start() + self.attention.width..];
+        Left { values, line: 2 * self.attention.width, element: 1 }
+    }
+
+    pub(super) fn noise(&self, block: usize) -> (u64, u32) {
+        let keys = self.span.keys.len();
+        (self.span.row, (self.head * keys + block * QUERIES) as u32)
+    }
+}
+
+/// Columns as rows.
+pub(super) fn transposed(left: Left<'_>) -> Left<'_> {
+    Left { values: left.values, line: left.element, element: left.line }
+}
+
+/// The lines of a block, transposed and scaled: `[features, queries]`, zero where the block is not
+/// full.
+#[inline(always)]
+pub(super) fn transpose_block(
+    lines: &[f32],
+    stride: usize,
+    count: usize,
+    wide: usize,
+    scale: f32,
+    to: &mut Vec<Line>,
+) {
+    to.clear();
+    to.resize(wide, [0.0; QUERIES]);
+    for query in 0..count {
+        let line = &lines[query * stride..query * stride + wide];
+        for (to, &value) in to.iter_mut().zip(line) {
+            to[query] = value * scale;
+        }
+    }
+}
+
+/// The lines of a block in panels of features: `[panels, queries, PANEL]`.
+#[inline(always)]
+pub(super) fn copy_block(
+    lines: &[f32],
+    stride: usize,
+    count: usize,
+    wide: usize,
+    scale: f32,
+    to: &mut Vec<Line>,
+) {
+    to.clear();
+    to.resize(wide.div_ceil(PANEL) * QUERIES, [0.0; PANEL]);
+    for query in 0..count {
+        let line = &lines[query * stride..query * stride + wide];
+        for (panel, part) in line.chunks(PANEL).enumerate() {
+            for (to, &value) in to[panel * QUERIES + query].iter_mut().zip(part) {
+                *to = value * scale;
+            }
+        }
+    }
+}
+
+/// `[m, queries] = left · right` for packed rows.
+#[inline(always)]
+pub(super) fn block_product<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    left: &[f32],
+    right: &[Line],
+    result: &mut Vec<Line>,
+    rows: usize,
+) {
+    result.clear();
+    result.resize(rows.div_ceil(M) * M, [0.0; QUERIES]);
+    let (blocks, _) = result.as_chunks_mut::<M>();
+    for (block, left) in blocks.iter_mut().zip(left.chunks_exact(M * right.len())) {
+        let (left, _) = left.as_chunks::<M>();
+        tile::<S, M, V>(simd, left, right, block);
+    }
+}
+
+/// `total += weightsᵀ · lines`, summed over the queries of a block: `[keys, features]` in panels.
+#[inline(always)]
+pub(super) fn add_block_product<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    weights: &[Line],
+    lines: &[Line],
+    total: &mut [Line],
+) {
+    let (weights, _) = weights.as_chunks::<M>();
+    let height = weights.len() * M;
+    for (lines, total) in lines.chunks_exact(QUERIES).zip(total.chunks_exact_mut(height)) {
+        let (total, _) = total.as_chunks_mut::<M>();
+        for (weights, total) in weights.iter().zip(total) {
+            let mut sums = [[simd.splat_f32s(0.0); V]; M];
+            for (sums, total) in sums.iter_mut().zip(total.iter()) {
+                let (vectors, _) = S::as_simd_f32s(total);
+                for (sum, &vector) in sums.iter_mut().zip(vectors) {
+                    *sum = vector;
+                }
+            }
+            for (query, line) in lines.iter().enumerate() {
+                let (right, _) = S::as_simd_f32s(line);
+                let right: &[S::f32s; V] = right.try_into().expect("a line has V vectors");
+                for (sums, weights) in sums.iter_mut().zip(weights) {
+                    let value = simd.splat_f32s(weights[query % QUERIES]);
+                    for (sum, &vector) in sums.iter_mut().zip(right) {
+                        *sum = simd.mul_add_f32s(value, vector, *sum);
+                    }
+                }
+            }
+            for (sums, total) in sums.iter().zip(total.iter_mut()) {
+                let (vectors, _) = S::as_mut_simd_f32s(total);
+                for (&sum, vector) in sums.iter().zip(vectors) {
+                    *vector = sum;
+                }
+            }
+        }
+    }
+}
