@@ -2,24 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod home;
 
+use home::{Home, text};
 use safetensors::SafeTensors;
 use serde_json::Value;
-
-/// A working folder with a trained model.
-struct Home(tempfile::TempDir);
-
-const TINY: [&str; 7] = [
-    "model.hidden_size=16",
-    "model.num_hidden_layers=1",
-    "model.num_attention_heads=2",
-    "train.num_train_epochs=2",
-    "train.learning_rate=5e-3",
-    "train.per_device_train_batch_size=8",
-    "data.max_length=128",
-];
 
 /// Little of everything.
 const QUICK: [&str; 15] = [
@@ -40,59 +27,19 @@ const QUICK: [&str; 15] = [
     "--json",
 ];
 
-impl Home {
-    fn new() -> Self {
-        let home = Self(tempfile::tempdir().unwrap());
-        let mut csv = "subject,department\n".to_owned();
-        for row in 0..200 {
-            let (thing, department) = [("invoice", "billing"), ("router", "technical")][row % 2];
-            csv.push_str(&format!("\"please look at my {thing}, case {row}\",{department}\n"));
-        }
-        std::fs::write(home.path("tickets.csv"), csv).unwrap();
-        let mut arguments = vec!["train", "tickets.csv", "--quiet"];
-        arguments.extend(TINY.iter().flat_map(|setting| ["--set", setting]));
-        home.done(&arguments);
-        home
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        run_in(self.0.path(), arguments)
-    }
-
-    fn done(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    fn quick(&self, more: &[&str]) -> Value {
-        serde_json::from_str(&self.done(&[&QUICK, more].concat())).unwrap()
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
+/// A working folder with a trained model.
+fn trained() -> Home {
+    let home = Home::new();
+    home.train_tiny(&["--quiet", "--set", "data.max_length=128"]);
+    home
 }
 
-fn run_in(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bayes"))
-        .args(arguments)
-        .current_dir(folder)
-        .env("BAYES_CACHE_DIR", folder.join("cache"))
-        .env("HF_HOME", folder.join("hub"))
-        .env_remove("BAYES_DATA_DIR")
-        .env_remove("HF_HUB_CACHE")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+fn quick(home: &Home, more: &[&str]) -> Value {
+    serde_json::from_str(&home.done(&[&QUICK, more].concat())).unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
+fn read(home: &Home, name: &str) -> String {
+    std::fs::read_to_string(home.path(name)).unwrap()
 }
 
 /// The value under a dotted key.
@@ -102,11 +49,11 @@ fn at<'a>(object: &'a Value, key: &str) -> &'a Value {
 
 #[test]
 fn every_suite_has_its_keys_and_the_report_its_headings() {
-    let home = Home::new();
+    let home = trained();
     let suites = "latency,throughput,memory,size,train,calibration,long-range";
     let weights = home.path("checkpoints/tickets/model/model.safetensors");
     let before = std::fs::read(&weights).unwrap();
-    let found = home.quick(&["--suite", suites, "--order", "both", "--save", "saved.json"]);
+    let found = quick(&home, &["--suite", suites, "--order", "both", "--save", "saved.json"]);
     for key in [
         "latency.mean_latency",
         "latency.std_latency",
@@ -145,10 +92,10 @@ fn every_suite_has_its_keys_and_the_report_its_headings() {
     assert!(at(&found, "long_range.max_length_128.mean_latency_ms").as_f64().unwrap() > 0.0);
     assert_eq!(at(&found, "throughput.batch_8.samples_processed").as_u64().unwrap() % 3, 0);
     assert_eq!(found["samples"]["latency.mean_latency"].as_array().unwrap().len(), 3);
-    assert_eq!(home.read("saved.json"), home.read("report/report.json"));
+    assert_eq!(read(&home, "saved.json"), read(&home, "report/report.json"));
     assert!(std::fs::read(&weights).unwrap() == before, "training steps must not touch the model");
 
-    let report = home.read("report/report.md");
+    let report = read(&home, "report/report.md");
     let mut rest = report.as_str();
     for heading in [
         "## Model Architecture",
@@ -167,9 +114,9 @@ fn every_suite_has_its_keys_and_the_report_its_headings() {
 
 #[test]
 fn a_baseline_gives_ratios_and_what_was_different() {
-    let home = Home::new();
-    home.quick(&["--suite", "latency,throughput", "--save", "saved.json"]);
-    let mut saved: Value = serde_json::from_str(&home.read("saved.json")).unwrap();
+    let home = trained();
+    quick(&home, &["--suite", "latency,throughput", "--save", "saved.json"]);
+    let mut saved: Value = serde_json::from_str(&read(&home, "saved.json")).unwrap();
     for (key, factor) in [("latency.mean_latency", 100.0), ("throughput.batch_8.throughput", 100.0)]
     {
         for value in saved["samples"][key].as_array_mut().unwrap() {
@@ -189,7 +136,7 @@ fn a_baseline_gives_ratios_and_what_was_different() {
     let line = |key: &str| compared.lines().find(|line| line.contains(key)).unwrap();
     assert!(line("latency.mean_latency").ends_with("better"), "{table}");
     assert!(line("throughput.batch_8.throughput").ends_with("worse"), "{table}");
-    let report = home.read("report/report.md");
+    let report = read(&home, "report/report.md");
     assert!(report.contains("## Baseline") && !report.contains("## Memory"), "{report}");
 
     std::fs::write(home.path("other.json"), "{}").unwrap();
@@ -200,8 +147,8 @@ fn a_baseline_gives_ratios_and_what_was_different() {
 
 #[test]
 fn the_dump_holds_the_measured_rows_and_their_logits() {
-    let home = Home::new();
-    home.quick(&["--suite", "train", "--limit", "9", "--dump", "rows.safetensors"]);
+    let home = trained();
+    quick(&home, &["--suite", "train", "--limit", "9", "--dump", "rows.safetensors"]);
     let bytes = std::fs::read(home.path("rows.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
@@ -226,7 +173,7 @@ fn the_dump_holds_the_measured_rows_and_their_logits() {
 
 #[test]
 fn a_run_without_arguments_says_that_it_is_short_and_falls_back_on_generated_texts() {
-    let home = Home::new();
+    let home = trained();
     std::fs::remove_file(home.path("tickets.csv")).unwrap();
     let output = home.run(&["bench", "--batch-sizes", "8", "--limit", "20"]);
     let messages = text(&output.stderr);
@@ -237,23 +184,41 @@ fn a_run_without_arguments_says_that_it_is_short_and_falls_back_on_generated_tex
     assert!(table.contains("throughput.batch_8.throughput"), "{table}");
     let place = table.lines().find_map(|line| line.strip_prefix("Report  ")).unwrap();
     assert!(place.starts_with("runs/") && place.contains("_bench-tickets/"), "{place}");
-    let report = home.read(place);
+    let report = read(&home, place);
     assert!(report.contains("## Latency (ms)") && !report.contains("## Accuracy"), "{report}");
 }
 
 #[test]
 fn an_unknown_suite_a_planned_one_and_a_missing_model_are_refused() {
-    let folder = tempfile::tempdir().unwrap();
+    let home = Home::new();
     for (arguments, hint) in [
         (&["bench", "--suite", "latancy"][..], "did you mean `latency`?"),
         (&["bench", "--suite", "posterior"], "not supported by this version"),
         (&["bench", "--rounds", "0"], "at least 1"),
         (&["bench"], "bayes train"),
     ] {
-        let output = run_in(folder.path(), arguments);
-        let message = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        assert!(message.contains(hint) && output.stdout.is_empty(), "{arguments:?}: {message}");
+        let message = home.refused(arguments);
+        assert!(message.contains(hint), "{arguments:?}: {message}");
     }
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(home.files().is_empty());
+}
+
+#[test]
+fn the_lengths_of_texts_and_what_a_layer_keeps_can_be_chosen() {
+    let home = trained();
+    let train = ["--suite", "train", "--train-length", "128"];
+    let megabytes = |more: &[&str]| -> f64 {
+        let result = quick(&home, &[&train, more].concat());
+        at(&result, "train.activation_mb").as_f64().unwrap()
+    };
+    assert!(megabytes(&[]) > megabytes(&["--train-batch-size", "8"]));
+    let message = home.refused(&["bench", "--train-length", "129"]);
+    assert!(message.contains("128 positions"), "{message}");
+    quick(
+        &home,
+        &["--suite", "latency,train", "--latency-tokens", "5", "--activation-checkpointing", "1"],
+    );
+    let saved: Value = serde_json::from_str(&read(&home, "report/report.json")).unwrap();
+    assert_eq!(at(&saved, "settings.latency_tokens"), 5);
+    assert_eq!(at(&saved, "settings.activation_checkpointing"), 1);
 }

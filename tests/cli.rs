@@ -2,122 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod home;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use home::{Home, TINY, text, tickets};
 use serde_json::Value;
-
-/// A working folder of its own, with a cache of its own.
-struct Home(tempfile::TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-        path
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bayes"));
-        command
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env("BAYES_CACHE_DIR", self.path("cache"))
-            .env("HF_HOME", self.path("hub"))
-            .env_remove("BAYES_DATA_DIR")
-            .env_remove("HF_HUB_CACHE")
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    fn done(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// The message of a command that could not run.
-    fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let message = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
-        assert!(message.contains("error: "), "{message}");
-        assert!(!message.contains("panicked"), "{message}");
-        message
-    }
-
-    fn train_tiny(&self, more: &[&str]) -> String {
-        let data = self.write("tickets.csv", tickets(240));
-        let mut arguments = vec!["train", data.to_str().unwrap()];
-        arguments.extend(TINY);
-        arguments.extend(more);
-        self.done(&arguments)
-    }
-
-    fn files(&self) -> Vec<String> {
-        let mut files = Vec::new();
-        walk(self.0.path(), self.0.path(), &mut files);
-        files.sort();
-        files
-    }
-}
-
-const TINY: [&str; 14] = [
-    "--set",
-    "model.hidden_size=16",
-    "--set",
-    "model.num_hidden_layers=1",
-    "--set",
-    "model.num_attention_heads=2",
-    "--set",
-    "train.num_train_epochs=2",
-    "--set",
-    "train.learning_rate=5e-3",
-    "--set",
-    "data.max_length=32",
-    "--set",
-    "train.per_device_train_batch_size=8",
-];
-
-fn walk(root: &Path, folder: &Path, files: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            walk(root, &path, files);
-        } else {
-            files.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
-        }
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Requests to two departments, told apart by one word.
-fn tickets(rows: usize) -> String {
-    let mut csv = "subject,department\n".to_owned();
-    for row in 0..rows {
-        let (thing, department) = [("invoice", "billing"), ("router", "technical")][row % 2];
-        csv.push_str(&format!("\"please look at my {thing}, case {row}\",{department}\n"));
-    }
-    csv
-}
 
 #[test]
 fn a_csv_file_becomes_a_model_that_predicts() {
@@ -209,49 +100,6 @@ fn averaging_accumulation_smoothing_and_early_stopping_run() {
 }
 
 #[test]
-fn predict_reads_lines_csv_jsonl_and_parquet() {
-    let home = Home::new();
-    home.train_tiny(&[]);
-    let mut child = home
-        .command(&["predict", "--json", "--quiet"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"my router is broken\n\nthe invoice\n").unwrap();
-    let lines = text(&child.wait_with_output().unwrap().stdout);
-    let labels: Vec<Value> = lines
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["label"].clone())
-        .collect();
-    assert_eq!(labels, ["technical", "billing"]);
-
-    let input = home
-        .write("in.csv", "note\nplease look at my router\n\"please look at my invoice, thanks\"\n");
-    let input = input.to_str().unwrap();
-    let table = home.done(&["predict", "--input", input, "--text-column", "note"]);
-    let mut rows = table.lines();
-    assert_eq!(
-        rows.next().unwrap(),
-        "text,label,confidence,uncertainty,epistemic,decision,prediction_set,ood_p"
-    );
-    assert!(rows.next().unwrap().starts_with("please look at my router,technical,"));
-    assert!(rows.next().unwrap().starts_with("\"please look at my invoice, thanks\",billing,"));
-
-    let mut previous = input.to_owned();
-    for name in ["out.jsonl", "out.parquet", "again.csv"] {
-        let output = home.path(name);
-        let output = output.to_str().unwrap();
-        let column = if name == "out.jsonl" { "note" } else { "text" };
-        home.done(&["predict", "--input", &previous, "--output", output, "--text-column", column]);
-        previous = output.to_owned();
-    }
-    let again = std::fs::read_to_string(home.path("again.csv")).unwrap();
-    assert_eq!(again, table, "JSONL and Parquet carry the texts unchanged");
-}
-
-#[test]
 fn a_misspelt_key_an_unknown_name_and_a_planned_key_are_refused() {
     let home = Home::new();
     let message = home.refused(&["train", "--set", "train.lerning_rate=1e-4"]);
@@ -298,43 +146,6 @@ fn bad_rows_are_reported_with_file_and_line() {
 }
 
 #[test]
-fn a_damaged_or_changed_model_is_refused() {
-    let home = Home::new();
-    home.train_tiny(&[]);
-    let model = home.path("checkpoints/tickets/model");
-    let weights = std::fs::read(model.join("model.safetensors")).unwrap();
-    let predict = |home: &Home| home.refused(&["predict", "a text"]);
-
-    let mut changed = weights.clone();
-    *changed.last_mut().unwrap() ^= 1;
-    std::fs::write(model.join("model.safetensors"), &changed).unwrap();
-    assert!(predict(&home).contains("sha256"));
-    std::fs::remove_file(model.join("bayes/manifest.json")).unwrap();
-    let folder = ["predict", "--model", "checkpoints/tickets/model", "a text"];
-    std::fs::write(model.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
-    let message = home.refused(&folder);
-    assert!(message.contains("not a whole safetensors file"), "{message}");
-    std::fs::write(model.join("model.safetensors"), b"garbage").unwrap();
-    assert!(home.refused(&folder).contains("not a whole safetensors file"));
-
-    std::fs::write(model.join("model.safetensors"), &weights).unwrap();
-    let config = std::fs::read_to_string(model.join("config.json")).unwrap();
-    for (key, value, expected) in [
-        ("hidden_size", "4611686018427387904", "`hidden_size` is 4611686018427387904"),
-        ("num_hidden_layers", "1000000000", "`num_hidden_layers`"),
-        ("num_attention_heads", "3", "not a multiple"),
-        ("vocab_size", "7", "has shape"),
-        ("model_type", "\"gpt2\"", "`gpt2`"),
-    ] {
-        let mut json: Value = serde_json::from_str(&config).unwrap();
-        json[key] = serde_json::from_str(value).unwrap();
-        std::fs::write(model.join("config.json"), json.to_string()).unwrap();
-        let message = home.refused(&folder);
-        assert!(message.contains(expected), "{message}");
-    }
-}
-
-#[test]
 fn an_encoder_whose_vocabulary_is_too_small_for_its_tokenizer_is_refused() {
     let home = Home::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders");
@@ -357,27 +168,6 @@ fn an_encoder_whose_vocabulary_is_too_small_for_its_tokenizer_is_refused() {
 
 /// The file size limit of the shell makes every write beyond it fail, as a full disk does.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_write_that_fails_leaves_nothing_half_written() {
-    let home = Home::new();
-    home.train_tiny(&[]);
-    let before = home.files();
-    let input = home.write("in.csv", format!("text\n{}", "\"a router, again\"\n".repeat(3000)));
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 8; exec {} predict --input {} --output out.csv",
-        env!("CARGO_BIN_EXE_bayes"),
-        input.display()
-    );
-    let output =
-        Command::new("sh").args(["-c", &script]).current_dir(home.0.path()).output().unwrap();
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains("out.csv"), "{message}");
-    let mut after = home.files();
-    after.retain(|file| file != "in.csv");
-    assert_eq!(after, before);
-}
-
 #[test]
 fn a_dry_run_writes_nothing_and_the_config_can_be_printed() {
     let home = Home::new();

@@ -4,14 +4,14 @@ mod config;
 mod encoder;
 mod keys;
 mod observer;
+mod prepare;
 mod recipe;
 mod run_folder;
 
 pub use config::{Experiment, QUICK_START};
 pub use observer::Progress;
-pub use recipe::{
-    Ended, Plan, PreparedSplit, Surroundings, TrainReport, plan, prepare_tokens, train,
-};
+pub use prepare::{PreparedSplit, prepare_tokens};
+pub use recipe::{Ended, Plan, Surroundings, TrainReport, plan, train};
 pub use run_folder::{RunFolder, create_run_folder};
 
 use std::path::PathBuf;

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Device;
 use serde::Serialize;
 
-use super::encoder::Start;
 use super::observer::Log;
+use super::prepare::{Prepared, Sets, prepare};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
 use crate::calibrate::{Fit, fit_temperature};
 use crate::compute::Noise;
-use crate::data::{self, Dataset, Example, Part, Parts, TokenSet, Tokens};
+use crate::data::{Dataset, Example, Part, Parts, TokenSet};
 use crate::evaluate::{Report, Rows, score};
 use crate::model::{Classifier, Parameters};
 use crate::predict::Predictor;
@@ -87,79 +86,6 @@ pub enum Ended {
         /// Where the best weights so far are.
         folder: PathBuf,
     },
-}
-
-struct Prepared {
-    dataset: Dataset,
-    parts: Parts,
-    start: Start,
-    noise: Noise,
-}
-
-fn prepare(experiment: &Experiment) -> Result<Prepared, ExperimentError> {
-    let noise = Noise::new(experiment.train.seed);
-    let dataset = Dataset::open(&experiment.data)?;
-    let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
-    let start = Start::find(experiment, &dataset, &parts.train)?;
-    Ok(Prepared { dataset, parts, start, noise })
-}
-
-/// Tokens of one split.
-#[derive(Clone, Debug, Serialize)]
-pub struct PreparedSplit {
-    /// The split of the data set.
-    pub split: String,
-    /// Its rows.
-    pub rows: usize,
-    /// Tokens of all rows, after truncation.
-    pub tokens: u64,
-    /// Rows that were truncated.
-    pub truncated: usize,
-    /// Whether the tokens were already there.
-    pub found: bool,
-}
-
-/// Tokenises every split of the data set into the cache.
-pub fn prepare_tokens(
-    experiment: &Experiment,
-    show: &mut dyn FnMut(Progress<'_>),
-) -> Result<Vec<PreparedSplit>, ExperimentError> {
-    let Prepared { dataset, start, .. } = prepare(experiment)?;
-    let mut splits = Vec::new();
-    for split in dataset.splits.keys() {
-        let tokens = tokens_of(experiment, &dataset, &start, split, show)?;
-        splits.push(PreparedSplit {
-            split: split.clone(),
-            rows: tokens.rows(),
-            tokens: tokens.lengths().iter().map(|&length| u64::from(length)).sum(),
-            truncated: tokens.truncated(),
-            found: tokens.origin() == data::Origin::Found,
-        });
-    }
-    Ok(splits)
-}
-
-fn tokens_of(
-    experiment: &Experiment,
-    dataset: &Dataset,
-    start: &Start,
-    split: &str,
-    show: &mut dyn FnMut(Progress<'_>),
-) -> Result<Tokens, ExperimentError> {
-    let data = &experiment.data;
-    let tokens = data::prepare_tokens(
-        &data::cache_folder(),
-        &start.tokenizer,
-        dataset.rows(split),
-        data.max_length,
-        data.truncation,
-        &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
-    );
-    let tokens = tokens.map_err(data::DataError::from)?;
-    if tokens.origin() == data::Origin::Rebuilt {
-        show(Progress::Warning("the token cache was damaged and has been made again".to_owned()));
-    }
-    Ok(tokens)
 }
 
 /// What [`train()`] would do.
@@ -315,52 +241,6 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         seen_in_test: parts.seen_in_test.len(),
         test: None,
         files: BTreeMap::new(),
-    }
-}
-
-/// The parts that training reads, as tokens.
-struct Sets {
-    train: TokenSet,
-    validation: TokenSet,
-    temperature: TokenSet,
-}
-
-impl Sets {
-    fn prepare(
-        experiment: &Experiment,
-        dataset: &Dataset,
-        parts: &Parts,
-        start: &Start,
-        show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Self, ExperimentError> {
-        let data = &experiment.data;
-        let mut tokens = BTreeMap::new();
-        for split in [&parts.train.split, &parts.validation.split] {
-            if tokens.contains_key(split) {
-                continue;
-            }
-            let own = tokens_of(experiment, dataset, start, split, show)?;
-            tokens.insert(split.clone(), Arc::new(own));
-        }
-        let set = |part: &Part| {
-            let labels = part.examples(dataset).map(|example| example.label).collect();
-            let rows = part.rows.iter().map(|&row| row as u32).collect();
-            TokenSet::new(Arc::clone(&tokens[&part.split]), rows, labels)
-        };
-        let sets = Self {
-            train: set(&parts.train),
-            validation: set(&parts.validation),
-            temperature: set(&parts.temperature),
-        };
-        let truncated = sets.train.truncated();
-        if truncated > 0 {
-            show(Progress::Note(format!(
-                "{truncated} of {} training texts are longer than {} tokens and are cut",
-                sets.train.len(),
-                data.max_length
-            )));
-        }
-        Ok(sets)
     }
 }
 

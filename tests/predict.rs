@@ -1,0 +1,112 @@
+//! `bayes predict` as a user runs it, and what it refuses.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+mod home;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use home::{Home, text};
+use serde_json::Value;
+
+#[test]
+fn predict_reads_lines_csv_jsonl_and_parquet() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let mut child = home
+        .command(&["predict", "--json", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"my router is broken\n\nthe invoice\n").unwrap();
+    let lines = text(&child.wait_with_output().unwrap().stdout);
+    let labels: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["label"].clone())
+        .collect();
+    assert_eq!(labels, ["technical", "billing"]);
+
+    let input = home
+        .write("in.csv", "note\nplease look at my router\n\"please look at my invoice, thanks\"\n");
+    let input = input.to_str().unwrap();
+    let table = home.done(&["predict", "--input", input, "--text-column", "note"]);
+    let mut rows = table.lines();
+    assert_eq!(
+        rows.next().unwrap(),
+        "text,label,confidence,uncertainty,epistemic,decision,prediction_set,ood_p"
+    );
+    assert!(rows.next().unwrap().starts_with("please look at my router,technical,"));
+    assert!(rows.next().unwrap().starts_with("\"please look at my invoice, thanks\",billing,"));
+
+    let mut previous = input.to_owned();
+    for name in ["out.jsonl", "out.parquet", "again.csv"] {
+        let output = home.path(name);
+        let output = output.to_str().unwrap();
+        let column = if name == "out.jsonl" { "note" } else { "text" };
+        home.done(&["predict", "--input", &previous, "--output", output, "--text-column", column]);
+        previous = output.to_owned();
+    }
+    let again = std::fs::read_to_string(home.path("again.csv")).unwrap();
+    assert_eq!(again, table, "JSONL and Parquet carry the texts unchanged");
+}
+
+#[test]
+fn a_damaged_or_changed_model_is_refused() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let model = home.path("checkpoints/tickets/model");
+    let weights = std::fs::read(model.join("model.safetensors")).unwrap();
+    let predict = |home: &Home| home.refused(&["predict", "a text"]);
+
+    let mut changed = weights.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(model.join("model.safetensors"), &changed).unwrap();
+    assert!(predict(&home).contains("sha256"));
+    std::fs::remove_file(model.join("bayes/manifest.json")).unwrap();
+    let folder = ["predict", "--model", "checkpoints/tickets/model", "a text"];
+    std::fs::write(model.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    let message = home.refused(&folder);
+    assert!(message.contains("not a whole safetensors file"), "{message}");
+    std::fs::write(model.join("model.safetensors"), b"garbage").unwrap();
+    assert!(home.refused(&folder).contains("not a whole safetensors file"));
+
+    std::fs::write(model.join("model.safetensors"), &weights).unwrap();
+    let config = std::fs::read_to_string(model.join("config.json")).unwrap();
+    for (key, value, expected) in [
+        ("hidden_size", "4611686018427387904", "`hidden_size` is 4611686018427387904"),
+        ("num_hidden_layers", "1000000000", "`num_hidden_layers`"),
+        ("num_attention_heads", "3", "not a multiple"),
+        ("vocab_size", "7", "has shape"),
+        ("model_type", "\"gpt2\"", "`gpt2`"),
+    ] {
+        let mut json: Value = serde_json::from_str(&config).unwrap();
+        json[key] = serde_json::from_str(value).unwrap();
+        std::fs::write(model.join("config.json"), json.to_string()).unwrap();
+        let message = home.refused(&folder);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_write_that_fails_leaves_nothing_half_written() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let before = home.files();
+    let input = home.write("in.csv", format!("text\n{}", "\"a router, again\"\n".repeat(3000)));
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 8; exec {} predict --input {} --output out.csv",
+        env!("CARGO_BIN_EXE_bayes"),
+        input.display()
+    );
+    let output =
+        Command::new("sh").args(["-c", &script]).current_dir(home.path("")).output().unwrap();
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("out.csv"), "{message}");
+    let mut after = home.files();
+    after.retain(|file| file != "in.csv");
+    assert_eq!(after, before);
+}
