@@ -7,18 +7,22 @@
 mod multiply;
 mod panels;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use rayon::prelude::*;
 
-use self::multiply::{DEPTH, Multiply, PackAll, Source, multiply};
+use self::multiply::{DEPTH, Multiply, Pack, Padded, Source, multiply};
 pub use self::multiply::{Left, pack, tile};
 pub use self::panels::{PANEL, Panels};
 use super::simd::arch;
 
-/// Rows that are packed together; with [`DEPTH`] they stay in the second-level cache.
+/// Most rows that are packed together; with [`DEPTH`] they stay in the second-level cache.
 const ROWS: usize = 96;
+
+/// Rows are divided into a multiple of so many blocks of one size, so that a few threads end together.
+const EVENLY: usize = 4;
 
 static NANOSECONDS: AtomicU64 = AtomicU64::new(0);
 
@@ -48,6 +52,27 @@ pub enum Start<'a> {
     Result,
 }
 
+impl Start<'_> {
+    /// The same for the columns from `first` on.
+    fn from(self, first: usize) -> Self {
+        match self {
+            Self::Bias(bias) => Self::Bias(&bias[first..]),
+            other => other,
+        }
+    }
+}
+
+/// One of the products that share a left side: `c = start + f(a) · b`, `c` is `[m, n]`.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// The right side, `[k, n]`.
+    pub b: &'a Panels,
+    /// What is added to.
+    pub start: Start<'a>,
+    /// The result.
+    pub c: &'a mut [f32],
+}
+
 /// `c = start + f(a) · b`: `a` is `[m, k]`, `c` is `[m, n]`.
 ///
 /// `prepare` is applied to each line of `a` on its way in. Work is divided over the rows when there
@@ -59,90 +84,87 @@ pub fn product(
     prepare: Option<fn(&mut [f32])>,
     c: &mut [f32],
 ) {
+    products(a, prepare, [Target { b, start, c }]);
+}
+
+/// Several products with one left side, which is packed once where its rows are few.
+pub fn products<const N: usize>(
+    a: &[f32],
+    prepare: Option<fn(&mut [f32])>,
+    targets: [Target<'_>; N],
+) {
     let _timer = Timer(Instant::now());
-    let (inner, columns) = (b.inner, b.columns);
+    let inner = targets[0].b.inner;
     let lines = a.len() / inner;
-    assert_eq!((lines * inner, lines * columns), (a.len(), c.len()), "shapes fit");
-    if lines >= 2 * ROWS {
-        let blocks = c.par_chunks_mut(ROWS * columns).zip(a.par_chunks(ROWS * inner));
+    for Target { b, c, .. } in &targets {
+        let shapes = (b.inner, lines * inner, lines * b.columns);
+        assert_eq!(shapes, (inner, a.len(), c.len()), "shapes fit");
+    }
+    if lines < 2 * ROWS {
+        return few_rows(a, inner, prepare, targets);
+    }
+    let rows = lines.div_ceil(lines.div_ceil(ROWS).next_multiple_of(EVENLY));
+    for Target { b, start, c } in targets {
+        let blocks = c.par_chunks_mut(rows * b.columns).zip(a.par_chunks(rows * inner));
         blocks.for_each_init(Memory::default, |memory, (c, a)| {
-            rows(a, b, start, prepare, memory, c);
-        });
-        return;
-    }
-    // Few rows: they are packed once, and each task multiplies them with some of the panels.
-    let mut prepared = Vec::new();
-    if let Some(prepare) = prepare {
-        prepared.extend_from_slice(a);
-        prepared.par_chunks_mut(FEW_ROW_LINES * inner).for_each(prepare);
-    }
-    let a = if prepare.is_some() { &prepared[..] } else { a };
-    let left = Left { values: a, line: inner, element: 1 };
-    let mut packed = Vec::new();
-    arch().dispatch(PackAll { left, lines, inner, packed: &mut packed });
-    let panels = columns.div_ceil(PANEL);
-    let share = panels.div_ceil(FEW_ROW_TASKS).max(1);
-    let results: Vec<Vec<f32>> = (0..panels.div_ceil(share))
-        .into_par_iter()
-        .map(|task| {
-            let panels = task * share..((task + 1) * share).min(panels);
-            let first = panels.start * PANEL;
-            let width = (panels.end * PANEL).min(columns) - first;
-            let mut part = vec![0.0; lines * width];
-            for (part, c) in part.chunks_exact_mut(width).zip(c.chunks_exact(columns)) {
-                match start {
-                    Start::Zero => {}
-                    Start::Bias(bias) => part.copy_from_slice(&bias[first..first + width]),
-                    Start::Result => part.copy_from_slice(&c[first..first + width]),
-                }
+            let mut values = a;
+            if let Some(prepare) = prepare {
+                memory.prepared.clear();
+                memory.prepared.extend_from_slice(a);
+                prepare(&mut memory.prepared);
+                values = &memory.prepared;
             }
-            let b = &b.values[panels.start * PANEL * inner..panels.end * PANEL * inner];
-            let left = Source::Packed(&packed);
-            arch().dispatch(Multiply { left, lines, inner, b, c: &mut part, columns: width });
-            part
-        })
-        .collect();
-    let mut first = 0;
-    for part in results {
-        let width = part.len() / lines.max(1);
-        for (part, c) in part.chunks_exact(width.max(1)).zip(c.chunks_exact_mut(columns)) {
-            c[first..first + width].copy_from_slice(part);
-        }
-        first += width;
+            let left = Left { values, line: inner, element: 1 };
+            multiply(left, b, start, &mut memory.packed, c);
+        });
     }
 }
 
-/// Lines that one task prepares when the rows are few.
-const FEW_ROW_LINES: usize = 8;
+/// The rows are packed once, and each task multiplies them with some of the panels.
+fn few_rows<const N: usize>(
+    a: &[f32],
+    inner: usize,
+    prepare: Option<fn(&mut [f32])>,
+    targets: [Target<'_>; N],
+) {
+    let mut packed = FEW_ROWS.take();
+    let lines = a.len() / inner;
+    let padded = arch().dispatch(Padded(lines));
+    packed.resize(padded * inner, 0.0);
+    let blocks = packed.par_chunks_mut(padded * DEPTH).enumerate();
+    blocks.for_each_init(Vec::new, |prepared, (block, packed)| {
+        let (first, depth) = (block * DEPTH, packed.len() / padded);
+        let mut left = Left { values: &a[first..], line: inner, element: 1 };
+        if let Some(prepare) = prepare {
+            prepared.clear();
+            a.chunks_exact(inner)
+                .for_each(|line| prepared.extend_from_slice(&line[first..first + depth]));
+            prepare(prepared);
+            left = Left { values: prepared, line: depth, element: 1 };
+        }
+        arch().dispatch(Pack { left, lines, depth, packed });
+    });
+    let panels: usize = targets.iter().map(|target| target.b.columns.div_ceil(PANEL)).sum();
+    let share = panels.div_ceil(FEW_ROW_TASKS).max(1);
+    let mut tasks = Vec::with_capacity(2 * FEW_ROW_TASKS);
+    for Target { b, start, c } in targets {
+        let mut rest: Vec<&mut [f32]> = c.chunks_exact_mut(b.columns).collect();
+        for (index, panels) in b.values.chunks(share * PANEL * inner).enumerate() {
+            let first = index * share * PANEL;
+            let width = (share * PANEL).min(b.columns - first);
+            let c = rest.iter_mut().map(|line| line.split_off_mut(..width).expect("it is as wide"));
+            tasks.push((panels, start.from(first), c.collect::<Vec<_>>()));
+        }
+    }
+    tasks.into_par_iter().for_each(|(b, start, mut c)| {
+        let left = Source::Packed(&packed);
+        arch().dispatch(Multiply { left, inner, b, start, c: &mut c });
+    });
+    FEW_ROWS.set(packed);
+}
 
 /// Into how many tasks the columns are divided when the rows are few.
 const FEW_ROW_TASKS: usize = 8;
-
-/// At most [`ROWS`] rows times all panels, on one thread.
-fn rows(
-    a: &[f32],
-    b: &Panels,
-    start: Start<'_>,
-    prepare: Option<fn(&mut [f32])>,
-    memory: &mut Memory,
-    c: &mut [f32],
-) {
-    let mut values = a;
-    if let Some(prepare) = prepare {
-        memory.prepared.clear();
-        memory.prepared.extend_from_slice(a);
-        prepare(&mut memory.prepared);
-        values = &memory.prepared;
-    }
-    match start {
-        Start::Zero => c.fill(0.0),
-        Start::Bias(bias) => c.chunks_exact_mut(b.columns).for_each(|c| c.copy_from_slice(bias)),
-        Start::Result => {}
-    }
-    let left = Left { values, line: b.inner, element: 1 };
-    let lines = a.len() / b.inner;
-    multiply(left, lines, b.inner, &b.values, &mut memory.packed, c, b.columns);
-}
 
 /// What the tasks of one thread use again.
 #[derive(Default)]
@@ -151,8 +173,14 @@ struct Memory {
     packed: Vec<f32>,
 }
 
+thread_local! {
+    /// Packed rows. They are taken and put back, since a thread that waits for its tasks may begin
+    /// another product.
+    static FEW_ROWS: Cell<Vec<f32>> = Cell::default();
+}
+
 /// Lines that the gradient of a weight packs at a time, a multiple of [`DEPTH`].
-const STRETCH: usize = 8 * DEPTH;
+const STRETCH: usize = 4 * DEPTH;
 
 /// `c += aᵀ · b`: `a` is `[p, n]`, `b` is `[p, k]`, `c` is `[n, k]`. The gradient of a weight.
 /// `panels` is memory for the packed `b`.
@@ -167,12 +195,11 @@ pub fn add_transposed_product(
     let _timer = Timer(Instant::now());
     assert_eq!((a.len() / n * k, n * k), (b.len(), c.len()), "shapes fit");
     for (a, b) in a.chunks(STRETCH * n).zip(b.chunks(STRETCH * k)) {
-        let inner = b.len() / k;
         panels.take(b, k);
         let blocks = c.par_chunks_mut(ROWS * k).enumerate();
         blocks.for_each_init(Vec::new, |packed, (block, c)| {
             let left = Left { values: &a[block * ROWS..], line: 1, element: n };
-            multiply(left, c.len() / k, inner, &panels.values, packed, c, k);
+            multiply(left, panels, Start::Result, packed, c);
         });
     }
 }
@@ -259,7 +286,7 @@ mod tests {
         panels.take_transposed(&w, inner);
         let mut all = vec![0.0; 250 * columns];
         product(&a, &panels, Start::Zero, None, &mut all);
-        for (first, count) in [(0, 1), (7, 2), (100, 13), (30, 190)] {
+        for (first, count) in [(0, 1), (7, 2), (100, 13), (50, 54), (30, 190), (0, 200)] {
             let mut part = vec![0.0; count * columns];
             let lines = &a[first * inner..(first + count) * inner];
             product(lines, &panels, Start::Zero, None, &mut part);

@@ -1,19 +1,20 @@
 //! The backward pass, layer by layer from the last.
 
 use std::mem::take;
+use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
-use super::forward::{Pass, recomputed};
+use super::forward::{Pass, STRETCH, recomputed};
 use super::tape::{LayerTape, Scratch};
 use super::{Engine, GradientMap, Layer, Noises, Scope, Tape, TrainingPass, with_values};
 use crate::compute::Packed;
 use crate::compute::kernels::activation;
 use crate::compute::kernels::embedding::add_rows_backward;
 use crate::compute::kernels::norm::{
-    LineDropout, add, add_column_sums, drop_lines, layer_norm_backward, scale_and_shift,
+    LineDropout, Normed, add, add_column_sums, drop_lines, layer_norm_backward, scale_and_shift,
 };
-use crate::compute::kernels::product::{Panels, Start, add_transposed_product, product};
+use crate::compute::kernels::product::{Panels, Start, add_transposed_product, product, products};
 use crate::model::{Parameters, Pooling};
 
 impl Engine {
@@ -50,24 +51,22 @@ impl Engine {
                 noises: noises.layer(index),
                 keep: true,
             };
-            let mut own = if recomputed(index, checkpointing) {
-                let x = take(&mut tape.layers[index].x);
-                let mut again = take(&mut tape.again);
-                let mut y = take(&mut again.x);
-                layer.forward(&x, &pass, &mut again, &mut tape.scratch, &mut y);
-                again.x = x;
-                tape.layers[index].x = y;
-                again
+            let again = recomputed(index, checkpointing);
+            let mut own = take(if again { &mut tape.again } else { &mut tape.layers[index] });
+            let Tape { normed, scratch, .. } = tape;
+            if again {
+                let mut x = take(&mut own.x);
+                self.enter(index, normed, &all, &noises, &mut x, &mut scratch.branch);
+                layer.attend(&x, &pass, &mut own, &mut scratch.normed);
+                own.x = x;
             } else {
-                take(&mut tape.layers[index])
-            };
-            let work = Work { layer, index, pass: &pass, parameters };
-            work.backward(&mut own, &mut tape.scratch, &mut gradient, gradients)?;
-            if recomputed(index, checkpointing) {
-                tape.again = own;
-            } else {
-                tape.layers[index] = own;
+                let before = &own.attention.values;
+                scale_and_shift(before, &layer.attention_norm, &mut scratch.normed);
             }
+            let work = Work { layer, index, pass: &pass, parameters, again };
+            work.feed_forward(&normed[index + 1], &mut own, scratch, &mut gradient, gradients)?;
+            work.attention(&mut own, scratch, &mut gradient, gradients)?;
+            *(if again { &mut tape.again } else { &mut tape.layers[index] }) = own;
         }
         self.embed_backward(batch, &all, &noises, tape, &mut gradient, gradients)?;
         tape.scratch.input = gradient;
@@ -106,7 +105,7 @@ impl Engine {
             gradient.copy_from_slice(&tape.scratch.branch);
         }
         let into = entry(gradients, "embeddings.norm", self.norm.len());
-        layer_norm_backward(gradient, &tape.embeddings, &self.norm, into);
+        layer_norm_backward(gradient, &tape.normed[0], &self.norm, into);
         for (table, (name, ids)) in self.tables.iter().zip(self.lookups(batch)) {
             let into = entry(gradients, name, table.elem_count());
             add_rows_backward(gradient, &ids, width, into);
@@ -128,11 +127,52 @@ struct Work<'a> {
     index: usize,
     pass: &'a Pass<'a>,
     parameters: &'a Parameters,
+    /// Whether what enters the non-linearity must be computed again.
+    again: bool,
 }
 
 impl Work<'_> {
-    /// From the gradient of the layer's result, `[m, d]`, to that of its input, `[p, d]`, in place.
-    fn backward(
+    /// From the gradient of the layer's result, `[m, d]`, to that of the first norm's result, in
+    /// place. `scratch.normed` holds that result.
+    fn feed_forward(
+        &self,
+        out: &Normed,
+        tape: &mut LayerTape,
+        scratch: &mut Scratch,
+        gradient: &mut [f32],
+        gradients: &mut GradientMap,
+    ) -> Result<()> {
+        let (layer, config) = (self.layer, self.pass.config);
+        let (width, wide) = (config.hidden_size, config.intermediate_size);
+        let into = self.entry(gradients, "feed_forward.norm", 2 * width);
+        layer_norm_backward(gradient, out, &layer.norm, into);
+        let Scratch { normed, branch, wide: slope, weight, panels, .. } = scratch;
+        for (stretch, gradient) in gradient.chunks_mut(STRETCH * width).enumerate() {
+            let lines = stretch * STRETCH..stretch * STRETCH + gradient.len() / width;
+            let normed = &normed[lines.start * width..lines.end * width];
+            let inner = if self.again {
+                tape.inner.resize(lines.len() * wide, 0.0);
+                let inner = &mut tape.inner[..];
+                products(normed, None, [layer.inner.target(inner)]);
+                inner
+            } else {
+                &mut tape.inner[lines.start * wide..lines.end * wide]
+            };
+            let branch = self.branch(gradient, 2, lines, branch);
+            slope.resize(inner.len(), 0.0);
+            self.take_weight("feed_forward.outer", 0..width, weight)?;
+            product(branch, weight, Start::Zero, None, slope);
+            activation::backward(config.hidden_act, inner, slope);
+            self.weights(gradients, "feed_forward.outer", branch, inner, 0, panels);
+            self.weights(gradients, "feed_forward.inner", slope, normed, 0, panels);
+            self.take_weight("feed_forward.inner", 0..wide, weight)?;
+            product(slope, weight, Start::Result, None, gradient);
+        }
+        Ok(())
+    }
+
+    /// From there to the gradient of the layer's input, `[p, d]`, in place.
+    fn attention(
         &self,
         tape: &mut LayerTape,
         scratch: &mut Scratch,
@@ -141,56 +181,46 @@ impl Work<'_> {
     ) -> Result<()> {
         let (layer, pass) = (self.layer, self.pass);
         let width = pass.config.hidden_size;
-        let lines = pass.scope.places.len();
-
-        let panels = &mut scratch.panels;
-        // Feed-forward block: `gradient` becomes that of the first norm's result.
-        let into = self.entry(gradients, "feed_forward.norm", 2 * width);
-        layer_norm_backward(gradient, &tape.out, &layer.norm, into);
-        let branch = self.branch(gradient, 2, &mut scratch.branch);
-        scratch.wide.resize(tape.inner.len(), 0.0);
-        self.product("feed_forward.outer", branch, Start::Zero, &mut scratch.wide, 0, panels)?;
-        activation::backward(pass.config.hidden_act, &mut tape.inner, &mut scratch.wide);
-        self.weights(gradients, "feed_forward.outer", branch, &tape.inner, 0, panels);
-        scale_and_shift(&tape.attention.values, &layer.attention_norm, &mut scratch.normed);
-        self.weights(gradients, "feed_forward.inner", &scratch.wide, &scratch.normed, 0, panels);
-        self.product("feed_forward.inner", &scratch.wide, Start::Result, gradient, 0, panels)?;
-
-        // Attention: `gradient` becomes that of the input by way of the residual.
+        let size = pass.scope.places.len() * width;
+        // `gradient` becomes that of the input by way of the residual.
         let into = self.entry(gradients, "attention.norm", 2 * width);
         layer_norm_backward(gradient, &tape.attention, &layer.attention_norm, into);
-        let branch = self.branch(gradient, 1, &mut scratch.branch);
-        self.weights(gradients, "attention.output", branch, &tape.mixed, 0, panels);
-        scratch.normed.resize(lines * width, 0.0);
-        self.product("attention.output", branch, Start::Zero, &mut scratch.normed, 0, panels)?;
-        scratch.wide.resize(lines * width + tape.key_value.len(), 0.0);
-        let (query, key_value) = scratch.wide.split_at_mut(lines * width);
+        let Scratch { normed, branch, wide, weight, panels, .. } = scratch;
+        normed.resize(size, 0.0);
+        self.take_weight("attention.output", 0..width, weight)?;
+        let stretches = gradient.chunks(STRETCH * width).zip(tape.mixed.chunks(STRETCH * width));
+        for ((stretch, (gradient, mixed)), of_mixed) in
+            stretches.enumerate().zip(normed.chunks_mut(STRETCH * width))
+        {
+            let lines = stretch * STRETCH..stretch * STRETCH + gradient.len() / width;
+            let branch = self.branch(gradient, 1, lines, branch);
+            self.weights(gradients, "attention.output", branch, mixed, 0, panels);
+            product(branch, weight, Start::Zero, None, of_mixed);
+        }
+        wide.resize(size + tape.key_value.len(), 0.0);
+        let (query, key_value) = wide.split_at_mut(size);
         pass.attention().backward(
             &tape.query,
             &tape.key_value,
             &tape.mixed,
             &tape.log_sums,
-            &scratch.normed,
+            normed,
             query,
             key_value,
         );
         let chosen = if pass.scope.chosen.is_some() { &tape.chosen } else { &tape.x };
         self.weights(gradients, "attention.qkv", query, chosen, 0, panels);
         self.weights(gradients, "attention.qkv", key_value, &tape.x, width, panels);
-        self.product("attention.qkv", query, Start::Result, gradient, 0, panels)?;
+        self.take_weight("attention.qkv", 0..width, weight)?;
+        product(query, weight, Start::Result, None, gradient);
+        self.take_weight("attention.qkv", width..3 * width, weight)?;
         let Some(chosen) = &pass.scope.chosen else {
-            return self.product(
-                "attention.qkv",
-                key_value,
-                Start::Result,
-                gradient,
-                width,
-                panels,
-            );
+            product(key_value, weight, Start::Result, None, gradient);
+            return Ok(());
         };
         let mut whole = take(&mut scratch.input);
         whole.resize(tape.x.len(), 0.0);
-        self.product("attention.qkv", key_value, Start::Zero, &mut whole, width, panels)?;
+        product(key_value, weight, Start::Zero, None, &mut whole);
         for (&line, gradient) in chosen.iter().zip(gradient.chunks_exact(width)) {
             add(&mut whole[line * width..(line + 1) * width], gradient);
         }
@@ -202,11 +232,17 @@ impl Work<'_> {
         entry(gradients, &format!("layer.{:04}.{name}", self.index), size)
     }
 
-    /// The gradient before dropout.
-    fn branch<'a>(&self, gradient: &'a [f32], noise: usize, into: &'a mut Vec<f32>) -> &'a [f32] {
+    /// The gradient before dropout of some lines.
+    fn branch<'a>(
+        &self,
+        gradient: &'a [f32],
+        noise: usize,
+        lines: Range<usize>,
+        into: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
         match self.pass.noises[noise] {
             Some(factors) => {
-                let dropout = LineDropout { factors, places: &self.pass.scope.places };
+                let dropout = LineDropout { factors, places: &self.pass.scope.places[lines] };
                 drop_lines(gradient, self.pass.config.hidden_size, dropout, into);
                 into
             }
@@ -214,25 +250,12 @@ impl Work<'_> {
         }
     }
 
-    /// `into += gradient · W`, where W is the lines of a weight from `first` on, as many as the
-    /// gradient is wide.
-    fn product(
-        &self,
-        name: &str,
-        gradient: &[f32],
-        start: Start<'_>,
-        into: &mut [f32],
-        first: usize,
-        panels: &mut Panels,
-    ) -> Result<()> {
+    /// Packs some lines of a weight, `[n, k]` as it stands.
+    fn take_weight(&self, name: &str, lines: Range<usize>, panels: &mut Panels) -> Result<()> {
         let weight = self.parameters.get(&format!("layer.{:04}.{name}.weight", self.index));
         let columns = weight.dim(1)?;
-        let lines = into.len() / columns;
-        let outputs = gradient.len() / lines;
-        let part = first * columns..(first + outputs) * columns;
-        with_values(weight, |weight| panels.take(&weight[part], columns))?;
-        product(gradient, panels, start, None, into);
-        Ok(())
+        let part = lines.start * columns..lines.end * columns;
+        with_values(weight, |weight| panels.take(&weight[part], columns))
     }
 
     /// Adds to the gradients of weight and bias from line `first` on: `gradientᵀ · x`, and the sum

@@ -11,12 +11,18 @@ use crate::compute::kernels::activation;
 use crate::compute::kernels::attention::Attention;
 use crate::compute::kernels::embedding::add_rows;
 use crate::compute::kernels::noise::Factors;
-use crate::compute::kernels::norm::{LineDropout, Norm, Normed, add_layer_norm, drop_lines};
-use crate::compute::kernels::product::{Start, product};
+use crate::compute::kernels::norm::{
+    LineDropout, Norm, Normed, add_layer_norm, drop_lines, scale_and_shift,
+};
+use crate::compute::kernels::product::products;
 use crate::model::{DropoutSource, EncoderConfig, Pooling};
 
 /// Tokens that pass through all layers together: their activations stay in the last-level cache.
 const PART: usize = 1024;
+
+/// Tokens that pass through the feed-forward block together where its inside is not kept, a multiple
+/// of the blocks in which sums over tokens are taken, so that no bit depends on it.
+pub(super) const STRETCH: usize = 768;
 
 /// How one layer is computed.
 pub(super) struct Pass<'a> {
@@ -24,7 +30,7 @@ pub(super) struct Pass<'a> {
     pub scope: &'a Scope,
     /// On attention weights, after attention, and after the feed-forward block.
     pub noises: [Option<Factors>; 3],
-    /// Whether the tape is read later.
+    /// Whether the layer's tape is read later.
     pub keep: bool,
 }
 
@@ -101,11 +107,13 @@ impl Engine {
     ) -> Result<()> {
         let noises = Noises::new(&self.config, source);
         let all = Scope::all(batch);
-        let kept = keep.is_some().then_some(&mut tape.embeddings);
+        tape.normed.resize(self.layers.len() + 1, Normed::default());
+        tape.layers.resize(self.layers.len(), LayerTape::default());
+        let (before, after) = tape.normed.split_at_mut(1);
+        let kept = keep.is_some().then_some(&mut before[0]);
         let mut x = take(&mut tape.scratch.input);
         self.embed(batch, &all, noises.embeddings(), kept, &mut x, &mut tape.scratch.branch)?;
-        tape.layers.resize(self.layers.len(), LayerTape::default());
-        for (index, layer) in self.layers.iter().enumerate() {
+        for ((index, layer), out) in self.layers.iter().enumerate().zip(after) {
             let pass = Pass {
                 config: &self.config,
                 scope: if index + 1 == self.layers.len() { last } else { &all },
@@ -114,14 +122,11 @@ impl Engine {
             };
             let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
             let mut y = take(&mut own.x);
-            layer.forward(&x, &pass, own, &mut tape.scratch, &mut y);
+            let out = keep.is_some().then_some(out);
+            layer.forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
             std::mem::swap(&mut x, &mut y);
             // `y` is the layer's input now.
-            if keep.is_some() {
-                tape.layers[index].x = y;
-            } else {
-                tape.again.x = y;
-            }
+            own.x = y;
         }
         tape.scratch.input = x;
         Ok(())
@@ -143,16 +148,44 @@ impl Engine {
             with_values(table, |table| add_rows(x, table, &ids, width))?;
         }
         add_layer_norm(x, None, norm(&self.config, &self.norm), None, kept);
-        if let Some(factors) = noise {
-            let dropout = LineDropout { factors, places: &scope.places };
-            drop_lines(x, width, dropout, dropped);
-            std::mem::swap(x, dropped);
-        }
+        drop_embeddings(x, width, scope, noise, dropped);
         Ok(())
+    }
+
+    /// What layer `index` starts from, to the bit, from what the norm before it saved.
+    pub(super) fn enter(
+        &self,
+        index: usize,
+        normed: &[Normed],
+        scope: &Scope,
+        noises: &Noises<'_>,
+        x: &mut Vec<f32>,
+        dropped: &mut Vec<f32>,
+    ) {
+        let before = index.checked_sub(1).map(|index| &self.layers[index].norm);
+        scale_and_shift(&normed[index].values, before.unwrap_or(&self.norm), x);
+        if before.is_none() {
+            drop_embeddings(x, self.config.hidden_size, scope, noises.embeddings(), dropped);
+        }
     }
 }
 
-/// Whether a layer keeps only its input.
+/// The dropout after the embeddings; `dropped` is memory for its result.
+fn drop_embeddings(
+    x: &mut Vec<f32>,
+    width: usize,
+    scope: &Scope,
+    noise: Option<Factors>,
+    dropped: &mut Vec<f32>,
+) {
+    if let Some(factors) = noise {
+        let dropout = LineDropout { factors, places: &scope.places };
+        drop_lines(x, width, dropout, dropped);
+        std::mem::swap(x, dropped);
+    }
+}
+
+/// Whether a layer keeps only what the next one starts from, and the rest is computed again.
 pub(super) fn recomputed(index: usize, every: usize) -> bool {
     every > 0 && index.is_multiple_of(every)
 }
@@ -162,15 +195,39 @@ pub(super) fn norm<'a>(config: &EncoderConfig, gamma_beta: &'a [f32]) -> Norm<'a
 }
 
 impl Layer {
-    /// `x` is `[p, d]`; `y` becomes `[m, d]`. The tape's buffers are used whether or not they are
-    /// read later.
+    /// `x` is `[p, d]`; `y` becomes `[m, d]`, and `out` what its norm saves. The tape's buffers are
+    /// used whether or not they are read later.
     pub(super) fn forward(
         &self,
         x: &[f32],
         pass: &Pass<'_>,
         tape: &mut LayerTape,
+        out: Option<&mut Normed>,
         scratch: &mut Scratch,
         y: &mut Vec<f32>,
+    ) {
+        self.attend(x, pass, tape, &mut scratch.normed);
+        let normed = &scratch.normed;
+        y.resize(normed.len(), 0.0);
+        let (width, wide) = (pass.config.hidden_size, self.inner.weight.columns());
+        let lines = if pass.keep { pass.scope.places.len() } else { STRETCH };
+        tape.inner.resize(pass.scope.places.len().min(lines) * wide, 0.0);
+        for (normed, y) in normed.chunks(lines * width).zip(y.chunks_mut(lines * width)) {
+            let inner = &mut tape.inner[..normed.len() / width * wide];
+            products(normed, None, [self.inner.target(inner)]);
+            let activate = activation::forward(pass.config.hidden_act);
+            products(inner, Some(activate), [self.outer.target(y)]);
+        }
+        add_layer_norm(y, Some(normed), norm(pass.config, &self.norm), pass.dropout(2), out);
+    }
+
+    /// The first half of [`Self::forward`]: `normed` becomes what enters the feed-forward block.
+    pub(super) fn attend(
+        &self,
+        x: &[f32],
+        pass: &Pass<'_>,
+        tape: &mut LayerTape,
+        normed: &mut Vec<f32>,
     ) {
         let width = pass.config.hidden_size;
         let lines = pass.scope.places.len();
@@ -185,28 +242,24 @@ impl Layer {
             None => x,
         };
         tape.query.resize(lines * width, 0.0);
-        product(residual, &self.query.weight, Start::Bias(&self.query.bias), None, &mut tape.query);
         tape.key_value.resize(2 * x.len(), 0.0);
-        let bias = Start::Bias(&self.key_value.bias);
-        product(x, &self.key_value.weight, bias, None, &mut tape.key_value);
+        let (query, key_value) = (&self.query, &self.key_value);
+        let query = query.target(&mut tape.query);
+        let key_value = key_value.target(&mut tape.key_value);
+        if pass.scope.chosen.is_some() {
+            products(residual, None, [query]);
+            products(x, None, [key_value]);
+        } else {
+            products(x, None, [query, key_value]);
+        }
         tape.mixed.resize(lines * width, 0.0);
         tape.log_sums.resize(lines * pass.config.num_attention_heads, 0.0);
         pass.attention().forward(&tape.query, &tape.key_value, &mut tape.mixed, &mut tape.log_sums);
 
-        let normed = &mut scratch.normed;
         normed.resize(lines * width, 0.0);
-        product(&tape.mixed, &self.output.weight, Start::Bias(&self.output.bias), None, normed);
+        products(&tape.mixed, None, [self.output.target(normed)]);
         let kept = pass.keep.then_some(&mut tape.attention);
         let attention_norm = norm(pass.config, &self.attention_norm);
         add_layer_norm(normed, Some(residual), attention_norm, pass.dropout(1), kept);
-
-        tape.inner.resize(lines * self.inner.weight.columns(), 0.0);
-        product(normed, &self.inner.weight, Start::Bias(&self.inner.bias), None, &mut tape.inner);
-        y.resize(lines * width, 0.0);
-        let activate = activation::forward(pass.config.hidden_act);
-        let bias = Start::Bias(&self.outer.bias);
-        product(&tape.inner, &self.outer.weight, bias, Some(activate), y);
-        let kept = pass.keep.then_some(&mut tape.out);
-        add_layer_norm(y, Some(normed), norm(pass.config, &self.norm), pass.dropout(2), kept);
     }
 }

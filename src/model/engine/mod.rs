@@ -24,7 +24,7 @@ use super::{DropoutSource, EncoderConfig, Parameters, Pooling};
 use crate::compute::Packed;
 use crate::compute::kernels::attention::Span;
 use crate::compute::kernels::noise::Factors;
-use crate::compute::kernels::product::Panels;
+use crate::compute::kernels::product::{Panels, Start, Target};
 use crate::compute::ops::Dropout;
 
 /// Gradients by our parameter names.
@@ -35,6 +35,13 @@ pub type GradientMap = BTreeMap<String, Vec<f32>>;
 struct Affine {
     weight: Panels,
     bias: Vec<f32>,
+}
+
+impl Affine {
+    /// The product with this map's weight that makes `c`.
+    fn target<'a>(&'a self, c: &'a mut [f32]) -> Target<'a> {
+        Target { b: &self.weight, start: Start::Bias(&self.bias), c }
+    }
 }
 
 /// One layer, packed. Query is apart from key and value, since the last layer may ask for fewer
@@ -68,7 +75,7 @@ pub struct TrainingPass<'a> {
     pub batch: &'a Packed,
     /// The noise of the dropout; none without dropout.
     pub source: Option<&'a DropoutSource>,
-    /// Every n-th layer keeps only its input and is computed again; 0 is off.
+    /// Every n-th layer keeps only what the next one starts from, and is computed again; 0 is off.
     pub checkpointing: usize,
 }
 

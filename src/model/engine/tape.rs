@@ -20,10 +20,8 @@ pub(super) struct LayerTape {
     pub log_sums: Vec<f32>,
     /// The first norm.
     pub attention: Normed,
-    /// What enters the non-linearity, `[m, f]`.
+    /// What enters the non-linearity, `[m, f]`; of one stretch of tokens where it is computed again.
     pub inner: Vec<f32>,
-    /// The second norm.
-    pub out: Normed,
 }
 
 impl LayerTape {
@@ -38,8 +36,6 @@ impl LayerTape {
             &self.attention.values,
             &self.attention.inverse,
             &self.inner,
-            &self.out.values,
-            &self.out.inverse,
         ];
         all.iter().map(|values| values.capacity() * size_of::<f32>()).sum()
     }
@@ -48,11 +44,12 @@ impl LayerTape {
 /// The activations of one pass, kept between steps so that their memory is used again.
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
-    /// The norm after the embeddings.
-    pub(super) embeddings: Normed,
-    /// By layer. A layer that is recomputed keeps only `x`.
+    /// The norm after the embeddings, then the second norm of each layer: what the next one starts
+    /// from is a scale and a shift away.
+    pub(super) normed: Vec<Normed>,
+    /// By layer. A layer that is computed again keeps nothing here.
     pub(super) layers: Vec<LayerTape>,
-    /// What a layer is recomputed into.
+    /// What a layer is computed again into.
     pub(super) again: LayerTape,
     /// Memory of the pass that nothing reads later.
     pub(super) scratch: Scratch,
@@ -66,25 +63,21 @@ pub(super) struct Scratch {
     pub wide: Vec<f32>,
     /// What enters the first layer, or leaves the last; a gradient of all tokens on the way back.
     pub input: Vec<f32>,
-    /// A packed factor.
+    /// A packed weight.
+    pub weight: Panels,
+    /// Packed activations.
     pub panels: Panels,
 }
 
 impl Tape {
     /// Bytes held for activations and for what a pass needs beside them.
     pub fn bytes(&self) -> usize {
-        let scratch = &self.scratch;
-        let scratch = [
-            &scratch.normed,
-            &scratch.branch,
-            &scratch.wide,
-            &scratch.input,
-            &self.embeddings.values,
-            &self.embeddings.inverse,
-        ];
-        let scratch: usize =
-            scratch.iter().map(|values| values.capacity() * size_of::<f32>()).sum();
+        let Scratch { normed, branch, wide, input, weight, panels } = &self.scratch;
+        let scratch = [normed, branch, wide, input];
+        let normed = self.normed.iter().flat_map(|one| [&one.values, &one.inverse]);
+        let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
-        layers + self.again.bytes() + scratch + self.scratch.panels.bytes()
+        let panels = weight.bytes() + panels.bytes();
+        values * size_of::<f32>() + layers + self.again.bytes() + panels
     }
 }

@@ -106,6 +106,17 @@ fn checkpointing_changes_no_bit_of_the_gradients() {
     for every in [1, 2] {
         assert_eq!(gradients(&config, &[4, 40], every).1, straight);
     }
+    // More tokens than pass through the feed-forward block together.
+    let lengths = [280, 270, 260];
+    let (plain, straight) = gradients(&config, &lengths, 0);
+    assert!(lengths.iter().sum::<usize>() > forward::STRETCH);
+    assert_eq!(gradients(&config, &lengths, 1).1, straight);
+    assert_close(
+        &straight["layer.0000.feed_forward.inner.weight"],
+        &plain["layer.0000.feed_forward.inner.weight"],
+        2e-4,
+        "stretches",
+    );
 }
 
 #[test]
