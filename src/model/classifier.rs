@@ -19,6 +19,15 @@ pub struct DropoutSource {
     pub step: u64,
 }
 
+/// What the encoder makes of each sequence of a batch.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    /// The feature φ that enters the last linear layer, `[b, d]`.
+    pub feature_bd: Tensor,
+    /// What enters each of the last layers, as the mean over the tokens, side by side: `[b, e]`.
+    pub input_be: Vec<f32>,
+}
+
 /// An encoder with its head, over parameters that it shares with whoever trains them.
 #[derive(Clone, Debug)]
 pub struct Classifier {
@@ -119,11 +128,30 @@ impl Classifier {
 
     /// The feature φ that enters the last linear layer, without noise: `[b, d]`.
     pub fn features(&self, batch: &Packed) -> Result<Tensor> {
-        let pooled_bd = match &self.engine {
-            Some(engine) => engine.pooled(batch)?,
-            None => self.pool(&self.hidden(batch)?, batch)?,
+        Ok(self.trunk(batch, 0)?.feature_bd)
+    }
+
+    /// The feature φ, and what enters each of the last `inputs` layers, as the mean over the tokens.
+    pub fn trunk(&self, batch: &Packed, inputs: usize) -> Result<Trunk> {
+        let inputs = inputs.min(self.layers.len());
+        let (pooled_bd, input_be) = match &self.engine {
+            Some(engine) => engine.pooled(batch, inputs)?,
+            None => {
+                let mut places = Places { source: None, next: 0 };
+                let mut states = self.states(batch, &mut places, &batch.places())?;
+                let last_pd = states.pop().expect("the embeddings come first");
+                let means = states[states.len() - inputs..].iter();
+                let means = means.map(|x_pd| ops::mean_token(x_pd, batch));
+                let means = means.collect::<Result<Vec<_>>>()?;
+                let input_be = match inputs {
+                    0 => Vec::new(),
+                    _ => Tensor::cat(&means, 1)?.flatten_all()?.to_vec1::<f32>()?,
+                };
+                (self.pool(&last_pd, batch)?, input_be)
+            }
         };
-        self.feature(&pooled_bd, batch, &mut Places { source: None, next: 0 })
+        let mut places = Places { source: None, next: 0 };
+        Ok(Trunk { feature_bd: self.feature(&pooled_bd, batch, &mut places)?, input_be })
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -177,6 +205,17 @@ impl Classifier {
         noise: &mut Places<'_>,
         places: &[(u64, u32)],
     ) -> Result<Tensor> {
+        let mut states = self.states(batch, noise, places)?;
+        Ok(states.pop().expect("the embeddings come first"))
+    }
+
+    /// What enters each layer, and what leaves the last: `[p, d]` each.
+    fn states(
+        &self,
+        batch: &Packed,
+        noise: &mut Places<'_>,
+        places: &[(u64, u32)],
+    ) -> Result<Vec<Tensor>> {
         let config = &self.config;
         let first = config.first_position() as u32;
         let positions: Vec<u32> = batch.positions().map(|position| position + first).collect();
@@ -185,11 +224,13 @@ impl Classifier {
         let segment_pd = embed(&self.embeddings.segment, batch.type_ids())?;
         let sum_pd = ((word_pd + segment_pd)? + place_pd)?;
         let x_pd = add_layer_norm(&sum_pd, None, &self.embeddings.norm_2d, config.layer_norm_eps)?;
-        let mut x_pd = dropout(&x_pd, places, noise.draw(config.hidden_dropout_prob))?;
-        for layer in &self.layers {
-            x_pd = layer.forward(&x_pd, config, batch, noise, places)?;
+        let x_pd = dropout(&x_pd, places, noise.draw(config.hidden_dropout_prob))?;
+        let mut states = vec![x_pd];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let x_pd = layer.forward(&states[index], config, batch, noise, places)?;
+            states.push(x_pd);
         }
-        Ok(x_pd)
+        Ok(states)
     }
 }
 

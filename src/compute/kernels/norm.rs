@@ -157,6 +157,14 @@ vectorised! {
     }
 }
 
+/// The mean of the lines of `x`, `[s, d]`, added in their order.
+pub fn mean_line(x: &[f32], mean: &mut [f32]) {
+    mean.fill(0.0);
+    x.chunks_exact(mean.len()).for_each(|line| add(mean, line));
+    let share = mean.len() as f32 / x.len() as f32;
+    mean.iter_mut().for_each(|value| *value *= share);
+}
+
 vectorised! {
     /// `x *= y`.
     pub fn multiply<'a>(x: &'a mut [f32], y: &'a [f32]) {

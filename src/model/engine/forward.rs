@@ -12,7 +12,7 @@ use crate::compute::kernels::attention::Attention;
 use crate::compute::kernels::embedding::add_rows;
 use crate::compute::kernels::noise::Factors;
 use crate::compute::kernels::norm::{
-    LineDropout, Norm, Normed, add_layer_norm, drop_lines, scale_and_shift,
+    LineDropout, Norm, Normed, add_layer_norm, drop_lines, mean_line, scale_and_shift,
 };
 use crate::compute::kernels::product::products;
 use crate::model::{DropoutSource, EncoderConfig, Pooling};
@@ -23,6 +23,15 @@ const PART: usize = 1024;
 /// Tokens that pass through the feed-forward block together where its inside is not kept, a multiple
 /// of the blocks in which sums over tokens are taken, so that no bit depends on it.
 pub(super) const STRETCH: usize = 768;
+
+/// What a forward pass is for.
+#[derive(Clone, Copy)]
+enum Use {
+    /// Its backward pass.
+    Train { checkpointing: usize },
+    /// A prediction, and the means of what enters the last layers.
+    Predict { inputs: usize },
+}
 
 /// How one layer is computed.
 pub(super) struct Pass<'a> {
@@ -54,35 +63,40 @@ impl Engine {
     pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
         let scope = Scope::all(batch);
         let mut tape = Tape::default();
-        rayon::scope(|_| self.encode(batch, None, &scope, &mut tape, None))?;
+        rayon::scope(|_| self.encode(batch, None, &scope, &mut tape, Use::Predict { inputs: 0 }))?;
         let shape = (batch.tokens(), self.config.hidden_size);
         Tensor::from_slice(&tape.scratch.input, shape, &Device::Cpu)
     }
 
-    /// The pooled hidden state of every sequence, `[b, d]`: its first token's, or the mean.
-    pub fn pooled(&self, batch: &Packed) -> Result<Tensor> {
+    /// The pooled hidden state of every sequence, `[b, d]`: its first token's, or the mean. Beside it
+    /// the means over the tokens of what enters each of the last `inputs` layers, `[b, inputs · d]`.
+    pub fn pooled(&self, batch: &Packed, inputs: usize) -> Result<(Tensor, Vec<f32>)> {
         // Inside the pool from here on, so that its threads need not be woken for every operation.
-        rayon::scope(|_| self.pooled_by_parts(batch))
+        rayon::scope(|_| self.pooled_by_parts(batch, inputs))
     }
 
-    fn pooled_by_parts(&self, batch: &Packed) -> Result<Tensor> {
+    fn pooled_by_parts(&self, batch: &Packed, inputs: usize) -> Result<(Tensor, Vec<f32>)> {
         let mut tape =
             self.spare.lock().map_or_else(|_| Tape::default(), |mut spare| take(&mut spare));
         let mut parts = Vec::new();
+        let mut means = Vec::with_capacity(batch.len() * inputs * self.config.hidden_size);
         for part in batch.parts(PART) {
-            self.encode(&part, None, &self.read(&part), &mut tape, None)?;
+            self.encode(&part, None, &self.read(&part), &mut tape, Use::Predict { inputs })?;
             parts.push(self.pool(&part, &tape.scratch.input)?);
+            means.append(&mut tape.scratch.means);
         }
         if let Ok(mut spare) = self.spare.lock() {
             *spare = tape;
         }
-        if parts.len() == 1 { Ok(parts.remove(0)) } else { Tensor::cat(&parts, 0) }
+        let pooled = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? };
+        Ok((pooled, means))
     }
 
     /// The same with noise; the tape keeps what the backward pass reads.
     pub fn pooled_with_tape(&self, pass: &TrainingPass<'_>, tape: &mut Tape) -> Result<Tensor> {
         let TrainingPass { batch, source, checkpointing } = *pass;
-        rayon::scope(|_| self.encode(batch, source, &self.read(batch), tape, Some(checkpointing)))?;
+        let last = self.read(batch);
+        rayon::scope(|_| self.encode(batch, source, &last, tape, Use::Train { checkpointing }))?;
         self.pool(batch, &tape.scratch.input)
     }
 
@@ -103,26 +117,40 @@ impl Engine {
         source: Option<&DropoutSource>,
         last: &Scope,
         tape: &mut Tape,
-        keep: Option<usize>,
+        purpose: Use,
     ) -> Result<()> {
         let noises = Noises::new(&self.config, source);
         let all = Scope::all(batch);
         tape.normed.resize(self.layers.len() + 1, Normed::default());
         tape.layers.resize(self.layers.len(), LayerTape::default());
         let (before, after) = tape.normed.split_at_mut(1);
-        let kept = keep.is_some().then_some(&mut before[0]);
+        let (training, inputs) = match purpose {
+            Use::Train { .. } => (true, 0),
+            Use::Predict { inputs } => (false, inputs.min(self.layers.len())),
+        };
+        let kept = training.then_some(&mut before[0]);
         let mut x = take(&mut tape.scratch.input);
         self.embed(batch, &all, noises.embeddings(), kept, &mut x, &mut tape.scratch.branch)?;
+        let width = self.config.hidden_size;
+        tape.scratch.means.resize(batch.len() * inputs * width, 0.0);
         for ((index, layer), out) in self.layers.iter().enumerate().zip(after) {
+            if let Some(place) = (index + inputs).checked_sub(self.layers.len()) {
+                let means = tape.scratch.means.chunks_exact_mut(inputs * width);
+                for ((start, end), means) in batch.sequences().zip(means) {
+                    let mean = &mut means[place * width..(place + 1) * width];
+                    mean_line(&x[start * width..end * width], mean);
+                }
+            }
             let pass = Pass {
                 config: &self.config,
                 scope: if index + 1 == self.layers.len() { last } else { &all },
                 noises: noises.layer(index),
-                keep: keep.is_some_and(|every| !recomputed(index, every)),
+                keep: matches!(purpose, Use::Train { checkpointing }
+                    if !recomputed(index, checkpointing)),
             };
             let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
             let mut y = take(&mut own.x);
-            let out = keep.is_some().then_some(out);
+            let out = training.then_some(out);
             layer.forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
             std::mem::swap(&mut x, &mut y);
             // `y` is the layer's input now.

@@ -63,6 +63,8 @@ pub(super) struct Scratch {
     pub wide: Vec<f32>,
     /// What enters the first layer, or leaves the last; a gradient of all tokens on the way back.
     pub input: Vec<f32>,
+    /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
+    pub means: Vec<f32>,
     /// A packed weight.
     pub weight: Panels,
     /// Packed activations.
@@ -72,8 +74,8 @@ pub(super) struct Scratch {
 impl Tape {
     /// Bytes held for activations and for what a pass needs beside them.
     pub fn bytes(&self) -> usize {
-        let Scratch { normed, branch, wide, input, weight, panels } = &self.scratch;
-        let scratch = [normed, branch, wide, input];
+        let Scratch { normed, branch, wide, input, means, weight, panels } = &self.scratch;
+        let scratch = [normed, branch, wide, input, means];
         let normed = self.normed.iter().flat_map(|one| [&one.values, &one.inverse]);
         let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();

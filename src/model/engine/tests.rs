@@ -134,6 +134,18 @@ fn values_equal_those_of_the_plain_classifier() {
             assert_close(&hidden, &values(plain.hidden(&batch).unwrap()), 1e-5, "hidden");
             let features = values(packed.features(&batch).unwrap());
             assert_close(&features, &values(plain.features(&batch).unwrap()), 1e-5, "features");
+            let trunk = packed.trunk(&batch, 5).unwrap();
+            assert_eq!(values(trunk.feature_bd), features);
+            assert_eq!(trunk.input_be.len(), 4 * 2 * width, "there are two layers");
+            assert_close(
+                &trunk.input_be,
+                &plain.trunk(&batch, 5).unwrap().input_be,
+                1e-5,
+                "inputs",
+            );
+            let last = packed.trunk(&batch, 1).unwrap().input_be;
+            let second = trunk.input_be.chunks_exact(2 * width).flat_map(|line| &line[width..]);
+            assert_eq!(last, second.copied().collect::<Vec<_>>());
         }
     }
 }

@@ -83,14 +83,14 @@ impl WithSimd for Pack<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        with_tiles!(S, self.lines, self.run());
+    fn with_simd<S: Simd>(self, simd: S) {
+        with_tiles!(S, self.lines, self.run(simd));
     }
 }
 
 impl Pack<'_> {
     #[inline(always)]
-    fn run<S: Simd, const M: usize, const V: usize>(self) {
+    fn run<S: Simd, const M: usize, const V: usize>(self, _: S) {
         pack_into::<M>(self.left, self.lines, 0, self.depth, self.packed);
     }
 }
@@ -102,14 +102,14 @@ impl WithSimd for Padded {
     type Output = usize;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        with_tiles!(S, self.0, self.run())
+    fn with_simd<S: Simd>(self, simd: S) -> usize {
+        with_tiles!(S, self.0, self.run(simd))
     }
 }
 
 impl Padded {
     #[inline(always)]
-    fn run<S: Simd, const M: usize, const V: usize>(self) -> usize {
+    fn run<S: Simd, const M: usize, const V: usize>(self, _: S) -> usize {
         self.0.div_ceil(M) * M
     }
 }
