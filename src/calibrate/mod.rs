@@ -1,5 +1,6 @@
 //! From logits that are too sure to probabilities that can be acted on.
 
+pub mod conformal;
 mod temperature;
 
 use serde::{Deserialize, Serialize};
