@@ -1,6 +1,7 @@
 //! From logits that are too sure to probabilities that can be acted on.
 
 pub mod conformal;
+pub mod novelty;
 mod temperature;
 
 use serde::{Deserialize, Serialize};
