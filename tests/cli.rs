@@ -17,7 +17,9 @@ fn a_csv_file_becomes_a_model_that_predicts() {
     assert!(report.contains("ECE (15 bins)") && report.contains("noise floor"), "{report}");
     assert!(report.contains("Next   bayes predict --model checkpoints/tickets/model"), "{report}");
     assert!(report.lines().all(|line| line.chars().count() <= 80), "{report}");
-    for file in ["config.json", "model.safetensors", "tokenizer.json", "bayes/manifest.json"] {
+    let ours = ["bayes/manifest.json", "bayes/posterior.safetensors"];
+    let files = ["config.json", "model.safetensors", "tokenizer.json"];
+    for file in files.into_iter().chain(ours).chain(["bayes/calibration.safetensors"]) {
         assert!(home.path("checkpoints/tickets/model").join(file).is_file(), "{file}");
         assert!(home.path("checkpoints/tickets/best_model").join(file).is_file(), "{file}");
     }
@@ -30,9 +32,11 @@ fn a_csv_file_becomes_a_model_that_predicts() {
     let sum: f64 =
         object["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-9);
-    for unknown in ["prediction_set", "ood", "decision"] {
-        assert!(object.as_object().unwrap().contains_key(unknown) && object[unknown].is_null());
-    }
+    // Both calibration parts, 24 rows: they prove no risk of 10 %.
+    assert_eq!(object["prediction_set"]["calibration_size"], 24);
+    assert_eq!(object["prediction_set"]["coverage"], 0.9);
+    assert!(object["ood"]["p_value"].as_f64().unwrap() >= 1.0 / 25.0);
+    assert!(object["decision"].is_null() && object["abstain_reasons"].is_null());
     let metrics: Value = serde_json::from_str(&home.done(&["eval", "--json"])).unwrap();
     for key in [
         "accuracy",
@@ -60,8 +64,10 @@ fn the_weights_are_the_same_bytes_on_any_number_of_threads() {
         let home = Home::new();
         home.train_tiny(threads);
         let log = home.files().into_iter().find(|file| file.ends_with("metrics.jsonl")).unwrap();
+        let model = home.path("checkpoints/tickets/model");
         (
-            std::fs::read(home.path("checkpoints/tickets/model/model.safetensors")).unwrap(),
+            std::fs::read(model.join("model.safetensors")).unwrap(),
+            std::fs::read(model.join("bayes/calibration.safetensors")).unwrap(),
             std::fs::read(home.path(&log)).unwrap(),
         )
     };

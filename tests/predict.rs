@@ -54,6 +54,48 @@ fn predict_reads_lines_csv_jsonl_and_parquet() {
 }
 
 #[test]
+fn texts_are_sorted_by_what_a_person_should_look_at_and_decided_on() {
+    let home = Home::new();
+    let settings = [
+        "calibration.temperature=false",
+        "calibration.target_risk=0",
+        "calibration.min_confidence=0.97",
+        "calibration.max_set_size=1",
+        "calibration.ood_p=0.05",
+        "calibration.conformal_method=lac",
+    ];
+    home.train_tiny(&settings.map(|setting| ["--set", setting]).concat());
+    let texts = "note\nplease look at my router\nsunny hills\nplease look at my invoice\n";
+    let input = home.write("in.csv", texts);
+    let input = input.to_str().unwrap();
+    let predict = |more: &[&str]| {
+        let arguments = ["predict", "--input", input, "--text-column", "note", "--json"];
+        let lines = home.done(&[&arguments, more].concat());
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let plain = predict(&[]);
+    for object in &plain {
+        let strange = object["text"] == "sunny hills";
+        let set = &object["prediction_set"];
+        assert_eq!(set["labels"].as_array().unwrap().len(), usize::from(!strange), "{object}");
+        assert_eq!(set["calibration_size"], 24);
+        assert_eq!(object["ood"]["is_ood"], strange);
+        assert_eq!(object["decision"], if strange { "abstain" } else { "accept" });
+        let reasons: &[&str] = if strange { &["confidence", "ood", "set_size"] } else { &[] };
+        assert_eq!(object["abstain_reasons"], serde_json::json!(reasons));
+    }
+    for (by, path) in [("confidence", "/confidence"), ("ood-p", "/ood/p_value")] {
+        let sorted = predict(&["--sort-by", by]);
+        let keys = sorted.iter().map(|object| object.pointer(path).unwrap().as_f64().unwrap());
+        assert!(keys.is_sorted(), "{by}");
+        assert_eq!(sorted.len(), plain.len());
+        assert_eq!(sorted[0]["text"], "sunny hills", "{by}");
+    }
+    let message = home.refused(&["predict", "--sort-by", "epistemic", "a text"]);
+    assert!(message.contains("no epistemic uncertainty"), "{message}");
+}
+
+#[test]
 fn a_damaged_or_changed_model_is_refused() {
     let home = Home::new();
     home.train_tiny(&[]);

@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 
 use super::tokenizer_files::vocabulary_mismatch;
 use super::{Artifact, ArtifactError, Manifest, Preprocessing, SCHEMA, SpecialTokens};
+use crate::calibrate::Calibration;
 use crate::compute::Noise;
 use crate::data::{TextTokenizer, Truncation};
 use crate::model::{self, EncoderConfig};
@@ -43,6 +44,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
         return Err(ArtifactError::Vocabulary { folder: folder.to_owned(), tokens, embeddings });
     }
     Ok(Artifact {
+        calibration: read_calibration(folder, &manifest, encoder.hidden_size)?,
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,
         encoder,
@@ -87,6 +89,23 @@ fn read_temperature(folder: &Path) -> Result<f64, ArtifactError> {
         Some(value) => Ok(value),
         None => Err(damaged("`temperature` is not one positive f64".to_owned())),
     }
+}
+
+/// What the manifest lists; nothing for a folder that was written before there was calibration.
+fn read_calibration(
+    folder: &Path,
+    manifest: &Manifest,
+    width: usize,
+) -> Result<Calibration, ArtifactError> {
+    let name = "bayes/calibration.safetensors";
+    if !manifest.files.contains_key(name) {
+        return Ok(Calibration::default());
+    }
+    let path = folder.join(name);
+    let bytes = std::fs::read(&path)
+        .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
+    Calibration::from_bytes(&bytes, manifest.labels.len(), width)
+        .map_err(|message| ArtifactError::Posterior { path, message })
 }
 
 /// What is known of a folder that another tool wrote.

@@ -12,12 +12,18 @@ pub use manifest::{Manifest, PartRecord, Preprocessing, SCHEMA};
 pub use save::save;
 pub use tokenizer_files::SpecialTokens;
 
+use crate::calibrate::Calibration;
 use crate::data::TextTokenizer;
 use crate::model::{EncoderConfig, Parameters};
 
 /// Files that change a prediction: their hashes stand in the manifest.
-pub const HASHED: [&str; 4] =
-    ["config.json", "model.safetensors", "tokenizer.json", "bayes/posterior.safetensors"];
+pub const HASHED: [&str; 5] = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "bayes/posterior.safetensors",
+    "bayes/calibration.safetensors",
+];
 
 /// What a model folder holds.
 #[derive(Clone, Debug)]
@@ -32,6 +38,8 @@ pub struct Artifact {
     pub special_tokens: SpecialTokens,
     /// What logits are divided by; 1 where nothing was fitted.
     pub temperature: f64,
+    /// Prediction sets, novelty and limits; nothing where none was fitted.
+    pub calibration: Calibration,
     /// Everything else that is known of the model.
     pub manifest: Manifest,
 }
@@ -75,7 +83,7 @@ pub enum ArtifactError {
         /// Its schema.
         found: u32,
     },
-    /// The posterior is damaged.
+    /// The posterior or the calibration is damaged.
     #[error("`{path}` is damaged: {message}")]
     Posterior {
         /// The file.

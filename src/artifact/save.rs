@@ -23,7 +23,8 @@ pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactErro
     let weights = model::save(&encoder, &artifact.parameters)?;
     let tokenizer = artifact.tokenizer.to_json()?;
     let posterior = posterior_file(artifact.temperature);
-    let hashed: [&[u8]; 4] = [&config, &weights, tokenizer.as_bytes(), &posterior];
+    let calibration = artifact.calibration.to_bytes();
+    let hashed: [&[u8]; 5] = [&config, &weights, tokenizer.as_bytes(), &posterior, &calibration];
     for (name, bytes) in HASHED.iter().zip(hashed) {
         new.write(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));

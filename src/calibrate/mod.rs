@@ -1,21 +1,35 @@
 //! From logits that are too sure to probabilities that can be acted on.
 
+mod config;
+pub mod conformal;
+mod cross_fit;
+mod decision;
+mod file;
+mod fit;
+mod judge;
+pub mod novelty;
+mod risk;
 mod temperature;
 
-use serde::{Deserialize, Serialize};
-
+pub use config::CalibrationConfig;
+pub use cross_fit::{SMALL, out_of_fold};
+pub use decision::{Answer, Limits, Reason};
+pub use fit::{CalibrationSummary, Material, SetPromise, fit};
+pub use judge::{Asked, Judgement, Ood, PredictionSet};
 pub use temperature::{Fit, fit_temperature};
 
-/// The section `[calibration]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CalibrationConfig {
-    /// Whether a temperature is fitted on rows that were not trained on.
-    pub temperature: bool,
-}
+use conformal::Conformal;
+use novelty::Novelty;
 
-impl Default for CalibrationConfig {
-    fn default() -> Self {
-        Self { temperature: true }
-    }
+/// What is known of a model beyond its probabilities. Nothing, for a model that was not calibrated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Calibration {
+    /// Prediction sets.
+    pub conformal: Option<Conformal>,
+    /// Shares of misses that were asked for; the first is that of a plain prediction.
+    pub alphas: Vec<f64>,
+    /// Novelty p-values.
+    pub novelty: Option<Novelty>,
+    /// What an answer must meet; `None` where nothing is decided.
+    pub limits: Option<Limits>,
 }

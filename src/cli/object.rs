@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::calibrate::{Judgement, Ood, PredictionSet};
 use crate::predict::{Prediction, Predictor};
 use crate::store::sha256;
 
@@ -55,9 +56,11 @@ impl<'a> Objects<'a> {
                 "method": self.predictor.artifact().manifest.method,
             }),
         );
-        put("prediction_set", Value::Null);
-        put("ood", Value::Null);
-        put("decision", Value::Null);
+        let Judgement { set, ood, reasons } = &prediction.judgement;
+        put("prediction_set", set.as_ref().map_or(Value::Null, |set| self.set(set)));
+        put("ood", ood.as_ref().map_or(Value::Null, ood_object));
+        put("decision", json!(decision(&prediction.judgement)));
+        put("abstain_reasons", json!(reasons));
         put("logits", json!(prediction.logits.mean()));
         put("num_tokens", json!(prediction.num_tokens));
         put("truncated", json!(prediction.truncated));
@@ -65,4 +68,24 @@ impl<'a> Objects<'a> {
         put("model_version", json!(self.version));
         Value::Object(object)
     }
+
+    fn set(&self, set: &PredictionSet) -> Value {
+        let labels = self.predictor.labels();
+        let labels: Vec<&String> = set.classes.iter().map(|&class| &labels[class]).collect();
+        json!({
+            "labels": labels,
+            "coverage": set.coverage,
+            "calibration_size": set.calibration_size,
+        })
+    }
+}
+
+fn ood_object(ood: &Ood) -> Value {
+    json!({ "score": ood.score, "p_value": ood.p_value, "is_ood": ood.is_ood })
+}
+
+/// `accept` or `abstain`; `None` where nothing is decided.
+pub fn decision(judgement: &Judgement) -> Option<&'static str> {
+    let accepted = judgement.reasons.as_ref().map(Vec::is_empty);
+    accepted.map(|accepted| if accepted { "accept" } else { "abstain" })
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::object::Objects;
+use super::object::{self, Objects};
 use super::progress::Display;
 use super::{Common, Outcome, model_folder, print};
+use crate::calibrate::{Judgement, PredictionSet};
 use crate::data::clean;
 use crate::data::table::{
     self, ColumnNames, Columns, Format, Kind, Row, SAMPLE_ROWS, Table, Value, Writer,
@@ -43,6 +44,33 @@ pub struct Options {
     /// Column of the second text of a pair
     #[arg(long, default_value = "", value_name = "NAME")]
     text_pair_column: String,
+    /// Read everything, and begin with what a person should look at first
+    #[arg(long, value_enum, value_name = "BY")]
+    sort_by: Option<SortBy>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SortBy {
+    /// The largest uncertainty of the model first: label these next
+    Epistemic,
+    /// The largest uncertainty of the prediction first
+    Uncertainty,
+    /// The least confidence first
+    Confidence,
+    /// The text least like the training data first
+    OodP,
+}
+
+impl SortBy {
+    /// Smaller comes first; `None` where the model cannot know it.
+    fn key(self, prediction: &Prediction) -> Option<f64> {
+        match self {
+            Self::Epistemic => prediction.predictive.epistemic.map(|epistemic| -epistemic),
+            Self::Uncertainty => Some(-prediction.predictive.total),
+            Self::Confidence => Some(prediction.confidence),
+            Self::OodP => prediction.judgement.ood.map(|ood| ood.p_value),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,41 +112,64 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut sink = Sink::open(options, common, &predictor, plain)?;
     let mut display = Display::new(common.quiet || options.input.is_none());
     let mut chunk = Vec::with_capacity(CHUNK);
+    let mut sorted = Vec::new();
     let mut done = 0;
-    for item in items {
-        chunk.push(item?);
-        if chunk.len() == CHUNK {
-            done += chunk.len();
-            write(&predictor, &mut chunk, &place, &mut sink)?;
-            if done.is_multiple_of(16 * CHUNK) {
-                display.show(&Progress::Note(format!("{done} rows")));
-            }
+    let mut items = items.peekable();
+    while items.peek().is_some() {
+        for item in items.by_ref().take(CHUNK) {
+            chunk.push(item?);
+        }
+        let predictions = predict(&predictor, &chunk, &place)?;
+        done += chunk.len();
+        let answered = chunk.drain(..).zip(predictions);
+        match options.sort_by {
+            Some(by) => sorted.extend(keyed(answered, by)?),
+            None => write(&mut sink, answered)?,
+        }
+        if done.is_multiple_of(16 * CHUNK) {
+            display.show(&Progress::Note(format!("{done} rows")));
         }
     }
-    write(&predictor, &mut chunk, &place, &mut sink)?;
+    // Stable: equal ones stay in their order.
+    sorted.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    write(&mut sink, sorted.into_iter().map(|(_, answered)| answered))?;
     sink.finish()?;
     display.finish();
     Ok(Outcome::Done)
 }
 
-fn write(
-    predictor: &Predictor,
-    chunk: &mut Vec<Item>,
-    place: &str,
-    sink: &mut Sink<'_>,
-) -> Result<()> {
+/// A text and what is predicted for it.
+type Answered = (Item, Prediction);
+
+fn predict(predictor: &Predictor, chunk: &[Item], place: &str) -> Result<Vec<Prediction>> {
     if let Some(item) = chunk.iter().find(|item| clean(&item.text).is_empty()) {
         bail!("{place} {}: the text is empty", item.line);
     }
     let texts: Vec<Text<'_>> =
         chunk.iter().map(|item| (item.text.as_str(), item.pair.as_deref())).collect();
-    let predictions = predictor.predict(&texts, &mut |_| {})?;
-    for (item, prediction) in chunk.iter().zip(&predictions) {
-        sink.write(item, prediction)?;
+    Ok(predictor.predict(&texts, &mut |_| {})?)
+}
+
+/// With what it is sorted by.
+fn keyed(answered: impl Iterator<Item = Answered>, by: SortBy) -> Result<Vec<(f64, Answered)>> {
+    let key = |(item, prediction): Answered| {
+        let key = by.key(&prediction).with_context(|| {
+            let (what, cause) = match by {
+                SortBy::OodP => ("novelty p-values", "it was not calibrated"),
+                _ => ("epistemic uncertainty", "it has no posterior"),
+            };
+            format!("this model has no {what}, since {cause}: sort by uncertainty instead")
+        })?;
+        Ok((key, (item, prediction)))
+    };
+    answered.map(key).collect()
+}
+
+fn write(sink: &mut Sink<'_>, answered: impl Iterator<Item = Answered>) -> Result<()> {
+    for (item, prediction) in answered {
+        sink.write(&item, &prediction)?;
     }
-    sink.flush()?;
-    chunk.clear();
-    Ok(())
+    sink.flush()
 }
 
 /// The texts, and what to call their source in a message.
@@ -227,14 +278,18 @@ impl<'a> Sink<'a> {
             Self::Lines { width, labels } => {
                 let text: String =
                     clean(&item.text).split_whitespace().collect::<Vec<_>>().join(" ");
-                let room = 80usize.saturating_sub(*width + 26).max(20);
+                let room = 80usize.saturating_sub(*width + 35).max(20);
                 let shown = if text.chars().count() > room {
                     text.chars().take(room - 1).chain(['…']).collect()
                 } else {
                     text
                 };
+                let decision = match object::decision(&prediction.judgement) {
+                    Some(decision) => format!("{decision:<7}  "),
+                    None => String::new(),
+                };
                 print(&format!(
-                    "{:<width$}  {:>6.2} %  ±{:.3} nats  {shown}\n",
+                    "{:<width$}  {:>6.2} %  ±{:.3} nats  {decision}{shown}\n",
                     labels[prediction.label],
                     100.0 * prediction.confidence,
                     prediction.predictive.total,
@@ -249,14 +304,19 @@ impl<'a> Sink<'a> {
                 if *paired {
                     values.push(Value::Text(item.pair.clone().unwrap_or_default()));
                 }
+                let Judgement { set, ood, .. } = &prediction.judgement;
+                let names = |set: &PredictionSet| {
+                    set.classes.iter().map(|&class| &*labels[class]).collect::<Vec<_>>().join("|")
+                };
+                let decision = object::decision(&prediction.judgement);
                 values.extend([
                     Value::Text(labels[prediction.label].clone()),
                     Value::Float(prediction.confidence),
                     Value::Float(prediction.predictive.total),
                     prediction.predictive.epistemic.map_or(Value::Null, Value::Float),
-                    Value::Null,
-                    Value::Null,
-                    Value::Null,
+                    decision.map_or(Value::Null, |decision| Value::Text(decision.to_owned())),
+                    set.as_ref().map_or(Value::Null, |set| Value::Text(names(set))),
+                    ood.map_or(Value::Null, |ood| Value::Float(ood.p_value)),
                 ]);
                 Ok(out.write(&values)?)
             }

@@ -30,7 +30,8 @@ impl Part {
     }
 }
 
-/// The parts of a run: disjoint, with repeated texts on one side.
+/// The parts of a run: disjoint, with repeated texts on one side. Rows of an official validation
+/// split whose text is also a training text may choose the weights, but calibrate nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// Rows to train on.
@@ -70,8 +71,14 @@ impl Parts {
         if has_validation {
             let division = split::divide_validation(&keys("validation"), noise)?;
             selection = division.selection;
-            temperature = division.temperature;
-            conformal = division.conformal;
+            // A text that was trained on says nothing about one that was not.
+            let texts = |keys: &[RowKey]| -> Vec<u64> { keys.iter().map(|key| key.text).collect() };
+            let trained = overlap(&texts(&train_keys), &texts(&keys("validation")));
+            let fresh = |rows: Vec<usize>| -> Vec<usize> {
+                rows.into_iter().filter(|row| trained.binary_search(row).is_err()).collect()
+            };
+            temperature = fresh(division.temperature);
+            conformal = fresh(division.conformal);
         }
         if config.train_limit > 0 && config.train_limit < train.len() {
             let chosen: Vec<RowKey> = train.iter().map(|&row| train_keys[row]).collect();
@@ -129,5 +136,51 @@ pub fn sample(labels: &[u32], rows: usize, noise: &Noise) -> Vec<usize> {
         (0..keys.len()).collect()
     } else {
         limit(&keys, rows, noise)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn rows(name: &str, n: u32) -> Vec<Example> {
+        let row = |i| Example { text: format!("{name} {i}"), pair: None, label: i % 2 };
+        (0..n).map(row).collect()
+    }
+
+    /// A quarter of the official validation split repeats training texts.
+    #[test]
+    fn parts_are_disjoint_and_nothing_is_calibrated_on_texts_that_were_trained_on() {
+        let mut validation = rows("held out", 60);
+        validation.extend(rows("trained on", 20));
+        let splits = [("train", rows("trained on", 200)), ("validation", validation)];
+        let dataset = Dataset {
+            name: "rows".to_owned(),
+            labels: vec!["even".to_owned(), "odd".to_owned()],
+            splits: splits.map(|(name, rows)| (name.to_owned(), rows)).into(),
+            out_of_scope: BTreeMap::new(),
+            columns: String::new(),
+            generated: false,
+            terms: None,
+            hidden: Vec::new(),
+        };
+        let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1)).unwrap();
+        let texts = |part: &Part| -> Vec<String> {
+            part.examples(&dataset).map(|example| example.text.clone()).collect()
+        };
+        for calibrated in [&parts.temperature, &parts.conformal] {
+            assert!((8..20).contains(&calibrated.rows.len()), "{calibrated:?}");
+            assert!(texts(calibrated).iter().all(|text| text.starts_with("held out")));
+        }
+        let all: Vec<String> =
+            [&parts.validation, &parts.temperature, &parts.conformal].map(texts).concat();
+        let mut once = all.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), all.len());
+        let (train, test) = (texts(&parts.train), texts(&parts.test));
+        assert!(test.iter().all(|text| !train.contains(text)));
     }
 }

@@ -7,9 +7,10 @@ use toml::{Table, Value};
 
 use super::{ExperimentError, keys};
 use crate::calibrate::CalibrationConfig;
+use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::DataConfig;
 use crate::model::ModelConfig;
-use crate::posterior::PosteriorConfig;
+use crate::posterior::{Method, PosteriorConfig};
 use crate::train::TrainConfig;
 
 /// The experiment that `bayes train` runs when nothing is given.
@@ -91,7 +92,18 @@ impl Experiment {
         }
         self.data.check()?;
         self.model.check()?;
-        self.train.check()
+        self.train.check()?;
+        self.calibration.check()?;
+        let asks_weights = self.calibration.novelty == NoveltyMethod::MutualInformation;
+        if asks_weights && self.posterior.method == Method::Map {
+            return Err(
+                "`calibration.novelty` is mutual_information, which a point estimate does \
+                        not have: set `posterior.method` to another than map, or choose another \
+                        novelty score"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     /// An experiment with every key present, for the list of keys that exist.
@@ -121,16 +133,28 @@ mod tests {
 
     #[test]
     fn a_key_that_this_build_cannot_honour_is_refused_and_not_ignored() {
-        for text in [
-            "[train]\nhistogram_steps = 2\n",
-            "[calibration]\nconformal_alpha = [0.1]\n",
-            "[publish]\nlicense = \"mit\"\n",
-        ] {
+        for text in ["[train]\nhistogram_steps = 2\n", "[publish]\nlicense = \"mit\"\n"] {
             let message = parse(text, &[]).unwrap_err();
             assert!(message.contains("not supported by this version"), "{message}");
         }
         let message = parse("[posterior]\nmethod = \"laplace\"\n", &[]).unwrap_err();
         assert!(message.contains("laplace") && message.contains("map"), "{message}");
+    }
+
+    #[test]
+    fn calibration_that_cannot_be_is_refused() {
+        for (setting, key) in [
+            ("calibration.conformal_alpha=[0.9]", "`calibration.conformal_alpha` has 0.9"),
+            ("calibration.ood_p=2.0", "`calibration.ood_p` is 2"),
+            ("calibration.novelty=mutual_information", "point estimate"),
+            ("calibration.novelty=distance", "relative_mahalanobis"),
+        ] {
+            let settings = [setting, "posterior.method=map"];
+            let message = parse("", &settings).unwrap_err();
+            assert!(message.contains(key), "{message}");
+        }
+        let message = parse("[calibration]\nconformal_alpha = []\nmax_set_size = 1\n", &[]);
+        assert!(message.unwrap_err().contains("`calibration.max_set_size` needs sets"));
     }
 
     #[test]

@@ -11,8 +11,6 @@ const PLANNED: &[&str] = &[
     "train.save_total_limit",
     "train.histogram_steps",
     "train.lr_scheduler_type",
-    "calibration.conformal_alpha",
-    "calibration.target_risk",
     "data.streaming",
     "data.num_workers",
     "publish",

@@ -1,5 +1,6 @@
 //! The file that a person writes, and the recipe behind `train`.
 
+mod calibration;
 mod config;
 mod encoder;
 mod keys;

@@ -89,6 +89,7 @@ pub(super) struct Sets {
     pub(super) train: TokenSet,
     pub(super) validation: TokenSet,
     pub(super) temperature: TokenSet,
+    pub(super) conformal: TokenSet,
 }
 
 impl Sets {
@@ -117,6 +118,7 @@ impl Sets {
             train: set(&parts.train),
             validation: set(&parts.validation),
             temperature: set(&parts.temperature),
+            conformal: set(&parts.conformal),
         };
         let truncated = sets.train.truncated();
         if truncated > 0 {

@@ -1,4 +1,4 @@
-//! The recipe behind `bayes train`: data, fine-tuning, temperature, model folder, report.
+//! The recipe behind `bayes train`: data, fine-tuning, calibration, model folder, report.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,18 @@ use std::time::Instant;
 use candle_core::Device;
 use serde::Serialize;
 
+use super::calibration::{Calibrated, calibrate, temperature_of};
 use super::observer::Log;
 use super::prepare::{Prepared, Sets, prepare};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
-use crate::calibrate::{Fit, fit_temperature};
+use crate::calibrate::{Calibration, CalibrationSummary, Fit};
 use crate::compute::Noise;
-use crate::data::{Dataset, Example, Part, Parts, TokenSet};
+use crate::data::{Dataset, Example, Part, Parts};
 use crate::evaluate::{Report, Rows, score};
 use crate::model::{Classifier, Parameters};
 use crate::predict::Predictor;
-use crate::train::{self, Event, Job, Scores, last_layer};
+use crate::train::{self, Event, Job, Scores};
 
 /// What a run will do, found out without training anything.
 #[derive(Clone, Debug, Serialize)]
@@ -56,6 +57,8 @@ pub struct TrainReport {
     pub dataset: String,
     /// Whether its texts are generated.
     pub generated: bool,
+    /// Rows and content hash of each part.
+    pub parts: BTreeMap<String, PartRecord>,
     /// Optimizer steps taken.
     pub steps: u64,
     /// After how many of them the weights were best.
@@ -66,6 +69,8 @@ pub struct TrainReport {
     pub temperature: Option<f64>,
     /// Rows it was fitted on.
     pub temperature_rows: usize,
+    /// What was fitted on the conformal part.
+    pub calibration: CalibrationSummary,
     /// NLL and ECE on the test part as they would be without the temperature.
     pub uncalibrated: Scores,
     /// The report on the test part.
@@ -142,6 +147,7 @@ pub fn train(
         tokenizer: start.tokenizer.clone(),
         special_tokens: start.special_tokens.clone(),
         temperature: 1.0,
+        calibration: Calibration::default(),
     };
 
     let best_model = home.join("best_model");
@@ -165,16 +171,17 @@ pub fn train(
     }
 
     let classifier = Classifier::packed(&start.encoder, &outcome.parameters)?;
-    let fit = fit_on(&classifier, experiment, &sets.temperature, show)?;
+    let Calibrated { fit, rows: temperature_rows, calibration, summary } =
+        calibrate(&classifier, experiment, &sets, &noise, show)?;
     if let Some(Fit { at_bound: true, temperature, .. }) = fit {
         show(Progress::Warning(format!(
-            "the temperature stands at its bound, {temperature}: the {} rows for it say too \
-             little; give more data",
-            sets.temperature.len()
+            "the temperature stands at its bound, {temperature}: the {temperature_rows} rows for it \
+             say too little; give more data"
         )));
     }
-    let temperature = fit.map_or(1.0, |fit| fit.temperature);
-    let mut artifact = Artifact { parameters: outcome.parameters, temperature, ..base };
+    let temperature = temperature_of(fit);
+    let mut artifact =
+        Artifact { parameters: outcome.parameters, temperature, calibration, ..base };
     let predictor = Predictor::new(artifact.clone())?;
     let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
     artifact.manifest.test = Some(test.summary.clone());
@@ -186,11 +193,13 @@ pub fn train(
         run: run.path().to_owned(),
         dataset: dataset.name.clone(),
         generated: dataset.generated,
+        parts: artifact.manifest.parts.clone(),
         steps: outcome.steps,
         best_step: outcome.best_step,
         validation: outcome.scores,
         temperature: fit.map(|fit| fit.temperature),
-        temperature_rows: sets.temperature.len(),
+        temperature_rows,
+        calibration: summary,
         uncalibrated,
         test,
         seconds: began.elapsed().as_secs_f64(),
@@ -242,25 +251,6 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         test: None,
         files: BTreeMap::new(),
     }
-}
-
-fn fit_on(
-    classifier: &Classifier,
-    experiment: &Experiment,
-    rows: &TokenSet,
-    show: &mut dyn FnMut(Progress<'_>),
-) -> Result<Option<Fit>, ExperimentError> {
-    if !experiment.calibration.temperature {
-        return Ok(None);
-    }
-    let total = rows.len();
-    let feature_nd =
-        train::features(classifier, &rows.lengths(), &|row| rows.sequence(row), &mut |done| {
-            show(Progress::Work { what: "calibrating", done, total });
-        })?;
-    let (weight_cd, bias_c) = classifier.last_layer();
-    let logit_nc = last_layer(&feature_nd, weight_cd, bias_c)?;
-    Ok(fit_temperature(&logit_nc, rows.labels()))
 }
 
 /// The report on the test part, and its scores without the temperature.

@@ -7,6 +7,8 @@ use std::path::Path;
 use candle_core::Device;
 
 use crate::artifact::{self, Artifact, ArtifactError};
+use crate::calibrate::novelty::Evidence;
+use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean};
 use crate::metrics::argmax;
@@ -28,6 +30,8 @@ pub struct Prediction {
     pub predictive: Predictive,
     /// The distribution over logits, before the temperature.
     pub logits: LogitDistribution,
+    /// Prediction set, novelty and decision.
+    pub judgement: Judgement,
     /// Tokens that the encoder saw.
     pub num_tokens: usize,
     /// Whether the text was longer than that.
@@ -57,6 +61,7 @@ pub struct Predictor {
     artifact: Artifact,
     classifier: Classifier,
     posterior: Posterior,
+    usual: Asked,
 }
 
 impl Predictor {
@@ -64,7 +69,8 @@ impl Predictor {
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
         let posterior = Posterior::map(&classifier);
-        Ok(Self { artifact, classifier, posterior })
+        let usual = artifact.calibration.usual();
+        Ok(Self { artifact, classifier, posterior, usual })
     }
 
     /// Loads a model folder.
@@ -126,12 +132,15 @@ impl Predictor {
         };
         let feature_nd = features(&self.classifier, &lengths, &sequence, progress)?;
         let logits = self.posterior.logits(&feature_nd)?;
-        let predictions = logits.into_iter().zip(encoded).map(|(logits, encoded)| {
+        let lines = feature_nd.chunks_exact(self.classifier.config().hidden_size);
+        let predictions = logits.into_iter().zip(encoded).zip(lines);
+        let predictions = predictions.map(|((logits, encoded), feature_d)| {
             let predictive = logits.predictive(self.artifact.temperature);
             let label = argmax(&predictive.probability_c);
             Prediction {
                 label,
                 confidence: predictive.probability_c[label],
+                judgement: self.judge(&encoded, feature_d, &logits, &predictive),
                 predictive,
                 logits,
                 num_tokens: encoded.ids.len(),
@@ -139,5 +148,19 @@ impl Predictor {
             }
         });
         Ok(predictions.collect())
+    }
+
+    fn judge(
+        &self,
+        encoded: &Encoded,
+        feature_d: &[f32],
+        logits: &LogitDistribution,
+        predictive: &Predictive,
+    ) -> Judgement {
+        let Artifact { calibration, temperature, .. } = &self.artifact;
+        let uniform = calibration.uniform(&encoded.ids, &encoded.type_ids);
+        let (logit_c, temperature) = (logits.mean(), *temperature);
+        let evidence = Evidence { feature_d, logit_c, temperature, predictive };
+        calibration.judge(&evidence, uniform, &self.usual)
     }
 }

@@ -1,0 +1,80 @@
+//! The section `[calibration]`.
+
+use serde::{Deserialize, Serialize};
+
+use super::conformal::ConformalMethod;
+use super::novelty::NoveltyMethod;
+
+/// How probabilities are corrected, and what is decided by them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CalibrationConfig {
+    /// Whether a temperature is fitted on rows that were not trained on.
+    pub temperature: bool,
+    /// How labels are chosen into prediction sets.
+    pub conformal_method: ConformalMethod,
+    /// Shares of texts whose set may miss the label. The first is that of a plain prediction;
+    /// without any there are no sets.
+    pub conformal_alpha: Vec<f64>,
+    /// What the strangeness of a text is measured by.
+    pub novelty: NoveltyMethod,
+    /// A text whose novelty p-value is at most this is called out of distribution: the share of
+    /// false alarms.
+    pub ood_p: f64,
+    /// Abstain so that at most this share of what is accepted is wrong; 0 = no such limit.
+    pub target_risk: f64,
+    /// Abstain below this confidence.
+    pub min_confidence: f64,
+    /// Abstain above this epistemic uncertainty, in nats; 0 = no such limit.
+    pub max_epistemic: f64,
+    /// Abstain where the prediction set has more labels than this, or none; 0 = no such limit.
+    pub max_set_size: usize,
+}
+
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        Self {
+            temperature: true,
+            conformal_method: ConformalMethod::default(),
+            conformal_alpha: vec![0.10, 0.05],
+            novelty: NoveltyMethod::default(),
+            ood_p: 0.01,
+            target_risk: 0.02,
+            min_confidence: 0.0,
+            max_epistemic: 0.0,
+            max_set_size: 0,
+        }
+    }
+}
+
+impl CalibrationConfig {
+    /// The first value that cannot be, as a message that begins with its key.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(alpha) =
+            self.conformal_alpha.iter().find(|alpha| !(0.001..=0.5).contains(*alpha))
+        {
+            return Err(format!(
+                "`calibration.conformal_alpha` has {alpha}: a share of misses from 0.001 to 0.5 is \
+                 possible, such as 0.1 for sets that hold the label in 90 % of cases"
+            ));
+        }
+        for (key, value, end) in [
+            ("ood_p", self.ood_p, 1.0),
+            ("target_risk", self.target_risk, 1.0),
+            ("min_confidence", self.min_confidence, 1.0),
+            ("max_epistemic", self.max_epistemic, f64::MAX),
+        ] {
+            if !(0.0..=end).contains(&value) {
+                let range = if end == 1.0 { "0 to 1" } else { "0 or more" };
+                return Err(format!("`calibration.{key}` is {value}: {range} is possible"));
+            }
+        }
+        if self.max_set_size > 0 && self.conformal_alpha.is_empty() {
+            return Err(
+                "`calibration.max_set_size` needs sets: give `calibration.conformal_alpha` a value"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}

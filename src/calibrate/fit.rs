@@ -1,0 +1,245 @@
+//! Fitting everything but the temperature on the conformal part.
+
+use serde::Serialize;
+
+use super::conformal::{Bounds, Conformal, HeldOut, coverage_band};
+use super::cross_fit::SMALL;
+use super::novelty::{
+    Distance, Evidence, Features, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore,
+};
+use super::risk::{DELTA, confidence_threshold};
+use super::{Calibration, CalibrationConfig, Limits};
+use crate::compute::Noise;
+use crate::metrics::argmax;
+use crate::posterior::Predictive;
+
+/// The rows of the conformal part, as the model sees them.
+#[derive(Clone, Copy, Debug)]
+pub struct Material<'a> {
+    /// Their mean logits, `[n, c]`.
+    pub logit_nc: &'a [f64],
+    /// What is predicted for them, `[n]`.
+    pub predictive: &'a [Predictive],
+    /// Their labels, `[n]`.
+    pub labels: &'a [u32],
+    /// Their features, `[n, d]`.
+    pub feature_nd: &'a [f32],
+    /// Their uniform numbers, `[n]`.
+    pub uniforms: &'a [f64],
+    /// Features and labels of the training rows.
+    pub train: Features<'a>,
+    /// Features of rows that belong to neither, `[m, d]`.
+    pub fresh_nd: &'a [f32],
+    /// What logits are divided by.
+    pub temperature: f64,
+    /// Whether `predictive` is what [`super::out_of_fold`] gives.
+    pub cross_fitted: bool,
+}
+
+/// What was fitted, for the report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CalibrationSummary {
+    /// Rows of the conformal part.
+    pub rows: usize,
+    /// The promise of the prediction sets, for each α.
+    pub sets: Vec<SetPromise>,
+    /// From which confidence on answers are accepted.
+    pub min_confidence: Option<f64>,
+    /// At most this share of them is wrong, with 95 % certainty; 0 where that was not asked.
+    pub target_risk: f64,
+    /// What a user should know of it.
+    pub notes: Vec<String>,
+}
+
+/// What prediction sets promise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SetPromise {
+    /// The share of texts whose set holds the label, at least.
+    pub coverage: f64,
+    /// Whether that holds within every class, or group of pooled classes, and not only overall.
+    pub by_class: bool,
+    /// Rows behind the bound of the class or group with the fewest.
+    pub fewest: usize,
+    /// In 99 % of draws of the conformal part the true share, there, is from this
+    pub low: f64,
+    /// to this.
+    pub high: f64,
+    /// Classes that share a bound since they have too few rows for their own.
+    pub pooled: usize,
+    /// Classes that are in every set since the rows are too few.
+    pub always: usize,
+}
+
+/// Fits sets, novelty and limits. RAPS divides its rows with `noise`.
+pub fn fit(
+    config: &CalibrationConfig,
+    material: &Material<'_>,
+    noise: &Noise,
+) -> (Calibration, CalibrationSummary) {
+    let rows = material.labels.len();
+    let predictive = material.predictive;
+    let classes = predictive.first().map_or(0, |one| one.probability_c.len());
+    let probability_nc: Vec<f64> =
+        predictive.iter().flat_map(|one| one.probability_c.iter().copied()).collect();
+    let mut summary = CalibrationSummary {
+        rows,
+        sets: Vec::new(),
+        min_confidence: None,
+        target_risk: config.target_risk,
+        notes: Vec::new(),
+    };
+    if material.cross_fitted {
+        summary.notes.push(format!(
+            "fewer than {SMALL} rows in all: temperature, sets and novelty share {rows} rows, and each \
+             is calibrated without itself (cross-fitting); coverage is then nearly the one that is \
+             promised"
+        ));
+    }
+
+    let held_out = HeldOut {
+        probability_nc: &probability_nc,
+        labels: material.labels,
+        uniforms: material.uniforms,
+        classes,
+    };
+    let conformal = config.conformal_alpha.first().filter(|_| rows > 0).map(|&alpha| {
+        let conformal = Conformal::fit(config.conformal_method, &held_out, alpha, noise);
+        summary.promise(&conformal, &config.conformal_alpha);
+        conformal
+    });
+
+    let novelty = novelty(config, material, classes, &mut summary);
+    let answers: Vec<(f64, bool)> = predictive
+        .iter()
+        .zip(material.labels)
+        .map(|(one, &label)| {
+            let best = argmax(&one.probability_c);
+            (one.probability_c[best], best == label as usize)
+        })
+        .collect();
+    let limits = limits(config, &answers, &mut summary);
+    let alphas = config.conformal_alpha.clone();
+    (Calibration { conformal, alphas, novelty, limits }, summary)
+}
+
+/// The score with its values on the conformal part; `None`, and a note, where there is none.
+fn novelty(
+    config: &CalibrationConfig,
+    material: &Material<'_>,
+    classes: usize,
+    summary: &mut CalibrationSummary,
+) -> Option<Novelty> {
+    let rows = summary.rows;
+    if config.novelty == NoveltyMethod::None || rows == 0 {
+        return None;
+    }
+    let Material { train, fresh_nd, feature_nd, logit_nc, temperature, .. } = *material;
+    let width = feature_nd.len() / rows;
+    let distance = |relative| Distance::fit(&train, fresh_nd, &[width], relative);
+    let score = match config.novelty {
+        NoveltyMethod::None => None,
+        NoveltyMethod::Auto => distance(classes >= MANY_CLASSES).map(NoveltyScore::Distance),
+        NoveltyMethod::RelativeMahalanobis => distance(true).map(NoveltyScore::Distance),
+        NoveltyMethod::Mahalanobis => distance(false).map(NoveltyScore::Distance),
+        NoveltyMethod::Energy => Some(NoveltyScore::Energy),
+        NoveltyMethod::MaxSoftmax => Some(NoveltyScore::MaxSoftmax),
+        NoveltyMethod::Entropy => Some(NoveltyScore::Entropy),
+        NoveltyMethod::MutualInformation => Some(NoveltyScore::MutualInformation),
+    };
+    let Some(score) = score else {
+        summary.notes.push(
+            "the features of the training rows do not vary, so there is no distance and no \
+             novelty: choose another `calibration.novelty`, such as entropy"
+                .to_owned(),
+        );
+        return None;
+    };
+    let lines = feature_nd.chunks_exact(width).zip(logit_nc.chunks_exact(classes));
+    let scores = lines.zip(material.predictive).map(|((feature_d, logit_c), predictive)| {
+        score.of(&Evidence { feature_d, logit_c, temperature, predictive })
+    });
+    let reference: Option<Vec<f64>> = scores.collect();
+    let Some(reference) = reference else {
+        summary.notes.push(
+            "a model without a posterior has no mutual information, so there is no novelty: choose \
+             another `calibration.novelty`, such as entropy"
+                .to_owned(),
+        );
+        return None;
+    };
+    if config.ood_p > 0.0 && 1.0 / (rows + 1) as f64 > config.ood_p {
+        summary.notes.push(format!(
+            "with {rows} rows no novelty p-value is below 1/{}: none can reach \
+             `calibration.ood_p` = {}",
+            rows + 1,
+            config.ood_p
+        ));
+    }
+    Some(Novelty::new(score, reference, config.ood_p))
+}
+
+/// The configured limits; `None`, and a note, where the rows do not prove the target risk.
+fn limits(
+    config: &CalibrationConfig,
+    answers: &[(f64, bool)],
+    summary: &mut CalibrationSummary,
+) -> Option<Limits> {
+    let mut min_confidence = config.min_confidence;
+    if config.target_risk > 0.0 {
+        match confidence_threshold(answers, config.target_risk) {
+            Some(threshold) => min_confidence = min_confidence.max(threshold),
+            None => {
+                summary.notes.push(format!(
+                    "the {} rows do not prove for any confidence that at most {} % of the answers \
+                     above it are wrong ({} % sure): nothing is decided. Raise \
+                     `calibration.target_risk`, set it to 0, or give more rows",
+                    answers.len(),
+                    percent(config.target_risk),
+                    percent(1.0 - DELTA)
+                ));
+                return None;
+            }
+        }
+    }
+    let positive = |value: f64| (value > 0.0).then_some(value);
+    let limits = Limits {
+        min_confidence: positive(min_confidence),
+        max_epistemic: positive(config.max_epistemic),
+        ood_p: positive(config.ood_p).filter(|_| config.novelty != NoveltyMethod::None),
+        max_set_size: (config.max_set_size > 0).then_some(config.max_set_size),
+    };
+    summary.min_confidence = limits.min_confidence;
+    Some(limits)
+}
+
+/// A share in percent, to two places.
+fn percent(share: f64) -> f64 {
+    (1e4 * share).round() / 100.0
+}
+
+impl CalibrationSummary {
+    fn promise(&mut self, conformal: &Conformal, alphas: &[f64]) {
+        for &alpha in alphas {
+            let bounds = conformal.bounds(alpha);
+            let (always, percent) = (bounds.always(), percent(1.0 - alpha));
+            let Bounds { pooled, fewest, .. } = bounds;
+            let (low, high) = coverage_band(fewest, alpha, 0.99);
+            let (coverage, by_class) = (1.0 - alpha, conformal.by_class);
+            self.sets.push(SetPromise { coverage, by_class, fewest, low, high, pooled, always });
+            if always > 0 {
+                self.notes.push(format!(
+                    "sets at {percent} %: {always} of {} classes are in every set, since there are \
+                     too few rows to leave them out of any",
+                    bounds.bound_c.len()
+                ));
+            } else if pooled > 0 {
+                self.notes.push(format!(
+                    "sets at {percent} %: {} of {} classes have fewer rows than a bound of their \
+                     own needs; they share one, and the promise holds for them together",
+                    pooled,
+                    bounds.bound_c.len()
+                ));
+            }
+        }
+    }
+}
