@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
-use safetensors::SafeTensors;
 
+use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
 use super::{Artifact, ArtifactError, Manifest, Preprocessing, SCHEMA, SpecialTokens};
 use crate::compute::Noise;
 use crate::data::{TextTokenizer, Truncation};
 use crate::model::{self, EncoderConfig};
-use crate::posterior::Method;
+use crate::posterior::{LinkChoice, Method, Uncertainty};
 use crate::store;
 
 /// Loads a folder onto a device. A file whose hash is not that of the manifest is refused.
@@ -26,18 +26,23 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
         // transformers writes no labels when there are two without names.
         encoder.labels = vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()];
     }
-    let (manifest, temperature) = match manifest {
+    let (manifest, own) = match manifest {
         Some(manifest) => {
-            let temperature = read_temperature(folder)?;
             encoder.labels.clone_from(&manifest.labels);
-            (manifest, temperature)
+            (manifest, true)
         }
-        None => (foreign(folder, &encoder), 1.0),
+        None => (foreign(folder, &encoder), false),
     };
     let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
     if let Some(missing) = loaded.missing.into_iter().next() {
         return Err(ArtifactError::NoHead { folder: folder.to_owned(), missing });
     }
+    let uncertainty = if own {
+        let path = folder.join("bayes").join("posterior.safetensors");
+        read_posterior(&path, loaded.parameters.get("classifier.weight"), manifest.link)?
+    } else {
+        Uncertainty::default()
+    };
     let tokenizer = TextTokenizer::from_file(&folder.join("tokenizer.json"))?;
     if let Some((tokens, embeddings)) = vocabulary_mismatch(&tokenizer, &encoder) {
         return Err(ArtifactError::Vocabulary { folder: folder.to_owned(), tokens, embeddings });
@@ -47,7 +52,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
         parameters: loaded.parameters,
         encoder,
         tokenizer,
-        temperature,
+        uncertainty,
         manifest,
     })
 }
@@ -75,20 +80,6 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
     Ok(Some(manifest))
 }
 
-fn read_temperature(folder: &Path) -> Result<f64, ArtifactError> {
-    let path = folder.join("bayes").join("posterior.safetensors");
-    let bytes = std::fs::read(&path)
-        .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
-    let damaged = |message: String| ArtifactError::Posterior { path: path.clone(), message };
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let tensor = file.tensor("temperature").map_err(|error| damaged(error.to_string()))?;
-    let value = tensor.data().try_into().map(f64::from_le_bytes).ok();
-    match value.filter(|value| value.is_finite() && *value > 0.0) {
-        Some(value) => Ok(value),
-        None => Err(damaged("`temperature` is not one positive f64".to_owned())),
-    }
-}
-
 /// What is known of a folder that another tool wrote.
 fn foreign(folder: &Path, encoder: &EncoderConfig) -> Manifest {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -97,6 +88,8 @@ fn foreign(folder: &Path, encoder: &EncoderConfig) -> Manifest {
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
         name,
         method: Method::Map,
+        link: LinkChoice::default(),
+        evidence: None,
         transformers: "point estimate".to_owned(),
         labels: encoder.labels.clone(),
         preprocessing: Preprocessing {

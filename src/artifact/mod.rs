@@ -2,6 +2,7 @@
 
 mod load;
 mod manifest;
+mod posterior_file;
 mod save;
 mod tokenizer_files;
 
@@ -14,6 +15,7 @@ pub use tokenizer_files::SpecialTokens;
 
 use crate::data::TextTokenizer;
 use crate::model::{EncoderConfig, Parameters};
+use crate::posterior::Uncertainty;
 
 /// Files that change a prediction: their hashes stand in the manifest.
 pub const HASHED: [&str; 4] =
@@ -30,8 +32,8 @@ pub struct Artifact {
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.
     pub special_tokens: SpecialTokens,
-    /// What logits are divided by; 1 where nothing was fitted.
-    pub temperature: f64,
+    /// What stands between the mean logits and the probabilities.
+    pub uncertainty: Uncertainty,
     /// Everything else that is known of the model.
     pub manifest: Manifest,
 }

@@ -1,11 +1,11 @@
 //! Writing a model folder.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
+use super::posterior_file::posterior_file;
 use super::{Artifact, ArtifactError, HASHED, Manifest};
 use crate::model;
 use crate::store::{self, NewFolder};
@@ -22,7 +22,10 @@ pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactErro
     let config = pretty(&encoder.to_json());
     let weights = model::save(&encoder, &artifact.parameters)?;
     let tokenizer = artifact.tokenizer.to_json()?;
-    let posterior = posterior_file(artifact.temperature);
+    let posterior = posterior_file(
+        &artifact.uncertainty,
+        manifest.evidence.map(|evidence| evidence.prior_precision),
+    );
     let hashed: [&[u8]; 4] = [&config, &weights, tokenizer.as_bytes(), &posterior];
     for (name, bytes) in HASHED.iter().zip(hashed) {
         new.write(name, bytes)?;
@@ -43,14 +46,6 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-/// `bayes/posterior.safetensors`: for method `map` the temperature alone, f64 `[1]`.
-fn posterior_file(temperature: f64) -> Vec<u8> {
-    let bytes = temperature.to_le_bytes();
-    let view = TensorView::new(Dtype::F64, vec![1], &bytes).expect("eight bytes are one f64");
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize([("temperature", view)], Some(metadata)).expect("one valid tensor")
-}
-
 fn readme(manifest: &Manifest) -> String {
     let labels = manifest.labels.join("`, `");
     let labels = if manifest.labels.len() > 12 {
@@ -69,7 +64,7 @@ fn readme(manifest: &Manifest) -> String {
         "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
          transformers' `AutoModelForSequenceClassification` loads this folder; its last layer is \
          the {}. The temperature in `bayes/posterior.safetensors` (tensor `temperature`) divides \
-         the logits and is not folded into the weights.\n",
+         the logits and is not folded into the weights; the covariance stands beside it.\n",
         manifest.name, manifest.bayes, manifest.transformers
     )
 }

@@ -1,9 +1,11 @@
 //! From logits that are too sure to probabilities that can be acted on.
 
+mod scaling;
 mod temperature;
 
 use serde::{Deserialize, Serialize};
 
+pub use scaling::{ScalingFit, fit_scaling};
 pub use temperature::{Fit, fit_temperature};
 
 /// The section `[calibration]`.

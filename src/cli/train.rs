@@ -9,8 +9,8 @@ use clap::Args;
 use super::progress::{Display, grouped};
 use super::{CHECKPOINTS, Common, Outcome, RUNS, print, print_json, report};
 use crate::experiment::{
-    self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Surroundings,
-    TrainReport,
+    self, Ended, Experiment, ExperimentError, Plan, PosteriorReport, Progress, QUICK_START,
+    Surroundings, TrainReport,
 };
 
 /// Flags of `bayes train`.
@@ -136,13 +136,7 @@ fn plan_text(plan: &Plan) -> String {
 
 fn finished_text(finished: &TrainReport) -> String {
     let generated = if finished.generated { " (generated texts)" } else { "" };
-    let temperature = match finished.temperature {
-        Some(temperature) => format!(
-            "Temperature {temperature:.3}, fitted on {} rows that were not trained on.\n",
-            grouped(finished.temperature_rows as u64)
-        ),
-        None => String::new(),
-    };
+    let fitted = posterior_text(&finished.posterior);
     let model = finished.model.display();
     let data = if finished.generated {
         "\"A slow first act, but what an ending!\"".to_owned()
@@ -150,15 +144,49 @@ fn finished_text(finished: &TrainReport) -> String {
         "\"Your own text here\"".to_owned()
     };
     format!(
-        "\n{}{generated}: {} test rows, with 95 % intervals\n\n{}\n{temperature}\
+        "\n{}{generated}: {} test rows, with 95 % intervals\n\n{}\n{fitted}\
          Trained for {} steps in {:.0} s; the weights of step {} were best.\n\n\
          Model  {model}\nRun    {}\n\nNext   bayes predict --model {model} {data}\n",
         finished.dataset,
         grouped(finished.test.summary.rows as u64),
-        report::table(&finished.test, finished.temperature.map(|_| &finished.uncalibrated)),
+        report::table(
+            &finished.test,
+            finished.posterior.temperature.map(|_| &finished.uncalibrated)
+        ),
         finished.steps,
         finished.seconds,
         finished.best_step,
         finished.run.display(),
+    )
+}
+
+/// What was fitted after training, in at most three lines.
+fn posterior_text(posterior: &PosteriorReport) -> String {
+    let rows = |rows: usize| grouped(rows as u64);
+    let mut text = String::new();
+    if let Some(evidence) = &posterior.evidence {
+        text += &format!(
+            "Posterior of the last layer from {} rows: prior precision {:.3}, {:.0} weights\n\
+             determined by the data.\n",
+            rows(posterior.rows),
+            evidence.prior_precision,
+            evidence.effective_parameters
+        );
+    }
+    let Some(temperature) = posterior.temperature else { return text };
+    let scale = match (posterior.scale, posterior.scale_gain, posterior.scale_gain_error) {
+        (Some(0.0), Some(gain), Some(error)) => format!(
+            " The variance of\nthe logits is left out: it changes the NLL there by {:+.4} ± {error:.4}.",
+            -gain
+        ),
+        (Some(scale), Some(gain), Some(error)) => format!(
+            " The variance of\nthe logits is scaled by {scale:.3}: NLL there {:+.4} ± {error:.4}.",
+            -gain
+        ),
+        _ => String::new(),
+    };
+    text + &format!(
+        "Temperature {temperature:.3}, fitted on {} rows that were not trained on.{scale}\n",
+        rows(posterior.temperature_rows)
     )
 }

@@ -4,12 +4,14 @@ mod config;
 mod encoder;
 mod keys;
 mod observer;
+mod posterior;
 mod prepare;
 mod recipe;
 mod run_folder;
 
 pub use config::{Experiment, QUICK_START};
 pub use observer::Progress;
+pub use posterior::{Features, PosteriorReport};
 pub use prepare::{PreparedSplit, prepare_tokens};
 pub use recipe::{Ended, Plan, Surroundings, TrainReport, plan, train};
 pub use run_folder::{RunFolder, create_run_folder};

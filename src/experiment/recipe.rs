@@ -1,4 +1,4 @@
-//! The recipe behind `bayes train`: data, fine-tuning, temperature, model folder, report.
+//! The recipe behind `bayes train`: data, fine-tuning, posterior, temperature, model folder, report.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,18 @@ use candle_core::Device;
 use serde::Serialize;
 
 use super::observer::Log;
+use super::posterior::{Features, PosteriorReport, fit_posterior};
 use super::prepare::{Prepared, Sets, prepare};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
-use crate::calibrate::{Fit, fit_temperature};
 use crate::compute::Noise;
-use crate::data::{Dataset, Example, Part, Parts, TokenSet};
+use crate::data::{Dataset, Example, Part, Parts};
 use crate::evaluate::{Report, Rows, score};
 use crate::model::{Classifier, Parameters};
+use crate::posterior::laplace::Head;
+use crate::posterior::{Method, Uncertainty};
 use crate::predict::Predictor;
-use crate::train::{self, Event, Job, Scores, last_layer};
+use crate::train::{self, Event, Job, Scores};
 
 /// What a run will do, found out without training anything.
 #[derive(Clone, Debug, Serialize)]
@@ -62,11 +64,10 @@ pub struct TrainReport {
     pub best_step: u64,
     /// Scores of the validation rows at that point.
     pub validation: Scores,
-    /// What logits are divided by; absent when none was fitted.
-    pub temperature: Option<f64>,
-    /// Rows it was fitted on.
-    pub temperature_rows: usize,
-    /// NLL and ECE on the test part as they would be without the temperature.
+    /// The posterior, temperature and scale.
+    #[serde(flatten)]
+    pub posterior: PosteriorReport,
+    /// NLL and ECE on the test part as the softmax of the mean logits has them.
     pub uncalibrated: Scores,
     /// The report on the test part.
     pub test: Report,
@@ -118,7 +119,7 @@ pub struct Surroundings<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Trains, calibrates, saves and reports.
+/// Trains, fits the posterior, calibrates, saves and reports.
 pub fn train(
     experiment: &Experiment,
     surroundings: &Surroundings<'_>,
@@ -141,7 +142,7 @@ pub fn train(
         parameters: Parameters::default(),
         tokenizer: start.tokenizer.clone(),
         special_tokens: start.special_tokens.clone(),
-        temperature: 1.0,
+        uncertainty: Uncertainty::default(),
     };
 
     let best_model = home.join("best_model");
@@ -165,16 +166,26 @@ pub fn train(
     }
 
     let classifier = Classifier::packed(&start.encoder, &outcome.parameters)?;
-    let fit = fit_on(&classifier, experiment, &sets.temperature, show)?;
-    if let Some(Fit { at_bound: true, temperature, .. }) = fit {
-        show(Progress::Warning(format!(
-            "the temperature stands at its bound, {temperature}: the {} rows for it say too \
-             little; give more data",
-            sets.temperature.len()
-        )));
+    let mut artifact = Artifact { parameters: outcome.parameters, ..base };
+    // Only `laplace` looks at the training rows once more.
+    let train_rows = match experiment.posterior.method {
+        Method::Laplace => Features::encode(&classifier, &sets.train, "encoding", show)?,
+        Method::Map | Method::McDropout => Features::default(),
+    };
+    let temperature_rows = match experiment.calibration.temperature {
+        true => Some(Features::encode(&classifier, &sets.temperature, "calibrating", show)?),
+        false => None,
+    };
+    let posterior = fit_posterior(
+        &mut artifact,
+        &experiment.posterior,
+        Head::Refit,
+        &train_rows,
+        temperature_rows.as_ref(),
+    )?;
+    for warning in posterior.warnings() {
+        show(Progress::Warning(warning));
     }
-    let temperature = fit.map_or(1.0, |fit| fit.temperature);
-    let mut artifact = Artifact { parameters: outcome.parameters, temperature, ..base };
     let predictor = Predictor::new(artifact.clone())?;
     let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
     artifact.manifest.test = Some(test.summary.clone());
@@ -189,8 +200,7 @@ pub fn train(
         steps: outcome.steps,
         best_step: outcome.best_step,
         validation: outcome.scores,
-        temperature: fit.map(|fit| fit.temperature),
-        temperature_rows: sets.temperature.len(),
+        posterior,
         uncalibrated,
         test,
         seconds: began.elapsed().as_secs_f64(),
@@ -228,7 +238,9 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         schema: SCHEMA,
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
         name: experiment.name.clone(),
-        method: experiment.posterior.method,
+        method: Method::Map,
+        link: experiment.posterior.link,
+        evidence: None,
         transformers: "posterior mean".to_owned(),
         labels: dataset.labels.clone(),
         preprocessing: Preprocessing {
@@ -242,25 +254,6 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         test: None,
         files: BTreeMap::new(),
     }
-}
-
-fn fit_on(
-    classifier: &Classifier,
-    experiment: &Experiment,
-    rows: &TokenSet,
-    show: &mut dyn FnMut(Progress<'_>),
-) -> Result<Option<Fit>, ExperimentError> {
-    if !experiment.calibration.temperature {
-        return Ok(None);
-    }
-    let total = rows.len();
-    let feature_nd =
-        train::features(classifier, &rows.lengths(), &|row| rows.sequence(row), &mut |done| {
-            show(Progress::Work { what: "calibrating", done, total });
-        })?;
-    let (weight_cd, bias_c) = classifier.last_layer();
-    let logit_nc = last_layer(&feature_nd, weight_cd, bias_c)?;
-    Ok(fit_temperature(&logit_nc, rows.labels()))
 }
 
 /// The report on the test part, and its scores without the temperature.

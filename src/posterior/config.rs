@@ -2,13 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::LinkChoice;
+
 /// How the posterior is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// The point estimate that training ends with.
-    #[default]
     Map,
+    /// Last-layer Laplace approximation.
+    #[default]
+    Laplace,
+    /// Dropout on the feature, in closed form.
+    McDropout,
 }
 
 /// The posterior's settings.
@@ -17,4 +23,7 @@ pub enum Method {
 pub struct PosteriorConfig {
     /// How the posterior is made.
     pub method: Method,
+    /// How probabilities of more than two classes come from a Gaussian over the logits; two classes
+    /// are always exact.
+    pub link: LinkChoice,
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use candle_core::Device;
+use rayon::prelude::*;
 
 use crate::artifact::{self, Artifact, ArtifactError};
 use crate::compute::{Packed, Sequence};
@@ -63,7 +64,8 @@ impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
-        let posterior = Posterior::map(&classifier);
+        let covariance = artifact.uncertainty.covariance.clone();
+        let posterior = Posterior::new(&classifier, covariance);
         Ok(Self { artifact, classifier, posterior })
     }
 
@@ -90,8 +92,22 @@ impl Predictor {
         batch: &Packed,
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
         let feature_bd = self.classifier.features(batch)?.flatten_all()?.to_vec1::<f32>()?;
-        let logits = self.posterior.logits(&feature_bd)?.into_iter();
-        Ok(logits.map(|one| (one.clone(), one.predictive(self.artifact.temperature))).collect())
+        self.distributions(&feature_bd)
+    }
+
+    /// From features `[n, d]` to logits and probabilities; each row by itself.
+    fn distributions(
+        &self,
+        feature_nd: &[f32],
+    ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
+        let logits = self.posterior.logits(feature_nd)?.into_par_iter();
+        let uncertainty = &self.artifact.uncertainty;
+        Ok(logits
+            .map(|one| {
+                let predictive = uncertainty.predictive(&one);
+                (one, predictive)
+            })
+            .collect())
     }
 
     /// One prediction for each text, in their order. `progress` is told the rows that are done.
@@ -125,9 +141,8 @@ impl Predictor {
             row: row as u64,
         };
         let feature_nd = features(&self.classifier, &lengths, &sequence, progress)?;
-        let logits = self.posterior.logits(&feature_nd)?;
-        let predictions = logits.into_iter().zip(encoded).map(|(logits, encoded)| {
-            let predictive = logits.predictive(self.artifact.temperature);
+        let distributions = self.distributions(&feature_nd)?.into_iter();
+        let predictions = distributions.zip(encoded).map(|((logits, predictive), encoded)| {
             let label = argmax(&predictive.probability_c);
             Prediction {
                 label,
