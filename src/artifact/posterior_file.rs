@@ -33,7 +33,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::ArtifactError;
 use crate::posterior::{
-    Basis, Covariance, Draws, Kronecker, Link, LinkChoice, Root, Scaling, Uncertainty,
+    Basis, Covariance, Draws, Dropout, Kronecker, Link, LinkChoice, Root, Scaling, Uncertainty,
 };
 
 /// The file's bytes.
@@ -170,7 +170,8 @@ impl File<'_> {
             if !(0.0..1.0).contains(&rate) {
                 return Err("`dropout.rate` is not between 0 and 1".to_owned());
             }
-            return Covariance::dropout(rate, weight_cd).map_err(|error| error.to_string());
+            let dropout = Dropout::new(rate, weight_cd).map_err(|error| error.to_string())?;
+            return Ok(Covariance::Dropout(dropout));
         }
         Ok(Covariance::Zero)
     }
@@ -196,7 +197,8 @@ mod tests {
             variance_ji: floats((classes - 1) * (d + 1), 3).iter().map(|x| x * x).collect(),
             basis: Arc::new(Basis::new(floats(classes * (classes - 1), 4), classes - 1)),
         };
-        let mut all = vec![Covariance::Zero, Covariance::dropout(0.1, weight_cd).unwrap()];
+        let dropout = Dropout::new(0.1, weight_cd).unwrap();
+        let mut all = vec![Covariance::Zero, Covariance::Dropout(dropout)];
         if classes == 2 {
             all.push(Covariance::Difference(root(d + 1)));
         } else {

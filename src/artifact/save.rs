@@ -13,6 +13,16 @@ use crate::store::{self, NewFolder};
 /// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
 /// on the disk.
 pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactError> {
+    let weights = model::save(&artifact.encoder, &artifact.parameters)?;
+    save_with_weights(artifact, &weights, folder)
+}
+
+/// The same with these bytes as `model.safetensors`.
+pub fn save_with_weights(
+    artifact: &Artifact,
+    weights: &[u8],
+    folder: &Path,
+) -> Result<Manifest, ArtifactError> {
     let new = NewFolder::create(folder)?;
     let mut manifest = artifact.manifest.clone();
     manifest.files = BTreeMap::new();
@@ -20,13 +30,12 @@ pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactErro
     encoder.labels.clone_from(&manifest.labels);
     let max_length = manifest.preprocessing.max_length;
     let config = pretty(&encoder.to_json());
-    let weights = model::save(&encoder, &artifact.parameters)?;
     let tokenizer = artifact.tokenizer.to_json()?;
     let posterior = posterior_file(
         &artifact.uncertainty,
         manifest.evidence.map(|evidence| evidence.prior_precision),
     );
-    let hashed: [&[u8]; 4] = [&config, &weights, tokenizer.as_bytes(), &posterior];
+    let hashed: [&[u8]; 4] = [&config, weights, tokenizer.as_bytes(), &posterior];
     for (name, bytes) in HASHED.iter().zip(hashed) {
         new.write(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));

@@ -17,6 +17,17 @@ pub enum Method {
     McDropout,
 }
 
+impl Method {
+    /// As it is written in configs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Map => "map",
+            Self::Laplace => "laplace",
+            Self::McDropout => "mc_dropout",
+        }
+    }
+}
+
 /// The posterior's settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

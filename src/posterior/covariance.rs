@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
-
 use super::algebra::{Matrix, contrasts};
 use super::logits::{Basis, LogitCovariance};
+use super::mc_dropout::Dropout;
 use crate::compute::kernels::simd::{sum, vectorised};
 
 /// How far the weights of the last layer may be from their mean. A feature of width d has a one
@@ -27,7 +26,7 @@ pub enum Covariance {
     },
     /// Q_B diag_j(Σ_i (Q_Aᵀφ̃)_i² g_ji) Q_Bᵀ.
     Kronecker(Kronecker),
-    /// Dropout on the feature: p / (1 − p) Σ_i φ_i² W_i W_iᵀ.
+    /// Of dropout on the feature.
     Dropout(Dropout),
 }
 
@@ -51,22 +50,6 @@ pub struct Kronecker {
     pub basis: Arc<Basis>,
 }
 
-/// The weights whose features are dropped.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dropout {
-    /// p, the share of features that are dropped.
-    rate: f64,
-    /// W without its bias, `[c, d]`.
-    basis: Arc<Basis>,
-}
-
-impl Dropout {
-    /// p, the share of features that are dropped.
-    pub fn rate(&self) -> f64 {
-        self.rate
-    }
-}
-
 impl Kronecker {
     /// D.
     pub fn width(&self) -> usize {
@@ -83,21 +66,13 @@ impl Root {
 }
 
 impl Covariance {
-    /// Dropout with a rate below 1 before a last layer of this weight, `[c, d]`.
-    pub fn dropout(rate: f64, weight_cd: &Tensor) -> Result<Self> {
-        let values = weight_cd.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
-        let basis = Arc::new(Basis::new(values, weight_cd.dim(1)?));
-        Ok(Self::Dropout(Dropout { rate, basis }))
-    }
-
     /// The width of the draws that a link needs; two classes need none.
     pub fn directions(&self) -> usize {
         match self {
             Self::Zero | Self::Difference(_) => 0,
             Self::Full { classes, .. } => classes - 1,
             Self::Kronecker(kronecker) => kronecker.basis.width(),
-            Self::Dropout(dropout) if dropout.basis.classes() == 2 => 0,
-            Self::Dropout(dropout) => dropout.basis.width(),
+            Self::Dropout(dropout) => dropout.directions(),
         }
     }
 
@@ -124,18 +99,7 @@ impl Covariance {
                     variance_j: variance_j.into_iter().map(f64::from).collect(),
                 })
             }
-            Self::Dropout(Dropout { rate, basis }) => {
-                let odds = rate / (1.0 - rate);
-                let square = |&x: &f32| odds * f64::from(x) * f64::from(x);
-                let variance_j: Vec<f64> = feature_d.iter().map(square).collect();
-                if basis.classes() == 2 {
-                    let (first, second) = basis.values().split_at(variance_j.len());
-                    let difference = first.iter().zip(second).map(|(a, b)| f64::from(b - a));
-                    let terms = difference.zip(&variance_j).map(|(w, v)| w * w * v);
-                    return Some(LogitCovariance::Difference(terms.sum()));
-                }
-                Some(LogitCovariance::Shared { basis: Arc::clone(basis), variance_j })
-            }
+            Self::Dropout(dropout) => Some(dropout.at(feature_d)),
         }
     }
 }
@@ -178,51 +142,6 @@ vectorised! {
 mod tests {
     use super::*;
     use crate::compute::{Noise, Purpose};
-
-    /// The sample covariance of W (mask φ / (1 − p)) over 100,000 masks, within five standard errors.
-    #[test]
-    fn dropout_in_closed_form_equals_many_masks() {
-        let (d, rate, masks) = (6, 0.2, 100_000);
-        let mut stream = Noise::new(1).stream(Purpose::Dropout, 0, 0);
-        for classes in [2usize, 3] {
-            let feature_d: Vec<f32> = (0..d).map(|_| stream.normal() as f32).collect();
-            let weight: Vec<f32> = (0..classes * d).map(|_| stream.normal() as f32).collect();
-            let weight_cd = Tensor::from_slice(&weight, (classes, d), &Device::Cpu).unwrap();
-            let covariance = Covariance::dropout(rate, &weight_cd).unwrap();
-            // Differences to class 0, which do not see a common shift.
-            let difference = |feature: &[f64], class: usize| -> f64 {
-                let w = |c: usize, i: usize| f64::from(weight[c * d + i]);
-                (0..d).map(|i| (w(class, i) - w(0, i)) * feature[i]).sum()
-            };
-            let exact: Vec<f64> = feature_d.iter().map(|&x| f64::from(x)).collect();
-            let mut moments = vec![(0.0, 0.0); classes];
-            for _ in 0..masks {
-                let kept = |x: &f64| if stream.uniform() < rate { 0.0 } else { x / (1.0 - rate) };
-                let dropped: Vec<f64> = exact.iter().map(kept).collect();
-                for (class, (second, fourth)) in moments.iter_mut().enumerate() {
-                    let square = (difference(&dropped, class) - difference(&exact, class)).powi(2);
-                    *second += square;
-                    *fourth += square * square;
-                }
-            }
-            for (class, (second, fourth)) in moments.iter().enumerate().skip(1) {
-                let n = f64::from(masks);
-                let (mean, fourth) = (second / n, fourth / n);
-                let found = match covariance.at(&feature_d).unwrap() {
-                    LogitCovariance::Difference(variance) => variance,
-                    LogitCovariance::Shared { basis, variance_j } => {
-                        let deviation_j: Vec<f64> = variance_j.iter().map(|v| v.sqrt()).collect();
-                        let root = basis.scaled(&deviation_j);
-                        let (own, first) = (&root[class * d..(class + 1) * d], &root[..d]);
-                        own.iter().zip(first).map(|(a, b)| (a - b).powi(2)).sum()
-                    }
-                    LogitCovariance::Root(_) => panic!("dropout has a shared basis"),
-                };
-                let error = ((fourth - mean * mean) / n).sqrt();
-                assert!((found - mean).abs() < 5.0 * error, "{found} {mean} {error}");
-            }
-        }
-    }
 
     #[test]
     fn a_triangle_times_a_vector_is_the_whole_matrix_times_it() {

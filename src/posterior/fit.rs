@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor, bail};
 
 use super::laplace::{self, Evidence, Head, Rows};
-use super::{Covariance, Method, Posterior};
+use super::{Covariance, Dropout, Method, Posterior};
 
 /// The last layer of a classifier that was trained.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub fn fit(method: Method, rows: &Rows<'_>, last: &LastLayer<'_>, head: Head) ->
     match method {
         Method::Map => Ok(Fitted { posterior: trained(Covariance::Zero), evidence: None }),
         Method::McDropout if last.dropout > 0.0 => {
-            let covariance = Covariance::dropout(last.dropout, last.weight_cd)?;
+            let covariance = Covariance::Dropout(Dropout::new(last.dropout, last.weight_cd)?);
             Ok(Fitted { posterior: trained(covariance), evidence: None })
         }
         Method::McDropout => bail!(

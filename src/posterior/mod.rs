@@ -10,6 +10,7 @@ mod fit;
 pub mod laplace;
 mod link;
 mod logits;
+mod mc_dropout;
 
 use std::sync::Arc;
 
@@ -17,10 +18,11 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 pub use config::{Method, PosteriorConfig};
-pub use covariance::{Covariance, Dropout, Kronecker, Root};
+pub use covariance::{Covariance, Kronecker, Root};
 pub use fit::{Fitted, LastLayer, fit};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
+pub use mc_dropout::Dropout;
 
 use crate::compute::Noise;
 use crate::model::Classifier;
