@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
-use safetensors::SafeTensors;
 
+use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
 use super::{Artifact, ArtifactError, Manifest, Preprocessing, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
 use crate::data::{TextTokenizer, Truncation};
 use crate::model::{self, EncoderConfig};
-use crate::posterior::Method;
+use crate::posterior::{LinkChoice, Method, Uncertainty};
 use crate::store;
 
 /// Loads a folder onto a device. A file whose hash is not that of the manifest is refused.
@@ -27,29 +27,34 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
         // transformers writes no labels when there are two without names.
         encoder.labels = vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()];
     }
-    let (manifest, temperature) = match manifest {
+    let (manifest, own) = match manifest {
         Some(manifest) => {
-            let temperature = read_temperature(folder)?;
             encoder.labels.clone_from(&manifest.labels);
-            (manifest, temperature)
+            (manifest, true)
         }
-        None => (foreign(folder, &encoder), 1.0),
+        None => (foreign(folder, &encoder), false),
     };
     let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
     if let Some(missing) = loaded.missing.into_iter().next() {
         return Err(ArtifactError::NoHead { folder: folder.to_owned(), missing });
     }
+    let uncertainty = if own {
+        let path = folder.join("bayes").join("posterior.safetensors");
+        read_posterior(&path, loaded.parameters.get("classifier.weight"), manifest.link)?
+    } else {
+        Uncertainty::default()
+    };
     let tokenizer = TextTokenizer::from_file(&folder.join("tokenizer.json"))?;
     if let Some((tokens, embeddings)) = vocabulary_mismatch(&tokenizer, &encoder) {
         return Err(ArtifactError::Vocabulary { folder: folder.to_owned(), tokens, embeddings });
     }
     Ok(Artifact {
-        calibration: read_calibration(folder, &manifest, encoder.hidden_size)?,
+        calibration: read_calibration(folder, &manifest, &encoder)?,
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,
         encoder,
         tokenizer,
-        temperature,
+        uncertainty,
         manifest,
     })
 }
@@ -77,25 +82,11 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
     Ok(Some(manifest))
 }
 
-fn read_temperature(folder: &Path) -> Result<f64, ArtifactError> {
-    let path = folder.join("bayes").join("posterior.safetensors");
-    let bytes = std::fs::read(&path)
-        .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
-    let damaged = |message: String| ArtifactError::Posterior { path: path.clone(), message };
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let tensor = file.tensor("temperature").map_err(|error| damaged(error.to_string()))?;
-    let value = tensor.data().try_into().map(f64::from_le_bytes).ok();
-    match value.filter(|value| value.is_finite() && *value > 0.0) {
-        Some(value) => Ok(value),
-        None => Err(damaged("`temperature` is not one positive f64".to_owned())),
-    }
-}
-
 /// What the manifest lists; nothing for a folder that was written before there was calibration.
 fn read_calibration(
     folder: &Path,
     manifest: &Manifest,
-    width: usize,
+    encoder: &EncoderConfig,
 ) -> Result<Calibration, ArtifactError> {
     let name = "bayes/calibration.safetensors";
     if !manifest.files.contains_key(name) {
@@ -104,7 +95,7 @@ fn read_calibration(
     let path = folder.join(name);
     let bytes = std::fs::read(&path)
         .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
-    Calibration::from_bytes(&bytes, manifest.labels.len(), width)
+    Calibration::from_bytes(&bytes, encoder)
         .map_err(|message| ArtifactError::Posterior { path, message })
 }
 
@@ -116,6 +107,8 @@ fn foreign(folder: &Path, encoder: &EncoderConfig) -> Manifest {
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
         name,
         method: Method::Map,
+        link: LinkChoice::default(),
+        evidence: None,
         transformers: "point estimate".to_owned(),
         labels: encoder.labels.clone(),
         preprocessing: Preprocessing {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataConfig, Truncation};
 use crate::metrics::Summary;
-use crate::posterior::Method;
+use crate::posterior::laplace::Evidence;
+use crate::posterior::{LinkChoice, Method};
 
 /// Version of the folder's layout.
 pub const SCHEMA: u32 = 1;
@@ -40,6 +41,12 @@ pub struct Manifest {
     pub name: String,
     /// How the posterior was made.
     pub method: Method,
+    /// How probabilities of more than two classes come from it.
+    #[serde(default)]
+    pub link: LinkChoice,
+    /// What the evidence chose, where a prior was chosen.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
     /// What plain transformers computes with the last layer: the posterior's mean.
     pub transformers: String,
     /// Class names by label.

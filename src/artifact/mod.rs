@@ -2,6 +2,7 @@
 
 mod load;
 mod manifest;
+mod posterior_file;
 mod save;
 mod tokenizer_files;
 
@@ -9,12 +10,13 @@ use std::path::PathBuf;
 
 pub use load::load;
 pub use manifest::{Manifest, PartRecord, Preprocessing, SCHEMA};
-pub use save::save;
+pub use save::{save, save_with_weights};
 pub use tokenizer_files::SpecialTokens;
 
 use crate::calibrate::Calibration;
 use crate::data::TextTokenizer;
 use crate::model::{EncoderConfig, Parameters};
+use crate::posterior::Uncertainty;
 
 /// Files that change a prediction: their hashes stand in the manifest.
 pub const HASHED: [&str; 5] = [
@@ -36,8 +38,8 @@ pub struct Artifact {
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.
     pub special_tokens: SpecialTokens,
-    /// What logits are divided by; 1 where nothing was fitted.
-    pub temperature: f64,
+    /// What stands between the mean logits and the probabilities.
+    pub uncertainty: Uncertainty,
     /// Prediction sets, novelty and limits; nothing where none was fitted.
     pub calibration: Calibration,
     /// Everything else that is known of the model.

@@ -1,11 +1,11 @@
 //! Writing a model folder.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 
+use super::posterior_file::posterior_file;
 use super::{Artifact, ArtifactError, HASHED, Manifest};
 use crate::model;
 use crate::store::{self, NewFolder};
@@ -13,6 +13,16 @@ use crate::store::{self, NewFolder};
 /// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
 /// on the disk.
 pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactError> {
+    let weights = model::save(&artifact.encoder, &artifact.parameters)?;
+    save_with_weights(artifact, &weights, folder)
+}
+
+/// The same with these bytes as `model.safetensors`.
+pub fn save_with_weights(
+    artifact: &Artifact,
+    weights: &[u8],
+    folder: &Path,
+) -> Result<Manifest, ArtifactError> {
     let new = NewFolder::create(folder)?;
     let mut manifest = artifact.manifest.clone();
     manifest.files = BTreeMap::new();
@@ -20,11 +30,13 @@ pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactErro
     encoder.labels.clone_from(&manifest.labels);
     let max_length = manifest.preprocessing.max_length;
     let config = pretty(&encoder.to_json());
-    let weights = model::save(&encoder, &artifact.parameters)?;
     let tokenizer = artifact.tokenizer.to_json()?;
-    let posterior = posterior_file(artifact.temperature);
+    let posterior = posterior_file(
+        &artifact.uncertainty,
+        manifest.evidence.map(|evidence| evidence.prior_precision),
+    );
     let calibration = artifact.calibration.to_bytes();
-    let hashed: [&[u8]; 5] = [&config, &weights, tokenizer.as_bytes(), &posterior, &calibration];
+    let hashed: [&[u8]; 5] = [&config, weights, tokenizer.as_bytes(), &posterior, &calibration];
     for (name, bytes) in HASHED.iter().zip(hashed) {
         new.write(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));
@@ -42,14 +54,6 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain data is JSON");
     text.push(b'\n');
     text
-}
-
-/// `bayes/posterior.safetensors`: for method `map` the temperature alone, f64 `[1]`.
-fn posterior_file(temperature: f64) -> Vec<u8> {
-    let bytes = temperature.to_le_bytes();
-    let view = TensorView::new(Dtype::F64, vec![1], &bytes).expect("eight bytes are one f64");
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize([("temperature", view)], Some(metadata)).expect("one valid tensor")
 }
 
 fn readme(manifest: &Manifest) -> String {
@@ -70,7 +74,7 @@ fn readme(manifest: &Manifest) -> String {
         "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
          transformers' `AutoModelForSequenceClassification` loads this folder; its last layer is \
          the {}. The temperature in `bayes/posterior.safetensors` (tensor `temperature`) divides \
-         the logits and is not folded into the weights.\n",
+         the logits and is not folded into the weights; the covariance stands beside it.\n",
         manifest.name, manifest.bayes, manifest.transformers
     )
 }

@@ -25,6 +25,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::conformal::{Conformal, Score};
 use super::novelty::{Distance, Layer, Novelty, NoveltyScore};
 use super::{Calibration, Limits};
+use crate::model::EncoderConfig;
 
 const CONFORMAL: [&str; 4] = ["lac", "mondrian", "aps", "raps"];
 const NOVELTY: [&str; 6] = [
@@ -104,7 +105,8 @@ impl Calibration {
 
     /// Reads a file of a model with that many classes and features of that width. The error says
     /// what is wrong with it.
-    pub fn from_bytes(bytes: &[u8], classes: usize, width: usize) -> Result<Self, String> {
+    pub fn from_bytes(bytes: &[u8], encoder: &EncoderConfig) -> Result<Self, String> {
+        let classes = encoder.labels.len();
         let file = File(SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?);
         let conformal = read_conformal(&file, classes)?;
         let alphas =
@@ -121,7 +123,7 @@ impl Calibration {
         } else {
             None
         };
-        Ok(Self { conformal, alphas, novelty: read_novelty(&file, width)?, limits })
+        Ok(Self { conformal, alphas, novelty: read_novelty(&file, encoder)?, limits })
     }
 }
 
@@ -219,7 +221,7 @@ fn read_conformal(file: &File<'_>, classes: usize) -> Result<Option<Conformal>, 
     Ok(Some(Conformal { score, by_class: method == "mondrian", scores_by_class }))
 }
 
-fn read_novelty(file: &File<'_>, width: usize) -> Result<Option<Novelty>, String> {
+fn read_novelty(file: &File<'_>, encoder: &EncoderConfig) -> Result<Option<Novelty>, String> {
     let reference_of = |method: &str| format!("novelty.{method}.reference");
     let Some(method) = NOVELTY.into_iter().find(|method| file.has(&reference_of(method))) else {
         return Ok(None);
@@ -234,9 +236,15 @@ fn read_novelty(file: &File<'_>, width: usize) -> Result<Option<Novelty>, String
             while file.has(&format!("novelty.layer.{}.mean", layers.len())) {
                 layers.push(read_layer(file, layers.len(), method == "relative_mahalanobis")?);
             }
-            let found: usize = layers.iter().map(|layer| layer.mean_d.len()).sum();
-            if found != width {
-                return Err(format!("the novelty layers are {found} wide, the feature {width}"));
+            if let Some(layer) =
+                layers.iter().find(|layer| layer.mean_d.len() != encoder.hidden_size)
+            {
+                let (found, width) = (layer.mean_d.len(), encoder.hidden_size);
+                return Err(format!("a novelty layer is {found} wide, the hidden states {width}"));
+            }
+            let most = encoder.num_hidden_layers + 1;
+            if layers.is_empty() || layers.len() > most {
+                return Err(format!("{} novelty layers, of 1 to {most}", layers.len()));
             }
             NoveltyScore::Distance(Distance { layers })
         }
@@ -269,15 +277,29 @@ fn read_layer(file: &File<'_>, index: usize, relative: bool) -> Result<Layer, St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::novelty::Features;
+    use crate::calibrate::novelty::Rows;
+    use crate::model::Sizes;
+
+    /// One layer, so that novelty may look at its input and at the feature.
+    fn encoder(classes: usize, width: usize) -> EncoderConfig {
+        let sizes = Sizes {
+            num_hidden_layers: 1,
+            hidden_size: width,
+            num_attention_heads: 1,
+            intermediate_size: 1,
+        };
+        let mut encoder = EncoderConfig::from_scratch(sizes, 10, 10).unwrap();
+        encoder.labels = vec![String::new(); classes];
+        encoder
+    }
 
     fn calibrations() -> Vec<Calibration> {
         let value = |i: usize| ((i * i * 7 + 3 * i) % 23) as f32 + 0.1 * (i % 5) as f32;
         let feature_nd: Vec<f32> = (0..120).map(value).collect();
-        let labels: Vec<u32> = (0..40).map(|row| row % 2).collect();
-        let train = Features { feature_nd: &feature_nd, labels: &labels };
+        let labels: Vec<u32> = (0..30).map(|row| row % 2).collect();
+        let train = Rows { feature_nd: &feature_nd, labels: &labels };
         let distance =
-            |relative| Distance::fit(&train, &feature_nd[..60], &[1, 2], relative).unwrap();
+            |relative| Distance::fit(&train, &feature_nd[..60], &[2, 2], relative).unwrap();
         let scores = [
             NoveltyScore::Distance(distance(true)),
             NoveltyScore::Distance(distance(false)),
@@ -307,7 +329,7 @@ mod tests {
     fn what_is_saved_is_what_is_loaded() {
         for calibration in calibrations() {
             let bytes = calibration.to_bytes();
-            assert_eq!(Calibration::from_bytes(&bytes, 2, 3).as_ref(), Ok(&calibration));
+            assert_eq!(Calibration::from_bytes(&bytes, &encoder(2, 2)).as_ref(), Ok(&calibration));
             assert_eq!(bytes, calibration.to_bytes(), "the same bytes each time");
         }
     }
@@ -318,25 +340,25 @@ mod tests {
         let message = |change: &dyn Fn(&mut Calibration), classes, width| {
             let mut changed = whole.clone();
             change(&mut changed);
-            Calibration::from_bytes(&changed.to_bytes(), classes, width).unwrap_err()
+            Calibration::from_bytes(&changed.to_bytes(), &encoder(classes, width)).unwrap_err()
         };
-        assert!(message(&|_| (), 3, 3).contains("3 classes"));
-        assert!(message(&|_| (), 2, 4).contains("the feature 4"));
-        assert!(message(&|one| one.alphas[0] = 2.0, 2, 3).contains("`conformal.alpha`"));
+        assert!(message(&|_| (), 3, 2).contains("3 classes"));
+        assert!(message(&|_| (), 2, 3).contains("hidden states 3"));
+        assert!(message(&|one| one.alphas[0] = 2.0, 2, 2).contains("`conformal.alpha`"));
         let unsorted = |one: &mut Calibration| {
             if let Some(conformal) = &mut one.conformal {
                 conformal.scores_by_class[0].reverse();
             }
         };
-        assert!(message(&unsorted, 2, 3).contains("`conformal.mondrian.scores`"));
+        assert!(message(&unsorted, 2, 2).contains("`conformal.mondrian.scores`"));
         let missing = |one: &mut Calibration| {
             if let Some(Novelty { score: NoveltyScore::Distance(distance), .. }) = &mut one.novelty
             {
                 distance.layers[1].within.pop();
             }
         };
-        assert!(message(&missing, 2, 3).contains("`novelty.layer.1.within`"));
+        assert!(message(&missing, 2, 2).contains("`novelty.layer.1.within`"));
         let bytes = whole.to_bytes();
-        assert!(Calibration::from_bytes(&bytes[..bytes.len() - 1], 2, 3).is_err());
+        assert!(Calibration::from_bytes(&bytes[..bytes.len() - 1], 2, 2).is_err());
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::conformal::{Bounds, Conformal, HeldOut, coverage_band};
 use super::cross_fit::SMALL;
 use super::novelty::{
-    Distance, Evidence, Features, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore,
+    Distance, Evidence, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore, Rows,
 };
 use super::risk::{DELTA, confidence_threshold};
 use super::{Calibration, CalibrationConfig, Limits};
@@ -22,14 +22,16 @@ pub struct Material<'a> {
     pub predictive: &'a [Predictive],
     /// Their labels, `[n]`.
     pub labels: &'a [u32],
-    /// Their features, `[n, d]`.
-    pub feature_nd: &'a [f32],
+    /// What novelty looks at, `[n, e]`: see [`super::novelty::vectors`].
+    pub novelty_ne: &'a [f32],
     /// Their uniform numbers, `[n]`.
     pub uniforms: &'a [f64],
-    /// Features and labels of the training rows.
-    pub train: Features<'a>,
-    /// Features of rows that belong to neither, `[m, d]`.
-    pub fresh_nd: &'a [f32],
+    /// The same, and the labels, of the training rows.
+    pub train: Rows<'a>,
+    /// The same of rows that belong to neither, `[m, e]`.
+    pub fresh_ne: &'a [f32],
+    /// Width of a hidden state, `d`.
+    pub width: usize,
     /// What logits are divided by.
     pub temperature: f64,
     /// Whether `predictive` is what [`super::out_of_fold`] gives.
@@ -133,9 +135,10 @@ fn novelty(
     if config.novelty == NoveltyMethod::None || rows == 0 {
         return None;
     }
-    let Material { train, fresh_nd, feature_nd, logit_nc, temperature, .. } = *material;
-    let width = feature_nd.len() / rows;
-    let distance = |relative| Distance::fit(&train, fresh_nd, &[width], relative);
+    let Material { train, fresh_ne, novelty_ne, logit_nc, temperature, width, .. } = *material;
+    let wide = novelty_ne.len() / rows;
+    let widths = vec![width; wide / width];
+    let distance = |relative| Distance::fit(&train, fresh_ne, &widths, relative);
     let score = match config.novelty {
         NoveltyMethod::None => None,
         NoveltyMethod::Auto => distance(classes >= MANY_CLASSES).map(NoveltyScore::Distance),
@@ -154,9 +157,9 @@ fn novelty(
         );
         return None;
     };
-    let lines = feature_nd.chunks_exact(width).zip(logit_nc.chunks_exact(classes));
-    let scores = lines.zip(material.predictive).map(|((feature_d, logit_c), predictive)| {
-        score.of(&Evidence { feature_d, logit_c, temperature, predictive })
+    let lines = novelty_ne.chunks_exact(wide).zip(logit_nc.chunks_exact(classes));
+    let scores = lines.zip(material.predictive).map(|((novelty_e, logit_c), predictive)| {
+        score.of(&Evidence { novelty_e, logit_c, temperature, predictive })
     });
     let reference: Option<Vec<f64>> = scores.collect();
     let Some(reference) = reference else {

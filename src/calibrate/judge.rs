@@ -105,7 +105,7 @@ mod tests {
             epistemic: None,
         };
         let evidence = Evidence {
-            feature_d: &[],
+            novelty_e: &[],
             logit_c: &[0.0, 1.0],
             temperature: 1.0,
             predictive: &predictive,

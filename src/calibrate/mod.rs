@@ -9,6 +9,7 @@ mod fit;
 mod judge;
 pub mod novelty;
 mod risk;
+mod scaling;
 mod temperature;
 
 pub use config::CalibrationConfig;
@@ -16,6 +17,7 @@ pub use cross_fit::{SMALL, out_of_fold};
 pub use decision::{Answer, Limits, Reason};
 pub use fit::{CalibrationSummary, Material, SetPromise, fit};
 pub use judge::{Asked, Judgement, Ood, PredictionSet};
+pub use scaling::{ScalingFit, fit_scaling};
 pub use temperature::{Fit, fit_temperature};
 
 use conformal::Conformal;

@@ -6,8 +6,8 @@
 //! method in ln β (so that T stays positive), kept inside a bracket that bisection shrinks.
 
 /// The inverse temperatures that are looked at: T from 0.01 to 100.
-const LOWEST: f64 = -4.605_170_185_988_091;
-const HIGHEST: f64 = 4.605_170_185_988_091;
+pub(super) const LOWEST: f64 = -4.605_170_185_988_091;
+pub(super) const HIGHEST: f64 = 4.605_170_185_988_091;
 
 /// Changes of ln β below this end the search.
 const PRECISION: f64 = 1e-10;

@@ -71,11 +71,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     });
     display.finish();
     let (result, uncalibrated) = scored?;
-    let temperature = predictor.artifact().temperature;
+    let scaling = predictor.artifact().uncertainty.scaling;
     if common.json {
         let mut object = json!({
             "model": folder, "dataset": dataset.name, "split": options.split,
-            "generated": dataset.generated, "temperature": temperature, "seed": manifest.seed,
+            "generated": dataset.generated, "temperature": scaling.temperature, "scale": scaling.scale, "seed": manifest.seed,
         });
         let metrics = serde_json::to_value(&result)?;
         let both = (object.as_object_mut(), metrics.as_object());
@@ -86,7 +86,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let generated = if dataset.generated { " (generated texts)" } else { "" };
-    let scaled = (temperature != 1.0).then_some(&uncalibrated);
+    let scaled = (scaling.temperature != 1.0).then_some(&uncalibrated);
     print(&format!(
         "\n{}{generated}, {}: {} rows, with 95 % intervals (seed {})\n\n{}",
         dataset.name,

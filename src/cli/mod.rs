@@ -3,6 +3,8 @@
 mod bench;
 mod dataset;
 mod eval;
+mod fit;
+mod fitted;
 mod info;
 mod object;
 mod predict;
@@ -58,6 +60,8 @@ struct Common {
 enum Command {
     /// Train a classifier: data, fine-tuning, calibration, report, model folder
     Train(train::Options),
+    /// Give a posterior to a classifier that exists, without training
+    Fit(fit::Options),
     /// Measure accuracy and calibration of a model
     Eval(eval::Options),
     /// Measure latency, throughput, memory and training speed of a model
@@ -109,6 +113,7 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<Outcome> {
     match &cli.command {
         Command::Train(options) => train::run(options, &cli.common),
+        Command::Fit(options) => fit::run(options, &cli.common),
         Command::Eval(options) => eval::run(options, &cli.common),
         Command::Bench(options) => bench::run(options, &cli.common),
         Command::Predict(options) => predict::run(options, &cli.common),

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 use clap::Args;
 
+use super::fitted::{calibration_text, posterior_text};
 use super::progress::{Display, grouped};
 use super::{CHECKPOINTS, Common, Outcome, RUNS, print, print_json, report};
 use crate::artifact::PartRecord;
-use crate::calibrate::CalibrationSummary;
 use crate::experiment::{
     self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Surroundings,
     TrainReport,
@@ -139,14 +139,7 @@ fn plan_text(plan: &Plan) -> String {
 
 fn finished_text(finished: &TrainReport) -> String {
     let generated = if finished.generated { " (generated texts)" } else { "" };
-    let temperature = match finished.temperature {
-        Some(temperature) => format!(
-            "Temperature {temperature:.3}, fitted on {} rows that were not trained on.\n",
-            grouped(finished.temperature_rows as u64)
-        ),
-        None => String::new(),
-    };
-    let calibration = calibration_text(&finished.calibration);
+    let fitted = posterior_text(&finished.posterior) + &calibration_text(&finished.calibration);
     let model = finished.model.display();
     let data = if finished.generated {
         "\"A slow first act, but what an ending!\"".to_owned()
@@ -154,24 +147,21 @@ fn finished_text(finished: &TrainReport) -> String {
         "\"Your own text here\"".to_owned()
     };
     format!(
-        "\n{}{generated}: {} test rows, with 95 % intervals\n\n{}\n{temperature}{calibration}\
-         {}\
+        "\n{}{generated}: {} test rows, with 95 % intervals\n\n{}\n{fitted}{}\
          Trained for {} steps in {:.0} s; the weights of step {} were best.\n\n\
          Model  {model}\nRun    {}\n\nNext   bayes predict --model {model} {data}\n",
         finished.dataset,
         grouped(finished.test.summary.rows as u64),
-        report::table(&finished.test, finished.temperature.map(|_| &finished.uncalibrated)),
+        report::table(
+            &finished.test,
+            finished.posterior.temperature.map(|_| &finished.uncalibrated)
+        ),
         parts_text(&finished.parts),
         finished.steps,
         finished.seconds,
         finished.best_step,
         finished.run.display(),
     )
-}
-
-/// A share in percent, to two places.
-fn percent(share: f64) -> f64 {
-    (1e4 * share).round() / 100.0
 }
 
 /// One line for each part: rows, and the first digits of its hash.
@@ -184,35 +174,4 @@ fn parts_text(parts: &BTreeMap<String, PartRecord>) -> String {
         }
     }
     text + "\n"
-}
-
-fn calibration_text(summary: &CalibrationSummary) -> String {
-    let mut text = String::new();
-    for set in summary.sets.iter().filter(|set| set.always == 0) {
-        let whose = match (set.by_class, set.pooled) {
-            (false, _) => "",
-            (true, 0) => " of every class",
-            (true, _) => " of every class or group of small classes",
-        };
-        text.push_str(&format!(
-            "Sets hold the label in {} % of cases{whose}\n  \
-             (99 % band with {} rows: {:.3} to {:.3}).\n",
-            percent(set.coverage),
-            set.fewest,
-            set.low,
-            set.high
-        ));
-    }
-    if let Some(confidence) = summary.min_confidence {
-        let promise = if summary.target_risk > 0.0 {
-            let risk = percent(summary.target_risk);
-            format!(":\n  at most {risk} % of them are wrong (95 % sure)")
-        } else {
-            String::new()
-        };
-        text.push_str(&format!(
-            "Answers are accepted from confidence {confidence:.4} on{promise}.\n"
-        ));
-    }
-    text
 }

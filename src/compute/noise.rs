@@ -24,6 +24,8 @@ pub enum Purpose {
     Bootstrap = 6,
     /// The generated data set; `a` is the split, `b` the row.
     Generate = 7,
+    /// The fixed draws that logits of a posterior are averaged over.
+    Link = 8,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

@@ -75,7 +75,7 @@ pub fn score(
     };
     let report = evaluate(&predictions, &labels, &context, noise)?;
     let logit_nc: Vec<f64> =
-        predictions.iter().flat_map(|one| one.logits.mean().iter().copied()).collect();
+        predictions.iter().flat_map(|one| one.logits.mean().into_owned()).collect();
     Ok((report, Scores::of_logits(&logit_nc, &labels)?))
 }
 

@@ -137,8 +137,8 @@ mod tests {
             let message = parse(text, &[]).unwrap_err();
             assert!(message.contains("not supported by this version"), "{message}");
         }
-        let message = parse("[posterior]\nmethod = \"laplace\"\n", &[]).unwrap_err();
-        assert!(message.contains("laplace") && message.contains("map"), "{message}");
+        let message = parse("[posterior]\nmethod = \"sngp\"\n", &[]).unwrap_err();
+        assert!(message.contains("sngp") && message.contains("laplace"), "{message}");
     }
 
     #[test]

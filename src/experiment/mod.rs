@@ -1,16 +1,23 @@
-//! The file that a person writes, and the recipe behind `train`.
+//! The file that a person writes, and the recipes behind `train` and `fit`.
 
 mod calibration;
 mod config;
 mod encoder;
+mod feature_cache;
+mod features;
+mod fit;
 mod keys;
 mod observer;
+mod posterior;
 mod prepare;
 mod recipe;
 mod run_folder;
 
 pub use config::{Experiment, QUICK_START};
+pub use features::Features;
+pub use fit::{FitJob, FitReport, FitScore, fit};
 pub use observer::Progress;
+pub use posterior::PosteriorReport;
 pub use prepare::{PreparedSplit, prepare_tokens};
 pub use recipe::{Ended, Plan, Surroundings, TrainReport, plan, train};
 pub use run_folder::{RunFolder, create_run_folder};
@@ -43,6 +50,12 @@ pub enum ExperimentError {
          instance with `hf download {0}`"
     )]
     NoEncoder(String),
+    /// A model that does not say what it was trained on.
+    #[error("`{0}` does not say what it was trained on: name a data set with `--dataset`")]
+    NoData(PathBuf),
+    /// Nothing to fit.
+    #[error("no method was named: give `--method laplace`")]
+    NoMethod,
     /// Settings that do not fit the encoder.
     #[error("{0}")]
     Encoder(String),

@@ -1,4 +1,4 @@
-//! The recipe behind `bayes train`: data, fine-tuning, calibration, model folder, report.
+//! The recipe behind `bayes train`: data, fine-tuning, posterior, calibration, model folder, report.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,19 @@ use std::time::Instant;
 use candle_core::Device;
 use serde::Serialize;
 
-use super::calibration::{Calibrated, calibrate, temperature_of};
+use super::calibration::{FitSettings, HeldOut};
 use super::observer::Log;
+use super::posterior::PosteriorReport;
 use super::prepare::{Prepared, Sets, prepare};
-use super::{Experiment, ExperimentError, Progress, RunFolder};
+use super::{Experiment, ExperimentError, Features, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
-use crate::calibrate::{Calibration, CalibrationSummary, Fit};
+use crate::calibrate::{Calibration, CalibrationSummary};
 use crate::compute::Noise;
-use crate::data::{Dataset, Example, Part, Parts};
+use crate::data::{Dataset, Example, Part, Parts, TokenSet};
 use crate::evaluate::{Report, Rows, score};
 use crate::model::{Classifier, Parameters};
+use crate::posterior::laplace::Head;
+use crate::posterior::{Method, Uncertainty};
 use crate::predict::Predictor;
 use crate::train::{self, Event, Job, Scores};
 
@@ -65,13 +68,12 @@ pub struct TrainReport {
     pub best_step: u64,
     /// Scores of the validation rows at that point.
     pub validation: Scores,
-    /// What logits are divided by; absent when none was fitted.
-    pub temperature: Option<f64>,
-    /// Rows it was fitted on.
-    pub temperature_rows: usize,
+    /// The posterior, temperature and scale.
+    #[serde(flatten)]
+    pub posterior: PosteriorReport,
     /// What was fitted on the conformal part.
     pub calibration: CalibrationSummary,
-    /// NLL and ECE on the test part as they would be without the temperature.
+    /// NLL and ECE on the test part as the softmax of the mean logits has them.
     pub uncalibrated: Scores,
     /// The report on the test part.
     pub test: Report,
@@ -123,7 +125,7 @@ pub struct Surroundings<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Trains, calibrates, saves and reports.
+/// Trains, fits the posterior, calibrates, saves and reports.
 pub fn train(
     experiment: &Experiment,
     surroundings: &Surroundings<'_>,
@@ -146,7 +148,7 @@ pub fn train(
         parameters: Parameters::default(),
         tokenizer: start.tokenizer.clone(),
         special_tokens: start.special_tokens.clone(),
-        temperature: 1.0,
+        uncertainty: Uncertainty::default(),
         calibration: Calibration::default(),
     };
 
@@ -171,17 +173,21 @@ pub fn train(
     }
 
     let classifier = Classifier::packed(&start.encoder, &outcome.parameters)?;
-    let Calibrated { fit, rows: temperature_rows, calibration, summary } =
-        calibrate(&classifier, experiment, &sets, &noise, show)?;
-    if let Some(Fit { at_bound: true, temperature, .. }) = fit {
-        show(Progress::Warning(format!(
-            "the temperature stands at its bound, {temperature}: the {temperature_rows} rows for it \
-             say too little; give more data"
-        )));
-    }
-    let temperature = temperature_of(fit);
-    let mut artifact =
-        Artifact { parameters: outcome.parameters, temperature, calibration, ..base };
+    let mut artifact = Artifact { parameters: outcome.parameters, ..base };
+    let mut read =
+        |rows: &TokenSet, what: &'static str| Features::encode(&classifier, rows, what, show);
+    let config = &experiment.calibration;
+    // Only some methods look at the training rows once more.
+    let again = experiment.posterior.method == Method::Laplace || config.novelty.is_distance();
+    let train_rows = if again { read(&sets.train, "encoding")? } else { Features::default() };
+    let held_out = HeldOut::new(
+        read(&sets.temperature, "calibrating")?,
+        read(&sets.conformal, "calibrating")?,
+        sets.train.len() + sets.validation.len(),
+    );
+    let fit =
+        FitSettings { posterior: &experiment.posterior, calibration: config, head: Head::Refit };
+    let (posterior, calibration) = fit.fit(&mut artifact, &train_rows, &held_out, &noise, show)?;
     let predictor = Predictor::new(artifact.clone())?;
     let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
     artifact.manifest.test = Some(test.summary.clone());
@@ -197,9 +203,8 @@ pub fn train(
         steps: outcome.steps,
         best_step: outcome.best_step,
         validation: outcome.scores,
-        temperature: fit.map(|fit| fit.temperature),
-        temperature_rows,
-        calibration: summary,
+        posterior,
+        calibration,
         uncalibrated,
         test,
         seconds: began.elapsed().as_secs_f64(),
@@ -237,7 +242,9 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         schema: SCHEMA,
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
         name: experiment.name.clone(),
-        method: experiment.posterior.method,
+        method: Method::Map,
+        link: experiment.posterior.link,
+        evidence: None,
         transformers: "posterior mean".to_owned(),
         labels: dataset.labels.clone(),
         preprocessing: Preprocessing {

@@ -34,6 +34,16 @@ impl Parameters {
         self.0.get(name).expect("every specified parameter is present")
     }
 
+    /// The same with another last linear layer, weight `[c, d]` and bias `[c]`, on the device of the
+    /// one that it replaces.
+    pub fn with_last_layer(&self, weight_cd: &Tensor, bias_c: &Tensor) -> Result<Self> {
+        let device = self.get("classifier.weight").device();
+        let mut tensors = self.0.clone();
+        tensors.insert("classifier.weight".to_owned(), weight_cd.to_device(device)?);
+        tensors.insert("classifier.bias".to_owned(), bias_c.to_device(device)?);
+        Ok(Self(tensors))
+    }
+
     /// Names and tensors, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor)> {
         self.0.iter()

@@ -182,6 +182,41 @@ pub fn save(config: &EncoderConfig, parameters: &Parameters) -> Result<Vec<u8>, 
     Ok(safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid"))
 }
 
+/// The bytes of the `model.safetensors` in a folder, every tensor as it stands there but for the last
+/// linear layer, which is taken from these parameters in f32; without parameters the file itself.
+pub fn with_last_layer(
+    folder: &Path,
+    config: &EncoderConfig,
+    parameters: Option<&Parameters>,
+) -> Result<Vec<u8>, ModelError> {
+    let path = folder.join("model.safetensors");
+    let bytes =
+        std::fs::read(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
+    let Some(parameters) = parameters else { return Ok(bytes) };
+    let mut last = BTreeMap::new();
+    for specification in specifications(config) {
+        if !specification.name.starts_with("classifier.") {
+            continue;
+        }
+        let values = parameters.get(&specification.name).flatten_all()?.to_vec1::<f32>()?;
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        // The last layer is not stacked: one parameter, one tensor.
+        let part = specification.parts.into_iter().next().expect("a parameter has a tensor");
+        last.insert(part.name, (part.shape, bytes));
+    }
+    let tensors = SafeTensors::deserialize(&bytes)
+        .map_err(|error| ModelError::Corrupt { path, message: error.to_string() })?;
+    let views = tensors.iter().map(|(name, view)| match last.get(name) {
+        Some((shape, bytes)) => {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
+            (name, view.expect("the bytes were made from the shape"))
+        }
+        None => (name, view),
+    });
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    Ok(safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid"))
+}
+
 /// A tensor shaped like one of our parameters, seen under the names of transformers: query, key and
 /// value apart, γ and β apart.
 pub fn transformers_view<'a>(

@@ -1,13 +1,30 @@
 //! Distributions over the last layer, and from them over the logits of a text.
 //!
-//! A method fills one variant of [`Posterior`]; whoever predicts sees only [`LogitDistribution`].
+//! A method fills one variant of [`Posterior`]; whoever predicts sees only [`LogitDistribution`], and the
+//! link gives its probabilities.
 
+mod algebra;
 mod config;
+mod covariance;
+mod fit;
+pub mod laplace;
+mod link;
+mod logits;
+mod mc_dropout;
+
+use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
+use rayon::prelude::*;
 
 pub use config::{Method, PosteriorConfig};
+pub use covariance::{Covariance, Kronecker, Root};
+pub use fit::{Fitted, LastLayer, fit};
+pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, softmax};
+pub use logits::{Basis, LogitCovariance, LogitDistribution};
+pub use mc_dropout::Dropout;
 
+use crate::compute::Noise;
 use crate::model::Classifier;
 use crate::train::last_layer;
 
@@ -25,110 +42,66 @@ pub enum Posterior {
     },
 }
 
-/// The covariance of the last layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Covariance {
-    /// The point estimate: method `map`.
-    Zero,
+/// All that stands between the mean logits and the probabilities: what a model folder keeps besides
+/// its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Uncertainty {
+    /// How far the last layer may be from its mean.
+    pub covariance: Covariance,
+    /// From logits to probabilities.
+    pub link: Link,
+    /// Fitted on rows that neither training nor the covariance has seen.
+    pub scaling: Scaling,
 }
 
-/// A distribution over the logits of one text: all that links and metrics see of a posterior.
-#[derive(Clone, Debug, PartialEq)]
-pub enum LogitDistribution {
-    /// All mass on one point, `[c]`.
-    Point(Vec<f64>),
+/// The seed of the draws that are stored with a model: the same for all, so that models differ by
+/// their posterior alone.
+const DRAWS_SEED: u64 = 0;
+
+impl Uncertainty {
+    /// With the draws that the covariance needs.
+    pub fn new(covariance: Covariance, choice: LinkChoice, scaling: Scaling) -> Self {
+        let draws = Draws::new(&Noise::new(DRAWS_SEED), covariance.directions());
+        Self { covariance, link: Link { choice, draws: Arc::new(draws) }, scaling }
+    }
+
+    /// Probabilities of one text.
+    pub fn predictive(&self, logits: &LogitDistribution) -> Predictive {
+        logits.predictive(&self.link, self.scaling)
+    }
 }
 
-/// What a text is predicted to be, with the uncertainty in nats.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Predictive {
-    /// p(label | text) under the posterior, `[c]`.
-    pub probability_c: Vec<f64>,
-    /// Entropy of `probability_c`.
-    pub total: f64,
-    /// Expected entropy under the posterior; `None` where there is no posterior to ask.
-    pub aleatoric: Option<f64>,
-    /// Mutual information of label and weights: `total - aleatoric`.
-    pub epistemic: Option<f64>,
+impl Default for Uncertainty {
+    /// The point estimate as it is.
+    fn default() -> Self {
+        Self::new(Covariance::Zero, LinkChoice::default(), Scaling::default())
+    }
 }
 
 impl Posterior {
-    /// The point estimate at the classifier's own last layer.
-    pub fn map(classifier: &Classifier) -> Self {
+    /// With the classifier's own last layer as the mean.
+    pub fn new(classifier: &Classifier, covariance: Covariance) -> Self {
         let (mean_cd, mean_c) = classifier.last_layer();
-        Self::LastLayer {
-            mean_cd: mean_cd.clone(),
-            mean_c: mean_c.clone(),
-            covariance: Covariance::Zero,
-        }
+        Self::LastLayer { mean_cd: mean_cd.clone(), mean_c: mean_c.clone(), covariance }
     }
 
     /// The distribution over logits for each of the features `[n, d]`.
     pub fn logits(&self, feature_nd: &[f32]) -> Result<Vec<LogitDistribution>> {
         match self {
-            Self::LastLayer { mean_cd, mean_c, covariance: Covariance::Zero } => {
-                let logits_nc = last_layer(feature_nd, mean_cd, mean_c)?;
-                let classes = mean_c.dim(0)?;
-                let points = logits_nc.chunks_exact(classes);
-                Ok(points.map(|logit_c| LogitDistribution::Point(logit_c.to_vec())).collect())
+            Self::LastLayer { mean_cd, mean_c, covariance } => {
+                let mean_nc = last_layer(feature_nd, mean_cd, mean_c)?;
+                let (classes, width) = mean_cd.dims2()?;
+                let rows = mean_nc.par_chunks_exact(classes);
+                let rows = rows.zip(feature_nd.par_chunks_exact(width));
+                let distribution = |(mean_c, feature_d): (&[f64], &[f32])| {
+                    let mean_c = mean_c.to_vec();
+                    match covariance.at(feature_d) {
+                        None => LogitDistribution::Point(mean_c),
+                        Some(covariance) => LogitDistribution::Gaussian { mean_c, covariance },
+                    }
+                };
+                Ok(rows.map(distribution).collect())
             }
         }
-    }
-}
-
-impl LogitDistribution {
-    /// The mean logits, `[c]`.
-    pub fn mean(&self) -> &[f64] {
-        match self {
-            Self::Point(logit_c) => logit_c,
-        }
-    }
-
-    /// The link: probabilities and entropies at a temperature.
-    pub fn predictive(&self, temperature: f64) -> Predictive {
-        match self {
-            Self::Point(logit_c) => {
-                let probability_c = softmax(logit_c, temperature);
-                let total = entropy(&probability_c);
-                Predictive { probability_c, total, aleatoric: None, epistemic: None }
-            }
-        }
-    }
-}
-
-/// softmax(logits / temperature).
-pub fn softmax(logit_c: &[f64], temperature: f64) -> Vec<f64> {
-    let peak = logit_c.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logit_c.iter().map(|l| ((l - peak) / temperature).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    weights.into_iter().map(|weight| weight / sum).collect()
-}
-
-/// −Σ p ln p in nats, with 0 ln 0 = 0.
-fn entropy(probability_c: &[f64]) -> f64 {
-    -probability_c.iter().filter(|&&p| p > 0.0).map(|p| p * p.ln()).sum::<f64>()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_point_gives_softmax_and_its_entropy() {
-        let predictive = LogitDistribution::Point(vec![2f64.ln(), 0.0]).predictive(1.0);
-        let expected = [2.0 / 3.0, 1.0 / 3.0];
-        for (found, expected) in predictive.probability_c.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-15);
-        }
-        let entropy = -(2.0 / 3.0 * (2.0f64 / 3.0).ln() + 1.0 / 3.0 * (1.0f64 / 3.0).ln());
-        assert!((predictive.total - entropy).abs() < 1e-15);
-        assert_eq!((predictive.aleatoric, predictive.epistemic), (None, None));
-    }
-
-    #[test]
-    fn extreme_logits_stay_finite() {
-        let predictive = LogitDistribution::Point(vec![5000.0, -5000.0]).predictive(0.5);
-        assert_eq!(predictive.probability_c, [1.0, 0.0]);
-        assert_eq!(predictive.total, 0.0);
     }
 }

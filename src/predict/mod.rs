@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use candle_core::Device;
+use rayon::prelude::*;
 
 use crate::artifact::{self, Artifact, ArtifactError};
-use crate::calibrate::novelty::Evidence;
+use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean};
@@ -68,7 +69,8 @@ impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
-        let posterior = Posterior::map(&classifier);
+        let covariance = artifact.uncertainty.covariance.clone();
+        let posterior = Posterior::new(&classifier, covariance);
         let usual = artifact.calibration.usual();
         Ok(Self { artifact, classifier, posterior, usual })
     }
@@ -96,8 +98,22 @@ impl Predictor {
         batch: &Packed,
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
         let feature_bd = self.classifier.features(batch)?.flatten_all()?.to_vec1::<f32>()?;
-        let logits = self.posterior.logits(&feature_bd)?.into_iter();
-        Ok(logits.map(|one| (one.clone(), one.predictive(self.artifact.temperature))).collect())
+        self.distributions(&feature_bd)
+    }
+
+    /// From features `[n, d]` to logits and probabilities; each row by itself.
+    fn distributions(
+        &self,
+        feature_nd: &[f32],
+    ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
+        let logits = self.posterior.logits(feature_nd)?.into_par_iter();
+        let uncertainty = &self.artifact.uncertainty;
+        Ok(logits
+            .map(|one| {
+                let predictive = uncertainty.predictive(&one);
+                (one, predictive)
+            })
+            .collect())
     }
 
     /// One prediction for each text, in their order. `progress` is told the rows that are done.
@@ -130,17 +146,17 @@ impl Predictor {
             type_ids: encoded[row].type_ids.clone(),
             row: row as u64,
         };
-        let feature_nd = features(&self.classifier, &lengths, &sequence, progress)?;
-        let logits = self.posterior.logits(&feature_nd)?;
-        let lines = feature_nd.chunks_exact(self.classifier.config().hidden_size);
-        let predictions = logits.into_iter().zip(encoded).zip(lines);
-        let predictions = predictions.map(|((logits, encoded), feature_d)| {
-            let predictive = logits.predictive(self.artifact.temperature);
+        let rows = features(&self.classifier, &lengths, &sequence, self.inputs(), progress)?;
+        let distributions = self.distributions(&rows.feature_nd)?.into_iter();
+        let vectors = novelty::vectors(&rows, lengths.len());
+        let lines = vectors.chunks_exact(vectors.len() / lengths.len().max(1));
+        let predictions = distributions.zip(encoded).zip(lines);
+        let predictions = predictions.map(|(((logits, predictive), encoded), novelty_e)| {
             let label = argmax(&predictive.probability_c);
             Prediction {
                 label,
                 confidence: predictive.probability_c[label],
-                judgement: self.judge(&encoded, feature_d, &logits, &predictive),
+                judgement: self.judge(&encoded, novelty_e, &logits, &predictive),
                 predictive,
                 logits,
                 num_tokens: encoded.ids.len(),
@@ -153,14 +169,20 @@ impl Predictor {
     fn judge(
         &self,
         encoded: &Encoded,
-        feature_d: &[f32],
+        novelty_e: &[f32],
         logits: &LogitDistribution,
         predictive: &Predictive,
     ) -> Judgement {
-        let Artifact { calibration, temperature, .. } = &self.artifact;
+        let Artifact { calibration, uncertainty, .. } = &self.artifact;
         let uniform = calibration.uniform(&encoded.ids, &encoded.type_ids);
-        let (logit_c, temperature) = (logits.mean(), *temperature);
-        let evidence = Evidence { feature_d, logit_c, temperature, predictive };
+        let logit_c = &logits.mean();
+        let temperature = uncertainty.scaling.temperature;
+        let evidence = Evidence { novelty_e, logit_c, temperature, predictive };
         calibration.judge(&evidence, uniform, &self.usual)
+    }
+
+    /// How many of the last layers' inputs novelty looks at.
+    fn inputs(&self) -> usize {
+        self.artifact.calibration.novelty.as_ref().map_or(0, Novelty::inputs)
     }
 }

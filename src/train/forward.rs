@@ -5,13 +5,23 @@ use candle_core::{Device, Result, Tensor};
 use crate::compute::ops::row_linear;
 use crate::compute::{Packed, Sequence};
 use crate::data::inference_batches;
-use crate::model::Classifier;
+use crate::model::{Classifier, Trunk};
 
 /// Tokens a batch: large enough for the products to be efficient, small enough that a batch of the
 /// quick start stays within a few megabytes an activation.
 pub const TOKEN_BUDGET: usize = 2048;
 
-/// The feature φ of each row, `[n, d]` in the order of the rows, as one vector.
+/// What the encoder makes of many rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrunkRows {
+    /// The feature φ, `[n, d]`.
+    pub feature_nd: Vec<f32>,
+    /// The means of what enters each of the last layers, side by side: `[n, e]`.
+    pub input_ne: Vec<f32>,
+}
+
+/// What the encoder makes of each row, in the order of the rows; `inputs` as for
+/// [`Classifier::trunk`].
 ///
 /// `lengths` are the rows' tokens and `sequence` gives a row; rows of like length share a batch.
 /// `progress` is told the rows that are done.
@@ -19,22 +29,32 @@ pub fn features(
     classifier: &Classifier,
     lengths: &[u32],
     sequence: &dyn Fn(usize) -> Sequence,
+    inputs: usize,
     progress: &mut dyn FnMut(usize),
-) -> Result<Vec<f32>> {
+) -> Result<TrunkRows> {
     let width = classifier.config().hidden_size;
-    let mut feature_nd = vec![0.0; lengths.len() * width];
+    let wide = width * inputs.min(classifier.config().num_hidden_layers);
+    let mut all = TrunkRows {
+        feature_nd: vec![0.0; lengths.len() * width],
+        input_ne: vec![0.0; lengths.len() * wide],
+    };
     let mut done = 0;
     for rows in inference_batches(lengths, TOKEN_BUDGET) {
         let batch = Packed::new(rows.iter().map(|&row| sequence(row as usize)));
-        let feature_bd = classifier.features(&batch)?.flatten_all()?.to_vec1::<f32>()?;
-        for (&row, feature_d) in rows.iter().zip(feature_bd.chunks_exact(width)) {
-            let start = row as usize * width;
-            feature_nd[start..start + width].copy_from_slice(feature_d);
+        let Trunk { feature_bd, input_be } = classifier.trunk(&batch, inputs)?;
+        let feature_bd = feature_bd.flatten_all()?.to_vec1::<f32>()?;
+        for (place, &row) in rows.iter().enumerate() {
+            let copy = |from: &[f32], to: &mut [f32], width: usize| {
+                let to = &mut to[row as usize * width..][..width];
+                to.copy_from_slice(&from[place * width..][..width]);
+            };
+            copy(&feature_bd, &mut all.feature_nd, width);
+            copy(&input_be, &mut all.input_ne, wide);
         }
         done += rows.len();
         progress(done);
     }
-    Ok(feature_nd)
+    Ok(all)
 }
 
 /// Logits `[n, c]` of features `[n, d]` under a last layer of weight `[c, d]` and bias `[c]`.

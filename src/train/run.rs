@@ -241,13 +241,13 @@ impl<'a> Run<'a> {
         let mut improved = false;
         for (averaged, parameters) in candidates {
             let classifier = Classifier::packed(self.job.encoder, &parameters)?;
-            let feature_nd =
-                features(&classifier, &rows.lengths(), &|row| rows.sequence(row), &mut |done| {
-                    // A failing observer is heard at the next event that can fail.
-                    let _ = observe(Event::Evaluating { done, rows: rows.len() });
-                })?;
+            let sequence = |row| rows.sequence(row);
+            let found = features(&classifier, &rows.lengths(), &sequence, 0, &mut |done| {
+                // A failing observer is heard at the next event that can fail.
+                let _ = observe(Event::Evaluating { done, rows: rows.len() });
+            })?;
             let (weight_cd, bias_c) = classifier.last_layer();
-            let logits_nc = last_layer(&feature_nd, weight_cd, bias_c)?;
+            let logits_nc = last_layer(&found.feature_nd, weight_cd, bias_c)?;
             let scores = Scores::of_logits(&logits_nc, rows.labels())?;
             let threshold = self.job.config.early_stopping_threshold;
             let better = self.best.as_ref().is_none_or(|(_, best, _)| scores.nll < best.nll);

@@ -10,14 +10,32 @@ mod shrinkage;
 
 use serde::{Deserialize, Serialize};
 
-pub use distance::{Distance, Features, Layer};
+pub use distance::{Distance, Layer, Rows};
 
 use crate::posterior::Predictive;
+use crate::train::TrunkRows;
 
 /// From so many classes on the relative distance is taken. It sees little more than the directions
 /// in which classes differ: with two classes and queries of other kinds as strange texts its AUROC
 /// was 0.10, that of the absolute distance 0.92 (the generated reviews).
 pub const MANY_CLASSES: usize = 10;
+
+/// How many of the last layers' inputs are looked at beside the feature of the head.
+pub const INPUTS: usize = 3;
+
+/// What novelty looks at, `[n, e]`: for each row the means over the tokens of what enters the last
+/// layers, then the feature φ, each as wide as a hidden state. The head's feature is made to tell
+/// classes apart; earlier states still know what else a text is.
+pub fn vectors(trunk: &TrunkRows, rows: usize) -> Vec<f32> {
+    let TrunkRows { feature_nd, input_ne } = trunk;
+    let (width, wide) = (feature_nd.len() / rows.max(1), input_ne.len() / rows.max(1));
+    let mut vectors = Vec::with_capacity(feature_nd.len() + input_ne.len());
+    for row in 0..rows {
+        vectors.extend_from_slice(&input_ne[row * wide..(row + 1) * wide]);
+        vectors.extend_from_slice(&feature_nd[row * width..(row + 1) * width]);
+    }
+    vectors
+}
 
 /// What the strangeness of a text is measured by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +79,8 @@ pub enum NoveltyScore {
 /// What is known of a text once the model has read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
-    /// The trunk feature, `[d]`.
-    pub feature_d: &'a [f32],
+    /// Of hidden states, `[e]`: see [`vectors`].
+    pub novelty_e: &'a [f32],
     /// The mean logits, `[c]`.
     pub logit_c: &'a [f64],
     /// What the logits are divided by.
@@ -95,7 +113,7 @@ impl NoveltyScore {
     pub fn of(&self, evidence: &Evidence<'_>) -> Option<f64> {
         let predictive = evidence.predictive;
         match self {
-            Self::Distance(distance) => Some(distance.score(evidence.feature_d)),
+            Self::Distance(distance) => Some(distance.score(evidence.novelty_e)),
             Self::Energy => Some(energy(evidence.logit_c, evidence.temperature)),
             Self::MaxSoftmax => {
                 Some(1.0 - predictive.probability_c.iter().copied().fold(0.0, f64::max))
@@ -128,6 +146,14 @@ impl Novelty {
     pub fn new(score: NoveltyScore, mut reference: Vec<f64>, alarm: f64) -> Self {
         reference.sort_by(f64::total_cmp);
         Self { score, reference, alarm }
+    }
+
+    /// How many of the last layers' inputs a prediction must give.
+    pub fn inputs(&self) -> usize {
+        match &self.score {
+            NoveltyScore::Distance(distance) => distance.layers.len() - 1,
+            _ => 0,
+        }
     }
 
     /// The share of texts of known classes that are at least as strange.
@@ -179,7 +205,7 @@ mod tests {
         let logits = LogitDistribution::Point(vec![1.0, 3.0]);
         let predictive = logits.predictive(2.0);
         let evidence = Evidence {
-            feature_d: &[],
+            novelty_e: &[],
             logit_c: logits.mean(),
             temperature: 2.0,
             predictive: &predictive,

@@ -1,0 +1,241 @@
+//! `bayes/posterior.safetensors`: what stands between the mean logits and the probabilities. The mean
+//! itself is the last linear layer in `model.safetensors`, weight `[c, d]` and bias `[c]`.
+//!
+//! With φ the feature that enters that layer, φ̃ = (φ, 1) of width D = d + 1, and C the covariance of
+//! the logits of a text, up to a shift of all of them:
+//!
+//! | tensor | type, shape | meaning |
+//! |---|---|---|
+//! | `temperature` | f64 `[1]` | T: logits are divided by it |
+//! | `scale` | f64 `[1]` | s: C is multiplied by s / T² |
+//! | `prior_precision` | f64 `[1]` | δ of the weights, where the evidence chose one |
+//! | `difference.root` | f32 `[D, D]` | R: two classes, Var(μ₁ − μ₀) = ‖R φ̃‖² |
+//! | `full.root` | f32 `[(c−1)D, (c−1)D]` | R: C = U YᵀY Uᵀ, column a of Y is R times φ̃ at place a·D, U Helmert's contrasts |
+//! | `kronecker.features` | f32 `[D, D]` | Q_Aᵀ, an eigenvector a row; z = Q_Aᵀ φ̃ |
+//! | `kronecker.variances` | f32 `[c−1, D]` | g: v_j = Σ_i g_ji z_i² |
+//! | `kronecker.logits` | f32 `[c, c−1]` | Q_B: C = Q_B diag(v) Q_Bᵀ |
+//! | `dropout.rate` | f64 `[1]` | p: C = p/(1−p) Σ_i φ_i² W_i W_iᵀ over the columns of the weight |
+//! | `draws` | f32 `[64, j]` | ε: standard normal; each is used with both signs |
+//!
+//! Of the four covariances one is there, or none for method `map`. Helmert's contrasts are
+//! `[c, c−1]`: column j has 1/√((j+1)(j+2)) in rows 0 to j and −(j+1)/√((j+1)(j+2)) in row j + 1. With more
+//! than two classes the probabilities are the mean of softmax(μ/T ± √s/T · F ε) over the draws, where
+//! F = U chol(YᵀY), Q_B diag(√v), or √(p/(1−p)) W diag(φ). Two classes need no draws:
+//! E σ(u) for the Gaussian difference u.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::ArtifactError;
+use crate::posterior::{
+    Basis, Covariance, Draws, Dropout, Kronecker, Link, LinkChoice, Root, Scaling, Uncertainty,
+};
+
+/// The file's bytes.
+pub fn posterior_file(uncertainty: &Uncertainty, prior_precision: Option<f64>) -> Vec<u8> {
+    let mut tensors: Vec<(&str, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut number = |name, value: f64| {
+        tensors.push((name, Dtype::F64, vec![1], value.to_le_bytes().to_vec()));
+    };
+    number("temperature", uncertainty.scaling.temperature);
+    number("scale", uncertainty.scaling.scale);
+    if let Some(prior_precision) = prior_precision {
+        number("prior_precision", prior_precision);
+    }
+    if let Covariance::Dropout(dropout) = &uncertainty.covariance {
+        number("dropout.rate", dropout.rate());
+    }
+    let mut floats = |name, width: usize, values: &[f32]| {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        tensors.push((name, Dtype::F32, vec![values.len() / width, width], bytes));
+    };
+    match &uncertainty.covariance {
+        Covariance::Zero | Covariance::Dropout(_) => {}
+        Covariance::Difference(root) => floats("difference.root", root.size, &root.values),
+        Covariance::Full { root, .. } => floats("full.root", root.size, &root.values),
+        Covariance::Kronecker(kronecker) => {
+            let width = kronecker.feature_rows.len() / kronecker.width();
+            floats("kronecker.features", width, &kronecker.feature_rows);
+            floats("kronecker.variances", width, &kronecker.variance_ji);
+            floats("kronecker.logits", kronecker.basis.width(), kronecker.basis.values());
+        }
+    }
+    let draws = &uncertainty.link.draws;
+    if draws.width() > 0 {
+        floats("draws", draws.width(), draws.values());
+    }
+    let views = tensors.iter().map(|(name, kind, shape, bytes)| {
+        let view = TensorView::new(*kind, shape.clone(), bytes);
+        (*name, view.expect("the bytes were made from the shape"))
+    });
+    // One metadata entry: two would be written in the order of their hashes.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid")
+}
+
+/// Reads the file. `weight_cd` is the weight of the last linear layer.
+pub fn read_posterior(
+    path: &Path,
+    weight_cd: &Tensor,
+    choice: LinkChoice,
+) -> Result<Uncertainty, ArtifactError> {
+    let bytes = std::fs::read(path)
+        .map_err(|source| ArtifactError::Read { path: path.to_owned(), source })?;
+    let damaged = |message: String| ArtifactError::Posterior { path: path.to_owned(), message };
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let file = File { tensors };
+    let read = || -> Result<Uncertainty, String> {
+        let (classes, d) = weight_cd.dims2().map_err(|error| error.to_string())?;
+        let scaling =
+            Scaling { temperature: file.number("temperature")?, scale: file.number("scale")? };
+        if scaling.temperature <= 0.0 || scaling.scale < 0.0 {
+            return Err("`temperature` must be positive and `scale` not negative".to_owned());
+        }
+        let covariance = file.covariance(classes, d, weight_cd)?;
+        let width = covariance.directions();
+        let values = if width > 0 { file.floats("draws", None, width)? } else { Vec::new() };
+        let draws = Arc::new(Draws::from_values(values, width));
+        Ok(Uncertainty { covariance, link: Link { choice, draws }, scaling })
+    };
+    read().map_err(damaged)
+}
+
+struct File<'a> {
+    tensors: SafeTensors<'a>,
+}
+
+impl File<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.tensors.tensor(name).is_ok()
+    }
+
+    fn number(&self, name: &str) -> Result<f64, String> {
+        let tensor = self.tensors.tensor(name).map_err(|error| error.to_string())?;
+        let value = tensor.data().try_into().map(f64::from_le_bytes).ok();
+        let value = value.filter(|value| tensor.dtype() == Dtype::F64 && value.is_finite());
+        value.ok_or_else(|| format!("`{name}` is not one finite f64"))
+    }
+
+    /// Values of a matrix with this shape; any number of rows but zero for `None`.
+    fn floats(&self, name: &str, rows: Option<usize>, width: usize) -> Result<Vec<f32>, String> {
+        let tensor = self.tensors.tensor(name).map_err(|error| error.to_string())?;
+        let shape = tensor.shape();
+        let fits = shape.len() == 2 && shape[1] == width && shape[0] > 0;
+        if tensor.dtype() != Dtype::F32 || !fits || rows.is_some_and(|rows| rows != shape[0]) {
+            let rows = rows.map_or("n".to_owned(), |rows| rows.to_string());
+            return Err(format!("`{name}` is not f32 [{rows}, {width}]"));
+        }
+        let numbers = tensor.data().chunks_exact(4);
+        let values: Vec<f32> = numbers
+            .map(|four| f32::from_le_bytes(four.try_into().expect("a chunk has four bytes")))
+            .collect();
+        if values.iter().all(|value| value.is_finite()) {
+            Ok(values)
+        } else {
+            Err(format!("`{name}` holds a value that is not finite"))
+        }
+    }
+
+    fn covariance(
+        &self,
+        classes: usize,
+        d: usize,
+        weight_cd: &Tensor,
+    ) -> Result<Covariance, String> {
+        let width = d + 1;
+        if self.has("difference.root") {
+            let values = self.floats("difference.root", Some(width), width)?;
+            return Ok(Covariance::Difference(Root { values, size: width }));
+        }
+        if self.has("full.root") {
+            let size = (classes - 1) * width;
+            let values = self.floats("full.root", Some(size), size)?;
+            return Ok(Covariance::Full { root: Root { values, size }, classes });
+        }
+        if self.has("kronecker.features") {
+            let basis_cj = self.floats("kronecker.logits", Some(classes), classes - 1)?;
+            return Ok(Covariance::Kronecker(Kronecker {
+                feature_rows: self.floats("kronecker.features", Some(width), width)?,
+                variance_ji: self.floats("kronecker.variances", Some(classes - 1), width)?,
+                basis: Arc::new(Basis::new(basis_cj, classes - 1)),
+            }));
+        }
+        if self.has("dropout.rate") {
+            let rate = self.number("dropout.rate")?;
+            if !(0.0..1.0).contains(&rate) {
+                return Err("`dropout.rate` is not between 0 and 1".to_owned());
+            }
+            let dropout = Dropout::new(rate, weight_cd).map_err(|error| error.to_string())?;
+            return Ok(Covariance::Dropout(dropout));
+        }
+        Ok(Covariance::Zero)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::compute::{Noise, Purpose};
+
+    fn floats(count: usize, seed: u64) -> Vec<f32> {
+        let mut stream = Noise::new(seed).stream(Purpose::Init, 0, 0);
+        (0..count).map(|_| stream.normal() as f32).collect()
+    }
+
+    fn every_covariance(classes: usize, weight_cd: &Tensor) -> Vec<Covariance> {
+        let d = weight_cd.dim(1).unwrap();
+        let root = |size: usize| Root { values: floats(size * size, 1), size };
+        let kronecker = Kronecker {
+            feature_rows: floats((d + 1) * (d + 1), 2),
+            variance_ji: floats((classes - 1) * (d + 1), 3).iter().map(|x| x * x).collect(),
+            basis: Arc::new(Basis::new(floats(classes * (classes - 1), 4), classes - 1)),
+        };
+        let dropout = Dropout::new(0.1, weight_cd).unwrap();
+        let mut all = vec![Covariance::Zero, Covariance::Dropout(dropout)];
+        if classes == 2 {
+            all.push(Covariance::Difference(root(d + 1)));
+        } else {
+            all.push(Covariance::Full { root: root((classes - 1) * (d + 1)), classes });
+            all.push(Covariance::Kronecker(kronecker));
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("posterior.safetensors");
+        for classes in [2, 4] {
+            let weight = floats(classes * 5, 9);
+            let weight_cd = Tensor::from_vec(weight, (classes, 5), &Device::Cpu).unwrap();
+            for covariance in every_covariance(classes, &weight_cd) {
+                let scaling = Scaling { temperature: 1.3, scale: 0.4 };
+                let written = Uncertainty::new(covariance, LinkChoice::Mf2, scaling);
+                let bytes = posterior_file(&written, Some(0.25));
+                assert_eq!(bytes, posterior_file(&written, Some(0.25)), "the same bytes");
+                std::fs::write(&path, bytes).unwrap();
+                assert_eq!(read_posterior(&path, &weight_cd, LinkChoice::Mf2).unwrap(), written);
+            }
+        }
+    }
+
+    #[test]
+    fn a_covariance_of_another_shape_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("posterior.safetensors");
+        let root = Root { values: floats(9, 1), size: 3 };
+        let covariance = Covariance::Difference(root);
+        let written = Uncertainty::new(covariance, LinkChoice::Qmc, Scaling::default());
+        std::fs::write(&path, posterior_file(&written, None)).unwrap();
+        let weight_cd = Tensor::zeros((2, 7), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let message = read_posterior(&path, &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
+        assert!(message.contains("`difference.root` is not f32 [8, 8]"), "{message}");
+    }
+}

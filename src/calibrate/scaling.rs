@@ -1,0 +1,212 @@
+//! Temperature T and scale s: the mean logits are divided by T, their covariance multiplied by s/T².
+//!
+//! s = 0 is plain temperature scaling. A larger s keeps the uncertainty that depends on the text; it
+//! is taken only where the rows show that it helps: by more than one standard error of the paired
+//! differences of −ln p(label).
+
+use rayon::prelude::*;
+
+use super::temperature::{Fit, HIGHEST, LOWEST, fit_temperature};
+use crate::posterior::{Link, LogitDistribution, Scaling};
+
+/// The scales besides zero: two a decade.
+const SCALES: [f64; 11] = [
+    0.01,
+    0.031_622_776_601_683_79,
+    0.1,
+    0.316_227_766_016_837_94,
+    1.0,
+    3.162_277_660_168_379_5,
+    10.0,
+    31.622_776_601_683_793,
+    100.0,
+    316.227_766_016_837_93,
+    1000.0,
+];
+
+/// ln T is found to this while scales are compared, and then to the second.
+const TOLERANCE: [f64; 2] = [1e-2, 1e-4];
+
+/// A fitted temperature and scale.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScalingFit {
+    /// What was chosen.
+    pub scaling: Scaling,
+    /// Temperature scaling by itself, s = 0.
+    pub plain: Fit,
+    /// How much less mean −ln p(label) the best s > 0 has, in nats; it may be negative.
+    pub gain: f64,
+    /// Of the gain.
+    pub standard_error: f64,
+}
+
+/// T and s with the least mean −ln p(label). `None` for no rows.
+///
+/// A distribution without a covariance has a temperature only.
+pub fn fit_scaling(
+    logits: &[LogitDistribution],
+    labels: &[u32],
+    link: &Link,
+) -> Option<ScalingFit> {
+    let mean_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
+    let plain = fit_temperature(&mean_nc, labels)?;
+    let alone = Scaling { temperature: plain.temperature, scale: 0.0 };
+    let mut fit = ScalingFit { scaling: alone, plain, gain: 0.0, standard_error: 0.0 };
+    if logits.iter().all(|one| matches!(one, LogitDistribution::Point(_))) {
+        fit.scaling.scale = 1.0;
+        return Some(fit);
+    }
+    let losses = |scaling: Scaling| -> Vec<f64> {
+        let rows = logits.par_iter().zip(labels.par_iter());
+        let loss = |(one, &label): (&LogitDistribution, &u32)| {
+            let p = one.predictive(link, scaling).probability_c[label as usize];
+            // An impossible label costs as much as the least probability that can be written.
+            -p.max(f64::MIN_POSITIVE).ln()
+        };
+        rows.map(loss).collect()
+    };
+    let at = |log_temperature: f64, scale| Scaling { temperature: log_temperature.exp(), scale };
+    let mut log_temperature = plain.temperature.ln();
+    let mut best = (f64::INFINITY, alone);
+    for scale in SCALES {
+        let nll = |log_temperature: f64| mean(&losses(at(log_temperature, scale)));
+        let found;
+        (log_temperature, found) = minimum(nll, log_temperature, TOLERANCE[0]);
+        if found < best.0 {
+            best = (found, at(log_temperature, scale));
+        }
+    }
+    let nll = |log_temperature: f64| mean(&losses(at(log_temperature, best.1.scale)));
+    let (log_temperature, _) = minimum(nll, best.1.temperature.ln(), TOLERANCE[1]);
+    let scaled = at(log_temperature, best.1.scale);
+    let gain_n: Vec<f64> =
+        losses(alone).iter().zip(losses(scaled)).map(|(plain, scaled)| plain - scaled).collect();
+    fit.gain = mean(&gain_n);
+    let spread: f64 = gain_n.iter().map(|gain| (gain - fit.gain).powi(2)).sum();
+    let n = gain_n.len() as f64;
+    fit.standard_error = (spread / (n - 1.0).max(1.0) / n).sqrt();
+    if fit.gain > fit.standard_error {
+        fit.scaling = scaled;
+    }
+    Some(fit)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// A place of a local minimum near `start` and its value: downhill in steps of a quarter until it
+/// rises, then by the golden section.
+fn minimum(f: impl Fn(f64) -> f64, start: f64, tolerance: f64) -> (f64, f64) {
+    const STEP: f64 = 0.25;
+    const GOLDEN: f64 = 0.618_033_988_749_894_9;
+    let inside = |x: f64| x.clamp(LOWEST, HIGHEST);
+    let (mut low, mut middle, mut high) = (inside(start - STEP), start, inside(start + STEP));
+    let (mut f_low, mut f_middle, mut f_high) = (f(low), f(middle), f(high));
+    while f_low < f_middle && low > LOWEST {
+        (high, middle, low) = (middle, low, inside(low - STEP));
+        (f_high, f_middle, f_low) = (f_middle, f_low, f(low));
+    }
+    while f_high < f_middle && high < HIGHEST {
+        (low, middle, high) = (middle, high, inside(high + STEP));
+        (f_middle, f_high) = (f_high, f(high));
+    }
+    let mut inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
+    let mut value = inner.map(&f);
+    while high - low > tolerance {
+        if value[0] < value[1] {
+            high = inner[1];
+            inner = [high - GOLDEN * (high - low), inner[0]];
+            value = [f(inner[0]), value[0]];
+        } else {
+            low = inner[0];
+            inner = [inner[1], low + GOLDEN * (high - low)];
+            value = [value[1], f(inner[1])];
+        }
+    }
+    if value[0] < value[1] { (inner[0], value[0]) } else { (inner[1], value[1]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::compute::{Noise, Purpose};
+    use crate::posterior::{Draws, LinkChoice, LogitCovariance};
+
+    /// Logits and labels with p(label) as the distributions themselves say at these settings.
+    fn drawn(n: usize, classes: usize, made_by: Scaling) -> (Vec<LogitDistribution>, Vec<u32>) {
+        let mut stream = Noise::new(21).stream(Purpose::Bootstrap, 0, 0);
+        let link = link(classes);
+        let mut all = (Vec::new(), Vec::new());
+        for _ in 0..n {
+            let mean_c = (0..classes).map(|_| 3.0 * stream.normal()).collect();
+            let size = 2.0 * stream.uniform();
+            let covariance = if classes == 2 {
+                LogitCovariance::Difference(2.0 * size * size)
+            } else {
+                let wide = classes * (classes - 1);
+                LogitCovariance::Root((0..wide).map(|_| size * stream.normal()).collect())
+            };
+            let one = LogitDistribution::Gaussian { mean_c, covariance };
+            let mut left = stream.uniform();
+            let label = one.predictive(&link, made_by).probability_c.iter().position(|p| {
+                left -= p;
+                left < 0.0
+            });
+            all.0.push(one);
+            all.1.push(label.unwrap_or(classes - 1) as u32);
+        }
+        all
+    }
+
+    fn link(classes: usize) -> Link {
+        let width = if classes == 2 { 0 } else { classes - 1 };
+        Link { choice: LinkChoice::Qmc, draws: Arc::new(Draws::new(&Noise::new(0), width)) }
+    }
+
+    #[test]
+    fn a_scale_is_taken_where_the_labels_were_drawn_with_it() {
+        for (classes, n) in [(2, 1500), (4, 600)] {
+            let made_by = Scaling { temperature: 1.3, scale: 1.0 };
+            let (logits, labels) = drawn(n, classes, made_by);
+            let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
+            assert!(fit.gain > 2.0 * fit.standard_error, "{fit:?}");
+            assert!((0.3..=3.2).contains(&fit.scaling.scale), "{fit:?}");
+            assert!((fit.scaling.temperature / 1.3).ln().abs() < 0.25, "{fit:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_clear_gain_it_is_plain_temperature_scaling() {
+        for classes in [2, 4] {
+            let made_by = Scaling { temperature: 2.3, scale: 0.0 };
+            let (logits, labels) = drawn(400, classes, made_by);
+            let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
+            assert_eq!(fit.scaling.scale, 0.0, "{fit:?}");
+            assert_eq!(fit.scaling.temperature, fit.plain.temperature);
+            assert!(fit.gain <= fit.standard_error);
+        }
+    }
+
+    #[test]
+    fn a_point_has_a_temperature_only() {
+        let (logits, labels) = drawn(400, 3, Scaling { temperature: 2.0, scale: 0.0 });
+        let points: Vec<LogitDistribution> =
+            logits.iter().map(|one| LogitDistribution::Point(one.mean().into_owned())).collect();
+        let fit = fit_scaling(&points, &labels, &link(3)).unwrap();
+        assert_eq!(fit.scaling.temperature, fit.plain.temperature);
+        assert_eq!(fit_scaling(&[], &[], &link(3)), None);
+    }
+
+    #[test]
+    fn a_minimum_is_found_from_either_side_and_at_the_bounds() {
+        for start in [-3.0, 0.0, 1.0, 2.5] {
+            let (place, value) = minimum(|x| (x - 1.234).powi(2) + 5.0, start, 1e-6);
+            assert!((place - 1.234).abs() < 1e-5 && (value - 5.0).abs() < 1e-9, "{place}");
+            assert!(minimum(|x| x, start, 1e-6).0 < LOWEST + 1e-4);
+            assert!(minimum(|x| -x, start, 1e-6).0 > HIGHEST - 1e-4);
+        }
+    }
+}

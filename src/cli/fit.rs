@@ -1,0 +1,116 @@
+//! `bayes fit`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use super::fitted::calibration_text;
+use super::progress::{Display, grouped};
+use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
+use crate::experiment::{self, FitJob, FitReport, FitScore};
+use crate::posterior::Method;
+use crate::posterior::laplace::Head;
+
+/// Flags of `bayes fit`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The classifier: a folder of ours, one in transformers' layout, or a cached Hub id
+    #[arg(long, value_name = "MODEL")]
+    model: PathBuf,
+    /// A file, folder or known name with labels [default: what the model was trained on]
+    #[arg(long, value_name = "DATA")]
+    dataset: Option<String>,
+    /// Methods to compare; the first one is written
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "laplace")]
+    method: Vec<MethodName>,
+    /// At most that many training and test rows, a seeded, class-balanced sample; 0 = all
+    #[arg(long, default_value_t = 0)]
+    limit: usize,
+    /// Leave the last layer as it is and fit its covariance only
+    #[arg(long)]
+    keep_head: bool,
+    /// The model folder to write [default: checkpoints/NAME-METHOD/model]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum MethodName {
+    Laplace,
+    Map,
+    McDropout,
+}
+
+/// Runs the command.
+pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    let method = |name: &MethodName| match name {
+        MethodName::Laplace => Method::Laplace,
+        MethodName::Map => Method::Map,
+        MethodName::McDropout => Method::McDropout,
+    };
+    let job = FitJob {
+        model: model_folder(Some(&options.model))?,
+        dataset: options.dataset.clone(),
+        methods: options.method.iter().map(method).collect(),
+        limit: options.limit,
+        head: if options.keep_head { Head::Keep } else { Head::Refit },
+        output: options.output.clone(),
+    };
+    let selected = common.device()?;
+    let mut display = Display::new(common.quiet);
+    let report = experiment::fit(&job, &selected.device, Path::new(CHECKPOINTS), &mut |progress| {
+        display.show(&progress);
+    });
+    display.finish();
+    let report = report?;
+    if common.json {
+        print_json(&report)?;
+    } else {
+        print(&text(&report))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn text(report: &FitReport) -> String {
+    let rows = |name: &str| grouped(report.rows.get(name).copied().unwrap_or(0) as u64);
+    let model = report.model.display();
+    let lines: String = report.scores.iter().map(line).collect();
+    format!(
+        "\n{}: fitted on {} rows, temperature and scale on {}, scored on {} test rows\n\n  \
+         {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel  {model}\n\
+         Next   bayes predict --model {model} \"Your own text here\"\n",
+        report.dataset,
+        rows("train"),
+        rows("temperature"),
+        rows("test"),
+        "",
+        "accuracy",
+        "NLL",
+        "ECE",
+        "floor",
+        "T",
+        "s",
+        "seconds",
+        calibration_text(&report.calibration),
+    )
+}
+
+fn line(score: &FitScore) -> String {
+    let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.3}"));
+    let fitted = score.fitted.as_ref();
+    let summary = &score.test;
+    let seconds = fitted.map(|_| score.seconds);
+    format!(
+        "  {:<12}{:>9.4}{:>9.4}{:>9.4}{:>9.4}{:>8}{:>8}{:>9}\n",
+        score.name,
+        summary.accuracy.value,
+        summary.nll.value,
+        summary.ece.value,
+        summary.ece.floor,
+        number(fitted.and_then(|fitted| fitted.temperature)),
+        number(fitted.and_then(|fitted| fitted.scale)),
+        seconds.map_or(String::new(), |seconds| format!("{seconds:.2}"))
+    )
+}

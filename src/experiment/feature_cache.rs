@@ -1,0 +1,119 @@
+//! Features of a part of the data on disk, so that a second fit does not encode again.
+//!
+//! `features/KEY.safetensors` beside the token cache: `features`, f32 `[n, d]`, `novelty`, f32
+//! `[n, e]`, and `uniforms`, f64 `[n]`. The key is a hash of everything that they are a function of:
+//! the weights, their config, the tokenizer, how texts are cut, the texts themselves, and the version
+//! of the tool.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::Features;
+use crate::artifact::Preprocessing;
+use crate::data;
+use crate::store::{StoreError, sha256, sha256_file, write_atomically};
+
+/// The cache of one model.
+#[derive(Clone, Debug)]
+pub(super) struct FeatureCache {
+    folder: PathBuf,
+    model: String,
+}
+
+impl FeatureCache {
+    /// For a model folder and its preprocessing.
+    pub(super) fn new(model: &Path, preprocessing: &Preprocessing) -> Result<Self, StoreError> {
+        let mut key = format!("bayes {}\n", env!("CARGO_PKG_VERSION"));
+        for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+            key += &format!("{file} {}\n", sha256_file(&model.join(file))?);
+        }
+        key += &serde_json::to_string(preprocessing).expect("settings are plain data");
+        Ok(Self { folder: data::cache_folder().with_file_name("features"), model: key })
+    }
+
+    /// The file for texts of this hash.
+    pub(super) fn path(&self, texts: &str) -> PathBuf {
+        let key = sha256(format!("{}\n{texts}", self.model).as_bytes());
+        self.folder.join(format!("{key}.safetensors"))
+    }
+}
+
+/// Reads the features of rows with these labels, `width` wide; `None` where there is no such file or
+/// it is damaged.
+pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Features> {
+    let bytes = std::fs::read(path).ok()?;
+    let file = SafeTensors::deserialize(&bytes).ok()?;
+    let rows = labels.len();
+    let single = |name: &str, width: Option<usize>| -> Option<Vec<f32>> {
+        let tensor = file.tensor(name).ok()?;
+        let [found, wide] = *tensor.shape() else { return None };
+        let fits = tensor.dtype() == Dtype::F32 && found == rows;
+        if !fits || width.is_some_and(|width| width != wide) {
+            return None;
+        }
+        let numbers = tensor.data().chunks_exact(4);
+        Some(numbers.map(|four| f32::from_le_bytes(four.try_into().expect("four"))).collect())
+    };
+    let uniforms = file.tensor("uniforms").ok()?;
+    if uniforms.dtype() != Dtype::F64 || uniforms.shape() != [rows] {
+        return None;
+    }
+    let numbers = uniforms.data().chunks_exact(8);
+    Some(Features {
+        feature_nd: single("features", Some(width))?,
+        novelty_ne: single("novelty", None)?,
+        labels,
+        uniforms: numbers
+            .map(|eight| f64::from_le_bytes(eight.try_into().expect("eight")))
+            .collect(),
+    })
+}
+
+/// Writes features, but for the labels.
+pub(super) fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
+    let single = |values: &[f32]| -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    };
+    let (features, novelty) = (single(&rows.feature_nd), single(&rows.novelty_ne));
+    let uniforms: Vec<u8> = rows.uniforms.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let (n, wide) = (rows.len(), rows.novelty_ne.len() / rows.len().max(1));
+    let view = |dtype, shape, bytes| {
+        TensorView::new(dtype, shape, bytes).expect("the bytes were made from the shape")
+    };
+    let tensors = [
+        ("features", view(Dtype::F32, vec![n, width], &features)),
+        ("novelty", view(Dtype::F32, vec![n, wide], &novelty)),
+        ("uniforms", view(Dtype::F64, vec![n], &uniforms)),
+    ];
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let file = safetensors::serialize(tensors, Some(metadata)).expect("three valid tensors");
+    write_atomically(path, &file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again_and_damage_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some").join("features.safetensors");
+        assert_eq!(read(&path, vec![0, 1], 3), None);
+        let features = Features {
+            feature_nd: vec![1.0, -2.5, 3e-8, 0.0, 5.0, 6.0],
+            novelty_ne: (0..18).map(|value| value as f32 / 7.0).collect(),
+            labels: vec![0, 1],
+            uniforms: vec![0.25, 1.0 / 3.0],
+        };
+        write(&path, &features, 3).unwrap();
+        assert_eq!(read(&path, vec![0, 1], 3).unwrap(), features);
+        assert_eq!(read(&path, vec![0, 1, 0], 2), None, "another shape");
+        assert_eq!(read(&path, vec![0, 1], 2), None, "another width");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(read(&path, vec![0, 1], 3), None, "cut short");
+    }
+}

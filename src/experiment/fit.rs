@@ -1,0 +1,270 @@
+//! The recipe behind `bayes fit`: a posterior for a classifier that exists. Its encoder stays, byte for
+//! byte; texts are encoded once, and every method is fitted on the same features.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::Device;
+use serde::Serialize;
+
+use super::calibration::{FitSettings, HeldOut};
+use super::feature_cache::{self, FeatureCache};
+use super::posterior::PosteriorReport;
+use super::{ExperimentError, Features, Progress};
+use crate::artifact::{self, Artifact, PartRecord};
+use crate::calibrate::{CalibrationConfig, CalibrationSummary};
+use crate::compute::{Noise, Purpose};
+use crate::data::{self, DataConfig, Dataset, Part, Parts, TokenSet, Tokens, sample};
+use crate::evaluate::labels_of_model;
+use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
+use crate::model::{self, Classifier};
+use crate::posterior::laplace::Head;
+use crate::posterior::{
+    LogitDistribution, Method, Posterior, PosteriorConfig, Predictive, Uncertainty,
+};
+
+/// What to fit.
+#[derive(Clone, Debug)]
+pub struct FitJob {
+    /// A model folder: one of ours, or a classifier in the layout of transformers.
+    pub model: PathBuf,
+    /// A data set with labels; `None` for the one that the model was trained on.
+    pub dataset: Option<String>,
+    /// The methods to compare; the first one is written.
+    pub methods: Vec<Method>,
+    /// At most so many training and so many test rows; 0 for all.
+    pub limit: usize,
+    /// Whether the last layer may move.
+    pub head: Head,
+    /// The model folder to write; by default `checkpoints/NAME-METHOD/model`.
+    pub output: Option<PathBuf>,
+}
+
+/// One row of the comparison, on the test part.
+#[derive(Clone, Debug, Serialize)]
+pub struct FitScore {
+    /// `before`, or a method.
+    pub name: String,
+    /// All metrics, under their fixed keys.
+    pub test: Summary,
+    /// What was fitted; absent for `before`.
+    pub fitted: Option<PosteriorReport>,
+    /// Seconds that the fit took, without encoding.
+    pub seconds: f64,
+}
+
+/// What a finished fit says.
+#[derive(Clone, Debug, Serialize)]
+pub struct FitReport {
+    /// The classifier that was there.
+    pub source: PathBuf,
+    /// The folder that was written, with the first method.
+    pub model: PathBuf,
+    /// The data set.
+    pub dataset: String,
+    /// Rows of each part that was used.
+    pub rows: BTreeMap<&'static str, usize>,
+    /// Rows whose features had to be computed.
+    pub encoded: usize,
+    /// What was fitted on the conformal part, for the first method.
+    pub calibration: CalibrationSummary,
+    /// The classifier as it was, and with each method.
+    pub scores: Vec<FitScore>,
+}
+
+/// Encodes, fits, compares and writes.
+pub fn fit(
+    job: &FitJob,
+    device: &Device,
+    checkpoints: &Path,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<FitReport, ExperimentError> {
+    let source = artifact::load(&job.model, device)?;
+    let data = data_config(job, &source)?;
+    let noise = Noise::new(source.manifest.seed);
+    let dataset = Dataset::open(&data)?;
+    let mut parts = Parts::divide(&dataset, &data, &noise)?;
+    let labels: Vec<u32> = parts.test.examples(&dataset).map(|example| example.label).collect();
+    let places = sample(&labels, job.limit, &noise);
+    parts.test.rows = places.into_iter().map(|place| parts.test.rows[place]).collect();
+    let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
+    let mut encoder = Encoder {
+        classifier: Classifier::packed(&source.encoder, &source.parameters)?,
+        cache: FeatureCache::new(&job.model, &source.manifest.preprocessing)?,
+        source: &source,
+        dataset: &dataset,
+        by_label: &by_label,
+        tokens: BTreeMap::new(),
+        encoded: 0,
+    };
+    let train = encoder.features(&parts.train, show)?;
+    let held_out = HeldOut::new(
+        encoder.features(&parts.temperature, show)?,
+        encoder.features(&parts.conformal, show)?,
+        parts.train.rows.len() + parts.validation.rows.len(),
+    );
+    let test = encoder.features(&parts.test, show)?;
+    let encoded = encoder.encoded;
+
+    let posterior = Posterior::new(&encoder.classifier, source.uncertainty.covariance.clone());
+    let test_before = scored(&posterior, &source.uncertainty, &test, &noise)?;
+    let mut scores =
+        vec![FitScore { name: "before".to_owned(), test: test_before, fitted: None, seconds: 0.0 }];
+    let calibration = CalibrationConfig::default();
+    let mut written = None;
+    for &method in &job.methods {
+        let began = Instant::now();
+        let config = PosteriorConfig { method, link: source.manifest.link };
+        let mut artifact = source.clone();
+        let settings =
+            FitSettings { posterior: &config, calibration: &calibration, head: job.head };
+        let (fitted, promise) = settings.fit(&mut artifact, &train, &held_out, &noise, show)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let mean = (
+            artifact.parameters.get("classifier.weight").clone(),
+            artifact.parameters.get("classifier.bias").clone(),
+        );
+        let posterior = Posterior::LastLayer {
+            mean_cd: mean.0,
+            mean_c: mean.1,
+            covariance: artifact.uncertainty.covariance.clone(),
+        };
+        let test = scored(&posterior, &artifact.uncertainty, &test, &noise)?;
+        artifact.manifest.test = Some(test.clone());
+        scores.push(FitScore {
+            name: method.name().to_owned(),
+            test,
+            fitted: Some(fitted),
+            seconds,
+        });
+        written.get_or_insert((method, artifact, promise));
+    }
+    let (method, mut artifact, promise) = written.ok_or(ExperimentError::NoMethod)?;
+    describe(&mut artifact, &data, &dataset, &parts);
+    let home = checkpoints.join(format!("{}-{}", artifact.manifest.name, method.name()));
+    let model = job.output.clone().unwrap_or_else(|| home.join("model"));
+    let moved = method == Method::Laplace && job.head == Head::Refit;
+    let parameters = moved.then_some(&artifact.parameters);
+    let weights = model::with_last_layer(&job.model, &artifact.encoder, parameters)?;
+    artifact::save_with_weights(&artifact, &weights, &model)?;
+    Ok(FitReport {
+        source: job.model.clone(),
+        model,
+        dataset: dataset.name.clone(),
+        rows: parts.named().into_iter().map(|(name, part)| (name, part.rows.len())).collect(),
+        encoded,
+        calibration: promise,
+        scores,
+    })
+}
+
+/// The data set that was named, cut as the model cuts; else the one that the model was trained on.
+fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, ExperimentError> {
+    let manifest = &source.manifest;
+    let own = manifest.data.as_ref();
+    let mut data = match (&job.dataset, own) {
+        (Some(name), Some(own)) if *name == own.dataset => own.clone(),
+        (Some(name), _) => DataConfig {
+            dataset: name.clone(),
+            max_length: manifest.preprocessing.max_length,
+            truncation: manifest.preprocessing.truncation,
+            ..DataConfig::default()
+        },
+        (None, Some(own)) => own.clone(),
+        (None, None) => return Err(ExperimentError::NoData(job.model.clone())),
+    };
+    if job.limit > 0 {
+        data.train_limit = job.limit;
+    }
+    Ok(data)
+}
+
+/// What the manifest says of the data from now on.
+fn describe(artifact: &mut Artifact, data: &DataConfig, dataset: &Dataset, parts: &Parts) {
+    let record = |(name, part): (&str, &Part)| {
+        let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
+        (name.to_owned(), record)
+    };
+    let manifest = &mut artifact.manifest;
+    manifest.data = Some(data.clone());
+    manifest.parts = parts.named().into_iter().map(record).collect();
+    manifest.seen_in_test = parts.seen_in_test.len();
+    manifest.transformers = "posterior mean".to_owned();
+}
+
+/// Features of parts, from the cache where it has them.
+struct Encoder<'a> {
+    classifier: Classifier,
+    cache: FeatureCache,
+    source: &'a Artifact,
+    dataset: &'a Dataset,
+    /// The model's label for each label of the data.
+    by_label: &'a [u32],
+    tokens: BTreeMap<String, Arc<Tokens>>,
+    encoded: usize,
+}
+
+impl Encoder<'_> {
+    fn features(
+        &mut self,
+        part: &Part,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Features, ExperimentError> {
+        let width = self.source.encoder.hidden_size;
+        let of_model = |label: u32| self.by_label[label as usize];
+        let labels: Vec<u32> =
+            part.examples(self.dataset).map(|example| of_model(example.label)).collect();
+        let path = self.cache.path(&part.hash(self.dataset));
+        if let Some(features) = feature_cache::read(&path, labels.clone(), width) {
+            return Ok(features);
+        }
+        let rows = part.rows.iter().map(|&row| row as u32).collect();
+        let tokens = TokenSet::new(self.tokens(&part.split, show)?, rows, labels);
+        let features = Features::encode(&self.classifier, &tokens, "encoding", show)?;
+        feature_cache::write(&path, &features, width)?;
+        self.encoded += features.labels.len();
+        Ok(features)
+    }
+
+    fn tokens(
+        &mut self,
+        split: &str,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Arc<Tokens>, ExperimentError> {
+        if let Some(tokens) = self.tokens.get(split) {
+            return Ok(Arc::clone(tokens));
+        }
+        let preprocessing = &self.source.manifest.preprocessing;
+        let tokens = data::prepare_tokens(
+            &data::cache_folder(),
+            &self.source.tokenizer,
+            self.dataset.rows(split),
+            preprocessing.max_length,
+            preprocessing.truncation,
+            &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
+        );
+        let tokens = Arc::new(tokens.map_err(data::DataError::from)?);
+        self.tokens.insert(split.to_owned(), Arc::clone(&tokens));
+        Ok(tokens)
+    }
+}
+
+/// The metrics of a posterior on features.
+fn scored(
+    posterior: &Posterior,
+    uncertainty: &Uncertainty,
+    rows: &Features,
+    noise: &Noise,
+) -> Result<Summary, ExperimentError> {
+    let logits = posterior.logits(&rows.feature_nd)?;
+    let predictive = |one: &LogitDistribution| -> Predictive { uncertainty.predictive(one) };
+    let probability_nc: Vec<f64> =
+        logits.iter().flat_map(|one| predictive(one).probability_c).collect();
+    let classes = probability_nc.len() / rows.labels.len().max(1);
+    let scored = Scored::new(&probability_nc, classes, &rows.labels)
+        .map_err(crate::evaluate::EvaluateError::from)?;
+    let mut stream = noise.stream(Purpose::Bootstrap, 0, 0);
+    Ok(metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || stream.uniform()))
+}

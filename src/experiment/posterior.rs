@@ -1,0 +1,109 @@
+//! From a trained classifier to one with a posterior, a temperature and a scale.
+
+use serde::Serialize;
+
+use super::{ExperimentError, Features};
+use crate::artifact::Artifact;
+use crate::calibrate::{ScalingFit, fit_scaling};
+use crate::posterior::laplace::{Evidence, Head, Rows};
+use crate::posterior::{
+    Fitted, LastLayer, Method, Posterior, PosteriorConfig, Scaling, Uncertainty, fit,
+};
+
+/// What was fitted after training.
+#[derive(Clone, Debug, Serialize)]
+pub struct PosteriorReport {
+    /// The method.
+    pub method: Method,
+    /// Training rows that it looked at.
+    pub rows: usize,
+    /// How the prior was chosen, for methods that choose one.
+    pub evidence: Option<Evidence>,
+    /// What logits are divided by; absent when none was fitted.
+    pub temperature: Option<f64>,
+    /// Whether the best temperature without a scale lies outside 0.01 to 100.
+    pub temperature_at_bound: bool,
+    /// What the covariance is multiplied by; absent without a covariance, or when none was fitted.
+    pub scale: Option<f64>,
+    /// How much less mean NLL the best scale above zero has than the temperature alone, in nats.
+    pub scale_gain: Option<f64>,
+    /// Standard error of that.
+    pub scale_gain_error: Option<f64>,
+    /// Rows that temperature and scale were fitted on.
+    pub temperature_rows: usize,
+}
+
+impl PosteriorReport {
+    /// What a person should know before trusting the fit.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let Some(evidence) = self.evidence.filter(|evidence| !evidence.converged) {
+            warnings.push(format!(
+                "the prior precision did not come to rest (it stands at {:.3e}): the training rows \
+                 may all be answered right, so that they say nothing about it",
+                evidence.prior_precision
+            ));
+        }
+        if self.temperature_at_bound {
+            warnings.push(format!(
+                "the temperature stands at its bound, {}: the {} rows for it say too little; give \
+                 more data",
+                self.temperature.unwrap_or(1.0),
+                self.temperature_rows
+            ));
+        }
+        warnings
+    }
+}
+
+/// Fits a posterior on the training features, then T and s on the others, which it has not seen.
+/// The artifact's last layer becomes the posterior's mean.
+pub(super) fn fit_posterior(
+    artifact: &mut Artifact,
+    config: &PosteriorConfig,
+    head: Head,
+    train: &Features,
+    temperature: Option<&Features>,
+) -> Result<PosteriorReport, ExperimentError> {
+    let parameters = &artifact.parameters;
+    let last = LastLayer {
+        weight_cd: parameters.get("classifier.weight"),
+        bias_c: parameters.get("classifier.bias"),
+        dropout: artifact.encoder.classifier_dropout,
+    };
+    let rows = Rows {
+        feature_nd: &train.feature_nd,
+        labels: &train.labels,
+        classes: artifact.manifest.labels.len(),
+    };
+    let Fitted { posterior, evidence } = fit(config.method, &rows, &last, head)?;
+    let Posterior::LastLayer { mean_cd, mean_c, covariance } = &posterior;
+    let mut uncertainty = Uncertainty::new(covariance.clone(), config.link, Scaling::default());
+    let found = match temperature {
+        Some(features) => {
+            let logits = posterior.logits(&features.feature_nd)?;
+            fit_scaling(&logits, &features.labels, &uncertainty.link)
+        }
+        None => None,
+    };
+    if let Some(ScalingFit { scaling, .. }) = found {
+        uncertainty.scaling = scaling;
+    }
+    artifact.parameters = parameters.with_last_layer(mean_cd, mean_c)?;
+    artifact.uncertainty = uncertainty;
+    artifact.manifest.method = config.method;
+    artifact.manifest.link = config.link;
+    artifact.manifest.evidence = evidence;
+    let scaled = found.filter(|_| config.method != Method::Map);
+    Ok(PosteriorReport {
+        method: config.method,
+        rows: train.labels.len(),
+        evidence,
+        temperature: found.map(|fit| fit.scaling.temperature),
+        temperature_at_bound: found.is_some_and(|fit| fit.plain.at_bound),
+        scale: scaled.map(|fit| fit.scaling.scale),
+        scale_gain: scaled.map(|fit| fit.gain),
+        scale_gain_error: scaled.map(|fit| fit.standard_error),
+        temperature_rows: temperature.map_or(0, |features| features.labels.len()),
+    })
+}

@@ -1,0 +1,72 @@
+//! H ≈ B ⊗ A for many classes: B = Σ Λ_n over the logits, A = (1/n) Σ φ̃ φ̃ᵀ over the features.
+
+use super::evidence::Round;
+use crate::posterior::algebra::{Eigen, contrasts};
+
+/// Both factors by their eigenvectors. B is taken inside the logits that sum to zero, which drops
+/// the direction that softmax does not see.
+#[derive(Clone, Debug)]
+pub struct Kronecker {
+    /// Of A: `[D, D]`.
+    pub features: Eigen,
+    /// Of B: columns `[k, k - 1]`, orthogonal to (1, …, 1).
+    pub logits: Eigen,
+}
+
+impl Kronecker {
+    /// From p(class | row), `[n, k]`, and A.
+    pub fn new(probability_nk: &[f64], classes: usize, features: Eigen) -> Self {
+        let rows = probability_nk.len() / classes;
+        // Column by column of the transposed, which is row by row of [n, k].
+        let p_kn = nalgebra::DMatrixView::from_slice(probability_nk, classes, rows);
+        let mut b = -(p_kn * p_kn.transpose());
+        for (class, sum) in p_kn.column_sum().iter().enumerate() {
+            b[(class, class)] += sum;
+        }
+        let contrasts = contrasts(classes);
+        let inner = Eigen::of(contrasts.tr_mul(&b) * &contrasts);
+        let logits = Eigen { vectors: contrasts * inner.vectors, values: inner.values };
+        Self { features, logits }
+    }
+
+    /// (B ⊗ A + prior · I)⁻¹ g for a centred `[k, D]`.
+    pub fn solve(&self, g_kd: &[f64], prior: f64) -> Vec<f64> {
+        let (q_a, q_b) = (&self.features.vectors, &self.logits.vectors);
+        let g_dk = nalgebra::DMatrixView::from_slice(g_kd, q_a.nrows(), q_b.nrows());
+        let mut inner = q_a.tr_mul(&(g_dk * q_b));
+        for (j, b) in self.logits.values.iter().enumerate() {
+            for (i, a) in self.features.values.iter().enumerate() {
+                inner[(i, j)] /= a * b + prior;
+            }
+        }
+        (q_a * inner * q_b.transpose()).as_slice().to_vec()
+    }
+
+    /// What the evidence says; `objective` is Σ −ln p + (prior / 2) ‖W‖².
+    pub fn round(&self, objective: f64, squared_norm: f64, prior: f64) -> Round {
+        let (mut effective_parameters, mut log_ratio) = (0.0, 0.0);
+        for b in &self.logits.values {
+            for a in &self.features.values {
+                effective_parameters += a * b / (a * b + prior);
+                log_ratio += (a * b / prior).ln_1p();
+            }
+        }
+        Round { effective_parameters, squared_norm, evidence: -objective - 0.5 * log_ratio }
+    }
+
+    /// The precision as one matrix over the contrasts' weights: for tests.
+    #[cfg(test)]
+    pub fn dense(&self, prior: f64) -> crate::posterior::algebra::Matrix {
+        use crate::posterior::algebra::Matrix;
+
+        let whole = |eigen: &Eigen| {
+            let values = nalgebra::DVector::from_column_slice(&eigen.values);
+            &eigen.vectors * Matrix::from_diagonal(&values) * eigen.vectors.transpose()
+        };
+        let b_kk = whole(&self.logits);
+        let u = contrasts(b_kk.nrows());
+        let product = (u.tr_mul(&b_kk) * u).kronecker(&whole(&self.features));
+        let size = product.nrows();
+        product + Matrix::identity(size, size) * prior
+    }
+}

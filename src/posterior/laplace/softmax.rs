@@ -1,0 +1,223 @@
+//! A softmax head of several classes: its mode by Newton's method with conjugate gradients.
+//!
+//! Weights are `[k, D]` and centred: over the classes they sum to zero, as they do at the mode.
+
+use candle_core::Result;
+use rayon::prelude::*;
+
+use super::kronecker::Kronecker;
+use super::single::squared;
+use crate::posterior::algebra::{Design, Eigen, Matrix};
+
+/// A classifier of rows with labels below `classes`.
+pub struct Softmax<'a> {
+    pub design: &'a Design,
+    pub labels: &'a [u32],
+    pub classes: usize,
+    /// Σ over the rows of each class of φ̃, `[k, D]`.
+    observed_kd: Vec<f64>,
+    /// A = (1/n) Σ φ̃ φ̃ᵀ.
+    second_moment: Eigen,
+}
+
+/// Weights and what they predict.
+pub struct Mode {
+    pub weight_kd: Vec<f64>,
+    /// p(class | row), `[n, k]`.
+    pub probability_nk: Vec<f64>,
+    logit_nk: Vec<f64>,
+    /// Σ −ln p(label | row).
+    pub loss: f64,
+}
+
+/// A Newton step is the last one if it is shorter than this many posterior standard deviations, as
+/// the Kronecker factors measure them.
+const SHORT: f64 = 1e-6;
+const STEPS: usize = 100;
+const CONJUGATE_STEPS: usize = 200;
+
+impl<'a> Softmax<'a> {
+    pub fn new(design: &'a Design, labels: &'a [u32], classes: usize) -> Result<Self> {
+        let rows = design.rows();
+        let mut indicator_nk = vec![0.0; rows * classes];
+        for (line, &label) in indicator_nk.chunks_exact_mut(classes).zip(labels) {
+            line[label as usize] = 1.0;
+        }
+        let observed_kd = design.collect(indicator_nk)?;
+        let second_moment = Eigen::of(design.gram(&vec![1.0 / rows as f64; rows])?);
+        Ok(Self { design, labels, classes, observed_kd, second_moment })
+    }
+
+    /// The mode that begins at these weights, centred.
+    pub fn start(&self, weight_kd: &[f64]) -> Result<Mode> {
+        let weight_kd = self.centred(weight_kd);
+        let logit_nk = self.design.logits(&weight_kd)?;
+        Ok(self.predict(weight_kd, logit_nk))
+    }
+
+    fn centred(&self, weight_kd: &[f64]) -> Vec<f64> {
+        let width = self.design.width();
+        let mut centred = weight_kd.to_vec();
+        for i in 0..width {
+            let column = centred.iter().skip(i).step_by(width);
+            let mean = column.sum::<f64>() / self.classes as f64;
+            centred.iter_mut().skip(i).step_by(width).for_each(|weight| *weight -= mean);
+        }
+        centred
+    }
+
+    fn predict(&self, weight_kd: Vec<f64>, logit_nk: Vec<f64>) -> Mode {
+        let mut probability_nk = logit_nk.clone();
+        let lines = probability_nk.par_chunks_mut(self.classes).zip(self.labels.par_iter());
+        let loss_n: Vec<f64> = lines
+            .map(|(line, &label)| {
+                let peak = line.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let own = line[label as usize] - peak;
+                line.iter_mut().for_each(|value| *value = (*value - peak).exp());
+                let sum: f64 = line.iter().sum();
+                line.iter_mut().for_each(|value| *value /= sum);
+                sum.ln() - own
+            })
+            .collect();
+        Mode { weight_kd, probability_nk, logit_nk, loss: loss_n.iter().sum() }
+    }
+
+    /// The factors of the curvature at a mode.
+    pub fn kronecker(&self, mode: &Mode) -> Kronecker {
+        Kronecker::new(&mode.probability_nk, self.classes, self.second_moment.clone())
+    }
+
+    /// Σ −ln p + (prior / 2) ‖W‖².
+    pub fn objective(&self, mode: &Mode, prior: f64) -> f64 {
+        mode.loss + 0.5 * prior * squared(&mode.weight_kd)
+    }
+
+    /// Σ (p − y) φ̃ᵀ + prior · W, `[k, D]`.
+    pub fn gradient(&self, mode: &Mode, prior: f64) -> Result<Vec<f64>> {
+        let mut gradient_kd = self.design.collect(mode.probability_nk.clone())?;
+        let both = self.observed_kd.iter().zip(&mode.weight_kd);
+        for (gradient, (observed, weight)) in gradient_kd.iter_mut().zip(both) {
+            *gradient += prior * weight - observed;
+        }
+        Ok(gradient_kd)
+    }
+
+    /// (Σ Λ ⊗ φ̃φ̃ᵀ + prior · I) v, and Φ vᵀ, which a line search needs too.
+    pub fn curve(&self, mode: &Mode, prior: f64, v_kd: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
+        let moved_nk = self.design.logits(v_kd)?;
+        let mut weighted_nk = moved_nk.clone();
+        let lines = weighted_nk.par_chunks_mut(self.classes);
+        lines.zip(mode.probability_nk.par_chunks(self.classes)).for_each(|(line, p_k)| {
+            let mean: f64 = line.iter().zip(p_k).map(|(value, p)| value * p).sum();
+            line.iter_mut().zip(p_k).for_each(|(value, p)| *value = p * (*value - mean));
+        });
+        let mut product_kd = self.design.collect(weighted_nk)?;
+        product_kd.iter_mut().zip(v_kd).for_each(|(product, v)| *product += prior * v);
+        Ok((product_kd, moved_nk))
+    }
+
+    /// Moves the weights to the minimum for this prior precision.
+    pub fn refit(&self, mode: &mut Mode, prior: f64) -> Result<()> {
+        let mut first = None;
+        for _ in 0..STEPS {
+            let gradient_kd = self.gradient(mode, prior)?;
+            let factors = self.kronecker(mode);
+            let scaled_kd = factors.solve(&gradient_kd, prior);
+            let distance = dot(&gradient_kd, &scaled_kd).max(0.0).sqrt();
+            if distance < SHORT {
+                break;
+            }
+            // The nearer, the more exactly a step is solved for: convergence stays superlinear.
+            let forcing = (distance / *first.get_or_insert(distance)).sqrt().min(0.1);
+            let step = self.step(mode, prior, &factors, &gradient_kd, forcing)?;
+            *mode = self.search(mode, prior, &step, distance);
+        }
+        Ok(())
+    }
+
+    /// Solves (H + prior · I) v = −gradient by preconditioned conjugate gradients; also gives Φ vᵀ
+    /// and the slope along v.
+    fn step(
+        &self,
+        mode: &Mode,
+        prior: f64,
+        factors: &Kronecker,
+        gradient_kd: &[f64],
+        forcing: f64,
+    ) -> Result<Step> {
+        let mut v_kd = vec![0.0; gradient_kd.len()];
+        let mut moved_nk = vec![0.0; mode.logit_nk.len()];
+        let mut residual_kd: Vec<f64> = gradient_kd.iter().map(|value| -value).collect();
+        let mut scaled_kd = factors.solve(&residual_kd, prior);
+        let mut direction_kd = scaled_kd.clone();
+        let mut size = dot(&residual_kd, &scaled_kd);
+        let enough = forcing * forcing * size;
+        for _ in 0..CONJUGATE_STEPS {
+            let (curved_kd, along_nk) = self.curve(mode, prior, &direction_kd)?;
+            let length = size / dot(&direction_kd, &curved_kd);
+            add(&mut v_kd, length, &direction_kd);
+            add(&mut moved_nk, length, &along_nk);
+            add(&mut residual_kd, -length, &curved_kd);
+            scaled_kd = factors.solve(&residual_kd, prior);
+            let next = dot(&residual_kd, &scaled_kd);
+            if next <= enough {
+                break;
+            }
+            let keep = next / size;
+            for (direction, scaled) in direction_kd.iter_mut().zip(&scaled_kd) {
+                *direction = scaled + keep * *direction;
+            }
+            size = next;
+        }
+        let slope = dot(gradient_kd, &v_kd);
+        Ok(Step { v_kd, moved_nk, slope })
+    }
+
+    /// Halves the step until the objective falls enough.
+    fn search(&self, mode: &Mode, prior: f64, step: &Step, distance: f64) -> Mode {
+        let value = self.objective(mode, prior);
+        let mut length = 1.0;
+        loop {
+            let mut weight_kd = mode.weight_kd.clone();
+            add(&mut weight_kd, length, &step.v_kd);
+            let mut logit_nk = mode.logit_nk.clone();
+            add(&mut logit_nk, length, &step.moved_nk);
+            let next = self.predict(weight_kd, logit_nk);
+            let descends = self.objective(&next, prior) <= value + 1e-4 * length * step.slope;
+            // Near the minimum the values agree to rounding, and the full step is right.
+            if descends || distance < 1e-3 || length < 1e-6 {
+                return next;
+            }
+            length *= 0.5;
+        }
+    }
+}
+
+struct Step {
+    v_kd: Vec<f64>,
+    moved_nk: Vec<f64>,
+    slope: f64,
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add(sum: &mut [f64], factor: f64, values: &[f64]) {
+    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+}
+
+/// Λ_n = diag(p) − p pᵀ in a basis `[k, j]` of the logits, for one pair of its columns: `[n]`.
+pub fn curvature(probability_nk: &[f64], basis: &Matrix, a: usize, b: usize) -> Vec<f64> {
+    let (column_a, column_b) = (basis.column(a), basis.column(b));
+    let of_row = |p_k: &[f64]| {
+        let (mut first, mut second, mut both) = (0.0, 0.0, 0.0);
+        for ((p, u), v) in p_k.iter().zip(column_a.iter()).zip(column_b.iter()) {
+            first += p * u;
+            second += p * v;
+            both += p * u * v;
+        }
+        both - first * second
+    };
+    probability_nk.par_chunks(basis.nrows()).map(of_row).collect()
+}

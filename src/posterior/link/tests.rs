@@ -1,0 +1,206 @@
+use super::super::logits::{Basis, LogitCovariance, LogitDistribution};
+use super::*;
+
+fn link(width: usize) -> Link {
+    Link { choice: LinkChoice::Qmc, draws: Arc::new(Draws::new(&Noise::new(1), width)) }
+}
+
+fn scaling(temperature: f64, scale: f64) -> Scaling {
+    Scaling { temperature, scale }
+}
+
+fn normal(count: usize, seed: u64) -> Vec<f64> {
+    let mut stream = Noise::new(seed).stream(Purpose::Bootstrap, 0, 0);
+    (0..count).map(|_| stream.normal()).collect()
+}
+
+fn rooted(mean_c: Vec<f64>, root_cj: Vec<f64>) -> LogitDistribution {
+    LogitDistribution::Gaussian { mean_c, covariance: LogitCovariance::Root(root_cj) }
+}
+
+fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn a_point_gives_softmax_and_its_entropy() {
+    let point = LogitDistribution::Point(vec![2f64.ln(), 0.0]);
+    let predictive = point.predictive(&link(0), Scaling::default());
+    assert!(largest_difference(&predictive.probability_c, &[2.0 / 3.0, 1.0 / 3.0]) < 1e-15);
+    let entropy = -(2.0 / 3.0 * (2.0f64 / 3.0).ln() + 1.0 / 3.0 * (1.0f64 / 3.0).ln());
+    assert!((predictive.total - entropy).abs() < 1e-15);
+    assert_eq!((predictive.aleatoric, predictive.epistemic), (None, None));
+}
+
+#[test]
+fn extreme_logits_stay_finite() {
+    let point = LogitDistribution::Point(vec![5000.0, -5000.0]);
+    let predictive = point.predictive(&link(0), scaling(0.5, 1.0));
+    assert_eq!((predictive.probability_c, predictive.total), (vec![1.0, 0.0], 0.0));
+    let gaussian = rooted(vec![5000.0, -5000.0, 0.0], normal(6, 2));
+    let predictive = gaussian.predictive(&link(2), Scaling::default());
+    assert!(predictive.probability_c[0] > 1.0 - 1e-12 && predictive.total >= 0.0);
+}
+
+#[test]
+fn without_covariance_every_link_is_softmax() {
+    let mean_c = vec![0.3, -1.2, 2.0, 0.0];
+    let exact = softmax(&mean_c, 1.7);
+    for choice in [LinkChoice::Qmc, LinkChoice::Mf0, LinkChoice::Mf0c, LinkChoice::Mf2] {
+        let link = Link { choice, ..link(3) };
+        for (covariance, scale) in [(0.0, 1.0), (1.0, 0.0)] {
+            let gaussian = rooted(mean_c.clone(), vec![covariance; 12]);
+            let predictive = gaussian.predictive(&link, scaling(1.7, scale));
+            assert!(largest_difference(&predictive.probability_c, &exact) < 1e-14, "{choice:?}");
+            assert!(predictive.epistemic.unwrap() < 1e-14);
+        }
+    }
+    let two = LogitDistribution::Gaussian {
+        mean_c: vec![0.3, -1.2],
+        covariance: LogitCovariance::Difference(0.0),
+    };
+    let p = two.predictive(&link(0), scaling(1.7, 1.0)).probability_c;
+    assert!(largest_difference(&p, &softmax(&[0.3, -1.2], 1.7)) < 1e-14);
+}
+
+/// The table of the specification: MacKay's formula on the variance of the difference.
+#[test]
+fn the_pairwise_mean_field_of_two_classes_is_mackays_formula() {
+    for (m, v) in [(2.0, 8.0), (1.0, 8.0), (4.0, 32.0)] {
+        let f: f64 = v;
+        let logits = Rooted { mean_k: vec![0.5, 0.5 + m], root_kj: vec![0.0, f.sqrt()] };
+        let mackay = 1.0 / (1.0 + (-m / (1.0 + std::f64::consts::PI * v / 8.0).sqrt()).exp());
+        assert!((mf2(&logits)[1] - mackay).abs() < 1e-14);
+    }
+}
+
+/// 200,000 draws; the fixed points are a sample too, so both errors count.
+#[test]
+fn the_fixed_draws_agree_with_many_random_ones() {
+    for (classes, width, seed) in [(4, 3, 1), (20, 19, 2)] {
+        let mean_c: Vec<f64> = normal(classes, seed).iter().map(|x| 2.0 * x).collect();
+        let root_cj: Vec<f64> = normal(classes * width, seed + 10);
+        let found = rooted(mean_c.clone(), root_cj.clone());
+        let found = found.predictive(&link(width), Scaling::default());
+        let many = 200_000;
+        let mut stream = Noise::new(99).stream(Purpose::Bootstrap, seed, 0);
+        let (mut first, mut second) = (vec![0.0; classes], vec![0.0; classes]);
+        for _ in 0..many {
+            let draw: Vec<f64> = (0..width).map(|_| stream.normal()).collect();
+            let logit_c: Vec<f64> = (0..classes)
+                .map(|c| {
+                    let root = &root_cj[c * width..(c + 1) * width];
+                    mean_c[c] + root.iter().zip(&draw).map(|(f, x)| f * x).sum::<f64>()
+                })
+                .collect();
+            for ((p, first), second) in
+                softmax(&logit_c, 1.0).iter().zip(&mut first).zip(&mut second)
+            {
+                *first += p;
+                *second += p * p;
+            }
+        }
+        for class in 0..classes {
+            let mean = first[class] / f64::from(many);
+            let variance = second[class] / f64::from(many) - mean * mean;
+            // Antithetic pairs do not make the error of a bounded function larger than twice that
+            // of as many independent draws.
+            let error = (variance / POINTS as f64 * 2.0).sqrt();
+            let difference = (found.probability_c[class] - mean).abs();
+            assert!(difference < 4.0 * error, "{class}: {difference} {error}");
+        }
+    }
+}
+
+#[test]
+fn a_shared_basis_and_a_root_give_the_same() {
+    let (classes, width) = (5, 7);
+    let basis_cj: Vec<f32> = normal(classes * width, 3).iter().map(|&x| x as f32).collect();
+    let variance_j: Vec<f64> = normal(width, 4).iter().map(|x| x * x).collect();
+    let root_cj: Vec<f64> = basis_cj
+        .chunks_exact(width)
+        .flat_map(|line| line.iter().zip(&variance_j).map(|(&q, v)| f64::from(q) * v.sqrt()))
+        .collect();
+    let mean_c = normal(classes, 5);
+    let shared = LogitDistribution::Gaussian {
+        mean_c: mean_c.clone(),
+        covariance: LogitCovariance::Shared {
+            basis: Arc::new(Basis::new(basis_cj, width)),
+            variance_j,
+        },
+    };
+    let root = rooted(mean_c, root_cj);
+    for choice in [LinkChoice::Qmc, LinkChoice::Mf0, LinkChoice::Mf0c, LinkChoice::Mf2] {
+        let link = Link { choice, ..link(width) };
+        let a = shared.predictive(&link, scaling(1.3, 0.6));
+        let b = root.predictive(&link, scaling(1.3, 0.6));
+        assert!(largest_difference(&a.probability_c, &b.probability_c) < 2e-6, "{choice:?}");
+        assert!((a.epistemic.unwrap() - b.epistemic.unwrap()).abs() < 2e-6);
+    }
+}
+
+#[test]
+fn a_common_shift_of_all_logits_changes_no_link_but_mf0() {
+    let (mean_c, root_cj) = (normal(4, 6), normal(4 * 3, 7));
+    // One more direction that moves all logits alike, and a shift of the mean.
+    let shifted: Vec<f64> =
+        root_cj.chunks_exact(3).flat_map(|line| [line[0], line[1], line[2], 2.5]).collect();
+    let plain = rooted(mean_c.clone(), root_cj);
+    let shifted = rooted(mean_c.iter().map(|m| m + 3.0).collect(), shifted);
+    let wide = Draws::new(&Noise::new(1), 4);
+    // The same draws in the three directions that matter.
+    let narrow: Vec<f32> =
+        wide.values().chunks_exact(4).flat_map(|line| [line[0], line[1], line[2]]).collect();
+    let narrow = Draws::from_values(narrow, 3);
+    for choice in [LinkChoice::Qmc, LinkChoice::Mf0c, LinkChoice::Mf2] {
+        let link = |draws: &Draws| Link { choice, draws: Arc::new(draws.clone()) };
+        let a = plain.predictive(&link(&narrow), Scaling::default());
+        let b = shifted.predictive(&link(&wide), Scaling::default());
+        assert!(largest_difference(&a.probability_c, &b.probability_c) < 1e-12, "{choice:?}");
+        assert!((a.epistemic.unwrap() - b.epistemic.unwrap()).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn uncertainty_adds_up_and_information_is_not_negative() {
+    for seed in 0..200 {
+        let classes = 3 + (seed as usize % 5);
+        let width = classes - 1;
+        let size = 10f64.powf(normal(1, seed)[0]);
+        let root = normal(classes * width, seed + 1).iter().map(|x| size * x).collect();
+        let samples = LogitDistribution::Samples { logit_mc: normal(7 * classes, seed), classes };
+        let two = LogitDistribution::Gaussian {
+            mean_c: normal(2, seed),
+            covariance: LogitCovariance::Difference(size),
+        };
+        for one in [rooted(normal(classes, seed + 2), root), samples, two] {
+            let found = one.predictive(&link(width), scaling(0.8, 1.5));
+            let (aleatoric, epistemic) = (found.aleatoric.unwrap(), found.epistemic.unwrap());
+            assert!(epistemic >= 0.0 && aleatoric >= 0.0, "{found:?}");
+            assert!((aleatoric + epistemic - found.total).abs() < 1e-12);
+            assert!((found.total - entropy(&found.probability_c)).abs() < 1e-12);
+            assert!((found.probability_c.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
+fn samples_are_averaged_and_their_spread_scales() {
+    let samples =
+        LogitDistribution::Samples { logit_mc: vec![1.0, 0.0, -1.0, 3.0, 0.0, 1.0], classes: 3 };
+    assert_eq!(*samples.mean(), [2.0, 0.0, 0.0]);
+    let plain = samples.predictive(&link(0), Scaling::default());
+    let each = [softmax(&[1.0, 0.0, -1.0], 1.0), softmax(&[3.0, 0.0, 1.0], 1.0)];
+    let mean: Vec<f64> = each[0].iter().zip(&each[1]).map(|(a, b)| 0.5 * (a + b)).collect();
+    assert!(largest_difference(&plain.probability_c, &mean) < 1e-14);
+    let none = samples.predictive(&link(0), scaling(2.0, 0.0));
+    assert!(largest_difference(&none.probability_c, &softmax(&[2.0, 0.0, 0.0], 2.0)) < 1e-14);
+}
+
+#[test]
+fn equal_seeds_give_equal_draws_and_others_differ() {
+    let draws = |seed| Draws::new(&Noise::new(seed), 5);
+    assert_eq!(draws(1), draws(1));
+    assert_ne!(draws(1), draws(2));
+    assert_eq!(draws(1).values().len(), POINTS / 2 * 5);
+}

@@ -1,0 +1,136 @@
+//! `bayes fit` as a user runs it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+mod home;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use home::{Home, TINY};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// Requests to three departments; every tenth went to the wrong one.
+fn requests(rows: usize) -> String {
+    let things = ["invoice", "router", "parcel"];
+    let mut csv = "subject,department\n".to_owned();
+    for row in 0..rows {
+        let department = if row % 10 == 0 { row + 1 } else { row } % 3;
+        let (thing, department) =
+            (things[row % 3], ["billing", "technical", "shipping"][department]);
+        csv.push_str(&format!("\"please look at my {thing}, case {row}\",{department}\n"));
+    }
+    csv
+}
+
+/// A model of method `map`, and the data it was trained on.
+fn trained() -> (Home, PathBuf) {
+    let home = Home::new();
+    let data = home.write("requests.csv", requests(400));
+    let mut arguments = vec!["train", data.to_str().unwrap(), "--set", "posterior.method=map"];
+    arguments.extend(TINY);
+    home.done(&arguments);
+    (home, data)
+}
+
+const MODEL: &str = "checkpoints/requests/model";
+
+fn tensors(home: &Home, file: &str) -> BTreeMap<String, Vec<u8>> {
+    let bytes = std::fs::read(home.path(file)).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_classifier_gets_a_posterior_and_keeps_its_encoder() {
+    let (home, _) = trained();
+    let methods = "laplace,map,mc_dropout";
+    let report = json(&home.done(&["fit", "--model", MODEL, "--method", methods, "--json"]));
+    let names: Vec<&str> =
+        report["scores"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["before", "laplace", "map", "mc_dropout"]);
+    assert!(report["encoded"].as_u64().unwrap() > 300);
+    // `map` is what was there before, with a temperature fitted on the same rows.
+    let nll = |place: usize| report["scores"][place]["test"]["nll"]["value"].as_f64().unwrap();
+    assert!((nll(0) - nll(2)).abs() < 1e-9);
+    let evidence = &report["scores"][1]["fitted"]["evidence"];
+    assert_eq!(evidence["converged"], true, "{evidence}");
+
+    let fitted = "checkpoints/requests-laplace/model";
+    assert_eq!(report["model"], fitted);
+    let (before, after) = (
+        tensors(&home, &format!("{MODEL}/model.safetensors")),
+        tensors(&home, &format!("{fitted}/model.safetensors")),
+    );
+    let moved: Vec<&str> = before
+        .iter()
+        .filter(|(name, bytes)| after[*name] != **bytes)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(moved, ["classifier.bias", "classifier.weight"]);
+    assert_eq!(before.len(), after.len());
+    let posterior = tensors(&home, &format!("{fitted}/bayes/posterior.safetensors"));
+    let names: Vec<&str> = posterior.keys().map(String::as_str).collect();
+    assert_eq!(names, ["draws", "full.root", "prior_precision", "scale", "temperature"]);
+
+    let object = json(&home.done(&["predict", "--model", fitted, "--json", "the invoice"]));
+    let details = &object["uncertainty_details"];
+    assert_eq!(details["method"], "laplace");
+    let part = |name: &str| details[name].as_f64().unwrap();
+    assert!((part("aleatoric") + part("epistemic") - part("total")).abs() < 1e-12, "{details}");
+    // The evaluation of the folder is the row of the table.
+    let metrics = json(&home.done(&["eval", "--model", fitted, "--json"]));
+    assert!((metrics["nll"]["value"].as_f64().unwrap() - nll(1)).abs() < 1e-9);
+}
+
+#[test]
+fn features_are_encoded_once_and_give_the_same_bytes_on_any_number_of_threads() {
+    let (home, _) = trained();
+    let fit = |threads: &str, output: &str| {
+        let arguments =
+            ["fit", "--model", MODEL, "--output", output, "--threads", threads, "--json"];
+        json(&home.done(&arguments))
+    };
+    let first = fit("1", "one");
+    assert!(first["encoded"].as_u64().unwrap() > 0);
+    let again = fit("2", "two");
+    assert_eq!(again["encoded"], 0);
+    for file in ["model.safetensors", "bayes/posterior.safetensors"] {
+        let bytes = |folder: &str| std::fs::read(home.path(folder).join(file)).unwrap();
+        assert!(bytes("one") == bytes("two"), "{file}");
+    }
+    let features = std::fs::read_dir(home.path("cache/features")).unwrap();
+    assert_eq!(features.count(), 3, "training, temperature and test part");
+}
+
+#[test]
+fn a_head_that_is_kept_is_the_file_that_was_there() {
+    let (home, data) = trained();
+    let arguments = ["fit", "--model", MODEL, "--keep-head", "--limit", "60", "--json"];
+    let report = json(&home.done(&arguments));
+    assert_eq!(report["rows"]["train"], 60);
+    let file = |folder: &str| std::fs::read(home.path(folder).join("model.safetensors")).unwrap();
+    assert!(file(MODEL) == file("checkpoints/requests-laplace/model"));
+
+    // A folder without our files, as transformers would have written it.
+    std::fs::remove_dir_all(home.path(MODEL).join("bayes")).unwrap();
+    let message = home.refused(&["fit", "--model", MODEL]);
+    assert!(message.contains("name a data set with `--dataset`"), "{message}");
+    let table = home.done(&[
+        "fit",
+        "--model",
+        MODEL,
+        "--dataset",
+        data.to_str().unwrap(),
+        "--output",
+        "foreign",
+    ]);
+    assert!(table.contains("before") && table.contains("laplace"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    home.done(&["predict", "--model", "foreign", "my parcel"]);
+}
