@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
+#[expect(dead_code, reason = "these tests train on data of their own")]
 mod home;
 
 use std::collections::BTreeMap;

@@ -359,6 +359,6 @@ mod tests {
         };
         assert!(message(&missing, 2, 2).contains("`novelty.layer.1.within`"));
         let bytes = whole.to_bytes();
-        assert!(Calibration::from_bytes(&bytes[..bytes.len() - 1], 2, 2).is_err());
+        assert!(Calibration::from_bytes(&bytes[..bytes.len() - 1], &encoder(2, 2)).is_err());
     }
 }

@@ -10,19 +10,7 @@ use super::temperature::{Fit, HIGHEST, LOWEST, fit_temperature};
 use crate::posterior::{Link, LogitDistribution, Scaling};
 
 /// The scales besides zero: two a decade.
-const SCALES: [f64; 11] = [
-    0.01,
-    0.031_622_776_601_683_79,
-    0.1,
-    0.316_227_766_016_837_94,
-    1.0,
-    3.162_277_660_168_379_5,
-    10.0,
-    31.622_776_601_683_793,
-    100.0,
-    316.227_766_016_837_93,
-    1000.0,
-];
+const SCALES: [f64; 11] = [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0, 31.6, 100.0, 316.0, 1000.0];
 
 /// ln T is found to this while scales are compared, and then to the second.
 const TOLERANCE: [f64; 2] = [1e-2, 1e-4];

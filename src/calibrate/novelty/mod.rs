@@ -167,7 +167,7 @@ impl Novelty {
 mod tests {
     use super::*;
     use crate::compute::{Noise, Purpose};
-    use crate::posterior::LogitDistribution;
+    use crate::posterior::{LogitDistribution, Scaling, Uncertainty};
 
     /// Reference and texts from one distribution: P(p ≤ k/(n+1)) = k/(n+1). Over 2000 draws of a
     /// reference of 99 with one text each, by the Kolmogorov-Smirnov distance at 0.001.
@@ -203,10 +203,11 @@ mod tests {
     #[test]
     fn scores_without_features_follow_their_formulas() {
         let logits = LogitDistribution::Point(vec![1.0, 3.0]);
-        let predictive = logits.predictive(2.0);
+        let scaling = Scaling { temperature: 2.0, scale: 1.0 };
+        let predictive = logits.predictive(&Uncertainty::default().link, scaling);
         let evidence = Evidence {
             novelty_e: &[],
-            logit_c: logits.mean(),
+            logit_c: &logits.mean(),
             temperature: 2.0,
             predictive: &predictive,
         };
