@@ -5,15 +5,29 @@
 //! expected values); where packages differ, the function's comment says which form it is.
 
 mod calibration;
+mod calibration_error;
 mod classification;
+mod detection;
+mod floors;
+mod headline;
 mod ranking;
 mod resample;
+mod selective;
+mod sets;
+mod smooth_ece;
 mod summary;
 
 pub use calibration::{Bin, ece, mean_confidence, mean_entropy, positive_ece, reliability, wilson};
+pub use calibration_error::{LargestGap, adaptive_ece, class_wise_ece, mce};
 pub use classification::{accuracy, argmax, best_accuracy, brier, improbable, macro_f1, mcc, nll};
-pub use ranking::auroc;
-pub use resample::{Floor, Interval, interval, noise_floor, summarise};
+pub use detection::{Detection, auroc, detect};
+pub use floors::{AboveFloor, CalibrationErrors, calibration_errors};
+pub use headline::{HEADLINE, differences, summarise};
+pub use ranking::Ranking;
+pub use resample::{Floor, Interval, interval, noise_floor};
+pub use selective::RiskPoint;
+pub use sets::{SetReport, SizeStratum, Stratum, sets};
+pub use smooth_ece::smooth_ece;
 pub use summary::{Calibration, Summary};
 
 /// Equal-width bins of `ece` and of the reliability data.
@@ -218,6 +232,16 @@ mod tests {
         (TEN.iter().flat_map(|&(p, _)| [1.0 - p, p]).collect(), TEN.iter().map(|t| t.1).collect())
     }
 
+    /// The least confident first; wrong answers are positives.
+    fn doubt(scored: &Scored) -> Ranking {
+        let mut sides = [vec![], vec![]];
+        for (probability_c, label) in scored.iter() {
+            let predicted = argmax(probability_c);
+            sides[usize::from(predicted != label)].push(-probability_c[predicted]);
+        }
+        Ranking::new(&sides[0], &sides[1]).unwrap()
+    }
+
     /// Every point metric, by name.
     fn all(scored: &Scored) -> Vec<(&'static str, f64)> {
         let mut all = vec![
@@ -230,7 +254,23 @@ mod tests {
             ("ece_10", ece(scored, 10)),
             ("mean_confidence", mean_confidence(scored)),
             ("mean_entropy", mean_entropy(scored)),
+            ("adaptive_ece_15", adaptive_ece(scored, 15)),
+            ("class_wise_ece_15", class_wise_ece(scored, 15)),
+            ("mce_15", mce(scored, 15).value),
+            ("mce_15_count", mce(scored, 15).count as f64),
         ];
+        let doubt = doubt(scored);
+        all.extend([
+            ("aurc", doubt.aurc()),
+            ("e_aurc", doubt.e_aurc()),
+            ("augrc", doubt.augrc()),
+            ("error_auroc", doubt.auroc()),
+            ("error_aupr", doubt.average_precision()),
+            ("error_fpr95", doubt.accepted_at_95()),
+            ("selective_accuracy_70", doubt.selective_accuracy(0.7)),
+            ("selective_accuracy_90", doubt.selective_accuracy(0.9)),
+            ("coverage_at_risk_10", doubt.coverage_at_risk(0.1)),
+        ]);
         if scored.classes() == 2 {
             let mut sides = [vec![], vec![]];
             scored.iter().for_each(|(probability_c, label)| sides[label].push(probability_c[1]));
@@ -246,7 +286,7 @@ mod tests {
 
     /// Made by `tests/python/golden_metrics.py`; the tolerance, 1e-12, is in the file.
     #[test]
-    fn every_metric_agrees_with_scikit_learn() {
+    fn every_metric_agrees_with_other_packages() {
         let golden: Value =
             serde_json::from_str(include_str!("../../tests/fixtures/metrics.json")).unwrap();
         let tolerance = golden["tolerance"].as_f64().unwrap();
@@ -267,10 +307,26 @@ mod tests {
                 compared += 1;
             }
         }
-        assert_eq!(compared, 2 * 11 + 3 * 9);
-        let ties = &golden["auroc"];
-        let ours = auroc(&numbers(&ties["negatives"]), &numbers(&ties["positives"])).unwrap();
-        near("auroc with ties", ours, &ties["auroc"]);
+        assert_eq!(compared, 2 * 24 + 3 * 22);
+        let smooth = &golden["smooth"];
+        let tolerance = smooth["tolerance"].as_f64().unwrap();
+        for case in smooth["cases"].as_array().unwrap() {
+            let confidence_n = numbers(&case["confidence_n"]);
+            let probability_nc: Vec<f64> =
+                confidence_n.iter().flat_map(|&p| [1.0 - p, p]).collect();
+            let labels: Vec<u32> = numbers(&case["hit_n"]).iter().map(|&hit| hit as u32).collect();
+            let ours = smooth_ece(&Scored::new(&probability_nc, 2, &labels).unwrap());
+            let theirs = case["smooth_ece"].as_f64().unwrap();
+            assert!((ours - theirs).abs() <= tolerance, "{ours}, expected {theirs}");
+        }
+        let ties = &golden["detection"];
+        let ranking =
+            Ranking::new(&numbers(&ties["negatives"]), &numbers(&ties["positives"])).unwrap();
+        near("auroc", ranking.auroc(), &ties["auroc"]);
+        near("aupr", ranking.average_precision(), &ties["aupr"]);
+        near("aupr_in", ranking.reversed().average_precision(), &ties["aupr_in"]);
+        near("fpr95", ranking.accepted_at_95(), &ties["fpr95"]);
+        near("rejected_at_95", ranking.rejected_at_95(), &ties["rejected_at_95"]);
         for case in golden["wilson"].as_array().unwrap() {
             let (low, high) =
                 wilson(case["hits"].as_u64().unwrap(), case["count"].as_u64().unwrap());
