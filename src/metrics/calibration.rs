@@ -33,10 +33,11 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub fn add(&mut self, confidence: f64, hit: bool) {
-        self.count += 1;
-        self.confidence += confidence;
-        self.hits += u64::from(hit);
+    /// Takes a row that stands there `times` times.
+    pub fn add(&mut self, confidence: f64, hit: bool, times: u64) {
+        self.count += times;
+        self.confidence += times as f64 * confidence;
+        self.hits += times * u64::from(hit);
     }
 }
 
@@ -54,12 +55,12 @@ pub(super) fn gap(tallies: &[Tally]) -> f64 {
     tallies.iter().map(gap).sum::<f64>() / rows as f64
 }
 
-fn tallies(scored: &Scored, bins: usize) -> Vec<Tally> {
+pub(super) fn tallies(scored: &Scored, bins: usize) -> Vec<Tally> {
     let mut tallies = vec![Tally::default(); bins];
     for (probability_c, label) in scored.iter() {
         let predicted = argmax(probability_c);
         let confidence = probability_c[predicted];
-        tallies[bin_of(confidence, bins)].add(confidence, predicted == label);
+        tallies[bin_of(confidence, bins)].add(confidence, predicted == label, 1);
     }
     tallies
 }
@@ -81,7 +82,7 @@ pub fn positive_ece(scored: &Scored, bins: usize) -> Option<f64> {
     let mut tallies = vec![Tally::default(); bins];
     for (probability_c, label) in scored.iter() {
         let &[_, positive] = probability_c else { return None };
-        tallies[bin_of(positive, bins)].add(positive, label == 1);
+        tallies[bin_of(positive, bins)].add(positive, label == 1, 1);
     }
     Some(gap(&tallies))
 }

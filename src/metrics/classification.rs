@@ -26,17 +26,17 @@ pub(super) struct ClassCount {
     pub actual: u64,
 }
 
-/// Counts one row.
-pub(super) fn count(counts_c: &mut [ClassCount], predicted: usize, label: usize) {
-    counts_c[predicted].predicted += 1;
-    counts_c[label].actual += 1;
-    counts_c[label].hits += u64::from(predicted == label);
+/// Counts a row that stands there `times` times.
+pub(super) fn count(counts_c: &mut [ClassCount], predicted: usize, label: usize, times: u64) {
+    counts_c[predicted].predicted += times;
+    counts_c[label].actual += times;
+    counts_c[label].hits += times * u64::from(predicted == label);
 }
 
 fn counts(scored: &Scored) -> Vec<ClassCount> {
     let mut counts_c = vec![ClassCount::default(); scored.classes()];
     for (probability_c, label) in scored.iter() {
-        count(&mut counts_c, argmax(probability_c), label);
+        count(&mut counts_c, argmax(probability_c), label, 1);
     }
     counts_c
 }

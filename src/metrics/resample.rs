@@ -2,16 +2,13 @@
 //! error.
 //!
 //! Randomness is an argument, a closure that gives numbers uniform on [0, 1). It is called once per
-//! row and resample, in order: first for the noise floor, then for the bootstrap.
+//! row and resample, in order.
 
 use serde::{Deserialize, Serialize};
 
-use super::calibration::{Tally, bin_of, entropy_of, gap};
-use super::classification::{
-    ClassCount, accuracy_of, brier_of, count, macro_f1_of, mcc_of, nll_of,
-};
+use super::calibration::{Tally, bin_of, gap};
 use super::summary::infinite_as_null;
-use super::{BINS, COARSE_BINS, Calibration, Scored, Summary, argmax, reliability};
+use super::{Scored, argmax};
 
 /// A metric and its 95 % interval. In JSON null stands for infinity (a negative log-likelihood with
 /// a label of probability 0).
@@ -46,6 +43,16 @@ pub fn interval(value: f64, mut resampled: Vec<f64>) -> Interval {
     Interval { value, low: quantile(0.025), high: quantile(0.975) }
 }
 
+/// One bootstrap resample of N rows with replacement: how often each of them was drawn.
+pub(super) fn resample(times_n: &mut [u32], uniform: &mut dyn FnMut() -> f64) {
+    times_n.fill(0);
+    let rows = times_n.len();
+    for _ in 0..rows {
+        // A uniform number just below 1 may round up.
+        times_n[((uniform() * rows as f64) as usize).min(rows - 1)] += 1;
+    }
+}
+
 /// The calibration error that perfectly calibrated predictions would show on so many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
@@ -77,144 +84,19 @@ pub fn noise_floor(
     for _ in 0..resamples {
         tallies.fill(Tally::default());
         for &(confidence, bin) in &confidence_n {
-            tallies[bin].add(confidence, uniform() < confidence);
+            tallies[bin].add(confidence, uniform() < confidence, 1);
         }
         errors.push(gap(&tallies));
     }
-    let mean = errors.iter().sum::<f64>() / resamples as f64;
-    let squares: f64 = errors.iter().map(|error| (error - mean).powi(2)).sum();
-    Floor { mean, sd: (squares / (resamples - 1).max(1) as f64).sqrt() }
+    Floor::of(&errors)
 }
 
-/// All that the headline metrics need to know of a row.
-struct Row {
-    predicted: u32,
-    label: u32,
-    bin: u32,
-    coarse_bin: u32,
-    confidence: f64,
-    nll: f64,
-    brier: f64,
-    entropy: f64,
-}
-
-impl Row {
-    fn new(probability_c: &[f64], label: usize) -> Self {
-        let predicted = argmax(probability_c);
-        let confidence = probability_c[predicted];
-        Self {
-            predicted: predicted as u32,
-            label: label as u32,
-            bin: bin_of(confidence, BINS) as u32,
-            coarse_bin: bin_of(confidence, COARSE_BINS) as u32,
-            confidence,
-            nll: nll_of(probability_c, label),
-            brier: brier_of(probability_c, label),
-            entropy: entropy_of(probability_c),
-        }
-    }
-}
-
-/// Running sums over rows from which the nine headline metrics follow.
-struct Sums {
-    rows: u64,
-    class_counts_c: Vec<ClassCount>,
-    bins: [Tally; BINS],
-    coarse_bins: [Tally; COARSE_BINS],
-    confidence: f64,
-    nll: f64,
-    brier: f64,
-    entropy: f64,
-}
-
-impl Sums {
-    fn over<'r>(classes: usize, rows: impl Iterator<Item = &'r Row>) -> Self {
-        let mut sums = Self {
-            rows: 0,
-            class_counts_c: vec![ClassCount::default(); classes],
-            bins: [Tally::default(); BINS],
-            coarse_bins: [Tally::default(); COARSE_BINS],
-            confidence: 0.0,
-            nll: 0.0,
-            brier: 0.0,
-            entropy: 0.0,
-        };
-        for row in rows {
-            let hit = row.predicted == row.label;
-            sums.rows += 1;
-            count(&mut sums.class_counts_c, row.predicted as usize, row.label as usize);
-            sums.bins[row.bin as usize].add(row.confidence, hit);
-            sums.coarse_bins[row.coarse_bin as usize].add(row.confidence, hit);
-            sums.confidence += row.confidence;
-            sums.nll += row.nll;
-            sums.brier += row.brier;
-            sums.entropy += row.entropy;
-        }
-        sums
-    }
-
-    /// In the order of [`Summary`].
-    fn metrics(&self) -> [f64; 9] {
-        let rows = self.rows as f64;
-        [
-            accuracy_of(&self.class_counts_c),
-            macro_f1_of(&self.class_counts_c),
-            mcc_of(&self.class_counts_c),
-            self.nll / rows,
-            self.brier / rows,
-            gap(&self.bins),
-            gap(&self.coarse_bins),
-            self.confidence / rows,
-            self.entropy / rows,
-        ]
-    }
-}
-
-/// Every headline metric with its bootstrap interval over `resamples` draws of N rows with
-/// replacement (not stratified), and the noise floor over `floor_resamples`.
-///
-/// The interval of a calibration error near its floor lies too high, and may lie above the value: a
-/// resample adds noise of its own to an absolute difference. Read it together with the floor.
-pub fn summarise(
-    scored: &Scored,
-    resamples: usize,
-    floor_resamples: usize,
-    uniform: &mut dyn FnMut() -> f64,
-) -> Summary {
-    let floor = noise_floor(scored, BINS, floor_resamples, uniform);
-    let rows: Vec<Row> = scored.iter().map(|(row_c, label)| Row::new(row_c, label)).collect();
-    let values = Sums::over(scored.classes(), rows.iter()).metrics();
-    let mut resampled: [Vec<f64>; 9] = Default::default();
-    for _ in 0..resamples {
-        let last = rows.len() - 1;
-        let draws = (0..rows.len()).map(|_| (uniform() * rows.len() as f64) as usize);
-        let drawn = draws.map(|index| &rows[index.min(last)]);
-        for (list, value) in resampled.iter_mut().zip(Sums::over(scored.classes(), drawn).metrics())
-        {
-            list.push(value);
-        }
-    }
-    let mut resampled = resampled.into_iter();
-    let [accuracy, f1, mcc, nll, brier, ece, expected_calibration_error, confidence, entropy] =
-        values.map(|value| interval(value, resampled.next().unwrap_or_default()));
-    Summary {
-        accuracy,
-        f1,
-        mcc,
-        nll,
-        brier,
-        ece: Calibration {
-            value: ece.value,
-            low: ece.low,
-            high: ece.high,
-            floor: floor.mean,
-            floor_sd: floor.sd,
-        },
-        expected_calibration_error,
-        mean_confidence: confidence,
-        mean_uncertainty: entropy,
-        rows: rows.len(),
-        bins: reliability(scored, BINS),
+impl Floor {
+    /// Of values on resamples, at least one.
+    pub(super) fn of(errors: &[f64]) -> Self {
+        let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+        let squares: f64 = errors.iter().map(|error| (error - mean).powi(2)).sum();
+        Self { mean, sd: (squares / (errors.len() - 1).max(1) as f64).sqrt() }
     }
 }
 
@@ -222,62 +104,17 @@ pub fn summarise(
 mod tests {
     use super::*;
     use crate::metrics;
-    use crate::metrics::tests::{calibrated, ten, uniform};
-
-    /// The one-pass sums against the plain functions.
-    #[test]
-    fn a_summary_holds_the_plain_metrics() {
-        for classes in [2, 5] {
-            let (probability_nc, labels) = calibrated(500, classes, 21);
-            let scored = Scored::new(&probability_nc, classes, &labels).unwrap();
-            let summary = summarise(&scored, 3, 3, &mut uniform(0));
-            for (ours, plain) in [
-                (summary.accuracy.value, metrics::accuracy(&scored)),
-                (summary.f1.value, metrics::macro_f1(&scored)),
-                (summary.mcc.value, metrics::mcc(&scored)),
-                (summary.nll.value, metrics::nll(&scored)),
-                (summary.brier.value, metrics::brier(&scored)),
-                (summary.ece.value, metrics::ece(&scored, 15)),
-                (summary.expected_calibration_error.value, metrics::ece(&scored, 10)),
-                (summary.mean_confidence.value, metrics::mean_confidence(&scored)),
-                (summary.mean_uncertainty.value, metrics::mean_entropy(&scored)),
-            ] {
-                assert!((ours - plain).abs() < 1e-12, "{ours} and {plain}");
-            }
-            assert_eq!((summary.rows, summary.bins), (500, reliability(&scored, 15)));
-        }
-    }
+    use crate::metrics::tests::{calibrated, uniform};
 
     #[test]
-    fn an_interval_contains_its_value_and_shrinks_with_the_rows() {
-        let mut widths = Vec::new();
-        for rows in [400, 6400] {
-            let (probability_nc, labels) = calibrated(rows, 3, 22);
-            let scored = Scored::new(&probability_nc, 3, &labels).unwrap();
-            let summary = summarise(&scored, 500, 1, &mut uniform(1));
-            let all = [
-                summary.accuracy,
-                summary.f1,
-                summary.mcc,
-                summary.nll,
-                summary.brier,
-                summary.mean_confidence,
-                summary.mean_uncertainty,
-            ];
-            assert!(all.iter().all(|x| x.low < x.value && x.value < x.high), "{all:?}");
-            assert!(summary.ece.low < summary.ece.high);
-            widths.push(all.map(|x| x.high - x.low));
-
-            // The bootstrap of a mean is the normal interval, to the noise of 500 resamples.
-            let share = summary.accuracy.value;
-            let normal = 2.0 * 1.96 * (share * (1.0 - share) / rows as f64).sqrt();
-            let width = summary.accuracy.high - summary.accuracy.low;
-            assert!((width / normal - 1.0).abs() < 0.15, "{width} and {normal}");
-        }
-        for (few, many) in widths[0].iter().zip(widths[1]) {
-            // Sixteen times the rows: a quarter of the width.
-            assert!((3.0..5.5).contains(&(few / many)), "{few} and {many}");
-        }
+    fn a_resample_has_as_many_rows_and_leaves_a_third_out() {
+        let mut times_n = vec![7; 10_000];
+        resample(&mut times_n, &mut uniform(8));
+        assert_eq!(times_n.iter().sum::<u32>(), 10_000);
+        let absent = times_n.iter().filter(|&&times| times == 0).count() as f64 / 10_000.0;
+        assert!((absent - (-1f64).exp()).abs() < 0.02, "{absent}");
+        resample(&mut times_n, &mut || 1.0f64.next_down());
+        assert_eq!(times_n[9_999], 10_000);
     }
 
     #[test]
@@ -334,14 +171,5 @@ mod tests {
         let scored = Scored::new(&[0.0, 1.0, 1.0, 0.0], 2, &[0, 0]).unwrap();
         let floor = noise_floor(&scored, 15, 50, &mut uniform(4));
         assert_eq!(floor, Floor { mean: 0.0, sd: 0.0 });
-    }
-
-    #[test]
-    fn equal_seeds_agree_and_different_seeds_differ() {
-        let (probability_nc, labels) = ten();
-        let scored = Scored::new(&probability_nc, 2, &labels).unwrap();
-        let summary = |seed| summarise(&scored, 50, 10, &mut uniform(seed));
-        assert_eq!(summary(5), summary(5));
-        assert_ne!(summary(5), summary(6));
     }
 }
