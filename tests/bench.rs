@@ -50,7 +50,7 @@ fn at<'a>(object: &'a Value, key: &str) -> &'a Value {
 #[test]
 fn every_suite_has_its_keys_and_the_report_its_headings() {
     let home = trained();
-    let suites = "latency,throughput,memory,size,train,calibration,long-range";
+    let suites = "latency,throughput,memory,size,train,calibration,long-range,posterior";
     let weights = home.path("checkpoints/tickets/model/model.safetensors");
     let before = std::fs::read(&weights).unwrap();
     let found = quick(&home, &["--suite", suites, "--order", "both", "--save", "saved.json"]);
@@ -60,6 +60,8 @@ fn every_suite_has_its_keys_and_the_report_its_headings() {
         "latency.p50_latency",
         "latency.p95_latency",
         "latency.p99_latency",
+        "posterior.p50_latency",
+        "posterior.share_of_prediction",
         "throughput.batch_1.throughput",
         "throughput.batch_8.throughput",
         "throughput.batch_8.samples_processed",
@@ -193,7 +195,6 @@ fn an_unknown_suite_a_planned_one_and_a_missing_model_are_refused() {
     let home = Home::new();
     for (arguments, hint) in [
         (&["bench", "--suite", "latancy"][..], "did you mean `latency`?"),
-        (&["bench", "--suite", "posterior"], "not supported by this version"),
         (&["bench", "--rounds", "0"], "at least 1"),
         (&["bench"], "bayes train"),
     ] {

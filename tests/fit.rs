@@ -106,7 +106,7 @@ fn features_are_encoded_once_and_give_the_same_bytes_on_any_number_of_threads() 
         assert!(bytes("one") == bytes("two"), "{file}");
     }
     let features = std::fs::read_dir(home.path("cache/features")).unwrap();
-    assert_eq!(features.count(), 3, "training, temperature and test part");
+    assert_eq!(features.count(), 4, "training, temperature, conformal and test part");
 }
 
 #[test]

@@ -91,8 +91,9 @@ pub fn read_posterior(
     let file = File { tensors };
     let read = || -> Result<Uncertainty, String> {
         let (classes, d) = weight_cd.dims2().map_err(|error| error.to_string())?;
-        let scaling =
-            Scaling { temperature: file.number("temperature")?, scale: file.number("scale")? };
+        // Folders of the first version hold a temperature only.
+        let scale = if file.has("scale") { file.number("scale")? } else { 1.0 };
+        let scaling = Scaling { temperature: file.number("temperature")?, scale };
         if scaling.temperature <= 0.0 || scaling.scale < 0.0 {
             return Err("`temperature` must be positive and `scale` not negative".to_owned());
         }

@@ -56,6 +56,12 @@ impl Document<'_> {
         if has(Suite::Latency) {
             text += &self.section("Latency (ms)", "latency.");
         }
+        if has(Suite::Posterior) {
+            if !has(Suite::Latency) {
+                text += "\n## Latency (ms)\n";
+            }
+            let _ = write!(text, "\n### Posterior and link\n{}", self.table("posterior."));
+        }
         if has(Suite::Throughput) {
             text += &self.section("Throughput (samples/sec)", "throughput.");
         } else if has(Suite::Train) {

@@ -146,13 +146,17 @@ fn predictions(
     let rows = subject.rows;
     let all: Vec<Sequence> = (0..rows.len()).map(|row| rows.sequence(row)).collect();
     let mut found = Vec::new();
-    if suites.contains(&Suite::Latency) {
+    let singles = [
+        (Suite::Latency, "latency", Kind::Latency),
+        (Suite::Posterior, "posterior", Kind::Posterior),
+    ];
+    for (_, key, kind) in singles.into_iter().filter(|(suite, ..)| suites.contains(suite)) {
         let nearest = |tokens: usize| all.iter().min_by_key(|one| one.ids.len().abs_diff(tokens));
         let single = match settings.latency_tokens.and_then(nearest) {
             Some(one) => vec![vec![one.clone()]],
             None => all.iter().take(settings.runs).map(|one| vec![one.clone()]).collect(),
         };
-        found.push(("latency".to_owned(), Kind::Latency, single));
+        found.push((key.to_owned(), kind, single));
     }
     if suites.contains(&Suite::Throughput) {
         for &size in &settings.batch_sizes {

@@ -46,11 +46,6 @@ pub enum BenchError {
         /// All suites.
         known: String,
     },
-    /// A suite that is planned.
-    #[error(
-        "suite `{0}` is not supported by this version: every model has a point estimate so far"
-    )]
-    Planned(&'static str),
     /// There is nothing to measure with.
     #[error("there are no rows to measure with")]
     NoRows,

@@ -22,10 +22,12 @@ pub enum Suite {
     Calibration,
     /// One text a call at several lengths.
     LongRange,
+    /// Of one text a call, the time from the feature to the probabilities.
+    Posterior,
 }
 
 /// All suites by name.
-pub const SUITES: [(&str, Suite); 7] = [
+pub const SUITES: [(&str, Suite); 8] = [
     ("latency", Suite::Latency),
     ("throughput", Suite::Throughput),
     ("memory", Suite::Memory),
@@ -33,14 +35,12 @@ pub const SUITES: [(&str, Suite); 7] = [
     ("train", Suite::Train),
     ("calibration", Suite::Calibration),
     ("long-range", Suite::LongRange),
+    ("posterior", Suite::Posterior),
 ];
 
 impl Suite {
     /// The suite of this name.
     pub fn named(name: &str) -> Result<Self, BenchError> {
-        if name == "posterior" {
-            return Err(BenchError::Planned("posterior"));
-        }
         let found = SUITES.iter().find(|(known, _)| *known == name);
         found.map(|&(_, suite)| suite).ok_or_else(|| {
             let names = SUITES.map(|(known, _)| known);
@@ -140,12 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_suite_is_refused_with_a_suggestion_and_a_planned_one_by_name() {
+    fn an_unknown_suite_is_refused_with_a_suggestion() {
         assert_eq!(Suite::named("long-range").unwrap(), Suite::LongRange);
         let message = Suite::named("latancy").unwrap_err().to_string();
         assert!(message.contains("did you mean `latency`?"), "{message}");
         let message = Suite::named("xyz").unwrap_err().to_string();
         assert!(!message.contains("did you mean") && message.contains("`throughput`"), "{message}");
-        assert!(Suite::named("posterior").unwrap_err().to_string().contains("not supported"));
     }
 }

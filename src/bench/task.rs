@@ -20,6 +20,7 @@ pub enum Kind {
     Latency,
     Throughput,
     LongRange,
+    Posterior,
     Train,
 }
 
@@ -47,6 +48,8 @@ pub struct Task<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Call {
     seconds: f64,
+    /// Of these, from the feature to the probabilities.
+    posterior: f64,
     texts: usize,
     tokens: usize,
 }
@@ -71,16 +74,19 @@ impl<'a> Task<'a> {
                 let sequences = &batches[place];
                 let began = Instant::now();
                 let batch = Packed::new(sequences.iter().cloned());
-                black_box(predictor.predict_batch(&batch)?);
-                let seconds = began.elapsed().as_secs_f64();
-                Ok(Call { seconds, texts: sequences.len(), tokens: batch.tokens() })
+                let feature_bd = predictor.features(&batch)?;
+                let read = Instant::now();
+                black_box(predictor.distributions(&feature_bd)?);
+                let (seconds, posterior) = (began.elapsed(), read.elapsed().as_secs_f64());
+                let (texts, tokens) = (sequences.len(), batch.tokens());
+                Ok(Call { seconds: seconds.as_secs_f64(), posterior, texts, tokens })
             }
             Work::Train(stepper, batches) => {
                 let (rows, tokens) = &batches[place];
                 let began = Instant::now();
                 stepper.step(rows)?;
                 let seconds = began.elapsed().as_secs_f64();
-                Ok(Call { seconds, texts: rows.len(), tokens: *tokens })
+                Ok(Call { seconds, posterior: 0.0, texts: rows.len(), tokens: *tokens })
             }
         }
     }
@@ -91,7 +97,9 @@ impl<'a> Task<'a> {
         let share = |seconds: f64| seconds / settings.rounds as f64;
         let limit = settings.limits;
         let (most_calls, most_seconds) = match self.kind {
-            Kind::Latency => (settings.runs, limit.map(|limits| share(limits.latency))),
+            Kind::Latency | Kind::Posterior => {
+                (settings.runs, limit.map(|limits| share(limits.latency)))
+            }
             Kind::LongRange => (settings.runs, Some(share(settings.seconds))),
             Kind::Throughput => (usize::MAX, Some(share(settings.seconds))),
             Kind::Train => (settings.train_steps, limit.map(|limits| share(limits.train))),
@@ -142,6 +150,12 @@ impl<'a> Task<'a> {
                 add("p50_latency", quantile(&milliseconds, 0.5));
                 add("p95_latency", quantile(&milliseconds, 0.95));
                 add("p99_latency", quantile(&milliseconds, 0.99));
+            }
+            Kind::Posterior => {
+                let own: Vec<f64> = calls.iter().map(|call| 1000.0 * call.posterior).collect();
+                let (own, whole) = (quantile(&own, 0.5), quantile(&milliseconds, 0.5));
+                add("p50_latency", own);
+                add("share_of_prediction", own.zip(whole).map(|(own, whole)| own / whole));
             }
             Kind::Throughput => {
                 add("throughput", Some(texts as f64 / seconds));

@@ -9,8 +9,10 @@ use rayon::prelude::*;
 use super::temperature::{Fit, HIGHEST, LOWEST, fit_temperature};
 use crate::posterior::{Link, LogitDistribution, Scaling};
 
-/// The scales besides zero: two a decade.
-const SCALES: [f64; 11] = [0.01, 0.0316, 0.1, 0.316, 1.0, 3.16, 10.0, 31.6, 100.0, 316.0, 1000.0];
+/// The scales besides zero, from 0.01 to 1000: two a decade.
+fn scales() -> impl Iterator<Item = f64> {
+    (-4..=6).map(|half_decades| 10f64.powf(0.5 * f64::from(half_decades)))
+}
 
 /// ln T is found to this while scales are compared, and then to the second.
 const TOLERANCE: [f64; 2] = [1e-2, 1e-4];
@@ -56,7 +58,7 @@ pub fn fit_scaling(
     let at = |log_temperature: f64, scale| Scaling { temperature: log_temperature.exp(), scale };
     let mut log_temperature = plain.temperature.ln();
     let mut best = (f64::INFINITY, alone);
-    for scale in SCALES {
+    for scale in scales() {
         let nll = |log_temperature: f64| mean(&losses(at(log_temperature, scale)));
         let found;
         (log_temperature, found) = minimum(nll, log_temperature, TOLERANCE[0]);
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_scale_is_taken_where_the_labels_were_drawn_with_it() {
-        for (classes, n) in [(2, 1500), (4, 600)] {
+        for (classes, n) in [(2, 1000), (4, 300)] {
             let made_by = Scaling { temperature: 1.3, scale: 1.0 };
             let (logits, labels) = drawn(n, classes, made_by);
             let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
@@ -170,7 +172,7 @@ mod tests {
     fn without_a_clear_gain_it_is_plain_temperature_scaling() {
         for classes in [2, 4] {
             let made_by = Scaling { temperature: 2.3, scale: 0.0 };
-            let (logits, labels) = drawn(400, classes, made_by);
+            let (logits, labels) = drawn(300, classes, made_by);
             let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
             assert_eq!(fit.scaling.scale, 0.0, "{fit:?}");
             assert_eq!(fit.scaling.temperature, fit.plain.temperature);

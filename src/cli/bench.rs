@@ -35,8 +35,8 @@ pub struct Options {
     /// The model folder [default: the newest under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
-    /// What to measure: latency, throughput, memory, size, train, calibration, long-range
-    /// [default: all but long-range]
+    /// What to measure: latency, throughput, memory, size, train, calibration, posterior,
+    /// long-range [default: all but long-range]
     #[arg(long, value_name = "SUITES", value_delimiter = ',')]
     suite: Vec<String>,
     /// A file, folder or known name [default: what the model was trained on]

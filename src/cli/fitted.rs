@@ -41,33 +41,29 @@ pub fn calibration_text(summary: &CalibrationSummary) -> String {
     text
 }
 
-/// What was fitted after training, in at most three lines.
+/// Posterior, temperature and scale.
 pub fn posterior_text(posterior: &PosteriorReport) -> String {
-    let rows = |rows: usize| grouped(rows as u64);
     let mut text = String::new();
     if let Some(evidence) = &posterior.evidence {
         text += &format!(
-            "Posterior of the last layer from {} rows: prior precision {:.3}, {:.0} weights\n\
-             determined by the data.\n",
-            rows(posterior.rows),
-            evidence.prior_precision,
-            evidence.effective_parameters
+            "Posterior of the last layer: prior precision {:.3}, chosen by the evidence;\n  \
+             the data determine {:.0} of its weights.\n",
+            evidence.prior_precision, evidence.effective_parameters
         );
     }
     let Some(temperature) = posterior.temperature else { return text };
-    let scale = match (posterior.scale, posterior.scale_gain, posterior.scale_gain_error) {
-        (Some(0.0), Some(gain), Some(error)) => format!(
-            " The variance of\nthe logits is left out: it changes the NLL there by {:+.4} ± {error:.4}.",
-            -gain
-        ),
-        (Some(scale), Some(gain), Some(error)) => format!(
-            " The variance of\nthe logits is scaled by {scale:.3}: NLL there {:+.4} ± {error:.4}.",
-            -gain
-        ),
-        _ => String::new(),
-    };
-    text + &format!(
-        "Temperature {temperature:.3}, fitted on {} rows that were not trained on.{scale}\n",
-        rows(posterior.temperature_rows)
-    )
+    text += &format!(
+        "Temperature {temperature:.3}, fitted on {} rows that were not trained on.\n",
+        grouped(posterior.temperature_rows as u64)
+    );
+    if let (Some(scale), Some(gain), Some(error)) =
+        (posterior.scale, posterior.scale_gain, posterior.scale_gain_error)
+    {
+        let change = format!("it changes the NLL\n  of these rows by {:+.4} ± {error:.4}", -gain);
+        text += &match scale {
+            0.0 => format!("The variance of the logits is left out: {change}.\n"),
+            scale => format!("The variance of the logits is scaled by {scale:.3}: {change}.\n"),
+        };
+    }
+    text
 }

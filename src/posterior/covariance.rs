@@ -109,8 +109,9 @@ fn full(root: &Root, x: &[f32]) -> Vec<f64> {
     let inner = root.size / x.len();
     // Column a of Y is R times φ̃ at the place of contrast a, so that C = YᵀY.
     let mut y = vec![0.0; root.size * inner];
-    times(&root.values, x, &mut y);
+    blocks_times(&root.values, x, &mut y);
     let y = Matrix::from_row_iterator(root.size, inner, y.into_iter().map(f64::from));
+    // Only a variance that is zero to rounding has no factor.
     let factor = (y.tr_mul(&y)).cholesky().map_or_else(|| Matrix::zeros(inner, inner), |c| c.l());
     (contrasts(inner + 1) * factor).transpose().as_slice().to_vec()
 }
@@ -138,6 +139,21 @@ vectorised! {
     }
 }
 
+vectorised! {
+    /// Each line of a lower triangular matrix, cut into pieces as long as `x`, times `x`: `[n, pieces]`.
+    fn blocks_times<'a>(rows: &'a [f32], x: &'a [f32], result: &'a mut [f32]) {
+        let size = rows.len().isqrt();
+        let pieces = size / x.len();
+        let lines = rows.chunks_exact(size).zip(result.chunks_exact_mut(pieces));
+        for (index, (row, result)) in lines.enumerate() {
+            let blocks = row[..index + 1].chunks(x.len()).zip(result);
+            for (block, result) in blocks {
+                *result = sum(block.len(), |i| block[i] * x[i]);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +172,15 @@ mod tests {
             times(&rows, &x, &mut a);
             triangle_times(&rows, &x, &mut b);
             assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-5));
+            // In pieces, which must add up to the whole.
+            if size == 40 {
+                let mut pieces = vec![0.0; size * 5];
+                let ones = vec![1.0; 8];
+                blocks_times(&rows, &ones, &mut pieces);
+                let whole: Vec<f32> = rows.chunks_exact(size).map(|row| row.iter().sum()).collect();
+                let sums = pieces.chunks_exact(5).map(|piece| piece.iter().sum::<f32>());
+                assert!(sums.zip(whole).all(|(a, b)| (a - b).abs() < 1e-4));
+            }
         }
     }
 }

@@ -97,12 +97,16 @@ impl Predictor {
         &self,
         batch: &Packed,
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
-        let feature_bd = self.classifier.features(batch)?.flatten_all()?.to_vec1::<f32>()?;
-        self.distributions(&feature_bd)
+        self.distributions(&self.features(batch)?)
+    }
+
+    /// The features φ of one batch, `[b, d]`.
+    pub fn features(&self, batch: &Packed) -> candle_core::Result<Vec<f32>> {
+        self.classifier.features(batch)?.flatten_all()?.to_vec1()
     }
 
     /// From features `[n, d]` to logits and probabilities; each row by itself.
-    fn distributions(
+    pub fn distributions(
         &self,
         feature_nd: &[f32],
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
