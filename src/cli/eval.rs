@@ -1,101 +1,279 @@
 //! `bayes eval`.
 
-use std::path::PathBuf;
+mod outside;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::progress::{Display, grouped};
+use super::progress::Display;
 use super::{Common, Outcome, model_folder, print, print_json, report};
 use crate::artifact::Manifest;
 use crate::compute::Noise;
-use crate::data::{DataConfig, Dataset, Example, Parts, sample};
-use crate::evaluate::{Rows, score};
+use crate::data::split::{overlap, text_key};
+use crate::data::table::Format;
+use crate::data::{DataConfig, Dataset, Example, Part, Parts, sample};
+use crate::evaluate::{
+    self, Answers, Comparison, Evaluation, Gate, Hygiene, Page, Rows, answer, answer_outside,
+};
 use crate::experiment::Progress;
 use crate::predict::Predictor;
+use outside::Outside;
 
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The model folder [default: the newest under checkpoints]
-    #[arg(long, value_name = "FOLDER")]
-    model: Option<PathBuf>,
-    /// A file, folder or known name [default: what the model was trained on]
+    /// A model folder; several are compared with the first [default: the newest under checkpoints]
+    #[arg(long, value_name = "FOLDER", num_args = 1..)]
+    model: Vec<PathBuf>,
+    /// A file, folder or known name [default: what the first model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
     /// Which rows: train, validation, temperature, conformal, test, or a split of the data set
-    #[arg(long, default_value = "test")]
-    split: String,
+    /// [default: test]
+    #[arg(long)]
+    split: Option<String>,
     /// A seeded, class-balanced sample of that many rows; 0 = all
-    #[arg(long, default_value_t = 0)]
-    limit: usize,
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Texts of no class: a file, folder or known name, or `other-topics` for generated ones
+    #[arg(long, value_name = "DATA", num_args = 1..)]
+    ood: Vec<String>,
+    /// Write what the report is computed from; without --model, read it instead
+    #[arg(long, value_name = "FILE")]
+    predictions: Option<PathBuf>,
+    /// Write report.json, report.md and report.html
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
+    /// Exit with 1 if a metric is too bad, as in 'ece>0.02' or 'ood.other-topics.auroc<0.9'
+    #[arg(long, value_name = "CONDITION", num_args = 1..)]
+    fail_if: Vec<String>,
 }
 
 /// The rows to look at.
 pub(super) struct Chosen {
     pub(super) rows: Vec<usize>,
     pub(super) split: String,
-    pub(super) seen: Vec<usize>,
 }
 
 /// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let folder = model_folder(options.model.as_deref())?;
-    let selected = common.device()?;
-    let predictor = Predictor::load(&folder, &selected.device)?;
-    let manifest = &predictor.artifact().manifest;
-    let Some(config) = data_config(options.dataset.as_deref(), manifest) else {
-        bail!(
-            "`{}` does not say what it was trained on: name a data set with --dataset",
-            folder.display()
-        )
-    };
-    let noise = Noise::new(manifest.seed);
-    let dataset = Dataset::open(&config)?;
-    let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
-    let mut chosen = choose(&dataset, &config, &options.split, own, &noise)?;
-    let all = dataset.rows(&chosen.split);
-    let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
-    let places = sample(&labels, options.limit, &noise);
-    let seen = |place: &usize| chosen.seen.binary_search(place).is_ok();
-    let seen: Vec<usize> =
-        places.iter().enumerate().filter(|(_, place)| seen(place)).map(|(i, _)| i).collect();
-    chosen.rows = places.into_iter().map(|place| chosen.rows[place]).collect();
-    let inside: Vec<&Example> = chosen.rows.iter().map(|&row| &all[row]).collect();
-    let outside = dataset.out_of_scope.get(&chosen.split).map_or(&[][..], Vec::as_slice);
-    let rows = Rows { dataset: &dataset, inside: &inside, outside, seen: &seen };
+    let gates: Vec<Gate> =
+        options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     let mut display = Display::new(common.quiet);
-    let scored = score(&predictor, &rows, &noise, &mut |done, total| {
-        display.show(&Progress::Work { what: "evaluating", done, total });
-    });
+    let evaluated = match &options.predictions {
+        Some(file) if options.model.is_empty() => from_file(file, options)?,
+        _ => from_models(options, common, &mut display)?,
+    };
     display.finish();
-    let (result, uncalibrated) = scored?;
-    let temperature = predictor.artifact().temperature;
+    let answers: Vec<&Answers> = evaluated.iter().map(|one| &one.answers).collect();
+    let differences = evaluate::compare(&answers)?;
+    let objects: Vec<Value> = evaluated.iter().map(Evaluation::to_json).collect();
+    let whole = match objects.as_slice() {
+        [one] => one.clone(),
+        all => json!({ "models": all, "differences": differences }),
+    };
     if common.json {
-        let mut object = json!({
-            "model": folder, "dataset": dataset.name, "split": options.split,
-            "generated": dataset.generated, "temperature": temperature, "seed": manifest.seed,
-        });
-        let metrics = serde_json::to_value(&result)?;
-        let both = (object.as_object_mut(), metrics.as_object());
-        let (Some(object), Some(metrics)) = both else { bail!("a report is an object") };
-        object.extend(metrics.clone());
-        object.insert("without_temperature".to_owned(), json!(uncalibrated));
-        print_json(&object)?;
-        return Ok(Outcome::Done);
+        print_json(&whole)?;
+    } else {
+        print(&tables(&evaluated, &differences))?;
     }
-    let generated = if dataset.generated { " (generated texts)" } else { "" };
-    let scaled = (temperature != 1.0).then_some(&uncalibrated);
-    print(&format!(
-        "\n{}{generated}, {}: {} rows, with 95 % intervals (seed {})\n\n{}",
-        dataset.name,
-        options.split,
-        grouped(result.summary.rows as u64),
-        manifest.seed,
-        report::table(&result, scaled)
-    ))?;
-    Ok(Outcome::Done)
+    if let Some(file) = options.predictions.as_ref().filter(|_| !options.model.is_empty()) {
+        evaluate::write(file, &answers)?;
+    }
+    if let Some(folder) = &options.report {
+        let page = Page { evaluations: &evaluated, differences: &differences };
+        page.write(folder, &whole)?;
+    }
+    decide(&gates, &objects)
+}
+
+/// From a predictions file, without a model.
+fn from_file(file: &Path, options: &Options) -> Result<Vec<Evaluation>> {
+    if !file.is_file() {
+        bail!(
+            "there is no predictions file `{}`: name a model with --model to write it",
+            file.display()
+        );
+    }
+    let given = [
+        ("--dataset", options.dataset.is_some()),
+        ("--split", options.split.is_some()),
+        ("--limit", options.limit.is_some()),
+        ("--ood", !options.ood.is_empty()),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+        bail!(
+            "{flag} is about rows to be answered, and `{}` holds answers already: name a model \
+             with --model to answer anew",
+            file.display()
+        );
+    }
+    let all = evaluate::read(file)?;
+    if all.is_empty() {
+        bail!("`{}` holds no answers", file.display());
+    }
+    all.into_iter().map(|answers| Ok(Evaluation::new(answers, None)?)).collect()
+}
+
+fn from_models(
+    options: &Options,
+    common: &Common,
+    display: &mut Display,
+) -> Result<Vec<Evaluation>> {
+    let named: Vec<Option<&Path>> = match options.model.as_slice() {
+        [] => vec![None],
+        all => all.iter().map(|model| Some(model.as_path())).collect(),
+    };
+    if let Some(file) = &options.predictions {
+        // Now, and not after the work.
+        Format::of(file)?;
+    }
+    let selected = common.device()?;
+    let mut outside: Vec<Outside> = Vec::new();
+    for name in &options.ood {
+        let source = Outside::open(name)?;
+        if outside.iter().any(|other| other.name == source.name) {
+            bail!("two sets of --ood are called `{}`: rename one", source.name);
+        }
+        outside.push(source);
+    }
+    let mut asked: Option<Asked> = None;
+    let mut evaluated: Vec<Evaluation> = Vec::new();
+    for named in named {
+        let folder = model_folder(named)?;
+        let predictor = Predictor::load(&folder, &selected.device)?;
+        let asked = match &mut asked {
+            Some(asked) => asked,
+            none => none.insert(Asked::new(options, &predictor, &folder)?),
+        };
+        let model = folder.display().to_string();
+        if evaluated.iter().any(|one| one.answers.model == model) {
+            bail!("`{model}` was named twice");
+        }
+        let manifest = &predictor.artifact().manifest;
+        let seen = asked.seen_by(manifest)?;
+        let answers = asked.ask(&predictor, &seen, &outside, display)?;
+        let answers = Answers { model, ..answers };
+        let hygiene = Hygiene::new(&asked.examples(), seen.len(), manifest);
+        evaluated.push(Evaluation::new(answers, Some(hygiene))?);
+    }
+    Ok(evaluated)
+}
+
+/// The rows that every model is asked about: those of the first one.
+struct Asked {
+    config: DataConfig,
+    dataset: Dataset,
+    /// As the user named it.
+    split: String,
+    /// The split of the data set that the rows are from.
+    source: String,
+    rows: Vec<usize>,
+    /// Most rows of each kind; 0 = all.
+    limit: usize,
+}
+
+impl Asked {
+    fn new(options: &Options, predictor: &Predictor, folder: &Path) -> Result<Self> {
+        let manifest = &predictor.artifact().manifest;
+        let Some(config) = data_config(options.dataset.as_deref(), manifest) else {
+            bail!(
+                "`{}` does not say what it was trained on: name a data set with --dataset",
+                folder.display()
+            )
+        };
+        let noise = Noise::new(manifest.seed);
+        let dataset = Dataset::open(&config)?;
+        let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
+        let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
+        let chosen = choose(&dataset, &config, &split, own, &noise)?;
+        let all = dataset.rows(&chosen.split);
+        let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
+        let limit = options.limit.unwrap_or(0);
+        let places = sample(&labels, limit, &noise);
+        let rows = places.into_iter().map(|place| chosen.rows[place]).collect();
+        Ok(Self { source: chosen.split, config, dataset, split, rows, limit })
+    }
+
+    fn examples(&self) -> Vec<&Example> {
+        let all = self.dataset.rows(&self.source);
+        self.rows.iter().map(|&row| &all[row]).collect()
+    }
+
+    /// Places of rows whose text a model was also trained or calibrated on, if it was made from
+    /// this data set and these are not rows of such a part.
+    fn seen_by(&self, manifest: &Manifest) -> Result<Vec<usize>> {
+        let own = manifest
+            .data
+            .as_ref()
+            .filter(|data| self.split == "test" && data.dataset == self.config.dataset);
+        let Some(config) = own else { return Ok(Vec::new()) };
+        let parts = Parts::divide(&self.dataset, config, &Noise::new(manifest.seed))?;
+        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
+        let used = [&parts.train, &parts.validation, &parts.temperature, &parts.conformal];
+        let texts = |part: &&Part| part.examples(&self.dataset).map(key).collect::<Vec<_>>();
+        let used: Vec<u64> = used.iter().flat_map(texts).collect();
+        let asked: Vec<u64> = self.examples().into_iter().map(key).collect();
+        Ok(overlap(&used, &asked))
+    }
+
+    fn ask(
+        &self,
+        predictor: &Predictor,
+        seen: &[usize],
+        outside: &[Outside],
+        display: &mut Display,
+    ) -> Result<Answers> {
+        let inside = self.examples();
+        let out_of_scope = self.dataset.out_of_scope.get(&self.source);
+        let rows = Rows {
+            dataset: &self.dataset,
+            inside: &inside,
+            outside: out_of_scope.map_or(&[][..], Vec::as_slice),
+            seen,
+        };
+        let mut show = |done, total| {
+            display.show(&Progress::Work { what: "evaluating", done, total });
+        };
+        let mut answers = answer(predictor, &rows, &mut show)?;
+        answers.split = self.split.clone();
+        for (answer, &row) in answers.rows.iter_mut().zip(&self.rows) {
+            answer.row = row;
+        }
+        for source in outside {
+            let texts = source.texts(self.limit, &Noise::new(answers.seed));
+            let total = texts.len();
+            answers.rows.extend(answer_outside(predictor, &source.name, &texts, &mut |done| {
+                show(done, total);
+            })?);
+        }
+        Ok(answers)
+    }
+}
+
+fn tables(evaluated: &[Evaluation], differences: &[Comparison]) -> String {
+    let [one] = evaluated else { return report::comparison(evaluated, differences) };
+    let table = report::table(&one.report, one.uncalibrated.as_ref());
+    let splits = one.hygiene.as_ref().map_or(String::new(), report::hygiene);
+    format!("\n{}\n\n{table}{splits}", report::heading(one))
+}
+
+/// Whether a condition is met for one of the models.
+fn decide(gates: &[Gate], objects: &[Value]) -> Result<Outcome> {
+    let mut outcome = Outcome::Done;
+    for object in objects {
+        for gate in gates {
+            if let Some(why) = gate.met(object)? {
+                let model = object["model"].as_str().unwrap_or_default();
+                super::note(&format!("failed: {model}: {why}"))?;
+                outcome = Outcome::No;
+            }
+        }
+    }
+    Ok(outcome)
 }
 
 /// The data set that was named, or the one that the model was trained on, if that is known.
@@ -121,8 +299,7 @@ pub(super) fn choose(
     if own {
         let parts = Parts::divide(dataset, config, noise)?;
         if let Some(part) = parts.get(split) {
-            let seen = if split == "test" { parts.seen_in_test.clone() } else { Vec::new() };
-            return Ok(Chosen { rows: part.rows.clone(), split: part.split.clone(), seen });
+            return Ok(Chosen { rows: part.rows.clone(), split: part.split.clone() });
         }
     }
     let only = dataset.splits.len() == 1 && split == "test";
@@ -132,5 +309,5 @@ pub(super) fn choose(
         format!("`{}` has no split `{split}`: it has `{}`", dataset.name, known.join("`, `"))
     })?;
     let rows = (0..dataset.rows(name).len()).collect();
-    Ok(Chosen { rows, split: name.to_owned(), seen: Vec::new() })
+    Ok(Chosen { rows, split: name.to_owned() })
 }

@@ -80,18 +80,21 @@ enum Command {
 enum Outcome {
     /// Done.
     Done,
+    /// Ran, and the answer is no.
+    No,
     /// Stopped by a signal, in good order.
     Interrupted,
 }
 
-/// Parses the arguments, runs the command, reports, and gives the exit code: 0 done, 2 could not
-/// run, 130 interrupted.
+/// Parses the arguments, runs the command, reports, and gives the exit code: 0 done, 1 the answer
+/// is no, 2 could not run, 130 interrupted.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     compute::set_threads(cli.common.threads.map(usize::from));
     start_log(cli.common.verbose);
     match run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // Whoever read our output has heard enough.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -143,6 +146,11 @@ fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
+}
+
+/// One line on stderr.
+fn note(text: &str) -> Result<()> {
+    Ok(writeln!(io::stderr(), "{text}")?)
 }
 
 /// Prints one value as indented JSON.

@@ -1,14 +1,41 @@
-//! The report on a split, as a table of at most 80 columns.
+//! The report on a split, as tables of at most 80 columns.
 
 use std::fmt::Write;
 
 use super::progress::grouped;
-use crate::evaluate::Report;
-use crate::metrics::Interval;
+use crate::evaluate::{Comparison, Evaluation, Hygiene, Report, Uncertainty};
+use crate::metrics::{AboveFloor, HEADLINE, Interval};
 use crate::train::Scores;
+
+/// Models side by side in a block of the table.
+const MODELS: usize = 5;
+
+/// What the figures are about.
+pub fn heading(one: &Evaluation) -> String {
+    let Evaluation { answers, report, .. } = one;
+    let generated = if report.truth.is_some() { " (generated texts)" } else { "" };
+    format!(
+        "{}{generated}, {}: {} rows, with 95 % intervals (seed {})",
+        answers.dataset,
+        answers.split,
+        grouped(report.summary.rows as u64),
+        answers.seed
+    )
+}
 
 /// Draws the metrics with their intervals. `uncalibrated` gives NLL and ECE without the temperature.
 pub fn table(report: &Report, uncalibrated: Option<&Scores>) -> String {
+    let mut text = headline(report, uncalibrated);
+    text += &calibration(report);
+    text += &selective(report);
+    text += &uncertainty(report);
+    text += &sets(report);
+    text += &outside(report);
+    text += &notes(report);
+    text
+}
+
+fn headline(report: &Report, uncalibrated: Option<&Scores>) -> String {
     let summary = &report.summary;
     let mut text = String::new();
     let mut line = |name: &str, interval: &Interval, note: String| {
@@ -32,12 +59,129 @@ pub fn table(report: &Report, uncalibrated: Option<&Scores>) -> String {
     if let Some(scores) = uncalibrated {
         let _ = writeln!(text, "{:>46}   {}", "", before(scores.ece));
     }
-    let mut line = |name: &str, interval: &Interval| {
-        let Interval { value, low, high } = interval;
-        let _ = writeln!(text, "  {name:<18}{value:>8.4}   {low:.4} – {high:.4}");
+    let mut line = |name: &str, interval: Option<&Interval>| {
+        let _ = match interval {
+            Some(Interval { value, low, high }) => {
+                writeln!(text, "  {name:<18}{value:>8.4}   {low:.4} – {high:.4}")
+            }
+            None => writeln!(text, "  {name:<18}{:>8}", "–"),
+        };
     };
-    line("mean confidence", &summary.mean_confidence);
-    line("mean uncertainty", &summary.mean_uncertainty);
+    line("mean confidence", Some(&summary.mean_confidence));
+    line("mean uncertainty", Some(&summary.mean_uncertainty));
+    line("AURC", summary.aurc.as_ref());
+    line("error AUROC", summary.auroc.as_ref());
+    text
+}
+
+fn calibration(report: &Report) -> String {
+    let errors = &report.calibration;
+    let mut text = "\n  other calibration errors, each with its noise floor\n".to_owned();
+    let mut line = |name: &str, error: &AboveFloor, note: String| {
+        let AboveFloor { value, floor, floor_sd } = error;
+        let _ = writeln!(text, "    {name:<16}{value:>8.4}   {floor:.4} ± {floor_sd:.4}{note}");
+    };
+    line("equal mass", &errors.adaptive_ece, String::new());
+    line("class-wise", &errors.class_wise_ece, String::new());
+    line("smooth", &errors.smooth_ece, String::new());
+    let count = grouped(errors.mce_bin.count);
+    line("largest gap", &errors.mce, format!("   rows in its bin: {count}"));
+    text
+}
+
+fn selective(report: &Report) -> String {
+    let mut text =
+        "\n  if only the surest are accepted        70 %     80 %     90 %     95 %\n".to_owned();
+    for (doubt, one) in &report.selective {
+        let _ = writeln!(
+            text,
+            "    accuracy, by {doubt:<20}{:>8.4} {:>8.4} {:>8.4} {:>8.4}",
+            one.accuracy_at_70, one.accuracy_at_80, one.accuracy_at_90, one.accuracy_at_95
+        );
+    }
+    text += "    accepted, if so many may be wrong     1 %      2 %      5 %\n";
+    for (doubt, one) in &report.selective {
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let _ = writeln!(
+            text,
+            "      by {doubt:<24}{:>8} {:>8} {:>8}",
+            percent(one.coverage_at_risk_1),
+            percent(one.coverage_at_risk_2),
+            percent(one.coverage_at_risk_5)
+        );
+    }
+    text
+}
+
+fn uncertainty(report: &Report) -> String {
+    let mut text =
+        "\n  uncertainty in nats         rows     total  aleatoric  epistemic\n".to_owned();
+    let mut line = |name: &str, one: &Uncertainty| {
+        let part = |part: Option<f64>| part.map_or("–".to_owned(), |part| format!("{part:.4}"));
+        let name: String = name.chars().take(20).collect();
+        let _ = writeln!(
+            text,
+            "    {name:<20}{:>8}  {:>8.4}   {:>8}   {:>8}",
+            grouped(one.rows as u64),
+            one.total,
+            part(one.aleatoric),
+            part(one.epistemic)
+        );
+    };
+    for (name, one) in &report.uncertainty {
+        line(&format!("{name} answers"), one);
+    }
+    for (name, ood) in &report.ood {
+        if let Some(one) = &ood.uncertainty {
+            line(name, one);
+        }
+    }
+    text
+}
+
+fn sets(report: &Report) -> String {
+    let Some(sets) = &report.sets else { return String::new() };
+    let Interval { value, low, high } = sets.coverage;
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let by_class = sets.by_class.iter().flatten().map(|one| one.coverage);
+    format!(
+        "\n  prediction sets: {} hold the label ({} – {}), promised {}\n    {:.2} classes on average, \
+         {} empty, {} single; lowest coverage of a\n    class {}, of a group by size {}\n",
+        percent(value),
+        percent(low),
+        percent(high),
+        percent(1.0 - sets.alpha),
+        sets.mean_size,
+        percent(sets.empty),
+        percent(sets.singleton),
+        percent(by_class.fold(1.0, f64::min)),
+        percent(sets.worst_size_coverage),
+    )
+}
+
+fn outside(report: &Report) -> String {
+    if report.ood.is_empty() {
+        return String::new();
+    }
+    let mut text =
+        "\n  told from texts of no class       AUROC                      AUPR   FPR95\n"
+            .to_owned();
+    for (name, ood) in &report.ood {
+        let _ = writeln!(text, "    {name}, {} texts", grouped(ood.rows as u64));
+        for (score, one) in &ood.by_score {
+            let Interval { value, low, high } = one.auroc;
+            let _ = writeln!(
+                text,
+                "      by {score:<22}{value:>8.4}   {low:.4} – {high:.4}  {:>8.4}{:>8.4}",
+                one.aupr.value, one.fpr95.value
+            );
+        }
+    }
+    text
+}
+
+fn notes(report: &Report) -> String {
+    let mut text = String::new();
     if let Some(truth) = report.truth {
         let _ = writeln!(
             text,
@@ -57,14 +201,6 @@ pub fn table(report: &Report, uncalibrated: Option<&Scores>) -> String {
             fresh.seen, fresh.accuracy, fresh.nll
         );
     }
-    if let Some(ood) = report.ood {
-        let _ = writeln!(
-            text,
-            "\n  {} out-of-scope texts are told from the others with AUROC {:.4} (1 − confidence).",
-            grouped(ood.rows as u64),
-            ood.auroc
-        );
-    }
     if report.improbable > 0 {
         let _ = writeln!(
             text,
@@ -78,6 +214,72 @@ pub fn table(report: &Report, uncalibrated: Option<&Scores>) -> String {
             "\n  {} texts were longer than the model reads and were cut.",
             grouped(report.truncated as u64)
         );
+    }
+    text
+}
+
+/// Which rows the figures are about, and which the model was made with.
+pub fn hygiene(hygiene: &Hygiene) -> String {
+    let short = |hash: &str| hash.chars().take(12).collect::<String>();
+    let mut text = "\n  splits                      rows   content\n".to_owned();
+    let parts = hygiene.parts.iter().map(|(name, part)| (name.as_str(), part));
+    for (name, part) in parts.chain([("these rows", &hygiene.evaluated)]) {
+        let (rows, hash) = (grouped(part.rows as u64), short(&part.sha256));
+        let _ = writeln!(text, "    {name:<20}{rows:>8}   {hash}");
+    }
+    let _ = writeln!(
+        text,
+        "    of these rows {} repeat the text of another, {} were seen before",
+        grouped(hygiene.repeated as u64),
+        grouped(hygiene.seen as u64)
+    );
+    text
+}
+
+/// Several models in one table, and how each differs from the first on the same rows.
+pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
+    let letter = |place: usize| char::from(b'A' + (place % 26) as u8);
+    let mut text = String::new();
+    if let Some(one) = all.first() {
+        let _ = writeln!(text, "\n{}\n", heading(one));
+    }
+    for (place, one) in all.iter().enumerate() {
+        let _ = writeln!(text, "  {}  {}", letter(place), one.answers.model);
+        if let Some(fresh) = one.report.without_seen {
+            let seen = grouped(fresh.seen as u64);
+            let accuracy = fresh.accuracy;
+            let _ =
+                writeln!(text, "     has seen {seen} of the rows; without: {accuracy:.4} right");
+        }
+    }
+    for (block, models) in all.chunks(MODELS).enumerate() {
+        let _ = write!(text, "\n  {:<28}", "");
+        for place in 0..models.len() {
+            let _ = write!(text, "{:>9}", letter(block * MODELS + place));
+        }
+        text.push('\n');
+        for (metric, name) in HEADLINE.iter().enumerate() {
+            let _ = write!(text, "  {name:<28}");
+            for one in models {
+                let value = one.report.summary.headline()[metric];
+                let shown = value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+                let _ = write!(text, "{shown:>9}");
+            }
+            text.push('\n');
+        }
+    }
+    for one in differences {
+        let place = all.iter().position(|other| other.answers.model == one.model);
+        let _ = writeln!(
+            text,
+            "\n  {} − A, with 95 % intervals over the same resamples",
+            letter(place.unwrap_or_default())
+        );
+        for name in HEADLINE {
+            let Some(Interval { value, low, high }) = one.difference[name] else { continue };
+            let sure = if low > 0.0 || high < 0.0 { "   differs" } else { "" };
+            let _ = writeln!(text, "  {name:<28}{value:>+9.4}   {low:+.4} – {high:+.4}{sure}");
+        }
     }
     text
 }

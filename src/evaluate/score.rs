@@ -1,11 +1,14 @@
 //! A model on rows of a data set.
 
-use super::{Context, Report, evaluate};
+use super::{Answer, Answers, Report, Truth, evaluate};
 use crate::compute::Noise;
 use crate::data::{Dataset, Example};
 use crate::metrics::MetricsError;
 use crate::predict::{PredictError, Predictor, Text};
 use crate::train::Scores;
+
+/// The source of texts that the data set itself calls out of scope.
+const OUT_OF_SCOPE: &str = "out_of_scope";
 
 /// Why a model was not scored.
 #[derive(Debug, thiserror::Error)]
@@ -53,30 +56,61 @@ pub fn score(
     noise: &Noise,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(Report, Scores), EvaluateError> {
-    if rows.inside.is_empty() {
+    let answers = answer(predictor, rows, progress)?;
+    let uncalibrated = answers.uncalibrated()?;
+    Ok((evaluate(&answers, noise)?, uncalibrated))
+}
+
+/// Asks a model for all rows. `progress` is told rows done and all rows.
+pub fn answer(
+    predictor: &Predictor,
+    rows: &Rows<'_>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Answers, EvaluateError> {
+    let Rows { dataset, inside, outside, seen } = rows;
+    if inside.is_empty() {
         return Err(EvaluateError::NoRows);
     }
-    let by_label = labels_of_model(&rows.dataset.labels, predictor.labels())?;
-    let inside: Vec<Text<'_>> = rows.inside.iter().map(|example| text(example)).collect();
-    let outside: Vec<Text<'_>> = rows.outside.iter().map(text).collect();
+    let by_label = labels_of_model(&dataset.labels, predictor.labels())?;
+    let texts: Vec<Text<'_>> = inside.iter().map(|example| text(example)).collect();
     let total = inside.len() + outside.len();
-    let predictions = predictor.predict(&inside, &mut |done| progress(done, total))?;
-    let out_of_scope =
-        predictor.predict(&outside, &mut |done| progress(inside.len() + done, total))?;
-    let labels: Vec<u32> =
-        rows.inside.iter().map(|example| by_label[example.label as usize]).collect();
-    let truth_nc: Option<Vec<[f64; 2]>> =
-        rows.inside.iter().map(|example| rows.dataset.truth(example)).collect();
-    let truth_nc = truth_nc.map(|lines| lines.concat());
-    let context = Context {
-        truth_nc: truth_nc.as_deref().filter(|_| predictor.labels() == rows.dataset.labels),
-        seen: rows.seen,
-        out_of_scope: &out_of_scope,
+    let predictions = predictor.predict(&texts, &mut |done| progress(done, total))?;
+    let known = predictor.labels() == dataset.labels;
+    let truth = |place: usize| Truth::Label {
+        label: by_label[inside[place].label as usize],
+        probability_c: dataset.truth(inside[place]).filter(|_| known).map(|p| p.to_vec()),
+        seen: seen.binary_search(&place).is_ok(),
     };
-    let report = evaluate(&predictions, &labels, &context, noise)?;
-    let logit_nc: Vec<f64> =
-        predictions.iter().flat_map(|one| one.logits.mean().iter().copied()).collect();
-    Ok((report, Scores::of_logits(&logit_nc, &labels)?))
+    let answers = predictions.iter().enumerate();
+    let mut answers: Vec<Answer> =
+        answers.map(|(place, one)| Answer::new(place, truth(place), one)).collect();
+    let outside: Vec<Text<'_>> = outside.iter().map(text).collect();
+    let mut progress = |done| progress(inside.len() + done, total);
+    answers.extend(answer_outside(predictor, OUT_OF_SCOPE, &outside, &mut progress)?);
+    let manifest = &predictor.artifact().manifest;
+    Ok(Answers {
+        model: manifest.name.clone(),
+        dataset: dataset.name.clone(),
+        split: String::new(),
+        seed: manifest.seed,
+        temperature: predictor.artifact().temperature,
+        alpha: None,
+        labels: predictor.labels().to_vec(),
+        rows: answers,
+    })
+}
+
+/// Asks a model for texts of no class.
+pub fn answer_outside(
+    predictor: &Predictor,
+    source: &str,
+    texts: &[Text<'_>],
+    progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Answer>, EvaluateError> {
+    let truth = Truth::OutOfScope { source: source.to_owned() };
+    let predictions = predictor.predict(texts, progress)?;
+    let answers = predictions.iter().enumerate();
+    Ok(answers.map(|(place, one)| Answer::new(place, truth.clone(), one)).collect())
 }
 
 fn text(example: &Example) -> Text<'_> {

@@ -1,0 +1,228 @@
+//! What a model answered: all that the report is computed from, and all that a predictions file
+//! holds.
+
+use std::collections::BTreeMap;
+
+use crate::metrics::{MetricsError, argmax};
+use crate::predict::Prediction;
+use crate::train::Scores;
+
+/// The answers of one model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answers {
+    /// The model's folder, or how else it is called.
+    pub model: String,
+    /// The data set of the labelled rows.
+    pub dataset: String,
+    /// Its split.
+    pub split: String,
+    /// Where resampling begins.
+    pub seed: u64,
+    /// What the model divides logits by.
+    pub temperature: f64,
+    /// The share of labels that prediction sets may miss, where there are sets.
+    pub alpha: Option<f64>,
+    /// Class names by label.
+    pub labels: Vec<String>,
+    /// One for each text.
+    pub rows: Vec<Answer>,
+}
+
+/// The answer to one text. The text itself is not kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// What is true of the text.
+    pub truth: Truth,
+    /// Its row in the split, from 0.
+    pub row: usize,
+    /// p(class | text), `[c]`.
+    pub probability_c: Vec<f64>,
+    /// Mean logits before the temperature, `[c]`.
+    pub logit_c: Vec<f64>,
+    /// Entropy of the probabilities, nats.
+    pub total: f64,
+    /// Expected entropy under the posterior.
+    pub aleatoric: Option<f64>,
+    /// Mutual information of label and weights.
+    pub epistemic: Option<f64>,
+    /// The classes of the prediction set.
+    pub set: Option<Vec<u32>>,
+    /// How unlike the training data the text is.
+    pub novelty: Option<Novelty>,
+    /// Whether the text was longer than the model reads.
+    pub truncated: bool,
+}
+
+/// How unlike the training data a text is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Novelty {
+    /// Higher is stranger.
+    pub score: f64,
+    /// Share of held-out texts that are as strange.
+    pub p_value: f64,
+}
+
+/// What is known of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Truth {
+    /// It has a label.
+    Label {
+        /// The class.
+        label: u32,
+        /// p(class | text), `[c]`, where labels were drawn with known probabilities.
+        probability_c: Option<Vec<f64>>,
+        /// Whether the text was also trained or calibrated on.
+        seen: bool,
+    },
+    /// It belongs to none of the classes.
+    OutOfScope {
+        /// Where it is from.
+        source: String,
+    },
+}
+
+impl Answer {
+    /// What was predicted for a text.
+    pub fn new(row: usize, truth: Truth, prediction: &Prediction) -> Self {
+        let predictive = &prediction.predictive;
+        Self {
+            truth,
+            row,
+            probability_c: predictive.probability_c.clone(),
+            logit_c: prediction.logits.mean().to_vec(),
+            total: predictive.total,
+            aleatoric: predictive.aleatoric,
+            epistemic: predictive.epistemic,
+            set: None,
+            novelty: None,
+            truncated: prediction.truncated,
+        }
+    }
+
+    /// The probability of the most probable class.
+    pub fn confidence(&self) -> f64 {
+        self.probability_c[self.predicted()]
+    }
+
+    /// The most probable class.
+    pub fn predicted(&self) -> usize {
+        argmax(&self.probability_c)
+    }
+}
+
+/// Labelled answers, in the form that metrics take.
+pub(super) struct Inside<'a> {
+    pub rows: Vec<&'a Answer>,
+    pub labels: Vec<u32>,
+    /// Places of rows whose text was seen before, ascending.
+    pub seen: Vec<usize>,
+    /// `[n, c]`, where it is known for every row.
+    pub truth_nc: Option<Vec<f64>>,
+    pub probability_nc: Vec<f64>,
+}
+
+impl Answers {
+    /// The scores of the labelled rows that a softmax of the logits has, without a temperature.
+    ///
+    /// # Errors
+    /// There is no such row.
+    pub fn uncalibrated(&self) -> Result<Scores, MetricsError> {
+        let inside = self.inside();
+        let logit_nc: Vec<f64> =
+            inside.rows.iter().flat_map(|one| one.logit_c.iter().copied()).collect();
+        Scores::of_logits(&logit_nc, &inside.labels)
+    }
+
+    /// The answers to texts that have a label.
+    pub(super) fn inside(&self) -> Inside<'_> {
+        let (mut rows, mut labels, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+        let mut truth_nc = Some(Vec::new());
+        for answer in &self.rows {
+            let Truth::Label { label, probability_c, seen: was_seen } = &answer.truth else {
+                continue;
+            };
+            if *was_seen {
+                seen.push(rows.len());
+            }
+            rows.push(answer);
+            labels.push(*label);
+            truth_nc = match (truth_nc, probability_c) {
+                (Some(mut all), Some(probability_c)) => {
+                    all.extend(probability_c);
+                    Some(all)
+                }
+                _ => None,
+            };
+        }
+        let truth_nc = truth_nc.filter(|all| !all.is_empty());
+        let probability_nc =
+            rows.iter().flat_map(|one| one.probability_c.iter().copied()).collect();
+        Inside { rows, labels, seen, truth_nc, probability_nc }
+    }
+
+    /// The answers to texts of no class, by source in the order of the names.
+    pub(super) fn outside(&self) -> BTreeMap<&str, Vec<&Answer>> {
+        let mut sources: BTreeMap<&str, Vec<&Answer>> = BTreeMap::new();
+        for answer in &self.rows {
+            if let Truth::OutOfScope { source } = &answer.truth {
+                sources.entry(source).or_default().push(answer);
+            }
+        }
+        sources
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Twelve answers of a model with a posterior, sets and novelty: nine labelled, three not.
+    pub fn answers() -> Answers {
+        let row = |place: usize| {
+            let p = 0.5 + 0.04 * place as f64 + 1.0 / 3.0e3;
+            let outside = place >= 9;
+            let truth = match outside {
+                true => Truth::OutOfScope { source: "recipes, \"easy\"".to_owned() },
+                false => Truth::Label {
+                    label: u32::from(place.is_multiple_of(4)),
+                    probability_c: Some(vec![0.25, 0.75]),
+                    seen: place == 2,
+                },
+            };
+            Answer {
+                truth,
+                row: 10 * place,
+                probability_c: vec![1.0 - p, p],
+                logit_c: vec![-0.1, (p / (1.0 - p)).ln()],
+                total: p / 7.0,
+                aleatoric: Some(p / 9.0),
+                epistemic: Some(p / 7.0 - p / 9.0),
+                set: Some([vec![], vec![1], vec![1, 0]][place % 3].clone()),
+                novelty: Some(Novelty { score: f64::from(u8::from(outside)) + p, p_value: 0.1 }),
+                truncated: place == 4,
+            }
+        };
+        Answers {
+            model: "checkpoints/a b/model".to_owned(),
+            dataset: "tickets".to_owned(),
+            split: "test".to_owned(),
+            seed: u64::MAX,
+            temperature: 1.1,
+            alpha: Some(0.1),
+            labels: vec!["billing, \"old\"".to_owned(), "technical.support".to_owned()],
+            rows: (0..12).map(row).collect(),
+        }
+    }
+
+    #[test]
+    fn answers_are_divided_by_whether_they_have_a_label() {
+        let answers = answers();
+        let inside = answers.inside();
+        assert_eq!(inside.labels, [1, 0, 0, 0, 1, 0, 0, 0, 1]);
+        assert_eq!((inside.seen.as_slice(), inside.rows.len()), (&[2][..], 9));
+        assert_eq!(inside.truth_nc.map(|truth_nc| truth_nc.len()), Some(18));
+        let outside = answers.outside();
+        assert_eq!(outside.values().map(Vec::len).collect::<Vec<_>>(), [3]);
+        assert_eq!(answers.rows[0].predicted(), 1);
+    }
+}

@@ -1,0 +1,55 @@
+//! One model's answers and all that follows from them.
+
+use serde_json::{Value, json};
+
+use super::{Answers, Hygiene, Report, evaluate};
+use crate::compute::Noise;
+use crate::metrics::MetricsError;
+use crate::train::Scores;
+
+/// A model's answers, scored.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// What it answered.
+    pub answers: Answers,
+    /// How good that was.
+    pub report: Report,
+    /// How good it would be without the temperature, if there is one.
+    pub uncalibrated: Option<Scores>,
+    /// Which rows these are; not known for answers from a file.
+    pub hygiene: Option<Hygiene>,
+}
+
+impl Evaluation {
+    /// Scores answers. Resampling begins at their seed, so that the same answers give the same
+    /// bits.
+    ///
+    /// # Errors
+    /// There is no labelled answer, or the numbers are no probabilities.
+    pub fn new(answers: Answers, hygiene: Option<Hygiene>) -> Result<Self, MetricsError> {
+        let report = evaluate(&answers, &Noise::new(answers.seed))?;
+        let scaled = answers.temperature != 1.0;
+        let uncalibrated = if scaled { Some(answers.uncalibrated()?) } else { None };
+        Ok(Self { answers, report, uncalibrated, hygiene })
+    }
+
+    /// The metrics object: the report under its fixed keys, after what it is about.
+    pub fn to_json(&self) -> Value {
+        let Self { answers, report, uncalibrated, hygiene } = self;
+        let mut object = json!({
+            "model": answers.model,
+            "dataset": answers.dataset,
+            "split": answers.split,
+            "generated": report.truth.is_some(),
+            "temperature": answers.temperature,
+            "seed": answers.seed,
+            "without_temperature": uncalibrated,
+            "splits": hygiene,
+        });
+        let metrics = serde_json::to_value(report).expect("a report is plain data");
+        if let (Some(object), Value::Object(metrics)) = (object.as_object_mut(), metrics) {
+            object.extend(metrics);
+        }
+        object
+    }
+}

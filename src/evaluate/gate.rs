@@ -1,0 +1,181 @@
+//! `--fail-if 'ece>0.02'`: a condition under which the answer is no.
+
+use std::str::FromStr;
+
+use serde_json::Value;
+
+/// A condition on one metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    /// The metric, with dots between the keys of the report.
+    key: String,
+    relation: Relation,
+    limit: f64,
+    /// As it was written.
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    AtLeast,
+    AtMost,
+    Above,
+    Below,
+}
+
+/// The longer signs first, so that `>=` is not read as `>`.
+const RELATIONS: [(&str, Relation); 4] = [
+    (">=", Relation::AtLeast),
+    ("<=", Relation::AtMost),
+    (">", Relation::Above),
+    ("<", Relation::Below),
+];
+
+/// Why a condition cannot be decided.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum GateError {
+    /// It is no condition.
+    #[error(
+        "`{0}` is no condition: write a metric, one of > >= < <=, and a number, as in `ece>0.02`"
+    )]
+    Syntax(String),
+    /// There is no such metric.
+    #[error("`{text}`: the report has no number `{key}`{hint}")]
+    Unknown {
+        /// The condition.
+        text: String,
+        /// The metric that it names.
+        key: String,
+        /// `; did you mean …?`, or empty.
+        hint: String,
+    },
+    /// The metric has no value.
+    #[error("`{text}`: `{key}` is not defined on these rows")]
+    Undefined {
+        /// The condition.
+        text: String,
+        /// The metric that it names.
+        key: String,
+    },
+}
+
+impl FromStr for Gate {
+    type Err = GateError;
+
+    fn from_str(text: &str) -> Result<Self, GateError> {
+        let syntax = || GateError::Syntax(text.to_owned());
+        let split = |(sign, relation): &(&str, Relation)| {
+            text.split_once(sign).map(|(key, limit)| (key.trim(), *relation, limit.trim()))
+        };
+        let (key, relation, limit) = RELATIONS.iter().find_map(split).ok_or_else(syntax)?;
+        let limit: f64 = limit.parse().map_err(|_| syntax())?;
+        if key.is_empty() || limit.is_nan() {
+            return Err(syntax());
+        }
+        Ok(Self { key: key.to_owned(), relation, limit, text: text.to_owned() })
+    }
+}
+
+impl Gate {
+    /// Whether the report meets the condition: then the sentence that says so. The number that a
+    /// key stands for is its `value` where it is an object.
+    ///
+    /// # Errors
+    /// The report has no such number.
+    pub fn met(&self, report: &Value) -> Result<Option<String>, GateError> {
+        let mut known = Vec::new();
+        numbers(report, "", &mut known);
+        let Some((_, found)) = known.iter().find(|(key, _)| *key == self.key) else {
+            return Err(self.unknown(&known));
+        };
+        let Some(found) = *found else {
+            return Err(GateError::Undefined { text: self.text.clone(), key: self.key.clone() });
+        };
+        let met = match self.relation {
+            Relation::AtLeast => found >= self.limit,
+            Relation::AtMost => found <= self.limit,
+            Relation::Above => found > self.limit,
+            Relation::Below => found < self.limit,
+        };
+        Ok(met.then(|| format!("`{}` is {found:.6}, and --fail-if says `{}`", self.key, self.text)))
+    }
+
+    fn unknown(&self, known: &[(String, Option<f64>)]) -> GateError {
+        let nearest = known
+            .iter()
+            .map(|(key, _)| (strsim::jaro_winkler(key, &self.key), key))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let hint = match nearest {
+            Some((likeness, key)) if likeness > 0.7 => format!("; did you mean `{key}`?"),
+            _ => String::new(),
+        };
+        GateError::Unknown { text: self.text.clone(), key: self.key.clone(), hint }
+    }
+}
+
+/// All numbers by their keys. An interval whose value is null is infinite (see
+/// [`crate::metrics::Interval`]); a key that is null itself is not defined.
+fn numbers(value: &Value, path: &str, found: &mut Vec<(String, Option<f64>)>) {
+    match value {
+        Value::Number(number) => found.push((path.to_owned(), number.as_f64())),
+        Value::Null => found.push((path.to_owned(), None)),
+        Value::Object(object) => {
+            if let Some(value) = object.get("value") {
+                found.push((path.to_owned(), Some(value.as_f64().unwrap_or(f64::INFINITY))));
+            }
+            for (key, value) in object {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                numbers(value, &path, found);
+            }
+        }
+        Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn met(text: &str) -> Result<bool, GateError> {
+        let report = json!({
+            "ece": {"value": 0.03, "floor": 0.01},
+            "nll": {"value": null, "low": null, "high": null},
+            "auroc": null,
+            "rows": 10,
+            "ood": {"my.texts": {"auroc": {"value": 0.9}}},
+        });
+        Ok(text.parse::<Gate>()?.met(&report)?.is_some())
+    }
+
+    #[test]
+    fn a_condition_is_decided_by_the_value_of_its_key() {
+        for (text, expected) in [
+            ("ece>0.02", true),
+            ("ece > 0.03", false),
+            ("ece>=0.03", true),
+            ("ece<0.03", false),
+            ("ece<=3e-2", true),
+            ("ece.floor>0.005", true),
+            ("nll>100", true),
+            ("rows<11", true),
+            ("ood.my.texts.auroc<0.95", true),
+        ] {
+            assert_eq!(met(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decided_is_refused_with_a_hint() {
+        for text in ["ece", "ece=0.1", ">0.1", "ece>x", "ece>nan", ""] {
+            assert_eq!(met(text), Err(GateError::Syntax(text.to_owned())));
+        }
+        let message = met("acuracy<0.9").unwrap_err().to_string();
+        assert!(!message.contains("did you mean `ece`"), "{message}");
+        let message = met("ecee>0.1").unwrap_err().to_string();
+        assert!(message.ends_with("no number `ecee`; did you mean `ece`?"), "{message}");
+        let message = met("auroc<0.9").unwrap_err().to_string();
+        assert!(message.ends_with("`auroc` is not defined on these rows"), "{message}");
+    }
+}

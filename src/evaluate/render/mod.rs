@@ -1,0 +1,294 @@
+//! The report as files: JSON for programs, Markdown for reviews, HTML for people. None of them
+//! holds a text of the data set.
+
+mod chart;
+mod html;
+mod markdown;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Comparison, Evaluation, Report};
+use crate::metrics::{AboveFloor, HEADLINE, Interval};
+use crate::store::{StoreError, write_atomically};
+
+/// All that is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// One or more models.
+    pub evaluations: &'a [Evaluation],
+    /// How they differ from the first.
+    pub differences: &'a [Comparison],
+}
+
+/// A part of the page.
+enum Block {
+    Heading(String),
+    Text(String),
+    Table {
+        header: Vec<String>,
+        rows: Vec<Vec<String>>,
+    },
+    /// Markdown leaves figures out.
+    Figure {
+        svg: String,
+        caption: String,
+    },
+}
+
+impl Page<'_> {
+    /// Writes `report.json`, `report.md` and `report.html` into a folder, which is made if it is
+    /// not there. `json` is what `--json` prints.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self, folder: &Path, json: &Value) -> Result<(), StoreError> {
+        let blocks = self.blocks();
+        let json = serde_json::to_string_pretty(json).expect("a value is JSON") + "\n";
+        for (name, content) in [
+            ("report.json", json),
+            ("report.md", markdown::render(&blocks)),
+            ("report.html", html::render(&blocks)),
+        ] {
+            write_atomically(&folder.join(name), content.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn blocks(&self) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        for comparison in self.differences {
+            blocks.push(Block::Heading(format!("{} − {}", comparison.model, comparison.baseline)));
+            blocks.push(Block::Text(
+                "Differences on the same rows, with 95 % intervals over resamples that both models \
+                 share."
+                    .to_owned(),
+            ));
+            let row = |&name: &&str| {
+                let found = comparison.difference[name]?;
+                let differs = found.low > 0.0 || found.high < 0.0;
+                let mark = if differs { "differs" } else { "" };
+                let Interval { value, low, high } = found;
+                let interval = format!("{low:+.4} – {high:+.4}");
+                Some(vec![name.to_owned(), format!("{value:+.4}"), interval, mark.to_owned()])
+            };
+            let rows = HEADLINE.iter().filter_map(row).collect();
+            blocks.push(table(&["metric", "difference", "95 % interval", ""], rows));
+        }
+        for one in self.evaluations {
+            model(one, &mut blocks);
+        }
+        blocks
+    }
+}
+
+fn table(header: &[&str], rows: Vec<Vec<String>>) -> Block {
+    Block::Table { header: header.iter().map(|&name| name.to_owned()).collect(), rows }
+}
+
+fn four(value: f64) -> String {
+    format!("{value:.4}")
+}
+
+fn between(interval: &Interval) -> String {
+    format!("{:.4} – {:.4}", interval.low, interval.high)
+}
+
+fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
+    let Evaluation { answers, report, uncalibrated, hygiene } = one;
+    blocks.push(Block::Heading(answers.model.clone()));
+    let generated = if report.truth.is_some() { " (generated texts)" } else { "" };
+    blocks.push(Block::Text(format!(
+        "{}{generated}, {}: {} rows, {} classes, temperature {:.4}. Intervals are 95 % bootstrap \
+         intervals over the rows, seed {}.",
+        answers.dataset,
+        answers.split,
+        report.summary.rows,
+        answers.labels.len(),
+        answers.temperature,
+        answers.seed
+    )));
+    blocks.push(headline(report));
+    if let Some(scores) = uncalibrated {
+        blocks.push(Block::Text(format!(
+            "Without the temperature: NLL {:.4}, ECE {:.4}.",
+            scores.nll, scores.ece
+        )));
+    }
+    blocks.push(Block::Figure {
+        svg: chart::reliability(&report.summary.bins),
+        caption: "Reliability: the share of right answers by confidence, with 95 % Wilson \
+                  intervals. On the dashed line confidence is what it says."
+            .to_owned(),
+    });
+    blocks.push(Block::Heading("Calibration".to_owned()));
+    blocks.push(calibration(report));
+    blocks.push(Block::Heading("Leaving doubtful answers out".to_owned()));
+    blocks.push(selective(report));
+    blocks.push(Block::Figure {
+        svg: chart::risk_coverage(&report.selective),
+        caption: "Risk and coverage: the share of wrong answers among those accepted, when the \
+                  most doubtful are left out."
+            .to_owned(),
+    });
+    blocks.push(Block::Heading("Uncertainty".to_owned()));
+    blocks.push(uncertainty(report));
+    sets(report, blocks);
+    outside(report, blocks);
+    if let Some(hygiene) = hygiene {
+        blocks.push(Block::Heading("Rows".to_owned()));
+        let part = |name: &str, rows: usize, hash: &str| {
+            vec![name.to_owned(), rows.to_string(), hash.chars().take(16).collect()]
+        };
+        let parts = hygiene.parts.iter();
+        let mut rows: Vec<Vec<String>> =
+            parts.map(|(name, one)| part(name, one.rows, &one.sha256)).collect();
+        rows.push(part("these rows", hygiene.evaluated.rows, &hygiene.evaluated.sha256));
+        blocks.push(table(&["part", "rows", "SHA-256 of the content"], rows));
+        let seen = match report.without_seen {
+            Some(fresh) => {
+                format!(" Without those: accuracy {:.4}, NLL {:.4}.", fresh.accuracy, fresh.nll)
+            }
+            None => String::new(),
+        };
+        blocks.push(Block::Text(format!(
+            "{} of these rows repeat the text of another; {} were also trained or calibrated \
+             on.{seen} {} were longer than the model reads and were cut.",
+            hygiene.repeated, hygiene.seen, report.truncated
+        )));
+    }
+}
+
+fn headline(report: &Report) -> Block {
+    let summary = &report.summary;
+    let ece = &summary.ece;
+    let ece = Interval { value: ece.value, low: ece.low, high: ece.high };
+    let floor = format!("noise floor {:.4} ± {:.4}", summary.ece.floor, summary.ece.floor_sd);
+    let best = report.truth.map(|truth| format!("best possible {:.4}", truth.best_accuracy));
+    let rows = [
+        ("accuracy", Some(summary.accuracy), best),
+        ("macro F1", Some(summary.f1), None),
+        ("MCC", Some(summary.mcc), None),
+        ("NLL, nats", Some(summary.nll), None),
+        ("Brier, multi-class", Some(summary.brier), None),
+        ("ECE, 15 bins", Some(ece), Some(floor)),
+        ("ECE, 10 bins", Some(summary.expected_calibration_error), None),
+        ("mean confidence", Some(summary.mean_confidence), None),
+        ("mean uncertainty, nats", Some(summary.mean_uncertainty), None),
+        ("AURC", summary.aurc, None),
+        ("wrong answers: AUROC", summary.auroc, None),
+        ("wrong answers: AUPR", summary.aupr, None),
+        ("wrong answers: FPR95", summary.fpr95, None),
+    ];
+    let row = |(name, interval, note): (&str, Option<Interval>, Option<String>)| {
+        let interval = interval?;
+        let note = note.unwrap_or_default();
+        Some(vec![name.to_owned(), four(interval.value), between(&interval), note])
+    };
+    table(&["metric", "value", "95 % interval", ""], rows.into_iter().filter_map(row).collect())
+}
+
+fn calibration(report: &Report) -> Block {
+    let errors = &report.calibration;
+    let row = |name: &str, error: &AboveFloor, note: String| {
+        let floor = format!("{:.4} ± {:.4}", error.floor, error.floor_sd);
+        vec![name.to_owned(), four(error.value), floor, note]
+    };
+    let count = format!("rows in its bin: {}", errors.mce_bin.count);
+    let mut rows = vec![
+        row("equal-mass ECE", &errors.adaptive_ece, String::new()),
+        row("class-wise ECE", &errors.class_wise_ece, String::new()),
+        row("smooth ECE, reflected kernel", &errors.smooth_ece, String::new()),
+        row("largest gap (MCE)", &errors.mce, count),
+    ];
+    if let Some(positive) = errors.positive_ece {
+        let name = "ECE of the second class".to_owned();
+        rows.push(vec![name, four(positive), String::new(), String::new()]);
+    }
+    table(&["error", "value", "noise floor", ""], rows)
+}
+
+fn selective(report: &Report) -> Block {
+    let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+    let header: Vec<String> = ["", "confidence", "epistemic"]
+        .into_iter()
+        .take(1 + report.selective.len())
+        .map(str::to_owned)
+        .collect();
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: &dyn Fn(&super::Selective) -> String| {
+        let values = report.selective.values().map(value);
+        rows.push([name.to_owned()].into_iter().chain(values).collect());
+    };
+    row("accuracy on the surest 70 %", &|one| four(one.accuracy_at_70));
+    row("accuracy on the surest 80 %", &|one| four(one.accuracy_at_80));
+    row("accuracy on the surest 90 %", &|one| four(one.accuracy_at_90));
+    row("accuracy on the surest 95 %", &|one| four(one.accuracy_at_95));
+    row("accepted with at most 1 % wrong", &|one| percent(one.coverage_at_risk_1));
+    row("accepted with at most 2 % wrong", &|one| percent(one.coverage_at_risk_2));
+    row("accepted with at most 5 % wrong", &|one| percent(one.coverage_at_risk_5));
+    row("AURC", &|one| four(one.aurc));
+    row("E-AURC", &|one| four(one.e_aurc));
+    row("AUGRC", &|one| four(one.augrc));
+    Block::Table { header, rows }
+}
+
+fn uncertainty(report: &Report) -> Block {
+    let part = |part: Option<f64>| part.map_or("–".to_owned(), four);
+    let answers = report.uncertainty.iter().map(|(name, one)| (format!("{name} answers"), one));
+    let ood = report.ood.iter().filter_map(|(name, one)| {
+        one.uncertainty.as_ref().map(|uncertainty| (name.clone(), uncertainty))
+    });
+    let row = |(name, one): (String, &super::Uncertainty)| {
+        vec![name, one.rows.to_string(), four(one.total), part(one.aleatoric), part(one.epistemic)]
+    };
+    let header = ["mean, nats", "rows", "total", "aleatoric", "epistemic"];
+    table(&header, answers.chain(ood).map(row).collect())
+}
+
+fn sets(report: &Report, blocks: &mut Vec<Block>) {
+    let Some(sets) = &report.sets else { return };
+    blocks.push(Block::Heading("Prediction sets".to_owned()));
+    let lowest = sets.by_class.iter().flatten().map(|one| one.coverage).fold(1.0, f64::min);
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    blocks.push(table(
+        &["", "value"],
+        vec![
+            row("coverage promised", four(1.0 - sets.alpha)),
+            row(
+                "coverage found (Wilson)",
+                format!("{:.4} ({})", sets.coverage.value, between(&sets.coverage)),
+            ),
+            row("lowest coverage of a class", four(lowest)),
+            row("lowest coverage of a group by size", four(sets.worst_size_coverage)),
+            row("size-stratified violation (SSCV)", four(sets.sscv)),
+            row("classes on average", four(sets.mean_size)),
+            row("share of empty sets", four(sets.empty)),
+            row("share of single classes", four(sets.singleton)),
+            row("share of sets of all classes", four(sets.full)),
+        ],
+    ));
+}
+
+fn outside(report: &Report, blocks: &mut Vec<Block>) {
+    for (name, ood) in &report.ood {
+        blocks.push(Block::Heading(format!("Texts of no class: {name}")));
+        let row = |(score, one): (&&str, &crate::metrics::Detection)| {
+            let auroc = format!("{:.4} ({})", one.auroc.value, between(&one.auroc));
+            let values = [one.aupr, one.aupr_in, one.fpr95, one.rejected_at_95];
+            let values = values.map(|interval| four(interval.value));
+            [(*score).to_owned(), auroc].into_iter().chain(values).collect()
+        };
+        let header = ["score", "AUROC", "AUPR", "AUPR in", "FPR95", "rejected at 95 %"];
+        blocks.push(table(&header, ood.by_score.iter().map(row).collect()));
+        blocks.push(Block::Figure {
+            svg: chart::histogram(&ood.histogram),
+            caption: format!(
+                "The score `{}` of the labelled texts and of {} texts from {name}, as shares of \
+                 each group.",
+                ood.score, ood.rows
+            ),
+        });
+    }
+}

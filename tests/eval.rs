@@ -1,0 +1,179 @@
+//! `bayes eval` as a user runs it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+mod home;
+
+use home::{Home, TINY, text};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// A tiny model of the generated reviews.
+fn train(home: &Home, name: &str, seed: &str) -> String {
+    let (name_key, seed_key) = (format!("name={name}"), format!("train.seed={seed}"));
+    let mut arguments = vec!["train", "reviews", "--quiet"];
+    arguments.extend(TINY);
+    arguments.extend(["--set", "data.train_limit=400", "--set", &name_key, "--set", &seed_key]);
+    home.done(&arguments);
+    format!("checkpoints/{name}/model")
+}
+
+/// Without what belongs to the model and not to its answers.
+fn without_splits(mut object: Value) -> Value {
+    object.as_object_mut().unwrap().insert("splits".to_owned(), Value::Null);
+    object
+}
+
+#[test]
+fn every_number_can_be_computed_again_from_the_predictions_file() {
+    let home = Home::new();
+    let (a, b) = (train(&home, "a", "1"), train(&home, "b", "2"));
+    for file in ["one.jsonl", "one.parquet", "one.csv"] {
+        let first = home.done(&[
+            "eval",
+            "--json",
+            "--model",
+            &a,
+            "--limit",
+            "300",
+            "--ood",
+            "other-topics",
+            "--predictions",
+            file,
+        ]);
+        let again = home.done(&["eval", "--json", "--predictions", file]);
+        let first = without_splits(json(&first));
+        assert_eq!(first, json(&again), "{file}");
+        for key in ["auroc", "aupr", "fpr95", "aurc"] {
+            assert!(first[key]["low"].is_number(), "{key}");
+        }
+        let ood = &first["ood"]["other-topics"];
+        assert_eq!((&ood["rows"], &ood["score"]), (&300.into(), &"confidence".into()));
+        assert!(ood["by_score"]["entropy"]["fpr95"]["value"].is_number());
+        assert!(first["calibration"]["smooth_ece"]["floor"].is_number());
+    }
+    let written = std::fs::read_to_string(home.path("one.jsonl")).unwrap();
+    assert_eq!(written.lines().count(), 600);
+    assert!(!json(written.lines().next().unwrap()).as_object().unwrap().contains_key("text"));
+
+    let arguments = ["eval", "--json", "--model", &a, &b, "--limit", "300"];
+    let both = home.done(&[&arguments[..], &["--predictions", "both.parquet"]].concat());
+    let again = json(&home.done(&["eval", "--json", "--predictions", "both.parquet"]));
+    let mut both = json(&both);
+    for model in both["models"].as_array_mut().unwrap() {
+        *model = without_splits(model.clone());
+    }
+    assert_eq!(both, again);
+    let difference = &both["differences"][0]["difference"]["nll"];
+    let values = both["models"].as_array().unwrap();
+    let nll = |model: &Value| model["nll"]["value"].as_f64().unwrap();
+    let expected = nll(&values[1]) - nll(&values[0]);
+    assert!((difference["value"].as_f64().unwrap() - expected).abs() < 1e-12);
+    assert!(difference["low"].as_f64() <= difference["high"].as_f64());
+
+    let table = home.done(&["eval", "--predictions", "both.parquet"]);
+    assert!(table.contains("B − A") && table.lines().all(|line| line.chars().count() <= 80));
+    let table = home.done(&["eval", "--predictions", "one.csv"]);
+    assert!(table.contains("other-topics, 300 texts"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+}
+
+#[test]
+fn a_report_is_three_files_without_a_text_of_the_data() {
+    let home = Home::new();
+    let model = train(&home, "a", "1");
+    let table = home.done(&[
+        "eval",
+        "--model",
+        &model,
+        "--limit",
+        "100",
+        "--ood",
+        "other-topics",
+        "--report",
+        "out/eval",
+    ]);
+    assert!(table.contains("splits") && table.contains("conformal"), "{table}");
+    let files = home.files();
+    let files: Vec<&String> = files.iter().filter(|name| name.starts_with("out/")).collect();
+    assert_eq!(files, ["out/eval/report.html", "out/eval/report.json", "out/eval/report.md"]);
+    let read = |name: &str| std::fs::read_to_string(home.path("out/eval").join(name)).unwrap();
+    let report = json(&read("report.json"));
+    let hash = report["splits"]["evaluated"]["sha256"].as_str().unwrap();
+    assert_eq!((hash.len(), &report["splits"]["evaluated"]["rows"]), (64, &100.into()));
+    let (markdown, html) = (read("report.md"), read("report.html"));
+    assert!(markdown.contains("| accuracy |") && markdown.contains(&hash[..16]));
+    assert_eq!(html.matches("<svg").count(), 3);
+    assert!(html.contains("prefers-color-scheme: dark") && html.contains("width=device-width"));
+    for outside in ["http:", "https:", "<script", "src=", "NaN"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    // A word that is in most of the generated reviews and in no report.
+    assert!(!html.contains(" film ") && !markdown.contains(" film "));
+}
+
+#[test]
+fn a_condition_decides_the_exit_code() {
+    let home = Home::new();
+    let model = train(&home, "a", "1");
+    home.done(&["eval", "--model", &model, "--limit", "50", "--predictions", "p.jsonl"]);
+    let gate = |conditions: &[&str]| {
+        let mut arguments = vec!["eval", "--json", "--predictions", "p.jsonl", "--fail-if"];
+        arguments.extend(conditions);
+        let output = home.run(&arguments);
+        (output.status.code(), text(&output.stderr), output.stdout.is_empty())
+    };
+    let (code, message, _) = gate(&["accuracy<0.01", "ece>=1"]);
+    assert_eq!((code, message.as_str()), (Some(0), ""));
+    let (code, message, silent) = gate(&["accuracy<0.01", "nll > 1e-9"]);
+    assert_eq!((code, silent), (Some(1), false), "the result is printed all the same");
+    assert!(message.contains("`nll` is 0.") && message.contains("`nll > 1e-9`"), "{message}");
+    let (code, message, _) = gate(&["accuracyy<0.5"]);
+    assert_eq!(code, Some(2));
+    assert!(message.contains("did you mean `accuracy`?"), "{message}");
+    let (code, message, silent) = gate(&["ece"]);
+    assert_eq!((code, silent), (Some(2), true), "before any work");
+    assert!(message.contains("`ece` is no condition"), "{message}");
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_refused() {
+    let home = Home::new();
+    let message = home.refused(&["eval", "--predictions", "p.jsonl"]);
+    assert!(message.contains("no predictions file `p.jsonl`"), "{message}");
+    home.write("p.csv", "text,label\na,b\n");
+    let message = home.refused(&["eval", "--predictions", "p.csv"]);
+    assert!(message.contains("no column `p.CLASS`"), "{message}");
+    let message = home.refused(&["eval", "--predictions", "p.csv", "--limit", "5"]);
+    assert!(message.contains("--limit") && message.contains("--model"), "{message}");
+    let header = "model,dataset,split,seed,temperature,alpha,row,ood,label,predicted,p.a,p.b,\
+                  logit.a,logit.b,total,aleatoric,epistemic,set,novelty,novelty_p,truncated,seen\n";
+    home.write("p.csv", header);
+    let message = home.refused(&["eval", "--predictions", "p.csv"]);
+    assert!(message.contains("`p.csv` holds no answers"), "{message}");
+    home.write("p.csv", "p.a,p.b\n0.5,0.5\n");
+    let message = home.refused(&["eval", "--predictions", "p.csv"]);
+    assert!(message.contains("no column `model`"), "{message}");
+}
+
+#[test]
+fn texts_without_labels_can_be_out_of_scope() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    home.write("recipes.csv", "text\nstir the soup for ten minutes\nlet the dough rest\n");
+    let report = json(&home.done(&["eval", "--json", "--ood", "recipes.csv", "other-topics"]));
+    assert_eq!(report["ood"]["recipes"]["rows"], 2);
+    assert_eq!(report["ood"]["other-topics"]["rows"], 1000);
+    let message = home.refused(&["eval", "--ood", "nothing-there"]);
+    assert!(message.contains("`nothing-there`"), "{message}");
+    let message = home.refused(&["eval", "--ood", "recipes.csv", "recipes.csv"]);
+    assert!(message.contains("called `recipes`"), "{message}");
+    let model = "checkpoints/tickets/model";
+    let message = home.refused(&["eval", "--model", model, "--predictions", "p.txt"]);
+    assert!(message.contains("`.txt`"), "{message}");
+    let message = home.refused(&["eval", "--model", model, model]);
+    assert!(message.contains("named twice"), "{message}");
+}
