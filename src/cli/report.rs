@@ -99,11 +99,12 @@ fn selective(report: &Report) -> String {
             one.accuracy_at_70, one.accuracy_at_80, one.accuracy_at_90, one.accuracy_at_95
         );
     }
+    text += "    accepted, if so many may be wrong     1 %      2 %      5 %\n";
     for (doubt, one) in &report.selective {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let _ = writeln!(
             text,
-            "    by {doubt}: {} accepted with 1 % wrong, {} with 2 %, {} with 5 %",
+            "      by {doubt:<24}{:>8} {:>8} {:>8}",
             percent(one.coverage_at_risk_1),
             percent(one.coverage_at_risk_2),
             percent(one.coverage_at_risk_5)
