@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_scale_is_taken_where_the_labels_were_drawn_with_it() {
-        for (classes, n) in [(2, 1000), (4, 300)] {
+        for (classes, n) in [(2, 1500), (4, 600)] {
             let made_by = Scaling { temperature: 1.3, scale: 1.0 };
             let (logits, labels) = drawn(n, classes, made_by);
             let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
@@ -172,7 +172,7 @@ mod tests {
     fn without_a_clear_gain_it_is_plain_temperature_scaling() {
         for classes in [2, 4] {
             let made_by = Scaling { temperature: 2.3, scale: 0.0 };
-            let (logits, labels) = drawn(300, classes, made_by);
+            let (logits, labels) = drawn(400, classes, made_by);
             let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
             assert_eq!(fit.scaling.scale, 0.0, "{fit:?}");
             assert_eq!(fit.scaling.temperature, fit.plain.temperature);

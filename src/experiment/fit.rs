@@ -88,6 +88,9 @@ pub fn fit(
     let mut parts = Parts::divide(&dataset, &data, &noise)?;
     let labels: Vec<u32> = parts.test.examples(&dataset).map(|example| example.label).collect();
     let places = sample(&labels, job.limit, &noise);
+    let seen = |place: &usize| parts.seen_in_test.binary_search(place).is_ok();
+    let seen_in_test = (0..places.len()).filter(|&at| seen(&places[at])).collect();
+    parts.seen_in_test = seen_in_test;
     parts.test.rows = places.into_iter().map(|place| parts.test.rows[place]).collect();
     let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
     let mut encoder = Encoder {

@@ -153,7 +153,8 @@ impl Predictor {
         let rows = features(&self.classifier, &lengths, &sequence, self.inputs(), progress)?;
         let distributions = self.distributions(&rows.feature_nd)?.into_iter();
         let vectors = novelty::vectors(&rows, lengths.len());
-        let lines = vectors.chunks_exact(vectors.len() / lengths.len().max(1));
+        // No texts have no width.
+        let lines = vectors.chunks_exact((vectors.len() / lengths.len().max(1)).max(1));
         let predictions = distributions.zip(encoded).zip(lines);
         let predictions = predictions.map(|(((logits, predictive), encoded), novelty_e)| {
             let label = argmax(&predictive.probability_c);
