@@ -51,7 +51,7 @@ fn every_number_can_be_computed_again_from_the_predictions_file() {
             assert!(first[key]["low"].is_number(), "{key}");
         }
         let ood = &first["ood"]["other-topics"];
-        assert_eq!((&ood["rows"], &ood["score"]), (&300.into(), &"confidence".into()));
+        assert_eq!((&ood["rows"], &ood["score"]), (&300.into(), &"novelty".into()));
         assert!(ood["by_score"]["entropy"]["fpr95"]["value"].is_number());
         assert!(first["calibration"]["smooth_ece"]["floor"].is_number());
     }

@@ -78,7 +78,7 @@ fn text(report: &FitReport) -> String {
     let model = report.model.display();
     let lines: String = report.scores.iter().map(line).collect();
     format!(
-        "\n{}: fitted on {} rows, temperature and scale on {}, scored on {} test rows\n\n  \
+        "\n{}\n  fitted on {} rows, temperature and scale on {}, scored on {} test rows\n\n  \
          {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel  {model}\n\
          Next   bayes predict --model {model} \"Your own text here\"\n",
         report.dataset,
