@@ -57,6 +57,7 @@ fn predict_reads_lines_csv_jsonl_and_parquet() {
 fn texts_are_sorted_by_what_a_person_should_look_at_and_decided_on() {
     let home = Home::new();
     let settings = [
+        "posterior.method=map",
         "calibration.temperature=false",
         "calibration.target_risk=0",
         "calibration.min_confidence=0.97",
