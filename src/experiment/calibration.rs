@@ -71,22 +71,20 @@ impl FitSettings<'_> {
     ) -> Result<CalibrationSummary, ExperimentError> {
         let HeldOut { temperature: scaled, conformal: judged, few } = held_out;
         let uncertainty = &artifact.uncertainty;
-        let posterior = Posterior::LastLayer {
-            mean_cd: artifact.parameters.get("classifier.weight").clone(),
-            mean_c: artifact.parameters.get("classifier.bias").clone(),
-            covariance: uncertainty.covariance.clone(),
-        };
+        let posterior = Posterior::new(&artifact.parameters, uncertainty.covariance.clone());
         let logits = posterior.logits(&judged.feature_nd)?;
         let predictive = |scaling: &Scaling, row: usize| -> Predictive {
             logits[row].predictive(&uncertainty.link, *scaling)
         };
         let crossed = few.then(|| {
             let own = |chosen: &[usize]| -> Scaling {
+                if !self.calibration.temperature {
+                    return uncertainty.scaling;
+                }
                 let some: Vec<LogitDistribution> =
                     chosen.iter().map(|&row| logits[row].clone()).collect();
                 let labels: Vec<u32> = chosen.iter().map(|&row| judged.labels[row]).collect();
-                let found = fit_scaling(&some, &labels, &uncertainty.link);
-                let fitted = found.filter(|_| self.calibration.temperature);
+                let fitted = fit_scaling(&some, &labels, &uncertainty.link);
                 fitted.map_or(uncertainty.scaling, |fit| fit.scaling)
             };
             out_of_fold(&keys(judged), noise, own, predictive)

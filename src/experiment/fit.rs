@@ -111,7 +111,7 @@ pub fn fit(
     let test = encoder.features(&parts.test, show)?;
     let encoded = encoder.encoded;
 
-    let posterior = Posterior::new(&encoder.classifier, source.uncertainty.covariance.clone());
+    let posterior = Posterior::new(&source.parameters, source.uncertainty.covariance.clone());
     let test_before = scored(&posterior, &source.uncertainty, &test, &noise)?;
     let mut scores =
         vec![FitScore { name: "before".to_owned(), test: test_before, fitted: None, seconds: 0.0 }];
@@ -125,15 +125,8 @@ pub fn fit(
             FitSettings { posterior: &config, calibration: &calibration, head: job.head };
         let (fitted, promise) = settings.fit(&mut artifact, &train, &held_out, &noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
-        let mean = (
-            artifact.parameters.get("classifier.weight").clone(),
-            artifact.parameters.get("classifier.bias").clone(),
-        );
-        let posterior = Posterior::LastLayer {
-            mean_cd: mean.0,
-            mean_c: mean.1,
-            covariance: artifact.uncertainty.covariance.clone(),
-        };
+        let covariance = artifact.uncertainty.covariance.clone();
+        let posterior = Posterior::new(&artifact.parameters, covariance);
         let test = scored(&posterior, &artifact.uncertainty, &test, &noise)?;
         artifact.manifest.test = Some(test.clone());
         scores.push(FitScore {

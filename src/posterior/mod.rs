@@ -25,7 +25,7 @@ pub use logits::{Basis, LogitCovariance, LogitDistribution};
 pub use mc_dropout::Dropout;
 
 use crate::compute::Noise;
-use crate::model::Classifier;
+use crate::model::Parameters;
 use crate::train::last_layer;
 
 /// What is believed about the weights after training.
@@ -79,10 +79,13 @@ impl Default for Uncertainty {
 }
 
 impl Posterior {
-    /// With the classifier's own last layer as the mean.
-    pub fn new(classifier: &Classifier, covariance: Covariance) -> Self {
-        let (mean_cd, mean_c) = classifier.last_layer();
-        Self::LastLayer { mean_cd: mean_cd.clone(), mean_c: mean_c.clone(), covariance }
+    /// With the last layer of these parameters as the mean.
+    pub fn new(parameters: &Parameters, covariance: Covariance) -> Self {
+        Self::LastLayer {
+            mean_cd: parameters.get("classifier.weight").clone(),
+            mean_c: parameters.get("classifier.bias").clone(),
+            covariance,
+        }
     }
 
     /// The distribution over logits for each of the features `[n, d]`.

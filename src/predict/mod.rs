@@ -70,7 +70,7 @@ impl Predictor {
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
         let covariance = artifact.uncertainty.covariance.clone();
-        let posterior = Posterior::new(&classifier, covariance);
+        let posterior = Posterior::new(&artifact.parameters, covariance);
         let usual = artifact.calibration.usual();
         Ok(Self { artifact, classifier, posterior, usual })
     }

@@ -49,8 +49,8 @@ pub struct TrainConfig {
     pub eval_steps: f64,
     /// Mass that the target gives to all classes alike.
     pub label_smoothing_factor: f64,
-    /// 0 is off; else every n-th layer keeps only its input, and computes the rest again for the
-    /// backward pass: less memory for more time, and the same gradients.
+    /// 0 is off; else every n-th layer keeps only what the next one starts from, and computes the
+    /// rest again for the backward pass: less memory for more time, and the same gradients.
     pub activation_checkpointing: usize,
     /// Weights of the classes in the loss.
     pub class_weights: ClassWeights,

@@ -100,6 +100,9 @@ pub fn products<const N: usize>(
         let shapes = (b.inner, lines * inner, lines * b.columns);
         assert_eq!(shapes, (inner, a.len(), c.len()), "shapes fit");
     }
+    if lines == 0 {
+        return;
+    }
     if lines < 2 * ROWS {
         return few_rows(a, inner, prepare, targets);
     }
@@ -286,7 +289,7 @@ mod tests {
         panels.take_transposed(&w, inner);
         let mut all = vec![0.0; 250 * columns];
         product(&a, &panels, Start::Zero, None, &mut all);
-        for (first, count) in [(0, 1), (7, 2), (100, 13), (50, 54), (30, 190), (0, 200)] {
+        for (first, count) in [(0, 0), (0, 1), (7, 2), (100, 13), (50, 54), (30, 190), (0, 200)] {
             let mut part = vec![0.0; count * columns];
             let lines = &a[first * inner..(first + count) * inner];
             product(lines, &panels, Start::Zero, None, &mut part);
