@@ -16,7 +16,9 @@
 //!
 //! A score costs d² + K d multiplications a layer (d² / 2 + K d for the absolute form).
 
+use candle_core::{Device, Tensor};
 use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
 
 use super::shrinkage::Covariance;
 
@@ -100,6 +102,17 @@ impl Distance {
     }
 }
 
+/// Xᵀ X for X `[n, width]`.
+fn products(x_nd: Vec<f64>, width: usize) -> candle_core::Result<DMatrix<f64>> {
+    let rows = x_nd.len() / width;
+    let x_nd = Tensor::from_vec(x_nd, (rows, width), &Device::Cpu)?;
+    let product = x_nd.t()?.matmul(&x_nd)?.flatten_all()?.to_vec1()?;
+    let mut product = DMatrix::from_vec(width, width, product);
+    // Rounding may differ across the diagonal; the lower half is taken for both.
+    product.fill_upper_triangle_with_lower_triangle();
+    Ok(product)
+}
+
 impl Layer {
     fn fit(feature_nd: &[f32], labels: &[u32], width: usize, relative: bool) -> Option<Self> {
         let n = labels.len();
@@ -122,22 +135,20 @@ impl Layer {
         }
         mean /= n as f64;
 
-        let centred = |row: usize, centre: &DVector<f64>| {
-            DVector::from_iterator(
-                width,
-                line(row).iter().zip(centre).map(|(&x, m)| f64::from(x) - m),
-            )
+        let centred = |row: usize, centre: &DVector<f64>| -> Vec<f64> {
+            line(row).iter().zip(centre).map(|(&x, m)| f64::from(x) - m).collect()
         };
+        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>();
         let (mut within, mut fourth, mut fourth_of_all) = (DMatrix::zeros(width, width), 0.0, 0.0);
         for start in (0..n).step_by(BLOCK) {
-            let rows: Vec<DVector<f64>> = (start..n.min(start + BLOCK))
-                .map(|row| centred(row, &class_mean[labels[row] as usize]))
-                .collect();
-            fourth += rows.iter().map(|x| x.norm_squared().powi(2)).sum::<f64>();
-            let x_dn = DMatrix::from_columns(&rows);
-            within.gemm(1.0, &x_dn, &x_dn.transpose(), 1.0);
-            let all = (start..n.min(start + BLOCK)).map(|row| centred(row, &mean));
-            fourth_of_all += all.map(|x| x.norm_squared().powi(2)).sum::<f64>();
+            let rows = start..n.min(start + BLOCK);
+            let own = rows.clone().into_par_iter();
+            let own: Vec<Vec<f64>> =
+                own.map(|row| centred(row, &class_mean[labels[row] as usize])).collect();
+            fourth += own.iter().map(|x| norm(x).powi(2)).sum::<f64>();
+            within += products(own.concat(), width).ok()?;
+            let all = rows.into_par_iter().map(|row| norm(&centred(row, &mean)).powi(2));
+            fourth_of_all += all.collect::<Vec<f64>>().iter().sum::<f64>();
         }
         let scale = 1.0 / n as f64;
         within *= scale;
