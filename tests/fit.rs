@@ -135,3 +135,40 @@ fn a_head_that_is_kept_is_the_file_that_was_there() {
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     home.done(&["predict", "--model", "foreign", "my parcel"]);
 }
+
+#[test]
+fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
+    let (home, _) = trained();
+    let start = ["fit", "--model", MODEL, "--output", "passes"];
+    let refused = |more: &[&str], part: &str| {
+        let message = home.refused(&[&start, more].concat());
+        assert!(message.contains(part), "{message}");
+    };
+    refused(&["--set", "posterior.num_samples=8"], "add it to `--method`");
+    let sampled = ["--method", "mc_dropout", "--set", "posterior.num_samples=8", "--set"];
+    refused(
+        &[&sampled[..], &["posterior.stochastic_layers=9"]].concat(),
+        "the encoder has 1 layers",
+    );
+    refused(&[&sampled[..], &["train.seed=1"]].concat(), "takes keys of [posterior]");
+    refused(&["--set", "calibration.vector=true"], "needs 150 rows");
+    home.done(&[&start, &sampled[..], &["posterior.stochastic_layers=1"]].concat());
+    let posterior = tensors(&home, "passes/bayes/posterior.safetensors");
+    let names: Vec<&str> = posterior.keys().map(String::as_str).collect();
+    assert_eq!(names, ["passes.layers", "passes.samples", "scale", "temperature"]);
+
+    let object = |text: &str| home.done(&["predict", "--model", "passes", "--json", text]);
+    let alone = json(&object("my invoice"));
+    let details = &alone["uncertainty_details"];
+    assert_eq!(
+        (&details["method"], &details["num_samples"]),
+        (&json("\"mc_dropout\""), &json("8"))
+    );
+    assert!(details["epistemic"].as_f64().unwrap() > 0.0, "{details}");
+    let input = home.write("two.csv", "text\na router\nmy invoice\n");
+    let both =
+        home.done(&["predict", "--model", "passes", "--json", "--input", input.to_str().unwrap()]);
+    let second = json(both.lines().nth(1).unwrap());
+    assert_eq!(second["probabilities"], alone["probabilities"]);
+    assert_eq!(second["uncertainty_details"], alone["uncertainty_details"]);
+}

@@ -109,6 +109,7 @@ fn foreign(folder: &Path, encoder: &EncoderConfig) -> Manifest {
         method: Method::Map,
         link: LinkChoice::default(),
         evidence: None,
+        calibration: None,
         transformers: "point estimate".to_owned(),
         labels: encoder.labels.clone(),
         preprocessing: Preprocessing {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calibrate::CalibrationConfig;
 use crate::data::{DataConfig, Truncation};
 use crate::metrics::Summary;
 use crate::posterior::laplace::Evidence;
@@ -47,6 +48,9 @@ pub struct Manifest {
     /// What the evidence chose, where a prior was chosen.
     #[serde(default)]
     pub evidence: Option<Evidence>,
+    /// How it was calibrated; not known of folders of the first version.
+    #[serde(default)]
+    pub calibration: Option<CalibrationConfig>,
     /// What plain transformers computes with the last layer: the posterior's mean.
     pub transformers: String,
     /// Class names by label.

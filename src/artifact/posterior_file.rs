@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `temperature` | f64 `[1]` | T: logits are divided by it |
 //! | `scale` | f64 `[1]` | s: C is multiplied by s / T² |
+//! | `vector.weight`, `vector.bias` | f64 `[c]` each | w and b: before T and s, logits μ become w ∘ μ + b, and C becomes diag(w) C diag(w) |
 //! | `prior_precision` | f64 `[1]` | δ of the weights, where the evidence chose one |
 //! | `difference.root` | f32 `[D, D]` | R: two classes, Var(μ₁ − μ₀) = ‖R φ̃‖² |
 //! | `full.root` | f32 `[(c−1)D, (c−1)D]` | R: C = U YᵀY Uᵀ, column a of Y is R times φ̃ at place a·D, U Helmert's contrasts |
@@ -15,6 +16,7 @@
 //! | `kronecker.variances` | f32 `[c−1, D]` | g: v_j = Σ_i g_ji z_i² |
 //! | `kronecker.logits` | f32 `[c, c−1]` | Q_B: C = Q_B diag(v) Q_Bᵀ |
 //! | `dropout.rate` | f64 `[1]` | p: C = p/(1−p) Σ_i φ_i² W_i W_iᵀ over the columns of the weight |
+//! | `passes.samples`, `passes.layers` | f64 `[1]` each | S passes with dropout in the top layers (0: in all, and on the embeddings); C is that of their logits, so no other covariance is there |
 //! | `draws` | f32 `[64, j]` | ε: standard normal; each is used with both signs |
 //!
 //! Of the four covariances one is there, or none for method `map`. Helmert's contrasts are
@@ -33,22 +35,36 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::ArtifactError;
 use crate::posterior::{
-    Basis, Covariance, Draws, Dropout, Kronecker, Link, LinkChoice, Root, Scaling, Uncertainty,
+    Basis, Covariance, Draws, Dropout, Kronecker, Link, LinkChoice, MOST_SAMPLES, Passes, Root,
+    Scaling, Uncertainty, VectorScaling,
 };
+
+/// No encoder has more layers.
+const MOST_LAYERS: usize = 1000;
 
 /// The file's bytes.
 pub fn posterior_file(uncertainty: &Uncertainty, prior_precision: Option<f64>) -> Vec<u8> {
     let mut tensors: Vec<(&str, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
-    let mut number = |name, value: f64| {
-        tensors.push((name, Dtype::F64, vec![1], value.to_le_bytes().to_vec()));
+    let mut numbers = |name, values: &[f64]| {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        tensors.push((name, Dtype::F64, vec![values.len()], bytes));
     };
-    number("temperature", uncertainty.scaling.temperature);
-    number("scale", uncertainty.scaling.scale);
+    let scaling = &uncertainty.scaling;
+    numbers("temperature", &[scaling.temperature]);
+    numbers("scale", &[scaling.scale]);
+    if let Some(vector) = &scaling.vector {
+        numbers("vector.weight", &vector.weight_c);
+        numbers("vector.bias", &vector.bias_c);
+    }
     if let Some(prior_precision) = prior_precision {
-        number("prior_precision", prior_precision);
+        numbers("prior_precision", &[prior_precision]);
     }
     if let Covariance::Dropout(dropout) = &uncertainty.covariance {
-        number("dropout.rate", dropout.rate());
+        numbers("dropout.rate", &[dropout.rate()]);
+    }
+    if let Some(passes) = uncertainty.passes {
+        numbers("passes.samples", &[passes.samples as f64]);
+        numbers("passes.layers", &[passes.layers as f64]);
     }
     let mut floats = |name, width: usize, values: &[f32]| {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -93,7 +109,8 @@ pub fn read_posterior(
         let (classes, d) = weight_cd.dims2().map_err(|error| error.to_string())?;
         // Folders of the first version hold a temperature only.
         let scale = if file.has("scale") { file.number("scale")? } else { 1.0 };
-        let scaling = Scaling { temperature: file.number("temperature")?, scale };
+        let vector = file.vector(classes)?.map(Arc::new);
+        let scaling = Scaling { temperature: file.number("temperature")?, scale, vector };
         if scaling.temperature <= 0.0 || scaling.scale < 0.0 {
             return Err("`temperature` must be positive and `scale` not negative".to_owned());
         }
@@ -101,7 +118,11 @@ pub fn read_posterior(
         let width = covariance.directions();
         let values = if width > 0 { file.floats("draws", None, width)? } else { Vec::new() };
         let draws = Arc::new(Draws::from_values(values, width));
-        Ok(Uncertainty { covariance, link: Link { choice, draws }, scaling })
+        let passes = file.passes()?;
+        if passes.is_some() && covariance != Covariance::Zero {
+            return Err("passes and a covariance exclude each other".to_owned());
+        }
+        Ok(Uncertainty { covariance, passes, link: Link { choice, draws }, scaling })
     };
     read().map_err(damaged)
 }
@@ -116,10 +137,49 @@ impl File<'_> {
     }
 
     fn number(&self, name: &str) -> Result<f64, String> {
+        Ok(self.numbers(name, 1)?[0])
+    }
+
+    fn numbers(&self, name: &str, count: usize) -> Result<Vec<f64>, String> {
         let tensor = self.tensors.tensor(name).map_err(|error| error.to_string())?;
-        let value = tensor.data().try_into().map(f64::from_le_bytes).ok();
-        let value = value.filter(|value| tensor.dtype() == Dtype::F64 && value.is_finite());
-        value.ok_or_else(|| format!("`{name}` is not one finite f64"))
+        let eight = tensor.data().chunks_exact(8);
+        let values: Vec<f64> = eight
+            .map(|eight| f64::from_le_bytes(eight.try_into().expect("a chunk has eight bytes")))
+            .collect();
+        let fits = tensor.dtype() == Dtype::F64 && tensor.shape() == [count];
+        if fits && values.iter().all(|value| value.is_finite()) {
+            Ok(values)
+        } else {
+            Err(format!("`{name}` is not f64 [{count}] of finite numbers"))
+        }
+    }
+
+    fn passes(&self) -> Result<Option<Passes>, String> {
+        if !self.has("passes.samples") {
+            return Ok(None);
+        }
+        let whole = |name: &str, most: usize| -> Result<usize, String> {
+            let value = self.number(name)?;
+            let fits = value.fract() == 0.0 && (0.0..=most as f64).contains(&value);
+            if fits { Ok(value as usize) } else { Err(format!("`{name}` is not 0 to {most}")) }
+        };
+        let samples = whole("passes.samples", MOST_SAMPLES)?;
+        if samples == 0 {
+            return Err("`passes.samples` is 0".to_owned());
+        }
+        Ok(Some(Passes { samples, layers: whole("passes.layers", MOST_LAYERS)? }))
+    }
+
+    /// Vector scaling, if there is any. Two classes have one factor.
+    fn vector(&self, classes: usize) -> Result<Option<VectorScaling>, String> {
+        if !self.has("vector.weight") {
+            return Ok(None);
+        }
+        let weight_c = self.numbers("vector.weight", classes)?;
+        if classes == 2 && weight_c[0] != weight_c[1] {
+            return Err("`vector.weight` has two factors for two classes".to_owned());
+        }
+        Ok(Some(VectorScaling { weight_c, bias_c: self.numbers("vector.bias", classes)? }))
     }
 
     /// Values of a matrix with this shape; any number of rows but zero for `None`.
@@ -217,13 +277,21 @@ mod tests {
             let weight = floats(classes * 5, 9);
             let weight_cd = Tensor::from_vec(weight, (classes, 5), &Device::Cpu).unwrap();
             for covariance in every_covariance(classes, &weight_cd) {
-                let scaling = Scaling { temperature: 1.3, scale: 0.4 };
+                let weight_c = vec![0.7; classes];
+                let vector = VectorScaling { weight_c, bias_c: vec![0.25; classes] };
+                let vector = (classes == 4).then(|| Arc::new(vector));
+                let scaling = Scaling { temperature: 1.3, scale: 0.4, vector };
                 let written = Uncertainty::new(covariance, LinkChoice::Mf2, scaling);
                 let bytes = posterior_file(&written, Some(0.25));
                 assert_eq!(bytes, posterior_file(&written, Some(0.25)), "the same bytes");
                 std::fs::write(&path, bytes).unwrap();
                 assert_eq!(read_posterior(&path, &weight_cd, LinkChoice::Mf2).unwrap(), written);
             }
+            let none = Uncertainty::default();
+            let passes = Some(Passes { samples: 10, layers: 2 });
+            let written = Uncertainty { passes, ..none };
+            std::fs::write(&path, posterior_file(&written, None)).unwrap();
+            assert_eq!(read_posterior(&path, &weight_cd, LinkChoice::Qmc).unwrap(), written);
         }
     }
 

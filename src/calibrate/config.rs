@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Corrections;
 use super::conformal::ConformalMethod;
 use super::novelty::NoveltyMethod;
 
@@ -11,6 +12,9 @@ use super::novelty::NoveltyMethod;
 pub struct CalibrationConfig {
     /// Whether a temperature is fitted on rows that were not trained on.
     pub temperature: bool,
+    /// Whether each class gets a factor and an offset of its own before the temperature; needs 50
+    /// rows a class.
+    pub vector: bool,
     /// How labels are chosen into prediction sets.
     pub conformal_method: ConformalMethod,
     /// Shares of texts whose set may miss the label. The first is that of a plain prediction;
@@ -35,6 +39,7 @@ impl Default for CalibrationConfig {
     fn default() -> Self {
         Self {
             temperature: true,
+            vector: false,
             conformal_method: ConformalMethod::default(),
             conformal_alpha: vec![0.10, 0.05],
             novelty: NoveltyMethod::default(),
@@ -48,6 +53,11 @@ impl Default for CalibrationConfig {
 }
 
 impl CalibrationConfig {
+    /// What is fitted besides the posterior; nothing without `temperature`.
+    pub fn corrections(&self) -> Corrections {
+        if self.vector { Corrections::Vector } else { Corrections::Temperature }
+    }
+
     /// The first value that cannot be, as a message that begins with its key.
     pub fn check(&self) -> Result<(), String> {
         if let Some(alpha) =
@@ -68,6 +78,11 @@ impl CalibrationConfig {
                 let range = if end == 1.0 { "0 to 1" } else { "0 or more" };
                 return Err(format!("`calibration.{key}` is {value}: {range} is possible"));
             }
+        }
+        if self.vector && !self.temperature {
+            return Err(
+                "`calibration.vector` needs `calibration.temperature`: switch both on".to_owned()
+            );
         }
         if self.max_set_size > 0 && self.conformal_alpha.is_empty() {
             return Err(

@@ -11,14 +11,16 @@ pub mod novelty;
 mod risk;
 mod scaling;
 mod temperature;
+mod vector;
 
 pub use config::CalibrationConfig;
 pub use cross_fit::{SMALL, out_of_fold};
 pub use decision::{Answer, Limits, Reason};
 pub use fit::{CalibrationSummary, Material, SetPromise, fit};
 pub use judge::{Asked, Judgement, Ood, PredictionSet};
-pub use scaling::{ScalingFit, fit_scaling};
+pub use scaling::{Corrections, ScalingFit, fit_scaling};
 pub use temperature::{Fit, fit_temperature};
+pub use vector::{ROWS_A_CLASS, fit_vector};
 
 use conformal::Conformal;
 use novelty::Novelty;

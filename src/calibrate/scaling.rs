@@ -4,9 +4,12 @@
 //! is taken only where the rows show that it helps: by more than one standard error of the paired
 //! differences of −ln p(label).
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 
 use super::temperature::{Fit, HIGHEST, LOWEST, fit_temperature};
+use super::vector::fit_vector;
 use crate::posterior::{Link, LogitDistribution, Scaling};
 
 /// The scales besides zero, from 0.01 to 1000: two a decade.
@@ -17,12 +20,21 @@ fn scales() -> impl Iterator<Item = f64> {
 /// ln T is found to this while scales are compared, and then to the second.
 const TOLERANCE: [f64; 2] = [1e-2, 1e-4];
 
+/// Which corrections are fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Corrections {
+    /// T and s.
+    Temperature,
+    /// Vector scaling, and T and s behind it.
+    Vector,
+}
+
 /// A fitted temperature and scale.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ScalingFit {
     /// What was chosen.
     pub scaling: Scaling,
-    /// Temperature scaling by itself, s = 0.
+    /// Temperature scaling by itself, s = 0; behind the vector scaling where there is one.
     pub plain: Fit,
     /// How much less mean −ln p(label) the best s > 0 has, in nats; it may be negative.
     pub gain: f64,
@@ -37,16 +49,26 @@ pub fn fit_scaling(
     logits: &[LogitDistribution],
     labels: &[u32],
     link: &Link,
+    corrections: Corrections,
 ) -> Option<ScalingFit> {
-    let mean_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
+    let mut mean_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
+    let mut vector = None;
+    if corrections == Corrections::Vector && !labels.is_empty() {
+        let classes = mean_nc.len() / labels.len();
+        let fitted = fit_vector(&mean_nc, labels, classes);
+        let moved = mean_nc.chunks_exact(classes).flat_map(|mean_c| fitted.apply(mean_c));
+        mean_nc = moved.collect();
+        vector = Some(Arc::new(fitted));
+    }
     let plain = fit_temperature(&mean_nc, labels)?;
-    let alone = Scaling { temperature: plain.temperature, scale: 0.0 };
-    let mut fit = ScalingFit { scaling: alone, plain, gain: 0.0, standard_error: 0.0 };
+    let with = |temperature, scale| Scaling { temperature, scale, vector: vector.clone() };
+    let alone = with(plain.temperature, 0.0);
+    let mut fit = ScalingFit { scaling: alone.clone(), plain, gain: 0.0, standard_error: 0.0 };
     if logits.iter().all(|one| matches!(one, LogitDistribution::Point(_))) {
         fit.scaling.scale = 1.0;
         return Some(fit);
     }
-    let losses = |scaling: Scaling| -> Vec<f64> {
+    let losses = |scaling: &Scaling| -> Vec<f64> {
         let rows = logits.par_iter().zip(labels.par_iter());
         let loss = |(one, &label): (&LogitDistribution, &u32)| {
             let p = one.predictive(link, scaling).probability_c[label as usize];
@@ -55,22 +77,22 @@ pub fn fit_scaling(
         };
         rows.map(loss).collect()
     };
-    let at = |log_temperature: f64, scale| Scaling { temperature: log_temperature.exp(), scale };
+    let at = |log_temperature: f64, scale| with(log_temperature.exp(), scale);
     let mut log_temperature = plain.temperature.ln();
-    let mut best = (f64::INFINITY, alone);
+    let mut best = (f64::INFINITY, alone.clone());
     for scale in scales() {
-        let nll = |log_temperature: f64| mean(&losses(at(log_temperature, scale)));
+        let nll = |log_temperature: f64| mean(&losses(&at(log_temperature, scale)));
         let found;
         (log_temperature, found) = minimum(nll, log_temperature, TOLERANCE[0]);
         if found < best.0 {
             best = (found, at(log_temperature, scale));
         }
     }
-    let nll = |log_temperature: f64| mean(&losses(at(log_temperature, best.1.scale)));
+    let nll = |log_temperature: f64| mean(&losses(&at(log_temperature, best.1.scale)));
     let (log_temperature, _) = minimum(nll, best.1.temperature.ln(), TOLERANCE[1]);
     let scaled = at(log_temperature, best.1.scale);
     let gain_n: Vec<f64> =
-        losses(alone).iter().zip(losses(scaled)).map(|(plain, scaled)| plain - scaled).collect();
+        losses(&alone).iter().zip(losses(&scaled)).map(|(plain, scaled)| plain - scaled).collect();
     fit.gain = mean(&gain_n);
     let spread: f64 = gain_n.iter().map(|gain| (gain - fit.gain).powi(2)).sum();
     let n = gain_n.len() as f64;
@@ -126,7 +148,7 @@ mod tests {
     use crate::posterior::{Draws, LinkChoice, LogitCovariance};
 
     /// Logits and labels with p(label) as the distributions themselves say at these settings.
-    fn drawn(n: usize, classes: usize, made_by: Scaling) -> (Vec<LogitDistribution>, Vec<u32>) {
+    fn drawn(n: usize, classes: usize, made_by: &Scaling) -> (Vec<LogitDistribution>, Vec<u32>) {
         let mut stream = Noise::new(21).stream(Purpose::Bootstrap, 0, 0);
         let link = link(classes);
         let mut all = (Vec::new(), Vec::new());
@@ -159,9 +181,10 @@ mod tests {
     #[test]
     fn a_scale_is_taken_where_the_labels_were_drawn_with_it() {
         for (classes, n) in [(2, 1500), (4, 600)] {
-            let made_by = Scaling { temperature: 1.3, scale: 1.0 };
-            let (logits, labels) = drawn(n, classes, made_by);
-            let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
+            let made_by = Scaling { temperature: 1.3, ..Scaling::default() };
+            let (logits, labels) = drawn(n, classes, &made_by);
+            let fit =
+                fit_scaling(&logits, &labels, &link(classes), Corrections::Temperature).unwrap();
             assert!(fit.gain > 2.0 * fit.standard_error, "{fit:?}");
             assert!((0.3..=3.2).contains(&fit.scaling.scale), "{fit:?}");
             assert!((fit.scaling.temperature / 1.3).ln().abs() < 0.25, "{fit:?}");
@@ -171,9 +194,10 @@ mod tests {
     #[test]
     fn without_a_clear_gain_it_is_plain_temperature_scaling() {
         for classes in [2, 4] {
-            let made_by = Scaling { temperature: 2.3, scale: 0.0 };
-            let (logits, labels) = drawn(400, classes, made_by);
-            let fit = fit_scaling(&logits, &labels, &link(classes)).unwrap();
+            let made_by = Scaling { temperature: 2.3, scale: 0.0, vector: None };
+            let (logits, labels) = drawn(400, classes, &made_by);
+            let fit =
+                fit_scaling(&logits, &labels, &link(classes), Corrections::Temperature).unwrap();
             assert_eq!(fit.scaling.scale, 0.0, "{fit:?}");
             assert_eq!(fit.scaling.temperature, fit.plain.temperature);
             assert!(fit.gain <= fit.standard_error);
@@ -182,12 +206,13 @@ mod tests {
 
     #[test]
     fn a_point_has_a_temperature_only() {
-        let (logits, labels) = drawn(400, 3, Scaling { temperature: 2.0, scale: 0.0 });
+        let (logits, labels) =
+            drawn(400, 3, &Scaling { temperature: 2.0, scale: 0.0, vector: None });
         let points: Vec<LogitDistribution> =
             logits.iter().map(|one| LogitDistribution::Point(one.mean().into_owned())).collect();
-        let fit = fit_scaling(&points, &labels, &link(3)).unwrap();
+        let fit = fit_scaling(&points, &labels, &link(3), Corrections::Temperature).unwrap();
         assert_eq!(fit.scaling.temperature, fit.plain.temperature);
-        assert_eq!(fit_scaling(&[], &[], &link(3)), None);
+        assert_eq!(fit_scaling(&[], &[], &link(3), Corrections::Vector), None);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Options {
     /// Methods to compare; the first one is written
     #[arg(long, value_enum, value_delimiter = ',', default_value = "laplace")]
     method: Vec<MethodName>,
+    /// Overrides a key of [posterior] or [calibration]
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
     /// At most that many training and test rows, a seeded, class-balanced sample; 0 = all
     #[arg(long, default_value_t = 0)]
     limit: usize,
@@ -54,6 +57,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         model: model_folder(Some(&options.model))?,
         dataset: options.dataset.clone(),
         methods: options.method.iter().map(method).collect(),
+        settings: options.settings.clone(),
         limit: options.limit,
         head: if options.keep_head { Head::Keep } else { Head::Refit },
         output: options.output.clone(),

@@ -52,7 +52,7 @@ impl<'a> Objects<'a> {
                 "unit": "nats",
                 "normalized": predictive.total / (labels.len() as f64).ln(),
                 "confidence_interval": null,
-                "num_samples": null,
+                "num_samples": self.predictor.artifact().uncertainty.passes.map(|one| one.samples),
                 "method": self.predictor.artifact().manifest.method,
             }),
         );

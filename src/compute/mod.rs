@@ -13,5 +13,5 @@ mod threads;
 pub use device::{DeviceChoice, DeviceError, Selected, select};
 pub use memory::{Allocator, allocated_bytes};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
-pub use packed::{Packed, Sequence};
+pub use packed::{Packed, Sequence, text_key};
 pub use threads::{cpu_features, set_threads, threads};

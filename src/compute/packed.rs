@@ -1,5 +1,7 @@
 //! Packed batches: the tokens of all sequences stand one after another, and nothing is padded.
 
+use sha2::{Digest, Sha256};
+
 /// One sequence on its way into a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sequence {
@@ -18,6 +20,18 @@ pub struct Packed {
     type_ids_p: Vec<u32>,
     offsets: Vec<usize>,
     rows_b: Vec<u64>,
+}
+
+/// 64 bits of the SHA-256 of what a model reads. It is as good as drawn, and the same text has the same
+/// in any batch. A sequence without segments is one whose segments are all zero.
+pub fn text_key(ids: &[u32], type_ids: &[u32]) -> u64 {
+    let mut hasher = Sha256::new();
+    for (place, id) in ids.iter().enumerate() {
+        hasher.update(id.to_le_bytes());
+        hasher.update(type_ids.get(place).copied().unwrap_or(0).to_le_bytes());
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    u64::from_le_bytes(digest[..8].try_into().expect("eight bytes"))
 }
 
 impl Packed {
@@ -50,6 +64,12 @@ impl Packed {
             part.rows_b.push(row);
         }
         parts
+    }
+
+    /// The same sequences with noise that is named by their text, and not by their place.
+    pub fn by_text(&self) -> Self {
+        let key = |(start, end)| text_key(&self.ids_p[start..end], &self.type_ids_p[start..end]);
+        Self { rows_b: self.sequences().map(key).collect(), ..self.clone() }
     }
 
     /// The number of sequences, `b`.

@@ -6,10 +6,13 @@ use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::Rows;
 use crate::calibrate::{
-    self, CalibrationConfig, CalibrationSummary, Material, SMALL, fit_scaling, out_of_fold,
+    self, CalibrationConfig, CalibrationSummary, Material, ROWS_A_CLASS, SMALL, fit_scaling,
+    out_of_fold,
 };
 use crate::compute::Noise;
 use crate::data::split::RowKey;
+use crate::data::{Dataset, Parts};
+use crate::model::EncoderConfig;
 use crate::posterior::laplace::Head;
 use crate::posterior::{LogitDistribution, Posterior, PosteriorConfig, Predictive, Scaling};
 
@@ -33,6 +36,42 @@ impl HeldOut {
     }
 }
 
+/// Refuses what the encoder cannot do, before anything is computed.
+pub(super) fn check_encoder(
+    config: &PosteriorConfig,
+    encoder: &EncoderConfig,
+) -> Result<(), ExperimentError> {
+    let refuse = |message: String| Err(ExperimentError::Encoder(message));
+    let (asked, layers) = (config.stochastic_layers, encoder.num_hidden_layers);
+    if asked > layers {
+        return refuse(format!(
+            "`posterior.stochastic_layers` is {asked}, and the encoder has {layers} layers"
+        ));
+    }
+    let inside = encoder.hidden_dropout_prob + encoder.attention_probs_dropout_prob;
+    if config.passes().is_some() && inside + encoder.classifier_dropout == 0.0 {
+        return refuse(
+            "passes of mc_dropout need dropout, and the encoder's config.json has none: give \
+             `hidden_dropout_prob` there a value, such as 0.1, or choose another method"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Refuses what the parts of the data cannot bear, before anything is computed.
+pub(super) fn check_rows(
+    config: &CalibrationConfig,
+    dataset: &Dataset,
+    parts: &Parts,
+) -> Result<(), ExperimentError> {
+    let (rows, needed) = (parts.temperature.rows.len(), ROWS_A_CLASS * dataset.labels.len());
+    if config.vector && rows < needed {
+        return Err(ExperimentError::FewForVector { rows, needed });
+    }
+    Ok(())
+}
+
 /// How it is fitted.
 pub(super) struct FitSettings<'a> {
     pub(super) posterior: &'a PosteriorConfig,
@@ -50,7 +89,8 @@ impl FitSettings<'_> {
         noise: &Noise,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(PosteriorReport, CalibrationSummary), ExperimentError> {
-        let scaled = self.calibration.temperature.then_some(&held_out.temperature);
+        let corrections = self.calibration.corrections();
+        let scaled = self.calibration.temperature.then_some((&held_out.temperature, corrections));
         let posterior = fit_posterior(artifact, self.posterior, self.head, train, scaled)?;
         for warning in posterior.warnings() {
             show(Progress::Warning(format!("{}: {warning}", self.posterior.method.name())));
@@ -71,21 +111,22 @@ impl FitSettings<'_> {
     ) -> Result<CalibrationSummary, ExperimentError> {
         let HeldOut { temperature: scaled, conformal: judged, few } = held_out;
         let uncertainty = &artifact.uncertainty;
-        let posterior = Posterior::new(&artifact.parameters, uncertainty.covariance.clone());
-        let logits = posterior.logits(&judged.feature_nd)?;
+        let posterior = Posterior::new(&artifact.parameters, uncertainty);
+        let logits = posterior.logits(judged.read())?;
         let predictive = |scaling: &Scaling, row: usize| -> Predictive {
-            logits[row].predictive(&uncertainty.link, *scaling)
+            logits[row].predictive(&uncertainty.link, scaling)
         };
         let crossed = few.then(|| {
             let own = |chosen: &[usize]| -> Scaling {
                 if !self.calibration.temperature {
-                    return uncertainty.scaling;
+                    return uncertainty.scaling.clone();
                 }
                 let some: Vec<LogitDistribution> =
                     chosen.iter().map(|&row| logits[row].clone()).collect();
                 let labels: Vec<u32> = chosen.iter().map(|&row| judged.labels[row]).collect();
-                let fitted = fit_scaling(&some, &labels, &uncertainty.link);
-                fitted.map_or(uncertainty.scaling, |fit| fit.scaling)
+                let corrections = self.calibration.corrections();
+                let fitted = fit_scaling(&some, &labels, &uncertainty.link, corrections);
+                fitted.map_or_else(|| uncertainty.scaling.clone(), |fit| fit.scaling)
             };
             out_of_fold(&keys(judged), noise, own, predictive)
         });

@@ -93,6 +93,7 @@ impl Experiment {
         self.data.check()?;
         self.model.check()?;
         self.train.check()?;
+        self.posterior.check()?;
         self.calibration.check()?;
         let asks_weights = self.calibration.novelty == NoveltyMethod::MutualInformation;
         if asks_weights && self.posterior.method == Method::Map {

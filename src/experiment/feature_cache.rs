@@ -64,6 +64,7 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     let numbers = uniforms.data().chunks_exact(8);
     Some(Features {
         feature_nd: single("features", Some(width))?,
+        sample_nsd: Vec::new(),
         novelty_ne: single("novelty", None)?,
         labels,
         uniforms: numbers
@@ -104,6 +105,7 @@ mod tests {
         assert_eq!(read(&path, vec![0, 1], 3), None);
         let features = Features {
             feature_nd: vec![1.0, -2.5, 3e-8, 0.0, 5.0, 6.0],
+            sample_nsd: Vec::new(),
             novelty_ne: (0..18).map(|value| value as f32 / 7.0).collect(),
             labels: vec![0, 1],
             uniforms: vec![0.25, 1.0 / 3.0],

@@ -4,13 +4,16 @@ use super::{ExperimentError, Progress};
 use crate::calibrate::{conformal, novelty};
 use crate::data::TokenSet;
 use crate::model::Classifier;
-use crate::train;
+use crate::posterior::Passes;
+use crate::train::{self, Wanted};
 
 /// The rows of one part.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Features {
     /// The feature φ that enters the last linear layer, `[n, d]`.
     pub feature_nd: Vec<f32>,
+    /// The same in each pass, `[n, samples, d]`, where passes were asked for.
+    pub sample_nsd: Vec<f32>,
     /// What novelty looks at, `[n, e]`: see [`novelty::vectors`].
     pub novelty_ne: Vec<f32>,
     /// `[n]`.
@@ -20,10 +23,11 @@ pub struct Features {
 }
 
 impl Features {
-    /// Encodes the rows of a part.
+    /// Encodes the rows of a part; with `passes`, several times.
     pub(super) fn encode(
         classifier: &Classifier,
         rows: &TokenSet,
+        passes: Option<Passes>,
         what: &'static str,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, ExperimentError> {
@@ -31,7 +35,8 @@ impl Features {
         let sequence = |row| rows.sequence(row);
         let mut work = |done| show(Progress::Work { what, done, total });
         let lengths = rows.lengths();
-        let found = train::features(classifier, &lengths, &sequence, novelty::INPUTS, &mut work)?;
+        let wanted = Wanted { inputs: novelty::INPUTS, sampling: passes.map(Passes::usual) };
+        let found = train::features(classifier, &lengths, &sequence, &wanted, &mut work)?;
         let uniform = |row: usize| {
             let sequence = rows.sequence(row);
             conformal::uniform(&sequence.ids, &sequence.type_ids)
@@ -39,9 +44,15 @@ impl Features {
         Ok(Self {
             novelty_ne: novelty::vectors(&found, total),
             feature_nd: found.feature_nd,
+            sample_nsd: found.sample_nsd,
             labels: rows.labels().to_vec(),
             uniforms: (0..total).map(uniform).collect(),
         })
+    }
+
+    /// What a posterior reads: the passes where there are any, else the feature.
+    pub(super) fn read(&self) -> &[f32] {
+        if self.sample_nsd.is_empty() { &self.feature_nd } else { &self.sample_nsd }
     }
 
     /// Rows.
@@ -52,6 +63,7 @@ impl Features {
     /// Adds the rows of another part.
     pub(super) fn join(&mut self, mut other: Self) {
         self.feature_nd.append(&mut other.feature_nd);
+        self.sample_nsd.append(&mut other.sample_nsd);
         self.novelty_ne.append(&mut other.novelty_ne);
         self.labels.append(&mut other.labels);
         self.uniforms.append(&mut other.uniforms);

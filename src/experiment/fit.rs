@@ -9,21 +9,19 @@ use std::time::Instant;
 use candle_core::Device;
 use serde::Serialize;
 
-use super::calibration::{FitSettings, HeldOut};
+use super::calibration::{FitSettings, HeldOut, check_encoder, check_rows};
 use super::feature_cache::{self, FeatureCache};
 use super::posterior::PosteriorReport;
-use super::{ExperimentError, Features, Progress};
+use super::{Experiment, ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, PartRecord};
-use crate::calibrate::{CalibrationConfig, CalibrationSummary};
+use crate::calibrate::CalibrationSummary;
 use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Part, Parts, TokenSet, Tokens, sample};
 use crate::evaluate::labels_of_model;
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::model::{self, Classifier};
 use crate::posterior::laplace::Head;
-use crate::posterior::{
-    LogitDistribution, Method, Posterior, PosteriorConfig, Predictive, Uncertainty,
-};
+use crate::posterior::{LogitDistribution, Method, Passes, Posterior, PosteriorConfig, Predictive};
 
 /// What to fit.
 #[derive(Clone, Debug)]
@@ -34,6 +32,8 @@ pub struct FitJob {
     pub dataset: Option<String>,
     /// The methods to compare; the first one is written.
     pub methods: Vec<Method>,
+    /// Keys of `[posterior]` and `[calibration]`, as `key=value`, besides the method.
+    pub settings: Vec<String>,
     /// At most so many training and so many test rows; 0 for all.
     pub limit: usize,
     /// Whether the last layer may move.
@@ -82,10 +82,12 @@ pub fn fit(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FitReport, ExperimentError> {
     let source = artifact::load(&job.model, device)?;
+    let chosen = settings(job, &source)?;
     let data = data_config(job, &source)?;
     let noise = Noise::new(source.manifest.seed);
     let dataset = Dataset::open(&data)?;
     let mut parts = Parts::divide(&dataset, &data, &noise)?;
+    check_rows(&chosen.calibration, &dataset, &parts)?;
     let labels: Vec<u32> = parts.test.examples(&dataset).map(|example| example.label).collect();
     let places = sample(&labels, job.limit, &noise);
     let seen = |place: &usize| parts.seen_in_test.binary_search(place).is_ok();
@@ -102,32 +104,35 @@ pub fn fit(
         tokens: BTreeMap::new(),
         encoded: 0,
     };
-    let train = encoder.features(&parts.train, show)?;
-    let held_out = HeldOut::new(
-        encoder.features(&parts.temperature, show)?,
-        encoder.features(&parts.conformal, show)?,
-        parts.train.rows.len() + parts.validation.rows.len(),
-    );
-    let test = encoder.features(&parts.test, show)?;
-    let encoded = encoder.encoded;
-
-    let posterior = Posterior::new(&source.parameters, source.uncertainty.covariance.clone());
-    let test_before = scored(&posterior, &source.uncertainty, &test, &noise)?;
-    let mut scores =
-        vec![FitScore { name: "before".to_owned(), test: test_before, fitted: None, seconds: 0.0 }];
-    let calibration = CalibrationConfig::default();
+    let train = encoder.features(&parts.train, None, show)?;
+    let one_pass = encoder.held_out(&parts, None, show)?;
+    let mut scores = vec![FitScore {
+        name: "before".to_owned(),
+        test: {
+            let passes = source.uncertainty.passes;
+            scored(&source, &encoder.features(&parts.test, passes, show)?, &noise)?
+        },
+        fitted: None,
+        seconds: 0.0,
+    }];
+    let calibration = &chosen.calibration;
     let mut written = None;
-    for &method in &job.methods {
+    for config in job.methods.iter().map(|&method| of_method(&chosen.posterior, method)) {
+        check_encoder(&config, &source.encoder)?;
+        let (method, passes) = (config.method, config.passes());
+        let several = match passes {
+            Some(_) => Some(encoder.held_out(&parts, passes, show)?),
+            None => None,
+        };
+        let held_out = several.as_ref().unwrap_or(&one_pass);
+        let test = encoder.features(&parts.test, passes, show)?;
         let began = Instant::now();
-        let config = PosteriorConfig { method, link: source.manifest.link };
         let mut artifact = source.clone();
-        let settings =
-            FitSettings { posterior: &config, calibration: &calibration, head: job.head };
-        let (fitted, promise) = settings.fit(&mut artifact, &train, &held_out, &noise, show)?;
+        let settings = FitSettings { posterior: &config, calibration, head: job.head };
+        let (fitted, promise) = settings.fit(&mut artifact, &train, held_out, &noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
-        let covariance = artifact.uncertainty.covariance.clone();
-        let posterior = Posterior::new(&artifact.parameters, covariance);
-        let test = scored(&posterior, &artifact.uncertainty, &test, &noise)?;
+        artifact.manifest.calibration = Some(calibration.clone());
+        let test = scored(&artifact, &test, &noise)?;
         artifact.manifest.test = Some(test.clone());
         scores.push(FitScore {
             name: method.name().to_owned(),
@@ -137,6 +142,7 @@ pub fn fit(
         });
         written.get_or_insert((method, artifact, promise));
     }
+    let encoded = encoder.encoded;
     let (method, mut artifact, promise) = written.ok_or(ExperimentError::NoMethod)?;
     describe(&mut artifact, &data, &dataset, &parts);
     let home = checkpoints.join(format!("{}-{}", artifact.manifest.name, method.name()));
@@ -154,6 +160,50 @@ pub fn fit(
         calibration: promise,
         scores,
     })
+}
+
+/// The keys that were set, over those that the model was made with.
+fn settings(job: &FitJob, source: &Artifact) -> Result<Experiment, ExperimentError> {
+    let own = |key: &str| ["posterior.", "calibration."].iter().any(|own| key.starts_with(own));
+    let foreign = |setting: &&String| !own(setting) || setting.starts_with("posterior.method");
+    if let Some(setting) = job.settings.iter().find(foreign) {
+        return Err(ExperimentError::Config {
+            place: format!("`--set {setting}`"),
+            message: "`bayes fit` takes keys of [posterior] and [calibration]; the method is \
+                      named with `--method`, the data with `--dataset`"
+                .to_owned(),
+        });
+    }
+    let base = Experiment {
+        posterior: PosteriorConfig {
+            // Checked with each method by itself.
+            method: Method::McDropout,
+            link: source.manifest.link,
+            ..PosteriorConfig::default()
+        },
+        calibration: source.manifest.calibration.clone().unwrap_or_default(),
+        ..Experiment::default()
+    };
+    let chosen = Experiment::parse(&base.to_toml(), "`--set`", &job.settings)?;
+    if chosen.posterior.num_samples > 0 && !job.methods.contains(&Method::McDropout) {
+        return Err(ExperimentError::Config {
+            place: "`--set posterior.num_samples`".to_owned(),
+            message: "passes are for the method mc_dropout: add it to `--method`".to_owned(),
+        });
+    }
+    Ok(chosen)
+}
+
+/// The settings as far as they concern a method.
+fn of_method(chosen: &PosteriorConfig, method: Method) -> PosteriorConfig {
+    let sampled = method == Method::McDropout;
+    let number = |value: usize| if sampled { value } else { 0 };
+    PosteriorConfig {
+        method,
+        link: chosen.link,
+        num_samples: number(chosen.num_samples),
+        stochastic_layers: number(chosen.stochastic_layers),
+    }
 }
 
 /// The data set that was named, cut as the model cuts; else the one that the model was trained on.
@@ -203,9 +253,24 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
+    fn held_out(
+        &mut self,
+        parts: &Parts,
+        passes: Option<Passes>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<HeldOut, ExperimentError> {
+        Ok(HeldOut::new(
+            self.features(&parts.temperature, passes, show)?,
+            self.features(&parts.conformal, passes, show)?,
+            parts.train.rows.len() + parts.validation.rows.len(),
+        ))
+    }
+
+    /// Several passes are not kept: they are many times as large, and for one setting only.
     fn features(
         &mut self,
         part: &Part,
+        passes: Option<Passes>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Features, ExperimentError> {
         let width = self.source.encoder.hidden_size;
@@ -213,13 +278,16 @@ impl Encoder<'_> {
         let labels: Vec<u32> =
             part.examples(self.dataset).map(|example| of_model(example.label)).collect();
         let path = self.cache.path(&part.hash(self.dataset));
-        if let Some(features) = feature_cache::read(&path, labels.clone(), width) {
+        let kept = feature_cache::read(&path, labels.clone(), width);
+        if let Some(features) = kept.filter(|_| passes.is_none()) {
             return Ok(features);
         }
         let rows = part.rows.iter().map(|&row| row as u32).collect();
         let tokens = TokenSet::new(self.tokens(&part.split, show)?, rows, labels);
-        let features = Features::encode(&self.classifier, &tokens, "encoding", show)?;
-        feature_cache::write(&path, &features, width)?;
+        let features = Features::encode(&self.classifier, &tokens, passes, "encoding", show)?;
+        if passes.is_none() {
+            feature_cache::write(&path, &features, width)?;
+        }
         self.encoded += features.labels.len();
         Ok(features)
     }
@@ -242,20 +310,24 @@ impl Encoder<'_> {
             &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
         );
         let tokens = Arc::new(tokens.map_err(data::DataError::from)?);
+        if tokens.truncated() > 0 {
+            show(Progress::Note(format!(
+                "{} of {} texts of split `{split}` are longer than {} tokens and are cut",
+                tokens.truncated(),
+                tokens.rows(),
+                preprocessing.max_length
+            )));
+        }
         self.tokens.insert(split.to_owned(), Arc::clone(&tokens));
         Ok(tokens)
     }
 }
 
-/// The metrics of a posterior on features.
-fn scored(
-    posterior: &Posterior,
-    uncertainty: &Uncertainty,
-    rows: &Features,
-    noise: &Noise,
-) -> Result<Summary, ExperimentError> {
-    let logits = posterior.logits(&rows.feature_nd)?;
-    let predictive = |one: &LogitDistribution| -> Predictive { uncertainty.predictive(one) };
+/// The metrics of a model on features.
+fn scored(model: &Artifact, rows: &Features, noise: &Noise) -> Result<Summary, ExperimentError> {
+    let posterior = Posterior::new(&model.parameters, &model.uncertainty);
+    let logits = posterior.logits(rows.read())?;
+    let predictive = |one: &LogitDistribution| -> Predictive { model.uncertainty.predictive(one) };
     let probability_nc: Vec<f64> =
         logits.iter().flat_map(|one| predictive(one).probability_c).collect();
     let classes = probability_nc.len() / rows.labels.len().max(1);

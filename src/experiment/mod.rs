@@ -56,6 +56,18 @@ pub enum ExperimentError {
     /// Nothing to fit.
     #[error("no method was named: give `--method laplace`")]
     NoMethod,
+    /// Too few rows for a factor and an offset of each class.
+    #[error(
+        "`calibration.vector` needs {needed} rows for the temperature ({} a class) and there are \
+         {rows}: leave it off, or raise `data.calibration_fraction`",
+        crate::calibrate::ROWS_A_CLASS
+    )]
+    FewForVector {
+        /// Rows of the temperature part.
+        rows: usize,
+        /// How many it takes.
+        needed: usize,
+    },
     /// Settings that do not fit the encoder.
     #[error("{0}")]
     Encoder(String),

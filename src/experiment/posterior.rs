@@ -4,11 +4,9 @@ use serde::Serialize;
 
 use super::{ExperimentError, Features};
 use crate::artifact::Artifact;
-use crate::calibrate::{ScalingFit, fit_scaling};
+use crate::calibrate::{Corrections, ScalingFit, fit_scaling};
 use crate::posterior::laplace::{Evidence, Head, Rows};
-use crate::posterior::{
-    Fitted, LastLayer, Method, Posterior, PosteriorConfig, Scaling, Uncertainty, fit,
-};
+use crate::posterior::{Fitted, LastLayer, Method, PosteriorConfig, fit};
 
 /// What was fitted after training.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +17,8 @@ pub struct PosteriorReport {
     pub rows: usize,
     /// How the prior was chosen, for methods that choose one.
     pub evidence: Option<Evidence>,
+    /// Whether each class has a factor and an offset of its own.
+    pub vector: bool,
     /// What logits are divided by; absent when none was fitted.
     pub temperature: Option<f64>,
     /// Whether the best temperature without a scale lies outside 0.01 to 100.
@@ -63,7 +63,7 @@ pub(super) fn fit_posterior(
     config: &PosteriorConfig,
     head: Head,
     train: &Features,
-    temperature: Option<&Features>,
+    temperature: Option<(&Features, Corrections)>,
 ) -> Result<PosteriorReport, ExperimentError> {
     let parameters = &artifact.parameters;
     let last = LastLayer {
@@ -76,34 +76,35 @@ pub(super) fn fit_posterior(
         labels: &train.labels,
         classes: artifact.manifest.labels.len(),
     };
-    let Fitted { posterior, evidence } = fit(config.method, &rows, &last, head)?;
-    let Posterior::LastLayer { mean_cd, mean_c, covariance } = &posterior;
-    let mut uncertainty = Uncertainty::new(covariance.clone(), config.link, Scaling::default());
+    let Fitted { posterior, evidence } = fit(config, &rows, &last, head)?;
+    let mut uncertainty = posterior.uncertainty(config.link);
     let found = match temperature {
-        Some(features) => {
-            let logits = posterior.logits(&features.feature_nd)?;
-            fit_scaling(&logits, &features.labels, &uncertainty.link)
+        Some((features, corrections)) => {
+            let logits = posterior.logits(features.read())?;
+            fit_scaling(&logits, &features.labels, &uncertainty.link, corrections)
         }
         None => None,
     };
-    if let Some(ScalingFit { scaling, .. }) = found {
-        uncertainty.scaling = scaling;
+    if let Some(ScalingFit { scaling, .. }) = &found {
+        uncertainty.scaling = scaling.clone();
     }
+    let (mean_cd, mean_c) = posterior.mean();
     artifact.parameters = parameters.with_last_layer(mean_cd, mean_c)?;
     artifact.uncertainty = uncertainty;
     artifact.manifest.method = config.method;
     artifact.manifest.link = config.link;
     artifact.manifest.evidence = evidence;
-    let scaled = found.filter(|_| config.method != Method::Map);
+    let scaled = found.as_ref().filter(|_| config.method != Method::Map);
     Ok(PosteriorReport {
         method: config.method,
         rows: train.labels.len(),
         evidence,
-        temperature: found.map(|fit| fit.scaling.temperature),
-        temperature_at_bound: found.is_some_and(|fit| fit.plain.at_bound),
+        vector: found.as_ref().is_some_and(|fit| fit.scaling.vector.is_some()),
+        temperature: found.as_ref().map(|fit| fit.scaling.temperature),
+        temperature_at_bound: found.as_ref().is_some_and(|fit| fit.plain.at_bound),
         scale: scaled.map(|fit| fit.scaling.scale),
         scale_gain: scaled.map(|fit| fit.gain),
         scale_gain_error: scaled.map(|fit| fit.standard_error),
-        temperature_rows: temperature.map_or(0, |features| features.labels.len()),
+        temperature_rows: temperature.map_or(0, |(features, _)| features.labels.len()),
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::calibration::{check_encoder, check_rows};
 use super::encoder::Start;
 use super::{Experiment, ExperimentError, Progress};
 use crate::compute::Noise;
@@ -22,7 +23,9 @@ pub(super) fn prepare(experiment: &Experiment) -> Result<Prepared, ExperimentErr
     let noise = Noise::new(experiment.train.seed);
     let dataset = Dataset::open(&experiment.data)?;
     let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
+    check_rows(&experiment.calibration, &dataset, &parts)?;
     let start = Start::find(experiment, &dataset, &parts.train)?;
+    check_encoder(&experiment.posterior, &start.encoder)?;
     Ok(Prepared { dataset, parts, start, noise })
 }
 

@@ -20,7 +20,7 @@ use crate::data::{Dataset, Example, Part, Parts, TokenSet};
 use crate::evaluate::{Report, Rows, score};
 use crate::model::{Classifier, Parameters};
 use crate::posterior::laplace::Head;
-use crate::posterior::{Method, Uncertainty};
+use crate::posterior::{Method, Passes, Uncertainty};
 use crate::predict::Predictor;
 use crate::train::{self, Event, Job, Scores};
 
@@ -174,15 +174,17 @@ pub fn train(
 
     let classifier = Classifier::packed(&start.encoder, &outcome.parameters)?;
     let mut artifact = Artifact { parameters: outcome.parameters, ..base };
-    let mut read =
-        |rows: &TokenSet, what: &'static str| Features::encode(&classifier, rows, what, show);
     let config = &experiment.calibration;
+    let mut read = |rows: &TokenSet, passes: Option<Passes>, what: &'static str| {
+        Features::encode(&classifier, rows, passes, what, show)
+    };
+    let passes = experiment.posterior.passes();
     // Only some methods look at the training rows once more.
     let again = experiment.posterior.method == Method::Laplace || config.novelty.is_distance();
-    let train_rows = if again { read(&sets.train, "encoding")? } else { Features::default() };
+    let train_rows = if again { read(&sets.train, None, "encoding")? } else { Features::default() };
     let held_out = HeldOut::new(
-        read(&sets.temperature, "calibrating")?,
-        read(&sets.conformal, "calibrating")?,
+        read(&sets.temperature, passes, "calibrating")?,
+        read(&sets.conformal, passes, "calibrating")?,
         sets.train.len() + sets.validation.len(),
     );
     let fit =
@@ -245,6 +247,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         method: Method::Map,
         link: experiment.posterior.link,
         evidence: None,
+        calibration: Some(experiment.calibration.clone()),
         transformers: "posterior mean".to_owned(),
         labels: dataset.labels.clone(),
         preprocessing: Preprocessing {

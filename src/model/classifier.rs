@@ -19,6 +19,19 @@ pub struct DropoutSource {
     pub step: u64,
 }
 
+/// Passes with dropout as in training, whose noise is named by the text: a text has the same passes
+/// alone and in any batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampling {
+    /// Passes.
+    pub samples: usize,
+    /// How many of the top layers have dropout, and what comes behind them; 0 = all layers, and the
+    /// embeddings.
+    pub layers: usize,
+    /// Where the noise comes from.
+    pub noise: Noise,
+}
+
 /// What the encoder makes of each sequence of a batch.
 #[derive(Clone, Debug)]
 pub struct Trunk {
@@ -154,6 +167,52 @@ impl Classifier {
         Ok(Trunk { feature_bd: self.feature(&pooled_bd, batch, &mut places)?, input_be })
     }
 
+    /// What enters the last linear layer in each of several passes with dropout, that on the feature
+    /// included: `[b, samples, d]`. Layers without dropout are computed once.
+    pub fn sampled(&self, batch: &Packed, sampling: &Sampling) -> Result<Tensor> {
+        let batch = batch.by_text();
+        let count = self.layers.len();
+        let first = if sampling.layers == 0 { 0 } else { count.saturating_sub(sampling.layers) };
+        let step = |sample| DropoutSource { noise: sampling.noise, step: sample as u64 };
+        let sources: Vec<DropoutSource> = (0..sampling.samples).map(step).collect();
+        let pooled = match &self.engine {
+            Some(engine) => engine.sampled(&batch, first, &sources)?,
+            None => self.sampled_plainly(&batch, first, &sources)?,
+        };
+        let after = 1 + 3 * count as u32;
+        let features = sources.iter().zip(pooled).map(|(source, pooled_bd)| {
+            let mut places = Places { source: Some(source), next: after };
+            self.dropped_feature(&pooled_bd, &batch, &mut places)
+        });
+        Tensor::stack(&features.collect::<Result<Vec<_>>>()?, 1)
+    }
+
+    fn sampled_plainly(
+        &self,
+        batch: &Packed,
+        first: usize,
+        sources: &[DropoutSource],
+    ) -> Result<Vec<Tensor>> {
+        let places = batch.places();
+        let mut below = None;
+        if first > 0 {
+            let mut noise = Places { source: None, next: 0 };
+            below = Some(self.states(batch, &mut noise, &places)?.swap_remove(first));
+        }
+        let pooled = sources.iter().map(|source| {
+            let mut noise = Places { source: Some(source), next: 1 + 3 * first as u32 };
+            let Some(mut x_pd) = below.clone() else {
+                noise.next = 0;
+                return self.pool(&self.encode(batch, &mut noise, &places)?, batch);
+            };
+            for layer in &self.layers[first..] {
+                x_pd = layer.forward(&x_pd, &self.config, batch, &mut noise, &places)?;
+            }
+            self.pool(&x_pd, batch)
+        });
+        pooled.collect()
+    }
+
     /// Logits `[b, c]`; with a source of noise, as in training.
     pub fn logits(&self, batch: &Packed, source: Option<&DropoutSource>) -> Result<Tensor> {
         let mut places = Places { source, next: 0 };
@@ -169,10 +228,20 @@ impl Classifier {
         source: Option<&DropoutSource>,
     ) -> Result<Tensor> {
         let mut places = Places { source, next: 1 + 3 * self.layers.len() as u32 };
-        let feature_bd = self.feature(pooled_bd, batch, &mut places)?;
-        let noise = places.draw(self.config.classifier_dropout);
-        let feature_bd = dropout(&feature_bd, &ops::sequence_places(batch), noise)?;
+        let feature_bd = self.dropped_feature(pooled_bd, batch, &mut places)?;
         row_linear(&feature_bd, &self.last.0, &self.last.1)
+    }
+
+    /// The feature behind its dropout.
+    fn dropped_feature(
+        &self,
+        pooled_bd: &Tensor,
+        batch: &Packed,
+        places: &mut Places<'_>,
+    ) -> Result<Tensor> {
+        let feature_bd = self.feature(pooled_bd, batch, places)?;
+        let noise = places.draw(self.config.classifier_dropout);
+        dropout(&feature_bd, &ops::sequence_places(batch), noise)
     }
 
     fn pool(&self, hidden_pd: &Tensor, batch: &Packed) -> Result<Tensor> {

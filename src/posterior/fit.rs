@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor, bail};
 
 use super::laplace::{self, Evidence, Head, Rows};
-use super::{Covariance, Dropout, Method, Posterior};
+use super::{Covariance, Dropout, Method, Posterior, PosteriorConfig};
 
 /// The last layer of a classifier that was trained.
 #[derive(Clone, Copy, Debug)]
@@ -26,13 +26,23 @@ pub struct Fitted {
 }
 
 /// Fits a method. Only `laplace` looks at the rows; with [`Head::Keep`] it leaves the mean where it is.
-pub fn fit(method: Method, rows: &Rows<'_>, last: &LastLayer<'_>, head: Head) -> Result<Fitted> {
+pub fn fit(
+    config: &PosteriorConfig,
+    rows: &Rows<'_>,
+    last: &LastLayer<'_>,
+    head: Head,
+) -> Result<Fitted> {
+    if let Some(passes) = config.passes() {
+        let (mean_cd, mean_c) = (last.weight_cd.clone(), last.bias_c.clone());
+        let posterior = Posterior::Passes { mean_cd, mean_c, passes };
+        return Ok(Fitted { posterior, evidence: None });
+    }
     let trained = |covariance| Posterior::LastLayer {
         mean_cd: last.weight_cd.clone(),
         mean_c: last.bias_c.clone(),
         covariance,
     };
-    match method {
+    match config.method {
         Method::Map => Ok(Fitted { posterior: trained(Covariance::Zero), evidence: None }),
         Method::McDropout if last.dropout > 0.0 => {
             let covariance = Covariance::Dropout(Dropout::new(last.dropout, last.weight_cd)?);

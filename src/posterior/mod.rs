@@ -17,15 +17,15 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
-pub use config::{Method, PosteriorConfig};
+pub use config::{MOST_SAMPLES, Method, PosteriorConfig};
 pub use covariance::{Covariance, Kronecker, Root};
 pub use fit::{Fitted, LastLayer, fit};
-pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, softmax};
+pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
 pub use mc_dropout::Dropout;
 
 use crate::compute::Noise;
-use crate::model::Parameters;
+use crate::model::{Parameters, Sampling};
 use crate::train::last_layer;
 
 /// What is believed about the weights after training.
@@ -40,6 +40,36 @@ pub enum Posterior {
         /// How far the weights may be from the mean.
         covariance: Covariance,
     },
+    /// Several passes, each with other weights.
+    Passes {
+        /// The last layer's weight, `[c, d]`.
+        mean_cd: Tensor,
+        /// Its bias, `[c]`.
+        mean_c: Tensor,
+        /// What differs between the passes.
+        passes: Passes,
+    },
+}
+
+/// Passes with dropout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passes {
+    /// How many.
+    pub samples: usize,
+    /// How many of the top layers have dropout; 0 = all, and the embeddings.
+    pub layers: usize,
+}
+
+impl Passes {
+    /// The passes under a seed: the same seed and text, the same passes.
+    pub fn sampling(self, seed: u64) -> Sampling {
+        Sampling { samples: self.samples, layers: self.layers, noise: Noise::new(seed) }
+    }
+
+    /// Those of a prediction for which nobody gives a seed, and of calibration.
+    pub fn usual(self) -> Sampling {
+        self.sampling(DRAWS_SEED)
+    }
 }
 
 /// All that stands between the mean logits and the probabilities: what a model folder keeps besides
@@ -48,6 +78,8 @@ pub enum Posterior {
 pub struct Uncertainty {
     /// How far the last layer may be from its mean.
     pub covariance: Covariance,
+    /// The passes that a text is answered by, where it is more than one.
+    pub passes: Option<Passes>,
     /// From logits to probabilities.
     pub link: Link,
     /// Fitted on rows that neither training nor the covariance has seen.
@@ -62,12 +94,13 @@ impl Uncertainty {
     /// With the draws that the covariance needs.
     pub fn new(covariance: Covariance, choice: LinkChoice, scaling: Scaling) -> Self {
         let draws = Draws::new(&Noise::new(DRAWS_SEED), covariance.directions());
-        Self { covariance, link: Link { choice, draws: Arc::new(draws) }, scaling }
+        let link = Link { choice, draws: Arc::new(draws) };
+        Self { covariance, passes: None, link, scaling }
     }
 
     /// Probabilities of one text.
     pub fn predictive(&self, logits: &LogitDistribution) -> Predictive {
-        logits.predictive(&self.link, self.scaling)
+        logits.predictive(&self.link, &self.scaling)
     }
 }
 
@@ -80,17 +113,52 @@ impl Default for Uncertainty {
 
 impl Posterior {
     /// With the last layer of these parameters as the mean.
-    pub fn new(parameters: &Parameters, covariance: Covariance) -> Self {
-        Self::LastLayer {
-            mean_cd: parameters.get("classifier.weight").clone(),
-            mean_c: parameters.get("classifier.bias").clone(),
-            covariance,
+    pub fn new(parameters: &Parameters, uncertainty: &Uncertainty) -> Self {
+        let mean_cd = parameters.get("classifier.weight").clone();
+        let mean_c = parameters.get("classifier.bias").clone();
+        match uncertainty.passes {
+            Some(passes) => Self::Passes { mean_cd, mean_c, passes },
+            None => {
+                let covariance = uncertainty.covariance.clone();
+                Self::LastLayer { mean_cd, mean_c, covariance }
+            }
         }
     }
 
-    /// The distribution over logits for each of the features `[n, d]`.
+    /// Weight `[c, d]` and bias `[c]` of the last layer's mean.
+    pub fn mean(&self) -> (&Tensor, &Tensor) {
+        match self {
+            Self::LastLayer { mean_cd, mean_c, .. } | Self::Passes { mean_cd, mean_c, .. } => {
+                (mean_cd, mean_c)
+            }
+        }
+    }
+
+    /// What stands between its mean logits and the probabilities, before anything is calibrated.
+    pub fn uncertainty(&self, choice: LinkChoice) -> Uncertainty {
+        match self {
+            Self::LastLayer { covariance, .. } => {
+                Uncertainty::new(covariance.clone(), choice, Scaling::default())
+            }
+            Self::Passes { passes, .. } => {
+                let none = Uncertainty::new(Covariance::Zero, choice, Scaling::default());
+                Uncertainty { passes: Some(*passes), ..none }
+            }
+        }
+    }
+
+    /// The distribution over logits of each of n texts, from the features that enter the last layer:
+    /// `[n, d]`, or `[n, samples, d]` for several passes.
     pub fn logits(&self, feature_nd: &[f32]) -> Result<Vec<LogitDistribution>> {
         match self {
+            Self::Passes { mean_cd, mean_c, passes } => {
+                let logit_nc = last_layer(feature_nd, mean_cd, mean_c)?;
+                let classes = mean_cd.dim(0)?;
+                let lines = logit_nc.chunks_exact(passes.samples * classes);
+                let samples =
+                    |line: &[f64]| LogitDistribution::Samples { logit_mc: line.to_vec(), classes };
+                Ok(lines.map(samples).collect())
+            }
             Self::LastLayer { mean_cd, mean_c, covariance } => {
                 let mean_nc = last_layer(feature_nd, mean_cd, mean_c)?;
                 let (classes, width) = mean_cd.dims2()?;

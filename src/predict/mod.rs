@@ -13,9 +13,9 @@ use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean};
 use crate::metrics::argmax;
-use crate::model::{Classifier, ModelError};
-use crate::posterior::{LogitDistribution, Posterior, Predictive};
-use crate::train::features;
+use crate::model::{Classifier, ModelError, Sampling};
+use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive};
+use crate::train::{Wanted, features};
 
 /// A text, or a pair of texts.
 pub type Text<'a> = (&'a str, Option<&'a str>);
@@ -69,8 +69,7 @@ impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
-        let covariance = artifact.uncertainty.covariance.clone();
-        let posterior = Posterior::new(&artifact.parameters, covariance);
+        let posterior = Posterior::new(&artifact.parameters, &artifact.uncertainty);
         let usual = artifact.calibration.usual();
         Ok(Self { artifact, classifier, posterior, usual })
     }
@@ -100,12 +99,17 @@ impl Predictor {
         self.distributions(&self.features(batch)?)
     }
 
-    /// The features φ of one batch, `[b, d]`.
+    /// What the posterior reads of one batch: the features φ, `[b, d]`, or those of each pass,
+    /// `[b, samples, d]`.
     pub fn features(&self, batch: &Packed) -> candle_core::Result<Vec<f32>> {
-        self.classifier.features(batch)?.flatten_all()?.to_vec1()
+        let features = match self.sampling() {
+            Some(sampling) => self.classifier.sampled(batch, &sampling)?,
+            None => self.classifier.features(batch)?,
+        };
+        features.flatten_all()?.to_vec1()
     }
 
-    /// From features `[n, d]` to logits and probabilities; each row by itself.
+    /// From what the posterior reads of n texts to logits and probabilities; each text by itself.
     pub fn distributions(
         &self,
         feature_nd: &[f32],
@@ -150,8 +154,9 @@ impl Predictor {
             type_ids: encoded[row].type_ids.clone(),
             row: row as u64,
         };
-        let rows = features(&self.classifier, &lengths, &sequence, self.inputs(), progress)?;
-        let distributions = self.distributions(&rows.feature_nd)?.into_iter();
+        let wanted = Wanted { inputs: self.inputs(), sampling: self.sampling() };
+        let rows = features(&self.classifier, &lengths, &sequence, &wanted, progress)?;
+        let distributions = self.distributions(rows.read())?.into_iter();
         let vectors = novelty::vectors(&rows, lengths.len());
         // No texts have no width.
         let lines = vectors.chunks_exact((vectors.len() / lengths.len().max(1)).max(1));
@@ -184,6 +189,11 @@ impl Predictor {
         let temperature = uncertainty.scaling.temperature;
         let evidence = Evidence { novelty_e, logit_c, temperature, predictive };
         calibration.judge(&evidence, uniform, &self.usual)
+    }
+
+    /// The passes with dropout, for a posterior that has several.
+    fn sampling(&self) -> Option<Sampling> {
+        self.artifact.uncertainty.passes.map(Passes::usual)
     }
 
     /// How many of the last layers' inputs novelty looks at.

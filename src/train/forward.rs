@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 use crate::compute::ops::row_linear;
 use crate::compute::{Packed, Sequence};
 use crate::data::inference_batches;
-use crate::model::{Classifier, Trunk};
+use crate::model::{Classifier, Sampling, Trunk};
 
 /// Tokens a batch: large enough for the products to be efficient, small enough that a batch of the
 /// quick start stays within a few megabytes an activation.
@@ -18,10 +18,27 @@ pub struct TrunkRows {
     pub feature_nd: Vec<f32>,
     /// The means of what enters each of the last layers, side by side: `[n, e]`.
     pub input_ne: Vec<f32>,
+    /// What enters the last layer in each pass, `[n, samples, d]`; nothing where none were asked for.
+    pub sample_nsd: Vec<f32>,
 }
 
-/// What the encoder makes of each row, in the order of the rows; `inputs` as for
-/// [`Classifier::trunk`].
+/// What is asked of the encoder besides the feature.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// The means of what enters so many of the last layers.
+    pub inputs: usize,
+    /// Passes with dropout.
+    pub sampling: Option<Sampling>,
+}
+
+impl TrunkRows {
+    /// What a posterior reads: the passes where there are any, else the feature.
+    pub fn read(&self) -> &[f32] {
+        if self.sample_nsd.is_empty() { &self.feature_nd } else { &self.sample_nsd }
+    }
+}
+
+/// What the encoder makes of each row, in the order of the rows.
 ///
 /// `lengths` are the rows' tokens and `sequence` gives a row; rows of like length share a batch.
 /// `progress` is told the rows that are done.
@@ -29,20 +46,29 @@ pub fn features(
     classifier: &Classifier,
     lengths: &[u32],
     sequence: &dyn Fn(usize) -> Sequence,
-    inputs: usize,
+    wanted: &Wanted,
     progress: &mut dyn FnMut(usize),
 ) -> Result<TrunkRows> {
+    let Wanted { inputs, sampling } = *wanted;
     let width = classifier.config().hidden_size;
     let wide = width * inputs.min(classifier.config().num_hidden_layers);
+    let drawn = width * sampling.map_or(0, |sampling| sampling.samples);
     let mut all = TrunkRows {
         feature_nd: vec![0.0; lengths.len() * width],
         input_ne: vec![0.0; lengths.len() * wide],
+        sample_nsd: vec![0.0; lengths.len() * drawn],
     };
     let mut done = 0;
     for rows in inference_batches(lengths, TOKEN_BUDGET) {
         let batch = Packed::new(rows.iter().map(|&row| sequence(row as usize)));
         let Trunk { feature_bd, input_be } = classifier.trunk(&batch, inputs)?;
         let feature_bd = feature_bd.flatten_all()?.to_vec1::<f32>()?;
+        let sample_bsd = match &sampling {
+            Some(sampling) => {
+                classifier.sampled(&batch, sampling)?.flatten_all()?.to_vec1::<f32>()?
+            }
+            None => Vec::new(),
+        };
         for (place, &row) in rows.iter().enumerate() {
             let copy = |from: &[f32], to: &mut [f32], width: usize| {
                 let to = &mut to[row as usize * width..][..width];
@@ -50,6 +76,7 @@ pub fn features(
             };
             copy(&feature_bd, &mut all.feature_nd, width);
             copy(&input_be, &mut all.input_ne, wide);
+            copy(&sample_bsd, &mut all.sample_nsd, drawn);
         }
         done += rows.len();
         progress(done);

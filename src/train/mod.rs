@@ -13,7 +13,7 @@ mod stepper;
 
 pub use config::{ClassWeights, TrainConfig};
 pub use events::{Control, Event, Scores};
-pub use forward::{TrunkRows, features, last_layer};
+pub use forward::{TrunkRows, Wanted, features, last_layer};
 pub use gradients::{Gradients, Guard};
 pub use optimizer::AdamW;
 pub use run::{Job, Outcome, fit};

@@ -8,7 +8,7 @@ use super::average::Average;
 use super::pass::{Pass, Targets};
 use super::{
     AdamW, ClassWeights, Control, Event, Gradients, Guard, Plan, Scores, TrainConfig, TrainError,
-    features, last_layer,
+    Wanted, features, last_layer,
 };
 use crate::compute::{Noise, Packed};
 use crate::data::{TokenSet, epoch_batches};
@@ -242,10 +242,16 @@ impl<'a> Run<'a> {
         for (averaged, parameters) in candidates {
             let classifier = Classifier::packed(self.job.encoder, &parameters)?;
             let sequence = |row| rows.sequence(row);
-            let found = features(&classifier, &rows.lengths(), &sequence, 0, &mut |done| {
-                // A failing observer is heard at the next event that can fail.
-                let _ = observe(Event::Evaluating { done, rows: rows.len() });
-            })?;
+            let found = features(
+                &classifier,
+                &rows.lengths(),
+                &sequence,
+                &Wanted::default(),
+                &mut |done| {
+                    // A failing observer is heard at the next event that can fail.
+                    let _ = observe(Event::Evaluating { done, rows: rows.len() });
+                },
+            )?;
             let (weight_cd, bias_c) = classifier.last_layer();
             let logits_nc = last_layer(&found.feature_nd, weight_cd, bias_c)?;
             let scores = Scores::of_logits(&logits_nc, rows.labels())?;

@@ -1,6 +1,6 @@
 //! How ill a class suits a text: the conformity scores of the methods.
 
-use sha2::{Digest, Sha256};
+use crate::compute::text_key;
 
 /// A conformity score, with what it was tuned to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,16 +45,8 @@ pub(super) fn descending(probability_c: &[f64]) -> Vec<usize> {
     order
 }
 
-/// The U of APS and RAPS, in [0, 1): 53 bits of the SHA-256 of what the model reads. It is as good
-/// as drawn, and the same text always has the same set.
+/// The U of APS and RAPS, in [0, 1): 53 bits of the text's key, so that the same text always has the
+/// same set.
 pub fn uniform(ids: &[u32], type_ids: &[u32]) -> f64 {
-    let mut hasher = Sha256::new();
-    // A sequence without segments is one whose segments are all zero.
-    for (place, id) in ids.iter().enumerate() {
-        hasher.update(id.to_le_bytes());
-        hasher.update(type_ids.get(place).copied().unwrap_or(0).to_le_bytes());
-    }
-    let digest: [u8; 32] = hasher.finalize().into();
-    let word = u64::from_le_bytes(digest[..8].try_into().expect("eight bytes"));
-    (word >> 11) as f64 / (1u64 << 53) as f64
+    (text_key(ids, type_ids) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -27,7 +27,7 @@ pub const INPUTS: usize = 3;
 /// layers, then the feature φ, each as wide as a hidden state. The head's feature is made to tell
 /// classes apart; earlier states still know what else a text is.
 pub fn vectors(trunk: &TrunkRows, rows: usize) -> Vec<f32> {
-    let TrunkRows { feature_nd, input_ne } = trunk;
+    let TrunkRows { feature_nd, input_ne, .. } = trunk;
     let (width, wide) = (feature_nd.len() / rows.max(1), input_ne.len() / rows.max(1));
     let mut vectors = Vec::with_capacity(feature_nd.len() + input_ne.len());
     for row in 0..rows {
@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn scores_without_features_follow_their_formulas() {
         let logits = LogitDistribution::Point(vec![1.0, 3.0]);
-        let scaling = Scaling { temperature: 2.0, scale: 1.0 };
-        let predictive = logits.predictive(&Uncertainty::default().link, scaling);
+        let scaling = Scaling { temperature: 2.0, ..Scaling::default() };
+        let predictive = logits.predictive(&Uncertainty::default().link, &scaling);
         let evidence = Evidence {
             novelty_e: &[],
             logit_c: &logits.mean(),

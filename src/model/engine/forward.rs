@@ -1,6 +1,7 @@
 //! The forward pass.
 
 use std::mem::take;
+use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 
@@ -92,6 +93,52 @@ impl Engine {
         Ok((pooled, means))
     }
 
+    /// The pooled hidden states of passes with dropout in the layers from `first` on, one for each
+    /// source of noise: `[b, d]` each. The layers before it are computed once, without noise; where
+    /// there are none, the embeddings have dropout too.
+    pub fn sampled(
+        &self,
+        batch: &Packed,
+        first: usize,
+        sources: &[DropoutSource],
+    ) -> Result<Vec<Tensor>> {
+        rayon::scope(|_| {
+            let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); sources.len()];
+            let mut tape = Tape::default();
+            for part in batch.parts(PART) {
+                self.sample_part(&part, first, sources, &mut tape, &mut parts)?;
+            }
+            parts.iter().map(|parts| Tensor::cat(parts, 0)).collect()
+        })
+    }
+
+    fn sample_part(
+        &self,
+        part: &Packed,
+        first: usize,
+        sources: &[DropoutSource],
+        tape: &mut Tape,
+        pooled: &mut [Vec<Tensor>],
+    ) -> Result<()> {
+        let (last, whole) = (self.read(part), Use::Predict { inputs: 0 });
+        let mut below = Vec::new();
+        if first > 0 {
+            self.start(part, None, tape, whole)?;
+            self.run(0..first, part, None, &last, tape, whole);
+            below.clone_from(&tape.scratch.input);
+        }
+        for (source, pooled) in sources.iter().zip(pooled) {
+            if first > 0 {
+                tape.scratch.input.clone_from(&below);
+            } else {
+                self.start(part, Some(source), tape, whole)?;
+            }
+            self.run(first..self.layers.len(), part, Some(source), &last, tape, whole);
+            pooled.push(self.pool(part, &tape.scratch.input)?);
+        }
+        Ok(())
+    }
+
     /// The same with noise; the tape keeps what the backward pass reads.
     pub fn pooled_with_tape(&self, pass: &TrainingPass<'_>, tape: &mut Tape) -> Result<Tensor> {
         let TrainingPass { batch, source, checkpointing } = *pass;
@@ -119,21 +166,48 @@ impl Engine {
         tape: &mut Tape,
         purpose: Use,
     ) -> Result<()> {
-        let noises = Noises::new(&self.config, source);
-        let all = Scope::all(batch);
+        self.start(batch, source, tape, purpose)?;
+        self.run(0..self.layers.len(), batch, source, last, tape, purpose);
+        Ok(())
+    }
+
+    /// Leaves what enters the first layer in the scratch's `input`.
+    fn start(
+        &self,
+        batch: &Packed,
+        source: Option<&DropoutSource>,
+        tape: &mut Tape,
+        purpose: Use,
+    ) -> Result<()> {
+        let noise = Noises::new(&self.config, source).embeddings();
         tape.normed.resize(self.layers.len() + 1, Normed::default());
         tape.layers.resize(self.layers.len(), LayerTape::default());
-        let (before, after) = tape.normed.split_at_mut(1);
+        let kept = matches!(purpose, Use::Train { .. }).then_some(&mut tape.normed[0]);
+        let (x, branch) = (&mut tape.scratch.input, &mut tape.scratch.branch);
+        self.embed(batch, &Scope::all(batch), noise, kept, x, branch)
+    }
+
+    /// From what enters the first of these layers, in the scratch's `input`, to what leaves the last
+    /// of them, which takes its place.
+    fn run(
+        &self,
+        layers: Range<usize>,
+        batch: &Packed,
+        source: Option<&DropoutSource>,
+        last: &Scope,
+        tape: &mut Tape,
+        purpose: Use,
+    ) {
+        let noises = Noises::new(&self.config, source);
+        let all = Scope::all(batch);
         let (training, inputs) = match purpose {
             Use::Train { .. } => (true, 0),
             Use::Predict { inputs } => (false, inputs.min(self.layers.len())),
         };
-        let kept = training.then_some(&mut before[0]);
         let mut x = take(&mut tape.scratch.input);
-        self.embed(batch, &all, noises.embeddings(), kept, &mut x, &mut tape.scratch.branch)?;
         let width = self.config.hidden_size;
         tape.scratch.means.resize(batch.len() * inputs * width, 0.0);
-        for ((index, layer), out) in self.layers.iter().enumerate().zip(after) {
+        for index in layers {
             if let Some(place) = (index + inputs).checked_sub(self.layers.len()) {
                 let means = tape.scratch.means.chunks_exact_mut(inputs * width);
                 for ((start, end), means) in batch.sequences().zip(means) {
@@ -150,14 +224,13 @@ impl Engine {
             };
             let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
             let mut y = take(&mut own.x);
-            let out = training.then_some(out);
-            layer.forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
+            let out = training.then_some(&mut tape.normed[index + 1]);
+            self.layers[index].forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
             std::mem::swap(&mut x, &mut y);
             // `y` is the layer's input now.
             own.x = y;
         }
         tape.scratch.input = x;
-        Ok(())
     }
 
     fn embed(

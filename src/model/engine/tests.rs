@@ -5,7 +5,7 @@ use candle_core::{Device, Var};
 use super::*;
 use crate::compute::ops::{Activation, cross_entropy};
 use crate::compute::{Noise, Sequence};
-use crate::model::{Architecture, Classifier, Sizes};
+use crate::model::{Architecture, Classifier, Sampling, Sizes};
 
 fn config(width: usize, heads: usize, pooling: Pooling, activation: Activation) -> EncoderConfig {
     let sizes = Sizes {
@@ -148,4 +148,53 @@ fn values_equal_those_of_the_plain_classifier() {
             assert_eq!(last, second.copied().collect::<Vec<_>>());
         }
     }
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn sampled_passes_are_those_of_training_and_of_the_plain_classifier() {
+    for pooling in [Pooling::Auto, Pooling::Mean] {
+        let config = config(24, 3, pooling, Activation::Gelu);
+        let fresh = Parameters::fresh(&config, &Noise::new(3), &Device::Cpu).unwrap();
+        let plain = Classifier::new(&config, &fresh);
+        let packed = Classifier::packed(&config, &fresh).unwrap();
+        let batch = batch(&[1, 17, 40]);
+        let sampling = |layers| Sampling { samples: 3, layers, noise: Noise::new(8) };
+        let whole = packed.sampled(&batch, &sampling(0)).unwrap();
+        assert_eq!(whole.dims(), [3, 3, 24]);
+        // As many layers as there are is all of them; one keeps the lower one as it is.
+        assert_eq!(flat(&whole), flat(&packed.sampled(&batch, &sampling(2)).unwrap()));
+        let top = packed.sampled(&batch, &sampling(1)).unwrap();
+        assert_ne!(flat(&whole), flat(&top));
+        for (layers, found) in [(0, &whole), (1, &top)] {
+            let expected = plain.sampled(&batch, &sampling(layers)).unwrap();
+            assert_close(&flat(found), &flat(&expected), 1e-5, "plain");
+        }
+        // The second pass of the whole is a training pass with the same noise.
+        let source = DropoutSource { noise: Noise::new(8), step: 1 };
+        let expected = plain.logits(&batch.by_text(), Some(&source)).unwrap();
+        let second = whole.narrow(1, 1, 1).unwrap().squeeze(1).unwrap().contiguous().unwrap();
+        let (weight, bias) = packed.last_layer();
+        let found = crate::compute::ops::row_linear(&second, weight, bias).unwrap();
+        assert_close(&flat(&found), &flat(&expected), 1e-5, "training");
+    }
+}
+
+#[test]
+fn a_text_has_the_same_passes_alone_and_in_any_batch() {
+    let config = config(24, 3, Pooling::Auto, Activation::Gelu);
+    let fresh = Parameters::fresh(&config, &Noise::new(4), &Device::Cpu).unwrap();
+    let packed = Classifier::packed(&config, &fresh).unwrap();
+    let sampling = Sampling { samples: 4, layers: 1, noise: Noise::new(0) };
+    let text = |row| Sequence { ids: vec![1, 5, 9, 2], type_ids: vec![], row };
+    let other = Sequence { ids: vec![1, 7, 2], type_ids: vec![], row: 5 };
+    let alone = packed.sampled(&Packed::new([text(0)]), &sampling).unwrap();
+    let both = packed.sampled(&Packed::new([other, text(1)]), &sampling).unwrap();
+    let second = both.narrow(0, 1, 1).unwrap();
+    assert_eq!(flat(&alone), flat(&second));
+    let samples: Vec<Vec<f32>> = flat(&alone).chunks(24).map(<[f32]>::to_vec).collect();
+    assert!(samples.windows(2).all(|pair| pair[0] != pair[1]), "every pass has its own noise");
 }

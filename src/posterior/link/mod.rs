@@ -6,13 +6,14 @@
 //! | more classes, Gaussian | `qmc`: the mean over 128 fixed antithetic draws; or `mf0`, `mf0c`, `mf2` | by the draws |
 //! | samples | their mean | by the samples |
 //!
-//! Temperature T and scale s stand before the link: mean μ/T, covariance s C/T². Total uncertainty is
-//! the entropy of the mean distribution, aleatoric the mean entropy, epistemic their difference: the
+//! Temperature T and scale s stand before the link: mean μ/T, covariance s C/T²; where there is a
+//! [`VectorScaling`], it stands before both. Total uncertainty is the entropy of the mean distribution, aleatoric the mean entropy, epistemic their difference: the
 //! mutual information of label and weights, which is not negative for any one set of points.
 
 mod binary;
 mod mean_field;
 mod mixture;
+mod scaling;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::binary::binary;
 use self::mean_field::{Rooted, mf0, mf2};
 use self::mixture::Mixture;
+pub use self::scaling::{Scaling, VectorScaling};
 use super::logits::{Basis, LogitCovariance, LogitDistribution};
 use crate::compute::kernels::product::{Start, product};
 use crate::compute::{Noise, Purpose};
@@ -83,21 +85,6 @@ impl Draws {
     }
 }
 
-/// What stands between the posterior and the link.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scaling {
-    /// T: logits are divided by it.
-    pub temperature: f64,
-    /// s: the covariance of the logits is multiplied by it.
-    pub scale: f64,
-}
-
-impl Default for Scaling {
-    fn default() -> Self {
-        Self { temperature: 1.0, scale: 1.0 }
-    }
-}
-
 /// What a text is predicted to be, with the uncertainty in nats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictive {
@@ -126,44 +113,57 @@ impl Predictive {
 
 impl LogitDistribution {
     /// The link: probabilities and entropies.
-    pub fn predictive(&self, link: &Link, scaling: Scaling) -> Predictive {
-        let Scaling { temperature, scale } = scaling;
-        let factor = scale.sqrt() / temperature;
+    pub fn predictive(&self, link: &Link, scaling: &Scaling) -> Predictive {
+        let factor = scaling.scale.sqrt() / scaling.temperature;
+        let divided = |mean_c: &[f64]| -> Vec<f64> {
+            let moved_c = scaling.moved(mean_c);
+            moved_c.iter().map(|mean| mean / scaling.temperature).collect()
+        };
         match self {
             Self::Point(logit_c) => {
-                let probability_c = softmax(logit_c, temperature);
+                let probability_c = softmax(&scaling.moved(logit_c), scaling.temperature);
                 let total = entropy(&probability_c);
                 Predictive { probability_c, total, aleatoric: None, epistemic: None }
             }
             Self::Gaussian { mean_c, covariance } => {
-                let mean_c: Vec<f64> = mean_c.iter().map(|mean| mean / temperature).collect();
+                let mean_c = divided(mean_c);
                 match covariance {
                     LogitCovariance::Difference(variance) => {
-                        let v = factor * factor * variance;
-                        let (p, expected) = binary(mean_c[1] - mean_c[0], v);
+                        let stretch = factor * scaling.stretch(0);
+                        let (p, expected) =
+                            binary(mean_c[1] - mean_c[0], stretch * stretch * variance);
                         Predictive::new(p.to_vec(), entropy(&p), expected)
                     }
                     LogitCovariance::Root(root_cj) => {
-                        let offset_mc = spread(&link.draws, root_cj, factor);
-                        let rooted = || scaled(root_cj, factor);
-                        by_draws(mean_c, &offset_mc, link.choice, rooted)
+                        let mut root_cj = scaled(root_cj, factor);
+                        scaling.stretch_lines(&mut root_cj, mean_c.len());
+                        let offset_mc = spread(&link.draws, &root_cj);
+                        by_draws(mean_c, &offset_mc, link.choice, || root_cj.clone())
                     }
                     LogitCovariance::Shared { basis, variance_j } => {
                         let deviation = |variance: &f64| factor * variance.sqrt();
                         let deviation_j: Vec<f64> = variance_j.iter().map(deviation).collect();
-                        let offset_mc = spread_over(&link.draws, basis, &deviation_j);
-                        by_draws(mean_c, &offset_mc, link.choice, || basis.scaled(&deviation_j))
+                        let mut offset_mc = spread_over(&link.draws, basis, &deviation_j);
+                        for offset_c in offset_mc.chunks_exact_mut(mean_c.len()) {
+                            scaling.stretch_lines(offset_c, mean_c.len());
+                        }
+                        by_draws(mean_c, &offset_mc, link.choice, || {
+                            let mut root_cj = basis.scaled(&deviation_j);
+                            scaling.stretch_lines(&mut root_cj, basis.classes());
+                            root_cj
+                        })
                     }
                 }
             }
             Self::Samples { logit_mc, classes } => {
                 let mean_c = self.mean();
-                let scaled_c: Vec<f64> = mean_c.iter().map(|mean| mean / temperature).collect();
+                let divided_c = divided(&mean_c);
                 let mut mixture = Mixture::new(*classes);
                 for logit_c in logit_mc.chunks_exact(*classes) {
                     let offset = |(logit, mean): (&f64, &f64)| factor * (logit - mean);
-                    let offset_c: Vec<f64> = logit_c.iter().zip(&*mean_c).map(offset).collect();
-                    mixture.add(&scaled_c, &offset_c, 1.0);
+                    let mut offset_c: Vec<f64> = logit_c.iter().zip(&*mean_c).map(offset).collect();
+                    scaling.stretch_lines(&mut offset_c, *classes);
+                    mixture.add(&divided_c, &offset_c, 1.0);
                 }
                 let (probability_c, expected) = mixture.finish();
                 let total = entropy(&probability_c);
@@ -197,13 +197,13 @@ fn by_draws(
     Predictive::new(probability_c, total, expected)
 }
 
-/// The draws with the covariance factor² F Fᵀ for F `[c, j]`: `[m, c]`.
-fn spread(draws: &Draws, root_cj: &[f64], factor: f64) -> Vec<f64> {
+/// The draws with the covariance F Fᵀ for F `[c, j]`: `[m, c]`.
+fn spread(draws: &Draws, root_cj: &[f64]) -> Vec<f64> {
     let lines = draws.normal_mj.chunks_exact(draws.width);
     let of_draw = |normal_j| {
         root_cj.chunks_exact(draws.width).map(move |root_j: &[f64]| {
             let both = root_j.iter().zip::<&[f32]>(normal_j);
-            factor * both.map(|(f, &x)| f * f64::from(x)).sum::<f64>()
+            both.map(|(f, &x)| f * f64::from(x)).sum::<f64>()
         })
     };
     lines.flat_map(of_draw).collect()

@@ -6,7 +6,7 @@ fn link(width: usize) -> Link {
 }
 
 fn scaling(temperature: f64, scale: f64) -> Scaling {
-    Scaling { temperature, scale }
+    Scaling { temperature, scale, vector: None }
 }
 
 fn normal(count: usize, seed: u64) -> Vec<f64> {
@@ -25,7 +25,7 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
 #[test]
 fn a_point_gives_softmax_and_its_entropy() {
     let point = LogitDistribution::Point(vec![2f64.ln(), 0.0]);
-    let predictive = point.predictive(&link(0), Scaling::default());
+    let predictive = point.predictive(&link(0), &Scaling::default());
     assert!(largest_difference(&predictive.probability_c, &[2.0 / 3.0, 1.0 / 3.0]) < 1e-15);
     let entropy = -(2.0 / 3.0 * (2.0f64 / 3.0).ln() + 1.0 / 3.0 * (1.0f64 / 3.0).ln());
     assert!((predictive.total - entropy).abs() < 1e-15);
@@ -35,10 +35,10 @@ fn a_point_gives_softmax_and_its_entropy() {
 #[test]
 fn extreme_logits_stay_finite() {
     let point = LogitDistribution::Point(vec![5000.0, -5000.0]);
-    let predictive = point.predictive(&link(0), scaling(0.5, 1.0));
+    let predictive = point.predictive(&link(0), &scaling(0.5, 1.0));
     assert_eq!((predictive.probability_c, predictive.total), (vec![1.0, 0.0], 0.0));
     let gaussian = rooted(vec![5000.0, -5000.0, 0.0], normal(6, 2));
-    let predictive = gaussian.predictive(&link(2), Scaling::default());
+    let predictive = gaussian.predictive(&link(2), &Scaling::default());
     assert!(predictive.probability_c[0] > 1.0 - 1e-12 && predictive.total >= 0.0);
 }
 
@@ -50,7 +50,7 @@ fn without_covariance_every_link_is_softmax() {
         let link = Link { choice, ..link(3) };
         for (covariance, scale) in [(0.0, 1.0), (1.0, 0.0)] {
             let gaussian = rooted(mean_c.clone(), vec![covariance; 12]);
-            let predictive = gaussian.predictive(&link, scaling(1.7, scale));
+            let predictive = gaussian.predictive(&link, &scaling(1.7, scale));
             assert!(largest_difference(&predictive.probability_c, &exact) < 1e-14, "{choice:?}");
             assert!(predictive.epistemic.unwrap() < 1e-14);
         }
@@ -59,7 +59,7 @@ fn without_covariance_every_link_is_softmax() {
         mean_c: vec![0.3, -1.2],
         covariance: LogitCovariance::Difference(0.0),
     };
-    let p = two.predictive(&link(0), scaling(1.7, 1.0)).probability_c;
+    let p = two.predictive(&link(0), &scaling(1.7, 1.0)).probability_c;
     assert!(largest_difference(&p, &softmax(&[0.3, -1.2], 1.7)) < 1e-14);
 }
 
@@ -81,7 +81,7 @@ fn the_fixed_draws_agree_with_many_random_ones() {
         let mean_c: Vec<f64> = normal(classes, seed).iter().map(|x| 2.0 * x).collect();
         let root_cj: Vec<f64> = normal(classes * width, seed + 10);
         let found = rooted(mean_c.clone(), root_cj.clone());
-        let found = found.predictive(&link(width), Scaling::default());
+        let found = found.predictive(&link(width), &Scaling::default());
         let many = 200_000;
         let mut stream = Noise::new(99).stream(Purpose::Bootstrap, seed, 0);
         let (mut first, mut second) = (vec![0.0; classes], vec![0.0; classes]);
@@ -132,8 +132,8 @@ fn a_shared_basis_and_a_root_give_the_same() {
     let root = rooted(mean_c, root_cj);
     for choice in [LinkChoice::Qmc, LinkChoice::Mf0, LinkChoice::Mf0c, LinkChoice::Mf2] {
         let link = Link { choice, ..link(width) };
-        let a = shared.predictive(&link, scaling(1.3, 0.6));
-        let b = root.predictive(&link, scaling(1.3, 0.6));
+        let a = shared.predictive(&link, &scaling(1.3, 0.6));
+        let b = root.predictive(&link, &scaling(1.3, 0.6));
         assert!(largest_difference(&a.probability_c, &b.probability_c) < 2e-6, "{choice:?}");
         assert!((a.epistemic.unwrap() - b.epistemic.unwrap()).abs() < 2e-6);
     }
@@ -154,8 +154,8 @@ fn a_common_shift_of_all_logits_changes_no_link_but_mf0() {
     let narrow = Draws::from_values(narrow, 3);
     for choice in [LinkChoice::Qmc, LinkChoice::Mf0c, LinkChoice::Mf2] {
         let link = |draws: &Draws| Link { choice, draws: Arc::new(draws.clone()) };
-        let a = plain.predictive(&link(&narrow), Scaling::default());
-        let b = shifted.predictive(&link(&wide), Scaling::default());
+        let a = plain.predictive(&link(&narrow), &Scaling::default());
+        let b = shifted.predictive(&link(&wide), &Scaling::default());
         assert!(largest_difference(&a.probability_c, &b.probability_c) < 1e-12, "{choice:?}");
         assert!((a.epistemic.unwrap() - b.epistemic.unwrap()).abs() < 1e-12);
     }
@@ -174,7 +174,7 @@ fn uncertainty_adds_up_and_information_is_not_negative() {
             covariance: LogitCovariance::Difference(size),
         };
         for one in [rooted(normal(classes, seed + 2), root), samples, two] {
-            let found = one.predictive(&link(width), scaling(0.8, 1.5));
+            let found = one.predictive(&link(width), &scaling(0.8, 1.5));
             let (aleatoric, epistemic) = (found.aleatoric.unwrap(), found.epistemic.unwrap());
             assert!(epistemic >= 0.0 && aleatoric >= 0.0, "{found:?}");
             assert!((aleatoric + epistemic - found.total).abs() < 1e-12);
@@ -189,11 +189,11 @@ fn samples_are_averaged_and_their_spread_scales() {
     let samples =
         LogitDistribution::Samples { logit_mc: vec![1.0, 0.0, -1.0, 3.0, 0.0, 1.0], classes: 3 };
     assert_eq!(*samples.mean(), [2.0, 0.0, 0.0]);
-    let plain = samples.predictive(&link(0), Scaling::default());
+    let plain = samples.predictive(&link(0), &Scaling::default());
     let each = [softmax(&[1.0, 0.0, -1.0], 1.0), softmax(&[3.0, 0.0, 1.0], 1.0)];
     let mean: Vec<f64> = each[0].iter().zip(&each[1]).map(|(a, b)| 0.5 * (a + b)).collect();
     assert!(largest_difference(&plain.probability_c, &mean) < 1e-14);
-    let none = samples.predictive(&link(0), scaling(2.0, 0.0));
+    let none = samples.predictive(&link(0), &scaling(2.0, 0.0));
     assert!(largest_difference(&none.probability_c, &softmax(&[2.0, 0.0, 0.0], 2.0)) < 1e-14);
 }
 
@@ -203,4 +203,59 @@ fn equal_seeds_give_equal_draws_and_others_differ() {
     assert_eq!(draws(1), draws(1));
     assert_ne!(draws(1), draws(2));
     assert_eq!(draws(1).values().len(), POINTS / 2 * 5);
+}
+
+/// By hand: logits that were moved and stretched before they came.
+#[test]
+fn vector_scaling_moves_the_mean_and_stretches_the_covariance() {
+    let vector = VectorScaling { weight_c: vec![0.5, 2.0, 1.5], bias_c: vec![0.3, -0.2, 0.1] };
+    let with = Scaling { vector: Some(Arc::new(vector.clone())), ..scaling(1.3, 0.6) };
+    let without = scaling(1.3, 0.6);
+    let mean_c = vec![1.0, -0.5, 0.2];
+    let moved_c = vector.apply(&mean_c);
+    assert_eq!(moved_c, [0.8, -1.2, 0.4]);
+    let basis_cj: Vec<f32> = vec![0.5, -0.2, 0.1, 0.4, -0.6, -0.2];
+    let stretched: Vec<f64> =
+        basis_cj.iter().enumerate().map(|(i, &x)| f64::from(x) * vector.weight_c[i / 2]).collect();
+    let link = link(2);
+
+    let point = |logit_c: &[f64]| LogitDistribution::Point(logit_c.to_vec());
+    assert_eq!(
+        point(&mean_c).predictive(&link, &with).probability_c,
+        point(&moved_c).predictive(&link, &without).probability_c
+    );
+    let plain: Vec<f64> = basis_cj.iter().map(|&x| f64::from(x)).collect();
+    let shared = LogitDistribution::Gaussian {
+        mean_c: mean_c.clone(),
+        covariance: LogitCovariance::Shared {
+            basis: Arc::new(Basis::new(basis_cj, 2)),
+            variance_j: vec![1.0, 1.0],
+        },
+    };
+    let expected = rooted(moved_c.clone(), stretched).predictive(&link, &without);
+    for one in [rooted(mean_c.clone(), plain), shared] {
+        let found = one.predictive(&link, &with);
+        let both = found.probability_c.iter().zip(&expected.probability_c);
+        assert!(both.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        assert!((found.total - expected.total).abs() < 1e-6);
+        assert!((found.epistemic.unwrap() - expected.epistemic.unwrap()).abs() < 1e-6);
+    }
+    let samples =
+        |rows: [&[f64]; 2]| LogitDistribution::Samples { logit_mc: rows.concat(), classes: 3 };
+    let other_c = [0.0, 0.7, -1.0];
+    let found = samples([&mean_c, &other_c]).predictive(&link, &with);
+    let expected = samples([&moved_c, &vector.apply(&other_c)]).predictive(&link, &without);
+    let both = found.probability_c.iter().zip(&expected.probability_c);
+    assert!(both.into_iter().all(|(a, b)| (a - b).abs() < 1e-12));
+
+    // Two classes share a factor, and the variance of their difference grows by its square.
+    let vector = VectorScaling { weight_c: vec![2.0, 2.0], bias_c: vec![-0.1, 0.1] };
+    let with = Scaling { vector: Some(Arc::new(vector)), ..Scaling::default() };
+    let two = |mean_c: &[f64], variance| LogitDistribution::Gaussian {
+        mean_c: mean_c.to_vec(),
+        covariance: LogitCovariance::Difference(variance),
+    };
+    let found = two(&[0.0, 1.0], 0.7).predictive(&link, &with).probability_c;
+    let expected = two(&[0.0, 2.2], 2.8).predictive(&link, &Scaling::default()).probability_c;
+    assert!((found[1] - expected[1]).abs() < 1e-12);
 }

@@ -1,0 +1,66 @@
+//! What stands between the posterior and the link.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// How logits are corrected on rows that training has not seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaling {
+    /// T: logits are divided by it.
+    pub temperature: f64,
+    /// s: the covariance of the logits is multiplied by it.
+    pub scale: f64,
+    /// What comes before both, if there is one.
+    pub vector: Option<Arc<VectorScaling>>,
+}
+
+/// μ ↦ w ∘ μ + b: a factor and an offset for each class. Guo, Pleiss, Sun and Weinberger, "On calibration
+/// of modern neural networks" (ICML 2017), section 4.2. Two classes share one factor, since only
+/// the difference of their logits is known: u ↦ a u + b, as in Platt scaling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VectorScaling {
+    /// w, `[c]`.
+    pub weight_c: Vec<f64>,
+    /// b, `[c]`.
+    pub bias_c: Vec<f64>,
+}
+
+impl VectorScaling {
+    /// w ∘ μ + b.
+    pub fn apply(&self, logit_c: &[f64]) -> Vec<f64> {
+        let lines = logit_c.iter().zip(&self.weight_c).zip(&self.bias_c);
+        lines.map(|((logit, weight), bias)| weight * logit + bias).collect()
+    }
+}
+
+impl Default for Scaling {
+    /// No correction.
+    fn default() -> Self {
+        Self { temperature: 1.0, scale: 1.0, vector: None }
+    }
+}
+
+impl Scaling {
+    /// The logits behind the vector scaling.
+    pub(super) fn moved<'a>(&self, logit_c: &'a [f64]) -> Cow<'a, [f64]> {
+        match &self.vector {
+            Some(vector) => Cow::Owned(vector.apply(logit_c)),
+            None => Cow::Borrowed(logit_c),
+        }
+    }
+
+    /// w of one class.
+    pub(super) fn stretch(&self, class: usize) -> f64 {
+        self.vector.as_ref().map_or(1.0, |vector| vector.weight_c[class])
+    }
+
+    /// w times the lines of deviations `[c, j]`.
+    pub(super) fn stretch_lines(&self, value_cj: &mut [f64], classes: usize) {
+        if let Some(vector) = &self.vector {
+            let width = value_cj.len() / classes;
+            for (line, weight) in value_cj.chunks_exact_mut(width).zip(&vector.weight_c) {
+                line.iter_mut().for_each(|value| *value *= weight);
+            }
+        }
+    }
+}
