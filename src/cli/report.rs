@@ -144,8 +144,16 @@ fn sets(report: &Report) -> String {
     let Interval { value, low, high } = sets.coverage;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let by_class = sets.by_class.iter().flatten().map(|one| one.coverage);
+    let band = report.set_band.map_or(String::new(), |band| {
+        format!(
+            "; the {} rows behind it\n    allow {} – {}",
+            band.rows,
+            percent(band.low),
+            percent(band.high)
+        )
+    });
     format!(
-        "\n  prediction sets: {} hold the label ({} – {}), promised {}\n    {:.2} classes on average, \
+        "\n  prediction sets: {} hold the label ({} – {}), promised {}{band}\n    {:.2} classes on average, \
          {} empty, {} single; lowest coverage of a\n    class {}, of a group by size {}\n",
         percent(value),
         percent(low),

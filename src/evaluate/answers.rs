@@ -23,6 +23,8 @@ pub struct Answers {
     pub temperature: f64,
     /// The share of labels that prediction sets may miss, where there are sets.
     pub alpha: Option<f64>,
+    /// The calibration rows behind the bound of those sets that has the fewest.
+    pub bound_rows: Option<usize>,
     /// Class names by label.
     pub labels: Vec<String>,
     /// One for each text.
@@ -213,6 +215,7 @@ pub(super) mod tests {
             seed: u64::MAX,
             temperature: 1.1,
             alpha: Some(0.1),
+            bound_rows: Some(199),
             labels: vec!["billing, \"old\"".to_owned(), "technical.support".to_owned()],
             rows: (0..12).map(row).collect(),
         }

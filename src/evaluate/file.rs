@@ -3,7 +3,7 @@
 //! | column | what |
 //! |---|---|
 //! | `model`, `dataset`, `split` | what answered, and what the rows are from |
-//! | `seed`, `temperature`, `alpha` | the same on every line of a model |
+//! | `seed`, `temperature`, `alpha`, `bound_rows` | the same on every line of a model |
 //! | `row` | the row in the split, from 0 |
 //! | `ood` | where a text of no class is from; null for a labelled one |
 //! | `label`, `predicted` | class names; `label` is null for a text of no class |
@@ -23,13 +23,14 @@ use super::{Answer, Answers, Novelty, Truth};
 use crate::data::table::{self, Kind, TableError, Value, Writer};
 
 /// Columns before those of the classes.
-const FIRST: [(&str, Kind); 10] = [
+const FIRST: [(&str, Kind); 11] = [
     ("model", Kind::Text),
     ("dataset", Kind::Text),
     ("split", Kind::Text),
     ("seed", Kind::Text),
     ("temperature", Kind::Float),
     ("alpha", Kind::Float),
+    ("bound_rows", Kind::Integer),
     ("row", Kind::Integer),
     ("ood", Kind::Text),
     ("label", Kind::Text),
@@ -135,6 +136,7 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
         Value::Text(answers.seed.to_string()),
         Value::Float(answers.temperature),
         float(answers.alpha),
+        answers.bound_rows.map_or(Value::Null, |rows| Value::Integer(rows as i64)),
         Value::Integer(answer.row as i64),
         ood,
         label,
@@ -270,6 +272,10 @@ impl Cells<'_> {
             seed: self.whole("seed")?,
             temperature: self.float("temperature")?,
             alpha: self.optional_float("alpha")?,
+            bound_rows: match self.get("bound_rows") {
+                Some(_) => Some(self.whole("bound_rows")?),
+                None => None,
+            },
             labels: labels.to_vec(),
             rows: Vec::new(),
         })
@@ -321,7 +327,7 @@ mod tests {
         for row in &mut second.rows {
             (row.aleatoric, row.epistemic, row.set, row.novelty) = (None, None, None, None);
         }
-        second.alpha = None;
+        (second.alpha, second.bound_rows) = (None, None);
         for name in ["a.jsonl", "a.parquet", "a.csv", "a.tsv"] {
             let path = folder.path().join(name);
             write(&path, &[&answers(), &second]).unwrap();

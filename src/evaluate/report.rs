@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::answers::{Answers, Inside};
 use super::outside::outside;
 use super::{Answer, OutOfScope, Selective};
+use crate::calibrate::conformal::coverage_band;
 use crate::compute::{Noise, Purpose};
 use crate::metrics::{
     self, CalibrationErrors, FLOOR_RESAMPLES, MetricsError, RESAMPLES, Scored, SetReport, Summary,
@@ -36,6 +37,8 @@ pub struct Report {
     pub uncertainty: BTreeMap<&'static str, Uncertainty>,
     /// How prediction sets kept their promise.
     pub sets: Option<SetReport>,
+    /// What their calibration rows promise.
+    pub set_band: Option<SetBand>,
     /// Rows whose label was given a probability below 1e-12.
     pub improbable: usize,
     /// Rows that were truncated.
@@ -46,6 +49,18 @@ pub struct Report {
     pub truth: Option<TruthReport>,
     /// Texts of no class, by where they are from.
     pub ood: BTreeMap<String, OutOfScope>,
+}
+
+/// Where the true coverage of prediction sets lies in 99 % of the draws of as many calibration rows:
+/// see [`coverage_band`]. What is found on test rows scatters a little more.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SetBand {
+    /// Calibration rows behind the bound that has the fewest.
+    pub rows: usize,
+    /// From.
+    pub low: f64,
+    /// To.
+    pub high: f64,
 }
 
 /// Mean uncertainty in nats.
@@ -105,6 +120,10 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
         selective: Selective::by_doubt(&inside.rows, &hit)?,
         uncertainty: uncertainty_by_outcome(&inside.rows, &hit),
         sets: sets(answers, &inside)?,
+        set_band: answers.alpha.zip(answers.bound_rows).map(|(alpha, rows)| {
+            let (low, high) = coverage_band(rows, alpha, 0.99);
+            SetBand { rows, low, high }
+        }),
         improbable: metrics::improbable(&scored),
         truncated: inside.rows.iter().filter(|one| one.truncated).count(),
         without_seen: without_seen(&inside, classes)?,

@@ -89,13 +89,15 @@ pub fn answer(
     let mut progress = |done| progress(inside.len() + done, total);
     answers.extend(answer_outside(predictor, OUT_OF_SCOPE, &outside, &mut progress)?);
     let Artifact { manifest, uncertainty, calibration, .. } = predictor.artifact();
+    let usual = calibration.usual().bounds;
     Ok(Answers {
         model: manifest.name.clone(),
         dataset: dataset.name.clone(),
         split: String::new(),
         seed: manifest.seed,
         temperature: uncertainty.scaling.temperature,
-        alpha: calibration.conformal.as_ref().and(calibration.alphas.first().copied()),
+        alpha: usual.as_ref().map(|bounds| bounds.alpha),
+        bound_rows: usual.map(|bounds| bounds.fewest),
         labels: predictor.labels().to_vec(),
         rows: answers,
     })

@@ -252,10 +252,14 @@ fn sets(report: &Report, blocks: &mut Vec<Block>) {
     blocks.push(Block::Heading("Prediction sets".to_owned()));
     let lowest = sets.by_class.iter().flatten().map(|one| one.coverage).fold(1.0, f64::min);
     let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let band = report.set_band.map_or(String::new(), |band| {
+        format!("{:.4} – {:.4} ({} rows)", band.low, band.high, band.rows)
+    });
     blocks.push(table(
         &["", "value"],
         vec![
             row("coverage promised", four(1.0 - sets.alpha)),
+            row("99 % band of the calibration rows", band),
             row(
                 "coverage found (Wilson)",
                 format!("{:.4} ({})", sets.coverage.value, between(&sets.coverage)),
