@@ -193,7 +193,7 @@ fn a_dry_run_writes_nothing_and_the_config_can_be_printed() {
     assert_eq!(info["generated"], true);
 }
 
-/// SIGTERM in the middle of the training: the best weights so far are whole and can be used.
+/// SIGTERM in the middle of the training: weights are whole and can be used.
 #[cfg(unix)]
 #[test]
 fn a_stopped_run_leaves_weights_that_can_be_used() {
@@ -215,7 +215,11 @@ fn a_stopped_run_leaves_weights_that_can_be_used() {
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("checkpoints/tickets/best_model"));
+    let said = text(&output.stdout);
+    assert!(said.contains("checkpoints/tickets/checkpoint_epoch_"), "{said}");
     assert!(!home.path("checkpoints/tickets/model").exists());
-    home.done(&["predict", "--model", "checkpoints/tickets/best_model", "an invoice"]);
+    for folder in ["best_model", "latest"] {
+        let folder = format!("checkpoints/tickets/{folder}");
+        home.done(&["predict", "--model", &folder, "an invoice"]);
+    }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::posterior_file::posterior_file;
 use super::{Artifact, ArtifactError, HASHED, Manifest};
 use crate::model;
-use crate::store::{self, NewFolder};
+use crate::store::{self, NewFolder, StoreError};
 
 /// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
 /// on the disk.
@@ -24,6 +24,18 @@ pub fn save_with_weights(
     folder: &Path,
 ) -> Result<Manifest, ArtifactError> {
     let new = NewFolder::create(folder)?;
+    let manifest = write(artifact, weights, |name, bytes| new.write(name, bytes))?;
+    new.publish()?;
+    Ok(manifest)
+}
+
+/// The files of the folder, one after another, for a folder that holds more than a model; the
+/// manifest comes last.
+pub fn write(
+    artifact: &Artifact,
+    weights: &[u8],
+    mut file: impl FnMut(&str, &[u8]) -> Result<(), StoreError>,
+) -> Result<Manifest, ArtifactError> {
     let mut manifest = artifact.manifest.clone();
     manifest.files = BTreeMap::new();
     let mut encoder = artifact.encoder.clone();
@@ -38,15 +50,14 @@ pub fn save_with_weights(
     let calibration = artifact.calibration.to_bytes();
     let hashed: [&[u8]; 5] = [&config, weights, tokenizer.as_bytes(), &posterior, &calibration];
     for (name, bytes) in HASHED.iter().zip(hashed) {
-        new.write(name, bytes)?;
+        file(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));
     }
     let special = &artifact.special_tokens;
-    new.write("tokenizer_config.json", &pretty(&special.tokenizer_config(&encoder, max_length)))?;
-    new.write("special_tokens_map.json", &pretty(&special.to_json()))?;
-    new.write("README.md", readme(&manifest).as_bytes())?;
-    new.write("bayes/manifest.json", &pretty(&manifest))?;
-    new.publish()?;
+    file("tokenizer_config.json", &pretty(&special.tokenizer_config(&encoder, max_length)))?;
+    file("special_tokens_map.json", &pretty(&special.to_json()))?;
+    file("README.md", readme(&manifest).as_bytes())?;
+    file("bayes/manifest.json", &pretty(&manifest))?;
     Ok(manifest)
 }
 

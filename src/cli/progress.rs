@@ -24,6 +24,8 @@ pub struct Display {
 #[derive(Default)]
 struct Training {
     steps: u64,
+    /// Steps of an earlier process.
+    before: u64,
     loss: f64,
     tokens: usize,
     /// Time spent in steps since the last step count was reset, without evaluations.
@@ -76,12 +78,17 @@ impl Display {
 
     fn train(&mut self, event: &Event<'_>) {
         match event {
-            Event::Started { plan, trainable } => {
-                self.training = Training { steps: plan.steps, ..Training::default() };
+            Event::Started { plan, step, trainable } => {
+                self.training =
+                    Training { steps: plan.steps, before: *step, ..Training::default() };
                 self.training.since = Some(Instant::now());
                 if !self.quiet {
+                    let from = match step {
+                        0 => String::new(),
+                        step => format!(", from step {}", grouped(*step)),
+                    };
                     self.line(&format!(
-                        "training {} parameters for {} steps",
+                        "training {} parameters for {} steps{from}",
                         grouped(*trainable as u64),
                         grouped(plan.steps)
                     ));
@@ -106,25 +113,27 @@ impl Display {
                     ));
                 }
             }
+            Event::Save(_) => {}
             Event::Warning(text) => self.line(&format!("warning: {text}")),
         }
     }
 
     fn step(&mut self, step: u64, loss: f64, tokens: usize) {
         let training = &mut self.training;
-        training.loss = if step == 1 { loss } else { 0.9 * training.loss + 0.1 * loss };
+        let own = step.saturating_sub(training.before).max(1);
+        training.loss = if own == 1 { loss } else { 0.9 * training.loss + 0.1 * loss };
         training.tokens += tokens;
         let running = training.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         let seconds = training.seconds + running;
         let rate = grouped((training.tokens as f64 / seconds) as u64);
-        let left = seconds / step as f64 * (training.steps - step.min(training.steps)) as f64;
+        let left = seconds / own as f64 * (training.steps - step.min(training.steps)) as f64;
         let left = humantime::format_duration(Duration::from_secs(left as u64));
         let text = format!("loss {:.4}  {rate} tokens/s  {left} left", training.loss);
         if self.quiet {
             return;
         }
         if !self.terminal {
-            if self.last_line.elapsed() >= PLAIN_INTERVAL || step == 1 {
+            if self.last_line.elapsed() >= PLAIN_INTERVAL || own == 1 {
                 self.last_line = Instant::now();
                 let steps = self.training.steps;
                 self.line(&format!("step {step:>6}/{steps}  {text}"));

@@ -9,12 +9,13 @@ use clap::Args;
 
 use super::fitted::{calibration_text, posterior_text};
 use super::progress::{Display, grouped};
-use super::{CHECKPOINTS, Common, Outcome, RUNS, print, print_json, report};
+use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, report};
 use crate::artifact::PartRecord;
 use crate::experiment::{
-    self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Surroundings,
+    self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume, Surroundings,
     TrainReport,
 };
+use crate::store;
 
 /// Flags of `bayes train`.
 #[derive(Debug, Args)]
@@ -27,6 +28,9 @@ pub struct Options {
     /// Override a key of the experiment, such as train.seed=7
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    /// Go on with a run that was left: auto, never, or the folder of a checkpoint
+    #[arg(long, default_value = "auto", value_name = "auto|never|PATH", value_parser = resume)]
+    resume: Resume,
     /// Check everything and show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -34,6 +38,9 @@ pub struct Options {
     #[arg(long)]
     print_config: bool,
 }
+
+/// What was printed at the end, in the run folder.
+const REPORT: &str = "report.txt";
 
 /// Raised by Ctrl-C and SIGTERM.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -54,8 +61,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     let selected = common.device()?;
     ctrlc::set_handler(|| {
-        // Outside the loop, and at the second time, there is nothing to save: every file and folder
-        // appears whole or not at all.
+        // Outside the loop there is nothing to save, and at the second time nobody waits for it: every
+        // file and folder appears whole or not at all.
         if STOP.swap(true, Ordering::Relaxed) || !LISTENING.load(Ordering::Relaxed) {
             std::process::exit(130);
         }
@@ -66,6 +73,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         checkpoints: Path::new(CHECKPOINTS),
         runs: Path::new(RUNS),
         stop: &STOP,
+        resume: options.resume.clone(),
     };
     let ended = experiment::train(&experiment, &surroundings, &mut |progress| {
         LISTENING.store(matches!(progress, Progress::Train(_)), Ordering::Relaxed);
@@ -73,19 +81,45 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     });
     display.finish();
     match ended? {
-        Ended::Finished(finished) if common.json => print_json(&finished)?,
-        Ended::Finished(finished) => print(&finished_text(&finished))?,
-        Ended::Interrupted { steps, folder } => {
-            let folder = folder.display();
-            print(&format!(
-                "Interrupted after {steps} steps. The best weights so far are in {folder}.\n\
-                 Look at them:  bayes eval --model {folder}\n\
-                 Go on from them:  --set model.init={folder}\n"
-            ))?;
+        Ended::Finished(finished) => {
+            let text = finished_text(&finished);
+            store::write_atomically(&finished.run.join(REPORT), text.as_bytes())?;
+            if common.json { print_json(&finished)? } else { print(&text)? }
+        }
+        Ended::Already { run, .. } if common.json => {
+            print(&std::fs::read_to_string(run.join("report.json"))?)?;
+        }
+        Ended::Already { model, run } => {
+            note("this run is finished; start it anew with `--resume never`")?;
+            let text = std::fs::read_to_string(run.join(REPORT));
+            // The process may have ended between the model and its report.
+            print(&text.unwrap_or_else(|_| format!("Model  {}\n", model.display())))?;
+        }
+        Ended::Interrupted { steps, checkpoint } => {
+            print(&interrupted_text(steps, checkpoint.as_deref()))?;
             return Ok(Outcome::Interrupted);
         }
     }
     Ok(Outcome::Done)
+}
+
+fn resume(written: &str) -> Result<Resume, std::convert::Infallible> {
+    Ok(match written {
+        "auto" => Resume::Auto,
+        "never" => Resume::Never,
+        path => Resume::From(PathBuf::from(path)),
+    })
+}
+
+fn interrupted_text(steps: u64, checkpoint: Option<&Path>) -> String {
+    let Some(checkpoint) = checkpoint.map(Path::display) else {
+        return format!("Interrupted after {steps} steps; the same command goes on from there.\n");
+    };
+    format!(
+        "Interrupted after {steps} steps, which are saved in\n  {checkpoint}\n\
+         Go on: give the same command again.\n\
+         Look at it:  bayes eval --model {checkpoint}\n"
+    )
 }
 
 /// The experiment that the flags describe. Data without a config is trained on from scratch with

@@ -11,7 +11,9 @@ mod observer;
 mod posterior;
 mod prepare;
 mod recipe;
+mod resume;
 mod run_folder;
+mod tuning;
 
 pub use config::{Experiment, QUICK_START};
 pub use features::Features;
@@ -20,6 +22,7 @@ pub use observer::Progress;
 pub use posterior::PosteriorReport;
 pub use prepare::{PreparedSplit, prepare_tokens};
 pub use recipe::{Ended, Plan, Surroundings, TrainReport, plan, train};
+pub use resume::{Resume, Unusable};
 pub use run_folder::{RunFolder, create_run_folder};
 
 use std::path::PathBuf;
@@ -68,6 +71,27 @@ pub enum ExperimentError {
         /// How many it takes.
         needed: usize,
     },
+    /// Another process trains under the same name.
+    #[error("another process is training `{0}`: wait for it, or give this run another `name`")]
+    Busy(String),
+    /// The run of this name has other settings or data.
+    #[error(
+        "`{name}` {} with other settings or data: {}; set them back, give this run another \
+         `name`, or start anew with `--resume never`",
+        if *finished { "was trained" } else { "was begun" },
+        differences.join("; ")
+    )]
+    OtherTrajectory {
+        /// Name of the experiment.
+        name: String,
+        /// Whether that run is finished.
+        finished: bool,
+        /// What differs, key by key.
+        differences: Vec<String>,
+    },
+    /// A checkpoint that was asked for cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] Unusable),
     /// Settings that do not fit the encoder.
     #[error("{0}")]
     Encoder(String),

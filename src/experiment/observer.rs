@@ -33,36 +33,28 @@ pub enum Progress<'a> {
 pub struct Log<'a> {
     run: &'a mut RunFolder,
     stop: &'a AtomicBool,
-    logging_steps: u64,
     started: Instant,
-    losses: Vec<f64>,
     tokens: usize,
     seconds_before: f64,
 }
 
 impl<'a> Log<'a> {
     /// A log into a run folder; `stop` is raised by a signal.
-    pub fn new(run: &'a mut RunFolder, stop: &'a AtomicBool, logging_steps: u64) -> Self {
-        let started = Instant::now();
-        Self {
-            run,
-            stop,
-            logging_steps,
-            started,
-            losses: Vec::new(),
-            tokens: 0,
-            seconds_before: 0.0,
-        }
+    pub fn new(run: &'a mut RunFolder, stop: &'a AtomicBool) -> Self {
+        Self { run, stop, started: Instant::now(), tokens: 0, seconds_before: 0.0 }
+    }
+
+    /// The run folder.
+    pub fn run(&self) -> &RunFolder {
+        self.run
     }
 
     /// Takes an event in.
     pub fn hear(&mut self, event: &Event<'_>) -> io::Result<Control> {
         match event {
-            Event::Step { step, epoch, loss, learning_rate, gradient_norm, tokens } => {
-                self.losses.push(*loss);
+            Event::Step { step, epoch, logged, learning_rate, gradient_norm, tokens, .. } => {
                 self.tokens += tokens;
-                if *step == 1 || step.is_multiple_of(self.logging_steps) {
-                    let mean = self.losses.iter().sum::<f64>() / self.losses.len() as f64;
+                if let Some(mean) = logged {
                     self.run.metric(&json!({
                         "step": step, "epoch": epoch, "loss": mean,
                         "learning_rate": learning_rate, "gradient_norm": gradient_norm,
@@ -72,7 +64,6 @@ impl<'a> Log<'a> {
                     self.run.timing(&json!({
                         "step": step, "seconds": seconds, "tokens_per_second": rate,
                     }))?;
-                    self.losses.clear();
                     (self.tokens, self.seconds_before) = (0, seconds);
                 }
             }
@@ -85,7 +76,7 @@ impl<'a> Log<'a> {
                 self.seconds_before = self.started.elapsed().as_secs_f64();
             }
             Event::Warning(message) => self.run.metric(&json!({ "warning": message }))?,
-            Event::Started { .. } | Event::Evaluating { .. } => {}
+            Event::Started { .. } | Event::Evaluating { .. } | Event::Save(_) => {}
         }
         let stopped = self.stop.load(Ordering::Relaxed);
         Ok(if stopped { Control::Stop } else { Control::Continue })

@@ -9,10 +9,11 @@ use candle_core::Device;
 use serde::Serialize;
 
 use super::calibration::{FitSettings, HeldOut};
-use super::observer::Log;
 use super::posterior::PosteriorReport;
 use super::prepare::{Prepared, Sets, prepare};
-use super::{Experiment, ExperimentError, Features, Progress, RunFolder};
+use super::resume::{self, Home, Resume, Wanted};
+use super::tuning::Tuning;
+use super::{Experiment, ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary};
 use crate::compute::Noise;
@@ -22,7 +23,7 @@ use crate::model::{Classifier, Parameters};
 use crate::posterior::laplace::Head;
 use crate::posterior::{Method, Passes, Uncertainty};
 use crate::predict::Predictor;
-use crate::train::{self, Event, Job, Scores};
+use crate::train::{self, Job, Scores, State};
 
 /// What a run will do, found out without training anything.
 #[derive(Clone, Debug, Serialize)]
@@ -90,8 +91,15 @@ pub enum Ended {
     Interrupted {
         /// Optimizer steps that were finished.
         steps: u64,
-        /// Where the best weights so far are.
-        folder: PathBuf,
+        /// Where its state is, if any step was finished by this process.
+        checkpoint: Option<PathBuf>,
+    },
+    /// It was finished before.
+    Already {
+        /// The model folder.
+        model: PathBuf,
+        /// The run folder, with the report.
+        run: PathBuf,
     },
 }
 
@@ -123,6 +131,8 @@ pub struct Surroundings<'a> {
     pub runs: &'a Path,
     /// Raised by a signal to end the run early.
     pub stop: &'a AtomicBool,
+    /// Whether a run that was left goes on.
+    pub resume: Resume,
 }
 
 /// Trains, fits the posterior, calibrates, saves and reports.
@@ -134,14 +144,6 @@ pub fn train(
     let began = Instant::now();
     let Prepared { dataset, parts, start, noise } = prepare(experiment)?;
     describe(&dataset, &parts, show);
-    let home = surroundings.checkpoints.join(&experiment.name);
-    let mut run = RunFolder::create(surroundings.runs, &experiment.name)?;
-    run.write("config.toml", experiment.to_toml().as_bytes())?;
-    let (initial, missing) = start.parameters(&noise, surroundings.device)?;
-    if !missing.is_empty() {
-        show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
-    }
-    let sets = Sets::prepare(experiment, &dataset, &parts, &start, show)?;
     let base = Artifact {
         manifest: manifest(experiment, &dataset, &parts),
         encoder: start.encoder.clone(),
@@ -151,29 +153,45 @@ pub fn train(
         uncertainty: Uncertainty::default(),
         calibration: Calibration::default(),
     };
-
-    let best_model = home.join("best_model");
+    let home = Home::open(surroundings.checkpoints, &experiment.name)?;
+    let wanted = Wanted {
+        experiment,
+        parts: &base.manifest.parts,
+        encoder: &start.encoder,
+        device: surroundings.device,
+        runs: surroundings.runs,
+    };
+    let (mut run, state) = match home.start(&surroundings.resume, &wanted, show)? {
+        resume::Start::Finished(run) => {
+            return Ok(Ended::Already { model: home.model(), run });
+        }
+        resume::Start::GoOn(run, state) => (run, *state),
+        resume::Start::Anew(run) => {
+            let (initial, missing) = start.parameters(&noise, surroundings.device)?;
+            if !missing.is_empty() {
+                show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
+            }
+            (run, State::new(initial))
+        }
+    };
+    run.write("config.toml", experiment.to_toml().as_bytes())?;
+    let sets = Sets::prepare(experiment, &dataset, &parts, &start, show)?;
     let job = Job {
         encoder: &start.encoder,
         config: &experiment.train,
         train: &sets.train,
         validation: &sets.validation,
     };
-    let mut log = Log::new(&mut run, surroundings.stop, experiment.train.logging_steps);
-    let outcome = train::fit(&job, &initial, &mut |event| {
-        if let Event::Evaluated { best: Some(parameters), .. } = &event {
-            let artifact = Artifact { parameters: (*parameters).clone(), ..base.clone() };
-            artifact::save(&artifact, &best_model).map_err(std::io::Error::other)?;
+    let tuning = Tuning { experiment, home: &home, job, base: &base, stop: surroundings.stop };
+    let outcome = match tuning.run(state, &mut run, show)? {
+        (train::Ended::Finished(outcome), _) => *outcome,
+        (train::Ended::Stopped(steps), checkpoint) => {
+            return Ok(Ended::Interrupted { steps, checkpoint });
         }
-        show(Progress::Train(&event));
-        log.hear(&event)
-    })?;
-    if outcome.interrupted {
-        return Ok(Ended::Interrupted { steps: outcome.steps, folder: best_model });
-    }
+    };
 
     let classifier = Classifier::packed(&start.encoder, &outcome.parameters)?;
-    let mut artifact = Artifact { parameters: outcome.parameters, ..base };
+    let mut artifact = Artifact { parameters: outcome.parameters, ..base.clone() };
     let config = &experiment.calibration;
     let mut read = |rows: &TokenSet, passes: Option<Passes>, what: &'static str| {
         Features::encode(&classifier, rows, passes, what, show)
@@ -193,7 +211,7 @@ pub fn train(
     let predictor = Predictor::new(artifact.clone())?;
     let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
     artifact.manifest.test = Some(test.summary.clone());
-    let model = home.join("model");
+    let model = home.model();
     artifact::save(&artifact, &model)?;
     let report = TrainReport {
         name: experiment.name.clone(),
@@ -213,6 +231,7 @@ pub fn train(
     };
     let json = serde_json::to_vec_pretty(&report).expect("a report is plain data");
     run.write("report.json", &json)?;
+    home.finish(run.path(), &wanted)?;
     Ok(Ended::Finished(Box::new(report)))
 }
 

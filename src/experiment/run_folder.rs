@@ -9,6 +9,11 @@ use serde_json::Value;
 
 use crate::store::{StoreError, write_atomically};
 
+/// What is a function of config, data and seed.
+const METRICS: &str = "metrics.jsonl";
+/// Times and rates.
+const TIMING: &str = "timing.jsonl";
+
 /// The folder of one run.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -39,18 +44,31 @@ pub fn create_run_folder(runs: &Path, name: &str) -> Result<PathBuf, StoreError>
 impl RunFolder {
     /// Makes the folder with its two logs.
     pub fn create(runs: &Path, name: &str) -> Result<Self, StoreError> {
-        let path = create_run_folder(runs, name)?;
-        let failed =
-            |path: &Path, source| StoreError { doing: "create", path: path.to_owned(), source };
+        Self::open(create_run_folder(runs, name)?)
+    }
+
+    /// Goes on in a folder whose log had this many bytes; lines that came later are cut off. `None`
+    /// if the folder or that part of the log is no longer there.
+    pub fn reopen(path: &Path, log_bytes: u64) -> Result<Option<Self>, StoreError> {
+        let log = path.join(METRICS);
+        if std::fs::metadata(&log).map_or(0, |metadata| metadata.len()) < log_bytes
+            || !log.is_file()
+        {
+            return Ok(None);
+        }
+        let run = Self::open(path.to_owned())?;
+        let cut = run.metrics.set_len(log_bytes).and_then(|()| run.metrics.sync_all());
+        cut.map_err(|source| StoreError { doing: "cut", path: log, source })?;
+        Ok(Some(run))
+    }
+
+    fn open(path: PathBuf) -> Result<Self, StoreError> {
         let open = |name: &str| {
             let file = path.join(name);
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&file)
-                .map_err(|error| failed(&file, error))
+            let opened = OpenOptions::new().create(true).append(true).open(&file);
+            opened.map_err(|source| StoreError { doing: "create", path: file, source })
         };
-        Ok(Self { metrics: open("metrics.jsonl")?, timing: open("timing.jsonl")?, path })
+        Ok(Self { metrics: open(METRICS)?, timing: open(TIMING)?, path })
     }
 
     /// The folder.
@@ -65,11 +83,21 @@ impl RunFolder {
 
     /// Adds a line to `metrics.jsonl`: only what is a function of config, data and seed.
     pub fn metric(&mut self, line: &Value) -> io::Result<()> {
-        writeln!(self.metrics, "{line}")
+        writeln!(self.metrics, "{line}").map_err(|source| self.failed(METRICS, source))
     }
 
     /// Adds a line to `timing.jsonl`: times and rates.
     pub fn timing(&mut self, line: &Value) -> io::Result<()> {
-        writeln!(self.timing, "{line}")
+        writeln!(self.timing, "{line}").map_err(|source| self.failed(TIMING, source))
+    }
+
+    /// Puts the log on the disk and gives its length in bytes.
+    pub fn sync_metrics(&self) -> io::Result<u64> {
+        let length = self.metrics.sync_all().and_then(|()| self.metrics.metadata());
+        length.map(|metadata| metadata.len()).map_err(|source| self.failed(METRICS, source))
+    }
+
+    fn failed(&self, name: &str, source: io::Error) -> io::Error {
+        io::Error::other(StoreError { doing: "write", path: self.path.join(name), source })
     }
 }

@@ -14,7 +14,7 @@ pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use layout::{Part, Specification, specifications};
 pub use parameters::Parameters;
 pub use settings::ModelConfig;
-pub use weights::{Loaded, load, save, transformers_view, with_last_layer};
+pub use weights::{Loaded, load, load_file, save, transformers_view, with_last_layer};
 
 use std::path::PathBuf;
 

@@ -32,24 +32,33 @@ pub fn load(
     device: &Device,
 ) -> Result<Loaded, ModelError> {
     let path = folder.join("model.safetensors");
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(ModelError::Missing {
-                folder: folder.to_owned(),
-                file: "model.safetensors",
-                hint: "weights are read from safetensors only, never from pickles",
-            });
-        }
-        Err(source) => return Err(ModelError::Read { path, source }),
-    };
+    if !path.exists() {
+        return Err(ModelError::Missing {
+            folder: folder.to_owned(),
+            file: "model.safetensors",
+            hint: "weights are read from safetensors only, never from pickles",
+        });
+    }
+    load_file(&path, config, noise, device)
+}
+
+/// The same for a file of any name.
+pub fn load_file(
+    path: &Path,
+    config: &EncoderConfig,
+    noise: &Noise,
+    device: &Device,
+) -> Result<Loaded, ModelError> {
+    let failed = |source| ModelError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
     #[expect(unsafe_code, reason = "a map of the weights instead of a second copy of them")]
     // SAFETY: our own writers replace such a file by rename and never change it in place.
-    let map = unsafe { Mmap::map(&file) }
-        .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-    let tensors = SafeTensors::deserialize(&map)
-        .map_err(|error| ModelError::Corrupt { path: path.clone(), message: error.to_string() })?;
-    let source = Source { path: &path, tensors: &tensors };
+    let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
+    let tensors = SafeTensors::deserialize(&map).map_err(|error| ModelError::Corrupt {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })?;
+    let source = Source { path, tensors: &tensors };
     let mut missing = Vec::new();
     let mut parameters = BTreeMap::new();
     for (index, specification) in specifications(config).iter().enumerate() {

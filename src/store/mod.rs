@@ -1,4 +1,8 @@
-//! Files and folders that appear whole or not at all, and hashes.
+//! Files and folders that appear whole or not at all, hashes, and locks.
+
+mod lock;
+
+pub use lock::Lock;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -18,6 +22,11 @@ pub struct StoreError {
     #[source]
     pub source: io::Error,
 }
+
+/// What the names of unfinished files and folders begin with.
+const TEMPORARY: &str = ".tmp-";
+/// What the name of a folder begins with while another takes its place.
+const OLD: &str = ".old-";
 
 fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
@@ -55,7 +64,7 @@ impl NewFolder {
         let parent = parent.unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(failed("create", parent))?;
         let temporary = tempfile::Builder::new()
-            .prefix(".tmp-")
+            .prefix(TEMPORARY)
             .tempdir_in(parent)
             .map_err(failed("create", target))?;
         Ok(Self { temporary, target: target.to_owned() })
@@ -72,8 +81,21 @@ impl NewFolder {
         file.sync_all().map_err(failed("write", &shown))
     }
 
+    /// Gives a file that exists a second name in this folder: a link on the disk, so that nothing is
+    /// written; a copy where the file system has no such links. Files that are replaced by rename
+    /// and never changed in place may be kept in this way.
+    pub fn link(&self, name: &str, source: &Path) -> Result<(), StoreError> {
+        let path = self.temporary.path().join(name);
+        if fs::hard_link(source, &path).is_ok() {
+            return Ok(());
+        }
+        let shown = self.target.join(name);
+        fs::copy(source, &path).map_err(failed("write", &shown))?;
+        File::open(&path).and_then(|file| file.sync_all()).map_err(failed("write", &shown))
+    }
+
     /// Puts the folder in its place. What stood there before stays until then, and is taken away
-    /// afterwards; after a kill in between it lies beside it under a name that begins with `.old-`.
+    /// afterwards; after a kill in between, [`tidy`] sets it right.
     pub fn publish(self) -> Result<(), StoreError> {
         let failed = |source| failed("replace", &self.target)(source);
         let path = self.temporary.path();
@@ -82,10 +104,15 @@ impl NewFolder {
             use std::os::unix::fs::PermissionsExt;
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed)?;
         }
+        sync_tree(path).map_err(failed)?;
         let parent = path.parent().expect("a temporary folder has a parent");
-        let old = parent.join(format!(".old-{}", std::process::id()));
+        let name = self.target.file_name().unwrap_or_default().to_string_lossy();
+        let old = parent.join(format!("{OLD}{name}"));
         let replaces = self.target.exists();
         if replaces {
+            if old.exists() {
+                fs::remove_dir_all(&old).map_err(failed)?;
+            }
             fs::rename(&self.target, &old).map_err(failed)?;
         }
         if let Err(error) = fs::rename(path, &self.target) {
@@ -118,6 +145,50 @@ fn publish_permissions(_: &Path) -> io::Result<()> {
 /// A rename survives a power cut only when its folder is synced.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        }
+    }
+    sync_folder(folder)
+}
+
+/// Clears away what a killed process left in `folder`: unfinished files and folders go, and a folder
+/// whose successor did not arrive gets its name back. Only for the holder of the folder's lock.
+pub fn tidy(folder: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
+        let path = entry.map_err(failed("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let target = name.strip_prefix(OLD).map(|target| folder.join(target));
+        match target {
+            Some(target) if !target.exists() => fs::rename(&path, &target),
+            None if !name.starts_with(TEMPORARY) => Ok(()),
+            _ if path.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        }
+        .map_err(failed("clear away", &path))?;
+    }
+    Ok(())
+}
+
+/// Lets the symbolic link `path` point to `target`, relative to its folder; one that exists is
+/// replaced by rename. Systems without such links get none.
+pub fn replace_link(path: &Path, target: &str) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = path.with_file_name(format!("{TEMPORARY}{name}"));
+        let _ = fs::remove_file(&temporary);
+        std::os::unix::fs::symlink(target, &temporary).map_err(failed("write", path))?;
+        fs::rename(&temporary, path).map_err(failed("write", path))?;
+    }
+    #[cfg(not(unix))]
+    let _ = (path, target);
+    Ok(())
 }
 
 /// SHA-256 of bytes, in hexadecimal.
@@ -172,6 +243,39 @@ mod tests {
         folder.write("a.txt", b"x").unwrap();
         drop(folder);
         assert!(names(home.path()).is_empty());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_cleared_away_and_nothing_is_lost() {
+        let home = tempfile::tempdir().unwrap();
+        for folder in [".tmp-a", ".old-lost", ".old-model", "model"] {
+            fs::create_dir(home.path().join(folder)).unwrap();
+            fs::write(home.path().join(folder).join("file"), folder).unwrap();
+        }
+        fs::write(home.path().join(".tmp-b"), "half").unwrap();
+        tidy(home.path()).unwrap();
+        assert_eq!(names(home.path()), ["lost", "model"]);
+        assert_eq!(fs::read_to_string(home.path().join("lost/file")).unwrap(), ".old-lost");
+        assert_eq!(fs::read_to_string(home.path().join("model/file")).unwrap(), "model");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_replaced_and_a_second_name_outlives_the_first() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            let folder = NewFolder::create(&home.path().join(name)).unwrap();
+            folder.write("own", name.as_bytes()).unwrap();
+            if name == "b" {
+                folder.link("other", &home.path().join("a/own")).unwrap();
+            }
+            folder.publish().unwrap();
+            replace_link(&home.path().join("latest"), name).unwrap();
+        }
+        assert_eq!(fs::read_link(home.path().join("latest")).unwrap(), Path::new("b"));
+        fs::remove_dir_all(home.path().join("a")).unwrap();
+        assert_eq!(fs::read_to_string(home.path().join("latest/other")).unwrap(), "a");
+        assert_eq!(names(home.path()), ["b", "latest"]);
     }
 
     #[test]

@@ -22,6 +22,16 @@ impl Average {
         Ok(Self { values: variables.iter().map(value).collect::<Result<_>>()?, decay })
     }
 
+    /// Goes on from values that [`Self::values`] gave.
+    pub fn resumed(values: BTreeMap<String, Vec<f32>>, decay: f64) -> Self {
+        Self { values, decay }
+    }
+
+    /// The averaged values.
+    pub fn values(&self) -> &BTreeMap<String, Vec<f32>> {
+        &self.values
+    }
+
     /// Takes the weights after `steps` steps in, with decay min(d, (1 + t) / (10 + t)).
     pub fn update(&mut self, variables: &BTreeMap<String, Var>, steps: u64) -> Result<()> {
         let decay = self.decay.min((1.0 + steps as f64) / (10.0 + steps as f64)) as f32;

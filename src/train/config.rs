@@ -43,10 +43,14 @@ pub struct TrainConfig {
     pub max_grad_norm: f64,
     /// Linear warm-up: a number of steps, or a share of all steps below 1 (transformers: 0).
     pub warmup_steps: f64,
-    /// Steps between two lines of the log (transformers: 500).
-    pub logging_steps: u64,
+    /// Steps between two lines of the log, or a share of an epoch below 1 (transformers: 500).
+    pub logging_steps: f64,
     /// Steps between two evaluations, or a share of an epoch below 1.
     pub eval_steps: f64,
+    /// Steps between two checkpoints, or a share of an epoch below 1. The end is always saved.
+    pub save_steps: f64,
+    /// Checkpoints that are kept, the newest; 0 keeps all (transformers: all).
+    pub save_total_limit: usize,
     /// Mass that the target gives to all classes alike.
     pub label_smoothing_factor: f64,
     /// 0 is off; else every n-th layer keeps only what the next one starts from, and computes the
@@ -79,8 +83,10 @@ impl Default for TrainConfig {
             adam_epsilon: 1e-8,
             max_grad_norm: 1.0,
             warmup_steps: 0.06,
-            logging_steps: 10,
+            logging_steps: 10.0,
             eval_steps: 0.25,
+            save_steps: 500.0,
+            save_total_limit: 3,
             label_smoothing_factor: 0.0,
             activation_checkpointing: 0,
             class_weights: ClassWeights::None,
@@ -91,6 +97,9 @@ impl Default for TrainConfig {
         }
     }
 }
+
+/// What the steps between two of something may be.
+const INTERVAL: &str = "a whole number of steps, or a share of an epoch between 0 and 1";
 
 impl TrainConfig {
     /// What the learning rate of a parameter is multiplied with.
@@ -104,6 +113,7 @@ impl TrainConfig {
         let share = |value: f64| (0.0..1.0).contains(&value);
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let whole_or_share = |value: f64| share(value) || (positive(value) && value.fract() == 0.0);
+        let interval = |value: f64| value > 0.0 && whole_or_share(value);
         let rules = [
             ("num_train_epochs", positive(self.num_train_epochs), "a number above 0"),
             ("per_device_train_batch_size", self.per_device_train_batch_size > 0, "at least 1"),
@@ -128,12 +138,9 @@ impl TrainConfig {
                 whole_or_share(self.warmup_steps),
                 "a whole number of steps, or a share below 1",
             ),
-            ("logging_steps", self.logging_steps > 0, "at least 1"),
-            (
-                "eval_steps",
-                self.eval_steps > 0.0 && whole_or_share(self.eval_steps),
-                "a whole number of steps, or a share of an epoch between 0 and 1",
-            ),
+            ("logging_steps", interval(self.logging_steps), INTERVAL),
+            ("eval_steps", interval(self.eval_steps), INTERVAL),
+            ("save_steps", interval(self.save_steps), INTERVAL),
             ("label_smoothing_factor", share(self.label_smoothing_factor), "0 up to, but not, 1"),
             ("early_stopping_threshold", self.early_stopping_threshold >= 0.0, "0 or more"),
             ("ema_decay", share(self.ema_decay), "0 (off) up to, but not, 1"),

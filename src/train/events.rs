@@ -1,13 +1,13 @@
 //! What a run reports while it works.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::{Plan, Snapshot};
 use crate::metrics::{self, MetricsError, Scored};
 use crate::model::Parameters;
 
 /// Scores of the validation rows, before any temperature.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Mean negative log likelihood in nats.
     pub nll: f64,
@@ -45,10 +45,12 @@ impl Scores {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The run begins.
+    /// The run begins, or goes on.
     Started {
         /// Its plan.
         plan: &'a Plan,
+        /// Steps that were finished before.
+        step: u64,
         /// Scalars that are trained.
         trainable: usize,
     },
@@ -60,6 +62,8 @@ pub enum Event<'a> {
         epoch: f64,
         /// Mean loss of the step's batch, in nats.
         loss: f64,
+        /// At a logging step the mean over the last steps, as many as lie between two of them.
+        logged: Option<f64>,
         /// Learning rate of the step.
         learning_rate: f64,
         /// Global norm of the gradient before clipping.
@@ -87,6 +91,8 @@ pub enum Event<'a> {
         /// The weights, where they are the best so far.
         best: Option<&'a Parameters>,
     },
+    /// The state should be saved now.
+    Save(Snapshot<'a>),
     /// Something a person should know of.
     Warning(String),
 }
@@ -96,6 +102,6 @@ pub enum Event<'a> {
 pub enum Control {
     /// Go on.
     Continue,
-    /// Evaluate once more and end.
+    /// Save the state and end.
     Stop,
 }

@@ -141,6 +141,16 @@ impl Guard {
         Self { silent }
     }
 
+    /// Goes on with the names that [`Self::silent`] gave.
+    pub fn resumed(silent: &[String]) -> Self {
+        Self { silent: silent.iter().cloned().collect() }
+    }
+
+    /// The names without a gradient so far; none once the watch is over.
+    pub fn silent(&self) -> Vec<String> {
+        self.silent.iter().cloned().collect()
+    }
+
     /// Looks at one step; after the last watched one gives the names that never had a gradient.
     pub fn watch(
         &mut self,

@@ -1,6 +1,7 @@
 //! The training loop. It knows nothing of Bayes: methods call it, it never calls them.
 
 mod average;
+mod checkpoint;
 mod config;
 mod events;
 mod forward;
@@ -9,15 +10,18 @@ mod optimizer;
 mod pass;
 mod run;
 mod schedule;
+mod state;
 mod stepper;
 
+pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
 pub use config::{ClassWeights, TrainConfig};
 pub use events::{Control, Event, Scores};
 pub use forward::{TrunkRows, Wanted, features, last_layer};
 pub use gradients::{Gradients, Guard};
 pub use optimizer::AdamW;
-pub use run::{Job, Outcome, fit};
+pub use run::{Ended, Job, Outcome, fit};
 pub use schedule::Plan;
+pub use state::{Best, Counters, Snapshot, State};
 pub use stepper::Stepper;
 
 /// Why a run stopped without a result.

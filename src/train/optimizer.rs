@@ -82,27 +82,27 @@ impl AdamW {
         Ok(())
     }
 
-    /// The state as a safetensors file: `first.NAME`, `second.NAME` and `steps`.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let mut tensors: Vec<(String, Dtype, Vec<u8>)> =
-            vec![("steps".to_owned(), Dtype::U64, self.steps.to_le_bytes().to_vec())];
+    /// The state as a safetensors file: `first.NAME`, `second.NAME` and `steps`, and `average.NAME`
+    /// where the weights are averaged.
+    pub fn to_bytes(&self, average: Option<&BTreeMap<String, Vec<f32>>>) -> Vec<u8> {
+        let steps = self.steps.to_le_bytes();
+        let mut tensors = vec![("steps".to_owned(), view(Dtype::U64, &steps))];
         for (name, moments) in &self.moments {
-            tensors.push((format!("first.{name}"), Dtype::F32, bytes(&moments.first)));
-            tensors.push((format!("second.{name}"), Dtype::F32, bytes(&moments.second)));
+            for (kind, values) in [("first", &moments.first), ("second", &moments.second)] {
+                tensors.push((format!("{kind}.{name}"), view(Dtype::F32, bytes_of(values))));
+            }
         }
-        let views = tensors.iter().map(|(name, dtype, bytes)| {
-            let width = if *dtype == Dtype::F32 { 4 } else { 8 };
-            let view = TensorView::new(*dtype, vec![bytes.len() / width], bytes)
-                .expect("the shape was made from the bytes");
-            (name.as_str(), view)
-        });
+        for (name, values) in average.into_iter().flatten() {
+            tensors.push((format!("average.{name}"), view(Dtype::F32, bytes_of(values))));
+        }
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid")
+        safetensors::serialize(tensors, Some(metadata)).expect("names and shapes are valid")
     }
 
-    /// The state from such a file.
-    pub fn from_bytes(bytes: &[u8]) -> std::result::Result<Self, TrainError> {
+    /// The state and the averaged weights from such a file.
+    pub fn from_bytes(
+        bytes: &[u8],
+    ) -> std::result::Result<(Self, BTreeMap<String, Vec<f32>>), TrainError> {
         let broken = |message: String| TrainError::OptimizerState { message };
         let file = SafeTensors::deserialize(bytes).map_err(|error| broken(error.to_string()))?;
         let tensor = |name: &str, dtype: Dtype| {
@@ -116,8 +116,11 @@ impl AdamW {
         };
         let steps = tensor("steps", Dtype::U64)?;
         let steps = steps.data().try_into().map_err(|_| broken("`steps`: shape".to_owned()))?;
-        let mut moments = BTreeMap::new();
+        let (mut moments, mut average) = (BTreeMap::new(), BTreeMap::new());
         for name in file.names() {
+            if let Some(parameter) = name.strip_prefix("average.") {
+                average.insert(parameter.to_owned(), floats(name)?);
+            }
             let Some(parameter) = name.strip_prefix("first.") else { continue };
             let pair =
                 Moments { first: floats(name)?, second: floats(&format!("second.{parameter}"))? };
@@ -126,8 +129,19 @@ impl AdamW {
             }
             moments.insert(parameter.to_owned(), pair);
         }
-        Ok(Self { moments, steps: u64::from_le_bytes(steps) })
+        Ok((Self { moments, steps: u64::from_le_bytes(steps) }, average))
     }
+}
+
+fn view(dtype: Dtype, bytes: &[u8]) -> TensorView<'_> {
+    let width = if dtype == Dtype::F32 { 4 } else { 8 };
+    TensorView::new(dtype, vec![bytes.len() / width], bytes)
+        .expect("the shape was made from the bytes")
+}
+
+/// The bytes as they lie in memory: safetensors is little-endian, as every machine that candle runs on.
+fn bytes_of(values: &[f32]) -> &[u8] {
+    bytemuck::cast_slice(values)
 }
 
 fn update(
@@ -265,9 +279,11 @@ mod tests {
         let whole = run(6, &mut straight, &[1.0, -2.0]);
         let mut first = AdamW::default();
         let half = run(3, &mut first, &[1.0, -2.0]);
-        let mut restored = AdamW::from_bytes(&first.to_bytes()).unwrap();
-        assert_eq!(restored, first);
+        let average = BTreeMap::from([("x".to_owned(), vec![0.25f32, -3.0])]);
+        let file = first.to_bytes(Some(&average));
+        let (mut restored, read) = AdamW::from_bytes(&file).unwrap();
+        assert_eq!((&restored, read), (&first, average));
         assert_eq!(run(3, &mut restored, &half), whole);
-        assert!(AdamW::from_bytes(&first.to_bytes()[..40]).is_err());
+        assert!(AdamW::from_bytes(&file[..40]).is_err());
     }
 }

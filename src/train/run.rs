@@ -7,8 +7,8 @@ use candle_core::Var;
 use super::average::Average;
 use super::pass::{Pass, Targets};
 use super::{
-    AdamW, ClassWeights, Control, Event, Gradients, Guard, Plan, Scores, TrainConfig, TrainError,
-    Wanted, features, last_layer,
+    AdamW, Best, ClassWeights, Control, Counters, Event, Gradients, Guard, Plan, Scores, Snapshot,
+    State, TrainConfig, TrainError, Wanted, features, last_layer,
 };
 use crate::compute::{Noise, Packed};
 use crate::data::{TokenSet, epoch_batches};
@@ -28,6 +28,15 @@ pub struct Job<'a> {
     pub validation: &'a TokenSet,
 }
 
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// As planned, or early since it got no better.
+    Finished(Box<Outcome>),
+    /// By the observer, after so many steps. It can go on from what was saved.
+    Stopped(u64),
+}
+
 /// What a run ends with.
 #[derive(Debug)]
 pub struct Outcome {
@@ -39,10 +48,6 @@ pub struct Outcome {
     pub best_step: u64,
     /// Steps taken.
     pub steps: u64,
-    /// Mean loss over the last logging interval.
-    pub final_loss: f64,
-    /// Whether the observer stopped it.
-    pub interrupted: bool,
 }
 
 /// The state between two steps.
@@ -60,69 +65,73 @@ pub(super) struct Run<'a> {
     average: Option<Average>,
     guard: Guard,
     class_weights: Vec<f32>,
-    best: Option<(Parameters, Scores, u64)>,
-    without_progress: u64,
+    best: Option<Parameters>,
+    counters: Counters,
+    /// Tokens of each training row.
+    lengths: Vec<u32>,
+    /// The forward passes of one epoch.
+    batches: Option<(u64, Vec<Vec<u32>>)>,
 }
 
-/// Trains from `initial` and returns the weights with the best validation NLL. `observe` hears of
-/// every step and may stop the run, which then is evaluated once more and ends.
-pub fn fit(
-    job: &Job<'_>,
-    initial: &Parameters,
-    observe: &mut dyn FnMut(Event<'_>) -> Result<Control, std::io::Error>,
-) -> Result<Outcome, TrainError> {
+/// Who hears what happens, and may stop the run.
+type Observer<'o> = dyn FnMut(Event<'_>) -> Result<Control, std::io::Error> + 'o;
+
+/// Validation rows that are scored at once, between two looks at the observer.
+const EVALUATION_ROWS: usize = 256;
+
+/// Trains from `state` on and returns the weights with the best validation NLL. `observe` hears of
+/// every step, saves the state when it is told to, and may stop the run. A run that was saved and
+/// goes on comes to the same bytes as one that was never stopped.
+pub fn fit(job: &Job<'_>, state: State, observe: &mut Observer<'_>) -> Result<Ended, TrainError> {
     if job.train.is_empty() {
         return Err(TrainError::Empty("train"));
     }
     if job.validation.is_empty() {
         return Err(TrainError::Empty("validation"));
     }
-    let mut run = Run::new(job, initial)?;
+    let mut run = Run::new(job, state)?;
     let trainable = run.variables.values().map(|variable| variable.elem_count()).sum();
-    observe(Event::Started { plan: &run.plan, trainable })?;
-    let (mut step, mut epoch) = (0, 0);
-    let mut recent = Vec::new();
-    let lengths = job.train.lengths();
-    let interrupted = 'run: loop {
-        let size = job.config.per_device_train_batch_size;
-        let batches = epoch_batches(&lengths, size, &run.noise, epoch);
-        for micro_batches in batches.chunks(job.config.gradient_accumulation_steps) {
-            let learning_rate = job.config.learning_rate * run.plan.rate(step);
-            let done = run.step(step, learning_rate, micro_batches)?;
-            step += 1;
-            for warning in done.warnings {
-                observe(Event::Warning(warning))?;
-            }
-            recent.push(done.loss);
-            let epochs = step as f64 / run.plan.steps_per_epoch as f64;
-            let interrupted = observe(Event::Step {
-                step,
-                epoch: epochs,
-                loss: done.loss,
-                learning_rate,
-                gradient_norm: done.gradient_norm,
-                tokens: done.tokens,
-            })? == Control::Stop;
-            if interrupted || run.plan.evaluates_after(step) {
-                run.evaluate(step, epochs, observe)?;
-            }
-            let patience = job.config.early_stopping_patience;
-            let stalled = patience > 0 && run.without_progress >= patience;
-            if stalled && step < run.plan.steps {
-                let message =
-                    format!("stopped early: no better validation NLL in {patience} evaluations");
-                observe(Event::Warning(message))?;
-            }
-            if interrupted || stalled || step == run.plan.steps {
-                break 'run interrupted;
-            }
+    let mut saved = run.counters.step;
+    let mut control = observe(Event::Started { plan: &run.plan, step: saved, trainable })?;
+    while !run.counters.ended {
+        let step = run.counters.step;
+        if control == Control::Continue && run.evaluation_is_due() {
+            control = run.evaluate(observe)?;
         }
-        epoch += 1;
-    };
-    let last = recent.len().saturating_sub(job.config.logging_steps as usize);
-    let final_loss = recent[last..].iter().sum::<f64>() / recent[last..].len() as f64;
-    let (parameters, scores, best_step) = run.best.expect("the last step was evaluated");
-    Ok(Outcome { parameters, scores, best_step, steps: step, final_loss, interrupted })
+        let stopped = control == Control::Stop;
+        if !stopped {
+            run.end_if_due(observe)?;
+        }
+        let ended = run.counters.ended;
+        if ended || (step > saved && (stopped || step.is_multiple_of(run.plan.save_every))) {
+            observe(Event::Save(run.snapshot()))?;
+            saved = step;
+        }
+        if ended {
+            break;
+        }
+        if stopped {
+            return Ok(Ended::Stopped(step));
+        }
+        control = match run.next_step(observe) {
+            Err(error @ TrainError::NotFinite { .. }) => {
+                // The weights are still those of the step before.
+                if step > saved {
+                    observe(Event::Save(run.snapshot()))?;
+                }
+                return Err(error);
+            }
+            result => result?,
+        };
+    }
+    let parameters = run.best.expect("a run is evaluated before it ends");
+    let best = run.counters.best.expect("the best weights have scores");
+    Ok(Ended::Finished(Box::new(Outcome {
+        parameters,
+        scores: best.scores,
+        best_step: best.step,
+        steps: run.counters.step,
+    })))
 }
 
 /// What one step tells.
@@ -134,27 +143,113 @@ pub(super) struct StepDone {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(job: &'a Job<'a>, initial: &Parameters) -> Result<Self, TrainError> {
+    pub(super) fn new(job: &'a Job<'a>, state: State) -> Result<Self, TrainError> {
         let specifications = specifications(job.encoder);
-        let (variables, parameters) = initial.variables(job.encoder)?;
+        let (variables, parameters) = state.parameters.variables(job.encoder)?;
         let decay = job.config.ema_decay;
-        let average = if decay > 0.0 { Some(Average::new(&variables, decay)?) } else { None };
+        let begins = state.counters.step == 0;
+        let average = match (decay > 0.0, begins) {
+            (false, _) => None,
+            (true, true) => Some(Average::new(&variables, decay)?),
+            (true, false) => Some(Average::resumed(state.average, decay)),
+        };
+        let guard = if begins {
+            Guard::new(&specifications)
+        } else {
+            Guard::resumed(&state.counters.silent)
+        };
         Ok(Self {
             job,
             noise: Noise::new(job.config.seed),
             plan: Plan::new(job.config, job.train.len()),
             pass: Pass::new(job.encoder, job.config, &parameters),
             gradients: Gradients::default(),
-            guard: Guard::new(&specifications),
+            guard,
             specifications,
             variables,
             parameters,
-            optimizer: AdamW::default(),
+            optimizer: state.optimizer,
             average,
             class_weights: class_weights(job),
-            best: None,
-            without_progress: 0,
+            best: state.best,
+            counters: state.counters,
+            lengths: job.train.lengths(),
+            batches: None,
         })
+    }
+
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot {
+            plan: &self.plan,
+            parameters: &self.parameters,
+            counters: &self.counters,
+            optimizer: &self.optimizer,
+            average: self.average.as_ref(),
+        }
+    }
+
+    /// Epochs finished, as a fraction.
+    fn epochs(&self) -> f64 {
+        self.counters.step as f64 / self.plan.steps_per_epoch as f64
+    }
+
+    fn evaluation_is_due(&self) -> bool {
+        let Counters { step, evaluated, .. } = self.counters;
+        step > evaluated && self.plan.evaluates_after(step)
+    }
+
+    /// Marks the end, at the last step or when the validation NLL gets no better.
+    fn end_if_due(&mut self, observe: &mut Observer<'_>) -> Result<(), TrainError> {
+        let Counters { step, without_progress, .. } = self.counters;
+        let patience = self.job.config.early_stopping_patience;
+        let stalled = patience > 0 && without_progress >= patience;
+        if stalled && step < self.plan.steps {
+            observe(Event::Warning(format!(
+                "stopped early: no better validation NLL in {patience} evaluations"
+            )))?;
+        }
+        self.counters.ended = stalled || step == self.plan.steps;
+        Ok(())
+    }
+
+    /// The forward passes of the optimizer step after `finished` ones.
+    fn micro_batches(&mut self, finished: u64) -> Vec<Vec<u32>> {
+        let (epoch, first) = self.plan.position(finished);
+        if self.batches.as_ref().is_none_or(|(own, _)| *own != epoch) {
+            let size = self.job.config.per_device_train_batch_size;
+            let batches = epoch_batches(&self.lengths, size, &self.noise, epoch);
+            self.batches = Some((epoch, batches));
+        }
+        let batches = self.batches.as_ref().map_or(&[][..], |(_, batches)| batches);
+        batches[first..].iter().take(self.plan.accumulation).cloned().collect()
+    }
+
+    /// One optimizer step in the order of the run.
+    fn next_step(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
+        let finished = self.counters.step;
+        let learning_rate = self.job.config.learning_rate * self.plan.rate(finished);
+        let micro_batches = self.micro_batches(finished);
+        let done = self.step(finished, learning_rate, &micro_batches)?;
+        let step = finished + 1;
+        self.counters.step = step;
+        self.counters.silent = self.guard.silent();
+        for warning in done.warnings {
+            observe(Event::Warning(warning))?;
+        }
+        let recent = &mut self.counters.recent;
+        recent.push(done.loss);
+        let surplus = recent.len().saturating_sub(self.plan.log_every as usize);
+        recent.drain(..surplus);
+        let mean = recent.iter().sum::<f64>() / recent.len() as f64;
+        Ok(observe(Event::Step {
+            step,
+            epoch: self.epochs(),
+            loss: done.loss,
+            logged: self.plan.logs_after(step).then_some(mean),
+            learning_rate,
+            gradient_norm: done.gradient_norm,
+            tokens: done.tokens,
+        })?)
     }
 
     /// Forward, backward and update over the micro-batches of one optimizer step.
@@ -226,47 +321,70 @@ impl<'a> Run<'a> {
         Ok(StepDone { loss, gradient_norm, tokens, warnings })
     }
 
-    /// Scores the weights, and the averaged ones where there are any; keeps the best.
-    fn evaluate(
-        &mut self,
-        step: u64,
-        epoch: f64,
-        observe: &mut dyn FnMut(Event<'_>) -> Result<Control, std::io::Error>,
-    ) -> Result<(), TrainError> {
+    /// Scores the weights, and the averaged ones where there are any; keeps the best. Stopped in
+    /// between, it leaves no trace.
+    fn evaluate(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
         let mut candidates = vec![(false, self.parameters.detached_copy()?)];
         if let Some(average) = &self.average {
             candidates.push((true, average.parameters(&self.parameters)?.detached_copy()?));
         }
-        let rows = self.job.validation;
-        let mut improved = false;
+        let mut scored = Vec::new();
         for (averaged, parameters) in candidates {
-            let classifier = Classifier::packed(self.job.encoder, &parameters)?;
-            let sequence = |row| rows.sequence(row);
-            let found = features(
-                &classifier,
-                &rows.lengths(),
-                &sequence,
-                &Wanted::default(),
-                &mut |done| {
-                    // A failing observer is heard at the next event that can fail.
-                    let _ = observe(Event::Evaluating { done, rows: rows.len() });
-                },
-            )?;
-            let (weight_cd, bias_c) = classifier.last_layer();
-            let logits_nc = last_layer(&found.feature_nd, weight_cd, bias_c)?;
-            let scores = Scores::of_logits(&logits_nc, rows.labels())?;
-            let threshold = self.job.config.early_stopping_threshold;
-            let better = self.best.as_ref().is_none_or(|(_, best, _)| scores.nll < best.nll);
-            improved |=
-                self.best.as_ref().is_none_or(|(_, best, _)| scores.nll < best.nll - threshold);
-            let best = better.then_some(&parameters);
-            observe(Event::Evaluated { step, epoch, scores, averaged, best })?;
-            if better {
-                self.best = Some((parameters, scores, step));
+            match self.scores(&parameters, observe)? {
+                Some(scores) => scored.push((averaged, parameters, scores)),
+                None => return Ok(Control::Stop),
             }
         }
-        self.without_progress = if improved { 0 } else { self.without_progress + 1 };
-        Ok(())
+        let (step, epoch) = (self.counters.step, self.epochs());
+        let threshold = self.job.config.early_stopping_threshold;
+        let (mut control, mut improved) = (Control::Continue, false);
+        for (averaged, parameters, scores) in scored {
+            let before = self.counters.best.map(|best| best.scores.nll);
+            let better = before.is_none_or(|before| scores.nll < before);
+            improved |= before.is_none_or(|before| scores.nll < before - threshold);
+            let best = better.then_some(&parameters);
+            control = observe(Event::Evaluated { step, epoch, scores, averaged, best })?;
+            if better {
+                self.best = Some(parameters);
+                self.counters.best = Some(Best { step, scores });
+            }
+        }
+        self.counters.evaluated = step;
+        self.counters.without_progress =
+            if improved { 0 } else { self.counters.without_progress + 1 };
+        Ok(control)
+    }
+
+    /// Scores of the validation rows; `None` if the observer stops it.
+    fn scores(
+        &self,
+        parameters: &Parameters,
+        observe: &mut Observer<'_>,
+    ) -> Result<Option<Scores>, TrainError> {
+        let rows = self.job.validation;
+        let classifier = Classifier::packed(self.job.encoder, parameters)?;
+        let (weight_cd, bias_c) = classifier.last_layer();
+        let lengths = rows.lengths();
+        let classes = self.job.encoder.labels.len();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        // Rows of like length together; a row's logits do not depend on its batch.
+        order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        let mut logits_nc = vec![0.0; rows.len() * classes];
+        for (index, part) in order.chunks(EVALUATION_ROWS).enumerate() {
+            let lengths: Vec<u32> = part.iter().map(|&row| lengths[row]).collect();
+            let sequence = |place: usize| rows.sequence(part[place]);
+            let found =
+                features(&classifier, &lengths, &sequence, &Wanted::default(), &mut |_| {})?;
+            let own = last_layer(&found.feature_nd, weight_cd, bias_c)?;
+            for (&row, logits_c) in part.iter().zip(own.chunks_exact(classes)) {
+                logits_nc[row * classes..][..classes].copy_from_slice(logits_c);
+            }
+            let done = index * EVALUATION_ROWS + part.len();
+            if observe(Event::Evaluating { done, rows: rows.len() })? == Control::Stop {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Scores::of_logits(&logits_nc, rows.labels())?))
     }
 }
 

@@ -7,6 +7,8 @@ use super::TrainConfig;
 pub struct Plan {
     /// Forward passes an epoch.
     pub batches_per_epoch: usize,
+    /// Forward passes an optimizer step.
+    pub accumulation: usize,
     /// Optimizer steps an epoch; the last of an epoch may have fewer forward passes.
     pub steps_per_epoch: u64,
     /// Optimizer steps of the whole run.
@@ -15,6 +17,10 @@ pub struct Plan {
     pub warmup: u64,
     /// Steps between two evaluations.
     pub eval_every: u64,
+    /// Steps between two lines of the log.
+    pub log_every: u64,
+    /// Steps between two checkpoints.
+    pub save_every: u64,
 }
 
 impl Plan {
@@ -29,10 +35,13 @@ impl Plan {
         };
         Self {
             batches_per_epoch,
+            accumulation: config.gradient_accumulation_steps,
             steps_per_epoch,
             steps,
             warmup: of(config.warmup_steps, steps).min(steps),
             eval_every: of(config.eval_steps, steps_per_epoch).max(1),
+            log_every: of(config.logging_steps, steps_per_epoch).max(1),
+            save_every: of(config.save_steps, steps_per_epoch).max(1),
         }
     }
 
@@ -43,6 +52,17 @@ impl Plan {
             return (step + 1) as f64 / self.warmup as f64;
         }
         (self.steps - step.min(self.steps)) as f64 / (self.steps - self.warmup).max(1) as f64
+    }
+
+    /// Epochs and forward passes of the next one that are over after this many finished steps.
+    pub fn position(&self, finished: u64) -> (u64, usize) {
+        let inside = finished % self.steps_per_epoch;
+        (finished / self.steps_per_epoch, inside as usize * self.accumulation)
+    }
+
+    /// Whether a line of the log is written after this many finished steps; the first always.
+    pub fn logs_after(&self, finished: u64) -> bool {
+        finished == 1 || finished.is_multiple_of(self.log_every)
     }
 
     /// Whether the model is evaluated after this many finished steps.

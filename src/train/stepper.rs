@@ -1,7 +1,7 @@
 //! Single optimizer steps, for whoever measures them.
 
-use super::TrainError;
 use super::run::{Job, Run};
+use super::{State, TrainError};
 use crate::model::Parameters;
 
 /// Takes steps as [`super::fit`] does, on rows of the caller's choice; nothing is evaluated.
@@ -13,7 +13,7 @@ pub struct Stepper<'a> {
 impl<'a> Stepper<'a> {
     /// Begins with a copy of `initial`.
     pub fn new(job: &'a Job<'a>, initial: &Parameters) -> Result<Self, TrainError> {
-        Ok(Self { run: Run::new(job, initial)?, taken: 0 })
+        Ok(Self { run: Run::new(job, State::new(initial.clone()))?, taken: 0 })
     }
 
     /// Megabytes that the activations of the steps so far have needed.

@@ -1,0 +1,303 @@
+//! Whether a run begins, goes on, or is finished already.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::{Experiment, ExperimentError, Progress, RunFolder};
+use crate::artifact::PartRecord;
+use crate::compute::Noise;
+use crate::model::{self, EncoderConfig};
+use crate::store::{self, Lock, StoreError};
+use crate::train::{Broken, Place, State, TrainerState, checkpoints};
+
+/// What `--resume` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on where the run of this name was left, if it was.
+    Auto,
+    /// Begin anew.
+    Never,
+    /// Go on from this checkpoint.
+    From(PathBuf),
+}
+
+/// Keys that change neither the weights nor what is made of them.
+const FREE: [&str; 5] = [
+    "name",
+    "train.save_steps",
+    "train.save_total_limit",
+    "train.logging_steps",
+    "train.activation_checkpointing",
+];
+/// Sections that come into play when the training is over.
+const LATER: [&str; 2] = ["posterior.", "calibration."];
+
+/// `run.json`: the run that a name stands for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    schema: u32,
+    run: PathBuf,
+    finished: bool,
+    experiment: Experiment,
+    parts: BTreeMap<String, PartRecord>,
+}
+
+/// The folder of a name under `checkpoints`, held by this process.
+pub(super) struct Home {
+    pub(super) path: PathBuf,
+    _lock: Lock,
+}
+
+/// What a run is told by its config and data.
+pub(super) struct Wanted<'a> {
+    pub(super) experiment: &'a Experiment,
+    pub(super) parts: &'a BTreeMap<String, PartRecord>,
+    pub(super) encoder: &'a EncoderConfig,
+    pub(super) device: &'a Device,
+    pub(super) runs: &'a Path,
+}
+
+/// How it starts.
+pub(super) enum Start {
+    /// From the initial weights.
+    Anew(RunFolder),
+    /// From a checkpoint.
+    GoOn(RunFolder, Box<State>),
+    /// Not at all: its report is in this run folder.
+    Finished(PathBuf),
+}
+
+impl Home {
+    /// Takes the folder for this process and clears away what a killed one left.
+    pub(super) fn open(checkpoints: &Path, name: &str) -> Result<Self, ExperimentError> {
+        let path = checkpoints.join(name);
+        let failed = |source| StoreError { doing: "create", path: path.clone(), source };
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        let lock = Lock::try_take(&path.join(".lock"))?;
+        let lock = lock.ok_or_else(|| ExperimentError::Busy(name.to_owned()))?;
+        store::tidy(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The folder of the best weights.
+    pub(super) fn best_model(&self) -> PathBuf {
+        self.path.join("best_model")
+    }
+
+    /// The model folder.
+    pub(super) fn model(&self) -> PathBuf {
+        self.path.join("model")
+    }
+
+    /// Decides, and writes down which run the name stands for from now on.
+    pub(super) fn start(
+        &self,
+        resume: &Resume,
+        wanted: &Wanted<'_>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Start, ExperimentError> {
+        let start = match resume {
+            Resume::Never => None,
+            Resume::Auto => self.automatic(wanted, show)?,
+            Resume::From(path) => {
+                let place = Place::named(path);
+                let state = usable(&place, wanted).map_err(ExperimentError::Checkpoint)?;
+                Some(go_on(&place, state, wanted, show)?)
+            }
+        };
+        let start = match start {
+            Some(start) => start,
+            None => Start::Anew(RunFolder::create(wanted.runs, &wanted.experiment.name)?),
+        };
+        if let Start::Anew(run) | Start::GoOn(run, _) = &start {
+            self.write(run.path(), wanted, false)?;
+        }
+        Ok(start)
+    }
+
+    /// Writes down that the run is over and its model in place.
+    pub(super) fn finish(&self, run: &Path, wanted: &Wanted<'_>) -> Result<(), ExperimentError> {
+        self.write(run, wanted, true)
+    }
+
+    fn write(
+        &self,
+        run: &Path,
+        wanted: &Wanted<'_>,
+        finished: bool,
+    ) -> Result<(), ExperimentError> {
+        let record = Record {
+            schema: 1,
+            run: run.to_owned(),
+            finished,
+            experiment: wanted.experiment.clone(),
+            parts: wanted.parts.clone(),
+        };
+        let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
+        Ok(store::write_atomically(&self.path.join("run.json"), &bytes)?)
+    }
+
+    fn automatic(
+        &self,
+        wanted: &Wanted<'_>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<Start>, ExperimentError> {
+        let path = self.path.join("run.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = std::fs::read(&path)
+            .map_err(|source| ExperimentError::Read { path: path.clone(), source })?;
+        let record: Record = serde_json::from_slice(&bytes).map_err(|error| {
+            let message = format!("{error}; start anew with `--resume never`");
+            ExperimentError::Config { place: format!("`{}`", path.display()), message }
+        })?;
+        let finished = record.finished && self.model().is_dir();
+        let mut differences = differences(&record.experiment, wanted.experiment, finished);
+        differences.extend(other_parts(&record.parts, wanted.parts));
+        if !differences.is_empty() {
+            let name = wanted.experiment.name.clone();
+            return Err(ExperimentError::OtherTrajectory { name, finished, differences });
+        }
+        if finished {
+            return Ok(Some(Start::Finished(record.run)));
+        }
+        for place in checkpoints(&self.path)? {
+            match usable(&place, wanted) {
+                // A checkpoint that another run of this name has left.
+                Ok(state) if state.run != record.run => {}
+                Ok(state) => return Ok(Some(go_on(&place, state, wanted, show)?)),
+                Err(why) => show(Progress::Warning(format!("{why}; it is passed over"))),
+            }
+        }
+        // Stopped before its first checkpoint: the same run from its beginning.
+        Ok(RunFolder::reopen(&record.run, 0)?.map(Start::Anew))
+    }
+}
+
+/// Why a checkpoint is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// It is not whole.
+    #[error("checkpoint {0}")]
+    Broken(#[from] Broken),
+    /// It belongs to another trajectory.
+    #[error("checkpoint `{path}` is of another config: {}", differences.join("; "))]
+    OtherConfig {
+        /// Its config.
+        path: PathBuf,
+        /// What differs, key by key.
+        differences: Vec<String>,
+    },
+}
+
+/// A whole checkpoint of the same trajectory.
+fn usable(place: &Place, wanted: &Wanted<'_>) -> Result<TrainerState, Unusable> {
+    let state = place.verify()?;
+    let path = place.path.join("config.toml");
+    let other = |differences| Unusable::OtherConfig { path: path.clone(), differences };
+    let text = String::from_utf8(place.read("config.toml")?)
+        .map_err(|error| other(vec![error.to_string()]))?;
+    let config = Experiment::parse(&text, "its config", &[])
+        .map_err(|error| other(vec![error.to_string()]))?;
+    let differences = differences(&config, wanted.experiment, false);
+    if differences.is_empty() { Ok(state) } else { Err(other(differences)) }
+}
+
+fn go_on(
+    place: &Place,
+    state: TrainerState,
+    wanted: &Wanted<'_>,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Start, ExperimentError> {
+    let read = |path: &Path| {
+        model::load_file(path, wanted.encoder, &Noise::new(0), wanted.device)
+            .map(|loaded| loaded.parameters)
+    };
+    let parameters = read(&place.path.join("model.safetensors"))?;
+    let best = place.best().map(|path| read(&path)).transpose()?;
+    let optimizer = place.optimizer().map_err(Unusable::from)?;
+    show(Progress::Note(format!("going on from {}", place.path.display())));
+    let run = match RunFolder::reopen(&state.run, state.log_bytes)? {
+        Some(run) => run,
+        None => {
+            show(Progress::Warning(format!(
+                "the run folder `{}` or its log is gone: a new one begins at this step",
+                state.run.display()
+            )));
+            RunFolder::create(wanted.runs, &wanted.experiment.name)?
+        }
+    };
+    let state = State::resumed(parameters, best, state.counters, &optimizer)?;
+    Ok(Start::GoOn(run, Box::new(state)))
+}
+
+/// Keys with other values, as `key: before, now`. What is done after training counts only for a run
+/// that is finished.
+fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<String> {
+    let (before, now) = (flat(before), flat(now));
+    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let counts = |key: &str| {
+        let later = LATER.iter().any(|section| key.starts_with(section));
+        !FREE.contains(&key) && (finished || !later)
+    };
+    let shown = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
+    keys.into_iter()
+        .filter(|key| counts(key) && before.get(*key) != now.get(*key))
+        .map(|key| format!("`{key}` was {}, is {}", shown(before.get(key)), shown(now.get(key))))
+        .collect()
+}
+
+fn flat(experiment: &Experiment) -> BTreeMap<String, Value> {
+    let mut keys = BTreeMap::new();
+    for (section, value) in Table::try_from(experiment).expect("a config is plain data") {
+        match value {
+            Value::Table(table) => {
+                let full = |(key, value)| (format!("{section}.{key}"), value);
+                keys.extend(table.into_iter().map(full));
+            }
+            value => drop(keys.insert(section, value)),
+        }
+    }
+    keys
+}
+
+/// Parts whose rows are others than they were.
+fn other_parts(
+    before: &BTreeMap<String, PartRecord>,
+    now: &BTreeMap<String, PartRecord>,
+) -> Vec<String> {
+    let other = now.iter().filter(|(name, part)| before.get(*name) != Some(part));
+    other.map(|(name, _)| format!("the rows of the part `{name}` are others")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_change_the_trajectory_are_told_from_those_that_do_not() {
+        let parse = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+            Experiment::parse("", "test", &settings).unwrap()
+        };
+        let base = parse(&[]);
+        let free = parse(&["train.save_steps=7", "train.logging_steps=1", "name=other"]);
+        assert!(differences(&base, &free, true).is_empty());
+        let later = parse(&["calibration.temperature=false"]);
+        assert!(differences(&base, &later, false).is_empty());
+        assert_eq!(
+            differences(&base, &later, true),
+            ["`calibration.temperature` was true, is false"]
+        );
+        let other = parse(&["train.seed=7", "model.hidden_size=8"]);
+        assert_eq!(
+            differences(&base, &other, false),
+            ["`model.hidden_size` was not set, is 8", "`train.seed` was 42, is 7"]
+        );
+    }
+}

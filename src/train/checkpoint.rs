@@ -1,0 +1,298 @@
+//! A checkpoint on the disk: a folder that appears whole, with length and hash of every file in it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counters, Snapshot};
+use crate::store::{self, NewFolder, StoreError};
+
+/// Version of the layout.
+const SCHEMA: u32 = 1;
+/// The list of the other files, written last.
+const COMPLETE: &str = "COMPLETE";
+/// What is counted, and where the run's log is.
+const TRAINER_STATE: &str = "trainer_state.json";
+/// Moments and averaged weights.
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// The weights of the best evaluation.
+const BEST: &str = "best.safetensors";
+/// What the names of the folders begin with.
+const PREFIX: &str = "checkpoint_epoch_";
+
+/// `trainer_state.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainerState {
+    /// Version of the layout.
+    pub schema: u32,
+    /// Version of the tool that wrote it.
+    pub bayes: String,
+    /// The run folder.
+    pub run: PathBuf,
+    /// How long its log was, in bytes.
+    pub log_bytes: u64,
+    /// Epochs that are over.
+    pub epoch: u64,
+    /// Forward passes of the epoch that are over.
+    pub batch: usize,
+    /// The counters.
+    pub counters: Counters,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FileRecord {
+    bytes: u64,
+    sha256: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Complete {
+    files: BTreeMap<String, FileRecord>,
+}
+
+/// Why a checkpoint cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// A file cannot be read.
+    #[error("`{path}` cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not JSON of the right form.
+    #[error("`{path}` is damaged: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A file is shorter or longer than it was.
+    #[error("`{path}` has {found} of {expected} bytes")]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// Its length when it was saved.
+        expected: u64,
+    },
+    /// A file has other content.
+    #[error("`{path}` is not what was saved: its sha256 is not the one in `{COMPLETE}`")]
+    Hash {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is not listed.
+    #[error("`{path}` is not listed in `{COMPLETE}`")]
+    NotListed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was written by a newer version.
+    #[error("`{path}` has schema {found}, and this version of bayes reads up to {SCHEMA}")]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+    },
+}
+
+/// A checkpoint that is being written. Dropped before [`Self::finish`], it leaves nothing.
+#[derive(Debug)]
+pub struct NewCheckpoint {
+    folder: NewFolder,
+    home: PathBuf,
+    name: String,
+    run: PathBuf,
+    complete: Complete,
+}
+
+impl NewCheckpoint {
+    /// Begins `checkpoint_epoch_{e}_step_{s}` in `home`, with `e` epochs and `s` steps over, and
+    /// writes the training's own files: counters with the length of the log, moments, averages.
+    pub fn create(
+        home: &Path,
+        snapshot: &Snapshot<'_>,
+        run: &Path,
+        log_bytes: u64,
+    ) -> Result<Self, StoreError> {
+        let (epoch, batch) = snapshot.plan.position(snapshot.counters.step);
+        let name = format!("{PREFIX}{epoch}_step_{}", snapshot.counters.step);
+        let mut new = Self {
+            folder: NewFolder::create(&home.join(&name))?,
+            home: home.to_owned(),
+            name,
+            run: run.to_owned(),
+            complete: Complete { files: BTreeMap::new() },
+        };
+        let state = TrainerState {
+            schema: SCHEMA,
+            bayes: env!("CARGO_PKG_VERSION").to_owned(),
+            run: run.to_owned(),
+            log_bytes,
+            epoch,
+            batch,
+            counters: snapshot.counters.clone(),
+        };
+        new.write(TRAINER_STATE, &json(&state))?;
+        new.write(OPTIMIZER, &snapshot.optimizer_file())?;
+        Ok(new)
+    }
+
+    /// Writes a file.
+    pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.folder.write(name, bytes)?;
+        let record = FileRecord { bytes: bytes.len() as u64, sha256: store::sha256(bytes) };
+        self.complete.files.insert(name.to_owned(), record);
+        Ok(())
+    }
+
+    /// Keeps the weights of the best evaluation, which lie in the file `best`: it is only linked.
+    pub fn keep_best(&mut self, best: &Path) -> Result<(), StoreError> {
+        self.folder.link(BEST, best)?;
+        let failed = |source| StoreError { doing: "read", path: best.to_owned(), source };
+        let bytes = fs::metadata(best).map_err(failed)?.len();
+        let record = FileRecord { bytes, sha256: store::sha256_file(best)? };
+        self.complete.files.insert(BEST.to_owned(), record);
+        Ok(())
+    }
+
+    /// Lets it appear and points `latest` to it. Then all but the `keep` newest are removed (0 keeps
+    /// all), and those that another run of this name has left.
+    pub fn finish(self, keep: usize) -> Result<PathBuf, StoreError> {
+        self.folder.write(COMPLETE, &json(&self.complete))?;
+        self.folder.publish()?;
+        store::replace_link(&self.home.join("latest"), &self.name)?;
+        let path = self.home.join(&self.name);
+        let older = checkpoints(&self.home)?.into_iter().filter(|place| place.path != path);
+        let (own, others): (Vec<Place>, Vec<Place>) = older.partition(|place| {
+            place.json::<TrainerState>(TRAINER_STATE).is_ok_and(|state| state.run == self.run)
+        });
+        let kept = if keep == 0 { own.len() } else { keep - 1 };
+        for place in others.iter().chain(own.iter().skip(kept)) {
+            place.remove()?;
+        }
+        Ok(path)
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("plain data is JSON");
+    text.push(b'\n');
+    text
+}
+
+/// A folder that has the name of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The folder.
+    pub path: PathBuf,
+    /// The step in its name.
+    step: u64,
+}
+
+/// The checkpoints in a folder, newest first; whether they are whole is not known yet.
+pub fn checkpoints(home: &Path) -> Result<Vec<Place>, StoreError> {
+    let failed = |source| StoreError { doing: "read", path: home.to_owned(), source };
+    let mut places = Vec::new();
+    for entry in fs::read_dir(home).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once("_step_"));
+        if let Some(step) = numbers.and_then(|(_, step)| step.parse().ok()) {
+            places.push(Place { path, step });
+        }
+    }
+    places.sort_by_key(|place| std::cmp::Reverse(place.step));
+    Ok(places)
+}
+
+impl Place {
+    /// A folder that a person named.
+    pub fn named(path: &Path) -> Self {
+        Self { path: path.to_owned(), step: 0 }
+    }
+
+    /// Takes the folder away, first from the list of those that could be taken for whole.
+    pub fn remove(&self) -> Result<(), StoreError> {
+        let failed = |source| StoreError { doing: "remove", path: self.path.clone(), source };
+        match fs::remove_file(self.path.join(COMPLETE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+            _ => fs::remove_dir_all(&self.path).map_err(failed),
+        }
+    }
+
+    /// Reads every file and compares it with the list.
+    pub fn verify(&self) -> Result<TrainerState, Broken> {
+        let complete: Complete = self.json(COMPLETE)?;
+        let needed = [TRAINER_STATE, OPTIMIZER, "model.safetensors", "config.toml"];
+        if let Some(name) = needed.iter().find(|&&name| !complete.files.contains_key(name)) {
+            return Err(Broken::NotListed { path: self.path.join(name) });
+        }
+        for (name, record) in &complete.files {
+            let path = self.path.join(name);
+            let read = |source| Broken::Read { path: path.clone(), source };
+            let found = fs::metadata(&path).map_err(read)?.len();
+            if found != record.bytes {
+                return Err(Broken::Length { path, found, expected: record.bytes });
+            }
+            let hash = store::sha256_file(&path).map_err(|error| read(error.source))?;
+            if hash != record.sha256 {
+                return Err(Broken::Hash { path });
+            }
+        }
+        let value: serde_json::Value = self.json(TRAINER_STATE)?;
+        let path = self.path.join(TRAINER_STATE);
+        if let Some(found) = value["schema"].as_u64().filter(|&found| found > u64::from(SCHEMA)) {
+            let found = u32::try_from(found).unwrap_or(u32::MAX);
+            return Err(Broken::Schema { path, found });
+        }
+        serde_json::from_value(value).map_err(|source| Broken::Json { path, source })
+    }
+
+    fn json<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<T, Broken> {
+        let bytes = self.read(name)?;
+        let path = || self.path.join(name);
+        serde_json::from_slice(&bytes).map_err(|source| Broken::Json { path: path(), source })
+    }
+
+    /// One of its files.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Broken> {
+        let path = self.path.join(name);
+        fs::read(&path).map_err(|source| Broken::Read { path, source })
+    }
+
+    /// Moments and averaged weights.
+    pub fn optimizer(&self) -> Result<Vec<u8>, Broken> {
+        self.read(OPTIMIZER)
+    }
+
+    /// The file with the weights of the best evaluation, if there was one.
+    pub fn best(&self) -> Option<PathBuf> {
+        Some(self.path.join(BEST)).filter(|path| path.is_file())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_are_listed_by_the_number_of_their_step() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["checkpoint_epoch_1_step_900", "checkpoint_epoch_2_step_1200", "best_model"] {
+            fs::create_dir(home.path().join(name)).unwrap();
+        }
+        fs::create_dir(home.path().join("checkpoint_epoch_1_step_x")).unwrap();
+        let steps: Vec<u64> =
+            checkpoints(home.path()).unwrap().iter().map(|place| place.step).collect();
+        assert_eq!(steps, [1200, 900]);
+    }
+}

@@ -1,0 +1,98 @@
+//! All that a run has to know at an optimizer step to go on to the same bytes.
+//!
+//! Order of the rows, noise and learning rate are functions of the config and the number of the
+//! step, so there is no random state and no position in the data to keep.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::average::Average;
+use super::{AdamW, Plan, Scores, TrainError};
+use crate::model::Parameters;
+
+/// What is counted over the whole run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counters {
+    /// Optimizer steps that are finished.
+    pub step: u64,
+    /// After which of them the model was evaluated last.
+    pub evaluated: u64,
+    /// Evaluations since the last one that was better.
+    pub without_progress: u64,
+    /// Whether the run has come to its end and takes no further step.
+    pub ended: bool,
+    /// The best evaluation so far.
+    pub best: Option<Best>,
+    /// Losses of the last steps, as many as a line of the log is the mean of.
+    pub recent: Vec<f64>,
+    /// Tensors that had no gradient yet, while the guard watches.
+    pub silent: Vec<String>,
+}
+
+/// An evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// After how many steps.
+    pub step: u64,
+    /// What the validation rows scored.
+    pub scores: Scores,
+}
+
+/// A run between two steps.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The weights.
+    pub parameters: Parameters,
+    /// The weights of the best evaluation, where there was one.
+    pub best: Option<Parameters>,
+    /// The counters.
+    pub counters: Counters,
+    pub(super) optimizer: AdamW,
+    pub(super) average: BTreeMap<String, Vec<f32>>,
+}
+
+impl State {
+    /// A run that begins.
+    pub fn new(parameters: Parameters) -> Self {
+        Self {
+            parameters,
+            best: None,
+            counters: Counters::default(),
+            optimizer: AdamW::default(),
+            average: BTreeMap::new(),
+        }
+    }
+
+    /// A run that goes on; `optimizer` is the file that [`Snapshot::optimizer_file`] gave.
+    pub fn resumed(
+        parameters: Parameters,
+        best: Option<Parameters>,
+        counters: Counters,
+        optimizer: &[u8],
+    ) -> Result<Self, TrainError> {
+        let (optimizer, average) = AdamW::from_bytes(optimizer)?;
+        Ok(Self { parameters, best, counters, optimizer, average })
+    }
+}
+
+/// The same, lent by a run to whoever saves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    /// The plan of the run.
+    pub plan: &'a Plan,
+    /// The weights.
+    pub parameters: &'a Parameters,
+    /// The counters.
+    pub counters: &'a Counters,
+    pub(super) optimizer: &'a AdamW,
+    pub(super) average: Option<&'a Average>,
+}
+
+impl Snapshot<'_> {
+    /// The optimizer's moments and the averaged weights, as a safetensors file.
+    pub fn optimizer_file(&self) -> Vec<u8> {
+        self.optimizer.to_bytes(self.average.map(Average::values))
+    }
+}
