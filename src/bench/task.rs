@@ -117,6 +117,9 @@ impl<'a> Task<'a> {
         self.calls = fitting.min(most_calls).max(1);
         if self.kind == Kind::Throughput && self.calls > self.batches() {
             self.calls -= self.calls % self.batches();
+        } else if self.kind == Kind::Throughput && limit.is_none() {
+            // Part of a pass would favour its lengths.
+            self.calls = self.batches();
         }
         Ok(())
     }
