@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::progress::Display;
 use super::{Common, Outcome, model_folder, print, print_json, report};
-use crate::artifact::Manifest;
+use crate::artifact::{self, Manifest};
 use crate::compute::Noise;
 use crate::data::split::{overlap, text_key};
 use crate::data::table::Format;
@@ -38,6 +38,9 @@ pub struct Options {
     /// A seeded, class-balanced sample of that many rows; 0 = all
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// How often prediction sets shall hold the label [default: as the model was calibrated]
+    #[arg(long, value_name = "SHARE", value_parser = coverage)]
+    coverage: Option<f64>,
     /// Texts of no class: a file, folder or known name, or `other-topics` for generated ones
     #[arg(long, value_name = "DATA", num_args = 1..)]
     ood: Vec<String>,
@@ -118,6 +121,12 @@ fn from_file(file: &Path, options: &Options) -> Result<Vec<Evaluation>> {
     all.into_iter().map(|answers| Ok(Evaluation::new(answers, None)?)).collect()
 }
 
+fn coverage(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a share such as 0.95".to_owned())?;
+    let possible = (0.5..=0.999).contains(&share);
+    possible.then_some(share).ok_or_else(|| "a share from 0.5 to 0.999 is possible".to_owned())
+}
+
 fn from_models(
     options: &Options,
     common: &Common,
@@ -144,7 +153,11 @@ fn from_models(
     let mut evaluated: Vec<Evaluation> = Vec::new();
     for named in named {
         let folder = model_folder(named)?;
-        let predictor = Predictor::load(&folder, &selected.device)?;
+        let mut artifact = artifact::load(&folder, &selected.device)?;
+        if let Some(coverage) = options.coverage {
+            artifact.calibration.alphas = vec![1.0 - coverage];
+        }
+        let predictor = Predictor::new(artifact)?;
         let asked = match &mut asked {
             Some(asked) => asked,
             none => none.insert(Asked::new(options, &predictor, &folder)?),
