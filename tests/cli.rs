@@ -112,7 +112,7 @@ fn a_misspelt_key_an_unknown_name_and_a_planned_key_are_refused() {
     assert!(message.contains("did you mean `train.learning_rate`?"), "{message}");
     let message = home.refused(&["train", "imbd"]);
     assert!(message.contains("`imbd`") && message.contains("did you mean `imdb`?"), "{message}");
-    let message = home.refused(&["train", "--set", "train.histogram_steps=2"]);
+    let message = home.refused(&["train", "--set", "data.streaming=true"]);
     assert!(message.contains("not supported by this version"), "{message}");
     let message = home.refused(&["train", "imdb"]);
     assert!(

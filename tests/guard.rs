@@ -33,7 +33,7 @@ fn batch() -> Packed {
 #[test]
 fn every_trained_parameter_has_a_gradient() {
     let (config, parameters) = tiny();
-    let (variables, shared) = parameters.variables(&config).unwrap();
+    let (variables, shared) = parameters.variables(&specifications(&config)).unwrap();
     let source = DropoutSource { noise: Noise::new(3), step: 0 };
     let logits = Classifier::new(&config, &shared).logits(&batch(), Some(&source)).unwrap();
     let loss = cross_entropy(&logits, &[2, 0], &[1.0, 1.0], 0.0, 2.0).unwrap();
@@ -52,7 +52,7 @@ fn every_trained_parameter_has_a_gradient() {
 #[test]
 fn a_parameter_whose_gradient_stays_zero_is_named() {
     let (config, parameters) = tiny();
-    let (variables, shared) = parameters.variables(&config).unwrap();
+    let (variables, shared) = parameters.variables(&specifications(&config)).unwrap();
     // The gradient of a weighted sum of the features leaves the last layer out; the loss still
     // touches it, times zero.
     let classifier = Classifier::new(&config, &shared);

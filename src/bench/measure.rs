@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::process::{self, Memory, forget_peak};
+use super::process::forget_peak;
 use super::task::{Kind, Task, Work};
 use super::{BenchError, Order, Progress, Results, Settings, Suite};
-use crate::compute::{Noise, Packed, Purpose, Sequence};
+use crate::compute::{self, Memory, Noise, Packed, Purpose, Sequence};
 use crate::data::TokenSet;
 use crate::model::{Parameters, specifications};
 use crate::predict::Predictor;
@@ -254,7 +254,7 @@ fn tokens(batch: &[Sequence]) -> usize {
 fn memory_of(predictor: &Predictor, batch: &[Sequence]) -> Result<Option<Memory>, BenchError> {
     forget_peak();
     predictor.predict_batch(&Packed::new(batch.iter().cloned()))?;
-    Ok(process::memory())
+    Ok(compute::memory())
 }
 
 fn size(predictor: &Predictor, results: &mut Results) {

@@ -5,23 +5,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::compute;
-
-/// Memory of this process in units of 2^20 bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Memory {
-    /// In use now.
-    pub resident_mb: f64,
-    /// The most since the process began, or since [`forget_peak`].
-    pub peak_mb: f64,
-}
-
-/// Memory of this process.
-pub fn memory() -> Option<Memory> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let field = |name| Some(kilobytes(&status, name)? / 1024.0);
-    Some(Memory { resident_mb: field("VmRSS:")?, peak_mb: field("VmHWM:")? })
-}
+use crate::compute::{self, kilobytes};
 
 /// Lets the peak begin anew. Where that is not allowed the peak is that of the whole process.
 pub fn forget_peak() {
@@ -38,11 +22,6 @@ fn faults_of(stat: &str) -> Option<u64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     Some(field(10)? + field(12)?)
-}
-
-fn kilobytes(text: &str, name: &str) -> Option<f64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-    rest.split_whitespace().next()?.parse().ok()
 }
 
 /// Where it was measured.
@@ -89,6 +68,7 @@ pub fn machine() -> Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compute::memory;
 
     #[test]
     fn fields_are_read_by_name_and_number() {

@@ -7,7 +7,7 @@ use super::process::{self, forget_peak};
 use super::statistics::{deviation, mean, quantile};
 use super::{BenchError, Results, Settings};
 use crate::compute::kernels::product;
-use crate::compute::{Packed, Sequence, allocated_bytes};
+use crate::compute::{self, Packed, Sequence, allocated_bytes};
 use crate::predict::Predictor;
 use crate::train::Stepper;
 
@@ -138,7 +138,7 @@ impl<'a> Task<'a> {
         let faults = faults.and_then(|before| Some(process::page_faults()? - before));
         let bytes = allocated_bytes() - bytes;
         let products = product::seconds() - products;
-        let memory = process::memory();
+        let memory = compute::memory();
         let seconds: f64 = calls.iter().map(|call| call.seconds).sum();
         let texts: usize = calls.iter().map(|call| call.texts).sum();
         let tokens: usize = calls.iter().map(|call| call.tokens).sum();

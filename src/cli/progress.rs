@@ -113,7 +113,7 @@ impl Display {
                     ));
                 }
             }
-            Event::Save(_) => {}
+            Event::Save(_) | Event::Inspected(_) => {}
             Event::Warning(text) => self.line(&format!("warning: {text}")),
         }
     }

@@ -1,6 +1,8 @@
-//! The allocator of the binary: mimalloc, with a count of the bytes asked for.
+//! The allocator of the binary (mimalloc, with a count of the bytes asked for), and what the system
+//! says of the process's memory.
 
 use std::alloc::{GlobalAlloc, Layout};
+use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mimalloc::MiMalloc;
@@ -46,4 +48,26 @@ unsafe impl GlobalAlloc for Allocator {
         // SAFETY: as above.
         unsafe { MiMalloc.realloc(place, layout, size) }
     }
+}
+
+/// Memory of this process in units of 2^20 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Memory {
+    /// In use now.
+    pub resident_mb: f64,
+    /// The most since the process began, or since it was last reset.
+    pub peak_mb: f64,
+}
+
+/// Memory of this process.
+pub fn memory() -> Option<Memory> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let field = |name| Some(kilobytes(&status, name)? / 1024.0);
+    Some(Memory { resident_mb: field("VmRSS:")?, peak_mb: field("VmHWM:")? })
+}
+
+/// The number of kB after `name` in a file such as Linux writes under `/proc`.
+pub fn kilobytes(text: &str, name: &str) -> Option<f64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_key_that_this_build_cannot_honour_is_refused_and_not_ignored() {
-        for text in ["[train]\nhistogram_steps = 2\n", "[publish]\nlicense = \"mit\"\n"] {
+        for text in ["[data]\nstreaming = true\n", "[publish]\nlicense = \"mit\"\n"] {
             let message = parse(text, &[]).unwrap_err();
             assert!(message.contains("not supported by this version"), "{message}");
         }

@@ -88,6 +88,12 @@ impl Start {
                  {embeddings}: the two do not belong together"
             )));
         }
+        let (frozen, layers) = (experiment.train.frozen_layers, self.encoder.num_hidden_layers);
+        if frozen > layers {
+            return Err(ExperimentError::Encoder(format!(
+                "`train.frozen_layers` is {frozen}, but the encoder has {layers} layers"
+            )));
+        }
         let (wanted, room) = (experiment.data.max_length, self.encoder.longest_sequence());
         if wanted > room {
             return Err(ExperimentError::Encoder(format!(

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::RunFolder;
-use crate::train::{Control, Event};
+use crate::train::{Board, Control, Event};
 
 /// Something to show to a person.
 #[derive(Debug)]
@@ -32,16 +32,20 @@ pub enum Progress<'a> {
 /// Keeps the log of a training run.
 pub struct Log<'a> {
     run: &'a mut RunFolder,
+    board: Option<&'a mut Board>,
     stop: &'a AtomicBool,
     started: Instant,
-    tokens: usize,
-    seconds_before: f64,
 }
 
 impl<'a> Log<'a> {
-    /// A log into a run folder; `stop` is raised by a signal.
-    pub fn new(run: &'a mut RunFolder, stop: &'a AtomicBool) -> Self {
-        Self { run, stop, started: Instant::now(), tokens: 0, seconds_before: 0.0 }
+    /// A log into a run folder, and into event files where there are any; `stop` is raised by a signal.
+    pub fn new(run: &'a mut RunFolder, board: Option<&'a mut Board>, stop: &'a AtomicBool) -> Self {
+        Self { run, board, stop, started: Instant::now() }
+    }
+
+    /// What went wrong with the event files, once.
+    pub fn board_failure(&mut self) -> Option<io::Error> {
+        self.board.as_mut().and_then(|board| board.take_failure())
     }
 
     /// The run folder.
@@ -51,32 +55,31 @@ impl<'a> Log<'a> {
 
     /// Takes an event in.
     pub fn hear(&mut self, event: &Event<'_>) -> io::Result<Control> {
+        if let Some(board) = &mut self.board {
+            board.hear(event);
+        }
         match event {
-            Event::Step { step, epoch, logged, learning_rate, gradient_norm, tokens, .. } => {
-                self.tokens += tokens;
-                if let Some(mean) = logged {
-                    self.run.metric(&json!({
-                        "step": step, "epoch": epoch, "loss": mean,
-                        "learning_rate": learning_rate, "gradient_norm": gradient_norm,
-                    }))?;
-                    let seconds = self.started.elapsed().as_secs_f64();
-                    let rate = self.tokens as f64 / (seconds - self.seconds_before);
-                    self.run.timing(&json!({
-                        "step": step, "seconds": seconds, "tokens_per_second": rate,
-                    }))?;
-                    (self.tokens, self.seconds_before) = (0, seconds);
-                }
+            Event::Step {
+                step, epoch, logged: Some(logged), learning_rate, gradient_norm, ..
+            } => {
+                self.run.metric(&json!({
+                    "step": step, "epoch": epoch, "loss": logged.loss,
+                    "learning_rate": learning_rate, "gradient_norm": gradient_norm,
+                }))?;
+                self.run.timing(&json!({
+                    "step": step, "seconds": self.started.elapsed().as_secs_f64(),
+                    "tokens_per_second": logged.tokens_per_second,
+                }))?;
             }
             Event::Evaluated { step, epoch, scores, averaged, best } => {
                 self.run.metric(&json!({
                     "step": step, "epoch": epoch, "validation": scores,
                     "averaged": averaged, "best": best.is_some(),
                 }))?;
-                // Evaluation is no training time.
-                self.seconds_before = self.started.elapsed().as_secs_f64();
             }
             Event::Warning(message) => self.run.metric(&json!({ "warning": message }))?,
-            Event::Started { .. } | Event::Evaluating { .. } | Event::Save(_) => {}
+            Event::Started { .. } | Event::Step { .. } | Event::Evaluating { .. } => {}
+            Event::Inspected(_) | Event::Save(_) => {}
         }
         let stopped = self.stop.load(Ordering::Relaxed);
         Ok(if stopped { Control::Stop } else { Control::Continue })

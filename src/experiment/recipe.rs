@@ -12,18 +12,18 @@ use super::calibration::{FitSettings, HeldOut};
 use super::posterior::PosteriorReport;
 use super::prepare::{Prepared, Sets, prepare};
 use super::resume::{self, Home, Resume, Wanted};
-use super::tuning::Tuning;
-use super::{Experiment, ExperimentError, Features, Progress};
+use super::tuning::{Tuning, no_board};
+use super::{Experiment, ExperimentError, Features, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary};
 use crate::compute::Noise;
 use crate::data::{Dataset, Example, Part, Parts, TokenSet};
 use crate::evaluate::{Report, Rows, score};
-use crate::model::{Classifier, Parameters};
+use crate::model::{Classifier, EncoderConfig, Parameters};
 use crate::posterior::laplace::Head;
 use crate::posterior::{Method, Passes, Uncertainty};
 use crate::predict::Predictor;
-use crate::train::{self, Job, Scores, State};
+use crate::train::{self, Board, Job, Scores, State};
 
 /// What a run will do, found out without training anything.
 #[derive(Clone, Debug, Serialize)]
@@ -182,8 +182,9 @@ pub fn train(
         train: &sets.train,
         validation: &sets.validation,
     };
+    let mut board = board(experiment, &start.encoder, &run, &state, show);
     let tuning = Tuning { experiment, home: &home, job, base: &base, stop: surroundings.stop };
-    let outcome = match tuning.run(state, &mut run, show)? {
+    let outcome = match tuning.run(state, &mut run, board.as_mut(), show)? {
         (train::Ended::Finished(outcome), _) => *outcome,
         (train::Ended::Stopped(steps), checkpoint) => {
             return Ok(Ended::Interrupted { steps, checkpoint });
@@ -229,10 +230,42 @@ pub fn train(
         test,
         seconds: began.elapsed().as_secs_f64(),
     };
+    if let Some(board) = &mut board {
+        let summary = &report.test.summary;
+        board.finish(outcome.steps, outcome.final_loss, summary.accuracy.value, &summary.bins);
+        if let Some(error) = board.take_failure() {
+            show(Progress::Warning(no_board(&error)));
+        }
+    }
     let json = serde_json::to_vec_pretty(&report).expect("a report is plain data");
     run.write("report.json", &json)?;
     home.finish(run.path(), &wanted)?;
     Ok(Ended::Finished(Box::new(report)))
+}
+
+/// The event files of the run, where they are wanted and can be written.
+fn board(
+    experiment: &Experiment,
+    encoder: &EncoderConfig,
+    run: &RunFolder,
+    state: &State,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Option<Board> {
+    if !experiment.train.tensorboard {
+        return None;
+    }
+    match Board::create(run.path(), state.counters.step) {
+        Ok(mut board) => {
+            board.describe(&experiment.to_toml(), encoder, &experiment.train);
+            let runs = run.path().parent().unwrap_or(run.path());
+            show(Progress::Note(format!("watch it:  tensorboard --logdir {}", runs.display())));
+            Some(board)
+        }
+        Err(error) => {
+            show(Progress::Warning(no_board(&error)));
+            None
+        }
+    }
 }
 
 fn describe(dataset: &Dataset, parts: &Parts, show: &mut dyn FnMut(Progress<'_>)) {

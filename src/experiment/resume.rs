@@ -26,12 +26,17 @@ pub enum Resume {
 }
 
 /// Keys that change neither the weights nor what is made of them.
-const FREE: [&str; 5] = [
+const FREE: [&str; 9] = [
     "name",
     "train.save_steps",
     "train.save_total_limit",
     "train.logging_steps",
+    "train.histogram_steps",
+    "train.tensorboard",
     "train.activation_checkpointing",
+    "train.max_time",
+    // Without it the run would have ended at the first such step.
+    "train.skip_nonfinite",
 ];
 /// Sections that come into play when the training is over.
 const LATER: [&str; 2] = ["posterior.", "calibration."];

@@ -9,7 +9,12 @@ use super::resume::Home;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact};
 use crate::model;
-use crate::train::{self, Ended, Event, Job, NewCheckpoint, Snapshot, State};
+use crate::train::{self, Board, Ended, Event, Job, NewCheckpoint, Snapshot, State};
+
+/// Why there is no TensorBoard, which is no reason to stop.
+pub(super) fn no_board(error: &io::Error) -> String {
+    format!("no more is written for TensorBoard: {error}")
+}
 
 /// What the fine-tuning works with.
 pub(super) struct Tuning<'a> {
@@ -27,10 +32,11 @@ impl Tuning<'_> {
         &self,
         state: State,
         run: &mut RunFolder,
+        board: Option<&mut Board>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(Ended, Option<PathBuf>), ExperimentError> {
         self.restore_best(&state)?;
-        let mut log = Log::new(run, self.stop);
+        let mut log = Log::new(run, board, self.stop);
         let mut last = None;
         let ended = train::fit(&self.job, state, &mut |event| {
             if let Event::Evaluated { best: Some(parameters), .. } = &event {
@@ -38,6 +44,9 @@ impl Tuning<'_> {
             }
             show(Progress::Train(&event));
             let control = log.hear(&event)?;
+            if let Some(error) = log.board_failure() {
+                show(Progress::Warning(no_board(&error)));
+            }
             if let Event::Save(snapshot) = &event {
                 let saved = self.save(snapshot, log.run().path(), log.run().sync_metrics()?);
                 last = Some(saved.map_err(io::Error::other)?);

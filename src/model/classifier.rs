@@ -213,6 +213,18 @@ impl Classifier {
         pooled.collect()
     }
 
+    /// What enters each layer, and what leaves the last, without noise: `[p, d]` each.
+    pub fn hidden_states(&self, batch: &Packed) -> Result<Vec<Tensor>> {
+        self.states(batch, &mut Places { source: None, next: 0 }, &batch.places())
+    }
+
+    /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other in a layer,
+    /// given what enters it, `[s, d]`.
+    pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = &self.layers[layer].qkv;
+        ops::attention_weights(&linear(x_sd, weight, bias)?, self.config.num_attention_heads)
+    }
+
     /// Logits `[b, c]`; with a source of noise, as in training.
     pub fn logits(&self, batch: &Packed, source: Option<&DropoutSource>) -> Result<Tensor> {
         let mut places = Places { source, next: 0 };

@@ -49,17 +49,25 @@ impl Parameters {
         self.0.iter()
     }
 
-    /// The same values as new variables, which a gradient can be asked for, and a copy of this set
-    /// that holds them.
-    pub fn variables(&self, config: &EncoderConfig) -> Result<(BTreeMap<String, Var>, Self)> {
+    /// The same values as new variables, which a gradient can be asked for, where they are used, and
+    /// a copy of this set that holds them.
+    pub fn variables(
+        &self,
+        specifications: &[Specification],
+    ) -> Result<(BTreeMap<String, Var>, Self)> {
         let mut tensors = self.0.clone();
         let mut variables = BTreeMap::new();
-        for specification in specifications(config).iter().filter(|one| one.used) {
+        for specification in specifications.iter().filter(|one| one.used) {
             let variable = Var::from_tensor(self.get(&specification.name))?;
             tensors.insert(specification.name.clone(), variable.as_tensor().clone());
             variables.insert(specification.name.clone(), variable);
         }
         Ok((variables, Self(tensors)))
+    }
+
+    /// The same storage, without the graph that gradients are found by.
+    pub fn detached(&self) -> Self {
+        Self(self.0.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect())
     }
 
     /// A copy whose storage is shared with nothing.

@@ -13,6 +13,29 @@ pub enum ClassWeights {
     Balanced,
 }
 
+/// How the learning rate changes after the warm-up, named and computed as in transformers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SchedulerType {
+    /// Down in a line to 0.
+    #[default]
+    Linear,
+    /// Down along half a cosine to 0.
+    Cosine,
+    /// `lr_num_cycles` times down along half a cosine, each time from the peak.
+    CosineWithRestarts,
+    /// Down along a power, `lr_power`, to `lr_end`.
+    Polynomial,
+    /// The peak from the first step on, without warm-up.
+    Constant,
+    /// The peak.
+    ConstantWithWarmup,
+    /// Down as one over the root of the step.
+    InverseSqrt,
+    /// The peak, then down along half a cosine over the last `lr_decay_steps`.
+    WarmupStableDecay,
+}
+
 /// The training loop's settings. Where a default differs from transformers', the comment says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,6 +64,21 @@ pub struct TrainConfig {
     pub adam_epsilon: f64,
     /// The gradient's global norm is clipped to this; 0 switches it off.
     pub max_grad_norm: f64,
+    /// How the learning rate changes after the warm-up.
+    pub lr_scheduler_type: SchedulerType,
+    /// Restarts of `cosine_with_restarts`, the first descent included.
+    pub lr_num_cycles: u64,
+    /// The power of `polynomial`; 1 is a line.
+    pub lr_power: f64,
+    /// The learning rate that `polynomial` ends with.
+    pub lr_end: f64,
+    /// The descent of `warmup_stable_decay`: a number of steps, or a share of all steps below 1.
+    pub lr_decay_steps: f64,
+    /// The learning rate of a layer is this times that of the layer above it; the embeddings count as
+    /// the lowest layer, and 1 gives all the same.
+    pub layer_lr_decay: f64,
+    /// So many of the lowest layers are not trained, nor are the embeddings below them; 0 trains all.
+    pub frozen_layers: usize,
     /// Linear warm-up: a number of steps, or a share of all steps below 1 (transformers: 0).
     pub warmup_steps: f64,
     /// Steps between two lines of the log, or a share of an epoch below 1 (transformers: 500).
@@ -51,6 +89,15 @@ pub struct TrainConfig {
     pub save_steps: f64,
     /// Checkpoints that are kept, the newest; 0 keeps all (transformers: all).
     pub save_total_limit: usize,
+    /// Steps between two looks inside the model (histograms, attention, hidden states); 0 for none.
+    pub histogram_steps: u64,
+    /// Whether event files for TensorBoard are written.
+    pub tensorboard: bool,
+    /// Seconds after which training ends with an evaluation, counted over all processes of the run; 0
+    /// switches it off.
+    pub max_time: f64,
+    /// Whether a step whose loss or gradient is not finite is left out; else it ends the run.
+    pub skip_nonfinite: bool,
     /// Mass that the target gives to all classes alike.
     pub label_smoothing_factor: f64,
     /// 0 is off; else every n-th layer keeps only what the next one starts from, and computes the
@@ -82,11 +129,22 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             max_grad_norm: 1.0,
+            lr_scheduler_type: SchedulerType::Linear,
+            lr_num_cycles: 1,
+            lr_power: 1.0,
+            lr_end: 1e-7,
+            lr_decay_steps: 0.1,
+            layer_lr_decay: 1.0,
+            frozen_layers: 0,
             warmup_steps: 0.06,
             logging_steps: 10.0,
             eval_steps: 0.25,
             save_steps: 500.0,
             save_total_limit: 3,
+            histogram_steps: 100,
+            tensorboard: true,
+            max_time: 0.0,
+            skip_nonfinite: false,
             label_smoothing_factor: 0.0,
             activation_checkpointing: 0,
             class_weights: ClassWeights::None,
@@ -98,14 +156,31 @@ impl Default for TrainConfig {
     }
 }
 
+/// 0 for the embeddings, then the number of the layer from 1, and beyond all layers for the head.
+fn height(name: &str) -> usize {
+    if name.starts_with("embeddings.") {
+        return 0;
+    }
+    let number = name.strip_prefix("layer.").and_then(|rest| rest.split('.').next());
+    number.and_then(|number| number.parse().ok()).map_or(usize::MAX, |index: usize| index + 1)
+}
+
 /// What the steps between two of something may be.
 const INTERVAL: &str = "a whole number of steps, or a share of an epoch between 0 and 1";
 
 impl TrainConfig {
-    /// What the learning rate of a parameter is multiplied with.
-    pub(super) fn rate_factor(&self, name: &str) -> f64 {
-        let head = name.starts_with("classifier.") && self.head_learning_rate > 0.0;
-        if head { self.head_learning_rate / self.learning_rate } else { 1.0 }
+    /// What the learning rate of a parameter is multiplied with, in an encoder of so many layers.
+    pub(super) fn rate_factor(&self, name: &str, layers: usize) -> f64 {
+        if name.starts_with("classifier.") && self.head_learning_rate > 0.0 {
+            return self.head_learning_rate / self.learning_rate;
+        }
+        let below = layers.saturating_sub(height(name));
+        self.layer_lr_decay.powi(i32::try_from(below).unwrap_or(i32::MAX))
+    }
+
+    /// Whether a parameter is left as it is.
+    pub(super) fn freezes(&self, name: &str) -> bool {
+        height(name) <= self.frozen_layers && self.frozen_layers > 0
     }
 
     /// The first value that cannot be, as a message that begins with its key.
@@ -132,6 +207,24 @@ impl TrainConfig {
             ("adam_beta1", share(self.adam_beta1), "0 up to, but not, 1"),
             ("adam_beta2", share(self.adam_beta2), "0 up to, but not, 1"),
             ("adam_epsilon", positive(self.adam_epsilon), "a number above 0"),
+            ("lr_num_cycles", self.lr_num_cycles > 0, "at least 1"),
+            ("lr_power", positive(self.lr_power), "a number above 0"),
+            (
+                "lr_end",
+                (0.0..self.learning_rate).contains(&self.lr_end),
+                "0 or more, and below `train.learning_rate`",
+            ),
+            (
+                "lr_decay_steps",
+                whole_or_share(self.lr_decay_steps),
+                "a whole number of steps, or a share below 1",
+            ),
+            (
+                "layer_lr_decay",
+                self.layer_lr_decay > 0.0 && self.layer_lr_decay <= 1.0,
+                "above 0, and at most 1",
+            ),
+            ("max_time", self.max_time >= 0.0, "0 (off) or a number of seconds"),
             ("max_grad_norm", self.max_grad_norm >= 0.0, "0 (off) or more"),
             (
                 "warmup_steps",
@@ -149,5 +242,25 @@ impl TrainConfig {
             Some((key, _, rule)) => Err(format!("`train.{key}` must be {rule}")),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_learn_the_slower_the_lower_and_frozen_ones_not_at_all() {
+        let config =
+            TrainConfig { layer_lr_decay: 0.5, frozen_layers: 1, ..TrainConfig::default() };
+        let factor = |name| config.rate_factor(name, 2);
+        assert_eq!(factor("embeddings.word"), 0.25);
+        assert_eq!(factor("layer.0000.attention.qkv.weight"), 0.5);
+        assert_eq!(factor("layer.0001.attention.norm"), 1.0);
+        assert_eq!((factor("pooler.weight"), factor("classifier.bias")), (1.0, 1.0));
+        let frozen = ["embeddings.norm", "layer.0000.feed_forward.norm"];
+        assert!(frozen.iter().all(|name| config.freezes(name)));
+        assert!(!config.freezes("layer.0001.feed_forward.norm") && !config.freezes("pooler.bias"));
+        assert!(!TrainConfig::default().freezes("embeddings.norm"));
     }
 }

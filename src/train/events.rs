@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::inspect::Inspection;
 use super::{Plan, Snapshot};
 use crate::metrics::{self, MetricsError, Scored};
 use crate::model::Parameters;
@@ -42,6 +43,15 @@ impl Scores {
     }
 }
 
+/// What a line of the log says of the steps since the last one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Logged {
+    /// Mean loss over as many steps as lie between two lines.
+    pub loss: f64,
+    /// Tokens a second, in the steps themselves.
+    pub tokens_per_second: f64,
+}
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -62,8 +72,8 @@ pub enum Event<'a> {
         epoch: f64,
         /// Mean loss of the step's batch, in nats.
         loss: f64,
-        /// At a logging step the mean over the last steps, as many as lie between two of them.
-        logged: Option<f64>,
+        /// What a line of the log says, at a logging step.
+        logged: Option<Logged>,
         /// Learning rate of the step.
         learning_rate: f64,
         /// Global norm of the gradient before clipping.
@@ -91,6 +101,8 @@ pub enum Event<'a> {
         /// The weights, where they are the best so far.
         best: Option<&'a Parameters>,
     },
+    /// A look inside the model, every `histogram_steps`.
+    Inspected(Inspection<'a>),
     /// The state should be saved now.
     Save(Snapshot<'a>),
     /// Something a person should know of.

@@ -6,23 +6,27 @@ mod config;
 mod events;
 mod forward;
 mod gradients;
+mod inspect;
 mod optimizer;
 mod pass;
 mod run;
 mod schedule;
 mod state;
 mod stepper;
+mod tensorboard;
 
 pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
-pub use config::{ClassWeights, TrainConfig};
-pub use events::{Control, Event, Scores};
+pub use config::{ClassWeights, SchedulerType, TrainConfig};
+pub use events::{Control, Event, Logged, Scores};
 pub use forward::{TrunkRows, Wanted, features, last_layer};
 pub use gradients::{Gradients, Guard};
-pub use optimizer::AdamW;
+pub use inspect::{Inspection, LayerView};
+pub use optimizer::{AdamW, Group};
 pub use run::{Ended, Job, Outcome, fit};
 pub use schedule::Plan;
-pub use state::{Best, Counters, Snapshot, State};
+pub use state::{Best, Counters, Snapshot, State, Warned};
 pub use stepper::Stepper;
+pub use tensorboard::Board;
 
 /// Why a run stopped without a result.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +51,8 @@ pub enum TrainError {
     },
     /// The loss or a gradient is not a finite number.
     #[error(
-        "{what} is not finite at step {step} (rows {rows:?} of the training data); \
-         try a lower `train.learning_rate`"
+        "{what} is not finite at step {step} (rows {rows:?} of the training data); try a lower \
+         `train.learning_rate`, or leave such steps out with `--set train.skip_nonfinite=true`"
     )]
     NotFinite {
         /// `the loss`, or the gradient's parameter.

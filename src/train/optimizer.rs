@@ -30,6 +30,15 @@ pub struct AdamW {
     steps: u64,
 }
 
+/// How a parameter is treated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// Whether it has weight decay.
+    pub decays: bool,
+    /// What its learning rate is multiplied with.
+    pub rate: f64,
+}
+
 /// What one step needs to know besides the values.
 #[derive(Clone, Copy, Debug)]
 struct Coefficients {
@@ -47,12 +56,12 @@ struct Coefficients {
 }
 
 impl AdamW {
-    /// One step over all variables. `decays` says which have weight decay; `scale` multiplies the
+    /// One step over all variables. `groups` says how each is treated; `scale` multiplies the
     /// gradients.
     pub fn step(
         &mut self,
         variables: &BTreeMap<String, Var>,
-        decays: &BTreeMap<String, bool>,
+        groups: &BTreeMap<String, Group>,
         gradients: &Gradients,
         config: &TrainConfig,
         learning_rate: f64,
@@ -66,8 +75,9 @@ impl AdamW {
                 first: vec![0.0; gradient.len()],
                 second: vec![0.0; gradient.len()],
             });
-            let decay = if decays[name] { config.weight_decay } else { 0.0 };
-            let learning_rate = learning_rate * config.rate_factor(name);
+            let group = groups[name];
+            let decay = if group.decays { config.weight_decay } else { 0.0 };
+            let learning_rate = learning_rate * group.rate;
             let coefficients = Coefficients {
                 beta1: config.adam_beta1 as f32,
                 beta2: config.adam_beta2 as f32,
@@ -215,14 +225,14 @@ mod tests {
     fn run(steps: usize, optimizer: &mut AdamW, start: &[f32]) -> Vec<f32> {
         let x = Var::from_slice(start, start.len(), &Device::Cpu).unwrap();
         let variables = BTreeMap::from([("x".to_owned(), x)]);
-        let decays = BTreeMap::from([("x".to_owned(), true)]);
+        let groups = BTreeMap::from([("x".to_owned(), Group { decays: true, rate: 1.0 })]);
         let config = TrainConfig { weight_decay: 0.1, ..TrainConfig::default() };
         for _ in 0..steps {
             let x = variables["x"].as_tensor();
             let loss = (x.sqr().unwrap() * 0.5).unwrap().sum_all().unwrap();
             let mut gradients = Gradients::default();
             gradients.add(&variables, &loss.backward().unwrap()).unwrap();
-            optimizer.step(&variables, &decays, &gradients, &config, 0.01, 1.0).unwrap();
+            optimizer.step(&variables, &groups, &gradients, &config, 0.01, 1.0).unwrap();
         }
         variables["x"].as_tensor().to_vec1().unwrap()
     }
@@ -261,12 +271,13 @@ mod tests {
         for (name, expected) in [("classifier.weight", 0.03), ("pooler.weight", 0.01)] {
             let x = Var::from_slice(&[1f32], 1, &Device::Cpu).unwrap();
             let variables = BTreeMap::from([(name.to_owned(), x)]);
-            let decays = BTreeMap::from([(name.to_owned(), false)]);
+            let group = Group { decays: false, rate: config.rate_factor(name, 1) };
+            let groups = BTreeMap::from([(name.to_owned(), group)]);
             let mut gradients = Gradients::default();
             let loss = variables[name].as_tensor().sqr().unwrap().sum_all().unwrap();
             gradients.add(&variables, &loss.backward().unwrap()).unwrap();
             AdamW::default()
-                .step(&variables, &decays, &gradients, &config, config.learning_rate, 1.0)
+                .step(&variables, &groups, &gradients, &config, config.learning_rate, 1.0)
                 .unwrap();
             let moved = 1.0 - variables[name].as_tensor().to_vec1::<f32>().unwrap()[0];
             assert!((moved - expected).abs() < 1e-6, "{name} moved by {moved}");

@@ -29,6 +29,7 @@ pub struct Pass {
     classifier: Classifier,
     smoothing: f64,
     checkpointing: usize,
+    frozen: usize,
     tape: Tape,
     engine: Option<Engine>,
 }
@@ -41,6 +42,7 @@ impl Pass {
             classifier: Classifier::new(encoder, parameters),
             smoothing: config.label_smoothing_factor,
             checkpointing: config.activation_checkpointing,
+            frozen: config.frozen_layers,
             tape: Tape::default(),
             engine: None,
         }
@@ -77,8 +79,8 @@ impl Pass {
             gradients.add(variables, &loss.backward()?)?;
             return Ok(f64::from(loss.to_scalar::<f32>()?));
         };
-        let checkpointing = self.checkpointing;
-        let pass = TrainingPass { batch, source: Some(source), checkpointing };
+        let Self { checkpointing, frozen, .. } = *self;
+        let pass = TrainingPass { batch, source: Some(source), checkpointing, frozen };
         let pooled_bd = engine.pooled_with_tape(&pass, &mut self.tape)?;
         let pooled_bd = Var::from_tensor(&pooled_bd)?;
         let loss = loss(&self.classifier.head(pooled_bd.as_tensor(), batch, Some(source))?)?;

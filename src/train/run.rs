@@ -1,14 +1,16 @@
 //! One run, from initial parameters to the best ones.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use candle_core::Var;
 
 use super::average::Average;
+use super::inspect::{Inspection, suspicious};
 use super::pass::{Pass, Targets};
 use super::{
-    AdamW, Best, ClassWeights, Control, Counters, Event, Gradients, Guard, Plan, Scores, Snapshot,
-    State, TrainConfig, TrainError, Wanted, features, last_layer,
+    AdamW, Best, ClassWeights, Control, Counters, Event, Gradients, Group, Guard, Logged, Plan,
+    Scores, Snapshot, State, TrainConfig, TrainError, Wanted, features, last_layer,
 };
 use crate::compute::{Noise, Packed};
 use crate::data::{TokenSet, epoch_batches};
@@ -48,6 +50,8 @@ pub struct Outcome {
     pub best_step: u64,
     /// Steps taken.
     pub steps: u64,
+    /// Mean loss over the last steps, as many as a line of the log is the mean of.
+    pub final_loss: f64,
 }
 
 /// The state between two steps.
@@ -55,7 +59,9 @@ pub(super) struct Run<'a> {
     pub(super) job: &'a Job<'a>,
     noise: Noise,
     plan: Plan,
+    /// With what is frozen marked as unused.
     specifications: Vec<Specification>,
+    groups: BTreeMap<String, Group>,
     variables: BTreeMap<String, Var>,
     /// The same storage as the variables.
     parameters: Parameters,
@@ -71,6 +77,11 @@ pub(super) struct Run<'a> {
     lengths: Vec<u32>,
     /// The forward passes of one epoch.
     batches: Option<(u64, Vec<Vec<u32>>)>,
+    began: Instant,
+    /// Seconds of earlier processes.
+    seconds_before: f64,
+    /// Tokens and seconds of the steps since the last line of the log.
+    pace: (usize, f64),
 }
 
 /// Who hears what happens, and may stop the run.
@@ -131,7 +142,12 @@ pub fn fit(job: &Job<'_>, state: State, observe: &mut Observer<'_>) -> Result<En
         scores: best.scores,
         best_step: best.step,
         steps: run.counters.step,
+        final_loss: mean(&run.counters.recent),
     })))
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// What one step tells.
@@ -142,10 +158,31 @@ pub(super) struct StepDone {
     warnings: Vec<String>,
 }
 
+/// What is found where a number should be.
+pub(super) struct NotFinite {
+    what: String,
+    rows: Vec<u64>,
+}
+
+impl NotFinite {
+    pub(super) fn error(self, step: u64) -> TrainError {
+        TrainError::NotFinite { what: self.what, step, rows: self.rows }
+    }
+}
+
 impl<'a> Run<'a> {
     pub(super) fn new(job: &'a Job<'a>, state: State) -> Result<Self, TrainError> {
-        let specifications = specifications(job.encoder);
-        let (variables, parameters) = state.parameters.variables(job.encoder)?;
+        let mut specifications = specifications(job.encoder);
+        for one in &mut specifications {
+            one.used &= !job.config.freezes(&one.name);
+        }
+        let layers = job.encoder.num_hidden_layers;
+        let group = |one: &Specification| {
+            let rate = job.config.rate_factor(&one.name, layers);
+            (one.name.clone(), Group { decays: one.decay, rate })
+        };
+        let groups = specifications.iter().map(group).collect();
+        let (variables, parameters) = state.parameters.variables(&specifications)?;
         let decay = job.config.ema_decay;
         let begins = state.counters.step == 0;
         let average = match (decay > 0.0, begins) {
@@ -166,15 +203,19 @@ impl<'a> Run<'a> {
             gradients: Gradients::default(),
             guard,
             specifications,
+            groups,
             variables,
             parameters,
             optimizer: state.optimizer,
             average,
             class_weights: class_weights(job),
             best: state.best,
+            seconds_before: state.counters.seconds,
             counters: state.counters,
             lengths: job.train.lengths(),
             batches: None,
+            began: Instant::now(),
+            pace: (0, 0.0),
         })
     }
 
@@ -195,12 +236,17 @@ impl<'a> Run<'a> {
 
     fn evaluation_is_due(&self) -> bool {
         let Counters { step, evaluated, .. } = self.counters;
-        step > evaluated && self.plan.evaluates_after(step)
+        step > evaluated && (self.plan.evaluates_after(step) || self.is_out_of_time())
     }
 
-    /// Marks the end, at the last step or when the validation NLL gets no better.
+    fn is_out_of_time(&self) -> bool {
+        let most = self.job.config.max_time;
+        most > 0.0 && self.counters.seconds >= most
+    }
+
+    /// Marks the end: at the last step, when the validation NLL gets no better, or when time is up.
     fn end_if_due(&mut self, observe: &mut Observer<'_>) -> Result<(), TrainError> {
-        let Counters { step, without_progress, .. } = self.counters;
+        let Counters { step, evaluated, without_progress, .. } = self.counters;
         let patience = self.job.config.early_stopping_patience;
         let stalled = patience > 0 && without_progress >= patience;
         if stalled && step < self.plan.steps {
@@ -208,7 +254,12 @@ impl<'a> Run<'a> {
                 "stopped early: no better validation NLL in {patience} evaluations"
             )))?;
         }
-        self.counters.ended = stalled || step == self.plan.steps;
+        let late = self.is_out_of_time() && evaluated == step && step > 0;
+        if late && !stalled && step < self.plan.steps {
+            let seconds = self.job.config.max_time;
+            observe(Event::Warning(format!("stopped early: {seconds} seconds are over")))?;
+        }
+        self.counters.ended = stalled || late || step == self.plan.steps;
         Ok(())
     }
 
@@ -229,36 +280,87 @@ impl<'a> Run<'a> {
         let finished = self.counters.step;
         let learning_rate = self.job.config.learning_rate * self.plan.rate(finished);
         let micro_batches = self.micro_batches(finished);
-        let done = self.step(finished, learning_rate, &micro_batches)?;
         let step = finished + 1;
+        let started = Instant::now();
+        let done = match self.step(finished, learning_rate, &micro_batches)? {
+            Ok(done) => done,
+            Err(found) if self.job.config.skip_nonfinite => {
+                self.counters.step = step;
+                self.counters.skipped += 1;
+                let NotFinite { what, rows } = found;
+                return Ok(observe(Event::Warning(format!(
+                    "step {step} is left out, {} so far: {what} is not finite (rows {rows:?})",
+                    self.counters.skipped
+                )))?);
+            }
+            Err(found) => return Err(found.error(step)),
+        };
         self.counters.step = step;
+        self.counters.seconds = self.seconds_before + self.began.elapsed().as_secs_f64();
+        self.pace.0 += done.tokens;
+        self.pace.1 += started.elapsed().as_secs_f64();
         self.counters.silent = self.guard.silent();
         for warning in done.warnings {
             observe(Event::Warning(warning))?;
+        }
+        if let Some(what) =
+            suspicious(done.gradient_norm).filter(|_| !self.counters.warned.gradient)
+        {
+            self.counters.warned.gradient = true;
+            observe(Event::Warning(format!(
+                "the gradient {what}: its global norm is {:.1e} at step {step}",
+                done.gradient_norm
+            )))?;
         }
         let recent = &mut self.counters.recent;
         recent.push(done.loss);
         let surplus = recent.len().saturating_sub(self.plan.log_every as usize);
         recent.drain(..surplus);
-        let mean = recent.iter().sum::<f64>() / recent.len() as f64;
-        Ok(observe(Event::Step {
+        let loss = mean(recent);
+        let logged = self.plan.logs_after(step).then(|| {
+            let (tokens, seconds) = std::mem::take(&mut self.pace);
+            Logged { loss, tokens_per_second: tokens as f64 / seconds }
+        });
+        let control = observe(Event::Step {
             step,
             epoch: self.epochs(),
             loss: done.loss,
-            logged: self.plan.logs_after(step).then_some(mean),
+            logged,
             learning_rate,
             gradient_norm: done.gradient_norm,
             tokens: done.tokens,
-        })?)
+        })?;
+        if self.plan.inspects_after(step) {
+            self.inspect(observe)?;
+        }
+        Ok(control)
     }
 
-    /// Forward, backward and update over the micro-batches of one optimizer step.
+    fn inspect(&mut self, observe: &mut Observer<'_>) -> Result<(), TrainError> {
+        let step = self.counters.step;
+        let (specifications, parameters) = (&self.specifications, &self.parameters);
+        let inspection =
+            Inspection::new(step, self.job, specifications, parameters, &self.gradients)?;
+        let collapsed = inspection.collapsed();
+        observe(Event::Inspected(inspection))?;
+        if !collapsed.is_empty() && !self.counters.warned.attention {
+            self.counters.warned.attention = true;
+            observe(Event::Warning(format!(
+                "the attention of layers {collapsed:?} has collapsed at step {step}: its entropy is \
+                 below 5 % of ln(tokens)"
+            )))?;
+        }
+        Ok(())
+    }
+
+    /// Forward, backward and update over the micro-batches of one optimizer step. Where loss or gradient
+    /// is not finite, nothing has changed.
     pub(super) fn step(
         &mut self,
         step: u64,
         learning_rate: f64,
         micro_batches: &[Vec<u32>],
-    ) -> Result<StepDone, TrainError> {
+    ) -> Result<Result<StepDone, NotFinite>, TrainError> {
         let config = self.job.config;
         let weight =
             |&row: &u32| self.class_weights[self.job.train.labels()[row as usize] as usize];
@@ -283,11 +385,8 @@ impl<'a> Run<'a> {
                 &mut self.gradients,
             )?;
             if !value.is_finite() {
-                return Err(TrainError::NotFinite {
-                    what: "the loss".to_owned(),
-                    step: step + 1,
-                    rows: batch.rows().to_vec(),
-                });
+                let rows = batch.rows().to_vec();
+                return Ok(Err(NotFinite { what: "the loss".to_owned(), rows }));
             }
             loss += value;
             tokens += batch.tokens();
@@ -298,11 +397,7 @@ impl<'a> Run<'a> {
         let gradient_norm = gradients.norm(width);
         if !gradient_norm.is_finite() {
             let name = gradients.not_finite().unwrap_or("all parameters together");
-            return Err(TrainError::NotFinite {
-                what: format!("the gradient of `{name}`"),
-                step: step + 1,
-                rows: seen,
-            });
+            return Ok(Err(NotFinite { what: format!("the gradient of `{name}`"), rows: seen }));
         }
         let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;
         let warnings = silent
@@ -311,14 +406,12 @@ impl<'a> Run<'a> {
             .collect();
         let most = config.max_grad_norm;
         let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
-        let decays: BTreeMap<String, bool> =
-            self.specifications.iter().map(|one| (one.name.clone(), one.decay)).collect();
-        let variables = &self.variables;
-        self.optimizer.step(variables, &decays, gradients, config, learning_rate, scale)?;
+        let (variables, groups) = (&self.variables, &self.groups);
+        self.optimizer.step(variables, groups, gradients, config, learning_rate, scale)?;
         if let Some(average) = &mut self.average {
             average.update(variables, step + 1)?;
         }
-        Ok(StepDone { loss, gradient_norm, tokens, warnings })
+        Ok(Ok(StepDone { loss, gradient_norm, tokens, warnings }))
     }
 
     /// Scores the weights, and the averaged ones where there are any; keeps the best. Stopped in

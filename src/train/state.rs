@@ -27,8 +27,27 @@ pub struct Counters {
     pub best: Option<Best>,
     /// Losses of the last steps, as many as a line of the log is the mean of.
     pub recent: Vec<f64>,
+    /// Steps that were left out, since loss or gradient was not finite.
+    #[serde(default)]
+    pub skipped: u64,
+    /// Seconds of training in all processes together.
+    #[serde(default)]
+    pub seconds: f64,
+    /// What was warned of, which is done once a run.
+    #[serde(default)]
+    pub warned: Warned,
     /// Tensors that had no gradient yet, while the guard watches.
     pub silent: Vec<String>,
+}
+
+/// Warnings that come once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warned {
+    /// Of attention that looks at one token only.
+    pub attention: bool,
+    /// Of a gradient that vanishes or explodes.
+    pub gradient: bool,
 }
 
 /// An evaluation.

@@ -26,6 +26,7 @@ impl<'a> Stepper<'a> {
         let learning_rate = self.run.job.config.learning_rate;
         let done = self.run.step(self.taken, learning_rate, &[rows.to_vec()])?;
         self.taken += 1;
+        let done = done.map_err(|found| found.error(self.taken))?;
         Ok(done.loss)
     }
 }

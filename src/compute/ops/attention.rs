@@ -18,26 +18,37 @@ pub fn attention(
     let (_, stacked) = qkv_pe.dims2()?;
     let width = stacked / 3;
     let head_width = width / heads;
-    let scale = 1.0 / (head_width as f64).sqrt();
     let mut results = Vec::with_capacity(batch.len());
     for ((start, end), &row) in batch.sequences().zip(batch.rows()) {
         let length = end - start;
         let qkv_se = qkv_pe.narrow(0, start, length)?;
         let qkv_3hsk = qkv_se.reshape((length, 3, heads, head_width))?.permute((1, 2, 0, 3))?;
-        let q_hsk = qkv_3hsk.get(0)?.contiguous()?;
-        let k_htk = qkv_3hsk.get(1)?.contiguous()?;
         let v_htk = qkv_3hsk.get(2)?.contiguous()?;
-        let score_hst = (q_hsk.matmul(&k_htk.t()?)? * scale)?;
-        let mut weight_hst = softmax(&score_hst)?;
+        let mut weight_hst = weights(&qkv_3hsk)?;
         if let Some(dropout) = dropout {
             let mask = dropout.attention_mask(row, heads, length);
             let mask = Tensor::from_vec(mask, (heads, length, length), weight_hst.device())?;
-            weight_hst = (weight_hst * mask.to_dtype(score_hst.dtype())?)?;
+            weight_hst = (weight_hst * mask.to_dtype(v_htk.dtype())?)?;
         }
         let mixed_hsk = weight_hst.matmul(&v_htk)?;
         results.push(mixed_hsk.transpose(0, 1)?.reshape((length, width))?);
     }
     Tensor::cat(&results, 0)
+}
+
+/// The weights `[h, s, t]` with which the tokens of one sequence attend to each other; `qkv_se` is
+/// `[s, 3d]`, as for [`attention`].
+pub fn attention_weights(qkv_se: &Tensor, heads: usize) -> Result<Tensor> {
+    let (length, stacked) = qkv_se.dims2()?;
+    let qkv_3hsk = qkv_se.reshape((length, 3, heads, stacked / 3 / heads))?;
+    weights(&qkv_3hsk.permute((1, 2, 0, 3))?)
+}
+
+fn weights(qkv_3hsk: &Tensor) -> Result<Tensor> {
+    let q_hsk = qkv_3hsk.get(0)?.contiguous()?;
+    let k_htk = qkv_3hsk.get(1)?.contiguous()?;
+    let scale = 1.0 / (q_hsk.dim(D::Minus1)? as f64).sqrt();
+    softmax(&(q_hsk.matmul(&k_htk.t()?)? * scale)?)
 }
 
 /// Softmax over the last axis, as a composition that has a backward pass.

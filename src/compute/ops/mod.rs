@@ -19,7 +19,7 @@ mod pooling;
 pub(crate) mod gradient_check;
 
 pub use activation::{Activation, activate};
-pub use attention::attention;
+pub use attention::{attention, attention_weights};
 pub use dropout::{Dropout, dropout, sequence_places};
 pub use embedding::embed;
 pub use linear::{linear, row_linear};

@@ -41,10 +41,10 @@ impl Engine {
         mut gradient: Vec<f32>,
         gradients: &mut GradientMap,
     ) -> Result<()> {
-        let TrainingPass { batch, source, checkpointing } = *pass;
+        let TrainingPass { batch, source, checkpointing, frozen } = *pass;
         let noises = Noises::new(&self.config, source);
         let (all, last) = (Scope::all(batch), self.read(batch));
-        for (index, layer) in self.layers.iter().enumerate().rev() {
+        for (index, layer) in self.layers.iter().enumerate().skip(frozen).rev() {
             let pass = Pass {
                 config: &self.config,
                 scope: if index + 1 == self.layers.len() { &last } else { &all },
@@ -68,7 +68,9 @@ impl Engine {
             work.attention(&mut own, scratch, &mut gradient, gradients)?;
             *(if again { &mut tape.again } else { &mut tape.layers[index] }) = own;
         }
-        self.embed_backward(batch, &all, &noises, tape, &mut gradient, gradients)?;
+        if frozen == 0 {
+            self.embed_backward(batch, &all, &noises, tape, &mut gradient, gradients)?;
+        }
         tape.scratch.input = gradient;
         Ok(())
     }

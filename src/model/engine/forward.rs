@@ -141,7 +141,7 @@ impl Engine {
 
     /// The same with noise; the tape keeps what the backward pass reads.
     pub fn pooled_with_tape(&self, pass: &TrainingPass<'_>, tape: &mut Tape) -> Result<Tensor> {
-        let TrainingPass { batch, source, checkpointing } = *pass;
+        let TrainingPass { batch, source, checkpointing, .. } = *pass;
         let last = self.read(batch);
         rayon::scope(|_| self.encode(batch, source, &last, tape, Use::Train { checkpointing }))?;
         self.pool(batch, &tape.scratch.input)

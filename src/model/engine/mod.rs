@@ -77,6 +77,8 @@ pub struct TrainingPass<'a> {
     pub source: Option<&'a DropoutSource>,
     /// Every n-th layer keeps only what the next one starts from, and is computed again; 0 is off.
     pub checkpointing: usize,
+    /// So many of the lowest layers, and the embeddings below them, get no gradients; 0 for none.
+    pub frozen: usize,
 }
 
 /// Which tokens of a batch a layer computes, and the noise of one pass.

@@ -5,7 +5,7 @@ use candle_core::{Device, Var};
 use super::*;
 use crate::compute::ops::{Activation, cross_entropy};
 use crate::compute::{Noise, Sequence};
-use crate::model::{Architecture, Classifier, Sampling, Sizes};
+use crate::model::{Architecture, Classifier, Sampling, Sizes, specifications};
 
 fn config(width: usize, heads: usize, pooling: Pooling, activation: Activation) -> EncoderConfig {
     let sizes = Sizes {
@@ -44,8 +44,21 @@ fn gradients(
     lengths: &[usize],
     checkpointing: usize,
 ) -> (GradientMap, GradientMap) {
+    let (mut plain, fast) = gradients_above(config, lengths, checkpointing, 0);
+    plain.retain(|name, _| !name.starts_with("pooler.") && !name.starts_with("classifier."));
+    assert!(plain.keys().eq(fast.keys()), "every encoder parameter has a gradient");
+    (plain, fast)
+}
+
+/// The same with so many frozen layers, and with the head's in the first map.
+fn gradients_above(
+    config: &EncoderConfig,
+    lengths: &[usize],
+    checkpointing: usize,
+    frozen: usize,
+) -> (GradientMap, GradientMap) {
     let fresh = Parameters::fresh(config, &Noise::new(1), &Device::Cpu).unwrap();
-    let (variables, parameters) = fresh.variables(config).unwrap();
+    let (variables, parameters) = fresh.variables(&specifications(config)).unwrap();
     let batch = batch(lengths);
     let source = DropoutSource { noise: Noise::new(9), step: 4 };
     let labels: Vec<u32> = (0..lengths.len()).map(|row| row as u32 % 3).collect();
@@ -66,7 +79,7 @@ fn gradients(
     // Twice over the same tape, whose buffers are used again: the second pass must not see the first.
     for _ in 0..2 {
         fast.clear();
-        let pass = TrainingPass { batch: &batch, source: Some(&source), checkpointing };
+        let pass = TrainingPass { batch: &batch, source: Some(&source), checkpointing, frozen };
         let pooled = engine.pooled_with_tape(&pass, &mut tape).unwrap();
         let pooled = Var::from_tensor(&pooled).unwrap();
         let logits = classifier.head(pooled.as_tensor(), &batch, Some(&source)).unwrap();
@@ -74,9 +87,17 @@ fn gradients(
         let of_pooled = found.get(pooled.as_tensor()).unwrap();
         engine.backward(&parameters, &pass, &mut tape, of_pooled, &mut fast).unwrap();
     }
-    plain.retain(|name, _| !name.starts_with("pooler.") && !name.starts_with("classifier."));
-    assert!(plain.keys().eq(fast.keys()), "every encoder parameter has a gradient");
     (plain, fast)
+}
+
+#[test]
+fn frozen_layers_get_no_gradients_and_the_others_the_same() {
+    let config = config(24, 3, Pooling::Mean, Activation::Gelu);
+    let (_, all) = gradients_above(&config, &[4, 40], 0, 0);
+    let (_, above) = gradients_above(&config, &[4, 40], 0, 1);
+    assert!(above.keys().all(|name| name.starts_with("layer.0001.")) && above.len() == 10);
+    assert!(above.iter().all(|(name, gradient)| *gradient == all[name]));
+    assert!(gradients_above(&config, &[4], 0, 2).1.is_empty());
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! The training loop on a few texts of its own: what is frozen, what is not finite, what is warned of,
+//! and when it ends.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bayes::compute::Noise;
+use bayes::data::{Example, TextTokenizer, TokenSet, Truncation, prepare_tokens};
+use bayes::model::{EncoderConfig, Parameters, Sizes};
+use bayes::train::{Control, Counters, Ended, Event, Job, State, TrainConfig, TrainError, fit};
+use candle_core::{Device, Tensor};
+
+/// Occurs in row 5 of the training rows and nowhere else.
+const RARE: &str = "music";
+
+struct Bench {
+    encoder: EncoderConfig,
+    parameters: Parameters,
+    train: TokenSet,
+    validation: TokenSet,
+    /// The id of the rare token.
+    rare: u32,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
+        let tokenizer = TextTokenizer::from_file(&fixtures.join("tokenizer.json")).unwrap();
+        let text = |row: usize| match row {
+            5 => format!("the {RARE} is good"),
+            row if row.is_multiple_of(2) => "the film was bad and slow".to_owned(),
+            _ => "the film was good and warm".to_owned(),
+        };
+        let example = |row| Example { text: text(row), pair: None, label: row as u32 % 2 };
+        let examples: Vec<Example> = (0..40).map(example).collect();
+        let tokens = prepare_tokens(
+            folder.path(),
+            &tokenizer,
+            &examples,
+            16,
+            Truncation::Head,
+            &mut |_, _| {},
+        );
+        let tokens = Arc::new(tokens.unwrap());
+        let set = |rows: std::ops::Range<u32>| {
+            let labels = rows.clone().map(|row| row % 2).collect();
+            TokenSet::new(Arc::clone(&tokens), rows.collect(), labels)
+        };
+        let sizes = Sizes {
+            num_hidden_layers: 2,
+            hidden_size: 16,
+            num_attention_heads: 2,
+            intermediate_size: 32,
+        };
+        let vocabulary = tokenizer.vocabulary_size();
+        let mut encoder = EncoderConfig::from_scratch(sizes, vocabulary, 16).unwrap();
+        encoder.labels = vec!["bad".to_owned(), "good".to_owned()];
+        let parameters = Parameters::fresh(&encoder, &Noise::new(1), &Device::Cpu).unwrap();
+        let rare = set(5..6).sequence(0).ids[2];
+        Self { encoder, parameters, train: set(0..32), validation: set(32..40), rare }
+    }
+
+    /// The same with another value of a parameter.
+    fn with(&self, name: &str, change: impl FnOnce(&mut Vec<f32>)) -> Parameters {
+        let tensor = self.parameters.get(name);
+        let mut values = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        change(&mut values);
+        let changed = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
+        let all = self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.clone()));
+        let mut all: BTreeMap<String, Tensor> = all.collect();
+        all.insert(name.to_owned(), changed);
+        Parameters::from_map(all)
+    }
+
+    /// Runs; gives the result, the counters of every save, and the warnings.
+    fn run(
+        &self,
+        config: &TrainConfig,
+        parameters: Parameters,
+    ) -> (Result<Ended, TrainError>, Vec<Counters>, Vec<String>) {
+        let job = Job {
+            encoder: &self.encoder,
+            config,
+            train: &self.train,
+            validation: &self.validation,
+        };
+        let (mut saved, mut warnings) = (Vec::new(), Vec::new());
+        let ended = fit(&job, State::new(parameters), &mut |event| {
+            match event {
+                Event::Save(snapshot) => saved.push(snapshot.counters.clone()),
+                Event::Warning(text) => warnings.push(text),
+                _ => {}
+            }
+            Ok(Control::Continue)
+        });
+        (ended, saved, warnings)
+    }
+}
+
+fn config() -> TrainConfig {
+    TrainConfig {
+        num_train_epochs: 2.0,
+        per_device_train_batch_size: 4,
+        learning_rate: 1e-3,
+        ..TrainConfig::default()
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_named_and_the_state_before_it_is_saved() {
+    let bench = Bench::new();
+    let place = bench.rare as usize * 16;
+    let poisoned = || bench.with("embeddings.word", |values| values[place] = f32::NAN);
+    let (ended, saved, _) = bench.run(&config(), poisoned());
+    let error = ended.unwrap_err();
+    let TrainError::NotFinite { what, step, rows } = &error else { panic!("{error}") };
+    assert_eq!(what, "the loss");
+    assert!(rows.contains(&5) && rows.len() == 4, "{rows:?}");
+    assert!(error.to_string().contains("--set train.skip_nonfinite=true"), "{error}");
+    assert_eq!(saved.last().map_or(0, |counters| counters.step), step - 1);
+
+    // The step is left out in each of the two epochs.
+    let skipping = TrainConfig { skip_nonfinite: true, ..config() };
+    let (ended, saved, warnings) = bench.run(&skipping, poisoned());
+    assert!(matches!(ended.unwrap(), Ended::Finished(_)));
+    let last = saved.last().unwrap();
+    assert_eq!((last.step, last.skipped), (16, 2));
+    assert!(warnings[0].contains(&format!("step {step} is left out, 1 so far")), "{warnings:?}");
+}
+
+#[test]
+fn frozen_layers_keep_their_bits_and_the_others_learn() {
+    let bench = Bench::new();
+    let frozen = TrainConfig { frozen_layers: 1, ..config() };
+    let (ended, _, warnings) = bench.run(&frozen, bench.parameters.clone());
+    let Ended::Finished(outcome) = ended.unwrap() else { panic!("it was stopped") };
+    let values = |parameters: &Parameters, name: &str| -> Vec<f32> {
+        parameters.get(name).flatten_all().unwrap().to_vec1().unwrap()
+    };
+    for (name, _) in bench.parameters.iter() {
+        let same = values(&bench.parameters, name) == values(&outcome.parameters, name);
+        let expected = name.starts_with("embeddings.") || name.starts_with("layer.0000.");
+        assert_eq!(same, expected, "{name}");
+    }
+    assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+#[test]
+fn attention_that_looks_at_one_token_is_warned_of_once() {
+    let bench = Bench::new();
+    let sharp = bench.with("layer.0001.attention.qkv.weight", |values| {
+        values.iter_mut().for_each(|value| *value *= 1e4);
+    });
+    let watching = TrainConfig { histogram_steps: 1, max_steps: 3, ..config() };
+    let (_, saved, warnings) = bench.run(&watching, sharp);
+    let attention: Vec<&String> =
+        warnings.iter().filter(|text| text.contains("the attention of layers [1]")).collect();
+    assert_eq!(attention.len(), 1, "{warnings:?}");
+    assert!(saved.last().unwrap().warned.attention);
+}
+
+#[test]
+fn a_run_ends_when_its_time_is_up_with_an_evaluation() {
+    let bench = Bench::new();
+    let short = TrainConfig { max_time: 1e-6, eval_steps: 100.0, ..config() };
+    let (ended, saved, warnings) = bench.run(&short, bench.parameters.clone());
+    let Ended::Finished(outcome) = ended.unwrap() else { panic!("it was stopped") };
+    assert_eq!((outcome.steps, outcome.best_step), (1, 1));
+    assert!(saved.last().unwrap().ended);
+    assert_eq!(warnings, ["stopped early: 0.000001 seconds are over"]);
+}
