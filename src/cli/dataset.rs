@@ -1,4 +1,6 @@
-//! `bayes dataset list · info · prepare`.
+//! `bayes dataset list · info · head · prepare`.
+
+mod head;
 
 use std::path::PathBuf;
 
@@ -28,6 +30,17 @@ enum Action {
         /// Known name, file or folder
         name: String,
     },
+    /// Show the first rows of one; of a Parquet file, also at an address, only what is needed is read
+    Head {
+        /// Known name, file, folder or http(s) address of a Parquet file
+        name: String,
+        /// Rows
+        #[arg(short, default_value_t = 5)]
+        n: usize,
+        /// Mix the rows, although the file may be sorted, by this seed
+        #[arg(long, value_name = "SEED")]
+        shuffle: Option<u64>,
+    },
     /// Tokenise one into the cache that training reads
     Prepare {
         /// Known name, file or folder [default: that of the experiment]
@@ -46,6 +59,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     match &options.action {
         Action::List => list(common)?,
         Action::Info { name } => info(name, common)?,
+        Action::Head { name, n, shuffle } => head::head(name, *n, *shuffle, common)?,
         Action::Prepare { name, config, settings } => {
             let mut all: Vec<String> =
                 name.iter().map(|name| format!("data.dataset={name}")).collect();

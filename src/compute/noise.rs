@@ -26,6 +26,10 @@ pub enum Purpose {
     Generate = 7,
     /// The fixed draws that logits of a posterior are averaged over.
     Link = 8,
+    /// Order of the row groups of a stream; `a` is the epoch, `b` the stratum of the file.
+    Stream = 9,
+    /// Order of the rows in a window of a stream; `a` is the epoch, `b` the window.
+    StreamWindow = 10,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

@@ -5,6 +5,7 @@ mod clean;
 mod config;
 mod dataset;
 mod example;
+mod head;
 mod known;
 mod labels;
 mod locate;
@@ -13,6 +14,7 @@ mod prepare;
 pub mod reviews;
 mod set;
 pub mod split;
+pub mod stream;
 pub mod table;
 mod tokenizer;
 mod vocabulary;
@@ -24,6 +26,7 @@ pub use clean::clean;
 pub use config::DataConfig;
 pub use dataset::Dataset;
 pub use example::Example;
+pub use head::{Head, head};
 pub use known::{KNOWN, Known, find as find_known};
 pub use locate::{Located, locate};
 pub use order::{epoch_batches, inference_batches};
@@ -67,6 +70,14 @@ pub enum DataError {
         name: &'static str,
         /// Its id on the Hub.
         hub_id: &'static str,
+    },
+    /// A file whose rows can only be read in their order.
+    #[error(
+        "`{path}` is not Parquet, so its rows cannot be mixed without reading all: leave out `--shuffle`"
+    )]
+    NotMixed {
+        /// The file.
+        path: PathBuf,
     },
     /// A folder without files that look like splits.
     #[error("`{path}` has neither a `train` nor a `test` file (.parquet, .csv, .tsv or .jsonl)")]

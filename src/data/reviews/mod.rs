@@ -26,6 +26,9 @@ use crate::compute::{Noise, Purpose, Stream};
 /// Version of the generator: raised whenever a text, a probability or a label changes.
 pub const VERSION: u32 = 1;
 
+/// The seed of the data set of this name.
+pub const SEED: u64 = 2026;
+
 /// Names of the labels: index 0 and 1.
 pub const LABELS: [&str; 2] = ["negative", "positive"];
 

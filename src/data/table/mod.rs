@@ -11,6 +11,7 @@ mod error;
 mod json_lines;
 mod parquet_reader;
 mod parquet_writer;
+mod row_groups;
 mod sink;
 mod value;
 mod write;
@@ -25,6 +26,7 @@ use self::parquet_reader::ParquetRows;
 
 pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect};
 pub use self::error::TableError;
+pub use self::row_groups::{RowGroups, is_url};
 pub use self::value::Value;
 pub use self::write::{Kind, Writer};
 

@@ -98,7 +98,9 @@ thread_local! {
 /// The crate answers most damage with an error and some with a panic (a level or a slice out of
 /// range, a date that no calendar has, a type that it does not know). What panicked is dropped,
 /// since a table ends with its first error, so no broken state is seen again.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+pub(super) fn guarded<T>(
+    read: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, ParquetError> {
     static QUIET: Once = Once::new();
     // A caught panic is an ordinary error here, so its report must not reach stderr; every other
     // panic, on any thread, is reported as before.
@@ -123,7 +125,7 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parqu
     })
 }
 
-fn failed(path: &str, place: String, source: ParquetError) -> TableError {
+pub(super) fn failed(path: &str, place: String, source: ParquetError) -> TableError {
     let said = source.to_string();
     let hint = if said.contains("Disabled feature") {
         "its compression is not supported, write it with zstd or snappy"
@@ -141,7 +143,7 @@ fn failed(path: &str, place: String, source: ParquetError) -> TableError {
 
 /// Bytes without the annotation of a string are text where they are UTF-8, else null: pictures
 /// beside the texts must not make a table unreadable.
-fn cell(field: Field) -> Value {
+pub(super) fn cell(field: Field) -> Value {
     match field {
         Field::Null => Value::Null,
         Field::Bool(value) => Value::Bool(value),

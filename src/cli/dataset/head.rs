@@ -1,0 +1,61 @@
+//! `bayes dataset head`.
+
+use anyhow::Result;
+use serde_json::{Map, Value as Json};
+
+use super::super::{Common, print};
+use crate::data::table::Row;
+use crate::data::{self, Head};
+
+/// Characters of a line.
+const WIDTH: usize = 80;
+
+/// Prints the first rows, each on a line, or as one JSON object a line.
+pub fn head(name: &str, rows: usize, shuffle: Option<u64>, common: &Common) -> Result<()> {
+    let Head { columns, rows } = data::head(name, rows, shuffle)?;
+    let mut text = String::new();
+    for row in &rows {
+        if common.json {
+            let pairs = columns.iter().zip(&row.values);
+            let object: Map<String, Json> =
+                pairs.map(|(column, value)| (column.clone(), value.to_json())).collect();
+            text.push_str(&format!("{}\n", Json::Object(object)));
+        } else {
+            text.push_str(&format!("{}\n", line(&columns, row)));
+        }
+    }
+    print(&text)
+}
+
+/// The values by their columns, short ones first, cut to the width of a terminal.
+fn line(columns: &[String], row: &Row) -> String {
+    let value = |(column, value): (&String, &data::table::Value)| {
+        let text = value.as_text().unwrap_or_default();
+        (column.clone(), text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let mut pairs: Vec<(String, String)> = columns.iter().zip(&row.values).map(value).collect();
+    pairs.sort_by_key(|(_, text)| text.chars().count() > WIDTH / 4);
+    let pairs: Vec<String> =
+        pairs.into_iter().map(|(column, text)| format!("{column}: {text}")).collect();
+    let whole = format!("{:>7}  {}", row.line, pairs.join("  "));
+    if whole.chars().count() <= WIDTH {
+        return whole;
+    }
+    whole.chars().take(WIDTH - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::table::Value;
+
+    #[test]
+    fn a_line_shows_short_values_whole_and_fits_the_terminal() {
+        let columns = ["text", "label"].map(str::to_owned);
+        let long = "a slow film that never ends ".repeat(9);
+        let row = Row { line: 12, values: vec![Value::Text(long), Value::Integer(1)] };
+        let line = line(&columns, &row);
+        assert!(line.starts_with("     12  label: 1  text: a slow film"), "{line}");
+        assert!(line.ends_with('…') && line.chars().count() == WIDTH, "{line}");
+    }
+}
