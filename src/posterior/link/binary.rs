@@ -35,6 +35,7 @@ vectorised! {
         let mut lanes = [[0.0; LANES]; 4];
         let mut start = -last;
         while start <= last {
+            #[expect(clippy::needless_range_loop, reason = "one index for four rows of lanes")]
             for lane in 0..LANES {
                 let node = start + lane as f64;
                 let t = node * spacing;
