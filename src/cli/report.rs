@@ -146,7 +146,7 @@ fn sets(report: &Report) -> String {
     let by_class = sets.by_class.iter().flatten().map(|one| one.coverage);
     let band = report.set_band.map_or(String::new(), |band| {
         format!(
-            "; the {} rows behind it\n    allow {} – {}",
+            ";\n    the {} rows behind it allow {} – {}",
             band.rows,
             percent(band.low),
             percent(band.high)
