@@ -6,6 +6,7 @@
 
 mod template;
 mod truncation;
+mod trusted;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,25 @@ pub enum TokenizerError {
         /// What the `tokenizers` crate said.
         #[source]
         source: tokenizers::Error,
+    },
+    /// The file is larger than any tokenizer.
+    #[error("`{path}` has {size} bytes, more than any tokenizer needs")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// The file brings a regular expression of its own.
+    #[error(
+        "`{path}` has the regular expression `{expression}`, and only known ones are run: a text \
+         could make it take for ever"
+    )]
+    Expression {
+        /// The file.
+        path: PathBuf,
+        /// Its beginning.
+        expression: String,
     },
     /// The part that adds special tokens is broken.
     #[error("the tokenizer's post-processor is unusable: {reason}")]
@@ -105,10 +125,27 @@ impl std::fmt::Debug for TextTokenizer {
 impl TextTokenizer {
     /// Reads a `tokenizer.json`.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| TokenizerError::Read { path: path.to_path_buf(), source })?;
-        let tokenizer = Tokenizer::from_bytes(bytes)
-            .map_err(|source| TokenizerError::Parse { path: path.to_path_buf(), source })?;
+        let read = |source| TokenizerError::Read { path: path.to_path_buf(), source };
+        let parse = |source| TokenizerError::Parse { path: path.to_path_buf(), source };
+        let size = std::fs::metadata(path).map_err(read)?.len();
+        if size > trusted::MOST_BYTES {
+            return Err(TokenizerError::TooLarge { path: path.to_path_buf(), size });
+        }
+        let bytes = std::fs::read(path).map_err(read)?;
+        let json = serde_json::from_slice(&bytes).map_err(|error| parse(error.into()))?;
+        if let Some(expression) = trusted::unknown_expression(&json) {
+            let expression = expression.chars().take(60).collect();
+            return Err(TokenizerError::Expression { path: path.to_path_buf(), expression });
+        }
+        // Some files that parse make `tokenizers` panic, at once or at the first text.
+        let load = || -> tokenizers::Result<Tokenizer> {
+            let tokenizer = Tokenizer::from_bytes(bytes)?;
+            tokenizer.encode_fast("A first text.", false)?;
+            Ok(tokenizer)
+        };
+        let loaded = std::panic::catch_unwind(load);
+        let loaded = loaded.unwrap_or_else(|_| Err("it makes the tokenizer panic".into()));
+        let tokenizer = loaded.map_err(parse)?;
         Self::from_tokenizer(tokenizer)
     }
 
