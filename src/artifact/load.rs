@@ -8,7 +8,7 @@ use candle_core::Device;
 
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
-use super::{Artifact, ArtifactError, Manifest, Preprocessing, SCHEMA, SpecialTokens};
+use super::{Artifact, ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
 use crate::data::{TextTokenizer, Truncation};
@@ -32,7 +32,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
             encoder.labels.clone_from(&manifest.labels);
             (manifest, true)
         }
-        None => (foreign(folder, &encoder), false),
+        None => (foreign(folder, &encoder)?, false),
     };
     let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
     if let Some(missing) = loaded.missing.into_iter().next() {
@@ -74,6 +74,10 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(damaged)?;
     for (name, expected) in &manifest.files {
+        // A name from a file is no path to follow.
+        if !HASHED.contains(&name.as_str()) {
+            return Err(ArtifactError::ForeignFile { path, name: name.clone() });
+        }
         let path = folder.join(name);
         if store::sha256_file(&path)? != *expected {
             return Err(ArtifactError::Changed { path });
@@ -100,9 +104,11 @@ fn read_calibration(
 }
 
 /// What is known of a folder that another tool wrote.
-fn foreign(folder: &Path, encoder: &EncoderConfig) -> Manifest {
+fn foreign(folder: &Path, encoder: &EncoderConfig) -> Result<Manifest, ArtifactError> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Manifest {
+    let present = HASHED.into_iter().filter(|name| folder.join(name).is_file());
+    let files = present.map(|name| Ok((name.to_owned(), store::sha256_file(&folder.join(name))?)));
+    Ok(Manifest {
         schema: SCHEMA,
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
         name,
@@ -121,6 +127,6 @@ fn foreign(folder: &Path, encoder: &EncoderConfig) -> Manifest {
         parts: BTreeMap::new(),
         seen_in_test: 0,
         test: None,
-        files: BTreeMap::new(),
-    }
+        files: files.collect::<Result<_, store::StoreError>>()?,
+    })
 }

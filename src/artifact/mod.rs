@@ -77,6 +77,14 @@ pub enum ArtifactError {
         /// What the parser said.
         source: serde_json::Error,
     },
+    /// The manifest lists a file that is none of a model's.
+    #[error("`{path}` lists `{name}`, which is no file of a model")]
+    ForeignFile {
+        /// The manifest.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
     /// The folder was written by a newer version.
     #[error("`{path}` has schema {found}, and this version of bayes reads up to {SCHEMA}")]
     Schema {
