@@ -6,7 +6,6 @@ mod eval;
 mod fit;
 mod fitted;
 mod info;
-mod object;
 mod predict;
 mod progress;
 mod report;

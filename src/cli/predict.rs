@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::object::{self, Objects};
 use super::progress::Display;
 use super::{Common, Outcome, model_folder, print};
 use crate::calibrate::{Judgement, PredictionSet};
@@ -15,7 +14,7 @@ use crate::data::table::{
     self, ColumnNames, Columns, Format, Kind, Row, SAMPLE_ROWS, Table, Value, Writer,
 };
 use crate::experiment::Progress;
-use crate::predict::{Prediction, Predictor, Text};
+use crate::predict::{Prediction, PredictionObject, Predictor, Presentation, Text, decision};
 
 /// Rows that are predicted together: enough to sort them by length, few enough to hold.
 const CHUNK: usize = 1024;
@@ -232,7 +231,7 @@ enum Sink<'a> {
     /// Lines for a person.
     Lines { width: usize, labels: &'a [String] },
     /// One object a line.
-    Objects { objects: Objects<'a>, out: Writer },
+    Objects { predictor: &'a Predictor, out: Writer },
     /// Flat columns.
     Flat { out: Writer, labels: &'a [String], paired: bool },
 }
@@ -255,16 +254,13 @@ impl<'a> Sink<'a> {
         if let Some(path) = &options.output {
             refuse_input_as_output(options.input.as_deref(), path)?;
             return Ok(match Format::of(path)? {
-                Format::JsonLines => Self::Objects {
-                    objects: Objects::new(predictor),
-                    out: Writer::create(path, &[])?,
-                },
+                Format::JsonLines => Self::Objects { predictor, out: Writer::create(path, &[])? },
                 _ => Self::Flat { out: Writer::create(path, &columns)?, labels, paired },
             });
         }
         if common.json {
             let out = stdout(Format::JsonLines, &[])?;
-            return Ok(Self::Objects { objects: Objects::new(predictor), out });
+            return Ok(Self::Objects { predictor, out });
         }
         if plain {
             let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
@@ -284,7 +280,7 @@ impl<'a> Sink<'a> {
                 } else {
                     text
                 };
-                let decision = match object::decision(&prediction.judgement) {
+                let decision = match decision(&prediction.judgement) {
                     Some(decision) => format!("{decision:<7}  "),
                     None => String::new(),
                 };
@@ -295,9 +291,14 @@ impl<'a> Sink<'a> {
                     prediction.predictive.total,
                 ))
             }
-            Self::Objects { objects, out } => {
-                let object = objects.of(&item.text, item.pair.as_deref(), prediction);
-                Ok(out.write_object(&object)?)
+            Self::Objects { predictor, out } => {
+                let shown = Presentation { logits: true, ..Presentation::default() };
+                let object = PredictionObject {
+                    text: Some(item.text.clone()),
+                    text_pair: item.pair.clone(),
+                    ..predictor.object(prediction, &shown)
+                };
+                Ok(out.write_object(&serde_json::to_value(object)?)?)
             }
             Self::Flat { out, labels, paired } => {
                 let mut values = vec![Value::Text(item.text.clone())];
@@ -308,7 +309,7 @@ impl<'a> Sink<'a> {
                 let names = |set: &PredictionSet| {
                     set.classes.iter().map(|&class| &*labels[class]).collect::<Vec<_>>().join("|")
                 };
-                let decision = object::decision(&prediction.judgement);
+                let decision = decision(&prediction.judgement);
                 values.extend([
                     Value::Text(labels[prediction.label].clone()),
                     Value::Float(prediction.confidence),

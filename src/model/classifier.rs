@@ -21,7 +21,7 @@ pub struct DropoutSource {
 
 /// Passes with dropout as in training, whose noise is named by the text: a text has the same passes
 /// alone and in any batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
     /// Passes.
     pub samples: usize,

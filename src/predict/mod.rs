@@ -1,10 +1,13 @@
 //! Texts in, predictive distributions out: the one path that evaluation, the command line and the
 //! server use.
 
+mod object;
+
 use std::borrow::Cow;
 use std::path::Path;
 
 use candle_core::Device;
+pub use object::{Details, Ood, PredictionObject, Presentation, Set, decision};
 use rayon::prelude::*;
 
 use crate::artifact::{self, Artifact, ArtifactError};
@@ -13,9 +16,10 @@ use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean};
 use crate::metrics::argmax;
-use crate::model::{Classifier, ModelError, Sampling};
-use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive};
-use crate::train::{Wanted, features};
+use crate::model::{Classifier, ModelError, Sampling, Trunk};
+use crate::posterior::{Covariance, LogitDistribution, Passes, Posterior, Predictive};
+use crate::store::sha256;
+use crate::train::{TrunkRows, Wanted, features};
 
 /// A text, or a pair of texts.
 pub type Text<'a> = (&'a str, Option<&'a str>);
@@ -37,6 +41,17 @@ pub struct Prediction {
     pub num_tokens: usize,
     /// Whether the text was longer than that.
     pub truncated: bool,
+}
+
+/// What the model makes of one text, before anything is asked of it.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The distribution over logits, before the temperature.
+    pub logits: LogitDistribution,
+    /// All probabilities and the uncertainty.
+    pub predictive: Predictive,
+    /// What novelty looks at.
+    novelty_e: Vec<f32>,
 }
 
 /// Why nothing was predicted.
@@ -63,6 +78,7 @@ pub struct Predictor {
     classifier: Classifier,
     posterior: Posterior,
     usual: Asked,
+    version: String,
 }
 
 impl Predictor {
@@ -71,7 +87,10 @@ impl Predictor {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
         let posterior = Posterior::new(&artifact.parameters, &artifact.uncertainty);
         let usual = artifact.calibration.usual();
-        Ok(Self { artifact, classifier, posterior, usual })
+        let files = &artifact.manifest.files;
+        let hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
+        let version = format!("sha256:{}", &sha256(&hashes)[..16]);
+        Ok(Self { artifact, classifier, posterior, usual, version })
     }
 
     /// Loads a model folder.
@@ -83,6 +102,16 @@ impl Predictor {
     /// The model folder's content.
     pub fn artifact(&self) -> &Artifact {
         &self.artifact
+    }
+
+    /// A hash over the files that change a prediction, as the manifest has them.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What is asked of a prediction where nobody asks for anything else.
+    pub fn usual(&self) -> &Asked {
+        &self.usual
     }
 
     /// Class names by label.
@@ -114,14 +143,16 @@ impl Predictor {
         &self,
         feature_nd: &[f32],
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
-        let logits = self.posterior.logits(feature_nd)?.into_par_iter();
+        Ok(self.linked(self.posterior.logits(feature_nd)?))
+    }
+
+    fn linked(&self, logits: Vec<LogitDistribution>) -> Vec<(LogitDistribution, Predictive)> {
         let uncertainty = &self.artifact.uncertainty;
-        Ok(logits
-            .map(|one| {
-                let predictive = uncertainty.predictive(&one);
-                (one, predictive)
-            })
-            .collect())
+        let both = |one: LogitDistribution| {
+            let predictive = uncertainty.predictive(&one);
+            (one, predictive)
+        };
+        logits.into_par_iter().map(both).collect()
     }
 
     /// One prediction for each text, in their order. `progress` is told the rows that are done.
@@ -130,6 +161,18 @@ impl Predictor {
         texts: &[Text<'_>],
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Prediction>, PredictError> {
+        let encoded = self.encode(texts)?;
+        let lengths: Vec<u32> = encoded.iter().map(|one| one.ids.len() as u32).collect();
+        let sequence = |row: usize| sequence(&encoded[row], row);
+        let wanted = Wanted { inputs: self.inputs(), sampling: self.sampling() };
+        let rows = features(&self.classifier, &lengths, &sequence, &wanted, progress)?;
+        let readings = self.readings(&self.posterior, &rows, encoded.len())?.into_iter();
+        let answers = encoded.iter().zip(readings);
+        Ok(answers.map(|(encoded, reading)| self.answer(encoded, reading, &self.usual)).collect())
+    }
+
+    /// Cleans and tokenises texts, on all threads of the current pool.
+    pub fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Encoded>, PredictError> {
         let cleaned: Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> =
             texts.iter().map(|&(text, pair)| (clean(text), pair.map(clean))).collect();
         if let Some(place) = cleaned.iter().position(|(text, _)| text.is_empty()) {
@@ -148,47 +191,83 @@ impl Predictor {
         if let Some(place) = encoded.iter().position(outside) {
             return Err(PredictError::Segment(place + 1));
         }
-        let lengths: Vec<u32> = encoded.iter().map(|one| one.ids.len() as u32).collect();
-        let sequence = |row: usize| Sequence {
-            ids: encoded[row].ids.clone(),
-            type_ids: encoded[row].type_ids.clone(),
-            row: row as u64,
-        };
-        let wanted = Wanted { inputs: self.inputs(), sampling: self.sampling() };
-        let rows = features(&self.classifier, &lengths, &sequence, &wanted, progress)?;
-        let distributions = self.distributions(rows.read())?.into_iter();
-        let vectors = novelty::vectors(&rows, lengths.len());
-        // No texts have no width.
-        let lines = vectors.chunks_exact((vectors.len() / lengths.len().max(1)).max(1));
-        let predictions = distributions.zip(encoded).zip(lines);
-        let predictions = predictions.map(|(((logits, predictive), encoded), novelty_e)| {
-            let label = argmax(&predictive.probability_c);
-            Prediction {
-                label,
-                confidence: predictive.probability_c[label],
-                judgement: self.judge(&encoded, novelty_e, &logits, &predictive),
-                predictive,
-                logits,
-                num_tokens: encoded.ids.len(),
-                truncated: encoded.full_length as usize > encoded.ids.len(),
-            }
-        });
-        Ok(predictions.collect())
+        Ok(encoded)
     }
 
-    fn judge(
+    /// Reads texts that are tokenised already as one batch: in one pass, or with these passes too where
+    /// the posterior is one of passes; without them its weights are taken at their mean.
+    pub fn read(
         &self,
-        encoded: &Encoded,
-        novelty_e: &[f32],
-        logits: &LogitDistribution,
-        predictive: &Predictive,
-    ) -> Judgement {
+        batch: &[&Encoded],
+        sampling: Option<Sampling>,
+    ) -> candle_core::Result<Vec<Reading>> {
+        let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
+        let Trunk { feature_bd, input_be } = self.classifier.trunk(&packed, self.inputs())?;
+        let (mean_cd, mean_c) = self.posterior.mean();
+        let (mean_cd, mean_c) = (mean_cd.clone(), mean_c.clone());
+        let (sample_nsd, posterior) = match (&self.posterior, sampling) {
+            (Posterior::LastLayer { .. }, _) => (Vec::new(), self.posterior.clone()),
+            (Posterior::Passes { .. }, None) => {
+                let covariance = Covariance::Zero;
+                (Vec::new(), Posterior::LastLayer { mean_cd, mean_c, covariance })
+            }
+            (Posterior::Passes { passes, .. }, Some(sampling)) => {
+                let samples = self.classifier.sampled(&packed, &sampling)?;
+                let passes = Passes { samples: sampling.samples, ..*passes };
+                let values = samples.flatten_all()?.to_vec1()?;
+                (values, Posterior::Passes { mean_cd, mean_c, passes })
+            }
+        };
+        let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
+        let rows = TrunkRows { feature_nd, input_ne: input_be, sample_nsd };
+        self.readings(&posterior, &rows, batch.len())
+    }
+
+    /// The passes under a seed, so many or as many as the model has; `None` for a closed form.
+    pub fn passes(&self, samples: Option<usize>, seed: u64) -> Option<Sampling> {
+        let passes = self.artifact.uncertainty.passes?;
+        let samples = samples.unwrap_or(passes.samples);
+        Some(Passes { samples, ..passes }.sampling(seed))
+    }
+
+    /// What the model says of a text when this is asked.
+    pub fn answer(&self, encoded: &Encoded, reading: Reading, asked: &Asked) -> Prediction {
+        let Reading { logits, predictive, novelty_e } = reading;
         let Artifact { calibration, uncertainty, .. } = &self.artifact;
         let uniform = calibration.uniform(&encoded.ids, &encoded.type_ids);
         let logit_c = &logits.mean();
         let temperature = uncertainty.scaling.temperature;
-        let evidence = Evidence { novelty_e, logit_c, temperature, predictive };
-        calibration.judge(&evidence, uniform, &self.usual)
+        let evidence =
+            Evidence { novelty_e: &novelty_e, logit_c, temperature, predictive: &predictive };
+        let judgement = calibration.judge(&evidence, uniform, asked);
+        let label = argmax(&predictive.probability_c);
+        Prediction {
+            label,
+            confidence: predictive.probability_c[label],
+            judgement,
+            predictive,
+            logits,
+            num_tokens: encoded.ids.len(),
+            truncated: encoded.full_length as usize > encoded.ids.len(),
+        }
+    }
+
+    fn readings(
+        &self,
+        posterior: &Posterior,
+        rows: &TrunkRows,
+        count: usize,
+    ) -> candle_core::Result<Vec<Reading>> {
+        let distributions = self.linked(posterior.logits(rows.read())?).into_iter();
+        let vectors = novelty::vectors(rows, count);
+        // No texts have no width.
+        let lines = vectors.chunks_exact((vectors.len() / count.max(1)).max(1));
+        let reading = |((logits, predictive), novelty_e): (_, &[f32])| Reading {
+            logits,
+            predictive,
+            novelty_e: novelty_e.to_vec(),
+        };
+        Ok(distributions.zip(lines).map(reading).collect())
     }
 
     /// The passes with dropout, for a posterior that has several.
@@ -200,4 +279,9 @@ impl Predictor {
     fn inputs(&self) -> usize {
         self.artifact.calibration.novelty.as_ref().map_or(0, Novelty::inputs)
     }
+}
+
+/// A text on its way into a batch. The noise of training does not reach here, so every row is alike.
+fn sequence(encoded: &Encoded, row: usize) -> Sequence {
+    Sequence { ids: encoded.ids.clone(), type_ids: encoded.type_ids.clone(), row: row as u64 }
 }

@@ -14,6 +14,7 @@ mod binary;
 mod math;
 mod mean_field;
 mod mixture;
+mod points;
 mod scaling;
 
 use std::sync::Arc;
@@ -101,7 +102,8 @@ pub struct Predictive {
 
 impl Predictive {
     fn new(probability_c: Vec<f64>, total: f64, expected: f64) -> Self {
-        debug_assert!(total - expected > -1e-9, "mutual information {}", total - expected);
+        let information = total - expected;
+        debug_assert!(information.is_nan() || information > -1e-9, "{information}");
         let epistemic = (total - expected).max(0.0);
         Self {
             probability_c,

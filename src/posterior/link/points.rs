@@ -1,0 +1,180 @@
+//! Equally likely logits of a text, and what each would say: how far the posterior spreads.
+
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::super::Uncertainty;
+use super::super::logits::{LogitCovariance, LogitDistribution};
+use super::{Scaling, scaled, softmax, spread, spread_over};
+
+/// Points behind the interval of more than two classes.
+const MANY: usize = super::POINTS;
+
+impl LogitDistribution {
+    /// Passes that were drawn; `None` for a closed form.
+    pub fn passes(&self) -> Option<usize> {
+        match self {
+            Self::Point(_) | Self::Gaussian { .. } => None,
+            Self::Samples { logit_mc, classes } => Some(logit_mc.len() / classes),
+        }
+    }
+}
+
+impl Uncertainty {
+    /// Probabilities `[m, c]` under at most `most` equally likely points; `None` for a point estimate.
+    ///
+    /// Two classes: the quantiles (i + ½)/m of the difference of their logits. More: the stored
+    /// draws of the link, then the same mirrored. Samples: as they are.
+    pub fn points(&self, logits: &LogitDistribution, most: usize) -> Option<Vec<f64>> {
+        let Self { scaling, link, .. } = self;
+        let factor = scaling.scale.sqrt() / scaling.temperature;
+        let mean_c: Vec<f64> = self.divided(logits);
+        let classes = mean_c.len();
+        let moved = |offset_mc: &[f64], sign: f64| -> Vec<f64> {
+            let point = |offset_c: &[f64]| {
+                let both = mean_c.iter().zip(offset_c);
+                softmax(&both.map(|(mean, o)| mean + sign * o).collect::<Vec<_>>(), 1.0)
+            };
+            offset_mc.chunks_exact(classes).flat_map(point).collect()
+        };
+        let mut points = match logits {
+            LogitDistribution::Point(_) => return None,
+            LogitDistribution::Gaussian { covariance, .. } => {
+                let offset_mc = match covariance {
+                    LogitCovariance::Difference(variance) => {
+                        let spread = factor * scaling.stretch(0) * variance.sqrt();
+                        let quantile = |i: usize| normal((i as f64 + 0.5) / most as f64);
+                        let offsets = (0..most).flat_map(|i| [0.0, spread * quantile(i)]);
+                        return Some(moved(&offsets.collect::<Vec<_>>(), 1.0));
+                    }
+                    LogitCovariance::Root(root_cj) => {
+                        let mut root_cj = scaled(root_cj, factor);
+                        scaling.stretch_lines(&mut root_cj, classes);
+                        spread(&link.draws, &root_cj)
+                    }
+                    LogitCovariance::Shared { basis, variance_j } => {
+                        let deviation = |variance: &f64| factor * variance.sqrt();
+                        let deviation_j: Vec<f64> = variance_j.iter().map(deviation).collect();
+                        let mut offset_mc = spread_over(&link.draws, basis, &deviation_j);
+                        for offset_c in offset_mc.chunks_exact_mut(classes) {
+                            scaling.stretch_lines(offset_c, classes);
+                        }
+                        offset_mc
+                    }
+                };
+                let mut both = moved(&offset_mc, 1.0);
+                both.extend(moved(&offset_mc, -1.0));
+                both
+            }
+            LogitDistribution::Samples { logit_mc, .. } => {
+                let means = logits.mean();
+                let offset = |logit_c: &[f64]| -> Vec<f64> {
+                    let both = logit_c.iter().zip(&*means);
+                    let mut offset_c: Vec<f64> =
+                        both.map(|(l, mean)| factor * (l - mean)).collect();
+                    scaling.stretch_lines(&mut offset_c, classes);
+                    offset_c
+                };
+                let lines = logit_mc.chunks_exact(classes);
+                moved(&lines.flat_map(offset).collect::<Vec<_>>(), 1.0)
+            }
+        };
+        points.truncate(most * classes);
+        Some(points)
+    }
+
+    /// The mean logits behind scaling and temperature.
+    fn divided(&self, logits: &LogitDistribution) -> Vec<f64> {
+        let mean_c = logits.mean();
+        let moved_c = self.scaling.moved(&mean_c);
+        moved_c.iter().map(|mean| mean / self.scaling.temperature).collect()
+    }
+
+    /// The central interval that holds `share` of the posterior of a class's probability.
+    pub fn interval(
+        &self,
+        logits: &LogitDistribution,
+        class: usize,
+        share: f64,
+    ) -> Option<[f64; 2]> {
+        let tails = [0.5 - share / 2.0, 0.5 + share / 2.0];
+        if let LogitDistribution::Gaussian {
+            covariance: LogitCovariance::Difference(variance),
+            ..
+        } = logits
+        {
+            let Scaling { temperature, scale, .. } = &self.scaling;
+            let deviation = (scale * variance).sqrt() / temperature * self.scaling.stretch(0);
+            let mean_c = self.divided(logits);
+            let at = |tail| mean_c[class] - mean_c[1 - class] + deviation.abs() * normal(tail);
+            return Some(tails.map(|tail| 1.0 / (1.0 + (-at(tail)).exp())));
+        }
+        let points = self.points(logits, MANY)?;
+        let classes = logits.mean().len();
+        let mut found: Vec<f64> = points.iter().skip(class).step_by(classes).copied().collect();
+        found.sort_by(f64::total_cmp);
+        let last = (found.len() - 1) as f64;
+        Some(tails.map(|tail| {
+            let place = tail * last;
+            let (below, part) = (place.floor() as usize, place.fract());
+            let above = (below + 1).min(found.len() - 1);
+            found[below] + part * (found[above] - found[below])
+        }))
+    }
+}
+
+/// The standard normal's quantile.
+fn normal(share: f64) -> f64 {
+    Normal::standard().inverse_cdf(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Covariance, LinkChoice};
+    use super::*;
+
+    fn two_classes(variance: f64) -> LogitDistribution {
+        let covariance = LogitCovariance::Difference(variance);
+        LogitDistribution::Gaussian { mean_c: vec![0.5, 2.0], covariance }
+    }
+
+    #[test]
+    fn the_interval_of_two_classes_is_that_of_the_gaussian() {
+        let scaling = Scaling { temperature: 2.0, scale: 0.25, vector: None };
+        let uncertainty = Uncertainty::new(Covariance::Zero, LinkChoice::Qmc, scaling);
+        // u = 1.5/2 ± 1.6449 · √(0.25 · 4)/2.
+        let found = uncertainty.interval(&two_classes(4.0), 1, 0.9).unwrap();
+        let expected = [-0.072_427, 1.572_427].map(|u: f64| 1.0 / (1.0 + (-u).exp()));
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        let other = uncertainty.interval(&two_classes(4.0), 0, 0.9).unwrap();
+        assert!((other[0] + found[1] - 1.0).abs() < 1e-12);
+        assert_eq!(uncertainty.interval(&LogitDistribution::Point(vec![0.0, 1.0]), 1, 0.9), None);
+    }
+
+    #[test]
+    fn points_are_distributions_whose_mean_is_the_prediction() {
+        let uncertainty = Uncertainty::default();
+        let points = uncertainty.points(&two_classes(1.0), 64).unwrap();
+        assert_eq!(points.len(), 128);
+        assert!(points.chunks_exact(2).all(|p| (p[0] + p[1] - 1.0).abs() < 1e-12));
+        let mean = points.iter().skip(1).step_by(2).sum::<f64>() / 64.0;
+        let exact = uncertainty.predictive(&two_classes(1.0)).probability_c[1];
+        assert!((mean - exact).abs() < 1e-3, "{mean} {exact}");
+    }
+
+    #[test]
+    fn samples_are_given_as_they_are_and_their_interval_is_interpolated() {
+        let uncertainty = Uncertainty::default();
+        let logit_mc: Vec<f64> = (0..11).flat_map(|i| [0.0, f64::from(i) - 5.0, -9.0]).collect();
+        let samples = LogitDistribution::Samples { logit_mc: logit_mc.clone(), classes: 3 };
+        assert_eq!(samples.passes(), Some(11));
+        let points = uncertainty.points(&samples, 64).unwrap();
+        for (point, logit_c) in points.chunks_exact(3).zip(logit_mc.chunks_exact(3)) {
+            let exact = softmax(logit_c, 1.0);
+            assert!(point.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-12));
+        }
+        let [low, high] = uncertainty.interval(&samples, 1, 0.9).unwrap();
+        let p = |logit| softmax(&[0.0, logit, -9.0], 1.0)[1];
+        assert!((low - (p(-5.0) + p(-4.0)) / 2.0).abs() < 1e-12, "{low}");
+        assert!((high - (p(4.0) + p(5.0)) / 2.0).abs() < 1e-12, "{high}");
+    }
+}
