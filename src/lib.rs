@@ -3,7 +3,7 @@
 //! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
 //!
 //! ```text
-//! cli > experiment > {evaluate, bench} > predict > artifact > calibrate > posterior > train
+//! cli > experiment > {evaluate, bench, serve} > predict > artifact > calibrate > posterior > train
 //!     > {model, data} > {compute, hub, store}          metrics: a pure leaf
 //! ```
 
@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod model;
 pub mod posterior;
 pub mod predict;
+pub mod serve;
 pub mod store;
 pub mod train;

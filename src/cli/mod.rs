@@ -9,6 +9,7 @@ mod info;
 mod predict;
 mod progress;
 mod report;
+mod serve;
 mod train;
 
 use std::io::{self, Write};
@@ -67,6 +68,8 @@ enum Command {
     Bench(bench::Options),
     /// Classify texts, with the uncertainty of each answer
     Predict(predict::Options),
+    /// Answer over HTTP
+    Serve(Box<serve::Options>),
     /// Known data sets, what is in one, and its token cache
     Dataset(dataset::Options),
     /// Version, device, threads, CPU features and folders
@@ -94,7 +97,7 @@ enum Outcome {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     compute::set_threads(cli.common.threads.map(usize::from));
-    start_log(cli.common.verbose);
+    start_log(&cli);
     match run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
@@ -119,6 +122,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Eval(options) => eval::run(options, &cli.common),
         Command::Bench(options) => bench::run(options, &cli.common),
         Command::Predict(options) => predict::run(options, &cli.common),
+        Command::Serve(options) => serve::run(options, &cli.common),
         Command::Dataset(options) => dataset::run(options, &cli.common),
         Command::Info => info::run(&cli.common),
         Command::Completions { shell } => {
@@ -130,13 +134,18 @@ fn run(cli: &Cli) -> Result<Outcome> {
     }
 }
 
-fn start_log(verbose: u8) {
-    let level = match verbose {
+fn start_log(cli: &Cli) {
+    let (usual, json) = match &cli.command {
+        Command::Serve(options) => (1, options.logs_json()),
+        _ => (0, false),
+    };
+    let level = match cli.common.verbose + usual {
         0 => tracing::Level::WARN,
         1 => tracing::Level::INFO,
         _ => tracing::Level::DEBUG,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
+    if json { log.json().flatten_event(true).init() } else { log.init() }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -1,0 +1,291 @@
+//! `bayes serve`.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+
+use super::{Common, Outcome, model_folder, note, print};
+use crate::compute;
+use crate::serve::{self, Abstain, BatchLimits, BodyLimits, Loaded, Rate, RequestLimits, Settings};
+
+/// The longest life of a job, in seconds.
+const LONGEST_JOB: u64 = 86_400;
+
+/// Time for the answer of a server that is asked for its health.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Flags of `bayes serve`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The model folder [default: the newest under checkpoints]
+    #[arg(long, value_name = "FOLDER", env = "BAYES_MODEL")]
+    model: Option<PathBuf>,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1", env = "BAYES_HOST")]
+    host: IpAddr,
+    /// The port; 0 for any free one
+    #[arg(long, default_value_t = 8000, env = "BAYES_PORT")]
+    port: u16,
+    /// Load and warm the model, then exit
+    #[arg(long)]
+    check: bool,
+    /// Ask a server that runs here whether it is ready: exit 0 or 1
+    #[arg(long, conflicts_with = "check")]
+    health: bool,
+    /// Give the metrics on an address of their own
+    #[arg(long, value_name = "ADDRESS", env = "BAYES_METRICS_ADDR")]
+    metrics_addr: Option<SocketAddr>,
+    /// Texts of a batch request
+    #[arg(long, default_value_t = 32, env = "BAYES_MAX_CLIENT_BATCH_SIZE")]
+    max_client_batch_size: usize,
+    /// Characters of a text
+    #[arg(long, default_value_t = 32_768, env = "BAYES_MAX_CHARS")]
+    max_chars: usize,
+    /// Texts of a job
+    #[arg(long, default_value_t = 1024, env = "BAYES_MAX_JOB_ITEMS")]
+    max_job_items: usize,
+    /// Bytes of a body
+    #[arg(long, default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
+    max_body_bytes: usize,
+    /// Connections at once; others wait
+    #[arg(long, default_value_t = 1024, env = "BAYES_MAX_CONNECTIONS")]
+    max_connections: usize,
+    /// Texts that wait for the model; beyond that requests get 503
+    #[arg(long, default_value_t = 512, env = "BAYES_MAX_QUEUE_ITEMS")]
+    max_queue_items: usize,
+    /// Tokens of a batch
+    #[arg(long, value_name = "TOKENS", default_value_t = 2048, env = "BAYES_MAX_BATCH_COST")]
+    max_batch_cost: u64,
+    /// Microseconds that a text waits for company
+    #[arg(long, default_value_t = 0, env = "BAYES_BATCH_WAIT_US")]
+    batch_wait_us: u64,
+    /// Seconds for an answer
+    #[arg(long, default_value_t = 30, env = "BAYES_REQUEST_TIMEOUT")]
+    request_timeout: u64,
+    /// Seconds for the head of a request
+    #[arg(long, default_value_t = 10, env = "BAYES_HEADER_TIMEOUT")]
+    header_timeout: u64,
+    /// Seconds for the body of a request
+    #[arg(long, default_value_t = 30, env = "BAYES_BODY_TIMEOUT")]
+    body_timeout: u64,
+    /// Requests of one client, or off
+    #[arg(long, default_value = "100/min", value_name = "RATE", env = "BAYES_RATE_LIMIT")]
+    rate_limit: String,
+    /// Networks of proxies whose X-Forwarded-For is believed
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "BAYES_TRUSTED_PROXY")]
+    trusted_proxy: Vec<IpNet>,
+    /// A file of API keys, one a line; BAYES_API_KEY gives a single one
+    #[arg(long, value_name = "FILE", env = "BAYES_API_KEY_FILE")]
+    api_key_file: Option<PathBuf>,
+    /// Origins whose pages may call this server
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "BAYES_CORS_ALLOW_ORIGIN")]
+    cors_allow_origin: Vec<String>,
+    /// Answers that are kept; 0 for none
+    #[arg(long, default_value_t = 10_000, env = "BAYES_CACHE_ENTRIES")]
+    cache_entries: u64,
+    /// Seconds that they are kept
+    #[arg(long, default_value_t = 3600, env = "BAYES_CACHE_TTL")]
+    cache_ttl: u64,
+    /// The file of the jobs
+    #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
+    jobs_path: PathBuf,
+    /// Seconds that a job is kept
+    #[arg(long, default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
+    job_ttl: u64,
+    /// Passes that a request may ask for
+    #[arg(long, default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
+    max_samples: usize,
+    /// Abstain below this confidence [default: the model's]
+    #[arg(long, value_name = "P", env = "BAYES_ABSTAIN_MIN_CONFIDENCE")]
+    abstain_min_confidence: Option<f64>,
+    /// Abstain above this epistemic uncertainty, in nats [default: the model's]
+    #[arg(long, value_name = "NATS", env = "BAYES_ABSTAIN_MAX_EPISTEMIC")]
+    abstain_max_epistemic: Option<f64>,
+    /// Abstain up to this novelty p-value [default: the model's]
+    #[arg(long, value_name = "P", env = "BAYES_ABSTAIN_OOD_P")]
+    abstain_ood_p: Option<f64>,
+    /// Threads that tokenise [default: half of the cores]
+    #[arg(long, value_name = "N", env = "BAYES_TOKENIZER_THREADS")]
+    tokenizer_threads: Option<usize>,
+    /// Seconds between the signal to stop and the last new connection
+    #[arg(long, default_value_t = 0, env = "BAYES_SHUTDOWN_DELAY")]
+    shutdown_delay: u64,
+    /// Seconds for requests to end after that
+    #[arg(long, default_value_t = 30, env = "BAYES_DRAIN_TIMEOUT")]
+    drain_timeout: u64,
+    /// How the log is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BAYES_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines for people
+    Text,
+    /// An object a line
+    Json,
+}
+
+/// Runs the command.
+pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    if options.health {
+        return health(options);
+    }
+    let settings = options.settings()?;
+    let folder = model_folder(options.model.as_deref())?;
+    let selected = common.device()?;
+    let began = Instant::now();
+    if options.check {
+        let loaded = Loaded::load(&folder, &selected.device)?;
+        print(&format!(
+            "ready in {:.2} s: {} ({}), about {:.0} tokens/s\n",
+            began.elapsed().as_secs_f64(),
+            loaded.predictor.artifact().manifest.name,
+            loaded.predictor.version(),
+            loaded.rate,
+        ))?;
+        return Ok(Outcome::Done);
+    }
+    let quiet = common.quiet;
+    let drained = serve::run(&folder, &selected.device, settings, |address| {
+        let seconds = began.elapsed().as_secs_f64();
+        if !quiet {
+            // A closed stderr is no reason not to serve.
+            let _ = note(&format!(
+                "ready in {seconds:.2} s on http://{address}  (try it: http://{address}/playground)"
+            ));
+        }
+    })?;
+    Ok(if drained { Outcome::Done } else { Outcome::No })
+}
+
+/// Asks a server on this machine; needs no other program in a container.
+fn health(options: &Options) -> Result<Outcome> {
+    let host =
+        if options.host.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { options.host };
+    let ask = || -> std::io::Result<String> {
+        let address = SocketAddr::new(host, options.port);
+        let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIMEOUT)?;
+        stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        std::io::read_to_string(stream)
+    };
+    match ask() {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200 ") => {
+            print("ready\n")?;
+            Ok(Outcome::Done)
+        }
+        Ok(answer) => {
+            let reason = answer.lines().last().unwrap_or_default();
+            print(&format!("not ready: {reason}\n"))?;
+            Ok(Outcome::No)
+        }
+        Err(error) => {
+            print(&format!("not ready: {error}\n"))?;
+            Ok(Outcome::No)
+        }
+    }
+}
+
+impl Options {
+    /// Whether log lines are objects.
+    pub fn logs_json(&self) -> bool {
+        self.log_format == LogFormat::Json
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let seconds = Duration::from_secs;
+        let rate: Option<Rate> = match self.rate_limit.as_str() {
+            "off" => None,
+            rate => Some(rate.parse().map_err(anyhow::Error::msg).context("--rate-limit")?),
+        };
+        let counts = [
+            ("--max-client-batch-size", self.max_client_batch_size),
+            ("--max-chars", self.max_chars),
+            ("--max-job-items", self.max_job_items),
+            ("--max-body-bytes", self.max_body_bytes),
+            ("--max-connections", self.max_connections),
+            ("--max-queue-items", self.max_queue_items),
+            ("--max-batch-cost", self.max_batch_cost as usize),
+            ("--max-samples", self.max_samples),
+        ];
+        for (flag, count) in counts {
+            ensure!(count > 0, "{flag} must be at least 1");
+        }
+        for origin in &self.cors_allow_origin {
+            let exact = origin.starts_with("http://") || origin.starts_with("https://");
+            let bare = origin.matches('/').count() == 2 && !origin.contains('*');
+            ensure!(
+                exact && bare,
+                "--cors-allow-origin takes exact origins such as https://example.org, not `{origin}`"
+            );
+        }
+        let shares = [self.abstain_min_confidence, self.abstain_ood_p];
+        ensure!(
+            shares.into_iter().flatten().all(|share| (0.0..=1.0).contains(&share)),
+            "--abstain-min-confidence and --abstain-ood-p are probabilities: from 0 to 1"
+        );
+        let half = (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1);
+        let half = half.min(compute::threads().max(1));
+        Ok(Settings {
+            address: SocketAddr::new(self.host, self.port),
+            metrics_address: self.metrics_addr,
+            connections: self.max_connections,
+            header_timeout: seconds(self.header_timeout),
+            request_timeout: seconds(self.request_timeout),
+            body: BodyLimits { bytes: self.max_body_bytes, time: seconds(self.body_timeout) },
+            request: RequestLimits {
+                chars: self.max_chars,
+                batch: self.max_client_batch_size,
+                job: self.max_job_items,
+                samples: self.max_samples,
+                ttl: LONGEST_JOB,
+            },
+            batch: BatchLimits {
+                budget: self.max_batch_cost,
+                // A token is the least that a text can cost.
+                batch_items: self.max_batch_cost as usize,
+                queue_items: self.max_queue_items,
+            },
+            batch_wait: Duration::from_micros(self.batch_wait_us),
+            tokenizer_threads: self.tokenizer_threads.unwrap_or(half),
+            rate,
+            trusted_proxies: self.trusted_proxy.clone(),
+            api_keys: self.api_keys()?,
+            cors_origins: self.cors_allow_origin.clone(),
+            cache: (self.cache_entries, seconds(self.cache_ttl)),
+            jobs_path: self.jobs_path.clone(),
+            job_ttl: seconds(self.job_ttl.min(LONGEST_JOB)),
+            abstain: Abstain {
+                min_confidence: self.abstain_min_confidence,
+                max_epistemic: self.abstain_max_epistemic,
+                ood_p: self.abstain_ood_p,
+            },
+            shutdown_delay: seconds(self.shutdown_delay),
+            drain_timeout: seconds(self.drain_timeout),
+        })
+    }
+
+    /// From the file, else from the environment: an argument could be read by everybody.
+    fn api_keys(&self) -> Result<Vec<String>> {
+        let Some(path) = &self.api_key_file else {
+            return Ok(std::env::var("BAYES_API_KEY").into_iter().collect());
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the API keys of `{}`", path.display()))?;
+        let lines = text.lines().map(str::trim);
+        let keys: Vec<String> = lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        ensure!(!keys.is_empty(), "`{}` has no API key: write one a line", path.display());
+        Ok(keys)
+    }
+}

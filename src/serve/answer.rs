@@ -1,0 +1,249 @@
+//! One text on its way: cache, tokens, queue, engine, object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::app::App;
+use super::engine::{Answer, Ticket};
+use super::metrics::Stage;
+use super::model::Loaded;
+use super::problem::Problem;
+use super::request::{Options, fault};
+use super::scheduler::Class;
+use crate::calibrate::{Asked, Limits};
+use crate::data::Encoded;
+use crate::posterior::LogitDistribution;
+use crate::predict::{Prediction, PredictionObject, Presentation};
+
+/// Bytes of the logits that a kept answer may have before it counts as more than one.
+const KEPT_BYTES: usize = 4096;
+
+/// Answers that are kept, by what they depend on.
+pub type Cache = moka::future::Cache<[u8; 32], Kept>;
+
+/// An answer that is kept, with the times that it took.
+#[derive(Clone)]
+pub struct Kept {
+    prediction: Arc<Prediction>,
+    times: Times,
+}
+
+/// Where the time of a text went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// Text to tokens.
+    pub tokenize: Duration,
+    /// Waiting.
+    pub queue: Duration,
+    /// The model.
+    pub inference: Duration,
+}
+
+/// Who asks, and how urgently.
+#[derive(Clone, Copy, Debug)]
+pub struct Urgency {
+    /// A connection or a job.
+    pub class: Class,
+    /// When the request came.
+    pub came: Instant,
+    /// When the answer is of no more use.
+    pub deadline: Option<Instant>,
+    /// Whether a kept answer will do.
+    pub cached: bool,
+}
+
+/// Makes the cache; its size is counted in answers of usual size.
+pub fn cache(entries: u64, life: Duration) -> Cache {
+    let weight = |_: &[u8; 32], kept: &Kept| {
+        let numbers = match &kept.prediction.logits {
+            LogitDistribution::Samples { logit_mc, .. } => logit_mc.len(),
+            LogitDistribution::Point(_) | LogitDistribution::Gaussian { .. } => {
+                kept.prediction.predictive.probability_c.len()
+            }
+        };
+        1 + (8 * numbers / KEPT_BYTES) as u32
+    };
+    Cache::builder().max_capacity(entries).time_to_live(life).weigher(weight).build()
+}
+
+impl App {
+    /// Answers one text.
+    pub async fn answer(
+        &self,
+        text: &str,
+        options: &Options,
+        urgency: Urgency,
+    ) -> Result<(PredictionObject, Times), Problem> {
+        let outcome = match urgency.deadline {
+            Some(deadline) => timeout_at(deadline, self.kept_or_new(text, options, urgency))
+                .await
+                .unwrap_or(Err(Problem::DeadlineExceeded)),
+            None => self.kept_or_new(text, options, urgency).await,
+        };
+        let (model, kept, cached) = outcome.inspect_err(|problem| self.metrics.failed(problem))?;
+        let began = Instant::now();
+        let predictor = &model.predictor;
+        let shown = Presentation {
+            uncertainty: options.return_uncertainty,
+            top_k: options.top_k,
+            samples: options.return_samples,
+            logits: false,
+            seed: options.seed,
+        };
+        let took = urgency.came.elapsed();
+        let object = PredictionObject {
+            prediction_id: Some(format!("p_{}", Uuid::now_v7().simple())),
+            text: options.return_text.then(|| text.to_owned()),
+            cached: Some(cached),
+            processing_time_ms: Some(took.as_secs_f64() * 1e3),
+            ..predictor.object(&kept.prediction, &shown)
+        };
+        self.metrics.predicted(predictor, &kept.prediction, took);
+        self.metrics.stage(Stage::Postprocess, began.elapsed());
+        Ok((object, if cached { Times::default() } else { kept.times }))
+    }
+
+    /// The answer, the model that gave it, and whether it was kept from before.
+    async fn kept_or_new(
+        &self,
+        text: &str,
+        options: &Options,
+        urgency: Urgency,
+    ) -> Result<(Arc<Loaded>, Kept, bool), Problem> {
+        let model = self.model.current();
+        let Some(cache) = &self.cache else {
+            let kept = self.compute(&model, text, options, urgency).await?;
+            return Ok((model, kept, false));
+        };
+        let key = key(&model, text, options);
+        if urgency.cached {
+            if let Some(kept) = cache.get(&key).await {
+                self.metrics.cache("hit");
+                return Ok((model, kept, true));
+            }
+        } else {
+            self.metrics.cache("bypass");
+            let kept = self.compute(&model, text, options, urgency).await?;
+            cache.insert(key, kept.clone()).await;
+            return Ok((model, kept, false));
+        }
+        let mut ours = false;
+        let shared = cache
+            .try_get_with(key, async {
+                ours = true;
+                self.metrics.cache("miss");
+                self.compute(&model, text, options, urgency).await
+            })
+            .await;
+        match shared {
+            Ok(kept) => {
+                if !ours {
+                    self.metrics.cache("coalesced");
+                    self.metrics.cache_coalesced.inc();
+                }
+                Ok((model, kept, false))
+            }
+            // Another's deadline is not ours.
+            Err(problem) if !ours && depends_on_the_asker(&problem) => {
+                let kept = self.compute(&model, text, options, urgency).await?;
+                Ok((model, kept, false))
+            }
+            Err(problem) => Err(Arc::unwrap_or_clone(problem)),
+        }
+    }
+
+    async fn compute(
+        &self,
+        model: &Arc<Loaded>,
+        text: &str,
+        options: &Options,
+        urgency: Urgency,
+    ) -> Result<Kept, Problem> {
+        let began = Instant::now();
+        let encoded = self.encode(Arc::clone(model), text.to_owned()).await?;
+        let tokenize = began.elapsed();
+        self.metrics.stage(Stage::Tokenize, tokenize);
+        if !options.truncate && encoded.full_length as usize > encoded.ids.len() {
+            let (found, most) = (encoded.full_length, encoded.ids.len());
+            let msg = format!("has {found} tokens, and the model reads {most}");
+            return Err(Problem::TextTooLong(vec![fault(&["text".into()], msg, "too_long")]));
+        }
+        let (reply, answer) = oneshot::channel();
+        let asked = self.asked(model, options);
+        let passes = || model.predictor.passes(options.num_samples, options.seed);
+        let sampling = options.return_uncertainty.then(passes).flatten();
+        let ticket = Ticket { model: Arc::clone(model), encoded, asked, sampling, reply };
+        let deadline = urgency.deadline.map(Instant::into_std);
+        self.engine.submit(ticket, urgency.class, deadline)?;
+        // The engine drops a ticket only when its thread is gone.
+        let answer = answer.await.unwrap_or(Err(Problem::NotReady))?;
+        let Answer { prediction, queue, inference } = answer;
+        Ok(Kept { prediction, times: Times { tokenize, queue, inference } })
+    }
+
+    /// Tokenises on the threads that are there for it.
+    async fn encode(&self, model: Arc<Loaded>, text: String) -> Result<Encoded, Problem> {
+        let (reply, encoded) = oneshot::channel();
+        self.tokenizers.spawn(move || {
+            let encode = || model.predictor.encode(&[(&text, None)]).map(|mut all| all.pop());
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(encode));
+            let encoded = match outcome {
+                Ok(Ok(Some(encoded))) if !encoded.ids.is_empty() => Ok(encoded),
+                Ok(Err(error)) => {
+                    tracing::error!("the tokenizer failed: {error}");
+                    Err(Problem::Internal)
+                }
+                Ok(Ok(_)) | Err(_) => Err(Problem::Internal),
+            };
+            // The client may have gone.
+            let _ = reply.send(encoded);
+        });
+        encoded.await.unwrap_or(Err(Problem::Internal))
+    }
+
+    /// Coverage and thresholds: the request's, else the server's, else the model's.
+    fn asked(&self, model: &Loaded, options: &Options) -> Asked {
+        let calibration = &model.predictor.artifact().calibration;
+        let usual = model.predictor.usual();
+        let bounds = options.coverage.and_then(|coverage| {
+            let alpha = 1.0 - coverage;
+            match &usual.bounds {
+                Some(usual) if (usual.alpha - alpha).abs() < 1e-12 => Some(usual.clone()),
+                _ => calibration.conformal.as_ref().map(|conformal| conformal.bounds(alpha)),
+            }
+        });
+        let (request, server) = (&options.abstain, &self.settings.abstain);
+        let own = usual.limits.unwrap_or_default();
+        let limits = Limits {
+            min_confidence: request.min_confidence.or(server.min_confidence).or(own.min_confidence),
+            max_epistemic: request.max_epistemic.or(server.max_epistemic).or(own.max_epistemic),
+            ood_p: request.ood_p.or(server.ood_p).or(own.ood_p),
+            max_set_size: own.max_set_size,
+        };
+        let decides = usual.limits.is_some() || limits != Limits::default();
+        Asked { bounds, limits: decides.then_some(limits) }
+    }
+}
+
+fn depends_on_the_asker(problem: &Problem) -> bool {
+    matches!(problem, Problem::DeadlineExceeded | Problem::Cancelled | Problem::Overloaded(_))
+}
+
+/// What an answer depends on: the model, the options that change it, the text.
+fn key(model: &Loaded, text: &str, options: &Options) -> [u8; 32] {
+    let Options { num_samples, seed, coverage, abstain, truncate, return_uncertainty, .. } =
+        options;
+    let asked = (return_uncertainty, num_samples, seed, coverage, abstain, truncate);
+    let asked = format!("{asked:?}");
+    let mut hasher = Sha256::new();
+    for part in [model.predictor.version(), &asked, text] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().into()
+}

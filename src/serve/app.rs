@@ -1,0 +1,180 @@
+//! What all requests share, and the routes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::answer::Cache;
+use super::engine::Engine;
+use super::jobs::Jobs;
+use super::keys::Keys;
+use super::limit::Limiter;
+use super::metrics::Metrics;
+use super::model::Model;
+use super::problem::Problem;
+use super::settings::Settings;
+use super::{endpoints, guard, observe};
+
+/// How far the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Answering.
+    Serving,
+    /// Told to stop, but still answering.
+    Leaving,
+    /// Finishing what was begun.
+    Draining,
+}
+
+/// What all requests share.
+pub struct App {
+    /// What an operator decided.
+    pub settings: Settings,
+    /// The model in service.
+    pub model: Model,
+    /// Answers.
+    pub engine: Engine,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Answers that are kept.
+    pub cache: Option<Cache>,
+    /// Threads that tokenise.
+    pub tokenizers: rayon::ThreadPool,
+    /// Jobs on disk.
+    pub jobs: Jobs,
+    /// Requests of each client.
+    pub limiter: Option<Limiter>,
+    /// API keys.
+    pub keys: Keys,
+    /// When the server began.
+    pub began: Instant,
+    /// How far it is.
+    phase: AtomicU8,
+}
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// What an operator decided.
+    pub settings: Settings,
+    /// The model.
+    pub model: Model,
+    /// The engine, started.
+    pub engine: Engine,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Threads that tokenise.
+    pub tokenizers: rayon::ThreadPool,
+    /// Jobs on disk.
+    pub jobs: Jobs,
+}
+
+impl App {
+    /// From its parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { settings, model, engine, metrics, tokenizers, jobs } = parts;
+        metrics.set_model(&model.current().predictor);
+        let (entries, life) = settings.cache;
+        Self {
+            cache: (entries > 0).then(|| super::answer::cache(entries, life)),
+            limiter: settings.rate.map(Limiter::new),
+            keys: Keys::new(&settings.api_keys),
+            settings,
+            model,
+            engine,
+            metrics,
+            tokenizers,
+            jobs,
+            began: Instant::now(),
+            phase: AtomicU8::new(0),
+        }
+    }
+
+    /// How far the server is.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Serving,
+            1 => Phase::Leaving,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// It gets further.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+}
+
+/// All routes, with what stands around them.
+pub fn router(app: &Arc<App>) -> Router {
+    let counted = Router::new()
+        .route("/predict", post(endpoints::predict::predict))
+        .route("/predict_cached", post(endpoints::predict::predict_cached))
+        .route("/batch_predict", post(endpoints::predict::batch_predict))
+        .route("/async_predict", post(endpoints::jobs::async_predict))
+        .route_layer(from_fn_with_state(Arc::clone(app), guard::count));
+    let locked = counted
+        .route("/task_status/{task_id}", get(endpoints::jobs::task_status))
+        .route("/task/{task_id}", axum::routing::delete(endpoints::jobs::cancel))
+        .route("/info", get(endpoints::info::info))
+        .route_layer(from_fn_with_state(Arc::clone(app), guard::key));
+    let mut open = Router::new()
+        .route("/health", get(endpoints::health::health))
+        .route("/livez", get(endpoints::health::livez))
+        .route("/health/live", get(endpoints::health::live_alias))
+        .route("/readyz", get(endpoints::health::readyz))
+        .route("/health/ready", get(endpoints::health::ready_alias))
+        .merge(endpoints::docs::routes())
+        .merge(endpoints::playground::routes());
+    if app.settings.metrics_address.is_none() {
+        open = open.route("/metrics", get(endpoints::metrics::metrics));
+    }
+    finished(locked.merge(open), app)
+}
+
+/// The metrics alone, for an address of their own.
+pub fn metrics_router(app: &Arc<App>) -> Router {
+    let routes = Router::new().route("/metrics", get(endpoints::metrics::metrics));
+    finished(routes, app)
+}
+
+fn finished(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
+    let unknown = || async { Problem::NotFound("there is no such route; see /docs") };
+    routes
+        .fallback(unknown)
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(|_| Problem::Internal.into_response()))
+        .layer(CompressionLayer::new())
+        .layer(cors(&app.settings.cors_origins))
+        .layer(from_fn(observe::harden))
+        .layer(from_fn_with_state(Arc::clone(app), observe::observe))
+        .with_state(Arc::clone(app))
+}
+
+/// Nothing is allowed unless an origin is named.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> =
+        origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    let asked = ["authorization", "content-type", "x-api-key", "x-request-id", "idempotency-key"];
+    let asked = asked.map(HeaderName::from_static).into_iter();
+    let asked =
+        asked.chain([HeaderName::from_static("x-request-timeout-ms"), header::CACHE_CONTROL]);
+    let shown = ["x-request-id", "retry-after", "server-timing", "ratelimit", "location"];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers(asked.collect::<Vec<_>>())
+        .expose_headers(shown.map(HeaderName::from_static))
+}

@@ -1,0 +1,220 @@
+//! A request's body: bounded in size and time, and JSON without surprises.
+
+use std::fmt;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout_at};
+
+use super::problem::{Fault, Problem};
+
+/// How much longer, and how much further, a body that is too large is read and thrown away, so that
+/// a client that sends first and reads later gets its answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// The most bytes.
+    pub bytes: usize,
+    /// The most time until the last byte.
+    pub time: Duration,
+}
+
+/// Reads a JSON body: a value without repeated keys.
+pub async fn read_json(
+    headers: &HeaderMap,
+    body: Body,
+    limits: BodyLimits,
+) -> Result<Value, Problem> {
+    if !is_json(headers) {
+        return Err(Problem::UnsupportedMediaType);
+    }
+    parse(&read(headers, body, limits).await?)
+}
+
+async fn read(headers: &HeaderMap, mut body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
+    let deadline = Instant::now() + limits.time;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let announced = announced.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(announced.min(limits.bytes));
+    let mut too_large = announced > limits.bytes;
+    while !too_large {
+        let Some(data) = next(&mut body, deadline).await? else { return Ok(bytes.into()) };
+        too_large = bytes.len() + data.len() > limits.bytes;
+        if !too_large {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    let mut more = 2 * limits.bytes;
+    let deadline = deadline.min(Instant::now() + LINGER);
+    while let Ok(Some(data)) = next(&mut body, deadline).await {
+        if data.len() > more {
+            break;
+        }
+        more -= data.len();
+    }
+    Err(Problem::PayloadTooLarge(limits.bytes))
+}
+
+/// The next piece; `None` at the end.
+async fn next(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, Problem> {
+    loop {
+        let frame = timeout_at(deadline, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| Problem::RequestTimeout)? else { return Ok(None) };
+        // The connection broke, or the chunks were none; nobody may be there to read this.
+        let frame = frame.map_err(|error| malformed(0, &error.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
+    kind.is_some_and(|kind| {
+        let kind = kind.to_ascii_lowercase();
+        kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+    })
+}
+
+fn malformed(place: usize, message: &str) -> Problem {
+    let loc = vec!["body".into(), place.into()];
+    Problem::MalformedJson(vec![Fault { loc, msg: message.to_owned(), kind: "json_invalid" }])
+}
+
+/// Parses JSON; a repeated key is refused.
+pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    match serde_json::from_slice::<Strict>(bytes) {
+        Ok(Strict(value)) => Ok(value),
+        Err(error) if error.is_data() => {
+            let msg = error.to_string();
+            let fault = Fault { loc: vec!["body".into()], msg, kind: "duplicate_key" };
+            Err(Problem::Validation(vec![fault]))
+        }
+        Err(error) => {
+            let line_start = bytes.split(|&byte| byte == b'\n').take(error.line().max(1) - 1);
+            let before: usize = line_start.map(|line| line.len() + 1).sum();
+            Err(malformed(before + error.column(), &error.to_string()))
+        }
+    }
+}
+
+/// A JSON value in which every key of an object stands once.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Strict(value)) = items.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let Strict(value) = entries.next_value()?;
+            if map.contains_key(&key) {
+                // The key itself is the client's text, and may be long.
+                return Err(de::Error::custom("a key stands twice in one object"));
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_what_serde_json_says_unless_a_key_is_repeated() {
+        let text = r#"{"a": [1, -2, 0.5, "x\u0000", null, true], "b": {"c": {}}}"#;
+        assert_eq!(parse(text.as_bytes()), Ok(serde_json::from_str(text).unwrap()));
+        for text in [r#"{"a": 1, "a": 1}"#, r#"[{"b": {"c": 0, "c": 0}}]"#] {
+            assert!(matches!(parse(text.as_bytes()), Err(Problem::Validation(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_with_its_place() {
+        let deep = "[".repeat(200_000);
+        let lone = r#"{"text": "\ud800"}"#;
+        for bytes in [
+            b"".as_slice(),
+            b"{\"text\": 1e400}",
+            b"\xef\xbb\xbf{}",
+            b"{\"text\": \"\xff\"}",
+            b"{} {}",
+            b"{\"text\": NaN}",
+            lone.as_bytes(),
+            deep.as_bytes(),
+        ] {
+            let Err(Problem::MalformedJson(faults)) = parse(bytes) else {
+                panic!("{:?} was taken", String::from_utf8_lossy(&bytes[..bytes.len().min(20)]))
+            };
+            assert_eq!(faults[0].loc[0], "body");
+        }
+        let Err(Problem::MalformedJson(faults)) = parse(b"{\n  \"a\": x}") else { panic!() };
+        assert_eq!(faults[0].loc[1], 10);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `/health`, `/livez`, `/readyz`: none of them waits for the model.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::app::{App, Phase};
+use super::super::scheduler::Class;
+
+/// An engine that has not been seen for so long is stuck; no batch takes that long.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// `GET /health`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `healthy`, `degraded` or `draining`.
+    #[schema(examples("healthy"))]
+    status: &'static str,
+    /// The port opens when it is.
+    model_loaded: bool,
+    /// `cpu` or `cuda`.
+    device: &'static str,
+    /// The version of this server.
+    version: &'static str,
+    /// The model's name.
+    model: String,
+    /// A hash of everything that changes its predictions.
+    model_version: String,
+    /// Time since the start.
+    uptime_seconds: f64,
+    /// Texts that wait.
+    queue_depth: usize,
+    /// Parts of the server.
+    checks: Checks,
+}
+
+/// `ok`, or what is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct Checks {
+    /// The thread that predicts.
+    engine: &'static str,
+    /// The cache.
+    cache: &'static str,
+    /// The file of the jobs.
+    jobs: &'static str,
+}
+
+fn checks(app: &App) -> Checks {
+    Checks {
+        engine: match app.engine.last_seen() {
+            None => "the engine thread has ended",
+            Some(age) if age > STUCK => "the engine thread is stuck",
+            Some(_) => "ok",
+        },
+        cache: if app.cache.is_some() { "ok" } else { "off" },
+        jobs: if app.jobs.is_writable() { "ok" } else { "the file of the jobs cannot be written" },
+    }
+}
+
+/// The whole state, for people and dashboards.
+pub async fn health(State(app): State<Arc<App>>) -> Response {
+    let checks = checks(&app);
+    let (code, status) = match app.phase() {
+        Phase::Serving if checks.engine != "ok" => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
+        Phase::Serving if checks.jobs != "ok" => (StatusCode::OK, "degraded"),
+        Phase::Serving => (StatusCode::OK, "healthy"),
+        Phase::Leaving | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    let model = app.model.current();
+    let health = Health {
+        status,
+        model_loaded: true,
+        device: app.model.device(),
+        version: env!("CARGO_PKG_VERSION"),
+        model: model.predictor.artifact().manifest.name.clone(),
+        model_version: model.predictor.version().to_owned(),
+        uptime_seconds: app.began.elapsed().as_secs_f64(),
+        queue_depth: app.engine.waiting(Class::Interactive) + app.engine.waiting(Class::Job),
+        checks,
+    };
+    (code, Json(health)).into_response()
+}
+
+/// The process answers.
+pub async fn livez() -> &'static str {
+    "ok"
+}
+
+/// `/health/live`.
+pub async fn live_alias() -> &'static str {
+    livez().await
+}
+
+/// Whether requests should be sent here.
+pub async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let checks = checks(&app);
+    let reason = match app.phase() {
+        Phase::Serving if checks.engine == "ok" => None,
+        Phase::Serving => Some(checks.engine),
+        Phase::Leaving | Phase::Draining => Some("draining"),
+    };
+    let verbose =
+        query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    let mut text = reason.unwrap_or("ok").to_owned();
+    if verbose {
+        let Checks { engine, cache, jobs } = checks;
+        text += &format!("\nengine: {engine}\ncache: {cache}\njobs: {jobs}");
+    }
+    let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, text).into_response()
+}
+
+/// `/health/ready`.
+pub async fn ready_alias(state: State<Arc<App>>, query: RawQuery) -> Response {
+    readyz(state, query).await
+}

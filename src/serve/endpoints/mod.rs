@@ -1,0 +1,9 @@
+//! One file per endpoint.
+
+pub mod docs;
+pub mod health;
+pub mod info;
+pub mod jobs;
+pub mod metrics;
+pub mod playground;
+pub mod predict;

@@ -1,0 +1,164 @@
+//! `POST /predict`, `/predict_cached` and `/batch_predict`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures_util::future::join_all;
+use serde::Serialize;
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::super::answer::{Times, Urgency};
+use super::super::app::{App, Phase};
+use super::super::body::read_json;
+use super::super::observe::RequestId;
+use super::super::problem::{self, Fault, Problem};
+use super::super::request::{self, Options};
+use super::super::scheduler::Class;
+use crate::predict::PredictionObject;
+
+/// The most time that a client may ask for.
+const MOST_MILLISECONDS: u64 = 60_000;
+
+/// Several predictions.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Batch {
+    /// One for each text, in their order.
+    pub predictions: Vec<Item>,
+    /// How many.
+    pub count: usize,
+    /// How many of them failed.
+    pub errors: usize,
+    /// Time from the request's arrival to this answer, in milliseconds.
+    pub processing_time_ms: f64,
+}
+
+/// A prediction, or why there is none.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Item {
+    /// The prediction.
+    Prediction(Box<PredictionObject>),
+    /// The problem.
+    Failed {
+        /// As it would have been sent alone.
+        error: problem::Body,
+    },
+}
+
+/// One text.
+pub async fn predict(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let urgency = urgency(&app, &headers)?;
+    let body = read_json(&headers, body, app.settings.body).await?;
+    let (text, options) = request::predict(body, &app.settings.request)?;
+    let (object, times) = app.answer(&text, &options, urgency).await?;
+    Ok((server_timing(times), Json(object)).into_response())
+}
+
+/// The same: answers are kept by default.
+pub async fn predict_cached(
+    state: State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    predict(state, headers, body).await
+}
+
+/// Several texts.
+pub async fn batch_predict(
+    State(app): State<Arc<App>>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let urgency = urgency(&app, &headers)?;
+    let body = read_json(&headers, body, app.settings.body).await?;
+    let (texts, options) = request::batch(body, &app.settings.request)?;
+    let (batch, times) = answer_all(&app, &texts, &options, urgency, &id).await?;
+    Ok((server_timing(times), Json(batch)).into_response())
+}
+
+/// All texts at once. A text whose output is no number fails alone; any other problem is one of all.
+pub async fn answer_all(
+    app: &App,
+    texts: &[String],
+    options: &Options,
+    urgency: Urgency,
+    id: &str,
+) -> Result<(Batch, Times), Problem> {
+    let answers = texts.iter().map(|text| app.answer(text, options, urgency));
+    let answers = join_all(answers).await;
+    let mut all = Times::default();
+    let mut predictions = Vec::with_capacity(texts.len());
+    let mut errors = 0;
+    for (place, answer) in answers.into_iter().enumerate() {
+        predictions.push(match answer {
+            Ok((object, times)) => {
+                all.tokenize = all.tokenize.max(times.tokenize);
+                all.queue = all.queue.max(times.queue);
+                all.inference = all.inference.max(times.inference);
+                Item::Prediction(Box::new(object))
+            }
+            Err(problem @ Problem::ModelOutput) => {
+                errors += 1;
+                Item::Failed { error: problem.body(id) }
+            }
+            Err(Problem::TextTooLong(faults)) => {
+                return Err(Problem::TextTooLong(of_text(faults, place)));
+            }
+            Err(problem) => return Err(problem),
+        });
+    }
+    let processing_time_ms = urgency.came.elapsed().as_secs_f64() * 1e3;
+    Ok((Batch { count: predictions.len(), predictions, errors, processing_time_ms }, all))
+}
+
+/// Faults of `text` become those of a place in `texts`.
+fn of_text(faults: Vec<Fault>, place: usize) -> Vec<Fault> {
+    let moved =
+        |fault: Fault| request::fault(&["texts".into(), place.into()], fault.msg, fault.kind);
+    faults.into_iter().map(moved).collect()
+}
+
+/// How long there is for an answer, and whether one from before will do.
+fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
+    if app.phase() == Phase::Draining {
+        return Err(Problem::Draining);
+    }
+    let came = Instant::now();
+    let timeout = match headers.get("x-request-timeout-ms") {
+        None => app.settings.request_timeout,
+        Some(value) => {
+            let milliseconds = value.to_str().ok().and_then(|value| value.parse().ok());
+            let fits = |ms: &u64| (1..=MOST_MILLISECONDS).contains(ms);
+            Duration::from_millis(milliseconds.filter(fits).ok_or_else(|| {
+                Problem::Validation(vec![Fault {
+                    loc: vec!["header".into(), "X-Request-Timeout-Ms".into()],
+                    msg: format!("must be a whole number from 1 to {MOST_MILLISECONDS}"),
+                    kind: "int_range",
+                }])
+            })?)
+        }
+    };
+    let control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let cached = !control.is_some_and(|control| control.contains("no-cache"));
+    Ok(Urgency { class: Class::Interactive, came, deadline: Some(came + timeout), cached })
+}
+
+fn server_timing(times: Times) -> [(HeaderName, HeaderValue); 1] {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let Times { tokenize, queue, inference } = times;
+    let (tokenize, queue, inference) = (ms(tokenize), ms(queue), ms(inference));
+    let value = format!("tok;dur={tokenize:.2}, queue;dur={queue:.2}, infer;dur={inference:.2}");
+    let value = HeaderValue::from_str(&value).expect("digits and ASCII");
+    [(HeaderName::from_static("server-timing"), value)]
+}

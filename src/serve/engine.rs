@@ -1,0 +1,309 @@
+//! The engine: one thread that takes batches from the scheduler and answers them.
+//!
+//! Requests hand in a [`Ticket`] and wait at the other end of its channel. A client that goes away
+//! drops that end, which is all it takes to cancel. A panic while a batch is computed answers that
+//! batch with an error and nothing more: prediction changes nothing, so there is no state to mend.
+//! Should the thread itself end, it is started once more; then the server gives up.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use tokio::sync::oneshot;
+
+use super::metrics::{Metrics, Stage};
+use super::model::Loaded;
+use super::problem::Problem;
+use super::scheduler::{Batch, Class, Entry, Limits, Refusal, Scheduler, Time};
+use crate::calibrate::Asked;
+use crate::data::Encoded;
+use crate::model::Sampling;
+use crate::predict::Prediction;
+
+/// How often an idle engine shows that it lives.
+const PULSE: Duration = Duration::from_millis(500);
+
+/// A text with what is asked of it, and where its answer goes.
+pub struct Ticket {
+    /// The model that tokenised it, and that will read it.
+    pub model: Arc<Loaded>,
+    /// Its tokens.
+    pub encoded: Encoded,
+    /// What is asked.
+    pub asked: Asked,
+    /// Passes, where the posterior is one of passes and uncertainty is asked for.
+    pub sampling: Option<Sampling>,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Result<Answer, Problem>>,
+}
+
+/// A prediction with its times.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The prediction.
+    pub prediction: Arc<Prediction>,
+    /// Time spent in the queue.
+    pub queue: Duration,
+    /// Time spent in the model, with its whole batch.
+    pub inference: Duration,
+}
+
+/// The engine as the rest of the server sees it.
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    scheduler: Mutex<Scheduler<Ticket>>,
+    changed: Condvar,
+    limits: Limits,
+    batch_wait: Duration,
+    metrics: Arc<Metrics>,
+    began: Instant,
+    /// Milliseconds since `began` at which the thread was last seen.
+    pulse: AtomicU64,
+    alive: AtomicBool,
+    stopping: AtomicBool,
+    /// Recent times at work: the end of each, and how long.
+    busy: Mutex<VecDeque<(Instant, Duration)>>,
+}
+
+impl Engine {
+    /// Starts the thread. `rate` is the cost a second that the model was measured to do, and `fatal`
+    /// is called when the thread has ended twice.
+    pub fn start(
+        limits: Limits,
+        batch_wait: Duration,
+        rate: f64,
+        metrics: Arc<Metrics>,
+        fatal: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            scheduler: Mutex::new(Scheduler::new(limits, rate)),
+            changed: Condvar::new(),
+            limits,
+            batch_wait,
+            metrics,
+            began: Instant::now(),
+            pulse: AtomicU64::new(0),
+            alive: AtomicBool::new(true),
+            stopping: AtomicBool::new(false),
+            busy: Mutex::new(VecDeque::new()),
+        });
+        let for_thread = Arc::clone(&shared);
+        std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+            let run = || catch_unwind(AssertUnwindSafe(|| for_thread.work()));
+            if run().is_err() {
+                tracing::error!("the engine thread ended: it is started once more");
+                for_thread.metrics.engine_restarts.inc();
+                if run().is_err() {
+                    for_thread.alive.store(false, Ordering::Release);
+                    tracing::error!("the engine thread ended again");
+                    fatal();
+                }
+            }
+        })?;
+        Ok(Self { shared })
+    }
+
+    /// Hands a ticket in.
+    pub fn submit(
+        &self,
+        ticket: Ticket,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        let length = ticket.encoded.ids.len() as u32;
+        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(shared.began));
+        let cost = ticket.model.cost(length, ticket.sampling);
+        let entry = Entry { length, cost, deadline, class, item: ticket };
+        shared.lock().admit(shared.now(), entry)?;
+        shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// Entries that wait.
+    pub fn waiting(&self, class: Class) -> usize {
+        self.shared.lock().waiting(class)
+    }
+
+    /// How long the oldest entry has waited.
+    pub fn oldest_age(&self) -> Duration {
+        self.shared.lock().oldest_age(self.shared.now())
+    }
+
+    /// When the thread was last seen; `None` once it is gone for good. A thread that works on a
+    /// batch is not seen meanwhile.
+    pub fn last_seen(&self) -> Option<Duration> {
+        let seen = Duration::from_millis(self.shared.pulse.load(Ordering::Acquire));
+        self.shared.alive.load(Ordering::Acquire).then(|| self.shared.now().saturating_sub(seen))
+    }
+
+    /// The share of the last minute that the thread spent on batches.
+    pub fn busy_ratio(&self) -> f64 {
+        self.shared.busy_ratio()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Scheduler<Ticket>> {
+        // The scheduler's own steps do not panic halfway through a change.
+        self.scheduler.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Time {
+        self.began.elapsed()
+    }
+
+    fn work(&self) {
+        while let Some(batch) = self.next_batch() {
+            let cost = batch.cost;
+            for (problem, entries) in
+                [(Problem::DeadlineExceeded, batch.expired), (Problem::Cancelled, batch.cancelled)]
+            {
+                for entry in entries {
+                    if matches!(problem, Problem::Cancelled) {
+                        self.metrics.cancelled("queue");
+                    }
+                    let _ = entry.item.reply.send(Err(problem.clone()));
+                }
+            }
+            if batch.entries.is_empty() {
+                continue;
+            }
+            self.metrics.batch_items.observe(batch.entries.len() as f64);
+            self.metrics.batch_tokens.observe(cost as f64);
+            let began = Instant::now();
+            self.answer(batch.entries);
+            let took = began.elapsed();
+            self.lock().finished(cost, took);
+            self.note_busy(took);
+        }
+    }
+
+    /// Waits for work; `None` when the server stops.
+    fn next_batch(&self) -> Option<Batch<Ticket>> {
+        let mut scheduler = self.lock();
+        loop {
+            self.pulse.store(self.now().as_millis() as u64, Ordering::Release);
+            if self.stopping.load(Ordering::Acquire) {
+                return None;
+            }
+            if scheduler.is_empty() {
+                let waited = self.changed.wait_timeout(scheduler, PULSE);
+                scheduler = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+                continue;
+            }
+            let age = scheduler.oldest_age(self.now());
+            if age < self.batch_wait && scheduler.cost() < self.limits.budget {
+                let waited = self.changed.wait_timeout(scheduler, self.batch_wait - age);
+                scheduler = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+                continue;
+            }
+            return Some(scheduler.next(self.now(), |ticket| ticket.reply.is_closed()));
+        }
+    }
+
+    /// Answers a batch, in groups that share model and passes.
+    fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>) {
+        let mut rest: Vec<(Ticket, Duration)> =
+            entries.into_iter().map(|(entry, waited)| (entry.item, waited)).collect();
+        while let Some((first, _)) = rest.first() {
+            let (model, sampling) = (Arc::clone(&first.model), first.sampling);
+            let same = |(ticket, _): &(Ticket, Duration)| {
+                Arc::ptr_eq(&ticket.model, &model) && ticket.sampling == sampling
+            };
+            let (group, others) = rest.into_iter().partition(same);
+            self.answer_of(&model, sampling, group);
+            rest = others;
+        }
+    }
+
+    fn answer_of(
+        &self,
+        model: &Loaded,
+        sampling: Option<Sampling>,
+        tickets: Vec<(Ticket, Duration)>,
+    ) {
+        let began = Instant::now();
+        let read = || read(model, sampling, &tickets);
+        let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            self.metrics.engine_panics.inc();
+            tracing::error!("a panic while a batch was computed");
+            Err(Problem::Internal)
+        });
+        let inference = began.elapsed();
+        self.metrics.stage(Stage::Inference, inference);
+        let answers: Vec<Result<Prediction, Problem>> = match outcome {
+            Ok(answers) => answers,
+            Err(problem) => tickets.iter().map(|_| Err(problem.clone())).collect(),
+        };
+        for ((ticket, queue), answer) in tickets.into_iter().zip(answers) {
+            self.metrics.stage(Stage::Queue, queue);
+            let answer = answer.map(|prediction| Answer {
+                prediction: Arc::new(prediction),
+                queue,
+                inference,
+            });
+            if ticket.reply.send(answer).is_err() {
+                self.metrics.cancelled("inference");
+            }
+        }
+    }
+
+    fn note_busy(&self, took: Duration) {
+        let mut busy = self.busy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        busy.push_back((Instant::now(), took));
+        forget_old(&mut busy);
+    }
+
+    fn busy_ratio(&self) -> f64 {
+        let mut busy = self.busy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        forget_old(&mut busy);
+        let worked: Duration = busy.iter().map(|(_, took)| *took).sum();
+        (worked.as_secs_f64() / MINUTE.min(self.now()).as_secs_f64().max(1e-3)).min(1.0)
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn forget_old(busy: &mut VecDeque<(Instant, Duration)>) {
+    while busy.front().is_some_and(|(end, _)| end.elapsed() > MINUTE) {
+        busy.pop_front();
+    }
+}
+
+/// One pass, and what was asked of each text. Logits that are no numbers spoil only their own.
+fn read(
+    model: &Loaded,
+    sampling: Option<Sampling>,
+    tickets: &[(Ticket, Duration)],
+) -> Result<Vec<Result<Prediction, Problem>>, Problem> {
+    let batch: Vec<&Encoded> = tickets.iter().map(|(ticket, _)| &ticket.encoded).collect();
+    let readings = model.predictor.read(&batch, sampling).map_err(|error| {
+        tracing::error!("the model failed: {error}");
+        Problem::Internal
+    })?;
+    let both = readings.into_par_iter().zip(tickets);
+    let answer = |(reading, (ticket, _)): (_, &(Ticket, Duration))| {
+        let prediction = model.predictor.answer(&ticket.encoded, reading, &ticket.asked);
+        let finite = prediction.predictive.probability_c.iter().all(|p| p.is_finite());
+        let known = prediction.judgement.ood.is_none_or(|ood| ood.score.is_finite());
+        if finite && known { Ok(prediction) } else { Err(Problem::ModelOutput) }
+    };
+    Ok(both.map(answer).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+use std::path::Path;
+
+use candle_core::Device;
+
+use super::*;
+
+const LIMITS: Limits = Limits { budget: 256, batch_items: 16, queue_items: 16 };
+
+fn model() -> Arc<Loaded> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
+    Arc::new(Loaded::load(&folder, &Device::Cpu).unwrap())
+}
+
+fn engine(metrics: &Arc<Metrics>) -> Engine {
+    Engine::start(LIMITS, Duration::ZERO, 1e4, Arc::clone(metrics), || ()).unwrap()
+}
+
+type Reply = oneshot::Receiver<Result<Answer, Problem>>;
+
+fn submit(engine: &Engine, model: &Arc<Loaded>, encoded: Encoded) -> Reply {
+    let (reply, answer) = oneshot::channel();
+    let asked = model.predictor.usual().clone();
+    let ticket = Ticket { model: Arc::clone(model), encoded, asked, sampling: None, reply };
+    engine.submit(ticket, Class::Interactive, None).unwrap();
+    answer
+}
+
+fn encoded(model: &Loaded, text: &str) -> Encoded {
+    model.predictor.encode(&[(text, None)]).unwrap().remove(0)
+}
+
+#[test]
+fn a_text_is_answered_as_the_predictor_does_whatever_its_company() {
+    let (model, metrics) = (model(), Arc::new(Metrics::new()));
+    let engine = engine(&metrics);
+    let texts = ["a film", "another film of some length", "one"];
+    let replies = texts.map(|text| submit(&engine, &model, encoded(&model, text)));
+    for (text, reply) in texts.into_iter().zip(replies) {
+        let answer = reply.blocking_recv().unwrap().unwrap();
+        let alone = model.predictor.predict(&[(text, None)], &mut |_| ()).unwrap().remove(0);
+        assert_eq!(answer.prediction.predictive, alone.predictive);
+        assert_eq!(answer.prediction.logits, alone.logits);
+    }
+    assert!(engine.last_seen().unwrap() < Duration::from_secs(30));
+    assert!(engine.busy_ratio() > 0.0);
+}
+
+#[test]
+fn a_panic_costs_its_own_batch_and_nothing_else() {
+    let (model, metrics) = (model(), Arc::new(Metrics::new()));
+    let engine = engine(&metrics);
+    // A sequence without tokens breaks an invariant of the packed batch: a real panic.
+    let broken = submit(&engine, &model, Encoded::default());
+    assert_eq!(broken.blocking_recv().unwrap().unwrap_err(), Problem::Internal);
+    assert_eq!(metrics.engine_panics.get(), 1);
+    let good = submit(&engine, &model, encoded(&model, "a film"));
+    assert!(good.blocking_recv().unwrap().is_ok());
+    assert_eq!(metrics.engine_restarts.get(), 0);
+    assert!(engine.last_seen().is_some());
+}
+
+#[test]
+fn after_a_reload_texts_are_read_by_the_model_that_tokenised_them() {
+    let (old, new) = (model(), model());
+    let metrics = Arc::new(Metrics::new());
+    let engine = engine(&metrics);
+    let replies: Vec<Reply> = (0..8)
+        .map(|i| {
+            let model = if i % 2 == 0 { &old } else { &new };
+            submit(&engine, model, encoded(model, "a film"))
+        })
+        .collect();
+    assert!(replies.into_iter().all(|reply| reply.blocking_recv().unwrap().is_ok()));
+}

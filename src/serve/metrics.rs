@@ -1,0 +1,323 @@
+//! What is counted and timed, as Prometheus and OpenMetrics want it: base units, labels from bounded
+//! sets only, and names that dashboards rely on.
+
+mod process;
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::problem::Problem;
+use crate::calibrate::Reason;
+use crate::predict::{Prediction, Predictor, decision};
+
+/// Durations of HTTP requests, in seconds: the buckets of OpenTelemetry's conventions.
+const HTTP_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// Probabilities; finer where a classifier lives.
+const SHARES: [f64; 13] = [0.01, 0.05, 0.1, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0];
+
+type Labels<const N: usize> = [(&'static str, String); N];
+type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
+type Number = Gauge<f64, AtomicU64>;
+
+/// A step of a prediction.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    /// Text to tokens.
+    Tokenize,
+    /// Waiting for the engine.
+    Queue,
+    /// The model, for the whole batch.
+    Inference,
+    /// Answer to bytes.
+    Postprocess,
+}
+
+/// Labels of one request's duration.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct HttpLabels {
+    /// The method, or `_OTHER`.
+    pub http_request_method: &'static str,
+    /// The route's template, or `unmatched`.
+    pub http_route: String,
+    /// The status code.
+    pub http_response_status_code: u16,
+}
+
+/// All metrics of the server.
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by method, route and status.
+    pub http: Family<HttpLabels, Histogram, fn() -> Histogram>,
+    /// Requests that are being answered.
+    pub active: Gauge,
+    /// Panics while a batch was computed.
+    pub engine_panics: Counter,
+    /// Starts of the engine thread after the first.
+    pub engine_restarts: Counter,
+    /// Texts a batch.
+    pub batch_items: Histogram,
+    /// Tokens a batch.
+    pub batch_tokens: Histogram,
+    /// Requests that waited for an answer to the same question.
+    pub cache_coalesced: Counter,
+    /// Seconds that jobs waited before they began.
+    pub job_wait: Histogram,
+    predictions: Family<Labels<2>, Counter>,
+    duration: Histogram,
+    errors: Family<Labels<1>, Counter>,
+    cancelled: Family<Labels<1>, Counter>,
+    rejected: Family<Labels<1>, Counter>,
+    stages: Histograms<1>,
+    passes: Histogram,
+    cache_requests: Family<Labels<2>, Counter>,
+    jobs_finished: Family<Labels<1>, Counter>,
+    confidence: Histogram,
+    uncertainty: Histograms<1>,
+    set_size: Histogram,
+    ood_p_value: Histogram,
+    abstentions: Family<Labels<1>, Counter>,
+    truncated: Counter,
+    ood: Counter,
+    model: Family<Labels<3>, Gauge>,
+    queue: Family<Labels<1>, Gauge>,
+    oldest_age: Number,
+    busy: Number,
+    cache_entries: Gauge,
+    jobs: Family<Labels<1>, Gauge>,
+}
+
+/// What is looked up when the metrics are asked for.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Entries that wait: interactive, of jobs.
+    pub queue: [usize; 2],
+    /// Age of the oldest of them.
+    pub oldest_age: Duration,
+    /// The share of the last minute that the engine was at work.
+    pub busy: f64,
+    /// Answers that are kept.
+    pub cache_entries: u64,
+    /// Jobs by status.
+    pub jobs: Vec<(&'static str, usize)>,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new() -> Self {
+        let seconds = || Histogram::new(HTTP_BUCKETS);
+        let short = || Histogram::new(exponential_buckets(1e-4, 2.5, 13));
+        let metrics = Self {
+            registry: Registry::default(),
+            http: Family::new_with_constructor(seconds),
+            active: Gauge::default(),
+            engine_panics: Counter::default(),
+            engine_restarts: Counter::default(),
+            batch_items: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            batch_tokens: Histogram::new(exponential_buckets(8.0, 2.0, 13)),
+            cache_coalesced: Counter::default(),
+            job_wait: Histogram::new(exponential_buckets(0.01, 4.0, 10)),
+            predictions: Family::default(),
+            duration: Histogram::new(HTTP_BUCKETS),
+            errors: Family::default(),
+            cancelled: Family::default(),
+            rejected: Family::default(),
+            stages: Family::new_with_constructor(short),
+            passes: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            cache_requests: Family::default(),
+            jobs_finished: Family::default(),
+            confidence: Histogram::new(SHARES),
+            uncertainty: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(1e-3, 2.0, 13))
+            }),
+            set_size: Histogram::new([0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0]),
+            ood_p_value: Histogram::new(SHARES),
+            abstentions: Family::default(),
+            truncated: Counter::default(),
+            ood: Counter::default(),
+            model: Family::default(),
+            queue: Family::default(),
+            oldest_age: Number::default(),
+            busy: Number::default(),
+            cache_entries: Gauge::default(),
+            jobs: Family::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let mut to = std::mem::take(&mut self.registry);
+        let help = "Duration of HTTP requests";
+        to.register("http_server_request_duration_seconds", help, self.http.clone());
+        let help = "Requests that are being answered";
+        to.register("http_server_active_requests", help, self.active.clone());
+        to.register("predictions", "Predictions", self.predictions.clone());
+        let help = "Time from request to prediction";
+        to.register("prediction_duration_seconds", help, self.duration.clone());
+        let help = "Predictions that failed";
+        to.register("prediction_errors", help, self.errors.clone());
+        let build = Family::<Labels<1>, Gauge>::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        let ours = to.sub_registry_with_prefix("bayes");
+        ours.register("build_info", "The version of this server", build);
+        ours.register("model_info", "The model in service", self.model.clone());
+        let help = "Texts whose client left before the answer";
+        ours.register("requests_cancelled", help, self.cancelled.clone());
+        ours.register("rejected", "Requests that were refused", self.rejected.clone());
+        ours.register("stage_duration_seconds", "Time by stage", self.stages.clone());
+        ours.register("batch_items", "Texts a batch", self.batch_items.clone());
+        ours.register("batch_tokens", "Tokens a batch", self.batch_tokens.clone());
+        ours.register("passes_per_prediction", "Passes a text", self.passes.clone());
+        ours.register("queue_items", "Texts that wait", self.queue.clone());
+        let help = "Age of the text that has waited longest";
+        ours.register("queue_oldest_age_seconds", help, self.oldest_age.clone());
+        let help = "Share of the last minute that the engine was at work";
+        ours.register("engine_busy_ratio", help, self.busy.clone());
+        let help = "Panics while a batch was computed";
+        ours.register("engine_panics", help, self.engine_panics.clone());
+        let help = "Starts of the engine thread after the first";
+        ours.register("engine_restarts", help, self.engine_restarts.clone());
+        let help = "Questions to the cache";
+        ours.register("cache_requests", help, self.cache_requests.clone());
+        ours.register("cache_entries", "Answers that are kept", self.cache_entries.clone());
+        let help = "Requests that waited for another's answer";
+        ours.register("cache_coalesced", help, self.cache_coalesced.clone());
+        ours.register("jobs", "Jobs by status", self.jobs.clone());
+        ours.register("jobs_finished", "Jobs that have ended", self.jobs_finished.clone());
+        ours.register("job_wait_seconds", "Time before a job began", self.job_wait.clone());
+        ours.register("confidence", "Confidence of predictions", self.confidence.clone());
+        let help = "Uncertainty of predictions in nats";
+        ours.register("uncertainty_nats", help, self.uncertainty.clone());
+        ours.register("prediction_set_size", "Labels a set", self.set_size.clone());
+        ours.register("ood_p_value", "Novelty of texts", self.ood_p_value.clone());
+        ours.register("abstentions", "Abstentions by reason", self.abstentions.clone());
+        let help = "Texts with more tokens than the model reads";
+        ours.register("truncated", help, self.truncated.clone());
+        let help = "Texts unlike the training data";
+        ours.register("ood", help, self.ood.clone());
+        to.register_collector(Box::new(process::Process));
+        self.registry = to;
+        self
+    }
+
+    /// The model in service changed.
+    pub fn set_model(&self, predictor: &Predictor) {
+        let manifest = &predictor.artifact().manifest;
+        self.model.clear();
+        let labels = [
+            ("name", manifest.name.clone()),
+            ("version", predictor.version().to_owned()),
+            ("method", manifest.method.name().to_owned()),
+        ];
+        self.model.get_or_create(&labels).set(1);
+    }
+
+    /// A prediction was given, so long after its request came.
+    pub fn predicted(&self, predictor: &Predictor, prediction: &Prediction, took: Duration) {
+        let label = predictor.labels()[prediction.label].clone();
+        let judgement = &prediction.judgement;
+        let decision = decision(judgement).unwrap_or("none").to_owned();
+        self.predictions.get_or_create(&[("label", label), ("decision", decision)]).inc();
+        self.duration.observe(took.as_secs_f64());
+        self.passes.observe(prediction.logits.passes().unwrap_or(1) as f64);
+        self.confidence.observe(prediction.confidence);
+        let predictive = &prediction.predictive;
+        let kinds = [
+            ("total", Some(predictive.total)),
+            ("aleatoric", predictive.aleatoric),
+            ("epistemic", predictive.epistemic),
+        ];
+        for (kind, nats) in kinds {
+            if let Some(nats) = nats {
+                self.uncertainty.get_or_create(&[("kind", kind.to_owned())]).observe(nats);
+            }
+        }
+        if let Some(set) = &judgement.set {
+            self.set_size.observe(set.classes.len() as f64);
+        }
+        if let Some(ood) = judgement.ood {
+            self.ood_p_value.observe(ood.p_value);
+            self.ood.inc_by(u64::from(ood.is_ood));
+        }
+        for reason in judgement.reasons.iter().flatten() {
+            self.abstentions.get_or_create(&[("reason", reason_name(*reason).to_owned())]).inc();
+        }
+        self.truncated.inc_by(u64::from(prediction.truncated));
+    }
+
+    /// A text got no prediction.
+    pub fn failed(&self, problem: &Problem) {
+        self.errors.get_or_create(&[("type", problem.suffix().to_owned())]).inc();
+    }
+
+    /// A request was refused.
+    pub fn refused(&self, problem: &Problem) {
+        self.rejected.get_or_create(&[("reason", problem.suffix().to_owned())]).inc();
+    }
+
+    /// A client left.
+    pub fn cancelled(&self, stage: &'static str) {
+        self.cancelled.get_or_create(&[("stage", stage.to_owned())]).inc();
+    }
+
+    /// A step took so long.
+    pub fn stage(&self, stage: Stage, took: Duration) {
+        let name = match stage {
+            Stage::Tokenize => "tokenize",
+            Stage::Queue => "queue",
+            Stage::Inference => "inference",
+            Stage::Postprocess => "postprocess",
+        };
+        self.stages.get_or_create(&[("stage", name.to_owned())]).observe(took.as_secs_f64());
+    }
+
+    /// The cache had it, or not.
+    pub fn cache(&self, result: &'static str) {
+        let labels = [("tier", "memory".to_owned()), ("result", result.to_owned())];
+        self.cache_requests.get_or_create(&labels).inc();
+    }
+
+    /// A job ended.
+    pub fn job_finished(&self, status: &'static str) {
+        self.jobs_finished.get_or_create(&[("status", status.to_owned())]).inc();
+    }
+
+    /// OpenMetrics text.
+    pub fn render(&self, now: &Snapshot) -> String {
+        for (class, waiting) in ["interactive", "job"].into_iter().zip(now.queue) {
+            self.queue.get_or_create(&[("class", class.to_owned())]).set(waiting as i64);
+        }
+        self.oldest_age.set(now.oldest_age.as_secs_f64());
+        self.busy.set(now.busy);
+        self.cache_entries.set(now.cache_entries as i64);
+        for (status, count) in &now.jobs {
+            self.jobs.get_or_create(&[("status", (*status).to_owned())]).set(*count as i64);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a string takes everything");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Epistemic => "epistemic",
+        Reason::Confidence => "confidence",
+        Reason::Ood => "ood",
+        Reason::SetSize => "set_size",
+    }
+}

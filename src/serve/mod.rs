@@ -1,0 +1,37 @@
+//! `bayes serve`: answers over HTTP, each with its uncertainty, and nothing lost.
+//!
+//! ```text
+//! endpoints ─ tokenising threads ─▶ scheduler ─▶ one engine thread ─▶ answers
+//!                                   cost budget, deadlines, cancellation
+//! ```
+//!
+//! A text gets the same bits alone, in a batch, from the cache and in a job, since all of them go
+//! through [`answer`].
+
+mod answer;
+mod app;
+mod body;
+mod endpoints;
+mod engine;
+mod guard;
+mod jobs;
+mod keys;
+mod limit;
+mod metrics;
+mod model;
+mod observe;
+mod openapi;
+mod problem;
+mod request;
+mod run;
+mod scheduler;
+mod server;
+mod settings;
+
+pub use body::BodyLimits;
+pub use limit::Rate;
+pub use model::{LoadError, Loaded};
+pub use request::{Abstain, RequestLimits};
+pub use run::{ServeError, run};
+pub use scheduler::Limits as BatchLimits;
+pub use settings::Settings;

@@ -1,0 +1,110 @@
+//! The model that is served: loaded, warmed and measured before it answers anybody.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::Instant;
+
+use candle_core::Device;
+
+use crate::artifact::ArtifactError;
+use crate::model::Sampling;
+use crate::predict::{PredictError, Predictor};
+
+/// Texts in the batch that warms a model and measures it.
+const WARM_TEXTS: usize = 8;
+
+/// Words in each of them.
+const WARM_WORDS: usize = 32;
+
+/// A model in service.
+pub struct Loaded {
+    /// Answers.
+    pub predictor: Predictor,
+    /// Cost a second, as measured while it warmed.
+    pub rate: f64,
+}
+
+/// Why a model cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The folder is not a whole model.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// It cannot predict.
+    #[error("the model cannot predict: {0}")]
+    Predict(#[from] PredictError),
+    /// It predicts no numbers.
+    #[error("the model's output is not a number: its weights are damaged")]
+    NotFinite,
+}
+
+impl Loaded {
+    /// Loads a folder, lets it predict a few texts, and times that.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, LoadError> {
+        let predictor = Predictor::load(folder, device)?;
+        let text = "an ordinary word ".repeat(WARM_WORDS / 3);
+        let texts = vec![(text.as_str(), None); WARM_TEXTS];
+        let mut rate = 0.0;
+        // The first call takes memory and starts threads.
+        for _ in 0..2 {
+            let began = Instant::now();
+            let answers = predictor.predict(&texts, &mut |_| ())?;
+            if answers.iter().any(|answer| !answer.confidence.is_finite()) {
+                return Err(LoadError::NotFinite);
+            }
+            let usual = predictor.passes(None, 0);
+            let cost = |tokens| cost(&predictor, tokens as u32, usual);
+            let cost: u64 = answers.iter().map(|answer| cost(answer.num_tokens)).sum();
+            rate = cost as f64 / began.elapsed().as_secs_f64().max(1e-6);
+        }
+        Ok(Self { predictor, rate })
+    }
+
+    /// What a text costs, in tokens of one pass.
+    pub fn cost(&self, length: u32, sampling: Option<Sampling>) -> u64 {
+        cost(&self.predictor, length, sampling)
+    }
+}
+
+/// Tokens times passes; layers that all passes share count once.
+fn cost(predictor: &Predictor, length: u32, sampling: Option<Sampling>) -> u64 {
+    let layers = predictor.artifact().encoder.num_hidden_layers.max(1);
+    let passes = sampling.map_or(0.0, |Sampling { samples, layers: sampled, .. }| {
+        let sampled = if sampled == 0 { layers } else { sampled.min(layers) };
+        let share = sampled as f64 / layers as f64;
+        1.0 - share + share * samples as f64
+    });
+    (f64::from(length) * (1.0 + passes)).ceil() as u64
+}
+
+/// The place where the model in service stands, so that another can take it.
+pub struct Model {
+    folder: PathBuf,
+    device: Device,
+    current: RwLock<Arc<Loaded>>,
+}
+
+impl Model {
+    /// Loads the first one.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, LoadError> {
+        let current = RwLock::new(Arc::new(Loaded::load(folder, device)?));
+        Ok(Self { folder: folder.to_owned(), device: device.clone(), current })
+    }
+
+    /// The model in service.
+    pub fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &'static str {
+        if self.device.is_cpu() { "cpu" } else { "cuda" }
+    }
+
+    /// Loads the folder again; if that fails, the old model stays.
+    pub fn reload(&self) -> Result<(), LoadError> {
+        let new = Arc::new(Loaded::load(&self.folder, &self.device)?);
+        *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
+        Ok(())
+    }
+}

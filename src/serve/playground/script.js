@@ -1,0 +1,262 @@
+"use strict";
+
+// Everything that comes from the server is written as text, never as markup.
+const find = (id) => document.getElementById(id);
+const SVG = "http://www.w3.org/2000/svg";
+const percent = (p, digits = 1) => `${(100 * p).toFixed(digits)} %`;
+const EXAMPLES = [
+  ["Clear", "The acting was superb, the music gripping, and the ending moved everyone."],
+  ["Mixed", "A dull first act, but the ending was moving."],
+  ["Off topic", "The bank closes at noon on Fridays."],
+  ["Nonsense", "qwfp zxcv 7 7 7 blorp"],
+];
+const REASONS = {
+  epistemic: "the model's own weights leave the answer open",
+  confidence: "it is not sure enough",
+  ood: "the text is unlike those it was trained on",
+  set_size: "too many labels, or none, are left",
+};
+let waiting = null;
+let asked = 0;
+
+function element(name, properties = {}, children = []) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "text") made.textContent = value;
+    else made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function shape(name, attributes, text) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function bar(kind, share) {
+  const made = element("i", { class: kind });
+  made.style.width = `${Math.max(0, Math.min(1, share)) * 100}%`;
+  return made;
+}
+
+const headers = () => {
+  const key = find("key").value.trim();
+  return { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
+};
+
+async function describe() {
+  const answer = await fetch("/info", { headers: headers() });
+  if (answer.status === 401) {
+    find("key-row").hidden = false;
+    find("model").textContent = "an API key is needed";
+    return;
+  }
+  const info = await answer.json();
+  find("model").textContent = `${info.model} · ${info.labels.length} labels · ${info.method}`;
+}
+
+function body() {
+  return {
+    text: find("text").value,
+    coverage: Number(find("coverage").value) / 100,
+    return_samples: true,
+  };
+}
+
+function problem(text) {
+  find("problem").textContent = text;
+  find("problem").hidden = !text;
+}
+
+async function ask() {
+  const turn = ++asked;
+  if (!find("text").value.trim()) {
+    find("answer").hidden = true;
+    problem("");
+    return;
+  }
+  find("answer").setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch("/predict", {
+      method: "POST", headers: headers(), body: JSON.stringify(body()),
+    });
+    const found = await answer.json();
+    if (turn !== asked) return;
+    if (answer.ok) {
+      problem("");
+      show(found, answer.headers.get("Server-Timing") || "");
+    } else {
+      if (answer.status === 401) find("key-row").hidden = false;
+      problem(`${found.title}: ${found.detail}`);
+    }
+  } catch (error) {
+    if (turn === asked) problem("The server does not answer.");
+  } finally {
+    if (turn === asked) find("answer").setAttribute("aria-busy", "false");
+  }
+}
+
+function show(found, timing) {
+  const details = found.uncertainty_details;
+  find("answer").hidden = false;
+  find("label").textContent = found.label;
+  const interval = details.confidence_interval;
+  const range = interval ? ` (${percent(interval[0])} to ${percent(interval[1])})` : "";
+  find("confidence").textContent = `${percent(found.confidence)} likely${range}`;
+  decide(found);
+  probabilities(found);
+  spread(found);
+  sources(details);
+  labels(found.prediction_set);
+  novelty(found.ood);
+  const cached = found.cached ? "kept from an earlier request" : timing.replaceAll(";dur=", " ").replaceAll(",", " ms,") + " ms";
+  const cut = found.truncated ? ", cut to what the model reads" : "";
+  find("time").textContent = `${found.processing_time_ms.toFixed(1)} ms: ${cached}. ${found.num_tokens} tokens${cut}.`;
+  const json = JSON.stringify(body()).replaceAll("'", "'\\''");
+  const key = find("key").value.trim() ? " -H \"Authorization: Bearer $KEY\"" : "";
+  find("curl").textContent = `curl ${location.origin}/predict -H 'Content-Type: application/json'${key} -d '${json}'`;
+}
+
+function decide(found) {
+  const line = find("decision");
+  line.classList.toggle("abstain", found.decision === "abstain");
+  if (found.decision === "abstain") {
+    const reasons = found.abstain_reasons.map((reason) => REASONS[reason] || reason);
+    line.textContent = `Leave this to a person: ${reasons.join("; ")}.`;
+  } else {
+    line.textContent = found.decision === "accept" ? "Sure enough to be used as it is." : "";
+  }
+}
+
+function probabilities(found) {
+  const all = Object.entries(found.probabilities).sort((a, b) => b[1] - a[1]).slice(0, 5);
+  find("bars").replaceChildren(...all.flatMap(([label, p]) => [
+    element("span", { text: label }),
+    element("div", { class: "bar" }, [bar("", p)]),
+    element("span", { text: percent(p) }),
+  ]));
+}
+
+// Each dot is what one plausible version of the model says.
+function spread(found) {
+  const samples = found.samples;
+  const help = find("spread-help");
+  if (!samples) {
+    help.textContent = "This model has no posterior: it gives one number and cannot say how firm it is.";
+    find("spread").replaceChildren();
+    return;
+  }
+  const names = Object.keys(found.probabilities);
+  const place = names.indexOf(found.label);
+  const values = samples.map((line) => line[place]).sort((a, b) => a - b);
+  const [width, bottom, radius] = [320, 84, 3.4];
+  const x = (p) => 8 + p * (width - 16);
+  const drawing = shape("svg", { viewBox: `0 0 ${width} 104`, role: "img" });
+  const low = percent(values[0], 0);
+  const high = percent(values[values.length - 1], 0);
+  drawing.append(shape("title", {}, `${values.length} versions of the model say ${low} to ${high}`));
+  const interval = found.uncertainty_details.confidence_interval;
+  if (interval) {
+    const wide = Math.max(1, x(interval[1]) - x(interval[0]));
+    drawing.append(shape("rect", { class: "band", x: x(interval[0]), y: 4, width: wide, height: bottom - 2 }));
+  }
+  drawing.append(shape("line", { class: "axis", x1: 8, x2: width - 8, y1: bottom + 4, y2: bottom + 4 }));
+  for (const p of [0, 0.25, 0.5, 0.75, 1]) {
+    drawing.append(shape("text", { x: x(p), y: bottom + 18, "text-anchor": "middle" }, percent(p, 0)));
+  }
+  const heights = new Map();
+  for (const p of values) {
+    const column = Math.round(x(p) / (2 * radius));
+    const height = heights.get(column) || 0;
+    heights.set(column, height + 1);
+    const step = Math.min(2 * radius, 78 / 64);
+    drawing.append(shape("circle", { class: "dot", cx: x(p), cy: bottom - height * step, r: radius }));
+  }
+  drawing.append(shape("line", { class: "middle", x1: x(found.confidence), x2: x(found.confidence), y1: 4, y2: bottom + 4 }));
+  const narrow = values[values.length - 1] - values[0] < 0.02;
+  help.textContent = narrow
+    ? `All ${values.length} plausible versions of the model agree on “${found.label}”.`
+    : `${values.length} plausible versions of the model, each with its own probability of “${found.label}”. The wider they lie, the less it knows.`;
+  find("spread").replaceChildren(drawing);
+}
+
+function sources(details) {
+  const most = details.total / (details.normalized || 1) || 1;
+  if (details.epistemic === null) {
+    find("sources").replaceChildren(
+      element("div", { class: "stack" }, [bar("data", details.normalized)]),
+      element("p", { class: "quiet", text: `${details.total.toFixed(3)} nats in all. Without a posterior nobody can tell whether the text or the model is to blame.` }),
+    );
+    return;
+  }
+  const line = (kind, name, value) => [
+    element("i", { class: kind }), element("span", { text: name }),
+    element("span", { text: `${value.toFixed(3)} nats` }),
+  ];
+  find("sources").replaceChildren(
+    element("div", { class: "stack" }, [bar("data", details.aleatoric / most), bar("doubt", details.epistemic / most)]),
+    element("div", { class: "key" }, [
+      ...line("data", "the text itself is ambiguous", details.aleatoric),
+      ...line("doubt", "the model has not seen enough like it", details.epistemic),
+      ...line("", "together", details.total),
+    ]),
+    element("p", { class: "quiet", text: `${percent(details.normalized, 0)} of complete ignorance.` }),
+  );
+}
+
+function labels(set) {
+  if (!set) {
+    find("set").replaceChildren();
+    find("set-help").textContent = "This model was not calibrated, so it makes no such promise.";
+    return;
+  }
+  const shown = set.labels.slice(0, 12).map((label) => element("li", { text: label }));
+  if (set.labels.length > 12) shown.push(element("li", { text: `and ${set.labels.length - 12} more` }));
+  find("set").replaceChildren(...shown);
+  const promise = `In at least ${percent(set.coverage, 0)} of texts such a set holds the right label, by ${set.calibration_size} texts it was never trained on.`;
+  find("set-help").textContent = set.labels.length ? promise : `None: no label fits well enough. ${promise}`;
+}
+
+function novelty(ood) {
+  if (!ood) {
+    find("ood").replaceChildren(element("p", { class: "quiet", text: "This model was not calibrated for that." }));
+    return;
+  }
+  const needle = element("i");
+  // Small p-values are what matters: a square root gives them room.
+  needle.style.left = `${Math.sqrt(ood.p_value) * 100}%`;
+  const words = ood.is_ood ? "No: be careful with this answer." : ood.p_value < 0.1 ? "Hardly." : "Yes.";
+  find("ood").replaceChildren(
+    element("p", {}, [element("strong", { text: words })]),
+    element("div", { class: "gauge", role: "img", "aria-label": `p-value ${ood.p_value.toFixed(3)}` }, [needle]),
+    element("p", { class: "quiet", text: `${percent(ood.p_value)} of ordinary texts are at least as strange.` }),
+  );
+}
+
+function soon() {
+  find("coverage-shown").textContent = `${find("coverage").value} %`;
+  clearTimeout(waiting);
+  waiting = setTimeout(ask, 350);
+}
+
+function start() {
+  find("examples").replaceChildren(...EXAMPLES.map(([name, text]) => {
+    const button = element("button", { type: "button", text: name });
+    button.addEventListener("click", () => { find("text").value = text; ask(); });
+    return button;
+  }));
+  find("text").addEventListener("input", soon);
+  find("coverage").addEventListener("input", soon);
+  find("key").addEventListener("change", () => { describe(); ask(); });
+  find("copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(find("curl").textContent);
+    find("copy").textContent = "Copied";
+    setTimeout(() => { find("copy").textContent = "Copy"; }, 1500);
+  });
+  describe().catch(() => problem("The server does not answer."));
+}
+
+start();

@@ -1,0 +1,195 @@
+//! The fields of a body, taken one by one; faults are collected, so that one answer names them all.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::super::problem::{Fault, Problem};
+use super::fault;
+
+/// The most faults that one answer names.
+const MOST_FAULTS: usize = 32;
+/// The most characters of a client's key that are repeated to it.
+const SHOWN: usize = 40;
+
+/// What is left of a body, and what was wrong so far.
+pub struct Fields {
+    map: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    /// The body must be an object.
+    pub fn new(body: Value) -> Result<Self, Problem> {
+        match body {
+            Value::Object(map) => Ok(Self { map, faults: Vec::new() }),
+            _ => Err(Problem::Validation(vec![fault(&[], "must be an object", "model_type")])),
+        }
+    }
+
+    /// Whether a field is there, `null` or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
+    }
+
+    /// Takes a field out.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        // The order of what is left does not matter.
+        self.map.swap_remove(name)
+    }
+
+    /// Notes a fault.
+    pub fn fault(&mut self, place: &[Value], msg: impl Into<String>, kind: &'static str) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(fault(place, msg, kind));
+        }
+    }
+
+    /// A text that must be there.
+    pub fn text(&mut self, name: &str, chars: usize) -> Option<String> {
+        match self.take(name) {
+            Some(value) => self.checked(value, &[name.into()], chars),
+            None => {
+                self.fault(&[name.into()], "must be given", "missing");
+                None
+            }
+        }
+    }
+
+    /// A list of texts that must be there.
+    pub fn texts(&mut self, name: &str, most: usize, chars: usize) -> Vec<String> {
+        let place = [Value::from(name)];
+        let items = match self.take(name) {
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                self.fault(&place, "must be a list of texts", "list_type");
+                return Vec::new();
+            }
+            None => {
+                self.fault(&place, "must be given", "missing");
+                return Vec::new();
+            }
+        };
+        if items.is_empty() {
+            self.fault(&place, "must have a text", "too_short");
+        }
+        if items.len() > most {
+            let msg = format!("at most {most} items, got {}", items.len());
+            self.fault(&place, msg, "too_long");
+            return Vec::new();
+        }
+        let one = |(index, value)| self.checked(value, &[name.into(), Value::from(index)], chars);
+        items.into_iter().enumerate().filter_map(one).collect()
+    }
+
+    fn checked(&mut self, value: Value, place: &[Value], chars: usize) -> Option<String> {
+        let Value::String(text) = value else {
+            self.fault(place, "must be a text", "string_type");
+            return None;
+        };
+        // More bytes than that are more characters, however they are counted.
+        if text.len() > 4 * chars || text.chars().nth(chars).is_some() {
+            self.fault(place, format!("at most {chars} characters"), "string_too_long");
+            return None;
+        }
+        if crate::data::clean(&text).is_empty() {
+            self.fault(place, "must not be blank", "string_blank");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Yes or no.
+    pub fn flag(&mut self, name: &str, usual: bool) -> bool {
+        match self.take(name) {
+            None => usual,
+            Some(Value::Bool(flag)) => flag,
+            Some(_) => {
+                self.fault(&[name.into()], "must be true or false", "bool_type");
+                usual
+            }
+        }
+    }
+
+    /// A whole number.
+    pub fn integer(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        nullable: bool,
+    ) -> Option<u64> {
+        let value = match self.take(name)? {
+            Value::Null if nullable => return None,
+            value => value,
+        };
+        match value.as_u64().or_else(|| whole(&value)) {
+            Some(number) if range.contains(&number) => Some(number),
+            _ => {
+                let (low, high) = range.into_inner();
+                let msg = format!("must be a whole number from {low} to {high}");
+                self.fault(&[name.into()], msg, "int_range");
+                None
+            }
+        }
+    }
+
+    /// A number or `null`; the last part of the place is the field's name.
+    pub fn number(&mut self, place: &[&str], range: RangeInclusive<f64>) -> Option<f64> {
+        let value = match self.take(place.last()?)? {
+            Value::Null => return None,
+            value => value,
+        };
+        match value.as_f64() {
+            Some(number) if range.contains(&number) => Some(number),
+            _ => {
+                let place: Vec<Value> = place.iter().map(|&part| part.into()).collect();
+                let (low, high) = range.into_inner();
+                let msg = match high {
+                    f64::MAX => format!("must be a number of at least {low}"),
+                    _ => format!("must be a number from {low} to {high}"),
+                };
+                self.fault(&place, msg, "float_range");
+                None
+            }
+        }
+    }
+
+    /// An object inside, or `null` or nothing for an empty one.
+    pub fn within<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let map = match self.take(name) {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(map)) => map,
+            Some(_) => {
+                self.fault(&[name.into()], "must be an object", "model_type");
+                Map::new()
+            }
+        };
+        let mut inner = Self { map, faults: Vec::new() };
+        let value = read(&mut inner);
+        inner.refuse_rest(&[name.into()]);
+        self.faults.append(&mut inner.faults);
+        value
+    }
+
+    /// Whatever is left is unknown.
+    fn refuse_rest(&mut self, place: &[Value]) {
+        let names: Vec<String> = self.map.keys().cloned().collect();
+        for name in names {
+            let name: String = name.chars().take(SHOWN).collect();
+            let place: Vec<Value> = place.iter().cloned().chain([name.into()]).collect();
+            self.fault(&place, "is not known here", "extra_forbidden");
+        }
+    }
+
+    /// All faults, if there are any.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        self.refuse_rest(&[]);
+        if self.faults.is_empty() { Ok(()) } else { Err(Problem::Validation(self.faults)) }
+    }
+}
+
+/// `3.0` is a whole number in JSON Schema.
+fn whole(value: &Value) -> Option<u64> {
+    let number = value.as_f64()?;
+    (number.fract() == 0.0 && (0.0..9e15).contains(&number)).then_some(number as u64)
+}

@@ -1,0 +1,91 @@
+use serde_json::json;
+
+use super::*;
+
+const LIMITS: RequestLimits =
+    RequestLimits { chars: 20, batch: 3, job: 5, samples: 200, ttl: 86_400 };
+
+/// Places and kinds of all faults.
+fn faults<T: std::fmt::Debug>(outcome: Result<T, Problem>) -> Vec<(String, &'static str)> {
+    let Err(Problem::Validation(faults)) = outcome else { panic!("{outcome:?}") };
+    let place = |fault: &Fault| Value::from(fault.loc.clone()).to_string();
+    faults.iter().map(|fault| (place(fault), fault.kind)).collect()
+}
+
+#[test]
+fn a_plain_text_has_the_usual_options() {
+    let (text, options) = predict(json!({ "text": " fine " }), &LIMITS).unwrap();
+    assert_eq!((text.as_str(), options), (" fine ", Options::default()));
+}
+
+#[test]
+fn every_option_is_read() {
+    let body = json!({
+        "text": "fine", "return_uncertainty": false, "num_samples": 7, "seed": u64::MAX,
+        "coverage": null, "abstain": { "min_confidence": 0.5, "max_epistemic": 2, "ood_p": null },
+        "truncate": false, "top_k": 2, "return_text": false, "return_samples": true,
+    });
+    let expected = Options {
+        return_uncertainty: false,
+        num_samples: Some(7),
+        seed: u64::MAX,
+        coverage: None,
+        abstain: Abstain { min_confidence: Some(0.5), max_epistemic: Some(2.0), ood_p: None },
+        truncate: false,
+        top_k: Some(2),
+        return_text: false,
+        return_samples: true,
+    };
+    assert_eq!(predict(body, &LIMITS).unwrap().1, expected);
+}
+
+#[test]
+fn all_faults_are_named_by_their_places() {
+    let body = json!({
+        "text": 3, "seed": -1, "coverage": 0.4, "num_samples": 0, "truncate": 1, "top_k": 1.5,
+        "abstain": { "ood_p": "x", "extra": 1 }, "color": "red",
+    });
+    let expected = [
+        (r#"["body","text"]"#, "string_type"),
+        (r#"["body","num_samples"]"#, "int_range"),
+        (r#"["body","top_k"]"#, "int_range"),
+        (r#"["body","seed"]"#, "int_range"),
+        (r#"["body","coverage"]"#, "float_range"),
+        (r#"["body","abstain","ood_p"]"#, "float_range"),
+        (r#"["body","abstain","extra"]"#, "extra_forbidden"),
+        (r#"["body","truncate"]"#, "bool_type"),
+        (r#"["body","color"]"#, "extra_forbidden"),
+    ];
+    let expected: Vec<_> = expected.map(|(place, kind)| (place.to_owned(), kind)).into();
+    assert_eq!(faults(predict(body, &LIMITS)), expected);
+    assert_eq!(faults(predict(json!([]), &LIMITS)), [(r#"["body"]"#.to_owned(), "model_type")]);
+    assert_eq!(faults(predict(json!({}), &LIMITS)), [(r#"["body","text"]"#.to_owned(), "missing")]);
+}
+
+#[test]
+fn a_batch_names_the_text_that_is_wrong() {
+    let texts = json!({ "texts": ["fine", " \u{0} ", "x".repeat(21)] });
+    let expected =
+        [(r#"["body","texts",1]"#, "string_blank"), (r#"["body","texts",2]"#, "string_too_long")];
+    let expected: Vec<_> = expected.map(|(place, kind)| (place.to_owned(), kind)).into();
+    assert_eq!(faults(batch(texts, &LIMITS)), expected);
+    let place = r#"["body","texts"]"#.to_owned();
+    assert_eq!(faults(batch(json!({ "texts": [] }), &LIMITS)), [(place.clone(), "too_short")]);
+    let many = json!({ "texts": ["a", "b", "c", "d"] });
+    assert_eq!(faults(batch(many, &LIMITS)), [(place, "too_long")]);
+    // Twenty characters are twenty characters in any script.
+    assert!(batch(json!({ "texts": ["好".repeat(20)] }), &LIMITS).is_ok());
+}
+
+#[test]
+fn a_job_has_one_text_or_many_and_is_kept_as_it_was_asked() {
+    let one = job(json!({ "text": "fine", "ttl_seconds": 60 }), &LIMITS).unwrap();
+    assert_eq!((one.texts, one.ttl_seconds), (Texts::One("fine".to_owned()), Some(60)));
+    let both = json!({ "text": "fine", "texts": ["fine"] });
+    assert_eq!(faults(job(both, &LIMITS))[0].1, "value_error");
+    assert_eq!(faults(job(json!({}), &LIMITS))[0].1, "missing");
+    let body =
+        json!({ "texts": ["a", "b"], "seed": 3, "coverage": 0.95, "abstain": { "ood_p": 0.1 } });
+    let many = job(body, &LIMITS).unwrap();
+    assert_eq!(job(kept(&many), &LIMITS).unwrap(), many);
+}

@@ -1,0 +1,154 @@
+//! From settings to a server, and its life: start, reload, drain.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::app::{App, Parts, Phase, metrics_router, router};
+use super::engine::Engine;
+use super::jobs::store::StoreError;
+use super::jobs::{Jobs, work};
+use super::metrics::Metrics;
+use super::model::{LoadError, Model};
+use super::server::{Connections, serve};
+use super::settings::Settings;
+
+/// Threads that talk to clients; the work is done elsewhere.
+const TALKERS: usize = 2;
+
+/// The exit code after a second signal, and when the engine is lost.
+const GIVEN_UP: i32 = 130;
+const ENGINE_LOST: i32 = 70;
+
+/// Why the server did not start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The model cannot be served.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The file of the jobs cannot be used.
+    #[error(transparent)]
+    Jobs(#[from] StoreError),
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}: choose another with --host and --port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The system gave no thread or signal.
+    #[error("the system refused a thread or a signal")]
+    System(#[from] std::io::Error),
+    /// The tokenising threads did not start.
+    #[error("the tokenising threads did not start")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// Serves a model folder until a signal says stop. `ready` is told the address once the server
+/// answers. True if every request was answered before the end.
+pub fn run(
+    folder: &Path,
+    device: &Device,
+    settings: Settings,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<bool, ServeError> {
+    let metrics = Arc::new(Metrics::new());
+    let jobs = Jobs::open(&settings.jobs_path, Arc::clone(&metrics))?;
+    let model = Model::load(folder, device)?;
+    let lost = || std::process::exit(ENGINE_LOST);
+    let (limits, rate) = (settings.batch, model.current().rate);
+    let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
+    let tokenizers = rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.tokenizer_threads)
+        .thread_name(|index| format!("tokenize-{index}"))
+        .build()?;
+    let parts = Parts { settings, model, engine, metrics, tokenizers, jobs };
+    let app = Arc::new(App::new(parts));
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
+    let drained = runtime.block_on(live(&app, ready));
+    runtime.shutdown_background();
+    drained
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServeError::Listen { address, source })
+}
+
+async fn live(app: &Arc<App>, ready: impl FnOnce(SocketAddr)) -> Result<bool, ServeError> {
+    let settings = &app.settings;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let listener = listen(settings.address).await?;
+    let connections = Connections {
+        most: settings.connections,
+        header_timeout: settings.header_timeout,
+        drain: settings.drain_timeout,
+    };
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    if let Some(address) = settings.metrics_address {
+        let listener = listen(address).await?;
+        let (router, stopping) = (metrics_router(app), stopping.clone());
+        tasks.spawn(async move {
+            serve(listener, router, connections, stopping).await;
+        });
+    }
+    work::start(app, &mut tasks);
+    let address = listener.local_addr()?;
+    let server = tokio::spawn(serve(listener, router(app), connections, stopping));
+    ready(address);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(app),
+        }
+    }
+    tracing::info!("told to stop: requests end, no new ones begin");
+    app.enter(Phase::Leaving);
+    let end = async {
+        sleep(settings.shutdown_delay).await;
+        app.enter(Phase::Draining);
+        // Nobody listens any more only if the server has ended already.
+        let _ = stop.send(true);
+        server.await.unwrap_or(false)
+    };
+    let drained = tokio::select! {
+        drained = end => drained,
+        _ = terminate.recv() => std::process::exit(GIVEN_UP),
+        _ = interrupt.recv() => std::process::exit(GIVEN_UP),
+    };
+    tasks.abort_all();
+    app.jobs.release();
+    Ok(drained)
+}
+
+/// Loads the model folder again, beside the one in service.
+fn reload(app: &Arc<App>) {
+    let app = Arc::clone(app);
+    tokio::task::spawn_blocking(move || match app.model.reload() {
+        Ok(()) => {
+            let model = app.model.current();
+            app.metrics.set_model(&model.predictor);
+            tracing::info!(version = model.predictor.version(), "another model is in service");
+        }
+        Err(error) => {
+            let causes =
+                std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+            let causes: Vec<String> = causes.map(ToString::to_string).collect();
+            tracing::error!(error = causes.join(": "), "the old model stays in service");
+        }
+    });
+}

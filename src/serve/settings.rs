@@ -1,0 +1,79 @@
+//! What an operator decides.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::body::BodyLimits;
+use super::limit::Rate;
+use super::request::{Abstain, RequestLimits};
+use super::scheduler;
+
+/// All settings of a server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Where to give the metrics to; beside everything else if `None`.
+    pub metrics_address: Option<SocketAddr>,
+    /// Connections at once.
+    pub connections: usize,
+    /// Time for the head of a request.
+    pub header_timeout: Duration,
+    /// Time for an answer.
+    pub request_timeout: Duration,
+    /// What a body may be.
+    pub body: BodyLimits,
+    /// What a request may ask.
+    pub request: RequestLimits,
+    /// How the engine batches.
+    pub batch: scheduler::Limits,
+    /// How long the oldest text waits for company.
+    pub batch_wait: Duration,
+    /// Threads that tokenise.
+    pub tokenizer_threads: usize,
+    /// Requests of one client; `None` for any number.
+    pub rate: Option<Rate>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Keys of which a request must have one; none are asked for if empty.
+    pub api_keys: Vec<String>,
+    /// Origins whose pages may call this server.
+    pub cors_origins: Vec<String>,
+    /// Answers that are kept, and how long.
+    pub cache: (u64, Duration),
+    /// The file of the jobs.
+    pub jobs_path: PathBuf,
+    /// How long a job is kept.
+    pub job_ttl: Duration,
+    /// Thresholds of a request that names none; the model's where these are `None`.
+    pub abstain: Abstain,
+    /// Time between the signal to stop and the last new connection.
+    pub shutdown_delay: Duration,
+    /// Time for requests to end after that.
+    pub drain_timeout: Duration,
+}
+
+impl Settings {
+    /// The client behind a connection: the last address in `X-Forwarded-For` that no trusted proxy
+    /// added itself, or the peer.
+    pub fn client(&self, peer: IpAddr, forwarded: Option<&str>) -> IpAddr {
+        let trusted =
+            |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
+        let mut client = peer;
+        let hops = forwarded.unwrap_or_default().rsplit(',');
+        for hop in hops {
+            if !trusted(&client) {
+                break;
+            }
+            match hop.trim().parse() {
+                Ok(address) => client = address,
+                // Whatever stands before it was written by the same hand.
+                Err(_) => break,
+            }
+        }
+        client
+    }
+}

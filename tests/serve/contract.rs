@@ -1,0 +1,182 @@
+//! What is asked and answered.
+
+use serde_json::{Value, json};
+
+use super::server::Server;
+
+/// What must be equal however a text was sent.
+fn essence(prediction: &Value) -> Value {
+    let mut prediction = prediction.clone();
+    let object = prediction.as_object_mut().unwrap();
+    for volatile in ["prediction_id", "processing_time_ms", "cached"] {
+        assert!(object.remove(volatile).is_some(), "{volatile} is missing");
+    }
+    prediction
+}
+
+#[test]
+fn an_answer_has_its_uncertainty_and_is_the_same_alone_in_a_batch_kept_and_as_a_job() {
+    let server = Server::start(&[]);
+    let text = "please look at my invoice";
+    let request = json!({ "text": text, "coverage": 0.95, "return_samples": true, "seed": 7 });
+    let first = server.post("/predict", &request);
+    assert_eq!(first.status, 200, "{first:?}");
+    let answer = first.json();
+    assert_eq!((&answer["label"], &answer["sentiment"]), (&json!("billing"), &json!("billing")));
+    assert_eq!((&answer["text"], &answer["cached"]), (&json!(text), &json!(false)));
+    assert!(answer["prediction_id"].as_str().unwrap().starts_with("p_"));
+    let details = &answer["uncertainty_details"];
+    let number = |name: &str| details[name].as_f64().unwrap();
+    assert!((number("aleatoric") + number("epistemic") - number("total")).abs() < 1e-6);
+    assert_eq!(answer["uncertainty"], details["total"]);
+    assert_eq!((&details["method"], &details["seed"]), (&json!("laplace"), &json!(7)));
+    assert!(details["num_samples"].is_null(), "a closed form draws nothing");
+    let interval = details["confidence_interval"].as_array().unwrap();
+    let confidence = answer["confidence"].as_f64().unwrap();
+    assert!(interval[0].as_f64().unwrap() <= confidence + 1e-9);
+    assert!(confidence <= interval[1].as_f64().unwrap() + 1e-9);
+    assert_eq!(answer["samples"].as_array().unwrap().len(), 64);
+    assert_eq!(answer["prediction_set"]["coverage"], json!(0.95));
+    assert_eq!(answer["prediction_set"]["calibration_size"], json!(24));
+    for name in ["tok", "queue", "infer"] {
+        assert!(first.header("server-timing").unwrap().contains(name));
+    }
+    assert_eq!(first.header("cache-control"), Some("no-store"));
+
+    let again = server.post("/predict_cached", &request).json();
+    assert_eq!(again["cached"], json!(true));
+    assert_eq!(essence(&again), essence(&answer));
+    let mut mates = request.clone();
+    mates.as_object_mut().unwrap().remove("text");
+    mates["texts"] = json!(["another thing", text, "my router is broken again and again"]);
+    let headers = [("Cache-Control", "no-cache")];
+    let batch = server.ask("POST", "/batch_predict", &headers, mates.to_string().as_bytes());
+    let batch = batch.json();
+    assert_eq!((&batch["count"], &batch["errors"]), (&json!(3), &json!(0)));
+    assert_eq!(batch["predictions"][1]["cached"], json!(false));
+    assert_eq!(essence(&batch["predictions"][1]), essence(&answer));
+
+    let fresh = Server::start(&["--threads", "1"]);
+    let job = fresh.post("/async_predict", &request);
+    assert_eq!(job.status, 202);
+    let location = job.header("location").unwrap().to_owned();
+    let mut task = Value::Null;
+    super::server::eventually("the job is done", || {
+        task = fresh.get(&location).json();
+        task["status"] == "completed"
+    });
+    assert_eq!(essence(&task["result"]), essence(&answer));
+    assert_eq!(task["progress"], json!({ "done": 1, "total": 1 }));
+}
+
+#[test]
+fn options_change_what_is_shown_and_decided() {
+    let server = Server::start(&["--abstain-ood-p", "1"]);
+    let ask = |more: Value| {
+        let mut body = json!({ "text": "please look at my router" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = server.post("/predict", &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let usual = ask(json!({}));
+    assert_eq!(
+        (&usual["decision"], &usual["abstain_reasons"]),
+        (&json!("abstain"), &json!(["ood"]))
+    );
+    let lenient = ask(json!({ "abstain": { "ood_p": 0 } }));
+    assert_eq!((&lenient["decision"], &lenient["abstain_reasons"]), (&json!("accept"), &json!([])));
+    let strict = ask(json!({ "abstain": { "min_confidence": 0, "max_epistemic": 0, "ood_p": 1 } }));
+    assert!(strict["abstain_reasons"].as_array().unwrap().contains(&json!("ood")), "{strict}");
+    let bare = ask(json!({ "return_uncertainty": false, "return_text": false, "coverage": null }));
+    assert!(bare["uncertainty"].is_null() && bare["uncertainty_details"].is_null());
+    assert!(bare["prediction_set"].is_null() && bare.get("text").is_none());
+    assert_eq!(bare["confidence"], usual["confidence"]);
+    let one = ask(json!({ "top_k": 1 }));
+    assert_eq!(one["probabilities"], json!({ "technical": one["confidence"] }));
+    let sizes = [0.5, 0.999].map(|coverage| {
+        let set = ask(json!({ "coverage": coverage }))["prediction_set"]["labels"].clone();
+        set.as_array().unwrap().len()
+    });
+    assert!(sizes[0] <= sizes[1] && sizes[1] == 2, "{sizes:?}: 24 rows cannot promise 99.9 %");
+
+    let long = "please ".repeat(100);
+    let cut = server.predict(&long).json();
+    assert_eq!((&cut["truncated"], &cut["num_tokens"]), (&json!(true), &json!(32)));
+    let refused =
+        server.post("/batch_predict", &json!({ "texts": ["short", long], "truncate": false }));
+    assert_eq!((refused.status, &*refused.problem()), (422, "text-too-long"));
+    assert_eq!(refused.json()["errors"][0]["loc"], json!(["body", "texts", 1]));
+}
+
+#[test]
+fn a_wrong_request_is_refused_with_its_place() {
+    let server = Server::start(&[]);
+    let ask = |path: &str, body: &str| server.ask("POST", path, &[], body.as_bytes());
+    let many = json!({ "texts": vec!["a"; 33] }).to_string();
+    for (path, body, status, kind) in [
+        ("/predict", "", 400, "malformed-json"),
+        ("/predict", "{", 400, "malformed-json"),
+        ("/predict", r#"{"text": "a", "seed": 1e400}"#, 400, "malformed-json"),
+        ("/predict", r#"{"text": "\ud800"}"#, 400, "malformed-json"),
+        ("/predict", r#"{"text": " \u0000"}"#, 422, "validation"),
+        ("/predict", r#"{"text": "a", "text": "b"}"#, 422, "validation"),
+        ("/predict", r#"{"text": "a", "color": 1}"#, 422, "validation"),
+        ("/predict", "[]", 422, "validation"),
+        ("/batch_predict", &many, 422, "validation"),
+        ("/async_predict", r#"{"text": "a", "ttl_seconds": 0}"#, 422, "validation"),
+    ] {
+        let answer = ask(path, body);
+        assert_eq!((answer.status, &*answer.problem()), (status, kind), "{path} {body}");
+        assert!(answer.json()["errors"][0]["loc"][0] == "body", "{}", answer.text());
+    }
+    assert_eq!(ask("/predict", &"[".repeat(200_000)).problem(), "malformed-json");
+    let headers = [("Content-Type", "text/plain")];
+    let plain = server.ask("POST", "/predict", &headers, b"{\"text\": \"a\"}");
+    assert_eq!((plain.status, &*plain.problem()), (415, "unsupported-media-type"));
+    let hurry = server.ask("POST", "/predict", &[("X-Request-Timeout-Ms", "soon")], b"{}");
+    assert_eq!(hurry.json()["errors"][0]["loc"], json!(["header", "X-Request-Timeout-Ms"]));
+    assert_eq!(server.get("/nothing").problem(), "not-found");
+    assert_eq!(server.get("/task_status/t_0").problem(), "not-found");
+    let wrong = server.get("/predict");
+    assert_eq!((wrong.status, &*wrong.problem()), (405, "method-not-allowed"));
+    assert_eq!(wrong.header("allow"), Some("POST"));
+    assert_eq!(
+        server.ask("GET", "/livez", &[("X-Request-Id", "mine")], b"").header("x-request-id"),
+        Some("mine")
+    );
+}
+
+#[test]
+fn documents_and_pages_come_from_the_binary_alone() {
+    let server = Server::start(&[]);
+    let document = server.get("/openapi.json").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["title"], "Bayesian Transformer API");
+    for route in
+        ["/predict", "/predict_cached", "/batch_predict", "/async_predict", "/health", "/metrics"]
+    {
+        assert!(document["paths"][route].is_object(), "{route}");
+    }
+    for (path, target) in [("/", "/playground"), ("/docs", "/docs/"), ("/redoc", "/docs/")] {
+        assert_eq!(server.get(path).header("location"), Some(target), "{path}");
+    }
+    let script = server.get("/docs/swagger-initializer.js").text();
+    assert!(script.contains("/openapi.json"), "{script}");
+    for path in ["/playground", "/docs/"] {
+        let page = server.get(path);
+        assert_eq!(page.status, 200);
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"));
+        assert!(!policy.contains("script-src"), "no script but our own: {policy}");
+        assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    }
+    let page = ["", "/style.css", "/script.js"]
+        .map(|file| server.get(&format!("/playground{file}")).text());
+    for text in page {
+        assert!(!text.contains("//cdn") && !text.contains("https://"), "{text}");
+        assert!(
+            !text.contains("innerHTML") && !text.contains("<script>") && !text.contains("onclick=")
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Jobs, by a real file and a real kill.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::server::{Answer, Server, eventually, model};
+
+fn start(home: &Path) -> Server {
+    // Batches wait a little, so that jobs last long enough to be killed.
+    Server::start_in(model(), home, &["--rate-limit", "off", "--batch-wait-us", "100000"], &[])
+}
+
+fn with_key(server: &Server, key: &str, body: &Value) -> Answer {
+    server.ask("POST", "/async_predict", &[("Idempotency-Key", key)], body.to_string().as_bytes())
+}
+
+fn count(server: &Server, status: &str) -> usize {
+    server.metric(&format!("bayes_jobs{{status=\"{status}\"}}")) as usize
+}
+
+#[test]
+fn kill_9_at_any_moment_loses_no_job_and_doubles_none() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = start(home.path());
+    let texts = |job: usize| -> Vec<String> {
+        (0..3).map(|i| format!("please look at my router, number {job} of {i}")).collect()
+    };
+    let mut ids = Vec::new();
+    for job in 0..200 {
+        let answer = server.post("/async_predict", &json!({ "texts": texts(job) }));
+        assert_eq!(answer.status, 202, "{answer:?}");
+        ids.push(answer.json()["task_id"].as_str().unwrap().to_owned());
+    }
+    let mut unfinished = Vec::new();
+    for round in 0..5u64 {
+        std::thread::sleep(Duration::from_millis(40 + 37 * round));
+        unfinished.push(count(&server, "queued") + count(&server, "running"));
+        server.signal("KILL");
+        server.wait();
+        server = start(home.path());
+    }
+    assert!(unfinished[0] > 0, "all jobs were done before the first kill: {unfinished:?}");
+    eventually("all are completed", || count(&server, "completed") == 200);
+    for (job, id) in ids.iter().enumerate() {
+        let task = server.get(&format!("/task_status/{id}")).json();
+        assert_eq!((&task["status"], &task["error"]), (&json!("completed"), &Value::Null));
+        let predictions = task["result"]["predictions"].as_array().unwrap();
+        let found: Vec<&str> =
+            predictions.iter().map(|prediction| prediction["text"].as_str().unwrap()).collect();
+        assert_eq!(found, texts(job), "{id}");
+        assert!(predictions.iter().all(|prediction| prediction["label"] == "technical"));
+    }
+    assert_eq!(count(&server, "failed") + count(&server, "queued") + count(&server, "running"), 0);
+}
+
+#[test]
+fn a_key_gives_the_same_job_again_and_refuses_another_body() {
+    let home = tempfile::tempdir().unwrap();
+    let server = start(home.path());
+    let body = json!({ "text": "my invoice" });
+    let first = with_key(&server, "k1", &body).json();
+    assert_eq!(with_key(&server, "k1", &body).json()["task_id"], first["task_id"]);
+    let other = with_key(&server, "k1", &json!({ "text": "my router" }));
+    assert_eq!((other.status, &*other.problem()), (409, "idempotency-conflict"));
+    assert_ne!(with_key(&server, "k2", &body).json()["task_id"], first["task_id"]);
+    drop(server);
+    let server = start(home.path());
+    assert_eq!(with_key(&server, "k1", &body).json()["task_id"], first["task_id"]);
+}
+
+#[test]
+fn a_cancelled_job_stays_cancelled_and_an_old_one_is_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    let flags = ["--rate-limit", "off", "--batch-wait-us", "400000", "--cache-entries", "0"];
+    let server = Server::start_in(model(), home.path(), &flags, &[]);
+    let id = |answer: Answer| answer.json()["task_id"].as_str().unwrap().to_owned();
+    let jobs: Vec<String> = (0..6)
+        .map(|job| id(server.post("/async_predict", &json!({ "text": format!("router {job}") }))))
+        .collect();
+    // The last one waits, since four are done at a time; the first has begun.
+    for job in [&jobs[5], &jobs[0]] {
+        let cancelled = server.ask("DELETE", &format!("/task/{job}"), &[], b"");
+        assert_eq!((cancelled.status, &cancelled.json()["status"]), (200, &json!("cancelled")));
+    }
+    eventually("the others are done", || count(&server, "completed") == 4);
+    for job in [&jobs[5], &jobs[0]] {
+        let task = server.get(&format!("/task_status/{job}")).json();
+        assert_eq!((&task["status"], &task["result"]), (&json!("cancelled"), &Value::Null));
+    }
+    let done = server.ask("DELETE", &format!("/task/{}", jobs[1]), &[], b"").json();
+    assert_eq!(done["status"], "completed", "what has ended stays");
+    let short = id(server.post("/async_predict", &json!({ "text": "x", "ttl_seconds": 1 })));
+    eventually("it is forgotten", || server.get(&format!("/task_status/{short}")).status == 404);
+    let unknown = server.ask("DELETE", "/task/t_unknown", &[], b"");
+    assert_eq!(unknown.problem(), "not-found");
+}
+
+#[test]
+fn a_file_that_is_no_store_or_is_in_use_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let server = start(home.path());
+    let refused = |home: &Path| {
+        let output = super::server::command(model(), home, &["--port", "0"])
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(home.path()).contains("runs/jobs.redb"), "in use");
+    drop(server);
+    std::fs::write(home.path().join("runs/jobs.redb"), b"this is no store at all").unwrap();
+    assert!(refused(home.path()).contains("runs/jobs.redb"), "damaged");
+}

@@ -1,0 +1,11 @@
+//! `bayes serve` as a process of its own, asked over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+mod contract;
+mod engine;
+mod hostile;
+mod jobs;
+mod model_files;
+mod operations;
+mod server;
