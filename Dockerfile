@@ -1,14 +1,50 @@
-# The command-line tool in a small image; CPU only.
-FROM rust:1-bookworm AS build
+# The server in a small image. CPU by default:
+#
+#   docker build -t bayes .
+#   docker run --read-only -p 8000:8000 -v ./checkpoints/NAME/model:/model:ro -v jobs:/data bayes
+#
+# With CUDA, for one compute capability (8.0 is the A100, 9.0 the H100):
+#
+#   docker build -t bayes:cuda --build-arg DEVICE=cuda --build-arg COMPUTE_CAP=80 .
+#
+# Give it more time to stop than --shutdown-delay and --drain-timeout together (`docker stop -t`,
+# `terminationGracePeriodSeconds`).
+ARG DEVICE=cpu
+
+FROM rust:1-bookworm AS build-cpu
+ENV FEATURES=""
+
+FROM nvidia/cuda:12.6.3-devel-ubuntu22.04 AS build-cuda
+COPY --from=build-cpu /usr/local/cargo /usr/local/cargo
+COPY --from=build-cpu /usr/local/rustup /usr/local/rustup
+ARG COMPUTE_CAP=80
+ENV FEATURES=cuda CUDA_COMPUTE_CAP=${COMPUTE_CAP} CARGO_HOME=/usr/local/cargo \
+    RUSTUP_HOME=/usr/local/rustup PATH=/usr/local/cargo/bin:${PATH}
+
+# hadolint ignore=DL3006
+FROM build-${DEVICE} AS build
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY configs configs
-RUN cargo build --release --locked
+RUN cargo build --release --locked --features "${FEATURES}"
 
-FROM debian:bookworm-slim
-RUN useradd --create-home --uid 10001 bayes
+FROM debian:bookworm-slim AS run-cpu
+FROM nvidia/cuda:12.6.3-runtime-ubuntu22.04 AS run-cuda
+
+# hadolint ignore=DL3006
+FROM run-${DEVICE}
+RUN useradd --create-home --uid 10001 bayes \
+    && mkdir /data \
+    && chown bayes /data
 COPY --from=build /source/target/release/bayes /usr/local/bin/bayes
-USER bayes
-WORKDIR /home/bayes
+COPY LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md /usr/share/doc/bayes/
+ENV BAYES_HOST=0.0.0.0 BAYES_PORT=8000 BAYES_MODEL=/model BAYES_JOBS_PATH=/data/jobs.redb \
+    BAYES_LOG_FORMAT=json
+USER 10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["bayes", "serve", "--health"]
 ENTRYPOINT ["bayes"]
+CMD ["serve"]

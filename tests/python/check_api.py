@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Starts `bayes serve` and lets schemathesis try to break it: all checks, all phases, in bounded time.
+
+    python tests/python/check_api.py target/release/bayes checkpoints/reviews/model [EXAMPLES]
+
+Exit 0: nothing was found. Needs `schemathesis`.
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+PHASES = "examples,coverage,fuzzing,stateful"
+
+
+def address_of(server):
+    """Waits until the server says where it is, and keeps its log flowing."""
+    for line in server.stderr:
+        found = re.search(r"on (http://[\d.:]+)", line)
+        if found:
+            threading.Thread(target=server.stderr.read, daemon=True).start()
+            return found.group(1)
+    sys.exit("the server did not start")
+
+
+def main():
+    binary, model = (str(Path(path).resolve()) for path in sys.argv[1:3])
+    examples = sys.argv[3] if len(sys.argv) > 3 else "40"
+    with tempfile.TemporaryDirectory() as home:
+        command = [binary, "serve", "--model", model, "--port", "0", "--rate-limit", "off"]
+        server = subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, text=True)
+        try:
+            address = address_of(server)
+            tool = Path(sys.executable).with_name("schemathesis")
+            run = [tool, "run", f"{address}/openapi.json", "--checks", "all", "--phases", PHASES]
+            run += ["--max-examples", examples, "--seed", "1", "--continue-on-failure"]
+            found = subprocess.run(run, cwd=home).returncode
+            if server.poll() is not None:
+                sys.exit("the server has ended")
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+    sys.exit(found)
+
+
+if __name__ == "__main__":
+    main()
