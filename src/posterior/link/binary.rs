@@ -5,9 +5,6 @@
 //! spacing: the error is below 1e-10 for v up to 400. Gauss and Hermite's nodes err by 7e-6 at
 //! v = 8 with 32 nodes, and MacKay's σ(m / √(1 + πv/8)) by 3e-3.
 
-use super::math::{exp, ln_1p};
-use crate::compute::kernels::simd::vectorised;
-
 /// How far the nodes reach, in standard deviations.
 const REACH: f64 = 8.0;
 
@@ -18,47 +15,22 @@ const SPACING: (f64, f64) = (0.5, 0.8);
 pub fn binary(m: f64, v: f64) -> ([f64; 2], f64) {
     let deviation = v.sqrt();
     let spacing = SPACING.0.min(SPACING.1 / deviation);
-    let last = (REACH / spacing).floor();
-    let mut sums = [0.0; 4];
-    add_nodes(m, deviation, spacing, last, &mut sums);
-    let [sum, first, second, entropy] = sums;
-    ([first / sum, second / sum], entropy / sum)
-}
-
-/// Nodes beside one another; two vectors of eight f64.
-const LANES: usize = 16;
-
-vectorised! {
-    /// The sums of the weights of the nodes −last to last, and of these times p(0), p(1) and the
-    /// entropy.
-    fn add_nodes<'a>(m: f64, deviation: f64, spacing: f64, last: f64, sums: &'a mut [f64; 4]) {
-        let mut lanes = [[0.0; LANES]; 4];
-        let mut start = -last;
-        while start <= last {
-            #[expect(clippy::needless_range_loop, reason = "one index for four rows of lanes")]
-            for lane in 0..LANES {
-                let node = start + lane as f64;
-                let t = node * spacing;
-                let weight = if node <= last { exp(-0.5 * t * t) } else { 0.0 };
-                let u = deviation.mul_add(t, m);
-                let size = u.abs();
-                let small = exp(-size);
-                // σ(|u|) and σ(−|u|), both without cancellation.
-                let near = 1.0 / (1.0 + small);
-                let far = small * near;
-                let (p_0, p_1) = if u > 0.0 { (far, near) } else { (near, far) };
-                lanes[0][lane] += weight;
-                lanes[1][lane] = weight.mul_add(p_0, lanes[1][lane]);
-                lanes[2][lane] = weight.mul_add(p_1, lanes[2][lane]);
-                let entropy = size.mul_add(far, ln_1p(small));
-                lanes[3][lane] = weight.mul_add(entropy, lanes[3][lane]);
-            }
-            start += LANES as f64;
-        }
-        for (sum, lanes) in sums.iter_mut().zip(&lanes) {
-            *sum = lanes.iter().sum();
-        }
+    let last = (REACH / spacing).floor() as i64;
+    let (mut sum, mut first, mut second, mut entropy) = (0.0, 0.0, 0.0, 0.0);
+    for node in -last..=last {
+        let t = node as f64 * spacing;
+        let weight = (-0.5 * t * t).exp();
+        let u = m + deviation * t;
+        let small = (-u.abs()).exp();
+        // σ(|u|) and σ(−|u|), both without cancellation.
+        let (near, far) = (1.0 / (1.0 + small), small / (1.0 + small));
+        let (p_0, p_1) = if u > 0.0 { (far, near) } else { (near, far) };
+        sum += weight;
+        first += weight * p_0;
+        second += weight * p_1;
+        entropy += weight * (small.ln_1p() + u.abs() * far);
     }
+    ([first / sum, second / sum], entropy / sum)
 }
 
 #[cfg(test)]
