@@ -149,8 +149,8 @@ fn what_cannot_be_evaluated_is_refused() {
     assert!(message.contains("no column `p.CLASS`"), "{message}");
     let message = home.refused(&["eval", "--predictions", "p.csv", "--limit", "5"]);
     assert!(message.contains("--limit") && message.contains("--model"), "{message}");
-    let header = "model,dataset,split,seed,temperature,alpha,row,ood,label,predicted,p.a,p.b,\
-                  logit.a,logit.b,total,aleatoric,epistemic,set,novelty,novelty_p,truncated,seen\n";
+    let header = "model,dataset,split,seed,temperature,alpha,bound_rows,row,ood,label,predicted,p.a,\
+                  p.b,logit.a,logit.b,total,aleatoric,epistemic,set,novelty,novelty_p,truncated,seen\n";
     home.write("p.csv", header);
     let message = home.refused(&["eval", "--predictions", "p.csv"]);
     assert!(message.contains("`p.csv` holds no answers"), "{message}");
