@@ -83,11 +83,12 @@ def cost(options, texts):
     with Server(options, "--cache-entries", "0") as server:
         server.load(bodies_of(texts), CONNECTIONS, 3)
         found = server.load(bodies_of(texts), CONNECTIONS, options.seconds)
+        labels = json.loads(server.get("/info"))["labels"]
     served = found["processor_seconds"] / found["ok"]
     with tempfile.TemporaryDirectory() as home:
         data = Path(home, "texts")
         data.mkdir()
-        rows = "".join(json.dumps({"text": text, "label": str(i % 2)}) + "\n" for i, text in enumerate(texts))
+        rows = "".join(json.dumps({"text": text, "label": labels[i % len(labels)]}) + "\n" for i, text in enumerate(texts))
         for part in ("train", "test"):
             Path(data, f"{part}.jsonl").write_text(rows)
         # Two runs that differ in nothing but their length: loading and warming cancel.
@@ -163,7 +164,8 @@ def memory(options, texts):
         for goal in (5_000, 50_000):
             while counted < goal and time.time() - began < 8 * options.seconds:
                 numbered = [f"{counted} {text}" for text in short]
-                found = server.load(bodies_of(numbered), CONNECTIONS, 5, cache=True)
+                # In small steps, so that the first count is near its goal.
+                found = server.load(bodies_of(numbered), 4, 1, cache=True)
                 counted += found["ok"]
             after[goal] = (counted, server.resident())
     growth = after[50_000][1] / after[5_000][1]
@@ -179,9 +181,10 @@ def cache(options, texts):
     draw = random.Random(1)
     weights = [1 / (rank + 1) for rank in range(len(texts))]
     mix = draw.choices(texts, weights, k=4000)
+    with Server(options, "--cache-entries", "0") as server:
+        plain = server.load(bodies_of(mix), CONNECTIONS, max(1, options.seconds // 2))
     with Server(options) as server:
-        plain = server.load(bodies_of(mix), CONNECTIONS, options.seconds / 2)
-        kept = server.load(bodies_of(mix), CONNECTIONS, options.seconds / 2, cache=True)
+        kept = server.load(bodies_of(mix), CONNECTIONS, max(1, options.seconds // 2), cache=True)
         metrics = server.get("/metrics")
     count = {
         result: int(number)

@@ -13,6 +13,11 @@ import tempfile
 import threading
 from pathlib import Path
 
+# A deadline of a millisecond is rightly answered with 503 or 504; both are in the contract.
+CONFIG = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", 503, 504]
+"""
 PHASES = "examples,coverage,fuzzing,stateful"
 
 
@@ -35,6 +40,7 @@ def main():
         try:
             address = address_of(server)
             tool = Path(sys.executable).with_name("schemathesis")
+            Path(home, "schemathesis.toml").write_text(CONFIG)
             run = [tool, "run", f"{address}/openapi.json", "--checks", "all", "--phases", PHASES]
             run += ["--max-examples", examples, "--seed", "1", "--continue-on-failure"]
             found = subprocess.run(run, cwd=home).returncode
