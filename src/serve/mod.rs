@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A text gets the same bits alone, in a batch, from the cache and in a job, since all of them go
-//! through [`answer`].
+//! through `answer`.
 
 mod answer;
 mod app;
