@@ -3,6 +3,7 @@
 mod average;
 mod checkpoint;
 mod config;
+mod evaluation;
 mod events;
 mod forward;
 mod gradients;
@@ -12,6 +13,7 @@ mod pass;
 mod run;
 mod schedule;
 mod state;
+mod step;
 mod stepper;
 mod tensorboard;
 

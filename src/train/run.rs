@@ -7,15 +7,15 @@ use candle_core::Var;
 
 use super::average::Average;
 use super::inspect::{Inspection, suspicious};
-use super::pass::{Pass, Targets};
+use super::pass::Pass;
+use super::step::{NotFinite, class_weights};
 use super::{
-    AdamW, Best, ClassWeights, Control, Counters, Event, Gradients, Group, Guard, Logged, Plan,
-    Scores, Snapshot, State, TrainConfig, TrainError, Wanted, features, last_layer,
+    AdamW, Control, Counters, Event, Gradients, Group, Guard, Logged, Plan, Scores, Snapshot,
+    State, TrainConfig, TrainError,
 };
-use crate::compute::{Noise, Packed};
+use crate::compute::Noise;
 use crate::data::{TokenSet, epoch_batches};
-use crate::model::specifications;
-use crate::model::{Classifier, DropoutSource, EncoderConfig, Parameters, Specification};
+use crate::model::{EncoderConfig, Parameters, Specification, specifications};
 
 /// What is trained, on what.
 #[derive(Clone, Copy, Debug)]
@@ -57,38 +57,35 @@ pub struct Outcome {
 /// The state between two steps.
 pub(super) struct Run<'a> {
     pub(super) job: &'a Job<'a>,
-    noise: Noise,
-    plan: Plan,
+    pub(super) noise: Noise,
+    pub(super) plan: Plan,
     /// With what is frozen marked as unused.
-    specifications: Vec<Specification>,
-    groups: BTreeMap<String, Group>,
-    variables: BTreeMap<String, Var>,
+    pub(super) specifications: Vec<Specification>,
+    pub(super) groups: BTreeMap<String, Group>,
+    pub(super) variables: BTreeMap<String, Var>,
     /// The same storage as the variables.
-    parameters: Parameters,
+    pub(super) parameters: Parameters,
     pub(super) pass: Pass,
-    gradients: Gradients,
-    optimizer: AdamW,
-    average: Option<Average>,
-    guard: Guard,
-    class_weights: Vec<f32>,
-    best: Option<Parameters>,
-    counters: Counters,
+    pub(super) gradients: Gradients,
+    pub(super) optimizer: AdamW,
+    pub(super) average: Option<Average>,
+    pub(super) guard: Guard,
+    pub(super) class_weights: Vec<f32>,
+    pub(super) best: Option<Parameters>,
+    pub(super) counters: Counters,
     /// Tokens of each training row.
-    lengths: Vec<u32>,
+    pub(super) lengths: Vec<u32>,
     /// The forward passes of one epoch.
-    batches: Option<(u64, Vec<Vec<u32>>)>,
-    began: Instant,
+    pub(super) batches: Option<(u64, Vec<Vec<u32>>)>,
+    pub(super) began: Instant,
     /// Seconds of earlier processes.
-    seconds_before: f64,
+    pub(super) seconds_before: f64,
     /// Tokens and seconds of the steps since the last line of the log.
-    pace: (usize, f64),
+    pub(super) pace: (usize, f64),
 }
 
 /// Who hears what happens, and may stop the run.
-type Observer<'o> = dyn FnMut(Event<'_>) -> Result<Control, std::io::Error> + 'o;
-
-/// Validation rows that are scored at once, between two looks at the observer.
-const EVALUATION_ROWS: usize = 256;
+pub(super) type Observer<'o> = dyn FnMut(Event<'_>) -> Result<Control, std::io::Error> + 'o;
 
 /// Trains from `state` on and returns the weights with the best validation NLL. `observe` hears of
 /// every step, saves the state when it is told to, and may stop the run. A run that was saved and
@@ -148,26 +145,6 @@ pub fn fit(job: &Job<'_>, state: State, observe: &mut Observer<'_>) -> Result<En
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// What one step tells.
-pub(super) struct StepDone {
-    pub(super) loss: f64,
-    gradient_norm: f64,
-    tokens: usize,
-    warnings: Vec<String>,
-}
-
-/// What is found where a number should be.
-pub(super) struct NotFinite {
-    what: String,
-    rows: Vec<u64>,
-}
-
-impl NotFinite {
-    pub(super) fn error(self, step: u64) -> TrainError {
-        TrainError::NotFinite { what: self.what, step, rows: self.rows }
-    }
 }
 
 impl<'a> Run<'a> {
@@ -230,7 +207,7 @@ impl<'a> Run<'a> {
     }
 
     /// Epochs finished, as a fraction.
-    fn epochs(&self) -> f64 {
+    pub(super) fn epochs(&self) -> f64 {
         self.counters.step as f64 / self.plan.steps_per_epoch as f64
     }
 
@@ -352,144 +329,4 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
-
-    /// Forward, backward and update over the micro-batches of one optimizer step. Where loss or gradient
-    /// is not finite, nothing has changed.
-    pub(super) fn step(
-        &mut self,
-        step: u64,
-        learning_rate: f64,
-        micro_batches: &[Vec<u32>],
-    ) -> Result<Result<StepDone, NotFinite>, TrainError> {
-        let config = self.job.config;
-        let weight =
-            |&row: &u32| self.class_weights[self.job.train.labels()[row as usize] as usize];
-        let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
-        let width = self.job.encoder.hidden_size;
-        self.gradients.clear(width);
-        let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
-        for (index, rows) in micro_batches.iter().enumerate() {
-            let batch = Packed::new(rows.iter().map(|&row| self.job.train.sequence(row as usize)));
-            let labels: Vec<u32> =
-                rows.iter().map(|&row| self.job.train.labels()[row as usize]).collect();
-            let weights: Vec<f32> = rows.iter().map(weight).collect();
-            let pass = step * config.gradient_accumulation_steps as u64 + index as u64;
-            let source = DropoutSource { noise: self.noise, step: pass };
-            let targets = Targets { labels: &labels, weights: &weights, total };
-            let value = self.pass.run(
-                &self.parameters,
-                &self.variables,
-                &batch,
-                &targets,
-                &source,
-                &mut self.gradients,
-            )?;
-            if !value.is_finite() {
-                let rows = batch.rows().to_vec();
-                return Ok(Err(NotFinite { what: "the loss".to_owned(), rows }));
-            }
-            loss += value;
-            tokens += batch.tokens();
-            seen.extend_from_slice(batch.rows());
-        }
-        let gradients = &self.gradients;
-        gradients.check(&self.variables)?;
-        let gradient_norm = gradients.norm(width);
-        if !gradient_norm.is_finite() {
-            let name = gradients.not_finite().unwrap_or("all parameters together");
-            return Ok(Err(NotFinite { what: format!("the gradient of `{name}`"), rows: seen }));
-        }
-        let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;
-        let warnings = silent
-            .iter()
-            .map(|name| format!("`{name}` had no gradient in the first steps: it is not trained"))
-            .collect();
-        let most = config.max_grad_norm;
-        let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
-        let (variables, groups) = (&self.variables, &self.groups);
-        self.optimizer.step(variables, groups, gradients, config, learning_rate, scale)?;
-        if let Some(average) = &mut self.average {
-            average.update(variables, step + 1)?;
-        }
-        Ok(Ok(StepDone { loss, gradient_norm, tokens, warnings }))
-    }
-
-    /// Scores the weights, and the averaged ones where there are any; keeps the best. Stopped in
-    /// between, it leaves no trace.
-    fn evaluate(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
-        let mut candidates = vec![(false, self.parameters.detached_copy()?)];
-        if let Some(average) = &self.average {
-            candidates.push((true, average.parameters(&self.parameters)?.detached_copy()?));
-        }
-        let mut scored = Vec::new();
-        for (averaged, parameters) in candidates {
-            match self.scores(&parameters, observe)? {
-                Some(scores) => scored.push((averaged, parameters, scores)),
-                None => return Ok(Control::Stop),
-            }
-        }
-        let (step, epoch) = (self.counters.step, self.epochs());
-        let threshold = self.job.config.early_stopping_threshold;
-        let (mut control, mut improved) = (Control::Continue, false);
-        for (averaged, parameters, scores) in scored {
-            let before = self.counters.best.map(|best| best.scores.nll);
-            let better = before.is_none_or(|before| scores.nll < before);
-            improved |= before.is_none_or(|before| scores.nll < before - threshold);
-            let best = better.then_some(&parameters);
-            control = observe(Event::Evaluated { step, epoch, scores, averaged, best })?;
-            if better {
-                self.best = Some(parameters);
-                self.counters.best = Some(Best { step, scores });
-            }
-        }
-        self.counters.evaluated = step;
-        self.counters.without_progress =
-            if improved { 0 } else { self.counters.without_progress + 1 };
-        Ok(control)
-    }
-
-    /// Scores of the validation rows; `None` if the observer stops it.
-    fn scores(
-        &self,
-        parameters: &Parameters,
-        observe: &mut Observer<'_>,
-    ) -> Result<Option<Scores>, TrainError> {
-        let rows = self.job.validation;
-        let classifier = Classifier::packed(self.job.encoder, parameters)?;
-        let (weight_cd, bias_c) = classifier.last_layer();
-        let lengths = rows.lengths();
-        let classes = self.job.encoder.labels.len();
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        // Rows of like length together; a row's logits do not depend on its batch.
-        order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
-        let mut logits_nc = vec![0.0; rows.len() * classes];
-        for (index, part) in order.chunks(EVALUATION_ROWS).enumerate() {
-            let lengths: Vec<u32> = part.iter().map(|&row| lengths[row]).collect();
-            let sequence = |place: usize| rows.sequence(part[place]);
-            let found =
-                features(&classifier, &lengths, &sequence, &Wanted::default(), &mut |_| {})?;
-            let own = last_layer(&found.feature_nd, weight_cd, bias_c)?;
-            for (&row, logits_c) in part.iter().zip(own.chunks_exact(classes)) {
-                logits_nc[row * classes..][..classes].copy_from_slice(logits_c);
-            }
-            let done = index * EVALUATION_ROWS + part.len();
-            if observe(Event::Evaluating { done, rows: rows.len() })? == Control::Stop {
-                return Ok(None);
-            }
-        }
-        Ok(Some(Scores::of_logits(&logits_nc, rows.labels())?))
-    }
-}
-
-/// The weight of each class; balanced weights have a mean of 1 over the rows.
-fn class_weights(job: &Job<'_>) -> Vec<f32> {
-    let classes = job.encoder.labels.len();
-    if job.config.class_weights == ClassWeights::None {
-        return vec![1.0; classes];
-    }
-    let mut counts = vec![0usize; classes];
-    job.train.labels().iter().for_each(|&label| counts[label as usize] += 1);
-    let present = counts.iter().filter(|&&count| count > 0).count();
-    let weight = |&count: &usize| job.train.len() as f32 / (present * count.max(1)) as f32;
-    counts.iter().map(weight).collect()
 }

@@ -11,7 +11,6 @@
 //! mutual information of label and weights, which is not negative for any one set of points.
 
 mod binary;
-mod math;
 mod mean_field;
 mod mixture;
 mod points;

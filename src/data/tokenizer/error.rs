@@ -1,0 +1,79 @@
+//! What can be wrong with a tokenizer.
+
+use std::path::PathBuf;
+
+/// Why a tokenizer could not be loaded, or a text not be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// The file could not be read.
+    #[error("cannot read the tokenizer `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is no tokenizer.
+    #[error("`{path}` is not a `tokenizer.json` that this version can read")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the `tokenizers` crate said.
+        #[source]
+        source: tokenizers::Error,
+    },
+    /// The file is larger than any tokenizer.
+    #[error("`{path}` has {size} bytes, more than any tokenizer needs")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// The file brings a regular expression of its own.
+    #[error(
+        "`{path}` has the regular expression `{expression}`, and only known ones are run: a text \
+         could make it take for ever"
+    )]
+    Expression {
+        /// The file.
+        path: PathBuf,
+        /// Its beginning.
+        expression: String,
+    },
+    /// The part that adds special tokens is broken.
+    #[error("the tokenizer's post-processor is unusable: {reason}")]
+    PostProcessor {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The template has no place for a second text.
+    #[error("this tokenizer has no template for text pairs")]
+    NoPairs,
+    /// The special tokens leave no room.
+    #[error(
+        "`max_length` {max_length} leaves no room for text beside the {special} special tokens: it \
+         must be at least {least}"
+    )]
+    TooShort {
+        /// The configured length.
+        max_length: usize,
+        /// Special tokens of the template.
+        special: usize,
+        /// The smallest length that works.
+        least: usize,
+    },
+    /// The `tokenizers` crate failed on a text.
+    #[error("cannot tokenise text {index}")]
+    Encode {
+        /// Its place in the call.
+        index: usize,
+        /// What the crate said.
+        #[source]
+        source: tokenizers::Error,
+    },
+    /// The tokenizer cannot be written as JSON.
+    #[error("cannot write the tokenizer as JSON")]
+    Write(#[source] tokenizers::Error),
+}

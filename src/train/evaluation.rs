@@ -1,0 +1,76 @@
+//! The validation rows: what they say of the weights, and which weights are kept.
+
+use super::run::{Observer, Run};
+use super::{Best, Control, Event, Scores, TrainError, Wanted, features, last_layer};
+use crate::model::{Classifier, Parameters};
+
+/// Validation rows that are scored at once, between two looks at the observer.
+const EVALUATION_ROWS: usize = 256;
+
+impl Run<'_> {
+    /// Scores the weights, and the averaged ones where there are any; keeps the best. Stopped in
+    /// between, it leaves no trace.
+    pub(super) fn evaluate(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
+        let mut candidates = vec![(false, self.parameters.detached_copy()?)];
+        if let Some(average) = &self.average {
+            candidates.push((true, average.parameters(&self.parameters)?.detached_copy()?));
+        }
+        let mut scored = Vec::new();
+        for (averaged, parameters) in candidates {
+            match self.scores(&parameters, observe)? {
+                Some(scores) => scored.push((averaged, parameters, scores)),
+                None => return Ok(Control::Stop),
+            }
+        }
+        let (step, epoch) = (self.counters.step, self.epochs());
+        let threshold = self.job.config.early_stopping_threshold;
+        let (mut control, mut improved) = (Control::Continue, false);
+        for (averaged, parameters, scores) in scored {
+            let before = self.counters.best.map(|best| best.scores.nll);
+            let better = before.is_none_or(|before| scores.nll < before);
+            improved |= before.is_none_or(|before| scores.nll < before - threshold);
+            let best = better.then_some(&parameters);
+            control = observe(Event::Evaluated { step, epoch, scores, averaged, best })?;
+            if better {
+                self.best = Some(parameters);
+                self.counters.best = Some(Best { step, scores });
+            }
+        }
+        self.counters.evaluated = step;
+        self.counters.without_progress =
+            if improved { 0 } else { self.counters.without_progress + 1 };
+        Ok(control)
+    }
+
+    /// Scores of the validation rows; `None` if the observer stops it.
+    fn scores(
+        &self,
+        parameters: &Parameters,
+        observe: &mut Observer<'_>,
+    ) -> Result<Option<Scores>, TrainError> {
+        let rows = self.job.validation;
+        let classifier = Classifier::packed(self.job.encoder, parameters)?;
+        let (weight_cd, bias_c) = classifier.last_layer();
+        let lengths = rows.lengths();
+        let classes = self.job.encoder.labels.len();
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        // Rows of like length together; a row's logits do not depend on its batch.
+        order.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
+        let mut logits_nc = vec![0.0; rows.len() * classes];
+        for (index, part) in order.chunks(EVALUATION_ROWS).enumerate() {
+            let lengths: Vec<u32> = part.iter().map(|&row| lengths[row]).collect();
+            let sequence = |place: usize| rows.sequence(part[place]);
+            let found =
+                features(&classifier, &lengths, &sequence, &Wanted::default(), &mut |_| {})?;
+            let own = last_layer(&found.feature_nd, weight_cd, bias_c)?;
+            for (&row, logits_c) in part.iter().zip(own.chunks_exact(classes)) {
+                logits_nc[row * classes..][..classes].copy_from_slice(logits_c);
+            }
+            let done = index * EVALUATION_ROWS + part.len();
+            if observe(Event::Evaluating { done, rows: rows.len() })? == Control::Stop {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Scores::of_logits(&logits_nc, rows.labels())?))
+    }
+}

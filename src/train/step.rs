@@ -1,0 +1,103 @@
+//! One optimizer step.
+
+use super::pass::Targets;
+use super::run::{Job, Run};
+use super::{ClassWeights, TrainError};
+use crate::compute::Packed;
+use crate::model::DropoutSource;
+
+/// What one step tells.
+pub(super) struct StepDone {
+    pub(super) loss: f64,
+    pub(super) gradient_norm: f64,
+    pub(super) tokens: usize,
+    pub(super) warnings: Vec<String>,
+}
+
+/// What is found where a number should be.
+pub(super) struct NotFinite {
+    pub(super) what: String,
+    pub(super) rows: Vec<u64>,
+}
+
+impl NotFinite {
+    pub(super) fn error(self, step: u64) -> TrainError {
+        TrainError::NotFinite { what: self.what, step, rows: self.rows }
+    }
+}
+
+impl Run<'_> {
+    /// Forward, backward and update over the micro-batches of one optimizer step. Where loss or gradient
+    /// is not finite, nothing has changed.
+    pub(super) fn step(
+        &mut self,
+        step: u64,
+        learning_rate: f64,
+        micro_batches: &[Vec<u32>],
+    ) -> Result<Result<StepDone, NotFinite>, TrainError> {
+        let config = self.job.config;
+        let weight =
+            |&row: &u32| self.class_weights[self.job.train.labels()[row as usize] as usize];
+        let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
+        let width = self.job.encoder.hidden_size;
+        self.gradients.clear(width);
+        let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
+        for (index, rows) in micro_batches.iter().enumerate() {
+            let batch = Packed::new(rows.iter().map(|&row| self.job.train.sequence(row as usize)));
+            let labels: Vec<u32> =
+                rows.iter().map(|&row| self.job.train.labels()[row as usize]).collect();
+            let weights: Vec<f32> = rows.iter().map(weight).collect();
+            let pass = step * config.gradient_accumulation_steps as u64 + index as u64;
+            let source = DropoutSource { noise: self.noise, step: pass };
+            let targets = Targets { labels: &labels, weights: &weights, total };
+            let value = self.pass.run(
+                &self.parameters,
+                &self.variables,
+                &batch,
+                &targets,
+                &source,
+                &mut self.gradients,
+            )?;
+            if !value.is_finite() {
+                let rows = batch.rows().to_vec();
+                return Ok(Err(NotFinite { what: "the loss".to_owned(), rows }));
+            }
+            loss += value;
+            tokens += batch.tokens();
+            seen.extend_from_slice(batch.rows());
+        }
+        let gradients = &self.gradients;
+        gradients.check(&self.variables)?;
+        let gradient_norm = gradients.norm(width);
+        if !gradient_norm.is_finite() {
+            let name = gradients.not_finite().unwrap_or("all parameters together");
+            return Ok(Err(NotFinite { what: format!("the gradient of `{name}`"), rows: seen }));
+        }
+        let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;
+        let warnings = silent
+            .iter()
+            .map(|name| format!("`{name}` had no gradient in the first steps: it is not trained"))
+            .collect();
+        let most = config.max_grad_norm;
+        let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
+        let (variables, groups) = (&self.variables, &self.groups);
+        self.optimizer.step(variables, groups, gradients, config, learning_rate, scale)?;
+        if let Some(average) = &mut self.average {
+            average.update(variables, step + 1)?;
+        }
+        Ok(Ok(StepDone { loss, gradient_norm, tokens, warnings }))
+    }
+}
+
+/// The weight of each class; balanced weights have a mean of 1 over the rows.
+pub(super) fn class_weights(job: &Job<'_>) -> Vec<f32> {
+    let classes = job.encoder.labels.len();
+    if job.config.class_weights == ClassWeights::None {
+        return vec![1.0; classes];
+    }
+    let mut counts = vec![0usize; classes];
+    job.train.labels().iter().for_each(|&label| counts[label as usize] += 1);
+    let present = counts.iter().filter(|&&count| count > 0).count();
+    let weight = |&count: &usize| job.train.len() as f32 / (present * count.max(1)) as f32;
+    counts.iter().map(weight).collect()
+}
