@@ -149,6 +149,8 @@ fn what_cannot_be_evaluated_is_refused() {
     assert!(message.contains("no column `p.CLASS`"), "{message}");
     let message = home.refused(&["eval", "--predictions", "p.csv", "--limit", "5"]);
     assert!(message.contains("--limit") && message.contains("--model"), "{message}");
+    let message = home.refused(&["eval", "--predictions", "p.csv", "--coverage", "0.95"]);
+    assert!(message.contains("--coverage is about rows"), "{message}");
     let header = "model,dataset,split,seed,temperature,alpha,bound_rows,row,ood,label,predicted,p.a,\
                   p.b,logit.a,logit.b,total,aleatoric,epistemic,set,novelty,novelty_p,truncated,seen\n";
     home.write("p.csv", header);

@@ -105,6 +105,7 @@ fn from_file(file: &Path, options: &Options) -> Result<Vec<Evaluation>> {
         ("--dataset", options.dataset.is_some()),
         ("--split", options.split.is_some()),
         ("--limit", options.limit.is_some()),
+        ("--coverage", options.coverage.is_some()),
         ("--ood", !options.ood.is_empty()),
     ];
     if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {

@@ -276,7 +276,8 @@ impl Options {
     /// From the file, else from the environment: an argument could be read by everybody.
     fn api_keys(&self) -> Result<Vec<String>> {
         let Some(path) = &self.api_key_file else {
-            return Ok(std::env::var("BAYES_API_KEY").into_iter().collect());
+            let key = std::env::var("BAYES_API_KEY").ok();
+            return Ok(key.filter(|key| !key.is_empty()).into_iter().collect());
         };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the API keys of `{}`", path.display()))?;

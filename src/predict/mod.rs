@@ -205,17 +205,18 @@ impl Predictor {
         let Trunk { feature_bd, input_be } = self.classifier.trunk(&packed, self.inputs())?;
         let (mean_cd, mean_c) = self.posterior.mean();
         let (mean_cd, mean_c) = (mean_cd.clone(), mean_c.clone());
+        // A covariance is large: it is lent.
         let (sample_nsd, posterior) = match (&self.posterior, sampling) {
-            (Posterior::LastLayer { .. }, _) => (Vec::new(), self.posterior.clone()),
+            (Posterior::LastLayer { .. }, _) => (Vec::new(), Cow::Borrowed(&self.posterior)),
             (Posterior::Passes { .. }, None) => {
                 let covariance = Covariance::Zero;
-                (Vec::new(), Posterior::LastLayer { mean_cd, mean_c, covariance })
+                (Vec::new(), Cow::Owned(Posterior::LastLayer { mean_cd, mean_c, covariance }))
             }
             (Posterior::Passes { passes, .. }, Some(sampling)) => {
                 let samples = self.classifier.sampled(&packed, &sampling)?;
                 let passes = Passes { samples: sampling.samples, ..*passes };
                 let values = samples.flatten_all()?.to_vec1()?;
-                (values, Posterior::Passes { mean_cd, mean_c, passes })
+                (values, Cow::Owned(Posterior::Passes { mean_cd, mean_c, passes }))
             }
         };
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;

@@ -183,7 +183,8 @@ impl Shared {
                 continue;
             }
             self.metrics.batch_items.observe(batch.entries.len() as f64);
-            self.metrics.batch_tokens.observe(cost as f64);
+            let tokens: u32 = batch.entries.iter().map(|(entry, _)| entry.length).sum();
+            self.metrics.batch_tokens.observe(f64::from(tokens));
             let began = Instant::now();
             self.answer(batch.entries);
             let took = began.elapsed();
