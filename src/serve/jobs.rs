@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use self::store::{Record, Status, Store, StoreError};
@@ -23,6 +24,9 @@ use super::problem::{self, Problem};
 
 /// Jobs that may wait; beyond that new ones are refused.
 const MOST_QUEUED: usize = 10_000;
+
+/// How long a job waits that the disk did not take.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// A job that has begun so often and never ended takes the process down with it.
 const MOST_ATTEMPTS: u32 = 10;
@@ -177,46 +181,66 @@ impl Jobs {
         loop {
             let waiting = self.wake.notified();
             let next = self.lock().queue.pop_front();
-            if let Some(id) = next {
-                if let Some(begun) = self.begin(id) {
-                    return begun;
-                }
+            let Some(id) = next else {
+                waiting.await;
                 continue;
+            };
+            match self.begin(&id) {
+                Ok(Some(begun)) => return begun,
+                Ok(None) => {}
+                Err(_) => {
+                    self.lock().queue.push_front(id);
+                    sleep(DISK_PAUSE).await;
+                }
             }
-            waiting.await;
         }
     }
 
-    fn begin(&self, id: String) -> Option<Begun> {
+    /// `None` if it was cancelled or has expired meanwhile; an error if the disk does not take it now.
+    fn begin(&self, id: &str) -> Result<Option<Begun>, StoreError> {
         let running = Running::default();
-        self.lock().running.insert(id.clone(), running.clone());
-        let begun = self.noted(self.store.begin(&id, SystemTime::now()));
+        self.lock().running.insert(id.to_owned(), running.clone());
+        let begun = self.noted(self.store.begin(id, SystemTime::now()));
         let Ok(Some((record, body))) = begun else {
-            // Cancelled or expired meanwhile, or the disk is full: then it waits for a restart.
-            self.lock().running.remove(&id);
-            return None;
+            self.lock().running.remove(id);
+            return match begun {
+                // Trying again would not mend it.
+                Err(StoreError::Damaged(_)) | Ok(_) => Ok(None),
+                Err(error) => Err(error),
+            };
         };
         let mut state = self.lock();
         self.moved(&mut state, Some(Status::Queued), Some(Status::Running));
         drop(state);
         if record.attempts > MOST_ATTEMPTS {
-            self.end(&id, &Err(Problem::Internal));
-            return None;
+            self.end(id, &Err(Problem::Internal))?;
+            return Ok(None);
         }
         let waited = record.started.unwrap_or(record.created) - record.created;
         self.metrics.job_wait.observe(waited as f64 / 1e3);
-        Some(Begun { id, body, running })
+        Ok(Some(Begun { id: id.to_owned(), body, running }))
     }
 
-    /// A job has ended. If it was cancelled meanwhile the outcome is dropped.
-    pub fn end(&self, id: &str, outcome: &Result<Value, Problem>) {
+    /// A job has ended: its outcome is written, as soon as the disk takes it.
+    pub async fn ended(&self, id: &str, outcome: &Result<Value, Problem>) {
+        while self.end(id, outcome).is_err() {
+            sleep(DISK_PAUSE).await;
+        }
+    }
+
+    /// If it was cancelled meanwhile the outcome is dropped.
+    fn end(&self, id: &str, outcome: &Result<Value, Problem>) -> Result<(), StoreError> {
         let outcome = outcome.as_ref().map_err(|problem| -> problem::Body { problem.body(id) });
-        let ended = self.noted(self.store.end(id, outcome, SystemTime::now()));
+        let ended = match self.noted(self.store.end(id, outcome, SystemTime::now())) {
+            Err(StoreError::Damaged(_)) => None,
+            ended => ended?,
+        };
         let mut state = self.lock();
         state.running.remove(id);
-        if let Ok(Some(status)) = ended {
+        if let Some(status) = ended {
             self.moved(&mut state, Some(Status::Running), Some(status));
         }
+        Ok(())
     }
 
     /// Cancels a job that has not ended.

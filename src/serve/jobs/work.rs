@@ -38,7 +38,7 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
                     outcome = perform(&app, &begun) => outcome,
                     () = begun.running.cancelled() => Err(Problem::Cancelled),
                 };
-                app.jobs.end(&begun.id, &outcome);
+                app.jobs.ended(&begun.id, &outcome).await;
             }
         });
     }
