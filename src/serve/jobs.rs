@@ -4,6 +4,7 @@
 //! a crash whatever had begun begins again: answers are functions of text, options and model, so a
 //! second run changes nothing but the time.
 
+pub mod record;
 pub mod store;
 pub mod work;
 
@@ -18,7 +19,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use self::store::{Record, Status, Store, StoreError};
+use self::record::{Record, Status};
+use self::store::{Store, StoreError};
 use super::metrics::Metrics;
 use super::problem::{self, Problem};
 

@@ -1,6 +1,7 @@
 //! Jobs, by a real file and a real kill.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -113,4 +114,30 @@ fn a_file_that_is_no_store_or_is_in_use_is_named() {
     drop(server);
     std::fs::write(home.path().join("runs/jobs.redb"), b"this is no store at all").unwrap();
     assert!(refused(home.path()).contains("runs/jobs.redb"), "damaged");
+}
+
+#[test]
+fn a_disk_that_takes_nothing_for_a_while_loses_no_job() {
+    let home = tempfile::tempdir().unwrap();
+    let server = start(home.path());
+    let limit = |bytes: &str| {
+        let pid = server.id().to_string();
+        let soft = format!("--fsize={bytes}:");
+        assert!(Command::new("prlimit").args(["--pid", &pid, &soft]).status().unwrap().success());
+    };
+    let post = || server.post("/async_predict", &json!({ "text": "please look at my router" }));
+    for _ in 0..60 {
+        assert_eq!(post().status, 202);
+    }
+    limit("0");
+    let refused = post();
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.text().contains("job-queue-full"), "{}", refused.text());
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(count(&server, "completed") < 60, "all were done before the disk was full");
+    assert_eq!(server.get("/livez").status, 200);
+    limit("unlimited");
+    eventually("all are completed", || count(&server, "completed") >= 60);
+    eventually("new ones are taken", || post().status == 202);
+    assert_eq!(count(&server, "failed"), 0);
 }

@@ -50,9 +50,11 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// `bayes serve` of a folder, not started.
+/// `bayes serve` of a folder, not started. A file that grows beyond its limit is an error to it and not
+/// its end.
 pub fn command(model: &Path, home: &Path, flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bayes"));
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_bayes")]);
     command.arg("serve").arg("--model").arg(model).args(flags).current_dir(home);
     command.env_remove("BAYES_API_KEY").stdin(Stdio::null()).stdout(Stdio::null());
     command

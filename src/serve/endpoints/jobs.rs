@@ -17,7 +17,7 @@ use super::super::app::{App, Phase};
 use super::super::body::read_json;
 use super::super::guard::KeyPlace;
 use super::super::jobs::Offer;
-use super::super::jobs::store::Record;
+use super::super::jobs::record::Record;
 use super::super::problem::{Fault, Problem};
 use super::super::request::{self, Texts};
 use crate::store::sha256;

@@ -1,0 +1,74 @@
+//! What is known of a job.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It waits.
+    Queued,
+    /// It has begun.
+    Running,
+    /// It has a result.
+    Completed,
+    /// It has a problem.
+    Failed,
+    /// Nobody wants it any more.
+    Cancelled,
+}
+
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Queued, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// The name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The name on the wire, where waiting and running are one.
+    pub fn on_the_wire(self) -> &'static str {
+        match self {
+            Self::Queued | Self::Running => "processing",
+            other => other.name(),
+        }
+    }
+
+    /// Whether nothing more happens.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// What is known of a job. Times are in milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// How far it is.
+    pub status: Status,
+    /// When it was accepted.
+    pub created: u64,
+    /// When it last began.
+    pub started: Option<u64>,
+    /// When it ended.
+    pub finished: Option<u64>,
+    /// When it is forgotten.
+    pub expires: u64,
+    /// Texts in it.
+    pub total: usize,
+    /// How often it has begun.
+    pub attempts: u32,
+    /// Its place in the table of keys.
+    pub key: Option<String>,
+    /// Why it failed.
+    pub error: Option<Value>,
+}
