@@ -71,7 +71,7 @@ pub fn fit_scaling(
     let losses = |scaling: &Scaling| -> Vec<f64> {
         let rows = logits.par_iter().zip(labels.par_iter());
         let loss = |(one, &label): (&LogitDistribution, &u32)| {
-            let p = one.predictive(link, scaling).probability_c[label as usize];
+            let p = one.probability(link, scaling, label as usize);
             // An impossible label costs as much as the least probability that can be written.
             -p.max(f64::MIN_POSITIVE).ln()
         };

@@ -5,32 +5,87 @@
 //! spacing: the error is below 1e-10 for v up to 400. Gauss and Hermite's nodes err by 7e-6 at
 //! v = 8 with 32 nodes, and MacKay's σ(m / √(1 + πv/8)) by 3e-3.
 
+use std::ops::RangeInclusive;
+
 /// How far the nodes reach, in standard deviations.
 const REACH: f64 = 8.0;
 
 /// The spacing of nodes, at most and times √v.
 const SPACING: (f64, f64) = (0.5, 0.8);
 
+/// Nodes between which weights and exponentials are carried on as products.
+const RUN: i64 = 32;
+
 /// (p(0), p(1)) and the expected entropy in nats, for the difference u = μ₁ − μ₀ ~ N(m, v).
 pub fn binary(m: f64, v: f64) -> ([f64; 2], f64) {
+    let Sums { weight, near: [first, second], entropy } = sums::<true>(m, v);
+    ([first / weight, second / weight], entropy / weight)
+}
+
+/// (p(0), p(1)) alone, which needs no logarithms.
+pub fn binary_probability(m: f64, v: f64) -> [f64; 2] {
+    let Sums { weight, near: [first, second], .. } = sums::<false>(m, v);
+    [first / weight, second / weight]
+}
+
+/// Over the nodes: of the weights, and of the weights times p(0) and p(1), and times the entropy.
+#[derive(Default)]
+struct Sums {
+    weight: f64,
+    near: [f64; 2],
+    entropy: f64,
+}
+
+fn sums<const ENTROPY: bool>(m: f64, v: f64) -> Sums {
     let deviation = v.sqrt();
     let spacing = SPACING.0.min(SPACING.1 / deviation);
     let last = (REACH / spacing).floor() as i64;
-    let (mut sum, mut first, mut second, mut entropy) = (0.0, 0.0, 0.0, 0.0);
-    for node in -last..=last {
-        let t = node as f64 * spacing;
-        let weight = (-0.5 * t * t).exp();
-        let u = m + deviation * t;
-        let small = (-u.abs()).exp();
-        // σ(|u|) and σ(−|u|), both without cancellation.
-        let (near, far) = (1.0 / (1.0 + small), small / (1.0 + small));
-        let (p_0, p_1) = if u > 0.0 { (far, near) } else { (near, far) };
-        sum += weight;
-        first += weight * p_0;
-        second += weight * p_1;
-        entropy += weight * (small.ln_1p() + u.abs() * far);
+    // The first node with u ≥ 0; a conversion to integers saturates, so v = 0 is no exception.
+    let positive = ((-m / (deviation * spacing)).ceil() as i64).clamp(-last, last + 1);
+    let mut sums = Sums::default();
+    let [negative_half, positive_half] = [(-m, 1 - positive, [0, 1]), (m, positive, [1, 0])];
+    for (m, first, [likely, other]) in [negative_half, positive_half] {
+        let mut start = first;
+        while start <= last {
+            let end = (start + RUN - 1).min(last);
+            add_run::<ENTROPY>(&mut sums, (m, deviation, spacing), start..=end, [likely, other]);
+            start = end + 1;
+        }
     }
-    ([first / sum, second / sum], entropy / sum)
+    sums
+}
+
+/// Adds nodes at which u ≥ 0. From one to the next e^(−u) falls by one factor, and the factor between
+/// weights by another: three exponentials serve the whole run.
+fn add_run<const ENTROPY: bool>(
+    sums: &mut Sums,
+    (m, deviation, spacing): (f64, f64, f64),
+    nodes: RangeInclusive<i64>,
+    [likely, other]: [usize; 2],
+) {
+    let t = *nodes.start() as f64 * spacing;
+    let mut weight = (-0.5 * t * t).exp();
+    let mut growth = (-spacing * (t + 0.5 * spacing)).exp();
+    let bend = (-spacing * spacing).exp();
+    let mut u = m + deviation * t;
+    let mut small = (-u).exp();
+    let step = deviation * spacing;
+    let fall = (-step).exp();
+    for _ in nodes {
+        // σ(u) and σ(−u), both without cancellation.
+        let near = (1.0 + small).recip();
+        let far = small * near;
+        sums.weight += weight;
+        sums.near[likely] += weight * near;
+        sums.near[other] += weight * far;
+        if ENTROPY {
+            sums.entropy += weight * (small.ln_1p() + u * far);
+            u += step;
+        }
+        weight *= growth;
+        growth *= bend;
+        small *= fall;
+    }
 }
 
 #[cfg(test)]
@@ -63,8 +118,22 @@ mod tests {
                 assert!((p_1 - exact).abs() < 1e-9, "m {m} v {v}: {p_1} {exact}");
                 assert!((p_0 + p_1 - 1.0).abs() < 1e-14);
                 assert!((entropy - exact_entropy).abs() < 1e-9, "m {m} v {v}: {entropy}");
+                assert_eq!(binary_probability(m, v), [p_0, p_1]);
             }
         }
+    }
+
+    #[test]
+    fn certain_and_boundless_logits_are_answered() {
+        for m in [-1e3, -2.0, 0.0, 3.0, 1e3] {
+            let ([p_0, p_1], _) = binary(m, 0.0);
+            assert!((p_1 - 1.0 / (1.0 + (-m).exp())).abs() < 1e-15, "{m}");
+            assert!((p_0 - 1.0 / (1.0 + m.exp())).abs() < 1e-15, "{m}");
+            // Far wider than σ: the probability of the sign.
+            let ([_, even], _) = binary(m * 1e-3, 1e6);
+            assert!((even - 0.5).abs() < 1e-3, "{m}: {even}");
+        }
+        assert!(binary(f64::NAN, 1.0).0[0].is_nan());
     }
 
     /// Values to four places, computed independently for the specification of the links.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::binary::binary;
+use self::binary::{binary, binary_probability};
 use self::mean_field::{Rooted, mf0, mf2};
 use self::mixture::Mixture;
 pub use self::scaling::{Scaling, VectorScaling};
@@ -116,11 +116,6 @@ impl Predictive {
 impl LogitDistribution {
     /// The link: probabilities and entropies.
     pub fn predictive(&self, link: &Link, scaling: &Scaling) -> Predictive {
-        let factor = scaling.scale.sqrt() / scaling.temperature;
-        let divided = |mean_c: &[f64]| -> Vec<f64> {
-            let moved_c = scaling.moved(mean_c);
-            moved_c.iter().map(|mean| mean / scaling.temperature).collect()
-        };
         match self {
             Self::Point(logit_c) => {
                 let probability_c = softmax(&scaling.moved(logit_c), scaling.temperature);
@@ -128,44 +123,23 @@ impl LogitDistribution {
                 Predictive { probability_c, total, aleatoric: None, epistemic: None }
             }
             Self::Gaussian { mean_c, covariance } => {
-                let mean_c = divided(mean_c);
-                match covariance {
-                    LogitCovariance::Difference(variance) => {
-                        let stretch = factor * scaling.stretch(0);
-                        let (p, expected) =
-                            binary(mean_c[1] - mean_c[0], stretch * stretch * variance);
-                        Predictive::new(p.to_vec(), entropy(&p), expected)
-                    }
-                    LogitCovariance::Root(root_cj) => {
-                        let mut root_cj = scaled(root_cj, factor);
-                        scaling.stretch_lines(&mut root_cj, mean_c.len());
-                        let offset_mc = spread(&link.draws, &root_cj);
-                        by_draws(mean_c, &offset_mc, link.choice, || root_cj.clone())
-                    }
-                    LogitCovariance::Shared { basis, variance_j } => {
-                        let deviation = |variance: &f64| factor * variance.sqrt();
-                        let deviation_j: Vec<f64> = variance_j.iter().map(deviation).collect();
-                        let mut offset_mc = spread_over(&link.draws, basis, &deviation_j);
-                        for offset_c in offset_mc.chunks_exact_mut(mean_c.len()) {
-                            scaling.stretch_lines(offset_c, mean_c.len());
-                        }
-                        by_draws(mean_c, &offset_mc, link.choice, || {
-                            let mut root_cj = basis.scaled(&deviation_j);
-                            scaling.stretch_lines(&mut root_cj, basis.classes());
-                            root_cj
-                        })
-                    }
+                if let LogitCovariance::Difference(variance) = covariance {
+                    let (m, v) = difference(mean_c, *variance, scaling);
+                    let (p, expected) = binary(m, v);
+                    return Predictive::new(p.to_vec(), entropy(&p), expected);
                 }
+                let mean_c = scaling.divided(mean_c);
+                let classes = mean_c.len();
+                let offset_mc = covariance.offsets(link, scaling, classes);
+                let root = || covariance.root(scaling, classes);
+                by_draws(mean_c, &offset_mc, link.choice, root)
             }
             Self::Samples { logit_mc, classes } => {
                 let mean_c = self.mean();
-                let divided_c = divided(&mean_c);
+                let divided_c = scaling.divided(&mean_c);
                 let mut mixture = Mixture::new(*classes);
-                for logit_c in logit_mc.chunks_exact(*classes) {
-                    let offset = |(logit, mean): (&f64, &f64)| factor * (logit - mean);
-                    let mut offset_c: Vec<f64> = logit_c.iter().zip(&*mean_c).map(offset).collect();
-                    scaling.stretch_lines(&mut offset_c, *classes);
-                    mixture.add(&divided_c, &offset_c, 1.0);
+                for offset_c in sample_offsets(logit_mc, &mean_c, scaling).chunks_exact(*classes) {
+                    mixture.add(&divided_c, offset_c, 1.0);
                 }
                 let (probability_c, expected) = mixture.finish();
                 let total = entropy(&probability_c);
@@ -173,6 +147,70 @@ impl LogitDistribution {
             }
         }
     }
+}
+
+impl LogitDistribution {
+    /// The link's probability of one label, without the entropies: what calibration asks for, hundreds of
+    /// times a row.
+    pub fn probability(&self, link: &Link, scaling: &Scaling, label: usize) -> f64 {
+        match self {
+            Self::Gaussian { mean_c, covariance: LogitCovariance::Difference(variance) } => {
+                let (m, v) = difference(mean_c, *variance, scaling);
+                binary_probability(m, v)[label]
+            }
+            _ => self.predictive(link, scaling).probability_c[label],
+        }
+    }
+}
+
+/// Mean and variance of μ₁ − μ₀ behind scaling and temperature.
+fn difference(mean_c: &[f64], variance: f64, scaling: &Scaling) -> (f64, f64) {
+    let mean_c = scaling.divided(mean_c);
+    let deviation = scaling.factor() * scaling.stretch(0);
+    (mean_c[1] - mean_c[0], deviation * deviation * variance)
+}
+
+impl LogitCovariance {
+    /// F with the covariance F Fᵀ behind scaling and temperature: `[c, j]`.
+    fn root(&self, scaling: &Scaling, classes: usize) -> Vec<f64> {
+        let factor = scaling.factor();
+        let mut root_cj = match self {
+            Self::Difference(variance) => vec![0.0, factor * variance.sqrt()],
+            Self::Root(root_cj) => scaled(root_cj, factor),
+            Self::Shared { basis, variance_j } => basis.scaled(&deviations(variance_j, factor)),
+        };
+        scaling.stretch_lines(&mut root_cj, classes);
+        root_cj
+    }
+
+    /// Where the draws of a link lie around the mean, `[m, c]`; each counts with both signs.
+    fn offsets(&self, link: &Link, scaling: &Scaling, classes: usize) -> Vec<f64> {
+        let Self::Shared { basis, variance_j } = self else {
+            return spread(&link.draws, &self.root(scaling, classes));
+        };
+        let deviation_j = deviations(variance_j, scaling.factor());
+        let mut offset_mc = spread_over(&link.draws, basis, &deviation_j);
+        for offset_c in offset_mc.chunks_exact_mut(classes) {
+            scaling.stretch_lines(offset_c, classes);
+        }
+        offset_mc
+    }
+}
+
+fn deviations(variance_j: &[f64], factor: f64) -> Vec<f64> {
+    variance_j.iter().map(|variance| factor * variance.sqrt()).collect()
+}
+
+/// Where samples lie around their mean, behind scaling and temperature: `[m, c]`.
+fn sample_offsets(logit_mc: &[f64], mean_c: &[f64], scaling: &Scaling) -> Vec<f64> {
+    let factor = scaling.factor();
+    let line = |logit_c: &[f64]| -> Vec<f64> {
+        let both = logit_c.iter().zip(mean_c);
+        let mut offset_c: Vec<f64> = both.map(|(logit, mean)| factor * (logit - mean)).collect();
+        scaling.stretch_lines(&mut offset_c, mean_c.len());
+        offset_c
+    };
+    logit_mc.chunks_exact(mean_c.len()).flat_map(line).collect()
 }
 
 /// Both signs of each offset `[m, c]`; `root` gives F `[c, j]` with the covariance F Fᵀ.

@@ -4,7 +4,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::super::Uncertainty;
 use super::super::logits::{LogitCovariance, LogitDistribution};
-use super::{Scaling, scaled, softmax, spread, spread_over};
+use super::{sample_offsets, softmax};
 
 /// Points behind the interval of more than two classes.
 const MANY: usize = super::POINTS;
@@ -26,8 +26,7 @@ impl Uncertainty {
     /// draws of the link, then the same mirrored. Samples: as they are.
     pub fn points(&self, logits: &LogitDistribution, most: usize) -> Option<Vec<f64>> {
         let Self { scaling, link, .. } = self;
-        let factor = scaling.scale.sqrt() / scaling.temperature;
-        let mean_c: Vec<f64> = self.divided(logits);
+        let mean_c = scaling.divided(&logits.mean());
         let classes = mean_c.len();
         let moved = |offset_mc: &[f64], sign: f64| -> Vec<f64> {
             let point = |offset_c: &[f64]| {
@@ -38,55 +37,27 @@ impl Uncertainty {
         };
         let mut points = match logits {
             LogitDistribution::Point(_) => return None,
+            LogitDistribution::Gaussian {
+                covariance: difference @ LogitCovariance::Difference(_),
+                ..
+            } => {
+                let root_c = difference.root(scaling, classes);
+                let quantile = |i: usize| normal((i as f64 + 0.5) / most as f64);
+                let offsets = (0..most).flat_map(|i| root_c.iter().map(move |f| f * quantile(i)));
+                moved(&offsets.collect::<Vec<_>>(), 1.0)
+            }
             LogitDistribution::Gaussian { covariance, .. } => {
-                let offset_mc = match covariance {
-                    LogitCovariance::Difference(variance) => {
-                        let spread = factor * scaling.stretch(0) * variance.sqrt();
-                        let quantile = |i: usize| normal((i as f64 + 0.5) / most as f64);
-                        let offsets = (0..most).flat_map(|i| [0.0, spread * quantile(i)]);
-                        return Some(moved(&offsets.collect::<Vec<_>>(), 1.0));
-                    }
-                    LogitCovariance::Root(root_cj) => {
-                        let mut root_cj = scaled(root_cj, factor);
-                        scaling.stretch_lines(&mut root_cj, classes);
-                        spread(&link.draws, &root_cj)
-                    }
-                    LogitCovariance::Shared { basis, variance_j } => {
-                        let deviation = |variance: &f64| factor * variance.sqrt();
-                        let deviation_j: Vec<f64> = variance_j.iter().map(deviation).collect();
-                        let mut offset_mc = spread_over(&link.draws, basis, &deviation_j);
-                        for offset_c in offset_mc.chunks_exact_mut(classes) {
-                            scaling.stretch_lines(offset_c, classes);
-                        }
-                        offset_mc
-                    }
-                };
+                let offset_mc = covariance.offsets(link, scaling, classes);
                 let mut both = moved(&offset_mc, 1.0);
                 both.extend(moved(&offset_mc, -1.0));
                 both
             }
             LogitDistribution::Samples { logit_mc, .. } => {
-                let means = logits.mean();
-                let offset = |logit_c: &[f64]| -> Vec<f64> {
-                    let both = logit_c.iter().zip(&*means);
-                    let mut offset_c: Vec<f64> =
-                        both.map(|(l, mean)| factor * (l - mean)).collect();
-                    scaling.stretch_lines(&mut offset_c, classes);
-                    offset_c
-                };
-                let lines = logit_mc.chunks_exact(classes);
-                moved(&lines.flat_map(offset).collect::<Vec<_>>(), 1.0)
+                moved(&sample_offsets(logit_mc, &logits.mean(), scaling), 1.0)
             }
         };
         points.truncate(most * classes);
         Some(points)
-    }
-
-    /// The mean logits behind scaling and temperature.
-    fn divided(&self, logits: &LogitDistribution) -> Vec<f64> {
-        let mean_c = logits.mean();
-        let moved_c = self.scaling.moved(&mean_c);
-        moved_c.iter().map(|mean| mean / self.scaling.temperature).collect()
     }
 
     /// The central interval that holds `share` of the posterior of a class's probability.
@@ -102,9 +73,8 @@ impl Uncertainty {
             ..
         } = logits
         {
-            let Scaling { temperature, scale, .. } = &self.scaling;
-            let deviation = (scale * variance).sqrt() / temperature * self.scaling.stretch(0);
-            let mean_c = self.divided(logits);
+            let deviation = self.scaling.factor() * variance.sqrt() * self.scaling.stretch(0);
+            let mean_c = self.scaling.divided(&logits.mean());
             let at = |tail| mean_c[class] - mean_c[1 - class] + deviation.abs() * normal(tail);
             return Some(tails.map(|tail| 1.0 / (1.0 + (-at(tail)).exp())));
         }
@@ -129,7 +99,7 @@ fn normal(share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Covariance, LinkChoice};
+    use super::super::super::{Covariance, LinkChoice, Scaling};
     use super::*;
 
     fn two_classes(variance: f64) -> LogitDistribution {

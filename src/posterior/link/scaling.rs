@@ -49,6 +49,16 @@ impl Scaling {
         }
     }
 
+    /// What deviations are multiplied by, besides w: √s / T.
+    pub(super) fn factor(&self) -> f64 {
+        self.scale.sqrt() / self.temperature
+    }
+
+    /// The logits behind both.
+    pub(super) fn divided(&self, logit_c: &[f64]) -> Vec<f64> {
+        self.moved(logit_c).iter().map(|logit| logit / self.temperature).collect()
+    }
+
     /// w of one class.
     pub(super) fn stretch(&self, class: usize) -> f64 {
         self.vector.as_ref().map_or(1.0, |vector| vector.weight_c[class])
