@@ -4,23 +4,16 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+mod ranges;
+
+use std::sync::Arc;
 
 use bayes::compute::{Noise, memory};
 use bayes::data::stream::{Place, RowStream, StreamConfig};
 use bayes::data::table::{Row, RowGroups, Value};
 use bayes::data::{Head, head};
 use bayes::store::sha256;
-use parquet::basic::{Compression, Encoding};
-use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
-use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::parser::parse_message_type;
+use ranges::{Server, write_file};
 
 const ROWS: u64 = 1_000_000;
 const GROUPS: u64 = 200;
@@ -32,105 +25,8 @@ fn label(row: u64) -> i64 {
     i64::from(row >= ROWS / 2)
 }
 
-fn write_file(path: &Path) {
-    let schema = "message rows { required binary text (UTF8); required int64 label; }";
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_dictionary_enabled(false)
-        .set_encoding(Encoding::PLAIN)
-        .build();
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let file = File::create(path).unwrap();
-    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap();
-    for group in 0..GROUPS {
-        let rows = group * ROWS / GROUPS..(group + 1) * ROWS / GROUPS;
-        let mut writer = writer.next_row_group().unwrap();
-        let mut column = writer.next_column().unwrap().unwrap();
-        let text =
-            |row| ByteArray::from(format!("the review of film {row} was short").into_bytes());
-        let texts: Vec<ByteArray> = rows.clone().map(text).collect();
-        column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
-        column.close().unwrap();
-        let mut column = writer.next_column().unwrap().unwrap();
-        let labels: Vec<i64> = rows.map(label).collect();
-        column.typed::<Int64Type>().write_batch(&labels, None, None).unwrap();
-        column.close().unwrap();
-        writer.close().unwrap();
-    }
-    writer.close().unwrap();
-}
-
-/// A server that gives ranges of one file, counts them, and cuts one line in the middle.
-struct Server {
-    address: String,
-    ranges: Arc<AtomicUsize>,
-}
-
-impl Server {
-    fn start(path: PathBuf) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}/train.parquet", listener.local_addr().unwrap());
-        let ranges = Arc::new(AtomicUsize::new(0));
-        let counter = Arc::clone(&ranges);
-        let file = Arc::new(Mutex::new(File::open(path).unwrap()));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (file, counter) = (Arc::clone(&file), Arc::clone(&counter));
-                std::thread::spawn(move || while answer(&stream, &file, &counter) {});
-            }
-        });
-        Self { address, ranges }
-    }
-
-    fn ranges(&self) -> usize {
-        self.ranges.load(Ordering::SeqCst)
-    }
-}
-
-/// Answers one request; false when the line is closed.
-fn answer(stream: &std::io::Result<TcpStream>, file: &Mutex<File>, counter: &AtomicUsize) -> bool {
-    let Ok(mut stream) = stream.as_ref() else { return false };
-    let mut range = None;
-    let mut reader = BufReader::new(stream);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return false;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("range: bytes=") {
-            range = Some(value.trim().to_owned());
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    let mut file = file.lock().unwrap();
-    let length = file.metadata().unwrap().len();
-    let range = range.unwrap();
-    let (start, end) = match range.split_once('-').unwrap() {
-        ("", last) => (length - last.parse::<u64>().unwrap(), length - 1),
-        (start, end) => (start.parse().unwrap(), end.parse().unwrap()),
-    };
-    let mut bytes = vec![0; (end - start + 1) as usize];
-    file.seek(SeekFrom::Start(start)).unwrap();
-    file.read_exact(&mut bytes).unwrap();
-    let header = format!(
-        "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes \
-         {start}-{end}/{length}\r\n\r\n",
-        bytes.len()
-    );
-    let number = counter.fetch_add(1, Ordering::SeqCst);
-    stream.write_all(header.as_bytes()).unwrap();
-    if number == 50 {
-        stream.write_all(&bytes[..bytes.len() / 2]).unwrap();
-        stream.shutdown(std::net::Shutdown::Both).unwrap();
-        return false;
-    }
-    stream.write_all(&bytes).is_ok()
-}
-
 fn stream(place: &str, config: StreamConfig, from: Place) -> RowStream {
-    let groups = Arc::new(RowGroups::open(place).unwrap());
+    let groups = Arc::new(RowGroups::open(&[place]).unwrap());
     RowStream::new(groups, config, Noise::new(7), from)
 }
 
@@ -146,7 +42,8 @@ fn positives(rows: &[Row]) -> usize {
 fn a_million_sorted_rows_are_streamed_mixed_and_within_memory() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train.parquet");
-    write_file(&path);
+    let row = |row| (format!("the review of film {row} was short"), label(row));
+    write_file(&path, ROWS, GROUPS, row);
     let server = Server::start(path.clone());
     let disk = path.to_str().unwrap();
     let config = StreamConfig { window: WINDOW, workers: 2, ..StreamConfig::default() };

@@ -86,6 +86,7 @@ impl Bench {
             encoder: &self.encoder,
             config,
             train: &self.train,
+            stream: None,
             validation: &self.validation,
         };
         let (mut saved, mut warnings) = (Vec::new(), Vec::new());

@@ -63,6 +63,7 @@ pub fn measure(
         encoder: &artifact.encoder,
         config: &config,
         train: subject.train,
+        stream: None,
         validation: subject.train,
     };
     if suites.contains(&Suite::Train) {

@@ -109,7 +109,8 @@ pub fn prepare(
     Tokens::open(&path, expected, origin)
 }
 
-fn encode(
+/// Cleans and tokenises examples.
+pub(super) fn encode(
     tokenizer: &TextTokenizer,
     examples: &[Example],
     max_length: usize,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::split::Fractions;
+use super::stream::StreamConfig;
 use super::table::ColumnNames;
 use super::tokenizer::Truncation;
 
@@ -33,6 +34,16 @@ pub struct DataConfig {
     pub train_limit: usize,
     /// A label that means out of scope: never trained or calibrated on.
     pub ood_label: String,
+    /// Whether the training rows are read from their Parquet files, or over HTTP, as they are needed.
+    pub streaming: bool,
+    /// Rows of a stream that are mixed with each other, and held in memory.
+    pub shuffle_window: usize,
+    /// Threads that fetch and decode a stream ahead.
+    pub num_workers: usize,
+    /// Of how many processes this one reads a part of the stream.
+    pub num_shards: usize,
+    /// Which of them it is, from 0.
+    pub rank: usize,
 }
 
 impl Default for DataConfig {
@@ -49,6 +60,11 @@ impl Default for DataConfig {
             test_fraction: 0.10,
             train_limit: 0,
             ood_label: String::new(),
+            streaming: false,
+            shuffle_window: 50_000,
+            num_workers: 2,
+            num_shards: 1,
+            rank: 0,
         }
     }
 }
@@ -63,7 +79,45 @@ impl DataConfig {
             let found = self.max_length;
             return Err(format!("`data.max_length` is {found}: 4 to 1048576 tokens are possible"));
         }
+        let Self { streaming, shuffle_window, num_workers, num_shards, rank, .. } = *self;
+        let usual = Self::default();
+        let own = [
+            ("shuffle_window", shuffle_window != usual.shuffle_window),
+            ("num_workers", num_workers != usual.num_workers),
+            ("num_shards", num_shards != usual.num_shards),
+            ("rank", rank != usual.rank),
+        ];
+        if let Some((key, _)) = own.iter().find(|(_, set)| *set && !streaming) {
+            return Err(format!("`data.{key}` is of a stream: set `data.streaming = true` too"));
+        }
+        if streaming && self.train_limit > 0 {
+            return Err("`data.train_limit` is of rows in memory: with `data.streaming` set \
+                        `train.max_steps` instead"
+                .to_owned());
+        }
+        if shuffle_window < 100 {
+            return Err(format!("`data.shuffle_window` is {shuffle_window}: at least 100 rows"));
+        }
+        if !(1..=64).contains(&num_workers) {
+            return Err(format!("`data.num_workers` is {num_workers}: 1 to 64 threads"));
+        }
+        if rank >= num_shards {
+            return Err(format!(
+                "`data.rank` is {rank} and `data.num_shards` {num_shards}: ranks count from 0, and \
+                 are below the number of shards"
+            ));
+        }
         Ok(())
+    }
+
+    /// How rows are streamed.
+    pub fn stream(&self) -> StreamConfig {
+        StreamConfig {
+            window: self.shuffle_window,
+            workers: self.num_workers,
+            shards: self.num_shards,
+            rank: self.rank,
+        }
     }
 
     /// The columns asked for.

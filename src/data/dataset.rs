@@ -1,15 +1,21 @@
-//! A data set in memory: the rows of each split, with one set of classes.
+//! A data set: the rows of each split, or a sample of them, with one set of classes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::table::{self, ColumnNames, Columns, Row, SAMPLE_ROWS, Table};
-use super::{DataConfig, DataError, Example, Located, clean, labels, locate, reviews};
+use super::{
+    DataConfig, DataError, Example, Located, StreamSource, clean, labels, locate, reviews,
+};
 use crate::compute::Noise;
 
 /// Rows of the generated set.
 const GENERATED_SPLITS: [(&str, u64, u32); 3] =
-    [("train", 0, 10_000), ("validation", 1, 2000), ("test", 2, 2000)];
+    [("train", 0, TRAINING_ROWS), ("validation", 1, 2000), ("test", 2, 2000)];
+
+/// Rows of the first of them.
+pub(super) const TRAINING_ROWS: u32 = 10_000;
 
 /// A data set.
 #[derive(Clone, Debug)]
@@ -30,20 +36,28 @@ pub struct Dataset {
     pub terms: Option<&'static str>,
     /// Splits that were left out because their labels are hidden.
     pub hidden: Vec<String>,
+    /// With `data.streaming`, all training rows; `splits` has a sample of them.
+    pub stream: Option<Arc<StreamSource>>,
 }
 
 /// A row before the classes are known.
-struct Raw {
-    text: String,
-    pair: Option<String>,
-    label: String,
+pub(super) struct Raw {
+    pub(super) text: String,
+    pub(super) pair: Option<String>,
+    pub(super) label: String,
 }
 
 impl Dataset {
     /// Opens the data set that `[data]` names, whole.
     pub fn open(config: &DataConfig) -> Result<Self, DataError> {
+        if table::is_url(&config.dataset) && !config.streaming {
+            return Err(DataError::Address { url: config.dataset.clone() });
+        }
         let located = locate(&config.dataset)?;
         match located.known {
+            Some(known) if known.hub_id.is_empty() && config.streaming => {
+                Err(DataError::NotStreamed { path: known.name.into() })
+            }
             Some(known) if known.hub_id.is_empty() => Ok(Self::generated()),
             _ => Self::read(&located, config),
         }
@@ -68,6 +82,7 @@ impl Dataset {
             generated: true,
             terms: super::known::find("reviews").map(|known| known.terms),
             hidden: Vec::new(),
+            stream: None,
         }
     }
 
@@ -77,10 +92,16 @@ impl Dataset {
             (None, Some(known)) => known.labels.iter().map(|&name| name.to_owned()).collect(),
             (None, None) => Vec::new(),
         };
-        let mut columns = String::new();
+        let (mut columns, mut stream) = (String::new(), None);
         let mut raw: BTreeMap<&str, Vec<Raw>> = BTreeMap::new();
         for (split, files) in &located.splits {
             let rows = raw.entry(split).or_default();
+            if config.streaming && split == "train" {
+                let (source, sample) = StreamSource::open(files, config, &names)?;
+                (columns, *rows) = (source.described(), sample);
+                stream = Some(source);
+                continue;
+            }
             for file in files {
                 columns = read_file(file, &config.column_names(), &names, rows)?;
             }
@@ -93,7 +114,8 @@ impl Dataset {
             .map(|(&split, _)| split.to_owned())
             .collect();
         raw.retain(|_, rows| !hides(rows));
-        let occurring: BTreeSet<&str> = raw.values().flatten().map(|row| &*row.label).collect();
+        let mut occurring: BTreeSet<&str> = raw.values().flatten().map(|row| &*row.label).collect();
+        occurring.extend(stream.iter().flat_map(StreamSource::occurring));
         let mut classes = labels::classes(&occurring, &names);
         let ood_label = labels::name_of(&config.ood_label, &names).to_owned();
         if !ood_label.is_empty() && !classes.contains(&ood_label) {
@@ -121,6 +143,7 @@ impl Dataset {
         }
         Ok(Self {
             name: located.name.clone(),
+            stream: stream.map(|stream| Arc::new(stream.with_classes(&classes))),
             labels: classes,
             splits,
             out_of_scope,
@@ -161,7 +184,8 @@ fn read_file(
     Ok(described)
 }
 
-fn take(
+/// Text, pair and label of a row.
+pub(super) fn take(
     path: &Path,
     header: &[String],
     columns: &Columns,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::dataset::TRAINING_ROWS;
 use super::stream::{Place, RowStream, StreamConfig};
 use super::table::{self, Format, Row, RowGroups, Value, is_url};
 use super::{DataError, locate, reviews};
-use crate::compute::Noise;
+use crate::compute::{Noise, Purpose};
 
 /// Some rows, with the names of their columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +43,7 @@ pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataE
 }
 
 fn of_parquet(place: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataError> {
-    let groups = RowGroups::open(place)?;
+    let groups = RowGroups::open(&[place])?;
     let (columns, sizes) = (groups.columns(), groups.sizes());
     let rows = rows.min(sizes.iter().sum());
     let mut found = Vec::with_capacity(rows);
@@ -67,9 +68,13 @@ fn of_parquet(place: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, Da
     Ok(Head { columns, rows: found })
 }
 
-/// Rows of the generated reviews.
+/// Training rows of the generated reviews.
 fn generated(rows: usize, shuffle: Option<u64>) -> Head {
-    let noise = Noise::new(shuffle.unwrap_or(reviews::SEED));
+    let noise = Noise::new(reviews::SEED);
+    let mut order: Vec<u32> = (0..TRAINING_ROWS).collect();
+    if let Some(seed) = shuffle {
+        Noise::new(seed).stream(Purpose::Stream, 0, 0).shuffle(&mut order);
+    }
     let row = |index: u32| {
         let review = reviews::review(&noise, 0, index);
         let label = reviews::LABELS[review.label as usize].to_owned();
@@ -79,5 +84,19 @@ fn generated(rows: usize, shuffle: Option<u64>) -> Head {
         }
     };
     let columns = ["text", "label"].map(str::to_owned).to_vec();
-    Head { columns, rows: (0..rows as u32).map(row).collect() }
+    Head { columns, rows: order.into_iter().take(rows).map(row).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_rows_are_those_of_the_data_set_in_any_order() {
+        let all = generated(usize::MAX, None).rows;
+        assert_eq!(all.len(), TRAINING_ROWS as usize);
+        let mixed = generated(20, Some(3)).rows;
+        assert!(mixed.iter().all(|row| all[row.line as usize - 1] == *row));
+        assert_ne!(mixed, all[..20]);
+    }
 }

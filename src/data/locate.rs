@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::DataError;
 use super::known::{self, Known};
-use super::table::Format;
+use super::table::{Format, is_url};
 use crate::hub;
 
 /// Where a data set lies. Nothing has been read yet.
@@ -40,6 +40,14 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
         };
     }
     let path = Path::new(name);
+    if is_url(name) {
+        return Ok(Located {
+            name: name.to_owned(),
+            known: None,
+            splits: BTreeMap::from([("train".to_owned(), vec![path.to_owned()])]),
+            labels_file: None,
+        });
+    }
     if path.is_dir() {
         return in_folder(name, None, path);
     }

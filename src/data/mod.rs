@@ -15,6 +15,7 @@ pub mod reviews;
 mod set;
 pub mod split;
 pub mod stream;
+mod streamed;
 pub mod table;
 mod tokenizer;
 mod vocabulary;
@@ -32,6 +33,7 @@ pub use locate::{Located, locate};
 pub use order::{epoch_batches, inference_batches};
 pub use prepare::{Part, Parts, sample};
 pub use set::TokenSet;
+pub use streamed::{StreamSource, StreamedRows, TokenStream};
 pub use tokenizer::{Encoded, TextTokenizer, TokenizerError, Truncation};
 pub use vocabulary::{VocabularyError, build as build_vocabulary};
 
@@ -78,6 +80,23 @@ pub enum DataError {
     NotMixed {
         /// The file.
         path: PathBuf,
+    },
+    /// A stream of a file whose rows stand in no groups.
+    #[error(
+        "`{path}` is not Parquet, so it cannot be streamed: leave out `data.streaming`, or write it as \
+         Parquet"
+    )]
+    NotStreamed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An address of data that are to be held in memory.
+    #[error(
+        "`{url}` is an address: it can be streamed with `--set data.streaming=true`, or downloaded first"
+    )]
+    Address {
+        /// The address.
+        url: String,
     },
     /// A folder without files that look like splits.
     #[error("`{path}` has neither a `train` nor a `test` file (.parquet, .csv, .tsv or .jsonl)")]

@@ -165,6 +165,7 @@ mod tests {
             generated: false,
             terms: None,
             hidden: Vec::new(),
+            stream: None,
         };
         let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1)).unwrap();
         let texts = |part: &Part| -> Vec<String> {

@@ -1,33 +1,46 @@
-//! Rows of one split: tokens in a shared cache, and labels.
+//! Rows of one split: tokens, in a shared cache or in memory, and labels.
 
 use std::sync::Arc;
 
-use super::Tokens;
+use super::{Encoded, Tokens};
 use crate::compute::Sequence;
 
 /// Labelled token sequences. Cheap to divide: the tokens are shared.
 #[derive(Clone, Debug)]
 pub struct TokenSet {
-    tokens: Arc<Tokens>,
-    rows: Vec<u32>,
+    source: Source,
     labels: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// Some rows of a cache.
+    Cache { tokens: Arc<Tokens>, rows: Vec<u32> },
+    /// All of these, each with its number in the data set.
+    Memory(Arc<Vec<(u64, Encoded)>>),
 }
 
 impl TokenSet {
     /// The given rows of a cache, with one label for each.
     pub fn new(tokens: Arc<Tokens>, rows: Vec<u32>, labels: Vec<u32>) -> Self {
         assert_eq!(rows.len(), labels.len(), "one label for each row");
-        Self { tokens, rows, labels }
+        Self { source: Source::Cache { tokens, rows }, labels }
+    }
+
+    /// Rows in memory, each with its number in the data set, and one label for each.
+    pub fn in_memory(rows: Vec<(u64, Encoded)>, labels: Vec<u32>) -> Self {
+        assert_eq!(rows.len(), labels.len(), "one label for each row");
+        Self { source: Source::Memory(Arc::new(rows)), labels }
     }
 
     /// The number of rows.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.labels.len()
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.labels.is_empty()
     }
 
     /// The label of each row.
@@ -37,20 +50,41 @@ impl TokenSet {
 
     /// Tokens of each row.
     pub fn lengths(&self) -> Vec<u32> {
-        self.rows.iter().map(|&row| self.tokens.length(row as usize) as u32).collect()
+        let cut = |(_, length): (usize, usize)| length as u32;
+        self.full_and_cut().map(cut).collect()
     }
 
     /// Rows that were truncated.
     pub fn truncated(&self) -> usize {
-        let cut =
-            |&&row: &&u32| self.tokens.full_length(row as usize) > self.tokens.length(row as usize);
-        self.rows.iter().filter(cut).count()
+        self.full_and_cut().filter(|(full, length)| full > length).count()
+    }
+
+    /// Tokens of each row before and after truncation.
+    fn full_and_cut(&self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.len()).map(|index| match &self.source {
+            Source::Cache { tokens, rows } => {
+                let row = rows[index] as usize;
+                (tokens.full_length(row), tokens.length(row))
+            }
+            Source::Memory(rows) => {
+                let (_, encoded) = &rows[index];
+                (encoded.full_length as usize, encoded.ids.len())
+            }
+        })
     }
 
     /// A row as it goes into a batch. Its noise is named by its row in the file.
     pub fn sequence(&self, index: usize) -> Sequence {
-        let row = self.rows[index];
-        let tokens = self.tokens.get(row as usize);
-        Sequence { ids: tokens.ids(), type_ids: tokens.type_ids(), row: u64::from(row) }
+        match &self.source {
+            Source::Cache { tokens, rows } => {
+                let row = rows[index];
+                let tokens = tokens.get(row as usize);
+                Sequence { ids: tokens.ids(), type_ids: tokens.type_ids(), row: u64::from(row) }
+            }
+            Source::Memory(rows) => {
+                let (row, Encoded { ids, type_ids, .. }) = &rows[index];
+                Sequence { ids: ids.clone(), type_ids: type_ids.clone(), row: *row }
+            }
+        }
     }
 }

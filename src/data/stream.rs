@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use serde::{Deserialize, Serialize};
+
 use super::table::{Row, RowGroups, TableError};
 use crate::compute::{Noise, Purpose};
 
@@ -34,7 +36,8 @@ impl Default for StreamConfig {
 }
 
 /// A place in the order, for all shards together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Place {
     /// The epoch.
     pub epoch: u64,

@@ -9,7 +9,7 @@ use super::calibration::{check_encoder, check_rows};
 use super::encoder::Start;
 use super::{Experiment, ExperimentError, Progress};
 use crate::compute::Noise;
-use crate::data::{self, Dataset, Part, Parts, TokenSet, Tokens};
+use crate::data::{self, Dataset, Example, Part, Parts, StreamedRows, TokenSet, Tokens};
 
 /// The data and the encoder of an experiment.
 pub(super) struct Prepared {
@@ -27,6 +27,21 @@ pub(super) fn prepare(experiment: &Experiment) -> Result<Prepared, ExperimentErr
     let start = Start::find(experiment, &dataset, &parts.train)?;
     check_encoder(&experiment.posterior, &start.encoder)?;
     Ok(Prepared { dataset, parts, start, noise })
+}
+
+impl Prepared {
+    /// The training rows as the loop reads them, where they are streamed.
+    pub(super) fn streamed(&self, experiment: &Experiment) -> Option<StreamedRows> {
+        let Self { dataset, parts, start, noise } = self;
+        let source = Arc::clone(dataset.stream.as_ref()?);
+        let held_out = [&parts.validation, &parts.temperature, &parts.conformal, &parts.test];
+        let texts: Vec<&Example> =
+            held_out.iter().flat_map(|part| part.examples(dataset)).collect();
+        let of_stream = held_out.iter().filter(|part| part.split == "train");
+        let rows = of_stream.map(|part| part.rows.len()).sum();
+        let tokenizer = start.tokenizer.clone();
+        Some(StreamedRows::new(source, &experiment.data, &texts, rows, tokenizer, *noise))
+    }
 }
 
 /// Tokens of one split.

@@ -17,7 +17,7 @@ use super::{Experiment, ExperimentError, Features, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary};
 use crate::compute::Noise;
-use crate::data::{Dataset, Example, Part, Parts, TokenSet};
+use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource, TokenSet};
 use crate::evaluate::{Report, Rows, score};
 use crate::model::{Classifier, EncoderConfig, Parameters};
 use crate::posterior::laplace::Head;
@@ -105,7 +105,10 @@ pub enum Ended {
 
 /// What [`train()`] would do.
 pub fn plan(experiment: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
-    let Prepared { dataset, parts, start, .. } = prepare(experiment)?;
+    let prepared = prepare(experiment)?;
+    let stream = prepared.streamed(experiment);
+    let Prepared { dataset, parts, start, .. } = prepared;
+    let rows = stream.map_or(parts.train.rows.len(), |stream| stream.rows());
     let specifications = crate::model::specifications(&start.encoder);
     let size = |shape: &Vec<usize>| shape.iter().product::<usize>();
     Ok(Plan {
@@ -116,7 +119,7 @@ pub fn plan(experiment: &Experiment, checkpoints: &Path) -> Result<Plan, Experim
         parts: parts.named().into_iter().map(|(name, part)| (name, part.rows.len())).collect(),
         seen_in_test: parts.seen_in_test.len(),
         parameters: specifications.iter().map(|one| size(&one.shape)).sum(),
-        steps: train::Plan::new(&experiment.train, parts.train.rows.len()).steps,
+        steps: train::Plan::new(&experiment.train, rows).steps,
         model: checkpoints.join(&experiment.name).join("model"),
     })
 }
@@ -142,8 +145,13 @@ pub fn train(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, ExperimentError> {
     let began = Instant::now();
-    let Prepared { dataset, parts, start, noise } = prepare(experiment)?;
+    let prepared = prepare(experiment)?;
+    let stream = prepared.streamed(experiment);
+    let Prepared { dataset, parts, start, noise } = prepared;
     describe(&dataset, &parts, show);
+    if let Some(source) = &dataset.stream {
+        describe_stream(source, &experiment.data, show);
+    }
     let base = Artifact {
         manifest: manifest(experiment, &dataset, &parts),
         encoder: start.encoder.clone(),
@@ -180,6 +188,7 @@ pub fn train(
         encoder: &start.encoder,
         config: &experiment.train,
         train: &sets.train,
+        stream: stream.as_ref(),
         validation: &sets.validation,
     };
     let mut board = board(experiment, &start.encoder, &run, &state, show);
@@ -283,6 +292,20 @@ fn describe(dataset: &Dataset, parts: &Parts, show: &mut dyn FnMut(Progress<'_>)
         show(Progress::Warning(format!(
             "{} test texts also occur in another part; the report gives the score without them",
             parts.seen_in_test.len()
+        )));
+    }
+}
+
+fn describe_stream(source: &StreamSource, data: &DataConfig, show: &mut dyn FnMut(Progress<'_>)) {
+    let (rows, window, shards) = (source.rows(), data.shuffle_window, data.num_shards as u64);
+    show(Progress::Note(format!(
+        "streaming: {rows} rows, {window} at a time; the rows above are a sample of them, and its training \
+         rows are what the posterior looks at"
+    )));
+    if !rows.is_multiple_of(shards) {
+        show(Progress::Warning(format!(
+            "{rows} rows do not divide by `data.num_shards` = {shards}: some shards have a row more than \
+             others in an epoch"
         )));
     }
 }

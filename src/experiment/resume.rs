@@ -26,8 +26,9 @@ pub enum Resume {
 }
 
 /// Keys that change neither the weights nor what is made of them.
-const FREE: [&str; 9] = [
+const FREE: [&str; 10] = [
     "name",
+    "data.num_workers",
     "train.save_steps",
     "train.save_total_limit",
     "train.logging_steps",

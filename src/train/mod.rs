@@ -15,6 +15,7 @@ mod schedule;
 mod state;
 mod step;
 mod stepper;
+mod supply;
 mod tensorboard;
 
 pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
@@ -28,6 +29,7 @@ pub use run::{Ended, Job, Outcome, fit};
 pub use schedule::Plan;
 pub use state::{Best, Counters, Snapshot, State, Warned};
 pub use stepper::Stepper;
+pub use supply::StreamPosition;
 pub use tensorboard::Board;
 
 /// Why a run stopped without a result.
@@ -85,6 +87,9 @@ pub enum TrainError {
     /// The observer of the run failed.
     #[error(transparent)]
     Observer(#[from] std::io::Error),
+    /// The stream of training rows broke off.
+    #[error(transparent)]
+    Data(#[from] Box<crate::data::DataError>),
     /// Candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

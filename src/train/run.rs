@@ -9,12 +9,13 @@ use super::average::Average;
 use super::inspect::{Inspection, suspicious};
 use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
+use super::supply::Supply;
 use super::{
     AdamW, Control, Counters, Event, Gradients, Group, Guard, Logged, Plan, Scores, Snapshot,
     State, TrainConfig, TrainError,
 };
 use crate::compute::Noise;
-use crate::data::{TokenSet, epoch_batches};
+use crate::data::{StreamedRows, TokenSet};
 use crate::model::{EncoderConfig, Parameters, Specification, specifications};
 
 /// What is trained, on what.
@@ -24,10 +25,19 @@ pub struct Job<'a> {
     pub encoder: &'a EncoderConfig,
     /// The loop's settings.
     pub config: &'a TrainConfig,
-    /// Rows to train on.
+    /// Rows to train on; where they are streamed, some of them to look at.
     pub train: &'a TokenSet,
+    /// The stream of all of them.
+    pub stream: Option<&'a StreamedRows>,
     /// Rows that choose the best weights.
     pub validation: &'a TokenSet,
+}
+
+impl Job<'_> {
+    /// Rows of an epoch.
+    pub fn rows(&self) -> usize {
+        self.stream.map_or(self.train.len(), StreamedRows::rows)
+    }
 }
 
 /// How a run ended.
@@ -73,10 +83,7 @@ pub(super) struct Run<'a> {
     pub(super) class_weights: Vec<f32>,
     pub(super) best: Option<Parameters>,
     pub(super) counters: Counters,
-    /// Tokens of each training row.
-    pub(super) lengths: Vec<u32>,
-    /// The forward passes of one epoch.
-    pub(super) batches: Option<(u64, Vec<Vec<u32>>)>,
+    pub(super) supply: Supply<'a>,
     pub(super) began: Instant,
     /// Seconds of earlier processes.
     pub(super) seconds_before: f64,
@@ -122,7 +129,7 @@ pub fn fit(job: &Job<'_>, state: State, observe: &mut Observer<'_>) -> Result<En
             return Ok(Ended::Stopped(step));
         }
         control = match run.next_step(observe) {
-            Err(error @ TrainError::NotFinite { .. }) => {
+            Err(error @ (TrainError::NotFinite { .. } | TrainError::Data(_))) => {
                 // The weights are still those of the step before.
                 if step > saved {
                     observe(Event::Save(run.snapshot()))?;
@@ -175,7 +182,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             job,
             noise: Noise::new(job.config.seed),
-            plan: Plan::new(job.config, job.train.len()),
+            plan: Plan::new(job.config, job.rows()),
             pass: Pass::new(job.encoder, job.config, &parameters),
             gradients: Gradients::default(),
             guard,
@@ -187,10 +194,9 @@ impl<'a> Run<'a> {
             average,
             class_weights: class_weights(job),
             best: state.best,
+            supply: Supply::new(job, state.counters.stream),
             seconds_before: state.counters.seconds,
             counters: state.counters,
-            lengths: job.train.lengths(),
-            batches: None,
             began: Instant::now(),
             pace: (0, 0.0),
         })
@@ -240,23 +246,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The forward passes of the optimizer step after `finished` ones.
-    fn micro_batches(&mut self, finished: u64) -> Vec<Vec<u32>> {
-        let (epoch, first) = self.plan.position(finished);
-        if self.batches.as_ref().is_none_or(|(own, _)| *own != epoch) {
-            let size = self.job.config.per_device_train_batch_size;
-            let batches = epoch_batches(&self.lengths, size, &self.noise, epoch);
-            self.batches = Some((epoch, batches));
-        }
-        let batches = self.batches.as_ref().map_or(&[][..], |(_, batches)| batches);
-        batches[first..].iter().take(self.plan.accumulation).cloned().collect()
-    }
-
     /// One optimizer step in the order of the run.
     fn next_step(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
         let finished = self.counters.step;
         let learning_rate = self.job.config.learning_rate * self.plan.rate(finished);
-        let micro_batches = self.micro_batches(finished);
+        let size = self.job.config.per_device_train_batch_size;
+        let micro_batches = self.supply.micro_batches(&self.plan, &self.noise, size, finished)?;
+        self.counters.stream = self.supply.position();
         let step = finished + 1;
         let started = Instant::now();
         let done = match self.step(finished, learning_rate, &micro_batches)? {

@@ -1,14 +1,14 @@
 //! All that a run has to know at an optimizer step to go on to the same bytes.
 //!
 //! Order of the rows, noise and learning rate are functions of the config and the number of the
-//! step, so there is no random state and no position in the data to keep.
+//! step, so there is no random state to keep, and a position only in data that are streamed.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
-use super::{AdamW, Plan, Scores, TrainError};
+use super::{AdamW, Plan, Scores, StreamPosition, TrainError};
 use crate::model::Parameters;
 
 /// What is counted over the whole run.
@@ -36,6 +36,9 @@ pub struct Counters {
     /// What was warned of, which is done once a run.
     #[serde(default)]
     pub warned: Warned,
+    /// Where a stream of rows stands; what the order of rows in memory is follows from the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamPosition>,
     /// Tensors that had no gradient yet, while the guard watches.
     pub silent: Vec<String>,
 }

@@ -36,16 +36,15 @@ impl Run<'_> {
         micro_batches: &[Vec<u32>],
     ) -> Result<Result<StepDone, NotFinite>, TrainError> {
         let config = self.job.config;
-        let weight =
-            |&row: &u32| self.class_weights[self.job.train.labels()[row as usize] as usize];
+        let set = self.supply.rows().unwrap_or(self.job.train);
+        let weight = |&row: &u32| self.class_weights[set.labels()[row as usize] as usize];
         let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
         let width = self.job.encoder.hidden_size;
         self.gradients.clear(width);
         let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
         for (index, rows) in micro_batches.iter().enumerate() {
-            let batch = Packed::new(rows.iter().map(|&row| self.job.train.sequence(row as usize)));
-            let labels: Vec<u32> =
-                rows.iter().map(|&row| self.job.train.labels()[row as usize]).collect();
+            let batch = Packed::new(rows.iter().map(|&row| set.sequence(row as usize)));
+            let labels: Vec<u32> = rows.iter().map(|&row| set.labels()[row as usize]).collect();
             let weights: Vec<f32> = rows.iter().map(weight).collect();
             let pass = step * config.gradient_accumulation_steps as u64 + index as u64;
             let source = DropoutSource { noise: self.noise, step: pass };
@@ -95,9 +94,13 @@ pub(super) fn class_weights(job: &Job<'_>) -> Vec<f32> {
     if job.config.class_weights == ClassWeights::None {
         return vec![1.0; classes];
     }
-    let mut counts = vec![0usize; classes];
-    job.train.labels().iter().for_each(|&label| counts[label as usize] += 1);
-    let present = counts.iter().filter(|&&count| count > 0).count();
-    let weight = |&count: &usize| job.train.len() as f32 / (present * count.max(1)) as f32;
+    let mut counts = vec![0u64; classes];
+    match job.stream {
+        Some(stream) => counts = stream.counts(),
+        None => job.train.labels().iter().for_each(|&label| counts[label as usize] += 1),
+    }
+    let rows: u64 = counts.iter().sum();
+    let present = counts.iter().filter(|&&count| count > 0).count() as u64;
+    let weight = |&count: &u64| rows as f32 / (present * count.max(1)) as f32;
     counts.iter().map(weight).collect()
 }

@@ -118,6 +118,14 @@ pub enum TableError {
         #[source]
         source: ParquetError,
     },
+    /// Files that are read as one have different columns.
+    #[error("`{path}` has other columns than `{first}`: files of one split must have the same")]
+    OtherColumns {
+        /// The file.
+        path: String,
+        /// The first file of the split.
+        first: String,
+    },
     /// A column that was asked for by name is not there.
     #[error("there is no column `{name}` (`{key}`){suggestion}; the columns are {columns}")]
     UnknownColumn {

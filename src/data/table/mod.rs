@@ -4,6 +4,7 @@
 //! [`open`] gives a [`Table`], an iterator of [`Row`]s; [`detect`] says which columns hold the text
 //! and the label; a [`Writer`] writes a table that appears under its name only when it is whole.
 
+mod byte_source;
 mod column_search;
 mod columns;
 mod delimited;
@@ -24,9 +25,10 @@ use self::delimited::DelimitedRows;
 use self::json_lines::JsonLinesRows;
 use self::parquet_reader::ParquetRows;
 
+pub use self::byte_source::is_url;
 pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect};
 pub use self::error::TableError;
-pub use self::row_groups::{RowGroups, is_url};
+pub use self::row_groups::RowGroups;
 pub use self::value::Value;
 pub use self::write::{Kind, Writer};
 

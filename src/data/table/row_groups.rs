@@ -1,10 +1,8 @@
 //! Parquet by row groups, from disk or over HTTP: a group is fetched in one piece, and no other part of
 //! the file is.
 
-use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::io::Cursor;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
@@ -13,46 +11,89 @@ use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedRowGroupReader;
 use parquet::record::reader::TreeBuilder;
-use ureq::Agent;
-use ureq::http::StatusCode;
+use parquet::schema::types::{SchemaDescriptor, Type};
 
-use super::Row;
+use super::byte_source::Source;
 use super::error::TableError;
 use super::parquet_reader::{cell, failed, guarded};
+use super::{Row, Value};
 
-/// What is read of the end of a file first; the directory of most files fits into it.
-const TAIL: u64 = 64 << 10;
-/// How often a range is asked for before it is given up.
-const ATTEMPTS: usize = 3;
-/// How long one range may take.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
-
-/// A Parquet file of which only the directory has been read.
+/// Parquet files of one schema, one after another, of which only the directories have been read.
 pub struct RowGroups {
+    files: Vec<ParquetFile>,
+    groups: Vec<Group>,
+}
+
+/// A row group.
+struct Group {
+    file: usize,
+    /// Its number in the file.
+    number: usize,
+    /// Rows of all groups before.
+    before: u64,
+}
+
+struct ParquetFile {
     name: String,
     source: Source,
     metadata: ParquetMetaData,
-    /// Rows before each group.
-    before: Vec<u64>,
-}
-
-/// Where the bytes are.
-enum Source {
-    Disk(Mutex<File>, u64),
-    Http { agent: Agent, url: String, length: u64 },
-}
-
-/// Whether a place is an address and not a path.
-pub fn is_url(place: &str) -> bool {
-    place.starts_with("http://") || place.starts_with("https://")
 }
 
 impl RowGroups {
-    /// Reads the directory of a file, or of what an address names.
+    /// Reads the directories of files, or of what addresses name.
     ///
     /// # Errors
-    /// It cannot be read, the server does not give ranges, or it is no Parquet file.
-    pub fn open(place: &str) -> Result<Self, TableError> {
+    /// One cannot be read, its server does not give ranges, it is no Parquet file, or its columns are not
+    /// those of the first.
+    pub fn open<P: AsRef<str>>(places: &[P]) -> Result<Self, TableError> {
+        let open = |place: &P| ParquetFile::open(place.as_ref());
+        let files = places.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let (mut groups, mut before) = (Vec::new(), 0);
+        for (file, own) in files.iter().enumerate() {
+            if own.columns() != files[0].columns() {
+                let (path, first) = (own.name.clone(), files[0].name.clone());
+                return Err(TableError::OtherColumns { path, first });
+            }
+            for (number, group) in own.metadata.row_groups().iter().enumerate() {
+                groups.push(Group { file, number, before });
+                before += group.num_rows() as u64;
+            }
+        }
+        Ok(Self { files, groups })
+    }
+
+    /// The top-level columns.
+    pub fn columns(&self) -> Vec<String> {
+        self.files.first().map_or(Vec::new(), ParquetFile::columns)
+    }
+
+    /// The rows of each group.
+    pub fn sizes(&self) -> Vec<usize> {
+        let rows = |group: &Group| {
+            let metadata = self.files[group.file].metadata.row_group(group.number);
+            metadata.num_rows() as usize
+        };
+        self.groups.iter().map(rows).collect()
+    }
+
+    /// Fetches a group; a row's line is its number in all files together, from 1.
+    pub fn fetch(&self, group: usize) -> Result<Vec<Row>, TableError> {
+        let Group { file, number, before } = self.groups[group];
+        let mut rows = self.files[file].fetch(number, None)?;
+        rows.iter_mut().for_each(|row| row.line += before);
+        Ok(rows)
+    }
+
+    /// Fetches one column of a group, by its number, and nothing else.
+    pub fn column(&self, group: usize, column: usize) -> Result<Vec<Value>, TableError> {
+        let Group { file, number, .. } = self.groups[group];
+        let rows = self.files[file].fetch(number, Some(column))?;
+        Ok(rows.into_iter().flat_map(|row| row.values).collect())
+    }
+}
+
+impl ParquetFile {
+    fn open(place: &str) -> Result<Self, TableError> {
         let name = place.to_owned();
         let read = |source| TableError::Read { path: name.clone(), source };
         let (source, mut tail) = Source::open(place).map_err(read)?;
@@ -68,125 +109,56 @@ impl RowGroups {
             }
         }
         let metadata = reader.finish().map_err(|error| failed(&name, String::new(), error))?;
-        let mut rows = 0;
-        let before = metadata.row_groups().iter().map(|group| {
-            rows += group.num_rows() as u64;
-            rows - group.num_rows() as u64
-        });
-        Ok(Self { before: before.collect(), name, source, metadata })
+        Ok(Self { name, source, metadata })
     }
 
-    /// The top-level columns.
-    pub fn columns(&self) -> Vec<String> {
+    fn columns(&self) -> Vec<String> {
         let schema = self.metadata.file_metadata().schema();
         schema.get_fields().iter().map(|field| field.name().to_owned()).collect()
     }
 
-    /// The rows of each group.
-    pub fn sizes(&self) -> Vec<usize> {
-        self.metadata.row_groups().iter().map(|group| group.num_rows() as usize).collect()
-    }
-
-    /// Fetches a group; a row's line is its number in the file, from 1.
-    pub fn fetch(&self, group: usize) -> Result<Vec<Row>, TableError> {
+    /// The rows of a group, or of one of its columns; lines from 1.
+    fn fetch(&self, group: usize, column: Option<usize>) -> Result<Vec<Row>, TableError> {
         let metadata = self.metadata.row_group(group);
-        let (start, end) = extent(metadata);
-        let bytes = self.source.bytes(start, (end - start) as usize);
+        let whole = self.metadata.file_metadata().schema_descr_ptr();
+        let failed = |error| failed(&self.name, format!(" in row group {group}"), error);
+        let schema = match column {
+            None => whole,
+            Some(column) => Arc::new(only(whole.root_schema(), column).map_err(failed)?),
+        };
+        let (start, end) = extent(metadata, &schema);
+        let bytes = self.source.bytes(start, end.saturating_sub(start) as usize);
         let bytes = bytes.map_err(|source| TableError::Read { path: self.name.clone(), source })?;
-        let first = self.before[group] + 1;
         let part = Arc::new(Part { start, bytes });
-        guarded(|| {
+        let rows = guarded(|| {
             let properties = Arc::new(ReaderProperties::builder().build());
             let index = self.metadata.page_index_for_row_group(group);
             let reader = SerializedRowGroupReader::new(part, metadata, index, properties)?;
-            let schema = self.metadata.file_metadata().schema_descr_ptr();
             let rows = TreeBuilder::new().as_iter(schema, &reader)?;
-            let row = |(index, row): (usize, Result<parquet::record::Row, ParquetError>)| {
+            let row = |(line, row): (u64, Result<parquet::record::Row, ParquetError>)| {
                 let values = row?.into_columns().into_iter().map(|(_, field)| cell(field));
-                Ok(Row { line: first + index as u64, values: values.collect() })
+                Ok(Row { line, values: values.collect() })
             };
-            rows.enumerate().map(row).collect()
-        })
-        .map_err(|error| failed(&self.name, format!(" in row group {group}"), error))
+            (1..).zip(rows).map(row).collect()
+        });
+        rows.map_err(failed)
     }
 }
 
-/// Where the columns of a group begin and end in the file.
-fn extent(group: &RowGroupMetaData) -> (u64, u64) {
-    let ranges = group.columns().iter().map(|column| column.byte_range());
+/// The schema of one top-level column.
+fn only(schema: &Type, column: usize) -> Result<SchemaDescriptor, ParquetError> {
+    let field = schema.get_fields()[column].clone();
+    let root = Type::group_type_builder(schema.name()).with_fields(vec![field]).build()?;
+    Ok(SchemaDescriptor::new(Arc::new(root)))
+}
+
+/// Where the columns of a schema begin and end in the file, for one group.
+fn extent(group: &RowGroupMetaData, schema: &SchemaDescriptor) -> (u64, u64) {
+    let wanted = |path| schema.columns().iter().any(|column| column.path() == path);
+    let columns = group.columns().iter().filter(|column| wanted(column.column_path()));
+    let ranges = columns.map(|column| column.byte_range());
     ranges
         .fold((u64::MAX, 0), |(start, end), (own, length)| (start.min(own), end.max(own + length)))
-}
-
-impl Source {
-    /// The source, and the end of the file.
-    fn open(place: &str) -> io::Result<(Self, Bytes)> {
-        if !is_url(place) {
-            let file = File::open(Path::new(place))?;
-            let length = file.metadata()?.len();
-            let source = Self::Disk(Mutex::new(file), length);
-            let size = length.min(TAIL);
-            let tail = source.bytes(length - size, size as usize)?;
-            return Ok((source, tail));
-        }
-        let agent: Agent = Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
-        let (tail, length) = persistently(|| ranged(&agent, place, &format!("bytes=-{TAIL}")))?;
-        Ok((Self::Http { agent, url: place.to_owned(), length }, tail))
-    }
-
-    fn length(&self) -> u64 {
-        match self {
-            Self::Disk(_, length) | Self::Http { length, .. } => *length,
-        }
-    }
-
-    fn bytes(&self, start: u64, length: usize) -> io::Result<Bytes> {
-        match self {
-            Self::Disk(file, _) => {
-                let mut file = file.lock().expect("nothing panics while it reads");
-                file.seek(SeekFrom::Start(start))?;
-                let mut bytes = vec![0; length];
-                file.read_exact(&mut bytes)?;
-                Ok(bytes.into())
-            }
-            Self::Http { agent, url, length: whole } => {
-                let range = format!("bytes={start}-{}", start + length as u64 - 1);
-                let (bytes, found) = persistently(|| ranged(agent, url, &range))?;
-                if found != *whole || bytes.len() != length {
-                    return Err(io::Error::other("the file has changed on the server"));
-                }
-                Ok(bytes)
-            }
-        }
-    }
-}
-
-/// A range of a remote file, and the length of the whole.
-fn ranged(agent: &Agent, url: &str, range: &str) -> io::Result<(Bytes, u64)> {
-    let mut response = agent.get(url).header("Range", range).call().map_err(io::Error::other)?;
-    if response.status() != StatusCode::PARTIAL_CONTENT {
-        return Err(io::Error::other(format!(
-            "the server answers {} to a request for a range: fetch the file first",
-            response.status()
-        )));
-    }
-    let whole = response.headers().get("Content-Range").and_then(|value| value.to_str().ok());
-    let whole = whole.and_then(|value| value.rsplit_once('/')?.1.parse().ok());
-    let whole = whole.ok_or_else(|| io::Error::other("the answer has no `Content-Range`"))?;
-    let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec();
-    Ok((body.map_err(io::Error::other)?.into(), whole))
-}
-
-/// A line that was cut is tried again.
-fn persistently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let mut last = attempt();
-    for _ in 1..ATTEMPTS {
-        if last.is_ok() {
-            break;
-        }
-        last = attempt();
-    }
-    last
 }
 
 /// A piece of a file, for a reader that counts from the file's beginning.

@@ -1,0 +1,224 @@
+//! Training rows that are not held in memory: `data.streaming`.
+//!
+//! A window of the stream is drawn once, with a seed of its own, as a sample of the whole: from it come
+//! the parts for validation, calibration and test, and the training rows that the posterior looks at. The
+//! loop reads the stream itself, and passes over every text that a held-out part has.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::cache::encode;
+use super::dataset::{Raw, take};
+use super::split::text_key;
+use super::stream::{Place, RowStream, StreamConfig};
+use super::table::{self, Columns, Format, Row, RowGroups, SAMPLE_ROWS};
+use super::{DataConfig, DataError, Example, TextTokenizer, TokenSet, Truncation, labels};
+use crate::compute::Noise;
+
+/// The seed of the sample: it belongs to the data set, and not to the run.
+const SAMPLE_SEED: u64 = 0;
+
+/// The rows of a split as a stream, with what is known of all of them.
+pub struct StreamSource {
+    groups: Arc<RowGroups>,
+    path: PathBuf,
+    header: Vec<String>,
+    columns: Columns,
+    names: Vec<String>,
+    /// Rows by label as it is written.
+    written: BTreeMap<String, u64>,
+    /// Class names; empty until they are known.
+    classes: Vec<String>,
+}
+
+impl std::fmt::Debug for StreamSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamSource").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl StreamSource {
+    /// Reads the directories of the files, the column of the labels, and the sample.
+    pub(super) fn open(
+        files: &[PathBuf],
+        config: &DataConfig,
+        names: &[String],
+    ) -> Result<(Self, Vec<Raw>), DataError> {
+        for path in files {
+            if !matches!(Format::of(path), Ok(Format::Parquet)) {
+                return Err(DataError::NotStreamed { path: path.clone() });
+            }
+        }
+        let places: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
+        let groups = Arc::new(RowGroups::open(&places)?);
+        let rows: usize = groups.sizes().iter().sum();
+        let noise = Noise::new(SAMPLE_SEED);
+        let whole = StreamConfig { shards: 1, rank: 0, ..config.stream() };
+        let mut stream = RowStream::new(Arc::clone(&groups), whole, noise, Place::default());
+        let sample = (0..rows.min(config.shuffle_window)).map(|_| stream.next_row());
+        let sample: Vec<Row> = sample.collect::<Result<_, _>>()?;
+        let header = groups.columns();
+        let shown = &sample[..sample.len().min(SAMPLE_ROWS)];
+        let columns = table::detect(&header, shown, &config.column_names(), true)?;
+        let label = columns.label.expect("a label column was required");
+        let mut written: BTreeMap<String, u64> = BTreeMap::new();
+        for group in 0..groups.sizes().len() {
+            for value in groups.column(group, label)? {
+                // An empty cell is an error when its row is read.
+                if let Some(text) = value.as_text() {
+                    *written.entry(text.trim().to_owned()).or_default() += 1;
+                }
+            }
+        }
+        let source = Self {
+            groups,
+            path: files.first().cloned().unwrap_or_default(),
+            header,
+            columns,
+            names: names.to_vec(),
+            written,
+            classes: Vec::new(),
+        };
+        let sample = sample.iter().map(|row| source.raw(row)).collect::<Result<_, _>>()?;
+        Ok((source, sample))
+    }
+
+    /// What was taken for text and label, to be shown.
+    pub(super) fn described(&self) -> String {
+        self.columns.describe(&self.header)
+    }
+
+    /// The names of all labels that occur.
+    pub(super) fn occurring(&self) -> impl Iterator<Item = &str> {
+        self.written.keys().map(|written| labels::name_of(written, &self.names))
+    }
+
+    /// With the classes of the data set.
+    pub(super) fn with_classes(self, classes: &[String]) -> Self {
+        Self { classes: classes.to_vec(), ..self }
+    }
+
+    /// Rows of each class.
+    pub fn counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.classes.len()];
+        for (written, count) in &self.written {
+            if let Some(class) = self.class(labels::name_of(written, &self.names)) {
+                counts[class as usize] += count;
+            }
+        }
+        counts
+    }
+
+    /// Rows in all classes.
+    pub fn rows(&self) -> u64 {
+        self.counts().iter().sum()
+    }
+
+    fn class(&self, name: &str) -> Option<u32> {
+        self.classes.iter().position(|class| class == name).map(|class| class as u32)
+    }
+
+    fn raw(&self, row: &Row) -> Result<Raw, DataError> {
+        take(&self.path, &self.header, &self.columns, &self.names, row)
+    }
+}
+
+/// The stream as the training loop reads it.
+#[derive(Clone, Debug)]
+pub struct StreamedRows {
+    source: Arc<StreamSource>,
+    config: StreamConfig,
+    /// Texts of the parts that are held out.
+    held_out: Arc<HashSet<u64>>,
+    /// Rows of the files among them.
+    held_out_rows: usize,
+    tokenizer: TextTokenizer,
+    cut: (usize, Truncation),
+    noise: Noise,
+}
+
+impl StreamedRows {
+    /// All rows but those with a text of `held_out`; of these, `held_out_rows` are rows of the stream.
+    pub fn new(
+        source: Arc<StreamSource>,
+        data: &DataConfig,
+        held_out: &[&Example],
+        held_out_rows: usize,
+        tokenizer: TextTokenizer,
+        noise: Noise,
+    ) -> Self {
+        let key = |example: &&Example| text_key(&example.text, example.pair.as_deref());
+        Self {
+            source,
+            config: data.stream(),
+            held_out: Arc::new(held_out.iter().map(key).collect()),
+            held_out_rows,
+            tokenizer,
+            cut: (data.max_length, data.truncation),
+            noise,
+        }
+    }
+
+    /// Rows of an epoch for this shard, to within those that repeat a held-out text.
+    pub fn rows(&self) -> usize {
+        let rows = self.source.rows().saturating_sub(self.held_out_rows as u64) as usize;
+        rows.div_ceil(self.config.shards).max(1)
+    }
+
+    /// Rows of each class in the whole data.
+    pub fn counts(&self) -> Vec<u64> {
+        self.source.counts()
+    }
+
+    /// The stream from a place on.
+    pub fn begin(&self, place: Place) -> TokenStream {
+        let groups = Arc::clone(&self.source.groups);
+        let rows = RowStream::new(groups, self.config, self.noise, place);
+        TokenStream { of: self.clone(), rows }
+    }
+}
+
+/// An endless stream of tokenised training rows.
+pub struct TokenStream {
+    of: StreamedRows,
+    rows: RowStream,
+}
+
+impl TokenStream {
+    /// Where it stands: a stream that begins there goes on with the same rows.
+    pub fn place(&self) -> Place {
+        self.rows.place()
+    }
+
+    /// The next rows.
+    ///
+    /// # Errors
+    /// The file cannot be read any more, a cell is empty, a text cannot be tokenised, or an epoch has no
+    /// row that may be trained on.
+    pub fn next(&mut self, rows: usize) -> Result<TokenSet, DataError> {
+        let source = Arc::clone(&self.of.source);
+        let (mut lines, mut examples) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let mut passed = 0;
+        while examples.len() < rows {
+            let row = self.rows.next_row()?;
+            let Raw { text, pair, label } = source.raw(&row)?;
+            let held_out = self.of.held_out.contains(&text_key(&text, pair.as_deref()));
+            match source.class(&label).filter(|_| !held_out) {
+                Some(label) => {
+                    lines.push(row.line);
+                    examples.push(Example { text, pair, label });
+                    passed = 0;
+                }
+                None => passed += 1,
+            }
+            if passed > self.rows.rows() {
+                return Err(DataError::NoTrain { name: source.path.display().to_string() });
+            }
+        }
+        let (max_length, truncation) = self.of.cut;
+        let encoded = encode(&self.of.tokenizer, &examples, max_length, truncation)?;
+        let labels = examples.iter().map(|example| example.label).collect();
+        Ok(TokenSet::in_memory(lines.into_iter().zip(encoded).collect(), labels))
+    }
+}

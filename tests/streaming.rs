@@ -1,0 +1,148 @@
+//! Training from a stream, as a real process: a label-sorted Parquet file, from disk and over HTTP.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+#[expect(dead_code, reason = "these tests write their own data")]
+mod home;
+mod ranges;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bayes::compute::Noise;
+use bayes::data::reviews;
+use home::{Home, text};
+use ranges::{Server, write_file};
+
+/// 6,000 generated reviews in 60 row groups, the negative ones first.
+fn sorted_reviews(home: &Home) -> String {
+    let noise = Noise::new(5);
+    let mut rows: Vec<(String, i64)> = (0..6000)
+        .map(|row| reviews::review(&noise, 0, row))
+        .map(|review| (review.text, i64::from(review.label)))
+        .collect();
+    rows.sort_by_key(|(_, label)| *label);
+    let path = home.path("train.parquet");
+    write_file(&path, 6000, 60, |row| rows[row as usize].clone());
+    path.to_str().unwrap().to_owned()
+}
+
+/// 120 optimizer steps of two passes: two pieces of the stream and a part of the third, over
+/// several windows.
+const RUN: [&str; 22] = [
+    "--set",
+    "name=\"streamed\"",
+    "--set",
+    "data.streaming=true",
+    "--set",
+    "data.shuffle_window=1000",
+    "--set",
+    "model.hidden_size=16",
+    "--set",
+    "model.num_hidden_layers=1",
+    "--set",
+    "model.num_attention_heads=2",
+    "--set",
+    "train.gradient_accumulation_steps=2",
+    "--set",
+    "train.per_device_train_batch_size=16",
+    "--set",
+    "train.learning_rate=5e-3",
+    "--set",
+    "train.max_steps=120",
+    "--set",
+    "train.save_steps=9",
+];
+
+fn arguments<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", data], &RUN[..], more].concat()
+}
+
+fn model(home: &Home) -> Vec<u8> {
+    fs::read(home.path("checkpoints/streamed/model/model.safetensors")).unwrap()
+}
+
+#[test]
+fn a_stream_trains_as_well_from_disk_over_http_and_after_a_kill() {
+    let home = Home::new();
+    let data = sorted_reviews(&home);
+    let output = home.run(&arguments(&data, &["--json"]));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("streaming: 6000 rows, 1000 at a time"));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let accuracy = report["test"]["accuracy"]["value"].as_f64().unwrap();
+    assert!(accuracy > 0.6, "a sorted file is mixed, so it is learnt: {accuracy}");
+    let whole = model(&home);
+
+    // Over HTTP, with one line that is cut, by other threads.
+    let remote = Home::new();
+    let server = Server::start(data.clone().into());
+    remote.done(&arguments(&server.address, &["--set", "data.num_workers=3"]));
+    assert!(server.ranges() > 60);
+    assert!(model(&remote) == whole, "the same bytes from disk and over HTTP");
+
+    // Killed twice, at moments that the machine chooses.
+    let killed = Home::new();
+    let checkpoints = killed.path("checkpoints/streamed");
+    for number in 1..3 {
+        let mut command = killed.command(&arguments(&data, &[]));
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let saved = |least: usize| {
+            let names = fs::read_dir(&checkpoints).map(|folder| folder.flatten().collect());
+            let names: Vec<fs::DirEntry> = names.unwrap_or_default();
+            let step = |entry: &fs::DirEntry| -> Option<usize> {
+                entry.file_name().to_str()?.rsplit_once("_step_")?.1.parse().ok()
+            };
+            names.iter().filter_map(step).any(|step| step >= least)
+        };
+        while !saved(40 * number) {
+            assert!(child.try_wait().unwrap().is_none(), "it is killed before it ends");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert!(
+            Command::new("kill").args(["-9", &child.id().to_string()]).status().unwrap().success()
+        );
+        child.wait().unwrap();
+    }
+    killed.done(&arguments(&data, &[]));
+    assert!(model(&killed) == whole, "the same bytes after two kills");
+}
+
+#[test]
+fn what_cannot_be_streamed_is_refused_with_a_sentence() {
+    let home = Home::new();
+    let table = home.write("tickets.csv", home::tickets(40));
+    let table = table.to_str().unwrap();
+    let streaming = ["train", table, "--set", "data.streaming=true"];
+    assert!(home.refused(&streaming).contains("is not Parquet, so it cannot be streamed"));
+    let address = ["train", "http://127.0.0.1:1/train.parquet"];
+    assert!(home.refused(&address).contains("set data.streaming=true"));
+    for (setting, message) in [
+        ("data.num_shards=2", "`data.num_shards` is of a stream"),
+        ("data.num_workers=4", "`data.num_workers` is of a stream"),
+    ] {
+        assert!(home.refused(&["train", "--set", setting]).contains(message));
+    }
+    let rank = ["train", "--set", "data.streaming=true", "--set", "data.rank=1"];
+    assert!(home.refused(&rank).contains("ranks count from 0"));
+}
+
+#[test]
+fn shards_that_do_not_divide_are_warned_of() {
+    let home = Home::new();
+    let data = sorted_reviews(&home);
+    let shard = |more: &[&str]| {
+        let output = home.run(&arguments(&data, more));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let few = ["--set", "train.max_steps=4", "--set", "data.num_shards=7", "--set", "data.rank=3"];
+    let uneven = shard(&few);
+    assert!(uneven.contains("6000 rows do not divide by `data.num_shards` = 7"), "{uneven}");
+    let first = model(&home);
+    let more = [&few[..2], &["--set", "data.num_shards=2", "--resume", "never"]].concat();
+    assert!(!shard(&more).contains("do not divide"));
+    assert!(model(&home) != first, "another shard has other rows");
+}
