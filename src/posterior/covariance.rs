@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::algebra::{Matrix, contrasts};
 use super::logits::{Basis, LogitCovariance};
 use super::mc_dropout::Dropout;
+use crate::compute::kernels::lines::times;
 use crate::compute::kernels::simd::{sum, vectorised};
 
 /// How far the weights of the last layer may be from their mean. A feature of width d has a one
@@ -121,16 +122,7 @@ fn squares(values: &[f32]) -> f64 {
 }
 
 vectorised! {
-    /// Each line of `rows`, as long as `x`, times `x`.
-    fn times<'a>(rows: &'a [f32], x: &'a [f32], result: &'a mut [f32]) {
-        for (row, result) in rows.chunks_exact(x.len()).zip(result) {
-            *result = sum(x.len(), |i| row[i] * x[i]);
-        }
-    }
-}
-
-vectorised! {
-    /// The same for a lower triangular matrix.
+    /// Each line of a lower triangular matrix, as long as `x`, times `x`.
     fn triangle_times<'a>(rows: &'a [f32], x: &'a [f32], result: &'a mut [f32]) {
         for (index, (row, result)) in rows.chunks_exact(x.len()).zip(result).enumerate() {
             let (row, x) = (&row[..index + 1], &x[..index + 1]);

@@ -150,17 +150,27 @@ impl Posterior {
     /// The distribution over logits of each of n texts, from the features that enter the last layer:
     /// `[n, d]`, or `[n, samples, d]` for several passes.
     pub fn logits(&self, feature_nd: &[f32]) -> Result<Vec<LogitDistribution>> {
+        self.around(&self.mean_logits(feature_nd)?, feature_nd)
+    }
+
+    /// The logits at the mean of the weights, which any classifier computes: `[n, c]`, or
+    /// `[n, samples, c]`.
+    pub fn mean_logits(&self, feature_nd: &[f32]) -> Result<Vec<f64>> {
+        let (mean_cd, mean_c) = self.mean();
+        last_layer(feature_nd, mean_cd, mean_c)
+    }
+
+    /// The distributions around [mean logits](Self::mean_logits).
+    pub fn around(&self, mean_nc: &[f64], feature_nd: &[f32]) -> Result<Vec<LogitDistribution>> {
         match self {
-            Self::Passes { mean_cd, mean_c, passes } => {
-                let logit_nc = last_layer(feature_nd, mean_cd, mean_c)?;
+            Self::Passes { mean_cd, passes, .. } => {
                 let classes = mean_cd.dim(0)?;
-                let lines = logit_nc.chunks_exact(passes.samples * classes);
+                let lines = mean_nc.chunks_exact(passes.samples * classes);
                 let samples =
                     |line: &[f64]| LogitDistribution::Samples { logit_mc: line.to_vec(), classes };
                 Ok(lines.map(samples).collect())
             }
-            Self::LastLayer { mean_cd, mean_c, covariance } => {
-                let mean_nc = last_layer(feature_nd, mean_cd, mean_c)?;
+            Self::LastLayer { mean_cd, covariance, .. } => {
                 let (classes, width) = mean_cd.dims2()?;
                 let rows = mean_nc.par_chunks_exact(classes);
                 let rows = rows.zip(feature_nd.par_chunks_exact(width));

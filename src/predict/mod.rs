@@ -125,7 +125,8 @@ impl Predictor {
         &self,
         batch: &Packed,
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
-        self.distributions(&self.features(batch)?)
+        // Inside the pool from here on, so that its threads need not be woken for every step.
+        rayon::scope(|_| self.distributions(&self.features(batch)?))
     }
 
     /// What the posterior reads of one batch: the features φ, `[b, d]`, or those of each pass,
@@ -143,7 +144,21 @@ impl Predictor {
         &self,
         feature_nd: &[f32],
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
-        Ok(self.linked(self.posterior.logits(feature_nd)?))
+        self.around(&self.mean_logits(feature_nd)?, feature_nd)
+    }
+
+    /// The logits of n texts at the mean of the weights; what a classifier without a posterior has.
+    pub fn mean_logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<f64>> {
+        self.posterior.mean_logits(feature_nd)
+    }
+
+    /// What the posterior and the link make of them.
+    pub fn around(
+        &self,
+        mean_nc: &[f64],
+        feature_nd: &[f32],
+    ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
+        Ok(self.linked(self.posterior.around(mean_nc, feature_nd)?))
     }
 
     fn linked(&self, logits: Vec<LogitDistribution>) -> Vec<(LogitDistribution, Predictive)> {
@@ -197,6 +212,14 @@ impl Predictor {
     /// Reads texts that are tokenised already as one batch: in one pass, or with these passes too where
     /// the posterior is one of passes; without them its weights are taken at their mean.
     pub fn read(
+        &self,
+        batch: &[&Encoded],
+        sampling: Option<Sampling>,
+    ) -> candle_core::Result<Vec<Reading>> {
+        rayon::scope(|_| self.read_inside(batch, sampling))
+    }
+
+    fn read_inside(
         &self,
         batch: &[&Encoded],
         sampling: Option<Sampling>,

@@ -4,6 +4,7 @@
 pub mod activation;
 pub mod attention;
 pub mod embedding;
+pub(crate) mod lines;
 pub(crate) mod math;
 pub mod noise;
 pub mod norm;

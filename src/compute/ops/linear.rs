@@ -1,6 +1,8 @@
 //! Affine maps, over packed tokens and over a few rows.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use crate::compute::kernels::lines::times;
 
 /// `x_pd · w_fdᵀ + bias_f`: `[p, f]`.
 ///
@@ -58,13 +60,11 @@ impl CustomOp3 for RowLinear {
             bail!("row_linear: shapes do not fit");
         }
         let storage = match (x, weight, bias) {
-            (CpuStorage::F32(x), CpuStorage::F32(w), CpuStorage::F32(b)) => CpuStorage::F32(apply(
-                dense(x, x_layout)?,
-                dense(w, weight_layout)?,
-                dense(b, bias_layout)?,
-                width,
-            )),
-            (CpuStorage::F64(x), CpuStorage::F64(w), CpuStorage::F64(b)) => CpuStorage::F64(apply(
+            (CpuStorage::F32(x), CpuStorage::F32(w), CpuStorage::F32(b)) => {
+                let (x, w) = (dense(x, x_layout)?, dense(w, weight_layout)?);
+                CpuStorage::F32(by_lines(x, w, dense(b, bias_layout)?, width))
+            }
+            (CpuStorage::F64(x), CpuStorage::F64(w), CpuStorage::F64(b)) => CpuStorage::F64(plain(
                 dense(x, x_layout)?,
                 dense(w, weight_layout)?,
                 dense(b, bias_layout)?,
@@ -96,18 +96,23 @@ fn dense<'a, T>(values: &'a [T], layout: &Layout) -> Result<&'a [T]> {
     }
 }
 
-/// Eight running sums, so that the compiler can use vector instructions, added in a fixed order.
-fn apply<T: WithDType>(x_bd: &[T], weight_cd: &[T], bias_c: &[T], width: usize) -> Vec<T> {
+fn by_lines(x_bd: &[f32], weight_cd: &[f32], bias_c: &[f32], width: usize) -> Vec<f32> {
+    let mut result_bc = vec![0.0; x_bd.len() / width.max(1) * bias_c.len()];
+    let rows = x_bd.chunks_exact(width).zip(result_bc.chunks_exact_mut(bias_c.len()));
+    for (x_d, result_c) in rows {
+        times(weight_cd, x_d, result_c);
+        result_c.iter_mut().zip(bias_c).for_each(|(result, bias)| *result += bias);
+    }
+    result_bc
+}
+
+/// The plain form, in f64 for tests of gradients.
+fn plain(x_bd: &[f64], weight_cd: &[f64], bias_c: &[f64], width: usize) -> Vec<f64> {
     let mut result_bc = Vec::with_capacity(x_bd.len() / width.max(1) * bias_c.len());
     for x_d in x_bd.chunks_exact(width) {
         for (weight_d, &bias) in weight_cd.chunks_exact(width).zip(bias_c) {
-            let mut sums = [T::zero(); 8];
-            for (x, weight) in x_d.chunks(8).zip(weight_d.chunks(8)) {
-                for (sum, (&x, &weight)) in sums.iter_mut().zip(x.iter().zip(weight)) {
-                    *sum += x * weight;
-                }
-            }
-            result_bc.push(sums.iter().fold(bias, |total, &sum| total + sum));
+            let products = x_d.iter().zip(weight_d).map(|(&x, &weight)| x * weight);
+            result_bc.push(products.fold(bias, |total, product| total + product));
         }
     }
     result_bc

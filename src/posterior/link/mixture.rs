@@ -25,6 +25,15 @@ impl Mixture {
         self.points += 1;
     }
 
+    /// With the points of another one.
+    pub fn joined(mut self, other: &Self) -> Self {
+        let both = self.probability_k.iter_mut().zip(&other.probability_k);
+        both.for_each(|(own, other)| *own += other);
+        self.entropy += other.entropy;
+        self.points += other.points;
+        self
+    }
+
     /// The mean probabilities `[k]` and the mean entropy.
     pub fn finish(mut self) -> (Vec<f64>, f64) {
         let points = self.points as f64;
@@ -45,31 +54,28 @@ vectorised! {
         let classes = mean_k.len();
         let (offset_k, weight_k) = (&offset_k[..classes], &mut weight_k[..classes]);
         let sum_k = &mut sum_k[..classes];
+        let (mean, mean_rest) = mean_k.as_chunks();
+        let (offset, offset_rest) = offset_k.as_chunks();
+        let (weight, weight_rest) = weight_k.as_chunks_mut();
         let mut peaks = [f64::NEG_INFINITY; LANES];
-        for k in 0..classes {
-            let logit = sign.mul_add(offset_k[k], mean_k[k]);
-            weight_k[k] = logit;
-            let peak = &mut peaks[k % LANES];
-            *peak = if logit > *peak { logit } else { *peak };
+        for ((mean, offset), weight) in mean.iter().zip(offset).zip(&mut *weight) {
+            (*weight, peaks) = moved(mean, offset, sign, peaks);
+        }
+        let rest = mean_rest.iter().zip(offset_rest).zip(&mut *weight_rest);
+        for (((mean, offset), weight), peak) in rest.zip(&mut peaks) {
+            *weight = sign.mul_add(*offset, *mean);
+            *peak = if *weight > *peak { *weight } else { *peak };
         }
         let peak = peaks.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut sums, mut slopes) = ([0.0; LANES], [0.0; LANES]);
-        let mut chunks = weight_k.chunks_exact_mut(LANES);
-        for chunk in &mut chunks {
-            for lane in 0..LANES {
-                let below = chunk[lane] - peak;
-                let weight = exp(below);
-                chunk[lane] = weight;
-                sums[lane] += weight;
-                slopes[lane] = weight.mul_add(below, slopes[lane]);
-            }
+        for weight in weight {
+            (*weight, sums, slopes) = weighed(weight, peak, sums, slopes);
         }
-        for (lane, value) in chunks.into_remainder().iter_mut().enumerate() {
+        for (lane, value) in weight_rest.iter_mut().enumerate() {
             let below = *value - peak;
-            let weight = exp(below);
-            *value = weight;
-            sums[lane] += weight;
-            slopes[lane] = weight.mul_add(below, slopes[lane]);
+            *value = exp(below);
+            sums[lane] += *value;
+            slopes[lane] = value.mul_add(below, slopes[lane]);
         }
         let (sum, slope) = (sums.iter().sum::<f64>(), slopes.iter().sum::<f64>());
         let share = 1.0 / sum;
@@ -83,6 +89,32 @@ vectorised! {
 
 /// Running sums beside one another; two vectors of eight f64.
 const LANES: usize = 16;
+
+type Lanes = [f64; LANES];
+
+/// Logits of a point, and the peaks with them; by value, so that they stay in registers.
+#[inline(always)]
+fn moved(mean: &Lanes, offset: &Lanes, sign: f64, mut peaks: Lanes) -> (Lanes, Lanes) {
+    let mut logits = [0.0; LANES];
+    for lane in 0..LANES {
+        logits[lane] = sign.mul_add(offset[lane], mean[lane]);
+        peaks[lane] = if logits[lane] > peaks[lane] { logits[lane] } else { peaks[lane] };
+    }
+    (logits, peaks)
+}
+
+/// Weights of logits, with the sums of the weights and of the weights times ln of them.
+#[inline(always)]
+fn weighed(logits: &Lanes, peak: f64, mut sums: Lanes, mut slopes: Lanes) -> (Lanes, Lanes, Lanes) {
+    let mut weights = [0.0; LANES];
+    for lane in 0..LANES {
+        let below = logits[lane] - peak;
+        weights[lane] = exp(below);
+        sums[lane] += weights[lane];
+        slopes[lane] = weights[lane].mul_add(below, slopes[lane]);
+    }
+    (weights, sums, slopes)
+}
 
 /// eˣ for x ≤ 0 with a relative error below 1e-15, e⁻⁷⁰⁰ below that; without branches, so that loops
 /// over it become vector code. Reduction by ln 2 in two parts, Taylor's polynomial of degree 13.

@@ -80,6 +80,12 @@ impl Draws {
         &self.normal_mj
     }
 
+    /// The first and the second half of them.
+    fn halves(&self) -> (&[f32], &[f32]) {
+        let draws = self.normal_mj.len() / self.width.max(1);
+        self.normal_mj.split_at(draws / 2 * self.width)
+    }
+
     /// Directions, `j`.
     pub fn width(&self) -> usize {
         self.width
@@ -128,11 +134,7 @@ impl LogitDistribution {
                     let (p, expected) = binary(m, v);
                     return Predictive::new(p.to_vec(), entropy(&p), expected);
                 }
-                let mean_c = scaling.divided(mean_c);
-                let classes = mean_c.len();
-                let offset_mc = covariance.offsets(link, scaling, classes);
-                let root = || covariance.root(scaling, classes);
-                by_draws(mean_c, &offset_mc, link.choice, root)
+                by_draws(scaling.divided(mean_c), covariance, link, scaling)
             }
             Self::Samples { logit_mc, classes } => {
                 let mean_c = self.mean();
@@ -183,13 +185,13 @@ impl LogitCovariance {
         root_cj
     }
 
-    /// Where the draws of a link lie around the mean, `[m, c]`; each counts with both signs.
-    fn offsets(&self, link: &Link, scaling: &Scaling, classes: usize) -> Vec<f64> {
+    /// Where draws `[m, j]` lie around the mean, `[m, c]`; each counts with both signs.
+    fn offsets(&self, normal_mj: &[f32], scaling: &Scaling, classes: usize) -> Vec<f64> {
         let Self::Shared { basis, variance_j } = self else {
-            return spread(&link.draws, &self.root(scaling, classes));
+            return spread(normal_mj, &self.root(scaling, classes), classes);
         };
         let deviation_j = deviations(variance_j, scaling.factor());
-        let mut offset_mc = spread_over(&link.draws, basis, &deviation_j);
+        let mut offset_mc = spread_over(normal_mj, basis, &deviation_j);
         for offset_c in offset_mc.chunks_exact_mut(classes) {
             scaling.stretch_lines(offset_c, classes);
         }
@@ -213,22 +215,29 @@ fn sample_offsets(logit_mc: &[f64], mean_c: &[f64], scaling: &Scaling) -> Vec<f6
     logit_mc.chunks_exact(mean_c.len()).flat_map(line).collect()
 }
 
-/// Both signs of each offset `[m, c]`; `root` gives F `[c, j]` with the covariance F Fᵀ.
+/// Both signs of each draw around a mean that is scaled already.
 fn by_draws(
     mean_c: Vec<f64>,
-    offset_mc: &[f64],
-    choice: LinkChoice,
-    root: impl Fn() -> Vec<f64>,
+    covariance: &LogitCovariance,
+    link: &Link,
+    scaling: &Scaling,
 ) -> Predictive {
-    let mut mixture = Mixture::new(mean_c.len());
-    for offset_c in offset_mc.chunks_exact(mean_c.len()) {
-        mixture.add(&mean_c, offset_c, 1.0);
-        mixture.add(&mean_c, offset_c, -1.0);
-    }
-    let (mean_p, expected) = mixture.finish();
+    let classes = mean_c.len();
+    let of = |normal_mj: &[f32]| {
+        let mut mixture = Mixture::new(classes);
+        for offset_c in covariance.offsets(normal_mj, scaling, classes).chunks_exact(classes) {
+            mixture.add(&mean_c, offset_c, 1.0);
+            mixture.add(&mean_c, offset_c, -1.0);
+        }
+        mixture
+    };
+    // Always in these halves, so that the sum does not depend on the threads.
+    let (one, other) = link.draws.halves();
+    let (one, other) = rayon::join(|| of(one), || of(other));
+    let (mean_p, expected) = one.joined(&other).finish();
     let total = entropy(&mean_p);
-    let rooted = |mean_k| Rooted { mean_k, root_kj: root() };
-    let probability_c = match choice {
+    let rooted = |mean_k| Rooted { mean_k, root_kj: covariance.root(scaling, classes) };
+    let probability_c = match link.choice {
         LinkChoice::Qmc => mean_p,
         LinkChoice::Mf0 => mf0(&rooted(mean_c)),
         LinkChoice::Mf0c => mf0(&rooted(mean_c).centred()),
@@ -237,27 +246,28 @@ fn by_draws(
     Predictive::new(probability_c, total, expected)
 }
 
-/// The draws with the covariance F Fᵀ for F `[c, j]`: `[m, c]`.
-fn spread(draws: &Draws, root_cj: &[f64]) -> Vec<f64> {
-    let lines = draws.normal_mj.chunks_exact(draws.width);
+/// Draws `[m, j]` with the covariance F Fᵀ for F `[c, j]`: `[m, c]`.
+fn spread(normal_mj: &[f32], root_cj: &[f64], classes: usize) -> Vec<f64> {
+    let width = root_cj.len() / classes;
     let of_draw = |normal_j| {
-        root_cj.chunks_exact(draws.width).map(move |root_j: &[f64]| {
+        root_cj.chunks_exact(width).map(move |root_j: &[f64]| {
             let both = root_j.iter().zip::<&[f32]>(normal_j);
             both.map(|(f, &x)| f * f64::from(x)).sum::<f64>()
         })
     };
-    lines.flat_map(of_draw).collect()
+    normal_mj.chunks_exact(width).flat_map(of_draw).collect()
 }
 
-/// The draws with the deviations `[j]` along the columns of a basis: `[m, c]`. The product is in
+/// Draws `[m, j]` with the deviations `[j]` along the columns of a basis: `[m, c]`. The product is in
 /// f32, which moves the points and nothing else.
-fn spread_over(draws: &Draws, basis: &Basis, deviation_j: &[f64]) -> Vec<f64> {
+fn spread_over(normal_mj: &[f32], basis: &Basis, deviation_j: &[f64]) -> Vec<f64> {
     let deviation_j: Vec<f32> = deviation_j.iter().map(|&deviation| deviation as f32).collect();
-    let mut scaled_mj = draws.normal_mj.clone();
-    for line in scaled_mj.chunks_exact_mut(draws.width) {
+    let width = deviation_j.len();
+    let mut scaled_mj = normal_mj.to_vec();
+    for line in scaled_mj.chunks_exact_mut(width) {
         line.iter_mut().zip(&deviation_j).for_each(|(value, deviation)| *value *= deviation);
     }
-    let mut offset_mc = vec![0.0; scaled_mj.len() / draws.width * basis.classes()];
+    let mut offset_mc = vec![0.0; scaled_mj.len() / width * basis.classes()];
     product(&scaled_mj, basis.panels(), Start::Zero, None, &mut offset_mc);
     offset_mc.into_iter().map(f64::from).collect()
 }

@@ -47,7 +47,7 @@ impl Uncertainty {
                 moved(&offsets.collect::<Vec<_>>(), 1.0)
             }
             LogitDistribution::Gaussian { covariance, .. } => {
-                let offset_mc = covariance.offsets(link, scaling, classes);
+                let offset_mc = covariance.offsets(link.draws.values(), scaling, classes);
                 let mut both = moved(&offset_mc, 1.0);
                 both.extend(moved(&offset_mc, -1.0));
                 both
