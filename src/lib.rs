@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cli > experiment > {evaluate, bench, serve} > predict > artifact > calibrate > posterior > train
-//!     > {model, data} > {compute, hub, store}          metrics: a pure leaf
+//!     > {model, data} > {compute, hub} > store          metrics: a pure leaf
 //! ```
 
 pub mod artifact;

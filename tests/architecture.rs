@@ -16,7 +16,8 @@ const LAYERS: &[&[&str]] = &[
     &["posterior"],
     &["train"],
     &["model", "data"],
-    &["compute", "hub", "store"],
+    &["compute", "hub"],
+    &["store"],
     &["metrics"],
 ];
 

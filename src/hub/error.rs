@@ -1,0 +1,226 @@
+//! What can go wrong between here and the Hub, in words that say what to do.
+
+use std::path::PathBuf;
+
+use super::settings::PLAIN_HTTP;
+use crate::store::StoreError;
+
+/// Why something could not be fetched or sent. No message holds the token, or the query of an
+/// address, which may be a signature.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// `HF_ENDPOINT` is no address.
+    #[error("`HF_ENDPOINT` is `{endpoint}`: expected an address such as `https://huggingface.co`")]
+    Endpoint {
+        /// What was set.
+        endpoint: String,
+    },
+    /// Without TLS everyone on the way could read the token and change the files.
+    #[error(
+        "`{address}` is another machine and has no TLS: use `https://`, or set `{PLAIN_HTTP}=1` to \
+         do without"
+    )]
+    PlainHttp {
+        /// The address.
+        address: String,
+    },
+    /// A token that cannot be one.
+    #[error("the token in `{place}` has blanks or other characters that no token has")]
+    Token {
+        /// A variable or a file.
+        place: String,
+    },
+    /// The file with the token cannot be read.
+    #[error("cannot read the token in `{path}`")]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `HF_HUB_OFFLINE` forbids to ask.
+    #[error("{what} is not in the Hub's cache, and `HF_HUB_OFFLINE` is set: unset it to fetch it")]
+    Offline {
+        /// Whom or what.
+        what: String,
+    },
+    /// Nobody said who asks, or the token is not good.
+    #[error("{what} does not exist, or is not for everyone{}", log_in(.token, ": this token is not let in"))]
+    Unauthorised {
+        /// The repository or file.
+        what: String,
+        /// Whether a token was sent.
+        token: bool,
+    },
+    /// The owner wants to be asked.
+    #[error(
+        "{what} is gated: ask for access on its page ({page}){}",
+        log_in(.token, ", with the account of this token")
+    )]
+    Gated {
+        /// The repository or file.
+        what: String,
+        /// Its page.
+        page: String,
+        /// Whether a token was sent.
+        token: bool,
+    },
+    /// Not allowed.
+    #[error(
+        "{what}: the Hub does not allow this{}{}",
+        said(.message), log_in(.token, "; does the token have the right to do it?")
+    )]
+    Forbidden {
+        /// What was tried.
+        what: String,
+        /// What the Hub said.
+        message: String,
+        /// Whether a token was sent.
+        token: bool,
+    },
+    /// There is no such repository, revision or file.
+    #[error("{what} is not on the Hub{}", said(.message))]
+    Missing {
+        /// What was asked for.
+        what: String,
+        /// What kind of thing is missing.
+        part: Part,
+        /// What the Hub said.
+        message: String,
+    },
+    /// It has another name now.
+    #[error("{what} is now called `{to}`: use that name")]
+    Moved {
+        /// The old name.
+        what: String,
+        /// The new one.
+        to: String,
+    },
+    /// Too many requests.
+    #[error("{what}: the Hub answers no more requests for now (429){}", again(.seconds))]
+    RateLimited {
+        /// What was asked for.
+        what: String,
+        /// How long to wait, if it said so.
+        seconds: Option<u64>,
+    },
+    /// It exists, or someone else changed it at the same time (409).
+    #[error("{what}: it exists, or is being changed by someone else{}", said(.message))]
+    Conflict {
+        /// What was tried.
+        what: String,
+        /// What the Hub said.
+        message: String,
+        /// The answer, which may say where what exists is.
+        body: String,
+    },
+    /// The commit's parent is no longer the newest one (412).
+    #[error("{what}: someone else has changed it in the meantime{}", said(.message))]
+    ParentMoved {
+        /// What was tried.
+        what: String,
+        /// What the Hub said.
+        message: String,
+    },
+    /// Any other refusal.
+    #[error("{what}: the Hub answered {status}{}", said(.message))]
+    Refused {
+        /// What was tried.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// What the Hub said.
+        message: String,
+    },
+    /// No answer, or it broke off.
+    #[error("{what}: the Hub cannot be reached: {reason}")]
+    Unreachable {
+        /// What was tried.
+        what: String,
+        /// What the line said.
+        reason: String,
+    },
+    /// An answer that makes no sense.
+    #[error("{what}: the answer is not one of the Hub: {reason}")]
+    Answer {
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A page where a file should be: a login page of the network, or of a proxy.
+    #[error(
+        "{what}: a web page came instead of the file; is there a login page or a proxy on the way?"
+    )]
+    Page {
+        /// What was asked for.
+        what: String,
+    },
+    /// The answers break off again and again.
+    #[error(
+        "{what}: only {received} of {expected} bytes came, and the line broke {attempts} times; what is \
+         here is kept, and the same command goes on from there"
+    )]
+    HalfSent {
+        /// The file.
+        what: String,
+        /// Bytes that are here.
+        received: u64,
+        /// Bytes of the file.
+        expected: u64,
+        /// How often it was tried without a new byte.
+        attempts: u32,
+    },
+    /// The bytes are not those that the Hub promised.
+    #[error(
+        "{what}: the bytes that came are not the file's (its hash is another); they are thrown away"
+    )]
+    WrongHash {
+        /// The file.
+        what: String,
+    },
+    /// It changed between listing and fetching.
+    #[error("{what} changed while it was fetched: give the command again")]
+    Changed {
+        /// The file.
+        what: String,
+    },
+    /// The cache cannot be written or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file that is to be sent, or the cache, cannot be read or written.
+    #[error("cannot {doing} `{path}`")]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What a 404 says is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The repository.
+    Repository,
+    /// The branch, tag or commit.
+    Revision,
+    /// The file.
+    File,
+    /// It does not say.
+    Unknown,
+}
+
+fn log_in(token: &bool, with_token: &'static str) -> &'static str {
+    if *token { with_token } else { "; log in with `hf auth login`, or set `HF_TOKEN`" }
+}
+
+fn again(seconds: &Option<u64>) -> String {
+    seconds.map_or(String::new(), |seconds| format!("; try again in {seconds} s"))
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
