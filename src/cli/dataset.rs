@@ -1,4 +1,4 @@
-//! `bayes dataset list · info · head · prepare`.
+//! `bayes dataset list · info · fetch · head · prepare`.
 
 mod head;
 
@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::progress::{Display, grouped};
 use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap, text_key};
-use crate::data::{DataConfig, Dataset, Example, KNOWN, locate};
+use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, locate};
 use crate::experiment::{self, Experiment, QUICK_START};
 
 /// Flags of `bayes dataset`.
@@ -29,6 +30,17 @@ enum Action {
     Info {
         /// Known name, file or folder
         name: String,
+    },
+    /// Fetch one from the Hub into its cache, what of it is not there yet
+    Fetch {
+        /// Known name or Hub id
+        name: String,
+        /// Branch, tag or commit [default: main]
+        #[arg(long, value_name = "REVISION")]
+        revision: Option<String>,
+        /// Folder of the repository, where several have splits
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<String>,
     },
     /// Show the first rows of one; of a Parquet file, also at an address, only what is needed is read
     Head {
@@ -59,6 +71,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     match &options.action {
         Action::List => list(common)?,
         Action::Info { name } => info(name, common)?,
+        Action::Fetch { name, revision, folder } => {
+            fetch(name, revision.as_deref(), folder.as_deref(), common)?;
+        }
         Action::Head { name, n, shuffle } => head::head(name, *n, *shuffle, common)?,
         Action::Prepare { name, config, settings } => {
             let mut all: Vec<String> =
@@ -183,6 +198,29 @@ fn info(name: &str, common: &Common) -> Result<()> {
     print(&text)
 }
 
+fn fetch(name: &str, revision: Option<&str>, inside: Option<&str>, common: &Common) -> Result<()> {
+    let fetched = data::fetch(name, revision, inside)?;
+    let Fetched { id, revision, folder, snapshot } = &fetched;
+    if common.json {
+        return print_json(&json!({
+            "name": name, "hub_id": id, "revision": revision, "commit": snapshot.commit,
+            "folder": folder, "files": snapshot.files, "bytes": snapshot.bytes,
+            "fetched_bytes": snapshot.fetched,
+        }));
+    }
+    let state = match snapshot.fetched {
+        0 => "all of it was there".to_owned(),
+        fetched => format!("{} of them fetched now", HumanBytes(fetched)),
+    };
+    print(&format!(
+        "{id}  {revision}, commit {}\nfiles     {}, {}, {state}\nfolder    {}\n",
+        snapshot.commit.get(..12).unwrap_or(&snapshot.commit),
+        snapshot.files,
+        HumanBytes(snapshot.bytes),
+        folder.display(),
+    ))
+}
+
 fn prepare(experiment: &Experiment, common: &Common) -> Result<()> {
     let mut display = Display::new(common.quiet);
     let prepared = experiment::prepare_tokens(experiment, &mut |progress| display.show(&progress));
@@ -202,6 +240,6 @@ fn prepare(experiment: &Experiment, common: &Common) -> Result<()> {
             grouped(split.truncated as u64)
         ));
     }
-    text.push_str(&format!("cache        {}\n", crate::data::cache_folder().display()));
+    text.push_str(&format!("cache        {}\n", data::cache_folder().display()));
     print(&text)
 }

@@ -11,15 +11,17 @@ mod progress;
 mod report;
 mod serve;
 mod train;
+mod transfer;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::compute::{self, DeviceChoice, Selected};
+use crate::{hub, model};
 
 /// Folder of the models, in the working folder.
 const CHECKPOINTS: &str = "checkpoints";
@@ -98,6 +100,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     compute::set_threads(cli.common.threads.map(usize::from));
     start_log(&cli);
+    transfer::set_quiet(cli.common.quiet);
+    hub::observe(transfer::show);
     match run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
@@ -180,19 +184,10 @@ impl Common {
     }
 }
 
-/// The model folder that was named, or the newest one that is complete, named on stderr.
+/// The model folder or Hub id that was named, or the newest one that is complete, named on stderr.
 fn model_folder(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(named) = named {
-        if named.is_dir() {
-            return Ok(named.to_owned());
-        }
-        let name = named.to_string_lossy();
-        let cached = crate::hub::is_id(&name)
-            .then(|| crate::hub::cached(crate::hub::Kind::Model, &name))
-            .flatten();
-        return cached.with_context(|| {
-            format!("there is no model folder `{name}`, and the Hub's cache has none of that name")
-        });
+        return Ok(model::obtain(&named.to_string_lossy())?);
     }
     let manifest = |folder: &Path| folder.join("model").join("bayes").join("manifest.json");
     let newest = std::fs::read_dir(CHECKPOINTS)

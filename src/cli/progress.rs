@@ -172,7 +172,8 @@ impl Display {
     }
 }
 
-fn bar(total: u64, template: &str) -> ProgressBar {
+/// A bar of so many parts.
+pub fn bar(total: u64, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("the template is one of ours");
     ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(8))
         .with_style(style)

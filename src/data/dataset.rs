@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::table::{self, ColumnNames, Columns, Row, SAMPLE_ROWS, Table};
 use super::{
-    DataConfig, DataError, Example, Located, StreamSource, clean, labels, locate, reviews,
+    DataConfig, DataError, Example, Located, StreamSource, clean, labels, obtain, reviews,
 };
 use crate::compute::Noise;
 
@@ -53,7 +53,7 @@ impl Dataset {
         if table::is_url(&config.dataset) && !config.streaming {
             return Err(DataError::Address { url: config.dataset.clone() });
         }
-        let located = locate(&config.dataset)?;
+        let located = obtain(&config.dataset)?;
         match located.known {
             Some(known) if known.hub_id.is_empty() && config.streaming => {
                 Err(DataError::NotStreamed { path: known.name.into() })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::dataset::TRAINING_ROWS;
 use super::stream::{Place, RowStream, StreamConfig};
 use super::table::{self, Format, Row, RowGroups, Value, is_url};
-use super::{DataError, locate, reviews};
+use super::{DataError, obtain, reviews};
 use crate::compute::{Noise, Purpose};
 
 /// Some rows, with the names of their columns.
@@ -27,7 +27,7 @@ pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataE
     if is_url(name) {
         return of_parquet(name, rows, shuffle);
     }
-    let located = locate(name)?;
+    let located = obtain(name)?;
     let split = located.splits.get("train").or_else(|| located.splits.values().next());
     let Some(file) = split.and_then(|files| files.first()) else {
         return Ok(generated(rows, shuffle));

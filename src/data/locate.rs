@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::DataError;
+use super::fetch::{self, is_split, split_of};
 use super::known::{self, Known};
 use super::table::{Format, is_url};
 use crate::hub;
@@ -31,8 +32,7 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
     }
     if let Some(known) = known {
         let own = std::env::var_os("BAYES_DATA_DIR").map(|dir| Path::new(&dir).join(known.name));
-        let cached = hub::cached(hub::Kind::Dataset, known.hub_id)
-            .map(|snapshot| snapshot.join(known.hub_folder));
+        let cached = fetch::cached(known.hub_id, Some(known));
         let folders: Vec<PathBuf> = own.into_iter().chain(cached).collect();
         return match folders.iter().find(|folder| folder.is_dir()) {
             Some(folder) => in_folder(known.name, Some(known), folder),
@@ -60,9 +60,26 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
             labels_file: None,
         });
     }
-    match hub::is_id(name).then(|| hub::cached(hub::Kind::Dataset, name)).flatten() {
-        Some(snapshot) => in_folder(name, None, &snapshot),
+    match hub::is_id(name).then(|| fetch::cached(name, None)).flatten() {
+        Some(folder) => in_folder(name, None, &folder),
+        None if hub::is_id(name) => Err(DataError::NotCached { id: name.to_owned() }),
         None => Err(unknown(name)),
+    }
+}
+
+/// The same; what is only on the Hub is fetched first.
+pub fn obtain(name: &str) -> Result<Located, DataError> {
+    match locate(name) {
+        Err(DataError::NotHere { name, hub_id }) => match fetch::fetch(name, None, None) {
+            Ok(_) => locate(name),
+            Err(DataError::Hub(source)) => Err(DataError::NotFetched { name, hub_id, source }),
+            Err(error) => Err(error),
+        },
+        Err(DataError::NotCached { id }) => {
+            fetch::fetch(&id, None, None)?;
+            locate(&id)
+        }
+        located => located,
     }
 }
 
@@ -85,21 +102,23 @@ fn in_folder(
     known: Option<&'static Known>,
     folder: &Path,
 ) -> Result<Located, DataError> {
-    let read = |source| DataError::Folder { path: folder.to_owned(), source };
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .map_err(read)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .map_err(read)?;
-    files.sort();
     let mut splits: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for file in files.iter().filter(|file| Format::of(file).is_ok()) {
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-        let split = match stem.split('-').next().unwrap_or_default() {
-            "val" | "valid" | "dev" => "validation",
-            split => split,
+    for path in sorted(folder)? {
+        // The Hub keeps what it converts as `train/0000.parquet`.
+        let whole = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (split, files) = match path.is_dir() {
+            true if is_split(&whole) => (whole, sorted(&path)?),
+            true => continue,
+            false => (split_of(&path), vec![path]),
         };
-        splits.entry(split.to_owned()).or_default().push(file.clone());
+        let split = match split.as_str() {
+            "val" | "valid" | "dev" => "validation".to_owned(),
+            _ => split,
+        };
+        let tables = files.into_iter().filter(|file| Format::of(file).is_ok());
+        for file in tables {
+            splits.entry(split.clone()).or_default().push(file);
+        }
     }
     // The Hub's copy of IMDB carries 50,000 reviews without labels.
     splits.remove("unsupervised");
@@ -108,4 +127,14 @@ fn in_folder(
     }
     let labels_file = Some(folder.join("labels.json")).filter(|path| path.is_file());
     Ok(Located { name: name.to_owned(), known, splits, labels_file })
+}
+
+/// What is in a folder, in the order of the names.
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let read = |source| DataError::Folder { path: folder.to_owned(), source };
+    let entries = std::fs::read_dir(folder).map_err(read)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(read)?;
+    paths.sort();
+    Ok(paths)
 }

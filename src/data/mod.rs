@@ -5,6 +5,7 @@ mod clean;
 mod config;
 mod dataset;
 mod example;
+mod fetch;
 mod head;
 mod known;
 mod labels;
@@ -22,20 +23,29 @@ mod vocabulary;
 
 use std::path::PathBuf;
 
+use crate::hub::HubError;
+
 pub use cache::{CacheError, Origin, Tokens, prepare as prepare_tokens};
 pub use clean::clean;
 pub use config::DataConfig;
 pub use dataset::Dataset;
 pub use example::Example;
+pub use fetch::{Fetched, fetch};
 pub use head::{Head, head};
 pub use known::{KNOWN, Known, find as find_known};
-pub use locate::{Located, locate};
+pub use locate::{Located, locate, obtain};
 pub use order::{epoch_batches, inference_batches};
 pub use prepare::{Part, Parts, sample};
 pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};
 pub use tokenizer::{Encoded, TextTokenizer, TokenizerError, Truncation};
 pub use vocabulary::{VocabularyError, build as build_vocabulary};
+
+impl From<HubError> for DataError {
+    fn from(error: HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
+}
 
 /// The folder of the token caches: `BAYES_CACHE_DIR`, else `bayes` in the user's cache folder.
 pub fn cache_folder() -> PathBuf {
@@ -63,16 +73,64 @@ pub enum DataError {
         known: String,
     },
     /// A known data set that is not on this machine.
-    #[error(
-        "data set `{name}` is not on this machine: put it into `BAYES_DATA_DIR` as `{name}/train.parquet` \
-         (or .csv, .tsv, .jsonl) with columns `text` and `label`, or fetch `{hub_id}` into the Hub's cache"
-    )]
+    #[error("data set `{name}` is not on this machine: fetch it with `bayes dataset fetch {name}`")]
     NotHere {
         /// Known name.
         name: &'static str,
         /// Its id on the Hub.
         hub_id: &'static str,
     },
+    /// A known data set that is not on this machine, and does not come either.
+    #[error(
+        "data set `{name}` is not on this machine, and `{hub_id}` cannot be fetched from the Hub; you may \
+         also put it into `BAYES_DATA_DIR` as `{name}/train.parquet` (or .csv, .tsv, .jsonl) with columns \
+         `text` and `label`"
+    )]
+    NotFetched {
+        /// Known name.
+        name: &'static str,
+        /// Its id on the Hub.
+        hub_id: &'static str,
+        /// Why not.
+        source: Box<HubError>,
+    },
+    /// A Hub id of which nothing is in the cache.
+    #[error(
+        "data set `{id}` is neither a folder nor in the Hub's cache: `bayes dataset fetch {id}`"
+    )]
+    NotCached {
+        /// The id.
+        id: String,
+    },
+    /// A name that the Hub cannot know.
+    #[error("`{name}` is neither a known data set of the Hub nor an id such as `owner/name`")]
+    NotOnHub {
+        /// The name.
+        name: String,
+    },
+    /// A repository without tables.
+    #[error(
+        "data set `{id}` has no `train` or `test` file that `bayes` reads (.parquet, .csv, .tsv or \
+         .jsonl), and the Hub made none of it"
+    )]
+    NoTables {
+        /// The id.
+        id: String,
+    },
+    /// A repository with several data sets in it.
+    #[error(
+        "data set `{id}` has splits in several folders: choose one with \
+         `bayes dataset fetch {id} --folder …` (`{folders}`)"
+    )]
+    ManyFolders {
+        /// The id.
+        id: String,
+        /// The folders.
+        folders: String,
+    },
+    /// The Hub.
+    #[error(transparent)]
+    Hub(#[from] Box<HubError>),
     /// A file whose rows can only be read in their order.
     #[error(
         "`{path}` is not Parquet, so its rows cannot be mixed without reading all: leave out `--shuffle`"

@@ -9,7 +9,6 @@ use crate::artifact::SpecialTokens;
 use crate::compute::Noise;
 use crate::data::DataError;
 use crate::data::{Dataset, Part, TextTokenizer, build_vocabulary, clean};
-use crate::hub;
 use crate::model::{self, Architecture, EncoderConfig, Parameters, Sizes};
 
 /// A tokenizer and the config of the encoder that goes with it. No weights have been read.
@@ -33,7 +32,7 @@ impl Start {
         train: &Part,
     ) -> Result<Self, ExperimentError> {
         let mut start = match &experiment.model.init {
-            Some(init) => Self::existing(&resolve(init)?)?,
+            Some(init) => Self::existing(&model::obtain(init)?)?,
             None => Self::new_encoder(experiment, dataset, train)?,
         };
         start.encoder.labels.clone_from(&dataset.labels);
@@ -118,14 +117,4 @@ impl Start {
             None => Ok((Parameters::fresh(&self.encoder, noise, device)?, Vec::new())),
         }
     }
-}
-
-/// A folder, or what the Hub's cache has under an id.
-fn resolve(init: &str) -> Result<PathBuf, ExperimentError> {
-    let path = Path::new(init);
-    if path.is_dir() {
-        return Ok(path.to_owned());
-    }
-    let cached = hub::is_id(init).then(|| hub::cached(hub::Kind::Model, init)).flatten();
-    cached.ok_or_else(|| ExperimentError::NoEncoder(init.to_owned()))
 }

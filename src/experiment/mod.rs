@@ -46,13 +46,6 @@ pub enum ExperimentError {
         /// What is wrong, and what would be right.
         message: String,
     },
-    /// The encoder is not on this machine.
-    #[error(
-        "encoder `{0}` is neither a folder nor in the Hub's cache: give `model.init` the path of a \
-         folder with config.json, model.safetensors and tokenizer.json, or fetch it first, for \
-         instance with `hf download {0}`"
-    )]
-    NoEncoder(String),
     /// A model that does not say what it was trained on.
     #[error("`{0}` does not say what it was trained on: name a data set with `--dataset`")]
     NoData(PathBuf),

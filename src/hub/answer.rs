@@ -37,19 +37,29 @@ pub(super) fn lost(call: &Call<'_>, reason: &str) -> Failure {
     Failure::fatal(HubError::Answer { what, reason })
 }
 
-/// A line that broke. A name that is not found, a certificate that is not good or a refused
-/// connection is not made better by trying at once again.
+/// A line that broke. A name that is not found, a certificate that is not good or a connection that is
+/// refused is not made better by trying at once again.
 pub(super) fn broken(call: &Call<'_>, error: &Error) -> Failure {
-    let reason = match error {
-        Error::HostNotFound => "its host name is not known; is there a network?".to_owned(),
-        other => other.to_string(),
+    use std::io::ErrorKind as Kind;
+    let breaks = |kind| {
+        matches!(
+            kind,
+            Kind::ConnectionReset
+                | Kind::ConnectionAborted
+                | Kind::BrokenPipe
+                | Kind::UnexpectedEof
+                | Kind::TimedOut
+                | Kind::WouldBlock
+                | Kind::Interrupted
+        )
     };
     let wait = match error {
-        Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Wait::Never,
+        Error::Io(error) if !breaks(error.kind()) => Wait::Never,
         Error::Io(_) | Error::Timeout(_) | Error::Protocol(_) => Wait::Growing,
         _ => Wait::Never,
     };
-    Failure { error: HubError::Unreachable { what: call.what.clone(), reason }, wait }
+    let (what, reason) = (call.what.clone(), error.to_string());
+    Failure { error: HubError::Unreachable { what, reason }, wait }
 }
 
 /// The value of a header, if it is text.

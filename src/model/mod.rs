@@ -4,6 +4,7 @@ mod classifier;
 mod config;
 mod engine;
 mod layout;
+mod obtain;
 mod parameters;
 mod settings;
 mod weights;
@@ -12,11 +13,14 @@ pub use classifier::{Classifier, DropoutSource, Sampling, Trunk};
 pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use layout::{Part, Specification, specifications};
+pub use obtain::obtain;
 pub use parameters::Parameters;
 pub use settings::ModelConfig;
 pub use weights::{Loaded, load, load_file, save, transformers_view, with_last_layer};
 
 use std::path::PathBuf;
+
+use crate::hub::HubError;
 
 /// What can be wrong with an encoder.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,46 @@ pub enum ModelError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// Neither a folder nor an id.
+    #[error(
+        "there is no model folder `{name}`: give the path of a folder with config.json, \
+         model.safetensors and tokenizer.json, or a Hub id such as `owner/name`"
+    )]
+    NoFolder {
+        /// What was asked for.
+        name: String,
+    },
+    /// No folder, and the Hub does not give it.
+    #[error("there is no model folder `{name}`, and it cannot be fetched from the Hub")]
+    NotFetched {
+        /// The id.
+        name: String,
+        /// Why not.
+        source: Box<HubError>,
+    },
+    /// A repository that is no model of ours.
+    #[error(
+        "`{id}` on the Hub has no `{file}`: expected a model as transformers writes it, in one file of \
+         weights"
+    )]
+    NotOnHub {
+        /// The id.
+        id: String,
+        /// What it lacks.
+        file: &'static str,
+    },
+    /// Weights that are a program.
+    #[error(
+        "`{id}` on the Hub has its weights as `{file}` only: that is a pickle, which may run anything \
+         when it is read, and is not taken; load and save it with transformers, which writes \
+         `model.safetensors`, and give `bayes` that folder"
+    )]
+    Pickled {
+        /// The id.
+        id: String,
+        /// The file.
+        file: String,
     },
     /// A file is missing from a model folder.
     #[error("`{folder}` has no `{file}`: {hint}")]

@@ -130,6 +130,16 @@ impl NewFolder {
     }
 }
 
+/// Syncs a finished file and gives it its name in the same file system; what had that name is replaced.
+pub fn move_into_place(finished: &Path, target: &Path) -> Result<(), StoreError> {
+    let folder = target.parent().unwrap_or(Path::new("."));
+    File::open(finished)
+        .and_then(|file| file.sync_all())
+        .and_then(|()| fs::rename(finished, target))
+        .and_then(|()| sync_folder(folder))
+        .map_err(failed("write", target))
+}
+
 /// A temporary file is private; what it becomes is as public as any other file.
 #[cfg(unix)]
 fn publish_permissions(path: &Path) -> io::Result<()> {

@@ -29,7 +29,11 @@ impl Home {
             .current_dir(self.0.path())
             .env("BAYES_CACHE_DIR", self.path("cache"))
             .env("HF_HOME", self.path("hub"))
+            .env("HF_HUB_OFFLINE", "1")
             .env_remove("BAYES_DATA_DIR")
+            .env_remove("HF_ENDPOINT")
+            .env_remove("HF_TOKEN")
+            .env_remove("HF_TOKEN_PATH")
             .env_remove("HF_HUB_CACHE")
             .stdin(Stdio::null());
         command

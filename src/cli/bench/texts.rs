@@ -37,6 +37,8 @@ impl Texts {
         let manifest = &predictor.artifact().manifest;
         let noise = Noise::new(manifest.seed);
         let config = data_config(named, manifest);
+        // What nobody asked for by name is not fetched.
+        let config = config.filter(|own| named.is_some() || data::locate(&own.dataset).is_ok());
         let opened = config.map(|config| Dataset::open(&config).map(|dataset| (config, dataset)));
         let (config, dataset, fallback) = match opened {
             Some(Ok((config, dataset))) => (config, dataset, false),

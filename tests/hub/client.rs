@@ -1,14 +1,9 @@
-//! The client of the Hub against a double of it: what it asks, what it keeps, and what it says when
-//! something goes wrong.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
-
-mod hub_double;
+//! Requests and refusals.
 
 use std::time::Duration;
 
+use crate::hub_double::{Content, Double, Fault, STRANGER, TOKEN};
 use bayes::hub::{Call, Client, HubError, Part, Payload, Repository, Settings};
-use hub_double::{Content, Double, Fault, STRANGER, TOKEN};
 use serde_json::{Value, json};
 use ureq::http::Method;
 

@@ -1,0 +1,243 @@
+//! A data set from the Hub: which of a repository's files it takes, and where they lie afterwards.
+
+use std::path::{Path, PathBuf};
+
+use super::DataError;
+use super::known::{self, Known};
+use super::table::Format;
+use crate::hub::{self, Client, Entry, HubError, Listing, Part, Repository, Snapshot};
+
+/// Where the Hub keeps Parquet files that it made itself of a data set that has none.
+const CONVERTED: &str = "refs/convert/parquet";
+/// Folders that are taken first when several have splits.
+const USUAL: [&str; 3] = ["", "data", "default"];
+
+/// A data set that was fetched.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Its id.
+    pub id: String,
+    /// The revision that the files are of.
+    pub revision: String,
+    /// The folder that holds the files of the splits; `data.dataset` takes it too.
+    pub folder: PathBuf,
+    /// What was fetched.
+    pub snapshot: Snapshot,
+}
+
+/// Fetches a known data set or a Hub id, what of it is not in the cache. `inside` names a folder of
+/// the repository where several have splits.
+///
+/// # Errors
+/// It is no name of the Hub, it has no tables, or it cannot be fetched.
+pub fn fetch(
+    name: &str,
+    revision: Option<&str>,
+    inside: Option<&str>,
+) -> Result<Fetched, DataError> {
+    let known = known::find(name);
+    let id = known.map_or(name, |known| known.hub_id);
+    if !hub::is_id(id) {
+        return Err(DataError::NotOnHub { name: name.to_owned() });
+    }
+    let repository = Repository::dataset(id);
+    let client = Client::from_env()?;
+    let listing = client.listing(&repository, revision.unwrap_or("main"))?;
+    let wanted = inside.or(known.map(|known| known.hub_folder));
+    let own = Chosen::of(&listing, wanted, &[Format::Parquet]);
+    let (listing, chosen) = match own {
+        Err(DataError::NoTables { .. }) if revision.is_none() && inside.is_none() => {
+            match converted(&client, &repository, wanted)? {
+                Some(converted) => converted,
+                None => {
+                    let chosen = Chosen::of(&listing, wanted, &ALL)?;
+                    (listing, chosen)
+                }
+            }
+        }
+        Err(DataError::NoTables { .. }) => {
+            let chosen = Chosen::of(&listing, wanted, &ALL)?;
+            (listing, chosen)
+        }
+        own => (listing, own?),
+    };
+    let files: Vec<&Entry> = chosen.files.iter().map(|&place| &listing.entries[place]).collect();
+    let snapshot = client.fetch(&listing, &files)?;
+    Ok(Fetched {
+        id: id.to_owned(),
+        revision: listing.revision,
+        folder: snapshot.folder.join(chosen.folder),
+        snapshot,
+    })
+}
+
+const ALL: [Format; 4] = [Format::Parquet, Format::Csv, Format::Tsv, Format::JsonLines];
+
+/// The Parquet files that the Hub made, if it made any.
+fn converted(
+    client: &Client,
+    repository: &Repository,
+    wanted: Option<&str>,
+) -> Result<Option<(Listing, Chosen)>, DataError> {
+    let listing = match client.listing(repository, CONVERTED) {
+        Err(HubError::Missing { part: Part::Revision | Part::Unknown, .. }) => return Ok(None),
+        listing => listing?,
+    };
+    // The Hub names the folders after configurations, the owner as they like.
+    let chosen = Chosen::of(&listing, wanted, &[Format::Parquet]);
+    let chosen = match chosen {
+        Err(DataError::NoTables { .. }) => Chosen::of(&listing, None, &[Format::Parquet])?,
+        chosen => chosen?,
+    };
+    Ok(Some((listing, chosen)))
+}
+
+/// The folder of a data set in the cache, if all of its files are there.
+pub(super) fn cached(id: &str, known: Option<&Known>) -> Option<PathBuf> {
+    let repository = Repository::dataset(id);
+    ["main", CONVERTED].into_iter().find_map(|revision| {
+        let snapshot = hub::cached(&repository, revision)?;
+        let mut paths = Vec::new();
+        walk(&snapshot, "", &mut paths);
+        let names: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let wanted = known.map(|known| known.hub_folder);
+        let folder = folder_of(&names, wanted).or_else(|_| folder_of(&names, None)).ok()?;
+        let files = names.iter().filter(|name| split_in(&folder, name).is_some());
+        is_whole(files.copied()).then(|| snapshot.join(folder))
+    })
+}
+
+fn walk(folder: &Path, inside: &str, paths: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = format!("{inside}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            walk(&entry.path(), &format!("{name}/"), paths);
+        } else {
+            paths.push(name);
+        }
+    }
+}
+
+/// What is taken of a listing.
+struct Chosen {
+    folder: String,
+    files: Vec<usize>,
+}
+
+impl Chosen {
+    fn of(listing: &Listing, wanted: Option<&str>, formats: &[Format]) -> Result<Self, DataError> {
+        let paths = listing.entries.iter().map(|entry| entry.path.as_str());
+        let is_table =
+            |path: &&str| Format::of(Path::new(path)).is_ok_and(|format| formats.contains(&format));
+        let tables: Vec<&str> = paths.clone().filter(is_table).collect();
+        let id = || listing.repository.id.clone();
+        let folder = folder_of(&tables, wanted).map_err(|folders| {
+            if folders.is_empty() {
+                DataError::NoTables { id: id() }
+            } else {
+                DataError::ManyFolders { id: id(), folders: folders.join("`, `") }
+            }
+        })?;
+        let beside = |name: &str| match folder.as_str() {
+            "" => name.to_owned(),
+            folder => format!("{folder}/{name}"),
+        };
+        let others = [beside("labels.json"), "README.md".to_owned()];
+        let takes = |path: &str| {
+            let split = tables.contains(&path).then(|| split_in(&folder, path)).flatten();
+            split.is_some_and(|split| split != "unsupervised")
+                || others.iter().any(|one| one == path)
+        };
+        let files = paths.enumerate().filter(|(_, path)| takes(path)).map(|(place, _)| place);
+        let files = files.collect();
+        Ok(Self { folder, files })
+    }
+}
+
+/// The folder whose files are the splits: the one that is wanted, a usual one, or the only one. The
+/// error lists those to choose from.
+fn folder_of(tables: &[&str], wanted: Option<&str>) -> Result<String, Vec<String>> {
+    let mut folders: Vec<String> = Vec::new();
+    for table in tables.iter().filter(|table| Format::of(Path::new(table)).is_ok()) {
+        let (mut folder, _) = table.rsplit_once('/').unwrap_or(("", table));
+        let (above, last) = folder.rsplit_once('/').unwrap_or(("", folder));
+        if is_split(last) {
+            folder = above;
+        }
+        let splits = split_in(folder, table).filter(|split| is_split(split));
+        if splits.is_some() && !folders.iter().any(|known| known == folder) {
+            folders.push(folder.to_owned());
+        }
+    }
+    let has = |name: &str| folders.iter().any(|folder| folder == name);
+    let first = wanted.into_iter().chain(USUAL).find(|name| has(name));
+    match (first, folders.as_slice()) {
+        (Some(name), _) => Ok(name.to_owned()),
+        (None, [only]) => Ok(only.clone()),
+        _ => Err(folders),
+    }
+}
+
+/// Whether a name is that of a split that is trained on or tested with.
+pub(super) fn is_split(name: &str) -> bool {
+    matches!(name, "train" | "validation" | "val" | "valid" | "dev" | "test")
+}
+
+/// The split of a file in a folder, or in a folder of it that is called like a split.
+fn split_in(folder: &str, path: &str) -> Option<String> {
+    let rest = match folder {
+        "" => path,
+        folder => path.strip_prefix(folder)?.strip_prefix('/')?,
+    };
+    match rest.split_once('/') {
+        None => Some(split_of(Path::new(rest))),
+        Some((split, name)) => (is_split(split) && !name.contains('/')).then(|| split.to_owned()),
+    }
+}
+
+/// The split that a file's name begins with: `test-00000-of-00002.parquet` is of `test`.
+pub(super) fn split_of(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    stem.split('-').next().unwrap_or_default().to_owned()
+}
+
+/// Whether no part of a split lacks: their names say how many there are.
+fn is_whole<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
+    let mut parts = std::collections::BTreeMap::new();
+    for path in paths {
+        let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+        let Some((start, of)) = stem.rsplit_once("-of-") else { continue };
+        let Ok(of) = of.parse::<usize>() else { continue };
+        let name = start.rsplit_once('-').map_or(start, |(name, _)| name);
+        *parts.entry((name, of)).or_insert(0) += 1;
+    }
+    parts.into_iter().all(|((_, of), found)| of == found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_splits_is_found() {
+        let find = |tables: &[&str], wanted| folder_of(tables, wanted);
+        let found = |folder: &str| Ok(folder.to_owned());
+        assert_eq!(find(&["train.csv", "more/train.csv"], None), found(""));
+        assert_eq!(find(&["data/train-00000-of-00001.parquet"], None), found("data"));
+        assert_eq!(find(&["a/train.parquet", "b/train.parquet"], Some("b")), found("b"));
+        assert_eq!(
+            find(&["plain/train/0000.parquet", "plain/test/0.parquet"], None),
+            found("plain")
+        );
+        assert_eq!(find(&["train/0.parquet", "test/0.parquet"], None), found(""));
+        let several = find(&["a/train.csv", "b/c/test.csv"], None).unwrap_err();
+        assert_eq!(several, ["a", "b/c"]);
+        assert_eq!(find(&["notes.csv", "README.md"], None), Err(vec![]));
+    }
+
+    #[test]
+    fn a_split_that_lacks_a_part_is_not_whole() {
+        let whole = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test.csv"];
+        assert!(is_whole(whole.into_iter()) && !is_whole(whole.into_iter().skip(1)));
+    }
+}

@@ -1,0 +1,83 @@
+//! A model folder by its path or its Hub id.
+
+use std::path::{Path, PathBuf};
+
+use super::ModelError;
+use crate::hub::{self, Client, Entry, Repository};
+
+/// Without these there is nothing to load.
+const NEEDED: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
+/// What else is read where it is there, besides the folder `bayes`.
+const FURTHER: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "README.md"];
+/// Ends of files with weights that are programs for Python's unpickler.
+const PICKLES: [&str; 5] = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
+
+/// The folder of that path, else what the Hub has under that id: from the cache, or fetched.
+///
+/// # Errors
+/// It is neither, it cannot be fetched, or it has no weights that are safe to load.
+pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if !hub::is_id(name) {
+        return Err(ModelError::NoFolder { name: name.to_owned() });
+    }
+    let repository = Repository::model(name);
+    let whole = |folder: &PathBuf| NEEDED.iter().all(|name| folder.join(name).is_file());
+    if let Some(folder) = hub::cached(&repository, "main").filter(whole) {
+        return Ok(folder);
+    }
+    let failed =
+        |source| ModelError::NotFetched { name: name.to_owned(), source: Box::new(source) };
+    let client = Client::from_env().map_err(failed)?;
+    let listing = client.listing(&repository, "main").map_err(failed)?;
+    let has = |name: &str| listing.entries.iter().any(|entry| entry.path == name);
+    if let Some(missing) = NEEDED.into_iter().find(|name| !has(name)) {
+        let pickle = listing.entries.iter().find(|entry| is_pickle(&entry.path));
+        return Err(match pickle {
+            Some(pickle)
+                if missing == "model.safetensors" && !has(&format!("{missing}.index.json")) =>
+            {
+                ModelError::Pickled { id: name.to_owned(), file: pickle.path.clone() }
+            }
+            _ => ModelError::NotOnHub { id: name.to_owned(), file: missing },
+        });
+    }
+    let files: Vec<&Entry> = listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
+    Ok(client.fetch(&listing, &files).map_err(failed)?.folder)
+}
+
+fn is_read(path: &str) -> bool {
+    let named = NEEDED.contains(&path) || FURTHER.contains(&path);
+    named || (path.starts_with("bayes/") && !is_pickle(path))
+}
+
+fn is_pickle(path: &str) -> bool {
+    PICKLES.iter().any(|end| path.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_come_as_safetensors_only() {
+        for path in ["config.json", "model.safetensors", "bayes/members/1.safetensors"] {
+            assert!(is_read(path), "{path}");
+        }
+        for path in ["pytorch_model.bin", "bayes/a.pkl", "tf_model.h5", "onnx/model.onnx"] {
+            assert!(!is_read(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_itself_and_a_path_that_is_none_is_no_id() {
+        let home = tempfile::tempdir().unwrap();
+        let name = home.path().to_str().unwrap();
+        assert_eq!(obtain(name).unwrap(), home.path());
+        let error = obtain(&format!("{name}/none")).unwrap_err();
+        assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
+    }
+}
