@@ -32,14 +32,14 @@ const CALIBRATION_PROBE: usize = 16;
 /// Flags of `bayes bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The model folder [default: the newest under checkpoints]
+    /// The model folder or Hub id [default: the newest under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// What to measure: latency, throughput, memory, size, train, calibration, posterior,
     /// long-range [default: all but long-range]
     #[arg(long, value_name = "SUITES", value_delimiter = ',')]
     suite: Vec<String>,
-    /// A file, folder or known name [default: what the model was trained on]
+    /// A file, folder, known name or Hub id [default: what the model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
     /// A seeded, class-balanced sample of that many rows; 0 = all

@@ -28,7 +28,7 @@ enum Action {
     List,
     /// Splits, rows, labels, hashes, repeated texts and overlaps of one
     Info {
-        /// Known name, file or folder
+        /// Known name, file, folder or Hub id
         name: String,
     },
     /// Fetch one from the Hub into its cache, what of it is not there yet
@@ -44,7 +44,7 @@ enum Action {
     },
     /// Show the first rows of one; of a Parquet file, also at an address, only what is needed is read
     Head {
-        /// Known name, file, folder or http(s) address of a Parquet file
+        /// Known name, file, folder, Hub id or http(s) address of a Parquet file
         name: String,
         /// Rows
         #[arg(short, default_value_t = 5)]
@@ -55,7 +55,7 @@ enum Action {
     },
     /// Tokenise one into the cache that training reads
     Prepare {
-        /// Known name, file or folder [default: that of the experiment]
+        /// Known name, file, folder or Hub id [default: that of the experiment]
         name: Option<String>,
         /// The experiment file, which names the encoder and the length
         #[arg(long, value_name = "FILE")]

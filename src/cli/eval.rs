@@ -25,10 +25,10 @@ use outside::Outside;
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A model folder; several are compared with the first [default: the newest under checkpoints]
+    /// A model folder or Hub id; several are compared with the first [default: the newest under checkpoints]
     #[arg(long, value_name = "FOLDER", num_args = 1..)]
     model: Vec<PathBuf>,
-    /// A file, folder or known name [default: what the first model was trained on]
+    /// A file, folder, known name or Hub id [default: what the first model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
     /// Which rows: train, validation, temperature, conformal, test, or a split of the data set
@@ -41,7 +41,7 @@ pub struct Options {
     /// How often prediction sets shall hold the label [default: as the model was calibrated]
     #[arg(long, value_name = "SHARE", value_parser = coverage)]
     coverage: Option<f64>,
-    /// Texts of no class: a file, folder or known name, or `other-topics` for generated ones
+    /// Texts of no class: a file, folder, known name or Hub id, or `other-topics` for generated ones
     #[arg(long, value_name = "DATA", num_args = 1..)]
     ood: Vec<String>,
     /// Write what the report is computed from; without --model, read it instead

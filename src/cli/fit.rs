@@ -18,7 +18,7 @@ pub struct Options {
     /// The classifier: a folder of ours, one in transformers' layout, or a cached Hub id
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// A file, folder or known name with labels [default: what the model was trained on]
+    /// A file, folder, known name or Hub id with labels [default: what the model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
     /// Methods to compare; the first one is written

@@ -11,6 +11,11 @@ pub fn run(common: &Common) -> Result<Outcome> {
     let selected = common.device()?;
     let device = if selected.device.is_cpu() { "cpu" } else { "cuda" };
     let features = compute::cpu_features();
+    // One that cannot be used is no reason to show nothing else.
+    let endpoint = match hub::Settings::from_env() {
+        Ok(settings) => settings.endpoint,
+        Err(error) => error.to_string(),
+    };
     let data_folder = std::env::var("BAYES_DATA_DIR").ok();
     if common.json {
         print_json(&json!({
@@ -21,6 +26,8 @@ pub fn run(common: &Common) -> Result<Outcome> {
             "cpu_features": features,
             "token_cache": data::cache_folder(),
             "hub_cache": hub::cache_folder(),
+            "hub_endpoint": endpoint,
+            "hub_offline": hub::is_offline(),
             "data_folder": data_folder,
             "license": env!("CARGO_PKG_LICENSE"),
         }))?;
@@ -28,7 +35,8 @@ pub fn run(common: &Common) -> Result<Outcome> {
     }
     print(&format!(
         "bayes         {}\ndevice        {device} ({})\nthreads       {}\nCPU features  {}\n\
-         token cache   {} (BAYES_CACHE_DIR)\nHub cache     {} (HF_HOME)\ndata folder   {}\n\
+         token cache   {} (BAYES_CACHE_DIR)\nHub cache     {} (HF_HOME)\n\
+         Hub           {endpoint} (HF_ENDPOINT){}\ndata folder   {}\n\
          license       {}\n",
         env!("CARGO_PKG_VERSION"),
         selected.reason,
@@ -36,6 +44,7 @@ pub fn run(common: &Common) -> Result<Outcome> {
         features.join(" "),
         data::cache_folder().display(),
         hub::cache_folder().display(),
+        if hub::is_offline() { ", not asked (HF_HUB_OFFLINE)" } else { "" },
         data_folder.as_deref().unwrap_or("not set (BAYES_DATA_DIR)"),
         env!("CARGO_PKG_LICENSE"),
     ))?;

@@ -22,7 +22,7 @@ const CHUNK: usize = 1024;
 /// Flags of `bayes predict`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The model folder [default: the newest under checkpoints]
+    /// The model folder or Hub id [default: the newest under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// Texts; without them and --input, lines are read from stdin

@@ -22,7 +22,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Flags of `bayes serve`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The model folder [default: the newest under checkpoints]
+    /// The model folder or Hub id [default: the newest under checkpoints]
     #[arg(long, value_name = "FOLDER", env = "BAYES_MODEL")]
     model: Option<PathBuf>,
     /// The address to listen on

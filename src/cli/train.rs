@@ -20,7 +20,7 @@ use crate::store;
 /// Flags of `bayes train`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A file, folder or known name; without it and --config, the quick start
+    /// A file, folder, known name or Hub id; without it and --config, the quick start
     data: Option<String>,
     /// The experiment file
     #[arg(long, value_name = "FILE")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::DataError;
 use super::known::{self, Known};
 use super::table::Format;
-use crate::hub::{self, Client, Entry, HubError, Listing, Part, Repository, Snapshot};
+use crate::hub::{self, Client, Entry, HubError, Listing, Repository, Snapshot};
 
 /// Where the Hub keeps Parquet files that it made itself of a data set that has none.
 const CONVERTED: &str = "refs/convert/parquet";
@@ -80,7 +80,8 @@ fn converted(
     wanted: Option<&str>,
 ) -> Result<Option<(Listing, Chosen)>, DataError> {
     let listing = match client.listing(repository, CONVERTED) {
-        Err(HubError::Missing { part: Part::Revision | Part::Unknown, .. }) => return Ok(None),
+        // The repository is there; mirrors differ in what they say of the revision.
+        Err(HubError::Missing { .. }) => return Ok(None),
         listing => listing?,
     };
     // The Hub names the folders after configurations, the owner as they like.

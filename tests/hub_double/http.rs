@@ -197,8 +197,8 @@ pub fn send(
         stream.write_all(&bytes)?;
         sent(bytes.len() as u64);
         at = stop;
-        if manner.rate.is_some() {
-            std::thread::sleep(Duration::from_millis(50));
+        if let Some(rate) = manner.rate {
+            std::thread::sleep(Duration::from_secs_f64(block as f64 / rate as f64));
         }
     }
     stream.flush()
