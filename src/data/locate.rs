@@ -75,10 +75,11 @@ pub fn obtain(name: &str) -> Result<Located, DataError> {
             Err(DataError::Hub(source)) => Err(DataError::NotFetched { name, hub_id, source }),
             Err(error) => Err(error),
         },
-        Err(DataError::NotCached { id }) => {
-            fetch::fetch(&id, None, None)?;
-            locate(&id)
-        }
+        Err(DataError::NotCached { id }) => match fetch::fetch(&id, None, None) {
+            Ok(_) => locate(&id),
+            Err(DataError::Hub(source)) => Err(DataError::NotObtained { id, source }),
+            Err(error) => Err(error),
+        },
         located => located,
     }
 }

@@ -102,6 +102,14 @@ pub enum DataError {
         /// The id.
         id: String,
     },
+    /// The same, and it does not come either.
+    #[error("there is no file or folder `{id}`, and no data set of that name comes from the Hub")]
+    NotObtained {
+        /// The id.
+        id: String,
+        /// Why not.
+        source: Box<HubError>,
+    },
     /// A name that the Hub cannot know.
     #[error("`{name}` is neither a known data set of the Hub nor an id such as `owner/name`")]
     NotOnHub {

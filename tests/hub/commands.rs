@@ -160,7 +160,7 @@ fn the_imdb_experiment_fetches_its_data_and_its_encoder() {
     let short = ["--set", "data.max_length=32", "--set", "train.max_steps=4"];
     let mut arguments = vec!["train", "--config", config];
     arguments.extend(short);
-    let message = refused(site.home.run(&arguments));
+    let message = refused(&site.home.run(&arguments));
     assert!(message.contains("HF_HUB_OFFLINE") && message.contains("BAYES_DATA_DIR"), "{message}");
     let report = site.done(&arguments);
     assert!(report.contains("checkpoints/imdb-minilm/model"), "{report}");
@@ -177,6 +177,8 @@ fn the_imdb_experiment_fetches_its_data_and_its_encoder() {
     assert_eq!(answer["label"], "billing");
     let offline = ["predict", "--model", "team/model", "--json", "the invoice is wrong"];
     assert_eq!(site.home.done(&offline), line, "from the cache");
+    let message = site.refused(&["dataset", "info", "team/none"]);
+    assert!(message.contains("there is no file or folder `team/none`"), "{message}");
     let message = site.home.refused(&["predict", "--model", "team/none", "text"]);
     assert!(message.contains("`team/none`") && message.contains("HF_HUB_OFFLINE"), "{message}");
 }
@@ -215,7 +217,7 @@ fn the_token_is_found_where_python_keeps_it_and_is_never_shown() {
         assert!(!all.contains(TOKEN), "{all}");
     }
     let output = site.command(&fetch).env("HF_TOKEN", "hf_not good").output().unwrap();
-    let message = refused(output);
+    let message = refused(&output);
     assert!(message.contains("`HF_TOKEN`") && !message.contains("not good"), "{message}");
 }
 
@@ -227,11 +229,11 @@ fn an_endpoint_without_tls_is_for_this_machine_only() {
         command.env("HF_ENDPOINT", endpoint).output().unwrap()
     };
     for endpoint in ["http://hub.invalid", "http://127.0.0.1.hub.invalid:80/"] {
-        let message = refused(fetch(endpoint));
+        let message = refused(&fetch(endpoint));
         assert!(message.contains("BAYES_ALLOW_PLAIN_HTTP_ENDPOINT"), "{message}");
     }
-    let message = refused(fetch("https://name:password@hub.invalid"));
+    let message = refused(&fetch("https://name:password@hub.invalid"));
     assert!(message.contains("HF_ENDPOINT") && !message.contains("password"), "{message}");
-    let message = refused(fetch("https://hub.invalid"));
+    let message = refused(&fetch("https://hub.invalid"));
     assert!(message.contains("the Hub cannot be reached"), "{message}");
 }

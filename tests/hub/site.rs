@@ -40,7 +40,7 @@ impl Site {
 
     /// The message of a command that could not run.
     pub fn refused(&self, arguments: &[&str]) -> String {
-        refused(self.run(arguments))
+        refused(&self.run(arguments))
     }
 
     /// What is in the cache, locks left out.
@@ -58,7 +58,7 @@ impl Site {
     }
 }
 
-pub fn refused(output: Output) -> String {
+pub fn refused(output: &Output) -> String {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{message}");
     assert!(message.contains("error: ") && !message.contains("panicked"), "{message}");
