@@ -23,7 +23,8 @@ impl Site {
         let mut command = self.home.command(arguments);
         command
             .env("HF_ENDPOINT", self.double.endpoint())
-            .env("HF_HUB_DOWNLOAD_TIMEOUT", "2")
+            // No test is about a machine that is too busy to answer.
+            .env("HF_HUB_DOWNLOAD_TIMEOUT", "60")
             .env_remove("HF_HUB_OFFLINE");
         command
     }
