@@ -113,7 +113,7 @@ fn a_misspelt_key_an_unknown_name_and_a_planned_key_are_refused() {
     let message = home.refused(&["train", "imbd"]);
     assert!(message.contains("`imbd`") && message.contains("did you mean `imdb`?"), "{message}");
     let message = home.refused(&["train", "--set", "data.streaming=true"]);
-    assert!(message.contains("not supported by this version"), "{message}");
+    assert!(message.contains("cannot be streamed"), "{message}");
     let message = home.refused(&["train", "imdb"]);
     assert!(
         message.contains("BAYES_DATA_DIR") && message.contains("stanfordnlp/imdb"),

@@ -170,6 +170,7 @@ fn documents_and_pages_come_from_the_binary_alone() {
         assert!(policy.contains("default-src 'self'") && policy.contains("frame-ancestors 'none'"));
         assert!(!policy.contains("script-src"), "no script but our own: {policy}");
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+        assert!(page.text().contains("width=device-width"), "{path} is drawn for a phone too");
     }
     let page = ["", "/style.css", "/script.js"]
         .map(|file| server.get(&format!("/playground{file}")).text());

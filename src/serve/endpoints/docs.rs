@@ -33,16 +33,26 @@ async fn document(State(app): State<Arc<App>>) -> Json<Value> {
     Json(openapi::document(&app.settings))
 }
 
+/// Swagger UI's page leaves it out, and a phone then draws it 980 pixels wide.
+fn with_viewport(page: &str) -> String {
+    let viewport = "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">";
+    page.replacen("<head>", &format!("<head>\n    {viewport}"), 1)
+}
+
 async fn page(file: String) -> Result<Response, Problem> {
     let config = Arc::new(Config::from("/openapi.json"));
     let found = serve(&file, config).map_err(|error| {
         tracing::error!("the embedded documentation: {error}");
         Problem::Internal
     })?;
-    let file = found.ok_or(Problem::NotFound("there is no such page"))?;
-    let mut response = file.bytes.into_owned().into_response();
+    let found = found.ok_or(Problem::NotFound("there is no such page"))?;
+    let mut bytes = found.bytes.into_owned();
+    if file == "index.html" {
+        bytes = with_viewport(&String::from_utf8_lossy(&bytes)).into_bytes();
+    }
+    let mut response = bytes.into_response();
     let headers = response.headers_mut();
-    if let Ok(kind) = HeaderValue::from_str(&file.content_type) {
+    if let Ok(kind) = HeaderValue::from_str(&found.content_type) {
         headers.insert(header::CONTENT_TYPE, kind);
     }
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

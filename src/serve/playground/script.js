@@ -104,7 +104,7 @@ function show(found, timing) {
   find("answer").hidden = false;
   find("label").textContent = found.label;
   const interval = details.confidence_interval;
-  const range = interval ? ` (${percent(interval[0])} to ${percent(interval[1])})` : "";
+  const range = interval && percent(interval[0]) !== percent(interval[1]) ? ` (${percent(interval[0])} to ${percent(interval[1])})` : "";
   find("confidence").textContent = `${percent(found.confidence)} likely${range}`;
   decide(found);
   probabilities(found);
@@ -178,7 +178,7 @@ function spread(found) {
   drawing.append(shape("line", { class: "middle", x1: x(found.confidence), x2: x(found.confidence), y1: 4, y2: bottom + 4 }));
   const narrow = values[values.length - 1] - values[0] < 0.02;
   help.textContent = narrow
-    ? `All ${values.length} plausible versions of the model agree on “${found.label}”.`
+    ? `All ${values.length} plausible versions of the model give “${found.label}” the same probability.`
     : `${values.length} plausible versions of the model, each with its own probability of “${found.label}”. The wider they lie, the less it knows.`;
   find("spread").replaceChildren(drawing);
 }
