@@ -79,7 +79,8 @@ fn a_stream_trains_as_well_from_disk_over_http_and_after_a_kill() {
     // Over HTTP, with one line that is cut, by other threads.
     let remote = Home::new();
     let server = Server::start(data.clone().into());
-    remote.done(&arguments(&server.address, &["--set", "data.num_workers=3"]));
+    let address = format!("{}?download=true", server.address);
+    remote.done(&arguments(&address, &["--set", "data.num_workers=3"]));
     assert!(server.ranges() > 60);
     assert!(model(&remote) == whole, "the same bytes from disk and over HTTP");
 

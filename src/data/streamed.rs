@@ -5,7 +5,7 @@
 //! loop reads the stream itself, and passes over every text that a held-out part has.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::encode;
@@ -46,7 +46,10 @@ impl StreamSource {
         names: &[String],
     ) -> Result<(Self, Vec<Raw>), DataError> {
         for path in files {
-            if !matches!(Format::of(path), Ok(Format::Parquet)) {
+            // An address may end in a query.
+            let text = path.to_string_lossy();
+            let name = if table::is_url(&text) { text.split('?').next() } else { None };
+            if !matches!(Format::of(name.map_or(path, Path::new)), Ok(Format::Parquet)) {
                 return Err(DataError::NotStreamed { path: path.clone() });
             }
         }
