@@ -123,6 +123,7 @@ fn foreign(folder: &Path, encoder: &EncoderConfig) -> Result<Manifest, ArtifactE
             truncation: Truncation::Head,
         },
         data: None,
+        base_model: None,
         seed: 0,
         parts: BTreeMap::new(),
         seen_in_test: 0,

@@ -59,6 +59,9 @@ pub struct Manifest {
     pub preprocessing: Preprocessing,
     /// What it was trained on; absent for a folder that another tool wrote.
     pub data: Option<DataConfig>,
+    /// The Hub id of the encoder or classifier that it was made from, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_model: Option<String>,
     /// The seed that divided the data.
     pub seed: u64,
     /// The parts of the data.

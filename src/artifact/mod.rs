@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 pub use load::load;
 pub use manifest::{Manifest, PartRecord, Preprocessing, SCHEMA};
-pub use save::{save, save_with_weights, write};
+pub use save::{CONFIG, EVALUATION, Records, save, save_with_records, save_with_weights, write};
 pub use tokenizer_files::SpecialTokens;
 
 use crate::calibrate::Calibration;

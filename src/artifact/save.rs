@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::posterior_file::posterior_file;
 use super::{Artifact, ArtifactError, HASHED, Manifest};
@@ -17,7 +18,36 @@ pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactErro
     save_with_weights(artifact, &weights, folder)
 }
 
-/// The same with these bytes as `model.safetensors`.
+/// The resolved config of the run that made a model.
+pub const CONFIG: &str = "bayes/config.toml";
+/// What the report on the test part says, and what is known of the data.
+pub const EVALUATION: &str = "bayes/evaluation.json";
+
+/// What is known of how a model was made. No prediction depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    /// [`CONFIG`].
+    pub config: &'a str,
+    /// [`EVALUATION`].
+    pub evaluation: &'a Value,
+}
+
+/// As [`save`], with records beside the model.
+pub fn save_with_records(
+    artifact: &Artifact,
+    records: Records<'_>,
+    folder: &Path,
+) -> Result<Manifest, ArtifactError> {
+    let weights = model::save(&artifact.encoder, &artifact.parameters)?;
+    let new = NewFolder::create(folder)?;
+    new.write(CONFIG, records.config.as_bytes())?;
+    new.write(EVALUATION, &pretty(records.evaluation))?;
+    let manifest = write(artifact, &weights, |name, bytes| new.write(name, bytes))?;
+    new.publish()?;
+    Ok(manifest)
+}
+
+/// As [`save`], with these bytes as `model.safetensors`.
 pub fn save_with_weights(
     artifact: &Artifact,
     weights: &[u8],

@@ -13,9 +13,22 @@ pub struct Known {
     pub description: &'static str,
     /// Its terms.
     pub terms: &'static str,
+    /// What they allow.
+    pub allows: Terms,
     /// Names of integer labels, where no `labels.json` says otherwise; empty where only the file
     /// can say.
     pub labels: &'static [&'static str],
+}
+
+/// What the terms of a data set allow, as far as they are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Terms {
+    /// Any use, if at most the authors are named.
+    Open,
+    /// The authors have stated none.
+    Unknown,
+    /// Research or other use that earns nothing.
+    NonCommercial,
 }
 
 /// All of them.
@@ -26,6 +39,7 @@ pub const KNOWN: &[Known] = &[
         hub_folder: "",
         description: "short film reviews, generated: p(label | text) is known",
         terms: "written for this project, MIT OR Apache-2.0",
+        allows: Terms::Open,
         labels: &["negative", "positive"],
     },
     Known {
@@ -34,6 +48,7 @@ pub const KNOWN: &[Known] = &[
         hub_folder: "plain_text",
         description: "50,000 film reviews, positive or negative",
         terms: "none stated by the authors; cite Maas et al. 2011",
+        allows: Terms::Unknown,
         labels: &["negative", "positive"],
     },
     Known {
@@ -42,6 +57,7 @@ pub const KNOWN: &[Known] = &[
         hub_folder: "sst2",
         description: "phrases of film reviews, positive or negative",
         terms: "none stated; cite Socher et al. 2013 and Wang et al. 2019",
+        allows: Terms::Unknown,
         labels: &["negative", "positive"],
     },
     Known {
@@ -50,6 +66,7 @@ pub const KNOWN: &[Known] = &[
         hub_folder: "cola",
         description: "sentences, grammatical or not",
         terms: "research use; cite Warstadt et al. 2019",
+        allows: Terms::NonCommercial,
         labels: &["unacceptable", "acceptable"],
     },
     Known {
@@ -58,6 +75,7 @@ pub const KNOWN: &[Known] = &[
         hub_folder: "plus",
         description: "queries to an assistant, 150 intents and out of scope (`oos`)",
         terms: "CC BY 3.0; cite Larson et al. 2019",
+        allows: Terms::Open,
         labels: &[],
     },
     Known {
@@ -66,6 +84,7 @@ pub const KNOWN: &[Known] = &[
         hub_folder: "data",
         description: "news, four topics",
         terms: "non-commercial research; cite Zhang et al. 2015",
+        allows: Terms::NonCommercial,
         labels: &["World", "Sports", "Business", "Sci/Tech"],
     },
 ];

@@ -54,6 +54,11 @@ impl TokenSet {
         self.full_and_cut().map(cut).collect()
     }
 
+    /// Tokens of each row before truncation.
+    pub fn full_lengths(&self) -> Vec<usize> {
+        self.full_and_cut().map(|(full, _)| full).collect()
+    }
+
     /// Rows that were truncated.
     pub fn truncated(&self) -> usize {
         self.full_and_cut().filter(|(full, length)| full > length).count()

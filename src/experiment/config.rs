@@ -11,6 +11,7 @@ use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::DataConfig;
 use crate::model::ModelConfig;
 use crate::posterior::{Method, PosteriorConfig};
+use crate::publish::PublishConfig;
 use crate::train::TrainConfig;
 
 /// The experiment that `bayes train` runs when nothing is given.
@@ -32,6 +33,8 @@ pub struct Experiment {
     pub posterior: PosteriorConfig,
     /// How probabilities are corrected.
     pub calibration: CalibrationConfig,
+    /// Where it is published, and the words of its card.
+    pub publish: PublishConfig,
 }
 
 impl Default for Experiment {
@@ -43,6 +46,7 @@ impl Default for Experiment {
             train: TrainConfig::default(),
             posterior: PosteriorConfig::default(),
             calibration: CalibrationConfig::default(),
+            publish: PublishConfig::default(),
         }
     }
 }
@@ -95,6 +99,7 @@ impl Experiment {
         self.train.check()?;
         self.posterior.check()?;
         self.calibration.check()?;
+        self.publish.check()?;
         let asks_weights = self.calibration.novelty == NoveltyMethod::MutualInformation;
         if asks_weights && self.posterior.method == Method::Map {
             return Err(
@@ -134,8 +139,6 @@ mod tests {
 
     #[test]
     fn a_key_that_this_build_cannot_honour_is_refused_and_not_ignored() {
-        let message = parse("[publish]\nlicense = \"mit\"\n", &[]).unwrap_err();
-        assert!(message.contains("not supported by this version"), "{message}");
         let message = parse("[posterior]\nmethod = \"sngp\"\n", &[]).unwrap_err();
         assert!(message.contains("sngp") && message.contains("laplace"), "{message}");
     }
@@ -169,6 +172,20 @@ mod tests {
         for wrong in ["train.seed=abc", "train.seed", "train=3", "train.learning_rate=-1"] {
             assert!(parse("", &[wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_words_of_the_card_are_typed_and_checked() {
+        let text = "[publish]\nlicense = \"mit\"\nwidget = [\"A text.\"]\npush = \"every_save\"\n\
+                    repo = \"owner/name\"\n";
+        let publish = parse(text, &["publish.language=[\"en\"]"]).unwrap().publish;
+        assert_eq!((publish.license.as_str(), publish.language.len()), ("mit", 1));
+        let message = parse("[publish]\nlicence = \"mit\"\n", &[]).unwrap_err();
+        assert!(message.contains("did you mean `publish.license`?"), "{message}");
+        let message = parse("[publish]\npush = \"always\"\n", &[]).unwrap_err();
+        assert!(message.contains("every_save"), "{message}");
+        let message = parse("", &["publish.push=end"]).unwrap_err();
+        assert!(message.contains("`publish.repo`"), "{message}");
     }
 
     #[test]

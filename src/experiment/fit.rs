@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::calibration::{FitSettings, HeldOut, check_encoder, check_rows};
 use super::feature_cache::{self, FeatureCache};
+use super::origin::base_model;
 use super::posterior::PosteriorReport;
 use super::{Experiment, ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, PartRecord};
@@ -145,6 +146,9 @@ pub fn fit(
     let encoded = encoder.encoded;
     let (method, mut artifact, promise) = written.ok_or(ExperimentError::NoMethod)?;
     describe(&mut artifact, &data, &dataset, &parts);
+    if artifact.manifest.base_model.is_none() {
+        artifact.manifest.base_model = base_model(&job.model);
+    }
     let home = checkpoints.join(format!("{}-{}", artifact.manifest.name, method.name()));
     let model = job.output.clone().unwrap_or_else(|| home.join("model"));
     let moved = method == Method::Laplace && job.head == Head::Refit;

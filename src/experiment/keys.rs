@@ -1,12 +1,8 @@
-//! The keys of an experiment file: which exist, which are planned, and how `--set` changes one.
+//! The keys of an experiment file: which exist, and how `--set` changes one.
 
 use toml::{Table, Value};
 
 use super::Experiment;
-
-/// Keys of the documented format that this version does not support yet. They are refused by name,
-/// so that no file is run in part.
-const PLANNED: &[&str] = &["publish"];
 
 /// All keys with a value of their type, as `section.key`.
 fn known() -> Vec<(String, Value)> {
@@ -25,7 +21,7 @@ fn known() -> Vec<(String, Value)> {
     keys
 }
 
-/// Refuses unknown and planned keys by name.
+/// Refuses unknown keys by name.
 pub fn check(table: &Table) -> Result<(), String> {
     let known = known();
     let is_section = |name: &str| known.iter().any(|(key, _)| key.starts_with(&format!("{name}.")));
@@ -48,10 +44,6 @@ pub fn check(table: &Table) -> Result<(), String> {
 fn check_key(name: &str, known: &[(String, Value)]) -> Result<(), String> {
     if known.iter().any(|(key, _)| key == name) {
         return Ok(());
-    }
-    let planned = |key: &&&str| **key == name || name.starts_with(&format!("{key}."));
-    if PLANNED.iter().find(planned).is_some() {
-        return Err(format!("`{name}` is not supported by this version of bayes: remove it"));
     }
     let sections = known.iter().filter_map(|(key, _)| key.split_once('.')).map(|(own, _)| own);
     let candidates = known.iter().map(|(key, _)| key.as_str()).chain(sections);

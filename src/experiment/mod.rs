@@ -3,11 +3,13 @@
 mod calibration;
 mod config;
 mod encoder;
+mod evaluation;
 mod feature_cache;
 mod features;
 mod fit;
 mod keys;
 mod observer;
+mod origin;
 mod posterior;
 mod prepare;
 mod recipe;

@@ -9,7 +9,9 @@ use super::calibration::{check_encoder, check_rows};
 use super::encoder::Start;
 use super::{Experiment, ExperimentError, Progress};
 use crate::compute::Noise;
-use crate::data::{self, Dataset, Example, Part, Parts, StreamedRows, TokenSet, Tokens};
+use crate::data::{
+    self, Dataset, Example, Part, PartSummary, Parts, StreamedRows, TokenSet, Tokens,
+};
 
 /// The data and the encoder of an experiment.
 pub(super) struct Prepared {
@@ -111,6 +113,23 @@ pub(super) struct Sets {
 }
 
 impl Sets {
+    /// What can be said of the rows of each part.
+    pub(super) fn summaries(
+        &self,
+        dataset: &Dataset,
+        parts: &Parts,
+    ) -> BTreeMap<&'static str, PartSummary> {
+        let tokens = |name: &str| match name {
+            "train" => Some(&self.train),
+            "validation" => Some(&self.validation),
+            "temperature" => Some(&self.temperature),
+            "conformal" => Some(&self.conformal),
+            _ => None,
+        };
+        let summary = |(name, part)| (name, PartSummary::new(dataset, part, tokens(name)));
+        parts.named().into_iter().map(summary).collect()
+    }
+
     pub(super) fn prepare(
         experiment: &Experiment,
         dataset: &Dataset,

@@ -9,12 +9,14 @@ use candle_core::Device;
 use serde::Serialize;
 
 use super::calibration::{FitSettings, HeldOut};
+use super::evaluation::{TrainingFacts, evaluation};
+use super::origin::base_model;
 use super::posterior::PosteriorReport;
 use super::prepare::{Prepared, Sets, prepare};
 use super::resume::{self, Home, Resume, Wanted};
 use super::tuning::{Tuning, no_board};
 use super::{Experiment, ExperimentError, Features, Progress, RunFolder};
-use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, SCHEMA};
+use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary};
 use crate::compute::Noise;
 use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource, TokenSet};
@@ -222,7 +224,17 @@ pub fn train(
     let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
     artifact.manifest.test = Some(test.summary.clone());
     let model = home.model();
-    artifact::save(&artifact, &model)?;
+    let facts = TrainingFacts {
+        run: run.name(),
+        steps: outcome.steps,
+        best_step: outcome.best_step,
+        seconds: began.elapsed().as_secs_f64(),
+        validation: outcome.scores,
+    };
+    let evaluation =
+        evaluation(&dataset, &test, &uncalibrated, &sets.summaries(&dataset, &parts), &facts);
+    let records = Records { config: &experiment.to_toml(), evaluation: &evaluation };
+    artifact::save_with_records(&artifact, records, &model)?;
     let report = TrainReport {
         name: experiment.name.clone(),
         model,
@@ -330,6 +342,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
             truncation: experiment.data.truncation,
         },
         data: Some(experiment.data.clone()),
+        base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         seed: experiment.train.seed,
         parts: parts.named().into_iter().map(record).collect(),
         seen_in_test: parts.seen_in_test.len(),

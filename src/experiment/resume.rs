@@ -249,7 +249,8 @@ fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<Str
     let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let counts = |key: &str| {
         let later = LATER.iter().any(|section| key.starts_with(section));
-        !FREE.contains(&key) && (finished || !later)
+        let words = key.starts_with("publish.");
+        !FREE.contains(&key) && !words && (finished || !later)
     };
     let shown = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
     keys.into_iter()
@@ -292,7 +293,12 @@ mod tests {
             Experiment::parse("", "test", &settings).unwrap()
         };
         let base = parse(&[]);
-        let free = parse(&["train.save_steps=7", "train.logging_steps=1", "name=other"]);
+        let free = parse(&[
+            "train.save_steps=7",
+            "train.logging_steps=1",
+            "name=other",
+            "publish.license=mit",
+        ]);
         assert!(differences(&base, &free, true).is_empty());
         let later = parse(&["calibration.temperature=false"]);
         assert!(differences(&base, &later, false).is_empty());

@@ -30,7 +30,7 @@ pub use schedule::Plan;
 pub use state::{Best, Counters, Snapshot, State, Warned};
 pub use stepper::Stepper;
 pub use supply::StreamPosition;
-pub use tensorboard::Board;
+pub use tensorboard::{Board, reliability_png, scalars as event_scalars};
 
 /// Why a run stopped without a result.
 #[derive(Debug, thiserror::Error)]

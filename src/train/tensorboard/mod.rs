@@ -5,6 +5,7 @@
 mod graph;
 mod message;
 mod picture;
+mod scalars;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter};
@@ -23,6 +24,8 @@ use crate::compute::memory;
 use crate::metrics::Bin;
 use crate::model::EncoderConfig;
 use message::{Parameter, scalar};
+
+pub use scalars::scalars;
 
 /// The scalars that hyperparameters are judged by.
 const JUDGES: [&str; 2] = ["final_loss", "final_accuracy"];
@@ -213,6 +216,14 @@ impl Board {
         self.broken = true;
         self.failure = Some(error);
     }
+}
+
+/// The reliability diagram as PNG.
+///
+/// # Errors
+/// The picture cannot be packed.
+pub fn reliability_png(bins: &[Bin]) -> io::Result<Vec<u8>> {
+    picture::reliability(bins).png().map_err(io::Error::other)
 }
 
 /// Seconds since 1970.

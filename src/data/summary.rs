@@ -1,0 +1,78 @@
+//! What can be said of the rows of a part without showing one.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::split::text_key;
+use super::{Dataset, Part, TokenSet};
+
+/// Sizes and counts of one part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartSummary {
+    /// Rows.
+    pub rows: usize,
+    /// Rows of each class, in the order of the labels.
+    pub by_class: Vec<usize>,
+    /// Rows whose text occurs in an earlier row of the part.
+    pub repeated: usize,
+    /// How long its texts are, where they were tokenised.
+    pub tokens: Option<Lengths>,
+}
+
+/// Lengths in tokens before anything is cut, special tokens included.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lengths {
+    /// Half of the texts are no longer.
+    pub median: usize,
+    /// 95 % of the texts are no longer.
+    pub p95: usize,
+    /// The longest text.
+    pub longest: usize,
+    /// Texts that were cut.
+    pub truncated: usize,
+}
+
+impl PartSummary {
+    /// Looks at the rows of a part once.
+    pub fn new(dataset: &Dataset, part: &Part, tokens: Option<&TokenSet>) -> Self {
+        let mut by_class = vec![0; dataset.labels.len()];
+        let mut texts = HashSet::new();
+        let mut repeated = 0;
+        for example in part.examples(dataset) {
+            by_class[example.label as usize] += 1;
+            let fresh = texts.insert(text_key(&example.text, example.pair.as_deref()));
+            repeated += usize::from(!fresh);
+        }
+        Self {
+            rows: part.rows.len(),
+            by_class,
+            repeated,
+            tokens: tokens
+                .and_then(|tokens| Lengths::new(tokens.full_lengths(), tokens.truncated())),
+        }
+    }
+}
+
+impl Lengths {
+    /// `None` for no texts.
+    fn new(mut lengths: Vec<usize>, truncated: usize) -> Option<Self> {
+        lengths.sort_unstable();
+        let at = |percent: usize| lengths[(lengths.len() * percent).div_ceil(100).max(1) - 1];
+        let longest = *lengths.last()?;
+        Some(Self { median: at(50), p95: at(95), longest, truncated })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_those_of_the_sorted_texts() {
+        let lengths = Lengths::new((1..=100).rev().collect(), 3).unwrap();
+        assert_eq!(lengths, Lengths { median: 50, p95: 95, longest: 100, truncated: 3 });
+        assert_eq!(Lengths::new(vec![7], 0).unwrap().median, 7);
+        assert_eq!(Lengths::new(Vec::new(), 0), None);
+    }
+}

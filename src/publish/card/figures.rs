@@ -1,0 +1,147 @@
+//! The figures of the card. All are read from the evaluation file.
+
+use super::Card;
+use super::numbers::{between, code, counted, four, line, share};
+use crate::metrics::Interval;
+use crate::posterior::Covariance;
+
+/// Where the reliability diagram lies in the repository.
+pub const RELIABILITY: &str = "bayes/reliability.png";
+
+impl Card<'_> {
+    /// The metrics with their intervals and noise floors.
+    pub(super) fn results(&self) -> String {
+        let Some(evaluation) = &self.source.evaluation else {
+            return "It was not evaluated.\n".to_owned();
+        };
+        let summary = &evaluation.summary;
+        let ece = &summary.ece;
+        let floor = format!("noise floor {} ± {}", four(ece.floor), four(ece.floor_sd));
+        let ece = Interval { value: ece.value, low: ece.low, high: ece.high };
+        let plain = evaluation.without_temperature.filter(|_| {
+            let scaling = &self.source.artifact.uncertainty.scaling;
+            scaling.temperature != 1.0 || scaling.vector.is_some()
+        });
+        let before = |value: Option<f64>| {
+            value.map_or(String::new(), |value| format!("{} as the logits come", four(value)))
+        };
+        let best = evaluation
+            .truth
+            .map_or(String::new(), |truth| format!("best possible {}", four(truth.best_accuracy)));
+        let floor = match before(plain.map(|one| one.ece)) {
+            before if before.is_empty() => floor,
+            before => format!("{floor}; {before}"),
+        };
+        let rows = [
+            ("accuracy", Some(summary.accuracy), best),
+            ("macro F1", Some(summary.f1), String::new()),
+            ("MCC", Some(summary.mcc), String::new()),
+            ("NLL, nats", Some(summary.nll), before(plain.map(|one| one.nll))),
+            ("Brier score, sum over the classes", Some(summary.brier), String::new()),
+            ("ECE, 15 bins", Some(ece), floor),
+            ("mean confidence", Some(summary.mean_confidence), String::new()),
+            ("wrong answers found by low confidence, AUROC", summary.auroc, String::new()),
+            ("AURC", summary.aurc, String::new()),
+        ];
+        let mut text = format!(
+            "{} of {}, part {}, with 95 % bootstrap intervals over the rows.\n\n",
+            counted(summary.rows, "row"),
+            code(&self.source.dataset_name()),
+            code(&evaluation.split),
+        );
+        text.push_str("| metric | value | 95 % interval | |\n|---|---:|---:|---|\n");
+        for (name, interval, note) in rows {
+            let Some(interval) = interval else { continue };
+            text.push_str(&line([name, &four(interval.value), &between(&interval), &note]));
+        }
+        text.push_str(
+            "\nThe noise floor is the ECE that perfectly calibrated probabilities would show on as many \
+             rows. Of an ECE near its floor nothing more can be said, and its interval lies too high.\n",
+        );
+        text.push_str(&self.more_results());
+        text
+    }
+
+    fn more_results(&self) -> String {
+        let mut text = String::new();
+        let Some(evaluation) = &self.source.evaluation else { return text };
+        if let Some(sets) = &evaluation.sets {
+            text.push_str(&format!(
+                "\nPrediction sets for {} held the label in {} of cases ({} – {}), with {:.2} classes on \
+                 average.\n",
+                share(1.0 - sets.alpha),
+                share(sets.coverage.value),
+                share(sets.coverage.low),
+                share(sets.coverage.high),
+                sets.mean_size
+            ));
+        }
+        for (name, ood) in &evaluation.ood {
+            text.push_str(&format!(
+                "\nTold from {} of no class ({}) by {}: AUROC {} ({}).\n",
+                counted(ood.rows, "text"),
+                code(name),
+                ood.score.replace('_', " "),
+                four(ood.auroc.value),
+                between(&ood.auroc)
+            ));
+        }
+        if let Some(truth) = &evaluation.truth {
+            text.push_str(&format!(
+                "\nThe true probabilities are known: the confidence is off by {} on average.\n",
+                four(truth.mean_error)
+            ));
+        }
+        text
+    }
+
+    /// Means of the uncertainty and its two parts.
+    pub(super) fn uncertainty(&self) -> String {
+        let Some(evaluation) = &self.source.evaluation else {
+            return "It was not measured.\n".to_owned();
+        };
+        let mean = &evaluation.summary.mean_uncertainty;
+        let mut text = format!(
+            "The entropy of an answer is {} nats on average ({}).\n",
+            four(mean.value),
+            between(mean)
+        );
+        if evaluation.uncertainty.is_empty() {
+            return text;
+        }
+        let left_out = self.source.artifact.uncertainty.scaling.scale == 0.0
+            && self.source.artifact.uncertainty.covariance != Covariance::Zero;
+        if left_out {
+            text.push_str("The variance of the logits is left out, so its epistemic part is 0. ");
+        }
+        text.push_str(
+            "Its aleatoric part would stay with any amount of data; its epistemic part comes from not \
+             knowing the weights.\n\n| answers | rows | total | aleatoric | epistemic |\n\
+             |---|---:|---:|---:|---:|\n",
+        );
+        for name in ["all", "right", "wrong"] {
+            let Some(one) = evaluation.uncertainty.get(name) else { continue };
+            let part = |part: Option<f64>| part.map_or("–".to_owned(), four);
+            text.push_str(&line([
+                name,
+                &super::numbers::grouped(one.rows),
+                &four(one.total),
+                &part(one.aleatoric),
+                &part(one.epistemic),
+            ]));
+        }
+        text
+    }
+
+    /// The diagram, which lies beside the weights.
+    pub(super) fn reliability(&self) -> String {
+        if self.source.evaluation.is_none() {
+            return "It was not measured.\n".to_owned();
+        }
+        format!(
+            "![Reliability diagram: the share of right answers over the confidence]({RELIABILITY})\n\n\
+             Bars: the share of right answers among those of a confidence, with 95 % Wilson intervals. \
+             On the diagonal the confidence is what it says.\n"
+        )
+    }
+}

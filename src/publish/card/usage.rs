@@ -1,0 +1,180 @@
+//! How to use the model: two snippets that run as they stand, and texts to try.
+
+use super::Card;
+use super::numbers::code;
+use crate::data::DataConfig;
+use crate::model::Pooling;
+
+/// Made up for this purpose; none is from a data set.
+const TEXTS: [(&str, [&str; 2]); 6] = [
+    (
+        "reviews",
+        [
+            "A dull first act, but the ending was moving.",
+            "The acting was superb and the music gripping.",
+        ],
+    ),
+    (
+        "imdb",
+        [
+            "I went in expecting little and left the cinema smiling; the two leads carry it.",
+            "Ninety minutes of people explaining the plot to each other in the rain.",
+        ],
+    ),
+    ("sst2", ["a small film with a large heart", "it never finds a reason to exist"]),
+    ("cola", ["The baker gave her neighbour a loaf.", "The baker gave loaf a neighbour her."]),
+    (
+        "clinc_oos",
+        ["could you wake me at half past six tomorrow", "move twenty euros to my savings"],
+    ),
+    (
+        "ag_news",
+        [
+            "Striker signs a three-year contract after a season without injuries",
+            "Chip maker opens a second plant as orders rise",
+        ],
+    ),
+];
+
+impl Card<'_> {
+    /// Texts to try the model with.
+    pub(super) fn widget(&self) -> Vec<String> {
+        if !self.config.widget.is_empty() {
+            return self.config.widget.clone();
+        }
+        let known = self.source.known().map_or("", |known| known.name);
+        let own = TEXTS.iter().find(|(name, _)| *name == known);
+        own.map_or_else(Vec::new, |(_, texts)| texts.map(str::to_owned).to_vec())
+    }
+
+    /// One of them, for the snippets.
+    fn example(&self) -> String {
+        let text = self.widget().into_iter().next();
+        let text = text.unwrap_or_else(|| "Your own text here".to_owned());
+        text.replace(['\n', '\r'], " ")
+    }
+
+    fn takes_pairs(&self) -> bool {
+        let pair = |data: &DataConfig| !data.text_pair_column.is_empty();
+        self.source.artifact.manifest.data.as_ref().is_some_and(pair)
+    }
+
+    /// What the model is called where it is loaded from.
+    fn place(&self) -> String {
+        self.repo.unwrap_or("OWNER/NAME").to_owned()
+    }
+
+    /// With plain transformers: the mean prediction.
+    pub(super) fn with_transformers(&self) -> String {
+        let artifact = &self.source.artifact;
+        let scaling = &artifact.uncertainty.scaling;
+        let divide = match (scaling.temperature, scaling.vector.is_some()) {
+            (temperature, false) if temperature != 1.0 => format!("logits / {temperature:.6}"),
+            _ => "logits".to_owned(),
+        };
+        // Text in JSON is text in Python.
+        let (place, text) = (json(&self.place()), json(&self.example()));
+        let labels = json_list(&artifact.manifest.labels);
+        let most = artifact.manifest.preprocessing.max_length;
+        let (imports, load, logits) = match artifact.encoder.pooling {
+            Pooling::Auto => (
+                "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+                "model = AutoModelForSequenceClassification.from_pretrained(name).eval()"
+                    .to_owned(),
+                "    logits = model(**inputs).logits[0]".to_owned(),
+            ),
+            pooling => (
+                "from huggingface_hub import hf_hub_download\nfrom safetensors.torch import load_file\n\
+                 from transformers import AutoModel, AutoTokenizer",
+                "model = AutoModel.from_pretrained(name).eval()\n\
+                 head = load_file(hf_hub_download(name, \"model.safetensors\"))"
+                    .to_owned(),
+                format!(
+                    "    hidden = model(**inputs).last_hidden_state[0]\n    feature = {}\n    \
+                     logits = head[\"classifier.weight\"] @ feature + head[\"classifier.bias\"]",
+                    if pooling == Pooling::Mean { "hidden.mean(0)" } else { "hidden[0]" }
+                ),
+            ),
+        };
+        let head = if self.own_head() {
+            "Its head is not one that transformers has: `AutoModelForSequenceClassification` would \
+             load it and answer something else.\n\n"
+        } else {
+            ""
+        };
+        let cut = match artifact.manifest.preprocessing.truncation.name() {
+            "head" => "",
+            _ => {
+                " transformers cuts longer texts at their end, `bayes` in their first half: answers to \
+                 long texts differ."
+            }
+        };
+        let vector = if scaling.vector.is_some() {
+            " The factors and offsets of the classes are left out here."
+        } else {
+            ""
+        };
+        let pair = if self.takes_pairs() {
+            " The model takes pairs: give the second text as the tokenizer's second argument."
+        } else {
+            ""
+        };
+        format!(
+            "{head}```python\nimport torch\n{imports}\n\nname = {place}\n\
+             tokenizer = AutoTokenizer.from_pretrained(name)\n{load}\n\
+             inputs = tokenizer({text}, truncation=True, max_length={most}, return_tensors=\"pt\")\n\
+             with torch.no_grad():\n{logits}\nprobabilities = ({divide}).softmax(-1)\n\
+             labels = {labels}\n\
+             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n\
+             This is the prediction of the {}, with the temperature and without the rest of the \
+             uncertainty.{cut}{vector}{pair}\n",
+            artifact.manifest.transformers
+        )
+    }
+
+    /// With `bayes`: everything.
+    pub(super) fn with_bayes(&self) -> String {
+        let (place, text) = (self.place(), shell(&self.example()));
+        format!(
+            "```sh\nbayes predict --model {place} {text}\n```\n\nIt prints the label with its probability, \
+             the two parts of the uncertainty, the prediction set, the p-value of the text's novelty and \
+             whether to take the answer; {} gives them as JSON, and {} answers over HTTP.\n",
+            code("--json"),
+            code(&format!("bayes serve --model {place}"))
+        )
+    }
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn json_list(list: &[String]) -> String {
+    serde_json::to_string(list).unwrap_or_default()
+}
+
+/// A word of a POSIX shell.
+fn shell(text: &str) -> String {
+    if text.contains(['"', '$', '`', '\\', '!']) {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    } else {
+        format!("\"{text}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_one_word_of_a_shell() {
+        assert_eq!(shell("a b"), "\"a b\"");
+        assert_eq!(shell("it's $5"), r"'it'\''s $5'");
+    }
+
+    #[test]
+    fn every_known_data_set_has_texts_to_try() {
+        let names: Vec<&str> = TEXTS.iter().map(|(name, _)| *name).collect();
+        assert!(crate::data::KNOWN.iter().all(|known| names.contains(&known.name)));
+    }
+}

@@ -1,0 +1,89 @@
+//! From a model folder to a repository of the Hub: the card, the files, one commit.
+
+mod card;
+mod config;
+mod evaluation;
+mod files;
+mod reduce;
+mod source;
+
+use std::path::PathBuf;
+
+pub use card::{Card, PLACEHOLDERS, RELIABILITY};
+pub use config::{PublishConfig, Push};
+pub use evaluation::Evaluation;
+pub use files::{Content, File, Wanted, collect};
+pub use source::Source;
+
+/// Why a model was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The evaluation file is damaged.
+    #[error("`{path}` is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The evaluation file is of another model.
+    #[error(
+        "`{path}` is not the report on this model (the manifest has other figures): train or fit the \
+         model again"
+    )]
+    OtherEvaluation {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The config is damaged.
+    #[error("`{path}` is no config")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: toml::de::Error,
+    },
+    /// A folder without our part.
+    #[error(
+        "`{folder}` was not made by `bayes`: give it a posterior and a report first, with `bayes fit \
+         --model {folder} --dataset DATA`"
+    )]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The template asks for something that does not exist.
+    #[error(
+        "the card's template has `{{{{{name}}}}}`, which is no placeholder:{suggestion} there are {known}"
+    )]
+    Placeholder {
+        /// What it asks for.
+        name: String,
+        /// ` did you mean …?`, or empty.
+        suggestion: String,
+        /// All there are.
+        known: String,
+    },
+    /// A file holds something that is nobody's business.
+    #[error("`{name}` holds {what}, so nothing was sent: take it out")]
+    Private {
+        /// The file's name in the repository.
+        name: String,
+        /// What it holds.
+        what: &'static str,
+    },
+    /// The model folder.
+    #[error(transparent)]
+    Artifact(#[from] crate::artifact::ArtifactError),
+    /// A file cannot be hashed.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}

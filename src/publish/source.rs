@@ -1,0 +1,126 @@
+//! All that is known of the model that is published.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use toml::{Table, Value};
+
+use super::reduce::{file_name, reduced};
+use super::{Evaluation, PublishError};
+use crate::artifact::{self, Artifact, CONFIG};
+use crate::data::{Known, Terms, find_known};
+use crate::hub;
+
+/// A model folder with what lies around it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What is in it. Its weights are checked against the manifest.
+    pub artifact: Artifact,
+    /// The report on the test part.
+    pub evaluation: Option<Evaluation>,
+    /// The config of the run, with paths reduced to names.
+    pub config: Option<Table>,
+    /// The run folder.
+    pub run: Option<PathBuf>,
+}
+
+impl Source {
+    /// Reads a model folder; `runs` is where run folders are looked for.
+    ///
+    /// # Errors
+    /// It is no whole model folder, or one of another tool.
+    pub fn open(folder: &Path, runs: &Path) -> Result<Self, PublishError> {
+        let artifact = artifact::load(folder, &Device::Cpu)?;
+        if !folder.join("bayes").join("manifest.json").is_file() {
+            return Err(PublishError::Foreign { folder: folder.to_owned() });
+        }
+        let evaluation = Evaluation::read(folder, &artifact.manifest)?;
+        let named = evaluation.as_ref().and_then(|one| one.training.as_ref());
+        let run = match named {
+            // A name from a file is no path to follow.
+            Some(training) if file_name(&training.run) == training.run => {
+                let beside = folder.join("../../..").join("runs");
+                let mut places = [runs, beside.as_path()].into_iter();
+                places.find_map(|place| Some(place.join(&training.run)).filter(|run| run.is_dir()))
+            }
+            Some(_) => None,
+            None => checkpoint_run(folder),
+        };
+        let config = match Self::config_text(folder)? {
+            Some(text) => {
+                let path = folder.join(CONFIG);
+                let table: Table =
+                    text.parse().map_err(|source| PublishError::Config { path, source })?;
+                Some(reduced(Value::Table(table)).as_table().cloned().unwrap_or_default())
+            }
+            None => None,
+        };
+        Ok(Self { folder: folder.to_owned(), artifact, evaluation, config, run })
+    }
+
+    /// The resolved config that lies in a model folder or checkpoint, as it is.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn config_text(folder: &Path) -> Result<Option<String>, PublishError> {
+        for name in [CONFIG, "config.toml"] {
+            let path = folder.join(name);
+            match std::fs::read_to_string(&path) {
+                Ok(text) => return Ok(Some(text)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(PublishError::Read { path, source }),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The data set that it was trained on, as `[data]` names it.
+    pub(super) fn dataset(&self) -> Option<&str> {
+        self.artifact.manifest.data.as_ref().map(|data| data.dataset.as_str())
+    }
+
+    /// The row of the table, if the data set is known by name.
+    pub(super) fn known(&self) -> Option<&'static Known> {
+        self.dataset().and_then(find_known)
+    }
+
+    /// The data set's name to show: no path.
+    pub(super) fn dataset_name(&self) -> String {
+        match (self.dataset(), self.known()) {
+            (Some(name), None) if self.dataset_id().is_none() => file_name(name),
+            (Some(name), _) => name.to_owned(),
+            (None, _) => "unknown data".to_owned(),
+        }
+    }
+
+    /// Its id on the Hub.
+    pub(super) fn dataset_id(&self) -> Option<String> {
+        match self.known() {
+            Some(known) => Some(known.hub_id).filter(|id| !id.is_empty()).map(str::to_owned),
+            None => {
+                let name = self.dataset()?;
+                (hub::is_id(name) && !Path::new(name).exists()).then(|| name.to_owned())
+            }
+        }
+    }
+
+    /// What the terms of the data allow; `stated` is what the author says of data that are not known
+    /// by name.
+    pub(super) fn terms(&self, stated: &str) -> Terms {
+        match self.known() {
+            Some(known) => known.allows,
+            None if stated.is_empty() => Terms::Unknown,
+            None => Terms::Open,
+        }
+    }
+}
+
+/// The run that wrote a checkpoint.
+fn checkpoint_run(folder: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(folder.join("trainer_state.json")).ok()?;
+    let state: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let run = PathBuf::from(state["run"].as_str()?);
+    run.is_dir().then_some(run)
+}
