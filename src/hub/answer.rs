@@ -196,7 +196,8 @@ fn refusal(
 fn message(headers: &HeaderMap, body: &str) -> String {
     let parsed: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let in_body = parsed.as_ref().and_then(|value| {
-        [&value["error"], &value["message"]].into_iter().find_map(|text| text.as_str())
+        let first = &value["errors"][0]["message"];
+        [&value["error"], &value["message"], first].into_iter().find_map(|text| text.as_str())
     });
     let message = header(headers, "x-error-message").or(in_body).unwrap_or_default();
     let words: Vec<&str> = message.split_whitespace().collect();

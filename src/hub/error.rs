@@ -122,6 +122,25 @@ pub enum HubError {
         /// What the Hub said.
         message: String,
     },
+    /// A tag is not moved.
+    #[error(
+        "{what}: the tag `{tag}` exists already, for the commit {commit}, and a tag is never moved: choose \
+         another one"
+    )]
+    TagTaken {
+        /// The repository.
+        what: String,
+        /// The tag.
+        tag: String,
+        /// What it names.
+        commit: String,
+    },
+    /// The card's front matter is not what the Hub reads.
+    #[error("the Hub does not take the card: {message}")]
+    Card {
+        /// What it said.
+        message: String,
+    },
     /// Any other refusal.
     #[error("{what}: the Hub answered {status}{}", said(.message))]
     Refused {

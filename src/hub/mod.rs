@@ -8,14 +8,18 @@ mod error;
 mod fetch;
 mod listing;
 mod progress;
+mod refs;
 mod repository;
 mod settings;
 mod transfer;
+mod upload;
 
 pub use client::{Call, Client, Payload};
 pub use error::{HubError, Part};
 pub use fetch::{Listing, Snapshot, cached};
 pub use listing::{Entry, Info, LargeFile};
 pub use progress::{Progress, observe};
+pub use refs::{Reference, Refs};
 pub use repository::{Kind, Repository, encoded, encoded_path, is_id};
 pub use settings::{PLAIN_HTTP, Settings, Token, cache_folder, is_offline};
+pub use upload::{Committed, Content, Hashed, Memory, NewFile, Observer, Push};

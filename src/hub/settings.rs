@@ -73,6 +73,14 @@ impl Settings {
         }
     }
 
+    /// Whether the token is in what is to be sent.
+    pub fn holds_token(&self, bytes: &[u8]) -> bool {
+        self.token.as_ref().is_some_and(|token| {
+            let token = token.0.as_bytes();
+            !token.is_empty() && bytes.windows(token.len()).any(|window| window == token)
+        })
+    }
+
     /// A text from outside, without the token if it should be in it.
     pub(super) fn hide(&self, text: &str) -> String {
         self.token.as_ref().map_or_else(|| text.to_owned(), |token| text.replace(&token.0, "…"))

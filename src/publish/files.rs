@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -10,41 +10,8 @@ use super::card::RELIABILITY;
 use super::reduce::{file_name, reduced_keys};
 use super::{PublishError, Source};
 use crate::artifact::{CONFIG, EVALUATION, HASHED};
+use crate::hub::NewFile;
 use crate::train::{event_scalars, reliability_png};
-
-/// Where a file's bytes are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// Made for the repository.
-    Bytes(Vec<u8>),
-    /// On the disk, as it is.
-    Disk(PathBuf),
-}
-
-/// A file of the repository.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct File {
-    /// Its name there, with slashes.
-    pub name: String,
-    /// Its bytes.
-    pub content: Content,
-    /// How many.
-    pub size: u64,
-}
-
-impl File {
-    fn made(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        let bytes = bytes.into();
-        Self { name: name.to_owned(), size: bytes.len() as u64, content: Content::Bytes(bytes) }
-    }
-
-    fn on_disk(name: &str, path: PathBuf) -> Result<Self, PublishError> {
-        let size = fs::metadata(&path)
-            .map_err(|source| PublishError::Read { path: path.clone(), source })?
-            .len();
-        Ok(Self { name: name.to_owned(), content: Content::Disk(path), size })
-    }
-}
 
 /// What is wanted beside the model.
 #[derive(Clone, Debug, Default)]
@@ -62,12 +29,12 @@ pub struct Wanted {
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn collect(source: &Source, wanted: &Wanted) -> Result<Vec<File>, PublishError> {
-    let mut files = vec![File::made("README.md", wanted.card.as_bytes())];
+pub fn collect(source: &Source, wanted: &Wanted) -> Result<Vec<NewFile>, PublishError> {
+    let mut files = vec![NewFile::of_bytes("README.md", wanted.card.as_bytes())];
     if let Some(evaluation) = &source.evaluation {
         let png = reliability_png(&evaluation.summary.bins)
             .map_err(|error| PublishError::Read { path: RELIABILITY.into(), source: error })?;
-        files.push(File::made(RELIABILITY, png));
+        files.push(NewFile::of_bytes(RELIABILITY, png));
     }
     if !wanted.card_only {
         model(source, &mut files)?;
@@ -75,17 +42,18 @@ pub fn collect(source: &Source, wanted: &Wanted) -> Result<Vec<File>, PublishErr
             run_files(run, wanted.examples, &mut files)?;
         }
     }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
 }
 
-fn model(source: &Source, files: &mut Vec<File>) -> Result<(), PublishError> {
+fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> {
     let folder = &source.folder;
     let small = ["tokenizer_config.json", "special_tokens_map.json"];
     for name in HASHED.into_iter().chain(small) {
         let path = folder.join(name);
         if path.is_file() {
-            files.push(File::on_disk(name, path)?);
+            let file = NewFile::on_disk(name, path.clone());
+            files.push(file.map_err(|source| PublishError::Read { path, source })?);
         }
     }
     let mut manifest = source.artifact.manifest.clone();
@@ -94,41 +62,41 @@ fn model(source: &Source, files: &mut Vec<File>) -> Result<(), PublishError> {
     {
         data.dataset = file_name(&data.dataset);
     }
-    files.push(File::made("bayes/manifest.json", pretty(&manifest)));
+    files.push(NewFile::of_bytes("bayes/manifest.json", pretty(&manifest)));
     if let Some(config) = &source.config {
-        files.push(File::made(CONFIG, toml::to_string(config).unwrap_or_default()));
+        files.push(NewFile::of_bytes(CONFIG, toml::to_string(config).unwrap_or_default()));
     }
     if let Some(evaluation) = json(&folder.join(EVALUATION))? {
-        files.push(File::made(EVALUATION, pretty(&reduced_keys(evaluation, &["dataset"]))));
+        files.push(NewFile::of_bytes(EVALUATION, pretty(&reduced_keys(evaluation, &["dataset"]))));
     }
     Ok(())
 }
 
 /// The run: scalars of its event files under a name that says nothing of this machine, its log, and
 /// its reports where they are wanted.
-fn run_files(run: &Path, examples: bool, files: &mut Vec<File>) -> Result<(), PublishError> {
+fn run_files(run: &Path, examples: bool, files: &mut Vec<NewFile>) -> Result<(), PublishError> {
     let name = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let read = |source: io::Error| PublishError::Read { path: run.to_owned(), source };
     if let Some((seconds, bytes)) = event_scalars(run).map_err(read)? {
         let file = format!("runs/{name}/events.out.tfevents.{seconds:010}.bayes.0.0");
-        files.push(File::made(&file, bytes));
+        files.push(NewFile::of_bytes(&file, bytes));
     }
     if let Some(log) = text(&run.join("metrics.jsonl"))? {
         // Warnings are sentences for whoever trains.
         let lines = log.lines().filter(|line| !line.contains("\"warning\""));
         let log: String = lines.map(|line| format!("{line}\n")).collect();
-        files.push(File::made(&format!("runs/{name}/metrics.jsonl"), log));
+        files.push(NewFile::of_bytes(&format!("runs/{name}/metrics.jsonl"), log));
     }
     if !examples {
         return Ok(());
     }
     if let Some(report) = json(&run.join("report.json"))? {
         let report = reduced_keys(report, &["dataset", "model", "run"]);
-        files.push(File::made(&format!("runs/{name}/report.json"), pretty(&report)));
+        files.push(NewFile::of_bytes(&format!("runs/{name}/report.json"), pretty(&report)));
     }
     for report in ["report.md", "report.html"] {
         if let Some(text) = text(&run.join(report))? {
-            files.push(File::made(&format!("runs/{name}/{report}"), text));
+            files.push(NewFile::of_bytes(&format!("runs/{name}/{report}"), text));
         }
     }
     Ok(())

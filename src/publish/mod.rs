@@ -4,6 +4,8 @@ mod card;
 mod config;
 mod evaluation;
 mod files;
+mod push;
+mod pusher;
 mod reduce;
 mod source;
 
@@ -12,7 +14,9 @@ use std::path::PathBuf;
 pub use card::{Card, PLACEHOLDERS, RELIABILITY};
 pub use config::{PublishConfig, Push};
 pub use evaluation::Evaluation;
-pub use files::{Content, File, Wanted, collect};
+pub use files::{Wanted, collect};
+pub use push::{FileState, Published, Status, Target, publish};
+pub use pusher::{Message, Pusher};
 pub use source::Source;
 
 /// Why a model was not published.
@@ -80,6 +84,38 @@ pub enum PublishError {
         /// What it holds.
         what: &'static str,
     },
+    /// Nobody says who publishes.
+    #[error(
+        "there is no token, and only somebody can publish: log in with `hf auth login`, or set \
+         `HF_TOKEN` to a token that may write"
+    )]
+    NoToken,
+    /// Someone else was faster.
+    #[error(
+        "{repo} was changed by someone else while this was sent: nothing of theirs was overwritten, and \
+         nothing of yours is lost (large files are stored already); look at it, then give the command \
+         again"
+    )]
+    Overtaken {
+        /// The repository and branch.
+        repo: String,
+    },
+    /// Files that are there under a tag that shall be made.
+    #[error(
+        "the tag `{tag}` of `{repo}` exists already, for the commit {commit}, and what would be published \
+         is something else: a tag is never moved; choose another one. Nothing was sent"
+    )]
+    TagTaken {
+        /// The repository.
+        repo: String,
+        /// The tag.
+        tag: String,
+        /// What it names.
+        commit: String,
+    },
+    /// The Hub.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     /// The model folder.
     #[error(transparent)]
     Artifact(#[from] crate::artifact::ArtifactError),

@@ -11,6 +11,9 @@ use crate::artifact::{self, Artifact, CONFIG};
 use crate::data::{Known, Terms, find_known};
 use crate::hub;
 
+/// What a checkpoint has and a model folder has not.
+pub(super) const TRAINER_STATE: &str = "trainer_state.json";
+
 /// A model folder with what lies around it.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -24,6 +27,8 @@ pub struct Source {
     pub config: Option<Table>,
     /// The run folder.
     pub run: Option<PathBuf>,
+    /// Whether it is a checkpoint of a training that may go on.
+    pub checkpoint: bool,
 }
 
 impl Source {
@@ -57,7 +62,8 @@ impl Source {
             }
             None => None,
         };
-        Ok(Self { folder: folder.to_owned(), artifact, evaluation, config, run })
+        let checkpoint = folder.join(TRAINER_STATE).is_file();
+        Ok(Self { folder: folder.to_owned(), artifact, evaluation, config, run, checkpoint })
     }
 
     /// The resolved config that lies in a model folder or checkpoint, as it is.
@@ -119,7 +125,7 @@ impl Source {
 
 /// The run that wrote a checkpoint.
 fn checkpoint_run(folder: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(folder.join("trainer_state.json")).ok()?;
+    let text = std::fs::read_to_string(folder.join(TRAINER_STATE)).ok()?;
     let state: serde_json::Value = serde_json::from_str(&text).ok()?;
     let run = PathBuf::from(state["run"].as_str()?);
     run.is_dir().then_some(run)

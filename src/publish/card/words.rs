@@ -24,6 +24,13 @@ impl Card<'_> {
             ),
         };
         let mut lines = Vec::new();
+        if self.source.checkpoint {
+            lines.push(
+                "**A checkpoint of a training that was not over.** It has no posterior, and nothing was \
+                 calibrated or tested."
+                    .to_owned(),
+            );
+        }
         match self.source.terms(&self.config.data_license) {
             Terms::Unknown => lines.push(format!(
                 "**The terms of the data are unknown.** This model was trained on {data}{stated}, \
@@ -81,11 +88,16 @@ impl Card<'_> {
             "" => String::new(),
             description => format!("{description}\n\n"),
         };
+        let end = if self.source.checkpoint {
+            ""
+        } else {
+            "Besides a label it gives probabilities that were calibrated on rows it was not trained on, \
+             and says how much of its doubt is its own."
+        };
         format!(
             "{own}{authors}A text classifier with {}, trained on {}{about} with `bayes` {}: a {family} \
              encoder of {} layers, {} wide{begin}, with {} parameters. It reads up to {} tokens. \
-             Besides a label it gives probabilities that were calibrated on rows it was not \
-             trained on, and says how much of its doubt is its own.\n",
+             {end}\n",
             self.classes(),
             code(&self.source.dataset_name()),
             artifact.manifest.bayes,
