@@ -8,6 +8,7 @@ mod fitted;
 mod info;
 mod predict;
 mod progress;
+mod publish;
 mod report;
 mod serve;
 mod train;
@@ -70,6 +71,8 @@ enum Command {
     Bench(bench::Options),
     /// Classify texts, with the uncertainty of each answer
     Predict(predict::Options),
+    /// Publish a model on the Hugging Face Hub, with a card
+    Publish(Box<publish::Options>),
     /// Answer over HTTP
     Serve(Box<serve::Options>),
     /// Known data sets, what is in one, and its token cache
@@ -126,6 +129,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Eval(options) => eval::run(options, &cli.common),
         Command::Bench(options) => bench::run(options, &cli.common),
         Command::Predict(options) => predict::run(options, &cli.common),
+        Command::Publish(options) => publish::run(options, &cli.common),
         Command::Serve(options) => serve::run(options, &cli.common),
         Command::Dataset(options) => dataset::run(options, &cli.common),
         Command::Info => info::run(&cli.common),

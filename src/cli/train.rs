@@ -9,12 +9,14 @@ use clap::Args;
 
 use super::fitted::{calibration_text, posterior_text};
 use super::progress::{Display, grouped};
+use super::publish::{memory, send, usual_message};
 use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, report};
 use crate::artifact::PartRecord;
 use crate::experiment::{
     self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume, Surroundings,
     TrainReport,
 };
+use crate::publish::{Card, Message, Push, Pusher, Source, Target, Wanted, collect};
 use crate::store;
 
 /// Flags of `bayes train`.
@@ -68,15 +70,26 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         }
     })?;
     let mut display = Display::new(common.quiet);
+    let push = experiment.publish.push;
+    let pusher = (push == Push::EverySave)
+        .then(|| Pusher::start(experiment.publish.clone(), RUNS.into(), memory()));
     let surroundings = Surroundings {
         device: &selected.device,
         checkpoints: Path::new(CHECKPOINTS),
         runs: Path::new(RUNS),
         stop: &STOP,
         resume: options.resume.clone(),
+        saved: &|folder, step| {
+            if let Some(pusher) = &pusher {
+                pusher.offer(folder, step);
+            }
+        },
     };
     let ended = experiment::train(&experiment, &surroundings, &mut |progress| {
         LISTENING.store(matches!(progress, Progress::Train(_)), Ordering::Relaxed);
+        for message in pusher.iter().flat_map(Pusher::messages) {
+            display.show(&pushed(message));
+        }
         display.show(&progress);
     });
     display.finish();
@@ -84,6 +97,12 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         Ended::Finished(finished) => {
             let text = finished_text(&finished);
             store::write_atomically(&finished.run.join(REPORT), text.as_bytes())?;
+            for message in pusher.into_iter().flat_map(Pusher::finish) {
+                display.show(&pushed(message));
+            }
+            if push != Push::Never {
+                display.show(&pushed(push_model(&experiment, &finished.model)));
+            }
             if common.json { print_json(&finished)? } else { print(&text)? }
         }
         Ended::Already { run, .. } if common.json => {
@@ -101,6 +120,40 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// A failed push is no reason to stop: the model is on the disk.
+fn pushed(message: Message) -> Progress<'static> {
+    match message {
+        Message::Pushed(text) => Progress::Note(text),
+        Message::Failed(text) => Progress::Warning(text),
+    }
+}
+
+/// The finished model, with its whole card.
+fn push_model(experiment: &Experiment, model: &Path) -> Message {
+    let config = &experiment.publish;
+    let push = || -> Result<String> {
+        let source = Source::open(model, Path::new(RUNS))?;
+        let card = Card { source: &source, config, repo: Some(&config.repo) }.render(None)?;
+        let files = collect(&source, &Wanted { card, ..Wanted::default() })?;
+        let target = Target {
+            repo: config.repo.clone(),
+            private: config.private,
+            branch: "main".to_owned(),
+            tag: None,
+            message: usual_message(),
+        };
+        Ok(send(&target, &files)?.url)
+    };
+    match push() {
+        Ok(url) => Message::Pushed(format!("the model was pushed to {url}")),
+        Err(error) => Message::Failed(format!(
+            "the model was not pushed: {error:#}; try again with `bayes publish --model {} --repo {}`",
+            model.display(),
+            config.repo
+        )),
+    }
 }
 
 fn resume(written: &str) -> Result<Resume, std::convert::Infallible> {

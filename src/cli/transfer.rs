@@ -42,13 +42,11 @@ pub fn show(progress: &Progress<'_>) {
         Progress::Started { what, files, bytes } => {
             let files = if *files == 1 { "1 file".to_owned() } else { format!("{files} files") };
             line(&mut display, &format!("fetching {what}: {files}, {}", HumanBytes(*bytes)));
-            let now = Instant::now();
-            let bar = std::io::stderr().is_terminal().then(|| {
-                let bar = bar(*bytes, STYLE);
-                bar.set_message("fetching");
-                bar
-            });
-            *display = Some(Display { bar, began: now, last_line: now, first: None });
+            *display = Some(Display::new("fetching", *bytes));
+        }
+        Progress::Sending { what, bytes } => {
+            line(&mut display, &format!("sending to {what}: {}", HumanBytes(*bytes)));
+            *display = Some(Display::new("sending", *bytes));
         }
         Progress::Bytes { done, total } => {
             if let Some(display) = display.as_mut() {
@@ -68,6 +66,16 @@ pub fn show(progress: &Progress<'_>) {
 }
 
 impl Display {
+    fn new(what: &'static str, bytes: u64) -> Self {
+        let now = Instant::now();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = bar(bytes, STYLE);
+            bar.set_message(what);
+            bar
+        });
+        Self { bar, began: now, last_line: now, first: None }
+    }
+
     fn bytes(&mut self, done: u64, total: u64) {
         let first = *self.first.get_or_insert(done);
         if let Some(bar) = &self.bar {

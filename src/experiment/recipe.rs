@@ -138,6 +138,8 @@ pub struct Surroundings<'a> {
     pub stop: &'a AtomicBool,
     /// Whether a run that was left goes on.
     pub resume: Resume,
+    /// Hears of every checkpoint that is on the disk: its folder, and the steps behind it.
+    pub saved: &'a dyn Fn(&Path, u64),
 }
 
 /// Trains, fits the posterior, calibrates, saves and reports.
@@ -194,7 +196,14 @@ pub fn train(
         validation: &sets.validation,
     };
     let mut board = board(experiment, &start.encoder, &run, &state, show);
-    let tuning = Tuning { experiment, home: &home, job, base: &base, stop: surroundings.stop };
+    let tuning = Tuning {
+        experiment,
+        home: &home,
+        job,
+        base: &base,
+        stop: surroundings.stop,
+        saved: surroundings.saved,
+    };
     let outcome = match tuning.run(state, &mut run, board.as_mut(), show)? {
         (train::Ended::Finished(outcome), _) => *outcome,
         (train::Ended::Stopped(steps), checkpoint) => {

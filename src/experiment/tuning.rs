@@ -24,6 +24,8 @@ pub(super) struct Tuning<'a> {
     /// The model folder without its weights.
     pub(super) base: &'a Artifact,
     pub(super) stop: &'a AtomicBool,
+    /// Hears of every checkpoint.
+    pub(super) saved: &'a dyn Fn(&Path, u64),
 }
 
 impl Tuning<'_> {
@@ -49,7 +51,9 @@ impl Tuning<'_> {
             }
             if let Event::Save(snapshot) = &event {
                 let saved = self.save(snapshot, log.run().path(), log.run().sync_metrics()?);
-                last = Some(saved.map_err(io::Error::other)?);
+                let folder = saved.map_err(io::Error::other)?;
+                (self.saved)(&folder, snapshot.counters.step);
+                last = Some(folder);
             }
             Ok(control)
         })?;

@@ -14,6 +14,13 @@ pub enum Progress<'a> {
         /// Their bytes.
         bytes: u64,
     },
+    /// Large files begin to go there.
+    Sending {
+        /// The repository.
+        what: &'a str,
+        /// Their bytes.
+        bytes: u64,
+    },
     /// Some of it is over.
     Bytes {
         /// Bytes that are here.
