@@ -75,9 +75,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let card = Card { source: &source, config: &config, repo }.render(template.as_deref())?;
     if options.card_only && options.repo.is_none() && !options.dry_run {
         if common.json {
-            print_json(&json!({ "card": card }))?
+            print_json(&json!({ "card": card }))?;
         } else {
-            print(&card)?
+            print(&card)?;
         }
         return Ok(Outcome::Done);
     }
@@ -104,9 +104,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         note(&format!("warning: the card: {warning}"))?;
     }
     if common.json {
-        print_json(&published)?
+        print_json(&published)?;
     } else {
-        print(&done_text(&published))?
+        print(&done_text(&published))?;
     }
     Ok(Outcome::Done)
 }

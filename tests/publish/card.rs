@@ -45,7 +45,9 @@ fn a_card_of_other_figures_is_not_written() {
     let site = Site::new();
     let home = Home::new();
     let model = site.home.path("checkpoints/tickets/model");
-    for name in site.home.files().iter().filter(|name| name.starts_with("checkpoints/tickets/model/")) {
+    for name in
+        site.home.files().iter().filter(|name| name.starts_with("checkpoints/tickets/model/"))
+    {
         home.write(name, std::fs::read(site.home.path(name)).unwrap());
     }
     assert!(model.is_dir());
@@ -67,18 +69,24 @@ fn a_card_of_other_figures_is_not_written() {
 fn terms_that_nobody_knows_stand_in_the_first_lines() {
     let site = Site::new();
     let card = site.done(&["--card-only", "--set", "publish.license=mit"]);
-    assert!(card.starts_with("---\nlicense: other\nlicense_name: terms-of-the-data-unknown\n"), "{card}");
+    assert!(
+        card.starts_with("---\nlicense: other\nlicense_name: terms-of-the-data-unknown\n"),
+        "{card}"
+    );
     let (_, body) = card.split_once("\n---\n").unwrap();
     let first: Vec<&str> = body.lines().filter(|line| !line.is_empty()).take(2).collect();
     assert!(first[1].starts_with("> **The terms of the data are unknown.**"), "{first:?}");
     assert!(first[1].contains("under `mit`"), "{first:?}");
     assert!(!card.contains("base_model") && !card.contains("datasets:"), "{card}");
-    let stated = ["--card-only", "--set", "publish.license=mit", "--set", "publish.data_license=ours"];
+    let stated =
+        ["--card-only", "--set", "publish.license=mit", "--set", "publish.data_license=ours"];
     let card = site.done(&stated);
     assert!(card.starts_with("---\nlicense: mit\nlibrary_name: transformers\n"), "{card}");
     assert!(card.contains("> Terms of the data `tickets.csv`, as the authors of the model state"));
     let none = site.done(&["--card-only", "--set", "publish.data_license=ours"]);
-    assert!(none.contains("license_name: none-chosen") && none.contains("**No licence was chosen.**"));
+    assert!(
+        none.contains("license_name: none-chosen") && none.contains("**No licence was chosen.**")
+    );
 }
 
 #[test]
@@ -99,7 +107,10 @@ fn words_of_ones_own_are_taken_and_survive_yaml() {
     ]);
     assert!(card.contains("widget:\n- text: \"Is: this \\\"it\\\"? # no\"\n"), "{card}");
     assert!(card.contains("language:\n- \"no\"\n") && card.contains("- support\n"), "{card}");
-    assert!(card.contains("By A. Person.") && card.contains("- Knows two departments.\n"), "{card}");
+    assert!(
+        card.contains("By A. Person.") && card.contains("- Knows two departments.\n"),
+        "{card}"
+    );
     let message = site.refused(&["--card-only", "--set", "publish.licence=mit"]);
     assert!(message.contains("did you mean `publish.license`?"), "{message}");
 }
@@ -107,7 +118,8 @@ fn words_of_ones_own_are_taken_and_survive_yaml() {
 #[test]
 fn a_template_is_filled_and_keeps_terms_and_front_matter() {
     let site = Site::new();
-    let template = site.home.write("card.md", "# {{ title }}\n\nAccuracy {{accuracy}} on {{rows}}.\n");
+    let template =
+        site.home.write("card.md", "# {{ title }}\n\nAccuracy {{accuracy}} on {{rows}}.\n");
     let template = template.to_str().unwrap();
     let card = site.done(&["--card-only", "--card", template]);
     let accuracy = evaluation(&site)["accuracy"]["value"].as_f64().unwrap();

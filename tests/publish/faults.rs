@@ -52,8 +52,7 @@ fn someone_elses_commit_is_not_overwritten() {
     let mut command = site.command(&PUBLISH);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&site, "PUT /upload");
-    let theirs =
-        site.double.put(false, "tester/tickets", "main", &[("notes.md", "theirs".into())]);
+    let theirs = site.double.put(false, "tester/tickets", "main", &[("notes.md", "theirs".into())]);
     let output = child.wait_with_output().unwrap();
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{message}");

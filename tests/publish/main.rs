@@ -100,9 +100,8 @@ fn a_tag_is_made_once_and_never_moved() {
     let publish = ["--repo", "tester/tickets", "--tag", "v1.0.0", "--json"];
     let first = site.json(&publish);
     let tags = |site: &Site| site.repository("tester/tickets", |one| one.tags.clone());
-    let commit = site.repository("tester/tickets", |one| {
-        one.commits[one.tags["v1.0.0"].0].oid.clone()
-    });
+    let commit =
+        site.repository("tester/tickets", |one| one.commits[one.tags["v1.0.0"].0].oid.clone());
     assert_eq!(first["commit"], commit.as_str());
     // The same again is the same.
     assert_eq!(site.json(&publish)["commit"], commit.as_str());

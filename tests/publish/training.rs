@@ -1,7 +1,9 @@
 //! Pushing beside training.
 
+use std::collections::BTreeMap;
+
 use super::home::{Home, TINY, text, tickets};
-use super::hub_double::Double;
+use super::hub_double::{Double, Stored};
 use super::site::dress;
 
 fn train(home: &Home, double: &Double, repo: &str, push: &str) -> (bool, String) {
@@ -31,12 +33,15 @@ fn checkpoints_are_pushed_beside_training_and_the_model_at_the_end() {
     assert!(said.contains("the model was pushed to"), "{said}");
     let state = double.state();
     let repository = &state.repositories[&(false, "tester/live".to_owned())];
-    let card = |commit: &super::hub_double::Commit| text(&commit.files["README.md"].content.all());
+    let card = |files: &BTreeMap<String, Stored>| text(&files["README.md"].content.all());
     let first = &repository.commits[1];
-    assert!(card(first).contains("A checkpoint of a training that was not over"));
+    assert!(card(&first.files).contains("A checkpoint of a training that was not over"));
     assert!(!first.files.contains_key("optimizer.safetensors"), "states of training stay here");
     let last = repository.at("main").unwrap();
-    assert!(card(last).contains("## Results") && last.files.contains_key("bayes/evaluation.json"));
+    assert!(
+        card(&last.files).contains("## Results")
+            && last.files.contains_key("bayes/evaluation.json")
+    );
     assert!(!home.files().iter().any(|file| file.contains(".tmp-")), "{:?}", home.files());
 }
 
