@@ -1,6 +1,6 @@
 //! What must not leave this machine: paths of it, and secrets.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 use toml::Value as Toml;
@@ -63,7 +63,8 @@ pub fn guard(
     is_secret: &dyn Fn(&[u8]) -> bool,
 ) -> Result<(), PublishError> {
     let private = |what| PublishError::Private { name: name.to_owned(), what };
-    let home = std::env::home_dir().map(|home| home.to_string_lossy().into_owned());
+    let plain = |home: PathBuf| home.components().collect::<PathBuf>();
+    let home = std::env::home_dir().map(|home| plain(home).to_string_lossy().into_owned());
     let home = home.filter(|home| home.len() > 1).map(|home| home + "/");
     let holds = |what: &str| bytes.windows(what.len()).any(|window| window == what.as_bytes());
     if home.is_some_and(|home| holds(&home)) {

@@ -47,11 +47,11 @@ fn breaks_refusals_and_lost_answers_are_lived_through() {
 #[test]
 fn someone_elses_commit_is_not_overwritten() {
     let site = Site::new();
-    site.double.fault("PUT /upload", 1, Fault::Stall(0, Duration::from_millis(1500)));
+    site.double.fault("/batch", 1, Fault::Stall(0, Duration::from_millis(1500)));
     site.json(&["--repo", "tester/tickets", "--card-only", "--json"]);
     let mut command = site.command(&PUBLISH);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for(&site, "PUT /upload");
+    wait_for(&site, "/batch");
     let theirs = site.double.put(false, "tester/tickets", "main", &[("notes.md", "theirs".into())]);
     let output = child.wait_with_output().unwrap();
     let message = text(&output.stderr);

@@ -4,7 +4,6 @@
 
 mod card;
 mod faults;
-#[expect(dead_code, reason = "a part of it is enough here")]
 #[path = "../home/mod.rs"]
 mod home;
 #[path = "../hub_double/mod.rs"]
@@ -138,7 +137,7 @@ fn a_branch_is_made_and_the_others_stay() {
     let head = site.head("tester/tickets", "drafts/one");
     assert_eq!(draft["commit"], head.oid.as_str());
     assert_eq!(head.files.len(), 15);
-    let refused = site.refused(&["--repo", "tester/tickets", "--branch", "-x y"]);
+    let refused = site.refused(&["--repo", "tester/tickets", "--branch", "x y"]);
     assert!(refused.contains("no name of a branch"), "{refused}");
 }
 
