@@ -10,6 +10,16 @@ fn evaluation(site: &Site) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
+/// The model in a home of its own, to be changed.
+fn copied(site: &Site) -> Home {
+    let home = Home::new();
+    let files = site.home.files();
+    for name in files.iter().filter(|name| name.starts_with("checkpoints/tickets/model/")) {
+        home.write(name, std::fs::read(site.home.path(name)).unwrap());
+    }
+    home
+}
+
 #[test]
 fn the_figures_are_those_of_the_evaluation_file() {
     let site = Site::new();
@@ -43,14 +53,7 @@ fn the_figures_are_those_of_the_evaluation_file() {
 #[test]
 fn a_card_of_other_figures_is_not_written() {
     let site = Site::new();
-    let home = Home::new();
-    let model = site.home.path("checkpoints/tickets/model");
-    for name in
-        site.home.files().iter().filter(|name| name.starts_with("checkpoints/tickets/model/"))
-    {
-        home.write(name, std::fs::read(site.home.path(name)).unwrap());
-    }
-    assert!(model.is_dir());
+    let home = copied(&site);
     let path = "checkpoints/tickets/model/bayes/evaluation.json";
     let mut damaged = evaluation(&site);
     damaged["accuracy"]["value"] = 1.5.into();
@@ -87,6 +90,32 @@ fn terms_that_nobody_knows_stand_in_the_first_lines() {
     assert!(
         none.contains("license_name: none-chosen") && none.contains("**No licence was chosen.**")
     );
+}
+
+#[test]
+fn a_known_data_set_brings_its_id_its_terms_and_texts_that_are_not_from_it() {
+    let home = copied(&Site::new());
+    let path = "checkpoints/tickets/model/bayes/manifest.json";
+    let mut manifest: Value =
+        serde_json::from_slice(&std::fs::read(home.path(path)).unwrap()).unwrap();
+    manifest["data"]["dataset"] = "ag_news".into();
+    manifest["base_model"] = "owner/encoder".into();
+    home.write(path, manifest.to_string());
+    let card = home.done(&["publish", "--card-only", "--set", "publish.license=apache-2.0"]);
+    let (matter, body) = card.split_once("\n---\n").unwrap();
+    for line in [
+        "language:\n- en",
+        "license: other\nlicense_name: non-commercial-data",
+        "base_model: owner/encoder\nbase_model_relation: finetune",
+        "datasets:\n- fancyzhx/ag_news",
+        "      type: fancyzhx/ag_news\n      name: ag_news\n      split: test",
+        "- text: Striker signs a three-year contract",
+    ] {
+        assert!(matter.contains(line), "{line}: {matter}");
+    }
+    assert!(body.contains("> **The data are not for commercial use.**"), "{body}");
+    assert!(body.contains("under `apache-2.0`") && body.contains("The data: Zhang et al. 2015"));
+    assert!(body.contains("tokenizer(\"Striker signs a three-year contract"), "{body}");
 }
 
 #[test]

@@ -4,13 +4,13 @@ Hub that the tests use, as a process:
     cargo build --examples --bins
     python tests/python/check_publish.py target/debug/bayes target/debug/examples/hub_double
 
-Trains a tiny model (twice: with the head of transformers, and with one of our own), publishes it with a
+Trains tiny models (one with the head of transformers, two with heads of our own), publishes each with a
 tag, and reads it with `huggingface_hub`: snapshot, tags, tree, safetensors metadata, and the card with
-its evaluation results. Then transformers loads it from there and gives the logits that `bayes` gives,
-and the snippet of the card runs as it stands.
+its evaluation results. TensorBoard reads the scalars of the run, transformers loads the model from there
+and gives the logits that `bayes` gives, and the snippet of the card runs as it stands.
 
-Needs `huggingface_hub`, `safetensors`, `torch` and `transformers`. Exit 0: all of it holds. 1: something does
-not.
+Needs `huggingface_hub`, `safetensors`, `tensorboard`, `torch` and `transformers`. Exit 0: all of it holds.
+1: something does not.
 """
 
 import json
@@ -85,6 +85,7 @@ def look(bayes, home, repo, pooling):
     import huggingface_hub
     import torch
     import transformers
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train(bayes, home, pooling)
     arguments = ["publish", "--repo", repo, "--tag", "v1.0.0", "--json"]
@@ -109,6 +110,14 @@ def look(bayes, home, repo, pooling):
     check("a snapshot has every file", names <= here)
     own = home / "checkpoints" / "tickets" / "model" / "model.safetensors"
     check("weights are the same bytes", (folder / "model.safetensors").read_bytes() == own.read_bytes())
+
+    (events,) = folder.glob("runs/*/events.out.tfevents.*")
+    reader = EventAccumulator(str(events.parent), size_guidance={"scalars": 0}).Reload()
+    tags = reader.Tags()
+    check("TensorBoard reads the scalars", {"Loss/train", "Validation/nll"} <= set(tags["scalars"]))
+    check("and nothing else", not any(tags[kind] for kind in ["images", "histograms", "tensors", "graph"]))
+    steps = [event.step for event in reader.Scalars("Loss/train")]
+    check("step by step", steps == sorted(set(steps)) and len(steps) > 2)
 
     metadata = huggingface_hub.get_safetensors_metadata(repo)
     tensors = metadata.files_metadata["model.safetensors"].tensors
