@@ -90,8 +90,8 @@ impl Card<'_> {
                  head = load_file(hf_hub_download(name, \"model.safetensors\"))"
                     .to_owned(),
                 format!(
-                    "    hidden = model(**inputs).last_hidden_state[0]\n    feature = {}\n    \
-                     logits = head[\"classifier.weight\"] @ feature + head[\"classifier.bias\"]",
+                    "    hidden = model(**inputs).last_hidden_state[0]\n    pooled = {}\n    \
+                     logits = head[\"classifier.weight\"] @ pooled + head[\"classifier.bias\"]",
                     if pooling == Pooling::Mean { "hidden.mean(0)" } else { "hidden[0]" }
                 ),
             ),
