@@ -38,6 +38,8 @@ fn the_figures_are_those_of_the_evaluation_file() {
     let train = &evaluation["parts"]["train"];
     assert_eq!(train["rows"], 168);
     assert!(card.contains("`billing` 84 (50.0 %), `technical` 84 (50.0 %)"), "{card}");
+    assert!(card.contains("Tested on 24 rows: they say that the accuracy lies between"), "{card}");
+    assert!(!card.contains("100.0 % and 100.0 %"), "no sample is that sure: {card}");
     let longest = train["tokens"]["longest"].as_u64().unwrap();
     assert!(card.contains(&format!("the longest {longest}.")), "{card}");
     for key in ["learning_rate = 0.005", "[calibration]", "max_length = 32", "hidden_size = 16"] {

@@ -3,6 +3,7 @@
 use super::Card;
 use super::numbers::{code, counted, four, grouped, percent};
 use crate::data::Terms;
+use crate::metrics::wilson;
 use crate::model::Architecture;
 
 /// Class names up to this number are listed.
@@ -91,17 +92,16 @@ impl Card<'_> {
         let end = if self.source.checkpoint {
             ""
         } else {
-            "Besides a label it gives probabilities that were calibrated on rows it was not trained on, \
+            " Besides a label it gives probabilities that were calibrated on rows it was not trained on, \
              and says how much of its doubt is its own."
         };
         format!(
             "{own}{authors}A text classifier with {}, trained on {}{about} with `bayes` {}: a {family} \
-             encoder of {} layers, {} wide{begin}, with {} parameters. It reads up to {} tokens. \
-             {end}\n",
+             encoder of {}, {} wide{begin}, with {} parameters. It reads up to {} tokens.{end}\n",
             self.classes(),
             code(&self.source.dataset_name()),
             artifact.manifest.bayes,
-            encoder.num_hidden_layers,
+            counted(encoder.num_hidden_layers, "layer"),
             encoder.hidden_size,
             grouped(self.parameters()),
             grouped(artifact.manifest.preprocessing.max_length),
@@ -152,13 +152,18 @@ impl Card<'_> {
         points.extend(self.lengths());
         points.extend(self.repeats());
         if let Some(evaluation) = &self.source.evaluation {
-            let accuracy = &evaluation.summary.accuracy;
+            let rows = evaluation.summary.rows;
+            // Where every answer is right, a bootstrap interval has no width, and this one has.
+            let hits = (evaluation.summary.accuracy.value * rows as f64).round() as u64;
+            let (low, high) = wilson(hits, rows as u64);
             points.push(format!(
-                "Tested on {}: the accuracy is known to about ± {:.1} percentage points, for texts \
-                 of the same source only. Probabilities, prediction sets and p-values keep their \
-                 promise only while texts are like those; measure again on your own.",
-                counted(evaluation.summary.rows, "row"),
-                50.0 * (accuracy.high - accuracy.low)
+                "Tested on {}: they say that the accuracy lies between {:.1} % and {:.1} % (95 % Wilson \
+                 interval), for texts of the same source only. Probabilities, prediction sets and \
+                 p-values keep their promise only while texts are like those; measure again on your \
+                 own.",
+                counted(rows, "row"),
+                100.0 * low,
+                100.0 * high
             ));
         } else {
             points.push(
