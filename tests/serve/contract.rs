@@ -172,12 +172,26 @@ fn documents_and_pages_come_from_the_binary_alone() {
         assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
         assert!(page.text().contains("width=device-width"), "{path} is drawn for a phone too");
     }
-    let page = ["", "/style.css", "/script.js"]
-        .map(|file| server.get(&format!("/playground{file}")).text());
-    for text in page {
-        assert!(!text.contains("//cdn") && !text.contains("https://"), "{text}");
-        assert!(
-            !text.contains("innerHTML") && !text.contains("<script>") && !text.contains("onclick=")
-        );
+    let pages = ["/playground", "/playground/style.css", "/playground/script.js", "/docs/"];
+    for text in pages.map(|path| server.get(path).text()) {
+        for target in targets(&text) {
+            assert!(!target.contains("//") && !target.starts_with("http"), "{target}");
+        }
+        for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "onclick="] {
+            assert!(!text.contains(way), "{way} in {text}");
+        }
+        assert!(!text.contains("<script>"), "a script inside the page: {text}");
     }
+}
+
+/// What a page loads, links to or asks.
+fn targets(text: &str) -> Vec<&str> {
+    let ways = ["src=", "href=", "action=", "url(", "fetch(", "import(", "import "];
+    let after =
+        ways.into_iter().flat_map(|way| text.match_indices(way).map(move |(at, _)| at + way.len()));
+    let target = |at: usize| {
+        let rest = text[at..].trim_start_matches(['"', '\'', '`', ' ']);
+        rest.split(['"', '\'', '`', ' ', ')', '>']).next().unwrap_or_default()
+    };
+    after.map(target).collect()
 }

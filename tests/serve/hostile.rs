@@ -144,6 +144,17 @@ fn heads_have_a_limit() {
             assert!(expected.contains(&Answer::parse(&bytes).status), "{}", head.len());
         }
     }
+    for (count, status) in [(60, "HTTP/1.1 200"), (70, "HTTP/1.1 431")] {
+        let headers: String = (2..count).map(|i| format!("X-Header-{i}: 1\r\n")).collect();
+        let mut stream = server.connect();
+        let head =
+            format!("GET /livez HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        let answer = String::from_utf8(bytes).unwrap();
+        assert!(answer.starts_with(status), "{count} headers: {answer}");
+    }
     assert_eq!(server.get("/livez").status, 200);
 }
 

@@ -57,6 +57,27 @@ fn kill_9_at_any_moment_loses_no_job_and_doubles_none() {
 }
 
 #[test]
+fn a_job_is_not_blamed_for_a_server_that_is_told_to_stop() {
+    let home = tempfile::tempdir().unwrap();
+    // No text is answered before the server is told to stop.
+    let slow = ["--rate-limit", "off", "--batch-wait-us", "60000000"];
+    let mut server = Server::start_in(model(), home.path(), &slow, &[]);
+    let job = server.post("/async_predict", &json!({ "text": "my router" })).json();
+    // More often than a job may take the server down with it.
+    for _ in 0..12 {
+        eventually("it runs", || count(&server, "running") == 1);
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+        server = Server::start_in(model(), home.path(), &slow, &[]);
+    }
+    drop(server);
+    let server = start(home.path());
+    let path = format!("/task_status/{}", job["task_id"].as_str().unwrap());
+    eventually("it has ended", || server.get(&path).json()["status"] != "processing");
+    assert_eq!(server.get(&path).json()["status"], "completed");
+}
+
+#[test]
 fn a_key_gives_the_same_job_again_and_refuses_another_body() {
     let home = tempfile::tempdir().unwrap();
     let server = start(home.path());

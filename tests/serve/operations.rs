@@ -142,6 +142,11 @@ fn without_its_key_a_request_is_refused_and_no_log_has_key_or_text() {
     assert!(line["milliseconds"].is_number(), "{line}");
     let from_environment = [("BAYES_API_KEY", "third")];
     let home = tempfile::tempdir().unwrap();
+    // Arguments can be read by everybody on the machine.
+    let argument = super::server::command(model(), home.path(), &["--check", "--api-key", "third"])
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert_eq!(argument.unwrap().code(), Some(2));
     let server = Server::start_in(model(), home.path(), &[], &from_environment);
     assert_eq!(server.ask("GET", "/info", &[("X-API-Key", "third")], b"").status, 200);
 }
