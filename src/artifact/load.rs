@@ -8,7 +8,9 @@ use candle_core::Device;
 
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
-use super::{Artifact, ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SpecialTokens};
+use super::{
+    Artifact, ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SpecialTokens, files,
+};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
 use crate::data::{TextTokenizer, Truncation};
@@ -21,6 +23,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
     if !folder.is_dir() {
         return Err(ArtifactError::NoFolder(folder.to_owned()));
     }
+    files::check(folder)?;
     let manifest = read_manifest(folder)?;
     let mut encoder = EncoderConfig::read(folder)?;
     if encoder.labels.is_empty() {

@@ -1,5 +1,6 @@
 //! The model folder: loadable by transformers as it is, with our part under `bayes/`.
 
+mod files;
 mod load;
 mod manifest;
 mod posterior_file;
@@ -59,6 +60,30 @@ pub enum ArtifactError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A file is a link out of the folder.
+    #[error("`{path}` leads outside of its folder, to `{real}`: put the file itself there")]
+    Outside {
+        /// The file.
+        path: PathBuf,
+        /// Where it leads.
+        real: PathBuf,
+    },
+    /// A folder or a device stands where a file should.
+    #[error("`{path}` is no file")]
+    NoFile {
+        /// The place.
+        path: PathBuf,
+    },
+    /// A file is larger than that of any model.
+    #[error("`{path}` has {bytes} bytes, and {most} are the most that are read")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        most: u64,
     },
     /// A file is not what was saved.
     #[error(

@@ -12,6 +12,7 @@ mod labels;
 mod locate;
 mod order;
 mod prepare;
+mod quiet;
 pub mod reviews;
 mod set;
 pub mod split;

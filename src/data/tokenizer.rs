@@ -19,6 +19,8 @@ use template::{Layout, Piece};
 pub use truncation::Truncation;
 use truncation::share_room;
 
+use super::quiet;
+
 /// One encoded text or pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
@@ -49,12 +51,15 @@ impl std::fmt::Debug for TextTokenizer {
 }
 
 impl TextTokenizer {
+    /// The most bytes of a file; the largest of published encoders has 17 million.
+    pub const MOST_BYTES: u64 = 64 << 20;
+
     /// Reads a `tokenizer.json`.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
         let read = |source| TokenizerError::Read { path: path.to_path_buf(), source };
         let parse = |source| TokenizerError::Parse { path: path.to_path_buf(), source };
         let size = std::fs::metadata(path).map_err(read)?.len();
-        if size > trusted::MOST_BYTES {
+        if size > Self::MOST_BYTES {
             return Err(TokenizerError::TooLarge { path: path.to_path_buf(), size });
         }
         let bytes = std::fs::read(path).map_err(read)?;
@@ -63,16 +68,19 @@ impl TextTokenizer {
             let expression = expression.chars().take(60).collect();
             return Err(TokenizerError::Expression { path: path.to_path_buf(), expression });
         }
-        // Some files that parse make `tokenizers` panic, at once or at the first text.
-        let load = || -> tokenizers::Result<Tokenizer> {
-            let tokenizer = Tokenizer::from_bytes(bytes)?;
-            tokenizer.encode_fast("A first text.", false)?;
+        if let Some(component) = trusted::unknown_component(&json) {
+            return Err(TokenizerError::Component { path: path.to_path_buf(), component });
+        }
+        // Some files that parse make `tokenizers` panic, at once or at the first text. Padding is off by
+        // then: a file can ask for more of it than there is memory.
+        let load = || {
+            let tokenizer = Tokenizer::from_bytes(bytes).map_err(parse)?;
+            let tokenizer = Self::from_tokenizer(tokenizer)?;
+            tokenizer.tokenizer.encode_fast("A first text.", false).map_err(parse)?;
             Ok(tokenizer)
         };
-        let loaded = std::panic::catch_unwind(load);
-        let loaded = loaded.unwrap_or_else(|_| Err("it makes the tokenizer panic".into()));
-        let tokenizer = loaded.map_err(parse)?;
-        Self::from_tokenizer(tokenizer)
+        let gave_up = |said| Err(parse(format!("it makes the tokenizer give up: {said}").into()));
+        quiet::guarded(load).unwrap_or_else(gave_up)
     }
 
     /// Takes a tokenizer over and switches its truncation and padding off.

@@ -1,9 +1,6 @@
 //! Parquet, row by row. Memory holds one page of each column, not the file.
 
-use std::cell::Cell;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -11,6 +8,7 @@ use parquet::record::Field;
 use parquet::record::reader::{ReaderIter, TreeBuilder};
 use serde_json::{Map, Value as Json};
 
+use super::super::quiet;
 use super::error::TableError;
 use super::{Row, Value};
 
@@ -91,38 +89,14 @@ impl ParquetRows {
     }
 }
 
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
 /// The crate answers most damage with an error and some with a panic (a level or a slice out of
-/// range, a date that no calendar has, a type that it does not know). What panicked is dropped,
-/// since a table ends with its first error, so no broken state is seen again.
+/// range, a date that no calendar has, a type that it does not know). A table ends with its first
+/// error, so what panicked is dropped.
 pub(super) fn guarded<T>(
     read: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T, ParquetError> {
-    static QUIET: Once = Once::new();
-    // A caught panic is an ordinary error here, so its report must not reach stderr; every other
-    // panic, on any thread, is reported as before.
-    QUIET.call_once(|| {
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !GUARDED.get() {
-                report(panic);
-            }
-        }));
-    });
-    GUARDED.set(true);
-    let result = catch_unwind(AssertUnwindSafe(read));
-    GUARDED.set(false);
-    result.unwrap_or_else(|payload| {
-        let said = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("no reason given");
-        Err(ParquetError::General(format!("the decoder gave up: {said}")))
-    })
+    let gave_up = |said| Err(ParquetError::General(format!("the decoder gave up: {said}")));
+    quiet::guarded(read).unwrap_or_else(gave_up)
 }
 
 pub(super) fn failed(path: &str, place: String, source: ParquetError) -> TableError {
@@ -258,11 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_the_decoder_is_an_error_and_others_go_on() {
+    fn a_panic_of_the_decoder_is_an_error() {
         let caught = guarded::<()>(|| panic!("level {}", 9)).unwrap_err();
         assert_eq!(caught.to_string(), "Parquet error: the decoder gave up: level 9");
-        assert!(!GUARDED.get());
-        assert!(catch_unwind(|| panic!("of somebody else")).is_err());
     }
 
     #[test]

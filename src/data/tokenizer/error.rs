@@ -42,6 +42,16 @@ pub enum TokenizerError {
         /// Its beginning.
         expression: String,
     },
+    /// The file has a part of a kind that no encoder of ours uses.
+    #[error(
+        "`{path}` has the component `{component}`, which no BERT or RoBERTa has: it is not run"
+    )]
+    Component {
+        /// The file.
+        path: PathBuf,
+        /// Its kind.
+        component: String,
+    },
     /// The part that adds special tokens is broken.
     #[error("the tokenizer's post-processor is unusable: {reason}")]
     PostProcessor {

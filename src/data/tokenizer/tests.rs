@@ -146,6 +146,16 @@ fn the_vocabulary_reaches_to_the_highest_id() {
 }
 
 #[test]
+fn a_file_beyond_all_tokenizers_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    // Its end is a hole that no disk has.
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let error = TextTokenizer::from_file(&path).unwrap_err();
+    assert!(matches!(error, TokenizerError::TooLarge { size, .. } if size == 1 << 40), "{error}");
+}
+
+#[test]
 fn a_broken_file_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");

@@ -1,0 +1,52 @@
+//! The files of a model folder before any of them is opened: a folder may come from anybody.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{ArtifactError, HASHED};
+use crate::data::TextTokenizer;
+
+/// The most bytes of each kind of file: far above what real ones have.
+const MOST_WEIGHTS: u64 = 64 << 30;
+const MOST_TEXT: u64 = 16 << 20;
+
+/// What is read besides the files that have their hash in the manifest.
+const OTHERS: [&str; 3] =
+    ["bayes/manifest.json", "special_tokens_map.json", "tokenizer_config.json"];
+
+/// Refuses what is no plain file, lies elsewhere, or is larger than any model. A link may lead to a
+/// place in the folder, or among the blobs of the hub's cache that the folder is a snapshot of.
+pub fn check(folder: &Path) -> Result<(), ArtifactError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| ArtifactError::Read { path, source }
+    };
+    let root = folder.canonicalize().map_err(failed(folder))?;
+    let snapshots = root.parent().filter(|parent| parent.ends_with("snapshots"));
+    let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
+    for name in HASHED.into_iter().chain(OTHERS) {
+        let path = folder.join(name);
+        let real = match path.canonicalize() {
+            // Whoever needs the file says that it is missing.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            real => real.map_err(failed(&path))?,
+        };
+        let inside = |place: &Path| real.starts_with(place);
+        if !inside(&root) && !blobs.as_deref().is_some_and(inside) {
+            return Err(ArtifactError::Outside { path, real });
+        }
+        let found = real.metadata().map_err(failed(&path))?;
+        if !found.is_file() {
+            return Err(ArtifactError::NoFile { path });
+        }
+        let most = match name {
+            "tokenizer.json" => TextTokenizer::MOST_BYTES,
+            name if name.ends_with(".safetensors") => MOST_WEIGHTS,
+            _ => MOST_TEXT,
+        };
+        if found.len() > most {
+            return Err(ArtifactError::TooLarge { path, bytes: found.len(), most });
+        }
+    }
+    Ok(())
+}
