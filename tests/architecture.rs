@@ -102,6 +102,25 @@ fn a_module_uses_only_the_modules_below_it() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// A panic costs its own request or batch: nothing of that holds in a build that aborts instead.
+#[test]
+fn a_panic_unwinds_in_every_build() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["Cargo.toml", ".cargo/config.toml", "Dockerfile"] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+        assert!(!text.contains("abort"), "{file}");
+    }
+}
+
+/// Keys are compared in a time that does not tell how much of one was right.
+#[test]
+fn keys_are_compared_in_constant_time() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/keys.rs");
+    let text = std::fs::read_to_string(path).unwrap();
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    assert!(code.contains(".ct_eq(") && !code.contains(" == "), "{code}");
+}
+
 /// Only `compute` asks which features were built; `bayes info` may show them.
 #[test]
 fn features_are_asked_for_in_compute_only() {

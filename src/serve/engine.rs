@@ -94,18 +94,8 @@ impl Engine {
             busy: Mutex::new(VecDeque::new()),
         });
         let for_thread = Arc::clone(&shared);
-        std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-            let run = || catch_unwind(AssertUnwindSafe(|| for_thread.work()));
-            if run().is_err() {
-                tracing::error!("the engine thread ended: it is started once more");
-                for_thread.metrics.engine_restarts.inc();
-                if run().is_err() {
-                    for_thread.alive.store(false, Ordering::Release);
-                    tracing::error!("the engine thread ended again");
-                    fatal();
-                }
-            }
-        })?;
+        let run = move || for_thread.twice(|| for_thread.work(), fatal);
+        std::thread::Builder::new().name("engine".to_owned()).spawn(run)?;
         Ok(Self { shared })
     }
 
@@ -164,6 +154,22 @@ impl Shared {
 
     fn now(&self) -> Time {
         self.began.elapsed()
+    }
+
+    /// Works until the server stops. A panic that no batch owns begins the work once more; after a
+    /// second one the server is told to give up.
+    fn twice(&self, work: impl Fn(), fatal: impl FnOnce()) {
+        let run = || catch_unwind(AssertUnwindSafe(&work));
+        if run().is_ok() {
+            return;
+        }
+        tracing::error!("the engine thread ended: it is started once more");
+        self.metrics.engine_restarts.inc();
+        if run().is_err() {
+            self.alive.store(false, Ordering::Release);
+            tracing::error!("the engine thread ended again");
+            fatal();
+        }
     }
 
     fn work(&self) {

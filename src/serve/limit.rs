@@ -174,6 +174,19 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_clients_has_a_limit_and_newcomers_share_what_is_left() {
+        let limiter = Limiter::new("1/h".parse().unwrap());
+        let at = |number: u32| Client::at(IpAddr::V4(number.into()));
+        for number in 0..MOST_CLIENTS as u32 {
+            assert!(limiter.check(at(number)).is_ok());
+        }
+        let newcomers: Vec<bool> =
+            (0..5).map(|more| limiter.check(at(u32::MAX - more)).is_ok()).collect();
+        assert_eq!(newcomers, [true, false, false, false, false]);
+        assert!(limiter.clients.len() <= MOST_CLIENTS + 1);
+    }
+
+    #[test]
     fn an_address_of_version_6_counts_with_its_network() {
         let at = |text: &str| Client::at(text.parse().unwrap());
         assert_eq!(at("2001:db8:1:2::1"), at("2001:db8:1:2:ffff::9"));

@@ -57,6 +57,28 @@ fn kill_9_at_any_moment_loses_no_job_and_doubles_none() {
 }
 
 #[test]
+fn a_job_is_on_disk_before_its_202_is_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let slow = ["--rate-limit", "off", "--batch-wait-us", "60000000"];
+    let mut server = Server::start_in(model(), home.path(), &slow, &[]);
+    let post = |server: &Server, number: usize| {
+        let answer = server.post("/async_predict", &json!({ "text": format!("router {number}") }));
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.header("location").unwrap().to_owned()
+    };
+    let mut jobs: Vec<String> = (0..4).map(|number| post(&server, number)).collect();
+    eventually("nobody is left to begin another", || count(&server, "running") == 4);
+    // Nothing is written after these that could take them along.
+    jobs.extend((4..8).map(|number| post(&server, number)));
+    server.signal("KILL");
+    server.wait();
+    let server = start(home.path());
+    for job in jobs {
+        assert_eq!(server.get(&job).status, 200, "{job}");
+    }
+}
+
+#[test]
 fn a_job_is_not_blamed_for_a_server_that_is_told_to_stop() {
     let home = tempfile::tempdir().unwrap();
     // No text is answered before the server is told to stop.

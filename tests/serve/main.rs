@@ -10,3 +10,4 @@ mod jobs;
 mod model_files;
 mod operations;
 mod server;
+mod soak;

@@ -202,12 +202,16 @@ fn sigterm_lets_requests_end_and_a_second_one_does_not_wait() {
     let job = server.post("/async_predict", &json!({ "text": "my invoice" }));
     assert_eq!(job.status, 202);
     std::thread::sleep(Duration::from_millis(300));
+    let told = Instant::now();
     server.signal("TERM");
     eventually("it is not ready any more", || server.get("/readyz").status == 503);
     assert_eq!(server.get("/health").json()["status"], "draining");
     let answer = in_flight.join().unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+    // Sooner than a silent connection would be let go anyway.
+    assert!(told.elapsed() < Duration::from_secs(8), "the idle connection was waited for");
+    drop(idle);
 
     let mut server = Server::start(&["--shutdown-delay", "60"]);
     server.signal("TERM");

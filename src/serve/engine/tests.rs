@@ -60,6 +60,24 @@ fn a_panic_costs_its_own_batch_and_nothing_else() {
 }
 
 #[test]
+fn a_thread_that_ends_is_started_once_more_and_then_given_up() {
+    for panics in 0..=2 {
+        let metrics = Arc::new(Metrics::new());
+        let engine = engine(&metrics);
+        let (begun, given_up) = (AtomicU64::new(0), AtomicBool::new(false));
+        let work = || {
+            let before = begun.fetch_add(1, Ordering::AcqRel);
+            assert!(before >= panics, "of no batch");
+        };
+        engine.shared.twice(work, || given_up.store(true, Ordering::Release));
+        assert_eq!(begun.load(Ordering::Acquire), 1 + panics.min(1), "{panics}");
+        assert_eq!(metrics.engine_restarts.get(), panics.min(1));
+        assert_eq!(given_up.load(Ordering::Acquire), panics == 2);
+        assert_eq!(engine.last_seen().is_none(), panics == 2);
+    }
+}
+
+#[test]
 fn after_a_reload_texts_are_read_by_the_model_that_tokenised_them() {
     let (old, new) = (model(), model());
     let metrics = Arc::new(Metrics::new());
