@@ -32,6 +32,9 @@ pub struct Sampling {
     pub noise: Noise,
 }
 
+/// Asked before each of several passes: whether anybody still waits for them.
+pub type StillWanted<'a> = &'a (dyn Fn() -> bool + Sync);
+
 /// What the encoder makes of each sequence of a batch.
 #[derive(Clone, Debug)]
 pub struct Trunk {
@@ -170,21 +173,33 @@ impl Classifier {
     /// What enters the last linear layer in each of several passes with dropout, that on the feature
     /// included: `[b, samples, d]`. Layers without dropout are computed once.
     pub fn sampled(&self, batch: &Packed, sampling: &Sampling) -> Result<Tensor> {
+        let samples = self.sampled_while(batch, sampling, &|| true)?;
+        Ok(samples.expect("they are wanted to the end"))
+    }
+
+    /// The same, but `None` if they were not wanted any more before the last pass.
+    pub fn sampled_while(
+        &self,
+        batch: &Packed,
+        sampling: &Sampling,
+        wanted: StillWanted<'_>,
+    ) -> Result<Option<Tensor>> {
         let batch = batch.by_text();
         let count = self.layers.len();
         let first = if sampling.layers == 0 { 0 } else { count.saturating_sub(sampling.layers) };
         let step = |sample| DropoutSource { noise: sampling.noise, step: sample as u64 };
         let sources: Vec<DropoutSource> = (0..sampling.samples).map(step).collect();
         let pooled = match &self.engine {
-            Some(engine) => engine.sampled(&batch, first, &sources)?,
-            None => self.sampled_plainly(&batch, first, &sources)?,
+            Some(engine) => engine.sampled(&batch, first, &sources, wanted)?,
+            None => self.sampled_plainly(&batch, first, &sources, wanted)?,
         };
+        let Some(pooled) = pooled else { return Ok(None) };
         let after = 1 + 3 * count as u32;
         let features = sources.iter().zip(pooled).map(|(source, pooled_bd)| {
             let mut places = Places { source: Some(source), next: after };
             self.dropped_feature(&pooled_bd, &batch, &mut places)
         });
-        Tensor::stack(&features.collect::<Result<Vec<_>>>()?, 1)
+        Tensor::stack(&features.collect::<Result<Vec<_>>>()?, 1).map(Some)
     }
 
     fn sampled_plainly(
@@ -192,7 +207,8 @@ impl Classifier {
         batch: &Packed,
         first: usize,
         sources: &[DropoutSource],
-    ) -> Result<Vec<Tensor>> {
+        wanted: StillWanted<'_>,
+    ) -> Result<Option<Vec<Tensor>>> {
         let places = batch.places();
         let mut below = None;
         if first > 0 {
@@ -200,15 +216,18 @@ impl Classifier {
             below = Some(self.states(batch, &mut noise, &places)?.swap_remove(first));
         }
         let pooled = sources.iter().map(|source| {
+            if !wanted() {
+                return Ok(None);
+            }
             let mut noise = Places { source: Some(source), next: 1 + 3 * first as u32 };
             let Some(mut x_pd) = below.clone() else {
                 noise.next = 0;
-                return self.pool(&self.encode(batch, &mut noise, &places)?, batch);
+                return self.pool(&self.encode(batch, &mut noise, &places)?, batch).map(Some);
             };
             for layer in &self.layers[first..] {
                 x_pd = layer.forward(&x_pd, &self.config, batch, &mut noise, &places)?;
             }
-            self.pool(&x_pd, batch)
+            self.pool(&x_pd, batch).map(Some)
         });
         pooled.collect()
     }

@@ -9,7 +9,7 @@ mod parameters;
 mod settings;
 mod weights;
 
-pub use classifier::{Classifier, DropoutSource, Sampling, Trunk};
+pub use classifier::{Classifier, DropoutSource, Sampling, StillWanted, Trunk};
 pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use layout::{Part, Specification, specifications};

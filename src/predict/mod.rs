@@ -16,7 +16,7 @@ use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean};
 use crate::metrics::argmax;
-use crate::model::{Classifier, ModelError, Sampling, Trunk};
+use crate::model::{Classifier, ModelError, Sampling, StillWanted, Trunk};
 use crate::posterior::{Covariance, LogitDistribution, Passes, Posterior, Predictive};
 use crate::store::sha256;
 use crate::train::{TrunkRows, Wanted, features};
@@ -210,20 +210,23 @@ impl Predictor {
     }
 
     /// Reads texts that are tokenised already as one batch: in one pass, or with these passes too where
-    /// the posterior is one of passes; without them its weights are taken at their mean.
+    /// the posterior is one of passes; without them its weights are taken at their mean. `None` if
+    /// they were not wanted any more before the last pass.
     pub fn read(
         &self,
         batch: &[&Encoded],
         sampling: Option<Sampling>,
-    ) -> candle_core::Result<Vec<Reading>> {
-        rayon::scope(|_| self.read_inside(batch, sampling))
+        wanted: StillWanted<'_>,
+    ) -> candle_core::Result<Option<Vec<Reading>>> {
+        rayon::scope(|_| self.read_inside(batch, sampling, wanted))
     }
 
     fn read_inside(
         &self,
         batch: &[&Encoded],
         sampling: Option<Sampling>,
-    ) -> candle_core::Result<Vec<Reading>> {
+        wanted: StillWanted<'_>,
+    ) -> candle_core::Result<Option<Vec<Reading>>> {
         let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
         let Trunk { feature_bd, input_be } = self.classifier.trunk(&packed, self.inputs())?;
         let (mean_cd, mean_c) = self.posterior.mean();
@@ -236,7 +239,8 @@ impl Predictor {
                 (Vec::new(), Cow::Owned(Posterior::LastLayer { mean_cd, mean_c, covariance }))
             }
             (Posterior::Passes { passes, .. }, Some(sampling)) => {
-                let samples = self.classifier.sampled(&packed, &sampling)?;
+                let samples = self.classifier.sampled_while(&packed, &sampling, wanted)?;
+                let Some(samples) = samples else { return Ok(None) };
                 let passes = Passes { samples: sampling.samples, ..*passes };
                 let values = samples.flatten_all()?.to_vec1()?;
                 (values, Cow::Owned(Posterior::Passes { mean_cd, mean_c, passes }))
@@ -244,7 +248,7 @@ impl Predictor {
         };
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
         let rows = TrunkRows { feature_nd, input_ne: input_be, sample_nsd };
-        self.readings(&posterior, &rows, batch.len())
+        self.readings(&posterior, &rows, batch.len()).map(Some)
     }
 
     /// The passes under a seed, so many or as many as the model has; `None` for a closed form.

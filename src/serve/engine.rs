@@ -192,9 +192,10 @@ impl Shared {
             let tokens: u32 = batch.entries.iter().map(|(entry, _)| entry.length).sum();
             self.metrics.batch_tokens.observe(f64::from(tokens));
             let began = Instant::now();
-            self.answer(batch.entries);
+            let whole = self.answer(batch.entries);
             let took = began.elapsed();
-            self.lock().finished(cost, took);
+            // What was given up tells nothing of the speed.
+            self.lock().finished(if whole { cost } else { 0 }, took);
             self.note_busy(took);
         }
     }
@@ -222,8 +223,10 @@ impl Shared {
         }
     }
 
-    /// Answers a batch, in groups that share model and passes.
-    fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>) {
+    /// Answers a batch, in groups that share model and passes. False if one was given up because all
+    /// its clients had gone.
+    fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>) -> bool {
+        let mut whole = true;
         let mut rest: Vec<(Ticket, Duration)> =
             entries.into_iter().map(|(entry, waited)| (entry.item, waited)).collect();
         while let Some((first, _)) = rest.first() {
@@ -232,9 +235,10 @@ impl Shared {
                 Arc::ptr_eq(&ticket.model, &model) && ticket.sampling == sampling
             };
             let (group, others) = rest.into_iter().partition(same);
-            self.answer_of(&model, sampling, group);
+            whole &= self.answer_of(&model, sampling, group);
             rest = others;
         }
+        whole
     }
 
     fn answer_of(
@@ -242,7 +246,7 @@ impl Shared {
         model: &Loaded,
         sampling: Option<Sampling>,
         tickets: Vec<(Ticket, Duration)>,
-    ) {
+    ) -> bool {
         let began = Instant::now();
         let read = || read(model, sampling, &tickets);
         let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
@@ -251,6 +255,7 @@ impl Shared {
             Err(Problem::Internal)
         });
         let inference = began.elapsed();
+        let whole = !matches!(outcome, Err(Problem::Cancelled));
         self.metrics.stage(Stage::Inference, inference);
         let answers: Vec<Result<Prediction, Problem>> = match outcome {
             Ok(answers) => answers,
@@ -267,6 +272,7 @@ impl Shared {
                 self.metrics.cancelled("inference");
             }
         }
+        whole
     }
 
     fn note_busy(&self, took: Duration) {
@@ -291,17 +297,20 @@ fn forget_old(busy: &mut VecDeque<(Instant, Duration)>) {
     }
 }
 
-/// One pass, and what was asked of each text. Logits that are no numbers spoil only their own.
+/// The passes, and what was asked of each text. Logits that are no numbers spoil only their own. Once
+/// all clients have gone, the passes that are left are not made.
 fn read(
     model: &Loaded,
     sampling: Option<Sampling>,
     tickets: &[(Ticket, Duration)],
 ) -> Result<Vec<Result<Prediction, Problem>>, Problem> {
     let batch: Vec<&Encoded> = tickets.iter().map(|(ticket, _)| &ticket.encoded).collect();
-    let readings = model.predictor.read(&batch, sampling).map_err(|error| {
+    let wanted = || !tickets.iter().all(|(ticket, _)| ticket.reply.is_closed());
+    let readings = model.predictor.read(&batch, sampling, &wanted).map_err(|error| {
         tracing::error!("the model failed: {error}");
         Problem::Internal
     })?;
+    let readings = readings.ok_or(Problem::Cancelled)?;
     let both = readings.into_par_iter().zip(tickets);
     let answer = |(reading, (ticket, _)): (_, &(Ticket, Duration))| {
         let prediction = model.predictor.answer(&ticket.encoded, reading, &ticket.asked);

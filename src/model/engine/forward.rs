@@ -16,7 +16,7 @@ use crate::compute::kernels::norm::{
     LineDropout, Norm, Normed, add_layer_norm, drop_lines, mean_line, scale_and_shift,
 };
 use crate::compute::kernels::product::products;
-use crate::model::{DropoutSource, EncoderConfig, Pooling};
+use crate::model::{DropoutSource, EncoderConfig, Pooling, StillWanted};
 
 /// Tokens that pass through all layers together: their activations stay in the last-level cache.
 const PART: usize = 1024;
@@ -95,31 +95,36 @@ impl Engine {
 
     /// The pooled hidden states of passes with dropout in the layers from `first` on, one for each
     /// source of noise: `[b, d]` each. The layers before it are computed once, without noise; where
-    /// there are none, the embeddings have dropout too.
+    /// there are none, the embeddings have dropout too. `None` if they were not wanted any more before
+    /// the last pass.
     pub fn sampled(
         &self,
         batch: &Packed,
         first: usize,
         sources: &[DropoutSource],
-    ) -> Result<Vec<Tensor>> {
+        wanted: StillWanted<'_>,
+    ) -> Result<Option<Vec<Tensor>>> {
         rayon::scope(|_| {
             let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); sources.len()];
             let mut tape = Tape::default();
             for part in batch.parts(PART) {
-                self.sample_part(&part, first, sources, &mut tape, &mut parts)?;
+                if !self.sample_part(&part, first, (sources, wanted), &mut tape, &mut parts)? {
+                    return Ok(None);
+                }
             }
-            parts.iter().map(|parts| Tensor::cat(parts, 0)).collect()
+            parts.iter().map(|parts| Tensor::cat(parts, 0)).collect::<Result<_>>().map(Some)
         })
     }
 
+    /// False if it was not wanted to its end.
     fn sample_part(
         &self,
         part: &Packed,
         first: usize,
-        sources: &[DropoutSource],
+        (sources, wanted): (&[DropoutSource], StillWanted<'_>),
         tape: &mut Tape,
         pooled: &mut [Vec<Tensor>],
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let (last, whole) = (self.read(part), Use::Predict { inputs: 0 });
         let mut below = Vec::new();
         if first > 0 {
@@ -128,6 +133,9 @@ impl Engine {
             below.clone_from(&tape.scratch.input);
         }
         for (source, pooled) in sources.iter().zip(pooled) {
+            if !wanted() {
+                return Ok(false);
+            }
             if first > 0 {
                 tape.scratch.input.clone_from(&below);
             } else {
@@ -136,7 +144,7 @@ impl Engine {
             self.run(first..self.layers.len(), part, Some(source), &last, tape, whole);
             pooled.push(self.pool(part, &tape.scratch.input)?);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The same with noise; the tape keeps what the backward pass reads.

@@ -3,6 +3,8 @@ use std::path::Path;
 use candle_core::Device;
 
 use super::*;
+use crate::posterior::Passes;
+use crate::predict::Predictor;
 
 const LIMITS: Limits = Limits { budget: 256, batch_items: 16, queue_items: 16 };
 
@@ -27,6 +29,42 @@ fn submit(engine: &Engine, model: &Arc<Loaded>, encoded: Encoded) -> Reply {
 
 fn encoded(model: &Loaded, text: &str) -> Encoded {
     model.predictor.encode(&[(text, None)]).unwrap().remove(0)
+}
+
+#[test]
+fn passes_that_nobody_waits_for_any_more_are_not_made() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
+    let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
+    artifact.uncertainty.passes = Some(Passes { samples: 4, layers: 0 });
+    let predictor = Predictor::new(artifact).unwrap();
+    let (model, metrics) = (Arc::new(Loaded { predictor, rate: 1e4 }), Arc::new(Metrics::new()));
+    let engine = engine(&metrics);
+    let ask = |samples| {
+        let (reply, answer) = oneshot::channel();
+        let ticket = Ticket {
+            model: Arc::clone(&model),
+            encoded: encoded(&model, "a film"),
+            asked: model.predictor.usual().clone(),
+            sampling: model.predictor.passes(Some(samples), 0),
+            reply,
+        };
+        engine.submit(ticket, Class::Interactive, None).unwrap();
+        answer
+    };
+    let began = Instant::now();
+    assert!(ask(1000).blocking_recv().unwrap().is_ok());
+    let thousand = began.elapsed();
+    let gone = ask(1_000_000);
+    while engine.waiting(Class::Interactive) > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Its passes have begun.
+    std::thread::sleep(thousand);
+    drop(gone);
+    let began = Instant::now();
+    assert!(ask(1).blocking_recv().unwrap().is_ok());
+    let waited = began.elapsed();
+    assert!(waited < 300 * thousand, "{waited:?}, and a thousand passes take {thousand:?}");
 }
 
 #[test]
