@@ -13,6 +13,7 @@ mod app;
 mod body;
 mod endpoints;
 mod engine;
+mod gate;
 mod guard;
 mod jobs;
 mod keys;

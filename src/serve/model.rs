@@ -77,6 +77,11 @@ fn cost(predictor: &Predictor, length: u32, sampling: Option<Sampling>) -> u64 {
     (f64::from(length) * (1.0 + passes)).ceil() as u64
 }
 
+/// A device as clients see it.
+pub fn name_of(device: &Device) -> &'static str {
+    if device.is_cpu() { "cpu" } else { "cuda" }
+}
+
 /// The place where the model in service stands, so that another can take it.
 pub struct Model {
     folder: PathBuf,
@@ -98,7 +103,7 @@ impl Model {
 
     /// Where it computes.
     pub fn device(&self) -> &'static str {
-        if self.device.is_cpu() { "cpu" } else { "cuda" }
+        name_of(&self.device)
     }
 
     /// Loads the folder again; if that fails, the old model stays.

@@ -100,7 +100,7 @@ fn is_probe(route: &str) -> bool {
 }
 
 /// The client's id, if it is one that can be written anywhere; else a new one.
-fn request_id(headers: &HeaderMap) -> String {
+pub fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
     let fits = |id: &&str| {
         (1..=MOST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())

@@ -1,7 +1,7 @@
 //! From settings to a server, and its life: start, reload, drain.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -13,10 +13,11 @@ use tokio::time::sleep;
 
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::Engine;
+use super::gate::Gate;
 use super::jobs::store::StoreError;
 use super::jobs::{Jobs, work};
 use super::metrics::Metrics;
-use super::model::{LoadError, Model};
+use super::model::{LoadError, Model, name_of};
 use super::server::{Connections, serve};
 use super::settings::Settings;
 
@@ -53,8 +54,8 @@ pub enum ServeError {
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
-/// Serves a model folder until a signal says stop. `ready` is told the address once the server
-/// answers. True if every request was answered before the end.
+/// Serves a model folder until a signal says stop. The port opens at once; `ready` is told the address
+/// when the model is there. True if every request was answered before the end.
 pub fn run(
     folder: &Path,
     device: &Device,
@@ -63,21 +64,38 @@ pub fn run(
 ) -> Result<bool, ServeError> {
     let metrics = Arc::new(Metrics::new());
     let jobs = Jobs::open(&settings.jobs_path, Arc::clone(&metrics))?;
-    let model = Model::load(folder, device)?;
-    let lost = || std::process::exit(ENGINE_LOST);
-    let (limits, rate) = (settings.batch, model.current().rate);
-    let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
-    let tokenizers = rayon::ThreadPoolBuilder::new()
-        .num_threads(settings.tokenizer_threads)
-        .thread_name(|index| format!("tokenize-{index}"))
-        .build()?;
-    let parts = Parts { settings, model, engine, metrics, tokenizers, jobs };
-    let app = Arc::new(App::new(parts));
+    let (folder, device) = (folder.to_owned(), device.clone());
+    let start = Start { folder, device, settings, metrics, jobs };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
-    let drained = runtime.block_on(live(&app, ready));
+    let drained = runtime.block_on(live(start, ready));
     runtime.shutdown_background();
     drained
+}
+
+/// What there is before the model.
+struct Start {
+    folder: PathBuf,
+    device: Device,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    jobs: Jobs,
+}
+
+impl Start {
+    /// Loads and warms the model and starts all threads.
+    fn finish(self) -> Result<App, ServeError> {
+        let Self { folder, device, settings, metrics, jobs } = self;
+        let model = Model::load(&folder, &device)?;
+        let lost = || std::process::exit(ENGINE_LOST);
+        let (limits, rate) = (settings.batch, model.current().rate);
+        let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
+        let tokenizers = rayon::ThreadPoolBuilder::new()
+            .num_threads(settings.tokenizer_threads)
+            .thread_name(|index| format!("tokenize-{index}"))
+            .build()?;
+        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs }))
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -85,8 +103,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     bound.map_err(|source| ServeError::Listen { address, source })
 }
 
-async fn live(app: &Arc<App>, ready: impl FnOnce(SocketAddr)) -> Result<bool, ServeError> {
-    let settings = &app.settings;
+async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, ServeError> {
+    let settings = start.settings.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -97,17 +115,29 @@ async fn live(app: &Arc<App>, ready: impl FnOnce(SocketAddr)) -> Result<bool, Se
         drain: settings.drain_timeout,
     };
     let (stop, stopping) = watch::channel(false);
+    let address = listener.local_addr()?;
+    let gate = Gate::closed(name_of(&start.device));
+    let server = tokio::spawn(serve(listener, gate.clone(), connections, stopping.clone()));
+    let app = tokio::select! {
+        loaded = tokio::task::spawn_blocking(|| start.finish()) => match loaded {
+            Ok(loaded) => Arc::new(loaded?),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        },
+        // Nobody has been promised anything yet.
+        _ = terminate.recv() => return Ok(true),
+        _ = interrupt.recv() => return Ok(true),
+    };
+    let app = &app;
     let mut tasks = JoinSet::new();
     if let Some(address) = settings.metrics_address {
         let listener = listen(address).await?;
-        let (router, stopping) = (metrics_router(app), stopping.clone());
+        let gate = Gate::opened(metrics_router(app));
         tasks.spawn(async move {
-            serve(listener, router, connections, stopping).await;
+            serve(listener, gate, connections, stopping).await;
         });
     }
     work::start(app, &mut tasks);
-    let address = listener.local_addr()?;
-    let server = tokio::spawn(serve(listener, router(app), connections, stopping));
+    gate.open(router(app));
     ready(address);
     loop {
         tokio::select! {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use hyper::body::Incoming;
@@ -21,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
+use super::gate::Gate;
 use super::guard::Peer;
 
 /// Headers of a request.
@@ -48,7 +48,7 @@ pub struct Connections {
 /// Serves until `stop` says so, then lets requests end. True if all did.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    gate: Gate,
     connections: Connections,
     mut stop: watch::Receiver<bool>,
 ) -> bool {
@@ -81,10 +81,10 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let builder = Arc::clone(&builder);
-                let (router, watcher) = (router.clone(), graceful.watcher());
+                let (gate, watcher) = (gate.clone(), graceful.watcher());
                 let patience = connections.header_timeout;
                 tokio::spawn(async move {
-                    converse(&builder, stream, peer, router, watcher, patience).await;
+                    converse(&builder, stream, peer, gate, watcher, patience).await;
                     drop(place);
                 });
             }
@@ -104,7 +104,7 @@ async fn converse(
     builder: &Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    gate: Gate,
     watcher: Watcher,
     patience: Duration,
 ) {
@@ -116,7 +116,7 @@ async fn converse(
         seen.store(true, Ordering::Release);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer.ip()));
-        router.clone().oneshot(request)
+        gate.routes().oneshot(request)
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let mut connection = std::pin::pin!(watcher.watch(connection));

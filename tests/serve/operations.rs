@@ -34,6 +34,35 @@ fn probes_and_info_say_how_it_is() {
 }
 
 #[test]
+fn the_port_is_open_while_the_model_is_loaded() {
+    let model = super::model_files::foreign();
+    // Blanks are JSON, and it takes a while to read so many.
+    let path = model.path().join("tokenizer.json");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.resize(60 << 20, b' ');
+    std::fs::write(&path, bytes).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::opened(model.path(), home.path());
+    assert_eq!(server.get("/livez").text(), "ok");
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, &*ready.text()), (503, "loading"));
+    let health = server.get("/health");
+    assert_eq!((health.status, &health.json()["status"]), (503, &json!("loading")));
+    assert_eq!(health.json()["model_loaded"], json!(false));
+    let early = server.predict("my router");
+    assert_eq!((early.status, &*early.problem()), (503, "not-ready"));
+    assert_eq!(early.header("retry-after"), Some("5"));
+    eventually("it is ready", || server.get("/readyz").status == 200);
+    assert_eq!(server.get("/health").json()["status"], "healthy");
+    assert_eq!(server.predict("my router").status, 200);
+    drop(server);
+
+    let mut server = Server::opened(model.path(), home.path());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0), "nothing had begun that must end");
+}
+
+#[test]
 fn metrics_have_their_names_and_a_bounded_number_of_series() {
     let server = Server::start(&[]);
     server.predict("my router");

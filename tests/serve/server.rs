@@ -107,6 +107,18 @@ impl Server {
         Self { child, address, log, home: None }
     }
 
+    /// Whose port is open, on its way to a model that it may not have yet.
+    pub fn opened(model: &Path, home: &Path) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let mut command = command(model, home, &["--port", &address.port().to_string()]);
+        let child = command.stderr(Stdio::null()).spawn().unwrap();
+        let server = Self { child, address: address.to_string(), log: Arc::default(), home: None };
+        eventually("the port is open", || TcpStream::connect(&server.address).is_ok());
+        server
+    }
+
     /// What it wrote to stderr so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -19,19 +19,19 @@ const STUCK: Duration = Duration::from_secs(60);
 /// `GET /health`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// `healthy`, `degraded` or `draining`.
+    /// `healthy`, `degraded`, `draining` or `loading`.
     #[schema(examples("healthy"))]
     status: &'static str,
-    /// The port opens when it is.
+    /// Requests are refused until it is.
     model_loaded: bool,
     /// `cpu` or `cuda`.
     device: &'static str,
     /// The version of this server.
     version: &'static str,
-    /// The model's name.
-    model: String,
-    /// A hash of everything that changes its predictions.
-    model_version: String,
+    /// The model's name; `null` until it is there.
+    model: Option<String>,
+    /// A hash of everything that changes its predictions; `null` until it is there.
+    model_version: Option<String>,
     /// Time since the start.
     uptime_seconds: f64,
     /// Texts that wait.
@@ -49,6 +49,23 @@ struct Checks {
     cache: &'static str,
     /// The file of the jobs.
     jobs: &'static str,
+}
+
+impl Health {
+    /// Of a server whose model is on its way.
+    pub fn loading(device: &'static str, uptime: Duration) -> Self {
+        Self {
+            status: "loading",
+            model_loaded: false,
+            device,
+            version: env!("CARGO_PKG_VERSION"),
+            model: None,
+            model_version: None,
+            uptime_seconds: uptime.as_secs_f64(),
+            queue_depth: 0,
+            checks: Checks { engine: "the model is being loaded", cache: "ok", jobs: "ok" },
+        }
+    }
 }
 
 fn checks(app: &App) -> Checks {
@@ -78,8 +95,8 @@ pub async fn health(State(app): State<Arc<App>>) -> Response {
         model_loaded: true,
         device: app.model.device(),
         version: env!("CARGO_PKG_VERSION"),
-        model: model.predictor.artifact().manifest.name.clone(),
-        model_version: model.predictor.version().to_owned(),
+        model: Some(model.predictor.artifact().manifest.name.clone()),
+        model_version: Some(model.predictor.version().to_owned()),
         uptime_seconds: app.began.elapsed().as_secs_f64(),
         queue_depth: app.engine.waiting(Class::Interactive) + app.engine.waiting(Class::Job),
         checks,
