@@ -155,6 +155,7 @@ fn finished(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
         .layer(CatchPanicLayer::custom(|_| Problem::Internal.into_response()))
         .layer(CompressionLayer::new())
         .layer(cors(&app.settings.cors_origins))
+        .layer(from_fn_with_state(Arc::clone(app), guard::origin))
         .layer(from_fn(observe::harden))
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))

@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::limit::Client;
+use super::observe::is_probe;
 use super::problem::Problem;
 
 /// The other end of a connection.
@@ -18,6 +20,29 @@ pub struct Peer(pub IpAddr);
 /// The key that a request carries, by its place in the list.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyPlace(pub usize);
+
+/// Refuses pages of origins that nobody named. Their browsers keep the answers from them in any case,
+/// but not the requests from us. Programs that are no browsers send no origin.
+pub async fn origin(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    if route.is_some_and(|route| is_probe(route.as_str())) || is_welcome(&app, request.headers()) {
+        return next.run(request).await;
+    }
+    let mut response = Problem::Forbidden.into_response();
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+/// The origin is named, or is this server's own: by what the browser says, or by the host that was
+/// asked for, which a proxy may have changed.
+fn is_welcome(app: &App, headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let Some(origin) = text(header::ORIGIN) else { return true };
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    app.settings.cors_origins.iter().any(|named| named == origin)
+        || text(HeaderName::from_static("sec-fetch-site")) == Some("same-origin")
+        || authority.is_some_and(|authority| text(header::HOST) == Some(authority))
+}
 
 /// Asks for a key, where there are any.
 pub async fn key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {

@@ -92,7 +92,8 @@ fn unnamed(response: &Response) -> Option<Problem> {
     }
 }
 
-fn is_probe(route: &str) -> bool {
+/// Asked by machines, all the time.
+pub fn is_probe(route: &str) -> bool {
     matches!(
         route,
         "/livez" | "/readyz" | "/health" | "/health/live" | "/health/ready" | "/metrics"

@@ -172,7 +172,7 @@ struct Operation<'a> {
     headers: &'a [(&'a str, Value)],
 }
 
-const GUARDED: [u16; 10] = [400, 408, 413, 415, 422, 429, 500, 503, 504, 401];
+const GUARDED: [u16; 11] = [400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504];
 
 fn paths(settings: &Settings) -> Value {
     let json_of = |name: &str| content("application/json", &reference(name));
@@ -216,7 +216,7 @@ fn paths(settings: &Settings) -> Value {
         json!({ method: described })
     };
     let jobs = |operation: Operation<'static>| Operation { tag: "jobs", ..operation };
-    let (lost, found) = (&[401, 404, 500], || json_of("TaskStatus"));
+    let (lost, found) = (&[401, 403, 404, 500], || json_of("TaskStatus"));
     let mut paths = json!({
         "/predict": item("post", post("predict", predict, "PredictRequest", json_of("Prediction")), false),
         "/predict_cached": item("post", post("predict_cached",
@@ -225,7 +225,7 @@ fn paths(settings: &Settings) -> Value {
             "Several texts at once", "BatchRequest", json_of("Batch")), false),
         "/async_predict": item("post", Operation {
             tag: "jobs", response: (202, json_of("Accepted")), headers: &key,
-            problems: &[400, 401, 408, 409, 413, 415, 422, 429, 500, 503],
+            problems: &[400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503],
             ..post("async_predict", "A job that survives a crash", "JobRequest", json!({}))
         }, false),
         "/task_status/{task_id}": with_task("get",
@@ -233,7 +233,7 @@ fn paths(settings: &Settings) -> Value {
         "/task/{task_id}": with_task("delete",
             jobs(get("cancel_task", "Cancels a job; one that has ended stays", found(), lost))),
         "/info": item("get", get("info", "The model, its calibration and the limits",
-            json_of("Info"), &[401, 500]), false),
+            json_of("Info"), &[401, 403, 500]), false),
         "/health": item("get", health("health", "State of all parts", json_of("Health")), true),
         "/livez": item("get", get("livez", "The process answers", text(), &[]), true),
         "/readyz": item("get", health("readyz", "Whether to send requests", text()), true),

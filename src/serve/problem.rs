@@ -27,6 +27,8 @@ pub enum Problem {
     MalformedJson(Vec<Fault>),
     /// A key is missing or wrong.
     Unauthorized,
+    /// A page of another origin asks.
+    Forbidden,
     /// No such route or task.
     NotFound(&'static str),
     /// The route has other methods.
@@ -96,6 +98,7 @@ impl Problem {
             Self::Unauthorized => {
                 (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed")
             }
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The origin is refused"),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
@@ -190,6 +193,10 @@ impl Problem {
                 faults.iter().map(told).collect::<Vec<_>>().join("; ")
             }
             Self::Unauthorized => "send `Authorization: Bearer KEY` or `X-API-Key: KEY`".to_owned(),
+            Self::Forbidden => {
+                "pages of this origin may not call: start with `--cors-allow-origin ORIGIN`"
+                    .to_owned()
+            }
             Self::NotFound(what) => (*what).to_owned(),
             Self::MethodNotAllowed => "see the header `Allow`".to_owned(),
             Self::RequestTimeout => "send the whole body sooner".to_owned(),

@@ -193,6 +193,23 @@ fn other_origins_are_let_in_by_name_only() {
     let allowed = |answer: &Answer| answer.header("access-control-allow-origin").map(str::to_owned);
     let closed = Server::start(&[]);
     assert_eq!(allowed(&preflight(&closed, "https://app.example")), None);
+    let post = |server: &Server, headers: &[(&str, &str)]| {
+        let body = json!({ "text": "my router" }).to_string();
+        server.ask("POST", "/predict", headers, body.as_bytes())
+    };
+    for origin in ["https://app.example", "http://test.evil", "null", "http://127.0.0.1"] {
+        let refused = [preflight(&closed, origin), post(&closed, &[("Origin", origin)])];
+        for answer in refused {
+            assert_eq!((answer.status, &*answer.problem()), (403, "forbidden"), "{origin}");
+            assert_eq!(answer.header("vary"), Some("origin"));
+        }
+        let probe = closed.ask("GET", "/livez", &[("Origin", origin)], b"");
+        assert_eq!(probe.status, 200, "a probe is everybody's");
+    }
+    // Pages of the server itself: `test` is the host that is asked for. A proxy may change it.
+    assert_eq!(post(&closed, &[("Origin", "http://test")]).status, 200);
+    let proxied = [("Origin", "https://app.example"), ("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(post(&closed, &proxied).status, 200);
     let open = Server::start(&["--cors-allow-origin", "https://app.example"]);
     let answer = preflight(&open, "https://app.example");
     assert_eq!(allowed(&answer).as_deref(), Some("https://app.example"));
