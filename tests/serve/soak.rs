@@ -76,6 +76,8 @@ fn ten_times_as_many_requests_need_no_more_memory() {
         resident(&server)
     };
     let (first, second) = (until(FIRST), until(SECOND));
-    // `/metrics` was not asked: nothing waits to be collected.
-    assert!(second as f64 <= 1.05 * first as f64, "{first} bytes, then {second}");
+    // `/metrics` was not asked: nothing waits to be collected. The process is so small that what the
+    // allocator holds in reserve is more than a twentieth of it; half a kilobyte a request is not.
+    let allowed = (first / 20).max(8 << 20);
+    assert!(second <= first + allowed, "{first} bytes, then {second}");
 }
