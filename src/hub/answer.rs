@@ -6,7 +6,7 @@ use ureq::http::{HeaderMap, Response};
 use ureq::{Body, Error};
 
 use super::client::Call;
-use super::{HubError, Part, Settings, is_id};
+use super::{HubError, Settings, is_id};
 
 /// Why a try failed, and whether another may do better.
 pub(super) struct Failure {
@@ -166,16 +166,8 @@ fn refusal(
         }
         (401, _) => HubError::Unauthorised { what, token },
         (403, _) => HubError::Forbidden { what, message, token },
-        (404, code) => {
-            let part = match code {
-                "RepoNotFound" => Part::Repository,
-                "RevisionNotFound" => Part::Revision,
-                "EntryNotFound" => Part::File,
-                _ => Part::Unknown,
-            };
-            HubError::Missing { what, part, message }
-        }
-        (409, _) => HubError::Conflict { what, message, body: body.to_owned() },
+        (404, _) => HubError::Missing { what, message },
+        (409, _) => HubError::Conflict { what, message },
         (412, _) => HubError::ParentMoved { what, message },
         (429, _) => {
             let wait = retry_after(headers);

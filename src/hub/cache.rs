@@ -46,6 +46,12 @@ impl Place {
         Cache::new(self.root.clone()).repo(repo).pointer_path(commit)
     }
 
+    /// What stands for a file that the commit of a snapshot does not have.
+    pub(super) fn lack(&self, snapshot: &Path, path: &str) -> PathBuf {
+        let commit = snapshot.file_name().unwrap_or_default();
+        self.folder().join(".no_exist").join(commit).join(path)
+    }
+
     fn reference(&self, revision: &str) -> PathBuf {
         self.folder().join("refs").join(revision)
     }

@@ -26,6 +26,8 @@ pub struct Client {
     agent: Agent,
     settings: Settings,
     origin: Origin,
+    /// How often anything is tried at most.
+    attempts: u32,
 }
 
 /// What is sent.
@@ -120,7 +122,13 @@ impl Client {
             .timeout_per_write(Some(settings.patience))
             .build()
             .into();
-        Ok(Self { agent, settings, origin })
+        Ok(Self { agent, settings, origin, attempts: ATTEMPTS })
+    }
+
+    /// One that tries everything once: for what can be done without.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        Self { attempts: 1, ..self }
     }
 
     /// What it was made with.
@@ -191,7 +199,7 @@ impl Client {
                 Ok(value) => return Ok(value),
                 Err(failure) => failure,
             };
-            if attempt >= call.attempts || !pause(wait, attempt) {
+            if attempt >= call.attempts.min(self.attempts) || !pause(wait, attempt) {
                 return Err(error);
             }
             tracing::info!("{error}; trying again");
@@ -266,14 +274,6 @@ impl Client {
         let shown = answer::without_query(address);
         tracing::debug!("{} {shown}: {}", call.method, response.status());
         Ok(response)
-    }
-
-    /// Who the token belongs to, and their organisations.
-    ///
-    /// # Errors
-    /// There is no token, or it is not good.
-    pub fn who_am_i(&self) -> Result<serde_json::Value, HubError> {
-        self.json(&Call::new(Method::GET, "the token", "/api/whoami-v2"))
     }
 
     /// A `POST` of JSON that answers with JSON.

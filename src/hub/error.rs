@@ -25,7 +25,9 @@ pub enum HubError {
         address: String,
     },
     /// A token that cannot be one.
-    #[error("the token in `{place}` has blanks or other characters that no token has")]
+    #[error(
+        "the token in `{place}` has blanks or other characters that no token has: copy it there again"
+    )]
     Token {
         /// A variable or a file.
         place: String,
@@ -83,8 +85,6 @@ pub enum HubError {
     Missing {
         /// What was asked for.
         what: String,
-        /// What kind of thing is missing.
-        part: Part,
         /// What the Hub said.
         message: String,
     },
@@ -111,8 +111,6 @@ pub enum HubError {
         what: String,
         /// What the Hub said.
         message: String,
-        /// The answer, which may say where what exists is.
-        body: String,
     },
     /// The commit's parent is no longer the newest one (412).
     #[error("{what}: someone else has changed it in the meantime{}", said(.message))]
@@ -192,7 +190,8 @@ pub enum HubError {
     },
     /// The bytes are not those that the Hub promised.
     #[error(
-        "{what}: the bytes that came are not the file's (its hash is another); they are thrown away"
+        "{what}: the bytes that came are not the file's (its hash is another); they are \
+         thrown away: give the command again"
     )]
     WrongHash {
         /// The file.
@@ -217,19 +216,6 @@ pub enum HubError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-/// What a 404 says is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The repository.
-    Repository,
-    /// The branch, tag or commit.
-    Revision,
-    /// The file.
-    File,
-    /// It does not say.
-    Unknown,
 }
 
 fn log_in(token: &bool, with_token: &'static str) -> &'static str {

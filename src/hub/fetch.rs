@@ -1,12 +1,13 @@
 //! From a repository to the cache.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::cache::Place;
 use super::listing::{Entry, of};
 use super::progress::{Progress, tell};
 use super::transfer::Transfer;
 use super::{Client, HubError, Repository};
+use crate::store;
 
 /// The files of a revision.
 #[derive(Clone, Debug)]
@@ -39,6 +40,19 @@ pub struct Snapshot {
 /// The folder of a revision of a repository in the cache, if it is there. It may lack files.
 pub fn cached(repository: &Repository, revision: &str) -> Option<PathBuf> {
     Place::of(repository).find(revision)
+}
+
+/// Whether a snapshot is known to be of a commit without this file.
+pub fn lacks(repository: &Repository, snapshot: &Path, path: &str) -> bool {
+    Place::of(repository).lack(snapshot, path).is_file()
+}
+
+/// Remembers that the commit of a snapshot has no such file, where Python remembers it too.
+///
+/// # Errors
+/// The cache cannot be written.
+pub fn note_lack(repository: &Repository, snapshot: &Path, path: &str) -> Result<(), HubError> {
+    Ok(store::write_atomically(&Place::of(repository).lack(snapshot, path), b"")?)
 }
 
 impl Client {

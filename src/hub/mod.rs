@@ -15,8 +15,8 @@ mod transfer;
 mod upload;
 
 pub use client::{Call, Client, Payload};
-pub use error::{HubError, Part};
-pub use fetch::{Listing, Snapshot, cached};
+pub use error::HubError;
+pub use fetch::{Listing, Snapshot, cached, lacks, note_lack};
 pub use listing::{Entry, Info, LargeFile};
 pub use progress::{Progress, observe};
 pub use refs::{Reference, Refs};

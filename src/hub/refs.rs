@@ -102,8 +102,8 @@ impl Client {
         let address = format!("{}/tag/{}", repository.api(), encoded(commit));
         let value = json!({ "tag": name, "message": message });
         let (what, error) = match self.send(repository, address, &value) {
-            Err(HubError::Conflict { what, message, body }) => {
-                (what.clone(), HubError::Conflict { what, message, body })
+            Err(HubError::Conflict { what, message }) => {
+                (what.clone(), HubError::Conflict { what, message })
             }
             result => return result,
         };

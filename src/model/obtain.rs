@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::ModelError;
-use crate::hub::{self, Client, Entry, Repository};
+use crate::hub::{self, Client, Entry, HubError, Repository};
 
 /// Without these there is nothing to load.
 const NEEDED: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
@@ -11,6 +11,9 @@ const NEEDED: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"]
 const FURTHER: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "README.md"];
 /// Ends of files with weights that are programs for Python's unpickler.
 const PICKLES: [&str; 5] = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
+
+/// What only `bayes` reads: transformers leaves it on the Hub.
+const OURS: &str = "bayes/manifest.json";
 
 /// The folder of that path, else what the Hub has under that id: from the cache, or fetched.
 ///
@@ -27,6 +30,9 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
     let repository = Repository::model(name);
     let whole = |folder: &PathBuf| NEEDED.iter().all(|name| folder.join(name).is_file());
     if let Some(folder) = hub::cached(&repository, "main").filter(whole) {
+        if !folder.join(OURS).is_file() && !hub::lacks(&repository, &folder, OURS) {
+            complete(&repository, &folder);
+        }
         return Ok(folder);
     }
     let failed =
@@ -47,6 +53,31 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
     }
     let files: Vec<&Entry> = listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
     Ok(client.fetch(&listing, &files).map_err(failed)?.folder)
+}
+
+/// Fetches what Python left out of a snapshot: a posterior that is only on the Hub would be missed
+/// without a word. That there is none is remembered, as Python does. Where the Hub is not reached, what
+/// is here has to do.
+fn complete(repository: &Repository, folder: &Path) {
+    let commit = folder.file_name().unwrap_or_default().to_string_lossy();
+    let completed = || -> Result<(), HubError> {
+        let client = Client::from_env()?;
+        let listing = client.clone().impatient().listing(repository, &commit)?;
+        if listing.entries.iter().any(|entry| entry.path == OURS) {
+            let files: Vec<&Entry> =
+                listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
+            client.fetch(&listing, &files).map(drop)
+        } else {
+            hub::note_lack(repository, folder, OURS)
+        }
+    };
+    match completed() {
+        Ok(()) => {}
+        Err(error @ HubError::Offline { .. }) => tracing::debug!("{error}"),
+        Err(error) => tracing::warn!(
+            "whether {repository} has a posterior on the Hub is not known, and the cache has none: {error}"
+        ),
+    }
 }
 
 fn is_read(path: &str) -> bool {

@@ -177,6 +177,24 @@ fn the_imdb_experiment_fetches_its_data_and_its_encoder() {
     assert_eq!(answer["label"], "billing");
     let offline = ["predict", "--model", "team/model", "--json", "the invoice is wrong"];
     assert_eq!(site.home.done(&offline), line, "from the cache");
+    // transformers fetches what it reads: the posterior that is only on the Hub is not missed.
+    let posterior = site.home.path("hub/hub/models--team--model/snapshots");
+    let posterior = std::fs::read_dir(posterior).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_dir_all(posterior.join("bayes")).unwrap();
+    assert_ne!(site.home.done(&offline), line, "offline nobody knows of it");
+    assert_eq!(site.done(&offline), line, "it was fetched");
+
+    // That a model has none is asked once.
+    let folder = site.home.path("checkpoints/imdb-minilm/model");
+    let plain = ["config.json", "model.safetensors", "tokenizer.json"]
+        .map(|name| (name, Content::from(std::fs::read(folder.join(name)).unwrap())));
+    site.double.model("team/plain", &plain);
+    let predict = ["predict", "--model", "team/plain", "--json", "the invoice is wrong"];
+    let answers = [site.done(&predict), site.done(&predict)];
+    site.double.forget_requests();
+    assert_eq!([site.done(&predict), site.done(&predict)], answers);
+    assert!(site.double.requests("/").is_empty());
+
     let message = site.refused(&["dataset", "info", "team/none"]);
     assert!(message.contains("there is no file or folder `team/none`"), "{message}");
     let message = site.home.refused(&["predict", "--model", "team/none", "text"]);
