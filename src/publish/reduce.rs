@@ -8,8 +8,10 @@ use toml::Value as Toml;
 use super::PublishError;
 use crate::hub;
 
-/// The last part of a path.
+/// The last part of a path, or of an address without its query.
 pub fn file_name(path: &str) -> String {
+    let path =
+        if path.contains("://") { path.split(['?', '#']).next().unwrap_or(path) } else { path };
     let trimmed = path.trim_end_matches(['/', '\\']);
     trimmed.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()
 }
@@ -19,7 +21,11 @@ pub fn file_name(path: &str) -> String {
 fn is_path(text: &str) -> bool {
     let rooted = text.starts_with(['/', '~', '\\']) || text.starts_with('.') && text.contains('/');
     let drive = text.as_bytes().get(1) == Some(&b':') && text.contains(['/', '\\']);
-    let one_line = !text.contains('\n') && !text.contains("://");
+    if text.contains("://") {
+        // An address may have a key in its query, or a password.
+        return !text.contains([' ', '\n']) && text.contains(['?', '@']);
+    }
+    let one_line = !text.contains('\n');
     let exists = text.contains(['/', '\\']) && Path::new(text).exists();
     let several = text.contains('/') && !text.contains(' ') && !hub::is_id(text);
     one_line && (rooted || drive || exists || several)
@@ -89,6 +95,8 @@ mod tests {
             ("C:\\data\\x.csv", "x.csv"),
             ("a/b/c.csv", "c.csv"),
             ("/somewhere/tickets/", "tickets"),
+            ("https://a.b/c/train.parquet?key=secret/1", "train.parquet"),
+            ("https://user:secret@a.b/train.parquet", "train.parquet"),
         ] {
             assert!(is_path(text), "{text}");
             assert_eq!(file_name(text), name);
