@@ -15,7 +15,7 @@ use crate::posterior::laplace::Head;
 /// Flags of `bayes fit`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The classifier: a folder of ours, one in transformers' layout, or a cached Hub id
+    /// The classifier: a folder of ours, one in transformers' layout, or a Hub id
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// A file, folder, known name or Hub id with labels [default: what the model was trained on]

@@ -16,7 +16,7 @@ use crate::experiment::{
     self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume, Surroundings,
     TrainReport,
 };
-use crate::publish::{Card, Message, Push, Pusher, Source, Target, Wanted, collect};
+use crate::publish::{Message, Push, Pusher, whole};
 use crate::store;
 
 /// Flags of `bayes train`.
@@ -134,16 +134,7 @@ fn pushed(message: Message) -> Progress<'static> {
 fn push_model(experiment: &Experiment, model: &Path) -> Message {
     let config = &experiment.publish;
     let push = || -> Result<String> {
-        let source = Source::open(model, Path::new(RUNS))?;
-        let card = Card { source: &source, config, repo: Some(&config.repo) }.render(None)?;
-        let files = collect(&source, &Wanted { card, ..Wanted::default() })?;
-        let target = Target {
-            repo: config.repo.clone(),
-            private: config.private,
-            branch: "main".to_owned(),
-            tag: None,
-            message: usual_message(),
-        };
+        let (target, files) = whole(model, Path::new(RUNS), config, usual_message())?;
         Ok(send(&target, &files)?.url)
     };
     match push() {

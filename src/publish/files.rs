@@ -64,7 +64,10 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
     }
     files.push(NewFile::of_bytes("bayes/manifest.json", pretty(&manifest)));
     if let Some(config) = &source.config {
-        files.push(NewFile::of_bytes(CONFIG, toml::to_string(config).unwrap_or_default()));
+        files.push(NewFile::of_bytes(
+            CONFIG,
+            toml::to_string(config).expect("a table is plain data"),
+        ));
     }
     if let Some(evaluation) = json(&folder.join(EVALUATION))? {
         files.push(NewFile::of_bytes(EVALUATION, pretty(&reduced_keys(evaluation, &["dataset"]))));

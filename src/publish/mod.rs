@@ -11,12 +11,12 @@ mod source;
 
 use std::path::PathBuf;
 
-pub use card::{Card, PLACEHOLDERS, RELIABILITY};
+pub use card::{Card, PLACEHOLDERS, RELIABILITY, grouped};
 pub use config::{PublishConfig, Push};
 pub use evaluation::Evaluation;
 pub use files::{Wanted, collect};
 pub use push::{FileState, Published, Status, Target, publish};
-pub use pusher::{Message, Pusher};
+pub use pusher::{Message, Pusher, whole};
 pub use source::Source;
 
 /// Why a model was not published.

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use super::source::TRAINER_STATE;
 use super::{Card, PublishConfig, PublishError, Source, Target, Wanted, collect, publish};
 use crate::artifact::HASHED;
-use crate::hub::{Client, Memory};
+use crate::hub::{Client, Memory, NewFile};
 
 /// What a checkpoint is published from, besides the files that have hashes in its manifest.
 const OTHERS: [&str; 5] = [
@@ -141,18 +141,26 @@ fn push(
     memory: &Memory,
 ) -> Result<String, PublishError> {
     let client = Client::from_env()?;
+    let (target, files) = whole(folder, runs, config, format!("Training, step {step}"))?;
+    let nobody: crate::hub::Observer = Arc::new(|_, _| {});
+    Ok(publish(&client, &target, &files, memory, &nobody)?.url)
+}
+
+/// All that a run of training publishes of a folder, and where to.
+///
+/// # Errors
+/// It is no whole model folder.
+pub fn whole(
+    folder: &Path,
+    runs: &Path,
+    config: &PublishConfig,
+    message: String,
+) -> Result<(Target, Vec<NewFile>), PublishError> {
     let source = Source::open(folder, runs)?;
     let card = Card { source: &source, config, repo: Some(&config.repo) }.render(None)?;
     let files = collect(&source, &Wanted { card, ..Wanted::default() })?;
-    let target = Target {
-        repo: config.repo.clone(),
-        private: config.private,
-        branch: "main".to_owned(),
-        tag: None,
-        message: format!("Training, step {step}"),
-    };
-    let nobody: crate::hub::Observer = Arc::new(|_, _| {});
-    Ok(publish(&client, &target, &files, memory, &nobody)?.url)
+    let (repo, private) = (config.repo.clone(), config.private);
+    Ok((Target { repo, private, branch: "main".to_owned(), tag: None, message }, files))
 }
 
 /// A folder with second names of a checkpoint's files, beside it.

@@ -26,7 +26,8 @@ mod yaml;
 pub use figures::RELIABILITY;
 
 use super::{PublishConfig, PublishError, Source};
-use numbers::{code, four, grouped};
+pub use numbers::grouped;
+use numbers::{code, four};
 
 /// What a template may ask for.
 pub const PLACEHOLDERS: [&str; 28] = [

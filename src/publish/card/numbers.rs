@@ -1,9 +1,11 @@
 //! Numbers and names as the card writes them.
 
+use std::fmt::Display;
+
 use crate::metrics::Interval;
 
-/// 1234567 as `1,234,567`.
-pub fn grouped(number: usize) -> String {
+/// The integer 1234567 as `1,234,567`.
+pub fn grouped(number: impl Display) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -58,7 +60,9 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!(grouped(1_234_567), "1,234,567");
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), text);
+        }
         assert_eq!((four(0.92084), four(f64::INFINITY)), ("0.9208".to_owned(), "∞".to_owned()));
         assert_eq!((share(0.9), share(0.995)), ("90 %".to_owned(), "99.5 %".to_owned()));
         assert_eq!(

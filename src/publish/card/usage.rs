@@ -105,8 +105,8 @@ impl Card<'_> {
         let cut = match artifact.manifest.preprocessing.truncation.name() {
             "head" => "",
             _ => {
-                " transformers cuts longer texts at their end, `bayes` in their first half: answers to \
-                 long texts differ."
+                " Of a longer text transformers keeps the beginning, `bayes` a quarter of the beginning and \
+                 three quarters of the end: answers to long texts differ."
             }
         };
         let vector = if scaling.vector.is_some() {
