@@ -60,7 +60,11 @@ impl Document<'_> {
             if !has(Suite::Latency) {
                 text += "\n## Latency (ms)\n";
             }
-            let _ = write!(text, "\n### Posterior and link, beside the mean logits\n{}", self.table("posterior."));
+            let _ = write!(
+                text,
+                "\n### Posterior and link, beside the mean logits\n{}",
+                self.table("posterior.")
+            );
         }
         if has(Suite::Throughput) {
             text += &self.section("Throughput (samples/sec)", "throughput.");
