@@ -25,12 +25,20 @@ pub struct Design {
 
 impl Design {
     /// From features `[n, d]`.
+    #[cfg(test)]
     pub fn new(feature_nd: &[f32], d: usize) -> Result<Self> {
-        let (rows, width) = (feature_nd.len() / d, d + 1);
+        Self::scaled(feature_nd, &vec![1.0; d + 1])
+    }
+
+    /// From features `[n, d]`, each times its scale; the last of the scales `[D]` stands for the one.
+    pub fn scaled(feature_nd: &[f32], scale: &[f64]) -> Result<Self> {
+        let width = scale.len();
+        let (d, bias) = (width - 1, scale[width - 1]);
+        let rows = feature_nd.len() / d;
         let mut values = Vec::with_capacity(rows * width);
         for feature_d in feature_nd.chunks_exact(d) {
-            values.extend(feature_d.iter().copied().map(f64::from));
-            values.push(1.0);
+            values.extend(feature_d.iter().zip(scale).map(|(&x, scale)| f64::from(x) * scale));
+            values.push(bias);
         }
         let values = Tensor::from_vec(values, (rows, width), &Device::Cpu)?;
         Ok(Self { values, rows, width })

@@ -77,6 +77,20 @@ impl Covariance {
         }
     }
 
+    /// The covariance for features as they are, where this one was fitted on φ̃ times `scale`, `[D]`.
+    pub fn of_unscaled(mut self, scale: &[f64]) -> Self {
+        let values = match &mut self {
+            Self::Zero | Self::Dropout(_) => return self,
+            // Columns are weights: of one output, or of one contrast after another.
+            Self::Difference(root) | Self::Full { root, .. } => &mut root.values,
+            Self::Kronecker(kronecker) => &mut kronecker.feature_rows,
+        };
+        for (value, scale) in values.iter_mut().zip(scale.iter().cycle()) {
+            *value = (f64::from(*value) * scale) as f32;
+        }
+        self
+    }
+
     /// The covariance of the logits at a feature `[d]`; `None` for none.
     pub fn at(&self, feature_d: &[f32]) -> Option<LogitCovariance> {
         let mut x: Vec<f32> = feature_d.to_vec();

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 pub use config::{MOST_SAMPLES, Method, PosteriorConfig};
 pub use covariance::{Covariance, Kronecker, Root};
-pub use fit::{Fitted, LastLayer, fit};
+pub use fit::{Fitted, LastLayer, fit, fit_head, tensors};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
 pub use mc_dropout::Dropout;

@@ -28,18 +28,50 @@ pub struct Evidence {
     pub converged: bool,
 }
 
-/// ln δ has come to rest when a round changes it by less.
-const PRECISION: f64 = 1e-3;
 const ROUNDS: usize = 100;
 const BOUNDS: [f64; 2] = [1e-8, 1e8];
 const REACH: f64 = 8.0;
 
-/// δ = γ / ‖W*(δ)‖², from δ = 1: MacKay's update of ln δ, sped up by the secant through the last two
+/// How the prior precision is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Prior {
+    /// By the evidence, from this one on.
+    Evidence(f64),
+    /// It is given.
+    Fixed(f64),
+}
+
+/// Fits under the prior that is given, or under the one that the evidence chooses, whose ln δ has come
+/// to rest when a round changes it by less than `rest`.
+pub fn choose(
+    prior: Prior,
+    rest: f64,
+    mut fit: impl FnMut(f64) -> Result<Round>,
+) -> Result<Evidence> {
+    let prior_precision = match prior {
+        Prior::Evidence(start) => return fixed_point(start, rest, fit),
+        Prior::Fixed(prior_precision) => prior_precision,
+    };
+    let round = fit(prior_precision)?;
+    Ok(Evidence {
+        prior_precision,
+        effective_parameters: round.effective_parameters,
+        log_evidence: round.evidence,
+        rounds: 1,
+        converged: true,
+    })
+}
+
+/// δ = γ / ‖W*(δ)‖², from `start` on: MacKay's update of ln δ, sped up by the secant through the last two
 /// (Aitken's method) where that goes the same way and at most [`REACH`] times as far. `fit` refits
 /// the head at a δ. The δ that is given is the one of the last refit, so that mean, covariance and
 /// prior belong together.
-pub fn fixed_point(mut fit: impl FnMut(f64) -> Result<Round>) -> Result<Evidence> {
-    let mut log_precision = 0.0f64;
+fn fixed_point(
+    start: f64,
+    rest: f64,
+    mut fit: impl FnMut(f64) -> Result<Round>,
+) -> Result<Evidence> {
+    let mut log_precision = start.ln();
     let mut before: Option<(f64, f64)> = None;
     let mut rounds = 0;
     loop {
@@ -49,7 +81,7 @@ pub fn fixed_point(mut fit: impl FnMut(f64) -> Result<Round>) -> Result<Evidence
         let update = (round.effective_parameters / round.squared_norm).ln() - log_precision;
         let next = log_precision + update;
         let inside = next > BOUNDS[0].ln() && next < BOUNDS[1].ln();
-        let converged = inside && update.abs() < PRECISION;
+        let converged = inside && update.abs() < rest;
         if converged || !inside || rounds == ROUNDS {
             return Ok(Evidence {
                 prior_precision,

@@ -30,11 +30,11 @@ use std::sync::Arc;
 
 use candle_core::Result;
 
-pub use self::evidence::Evidence;
-use self::evidence::fixed_point;
+use self::evidence::choose;
+pub use self::evidence::{Evidence, Prior};
 use self::single::{Single, bernoulli, squared};
 use self::softmax::Softmax;
-use super::algebra::{Design, InverseRoot};
+use super::algebra::{Design, Eigen, InverseRoot};
 use super::covariance::{Covariance, Kronecker, Root};
 use super::logits::Basis;
 
@@ -72,29 +72,172 @@ pub enum Head {
     Keep,
 }
 
-/// Fits prior, head and covariance. `trained_kd` is the head that training ended with, `[k, D]`.
-pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
-    let d = trained_kd.len() / rows.classes - 1;
-    let design = Design::new(rows.feature_nd, d)?;
-    if rows.classes == 2 {
-        return fit_two(&design, rows.labels, trained_kd, head);
+/// When a fit is at its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// A Newton step is the last one if it is shorter than this many posterior standard deviations, as
+    /// the Kronecker factors measure them.
+    short: f64,
+    /// The prior has come to rest when a round changes its logarithm by less.
+    rest: f64,
+}
+
+impl Tolerance {
+    /// For the weights that are kept.
+    pub const EXACT: Self = Self { short: 1e-6, rest: 1e-3 };
+    /// For comparing priors, and for judging rows: what is left to go, over all weights together,
+    /// changes the loss of all rows together by less than 0.05 nats, half the square of `short`.
+    pub const NEAR: Self = Self { short: 0.3, rest: 0.05 };
+}
+
+/// A head on rows, ready to be fitted under one prior after another. Weights, `[k, D]`, go in and come
+/// out as they apply to the features themselves.
+#[derive(Debug)]
+pub struct Problem<'a> {
+    rows: Rows<'a>,
+    /// What each feature, and the one behind them, is multiplied by before the prior sees it, `[D]`.
+    scale: Vec<f64>,
+    design: Design,
+    /// Of more than two classes.
+    second_moment: Option<Eigen>,
+}
+
+impl<'a> Problem<'a> {
+    /// With an isotropic prior of the features as they are.
+    pub fn new(rows: Rows<'a>, d: usize) -> Result<Self> {
+        Self::scaled(rows, vec![1.0; d + 1])
     }
-    let softmax = Softmax::new(&design, rows.labels, rows.classes)?;
-    if (rows.classes - 1) * design.width() <= FULL_WEIGHTS {
-        fit_full(&softmax, trained_kd, head)
-    } else {
-        fit_kronecker(&softmax, trained_kd, head)
+
+    /// With an isotropic prior of scaled features; `scale` is `[D]`.
+    pub fn scaled(rows: Rows<'a>, scale: Vec<f64>) -> Result<Self> {
+        let design = Design::scaled(rows.feature_nd, &scale)?;
+        let weight_n = || vec![1.0 / design.rows() as f64; design.rows()];
+        let second_moment = match rows.classes {
+            2 => None,
+            _ => Some(Eigen::of(design.gram(&weight_n())?)),
+        };
+        Ok(Self { rows, scale, design, second_moment })
+    }
+
+    /// `k`.
+    pub fn classes(&self) -> usize {
+        self.rows.classes
+    }
+
+    fn softmax(&self) -> Result<Softmax<'_>> {
+        let moment = self.second_moment.clone().expect("there are more than two classes");
+        Softmax::new(&self.design, self.rows.labels, self.rows.classes, moment)
+    }
+
+    fn into_scaled(&self, weight_kd: &[f64]) -> Vec<f64> {
+        weight_kd.iter().zip(self.scale.iter().cycle()).map(|(w, scale)| w / scale).collect()
+    }
+
+    fn out_of_scaled(&self, mut weight_kd: Vec<f64>) -> Vec<f64> {
+        weight_kd.iter_mut().zip(self.scale.iter().cycle()).for_each(|(w, scale)| *w *= scale);
+        weight_kd
+    }
+
+    /// The weights under a prior precision, without their covariance.
+    pub fn mode(
+        &self,
+        start_kd: &[f64],
+        prior_precision: f64,
+        tolerance: Tolerance,
+    ) -> Result<Vec<f64>> {
+        let start_kd = self.into_scaled(start_kd);
+        let weight_kd = if self.rows.classes == 2 {
+            let target_n = targets(self.rows.labels);
+            let model = Single { design: &self.design, target_n: &target_n, term: bernoulli };
+            let mut mode = single::Mode::of_two(&start_kd);
+            model.refit(&mut mode, 0.5 * prior_precision)?;
+            mode.of_each()
+        } else {
+            let model = self.softmax()?;
+            let mut mode = model.start(&start_kd)?;
+            model.refit(&mut mode, prior_precision, tolerance.short)?;
+            mode.weight_kd
+        };
+        Ok(self.out_of_scaled(weight_kd))
+    }
+
+    /// Fits prior, head and covariance. `trained_kd` is the head that training ended with, `[k, D]`.
+    pub fn fit(
+        &self,
+        trained_kd: &[f64],
+        head: Head,
+        prior: Prior,
+        tolerance: Tolerance,
+    ) -> Result<Laplace> {
+        let how = How { head, prior, tolerance };
+        let start_kd = self.into_scaled(trained_kd);
+        let classes = self.rows.classes;
+        let found = if classes == 2 {
+            fit_two(&self.design, self.rows.labels, &start_kd, &how)?
+        } else if (classes - 1) * self.design.width() <= FULL_WEIGHTS {
+            fit_full(&self.softmax()?, &start_kd, &how)?
+        } else {
+            fit_kronecker(&self.softmax()?, &start_kd, &how)?
+        };
+        Ok(Laplace {
+            mean_kd: match head {
+                Head::Refit => self.out_of_scaled(found.mean_kd),
+                Head::Keep => trained_kd.to_vec(),
+            },
+            covariance: found.covariance.of_unscaled(&self.scale),
+            evidence: found.evidence,
+        })
     }
 }
 
-fn fit_two(design: &Design, labels: &[u32], trained_kd: &[f64], head: Head) -> Result<Laplace> {
-    let target_n: Vec<f64> = labels.iter().map(|&label| f64::from(label)).collect();
+/// Fits prior, head and covariance on features as they are. `trained_kd` is the head that training
+/// ended with, `[k, D]`.
+pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
+    let d = trained_kd.len() / rows.classes - 1;
+    Problem::new(*rows, d)?.fit(trained_kd, head, Prior::Evidence(1.0), Tolerance::EXACT)
+}
+
+/// One over the standard deviation of each feature, `[D]`: an isotropic prior of features scaled by it
+/// is the same for features in other units. The one behind them is [`FREE`].
+pub fn standard_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
+    let rows = (feature_nd.len() / d.max(1)).max(1) as f64;
+    let sums = |of: &dyn Fn(usize, f64) -> f64| -> Vec<f64> {
+        let mut sum_d = vec![0.0; d];
+        for feature_d in feature_nd.chunks_exact(d) {
+            for (i, (sum, &x)) in sum_d.iter_mut().zip(feature_d).enumerate() {
+                *sum += of(i, f64::from(x));
+            }
+        }
+        sum_d.into_iter().map(|sum| sum / rows).collect()
+    };
+    let mean_d = sums(&|_, x| x);
+    let variance_d = sums(&|i, x| (x - mean_d[i]).powi(2));
+    let scale = |variance: &f64| if *variance > 0.0 { variance.sqrt().recip() } else { 1.0 };
+    variance_d.iter().map(scale).chain([FREE]).collect()
+}
+
+/// What stands for the one behind scaled features. The prior of the bias is then this much wider than
+/// that of the weights, so that it makes up for features whose mean is far from zero.
+const FREE: f64 = 10.0;
+
+/// How a head is fitted.
+struct How {
+    head: Head,
+    prior: Prior,
+    tolerance: Tolerance,
+}
+
+fn targets(labels: &[u32]) -> Vec<f64> {
+    labels.iter().map(|&label| f64::from(label)).collect()
+}
+
+fn fit_two(design: &Design, labels: &[u32], trained_kd: &[f64], how: &How) -> Result<Laplace> {
+    let How { head, prior, tolerance } = *how;
+    let target_n = targets(labels);
     let model = Single { design, target_n: &target_n, term: bernoulli };
-    let (first, second) = trained_kd.split_at(design.width());
-    let weight_d = first.iter().zip(second).map(|(a, b)| b - a).collect();
-    let mut mode = single::Mode { weight_d, precision: None };
+    let mut mode = single::Mode::of_two(trained_kd);
     // The fixed point runs over δ; the difference has the precision δ/2 and ‖w‖² = 2 ‖W‖².
-    let evidence = fixed_point(|prior_precision| {
+    let evidence = choose(prior, tolerance.rest, |prior_precision| {
         let prior = 0.5 * prior_precision;
         match head {
             Head::Refit => model.refit(&mut mode, prior)?,
@@ -104,22 +247,17 @@ fn fit_two(design: &Design, labels: &[u32], trained_kd: &[f64], head: Head) -> R
         Ok(evidence::Round { squared_norm: 0.5 * round.squared_norm, ..round })
     })?;
     let root = &mode.precision.as_ref().expect("a mode was fitted").root;
-    let mean_kd = match head {
-        Head::Refit => [-0.5, 0.5]
-            .iter()
-            .flat_map(|half| mode.weight_d.iter().map(move |weight| half * weight))
-            .collect(),
-        Head::Keep => trained_kd.to_vec(),
-    };
-    Ok(Laplace { mean_kd, covariance: Covariance::Difference(Root::new(root)), evidence })
+    let covariance = Covariance::Difference(Root::new(root));
+    Ok(Laplace { mean_kd: mode.of_each(), covariance, evidence })
 }
 
-fn fit_full(model: &Softmax<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
+fn fit_full(model: &Softmax<'_>, trained_kd: &[f64], how: &How) -> Result<Laplace> {
+    let How { head, prior, tolerance } = *how;
     let mut mode = model.start(trained_kd)?;
     let mut precision: Option<InverseRoot> = None;
-    let evidence = fixed_point(|prior| {
+    let evidence = choose(prior, tolerance.rest, |prior| {
         if head == Head::Refit {
-            model.refit(&mut mode, prior)?;
+            model.refit(&mut mode, prior, tolerance.short)?;
         }
         let found = full::precision(model, &mode, prior)?;
         let norm = squared(&mode.weight_kd);
@@ -129,15 +267,16 @@ fn fit_full(model: &Softmax<'_>, trained_kd: &[f64], head: Head) -> Result<Lapla
     })?;
     let root = Root::new(&precision.expect("a mode was fitted").root);
     let covariance = Covariance::Full { root, classes: model.classes };
-    Ok(Laplace { mean_kd: mean(mode, trained_kd, head), covariance, evidence })
+    Ok(Laplace { mean_kd: mode.weight_kd, covariance, evidence })
 }
 
-fn fit_kronecker(model: &Softmax<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
+fn fit_kronecker(model: &Softmax<'_>, trained_kd: &[f64], how: &How) -> Result<Laplace> {
+    let How { head, prior, tolerance } = *how;
     let mut mode = model.start(trained_kd)?;
     let mut factors = model.kronecker(&mode);
-    let evidence = fixed_point(|prior| {
+    let evidence = choose(prior, tolerance.rest, |prior| {
         if head == Head::Refit {
-            model.refit(&mut mode, prior)?;
+            model.refit(&mut mode, prior, tolerance.short)?;
             factors = model.kronecker(&mode);
         }
         Ok(factors.round(model.objective(&mode, prior), squared(&mode.weight_kd), prior))
@@ -156,14 +295,7 @@ fn fit_kronecker(model: &Softmax<'_>, trained_kd: &[f64], head: Head) -> Result<
         variance_ji,
         basis: Arc::new(Basis::new(q_b.transpose().iter().map(single).collect(), q_b.ncols())),
     });
-    Ok(Laplace { mean_kd: mean(mode, trained_kd, head), covariance, evidence })
-}
-
-fn mean(mode: softmax::Mode, trained_kd: &[f64], head: Head) -> Vec<f64> {
-    match head {
-        Head::Refit => mode.weight_kd,
-        Head::Keep => trained_kd.to_vec(),
-    }
+    Ok(Laplace { mean_kd: mode.weight_kd, covariance, evidence })
 }
 
 #[cfg(test)]

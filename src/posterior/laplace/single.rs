@@ -39,6 +39,21 @@ pub struct Mode {
     pub precision: Option<InverseRoot>,
 }
 
+impl Mode {
+    /// At the difference of the weights of two classes, `[2, D]`.
+    pub fn of_two(weight_kd: &[f64]) -> Self {
+        let (first, second) = weight_kd.split_at(weight_kd.len() / 2);
+        let weight_d = first.iter().zip(second).map(|(a, b)| b - a).collect();
+        Self { weight_d, precision: None }
+    }
+
+    /// Weights of two classes with this difference, and the sum zero: `[2, D]`.
+    pub fn of_each(&self) -> Vec<f64> {
+        let halves = [-0.5, 0.5].into_iter();
+        halves.flat_map(|half| self.weight_d.iter().map(move |weight| half * weight)).collect()
+    }
+}
+
 /// A Newton step is the last one if it is shorter than this many posterior standard deviations.
 const SHORT: f64 = 1e-7;
 

@@ -30,21 +30,23 @@ pub struct Mode {
     pub loss: f64,
 }
 
-/// A Newton step is the last one if it is shorter than this many posterior standard deviations, as
-/// the Kronecker factors measure them.
-const SHORT: f64 = 1e-6;
 const STEPS: usize = 100;
 const CONJUGATE_STEPS: usize = 200;
 
 impl<'a> Softmax<'a> {
-    pub fn new(design: &'a Design, labels: &'a [u32], classes: usize) -> Result<Self> {
+    /// `second_moment` is that of the design, (1/n) Σ φ̃ φ̃ᵀ.
+    pub fn new(
+        design: &'a Design,
+        labels: &'a [u32],
+        classes: usize,
+        second_moment: Eigen,
+    ) -> Result<Self> {
         let rows = design.rows();
         let mut indicator_nk = vec![0.0; rows * classes];
         for (line, &label) in indicator_nk.chunks_exact_mut(classes).zip(labels) {
             line[label as usize] = 1.0;
         }
         let observed_kd = design.collect(indicator_nk)?;
-        let second_moment = Eigen::of(design.gram(&vec![1.0 / rows as f64; rows])?);
         Ok(Self { design, labels, classes, observed_kd, second_moment })
     }
 
@@ -116,15 +118,16 @@ impl<'a> Softmax<'a> {
         Ok((product_kd, moved_nk))
     }
 
-    /// Moves the weights to the minimum for this prior precision.
-    pub fn refit(&self, mode: &mut Mode, prior: f64) -> Result<()> {
+    /// Moves the weights to the minimum for this prior precision. A Newton step is the last one if it is
+    /// shorter than `short` posterior standard deviations, as the Kronecker factors measure them.
+    pub fn refit(&self, mode: &mut Mode, prior: f64, short: f64) -> Result<()> {
         let mut first = None;
         for _ in 0..STEPS {
             let gradient_kd = self.gradient(mode, prior)?;
             let factors = self.kronecker(mode);
             let scaled_kd = factors.solve(&gradient_kd, prior);
             let distance = dot(&gradient_kd, &scaled_kd).max(0.0).sqrt();
-            if distance < SHORT {
+            if distance < short {
                 break;
             }
             // The nearer, the more exactly a step is solved for: convergence stays superlinear.

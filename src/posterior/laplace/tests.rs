@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::single::Term;
+use super::softmax::Softmax;
 use super::*;
 use crate::compute::{Noise, Purpose};
 use crate::posterior::LogitCovariance;
@@ -40,6 +41,11 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
         let error = (found - expected).abs();
         assert!(error <= tolerance * (1.0 + expected.abs()), "{what} {place}: {found} {expected}");
     }
+}
+
+fn softmax<'a>(design: &'a Design, labels: &'a [u32], classes: usize) -> Result<Softmax<'a>> {
+    let moment = design.gram(&vec![1.0 / design.rows() as f64; design.rows()])?;
+    Softmax::new(design, labels, classes, Eigen::of(moment))
 }
 
 const VARIANCE: f64 = 0.49;
@@ -92,7 +98,9 @@ fn a_linear_gaussian_model_has_its_exact_posterior_and_evidence() {
     let slope = (evidence(here + step).evidence - evidence(here - step).evidence) / (2.0 * step);
     let expected = 0.5 * (round.effective_parameters - prior * round.squared_norm);
     assert!((slope - expected).abs() < 1e-6, "{slope} {expected}");
-    let rest = fixed_point(|prior| Ok(evidence(prior.ln()))).unwrap();
+    let rest =
+        choose(Prior::Evidence(1.0), Tolerance::EXACT.rest, |prior| Ok(evidence(prior.ln())))
+            .unwrap();
     assert!(rest.converged, "{rest:?}");
     let best = rest.prior_precision.ln();
     for away in [-0.5, -0.1, 0.1, 0.5] {
@@ -105,7 +113,7 @@ fn the_curvature_is_the_hessian_and_the_gradient_that_of_the_objective() {
     let (n, d, classes, prior) = (30, 3, 3, 0.4);
     let (feature_nd, labels) = drawn(n, d, classes, 5);
     let design = Design::new(&feature_nd, d).unwrap();
-    let model = Softmax::new(&design, &labels, classes).unwrap();
+    let model = softmax(&design, &labels, classes).unwrap();
     let weight_kd = normal(classes * (d + 1), 6);
     let mode = model.start(&weight_kd).unwrap();
     let gradient = model.gradient(&mode, prior).unwrap();
@@ -152,7 +160,7 @@ fn the_curvature_is_the_hessian_and_the_gradient_that_of_the_objective() {
 fn the_slope_of_the_evidence_is_what_the_fixed_point_sets_to_zero() {
     let (feature_nd, labels) = drawn(60, 4, 3, 7);
     let design = Design::new(&feature_nd, 4).unwrap();
-    let model = Softmax::new(&design, &labels, 3).unwrap();
+    let model = softmax(&design, &labels, 3).unwrap();
     let mode = model.start(&normal(15, 8)).unwrap();
     let norm = squared(&mode.weight_kd);
     let factors = model.kronecker(&mode);
@@ -178,7 +186,7 @@ fn the_kronecker_form_is_the_inverse_of_its_dense_matrix() {
     let (n, d, classes, prior) = (50, 4, 3, 0.3);
     let (feature_nd, labels) = drawn(n, d, classes, 9);
     let design = Design::new(&feature_nd, d).unwrap();
-    let model = Softmax::new(&design, &labels, classes).unwrap();
+    let model = softmax(&design, &labels, classes).unwrap();
     let mode = model.start(&normal(classes * (d + 1), 10)).unwrap();
     let factors = model.kronecker(&mode);
     let dense = factors.dense(prior);
@@ -212,9 +220,9 @@ fn two_classes_by_their_difference_are_the_softmax_of_two() {
     let (n, d, prior) = (120, 6, 0.8);
     let (feature_nd, labels) = drawn(n, d, 2, 12);
     let design = Design::new(&feature_nd, d).unwrap();
-    let softmax = Softmax::new(&design, &labels, 2).unwrap();
+    let softmax = softmax(&design, &labels, 2).unwrap();
     let mut both = softmax.start(&vec![0.0; 2 * (d + 1)]).unwrap();
-    softmax.refit(&mut both, prior).unwrap();
+    softmax.refit(&mut both, prior, Tolerance::EXACT.short).unwrap();
     let target_n: Vec<f64> = labels.iter().map(|&label| f64::from(label)).collect();
     let model = Single { design: &design, target_n: &target_n, term: bernoulli };
     let mut mode = single::Mode { weight_d: vec![0.0; d + 1], precision: None };
@@ -260,8 +268,10 @@ fn the_kronecker_covariance_of_a_text_is_that_of_the_dense_matrix() {
     let (n, d, classes) = (80, 4, 5);
     let (feature_nd, labels) = drawn(n, d, classes, 13);
     let design = Design::new(&feature_nd, d).unwrap();
-    let model = Softmax::new(&design, &labels, classes).unwrap();
-    let fitted = fit_kronecker(&model, &vec![0.0; classes * (d + 1)], Head::Refit).unwrap();
+    let model = softmax(&design, &labels, classes).unwrap();
+    let (head, prior, tolerance) = (Head::Refit, Prior::Evidence(1.0), Tolerance::EXACT);
+    let how = How { head, prior, tolerance };
+    let fitted = fit_kronecker(&model, &vec![0.0; classes * (d + 1)], &how).unwrap();
     let prior = fitted.evidence.prior_precision;
     assert!(fitted.evidence.converged, "{:?}", fitted.evidence);
     let mode = model.start(&fitted.mean_kd).unwrap();
@@ -320,9 +330,9 @@ fn head_covariance_and_evidence_equal_those_of_scikit_learn_and_laplace_torch() 
             let mean: Vec<f64> = half(-1.0).chain(half(1.0)).collect();
             (mean, Covariance::Difference(root), round.evidence)
         } else {
-            let model = Softmax::new(&design, &case.labels, case.classes).unwrap();
+            let model = softmax(&design, &case.labels, case.classes).unwrap();
             let mut mode = model.start(&zero).unwrap();
-            model.refit(&mut mode, prior).unwrap();
+            model.refit(&mut mode, prior, Tolerance::EXACT.short).unwrap();
             let precision = full::precision(&model, &mode, prior).unwrap();
             let (value, norm) = (model.objective(&mode, prior), squared(&mode.weight_kd));
             let round = full::round(&precision, value, norm, prior);
