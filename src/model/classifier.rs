@@ -277,7 +277,7 @@ impl Classifier {
 
     fn pool(&self, hidden_pd: &Tensor, batch: &Packed) -> Result<Tensor> {
         match self.config.pooling {
-            Pooling::Mean => ops::mean_token(hidden_pd, batch),
+            Pooling::Mean | Pooling::Normalised => ops::mean_token(hidden_pd, batch),
             Pooling::Cls | Pooling::Auto => ops::first_token(hidden_pd, batch),
         }
     }
@@ -288,8 +288,10 @@ impl Classifier {
         batch: &Packed,
         places: &mut Places<'_>,
     ) -> Result<Tensor> {
-        if self.config.pooling != Pooling::Auto {
-            return Ok(pooled_bd.clone());
+        match self.config.pooling {
+            Pooling::Auto => {}
+            Pooling::Normalised => return ops::normalise(pooled_bd),
+            Pooling::Mean | Pooling::Cls => return Ok(pooled_bd.clone()),
         }
         let mut first_bd = pooled_bd.clone();
         if self.config.architecture == Architecture::Roberta {

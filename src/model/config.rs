@@ -35,8 +35,17 @@ pub enum Pooling {
     Auto,
     /// The mean over the tokens: a head of our own.
     Mean,
+    /// The mean over the tokens, scaled to the length √d: what encoders for sentences are compared by.
+    Normalised,
     /// The first token as it is: a head of our own.
     Cls,
+}
+
+impl Pooling {
+    /// Whether every token of a text counts.
+    pub fn is_mean(self) -> bool {
+        matches!(self, Self::Mean | Self::Normalised)
+    }
 }
 
 /// Sizes of an encoder that is trained from scratch, named as in transformers.
@@ -318,7 +327,7 @@ impl EncoderConfig {
         };
         let suffix = match self.pooling {
             Pooling::Auto => "ForSequenceClassification",
-            Pooling::Mean | Pooling::Cls => "Model",
+            Pooling::Mean | Pooling::Normalised | Pooling::Cls => "Model",
         };
         file.insert("architectures".to_owned(), json!([format!("{class}{suffix}")]));
         file.insert("model_type".to_owned(), json!(prefix));

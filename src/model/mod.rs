@@ -6,6 +6,7 @@ mod engine;
 mod layout;
 mod obtain;
 mod parameters;
+mod sentence;
 mod settings;
 mod weights;
 
@@ -15,7 +16,8 @@ pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use layout::{Part, Specification, specifications};
 pub use obtain::obtain;
 pub use parameters::Parameters;
-pub use settings::ModelConfig;
+pub use sentence::pooling_of;
+pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};
 pub use weights::{Loaded, load, load_file, save, transformers_view, with_last_layer};
 
 use std::path::PathBuf;
@@ -90,6 +92,17 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong, and what is supported.
         message: String,
+    },
+    /// An encoder that is read in a way that is not supported.
+    #[error(
+        "`{path}` says that this encoder is read by {mode}, and mean and first token (cls) are \
+         supported: choose with `model.pooling`"
+    )]
+    Pooling {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        mode: String,
     },
     /// The weights file is damaged.
     #[error("`{path}` is not a whole safetensors file: {message}")]

@@ -3,17 +3,20 @@
 use std::path::{Path, PathBuf};
 
 use super::ModelError;
+use super::sentence::{MODULES, POOLING};
 use crate::hub::{self, Client, Entry, HubError, Repository};
 
 /// Without these there is nothing to load.
 const NEEDED: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
 /// What else is read where it is there, besides the folder `bayes`.
-const FURTHER: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "README.md"];
+const FURTHER: [&str; 5] =
+    ["tokenizer_config.json", "special_tokens_map.json", "README.md", MODULES, POOLING];
 /// Ends of files with weights that are programs for Python's unpickler.
 const PICKLES: [&str; 5] = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
 
-/// What only `bayes` reads: transformers leaves it on the Hub.
-const OURS: &str = "bayes/manifest.json";
+/// What transformers leaves on the Hub: what only `bayes` reads, and how sentence-transformers reads an
+/// encoder.
+const LEFT: [&str; 2] = ["bayes/manifest.json", MODULES];
 
 /// The folder of that path, else what the Hub has under that id: from the cache, or fetched.
 ///
@@ -30,8 +33,11 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
     let repository = Repository::model(name);
     let whole = |folder: &PathBuf| NEEDED.iter().all(|name| folder.join(name).is_file());
     if let Some(folder) = hub::cached(&repository, "main").filter(whole) {
-        if !folder.join(OURS).is_file() && !hub::lacks(&repository, &folder, OURS) {
-            complete(&repository, &folder);
+        let unknown =
+            |name: &&str| !folder.join(name).is_file() && !hub::lacks(&repository, &folder, name);
+        let unknown: Vec<&str> = LEFT.into_iter().filter(unknown).collect();
+        if !unknown.is_empty() {
+            complete(&repository, &folder, &unknown);
         }
         return Ok(folder);
     }
@@ -58,18 +64,21 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
 /// Fetches what Python left out of a snapshot: a posterior that is only on the Hub would be missed
 /// without a word. That there is none is remembered, as Python does. Where the Hub is not reached, what
 /// is here has to do.
-fn complete(repository: &Repository, folder: &Path) {
+fn complete(repository: &Repository, folder: &Path, unknown: &[&str]) {
     let commit = folder.file_name().unwrap_or_default().to_string_lossy();
     let completed = || -> Result<(), HubError> {
         let client = Client::from_env()?;
         let listing = client.clone().impatient().listing(repository, &commit)?;
-        if listing.entries.iter().any(|entry| entry.path == OURS) {
+        let there = |name: &str| listing.entries.iter().any(|entry| entry.path == name);
+        for name in unknown.iter().filter(|name| !there(name)) {
+            hub::note_lack(repository, folder, name)?;
+        }
+        if unknown.iter().any(|name| there(name)) {
             let files: Vec<&Entry> =
                 listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
-            client.fetch(&listing, &files).map(drop)
-        } else {
-            hub::note_lack(repository, folder, OURS)
+            client.fetch(&listing, &files)?;
         }
+        Ok(())
     };
     match completed() {
         Ok(()) => {}

@@ -4,11 +4,55 @@ use serde::{Deserialize, Serialize};
 
 use super::{Norm, Pooling};
 
+/// How the feature is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PoolingChoice {
+    /// As the encoder's folder says, where it is one of sentence-transformers; else `normalised` for
+    /// the recipes `head` and `auto`, and `head` for `full`.
+    #[default]
+    Auto,
+    /// The head that the architecture has in transformers: first token, dense, tanh.
+    Head,
+    /// The mean over the tokens.
+    Mean,
+    /// The mean over the tokens, scaled to one length.
+    Normalised,
+    /// The first token as it is.
+    Cls,
+}
+
+impl PoolingChoice {
+    /// What was chosen; `None` where it is left to the encoder and the recipe.
+    pub fn fixed(self) -> Option<Pooling> {
+        match self {
+            Self::Auto => None,
+            Self::Head => Some(Pooling::Auto),
+            Self::Mean => Some(Pooling::Mean),
+            Self::Normalised => Some(Pooling::Normalised),
+            Self::Cls => Some(Pooling::Cls),
+        }
+    }
+}
+
+/// What stands for no encoder in `model.init`.
+pub const FROM_SCRATCH: &str = "none";
+
+/// Keys that describe a new encoder.
+pub const SIZES: [&str; 6] = [
+    "num_hidden_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "vocab_size",
+    "norm",
+];
+
 /// Which encoder: one that exists, or sizes of a new one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Folder or Hub id; absent to train from scratch with the sizes below.
+    /// Folder or Hub id; absent, or `none`, to train from scratch with the sizes below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
     /// Layers of a new encoder (default 2).
@@ -30,7 +74,7 @@ pub struct ModelConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
     /// How the feature is made.
-    pub pooling: Pooling,
+    pub pooling: PoolingChoice,
 }
 
 impl ModelConfig {
@@ -44,7 +88,7 @@ impl ModelConfig {
             intermediate_size: Some(256),
             vocab_size: Some(8000),
             norm: Some(Norm::Post),
-            pooling: Pooling::Auto,
+            pooling: PoolingChoice::Auto,
         }
     }
 

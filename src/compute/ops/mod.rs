@@ -25,4 +25,4 @@ pub use embedding::embed;
 pub use linear::{linear, row_linear};
 pub use loss::cross_entropy;
 pub use norm::add_layer_norm;
-pub use pooling::{first_token, mean_token};
+pub use pooling::{first_token, mean_token, normalise};

@@ -19,6 +19,13 @@ pub fn mean_token(x_pd: &Tensor, batch: &Packed) -> Result<Tensor> {
     Tensor::stack(&means, 0)
 }
 
+/// Each row scaled to the length √d, so that its values are about one: `[b, d]`.
+pub fn normalise(x_bd: &Tensor) -> Result<Tensor> {
+    let square_b1 = x_bd.sqr()?.mean_keepdim(1)?;
+    // A row of zeros stays one.
+    x_bd.broadcast_div(&(square_b1 + 1e-12)?.sqrt()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::gradient_check::{assert_gradients, sample};
@@ -34,7 +41,12 @@ mod tests {
         let x = sample(&[5, 3], 1);
         assert_gradients(std::slice::from_ref(&x), |x| first_token(&x[0], &batch));
         assert_gradients(std::slice::from_ref(&x), |x| mean_token(&x[0], &batch));
+        assert_gradients(std::slice::from_ref(&x), |x| normalise(&x[0]));
         let lines = x.to_vec2::<f64>().unwrap();
+        let unit = normalise(&x).unwrap().to_vec2::<f64>().unwrap();
+        for line in &unit {
+            assert!((line.iter().map(|x| x * x).sum::<f64>() - 3.0).abs() < 1e-9);
+        }
         let first = first_token(&x, &batch).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(first, [lines[0].clone(), lines[2].clone()]);
         let mean = mean_token(&x, &batch).unwrap().to_vec2::<f64>().unwrap();

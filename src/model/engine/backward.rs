@@ -15,7 +15,7 @@ use crate::compute::kernels::norm::{
     LineDropout, Normed, add, add_column_sums, drop_lines, layer_norm_backward, scale_and_shift,
 };
 use crate::compute::kernels::product::{Panels, Start, add_transposed_product, product, products};
-use crate::model::{Parameters, Pooling};
+use crate::model::Parameters;
 
 impl Engine {
     /// Adds the gradients of all encoder parameters to `gradients`, given that of the pooled
@@ -78,7 +78,7 @@ impl Engine {
     /// From pooled vectors to the lines that were computed.
     fn unpool(&self, batch: &Packed, pooled_gradient: &Tensor) -> Result<Vec<f32>> {
         let pooled = pooled_gradient.flatten_all()?.to_vec1::<f32>()?;
-        if self.config.pooling != Pooling::Mean {
+        if !self.config.pooling.is_mean() {
             return Ok(pooled);
         }
         let mut lines = Vec::with_capacity(batch.tokens() * self.config.hidden_size);

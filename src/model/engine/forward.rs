@@ -16,7 +16,7 @@ use crate::compute::kernels::norm::{
     LineDropout, Norm, Normed, add_layer_norm, drop_lines, mean_line, scale_and_shift,
 };
 use crate::compute::kernels::product::products;
-use crate::model::{DropoutSource, EncoderConfig, Pooling, StillWanted};
+use crate::model::{DropoutSource, EncoderConfig, StillWanted};
 
 /// Tokens that pass through all layers together: their activations stay in the last-level cache.
 const PART: usize = 1024;
@@ -157,7 +157,7 @@ impl Engine {
 
     fn pool(&self, batch: &Packed, x: &[f32]) -> Result<Tensor> {
         let width = self.config.hidden_size;
-        if self.config.pooling == Pooling::Mean {
+        if self.config.pooling.is_mean() {
             let x = Tensor::from_slice(x, (batch.tokens(), width), &Device::Cpu)?;
             return crate::compute::ops::mean_token(&x, batch);
         }

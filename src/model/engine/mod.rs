@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
-use super::{DropoutSource, EncoderConfig, Parameters, Pooling};
+use super::{DropoutSource, EncoderConfig, Parameters};
 use crate::compute::Packed;
 use crate::compute::kernels::attention::Span;
 use crate::compute::kernels::noise::Factors;
@@ -198,7 +198,7 @@ impl Engine {
 
     /// The tokens that the last layer computes for the pooled vectors.
     fn read(&self, batch: &Packed) -> Scope {
-        if self.config.pooling == Pooling::Mean { Scope::all(batch) } else { Scope::first(batch) }
+        if self.config.pooling.is_mean() { Scope::all(batch) } else { Scope::first(batch) }
     }
 
     /// Ids, positions and segments, each with its table's name in [`GradientMap`].

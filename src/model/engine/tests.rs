@@ -5,7 +5,7 @@ use candle_core::{Device, Var};
 use super::*;
 use crate::compute::ops::{Activation, cross_entropy};
 use crate::compute::{Noise, Sequence};
-use crate::model::{Architecture, Classifier, Sampling, Sizes, specifications};
+use crate::model::{Architecture, Classifier, Pooling, Sampling, Sizes, specifications};
 
 fn config(width: usize, heads: usize, pooling: Pooling, activation: Activation) -> EncoderConfig {
     let sizes = Sizes {

@@ -92,7 +92,13 @@ impl Card<'_> {
                 format!(
                     "    hidden = model(**inputs).last_hidden_state[0]\n    pooled = {}\n    \
                      logits = head[\"classifier.weight\"] @ pooled + head[\"classifier.bias\"]",
-                    if pooling == Pooling::Mean { "hidden.mean(0)" } else { "hidden[0]" }
+                    match pooling {
+                        Pooling::Mean => "hidden.mean(0)",
+                        Pooling::Normalised => {
+                            "torch.nn.functional.normalize(hidden.mean(0), dim=0) * hidden.shape[1] ** 0.5"
+                        }
+                        Pooling::Auto | Pooling::Cls => "hidden[0]",
+                    }
                 ),
             ),
         };

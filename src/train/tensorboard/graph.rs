@@ -45,6 +45,10 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
     }
     let pooled = match config.pooling {
         Pooling::Mean => node("head/mean", "Mean", &[&state]),
+        Pooling::Normalised => {
+            let mean = node("head/mean", "Mean", &[&state]);
+            node("head/normalise", "Normalise", &[&mean])
+        }
         Pooling::Cls => node("head/first", "First", &[&state]),
         Pooling::Auto => {
             let first = node("head/first", "First", &[&state]);

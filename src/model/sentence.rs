@@ -1,0 +1,126 @@
+//! What a folder of sentence-transformers says of the way its encoder is read: `modules.json` names the
+//! modules, and the config of the one called Pooling has a flag for each mode.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{ModelError, Pooling};
+
+/// The list of modules.
+pub const MODULES: &str = "modules.json";
+/// Where the config of the pooling is in every folder that sentence-transformers wrote.
+pub const POOLING: &str = "1_Pooling/config.json";
+
+#[derive(Deserialize)]
+struct Module {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// The pooling of an encoder's folder; `None` for one that says nothing of it.
+///
+/// # Errors
+/// A file is damaged, or asks for a mode that is not supported.
+pub fn pooling_of(folder: &Path) -> Result<Option<Pooling>, ModelError> {
+    let modules: Option<Vec<Module>> = read(&folder.join(MODULES))?;
+    let Some(path) = config(folder, modules.as_deref()) else { return Ok(None) };
+    let normalised = modules.iter().flatten().any(|one| one.kind.ends_with(".Normalize"));
+    let Some(flags) = read::<Map<String, Value>>(&path)? else { return Ok(None) };
+    let set = |(name, value): (&String, &Value)| {
+        let mode = name.strip_prefix("pooling_mode_")?;
+        (value == &Value::Bool(true)).then(|| mode.to_owned())
+    };
+    // Newer folders name the mode.
+    let named = flags.get("pooling_mode").and_then(Value::as_str).map(str::to_owned);
+    let modes: Vec<String> = flags.iter().filter_map(set).chain(named).collect();
+    match modes.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["mean_tokens" | "mean"] if normalised => Ok(Some(Pooling::Normalised)),
+        ["mean_tokens" | "mean"] => Ok(Some(Pooling::Mean)),
+        ["cls_token" | "cls"] => Ok(Some(Pooling::Cls)),
+        other => Err(ModelError::Pooling { path, mode: other.join(" and ") }),
+    }
+}
+
+/// The config of the pooling module, where there is one.
+fn config(folder: &Path, modules: Option<&[Module]>) -> Option<PathBuf> {
+    let Some(modules) = modules else {
+        let usual = folder.join(POOLING);
+        return usual.is_file().then_some(usual);
+    };
+    let pooling = modules.iter().find(|module| module.kind.ends_with(".Pooling"));
+    // A path from a file leads nowhere but into the folder.
+    let inside = |path: &&str| !path.is_empty() && !path.contains(['/', '\\']) && *path != "..";
+    let path = pooling.map(|module| module.path.as_str()).filter(inside);
+    path.map(|path| folder.join(path).join("config.json"))
+}
+
+/// A JSON file; `None` where there is none.
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes =
+        std::fs::read(path).map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| ModelError::Config { path: path.to_owned(), message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        folder
+    }
+
+    const MODULE: &str = r#"[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
+
+    #[test]
+    fn the_mode_is_the_one_whose_flag_is_set() {
+        let mean = r#"{"word_embedding_dimension": 8, "pooling_mode_cls_token": false,
+            "pooling_mode_mean_tokens": true, "include_prompt": true}"#;
+        let cls = mean.replace("cls_token\": false", "cls_token\": true");
+        let cls = cls.replace("mean_tokens\": true", "mean_tokens\": false");
+        for (text, expected) in [(mean, Pooling::Mean), (&cls, Pooling::Cls)] {
+            let with = folder(&[(MODULES, MODULE), (POOLING, text)]);
+            assert_eq!(pooling_of(with.path()).unwrap(), Some(expected));
+            let unit = MODULE.replace("}]", r#"}, {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#);
+            let both = folder(&[(MODULES, &unit), (POOLING, text)]);
+            let found = pooling_of(both.path()).unwrap();
+            let mean = expected == Pooling::Mean;
+            assert_eq!(found, Some(if mean { Pooling::Normalised } else { expected }));
+            let alone = folder(&[(POOLING, text)]);
+            assert_eq!(pooling_of(alone.path()).unwrap(), Some(expected));
+        }
+        let newer = folder(&[(POOLING, r#"{"embedding_dimension": 8, "pooling_mode": "cls"}"#)]);
+        assert_eq!(pooling_of(newer.path()).unwrap(), Some(Pooling::Cls));
+    }
+
+    #[test]
+    fn a_folder_that_says_nothing_has_none_and_other_modes_are_refused() {
+        assert_eq!(pooling_of(folder(&[]).path()).unwrap(), None);
+        let elsewhere = MODULE.replace("1_Pooling", "../..");
+        assert_eq!(pooling_of(folder(&[(MODULES, &elsewhere)]).path()).unwrap(), None);
+        for text in [
+            r#"{"pooling_mode_max_tokens": true}"#,
+            r#"{"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true}"#,
+            r#"{"pooling_mode": "lasttoken"}"#,
+        ] {
+            let message = pooling_of(folder(&[(POOLING, text)]).path()).unwrap_err().to_string();
+            assert!(message.contains("`model.pooling`"), "{message}");
+        }
+        let damaged = folder(&[(MODULES, "[{")]);
+        assert!(matches!(pooling_of(damaged.path()), Err(ModelError::Config { .. })));
+    }
+}
