@@ -5,6 +5,8 @@
 //! prediction (Vovk, "Cross-conformal predictors", 2015): the promise 1 − α is then nearly but not
 //! exactly kept, since the rows were scored by slightly different fits; 1 − 2α is certain.
 
+use std::collections::BTreeSet;
+
 use crate::compute::Noise;
 use crate::data::split::{RowKey, carve};
 
@@ -12,9 +14,34 @@ use crate::data::split::{RowKey, carve};
 pub const SMALL: usize = 2000;
 
 /// The number of folds.
-const FOLDS: usize = 5;
+pub const FOLDS: usize = 5;
 /// Numbers this division among those of one seed.
 const DIVISION: u64 = 3;
+
+/// Rows that are judged by what was fitted on others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// The others, ascending.
+    pub train: Vec<usize>,
+    /// The rows that are judged, ascending.
+    pub judged: Vec<usize>,
+}
+
+/// Divides rows into folds, stratified by label; rows with the same text share one. A row whose class
+/// has no row in the other folds is judged by nobody: none could know the class. `None` where there
+/// are too few rows for folds.
+pub fn folds(keys: &[RowKey], noise: &Noise) -> Option<Vec<Fold>> {
+    let shares = [1.0 / FOLDS as f64; FOLDS];
+    let parts = carve(keys, &shares, noise, DIVISION).ok()?;
+    let fold = |judged: Vec<usize>| {
+        let other = |row: &usize| judged.binary_search(row).is_err();
+        let train: Vec<usize> = (0..keys.len()).filter(other).collect();
+        let known: BTreeSet<u32> = train.iter().map(|&row| keys[row].label).collect();
+        let judged = judged.into_iter().filter(|&row| known.contains(&keys[row].label)).collect();
+        Fold { train, judged }
+    };
+    Some(parts.into_iter().map(fold).collect())
+}
 
 /// Predicts each of the rows by what `fit` makes of the other folds' rows. The folds are stratified
 /// by label, and rows with the same text share one. `None` where there are too few rows for folds.

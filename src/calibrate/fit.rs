@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::conformal::{Bounds, Conformal, HeldOut, coverage_band};
-use super::cross_fit::SMALL;
+use super::cross_fit::Fold;
 use super::novelty::{
     Distance, Evidence, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore, Rows,
 };
@@ -14,7 +14,7 @@ use crate::metrics::argmax;
 use crate::posterior::Predictive;
 
 /// The rows of the conformal part, as the model sees them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Material<'a> {
     /// Their mean logits, `[n, c]`.
     pub logit_nc: &'a [f64],
@@ -26,16 +26,33 @@ pub struct Material<'a> {
     pub novelty_ne: &'a [f32],
     /// Their uniform numbers, `[n]`.
     pub uniforms: &'a [f64],
-    /// The same, and the labels, of the training rows.
-    pub train: Rows<'a>,
-    /// The same of rows that belong to neither, `[m, e]`.
-    pub fresh_ne: &'a [f32],
+    /// What distances are fitted on.
+    pub others: Others<'a>,
     /// Width of a hidden state, `d`.
     pub width: usize,
     /// What logits are divided by.
     pub temperature: f64,
-    /// Whether `predictive` is what [`super::out_of_fold`] gives.
-    pub cross_fitted: bool,
+    /// What a user should know of the rows.
+    pub note: Option<String>,
+}
+
+/// The rows that distances are fitted on.
+#[derive(Clone, Copy, Debug)]
+pub enum Others<'a> {
+    /// Rows that are not judged.
+    Apart {
+        /// What novelty looks at, and the labels, of the training rows.
+        train: Rows<'a>,
+        /// The same of rows that belong to neither, `[m, e]`.
+        fresh_ne: &'a [f32],
+    },
+    /// All rows, some of which are judged, fold by fold, by the others.
+    Crossed {
+        /// What novelty looks at, and the labels.
+        rows: Rows<'a>,
+        /// The folds; the rows of the conformal part stand in the order of their judged rows.
+        folds: &'a [Fold],
+    },
 }
 
 /// What was fitted, for the report.
@@ -49,6 +66,8 @@ pub struct CalibrationSummary {
     pub min_confidence: Option<f64>,
     /// At most this share of them is wrong, with 95 % certainty; 0 where that was not asked.
     pub target_risk: f64,
+    /// How every row both trains and calibrates, where it does.
+    pub crossed: Option<String>,
     /// What a user should know of it.
     pub notes: Vec<String>,
 }
@@ -88,15 +107,10 @@ pub fn fit(
         sets: Vec::new(),
         min_confidence: None,
         target_risk: config.target_risk,
+        crossed: None,
         notes: Vec::new(),
     };
-    if material.cross_fitted {
-        summary.notes.push(format!(
-            "fewer than {SMALL} rows in all: temperature, sets and novelty share {rows} rows, and each \
-             is calibrated without itself (cross-fitting); coverage is then nearly the one that is \
-             promised"
-        ));
-    }
+    summary.notes.extend(material.note.clone());
 
     let held_out = HeldOut {
         probability_nc: &probability_nc,
@@ -135,10 +149,18 @@ fn novelty(
     if config.novelty == NoveltyMethod::None || rows == 0 {
         return None;
     }
-    let Material { train, fresh_ne, novelty_ne, logit_nc, temperature, width, .. } = *material;
+    let Material { others, novelty_ne, logit_nc, temperature, width, .. } = *material;
     let wide = novelty_ne.len() / rows;
     let widths = vec![width; wide / width];
-    let distance = |relative| Distance::fit(&train, fresh_ne, &widths, relative);
+    let mut crossed = None;
+    let mut distance = |relative| match others {
+        Others::Apart { train, fresh_ne } => Distance::fit(&train, fresh_ne, &widths, relative),
+        Others::Crossed { rows, folds } => {
+            let (distance, scores) = Distance::cross_fit(&rows, folds, &widths, relative)?;
+            crossed = Some(scores);
+            Some(distance)
+        }
+    };
     let score = match config.novelty {
         NoveltyMethod::None => None,
         NoveltyMethod::Auto => distance(classes >= MANY_CLASSES).map(NoveltyScore::Distance),
@@ -161,7 +183,7 @@ fn novelty(
     let scores = lines.zip(material.predictive).map(|((novelty_e, logit_c), predictive)| {
         score.of(&Evidence { novelty_e, logit_c, temperature, predictive })
     });
-    let reference: Option<Vec<f64>> = scores.collect();
+    let reference: Option<Vec<f64>> = crossed.map_or_else(|| scores.collect(), Some);
     let Some(reference) = reference else {
         summary.notes.push(
             "a model without a posterior has no mutual information, so there is no novelty: choose \

@@ -14,9 +14,9 @@ mod temperature;
 mod vector;
 
 pub use config::CalibrationConfig;
-pub use cross_fit::{SMALL, out_of_fold};
+pub use cross_fit::{FOLDS, Fold, SMALL, folds, out_of_fold};
 pub use decision::{Answer, Limits, Reason};
-pub use fit::{CalibrationSummary, Material, SetPromise, fit};
+pub use fit::{CalibrationSummary, Material, Others, SetPromise, fit};
 pub use judge::{Asked, Judgement, Ood, PredictionSet};
 pub use scaling::{Corrections, ScalingFit, fit_scaling};
 pub use temperature::{Fit, fit_temperature};

@@ -13,9 +13,10 @@ use super::publish::{memory, send, usual_message};
 use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, report};
 use crate::artifact::PartRecord;
 use crate::experiment::{
-    self, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume, Surroundings,
-    TrainReport,
+    self, CLASSIFY, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume,
+    Surroundings, TrainReport,
 };
+use crate::model::{FROM_SCRATCH, SIZES};
 use crate::publish::{Message, Push, Pusher, whole};
 use crate::store;
 
@@ -27,6 +28,10 @@ pub struct Options {
     /// The experiment file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The encoder to begin with: a folder or Hub id, or none for a new one [default: for your own
+    /// data sentence-transformers/all-MiniLM-L6-v2]
+    #[arg(long, value_name = "ID|DIR|none")]
+    init: Option<String>,
     /// Override a key of the experiment, such as train.seed=7
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -58,6 +63,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     if options.dry_run {
         let plan = experiment::plan(&experiment, Path::new(CHECKPOINTS))?;
+        if let Some(missing) = &plan.missing {
+            note(&format!("warning: {missing}"))?;
+        }
         return if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }
             .map(|()| Outcome::Done);
     }
@@ -166,28 +174,53 @@ fn interrupted_text(steps: u64, checkpoint: Option<&Path>) -> String {
     )
 }
 
-/// The experiment that the flags describe. Data without a config is trained on from scratch with
-/// the sizes of the quick start.
+/// The experiment that the flags describe.
 fn experiment(options: &Options) -> Result<Experiment, ExperimentError> {
     let mut settings = Vec::new();
     if let Some(data) = &options.data {
         if options.config.is_none() {
-            let stem = Path::new(data).file_stem().unwrap_or_default().to_string_lossy();
-            let plain =
-                |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
-            let name: String = stem.chars().map(plain).collect();
-            settings.push(format!("name={name}"));
-            if data != "reviews" {
-                settings.push("data.max_length=256".to_owned());
-            }
+            settings.push(format!("name={}", name_of(data)));
         }
         settings.push(format!("data.dataset={data}"));
     }
+    settings.extend(options.init.iter().map(|init| format!("model.init={init}")));
     settings.extend(options.settings.iter().cloned());
-    match &options.config {
-        Some(path) => Experiment::read(path, &settings),
-        None => Experiment::parse(QUICK_START, "the quick start", &settings),
+    if let Some(path) = &options.config {
+        return Experiment::read(path, &settings);
     }
+    let own = options.data.as_deref().is_some_and(|data| data != "reviews");
+    let encoder = init(&settings).is_some_and(|init| init != FROM_SCRATCH);
+    let new = init(&settings).is_some() || SIZES.iter().any(|key| sets(&settings, key));
+    if encoder || (own && !new) {
+        if !own {
+            settings.insert(0, "data.dataset=reviews".to_owned());
+        }
+        return Experiment::parse(CLASSIFY, "the recipe for your own data", &settings);
+    }
+    if own {
+        settings.insert(0, "data.max_length=256".to_owned());
+    }
+    Experiment::parse(QUICK_START, "the quick start", &settings)
+}
+
+/// The name of an experiment on a data set.
+fn name_of(data: &str) -> String {
+    let stem = Path::new(data).file_stem().unwrap_or_default().to_string_lossy();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
+    stem.chars().map(plain).collect()
+}
+
+/// The encoder that settings name last.
+fn init(settings: &[String]) -> Option<&str> {
+    let value = |setting: &'_ String| Some(setting.split_once('=')?.0.trim() == "model.init");
+    let named = settings.iter().rfind(|setting| value(setting) == Some(true))?;
+    named.split_once('=').map(|(_, init)| init.trim().trim_matches('"'))
+}
+
+/// Whether settings name a key of `[model]`.
+fn sets(settings: &[String], key: &str) -> bool {
+    let name = |setting: &String| setting.split_once('=').map(|(name, _)| name.trim().to_owned());
+    settings.iter().any(|setting| name(setting) == Some(format!("model.{key}")))
 }
 
 fn plan_text(plan: &Plan) -> String {
@@ -209,7 +242,7 @@ fn plan_text(plan: &Plan) -> String {
         plan.name,
         plan.dataset,
         parts.join(", "),
-        grouped(plan.parameters as u64),
+        plan.parameters.map_or("not known yet".to_owned(), |number| grouped(number as u64)),
         grouped(plan.steps),
         plan.model.display()
     )
@@ -226,7 +259,7 @@ fn finished_text(finished: &TrainReport) -> String {
     };
     format!(
         "\n{}{generated}: {} test rows, with 95 % intervals\n\n{}\n{fitted}{}\
-         Trained for {} steps in {:.0} s; the weights of step {} were best.\n\n\
+         {}\n\n\
          Model  {model}\nRun    {}\n\nNext   bayes predict --model {model} {data}\n",
         finished.dataset,
         grouped(finished.test.summary.rows as u64),
@@ -235,11 +268,20 @@ fn finished_text(finished: &TrainReport) -> String {
             finished.posterior.temperature.map(|_| &finished.uncalibrated)
         ),
         parts_text(&finished.parts),
-        finished.steps,
-        finished.seconds,
-        finished.best_step,
+        trained(finished),
         finished.run.display(),
     )
+}
+
+fn trained(finished: &TrainReport) -> String {
+    let seconds = finished.seconds;
+    match finished.steps {
+        0 => format!("The encoder is as it was; the last layer was fitted, in {seconds:.0} s."),
+        steps => format!(
+            "Trained for {steps} steps in {seconds:.0} s; the weights of step {} were best.",
+            finished.best_step
+        ),
+    }
 }
 
 /// One line for each part: rows, and the first digits of its hash.

@@ -7,6 +7,20 @@ use super::stream::StreamConfig;
 use super::table::ColumnNames;
 use super::tokenizer::Truncation;
 
+/// Whether the rows that choose and calibrate are trained on as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CrossFit {
+    /// Where the data have no validation split, there are fewer than 6,000 rows, and `train.recipe` is
+    /// `head` or `auto`.
+    #[default]
+    Auto,
+    /// They are: every row trains the last layer, and is judged by one that has not seen it.
+    Always,
+    /// They are not.
+    Never,
+}
+
 /// Which rows, and how they become tokens and splits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,7 +33,7 @@ pub struct DataConfig {
     pub text_pair_column: String,
     /// Column of the label; detected when empty.
     pub label_column: String,
-    /// Most tokens of a text, specials included.
+    /// Most tokens of a text, specials included; 0 takes the 99th percentile of the training texts.
     pub max_length: usize,
     /// What of a longer text is kept.
     pub truncation: Truncation,
@@ -30,6 +44,8 @@ pub struct DataConfig {
     pub calibration_fraction: f64,
     /// Share of the training rows for the report, where the data has no test split.
     pub test_fraction: f64,
+    /// Whether the rows that choose and calibrate are trained on as well.
+    pub cross_fit: CrossFit,
     /// 0 = all; else that many of the training rows, after splitting, class-balanced.
     pub train_limit: usize,
     /// A label that means out of scope: never trained or calibrated on.
@@ -58,6 +74,7 @@ impl Default for DataConfig {
             validation_fraction: 0.10,
             calibration_fraction: 0.05,
             test_fraction: 0.10,
+            cross_fit: CrossFit::Auto,
             train_limit: 0,
             ood_label: String::new(),
             streaming: false,
@@ -75,9 +92,12 @@ impl DataConfig {
         if self.dataset.is_empty() {
             return Err("`data.dataset` is empty: name a data set, a file or a folder".to_owned());
         }
-        if !(4..=1 << 20).contains(&self.max_length) {
+        if self.max_length != 0 && !(4..=1 << 20).contains(&self.max_length) {
             let found = self.max_length;
-            return Err(format!("`data.max_length` is {found}: 4 to 1048576 tokens are possible"));
+            return Err(format!(
+                "`data.max_length` is {found}: 0 (the 99th percentile of the texts) or 4 to 1048576 \
+                 tokens are possible"
+            ));
         }
         let Self { streaming, shuffle_window, num_workers, num_shards, rank, .. } = *self;
         let usual = Self::default();

@@ -21,6 +21,7 @@ mod streamed;
 mod summary;
 pub mod table;
 mod tokenizer;
+mod typical;
 mod vocabulary;
 
 use std::path::PathBuf;
@@ -29,7 +30,7 @@ use crate::hub::HubError;
 
 pub use cache::{CacheError, Origin, Tokens, prepare as prepare_tokens};
 pub use clean::clean;
-pub use config::DataConfig;
+pub use config::{CrossFit, DataConfig};
 pub use dataset::Dataset;
 pub use example::Example;
 pub use fetch::{Fetched, fetch};
@@ -42,6 +43,7 @@ pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};
 pub use summary::{Lengths, PartSummary};
 pub use tokenizer::{Encoded, TextTokenizer, TokenizerError, Truncation};
+pub use typical::typical_length;
 pub use vocabulary::{VocabularyError, build as build_vocabulary};
 
 impl From<HubError> for DataError {

@@ -1,7 +1,7 @@
 //! From a data set to the five parts of a run.
 
 use super::split::{self, Division, RowKey, content_hash, limit, overlap, text_key};
-use super::{DataConfig, DataError, Dataset, Example};
+use super::{CrossFit, DataConfig, DataError, Dataset, Example};
 use crate::compute::Noise;
 
 /// Rows of one part: indices into one split of the data set.
@@ -49,12 +49,48 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Divides a data set as `[data]` says. A function of the data, the config and the seed.
+    /// Divides a data set as `[data]` says. A function of the data, the config and the seed. With
+    /// `cross_fit = "always"` the training part has all rows but those of the test part.
     pub fn divide(
         dataset: &Dataset,
         config: &DataConfig,
         noise: &Noise,
     ) -> Result<Self, DataError> {
+        let parts = Self::apart(dataset, config, noise)?;
+        Ok(if config.cross_fit == CrossFit::Always { parts.pooled() } else { parts })
+    }
+
+    /// Whether all rows that train, choose and calibrate are of one split.
+    pub fn are_carved(&self) -> bool {
+        self.validation.split == self.train.split
+    }
+
+    /// Rows of the parts that choose and calibrate, ascending, where they are of one split.
+    pub fn held_out(&self) -> Vec<usize> {
+        let parts = [&self.validation, &self.temperature, &self.conformal];
+        let mut rows: Vec<usize> =
+            parts.iter().flat_map(|part| part.rows.iter().copied()).collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// With all but the test rows in the training part.
+    fn pooled(mut self) -> Self {
+        if !self.are_carved() {
+            return self;
+        }
+        let mut rows = self.held_out();
+        rows.append(&mut self.train.rows);
+        rows.sort_unstable();
+        for part in [&mut self.validation, &mut self.temperature, &mut self.conformal] {
+            part.rows.clear();
+        }
+        self.train.rows = rows;
+        self
+    }
+
+    /// As [`divide`](Self::divide), but every row is in one part, whatever `cross_fit` says.
+    pub fn apart(dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Result<Self, DataError> {
         let train_rows = dataset.rows("train");
         if train_rows.is_empty() {
             return Err(DataError::NoTrain { name: dataset.name.clone() });

@@ -33,6 +33,21 @@ impl TokenSet {
         Self { source: Source::Memory(Arc::new(rows)), labels }
     }
 
+    /// Some of the rows, by their places.
+    pub fn some(&self, places: &[usize]) -> Self {
+        let source = match &self.source {
+            Source::Cache { tokens, rows } => Source::Cache {
+                tokens: Arc::clone(tokens),
+                rows: places.iter().map(|&place| rows[place]).collect(),
+            },
+            Source::Memory(rows) => {
+                Source::Memory(Arc::new(places.iter().map(|&place| rows[place].clone()).collect()))
+            }
+        };
+        let labels = places.iter().map(|&place| self.labels[place]).collect();
+        Self { source, labels }
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.labels.len()

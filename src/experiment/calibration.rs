@@ -1,20 +1,22 @@
 //! What is fitted after training, on features: the posterior, then temperature, prediction sets,
 //! novelty and limits on rows that training has not seen.
 
-use super::posterior::{PosteriorReport, fit_posterior};
+use super::posterior::{PosteriorReport, fit_posterior, install};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::Rows;
 use crate::calibrate::{
-    self, CalibrationConfig, CalibrationSummary, Material, ROWS_A_CLASS, SMALL, fit_scaling,
-    out_of_fold,
+    self, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS, SMALL,
+    fit_scaling, out_of_fold,
 };
 use crate::compute::Noise;
 use crate::data::split::RowKey;
 use crate::data::{Dataset, Parts};
 use crate::model::EncoderConfig;
 use crate::posterior::laplace::Head;
-use crate::posterior::{LogitDistribution, Posterior, PosteriorConfig, Predictive, Scaling};
+use crate::posterior::{
+    Fitted, LogitDistribution, Posterior, PosteriorConfig, Predictive, Scaling,
+};
 
 /// The rows that were kept from training.
 pub(super) struct HeldOut {
@@ -65,7 +67,9 @@ pub(super) fn check_rows(
     dataset: &Dataset,
     parts: &Parts,
 ) -> Result<(), ExperimentError> {
-    let (rows, needed) = (parts.temperature.rows.len(), ROWS_A_CLASS * dataset.labels.len());
+    let crossed = parts.temperature.rows.is_empty();
+    let part = if crossed { &parts.train } else { &parts.temperature };
+    let (rows, needed) = (part.rows.len(), ROWS_A_CLASS * dataset.labels.len());
     if config.vector && rows < needed {
         return Err(ExperimentError::FewForVector { rows, needed });
     }
@@ -81,17 +85,22 @@ pub(super) struct FitSettings<'a> {
 
 impl FitSettings<'_> {
     /// Fits all of it and leaves it in the artifact, whose last layer becomes the posterior's mean.
+    /// `fitted` is a posterior that is there already.
     pub(super) fn fit(
         &self,
         artifact: &mut Artifact,
         train: &Features,
         held_out: &HeldOut,
+        fitted: Option<Fitted>,
         noise: &Noise,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(PosteriorReport, CalibrationSummary), ExperimentError> {
         let corrections = self.calibration.corrections();
         let scaled = self.calibration.temperature.then_some((&held_out.temperature, corrections));
-        let posterior = fit_posterior(artifact, self.posterior, self.head, train, scaled)?;
+        let posterior = match fitted {
+            Some(fitted) => install(artifact, self.posterior, fitted, train.len(), scaled)?,
+            None => fit_posterior(artifact, self.posterior, self.head, train, scaled)?,
+        };
         for warning in posterior.warnings() {
             show(Progress::Warning(format!("{}: {warning}", self.posterior.method.name())));
         }
@@ -139,11 +148,20 @@ impl FitSettings<'_> {
             labels: &judged.labels,
             novelty_ne: &judged.novelty_ne,
             uniforms: &judged.uniforms,
-            train: Rows { feature_nd: &train.novelty_ne, labels: &train.labels },
-            fresh_ne: &scaled.novelty_ne,
+            others: Others::Apart {
+                train: Rows { feature_nd: &train.novelty_ne, labels: &train.labels },
+                fresh_ne: &scaled.novelty_ne,
+            },
             width: artifact.encoder.hidden_size,
             temperature: uncertainty.scaling.temperature,
-            cross_fitted: *few,
+            note: few.then(|| {
+                format!(
+                    "fewer than {SMALL} rows in all: temperature, sets and novelty share {} rows, and \
+                     each is calibrated without itself (cross-fitting); coverage is then nearly the \
+                     one that is promised",
+                    judged.len()
+                )
+            }),
         };
         let (calibration, summary) = calibrate::fit(self.calibration, &material, noise);
         artifact.calibration = calibration;

@@ -8,14 +8,17 @@ use toml::{Table, Value};
 use super::{ExperimentError, keys};
 use crate::calibrate::CalibrationConfig;
 use crate::calibrate::novelty::NoveltyMethod;
-use crate::data::DataConfig;
-use crate::model::ModelConfig;
+use crate::data::{CrossFit, DataConfig};
+use crate::model::{FROM_SCRATCH, ModelConfig};
 use crate::posterior::{Method, PosteriorConfig};
 use crate::publish::PublishConfig;
-use crate::train::TrainConfig;
+use crate::train::{Recipe, TrainConfig};
 
 /// The experiment that `bayes train` runs when nothing is given.
 pub const QUICK_START: &str = include_str!("../../configs/reviews.toml");
+
+/// The recipe of `bayes train DATA`, for people's own data.
+pub const CLASSIFY: &str = include_str!("../../configs/classify.toml");
 
 /// One experiment, with every key resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,14 +71,16 @@ impl Experiment {
         let mut table: Table =
             toml::from_str(text).map_err(|error| refuse(place, error.to_string()))?;
         keys::check(&table).map_err(|message| refuse(place, message))?;
+        keys::make_way(&mut table, settings);
         for setting in settings {
             let place = format!("`--set {setting}`");
             keys::set(&mut table, setting).map_err(|message| refuse(&place, message))?;
         }
-        let experiment: Self =
+        let mut experiment: Self =
             Value::Table(table).try_into().map_err(|error: toml::de::Error| {
                 refuse(place, error.to_string().trim().replace('\n', ": "))
             })?;
+        experiment.model.init.take_if(|init| init == FROM_SCRATCH);
         experiment.check().map_err(|message| refuse(place, message))?;
         Ok(experiment)
     }
@@ -100,6 +105,13 @@ impl Experiment {
         self.posterior.check()?;
         self.calibration.check()?;
         self.publish.check()?;
+        if self.data.cross_fit == CrossFit::Always && self.train.recipe == Recipe::Full {
+            return Err(
+                "`data.cross_fit` is always, which the recipe `full` cannot do: its encoder has seen \
+                 the rows; set `train.recipe` to head or auto"
+                    .to_owned(),
+            );
+        }
         let asks_weights = self.calibration.novelty == NoveltyMethod::MutualInformation;
         if asks_weights && self.posterior.method == Method::Map {
             return Err(
@@ -192,6 +204,26 @@ mod tests {
     fn the_resolved_file_gives_the_same_experiment() {
         let experiment = parse(QUICK_START, &["train.seed=7", "name=other"]).unwrap();
         assert_eq!(parse(&experiment.to_toml(), &[]).unwrap(), experiment);
+    }
+
+    /// An encoder that exists and sizes of a new one exclude each other; what is said last counts.
+    #[test]
+    fn an_encoder_replaces_sizes_and_sizes_replace_an_encoder() {
+        let init = parse(QUICK_START, &["model.init=some/encoder"]).unwrap().model;
+        assert_eq!((init.init.as_deref(), init.hidden_size), (Some("some/encoder"), None));
+        let sizes = parse(CLASSIFY, &["model.hidden_size=32"]).unwrap().model;
+        assert_eq!((sizes.init, sizes.hidden_size), (None, Some(32)));
+        let none = parse(CLASSIFY, &["model.init=none"]).unwrap().model;
+        assert_eq!((none.init, none.hidden_size), (None, None));
+        let kept = parse(QUICK_START, &["model.init=none"]).unwrap().model;
+        assert_eq!((kept.init, kept.hidden_size), (None, Some(64)));
+        let both = parse(CLASSIFY, &["model.init=none", "model.hidden_size=32"]).unwrap().model;
+        assert_eq!((both.init, both.hidden_size), (None, Some(32)));
+        for text in ["[model]\ninit = \"a/b\"\nhidden_size = 8\n", ""] {
+            let message = parse(text, &["model.init=a/b", "model.hidden_size=8"]).unwrap_err();
+            assert!(message.contains("give one of the two"), "{message}");
+        }
+        assert!(parse("[model]\ninit = \"a/b\"\nhidden_size = 8\n", &[]).is_err());
     }
 
     #[test]

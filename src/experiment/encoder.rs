@@ -7,9 +7,21 @@ use candle_core::Device;
 use super::{Experiment, ExperimentError};
 use crate::artifact::SpecialTokens;
 use crate::compute::Noise;
-use crate::data::DataError;
-use crate::data::{Dataset, Part, TextTokenizer, build_vocabulary, clean};
-use crate::model::{self, Architecture, EncoderConfig, Parameters, Sizes};
+use crate::data::{
+    DataError, Dataset, Example, Part, TextTokenizer, build_vocabulary, clean, typical_length,
+};
+use crate::model::{
+    self, Architecture, EncoderConfig, ModelError, Parameters, Pooling, Sizes, pooling_of,
+};
+use crate::train::Recipe;
+
+/// The folder of an encoder. One that does not come has two ways out.
+fn obtain(init: &str) -> Result<PathBuf, ExperimentError> {
+    model::obtain(init).map_err(|error| match error {
+        ModelError::NotFetched { name, source } => ExperimentError::NoEncoder { name, source },
+        error => error.into(),
+    })
+}
 
 /// A tokenizer and the config of the encoder that goes with it. No weights have been read.
 #[derive(Clone, Debug)]
@@ -22,6 +34,8 @@ pub struct Start {
     pub special_tokens: SpecialTokens,
     /// Where its weights are; `None` for a new one.
     pub folder: Option<PathBuf>,
+    /// Most tokens of a text: `data.max_length`, or what follows from the texts.
+    pub max_length: usize,
 }
 
 impl Start {
@@ -32,11 +46,27 @@ impl Start {
         train: &Part,
     ) -> Result<Self, ExperimentError> {
         let mut start = match &experiment.model.init {
-            Some(init) => Self::existing(&model::obtain(init)?)?,
+            Some(init) => Self::existing(&obtain(init)?)?,
             None => Self::new_encoder(experiment, dataset, train)?,
         };
         start.encoder.labels.clone_from(&dataset.labels);
-        start.encoder.pooling = experiment.model.pooling;
+        start.encoder.pooling = match (experiment.model.pooling.fixed(), &start.folder) {
+            (Some(pooling), _) => pooling,
+            (None, Some(folder)) => pooling_of(folder)?.unwrap_or(match experiment.train.recipe {
+                Recipe::Full => Pooling::Auto,
+                // The pooler is new, or of another task: frozen, it says little.
+                Recipe::Head | Recipe::Auto => Pooling::Normalised,
+            }),
+            (None, None) => Pooling::Auto,
+        };
+        if start.max_length == 0 {
+            start.max_length = experiment.data.max_length;
+        }
+        if start.max_length == 0 {
+            let rows: Vec<&Example> = train.examples(dataset).collect();
+            let typical = typical_length(&start.tokenizer, &rows).map_err(DataError::from)?;
+            start.max_length = typical.min(start.encoder.longest_sequence());
+        }
         start.check(experiment)?;
         Ok(start)
     }
@@ -46,7 +76,8 @@ impl Start {
         let tokenizer =
             TextTokenizer::from_file(&folder.join("tokenizer.json")).map_err(DataError::from)?;
         let special_tokens = SpecialTokens::of(Some(folder), encoder.architecture);
-        Ok(Self { encoder, tokenizer, special_tokens, folder: Some(folder.to_owned()) })
+        let folder = Some(folder.to_owned());
+        Ok(Self { encoder, tokenizer, special_tokens, folder, max_length: 0 })
     }
 
     fn new_encoder(
@@ -71,11 +102,19 @@ impl Start {
         let vocabulary =
             build_vocabulary(&texts, model.vocab_size.unwrap_or(8000)).map_err(DataError::from)?;
         let tokenizer = TextTokenizer::from_tokenizer(vocabulary).map_err(DataError::from)?;
-        let positions = experiment.data.max_length;
-        let encoder = EncoderConfig::from_scratch(sizes, tokenizer.vocabulary_size(), positions)
-            .map_err(|message| ExperimentError::Encoder(format!("section `[model]`: {message}")))?;
+        let max_length = match experiment.data.max_length {
+            0 => {
+                let rows: Vec<&Example> = train.examples(dataset).collect();
+                typical_length(&tokenizer, &rows).map_err(DataError::from)?
+            }
+            asked => asked,
+        };
+        let encoder = EncoderConfig::from_scratch(sizes, tokenizer.vocabulary_size(), max_length)
+            .map_err(|message| {
+            ExperimentError::Encoder(format!("section `[model]`: {message}"))
+        })?;
         let special_tokens = SpecialTokens::of(None, Architecture::Bert);
-        Ok(Self { encoder, tokenizer, special_tokens, folder: None })
+        Ok(Self { encoder, tokenizer, special_tokens, folder: None, max_length })
     }
 
     fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {
@@ -93,7 +132,7 @@ impl Start {
                 "`train.frozen_layers` is {frozen}, but the encoder has {layers} layers"
             )));
         }
-        let (wanted, room) = (experiment.data.max_length, self.encoder.longest_sequence());
+        let (wanted, room) = (self.max_length, self.encoder.longest_sequence());
         if wanted > room {
             return Err(ExperimentError::Encoder(format!(
                 "`data.max_length` is {wanted}, but the encoder has {room} positions: set it to \

@@ -21,8 +21,8 @@ pub(super) struct TrainingFacts {
     pub(super) best_step: u64,
     /// Seconds from the start of the last process to the report.
     pub(super) seconds: f64,
-    /// Scores of the validation rows at the best step.
-    pub(super) validation: Scores,
+    /// Scores of the validation rows at the best step, where there was fine-tuning.
+    pub(super) validation: Option<Scores>,
 }
 
 /// The metrics object of the test part, with what it is about before it and what the model was made

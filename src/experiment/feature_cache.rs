@@ -14,6 +14,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::Features;
 use crate::artifact::Preprocessing;
 use crate::data;
+use crate::model::Pooling;
 use crate::store::{StoreError, sha256, sha256_file, write_atomically};
 
 /// The cache of one model.
@@ -24,13 +25,17 @@ pub(super) struct FeatureCache {
 }
 
 impl FeatureCache {
-    /// For a model folder and its preprocessing.
-    pub(super) fn new(model: &Path, preprocessing: &Preprocessing) -> Result<Self, StoreError> {
+    /// For a model folder, its preprocessing and how its feature is made.
+    pub(super) fn new(
+        model: &Path,
+        preprocessing: &Preprocessing,
+        pooling: Pooling,
+    ) -> Result<Self, StoreError> {
         let mut key = format!("bayes {}\n", env!("CARGO_PKG_VERSION"));
         for file in ["config.json", "model.safetensors", "tokenizer.json"] {
             key += &format!("{file} {}\n", sha256_file(&model.join(file))?);
         }
-        key += &serde_json::to_string(preprocessing).expect("settings are plain data");
+        key += &serde_json::to_string(&(preprocessing, pooling)).expect("settings are plain data");
         Ok(Self { folder: data::cache_folder().with_file_name("features"), model: key })
     }
 

@@ -60,6 +60,22 @@ impl Features {
         self.labels.len()
     }
 
+    /// Some of the rows, in the order they are named.
+    pub(super) fn some(&self, rows: &[usize]) -> Self {
+        let lines = |values: &[f32]| -> Vec<f32> {
+            let width = values.len() / self.len().max(1);
+            let line = |&row: &usize| &values[row * width..(row + 1) * width];
+            rows.iter().flat_map(line).copied().collect()
+        };
+        Self {
+            feature_nd: lines(&self.feature_nd),
+            sample_nsd: lines(&self.sample_nsd),
+            novelty_ne: lines(&self.novelty_ne),
+            labels: rows.iter().map(|&row| self.labels[row]).collect(),
+            uniforms: rows.iter().map(|&row| self.uniforms[row]).collect(),
+        }
+    }
+
     /// Adds the rows of another part.
     pub(super) fn join(&mut self, mut other: Self) {
         self.feature_nd.append(&mut other.feature_nd);

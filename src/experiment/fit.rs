@@ -87,7 +87,9 @@ pub fn fit(
     let data = data_config(job, &source)?;
     let noise = Noise::new(source.manifest.seed);
     let dataset = Dataset::open(&data)?;
-    let mut parts = Parts::divide(&dataset, &data, &noise)?;
+    // Rows that only the last layer has seen are as good as new to an encoder whose last layer is
+    // fitted anew.
+    let mut parts = Parts::apart(&dataset, &data, &noise)?;
     check_rows(&chosen.calibration, &dataset, &parts)?;
     let labels: Vec<u32> = parts.test.examples(&dataset).map(|example| example.label).collect();
     let places = sample(&labels, job.limit, &noise);
@@ -98,7 +100,11 @@ pub fn fit(
     let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
     let mut encoder = Encoder {
         classifier: Classifier::packed(&source.encoder, &source.parameters)?,
-        cache: FeatureCache::new(&job.model, &source.manifest.preprocessing)?,
+        cache: FeatureCache::new(
+            &job.model,
+            &source.manifest.preprocessing,
+            source.encoder.pooling,
+        )?,
         source: &source,
         dataset: &dataset,
         by_label: &by_label,
@@ -130,7 +136,8 @@ pub fn fit(
         let began = Instant::now();
         let mut artifact = source.clone();
         let settings = FitSettings { posterior: &config, calibration, head: job.head };
-        let (fitted, promise) = settings.fit(&mut artifact, &train, held_out, &noise, show)?;
+        let (fitted, promise) =
+            settings.fit(&mut artifact, &train, held_out, None, &noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
         artifact.manifest.calibration = Some(calibration.clone());
         let test = scored(&artifact, &test, &noise)?;

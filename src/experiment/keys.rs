@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::Experiment;
+use crate::model::{FROM_SCRATCH, SIZES};
 
 /// All keys with a value of their type, as `section.key`.
 fn known() -> Vec<(String, Value)> {
@@ -55,6 +56,24 @@ fn check_key(name: &str, known: &[(String, Value)]) -> Result<(), String> {
             Err(format!("there is no key `{name}`: did you mean `{key}`?"))
         }
         _ => Err(format!("there is no key `{name}`: `bayes train --print-config` shows all keys")),
+    }
+}
+
+/// An encoder that exists and the sizes of a new one exclude each other: where settings name one of
+/// the two, the file's other one makes way.
+pub fn make_way(table: &mut Table, settings: &[String]) {
+    let sets = |key: &str| {
+        let named = |setting: &&String| {
+            setting.split_once('=').is_some_and(|(name, _)| name.trim() == format!("model.{key}"))
+        };
+        settings.iter().filter(named).next_back().and_then(|setting| setting.split_once('='))
+    };
+    let Some(Value::Table(model)) = table.get_mut("model") else { return };
+    if sets("init").is_some_and(|(_, init)| init.trim().trim_matches('"') != FROM_SCRATCH) {
+        model.retain(|key, _| !SIZES.contains(&key));
+    }
+    if SIZES.iter().any(|key| sets(key).is_some()) {
+        model.remove("init");
     }
 }
 

@@ -1,29 +1,37 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
 mod calibration;
+mod candidate;
+mod choice;
 mod config;
+mod crossed;
 mod encoder;
 mod evaluation;
 mod feature_cache;
 mod features;
 mod fit;
+mod head;
 mod keys;
 mod observer;
 mod origin;
+mod plan;
 mod posterior;
 mod prepare;
 mod recipe;
 mod resume;
 mod run_folder;
+mod schedule;
 mod tuning;
 
-pub use config::{Experiment, QUICK_START};
+pub use candidate::HeldOutScores;
+pub use config::{CLASSIFY, Experiment, QUICK_START};
 pub use features::Features;
 pub use fit::{FitJob, FitReport, FitScore, fit};
 pub use observer::Progress;
+pub use plan::{Plan, plan};
 pub use posterior::PosteriorReport;
 pub use prepare::{PreparedSplit, prepare_tokens};
-pub use recipe::{Ended, Plan, Surroundings, TrainReport, plan, train};
+pub use recipe::{Ended, RecipeReport, Surroundings, TrainReport, train};
 pub use resume::{Resume, Unusable};
 pub use run_folder::{RunFolder, create_run_folder};
 
@@ -51,9 +59,30 @@ pub enum ExperimentError {
     /// A model that does not say what it was trained on.
     #[error("`{0}` does not say what it was trained on: name a data set with `--dataset`")]
     NoData(PathBuf),
+    /// The encoder is not on this machine.
+    #[error(
+        "the encoder `{name}` is not on this machine and cannot be fetched: connect once (it is kept), \
+         give the folder of an encoder with `--init DIR`, or train a small one from scratch, which is \
+         far less accurate, with `--init none`"
+    )]
+    NoEncoder {
+        /// Its id.
+        name: String,
+        /// Why not.
+        source: Box<crate::hub::HubError>,
+    },
     /// Nothing to fit.
     #[error("no method was named: give `--method laplace`")]
     NoMethod,
+    /// Too few rows to judge each by the others.
+    #[error(
+        "{rows} rows are too few to be judged by each other: give at least 10, or set \
+         `data.cross_fit = \"never\"`"
+    )]
+    FewForFolds {
+        /// Rows.
+        rows: usize,
+    },
     /// Too few rows for a factor and an offset of each class.
     #[error(
         "`calibration.vector` needs {needed} rows for the temperature ({} a class) and there are \

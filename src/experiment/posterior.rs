@@ -17,6 +17,8 @@ pub struct PosteriorReport {
     pub rows: usize,
     /// How the prior was chosen, for methods that choose one.
     pub evidence: Option<Evidence>,
+    /// Whether its prior was chosen by held-out rows, and not by the evidence.
+    pub prior_by_held_out_rows: bool,
     /// Whether each class has a factor and an offset of its own.
     pub vector: bool,
     /// What logits are divided by; absent when none was fitted.
@@ -76,20 +78,45 @@ pub(super) fn fit_posterior(
         labels: &train.labels,
         classes: artifact.manifest.labels.len(),
     };
-    let Fitted { posterior, evidence } = fit(config, &rows, &last, head)?;
-    let mut uncertainty = posterior.uncertainty(config.link);
+    let fitted = fit(config, &rows, &last, head)?;
+    install(artifact, config, fitted, train.len(), temperature)
+}
+
+/// Fits T and s to a posterior on rows that it has not seen, and leaves both in the artifact.
+pub(super) fn install(
+    artifact: &mut Artifact,
+    config: &PosteriorConfig,
+    fitted: Fitted,
+    rows: usize,
+    temperature: Option<(&Features, Corrections)>,
+) -> Result<PosteriorReport, ExperimentError> {
+    let link = fitted.posterior.uncertainty(config.link).link;
     let found = match temperature {
         Some((features, corrections)) => {
-            let logits = posterior.logits(features.read())?;
-            fit_scaling(&logits, &features.labels, &uncertainty.link, corrections)
+            let logits = fitted.posterior.logits(features.read())?;
+            fit_scaling(&logits, &features.labels, &link, corrections)
         }
         None => None,
     };
+    let temperature_rows = temperature.map_or(0, |(features, _)| features.len());
+    install_scaled(artifact, config, fitted, rows, (found, temperature_rows))
+}
+
+/// The same with T and s that were found on so many rows.
+pub(super) fn install_scaled(
+    artifact: &mut Artifact,
+    config: &PosteriorConfig,
+    fitted: Fitted,
+    rows: usize,
+    (found, temperature_rows): (Option<ScalingFit>, usize),
+) -> Result<PosteriorReport, ExperimentError> {
+    let Fitted { posterior, evidence } = fitted;
+    let mut uncertainty = posterior.uncertainty(config.link);
     if let Some(ScalingFit { scaling, .. }) = &found {
         uncertainty.scaling = scaling.clone();
     }
     let (mean_cd, mean_c) = posterior.mean();
-    artifact.parameters = parameters.with_last_layer(mean_cd, mean_c)?;
+    artifact.parameters = artifact.parameters.with_last_layer(mean_cd, mean_c)?;
     artifact.uncertainty = uncertainty;
     artifact.manifest.method = config.method;
     artifact.manifest.link = config.link;
@@ -97,14 +124,15 @@ pub(super) fn fit_posterior(
     let scaled = found.as_ref().filter(|_| config.method != Method::Map);
     Ok(PosteriorReport {
         method: config.method,
-        rows: train.labels.len(),
+        rows,
         evidence,
+        prior_by_held_out_rows: false,
         vector: found.as_ref().is_some_and(|fit| fit.scaling.vector.is_some()),
         temperature: found.as_ref().map(|fit| fit.scaling.temperature),
         temperature_at_bound: found.as_ref().is_some_and(|fit| fit.plain.at_bound),
         scale: scaled.map(|fit| fit.scaling.scale),
         scale_gain: scaled.map(|fit| fit.gain),
         scale_gain_error: scaled.map(|fit| fit.standard_error),
-        temperature_rows: temperature.map_or(0, |(features, _)| features.labels.len()),
+        temperature_rows,
     })
 }

@@ -7,34 +7,116 @@ use serde::Serialize;
 
 use super::calibration::{check_encoder, check_rows};
 use super::encoder::Start;
-use super::{Experiment, ExperimentError, Progress};
+use super::{Experiment, ExperimentError, Progress, schedule};
 use crate::compute::Noise;
+use crate::data::split::RowKey;
 use crate::data::{
-    self, Dataset, Example, Part, PartSummary, Parts, StreamedRows, TokenSet, Tokens,
+    self, CrossFit, Dataset, Example, Part, PartSummary, Parts, StreamedRows, TokenSet, Tokens,
 };
+use crate::train::Recipe;
+
+/// Fewer rows than this, the test part not counted, and every row trains the last layer.
+const FEW: usize = 6000;
 
 /// The data and the encoder of an experiment.
 pub(super) struct Prepared {
+    /// With what follows from the data filled in.
+    pub(super) experiment: Experiment,
     pub(super) dataset: Dataset,
     pub(super) parts: Parts,
     pub(super) start: Start,
     pub(super) noise: Noise,
+    /// Where every row trains the last layer.
+    pub(super) crossing: Option<Crossing>,
 }
 
-pub(super) fn prepare(experiment: &Experiment) -> Result<Prepared, ExperimentError> {
-    let noise = Noise::new(experiment.train.seed);
-    let dataset = Dataset::open(&experiment.data)?;
-    let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
-    check_rows(&experiment.calibration, &dataset, &parts)?;
-    let start = Start::find(experiment, &dataset, &parts.train)?;
+/// Rows of a training part that has all of them, by their places in it.
+pub(super) struct Crossing {
+    /// Of each row.
+    pub(super) keys: Vec<RowKey>,
+    /// Those that fine-tuning is made with, ascending.
+    pub(super) trained: Vec<usize>,
+    /// Those that choose its best weights, and whether it is better than none, ascending.
+    pub(super) held_out: Vec<usize>,
+}
+
+impl Crossing {
+    fn new(dataset: &Dataset, parts: &Parts, apart: &Parts) -> Self {
+        let held_out = apart.held_out();
+        let rows = parts.train.rows.iter().enumerate();
+        let (held_out, trained) =
+            rows.partition::<Vec<_>, _>(|(_, row)| held_out.binary_search(row).is_ok());
+        let places =
+            |rows: Vec<(usize, &usize)>| rows.into_iter().map(|(place, _)| place).collect();
+        Self {
+            keys: parts.train.examples(dataset).map(RowKey::from).collect(),
+            trained: places(trained),
+            held_out: places(held_out),
+        }
+    }
+}
+
+/// The data of an experiment, and what follows from them alone.
+pub(super) struct Opened {
+    pub(super) experiment: Experiment,
+    pub(super) dataset: Dataset,
+    pub(super) parts: Parts,
+    noise: Noise,
+    pub(super) crossing: Option<Crossing>,
+}
+
+impl Opened {
+    pub(super) fn new(written: &Experiment) -> Result<Self, ExperimentError> {
+        let mut experiment = written.clone();
+        if experiment.model.init.is_none() {
+            // An encoder that has learned nothing has no features to fit a last layer on.
+            experiment.train.recipe = Recipe::Full;
+        }
+        let noise = Noise::new(experiment.train.seed);
+        let dataset = Dataset::open(&experiment.data)?;
+        let apart = Parts::apart(&dataset, &experiment.data, &noise)?;
+        if crosses(&experiment, &apart) {
+            experiment.data.cross_fit = CrossFit::Always;
+        }
+        let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
+        let crossed = experiment.data.cross_fit == CrossFit::Always && parts.are_carved();
+        let crossing = crossed.then(|| Crossing::new(&dataset, &parts, &apart));
+        let rows = match &dataset.stream {
+            Some(stream) => stream.rows() as usize,
+            None => parts.train.rows.len(),
+        };
+        schedule::fill_in(&mut experiment.train, rows, dataset.labels.len());
+        check_rows(&experiment.calibration, &dataset, &parts)?;
+        Ok(Self { experiment, dataset, parts, noise, crossing })
+    }
+
+    /// Rows that fine-tuning is made with.
+    pub(super) fn tuned_rows(&self) -> usize {
+        let trained = self.crossing.as_ref().map(|crossing| crossing.trained.len());
+        trained.unwrap_or(self.parts.train.rows.len())
+    }
+}
+
+pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError> {
+    let Opened { mut experiment, dataset, parts, noise, crossing } = Opened::new(written)?;
+    let start = Start::find(&experiment, &dataset, &parts.train)?;
+    experiment.data.max_length = start.max_length;
     check_encoder(&experiment.posterior, &start.encoder)?;
-    Ok(Prepared { dataset, parts, start, noise })
+    Ok(Prepared { experiment, dataset, parts, start, noise, crossing })
+}
+
+/// Whether the rows that choose and calibrate are trained on as well.
+fn crosses(experiment: &Experiment, parts: &Parts) -> bool {
+    let rows = parts.train.rows.len() + parts.held_out().len();
+    let fits_heads = experiment.train.recipe != Recipe::Full;
+    let few = experiment.data.cross_fit == CrossFit::Auto && rows < FEW;
+    fits_heads && few && parts.are_carved() && !experiment.data.streaming
 }
 
 impl Prepared {
     /// The training rows as the loop reads them, where they are streamed.
-    pub(super) fn streamed(&self, experiment: &Experiment) -> Option<StreamedRows> {
-        let Self { dataset, parts, start, noise } = self;
+    pub(super) fn streamed(&self) -> Option<StreamedRows> {
+        let Self { experiment, dataset, parts, start, noise, .. } = self;
         let source = Arc::clone(dataset.stream.as_ref()?);
         let held_out = [&parts.validation, &parts.temperature, &parts.conformal, &parts.test];
         let texts: Vec<&Example> =
@@ -66,10 +148,10 @@ pub fn prepare_tokens(
     experiment: &Experiment,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<PreparedSplit>, ExperimentError> {
-    let Prepared { dataset, start, .. } = prepare(experiment)?;
+    let Prepared { experiment, dataset, start, .. } = prepare(experiment)?;
     let mut splits = Vec::new();
     for split in dataset.splits.keys() {
-        let tokens = tokens_of(experiment, &dataset, &start, split, show)?;
+        let tokens = tokens_of(&experiment, &dataset, &start, split, show)?;
         splits.push(PreparedSplit {
             split: split.clone(),
             rows: tokens.rows(),
@@ -128,6 +210,16 @@ impl Sets {
         };
         let summary = |(name, part)| (name, PartSummary::new(dataset, part, tokens(name)));
         parts.named().into_iter().map(summary).collect()
+    }
+
+    /// The rows that fine-tuning is made with, and those that choose its best weights.
+    pub(super) fn tuning(&self, crossing: Option<&Crossing>) -> (TokenSet, TokenSet) {
+        match crossing {
+            Some(crossing) => {
+                (self.train.some(&crossing.trained), self.train.some(&crossing.held_out))
+            }
+            None => (self.train.clone(), self.validation.clone()),
+        }
     }
 
     pub(super) fn prepare(

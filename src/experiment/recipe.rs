@@ -8,47 +8,27 @@ use std::time::Instant;
 use candle_core::Device;
 use serde::Serialize;
 
-use super::calibration::{FitSettings, HeldOut};
+use super::calibration::FitSettings;
+use super::candidate::{Candidate, Shop};
+pub use super::choice::RecipeReport;
+use super::choice::{Choice, Decided};
 use super::evaluation::{TrainingFacts, evaluation};
 use super::origin::base_model;
 use super::posterior::PosteriorReport;
 use super::prepare::{Prepared, Sets, prepare};
 use super::resume::{self, Home, Resume, Wanted};
 use super::tuning::{Tuning, no_board};
-use super::{Experiment, ExperimentError, Features, Progress, RunFolder};
+use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
-use crate::calibrate::{Calibration, CalibrationSummary};
+use crate::calibrate::{Calibration, CalibrationSummary, FOLDS};
 use crate::compute::Noise;
-use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource, TokenSet};
+use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource};
 use crate::evaluate::{Report, Rows, score};
-use crate::model::{Classifier, EncoderConfig, Parameters};
+use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::laplace::Head;
-use crate::posterior::{Method, Passes, Uncertainty};
+use crate::posterior::{Method, Uncertainty};
 use crate::predict::Predictor;
-use crate::train::{self, Board, Job, Scores, State};
-
-/// What a run will do, found out without training anything.
-#[derive(Clone, Debug, Serialize)]
-pub struct Plan {
-    /// Name of the experiment.
-    pub name: String,
-    /// The data set.
-    pub dataset: String,
-    /// The columns taken for text and label, where they were detected.
-    pub columns: String,
-    /// Class names.
-    pub labels: Vec<String>,
-    /// Rows of each part.
-    pub parts: BTreeMap<&'static str, usize>,
-    /// Rows of the test part whose text also occurs in another part.
-    pub seen_in_test: usize,
-    /// Parameters of the classifier.
-    pub parameters: usize,
-    /// Optimizer steps.
-    pub steps: u64,
-    /// Where the model will be.
-    pub model: PathBuf,
-}
+use crate::train::{self, Board, Job, Recipe, Scores, State};
 
 /// What a finished run says.
 #[derive(Clone, Debug, Serialize)]
@@ -65,12 +45,14 @@ pub struct TrainReport {
     pub generated: bool,
     /// Rows and content hash of each part.
     pub parts: BTreeMap<String, PartRecord>,
+    /// What the model is, and how it was chosen.
+    pub recipe: RecipeReport,
     /// Optimizer steps taken.
     pub steps: u64,
     /// After how many of them the weights were best.
     pub best_step: u64,
-    /// Scores of the validation rows at that point.
-    pub validation: Scores,
+    /// Scores of the validation rows at that point, with the last layer as it was trained.
+    pub validation: Option<Scores>,
     /// The posterior, temperature and scale.
     #[serde(flatten)]
     pub posterior: PosteriorReport,
@@ -105,27 +87,6 @@ pub enum Ended {
     },
 }
 
-/// What [`train()`] would do.
-pub fn plan(experiment: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
-    let prepared = prepare(experiment)?;
-    let stream = prepared.streamed(experiment);
-    let Prepared { dataset, parts, start, .. } = prepared;
-    let rows = stream.map_or(parts.train.rows.len(), |stream| stream.rows());
-    let specifications = crate::model::specifications(&start.encoder);
-    let size = |shape: &Vec<usize>| shape.iter().product::<usize>();
-    Ok(Plan {
-        name: experiment.name.clone(),
-        dataset: dataset.name.clone(),
-        columns: dataset.columns.clone(),
-        labels: dataset.labels.clone(),
-        parts: parts.named().into_iter().map(|(name, part)| (name, part.rows.len())).collect(),
-        seen_in_test: parts.seen_in_test.len(),
-        parameters: specifications.iter().map(|one| size(&one.shape)).sum(),
-        steps: train::Plan::new(&experiment.train, rows).steps,
-        model: checkpoints.join(&experiment.name).join("model"),
-    })
-}
-
 /// Where a run reads and writes, and who listens.
 pub struct Surroundings<'a> {
     /// Where the tensors are.
@@ -144,20 +105,20 @@ pub struct Surroundings<'a> {
 
 /// Trains, fits the posterior, calibrates, saves and reports.
 pub fn train(
-    experiment: &Experiment,
+    written: &Experiment,
     surroundings: &Surroundings<'_>,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, ExperimentError> {
     let began = Instant::now();
-    let prepared = prepare(experiment)?;
-    let stream = prepared.streamed(experiment);
-    let Prepared { dataset, parts, start, noise } = prepared;
-    describe(&dataset, &parts, show);
+    let prepared = prepare(written)?;
+    let Prepared { experiment, dataset, parts, start, noise, .. } = &prepared;
+    let stream = prepared.streamed();
+    describe(written, &prepared, show);
     if let Some(source) = &dataset.stream {
         describe_stream(source, &experiment.data, show);
     }
     let base = Artifact {
-        manifest: manifest(experiment, &dataset, &parts),
+        manifest: manifest(experiment, dataset, parts),
         encoder: start.encoder.clone(),
         parameters: Parameters::default(),
         tokenizer: start.tokenizer.clone(),
@@ -173,75 +134,68 @@ pub fn train(
         device: surroundings.device,
         runs: surroundings.runs,
     };
-    let (mut run, state) = match home.start(&surroundings.resume, &wanted, show)? {
+    let (mut run, begun) = match home.start(&surroundings.resume, &wanted, show)? {
         resume::Start::Finished(run) => {
             return Ok(Ended::Already { model: home.model(), run });
         }
-        resume::Start::GoOn(run, state) => (run, *state),
-        resume::Start::Anew(run) => {
-            let (initial, missing) = start.parameters(&noise, surroundings.device)?;
-            if !missing.is_empty() {
-                show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
-            }
-            (run, State::new(initial))
-        }
+        resume::Start::GoOn(run, state) => (run, Some(*state)),
+        resume::Start::Anew(run) => (run, None),
     };
     run.write("config.toml", experiment.to_toml().as_bytes())?;
-    let sets = Sets::prepare(experiment, &dataset, &parts, &start, show)?;
-    let job = Job {
-        encoder: &start.encoder,
-        config: &experiment.train,
-        train: &sets.train,
-        stream: stream.as_ref(),
-        validation: &sets.validation,
+    let sets = Sets::prepare(experiment, dataset, parts, start, show)?;
+    let (initial, missing) = start.parameters(noise, surroundings.device)?;
+    if begun.is_none() && !missing.is_empty() && experiment.train.recipe == Recipe::Full {
+        show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
+    }
+    let settings = FitSettings {
+        posterior: &experiment.posterior,
+        calibration: &experiment.calibration,
+        head: Head::Refit,
     };
-    let mut board = board(experiment, &start.encoder, &run, &state, show);
-    let tuning = Tuning {
-        experiment,
-        home: &home,
-        job,
-        base: &base,
-        stop: surroundings.stop,
-        saved: surroundings.saved,
+    let shop = Shop { prepared: &prepared, sets: &sets, base: &base, settings };
+    let mut choice = match experiment.train.recipe {
+        Recipe::Full => Choice::begin(None, initial),
+        Recipe::Head | Recipe::Auto => Choice::with_head(shop.frozen(&initial, show)?, show),
     };
-    let outcome = match tuning.run(state, &mut run, board.as_mut(), show)? {
-        (train::Ended::Finished(outcome), _) => *outcome,
-        (train::Ended::Stopped(steps), checkpoint) => {
-            return Ok(Ended::Interrupted { steps, checkpoint });
-        }
-    };
-
-    let classifier = Classifier::packed(&start.encoder, &outcome.parameters)?;
-    let mut artifact = Artifact { parameters: outcome.parameters, ..base.clone() };
-    let config = &experiment.calibration;
-    let mut read = |rows: &TokenSet, passes: Option<Passes>, what: &'static str| {
-        Features::encode(&classifier, rows, passes, what, show)
-    };
-    let passes = experiment.posterior.passes();
-    // Only some methods look at the training rows once more.
-    let again = experiment.posterior.method == Method::Laplace || config.novelty.is_distance();
-    let train_rows = if again { read(&sets.train, None, "encoding")? } else { Features::default() };
-    let held_out = HeldOut::new(
-        read(&sets.temperature, passes, "calibrating")?,
-        read(&sets.conformal, passes, "calibrating")?,
-        sets.train.len() + sets.validation.len(),
-    );
-    let fit =
-        FitSettings { posterior: &experiment.posterior, calibration: config, head: Head::Refit };
-    let (posterior, calibration) = fit.fit(&mut artifact, &train_rows, &held_out, &noise, show)?;
-    let predictor = Predictor::new(artifact.clone())?;
-    let (test, uncalibrated) = report(&predictor, &dataset, &parts, &noise, show)?;
-    artifact.manifest.test = Some(test.summary.clone());
+    let mut board = None;
+    if choice.goes_on(&shop, begun.as_ref(), show)? {
+        let (train, validation) = sets.tuning(prepared.crossing.as_ref());
+        let job = Job {
+            encoder: &start.encoder,
+            config: &experiment.train,
+            train: &train,
+            stream: stream.as_ref(),
+            validation: &validation,
+        };
+        let state = match begun {
+            Some(state) => state,
+            None => State::new(choice.start()),
+        };
+        board = new_board(experiment, &start.encoder, &run, &state, show);
+        let (stop, saved) = (surroundings.stop, surroundings.saved);
+        let tuning = Tuning { experiment, home: &home, job, base: &base, stop, saved };
+        let outcome = match tuning.run(state, &mut run, board.as_mut(), show)? {
+            (train::Ended::Finished(outcome), _) => *outcome,
+            (train::Ended::Stopped(steps), checkpoint) => {
+                return Ok(Ended::Interrupted { steps, checkpoint });
+            }
+        };
+        choice.compare(shop.tuned(&outcome.parameters, show)?, outcome, show);
+    }
+    let Decided { candidate, recipe, outcome } = choice.decide(show);
+    let Candidate { mut artifact, posterior, calibration, .. } = candidate;
     let model = home.model();
-    let facts = TrainingFacts {
-        run: run.name(),
-        steps: outcome.steps,
-        best_step: outcome.best_step,
-        seconds: began.elapsed().as_secs_f64(),
-        validation: outcome.scores,
-    };
+    // Complete before the report, which may take long.
+    artifact::save(&artifact, &model)?;
+    let predictor = Predictor::new(artifact.clone())?;
+    let (test, uncalibrated) = report(&predictor, dataset, parts, noise, show)?;
+    artifact.manifest.test = Some(test.summary.clone());
+    let (steps, best_step) = outcome.as_ref().map_or((0, 0), |one| (one.steps, one.best_step));
+    let validation = outcome.as_ref().map(|one| one.scores);
+    let seconds = began.elapsed().as_secs_f64();
+    let facts = TrainingFacts { run: run.name(), steps, best_step, seconds, validation };
     let evaluation =
-        evaluation(&dataset, &test, &uncalibrated, &sets.summaries(&dataset, &parts), &facts);
+        evaluation(dataset, &test, &uncalibrated, &sets.summaries(dataset, parts), &facts);
     let records = Records { config: &experiment.to_toml(), evaluation: &evaluation };
     artifact::save_with_records(&artifact, records, &model)?;
     let report = TrainReport {
@@ -251,16 +205,17 @@ pub fn train(
         dataset: dataset.name.clone(),
         generated: dataset.generated,
         parts: artifact.manifest.parts.clone(),
-        steps: outcome.steps,
-        best_step: outcome.best_step,
-        validation: outcome.scores,
+        recipe,
+        steps,
+        best_step,
+        validation,
         posterior,
         calibration,
         uncalibrated,
         test,
         seconds: began.elapsed().as_secs_f64(),
     };
-    if let Some(board) = &mut board {
+    if let (Some(board), Some(outcome)) = (&mut board, &outcome) {
         let summary = &report.test.summary;
         board.finish(outcome.steps, outcome.final_loss, summary.accuracy.value, &summary.bins);
         if let Some(error) = board.take_failure() {
@@ -274,7 +229,7 @@ pub fn train(
 }
 
 /// The event files of the run, where they are wanted and can be written.
-fn board(
+fn new_board(
     experiment: &Experiment,
     encoder: &EncoderConfig,
     run: &RunFolder,
@@ -298,14 +253,28 @@ fn board(
     }
 }
 
-fn describe(dataset: &Dataset, parts: &Parts, show: &mut dyn FnMut(Progress<'_>)) {
+fn describe(written: &Experiment, prepared: &Prepared, show: &mut dyn FnMut(Progress<'_>)) {
+    let Prepared { experiment, dataset, parts, crossing, .. } = prepared;
+    let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
-    let sizes: Vec<String> = parts.named().into_iter().map(rows).collect();
+    let sizes: Vec<String> = named.map(rows).collect();
     show(Progress::Note(format!("data: {}, {} classes", dataset.name, dataset.labels.len())));
     if !dataset.columns.is_empty() {
         show(Progress::Note(format!("columns: {}", dataset.columns)));
     }
     show(Progress::Note(format!("rows: {}", sizes.join(", "))));
+    if crossing.is_some() {
+        show(Progress::Note(format!(
+            "few rows: all {} train the last layer, and each is judged by {FOLDS} folds' others",
+            parts.train.rows.len()
+        )));
+    }
+    if written.data.max_length == 0 {
+        show(Progress::Note(format!(
+            "texts are cut at {} tokens: 99 % of the training texts are not longer",
+            experiment.data.max_length
+        )));
+    }
     for split in &dataset.hidden {
         show(Progress::Note(format!("the labels of split `{split}` are hidden: left out")));
     }
@@ -336,6 +305,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
         (name.to_owned(), record)
     };
+    let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     Manifest {
         schema: SCHEMA,
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
@@ -353,7 +323,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         data: Some(experiment.data.clone()),
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         seed: experiment.train.seed,
-        parts: parts.named().into_iter().map(record).collect(),
+        parts: named.map(record).collect(),
         seen_in_test: parts.seen_in_test.len(),
         test: None,
         files: BTreeMap::new(),

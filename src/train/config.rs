@@ -2,6 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recipe {
+    /// The encoder and the last layer together.
+    #[default]
+    Full,
+    /// The last layer alone: the encoder stays as it is, its features are computed once, and the
+    /// last layer is fitted on them to convergence.
+    Head,
+    /// `head` first, then `full` from there if the time that it should take is within `max_time`;
+    /// what is better on rows that were held out is kept.
+    Auto,
+}
+
 /// How rows of different classes weigh in the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,11 +55,14 @@ pub enum SchedulerType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Passes over the training rows; a fraction is possible.
+    /// What is trained.
+    pub recipe: Recipe,
+    /// Passes over the training rows; a fraction is possible, and 0 lets it follow from the numbers of
+    /// rows and classes.
     pub num_train_epochs: f64,
     /// Optimizer steps; 0 leaves it to the epochs.
     pub max_steps: u64,
-    /// Rows a forward pass (transformers: 8).
+    /// Rows a forward pass (transformers: 8); 0 lets it follow from the number of rows.
     pub per_device_train_batch_size: usize,
     /// Forward passes an optimizer step.
     pub gradient_accumulation_steps: usize,
@@ -94,7 +112,7 @@ pub struct TrainConfig {
     /// Whether event files for TensorBoard are written.
     pub tensorboard: bool,
     /// Seconds after which training ends with an evaluation, counted over all processes of the run; 0
-    /// switches it off.
+    /// switches it off. With the recipe `auto`, fine-tuning that should take longer is left out.
     pub max_time: f64,
     /// Whether a step whose loss or gradient is not finite is left out; else it ends the run.
     pub skip_nonfinite: bool,
@@ -118,6 +136,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
+            recipe: Recipe::Full,
             num_train_epochs: 3.0,
             max_steps: 0,
             per_device_train_batch_size: 16,
@@ -190,8 +209,11 @@ impl TrainConfig {
         let whole_or_share = |value: f64| share(value) || (positive(value) && value.fract() == 0.0);
         let interval = |value: f64| value > 0.0 && whole_or_share(value);
         let rules = [
-            ("num_train_epochs", positive(self.num_train_epochs), "a number above 0"),
-            ("per_device_train_batch_size", self.per_device_train_batch_size > 0, "at least 1"),
+            (
+                "num_train_epochs",
+                self.num_train_epochs >= 0.0 && self.num_train_epochs.is_finite(),
+                "0 (it follows from the data) or more",
+            ),
             ("gradient_accumulation_steps", self.gradient_accumulation_steps > 0, "at least 1"),
             ("learning_rate", positive(self.learning_rate), "a number above 0"),
             (

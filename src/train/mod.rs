@@ -19,7 +19,7 @@ mod supply;
 mod tensorboard;
 
 pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
-pub use config::{ClassWeights, SchedulerType, TrainConfig};
+pub use config::{ClassWeights, Recipe, SchedulerType, TrainConfig};
 pub use events::{Control, Event, Logged, Scores};
 pub use forward::{TrunkRows, Wanted, features, last_layer};
 pub use gradients::{Gradients, Guard};

@@ -21,6 +21,7 @@ use nalgebra::{DMatrix, DVector};
 use rayon::prelude::*;
 
 use super::shrinkage::Covariance;
+use crate::calibrate::Fold;
 
 /// Rows whose products are added at once.
 const BLOCK: usize = 1024;
@@ -79,10 +80,52 @@ impl Distance {
             };
             let feature_nd = part(train.feature_nd);
             let mut layer = Layer::fit(&feature_nd, train.labels, width, relative)?;
-            layer.standardise(&part(fresh_nd))?;
+            let fresh = part(fresh_nd);
+            let scores: Vec<f64> = fresh.chunks_exact(width).map(|x_d| layer.raw(x_d)).collect();
+            layer.standardise(&scores)?;
             Some(layer)
         });
         Some(Self { layers: layers.collect::<Option<_>>()? })
+    }
+
+    /// Fits on all rows, and standardises by scores of rows that were each judged by the other folds;
+    /// gives these scores too, in the order of the folds' judged rows. `None` where a layer does not
+    /// vary or there are no rows.
+    pub fn cross_fit(
+        rows: &Rows<'_>,
+        folds: &[Fold],
+        widths: &[usize],
+        relative: bool,
+    ) -> Option<(Self, Vec<f64>)> {
+        let whole: usize = widths.iter().sum();
+        let mut sums = vec![0.0; folds.iter().map(|fold| fold.judged.len()).sum()];
+        let mut layers = Vec::with_capacity(widths.len());
+        let mut start = 0;
+        for &width in widths {
+            let line = |row: usize| &rows.feature_nd[row * whole + start..][..width];
+            let part = |chosen: &[usize]| -> Vec<f32> {
+                chosen.iter().flat_map(|&row| line(row)).copied().collect()
+            };
+            let fit = |chosen: &[usize]| {
+                let labels: Vec<u32> = chosen.iter().map(|&row| rows.labels[row]).collect();
+                Layer::fit(&part(chosen), &labels, width, relative)
+            };
+            let mut scores = Vec::with_capacity(sums.len());
+            for fold in folds {
+                let layer = fit(&fold.train)?;
+                scores.extend(
+                    fold.judged.par_iter().map(|&row| layer.raw(line(row))).collect::<Vec<_>>(),
+                );
+            }
+            let mut layer = fit(&(0..rows.labels.len()).collect::<Vec<_>>())?;
+            layer.standardise(&scores)?;
+            for (sum, score) in sums.iter_mut().zip(scores) {
+                *sum += (score - layer.centre) / layer.scale;
+            }
+            layers.push(layer);
+            start += width;
+        }
+        Some((Self { layers }, sums))
     }
 
     /// Whether the distance to the data as a whole is taken off.
@@ -181,9 +224,8 @@ impl Layer {
         })
     }
 
-    fn standardise(&mut self, feature_nd: &[f32]) -> Option<()> {
-        let lines = feature_nd.chunks_exact(self.mean_d.len());
-        let scores: Vec<f64> = lines.map(|feature_d| self.raw(feature_d)).collect();
+    /// By scores of rows that the layer was not fitted on.
+    fn standardise(&mut self, scores: &[f64]) -> Option<()> {
         let n = scores.len() as f64;
         let mean = scores.iter().sum::<f64>() / n;
         let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / n;

@@ -1,0 +1,338 @@
+//! What a recipe can come to: a model with its posterior and calibration, and how good it is on rows
+//! that it has not seen.
+
+use serde::Serialize;
+
+use super::calibration::{FitSettings, HeldOut};
+use super::crossed;
+use super::feature_cache::{self, FeatureCache};
+use super::head::{HeadFit, HeadRows};
+use super::posterior::PosteriorReport;
+use super::prepare::{Prepared, Sets};
+use super::{ExperimentError, Features, Progress};
+use crate::artifact::Artifact;
+use crate::calibrate::{CalibrationSummary, Fold, folds};
+use crate::data::split::RowKey;
+use crate::data::{Part, TokenSet};
+use crate::metrics::argmax;
+use crate::model::{Classifier, Parameters};
+use crate::posterior::{Fitted, Method, Passes, Posterior, Predictive, tensors};
+use crate::train::Recipe;
+
+/// A finished model that may be kept.
+pub(super) struct Candidate {
+    pub(super) artifact: Artifact,
+    pub(super) posterior: PosteriorReport,
+    pub(super) calibration: CalibrationSummary,
+    /// What it says of rows that it has not seen.
+    pub(super) judged: Judged,
+}
+
+/// Rows that a candidate has not seen, ascending, with what it makes of each.
+#[derive(Default)]
+pub(super) struct Judged(Vec<(usize, Verdict)>);
+
+#[derive(Clone, Copy)]
+struct Verdict {
+    /// −ln p(label).
+    nll: f64,
+    hit: bool,
+}
+
+/// How good a candidate is on held-out rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct HeldOutScores {
+    /// Rows.
+    pub rows: usize,
+    /// The share of right answers.
+    pub accuracy: f64,
+    /// Mean −ln p(label), in nats.
+    pub nll: f64,
+}
+
+impl Judged {
+    fn new(rows: &[usize], labels: &[u32], predictive: &[Predictive]) -> Self {
+        let verdict = |(label, one): (&u32, &Predictive)| {
+            let p = one.probability_c[*label as usize];
+            let hit = argmax(&one.probability_c) == *label as usize;
+            Verdict { nll: -p.max(f64::MIN_POSITIVE).ln(), hit }
+        };
+        let verdicts = labels.iter().zip(predictive).map(verdict);
+        let mut all: Vec<(usize, Verdict)> = rows.iter().copied().zip(verdicts).collect();
+        all.sort_by_key(|(row, _)| *row);
+        Self(all)
+    }
+
+    /// Of the rows that are also judged by another; `None` for no rows.
+    pub(super) fn scores(&self, other: &Self) -> Option<HeldOutScores> {
+        let shared = |row: &usize| other.0.binary_search_by_key(row, |(row, _)| *row).is_ok();
+        let own: Vec<Verdict> =
+            self.0.iter().filter(|(row, _)| shared(row)).map(|(_, verdict)| *verdict).collect();
+        let rows = own.len();
+        let mean = |sum: f64| sum / rows as f64;
+        (rows > 0).then(|| HeldOutScores {
+            rows,
+            accuracy: mean(own.iter().filter(|one| one.hit).count() as f64),
+            nll: mean(own.iter().map(|one| one.nll).sum()),
+        })
+    }
+}
+
+/// All that candidates are made from.
+pub(super) struct Shop<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) sets: &'a Sets,
+    /// A model without weights.
+    pub(super) base: &'a Artifact,
+    pub(super) settings: FitSettings<'a>,
+}
+
+/// A head on the encoder as it was, and where fine-tuning begins.
+pub(super) struct Frozen {
+    pub(super) candidate: Candidate,
+    /// With a last layer that has not seen the rows that choose among fine-tuned weights.
+    pub(super) start: Parameters,
+}
+
+impl Shop<'_> {
+    /// The encoder as it is, and a last layer fitted to convergence.
+    pub(super) fn frozen(
+        &self,
+        parameters: &Parameters,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Frozen, ExperimentError> {
+        let encoder = &self.base.encoder;
+        let classifier = Classifier::packed(encoder, parameters)?;
+        let folder = self.prepared.start.folder.as_deref();
+        let cache = folder
+            .map(|folder| {
+                FeatureCache::new(folder, &self.base.manifest.preprocessing, encoder.pooling)
+            })
+            .transpose()?;
+        let reader = Reader { classifier: &classifier, cache, shop: self };
+        let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
+        let (candidate, start) = match &self.prepared.crossing {
+            Some(crossing) => {
+                let features =
+                    reader.features(&self.prepared.parts.train, &self.sets.train, show)?;
+                let keys = crossing.keys.as_slice();
+                let folds = self.divide(keys)?;
+                let all: Vec<usize> = (0..features.len()).collect();
+                let head = self.head_rows(&features, &folds, &all, &start_kd);
+                let head = head.fit(self.settings.posterior)?;
+                let prior = head.prior;
+                let candidate = self.cross(parameters, &features, &folds, head, show)?;
+                let start = match self.prepared.experiment.train.recipe {
+                    Recipe::Head => parameters.clone(),
+                    // Fine-tuning is chosen by rows that its first last layer has not seen either.
+                    Recipe::Auto | Recipe::Full => {
+                        let rows = self.head_rows(&features, &[], &crossing.trained, &start_kd);
+                        let (cd, c) = tensors(&rows.weights(prior)?, encoder.labels.len())?;
+                        parameters.with_last_layer(&cd, &c)?
+                    }
+                };
+                (candidate, start)
+            }
+            None => {
+                let candidate = self.apart(&reader, parameters, &start_kd, show)?;
+                let start = candidate.artifact.parameters.clone();
+                (candidate, start)
+            }
+        };
+        Ok(Frozen { candidate, start })
+    }
+
+    /// Weights that were trained, with a last layer that is fitted anew.
+    pub(super) fn tuned(
+        &self,
+        parameters: &Parameters,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Candidate, ExperimentError> {
+        let classifier = Classifier::packed(&self.base.encoder, parameters)?;
+        let reader = Reader { classifier: &classifier, cache: None, shop: self };
+        let Some(crossing) = &self.prepared.crossing else {
+            return self.refitted(&reader, parameters, show);
+        };
+        let features = reader.features(&self.prepared.parts.train, &self.sets.train, show)?;
+        let held_out: Vec<RowKey> =
+            crossing.held_out.iter().map(|&place| crossing.keys[place]).collect();
+        let place = |row: usize| crossing.held_out[row];
+        let widened = self.divide(&held_out)?.into_iter().map(|fold| {
+            let others = fold.train.into_iter().map(place).chain(crossing.trained.iter().copied());
+            let mut train: Vec<usize> = others.collect();
+            train.sort_unstable();
+            Fold { train, judged: fold.judged.into_iter().map(place).collect() }
+        });
+        let folds: Vec<Fold> = widened.collect();
+        let all: Vec<usize> = (0..features.len()).collect();
+        let encoder = &self.base.encoder;
+        let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
+        let head = self.head_rows(&features, &folds, &all, &start_kd);
+        let head = head.fit(self.settings.posterior)?;
+        self.cross(parameters, &features, &folds, head, show)
+    }
+
+    fn divide(&self, keys: &[RowKey]) -> Result<Vec<Fold>, ExperimentError> {
+        folds(keys, &self.prepared.noise).ok_or(ExperimentError::FewForFolds { rows: keys.len() })
+    }
+
+    fn head_rows<'r>(
+        &self,
+        features: &'r Features,
+        folds: &'r [Fold],
+        kept: &'r [usize],
+        start_kd: &'r [f64],
+    ) -> HeadRows<'r> {
+        HeadRows {
+            features,
+            classes: self.base.encoder.labels.len(),
+            folds,
+            kept,
+            start_kd,
+            dropout: self.base.encoder.classifier_dropout,
+        }
+    }
+
+    /// A model whose rows calibrate it fold by fold.
+    fn cross(
+        &self,
+        parameters: &Parameters,
+        features: &Features,
+        folds: &[Fold],
+        head: HeadFit,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Candidate, ExperimentError> {
+        let mut artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
+        let rows = head.judged.clone();
+        let noise = &self.prepared.noise;
+        let (posterior, calibration, predictive) =
+            crossed::calibrate(&self.settings, &mut artifact, features, folds, head, noise, show)?;
+        let labels: Vec<u32> = rows.iter().map(|&row| features.labels[row]).collect();
+        let judged = Judged::new(&rows, &labels, &predictive);
+        Ok(Candidate { artifact, posterior, calibration, judged })
+    }
+
+    /// A last layer whose prior is chosen by the validation part; the other parts calibrate it.
+    fn apart(
+        &self,
+        reader: &Reader<'_>,
+        parameters: &Parameters,
+        start_kd: &[f64],
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Candidate, ExperimentError> {
+        let Prepared { parts, .. } = self.prepared;
+        let train = reader.features(&parts.train, &self.sets.train, show)?;
+        let validation = reader.features(&parts.validation, &self.sets.validation, show)?;
+        let kept: Vec<usize> = (0..train.len()).collect();
+        let mut both = train.clone();
+        both.join(validation.clone());
+        let judged = (train.len()..both.len()).collect();
+        let fold = Fold { train: kept.clone(), judged };
+        let folds = [fold];
+        let head = self.head_rows(&both, &folds, &kept, start_kd);
+        let head = head.fit(self.settings.posterior)?;
+        let mut candidate =
+            self.held_out(reader, parameters, &train, &validation, Some(head.fitted), show)?;
+        candidate.posterior.prior_by_held_out_rows = head.by_held_out;
+        Ok(candidate)
+    }
+
+    /// Trained weights; the posterior is fitted to them as its method says.
+    fn refitted(
+        &self,
+        reader: &Reader<'_>,
+        parameters: &Parameters,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Candidate, ExperimentError> {
+        let experiment = &self.prepared.experiment;
+        let parts = &self.prepared.parts;
+        // Only some methods look at the training rows once more.
+        let again = experiment.posterior.method == Method::Laplace
+            || experiment.calibration.novelty.is_distance();
+        let train = match again {
+            true => reader.encode(&self.sets.train, None, "encoding", show)?,
+            false => Features::default(),
+        };
+        let compared = self.prepared.experiment.train.recipe != Recipe::Full;
+        let validation = match compared {
+            true => reader.features(&parts.validation, &self.sets.validation, show)?,
+            false => Features::default(),
+        };
+        self.held_out(reader, parameters, &train, &validation, None, show)
+    }
+
+    fn held_out(
+        &self,
+        reader: &Reader<'_>,
+        parameters: &Parameters,
+        train: &Features,
+        validation: &Features,
+        fitted: Option<Fitted>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Candidate, ExperimentError> {
+        let passes = self.passes();
+        let Sets { train: all, validation: chosen_by, temperature, conformal } = self.sets;
+        let held_out = HeldOut::new(
+            reader.encode(temperature, passes, "calibrating", show)?,
+            reader.encode(conformal, passes, "calibrating", show)?,
+            all.len() + chosen_by.len(),
+        );
+        let mut artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
+        let noise = &self.prepared.noise;
+        let (posterior, calibration) =
+            self.settings.fit(&mut artifact, train, &held_out, fitted, noise, show)?;
+        let mut judged = Judged::default();
+        if validation.len() > 0 {
+            let own = Posterior::new(&artifact.parameters, &artifact.uncertainty);
+            let logits = own.logits(validation.read())?;
+            let predictive: Vec<Predictive> =
+                logits.iter().map(|one| artifact.uncertainty.predictive(one)).collect();
+            let rows: Vec<usize> = (0..validation.len()).collect();
+            judged = Judged::new(&rows, &validation.labels, &predictive);
+        }
+        Ok(Candidate { artifact, posterior, calibration, judged })
+    }
+
+    fn passes(&self) -> Option<Passes> {
+        self.settings.posterior.passes()
+    }
+}
+
+/// Features of parts, from the cache where there is one.
+struct Reader<'a> {
+    classifier: &'a Classifier,
+    cache: Option<FeatureCache>,
+    shop: &'a Shop<'a>,
+}
+
+impl Reader<'_> {
+    fn features(
+        &self,
+        part: &Part,
+        rows: &TokenSet,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Features, ExperimentError> {
+        let passes = self.shop.passes();
+        let Some(cache) = self.cache.as_ref().filter(|_| passes.is_none()) else {
+            return self.encode(rows, passes, "encoding", show);
+        };
+        let path = cache.path(&part.hash(&self.shop.prepared.dataset));
+        let width = self.shop.base.encoder.hidden_size;
+        if let Some(features) = feature_cache::read(&path, rows.labels().to_vec(), width) {
+            return Ok(features);
+        }
+        let features = self.encode(rows, passes, "encoding", show)?;
+        feature_cache::write(&path, &features, width)?;
+        Ok(features)
+    }
+
+    fn encode(
+        &self,
+        rows: &TokenSet,
+        passes: Option<Passes>,
+        what: &'static str,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Features, ExperimentError> {
+        Features::encode(self.classifier, rows, passes, what, show)
+    }
+}

@@ -1,0 +1,136 @@
+//! Calibration where every row trains the last layer: each is judged by a head that has not seen it.
+
+use std::ops::Range;
+
+use super::calibration::FitSettings;
+use super::head::HeadFit;
+use super::posterior::{PosteriorReport, install_scaled};
+use super::{ExperimentError, Features, Progress};
+use crate::artifact::Artifact;
+use crate::calibrate::novelty::Rows;
+use crate::calibrate::{
+    self, CalibrationSummary, Corrections, FOLDS, Fold, Material, Others, ScalingFit, fit_scaling,
+    fit_temperature,
+};
+use crate::compute::Noise;
+use crate::posterior::{Link, LogitDistribution, Predictive, Scaling};
+
+/// A scale of the variance is looked for on at most so many rows times classes; it costs more than all
+/// else.
+const SCALE_ENTRIES: usize = 100_000;
+
+/// Fits T, s, sets, novelty and limits to a head that was cross-fitted, and leaves all of it in the
+/// artifact. Also gives what is predicted for the judged rows.
+pub(super) fn calibrate(
+    settings: &FitSettings<'_>,
+    artifact: &mut Artifact,
+    features: &Features,
+    folds: &[Fold],
+    head: HeadFit,
+    noise: &Noise,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<(PosteriorReport, CalibrationSummary, Vec<Predictive>), ExperimentError> {
+    let HeadFit { fitted, judged, logits, by_held_out, .. } = head;
+    let rows = features.some(&judged);
+    let link = fitted.posterior.uncertainty(settings.posterior.link).link;
+    let config = settings.calibration;
+    let found = match config.temperature {
+        true => scaling(&logits, &rows.labels, &link, config.corrections()),
+        false => None,
+    };
+    let mut posterior =
+        install_scaled(artifact, settings.posterior, fitted, features.len(), (found, rows.len()))?;
+    posterior.prior_by_held_out_rows = by_held_out;
+    for warning in posterior.warnings() {
+        show(Progress::Warning(format!("{}: {warning}", settings.posterior.method.name())));
+    }
+    let scaling = &artifact.uncertainty.scaling;
+    let logit_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
+    let point = matches!(logits.first(), Some(LogitDistribution::Point(_)));
+    let plain = config.temperature && scaling.vector.is_none() && (point || scaling.scale == 0.0);
+    let predict = |own: Range<usize>, scaling: &Scaling| -> Vec<Predictive> {
+        logits[own].iter().map(|one| one.predictive(&link, scaling)).collect()
+    };
+    let predictive = if plain {
+        // One temperature from the other folds for each.
+        let (mut all, mut start) = (Vec::with_capacity(rows.len()), 0);
+        for fold in folds {
+            let own = start..start + fold.judged.len();
+            start = own.end;
+            let refit = temperature_without(&own, &logit_nc, &rows.labels);
+            let temperature = refit.unwrap_or(scaling.temperature);
+            all.extend(predict(own, &Scaling { temperature, ..scaling.clone() }));
+        }
+        all
+    } else {
+        // A few numbers from all rows, which no single row moves.
+        predict(0..rows.len(), scaling)
+    };
+    let left_out = features.len() - rows.len();
+    let lonely = match left_out {
+        0 => String::new(),
+        left_out => format!(
+            "; {left_out} rows are the only ones of their class in {FOLDS} folds and calibrate nothing"
+        ),
+    };
+    let material = Material {
+        logit_nc: &logit_nc,
+        predictive: &predictive,
+        labels: &rows.labels,
+        novelty_ne: &rows.novelty_ne,
+        uniforms: &rows.uniforms,
+        others: Others::Crossed {
+            rows: Rows { feature_nd: &features.novelty_ne, labels: &features.labels },
+            folds,
+        },
+        width: artifact.encoder.hidden_size,
+        temperature: scaling.temperature,
+        note: None,
+    };
+    let (calibration, mut summary) = calibrate::fit(config, &material, noise);
+    summary.crossed = Some(format!(
+        "cross-fitted over {FOLDS} folds: each of {} rows is judged by a last layer that has not seen it, \
+         and all rows train the one that is kept{lonely}",
+        rows.len()
+    ));
+    artifact.calibration = calibration;
+    for note in &summary.notes {
+        show(Progress::Warning(note.clone()));
+    }
+    Ok((posterior, summary, predictive))
+}
+
+/// T and s; T by all rows where the variance is left out.
+fn scaling(
+    logits: &[LogitDistribution],
+    labels: &[u32],
+    link: &Link,
+    corrections: Corrections,
+) -> Option<ScalingFit> {
+    let classes = logits.first().map_or(1, |one| one.mean().len());
+    let every = (labels.len() * classes).div_ceil(SCALE_ENTRIES).max(1);
+    if every == 1 || corrections == Corrections::Vector {
+        return fit_scaling(logits, labels, link, corrections);
+    }
+    let some: Vec<LogitDistribution> = logits.iter().step_by(every).cloned().collect();
+    let some_labels: Vec<u32> = labels.iter().step_by(every).copied().collect();
+    let mut fit = fit_scaling(&some, &some_labels, link, corrections)?;
+    let mean_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
+    fit.plain = fit_temperature(&mean_nc, labels)?;
+    let point = matches!(logits.first(), Some(LogitDistribution::Point(_)));
+    if fit.scaling.scale == 0.0 || point {
+        fit.scaling.temperature = fit.plain.temperature;
+    }
+    Some(fit)
+}
+
+/// The temperature of all rows but these.
+fn temperature_without(own: &Range<usize>, logit_nc: &[f64], labels: &[u32]) -> Option<f64> {
+    let classes = logit_nc.len() / labels.len().max(1);
+    let others = [0..own.start, own.end..labels.len()];
+    let lines = others.iter().map(|rows| &logit_nc[rows.start * classes..rows.end * classes]);
+    let labels = others.iter().map(|rows| &labels[rows.clone()]);
+    let (logit_nc, labels) =
+        (lines.collect::<Vec<_>>().concat(), labels.collect::<Vec<_>>().concat());
+    Some(fit_temperature(&logit_nc, &labels)?.temperature)
+}

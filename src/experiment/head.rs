@@ -1,0 +1,151 @@
+//! The last layer, fitted to convergence on features that do not change: which prior it has, and what
+//! it says of rows that it has not seen.
+//!
+//! The objective is convex, so a fit is a function of its rows and of the prior's precision δ. That is
+//! what the evidence says, or what is better on held-out rows: from the evidence's δ the search goes to
+//! the side where the held-out NLL, at its best temperature, falls, in steps of √10, until it rises.
+
+use super::Features;
+use crate::calibrate::{Fold, fit_temperature};
+use crate::posterior::laplace::{Head, Prior, Problem, Rows, Tolerance, standard_scale};
+use crate::posterior::{Fitted, LogitDistribution, PosteriorConfig, fit_head, tensors};
+use crate::train::last_layer;
+
+/// δ changes by this factor from one trial to the next.
+const STEP: f64 = 3.162_277_660_168_379_5;
+/// Where the evidence begins: nearer to what standardised features come to than 1, at which a fit takes ten
+/// times as long.
+const FIRST: f64 = 100.0;
+/// The most trials besides that of the evidence.
+const TRIALS: usize = 8;
+
+/// Rows, and who judges whom.
+pub(super) struct HeadRows<'a> {
+    pub(super) features: &'a Features,
+    pub(super) classes: usize,
+    /// What held-out rows are judged by.
+    pub(super) folds: &'a [Fold],
+    /// The rows that the head is fitted on in the end.
+    pub(super) kept: &'a [usize],
+    /// Where the search begins, `[k, D]`.
+    pub(super) start_kd: &'a [f64],
+    /// The rate of the dropout before the last layer.
+    pub(super) dropout: f64,
+}
+
+/// A head.
+pub(super) struct HeadFit {
+    /// Its posterior, on the rows that it keeps.
+    pub(super) fitted: Fitted,
+    /// The rows that were judged, fold by fold.
+    pub(super) judged: Vec<usize>,
+    /// What heads under the same prior say of them, none of which has seen the row.
+    pub(super) logits: Vec<LogitDistribution>,
+    /// The prior's precision.
+    pub(super) prior: f64,
+    /// Whether it was chosen by held-out rows, and not by the evidence.
+    pub(super) by_held_out: bool,
+}
+
+/// The held-out NLL under one prior after another.
+struct Trials<'a> {
+    problems: Vec<Problem<'a>>,
+    judged: &'a [Features],
+    /// The weights of each fold at the last prior, `[k, D]`.
+    weight_kd: Vec<Vec<f64>>,
+    labels: Vec<u32>,
+    classes: usize,
+}
+
+impl HeadRows<'_> {
+    /// Chooses the prior, and fits. Without folds the evidence alone chooses, and nothing is judged.
+    pub(super) fn fit(&self, config: &PosteriorConfig) -> candle_core::Result<HeadFit> {
+        let width = self.start_kd.len() / self.classes - 1;
+        let kept = self.features.some(self.kept);
+        let scale = standard_scale(&kept.feature_nd, width);
+        let part = |rows: &dyn Fn(&Fold) -> Vec<usize>| -> Vec<Features> {
+            self.folds.iter().map(|fold| self.features.some(&rows(fold))).collect()
+        };
+        let (train, judged) = (part(&|fold| fold.train.clone()), part(&|fold| fold.judged.clone()));
+        let problem = Problem::scaled(self.rows(&kept), scale.clone())?;
+        let near = Tolerance::NEAR;
+        let by_evidence = problem.fit(self.start_kd, Head::Refit, Prior::Evidence(FIRST), near)?;
+        tracing::debug!("evidence: {:?}", by_evidence.evidence);
+        let problems = train.iter().map(|rows| Problem::scaled(self.rows(rows), scale.clone()));
+        let mut trials = Trials {
+            problems: problems.collect::<candle_core::Result<_>>()?,
+            judged: &judged,
+            weight_kd: vec![by_evidence.mean_kd.clone(); self.folds.len()],
+            labels: judged.iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
+            classes: self.classes,
+        };
+        let first = by_evidence.evidence.prior_precision;
+        let prior = if trials.labels.is_empty() { first } else { trials.best(first)? };
+        let fixed = Prior::Fixed(prior);
+        let start_kd = by_evidence.mean_kd;
+        let fitted =
+            fit_head(config, &problem, &start_kd, (fixed, Tolerance::EXACT), self.dropout)?;
+        let by_held_out = prior != first;
+        let mut logits = Vec::with_capacity(trials.labels.len());
+        for ((problem, start_kd), rows) in
+            trials.problems.iter().zip(&trials.weight_kd).zip(&judged)
+        {
+            let fold = fit_head(config, problem, start_kd, (fixed, near), self.dropout)?;
+            logits.extend(fold.posterior.logits(rows.read())?);
+        }
+        let judged = self.folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
+        Ok(HeadFit { fitted, judged, logits, prior, by_held_out })
+    }
+
+    /// Weights `[k, D]` of the rows that are kept, under a prior that is known.
+    pub(super) fn weights(&self, prior: f64) -> candle_core::Result<Vec<f64>> {
+        let width = self.start_kd.len() / self.classes - 1;
+        let kept = self.features.some(self.kept);
+        let problem = Problem::scaled(self.rows(&kept), standard_scale(&kept.feature_nd, width))?;
+        problem.mode(self.start_kd, prior, Tolerance::NEAR)
+    }
+
+    fn rows<'a>(&self, features: &'a Features) -> Rows<'a> {
+        let Features { feature_nd, labels, .. } = features;
+        Rows { feature_nd, labels, classes: self.classes }
+    }
+}
+
+impl Trials<'_> {
+    /// The prior precision with the least held-out NLL, from `first` on.
+    fn best(&mut self, first: f64) -> candle_core::Result<f64> {
+        let mut best = (first, self.nll(first)?);
+        let mut left = TRIALS;
+        for factor in [STEP.recip(), STEP] {
+            let begun = best.0;
+            while left > 0 {
+                left -= 1;
+                let prior = best.0 * factor;
+                let nll = self.nll(prior)?;
+                if nll >= best.1 {
+                    break;
+                }
+                best = (prior, nll);
+            }
+            if best.0 != begun {
+                break;
+            }
+        }
+        Ok(best.0)
+    }
+
+    /// Mean −ln p(label) of the judged rows, at their best temperature.
+    fn nll(&mut self, prior: f64) -> candle_core::Result<f64> {
+        let mut logit_nc = Vec::new();
+        let folds = self.problems.iter().zip(&mut self.weight_kd).zip(self.judged);
+        for ((problem, weight_kd), rows) in folds {
+            *weight_kd = problem.mode(weight_kd, prior, Tolerance::NEAR)?;
+            let (weight_cd, bias_c) = tensors(weight_kd, self.classes)?;
+            logit_nc.extend(last_layer(&rows.feature_nd, &weight_cd, &bias_c)?);
+        }
+        let fit = fit_temperature(&logit_nc, &self.labels);
+        let nll = fit.map_or(f64::INFINITY, |fit| fit.nll_after);
+        tracing::debug!("prior precision {prior}: held-out nll {nll}, {fit:?}");
+        Ok(nll)
+    }
+}

@@ -1,0 +1,75 @@
+//! What a run would do.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::prepare::{Opened, Prepared, prepare};
+use super::{Experiment, ExperimentError};
+use crate::model::Specification;
+use crate::train::{self, Recipe};
+
+/// What a run will do, found out without training anything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Name of the experiment.
+    pub name: String,
+    /// What is trained.
+    pub recipe: Recipe,
+    /// The data set.
+    pub dataset: String,
+    /// The columns taken for text and label, where they were detected.
+    pub columns: String,
+    /// Class names.
+    pub labels: Vec<String>,
+    /// Rows of each part.
+    pub parts: BTreeMap<&'static str, usize>,
+    /// Rows of the test part whose text also occurs in another part.
+    pub seen_in_test: usize,
+    /// Parameters of the classifier; not known before the encoder is here.
+    pub parameters: Option<usize>,
+    /// What is missing for the run to begin.
+    pub missing: Option<String>,
+    /// Optimizer steps; for the recipe `auto` those of fine-tuning, if there is any.
+    pub steps: u64,
+    /// Where the model will be.
+    pub model: PathBuf,
+}
+
+/// What [`train()`](super::train) would do. An encoder that is not here is no reason not to look at the
+/// data.
+pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
+    let opened = Opened::new(written)?;
+    let (parameters, missing) = match prepare(written) {
+        Ok(Prepared { start, .. }) => {
+            let specifications = crate::model::specifications(&start.encoder);
+            let size = |one: &Specification| one.shape.iter().product::<usize>();
+            (Some(specifications.iter().map(size).sum()), None)
+        }
+        Err(error @ ExperimentError::NoEncoder { .. }) => (None, Some(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    let rows = match &opened.dataset.stream {
+        Some(stream) => stream.rows() as usize,
+        None => opened.tuned_rows(),
+    };
+    let Opened { experiment, dataset, parts, .. } = opened;
+    let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
+    Ok(Plan {
+        name: experiment.name.clone(),
+        recipe: experiment.train.recipe,
+        dataset: dataset.name.clone(),
+        columns: dataset.columns.clone(),
+        labels: dataset.labels.clone(),
+        parts: named.map(|(name, part)| (name, part.rows.len())).collect(),
+        seen_in_test: parts.seen_in_test.len(),
+        parameters,
+        missing,
+        steps: match experiment.train.recipe {
+            Recipe::Head => 0,
+            Recipe::Full | Recipe::Auto => train::Plan::new(&experiment.train, rows).steps,
+        },
+        model: checkpoints.join(&experiment.name).join("model"),
+    })
+}
