@@ -11,7 +11,7 @@ use super::risk::{DELTA, confidence_threshold};
 use super::{Calibration, CalibrationConfig, Limits};
 use crate::compute::Noise;
 use crate::metrics::argmax;
-use crate::posterior::Predictive;
+use crate::posterior::{OwnDoubt, Predictive};
 
 /// The rows of the conformal part, as the model sees them.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Material<'a> {
     pub width: usize,
     /// What logits are divided by.
     pub temperature: f64,
+    /// Whether the model knows its own part of the uncertainty.
+    pub own_doubt: OwnDoubt,
     /// What a user should know of the rows.
     pub note: Option<String>,
 }
@@ -133,7 +135,7 @@ pub fn fit(
             (one.probability_c[best], best == label as usize)
         })
         .collect();
-    let limits = limits(config, &answers, &mut summary);
+    let limits = limits(config, &answers, material.own_doubt, &mut summary);
     let alphas = config.conformal_alpha.clone();
     (Calibration { conformal, alphas, novelty, limits }, summary)
 }
@@ -147,6 +149,15 @@ fn novelty(
 ) -> Option<Novelty> {
     let rows = summary.rows;
     if config.novelty == NoveltyMethod::None || rows == 0 {
+        return None;
+    }
+    if let (NoveltyMethod::MutualInformation, Some(reason)) =
+        (config.novelty, material.own_doubt.reason())
+    {
+        summary.notes.push(format!(
+            "the model has no mutual information, since {reason}; so there is no novelty: choose \
+             another `calibration.novelty`, such as entropy"
+        ));
         return None;
     }
     let Material { others, novelty_ne, logit_nc, temperature, width, .. } = *material;
@@ -186,8 +197,8 @@ fn novelty(
     let reference: Option<Vec<f64>> = crossed.map_or_else(|| scores.collect(), Some);
     let Some(reference) = reference else {
         summary.notes.push(
-            "a model without a posterior has no mutual information, so there is no novelty: choose \
-             another `calibration.novelty`, such as entropy"
+            "the rows are too few for mutual information: a part of them left the variance of the \
+             logits out, so there is no novelty: choose another `calibration.novelty`, such as entropy"
                 .to_owned(),
         );
         return None;
@@ -207,6 +218,7 @@ fn novelty(
 fn limits(
     config: &CalibrationConfig,
     answers: &[(f64, bool)],
+    own_doubt: OwnDoubt,
     summary: &mut CalibrationSummary,
 ) -> Option<Limits> {
     let mut min_confidence = config.min_confidence;
@@ -227,9 +239,17 @@ fn limits(
         }
     }
     let positive = |value: f64| (value > 0.0).then_some(value);
+    let mut max_epistemic = positive(config.max_epistemic);
+    if let (Some(limit), Some(reason)) = (max_epistemic, own_doubt.reason()) {
+        summary.notes.push(format!(
+            "`calibration.max_epistemic` = {limit} is no limit here: the model has no epistemic \
+             uncertainty, since {reason}"
+        ));
+        max_epistemic = None;
+    }
     let limits = Limits {
         min_confidence: positive(min_confidence),
-        max_epistemic: positive(config.max_epistemic),
+        max_epistemic,
         ood_p: positive(config.ood_p).filter(|_| config.novelty != NoveltyMethod::None),
         max_set_size: (config.max_set_size > 0).then_some(config.max_set_size),
     };

@@ -14,12 +14,13 @@ use super::progress::{Display, grouped};
 use super::{Common, Outcome, RUNS, model_folder, print, print_json, report};
 use crate::artifact;
 use crate::bench::{
-    self, Baseline, Document, Order, Progress, SUITES, Settings, Subject, Suite, figure,
+    self, Baseline, Document, Order, Progress, Results, SUITES, Settings, Subject, Suite, figure,
 };
 use crate::compute::Noise;
 use crate::data::Example;
 use crate::evaluate::{Report, Rows, score};
 use crate::experiment::{self, create_run_folder};
+use crate::posterior::Uncertainty;
 use crate::predict::{Predictor, Text};
 use crate::store::write_atomically;
 
@@ -225,7 +226,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         machine: &machine,
         results: &results,
         calibration: scored.as_ref().map(serde_json::to_value).transpose()?,
-        warnings: results.warnings(),
+        warnings: warnings(&results, &suites, &artifact.uncertainty),
         comparisons: Vec::new(),
     };
     if let Some(baseline) = &baseline {
@@ -258,6 +259,19 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         print(&format!("{}{accuracy}\nReport  {}\n", table(&document), place.display()))?;
     }
     Ok(Outcome::Done)
+}
+
+/// What a reader of the figures should know.
+fn warnings(results: &Results, suites: &[Suite], uncertainty: &Uncertainty) -> Vec<String> {
+    let mut warnings = results.warnings();
+    let reason = uncertainty.own_doubt().reason();
+    if let Some(reason) = reason.filter(|_| suites.contains(&Suite::Posterior)) {
+        warnings.push(format!(
+            "`posterior` is the time of a softmax alone: this model answers by its mean logits, since \
+             {reason}"
+        ));
+    }
+    warnings
 }
 
 /// The report of `bayes eval` on the rows; in a short run on as many as there is time for.

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::progress::Display;
 use super::{Common, Outcome, model_folder, print};
+use crate::artifact::Artifact;
 use crate::calibrate::{Judgement, PredictionSet};
 use crate::data::clean;
 use crate::data::table::{
@@ -50,7 +51,7 @@ pub struct Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SortBy {
-    /// The largest uncertainty of the model first: label these next
+    /// The largest uncertainty of the model first: label these next. Only where the model knows it
     Epistemic,
     /// The largest uncertainty of the prediction first
     Uncertainty,
@@ -106,6 +107,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
     let predictor = Predictor::load(&folder, &selected.device)?;
+    if let Some(by) = options.sort_by {
+        check_order(&predictor, by)?;
+    }
     let (items, place) = items(options)?;
     let plain = options.input.is_none() && options.format == Stdin::Lines;
     let mut sink = Sink::open(options, common, &predictor, plain)?;
@@ -149,17 +153,37 @@ fn predict(predictor: &Predictor, chunk: &[Item], place: &str) -> Result<Vec<Pre
     Ok(predictor.predict(&texts, &mut |_| {})?)
 }
 
+/// Refuses an order that the model knows nothing of, before it is asked anything.
+fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
+    let Artifact { uncertainty, calibration, .. } = predictor.artifact();
+    let strange = match (by, &calibration.novelty) {
+        (SortBy::Epistemic, Some(_)) => ", or by ood-p for the texts least like the training data",
+        _ => "",
+    };
+    let missing = match by {
+        SortBy::Epistemic => {
+            uncertainty.own_doubt().reason().map(|why| ("epistemic uncertainty", why))
+        }
+        SortBy::OodP if calibration.novelty.is_none() => {
+            Some(("novelty p-values", "it was not calibrated for them"))
+        }
+        SortBy::OodP | SortBy::Uncertainty | SortBy::Confidence => None,
+    };
+    match missing {
+        Some((what, why)) => {
+            bail!("this model has no {what}, since {why}: sort by uncertainty instead{strange}")
+        }
+        None => Ok(()),
+    }
+}
+
 /// With what it is sorted by.
 fn keyed(answered: impl Iterator<Item = Answered>, by: SortBy) -> Result<Vec<(f64, Answered)>> {
     let key = |(item, prediction): Answered| {
-        let key = by.key(&prediction).with_context(|| {
-            let (what, cause) = match by {
-                SortBy::OodP => ("novelty p-values", "it was not calibrated"),
-                _ => ("epistemic uncertainty", "it has no posterior"),
-            };
-            format!("this model has no {what}, since {cause}: sort by uncertainty instead")
-        })?;
-        Ok((key, (item, prediction)))
+        let key = by.key(&prediction);
+        let key =
+            key.with_context(|| format!("the answer in line {} has no such value", item.line));
+        Ok((key?, (item, prediction)))
     };
     answered.map(key).collect()
 }

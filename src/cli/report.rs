@@ -114,18 +114,21 @@ fn selective(report: &Report) -> String {
 }
 
 fn uncertainty(report: &Report) -> String {
-    let mut text =
-        "\n  uncertainty in nats         rows     total  aleatoric  epistemic\n".to_owned();
+    let known = report.knows_epistemic();
+    let parts = if known { "  aleatoric  epistemic" } else { "" };
+    let mut text = format!("\n  uncertainty in nats         rows     total{parts}\n");
     let mut line = |name: &str, one: &Uncertainty| {
         let part = |part: Option<f64>| part.map_or("–".to_owned(), |part| format!("{part:.4}"));
         let name: String = name.chars().take(20).collect();
+        let parts = match known {
+            true => format!("   {:>8}   {:>8}", part(one.aleatoric), part(one.epistemic)),
+            false => String::new(),
+        };
         let _ = writeln!(
             text,
-            "    {name:<20}{:>8}  {:>8.4}   {:>8}   {:>8}",
+            "    {name:<20}{:>8}  {:>8.4}{parts}",
             grouped(one.rows as u64),
             one.total,
-            part(one.aleatoric),
-            part(one.epistemic)
         );
     };
     for (name, one) in &report.uncertainty {

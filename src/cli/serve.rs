@@ -142,7 +142,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let selected = common.device()?;
     let began = Instant::now();
     if options.check {
-        let loaded = Loaded::load(&folder, &selected.device)?;
+        let loaded = Loaded::load(&folder, &selected.device, &settings.abstain)?;
         print(&format!(
             "ready in {:.2} s: {} ({}), about {:.0} tokens/s\n",
             began.elapsed().as_secs_f64(),

@@ -31,9 +31,10 @@ pub struct Report {
     /// Other calibration errors.
     pub calibration: CalibrationErrors,
     /// What is gained by leaving doubtful answers out, by what doubt is: `confidence`, and
-    /// `epistemic` where the model has a posterior.
+    /// `epistemic` where the model knows its own part of the uncertainty.
     pub selective: BTreeMap<&'static str, Selective>,
-    /// Mean uncertainty of the answers: `all`, `right` and `wrong` ones.
+    /// Mean uncertainty of the answers: `all`, `right` and `wrong` ones. Its parts are `None` where the
+    /// model does not know them.
     pub uncertainty: BTreeMap<&'static str, Uncertainty>,
     /// How prediction sets kept their promise.
     pub sets: Option<SetReport>,
@@ -98,6 +99,14 @@ pub struct TruthReport {
     pub expected_accuracy: f64,
     /// Mean |p − truth| of the predicted class's probability.
     pub mean_error: f64,
+}
+
+impl Report {
+    /// Whether the answers say how much of their uncertainty is the model's own.
+    pub fn knows_epistemic(&self) -> bool {
+        let ood = self.ood.values().filter_map(|one| one.uncertainty.as_ref());
+        self.uncertainty.values().chain(ood).any(|one| one.epistemic.is_some())
+    }
 }
 
 /// Scores answers. Resampling is seeded by `noise`: the same answers give the same bits.

@@ -154,6 +154,7 @@ impl FitSettings<'_> {
             },
             width: artifact.encoder.hidden_size,
             temperature: uncertainty.scaling.temperature,
+            own_doubt: uncertainty.own_doubt(),
             note: few.then(|| {
                 format!(
                     "fewer than {SMALL} rows in all: temperature, sets and novelty share {} rows, and \

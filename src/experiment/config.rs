@@ -112,12 +112,27 @@ impl Experiment {
                     .to_owned(),
             );
         }
-        let asks_weights = self.calibration.novelty == NoveltyMethod::MutualInformation;
-        if asks_weights && self.posterior.method == Method::Map {
+        if self.posterior.method == Method::Map {
+            self.check_point()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what only a posterior can answer.
+    fn check_point(&self) -> Result<(), String> {
+        if self.calibration.novelty == NoveltyMethod::MutualInformation {
             return Err(
                 "`calibration.novelty` is mutual_information, which a point estimate does \
                         not have: set `posterior.method` to another than map, or choose another \
                         novelty score"
+                    .to_owned(),
+            );
+        }
+        if self.calibration.max_epistemic > 0.0 {
+            return Err(
+                "`calibration.max_epistemic` is a limit on what a point estimate does not \
+                        have: set `posterior.method` to another than map, or use \
+                        `calibration.min_confidence`"
                     .to_owned(),
             );
         }
@@ -161,6 +176,7 @@ mod tests {
             ("calibration.conformal_alpha=[0.9]", "`calibration.conformal_alpha` has 0.9"),
             ("calibration.ood_p=2.0", "`calibration.ood_p` is 2"),
             ("calibration.novelty=mutual_information", "point estimate"),
+            ("calibration.max_epistemic=0.2", "point estimate"),
             ("calibration.novelty=distance", "relative_mahalanobis"),
         ] {
             let settings = [setting, "posterior.method=map"];

@@ -85,6 +85,7 @@ pub(super) fn calibrate(
         },
         width: artifact.encoder.hidden_size,
         temperature: scaling.temperature,
+        own_doubt: artifact.uncertainty.own_doubt(),
         note: None,
     };
     let (calibration, mut summary) = calibrate::fit(config, &material, noise);

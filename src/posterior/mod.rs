@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
+use serde::Serialize;
 
 pub use config::{MOST_SAMPLES, Method, PosteriorConfig};
 pub use covariance::{Covariance, Kronecker, Root};
@@ -86,6 +87,32 @@ pub struct Uncertainty {
     pub scaling: Scaling,
 }
 
+/// Whether a model can say how much of its doubt is its own, and not the text's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnDoubt {
+    /// It can: there is a distribution over its logits, and its variance is used.
+    Known,
+    /// It has a posterior whose variance is left out (s = 0).
+    LeftOut,
+    /// It has no posterior.
+    Absent,
+}
+
+impl OwnDoubt {
+    /// Why it cannot, to follow the word "since"; `None` where it can.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Known => None,
+            Self::LeftOut => Some(
+                "the variance of its logits is left out (scale 0): held-out rows did not show that it \
+                 helps",
+            ),
+            Self::Absent => Some("it has no posterior"),
+        }
+    }
+}
+
 /// The seed of the draws that are stored with a model: the same for all, so that models differ by
 /// their posterior alone.
 const DRAWS_SEED: u64 = 0;
@@ -96,6 +123,15 @@ impl Uncertainty {
         let draws = Draws::new(&Noise::new(DRAWS_SEED), covariance.directions());
         let link = Link { choice, draws: Arc::new(draws) };
         Self { covariance, passes: None, link, scaling }
+    }
+
+    /// Whether predictions say how much of their uncertainty is epistemic.
+    pub fn own_doubt(&self) -> OwnDoubt {
+        match (self.passes, &self.covariance) {
+            (None, Covariance::Zero) => OwnDoubt::Absent,
+            _ if self.scaling.uses_variance() => OwnDoubt::Known,
+            _ => OwnDoubt::LeftOut,
+        }
     }
 
     /// Probabilities of one text.
@@ -122,6 +158,16 @@ impl Posterior {
                 let covariance = uncertainty.covariance.clone();
                 Self::LastLayer { mean_cd, mean_c, covariance }
             }
+        }
+    }
+
+    /// The same as predictions need it: a covariance that is multiplied by zero is not computed.
+    pub fn of_predictions(parameters: &Parameters, uncertainty: &Uncertainty) -> Self {
+        match Self::new(parameters, uncertainty) {
+            Self::LastLayer { mean_cd, mean_c, .. } if !uncertainty.scaling.uses_variance() => {
+                Self::LastLayer { mean_cd, mean_c, covariance: Covariance::Zero }
+            }
+            whole => whole,
         }
     }
 

@@ -85,7 +85,7 @@ impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
-        let posterior = Posterior::new(&artifact.parameters, &artifact.uncertainty);
+        let posterior = Posterior::of_predictions(&artifact.parameters, &artifact.uncertainty);
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
         let hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();

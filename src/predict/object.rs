@@ -83,16 +83,17 @@ pub struct PredictionObject {
 pub struct Details {
     /// Entropy of the prediction: aleatoric + epistemic.
     pub total: f64,
-    /// What would stay if the weights were known.
+    /// What would stay if the weights were known; `null` where the model cannot tell: it has no
+    /// posterior, or its variance is left out.
     pub aleatoric: Option<f64>,
-    /// What the weights leave open.
+    /// What the weights leave open; `null` likewise.
     pub epistemic: Option<f64>,
     /// The unit.
     #[schema(examples("nats"))]
     pub unit: &'static str,
     /// `total` as a share of the entropy of complete ignorance.
     pub normalized: f64,
-    /// Central interval of the label's probability under the posterior.
+    /// Central interval of the label's probability under the posterior; `null` likewise.
     #[schema(value_type = Option<Vec<f64>>)]
     pub confidence_interval: Option<[f64; 2]>,
     /// The share of the posterior in that interval.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 
+use super::request::Abstain;
 use crate::artifact::ArtifactError;
 use crate::model::Sampling;
 use crate::predict::{PredictError, Predictor};
@@ -33,15 +34,27 @@ pub enum LoadError {
     /// It cannot predict.
     #[error("the model cannot predict: {0}")]
     Predict(#[from] PredictError),
+    /// A threshold of the server that no answer of the model can be held against.
+    #[error("{flag} cannot be kept: this model has no {what}, since {reason}; leave the flag out")]
+    Threshold {
+        /// The flag.
+        flag: &'static str,
+        /// What it is about.
+        what: &'static str,
+        /// Why the model has none.
+        reason: &'static str,
+    },
     /// It predicts no numbers.
     #[error("the model's output is not a number: its weights are damaged")]
     NotFinite,
 }
 
 impl Loaded {
-    /// Loads a folder, lets it predict a few texts, and times that.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, LoadError> {
+    /// Loads a folder, lets it predict a few texts, and times that. Thresholds of the server that the
+    /// model cannot keep are refused: who set one relies on it.
+    pub fn load(folder: &Path, device: &Device, abstain: &Abstain) -> Result<Self, LoadError> {
         let predictor = Predictor::load(folder, device)?;
+        check_thresholds(&predictor, abstain)?;
         let text = "an ordinary word ".repeat(WARM_WORDS / 3);
         let texts = vec![(text.as_str(), None); WARM_TEXTS];
         let mut rate = 0.0;
@@ -66,6 +79,21 @@ impl Loaded {
     }
 }
 
+fn check_thresholds(predictor: &Predictor, abstain: &Abstain) -> Result<(), LoadError> {
+    let artifact = predictor.artifact();
+    if let (Some(_), Some(reason)) =
+        (abstain.max_epistemic, artifact.uncertainty.own_doubt().reason())
+    {
+        let (flag, what) = ("--abstain-max-epistemic", "epistemic uncertainty");
+        return Err(LoadError::Threshold { flag, what, reason });
+    }
+    if abstain.ood_p.is_some() && artifact.calibration.novelty.is_none() {
+        let (flag, what) = ("--abstain-ood-p", "novelty p-values");
+        return Err(LoadError::Threshold { flag, what, reason: "it was not calibrated for them" });
+    }
+    Ok(())
+}
+
 /// Tokens times passes; layers that all passes share count once.
 fn cost(predictor: &Predictor, length: u32, sampling: Option<Sampling>) -> u64 {
     let layers = predictor.artifact().encoder.num_hidden_layers.max(1);
@@ -86,14 +114,15 @@ pub fn name_of(device: &Device) -> &'static str {
 pub struct Model {
     folder: PathBuf,
     device: Device,
+    abstain: Abstain,
     current: RwLock<Arc<Loaded>>,
 }
 
 impl Model {
     /// Loads the first one.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, LoadError> {
-        let current = RwLock::new(Arc::new(Loaded::load(folder, device)?));
-        Ok(Self { folder: folder.to_owned(), device: device.clone(), current })
+    pub fn load(folder: &Path, device: &Device, abstain: Abstain) -> Result<Self, LoadError> {
+        let current = RwLock::new(Arc::new(Loaded::load(folder, device, &abstain)?));
+        Ok(Self { folder: folder.to_owned(), device: device.clone(), abstain, current })
     }
 
     /// The model in service.
@@ -108,7 +137,7 @@ impl Model {
 
     /// Loads the folder again; if that fails, the old model stays.
     pub fn reload(&self) -> Result<(), LoadError> {
-        let new = Arc::new(Loaded::load(&self.folder, &self.device)?);
+        let new = Arc::new(Loaded::load(&self.folder, &self.device, &self.abstain)?);
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
         Ok(())
     }

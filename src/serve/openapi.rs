@@ -146,7 +146,8 @@ fn options(limits: &RequestLimits) -> Value {
                 "min_confidence": share("The least confidence."),
                 "max_epistemic": {
                     "type": ["number", "null"], "minimum": 0,
-                    "description": "The largest epistemic uncertainty, in nats.",
+                    "description": "The largest epistemic uncertainty, in nats; no limit where the \
+                        model does not know it (`epistemic` in `/info` is not `known`).",
                 },
                 "ood_p": share("A novelty p-value up to this one is too strange."),
             },

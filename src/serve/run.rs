@@ -86,7 +86,7 @@ impl Start {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
         let Self { folder, device, settings, metrics, jobs } = self;
-        let model = Model::load(&folder, &device)?;
+        let model = Model::load(&folder, &device, settings.abstain)?;
         let lost = || std::process::exit(ENGINE_LOST);
         let (limits, rate) = (settings.batch, model.current().rate);
         let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;

@@ -109,7 +109,8 @@ impl NoveltyScore {
         }
     }
 
-    /// The score, larger for stranger texts; `None` where the model has no posterior to ask.
+    /// The score, larger for stranger texts; `None` where the model does not know its own
+    /// part of the uncertainty.
     pub fn of(&self, evidence: &Evidence<'_>) -> Option<f64> {
         let predictive = evidence.predictive;
         match self {

@@ -236,15 +236,21 @@ fn selective(report: &Report) -> Block {
 
 fn uncertainty(report: &Report) -> Block {
     let part = |part: Option<f64>| part.map_or("–".to_owned(), four);
+    // Two columns of dashes would say that there is something to know.
+    let columns = if report.knows_epistemic() { 5 } else { 3 };
     let answers = report.uncertainty.iter().map(|(name, one)| (format!("{name} answers"), one));
     let ood = report.ood.iter().filter_map(|(name, one)| {
         one.uncertainty.as_ref().map(|uncertainty| (name.clone(), uncertainty))
     });
     let row = |(name, one): (String, &super::Uncertainty)| {
-        vec![name, one.rows.to_string(), four(one.total), part(one.aleatoric), part(one.epistemic)]
+        let total = four(one.total);
+        let mut row =
+            vec![name, one.rows.to_string(), total, part(one.aleatoric), part(one.epistemic)];
+        row.truncate(columns);
+        row
     };
     let header = ["mean, nats", "rows", "total", "aleatoric", "epistemic"];
-    table(&header, answers.chain(ood).map(row).collect())
+    table(&header[..columns], answers.chain(ood).map(row).collect())
 }
 
 fn sets(report: &Report, blocks: &mut Vec<Block>) {

@@ -8,7 +8,8 @@
 //!
 //! Temperature T and scale s stand before the link: mean μ/T, covariance s C/T²; where there is a
 //! [`VectorScaling`], it stands before both. Total uncertainty is the entropy of the mean distribution, aleatoric the mean entropy, epistemic their difference: the
-//! mutual information of label and weights, which is not negative for any one set of points.
+//! mutual information of label and weights, which is not negative for any one set of points. With s = 0 there
+//! is nothing to divide: the answer is the softmax of the mean, and both parts are unknown, not zero.
 
 mod binary;
 mod mean_field;
@@ -99,13 +100,21 @@ pub struct Predictive {
     pub probability_c: Vec<f64>,
     /// Entropy of the mean distribution: of `probability_c`, or for a mean-field link of the draws' mean.
     pub total: f64,
-    /// Expected entropy under the posterior; `None` where there is no posterior to ask.
+    /// Expected entropy under the posterior; `None` where there is no posterior to ask, or its variance is
+    /// left out.
     pub aleatoric: Option<f64>,
     /// Mutual information of label and weights: `total - aleatoric`.
     pub epistemic: Option<f64>,
 }
 
 impl Predictive {
+    /// All mass on one point.
+    fn at(logit_c: &[f64], scaling: &Scaling) -> Self {
+        let probability_c = softmax(&scaling.moved(logit_c), scaling.temperature);
+        let total = entropy(&probability_c);
+        Self { probability_c, total, aleatoric: None, epistemic: None }
+    }
+
     fn new(probability_c: Vec<f64>, total: f64, expected: f64) -> Self {
         let information = total - expected;
         debug_assert!(information.is_nan() || information > -1e-9, "{information}");
@@ -122,12 +131,11 @@ impl Predictive {
 impl LogitDistribution {
     /// The link: probabilities and entropies.
     pub fn predictive(&self, link: &Link, scaling: &Scaling) -> Predictive {
+        if !scaling.uses_variance() {
+            return Predictive::at(&self.mean(), scaling);
+        }
         match self {
-            Self::Point(logit_c) => {
-                let probability_c = softmax(&scaling.moved(logit_c), scaling.temperature);
-                let total = entropy(&probability_c);
-                Predictive { probability_c, total, aleatoric: None, epistemic: None }
-            }
+            Self::Point(logit_c) => Predictive::at(logit_c, scaling),
             Self::Gaussian { mean_c, covariance } => {
                 if let LogitCovariance::Difference(variance) = covariance {
                     let (m, v) = difference(mean_c, *variance, scaling);
@@ -156,7 +164,9 @@ impl LogitDistribution {
     /// times a row.
     pub fn probability(&self, link: &Link, scaling: &Scaling, label: usize) -> f64 {
         match self {
-            Self::Gaussian { mean_c, covariance: LogitCovariance::Difference(variance) } => {
+            Self::Gaussian { mean_c, covariance: LogitCovariance::Difference(variance) }
+                if scaling.uses_variance() =>
+            {
                 let (m, v) = difference(mean_c, *variance, scaling);
                 binary_probability(m, v)[label]
             }

@@ -20,12 +20,16 @@ impl LogitDistribution {
 }
 
 impl Uncertainty {
-    /// Probabilities `[m, c]` under at most `most` equally likely points; `None` for a point estimate.
+    /// Probabilities `[m, c]` under at most `most` equally likely points; `None` for a point estimate,
+    /// and where the variance is left out: equal points would look like certainty.
     ///
     /// Two classes: the quantiles (i + ½)/m of the difference of their logits. More: the stored
     /// draws of the link, then the same mirrored. Samples: as they are.
     pub fn points(&self, logits: &LogitDistribution, most: usize) -> Option<Vec<f64>> {
         let Self { scaling, link, .. } = self;
+        if !scaling.uses_variance() {
+            return None;
+        }
         let mean_c = scaling.divided(&logits.mean());
         let classes = mean_c.len();
         let moved = |offset_mc: &[f64], sign: f64| -> Vec<f64> {
@@ -67,6 +71,9 @@ impl Uncertainty {
         class: usize,
         share: f64,
     ) -> Option<[f64; 2]> {
+        if !self.scaling.uses_variance() {
+            return None;
+        }
         let tails = [0.5 - share / 2.0, 0.5 + share / 2.0];
         if let LogitDistribution::Gaussian {
             covariance: LogitCovariance::Difference(variance),

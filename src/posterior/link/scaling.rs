@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Scaling {
     /// T: logits are divided by it.
     pub temperature: f64,
-    /// s: the covariance of the logits is multiplied by it.
+    /// s: the covariance of the logits is multiplied by it; 0 leaves it out.
     pub scale: f64,
     /// What comes before both, if there is one.
     pub vector: Option<Arc<VectorScaling>>,
@@ -41,6 +41,11 @@ impl Default for Scaling {
 }
 
 impl Scaling {
+    /// Whether the covariance of the logits has any part in the probabilities.
+    pub fn uses_variance(&self) -> bool {
+        self.scale > 0.0
+    }
+
     /// The logits behind the vector scaling.
     pub(super) fn moved<'a>(&self, logit_c: &'a [f64]) -> Cow<'a, [f64]> {
         match &self.vector {

@@ -52,7 +52,11 @@ fn without_covariance_every_link_is_softmax() {
             let gaussian = rooted(mean_c.clone(), vec![covariance; 12]);
             let predictive = gaussian.predictive(&link, &scaling(1.7, scale));
             assert!(largest_difference(&predictive.probability_c, &exact) < 1e-14, "{choice:?}");
-            assert!(predictive.epistemic.unwrap() < 1e-14);
+            // A spread of zero is known to be zero; of one that is left out nothing is known.
+            match scale {
+                0.0 => assert_eq!((predictive.aleatoric, predictive.epistemic), (None, None)),
+                _ => assert!(predictive.epistemic.unwrap() < 1e-14),
+            }
         }
     }
     let two = LogitDistribution::Gaussian {
@@ -258,4 +262,32 @@ fn vector_scaling_moves_the_mean_and_stretches_the_covariance() {
     let found = two(&[0.0, 1.0], 0.7).predictive(&link, &with).probability_c;
     let expected = two(&[0.0, 2.2], 2.8).predictive(&link, &Scaling::default()).probability_c;
     assert!((found[1] - expected[1]).abs() < 1e-12);
+}
+
+/// With s = 0 every kind of distribution is its mean, to the last bit, and nothing pretends to a spread.
+#[test]
+fn a_variance_that_is_left_out_leaves_nothing_to_say_of_it() {
+    let mean_c = vec![0.3, -1.2, 2.0];
+    let three = rooted(mean_c.clone(), normal(6, 3));
+    let samples = LogitDistribution::Samples {
+        logit_mc: [0.5, -1.0, 1.5, 0.1, -1.4, 2.5].to_vec(),
+        classes: 3,
+    };
+    let two = LogitDistribution::Gaussian {
+        mean_c: vec![0.3, -1.2],
+        covariance: LogitCovariance::Difference(4.0),
+    };
+    for one in [three, samples, two] {
+        let scaling = scaling(1.7, 0.0);
+        let mean = LogitDistribution::Point(one.mean().into_owned());
+        let (found, expected) =
+            (one.predictive(&link(2), &scaling), mean.predictive(&link(2), &scaling));
+        assert_eq!(found, expected);
+        assert_eq!((found.aleatoric, found.epistemic), (None, None));
+        assert_eq!(one.probability(&link(2), &scaling, 1), found.probability_c[1]);
+        let uncertainty =
+            crate::posterior::Uncertainty { scaling, ..crate::posterior::Uncertainty::default() };
+        assert_eq!(uncertainty.points(&one, 64), None);
+        assert_eq!(uncertainty.interval(&one, 0, 0.9), None);
+    }
 }

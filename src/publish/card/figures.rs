@@ -3,7 +3,7 @@
 use super::Card;
 use super::numbers::{between, code, counted, four, line, share};
 use crate::metrics::Interval;
-use crate::posterior::Covariance;
+use crate::posterior::OwnDoubt;
 
 /// Where the reliability diagram lies in the repository.
 pub const RELIABILITY: &str = "bayes/reliability.png";
@@ -109,26 +109,28 @@ impl Card<'_> {
         if evaluation.uncertainty.is_empty() {
             return text;
         }
-        let left_out = self.source.artifact.uncertainty.scaling.scale == 0.0
-            && self.source.artifact.uncertainty.covariance != Covariance::Zero;
-        if left_out {
-            text.push_str("The variance of the logits is left out, so its epistemic part is 0. ");
-        }
-        text.push_str(
-            "Its aleatoric part would stay with any amount of data; its epistemic part comes from not \
-             knowing the weights.\n\n| answers | rows | total | aleatoric | epistemic |\n\
-             |---|---:|---:|---:|---:|\n",
-        );
+        let own_doubt = self.source.artifact.uncertainty.own_doubt();
+        text.push_str(&match own_doubt.reason() {
+            Some(reason) => format!(
+                "How much of it is the model's own (epistemic) and how much the text's (aleatoric), \
+                 this model does not say, since {reason}.\n\n| answers | rows | total |\n\
+                 |---|---:|---:|\n"
+            ),
+            None => "Its aleatoric part would stay with any amount of data; its epistemic part comes \
+                     from not knowing the weights.\n\n| answers | rows | total | aleatoric | \
+                     epistemic |\n|---|---:|---:|---:|---:|\n"
+                .to_owned(),
+        });
         for name in ["all", "right", "wrong"] {
             let Some(one) = evaluation.uncertainty.get(name) else { continue };
             let part = |part: Option<f64>| part.map_or("–".to_owned(), four);
-            text.push_str(&line([
-                name,
-                &super::numbers::grouped(one.rows),
-                &four(one.total),
-                &part(one.aleatoric),
-                &part(one.epistemic),
-            ]));
+            let (rows, total) = (super::numbers::grouped(one.rows), four(one.total));
+            text.push_str(&match own_doubt {
+                OwnDoubt::Known => {
+                    line([name, &rows, &total, &part(one.aleatoric), &part(one.epistemic)])
+                }
+                OwnDoubt::LeftOut | OwnDoubt::Absent => line([name, &rows, &total]),
+            });
         }
         text
     }

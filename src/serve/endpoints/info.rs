@@ -9,6 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::app::App;
+use crate::posterior::OwnDoubt;
 use crate::predict::Predictor;
 
 /// The model and the limits.
@@ -61,6 +62,10 @@ struct InfoCalibration {
     temperature: f64,
     /// The variance of the logits is multiplied by it.
     scale: f64,
+    /// Whether answers say how much of their uncertainty is the model's own: `known`, `left_out` (the
+    /// variance helped no held-out row and is not used), `absent` (there is no posterior).
+    #[schema(value_type = String, examples("known"))]
+    epistemic: OwnDoubt,
     /// Rows behind the prediction sets.
     prediction_set_rows: Option<usize>,
     /// What novelty is measured by.
@@ -97,6 +102,7 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
         calibration: InfoCalibration {
             temperature: artifact.uncertainty.scaling.temperature,
             scale: artifact.uncertainty.scaling.scale,
+            epistemic: artifact.uncertainty.own_doubt(),
             prediction_set_rows: calibration.conformal.as_ref().map(|conformal| conformal.rows()),
             novelty: calibration.novelty.as_ref().map(|novelty| novelty.score.name()),
             min_confidence: calibration.limits.and_then(|limits| limits.min_confidence),

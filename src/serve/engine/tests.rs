@@ -5,12 +5,13 @@ use candle_core::Device;
 use super::*;
 use crate::posterior::Passes;
 use crate::predict::Predictor;
+use crate::serve::Abstain;
 
 const LIMITS: Limits = Limits { budget: 256, batch_items: 16, queue_items: 16 };
 
 fn model() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-    Arc::new(Loaded::load(&folder, &Device::Cpu).unwrap())
+    Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default()).unwrap())
 }
 
 fn engine(metrics: &Arc<Metrics>) -> Engine {

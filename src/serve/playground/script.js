@@ -4,6 +4,7 @@
 const find = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const percent = (p, digits = 1) => `${(100 * p).toFixed(digits)} %`;
+const nats = (value) => (value < 0.0005 ? "under 0.001 nats" : `${value.toFixed(3)} nats`);
 const EXAMPLES = [
   ["Clear", "The acting was superb, the music gripping, and the ending moved everyone."],
   ["Mixed", "A dull first act, but the ending was moving."],
@@ -16,8 +17,14 @@ const REASONS = {
   ood: "the text is unlike those it was trained on",
   set_size: "too many labels, or none, are left",
 };
+// Why an answer does not say how much of its doubt is the model's own.
+const OWN_DOUBT = {
+  left_out: "How much of it is the model's own, it does not say: it has a posterior, but on texts it was never trained on the spread did not make its answers better, so it is left out.",
+  absent: "How much of it is the model's own, it does not say: it has no posterior.",
+};
 let waiting = null;
 let asked = 0;
+let ownDoubt = "absent";
 
 function element(name, properties = {}, children = []) {
   const made = document.createElement(name);
@@ -55,6 +62,7 @@ async function describe() {
     return;
   }
   const info = await answer.json();
+  ownDoubt = info.calibration.epistemic;
   find("model").textContent = `${info.model} · ${info.labels.length} labels · ${info.method}`;
 }
 
@@ -109,7 +117,7 @@ function show(found, timing) {
   decide(found);
   probabilities(found);
   spread(found);
-  sources(details);
+  sources(details, found.ood);
   labels(found.prediction_set);
   novelty(found.ood);
   const cached = found.cached ? "kept from an earlier request" : timing.replaceAll(";dur=", " ").replaceAll(",", " ms,") + " ms";
@@ -144,11 +152,9 @@ function probabilities(found) {
 function spread(found) {
   const samples = found.samples;
   const help = find("spread-help");
-  if (!samples) {
-    help.textContent = "This model has no posterior: it gives one number and cannot say how firm it is.";
-    find("spread").replaceChildren();
-    return;
-  }
+  // Without a posterior, or with one that is left out, there is nothing to draw.
+  find("spread-card").hidden = !samples;
+  if (!samples) return;
   const names = Object.keys(found.probabilities);
   const place = names.indexOf(found.label);
   const values = samples.map((line) => line[place]).sort((a, b) => a - b);
@@ -183,18 +189,22 @@ function spread(found) {
   find("spread").replaceChildren(drawing);
 }
 
-function sources(details) {
+function sources(details, ood) {
   const most = details.total / (details.normalized || 1) || 1;
-  if (details.epistemic === null) {
+  const known = details.epistemic !== null;
+  find("source-title").textContent = known ? "Where the doubt comes from" : "How much doubt there is";
+  if (!known) {
+    const kind = ood ? " Whether it knows texts of this kind is another question, answered below." : "";
     find("sources").replaceChildren(
       element("div", { class: "stack" }, [bar("data", details.normalized)]),
-      element("p", { class: "quiet", text: `${details.total.toFixed(3)} nats in all. Without a posterior nobody can tell whether the text or the model is to blame.` }),
+      element("p", { text: `${nats(details.total)}: ${percent(details.normalized, 0)} of complete ignorance.` }),
+      element("p", { class: "quiet", text: `${OWN_DOUBT[ownDoubt] || OWN_DOUBT.absent}${kind}` }),
     );
     return;
   }
   const line = (kind, name, value) => [
     element("i", { class: kind }), element("span", { text: name }),
-    element("span", { text: `${value.toFixed(3)} nats` }),
+    element("span", { text: nats(value) }),
   ];
   find("sources").replaceChildren(
     element("div", { class: "stack" }, [bar("data", details.aleatoric / most), bar("doubt", details.epistemic / most)]),
