@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Corrections;
 use super::conformal::ConformalMethod;
 use super::novelty::NoveltyMethod;
+use super::{Corrections, RiskLevels};
 
 /// How probabilities are corrected, and what is decided by them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,8 +25,9 @@ pub struct CalibrationConfig {
     /// A text whose novelty p-value is at most this is called out of distribution: the share of
     /// false alarms.
     pub ood_p: f64,
-    /// Abstain so that at most this share of what is accepted is wrong; 0 = no such limit.
-    pub target_risk: f64,
+    /// Abstain so that at most this share of what is accepted is wrong; of several the strictest that
+    /// held-out rows prove. 0 = no such limit.
+    pub target_risk: RiskLevels,
     /// Abstain below this confidence.
     pub min_confidence: f64,
     /// Abstain above this epistemic uncertainty, in nats; 0 = no such limit.
@@ -44,7 +45,7 @@ impl Default for CalibrationConfig {
             conformal_alpha: vec![0.10, 0.05],
             novelty: NoveltyMethod::default(),
             ood_p: 0.01,
-            target_risk: 0.02,
+            target_risk: RiskLevels::new([0.02]),
             min_confidence: 0.0,
             max_epistemic: 0.0,
             max_set_size: 0,
@@ -70,7 +71,6 @@ impl CalibrationConfig {
         }
         for (key, value, end) in [
             ("ood_p", self.ood_p, 1.0),
-            ("target_risk", self.target_risk, 1.0),
             ("min_confidence", self.min_confidence, 1.0),
             ("max_epistemic", self.max_epistemic, f64::MAX),
         ] {
@@ -79,6 +79,7 @@ impl CalibrationConfig {
                 return Err(format!("`calibration.{key}` is {value}: {range} is possible"));
             }
         }
+        self.target_risk.check("calibration.target_risk")?;
         if self.vector && !self.temperature {
             return Err(
                 "`calibration.vector` needs `calibration.temperature`: switch both on".to_owned()

@@ -14,6 +14,7 @@
 //! | `novelty.layer.I.background` | f32 `[d (d + 1) / 2]` | W of all rows, for the relative form |
 //! | `novelty.layer.I.standard` | f64 `[2]` | mean and standard deviation of the layer's score |
 //! | `limits` | f64 `[4]` | least confidence, most epistemic uncertainty, least p-value, most labels in a set; NaN where there is no limit; absent where nothing is decided |
+//! | `limits.risk` | f64 `[1]` | at most this share of what the least confidence accepts is wrong; absent where that was not asked or not proved |
 //!
 //! What was not fitted is absent.
 
@@ -95,6 +96,9 @@ impl Calibration {
             let limits = [min_confidence, max_epistemic, ood_p, set_size].map(or_none);
             tensors.put("limits", &limits);
         }
+        if let Some(risk) = self.risk {
+            tensors.put("limits.risk", &[risk]);
+        }
         let views = tensors.0.iter().map(|(name, (dtype, shape, bytes))| {
             let view = TensorView::new(*dtype, shape.clone(), bytes);
             (name, view.expect("the shape is that of the values"))
@@ -123,7 +127,14 @@ impl Calibration {
         } else {
             None
         };
-        Ok(Self { conformal, alphas, novelty: read_novelty(&file, encoder)?, limits })
+        let risk = match file.has("limits.risk") {
+            true => Some(file.exactly::<1>("limits.risk")?[0]),
+            false => None,
+        };
+        if risk.is_some_and(|risk| !(0.0..=1.0).contains(&risk)) {
+            return Err("`limits.risk` is no share".to_owned());
+        }
+        Ok(Self { conformal, alphas, novelty: read_novelty(&file, encoder)?, limits, risk })
     }
 }
 
@@ -321,6 +332,7 @@ mod tests {
             alphas: vec![0.1, 0.05],
             novelty: Some(Novelty::new(novelty, vec![2.0, -1.0], 0.01)),
             limits: Some(limits),
+            risk: Some(0.05),
         });
         whole.chain([Calibration::default()]).collect()
     }
@@ -345,6 +357,7 @@ mod tests {
         assert!(message(&|_| (), 3, 2).contains("3 classes"));
         assert!(message(&|_| (), 2, 3).contains("hidden states 3"));
         assert!(message(&|one| one.alphas[0] = 2.0, 2, 2).contains("`conformal.alpha`"));
+        assert!(message(&|one| one.risk = Some(5.0), 2, 2).contains("`limits.risk`"));
         let unsorted = |one: &mut Calibration| {
             if let Some(conformal) = &mut one.conformal {
                 conformal.scores_by_class[0].reverse();

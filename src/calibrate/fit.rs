@@ -7,7 +7,7 @@ use super::cross_fit::Fold;
 use super::novelty::{
     Distance, Evidence, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore, Rows,
 };
-use super::risk::{DELTA, confidence_threshold};
+use super::risk::{DELTA, prove, rows_needed};
 use super::{Calibration, CalibrationConfig, Limits};
 use crate::compute::Noise;
 use crate::metrics::argmax;
@@ -66,8 +66,13 @@ pub struct CalibrationSummary {
     pub sets: Vec<SetPromise>,
     /// From which confidence on answers are accepted.
     pub min_confidence: Option<f64>,
-    /// At most this share of them is wrong, with 95 % certainty; 0 where that was not asked.
-    pub target_risk: f64,
+    /// The share of the rows that has at least this confidence; `None` where nothing is decided.
+    pub accepted: Option<f64>,
+    /// At most this share of what is accepted is wrong, with 95 % certainty: the strictest of the levels
+    /// below that the rows proved.
+    pub target_risk: Option<f64>,
+    /// The levels that were asked for, ascending.
+    pub target_risks: Vec<f64>,
     /// How every row both trains and calibrates, where it does.
     pub crossed: Option<String>,
     /// What a user should know of it.
@@ -108,7 +113,9 @@ pub fn fit(
         rows,
         sets: Vec::new(),
         min_confidence: None,
-        target_risk: config.target_risk,
+        accepted: None,
+        target_risk: None,
+        target_risks: config.target_risk.ascending(),
         crossed: None,
         notes: Vec::new(),
     };
@@ -137,7 +144,8 @@ pub fn fit(
         .collect();
     let limits = limits(config, &answers, material.own_doubt, &mut summary);
     let alphas = config.conformal_alpha.clone();
-    (Calibration { conformal, alphas, novelty, limits }, summary)
+    let risk = summary.target_risk;
+    (Calibration { conformal, alphas, novelty, limits, risk }, summary)
 }
 
 /// The score with its values on the conformal part; `None`, and a note, where there is none.
@@ -214,7 +222,7 @@ fn novelty(
     Some(Novelty::new(score, reference, config.ood_p))
 }
 
-/// The configured limits; `None`, and a note, where the rows do not prove the target risk.
+/// The configured limits; `None`, and a note, where the rows prove none of the target risks.
 fn limits(
     config: &CalibrationConfig,
     answers: &[(f64, bool)],
@@ -222,21 +230,13 @@ fn limits(
     summary: &mut CalibrationSummary,
 ) -> Option<Limits> {
     let mut min_confidence = config.min_confidence;
-    if config.target_risk > 0.0 {
-        match confidence_threshold(answers, config.target_risk) {
-            Some(threshold) => min_confidence = min_confidence.max(threshold),
-            None => {
-                summary.notes.push(format!(
-                    "the {} rows do not prove for any confidence that at most {} % of the answers \
-                     above it are wrong ({} % sure): nothing is decided. Raise \
-                     `calibration.target_risk`, set it to 0, or give more rows",
-                    answers.len(),
-                    percent(config.target_risk),
-                    percent(1.0 - DELTA)
-                ));
-                return None;
-            }
-        }
+    if let Some(&widest) = summary.target_risks.last() {
+        let Some(proof) = prove(answers, &summary.target_risks, config.min_confidence) else {
+            summary.notes.push(unproved(answers.len(), widest));
+            return None;
+        };
+        min_confidence = proof.threshold;
+        summary.target_risk = Some(proof.risk);
     }
     let positive = |value: f64| (value > 0.0).then_some(value);
     let mut max_epistemic = positive(config.max_epistemic);
@@ -254,7 +254,24 @@ fn limits(
         max_set_size: (config.max_set_size > 0).then_some(config.max_set_size),
     };
     summary.min_confidence = limits.min_confidence;
+    let accepted = answers.iter().filter(|(confidence, _)| *confidence >= min_confidence).count();
+    summary.accepted = (!answers.is_empty()).then(|| accepted as f64 / answers.len() as f64);
     Some(limits)
+}
+
+/// What to say where so many rows do not even prove the widest level.
+fn unproved(rows: usize, widest: f64) -> String {
+    let (needed, level) = (rows_needed(widest), percent(widest));
+    let why = match rows < needed {
+        true => format!("; it takes {needed} at least, all of them answered right"),
+        false => String::new(),
+    };
+    format!(
+        "the {rows} held-out rows do not prove for any confidence that at most {level} % of the answers \
+         above it are wrong ({} % sure){why}: nothing is decided. Raise `calibration.target_risk`, set \
+         it to 0, or give more rows",
+        percent(1.0 - DELTA)
+    )
 }
 
 /// A share in percent, to two places.

@@ -123,6 +123,7 @@ mod tests {
             alphas: vec![0.2],
             novelty: Some(Novelty::new(NoveltyScore::Entropy, vec![0.5; 9], 0.1)),
             limits: Some(Limits { min_confidence: Some(0.9), ..Limits::default() }),
+            risk: None,
         };
         let judged = calibration.judge(&evidence, 0.5, &calibration.usual());
         let set = judged.set.unwrap();

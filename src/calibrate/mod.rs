@@ -7,6 +7,7 @@ mod decision;
 mod file;
 mod fit;
 mod judge;
+mod levels;
 pub mod novelty;
 mod risk;
 mod scaling;
@@ -18,6 +19,7 @@ pub use cross_fit::{FOLDS, Fold, SMALL, folds, out_of_fold};
 pub use decision::{Answer, Limits, Reason};
 pub use fit::{CalibrationSummary, Material, Others, SetPromise, fit};
 pub use judge::{Asked, Judgement, Ood, PredictionSet};
+pub use levels::RiskLevels;
 pub use scaling::{Corrections, ScalingFit, fit_scaling};
 pub use temperature::{Fit, fit_temperature};
 pub use vector::{ROWS_A_CLASS, fit_vector};
@@ -36,4 +38,7 @@ pub struct Calibration {
     pub novelty: Option<Novelty>,
     /// What an answer must meet; `None` where nothing is decided.
     pub limits: Option<Limits>,
+    /// At most this share of the answers that the least confidence accepts is wrong, as held-out rows
+    /// have proved with 95 % certainty.
+    pub risk: Option<f64>,
 }

@@ -27,18 +27,34 @@ pub fn calibration_text(summary: &CalibrationSummary) -> String {
             set.high
         ));
     }
-    if let Some(confidence) = summary.min_confidence {
-        let promise = if summary.target_risk > 0.0 {
-            let risk = percent(summary.target_risk);
-            format!(":\n  at most {risk} % of them are wrong (95 % sure)")
-        } else {
-            String::new()
-        };
-        text.push_str(&format!(
-            "Answers are accepted from confidence {confidence:.4} on{promise}.\n"
-        ));
-    }
+    text.push_str(&decision_text(summary));
     text
+}
+
+/// Which answers are accepted, and what that promises; nothing where it is not decided.
+fn decision_text(summary: &CalibrationSummary) -> String {
+    let share = summary.accepted.map_or(String::new(), |share| {
+        format!(" ({:.0} % of {} rows)", 100.0 * share, grouped(summary.rows as u64))
+    });
+    let accepted = match (summary.min_confidence, summary.target_risk) {
+        (Some(confidence), _) => {
+            format!("Answers are accepted from confidence {confidence:.4} on{share}")
+        }
+        (None, Some(_)) => "All answers are accepted".to_owned(),
+        (None, None) => return String::new(),
+    };
+    let Some(risk) = summary.target_risk else { return format!("{accepted}.\n") };
+    let strictest = if summary.target_risks.len() > 1 {
+        let asked: Vec<String> =
+            summary.target_risks.iter().map(|&risk| percent(risk).to_string()).collect();
+        format!(",\n  the strictest of {} % that was proved", asked.join(", "))
+    } else {
+        String::new()
+    };
+    format!(
+        "{accepted}:\n  at most {} % of them are wrong (95 % sure){strictest}.\n",
+        percent(risk)
+    )
 }
 
 /// Posterior, temperature and scale.

@@ -203,6 +203,30 @@ mod tests {
     }
 
     #[test]
+    fn a_target_risk_is_a_number_or_a_list_of_them() {
+        let levels = |written: &str| {
+            let setting = format!("calibration.target_risk={written}");
+            parse("", &[&setting]).map(|one| one.calibration.target_risk.ascending())
+        };
+        assert_eq!(levels("0.05").unwrap(), [0.05]);
+        assert_eq!(levels("[0.05, 0.01]").unwrap(), [0.01, 0.05]);
+        assert!(levels("0").unwrap().is_empty() && levels("[]").unwrap().is_empty());
+        for (wrong, part) in [
+            ("[0.1, 2.0]", "`calibration.target_risk` is 2"),
+            ("[0, 0.1]", "0 among others"),
+            ("'low'", "a share such as 0.02"),
+        ] {
+            let message = levels(wrong).unwrap_err();
+            assert!(message.contains(part), "{message}");
+        }
+        // What was written before there were lists: a file, and a manifest.
+        let old = parse("[calibration]\ntarget_risk = 0.1\n", &[]).unwrap();
+        assert!(old.to_toml().contains("target_risk = 0.1\n"), "{}", old.to_toml());
+        let old: CalibrationConfig = serde_json::from_str("{\"target_risk\": 0.1}").unwrap();
+        assert_eq!(old.target_risk.ascending(), [0.1]);
+    }
+
+    #[test]
     fn the_words_of_the_card_are_typed_and_checked() {
         let text = "[publish]\nlicense = \"mit\"\nwidget = [\"A text.\"]\npush = \"every_save\"\n\
                     repo = \"owner/name\"\n";

@@ -132,6 +132,13 @@ impl Card<'_> {
             if !confidence.is_empty() || !novelty.is_empty() {
                 parts.push(format!("It abstains{confidence}{and}{novelty}."));
             }
+            if let Some(risk) = calibration.risk {
+                parts.push(format!(
+                    "Of the answers above that confidence at most {} are wrong, as rows that were not \
+                     trained on have proved (95 % sure).",
+                    share(risk)
+                ));
+            }
         }
         parts.join(" ")
     }

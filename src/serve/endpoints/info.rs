@@ -72,6 +72,8 @@ struct InfoCalibration {
     novelty: Option<&'static str>,
     /// The least confidence of an answer that is accepted.
     min_confidence: Option<f64>,
+    /// At most this share of such answers is wrong, as held-out rows have proved (95 % sure).
+    target_risk: Option<f64>,
 }
 
 /// Describes the model.
@@ -106,6 +108,7 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
             prediction_set_rows: calibration.conformal.as_ref().map(|conformal| conformal.rows()),
             novelty: calibration.novelty.as_ref().map(|novelty| novelty.score.name()),
             min_confidence: calibration.limits.and_then(|limits| limits.min_confidence),
+            target_risk: calibration.risk,
         },
         test: manifest.test.as_ref().and_then(|test| serde_json::to_value(test).ok()),
     }
