@@ -6,7 +6,7 @@ use super::Experiment;
 use crate::model::{FROM_SCRATCH, SIZES};
 
 /// All keys with a value of their type, as `section.key`.
-fn known() -> Vec<(String, Value)> {
+pub fn known() -> Vec<(String, Value)> {
     let example = Table::try_from(Experiment::example()).expect("a config is plain data");
     let mut keys = Vec::new();
     for (section, value) in example {

@@ -27,6 +27,7 @@ pub use candidate::HeldOutScores;
 pub use config::{CLASSIFY, Experiment, QUICK_START};
 pub use features::Features;
 pub use fit::{FitJob, FitReport, FitScore, fit};
+pub use keys::known as known_keys;
 pub use observer::Progress;
 pub use plan::{Plan, plan};
 pub use posterior::PosteriorReport;
