@@ -313,6 +313,12 @@ pub(super) fn choose(
     if own {
         let parts = Parts::divide(dataset, config, noise)?;
         if let Some(part) = parts.get(split) {
+            if part.rows.is_empty() {
+                bail!(
+                    "the model has no part `{split}`: its rows train the last layer, and each was judged \
+                     by one that had not seen it; the run's report has the figures"
+                );
+            }
             return Ok(Chosen { rows: part.rows.clone(), split: part.split.clone() });
         }
     }

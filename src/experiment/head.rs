@@ -112,9 +112,9 @@ impl HeadRows<'_> {
 }
 
 impl Trials<'_> {
-    /// The prior precision with the least held-out NLL, from `first` on.
+    /// The prior precision with the least held-out NLL, from `first` on; the weights are those under it.
     fn best(&mut self, first: f64) -> candle_core::Result<f64> {
-        let mut best = (first, self.nll(first)?);
+        let mut best = (first, self.nll(first)?, self.weight_kd.clone());
         let mut left = TRIALS;
         for factor in [STEP.recip(), STEP] {
             let begun = best.0;
@@ -125,12 +125,13 @@ impl Trials<'_> {
                 if nll >= best.1 {
                     break;
                 }
-                best = (prior, nll);
+                best = (prior, nll, self.weight_kd.clone());
             }
             if best.0 != begun {
                 break;
             }
         }
+        self.weight_kd = best.2;
         Ok(best.0)
     }
 

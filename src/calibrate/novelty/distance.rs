@@ -110,13 +110,12 @@ impl Distance {
                 let labels: Vec<u32> = chosen.iter().map(|&row| rows.labels[row]).collect();
                 Layer::fit(&part(chosen), &labels, width, relative)
             };
-            let mut scores = Vec::with_capacity(sums.len());
-            for fold in folds {
+            let judge = |fold: &Fold| -> Option<Vec<f64>> {
                 let layer = fit(&fold.train)?;
-                scores.extend(
-                    fold.judged.par_iter().map(|&row| layer.raw(line(row))).collect::<Vec<_>>(),
-                );
-            }
+                Some(fold.judged.iter().map(|&row| layer.raw(line(row))).collect())
+            };
+            let scores: Option<Vec<Vec<f64>>> = folds.par_iter().map(judge).collect();
+            let scores = scores?.concat();
             let mut layer = fit(&(0..rows.labels.len()).collect::<Vec<_>>())?;
             layer.standardise(&scores)?;
             for (sum, score) in sums.iter_mut().zip(scores) {

@@ -197,8 +197,11 @@ pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
     Problem::new(*rows, d)?.fit(trained_kd, head, Prior::Evidence(1.0), Tolerance::EXACT)
 }
 
-/// One over the standard deviation of each feature, `[D]`: an isotropic prior of features scaled by it
-/// is the same for features in other units. The one behind them is [`FREE`].
+/// One over the standard deviation of each feature, `[D]`, where its variance is taken half from itself and
+/// half from the mean over all features: a prior that is isotropic in features scaled by it does not
+/// depend on their units, and a feature that hardly varies is not blown up (its weight would be large,
+/// and the first step of fine-tuning that moves the feature would throw the logits far off). What stands
+/// for the one behind them is [`FREE`].
 pub fn standard_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
     let rows = (feature_nd.len() / d.max(1)).max(1) as f64;
     let sums = |of: &dyn Fn(usize, f64) -> f64| -> Vec<f64> {
@@ -212,7 +215,11 @@ pub fn standard_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
     };
     let mean_d = sums(&|_, x| x);
     let variance_d = sums(&|i, x| (x - mean_d[i]).powi(2));
-    let scale = |variance: &f64| if *variance > 0.0 { variance.sqrt().recip() } else { 1.0 };
+    let usual = variance_d.iter().sum::<f64>() / d.max(1) as f64;
+    let scale = |variance: &f64| {
+        let variance = 0.5 * (variance + usual);
+        if variance > 0.0 { variance.sqrt().recip() } else { 1.0 }
+    };
     variance_d.iter().map(scale).chain([FREE]).collect()
 }
 

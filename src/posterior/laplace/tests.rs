@@ -376,3 +376,42 @@ fn the_fixed_point_rests_at_one_prior_wherever_it_starts() {
         assert!(kept.evidence.converged);
     }
 }
+
+/// The same rows in other units, and with a feature that never varies: the same predictions.
+#[test]
+fn a_head_on_scaled_features_does_not_depend_on_their_units() {
+    let (n, d, classes) = (300, 4, 3);
+    let (feature_nd, labels) = drawn(n, d, classes, 12);
+    let fitted = |unit: f32| {
+        let feature_nd: Vec<f32> = feature_nd
+            .chunks_exact(d)
+            .flat_map(|x_d| x_d.iter().copied().chain([0.7]))
+            .map(|x| unit * x)
+            .collect();
+        let scale = standard_scale(&feature_nd, d + 1);
+        assert!(scale.iter().all(|scale| scale.is_finite()), "{scale:?}");
+        let rows = Rows { feature_nd: &feature_nd, labels: &labels, classes };
+        let problem = Problem::scaled(rows, scale).unwrap();
+        let start_kd = vec![0.0; classes * (d + 2)];
+        let (prior, exact) = (Prior::Fixed(3.0), Tolerance::EXACT);
+        let found = problem.fit(&start_kd, Head::Refit, prior, exact).unwrap();
+        let near = problem.mode(&start_kd, 3.0, Tolerance::NEAR).unwrap();
+        let x_d = &feature_nd[..d + 1];
+        let logits = |weight_kd: &[f64]| -> Vec<f64> {
+            let line = |w: &[f64]| {
+                w[d + 1] + w.iter().zip(x_d).map(|(w, &x)| w * f64::from(x)).sum::<f64>()
+            };
+            weight_kd.chunks_exact(d + 2).map(line).collect()
+        };
+        let covariance = found.covariance.at(x_d).unwrap();
+        (logits(&found.mean_kd), logits(&near), covariance)
+    };
+    let (one, near, covariance) = fitted(1.0);
+    let (other, _, scaled) = fitted(64.0);
+    assert_close(&one, &other, 1e-6, "logits");
+    assert_close(&one, &near, 0.05, "logits, nearly");
+    let (LogitCovariance::Root(a), LogitCovariance::Root(b)) = (covariance, scaled) else {
+        panic!("three classes have a whole covariance")
+    };
+    assert_close(&a, &b, 1e-3, "root of the covariance");
+}

@@ -1,0 +1,155 @@
+//! `bayes train` on a user's own file: the built-in recipe, and the encoder that it begins with.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+#[expect(dead_code, reason = "these tests train on data of their own")]
+mod home;
+
+use std::path::Path;
+
+use home::{Home, text, tickets};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// A BERT of 32 dimensions.
+fn encoder() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("tests/fixtures/encoders/bert").to_str().unwrap().to_owned()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Trains on requests to two departments with the encoder as it is.
+fn train(home: &Home, rows: &str, more: &[&str]) -> Value {
+    home.write("tickets.csv", rows);
+    let encoder = encoder();
+    let mut arguments = vec!["train", "tickets.csv", "--json", "--init", &encoder];
+    arguments.extend(more);
+    json(&home.done(&arguments))
+}
+
+const MODEL: &str = "checkpoints/tickets/model";
+const HEAD: [&str; 2] = ["--set", "train.recipe=head"];
+
+#[test]
+fn without_network_the_encoder_is_asked_for_in_one_sentence_with_both_ways_out() {
+    let home = Home::new();
+    home.write("tickets.csv", tickets(60));
+    let message = home.refused(&["train", "tickets.csv"]);
+    for part in ["sentence-transformers/all-MiniLM-L6-v2", "--init DIR", "--init none"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!home.path("checkpoints").exists(), "nothing is trained in its place");
+    let output = home.run(&["train", "tickets.csv", "--dry-run", "--json"]);
+    assert!(output.status.success() && text(&output.stderr).contains("--init DIR"));
+    let plan = json(&text(&output.stdout));
+    assert_eq!((&plan["recipe"], &plan["parts"]["train"]), (&"auto".into(), &54.into()));
+    assert!(plan["parameters"].is_null(), "{plan}");
+}
+
+#[test]
+fn a_head_is_fitted_on_every_row_and_the_encoder_stays() {
+    let home = Home::new();
+    let report = train(&home, &tickets(240), &HEAD);
+    assert_eq!(report["recipe"]["kept"], "head");
+    assert_eq!((&report["steps"], &report["parts"]["train"]["rows"]), (&0.into(), &216.into()));
+    assert!(report["parts"].get("validation").is_none());
+    assert_eq!(report["recipe"]["head"]["rows"], 216, "each row is judged once");
+    assert_eq!(report["posterior"]["temperature_rows"].as_u64(), None);
+    assert_eq!(report["temperature_rows"], 216);
+    assert!(report["calibration"]["crossed"].as_str().unwrap().contains("5 folds"));
+    assert!(report["test"]["accuracy"]["value"].as_f64().unwrap() > 0.95, "{report}");
+
+    let read = |path: &Path| std::fs::read(path).unwrap();
+    let before = read(&Path::new(&encoder()).join("model.safetensors"));
+    let after = read(&home.path(MODEL).join("model.safetensors"));
+    let (before, after) =
+        (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
+    let name = "encoder.layer.1.output.dense.weight";
+    let view = |file: &SafeTensors<'_>| {
+        let own = file.names().into_iter().find(|own| own.ends_with(name)).unwrap().to_owned();
+        file.tensor(&own).unwrap().data().to_vec()
+    };
+    assert_eq!(view(&before), view(&after));
+
+    let object = json(&home.done(&["predict", "--json", "the invoice is wrong"]));
+    assert_eq!(object["label"], "billing");
+    // What was reported is what the folder answers.
+    let again = json(&home.done(&["eval", "--json"]));
+    assert_eq!(again["nll"]["value"], report["test"]["nll"]["value"]);
+    let message = home.refused(&["eval", "--split", "validation"]);
+    assert!(message.contains("its rows train the last layer"), "{message}");
+}
+
+#[test]
+fn the_weights_of_a_head_are_the_same_bytes_on_any_number_of_threads_and_from_the_cache() {
+    let home = Home::new();
+    let weights = |threads: &str| {
+        let more = ["--set", "train.recipe=head", "--threads", threads, "--resume", "never"];
+        train(&home, &tickets(240), &more);
+        ["model.safetensors", "bayes/posterior.safetensors", "bayes/calibration.safetensors"]
+            .map(|file| std::fs::read(home.path(MODEL).join(file)).unwrap())
+    };
+    let one = weights("1");
+    assert!(one == weights("2"), "features from the cache, two threads");
+    std::fs::remove_dir_all(home.path("cache")).unwrap();
+    assert!(one == weights("2"), "features that were computed anew");
+}
+
+#[test]
+fn fine_tuning_goes_on_from_the_head_and_what_is_better_on_the_same_rows_is_kept() {
+    let home = Home::new();
+    let report = train(&home, &tickets(240), &["--set", "train.num_train_epochs=2"]);
+    let recipe = &report["recipe"];
+    let nll = |name: &str| recipe[name]["nll"].as_f64().unwrap();
+    assert_eq!(recipe["full"]["rows"], recipe["head_compared"]["rows"]);
+    assert!(recipe["full"]["rows"].as_u64().unwrap() < 60, "those that were held out: {recipe}");
+    let better = if nll("full") < nll("head_compared") { "full" } else { "head" };
+    assert_eq!(recipe["kept"], better);
+    assert!(recipe["expected_seconds"].as_f64().unwrap() > 0.0);
+
+    let again = home.run(&["train", "tickets.csv", "--init", &encoder()]);
+    assert_eq!(again.status.code(), Some(2), "other epochs are another run");
+    let late = train(&home, &tickets(240), &["--set", "train.max_time=1e-6", "--set", "name=late"]);
+    assert_eq!(late["recipe"]["kept"], "head");
+    assert!(late["recipe"]["left_out"].as_str().unwrap().contains("train.max_time"));
+}
+
+/// A class with one row, one with two, and texts that repeat with other labels.
+#[test]
+fn classes_with_fewer_rows_than_folds_are_kept() {
+    let home = Home::new();
+    let mut rows = tickets(200);
+    rows.push_str("\"please look at my parcel\",shipping\n");
+    rows.push_str("\"my badge is lost\",security\n\"my badge is broken\",security\n");
+    for department in ["billing", "technical"] {
+        rows.push_str(&format!("\"please look at my order\",{department}\n"));
+    }
+    let report = train(&home, &rows, &HEAD);
+    let kept = home.path(MODEL).join("bayes/manifest.json");
+    let manifest: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
+    assert_eq!(manifest["labels"].as_array().unwrap().len(), 4);
+    let judged = report["recipe"]["head"]["rows"].as_u64().unwrap();
+    let trained = report["parts"]["train"]["rows"].as_u64().unwrap();
+    assert!(judged < trained && judged + 3 >= trained, "{judged} of {trained}");
+    assert!(
+        report["calibration"]["crossed"].as_str().unwrap().contains("only ones of their class")
+    );
+}
+
+/// Where the data have a validation split, it chooses and calibrates, and nothing of it is trained on.
+#[test]
+fn an_official_validation_split_is_not_trained_on() {
+    let home = Home::new();
+    for (name, rows) in [("train", 200), ("validation", 80), ("test", 60)] {
+        home.write(&format!("set/{name}.csv"), tickets(rows).replace("case", name));
+    }
+    let encoder = encoder();
+    let report =
+        json(&home.done(&["train", "set", "--json", "--init", &encoder, HEAD[0], HEAD[1]]));
+    assert_eq!(report["parts"]["train"]["rows"], 200);
+    assert_eq!(report["recipe"]["head"]["rows"], 40, "half of the validation split");
+    assert!(report["calibration"]["crossed"].is_null());
+}
