@@ -13,10 +13,41 @@ use serde_json::Value;
 #[test]
 fn a_csv_file_becomes_a_model_that_predicts() {
     let home = Home::new();
-    let report = home.train_tiny(&[]);
-    assert!(report.contains("ECE (15 bins)") && report.contains("noise floor"), "{report}");
-    assert!(report.contains("Next   bayes predict --model checkpoints/tickets/model"), "{report}");
-    assert!(report.lines().all(|line| line.chars().count() <= 80), "{report}");
+    let summary = home.train_tiny(&["--report", "out/report"]);
+    for part in [
+        "2 classes, trained on 168 rows, tested on 24",
+        "accuracy",
+        "(ECE)",
+        "hold the right label in 90 %",
+        // Both calibration parts, 24 rows: they prove no risk of 20 %.
+        "none: 24 held-out rows prove for no confidence",
+        "Next    bayes predict --model checkpoints/tickets/model \"Your own text here\"\n",
+    ] {
+        assert!(summary.contains(part), "{part}: {summary}");
+    }
+    // One screen, and the name of this machine's folder is not on it.
+    assert!(summary.lines().all(|line| line.chars().count() <= 80), "{summary}");
+    assert!(summary.lines().count() <= 24, "{summary}");
+    assert!(!summary.contains(home.path("").to_str().unwrap()), "{summary}");
+    let run = home.files().into_iter().find(|file| file.ends_with("report.txt")).unwrap();
+    let run = Path::new(&run).parent().unwrap();
+    assert_eq!(
+        std::fs::read_to_string(home.path("").join(run).join("report.txt")).unwrap(),
+        summary
+    );
+    for (name, part) in [
+        ("report.json", "\"by_class\""),
+        ("report.md", "| ECE, 15 bins |"),
+        ("report.html", "<h2>Classes</h2>"),
+    ] {
+        let text = std::fs::read_to_string(home.path("").join(run).join(name)).unwrap();
+        assert!(text.contains(part), "{name}");
+        let copy = std::fs::read_to_string(home.path("out/report").join(name)).unwrap();
+        assert_eq!(copy, text, "{name}");
+        // Texts of the data are in none of them, nor paths where people read.
+        assert!(!text.contains("please look at my"), "{name}");
+        assert!(name == "report.json" || !text.contains(home.path("").to_str().unwrap()), "{name}");
+    }
     let ours = ["bayes/manifest.json", "bayes/posterior.safetensors"];
     let files = ["config.json", "model.safetensors", "tokenizer.json"];
     for file in files.into_iter().chain(ours).chain(["bayes/calibration.safetensors"]) {
@@ -32,7 +63,6 @@ fn a_csv_file_becomes_a_model_that_predicts() {
     let sum: f64 =
         object["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
     assert!((sum - 1.0).abs() < 1e-9);
-    // Both calibration parts, 24 rows: they prove no risk of 10 %.
     assert_eq!(object["prediction_set"]["calibration_size"], 24);
     assert_eq!(object["prediction_set"]["coverage"], 0.9);
     assert!(object["ood"]["p_value"].as_f64().unwrap() >= 1.0 / 25.0);

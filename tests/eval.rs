@@ -97,6 +97,7 @@ fn a_report_is_three_files_without_a_text_of_the_data() {
         "out/eval",
     ]);
     assert!(table.contains("splits") && table.contains("conformal"), "{table}");
+    assert!(table.contains("classes, lowest F1 first") && table.contains("of `"), "{table}");
     let files = home.files();
     let files: Vec<&String> = files.iter().filter(|name| name.starts_with("out/")).collect();
     assert_eq!(files, ["out/eval/report.html", "out/eval/report.json", "out/eval/report.md"]);
@@ -107,6 +108,20 @@ fn a_report_is_three_files_without_a_text_of_the_data() {
     let (markdown, html) = (read("report.md"), read("report.html"));
     assert!(markdown.contains("| accuracy |") && markdown.contains(&hash[..16]));
     assert_eq!(html.matches("<svg").count(), 3);
+    assert!(html.contains("<h2>What is taken for what</h2>") && markdown.contains("| negative |"));
+    let classes = report["by_class"].as_array().unwrap();
+    let names: Vec<&str> = classes.iter().map(|one| one["label"].as_str().unwrap()).collect();
+    assert_eq!(names, ["negative", "positive"]);
+    let rows: u64 = classes.iter().map(|one| one["rows"].as_u64().unwrap()).sum();
+    let wrong: u64 = report["confusions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["rows"].as_u64().unwrap())
+        .sum();
+    let accuracy = report["accuracy"]["value"].as_f64().unwrap();
+    assert_eq!(rows, 100);
+    assert!((1.0 - wrong as f64 / 100.0 - accuracy).abs() < 1e-12);
     assert!(html.contains("prefers-color-scheme: dark") && html.contains("width=device-width"));
     for outside in ["http:", "https:", "<script", "src=", "NaN"] {
         assert!(!html.contains(outside), "{outside}");
@@ -178,4 +193,61 @@ fn texts_without_labels_can_be_out_of_scope() {
     assert!(message.contains("`.txt`"), "{message}");
     let message = home.refused(&["eval", "--model", model, model]);
     assert!(message.contains("named twice"), "{message}");
+}
+
+/// Requests to so many departments, told apart by one word; every seventh went to the next one.
+fn departments(classes: usize, rows: usize) -> String {
+    let mut csv = "subject,department\n".to_owned();
+    for row in 0..rows {
+        let thing = row % classes;
+        let department = if row % 7 == 0 { (thing + 1) % classes } else { thing };
+        csv.push_str(&format!(
+            "\"please look at my thing{thing}, case {row}\",the department of things {department}\n"
+        ));
+    }
+    csv
+}
+
+#[test]
+fn many_classes_are_in_the_files_and_the_worst_of_them_on_the_screen() {
+    let home = Home::new();
+    let data = home.write("requests.csv", departments(15, 900));
+    let mut arguments = vec!["train", data.to_str().unwrap(), "--quiet"];
+    arguments.extend(TINY);
+    let summary = home.done(&arguments);
+    assert!(summary.lines().count() <= 24, "{summary}");
+    assert!(summary.lines().all(|line| line.chars().count() <= 80), "{summary}");
+    let table = home.done(&["eval", "--report", "out"]);
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(table.contains("classes with the lowest F1") && table.contains("most often confused"));
+    assert!(table.contains("all 15 classes and"), "{table}");
+    let report = json(&std::fs::read_to_string(home.path("out/report.json")).unwrap());
+    assert_eq!(report["by_class"].as_array().unwrap().len(), 15);
+    let confusions = report["confusions"].as_array().unwrap();
+    assert!((1..=20).contains(&confusions.len()), "{confusions:?}");
+    assert!(confusions.is_sorted_by(|a, b| a["rows"].as_u64() >= b["rows"].as_u64()));
+    let markdown = std::fs::read_to_string(home.path("out/report.md")).unwrap();
+    for class in 0..15 {
+        assert!(markdown.contains(&format!("| the department of things {class} |")), "{class}");
+    }
+}
+
+/// What a training looked at says nothing of what a later evaluation does.
+#[test]
+fn the_limit_of_a_training_is_not_that_of_an_evaluation() {
+    let home = Home::new();
+    let limits = ["--set", "data.test_limit=10", "--set", "data.validation_limit=6", "--json"];
+    let report = json(&home.train_tiny(&limits));
+    assert_eq!(
+        (&report["test"]["rows"], &report["parts"]["test"]["rows"]),
+        (&10.into(), &10.into())
+    );
+    assert_eq!(report["parts"]["validation"]["rows"], 6);
+    let rows = |more: &[&str]| {
+        let arguments = [&["eval", "--json"], more].concat();
+        json(&home.done(&arguments))["rows"].clone()
+    };
+    assert_eq!(rows(&[]), 24);
+    assert_eq!(rows(&["--split", "validation"]), 24);
+    assert_eq!(rows(&["--limit", "5"]), 5);
 }

@@ -93,7 +93,35 @@ fn texts_are_sorted_by_what_a_person_should_look_at_and_decided_on() {
         assert_eq!(sorted[0]["text"], "sunny hills", "{by}");
     }
     let message = home.refused(&["predict", "--sort-by", "epistemic", "a text"]);
-    assert!(message.contains("no epistemic uncertainty"), "{message}");
+    assert!(message.contains("no epistemic uncertainty, since it has no posterior"), "{message}");
+}
+
+/// A posterior that is left out gives no second kind of uncertainty, not one of rounding noise.
+#[test]
+fn without_a_spread_nothing_is_sorted_by_it_or_written_of_it() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let message = home.refused(&["predict", "--sort-by", "epistemic", "a text"]);
+    assert!(message.contains("since its posterior is left out"), "{message}");
+    assert!(message.contains("sort by uncertainty instead, or by ood-p"), "{message}");
+    let input = home.write("in.csv", "note\nplease look at my router\n");
+    let input = input.to_str().unwrap();
+    let row = home.done(&["predict", "--input", input, "--text-column", "note"]);
+    let cells: Vec<&str> = row.lines().nth(1).unwrap().split(',').collect();
+    assert_eq!(cells[4], "", "{row}");
+    home.done(&["predict", "--sort-by", "uncertainty", "a text"]);
+
+    let evaluation = home.done(&["eval", "--ood", "other-topics", "--report", "out"]);
+    for part in ["epistemic", "aleatoric", "mutual_information"] {
+        assert!(!evaluation.contains(part), "{part}: {evaluation}");
+        let page = std::fs::read_to_string(home.path("out/report.html")).unwrap();
+        assert!(!page.contains(part), "{part}");
+    }
+    // Where the spread is used it is all there.
+    let used = Home::new();
+    used.train_tiny(&["--set", "calibration.temperature=false"]);
+    used.done(&["predict", "--sort-by", "epistemic", "a text"]);
+    assert!(used.done(&["eval"]).contains("aleatoric  epistemic"));
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         evaluate::write(file, &answers)?;
     }
     if let Some(folder) = &options.report {
-        let page = Page { evaluations: &evaluated, differences: &differences };
+        let page = Page { evaluations: &evaluated, differences: &differences, about: &[] };
         page.write(folder, &whole)?;
     }
     decide(&gates, &objects)
@@ -290,14 +290,15 @@ fn decide(gates: &[Gate], objects: &[Value]) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The data set that was named, or the one that the model was trained on, if that is known.
+/// The data set that was named, or the one that the model was trained on, if that is known; with all of
+/// its rows, however many the training looked at: `--limit` says how many are wanted now.
 pub(super) fn data_config(named: Option<&str>, manifest: &Manifest) -> Option<DataConfig> {
     match (named, &manifest.data) {
-        (Some(dataset), Some(data)) if *dataset == data.dataset => Some(data.clone()),
+        (Some(dataset), Some(data)) if *dataset == data.dataset => Some(data.clone().unlimited()),
         (Some(dataset), _) => {
             Some(DataConfig { dataset: dataset.to_owned(), ..DataConfig::default() })
         }
-        (None, data) => data.clone(),
+        (None, data) => data.clone().map(DataConfig::unlimited),
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::fitted::calibration_text;
+use super::fitted::{calibration_words, paragraphs};
 use super::progress::{Display, grouped};
+use super::summary::next_text;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
 use crate::posterior::Method;
@@ -79,12 +80,10 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 
 fn text(report: &FitReport) -> String {
     let rows = |name: &str| grouped(report.rows.get(name).copied().unwrap_or(0) as u64);
-    let model = report.model.display();
     let lines: String = report.scores.iter().map(line).collect();
     format!(
         "\n{}\n  fitted on {} rows, temperature and scale on {}, scored on {} test rows\n\n  \
-         {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel  {model}\n\
-         Next   bayes predict --model {model} \"Your own text here\"\n",
+         {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),
         rows("temperature"),
@@ -97,7 +96,9 @@ fn text(report: &FitReport) -> String {
         "T",
         "s",
         "seconds",
-        calibration_text(&report.calibration),
+        paragraphs(&calibration_words(&report.calibration)),
+        report.model.display(),
+        next_text(&report.model, report.pairs, report.generated),
     )
 }
 

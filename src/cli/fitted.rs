@@ -1,85 +1,102 @@
-//! What was fitted after training, in words.
+//! What was fitted after training, in sentences.
 
 use super::progress::grouped;
+use super::words::{filled, percent};
 use crate::calibrate::CalibrationSummary;
 use crate::experiment::PosteriorReport;
 
-/// A share in percent, to two places.
-fn percent(share: f64) -> f64 {
-    (1e4 * share).round() / 100.0
+/// Sentences one below the other, as a terminal shows them.
+pub fn paragraphs(sentences: &[String]) -> String {
+    sentences.iter().map(|sentence| filled("", "  ", sentence)).collect()
 }
 
 /// What prediction sets and decisions promise.
-pub fn calibration_text(summary: &CalibrationSummary) -> String {
-    let mut text = String::new();
+pub fn calibration_words(summary: &CalibrationSummary) -> Vec<String> {
+    let mut words = Vec::new();
     for set in summary.sets.iter().filter(|set| set.always == 0) {
-        let whose = match (set.by_class, set.pooled) {
-            (false, _) => "",
-            (true, 0) => " of every class",
-            (true, _) => " of every class or group of small classes",
-        };
-        text.push_str(&format!(
-            "Sets hold the label in {} % of cases{whose}\n  \
-             (99 % band with {} rows: {:.3} to {:.3}).\n",
+        words.push(format!(
+            "Sets hold the label in {} % of cases{} (99 % band with {} rows: {:.3} to {:.3}).",
             percent(set.coverage),
+            whose(set.by_class, set.pooled),
             set.fewest,
             set.low,
             set.high
         ));
     }
-    text.push_str(&decision_text(summary));
-    text
+    words.extend(decision_words(summary));
+    words
+}
+
+/// For which rows the promise of the sets holds.
+pub fn whose(by_class: bool, pooled: usize) -> &'static str {
+    match (by_class, pooled) {
+        (false, _) => "",
+        (true, 0) => " of every class",
+        (true, _) => " of every class or group of small classes",
+    }
 }
 
 /// Which answers are accepted, and what that promises; nothing where it is not decided.
-fn decision_text(summary: &CalibrationSummary) -> String {
-    let share = summary.accepted.map_or(String::new(), |share| {
-        format!(" ({:.0} % of {} rows)", 100.0 * share, grouped(summary.rows as u64))
-    });
+fn decision_words(summary: &CalibrationSummary) -> Option<String> {
     let accepted = match (summary.min_confidence, summary.target_risk) {
         (Some(confidence), _) => {
+            let share = summary.accepted.map_or(String::new(), |share| {
+                format!(
+                    " ({:.0} % of {} held-out rows)",
+                    100.0 * share,
+                    grouped(summary.rows as u64)
+                )
+            });
             format!("Answers are accepted from confidence {confidence:.4} on{share}")
         }
         (None, Some(_)) => "All answers are accepted".to_owned(),
-        (None, None) => return String::new(),
+        (None, None) => return None,
     };
-    let Some(risk) = summary.target_risk else { return format!("{accepted}.\n") };
-    let strictest = if summary.target_risks.len() > 1 {
-        let asked: Vec<String> =
-            summary.target_risks.iter().map(|&risk| percent(risk).to_string()).collect();
-        format!(",\n  the strictest of {} % that was proved", asked.join(", "))
-    } else {
-        String::new()
-    };
-    format!(
-        "{accepted}:\n  at most {} % of them are wrong (95 % sure){strictest}.\n",
-        percent(risk)
-    )
+    let promise = summary.target_risk.map_or(String::new(), |risk| {
+        let risk = percent(risk);
+        format!(": at most {risk} % of them are wrong (95 % sure){}", strictest(summary))
+    });
+    Some(format!("{accepted}{promise}."))
+}
+
+/// Of which levels the one that was taken is the strictest.
+pub fn strictest(summary: &CalibrationSummary) -> String {
+    let asked: Vec<String> =
+        summary.target_risks.iter().map(|&risk| percent(risk).to_string()).collect();
+    match asked.as_slice() {
+        [] | [_] => String::new(),
+        several => {
+            format!(", the strictest of {} % that held-out rows prove", several.join(", "))
+        }
+    }
 }
 
 /// Posterior, temperature and scale.
-pub fn posterior_text(posterior: &PosteriorReport) -> String {
-    let mut text = String::new();
+pub fn posterior_words(posterior: &PosteriorReport) -> Vec<String> {
+    let mut words = Vec::new();
     if let Some(evidence) = &posterior.evidence {
-        text += &format!(
-            "Posterior of the last layer: prior precision {:.3}, chosen by the evidence;\n  \
-             the data determine {:.0} of its weights.\n",
+        words.push(format!(
+            "Posterior of the last layer: prior precision {:.3}, chosen by the evidence; the data \
+             determine {:.0} of its weights.",
             evidence.prior_precision, evidence.effective_parameters
-        );
+        ));
     }
-    let Some(temperature) = posterior.temperature else { return text };
-    text += &format!(
-        "Temperature {temperature:.3}, fitted on {} rows that were not trained on.\n",
+    let Some(temperature) = posterior.temperature else { return words };
+    words.push(format!(
+        "Temperature {temperature:.3}, fitted on {} rows that were not trained on.",
         grouped(posterior.temperature_rows as u64)
-    );
+    ));
     if let (Some(scale), Some(gain), Some(error)) =
         (posterior.scale, posterior.scale_gain, posterior.scale_gain_error)
     {
-        let change = format!("it changes the NLL\n  of these rows by {:+.4} ± {error:.4}", -gain);
-        text += &match scale {
-            0.0 => format!("The variance of the logits is left out: {change}.\n"),
-            scale => format!("The variance of the logits is scaled by {scale:.3}: {change}.\n"),
-        };
+        let change = format!("it changes the NLL of these rows by {:+.4} ± {error:.4}", -gain);
+        words.push(match scale {
+            0.0 => format!(
+                "The variance of the logits is left out: {change}. So answers do not say how much of \
+                 their uncertainty is the model's own."
+            ),
+            scale => format!("The variance of the logits is scaled by {scale:.3}: {change}."),
+        });
     }
-    text
+    words
 }

@@ -11,8 +11,10 @@ mod progress;
 mod publish;
 mod report;
 mod serve;
+mod summary;
 mod train;
 mod transfer;
+mod words;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,16 +1,16 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
+mod plain;
+
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::plain::{INTERVAL, Plain};
 use crate::experiment::Progress;
 pub use crate::publish::grouped;
 use crate::train::{Event, Scores};
-
-/// How often plain lines come.
-const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Draws what a recipe reports.
 pub struct Display {
@@ -20,6 +20,7 @@ pub struct Display {
     what: &'static str,
     training: Training,
     last_line: Instant,
+    plain: Plain,
 }
 
 #[derive(Default)]
@@ -44,6 +45,7 @@ impl Display {
             what: "",
             training: Training::default(),
             last_line: Instant::now(),
+            plain: Plain::default(),
         }
     }
 
@@ -59,7 +61,13 @@ impl Display {
     }
 
     fn work(&mut self, what: &'static str, done: usize, total: usize) {
-        if self.quiet || !self.terminal {
+        if self.quiet {
+            return;
+        }
+        if !self.terminal {
+            if let Some(text) = self.plain.line(what, done, total, Instant::now()) {
+                self.line(&text);
+            }
             return;
         }
         if self.bar.is_none() || self.what != what {
@@ -134,7 +142,7 @@ impl Display {
             return;
         }
         if !self.terminal {
-            if self.last_line.elapsed() >= PLAIN_INTERVAL || own == 1 {
+            if self.last_line.elapsed() >= INTERVAL || own == 1 {
                 self.last_line = Instant::now();
                 let steps = self.training.steps;
                 self.line(&format!("step {step:>6}/{steps}  {text}"));

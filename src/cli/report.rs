@@ -3,9 +3,19 @@
 use std::fmt::Write;
 
 use super::progress::grouped;
-use crate::evaluate::{Comparison, Evaluation, Hygiene, Report, Uncertainty};
+use super::words::cut;
+use crate::evaluate::{
+    Comparison, Evaluation, Hygiene, Report, Uncertainty, least_covered, worst_first,
+};
 use crate::metrics::{AboveFloor, HEADLINE, Interval};
 use crate::train::Scores;
+
+/// Up to so many classes are all shown.
+const FEW_CLASSES: usize = 12;
+/// Of more, so many.
+const WORST_CLASSES: usize = 8;
+/// Confusions that are shown.
+const WORST_CONFUSIONS: usize = 5;
 
 /// Models side by side in a block of the table.
 const MODELS: usize = 5;
@@ -26,6 +36,7 @@ pub fn heading(one: &Evaluation) -> String {
 /// Draws the metrics with their intervals. `uncalibrated` gives NLL and ECE without the temperature.
 pub fn table(report: &Report, uncalibrated: Option<&Scores>) -> String {
     let mut text = headline(report, uncalibrated);
+    text += &classes(report);
     text += &calibration(report);
     text += &selective(report);
     text += &uncertainty(report);
@@ -71,6 +82,47 @@ fn headline(report: &Report, uncalibrated: Option<&Scores>) -> String {
     line("mean uncertainty", Some(&summary.mean_uncertainty));
     line("AURC", summary.aurc.as_ref());
     line("error AUROC", summary.auroc.as_ref());
+    text
+}
+
+/// All classes where they are few; else those that fare worst, and where the others are.
+fn classes(report: &Report) -> String {
+    let all = worst_first(&report.by_class);
+    let few = all.len() <= FEW_CLASSES;
+    let shown = if few { all.len() } else { WORST_CLASSES };
+    let title = if few { "classes, lowest F1 first" } else { "classes with the lowest F1" };
+    let mut text =
+        format!("\n  {title:<36}{:>8}{:>11}{:>9}{:>9}\n", "rows", "precision", "recall", "F1");
+    let known = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+    for one in &all[..shown] {
+        let _ = writeln!(
+            text,
+            "    {:<34}{:>8}{:>11}{:>9}{:>9}",
+            cut(&one.label, 33),
+            grouped(one.rows),
+            known(one.precision),
+            known(one.recall),
+            known(one.f1)
+        );
+    }
+    let confusions = &report.confusions[..report.confusions.len().min(WORST_CONFUSIONS)];
+    if all.len() > 2 && !confusions.is_empty() {
+        let _ =
+            writeln!(text, "\n  {:<56}{:>8}{:>13}", "most often confused", "rows", "of its class");
+    }
+    for one in confusions.iter().filter(|_| all.len() > 2) {
+        let pair = format!("{} → {}", cut(&one.label, 26), cut(&one.predicted, 26));
+        let share = format!("{:.1} %", 100.0 * one.share);
+        let _ = writeln!(text, "    {pair:<54}{:>8}{share:>13}", grouped(one.rows));
+    }
+    if !few || report.confusions.len() > confusions.len() {
+        let _ = writeln!(
+            text,
+            "    all {} classes and {} confusions: `bayes eval --report FOLDER`, or --json",
+            all.len(),
+            report.confusions.len()
+        );
+    }
     text
 }
 
@@ -146,7 +198,9 @@ fn sets(report: &Report) -> String {
     let Some(sets) = &report.sets else { return String::new() };
     let Interval { value, low, high } = sets.coverage;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-    let by_class = sets.by_class.iter().flatten().map(|one| one.coverage);
+    let lowest = least_covered(&report.by_class).map_or(String::new(), |(label, coverage)| {
+        format!("{} of `{}`", percent(coverage), cut(label, 40))
+    });
     let band = report.set_band.map_or(String::new(), |band| {
         format!(
             ";\n    the {} rows behind it allow {} – {}",
@@ -157,7 +211,7 @@ fn sets(report: &Report) -> String {
     });
     format!(
         "\n  prediction sets: {} hold the label ({} – {}), promised {}{band}\n    {:.2} classes on average, \
-         {} empty, {} single; lowest coverage of a\n    class {}, of a group by size {}\n",
+         {} empty, {} single; lowest coverage\n    {} by size, {lowest}\n",
         percent(value),
         percent(low),
         percent(high),
@@ -165,7 +219,6 @@ fn sets(report: &Report) -> String {
         sets.mean_size,
         percent(sets.empty),
         percent(sets.singleton),
-        percent(by_class.fold(1.0, f64::min)),
         percent(sets.worst_size_coverage),
     )
 }

@@ -1,20 +1,18 @@
 //! `bayes train`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::Args;
 
-use super::fitted::{calibration_text, posterior_text};
 use super::progress::{Display, grouped};
 use super::publish::{memory, send, usual_message};
-use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, report};
-use crate::artifact::PartRecord;
+use super::summary::{finished_text, write_report};
+use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json};
 use crate::experiment::{
     self, CLASSIFY, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume,
-    Surroundings, TrainReport,
+    Surroundings,
 };
 use crate::model::{FROM_SCRATCH, SIZES};
 use crate::publish::{Message, Push, Pusher, whole};
@@ -38,6 +36,9 @@ pub struct Options {
     /// Go on with a run that was left: auto, never, or the folder of a checkpoint
     #[arg(long, default_value = "auto", value_name = "auto|never|PATH", value_parser = resume)]
     resume: Resume,
+    /// Write the report (report.json, report.md, report.html) there too, beside the run folder
+    #[arg(long, value_name = "FOLDER")]
+    report: Option<PathBuf>,
     /// Check everything and show what would be done
     #[arg(long)]
     dry_run: bool,
@@ -105,6 +106,10 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         Ended::Finished(finished) => {
             let text = finished_text(&finished);
             store::write_atomically(&finished.run.join(REPORT), text.as_bytes())?;
+            write_report(&finished, &finished.run)?;
+            if let Some(folder) = &options.report {
+                write_report(&finished, folder)?;
+            }
             for message in pusher.into_iter().flat_map(Pusher::finish) {
                 display.show(&pushed(message));
             }
@@ -114,10 +119,12 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             if common.json { print_json(&finished)? } else { print(&text)? }
         }
         Ended::Already { run, .. } if common.json => {
+            copy_report(&run, options.report.as_deref())?;
             print(&std::fs::read_to_string(run.join("report.json"))?)?;
         }
         Ended::Already { model, run } => {
             note("this run is finished; start it anew with `--resume never`")?;
+            copy_report(&run, options.report.as_deref())?;
             let text = std::fs::read_to_string(run.join(REPORT));
             // The process may have ended between the model and its report.
             print(&text.unwrap_or_else(|_| format!("Model  {}\n", model.display())))?;
@@ -128,6 +135,18 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// The report of a run that was finished before, as far as it is there.
+fn copy_report(run: &Path, folder: Option<&Path>) -> Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    for name in ["report.json", "report.md", "report.html"] {
+        let path = run.join(name);
+        if path.is_file() {
+            store::write_atomically(&folder.join(name), &std::fs::read(path)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// A failed push is no reason to stop: the model is on the disk.
@@ -246,52 +265,4 @@ fn plan_text(plan: &Plan) -> String {
         grouped(plan.steps),
         plan.model.display()
     )
-}
-
-fn finished_text(finished: &TrainReport) -> String {
-    let generated = if finished.generated { " (generated texts)" } else { "" };
-    let fitted = posterior_text(&finished.posterior) + &calibration_text(&finished.calibration);
-    let model = finished.model.display();
-    let data = if finished.generated {
-        "\"A slow first act, but what an ending!\"".to_owned()
-    } else {
-        "\"Your own text here\"".to_owned()
-    };
-    format!(
-        "\n{}{generated}: {} test rows, with 95 % intervals\n\n{}\n{fitted}{}\
-         {}\n\n\
-         Model  {model}\nRun    {}\n\nNext   bayes predict --model {model} {data}\n",
-        finished.dataset,
-        grouped(finished.test.summary.rows as u64),
-        report::table(
-            &finished.test,
-            finished.posterior.temperature.map(|_| &finished.uncalibrated)
-        ),
-        parts_text(&finished.parts),
-        trained(finished),
-        finished.run.display(),
-    )
-}
-
-fn trained(finished: &TrainReport) -> String {
-    let seconds = finished.seconds;
-    match finished.steps {
-        0 => format!("The encoder is as it was; the last layer was fitted, in {seconds:.0} s."),
-        steps => format!(
-            "Trained for {steps} steps in {seconds:.0} s; the weights of step {} were best.",
-            finished.best_step
-        ),
-    }
-}
-
-/// One line for each part: rows, and the first digits of its hash.
-fn parts_text(parts: &BTreeMap<String, PartRecord>) -> String {
-    let mut text = "\nParts, with the first digits of the SHA-256 of what is in them:\n".to_owned();
-    for name in ["train", "validation", "temperature", "conformal", "test"] {
-        if let Some(PartRecord { rows, sha256 }) = parts.get(name) {
-            let (rows, digits) = (grouped(*rows as u64), sha256.get(..16).unwrap_or(sha256));
-            text.push_str(&format!("  {name:<12}{rows:>9} rows   {digits}\n"));
-        }
-    }
-    text + "\n"
 }

@@ -48,6 +48,11 @@ pub struct DataConfig {
     pub cross_fit: CrossFit,
     /// 0 = all; else that many of the training rows, after splitting, class-balanced.
     pub train_limit: usize,
+    /// 0 = all; else that many of the rows that choose the best weights are looked at, class-balanced.
+    pub validation_limit: usize,
+    /// 0 = all; else that many of the test rows are in the report of the training, class-balanced. A
+    /// later `bayes eval` looks at all of them.
+    pub test_limit: usize,
     /// A label that means out of scope: never trained or calibrated on.
     pub ood_label: String,
     /// Whether the training rows are read from their Parquet files, or over HTTP, as they are needed.
@@ -76,6 +81,8 @@ impl Default for DataConfig {
             test_fraction: 0.10,
             cross_fit: CrossFit::Auto,
             train_limit: 0,
+            validation_limit: 0,
+            test_limit: 0,
             ood_label: String::new(),
             streaming: false,
             shuffle_window: 50_000,
@@ -128,6 +135,12 @@ impl DataConfig {
             ));
         }
         Ok(())
+    }
+
+    /// The same with all rows in the parts that are evaluated: how much of them a training looked at says
+    /// nothing of how much a later look should.
+    pub fn unlimited(self) -> Self {
+        Self { validation_limit: 0, test_limit: 0, ..self }
     }
 
     /// How rows are streamed.

@@ -116,16 +116,18 @@ impl Parts {
             temperature = fresh(division.temperature);
             conformal = fresh(division.conformal);
         }
-        if config.train_limit > 0 && config.train_limit < train.len() {
-            let chosen: Vec<RowKey> = train.iter().map(|&row| train_keys[row]).collect();
-            let places = limit(&chosen, config.train_limit, noise);
-            train = places.into_iter().map(|place| train[place]).collect();
-        }
-        let (test_split, test) = if has_test {
+        let (test_split, mut test) = if has_test {
             ("test", (0..dataset.rows("test").len()).collect())
         } else {
             ("train", test)
         };
+        let limited = |split: &str, rows: &mut Vec<usize>, most: usize| {
+            let labels: Vec<u32> = rows.iter().map(|&row| dataset.rows(split)[row].label).collect();
+            *rows = sample(&labels, most, noise).into_iter().map(|place| rows[place]).collect();
+        };
+        limited("train", &mut train, config.train_limit);
+        limited(held_out, &mut selection, config.validation_limit);
+        limited(test_split, &mut test, config.test_limit);
         let mut parts = Self {
             train: Part::new("train", train),
             validation: Part::new(held_out, selection),
@@ -219,5 +221,55 @@ mod tests {
         assert_eq!(once.len(), all.len());
         let (train, test) = (texts(&parts.train), texts(&parts.test));
         assert!(test.iter().all(|text| !train.contains(text)));
+    }
+
+    /// Every third test text was also trained on.
+    #[test]
+    fn limits_leave_a_balanced_sample_and_what_was_seen_follows_it() {
+        let train = rows("trained on", 200);
+        let test: Vec<Example> = (0..90)
+            .map(|i| match i % 3 {
+                0 => train[i as usize].clone(),
+                _ => Example { text: format!("fresh {i}"), pair: None, label: i % 2 },
+            })
+            .collect();
+        let splits = [("train", train), ("test", test)];
+        let dataset = Dataset {
+            name: "rows".to_owned(),
+            labels: vec!["even".to_owned(), "odd".to_owned()],
+            splits: splits.map(|(name, rows)| (name.to_owned(), rows)).into(),
+            out_of_scope: BTreeMap::new(),
+            columns: String::new(),
+            generated: false,
+            terms: None,
+            hidden: Vec::new(),
+            stream: None,
+        };
+        let divide = |config: &DataConfig| Parts::divide(&dataset, config, &Noise::new(1)).unwrap();
+        let usual = DataConfig::default();
+        let all = divide(&usual);
+        let config = DataConfig { validation_limit: 8, test_limit: 30, ..usual };
+        let limited = divide(&config);
+        assert_eq!((limited.validation.rows.len(), limited.test.rows.len()), (8, 30));
+        assert!(limited.validation.rows.iter().all(|row| all.validation.rows.contains(row)));
+        for part in [&limited.validation, &limited.test] {
+            let odd = part.examples(&dataset).filter(|example| example.label == 1).count();
+            assert_eq!(2 * odd, part.rows.len(), "{part:?}");
+            assert!(part.rows.is_sorted());
+        }
+        // What is trained and calibrated on is the same.
+        assert_eq!((&limited.train, &limited.temperature), (&all.train, &all.temperature));
+        assert_eq!(limited.conformal, all.conformal);
+        let used = [&limited.train, &limited.validation, &limited.temperature, &limited.conformal];
+        let used: Vec<&str> =
+            used.iter().flat_map(|part| part.examples(&dataset)).map(|one| &*one.text).collect();
+        let tested: Vec<&Example> = limited.test.examples(&dataset).collect();
+        let expected: Vec<usize> =
+            (0..30).filter(|&place| used.contains(&&*tested[place].text)).collect();
+        assert!(!expected.is_empty());
+        assert_eq!(limited.seen_in_test, expected);
+        assert_eq!(divide(&config.unlimited()), all);
+        // A limit beyond the rows is none.
+        assert_eq!(divide(&DataConfig { test_limit: 5_000, ..DataConfig::default() }), all);
     }
 }

@@ -1,6 +1,7 @@
 //! Predictions against labels.
 
 mod answers;
+mod classes;
 mod compare;
 mod evaluation;
 mod file;
@@ -13,13 +14,14 @@ mod score;
 mod selective;
 
 pub use answers::{Answer, Answers, Novelty, Truth};
+pub use classes::{ClassReport, ConfusionReport, least_covered, worst_first};
 pub use compare::{Comparison, compare};
 pub use evaluation::Evaluation;
 pub use file::{FileError, read, write};
 pub use gate::{Gate, GateError};
 pub use hygiene::Hygiene;
 pub use outside::{Histogram, OutOfScope};
-pub use render::Page;
+pub use render::{About, Page};
 pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
 pub use score::{EvaluateError, Rows, answer, answer_outside, labels_of_model, score};
 pub use selective::Selective;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::answers::{Answers, Inside};
+use super::classes::{self, ClassReport, ConfusionReport};
 use super::outside::outside;
 use super::{Answer, OutOfScope, Selective};
 use crate::calibrate::conformal::coverage_band;
@@ -30,6 +31,10 @@ pub struct Report {
     pub summary: Summary,
     /// Other calibration errors.
     pub calibration: CalibrationErrors,
+    /// Every class, in the order of the labels.
+    pub by_class: Vec<ClassReport>,
+    /// The most frequent confusions, twenty at most.
+    pub confusions: Vec<ConfusionReport>,
     /// What is gained by leaving doubtful answers out, by what doubt is: `confidence`, and
     /// `epistemic` where the model knows its own part of the uncertainty.
     pub selective: BTreeMap<&'static str, Selective>,
@@ -121,6 +126,8 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
     let mut bootstrap = stream(stream::SUMMARY);
     let mut floors = stream(stream::FLOORS);
     let hit = |row: usize| inside.rows[row].predicted() == inside.labels[row] as usize;
+    let sets = sets(answers, &inside)?;
+    let by_class = classes::by_class(&scored, &answers.labels, sets.as_ref());
     Ok(Report {
         summary: metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || {
             bootstrap.uniform()
@@ -128,7 +135,9 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
         calibration: calibration_errors(&scored, FLOOR_RESAMPLES, &mut || floors.uniform()),
         selective: Selective::by_doubt(&inside.rows, &hit)?,
         uncertainty: uncertainty_by_outcome(&inside.rows, &hit),
-        sets: sets(answers, &inside)?,
+        confusions: classes::confusions(&scored, &answers.labels, &by_class),
+        by_class,
+        sets,
         set_band: answers.alpha.zip(answers.bound_rows).map(|(alpha, rows)| {
             let (low, high) = coverage_band(rows, alpha, 0.99);
             SetBand { rows, low, high }
@@ -213,6 +222,7 @@ fn without_seen(inside: &Inside<'_>, classes: usize) -> Result<Option<WithoutSee
 #[cfg(test)]
 mod tests {
     use super::super::answers::tests::answers;
+    use super::super::{least_covered, worst_first};
     use super::*;
 
     #[test]
@@ -222,6 +232,20 @@ mod tests {
         assert_eq!(report.truncated, 1);
         let sets = report.sets.as_ref().unwrap();
         assert_eq!((sets.alpha, sets.mean_size), (0.1, 1.0));
+        // Labels 1 0 0 0 1 0 0 0 1, all answered 1.
+        let [first, second] = &report.by_class[..] else { panic!("two classes") };
+        assert_eq!(
+            (first.label.as_str(), first.rows, first.recall),
+            ("billing, \"old\"", 6, Some(0.0))
+        );
+        assert_eq!((second.precision, second.recall), (Some(3.0 / 9.0), Some(1.0)));
+        assert_eq!(worst_first(&report.by_class)[0], first);
+        let confusion = &report.confusions[0];
+        assert_eq!((confusion.rows, confusion.share, report.confusions.len()), (6, 1.0, 1));
+        assert_eq!(confusion.predicted, "technical.support");
+        let (name, coverage) = least_covered(&report.by_class).unwrap();
+        let lowest = sets.by_class.iter().flatten().map(|one| one.coverage).fold(1.0, f64::min);
+        assert_eq!((name, coverage), ("billing, \"old\"", lowest));
         let keys: Vec<_> = report.selective.keys().copied().collect();
         assert_eq!(keys, ["confidence", "epistemic"]);
         let right = report.uncertainty["right"];

@@ -65,6 +65,10 @@ pub struct FitReport {
     pub model: PathBuf,
     /// The data set.
     pub dataset: String,
+    /// Whether its texts are generated.
+    pub generated: bool,
+    /// Whether they are pairs.
+    pub pairs: bool,
     /// Rows of each part that was used.
     pub rows: BTreeMap<&'static str, usize>,
     /// Rows whose features had to be computed.
@@ -166,6 +170,8 @@ pub fn fit(
         source: job.model.clone(),
         model,
         dataset: dataset.name.clone(),
+        generated: dataset.generated,
+        pairs: parts.test.examples(&dataset).any(|example| example.pair.is_some()),
         rows: parts.named().into_iter().map(|(name, part)| (name, part.rows.len())).collect(),
         encoded,
         calibration: promise,
@@ -232,6 +238,8 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
         (None, Some(own)) => own.clone(),
         (None, None) => return Err(ExperimentError::NoData(job.model.clone())),
     };
+    // How many test rows the training looked at says nothing of how many this does.
+    data.test_limit = 0;
     if job.limit > 0 {
         data.train_limit = job.limit;
     }

@@ -21,9 +21,8 @@ use super::tuning::{Tuning, no_board};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary, FOLDS};
-use crate::compute::Noise;
 use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource};
-use crate::evaluate::{Report, Rows, score};
+use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Report, Rows, answer};
 use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::laplace::Head;
 use crate::posterior::{Method, Uncertainty};
@@ -43,6 +42,12 @@ pub struct TrainReport {
     pub dataset: String,
     /// Whether its texts are generated.
     pub generated: bool,
+    /// Whether they are pairs.
+    pub pairs: bool,
+    /// The encoder that it began with; `None` from scratch.
+    pub init: Option<String>,
+    /// Parameters of the classifier.
+    pub parameters: usize,
     /// Rows and content hash of each part.
     pub parts: BTreeMap<String, PartRecord>,
     /// What the model is, and how it was chosen.
@@ -62,6 +67,9 @@ pub struct TrainReport {
     pub uncalibrated: Scores,
     /// The report on the test part.
     pub test: Report,
+    /// The same with the answers that it is about; in no file.
+    #[serde(skip)]
+    pub evaluation: Evaluation,
     /// Seconds from start to end.
     pub seconds: f64,
 }
@@ -188,7 +196,9 @@ pub fn train(
     // Complete before the report, which may take long.
     artifact::save(&artifact, &model)?;
     let predictor = Predictor::new(artifact.clone())?;
-    let (test, uncalibrated) = report(&predictor, dataset, parts, noise, show)?;
+    let tested = report(&predictor, dataset, parts, show)?;
+    let test = tested.report.clone();
+    let uncalibrated = tested.answers.uncalibrated().map_err(EvaluateError::from)?;
     artifact.manifest.test = Some(test.summary.clone());
     let (steps, best_step) = outcome.as_ref().map_or((0, 0), |one| (one.steps, one.best_step));
     let validation = outcome.as_ref().map(|one| one.scores);
@@ -204,6 +214,9 @@ pub fn train(
         run: run.path().to_owned(),
         dataset: dataset.name.clone(),
         generated: dataset.generated,
+        pairs: parts.test.examples(dataset).any(|example| example.pair.is_some()),
+        init: experiment.model.init.clone(),
+        parameters: artifact.parameters.count(),
         parts: artifact.manifest.parts.clone(),
         recipe,
         steps,
@@ -213,6 +226,7 @@ pub fn train(
         calibration,
         uncalibrated,
         test,
+        evaluation: tested,
         seconds: began.elapsed().as_secs_f64(),
     };
     if let (Some(board), Some(outcome)) = (&mut board, &outcome) {
@@ -275,6 +289,12 @@ fn describe(written: &Experiment, prepared: &Prepared, show: &mut dyn FnMut(Prog
             experiment.data.max_length
         )));
     }
+    if experiment.data.test_limit > 0 {
+        show(Progress::Note(
+            "the test rows are a class-balanced sample (`data.test_limit`); `bayes eval` looks at all"
+                .to_owned(),
+        ));
+    }
     for split in &dataset.hidden {
         show(Progress::Note(format!("the labels of split `{split}` are hidden: left out")));
     }
@@ -330,14 +350,13 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
     }
 }
 
-/// The report on the test part, and its scores without the temperature.
+/// The answers to the test part, and the report on them.
 fn report(
     predictor: &Predictor,
     dataset: &Dataset,
     parts: &Parts,
-    noise: &Noise,
     show: &mut dyn FnMut(Progress<'_>),
-) -> Result<(Report, Scores), ExperimentError> {
+) -> Result<Evaluation, ExperimentError> {
     let examples: Vec<&Example> = parts.test.examples(dataset).collect();
     let rows = Rows {
         dataset,
@@ -346,5 +365,8 @@ fn report(
         seen: &parts.seen_in_test,
     };
     let mut work = |done, total| show(Progress::Work { what: "testing", done, total });
-    Ok(score(predictor, &rows, noise, &mut work)?)
+    let answers = Answers { split: "test".to_owned(), ..answer(predictor, &rows, &mut work)? };
+    let manifest = &predictor.artifact().manifest;
+    let hygiene = Hygiene::new(&examples, parts.seen_in_test.len(), manifest);
+    Ok(Evaluation::new(answers, Some(hygiene)).map_err(EvaluateError::from)?)
 }

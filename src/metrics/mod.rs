@@ -4,6 +4,7 @@
 //! definitions are scikit-learn's where it has one (`tests/python/golden_metrics.py` makes the
 //! expected values); where packages differ, the function's comment says which form it is.
 
+mod by_class;
 mod calibration;
 mod calibration_error;
 mod classification;
@@ -17,6 +18,7 @@ mod sets;
 mod smooth_ece;
 mod summary;
 
+pub use by_class::{ClassScore, Confusion, by_class, confusions};
 pub use calibration::{Bin, ece, mean_confidence, mean_entropy, positive_ece, reliability, wilson};
 pub use calibration_error::{LargestGap, adaptive_ece, class_wise_ece, mce};
 pub use classification::{accuracy, argmax, best_accuracy, brier, improbable, macro_f1, mcc, nll};

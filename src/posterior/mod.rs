@@ -105,8 +105,7 @@ impl OwnDoubt {
         match self {
             Self::Known => None,
             Self::LeftOut => Some(
-                "the variance of its logits is left out (scale 0): held-out rows did not show that it \
-                 helps",
+                "its posterior is left out (scale 0; held-out rows did not show that its variance helps)",
             ),
             Self::Absent => Some("it has no posterior"),
         }

@@ -55,7 +55,8 @@ pub struct PredictionObject {
     /// Why not: `epistemic`, `confidence`, `ood`, `set_size`.
     #[schema(value_type = Option<Vec<String>>)]
     pub abstain_reasons: Option<Vec<Reason>>,
-    /// Probabilities by label, in the order of the model's labels, under equally likely logits.
+    /// Probabilities by label, in the order of the model's labels, under equally likely logits; absent
+    /// where there is no posterior, or it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<Vec<Vec<f64>>>,
     /// Mean logits before the temperature.

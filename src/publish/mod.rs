@@ -17,6 +17,7 @@ pub use evaluation::Evaluation;
 pub use files::{Wanted, collect};
 pub use push::{FileState, Published, Status, Target, publish};
 pub use pusher::{Message, Pusher, whole};
+pub use reduce::shown;
 pub use source::Source;
 
 /// Why a model was not published.

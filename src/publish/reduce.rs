@@ -31,6 +31,11 @@ fn is_path(text: &str) -> bool {
     one_line && (rooted || drive || exists || several)
 }
 
+/// A name as it may be shown to others: of a path, the last part.
+pub fn shown(name: &str) -> String {
+    if is_path(name) { file_name(name) } else { name.to_owned() }
+}
+
 /// A config in which every path is only a name.
 pub fn reduced(value: Toml) -> Toml {
     match value {

@@ -33,8 +33,10 @@ fn the_figures_are_those_of_the_evaluation_file() {
     }
     let floor = evaluation["ece"]["floor"].as_f64().unwrap();
     assert!(card.contains(&format!("noise floor {floor:.4}")), "{card}");
-    let epistemic = evaluation["uncertainty"]["all"]["epistemic"].as_f64().unwrap();
-    assert!(card.contains(&format!("| {epistemic:.4} |")), "{card}");
+    // The posterior of this model is left out: nothing is said of what it would have said.
+    assert!(evaluation["uncertainty"]["all"]["epistemic"].is_null());
+    assert!(card.contains("this model does not say, since its posterior is left out"), "{card}");
+    assert!(card.contains("| answers | rows | total |\n"), "{card}");
     let train = &evaluation["parts"]["train"];
     assert_eq!(train["rows"], 168);
     assert!(card.contains("`billing` 84 (50.0 %), `technical` 84 (50.0 %)"), "{card}");
@@ -50,6 +52,18 @@ fn the_figures_are_those_of_the_evaluation_file() {
     // Read twice, written twice.
     assert_eq!(card, site.done(&["--card-only"]));
     assert!(site.double.requests("").is_empty());
+}
+
+#[test]
+fn a_model_that_uses_its_posterior_has_both_parts_of_its_uncertainty_in_the_card() {
+    let home = Home::new();
+    home.train_tiny(&["--quiet", "--set", "calibration.temperature=false"]);
+    let card = home.done(&["publish", "--card-only"]);
+    let path = home.path("checkpoints/tickets/model/bayes/evaluation.json");
+    let evaluation: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let epistemic = evaluation["uncertainty"]["all"]["epistemic"].as_f64().unwrap();
+    assert!(card.contains("| total | aleatoric | epistemic |"), "{card}");
+    assert!(card.contains(&format!("| {epistemic:.4} |")), "{card}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::server::Server;
+use super::server::{Server, model, model_with_spread};
 
 /// What must be equal however a text was sent.
 fn essence(prediction: &Value) -> Value {
@@ -16,7 +16,8 @@ fn essence(prediction: &Value) -> Value {
 
 #[test]
 fn an_answer_has_its_uncertainty_and_is_the_same_alone_in_a_batch_kept_and_as_a_job() {
-    let server = Server::start(&[]);
+    let server = Server::of(model_with_spread(), &[]);
+    assert_eq!(server.get("/info").json()["calibration"]["epistemic"], "known");
     let text = "please look at my invoice";
     let request = json!({ "text": text, "coverage": 0.95, "return_samples": true, "seed": 7 });
     let first = server.post("/predict", &request);
@@ -56,7 +57,7 @@ fn an_answer_has_its_uncertainty_and_is_the_same_alone_in_a_batch_kept_and_as_a_
     assert_eq!(batch["predictions"][1]["cached"], json!(false));
     assert_eq!(essence(&batch["predictions"][1]), essence(&answer));
 
-    let fresh = Server::start(&["--threads", "1"]);
+    let fresh = Server::of(model_with_spread(), &["--threads", "1"]);
     let job = fresh.post("/async_predict", &request);
     assert_eq!(job.status, 202);
     let location = job.header("location").unwrap().to_owned();
@@ -67,6 +68,34 @@ fn an_answer_has_its_uncertainty_and_is_the_same_alone_in_a_batch_kept_and_as_a_
     });
     assert_eq!(essence(&task["result"]), essence(&answer));
     assert_eq!(task["progress"], json!({ "done": 1, "total": 1 }));
+}
+
+/// With its posterior left out a model does not know its own part of the doubt; it does not say 0.
+#[test]
+fn what_a_model_without_spread_does_not_know_is_null() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/info").json()["calibration"]["epistemic"], "left_out");
+    let asked = json!({ "text": "please look at my invoice", "return_samples": true });
+    let answer = server.post("/predict", &asked).json();
+    let details = &answer["uncertainty_details"];
+    for name in ["aleatoric", "epistemic", "confidence_interval"] {
+        assert!(details[name].is_null(), "{name}: {details}");
+    }
+    assert!(details["total"].is_number() && details["normalized"].is_number(), "{details}");
+    assert!(answer.get("samples").is_none() && answer["ood"]["p_value"].is_number(), "{answer}");
+    let script = server.get("/playground/script.js").text();
+    assert!(script.contains("left_out:") && script.contains("absent:"), "the page says why");
+
+    // Who sets a threshold relies on it.
+    let home = tempfile::tempdir().unwrap();
+    let strict = ["--check", "--abstain-max-epistemic", "0.2"];
+    let refused = super::server::command(model(), home.path(), &strict).output().unwrap();
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{message}");
+    assert!(message.contains("--abstain-max-epistemic cannot be kept"), "{message}");
+    assert!(message.contains("its posterior is left out"), "{message}");
+    let kept = super::server::command(model_with_spread(), home.path(), &strict).output().unwrap();
+    assert_eq!(kept.status.code(), Some(0));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::server::{Answer, Server, eventually, model, model_copy};
+use super::server::{Answer, Server, eventually, model, model_copy, model_with_spread};
 
 #[test]
 fn probes_and_info_say_how_it_is() {
@@ -77,7 +77,7 @@ fn metrics_have_their_names_and_a_bounded_number_of_series() {
         "bayes_batch_tokens_count",
         "bayes_passes_per_prediction_sum",
         "bayes_cache_requests_total{tier=\"memory\",result=\"miss\"}",
-        "bayes_uncertainty_nats_count{kind=\"epistemic\"}",
+        "bayes_uncertainty_nats_count{kind=\"total\"}",
         "bayes_prediction_set_size_count",
         "bayes_ood_p_value_count",
         "bayes_truncated_total",
@@ -87,6 +87,10 @@ fn metrics_have_their_names_and_a_bounded_number_of_series() {
     }
     let text = server.get("/metrics");
     assert!(text.text().ends_with("# EOF\n"));
+    assert!(!text.text().contains("kind=\"epistemic\""), "what is not known is not counted as 0");
+    let spread = Server::of(model_with_spread(), &[]);
+    spread.predict("my router");
+    assert!(spread.metric("bayes_uncertainty_nats_count{kind=\"epistemic\"}") > 0.0);
     assert!(text.text().contains("bayes_model_info{name=\"tickets\",version=\"sha256:"));
     let series = |server: &Server| server.get("/metrics").text().lines().count();
     server.ask("BREW", "/coffee", &[], b"");

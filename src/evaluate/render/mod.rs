@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Comparison, Evaluation, Report};
+use super::{Comparison, Evaluation, Report, least_covered, worst_first};
 use crate::metrics::{AboveFloor, HEADLINE, Interval};
 use crate::store::{StoreError, write_atomically};
 
@@ -20,6 +20,17 @@ pub struct Page<'a> {
     pub evaluations: &'a [Evaluation],
     /// How they differ from the first.
     pub differences: &'a [Comparison],
+    /// What else is to be said, behind all figures.
+    pub about: &'a [About],
+}
+
+/// Sentences under a heading.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// What they are about.
+    pub heading: String,
+    /// Each is a paragraph.
+    pub sentences: Vec<String>,
 }
 
 /// A part of the page.
@@ -44,16 +55,19 @@ impl Page<'_> {
     /// # Errors
     /// A file cannot be written.
     pub fn write(&self, folder: &Path, json: &Value) -> Result<(), StoreError> {
-        let blocks = self.blocks();
         let json = serde_json::to_string_pretty(json).expect("a value is JSON") + "\n";
-        for (name, content) in [
-            ("report.json", json),
-            ("report.md", markdown::render(&blocks)),
-            ("report.html", html::render(&blocks)),
-        ] {
-            write_atomically(&folder.join(name), content.as_bytes())?;
-        }
-        Ok(())
+        write_atomically(&folder.join("report.json"), json.as_bytes())?;
+        self.write_pages(folder)
+    }
+
+    /// Writes the two that are for people.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write_pages(&self, folder: &Path) -> Result<(), StoreError> {
+        let blocks = self.blocks();
+        write_atomically(&folder.join("report.md"), markdown::render(&blocks).as_bytes())?;
+        write_atomically(&folder.join("report.html"), html::render(&blocks).as_bytes())
     }
 
     fn blocks(&self) -> Vec<Block> {
@@ -78,6 +92,12 @@ impl Page<'_> {
         }
         for one in self.evaluations {
             model(one, &mut blocks);
+        }
+        for About { heading, sentences } in
+            self.about.iter().filter(|one| !one.sentences.is_empty())
+        {
+            blocks.push(Block::Heading(heading.clone()));
+            blocks.extend(sentences.iter().cloned().map(Block::Text));
         }
         blocks
     }
@@ -116,6 +136,7 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
             scores.nll, scores.ece
         )));
     }
+    classes(report, blocks);
     blocks.push(Block::Figure {
         svg: chart::reliability(&report.summary.bins),
         caption: "Reliability: the share of right answers by confidence, with 95 % Wilson \
@@ -158,6 +179,34 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
             hygiene.repeated, hygiene.seen, report.truncated
         )));
     }
+}
+
+/// Every class, and what is taken for what.
+fn classes(report: &Report, blocks: &mut Vec<Block>) {
+    let known = |value: Option<f64>| value.map_or("–".to_owned(), four);
+    let covered = report.by_class.iter().any(|one| one.coverage.is_some());
+    let columns = if covered { 6 } else { 5 };
+    let row = |one: &super::ClassReport| {
+        let figures = [one.precision, one.recall, one.f1, one.coverage].map(known);
+        let mut row = vec![one.label.clone(), one.rows.to_string()];
+        row.extend(figures);
+        row.truncate(columns);
+        row
+    };
+    let rows = worst_first(&report.by_class).into_iter().map(row).collect();
+    let header = ["lowest F1 first", "rows", "precision", "recall", "F1", "in its set"];
+    blocks.push(Block::Heading("Classes".to_owned()));
+    blocks.push(table(&header[..columns], rows));
+    if report.confusions.is_empty() {
+        return;
+    }
+    let row = |one: &super::ConfusionReport| {
+        let share = format!("{:.1} %", 100.0 * one.share);
+        vec![one.label.clone(), one.predicted.clone(), one.rows.to_string(), share]
+    };
+    blocks.push(Block::Heading("What is taken for what".to_owned()));
+    let header = ["label", "taken for", "rows", "of its class"];
+    blocks.push(table(&header, report.confusions.iter().map(row).collect()));
 }
 
 fn headline(report: &Report) -> Block {
@@ -256,7 +305,8 @@ fn uncertainty(report: &Report) -> Block {
 fn sets(report: &Report, blocks: &mut Vec<Block>) {
     let Some(sets) = &report.sets else { return };
     blocks.push(Block::Heading("Prediction sets".to_owned()));
-    let lowest = sets.by_class.iter().flatten().map(|one| one.coverage).fold(1.0, f64::min);
+    let lowest = least_covered(&report.by_class)
+        .map_or("–".to_owned(), |(label, coverage)| format!("{} ({label})", four(coverage)));
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let band = report.set_band.map_or(String::new(), |band| {
         format!("{:.4} – {:.4} ({} rows)", band.low, band.high, band.rows)
@@ -270,7 +320,7 @@ fn sets(report: &Report, blocks: &mut Vec<Block>) {
                 "coverage found (Wilson)",
                 format!("{:.4} ({})", sets.coverage.value, between(&sets.coverage)),
             ),
-            row("lowest coverage of a class", four(lowest)),
+            row("lowest coverage of a class", lowest),
             row("lowest coverage of a group by size", four(sets.worst_size_coverage)),
             row("size-stratified violation (SSCV)", four(sets.sscv)),
             row("classes on average", four(sets.mean_size)),

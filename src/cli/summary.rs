@@ -1,0 +1,364 @@
+//! The end of `bayes train`: one screen of 24 lines and 80 columns, with what a person acts on first. All
+//! tables are in the report, which lies in the run folder.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::fitted::{calibration_words, posterior_words, strictest, whose};
+use super::progress::grouped;
+use super::words::{cut, filled, percent, quoted};
+use crate::evaluate::{About, Page, Truth};
+use crate::experiment::{HeldOutScores, TrainReport};
+use crate::metrics::Interval;
+use crate::publish::shown;
+use crate::store::write_atomically;
+use crate::train::Recipe;
+
+/// Where the paragraphs of the summary begin, and their other lines.
+const INDENT: usize = 13;
+
+/// A line of the small table.
+struct Line {
+    name: &'static str,
+    accuracy: Option<Cell>,
+    nll: Option<Cell>,
+}
+
+/// A figure, with its interval where it has one.
+struct Cell {
+    value: String,
+    interval: String,
+}
+
+impl Line {
+    /// Accuracy and NLL with their intervals.
+    fn new(name: &'static str, accuracy: &Interval, nll: &Interval) -> Self {
+        let share = |share: f64| format!("{:.1}", 100.0 * share);
+        let between = |low: String, high: String| format!("({low} – {high})");
+        Self {
+            name,
+            accuracy: Some(Cell {
+                value: format!("{} %", share(accuracy.value)),
+                interval: between(share(accuracy.low), share(accuracy.high)),
+            }),
+            nll: Some(Cell {
+                value: format!("{:.3}", nll.value),
+                interval: between(format!("{:.3}", nll.low), format!("{:.3}", nll.high)),
+            }),
+        }
+    }
+
+    fn draw(&self) -> String {
+        let cell = |cell: &Option<Cell>| match cell {
+            Some(Cell { value, interval }) => format!("{value:>8}  {interval:<17}"),
+            None => format!("{:27}", ""),
+        };
+        let line = format!("  {:<22}{} {}", self.name, cell(&self.accuracy), cell(&self.nll));
+        format!("{}\n", line.trim_end())
+    }
+}
+
+/// What a finished training says.
+pub fn finished_text(finished: &TrainReport) -> String {
+    let mut text = format!("\n{}\n{}", heading(finished), table(finished));
+    let paragraphs = [
+        ("Kept", kept(finished)),
+        ("Calibration", Some(calibration(finished))),
+        ("Sets", sets(finished)),
+        ("Decisions", decisions(finished)),
+        ("Novelty", novelty(finished)),
+        ("Repeats", repeats(finished)),
+    ];
+    text.push('\n');
+    for (name, words) in paragraphs {
+        if let Some(words) = words {
+            text += &filled(&format!("{name:<INDENT$}"), &" ".repeat(INDENT), &words);
+        }
+    }
+    text += &format!(
+        "\nModel   {}\nReport  {}\n\n{}",
+        finished.model.display(),
+        finished.run.join("report.html").display(),
+        next_text(&finished.model, finished.pairs, finished.generated)
+    );
+    text
+}
+
+/// What was trained, on what, and how long it took.
+fn heading(finished: &TrainReport) -> String {
+    let generated = if finished.generated { " (generated texts)" } else { "" };
+    let rows = |part: &str| grouped(finished.parts.get(part).map_or(0, |part| part.rows) as u64);
+    let encoder = match &finished.init {
+        Some(init) => format!("{}, ", cut(&shown(init), 40)),
+        None => "an encoder from scratch, ".to_owned(),
+    };
+    let data = format!(
+        "{}{generated}: {} classes, trained on {} rows, tested on {}",
+        cut(&shown(&finished.dataset), 30),
+        finished.evaluation.answers.labels.len(),
+        rows("train"),
+        grouped(finished.test.summary.rows as u64),
+    );
+    let how = match finished.recipe.kept {
+        Recipe::Full => format!(
+            "{} steps in {}, the best after {}",
+            grouped(finished.steps),
+            duration(finished.seconds),
+            grouped(finished.best_step)
+        ),
+        Recipe::Head | Recipe::Auto => {
+            format!("the last layer alone was fitted; {} in all", duration(finished.seconds))
+        }
+    };
+    let made = format!("{encoder}{} parameters; {how}", grouped(finished.parameters as u64));
+    filled("", "  ", &data) + &filled("", "  ", &made)
+}
+
+/// What was kept, and by how much it is better on rows that it has not seen.
+fn kept(finished: &TrainReport) -> Option<String> {
+    let recipe = &finished.recipe;
+    let words = |scores: &HeldOutScores| {
+        format!("{:.1} % right, NLL {:.3}", 100.0 * scores.accuracy, scores.nll)
+    };
+    match (&recipe.head_compared, &recipe.full) {
+        (Some(head), Some(full)) => {
+            let rows = grouped(full.rows as u64);
+            let (name, own, other) = match recipe.kept {
+                Recipe::Full => ("the fine-tuned model", full, head),
+                Recipe::Head | Recipe::Auto => ("the last layer alone", head, full),
+            };
+            Some(format!(
+                "{name}: {} on {rows} held-out rows; the other: {}",
+                words(own),
+                words(other)
+            ))
+        }
+        _ => {
+            let head = recipe.head.as_ref()?;
+            let rows = grouped(head.rows as u64);
+            let why = if recipe.left_out.is_some() {
+                "; fine-tuning would take too long (`train.max_time`)"
+            } else {
+                ""
+            };
+            Some(format!("the last layer alone: {} on {rows} held-out rows{why}", words(head)))
+        }
+    }
+}
+
+/// `42 s`, `3 min 20 s`, `1 h 5 min`.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+fn table(finished: &TrainReport) -> String {
+    let summary = &finished.test.summary;
+    let mut lines = vec![Line::new("this model", &summary.accuracy, &summary.nll)];
+    if let Some(truth) = finished.test.truth {
+        let value = format!("{:.1} %", 100.0 * truth.best_accuracy);
+        let accuracy = Some(Cell { value, interval: String::new() });
+        lines.push(Line { name: "best possible", accuracy, nll: None });
+    }
+    let header = format!("  {:<22}{:>8}  {:<17} {:>8}\n", "95 % intervals", "accuracy", "", "NLL");
+    header + &lines.iter().map(Line::draw).collect::<String>()
+}
+
+/// How far confidence is from accuracy, and how far chance alone would put it.
+fn calibration(finished: &TrainReport) -> String {
+    let ece = &finished.test.summary.ece;
+    let points = |share: f64| format!("{:.1}", 100.0 * share);
+    let chance = format!("{} ± {}", points(ece.floor), points(ece.floor_sd));
+    let verdict = if ece.value <= ece.floor + 2.0 * ece.floor_sd {
+        format!("no more than chance alone shows on so many rows ({chance})")
+    } else {
+        format!("chance alone would show {chance} on so many rows")
+    };
+    format!("confidence is off by {} points on average (ECE); {verdict}", points(ece.value))
+}
+
+/// What the sets promise, and how they kept it.
+fn sets(finished: &TrainReport) -> Option<String> {
+    let set = finished.calibration.sets.first()?;
+    let found = finished.test.sets.as_ref().map_or(String::new(), |found| {
+        format!(
+            "; on the test rows {:.1} %, with {:.2} labels each",
+            100.0 * found.coverage.value,
+            found.mean_size
+        )
+    });
+    let whose = whose(set.by_class, set.pooled);
+    let always = match set.always {
+        0 => String::new(),
+        always => format!("; {always} classes are in every set, for want of rows"),
+    };
+    Some(format!(
+        "hold the right label in {} % of cases{whose}{found}{always}",
+        percent(set.coverage)
+    ))
+}
+
+/// Which answers are accepted, what that promises, and how it was kept.
+fn decisions(finished: &TrainReport) -> Option<String> {
+    let summary = &finished.calibration;
+    let Some(risk) = summary.target_risk else {
+        if let Some(widest) = summary.target_risks.last() {
+            let (rows, risk) = (grouped(summary.rows as u64), percent(*widest));
+            return Some(format!(
+                "none: {rows} held-out rows prove for no confidence that at most {risk} % of the \
+                 answers above it are wrong"
+            ));
+        }
+        let confidence = summary.min_confidence?;
+        return Some(format!("answers of confidence {confidence:.4} or more are accepted"));
+    };
+    let accepted = match summary.min_confidence {
+        Some(confidence) => format!("answers of confidence {confidence:.4} or more are accepted"),
+        None => "all answers are accepted".to_owned(),
+    };
+    Some(format!(
+        "{accepted}: at most {} % of them are wrong (95 % sure){}{}",
+        percent(risk),
+        strictest(summary),
+        accepted_in_test(finished, summary.min_confidence.unwrap_or(0.0))
+    ))
+}
+
+/// The share of the test answers that has the confidence, and how much of that is wrong.
+fn accepted_in_test(finished: &TrainReport, confidence: f64) -> String {
+    let (mut rows, mut accepted, mut wrong) = (0usize, 0usize, 0usize);
+    for answer in &finished.evaluation.answers.rows {
+        let Truth::Label { label, .. } = answer.truth else { continue };
+        rows += 1;
+        if answer.confidence() >= confidence {
+            accepted += 1;
+            wrong += usize::from(answer.predicted() != label as usize);
+        }
+    }
+    if accepted == 0 {
+        return "; no test row is".to_owned();
+    }
+    let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole as f64;
+    format!(
+        "; of the test rows {:.0} % are, {:.1} % of them wrong",
+        percent(accepted, rows),
+        percent(wrong, accepted)
+    )
+}
+
+/// How well texts of no class are told from the others, where the data has such texts.
+fn novelty(finished: &TrainReport) -> Option<String> {
+    let ood = finished.test.ood.values().next()?;
+    Some(format!(
+        "tells {} texts of no class from the others with AUROC {:.3}",
+        grouped(ood.rows as u64),
+        ood.detection.auroc.value
+    ))
+}
+
+/// Test texts that were also trained on.
+fn repeats(finished: &TrainReport) -> Option<String> {
+    let fresh = finished.test.without_seen?;
+    Some(format!(
+        "{} test texts also occur in the training data; without them {:.1} % are right",
+        grouped(fresh.seen as u64),
+        100.0 * fresh.accuracy
+    ))
+}
+
+/// Commands for the model that was made.
+pub fn next_text(model: &Path, pairs: bool, generated: bool) -> String {
+    let model = quoted(model);
+    let first = match (pairs, generated) {
+        // The command line takes single texts; a file has a column for each text of a pair.
+        (true, _) => "--input pairs.csv".to_owned(),
+        (false, true) => "\"What an ending!\"".to_owned(),
+        (false, false) => "\"Your own text here\"".to_owned(),
+    };
+    format!(
+        "Next    bayes predict --model {model} {first}\n        \
+         bayes serve --model {model}\n        bayes eval --model {model}\n"
+    )
+}
+
+/// Writes the report on the test rows and on what was fitted: JSON, Markdown and HTML.
+pub fn write_report(finished: &TrainReport, folder: &Path) -> Result<()> {
+    let mut evaluation = finished.evaluation.clone();
+    // A report may be passed on: no paths of this machine.
+    evaluation.answers.model = finished.name.clone();
+    evaluation.answers.dataset = shown(&finished.dataset);
+    let about = [
+        About { heading: "Training".to_owned(), sentences: training_words(finished) },
+        About {
+            heading: "What was fitted after it".to_owned(),
+            sentences: [
+                posterior_words(&finished.posterior),
+                calibration_words(&finished.calibration),
+                finished.calibration.notes.clone(),
+            ]
+            .concat(),
+        },
+    ];
+    let page = Page { evaluations: &[evaluation], differences: &[], about: &about };
+    page.write_pages(folder)?;
+    let json = serde_json::to_vec_pretty(finished)?;
+    Ok(write_atomically(&folder.join("report.json"), &json)?)
+}
+
+fn training_words(finished: &TrainReport) -> Vec<String> {
+    let scores = finished.validation;
+    let encoder = finished
+        .init
+        .as_ref()
+        .map_or("From scratch".to_owned(), |init| format!("From {}", shown(init)));
+    let mut sentences =
+        vec![format!("{encoder}: {} parameters.", grouped(finished.parameters as u64))];
+    sentences.extend(kept(finished).map(|kept| format!("Kept: {kept}.")));
+    sentences.extend(finished.recipe.left_out.clone());
+    sentences.extend(finished.calibration.crossed.clone());
+    sentences.extend(scores.map(|scores| {
+        format!(
+            "{} steps in {}. The weights of step {} were best: accuracy {:.4} and NLL {:.4} on the \
+             validation rows, with the last layer as it was trained; it is fitted anew after that.",
+            grouped(finished.steps),
+            duration(finished.seconds),
+            grouped(finished.best_step),
+            scores.accuracy,
+            scores.nll
+        )
+    }));
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_commands_are_those_of_the_model() {
+        let text = next_text(Path::new("my models/a"), false, false);
+        let first = text.lines().next().unwrap();
+        assert_eq!(first, "Next    bayes predict --model 'my models/a' \"Your own text here\"");
+        let pairs = next_text(Path::new("m"), true, false);
+        assert!(pairs.contains("--input pairs.csv") && !pairs.contains("Your own text"), "{pairs}");
+    }
+
+    #[test]
+    fn times_are_read_at_a_glance() {
+        for (seconds, shown) in [(9.6, "10 s"), (61.0, "1 min 1 s"), (3_725.0, "1 h 2 min")] {
+            assert_eq!(duration(seconds), shown);
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_table_is_as_wide_as_a_terminal_and_no_wider() {
+        let interval = |value: f64| Interval { value, low: value / 2.0, high: 10.0 * value };
+        let line = Line::new("a linear classifier", &interval(0.9), &interval(9.0)).draw();
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
