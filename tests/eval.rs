@@ -21,9 +21,11 @@ fn train(home: &Home, name: &str, seed: &str) -> String {
     format!("checkpoints/{name}/model")
 }
 
-/// Without what belongs to the model and not to its answers.
+/// Without what belongs to the model and its training rows and not to its answers.
 fn without_splits(mut object: Value) -> Value {
-    object.as_object_mut().unwrap().insert("splits".to_owned(), Value::Null);
+    for key in ["splits", "baseline"] {
+        object.as_object_mut().unwrap().insert(key.to_owned(), Value::Null);
+    }
     object
 }
 
@@ -250,4 +252,80 @@ fn the_limit_of_a_training_is_not_that_of_an_evaluation() {
     assert_eq!(rows(&[]), 24);
     assert_eq!(rows(&["--split", "validation"]), 24);
     assert_eq!(rows(&["--limit", "5"]), 5);
+}
+
+/// A file of requests, and a model trained on it.
+#[test]
+fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let model = "checkpoints/tickets/model";
+    let shown = home.done(&["eval", "--model", model]);
+    assert!(shown.contains("beside a linear classifier"), "{shown}");
+    // One word tells the departments apart: both are right always, and neither is surely better.
+    assert!(shown.contains("does as well, as far as 24 rows"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let evaluated = |more: &[&str]| {
+        json(&home.done(&[&["eval", "--json", "--model", model][..], more].concat()))
+    };
+    let first = evaluated(&[]);
+    let beside = &first["baseline"];
+    assert_eq!(beside["accuracy"]["value"], 1.0);
+    assert_eq!((&beside["rows"], &beside["better"]), (&168.into(), &Value::Bool(false)));
+    for metric in ["accuracy", "nll", "ece"] {
+        let value = |object: &Value| object[metric]["value"].as_f64().unwrap();
+        let expected = value(&first) - value(beside);
+        assert!((value(&beside["difference"]) - expected).abs() < 1e-12, "{metric}");
+    }
+    assert_eq!(evaluated(&[]), first, "the same bits again");
+    assert_eq!(evaluated(&["--threads", "1"])["baseline"], *beside);
+    assert_eq!(evaluated(&["--no-baseline"])["baseline"], Value::Null);
+    // Rows of its own training say nothing.
+    assert_eq!(evaluated(&["--split", "train"])["baseline"], Value::Null);
+    let gate = ["eval", "--model", model, "--fail-if", "baseline.difference.accuracy>-1"];
+    assert_eq!(home.run(&gate).status.code(), Some(1));
+    home.done(&["eval", "--model", model, "--report", "out"]);
+    let page = std::fs::read_to_string(home.path("out/report.md")).unwrap();
+    assert!(page.contains("Beside a linear classifier") && page.contains("Warning: "), "{page}");
+
+    // Other rows with the same labels, in another order.
+    let other = "subject,department\nthe router is down,technical\nmy invoice please,billing\n";
+    home.write("other.csv", other.repeat(10));
+    let on_other = evaluated(&["--dataset", "other.csv", "--split", "test"]);
+    assert_eq!(on_other["baseline"]["rows"], 168);
+
+    // The file is changed, then gone.
+    let tickets = home.path("tickets.csv");
+    let text = std::fs::read_to_string(&tickets).unwrap();
+    std::fs::write(&tickets, text.replace("case 1", "case 2")).unwrap();
+    let said = || {
+        let output = home.run(&["eval", "--model", model, "--dataset", "other.csv"]);
+        assert!(output.status.success());
+        text_of(&output.stdout, &output.stderr)
+    };
+    let (shown, note) = said();
+    assert!(!shown.contains("linear classifier") && note.contains("has changed since"), "{note}");
+    std::fs::remove_file(&tickets).unwrap();
+    let (shown, note) = said();
+    assert!(!shown.contains("linear classifier") && note.contains("not here any more"), "{note}");
+    assert_eq!(note.lines().filter(|line| line.contains("no baseline")).count(), 1);
+}
+
+fn text_of(stdout: &[u8], stderr: &[u8]) -> (String, String) {
+    (text(stdout), text(stderr))
+}
+
+#[test]
+fn several_models_are_set_beside_the_same_classifier() {
+    let home = Home::new();
+    let (a, b) = (train(&home, "a", "1"), train(&home, "b", "2"));
+    let both = ["eval", "--model", &a, &b, "--limit", "200"];
+    let shown = home.done(&both);
+    assert_eq!(shown.matches("a linear classifier, on the training rows of A").count(), 1);
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let object = json(&home.done(&[&both[..], &["--json"]].concat()));
+    let beside = |place: usize| object["models"][place]["baseline"].clone();
+    assert_eq!(beside(0)["nll"], beside(1)["nll"]);
+    assert_ne!(beside(0)["difference"], beside(1)["difference"]);
+    assert_eq!(beside(0)["rows"], 400);
 }

@@ -1,5 +1,6 @@
 //! `bayes eval`.
 
+mod baseline;
 mod outside;
 
 use std::path::{Path, PathBuf};
@@ -9,14 +10,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::progress::Display;
-use super::{Common, Outcome, model_folder, print, print_json, report};
+use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::artifact::{self, Manifest};
 use crate::compute::Noise;
 use crate::data::split::{overlap, text_key};
 use crate::data::table::Format;
 use crate::data::{DataConfig, Dataset, Example, Part, Parts, sample};
 use crate::evaluate::{
-    self, Answers, Comparison, Evaluation, Gate, Hygiene, Page, Rows, answer, answer_outside,
+    self, Answers, Comparison, Evaluation, Gate, Hygiene, Page, Rival, Rows, answer, answer_outside,
 };
 use crate::experiment::Progress;
 use crate::predict::Predictor;
@@ -44,6 +45,9 @@ pub struct Options {
     /// Texts of no class: a file, folder, known name or Hub id, or `other-topics` for generated ones
     #[arg(long, value_name = "DATA", num_args = 1..)]
     ood: Vec<String>,
+    /// Do not fit a linear classifier on the words of the training rows to set beside the model
+    #[arg(long)]
+    no_baseline: bool,
     /// Write what the report is computed from; without --model, read it instead
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -151,6 +155,7 @@ fn from_models(
         outside.push(source);
     }
     let mut asked: Option<Asked> = None;
+    let mut rival: Option<Rival> = None;
     let mut evaluated: Vec<Evaluation> = Vec::new();
     for named in named {
         let folder = model_folder(named)?;
@@ -172,9 +177,34 @@ fn from_models(
         let answers = asked.ask(&predictor, &seen, &outside, display)?;
         let answers = Answers { model, ..answers };
         let hygiene = Hygiene::new(&asked.examples(), seen.len(), manifest);
-        evaluated.push(Evaluation::new(answers, Some(hygiene))?);
+        if evaluated.is_empty() && !options.no_baseline {
+            rival = fitted(asked, manifest, &answers, display)?;
+        }
+        let baseline = rival.as_ref().map(|rival| rival.beside(&answers)).transpose()?;
+        let evaluation = Evaluation::new(answers, Some(hygiene))?;
+        evaluated.push(Evaluation { baseline: baseline.flatten(), ..evaluation });
     }
     Ok(evaluated)
+}
+
+/// The classifier that all models are set beside, or a line that says why there is none.
+fn fitted(
+    asked: &Asked,
+    manifest: &Manifest,
+    answers: &Answers,
+    display: &mut Display,
+) -> Result<Option<Rival>> {
+    let mut show = |done| display.show(&Progress::Work { what: "baseline", done, total: 1 });
+    show(0);
+    let rival = baseline::rival(asked, manifest, answers)?;
+    show(1);
+    match rival {
+        Ok(rival) => Ok(Some(rival)),
+        Err(why) => {
+            display.show(&Progress::Note(format!("no baseline: {why}")));
+            Ok(None)
+        }
+    }
 }
 
 /// The rows that every model is asked about: those of the first one.
@@ -271,8 +301,10 @@ impl Asked {
 fn tables(evaluated: &[Evaluation], differences: &[Comparison]) -> String {
     let [one] = evaluated else { return report::comparison(evaluated, differences) };
     let table = report::table(&one.report, one.uncalibrated.as_ref());
+    let beside = |baseline| beside::table(baseline, &one.report.summary);
+    let baseline = one.baseline.as_ref().map_or(String::new(), beside);
     let splits = one.hygiene.as_ref().map_or(String::new(), report::hygiene);
-    format!("\n{}\n\n{table}{splits}", report::heading(one))
+    format!("\n{}\n\n{table}{baseline}{splits}", report::heading(one))
 }
 
 /// Whether a condition is met for one of the models.

@@ -1,6 +1,7 @@
 //! The command line: flags, one file per command, exit codes, and all printing.
 
 mod bench;
+mod beside;
 mod dataset;
 mod eval;
 mod fit;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::beside;
 use super::progress::grouped;
 use super::words::cut;
 use crate::evaluate::{
@@ -332,6 +333,7 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
             text.push('\n');
         }
     }
+    text.push_str(&beside::several(all, letter));
     for one in differences {
         let place = all.iter().position(|other| other.answers.model == one.model);
         let _ = writeln!(

@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::fitted::{calibration_words, posterior_words, strictest, whose};
 use super::progress::grouped;
 use super::words::{cut, filled, percent, quoted};
-use crate::evaluate::{About, Page, Truth};
+use crate::evaluate::{About, BaselineReport, Page, Truth};
 use crate::experiment::{HeldOutScores, TrainReport};
 use crate::metrics::Interval;
 use crate::publish::shown;
@@ -63,6 +63,7 @@ impl Line {
 pub fn finished_text(finished: &TrainReport) -> String {
     let mut text = format!("\n{}\n{}", heading(finished), table(finished));
     let paragraphs = [
+        ("Warning", finished.baseline.as_ref().and_then(BaselineReport::warning)),
         ("Kept", kept(finished)),
         ("Calibration", Some(calibration(finished))),
         ("Sets", sets(finished)),
@@ -160,6 +161,9 @@ fn duration(seconds: f64) -> String {
 fn table(finished: &TrainReport) -> String {
     let summary = &finished.test.summary;
     let mut lines = vec![Line::new("this model", &summary.accuracy, &summary.nll)];
+    if let Some(baseline) = &finished.baseline {
+        lines.push(Line::new("linear, on words", &baseline.accuracy, &baseline.nll));
+    }
     if let Some(truth) = finished.test.truth {
         let value = format!("{:.1} %", 100.0 * truth.best_accuracy);
         let accuracy = Some(Cell { value, interval: String::new() });

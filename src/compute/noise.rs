@@ -30,6 +30,8 @@ pub enum Purpose {
     Stream = 9,
     /// Order of the rows in a window of a stream; `a` is the epoch, `b` the window.
     StreamWindow = 10,
+    /// The baseline's rows: `b` is 0 for which of them are read, 1 for the order of pass `a`.
+    Baseline = 11,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

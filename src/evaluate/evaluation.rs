@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answers, Hygiene, Report, evaluate};
+use super::{Answers, BaselineReport, Hygiene, Report, evaluate};
 use crate::compute::Noise;
 use crate::metrics::MetricsError;
 use crate::train::Scores;
@@ -18,6 +18,8 @@ pub struct Evaluation {
     pub uncalibrated: Option<Scores>,
     /// Which rows these are; not known for answers from a file.
     pub hygiene: Option<Hygiene>,
+    /// What it has over a linear classifier on words, where that is known.
+    pub baseline: Option<BaselineReport>,
 }
 
 impl Evaluation {
@@ -30,12 +32,12 @@ impl Evaluation {
         let report = evaluate(&answers, &Noise::new(answers.seed))?;
         let scaled = answers.temperature != 1.0;
         let uncalibrated = if scaled { Some(answers.uncalibrated()?) } else { None };
-        Ok(Self { answers, report, uncalibrated, hygiene })
+        Ok(Self { answers, report, uncalibrated, hygiene, baseline: None })
     }
 
     /// The metrics object: the report under its fixed keys, after what it is about.
     pub fn to_json(&self) -> Value {
-        let Self { answers, report, uncalibrated, hygiene } = self;
+        let Self { answers, report, uncalibrated, hygiene, baseline } = self;
         let mut object = json!({
             "model": answers.model,
             "dataset": answers.dataset,
@@ -45,6 +47,7 @@ impl Evaluation {
             "seed": answers.seed,
             "without_temperature": uncalibrated,
             "splits": hygiene,
+            "baseline": baseline,
         });
         let metrics = serde_json::to_value(report).expect("a report is plain data");
         if let (Some(object), Value::Object(metrics)) = (object.as_object_mut(), metrics) {

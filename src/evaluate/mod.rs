@@ -1,6 +1,7 @@
 //! Predictions against labels.
 
 mod answers;
+mod baseline;
 mod classes;
 mod compare;
 mod evaluation;
@@ -14,6 +15,7 @@ mod score;
 mod selective;
 
 pub use answers::{Answer, Answers, Novelty, Truth};
+pub use baseline::{BaselineReport, Difference, Rival};
 pub use classes::{ClassReport, ConfusionReport, least_covered, worst_first};
 pub use compare::{Comparison, compare};
 pub use evaluation::Evaluation;

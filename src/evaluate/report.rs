@@ -21,6 +21,7 @@ pub(super) mod stream {
     pub const FLOORS: u32 = 1;
     pub const OUTSIDE: u32 = 2;
     pub const COMPARISON: u32 = 3;
+    pub const BASELINE: u32 = 4;
 }
 
 /// The report on one split.

@@ -22,7 +22,9 @@ use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary, FOLDS};
 use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource};
-use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Report, Rows, answer};
+use crate::evaluate::{
+    Answers, BaselineReport, EvaluateError, Evaluation, Hygiene, Report, Rival, Rows, answer,
+};
 use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::laplace::Head;
 use crate::posterior::{Method, Uncertainty};
@@ -67,7 +69,9 @@ pub struct TrainReport {
     pub uncalibrated: Scores,
     /// The report on the test part.
     pub test: Report,
-    /// The same with the answers that it is about; in no file.
+    /// What the model has over a linear classifier on the words of the same training rows.
+    pub baseline: Option<BaselineReport>,
+    /// The report with the answers that it is about; in no file.
     #[serde(skip)]
     pub evaluation: Evaluation,
     /// Seconds from start to end.
@@ -196,7 +200,10 @@ pub fn train(
     // Complete before the report, which may take long.
     artifact::save(&artifact, &model)?;
     let predictor = Predictor::new(artifact.clone())?;
-    let tested = report(&predictor, dataset, parts, show)?;
+    let mut tested = report(&predictor, dataset, parts, show)?;
+    if experiment.train.baseline {
+        tested.baseline = baseline(dataset, parts, &tested.answers, show)?;
+    }
     let test = tested.report.clone();
     let uncalibrated = tested.answers.uncalibrated().map_err(EvaluateError::from)?;
     artifact.manifest.test = Some(test.summary.clone());
@@ -226,6 +233,7 @@ pub fn train(
         calibration,
         uncalibrated,
         test,
+        baseline: tested.baseline.clone(),
         evaluation: tested,
         seconds: began.elapsed().as_secs_f64(),
     };
@@ -369,4 +377,24 @@ fn report(
     let manifest = &predictor.artifact().manifest;
     let hygiene = Hygiene::new(&examples, parts.seen_in_test.len(), manifest);
     Ok(Evaluation::new(answers, Some(hygiene)).map_err(EvaluateError::from)?)
+}
+
+/// The linear classifier that a result is set beside, on the same training and test rows.
+fn baseline(
+    dataset: &Dataset,
+    parts: &Parts,
+    answers: &Answers,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Option<BaselineReport>, ExperimentError> {
+    show(Progress::Note(
+        "fitting a linear classifier on the same rows, to compare with".to_owned(),
+    ));
+    let train: Vec<&Example> = parts.train.examples(dataset).collect();
+    let test: Vec<&Example> = parts.test.examples(dataset).collect();
+    let rival = Rival::new(dataset, &train, &test, answers)?;
+    let beside = rival.beside(answers).map_err(EvaluateError::from)?;
+    if let Some(warning) = beside.as_ref().and_then(BaselineReport::warning) {
+        show(Progress::Warning(warning));
+    }
+    Ok(beside)
 }

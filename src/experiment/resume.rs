@@ -26,7 +26,7 @@ pub enum Resume {
 }
 
 /// Keys that change neither the weights nor what is made of them.
-const FREE: [&str; 10] = [
+const FREE: [&str; 11] = [
     "name",
     "data.num_workers",
     "train.save_steps",
@@ -34,6 +34,7 @@ const FREE: [&str; 10] = [
     "train.logging_steps",
     "train.histogram_steps",
     "train.tensorboard",
+    "train.baseline",
     "train.activation_checkpointing",
     "train.max_time",
     // Without it the run would have ended at the first such step.

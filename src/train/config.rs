@@ -129,6 +129,8 @@ pub struct TrainConfig {
     pub early_stopping_threshold: f64,
     /// Decay of the average of the weights, min(d, (1 + t) / (10 + t)); 0 switches it off.
     pub ema_decay: f64,
+    /// Whether the report sets a linear classifier on the words of the training rows beside the model.
+    pub baseline: bool,
     /// Names all randomness of the run.
     pub seed: u64,
 }
@@ -170,6 +172,7 @@ impl Default for TrainConfig {
             early_stopping_patience: 0,
             early_stopping_threshold: 0.0,
             ema_decay: 0.0,
+            baseline: true,
             seed: 42,
         }
     }

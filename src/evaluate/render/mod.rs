@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Comparison, Evaluation, Report, least_covered, worst_first};
+use super::{BaselineReport, Comparison, Evaluation, Report, least_covered, worst_first};
 use crate::metrics::{AboveFloor, HEADLINE, Interval};
 use crate::store::{StoreError, write_atomically};
 
@@ -116,7 +116,7 @@ fn between(interval: &Interval) -> String {
 }
 
 fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
-    let Evaluation { answers, report, uncalibrated, hygiene } = one;
+    let Evaluation { answers, report, uncalibrated, hygiene, baseline } = one;
     blocks.push(Block::Heading(answers.model.clone()));
     let generated = if report.truth.is_some() { " (generated texts)" } else { "" };
     blocks.push(Block::Text(format!(
@@ -135,6 +135,9 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
             "Without the temperature: NLL {:.4}, ECE {:.4}.",
             scores.nll, scores.ece
         )));
+    }
+    if let Some(baseline) = baseline {
+        beside(baseline, report, blocks);
     }
     classes(report, blocks);
     blocks.push(Block::Figure {
@@ -236,6 +239,35 @@ fn headline(report: &Report) -> Block {
         Some(vec![name.to_owned(), four(interval.value), between(&interval), note])
     };
     table(&["metric", "value", "95 % interval", ""], rows.into_iter().filter_map(row).collect())
+}
+
+fn beside(baseline: &BaselineReport, report: &Report, blocks: &mut Vec<Block>) {
+    let summary = &report.summary;
+    blocks.push(Block::Text(format!(
+        "Beside a linear classifier on words and characters, fitted on {} of the {} training rows \
+         ({} features, C {}, temperature {:.4}):",
+        baseline.rows, baseline.of_rows, baseline.features, baseline.cost, baseline.temperature
+    )));
+    let row = |name: &str, model: f64, value: f64, difference: &Interval| {
+        let Interval { value: by, low, high } = difference;
+        let interval = format!("{low:+.4} – {high:+.4}");
+        vec![name.to_owned(), four(model), four(value), format!("{by:+.4}"), interval]
+    };
+    let difference = &baseline.difference;
+    let mut rows = vec![row(
+        "accuracy",
+        summary.accuracy.value,
+        baseline.accuracy.value,
+        &difference.accuracy,
+    )];
+    if let Some(by) = &difference.nll {
+        rows.push(row("NLL, nats", summary.nll.value, baseline.nll.value, by));
+    }
+    rows.push(row("ECE, 15 bins", summary.ece.value, baseline.ece.value, &difference.ece));
+    blocks.push(table(&["metric", "model", "baseline", "difference", "95 % interval"], rows));
+    if let Some(warning) = baseline.warning() {
+        blocks.push(Block::Text(format!("Warning: {warning}.")));
+    }
 }
 
 fn calibration(report: &Report) -> Block {
