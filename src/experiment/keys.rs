@@ -66,7 +66,7 @@ pub fn make_way(table: &mut Table, settings: &[String]) {
         let named = |setting: &&String| {
             setting.split_once('=').is_some_and(|(name, _)| name.trim() == format!("model.{key}"))
         };
-        settings.iter().filter(named).next_back().and_then(|setting| setting.split_once('='))
+        settings.iter().rfind(named).and_then(|setting| setting.split_once('='))
     };
     let Some(Value::Table(model)) = table.get_mut("model") else { return };
     if sets("init").is_some_and(|(_, init)| init.trim().trim_matches('"') != FROM_SCRATCH) {

@@ -59,7 +59,7 @@ impl Page {
             let inside: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
             let known = ["sh", "text", "toml", "json", "markdown"].contains(&kind);
             assert!(known, "{}: a block of `{kind}`", self.name);
-            let said = |word: &str| Some(before.strip_prefix(word)?.strip_suffix(" -->")?);
+            let said = |word: &str| before.strip_prefix(word)?.strip_suffix(" -->");
             let reason = said("<!-- not run: ");
             assert!(kind == "sh" || reason.is_none(), "{}: `{before}` before {kind}", self.name);
             blocks.extend(match (kind, said("<!-- file: "), reason) {

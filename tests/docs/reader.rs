@@ -88,9 +88,7 @@ impl Reader {
             ));
             return;
         }
-        let began = Instant::now();
         let output = self.shell(RUN, command).output().unwrap();
-        eprintln!("TIME {:.2} {page} {command}", began.elapsed().as_secs_f64());
         self.succeeded(page, command, &output);
         if command.starts_with("curl ") {
             let server =
@@ -156,7 +154,6 @@ impl Server {
         let log = tempfile::NamedTempFile::new().unwrap();
         command.stderr(log.reopen().unwrap()).stdout(Stdio::null());
         let mut server = Self { child: command.spawn().unwrap(), address: String::new() };
-        let began = Instant::now();
         while server.address.is_empty() {
             let said = fs::read_to_string(log.path()).unwrap();
             let ready = said.lines().find(|line| line.starts_with("ready in"));

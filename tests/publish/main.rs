@@ -49,7 +49,7 @@ fn a_dry_run_lists_all_files_with_their_sizes_and_asks_nobody() {
     let reports = site.json(&["--dry-run", "--include-examples", "--json"]);
     let reports: Vec<String> =
         names(&reports).into_iter().filter(|name| name.contains("report")).collect();
-    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert_eq!(reports.len(), 3, "{reports:?}");
     let card = site.json(&["--dry-run", "--card-only", "--json"]);
     assert_eq!(names(&card), ["README.md", "bayes/reliability.png"]);
     assert!(site.double.requests("").is_empty());

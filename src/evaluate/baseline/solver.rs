@@ -67,9 +67,6 @@ pub fn fit(problem: &Problem<'_>, cost: f32, until: Until, noise: &Noise) -> Vec
             let p_c = &mut p_nc[place as usize * classes..][..classes];
             moved += f64::from(visit(row, cost, p_c, &mut weight_fw, &mut work));
         }
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("pass {pass} moved {}", moved / chosen.len() as f64);
-        }
         if moved < until.moved * chosen.len() as f64 {
             break;
         }

@@ -141,7 +141,8 @@ fn the_solution_is_that_of_scikit_learn_and_its_gradient_vanishes() {
     }
 }
 
-/// Requests to two departments, some of them in Chinese; every tenth label is wrong.
+/// Requests to two departments, some of them in Chinese; one label of ten is wrong, at a place that the
+/// number in the text does not tell.
 fn requests(rows: u32) -> Vec<Example> {
     let texts = [
         ["please look at my invoice", "the router is slow again"],
@@ -150,9 +151,13 @@ fn requests(rows: u32) -> Vec<Example> {
     let text = |row: u32| {
         let label = row % 2;
         let text = texts[(row / 2 % 2) as usize][label as usize];
-        example(&format!("{text} {row}"), None, if row % 10 == 9 { 1 - label } else { label })
+        example(&format!("{text} {row}"), None, if wrong(row) { 1 - label } else { label })
     };
     (0..rows).map(text).collect()
+}
+
+fn wrong(row: u32) -> bool {
+    row % 10 == ((row / 10).wrapping_mul(2_654_435_761) >> 13) % 10
 }
 
 fn fitted(examples: &[Example], seed: u64) -> (Baseline, Vec<f64>) {

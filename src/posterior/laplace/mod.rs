@@ -129,11 +129,11 @@ impl<'a> Problem<'a> {
         Softmax::new(&self.design, self.rows.labels, self.rows.classes, moment)
     }
 
-    fn into_scaled(&self, weight_kd: &[f64]) -> Vec<f64> {
+    fn scaled_down(&self, weight_kd: &[f64]) -> Vec<f64> {
         weight_kd.iter().zip(self.scale.iter().cycle()).map(|(w, scale)| w / scale).collect()
     }
 
-    fn out_of_scaled(&self, mut weight_kd: Vec<f64>) -> Vec<f64> {
+    fn scaled_up(&self, mut weight_kd: Vec<f64>) -> Vec<f64> {
         weight_kd.iter_mut().zip(self.scale.iter().cycle()).for_each(|(w, scale)| *w *= scale);
         weight_kd
     }
@@ -145,7 +145,7 @@ impl<'a> Problem<'a> {
         prior_precision: f64,
         tolerance: Tolerance,
     ) -> Result<Vec<f64>> {
-        let start_kd = self.into_scaled(start_kd);
+        let start_kd = self.scaled_down(start_kd);
         let weight_kd = if self.rows.classes == 2 {
             let target_n = targets(self.rows.labels);
             let model = Single { design: &self.design, target_n: &target_n, term: bernoulli };
@@ -158,7 +158,7 @@ impl<'a> Problem<'a> {
             model.refit(&mut mode, prior_precision, tolerance.short)?;
             mode.weight_kd
         };
-        Ok(self.out_of_scaled(weight_kd))
+        Ok(self.scaled_up(weight_kd))
     }
 
     /// Fits prior, head and covariance. `trained_kd` is the head that training ended with, `[k, D]`.
@@ -170,7 +170,7 @@ impl<'a> Problem<'a> {
         tolerance: Tolerance,
     ) -> Result<Laplace> {
         let how = How { head, prior, tolerance };
-        let start_kd = self.into_scaled(trained_kd);
+        let start_kd = self.scaled_down(trained_kd);
         let classes = self.rows.classes;
         let found = if classes == 2 {
             fit_two(&self.design, self.rows.labels, &start_kd, &how)?
@@ -181,7 +181,7 @@ impl<'a> Problem<'a> {
         };
         Ok(Laplace {
             mean_kd: match head {
-                Head::Refit => self.out_of_scaled(found.mean_kd),
+                Head::Refit => self.scaled_up(found.mean_kd),
                 Head::Keep => trained_kd.to_vec(),
             },
             covariance: found.covariance.of_unscaled(&self.scale),

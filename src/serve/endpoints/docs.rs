@@ -47,7 +47,7 @@ fn with_viewport(page: &str) -> String {
 }
 
 /// Takes the place of the release's own, which shows an example from another host.
-const INITIALIZER: &str = r#"window.onload = function() {
+const INITIALIZER: &str = r##"window.onload = function() {
   window.ui = SwaggerUIBundle({
     url: "/openapi.json",
     dom_id: "#swagger-ui",
@@ -57,13 +57,14 @@ const INITIALIZER: &str = r#"window.onload = function() {
     plugins: [SwaggerUIBundle.plugins.DownloadUrl]
   });
 };
-"#;
+"##;
 
 /// A file of the folder that Swagger UI is served from; `None` when there is no such file.
 fn unpacked(file: &str) -> Result<Option<Vec<u8>>, ZipError> {
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
     // Everything is in one folder, which has the version in its name.
-    let top = archive.name_for_index(0).and_then(|name| name.split('/').next()).unwrap_or_default();
+    let first = archive.by_index(0)?.name()?.into_owned();
+    let top = first.split('/').next().unwrap_or_default();
     let name = format!("{top}/dist/{file}");
     let Some(index) = archive.index_for_name(&name) else { return Ok(None) };
     let mut entry = archive.by_index(index)?;
