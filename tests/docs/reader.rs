@@ -154,6 +154,7 @@ impl Server {
         let log = tempfile::NamedTempFile::new().unwrap();
         command.stderr(log.reopen().unwrap()).stdout(Stdio::null());
         let mut server = Self { child: command.spawn().unwrap(), address: String::new() };
+        let began = Instant::now();
         while server.address.is_empty() {
             let said = fs::read_to_string(log.path()).unwrap();
             let ready = said.lines().find(|line| line.starts_with("ready in"));
