@@ -289,8 +289,8 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     assert!(page.contains("Beside a linear classifier") && !page.contains("Warning: "), "{page}");
 
     // Other rows with the same labels, in another order.
-    let other = "subject,department\nthe router is down,technical\nmy invoice please,billing\n";
-    home.write("other.csv", other.repeat(10));
+    let other = "the router is down,technical\nmy invoice please,billing\n";
+    home.write("other.csv", format!("subject,department\n{}", other.repeat(10)));
     let on_other = evaluated(&["--dataset", "other.csv", "--split", "test"]);
     assert_eq!(on_other["baseline"]["rows"], 168);
 

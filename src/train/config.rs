@@ -62,7 +62,7 @@ pub struct TrainConfig {
     pub num_train_epochs: f64,
     /// Optimizer steps; 0 leaves it to the epochs.
     pub max_steps: u64,
-    /// Rows a forward pass (transformers: 8); 0 lets it follow from the number of rows.
+    /// Rows a forward pass (transformers: 8); 0 takes 32.
     pub per_device_train_batch_size: usize,
     /// Forward passes an optimizer step.
     pub gradient_accumulation_steps: usize,
