@@ -201,7 +201,7 @@ pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
 /// half from the mean over all features: a prior that is isotropic in features scaled by it does not
 /// depend on their units, and a feature that hardly varies is not blown up (its weight would be large,
 /// and the first step of fine-tuning that moves the feature would throw the logits far off). What stands
-/// for the one behind them is [`FREE`].
+/// for the one behind them is larger, so that the bias is nearly free.
 pub fn standard_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
     let rows = (feature_nd.len() / d.max(1)).max(1) as f64;
     let sums = |of: &dyn Fn(usize, f64) -> f64| -> Vec<f64> {
