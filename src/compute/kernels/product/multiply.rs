@@ -287,10 +287,21 @@ pub fn tile<S: Simd, const M: usize, const V: usize>(
     for (left, right) in left.iter().zip(panel) {
         let (right, _) = S::as_simd_f32s(right);
         let right: &[S::f32s; V] = right.try_into().expect("a panel has V vectors a line");
-        for (sums, &value) in sums.iter_mut().zip(left) {
-            let value = simd.splat_f32s(value);
-            for (sum, &vector) in sums.iter_mut().zip(right) {
-                *sum = simd.mul_add_f32s(value, vector, *sum);
+        // The shorter side waits in registers beside the sums: with AVX2 there are 16 of them, and one
+        // too many would move a sum to memory and back in every line.
+        if M < V {
+            let values = left.map(|value| simd.splat_f32s(value));
+            for (column, &vector) in right.iter().enumerate() {
+                for (sums, &value) in sums.iter_mut().zip(&values) {
+                    sums[column] = simd.mul_add_f32s(value, vector, sums[column]);
+                }
+            }
+        } else {
+            for (sums, &value) in sums.iter_mut().zip(left) {
+                let value = simd.splat_f32s(value);
+                for (sum, &vector) in sums.iter_mut().zip(right) {
+                    *sum = simd.mul_add_f32s(value, vector, *sum);
+                }
             }
         }
     }
