@@ -17,8 +17,11 @@ fn scales() -> impl Iterator<Item = f64> {
     (-4..=6).map(|half_decades| 10f64.powf(0.5 * f64::from(half_decades)))
 }
 
-/// ln T is found to this while scales are compared, and then to the second.
-const TOLERANCE: [f64; 2] = [1e-2, 1e-4];
+/// So many scales in a row are no better than the best, and the search ends.
+const PAST: usize = 3;
+
+/// ln T is found to this in the end.
+const TOLERANCE: f64 = 1e-4;
 
 /// Which corrections are fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,16 +83,22 @@ pub fn fit_scaling(
     let at = |log_temperature: f64, scale| with(log_temperature.exp(), scale);
     let mut log_temperature = plain.temperature.ln();
     let mut best = (f64::INFINITY, alone.clone());
+    let mut worse = 0;
     for scale in scales() {
         let nll = |log_temperature: f64| mean(&losses(&at(log_temperature, scale)));
         let found;
-        (log_temperature, found) = minimum(nll, log_temperature, TOLERANCE[0]);
+        (log_temperature, found) = Bracket::find(nll, log_temperature).vertex(nll);
         if found < best.0 {
-            best = (found, at(log_temperature, scale));
+            (best, worse) = ((found, at(log_temperature, scale)), 0);
+        } else {
+            worse += 1;
+        }
+        if worse == PAST {
+            break;
         }
     }
     let nll = |log_temperature: f64| mean(&losses(&at(log_temperature, best.1.scale)));
-    let (log_temperature, _) = minimum(nll, best.1.temperature.ln(), TOLERANCE[1]);
+    let log_temperature = Bracket::find(nll, best.1.temperature.ln()).minimum(nll, TOLERANCE);
     let scaled = at(log_temperature, best.1.scale);
     let gain_n: Vec<f64> =
         losses(&alone).iter().zip(losses(&scaled)).map(|(plain, scaled)| plain - scaled).collect();
@@ -107,36 +116,68 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// A place of a local minimum near `start` and its value: downhill in steps of a quarter until it
-/// rises, then by the golden section.
-fn minimum(f: impl Fn(f64) -> f64, start: f64, tolerance: f64) -> (f64, f64) {
-    const STEP: f64 = 0.25;
-    const GOLDEN: f64 = 0.618_033_988_749_894_9;
-    let inside = |x: f64| x.clamp(LOWEST, HIGHEST);
-    let (mut low, mut middle, mut high) = (inside(start - STEP), start, inside(start + STEP));
-    let (mut f_low, mut f_middle, mut f_high) = (f(low), f(middle), f(high));
-    while f_low < f_middle && low > LOWEST {
-        (high, middle, low) = (middle, low, inside(low - STEP));
-        (f_high, f_middle, f_low) = (f_middle, f_low, f(low));
-    }
-    while f_high < f_middle && high < HIGHEST {
-        (low, middle, high) = (middle, high, inside(high + STEP));
-        (f_middle, f_high) = (f_high, f(high));
-    }
-    let mut inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
-    let mut value = inner.map(&f);
-    while high - low > tolerance {
-        if value[0] < value[1] {
-            high = inner[1];
-            inner = [high - GOLDEN * (high - low), inner[0]];
-            value = [f(inner[0]), value[0]];
-        } else {
-            low = inner[0];
-            inner = [inner[1], low + GOLDEN * (high - low)];
-            value = [value[1], f(inner[1])];
+/// Three places around a local minimum, and the values there.
+struct Bracket {
+    place: [f64; 3],
+    value: [f64; 3],
+}
+
+impl Bracket {
+    /// From `start` downhill in steps of a quarter until it rises.
+    fn find(f: impl Fn(f64) -> f64, start: f64) -> Self {
+        const STEP: f64 = 0.25;
+        let inside = |x: f64| x.clamp(LOWEST, HIGHEST);
+        let place = [inside(start - STEP), start, inside(start + STEP)];
+        let Self {
+            place: [mut low, mut middle, mut high],
+            value: [mut f_low, mut f_middle, mut f_high],
+        } = Self { place, value: place.map(&f) };
+        while f_low < f_middle && low > LOWEST {
+            (high, middle, low) = (middle, low, inside(low - STEP));
+            (f_high, f_middle, f_low) = (f_middle, f_low, f(low));
         }
+        while f_high < f_middle && high < HIGHEST {
+            (low, middle, high) = (middle, high, inside(high + STEP));
+            (f_low, f_middle, f_high) = (f_middle, f_high, f(high));
+        }
+        Self { place: [low, middle, high], value: [f_low, f_middle, f_high] }
     }
-    if value[0] < value[1] { (inner[0], value[0]) } else { (inner[1], value[1]) }
+
+    /// The place and value of the minimum of the parabola through the three, or the best of them.
+    fn vertex(&self, f: impl Fn(f64) -> f64) -> (f64, f64) {
+        let Self { place: [low, middle, high], value: [f_low, f_middle, f_high] } = *self;
+        let (left, right) =
+            ((middle - low) * (f_middle - f_high), (middle - high) * (f_middle - f_low));
+        let vertex =
+            middle - 0.5 * ((middle - low) * left - (middle - high) * right) / (left - right);
+        let best = (0..3).min_by(|&a, &b| self.value[a].total_cmp(&self.value[b])).expect("three");
+        let best = (self.place[best], self.value[best]);
+        if !(low < vertex && vertex < high) {
+            return best;
+        }
+        let found = (vertex, f(vertex));
+        if found.1 < best.1 { found } else { best }
+    }
+
+    /// The same to a tolerance, by the golden section.
+    fn minimum(&self, f: impl Fn(f64) -> f64, tolerance: f64) -> f64 {
+        const GOLDEN: f64 = 0.618_033_988_749_894_9;
+        let [mut low, _, mut high] = self.place;
+        let mut inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
+        let mut value = inner.map(&f);
+        while high - low > tolerance {
+            if value[0] < value[1] {
+                high = inner[1];
+                inner = [high - GOLDEN * (high - low), inner[0]];
+                value = [f(inner[0]), value[0]];
+            } else {
+                low = inner[0];
+                inner = [inner[1], low + GOLDEN * (high - low)];
+                value = [value[1], f(inner[1])];
+            }
+        }
+        if value[0] < value[1] { inner[0] } else { inner[1] }
+    }
 }
 
 #[cfg(test)]
@@ -218,10 +259,18 @@ mod tests {
     #[test]
     fn a_minimum_is_found_from_either_side_and_at_the_bounds() {
         for start in [-3.0, 0.0, 1.0, 2.5] {
-            let (place, value) = minimum(|x| (x - 1.234).powi(2) + 5.0, start, 1e-6);
-            assert!((place - 1.234).abs() < 1e-5 && (value - 5.0).abs() < 1e-9, "{place}");
-            assert!(minimum(|x| x, start, 1e-6).0 < LOWEST + 1e-4);
-            assert!(minimum(|x| -x, start, 1e-6).0 > HIGHEST - 1e-4);
+            let square = |x: f64| (x - 1.234).powi(2) + 5.0;
+            let bracket = Bracket::find(square, start);
+            let place = bracket.minimum(square, 1e-6);
+            assert!((place - 1.234).abs() < 1e-5, "{place}");
+            let (place, value) = bracket.vertex(square);
+            assert!((place - 1.234).abs() < 1e-9 && (value - 5.0).abs() < 1e-9, "{place}");
+            for (line, bound) in [(1.0, LOWEST), (-1.0, HIGHEST)] {
+                let line = |x: f64| line * x;
+                let bracket = Bracket::find(line, start);
+                assert!((bracket.minimum(line, 1e-6) - bound).abs() < 1e-4);
+                assert_eq!(bracket.vertex(line), (bound, line(bound)));
+            }
         }
     }
 }
