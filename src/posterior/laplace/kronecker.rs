@@ -24,7 +24,7 @@ impl Kronecker {
             b[(class, class)] += sum;
         }
         let contrasts = contrasts(classes);
-        let inner = Eigen::of(contrasts.tr_mul(&b) * &contrasts);
+        let inner = Eigen::of(contrasts.transpose() * b * &contrasts);
         let logits = Eigen { vectors: contrasts * inner.vectors, values: inner.values };
         Self { features, logits }
     }
@@ -33,7 +33,8 @@ impl Kronecker {
     pub fn solve(&self, g_kd: &[f64], prior: f64) -> Vec<f64> {
         let (q_a, q_b) = (&self.features.vectors, &self.logits.vectors);
         let g_dk = nalgebra::DMatrixView::from_slice(g_kd, q_a.nrows(), q_b.nrows());
-        let mut inner = q_a.tr_mul(&(g_dk * q_b));
+        // Not `tr_mul`, which takes dot by dot: twenty times as long.
+        let mut inner = q_a.transpose() * (g_dk * q_b);
         for (j, b) in self.logits.values.iter().enumerate() {
             for (i, a) in self.features.values.iter().enumerate() {
                 inner[(i, j)] /= a * b + prior;
