@@ -5,9 +5,11 @@
 //! what the evidence says, or what is better on held-out rows: from the evidence's δ the search goes to
 //! the side where the held-out NLL, at its best temperature, falls, in steps of √10, until it rises.
 
+use rayon::prelude::*;
+
 use super::Features;
 use crate::calibrate::{Fold, fit_temperature};
-use crate::posterior::laplace::{Head, Prior, Problem, Rows, Tolerance, standard_scale};
+use crate::posterior::laplace::{Head, Prior, Problem, Rows, Tolerance, usual_scale};
 use crate::posterior::{Fitted, LogitDistribution, PosteriorConfig, fit_head, tensors};
 use crate::train::last_layer;
 
@@ -18,6 +20,8 @@ const STEP: f64 = 3.162_277_660_168_379_5;
 const FIRST: f64 = 100.0;
 /// The most trials besides that of the evidence.
 const TRIALS: usize = 8;
+/// So many judged rows tell one prior from another; their folds are enough.
+const JUDGES: usize = 1000;
 
 /// Rows, and who judges whom.
 pub(super) struct HeadRows<'a> {
@@ -49,9 +53,10 @@ pub(super) struct HeadFit {
 
 /// The held-out NLL under one prior after another.
 struct Trials<'a> {
-    problems: Vec<Problem<'a>>,
+    /// Of some folds.
+    problems: &'a [Problem<'a>],
     judged: &'a [Features],
-    /// The weights of each fold at the last prior, `[k, D]`.
+    /// The weights of each of them at the last prior, `[k, D]`.
     weight_kd: Vec<Vec<f64>>,
     labels: Vec<u32>,
     classes: usize,
@@ -62,37 +67,53 @@ impl HeadRows<'_> {
     pub(super) fn fit(&self, config: &PosteriorConfig) -> candle_core::Result<HeadFit> {
         let width = self.start_kd.len() / self.classes - 1;
         let kept = self.features.some(self.kept);
-        let scale = standard_scale(&kept.feature_nd, width);
+        let scale = usual_scale(&kept.feature_nd, width);
         let part = |rows: &dyn Fn(&Fold) -> Vec<usize>| -> Vec<Features> {
             self.folds.iter().map(|fold| self.features.some(&rows(fold))).collect()
         };
         let (train, judged) = (part(&|fold| fold.train.clone()), part(&|fold| fold.judged.clone()));
         let problem = Problem::scaled(self.rows(&kept), scale.clone())?;
         let near = Tolerance::NEAR;
-        let by_evidence = problem.fit(self.start_kd, Head::Refit, Prior::Evidence(FIRST), near)?;
+        let problem_of = |rows| Problem::scaled(self.rows(rows), scale.clone());
+        let (by_evidence, problems) = rayon::join(
+            || problem.fit(self.start_kd, Head::Refit, Prior::Evidence(FIRST), near),
+            || train.par_iter().map(problem_of).collect::<candle_core::Result<Vec<_>>>(),
+        );
+        let (by_evidence, problems) = (by_evidence?, problems?);
         tracing::debug!("evidence: {:?}", by_evidence.evidence);
-        let problems = train.iter().map(|rows| Problem::scaled(self.rows(rows), scale.clone()));
+        let mut rows = 0;
+        let enough = judged.iter().take_while(|fold| {
+            let few = rows < JUDGES;
+            rows += fold.len();
+            few
+        });
+        let some = enough.count();
         let mut trials = Trials {
-            problems: problems.collect::<candle_core::Result<_>>()?,
-            judged: &judged,
-            weight_kd: vec![by_evidence.mean_kd.clone(); self.folds.len()],
-            labels: judged.iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
+            problems: &problems[..some],
+            judged: &judged[..some],
+            weight_kd: vec![by_evidence.mean_kd.clone(); some],
+            labels: judged[..some].iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
             classes: self.classes,
         };
         let first = by_evidence.evidence.prior_precision;
         let prior = if trials.labels.is_empty() { first } else { trials.best(first)? };
         let fixed = Prior::Fixed(prior);
-        let start_kd = by_evidence.mean_kd;
-        let fitted =
-            fit_head(config, &problem, &start_kd, (fixed, Tolerance::EXACT), self.dropout)?;
+        // Under the same prior, and of nearly the same rows.
+        let start_kd = trials.weight_kd.first().cloned().unwrap_or(by_evidence.mean_kd);
         let by_held_out = prior != first;
-        let mut logits = Vec::with_capacity(trials.labels.len());
-        for ((problem, start_kd), rows) in
-            trials.problems.iter().zip(&trials.weight_kd).zip(&judged)
-        {
+        let mut weight_kd = trials.weight_kd;
+        weight_kd.resize(problems.len(), start_kd.clone());
+        let folds = problems.par_iter().zip(&weight_kd).zip(&judged);
+        let of_fold = |((problem, start_kd), rows): ((&Problem<'_>, &Vec<f64>), &Features)| {
             let fold = fit_head(config, problem, start_kd, (fixed, near), self.dropout)?;
-            logits.extend(fold.posterior.logits(rows.read())?);
-        }
+            fold.posterior.logits(rows.read())
+        };
+        let exact = (fixed, Tolerance::EXACT);
+        let (fitted, logits) = rayon::join(
+            || fit_head(config, &problem, &start_kd, exact, self.dropout),
+            || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>(),
+        );
+        let (fitted, logits) = (fitted?, logits?.concat());
         let judged = self.folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
         Ok(HeadFit { fitted, judged, logits, prior, by_held_out })
     }
@@ -101,7 +122,7 @@ impl HeadRows<'_> {
     pub(super) fn weights(&self, prior: f64) -> candle_core::Result<Vec<f64>> {
         let width = self.start_kd.len() / self.classes - 1;
         let kept = self.features.some(self.kept);
-        let problem = Problem::scaled(self.rows(&kept), standard_scale(&kept.feature_nd, width))?;
+        let problem = Problem::scaled(self.rows(&kept), usual_scale(&kept.feature_nd, width))?;
         problem.mode(self.start_kd, prior, Tolerance::NEAR)
     }
 
@@ -137,13 +158,15 @@ impl Trials<'_> {
 
     /// Mean −ln p(label) of the judged rows, at their best temperature.
     fn nll(&mut self, prior: f64) -> candle_core::Result<f64> {
-        let mut logit_nc = Vec::new();
-        let folds = self.problems.iter().zip(&mut self.weight_kd).zip(self.judged);
-        for ((problem, weight_kd), rows) in folds {
+        let folds = self.problems.par_iter().zip(&mut self.weight_kd).zip(self.judged);
+        let classes = self.classes;
+        let of_fold = |((problem, weight_kd), rows): ((&Problem<'_>, &mut Vec<f64>), &Features)| {
             *weight_kd = problem.mode(weight_kd, prior, Tolerance::NEAR)?;
-            let (weight_cd, bias_c) = tensors(weight_kd, self.classes)?;
-            logit_nc.extend(last_layer(&rows.feature_nd, &weight_cd, &bias_c)?);
-        }
+            let (weight_cd, bias_c) = tensors(weight_kd, classes)?;
+            last_layer(&rows.feature_nd, &weight_cd, &bias_c)
+        };
+        let of_folds = folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>()?;
+        let logit_nc = of_folds.concat();
         let fit = fit_temperature(&logit_nc, &self.labels);
         let nll = fit.map_or(f64::INFINITY, |fit| fit.nll_after);
         tracing::debug!("prior precision {prior}: held-out nll {nll}, {fit:?}");

@@ -197,35 +197,28 @@ pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
     Problem::new(*rows, d)?.fit(trained_kd, head, Prior::Evidence(1.0), Tolerance::EXACT)
 }
 
-/// One over the standard deviation of each feature, `[D]`, where its variance is taken half from itself and
-/// half from the mean over all features: a prior that is isotropic in features scaled by it does not
-/// depend on their units, and a feature that hardly varies is not blown up (its weight would be large,
-/// and the first step of fine-tuning that moves the feature would throw the logits far off). What stands
-/// for the one behind them is larger, so that the bias is nearly free.
-pub fn standard_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
+/// What scales features to a variance of one on average, `[D]`: an isotropic prior of scaled features does
+/// not depend on their units. All have the same scale: a feature that hardly varies would get a large
+/// weight of its own, and the first step of fine-tuning that moves the feature would throw the logits far
+/// off. What stands for the one behind them is larger, so that the bias is nearly free.
+pub fn usual_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
     let rows = (feature_nd.len() / d.max(1)).max(1) as f64;
-    let sums = |of: &dyn Fn(usize, f64) -> f64| -> Vec<f64> {
-        let mut sum_d = vec![0.0; d];
-        for feature_d in feature_nd.chunks_exact(d) {
-            for (i, (sum, &x)) in sum_d.iter_mut().zip(feature_d).enumerate() {
-                *sum += of(i, f64::from(x));
-            }
+    let (mut sum_d, mut squares) = (vec![0.0; d], 0.0);
+    for feature_d in feature_nd.chunks_exact(d) {
+        for (sum, &x) in sum_d.iter_mut().zip(feature_d) {
+            *sum += f64::from(x);
+            squares += f64::from(x).powi(2);
         }
-        sum_d.into_iter().map(|sum| sum / rows).collect()
-    };
-    let mean_d = sums(&|_, x| x);
-    let variance_d = sums(&|i, x| (x - mean_d[i]).powi(2));
-    let usual = variance_d.iter().sum::<f64>() / d.max(1) as f64;
-    let scale = |variance: &f64| {
-        let variance = 0.5 * (variance + usual);
-        if variance > 0.0 { variance.sqrt().recip() } else { 1.0 }
-    };
-    variance_d.iter().map(scale).chain([FREE]).collect()
+    }
+    let means = sum_d.iter().map(|sum| (sum / rows).powi(2)).sum::<f64>();
+    let variance = (squares / rows - means) / d.max(1) as f64;
+    let scale = if variance > 0.0 { variance.sqrt().recip() } else { 1.0 };
+    std::iter::repeat_n(scale, d).chain([FREE]).collect()
 }
 
 /// What stands for the one behind scaled features. The prior of the bias is then this much wider than
 /// that of the weights, so that it makes up for features whose mean is far from zero.
-const FREE: f64 = 10.0;
+const FREE: f64 = 100.0;
 
 /// How a head is fitted.
 struct How {

@@ -388,7 +388,7 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
             .flat_map(|x_d| x_d.iter().copied().chain([0.7]))
             .map(|x| unit * x)
             .collect();
-        let scale = standard_scale(&feature_nd, d + 1);
+        let scale = usual_scale(&feature_nd, d + 1);
         assert!(scale.iter().all(|scale| scale.is_finite()), "{scale:?}");
         let rows = Rows { feature_nd: &feature_nd, labels: &labels, classes };
         let problem = Problem::scaled(rows, scale).unwrap();
