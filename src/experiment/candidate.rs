@@ -8,7 +8,7 @@ use super::crossed;
 use super::feature_cache::{self, FeatureCache};
 use super::head::{HeadFit, HeadRows};
 use super::posterior::PosteriorReport;
-use super::prepare::{Prepared, Sets};
+use super::prepare::{Crossing, Prepared, Sets};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::{CalibrationSummary, Fold, folds};
@@ -51,7 +51,7 @@ pub struct HeldOutScores {
 }
 
 impl Judged {
-    fn new(rows: &[usize], labels: &[u32], predictive: &[Predictive]) -> Self {
+    pub(super) fn new(rows: &[usize], labels: &[u32], predictive: &[Predictive]) -> Self {
         let verdict = |(label, one): (&u32, &Predictive)| {
             let p = one.probability_c[*label as usize];
             let hit = argmax(&one.probability_c) == *label as usize;
@@ -61,6 +61,13 @@ impl Judged {
         let mut all: Vec<(usize, Verdict)> = rows.iter().copied().zip(verdicts).collect();
         all.sort_by_key(|(row, _)| *row);
         Self(all)
+    }
+
+    /// The rows, the easiest of them first.
+    pub(super) fn by_difficulty(&self) -> Vec<usize> {
+        let mut all: Vec<&(usize, Verdict)> = self.0.iter().collect();
+        all.sort_by(|(_, one), (_, other)| one.nll.total_cmp(&other.nll));
+        all.into_iter().map(|(row, _)| *row).collect()
     }
 
     /// Of the rows that are also judged by another; `None` for no rows.
@@ -84,6 +91,8 @@ pub(super) struct Shop<'a> {
     pub(super) sets: &'a Sets,
     /// A model without weights.
     pub(super) base: &'a Artifact,
+    /// Where every row trains the last layer.
+    pub(super) crossing: Option<Crossing>,
     pub(super) settings: FitSettings<'a>,
 }
 
@@ -92,6 +101,8 @@ pub(super) struct Frozen {
     pub(super) candidate: Candidate,
     /// With a last layer that has not seen the rows that choose among fine-tuned weights.
     pub(super) start: Parameters,
+    /// With held-out rows that are as hard for this head as all rows are.
+    pub(super) crossing: Option<Crossing>,
 }
 
 impl Shop<'_> {
@@ -111,7 +122,7 @@ impl Shop<'_> {
             .transpose()?;
         let reader = Reader { classifier: &classifier, cache, shop: self };
         let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
-        let (candidate, start) = match &self.prepared.crossing {
+        let (candidate, start, crossing) = match &self.crossing {
             Some(crossing) => {
                 let features =
                     reader.features(&self.prepared.parts.train, &self.sets.train, show)?;
@@ -122,24 +133,26 @@ impl Shop<'_> {
                 let head = head.fit(self.settings.posterior)?;
                 let prior = head.prior;
                 let candidate = self.cross(parameters, &features, &folds, head, show)?;
-                let start = match self.prepared.experiment.train.recipe {
-                    Recipe::Head => parameters.clone(),
+                let (start, crossing) = match self.prepared.experiment.train.recipe {
+                    Recipe::Head => (parameters.clone(), crossing.clone()),
                     // Fine-tuning is chosen by rows that its first last layer has not seen either.
                     Recipe::Auto | Recipe::Full => {
+                        let crossing =
+                            crossing.clone().as_hard(&candidate.judged, &self.prepared.noise);
                         let rows = self.head_rows(&features, &[], &crossing.trained, &start_kd);
                         let (cd, c) = tensors(&rows.weights(prior)?, encoder.labels.len())?;
-                        parameters.with_last_layer(&cd, &c)?
+                        (parameters.with_last_layer(&cd, &c)?, crossing)
                     }
                 };
-                (candidate, start)
+                (candidate, start, Some(crossing))
             }
             None => {
                 let candidate = self.apart(&reader, parameters, &start_kd, show)?;
                 let start = candidate.artifact.parameters.clone();
-                (candidate, start)
+                (candidate, start, None)
             }
         };
-        Ok(Frozen { candidate, start })
+        Ok(Frozen { candidate, start, crossing })
     }
 
     /// Weights that were trained, with a last layer that is fitted anew.
@@ -150,7 +163,7 @@ impl Shop<'_> {
     ) -> Result<Candidate, ExperimentError> {
         let classifier = Classifier::packed(&self.base.encoder, parameters)?;
         let reader = Reader { classifier: &classifier, cache: None, shop: self };
-        let Some(crossing) = &self.prepared.crossing else {
+        let Some(crossing) = &self.crossing else {
             return self.refitted(&reader, parameters, show);
         };
         let features = reader.features(&self.prepared.parts.train, &self.sets.train, show)?;

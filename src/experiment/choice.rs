@@ -114,7 +114,7 @@ impl Choice {
 
     /// What the training steps should take, from the time of some texts without gradients.
     fn expected_seconds(&self, shop: &Shop<'_>) -> Result<f64, ExperimentError> {
-        let (train, _) = shop.sets.tuning(shop.prepared.crossing.as_ref());
+        let (train, _) = shop.sets.tuning(shop.crossing.as_ref());
         let config = &shop.prepared.experiment.train;
         let every = train.len().div_ceil(TIMED).max(1);
         let some = train.some(&(0..train.len()).step_by(every).collect::<Vec<_>>());

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::calibration::{check_encoder, check_rows};
+use super::candidate::Judged;
 use super::encoder::Start;
 use super::{Experiment, ExperimentError, Progress, schedule};
 use crate::compute::Noise;
-use crate::data::split::RowKey;
+use crate::data::split::{RowKey, carve};
 use crate::data::{
     self, CrossFit, Dataset, Example, Part, PartSummary, Parts, StreamedRows, TokenSet, Tokens,
 };
@@ -17,6 +18,9 @@ use crate::train::Recipe;
 
 /// Fewer rows than this, the test part not counted, and every row trains the last layer.
 const FEW: usize = 6000;
+
+/// Numbers the division into trained and held-out rows among those of one seed.
+const DIVISION: u64 = 4;
 
 /// The data and the encoder of an experiment.
 pub(super) struct Prepared {
@@ -31,6 +35,7 @@ pub(super) struct Prepared {
 }
 
 /// Rows of a training part that has all of them, by their places in it.
+#[derive(Clone)]
 pub(super) struct Crossing {
     /// Of each row.
     pub(super) keys: Vec<RowKey>,
@@ -53,6 +58,34 @@ impl Crossing {
             trained: places(trained),
             held_out: places(held_out),
         }
+    }
+
+    /// Divides anew, so that the held-out rows are as hard as all rows are: within each class one is
+    /// drawn from each few rows that a head, fitted on others, finds equally hard. Few rows at random
+    /// may be easy ones, and what is calibrated by them then promises too much.
+    ///
+    /// A row that nobody judged is trained on: it is the only one of its class.
+    pub(super) fn as_hard(self, judged: &Judged, noise: &Noise) -> Self {
+        let share = self.held_out.len() as f64 / self.keys.len() as f64;
+        let order = judged.by_difficulty();
+        let size = share.recip().round() as u32;
+        let mut before: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut strata: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+        let key = |&row: &usize| {
+            let RowKey { label, text } = self.keys[row];
+            let rank = before.entry(label).or_default();
+            let next = strata.len() as u32;
+            let stratum = *strata.entry((label, *rank / size)).or_insert(next);
+            *rank += 1;
+            RowKey { label: stratum, text }
+        };
+        let keys: Vec<RowKey> = order.iter().map(key).collect();
+        let Ok(parts) = carve(&keys, &[1.0 - share, share], noise, DIVISION) else { return self };
+        let mut held_out: Vec<usize> = parts[1].iter().map(|&place| order[place]).collect();
+        held_out.sort_unstable();
+        let trained =
+            (0..self.keys.len()).filter(|row| held_out.binary_search(row).is_err()).collect();
+        Self { trained, held_out, ..self }
     }
 }
 
@@ -258,5 +291,47 @@ impl Sets {
             )));
         }
         Ok(sets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::posterior::Predictive;
+
+    /// 200 rows of two classes, harder from row to row, then one that nobody judged.
+    #[test]
+    fn held_out_rows_are_as_hard_as_all_rows() {
+        let judged = 200;
+        let key = |row: usize| match row {
+            200 => RowKey { label: 2, text: 200 },
+            // Rows 50 and 130 have the same text.
+            130 => RowKey { label: 0, text: 50 },
+            row => RowKey { label: row as u32 % 2, text: row as u64 },
+        };
+        let keys: Vec<RowKey> = (0..=judged).map(key).collect();
+        let labels: Vec<u32> = keys[..judged].iter().map(|key| key.label).collect();
+        let predictive = |(row, label): (usize, &u32)| {
+            let p = 0.999 - row as f64 / 250.0;
+            let probability_c = if *label == 0 { vec![p, 1.0 - p] } else { vec![1.0 - p, p] };
+            Predictive { probability_c, total: 0.0, aleatoric: None, epistemic: None }
+        };
+        let predictive: Vec<Predictive> = labels.iter().enumerate().map(predictive).collect();
+        let rows: Vec<usize> = (0..judged).collect();
+        let found = Judged::new(&rows, &labels, &predictive);
+        // The easiest of them: the worst that chance could do.
+        let chosen = Crossing { held_out: (0..40).collect(), trained: (40..201).collect(), keys };
+        let divided = chosen.as_hard(&found, &Noise::new(1));
+        let held_out = &divided.held_out;
+        assert_eq!((held_out.len() + divided.trained.len(), held_out.is_sorted()), (201, true));
+        assert!(held_out.len().abs_diff(40) <= 1, "{held_out:?}");
+        assert!(!held_out.contains(&200), "nobody judged it");
+        assert_eq!(held_out.contains(&50), held_out.contains(&130), "one text on one side");
+        for label in 0..2 {
+            let own = |row: &&usize| divided.keys[**row].label == label;
+            let mean = held_out.iter().filter(own).sum::<usize>() as f64
+                / held_out.iter().filter(own).count() as f64;
+            assert!((mean - 99.5).abs() < 5.0, "class {label}: row {mean} on average");
+        }
     }
 }

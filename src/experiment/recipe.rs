@@ -164,14 +164,19 @@ pub fn train(
         calibration: &experiment.calibration,
         head: Head::Refit,
     };
-    let shop = Shop { prepared: &prepared, sets: &sets, base: &base, settings };
+    let crossing = prepared.crossing.clone();
+    let mut shop = Shop { prepared: &prepared, sets: &sets, base: &base, crossing, settings };
     let mut choice = match experiment.train.recipe {
         Recipe::Full => Choice::begin(None, initial),
-        Recipe::Head | Recipe::Auto => Choice::with_head(shop.frozen(&initial, show)?, show),
+        Recipe::Head | Recipe::Auto => {
+            let mut frozen = shop.frozen(&initial, show)?;
+            shop.crossing = frozen.crossing.take();
+            Choice::with_head(frozen, show)
+        }
     };
     let mut board = None;
     if choice.goes_on(&shop, begun.as_ref(), show)? {
-        let (train, validation) = sets.tuning(prepared.crossing.as_ref());
+        let (train, validation) = sets.tuning(shop.crossing.as_ref());
         let job = Job {
             encoder: &start.encoder,
             config: &experiment.train,
