@@ -197,23 +197,29 @@ pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
     Problem::new(*rows, d)?.fit(trained_kd, head, Prior::Evidence(1.0), Tolerance::EXACT)
 }
 
-/// What scales features to a variance of one on average, `[D]`: an isotropic prior of scaled features does
-/// not depend on their units. All have the same scale: a feature that hardly varies would get a large
-/// weight of its own, and the first step of fine-tuning that moves the feature would throw the logits far
-/// off. What stands for the one behind them is larger, so that the bias is nearly free.
+/// What scales features to a variance of about one, `[D]`: an isotropic prior of scaled features does not
+/// depend on their units. The variance is half a feature's own and half the mean of all: one that hardly
+/// varies is not blown up (its weight would be large, and the first step of fine-tuning that moves the
+/// feature would throw the logits far off). What stands for the one behind them is larger, so that the bias
+/// is nearly free.
 pub fn usual_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
     let rows = (feature_nd.len() / d.max(1)).max(1) as f64;
-    let (mut sum_d, mut squares) = (vec![0.0; d], 0.0);
+    let (mut sum_d, mut squares_d) = (vec![0.0; d], vec![0.0; d]);
     for feature_d in feature_nd.chunks_exact(d) {
-        for (sum, &x) in sum_d.iter_mut().zip(feature_d) {
+        for ((sum, squares), &x) in sum_d.iter_mut().zip(&mut squares_d).zip(feature_d) {
             *sum += f64::from(x);
-            squares += f64::from(x).powi(2);
+            *squares += f64::from(x).powi(2);
         }
     }
-    let means = sum_d.iter().map(|sum| (sum / rows).powi(2)).sum::<f64>();
-    let variance = (squares / rows - means) / d.max(1) as f64;
-    let scale = if variance > 0.0 { variance.sqrt().recip() } else { 1.0 };
-    std::iter::repeat_n(scale, d).chain([FREE]).collect()
+    let both = sum_d.iter().zip(&squares_d);
+    let variance_d: Vec<f64> =
+        both.map(|(sum, squares)| (squares / rows - (sum / rows).powi(2)).max(0.0)).collect();
+    let usual = variance_d.iter().sum::<f64>() / d.max(1) as f64;
+    let scale = |variance: &f64| {
+        let variance = 0.5 * (variance + usual);
+        if variance > 0.0 { variance.sqrt().recip() } else { 1.0 }
+    };
+    variance_d.iter().map(scale).chain([FREE]).collect()
 }
 
 /// What stands for the one behind scaled features. The prior of the bias is then this much wider than
