@@ -138,7 +138,7 @@ impl Shop<'_> {
                     // Fine-tuning is chosen by rows that its first last layer has not seen either.
                     Recipe::Auto | Recipe::Full => {
                         let crossing =
-                            crossing.clone().as_hard(&candidate.judged, &self.prepared.noise);
+                            crossing.equally_hard(&candidate.judged, &self.prepared.noise);
                         let rows = self.head_rows(&features, &[], &crossing.trained, &start_kd);
                         let (cd, c) = tensors(&rows.weights(prior)?, encoder.labels.len())?;
                         (parameters.with_last_layer(&cd, &c)?, crossing)

@@ -65,7 +65,7 @@ impl Crossing {
     /// may be easy ones, and what is calibrated by them then promises too much.
     ///
     /// A row that nobody judged is trained on: it is the only one of its class.
-    pub(super) fn as_hard(self, judged: &Judged, noise: &Noise) -> Self {
+    pub(super) fn equally_hard(&self, judged: &Judged, noise: &Noise) -> Self {
         let share = self.held_out.len() as f64 / self.keys.len() as f64;
         let order = judged.by_difficulty();
         let size = share.recip().round() as u32;
@@ -80,12 +80,14 @@ impl Crossing {
             RowKey { label: stratum, text }
         };
         let keys: Vec<RowKey> = order.iter().map(key).collect();
-        let Ok(parts) = carve(&keys, &[1.0 - share, share], noise, DIVISION) else { return self };
+        let Ok(parts) = carve(&keys, &[1.0 - share, share], noise, DIVISION) else {
+            return self.clone();
+        };
         let mut held_out: Vec<usize> = parts[1].iter().map(|&place| order[place]).collect();
         held_out.sort_unstable();
         let trained =
             (0..self.keys.len()).filter(|row| held_out.binary_search(row).is_err()).collect();
-        Self { trained, held_out, ..self }
+        Self { keys: self.keys.clone(), trained, held_out }
     }
 }
 
@@ -321,7 +323,7 @@ mod tests {
         let found = Judged::new(&rows, &labels, &predictive);
         // The easiest of them: the worst that chance could do.
         let chosen = Crossing { held_out: (0..40).collect(), trained: (40..201).collect(), keys };
-        let divided = chosen.as_hard(&found, &Noise::new(1));
+        let divided = chosen.equally_hard(&found, &Noise::new(1));
         let held_out = &divided.held_out;
         assert_eq!((held_out.len() + divided.trained.len(), held_out.is_sorted()), (201, true));
         assert!(held_out.len().abs_diff(40) <= 1, "{held_out:?}");

@@ -224,7 +224,7 @@ pub fn usual_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
 
 /// What stands for the one behind scaled features. The prior of the bias is then this much wider than
 /// that of the weights, so that it makes up for features whose mean is far from zero.
-const FREE: f64 = 100.0;
+const FREE: f64 = 10.0;
 
 /// How a head is fitted.
 struct How {
