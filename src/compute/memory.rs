@@ -66,6 +66,18 @@ pub fn memory() -> Option<Memory> {
     Some(Memory { resident_mb: field("VmRSS:")?, peak_mb: field("VmHWM:")? })
 }
 
+/// Bytes that this process may still take, by what the system has and by the limit of its container;
+/// `None` where neither is known.
+pub fn memory_left() -> Option<u64> {
+    let system = fs::read_to_string("/proc/meminfo").ok();
+    let system = system.and_then(|text| Some((kilobytes(&text, "MemAvailable:")? * 1024.0) as u64));
+    // What a container has taken counts the pages of files too, which it gives back: only its limit is
+    // certain.
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let container = container.and_then(|text| text.trim().parse::<u64>().ok());
+    [system, container].into_iter().flatten().min()
+}
+
 /// The number of kB after `name` in a file such as Linux writes under `/proc`.
 pub fn kilobytes(text: &str, name: &str) -> Option<f64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;

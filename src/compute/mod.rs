@@ -11,7 +11,7 @@ mod packed;
 mod threads;
 
 pub use device::{DeviceChoice, DeviceError, Selected, select};
-pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory};
+pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory, memory_left};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
 pub use packed::{Packed, Sequence, text_key};
 pub use threads::{cpu_features, set_threads, threads};

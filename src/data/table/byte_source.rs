@@ -39,7 +39,8 @@ impl Source {
             return Ok((source, tail));
         }
         let agent: Agent = Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
-        let (tail, length) = persistently(|| ranged(&agent, place, &format!("bytes=-{TAIL}")))?;
+        let (tail, length) =
+            persistently(|| ranged(&agent, place, &format!("bytes=-{TAIL}"), TAIL))?;
         Ok((Self::Http { agent, url: place.to_owned(), length }, tail))
     }
 
@@ -50,6 +51,9 @@ impl Source {
     }
 
     pub(super) fn bytes(&self, start: u64, length: usize) -> io::Result<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
         match self {
             Self::Disk(file, _) => {
                 let mut file = file.lock().expect("nothing panics while it reads");
@@ -60,7 +64,7 @@ impl Source {
             }
             Self::Http { agent, url, length: whole } => {
                 let range = format!("bytes={start}-{}", start + length as u64 - 1);
-                let (bytes, found) = persistently(|| ranged(agent, url, &range))?;
+                let (bytes, found) = persistently(|| ranged(agent, url, &range, length as u64))?;
                 if found != *whole || bytes.len() != length {
                     return Err(io::Error::other("the file has changed on the server"));
                 }
@@ -70,8 +74,8 @@ impl Source {
     }
 }
 
-/// A range of a remote file, and the length of the whole.
-fn ranged(agent: &Agent, url: &str, range: &str) -> io::Result<(Bytes, u64)> {
+/// A range of a remote file, of at most so many bytes, and the length of the whole.
+fn ranged(agent: &Agent, url: &str, range: &str, most: u64) -> io::Result<(Bytes, u64)> {
     let mut response = agent.get(url).header("Range", range).call().map_err(io::Error::other)?;
     if response.status() != StatusCode::PARTIAL_CONTENT {
         return Err(io::Error::other(format!(
@@ -82,7 +86,7 @@ fn ranged(agent: &Agent, url: &str, range: &str) -> io::Result<(Bytes, u64)> {
     let whole = response.headers().get("Content-Range").and_then(|value| value.to_str().ok());
     let whole = whole.and_then(|value| value.rsplit_once('/')?.1.parse().ok());
     let whole = whole.ok_or_else(|| io::Error::other("the answer has no `Content-Range`"))?;
-    let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec();
+    let body = response.body_mut().with_config().limit(most).read_to_vec();
     Ok((body.map_err(io::Error::other)?.into(), whole))
 }
 

@@ -76,6 +76,30 @@ const LABELS: [&str; 17] = [
     "rating",
 ];
 
+/// Whether a column of this name is known, whatever it holds.
+pub(super) fn is_known_name(name: &str) -> bool {
+    let name = name.trim();
+    let pairs = PAIRS.iter().flat_map(|(one, other)| [one, other]);
+    let mut known = TEXTS.iter().chain(&LABELS).chain(pairs).chain(&OTHERS);
+    known.any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Names that tables have besides; a line with one is a header.
+const OTHERS: [&str; 12] = [
+    "id",
+    "idx",
+    "index",
+    "uid",
+    "uuid",
+    "source",
+    "split",
+    "url",
+    "date",
+    "timestamp",
+    "language",
+    "author",
+];
+
 /// A text is as long as another where it has at least this share of its mean length.
 const AS_LONG: f64 = 0.8;
 /// The longest mean length of a label, in characters, and the most labels.

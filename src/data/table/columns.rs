@@ -44,6 +44,50 @@ impl Columns {
     }
 }
 
+impl Columns {
+    /// The names of the columns.
+    pub fn names(&self, columns: &[String]) -> ColumnNames {
+        let name = |column: Option<usize>| {
+            column.and_then(|column| columns.get(column)).cloned().unwrap_or_default()
+        };
+        ColumnNames { text: name(Some(self.text)), pair: name(self.pair), label: name(self.label) }
+    }
+}
+
+/// Finds the columns, with those of earlier tables in mind: a column that nobody named is the usual one
+/// where the table has it. Where the usual text has no second one beside it, none is looked for.
+///
+/// # Errors
+/// As [`detect`].
+pub fn detect_usual(
+    columns: &[String],
+    sample: &[Row],
+    wanted: &ColumnNames,
+    usual: &ColumnNames,
+    label_required: bool,
+) -> Result<Columns, TableError> {
+    let is_there = |name: &str| columns.iter().filter(|column| *column == name).count() == 1;
+    let taken = [&wanted.text, &wanted.pair, &wanted.label];
+    let or = |wanted: &String, usual: &String| {
+        let free = is_there(usual) && !taken.contains(&usual);
+        if wanted.is_empty() && free { usual.clone() } else { wanted.clone() }
+    };
+    let both = ColumnNames {
+        text: or(&wanted.text, &usual.text),
+        pair: or(&wanted.pair, &usual.pair),
+        label: or(&wanted.label, &usual.label),
+    };
+    let single = !usual.text.is_empty() && usual.pair.is_empty() && both.pair.is_empty();
+    let mut found = detect(columns, sample, &both, label_required)?;
+    if single && found.pair.is_some() {
+        // One of a known pair would be taken for the text, and which is a guess.
+        let search = Search::new(columns, &sample[..sample.len().min(SAMPLE_ROWS)]);
+        let label: Vec<usize> = found.label.into_iter().collect();
+        found = Columns { text: search.text(&label)?, pair: None, label: found.label };
+    }
+    Ok(found)
+}
+
 /// Finds the columns. `sample` are the first rows of the table.
 ///
 /// A pair is taken where it is named, or where both names of a known pair are there and neither

@@ -1,63 +1,151 @@
-//! CSV and TSV, record by record. TSV differs from CSV by its delimiter only: quotes mean the same
-//! in both, as pandas and spreadsheets write them.
+//! CSV and TSV, record by record, in the dialect that was found out or asked for.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Cursor, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
 
+use super::columns::SAMPLE_ROWS;
 use super::error::TableError;
+use super::header::is_header;
+use super::reading::{Header, Quoting, Reading};
+use super::scan::{Dialect, Record, Scanner};
+use super::sniff::{Sniffed, sniff};
+use super::text;
 use super::{Row, Value};
+
+/// What is looked at to find out the dialect.
+const LOOK: u64 = 4 << 20;
+/// The longest record, in bytes.
+const LONGEST_RECORD: u64 = 64 << 20;
 
 /// The records of one CSV or TSV file.
 pub(super) struct DelimitedRows {
     path: String,
-    reader: csv::Reader<LineStarts>,
+    reader: csv::Reader<Watch>,
     record: ByteRecord,
+    dialect: Dialect,
     columns: Vec<String>,
+    header: bool,
+    /// Rows that were looked at to tell the header from a row.
+    looked_at: VecDeque<Result<Row, TableError>>,
 }
 
 impl DelimitedRows {
-    /// Reads the header. Blank lines are skipped.
+    /// Finds out how the file is written, and reads its header. Blank lines are skipped.
     pub(super) fn open(
-        input: Box<dyn Read + Send>,
-        delimiter: u8,
+        mut input: Box<dyn Read + Send>,
+        own: u8,
         path: String,
+        reading: &Reading,
     ) -> Result<DelimitedRows, TableError> {
+        let mut head = Vec::new();
+        if let Err(source) = input.by_ref().take(LOOK).read_to_end(&mut head) {
+            return Err(TableError::Read { path, source });
+        }
+        let whole = (head.len() as u64) < LOOK;
+        let Sniffed { dialect, skipped } =
+            sniff(&head, own, whole, reading).map_err(TableError::Reading)?;
+        let lines = head[..skipped]
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
+            .max(usize::from(skipped > 0));
+        let rest = Cursor::new(head.split_off(skipped)).chain(input);
+        let watch = Watch::new(Box::new(rest), dialect, lines as u64);
         let reader = ReaderBuilder::new()
-            .delimiter(delimiter)
+            .delimiter(dialect.delimiter)
+            .quoting(dialect.quoting != Quoting::None)
+            .escape((dialect.quoting == Quoting::Backslash).then_some(b'\\'))
             .has_headers(false)
             // Field counts are checked here, where the line is known exactly.
             .flexible(true)
             .buffer_capacity(1 << 16)
-            .from_reader(LineStarts::new(input));
-        let mut rows =
-            DelimitedRows { path, reader, record: ByteRecord::new(), columns: Vec::new() };
-        let Some((_, header)) = rows.fields()? else {
-            let expected = "expected a header line with the names of the columns";
-            return Err(TableError::Empty { path: rows.path, expected });
+            .from_reader(watch);
+        let mut rows = DelimitedRows {
+            path,
+            reader,
+            record: ByteRecord::new(),
+            dialect,
+            columns: Vec::new(),
+            header: true,
+            looked_at: VecDeque::new(),
         };
-        rows.columns = header;
-        if let [column] = &rows.columns[..]
-            && column.contains([',', ';', '\t'])
-        {
-            let delimiter = if delimiter == b'\t' { "a tab" } else { "`,`" };
-            return Err(TableError::Delimiter {
-                path: rows.path,
-                column: column.clone(),
-                delimiter,
-            });
-        }
+        rows.first(own, reading)?;
         Ok(rows)
     }
 
-    /// The names in the header.
+    /// The names of the columns, from the first record where it has them.
+    fn first(&mut self, own: u8, reading: &Reading) -> Result<(), TableError> {
+        let Some((line, first)) = self.fields()? else {
+            let expected = "expected a line with the names of the columns, or a row";
+            return Err(TableError::Empty { path: self.path.clone(), expected });
+        };
+        self.columns = first;
+        let mut cells = Vec::new();
+        while self.looked_at.len() < SAMPLE_ROWS {
+            let row = self.read_row().transpose();
+            let Some(row) = row else { break };
+            let fatal = row.as_ref().is_err_and(|error| !error.is_of_a_row());
+            if let Ok(row) = &row {
+                let text = |value: &Value| value.as_text().unwrap_or_default().into_owned();
+                cells.push(row.values.iter().map(text).collect::<Vec<_>>());
+            }
+            self.looked_at.push_back(row);
+            if fatal {
+                break;
+            }
+        }
+        self.header = match reading.header {
+            Header::Yes => true,
+            Header::No => false,
+            Header::Auto => is_header(&self.columns, &cells, &reading.names),
+        };
+        if !self.header {
+            let names = (1..=self.columns.len()).map(|number| format!("column_{number}")).collect();
+            let first = std::mem::replace(&mut self.columns, names);
+            let values = first.into_iter().map(Value::Text).collect();
+            self.looked_at.push_front(Ok(Row { line, values }));
+        } else if let [column] = &self.columns[..]
+            && column.contains([',', ';', '\t', '|'])
+        {
+            let delimiter = if own == b'\t' { "a tab" } else { "`,`" };
+            let (path, column) = (self.path.clone(), column.clone());
+            return Err(TableError::Delimiter { path, column, delimiter });
+        }
+        Ok(())
+    }
+
+    /// The names of the columns.
     pub(super) fn columns(&self) -> &[String] {
         &self.columns
     }
 
+    /// How the file is written, for people.
+    pub(super) fn described(&self) -> Vec<String> {
+        let separated = match self.dialect.delimiter {
+            b'\t' => "separated by tabs".to_owned(),
+            delimiter => format!("separated by `{}`", char::from(delimiter)),
+        };
+        let quotes = match self.dialect.quoting {
+            Quoting::Backslash => "with `\\\"` for a quote in quotes",
+            Quoting::None => "with quotes that are letters",
+            Quoting::Double | Quoting::Auto => "quoted as in RFC 4180",
+        };
+        let header =
+            if self.header { "names in the first line" } else { "without a line of names" };
+        vec![separated, quotes.to_owned(), header.to_owned()]
+    }
+
     /// The next record, `None` at the end.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, TableError> {
+        match self.looked_at.pop_front() {
+            Some(row) => row.map(Some),
+            None => self.read_row(),
+        }
+    }
+
+    fn read_row(&mut self) -> Result<Option<Row>, TableError> {
         let Some((line, fields)) = self.fields()? else { return Ok(None) };
         if fields.len() != self.columns.len() {
             return Err(TableError::FieldCount {
@@ -72,7 +160,6 @@ impl DelimitedRows {
 
     /// The line where the next record begins, and its fields.
     fn fields(&mut self) -> Result<Option<(u64, Vec<String>)>, TableError> {
-        let start = self.reader.position().byte();
         let more = self.reader.read_byte_record(&mut self.record).map_err(|error| {
             let source = match error.into_kind() {
                 csv::ErrorKind::Io(source) => source,
@@ -83,7 +170,12 @@ impl DelimitedRows {
         if !more {
             return Ok(None);
         }
-        let line = self.reader.get_mut().line_of(start);
+        let seen =
+            self.reader.get_mut().next().expect("the csv crate and the walk see the same records");
+        let line = seen.line;
+        if let Some(what) = wrong_quotes(&seen, self.dialect, self.columns.len()) {
+            return Err(TableError::Quote { path: self.path.clone(), line, what });
+        }
         let field = |(index, bytes): (usize, &[u8])| match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(TableError::NotUtf8 {
@@ -93,6 +185,7 @@ impl DelimitedRows {
                     Some(column) => format!("column `{column}`"),
                     None => format!("field {}", index + 1),
                 },
+                reads: text::guess(bytes),
             }),
         };
         let fields = self.record.iter().enumerate().map(field).collect::<Result<_, _>>()?;
@@ -100,49 +193,60 @@ impl DelimitedRows {
     }
 }
 
-/// Passes bytes on and remembers where lines that are not blank begin, until they are asked for.
-/// The csv crate's own line number is that of the position behind the last record: one too small
-/// after `\r\n`, and that of the first blank line where blank lines follow.
-struct LineStarts {
+/// Why a record is not believed. The dialect fits the beginning of the file, and a quote further on may
+/// still swallow rows: lines inside a field that have the fields of a row each.
+fn wrong_quotes(record: &Record, dialect: Dialect, width: usize) -> Option<String> {
+    if record.broken {
+        return Some("something stands behind a closing quote".to_owned());
+    }
+    if record.open {
+        return Some("a quote opens here and is never closed".to_owned());
+    }
+    let enough = if dialect.delimiter == b'\t' { 2 } else { 4 };
+    let swallows = record.lines >= enough && width > 1 && record.plain == Some(width);
+    swallows.then(|| {
+        format!(
+            "a quote opens here and is closed {} lines later, each of which looks like a row",
+            record.lines - 1
+        )
+    })
+}
+
+/// Passes bytes on and remembers what the walk says of the records, until they are asked for.
+struct Watch {
     inner: Box<dyn Read + Send>,
-    offset: u64,
-    line: u64,
-    previous: u8,
-    /// (offset of the first byte, line number), not yet passed by a record.
-    starts: VecDeque<(u64, u64)>,
+    scanner: Scanner,
+    records: VecDeque<Record>,
+    /// Lines before the first one that is passed on.
+    skipped: u64,
 }
 
-impl LineStarts {
-    fn new(inner: Box<dyn Read + Send>) -> LineStarts {
-        LineStarts { inner, offset: 0, line: 1, previous: b'\n', starts: VecDeque::new() }
+impl Watch {
+    fn new(inner: Box<dyn Read + Send>, dialect: Dialect, skipped: u64) -> Watch {
+        Watch { inner, scanner: Scanner::new(dialect), records: VecDeque::new(), skipped }
     }
 
-    /// The line of the first record that begins at or behind `offset`.
-    fn line_of(&mut self, offset: u64) -> u64 {
-        while let Some(&(start, line)) = self.starts.front() {
-            if start >= offset {
-                return line;
-            }
-            self.starts.pop_front();
-        }
-        self.line
+    fn next(&mut self) -> Option<Record> {
+        let record = self.records.pop_front()?;
+        Some(Record { line: record.line + self.skipped, ..record })
     }
 }
 
-impl Read for LineStarts {
+impl Read for Watch {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         for &byte in &buffer[..count] {
-            let after_break = matches!(self.previous, b'\n' | b'\r');
-            // A line ends behind `\n`, and behind a `\r` that no `\n` follows.
-            if self.offset > 0 && after_break && !(self.previous == b'\r' && byte == b'\n') {
-                self.line += 1;
-            }
-            if after_break && !matches!(byte, b'\n' | b'\r') {
-                self.starts.push_back((self.offset, self.line));
-            }
-            self.previous = byte;
-            self.offset += 1;
+            self.records.extend(self.scanner.byte(byte));
+        }
+        if count == 0 {
+            self.records.extend(self.scanner.finish());
+        }
+        if self.scanner.pending() > LONGEST_RECORD {
+            let line = self.scanner.line() + self.skipped;
+            let limit = LONGEST_RECORD >> 20;
+            let what =
+                format!("line {line}: a record of more than {limit} MiB, the most that is read");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         Ok(count)
     }
@@ -153,7 +257,8 @@ mod tests {
     use super::*;
 
     fn open(text: &[u8]) -> Result<DelimitedRows, TableError> {
-        DelimitedRows::open(Box::new(io::Cursor::new(text.to_vec())), b',', "a.csv".into())
+        let reading = Reading::default();
+        DelimitedRows::open(Box::new(Cursor::new(text.to_vec())), b',', "a.csv".into(), &reading)
     }
 
     fn rows(text: &[u8]) -> Vec<Row> {
@@ -186,7 +291,10 @@ mod tests {
         let mut rows = open(b"text,label\r\na,1\r\nb,2,3\r\n").unwrap();
         rows.next_row().unwrap();
         let message = rows.next_row().unwrap_err().to_string();
-        assert!(message.starts_with("`a.csv` line 3 has 3 fields, the header has 2"), "{message}");
+        assert!(
+            message.starts_with("`a.csv` line 3 has 3 fields, the first line has 2"),
+            "{message}"
+        );
     }
 
     #[test]
@@ -203,7 +311,70 @@ mod tests {
         for nothing in [&b""[..], b"\n\n"] {
             assert!(matches!(open(nothing), Err(TableError::Empty { .. })), "{nothing:?}");
         }
-        assert!(matches!(open(b"text;label\na;1\n"), Err(TableError::Delimiter { .. })));
+        assert_eq!(rows(b"text;label\na;1\n")[0].values, [text("a"), text("1")]);
         assert!(rows(b"text,label\n").is_empty());
+    }
+
+    #[test]
+    fn a_file_without_a_header_keeps_its_first_row() {
+        let mut rows = open(b"a good film,pos\na bad film,neg\na fine film,pos\n").unwrap();
+        assert_eq!(rows.columns(), ["column_1", "column_2"]);
+        let first = rows.next_row().unwrap().unwrap();
+        assert_eq!((first.line, first.values), (1, vec![text("a good film"), text("pos")]));
+        assert_eq!(std::iter::from_fn(|| rows.next_row().unwrap()).count(), 2);
+        assert!(rows.described().contains(&"without a line of names".to_owned()));
+    }
+
+    #[test]
+    fn a_line_that_tells_a_spreadsheet_the_delimiter_is_no_row_and_is_counted() {
+        let mut rows = open(b"sep=;\r\ntext;label\r\na, b;1\r\nc;2\r\n").unwrap();
+        assert_eq!(rows.columns(), ["text", "label"]);
+        let first = rows.next_row().unwrap().unwrap();
+        assert_eq!((first.line, first.values), (3, vec![text("a, b"), text("1")]));
+    }
+
+    #[test]
+    fn rows_behind_a_bad_one_can_be_read() {
+        let mut rows =
+            open(b"text,label\n\"a\",1\nb\n\"c\",2\ncaf\xe9,3\n\"d\" e,4\n\"f\",5\n").unwrap();
+        let read: Vec<_> = std::iter::from_fn(|| rows.next_row().transpose()).collect();
+        let good: Vec<bool> = read.iter().map(Result::is_ok).collect();
+        assert_eq!(good, [true, false, true, false, false, true]);
+        let lines: Vec<_> =
+            read.iter().filter_map(|row| row.as_ref().err()).map(|error| error.line()).collect();
+        assert_eq!(lines, [Some(3), Some(5), Some(6)]);
+    }
+
+    /// The quote comes after all that is looked at to find out how the file is written.
+    #[test]
+    fn a_late_quote_that_swallows_rows_is_refused_by_its_line() {
+        let mut late = "text\tlabel\n".to_owned();
+        while late.len() < LOOK as usize {
+            late.push_str("a letter of no importance that fills the file\tgood\n");
+        }
+        let line = late.lines().count() as u64 + 1;
+        late.push_str("\"never again\tbad\nfine\tgood\n15\"\tbad\nlast\tgood\n");
+        let input = Box::new(Cursor::new(late.into_bytes()));
+        let mut rows =
+            DelimitedRows::open(input, b'\t', "a.tsv".into(), &Reading::default()).unwrap();
+        let error = loop {
+            match rows.next_row() {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("rows were swallowed"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.line(), Some(line));
+        assert!(error.to_string().contains("`data.quoting` to `none`"), "{error}");
+    }
+
+    #[test]
+    fn a_record_without_end_is_refused_with_the_limit() {
+        let endless = Cursor::new(b"text,label\n\"".to_vec()).chain(io::repeat(b'x'));
+        let read =
+            DelimitedRows::open(Box::new(endless), b',', "a.csv".into(), &Reading::default());
+        let error = read.map(|mut rows| rows.next_row().err()).unwrap_or_else(Some).unwrap();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("line 2") && source.contains("64 MiB"), "{source}");
     }
 }

@@ -26,6 +26,52 @@ pub enum TableError {
         /// The stream.
         path: String,
     },
+    /// A pipe or a device, which may never end.
+    #[error(
+        "`{path}` is {found} and no regular file: write it to a file first, or give it to the command's \
+         standard input"
+    )]
+    NotRegular {
+        /// The place.
+        path: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The file holds something else than its name says.
+    #[error("`{path}` is {found}")]
+    OtherFormat {
+        /// The file.
+        path: String,
+        /// What it is, and what to do.
+        found: &'static str,
+    },
+    /// A text file in an encoding that nobody named.
+    #[error(
+        "`{path}` is not UTF-8 but {found}: set `data.encoding` to `{found}`, or save the file again as \
+         UTF-8"
+    )]
+    Encoding {
+        /// The file.
+        path: String,
+        /// The encoding's label.
+        found: String,
+    },
+    /// A quote that closes nothing, or is never closed.
+    #[error(
+        "`{path}` line {line}: {what}; a quote inside a quoted field is written `\"\"`; where quotes mean \
+         nothing in this file, set `data.quoting` to `none`"
+    )]
+    Quote {
+        /// The file.
+        path: String,
+        /// Where the record begins.
+        line: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// What is said of the file cannot be.
+    #[error("{0}")]
+    Reading(String),
     /// The file could not be opened or read.
     #[error("cannot read `{path}`")]
     Read {
@@ -46,7 +92,7 @@ pub enum TableError {
     /// A header of one column that contains another delimiter.
     #[error(
         "`{path}` has the single column `{column}`: the fields of this format are separated by \
-         {delimiter}"
+         {delimiter}; set `data.delimiter` to another, or `data.header` to `no` if this is a row"
     )]
     Delimiter {
         /// The file.
@@ -58,7 +104,7 @@ pub enum TableError {
     },
     /// A record has more or fewer fields than the header.
     #[error(
-        "`{path}` line {line} has {found} fields, the header has {expected}: a field that contains \
+        "`{path}` line {line} has {found} fields, the first line has {expected}: a field that contains \
          the delimiter, a line break or a quote stands in `\"`, with `\"\"` for a quote inside"
     )]
     FieldCount {
@@ -72,7 +118,10 @@ pub enum TableError {
         found: usize,
     },
     /// Bytes that are not UTF-8.
-    #[error("`{path}` line {line}, {place}: not UTF-8; save the file again as UTF-8")]
+    #[error(
+        "`{path}` line {line}, {place}: not UTF-8; as windows-1252 it reads `{reads}`: if that is right, \
+         set `data.encoding` to `windows-1252`, else to the encoding of the file, or save it again as UTF-8"
+    )]
     NotUtf8 {
         /// The file.
         path: String,
@@ -80,6 +129,8 @@ pub enum TableError {
         line: u64,
         /// The column or byte.
         place: String,
+        /// What it is in another encoding.
+        reads: String,
     },
     /// Broken JSON.
     #[error("`{path}` line {line}, character {column}: {what}; one whole JSON object a line")]
@@ -214,6 +265,32 @@ pub enum TableError {
         /// What was given.
         found: &'static str,
     },
+}
+
+impl TableError {
+    /// Whether one row is bad and those behind it can be read.
+    pub fn is_of_a_row(&self) -> bool {
+        matches!(
+            self,
+            Self::FieldCount { .. }
+                | Self::NotUtf8 { .. }
+                | Self::Quote { .. }
+                | Self::Json { .. }
+                | Self::NotAnObject { .. }
+        )
+    }
+
+    /// The line of a bad row.
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            Self::FieldCount { line, .. }
+            | Self::NotUtf8 { line, .. }
+            | Self::Quote { line, .. }
+            | Self::Json { line, .. }
+            | Self::NotAnObject { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
 }
 
 /// `a`, `b`, `c`: the names as a message shows them; after the twentieth, how many more there are.

@@ -1,25 +1,34 @@
 //! JSONL: one JSON object a line.
 
-use std::io::{BufRead, BufReader, Read};
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde_json::{Map, Value as Json};
 
+use super::columns::SAMPLE_ROWS;
 use super::error::TableError;
-use super::{Row, Value};
+use super::{Row, Value, text};
 
-/// The objects of one JSONL file. The keys of the first object are the columns, in its order; in
-/// later objects the order is free, a missing key gives null and another key is ignored.
+/// The longest line, in bytes.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// The objects of one JSONL file. The columns are the keys of the objects that are looked at first, in
+/// the order in which they appear; in later objects another key is ignored. A missing key gives null.
 pub(super) struct JsonLinesRows {
     path: String,
     reader: BufReader<Box<dyn Read + Send>>,
     buffer: Vec<u8>,
     line: u64,
     columns: Vec<String>,
-    first: Option<Row>,
+    /// Objects that were looked at, with their lines.
+    looked_at: VecDeque<Result<Object, TableError>>,
 }
 
+/// An object and its line.
+type Object = (u64, Map<String, Json>);
+
 impl JsonLinesRows {
-    /// Reads the first object, for the columns.
+    /// Reads the first objects, for the columns.
     pub(super) fn open(
         input: Box<dyn Read + Send>,
         path: String,
@@ -31,49 +40,70 @@ impl JsonLinesRows {
             buffer: Vec::new(),
             line: 0,
             columns: Vec::new(),
-            first: None,
+            looked_at: VecDeque::new(),
         };
-        let object = rows.object()?.unwrap_or_default();
-        if object.is_empty() {
+        let mut known = HashSet::new();
+        while rows.looked_at.len() < SAMPLE_ROWS {
+            let Some(object) = rows.object().transpose() else { break };
+            let fatal = object.as_ref().is_err_and(|error| !error.is_of_a_row());
+            let first = rows.looked_at.is_empty();
+            match object {
+                Err(error) if fatal || first => return Err(error),
+                object => {
+                    let keys = object.iter().flat_map(|(_, object)| object.keys());
+                    rows.columns.extend(keys.filter(|key| known.insert((*key).clone())).cloned());
+                    rows.looked_at.push_back(object);
+                }
+            }
+        }
+        if rows.columns.is_empty() {
             let expected = "expected a JSON object with at least one key on the first line";
             return Err(TableError::Empty { path: rows.path, expected });
         }
-        rows.columns = object.keys().cloned().collect();
-        rows.first = Some(rows.row(object));
         Ok(rows)
     }
 
-    /// The keys of the first object.
+    /// The keys.
     pub(super) fn columns(&self) -> &[String] {
         &self.columns
     }
 
     /// The next object, `None` at the end.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, TableError> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
-        }
-        Ok(self.object()?.map(|object| self.row(object)))
+        let object = match self.looked_at.pop_front() {
+            Some(object) => Some(object?),
+            None => self.object()?,
+        };
+        Ok(object.map(|(line, object)| self.row(line, object)))
     }
 
-    fn row(&self, mut object: Map<String, Json>) -> Row {
+    fn row(&self, line: u64, mut object: Map<String, Json>) -> Row {
         let value = |column| object.get_mut(column).map_or(Value::Null, |json| json.take().into());
-        Row { line: self.line, values: self.columns.iter().map(value).collect() }
+        Row { line, values: self.columns.iter().map(value).collect() }
     }
 
-    fn object(&mut self) -> Result<Option<Map<String, Json>>, TableError> {
+    fn object(&mut self) -> Result<Option<Object>, TableError> {
         loop {
             self.buffer.clear();
             let count = self
                 .reader
+                .by_ref()
+                .take(LONGEST_LINE + 1)
                 .read_until(b'\n', &mut self.buffer)
                 .map_err(|source| TableError::Read { path: self.path.clone(), source })?;
             if count == 0 {
                 return Ok(None);
             }
             self.line += 1;
+            if count as u64 > LONGEST_LINE {
+                let limit = LONGEST_LINE >> 20;
+                let what =
+                    format!("line {} has more than {limit} MiB, the most that is read", self.line);
+                let source = io::Error::new(io::ErrorKind::InvalidData, what);
+                return Err(TableError::Read { path: self.path.clone(), source });
+            }
             if !self.buffer.trim_ascii().is_empty() {
-                return self.parse(&self.buffer).map(Some);
+                return self.parse(&self.buffer).map(|object| Some((self.line, object)));
             }
         }
     }
@@ -84,6 +114,7 @@ impl JsonLinesRows {
             path: path(),
             line,
             place: format!("byte {}", error.valid_up_to() + 1),
+            reads: text::guess(bytes),
         })?;
         // Before parsing: a file that is one array over many lines would be called broken.
         let found = match text.trim_ascii_start().as_bytes().first() {
@@ -107,7 +138,7 @@ mod tests {
     use super::*;
 
     fn open(text: &[u8]) -> Result<JsonLinesRows, TableError> {
-        JsonLinesRows::open(Box::new(std::io::Cursor::new(text.to_vec())), "a.jsonl".into())
+        JsonLinesRows::open(Box::new(io::Cursor::new(text.to_vec())), "a.jsonl".into())
     }
 
     fn rows(text: &[u8]) -> Vec<Row> {
@@ -122,15 +153,27 @@ mod tests {
         );
         assert_eq!(
             rows[0].values,
-            [Value::Text("a".into()), Value::Integer(1), Value::Text("{\"x\":[1,2]}".into())]
+            [
+                Value::Text("a".into()),
+                Value::Integer(1),
+                Value::Text("{\"x\":[1,2]}".into()),
+                Value::Null
+            ]
         );
-        assert_eq!(rows[1].values, [Value::Text("b".into()), Value::Float(0.5), Value::Null]);
+        let second = [Value::Text("b".into()), Value::Float(0.5), Value::Null, Value::Integer(3)];
+        assert_eq!(rows[1].values, second);
         assert_eq!((rows[0].line, rows[1].line), (1, 4));
     }
 
     #[test]
-    fn the_first_object_gives_the_columns_in_its_order() {
+    fn the_columns_are_the_keys_of_all_objects_that_are_looked_at() {
         assert_eq!(open(b"{\"z\":1,\"a\":2}\n").unwrap().columns(), ["z", "a"]);
+        let mut rows = open(b"{\"text\":\"a\"}\n{}\n{\"label\":\"x\",\"text\":\"b\"}\n").unwrap();
+        assert_eq!(rows.columns(), ["text", "label"]);
+        assert_eq!(
+            rows.next_row().unwrap().unwrap().values,
+            [Value::Text("a".into()), Value::Null]
+        );
     }
 
     #[test]

@@ -9,11 +9,19 @@ mod column_search;
 mod columns;
 mod delimited;
 mod error;
+mod header;
+mod held;
 mod json_lines;
+mod parquet;
+mod parquet_names;
 mod parquet_reader;
 mod parquet_writer;
+mod reading;
 mod row_groups;
+mod scan;
 mod sink;
+mod sniff;
+mod text;
 mod value;
 mod write;
 
@@ -23,11 +31,15 @@ use std::path::Path;
 
 use self::delimited::DelimitedRows;
 use self::json_lines::JsonLinesRows;
+use self::parquet_names::ClassNames;
 use self::parquet_reader::ParquetRows;
+use self::text::Utf8;
 
 pub use self::byte_source::is_url;
-pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect};
+pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
 pub use self::error::TableError;
+pub use self::held::Held;
+pub use self::reading::{Header, Quoting, Reading};
 pub use self::row_groups::RowGroups;
 pub use self::value::Value;
 pub use self::write::{Kind, Writer};
@@ -44,9 +56,9 @@ pub struct Row {
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Apache Parquet, uncompressed or with snappy or zstd.
+    /// Apache Parquet, uncompressed or with snappy, zstd, gzip, brotli or lz4.
     Parquet,
-    /// Comma-separated values with a header, quoted as in RFC 4180.
+    /// Comma-separated values; written with a header and quoted as in RFC 4180.
     Csv,
     /// The same with tabs.
     Tsv,
@@ -60,8 +72,14 @@ impl Format {
     /// # Errors
     /// `UnknownFormat` for any other extension, or none.
     pub fn of(path: &Path) -> Result<Format, TableError> {
+        let packed = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+        // `a.csv.gz` is what `a.csv` is; of Parquet only the pages are packed.
+        let inner = if packed { path.with_extension("") } else { path.to_owned() };
+        let text =
+            packed && !inner.extension().is_some_and(|inner| inner.eq_ignore_ascii_case("parquet"));
+        let named = if text && inner.extension().is_some() { &inner } else { path };
         let extension =
-            path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+            named.extension().map(|extension| extension.to_string_lossy().to_lowercase());
         match extension.as_deref() {
             Some("parquet") => Ok(Format::Parquet),
             Some("csv") => Ok(Format::Csv),
@@ -85,16 +103,20 @@ impl Format {
     }
 }
 
-/// A table that is being read: an iterator of its rows. It ends after its first error.
+/// A table that is being read: an iterator of its rows. A row that is bad is passed by, and those behind
+/// it follow; after any other error the table ends.
 pub struct Table {
     /// The names of the columns, in the order of the values of a row. They may repeat.
     pub columns: Vec<String>,
+    /// How the file is written, for people, where that was found out.
+    pub described: String,
+    class_names: ClassNames,
     rows: Rows,
     finished: bool,
 }
 
 enum Rows {
-    Delimited(DelimitedRows),
+    Delimited(Box<DelimitedRows>),
     JsonLines(JsonLinesRows),
     Parquet(Box<ParquetRows>),
 }
@@ -104,17 +126,50 @@ enum Rows {
 /// # Errors
 /// When the extension is unknown, the file cannot be read, or there is nothing in it.
 pub fn open(path: &Path) -> Result<Table, TableError> {
+    open_as(path, &Reading::default())
+}
+
+/// The same for a file of which something is said.
+///
+/// # Errors
+/// As [`open`], and where what is said cannot be.
+pub fn open_as(path: &Path, reading: &Reading) -> Result<Table, TableError> {
     let format = Format::of(path)?;
     let name = path.display().to_string();
-    let failed = |source| TableError::Read { path: name.clone(), source };
-    let file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.is_dir() {
+    let file = open_regular(path)?;
+    if format == Format::Parquet {
+        return Ok(Table::new(Rows::Parquet(Box::new(ParquetRows::open(file, name)?)), &[]));
+    }
+    Table::from_reader(Box::new(file), format, &name, reading)
+}
+
+/// Opens a file; a pipe would wait for its writer, and a device may have no end.
+pub(in crate::data) fn open_regular(path: &Path) -> Result<File, TableError> {
+    let name = || path.display().to_string();
+    let failed = |source| TableError::Read { path: name(), source };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
-    if format == Format::Parquet {
-        return Ok(Table::new(Rows::Parquet(Box::new(ParquetRows::open(file, name)?))));
+    if !metadata.is_file() {
+        return Err(TableError::NotRegular { path: name(), found: kind_of(&metadata) });
     }
-    Table::from_reader(Box::new(file), format, &name)
+    File::open(path).map_err(failed)
+}
+
+#[cfg(unix)]
+fn kind_of(metadata: &std::fs::Metadata) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    match metadata.file_type() {
+        kind if kind.is_fifo() => "a named pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+#[cfg(not(unix))]
+fn kind_of(_: &std::fs::Metadata) -> &'static str {
+    "something else"
 }
 
 impl Table {
@@ -126,40 +181,39 @@ impl Table {
         reader: Box<dyn Read + Send>,
         format: Format,
         name: &str,
+        reading: &Reading,
     ) -> Result<Table, TableError> {
         let name = name.to_owned();
-        let reader = match without_mark(reader) {
-            Ok(reader) => reader,
-            Err(source) => return Err(TableError::Read { path: name, source }),
+        if format == Format::Parquet {
+            return Err(TableError::NotAFile { path: name });
+        }
+        let Utf8 { reader, done } = text::open(reader, reading, &name)?;
+        let own = match format {
+            Format::JsonLines => {
+                return Ok(Table::new(Rows::JsonLines(JsonLinesRows::open(reader, name)?), &done));
+            }
+            Format::Tsv => b'\t',
+            Format::Csv | Format::Parquet => b',',
         };
-        let rows = match format {
-            Format::Csv => Rows::Delimited(DelimitedRows::open(reader, b',', name)?),
-            Format::Tsv => Rows::Delimited(DelimitedRows::open(reader, b'\t', name)?),
-            Format::JsonLines => Rows::JsonLines(JsonLinesRows::open(reader, name)?),
-            Format::Parquet => return Err(TableError::NotAFile { path: name }),
-        };
-        Ok(Table::new(rows))
+        let rows = DelimitedRows::open(reader, own, name, reading)?;
+        let described: Vec<String> = done.into_iter().chain(rows.described()).collect();
+        Ok(Table::new(Rows::Delimited(Box::new(rows)), &described))
     }
 
-    fn new(rows: Rows) -> Table {
-        let columns = match &rows {
-            Rows::Delimited(rows) => rows.columns().to_vec(),
-            Rows::JsonLines(rows) => rows.columns().to_vec(),
-            Rows::Parquet(rows) => rows.columns(),
+    fn new(rows: Rows, described: &[String]) -> Table {
+        let (columns, class_names) = match &rows {
+            Rows::Delimited(rows) => (rows.columns().to_vec(), ClassNames::default()),
+            Rows::JsonLines(rows) => (rows.columns().to_vec(), ClassNames::default()),
+            Rows::Parquet(rows) => (rows.columns(), rows.class_names()),
         };
-        Table { columns, rows, finished: false }
+        Table { columns, described: described.join(", "), class_names, rows, finished: false }
     }
-}
 
-/// Drops the byte order mark that Windows programs put before UTF-8. Done here because the csv
-/// crate misses a mark that arrives in pieces.
-fn without_mark(mut reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
-    let mut head = Vec::new();
-    reader.by_ref().take(3).read_to_end(&mut head)?;
-    if head == b"\xef\xbb\xbf" {
-        head.clear();
+    /// The names of the integers in a column, where the file has them.
+    pub fn class_names(&self, column: usize) -> &[String] {
+        let names = self.columns.get(column).and_then(|column| self.class_names.get(column));
+        names.map_or(&[], Vec::as_slice)
     }
-    Ok(Box::new(io::Cursor::new(head).chain(reader)))
 }
 
 impl Iterator for Table {
@@ -174,7 +228,10 @@ impl Iterator for Table {
             Rows::JsonLines(rows) => rows.next_row(),
             Rows::Parquet(rows) => rows.next_row(),
         };
-        self.finished = !matches!(row, Ok(Some(_)));
+        self.finished = match &row {
+            Ok(row) => row.is_none(),
+            Err(error) => !error.is_of_a_row(),
+        };
         row.transpose()
     }
 }
@@ -219,7 +276,8 @@ mod tests {
         let json = b"\xef\xbb\xbf{\"text\":\"a\",\"label\":\"1\"}\n";
         for (format, bytes) in [(Format::Csv, &csv[..]), (Format::JsonLines, &json[..])] {
             let slow = Box::new(Trickle(io::Cursor::new(bytes)));
-            let table = Table::from_reader(slow, format, "standard input").unwrap();
+            let reading = Reading::default();
+            let table = Table::from_reader(slow, format, "standard input", &reading).unwrap();
             assert_eq!(table.columns, ["text", "label"]);
             let rows: Vec<Row> = table.map(|row| row.unwrap()).collect();
             assert_eq!(rows[0].values, [Value::Text("a".into()), Value::Text("1".into())]);
@@ -227,16 +285,69 @@ mod tests {
     }
 
     #[test]
-    fn a_table_ends_after_its_first_error() {
+    fn a_table_goes_on_behind_a_bad_row_and_ends_after_any_other_error() {
+        let reading = Reading::default();
         let bytes = io::Cursor::new(b"text,label\na,1\nb\nc,2\n");
-        let table = Table::from_reader(Box::new(bytes), Format::Csv, "a.csv").unwrap();
-        let good: Vec<bool> = table.map(|row| row.is_ok()).collect();
-        assert_eq!(good, [true, false]);
+        let table = Table::from_reader(Box::new(bytes), Format::Csv, "a.csv", &reading).unwrap();
+        assert_eq!(table.map(|row| row.is_ok()).collect::<Vec<_>>(), [true, false, true]);
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the disk is gone"))
+            }
+        }
+        let mut long = b"text,label\n".to_vec();
+        long.extend(b"some words of a letter,1\n".repeat(200_000));
+        let bytes = io::Cursor::new(long).chain(Broken);
+        let table = Table::from_reader(Box::new(bytes), Format::Csv, "a.csv", &reading).unwrap();
+        let errors: Vec<_> = table.filter_map(Result::err).collect();
+        assert!(matches!(errors[..], [TableError::Read { .. }]));
+    }
+
+    #[test]
+    fn a_packed_text_is_read_under_either_name() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.csv.gz", "a.csv", "A.TSV.GZ", "a.jsonl.gz"] {
+            let path = folder.path().join(name);
+            let text = match Format::of(&path).unwrap() {
+                Format::JsonLines => "{\"text\":\"one\",\"label\":\"1\"}\n",
+                Format::Tsv => "text\tlabel\none\t1\n",
+                _ => "text,label\none,1\n",
+            };
+            let file = File::create(&path).unwrap();
+            let mut packer = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+            packer.write_all(text.as_bytes()).unwrap();
+            packer.finish().unwrap();
+            let mut table = open(&path).unwrap();
+            assert!(table.described.contains("gzip"), "{name}: {}", table.described);
+            let row = table.next().unwrap().unwrap();
+            assert_eq!(row.values, [Value::Text("one".into()), Value::Text("1".into())]);
+        }
+        assert!(Format::of(Path::new("a.gz")).is_err());
+        assert!(Format::of(Path::new("a.parquet.gz")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_and_a_device_are_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("a.csv");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        assert!(open(&pipe).err().unwrap().to_string().contains("a named pipe"));
+        let device = folder.path().join("b.parquet");
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        assert!(open(&device).err().unwrap().to_string().contains("a device"));
     }
 
     #[test]
     fn parquet_is_not_read_from_a_stream() {
-        let refused = Table::from_reader(Box::new(io::empty()), Format::Parquet, "stdin");
+        let refused = Table::from_reader(
+            Box::new(io::empty()),
+            Format::Parquet,
+            "stdin",
+            &Reading::default(),
+        );
         assert!(matches!(refused, Err(TableError::NotAFile { .. })));
     }
 

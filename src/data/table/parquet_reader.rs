@@ -1,24 +1,30 @@
 //! Parquet, row by row. Memory holds one page of each column, not the file.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::record::Field;
-use parquet::record::reader::{ReaderIter, TreeBuilder};
+use parquet::record::reader::ReaderIter;
 use serde_json::{Map, Value as Json};
 
-use super::super::quiet;
 use super::error::TableError;
+use super::parquet::{BOUND, END, decode, footer_length, guarded, rows};
+use super::parquet_names::{ClassNames, class_names};
 use super::{Row, Value};
 
+/// The most bytes of one text: a long book has three million.
+const LONGEST_TEXT: usize = 64 << 20;
 /// The decoder quotes the bytes that it could not read; a message need not show them all.
 const LONGEST_MESSAGE: usize = 300;
 
 /// The rows of one Parquet file.
 pub(super) struct ParquetRows {
     path: String,
-    file: SerializedFileReader<File>,
+    file: Arc<File>,
+    metadata: ParquetMetaData,
     next_group: usize,
     group: Option<ReaderIter>,
     row: u64,
@@ -26,37 +32,37 @@ pub(super) struct ParquetRows {
 
 impl ParquetRows {
     /// Reads the directory at the end of the file.
-    pub(super) fn open(file: File, path: String) -> Result<ParquetRows, TableError> {
-        let length = file
-            .metadata()
-            .map_err(|source| TableError::Read { path: path.clone(), source })?
-            .len();
+    pub(super) fn open(mut file: File, path: String) -> Result<ParquetRows, TableError> {
+        let read = |source| TableError::Read { path: path.clone(), source };
+        let length = file.metadata().map_err(read)?.len();
         if length == 0 {
             return Err(TableError::Empty { path, expected: "expected a Parquet file" });
         }
-        let file = guarded(|| {
-            let file = SerializedFileReader::new(file)?;
-            let metadata = file.metadata();
-            let rows: i64 = metadata.row_groups().iter().map(|group| group.num_rows()).sum();
-            if rows != metadata.file_metadata().num_rows() {
-                return Err(ParquetError::General(format!(
-                    "the row groups hold {rows} rows, the file claims {}",
-                    metadata.file_metadata().num_rows()
-                )));
-            }
-            if metadata.file_metadata().schema().get_fields().is_empty() {
-                return Err(ParquetError::General("there are no columns".into()));
-            }
-            Ok(file)
-        })
-        .map_err(|source| failed(&path, String::new(), source))?;
-        Ok(ParquetRows { path, file, next_group: 0, group: None, row: 0 })
+        let mut from_end = |bytes: usize| -> std::io::Result<Vec<u8>> {
+            let mut end = vec![0; bytes];
+            file.seek(SeekFrom::End(-(bytes as i64)))?;
+            file.read_exact(&mut end)?;
+            Ok(end)
+        };
+        let damaged = |source| failed(&path, String::new(), source);
+        let end = from_end(END.min(length as usize)).map_err(read)?;
+        let footer = footer_length(&end, length).map_err(damaged)?;
+        let mut bytes = from_end(footer + END).map_err(read)?;
+        bytes.truncate(footer);
+        let metadata = decode(&bytes, length).map_err(damaged)?;
+        let file = Arc::new(file);
+        Ok(ParquetRows { path, file, metadata, next_group: 0, group: None, row: 0 })
     }
 
     /// The top-level columns. A nested column is one column, read as JSON text.
     pub(super) fn columns(&self) -> Vec<String> {
-        let schema = self.file.metadata().file_metadata().schema();
+        let schema = self.metadata.file_metadata().schema();
         schema.get_fields().iter().map(|field| field.name().to_owned()).collect()
+    }
+
+    /// What the file says of the integers in its columns.
+    pub(super) fn class_names(&self) -> ClassNames {
+        class_names(self.metadata.file_metadata())
     }
 
     /// The next row, `None` at the end.
@@ -74,34 +80,27 @@ impl ParquetRows {
             if let Some(group) = &mut self.group
                 && let Some(row) = group.next()
             {
-                return row.map(|row| {
-                    Some(row.into_columns().into_iter().map(|(_, field)| cell(field)).collect())
+                return row.and_then(|row| {
+                    let cells = row.into_columns().into_iter().map(|(_, field)| cell(field));
+                    cells.map(bounded).collect::<Result<_, _>>().map(Some)
                 });
             }
-            if self.next_group == self.file.num_row_groups() {
+            if self.next_group == self.metadata.num_row_groups() {
                 return Ok(None);
             }
-            let schema = self.file.metadata().file_metadata().schema_descr_ptr();
-            let group = self.file.get_row_group(self.next_group)?;
-            self.group = Some(TreeBuilder::new().as_iter(schema, &*group)?);
+            let schema = self.metadata.file_metadata().schema_descr_ptr();
+            let group = self.metadata.row_group(self.next_group);
+            self.group = Some(rows(schema, group, Arc::clone(&self.file))?);
             self.next_group += 1;
         }
     }
 }
 
-/// The crate answers most damage with an error and some with a panic (a level or a slice out of
-/// range, a date that no calendar has, a type that it does not know). A table ends with its first
-/// error, so what panicked is dropped.
-pub(super) fn guarded<T>(
-    read: impl FnOnce() -> Result<T, ParquetError>,
-) -> Result<T, ParquetError> {
-    let gave_up = |said| Err(ParquetError::General(format!("the decoder gave up: {said}")));
-    quiet::guarded(read).unwrap_or_else(gave_up)
-}
-
 pub(super) fn failed(path: &str, place: String, source: ParquetError) -> TableError {
     let said = source.to_string();
-    let hint = if said.contains("Disabled feature") {
+    let hint = if said.contains(BOUND) {
+        "it takes more memory than any real table; make a smaller one of it"
+    } else if said.contains("Disabled feature") {
         "its compression is not supported, write it with zstd or snappy"
     } else if said.contains("nyi") || said.contains("not implemented") || said.contains("NYI") {
         "it has a type or an encoding that is not supported"
@@ -113,6 +112,17 @@ pub(super) fn failed(path: &str, place: String, source: ParquetError) -> TableEr
         None => source,
     };
     TableError::Parquet { path: path.to_owned(), place, hint, source }
+}
+
+/// A text that may be held.
+pub(super) fn bounded(value: Value) -> Result<Value, ParquetError> {
+    match &value {
+        Value::Text(text) if text.len() > LONGEST_TEXT => Err(ParquetError::General(format!(
+            "a text has {} bytes, and {LONGEST_TEXT} {BOUND}",
+            text.len()
+        ))),
+        _ => Ok(value),
+    }
 }
 
 /// Bytes without the annotation of a string are text where they are UTF-8, else null: pictures

@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use parquet::file::properties::ReaderProperties;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
-use parquet::file::serialized_reader::SerializedRowGroupReader;
-use parquet::record::reader::TreeBuilder;
 use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::byte_source::Source;
 use super::error::TableError;
-use super::parquet_reader::{cell, failed, guarded};
+use super::held::Held;
+use super::parquet::{BOUND, END, decode, footer_length, guarded, rows};
+use super::parquet_names::class_names;
+use super::parquet_reader::{bounded, cell, failed};
 use super::{Row, Value};
+
+/// The most bytes of the columns of a row group that are fetched at once.
+const MOST_GROUP: u64 = 4 << 30;
 
 /// Parquet files of one schema, one after another, of which only the directories have been read.
 pub struct RowGroups {
@@ -67,6 +70,14 @@ impl RowGroups {
         self.files.first().map_or(Vec::new(), ParquetFile::columns)
     }
 
+    /// The names of the integers in a column, where the first file has them.
+    pub fn class_names(&self, column: usize) -> Vec<String> {
+        let Some(file) = self.files.first() else { return Vec::new() };
+        let name = file.columns().into_iter().nth(column);
+        let mut names = class_names(file.metadata.file_metadata());
+        name.and_then(|name| names.remove(&name)).unwrap_or_default()
+    }
+
     /// The rows of each group.
     pub fn sizes(&self) -> Vec<usize> {
         let rows = |group: &Group| {
@@ -98,17 +109,13 @@ impl ParquetFile {
         let read = |source| TableError::Read { path: name.clone(), source };
         let (source, mut tail) = Source::open(place).map_err(read)?;
         let length = source.length();
-        let mut reader = ParquetMetaDataReader::new();
-        loop {
-            match guarded(|| reader.try_parse_sized(&tail, length)) {
-                Ok(()) => break,
-                Err(ParquetError::NeedMoreData(needed)) if needed > tail.len() => {
-                    tail = source.bytes(length - needed as u64, needed).map_err(read)?;
-                }
-                Err(error) => return Err(failed(&name, String::new(), error)),
-            }
+        let damaged = |error| failed(&name, String::new(), error);
+        let footer = footer_length(&tail, length).map_err(damaged)?;
+        if footer + END > tail.len() {
+            tail = source.bytes(length - (footer + END) as u64, footer + END).map_err(read)?;
         }
-        let metadata = reader.finish().map_err(|error| failed(&name, String::new(), error))?;
+        let start = tail.len() - END - footer;
+        let metadata = decode(&tail[start..tail.len() - END], length).map_err(damaged)?;
         Ok(Self { name, source, metadata })
     }
 
@@ -127,19 +134,24 @@ impl ParquetFile {
             Some(column) => Arc::new(only(whole.root_schema(), column).map_err(failed)?),
         };
         let (start, end) = extent(metadata, &schema);
+        if end.saturating_sub(start) > MOST_GROUP {
+            let bytes = end - start;
+            return Err(failed(ParquetError::General(format!(
+                "a row group has {bytes} bytes, and {MOST_GROUP} {BOUND} at once"
+            ))));
+        }
         let bytes = self.source.bytes(start, end.saturating_sub(start) as usize);
         let bytes = bytes.map_err(|source| TableError::Read { path: self.name.clone(), source })?;
         let part = Arc::new(Part { start, bytes });
+        let mut held = Held::default();
         let rows = guarded(|| {
-            let properties = Arc::new(ReaderProperties::builder().build());
-            let index = self.metadata.page_index_for_row_group(group);
-            let reader = SerializedRowGroupReader::new(part, metadata, index, properties)?;
-            let rows = TreeBuilder::new().as_iter(schema, &reader)?;
             let row = |(line, row): (u64, Result<parquet::record::Row, ParquetError>)| {
                 let values = row?.into_columns().into_iter().map(|(_, field)| cell(field));
-                Ok(Row { line, values: values.collect() })
+                let values = values.map(bounded).collect::<Result<Vec<_>, _>>()?;
+                held.add(&values).map_err(ParquetError::General)?;
+                Ok(Row { line, values })
             };
-            (1..).zip(rows).map(row).collect()
+            (1..).zip(rows(schema, metadata, part)?).map(row).collect()
         });
         rows.map_err(failed)
     }
@@ -171,7 +183,8 @@ impl Part {
     fn from(&self, start: u64, length: Option<usize>) -> Result<Bytes, ParquetError> {
         let first = start.checked_sub(self.start).map(|first| first as usize);
         let first = first.filter(|&first| first <= self.bytes.len());
-        let end = first.map(|first| length.map_or(self.bytes.len(), |length| first + length));
+        let whole = self.bytes.len();
+        let end = first.and_then(|first| length.map_or(Some(whole), |own| first.checked_add(own)));
         match (first, end) {
             (Some(first), Some(end)) if end <= self.bytes.len() => Ok(self.bytes.slice(first..end)),
             _ => Err(ParquetError::EOF("a column lies outside its row group".to_owned())),

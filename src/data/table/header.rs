@@ -1,0 +1,109 @@
+//! Whether the first line of a delimited file names its columns.
+
+use std::collections::HashSet;
+
+use super::column_search::is_known_name;
+
+/// What names of columns are at most as long as, in characters and words.
+const LONGEST_NAME: usize = 40;
+const MOST_WORDS: usize = 4;
+
+/// Whether the first record is a header: `names` are those that a person or a model gave. A file that
+/// gives no hint has one, since most have.
+pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]) -> bool {
+    let named = |cell: &String| names.contains(cell) || is_known_name(cell);
+    // Files that were put together may have the names once more in the middle.
+    let again = |row: &&Vec<String>| first.iter().any(named) && row.as_slice() == first;
+    let rows: Vec<&Vec<String>> = rows.iter().filter(|row| !again(row)).collect();
+    let column =
+        |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(|cell| cell.trim());
+    let filled = |index: usize| column(index).filter(|cell| !cell.is_empty());
+    let (mut row, mut header) = (0, 0);
+    for (index, cell) in first.iter().enumerate() {
+        let value = cell.trim();
+        if value.is_empty() {
+            continue;
+        }
+        let repeats = column(index).filter(|other| *other == value).count();
+        if named(cell) && repeats == 0 {
+            return true;
+        }
+        let numbers = filled(index).all(is_number) && filled(index).next().is_some();
+        let long = value.chars().count() > LONGEST_NAME || words(value) > MOST_WORDS;
+        // A name is no value of its column, and no number.
+        row += usize::from(repeats > 0 || long) + usize::from(is_number(value) && numbers);
+        header += usize::from(!is_number(value) && numbers);
+        header += usize::from(repeats == 0 && repeat_themselves(filled(index)));
+        if first.len() == 1 && !named(cell) {
+            let phrases = filled(0).filter(|cell| words(cell) > 1).count();
+            row += usize::from(words(value) > 1 && 2 * phrases > rows.len());
+        }
+    }
+    row <= header
+}
+
+/// Whether values are few, as those of a label are.
+fn repeat_themselves<'a>(values: impl Iterator<Item = &'a str>) -> bool {
+    let values: Vec<&str> = values.collect();
+    let distinct: HashSet<&&str> = values.iter().collect();
+    values.len() >= 5 * distinct.len() && !values.is_empty()
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<f64>().is_ok()
+}
+
+fn words(text: &str) -> usize {
+    text.split_whitespace().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str, names: &[&str]) -> bool {
+        let mut rows =
+            text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let first = rows.next().unwrap();
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        is_header(&first, &rows.collect::<Vec<_>>(), &names)
+    }
+
+    #[test]
+    fn a_row_is_no_header() {
+        for rows in [
+            "a good film,pos\na bad film,neg\na fine film,pos",
+            "1,a good film\n0,a bad film\n1,a fine one",
+            "a letter of many more words than a name has,billing\nanother one,sales\nhelp,service",
+            "where is my parcel\nthe router is broken\nplease call me",
+            "17,spam,win a prize\n18,ham,see you\n19,spam,call now",
+        ] {
+            assert!(!header(rows, &[]), "{rows}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_one() {
+        for rows in [
+            "text,label\na,b\nc,d",
+            "Review,Sentiment\nfine,pos\nbad,neg",
+            "v1,v2\nham,see you later\nspam,win a prize",
+            "kommentar,note\nganz gut,2\nschlecht,5",
+            "Your opinion,mark\nI like it,1\nI do not,0",
+            "note\nplease look at my router\nthe invoice",
+            ",text,label\n0,a,x\n1,b,y",
+            "text,label",
+        ] {
+            assert!(header(rows, &[]), "{rows}");
+        }
+        let asked = "What do you think of the service of our shop,Where\n";
+        let answers: String =
+            (0..20).map(|i| format!("quite good {i},{}\n", ["here", "there"][i % 2])).collect();
+        assert!(header(&(asked.to_owned() + &answers), &[]));
+        assert!(!header(
+            &("I think that it is the best of all shops,here\n".to_owned() + &answers),
+            &[]
+        ));
+        assert!(header("where is it\nwhere is my parcel\nplease call me", &["where is it"]));
+    }
+}

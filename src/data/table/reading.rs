@@ -1,0 +1,93 @@
+//! How a text table is written, as far as a person says so; the rest is found out.
+
+use encoding_rs::Encoding;
+use serde::{Deserialize, Serialize};
+
+/// How a field may hold delimiters, line breaks and quotes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quoting {
+    /// What fits the rows.
+    #[default]
+    Auto,
+    /// In `"`, with `""` for a quote inside, as spreadsheets and RFC 4180 have it.
+    Double,
+    /// In `"`, with `\"` for a quote inside.
+    Backslash,
+    /// Not at all: a quote is a letter like any other.
+    None,
+}
+
+/// Whether the first line has the names of the columns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Header {
+    /// What its words look like beside the rows.
+    #[default]
+    Auto,
+    /// It has.
+    Yes,
+    /// It is a row: the columns are `column_1`, `column_2`, ….
+    No,
+}
+
+/// What is said of a text table; the default says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The encoding's label in the Encoding Standard, such as `windows-1252`; UTF-8 when empty.
+    pub encoding: String,
+    /// One character, or `tab`; found out when empty.
+    pub delimiter: String,
+    /// How fields are quoted.
+    pub quoting: Quoting,
+    /// Whether there is a header.
+    pub header: Header,
+    /// Names that a header may have besides those that are well known.
+    pub names: Vec<String>,
+}
+
+impl Reading {
+    /// How this crate writes a table: nothing is left to be found out.
+    pub fn written(delimiter: char) -> Self {
+        let delimiter = delimiter.to_string();
+        Self { delimiter, quoting: Quoting::Double, header: Header::Yes, ..Self::default() }
+    }
+
+    /// The first key that cannot be, as a message that begins with it.
+    pub fn check(&self) -> Result<(), String> {
+        self.delimiter_byte()?;
+        if self.encoding.is_empty() || Encoding::for_label(self.encoding.as_bytes()).is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "`data.encoding` is `{}`: the names of the Encoding Standard are possible, such as \
+             utf-8, utf-16le, windows-1252, windows-1251, shift_jis, gbk or euc-kr",
+            self.encoding
+        ))
+    }
+
+    /// The delimiter that was asked for.
+    pub(super) fn delimiter_byte(&self) -> Result<Option<u8>, String> {
+        match self.delimiter.as_bytes() {
+            [] => Ok(None),
+            b"tab" | b"\\t" => Ok(Some(b'\t')),
+            [byte]
+                if byte.is_ascii()
+                    && !byte.is_ascii_alphanumeric()
+                    && !b"\"\r\n".contains(byte) =>
+            {
+                Ok(Some(*byte))
+            }
+            _ => Err(format!(
+                "`data.delimiter` is `{}`: one character such as `,` `;` `|`, or `tab`, is possible",
+                self.delimiter
+            )),
+        }
+    }
+
+    /// The encoding that was asked for; `None` for UTF-8.
+    pub(super) fn encoding(&self) -> Option<&'static Encoding> {
+        let found = Encoding::for_label(self.encoding.as_bytes());
+        found.filter(|&found| found != encoding_rs::UTF_8)
+    }
+}
