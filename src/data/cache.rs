@@ -3,7 +3,9 @@
 //! The file's name is a fingerprint of all that decides its content, so a stale one is never read.
 //! Tensors: `tokens` (u16, or u32 where the vocabulary asks for it) of all rows one after another,
 //! `offsets` (u64, rows + 1), `full_lengths` (u32, tokens before truncation), and for texts with
-//! segments `type_ids` (u8). Labels are not in it: they are cheap, and may change.
+//! segments `type_ids` (u8). `sha256` (u8, 32) is over the bytes of the others, in the order of their
+//! names: a bit that has fallen over would train another model without a word. Labels are not in it:
+//! they are cheap, and may change.
 
 mod file;
 
@@ -12,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::Preprocessing;
 use super::clean::{self, clean};
+use super::clip::{clip, mark};
 use super::example::Example;
 use super::split::{hexadecimal, update_texts};
 use super::tokenizer::{Encoded, TextTokenizer, TokenizerError, Truncation};
@@ -21,7 +25,7 @@ pub use file::Tokens;
 
 /// Changes with the layout of the file, and when a new version of the `tokenizers` crate gives
 /// other ids for the same file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Rows that are tokenised between two reports of progress.
 const CHUNK: usize = 1024;
@@ -64,22 +68,21 @@ pub enum Origin {
     Rebuilt,
 }
 
-/// The tokens of `examples`, whose texts are [cleaned](clean()) first: mapped from
+/// The tokens of `examples`, whose texts are [cleaned](clean()) first where that is asked for: mapped from
 /// `<folder>/<fingerprint>.safetensors`, which is made if it is missing or damaged. `progress` is
 /// told the rows done and all rows, after each chunk, when something has to be tokenised.
 pub fn prepare(
     folder: &Path,
     tokenizer: &TextTokenizer,
     examples: &[Example],
-    max_length: usize,
-    truncation: Truncation,
+    preprocessing: &Preprocessing,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Tokens, CacheError> {
-    let fingerprint = fingerprint(tokenizer, examples, max_length, truncation)?;
+    let fingerprint = fingerprint(tokenizer, examples, preprocessing)?;
     let path = folder.join(format!("{fingerprint}.safetensors"));
     let expected = file::Expected {
         rows: examples.len(),
-        max_length,
+        max_length: preprocessing.max_length,
         vocabulary: tokenizer.vocabulary_size(),
     };
     let origin = match Tokens::open(&path, expected, Origin::Found) {
@@ -88,39 +91,61 @@ pub fn prepare(
             Origin::Built
         }
         Err(CacheError::Damaged { .. }) => Origin::Rebuilt,
-        Err(error) => return Err(error),
+        // What cannot be read may still be made.
+        Err(_) => Origin::Built,
     };
-
-    std::fs::create_dir_all(folder).map_err(|source| CacheError::Io {
-        doing: "make the folder of",
-        path: folder.to_path_buf(),
-        source,
-    })?;
     let mut builder = file::Builder::new(expected);
     for (number, chunk) in examples.chunks(CHUNK).enumerate() {
-        for encoded in encode(tokenizer, chunk, max_length, truncation)
+        for encoded in encode(tokenizer, chunk, preprocessing)
             .map_err(|error| with_row(error, number * CHUNK))?
         {
             builder.push(&encoded);
         }
         progress(number * CHUNK + chunk.len(), examples.len());
     }
-    builder.write(folder, &path)?;
-    Tokens::open(&path, expected, origin)
+    let written = builder.write(folder, &path);
+    match written.and_then(|()| Tokens::open(&path, expected, origin)) {
+        Ok(tokens) => Ok(tokens),
+        // A cache saves time only: tokens are the same in memory.
+        Err(why) => Tokens::in_memory(builder.to_bytes(), expected, &why)
+            .map_err(|reason| CacheError::Damaged { path, reason }),
+    }
 }
 
 /// Cleans and tokenises examples.
 pub(super) fn encode(
     tokenizer: &TextTokenizer,
     examples: &[Example],
-    max_length: usize,
-    truncation: Truncation,
+    preprocessing: &Preprocessing,
 ) -> Result<Vec<Encoded>, TokenizerError> {
+    let clean = |text| if preprocessing.clean { clean(text) } else { Cow::Borrowed(text) };
     let cleaned: Vec<(Cow<str>, Option<Cow<str>>)> =
         examples.iter().map(|e| (clean(&e.text), e.pair.as_deref().map(clean))).collect();
     let texts: Vec<(&str, Option<&str>)> =
         cleaned.iter().map(|(text, pair)| (text.as_ref(), pair.as_deref())).collect();
-    tokenizer.encode(&texts, max_length, truncation)
+    encode_clean(tokenizer, &texts, preprocessing.max_length, preprocessing.truncation)
+}
+
+/// Tokenises texts that are clean, in training and in serving alike.
+pub fn encode_clean(
+    tokenizer: &TextTokenizer,
+    texts: &[(&str, Option<&str>)],
+    max_length: usize,
+    truncation: Truncation,
+) -> Result<Vec<Encoded>, TokenizerError> {
+    let clipped: Vec<(Cow<str>, Option<Cow<str>>)> = texts
+        .iter()
+        .map(|&(text, pair)| (clip(text, max_length), pair.map(|pair| clip(pair, max_length))))
+        .collect();
+    let short: Vec<(&str, Option<&str>)> =
+        clipped.iter().map(|(text, pair)| (text.as_ref(), pair.as_deref())).collect();
+    let mut encoded = tokenizer.encode(&short, max_length, truncation)?;
+    for (encoded, &(text, pair)) in encoded.iter_mut().zip(texts) {
+        for one in [Some(text), pair].into_iter().flatten() {
+            mark(encoded, one, max_length);
+        }
+    }
+    Ok(encoded)
 }
 
 /// Counts the row of an error from the first row of all.
@@ -137,15 +162,16 @@ fn with_row(error: TokenizerError, first: usize) -> TokenizerError {
 fn fingerprint(
     tokenizer: &TextTokenizer,
     examples: &[Example],
-    max_length: usize,
-    truncation: Truncation,
+    preprocessing: &Preprocessing,
 ) -> Result<String, TokenizerError> {
+    let Preprocessing { max_length, truncation, clean } = preprocessing;
     let mut hasher = Sha256::new();
     hasher.update(b"bayes token cache");
-    for version in [VERSION, clean::VERSION] {
+    let cleaning = if *clean { clean::VERSION } else { 0 };
+    for version in [VERSION, cleaning] {
         hasher.update(version.to_le_bytes());
     }
-    hasher.update((max_length as u64).to_le_bytes());
+    hasher.update((*max_length as u64).to_le_bytes());
     update_texts(&mut hasher, truncation.name(), None);
     hasher.update(Sha256::digest(tokenizer.to_json()?));
     hasher.update((examples.len() as u64).to_le_bytes());
@@ -158,7 +184,7 @@ fn fingerprint(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::vocabulary;
+    use crate::data::{Truncation, vocabulary};
 
     const WORDS: &str = "a dull film with one good scene and a long wait for it";
 
@@ -173,8 +199,8 @@ mod tests {
     }
 
     fn prepared(folder: &Path, examples: &[Example], max_length: usize) -> Tokens {
-        let truncation = Truncation::HeadTail;
-        prepare(folder, &tokenizer(), examples, max_length, truncation, &mut |_, _| ()).unwrap()
+        let preprocessing = Preprocessing::new(max_length, Truncation::HeadTail);
+        prepare(folder, &tokenizer(), examples, &preprocessing, &mut |_, _| ()).unwrap()
     }
 
     fn files(folder: &Path) -> Vec<PathBuf> {
@@ -222,8 +248,8 @@ mod tests {
             let mut last = examples.clone();
             last[4].text = "a film t69999".to_string();
             let truncation = Truncation::Head;
-            let tokens =
-                prepare(folder.path(), &tokenizer, &last, 16, truncation, &mut |_, _| ()).unwrap();
+            let cut = Preprocessing::new(16, truncation);
+            let tokens = prepare(folder.path(), &tokenizer, &last, &cut, &mut |_, _| ()).unwrap();
             let texts: Vec<_> = last.iter().map(|e| (e.text.as_str(), e.pair.as_deref())).collect();
             let direct = tokenizer.encode(&texts, 16, truncation).unwrap();
             assert_eq!(tokens.get(0).type_ids(), [0, 0, 0, 0, 0, 1, 1, 1]);
@@ -236,20 +262,22 @@ mod tests {
     fn whatever_changes_the_tokens_changes_the_name_and_labels_do_not() {
         let other = vocabulary::build(&["other words"], 200).unwrap();
         let other = TextTokenizer::from_tokenizer(other).unwrap();
-        let base = fingerprint(&tokenizer(), &examples(), 8, Truncation::Head).unwrap();
+        let usual = Preprocessing::new(8, Truncation::Head);
+        let base = fingerprint(&tokenizer(), &examples(), &usual).unwrap();
         let mut relabelled = examples();
         relabelled[0].label = 7;
-        assert_eq!(fingerprint(&tokenizer(), &relabelled, 8, Truncation::Head).unwrap(), base);
+        assert_eq!(fingerprint(&tokenizer(), &relabelled, &usual).unwrap(), base);
         let mut paired = examples();
         paired[1].pair = Some(String::new());
-        for (tokenizer, examples, max_length, truncation) in [
-            (&other, &examples(), 8, Truncation::Head),
-            (&tokenizer(), &paired, 8, Truncation::Head),
-            (&tokenizer(), &examples()[..4].to_vec(), 8, Truncation::Head),
-            (&tokenizer(), &examples(), 9, Truncation::Head),
-            (&tokenizer(), &examples(), 8, Truncation::HeadTail),
+        for (tokenizer, examples, preprocessing) in [
+            (&other, &examples(), usual),
+            (&tokenizer(), &paired, usual),
+            (&tokenizer(), &examples()[..4].to_vec(), usual),
+            (&tokenizer(), &examples(), Preprocessing::new(9, Truncation::Head)),
+            (&tokenizer(), &examples(), Preprocessing::new(8, Truncation::HeadTail)),
+            (&tokenizer(), &examples(), Preprocessing { clean: false, ..usual }),
         ] {
-            let found = fingerprint(tokenizer, examples, max_length, truncation).unwrap();
+            let found = fingerprint(tokenizer, examples, &preprocessing).unwrap();
             assert_ne!(found, base);
         }
     }
@@ -265,15 +293,14 @@ mod tests {
             let tokens = prepared(folder.path(), &examples(), 8);
             assert_eq!((tokens.origin(), rows(&tokens)), (Origin::Rebuilt, whole.clone()));
         }
-        // Each byte flipped: either it is refused and made again, or every row can be read.
+        // Each byte flipped: it is refused and made again, or it counts for nothing.
         for i in 0..bytes.len() {
             let mut flipped = bytes.clone();
             flipped[i] ^= 0xff;
             std::fs::write(&path, &flipped).unwrap();
             let tokens = prepared(folder.path(), &examples(), 8);
             let rows = rows(&tokens);
-            assert!(rows == whole || tokens.origin() == Origin::Found);
-            assert!(rows.iter().all(|(ids, _)| ids.len() <= 8 && ids.iter().all(|&id| id < 200)));
+            assert!(rows == whole, "byte {i}");
         }
         assert_eq!(files(folder.path()).len(), 1, "no temporary file is left");
     }
@@ -285,18 +312,23 @@ mod tests {
         let many = vec![example; 2 * CHUNK + 1];
         let mut seen = Vec::new();
         let mut note = |done, total| seen.push((done, total));
-        prepare(folder.path(), &tokenizer(), &many, 8, Truncation::Head, &mut note).unwrap();
+        let cut = Preprocessing::new(8, Truncation::Head);
+        prepare(folder.path(), &tokenizer(), &many, &cut, &mut note).unwrap();
         assert_eq!(seen, [(1024, 2049), (2048, 2049), (2049, 2049)]);
         assert_eq!(prepared(folder.path(), &[], 8).rows(), 0);
         assert_eq!(prepared(folder.path(), &[], 8).origin(), Origin::Found);
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn where_nothing_can_be_written_the_tokens_are_the_same_in_memory() {
+        let kept = tempfile::tempdir().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         let folder = file.path().join("below");
-        let truncation = Truncation::Head;
-        let error = prepare(&folder, &tokenizer(), &examples(), 8, truncation, &mut |_, _| ());
-        assert!(error.unwrap_err().to_string().contains("below"));
+        let cut = Preprocessing::new(8, Truncation::Head);
+        let tokens = prepare(&folder, &tokenizer(), &examples(), &cut, &mut |_, _| ()).unwrap();
+        assert!(tokens.unkept().unwrap().contains("below"), "{:?}", tokens.unkept());
+        let found = prepare(kept.path(), &tokenizer(), &examples(), &cut, &mut |_, _| ());
+        let found = found.unwrap();
+        assert_eq!((rows(&tokens), found.unkept()), (rows(&found), None));
     }
 }

@@ -1,10 +1,12 @@
 //! The section `[data]`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::split::Fractions;
 use super::stream::StreamConfig;
-use super::table::ColumnNames;
+use super::table::{ColumnNames, Header, Quoting, Reading};
 use super::tokenizer::Truncation;
 
 /// Whether the rows that choose and calibrate are trained on as well.
@@ -33,6 +35,14 @@ pub struct DataConfig {
     pub text_pair_column: String,
     /// Column of the label; detected when empty.
     pub label_column: String,
+    /// Encoding of text files, such as `windows-1252`; UTF-8 when empty.
+    pub encoding: String,
+    /// What separates the fields of CSV and TSV, or `tab`; found out when empty.
+    pub delimiter: String,
+    /// How fields of CSV and TSV are quoted.
+    pub quoting: Quoting,
+    /// Whether the first line of CSV and TSV has the names of the columns.
+    pub header: Header,
     /// Most tokens of a text, specials included; 0 takes the 99th percentile of the training texts.
     pub max_length: usize,
     /// What of a longer text is kept.
@@ -65,6 +75,14 @@ pub struct DataConfig {
     pub num_shards: usize,
     /// Which of them it is, from 0.
     pub rank: usize,
+    /// Other names for labels: `{ neg = "negative" }`.
+    pub label_map: BTreeMap<String, String>,
+    /// Columns that a model was made from, taken where a table has them and nobody names others.
+    #[serde(skip)]
+    pub usual_columns: ColumnNames,
+    /// The labels of the model that is asked about these rows.
+    #[serde(skip)]
+    pub model_labels: Vec<String>,
 }
 
 impl Default for DataConfig {
@@ -74,6 +92,10 @@ impl Default for DataConfig {
             text_column: String::new(),
             text_pair_column: String::new(),
             label_column: String::new(),
+            encoding: String::new(),
+            delimiter: String::new(),
+            quoting: Quoting::Auto,
+            header: Header::Auto,
             max_length: 512,
             truncation: Truncation::HeadTail,
             validation_fraction: 0.10,
@@ -89,6 +111,9 @@ impl Default for DataConfig {
             num_workers: 2,
             num_shards: 1,
             rank: 0,
+            label_map: BTreeMap::new(),
+            usual_columns: ColumnNames::default(),
+            model_labels: Vec::new(),
         }
     }
 }
@@ -106,6 +131,7 @@ impl DataConfig {
                  tokens are possible"
             ));
         }
+        self.reading().check()?;
         let Self { streaming, shuffle_window, num_workers, num_shards, rank, .. } = *self;
         let usual = Self::default();
         let own = [
@@ -137,6 +163,12 @@ impl DataConfig {
         Ok(())
     }
 
+    /// Another data set, for a model that was made from this one: its columns are the usual ones.
+    pub fn like(&self, dataset: &str) -> Self {
+        let usual_columns = self.column_names();
+        Self { dataset: dataset.to_owned(), usual_columns, ..Self::default() }
+    }
+
     /// The same with all rows in the parts that are evaluated: how much of them a training looked at says
     /// nothing of how much a later look should.
     pub fn unlimited(self) -> Self {
@@ -150,6 +182,20 @@ impl DataConfig {
             workers: self.num_workers,
             shards: self.num_shards,
             rank: self.rank,
+        }
+    }
+
+    /// How text files are written, as far as it is said.
+    pub fn reading(&self) -> Reading {
+        let ColumnNames { text, pair, label } = &self.usual_columns;
+        let names =
+            [&self.text_column, &self.text_pair_column, &self.label_column, text, pair, label];
+        Reading {
+            encoding: self.encoding.clone(),
+            delimiter: self.delimiter.clone(),
+            quoting: self.quoting,
+            header: self.header,
+            names: names.into_iter().filter(|name| !name.is_empty()).cloned().collect(),
         }
     }
 

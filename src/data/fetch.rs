@@ -180,8 +180,18 @@ fn folder_of(tables: &[&str], wanted: Option<&str>) -> Result<String, Vec<String
 }
 
 /// Whether a name is that of a split that is trained on or tested with.
-pub(super) fn is_split(name: &str) -> bool {
-    matches!(name, "train" | "validation" | "val" | "valid" | "dev" | "test")
+fn is_split(name: &str) -> bool {
+    split_name(name).is_some()
+}
+
+/// The split that a name means, in any case.
+pub(super) fn split_name(name: &str) -> Option<&'static str> {
+    match &*name.to_lowercase() {
+        "train" | "training" => Some("train"),
+        "validation" | "val" | "valid" | "dev" | "eval" | "evaluation" => Some("validation"),
+        "test" | "testing" => Some("test"),
+        _ => None,
+    }
 }
 
 /// The split of a file in a folder, or in a folder of it that is called like a split.
@@ -198,12 +208,14 @@ fn split_in(folder: &str, path: &str) -> Option<String> {
 
 /// The split that a file's name begins with: `test-00000-of-00002.parquet` is of `test`.
 pub(super) fn split_of(file: &Path) -> String {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    // `train.csv.gz` too.
+    let stem = name.split('.').next().unwrap_or_default();
     stem.split('-').next().unwrap_or_default().to_owned()
 }
 
 /// Whether no part of a split lacks: their names say how many there are.
-fn is_whole<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
+pub(super) fn is_whole<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
     let mut parts = std::collections::BTreeMap::new();
     for path in paths {
         let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);

@@ -1,38 +1,130 @@
-//! Class names, and the class of each row.
+//! Labels as they are written, and the names that are meant.
 
-use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 
+use unicode_normalization_alignments::UnicodeNormalization;
+use unicode_normalization_alignments::char::is_combining_mark;
+
 use super::DataError;
+use super::table;
+
+/// The largest `labels.json` that is read, in bytes.
+const LARGEST_FILE: u64 = 16 << 20;
 
 /// The names in `labels.json`: a list, in the order of the integer labels.
 pub fn read_names(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = std::fs::read_to_string(path)
+    let mut text = String::new();
+    let file = table::open_regular(path)?;
+    file.take(LARGEST_FILE)
+        .read_to_string(&mut text)
         .map_err(|source| DataError::Folder { path: path.to_owned(), source })?;
-    serde_json::from_str(&text)
+    let text = text.trim_start_matches('\u{feff}');
+    serde_json::from_str(text)
         .map_err(|source| DataError::LabelsFile { path: path.to_owned(), source })
 }
 
-/// The name of a label as it stands in a file: an integer is an index into `names`, where there are
-/// names; anything else is a name itself.
-pub fn name_of<'a>(written: &'a str, names: &'a [String]) -> &'a str {
-    match written.parse::<usize>() {
-        Ok(index) if index < names.len() => &names[index],
-        _ => written,
-    }
+/// The label without what nobody sees: characters of no width, white space around it, several white
+/// spaces for one, and letters put together from parts.
+pub fn tidy(written: &str) -> String {
+    let visible = written.chars().filter(|&character| !is_invisible(character));
+    let spaced: String =
+        visible.map(|c| if c.is_whitespace() || c.is_control() { ' ' } else { c }).collect();
+    let words: Vec<&str> = spaced.split(' ').filter(|word| !word.is_empty()).collect();
+    words.join(" ").nfc().map(|(character, _)| character).collect()
 }
 
-/// The classes in their order: that of `names` where all occurring labels have one, else integers
-/// by value, else texts by code point.
-pub fn classes(occurring: &BTreeSet<&str>, names: &[String]) -> Vec<String> {
-    if !names.is_empty() && occurring.iter().all(|label| names.iter().any(|name| name == label)) {
-        return names.to_vec();
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    )
+}
+
+/// Joins letters in some scripts and pictures in an emoji, so it is left in names.
+fn is_joiner(character: char) -> bool {
+    matches!(character, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+/// What two labels have in common that a person would read as one: without case, accents and white
+/// space, numbers by their value.
+pub fn likeness(label: &str) -> String {
+    if let Ok(number) = label.parse::<f64>() {
+        return format!("number {number}");
     }
-    let mut classes: Vec<String> = occurring.iter().map(|&label| label.to_owned()).collect();
-    if classes.iter().all(|label| label.parse::<i64>().is_ok()) {
-        classes.sort_by_key(|label| label.parse::<i64>().unwrap_or(0));
+    let letters = label.nfkd().map(|(character, _)| character);
+    let counts = |c: char| !is_combining_mark(c) && !is_joiner(c) && !c.is_whitespace();
+    let kept = letters.filter(|&c| counts(c) && !"-_".contains(c));
+    kept.flat_map(char::to_lowercase).map(latin).collect()
+}
+
+/// The Latin letter that a Cyrillic or Greek one looks like.
+fn latin(letter: char) -> char {
+    const ALIKE: [(char, char); 16] = [
+        ('а', 'a'),
+        ('е', 'e'),
+        ('о', 'o'),
+        ('р', 'p'),
+        ('с', 'c'),
+        ('у', 'y'),
+        ('х', 'x'),
+        ('і', 'i'),
+        ('ј', 'j'),
+        ('ѕ', 's'),
+        ('к', 'k'),
+        ('т', 't'),
+        ('м', 'm'),
+        ('н', 'h'),
+        ('ο', 'o'),
+        ('ν', 'v'),
+    ];
+    ALIKE.iter().find(|(other, _)| *other == letter).map_or(letter, |(_, latin)| *latin)
+}
+
+/// `1` for `1.0`, as pandas writes a column of integers in which one was missing.
+pub fn whole_number(label: &str) -> Option<&str> {
+    let (whole, fraction) = label.split_once('.')?;
+    let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
+    let is = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (is && fraction.bytes().all(|byte| byte == b'0')).then_some(whole)
+}
+
+/// The labels in one that is written as a list, as JSON or as Python does; `None` for any other.
+pub fn list(label: &str) -> Option<Vec<String>> {
+    let brackets = [('[', ']'), ('(', ')'), ('{', '}')];
+    let inside = |&(open, close): &(char, char)| label.strip_prefix(open)?.strip_suffix(close);
+    let inside = brackets.iter().find_map(inside)?;
+    // `(other)` may be a name; `('a', 'b')` and `{"a": 1}` are none.
+    let quoted = inside.contains(['\'', '"']);
+    if !label.starts_with('[') && !quoted {
+        return None;
     }
-    classes
+    if let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(&format!("[{inside}]")) {
+        let text = |item: serde_json::Value| match item {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        return Some(items.into_iter().map(text).collect());
+    }
+    let (mut items, mut item, mut quote) = (Vec::new(), String::new(), None);
+    for character in inside.chars() {
+        match (quote, character) {
+            (Some(open), _) if open == character => quote = None,
+            (None, '\'' | '"') => quote = Some(character),
+            (None, ',') => items.push(std::mem::take(&mut item)),
+            _ => item.push(character),
+        }
+    }
+    items.push(item);
+    let items = items.into_iter().map(|item| item.trim().to_owned());
+    Some(items.filter(|item| !item.is_empty()).collect())
+}
+
+/// Whether a label looks like one that is missing.
+pub fn looks_missing(label: &str) -> bool {
+    const MISSING: [&str; 9] = ["na", "n/a", "nan", "none", "null", "nil", "<na>", "#n/a", "?"];
+    MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(label))
 }
 
 #[cfg(test)]
@@ -40,16 +132,57 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_keep_the_order_that_the_names_give() {
-        let names = ["zebra".to_owned(), "ant".to_owned()];
-        assert_eq!(name_of("1", &names), "ant");
-        assert_eq!(name_of("7", &names), "7");
-        assert_eq!(classes(&BTreeSet::from(["ant"]), &names), ["zebra", "ant"]);
+    fn what_nobody_sees_is_no_part_of_a_label() {
+        for written in
+            ["very good", " very\u{a0} good\t", "ver\u{200b}y good\u{feff}", "very\u{2003}good"]
+        {
+            assert_eq!(tidy(written), "very good", "{written:?}");
+        }
+        assert_eq!(tidy("cafe\u{301}"), "café");
+        assert_eq!(tidy("❤\u{fe0f}"), "❤\u{fe0f}");
     }
 
     #[test]
-    fn without_names_integers_are_ordered_by_value() {
-        assert_eq!(classes(&BTreeSet::from(["10", "9", "-1"]), &[]), ["-1", "9", "10"]);
-        assert_eq!(classes(&BTreeSet::from(["b", "a"]), &[]), ["a", "b"]);
+    fn look_alikes_have_one_likeness_and_others_do_not() {
+        for (one, other) in [
+            ("Spam", "spam"),
+            ("café", "Cafe"),
+            ("1", "1.0"),
+            ("1", "01"),
+            ("not-spam", "Not spam"),
+            ("ﬁne", "fine"),
+            ("❤\u{fe0f}", "❤"),
+            ("sрam", "spam"),
+        ] {
+            assert_eq!(likeness(one), likeness(other), "{one} {other}");
+        }
+        for (one, other) in [("1", "-1"), ("a", "b"), ("spam", "spam!"), ("c", "c++")] {
+            assert_ne!(likeness(one), likeness(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn numbers_without_a_fraction_are_whole() {
+        assert_eq!(["1.0", "-2.", "+3.00"].map(whole_number), [Some("1"), Some("-2"), Some("+3")]);
+        assert_eq!(["1", "1.5", ".0", "v1.0", "1.0.0"].map(whole_number), [None; 5]);
+    }
+
+    #[test]
+    fn lists_are_seen_in_every_spelling() {
+        for (written, labels) in [
+            (r#"["a","b, c"]"#, &["a", "b, c"][..]),
+            ("['a', 'b']", &["a", "b"]),
+            ("['a']", &["a"]),
+            ("[a, b]", &["a", "b"]),
+            ("[]", &[]),
+            ("('a', 'b')", &["a", "b"]),
+            ("{'a', 'b'}", &["a", "b"]),
+            ("[1, 0, 1]", &["1", "0", "1"]),
+        ] {
+            assert_eq!(list(written).unwrap(), labels, "{written}");
+        }
+        for written in ["a", "(other)", "{other}", "a [b]", "[a] b", ""] {
+            assert_eq!(list(written), None, "{written}");
+        }
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::DataError;
-use super::fetch::{self, is_split, split_of};
+use super::fetch;
+use super::folder::Splits;
 use super::known::{self, Known};
-use super::table::{Format, is_url};
+use super::remark::some;
+use super::table::{self, Format, is_url};
+use super::{DataError, Remark};
 use crate::hub;
 
 /// Where a data set lies. Nothing has been read yet.
@@ -20,6 +22,16 @@ pub struct Located {
     pub splits: BTreeMap<String, Vec<PathBuf>>,
     /// The list of class names that lies beside the files.
     pub labels_file: Option<PathBuf>,
+    /// What a person should know of the choice.
+    pub remarks: Vec<Remark>,
+}
+
+impl Located {
+    /// One file, or one address.
+    fn single(name: &str) -> Self {
+        let splits = BTreeMap::from([("train".to_owned(), vec![PathBuf::from(name)])]);
+        Self { name: name.to_owned(), known: None, splits, labels_file: None, remarks: Vec::new() }
+    }
 }
 
 /// Finds a known data set (in `BAYES_DATA_DIR`, then in the Hub's cache), a file or folder, or a
@@ -27,8 +39,7 @@ pub struct Located {
 pub fn locate(name: &str) -> Result<Located, DataError> {
     let known = known::find(name);
     if known.is_some_and(|known| known.hub_id.is_empty()) {
-        let name = name.to_owned();
-        return Ok(Located { name, known, splits: BTreeMap::new(), labels_file: None });
+        return Ok(Located { known, splits: BTreeMap::new(), ..Located::single(name) });
     }
     if let Some(known) = known {
         let own = std::env::var_os("BAYES_DATA_DIR").map(|dir| Path::new(&dir).join(known.name));
@@ -41,41 +52,68 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
     }
     let path = Path::new(name);
     if is_url(name) {
-        return Ok(Located {
-            name: name.to_owned(),
-            known: None,
-            splits: BTreeMap::from([("train".to_owned(), vec![path.to_owned()])]),
-            labels_file: None,
-        });
+        return Ok(Located::single(name));
     }
     if path.is_dir() {
         return in_folder(name, None, path);
     }
-    if path.is_file() {
+    if path.exists() {
         Format::of(path)?;
-        return Ok(Located {
-            name: name.to_owned(),
-            known: None,
-            splits: BTreeMap::from([("train".to_owned(), vec![path.to_owned()])]),
-            labels_file: None,
-        });
+        table::open_regular(path)?;
+        return Ok(Located::single(name));
     }
     match hub::is_id(name).then(|| fetch::cached(name, None)).flatten() {
         Some(folder) => in_folder(name, None, &folder),
+        None if is_path(name) => Err(no_file(name)),
         None if hub::is_id(name) => Err(DataError::NotCached { id: name.to_owned() }),
         None => Err(unknown(name)),
     }
 }
 
+/// Whether somebody who writes this means a place on this machine: it looks like the name of a file, or
+/// the folder that it begins with is there. What is only on the Hub looks like `owner/name`.
+fn is_path(name: &str) -> bool {
+    const ENDS: [&str; 9] =
+        [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".xlsx"];
+    let lower = name.to_lowercase();
+    let begins = ["/", "./", "../", "~"].iter().any(|start| name.starts_with(start));
+    let above = name.split_once('/').is_some_and(|(first, _)| Path::new(first).is_dir());
+    begins || above || ENDS.iter().any(|end| lower.ends_with(end)) || name.ends_with('/')
+}
+
+fn no_file(name: &str) -> DataError {
+    let hint = if name.starts_with('~') {
+        ": the shell puts your folder for `~` only where it is not quoted".to_owned()
+    } else {
+        near(Path::new(name))
+            .map_or(String::new(), |near| format!(", did you mean `{}`?", near.display()))
+    };
+    DataError::NoFile { name: name.to_owned(), hint }
+}
+
+/// What lies beside where a path leads and is called nearly so.
+fn near(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let asked = path.file_name()?.to_string_lossy().to_lowercase();
+    let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+    let likeness = |entry: std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().to_lowercase();
+        (strsim::jaro_winkler(&name, &asked), entry.file_name())
+    };
+    let best = entries.flatten().map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    let (likeness, found) = best;
+    (likeness > 0.85).then(|| folder.map_or(PathBuf::from(&found), |folder| folder.join(&found)))
+}
+
 /// The same; what is only on the Hub is fetched first.
 pub fn obtain(name: &str) -> Result<Located, DataError> {
     match locate(name) {
-        Err(DataError::NotHere { name, hub_id }) => match fetch::fetch(name, None, None) {
+        Err(DataError::NotHere { name, hub_id }) => match fetch(name, None, None) {
             Ok(_) => locate(name),
             Err(DataError::Hub(source)) => Err(DataError::NotFetched { name, hub_id, source }),
             Err(error) => Err(error),
         },
-        Err(DataError::NotCached { id }) => match fetch::fetch(&id, None, None) {
+        Err(DataError::NotCached { id }) => match fetch(&id, None, None) {
             Ok(_) => locate(&id),
             Err(DataError::Hub(source)) => Err(DataError::NotObtained { id, source }),
             Err(error) => Err(error),
@@ -103,39 +141,56 @@ fn in_folder(
     known: Option<&'static Known>,
     folder: &Path,
 ) -> Result<Located, DataError> {
-    let mut splits: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for path in sorted(folder)? {
-        // The Hub keeps what it converts as `train/0000.parquet`.
-        let whole = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (split, files) = match path.is_dir() {
-            true if is_split(&whole) => (whole, sorted(&path)?),
-            true => continue,
-            false => (split_of(&path), vec![path]),
-        };
-        let split = match split.as_str() {
-            "val" | "valid" | "dev" => "validation".to_owned(),
-            _ => split,
-        };
-        let tables = files.into_iter().filter(|file| Format::of(file).is_ok());
-        for file in tables {
-            splits.entry(split.clone()).or_default().push(file);
+    let found = Splits::in_folder(folder, known.is_some())?;
+    if !found.splits.contains_key("train") && !found.splits.contains_key("test") {
+        let others = found.passed.into_iter().take(5).collect::<Vec<_>>().join("`, `");
+        let others = if others.is_empty() { others } else { format!("; it has `{others}`") };
+        return Err(DataError::NoSplits { path: folder.to_owned(), others });
+    }
+    let remarks = match (known, found.passed.as_slice()) {
+        // What else lies beside a known data set is known too.
+        (Some(_), _) | (_, []) => Vec::new(),
+        (None, passed) => {
+            let shown = some(passed.iter().map(String::as_str));
+            vec![Remark::Note(format!("passed over, since it is no split: {shown}"))]
         }
-    }
-    // The Hub's copy of IMDB carries 50,000 reviews without labels.
-    splits.remove("unsupervised");
-    if !splits.contains_key("train") && !splits.contains_key("test") {
-        return Err(DataError::NoSplits { path: folder.to_owned() });
-    }
-    let labels_file = Some(folder.join("labels.json")).filter(|path| path.is_file());
-    Ok(Located { name: name.to_owned(), known, splits, labels_file })
+    };
+    let labels_file = Some(folder.join("labels.json")).filter(|path| path.exists());
+    Ok(Located { known, splits: found.splits, labels_file, remarks, ..Located::single(name) })
 }
 
 /// What is in a folder, in the order of the names.
-fn sorted(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+pub(super) fn sorted(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let read = |source| DataError::Folder { path: folder.to_owned(), source };
     let entries = std::fs::read_dir(folder).map_err(read)?;
     let paths = entries.map(|entry| entry.map(|entry| entry.path()));
     let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(read)?;
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_not_looked_for_on_the_hub() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("train.csv"), "text,label\n").unwrap();
+        let typo = home.path().join("trian.csv").display().to_string();
+        let message = locate(&typo).unwrap_err().to_string();
+        assert!(
+            message.contains("trian.csv`, did you mean") && message.contains("train.csv"),
+            "{message}"
+        );
+        for path in
+            ["~/rows.csv", "./data", "../up/rows", "tickets.csv", "a/b.jsonl", "src/none", "sets/"]
+        {
+            assert!(is_path(path), "{path}");
+            assert!(matches!(locate(path), Err(DataError::NoFile { .. })), "{path}");
+        }
+        for id in ["stanfordnlp/imdb", "owner/name", "imdb", "squad"] {
+            assert!(!is_path(id), "{id}");
+        }
+    }
 }

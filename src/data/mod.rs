@@ -1,18 +1,25 @@
 //! Data sets, splits, tokens and packed batches.
 
 mod cache;
+mod classes;
 mod clean;
+mod clip;
 mod config;
 mod dataset;
 mod example;
 mod fetch;
+mod folder;
 mod head;
 mod known;
 mod labels;
 mod locate;
 mod order;
+mod overrides;
 mod prepare;
+mod preprocessing;
 mod quiet;
+mod read;
+mod remark;
 pub mod reviews;
 mod set;
 pub mod split;
@@ -28,8 +35,9 @@ use std::path::PathBuf;
 
 use crate::hub::HubError;
 
-pub use cache::{CacheError, Origin, Tokens, prepare as prepare_tokens};
+pub use cache::{CacheError, Origin, Tokens, encode_clean, prepare as prepare_tokens};
 pub use clean::clean;
+pub use clip::longest as longest_text;
 pub use config::{CrossFit, DataConfig};
 pub use dataset::Dataset;
 pub use example::Example;
@@ -38,11 +46,14 @@ pub use head::{Head, head};
 pub use known::{KNOWN, Known, Terms, find as find_known};
 pub use locate::{Located, locate, obtain};
 pub use order::{epoch_batches, inference_batches};
+pub use overrides::Overrides;
 pub use prepare::{Part, Parts, sample};
+pub use preprocessing::Preprocessing;
+pub use remark::Remark;
 pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};
-pub use summary::{Lengths, PartSummary};
-pub use tokenizer::{Encoded, TextTokenizer, TokenizerError, Truncation};
+pub use summary::{Lengths, PartSummary, untrained};
+pub use tokenizer::{Encoded, FolderTokenizer, TextTokenizer, TokenizerError, Truncation};
 pub use typical::typical_length;
 pub use vocabulary::{VocabularyError, build as build_vocabulary};
 
@@ -169,11 +180,27 @@ pub enum DataError {
         /// The address.
         url: String,
     },
+    /// More than is held in memory.
+    #[error(
+        "`{path}`: {message}; a Parquet file can be streamed with `--set data.streaming=true`, else take a \
+         part of it"
+    )]
+    TooMuch {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        message: String,
+    },
     /// A folder without files that look like splits.
-    #[error("`{path}` has neither a `train` nor a `test` file (.parquet, .csv, .tsv or .jsonl)")]
+    #[error(
+        "`{path}` has neither a `train` nor a `test` file (.parquet, .csv, .tsv or .jsonl, and text files \
+         packed by gzip){others}"
+    )]
     NoSplits {
         /// The folder.
         path: PathBuf,
+        /// What it has instead.
+        others: String,
     },
     /// A folder or a small file cannot be read.
     #[error("cannot read `{path}`")]
@@ -200,6 +227,112 @@ pub enum DataError {
         line: u64,
         /// The column.
         column: String,
+    },
+    /// A row with several labels, or none, where one is needed.
+    #[error(
+        "`{path}` line {line}: the label `{label}` is a list of {count}, and `bayes` gives a text one label: \
+         name another column with `data.label_column`, or write one label in each row"
+    )]
+    SeveralLabels {
+        /// The file.
+        path: String,
+        /// The line of the first such row.
+        line: u64,
+        /// The label as it is written.
+        label: String,
+        /// The labels in it.
+        count: usize,
+    },
+    /// An integer label beyond the list of names.
+    #[error(
+        "`{path}` line {line}: the label `{label}` is beyond the {names} class names, which count from 0{}: \
+         mend `labels.json` or the labels",
+        if *from_one { " while the labels count from 1" } else { "" }
+    )]
+    BeyondNames {
+        /// The file.
+        path: String,
+        /// The line of the first such row.
+        line: u64,
+        /// The label as it is written.
+        label: String,
+        /// How many names there are.
+        names: usize,
+        /// Whether the labels are 1 to that number.
+        from_one: bool,
+    },
+    /// Two classes of one name.
+    #[error(
+        "the class names of `{dataset}` have `{label}` twice: give each class a name of its own"
+    )]
+    NameTwice {
+        /// The data set.
+        dataset: String,
+        /// The name.
+        label: String,
+    },
+    /// Measures, not classes.
+    #[error(
+        "the labels of `{name}` are numbers with fractions, {classes} different ones in {rows} rows \
+         ({examples}): they are no classes; divide them into ranges first, or name another column with \
+         `data.label_column`"
+    )]
+    Continuous {
+        /// The data set.
+        name: String,
+        /// Different labels.
+        classes: usize,
+        /// Training rows.
+        rows: u64,
+        /// Some of them.
+        examples: String,
+    },
+    /// Nearly every row has a label of its own.
+    #[error(
+        "`{name}` has {classes} different labels in {rows} rows ({examples}): nothing can be learned from \
+         classes of one row; name another column with `data.label_column`, or put labels together with \
+         `data.label_map`"
+    )]
+    ManyClasses {
+        /// The data set.
+        name: String,
+        /// Different labels.
+        classes: usize,
+        /// Training rows.
+        rows: u64,
+        /// Some of them.
+        examples: String,
+    },
+    /// A path that leads nowhere.
+    #[error("there is no file or folder `{name}`{hint}")]
+    NoFile {
+        /// The path.
+        name: String,
+        /// `, did you mean …?`, or another hint, or empty.
+        hint: String,
+    },
+    /// One split from two sources.
+    #[error(
+        "`{first}` and `{second}` both hold the split `{split}`, and their rows would count twice: keep one \
+         of them in this folder, or name one file"
+    )]
+    SplitTwice {
+        /// The split.
+        split: String,
+        /// One source.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A part of a split is not there.
+    #[error(
+        "`{path}` lacks parts of the split `{split}`: the names of its files say that there are more of them"
+    )]
+    Incomplete {
+        /// The folder.
+        path: PathBuf,
+        /// The split.
+        split: String,
     },
     /// The out-of-scope label does not occur.
     #[error("`data.ood_label` is `{name}`, which is no label of `{dataset}`")]

@@ -200,9 +200,12 @@ mod tests {
             splits: splits.map(|(name, rows)| (name.to_owned(), rows)).into(),
             out_of_scope: BTreeMap::new(),
             columns: String::new(),
+            column_names: Default::default(),
+            written: String::new(),
             generated: false,
             terms: None,
             hidden: Vec::new(),
+            remarks: Vec::new(),
             stream: None,
         };
         let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1)).unwrap();
@@ -240,6 +243,9 @@ mod tests {
             splits: splits.map(|(name, rows)| (name.to_owned(), rows)).into(),
             out_of_scope: BTreeMap::new(),
             columns: String::new(),
+            column_names: Default::default(),
+            written: String::new(),
+            remarks: Vec::new(),
             generated: false,
             terms: None,
             hidden: Vec::new(),

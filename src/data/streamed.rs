@@ -4,16 +4,17 @@
 //! the parts for validation, calibration and test, and the training rows that the posterior looks at. The
 //! loop reads the stream itself, and passes over every text that a held-out part has.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::cache::encode;
-use super::dataset::{Raw, take};
+use super::classes::Fate;
+use super::read::{Raw, Take, named};
 use super::split::text_key;
 use super::stream::{Place, RowStream, StreamConfig};
-use super::table::{self, Columns, Format, Row, RowGroups, SAMPLE_ROWS};
-use super::{DataConfig, DataError, Example, TextTokenizer, TokenSet, Truncation, labels};
+use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_ROWS};
+use super::{DataConfig, DataError, Example, Preprocessing, TextTokenizer, TokenSet};
 use crate::compute::Noise;
 
 /// The seed of the sample: it belongs to the data set, and not to the run.
@@ -25,11 +26,13 @@ pub struct StreamSource {
     path: PathBuf,
     header: Vec<String>,
     columns: Columns,
+    /// Names of integers that the files carry.
     names: Vec<String>,
     /// Rows by label as it is written.
     written: BTreeMap<String, u64>,
-    /// Class names; empty until they are known.
-    classes: Vec<String>,
+    /// What the labels mean; nothing until that is known.
+    fates: HashMap<String, Fate>,
+    classes: usize,
 }
 
 impl std::fmt::Debug for StreamSource {
@@ -43,7 +46,7 @@ impl StreamSource {
     pub(super) fn open(
         files: &[PathBuf],
         config: &DataConfig,
-        names: &[String],
+        named_elsewhere: bool,
     ) -> Result<(Self, Vec<Raw>), DataError> {
         for path in files {
             // An address may end in a query.
@@ -65,12 +68,14 @@ impl StreamSource {
         let shown = &sample[..sample.len().min(SAMPLE_ROWS)];
         let columns = table::detect(&header, shown, &config.column_names(), true)?;
         let label = columns.label.expect("a label column was required");
+        let names = if named_elsewhere { Vec::new() } else { groups.class_names(label) };
         let mut written: BTreeMap<String, u64> = BTreeMap::new();
         for group in 0..groups.sizes().len() {
             for value in groups.column(group, label)? {
                 // An empty cell is an error when its row is read.
                 if let Some(text) = value.as_text() {
-                    *written.entry(text.trim().to_owned()).or_default() += 1;
+                    let label = named(text.trim(), &names).to_owned();
+                    *written.entry(label).or_default() += 1;
                 }
             }
         }
@@ -79,9 +84,10 @@ impl StreamSource {
             path: files.first().cloned().unwrap_or_default(),
             header,
             columns,
-            names: names.to_vec(),
+            names,
             written,
-            classes: Vec::new(),
+            fates: HashMap::new(),
+            classes: 0,
         };
         let sample = sample.iter().map(|row| source.raw(row)).collect::<Result<_, _>>()?;
         Ok((source, sample))
@@ -92,21 +98,31 @@ impl StreamSource {
         self.columns.describe(&self.header)
     }
 
-    /// The names of all labels that occur.
-    pub(super) fn occurring(&self) -> impl Iterator<Item = &str> {
-        self.written.keys().map(|written| labels::name_of(written, &self.names))
+    /// The names of these columns.
+    pub(super) fn columns(&self) -> ColumnNames {
+        self.columns.names(&self.header)
     }
 
-    /// With the classes of the data set.
-    pub(super) fn with_classes(self, classes: &[String]) -> Self {
-        Self { classes: classes.to_vec(), ..self }
+    /// Names of integers that the files carry.
+    pub(super) fn class_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Rows by label as it is written.
+    pub(super) fn written(&self) -> &BTreeMap<String, u64> {
+        &self.written
+    }
+
+    /// With what the labels mean.
+    pub(super) fn with_classes(self, classes: &[String], fates: &HashMap<String, Fate>) -> Self {
+        Self { classes: classes.len(), fates: fates.clone(), ..self }
     }
 
     /// Rows of each class.
     pub fn counts(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.classes.len()];
+        let mut counts = vec![0; self.classes];
         for (written, count) in &self.written {
-            if let Some(class) = self.class(labels::name_of(written, &self.names)) {
+            if let Some(class) = self.class(written) {
                 counts[class as usize] += count;
             }
         }
@@ -118,12 +134,17 @@ impl StreamSource {
         self.counts().iter().sum()
     }
 
-    fn class(&self, name: &str) -> Option<u32> {
-        self.classes.iter().position(|class| class == name).map(|class| class as u32)
+    fn class(&self, written: &str) -> Option<u32> {
+        match self.fates.get(written)? {
+            Fate::Class(class) => Some(*class),
+            Fate::OutOfScope => None,
+        }
     }
 
     fn raw(&self, row: &Row) -> Result<Raw, DataError> {
-        take(&self.path, &self.header, &self.columns, &self.names, row)
+        let (path, header) = (self.path.as_path(), self.header.clone());
+        let (columns, names) = (self.columns, self.names.clone());
+        Take { path, header, columns, names, file: 0 }.raw(row)
     }
 }
 
@@ -137,7 +158,7 @@ pub struct StreamedRows {
     /// Rows of the files among them.
     held_out_rows: usize,
     tokenizer: TextTokenizer,
-    cut: (usize, Truncation),
+    cut: Preprocessing,
     noise: Noise,
 }
 
@@ -158,7 +179,7 @@ impl StreamedRows {
             held_out: Arc::new(held_out.iter().map(key).collect()),
             held_out_rows,
             tokenizer,
-            cut: (data.max_length, data.truncation),
+            cut: Preprocessing::new(data.max_length, data.truncation),
             noise,
         }
     }
@@ -205,7 +226,7 @@ impl TokenStream {
         let mut passed = 0;
         while examples.len() < rows {
             let row = self.rows.next_row()?;
-            let Raw { text, pair, label } = source.raw(&row)?;
+            let Raw { text, pair, label, .. } = source.raw(&row)?;
             let held_out = self.of.held_out.contains(&text_key(&text, pair.as_deref()));
             match source.class(&label).filter(|_| !held_out) {
                 Some(label) => {
@@ -219,8 +240,7 @@ impl TokenStream {
                 return Err(DataError::NoTrain { name: source.path.display().to_string() });
             }
         }
-        let (max_length, truncation) = self.of.cut;
-        let encoded = encode(&self.of.tokenizer, &examples, max_length, truncation)?;
+        let encoded = encode(&self.of.tokenizer, &examples, &self.of.cut)?;
         let labels = examples.iter().map(|example| example.label).collect();
         Ok(TokenSet::in_memory(lines.into_iter().zip(encoded).collect(), labels))
     }

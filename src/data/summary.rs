@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::remark::some;
 use super::split::text_key;
-use super::{Dataset, Part, TokenSet};
+use super::{Dataset, Part, Parts, Remark, TokenSet};
 
 /// Sizes and counts of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +53,23 @@ impl PartSummary {
                 .and_then(|tokens| Lengths::new(tokens.full_lengths(), tokens.truncated())),
         }
     }
+}
+
+/// Classes whose rows all went to other parts than that of the training.
+pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
+    if dataset.stream.is_some() {
+        return None;
+    }
+    let counts = PartSummary::new(dataset, &parts.train, None).by_class;
+    let lost = dataset.labels.iter().zip(counts).filter(|(_, rows)| *rows == 0);
+    let lost: Vec<&str> = lost.map(|(label, _)| label.as_str()).collect();
+    (!lost.is_empty()).then(|| {
+        Remark::Warning(format!(
+            "no row of {} is in the training part, so the model cannot learn it: give it more rows, or put \
+             it together with another by `data.label_map`",
+            some(lost)
+        ))
+    })
 }
 
 impl Lengths {

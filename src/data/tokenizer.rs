@@ -4,7 +4,10 @@
 //! 128 tokens. We cut by our own rule, between tokenising and adding the special tokens, so that
 //! their template is always whole.
 
+mod built;
 mod error;
+mod folder;
+mod limits;
 mod template;
 mod truncation;
 mod trusted;
@@ -12,14 +15,20 @@ mod trusted;
 use std::path::Path;
 
 use rayon::prelude::*;
-use tokenizers::Tokenizer;
+use serde_json::Value;
+use tokenizers::{Encoding, Tokenizer};
 
 pub use error::TokenizerError;
+pub use folder::FolderTokenizer;
 use template::{Layout, Piece};
 pub use truncation::Truncation;
 use truncation::share_room;
 
 use super::quiet;
+use crate::store::without_mark;
+
+/// Known and unknown letters, and a word that is long.
+const PROBE: &str = "A first text. \u{10fffd}\u{2603} xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
 
 /// One encoded text or pair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,13 +66,27 @@ impl TextTokenizer {
     /// Reads a `tokenizer.json`.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
         let read = |source| TokenizerError::Read { path: path.to_path_buf(), source };
-        let parse = |source| TokenizerError::Parse { path: path.to_path_buf(), source };
         let size = std::fs::metadata(path).map_err(read)?.len();
         if size > Self::MOST_BYTES {
             return Err(TokenizerError::TooLarge { path: path.to_path_buf(), size });
         }
-        let bytes = std::fs::read(path).map_err(read)?;
-        let json = serde_json::from_slice(&bytes).map_err(|error| parse(error.into()))?;
+        Self::from_bytes(path, std::fs::read(path).map_err(read)?)
+    }
+
+    /// Reads the content of a `tokenizer.json`; `path` stands for it in messages.
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, TokenizerError> {
+        let parse = |error: serde_json::Error| TokenizerError::Parse {
+            path: path.to_path_buf(),
+            source: error.into(),
+        };
+        let json = serde_json::from_slice(without_mark(&bytes)).map_err(parse)?;
+        drop(bytes);
+        Self::from_json(path, json)
+    }
+
+    /// The same, parsed.
+    fn from_json(path: &Path, mut json: Value) -> Result<Self, TokenizerError> {
+        let parse = |source| TokenizerError::Parse { path: path.to_path_buf(), source };
         if let Some(expression) = trusted::unknown_expression(&json) {
             let expression = expression.chars().take(60).collect();
             return Err(TokenizerError::Expression { path: path.to_path_buf(), expression });
@@ -71,12 +94,20 @@ impl TextTokenizer {
         if let Some(component) = trusted::unknown_component(&json) {
             return Err(TokenizerError::Component { path: path.to_path_buf(), component });
         }
+        limits::check(&json)
+            .map_err(|message| TokenizerError::Bounds { path: path.to_path_buf(), message })?;
+        // With dropout a text has other tokens each time; it is for training a language model.
+        if json["model"]["dropout"].is_number() {
+            json["model"]["dropout"] = Value::Null;
+        }
+        let bytes = serde_json::to_vec(&json).map_err(|error| parse(error.into()))?;
+        drop(json);
         // Some files that parse make `tokenizers` panic, at once or at the first text. Padding is off by
         // then: a file can ask for more of it than there is memory.
         let load = || {
             let tokenizer = Tokenizer::from_bytes(bytes).map_err(parse)?;
             let tokenizer = Self::from_tokenizer(tokenizer)?;
-            tokenizer.tokenizer.encode_fast("A first text.", false).map_err(parse)?;
+            tokenizer.tokenizer.encode_fast(PROBE, false).map_err(parse)?;
             Ok(tokenizer)
         };
         let gave_up = |said| Err(parse(format!("it makes the tokenizer give up: {said}").into()));
@@ -110,6 +141,13 @@ impl TextTokenizer {
         self.vocabulary_size
     }
 
+    /// Segments of a pair: rows that a segment embedding must have; `None` where there is no place for
+    /// a second text.
+    pub fn pair_segments(&self) -> Option<usize> {
+        let highest = |layout: &Layout| layout.pieces().iter().map(Piece::type_id).max();
+        self.pair.as_ref().map(|layout| highest(layout).map_or(0, |highest| highest as usize + 1))
+    }
+
     /// The padding token's id, if there is one. We never pad; others who load the model do.
     pub fn pad_id(&self) -> Option<u32> {
         self.pad_id
@@ -133,12 +171,23 @@ impl TextTokenizer {
                 let (layout, room) = self.plan(pair.is_some(), max_length)?;
                 let segments = std::iter::once(text).chain(pair);
                 let segments: Vec<Vec<u32>> = segments
-                    .map(|text| Ok(self.tokenizer.encode_fast(text, false)?.get_ids().to_vec()))
+                    .map(|text| Ok(self.encode_one(text)?.get_ids().to_vec()))
                     .collect::<tokenizers::Result<_>>()
                     .map_err(|source| TokenizerError::Encode { index, source })?;
                 Ok(assemble(layout, &segments, room, truncation))
             })
             .collect()
+    }
+
+    /// A file that was taken may still make `tokenizers` panic at some text.
+    fn encode_one(&self, text: &str) -> tokenizers::Result<Encoding> {
+        let encode = || self.tokenizer.encode_fast(text, false);
+        quiet::guarded(encode).unwrap_or_else(|said| Err(said.into()))
+    }
+
+    /// Refuses a length that leaves no room for a text beside the special tokens.
+    pub fn check_room(&self, max_length: usize) -> Result<(), TokenizerError> {
+        self.plan(false, max_length).map(|_| ())
     }
 
     /// The template, and the room that it leaves for text.

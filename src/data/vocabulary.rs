@@ -28,8 +28,8 @@ const LONGEST_WORD: usize = 100;
 pub enum VocabularyError {
     /// Not even the characters fit.
     #[error(
-        "a vocabulary of {size} cannot hold the special tokens and the characters of these texts: \
-         it needs at least {needed}"
+        "`model.vocab_size` is {size}, which cannot hold the special tokens and the characters of these \
+         texts: at least {needed} are needed"
     )]
     TooSmall {
         /// The size asked for.
@@ -85,7 +85,9 @@ fn choose(counts: &HashMap<String, u64>, size: usize) -> Result<Vec<String>, Voc
     let characters: BTreeSet<char> = counts.keys().flat_map(|word| word.chars()).collect();
     let mut vocabulary: Vec<String> = SPECIAL_TOKENS.map(str::to_string).into();
     vocabulary.extend(characters.iter().map(char::to_string));
-    vocabulary.extend(characters.iter().map(|character| format!("{PREFIX}{character}")));
+    // Chinese characters are words by themselves, and are never continued.
+    let continued = characters.iter().filter(|&&character| !is_ideograph(character));
+    vocabulary.extend(continued.map(|character| format!("{PREFIX}{character}")));
     if vocabulary.len() > size {
         return Err(VocabularyError::TooSmall { size, needed: vocabulary.len() });
     }
@@ -100,6 +102,15 @@ fn choose(counts: &HashMap<String, u64>, size: usize) -> Result<Vec<String>, Voc
     let words: Vec<String> = words.into_iter().take(room).map(|(word, _)| word.clone()).collect();
     vocabulary.extend(words);
     Ok(vocabulary)
+}
+
+/// The characters that `BertNormalizer` puts spaces around.
+fn is_ideograph(character: char) -> bool {
+    matches!(
+        u32::from(character),
+        0x4e00..=0x9fff | 0x3400..=0x4dbf | 0x20000..=0x2a6df | 0x2a700..=0x2b73f
+            | 0x2b740..=0x2b81f | 0x2b920..=0x2ceaf | 0xf900..=0xfaff | 0x2f800..=0x2fa1f
+    )
 }
 
 fn assemble(vocabulary: &[String]) -> tokenizers::Result<Tokenizer> {
@@ -177,5 +188,18 @@ mod tests {
         assert_eq!(encoding.get_tokens(), tokens);
         assert_eq!(encoding.get_type_ids(), [0, 0, 0, 0, 1, 1, 1, 1]);
         assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), "long film bed");
+    }
+
+    #[test]
+    fn chinese_characters_take_one_entry_each_and_are_known_inside_a_text() {
+        let texts: Vec<String> = (0x4e00..0x4e00 + 600)
+            .step_by(20)
+            .map(|first| (first..first + 20).filter_map(char::from_u32).collect())
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let tokenizer = build(&texts, 605).unwrap();
+        let encoded = tokenizer.encode("丁丂七", false).unwrap();
+        assert_eq!(encoded.get_tokens(), ["丁", "丂", "七"]);
+        assert!(build(&texts, 604).unwrap_err().to_string().contains("`model.vocab_size` is 604"));
     }
 }

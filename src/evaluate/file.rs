@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Answer, Answers, Novelty, Truth};
-use crate::data::table::{self, Kind, TableError, Value, Writer};
+use crate::data::table::{self, Format, Kind, Reading, TableError, Value, Writer};
 
 /// Columns before those of the classes.
 const FIRST: [(&str, Kind); 11] = [
@@ -162,7 +162,8 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
 /// # Errors
 /// It cannot be read, or is no predictions file.
 pub fn read(path: &Path) -> Result<Vec<Answers>, FileError> {
-    let table = table::open(path)?;
+    let delimiter = if Format::of(path)? == Format::Tsv { '\t' } else { ',' };
+    let table = table::open_as(path, &Reading::written(delimiter))?;
     let columns = table.columns.clone();
     let place = |column: &str| columns.iter().position(|name| name == column);
     let missing = |column: &str| FileError::Column { path: path.into(), column: column.into() };
@@ -355,7 +356,7 @@ mod tests {
             ("\"row\":20", "\"row\":\"x\"", "line 3: column `row` must be a whole number"),
             ("\"seen\":true", "\"seen\":1", "line 3: column `seen` must be true or false"),
             ("\"truncated\":true", "\"truncated\":null", "line 5: column `truncated` must be text"),
-            ("\"temperature\"", "\"heat\"", "no column `temperature`"),
+            ("\"temperature\"", "\"heat\"", "line 1: column `temperature` must be a number"),
         ] {
             let damaged = text.replacen(from, to, 1);
             assert_ne!(damaged, text);

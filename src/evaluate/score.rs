@@ -1,5 +1,6 @@
 //! A model on rows of a data set.
 
+use super::labels::{LabelError, labels_of_model};
 use super::{Answer, Answers, Report, Truth, evaluate};
 use crate::artifact::Artifact;
 use crate::compute::Noise;
@@ -14,17 +15,9 @@ const OUT_OF_SCOPE: &str = "out_of_scope";
 /// Why a model was not scored.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    /// Classes that the model does not know.
-    #[error(
-        "the data set has the label `{label}`, which the model does not know: its labels are \
-         `{known}`"
-    )]
-    Label {
-        /// The first such label.
-        label: String,
-        /// The model's labels.
-        known: String,
-    },
+    /// Classes that cannot be told to be those of the model.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// There is nothing to score.
     #[error("there are no rows to evaluate on")]
     NoRows,
@@ -118,40 +111,4 @@ pub fn answer_outside(
 
 fn text(example: &Example) -> Text<'_> {
     (&example.text, example.pair.as_deref())
-}
-
-/// The model's label for each label of the data: by name, or by number where the model's names are
-/// the ones that transformers gives to classes without names.
-pub fn labels_of_model(data: &[String], model: &[String]) -> Result<Vec<u32>, EvaluateError> {
-    let unnamed = model.iter().enumerate().all(|(id, name)| *name == format!("LABEL_{id}"));
-    if unnamed && data.len() == model.len() {
-        return Ok((0..model.len() as u32).collect());
-    }
-    let find = |label: &String| {
-        let place = model.iter().position(|known| known.eq_ignore_ascii_case(label));
-        place.map(|place| place as u32).ok_or_else(|| EvaluateError::Label {
-            label: label.clone(),
-            known: model.iter().take(20).cloned().collect::<Vec<_>>().join("`, `"),
-        })
-    };
-    data.iter().map(find).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|&name| name.to_owned()).collect()
-    }
-
-    #[test]
-    fn labels_are_matched_by_name_and_not_by_place() {
-        let model = names(&["negative", "positive"]);
-        assert_eq!(labels_of_model(&names(&["Positive", "negative"]), &model).unwrap(), [1, 0]);
-        let message = labels_of_model(&names(&["good"]), &model).unwrap_err().to_string();
-        assert!(message.contains("`good`") && message.contains("`negative`"), "{message}");
-        let unnamed = names(&["LABEL_0", "LABEL_1"]);
-        assert_eq!(labels_of_model(&names(&["bad", "good"]), &unnamed).unwrap(), [0, 1]);
-    }
 }

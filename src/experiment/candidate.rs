@@ -335,7 +335,7 @@ impl Reader<'_> {
             return Ok(features);
         }
         let features = self.encode(rows, passes, "encoding", show)?;
-        feature_cache::write(&path, &features, width)?;
+        feature_cache::keep(&path, &features, width, show);
         Ok(features)
     }
 

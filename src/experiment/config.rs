@@ -57,9 +57,12 @@ impl Default for Experiment {
 impl Experiment {
     /// Reads a file, applies `key=value` settings in their order, and checks the result.
     pub fn read(path: &Path, settings: &[String]) -> Result<Self, ExperimentError> {
-        let text = std::fs::read_to_string(path)
+        let bytes = std::fs::read(path)
             .map_err(|source| ExperimentError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, &format!("`{}`", path.display()), settings)
+        let place = format!("`{}`", path.display());
+        let text = text(&bytes)
+            .map_err(|message| ExperimentError::Config { place: place.clone(), message })?;
+        Self::parse(text, &place, settings)
     }
 
     /// The same for a text; `place` names it in messages.
@@ -85,9 +88,27 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// The whole experiment as a file, every key written out.
+    /// The whole experiment as a file, every key that is set written out.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a config is plain data")
+    }
+
+    /// The same, with the keys that are not set as comments, each with a value that it may have.
+    pub fn to_toml_with_unset(&self) -> String {
+        let own = Table::try_from(self).expect("a config is plain data");
+        let mut text = self.to_toml();
+        for (section, all) in Table::try_from(Self::example()).expect("a config is plain data") {
+            let Value::Table(all) = all else { continue };
+            let is_set = |key: &String| own.get(&section).is_some_and(|own| own.get(key).is_some());
+            let unset = all.iter().filter(|(key, _)| !is_set(key));
+            let lines: String =
+                unset.map(|(key, value)| format!("# {key} = {value}  # not set\n")).collect();
+            let head = format!("[{section}]\n");
+            if !lines.is_empty() {
+                text = text.replacen(&head, &format!("{head}{lines}"), 1);
+            }
+        }
+        text
     }
 
     fn check(&self) -> Result<(), String> {
@@ -145,6 +166,20 @@ impl Experiment {
     }
 }
 
+/// The text of a file; some editors put a mark before UTF-8.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
+        return Err(
+            "a config is UTF-8, and this file looks like UTF-16: save it again as UTF-8".to_owned()
+        );
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        format!("line {line} is not UTF-8, as a config is: save the file again as UTF-8")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +235,54 @@ mod tests {
         for wrong in ["train.seed=abc", "train.seed", "train=3", "train.learning_rate=-1"] {
             assert!(parse("", &[wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn files_of_every_editor_are_read_or_refused_with_the_encoding() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("e.toml");
+        let toml = "name = \"win\"\r\n[publish]\r\ndescription = \"Größen\"\r\n";
+        let utf16: Vec<u8> = toml.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let latin: Vec<u8> = toml.chars().map(|c| u32::from(c) as u8).collect();
+        let marked = |mark: &[u8], bytes: &[u8]| [mark, bytes].concat();
+        for bytes in [toml.as_bytes().to_vec(), marked(b"\xef\xbb\xbf", toml.as_bytes())] {
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(Experiment::read(&path, &[]).unwrap().publish.description, "Größen");
+        }
+        for (bytes, what) in
+            [(marked(b"\xff\xfe", &utf16), "UTF-16"), (utf16, "UTF-16"), (latin, "line 3")]
+        {
+            std::fs::write(&path, bytes).unwrap();
+            let message = Experiment::read(&path, &[]).unwrap_err().to_string();
+            assert!(message.contains(what) && message.contains("as UTF-8"), "{message}");
+            assert!(message.contains("e.toml"), "{message}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_printed_and_what_is_printed_is_the_same_experiment() {
+        let experiment = parse(QUICK_START, &[]).unwrap();
+        let printed = experiment.to_toml_with_unset();
+        for key in ["init", "vocab_size", "norm", "text_column", "label_map", "encoding", "repo"] {
+            assert!(printed.contains(key), "{key}: {printed}");
+        }
+        assert_eq!(parse(&printed, &[]).unwrap(), experiment);
+    }
+
+    #[test]
+    fn a_map_of_labels_is_written_in_the_file_or_set() {
+        let text = "[data]\ndataset = \"a.csv\"\n[data.label_map]\nneg = \"negative\"\n";
+        let map = parse(text, &[]).unwrap().data.label_map;
+        let set = parse("", &["data.label_map={ neg = \"negative\" }"]).unwrap().data.label_map;
+        assert_eq!((map.len(), &map), (1, &set));
+        assert!(parse("", &["data.delimiter=ab"]).unwrap_err().contains("`data.delimiter`"));
+        assert!(parse("", &["data.encoding=klingon"]).unwrap_err().contains("windows-1252"));
+        assert!(parse("", &["data.quoting=some"]).unwrap_err().contains("backslash"));
+        assert_eq!(
+            parse("", &["data.dataset=\"a \\\"b\\\".csv\""]).unwrap().data.dataset,
+            "a \"b\".csv"
+        );
+        assert_eq!(parse("", &["data.dataset=\"q\".csv"]).unwrap().data.dataset, "\"q\".csv");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::{Experiment, ExperimentError};
 use crate::artifact::SpecialTokens;
 use crate::compute::Noise;
 use crate::data::{
-    DataError, Dataset, Example, Part, TextTokenizer, build_vocabulary, clean, typical_length,
+    DataError, Dataset, Example, Part, TextTokenizer, VocabularyError, build_vocabulary, clean,
+    typical_length,
 };
 use crate::model::{
     self, Architecture, EncoderConfig, ModelError, Parameters, Pooling, Sizes, pooling_of,
@@ -49,6 +50,9 @@ impl Start {
             Some(init) => Self::existing(&obtain(init)?)?,
             None => Self::new_encoder(experiment, dataset, train)?,
         };
+        model::check_labels(&dataset.labels).map_err(|message| {
+            ExperimentError::Encoder(format!("the classes of the data: {message}"))
+        })?;
         start.encoder.labels.clone_from(&dataset.labels);
         start.encoder.pooling = match (experiment.model.pooling.fixed(), &start.folder) {
             (Some(pooling), _) => pooling,
@@ -73,8 +77,7 @@ impl Start {
 
     fn existing(folder: &Path) -> Result<Self, ExperimentError> {
         let encoder = EncoderConfig::read(folder)?;
-        let tokenizer =
-            TextTokenizer::from_file(&folder.join("tokenizer.json")).map_err(DataError::from)?;
+        let tokenizer = TextTokenizer::of_folder(folder).map_err(DataError::from)?;
         let special_tokens = SpecialTokens::of(Some(folder), encoder.architecture);
         let folder = Some(folder.to_owned());
         Ok(Self { encoder, tokenizer, special_tokens, folder, max_length: 0 })
@@ -100,7 +103,14 @@ impl Start {
             .collect();
         let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
         let vocabulary =
-            build_vocabulary(&texts, model.vocab_size.unwrap_or(8000)).map_err(DataError::from)?;
+            match (build_vocabulary(&texts, model.vocab_size.unwrap_or(8000)), model.vocab_size) {
+                // Nobody asked for a size, and some scripts have more characters than the usual one.
+                (Err(VocabularyError::TooSmall { needed, .. }), None) => {
+                    build_vocabulary(&texts, needed + needed / 4)
+                }
+                (built, _) => built,
+            };
+        let vocabulary = vocabulary.map_err(DataError::from)?;
         let tokenizer = TextTokenizer::from_tokenizer(vocabulary).map_err(DataError::from)?;
         let max_length = match experiment.data.max_length {
             0 => {

@@ -1,21 +1,35 @@
 //! Features of a part of the data on disk, so that a second fit does not encode again.
 //!
 //! `features/KEY.safetensors` beside the token cache: `features`, f32 `[n, d]`, `novelty`, f32
-//! `[n, e]`, and `uniforms`, f64 `[n]`. The key is a hash of everything that they are a function of:
-//! the weights, their config, the tokenizer, how texts are cut, the texts themselves, and the version
-//! of the tool.
+//! `[n, e]`, and `uniforms`, f64 `[n]`, with their SHA-256 as `sha256`, u8 `[32]`. The key is a hash of
+//! everything that they are a function of: the weights, their config, the tokenizer, how texts are cut,
+//! the texts themselves, and the version of the tool.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use sha2::{Digest, Sha256};
 
-use super::Features;
+use super::prepare::unkept;
+use super::{Features, Progress};
 use crate::artifact::Preprocessing;
 use crate::data;
 use crate::model::Pooling;
 use crate::store::{StoreError, sha256, sha256_file, write_atomically};
+
+/// The files of a model's folder that its features follow from.
+const FILES: [&str; 7] = [
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+];
 
 /// The cache of one model.
 #[derive(Clone, Debug)]
@@ -31,8 +45,9 @@ impl FeatureCache {
         preprocessing: &Preprocessing,
         pooling: Pooling,
     ) -> Result<Self, StoreError> {
-        let mut key = format!("bayes {}\n", env!("CARGO_PKG_VERSION"));
-        for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let mut key = format!("bayes {}\nfile 2\n", env!("CARGO_PKG_VERSION"));
+        // Whatever form the tokenizer has.
+        for file in FILES.into_iter().filter(|file| model.join(file).is_file()) {
             key += &format!("{file} {}\n", sha256_file(&model.join(file))?);
         }
         key += &serde_json::to_string(&(preprocessing, pooling)).expect("settings are plain data");
@@ -52,6 +67,13 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     let bytes = std::fs::read(path).ok()?;
     let file = SafeTensors::deserialize(&bytes).ok()?;
     let rows = labels.len();
+    let stored = file.tensor("sha256").ok()?;
+    let parts =
+        ["features", "novelty", "uniforms"].map(|name| Some(file.tensor(name).ok()?.data()));
+    let [Some(features), Some(novelty), Some(uniforms)] = parts else { return None };
+    if stored.data() != hash([features, novelty, uniforms]) {
+        return None;
+    }
     let single = |name: &str, width: Option<usize>| -> Option<Vec<f32>> {
         let tensor = file.tensor(name).ok()?;
         let [found, wide] = *tensor.shape() else { return None };
@@ -78,8 +100,17 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     })
 }
 
+/// Writes features where that can be; the work goes on without.
+pub(super) fn keep(path: &Path, rows: &Features, width: usize, show: &mut dyn FnMut(Progress<'_>)) {
+    if let Err(error) = write(path, rows, width) {
+        let source = error.source().map(|source| format!(": {source}"));
+        let why = format!("{error}{}", source.unwrap_or_default());
+        show(Progress::Warning(unkept(&why)));
+    }
+}
+
 /// Writes features, but for the labels.
-pub(super) fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
+fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
     let single = |values: &[f32]| -> Vec<u8> {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
     };
@@ -89,14 +120,26 @@ pub(super) fn write(path: &Path, rows: &Features, width: usize) -> Result<(), St
     let view = |dtype, shape, bytes| {
         TensorView::new(dtype, shape, bytes).expect("the bytes were made from the shape")
     };
+    let sha256 = hash([&features, &novelty, &uniforms]);
     let tensors = [
+        ("sha256", view(Dtype::U8, vec![32], &sha256)),
         ("features", view(Dtype::F32, vec![n, width], &features)),
         ("novelty", view(Dtype::F32, vec![n, wide], &novelty)),
         ("uniforms", view(Dtype::F64, vec![n], &uniforms)),
     ];
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let file = safetensors::serialize(tensors, Some(metadata)).expect("three valid tensors");
+    let file = safetensors::serialize(tensors, Some(metadata)).expect("valid tensors");
     write_atomically(path, &file)
+}
+
+/// SHA-256 over the bytes of the three, each with its length.
+fn hash(parts: [&[u8]; 3]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 #[cfg(test)]
@@ -122,5 +165,12 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(read(&path, vec![0, 1], 3), None, "cut short");
+        for place in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1;
+            std::fs::write(&path, flipped).unwrap();
+            let found = read(&path, vec![0, 1], 3);
+            assert!(found.is_none_or(|found| found == features), "bit of byte {place}");
+        }
     }
 }

@@ -13,11 +13,12 @@ use super::calibration::{FitSettings, HeldOut, check_encoder, check_rows};
 use super::feature_cache::{self, FeatureCache};
 use super::origin::base_model;
 use super::posterior::PosteriorReport;
+use super::prepare::unkept;
 use super::{Experiment, ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, PartRecord};
 use crate::calibrate::CalibrationSummary;
 use crate::compute::{Noise, Purpose};
-use crate::data::{self, DataConfig, Dataset, Part, Parts, TokenSet, Tokens, sample};
+use crate::data::{self, DataConfig, Dataset, Overrides, Part, Parts, TokenSet, Tokens, sample};
 use crate::evaluate::labels_of_model;
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::model::{self, Classifier};
@@ -31,6 +32,8 @@ pub struct FitJob {
     pub model: PathBuf,
     /// A data set with labels; `None` for the one that the model was trained on.
     pub dataset: Option<String>,
+    /// How its tables are read.
+    pub overrides: Overrides,
     /// The methods to compare; the first one is written.
     pub methods: Vec<Method>,
     /// Keys of `[posterior]` and `[calibration]`, as `key=value`, besides the method.
@@ -91,6 +94,9 @@ pub fn fit(
     let data = data_config(job, &source)?;
     let noise = Noise::new(source.manifest.seed);
     let dataset = Dataset::open(&data)?;
+    for remark in &dataset.remarks {
+        show(Progress::from(remark));
+    }
     // Rows that only the last layer has seen are as good as new to an encoder whose last layer is
     // fitted anew.
     let mut parts = Parts::apart(&dataset, &data, &noise)?;
@@ -229,11 +235,10 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
     let own = manifest.data.as_ref();
     let mut data = match (&job.dataset, own) {
         (Some(name), Some(own)) if *name == own.dataset => own.clone(),
-        (Some(name), _) => DataConfig {
-            dataset: name.clone(),
+        (Some(name), own) => DataConfig {
             max_length: manifest.preprocessing.max_length,
             truncation: manifest.preprocessing.truncation,
-            ..DataConfig::default()
+            ..own.unwrap_or(&DataConfig::default()).like(name)
         },
         (None, Some(own)) => own.clone(),
         (None, None) => return Err(ExperimentError::NoData(job.model.clone())),
@@ -243,6 +248,10 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
     if job.limit > 0 {
         data.train_limit = job.limit;
     }
+    data.model_labels.clone_from(&manifest.labels);
+    job.overrides.apply(&mut data);
+    let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
+    data.check().map_err(refuse)?;
     Ok(data)
 }
 
@@ -253,7 +262,7 @@ fn describe(artifact: &mut Artifact, data: &DataConfig, dataset: &Dataset, parts
         (name.to_owned(), record)
     };
     let manifest = &mut artifact.manifest;
-    manifest.data = Some(data.clone());
+    manifest.data = Some(dataset.with_columns(data));
     manifest.parts = parts.named().into_iter().map(record).collect();
     manifest.seen_in_test = parts.seen_in_test.len();
     manifest.transformers = "posterior mean".to_owned();
@@ -305,7 +314,7 @@ impl Encoder<'_> {
         let tokens = TokenSet::new(self.tokens(&part.split, show)?, rows, labels);
         let features = Features::encode(&self.classifier, &tokens, passes, "encoding", show)?;
         if passes.is_none() {
-            feature_cache::write(&path, &features, width)?;
+            feature_cache::keep(&path, &features, width, show);
         }
         self.encoded += features.labels.len();
         Ok(features)
@@ -324,11 +333,13 @@ impl Encoder<'_> {
             &data::cache_folder(),
             &self.source.tokenizer,
             self.dataset.rows(split),
-            preprocessing.max_length,
-            preprocessing.truncation,
+            preprocessing,
             &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
         );
         let tokens = Arc::new(tokens.map_err(data::DataError::from)?);
+        if let Some(why) = tokens.unkept() {
+            show(Progress::Warning(unkept(why)));
+        }
         if tokens.truncated() > 0 {
             show(Progress::Note(format!(
                 "{} of {} texts of split `{split}` are longer than {} tokens and are cut",

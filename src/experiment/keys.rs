@@ -90,12 +90,13 @@ pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
     check_key(name, &known)?;
     let example = known.iter().find(|(key, _)| key == name).map(|(_, value)| value);
     let value = match example {
-        Some(Value::String(_)) => Value::String(written.trim_matches('"').to_owned()),
-        _ => {
-            let line: Table = toml::from_str(&format!("value = {written}"))
-                .map_err(|_| format!("`{written}` is no value that `{name}` can have"))?;
-            line.into_iter().next().map(|(_, value)| value).expect("one line was parsed")
-        }
+        // In quotes as in a file, else as it is.
+        Some(Value::String(_)) => match parsed(written) {
+            Some(text @ Value::String(_)) => text,
+            _ => Value::String(written.to_owned()),
+        },
+        _ => parsed(written)
+            .ok_or_else(|| format!("`{written}` is no value that `{name}` can have"))?,
     };
     match name.split_once('.') {
         None => {
@@ -108,4 +109,10 @@ pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// One value as TOML has it.
+fn parsed(written: &str) -> Option<Value> {
+    let line: Table = toml::from_str(&format!("value = {written}")).ok()?;
+    if line.len() == 1 { line.into_iter().next().map(|(_, value)| value) } else { None }
 }

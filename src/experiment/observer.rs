@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::RunFolder;
+use crate::data::Remark;
 use crate::train::{Board, Control, Event};
 
 /// Something to show to a person.
@@ -27,6 +28,15 @@ pub enum Progress<'a> {
     },
     /// The training loop.
     Train(&'a Event<'a>),
+}
+
+impl From<&Remark> for Progress<'_> {
+    fn from(remark: &Remark) -> Self {
+        match remark {
+            Remark::Note(text) => Self::Note(text.clone()),
+            Remark::Warning(text) => Self::Warning(text.clone()),
+        }
+    }
 }
 
 /// Keeps the log of a training run.

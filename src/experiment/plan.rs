@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::prepare::{Opened, Prepared, prepare};
 use super::{Experiment, ExperimentError};
+use crate::data::{Remark, untrained};
 use crate::model::Specification;
 use crate::train::{self, Recipe};
 
@@ -21,6 +22,10 @@ pub struct Plan {
     pub dataset: String,
     /// The columns taken for text and label, where they were detected.
     pub columns: String,
+    /// How the files are written, where that was found out.
+    pub written: String,
+    /// What else a person should know of the data.
+    pub remarks: Vec<Remark>,
     /// Class names.
     pub labels: Vec<String>,
     /// Rows of each part.
@@ -61,6 +66,8 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         recipe: experiment.train.recipe,
         dataset: dataset.name.clone(),
         columns: dataset.columns.clone(),
+        written: dataset.written.clone(),
+        remarks: dataset.remarks.iter().cloned().chain(untrained(&dataset, &parts)).collect(),
         labels: dataset.labels.clone(),
         parts: named.map(|(name, part)| (name, part.rows.len())).collect(),
         seen_in_test: parts.seen_in_test.len(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{ExperimentError, Features};
 use crate::artifact::Artifact;
-use crate::calibrate::{Corrections, ScalingFit, fit_scaling};
+use crate::calibrate::{Corrections, Doubt, ScalingFit, fit_scaling};
 use crate::posterior::laplace::{Evidence, Head, Rows};
 use crate::posterior::{Fitted, LastLayer, Method, PosteriorConfig, fit};
 
@@ -25,6 +25,10 @@ pub struct PosteriorReport {
     pub temperature: Option<f64>,
     /// Whether the best temperature without a scale lies outside 0.01 to 100.
     pub temperature_at_bound: bool,
+    /// Why the rows do not say which temperature is right, where they do not; it is then 1 or more.
+    pub temperature_doubt: Option<Doubt>,
+    /// Whether the best scale is the largest that was tried; it is then left out.
+    pub scale_at_bound: bool,
     /// What the covariance is multiplied by; absent without a covariance, or when none was fitted.
     pub scale: Option<f64>,
     /// How much less mean NLL the best scale above zero has than the temperature alone, in nats.
@@ -46,13 +50,30 @@ impl PosteriorReport {
                 evidence.prior_precision
             ));
         }
-        if self.temperature_at_bound {
-            warnings.push(format!(
-                "the temperature stands at its bound, {}: the {} rows for it say too little; give \
-                 more data",
-                self.temperature.unwrap_or(1.0),
-                self.temperature_rows
-            ));
+        if let Some(doubt) = self.temperature_doubt {
+            let rows = self.temperature_rows;
+            let stays =
+                format!("so the temperature stays at {:.3}", self.temperature.unwrap_or(1.0));
+            warnings.push(match doubt {
+                Doubt::AllRight => format!(
+                    "all {rows} rows for the temperature are answered right, which says nothing about how \
+                     sure the model may be, {stays}; give more data, or harder ones"
+                ),
+                Doubt::OneClass => format!(
+                    "the {rows} rows for the temperature are all of one class, {stays}; give more data"
+                ),
+                Doubt::AtBound => format!(
+                    "the {rows} rows for the temperature contradict the model or say too little, {stays}; \
+                     give more data"
+                ),
+            });
+        }
+        if self.scale_at_bound {
+            warnings.push(
+                "the scale of the variance runs to its bound, so it is not used: the rows for it say too \
+                 little"
+                    .to_owned(),
+            );
         }
         warnings
     }
@@ -129,7 +150,11 @@ pub(super) fn install_scaled(
         prior_by_held_out_rows: false,
         vector: found.as_ref().is_some_and(|fit| fit.scaling.vector.is_some()),
         temperature: found.as_ref().map(|fit| fit.scaling.temperature),
-        temperature_at_bound: found.as_ref().is_some_and(|fit| fit.plain.at_bound),
+        temperature_at_bound: found
+            .as_ref()
+            .is_some_and(|fit| fit.plain.doubt == Some(Doubt::AtBound)),
+        temperature_doubt: found.as_ref().and_then(|fit| fit.plain.doubt),
+        scale_at_bound: found.as_ref().is_some_and(|fit| fit.scale_at_bound),
         scale: scaled.map(|fit| fit.scaling.scale),
         scale_gain: scaled.map(|fit| fit.gain),
         scale_gain_error: scaled.map(|fit| fit.standard_error),

@@ -12,7 +12,8 @@ use super::{Experiment, ExperimentError, Progress, schedule};
 use crate::compute::Noise;
 use crate::data::split::{RowKey, carve};
 use crate::data::{
-    self, CrossFit, Dataset, Example, Part, PartSummary, Parts, StreamedRows, TokenSet, Tokens,
+    self, CrossFit, Dataset, Example, Part, PartSummary, Parts, Preprocessing, StreamedRows,
+    TokenSet, Tokens,
 };
 use crate::train::Recipe;
 
@@ -210,15 +211,25 @@ fn tokens_of(
         &data::cache_folder(),
         &start.tokenizer,
         dataset.rows(split),
-        data.max_length,
-        data.truncation,
+        &Preprocessing::new(data.max_length, data.truncation),
         &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
     );
     let tokens = tokens.map_err(data::DataError::from)?;
     if tokens.origin() == data::Origin::Rebuilt {
         show(Progress::Warning("the token cache was damaged and has been made again".to_owned()));
     }
+    if let Some(why) = tokens.unkept() {
+        show(Progress::Warning(unkept(why)));
+    }
     Ok(tokens)
+}
+
+/// What a cache that cannot be written means.
+pub(super) fn unkept(why: &str) -> String {
+    format!(
+        "{why}; the work is done without it, and again the next time: name a folder that can be written in \
+         `BAYES_CACHE_DIR`"
+    )
 }
 
 /// The parts that training reads, as tokens.

@@ -21,7 +21,7 @@ use super::tuning::{Tuning, no_board};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary, FOLDS};
-use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource};
+use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource, untrained};
 use crate::evaluate::{
     Answers, BaselineReport, EvaluateError, Evaluation, Hygiene, Report, Rival, Rows, answer,
 };
@@ -289,7 +289,13 @@ fn describe(written: &Experiment, prepared: &Prepared, show: &mut dyn FnMut(Prog
     if !dataset.columns.is_empty() {
         show(Progress::Note(format!("columns: {}", dataset.columns)));
     }
+    if !dataset.written.is_empty() {
+        show(Progress::Note(format!("files: {}", dataset.written)));
+    }
     show(Progress::Note(format!("rows: {}", sizes.join(", "))));
+    for remark in dataset.remarks.iter().chain(&untrained(dataset, parts)) {
+        show(Progress::from(remark));
+    }
     if crossing.is_some() {
         show(Progress::Note(format!(
             "few rows: all {} train the last layer, and each is judged by {FOLDS} folds' others",
@@ -349,11 +355,8 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         calibration: Some(experiment.calibration.clone()),
         transformers: "posterior mean".to_owned(),
         labels: dataset.labels.clone(),
-        preprocessing: Preprocessing {
-            max_length: experiment.data.max_length,
-            truncation: experiment.data.truncation,
-        },
-        data: Some(experiment.data.clone()),
+        preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
+        data: Some(dataset.with_columns(&experiment.data)),
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         seed: experiment.train.seed,
         parts: named.map(record).collect(),

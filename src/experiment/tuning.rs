@@ -84,7 +84,8 @@ impl Tuning<'_> {
         let mut new = NewCheckpoint::create(&self.home.path, snapshot, run, log_bytes)?;
         new.write("config.toml", self.experiment.to_toml().as_bytes())?;
         let weights = model::save(&self.base.encoder, snapshot.parameters)?;
-        artifact::write(self.base, &weights, |name, bytes| new.write(name, bytes))?;
+        let artifact = Artifact { parameters: snapshot.parameters.clone(), ..self.base.clone() };
+        artifact::write(&artifact, &weights, |name, bytes| new.write(name, bytes))?;
         if snapshot.counters.best.is_some() {
             new.keep_best(&self.home.best_model().join("model.safetensors"))?;
         }

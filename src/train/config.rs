@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Steps;
+
 /// What is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,12 +101,12 @@ pub struct TrainConfig {
     pub frozen_layers: usize,
     /// Linear warm-up: a number of steps, or a share of all steps below 1 (transformers: 0).
     pub warmup_steps: f64,
-    /// Steps between two lines of the log, or a share of an epoch below 1 (transformers: 500).
-    pub logging_steps: f64,
-    /// Steps between two evaluations, or a share of an epoch below 1.
-    pub eval_steps: f64,
-    /// Steps between two checkpoints, or a share of an epoch below 1. The end is always saved.
-    pub save_steps: f64,
+    /// Steps between two lines of the log, or a share of an epoch: `1.0` is once (transformers: 500).
+    pub logging_steps: Steps,
+    /// Steps between two evaluations, or a share of an epoch: `1.0` is once.
+    pub eval_steps: Steps,
+    /// Steps between two checkpoints, or a share of an epoch. The end is always saved.
+    pub save_steps: Steps,
     /// Checkpoints that are kept, the newest; 0 keeps all (transformers: all).
     pub save_total_limit: usize,
     /// Steps between two looks inside the model (histograms, attention, hidden states); 0 for none.
@@ -158,9 +160,9 @@ impl Default for TrainConfig {
             layer_lr_decay: 1.0,
             frozen_layers: 0,
             warmup_steps: 0.06,
-            logging_steps: 10.0,
-            eval_steps: 0.25,
-            save_steps: 500.0,
+            logging_steps: Steps::Number(10),
+            eval_steps: Steps::Share(0.25),
+            save_steps: Steps::Number(500),
             save_total_limit: 3,
             histogram_steps: 100,
             tensorboard: true,
@@ -187,9 +189,6 @@ fn height(name: &str) -> usize {
     number.and_then(|number| number.parse().ok()).map_or(usize::MAX, |index: usize| index + 1)
 }
 
-/// What the steps between two of something may be.
-const INTERVAL: &str = "a whole number of steps, or a share of an epoch between 0 and 1";
-
 impl TrainConfig {
     /// What the learning rate of a parameter is multiplied with, in an encoder of so many layers.
     pub(super) fn rate_factor(&self, name: &str, layers: usize) -> f64 {
@@ -210,7 +209,6 @@ impl TrainConfig {
         let share = |value: f64| (0.0..1.0).contains(&value);
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let whole_or_share = |value: f64| share(value) || (positive(value) && value.fract() == 0.0);
-        let interval = |value: f64| value > 0.0 && whole_or_share(value);
         let rules = [
             (
                 "num_train_epochs",
@@ -256,9 +254,9 @@ impl TrainConfig {
                 whole_or_share(self.warmup_steps),
                 "a whole number of steps, or a share below 1",
             ),
-            ("logging_steps", interval(self.logging_steps), INTERVAL),
-            ("eval_steps", interval(self.eval_steps), INTERVAL),
-            ("save_steps", interval(self.save_steps), INTERVAL),
+            ("logging_steps", self.logging_steps.holds(), Steps::RULE),
+            ("eval_steps", self.eval_steps.holds(), Steps::RULE),
+            ("save_steps", self.save_steps.holds(), Steps::RULE),
             ("label_smoothing_factor", share(self.label_smoothing_factor), "0 up to, but not, 1"),
             ("early_stopping_threshold", self.early_stopping_threshold >= 0.0, "0 or more"),
             ("ema_decay", share(self.ema_decay), "0 (off) up to, but not, 1"),

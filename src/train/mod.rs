@@ -15,6 +15,7 @@ mod schedule;
 mod state;
 mod step;
 mod stepper;
+mod steps;
 mod supply;
 mod tensorboard;
 
@@ -29,6 +30,7 @@ pub use run::{Ended, Job, Outcome, fit};
 pub use schedule::Plan;
 pub use state::{Best, Counters, Snapshot, State, Warned};
 pub use stepper::Stepper;
+pub use steps::Steps;
 pub use supply::StreamPosition;
 pub use tensorboard::{Board, reliability_png, scalars as event_scalars};
 

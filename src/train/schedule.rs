@@ -57,9 +57,9 @@ impl Plan {
             steps_per_epoch,
             steps,
             warmup,
-            eval_every: of(config.eval_steps, steps_per_epoch).max(1),
-            log_every: of(config.logging_steps, steps_per_epoch).max(1),
-            save_every: of(config.save_steps, steps_per_epoch).max(1),
+            eval_every: config.eval_steps.of(steps_per_epoch),
+            log_every: config.logging_steps.of(steps_per_epoch),
+            save_every: config.save_steps.of(steps_per_epoch),
             inspect_every: config.histogram_steps,
             scheduler: config.lr_scheduler_type,
             cycles: config.lr_num_cycles,
@@ -127,6 +127,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::Steps;
 
     #[test]
     fn the_rate_rises_over_the_warm_up_and_falls_to_the_last_step() {
@@ -185,7 +186,7 @@ mod tests {
             num_train_epochs: 2.0,
             per_device_train_batch_size: 8,
             gradient_accumulation_steps: 2,
-            eval_steps: 0.25,
+            eval_steps: Steps::Share(0.25),
             ..TrainConfig::default()
         };
         let plan = Plan::new(&config, 1000);

@@ -9,6 +9,7 @@ use std::path::Path;
 use memmap2::Mmap;
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors, View};
+use sha2::{Digest, Sha256};
 
 use super::{CacheError, Origin};
 use crate::data::tokenizer::Encoded;
@@ -27,10 +28,29 @@ impl Expected {
     }
 }
 
+/// The bytes of a cache.
+#[derive(Debug)]
+enum Content {
+    Map(Mmap),
+    /// Where nothing can be written.
+    Memory(Vec<u8>),
+}
+
+impl std::ops::Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Map(map) => map,
+            Self::Memory(bytes) => bytes,
+        }
+    }
+}
+
 /// The tokens of a split, mapped from a file.
 #[derive(Debug)]
 pub struct Tokens {
-    map: Mmap,
+    map: Content,
     rows: usize,
     /// Bytes of one token.
     width: usize,
@@ -40,6 +60,7 @@ pub struct Tokens {
     full_lengths: Range<usize>,
     truncated: usize,
     origin: Origin,
+    unkept: Option<String>,
 }
 
 /// One row of [`Tokens`].
@@ -126,6 +147,11 @@ impl Tokens {
         self.origin
     }
 
+    /// Why they are in memory only, where they are.
+    pub fn unkept(&self) -> Option<&str> {
+        self.unkept.as_deref()
+    }
+
     fn span(&self, i: usize) -> Range<usize> {
         self.offset(i)..self.offset(i + 1)
     }
@@ -147,11 +173,25 @@ impl Tokens {
         // a new one replaces the name, not the content.
         #[expect(unsafe_code, reason = "mapping a file has no safe form")]
         let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-        Self::check(map, expected, origin)
+        Self::check(Content::Map(map), expected, origin)
             .map_err(|reason| CacheError::Damaged { path: path.to_path_buf(), reason })
     }
 
-    fn check(map: Mmap, expected: Expected, origin: Origin) -> Result<Self, String> {
+    /// From the bytes of a file that could not be written.
+    pub(super) fn in_memory(
+        bytes: Vec<u8>,
+        expected: Expected,
+        why: &CacheError,
+    ) -> Result<Self, String> {
+        let mut tokens = Self::check(Content::Memory(bytes), expected, Origin::Built)?;
+        tokens.unkept = Some(match why {
+            CacheError::Io { source, .. } => format!("{why}: {source}"),
+            why => why.to_string(),
+        });
+        Ok(tokens)
+    }
+
+    fn check(map: Content, expected: Expected, origin: Origin) -> Result<Self, String> {
         let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|e| e.to_string())?;
         let rows = expected.rows;
         let find = |name: &str, dtype: Dtype| find(&metadata, header, name, dtype);
@@ -165,6 +205,18 @@ impl Tokens {
                 (_, n) => return Err(format!("{n} segments for {count} tokens")),
             },
         };
+        let (expected_hash, 32) = find("sha256", Dtype::U8)? else {
+            return Err("its hash has another length".to_owned());
+        };
+        let parts = [
+            Some(&map[full_lengths.clone()]),
+            Some(&map[offsets.clone()]),
+            Some(&map[tokens.clone()]),
+            type_ids.clone().map(|range| &map[range]),
+        ];
+        if hash(parts) != map[expected_hash] {
+            return Err("its bytes are not those that were written".to_owned());
+        }
         if (offset_count, length_count) != (rows + 1, rows) {
             return Err(format!("{length_count} rows instead of {rows}"));
         }
@@ -180,6 +232,7 @@ impl Tokens {
             full_lengths,
             truncated: 0,
             origin,
+            unkept: None,
         };
         if checked.offset(0) != 0 || checked.offset(rows) != count {
             return Err("offsets that do not span the tokens".to_string());
@@ -200,6 +253,16 @@ impl Tokens {
         }
         Ok(checked)
     }
+}
+
+/// SHA-256 over the bytes of the tensors, each with its length, in the order of their names.
+fn hash(parts: [Option<&[u8]>; 4]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts.into_iter().flatten() {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
 }
 
 /// The bytes of a one-dimensional tensor and its length.
@@ -255,23 +318,56 @@ impl Builder {
     /// Writes beside `path`, on the same file system, and renames.
     pub(super) fn write(&self, folder: &Path, path: &Path) -> Result<(), CacheError> {
         let failed = |source| CacheError::Io { doing: "write", path: path.to_path_buf(), source };
+        std::fs::create_dir_all(folder).map_err(|source| CacheError::Io {
+            doing: "make the folder of",
+            path: folder.to_path_buf(),
+            source,
+        })?;
         let temporary =
             tempfile::Builder::new().prefix(".tokens-").tempfile_in(folder).map_err(failed)?;
+        safetensors::serialize_to_file(
+            self.tensors(&self.hash()),
+            Self::metadata(),
+            temporary.path(),
+        )
+        .map_err(|error| failed(std::io::Error::other(error)))?;
+        temporary.as_file().sync_all().map_err(failed)?;
+        temporary.persist(path).map_err(|error| failed(error.error))?;
+        // The rename itself is lost in a power failure unless the folder is written too.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// What the file would hold.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        safetensors::serialize(self.tensors(&self.hash()), Self::metadata())
+            .expect("the tensors are whole")
+    }
+
+    fn metadata() -> Option<HashMap<String, String>> {
+        Some(HashMap::from([("format".to_string(), "pt".to_string())]))
+    }
+
+    /// Only where any is not 0.
+    fn type_ids(&self) -> Option<&[u8]> {
+        let segments = self.type_ids.iter().any(|&type_id| type_id != 0);
+        segments.then_some(&*self.type_ids)
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        hash([Some(&self.full_lengths), Some(&self.offsets), Some(&self.tokens), self.type_ids()])
+    }
+
+    fn tensors<'a>(&'a self, sha256: &'a [u8; 32]) -> Vec<(&'static str, Bytes<'a>)> {
         let mut tensors = vec![
             ("tokens", Bytes::new(self.token_type, &self.tokens)),
             ("offsets", Bytes::new(Dtype::U64, &self.offsets)),
             ("full_lengths", Bytes::new(Dtype::U32, &self.full_lengths)),
         ];
-        if self.type_ids.iter().any(|&type_id| type_id != 0) {
-            tensors.push(("type_ids", Bytes::new(Dtype::U8, &self.type_ids)));
+        if let Some(type_ids) = self.type_ids() {
+            tensors.push(("type_ids", Bytes::new(Dtype::U8, type_ids)));
         }
-        let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-        safetensors::serialize_to_file(tensors, Some(metadata), temporary.path())
-            .map_err(|error| failed(std::io::Error::other(error)))?;
-        temporary.as_file().sync_all().map_err(failed)?;
-        temporary.persist(path).map_err(|error| failed(error.error))?;
-        // The rename itself is lost in a power failure unless the folder is written too.
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+        tensors.push(("sha256", Bytes::new(Dtype::U8, sha256)));
+        tensors
     }
 }
 

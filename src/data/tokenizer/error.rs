@@ -52,6 +52,31 @@ pub enum TokenizerError {
         /// Its kind.
         component: String,
     },
+    /// A number or a text of the file is out of bounds.
+    #[error("`{path}` is not used: {message}")]
+    Bounds {
+        /// The file.
+        path: PathBuf,
+        /// What is out of bounds.
+        message: String,
+    },
+    /// A file beside it says what cannot be.
+    #[error("`{path}`: {message}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// No file that a tokenizer can be made of.
+    #[error(
+        "`{folder}` has no `tokenizer.json`, and neither `vocab.txt` nor `vocab.json` with `merges.txt` to \
+         make it of: load and save the tokenizer with transformers, which writes it"
+    )]
+    NoFiles {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The part that adds special tokens is broken.
     #[error("the tokenizer's post-processor is unusable: {reason}")]
     PostProcessor {

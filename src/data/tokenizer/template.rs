@@ -19,7 +19,7 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    fn type_id(&self) -> u32 {
+    pub(super) fn type_id(&self) -> u32 {
         match *self {
             Self::Special { type_id, .. } | Self::Segment { type_id, .. } => type_id,
         }

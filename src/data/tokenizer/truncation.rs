@@ -13,6 +13,8 @@ pub enum Truncation {
     /// 382 of 510).
     #[default]
     HeadTail,
+    /// The last ones.
+    Tail,
 }
 
 impl Truncation {
@@ -21,6 +23,7 @@ impl Truncation {
         match self {
             Self::Head => "head",
             Self::HeadTail => "head_tail",
+            Self::Tail => "tail",
         }
     }
 
@@ -29,6 +32,7 @@ impl Truncation {
         let head = match self {
             Self::Head => room,
             Self::HeadTail => (room + 2) / 4, // room / 4, rounded
+            Self::Tail => 0,
         };
         if ids.len() <= room {
             kept.extend_from_slice(ids);
@@ -71,11 +75,14 @@ mod tests {
             Truncation::HeadTail.keep(&ids, room, &mut kept);
             assert_eq!(kept.len(), room);
         }
+        kept.clear();
+        Truncation::Tail.keep(&ids, 3, &mut kept);
+        assert_eq!(kept, [1997, 1998, 1999]);
     }
 
     #[test]
     fn the_name_is_the_one_in_configuration_files() {
-        for truncation in [Truncation::Head, Truncation::HeadTail] {
+        for truncation in [Truncation::Head, Truncation::HeadTail, Truncation::Tail] {
             let json = serde_json::to_value(truncation).unwrap();
             assert_eq!(json, truncation.name());
         }

@@ -45,7 +45,7 @@ pub fn choose(problem: &Problem<'_>, keys: &[RowKey], until: Until, noise: &Nois
     let scored = COSTS.iter().zip(logits.chunks(folds.len())).filter_map(|(&cost, logits)| {
         let found = fit_temperature(&logits.concat(), &labels)?;
         // Where every row is answered right no temperature is too low: it is left as it is.
-        Some(match found.at_bound {
+        Some(match found.doubt.is_some() {
             true => (found.nll_before, Choice { cost, temperature: 1.0 }),
             false => (found.nll_after, Choice { cost, temperature: found.temperature }),
         })

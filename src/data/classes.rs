@@ -1,0 +1,98 @@
+//! Which classes there are: from the labels as they are written to the names that are learned.
+//!
+//! Classes come from the training rows. Two spellings of one label are made one where that is certain; what
+//! is only likely is said, with the key that decides it.
+
+mod doubts;
+mod meaning;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use self::meaning::Meaning;
+use super::labels::tidy;
+use super::remark::Remark;
+use super::{DataConfig, DataError};
+
+/// The rows that have a label as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Occurrence {
+    /// By split.
+    pub rows: BTreeMap<String, u64>,
+    /// File and line of the first.
+    pub first: (String, u64),
+}
+
+/// Labels as they are written.
+pub(super) type Occurring = BTreeMap<String, Occurrence>;
+
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It belongs to a class.
+    Class(u32),
+    /// It belongs to none of those that are learned.
+    OutOfScope,
+}
+
+/// The classes, and what every written label means.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Classes {
+    pub names: Vec<String>,
+    pub fates: HashMap<String, Fate>,
+    pub remarks: Vec<Remark>,
+}
+
+/// Settles the classes. `names` are those of integer labels, in their order, where they are known.
+pub(super) fn settle(
+    occurring: &Occurring,
+    names: &[String],
+    dataset: &str,
+    config: &DataConfig,
+) -> Result<Classes, DataError> {
+    let mut remarks = Vec::new();
+    let names = &tidy_names(names, dataset)?;
+    let mut meant = Meaning::new(occurring);
+    meant.lists(&mut remarks)?;
+    meant.tidy();
+    if names.is_empty() {
+        meant.numbers();
+    } else {
+        meant.indices(names, &mut remarks)?;
+    }
+    meant.truth_values();
+    meant.mapped(config, &mut remarks);
+    meant.of_model(&config.model_labels);
+    meant.said(&mut remarks);
+
+    let outside = meant.out_of_scope(config, names, dataset)?;
+    let classes = meant.classes(names, &outside, &config.model_labels, &mut remarks);
+    // A model that is there has classes, and knows them better than some rows do.
+    let of_model = |class: &String| config.model_labels.contains(class);
+    if classes.is_empty() || !classes.iter().all(of_model) {
+        if classes.len() < 2 {
+            return Err(DataError::OneClass { name: dataset.to_owned(), found: classes });
+        }
+        let counts = meant.counts("train");
+        doubts::check_numbers(&classes, &counts, dataset, &mut remarks)?;
+        doubts::say(&classes, &counts, &mut remarks);
+    }
+    let places: HashMap<&str, u32> = (0..).zip(&classes).map(|(id, name)| (&**name, id)).collect();
+    let fate = |name: &String| places.get(&**name).map_or(Fate::OutOfScope, |&id| Fate::Class(id));
+    let fates = meant.of.iter().map(|(written, name)| ((*written).to_owned(), fate(name)));
+    Ok(Classes { fates: fates.collect(), names: classes.clone(), remarks })
+}
+
+/// The names as labels are compared with them; each may stand once.
+fn tidy_names(names: &[String], dataset: &str) -> Result<Vec<String>, DataError> {
+    let names: Vec<String> = names.iter().map(|name| tidy(name)).collect();
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        Some(twice) => {
+            Err(DataError::NameTwice { dataset: dataset.to_owned(), label: twice.clone() })
+        }
+        None => Ok(names),
+    }
+}
+
+#[cfg(test)]
+mod tests;

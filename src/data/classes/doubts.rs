@@ -1,0 +1,105 @@
+//! What is wrong with classes, or may be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::data::DataError;
+use crate::data::labels::{likeness, looks_missing};
+use crate::data::remark::{Remark, some};
+
+/// Rows that a class should have at least, on average, and from how many classes on that is looked at.
+const ROWS_A_CLASS: usize = 10;
+const MANY: usize = 5;
+/// Numbers with fractions may be marks, such as half stars, up to so many.
+const MOST_MARKS: usize = 20;
+
+/// Refuses a column of measures or of names that are given once, and says where classes are many.
+pub(super) fn check_numbers(
+    classes: &[String],
+    counts: &BTreeMap<String, u64>,
+    dataset: &str,
+    remarks: &mut Vec<Remark>,
+) -> Result<(), DataError> {
+    let rows: u64 = counts.values().sum();
+    let many = classes.len() >= MANY && (classes.len() * ROWS_A_CLASS) as u64 > rows;
+    if rows == 0 || !many {
+        return Ok(());
+    }
+    let numbers = classes.iter().all(|class| class.parse::<f64>().is_ok());
+    let fractions =
+        classes.iter().any(|class| class.parse::<f64>().is_ok_and(|n| n.fract() != 0.0));
+    let examples = some(classes.iter().map(String::as_str));
+    let name = dataset.to_owned();
+    let mostly_once = 2 * classes.len() as u64 > rows;
+    if numbers && fractions && (mostly_once || classes.len() > MOST_MARKS) {
+        return Err(DataError::Continuous { name, classes: classes.len(), rows, examples });
+    }
+    if classes.len() >= ROWS_A_CLASS && mostly_once {
+        return Err(DataError::ManyClasses { name, classes: classes.len(), rows, examples });
+    }
+    let measure = if numbers { ", and they are numbers" } else { "" };
+    remarks.push(Remark::Warning(format!(
+        "there are {} classes in {rows} rows{measure} ({examples}): if they are no classes, name another \
+         column with `data.label_column`; if some are the same, with `data.label_map`",
+        classes.len()
+    )));
+    Ok(())
+}
+
+/// What is only likely.
+pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &mut Vec<Remark>) {
+    let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for class in classes {
+        alike.entry(likeness(class)).or_default().push(class);
+    }
+    for group in alike.values().filter(|group| group.len() > 1) {
+        let rows = |name: &&&str| counts.get(**name).copied().unwrap_or(0);
+        let usual = group.iter().max_by_key(rows).expect("a group has members");
+        let rare = group.iter().find(|name| *name != usual).expect("it has two");
+        remarks.push(Remark::Warning(format!(
+            "the labels {} look alike and are {} classes: if they are one, set `data.label_map` to `{{ \
+             \"{rare}\" = \"{usual}\" }}`",
+            some(group.iter().copied()),
+            group.len(),
+        )));
+    }
+    let add = |remarks: &mut Vec<Remark>, found: Vec<&str>, what: &str| {
+        if !found.is_empty() {
+            remarks.push(Remark::Warning(format!("{} {what}", some(found))));
+        }
+    };
+    let missing = classes.iter().map(String::as_str).filter(|class| looks_missing(class));
+    add(
+        remarks,
+        missing.collect(),
+        "is taken for a class: if it means that there is no label, remove those rows",
+    );
+    let joined = joined(classes);
+    add(
+        remarks,
+        joined,
+        "looks like several labels of one row and is a class of its own: `bayes` gives a text one label; \
+         rename it with `data.label_map` if that is wrong",
+    );
+    let once = classes.iter().filter(|class| counts.get(*class) == Some(&1)).map(String::as_str);
+    add(remarks, once.collect(), "has a single row: nothing can be measured about it");
+}
+
+/// Names put together from others, of which each also stands alone or in another.
+fn joined(classes: &[String]) -> Vec<&str> {
+    let mut found = Vec::new();
+    for by in ['|', ';', ',', '+', '&', '/'] {
+        let parts = |class: &str| -> BTreeSet<String> {
+            class.split(by).map(|part| part.trim().to_owned()).collect()
+        };
+        let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+        for part in classes.iter().flat_map(|class| parts(class)) {
+            *uses.entry(part).or_default() += 1;
+        }
+        let several = |class: &&String| {
+            let own = parts(class);
+            own.len() > 1 && own.iter().all(|part| !part.is_empty() && uses[part] > 1)
+        };
+        found.extend(classes.iter().filter(several).map(String::as_str));
+    }
+    found
+}

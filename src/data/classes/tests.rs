@@ -1,0 +1,197 @@
+use super::*;
+
+/// Rows as `(split, label, rows)`.
+fn occurring(rows: &[(&str, &str, u64)]) -> Occurring {
+    let mut occurring = Occurring::new();
+    for (place, &(split, label, rows)) in rows.iter().enumerate() {
+        let one = occurring.entry(label.to_owned()).or_default();
+        one.rows.insert(split.to_owned(), rows);
+        one.first = (format!("{split}.csv"), place as u64 + 2);
+    }
+    occurring
+}
+
+fn with(
+    rows: &[(&str, &str, u64)],
+    names: &[&str],
+    config: &DataConfig,
+) -> Result<Classes, String> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    settle(&occurring(rows), &names, "set", config).map_err(|error| error.to_string())
+}
+
+fn settled(rows: &[(&str, &str, u64)], names: &[&str]) -> Classes {
+    with(rows, names, &DataConfig::default()).unwrap()
+}
+
+fn warned(classes: &Classes, what: &str) -> bool {
+    classes.remarks.iter().any(|one| matches!(one, Remark::Warning(text) if text.contains(what)))
+}
+
+fn fate(classes: &Classes, written: &str) -> Option<String> {
+    match classes.fates[written] {
+        Fate::Class(id) => Some(classes.names[id as usize].clone()),
+        Fate::OutOfScope => None,
+    }
+}
+
+#[test]
+fn spellings_that_are_certainly_one_are_one() {
+    for (rows, classes) in [
+        (&[("train", "1.0", 40), ("train", "0.0", 40), ("test", "1", 5)][..], &["0", "1"][..]),
+        (&[("train", "1", 40), ("train", "2", 40), ("train", "1.0", 3)], &["1", "2"]),
+        (
+            &[("train", "True", 40), ("train", "false", 40), ("train", "true", 5)],
+            &["True", "false"],
+        ),
+        (
+            &[("train", "spam", 40), ("train", "ham", 40), ("train", "spam\u{200b}", 3)],
+            &["ham", "spam"],
+        ),
+        (
+            &[("train", "very good", 9), ("train", "bad", 9), ("train", "very  good ", 3)],
+            &["bad", "very good"],
+        ),
+        (&[("train", "['spam']", 40), ("train", "['ham']", 40)], &["ham", "spam"]),
+    ] {
+        let found = settled(rows, &[]);
+        assert_eq!(found.names, classes, "{rows:?}");
+        assert!(
+            !found.remarks.iter().any(|one| matches!(one, Remark::Warning(_))),
+            "{:?}",
+            found.remarks
+        );
+    }
+    // Versions are no numbers.
+    let found =
+        settled(&[("train", "v1.0", 20), ("train", "1.0", 20), ("train", "other", 20)], &[]);
+    assert_eq!(found.names, ["1.0", "other", "v1.0"]);
+}
+
+#[test]
+fn spellings_that_may_be_one_are_said_with_the_key() {
+    for (one, other) in [("Spam", "spam"), ("café", "cafe"), ("01", "1"), ("not-spam", "not spam")]
+    {
+        let rows = [("train", one, 30), ("train", other, 4), ("train", "else", 30)];
+        let found = settled(&rows, &[]);
+        assert_eq!(found.names.len(), 3);
+        assert!(warned(&found, "`data.label_map`") && warned(&found, other), "{:?}", found.remarks);
+        let label_map = [(other.to_owned(), one.to_owned())].into();
+        let found = with(&rows, &[], &DataConfig { label_map, ..DataConfig::default() }).unwrap();
+        assert_eq!((found.names.len(), fate(&found, other)), (2, Some(one.to_owned())));
+    }
+}
+
+#[test]
+fn a_label_without_a_training_row_is_a_class_that_it_looks_like_or_none() {
+    let rows = [("train", "a", 40), ("train", "b", 40), ("test", "A", 5), ("validation", "new", 7)];
+    let found = settled(&rows, &[]);
+    assert_eq!(found.names, ["a", "b"]);
+    assert_eq!((fate(&found, "A"), fate(&found, "new")), (Some("a".to_owned()), None));
+    assert!(warned(&found, "`new`") && warned(&found, "7 rows"), "{:?}", found.remarks);
+    let found = settled(&[("test", "a", 4), ("test", "b", 4)], &[]);
+    assert_eq!((found.names.len(), found.remarks.len()), (2, 0), "a test without training");
+    let found =
+        settled(&[("train", "0", 9), ("train", "1", 9), ("test", "2", 1)], &["x", "y", "z"]);
+    assert!(found.names.len() == 3 && warned(&found, "`z`"), "{:?}", found.remarks);
+}
+
+#[test]
+fn lists_and_measures_are_refused_with_place_or_key() {
+    let refused = |rows: &[(&str, &str, u64)]| with(rows, &[], &DataConfig::default()).unwrap_err();
+    for label in ["['a', 'b']", r#"["a","b"]"#, "[]", "[0, 1, 0]"] {
+        let message = refused(&[("train", "['a']", 9), ("test", label, 1)]);
+        assert!(message.contains("test.csv") && message.contains("line 3"), "{message}");
+    }
+    let prices: Vec<String> = (0..60).map(|i| format!("{}.{:02}", i / 7, i)).collect();
+    let rows: Vec<_> = prices.iter().map(|price| ("train", &**price, 2)).collect();
+    let message = refused(&rows);
+    assert!(message.contains("fractions") && message.contains("`data.label_column`"), "{message}");
+    let ids: Vec<String> = (0..60).map(|i| format!("T-{i}")).collect();
+    let rows: Vec<_> = ids.iter().map(|id| ("train", &**id, 1)).collect();
+    assert!(refused(&rows).contains("`data.label_column`"));
+    let years: Vec<String> = (1980..2010).map(|year| year.to_string()).collect();
+    let rows: Vec<_> = years.iter().map(|year| ("train", &**year, 5)).collect();
+    assert!(warned(&settled(&rows, &[]), "30 classes in 150 rows, and they are numbers"));
+    // Half stars are classes.
+    let stars: Vec<_> = ["1.0", "1.5", "2.0"].iter().map(|star| ("train", *star, 50)).collect();
+    assert_eq!(settled(&stars, &[]).names, ["1", "1.5", "2"]);
+}
+
+#[test]
+fn integers_are_places_in_a_list_unless_they_are_its_names() {
+    let stars = ["1", "2", "3", "4", "5"];
+    let rows: Vec<_> = stars.iter().map(|star| ("train", *star, 20)).collect();
+    let found = settled(&rows, &stars);
+    assert_eq!((found.names.len(), fate(&found, "5")), (5, Some("5".to_owned())));
+    let names = ["negative", "positive"];
+    let found = settled(&[("train", "0", 9), ("train", "1.0", 9)], &names);
+    assert_eq!(fate(&found, "1.0"), Some("positive".to_owned()));
+    let config = DataConfig::default();
+    let message = with(&[("train", "1", 9), ("train", "2", 9)], &names, &config).unwrap_err();
+    assert!(message.contains("train.csv") && message.contains("from 1"), "{message}");
+    let message =
+        with(&[("train", "0", 9), ("train", "1", 9), ("train", "-1", 9)], &names, &config);
+    assert!(message.unwrap_err().contains("`-1`"));
+    let found = settled(&[("train", "negative", 9), ("train", "mixed", 9)], &names);
+    assert!(
+        found.names == ["mixed", "negative"] && warned(&found, "`mixed`"),
+        "{:?}",
+        found.remarks
+    );
+}
+
+#[test]
+fn a_name_that_stands_twice_is_refused() {
+    let config = DataConfig::default();
+    let message = with(&[("train", "0", 9), ("train", "1", 9)], &["a", "a "], &config).unwrap_err();
+    assert!(message.contains("`a`"), "{message}");
+}
+
+#[test]
+fn what_looks_missing_joined_or_single_is_said() {
+    let rows = [("train", "a", 9), ("train", "b", 9), ("train", "a|b", 9), ("train", "N/A", 1)];
+    let found = settled(&rows, &[]);
+    assert_eq!(found.names.len(), 4);
+    for what in ["`a|b` looks like several", "`N/A` is taken for a class", "`N/A` has a single"] {
+        assert!(warned(&found, what), "{what}: {:?}", found.remarks);
+    }
+    let rows = [("train", "a;b", 9), ("train", "a; c", 9), ("train", "b;c", 9)];
+    assert!(warned(&settled(&rows, &[]), "`a; c`, `a;b`, `b;c` looks like several"));
+    let rows = [("train", "Sci/Tech", 9), ("train", "Sport", 9), ("train", "no, never", 9)];
+    assert!(settled(&rows, &[]).remarks.is_empty());
+    let found = settled(&[("train", "19", 9), ("train", "-7", 9), ("train", "100", 9)], &[]);
+    assert!(found.names == ["-7", "19", "100"] && found.remarks.is_empty(), "{:?}", found.remarks);
+}
+
+#[test]
+fn a_map_that_renames_nothing_is_said() {
+    let label_map =
+        [("neg".to_owned(), "negative".to_owned()), ("po".to_owned(), "p".to_owned())].into();
+    let config = DataConfig { label_map, ..DataConfig::default() };
+    let found = with(&[("train", "neg", 9), ("train", "pos", 9)], &[], &config).unwrap();
+    assert_eq!(found.names, ["negative", "pos"]);
+    assert!(warned(&found, "`po`"), "{:?}", found.remarks);
+}
+
+#[test]
+fn a_model_knows_its_classes_better_than_a_few_rows() {
+    let model_labels: Vec<String> = (0..40).map(|i| format!("intent {i}")).collect();
+    let config = DataConfig { model_labels, ..DataConfig::default() };
+    let labels: Vec<String> = (0..30).map(|i| format!("Intent_{i}")).collect();
+    let rows: Vec<_> = labels.iter().map(|label| ("train", &**label, 1)).collect();
+    let found = with(&rows, &[], &config).unwrap();
+    assert!(found.names.contains(&"intent 7".to_owned()) && found.names.len() == 30);
+    assert!(
+        found.remarks.iter().any(|one| one.text().contains("`Intent_7`")),
+        "{:?}",
+        found.remarks
+    );
+    let found = with(&[("train", "intent 3", 5)], &[], &config).unwrap();
+    assert_eq!(found.names, ["intent 3"]);
+    assert!(with(&[("train", "other", 5)], &[], &config).is_err());
+    // A class of the model that the training rows beside do not have.
+    let rows = [("train", "intent 3", 5), ("test", "intent 4", 5), ("test", "new", 1)];
+    let found = with(&rows, &[], &config).unwrap();
+    assert_eq!((found.names.len(), fate(&found, "new")), (2, None));
+}

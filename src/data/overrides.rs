@@ -1,0 +1,48 @@
+//! Keys of `[data]` about tables, as a command's flags set them.
+
+use std::collections::BTreeMap;
+
+use super::DataConfig;
+use super::table::{Header, Quoting};
+
+/// What is set; the rest stays as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// `data.text_column`.
+    pub text_column: Option<String>,
+    /// `data.text_pair_column`.
+    pub text_pair_column: Option<String>,
+    /// `data.label_column`.
+    pub label_column: Option<String>,
+    /// `data.label_map`: added to those that are there.
+    pub label_map: BTreeMap<String, String>,
+    /// `data.encoding`.
+    pub encoding: Option<String>,
+    /// `data.delimiter`.
+    pub delimiter: Option<String>,
+    /// `data.quoting`.
+    pub quoting: Option<Quoting>,
+    /// `data.header`.
+    pub header: Option<Header>,
+}
+
+impl Overrides {
+    /// Sets what is set.
+    pub fn apply(&self, config: &mut DataConfig) {
+        let keys = [
+            (&mut config.text_column, &self.text_column),
+            (&mut config.text_pair_column, &self.text_pair_column),
+            (&mut config.label_column, &self.label_column),
+            (&mut config.encoding, &self.encoding),
+            (&mut config.delimiter, &self.delimiter),
+        ];
+        for (key, value) in keys {
+            if let Some(value) = value {
+                key.clone_from(value);
+            }
+        }
+        config.quoting = self.quoting.unwrap_or(config.quoting);
+        config.header = self.header.unwrap_or(config.header);
+        config.label_map.extend(self.label_map.clone());
+    }
+}

@@ -1,0 +1,257 @@
+//! The rows of a data set's files, with their labels as they are written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::classes::Occurring;
+use super::labels::{tidy, whole_number};
+use super::remark::Remark;
+use super::table::{self, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError};
+use super::{DataConfig, DataError, Located, StreamSource, clean};
+
+/// A row before the classes are known.
+pub(super) struct Raw {
+    pub(super) text: String,
+    pub(super) pair: Option<String>,
+    pub(super) label: String,
+    /// File, by its place in [`Content::files`], and line.
+    pub(super) place: (u32, u64),
+}
+
+impl Raw {
+    /// What it takes in memory.
+    fn bytes(&self) -> usize {
+        let texts = [Some(&self.text), self.pair.as_ref(), Some(&self.label)];
+        size_of::<Self>() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
+
+/// What was read.
+#[derive(Default)]
+pub(super) struct Content {
+    pub(super) raw: BTreeMap<String, Vec<Raw>>,
+    pub(super) files: Vec<String>,
+    pub(super) columns: ColumnNames,
+    /// What was taken for text and label, for people.
+    pub(super) described: String,
+    /// How the files are written, for people.
+    pub(super) written: String,
+    /// The names that the files give to integers.
+    pub(super) class_names: Vec<String>,
+    pub(super) stream: Option<StreamSource>,
+    pub(super) remarks: Vec<Remark>,
+    held: Held,
+}
+
+impl Content {
+    /// Reads all files; the training rows first, since the others follow their columns. `named` says that
+    /// the integers in the files have names elsewhere.
+    pub(super) fn read(
+        located: &Located,
+        config: &DataConfig,
+        named: bool,
+    ) -> Result<Self, DataError> {
+        let mut content = Self::default();
+        let (first, others): (Vec<_>, Vec<_>) =
+            located.splits.iter().partition(|(split, _)| *split == "train");
+        for (split, files) in first.into_iter().chain(others) {
+            if config.streaming && split == "train" {
+                let (source, sample) = StreamSource::open(files, config, named)?;
+                content.described = source.described();
+                content.columns = source.columns();
+                content.files.extend(files.iter().map(|file| file.display().to_string()));
+                content.class_names = source.class_names().to_vec();
+                content.raw.insert(split.clone(), sample);
+                content.stream = Some(source);
+                continue;
+            }
+            for file in files {
+                content.read_file(split, file, config, named)?;
+            }
+        }
+        Ok(content)
+    }
+
+    /// Labels as they are written, in all splits.
+    pub(super) fn occurring(&self) -> Occurring {
+        let mut occurring = Occurring::new();
+        for (split, rows) in &self.raw {
+            for row in rows {
+                if let Some(known) = occurring.get_mut(&row.label) {
+                    *known.rows.entry(split.clone()).or_default() += 1;
+                    continue;
+                }
+                let one = occurring.entry(row.label.clone()).or_default();
+                let (file, line) = row.place;
+                one.first = (self.files[file as usize].clone(), line);
+                one.rows.insert(split.clone(), 1);
+            }
+        }
+        for (label, rows) in self.stream.iter().flat_map(StreamSource::written) {
+            // Of all rows, not of the sample.
+            occurring.entry(label.clone()).or_default().rows.insert("train".to_owned(), *rows);
+        }
+        occurring
+    }
+
+    fn read_file(
+        &mut self,
+        split: &str,
+        path: &Path,
+        config: &DataConfig,
+        named: bool,
+    ) -> Result<(), DataError> {
+        let first = self.files.is_empty();
+        let mut reading = config.reading();
+        let known = [&self.columns.text, &self.columns.pair, &self.columns.label];
+        reading.names.extend(known.into_iter().filter(|name| !name.is_empty()).cloned());
+        let mut table = table::open_as(path, &reading)?;
+        let sample: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
+        let Some(columns) = self.find(&table, &sample, config, first)? else {
+            self.passed_over(split, path, "has no column of labels");
+            return Ok(());
+        };
+        if first {
+            self.described = columns.describe(&table.columns);
+            self.columns = columns.names(&table.columns);
+            self.written.clone_from(&table.described);
+        }
+        let label = columns.label.expect("a label column was required");
+        let names = if named { Vec::new() } else { table.class_names(label).to_vec() };
+        if first {
+            self.class_names.clone_from(&names);
+        }
+        let file = self.files.len() as u32;
+        self.files.push(path.display().to_string());
+        let take = Take { path, header: table.columns.clone(), columns, names, file };
+        let rows = self.raw.entry(split.to_owned()).or_default();
+        let (before, mut unlabelled) = (rows.len(), None);
+        for row in sample.into_iter().map(Ok).chain(table as Table) {
+            let row = row?;
+            if take.repeats_header(&row) {
+                let text = format!(
+                    "`{}` line {} repeats the header: passed over",
+                    path.display(),
+                    row.line
+                );
+                self.remarks.push(Remark::Note(text));
+                continue;
+            }
+            match take.raw(&row) {
+                Ok(raw) if unlabelled.is_none() => {
+                    self.held
+                        .count(raw.bytes())
+                        .map_err(|message| DataError::TooMuch { path: path.to_owned(), message })?;
+                    rows.push(raw);
+                }
+                // A file without any label is one to be predicted.
+                Err(error) if !first && rows.len() == before && take.label(&row).is_none() => {
+                    unlabelled.get_or_insert(error);
+                }
+                Ok(_) => return Err(unlabelled.expect("it was looked at")),
+                Err(error) => return Err(error),
+            }
+        }
+        if rows.is_empty() {
+            self.raw.remove(split);
+        }
+        if unlabelled.is_some() {
+            self.passed_over(split, path, "has no labels");
+        }
+        Ok(())
+    }
+
+    /// The columns of a file: those of the first one where it has them. `None` for a later file that has no
+    /// label.
+    fn find(
+        &self,
+        table: &Table,
+        sample: &[Row],
+        config: &DataConfig,
+        first: bool,
+    ) -> Result<Option<Columns>, TableError> {
+        let wanted = config.column_names();
+        if first {
+            let usual = &config.usual_columns;
+            return table::detect_usual(&table.columns, sample, &wanted, usual, true).map(Some);
+        }
+        let same = table::detect(&table.columns, sample, &self.columns, true);
+        let has = |name: &str| table.columns.iter().any(|column| column == name);
+        match same {
+            Ok(columns) => Ok(Some(columns)),
+            Err(error) if has(&self.columns.text) && has(&self.columns.label) => Err(error),
+            Err(error) => {
+                let there = |name: &String| if has(name) { name.clone() } else { String::new() };
+                let wanted = ColumnNames { label: there(&wanted.label), ..wanted };
+                let other = table::detect(&table.columns, sample, &wanted, false);
+                match other {
+                    Ok(columns) => Ok(columns.label.map(|_| columns)),
+                    Err(_) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn passed_over(&mut self, split: &str, path: &Path, why: &str) {
+        self.remarks.push(Remark::Warning(format!(
+            "`{}` {why}: it is no `{split}` split and is passed over (`bayes predict --input` answers it)",
+            path.display()
+        )));
+    }
+}
+
+/// How rows of a file are taken.
+pub(super) struct Take<'a> {
+    pub(super) path: &'a Path,
+    pub(super) header: Vec<String>,
+    pub(super) columns: Columns,
+    /// Names of integers.
+    pub(super) names: Vec<String>,
+    pub(super) file: u32,
+}
+
+impl Take<'_> {
+    /// Text, pair and label.
+    pub(super) fn raw(&self, row: &Row) -> Result<Raw, DataError> {
+        let value = |column: usize| cell(row, column).ok_or_else(|| self.empty(row, column));
+        let Columns { text, pair, label } = self.columns;
+        let label = label.expect("a label column was required");
+        let label = value(label).and_then(|written| match tidy(&written).is_empty() {
+            true => Err(self.empty(row, label)),
+            false => Ok(written),
+        })?;
+        Ok(Raw {
+            text: value(text)?,
+            pair: pair.map(value).transpose()?,
+            label: named(label.trim(), &self.names).to_owned(),
+            place: (self.file, row.line),
+        })
+    }
+
+    fn empty(&self, row: &Row, column: usize) -> DataError {
+        let (path, column) = (self.path.to_owned(), self.header[column].clone());
+        DataError::EmptyCell { path, line: row.line, column }
+    }
+
+    fn label(&self, row: &Row) -> Option<String> {
+        cell(row, self.columns.label?)
+    }
+
+    /// Files that were put together may have the header in the middle.
+    fn repeats_header(&self, row: &Row) -> bool {
+        let Columns { text, label, .. } = self.columns;
+        let mut columns = [Some(text), label].into_iter().flatten();
+        columns.all(|column| cell(row, column).is_some_and(|cell| cell == self.header[column]))
+    }
+}
+
+fn cell(row: &Row, column: usize) -> Option<String> {
+    let text = row.values.get(column).and_then(|value| value.as_text());
+    text.filter(|text| !clean(text).is_empty()).map(|text| text.into_owned())
+}
+
+/// The name of an integer that a file names itself; what has none stays as it is.
+pub(super) fn named<'a>(written: &'a str, names: &'a [String]) -> &'a str {
+    let index = whole_number(written).unwrap_or(written).parse::<usize>();
+    index.ok().and_then(|index| names.get(index)).map_or(written, String::as_str)
+}

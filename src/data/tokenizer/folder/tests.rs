@@ -1,0 +1,182 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::data::Truncation;
+
+const TOKENS: [&str; 16] = [
+    "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "resume", "résumé", "us", "US", "papa", "papá",
+    "中", "文", "中文", "x", "##x",
+];
+const TEXT: &str = "Résumé US us papá 中文 x";
+
+/// A folder with these files; `vocab.txt` always.
+fn folder(files: &[(&str, Value)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("vocab.txt"), TOKENS.join("\n") + "\n").unwrap();
+    for (name, value) in files {
+        std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+    }
+    folder
+}
+
+/// A `tokenizer.json` that lower-cases, or not.
+fn file(lowercase: bool) -> Value {
+    let normalizer = json!({
+        "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+        "strip_accents": null, "lowercase": lowercase,
+    });
+    let names = Names::bert(|_| None);
+    word_pieces((TOKENS.join("\n") + "\n").as_bytes(), &names, &normalizer).unwrap()
+}
+
+fn tokens(folder: &tempfile::TempDir) -> String {
+    let tokenizer = TextTokenizer::of_folder(folder.path()).unwrap();
+    let encoded = tokenizer.encode(&[(TEXT, None)], 64, Truncation::Head).unwrap().remove(0);
+    let inside = &encoded.ids[1..encoded.ids.len() - 1];
+    inside.iter().map(|&id| TOKENS[id as usize]).collect::<Vec<_>>().join(" ")
+}
+
+const LOWER: &str = "resume us us papa 中 文 x";
+const CASED: &str = "[UNK] US us papá 中 文 x";
+
+/// What transformers 5 makes of the same folders.
+#[test]
+fn the_class_of_bert_follows_its_config_and_no_other_does() {
+    for (lowercase, config, expected) in [
+        (true, json!({ "tokenizer_class": "BertTokenizer", "do_lower_case": false }), CASED),
+        (true, json!({ "tokenizer_class": "BertTokenizerFast", "do_lower_case": false }), CASED),
+        (true, json!({ "tokenizer_class": "DistilBertTokenizer", "do_lower_case": false }), CASED),
+        (true, json!({ "do_lower_case": false }), CASED),
+        (false, json!({ "tokenizer_class": "BertTokenizer", "do_lower_case": true }), LOWER),
+        (false, json!({ "tokenizer_class": "BertTokenizer" }), LOWER),
+        (false, json!({ "tokenizer_class": "BertTokenizer", "do_lower_case": null }), LOWER),
+        (
+            true,
+            json!({ "tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": false }),
+            LOWER,
+        ),
+        (false, json!({ "tokenizer_class": "PreTrainedTokenizerFast" }), CASED),
+        (true, json!({ "tokenizer_class": "TokenizersBackend", "do_lower_case": false }), LOWER),
+        (
+            true,
+            json!({ "tokenizer_class": "BertTokenizer", "do_lower_case": false, "strip_accents": true }),
+            "[UNK] US us papa 中 文 x",
+        ),
+        (
+            true,
+            json!({ "tokenizer_class": "BertTokenizer", "strip_accents": false }),
+            "résumé us us papá 中 文 x",
+        ),
+        (
+            true,
+            json!({ "tokenizer_class": "BertTokenizer", "tokenize_chinese_chars": false }),
+            "resume us us papa 中文 x",
+        ),
+    ] {
+        let folder = folder(&[
+            ("tokenizer.json", file(lowercase)),
+            ("tokenizer_config.json", config.clone()),
+        ]);
+        assert_eq!(tokens(&folder), expected, "{config}");
+    }
+    // Another normalizer and another way of taking words apart are put aside by that class.
+    let mut other = file(true);
+    other["normalizer"] = json!({ "type": "NFC" });
+    other["pre_tokenizer"] = json!({ "type": "WhitespaceSplit" });
+    let config = json!({ "tokenizer_class": "BertTokenizer" });
+    let folder = folder(&[("tokenizer.json", other), ("tokenizer_config.json", config)]);
+    assert_eq!(tokens(&folder), LOWER);
+}
+
+#[test]
+fn a_vocabulary_alone_is_enough_and_other_classes_of_it_are_refused() {
+    assert_eq!(tokens(&folder(&[])), LOWER);
+    let cased = json!({ "do_lower_case": false });
+    assert_eq!(tokens(&folder(&[("tokenizer_config.json", cased)])), CASED);
+    let refused = |files: &[(&str, Value)]| {
+        TextTokenizer::of_folder(folder(files).path()).unwrap_err().to_string()
+    };
+    let japanese = json!({ "tokenizer_class": "BertJapaneseTokenizer" });
+    assert!(refused(&[("tokenizer_config.json", japanese)]).contains("BertJapaneseTokenizer"));
+    assert!(refused(&[("added_tokens.json", json!({ "new": 16 }))]).contains("added_tokens.json"));
+    let word = json!({ "do_lower_case": "false" });
+    assert!(refused(&[("tokenizer_config.json", word)]).contains("`do_lower_case`"));
+    let names = json!({ "cls_token": "<s>" });
+    assert!(refused(&[("tokenizer_config.json", names)]).contains("`<s>`"));
+}
+
+#[test]
+fn special_tokens_have_the_names_that_are_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("vocab.txt", "<pad>\n<unk>\n<s>\n</s>\na\n");
+    let config = json!({
+        "cls_token": "<s>", "sep_token": { "content": "</s>", "lstrip": false },
+        "unk_token": "<unk>", "pad_token": "<pad>",
+    });
+    write("tokenizer_config.json", &config.to_string());
+    let tokenizer = TextTokenizer::of_folder(folder.path()).unwrap();
+    let pair = tokenizer.encode(&[("a b", Some("a"))], 64, Truncation::Head).unwrap().remove(0);
+    assert_eq!(pair.ids, [2, 4, 1, 3, 4, 3]);
+    assert_eq!(pair.type_ids, [0, 0, 0, 0, 1, 1]);
+    assert_eq!(tokenizer.pad_id(), Some(0));
+}
+
+#[test]
+fn byte_pairs_come_from_a_vocabulary_and_merges() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let tokens = ["<s>", "<pad>", "</s>", "<unk>", "a", "b", "Ġ", "ab", "Ġab"];
+    let vocabulary: Map<String, Value> =
+        tokens.iter().zip(0..).map(|(token, id)| ((*token).to_owned(), Value::from(id))).collect();
+    write("vocab.json", &Value::from(vocabulary).to_string());
+    write("merges.txt", "#version: 0.2\na b\nĠ ab\n");
+    let ids = |text| {
+        let tokenizer = TextTokenizer::of_folder(folder.path()).unwrap();
+        tokenizer.encode(&[(text, None)], 64, Truncation::Head).unwrap().remove(0).ids
+    };
+    assert_eq!(ids("ab ab"), [0, 7, 8, 2]);
+    write("tokenizer_config.json", &json!({ "add_prefix_space": true }).to_string());
+    assert_eq!(ids("ab ab"), [0, 8, 8, 2]);
+    std::fs::remove_file(folder.path().join("merges.txt")).unwrap();
+    let error = TextTokenizer::of_folder(folder.path()).unwrap_err();
+    assert!(matches!(error, TokenizerError::NoFiles { .. }), "{error}");
+}
+
+#[test]
+fn dropout_of_a_file_does_not_apply() {
+    let tokens = ["a", "b", "ab", "abab", "<s>", "</s>"];
+    let vocabulary: Map<String, Value> =
+        tokens.iter().zip(0..).map(|(token, id)| ((*token).to_owned(), Value::from(id))).collect();
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null,
+        "decoder": null,
+        "model": {
+            "type": "BPE", "dropout": 0.5, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
+            "ignore_merges": false, "vocab": vocabulary, "merges": [["a", "b"], ["ab", "ab"]],
+        },
+    });
+    let folder = folder(&[("tokenizer.json", file)]);
+    let tokenizer = TextTokenizer::of_folder(folder.path()).unwrap();
+    let encode = || tokenizer.encode(&[("abab abab abab", None)], 64, Truncation::Head).unwrap();
+    for _ in 0..50 {
+        assert_eq!(encode()[0].ids, [3, 3, 3]);
+    }
+    assert!(tokenizer.to_json().unwrap().contains("\"dropout\":null"));
+}
+
+#[test]
+fn a_word_that_is_as_long_as_may_be_takes_no_time() {
+    let mut file = file(true);
+    file["model"]["max_input_chars_per_word"] = 512.into();
+    let folder = folder(&[("tokenizer.json", file)]);
+    let tokenizer = TextTokenizer::of_folder(folder.path()).unwrap();
+    let began = std::time::Instant::now();
+    for length in [512, 8_000, 100_000] {
+        let word = "x".repeat(length);
+        tokenizer.encode(&[(&word, None)], 64, Truncation::Head).unwrap();
+    }
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
