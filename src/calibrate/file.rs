@@ -38,6 +38,13 @@ const NOVELTY: [&str; 6] = [
     "mutual_information",
 ];
 
+/// Shares of misses that one model is asked for.
+const MOST_ALPHAS: usize = 64;
+/// More than the logarithm of any number of classes.
+const MOST_NATS: f64 = 1e3;
+/// Beyond every score and every deviation of one.
+const MOST_SCORE: f64 = 1e30;
+
 /// Tensors on their way into a file.
 #[derive(Default)]
 struct Tensors(BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>);
@@ -115,13 +122,20 @@ impl Calibration {
         let conformal = read_conformal(&file, classes)?;
         let alphas =
             if conformal.is_some() { file.numbers("conformal.alpha")? } else { Vec::new() };
-        if alphas.iter().any(|alpha| !(*alpha > 0.0 && *alpha < 1.0)) {
-            return Err("`conformal.alpha` is no share".to_owned());
+        if alphas.iter().any(|alpha| !(*alpha > 0.0 && *alpha < 1.0)) || alphas.len() > MOST_ALPHAS
+        {
+            return Err(format!("`conformal.alpha` is not up to {MOST_ALPHAS} shares"));
         }
         let limits = if file.has("limits") {
             let limits = file.exactly::<4>("limits")?;
             let [min_confidence, max_epistemic, ood_p, set_size] =
                 limits.map(|limit| (!limit.is_nan()).then_some(limit));
+            let share = |limit: Option<f64>| limit.is_none_or(|limit| (0.0..=1.0).contains(&limit));
+            let counts = |size: f64| size.fract() == 0.0 && (0.0..=classes as f64).contains(&size);
+            let fits = share(min_confidence) && share(ood_p) && set_size.is_none_or(counts);
+            if !fits || max_epistemic.is_some_and(|most| !(0.0..=MOST_NATS).contains(&most)) {
+                return Err("`limits` has a number that no limit can have".to_owned());
+            }
             let max_set_size = set_size.map(|size| size as usize);
             Some(Limits { min_confidence, max_epistemic, ood_p, max_set_size })
         } else {
@@ -209,6 +223,11 @@ fn read_conformal(file: &File<'_>, classes: usize) -> Result<Option<Conformal>, 
         "raps" => {
             let [penalty] = file.exactly("conformal.raps.penalty")?;
             let [free_ranks] = file.exactly("conformal.raps.free_ranks")?;
+            let fits = (0.0..=MOST_SCORE).contains(&penalty)
+                && (0.0..=classes as f64).contains(&free_ranks);
+            if !fits {
+                return Err("`conformal.raps` has a penalty or a rank that cannot be".to_owned());
+            }
             Score::Raps { penalty, free_ranks }
         }
         _ => Score::Lac,
@@ -262,6 +281,9 @@ fn read_novelty(file: &File<'_>, encoder: &EncoderConfig) -> Result<Option<Novel
     };
     let reference = file.scores(&reference_of(method))?;
     let [alarm] = file.exactly("novelty.alarm")?;
+    if !(0.0..=1.0).contains(&alarm) {
+        return Err(format!("`novelty.alarm` is {alarm:e}, which is no p-value"));
+    }
     Ok(Some(Novelty::new(score, reference, alarm)))
 }
 
@@ -275,6 +297,9 @@ fn read_layer(file: &File<'_>, index: usize, relative: bool) -> Result<Layer, St
         return Err(format!("`{}` does not fit the width {width}", name("classes")));
     }
     let [centre, scale] = file.exactly(&name("standard"))?;
+    if !(centre.abs() <= MOST_SCORE && scale > 0.0 && scale <= MOST_SCORE) {
+        return Err(format!("`{}` has {centre:e} and {scale:e}", name("standard")));
+    }
     Ok(Layer {
         within: file.narrow(&name("within"), triangle)?,
         background: relative.then(|| file.narrow(&name("background"), triangle)).transpose()?,
@@ -371,6 +396,37 @@ mod tests {
             }
         };
         assert!(message(&missing, 2, 2).contains("`novelty.layer.1.within`"));
+        let limits = |one: Limits| {
+            message(&|calibration: &mut Calibration| calibration.limits = Some(one), 2, 2)
+        };
+        let limit = |value: f64| Limits { min_confidence: Some(value), ..Limits::default() };
+        assert!(limits(limit(f64::INFINITY)).contains("`limits`"));
+        assert!(limits(limit(-1.0)).contains("`limits`"));
+        let sets = Limits { max_set_size: Some(usize::MAX), ..Limits::default() };
+        assert!(limits(sets).contains("`limits`"));
+        let alarm = |value: f64| message(&|one| one.novelty.as_mut().unwrap().alarm = value, 2, 2);
+        assert!(
+            alarm(f64::NAN).contains("`novelty.alarm`") && alarm(2.0).contains("`novelty.alarm`")
+        );
+        for (centre, scale) in [(0.0, 0.0), (f64::NAN, 1.0), (0.0, f64::INFINITY), (1e308, 1.0)] {
+            let standard = |one: &mut Calibration| {
+                if let Some(Novelty { score: NoveltyScore::Distance(distance), .. }) =
+                    &mut one.novelty
+                {
+                    (distance.layers[1].centre, distance.layers[1].scale) = (centre, scale);
+                }
+            };
+            assert!(message(&standard, 2, 2).contains("`novelty.layer.1.standard`"));
+        }
+        let raps = |penalty: f64, free_ranks: f64| {
+            let raps = |one: &mut Calibration| {
+                one.conformal.as_mut().unwrap().by_class = false;
+                one.conformal.as_mut().unwrap().score = Score::Raps { penalty, free_ranks };
+            };
+            message(&raps, 2, 2)
+        };
+        assert!(raps(f64::NAN, 1.0).contains("`conformal.raps`"));
+        assert!(raps(0.1, 1e9).contains("`conformal.raps`"));
         let bytes = whole.to_bytes();
         assert!(Calibration::from_bytes(&bytes[..bytes.len() - 1], &encoder(2, 2)).is_err());
     }

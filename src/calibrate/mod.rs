@@ -21,7 +21,7 @@ pub use fit::{CalibrationSummary, Material, Others, SetPromise, fit};
 pub use judge::{Asked, Judgement, Ood, PredictionSet};
 pub use levels::RiskLevels;
 pub use scaling::{Corrections, ScalingFit, fit_scaling};
-pub use temperature::{Fit, fit_temperature};
+pub use temperature::{Doubt, Fit, fit_temperature};
 pub use vector::{ROWS_A_CLASS, fit_vector};
 
 use conformal::Conformal;

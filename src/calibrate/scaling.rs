@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::temperature::{Fit, HIGHEST, LOWEST, fit_temperature};
+use super::temperature::{Doubt, Fit, HIGHEST, LOWEST, PRIOR_SD, fit_temperature};
 use super::vector::fit_vector;
 use crate::posterior::{Link, LogitDistribution, Scaling};
 
@@ -43,9 +43,13 @@ pub struct ScalingFit {
     pub gain: f64,
     /// Of the gain.
     pub standard_error: f64,
+    /// Whether the best s is the largest that was tried, which is then not taken.
+    pub scale_at_bound: bool,
 }
 
-/// T and s with the least mean −ln p(label). `None` for no rows.
+/// T and s with the least mean −ln p(label), with the prior of T that [`fit_temperature`] has: where the
+/// covariance is all that counts, p depends on s alone, and T would drift to its bound. Rows that do not
+/// identify T give none below 1 and no vector scaling. `None` for no rows.
 ///
 /// A distribution without a covariance has a temperature only.
 pub fn fit_scaling(
@@ -56,7 +60,8 @@ pub fn fit_scaling(
 ) -> Option<ScalingFit> {
     let mut mean_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
     let mut vector = None;
-    if corrections == Corrections::Vector && !labels.is_empty() {
+    let identified = !labels.is_empty() && Doubt::of(&mean_nc, labels).is_none();
+    if corrections == Corrections::Vector && identified {
         let classes = mean_nc.len() / labels.len();
         let fitted = fit_vector(&mean_nc, labels, classes);
         let moved = mean_nc.chunks_exact(classes).flat_map(|mean_c| fitted.apply(mean_c));
@@ -66,7 +71,9 @@ pub fn fit_scaling(
     let plain = fit_temperature(&mean_nc, labels)?;
     let with = |temperature, scale| Scaling { temperature, scale, vector: vector.clone() };
     let alone = with(plain.temperature, 0.0);
-    let mut fit = ScalingFit { scaling: alone.clone(), plain, gain: 0.0, standard_error: 0.0 };
+    let scaling = alone.clone();
+    let mut fit =
+        ScalingFit { scaling, plain, gain: 0.0, standard_error: 0.0, scale_at_bound: false };
     if logits.iter().all(|one| matches!(one, LogitDistribution::Point(_))) {
         fit.scaling.scale = 1.0;
         return Some(fit);
@@ -81,13 +88,15 @@ pub fn fit_scaling(
         rows.map(loss).collect()
     };
     let at = |log_temperature: f64, scale| with(log_temperature.exp(), scale);
+    let lowest = if plain.doubt.is_some() { 0.0 } else { LOWEST };
+    let pull = 0.5 / (PRIOR_SD * PRIOR_SD * labels.len() as f64);
     let mut log_temperature = plain.temperature.ln();
     let mut best = (f64::INFINITY, alone.clone());
     let mut worse = 0;
     for scale in scales() {
-        let nll = |log_temperature: f64| mean(&losses(&at(log_temperature, scale)));
+        let cost = |t: f64| mean(&losses(&at(t, scale))) + pull * t * t;
         let found;
-        (log_temperature, found) = Bracket::find(nll, log_temperature).vertex(nll);
+        (log_temperature, found) = Bracket::find(cost, log_temperature, lowest).vertex(cost);
         if found < best.0 {
             (best, worse) = ((found, at(log_temperature, scale)), 0);
         } else {
@@ -97,8 +106,9 @@ pub fn fit_scaling(
             break;
         }
     }
-    let nll = |log_temperature: f64| mean(&losses(&at(log_temperature, best.1.scale)));
-    let log_temperature = Bracket::find(nll, best.1.temperature.ln()).minimum(nll, TOLERANCE);
+    let cost = |t: f64| mean(&losses(&at(t, best.1.scale))) + pull * t * t;
+    let bracket = Bracket::find(cost, best.1.temperature.ln(), lowest);
+    let log_temperature = bracket.minimum(cost, TOLERANCE);
     let scaled = at(log_temperature, best.1.scale);
     let gain_n: Vec<f64> =
         losses(&alone).iter().zip(losses(&scaled)).map(|(plain, scaled)| plain - scaled).collect();
@@ -106,7 +116,9 @@ pub fn fit_scaling(
     let spread: f64 = gain_n.iter().map(|gain| (gain - fit.gain).powi(2)).sum();
     let n = gain_n.len() as f64;
     fit.standard_error = (spread / (n - 1.0).max(1.0) / n).sqrt();
-    if fit.gain > fit.standard_error {
+    let clear = fit.gain > fit.standard_error;
+    fit.scale_at_bound = clear && Some(scaled.scale) == scales().last();
+    if clear && !fit.scale_at_bound {
         fit.scaling = scaled;
     }
     Some(fit)
@@ -123,16 +135,16 @@ struct Bracket {
 }
 
 impl Bracket {
-    /// From `start` downhill in steps of a quarter until it rises.
-    fn find(f: impl Fn(f64) -> f64, start: f64) -> Self {
+    /// From `start` downhill in steps of a quarter until it rises, not below `lowest`.
+    fn find(f: impl Fn(f64) -> f64, start: f64, lowest: f64) -> Self {
         const STEP: f64 = 0.25;
-        let inside = |x: f64| x.clamp(LOWEST, HIGHEST);
+        let inside = |x: f64| x.clamp(lowest, HIGHEST);
         let place = [inside(start - STEP), start, inside(start + STEP)];
         let Self {
             place: [mut low, mut middle, mut high],
             value: [mut f_low, mut f_middle, mut f_high],
         } = Self { place, value: place.map(&f) };
-        while f_low < f_middle && low > LOWEST {
+        while f_low < f_middle && low > lowest {
             (high, middle, low) = (middle, low, inside(low - STEP));
             (f_high, f_middle, f_low) = (f_middle, f_low, f(low));
         }
@@ -260,17 +272,38 @@ mod tests {
     fn a_minimum_is_found_from_either_side_and_at_the_bounds() {
         for start in [-3.0, 0.0, 1.0, 2.5] {
             let square = |x: f64| (x - 1.234).powi(2) + 5.0;
-            let bracket = Bracket::find(square, start);
+            let bracket = Bracket::find(square, start, LOWEST);
             let place = bracket.minimum(square, 1e-6);
             assert!((place - 1.234).abs() < 1e-5, "{place}");
             let (place, value) = bracket.vertex(square);
             assert!((place - 1.234).abs() < 1e-9 && (value - 5.0).abs() < 1e-9, "{place}");
             for (line, bound) in [(1.0, LOWEST), (-1.0, HIGHEST)] {
                 let line = |x: f64| line * x;
-                let bracket = Bracket::find(line, start);
+                let bracket = Bracket::find(line, start, LOWEST);
                 assert!((bracket.minimum(line, 1e-6) - bound).abs() < 1e-4);
                 assert_eq!(bracket.vertex(line), (bound, line(bound)));
             }
+        }
+    }
+
+    /// A covariance so wide that p depends on s alone leaves T where the prior has it.
+    #[test]
+    fn a_temperature_that_the_covariance_hides_does_not_drift() {
+        let made_by = Scaling { temperature: 1.0, scale: 30.0, vector: None };
+        let (logits, labels) = drawn(1500, 2, &made_by);
+        let fit = fit_scaling(&logits, &labels, &link(2), Corrections::Temperature).unwrap();
+        assert!((0.3..3.0).contains(&fit.scaling.temperature), "{fit:?}");
+    }
+
+    #[test]
+    fn rows_that_are_all_right_make_nothing_surer() {
+        for corrections in [Corrections::Temperature, Corrections::Vector] {
+            let (logits, _) = drawn(60, 2, &Scaling::default());
+            let best = |one: &LogitDistribution| u32::from(one.mean()[1] > one.mean()[0]);
+            let labels: Vec<u32> = logits.iter().map(best).collect();
+            let fit = fit_scaling(&logits, &labels, &link(2), corrections).unwrap();
+            assert!(fit.scaling.temperature >= 1.0 && fit.scaling.vector.is_none(), "{fit:?}");
+            assert_eq!(fit.plain.doubt, Some(Doubt::AllRight));
         }
     }
 }

@@ -4,6 +4,11 @@
 //! 4.2. With β = 1/T the mean negative log likelihood is convex in β, with derivative
 //! E[μ] − μ_label and second derivative Var[μ] under softmax(βμ). The minimum is found by Newton's
 //! method in ln β (so that T stays positive), kept inside a bracket that bisection shrinks.
+//!
+//! Departures: ln T has a weak normal prior ([`PRIOR_SD`]), and where the rows do not identify T it stays
+//! at or above 1 ([`Doubt`]): a model is not made surer than it was by rows that cannot tell.
+
+use serde::Serialize;
 
 /// The inverse temperatures that are looked at: T from 0.01 to 100.
 pub(super) const LOWEST: f64 = -4.605_170_185_988_091;
@@ -11,6 +16,40 @@ pub(super) const HIGHEST: f64 = 4.605_170_185_988_091;
 
 /// Changes of ln β below this end the search.
 const PRECISION: f64 = 1e-10;
+
+/// Standard deviation of ln T before any row is seen: T between 1/e and e is plausible. Its precision, 1,
+/// is worth what a few rows say: one row says β² Var[μ], a third or so where logits are moderate. A few
+/// rows that happen to be right then do not drive T away, and a few hundred move as they did.
+pub(super) const PRIOR_SD: f64 = 1.0;
+
+/// Why the rows do not say which temperature below 1 would be right: it stays at or above 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// Every row is answered right, and the likelihood grows without end as T falls.
+    AllRight,
+    /// All rows have one label.
+    OneClass,
+    /// The best T lies outside of 0.01 to 100.
+    AtBound,
+}
+
+impl Doubt {
+    /// What is known before anything is fitted.
+    pub(super) fn of(logit_nc: &[f64], labels: &[u32]) -> Option<Self> {
+        let classes = logit_nc.len() / labels.len().max(1);
+        let right = |(logit_c, &label): (&[f64], &u32)| {
+            logit_c.iter().all(|logit| *logit <= logit_c[label as usize])
+        };
+        if logit_nc.chunks_exact(classes.max(1)).zip(labels).all(right) {
+            Some(Self::AllRight)
+        } else if labels.iter().all(|label| *label == labels[0]) {
+            Some(Self::OneClass)
+        } else {
+            None
+        }
+    }
+}
 
 /// A fitted temperature.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,51 +62,54 @@ pub struct Fit {
     pub nll_after: f64,
     /// Newton and bisection steps taken.
     pub steps: usize,
-    /// Whether the best T lies outside 0.01 to 100: the rows say too little, for instance because
-    /// every one of them is answered right.
-    pub at_bound: bool,
+    /// Why the temperature was not free.
+    pub doubt: Option<Doubt>,
 }
 
-/// The temperature with the least mean negative log likelihood on logits `[n, c]` and labels.
+/// The most probable temperature for logits `[n, c]` and labels: least Σ −ln p(label) + ½ (ln T / σ)².
 /// `None` for no rows.
 pub fn fit_temperature(logit_nc: &[f64], labels: &[u32]) -> Option<Fit> {
     if labels.is_empty() {
         return None;
     }
     let classes = logit_nc.len() / labels.len();
+    let pull = (PRIOR_SD * PRIOR_SD * labels.len() as f64).recip();
     let at = |log_beta: f64| moments(logit_nc, labels, classes, log_beta.exp());
-    let (mut low, mut high) = (LOWEST, HIGHEST);
+    // Of the objective over n, by ln β.
+    let slope = |log_beta: f64| log_beta.exp() * at(log_beta).slope + pull * log_beta;
     let nll_before = at(0.0).nll;
-    let finish = |log_beta: f64, steps, at_bound| {
+    let finish = |log_beta: f64, steps, doubt| {
         let nll_after = at(log_beta).nll;
-        Some(Fit { temperature: (-log_beta).exp(), nll_before, nll_after, steps, at_bound })
+        Some(Fit { temperature: (-log_beta).exp(), nll_before, nll_after, steps, doubt })
     };
-    // The derivative by ln β is β times the slope: it has the slope's sign.
-    if at(low).slope >= 0.0 {
-        return finish(low, 0, true);
+    let doubt = Doubt::of(logit_nc, labels);
+    let (mut low, mut high) = (LOWEST, if doubt.is_some() { 0.0 } else { HIGHEST });
+    if slope(low) >= 0.0 {
+        return finish(low, 0, Some(Doubt::AtBound));
     }
-    if at(high).slope <= 0.0 {
-        return finish(high, 0, true);
+    if slope(high) <= 0.0 {
+        return finish(0.0, 0, doubt.or(Some(Doubt::AtBound)));
     }
     let mut log_beta = 0.0;
     for steps in 1..=200 {
         let here = at(log_beta);
-        if here.slope > 0.0 {
+        let beta = log_beta.exp();
+        let slope = beta * here.slope + pull * log_beta;
+        if slope > 0.0 {
             high = log_beta;
         } else {
             low = log_beta;
         }
-        let beta = log_beta.exp();
-        let curvature = beta * here.slope + beta * beta * here.variance;
-        let newton = log_beta - beta * here.slope / curvature;
+        let curvature = beta * here.slope + beta * beta * here.variance + pull;
+        let newton = log_beta - slope / curvature;
         let inside = curvature > 0.0 && newton > low && newton < high;
         let next = if inside { newton } else { 0.5 * (low + high) };
         if (next - log_beta).abs() < PRECISION {
-            return finish(next, steps, false);
+            return finish(next, steps, doubt);
         }
         log_beta = next;
     }
-    finish(log_beta, 200, false)
+    finish(log_beta, 200, doubt)
 }
 
 struct Moments {
@@ -133,7 +175,10 @@ mod tests {
             let fit = fit_temperature(&logit_nc, &labels).unwrap();
             let beta = 1.0 / fit.temperature;
             let here = moments(&logit_nc, &labels, classes, beta);
-            assert!(here.slope.abs() < 1e-9, "the gradient vanishes: {}", here.slope);
+            let pull = fit.temperature.ln() / (PRIOR_SD * PRIOR_SD * n as f64);
+            let slope = beta * here.slope - pull;
+            assert!(slope.abs() < 1e-9, "the gradient vanishes: {slope}");
+            assert_eq!(fit.doubt, None);
             let error = (here.variance * n as f64).sqrt().recip();
             assert!((beta - 1.0 / temperature).abs() < 3.0 * error, "{fit:?}");
             assert!(fit.nll_after <= fit.nll_before && fit.steps < 15, "{fit:?}");
@@ -152,11 +197,36 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_all_right_or_all_wrong_end_at_a_bound() {
-        let right = fit_temperature(&[1.0, 0.0, 3.0, 0.0], &[0, 0]).unwrap();
-        assert!(right.at_bound && (right.temperature - 0.01).abs() < 1e-9);
-        let wrong = fit_temperature(&[1.0, 0.0, 3.0, 0.0], &[1, 1]).unwrap();
-        assert!(wrong.at_bound && (wrong.temperature - 100.0).abs() < 1e-9);
+    fn rows_that_cannot_tell_never_make_a_model_surer() {
+        let right = fit_temperature(&[1.0, 0.0, 3.0, 0.0, 0.0, 2.0], &[0, 0, 1]).unwrap();
+        assert_eq!((right.doubt, right.temperature), (Some(Doubt::AllRight), 1.0));
+        // Right with so little confidence that even a higher temperature is no question.
+        let shy = fit_temperature(&[0.1, 0.0].repeat(50), &[0; 50]).unwrap();
+        assert_eq!((shy.doubt, shy.temperature), (Some(Doubt::AllRight), 1.0));
+        let logit_nc = [[2.0, 0.0].repeat(30), vec![0.0, 0.1]].concat();
+        let one_class = fit_temperature(&logit_nc, &[0; 31]).unwrap();
+        assert_eq!((one_class.doubt, one_class.temperature), (Some(Doubt::OneClass), 1.0));
+        let wrong =
+            fit_temperature(&[1.0, 0.0, 0.0, 3.0].repeat(500), &[1, 0].repeat(500)).unwrap();
+        assert_eq!(wrong.doubt, Some(Doubt::AtBound));
+        assert!((wrong.temperature - 100.0).abs() < 1e-9);
         assert_eq!(fit_temperature(&[], &[]), None);
+    }
+
+    /// One row that is wrong by a hair among few: the prior keeps T from falling to its bound.
+    #[test]
+    fn a_few_rows_move_the_temperature_a_little_and_many_move_it_as_they_should() {
+        let rows = |times: usize| {
+            let logit_nc = [[4.0, 0.0].repeat(23), vec![0.0, 0.1]].concat().repeat(times);
+            let labels = [[0; 23].as_slice(), &[0]].concat().repeat(times);
+            // Both classes occur, so that it is no question of one class.
+            let logit_nc = [logit_nc, [0.0, 4.0].repeat(times)].concat();
+            let labels = [labels, vec![1; times]].concat();
+            fit_temperature(&logit_nc, &labels).unwrap()
+        };
+        let (few, many) = (rows(1), rows(200));
+        assert_eq!((few.doubt, many.doubt), (None, None));
+        assert!(few.temperature > 0.3, "{few:?}");
+        assert!(many.temperature < few.temperature, "{many:?}");
     }
 }

@@ -13,6 +13,10 @@ const REACH: f64 = 8.0;
 /// The spacing of nodes, at most and times √v.
 const SPACING: (f64, f64) = (0.5, 0.8);
 
+/// The largest variance that is integrated: the number of nodes grows with its root. Far wider than σ only
+/// m/√v counts, so that a wider Gaussian is answered as this one with the mean moved.
+const WIDEST: f64 = 1e8;
+
 /// Nodes between which weights and exponentials are carried on as products.
 const RUN: i64 = 32;
 
@@ -37,6 +41,11 @@ struct Sums {
 }
 
 fn sums<const ENTROPY: bool>(m: f64, v: f64) -> Sums {
+    if !(m.is_finite() && v.is_finite() && v >= 0.0) {
+        let none = f64::NAN;
+        return Sums { weight: none, near: [none; 2], entropy: none };
+    }
+    let (m, v) = if v > WIDEST { (m * (WIDEST / v).sqrt(), WIDEST) } else { (m, v) };
     let deviation = v.sqrt();
     let spacing = SPACING.0.min(SPACING.1 / deviation);
     let last = (REACH / spacing).floor() as i64;
@@ -134,6 +143,23 @@ mod tests {
             assert!((even - 0.5).abs() < 1e-3, "{m}: {even}");
         }
         assert!(binary(f64::NAN, 1.0).0[0].is_nan());
+    }
+
+    #[test]
+    fn a_variance_beyond_all_bounds_is_answered_at_once_or_is_no_number() {
+        for v in [2e8_f64, 1e20, 1e150, 1e300] {
+            let ([p_0, p_1], entropy) = binary(v.sqrt(), v);
+            // One standard deviation above zero.
+            assert!(
+                (p_1 - 0.841_345).abs() < 1e-4 && (p_0 + p_1 - 1.0).abs() < 1e-12,
+                "{v}: {p_1}"
+            );
+            assert!((0.0..1e-3).contains(&entropy), "{v}: {entropy}");
+        }
+        for (m, v) in [(0.0, f64::INFINITY), (0.0, -1.0), (f64::INFINITY, 1.0), (1.0, f64::NAN)] {
+            let ([p_0, p_1], entropy) = binary(m, v);
+            assert!(p_0.is_nan() && p_1.is_nan() && entropy.is_nan(), "{m} {v}");
+        }
     }
 
     /// Values to four places, computed independently for the specification of the links.

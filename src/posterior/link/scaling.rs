@@ -1,6 +1,7 @@
 //! What stands between the posterior and the link.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// How logits are corrected on rows that training has not seen.
@@ -40,7 +41,34 @@ impl Default for Scaling {
     }
 }
 
+/// What a number of a file may be: a thousand times beyond the bounds of every fit.
+const TEMPERATURES: RangeInclusive<f64> = 1e-5..=1e5;
+const SCALES: RangeInclusive<f64> = 0.0..=1e9;
+const MOST_VECTOR: f64 = 1e6;
+
 impl Scaling {
+    /// The first number that no fit gives, as a message: with it probabilities would not be numbers.
+    pub fn check(&self) -> Result<(), String> {
+        let refused = |name: &str, value: f64| {
+            Err(format!("`{name}` is {value:e}, and no model is calibrated so"))
+        };
+        if !TEMPERATURES.contains(&self.temperature) {
+            return refused("temperature", self.temperature);
+        }
+        if !SCALES.contains(&self.scale) {
+            return refused("scale", self.scale);
+        }
+        let Some(vector) = &self.vector else { return Ok(()) };
+        let beyond = |value: &&f64| value.is_nan() || value.abs() > MOST_VECTOR;
+        for (name, values) in [("vector.weight", &vector.weight_c), ("vector.bias", &vector.bias_c)]
+        {
+            if let Some(&value) = values.iter().find(beyond) {
+                return refused(name, value);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the covariance of the logits has any part in the probabilities.
     pub fn uses_variance(&self) -> bool {
         self.scale > 0.0
