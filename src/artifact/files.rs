@@ -1,7 +1,7 @@
 //! The files of a model folder before any of them is opened: a folder may come from anybody.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ArtifactError, HASHED};
 use crate::data::TextTokenizer;
@@ -11,8 +11,33 @@ const MOST_WEIGHTS: u64 = 64 << 30;
 const MOST_TEXT: u64 = 16 << 20;
 
 /// What is read besides the files that have their hash in the manifest.
-const OTHERS: [&str; 3] =
-    ["bayes/manifest.json", "special_tokens_map.json", "tokenizer_config.json"];
+const OTHERS: [&str; 6] = [
+    "bayes/manifest.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// A file that has been read.
+#[derive(Debug)]
+pub struct File {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads a file that [`check`] has looked at; `None` if it is not there.
+pub fn read(folder: &Path, name: &str) -> Result<Option<File>, ArtifactError> {
+    let path = folder.join(name);
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Some(File { path, bytes })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ArtifactError::Read { path, source }),
+    }
+}
 
 /// Refuses what is no plain file, lies elsewhere, or is larger than any model. A link may lead to a
 /// place in the folder, or among the blobs of the hub's cache that the folder is a snapshot of.

@@ -1,136 +1,195 @@
 //! Reading a model folder: one of ours, checked file by file, or any classifier in the layout of
 //! transformers.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
 
+use super::files::{self, File};
+use super::foreign::{foreign, keep_nothing_back};
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
-use super::{
-    Artifact, ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SpecialTokens, files,
-};
+use super::{Artifact, ArtifactError, HASHED, Manifest, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
-use crate::data::{TextTokenizer, Truncation};
-use crate::model::{self, EncoderConfig};
-use crate::posterior::{LinkChoice, Method, Uncertainty};
+use crate::data::TextTokenizer;
+use crate::model::{self, EncoderConfig, ModelError, check_labels};
+use crate::posterior::Uncertainty;
 use crate::store;
 
-/// Loads a folder onto a device. A file whose hash is not that of the manifest is refused.
+/// A model without these is none, so their hashes must stand in a manifest.
+const NEEDED: [&str; 4] =
+    ["config.json", "model.safetensors", "tokenizer.json", "bayes/posterior.safetensors"];
+/// The most characters of a name that is shown wherever the model is.
+const LONGEST_NAME: usize = 1000;
+
+/// Loads a folder onto a device. A file whose hash is not that of the manifest is refused. What is hashed
+/// is what is used: each file is read once.
 pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
     if !folder.is_dir() {
         return Err(ArtifactError::NoFolder(folder.to_owned()));
     }
     files::check(folder)?;
-    let manifest = read_manifest(folder)?;
+    match read_manifest(folder)? {
+        Some(manifest) => own(folder, manifest, device),
+        None => {
+            keep_nothing_back(folder)?;
+            let (artifact, sha256) = of_transformers(folder, device)?;
+            Ok(with_hash(artifact, sha256))
+        }
+    }
+}
+
+/// A folder of ours.
+fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, ArtifactError> {
+    let damaged = |message: String| ArtifactError::Nonsense {
+        path: folder.join("bayes").join("manifest.json"),
+        message,
+    };
+    check_labels(&manifest.labels).map_err(damaged)?;
+    let read = |name: &str| verified(folder, name, &manifest);
+    let config = read("config.json")?;
+    let mut encoder = EncoderConfig::from_bytes(&config.path, &config.bytes)?;
+    encoder.labels.clone_from(&manifest.labels);
+    let posterior = read("bayes/posterior.safetensors")?;
+    let calibration = "bayes/calibration.safetensors";
+    // A folder that was written before there was calibration lists none.
+    let calibration =
+        manifest.files.contains_key(calibration).then(|| read(calibration)).transpose()?;
+    let tokenizer = read("tokenizer.json")?;
+    let loaded = match model::load(folder, &encoder, &Noise::new(0), device) {
+        Ok(loaded) if loaded.sha256 == manifest.files["model.safetensors"] => loaded,
+        other => {
+            // That it is another file says more than what is wrong with that one.
+            let path = folder.join("model.safetensors");
+            match other {
+                Err(
+                    error @ (ModelError::Corrupt { .. }
+                    | ModelError::TooLarge { .. }
+                    | ModelError::Memory { .. }),
+                ) => return Err(error.into()),
+                Err(error) if store::sha256_file(&path)? == manifest.files["model.safetensors"] => {
+                    return Err(error.into());
+                }
+                _ => return Err(ArtifactError::Changed { path }),
+            }
+        }
+    };
+    check_head(folder, &encoder, &loaded)?;
+    let weight_cd = loaded.parameters.get("classifier.weight");
+    let artifact = Artifact {
+        uncertainty: read_posterior(&posterior, weight_cd, manifest.link)?,
+        calibration: match calibration {
+            Some(file) => Calibration::from_bytes(&file.bytes, &encoder)
+                .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
+            None => Calibration::default(),
+        },
+        tokenizer: TextTokenizer::from_bytes(&tokenizer.path, tokenizer.bytes)?,
+        special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
+        parameters: loaded.parameters,
+        encoder,
+        manifest,
+    };
+    checked(folder, artifact)
+}
+
+/// A folder that another tool wrote, and the hash of its weights.
+fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String), ArtifactError> {
     let mut encoder = EncoderConfig::read(folder)?;
+    if let Some(message) = &encoder.unusable_head {
+        let path = folder.join("config.json");
+        return Err(ModelError::Config { path, message: message.clone() }.into());
+    }
     if encoder.labels.is_empty() {
         // transformers writes no labels when there are two without names.
         encoder.labels = vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()];
     }
-    let (manifest, own) = match manifest {
-        Some(manifest) => {
-            encoder.labels.clone_from(&manifest.labels);
-            (manifest, true)
-        }
-        None => (foreign(folder, &encoder)?, false),
-    };
+    let (manifest, tokenizer) = foreign(folder, &encoder)?;
     let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
-    if let Some(missing) = loaded.missing.into_iter().next() {
-        return Err(ArtifactError::NoHead { folder: folder.to_owned(), missing });
-    }
-    let uncertainty = if own {
-        let path = folder.join("bayes").join("posterior.safetensors");
-        read_posterior(&path, loaded.parameters.get("classifier.weight"), manifest.link)?
-    } else {
-        Uncertainty::default()
-    };
-    let tokenizer = TextTokenizer::from_file(&folder.join("tokenizer.json"))?;
-    if let Some((tokens, embeddings)) = vocabulary_mismatch(&tokenizer, &encoder) {
-        return Err(ArtifactError::Vocabulary { folder: folder.to_owned(), tokens, embeddings });
-    }
-    Ok(Artifact {
-        calibration: read_calibration(folder, &manifest, &encoder)?,
+    check_head(folder, &encoder, &loaded)?;
+    let artifact = Artifact {
+        uncertainty: Uncertainty::default(),
+        calibration: Calibration::default(),
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,
         encoder,
         tokenizer,
-        uncertainty,
         manifest,
-    })
+    };
+    Ok((checked(folder, artifact)?, loaded.sha256))
+}
+
+fn with_hash(mut artifact: Artifact, sha256: String) -> Artifact {
+    artifact.manifest.files.insert("model.safetensors".to_owned(), sha256);
+    artifact
+}
+
+fn check_head(
+    folder: &Path,
+    encoder: &EncoderConfig,
+    loaded: &model::Loaded,
+) -> Result<(), ArtifactError> {
+    let folder = folder.to_owned();
+    match (loaded.other_head, loaded.missing.first()) {
+        (Some(found), _) => {
+            Err(ArtifactError::OtherHead { folder, found, labels: encoder.labels.len() })
+        }
+        (None, Some(missing)) => Err(ArtifactError::NoHead { folder, missing: missing.clone() }),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Numbers of one file against those of another, before any of them is used.
+fn checked(folder: &Path, artifact: Artifact) -> Result<Artifact, ArtifactError> {
+    let Artifact { encoder, tokenizer, manifest, .. } = &artifact;
+    if let Some((tokens, embeddings)) = vocabulary_mismatch(tokenizer, encoder) {
+        return Err(ArtifactError::Vocabulary { folder: folder.to_owned(), tokens, embeddings });
+    }
+    let max_length = manifest.preprocessing.max_length;
+    let positions = encoder.longest_sequence();
+    if max_length > positions {
+        return Err(ArtifactError::TooLong { folder: folder.to_owned(), max_length, positions });
+    }
+    tokenizer.check_room(max_length)?;
+    Ok(artifact)
 }
 
 fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
-    let path = folder.join("bayes").join("manifest.json");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ArtifactError::Read { path, source }),
+    let Some(File { path, bytes }) = files::read(folder, "bayes/manifest.json")? else {
+        return Ok(None);
     };
     let damaged = |source| ArtifactError::Manifest { path: path.clone(), source };
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
+    let value: serde_json::Value =
+        serde_json::from_slice(store::without_mark(&bytes)).map_err(damaged)?;
     if let Some(found) = value["schema"].as_u64().filter(|&found| found > u64::from(SCHEMA)) {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         return Err(ArtifactError::Schema { path, found });
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(damaged)?;
-    for (name, expected) in &manifest.files {
-        // A name from a file is no path to follow.
-        if !HASHED.contains(&name.as_str()) {
-            return Err(ArtifactError::ForeignFile { path, name: name.clone() });
-        }
-        let path = folder.join(name);
-        if store::sha256_file(&path)? != *expected {
-            return Err(ArtifactError::Changed { path });
-        }
+    // A name from a file is no path to follow.
+    if let Some(name) = manifest.files.keys().find(|name| !HASHED.contains(&name.as_str())) {
+        let name = name.chars().take(100).collect();
+        return Err(ArtifactError::ForeignFile { path, name });
+    }
+    let nonsense = |message: String| ArtifactError::Nonsense { path: path.clone(), message };
+    if let Some(name) = NEEDED.into_iter().find(|&name| !manifest.files.contains_key(name)) {
+        return Err(nonsense(format!("it has no sha256 of `{name}`")));
+    }
+    if manifest.name.chars().count() > LONGEST_NAME {
+        return Err(nonsense(format!("`name` has more than {LONGEST_NAME} characters")));
     }
     Ok(Some(manifest))
 }
 
-/// What the manifest lists; nothing for a folder that was written before there was calibration.
-fn read_calibration(
-    folder: &Path,
-    manifest: &Manifest,
-    encoder: &EncoderConfig,
-) -> Result<Calibration, ArtifactError> {
-    let name = "bayes/calibration.safetensors";
-    if !manifest.files.contains_key(name) {
-        return Ok(Calibration::default());
-    }
+/// A file of the folder, as it was saved.
+fn verified(folder: &Path, name: &str, manifest: &Manifest) -> Result<File, ArtifactError> {
     let path = folder.join(name);
-    let bytes = std::fs::read(&path)
-        .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
-    Calibration::from_bytes(&bytes, encoder)
-        .map_err(|message| ArtifactError::Posterior { path, message })
-}
-
-/// What is known of a folder that another tool wrote.
-fn foreign(folder: &Path, encoder: &EncoderConfig) -> Result<Manifest, ArtifactError> {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let present = HASHED.into_iter().filter(|name| folder.join(name).is_file());
-    let files = present.map(|name| Ok((name.to_owned(), store::sha256_file(&folder.join(name))?)));
-    Ok(Manifest {
-        schema: SCHEMA,
-        bayes: env!("CARGO_PKG_VERSION").to_owned(),
-        name,
-        method: Method::Map,
-        link: LinkChoice::default(),
-        evidence: None,
-        calibration: None,
-        transformers: "point estimate".to_owned(),
-        labels: encoder.labels.clone(),
-        preprocessing: Preprocessing {
-            max_length: encoder.longest_sequence().min(512),
-            truncation: Truncation::Head,
-        },
-        data: None,
-        base_model: None,
-        seed: 0,
-        parts: BTreeMap::new(),
-        seen_in_test: 0,
-        test: None,
-        files: files.collect::<Result<_, store::StoreError>>()?,
-    })
+    let file = files::read(folder, name)?.ok_or_else(|| ArtifactError::Read {
+        path: path.clone(),
+        source: std::io::ErrorKind::NotFound.into(),
+    })?;
+    if manifest.files.get(name).is_some_and(|hash| *hash != store::sha256(&file.bytes)) {
+        return Err(ArtifactError::Changed { path });
+    }
+    Ok(file)
 }

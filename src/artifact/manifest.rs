@@ -5,22 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::CalibrationConfig;
-use crate::data::{DataConfig, Truncation};
+use crate::data::{DataConfig, Preprocessing};
 use crate::metrics::Summary;
 use crate::posterior::laplace::Evidence;
 use crate::posterior::{LinkChoice, Method};
 
 /// Version of the folder's layout.
 pub const SCHEMA: u32 = 1;
-
-/// How a text becomes tokens.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Preprocessing {
-    /// Most tokens, specials included.
-    pub max_length: usize,
-    /// What of a longer text is kept.
-    pub truncation: Truncation,
-}
 
 /// One part of the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,20 +1,24 @@
 //! The model folder: loadable by transformers as it is, with our part under `bayes/`.
 
 mod files;
+mod foreign;
 mod load;
 mod manifest;
 mod posterior_file;
 mod save;
+mod sentence;
 mod tokenizer_files;
 
 use std::path::PathBuf;
 
 pub use load::load;
-pub use manifest::{Manifest, PartRecord, Preprocessing, SCHEMA};
+pub use manifest::{Manifest, PartRecord, SCHEMA};
 pub use save::{CONFIG, EVALUATION, Records, save, save_with_records, save_with_weights, write};
+pub use sentence::{InPython, SENTENCE_FILES, in_python};
 pub use tokenizer_files::SpecialTokens;
 
 use crate::calibrate::Calibration;
+pub use crate::data::Preprocessing;
 use crate::data::TextTokenizer;
 use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::Uncertainty;
@@ -128,8 +132,8 @@ pub enum ArtifactError {
     },
     /// The folder holds an encoder without a classification head.
     #[error(
-        "`{folder}` is an encoder without a classification head (`{missing}` is missing): \
-         train one with `--set model.init={folder}`"
+        "`{folder}` is an encoder without a classification head (`{missing}` is missing): train one on your \
+         data with `bayes train DATA --set model.init={folder}`"
     )]
     NoHead {
         /// The folder.
@@ -149,6 +153,51 @@ pub enum ArtifactError {
         tokens: usize,
         /// Rows of the word embedding.
         embeddings: usize,
+    },
+    /// The head has other outputs than the config has labels.
+    #[error(
+        "`{folder}`: the last layer has {found} outputs, but `config.json` names {labels} labels: give one \
+         name for each output under `id2label`"
+    )]
+    OtherHead {
+        /// The folder.
+        folder: PathBuf,
+        /// Outputs.
+        found: usize,
+        /// Labels.
+        labels: usize,
+    },
+    /// What we put beside a model is there, but not what says what it is.
+    #[error(
+        "`{ours}` has no `manifest.json`, so nothing says what the other files in it are: restore \
+         `{path}`, or delete `{ours}` to use the classifier without posterior and calibration"
+    )]
+    NoManifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Its folder.
+        ours: PathBuf,
+    },
+    /// The manifest says something that cannot be.
+    #[error("`{path}` cannot be used: {message}")]
+    Nonsense {
+        /// The manifest.
+        path: PathBuf,
+        /// What it says.
+        message: String,
+    },
+    /// Texts that are longer than the encoder's positions.
+    #[error(
+        "`{folder}`: texts may have {max_length} tokens, but the encoder has {positions} positions: the two \
+         do not belong together"
+    )]
+    TooLong {
+        /// The folder.
+        folder: PathBuf,
+        /// Most tokens of a text.
+        max_length: usize,
+        /// Positions.
+        positions: usize,
     },
     /// The encoder cannot be read.
     #[error(transparent)]

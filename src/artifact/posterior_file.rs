@@ -26,7 +26,6 @@
 //! E σ(u) for the Gaussian difference u.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -34,6 +33,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::ArtifactError;
+use super::files::File;
 use crate::posterior::{
     Basis, Covariance, Draws, Dropout, Kronecker, Link, LinkChoice, MOST_SAMPLES, Passes, Root,
     Scaling, Uncertainty, VectorScaling,
@@ -96,24 +96,20 @@ pub fn posterior_file(uncertainty: &Uncertainty, prior_precision: Option<f64>) -
 
 /// Reads the file. `weight_cd` is the weight of the last linear layer.
 pub fn read_posterior(
-    path: &Path,
+    File { path, bytes }: &File,
     weight_cd: &Tensor,
     choice: LinkChoice,
 ) -> Result<Uncertainty, ArtifactError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| ArtifactError::Read { path: path.to_owned(), source })?;
-    let damaged = |message: String| ArtifactError::Posterior { path: path.to_owned(), message };
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    let file = File { tensors };
+    let damaged = |message: String| ArtifactError::Posterior { path: path.clone(), message };
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
+    let file = Content { tensors };
     let read = || -> Result<Uncertainty, String> {
         let (classes, d) = weight_cd.dims2().map_err(|error| error.to_string())?;
         // Folders of the first version hold a temperature only.
         let scale = if file.has("scale") { file.number("scale")? } else { 1.0 };
         let vector = file.vector(classes)?.map(Arc::new);
         let scaling = Scaling { temperature: file.number("temperature")?, scale, vector };
-        if scaling.temperature <= 0.0 || scaling.scale < 0.0 {
-            return Err("`temperature` must be positive and `scale` not negative".to_owned());
-        }
+        scaling.check()?;
         let covariance = file.covariance(classes, d, weight_cd)?;
         let width = covariance.directions();
         let values = if width > 0 { file.floats("draws", None, width)? } else { Vec::new() };
@@ -127,11 +123,11 @@ pub fn read_posterior(
     read().map_err(damaged)
 }
 
-struct File<'a> {
+struct Content<'a> {
     tensors: SafeTensors<'a>,
 }
 
-impl File<'_> {
+impl Content<'_> {
     fn has(&self, name: &str) -> bool {
         self.tensors.tensor(name).is_ok()
     }
@@ -250,6 +246,46 @@ mod tests {
         (0..count).map(|_| stream.normal() as f32).collect()
     }
 
+    fn read(
+        bytes: Vec<u8>,
+        weight_cd: &Tensor,
+        choice: LinkChoice,
+    ) -> Result<Uncertainty, ArtifactError> {
+        read_posterior(&File { path: "posterior.safetensors".into(), bytes }, weight_cd, choice)
+    }
+
+    #[test]
+    fn a_number_that_no_fit_gives_is_refused_by_name() {
+        let weight_cd = Tensor::zeros((2, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let message = |change: &dyn Fn(&mut Scaling)| {
+            let vector = VectorScaling { weight_c: vec![1.0; 2], bias_c: vec![0.0; 2] };
+            let mut scaling = Scaling { vector: Some(Arc::new(vector)), ..Scaling::default() };
+            change(&mut scaling);
+            let written = Uncertainty::new(Covariance::Zero, LinkChoice::Qmc, scaling);
+            read(posterior_file(&written, None), &weight_cd, LinkChoice::Qmc)
+                .map_err(|error| error.to_string())
+        };
+        assert!(message(&|_| ()).is_ok());
+        let vector = |weight, bias| {
+            move |one: &mut Scaling| {
+                let (weight_c, bias_c) = (vec![weight; 2], vec![bias; 2]);
+                one.vector = Some(Arc::new(VectorScaling { weight_c, bias_c }));
+            }
+        };
+        for (name, change) in [
+            ("`scale`", &(|one: &mut Scaling| one.scale = 1e308) as &dyn Fn(&mut Scaling)),
+            ("`scale`", &|one: &mut Scaling| one.scale = -1.0),
+            ("`temperature`", &|one: &mut Scaling| one.temperature = 1e-308),
+            ("`temperature`", &|one: &mut Scaling| one.temperature = 1e308),
+            ("`temperature`", &|one: &mut Scaling| one.temperature = 0.0),
+            ("`vector.weight`", &vector(1e300, 0.0)),
+            ("`vector.bias`", &vector(1.0, -1e300)),
+        ] {
+            let error = message(change).unwrap_err();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
     fn every_covariance(classes: usize, weight_cd: &Tensor) -> Vec<Covariance> {
         let d = weight_cd.dim(1).unwrap();
         let root = |size: usize| Root { values: floats(size * size, 1), size };
@@ -271,8 +307,6 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("posterior.safetensors");
         for classes in [2, 4] {
             let weight = floats(classes * 5, 9);
             let weight_cd = Tensor::from_vec(weight, (classes, 5), &Device::Cpu).unwrap();
@@ -284,27 +318,24 @@ mod tests {
                 let written = Uncertainty::new(covariance, LinkChoice::Mf2, scaling);
                 let bytes = posterior_file(&written, Some(0.25));
                 assert_eq!(bytes, posterior_file(&written, Some(0.25)), "the same bytes");
-                std::fs::write(&path, bytes).unwrap();
-                assert_eq!(read_posterior(&path, &weight_cd, LinkChoice::Mf2).unwrap(), written);
+                assert_eq!(read(bytes, &weight_cd, LinkChoice::Mf2).unwrap(), written);
             }
             let none = Uncertainty::default();
             let passes = Some(Passes { samples: 10, layers: 2 });
             let written = Uncertainty { passes, ..none };
-            std::fs::write(&path, posterior_file(&written, None)).unwrap();
-            assert_eq!(read_posterior(&path, &weight_cd, LinkChoice::Qmc).unwrap(), written);
+            let bytes = posterior_file(&written, None);
+            assert_eq!(read(bytes, &weight_cd, LinkChoice::Qmc).unwrap(), written);
         }
     }
 
     #[test]
     fn a_covariance_of_another_shape_is_refused_by_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("posterior.safetensors");
         let root = Root { values: floats(9, 1), size: 3 };
         let covariance = Covariance::Difference(root);
         let written = Uncertainty::new(covariance, LinkChoice::Qmc, Scaling::default());
-        std::fs::write(&path, posterior_file(&written, None)).unwrap();
         let weight_cd = Tensor::zeros((2, 7), candle_core::DType::F32, &Device::Cpu).unwrap();
-        let message = read_posterior(&path, &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
+        let bytes = posterior_file(&written, None);
+        let message = read(bytes, &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
         assert!(message.contains("`difference.root` is not f32 [8, 8]"), "{message}");
     }
 }

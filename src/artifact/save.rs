@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::posterior_file::posterior_file;
+use super::sentence::sentence_files;
 use super::{Artifact, ArtifactError, HASHED, Manifest};
-use crate::model;
+use crate::model::{self, EncoderConfig, Pooling};
 use crate::store::{self, NewFolder, StoreError};
 
 /// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
@@ -86,18 +87,21 @@ pub fn write(
     let special = &artifact.special_tokens;
     file("tokenizer_config.json", &pretty(&special.tokenizer_config(&encoder, max_length)))?;
     file("special_tokens_map.json", &pretty(&special.to_json()))?;
-    file("README.md", readme(&manifest).as_bytes())?;
+    for (name, bytes) in sentence_files(&encoder, &artifact.parameters, max_length)? {
+        file(name, &bytes)?;
+    }
+    file("README.md", readme(&manifest, &encoder).as_bytes())?;
     file("bayes/manifest.json", &pretty(&manifest))?;
     Ok(manifest)
 }
 
-fn pretty(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain data is JSON");
     text.push(b'\n');
     text
 }
 
-fn readme(manifest: &Manifest) -> String {
+fn readme(manifest: &Manifest, encoder: &EncoderConfig) -> String {
     let labels = manifest.labels.join("`, `");
     let labels = if manifest.labels.len() > 12 {
         format!("{} classes", manifest.labels.len())
@@ -111,10 +115,17 @@ fn readme(manifest: &Manifest) -> String {
             test.rows, test.accuracy.value, test.nll.value, test.ece.value, test.ece.floor
         )
     });
+    let loaded = match encoder.pooling {
+        Pooling::Auto => "transformers' `AutoModelForSequenceClassification` loads this folder",
+        Pooling::Mean | Pooling::Normalised | Pooling::Cls => {
+            "`SentenceTransformer(folder).encode(texts)` of sentence-transformers gives this model's \
+             logits. Its head is not one that transformers has: `AutoModelForSequenceClassification` \
+             would load the folder and answer something else"
+        }
+    };
     format!(
         "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
-         transformers' `AutoModelForSequenceClassification` loads this folder; its last layer is \
-         the {}. The temperature in `bayes/posterior.safetensors` (tensor `temperature`) divides \
+         {loaded}; its last layer is the {}. The temperature in `bayes/posterior.safetensors` (tensor `temperature`) divides \
          the logits and is not folded into the weights; the covariance stands beside it.\n",
         manifest.name, manifest.bayes, manifest.transformers
     )

@@ -1,12 +1,17 @@
 //! `config.json` as transformers writes it: what is read from it, and its limits.
 
+mod labels;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use self::labels::Stated;
+pub use self::labels::check_labels;
 use super::ModelError;
 use crate::compute::ops::Activation;
+use crate::store;
 
 /// The family, which decides names, positions and the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +103,8 @@ pub struct EncoderConfig {
     pub pooling: Pooling,
     /// Class names by index; empty in an encoder without a head.
     pub labels: Vec<String>,
+    /// Why the head that is there cannot be used as a classifier; whoever trains a new one need not mind.
+    pub unusable_head: Option<String>,
     /// The whole file, so that what we do not read is written again.
     pub source: Map<String, Value>,
 }
@@ -124,6 +131,8 @@ struct Written {
     position_embedding_type: Option<String>,
     is_decoder: bool,
     id2label: Option<Map<String, Value>>,
+    num_labels: Option<Value>,
+    problem_type: Option<String>,
     bayes: Block,
 }
 
@@ -148,6 +157,8 @@ impl Default for Written {
             position_embedding_type: None,
             is_decoder: false,
             id2label: None,
+            num_labels: None,
+            problem_type: None,
             bayes: Block::default(),
         }
     }
@@ -164,8 +175,8 @@ impl EncoderConfig {
     /// Reads and checks `config.json` in a model folder.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join("config.json");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(ModelError::Missing {
                     folder: folder.to_owned(),
@@ -175,9 +186,14 @@ impl EncoderConfig {
             }
             Err(source) => return Err(ModelError::Read { path, source }),
         };
-        let refuse = |message| ModelError::Config { path: path.clone(), message };
-        let source: Map<String, Value> =
-            serde_json::from_str(&text).map_err(|error| refuse(error.to_string()))?;
+        Self::from_bytes(&path, &bytes)
+    }
+
+    /// Checks the content of a `config.json`; `path` stands for it in messages.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
+        let refuse = |message| ModelError::Config { path: path.to_owned(), message };
+        let source: Map<String, Value> = serde_json::from_slice(store::without_mark(bytes))
+            .map_err(|error| refuse(error.to_string()))?;
         Self::from_json(source).map_err(refuse)
     }
 
@@ -212,6 +228,18 @@ impl EncoderConfig {
         if written.is_decoder {
             return Err("`is_decoder` is true: an encoder is needed".to_owned());
         }
+        let stated = Stated {
+            problem_type: written.problem_type.as_deref(),
+            num_labels: written.num_labels.as_ref(),
+            id2label: written.id2label.as_ref(),
+        };
+        let (labels, unusable_head) = match stated.labels() {
+            Ok(labels) => {
+                let other = stated.other_task(labels.len());
+                (labels, other)
+            }
+            Err(message) => (Vec::new(), Some(message)),
+        };
         let default_padding = if architecture == Architecture::Roberta { 1 } else { 0 };
         let config = Self {
             architecture,
@@ -230,7 +258,8 @@ impl EncoderConfig {
             initializer_range: written.initializer_range,
             pad_token_id: written.pad_token_id.unwrap_or(default_padding),
             pooling: written.bayes.pooling,
-            labels: labels(written.id2label.as_ref())?,
+            labels,
+            unusable_head,
             source,
         };
         config.check()?;
@@ -335,6 +364,7 @@ impl EncoderConfig {
         file.insert("id2label".to_owned(), Value::Object(by_id.collect()));
         let by_name = self.labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id)));
         file.insert("label2id".to_owned(), Value::Object(by_name.collect()));
+        file.shift_remove("num_labels");
         file.insert("problem_type".to_owned(), json!("single_label_classification"));
         file.shift_remove("torch_dtype");
         file.insert("dtype".to_owned(), json!("float32"));
@@ -342,18 +372,4 @@ impl EncoderConfig {
         file.insert("bayes".to_owned(), json!(Block { pooling: self.pooling }));
         Value::Object(file)
     }
-}
-
-/// Class names in the order of their ids, which must be 0, 1, 2, ….
-fn labels(by_id: Option<&Map<String, Value>>) -> Result<Vec<String>, String> {
-    let Some(by_id) = by_id else { return Ok(Vec::new()) };
-    let mut names = vec![None; by_id.len()];
-    for (id, name) in by_id {
-        let place = id.parse::<usize>().ok().and_then(|id| names.get_mut(id));
-        match (place, name.as_str()) {
-            (Some(place @ None), Some(name)) => *place = Some(name.to_owned()),
-            _ => return Err(format!("`id2label` is not a list of names from 0 on: `{id}`")),
-        }
-    }
-    Ok(names.into_iter().flatten().collect())
 }

@@ -9,9 +9,10 @@ mod parameters;
 mod sentence;
 mod settings;
 mod weights;
+mod weights_file;
 
 pub use classifier::{Classifier, DropoutSource, Sampling, StillWanted, Trunk};
-pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes};
+pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use layout::{Part, Specification, specifications};
 pub use obtain::obtain;
@@ -151,6 +152,31 @@ pub enum ModelError {
         path: PathBuf,
         /// Name as transformers writes it.
         name: String,
+    },
+    /// A file that is much larger than its config.
+    #[error(
+        "`{path}` has {bytes} bytes, but the encoder that `config.json` describes has no more than {most}: \
+         the two do not belong together"
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// Weights that do not fit.
+    #[error(
+        "the weights in `{path}` need {} MB of memory, and this machine has {} MB left", .needed >> 20, .left >> 20
+    )]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the parameters.
+        needed: u64,
+        /// Bytes that may be taken.
+        left: u64,
     },
     /// Candle refused.
     #[error(transparent)]

@@ -7,7 +7,10 @@ use super::sentence::{MODULES, POOLING};
 use crate::hub::{self, Client, Entry, HubError, Repository};
 
 /// Without these there is nothing to load.
-const NEEDED: [&str; 3] = ["config.json", "model.safetensors", "tokenizer.json"];
+const NEEDED: [&str; 2] = ["config.json", "model.safetensors"];
+/// One of these lists of files too.
+const TOKENIZERS: [&[&str]; 3] =
+    [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
 /// What else is read where it is there, besides the folder `bayes`.
 const FURTHER: [&str; 5] =
     ["tokenizer_config.json", "special_tokens_map.json", "README.md", MODULES, POOLING];
@@ -27,11 +30,14 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
     if path.is_dir() {
         return Ok(path.to_owned());
     }
-    if !hub::is_id(name) {
+    // What begins with a folder that is here, or with that of our models, is a path with a slip.
+    let first = name.split('/').next().unwrap_or_default();
+    let is_path = name.contains('/') && (first == "checkpoints" || Path::new(first).is_dir());
+    if is_path || !hub::is_id(name) {
         return Err(ModelError::NoFolder { name: name.to_owned() });
     }
     let repository = Repository::model(name);
-    let whole = |folder: &PathBuf| NEEDED.iter().all(|name| folder.join(name).is_file());
+    let whole = |folder: &PathBuf| lacking(&|name| folder.join(name).is_file()).is_none();
     if let Some(folder) = hub::cached(&repository, "main").filter(whole) {
         let unknown =
             |name: &&str| !folder.join(name).is_file() && !hub::lacks(&repository, &folder, name);
@@ -46,7 +52,7 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
     let client = Client::from_env().map_err(failed)?;
     let listing = client.listing(&repository, "main").map_err(failed)?;
     let has = |name: &str| listing.entries.iter().any(|entry| entry.path == name);
-    if let Some(missing) = NEEDED.into_iter().find(|name| !has(name)) {
+    if let Some(missing) = lacking(&has) {
         let pickle = listing.entries.iter().find(|entry| is_pickle(&entry.path));
         return Err(match pickle {
             Some(pickle)
@@ -89,8 +95,16 @@ fn complete(repository: &Repository, folder: &Path, unknown: &[&str]) {
     }
 }
 
+/// The first file without which there is nothing to load, of those that are not there.
+fn lacking(has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let tokenizer = TOKENIZERS.iter().any(|files| files.iter().all(|name| has(name)));
+    let needed = NEEDED.into_iter().find(|name| !has(name));
+    needed.or((!tokenizer).then_some(TOKENIZERS[0][0]))
+}
+
 fn is_read(path: &str) -> bool {
-    let named = NEEDED.contains(&path) || FURTHER.contains(&path);
+    let tokenizer = TOKENIZERS.iter().any(|files| files.contains(&path));
+    let named = tokenizer || NEEDED.contains(&path) || FURTHER.contains(&path);
     named || (path.starts_with("bayes/") && !is_pickle(path))
 }
 
@@ -103,8 +117,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_repository_has_a_tokenizer_in_one_of_three_forms() {
+        let with = |more: &[&str]| {
+            lacking(&|name| {
+                ["config.json", "model.safetensors"].contains(&name) || more.contains(&name)
+            })
+        };
+        assert_eq!(with(&["tokenizer.json"]), None);
+        assert_eq!(with(&["vocab.txt"]), None);
+        assert_eq!(with(&["vocab.json", "merges.txt"]), None);
+        assert_eq!(with(&["vocab.json"]), Some("tokenizer.json"));
+        assert_eq!(lacking(&|_| false), Some("config.json"));
+    }
+
+    #[test]
     fn weights_come_as_safetensors_only() {
-        for path in ["config.json", "model.safetensors", "bayes/members/1.safetensors"] {
+        for path in ["config.json", "model.safetensors", "bayes/members/1.safetensors", "vocab.txt"]
+        {
             assert!(is_read(path), "{path}");
         }
         for path in ["pytorch_model.bin", "bayes/a.pkl", "tf_model.h5", "onnx/model.onnx"] {
@@ -117,7 +146,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let name = home.path().to_str().unwrap();
         assert_eq!(obtain(name).unwrap(), home.path());
-        let error = obtain(&format!("{name}/none")).unwrap_err();
-        assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
+        for path in [format!("{name}/none"), "checkpoints/none".to_owned(), "src/none".to_owned()] {
+            let error = obtain(&path).unwrap_err();
+            assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
+        }
     }
 }

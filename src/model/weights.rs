@@ -1,17 +1,16 @@
 //! `model.safetensors` as transformers writes it, to and from our stacked parameters.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use memmap2::Mmap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::parameters::fresh_values;
-use super::{EncoderConfig, ModelError, Parameters, Part, Specification, specifications};
-use crate::compute::Noise;
+use super::weights_file::{Content, WeightsFile};
+use super::{EncoderConfig, ModelError, Parameters, Specification, specifications};
+use crate::compute::{Noise, memory_left};
 
 /// Weights that were read, and what was not in the file.
 #[derive(Debug)]
@@ -20,6 +19,10 @@ pub struct Loaded {
     pub parameters: Parameters,
     /// Tensors of transformers, by name, that the file lacks and the seed filled: only of the head.
     pub missing: Vec<String>,
+    /// The outputs of a last layer that the file has for another number of classes.
+    pub other_head: Option<usize>,
+    /// SHA-256 of the file, over the bytes that the parameters were made of.
+    pub sha256: String,
 }
 
 /// Reads `model.safetensors` in `folder`. Tensor names may carry the architecture's prefix or not,
@@ -33,11 +36,7 @@ pub fn load(
 ) -> Result<Loaded, ModelError> {
     let path = folder.join("model.safetensors");
     if !path.exists() {
-        return Err(ModelError::Missing {
-            folder: folder.to_owned(),
-            file: "model.safetensors",
-            hint: "weights are read from safetensors only, never from pickles",
-        });
+        return Err(without_weights(folder));
     }
     load_file(&path, config, noise, device)
 }
@@ -49,119 +48,122 @@ pub fn load_file(
     noise: &Noise,
     device: &Device,
 ) -> Result<Loaded, ModelError> {
-    let failed = |source| ModelError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    #[expect(unsafe_code, reason = "a map of the weights instead of a second copy of them")]
-    // SAFETY: our own writers replace such a file by rename and never change it in place.
-    let map = unsafe { Mmap::map(&file) }.map_err(failed)?;
-    let tensors = SafeTensors::deserialize(&map).map_err(|error| ModelError::Corrupt {
-        path: path.to_owned(),
-        message: error.to_string(),
-    })?;
-    let source = Source { path, tensors: &tensors };
+    let file = WeightsFile::open(path)?;
+    let specifications = specifications(config);
+    check_size(path, file.length(), &specifications)?;
+    let mut other_head = None;
+    let found: Vec<Option<Vec<String>>> = specifications
+        .iter()
+        .map(|specification| find(path, &file, specification, &mut other_head))
+        .collect::<Result<_, _>>()?;
+    let wanted: HashSet<String> = found.iter().flatten().flatten().cloned().collect();
+    let Content { mut values, sha256 } = file.read(&wanted)?;
     let mut missing = Vec::new();
     let mut parameters = BTreeMap::new();
-    for (index, specification) in specifications(config).iter().enumerate() {
-        let values = match source.values(specification)? {
-            Some(values) => values,
+    for (index, (specification, names)) in specifications.iter().zip(found).enumerate() {
+        let stacked = match names {
+            Some(names) => {
+                let mut parts = names.iter().filter_map(|name| values.remove(name));
+                let mut stacked = parts.next().unwrap_or_default();
+                parts.for_each(|part| stacked.extend(part));
+                stacked
+            }
             None => {
                 missing.extend(specification.parts.iter().map(|part| part.name.clone()));
                 fresh_values(specification, config.initializer_range, noise, index)
             }
         };
-        let tensor = Tensor::from_vec(values, specification.shape.as_slice(), device)?;
+        let tensor = Tensor::from_vec(stacked, specification.shape.as_slice(), device)?;
         parameters.insert(specification.name.clone(), tensor);
     }
-    Ok(Loaded { parameters: Parameters::from_map(parameters), missing })
+    Ok(Loaded { parameters: Parameters::from_map(parameters), missing, other_head, sha256 })
 }
 
-struct Source<'a> {
-    path: &'a Path,
-    tensors: &'a SafeTensors<'a>,
+/// What a folder has instead of `model.safetensors`.
+fn without_weights(folder: &Path) -> ModelError {
+    let has = |name: &str| folder.join(name).exists();
+    let hint = if has("model.safetensors.index.json") {
+        "its weights are in several files: load and save it with transformers and a larger \
+         `max_shard_size`, so that they are in one"
+    } else if has("pytorch_model.bin") || has("pytorch_model.bin.index.json") {
+        "it has `pytorch_model.bin`, which is a pickle and may run anything when it is read; load and \
+         save it with transformers, which writes `model.safetensors`"
+    } else if has("tf_model.h5") || has("flax_model.msgpack") {
+        "its weights are those of TensorFlow or Flax; load and save it with transformers, which writes \
+         `model.safetensors`"
+    } else {
+        "weights are read from safetensors only, never from pickles"
+    };
+    ModelError::Missing { folder: folder.to_owned(), file: "model.safetensors", hint }
 }
 
-impl Source<'_> {
-    /// The stacked values of a parameter; `None` if it belongs to the head and the file lacks it or
-    /// has it for other classes.
-    fn values(&self, specification: &Specification) -> Result<Option<Vec<f32>>, ModelError> {
-        let mut values = Vec::new();
-        for part in &specification.parts {
-            let Some(view) = self.find(&part.name) else {
-                if specification.head {
-                    return Ok(None);
-                }
-                let name = part.name.clone();
-                return Err(ModelError::NoTensor { path: self.path.to_owned(), name });
-            };
-            if view.shape() != part.shape {
-                if specification.name.starts_with("classifier.") {
-                    return Ok(None);
-                }
-                return Err(ModelError::Shape {
-                    path: self.path.to_owned(),
-                    name: part.name.clone(),
-                    found: view.shape().to_vec(),
-                    expected: part.shape.clone(),
-                });
-            }
-            self.append(&mut values, &view, part)?;
-        }
-        Ok(Some(values))
+/// Refuses a file that holds far more than the config asks for, and parameters that do not fit into
+/// memory: before any of it is read.
+fn check_size(path: &Path, length: u64, all: &[Specification]) -> Result<(), ModelError> {
+    let scalars: u64 = all.iter().map(|one| one.shape.iter().product::<usize>() as u64).sum();
+    // Twice in f64, as a head that is tied to the embeddings may be; and small things.
+    let most = 2 * 8 * scalars + (64 << 20);
+    if length > most {
+        return Err(ModelError::TooLarge { path: path.to_owned(), bytes: length, most });
     }
-
-    fn find(&self, name: &str) -> Option<TensorView<'_>> {
-        let bare = name.strip_prefix("bert.").or_else(|| name.strip_prefix("roberta."));
-        // A plain RoBERTa encoder carries a pooler of its own that its classifier does not use.
-        [Some(name), bare].into_iter().flatten().find_map(|name| {
-            let old = name
-                .strip_suffix("LayerNorm.weight")
-                .map(|stem| format!("{stem}LayerNorm.gamma"))
-                .or_else(|| {
-                    name.strip_suffix("LayerNorm.bias").map(|stem| format!("{stem}LayerNorm.beta"))
-                });
-            let old = old.and_then(|old| self.tensors.tensor(&old).ok());
-            self.tensors.tensor(name).ok().or(old)
-        })
-    }
-
-    fn append(
-        &self,
-        values: &mut Vec<f32>,
-        view: &TensorView<'_>,
-        part: &Part,
-    ) -> Result<(), ModelError> {
-        let start = values.len();
-        let data = view.data();
-        match view.dtype() {
-            Dtype::F32 => values.extend(numbers(data, f32::from_le_bytes)),
-            Dtype::F16 => {
-                values.extend(numbers(data, |two| half::f16::from_le_bytes(two).to_f32()));
-            }
-            Dtype::BF16 => {
-                values.extend(numbers(data, |two| half::bf16::from_le_bytes(two).to_f32()));
-            }
-            Dtype::F64 => values.extend(numbers(data, |eight| f64::from_le_bytes(eight) as f32)),
-            other => {
-                return Err(ModelError::Type {
-                    path: self.path.to_owned(),
-                    name: part.name.clone(),
-                    found: format!("{other:?}"),
-                });
-            }
+    let needed = 4 * scalars;
+    match memory_left() {
+        Some(left) if needed > left => {
+            Err(ModelError::Memory { path: path.to_owned(), needed, left })
         }
-        if values[start..].iter().any(|value| !value.is_finite()) {
-            let name = part.name.clone();
-            return Err(ModelError::NotFinite { path: self.path.to_owned(), name });
-        }
-        Ok(())
+        _ => Ok(()),
     }
 }
 
-fn numbers<const N: usize>(
-    data: &[u8],
-    read: impl Fn([u8; N]) -> f32,
-) -> impl Iterator<Item = f32> {
-    data.chunks_exact(N).map(move |bytes| read(bytes.try_into().expect("a chunk has N bytes")))
+/// The names in the file of the tensors that a parameter is stacked of; `None` if it belongs to the head
+/// and the file lacks it or has it for other classes.
+fn find(
+    path: &Path,
+    file: &WeightsFile,
+    specification: &Specification,
+    other_head: &mut Option<usize>,
+) -> Result<Option<Vec<String>>, ModelError> {
+    let mut names = Vec::new();
+    for part in &specification.parts {
+        let Some((name, info)) = spellings(&part.name)
+            .into_iter()
+            .find_map(|name| file.info(&name).map(|info| (name, info)))
+        else {
+            if specification.head {
+                return Ok(None);
+            }
+            return Err(ModelError::NoTensor { path: path.to_owned(), name: part.name.clone() });
+        };
+        if info.shape != part.shape {
+            if specification.name.starts_with("classifier.") {
+                *other_head = info.shape.first().copied();
+                return Ok(None);
+            }
+            return Err(ModelError::Shape {
+                path: path.to_owned(),
+                name: part.name.clone(),
+                found: info.shape.clone(),
+                expected: part.shape.clone(),
+            });
+        }
+        names.push(name);
+    }
+    Ok(Some(names))
+}
+
+/// The names that a tensor may have, the usual one first. A plain RoBERTa encoder carries a pooler of its
+/// own that its classifier does not use.
+fn spellings(name: &str) -> Vec<String> {
+    let bare = name.strip_prefix("bert.").or_else(|| name.strip_prefix("roberta."));
+    let both = |name: &str| {
+        let old =
+            name.strip_suffix("LayerNorm.weight").map(|stem| format!("{stem}LayerNorm.gamma"));
+        let old = old.or_else(|| {
+            name.strip_suffix("LayerNorm.bias").map(|stem| format!("{stem}LayerNorm.beta"))
+        });
+        std::iter::once(name.to_owned()).chain(old).collect::<Vec<_>>()
+    };
+    std::iter::once(name).chain(bare).flat_map(both).collect()
 }
 
 /// The bytes of `model.safetensors` for a classifier: f32, names as transformers writes them, one

@@ -14,7 +14,7 @@ use crate::artifact::{self, Artifact, ArtifactError};
 use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
-use crate::data::{Encoded, TokenizerError, clean};
+use crate::data::{DataConfig, Encoded, TokenizerError, clean, encode_clean};
 use crate::metrics::argmax;
 use crate::model::{Classifier, ModelError, Sampling, StillWanted, Trunk};
 use crate::posterior::{Covariance, LogitDistribution, Passes, Posterior, Predictive};
@@ -23,6 +23,17 @@ use crate::train::{TrunkRows, Wanted, features};
 
 /// A text, or a pair of texts.
 pub type Text<'a> = (&'a str, Option<&'a str>);
+
+/// Whether a model reads pairs of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairs {
+    /// Its tokenizer has no place for a second text, or its encoder no segment.
+    Never,
+    /// It was trained on pairs.
+    Always,
+    /// Nothing is said against it.
+    Either,
+}
 
 /// What is predicted for one text.
 #[derive(Clone, Debug)]
@@ -54,6 +65,15 @@ pub struct Reading {
     novelty_e: Vec<f32>,
 }
 
+impl Reading {
+    fn is_finite(&self) -> bool {
+        let Predictive { probability_c, total, aleatoric, epistemic } = &self.predictive;
+        let parts = [Some(*total), *aleatoric, *epistemic].into_iter().flatten();
+        probability_c.iter().copied().chain(parts).all(f64::is_finite)
+            && self.logits.mean().iter().all(|logit| logit.is_finite())
+    }
+}
+
 /// Why nothing was predicted.
 #[derive(Debug, thiserror::Error)]
 pub enum PredictError {
@@ -66,6 +86,12 @@ pub enum PredictError {
     /// Tokenisation failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The model's weights overflow.
+    #[error(
+        "text {0}: the model's output is not a number, since its weights or its posterior overflow: the \
+         folder is damaged, or was trained with too large a learning rate"
+    )]
+    NotFinite(usize),
     /// Candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
@@ -117,6 +143,19 @@ impl Predictor {
     /// Class names by label.
     pub fn labels(&self) -> &[String] {
         &self.artifact.manifest.labels
+    }
+
+    /// Whether it reads pairs of texts.
+    pub fn pairs(&self) -> Pairs {
+        let Artifact { manifest, tokenizer, encoder, .. } = &self.artifact;
+        let segments = tokenizer.pair_segments();
+        let trained = |data: &DataConfig| !data.text_pair_column.is_empty();
+        match (segments, manifest.data.as_ref().is_some_and(trained)) {
+            (None, _) => Pairs::Never,
+            (Some(segments), _) if segments > encoder.type_vocab_size => Pairs::Never,
+            (_, true) => Pairs::Always,
+            (_, false) => Pairs::Either,
+        }
     }
 
     /// The logits before the temperature and the predictive distribution of each sequence of one
@@ -182,21 +221,27 @@ impl Predictor {
         let wanted = Wanted { inputs: self.inputs(), sampling: self.sampling() };
         let rows = features(&self.classifier, &lengths, &sequence, &wanted, progress)?;
         let readings = self.readings(&self.posterior, &rows, encoded.len())?.into_iter();
-        let answers = encoded.iter().zip(readings);
-        Ok(answers.map(|(encoded, reading)| self.answer(encoded, reading, &self.usual)).collect())
+        let answers = encoded.iter().zip(readings).zip(1..);
+        let answer = |((encoded, reading), place)| {
+            self.answer(encoded, reading, &self.usual).ok_or(PredictError::NotFinite(place))
+        };
+        answers.map(answer).collect()
     }
 
-    /// Cleans and tokenises texts, on all threads of the current pool.
+    /// Cleans texts, where the model was trained on clean ones, and tokenises them, on all threads of the current pool.
     pub fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Encoded>, PredictError> {
-        let cleaned: Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> =
-            texts.iter().map(|&(text, pair)| (clean(text), pair.map(clean))).collect();
-        if let Some(place) = cleaned.iter().position(|(text, _)| text.is_empty()) {
+        let preprocessing = &self.artifact.manifest.preprocessing;
+        if let Some(place) = texts.iter().position(|(text, _)| clean(text).is_empty()) {
             return Err(PredictError::Empty(place + 1));
         }
+        let clean = |text| if preprocessing.clean { clean(text) } else { Cow::Borrowed(text) };
+        let cleaned: Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> =
+            texts.iter().map(|&(text, pair)| (clean(text), pair.map(clean))).collect();
         let cleaned: Vec<Text<'_>> =
             cleaned.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect();
         let preprocessing = &self.artifact.manifest.preprocessing;
-        let encoded = self.artifact.tokenizer.encode(
+        let encoded = encode_clean(
+            &self.artifact.tokenizer,
             &cleaned,
             preprocessing.max_length,
             preprocessing.truncation,
@@ -258,8 +303,11 @@ impl Predictor {
         Some(Passes { samples, ..passes }.sampling(seed))
     }
 
-    /// What the model says of a text when this is asked.
-    pub fn answer(&self, encoded: &Encoded, reading: Reading, asked: &Asked) -> Prediction {
+    /// What the model says of a text when this is asked; `None` if that is not a number.
+    pub fn answer(&self, encoded: &Encoded, reading: Reading, asked: &Asked) -> Option<Prediction> {
+        if !reading.is_finite() {
+            return None;
+        }
         let Reading { logits, predictive, novelty_e } = reading;
         let Artifact { calibration, uncertainty, .. } = &self.artifact;
         let uniform = calibration.uniform(&encoded.ids, &encoded.type_ids);
@@ -268,8 +316,11 @@ impl Predictor {
         let evidence =
             Evidence { novelty_e: &novelty_e, logit_c, temperature, predictive: &predictive };
         let judgement = calibration.judge(&evidence, uniform, asked);
+        if judgement.ood.is_some_and(|ood| !ood.score.is_finite()) {
+            return None;
+        }
         let label = argmax(&predictive.probability_c);
-        Prediction {
+        Some(Prediction {
             label,
             confidence: predictive.probability_c[label],
             judgement,
@@ -277,7 +328,7 @@ impl Predictor {
             logits,
             num_tokens: encoded.ids.len(),
             truncated: encoded.full_length as usize > encoded.ids.len(),
-        }
+        })
     }
 
     fn readings(

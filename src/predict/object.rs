@@ -26,7 +26,6 @@ pub struct PredictionObject {
     pub text: Option<String>,
     /// The second text of a pair.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(ignore)]
     pub text_pair: Option<String>,
     /// The most probable label.
     #[schema(examples("positive"))]

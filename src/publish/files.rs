@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::card::RELIABILITY;
 use super::reduce::{file_name, reduced_keys};
 use super::{PublishError, Source};
-use crate::artifact::{CONFIG, EVALUATION, HASHED};
+use crate::artifact::{CONFIG, EVALUATION, HASHED, SENTENCE_FILES};
 use crate::hub::NewFile;
 use crate::train::{event_scalars, reliability_png};
 
@@ -49,7 +49,7 @@ pub fn collect(source: &Source, wanted: &Wanted) -> Result<Vec<NewFile>, Publish
 fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> {
     let folder = &source.folder;
     let small = ["tokenizer_config.json", "special_tokens_map.json"];
-    for name in HASHED.into_iter().chain(small) {
+    for name in HASHED.into_iter().chain(small).chain(SENTENCE_FILES) {
         let path = folder.join(name);
         if path.is_file() {
             let file = NewFile::on_disk(name, path.clone());

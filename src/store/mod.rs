@@ -201,6 +201,11 @@ pub fn replace_link(path: &Path, target: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Text without the byte order mark that programs of Windows put before it.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
 /// SHA-256 of bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()

@@ -36,7 +36,8 @@ impl Card<'_> {
         if let Some(name) = name {
             yaml.pair(0, "license_name", name);
         }
-        yaml.pair(0, "library_name", "transformers");
+        let library = if self.own_head() { "sentence-transformers" } else { "transformers" };
+        yaml.pair(0, "library_name", library);
         yaml.pair(0, "pipeline_tag", "text-classification");
         if let Some(base) = &self.source.artifact.manifest.base_model {
             yaml.pair(0, "base_model", base);

@@ -3,7 +3,6 @@
 use super::Card;
 use super::numbers::code;
 use crate::data::DataConfig;
-use crate::model::Pooling;
 
 /// Made up for this purpose; none is from a data set.
 const TEXTS: [(&str, [&str; 2]); 6] = [
@@ -64,7 +63,7 @@ impl Card<'_> {
         self.repo.unwrap_or("OWNER/NAME").to_owned()
     }
 
-    /// With plain transformers: the mean prediction.
+    /// In plain Python: the mean prediction.
     pub(super) fn with_transformers(&self) -> String {
         let artifact = &self.source.artifact;
         let scaling = &artifact.uncertainty.scaling;
@@ -76,63 +75,66 @@ impl Card<'_> {
         let (place, text) = (json(&self.place()), json(&self.example()));
         let labels = json_list(&artifact.manifest.labels);
         let most = artifact.manifest.preprocessing.max_length;
-        let (imports, load, logits) = match artifact.encoder.pooling {
-            Pooling::Auto => (
-                "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
-                "model = AutoModelForSequenceClassification.from_pretrained(name).eval()"
-                    .to_owned(),
-                "    logits = model(**inputs).logits[0]".to_owned(),
-            ),
-            pooling => (
-                "from huggingface_hub import hf_hub_download\nfrom safetensors.torch import load_file\n\
-                 from transformers import AutoModel, AutoTokenizer",
-                "model = AutoModel.from_pretrained(name).eval()\n\
-                 head = load_file(hf_hub_download(name, \"model.safetensors\"))"
-                    .to_owned(),
-                format!(
-                    "    hidden = model(**inputs).last_hidden_state[0]\n    pooled = {}\n    \
-                     logits = head[\"classifier.weight\"] @ pooled + head[\"classifier.bias\"]",
-                    match pooling {
-                        Pooling::Mean => "hidden.mean(0)",
-                        Pooling::Normalised => {
-                            "torch.nn.functional.normalize(hidden.mean(0), dim=0) * hidden.shape[1] ** 0.5"
-                        }
-                        Pooling::Auto | Pooling::Cls => "hidden[0]",
-                    }
-                ),
-            ),
-        };
-        let head = if self.own_head() {
-            "Its head is not one that transformers has: `AutoModelForSequenceClassification` would \
-             load it and answer something else.\n\n"
-        } else {
-            ""
-        };
+        if self.own_head() {
+            return self.with_sentence_transformers(&divide);
+        }
+        format!(
+            "```python\nimport torch\nfrom transformers import AutoModelForSequenceClassification, \
+             AutoTokenizer\n\nname = {place}\n\
+             tokenizer = AutoTokenizer.from_pretrained(name)\n\
+             model = AutoModelForSequenceClassification.from_pretrained(name).eval()\n\
+             inputs = tokenizer({text}, truncation=True, max_length={most}, return_tensors=\"pt\")\n\
+             with torch.no_grad():\n    logits = model(**inputs).logits[0]\n\
+             probabilities = ({divide}).softmax(-1)\n\
+             labels = {labels}\n\
+             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n{}",
+            self.what_that_is("give the second text as the tokenizer's second argument")
+        )
+    }
+
+    /// With a head of our own: transformers would put another one in its place.
+    fn with_sentence_transformers(&self, divide: &str) -> String {
+        let labels = json_list(&self.source.artifact.manifest.labels);
+        format!(
+            "Its head is not one that transformers has: `AutoModelForSequenceClassification` would load it \
+             and answer something else. The folder is one of sentence-transformers too, whose embedding is \
+             the logits.\n\n```python\nimport torch\nfrom sentence_transformers import SentenceTransformer\n\n\
+             model = SentenceTransformer({})\n\
+             logits = torch.tensor(model.encode([{}])[0])\nprobabilities = ({divide}).softmax(-1)\n\
+             labels = {labels}\n\
+             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n{}",
+            json(&self.place()),
+            json(&self.example()),
+            self.what_that_is("give both as a list of two")
+        )
+    }
+
+    /// What plain Python computes, and what it leaves out.
+    fn what_that_is(&self, how_pairs: &str) -> String {
+        let artifact = &self.source.artifact;
         let cut = match artifact.manifest.preprocessing.truncation.name() {
             "head" => "",
+            "tail" => {
+                " Of a longer text transformers keeps the beginning, `bayes` the end: answers to long texts \
+                 differ."
+            }
             _ => {
                 " Of a longer text transformers keeps the beginning, `bayes` a quarter of the beginning and \
                  three quarters of the end: answers to long texts differ."
             }
         };
-        let vector = if scaling.vector.is_some() {
+        let vector = if artifact.uncertainty.scaling.vector.is_some() {
             " The factors and offsets of the classes are left out here."
         } else {
             ""
         };
         let pair = if self.takes_pairs() {
-            " The model takes pairs: give the second text as the tokenizer's second argument."
+            format!(" The model takes pairs: {how_pairs}.")
         } else {
-            ""
+            String::new()
         };
         format!(
-            "{head}```python\nimport torch\n{imports}\n\nname = {place}\n\
-             tokenizer = AutoTokenizer.from_pretrained(name)\n{load}\n\
-             inputs = tokenizer({text}, truncation=True, max_length={most}, return_tensors=\"pt\")\n\
-             with torch.no_grad():\n{logits}\nprobabilities = ({divide}).softmax(-1)\n\
-             labels = {labels}\n\
-             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n\
-             This is the prediction of the {}, with the temperature and without the rest of the \
+            "This is the prediction of the {}, with the temperature and without the rest of the \
              uncertainty.{cut}{vector}{pair}\n",
             artifact.manifest.transformers
         )

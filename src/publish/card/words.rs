@@ -224,6 +224,7 @@ impl Card<'_> {
         let most = self.source.artifact.manifest.preprocessing.max_length;
         let kept = match self.source.artifact.manifest.preprocessing.truncation.name() {
             "head" => "their beginning is kept",
+            "tail" => "their end is kept",
             _ => "a quarter is kept from their beginning and three quarters from their end",
         };
         let cut = if lengths.truncated == 0 {

@@ -1,0 +1,83 @@
+//! A folder that another tool wrote: what is known of it without a manifest of ours.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, files};
+use crate::data::{FolderTokenizer, TextTokenizer, Truncation};
+use crate::model::EncoderConfig;
+use crate::posterior::{LinkChoice, Method};
+use crate::store;
+
+/// Files that change a prediction of a model of another tool, besides [`HASHED`].
+const TOKENIZER_FILES: [&str; 4] =
+    ["tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt"];
+
+/// The manifest that such a folder would have, but for the hash of the weights, and its tokenizer. Texts
+/// are given to it as they are: nobody says that it was trained on clean ones.
+pub(super) fn foreign(
+    folder: &Path,
+    encoder: &EncoderConfig,
+) -> Result<(Manifest, TextTokenizer), ArtifactError> {
+    let FolderTokenizer { tokenizer, max_length, keeps_the_end } = FolderTokenizer::read(folder)?;
+    let mut hashes = BTreeMap::new();
+    for name in HASHED.into_iter().chain(TOKENIZER_FILES) {
+        if name != "model.safetensors"
+            && let Some(file) = files::read(folder, name)?
+        {
+            hashes.insert(name.to_owned(), store::sha256(&file.bytes));
+        }
+    }
+    let positions = encoder.longest_sequence();
+    let manifest = Manifest {
+        schema: SCHEMA,
+        bayes: env!("CARGO_PKG_VERSION").to_owned(),
+        name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        method: Method::Map,
+        link: LinkChoice::default(),
+        evidence: None,
+        calibration: None,
+        transformers: "point estimate".to_owned(),
+        labels: encoder.labels.clone(),
+        preprocessing: Preprocessing {
+            max_length: max_length.unwrap_or(positions).min(positions),
+            truncation: if keeps_the_end { Truncation::Tail } else { Truncation::Head },
+            clean: false,
+        },
+        data: None,
+        base_model: None,
+        seed: 0,
+        parts: BTreeMap::new(),
+        seen_in_test: 0,
+        test: None,
+        files: hashes,
+    };
+    Ok((manifest, tokenizer))
+}
+
+/// A folder of ours that lost its manifest would be answered without its posterior, its temperature and
+/// its calibration.
+pub(super) fn keep_nothing_back(folder: &Path) -> Result<(), ArtifactError> {
+    let ours = folder.join("bayes");
+    let Ok(mut entries) = std::fs::read_dir(&ours) else {
+        if wrote_config(folder) {
+            tracing::warn!(
+                "`{}` was written by `bayes`, but its folder `bayes` is not there: the posterior, the \
+                 temperature and the calibration that it had are not used",
+                folder.display()
+            );
+        }
+        return Ok(());
+    };
+    if entries.next().is_none() {
+        return Ok(());
+    }
+    Err(ArtifactError::NoManifest { path: ours.join("manifest.json"), ours })
+}
+
+/// Whether `config.json` has the block that only we write.
+fn wrote_config(folder: &Path) -> bool {
+    let file = files::read(folder, "config.json").ok().flatten();
+    let value = file.and_then(|file| serde_json::from_slice::<serde_json::Value>(&file.bytes).ok());
+    value.is_some_and(|value| value["bayes"].is_object())
+}
