@@ -13,12 +13,12 @@ use super::engine::{Answer, Ticket};
 use super::metrics::Stage;
 use super::model::Loaded;
 use super::problem::Problem;
-use super::request::{Options, fault};
+use super::request::{Options, Sent, fault};
 use super::scheduler::Class;
 use crate::calibrate::{Asked, Limits};
 use crate::data::Encoded;
 use crate::posterior::LogitDistribution;
-use crate::predict::{Prediction, PredictionObject, Presentation};
+use crate::predict::{Pairs, Prediction, PredictionObject, Presentation};
 
 /// Bytes of the logits that a kept answer may have before it counts as more than one.
 const KEPT_BYTES: usize = 4096;
@@ -72,18 +72,35 @@ pub fn cache(entries: u64, life: Duration) -> Cache {
 }
 
 impl App {
+    /// Refuses pairs for a model that reads single texts only, and single texts for one of pairs;
+    /// `field` is where the second text stands.
+    pub fn check_pairs(&self, sent: &[Sent], field: &str) -> Result<(), Problem> {
+        let model = self.model.current();
+        let refused =
+            |msg: &str, kind| Err(Problem::Validation(vec![fault(&[field.into()], msg, kind)]));
+        match model.predictor.pairs() {
+            Pairs::Never if sent.iter().any(|sent| sent.pair.is_some()) => {
+                refused("this model reads single texts only", "pair_unsupported")
+            }
+            Pairs::Always if sent.iter().any(|sent| sent.pair.is_none()) => {
+                refused("must be given: this model was trained on pairs of texts", "missing")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Answers one text.
     pub async fn answer(
         &self,
-        text: &str,
+        sent: &Sent,
         options: &Options,
         urgency: Urgency,
     ) -> Result<(PredictionObject, Times), Problem> {
         let outcome = match urgency.deadline {
-            Some(deadline) => timeout_at(deadline, self.kept_or_new(text, options, urgency))
+            Some(deadline) => timeout_at(deadline, self.kept_or_new(sent, options, urgency))
                 .await
                 .unwrap_or(Err(Problem::DeadlineExceeded)),
-            None => self.kept_or_new(text, options, urgency).await,
+            None => self.kept_or_new(sent, options, urgency).await,
         };
         let (model, kept, cached) = outcome.inspect_err(|problem| self.metrics.failed(problem))?;
         let began = Instant::now();
@@ -98,7 +115,8 @@ impl App {
         let took = urgency.came.elapsed();
         let object = PredictionObject {
             prediction_id: Some(format!("p_{}", Uuid::now_v7().simple())),
-            text: options.return_text.then(|| text.to_owned()),
+            text: options.return_text.then(|| sent.text.clone()),
+            text_pair: sent.pair.clone().filter(|_| options.return_text),
             cached: Some(cached),
             processing_time_ms: Some(took.as_secs_f64() * 1e3),
             ..predictor.object(&kept.prediction, &shown)
@@ -111,16 +129,16 @@ impl App {
     /// The answer, the model that gave it, and whether it was kept from before.
     async fn kept_or_new(
         &self,
-        text: &str,
+        sent: &Sent,
         options: &Options,
         urgency: Urgency,
     ) -> Result<(Arc<Loaded>, Kept, bool), Problem> {
         let model = self.model.current();
         let Some(cache) = &self.cache else {
-            let kept = self.compute(&model, text, options, urgency).await?;
+            let kept = self.compute(&model, sent, options, urgency).await?;
             return Ok((model, kept, false));
         };
-        let key = key(&model, text, options);
+        let key = key(&model, sent, options);
         if urgency.cached {
             if let Some(kept) = cache.get(&key).await {
                 self.metrics.cache("hit");
@@ -128,7 +146,7 @@ impl App {
             }
         } else {
             self.metrics.cache("bypass");
-            let kept = self.compute(&model, text, options, urgency).await?;
+            let kept = self.compute(&model, sent, options, urgency).await?;
             cache.insert(key, kept.clone()).await;
             return Ok((model, kept, false));
         }
@@ -137,7 +155,7 @@ impl App {
             .try_get_with(key, async {
                 ours = true;
                 self.metrics.cache("miss");
-                self.compute(&model, text, options, urgency).await
+                self.compute(&model, sent, options, urgency).await
             })
             .await;
         match shared {
@@ -150,7 +168,7 @@ impl App {
             }
             // Another's deadline is not ours.
             Err(problem) if !ours && depends_on_the_asker(&problem) => {
-                let kept = self.compute(&model, text, options, urgency).await?;
+                let kept = self.compute(&model, sent, options, urgency).await?;
                 Ok((model, kept, false))
             }
             Err(problem) => Err(Arc::unwrap_or_clone(problem)),
@@ -160,12 +178,12 @@ impl App {
     async fn compute(
         &self,
         model: &Arc<Loaded>,
-        text: &str,
+        sent: &Sent,
         options: &Options,
         urgency: Urgency,
     ) -> Result<Kept, Problem> {
         let began = Instant::now();
-        let encoded = self.encode(Arc::clone(model), text.to_owned()).await?;
+        let encoded = self.encode(Arc::clone(model), sent.clone()).await?;
         let tokenize = began.elapsed();
         self.metrics.stage(Stage::Tokenize, tokenize);
         if !options.truncate && encoded.full_length as usize > encoded.ids.len() {
@@ -187,10 +205,11 @@ impl App {
     }
 
     /// Tokenises on the threads that are there for it.
-    async fn encode(&self, model: Arc<Loaded>, text: String) -> Result<Encoded, Problem> {
+    async fn encode(&self, model: Arc<Loaded>, sent: Sent) -> Result<Encoded, Problem> {
         let (reply, encoded) = oneshot::channel();
         self.tokenizers.spawn(move || {
-            let encode = || model.predictor.encode(&[(&text, None)]).map(|mut all| all.pop());
+            let text = (sent.text.as_str(), sent.pair.as_deref());
+            let encode = || model.predictor.encode(&[text]).map(|mut all| all.pop());
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(encode));
             let encoded = match outcome {
                 Ok(Ok(Some(encoded))) if !encoded.ids.is_empty() => Ok(encoded),
@@ -234,14 +253,15 @@ fn depends_on_the_asker(problem: &Problem) -> bool {
     matches!(problem, Problem::DeadlineExceeded | Problem::Cancelled | Problem::Overloaded(_))
 }
 
-/// What an answer depends on: the model, the options that change it, the text.
-fn key(model: &Loaded, text: &str, options: &Options) -> [u8; 32] {
+/// What an answer depends on: the model, the options that change it, the text or both texts.
+fn key(model: &Loaded, sent: &Sent, options: &Options) -> [u8; 32] {
     let Options { num_samples, seed, coverage, abstain, truncate, return_uncertainty, .. } =
         options;
     let asked = (return_uncertainty, num_samples, seed, coverage, abstain, truncate);
     let asked = format!("{asked:?}");
     let mut hasher = Sha256::new();
-    for part in [model.predictor.version(), &asked, text] {
+    let pair = sent.pair.as_deref();
+    for part in [model.predictor.version(), &asked, &sent.text].into_iter().chain(pair) {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }

@@ -10,6 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
+use super::encoding::Encoding;
 use super::problem::{Fault, Problem};
 
 /// How much longer, and how much further, a body that is too large is read and thrown away, so that
@@ -19,7 +20,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// What a body may be.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
-    /// The most bytes.
+    /// The most bytes, packed or not.
     pub bytes: usize,
     /// The most time until the last byte.
     pub time: Duration,
@@ -34,7 +35,9 @@ pub async fn read_json(
     if !is_json(headers) {
         return Err(Problem::UnsupportedMediaType);
     }
-    parse(&read(headers, body, limits).await?)
+    let encoding = Encoding::of(headers)?;
+    let bytes = read(headers, body, limits).await?;
+    parse(&encoding.unpacked(bytes, limits.bytes)?)
 }
 
 async fn read(headers: &HeaderMap, mut body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
@@ -83,7 +86,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-fn malformed(place: usize, message: &str) -> Problem {
+pub(super) fn malformed(place: usize, message: &str) -> Problem {
     let loc = vec!["body".into(), place.into()];
     Problem::MalformedJson(vec![Fault { loc, msg: message.to_owned(), kind: "json_invalid" }])
 }

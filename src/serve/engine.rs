@@ -313,10 +313,8 @@ fn read(
     let readings = readings.ok_or(Problem::Cancelled)?;
     let both = readings.into_par_iter().zip(tickets);
     let answer = |(reading, (ticket, _)): (_, &(Ticket, Duration))| {
-        let prediction = model.predictor.answer(&ticket.encoded, reading, &ticket.asked);
-        let finite = prediction.predictive.probability_c.iter().all(|p| p.is_finite());
-        let known = prediction.judgement.ood.is_none_or(|ood| ood.score.is_finite());
-        if finite && known { Ok(prediction) } else { Err(Problem::ModelOutput) }
+        let answer = model.predictor.answer(&ticket.encoded, reading, &ticket.asked);
+        answer.ok_or(Problem::ModelOutput)
     };
     Ok(both.map(answer).collect())
 }

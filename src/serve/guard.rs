@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
+use super::client::client;
 use super::limit::Client;
 use super::observe::is_probe;
 use super::problem::Problem;
@@ -67,7 +68,7 @@ pub async fn count(State(app): State<Arc<App>>, request: Request, next: Next) ->
             let forwarded: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
             let forwarded = forwarded.join(",");
             let forwarded = (!forwarded.is_empty()).then_some(forwarded.as_str());
-            Client::at(app.settings.client(peer, forwarded))
+            Client::at(client(&app.settings.trusted_proxies, peer, forwarded))
         }
     };
     let (mut response, left) = match limiter.check(client) {

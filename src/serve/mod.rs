@@ -11,6 +11,8 @@
 mod answer;
 mod app;
 mod body;
+mod client;
+mod encoding;
 mod endpoints;
 mod engine;
 mod gate;

@@ -34,6 +34,7 @@ pub enum LoadError {
     /// It cannot predict.
     #[error("the model cannot predict: {0}")]
     Predict(#[from] PredictError),
+
     /// A threshold of the server that no answer of the model can be held against.
     #[error("{flag} cannot be kept: this model has no {what}, since {reason}; leave the flag out")]
     Threshold {
@@ -44,9 +45,6 @@ pub enum LoadError {
         /// Why the model has none.
         reason: &'static str,
     },
-    /// It predicts no numbers.
-    #[error("the model's output is not a number: its weights are damaged")]
-    NotFinite,
 }
 
 impl Loaded {
@@ -62,9 +60,6 @@ impl Loaded {
         for _ in 0..2 {
             let began = Instant::now();
             let answers = predictor.predict(&texts, &mut |_| ())?;
-            if answers.iter().any(|answer| !answer.confidence.is_finite()) {
-                return Err(LoadError::NotFinite);
-            }
             let usual = predictor.passes(None, 0);
             let cost = |tokens| cost(&predictor, tokens as u32, usual);
             let cost: u64 = answers.iter().map(|answer| cost(answer.num_tokens)).sum();

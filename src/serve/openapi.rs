@@ -73,6 +73,16 @@ fn schemas(limits: &RequestLimits) -> Value {
     });
     let texts =
         |most: usize| json!({ "type": "array", "items": text, "minItems": 1, "maxItems": most });
+    let pair = json!({
+        "type": ["string", "null"], "minLength": 1, "maxLength": limits.chars, "pattern": NOT_BLANK,
+        "description": "The second text of a pair, for a model that was trained on pairs.",
+    });
+    let pairs = |most: usize| {
+        json!({
+            "type": ["array", "null"], "items": text, "minItems": 1, "maxItems": most,
+            "description": "The second text of each pair, as many as `texts`.",
+        })
+    };
     let example = "A dull first act, but the ending was moving.";
     let mut request = |name: &str, own: Value, required: Value, example: Value| {
         let Value::Object(mut properties) = own else { return };
@@ -87,13 +97,13 @@ fn schemas(limits: &RequestLimits) -> Value {
     };
     request(
         "PredictRequest",
-        json!({ "text": text }),
+        json!({ "text": text, "text_pair": pair }),
         json!(["text"]),
         json!({ "text": example, "coverage": 0.9 }),
     );
     request(
         "BatchRequest",
-        json!({ "texts": texts(limits.batch) }),
+        json!({ "texts": texts(limits.batch), "text_pairs": pairs(limits.batch) }),
         json!(["texts"]),
         json!({ "texts": [example, "The acting was superb."] }),
     );
@@ -103,7 +113,10 @@ fn schemas(limits: &RequestLimits) -> Value {
     });
     request(
         "JobRequest",
-        json!({ "text": text, "texts": texts(limits.job), "ttl_seconds": ttl }),
+        json!({
+            "text": text, "text_pair": pair, "texts": texts(limits.job),
+            "text_pairs": pairs(limits.job), "ttl_seconds": ttl,
+        }),
         json!([]),
         json!({ "texts": [example], "ttl_seconds": 3600 }),
     );

@@ -41,6 +41,8 @@ pub enum Problem {
     PayloadTooLarge(usize),
     /// The body is said to be something else than JSON.
     UnsupportedMediaType,
+    /// The body is packed in a way that is not known here.
+    UnsupportedEncoding,
     /// Parts of the request are wrong.
     Validation(Vec<Fault>),
     /// The text has more tokens than the model reads, and may not be truncated.
@@ -116,6 +118,11 @@ impl Problem {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The body is not said to be JSON",
+            ),
+            Self::UnsupportedEncoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body is packed in an unknown way",
             ),
             Self::Validation(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "validation", "Request validation failed")
@@ -205,6 +212,9 @@ impl Problem {
             }
             Self::PayloadTooLarge(limit) => format!("a body has at most {limit} bytes"),
             Self::UnsupportedMediaType => "send `Content-Type: application/json`".to_owned(),
+            Self::UnsupportedEncoding => {
+                "send the body as it is, or with `Content-Encoding: gzip`".to_owned()
+            }
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => again(seconds),
             Self::Internal => "the server's log has the cause under this request's id".to_owned(),
             Self::ModelOutput => "the model gave no number for this text".to_owned(),
@@ -241,6 +251,9 @@ impl Problem {
         put(header::CONTENT_TYPE, "application/problem+json");
         if let Some(seconds) = self.retry_after() {
             put(header::RETRY_AFTER, &seconds.to_string());
+        }
+        if matches!(self, Self::UnsupportedEncoding) {
+            put(header::ACCEPT_ENCODING, "gzip");
         }
         if matches!(self, Self::Unauthorized) {
             put(header::WWW_AUTHENTICATE, "Bearer");

@@ -73,13 +73,32 @@ pub struct RequestLimits {
     pub ttl: u64,
 }
 
+/// A text, or a pair of texts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sent {
+    /// `text`, or one of `texts`.
+    pub text: String,
+    /// `text_pair`, or one of `text_pairs`.
+    pub pair: Option<String>,
+}
+
 /// Texts of a job, and how they were sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Texts {
     /// `text`: the result is a prediction.
-    One(String),
+    One(Sent),
     /// `texts`: the result is a batch.
-    Many(Vec<String>),
+    Many(Vec<Sent>),
+}
+
+impl Texts {
+    /// All of them.
+    pub fn all(&self) -> &[Sent] {
+        match self {
+            Self::One(sent) => std::slice::from_ref(sent),
+            Self::Many(sent) => sent,
+        }
+    }
 }
 
 /// `POST /async_predict`.
@@ -94,18 +113,18 @@ pub struct Job {
 }
 
 /// Reads the body of `/predict`.
-pub fn predict(body: Value, limits: &RequestLimits) -> Result<(String, Options), Problem> {
+pub fn predict(body: Value, limits: &RequestLimits) -> Result<(Sent, Options), Problem> {
     let mut fields = Fields::new(body)?;
-    let text = fields.text("text", limits.chars);
+    let sent = one(&mut fields, limits);
     let options = options(&mut fields, limits);
     fields.finish()?;
-    Ok((text.expect("its absence is a fault"), options))
+    Ok((sent, options))
 }
 
 /// Reads the body of `/batch_predict`.
-pub fn batch(body: Value, limits: &RequestLimits) -> Result<(Vec<String>, Options), Problem> {
+pub fn batch(body: Value, limits: &RequestLimits) -> Result<(Vec<Sent>, Options), Problem> {
     let mut fields = Fields::new(body)?;
-    let texts = fields.texts("texts", limits.batch, limits.chars);
+    let texts = many(&mut fields, limits.batch, limits);
     let options = options(&mut fields, limits);
     fields.finish()?;
     Ok((texts, options))
@@ -117,17 +136,42 @@ pub fn job(body: Value, limits: &RequestLimits) -> Result<Job, Problem> {
     let texts = match (fields.has("text"), fields.has("texts")) {
         (true, true) => {
             fields.fault(&["texts".into()], "give `text` or `texts`, not both", "value_error");
-            fields.take("text");
-            fields.take("texts");
+            for name in ["text", "texts", "text_pair", "text_pairs"] {
+                fields.take(name);
+            }
             Texts::Many(Vec::new())
         }
-        (false, true) => Texts::Many(fields.texts("texts", limits.job, limits.chars)),
-        _ => Texts::One(fields.text("text", limits.chars).unwrap_or_default()),
+        (false, true) => Texts::Many(many(&mut fields, limits.job, limits)),
+        _ => Texts::One(one(&mut fields, limits)),
     };
     let ttl_seconds = fields.integer("ttl_seconds", 1..=limits.ttl, true);
     let options = options(&mut fields, limits);
     fields.finish()?;
     Ok(Job { texts, options, ttl_seconds })
+}
+
+/// `text` with its `text_pair`; what is missing is a fault, which is told at the end.
+fn one(fields: &mut Fields, limits: &RequestLimits) -> Sent {
+    let text = fields.text("text", limits.chars).unwrap_or_default();
+    let pair = fields.given("text_pair").then(|| fields.text("text_pair", limits.chars));
+    Sent { text, pair: pair.flatten() }
+}
+
+/// `texts` with their `text_pairs`.
+fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
+    let before = fields.faults();
+    let texts = fields.texts("texts", most, limits.chars);
+    if !fields.given("text_pairs") {
+        return texts.into_iter().map(|text| Sent { text, pair: None }).collect();
+    }
+    let pairs = fields.texts("text_pairs", most, limits.chars);
+    if fields.faults() == before && pairs.len() != texts.len() {
+        let msg =
+            format!("must have as many texts as `texts`, {}, got {}", texts.len(), pairs.len());
+        fields.fault(&["text_pairs".into()], msg, "length_mismatch");
+    }
+    let pairs = texts.into_iter().zip(pairs);
+    pairs.map(|(text, pair)| Sent { text, pair: Some(pair) }).collect()
 }
 
 fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
@@ -176,9 +220,21 @@ pub fn kept(job: &Job) -> Value {
     } = &job.options;
     let mut map = Map::new();
     match &job.texts {
-        Texts::One(text) => map.insert("text".to_owned(), text.as_str().into()),
-        Texts::Many(texts) => map.insert("texts".to_owned(), texts.clone().into()),
-    };
+        Texts::One(Sent { text, pair }) => {
+            map.insert("text".to_owned(), text.as_str().into());
+            if let Some(pair) = pair {
+                map.insert("text_pair".to_owned(), pair.as_str().into());
+            }
+        }
+        Texts::Many(sent) => {
+            let texts: Vec<&str> = sent.iter().map(|sent| sent.text.as_str()).collect();
+            let pairs: Vec<&str> = sent.iter().filter_map(|sent| sent.pair.as_deref()).collect();
+            map.insert("texts".to_owned(), texts.into());
+            if !pairs.is_empty() {
+                map.insert("text_pairs".to_owned(), pairs.into());
+            }
+        }
+    }
     let Abstain { min_confidence, max_epistemic, ood_p } = abstain;
     let options = serde_json::json!({
         "return_uncertainty": return_uncertainty,

@@ -1,6 +1,6 @@
 //! What an operator decides.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,26 +54,4 @@ pub struct Settings {
     pub shutdown_delay: Duration,
     /// Time for requests to end after that.
     pub drain_timeout: Duration,
-}
-
-impl Settings {
-    /// The client behind a connection: the last address in `X-Forwarded-For` that no trusted proxy
-    /// added itself, or the peer.
-    pub fn client(&self, peer: IpAddr, forwarded: Option<&str>) -> IpAddr {
-        let trusted =
-            |address: &IpAddr| self.trusted_proxies.iter().any(|net| net.contains(address));
-        let mut client = peer;
-        let hops = forwarded.unwrap_or_default().rsplit(',');
-        for hop in hops {
-            if !trusted(&client) {
-                break;
-            }
-            match hop.trim().parse() {
-                Ok(address) => client = address,
-                // Whatever stands before it was written by the same hand.
-                Err(_) => break,
-            }
-        }
-        client
-    }
 }

@@ -92,12 +92,11 @@ pub async fn async_predict(
     let idempotency = idempotency_key(&headers, key.map(|Extension(KeyPlace(place))| place))?;
     let body = read_json(&headers, body, app.settings.body).await?;
     let job = request::job(body, &app.settings.request)?;
+    let field = if matches!(job.texts, Texts::One(_)) { "text_pair" } else { "text_pairs" };
+    app.check_pairs(job.texts.all(), field)?;
     let offer = Offer {
         body: request::kept(&job),
-        total: match &job.texts {
-            Texts::One(_) => 1,
-            Texts::Many(texts) => texts.len(),
-        },
+        total: job.texts.all().len(),
         life: job.ttl_seconds.map_or(app.settings.job_ttl, Duration::from_secs),
         key: idempotency,
     };

@@ -18,7 +18,7 @@ use super::super::app::{App, Phase};
 use super::super::body::read_json;
 use super::super::observe::RequestId;
 use super::super::problem::{self, Fault, Problem};
-use super::super::request::{self, Options};
+use super::super::request::{self, Options, Sent};
 use super::super::scheduler::Class;
 use crate::predict::PredictionObject;
 
@@ -59,8 +59,9 @@ pub async fn predict(
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
     let body = read_json(&headers, body, app.settings.body).await?;
-    let (text, options) = request::predict(body, &app.settings.request)?;
-    let (object, times) = app.answer(&text, &options, urgency).await?;
+    let (sent, options) = request::predict(body, &app.settings.request)?;
+    app.check_pairs(std::slice::from_ref(&sent), "text_pair")?;
+    let (object, times) = app.answer(&sent, &options, urgency).await?;
     Ok((server_timing(times), Json(object)).into_response())
 }
 
@@ -83,6 +84,7 @@ pub async fn batch_predict(
     let urgency = urgency(&app, &headers)?;
     let body = read_json(&headers, body, app.settings.body).await?;
     let (texts, options) = request::batch(body, &app.settings.request)?;
+    app.check_pairs(&texts, "text_pairs")?;
     let (batch, times) = answer_all(&app, &texts, &options, urgency, &id).await?;
     Ok((server_timing(times), Json(batch)).into_response())
 }
@@ -90,7 +92,7 @@ pub async fn batch_predict(
 /// All texts at once. A text whose output is no number fails alone; any other problem is one of all.
 pub async fn answer_all(
     app: &App,
-    texts: &[String],
+    texts: &[Sent],
     options: &Options,
     urgency: Urgency,
     id: &str,

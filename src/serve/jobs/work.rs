@@ -13,7 +13,7 @@ use super::super::answer::Urgency;
 use super::super::app::App;
 use super::super::endpoints::predict::{Batch, Item};
 use super::super::problem::Problem;
-use super::super::request::{self, Options, Texts};
+use super::super::request::{self, Options, Sent, Texts};
 use super::super::scheduler::Class;
 use super::Begun;
 use crate::predict::PredictionObject;
@@ -59,15 +59,15 @@ async fn perform(app: &App, begun: &Begun) -> Result<Value, Problem> {
     let job = request::job(begun.body.clone(), &app.settings.request)?;
     let json = |value: serde_json::Result<Value>| value.map_err(|_| Problem::Internal);
     match &job.texts {
-        Texts::One(text) => {
-            let object = patiently(app, text, &job.options, came).await?;
+        Texts::One(sent) => {
+            let object = patiently(app, sent, &job.options, came).await?;
             begun.running.done.store(1, Ordering::Release);
             json(serde_json::to_value(object))
         }
         Texts::Many(texts) => {
             let (done, options) = (&begun.running.done, &job.options);
-            let one = |text: String| async move {
-                let answer = patiently(app, &text, options, came).await;
+            let one = |sent: Sent| async move {
+                let answer = patiently(app, &sent, options, came).await;
                 done.fetch_add(1, Ordering::AcqRel);
                 answer
             };
@@ -94,14 +94,14 @@ async fn perform(app: &App, begun: &Begun) -> Result<Value, Problem> {
 /// A job has time: it tries again when the queue is full.
 async fn patiently(
     app: &App,
-    text: &str,
+    sent: &Sent,
     options: &Options,
     came: Instant,
 ) -> Result<PredictionObject, Problem> {
     let urgency = Urgency { class: Class::Job, came, deadline: None, cached: true };
     let mut pause = PAUSE;
     loop {
-        match app.answer(text, options, urgency).await {
+        match app.answer(sent, options, urgency).await {
             Ok((object, _)) => return Ok(object),
             Err(Problem::Overloaded(_)) => {
                 sleep(pause).await;

@@ -32,6 +32,19 @@ impl Fields {
         self.map.contains_key(name)
     }
 
+    /// Whether a field is there and is not `null`; one that is `null` is taken out.
+    pub fn given(&mut self, name: &str) -> bool {
+        if self.map.get(name).is_some_and(Value::is_null) {
+            self.take(name);
+        }
+        self.has(name)
+    }
+
+    /// Faults so far.
+    pub fn faults(&self) -> usize {
+        self.faults.len()
+    }
+
     /// Takes a field out.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         // The order of what is left does not matter.

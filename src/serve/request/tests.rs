@@ -5,6 +5,10 @@ use super::*;
 const LIMITS: RequestLimits =
     RequestLimits { chars: 20, batch: 3, job: 5, samples: 200, ttl: 86_400 };
 
+fn sent_as(text: &str, pair: Option<&str>) -> Sent {
+    Sent { text: text.to_owned(), pair: pair.map(str::to_owned) }
+}
+
 /// Places and kinds of all faults.
 fn faults<T: std::fmt::Debug>(outcome: Result<T, Problem>) -> Vec<(String, &'static str)> {
     let Err(Problem::Validation(faults)) = outcome else { panic!("{outcome:?}") };
@@ -14,8 +18,8 @@ fn faults<T: std::fmt::Debug>(outcome: Result<T, Problem>) -> Vec<(String, &'sta
 
 #[test]
 fn a_plain_text_has_the_usual_options() {
-    let (text, options) = predict(json!({ "text": " fine " }), &LIMITS).unwrap();
-    assert_eq!((text.as_str(), options), (" fine ", Options::default()));
+    let (sent, options) = predict(json!({ "text": " fine " }), &LIMITS).unwrap();
+    assert_eq!((sent, options), (sent_as(" fine ", None), Options::default()));
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn a_batch_names_the_text_that_is_wrong() {
 #[test]
 fn a_job_has_one_text_or_many_and_is_kept_as_it_was_asked() {
     let one = job(json!({ "text": "fine", "ttl_seconds": 60 }), &LIMITS).unwrap();
-    assert_eq!((one.texts, one.ttl_seconds), (Texts::One("fine".to_owned()), Some(60)));
+    assert_eq!((one.texts, one.ttl_seconds), (Texts::One(sent_as("fine", None)), Some(60)));
     let both = json!({ "text": "fine", "texts": ["fine"] });
     assert_eq!(faults(job(both, &LIMITS))[0].1, "value_error");
     assert_eq!(faults(job(json!({}), &LIMITS))[0].1, "missing");
@@ -88,4 +92,39 @@ fn a_job_has_one_text_or_many_and_is_kept_as_it_was_asked() {
         json!({ "texts": ["a", "b"], "seed": 3, "coverage": 0.95, "abstain": { "ood_p": 0.1 } });
     let many = job(body, &LIMITS).unwrap();
     assert_eq!(job(kept(&many), &LIMITS).unwrap(), many);
+}
+
+#[test]
+fn a_second_text_belongs_to_the_first_and_null_is_none() {
+    let pair = json!({ "text": "one", "text_pair": "two" });
+    assert_eq!(predict(pair, &LIMITS).unwrap().0, sent_as("one", Some("two")));
+    let none = json!({ "text": "one", "text_pair": null });
+    assert_eq!(predict(none, &LIMITS).unwrap().0, sent_as("one", None));
+    for (wrong, kind) in [
+        (json!(""), "string_blank"),
+        (json!(3), "string_type"),
+        (json!(["two"]), "string_type"),
+        (json!("x".repeat(21)), "string_too_long"),
+    ] {
+        let body = json!({ "text": "one", "text_pair": wrong });
+        let expected = (r#"["body","text_pair"]"#.to_owned(), kind);
+        assert_eq!(faults(predict(body, &LIMITS)), [expected]);
+    }
+    let body = json!({ "texts": ["a", "b"], "text_pairs": ["c", "d"] });
+    let expected = [sent_as("a", Some("c")), sent_as("b", Some("d"))];
+    assert_eq!(batch(body.clone(), &LIMITS).unwrap().0, expected);
+    let many = job(body, &LIMITS).unwrap();
+    assert_eq!(many.texts.all(), expected);
+    assert_eq!(job(kept(&many), &LIMITS).unwrap(), many);
+    let one = job(json!({ "text": "a", "text_pair": "c" }), &LIMITS).unwrap();
+    assert_eq!(job(kept(&one), &LIMITS).unwrap(), one);
+    let place = r#"["body","text_pairs"]"#.to_owned();
+    let uneven = json!({ "texts": ["a", "b"], "text_pairs": ["c"] });
+    assert_eq!(faults(batch(uneven, &LIMITS)), [(place, "length_mismatch")]);
+    let blank = json!({ "texts": ["a", "b"], "text_pairs": ["c", " "] });
+    let place = r#"["body","text_pairs",1]"#.to_owned();
+    assert_eq!(faults(batch(blank, &LIMITS)), [(place, "string_blank")]);
+    // The second text of one kind of request is unknown to the other.
+    let strange = json!({ "text": "a", "text_pairs": ["c"] });
+    assert_eq!(faults(predict(strange, &LIMITS))[0].1, "extra_forbidden");
 }
