@@ -10,10 +10,11 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::progress::{Display, grouped};
+use super::tables::TableFlags;
 use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap, text_key};
 use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, locate};
-use crate::experiment::{self, Experiment, QUICK_START};
+use crate::experiment::{self, Experiment, Progress, QUICK_START};
 
 /// Flags of `bayes dataset`.
 #[derive(Debug, Args)]
@@ -30,6 +31,8 @@ enum Action {
     Info {
         /// Known name, file, folder or Hub id
         name: String,
+        #[command(flatten)]
+        tables: Box<TableFlags>,
     },
     /// Fetch one from the Hub into its cache, what of it is not there yet
     Fetch {
@@ -70,7 +73,7 @@ enum Action {
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     match &options.action {
         Action::List => list(common)?,
-        Action::Info { name } => info(name, common)?,
+        Action::Info { name, tables } => info(name, tables, common)?,
         Action::Fetch { name, revision, folder } => {
             fetch(name, revision.as_deref(), folder.as_deref(), common)?;
         }
@@ -122,8 +125,13 @@ fn list(common: &Common) -> Result<()> {
     print(&text)
 }
 
-fn info(name: &str, common: &Common) -> Result<()> {
-    let dataset = Dataset::open(&DataConfig { dataset: name.to_owned(), ..DataConfig::default() })?;
+fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
+    let mut config = DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
+    tables.overrides().apply(&mut config);
+    config.check().map_err(anyhow::Error::msg)?;
+    let dataset = Dataset::open(&config)?;
+    let mut display = Display::new(common.quiet);
+    dataset.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
     let texts = |rows: &[Example]| -> Vec<u64> {
         rows.iter().map(|row| text_key(&row.text, row.pair.as_deref())).collect()
     };
@@ -150,6 +158,7 @@ fn info(name: &str, common: &Common) -> Result<()> {
     if common.json {
         return print_json(&json!({
             "name": dataset.name, "generated": dataset.generated, "columns": dataset.columns,
+            "written": dataset.written, "remarks": dataset.remarks,
             "labels": dataset.labels, "terms": dataset.terms, "splits": splits,
             "overlaps": overlaps, "hidden": dataset.hidden,
         }));
@@ -158,6 +167,9 @@ fn info(name: &str, common: &Common) -> Result<()> {
     let mut text = format!("{}{generated}\n", dataset.name);
     if !dataset.columns.is_empty() {
         text.push_str(&format!("columns   {}\n", dataset.columns));
+    }
+    if !dataset.written.is_empty() {
+        text.push_str(&format!("files     {}\n", dataset.written));
     }
     let shown = dataset.labels.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
     let more = if dataset.labels.len() > 8 { ", …" } else { "" };

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::progress::Display;
+use super::tables::TableFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::artifact::{self, Manifest};
 use crate::compute::Noise;
@@ -57,6 +58,8 @@ pub struct Options {
     /// Exit with 1 if a metric is too bad, as in 'ece>0.02' or 'ood.other-topics.auroc<0.9'
     #[arg(long, value_name = "CONDITION", num_args = 1..)]
     fail_if: Vec<String>,
+    #[command(flatten)]
+    tables: TableFlags,
 }
 
 /// The rows to look at.
@@ -166,7 +169,7 @@ fn from_models(
         let predictor = Predictor::new(artifact)?;
         let asked = match &mut asked {
             Some(asked) => asked,
-            none => none.insert(Asked::new(options, &predictor, &folder)?),
+            none => none.insert(Asked::new(options, &predictor, &folder, display)?),
         };
         let model = folder.display().to_string();
         if evaluated.iter().any(|one| one.answers.model == model) {
@@ -221,16 +224,26 @@ struct Asked {
 }
 
 impl Asked {
-    fn new(options: &Options, predictor: &Predictor, folder: &Path) -> Result<Self> {
+    fn new(
+        options: &Options,
+        predictor: &Predictor,
+        folder: &Path,
+        display: &mut Display,
+    ) -> Result<Self> {
         let manifest = &predictor.artifact().manifest;
-        let Some(config) = data_config(options.dataset.as_deref(), manifest) else {
+        let Some(mut config) = data_config(options.dataset.as_deref(), manifest) else {
             bail!(
                 "`{}` does not say what it was trained on: name a data set with --dataset",
                 folder.display()
             )
         };
+        options.tables.overrides().apply(&mut config);
+        config.check().map_err(anyhow::Error::msg)?;
         let noise = Noise::new(manifest.seed);
         let dataset = Dataset::open(&config)?;
+        for remark in &dataset.remarks {
+            display.show(&Progress::from(remark));
+        }
         let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
         let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
         let chosen = choose(&dataset, &config, &split, own, &noise)?;
@@ -325,13 +338,15 @@ fn decide(gates: &[Gate], objects: &[Value]) -> Result<Outcome> {
 /// The data set that was named, or the one that the model was trained on, if that is known; with all of
 /// its rows, however many the training looked at: `--limit` says how many are wanted now.
 pub(super) fn data_config(named: Option<&str>, manifest: &Manifest) -> Option<DataConfig> {
-    match (named, &manifest.data) {
-        (Some(dataset), Some(data)) if *dataset == data.dataset => Some(data.clone().unlimited()),
-        (Some(dataset), _) => {
-            Some(DataConfig { dataset: dataset.to_owned(), ..DataConfig::default() })
+    let config = match (named, &manifest.data) {
+        (Some(dataset), Some(data)) if *dataset == data.dataset => data.clone().unlimited(),
+        (Some(dataset), Some(data)) => data.like(dataset),
+        (Some(dataset), None) => {
+            DataConfig { dataset: dataset.to_owned(), ..DataConfig::default() }
         }
-        (None, data) => data.clone().map(DataConfig::unlimited),
-    }
+        (None, data) => data.clone()?.unlimited(),
+    };
+    Some(DataConfig { model_labels: manifest.labels.clone(), ..config })
 }
 
 /// On the data that the model was trained on the parts are those of the training; else a split of

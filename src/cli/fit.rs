@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::fitted::{calibration_words, paragraphs};
 use super::progress::{Display, grouped};
 use super::summary::next_text;
+use super::tables::TableFlags;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
 use crate::posterior::Method;
@@ -37,6 +38,8 @@ pub struct Options {
     /// The model folder to write [default: checkpoints/NAME-METHOD/model]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    tables: TableFlags,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -57,6 +60,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let job = FitJob {
         model: model_folder(Some(&options.model))?,
         dataset: options.dataset.clone(),
+        overrides: options.tables.overrides(),
         methods: options.method.iter().map(method).collect(),
         settings: options.settings.clone(),
         limit: options.limit,

@@ -7,22 +7,25 @@ mod eval;
 mod fit;
 mod fitted;
 mod info;
+mod output;
 mod predict;
 mod progress;
 mod publish;
 mod report;
 mod serve;
 mod summary;
+mod tables;
 mod train;
 mod transfer;
 mod words;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use output::{note, print, print_json, print_raw};
 
 use crate::compute::{self, DeviceChoice, Selected};
 use crate::{hub, model};
@@ -119,7 +122,7 @@ pub fn main() -> ExitCode {
             for cause in error.chain().skip(1) {
                 message.push_str(&format!("\n  because: {cause}"));
             }
-            let _ = writeln!(io::stderr(), "{message}");
+            let _ = note(&message);
             ExitCode::from(2)
         }
     }
@@ -139,7 +142,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "bayes", &mut script);
-            print(&String::from_utf8_lossy(&script))?;
+            print_raw(&String::from_utf8_lossy(&script))?;
             Ok(Outcome::Done)
         }
     }
@@ -162,24 +165,6 @@ fn start_log(cli: &Cli) {
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     error.chain().filter_map(|cause| cause.downcast_ref()).any(closed)
-}
-
-/// Prints to stdout, as it is.
-fn print(text: &str) -> Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
-}
-
-/// One line on stderr.
-fn note(text: &str) -> Result<()> {
-    Ok(writeln!(io::stderr(), "{text}")?)
-}
-
-/// Prints one value as indented JSON.
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print(&format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 impl Common {
@@ -210,6 +195,6 @@ fn model_folder(named: Option<&Path>) -> Result<PathBuf> {
         );
     };
     let folder = path.join("model");
-    writeln!(io::stderr(), "model: {}", folder.display())?;
+    note(&format!("model: {}", folder.display()))?;
     Ok(folder)
 }

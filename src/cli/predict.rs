@@ -1,24 +1,30 @@
 //! `bayes predict`.
 
-use std::io::{self, BufRead, Write};
-use std::path::{Path, PathBuf};
+mod input;
+mod sink;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::progress::Display;
-use super::{Common, Outcome, model_folder, print};
+use super::output::note;
+use super::progress::{Display, grouped};
+use super::tables::TableFlags;
+use super::{Common, Outcome, model_folder};
 use crate::artifact::Artifact;
-use crate::calibrate::{Judgement, PredictionSet};
-use crate::data::clean;
-use crate::data::table::{
-    self, ColumnNames, Columns, Format, Kind, Row, SAMPLE_ROWS, Table, Value, Writer,
-};
+use crate::data::{DataConfig, longest_text};
 use crate::experiment::Progress;
-use crate::predict::{Prediction, PredictionObject, Predictor, Presentation, Text, decision};
+use crate::predict::{Prediction, Predictor, Text};
+use input::{Input, Item};
+use sink::Sink;
 
 /// Rows that are predicted together: enough to sort them by length, few enough to hold.
 const CHUNK: usize = 1024;
+/// Bytes of their texts, as far as they are read.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Faults that are shown one by one.
+const SHOWN_FAULTS: usize = 5;
 
 /// Flags of `bayes predict`.
 #[derive(Debug, Args)]
@@ -38,15 +44,35 @@ pub struct Options {
     /// What stdin holds
     #[arg(long, value_enum, default_value_t = Stdin::Lines)]
     format: Stdin,
-    /// Column of the text [default: detected]
-    #[arg(long, default_value = "", value_name = "NAME")]
-    text_column: String,
-    /// Column of the second text of a pair
-    #[arg(long, default_value = "", value_name = "NAME")]
-    text_pair_column: String,
     /// Read everything, and begin with what a person should look at first
     #[arg(long, value_enum, value_name = "BY")]
     sort_by: Option<SortBy>,
+    /// What a row that cannot be answered does: `skip` says why in its `error` column, `fail` ends the
+    /// command [default: skip; fail for texts on the command line]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_error: Option<OnError>,
+    #[command(flatten)]
+    tables: TableFlags,
+}
+
+impl Options {
+    /// Whether texts come without a table.
+    fn is_plain(&self) -> bool {
+        self.input.is_none() && self.format == Stdin::Lines
+    }
+
+    fn fails(&self) -> bool {
+        let usual = if self.texts.is_empty() { OnError::Skip } else { OnError::Fail };
+        self.on_error.unwrap_or(usual) == OnError::Fail
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// The others are answered
+    Skip,
+    /// Nothing is written
+    Fail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,25 +108,8 @@ enum Stdin {
     Jsonl,
 }
 
-/// The columns of tabular output, after the text.
-const COLUMNS: [(&str, Kind); 7] = [
-    ("label", Kind::Text),
-    ("confidence", Kind::Float),
-    ("uncertainty", Kind::Float),
-    ("epistemic", Kind::Float),
-    ("decision", Kind::Text),
-    ("prediction_set", Kind::Text),
-    ("ood_p", Kind::Float),
-];
-
-/// A text to classify, and where it came from.
-struct Item {
-    text: String,
-    pair: Option<String>,
-    line: u64,
-}
-
-type Items<'a> = Box<dyn Iterator<Item = Result<Item>> + 'a>;
+/// A text, and what is predicted for it, or why nothing is.
+type Answered = (Item, Result<Prediction, String>);
 
 /// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
@@ -110,47 +119,63 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if let Some(by) = options.sort_by {
         check_order(&predictor, by)?;
     }
-    let (items, place) = items(options)?;
-    let plain = options.input.is_none() && options.format == Stdin::Lines;
-    let mut sink = Sink::open(options, common, &predictor, plain)?;
+    let mut input = Input::open(options, &config(options, &predictor)?)?;
+    let mut items = std::mem::replace(&mut input.items, Box::new(std::iter::empty())).peekable();
+    // Opened with the first answers: a command that is refused by its first row writes nothing.
+    let mut sink = None;
     let mut display = Display::new(common.quiet || options.input.is_none());
-    let mut chunk = Vec::with_capacity(CHUNK);
-    let mut sorted = Vec::new();
-    let mut done = 0;
-    let mut items = items.peekable();
+    if !input.described.is_empty() {
+        display.show(&Progress::Note(format!("columns: {}", input.described)));
+    }
+    let longest = longest_text(predictor.artifact().manifest.preprocessing.max_length);
+    let mut told = Told { longest, ..Told::default() };
+    let (mut sorted, mut done) = (Vec::new(), 0);
     while items.peek().is_some() {
-        for item in items.by_ref().take(CHUNK) {
-            chunk.push(item?);
+        let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK), 0);
+        while chunk.len() < CHUNK && bytes < CHUNK_BYTES {
+            let Some(item) = items.next() else { break };
+            let item = item?;
+            bytes += item.text.len().min(longest);
+            chunk.push(item);
         }
-        let predictions = predict(&predictor, &chunk, &place)?;
+        let before = done;
         done += chunk.len();
-        let answered = chunk.drain(..).zip(predictions);
+        let answered = answer(&predictor, chunk)?;
+        told.hear(&answered, &input.place, options.fails())?;
         match options.sort_by {
             Some(by) => sorted.extend(keyed(answered, by)?),
-            None => write(&mut sink, answered)?,
+            None => {
+                let sink = match &mut sink {
+                    Some(sink) => sink,
+                    none => none.insert(Sink::open(options, common, &predictor, &input)?),
+                };
+                write(sink, answered)?;
+            }
         }
-        if done.is_multiple_of(16 * CHUNK) {
+        if before / (16 * CHUNK) < done / (16 * CHUNK) {
             display.show(&Progress::Note(format!("{done} rows")));
         }
     }
     // Stable: equal ones stay in their order.
-    sorted.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    sorted.sort_by(|(a, _), (b, _): &(f64, Answered)| a.total_cmp(b));
+    let mut sink = match sink {
+        Some(sink) => sink,
+        None => Sink::open(options, common, &predictor, &input)?,
+    };
     write(&mut sink, sorted.into_iter().map(|(_, answered)| answered))?;
-    sink.finish()?;
     display.finish();
+    told.end(done, options.is_plain())?;
+    sink.finish()?;
     Ok(Outcome::Done)
 }
 
-/// A text and what is predicted for it.
-type Answered = (Item, Prediction);
-
-fn predict(predictor: &Predictor, chunk: &[Item], place: &str) -> Result<Vec<Prediction>> {
-    if let Some(item) = chunk.iter().find(|item| clean(&item.text).is_empty()) {
-        bail!("{place} {}: the text is empty", item.line);
-    }
-    let texts: Vec<Text<'_>> =
-        chunk.iter().map(|item| (item.text.as_str(), item.pair.as_deref())).collect();
-    Ok(predictor.predict(&texts, &mut |_| {})?)
+/// How a table is read: with the columns that the model was made from, unless others are named.
+fn config(options: &Options, predictor: &Predictor) -> Result<DataConfig> {
+    let data = predictor.artifact().manifest.data.as_ref();
+    let mut config = data.map(|data| data.like("")).unwrap_or_default();
+    options.tables.overrides().apply(&mut config);
+    config.reading().check().map_err(anyhow::Error::msg)?;
+    Ok(config)
 }
 
 /// Refuses an order that the model knows nothing of, before it is asked anything.
@@ -177,198 +202,116 @@ fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
     }
 }
 
-/// With what it is sorted by.
-fn keyed(answered: impl Iterator<Item = Answered>, by: SortBy) -> Result<Vec<(f64, Answered)>> {
-    let key = |(item, prediction): Answered| {
-        let key = by.key(&prediction);
-        let key =
-            key.with_context(|| format!("the answer in line {} has no such value", item.line));
-        Ok((key?, (item, prediction)))
+/// Predicts what can be predicted. Where the texts together cannot be, each is tried by itself.
+fn answer(predictor: &Predictor, mut chunk: Vec<Item>) -> Result<Vec<Answered>> {
+    let good: Vec<Text<'_>> = chunk
+        .iter()
+        .filter(|item| item.fault.is_none())
+        .map(|item| (item.text.as_str(), item.pair.as_deref()))
+        .collect();
+    let predictions: Vec<Result<Prediction, String>> = match predictor.predict(&good, &mut |_| {}) {
+        Ok(predictions) => predictions.into_iter().map(Ok).collect(),
+        Err(_) => good.iter().map(|text| alone(predictor, *text)).collect(),
     };
-    answered.map(key).collect()
+    let mut predictions = predictions.into_iter();
+    let answer = |mut item: Item| {
+        let answer = match item.fault.take() {
+            Some(fault) => Err(fault),
+            None => predictions.next().expect("one prediction for each text"),
+        };
+        (item, answer)
+    };
+    Ok(chunk.drain(..).map(answer).collect())
 }
 
-fn write(sink: &mut Sink<'_>, answered: impl Iterator<Item = Answered>) -> Result<()> {
-    for (item, prediction) in answered {
-        sink.write(&item, &prediction)?;
+fn alone(predictor: &Predictor, text: Text<'_>) -> Result<Prediction, String> {
+    let predicted = predictor.predict(&[text], &mut |_| {}).map_err(|error| {
+        // It counts the texts of one call, and there is one.
+        format!("{:#}", anyhow::Error::from(error)).replace("text 1 ", "the text ")
+    })?;
+    predicted.into_iter().next().ok_or_else(|| "there is no answer".to_owned())
+}
+
+/// With what it is sorted by; what could not be answered comes last.
+fn keyed(answered: Vec<Answered>, by: SortBy) -> Result<Vec<(f64, Answered)>> {
+    let key = |(item, answer): Answered| {
+        let key = match &answer {
+            Ok(prediction) => by
+                .key(prediction)
+                .with_context(|| format!("the answer in line {} has no such value", item.line))?,
+            Err(_) => f64::INFINITY,
+        };
+        Ok((key, (item, answer)))
+    };
+    answered.into_iter().map(key).collect()
+}
+
+fn write(sink: &mut Sink<'_>, answered: impl IntoIterator<Item = Answered>) -> Result<()> {
+    for (item, answer) in answered {
+        sink.write(&item, &answer)?;
     }
     sink.flush()
 }
 
-/// The texts, and what to call their source in a message.
-fn items(options: &Options) -> Result<(Items<'_>, String)> {
-    if !options.texts.is_empty() {
-        let texts = options
-            .texts
-            .iter()
-            .zip(1..)
-            .map(|(text, line)| Ok(Item { text: text.clone(), pair: None, line }));
-        return Ok((Box::new(texts), "text".to_owned()));
-    }
-    let table = match (&options.input, options.format) {
-        (Some(path), _) => table::open(path)?,
-        (None, Stdin::Lines) => {
-            // Lines without content, such as the last one, are no texts.
-            let lines = io::stdin().lock().lines().zip(1..).filter_map(|(line, number)| {
-                let line = line.context("cannot read stdin as lines of UTF-8");
-                let item = |text: String| Item { text, pair: None, line: number };
-                line.map(|text| (!text.trim().is_empty()).then(|| item(text))).transpose()
-            });
-            return Ok((Box::new(lines), "stdin line".to_owned()));
-        }
-        (None, format) => {
-            let format = match format {
-                Stdin::Csv | Stdin::Lines => Format::Csv,
-                Stdin::Tsv => Format::Tsv,
-                Stdin::Jsonl => Format::JsonLines,
-            };
-            Table::from_reader(Box::new(io::stdin()), format, "stdin")?
-        }
-    };
-    let place = match &options.input {
-        Some(path) => format!("`{}` line", path.display()),
-        None => "stdin line".to_owned(),
-    };
-    Ok((rows(table, options)?, place))
+/// What a person is told of rows that could not be answered, or not whole.
+#[derive(Default)]
+struct Told {
+    faults: usize,
+    first: String,
+    /// Bytes that are read of a text, and texts that have more.
+    longest: usize,
+    long: usize,
 }
 
-fn rows<'a>(mut table: Table, options: &Options) -> Result<Items<'a>> {
-    let wanted = ColumnNames {
-        text: options.text_column.clone(),
-        pair: options.text_pair_column.clone(),
-        label: String::new(),
-    };
-    let sample: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
-    let Columns { text, pair, .. } = table::detect(&table.columns, &sample, &wanted, false)?;
-    let item = move |row: Row| {
-        let value = |column: usize| {
-            let value = row.values.get(column).and_then(Value::as_text);
-            value.map(|text| text.into_owned()).unwrap_or_default()
-        };
-        Item { text: value(text), pair: pair.map(value), line: row.line }
-    };
-    Ok(Box::new(sample.into_iter().map(Ok).chain(table).map(move |row| Ok(item(row?)))))
-}
-
-/// Where predictions go.
-enum Sink<'a> {
-    /// Lines for a person.
-    Lines { width: usize, labels: &'a [String] },
-    /// One object a line.
-    Objects { predictor: &'a Predictor, out: Writer },
-    /// Flat columns.
-    Flat { out: Writer, labels: &'a [String], paired: bool },
-}
-
-impl<'a> Sink<'a> {
-    fn open(
-        options: &Options,
-        common: &Common,
-        predictor: &'a Predictor,
-        plain: bool,
-    ) -> Result<Self> {
-        let labels = predictor.labels();
-        let paired = !options.text_pair_column.is_empty();
-        let mut columns = vec![("text", Kind::Text)];
-        columns.extend(paired.then_some(("text_pair", Kind::Text)));
-        columns.extend(COLUMNS);
-        let stdout = |format: Format, columns: &[(&str, Kind)]| {
-            Writer::stream(Box::new(io::stdout()), format, "stdout", columns)
-        };
-        if let Some(path) = &options.output {
-            refuse_input_as_output(options.input.as_deref(), path)?;
-            return Ok(match Format::of(path)? {
-                Format::JsonLines => Self::Objects { predictor, out: Writer::create(path, &[])? },
-                _ => Self::Flat { out: Writer::create(path, &columns)?, labels, paired },
-            });
-        }
-        if common.json {
-            let out = stdout(Format::JsonLines, &[])?;
-            return Ok(Self::Objects { predictor, out });
-        }
-        if plain {
-            let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-            return Ok(Self::Lines { width, labels });
-        }
-        Ok(Self::Flat { out: stdout(Format::Csv, &columns)?, labels, paired })
-    }
-
-    fn write(&mut self, item: &Item, prediction: &Prediction) -> Result<()> {
-        match self {
-            Self::Lines { width, labels } => {
-                let text: String =
-                    clean(&item.text).split_whitespace().collect::<Vec<_>>().join(" ");
-                let room = 80usize.saturating_sub(*width + 35).max(20);
-                let shown = if text.chars().count() > room {
-                    text.chars().take(room - 1).chain(['…']).collect()
+impl Told {
+    fn hear(&mut self, answered: &[Answered], place: &str, fails: bool) -> Result<()> {
+        for (item, answer) in answered {
+            if let Err(fault) = answer {
+                // A table's own message says where.
+                let said = if fault.starts_with('`') || fault.starts_with("stdin") {
+                    fault.clone()
                 } else {
-                    text
+                    format!("{place} {}: {fault}", item.line)
                 };
-                let decision = match decision(&prediction.judgement) {
-                    Some(decision) => format!("{decision:<7}  "),
-                    None => String::new(),
-                };
-                print(&format!(
-                    "{:<width$}  {:>6.2} %  ±{:.3} nats  {decision}{shown}\n",
-                    labels[prediction.label],
-                    100.0 * prediction.confidence,
-                    prediction.predictive.total,
-                ))
-            }
-            Self::Objects { predictor, out } => {
-                let shown = Presentation { logits: true, ..Presentation::default() };
-                let object = PredictionObject {
-                    text: Some(item.text.clone()),
-                    text_pair: item.pair.clone(),
-                    ..predictor.object(prediction, &shown)
-                };
-                Ok(out.write_object(&serde_json::to_value(object)?)?)
-            }
-            Self::Flat { out, labels, paired } => {
-                let mut values = vec![Value::Text(item.text.clone())];
-                if *paired {
-                    values.push(Value::Text(item.pair.clone().unwrap_or_default()));
+                if fails {
+                    bail!("{said}");
                 }
-                let Judgement { set, ood, .. } = &prediction.judgement;
-                let names = |set: &PredictionSet| {
-                    set.classes.iter().map(|&class| &*labels[class]).collect::<Vec<_>>().join("|")
-                };
-                let decision = decision(&prediction.judgement);
-                values.extend([
-                    Value::Text(labels[prediction.label].clone()),
-                    Value::Float(prediction.confidence),
-                    Value::Float(prediction.predictive.total),
-                    prediction.predictive.epistemic.map_or(Value::Null, Value::Float),
-                    decision.map_or(Value::Null, |decision| Value::Text(decision.to_owned())),
-                    set.as_ref().map_or(Value::Null, |set| Value::Text(names(set))),
-                    ood.map_or(Value::Null, |ood| Value::Float(ood.p_value)),
-                ]);
-                Ok(out.write(&values)?)
+                self.faults += 1;
+                match self.faults {
+                    1 => self.first = said.clone(),
+                    _ if self.faults > SHOWN_FAULTS => continue,
+                    _ => {}
+                }
+                if place != "stdin line" {
+                    note(&format!("warning: {said}"))?;
+                }
+            } else if item.text.len() > self.longest {
+                self.long += 1;
             }
         }
+        Ok(())
     }
 
-    fn flush(&mut self) -> Result<()> {
-        match self {
-            Self::Lines { .. } => Ok(io::stdout().flush()?),
-            Self::Objects { out, .. } | Self::Flat { out, .. } => Ok(out.flush()?),
+    /// # Errors
+    /// Not one row was answered.
+    fn end(&self, rows: usize, plain: bool) -> Result<()> {
+        if self.long > 0 {
+            note(&format!(
+                "warning: {} texts have more than {} bytes: only their beginning and their end were read",
+                self.long,
+                grouped(self.longest as u64)
+            ))?;
         }
-    }
-
-    fn finish(self) -> Result<()> {
-        match self {
-            Self::Lines { .. } => Ok(()),
-            Self::Objects { out, .. } | Self::Flat { out, .. } => Ok(out.finish()?),
+        if self.faults > 0 && self.faults == rows {
+            bail!("none of {rows} rows could be answered: {}", self.first);
         }
+        if self.faults > 0 {
+            let column = if plain { "" } else { ", which their column `error` says" };
+            note(&format!(
+                "warning: {} of {rows} rows could not be answered{column}",
+                self.faults
+            ))?;
+        }
+        Ok(())
     }
-}
-
-fn refuse_input_as_output(input: Option<&Path>, output: &Path) -> Result<()> {
-    let same = |input: &Path| {
-        input.canonicalize().ok().is_some_and(|a| output.canonicalize().is_ok_and(|b| a == b))
-    };
-    if input.is_some_and(same) {
-        bail!("`{}` is the input: name another file as output", output.display());
-    }
-    Ok(())
 }

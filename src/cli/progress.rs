@@ -2,12 +2,13 @@
 
 mod plain;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::plain::{INTERVAL, Plain};
+use super::output::{harmless, note};
 use crate::experiment::Progress;
 pub use crate::publish::grouped;
 use crate::train::{Event, Scores};
@@ -167,9 +168,9 @@ impl Display {
     /// A line of its own, above the bar if there is one.
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(harmless(text)),
             // Progress that nobody reads is no reason to stop.
-            None => drop(writeln!(std::io::stderr(), "{text}")),
+            None => drop(note(text)),
         }
     }
 

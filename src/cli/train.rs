@@ -9,7 +9,8 @@ use clap::Args;
 use super::progress::{Display, grouped};
 use super::publish::{memory, send, usual_message};
 use super::summary::{finished_text, write_report};
-use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json};
+use super::tables::TableFlags;
+use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw};
 use crate::experiment::{
     self, CLASSIFY, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume,
     Surroundings,
@@ -45,6 +46,8 @@ pub struct Options {
     /// Print the experiment with every key resolved
     #[arg(long)]
     print_config: bool,
+    #[command(flatten)]
+    tables: TableFlags,
 }
 
 /// What was printed at the end, in the run folder.
@@ -59,7 +62,7 @@ static LISTENING: AtomicBool = AtomicBool::new(false);
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let experiment = experiment(options)?;
     if options.print_config {
-        print(&experiment.to_toml())?;
+        print(&experiment.to_toml_with_unset())?;
         return Ok(Outcome::Done);
     }
     if options.dry_run {
@@ -67,6 +70,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         if let Some(missing) = &plan.missing {
             note(&format!("warning: {missing}"))?;
         }
+        let mut display = Display::new(common.quiet);
+        plan.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
         return if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }
             .map(|()| Outcome::Done);
     }
@@ -120,7 +125,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         }
         Ended::Already { run, .. } if common.json => {
             copy_report(&run, options.report.as_deref())?;
-            print(&std::fs::read_to_string(run.join("report.json"))?)?;
+            print_raw(&std::fs::read_to_string(run.join("report.json"))?)?;
         }
         Ended::Already { model, run } => {
             note("this run is finished; start it anew with `--resume never`")?;
@@ -200,10 +205,20 @@ fn experiment(options: &Options) -> Result<Experiment, ExperimentError> {
         if options.config.is_none() {
             settings.push(format!("name={}", name_of(data)));
         }
-        settings.push(format!("data.dataset={data}"));
+        // Quoted, since names of files may begin with a quote or a space.
+        settings.push(format!("data.dataset={}", toml::Value::String(data.clone())));
     }
     settings.extend(options.init.iter().map(|init| format!("model.init={init}")));
     settings.extend(options.settings.iter().cloned());
+    let mut experiment = written(options, settings)?;
+    options.tables.overrides().apply(&mut experiment.data);
+    let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
+    experiment.data.check().map_err(refuse)?;
+    Ok(experiment)
+}
+
+/// The experiment that the config and the settings describe, or one of the built-in recipes.
+fn written(options: &Options, mut settings: Vec<String>) -> Result<Experiment, ExperimentError> {
     if let Some(path) = &options.config {
         return Experiment::read(path, &settings);
     }
@@ -222,11 +237,23 @@ fn experiment(options: &Options) -> Result<Experiment, ExperimentError> {
     Experiment::parse(QUICK_START, "the quick start", &settings)
 }
 
-/// The name of an experiment on a data set.
+/// What an experiment on these data is called: by their file or folder. Letters that no name of a folder
+/// should have become `-`, and then a few digits of a hash tell `评论` from `数据`.
 fn name_of(data: &str) -> String {
-    let stem = Path::new(data).file_stem().unwrap_or_default().to_string_lossy();
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' };
-    stem.chars().map(plain).collect()
+    let path = Path::new(data);
+    let real = if path.is_dir() { path.canonicalize().ok() } else { None };
+    let path = real.as_deref().unwrap_or(path);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = stem.strip_suffix(".csv").or(stem.strip_suffix(".tsv")).unwrap_or(&stem);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let name: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    if stem.is_ascii() && name.contains(|c: char| c.is_ascii_alphanumeric()) {
+        return name;
+    }
+    let digits = store::sha256(stem.as_bytes());
+    let name = name.trim_matches('-');
+    let name = if name.is_empty() { "data" } else { name };
+    format!("{name}-{}", &digits[..6])
 }
 
 /// The encoder that settings name last.
@@ -255,8 +282,13 @@ fn plan_text(plan: &Plan) -> String {
     } else {
         format!("columns     {}\n", plan.columns)
     };
+    let written = if plan.written.is_empty() {
+        String::new()
+    } else {
+        format!("files       {}\n", plan.written)
+    };
     format!(
-        "experiment  {}\ndata        {}\n{columns}labels      {labels}\nrows        {}\n\
+        "experiment  {}\ndata        {}\n{columns}{written}labels      {labels}\nrows        {}\n\
          parameters  {}\nsteps       {}\nmodel       {}\n",
         plan.name,
         plan.dataset,

@@ -1,12 +1,13 @@
 //! Transfers of the Hub on stderr: a bar on a terminal, a line now and then elsewhere.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar};
 
+use super::output::{harmless, note};
 use super::progress::bar;
 use crate::hub::Progress;
 
@@ -102,12 +103,12 @@ impl Display {
 /// A line of its own, above the bar if there is one.
 fn line(display: &mut Option<Display>, text: &str) {
     match display.as_ref().and_then(|display| display.bar.as_ref()) {
-        Some(bar) => bar.println(text),
+        Some(bar) => bar.println(harmless(text)),
         None => plain(text),
     }
 }
 
 fn plain(text: &str) {
     // Progress that nobody reads is no reason to stop.
-    drop(writeln!(std::io::stderr(), "{text}"));
+    drop(note(text));
 }

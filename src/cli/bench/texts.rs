@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::super::eval::{choose, data_config};
 use crate::compute::{Noise, Purpose};
-use crate::data::{self, DataConfig, Dataset, Example, TokenSet, sample};
+use crate::data::{self, DataConfig, Dataset, Example, Preprocessing, TokenSet, sample};
 use crate::evaluate::labels_of_model;
 use crate::predict::Predictor;
 
@@ -103,14 +103,13 @@ fn tokens(
     max_length: usize,
 ) -> Result<TokenSet> {
     let artifact = predictor.artifact();
-    let preprocessing = &artifact.manifest.preprocessing;
+    let preprocessing = Preprocessing { max_length, ..artifact.manifest.preprocessing };
     let folder = tempfile::tempdir()?;
     let tokens = data::prepare_tokens(
         folder.path(),
         &artifact.tokenizer,
         examples,
-        max_length,
-        preprocessing.truncation,
+        &preprocessing,
         &mut |_, _| (),
     )?;
     let labels = examples.iter().map(|example| by_label[example.label as usize]).collect();

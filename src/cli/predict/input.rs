@@ -1,0 +1,180 @@
+//! The texts that `bayes predict` is given, with what stands beside them.
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Options, Stdin};
+use crate::data::table::{self, Columns, Format, Kind, Row, SAMPLE_ROWS, Table, TableError, Value};
+use crate::data::{DataConfig, clean};
+
+/// A text to classify, and where it came from.
+pub(super) struct Item {
+    pub(super) text: String,
+    pub(super) pair: Option<String>,
+    pub(super) line: u64,
+    /// The other columns.
+    pub(super) rest: Vec<Value>,
+    /// Why it cannot be answered.
+    pub(super) fault: Option<String>,
+}
+
+/// All of them.
+pub(super) struct Input<'a> {
+    pub(super) items: Box<dyn Iterator<Item = Result<Item>> + 'a>,
+    /// What to call their source in a message, before a number.
+    pub(super) place: String,
+    /// Whether there are second texts.
+    pub(super) paired: bool,
+    /// The names of the other columns, and what they hold.
+    pub(super) rest: Vec<(String, Kind)>,
+    /// What was taken for what, where that was a question.
+    pub(super) described: String,
+}
+
+impl<'a> Input<'a> {
+    /// Opens what the flags name. `config` has the columns that the model knows.
+    pub(super) fn open(options: &'a Options, config: &DataConfig) -> Result<Self> {
+        let lines = |items: Box<dyn Iterator<Item = Result<Item>> + 'a>, place: &str| Self {
+            items,
+            place: place.to_owned(),
+            paired: false,
+            rest: Vec::new(),
+            described: String::new(),
+        };
+        if !options.texts.is_empty() {
+            let texts = options.texts.iter().zip(1..);
+            let items = texts.map(|(text, line)| Ok(Item::of_line(text.clone(), line)));
+            return Ok(lines(Box::new(items), "text"));
+        }
+        match (&options.input, options.format) {
+            (Some(path), _) => {
+                let table = table::open_as(path, &config.reading())?;
+                Self::of_table(table, config, format!("`{}` line", path.display()), of_types(path))
+            }
+            (None, Stdin::Lines) => Ok(lines(Box::new(stdin_lines()), "stdin line")),
+            (None, format) => {
+                let format = match format {
+                    Stdin::Csv | Stdin::Lines => Format::Csv,
+                    Stdin::Tsv => Format::Tsv,
+                    Stdin::Jsonl => Format::JsonLines,
+                };
+                let stdin = Box::new(io::stdin());
+                let table = Table::from_reader(stdin, format, "stdin", &config.reading())?;
+                Self::of_table(table, config, "stdin line".to_owned(), false)
+            }
+        }
+    }
+
+    fn of_table(mut table: Table, config: &DataConfig, place: String, typed: bool) -> Result<Self> {
+        // Bad rows too, in their places; what ends the table is an error at once.
+        let mut looked_at = Vec::new();
+        for row in table.by_ref().take(SAMPLE_ROWS) {
+            match row {
+                Err(error) if !error.is_of_a_row() => return Err(error.into()),
+                row => looked_at.push(row),
+            }
+        }
+        let sample: Vec<Row> =
+            looked_at.iter().filter_map(|row| row.as_ref().ok()).cloned().collect();
+        let (wanted, usual) = (config.column_names(), &config.usual_columns);
+        let columns = table::detect_usual(&table.columns, &sample, &wanted, usual, false)?;
+        let Columns { text, pair, .. } = columns;
+        if pair.is_none() && !usual.pair.is_empty() {
+            anyhow::bail!(
+                "this model reads pairs (`{}`, `{}`), and there is no column `{}`: name that of the second \
+                 text with `--text-pair-column`",
+                usual.text,
+                usual.pair,
+                usual.pair
+            );
+        }
+        let others =
+            (0..table.columns.len()).filter(|&column| column != text && Some(column) != pair);
+        let others: Vec<usize> = others.collect();
+        let kind = |&column: &usize| if typed { kind(&sample, column) } else { Kind::Text };
+        let rest =
+            others.iter().map(|column| (table.columns[*column].clone(), kind(column))).collect();
+        let shown = Columns { label: None, ..columns }.describe(&table.columns);
+        let described = if table.columns.len() > 1 { shown } else { String::new() };
+        let item = move |row: Result<Row, TableError>| match row {
+            Ok(row) => Ok(Item::of_row(row, text, pair, &others)),
+            Err(error) if error.is_of_a_row() => {
+                let rest = vec![Value::Null; others.len()];
+                let line = error.line().unwrap_or(0);
+                let (text, pair) = (String::new(), pair.map(|_| String::new()));
+                Ok(Item { text, pair, line, rest, fault: Some(error.to_string()) })
+            }
+            Err(error) => Err(error.into()),
+        };
+        let items = Box::new(looked_at.into_iter().chain(table).map(item));
+        Ok(Self { items, place, paired: pair.is_some(), rest, described })
+    }
+}
+
+impl Item {
+    fn of_line(text: String, line: u64) -> Self {
+        let mut item = Self { text, pair: None, line, rest: Vec::new(), fault: None };
+        item.check();
+        item
+    }
+
+    fn of_row(mut row: Row, text: usize, pair: Option<usize>, others: &[usize]) -> Self {
+        let rest =
+            others.iter().map(|&column| std::mem::replace(&mut row.values[column], Value::Null));
+        let rest = rest.collect();
+        let value = |column: usize| {
+            let value = row.values.get(column).and_then(Value::as_text);
+            value.map(|text| text.into_owned()).unwrap_or_default()
+        };
+        let (text, pair) = (value(text), pair.map(value));
+        let mut item = Self { text, pair, line: row.line, rest, fault: None };
+        item.check();
+        item
+    }
+
+    fn check(&mut self) {
+        let empty = |text: &String| clean(text).is_empty();
+        if empty(&self.text) {
+            self.fault = Some("the text is empty".to_owned());
+        } else if self.pair.as_ref().is_some_and(empty) {
+            self.fault = Some("the second text is empty".to_owned());
+        }
+    }
+}
+
+/// Lines of stdin; those without content, such as the last one, are no texts.
+fn stdin_lines() -> impl Iterator<Item = Result<Item>> {
+    let item = |(bytes, number): (io::Result<Vec<u8>>, u64)| {
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(error.into())),
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) if text.trim().is_empty() => None,
+            Ok(text) => Some(Ok(Item::of_line(text.trim_end_matches('\r').to_owned(), number))),
+            Err(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let fault = Some("not UTF-8".to_owned());
+                Some(Ok(Item { text, pair: None, line: number, rest: Vec::new(), fault }))
+            }
+        }
+    };
+    io::stdin().lock().split(b'\n').zip(1..).filter_map(item)
+}
+
+/// Whether the values of a column have one type in the whole file.
+fn of_types(path: &Path) -> bool {
+    matches!(Format::of(path), Ok(Format::Parquet))
+}
+
+fn kind(sample: &[Row], column: usize) -> Kind {
+    let mut values = sample.iter().filter_map(|row| row.values.get(column));
+    match values.find(|value| !matches!(value, Value::Null)) {
+        Some(Value::Bool(_)) => Kind::Bool,
+        Some(Value::Integer(_)) => Kind::Integer,
+        Some(Value::Float(_)) => Kind::Float,
+        _ => Kind::Text,
+    }
+}

@@ -1,0 +1,205 @@
+//! Where the answers of `bayes predict` go.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Value as Json, json};
+
+use super::input::{Input, Item};
+use super::{Common, Options};
+use crate::calibrate::{Judgement, PredictionSet};
+use crate::cli::output::{note, print, table_output};
+use crate::data::clean;
+use crate::data::table::{Format, Kind, Value, Writer};
+use crate::predict::{Prediction, PredictionObject, Predictor, Presentation, decision};
+
+/// The columns of tabular output behind the text; other columns of the input follow.
+const COLUMNS: [(&str, Kind); 8] = [
+    ("label", Kind::Text),
+    ("confidence", Kind::Float),
+    ("uncertainty", Kind::Float),
+    ("epistemic", Kind::Float),
+    ("decision", Kind::Text),
+    ("prediction_set", Kind::Text),
+    ("ood_p", Kind::Float),
+    ("error", Kind::Text),
+];
+
+/// Where predictions go.
+pub(super) enum Sink<'a> {
+    /// Lines for a person.
+    Lines { width: usize, labels: &'a [String], place: String },
+    /// One object a line; other columns of the input stand under `input`.
+    Objects { predictor: &'a Predictor, out: Writer, rest: Vec<String> },
+    /// Flat columns.
+    Flat { out: Writer, labels: &'a [String] },
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn open(
+        options: &Options,
+        common: &Common,
+        predictor: &'a Predictor,
+        input: &Input<'_>,
+    ) -> Result<Self> {
+        let labels = predictor.labels();
+        let columns = columns(input);
+        let columns: Vec<(&str, Kind)> =
+            columns.iter().map(|(name, kind)| (&**name, *kind)).collect();
+        let rest = input.rest.iter().map(|(name, _)| name.clone()).collect();
+        let stdout = |format: Format, columns: &[(&str, Kind)]| {
+            Writer::stream(table_output(), format, "stdout", columns)
+        };
+        if let Some(path) = &options.output {
+            refuse_input_as_output(options.input.as_deref(), path)?;
+            return Ok(match Format::of(path)? {
+                Format::JsonLines => {
+                    Self::Objects { predictor, out: Writer::create(path, &[])?, rest }
+                }
+                _ => Self::Flat { out: Writer::create(path, &columns)?, labels },
+            });
+        }
+        if common.json {
+            let out = stdout(Format::JsonLines, &[])?;
+            return Ok(Self::Objects { predictor, out, rest });
+        }
+        if options.is_plain() {
+            let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
+            return Ok(Self::Lines { width, labels, place: input.place.clone() });
+        }
+        Ok(Self::Flat { out: stdout(Format::Csv, &columns)?, labels })
+    }
+
+    pub(super) fn write(&mut self, item: &Item, answer: &Result<Prediction, String>) -> Result<()> {
+        match self {
+            Self::Lines { width, labels, place } => match answer {
+                Ok(prediction) => print(&line(item, prediction, *width, labels)),
+                Err(fault) => note(&format!("{place} {}: {fault}", item.line)),
+            },
+            Self::Objects { predictor, out, rest } => {
+                let mut object = match answer {
+                    Ok(prediction) => object(item, prediction, predictor)?,
+                    Err(fault) => fault_object(item, fault),
+                };
+                if let (false, Some(fields)) = (rest.is_empty(), object.as_object_mut()) {
+                    let values = rest.iter().cloned().zip(item.rest.iter().map(Value::to_json));
+                    fields.insert("input".to_owned(), Json::Object(values.collect::<Map<_, _>>()));
+                }
+                Ok(out.write_object(&object)?)
+            }
+            Self::Flat { out, labels } => {
+                let mut values = vec![Value::Text(item.text.clone())];
+                values.extend(item.pair.clone().map(Value::Text));
+                values.extend(match answer {
+                    Ok(prediction) => answered(prediction, labels),
+                    Err(fault) => {
+                        let mut values = vec![Value::Null; COLUMNS.len() - 1];
+                        values.push(Value::Text(fault.clone()));
+                        values
+                    }
+                });
+                values.extend(item.rest.iter().cloned());
+                Ok(out.write(&values)?)
+            }
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::Lines { .. } => Ok(std::io::stdout().flush()?),
+            Self::Objects { out, .. } | Self::Flat { out, .. } => Ok(out.flush()?),
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<()> {
+        match self {
+            Self::Lines { .. } => Ok(()),
+            Self::Objects { out, .. } | Self::Flat { out, .. } => Ok(out.finish()?),
+        }
+    }
+}
+
+/// Text, answer, and the other columns; one whose name is taken is called `input_…`.
+fn columns(input: &Input<'_>) -> Vec<(String, Kind)> {
+    let mut columns = vec![("text".to_owned(), Kind::Text)];
+    columns.extend(input.paired.then(|| ("text_pair".to_owned(), Kind::Text)));
+    columns.extend(COLUMNS.map(|(name, kind)| (name.to_owned(), kind)));
+    for (name, kind) in &input.rest {
+        let taken = |name: &String| columns.iter().any(|(known, _)| known == name);
+        let mut free = name.clone();
+        while taken(&free) || free.is_empty() {
+            free = format!("input_{free}");
+        }
+        columns.push((free, *kind));
+    }
+    columns
+}
+
+fn line(item: &Item, prediction: &Prediction, width: usize, labels: &[String]) -> String {
+    let text: String = clean(&item.text).split_whitespace().collect::<Vec<_>>().join(" ");
+    let room = 80usize.saturating_sub(width + 35).max(20);
+    let shown = if text.chars().count() > room {
+        text.chars().take(room - 1).chain(['…']).collect()
+    } else {
+        text
+    };
+    let decision = match decision(&prediction.judgement) {
+        Some(decision) => format!("{decision:<7}  "),
+        None => String::new(),
+    };
+    format!(
+        "{:<width$}  {:>6.2} %  ±{:.3} nats  {decision}{shown}\n",
+        labels[prediction.label],
+        100.0 * prediction.confidence,
+        prediction.predictive.total,
+    )
+}
+
+fn object(item: &Item, prediction: &Prediction, predictor: &Predictor) -> Result<Json> {
+    let shown = Presentation { logits: true, ..Presentation::default() };
+    let object = PredictionObject {
+        text: Some(item.text.clone()),
+        text_pair: item.pair.clone(),
+        ..predictor.object(prediction, &shown)
+    };
+    Ok(serde_json::to_value(object)?)
+}
+
+fn fault_object(item: &Item, fault: &str) -> Json {
+    let mut object = json!({ "text": item.text });
+    if let Some(pair) = &item.pair {
+        object["text_pair"] = json!(pair);
+    }
+    object["line"] = json!(item.line);
+    object["error"] = json!(fault);
+    object
+}
+
+fn answered(prediction: &Prediction, labels: &[String]) -> Vec<Value> {
+    let Judgement { set, ood, .. } = &prediction.judgement;
+    let names = |set: &PredictionSet| {
+        set.classes.iter().map(|&class| &*labels[class]).collect::<Vec<_>>().join("|")
+    };
+    let decision = decision(&prediction.judgement);
+    vec![
+        Value::Text(labels[prediction.label].clone()),
+        Value::Float(prediction.confidence),
+        Value::Float(prediction.predictive.total),
+        prediction.predictive.epistemic.map_or(Value::Null, Value::Float),
+        decision.map_or(Value::Null, |decision| Value::Text(decision.to_owned())),
+        set.as_ref().map_or(Value::Null, |set| Value::Text(names(set))),
+        ood.map_or(Value::Null, |ood| Value::Float(ood.p_value)),
+        Value::Null,
+    ]
+}
+
+fn refuse_input_as_output(input: Option<&Path>, output: &Path) -> Result<()> {
+    let same = |input: &Path| {
+        input.canonicalize().ok().is_some_and(|a| output.canonicalize().is_ok_and(|b| a == b))
+    };
+    if input.is_some_and(same) {
+        bail!("`{}` is the input: name another file as output", output.display());
+    }
+    Ok(())
+}
