@@ -262,8 +262,8 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     let model = "checkpoints/tickets/model";
     let shown = home.done(&["eval", "--model", model]);
     assert!(shown.contains("beside a linear classifier"), "{shown}");
-    // One word tells the departments apart: both are right always, and the model is a little surer.
-    assert!(!shown.contains("warning: a linear classifier"), "{shown}");
+    // One word tells the departments apart: both are right always, and so the model is no better.
+    assert!(shown.contains("warning: a linear classifier"), "{shown}");
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     let evaluated = |more: &[&str]| {
         json(&home.done(&[&["eval", "--json", "--model", model][..], more].concat()))
@@ -271,7 +271,7 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     let first = evaluated(&[]);
     let beside = &first["baseline"];
     assert_eq!(beside["accuracy"]["value"], 1.0);
-    assert_eq!((&beside["rows"], &beside["better"]), (&168.into(), &Value::Bool(true)));
+    assert_eq!((&beside["rows"], &beside["better"]), (&168.into(), &Value::Bool(false)));
     for metric in ["accuracy", "nll", "ece"] {
         let value = |object: &Value| object[metric]["value"].as_f64().unwrap();
         let expected = value(&first) - value(beside);
@@ -286,7 +286,7 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     assert_eq!(home.run(&gate).status.code(), Some(1));
     home.done(&["eval", "--model", model, "--report", "out"]);
     let page = std::fs::read_to_string(home.path("out/report.md")).unwrap();
-    assert!(page.contains("Beside a linear classifier") && !page.contains("Warning: "), "{page}");
+    assert!(page.contains("Beside a linear classifier") && page.contains("Warning: "), "{page}");
 
     // Other rows with the same labels, in another order.
     let other = "the router is down,technical\nmy invoice please,billing\n";

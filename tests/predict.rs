@@ -36,21 +36,134 @@ fn predict_reads_lines_csv_jsonl_and_parquet() {
     let mut rows = table.lines();
     assert_eq!(
         rows.next().unwrap(),
-        "text,label,confidence,uncertainty,epistemic,decision,prediction_set,ood_p"
+        "text,label,confidence,uncertainty,epistemic,decision,prediction_set,ood_p,error"
     );
     assert!(rows.next().unwrap().starts_with("please look at my router,technical,"));
     assert!(rows.next().unwrap().starts_with("\"please look at my invoice, thanks\",billing,"));
 
-    let mut previous = input.to_owned();
     for name in ["out.jsonl", "out.parquet", "again.csv"] {
         let output = home.path(name);
         let output = output.to_str().unwrap();
-        let column = if name == "out.jsonl" { "note" } else { "text" };
-        home.done(&["predict", "--input", &previous, "--output", output, "--text-column", column]);
-        previous = output.to_owned();
+        home.done(&["predict", "--input", input, "--output", output, "--text-column", "note"]);
+        let again = home.done(&["predict", "--input", output, "--text-column", "text"]);
+        let first = |table: &str| -> Vec<String> {
+            let cut = |line: &str| {
+                line.rsplit_once(",billing,").map_or(line, |(text, _)| text).to_owned()
+            };
+            table.lines().skip(1).map(|line| cut(line)[..20].to_owned()).collect()
+        };
+        assert_eq!(first(&again), first(&table), "{name} carries the texts unchanged");
     }
-    let again = std::fs::read_to_string(home.path("again.csv")).unwrap();
-    assert_eq!(again, table, "JSONL and Parquet carry the texts unchanged");
+}
+
+/// The model reads `subject` and calls `department`; the other columns are somebody else's.
+#[test]
+fn the_columns_of_the_model_are_taken_and_the_others_passed_through() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let rows = "ticket,comment,subject,label,confidence\n\
+                T-1,a long remark about nothing at all,my router is broken,x,0.5\n\
+                T-2,another remark about nothing at all,the invoice,y,0.6\n";
+    let input = home.write("in.csv", rows);
+    let input = input.to_str().unwrap();
+    for more in [&[][..], &["--sort-by", "uncertainty"]] {
+        let table = home.done(&[&["predict", "--input", input], more].concat());
+        let mut lines = table.lines();
+        let header = lines.next().unwrap();
+        assert!(header.starts_with("text,label,confidence,"), "{header}");
+        assert!(header.ends_with(",error,ticket,comment,input_label,input_confidence"), "{header}");
+        for line in lines {
+            let router = line.starts_with("my router is broken,technical,");
+            let (id, gold) = if router { ("T-1", ",x,0.5") } else { ("T-2", ",y,0.6") };
+            assert!(line.contains(id) && line.ends_with(gold), "{line}");
+        }
+    }
+    let objects = home.done(&["predict", "--input", input, "--json"]);
+    let first: Value = serde_json::from_str(objects.lines().next().unwrap()).unwrap();
+    assert_eq!(first["text"], "my router is broken");
+    assert_eq!(first["input"]["ticket"], "T-1");
+    let other = ["predict", "--input", input, "--text-column", "comment"];
+    assert!(home.done(&other).contains("a long remark about nothing at all,"));
+    let wrong = ["predict", "--input", input, "--text-column", "coment"];
+    assert!(home.refused(&wrong).contains("did you mean `comment`"));
+}
+
+#[test]
+fn a_row_that_cannot_be_answered_loses_no_other() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let csv = "id,subject\n1,my router\n2,\n3,the invoice\n4,too,many\n5,a \x01 router\n6,\x02\n";
+    let input = home.write("in.csv", csv);
+    let input = input.to_str().unwrap();
+    let output = home.run(&["predict", "--input", input, "--output", "out.csv"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for what in ["in.csv` line 3: the text is empty", "line 5 has 3 fields", "3 of 6 rows"] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let table = std::fs::read_to_string(home.path("out.csv")).unwrap();
+    assert_eq!(table.lines().count(), 7, "{table}");
+    let line = |id: &str| table.lines().find(|line| line.ends_with(&format!(",{id}"))).unwrap();
+    assert!(line("1").contains(",technical,") && line("2").contains(",the text is empty,"));
+    let sorted = home.done(&["predict", "--input", input, "--sort-by", "confidence"]);
+    assert!(sorted.lines().last().unwrap().contains("empty"), "{sorted}");
+    let refused = home.refused(&["predict", "--input", input, "--on-error", "fail"]);
+    assert!(refused.contains("line 3: the text is empty"), "{refused}");
+    assert!(!home.files().contains(&"out2.csv".to_owned()));
+
+    let json =
+        "{\"subject\":\"my router\"}\n{broken\n{\"subject\":null}\n{\"subject\":\"the invoice\"}\n";
+    let input = home.write("in.jsonl", json);
+    let objects = home.done(&["predict", "--input", input.to_str().unwrap(), "--json"]);
+    let objects: Vec<Value> =
+        objects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let errors: Vec<bool> = objects.iter().map(|object| object["error"].is_string()).collect();
+    assert_eq!(errors, [false, true, true, false]);
+    assert_eq!(objects[1]["line"], 2);
+    let input = home.write("none.csv", "subject,id\n,1\n,2\n");
+    let message =
+        home.refused(&["predict", "--input", input.to_str().unwrap(), "--output", "o.csv"]);
+    assert!(message.contains("none of 2 rows") && !home.path("o.csv").exists(), "{message}");
+    assert!(home.refused(&["predict", " "]).contains("the text is empty"));
+}
+
+/// A tokenizer takes a hundred times the memory of its text.
+#[test]
+fn a_text_of_megabytes_is_answered_and_said() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let input =
+        home.write("in.csv", format!("subject\n{}\nthe invoice\n", "my router ".repeat(200_000)));
+    let output = home.run(&["predict", "--input", input.to_str().unwrap(), "--json"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("262,144 bytes"), "{said}");
+    let objects = text(&output.stdout);
+    let first: Value = serde_json::from_str(objects.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (first["truncated"].as_bool(), first["label"].as_str()),
+        (Some(true), Some("technical"))
+    );
+}
+
+#[test]
+fn what_would_move_a_terminal_is_not_printed() {
+    let home = Home::new();
+    let rows = |row: usize| {
+        format!("film {row} \x1b]0;title\x07\x1b[2J,{}\n", ["a\x1b[31m", "b"][row % 2])
+    };
+    let rows: String = (0..60).map(rows).collect();
+    let data = home.write("rows\x1b[1m.csv", format!("text,label\n{rows}"));
+    let data = data.to_str().unwrap();
+    for arguments in [
+        &["dataset", "head", data][..],
+        &["dataset", "info", data],
+        &["train", data, "--dry-run"],
+        &["train", "no\x1b[2Jwhere.csv"],
+    ] {
+        let output = home.run(arguments);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(!said.contains('\x1b') && !said.is_empty(), "{said:?}");
+    }
 }
 
 #[test]
@@ -137,6 +250,11 @@ fn a_damaged_or_changed_model_is_refused() {
     std::fs::write(model.join("model.safetensors"), &changed).unwrap();
     assert!(predict(&home).contains("sha256"));
     std::fs::remove_file(model.join("bayes/manifest.json")).unwrap();
+    assert!(
+        home.refused(&["predict", "--model", "checkpoints/tickets/model", "a text"])
+            .contains("manifest.json")
+    );
+    std::fs::remove_dir_all(model.join("bayes")).unwrap();
     let folder = ["predict", "--model", "checkpoints/tickets/model", "a text"];
     std::fs::write(model.join("model.safetensors"), &weights[..weights.len() / 2]).unwrap();
     let message = home.refused(&folder);

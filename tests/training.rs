@@ -8,9 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bayes::compute::Noise;
-use bayes::data::{Example, TextTokenizer, TokenSet, Truncation, prepare_tokens};
+use bayes::data::{Example, Preprocessing, TextTokenizer, TokenSet, Truncation, prepare_tokens};
 use bayes::model::{EncoderConfig, Parameters, Sizes};
-use bayes::train::{Control, Counters, Ended, Event, Job, State, TrainConfig, TrainError, fit};
+use bayes::train::{
+    Control, Counters, Ended, Event, Job, State, Steps, TrainConfig, TrainError, fit,
+};
 use candle_core::{Device, Tensor};
 
 /// Occurs in row 5 of the training rows and nowhere else.
@@ -41,8 +43,7 @@ impl Bench {
             folder.path(),
             &tokenizer,
             &examples,
-            16,
-            Truncation::Head,
+            &Preprocessing::new(16, Truncation::Head),
             &mut |_, _| {},
         );
         let tokens = Arc::new(tokens.unwrap());
@@ -167,7 +168,7 @@ fn attention_that_looks_at_one_token_is_warned_of_once() {
 #[test]
 fn a_run_ends_when_its_time_is_up_with_an_evaluation() {
     let bench = Bench::new();
-    let short = TrainConfig { max_time: 1e-6, eval_steps: 100.0, ..config() };
+    let short = TrainConfig { max_time: 1e-6, eval_steps: Steps::Number(100), ..config() };
     let (ended, saved, warnings) = bench.run(&short, bench.parameters.clone());
     let Ended::Finished(outcome) = ended.unwrap() else { panic!("it was stopped") };
     assert_eq!((outcome.steps, outcome.best_step), (1, 1));

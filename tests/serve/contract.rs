@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::server::{Server, model, model_with_spread};
+use super::server::{Server, model, model_copy, model_with_spread};
 
 /// What must be equal however a text was sent.
 fn essence(prediction: &Value) -> Value {
@@ -223,4 +223,113 @@ fn targets(text: &str) -> Vec<&str> {
         rest.split(['"', '\'', '`', ' ', ')', '>']).next().unwrap_or_default()
     };
     after.map(target).collect()
+}
+
+#[test]
+fn a_packed_body_is_unpacked_within_the_limit_or_refused_by_the_name_of_its_packing() {
+    use std::io::Write;
+
+    let server = Server::start(&["--max-body-bytes", "2000"]);
+    let packed = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let ask = |encoding: &str, body: &[u8]| {
+        server.ask("POST", "/predict", &[("Content-Encoding", encoding)], body)
+    };
+    let plain = r#"{"text": "please look at my invoice"}"#;
+    let answer = ask("gzip", &packed(plain));
+    assert_eq!((answer.status, &answer.json()["label"]), (200, &json!("billing")), "{answer:?}");
+    assert_eq!(ask("identity", plain.as_bytes()).status, 200);
+    for encoding in ["br", "deflate", "zstd", "gzip, gzip"] {
+        let answer = ask(encoding, plain.as_bytes());
+        assert_eq!((answer.status, &*answer.problem()), (415, "unsupported-media-type"));
+        assert_eq!(answer.header("accept-encoding"), Some("gzip"));
+        assert!(answer.text().contains("Content-Encoding"), "{}", answer.text());
+    }
+    let bomb = packed(&format!("{{\"text\": \"{}\"}}", " ".repeat(1_000_000)));
+    assert!(bomb.len() < 2000);
+    let answer = ask("gzip", &bomb);
+    assert_eq!((answer.status, &*answer.problem()), (413, "payload-too-large"));
+    let answer = ask("gzip", plain.as_bytes());
+    assert_eq!((answer.status, &*answer.problem()), (400, "malformed-json"));
+    assert!(answer.text().contains("gzip"), "{}", answer.text());
+}
+
+#[test]
+fn a_pair_is_one_question_alone_in_a_batch_and_as_a_job() {
+    let server = Server::start(&[]);
+    let (text, pair) = ("please look at my invoice", "my router is broken");
+    let request = json!({ "text": text, "text_pair": pair });
+    let first = server.post("/predict", &request);
+    assert_eq!(first.status, 200, "{first:?}");
+    let answer = first.json();
+    assert_eq!((&answer["text"], &answer["text_pair"]), (&json!(text), &json!(pair)));
+    let single = server.post("/predict", &json!({ "text": text })).json();
+    assert!(single["text_pair"].is_null());
+    // [CLS] a [SEP] b [SEP], and not the answer to the first text that was kept before.
+    let tokens = |answer: &Value| answer["num_tokens"].as_u64().unwrap();
+    let second = server.post("/predict", &json!({ "text": pair })).json();
+    assert_eq!(tokens(&answer), tokens(&single) + tokens(&second) - 1);
+    assert_ne!(answer["confidence"], single["confidence"]);
+    let turned = json!({ "text": pair, "text_pair": text });
+    assert_ne!(server.post("/predict", &turned).json()["confidence"], answer["confidence"]);
+
+    let batch = json!({ "texts": [text, pair], "text_pairs": [pair, text] });
+    let both = server.post("/batch_predict", &batch).json();
+    assert_eq!(essence(&both["predictions"][0]), essence(&answer));
+    let job = server.post("/async_predict", &request);
+    assert_eq!(job.status, 202, "{job:?}");
+    let location = job.header("location").unwrap().to_owned();
+    let mut task = Value::Null;
+    super::server::eventually("the job is done", || {
+        task = server.get(&location).json();
+        task["status"] == "completed"
+    });
+    assert_eq!(essence(&task["result"]), essence(&answer));
+    let hidden = json!({ "text": text, "text_pair": pair, "return_text": false });
+    let hidden = server.post("/predict", &hidden).json();
+    assert!(hidden["text"].is_null() && hidden["text_pair"].is_null());
+}
+
+#[test]
+fn a_model_of_pairs_asks_for_the_second_text_and_one_of_single_texts_refuses_it() {
+    let pairs = model_copy();
+    edit(&pairs.path().join("bayes/manifest.json"), |manifest| {
+        manifest["data"]["text_pair_column"] = "reply".into();
+    });
+    // Without `bayes` the folder is one of transformers: its tokenizer may have any template.
+    let single = model_copy();
+    std::fs::remove_dir_all(single.path().join("bayes")).unwrap();
+    edit(&single.path().join("tokenizer.json"), |tokenizer| {
+        tokenizer["post_processor"]["pair"] = tokenizer["post_processor"]["single"].clone();
+    });
+    let alone = json!({ "text": "my invoice" });
+    let pair = json!({ "text": "my invoice", "text_pair": "my router" });
+    for (folder, right, wrong) in [(&pairs, &pair, &alone), (&single, &alone, &pair)] {
+        let home = tempfile::tempdir().unwrap();
+        let server = Server::start_in(folder.path(), home.path(), &["--rate-limit", "off"], &[]);
+        assert_eq!(server.post("/predict", right).status, 200);
+        for path in ["/predict", "/async_predict"] {
+            let refused = server.post(path, wrong);
+            assert_eq!((refused.status, &*refused.problem()), (422, "validation"), "{path}");
+            assert_eq!(refused.json()["errors"][0]["loc"], json!(["body", "text_pair"]));
+        }
+        let mut many = wrong.clone();
+        let many = many.as_object_mut().unwrap();
+        many.remove("text");
+        many.insert("texts".to_owned(), json!(["my invoice"]));
+        if many.remove("text_pair").is_some() {
+            many.insert("text_pairs".to_owned(), json!(["my router"]));
+        }
+        let refused = server.post("/batch_predict", &json!(many));
+        assert_eq!(refused.json()["errors"][0]["loc"], json!(["body", "text_pairs"]));
+    }
+}
+
+fn edit(path: &std::path::Path, change: impl FnOnce(&mut Value)) {
+    let mut value: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    change(&mut value);
+    std::fs::write(path, value.to_string()).unwrap();
 }

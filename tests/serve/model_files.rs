@@ -185,7 +185,9 @@ fn a_poisoned_tokenizer_is_refused_with_a_sentence() {
         edit_json(&folder.path().join("tokenizer.json"), |file| file[part] = value.clone());
         let message = refused(folder.path());
         assert!(message.contains("tokenizer") && message.contains(words), "{value}: {message}");
-        assert!(message.lines().count() <= 3, "{value}: {message}");
+        let said =
+            message.lines().filter(|line| !line.contains(" INFO ") && !line.contains(" WARN "));
+        assert!(said.count() <= 2, "{value}: {message}");
     }
     // What we never do cannot harm: a text as long as all memory, a window that never moves on.
     let padding = json!({

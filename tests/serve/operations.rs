@@ -140,6 +140,9 @@ fn a_client_has_its_share_and_cannot_be_another() {
     // Only the last hop was added by the proxy that is trusted.
     assert_eq!(ask("203.0.113.9, 198.51.100.2"), 429);
     assert_eq!([ask("2001:db8::1"), ask("2001:db8::2")], [200, 429]);
+    // With ports, as some proxies write it: the same client from two, and another.
+    let ported = ["192.0.2.1:5000", "192.0.2.1:5001", "192.0.2.2:5000", "[2001:db8:9::1]:443"];
+    assert_eq!(ported.map(ask), [200, 429, 200, 200]);
 }
 
 #[test]

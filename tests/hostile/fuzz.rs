@@ -1,0 +1,393 @@
+//! Valid files with something changed: whatever comes of it is an answer or a refusal, and never a panic, a
+//! probability that is none, or memory without end.
+//!
+//! `BAYES_FUZZ_SECONDS` says how long each target runs (4 in the suite), `BAYES_FUZZ_SEED` where its
+//! changes begin; a failure prints the change.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bayes::data::table::{self, RowGroups};
+use bayes::predict::Predictor;
+use candle_core::Device;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::{Value, json};
+
+use super::folder::Own;
+
+/// Inputs between two looks at the clock.
+const ROUND: u32 = 16;
+
+/// Changes a file and tries it, again and again.
+#[expect(clippy::print_stdout, reason = "a long run says how many inputs it tried")]
+fn fuzz<S: Strategy>(name: &str, strategy: &S, test: impl Fn(&S::Value)) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let limit = Duration::from_secs(number("BAYES_FUZZ_SECONDS").unwrap_or(4));
+    let seed = number("BAYES_FUZZ_SEED").unwrap_or(0);
+    let (began, mut inputs) = (Instant::now(), 0_u64);
+    while began.elapsed() < limit {
+        let config = Config {
+            cases: ROUND,
+            failure_persistence: None,
+            max_shrink_iters: 300,
+            ..Config::default()
+        };
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..16].copy_from_slice(&inputs.to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+        let mut runner = TestRunner::new_with_rng(config, rng);
+        let outcome = runner.run(strategy, |change| {
+            let began = Instant::now();
+            test(&change);
+            prop_assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "it took {:?}",
+                began.elapsed()
+            );
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{name}, after {inputs} inputs: {error}");
+        }
+        inputs += u64::from(ROUND);
+    }
+    println!("{name}: {inputs} inputs");
+}
+
+/// What can happen to bytes.
+#[derive(Clone, Debug)]
+enum Damage {
+    Flip(prop::sample::Index, u8),
+    Set(prop::sample::Index, Vec<u8>),
+    Cut(prop::sample::Index),
+    Drop(prop::sample::Index, usize),
+    Repeat(prop::sample::Index, usize),
+}
+
+impl Damage {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let length = bytes.len();
+        match self {
+            Self::Flip(place, bit) => bytes[place.index(length)] ^= 1 << bit,
+            Self::Set(place, new) => {
+                let start = place.index(length);
+                for (old, new) in bytes[start..].iter_mut().zip(new) {
+                    *old = *new;
+                }
+            }
+            Self::Cut(place) => bytes.truncate(place.index(length)),
+            Self::Drop(place, size) => {
+                let start = place.index(length);
+                bytes.drain(start..(start + size).min(length));
+            }
+            Self::Repeat(place, size) => {
+                let start = place.index(length);
+                let piece = bytes[start..(start + size).min(length)].to_vec();
+                bytes.splice(start..start, piece);
+            }
+        }
+    }
+}
+
+fn damage() -> impl Strategy<Value = Vec<Damage>> {
+    let place = any::<prop::sample::Index>;
+    let hostile = prop_oneof![
+        Just(vec![0xff; 4]),
+        Just(vec![0xff; 8]),
+        Just(vec![0; 8]),
+        Just(f64::NAN.to_le_bytes().to_vec()),
+        Just(1e308_f64.to_le_bytes().to_vec()),
+        Just(3e38_f32.to_le_bytes().to_vec()),
+        Just(i64::MIN.to_le_bytes().to_vec()),
+        Just(vec![0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
+        prop::collection::vec(any::<u8>(), 1..12),
+    ];
+    let one = prop_oneof![
+        4 => (place(), 0..8_u8).prop_map(|(place, bit)| Damage::Flip(place, bit)),
+        4 => (place(), hostile).prop_map(|(place, bytes)| Damage::Set(place, bytes)),
+        1 => place().prop_map(Damage::Cut),
+        1 => (place(), 1..40_usize).prop_map(|(place, size)| Damage::Drop(place, size)),
+        1 => (place(), 1..40_usize).prop_map(|(place, size)| Damage::Repeat(place, size)),
+    ];
+    prop::collection::vec(one, 1..4)
+}
+
+/// What can happen to one value of a JSON file.
+#[derive(Clone, Debug)]
+enum Edit {
+    Become(Value),
+    Vanish,
+    Twice,
+}
+
+fn edit() -> impl Strategy<Value = Vec<(prop::sample::Index, Edit)>> {
+    let value = prop_oneof![
+        Just(Value::Null),
+        Just(json!(0)),
+        Just(json!(-1)),
+        Just(json!(1)),
+        Just(json!(2)),
+        Just(json!(0.5)),
+        Just(json!(1e308)),
+        Just(json!(u64::MAX)),
+        Just(json!(i64::MIN)),
+        Just(json!(1_u64 << 32)),
+        Just(json!(4_294_967_294_u64)),
+        Just(json!(100_000)),
+        Just(json!("")),
+        Just(json!("a")),
+        Just(json!("\u{0}\u{1b}[2J")),
+        Just(json!("x".repeat(100_000))),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!([[], {}, "a", 1])),
+        Just(json!(true)),
+    ];
+    let one = prop_oneof![
+        6 => value.prop_map(Edit::Become),
+        1 => Just(Edit::Vanish),
+        1 => Just(Edit::Twice),
+    ];
+    prop::collection::vec((any::<prop::sample::Index>(), one), 1..4)
+}
+
+/// The places of a file that are not one of many entries of a vocabulary.
+fn places(value: &Value, path: &str, found: &mut Vec<String>) {
+    found.push(path.to_owned());
+    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map.iter().take(40) {
+                places(inner, &format!("{path}/{}", escaped(key)), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, inner) in items.iter().enumerate().take(10) {
+                places(inner, &format!("{path}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn apply(edits: &[(prop::sample::Index, Edit)], value: &mut Value) {
+    for (index, edit) in edits {
+        let mut found = Vec::new();
+        places(value, "", &mut found);
+        let path = found[index.index(found.len())].clone();
+        let (parent, key) = path.rsplit_once('/').unwrap_or(("", ""));
+        let key = key.replace("~1", "/").replace("~0", "~");
+        match edit {
+            Edit::Become(new) => {
+                if let Some(place) = value.pointer_mut(&path) {
+                    *place = new.clone();
+                }
+            }
+            Edit::Vanish => match value.pointer_mut(parent) {
+                Some(Value::Object(map)) => drop(map.shift_remove(&key)),
+                Some(Value::Array(items)) => drop(items.pop()),
+                _ => {}
+            },
+            Edit::Twice => {
+                if let Some(Value::Array(items)) = value.pointer_mut(parent)
+                    && let Some(last) = items.last().cloned()
+                {
+                    items.push(last);
+                }
+            }
+        }
+    }
+}
+
+/// Either it is refused, or its answers are probabilities.
+fn answers(folder: &Path) {
+    let Ok(predictor) = Predictor::load(folder, &Device::Cpu) else { return };
+    let texts =
+        ["please look at my invoice", "\u{10fffd} naïve", "a a a a a a a a a a a a a a a a a"];
+    for text in texts {
+        let Ok(found) = predictor.predict(&[(text, None)], &mut |_| ()) else { continue };
+        let probability_c = &found[0].predictive.probability_c;
+        let sum: f64 = probability_c.iter().sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{probability_c:?}");
+        assert!(probability_c.iter().all(|p| (0.0..=1.0 + 1e-9).contains(p)), "{probability_c:?}");
+        assert!(predictor.object(&found[0], &Default::default()).uncertainty.unwrap().is_finite());
+    }
+}
+
+fn fuzz_json(name: &str) {
+    let folder = Own::new();
+    let whole: Value = serde_json::from_slice(&std::fs::read(folder.path(name)).unwrap()).unwrap();
+    fuzz(name, &edit(), |edits| {
+        folder.edit_json(name, |value| {
+            *value = whole.clone();
+            apply(edits, value);
+        });
+        answers(&folder.path(""));
+    });
+}
+
+fn fuzz_bytes(name: &str) {
+    let folder = Own::new();
+    let whole = std::fs::read(folder.path(name)).unwrap();
+    fuzz(name, &damage(), |all| {
+        folder.edit(name, |bytes| {
+            bytes.clone_from(&whole);
+            all.iter().for_each(|one| one.apply(bytes));
+        });
+        answers(&folder.path(""));
+    });
+}
+
+#[test]
+fn a_changed_manifest_is_an_answer_or_a_refusal() {
+    let folder = Own::new();
+    let path = folder.path("bayes/manifest.json");
+    let whole: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    fuzz("manifest", &edit(), |edits| {
+        let mut value = whole.clone();
+        apply(edits, &mut value);
+        std::fs::write(&path, value.to_string()).unwrap();
+        answers(&folder.path(""));
+    });
+}
+
+#[test]
+fn a_changed_config_is_an_answer_or_a_refusal() {
+    fuzz_json("config.json");
+}
+
+#[test]
+fn a_changed_tokenizer_is_an_answer_or_a_refusal() {
+    fuzz_json("tokenizer.json");
+}
+
+#[test]
+fn a_changed_posterior_is_an_answer_or_a_refusal() {
+    fuzz_bytes("bayes/posterior.safetensors");
+}
+
+#[test]
+fn a_changed_calibration_is_an_answer_or_a_refusal() {
+    fuzz_bytes("bayes/calibration.safetensors");
+}
+
+#[test]
+fn changed_weights_are_an_answer_or_a_refusal() {
+    fuzz_bytes("model.safetensors");
+}
+
+/// Files of every kind of page and compression that is read.
+fn tables(home: &Path) -> Vec<Vec<u8>> {
+    use std::sync::Arc;
+
+    use parquet::basic::{Compression, Encoding, ZstdLevel};
+    use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+    use parquet::file::properties::{WriterProperties, WriterVersion};
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    let schema = "message schema {
+        required binary text (UTF8);
+        optional binary label (UTF8);
+        optional group tags (LIST) { repeated group list { optional int64 element; } }
+    }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let plain = || WriterProperties::builder().set_dictionary_enabled(false);
+    let zstd = Compression::ZSTD(ZstdLevel::default());
+    let properties = [
+        plain().build(),
+        WriterProperties::builder().set_compression(Compression::SNAPPY).build(),
+        plain().set_compression(zstd).set_data_page_row_count_limit(7).build(),
+        plain()
+            .set_column_encoding("text".into(), Encoding::DELTA_BYTE_ARRAY)
+            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .build(),
+        plain().set_column_encoding("text".into(), Encoding::DELTA_LENGTH_BYTE_ARRAY).build(),
+        WriterProperties::builder()
+            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .set_compression(zstd)
+            .build(),
+    ];
+    let path = home.join("valid.parquet");
+    let file = |properties: WriterProperties| {
+        let out = std::fs::File::create(&path).unwrap();
+        let mut file =
+            SerializedFileWriter::new(out, Arc::clone(&schema), Arc::new(properties)).unwrap();
+        for part in 0..2 {
+            let mut group = file.next_row_group().unwrap();
+            let text =
+                |row: usize| ByteArray::from(format!("letter number {row} of {part}").into_bytes());
+            let texts: Vec<ByteArray> = (0..40).map(text).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
+            column.close().unwrap();
+            let labels: Vec<ByteArray> =
+                (0..30).map(|row| ByteArray::from(["a", "b"][row % 2])).collect();
+            let levels: Vec<i16> = (0..40).map(|row| i16::from(row % 4 != 0)).collect();
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&labels, Some(&levels), None).unwrap();
+            column.close().unwrap();
+            let numbers: Vec<i64> = (0..80).collect();
+            let (levels, repeats): (Vec<i16>, Vec<i16>) = (0..80).map(|at| (3, at % 2)).unzip();
+            let mut column = group.next_column().unwrap().unwrap();
+            column
+                .typed::<Int64Type>()
+                .write_batch(&numbers, Some(&levels), Some(&repeats))
+                .unwrap();
+            column.close().unwrap();
+            group.close().unwrap();
+        }
+        file.close().unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    properties.into_iter().map(file).collect()
+}
+
+#[test]
+fn a_changed_parquet_file_is_rows_or_a_refusal() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("changed.parquet");
+    let valid = tables(home.path());
+    for bytes in &valid {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(table::open(&path).unwrap().filter(Result::is_ok).count(), 80);
+        let groups = RowGroups::open(&[path.to_str().unwrap()]).unwrap();
+        assert_eq!((groups.fetch(1).unwrap().len(), groups.column(0, 2).unwrap().len()), (40, 40));
+    }
+    // More rows than were written may be claimed; what is read of them is bounded here.
+    const MOST: usize = 100_000;
+    let strategy = (any::<prop::sample::Index>(), damage(), any::<bool>());
+    fuzz("parquet", &strategy, |(which, all, in_directory)| {
+        let mut bytes = valid[which.index(valid.len())].clone();
+        if *in_directory {
+            // Most bytes are pages: the directory is looked for on purpose.
+            let end = bytes.len() - 8;
+            let length = u32::from_le_bytes(bytes[end..end + 4].try_into().unwrap()) as usize;
+            let mut footer = bytes[end - length..end].to_vec();
+            all.iter().for_each(|one| one.apply(&mut footer));
+            bytes.truncate(end - length);
+            bytes.extend(&footer);
+            bytes.extend((footer.len() as u32).to_le_bytes());
+            bytes.extend(b"PAR1");
+        } else {
+            all.iter().for_each(|one| one.apply(&mut bytes));
+        }
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(rows) = table::open(&path) {
+            let _ = rows.take(MOST).take_while(Result::is_ok).count();
+        }
+        if let Ok(groups) = RowGroups::open(&[path.to_str().unwrap()]) {
+            for (number, rows) in groups.sizes().into_iter().enumerate().take(4) {
+                if rows <= MOST {
+                    let _ = groups.fetch(number);
+                    let _ = groups.column(number, 0);
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,193 @@
+//! Models as other tools write them: answered as they mean, or refused with what is not understood.
+
+use serde_json::{Value, json};
+
+use super::folder::Foreign;
+use super::home::text;
+
+fn probabilities(answer: &Value) -> Vec<f64> {
+    answer["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).collect()
+}
+
+/// The same answer, to the last figure.
+fn same(a: &Value, b: &Value) {
+    assert_eq!(a["num_tokens"], b["num_tokens"]);
+    assert_eq!(probabilities(a), probabilities(b));
+}
+
+#[test]
+fn a_head_that_is_no_classifier_is_refused_by_its_kind() {
+    for kind in ["multi_label_classification", "regression", "something_new"] {
+        let folder = Foreign::new();
+        folder.edit("config.json", |config| config["problem_type"] = kind.into());
+        let message = folder.refused();
+        assert!(message.contains(kind) && message.contains("config.json"), "{message}");
+    }
+    let folder = Foreign::new();
+    folder.edit("config.json", |config| config["id2label"] = json!({ "0": "score" }));
+    assert!(folder.refused().contains("regression"));
+    // Said to be one, and not said at all, it is answered.
+    for kind in [json!("single_label_classification"), Value::Null] {
+        let folder = Foreign::new();
+        folder.edit("config.json", |config| config["problem_type"] = kind);
+        assert_eq!(probabilities(&folder.answer("a film")).len(), 3);
+    }
+}
+
+#[test]
+fn classes_are_counted_in_the_head_and_named_where_names_are_there() {
+    let folder = Foreign::new();
+    let named = folder.answer("a film");
+    folder.edit("config.json", |config| {
+        config.as_object_mut().unwrap().shift_remove("id2label");
+        config["num_labels"] = 3.into();
+    });
+    let numbered = folder.answer("a film");
+    same(&named, &numbered);
+    let labels: Vec<&String> = numbered["probabilities"].as_object().unwrap().keys().collect();
+    assert_eq!(labels, ["LABEL_0", "LABEL_1", "LABEL_2"]);
+    for (labels, words) in [
+        (json!({ "0": "a", "1": "b" }), "3 outputs, but `config.json` names 2"),
+        (json!({ "0": "a", "1": "b", "2": "c", "3": "d" }), "names 4"),
+        (json!({ "0": "a", "1": "b", "3": "c" }), "`3`"),
+        (json!({ "0": "a", "1": "b", "2": "a" }), "two classes are called `a`"),
+        (json!({ "0": "a", "1": "b", "2": "x".repeat(1 << 20) }), "characters"),
+    ] {
+        let folder = Foreign::new();
+        folder.edit("config.json", |config| config["id2label"] = labels);
+        let message = folder.refused();
+        assert!(message.contains(words) && message.len() < 600, "{words}: {message}");
+    }
+    // Nothing is said of three classes: two is what transformers takes then.
+    let folder = Foreign::new();
+    folder.edit("config.json", |config| {
+        config.as_object_mut().unwrap().shift_remove("id2label");
+    });
+    assert!(folder.refused().contains("3 outputs"));
+}
+
+#[test]
+fn files_with_a_byte_order_mark_are_the_same_files() {
+    let folder = Foreign::new();
+    let plain = folder.answer("a film, so good!");
+    for name in
+        ["config.json", "tokenizer_config.json", "tokenizer.json", "special_tokens_map.json"]
+    {
+        let bytes = std::fs::read(folder.path(name)).unwrap();
+        std::fs::write(folder.path(name), [b"\xef\xbb\xbf", &bytes[..]].concat()).unwrap();
+    }
+    same(&plain, &folder.answer("a film, so good!"));
+}
+
+#[test]
+fn a_vocabulary_alone_gives_the_same_tokens() {
+    let folder = Foreign::new();
+    let sentence = "A film: so GOOD, naïve & bad!";
+    let with_file = folder.answer(sentence);
+    let file: Value =
+        serde_json::from_slice(&std::fs::read(folder.path("tokenizer.json")).unwrap()).unwrap();
+    let mut tokens: Vec<(u64, &String)> = file["model"]["vocab"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(token, id)| (id.as_u64().unwrap(), token))
+        .collect();
+    tokens.sort();
+    for (end, mark) in [("\n", ""), ("\r\n", ""), ("\n", "\u{feff}")] {
+        let lines: String = tokens.iter().map(|(_, token)| format!("{token}{end}")).collect();
+        std::fs::write(folder.path("vocab.txt"), format!("{mark}{lines}")).unwrap();
+        let _ = std::fs::remove_file(folder.path("tokenizer.json"));
+        same(&with_file, &folder.answer(sentence));
+    }
+    std::fs::write(folder.path("vocab.txt"), "[PAD]\n[UNK]\na\n").unwrap();
+    let message = folder.refused();
+    assert!(message.contains("vocab.txt") && message.contains("`[CLS]`"), "{message}");
+    std::fs::remove_file(folder.path("vocab.txt")).unwrap();
+    let message = folder.refused();
+    assert!(message.contains("tokenizer.json") && message.contains("vocab.txt"), "{message}");
+}
+
+#[test]
+fn weights_in_another_form_are_named_with_what_to_do() {
+    for (file, words) in [
+        ("pytorch_model.bin", "pickle"),
+        ("model.safetensors.index.json", "max_shard_size"),
+        ("tf_model.h5", "TensorFlow"),
+        ("flax_model.msgpack", "Flax"),
+    ] {
+        let folder = Foreign::new();
+        std::fs::remove_file(folder.path("model.safetensors")).unwrap();
+        std::fs::write(folder.path(file), "x").unwrap();
+        let message = folder.refused();
+        assert!(message.contains(words) && message.contains("safetensors"), "{file}: {message}");
+    }
+}
+
+#[test]
+fn the_length_and_the_side_that_the_tokenizer_names_are_kept() {
+    let long = "a ".repeat(100);
+    let folder = Foreign::new();
+    assert_eq!(folder.answer(&long)["num_tokens"], 40);
+    for (said, tokens) in [
+        (json!(16), 16),
+        (json!(40), 40),
+        (json!(512), 40),
+        (json!(1e30), 40),
+        (json!(1_000_000_000_000_000_019_884_624_838_656_f64), 40),
+        (Value::Null, 40),
+    ] {
+        folder.edit("tokenizer_config.json", |config| config["model_max_length"] = said.clone());
+        assert_eq!(folder.answer(&long)["num_tokens"], tokens, "{said}");
+    }
+    for said in [json!(0), json!(-1), json!("16"), json!(2), json!(0.5), json!([])] {
+        folder.edit("tokenizer_config.json", |config| config["model_max_length"] = said.clone());
+        let message = folder.refused();
+        assert!(message.contains("max_length"), "{said}: {message}");
+    }
+    folder.edit("tokenizer_config.json", |config| {
+        config.as_object_mut().unwrap().shift_remove("model_max_length");
+        config["max_len"] = 16.into();
+    });
+    assert_eq!(folder.answer(&long)["num_tokens"], 16);
+    let right = folder.answer("a a a a a a a a a a a a a a b c d e f g");
+    folder.edit("tokenizer_config.json", |config| config["truncation_side"] = "left".into());
+    let left = folder.answer("a a a a a a a a a a a a a a b c d e f g");
+    same(&left, &folder.answer("a a a a a a a a b c d e f g"));
+    assert_ne!(probabilities(&left), probabilities(&right));
+}
+
+#[test]
+fn a_text_reaches_another_tool_s_model_as_it_is() {
+    let folder = Foreign::new();
+    // Seven letters and marks that ours would take for a line break.
+    let raw = folder.answer("a<br />b");
+    assert_eq!(raw["num_tokens"].as_u64().unwrap(), folder.answer("a < br / > b")["num_tokens"]);
+    assert_ne!(raw["num_tokens"], folder.answer("a b")["num_tokens"]);
+    let output = folder.0.run(&["predict", "--model", "m", " \u{1} "]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+}
+
+#[test]
+fn numbered_classes_are_not_matched_with_names() {
+    let folder = Foreign::new();
+    folder.edit("config.json", |config| {
+        config.as_object_mut().unwrap().shift_remove("id2label");
+        config["num_labels"] = 3.into();
+    });
+    let rows = |labels: [&str; 3]| {
+        let line = |row: usize| format!("a film so good {row},{}\n", labels[row % 3]);
+        format!("text,label\n{}", (0..30).map(line).collect::<String>())
+    };
+    folder.0.write("named/test.csv", rows(["bad", "fair", "good"]));
+    let arguments = ["eval", "--model", "m", "--dataset", "named", "--json"];
+    let message = folder.0.refused(&arguments);
+    for part in
+        ["`LABEL_0`, `LABEL_1`, `LABEL_2`", "`bad`, `fair`, `good`", "--label-map bad=LABEL_0"]
+    {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    folder.0.write("numbered/test.csv", rows(["0", "1", "2"]));
+    folder.0.done(&["eval", "--model", "m", "--dataset", "numbered", "--json"]);
+    folder.0.write("same/test.csv", rows(["LABEL_2", "LABEL_1", "LABEL_0"]));
+    folder.0.done(&["eval", "--model", "m", "--dataset", "same", "--json"]);
+}

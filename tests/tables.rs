@@ -1,0 +1,259 @@
+//! Tables as strangers write them: what is read, what is said, and what is refused with the key.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+#[expect(dead_code, reason = "only a part is needed here")]
+mod home;
+
+use home::{Home, TINY, text};
+use serde_json::Value;
+
+/// Rows of two classes, told apart by one word.
+fn rows(n: usize, separator: &str, labels: [&str; 2]) -> String {
+    let row = |i: usize| {
+        let word = ["good", "bad"][i % 2];
+        format!("ticket {i} was {word}{separator}{}\n", labels[i % 2])
+    };
+    (0..n).map(row).collect()
+}
+
+fn plan(home: &Home, name: &str, more: &[&str]) -> Result<(Value, String), String> {
+    let path = home.path(name);
+    let arguments = [&["train", path.to_str().unwrap(), "--dry-run", "--json"], more].concat();
+    let output = home.run(&arguments);
+    let said = text(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok((serde_json::from_slice(&output.stdout).unwrap(), said)),
+        Some(2) => Err(said),
+        code => panic!("{code:?}: {said}"),
+    }
+}
+
+fn count(plan: &Value) -> u64 {
+    plan["parts"].as_object().unwrap().values().map(|rows| rows.as_u64().unwrap()).sum()
+}
+
+#[test]
+fn every_way_to_write_a_table_gives_all_its_rows() {
+    let home = Home::new();
+    let quote = |table: String| table.replace("ticket 12 was good", "\"Never again, ticket 12");
+    for (name, content) in [
+        ("semicolon.csv", "text;label\n".to_owned() + &rows(80, ";", ["x", "y"])),
+        ("told.csv", "sep=|\r\ntext|label\r\n".to_owned() + &rows(80, "|", ["x", "y"])),
+        ("tabs.csv", "text\tlabel\n".to_owned() + &rows(80, "\t", ["x", "y"])),
+        ("commas.tsv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"])),
+        ("no_header.csv", rows(80, ",", ["x", "y"])),
+        ("no_header.tsv", rows(80, "\t", ["0", "1"])),
+        ("stray.tsv", quote("text\tlabel\n".to_owned() + &rows(80, "\t", ["x", "y"]))),
+        (
+            "twice.csv",
+            "text,label\n".to_owned()
+                + &rows(40, ",", ["x", "y"])
+                + "text,label\n"
+                + &rows(80, ",", ["x", "y"])[rows(40, ",", ["x", "y"]).len()..],
+        ),
+    ] {
+        home.write(name, content);
+        let (plan, _) = plan(&home, name, &[]).unwrap();
+        assert_eq!(
+            (count(&plan), plan["labels"].as_array().unwrap().len()),
+            (80, 2),
+            "{name}: {plan}"
+        );
+        assert!(!plan["written"].as_str().unwrap().is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn other_encodings_are_found_out_and_read_when_named() {
+    let home = Home::new();
+    let table = "text,label\n".to_owned() + &rows(80, ",", ["größer", "kleiner"]);
+    let utf16: Vec<u8> = ['\u{feff}']
+        .into_iter()
+        .chain(table.chars())
+        .collect::<String>()
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let latin: Vec<u8> = table.chars().map(|c| u32::from(c) as u8).collect();
+    for (name, bytes, encoding) in
+        [("wide.csv", utf16, "utf-16le"), ("latin.csv", latin, "windows-1252")]
+    {
+        home.write(name, bytes);
+        let message = plan(&home, name, &[]).unwrap_err();
+        assert!(message.contains("not UTF-8") && message.contains(encoding), "{message}");
+        assert!(message.contains("`data.encoding`"), "{message}");
+        for flag in [["--encoding", encoding], ["--set", &format!("data.encoding={encoding}")]] {
+            let (plan, _) = plan(&home, name, &flag).unwrap();
+            assert_eq!(plan["labels"], serde_json::json!(["größer", "kleiner"]));
+        }
+    }
+}
+
+#[test]
+fn a_folder_as_competitions_give_it_is_read_and_the_rest_is_named() {
+    let home = Home::new();
+    home.write("set/train.csv", "text,target\n".to_owned() + &rows(80, ",", ["0", "1"]));
+    home.write("set/test.csv", "id,text\n1,a new one\n2,and another\n");
+    home.write("set/sample_submission.csv", "id,target\n1,0\n");
+    let (found, said) = plan(&home, "set", &[]).unwrap();
+    assert_eq!((count(&found), said.contains("sample_submission.csv")), (80, true), "{said}");
+    assert!(said.contains("test.csv") && said.contains("no column of labels"), "{said}");
+    home.write("set/test.csv", "text,target\na new one,\nand another,\n");
+    let (found, said) = plan(&home, "set", &[]).unwrap();
+    assert_eq!((count(&found), said.contains("no labels")), (80, true), "{said}");
+    home.write("set/test.csv", "text,target\na new one,1\nand another,\n");
+    assert!(plan(&home, "set", &[]).unwrap_err().contains("line 3: column `target` is empty"));
+    // Another name for the same thing, in another order.
+    home.write("set/test.csv", "label,text\n1,a new one\n0,another one\n");
+    assert_eq!(count(&plan(&home, "set", &[]).unwrap().0), 82);
+}
+
+#[test]
+fn labels_that_cannot_be_right_are_said_with_the_key() {
+    let home = Home::new();
+    let table = |label: &dyn Fn(usize) -> String| -> String {
+        (0..120)
+            .map(|i| format!("ticket {i},{}\n", label(i)))
+            .fold("text,label\n".to_owned(), |a, b| a + &b)
+    };
+    home.write("scores.csv", table(&|i| format!("{:.2}", i as f64 * 0.37)));
+    assert!(plan(&home, "scores.csv", &[]).unwrap_err().contains("`data.label_column`"));
+    home.write("lists.csv", table(&|i| ["['a']", "\"['a', 'b']\""][i % 2].to_owned()));
+    assert!(plan(&home, "lists.csv", &[]).unwrap_err().contains("lists.csv` line 3"));
+    home.write("case.csv", table(&|i| ["Spam", "ham", "spam"][i % 3].to_owned()));
+    let (found, said) = plan(&home, "case.csv", &[]).unwrap();
+    assert_eq!(
+        (found["labels"].as_array().unwrap().len(), said.contains("data.label_map")),
+        (3, true)
+    );
+    let (found, _) = plan(&home, "case.csv", &["--label-map", "Spam=spam"]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["ham", "spam"]));
+}
+
+/// Trained on one spelling, asked in others.
+#[test]
+fn a_model_is_evaluated_on_other_columns_and_names() {
+    let home = Home::new();
+    let train = "note,remark,label\n".to_owned()
+        + &(0..240)
+            .map(|i| {
+                format!(
+                    "the {} one {i},nothing to see in this long remark {i},{}\n",
+                    ["good", "bad"][i % 2],
+                    ["positive", "negative"][i % 2]
+                )
+            })
+            .collect::<String>();
+    let data = home.write("n.csv", train);
+    let data = data.to_str().unwrap();
+    home.done(&[&["train", data, "--text-column", "note", "--quiet"][..], &TINY].concat());
+    let accuracy = |arguments: &[&str]| -> f64 {
+        let all = [&["eval", "--json", "--quiet", "--dataset"], arguments].concat();
+        let found: Value = serde_json::from_str(&home.done(&all)).unwrap();
+        found["accuracy"]["value"].as_f64().unwrap()
+    };
+    let renamed = |from: [&str; 2], to: [&str; 2]| {
+        let text = std::fs::read_to_string(data).unwrap();
+        text.replace(from[0], to[0]).replace(from[1], to[1])
+    };
+    let same = home.write("same.csv", std::fs::read(data).unwrap());
+    assert!(accuracy(&[same.to_str().unwrap()]) > 0.95, "the model's own columns");
+    let short = home.write("short.csv", renamed(["positive", "negative"], ["POS", "NEG"]));
+    let short = short.to_str().unwrap();
+    assert!(home.refused(&["eval", "--dataset", short]).contains("`NEG`"));
+    assert!(accuracy(&[short, "--label-map", "NEG=negative,POS=positive"]) > 0.95);
+    let loud = home.write("loud.csv", renamed(["positive", "negative"], ["Positive", "NEGATIVE"]));
+    assert!(accuracy(&[loud.to_str().unwrap()]) > 0.95, "another case");
+    let other = home.write("other.csv", renamed(["note,", ",label"], ["satz,", ",klasse"]));
+    let flags = [other.to_str().unwrap(), "--text-column", "satz", "--label-column", "klasse"];
+    assert!(accuracy(&flags) > 0.95);
+    // One class, and few rows of it.
+    let one: String = renamed(["", ""], ["", ""])
+        .lines()
+        .filter(|line| !line.contains("negative"))
+        .take(6)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let one = home.write("one.csv", one);
+    assert!(accuracy(&[one.to_str().unwrap()]) > 0.5);
+    let fit = home.run(&[
+        "fit",
+        "--model",
+        "checkpoints/n/model",
+        "--dataset",
+        short,
+        "--label-map",
+        "NEG=negative,POS=positive",
+    ]);
+    assert!(fit.status.success(), "{}", text(&fit.stderr));
+}
+
+#[test]
+fn pairs_are_answered_with_both_texts() {
+    let home = Home::new();
+    let rows: String = (0..160)
+        .map(|i| {
+            format!(
+                "is ticket {i} late,the parcel {i} was {},{}\n",
+                ["late", "quick"][i % 2],
+                ["yes", "no"][i % 2]
+            )
+        })
+        .collect();
+    let data = home.write("p.csv", format!("question,passage,label\n{rows}"));
+    home.done(&[&["train", data.to_str().unwrap(), "--quiet"][..], &TINY].concat());
+    let input = home.write("q.csv", "passage,question\nthe parcel was late,is it late\n,is it\n");
+    let table = home.done(&["predict", "--input", input.to_str().unwrap()]);
+    let mut lines = table.lines();
+    assert!(lines.next().unwrap().starts_with("text,text_pair,label,"));
+    assert!(lines.next().unwrap().starts_with("is it late,the parcel was late,"), "{table}");
+    assert!(lines.next().unwrap().contains("the second text is empty"), "{table}");
+    let single = home.write("s.csv", "question,other\nis it late,x\n");
+    let message = home.refused(&["predict", "--input", single.to_str().unwrap()]);
+    assert!(message.contains("`passage`") && message.contains("--text-pair-column"), "{message}");
+}
+
+#[test]
+fn training_goes_on_without_a_cache_and_says_how_to_have_one() {
+    let home = Home::new();
+    home.write("file", "");
+    let data = home.write("tickets.csv", home::tickets(240));
+    let arguments = [&["train", data.to_str().unwrap()][..], &TINY].concat();
+    let mut command = home.command(&arguments);
+    let output = command.env("BAYES_CACHE_DIR", home.path("file/cache")).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("`BAYES_CACHE_DIR`"), "{said}");
+    let weights =
+        || std::fs::read(home.path("checkpoints/tickets/model/model.safetensors")).unwrap();
+    let without = weights();
+    home.done(&[&arguments[..], &["--resume", "never"]].concat());
+    assert!(without == weights(), "the cache changes nothing");
+}
+
+#[test]
+fn names_of_files_make_names_of_experiments() {
+    let home = Home::new();
+    let table = "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]);
+    let mut names = Vec::new();
+    for name in [
+        "评论.csv",
+        "数据.csv",
+        "données été.csv",
+        "it's \"odd\" = 5%.csv",
+        "\"q\".csv",
+        " lead.csv",
+        "2024/train.csv",
+    ] {
+        home.write(name, &table);
+        let path = name.strip_suffix("/train.csv").unwrap_or(name);
+        let output = home.run(&["train", path, "--dry-run", "--json"]);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        names.push(plan["name"].as_str().unwrap().to_owned());
+    }
+    let different: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(different.len(), names.len(), "{names:?}");
+    let output = home.command(&["train", ".", "--dry-run"]).current_dir(home.path("2024")).output();
+    assert!(output.unwrap().status.success());
+}
