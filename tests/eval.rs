@@ -110,7 +110,7 @@ fn a_report_is_three_files_without_a_text_of_the_data() {
     let (markdown, html) = (read("report.md"), read("report.html"));
     assert!(markdown.contains("| accuracy |") && markdown.contains(&hash[..16]));
     assert_eq!(html.matches("<svg").count(), 3);
-    assert!(html.contains("<h2>What is taken for what</h2>") && markdown.contains("| negative |"));
+    assert!(html.contains("<h2>Confusions</h2>") && markdown.contains("| negative |"));
     let classes = report["by_class"].as_array().unwrap();
     let names: Vec<&str> = classes.iter().map(|one| one["label"].as_str().unwrap()).collect();
     assert_eq!(names, ["negative", "positive"]);

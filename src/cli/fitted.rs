@@ -54,7 +54,9 @@ fn decision_words(summary: &CalibrationSummary) -> Option<String> {
     };
     let promise = summary.target_risk.map_or(String::new(), |risk| {
         let risk = percent(risk);
-        format!(": at most {risk} % of them are wrong (95 % sure){}", strictest(summary))
+        let prove =
+            format!("held-out rows prove (95 % sure) that at most {risk} % of them are wrong");
+        format!(": {prove}{}", strictest(summary))
     });
     Some(format!("{accepted}{promise}."))
 }
@@ -66,7 +68,7 @@ pub fn strictest(summary: &CalibrationSummary) -> String {
     match asked.as_slice() {
         [] | [_] => String::new(),
         several => {
-            format!(", the strictest of {} % that held-out rows prove", several.join(", "))
+            format!(", the strictest of {} % that they do", several.join(", "))
         }
     }
 }

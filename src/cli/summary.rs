@@ -125,15 +125,12 @@ fn kept(finished: &TrainReport) -> Option<String> {
     match (&recipe.head_compared, &recipe.full) {
         (Some(head), Some(full)) => {
             let rows = grouped(full.rows as u64);
-            let (name, own, other) = match recipe.kept {
-                Recipe::Full => ("the fine-tuned model", full, head),
-                Recipe::Head | Recipe::Auto => ("the last layer alone", head, full),
+            let (tuned, alone) = ("the fine-tuned model", "the last layer alone");
+            let ((name, own), (other, its)) = match recipe.kept {
+                Recipe::Full => ((tuned, full), (alone, head)),
+                Recipe::Head | Recipe::Auto => ((alone, head), (tuned, full)),
             };
-            Some(format!(
-                "{name}: {} on {rows} held-out rows; the other: {}",
-                words(own),
-                words(other)
-            ))
+            Some(format!("{name}: {} on {rows} held-out rows; {other}: {}", words(own), words(its)))
         }
         _ => {
             let head = recipe.head.as_ref()?;
@@ -179,7 +176,7 @@ fn calibration(finished: &TrainReport) -> String {
     let points = |share: f64| format!("{:.1}", 100.0 * share);
     let chance = format!("{} ± {}", points(ece.floor), points(ece.floor_sd));
     let verdict = if ece.value <= ece.floor + 2.0 * ece.floor_sd {
-        format!("no more than chance alone shows on so many rows ({chance})")
+        format!("chance alone would show {chance} on so many rows, so no fault is proved")
     } else {
         format!("chance alone would show {chance} on so many rows")
     };
@@ -226,7 +223,7 @@ fn decisions(finished: &TrainReport) -> Option<String> {
         None => "all answers are accepted".to_owned(),
     };
     Some(format!(
-        "{accepted}: at most {} % of them are wrong (95 % sure){}{}",
+        "{accepted}: held-out rows prove (95 % sure) that at most {} % of them are wrong{}{}",
         percent(risk),
         strictest(summary),
         accepted_in_test(finished, summary.min_confidence.unwrap_or(0.0))
@@ -245,11 +242,11 @@ fn accepted_in_test(finished: &TrainReport, confidence: f64) -> String {
         }
     }
     if accepted == 0 {
-        return "; no test row is".to_owned();
+        return "; no test row is accepted".to_owned();
     }
     let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole as f64;
     format!(
-        "; of the test rows {:.0} % are, {:.1} % of them wrong",
+        "; on the test rows {:.0} % are accepted, and {:.1} % of those are wrong",
         percent(accepted, rows),
         percent(wrong, accepted)
     )

@@ -66,13 +66,19 @@ pub(super) fn calibrate(
         // A few numbers from all rows, which no single row moves.
         predict(0..rows.len(), scaling)
     };
-    let left_out = features.len() - rows.len();
-    let lonely = match left_out {
+    // Rows in the others of every fold are those that fine-tuning was made with.
+    let tuned = |row: &usize| folds.iter().all(|fold| fold.train.binary_search(row).is_ok());
+    let tuned = (0..features.len()).filter(tuned).count();
+    let mut others = match tuned {
         0 => String::new(),
-        left_out => format!(
-            "; {left_out} rows are the only ones of their class in {FOLDS} folds and calibrate nothing"
-        ),
+        tuned => format!("; fine-tuning was made with the other {tuned}, which calibrate nothing"),
     };
+    let lonely = features.len() - rows.len() - tuned;
+    if lonely > 0 {
+        others += &format!(
+            "; {lonely} rows are the only ones of their class in {FOLDS} folds and calibrate nothing"
+        );
+    }
     let material = Material {
         logit_nc: &logit_nc,
         predictive: &predictive,
@@ -91,7 +97,7 @@ pub(super) fn calibrate(
     let (calibration, mut summary) = calibrate::fit(config, &material, noise);
     summary.crossed = Some(format!(
         "cross-fitted over {FOLDS} folds: each of {} rows is judged by a last layer that has not seen it, \
-         and all rows train the one that is kept{lonely}",
+         and all rows train the one that is kept{others}",
         rows.len()
     ));
     artifact.calibration = calibration;

@@ -298,7 +298,7 @@ fn describe(written: &Experiment, prepared: &Prepared, show: &mut dyn FnMut(Prog
     }
     if crossing.is_some() {
         show(Progress::Note(format!(
-            "few rows: all {} train the last layer, and each is judged by {FOLDS} folds' others",
+            "few rows: all {} train the last layer; each is judged by a fit without its fold, one of {FOLDS}",
             parts.train.rows.len()
         )));
     }

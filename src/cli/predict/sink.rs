@@ -149,7 +149,7 @@ fn line(item: &Item, prediction: &Prediction, width: usize, labels: &[String]) -
         None => String::new(),
     };
     format!(
-        "{:<width$}  {:>6.2} %  ±{:.3} nats  {decision}{shown}\n",
+        "{:<width$}  {:>6.2} %  {:.3} nats  {decision}{shown}\n",
         labels[prediction.label],
         100.0 * prediction.confidence,
         prediction.predictive.total,

@@ -207,7 +207,7 @@ fn classes(report: &Report, blocks: &mut Vec<Block>) {
         let share = format!("{:.1} %", 100.0 * one.share);
         vec![one.label.clone(), one.predicted.clone(), one.rows.to_string(), share]
     };
-    blocks.push(Block::Heading("What is taken for what".to_owned()));
+    blocks.push(Block::Heading("Confusions".to_owned()));
     let header = ["label", "taken for", "rows", "of its class"];
     blocks.push(table(&header, report.confusions.iter().map(row).collect()));
 }
