@@ -299,3 +299,28 @@ fn a_write_that_fails_leaves_nothing_half_written() {
     after.retain(|file| file != "in.csv");
     assert_eq!(after, before);
 }
+
+#[test]
+fn a_table_of_one_line_is_a_text_and_a_text_that_is_cut_is_said() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let input = home.write("one.csv", "please look at my router\n");
+    let arguments = ["predict", "--input", input.to_str().unwrap()];
+    let output = home.run(&arguments);
+    assert_eq!(text(&output.stdout).lines().count(), 2, "{}", text(&output.stdout));
+    let output = home.run(&["predict", &"my router ".repeat(200)]);
+    let said = text(&output.stderr);
+    assert!(said.contains("1 of 1 texts are longer than 32 tokens and were cut"), "{said}");
+}
+
+#[test]
+fn labels_in_another_order_than_those_of_the_weights_are_refused() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let path = home.path("checkpoints/tickets/model/bayes/manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["labels"].as_array_mut().unwrap().reverse();
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let message = home.refused(&["predict", "a text"]);
+    assert!(message.contains("`labels` are not those of `id2label`"), "{message}");
+}

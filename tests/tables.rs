@@ -257,3 +257,31 @@ fn names_of_files_make_names_of_experiments() {
     let output = home.command(&["train", ".", "--dry-run"]).current_dir(home.path("2024")).output();
     assert!(output.unwrap().status.success());
 }
+
+#[test]
+fn what_lies_beside_a_table_or_in_it_is_said() {
+    let home = Home::new();
+    home.write("numbers/d.csv", "text,label\n".to_owned() + &rows(80, ",", ["0", "1"]));
+    home.write("numbers/labels.json", "[\"no\", \"yes\"]");
+    let (found, _) = plan(&home, "numbers/d.csv", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["no", "yes"]));
+    assert!(found["remarks"].to_string().contains("labels.json"), "{found}");
+
+    // A list that is none of names belongs to something else.
+    home.write("numbers/labels.json", "{\"version\": 3}");
+    let (found, _) = plan(&home, "numbers/d.csv", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["0", "1"]));
+
+    let part = |row: usize| ["train", "train", "test"][row % 3];
+    let table: String = (0..80)
+        .map(|row| format!("ticket {row} was good,{},{}\n", ["x", "y"][row % 2], part(row)))
+        .collect();
+    home.write("parts.csv", format!("text,label,subset\n{table}"));
+    let (found, _) = plan(&home, "parts.csv", &[]).unwrap();
+    assert!(found["remarks"].to_string().contains("column `subset`"), "{found}");
+
+    home.write("folder/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]));
+    home.write("folder/TestData/a.csv", "text,label\n".to_owned() + &rows(8, ",", ["x", "y"]));
+    let (found, _) = plan(&home, "folder", &[]).unwrap();
+    assert!(found["remarks"].to_string().contains("TestData/"), "{found}");
+}

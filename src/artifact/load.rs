@@ -50,6 +50,12 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     let read = |name: &str| verified(folder, name, &manifest);
     let config = read("config.json")?;
     let mut encoder = EncoderConfig::from_bytes(&config.path, &config.bytes)?;
+    if !encoder.labels.is_empty() && encoder.labels != manifest.labels {
+        return Err(damaged(
+            "its `labels` are not those of `id2label` in `config.json`, or in another order"
+                .to_owned(),
+        ));
+    }
     encoder.labels.clone_from(&manifest.labels);
     let posterior = read("bayes/posterior.safetensors")?;
     let calibration = "bayes/calibration.safetensors";

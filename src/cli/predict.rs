@@ -15,7 +15,7 @@ use super::{Common, Outcome, model_folder};
 use crate::artifact::Artifact;
 use crate::data::{DataConfig, longest_text};
 use crate::experiment::Progress;
-use crate::predict::{Prediction, Predictor, Text};
+use crate::predict::{Pairs, Prediction, Predictor, Text};
 use input::{Input, Item};
 use sink::Sink;
 
@@ -119,6 +119,12 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if let Some(by) = options.sort_by {
         check_order(&predictor, by)?;
     }
+    if options.is_plain() && predictor.pairs() == Pairs::Always {
+        bail!(
+            "this model reads pairs of texts, and a text here has no second one: give a table with both, by \
+             `--input` or `--format`"
+        );
+    }
     let mut input = Input::open(options, &config(options, &predictor)?)?;
     let mut items = std::mem::replace(&mut input.items, Box::new(std::iter::empty())).peekable();
     // Opened with the first answers: a command that is refused by its first row writes nothing.
@@ -127,8 +133,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if !input.described.is_empty() {
         display.show(&Progress::Note(format!("columns: {}", input.described)));
     }
-    let longest = longest_text(predictor.artifact().manifest.preprocessing.max_length);
-    let mut told = Told { longest, ..Told::default() };
+    let tokens = predictor.artifact().manifest.preprocessing.max_length;
+    let longest = longest_text(tokens);
+    let mut told = Told { longest, tokens, ..Told::default() };
     let (mut sorted, mut done) = (Vec::new(), 0);
     while items.peek().is_some() {
         let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK), 0);
@@ -261,6 +268,9 @@ struct Told {
     /// Bytes that are read of a text, and texts that have more.
     longest: usize,
     long: usize,
+    /// Tokens that are read of a text, and texts that have more.
+    tokens: usize,
+    cut: usize,
 }
 
 impl Told {
@@ -285,9 +295,10 @@ impl Told {
                 if place != "stdin line" {
                     note(&format!("warning: {said}"))?;
                 }
-            } else if item.text.len() > self.longest {
-                self.long += 1;
+                continue;
             }
+            self.long += usize::from(item.text.len() > self.longest);
+            self.cut += usize::from(answer.as_ref().is_ok_and(|prediction| prediction.truncated));
         }
         Ok(())
     }
@@ -295,6 +306,14 @@ impl Told {
     /// # Errors
     /// Not one row was answered.
     fn end(&self, rows: usize, plain: bool) -> Result<()> {
+        if self.cut > 0 {
+            note(&format!(
+                "{} of {} texts are longer than {} tokens and were cut",
+                grouped(self.cut as u64),
+                grouped((rows - self.faults) as u64),
+                self.tokens
+            ))?;
+        }
         if self.long > 0 {
             note(&format!(
                 "warning: {} texts have more than {} bytes: only their beginning and their end were read",

@@ -40,7 +40,12 @@ impl Splits {
             }
             // The Hub keeps what it converts as `train/0000.parquet`.
             let files = match path.is_dir() {
-                true if split_name(&name).is_none() => continue,
+                true if split_name(&name).is_none() => {
+                    if sorted(&path)?.iter().any(|file| Format::of(file).is_ok()) {
+                        found.passed.push(format!("{name}/"));
+                    }
+                    continue;
+                }
                 true if leads_back(&path, folder) => {
                     found.passed.push(format!("{name} (it leads back to its folder)"));
                     continue;
@@ -153,7 +158,7 @@ mod tests {
         ];
         let (found, passed) = splits(&names).unwrap();
         assert_eq!(found, ["test test.csv", "train train.csv", "validation dev.csv"]);
-        assert_eq!(passed, ["gender.parquet", "sample_submission.csv", "train.xlsx"]);
+        assert_eq!(passed, ["gender.parquet", "notes/", "sample_submission.csv", "train.xlsx"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::folder::Splits;
 use super::known::{self, Known};
 use super::remark::some;
 use super::table::{self, Format, is_url};
-use super::{DataError, Remark};
+use super::{DataError, Remark, labels};
 use crate::hub;
 
 /// Where a data set lies. Nothing has been read yet.
@@ -60,7 +60,14 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
     if path.exists() {
         Format::of(path)?;
         table::open_regular(path)?;
-        return Ok(Located::single(name));
+        // It may belong to another file of that folder.
+        let labels_file = Some(path.with_file_name("labels.json"));
+        let labels_file = labels_file.filter(|path| labels::read_names(path).is_ok());
+        let said = |path: &PathBuf| {
+            Remark::Note(format!("integers as labels have their names from `{}`", path.display()))
+        };
+        let remarks = labels_file.iter().map(said).collect();
+        return Ok(Located { labels_file, remarks, ..Located::single(name) });
     }
     match hub::is_id(name).then(|| fetch::cached(name, None)).flatten() {
         Some(folder) => in_folder(name, None, &folder),

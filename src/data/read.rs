@@ -1,9 +1,10 @@
 //! The rows of a data set's files, with their labels as they are written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::classes::Occurring;
+use super::fetch::split_name;
 use super::labels::{tidy, whole_number};
 use super::remark::Remark;
 use super::table::{self, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError};
@@ -121,6 +122,14 @@ impl Content {
         if first {
             self.class_names.clone_from(&names);
         }
+        if let Some(column) = column_of_splits(&table, &sample, &columns) {
+            self.remarks.push(Remark::Warning(format!(
+                "`{}`: the column `{column}` seems to say what is for training and what for testing, and is \
+                 not used: write the rows of each to a file of its own, `train.csv` and `test.csv` in one \
+                 folder",
+                path.display()
+            )));
+        }
         let file = self.files.len() as u32;
         self.files.push(path.display().to_string());
         let take = Take { path, header: table.columns.clone(), columns, names, file };
@@ -198,6 +207,24 @@ impl Content {
             path.display()
         )));
     }
+}
+
+/// The name of a column that was not taken and holds names of splits alone, training among others.
+fn column_of_splits(table: &Table, sample: &[Row], taken: &Columns) -> Option<String> {
+    let free = |&column: &usize| {
+        column != taken.text && Some(column) != taken.pair && Some(column) != taken.label
+    };
+    let is_split = |column: &usize| {
+        let cells: BTreeSet<String> = sample
+            .iter()
+            .filter_map(|row| cell(row, *column))
+            .map(|cell| cell.to_lowercase())
+            .collect();
+        cells.contains("train")
+            && cells.len() > 1
+            && cells.iter().all(|cell| split_name(cell).is_some())
+    };
+    (0..table.columns.len()).filter(free).find(is_split).map(|column| table.columns[column].clone())
 }
 
 /// How rows of a file are taken.

@@ -56,6 +56,13 @@ pub fn load_file(
         .iter()
         .map(|specification| find(path, &file, specification, &mut other_head))
         .collect::<Result<_, _>>()?;
+    let layers = config.num_hidden_layers;
+    if has_layer(&file, &specifications, layers) {
+        let message = format!(
+            "`num_hidden_layers` is {layers}, and the weights have more layers: the two do not belong together"
+        );
+        return Err(ModelError::Config { path: path.with_file_name("config.json"), message });
+    }
     let wanted: HashSet<String> = found.iter().flatten().flatten().cloned().collect();
     let Content { mut values, sha256 } = file.read(&wanted)?;
     let mut missing = Vec::new();
@@ -153,6 +160,16 @@ fn find(
 
 /// The names that a tensor may have, the usual one first. A plain RoBERTa encoder carries a pooler of its
 /// own that its classifier does not use.
+/// Whether there are weights of the layer with this number, behind those that the config has.
+fn has_layer(file: &WeightsFile, all: &[Specification], number: usize) -> bool {
+    let Some(last) = number.checked_sub(1).map(|last| format!(".layer.{last}.")) else {
+        return false;
+    };
+    let parts = all.iter().flat_map(|one| &one.parts).filter(|part| part.name.contains(&last));
+    let next = parts.map(|part| part.name.replace(&last, &format!(".layer.{number}.")));
+    next.flat_map(|name| spellings(&name)).any(|name| file.info(&name).is_some())
+}
+
 fn spellings(name: &str) -> Vec<String> {
     let bare = name.strip_prefix("bert.").or_else(|| name.strip_prefix("roberta."));
     let both = |name: &str| {

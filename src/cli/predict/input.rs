@@ -96,8 +96,7 @@ impl<'a> Input<'a> {
         let kind = |&column: &usize| if typed { kind(&sample, column) } else { Kind::Text };
         let rest =
             others.iter().map(|column| (table.columns[*column].clone(), kind(column))).collect();
-        let shown = Columns { label: None, ..columns }.describe(&table.columns);
-        let described = if table.columns.len() > 1 { shown } else { String::new() };
+        let described = Columns { label: None, ..columns }.describe(&table.columns);
         let item = move |row: Result<Row, TableError>| match row {
             Ok(row) => Ok(Item::of_row(row, text, pair, &others)),
             Err(error) if error.is_of_a_row() => {

@@ -18,6 +18,9 @@ pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]
     let column =
         |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(|cell| cell.trim());
     let filled = |index: usize| column(index).filter(|cell| !cell.is_empty());
+    if rows.is_empty() {
+        return first.iter().any(named);
+    }
     let (mut row, mut header) = (0, 0);
     for (index, cell) in first.iter().enumerate() {
         let value = cell.trim();
@@ -72,6 +75,7 @@ mod tests {
     #[test]
     fn a_row_is_no_header() {
         for rows in [
+            "great staff lovely room",
             "a good film,pos\na bad film,neg\na fine film,pos",
             "1,a good film\n0,a bad film\n1,a fine one",
             "a letter of many more words than a name has,billing\nanother one,sales\nhelp,service",
