@@ -158,8 +158,6 @@ fn find(
     Ok(Some(names))
 }
 
-/// The names that a tensor may have, the usual one first. A plain RoBERTa encoder carries a pooler of its
-/// own that its classifier does not use.
 /// Whether there are weights of the layer with this number, behind those that the config has.
 fn has_layer(file: &WeightsFile, all: &[Specification], number: usize) -> bool {
     let Some(last) = number.checked_sub(1).map(|last| format!(".layer.{last}.")) else {
@@ -170,6 +168,8 @@ fn has_layer(file: &WeightsFile, all: &[Specification], number: usize) -> bool {
     next.flat_map(|name| spellings(&name)).any(|name| file.info(&name).is_some())
 }
 
+/// The names that a tensor may have, the usual one first. A plain RoBERTa encoder carries a pooler of its
+/// own that its classifier does not use.
 fn spellings(name: &str) -> Vec<String> {
     let bare = name.strip_prefix("bert.").or_else(|| name.strip_prefix("roberta."));
     let both = |name: &str| {
