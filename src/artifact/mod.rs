@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub use load::load;
 pub use manifest::{Manifest, PartRecord, SCHEMA};
 pub use save::{CONFIG, EVALUATION, Records, save, save_with_records, save_with_weights, write};
-pub use sentence::{InPython, SENTENCE_FILES, in_python};
+pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;
 
 use crate::calibrate::Calibration;

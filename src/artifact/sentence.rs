@@ -19,33 +19,6 @@ pub const SENTENCE_FILES: [&str; 5] = [
     "2_Dense/model.safetensors",
 ];
 
-/// How a folder is loaded in Python without `bayes`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InPython {
-    /// What to import it from.
-    pub package: &'static str,
-    /// The class.
-    pub class: &'static str,
-    /// How it is called on a folder, `{}`, to get logits of texts.
-    pub call: &'static str,
-}
-
-/// The way that gives the mean logits of a model with this config, and no other numbers.
-pub fn in_python(encoder: &EncoderConfig) -> InPython {
-    match encoder.pooling {
-        Pooling::Auto => InPython {
-            package: "transformers",
-            class: "AutoModelForSequenceClassification",
-            call: "AutoModelForSequenceClassification.from_pretrained(\"{}\")",
-        },
-        Pooling::Mean | Pooling::Normalised | Pooling::Cls => InPython {
-            package: "sentence_transformers",
-            class: "SentenceTransformer",
-            call: "SentenceTransformer(\"{}\").encode(texts)",
-        },
-    }
-}
-
 /// [`SENTENCE_FILES`] with their content; none for a head that transformers has.
 pub(super) fn sentence_files(
     encoder: &EncoderConfig,
@@ -138,12 +111,10 @@ mod tests {
             let noise = Noise::new(3);
             let parameters = Parameters::fresh(&encoder, &noise, &Device::Cpu).unwrap();
             let files = sentence_files(&encoder, &parameters, 10).unwrap();
-            let found = in_python(&encoder);
             if pooling == Pooling::Auto {
-                assert!(files.is_empty() && found.package == "transformers");
+                assert!(files.is_empty());
                 continue;
             }
-            assert_eq!(found.package, "sentence_transformers");
             let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
             assert_eq!(names, SENTENCE_FILES);
             let json: Value = serde_json::from_slice(&files[2].1).unwrap();
