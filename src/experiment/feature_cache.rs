@@ -11,14 +11,13 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use sha2::{Digest, Sha256};
 
 use super::prepare::unkept;
 use super::{Features, Progress};
 use crate::artifact::Preprocessing;
 use crate::data;
 use crate::model::Pooling;
-use crate::store::{StoreError, sha256, sha256_file, write_atomically};
+use crate::store::{StoreError, sha256, sha256_file, sha256_of_parts, write_atomically};
 
 /// The files of a model's folder that its features follow from.
 const FILES: [&str; 7] = [
@@ -71,7 +70,7 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     let parts =
         ["features", "novelty", "uniforms"].map(|name| Some(file.tensor(name).ok()?.data()));
     let [Some(features), Some(novelty), Some(uniforms)] = parts else { return None };
-    if stored.data() != hash([features, novelty, uniforms]) {
+    if stored.data() != sha256_of_parts([features, novelty, uniforms]) {
         return None;
     }
     let single = |name: &str, width: Option<usize>| -> Option<Vec<f32>> {
@@ -120,7 +119,7 @@ fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
     let view = |dtype, shape, bytes| {
         TensorView::new(dtype, shape, bytes).expect("the bytes were made from the shape")
     };
-    let sha256 = hash([&features, &novelty, &uniforms]);
+    let sha256 = sha256_of_parts([&*features, &*novelty, &*uniforms]);
     let tensors = [
         ("sha256", view(Dtype::U8, vec![32], &sha256)),
         ("features", view(Dtype::F32, vec![n, width], &features)),
@@ -130,16 +129,6 @@ fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let file = safetensors::serialize(tensors, Some(metadata)).expect("valid tensors");
     write_atomically(path, &file)
-}
-
-/// SHA-256 over the bytes of the three, each with its length.
-fn hash(parts: [&[u8]; 3]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().into()
 }
 
 #[cfg(test)]

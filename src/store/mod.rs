@@ -211,6 +211,16 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// SHA-256 over parts, each with its length before it, so that no byte can move to its neighbour.
+pub fn sha256_of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
 /// SHA-256 of a file, in hexadecimal.
 pub fn sha256_file(path: &Path) -> Result<String, StoreError> {
     let mut hasher = Sha256::new();

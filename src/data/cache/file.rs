@@ -9,10 +9,10 @@ use std::path::Path;
 use memmap2::Mmap;
 use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors, View};
-use sha2::{Digest, Sha256};
 
 use super::{CacheError, Origin};
 use crate::data::tokenizer::Encoded;
+use crate::store::sha256_of_parts;
 
 /// What a file must agree with.
 #[derive(Clone, Copy, Debug)]
@@ -208,13 +208,9 @@ impl Tokens {
         let (expected_hash, 32) = find("sha256", Dtype::U8)? else {
             return Err("its hash has another length".to_owned());
         };
-        let parts = [
-            Some(&map[full_lengths.clone()]),
-            Some(&map[offsets.clone()]),
-            Some(&map[tokens.clone()]),
-            type_ids.clone().map(|range| &map[range]),
-        ];
-        if hash(parts) != map[expected_hash] {
+        let always = [&full_lengths, &offsets, &tokens].into_iter();
+        let parts = always.chain(&type_ids).map(|range| &map[range.clone()]);
+        if sha256_of_parts(parts) != map[expected_hash] {
             return Err("its bytes are not those that were written".to_owned());
         }
         if (offset_count, length_count) != (rows + 1, rows) {
@@ -253,16 +249,6 @@ impl Tokens {
         }
         Ok(checked)
     }
-}
-
-/// SHA-256 over the bytes of the tensors, each with its length, in the order of their names.
-fn hash(parts: [Option<&[u8]>; 4]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for part in parts.into_iter().flatten() {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().into()
 }
 
 /// The bytes of a one-dimensional tensor and its length.
@@ -354,7 +340,9 @@ impl Builder {
     }
 
     fn hash(&self) -> [u8; 32] {
-        hash([Some(&self.full_lengths), Some(&self.offsets), Some(&self.tokens), self.type_ids()])
+        // In the order of their names.
+        let always: [&[u8]; 3] = [&self.full_lengths, &self.offsets, &self.tokens];
+        sha256_of_parts(always.into_iter().chain(self.type_ids()))
     }
 
     fn tensors<'a>(&'a self, sha256: &'a [u8; 32]) -> Vec<(&'static str, Bytes<'a>)> {
