@@ -12,6 +12,7 @@ use crate::data::{CrossFit, DataConfig};
 use crate::model::{FROM_SCRATCH, ModelConfig};
 use crate::posterior::{Method, PosteriorConfig};
 use crate::publish::PublishConfig;
+use crate::store::without_mark;
 use crate::train::{Recipe, TrainConfig};
 
 /// The experiment that `bayes train` runs when nothing is given.
@@ -168,7 +169,7 @@ impl Experiment {
 
 /// The text of a file; some editors put a mark before UTF-8.
 fn text(bytes: &[u8]) -> Result<&str, String> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let bytes = without_mark(bytes);
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
         return Err(
             "a config is UTF-8, and this file looks like UTF-16: save it again as UTF-8".to_owned()
