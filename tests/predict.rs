@@ -107,7 +107,8 @@ fn a_row_that_cannot_be_answered_loses_no_other() {
     assert!(line("1").contains(",technical,") && line("2").contains(",the text is empty,"));
     let sorted = home.done(&["predict", "--input", input, "--sort-by", "confidence"]);
     assert!(sorted.lines().last().unwrap().contains("empty"), "{sorted}");
-    let refused = home.refused(&["predict", "--input", input, "--on-error", "fail"]);
+    let fail = ["predict", "--input", input, "--on-error", "fail", "--output", "out2.csv"];
+    let refused = home.refused(&fail);
     assert!(refused.contains("line 3: the text is empty"), "{refused}");
     assert!(!home.files().contains(&"out2.csv".to_owned()));
 

@@ -71,7 +71,7 @@ impl Options {
 enum OnError {
     /// The others are answered
     Skip,
-    /// Nothing is written
+    /// The first one ends the command, and an `--output` is not written
     Fail,
 }
 

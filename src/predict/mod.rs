@@ -228,7 +228,8 @@ impl Predictor {
         answers.map(answer).collect()
     }
 
-    /// Cleans texts, where the model was trained on clean ones, and tokenises them, on all threads of the current pool.
+    /// Cleans texts, where the model was trained on clean ones, and tokenises them, on all threads of the
+    /// current pool.
     pub fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Encoded>, PredictError> {
         let preprocessing = &self.artifact.manifest.preprocessing;
         if let Some(place) = texts.iter().position(|(text, _)| clean(text).is_empty()) {
@@ -239,7 +240,6 @@ impl Predictor {
             texts.iter().map(|&(text, pair)| (clean(text), pair.map(clean))).collect();
         let cleaned: Vec<Text<'_>> =
             cleaned.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect();
-        let preprocessing = &self.artifact.manifest.preprocessing;
         let encoded = encode_clean(
             &self.artifact.tokenizer,
             &cleaned,
