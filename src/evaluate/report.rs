@@ -129,11 +129,13 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
     let hit = |row: usize| inside.rows[row].predicted() == inside.labels[row] as usize;
     let sets = sets(answers, &inside)?;
     let by_class = classes::by_class(&scored, &answers.labels, sets.as_ref());
+    let (summary, calibration) = rayon::join(
+        || metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || bootstrap.uniform()),
+        || calibration_errors(&scored, FLOOR_RESAMPLES, &mut || floors.uniform()),
+    );
     Ok(Report {
-        summary: metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || {
-            bootstrap.uniform()
-        }),
-        calibration: calibration_errors(&scored, FLOOR_RESAMPLES, &mut || floors.uniform()),
+        summary,
+        calibration,
         selective: Selective::by_doubt(&inside.rows, &hit)?,
         uncertainty: uncertainty_by_outcome(&inside.rows, &hit),
         confusions: classes::confusions(&scored, &answers.labels, &by_class),

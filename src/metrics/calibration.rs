@@ -45,7 +45,7 @@ impl Tally {
 /// confidence of exactly 1 is not lost.
 pub(super) fn bin_of(probability: f64, bins: usize) -> usize {
     assert!(bins > 0, "calibration needs at least one bin");
-    ((probability * bins as f64).floor() as usize).min(bins - 1)
+    ((probability * bins as f64) as usize).min(bins - 1)
 }
 
 /// Σ_b (n_b/N) |accuracy_b − confidence_b|; the counts cancel, so that empty bins add 0.

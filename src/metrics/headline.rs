@@ -8,7 +8,7 @@ use super::classification::{
     ClassCount, accuracy_of, brier_of, count, macro_f1_of, mcc_of, nll_of,
 };
 use super::ranking::Order;
-use super::resample::resample;
+use super::resample::bootstrap;
 use super::{
     BINS, COARSE_BINS, Calibration, Interval, Scored, Summary, argmax, interval, noise_floor,
     reliability,
@@ -147,15 +147,9 @@ pub fn summarise(
 ) -> Summary {
     let floor = noise_floor(scored, BINS, floor_resamples, uniform);
     let rows = Rows::new(scored);
-    let mut times_n = vec![1; scored.rows()];
-    let values = rows.metrics(&times_n);
-    let mut resampled: [Vec<f64>; METRICS] = Default::default();
-    for _ in 0..resamples {
-        resample(&mut times_n, uniform);
-        for (list, value) in resampled.iter_mut().zip(rows.metrics(&times_n)) {
-            list.push(value);
-        }
-    }
+    let values = rows.metrics(&vec![1; scored.rows()]);
+    let resampled =
+        by_metric(bootstrap(scored.rows(), resamples, uniform, |times_n| rows.metrics(times_n)));
     let mut values = values.into_iter().zip(resampled);
     let mut optional = || {
         let (value, resampled) = values.next().expect("one for each metric");
@@ -203,21 +197,20 @@ pub fn differences(
 ) -> [Option<Interval>; METRICS] {
     assert_eq!(one.rows(), other.rows(), "a paired comparison is about the same rows");
     let (one, other) = (Rows::new(one), Rows::new(other));
-    let mut times_n = vec![1; one.rows.len()];
     let difference = |times_n: &[u32]| {
         let (one, other) = (one.metrics(times_n), other.metrics(times_n));
         std::array::from_fn::<f64, METRICS, _>(|metric| other[metric] - one[metric])
     };
-    let values = difference(&times_n);
-    let mut resampled: [Vec<f64>; METRICS] = Default::default();
-    for _ in 0..resamples {
-        resample(&mut times_n, uniform);
-        for (list, value) in resampled.iter_mut().zip(difference(&times_n)) {
-            list.push(value);
-        }
-    }
+    let rows = one.rows.len();
+    let values = difference(&vec![1; rows]);
+    let resampled = by_metric(bootstrap(rows, resamples, uniform, difference));
     let mut resampled = resampled.into_iter();
     values.map(|value| interval_where_defined(value, resampled.next().unwrap_or_default()))
+}
+
+/// The values of each metric over the resamples.
+fn by_metric(resampled: Vec<[f64; METRICS]>) -> [Vec<f64>; METRICS] {
+    std::array::from_fn(|metric| resampled.iter().map(|values| values[metric]).collect())
 }
 
 #[cfg(test)]
@@ -225,6 +218,7 @@ mod tests {
     use super::*;
     use crate::metrics;
     use crate::metrics::Ranking;
+    use crate::metrics::resample::resample;
     use crate::metrics::tests::{calibrated, ten, uniform};
 
     /// The one-pass sums against the plain functions.

@@ -4,6 +4,7 @@
 //! Randomness is an argument, a closure that gives numbers uniform on [0, 1). It is called once per
 //! row and resample, in order.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::{Tally, bin_of, gap};
@@ -51,6 +52,26 @@ pub(super) fn resample(times_n: &mut [u32], uniform: &mut dyn FnMut() -> f64) {
         // A uniform number just below 1 may round up.
         times_n[((uniform() * rows as f64) as usize).min(rows - 1)] += 1;
     }
+}
+
+/// Resamples that are drawn before they are looked at together.
+const AT_ONCE: usize = 16;
+
+/// `metric` of bootstrap resamples of so many rows: drawn one after another, looked at on all threads.
+pub(super) fn bootstrap<T: Send>(
+    rows: usize,
+    resamples: usize,
+    uniform: &mut dyn FnMut() -> f64,
+    metric: impl Fn(&[u32]) -> T + Sync,
+) -> Vec<T> {
+    let mut drawn = vec![vec![0; rows]; AT_ONCE.min(resamples)];
+    let mut found = Vec::with_capacity(resamples);
+    while found.len() < resamples {
+        let some = &mut drawn[..AT_ONCE.min(resamples - found.len())];
+        some.iter_mut().for_each(|times_n| resample(times_n, uniform));
+        found.par_extend(some.par_iter().map(|times_n| metric(times_n)));
+    }
+    found
 }
 
 /// The calibration error that perfectly calibrated predictions would show on so many rows.
