@@ -220,29 +220,31 @@ impl Predictor {
         let sequence = |row: usize| sequence(&encoded[row], row);
         let wanted = Wanted { inputs: self.inputs(), sampling: self.sampling() };
         let rows = features(&self.classifier, &lengths, &sequence, &wanted, progress)?;
-        let readings = self.readings(&self.posterior, &rows, encoded.len())?.into_iter();
-        let answers = encoded.iter().zip(readings).zip(1..);
-        let answer = |((encoded, reading), place)| {
-            self.answer(encoded, reading, &self.usual).ok_or(PredictError::NotFinite(place))
-        };
-        answers.map(answer).collect()
+        let readings = self.readings(&self.posterior, &rows, encoded.len())?;
+        let answer = |(encoded, reading)| self.answer(encoded, reading, &self.usual);
+        let answers: Vec<Option<Prediction>> =
+            encoded.par_iter().zip(readings).map(answer).collect();
+        let finite =
+            |(answer, place): (Option<_>, usize)| answer.ok_or(PredictError::NotFinite(place));
+        answers.into_iter().zip(1..).map(finite).collect()
     }
 
     /// Cleans texts, where the model was trained on clean ones, and tokenises them, on all threads of the
     /// current pool.
     pub fn encode(&self, texts: &[Text<'_>]) -> Result<Vec<Encoded>, PredictError> {
         let preprocessing = &self.artifact.manifest.preprocessing;
-        if let Some(place) = texts.iter().position(|(text, _)| clean(text).is_empty()) {
-            return Err(PredictError::Empty(place + 1));
-        }
-        let clean = |text| if preprocessing.clean { clean(text) } else { Cow::Borrowed(text) };
         let cleaned: Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> =
             texts.iter().map(|&(text, pair)| (clean(text), pair.map(clean))).collect();
-        let cleaned: Vec<Text<'_>> =
-            cleaned.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect();
+        if let Some(place) = cleaned.iter().position(|(text, _)| text.is_empty()) {
+            return Err(PredictError::Empty(place + 1));
+        }
+        let wanted: Vec<Text<'_>> = match preprocessing.clean {
+            true => cleaned.iter().map(|(text, pair)| (&**text, pair.as_deref())).collect(),
+            false => texts.to_vec(),
+        };
         let encoded = encode_clean(
             &self.artifact.tokenizer,
-            &cleaned,
+            &wanted,
             preprocessing.max_length,
             preprocessing.truncation,
         )?;

@@ -114,9 +114,12 @@ impl Distance {
                 let layer = fit(&fold.train)?;
                 Some(fold.judged.iter().map(|&row| layer.raw(line(row))).collect())
             };
-            let scores: Option<Vec<Vec<f64>>> = folds.par_iter().map(judge).collect();
-            let scores = scores?.concat();
-            let mut layer = fit(&(0..rows.labels.len()).collect::<Vec<_>>())?;
+            let all: Vec<usize> = (0..rows.labels.len()).collect();
+            let (scores, layer) = rayon::join(
+                || folds.par_iter().map(judge).collect::<Option<Vec<Vec<f64>>>>(),
+                || fit(&all),
+            );
+            let (scores, mut layer) = (scores?.concat(), layer?);
             layer.standardise(&scores)?;
             for (sum, score) in sums.iter_mut().zip(scores) {
                 *sum += (score - layer.centre) / layer.scale;
