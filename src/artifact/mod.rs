@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub use load::load;
 pub use manifest::{Manifest, PartRecord, SCHEMA};
-pub use save::{CONFIG, EVALUATION, Records, save, save_with_records, save_with_weights, write};
+pub use save::{CONFIG, EVALUATION, Records, add_records, save, save_with_weights, write};
 pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;
 

@@ -33,19 +33,23 @@ pub struct Records<'a> {
     pub evaluation: &'a Value,
 }
 
-/// As [`save`], with records beside the model.
-pub fn save_with_records(
+/// Puts records beside a model that [`save`] wrote, and what its manifest has got since. The folder is
+/// replaced whole; what predictions depend on stays, and is not written again.
+pub fn add_records(
     artifact: &Artifact,
+    saved: Manifest,
     records: Records<'_>,
     folder: &Path,
-) -> Result<Manifest, ArtifactError> {
-    let weights = model::save(&artifact.encoder, &artifact.parameters)?;
+) -> Result<(), ArtifactError> {
     let new = NewFolder::create(folder)?;
     new.write(CONFIG, records.config.as_bytes())?;
     new.write(EVALUATION, &pretty(records.evaluation))?;
-    let manifest = write(artifact, &weights, |name, bytes| new.write(name, bytes))?;
-    new.publish()?;
-    Ok(manifest)
+    for name in HASHED {
+        new.link(name, &folder.join(name))?;
+    }
+    let manifest = Manifest { files: saved.files, ..artifact.manifest.clone() };
+    write_rest(artifact, &manifest, &mut |name, bytes| new.write(name, bytes))?;
+    Ok(new.publish()?)
 }
 
 /// As [`save`], with these bytes as `model.safetensors`.
@@ -69,10 +73,7 @@ pub fn write(
 ) -> Result<Manifest, ArtifactError> {
     let mut manifest = artifact.manifest.clone();
     manifest.files = BTreeMap::new();
-    let mut encoder = artifact.encoder.clone();
-    encoder.labels.clone_from(&manifest.labels);
-    let max_length = manifest.preprocessing.max_length;
-    let config = pretty(&encoder.to_json());
+    let config = pretty(&described(artifact, &manifest).to_json());
     let tokenizer = artifact.tokenizer.to_json()?;
     let posterior = posterior_file(
         &artifact.uncertainty,
@@ -84,15 +85,32 @@ pub fn write(
         file(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));
     }
+    write_rest(artifact, &manifest, &mut file)?;
+    Ok(manifest)
+}
+
+/// The files that no prediction depends on.
+fn write_rest(
+    artifact: &Artifact,
+    manifest: &Manifest,
+    file: &mut dyn FnMut(&str, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), ArtifactError> {
+    let encoder = described(artifact, manifest);
+    let max_length = manifest.preprocessing.max_length;
     let special = &artifact.special_tokens;
     file("tokenizer_config.json", &pretty(&special.tokenizer_config(&encoder, max_length)))?;
     file("special_tokens_map.json", &pretty(&special.to_json()))?;
     for (name, bytes) in sentence_files(&encoder, &artifact.parameters, max_length)? {
         file(name, &bytes)?;
     }
-    file("README.md", readme(&manifest, &encoder).as_bytes())?;
-    file("bayes/manifest.json", &pretty(&manifest))?;
-    Ok(manifest)
+    file("README.md", readme(manifest, &encoder).as_bytes())?;
+    file("bayes/manifest.json", &pretty(manifest))?;
+    Ok(())
+}
+
+/// The encoder, with the names that the manifest has for its classes.
+fn described(artifact: &Artifact, manifest: &Manifest) -> EncoderConfig {
+    EncoderConfig { labels: manifest.labels.clone(), ..artifact.encoder.clone() }
 }
 
 pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {

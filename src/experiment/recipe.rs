@@ -203,7 +203,7 @@ pub fn train(
     let Candidate { mut artifact, posterior, calibration, .. } = candidate;
     let model = home.model();
     // Complete before the report, which may take long.
-    artifact::save(&artifact, &model)?;
+    let saved = artifact::save(&artifact, &model)?;
     let predictor = Predictor::new(artifact.clone())?;
     let mut tested = report(&predictor, dataset, parts, show)?;
     if experiment.train.baseline {
@@ -219,7 +219,7 @@ pub fn train(
     let evaluation =
         evaluation(dataset, &test, &uncalibrated, &sets.summaries(dataset, parts), &facts);
     let records = Records { config: &experiment.to_toml(), evaluation: &evaluation };
-    artifact::save_with_records(&artifact, records, &model)?;
+    artifact::add_records(&artifact, saved, records, &model)?;
     let report = TrainReport {
         name: experiment.name.clone(),
         model,
