@@ -15,7 +15,7 @@ use crate::train::last_layer;
 
 /// δ changes by this factor from one trial to the next.
 const STEP: f64 = 3.162_277_660_168_379_5;
-/// Where the evidence begins: nearer to what standardised features come to than 1, at which a fit takes ten
+/// Where the evidence begins: nearer to what scaled features come to than 1, at which a fit takes ten
 /// times as long.
 const FIRST: f64 = 100.0;
 /// The most trials besides that of the evidence.
@@ -108,9 +108,9 @@ impl HeadRows<'_> {
             let fold = fit_head(config, problem, start_kd, (fixed, near), self.dropout)?;
             fold.posterior.logits(rows.read())
         };
-        let exact = (fixed, Tolerance::EXACT);
+        let how = (fixed, Tolerance::KEPT);
         let (fitted, logits) = rayon::join(
-            || fit_head(config, &problem, &start_kd, exact, self.dropout),
+            || fit_head(config, &problem, &start_kd, how, self.dropout),
             || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>(),
         );
         let (fitted, logits) = (fitted?, logits?.concat());

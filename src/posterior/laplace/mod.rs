@@ -83,8 +83,10 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// For the weights that are kept.
+    /// To the precision of f32.
     pub const EXACT: Self = Self { short: 1e-6, rest: 1e-3 };
+    /// For the weights that are kept: all rows together lose less than 5e-5 nats.
+    pub const KEPT: Self = Self { short: 0.01, rest: 1e-3 };
     /// For comparing priors, and for judging rows: what is left to go, over all weights together,
     /// changes the loss of all rows together by less than 0.05 nats, half the square of `short`.
     pub const NEAR: Self = Self { short: 0.3, rest: 0.05 };
@@ -197,29 +199,26 @@ pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
     Problem::new(*rows, d)?.fit(trained_kd, head, Prior::Evidence(1.0), Tolerance::EXACT)
 }
 
-/// What scales features to a variance of about one, `[D]`: an isotropic prior of scaled features does not
-/// depend on their units. The variance is half a feature's own and half the mean of all: one that hardly
-/// varies is not blown up (its weight would be large, and the first step of fine-tuning that moves the
-/// feature would throw the logits far off). What stands for the one behind them is larger, so that the bias
-/// is nearly free.
+/// What scales features to a mean variance of one, `[D]`: an isotropic prior of scaled features does not
+/// depend on their unit. All have the same factor: that they vary differently says something. Scaled one
+/// by one they had a higher held-out NLL in 13 of 15 fits and a lower one in one (MiniLM of six and of
+/// three layers; CLINC150, SST-2, AG News), and one that hardly varies got a large weight. What stands for
+/// the one behind them is larger, so that the bias is nearly free.
 pub fn usual_scale(feature_nd: &[f32], d: usize) -> Vec<f64> {
     let rows = (feature_nd.len() / d.max(1)).max(1) as f64;
-    let (mut sum_d, mut squares_d) = (vec![0.0; d], vec![0.0; d]);
+    let (mut sum_d, mut squares) = (vec![0.0; d], 0.0);
     for feature_d in feature_nd.chunks_exact(d) {
-        for ((sum, squares), &x) in sum_d.iter_mut().zip(&mut squares_d).zip(feature_d) {
+        for (sum, &x) in sum_d.iter_mut().zip(feature_d) {
             *sum += f64::from(x);
-            *squares += f64::from(x).powi(2);
+            squares += f64::from(x).powi(2);
         }
     }
-    let both = sum_d.iter().zip(&squares_d);
-    let variance_d: Vec<f64> =
-        both.map(|(sum, squares)| (squares / rows - (sum / rows).powi(2)).max(0.0)).collect();
-    let usual = variance_d.iter().sum::<f64>() / d.max(1) as f64;
-    let scale = |variance: &f64| {
-        let variance = 0.5 * (variance + usual);
-        if variance > 0.0 { variance.sqrt().recip() } else { 1.0 }
-    };
-    variance_d.iter().map(scale).chain([FREE]).collect()
+    let means: f64 = sum_d.iter().map(|sum| (sum / rows).powi(2)).sum();
+    let variance = (squares / rows - means) / d.max(1) as f64;
+    let scale = if variance > 0.0 { variance.sqrt().recip() } else { 1.0 };
+    let mut scale_d = vec![scale; d];
+    scale_d.push(FREE);
+    scale_d
 }
 
 /// What stands for the one behind scaled features. The prior of the bias is then this much wider than
