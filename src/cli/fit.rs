@@ -102,7 +102,7 @@ fn text(report: &FitReport) -> String {
         "seconds",
         paragraphs(&calibration_words(&report.calibration)),
         report.model.display(),
-        next_text(&report.model, report.pairs, report.generated),
+        next_text(&report.model, report.pooling, report.pairs, report.generated),
     )
 }
 

@@ -11,6 +11,7 @@ use super::words::{cut, filled, percent, quoted};
 use crate::evaluate::{About, BaselineReport, Page, Truth};
 use crate::experiment::{HeldOutScores, TrainReport};
 use crate::metrics::Interval;
+use crate::model::Pooling;
 use crate::publish::shown;
 use crate::store::write_atomically;
 use crate::train::Recipe;
@@ -81,7 +82,7 @@ pub fn finished_text(finished: &TrainReport) -> String {
         "\nModel   {}\nReport  {}\n\n{}",
         finished.model.display(),
         finished.run.join("report.html").display(),
-        next_text(&finished.model, finished.pairs, finished.generated)
+        next_text(&finished.model, finished.pooling, finished.pairs, finished.generated)
     );
     text
 }
@@ -272,8 +273,8 @@ fn repeats(finished: &TrainReport) -> Option<String> {
     ))
 }
 
-/// Commands for the model that was made.
-pub fn next_text(model: &Path, pairs: bool, generated: bool) -> String {
+/// Commands for the model that was made, and what loads its folder in Python.
+pub fn next_text(model: &Path, pooling: Pooling, pairs: bool, generated: bool) -> String {
     let model = quoted(model);
     let first = match (pairs, generated) {
         // The command line takes single texts; a file has a column for each text of a pair.
@@ -281,9 +282,16 @@ pub fn next_text(model: &Path, pairs: bool, generated: bool) -> String {
         (false, true) => "\"What an ending!\"".to_owned(),
         (false, false) => "\"Your own text here\"".to_owned(),
     };
+    let class = match pooling {
+        Pooling::Auto => "transformers.AutoModelForSequenceClassification",
+        Pooling::Mean | Pooling::Normalised | Pooling::Cls => {
+            "sentence_transformers.SentenceTransformer"
+        }
+    };
     format!(
         "Next    bayes predict --model {model} {first}\n        \
-         bayes serve --model {model}\n        bayes eval --model {model}\n"
+         bayes serve --model {model}\n        bayes eval --model {model}\n        \
+         in Python: {class}\n"
     )
 }
 
@@ -342,11 +350,13 @@ mod tests {
 
     #[test]
     fn the_next_commands_are_those_of_the_model() {
-        let text = next_text(Path::new("my models/a"), false, false);
+        let text = next_text(Path::new("my models/a"), Pooling::Auto, false, false);
         let first = text.lines().next().unwrap();
         assert_eq!(first, "Next    bayes predict --model 'my models/a' \"Your own text here\"");
-        let pairs = next_text(Path::new("m"), true, false);
+        assert!(text.ends_with("in Python: transformers.AutoModelForSequenceClassification\n"));
+        let pairs = next_text(Path::new("m"), Pooling::Mean, true, false);
         assert!(pairs.contains("--input pairs.csv") && !pairs.contains("Your own text"), "{pairs}");
+        assert!(pairs.ends_with("in Python: sentence_transformers.SentenceTransformer\n"));
     }
 
     #[test]

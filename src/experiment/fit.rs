@@ -21,7 +21,7 @@ use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Overrides, Part, Parts, TokenSet, Tokens, sample};
 use crate::evaluate::labels_of_model;
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
-use crate::model::{self, Classifier};
+use crate::model::{self, Classifier, Pooling};
 use crate::posterior::laplace::Head;
 use crate::posterior::{LogitDistribution, Method, Passes, Posterior, PosteriorConfig, Predictive};
 
@@ -66,6 +66,8 @@ pub struct FitReport {
     pub source: PathBuf,
     /// The folder that was written, with the first method.
     pub model: PathBuf,
+    /// How its encoder pools, which decides what loads it in Python.
+    pub pooling: Pooling,
     /// The data set.
     pub dataset: String,
     /// Whether its texts are generated.
@@ -175,6 +177,7 @@ pub fn fit(
     Ok(FitReport {
         source: job.model.clone(),
         model,
+        pooling: artifact.encoder.pooling,
         dataset: dataset.name.clone(),
         generated: dataset.generated,
         pairs: parts.test.examples(&dataset).any(|example| example.pair.is_some()),

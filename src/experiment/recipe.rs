@@ -25,7 +25,7 @@ use crate::data::{DataConfig, Dataset, Example, Part, Parts, StreamSource, untra
 use crate::evaluate::{
     Answers, BaselineReport, EvaluateError, Evaluation, Hygiene, Report, Rival, Rows, answer,
 };
-use crate::model::{EncoderConfig, Parameters};
+use crate::model::{EncoderConfig, Parameters, Pooling};
 use crate::posterior::laplace::Head;
 use crate::posterior::{Method, Uncertainty};
 use crate::predict::Predictor;
@@ -38,6 +38,8 @@ pub struct TrainReport {
     pub name: String,
     /// The model folder.
     pub model: PathBuf,
+    /// How its encoder pools, which decides what loads it in Python.
+    pub pooling: Pooling,
     /// The run folder.
     pub run: PathBuf,
     /// The data set.
@@ -223,6 +225,7 @@ pub fn train(
     let report = TrainReport {
         name: experiment.name.clone(),
         model,
+        pooling: start.encoder.pooling,
         run: run.path().to_owned(),
         dataset: dataset.name.clone(),
         generated: dataset.generated,
