@@ -23,8 +23,6 @@ pub struct PosteriorReport {
     pub vector: bool,
     /// What logits are divided by; absent when none was fitted.
     pub temperature: Option<f64>,
-    /// Whether the best temperature without a scale lies outside 0.01 to 100.
-    pub temperature_at_bound: bool,
     /// Why the rows do not say which temperature is right, where they do not; it is then 1 or more.
     pub temperature_doubt: Option<Doubt>,
     /// Whether the best scale is the largest that was tried; it is then left out.
@@ -150,9 +148,6 @@ pub(super) fn install_scaled(
         prior_by_held_out_rows: false,
         vector: found.as_ref().is_some_and(|fit| fit.scaling.vector.is_some()),
         temperature: found.as_ref().map(|fit| fit.scaling.temperature),
-        temperature_at_bound: found
-            .as_ref()
-            .is_some_and(|fit| fit.plain.doubt == Some(Doubt::AtBound)),
         temperature_doubt: found.as_ref().and_then(|fit| fit.plain.doubt),
         scale_at_bound: found.as_ref().is_some_and(|fit| fit.scale_at_bound),
         scale: scaled.map(|fit| fit.scaling.scale),
