@@ -5,6 +5,7 @@ mod candidate;
 mod choice;
 mod config;
 mod crossed;
+mod describe;
 mod encoder;
 mod evaluation;
 mod feature_cache;

@@ -1,0 +1,75 @@
+//! What a run says of its data before it begins.
+
+use super::prepare::Prepared;
+use super::{Experiment, Progress};
+use crate::calibrate::FOLDS;
+use crate::data::{DataConfig, Part, StreamSource, untrained};
+
+/// The data, and what was decided by them; `written` is what the user asked for.
+pub(super) fn describe(
+    written: &Experiment,
+    prepared: &Prepared,
+    show: &mut dyn FnMut(Progress<'_>),
+) {
+    let Prepared { experiment, dataset, parts, crossing, .. } = prepared;
+    let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
+    let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
+    let sizes: Vec<String> = named.map(rows).collect();
+    show(Progress::Note(format!("data: {}, {} classes", dataset.name, dataset.labels.len())));
+    if !dataset.columns.is_empty() {
+        show(Progress::Note(format!("columns: {}", dataset.columns)));
+    }
+    if !dataset.written.is_empty() {
+        show(Progress::Note(format!("files: {}", dataset.written)));
+    }
+    show(Progress::Note(format!("rows: {}", sizes.join(", "))));
+    for remark in dataset.remarks.iter().chain(&untrained(dataset, parts)) {
+        show(Progress::from(remark));
+    }
+    if crossing.is_some() {
+        show(Progress::Note(format!(
+            "few rows: all {} train the last layer; each is judged by a fit without its fold, one of {FOLDS}",
+            parts.train.rows.len()
+        )));
+    }
+    if written.data.max_length == 0 {
+        show(Progress::Note(format!(
+            "texts are cut at {} tokens: 99 % of the training texts are not longer",
+            experiment.data.max_length
+        )));
+    }
+    if experiment.data.test_limit > 0 {
+        show(Progress::Note(
+            "the test rows are a class-balanced sample (`data.test_limit`); `bayes eval` looks at all"
+                .to_owned(),
+        ));
+    }
+    for split in &dataset.hidden {
+        show(Progress::Note(format!("the labels of split `{split}` are hidden: left out")));
+    }
+    if !parts.seen_in_test.is_empty() {
+        show(Progress::Warning(format!(
+            "{} test texts also occur in another part; the report gives the score without them",
+            parts.seen_in_test.len()
+        )));
+    }
+}
+
+/// What is streamed, and how it divides.
+pub(super) fn describe_stream(
+    source: &StreamSource,
+    data: &DataConfig,
+    show: &mut dyn FnMut(Progress<'_>),
+) {
+    let (rows, window, shards) = (source.rows(), data.shuffle_window, data.num_shards as u64);
+    show(Progress::Note(format!(
+        "streaming: {rows} rows, {window} at a time; the rows above are a sample of them, and its training \
+         rows are what the posterior looks at"
+    )));
+    if !rows.is_multiple_of(shards) {
+        show(Progress::Warning(format!(
+            "{rows} rows do not divide by `data.num_shards` = {shards}: some shards have a row more than \
+             others in an epoch"
+        )));
+    }
+}
