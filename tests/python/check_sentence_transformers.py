@@ -1,6 +1,6 @@
 """Checks that a folder with a head of our own means the same to sentence-transformers. Run by hand.
 
-    bayes train tickets.csv --set model.pooling=mean
+    bayes train tickets.csv --set model.pooling=mean      (normalised, cls)
     bayes predict --model checkpoints/tickets/model --json "The soup was warm." > predictions.jsonl
     python tests/python/check_sentence_transformers.py checkpoints/tickets/model predictions.jsonl
 
