@@ -232,6 +232,24 @@ fn many_classes_are_in_the_files_and_the_worst_of_them_on_the_screen() {
     for class in 0..15 {
         assert!(markdown.contains(&format!("| the department of things {class} |")), "{class}");
     }
+
+    // A class that has no row and is never predicted has no F1.
+    let mut few = "subject,department\n".to_owned();
+    for row in 0..20 {
+        few += &format!("my thing{0} {row},the department of things {0}\n", row % 2);
+    }
+    let few = home.write("few.csv", few);
+    let arguments = ["eval", "--dataset", few.to_str().unwrap(), "--report", "few"];
+    let table = home.done(&arguments);
+    let report = json(&std::fs::read_to_string(home.path("few/report.json")).unwrap());
+    let classes = report["by_class"].as_array().unwrap();
+    let scores: Vec<f64> = classes.iter().filter_map(|class| class["f1"].as_f64()).collect();
+    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+    assert!((report["f1"]["value"].as_f64().unwrap() - mean).abs() < 1e-12, "{report}");
+    assert!(scores.len() < 15, "{report}");
+    let said = format!("over {} of 15 classes", scores.len());
+    let markdown = std::fs::read_to_string(home.path("few/report.md")).unwrap();
+    assert!(table.contains(&said) && markdown.contains(&said), "{table}");
 }
 
 /// What a training looked at says nothing of what a later evaluation does.

@@ -6,7 +6,8 @@ use super::beside;
 use super::progress::grouped;
 use super::words::cut;
 use crate::evaluate::{
-    Comparison, Evaluation, Hygiene, Report, Uncertainty, least_covered, worst_first,
+    Comparison, Evaluation, Hygiene, Report, Uncertainty, least_covered, without_absent,
+    worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval};
 use crate::train::Scores;
@@ -61,7 +62,7 @@ fn headline(report: &Report, uncalibrated: Option<&Scores>) -> String {
     let before = |value: f64| format!("without temperature {value:.4}");
     let nll = uncalibrated.map_or(String::new(), |scores| before(scores.nll));
     line("accuracy", &summary.accuracy, best);
-    line("macro F1", &summary.f1, String::new());
+    line("macro F1", &summary.f1, without_absent(&report.by_class).unwrap_or_default());
     line("MCC", &summary.mcc, String::new());
     line("NLL", &summary.nll, nll);
     line("Brier", &summary.brier, String::new());

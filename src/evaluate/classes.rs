@@ -83,6 +83,13 @@ pub fn worst_first(classes: &[ClassReport]) -> Vec<&ClassReport> {
     known
 }
 
+/// Which classes the macro F1 is about, where those are not all: one without rows and predictions has none.
+pub fn without_absent(classes: &[ClassReport]) -> Option<String> {
+    let absent = classes.iter().filter(|one| one.f1.is_none()).count();
+    let (all, occurring) = (classes.len(), classes.len() - absent);
+    (absent > 0).then(|| format!("over {occurring} of {all} classes"))
+}
+
 /// The class whose prediction sets hold it least often.
 pub fn least_covered(classes: &[ClassReport]) -> Option<(&str, f64)> {
     let covered = classes.iter().filter_map(|one| Some((one.label.as_str(), one.coverage?)));

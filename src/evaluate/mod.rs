@@ -17,7 +17,7 @@ mod selective;
 
 pub use answers::{Answer, Answers, Novelty, Truth};
 pub use baseline::{BaselineReport, Difference, Rival};
-pub use classes::{ClassReport, ConfusionReport, least_covered, worst_first};
+pub use classes::{ClassReport, ConfusionReport, least_covered, without_absent, worst_first};
 pub use compare::{Comparison, compare};
 pub use evaluation::Evaluation;
 pub use file::{FileError, read, write};

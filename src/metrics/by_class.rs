@@ -15,7 +15,7 @@ pub struct ClassScore {
     /// The share of its rows that are predicted as it; `None` where it has no rows.
     pub recall: Option<f64>,
     /// The harmonic mean of both, 2 hits / (rows + predicted); `None` where it has no rows and is never
-    /// predicted. (In the macro F1 such a class counts as 0.)
+    /// predicted. (The macro F1 is the mean of the others.)
     pub f1: Option<f64>,
 }
 
@@ -98,7 +98,7 @@ mod tests {
         for (found, (rows, predicted, precision, recall, f1)) in classes.iter().zip(expected) {
             assert_eq!(*found, ClassScore { rows, predicted, precision, recall, f1 });
         }
-        let mean = classes.iter().filter_map(|one| one.f1).sum::<f64>() / 4.0;
+        let mean = classes.iter().filter_map(|one| one.f1).sum::<f64>() / 3.0;
         assert!((mean - macro_f1(&scored)).abs() < 1e-15);
     }
 

@@ -52,19 +52,19 @@ pub(super) fn accuracy_of(counts_c: &[ClassCount]) -> f64 {
     hits as f64 / rows as f64
 }
 
-/// Unweighted mean of the F1 of each of the K classes (scikit-learn's `f1_score` with
-/// `average="macro", labels=range(K), zero_division=0`): a class that is neither predicted nor
-/// among the labels counts as 0 and lowers the mean.
+/// Unweighted mean of the F1 of the classes that occur among the labels or the predictions
+/// (scikit-learn's `f1_score` with `average="macro"`). A class that does neither has no F1, and a class
+/// that is never predicted rightly has 0.
 pub fn macro_f1(scored: &Scored) -> f64 {
     macro_f1_of(&counts(scored))
 }
 
 pub(super) fn macro_f1_of(counts_c: &[ClassCount]) -> f64 {
-    let f1 = |class: &ClassCount| match class.predicted + class.actual {
-        0 => 0.0,
-        both => 2.0 * class.hits as f64 / both as f64,
-    };
-    counts_c.iter().map(f1).sum::<f64>() / counts_c.len() as f64
+    let occurring = counts_c.iter().filter(|class| class.predicted + class.actual > 0);
+    let f1 = |class: &ClassCount| 2.0 * class.hits as f64 / (class.predicted + class.actual) as f64;
+    let (sum, classes) =
+        occurring.fold((0.0, 0u32), |(sum, classes), class| (sum + f1(class), classes + 1));
+    sum / f64::from(classes)
 }
 
 /// Matthews's correlation coefficient in Gorodkin's multi-class form, on [−1, 1]; 0 when all rows

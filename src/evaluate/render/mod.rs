@@ -9,7 +9,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{BaselineReport, Comparison, Evaluation, Report, least_covered, worst_first};
+use super::{
+    BaselineReport, Comparison, Evaluation, Report, least_covered, without_absent, worst_first,
+};
 use crate::metrics::{AboveFloor, HEADLINE, Interval};
 use crate::store::{StoreError, write_atomically};
 
@@ -220,7 +222,7 @@ fn headline(report: &Report) -> Block {
     let best = report.truth.map(|truth| format!("best possible {:.4}", truth.best_accuracy));
     let rows = [
         ("accuracy", Some(summary.accuracy), best),
-        ("macro F1", Some(summary.f1), None),
+        ("macro F1", Some(summary.f1), without_absent(&report.by_class)),
         ("MCC", Some(summary.mcc), None),
         ("NLL, nats", Some(summary.nll), None),
         ("Brier, multi-class", Some(summary.brier), None),
