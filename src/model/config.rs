@@ -131,6 +131,7 @@ struct Written {
     position_embedding_type: Option<String>,
     is_decoder: bool,
     id2label: Option<Map<String, Value>>,
+    label2id: Value,
     num_labels: Option<Value>,
     problem_type: Option<String>,
     bayes: Block,
@@ -157,6 +158,7 @@ impl Default for Written {
             position_embedding_type: None,
             is_decoder: false,
             id2label: None,
+            label2id: Value::Null,
             num_labels: None,
             problem_type: None,
             bayes: Block::default(),
@@ -192,7 +194,7 @@ impl EncoderConfig {
     /// Checks the content of a `config.json`; `path` stands for it in messages.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
         let refuse = |message| ModelError::Config { path: path.to_owned(), message };
-        let source: Map<String, Value> = serde_json::from_slice(store::without_mark(bytes))
+        let source: Map<String, Value> = store::from_json(store::without_mark(bytes))
             .map_err(|error| refuse(error.to_string()))?;
         Self::from_json(source).map_err(refuse)
     }
@@ -232,6 +234,7 @@ impl EncoderConfig {
             problem_type: written.problem_type.as_deref(),
             num_labels: written.num_labels.as_ref(),
             id2label: written.id2label.as_ref(),
+            label2id: written.label2id.as_object(),
         };
         let (labels, unusable_head) = match stated.labels() {
             Ok(labels) => {

@@ -1,7 +1,9 @@
-//! Files and folders that appear whole or not at all, hashes, and locks.
+//! Files and folders that appear whole or not at all, hashes, locks, and JSON without two meanings.
 
+mod json;
 mod lock;
 
+pub use json::from_json;
 pub use lock::Lock;
 
 use std::fs::{self, File};

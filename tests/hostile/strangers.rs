@@ -24,7 +24,10 @@ fn a_head_that_is_no_classifier_is_refused_by_its_kind() {
         assert!(message.contains(kind) && message.contains("config.json"), "{message}");
     }
     let folder = Foreign::new();
-    folder.edit("config.json", |config| config["id2label"] = json!({ "0": "score" }));
+    folder.edit("config.json", |config| {
+        config["id2label"] = json!({ "0": "score" });
+        config["label2id"] = Value::Null;
+    });
     assert!(folder.refused().contains("regression"));
     // Said to be one, and not said at all, it is answered.
     for kind in [json!("single_label_classification"), Value::Null] {
@@ -54,7 +57,10 @@ fn classes_are_counted_in_the_head_and_named_where_names_are_there() {
         (json!({ "0": "a", "1": "b", "2": "x".repeat(1 << 20) }), "characters"),
     ] {
         let folder = Foreign::new();
-        folder.edit("config.json", |config| config["id2label"] = labels);
+        folder.edit("config.json", |config| {
+            config["id2label"] = labels;
+            config["label2id"] = Value::Null;
+        });
         let message = folder.refused();
         assert!(message.contains(words) && message.len() < 600, "{words}: {message}");
     }
@@ -64,6 +70,29 @@ fn classes_are_counted_in_the_head_and_named_where_names_are_there() {
         config.as_object_mut().unwrap().shift_remove("id2label");
     });
     assert!(folder.refused().contains("3 outputs"));
+}
+
+/// transformers takes the first for the names of answers, and people train by the second.
+#[test]
+fn names_of_classes_that_contradict_each_other_are_refused_with_both() {
+    let folder = Foreign::new();
+    let before = folder.answer("a film");
+    let names: Vec<&String> = before["probabilities"].as_object().unwrap().keys().collect();
+    let ids = |order: [usize; 3]| -> Value {
+        order.iter().zip(&names).map(|(id, name)| ((*name).clone(), json!(id))).collect()
+    };
+    folder.edit("config.json", |config| config["label2id"] = ids([0, 1, 2]));
+    same(&before, &folder.answer("a film"));
+    folder.edit("config.json", |config| config["label2id"] = ids([1, 0, 2]));
+    let message = folder.refused();
+    for part in ["config.json", "`label2id` contradicts `id2label`", names[0], names[1]] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let folder = Foreign::new();
+    let text = std::fs::read_to_string(folder.path("config.json")).unwrap();
+    let twice = text.replacen('{', "{\"id2label\": {\"0\": \"x\", \"1\": \"y\"},", 1);
+    std::fs::write(folder.path("config.json"), twice).unwrap();
+    assert!(folder.refused().contains("`id2label` stands twice"));
 }
 
 #[test]

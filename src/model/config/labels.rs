@@ -40,6 +40,7 @@ pub(super) struct Stated<'a> {
     pub problem_type: Option<&'a str>,
     pub num_labels: Option<&'a Value>,
     pub id2label: Option<&'a Map<String, Value>>,
+    pub label2id: Option<&'a Map<String, Value>>,
 }
 
 impl Stated<'_> {
@@ -57,6 +58,9 @@ impl Stated<'_> {
                  `num_labels`",
                 names.len()
             ));
+        }
+        if let Some(ids) = self.label2id {
+            check_ids(ids, &names)?;
         }
         Ok(names)
     }
@@ -82,6 +86,37 @@ impl Stated<'_> {
             "`problem_type` is `{kind}`: {what}; only `single_label_classification` is answered"
         ))
     }
+}
+
+/// Whether `label2id` says the same as `id2label`. Left at the names that transformers gives to classes
+/// without names, it says nothing.
+fn check_ids(ids: &Map<String, Value>, names: &[String]) -> Result<(), String> {
+    let id = |value: &Value| match value {
+        Value::String(text) => text.parse::<u64>().ok(),
+        number => number.as_u64(),
+    };
+    if ids.iter().all(|(name, own)| id(own).is_some_and(|id| *name == format!("LABEL_{id}"))) {
+        return Ok(());
+    }
+    for (name, own) in ids {
+        let place = id(own).and_then(|id| usize::try_from(id).ok());
+        let there = place.and_then(|place| names.get(place));
+        if there != Some(name) {
+            let there = there.map_or("no class".to_owned(), |there| format!("`{}`", short(there)));
+            return Err(format!(
+                "`label2id` contradicts `id2label`: the one calls class {} `{}`, and in the other it is \
+                 {there}; find out which is right, and say the same in both",
+                short(&own.to_string()),
+                short(name)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// As much of a word as a message shows.
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
 }
 
 fn count(value: &Value) -> Result<usize, String> {
@@ -124,6 +159,7 @@ mod tests {
             problem_type: file["problem_type"].as_str(),
             num_labels: file.get("num_labels").filter(|value| !value.is_null()),
             id2label: file["id2label"].as_object(),
+            label2id: file["label2id"].as_object(),
         };
         let labels = stated.labels()?;
         stated.other_task(labels.len()).map_or(Ok(labels), Err)
@@ -167,6 +203,31 @@ mod tests {
         ] {
             let message = labels(&file).unwrap_err();
             assert!(message.contains(words) && message.len() < 300, "{message}");
+        }
+    }
+    #[test]
+    fn two_lists_of_names_that_contradict_each_other_are_refused_with_both() {
+        let with =
+            |label2id: Value| json!({"id2label": {"0": "no", "1": "yes"}, "label2id": label2id});
+        for agreed in [
+            json!({"yes": 1, "no": 0}),
+            json!({"yes": "1"}),
+            json!({}),
+            // Nobody filled it in.
+            json!({"LABEL_0": 0, "LABEL_1": 1}),
+        ] {
+            assert_eq!(labels(&with(agreed)).unwrap(), ["no", "yes"]);
+        }
+        for (contradiction, parts) in [
+            (json!({"yes": 0, "no": 1}), ["class 0 `yes`", "`no`"]),
+            (json!({"no": 0, "maybe": 1}), ["class 1 `maybe`", "`yes`"]),
+            (json!({"no": 0, "yes": 1, "maybe": 2}), ["class 2 `maybe`", "no class"]),
+            (json!({"no": 0, "yes": 1.5}), ["class 1.5 `yes`", "no class"]),
+            (json!({"LABEL_0": 1, "LABEL_1": 0}), ["class 1 `LABEL_0`", "`yes`"]),
+        ] {
+            let message = labels(&with(contradiction)).unwrap_err();
+            assert!(message.starts_with("`label2id` contradicts `id2label`"), "{message}");
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         }
     }
 }
