@@ -11,15 +11,17 @@ pub enum LabelError {
     /// A class that the model does not have.
     #[error(
         "the data set has the label `{label}`, which the model does not know: its labels are {known}; if \
-         one of them means the same, say so with `--label-map {hint}`"
+         one of them means the same, say so with `--label-map {map}`{meant}"
     )]
     Unknown {
         /// The first such label.
         label: String,
         /// The model's labels.
         known: String,
-        /// How a map begins.
-        hint: String,
+        /// A map of this label.
+        map: String,
+        /// What the map has to be filled with, or empty.
+        meant: &'static str,
     },
     /// Several classes of the model have that name in another case.
     #[error(
@@ -32,15 +34,18 @@ pub enum LabelError {
         /// Those that it could be.
         known: String,
     },
-    /// The model's classes have no names, and those of the data do.
+    /// The classes of the model or of the data have numbers for names, and those of the other have not, or
+    /// begin elsewhere.
     #[error(
-        "the model's classes have numbers and no names, and it is not known which is which:\n  the model: \
+        "the classes of {which} have numbers and no names, and it is not known which is which:\n  the model: \
          {model}\n  the data:  {data}\nthe data's order is that of its file or of the alphabet, and need \
          not be the one that the model was trained with. Say which is which with `--label-map {map}`, or \
          with the names in another order"
     )]
     Unnamed {
-        /// Its numbered names, in order.
+        /// Which of the two, or both.
+        which: &'static str,
+        /// The names of the model, in order.
         model: String,
         /// The names of the data, in order.
         data: String,
@@ -50,15 +55,28 @@ pub enum LabelError {
 }
 
 /// The model's label for each label of the data: by name, else by the only name that is the same but for
-/// its case. Where the model's names are the ones that transformers gives to classes without names,
-/// numbers are those numbers, and names are refused: their order means nothing.
+/// its case. Where the model's names are the ones that transformers gives to classes without names, numbers
+/// that count from 0 are those numbers. All other numbers are refused: their order means nothing.
 pub fn labels_of_model(data: &[String], model: &[String]) -> Result<Vec<u32>, EvaluateError> {
-    let unnamed = model.iter().enumerate().all(|(id, name)| *name == format!("LABEL_{id}"));
-    let all = data.iter().map(|label| find(label, data, model, unnamed));
+    let default = model.iter().enumerate().all(|(id, name)| *name == format!("LABEL_{id}"));
+    if default && let Some(ids) = from_zero(data, model.len()) {
+        return Ok(ids);
+    }
+    let all = data.iter().map(|label| find(label, data, model));
     Ok(all.collect::<Result<_, LabelError>>()?)
 }
 
-fn find(label: &str, data: &[String], model: &[String], unnamed: bool) -> Result<u32, LabelError> {
+/// Numbers of classes that count from 0; where none is 0, they may count from 1.
+fn from_zero(data: &[String], classes: usize) -> Option<Vec<u32>> {
+    let id = |label: &String| {
+        let id = label.parse::<u32>().ok().filter(|id| id.to_string() == *label)?;
+        ((id as usize) < classes).then_some(id)
+    };
+    let ids = data.iter().map(id).collect::<Option<Vec<u32>>>()?;
+    ids.contains(&0).then_some(ids)
+}
+
+fn find(label: &str, data: &[String], model: &[String]) -> Result<u32, LabelError> {
     if let Some(place) = model.iter().position(|known| known == label) {
         return Ok(place as u32);
     }
@@ -72,26 +90,57 @@ fn find(label: &str, data: &[String], model: &[String], unnamed: bool) -> Result
             return Err(LabelError::Several { label: label.to_owned(), known });
         }
     }
-    if unnamed {
-        // A number that means a class of the model, as it is written in both.
-        let number = label.parse::<u32>().ok().filter(|id| id.to_string() == label);
-        if let Some(id) = number.filter(|&id| (id as usize) < model.len()) {
-            return Ok(id);
-        }
+    let numbered = |names: &[String]| names.iter().all(|name| is_numbered(name));
+    let which = match (numbered(model), numbered(data)) {
+        (true, true) => Some("both"),
+        (true, false) => Some("the model"),
+        (false, true) => Some("the data"),
+        (false, false) => None,
+    };
+    // Side by side they help only where each has its counterpart.
+    if let Some(which) = which.filter(|_| data.len() <= model.len()) {
         let both = data.iter().zip(model).take(SHOWN);
         let map: Vec<String> = both.map(|(data, model)| format!("{data}={model}")).collect();
         return Err(LabelError::Unnamed {
+            which,
             model: listed(model.iter()),
             data: listed(data.iter()),
             map: quoted(&map.join(",")),
         });
     }
-    let first = model.first().map_or("", String::as_str);
+    let (name, meant) = match nearest(label, model) {
+        Some(near) => (near, ""),
+        None => ("NAME", ", where NAME is one of the model's"),
+    };
     Err(LabelError::Unknown {
         label: label.to_owned(),
         known: listed(model.iter()),
-        hint: quoted(&format!("{label}={first}")),
+        map: quoted(&format!("{label}={name}")),
+        meant,
     })
+}
+
+/// Whether a name is a number, alone or behind a word that says no more, such as `LABEL_1` or `class 2`.
+fn is_numbered(name: &str) -> bool {
+    const WORDS: [&str; 5] = ["", "label", "class", "category", "cluster"];
+    let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = word.len() < name.len();
+    let number = name.parse::<f64>().is_ok();
+    let word = word.trim_end_matches(['_', '-', ' ']).to_lowercase();
+    number || (digits && WORDS.contains(&word.as_str()))
+}
+
+/// The name that is nearly the same, or that begins with the label or is its beginning.
+fn nearest<'a>(label: &str, model: &'a [String]) -> Option<&'a str> {
+    let label = label.to_lowercase();
+    let distance = |name: &str| match (name.starts_with(&label), label.starts_with(name)) {
+        (false, false) => strsim::damerau_levenshtein(&label, name),
+        _ if name.chars().count().min(label.chars().count()) >= 3 => 1,
+        _ => usize::MAX,
+    };
+    let near = model.iter().map(|name| (distance(&name.to_lowercase()), name));
+    let (distance, name) = near.min_by_key(|(distance, _)| *distance)?;
+    (distance <= label.chars().count() / 3).then_some(name.as_str())
 }
 
 /// One word of a shell.
@@ -131,9 +180,42 @@ mod tests {
         assert_eq!(found(&["ÉTÉ", "hiver"], &["hiver", "été"]).unwrap(), [1, 0]);
         let message = found(&["good"], &model).unwrap_err();
         assert!(message.contains("`good`") && message.contains("`negative`"), "{message}");
-        assert!(message.contains("--label-map good=negative"), "{message}");
-        // Numbers of the data are not the places of names.
-        assert!(found(&["0", "1"], &model).unwrap_err().contains("`0`"));
+        assert!(message.contains("--label-map good=NAME"), "{message}");
+        // A name that means nothing is not proposed.
+        let message = found(&["negative", "ask"], &["ask", "complain"]).unwrap_err();
+        assert!(message.contains("--label-map negative=NAME"), "{message}");
+        for (label, near) in
+            [("neg", "negative"), ("positve", "positive"), ("Positives", "positive")]
+        {
+            let message = found(&[label, "no such"], &model).unwrap_err();
+            assert!(message.contains(&format!("--label-map {label}={near}`")), "{message}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_names_are_shown_side_by_side_and_never_matched() {
+        for (data, model, which) in [
+            (&["0", "1"][..], &["negative", "positive"][..], "of the data"),
+            (&["LABEL_0", "LABEL_1"], &["negative", "positive"], "of the data"),
+            (&["bad", "good"], &["0", "1"], "of the model"),
+            (&["bad", "good"], &["class 1", "class 2"], "of the model"),
+            (&["1", "2"], &["LABEL_1", "LABEL_2"], "of both"),
+            (&["0", "1"], &["LABEL_1", "LABEL_2"], "of both"),
+            (&["1", "2"], &["LABEL_0", "LABEL_1"], "of both"),
+            // They may count from 1.
+            (&["1", "2"], &["LABEL_0", "LABEL_1", "LABEL_2"], "of both"),
+            (&["1"], &["LABEL_0", "LABEL_1"], "of both"),
+            (&["1", "2"], &["0", "1"], "of both"),
+            (&["class 1", "class 2"], &["LABEL_0", "LABEL_1"], "of both"),
+        ] {
+            let message = found(data, model).unwrap_err();
+            assert!(message.contains(which) && message.contains("the data:  "), "{message}");
+            let map = format!("{}={}", data[0], model[0]);
+            assert!(message.contains(&map), "{map}: {message}");
+        }
+        let three = ["LABEL_0", "LABEL_1", "LABEL_2"];
+        assert_eq!(found(&["2", "0"], &three).unwrap(), [2, 0]);
+        assert_eq!(found(&["LABEL_2", "LABEL_1"], &["LABEL_1", "LABEL_2"]).unwrap(), [1, 0]);
     }
 
     #[test]
