@@ -285,3 +285,105 @@ fn what_lies_beside_a_table_or_in_it_is_said() {
     let (found, _) = plan(&home, "folder", &[]).unwrap();
     assert!(found["remarks"].to_string().contains("TestData/"), "{found}");
 }
+
+/// Each is refused, or said, by file, line and column, with the way out.
+#[test]
+fn a_cell_with_parts_and_a_key_with_two_values_are_refused() {
+    let home = Home::new();
+    let line = |i: usize| {
+        let (word, label) = [("good", "x"), ("bad", "y")][i % 2];
+        format!("{{\"text\": \"ticket {i} was {word}\", \"label\": \"{label}\"}}\n")
+    };
+    let table: String = (0..80).map(line).collect();
+    let last = |from: &str, to: &str| {
+        let (before, after) = table.rsplit_once(from).unwrap();
+        format!("{before}{to}{after}")
+    };
+    for (content, parts) in [
+        (
+            last("\"ticket 79 was bad\"", "{\"body\": \"x\"}"),
+            ["line 80: column `text`", "an object"],
+        ),
+        (last("\"ticket 79 was bad\"", "[\"a\", \"b\"]"), ["line 80: column `text`", "a list"]),
+        (last("\"y\"", "{\"name\": \"y\"}"), ["line 80: the label", "`data.label_column`"]),
+        (last("\"y\"", "[[\"y\"]]"), ["line 80: the label", "`data.label_column`"]),
+        (last("\"y\"", "[\"y\", \"x\"]"), ["line 80: the label", "is a list of 2"]),
+        (
+            last("\"label\"", "\"label\": \"x\", \"label\""),
+            ["line 80, character", "`label` stands twice"],
+        ),
+    ] {
+        home.write("d.jsonl", &content);
+        let message = plan(&home, "d.jsonl", &[]).unwrap_err();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(message.contains("d.jsonl"), "{message}");
+    }
+    let lists = table.replace("\"x\"", "[\"x\"]").replace("\"y\"", "[\"y\"]");
+    home.write("lists.jsonl", lists);
+    let (found, said) = plan(&home, "lists.jsonl", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["x", "y"]));
+    assert!(said.contains("lists of one"), "{said}");
+}
+
+#[test]
+fn a_text_under_two_labels_is_said_with_both_lines() {
+    let home = Home::new();
+    let table = "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]);
+    home.write("same.csv", format!("{table}ticket 4 was good,x\n"));
+    let (found, _) = plan(&home, "same.csv", &[]).unwrap();
+    assert!(!found["remarks"].to_string().contains("more than one label"), "{found}");
+    // Marks of HTML are no part of a text.
+    let two = "ticket 4 was good,y\nticket 7<br />was bad,x\nticket 4 was good,y\n";
+    home.write("two.csv", format!("{table}{two}"));
+    let (_, said) = plan(&home, "two.csv", &[]).unwrap();
+    for part in ["2 texts stand", "two.csv` line 6 (`x`)", "two.csv` line 82 (`y`)"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // In another part, and after the labels are renamed.
+    home.write("set/train.csv", &table);
+    home.write("set/test.csv", "text,label\nticket 4 was good,y\na new one,x\n");
+    let (_, said) = plan(&home, "set", &[]).unwrap();
+    assert!(said.contains("1 text stands") && said.contains("test.csv` line 2 (`y`)"), "{said}");
+    let looks = "ticket 4 was good,z\n";
+    home.write("map.csv", format!("{table}{looks}"));
+    assert!(plan(&home, "map.csv", &[]).unwrap().1.contains("1 text stands"));
+    let (_, said) = plan(&home, "map.csv", &["--label-map", "z=x"]).unwrap();
+    assert!(!said.contains("more than one label"), "{said}");
+}
+
+#[test]
+fn labels_that_a_word_processor_changed_look_alike() {
+    let home = Home::new();
+    for labels in [["it's", "it’s"], ["a-b", "a – b"], ["\u{ff53}pam", "spam"], ["“x”", "'x'"]]
+    {
+        let table = "text\tlabel\n".to_owned() + &rows(80, "\t", labels);
+        home.write("d.tsv", table);
+        let (_, said) = plan(&home, "d.tsv", &[]).unwrap();
+        assert!(said.contains("look alike") && said.contains("data.label_map"), "{said}");
+    }
+}
+
+#[test]
+fn what_stands_before_the_names_is_refused_with_its_line() {
+    let home = Home::new();
+    let table = "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]);
+    for (before, line) in [
+        ("Tickets of 2024\n\n", "line 1 (`Tickets of 2024`)"),
+        ("Tickets of 2024,\n", "line 1 (`Tickets of 2024`)"),
+        ("# made by hand\n# on a Monday\n", "line 1 (`# made by hand`)"),
+        ("\n// a comment\n", "line 2 (`// a comment`)"),
+    ] {
+        home.write("d.csv", format!("{before}{table}"));
+        let message = plan(&home, "d.csv", &[]).unwrap_err();
+        assert!(message.contains(line) && message.contains("remove titles"), "{message}");
+    }
+    home.write("twice.csv", table.replace("text,label", "label,label"));
+    let message = plan(&home, "twice.csv", &[]).unwrap_err();
+    assert!(message.contains("several columns are called `label`"), "{message}");
+    home.write("sheet.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and more");
+    assert!(plan(&home, "sheet.csv", &[]).unwrap_err().contains("save the sheet as `.csv`"));
+    for name in ["a.xls", "a.xlsx", "a.ods"] {
+        home.write(name, "PK");
+        assert!(plan(&home, name, &[]).unwrap_err().contains("save the sheet as `.csv`"), "{name}");
+    }
+}

@@ -1,10 +1,11 @@
 //! A data set: the rows of each split, or a sample of them, with one set of classes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::classes::{self, Classes, Fate};
 use super::read::{Content, Raw};
+use super::split::text_key;
 use super::table::{self, ColumnNames};
 use super::{
     DataConfig, DataError, Example, Located, Remark, StreamSource, labels, obtain, reviews,
@@ -104,6 +105,7 @@ impl Dataset {
         let names = if names.is_empty() { &content.class_names } else { &names };
         let settled = classes::settle(&content.occurring(), names, &located.name, config)?;
         let Classes { names: classes, fates, remarks } = settled;
+        let contradicted = contradiction(&content, &fates);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
         for (split, rows) in content.raw {
             let (mut inside, mut outside) = (Vec::new(), Vec::new());
@@ -131,7 +133,11 @@ impl Dataset {
             generated: false,
             terms: located.known.map(|known| known.terms),
             hidden,
-            remarks: [located.remarks.clone(), content.remarks, remarks].concat(),
+            remarks: [located.remarks.clone(), content.remarks, remarks]
+                .into_iter()
+                .flatten()
+                .chain(contradicted)
+                .collect(),
         })
     }
 
@@ -156,4 +162,30 @@ impl Dataset {
         let positive = self.generated.then(|| reviews::probability(&example.text))?;
         Some([1.0 - positive, positive])
     }
+}
+
+/// Texts that stand under several labels, with the first of them, in all splits.
+fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Remark> {
+    let mut first: HashMap<u64, (&Raw, bool)> = HashMap::new();
+    let (mut texts, mut example) = (0, None);
+    for row in content.raw.values().flatten() {
+        let (known, counted) =
+            first.entry(text_key(&row.text, row.pair.as_deref())).or_insert((row, false));
+        if fates[&row.label] != fates[&known.label] {
+            texts += usize::from(!*counted);
+            *counted = true;
+            example.get_or_insert((*known, row));
+        }
+    }
+    let (one, other) = example?;
+    let place = |Raw { place: (file, line), label, .. }: &Raw| {
+        format!("`{}` line {line} (`{label}`)", content.files[*file as usize])
+    };
+    let (many, stand) = if texts == 1 { ("text", "stands") } else { ("texts", "stand") };
+    Some(Remark::Warning(format!(
+        "{texts} {many} {stand} under more than one label, such as {} and {}: no classifier can be right \
+         about both; mend the labels, or remove one of the rows",
+        place(one),
+        place(other)
+    )))
 }

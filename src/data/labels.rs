@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
+use serde_json::Value as Json;
 use unicode_normalization_alignments::UnicodeNormalization;
 use unicode_normalization_alignments::char::is_combining_mark;
 
@@ -48,15 +49,45 @@ fn is_joiner(character: char) -> bool {
 }
 
 /// What two labels have in common that a person would read as one: without case, accents and white
-/// space, numbers by their value.
+/// space, numbers by their value, and one form of each quote, dash and letter of double width.
 pub fn likeness(label: &str) -> String {
-    if let Ok(number) = label.parse::<f64>() {
+    let letters = label.chars().map(typewriter).nfkd();
+    let letters = letters.map(|(character, _)| typewriter(character));
+    let counts = |&c: &char| !is_combining_mark(c) && !is_joiner(c) && !c.is_whitespace();
+    let kept: String = letters.filter(counts).collect();
+    if let Ok(number) = kept.parse::<f64>() {
         return format!("number {number}");
     }
-    let letters = label.nfkd().map(|(character, _)| character);
-    let counts = |c: char| !is_combining_mark(c) && !is_joiner(c) && !c.is_whitespace();
-    let kept = letters.filter(|&c| counts(c) && !"-_".contains(c));
+    let kept = kept.chars().filter(|c| !"-_".contains(*c));
     kept.flat_map(char::to_lowercase).map(latin).collect()
+}
+
+/// The key of a typewriter for what word processors make of it.
+fn typewriter(character: char) -> char {
+    match character {
+        '"'
+        | '`'
+        | '´'
+        | '«'
+        | '»'
+        | '\u{2b9}'..='\u{2bc}'
+        | '\u{2c8}'
+        | '\u{2018}'..='\u{201f}'
+        | '\u{2032}'..='\u{2037}'
+        | '\u{2039}'
+        | '\u{203a}'
+        | '\u{301d}'..='\u{301f}' => '\'',
+        '\u{ad}'
+        | '\u{2010}'..='\u{2015}'
+        | '\u{2043}'
+        | '\u{2212}'
+        | '\u{2e3a}'
+        | '\u{2e3b}'
+        | '\u{30fb}'
+        | '\u{b7}' => '-',
+        '\u{2044}' | '\u{2215}' => '/',
+        other => other,
+    }
 }
 
 /// The Latin letter that a Cyrillic or Greek one looks like.
@@ -90,8 +121,18 @@ pub fn whole_number(label: &str) -> Option<&str> {
     (is && fraction.bytes().all(|byte| byte == b'0')).then_some(whole)
 }
 
-/// The labels in one that is written as a list, as JSON or as Python does; `None` for any other.
-pub fn list(label: &str) -> Option<Vec<String>> {
+/// What one cell holds besides a single label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// The labels of a list or a set.
+    Labels(Vec<String>),
+    /// An object, or a list with one or with a list in it.
+    Nested,
+}
+
+/// The parts of a label that is written as a list, a set or an object, as JSON or as Python does; `None`
+/// for any other.
+pub fn parts(label: &str) -> Option<Parts> {
     let brackets = [('[', ']'), ('(', ')'), ('{', '}')];
     let inside = |&(open, close): &(char, char)| label.strip_prefix(open)?.strip_suffix(close);
     let inside = brackets.iter().find_map(inside)?;
@@ -100,12 +141,16 @@ pub fn list(label: &str) -> Option<Vec<String>> {
     if !label.starts_with('[') && !quoted {
         return None;
     }
-    if let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(&format!("[{inside}]")) {
-        let text = |item: serde_json::Value| match item {
-            serde_json::Value::String(text) => text,
-            other => other.to_string(),
+    if let Ok(items) = serde_json::from_str::<Vec<Json>>(&format!("[{inside}]")) {
+        if items.iter().any(|item| item.is_array() || item.is_object()) {
+            return Some(Parts::Nested);
+        }
+        let text = |item: Json| match item {
+            Json::Null => None,
+            Json::String(text) => Some(text),
+            other => Some(other.to_string()),
         };
-        return Some(items.into_iter().map(text).collect());
+        return Some(Parts::Labels(items.into_iter().filter_map(text).collect()));
     }
     let (mut items, mut item, mut quote) = (Vec::new(), String::new(), None);
     for character in inside.chars() {
@@ -113,12 +158,15 @@ pub fn list(label: &str) -> Option<Vec<String>> {
             (Some(open), _) if open == character => quote = None,
             (None, '\'' | '"') => quote = Some(character),
             (None, ',') => items.push(std::mem::take(&mut item)),
+            (None, '[' | '{') => return Some(Parts::Nested),
+            // Of a key and its value.
+            (None, ':') if label.starts_with('{') => return Some(Parts::Nested),
             _ => item.push(character),
         }
     }
     items.push(item);
     let items = items.into_iter().map(|item| item.trim().to_owned());
-    Some(items.filter(|item| !item.is_empty()).collect())
+    Some(Parts::Labels(items.filter(|item| !item.is_empty()).collect()))
 }
 
 /// Whether a label looks like one that is missing.
@@ -153,10 +201,25 @@ mod tests {
             ("ﬁne", "fine"),
             ("❤\u{fe0f}", "❤"),
             ("sрam", "spam"),
+            ("it's", "it’s"),
+            ("it's", "it′s"),
+            ("\"so-called\"", "„so–called“"),
+            ("«x»", "'x'"),
+            ("a–b", "a-b"),
+            ("a—b c", "a - b c"),
+            ("−1", "-1"),
+            ("１", "1"),
+            ("ｓｐａｍ", "spam"),
+            ("very\u{a0}good", "very good"),
+            ("a‑b", "a−b"),
+            ("and⁄or", "and/or"),
+            ("wait…", "wait..."),
         ] {
             assert_eq!(likeness(one), likeness(other), "{one} {other}");
         }
-        for (one, other) in [("1", "-1"), ("a", "b"), ("spam", "spam!"), ("c", "c++")] {
+        for (one, other) in
+            [("1", "-1"), ("a", "b"), ("spam", "spam!"), ("c", "c++"), ("it's", "its")]
+        {
             assert_ne!(likeness(one), likeness(other), "{one} {other}");
         }
     }
@@ -175,14 +238,22 @@ mod tests {
             ("['a']", &["a"]),
             ("[a, b]", &["a", "b"]),
             ("[]", &[]),
+            ("[null]", &[]),
+            ("{'a: b'}", &["a: b"]),
             ("('a', 'b')", &["a", "b"]),
             ("{'a', 'b'}", &["a", "b"]),
             ("[1, 0, 1]", &["1", "0", "1"]),
         ] {
-            assert_eq!(list(written).unwrap(), labels, "{written}");
+            let labels = labels.iter().map(|&label| label.to_owned()).collect();
+            assert_eq!(parts(written).unwrap(), Parts::Labels(labels), "{written}");
+        }
+        for written in
+            [r#"{"name":"a"}"#, "{'name': 'a'}", r#"[["a"]]"#, r#"[{"a":1}]"#, "[['a'], 'b']"]
+        {
+            assert_eq!(parts(written).unwrap(), Parts::Nested, "{written}");
         }
         for written in ["a", "(other)", "{other}", "a [b]", "[a] b", ""] {
-            assert_eq!(list(written), None, "{written}");
+            assert_eq!(parts(written), None, "{written}");
         }
     }
 }

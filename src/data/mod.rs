@@ -228,6 +228,34 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// A row whose text has parts.
+    #[error(
+        "`{path}` line {line}: column `{column}` holds {found}, and one text is needed: write the text itself, \
+         or name another column with `data.text_column`"
+    )]
+    NestedText {
+        /// The file.
+        path: PathBuf,
+        /// Line, or row of a Parquet file, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// `an object` or `a list`.
+        found: &'static str,
+    },
+    /// A row whose label has parts that are no labels.
+    #[error(
+        "`{path}` line {line}: the label `{label}` is an object, or a list with another in it, and a word or a \
+         number is needed: write the label itself, or name another column with `data.label_column`"
+    )]
+    NestedLabel {
+        /// The file.
+        path: String,
+        /// The line of the first such row.
+        line: u64,
+        /// The label as it is written, or its beginning.
+        label: String,
+    },
     /// A row with several labels, or none, where one is needed.
     #[error(
         "`{path}` line {line}: the label `{label}` is a list of {count}, and `bayes` gives a text one label: \

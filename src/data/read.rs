@@ -241,6 +241,10 @@ impl Take<'_> {
     /// Text, pair and label.
     pub(super) fn raw(&self, row: &Row) -> Result<Raw, DataError> {
         let value = |column: usize| cell(row, column).ok_or_else(|| self.empty(row, column));
+        let plain = |column: usize| match row.values[column].nested() {
+            Some(found) => Err(self.nested(row, column, found)),
+            None => value(column),
+        };
         let Columns { text, pair, label } = self.columns;
         let label = label.expect("a label column was required");
         let label = value(label).and_then(|written| match tidy(&written).is_empty() {
@@ -248,8 +252,8 @@ impl Take<'_> {
             false => Ok(written),
         })?;
         Ok(Raw {
-            text: value(text)?,
-            pair: pair.map(value).transpose()?,
+            text: plain(text)?,
+            pair: pair.map(plain).transpose()?,
             label: named(label.trim(), &self.names).to_owned(),
             place: (self.file, row.line),
         })
@@ -258,6 +262,11 @@ impl Take<'_> {
     fn empty(&self, row: &Row, column: usize) -> DataError {
         let (path, column) = (self.path.to_owned(), self.header[column].clone());
         DataError::EmptyCell { path, line: row.line, column }
+    }
+
+    fn nested(&self, row: &Row, column: usize, found: &'static str) -> DataError {
+        let (path, column) = (self.path.to_owned(), self.header[column].clone());
+        DataError::NestedText { path, line: row.line, column, found }
     }
 
     fn label(&self, row: &Row) -> Option<String> {

@@ -233,8 +233,8 @@ impl Cells<'_> {
             Value::Float(value) => Some(*value),
             Value::Integer(value) => Some(*value as f64),
             // CSV has texts only.
-            Value::Text(text) => text.parse().ok(),
-            Value::Null | Value::Bool(_) => None,
+            Value::Text(text) | Value::Number(text) => text.parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Nested(_) => None,
         };
         number.map(Some).ok_or_else(|| self.wrong(column, "a number"))
     }

@@ -1,10 +1,9 @@
 //! `bayes dataset head`.
 
 use anyhow::Result;
-use serde_json::{Map, Value as Json};
 
 use super::super::{Common, print};
-use crate::data::table::Row;
+use crate::data::table::{Cells, Row, distinct_names};
 use crate::data::{self, Head};
 
 /// Characters of a line.
@@ -14,12 +13,11 @@ const WIDTH: usize = 80;
 pub fn head(name: &str, rows: usize, shuffle: Option<u64>, common: &Common) -> Result<()> {
     let Head { columns, rows } = data::head(name, rows, shuffle)?;
     let mut text = String::new();
+    let names = distinct_names(&[], columns.iter());
     for row in &rows {
         if common.json {
-            let pairs = columns.iter().zip(&row.values);
-            let object: Map<String, Json> =
-                pairs.map(|(column, value)| (column.clone(), value.to_json())).collect();
-            text.push_str(&format!("{}\n", Json::Object(object)));
+            let object = Cells { names: &names, values: &row.values };
+            text.push_str(&format!("{}\n", serde_json::to_string(&object)?));
         } else {
             text.push_str(&format!("{}\n", line(&columns, row)));
         }
@@ -30,7 +28,7 @@ pub fn head(name: &str, rows: usize, shuffle: Option<u64>, common: &Common) -> R
 /// The values by their columns, short ones first, cut to the width of a terminal.
 fn line(columns: &[String], row: &Row) -> String {
     let value = |(column, value): (&String, &data::table::Value)| {
-        let text = value.as_text().unwrap_or_default();
+        let text = value.written();
         (column.clone(), text.split_whitespace().collect::<Vec<_>>().join(" "))
     };
     let mut pairs: Vec<(String, String)> = columns.iter().zip(&row.values).map(value).collect();

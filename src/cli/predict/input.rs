@@ -1,7 +1,6 @@
 //! The texts that `bayes predict` is given, with what stands beside them.
 
-use std::io::{self, BufRead};
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Read};
 
 use anyhow::Result;
 
@@ -51,9 +50,12 @@ impl<'a> Input<'a> {
         match (&options.input, options.format) {
             (Some(path), _) => {
                 let table = table::open_as(path, &config.reading())?;
-                Self::of_table(table, config, format!("`{}` line", path.display()), of_types(path))
+                Self::of_table(table, config, format!("`{}` line", path.display()))
             }
-            (None, Stdin::Lines) => Ok(lines(Box::new(stdin_lines()), "stdin line")),
+            (None, Stdin::Lines) => {
+                let text = table::lines(Box::new(io::stdin()), "stdin", &config.reading())?;
+                Ok(lines(Box::new(lines_of(text)), "stdin line"))
+            }
             (None, format) => {
                 let format = match format {
                     Stdin::Csv | Stdin::Lines => Format::Csv,
@@ -62,12 +64,12 @@ impl<'a> Input<'a> {
                 };
                 let stdin = Box::new(io::stdin());
                 let table = Table::from_reader(stdin, format, "stdin", &config.reading())?;
-                Self::of_table(table, config, "stdin line".to_owned(), false)
+                Self::of_table(table, config, "stdin line".to_owned())
             }
         }
     }
 
-    fn of_table(mut table: Table, config: &DataConfig, place: String, typed: bool) -> Result<Self> {
+    fn of_table(mut table: Table, config: &DataConfig, place: String) -> Result<Self> {
         // Bad rows too, in their places; what ends the table is an error at once.
         let mut looked_at = Vec::new();
         for row in table.by_ref().take(SAMPLE_ROWS) {
@@ -93,10 +95,14 @@ impl<'a> Input<'a> {
         let others =
             (0..table.columns.len()).filter(|&column| column != text && Some(column) != pair);
         let others: Vec<usize> = others.collect();
-        let kind = |&column: &usize| if typed { kind(&sample, column) } else { Kind::Text };
+        let rest = others.iter();
         let rest =
-            others.iter().map(|column| (table.columns[*column].clone(), kind(column))).collect();
-        let described = Columns { label: None, ..columns }.describe(&table.columns);
+            rest.map(|&column| (table.columns[column].clone(), table.kind(column))).collect();
+        let mut described = Columns { label: None, ..columns }.describe(&table.columns);
+        if !table.has_names() {
+            described +=
+                "; the first line is a row, and not names of columns (`--header yes` if it is)";
+        }
         let item = move |row: Result<Row, TableError>| match row {
             Ok(row) => Ok(Item::of_row(row, text, pair, &others)),
             Err(error) if error.is_of_a_row() => {
@@ -127,14 +133,24 @@ impl Item {
             let value = row.values.get(column).and_then(Value::as_text);
             value.map(|text| text.into_owned()).unwrap_or_default()
         };
+        let nested = [Some(text), pair].into_iter().flatten();
+        let fault =
+            nested.filter_map(|column| row.values.get(column)?.nested()).next().map(|found| {
+                format!(
+                    "the text is {found}: write the text itself, or name another column of texts"
+                )
+            });
         let (text, pair) = (value(text), pair.map(value));
-        let mut item = Self { text, pair, line: row.line, rest, fault: None };
+        let mut item = Self { text, pair, line: row.line, rest, fault };
         item.check();
         item
     }
 
     fn check(&mut self) {
         let empty = |text: &String| clean(text).is_empty();
+        if self.fault.is_some() {
+            return;
+        }
         if empty(&self.text) {
             self.fault = Some("the text is empty".to_owned());
         } else if self.pair.as_ref().is_some_and(empty) {
@@ -143,12 +159,14 @@ impl Item {
     }
 }
 
-/// Lines of stdin; those without content, such as the last one, are no texts.
-fn stdin_lines() -> impl Iterator<Item = Result<Item>> {
+/// Lines of a text; those without content, such as the last one, are no texts.
+fn lines_of(text: impl Read) -> impl Iterator<Item = Result<Item>> {
     let item = |(bytes, number): (io::Result<Vec<u8>>, u64)| {
         let bytes = match bytes {
             Ok(bytes) => bytes,
-            Err(error) => return Some(Err(error.into())),
+            Err(error) => {
+                return Some(Err(anyhow::Error::from(error).context("cannot read stdin")));
+            }
         };
         match String::from_utf8(bytes) {
             Ok(text) if text.trim().is_empty() => None,
@@ -160,20 +178,5 @@ fn stdin_lines() -> impl Iterator<Item = Result<Item>> {
             }
         }
     };
-    io::stdin().lock().split(b'\n').zip(1..).filter_map(item)
-}
-
-/// Whether the values of a column have one type in the whole file.
-fn of_types(path: &Path) -> bool {
-    matches!(Format::of(path), Ok(Format::Parquet))
-}
-
-fn kind(sample: &[Row], column: usize) -> Kind {
-    let mut values = sample.iter().filter_map(|row| row.values.get(column));
-    match values.find(|value| !matches!(value, Value::Null)) {
-        Some(Value::Bool(_)) => Kind::Bool,
-        Some(Value::Integer(_)) => Kind::Integer,
-        Some(Value::Float(_)) => Kind::Float,
-        _ => Kind::Text,
-    }
+    BufReader::new(text).split(b'\n').zip(1..).filter_map(item)
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value as Json, json};
 
 use super::input::{Input, Item};
@@ -11,7 +12,7 @@ use super::{Common, Options};
 use crate::calibrate::{Judgement, PredictionSet};
 use crate::cli::output::{note, print, table_output};
 use crate::data::clean;
-use crate::data::table::{Format, Kind, Value, Writer};
+use crate::data::table::{Cells, Format, Kind, Value, Writer, distinct_names};
 use crate::predict::{Prediction, PredictionObject, Predictor, Presentation, decision};
 
 /// The columns of tabular output behind the text; other columns of the input follow.
@@ -47,7 +48,7 @@ impl<'a> Sink<'a> {
         let columns = columns(input);
         let columns: Vec<(&str, Kind)> =
             columns.iter().map(|(name, kind)| (&**name, *kind)).collect();
-        let rest = input.rest.iter().map(|(name, _)| name.clone()).collect();
+        let rest = distinct_names(&[], input.rest.iter().map(|(name, _)| name));
         let stdout = |format: Format, columns: &[(&str, Kind)]| {
             Writer::stream(table_output(), format, "stdout", columns)
         };
@@ -78,15 +79,12 @@ impl<'a> Sink<'a> {
                 Err(fault) => note(&format!("{place} {}: {fault}", item.line)),
             },
             Self::Objects { predictor, out, rest } => {
-                let mut object = match answer {
+                let fields = match answer {
                     Ok(prediction) => object(item, prediction, predictor)?,
                     Err(fault) => fault_object(item, fault),
                 };
-                if let (false, Some(fields)) = (rest.is_empty(), object.as_object_mut()) {
-                    let values = rest.iter().cloned().zip(item.rest.iter().map(Value::to_json));
-                    fields.insert("input".to_owned(), Json::Object(values.collect::<Map<_, _>>()));
-                }
-                Ok(out.write_object(&object)?)
+                let input = (!rest.is_empty()).then_some(Cells { names: rest, values: &item.rest });
+                Ok(out.write_object(&WithInput { fields: &fields, input })?)
             }
             Self::Flat { out, labels } => {
                 let mut values = vec![Value::Text(item.text.clone())];
@@ -122,18 +120,33 @@ impl<'a> Sink<'a> {
 
 /// Text, answer, and the other columns; one whose name is taken is called `input_…`.
 fn columns(input: &Input<'_>) -> Vec<(String, Kind)> {
-    let mut columns = vec![("text".to_owned(), Kind::Text)];
-    columns.extend(input.paired.then(|| ("text_pair".to_owned(), Kind::Text)));
-    columns.extend(COLUMNS.map(|(name, kind)| (name.to_owned(), kind)));
-    for (name, kind) in &input.rest {
-        let taken = |name: &String| columns.iter().any(|(known, _)| known == name);
-        let mut free = name.clone();
-        while taken(&free) || free.is_empty() {
-            free = format!("input_{free}");
-        }
-        columns.push((free, *kind));
-    }
+    let pair = input.paired.then_some(("text_pair", Kind::Text));
+    let own = [("text", Kind::Text)].into_iter().chain(pair).chain(COLUMNS);
+    let mut columns: Vec<(String, Kind)> =
+        own.map(|(name, kind)| (name.to_owned(), kind)).collect();
+    let taken: Vec<&str> = columns.iter().map(|(name, _)| &**name).collect();
+    let rest = distinct_names(&taken, input.rest.iter().map(|(name, _)| name));
+    columns.extend(rest.into_iter().zip(input.rest.iter().map(|(_, kind)| *kind)));
     columns
+}
+
+/// What is said of a text, and behind it the other columns of its row.
+struct WithInput<'a> {
+    fields: &'a Map<String, Json>,
+    input: Option<Cells<'a>>,
+}
+
+impl Serialize for WithInput<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        if let Some(input) = &self.input {
+            map.serialize_entry("input", input)?;
+        }
+        map.end()
+    }
 }
 
 fn line(item: &Item, prediction: &Prediction, width: usize, labels: &[String]) -> String {
@@ -156,24 +169,28 @@ fn line(item: &Item, prediction: &Prediction, width: usize, labels: &[String]) -
     )
 }
 
-fn object(item: &Item, prediction: &Prediction, predictor: &Predictor) -> Result<Json> {
+fn object(
+    item: &Item,
+    prediction: &Prediction,
+    predictor: &Predictor,
+) -> Result<Map<String, Json>> {
     let shown = Presentation { logits: true, ..Presentation::default() };
     let object = PredictionObject {
         text: Some(item.text.clone()),
         text_pair: item.pair.clone(),
         ..predictor.object(prediction, &shown)
     };
-    Ok(serde_json::to_value(object)?)
+    match serde_json::to_value(object)? {
+        Json::Object(fields) => Ok(fields),
+        other => bail!("a prediction is written as {other}, which is no object"),
+    }
 }
 
-fn fault_object(item: &Item, fault: &str) -> Json {
-    let mut object = json!({ "text": item.text });
-    if let Some(pair) = &item.pair {
-        object["text_pair"] = json!(pair);
-    }
-    object["line"] = json!(item.line);
-    object["error"] = json!(fault);
-    object
+fn fault_object(item: &Item, fault: &str) -> Map<String, Json> {
+    let pair = item.pair.as_ref().map(|pair| ("text_pair", json!(pair)));
+    let fields = [("text", json!(item.text))].into_iter().chain(pair);
+    let fields = fields.chain([("line", json!(item.line)), ("error", json!(fault))]);
+    fields.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn answered(prediction: &Prediction, labels: &[String]) -> Vec<Value> {

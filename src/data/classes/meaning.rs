@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Occurrence, Occurring};
-use crate::data::labels::{likeness, list, tidy, whole_number};
+use crate::data::labels::{Parts, likeness, parts, tidy, whole_number};
 use crate::data::remark::{Remark, some};
 use crate::data::{DataConfig, DataError};
 
@@ -23,10 +23,15 @@ impl<'a> Meaning<'a> {
     pub(super) fn lists(&mut self, remarks: &mut Vec<Remark>) -> Result<(), DataError> {
         let mut unpacked = 0;
         for (written, name) in &mut self.of {
-            let Some(mut items) = list(name.trim()) else { continue };
+            let (path, line) = self.occurring[*written].first.clone();
+            let label = shortened(written);
+            let mut items = match parts(name.trim()) {
+                None => continue,
+                Some(Parts::Nested) => return Err(DataError::NestedLabel { path, line, label }),
+                Some(Parts::Labels(items)) => items,
+            };
             if items.len() != 1 {
-                let (path, line) = self.occurring[*written].first.clone();
-                let (label, count) = ((*written).to_owned(), items.len());
+                let count = items.len();
                 return Err(DataError::SeveralLabels { path, line, label, count });
             }
             *name = items.remove(0);
@@ -272,6 +277,15 @@ impl<'a> Meaning<'a> {
             classes.sort_by_key(|label| label.parse::<i64>().unwrap_or(0));
         }
         classes
+    }
+}
+
+/// As much as a message shows.
+fn shortened(label: &str) -> String {
+    const SHOWN: usize = 60;
+    match label.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &label[..end]),
+        None => label.to_owned(),
     }
 }
 

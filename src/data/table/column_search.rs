@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::Row;
 use super::error::{TableError, listed};
+use super::{Row, Value};
 
 pub(super) const TEXT_KEY: &str = "data.text_column";
 pub(super) const PAIR_KEY: &str = "data.text_pair_column";
@@ -120,6 +120,8 @@ struct Statistics {
     phrases: usize,
     /// Numbers with a fraction.
     fractions: usize,
+    /// Objects and lists.
+    nested: usize,
 }
 
 impl Statistics {
@@ -136,6 +138,10 @@ impl Statistics {
             words: count(&|value| number(value).is_none() && !matches!(value, "true" | "false")),
             phrases: count(&|value| value.split_whitespace().nth(1).is_some()),
             fractions: count(&|value| number(value).is_some_and(|number| number.fract() != 0.0)),
+            nested: sample
+                .iter()
+                .filter(|row| row.values.get(column).and_then(Value::nested).is_some())
+                .count(),
         }
     }
 
@@ -268,6 +274,7 @@ impl<'a> Search<'a> {
             !no_text.contains(column)
                 && label != Some(*column)
                 && statistics.is_text()
+                && statistics.nested == 0
                 && 2 * statistics.distinct > statistics.filled
         });
         // Texts have several words; names of files, links and identifiers have one.
@@ -303,6 +310,11 @@ impl<'a> Search<'a> {
         match candidates {
             [] => Ok(None),
             [column] => Ok(Some(*column)),
+            [first, others @ ..]
+                if others.iter().any(|&other| self.columns[other] == self.columns[*first]) =>
+            {
+                Err(TableError::RepeatedColumn { name: self.columns[*first].clone() })
+            }
             several => Err(TableError::AmbiguousColumn {
                 role,
                 key,

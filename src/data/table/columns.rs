@@ -241,7 +241,11 @@ mod tests {
         let message = found(&["a", "b"], &[LONG, LONG], &wanted).unwrap_err();
         assert!(message.ends_with("both `data.text_column` and `data.label_column`"), "{message}");
         let wanted = ColumnNames { text: "a".into(), ..NOTHING };
-        assert!(found(&["a", "a"], &[LONG, LONG], &wanted).unwrap_err().contains("more than once"));
+        assert!(found(&["a", "a"], &[LONG, LONG], &wanted).unwrap_err().contains("called `a`"));
+        let known = found(&["text", "label", "label"], &[LONG, "{even}", "{even}"], &NOTHING);
+        assert!(known.unwrap_err().contains("several columns are called `label`"));
+        let texts = found(&["text", "text", "label"], &[LONG, LONG, "{even}"], &NOTHING);
+        assert!(texts.unwrap_err().contains("several columns are called `text`"));
     }
 
     #[test]

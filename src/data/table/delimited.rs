@@ -6,8 +6,8 @@ use std::io::{self, Cursor, Read};
 use csv::{ByteRecord, ReaderBuilder};
 
 use super::columns::SAMPLE_ROWS;
-use super::error::TableError;
-use super::header::is_header;
+use super::error::{TableError, listed};
+use super::header::{is_header, is_named, names_later};
 use super::reading::{Header, Quoting, Reading};
 use super::scan::{Dialect, Record, Scanner};
 use super::sniff::{Sniffed, sniff};
@@ -96,6 +96,12 @@ impl DelimitedRows {
                 break;
             }
         }
+        self.refuse_title(line, &cells, reading)?;
+        if reading.header == Header::Auto
+            && !self.columns.iter().any(|cell| is_named(cell, reading))
+        {
+            self.refuse_prose()?;
+        }
         self.header = match reading.header {
             Header::Yes => true,
             Header::No => false,
@@ -114,6 +120,70 @@ impl DelimitedRows {
             return Err(TableError::Delimiter { path, column, delimiter });
         }
         Ok(())
+    }
+
+    /// Refuses a title or a comment before the names.
+    fn refuse_title(
+        &self,
+        line: u64,
+        cells: &[Vec<String>],
+        reading: &Reading,
+    ) -> Result<(), TableError> {
+        let wider = |row: &Result<Row, TableError>| match row {
+            Err(TableError::FieldCount { expected, found, .. }) => {
+                (found > expected).then_some(*found)
+            }
+            _ => None,
+        };
+        let rows = self.looked_at.len();
+        let fields: Vec<usize> = self.looked_at.iter().filter_map(wider).collect();
+        let width = self.columns.len();
+        let why = match fields[..] {
+            // All but those that are titles too.
+            [.., last]
+                if 10 * fields.len() >= 8 * rows || width == 1 && 2 * fields.len() > rows =>
+            {
+                let plural = if width == 1 { "" } else { "s" };
+                format!("it has {width} field{plural}, and the lines behind it have {last}")
+            }
+            _ if reading.header == Header::No => return Ok(()),
+            _ => match names_later(&self.columns, cells, &reading.names) {
+                None => return Ok(()),
+                Some(place) => {
+                    let row = self.looked_at.iter().filter_map(|row| row.as_ref().ok()).nth(place);
+                    let names = cells[place].iter().map(String::as_str);
+                    let line = row.map_or(0, |row| row.line);
+                    format!("they seem to stand in line {line} ({})", listed(names))
+                }
+            },
+        };
+        let text: String = self.columns.join(" ").chars().take(40).collect();
+        Err(TableError::NotTheNames {
+            path: self.path.clone(),
+            line,
+            text: text.trim().to_owned(),
+            why,
+        })
+    }
+
+    /// Refuses lines with commas in them that are no table, whose first one would be lost.
+    fn refuse_prose(&self) -> Result<(), TableError> {
+        const FEW: usize = 5;
+        let counts = |error: &&TableError| matches!(error, TableError::FieldCount { .. });
+        let errors = self.looked_at.iter().filter_map(|row| row.as_ref().err());
+        let mut ragged = errors.filter(counts).filter_map(TableError::line);
+        let first = ragged.next();
+        let Some(line) = first.filter(|_| FEW * (ragged.count() + 1) >= self.looked_at.len())
+        else {
+            return Ok(());
+        };
+        let delimiter = char::from(self.dialect.delimiter);
+        Err(TableError::Ragged { path: self.path.clone(), line, delimiter })
+    }
+
+    /// Whether the first line has the names.
+    pub(super) fn has_names(&self) -> bool {
+        self.header
     }
 
     /// The names of the columns.

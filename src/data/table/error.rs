@@ -47,7 +47,7 @@ pub enum TableError {
     },
     /// A text file in an encoding that nobody named.
     #[error(
-        "`{path}` is not UTF-8 but {found}: set `data.encoding` to `{found}`, or save the file again as \
+        "`{path}` is not UTF-8 but {found}: set `data.encoding` (`--encoding`) to `{found}`, or save the file again as \
          UTF-8"
     )]
     Encoding {
@@ -102,6 +102,36 @@ pub enum TableError {
         /// The delimiter of the format, in words.
         delimiter: &'static str,
     },
+    /// The first line is a title or a comment.
+    #[error(
+        "`{path}` line {line} (`{text}`) does not have the names of the columns: {why}; remove titles, comments \
+         and other lines before the names"
+    )]
+    NotTheNames {
+        /// The file.
+        path: String,
+        /// The first line that is not empty.
+        line: u64,
+        /// What it says, or its beginning.
+        text: String,
+        /// How that is known.
+        why: String,
+    },
+    /// Lines that are no table.
+    #[error(
+        "`{path}` line {line} has another number of fields than the first line, as many lines have, and the \
+         first line has no well-known names: if each line is one text, its `{delimiter}` separates nothing, \
+         so set `data.delimiter` (`--delimiter`) to a character that is in none of them; if the first line \
+         does have names, set `data.header` (`--header`) to `yes`"
+    )]
+    Ragged {
+        /// The file.
+        path: String,
+        /// The first such line.
+        line: u64,
+        /// What was taken for the delimiter.
+        delimiter: char,
+    },
     /// A record has more or fewer fields than the header.
     #[error(
         "`{path}` line {line} has {found} fields, the first line has {expected}: a field that contains \
@@ -146,7 +176,8 @@ pub enum TableError {
     },
     /// A line of JSON that is not an object.
     #[error(
-        "`{path}` line {line}: expected a JSON object such as `{{\"text\": …}}`, found {found}"
+        "`{path}` line {line}: expected a JSON object such as `{{\"text\": …}}`, found {found}; write one \
+         object a line, and remove comments and other lines"
     )]
     NotAnObject {
         /// The file.
@@ -154,7 +185,7 @@ pub enum TableError {
         /// The line.
         line: u64,
         /// What stands there.
-        found: &'static str,
+        found: String,
     },
     /// A file that is no Parquet file, is cut short or damaged, or uses what we cannot read.
     #[error("`{path}` cannot be read as Parquet{place}: {hint}")]
@@ -190,7 +221,10 @@ pub enum TableError {
         columns: String,
     },
     /// A name that is needed once occurs more than once.
-    #[error("the column `{name}` occurs more than once: names of columns must differ")]
+    #[error(
+        "several columns are called `{name}`, and it is not known which is meant: give each another name in \
+         the file's line of names"
+    )]
     RepeatedColumn {
         /// The name.
         name: String,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::column_search::is_known_name;
+use super::reading::Reading;
 
 /// What names of columns are at most as long as, in characters and words.
 const LONGEST_NAME: usize = 40;
@@ -21,6 +22,10 @@ pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]
     if rows.is_empty() {
         return first.iter().any(named);
     }
+    // The names of a list of texts cannot be told from a text, and a row too many harms less than one lost.
+    if let [only] = first {
+        return named(only) || is_identifier(only);
+    }
     let (mut row, mut header) = (0, 0);
     for (index, cell) in first.iter().enumerate() {
         let value = cell.trim();
@@ -37,12 +42,39 @@ pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]
         row += usize::from(repeats > 0 || long) + usize::from(is_number(value) && numbers);
         header += usize::from(!is_number(value) && numbers);
         header += usize::from(repeats == 0 && repeat_themselves(filled(index)));
-        if first.len() == 1 && !named(cell) {
-            let phrases = filled(0).filter(|cell| words(cell) > 1).count();
-            row += usize::from(words(value) > 1 && 2 * phrases > rows.len());
-        }
     }
     row <= header
+}
+
+/// Whether a person or a model gave this name, or it is well known.
+pub(super) fn is_named(cell: &String, reading: &Reading) -> bool {
+    reading.names.contains(cell) || is_known_name(cell)
+}
+
+/// A name such as `review_text`, which nobody writes in a text.
+fn is_identifier(cell: &str) -> bool {
+    let inner = cell.trim().trim_matches('_');
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    inner.contains('_') && inner.chars().all(is_part) && inner.starts_with(char::is_alphabetic)
+}
+
+/// The place of the row that has the names, where the first line is a title or a comment: all its cells
+/// are well-known names or such as somebody gave.
+pub(super) fn names_later(
+    first: &[String],
+    rows: &[Vec<String>],
+    names: &[String],
+) -> Option<usize> {
+    const LINES: usize = 20;
+    let named = |cell: &&String| names.contains(cell) || is_known_name(cell);
+    if first.iter().any(|cell| named(&cell)) {
+        return None;
+    }
+    let has_names = |row: &Vec<String>| {
+        let filled = || row.iter().filter(|cell| !cell.trim().is_empty());
+        filled().count() > 1 && filled().all(|cell| named(&cell))
+    };
+    rows.iter().take(LINES).position(has_names)
 }
 
 /// Whether values are few, as those of a label are.
@@ -80,6 +112,10 @@ mod tests {
             "1,a good film\n0,a bad film\n1,a fine one",
             "a letter of many more words than a name has,billing\nanother one,sales\nhelp,service",
             "where is my parcel\nthe router is broken\nplease call me",
+            "parcel\nrouter\nphone",
+            "invoice\nthe router is broken\nplease call me",
+            "42\nthe router is broken",
+            "a_b c\nthe router",
             "17,spam,win a prize\n18,ham,see you\n19,spam,call now",
         ] {
             assert!(!header(rows, &[]), "{rows}");
@@ -94,7 +130,8 @@ mod tests {
             "v1,v2\nham,see you later\nspam,win a prize",
             "kommentar,note\nganz gut,2\nschlecht,5",
             "Your opinion,mark\nI like it,1\nI do not,0",
-            "note\nplease look at my router\nthe invoice",
+            "message\nplease look at my router\nthe invoice",
+            "customer_note\nplease look at my router\nthe invoice",
             ",text,label\n0,a,x\n1,b,y",
             "text,label",
         ] {
@@ -109,5 +146,20 @@ mod tests {
             &[]
         ));
         assert!(header("where is it\nwhere is my parcel\nplease call me", &["where is it"]));
+    }
+
+    #[test]
+    fn names_behind_a_title_are_found_and_texts_are_none() {
+        let later = |text: &str| {
+            let mut rows =
+                text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+            let first = rows.next().unwrap();
+            names_later(&first, &rows.collect::<Vec<_>>(), &["mark".to_owned()])
+        };
+        assert_eq!(later("Tickets of 2024,\ntext,label\na,b"), Some(0));
+        assert_eq!(later("Tickets,\n,\nmark,Text\na,b"), Some(1));
+        for names in ["text,label\ntext,label\na,b", "v1,v2\nham,text\nspam,title", "a,b\n,text"] {
+            assert_eq!(later(names), None, "{names}");
+        }
     }
 }

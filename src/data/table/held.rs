@@ -19,7 +19,7 @@ impl Held {
     /// Counts a row; the error says which limit it is beyond.
     pub fn add(&mut self, values: &[Value]) -> Result<(), String> {
         let text = |value: &Value| match value {
-            Value::Text(text) => text.len(),
+            Value::Text(text) | Value::Number(text) | Value::Nested(text) => text.len(),
             _ => 0,
         };
         let own = size_of::<Row>()

@@ -1,9 +1,11 @@
 //! JSONL: one JSON object a line.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
-use serde_json::{Map, Value as Json};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::columns::SAMPLE_ROWS;
 use super::error::TableError;
@@ -25,7 +27,40 @@ pub(super) struct JsonLinesRows {
 }
 
 /// An object and its line.
-type Object = (u64, Map<String, Json>);
+type Object = (u64, Pairs);
+
+/// Keys in their order, each once, and the values by their places.
+#[derive(Debug, Default)]
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let (mut pairs, mut seen) = (Vec::new(), HashSet::new());
+                while let Some(key) = map.next_key::<String>()? {
+                    // Which of the two is meant cannot be known.
+                    if !seen.insert(key.clone()) {
+                        return Err(A::Error::custom(format_args!(
+                            "the key `{key}` stands twice, and which value is meant is not known"
+                        )));
+                    }
+                    let value = map.next_value::<&RawValue>()?;
+                    pairs.push((key, Value::from_json(value).map_err(A::Error::custom)?));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
 
 impl JsonLinesRows {
     /// Reads the first objects, for the columns.
@@ -50,7 +85,8 @@ impl JsonLinesRows {
             match object {
                 Err(error) if fatal || first => return Err(error),
                 object => {
-                    let keys = object.iter().flat_map(|(_, object)| object.keys());
+                    let keys = object.iter().flat_map(|(_, Pairs(pairs))| pairs);
+                    let keys = keys.map(|(key, _)| key);
                     rows.columns.extend(keys.filter(|key| known.insert((*key).clone())).cloned());
                     rows.looked_at.push_back(object);
                 }
@@ -77,8 +113,9 @@ impl JsonLinesRows {
         Ok(object.map(|(line, object)| self.row(line, object)))
     }
 
-    fn row(&self, line: u64, mut object: Map<String, Json>) -> Row {
-        let value = |column| object.get_mut(column).map_or(Value::Null, |json| json.take().into());
+    fn row(&self, line: u64, Pairs(pairs): Pairs) -> Row {
+        let mut values: HashMap<String, Value> = pairs.into_iter().collect();
+        let value = |column| values.remove(column).unwrap_or(Value::Null);
         Row { line, values: self.columns.iter().map(value).collect() }
     }
 
@@ -108,7 +145,7 @@ impl JsonLinesRows {
         }
     }
 
-    fn parse(&self, bytes: &[u8]) -> Result<Map<String, Json>, TableError> {
+    fn parse(&self, bytes: &[u8]) -> Result<Pairs, TableError> {
         let (path, line) = (|| self.path.clone(), self.line);
         let text = std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
             path: path(),
@@ -119,8 +156,8 @@ impl JsonLinesRows {
         // Before parsing: a file that is one array over many lines would be called broken.
         let found = match text.trim_ascii_start().as_bytes().first() {
             Some(b'{') => return serde_json::from_str(text).map_err(|error| self.broken(&error)),
-            Some(b'[') => "an array",
-            _ => "something else",
+            Some(b'[') => "an array".to_owned(),
+            _ => format!("`{}`", beginning(text)),
         };
         Err(TableError::NotAnObject { path: path(), line, found })
     }
@@ -131,6 +168,15 @@ impl JsonLinesRows {
         let what = what.split(" at line ").next().unwrap_or_default().to_owned();
         TableError::Json { path: self.path.clone(), line: self.line, column: error.column(), what }
     }
+}
+
+/// As much of a line as a message shows.
+fn beginning(line: &str) -> String {
+    const SHOWN: usize = 40;
+    let line = line.trim();
+    let shown: String =
+        line.chars().filter(|character| !character.is_control()).take(SHOWN).collect();
+    if shown.len() < line.len() { format!("{shown}…") } else { shown }
 }
 
 #[cfg(test)]
@@ -156,7 +202,7 @@ mod tests {
             [
                 Value::Text("a".into()),
                 Value::Integer(1),
-                Value::Text("{\"x\":[1,2]}".into()),
+                Value::Nested("{\"x\":[1,2]}".into()),
                 Value::Null
             ]
         );
@@ -187,6 +233,31 @@ mod tests {
         );
         let cut = open(b"{\"text\":\"a").err().unwrap().to_string();
         assert!(cut.contains("EOF while parsing a string"), "{cut}");
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_by_line_and_character() {
+        for twice in [r#"{"text":"a","text":"a"}"#, r#"{"text":"a","x":1,"\u0074ext":null}"#] {
+            let mut rows = open(format!("{{\"text\":\"b\"}}\n{twice}\n").as_bytes()).unwrap();
+            rows.next_row().unwrap();
+            let error = rows.next_row().unwrap_err();
+            assert!(error.is_of_a_row());
+            let message = error.to_string();
+            assert!(message.contains("line 2, character"), "{message}");
+            assert!(message.contains("the key `text` stands twice"), "{message}");
+        }
+        // Inside a value that only passes through nothing is lost.
+        assert_eq!(rows(br#"{"a":{"b":1,"b":2}}"#)[0].values[0].written(), r#"{"b":1,"b":2}"#);
+    }
+
+    #[test]
+    fn a_line_that_is_no_object_is_shown() {
+        let message = open(b"// made by hand\n{\"text\":\"a\"}\n").err().unwrap().to_string();
+        assert!(
+            message.contains("line 1") && message.contains("found `// made by hand`"),
+            "{message}"
+        );
+        assert!(message.contains("remove"), "{message}");
     }
 
     #[test]

@@ -41,8 +41,8 @@ pub use self::error::TableError;
 pub use self::held::Held;
 pub use self::reading::{Header, Quoting, Reading};
 pub use self::row_groups::RowGroups;
-pub use self::value::Value;
-pub use self::write::{Kind, Writer};
+pub use self::value::{Cells, Value};
+pub use self::write::{Kind, Writer, distinct_names};
 
 /// One record.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +143,18 @@ pub fn open_as(path: &Path, reading: &Reading) -> Result<Table, TableError> {
     Table::from_reader(Box::new(file), format, &name, reading)
 }
 
+/// Reads a stream of lines as a text file is read: unpacked, decoded, and without a byte order mark.
+///
+/// # Errors
+/// It cannot be read, is no text, or is in an encoding that nobody named.
+pub fn lines(
+    reader: Box<dyn Read + Send>,
+    name: &str,
+    reading: &Reading,
+) -> Result<Box<dyn Read + Send>, TableError> {
+    Ok(text::open(reader, reading, name)?.reader)
+}
+
 /// Opens a file; a pipe would wait for its writer, and a device may have no end.
 pub(in crate::data) fn open_regular(path: &Path) -> Result<File, TableError> {
     let name = || path.display().to_string();
@@ -207,6 +219,22 @@ impl Table {
             Rows::Parquet(rows) => (rows.columns(), rows.class_names()),
         };
         Table { columns, described: described.join(", "), class_names, rows, finished: false }
+    }
+
+    /// Whether the columns have names of their own.
+    pub fn has_names(&self) -> bool {
+        match &self.rows {
+            Rows::Delimited(rows) => rows.has_names(),
+            Rows::JsonLines(_) | Rows::Parquet(_) => true,
+        }
+    }
+
+    /// What a column holds in every row, where the file promises it; else anything.
+    pub fn kind(&self, column: usize) -> Kind {
+        match &self.rows {
+            Rows::Delimited(_) | Rows::JsonLines(_) => Kind::Text,
+            Rows::Parquet(rows) => rows.kinds().get(column).copied().unwrap_or(Kind::Text),
+        }
     }
 
     /// The names of the integers in a column, where the file has them.

@@ -4,16 +4,17 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
+use parquet::basic::{ConvertedType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::record::Field;
 use parquet::record::reader::ReaderIter;
-use serde_json::{Map, Value as Json};
+use parquet::schema::types::Type;
 
 use super::error::TableError;
-use super::parquet::{BOUND, END, decode, footer_length, guarded, rows};
+use super::parquet::{BOUND, END, Moment, decode, footer_length, guarded, moment, rows};
 use super::parquet_names::{ClassNames, class_names};
-use super::{Row, Value};
+use super::{Kind, Row, Value};
 
 /// The most bytes of one text: a long book has three million.
 const LONGEST_TEXT: usize = 64 << 20;
@@ -25,6 +26,8 @@ pub(super) struct ParquetRows {
     path: String,
     file: Arc<File>,
     metadata: ParquetMetaData,
+    /// What each top-level column counts, where it holds moments.
+    moments: Vec<Option<Moment>>,
     next_group: usize,
     group: Option<ReaderIter>,
     row: u64,
@@ -51,13 +54,20 @@ impl ParquetRows {
         bytes.truncate(footer);
         let metadata = decode(&bytes, length).map_err(damaged)?;
         let file = Arc::new(file);
-        Ok(ParquetRows { path, file, metadata, next_group: 0, group: None, row: 0 })
+        let moments = moments(metadata.file_metadata().schema());
+        Ok(ParquetRows { path, file, metadata, moments, next_group: 0, group: None, row: 0 })
     }
 
     /// The top-level columns. A nested column is one column, read as JSON text.
     pub(super) fn columns(&self) -> Vec<String> {
         let schema = self.metadata.file_metadata().schema();
         schema.get_fields().iter().map(|field| field.name().to_owned()).collect()
+    }
+
+    /// What each column holds in every row.
+    pub(super) fn kinds(&self) -> Vec<Kind> {
+        let schema = self.metadata.file_metadata().schema();
+        schema.get_fields().iter().map(|field| kind(field)).collect()
     }
 
     /// What the file says of the integers in its columns.
@@ -81,8 +91,7 @@ impl ParquetRows {
                 && let Some(row) = group.next()
             {
                 return row.and_then(|row| {
-                    let cells = row.into_columns().into_iter().map(|(_, field)| cell(field));
-                    cells.map(bounded).collect::<Result<_, _>>().map(Some)
+                    cells(row, &self.moments).map(bounded).collect::<Result<_, _>>().map(Some)
                 });
             }
             if self.next_group == self.metadata.num_row_groups() {
@@ -117,17 +126,51 @@ pub(super) fn failed(path: &str, place: String, source: ParquetError) -> TableEr
 /// A text that may be held.
 pub(super) fn bounded(value: Value) -> Result<Value, ParquetError> {
     match &value {
-        Value::Text(text) if text.len() > LONGEST_TEXT => Err(ParquetError::General(format!(
-            "a text has {} bytes, and {LONGEST_TEXT} {BOUND}",
-            text.len()
-        ))),
+        Value::Text(text) | Value::Nested(text) if text.len() > LONGEST_TEXT => {
+            Err(ParquetError::General(format!(
+                "a text has {} bytes, and {LONGEST_TEXT} {BOUND}",
+                text.len()
+            )))
+        }
         _ => Ok(value),
     }
 }
 
+/// What each top-level column counts, where it holds moments.
+pub(super) fn moments(schema: &Type) -> Vec<Option<Moment>> {
+    schema.get_fields().iter().map(|field| Moment::of(field)).collect()
+}
+
+/// What a column holds, as far as this crate writes it as such; all else as its text.
+fn kind(column: &Type) -> Kind {
+    if !column.is_primitive() || Moment::of(column).is_some() {
+        return Kind::Text;
+    }
+    match (column.get_physical_type(), column.get_basic_info().converted_type()) {
+        (PhysicalType::BOOLEAN, _) => Kind::Bool,
+        (PhysicalType::FLOAT | PhysicalType::DOUBLE, _) => Kind::Float,
+        // Half of those are beyond what is written as an integer.
+        (PhysicalType::INT64, ConvertedType::UINT_64) => Kind::Text,
+        (_, ConvertedType::DECIMAL | ConvertedType::DATE) => Kind::Text,
+        (PhysicalType::INT32 | PhysicalType::INT64, _) => Kind::Integer,
+        _ => Kind::Text,
+    }
+}
+
+/// The cells of a row; `moments` has one entry for each.
+pub(super) fn cells(
+    row: parquet::record::Row,
+    moments: &[Option<Moment>],
+) -> impl Iterator<Item = Value> {
+    row.into_columns().into_iter().zip(moments).map(|((_, field), column)| cell(field, *column))
+}
+
 /// Bytes without the annotation of a string are text where they are UTF-8, else null: pictures
 /// beside the texts must not make a table unreadable.
-pub(super) fn cell(field: Field) -> Value {
+fn cell(field: Field, column: Option<Moment>) -> Value {
+    if let Some(text) = moment(&field, column) {
+        return Value::Text(text);
+    }
     match field {
         Field::Null => Value::Null,
         Field::Bool(value) => Value::Bool(value),
@@ -138,41 +181,48 @@ pub(super) fn cell(field: Field) -> Value {
         Field::UByte(value) => Value::Integer(value.into()),
         Field::UShort(value) => Value::Integer(value.into()),
         Field::UInt(value) => Value::Integer(value.into()),
-        Field::ULong(value) => {
-            i64::try_from(value).map_or_else(|_| Value::Text(value.to_string()), Value::Integer)
-        }
-        Field::Float16(value) => Value::Float(value.into()),
-        Field::Float(value) => Value::Float(value.into()),
+        Field::ULong(value) => Value::number(value.to_string()),
+        Field::Float16(value) => shortest(f32::from(value)),
+        Field::Float(value) => shortest(value),
         Field::Double(value) => Value::Float(value),
         Field::Str(text) => Value::Text(text),
         Field::Bytes(bytes) => {
             std::str::from_utf8(bytes.data()).map_or(Value::Null, |text| Value::Text(text.into()))
         }
         nested @ (Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_)) => {
-            Value::Text(json(nested).to_string())
+            Value::Nested(json(nested))
         }
-        // Decimals, dates and times, as the crate writes them.
+        // The crate ends whole numbers with a point.
+        Field::Decimal(_) => Value::number(field.to_string().trim_end_matches('.').to_owned()),
         other => Value::Text(other.to_string()),
     }
 }
 
-fn json(field: Field) -> Json {
+/// The digits that name the value among those of its width: 0.1 and not 0.10000000149011612.
+fn shortest(value: f32) -> Value {
+    Value::Float(format!("{value:?}").parse().unwrap_or(f64::NAN))
+}
+
+fn json(field: Field) -> String {
     match field {
         Field::Group(row) => {
-            Json::Object(row.into_columns().into_iter().map(|(key, f)| (key, json(f))).collect())
+            object(row.into_columns().into_iter().map(|(key, value)| (key, json(value))))
         }
         Field::ListInternal(list) => {
-            Json::Array(list.elements().iter().cloned().map(json).collect())
+            let items: Vec<String> = list.elements().iter().cloned().map(json).collect();
+            format!("[{}]", items.join(","))
         }
-        Field::MapInternal(map) => {
-            let entry = |(key, value): &(Field, Field)| {
-                let key = cell(key.clone()).as_text().unwrap_or_default().into_owned();
-                (key, json(value.clone()))
-            };
-            Json::Object(map.entries().iter().map(entry).collect::<Map<_, _>>())
-        }
-        flat => cell(flat).to_json(),
+        Field::MapInternal(map) => object(map.entries().iter().map(|(key, value)| {
+            (cell(key.clone(), None).written().into_owned(), json(value.clone()))
+        })),
+        flat => serde_json::to_string(&cell(flat, None)).expect("a cell is JSON"),
     }
+}
+
+/// An object of values that are JSON.
+fn object(pairs: impl Iterator<Item = (String, String)>) -> String {
+    let pair = |(key, value)| format!("{}:{value}", serde_json::Value::String(key));
+    format!("{{{}}}", pairs.map(pair).collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -180,7 +230,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int32Type};
+    use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int32Type, Int64Type};
     use parquet::file::properties::WriterProperties;
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
@@ -288,8 +338,63 @@ mod tests {
         let rows: Vec<Row> = table.map(|row| row.unwrap()).collect();
         let text = |text: &str| Value::Text(text.into());
         let (first, second) = (&rows[0].values, &rows[1].values);
-        let tags = text(r#"["a \"b\"",null]"#);
+        let tags = Value::Nested(r#"["a \"b\"",null]"#.into());
         assert_eq!(*first, [Value::Integer(255), Value::Float(0.5), text("naïve"), tags]);
         assert_eq!(*second, [Value::Integer(0), Value::Float(2.0), Value::Null, Value::Null]);
+    }
+
+    #[test]
+    fn moments_and_numbers_lose_no_digit() {
+        let schema = "message schema {
+            required int64 nanos (TIMESTAMP(NANOS,false));
+            required int64 micros (TIMESTAMP(MICROS,true));
+            required int64 old (TIMESTAMP_MILLIS);
+            required int64 time (TIME(NANOS,true));
+            required int32 day (DATE);
+            required int32 price (DECIMAL(9,2));
+            required int64 whole (DECIMAL(18,0));
+            required int64 large (UINT_64);
+            required float share;
+        }";
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.parquet");
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let properties = Arc::new(WriterProperties::default());
+        let mut file =
+            SerializedFileWriter::new(File::create(&path).unwrap(), schema, properties).unwrap();
+        let mut group = file.next_row_group().unwrap();
+        let nanos = 1_704_067_200_123_456_789;
+        for column in 0..9 {
+            let mut writer = group.next_column().unwrap().unwrap();
+            let long = [nanos, nanos / 1000, -1, 45_000_500_000_000, 0, 0, -444, -1][column.min(7)];
+            match column {
+                4 => writer.typed::<Int32Type>().write_batch(&[19_782], None, None),
+                5 => writer.typed::<Int32Type>().write_batch(&[-110], None, None),
+                8 => writer.typed::<FloatType>().write_batch(&[0.1], None, None),
+                _ => writer.typed::<Int64Type>().write_batch(&[long], None, None),
+            }
+            .unwrap();
+            writer.close().unwrap();
+        }
+        group.close().unwrap();
+        file.close().unwrap();
+        let mut table = open(&path).unwrap();
+        let kinds: Vec<Kind> = (0..9).map(|column| table.kind(column)).collect();
+        assert_eq!(kinds, [[Kind::Text; 8].as_slice(), &[Kind::Float]].concat());
+        let values = table.next().unwrap().unwrap().values;
+        assert_eq!(
+            values.iter().map(|value| value.written().into_owned()).collect::<Vec<_>>(),
+            [
+                "2024-01-01T00:00:00.123456789",
+                "2024-01-01T00:00:00.123456Z",
+                "1969-12-31T23:59:59.999Z",
+                "12:30:00.5",
+                "2024-02-29",
+                "-1.10",
+                "-444",
+                "18446744073709551615",
+                "0.1",
+            ]
+        );
     }
 }

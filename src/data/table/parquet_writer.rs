@@ -144,10 +144,11 @@ impl Column {
                 values.push(text.as_str().into());
                 Some(text.len())
             }
-            (Values::Text(values), other) => other.as_text().map(|text| {
+            (Values::Text(values), other) => {
+                let text = other.written();
                 values.push(text.as_bytes().to_vec().into());
-                text.len()
-            }),
+                Some(text.len())
+            }
             (Values::Float(values), Value::Float(value)) => {
                 values.push(*value);
                 Some(size_of::<f64>())

@@ -82,9 +82,24 @@ fn foreign(head: &[u8]) -> Option<&'static str> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("packed by zstd: unpack it first"),
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, ..] => Some("packed by bzip2: unpack it first"),
         [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("packed by xz: unpack it first"),
+        [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
+            Some("an old workbook or document, as `.xls` is: save the sheet as `.csv`")
+        }
+        [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF: a table of texts is needed"),
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some(UTF_32),
+        head if is_utf32(head) => Some(UTF_32),
         [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Some("an Arrow file: write it as `.parquet`"),
         _ => None,
     }
+}
+
+const UTF_32: &str = "a text in UTF-32, which is not read: save it again as UTF-8";
+
+/// UTF-32 without its mark: of four bytes one or two are zero in every character, at the same end.
+fn is_utf32(head: &[u8]) -> bool {
+    let all = |test: fn(&[u8]) -> bool| head.len() >= 8 && head.chunks_exact(4).all(test);
+    all(|unit| matches!(unit, [_, _, 0..=16, 0] if unit[..3] != [0; 3]))
+        || all(|unit| matches!(unit, [0, 0..=16, _, _] if unit[1..] != [0; 3]))
 }
 
 /// UTF-16 without its mark has zeros, which no text in UTF-8 has.
@@ -223,11 +238,27 @@ mod tests {
     }
 
     #[test]
+    fn utf32_is_refused_by_its_name_with_and_without_a_mark() {
+        for text in ["\u{feff}text,label\n", "text,label\ngrößer 🎬,1\n", "大事な,1\n"] {
+            for little in [true, false] {
+                let bytes = |c: char| {
+                    if little { u32::from(c).to_le_bytes() } else { u32::from(c).to_be_bytes() }
+                };
+                let bytes: Vec<u8> = text.chars().flat_map(bytes).collect();
+                let message = read(&bytes, "").unwrap_err();
+                assert!(message.contains("UTF-32") && message.contains("UTF-8"), "{message}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_text_is_said() {
         for (bytes, what) in [
             (&b"PAR1\x00\x00"[..], "`.parquet`"),
             (b"PK\x03\x04\x14\x00", "sheet"),
             (b"\x28\xb5\x2f\xfd\x00", "zstd"),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", "`.csv`"),
+            (b"%PDF-1.7", "PDF"),
         ] {
             assert!(read(bytes, "").unwrap_err().contains(what));
         }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::Number;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 
 /// Above this magnitude an `f64` no longer names one integer, so it is not written as one.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
@@ -14,12 +15,16 @@ pub enum Value {
     Null,
     /// True or false.
     Bool(bool),
-    /// An integer of any width that `i64` holds; a larger one is kept as `Text`.
+    /// An integer that `i64` holds.
     Integer(i64),
     /// A floating point number.
     Float(f64),
-    /// Text; also dates, decimals and, as their JSON text, nested values.
+    /// A number that neither holds digit by digit, such as `1.10` or 30 digits, in the form of JSON.
+    Number(String),
+    /// Text; also dates and times, in the form of ISO 8601.
     Text(String),
+    /// An object or a list, as its JSON text.
+    Nested(String),
 }
 
 impl Value {
@@ -32,25 +37,62 @@ impl Value {
             Value::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
             Value::Integer(value) => Some(Cow::Owned(value.to_string())),
             Value::Float(value) if value.is_nan() => None,
-            Value::Float(value) if value.fract() == 0.0 && value.abs() < EXACT_INTEGERS => {
-                Some(Cow::Owned((*value as i64).to_string()))
-            }
-            Value::Float(value) => Some(Cow::Owned(float_text(*value))),
-            Value::Text(text) if text.trim().is_empty() => None,
-            Value::Text(text) => Some(Cow::Borrowed(text)),
+            Value::Float(value) => Some(Cow::Owned(plain(*value))),
+            Value::Number(number) => match number.parse::<f64>() {
+                Ok(value) if value.is_finite() && number.contains(['.', 'e', 'E']) => {
+                    Some(Cow::Owned(plain(value)))
+                }
+                _ => Some(Cow::Borrowed(number)),
+            },
+            Value::Text(text) | Value::Nested(text) if text.trim().is_empty() => None,
+            Value::Text(text) | Value::Nested(text) => Some(Cow::Borrowed(text)),
         }
     }
 
-    /// The cell as JSON. A float that JSON cannot hold (not a number, infinite) becomes null.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// The cell as a table of texts has it: nothing is rounded, and null is empty.
+    pub fn written(&self) -> Cow<'_, str> {
         match self {
-            Value::Null => serde_json::Value::Null,
-            Value::Bool(value) => serde_json::Value::Bool(*value),
-            Value::Integer(value) => serde_json::Value::Number((*value).into()),
-            Value::Float(value) => {
-                Number::from_f64(*value).map_or(serde_json::Value::Null, serde_json::Value::Number)
-            }
-            Value::Text(text) => serde_json::Value::String(text.clone()),
+            Value::Null => Cow::Borrowed(""),
+            Value::Bool(value) => Cow::Owned(value.to_string()),
+            Value::Integer(value) => Cow::Owned(value.to_string()),
+            Value::Float(value) => Cow::Owned(float_text(*value)),
+            Value::Number(text) | Value::Text(text) | Value::Nested(text) => Cow::Borrowed(text),
+        }
+    }
+
+    /// `an object` or `a list`, where it is one: neither is a text.
+    pub fn nested(&self) -> Option<&'static str> {
+        match self {
+            Value::Nested(json) if json.starts_with('[') => Some("a list"),
+            Value::Nested(_) => Some("an object"),
+            _ => None,
+        }
+    }
+
+    /// What a text in the form of JSON holds. Its digits stay as they are.
+    ///
+    /// # Errors
+    /// It is not JSON.
+    pub(super) fn from_json(json: &RawValue) -> Result<Value, serde_json::Error> {
+        let written = json.get();
+        Ok(match written.as_bytes().first() {
+            Some(b'"') => Value::Text(serde_json::from_str(written)?),
+            Some(b'{' | b'[') => Value::Nested(written.to_owned()),
+            Some(b't') => Value::Bool(true),
+            Some(b'f') => Value::Bool(false),
+            Some(b'n') => Value::Null,
+            _ => Value::number(written.to_owned()),
+        })
+    }
+
+    /// A number in the form of JSON, as a type where that loses no digit.
+    pub(super) fn number(written: String) -> Value {
+        if let Some(integer) = written.parse::<i64>().ok().filter(|i| i.to_string() == written) {
+            return Value::Integer(integer);
+        }
+        match written.parse::<f64>() {
+            Ok(float) if float_text(float) == written => Value::Float(float),
+            _ => Value::Number(written),
         }
     }
 
@@ -60,29 +102,56 @@ impl Value {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Integer(_) => "an integer",
-            Value::Float(_) => "a float",
+            Value::Float(_) | Value::Number(_) => "a float",
             Value::Text(_) => "text",
+            Value::Nested(_) => self.nested().unwrap_or_default(),
         }
     }
 }
 
-impl From<serde_json::Value> for Value {
-    /// A nested value is kept as its JSON text.
-    fn from(value: serde_json::Value) -> Value {
-        match value {
-            serde_json::Value::Null => Value::Null,
-            serde_json::Value::Bool(value) => Value::Bool(value),
-            serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-                (Some(integer), _) => Value::Integer(integer),
-                // Identifiers above `i64::MAX` would lose digits as floats.
-                (None, _) if number.is_u64() => Value::Text(number.to_string()),
-                (None, Some(float)) => Value::Float(float),
-                (None, None) => Value::Text(number.to_string()),
-            },
-            serde_json::Value::String(text) => Value::Text(text),
-            nested => Value::Text(nested.to_string()),
+impl Serialize for Value {
+    /// A float that JSON cannot hold (not a number, infinite) becomes null.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Null => serializer.serialize_unit(),
+            Value::Bool(value) => serializer.serialize_bool(*value),
+            Value::Integer(value) => serializer.serialize_i64(*value),
+            Value::Float(value) if value.is_finite() => serializer.serialize_f64(*value),
+            Value::Float(_) => serializer.serialize_unit(),
+            Value::Text(text) => serializer.serialize_str(text),
+            Value::Number(json) | Value::Nested(json) => {
+                let raw = RawValue::from_string(json.clone()).map_err(serde::ser::Error::custom)?;
+                raw.serialize(serializer)
+            }
         }
     }
+}
+
+/// Cells under the names of their columns, as one JSON object.
+#[derive(Clone, Copy, Debug)]
+pub struct Cells<'a> {
+    /// One name for each value; no name twice.
+    pub names: &'a [String],
+    /// The values.
+    pub values: &'a [Value],
+}
+
+impl Serialize for Cells<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.names.len()))?;
+        for (name, value) in self.names.iter().zip(self.values) {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// The digits of a float without a fraction, else [`float_text`].
+fn plain(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < EXACT_INTEGERS {
+        return (value as i64).to_string();
+    }
+    float_text(value)
 }
 
 /// The shortest text that reads back as the same float; very large and small ones as `1e-7`.
@@ -112,15 +181,57 @@ mod tests {
         assert_eq!(Value::Text(" good ".into()).as_text().unwrap(), " good ");
     }
 
+    fn read(json: &str) -> Value {
+        Value::from_json(&RawValue::from_string(json.to_owned()).unwrap()).unwrap()
+    }
+
     #[test]
-    fn json_keeps_large_integers_and_nested_values_as_text() {
-        let json = serde_json::json!([18446744073709551615_u64, {"b": [1], "a": null}, 7, 0.5]);
-        let values: Vec<Value> =
-            json.as_array().unwrap().iter().cloned().map(Value::from).collect();
-        assert_eq!(values[0], Value::Text("18446744073709551615".into()));
-        assert_eq!(values[1], Value::Text(r#"{"b":[1],"a":null}"#.into()));
-        assert_eq!(values[2], Value::Integer(7));
-        assert_eq!(values[3], Value::Float(0.5));
-        assert_eq!(Value::Float(f64::INFINITY).to_json(), serde_json::Value::Null);
+    fn json_comes_out_as_it_came_in() {
+        for json in [
+            "null",
+            "true",
+            "-7",
+            "0.5",
+            "1.0",
+            "1.10",
+            "-0",
+            "-0.0",
+            "1e400",
+            "1E5",
+            "9007199254740993",
+            "9007199254740993.0",
+            "18446744073709551615",
+            "123456789012345678901234567890",
+            "0.1000000000000000055511151231257827",
+            r#""a \"b\"""#,
+            r#"{"b": [1.10, 1e400],  "a":null}"#,
+            "[ 1 ]",
+        ] {
+            assert_eq!(serde_json::to_string(&read(json)).unwrap(), json);
+        }
+        assert_eq!(read("7"), Value::Integer(7));
+        assert_eq!(read("0.5"), Value::Float(0.5));
+        assert_eq!(serde_json::to_string(&Value::Float(f64::INFINITY)).unwrap(), "null");
+    }
+
+    #[test]
+    fn a_number_reads_as_its_value_where_it_has_a_fraction_and_as_its_digits_where_not() {
+        for (json, text) in [
+            ("1.10", "1.1"),
+            ("2.00", "2"),
+            ("1E2", "100"),
+            ("1e400", "1e400"),
+            ("18446744073709551615", "18446744073709551615"),
+        ] {
+            assert_eq!(read(json).as_text().unwrap(), text);
+            assert_eq!(read(json).written(), json);
+        }
+    }
+
+    #[test]
+    fn objects_and_lists_are_told_from_texts() {
+        assert_eq!(read(r#"{"a":1}"#).nested(), Some("an object"));
+        assert_eq!(read("[]").nested(), Some("a list"));
+        assert_eq!(read(r#""[1]""#).nested(), None);
     }
 }

@@ -3,12 +3,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use serde_json::{Map, Value as Json};
+use serde::Serialize;
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use super::error::TableError;
 use super::parquet_writer::ParquetWriter;
 use super::sink::Sink;
-use super::value::float_text;
+use super::value::Cells;
 use super::{Format, Value};
 
 /// What a column takes. Null fits every kind.
@@ -42,6 +44,19 @@ impl Kind {
             Kind::Integer => "an integer",
         }
     }
+}
+
+/// A name for each, the same where it is free, and with `input_` before it where it is taken or empty.
+pub fn distinct_names<'a>(taken: &[&str], names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut distinct: Vec<String> = Vec::new();
+    for name in names {
+        let mut free = name.clone();
+        while free.is_empty() || taken.contains(&&*free) || distinct.contains(&free) {
+            free = format!("input_{free}");
+        }
+        distinct.push(free);
+    }
+    distinct
 }
 
 /// A table that is being written. Call [`Writer::finish`]: a file that was dropped without it
@@ -144,40 +159,38 @@ impl Writer {
         self.rows += 1;
         match &mut self.encoder {
             Encoder::Delimited(writer) => {
-                let fields = values.iter().map(field);
+                let fields: Vec<_> = values.iter().map(Value::written).collect();
+                let fields = fields.iter().map(|field| field.as_bytes());
                 writer.write_record(fields).map_err(|error| csv_failed(&self.path, error))
             }
             Encoder::JsonLines(sink) => {
-                let names = self.columns.iter().map(|(name, _)| name.clone());
-                let object: Map<String, Json> =
-                    names.zip(values.iter().map(Value::to_json)).collect();
-                json_line(sink, &Json::Object(object))
+                let names: Vec<String> =
+                    self.columns.iter().map(|(name, _)| name.clone()).collect();
+                json_line(sink, &Cells { names: &names, values })
                     .map_err(|source| TableError::Write { path: self.path.clone(), source })
             }
             Encoder::Parquet(writer) => writer.write(&self.path, values),
         }
     }
 
-    /// Writes one JSON object: to JSONL as it is, whatever the columns are; to the other formats
-    /// its keys that are columns, nested values as their JSON text.
+    /// Writes one object: to JSONL as it is, whatever the columns are; to the other formats its keys
+    /// that are columns, nested values as their JSON text.
     ///
     /// # Errors
     /// `NotAnObject` for anything but an object; else as [`Writer::write`].
-    pub fn write_object(&mut self, object: &Json) -> Result<(), TableError> {
-        let Json::Object(map) = object else {
-            return Err(TableError::NotAnObject {
-                path: self.path.clone(),
-                line: self.rows + 1,
-                found: Value::from(object.clone()).kind(),
-            });
-        };
+    pub fn write_object(&mut self, object: &impl Serialize) -> Result<(), TableError> {
         if let Encoder::JsonLines(sink) = &mut self.encoder {
             self.rows += 1;
             return json_line(sink, object)
                 .map_err(|source| TableError::Write { path: self.path.clone(), source });
         }
+        let Ok(Json::Object(map)) = serde_json::to_value(object) else {
+            let (path, line) = (self.path.clone(), self.rows + 1);
+            return Err(TableError::NotAnObject { path, line, found: "another value".to_owned() });
+        };
         let value = |(name, _): &(String, Kind)| {
-            map.get(name).map_or(Value::Null, |json| json.clone().into())
+            let json = map.get(name).and_then(|json| RawValue::from_string(json.to_string()).ok());
+            json.and_then(|json| Value::from_json(&json).ok()).unwrap_or(Value::Null)
         };
         let values: Vec<Value> = self.columns.iter().map(value).collect();
         self.write(&values)
@@ -214,17 +227,7 @@ impl Writer {
     }
 }
 
-fn field(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::Bool(value) => value.to_string(),
-        Value::Integer(value) => value.to_string(),
-        Value::Float(value) => float_text(*value),
-        Value::Text(text) => text.clone(),
-    }
-}
-
-fn json_line(sink: &mut Sink, object: &Json) -> io::Result<()> {
+fn json_line(sink: &mut Sink, object: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *sink, object)?;
     sink.write_all(b"\n")
 }
@@ -289,7 +292,7 @@ mod tests {
             for (row, written) in read.iter().zip(rows()) {
                 let as_read = |value: &Value| match name {
                     "a.parquet" | "a.jsonl" => value.clone(),
-                    _ => Value::Text(field(value)),
+                    _ => Value::Text(value.written().into_owned()),
                 };
                 assert_eq!(row.values, written.iter().map(as_read).collect::<Vec<_>>(), "{name}");
             }

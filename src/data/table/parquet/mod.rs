@@ -2,6 +2,7 @@
 
 mod delta;
 mod directory;
+mod moment;
 mod pages;
 mod thrift;
 
@@ -10,6 +11,7 @@ use parquet::errors::ParquetError;
 use super::super::quiet;
 
 pub(super) use directory::{END, decode, footer_length};
+pub(super) use moment::{Moment, moment};
 pub(super) use pages::{BOUND, rows};
 
 /// The crate answers most damage with an error and some with a panic (a level or a slice out of
