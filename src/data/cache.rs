@@ -293,10 +293,11 @@ mod tests {
             let tokens = prepared(folder.path(), &examples(), 8);
             assert_eq!((tokens.origin(), rows(&tokens)), (Origin::Rebuilt, whole.clone()));
         }
-        // Each byte flipped: it is refused and made again, or it counts for nothing.
-        for i in 0..bytes.len() {
+        // Each byte flipped, or one bit of it, which leaves tokens of the vocabulary: it is refused and made
+        // again, or it counts for nothing.
+        for (i, mask) in (0..bytes.len()).flat_map(|i| [(i, 0xff), (i, 1)]) {
             let mut flipped = bytes.clone();
-            flipped[i] ^= 0xff;
+            flipped[i] ^= mask;
             std::fs::write(&path, &flipped).unwrap();
             let tokens = prepared(folder.path(), &examples(), 8);
             let rows = rows(&tokens);

@@ -227,3 +227,71 @@ fn a_folder_of_ours_follows_its_tokenizer_to_the_letter() {
     });
     assert_eq!(ask(), before);
 }
+
+#[test]
+fn a_file_that_is_not_the_one_that_was_saved_is_refused() {
+    for name in [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "bayes/posterior.safetensors",
+        "bayes/calibration.safetensors",
+    ] {
+        let folder = Own::new();
+        // White space behind JSON, and a name in the header, change nothing else.
+        let mut bytes = std::fs::read(folder.path(name)).unwrap();
+        match bytes.windows(2).position(|two| two == b"pt") {
+            Some(place) if name.ends_with("safetensors") => bytes[place] = b'P',
+            _ => bytes.push(b'\n'),
+        }
+        std::fs::write(folder.path(name), bytes).unwrap();
+        let message = folder.refused();
+        assert!(message.contains(name) && message.contains("sha256 differs"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_name_in_the_manifest_is_no_path_to_follow() {
+    for name in ["../secret", "/etc/hostname", "bayes/other"] {
+        let folder = Own::new();
+        folder.0.write("secret", "x");
+        edit_json(&folder.path("bayes/manifest.json"), |manifest| {
+            manifest["files"][name] = "0".repeat(64).into();
+        });
+        let message = folder.refused();
+        assert!(message.contains(name) && message.contains("no file of a model"), "{message}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_of_the_folder_is_refused_before_it_is_opened() {
+    use std::os::unix::fs::symlink;
+    for name in ["config.json", "tokenizer.json", "model.safetensors", "bayes/manifest.json"] {
+        // A link out of the folder, to what would be the right file.
+        let folder = Own::new();
+        let (inside, outside) = (folder.path(name), folder.0.path("elsewhere"));
+        std::fs::rename(&inside, &outside).unwrap();
+        symlink(&outside, &inside).unwrap();
+        assert!(folder.refused().contains("leads outside of its folder"), "{name}");
+        // A link inside of it is one.
+        std::fs::remove_file(&inside).unwrap();
+        std::fs::rename(&outside, folder.path("own")).unwrap();
+        symlink(folder.path("own"), &inside).unwrap();
+        folder.0.done(&["predict", "--model", "m", "please look at my invoice"]);
+        // A folder, and a pipe, which would wait for its writer.
+        std::fs::remove_file(&inside).unwrap();
+        std::fs::create_dir(&inside).unwrap();
+        assert!(folder.refused().contains("is no file"), "{name}");
+        std::fs::remove_dir(&inside).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&inside).status().unwrap().success());
+        assert!(folder.refused().contains("is no file"), "{name}");
+    }
+    for (name, bytes) in [("config.json", 17_u64 << 20), ("model.safetensors", 65 << 30)] {
+        let folder = Own::new();
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path(name)).unwrap();
+        file.set_len(bytes).unwrap();
+        let message = folder.refused();
+        assert!(message.contains("are the most that are read"), "{name}: {message}");
+    }
+}

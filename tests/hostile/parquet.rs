@@ -125,6 +125,62 @@ fn sizes_and_places_that_no_file_has_are_refused() {
     plan.columns[0].values = -1;
     plan.write(&path);
     refused(&path, "less than no values");
+    // The place of the pages, where it is that of the dictionary that counts.
+    let mut plan = Plan::new();
+    (plan.columns[1].dictionary, plan.columns[1].offset) = (Some(plan.columns[1].offset), -1);
+    plan.write(&path);
+    refused(&path, "outside of the file");
+    // A page that ends in the column behind its own.
+    let mut plan = Plan::new();
+    plan.columns[0].size -= 1;
+    plan.write(&path);
+    refused(&path, "beyond its column");
+}
+
+#[test]
+fn columns_and_rows_that_do_not_belong_together_are_refused() {
+    let home = Home::new();
+    let path = home.path("a.parquet");
+    Plan { rows: ROWS + 1, ..Plan::new() }.write(&path);
+    refused(&path, "hold 60 rows, the file claims 61");
+    let mut plan = Plan::new();
+    plan.columns.pop();
+    plan.write(&path);
+    refused(&path, "columns");
+    write(&path, &[group("schema", 0, true)], 0, &[], &[]);
+    refused(&path, "no columns");
+}
+
+/// Only the streamed way fetches a group at once. The file is a hole but for its ends.
+#[test]
+fn a_row_group_of_gigabytes_is_not_fetched_at_once() {
+    use std::io::{Seek, SeekFrom, Write};
+    let home = Home::new();
+    let path = home.path("a.parquet");
+    let mut plan = Plan::new();
+    plan.columns[1].size = 5 << 30;
+    plan.write(&path);
+    let bytes = std::fs::read(&path).unwrap();
+    let (body, end) = bytes.split_at(4 + plan.body.len());
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(body).unwrap();
+    file.seek(SeekFrom::Start(6 << 30)).unwrap();
+    file.write_all(end).unwrap();
+    drop(file);
+    let began = Instant::now();
+    let message = streamed(&path).unwrap_err();
+    assert!(message.contains("a row group has") && message.contains("at once"), "{message}");
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_message_shows_the_beginning_of_what_is_wrong() {
+    let home = Home::new();
+    let path = home.path("a.parquet");
+    let long = [&10_000_u32.to_le_bytes()[..], &[0xff; 10_000]].concat();
+    let body = [long, [0; 4].repeat(ROWS as usize - 1)].concat();
+    Plan::with_text(page(ROWS, 0, body.len() as i64, &body)).write(&path);
+    refused(&path, "255, 255");
 }
 
 #[test]
@@ -202,7 +258,7 @@ fn a_page_that_unpacks_to_gigabytes_is_refused_before_it_does() {
         let mut plan = Plan::with_text(page(ROWS, 0, unpacked, b"a few bytes"));
         plan.columns[0].codec = ZSTD;
         plan.write(&path);
-        refused(&path, if unpacked > 0 { "unpacks to" } else { "" });
+        refused(&path, "unpacks to");
     }
     // Pages of which each is allowed, and all together are not.
     let one = page(ROWS, 0, 200 << 20, &[0; 8]);
@@ -232,6 +288,18 @@ fn values_that_no_bytes_stand_behind_take_no_memory() {
     {
         let values = i64::from(i32::MAX);
         let mut plan = Plan::with_text(page(values, encoding, body.len() as i64, &body));
+        plan.columns[0].encodings = vec![0, encoding];
+        plan.write(&path);
+        refused(&path, "list of lengths");
+    }
+    // Numbers where texts are, and more lengths than are unpacked at once, each of which is there.
+    let many = 5_000_000_u32;
+    let mut there = vec![0x80, 1, 4, 0xc0, 0x96, 0xb1, 2, 0];
+    there.extend([0; 5].repeat(many.div_ceil(128) as usize));
+    for (encoding, values, body) in
+        [(5, i64::from(i32::MAX), &lengths[..]), (6, many.into(), &there)]
+    {
+        let mut plan = Plan::with_text(page(values, encoding, body.len() as i64, body));
         plan.columns[0].encodings = vec![0, encoding];
         plan.write(&path);
         refused(&path, "list of lengths");

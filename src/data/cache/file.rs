@@ -389,3 +389,6 @@ impl View for Bytes<'_> {
         self.data.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -269,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_end_is_refused_with_the_limit() {
+        let endless = io::Cursor::new(b"{\"text\":\"".to_vec()).chain(io::repeat(b'x'));
+        let error = JsonLinesRows::open(Box::new(endless), "a.jsonl".into()).err().unwrap();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("line 1") && source.contains("64 MiB"), "{source}");
+    }
+
+    #[test]
     fn bytes_that_are_not_utf8_are_refused_by_line() {
         let mut rows = open(b"{\"text\":\"a\"}\n{\"text\":\"caf\xe9\"}\n").unwrap();
         rows.next_row().unwrap();

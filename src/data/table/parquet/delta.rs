@@ -72,6 +72,9 @@ mod tests {
         // Two thousand million numbers of no width.
         let claim = [0x80, 1, 4, 0x80, 0x80, 0x80, 0x80, 8, 0];
         assert_eq!(list(&claim, 1 << 22), None);
+        // Numbers of more than 64 bits, and one number in parts of nothing.
+        assert_eq!(list(&[0x80, 1, 4, 2, 0, 0, 65, 0, 0, 0], 10), None);
+        assert_eq!(list(&[0, 4, 1, 0], 10), None);
         for bytes in [&[0x80_u8, 1, 0, 2, 0][..], &[0, 0, 2, 0], &[0x80, 1, 3, 2, 0], &[0xff; 12]] {
             assert_eq!(list(bytes, 10), None, "{bytes:?}");
         }

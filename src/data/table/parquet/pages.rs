@@ -80,11 +80,11 @@ impl<R: ChunkReader + 'static> RowGroupReader for Group<'_, R> {
             column: column.clone(),
             next,
             end: next + length,
-            unpacked: 0,
-            page: 0,
-            dictionary: 0,
-            held: Arc::clone(&self.held),
-            most_held: HELD.max(RATIO * self.metadata.compressed_size() as u64),
+            budget: Budget::new(
+                column.compressed_size() as u64,
+                self.metadata.compressed_size() as u64,
+                Arc::clone(&self.held),
+            ),
         }))
     }
 
@@ -105,13 +105,58 @@ struct Pages<R: ChunkReader> {
     /// Where the header of the next page stands, and where the column ends.
     next: u64,
     end: u64,
+    budget: Budget,
+}
+
+/// What the pages of a column unpack to, against what is read.
+struct Budget {
     /// Bytes of all pages so far, of the last one, and of the dictionary.
     unpacked: u64,
     page: u64,
     dictionary: u64,
+    most_unpacked: u64,
     /// Bytes that the columns of the group hold.
     held: Arc<AtomicU64>,
     most_held: u64,
+}
+
+impl Budget {
+    /// For a column and a group with so many packed bytes.
+    fn new(column: u64, group: u64, held: Arc<AtomicU64>) -> Self {
+        Self {
+            unpacked: 0,
+            page: 0,
+            dictionary: 0,
+            most_unpacked: CHUNK.max(RATIO.saturating_mul(column)),
+            held,
+            most_held: HELD.max(RATIO.saturating_mul(group)),
+        }
+    }
+
+    /// Counts a page. The error is what is too much, how much it is, and what the most is.
+    fn take(
+        &mut self,
+        bytes: u64,
+        packed: u64,
+        dictionary: bool,
+    ) -> Result<(), (&'static str, u64, u64)> {
+        let most = PAGE.max(RATIO.saturating_mul(packed));
+        if bytes > most {
+            return Err(("a page", bytes, most));
+        }
+        self.unpacked = self.unpacked.saturating_add(bytes);
+        if self.unpacked > self.most_unpacked {
+            return Err(("a row group", self.unpacked, self.most_unpacked));
+        }
+        // The page before is given back; a dictionary stays.
+        let before = if dictionary { &mut self.dictionary } else { &mut self.page };
+        self.held.fetch_sub(std::mem::replace(before, bytes), Ordering::Relaxed);
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.most_held {
+            return Err(("with the other columns, a page", held, self.most_held));
+        }
+        Ok(())
+    }
 }
 
 /// What a page says of itself.
@@ -177,23 +222,8 @@ impl<R: ChunkReader> Pages<R> {
     fn take(&mut self, bytes: u64, packed: u64, dictionary: bool) -> Result<(), ParquetError> {
         let bytes =
             if self.column.compression() == Compression::UNCOMPRESSED { packed } else { bytes };
-        let most = PAGE.max(RATIO.saturating_mul(packed));
-        if bytes > most {
-            return Err(self.refused("a page", bytes, most));
-        }
-        self.unpacked = self.unpacked.saturating_add(bytes);
-        let most = CHUNK.max(RATIO.saturating_mul(self.column.compressed_size() as u64));
-        if self.unpacked > most {
-            return Err(self.refused("a row group", self.unpacked, most));
-        }
-        // The page before is given back; a dictionary stays.
-        let before = if dictionary { &mut self.dictionary } else { &mut self.page };
-        self.held.fetch_sub(std::mem::replace(before, bytes), Ordering::Relaxed);
-        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if held > self.most_held {
-            return Err(self.refused("with the other columns, a page", held, self.most_held));
-        }
-        Ok(())
+        let taken = self.budget.take(bytes, packed, dictionary);
+        taken.map_err(|(what, bytes, most)| self.refused(what, bytes, most))
     }
 
     /// Numbers of values that memory is taken by.
@@ -304,5 +334,46 @@ impl<R: ChunkReader> PageReader for Pages<R> {
     fn skip_next_page(&mut self) -> Result<(), ParquetError> {
         self.look()?;
         self.inner.skip_next_page()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_of_pages_are_bounded_one_by_one_in_a_column_and_in_a_group() {
+        let page = 200 << 20;
+        let new = |held: &Arc<AtomicU64>| Budget::new(1000, 9000, Arc::clone(held));
+        let held = Arc::default();
+        assert_eq!(new(&held).take(PAGE + 1, 8, false).unwrap_err(), ("a page", PAGE + 1, PAGE));
+        // Text that packs to a tenth is no attack, however long it is.
+        new(&Arc::default()).take(PAGE + 1, PAGE / 10, false).unwrap();
+
+        let mut column = new(&held);
+        let pages = (0..100).take_while(|_| column.take(page, 8, false).is_ok()).count();
+        assert_eq!(pages, 20, "4 GiB of 200 MiB each");
+        assert_eq!(column.take(page, 8, false).unwrap_err().0, "a row group");
+
+        // Pages of one column come one after another, those of several stand beside each other.
+        let held = Arc::default();
+        let mut columns: Vec<Budget> = (0..6).map(|_| new(&held)).collect();
+        columns[0].take(page, 8, false).unwrap();
+        columns[0].take(page, 8, true).unwrap();
+        for column in &mut columns[0..4] {
+            column.take(page, 8, false).unwrap();
+        }
+        let (what, bytes, most) = columns[4].take(page, 8, false).unwrap_err();
+        assert_eq!((what, bytes, most), ("with the other columns, a page", 6 * page, HELD));
+    }
+
+    #[test]
+    fn the_header_of_a_page_has_an_end() {
+        // A text of twenty million bytes, and the end of the structure.
+        let long = || (&[0x18, 0x80, 0xda, 0xc4, 9][..]).chain(std::io::repeat(0).take(20_000_001));
+        let refused = Header::read(long(), u64::MAX).err().unwrap();
+        assert!(refused.to_string().contains("longer than its place"), "{refused}");
+        assert!(Header::read(&[0x18, 2, 0, 0, 0][..], 5).is_ok());
+        assert!(Header::read(&[0x18, 2, 0, 0, 0][..], 4).is_err());
     }
 }

@@ -178,6 +178,8 @@ mod tests {
     fn sizes_beyond_the_bytes_and_endless_nesting_are_refused() {
         let claims = [0xf5, 0xff, 0xff, 0xff, 0xff, 0x7f];
         assert!(Compact::new(&claims[..], 6).list().is_err());
+        let map = Compact::new(&claims[1..], 5).skip(11).unwrap_err();
+        assert!(map.to_string().contains("a map is longer"), "{map}");
         let nested = vec![0x1c; 100_000];
         let refused = Compact::new(&nested[..], 100_000).skip(STRUCT).unwrap_err();
         assert!(refused.to_string().contains("too deep"), "{refused}");

@@ -1,0 +1,169 @@
+//! What is written is read again, and what no fit writes is refused by its name.
+
+use candle_core::{Device, Tensor};
+
+use super::*;
+use crate::compute::{Noise, Purpose};
+
+fn floats(count: usize, seed: u64) -> Vec<f32> {
+    let mut stream = Noise::new(seed).stream(Purpose::Init, 0, 0);
+    (0..count).map(|_| stream.normal() as f32).collect()
+}
+
+fn read(
+    bytes: Vec<u8>,
+    weight_cd: &Tensor,
+    choice: LinkChoice,
+) -> Result<Uncertainty, ArtifactError> {
+    read_posterior(&File { path: "posterior.safetensors".into(), bytes }, weight_cd, choice)
+}
+
+#[test]
+fn a_number_that_no_fit_gives_is_refused_by_name() {
+    let weight_cd = Tensor::zeros((2, 4), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let message = |change: &dyn Fn(&mut Scaling)| {
+        let vector = VectorScaling { weight_c: vec![1.0; 2], bias_c: vec![0.0; 2] };
+        let mut scaling = Scaling { vector: Some(Arc::new(vector)), ..Scaling::default() };
+        change(&mut scaling);
+        let written = Uncertainty::new(Covariance::Zero, LinkChoice::Qmc, scaling);
+        read(posterior_file(&written, None), &weight_cd, LinkChoice::Qmc)
+            .map_err(|error| error.to_string())
+    };
+    assert!(message(&|_| ()).is_ok());
+    let vector = |weight, bias| {
+        move |one: &mut Scaling| {
+            let (weight_c, bias_c) = (vec![weight; 2], vec![bias; 2]);
+            one.vector = Some(Arc::new(VectorScaling { weight_c, bias_c }));
+        }
+    };
+    for (name, change) in [
+        ("`scale`", &(|one: &mut Scaling| one.scale = 1e308) as &dyn Fn(&mut Scaling)),
+        ("`scale`", &|one: &mut Scaling| one.scale = -1.0),
+        ("`temperature`", &|one: &mut Scaling| one.temperature = 1e-308),
+        ("`temperature`", &|one: &mut Scaling| one.temperature = 1e308),
+        ("`temperature`", &|one: &mut Scaling| one.temperature = 0.0),
+        ("`vector.weight`", &vector(1e300, 0.0)),
+        ("`vector.bias`", &vector(1.0, -1e300)),
+    ] {
+        let error = message(change).unwrap_err();
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+fn every_covariance(classes: usize, weight_cd: &Tensor) -> Vec<Covariance> {
+    let d = weight_cd.dim(1).unwrap();
+    let root = |size: usize| Root { values: floats(size * size, 1), size };
+    let kronecker = Kronecker {
+        feature_rows: floats((d + 1) * (d + 1), 2),
+        variance_ji: floats((classes - 1) * (d + 1), 3).iter().map(|x| x * x).collect(),
+        basis: Arc::new(Basis::new(floats(classes * (classes - 1), 4), classes - 1)),
+    };
+    let dropout = Dropout::new(0.1, weight_cd).unwrap();
+    let mut all = vec![Covariance::Zero, Covariance::Dropout(dropout)];
+    if classes == 2 {
+        all.push(Covariance::Difference(root(d + 1)));
+    } else {
+        all.push(Covariance::Full { root: root((classes - 1) * (d + 1)), classes });
+        all.push(Covariance::Kronecker(kronecker));
+    }
+    all
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    for classes in [2, 4] {
+        let weight = floats(classes * 5, 9);
+        let weight_cd = Tensor::from_vec(weight, (classes, 5), &Device::Cpu).unwrap();
+        for covariance in every_covariance(classes, &weight_cd) {
+            let weight_c = vec![0.7; classes];
+            let vector = VectorScaling { weight_c, bias_c: vec![0.25; classes] };
+            let vector = (classes == 4).then(|| Arc::new(vector));
+            let scaling = Scaling { temperature: 1.3, scale: 0.4, vector };
+            let written = Uncertainty::new(covariance, LinkChoice::Mf2, scaling);
+            let bytes = posterior_file(&written, Some(0.25));
+            assert_eq!(bytes, posterior_file(&written, Some(0.25)), "the same bytes");
+            assert_eq!(read(bytes, &weight_cd, LinkChoice::Mf2).unwrap(), written);
+        }
+        let none = Uncertainty::default();
+        let passes = Some(Passes { samples: 10, layers: 2 });
+        let written = Uncertainty { passes, ..none };
+        let bytes = posterior_file(&written, None);
+        assert_eq!(read(bytes, &weight_cd, LinkChoice::Qmc).unwrap(), written);
+    }
+}
+
+#[test]
+fn a_covariance_of_another_shape_is_refused_by_name() {
+    let root = Root { values: floats(9, 1), size: 3 };
+    let covariance = Covariance::Difference(root);
+    let written = Uncertainty::new(covariance, LinkChoice::Qmc, Scaling::default());
+    let weight_cd = Tensor::zeros((2, 7), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let bytes = posterior_file(&written, None);
+    let message = read(bytes, &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
+    assert!(message.contains("`difference.root` is not f32 [8, 8]"), "{message}");
+}
+
+/// Name, type, shape and bytes of a tensor.
+type Entry<'a> = (&'a str, Dtype, Vec<usize>, Vec<u8>);
+
+/// A file with these tensors beside a temperature.
+fn made(tensors: &[Entry<'_>]) -> Vec<u8> {
+    let one = ("temperature", Dtype::F64, vec![1], 1.0_f64.to_le_bytes().to_vec());
+    let all = tensors.iter().chain([&one]);
+    let views = all.map(|(name, kind, shape, bytes)| {
+        (*name, TensorView::new(*kind, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+fn doubles<'a>(name: &'a str, values: &[f64]) -> Entry<'a> {
+    let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    (name, Dtype::F64, vec![values.len()], bytes)
+}
+
+fn singles<'a>(name: &'a str, shape: &[usize], value: f32) -> Entry<'a> {
+    let bytes = value.to_le_bytes().repeat(shape.iter().product());
+    (name, Dtype::F32, shape.to_vec(), bytes)
+}
+
+#[test]
+fn every_number_is_checked_before_it_is_used() {
+    let weight_cd = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let vector = |weight: [f64; 2], bias: [f64; 2]| {
+        vec![doubles("vector.weight", &weight), doubles("vector.bias", &bias)]
+    };
+    let passes = |samples: f64, layers: f64| {
+        vec![doubles("passes.samples", &[samples]), doubles("passes.layers", &[layers])]
+    };
+    let root = |shape: &[usize], value| singles("difference.root", shape, value);
+    for fine in [
+        vec![],
+        vector([2.0; 2], [0.1, 0.2]),
+        passes(10.0, 0.0),
+        vec![root(&[4, 4], 1.0)],
+        vec![doubles("dropout.rate", &[0.0])],
+    ] {
+        read(made(&fine), &weight_cd, LinkChoice::Qmc).unwrap();
+    }
+    for (tensors, words) in [
+        (vector([1.0, 2.0], [0.0; 2]), "two factors for two classes"),
+        (vector([f64::NAN; 2], [0.0; 2]), "`vector.weight` is not f64 [2] of finite numbers"),
+        (vector([1.0; 2], [0.0, f64::INFINITY]), "`vector.bias` is not f64 [2] of finite"),
+        (vec![doubles("scale", &[1.0, 1.0])], "`scale` is not f64 [1]"),
+        (vec![doubles("dropout.rate", &[1.0])], "`dropout.rate` is not between"),
+        (vec![doubles("dropout.rate", &[-0.1])], "`dropout.rate` is not between"),
+        (passes(0.0, 0.0), "`passes.samples` is 0"),
+        (passes(2.5, 0.0), "`passes.samples` is not 0 to"),
+        (passes(-1.0, 0.0), "`passes.samples` is not 0 to"),
+        (passes(MOST_SAMPLES as f64 + 1.0, 0.0), "`passes.samples` is not 0 to"),
+        (passes(10.0, 1e6), "`passes.layers` is not 0 to"),
+        ([passes(10.0, 0.0), vec![root(&[4, 4], 1.0)]].concat(), "exclude each other"),
+        (vec![root(&[4, 3], 1.0)], "`difference.root` is not f32 [4, 4]"),
+        (vec![root(&[3, 4], 1.0)], "`difference.root` is not f32 [4, 4]"),
+        (vec![root(&[16], 1.0)], "`difference.root` is not f32 [4, 4]"),
+        (vec![root(&[4, 4], f32::NAN)], "`difference.root` holds a value that is not finite"),
+    ] {
+        let message = read(made(&tensors), &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
+        assert!(message.contains(words), "{words}: {message}");
+    }
+}

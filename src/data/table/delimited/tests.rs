@@ -1,0 +1,118 @@
+use super::*;
+
+fn open(text: &[u8]) -> Result<DelimitedRows, TableError> {
+    let reading = Reading::default();
+    DelimitedRows::open(Box::new(Cursor::new(text.to_vec())), b',', "a.csv".into(), &reading)
+}
+
+fn rows(text: &[u8]) -> Vec<Row> {
+    let mut rows = open(text).unwrap();
+    std::iter::from_fn(|| rows.next_row().unwrap()).collect()
+}
+
+fn text(value: &str) -> Value {
+    Value::Text(value.into())
+}
+
+#[test]
+fn a_quoted_field_may_hold_lines_delimiters_and_quotes() {
+    let rows = rows(b"text,label\n\"one\ntwo, \"\"three\"\"\",1\nfour,2\n");
+    assert_eq!(rows[0].values, [text("one\ntwo, \"three\""), text("1")]);
+    assert_eq!((rows[0].line, rows[1].line), (2, 4));
+}
+
+#[test]
+fn lines_are_counted_with_every_line_ending_and_across_blank_lines() {
+    for ending in ["\n", "\r\n", "\r"] {
+        let lines = ["", "text,label", "a,1", "", "\"b", "c\",2", "", "d,3"].join(ending);
+        let starts: Vec<u64> = rows(lines.as_bytes()).iter().map(|row| row.line).collect();
+        assert_eq!(starts, [3, 5, 8], "{ending:?}");
+    }
+}
+
+#[test]
+fn a_row_with_another_number_of_fields_is_refused_by_line() {
+    let mut rows = open(b"text,label\r\na,1\r\nb,2,3\r\n").unwrap();
+    rows.next_row().unwrap();
+    let message = rows.next_row().unwrap_err().to_string();
+    assert!(message.starts_with("`a.csv` line 3 has 3 fields, the first line has 2"), "{message}");
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_refused_by_line_and_column() {
+    let mut rows = open(b"text,label\na,1\n\ncaf\xe9,1\n").unwrap();
+    rows.next_row().unwrap();
+    let message = rows.next_row().unwrap_err().to_string();
+    assert!(message.starts_with("`a.csv` line 4, column `text`: not UTF-8"), "{message}");
+    assert!(matches!(open(b"caf\xe9,label\n"), Err(TableError::NotUtf8 { line: 1, .. })));
+}
+
+#[test]
+fn an_empty_file_and_a_foreign_delimiter_are_refused() {
+    for nothing in [&b""[..], b"\n\n"] {
+        assert!(matches!(open(nothing), Err(TableError::Empty { .. })), "{nothing:?}");
+    }
+    assert_eq!(rows(b"text;label\na;1\n")[0].values, [text("a"), text("1")]);
+    assert!(rows(b"text,label\n").is_empty());
+}
+
+#[test]
+fn a_file_without_a_header_keeps_its_first_row() {
+    let mut rows = open(b"a good film,pos\na bad film,neg\na fine film,pos\n").unwrap();
+    assert_eq!(rows.columns(), ["column_1", "column_2"]);
+    let first = rows.next_row().unwrap().unwrap();
+    assert_eq!((first.line, first.values), (1, vec![text("a good film"), text("pos")]));
+    assert_eq!(std::iter::from_fn(|| rows.next_row().unwrap()).count(), 2);
+    assert!(rows.described().contains(&"without a line of names".to_owned()));
+}
+
+#[test]
+fn a_line_that_tells_a_spreadsheet_the_delimiter_is_no_row_and_is_counted() {
+    let mut rows = open(b"sep=;\r\ntext;label\r\na, b;1\r\nc;2\r\n").unwrap();
+    assert_eq!(rows.columns(), ["text", "label"]);
+    let first = rows.next_row().unwrap().unwrap();
+    assert_eq!((first.line, first.values), (3, vec![text("a, b"), text("1")]));
+}
+
+#[test]
+fn rows_behind_a_bad_one_can_be_read() {
+    let mut rows =
+        open(b"text,label\n\"a\",1\nb\n\"c\",2\ncaf\xe9,3\n\"d\" e,4\n\"f\",5\n").unwrap();
+    let read: Vec<_> = std::iter::from_fn(|| rows.next_row().transpose()).collect();
+    let good: Vec<bool> = read.iter().map(Result::is_ok).collect();
+    assert_eq!(good, [true, false, true, false, false, true]);
+    let lines: Vec<_> =
+        read.iter().filter_map(|row| row.as_ref().err()).map(|error| error.line()).collect();
+    assert_eq!(lines, [Some(3), Some(5), Some(6)]);
+}
+
+/// The quote comes after all that is looked at to find out how the file is written.
+#[test]
+fn a_late_quote_that_swallows_rows_is_refused_by_its_line() {
+    let mut late = "text\tlabel\n".to_owned();
+    while late.len() < LOOK as usize {
+        late.push_str("a letter of no importance that fills the file\tgood\n");
+    }
+    let line = late.lines().count() as u64 + 1;
+    late.push_str("\"never again\tbad\nfine\tgood\n15\"\tbad\nlast\tgood\n");
+    let input = Box::new(Cursor::new(late.into_bytes()));
+    let mut rows = DelimitedRows::open(input, b'\t', "a.tsv".into(), &Reading::default()).unwrap();
+    let error = loop {
+        match rows.next_row() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("rows were swallowed"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.line(), Some(line));
+    assert!(error.to_string().contains("`data.quoting` to `none`"), "{error}");
+}
+
+#[test]
+fn a_record_without_end_is_refused_with_the_limit() {
+    let endless = Cursor::new(b"text,label\n\"".to_vec()).chain(io::repeat(b'x'));
+    let read = DelimitedRows::open(Box::new(endless), b',', "a.csv".into(), &Reading::default());
+    let error = read.map(|mut rows| rows.next_row().err()).unwrap_or_else(Some).unwrap();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("line 2") && source.contains("64 MiB"), "{source}");
+}
