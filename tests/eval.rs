@@ -347,3 +347,35 @@ fn several_models_are_set_beside_the_same_classifier() {
     assert_ne!(beside(0)["difference"], beside(1)["difference"]);
     assert_eq!(beside(0)["rows"], 400);
 }
+
+/// The same rows under another name, another part of them, and a file that has grown.
+#[test]
+fn rows_that_a_model_was_made_with_are_counted_or_said_to_be_unknown() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let model = "checkpoints/tickets/model";
+    let tickets = home.path("tickets.csv");
+    let text = std::fs::read_to_string(&tickets).unwrap();
+    home.write("copy.csv", &text);
+    let evaluated = |more: &[&str]| {
+        let first = ["eval", "--json", "--no-baseline", "--model", model];
+        json(&home.done(&[&first[..], more].concat()))
+    };
+    let seen = |report: &Value| report["splits"]["seen"].clone();
+    assert_eq!(seen(&evaluated(&[])), 0);
+    let again = evaluated(&["--split", "train"]);
+    assert_eq!(seen(&again), again["splits"]["evaluated"]["rows"]);
+    for other in ["copy.csv", "./tickets.csv", "tickets.csv"] {
+        let all = evaluated(&["--dataset", other]);
+        let test = all["splits"]["parts"]["test"]["rows"].as_u64().unwrap();
+        assert_eq!(all["splits"]["evaluated"]["rows"], 240);
+        assert_eq!(seen(&all), 240 - test, "{other}");
+        assert_eq!(all["without_seen"]["seen"], 240 - test);
+    }
+    std::fs::write(&tickets, format!("{text}\"a new invoice\",billing\n")).unwrap();
+    let output = home.run(&["eval", "--no-baseline", "--model", model]);
+    let (shown, note) = text_of(&output.stdout, &output.stderr);
+    assert!(output.status.success() && note.contains("tickets.csv` has changed"), "{note}");
+    assert!(shown.contains("which were seen before is not known"), "{shown}");
+    assert_eq!(seen(&evaluated(&[])), Value::Null);
+}

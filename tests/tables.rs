@@ -209,6 +209,17 @@ fn pairs_are_answered_with_both_texts() {
     assert!(lines.next().unwrap().starts_with("text,text_pair,label,"));
     assert!(lines.next().unwrap().starts_with("is it late,the parcel was late,"), "{table}");
     assert!(lines.next().unwrap().contains("the second text is empty"), "{table}");
+    let singles: String =
+        (0..40).map(|i| format!("is ticket {i} late,{}\n", ["yes", "no"][i % 2])).collect();
+    let labelled = home.write("l.csv", format!("question,label\n{singles}"));
+    let labelled = ["--dataset", labelled.to_str().unwrap()];
+    let pick = ["--text-column", "question", "--text-pair-column", ""];
+    for command in ["eval", "fit"] {
+        let message = home.refused(&[&[command][..], &labelled].concat());
+        assert!(message.contains("pair"), "{command}: {message}");
+        let message = home.refused(&[&[command][..], &labelled, &pick].concat());
+        assert!(message.contains("reads pairs"), "{command}: {message}");
+    }
     let single = home.write("s.csv", "question,other\nis it late,x\n");
     let message = home.refused(&["predict", "--input", single.to_str().unwrap()]);
     assert!(message.contains("`passage`") && message.contains("--text-pair-column"), "{message}");
@@ -385,5 +396,52 @@ fn what_stands_before_the_names_is_refused_with_its_line() {
     for name in ["a.xls", "a.xlsx", "a.ods"] {
         home.write(name, "PK");
         assert!(plan(&home, name, &[]).unwrap_err().contains("save the sheet as `.csv`"), "{name}");
+    }
+}
+
+/// Files of one folder that name their columns differently, and one that has no names.
+#[test]
+fn files_of_one_data_set_have_the_same_columns_or_it_is_said() {
+    let home = Home::new();
+    let two = rows(80, ",", ["x", "y"]);
+    let folder = |name: &str, files: &[(&str, String)]| {
+        for (file, content) in files {
+            home.write(&format!("{name}/{file}"), content);
+        }
+        plan(&home, name, &[])
+    };
+    let train = ("train.csv", format!("body,label\n{two}"));
+    let other = ("test.csv", format!("message,class\n{two}"));
+    let (found, said) = folder("renamed", &[train.clone(), other]).unwrap();
+    assert_eq!(count(&found), 160);
+    assert!(said.contains("test.csv` is read as text = `message`, label = `class`"), "{said}");
+    assert!(said.contains("the first file as text = `body`, label = `label`"), "{said}");
+    let (_, said) = folder("same", &[train.clone(), ("test.csv", train.1.clone())]).unwrap();
+    assert!(!said.contains("is read as"), "{said}");
+
+    let pair = |i: usize| format!("is it {i},it was {i} for long,{}\n", ["x", "y"][i % 2]);
+    let pairs: String = (0..80).map(pair).collect();
+    let pairs = format!("premise,hypothesis,label\n{pairs}");
+    let message = folder("pairs", &[("train.csv", pairs.clone()), ("test.csv", train.1.clone())])
+        .unwrap_err();
+    assert!(message.contains("either all files have pairs or none"), "{message}");
+    let message = folder("singles", &[train.clone(), ("test.csv", pairs)]).unwrap_err();
+    assert!(message.contains("either all files have pairs or none"), "{message}");
+
+    let shards = [("train-0.csv", train.1.clone()), ("train-1.csv", two)];
+    let message = folder("shards", &shards).unwrap_err();
+    assert!(message.contains("train-1.csv`") && message.contains("line of names"), "{message}");
+}
+
+#[test]
+fn a_table_of_one_column_is_asked_for_its_delimiter() {
+    let home = Home::new();
+    for separator in ["^", "~", "\u{1}"] {
+        let table = format!("text{separator}label\n") + &rows(40, separator, ["x", "y"]);
+        home.write("t.csv", table);
+        let message = plan(&home, "t.csv", &[]).unwrap_err();
+        assert!(message.contains("one column") && message.contains("--delimiter"), "{message}");
+        let (found, _) = plan(&home, "t.csv", &["--delimiter", separator]).unwrap();
+        assert_eq!(count(&found), 40);
     }
 }

@@ -1,6 +1,7 @@
 //! `bayes eval`.
 
 mod baseline;
+mod origin;
 mod outside;
 
 use std::path::{Path, PathBuf};
@@ -14,14 +15,14 @@ use super::tables::TableFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::artifact::{self, Manifest};
 use crate::compute::Noise;
-use crate::data::split::{overlap, text_key};
 use crate::data::table::Format;
-use crate::data::{DataConfig, Dataset, Example, Part, Parts, sample};
+use crate::data::{DataConfig, Dataset, Example, Parts, sample};
 use crate::evaluate::{
     self, Answers, Comparison, Evaluation, Gate, Hygiene, Page, Rival, Rows, answer, answer_outside,
 };
 use crate::experiment::Progress;
 use crate::predict::Predictor;
+use origin::{Origin, WhyNot};
 use outside::Outside;
 
 /// Flags of `bayes eval`.
@@ -176,12 +177,19 @@ fn from_models(
             bail!("`{model}` was named twice");
         }
         let manifest = &predictor.artifact().manifest;
-        let seen = asked.seen_by(manifest)?;
-        let answers = asked.ask(&predictor, &seen, &outside, display)?;
+        let origin = Origin::of(asked, manifest);
+        if let Err(why) = &origin {
+            display.show(&Progress::Warning(format!(
+                "it is not known which of these rows the model was made with: {why}"
+            )));
+        }
+        let seen = origin.as_ref().ok().map(Origin::seen);
+        let known = seen.as_deref().unwrap_or_default();
+        let answers = asked.ask(&predictor, known, &outside, display)?;
         let answers = Answers { model, ..answers };
-        let hygiene = Hygiene::new(&asked.examples(), seen.len(), manifest);
+        let hygiene = Hygiene::new(&asked.examples(), seen.map(|seen| seen.len()), manifest);
         if evaluated.is_empty() && !options.no_baseline {
-            rival = fitted(asked, manifest, &answers, display)?;
+            rival = fitted(asked, &origin, &answers, display)?;
         }
         let baseline = rival.as_ref().map(|rival| rival.beside(&answers)).transpose()?;
         let evaluation = Evaluation::new(answers, Some(hygiene))?;
@@ -193,13 +201,13 @@ fn from_models(
 /// The classifier that all models are set beside, or a line that says why there is none.
 fn fitted(
     asked: &Asked,
-    manifest: &Manifest,
+    origin: &Result<Origin<'_>, WhyNot>,
     answers: &Answers,
     display: &mut Display,
 ) -> Result<Option<Rival>> {
     let mut show = |done| display.show(&Progress::Work { what: "baseline", done, total: 1 });
     show(0);
-    let rival = baseline::rival(asked, manifest, answers)?;
+    let rival = baseline::rival(asked, origin, answers)?;
     show(1);
     match rival {
         Ok(rival) => Ok(Some(rival)),
@@ -258,23 +266,6 @@ impl Asked {
     fn examples(&self) -> Vec<&Example> {
         let all = self.dataset.rows(&self.source);
         self.rows.iter().map(|&row| &all[row]).collect()
-    }
-
-    /// Places of rows whose text a model was also trained or calibrated on, if it was made from
-    /// this data set and these are not rows of such a part.
-    fn seen_by(&self, manifest: &Manifest) -> Result<Vec<usize>> {
-        let own = manifest
-            .data
-            .as_ref()
-            .filter(|data| self.split == "test" && data.dataset == self.config.dataset);
-        let Some(config) = own else { return Ok(Vec::new()) };
-        let parts = Parts::divide(&self.dataset, config, &Noise::new(manifest.seed))?;
-        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
-        let used = [&parts.train, &parts.validation, &parts.temperature, &parts.conformal];
-        let texts = |part: &&Part| part.examples(&self.dataset).map(key).collect::<Vec<_>>();
-        let used: Vec<u64> = used.iter().flat_map(texts).collect();
-        let asked: Vec<u64> = self.examples().into_iter().map(key).collect();
-        Ok(overlap(&used, &asked))
     }
 
     fn ask(

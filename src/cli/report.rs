@@ -293,12 +293,12 @@ pub fn hygiene(hygiene: &Hygiene) -> String {
         let (rows, hash) = (grouped(part.rows as u64), short(&part.sha256));
         let _ = writeln!(text, "    {name:<20}{rows:>8}   {hash}");
     }
-    let _ = writeln!(
-        text,
-        "    of these rows {} repeat the text of another, {} were seen before",
-        grouped(hygiene.repeated as u64),
-        grouped(hygiene.seen as u64)
-    );
+    let seen = match hygiene.seen {
+        Some(seen) => format!("{} were seen before", grouped(seen as u64)),
+        None => "which were seen before is not known".to_owned(),
+    };
+    let repeated = grouped(hygiene.repeated as u64);
+    let _ = writeln!(text, "    of these rows {repeated} repeat the text of another, {seen}");
     text
 }
 

@@ -55,7 +55,9 @@ pub fn likeness(label: &str) -> String {
     let letters = letters.map(|(character, _)| typewriter(character));
     let counts = |&c: &char| !is_combining_mark(c) && !is_joiner(c) && !c.is_whitespace();
     let kept: String = letters.filter(counts).collect();
-    if let Ok(number) = kept.parse::<f64>() {
+    // More digits than f64 keeps may differ and have one value.
+    let digits = kept.bytes().filter(u8::is_ascii_digit).count();
+    if let Some(number) = kept.parse::<f64>().ok().filter(|_| digits <= 15) {
         return format!("number {number}");
     }
     let kept = kept.chars().filter(|c| !"-_".contains(*c));
@@ -171,7 +173,10 @@ pub fn parts(label: &str) -> Option<Parts> {
 
 /// Whether a label looks like one that is missing.
 pub fn looks_missing(label: &str) -> bool {
-    const MISSING: [&str; 9] = ["na", "n/a", "nan", "none", "null", "nil", "<na>", "#n/a", "?"];
+    const MISSING: [&str; 20] = [
+        "na", "n/a", "n.a.", "nan", "none", "null", "nil", "<na>", "?", "-", "--", "\\N",
+        "(blank)", "(null)", "#n/a", "#ref!", "#value!", "#name?", "#null!", "#div/0!",
+    ];
     MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(label))
 }
 
@@ -217,9 +222,14 @@ mod tests {
         ] {
             assert_eq!(likeness(one), likeness(other), "{one} {other}");
         }
-        for (one, other) in
-            [("1", "-1"), ("a", "b"), ("spam", "spam!"), ("c", "c++"), ("it's", "its")]
-        {
+        for (one, other) in [
+            ("1", "-1"),
+            ("9007199254740992", "9007199254740993"),
+            ("a", "b"),
+            ("spam", "spam!"),
+            ("c", "c++"),
+            ("it's", "its"),
+        ] {
             assert_ne!(likeness(one), likeness(other), "{one} {other}");
         }
     }

@@ -256,6 +256,29 @@ pub enum DataError {
         /// The label as it is written, or its beginning.
         label: String,
     },
+    /// A file of training rows without labels, beside others that have them.
+    #[error(
+        "`{path}` is one of several files of training rows and has no column of labels: if its first line is a \
+         row, give it the line of names that the others have; if it is no part of them, move it away"
+    )]
+    NoLabels {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Pairs in one file and single texts in another.
+    #[error(
+        "`{path}` is read as {found}, and the first file as {first}: either all files have pairs or none; give \
+         its columns the names that they have there, or name them with `data.text_column` and \
+         `data.text_pair_column`"
+    )]
+    Pairs {
+        /// The later file.
+        path: PathBuf,
+        /// Its columns.
+        found: String,
+        /// Those of the first file.
+        first: String,
+    },
     /// A row with several labels, or none, where one is needed.
     #[error(
         "`{path}` line {line}: the label `{label}` is a list of {count}, and `bayes` gives a text one label: \

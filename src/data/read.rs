@@ -109,9 +109,16 @@ impl Content {
         let mut table = table::open_as(path, &reading)?;
         let sample: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
         let Some(columns) = self.find(&table, &sample, config, first)? else {
+            // Rows to train on are not lost for it.
+            if split == "train" {
+                return Err(DataError::NoLabels { path: path.to_owned() });
+            }
             self.passed_over(split, path, "has no column of labels");
             return Ok(());
         };
+        if !first {
+            self.compare(path, &columns, &table.columns)?;
+        }
         if first {
             self.described = columns.describe(&table.columns);
             self.columns = columns.names(&table.columns);
@@ -199,6 +206,29 @@ impl Content {
                 }
             }
         }
+    }
+
+    /// Says where a later file has other columns than the first one; both have pairs, or neither.
+    fn compare(
+        &mut self,
+        path: &Path,
+        found: &Columns,
+        header: &[String],
+    ) -> Result<(), DataError> {
+        let names = found.names(header);
+        if names == self.columns {
+            return Ok(());
+        }
+        let (described, first) = (found.describe(header), self.described.clone());
+        if names.pair.is_empty() != self.columns.pair.is_empty() {
+            return Err(DataError::Pairs { path: path.to_owned(), found: described, first });
+        }
+        self.remarks.push(Remark::Warning(format!(
+            "`{}` is read as {described}, and the first file as {first}: if that is wrong, give its columns \
+             the names that they have there",
+            path.display()
+        )));
+        Ok(())
     }
 
     fn passed_over(&mut self, split: &str, path: &Path, why: &str) {

@@ -15,15 +15,15 @@ pub struct Hygiene {
     pub evaluated: PartRecord,
     /// How many of their texts occur more than once among them.
     pub repeated: usize,
-    /// How many of their texts were also trained or calibrated on.
-    pub seen: usize,
+    /// How many of their texts were also trained or calibrated on, where that is known.
+    pub seen: Option<usize>,
     /// The parts that the model was made with, as its manifest has them.
     pub parts: BTreeMap<String, PartRecord>,
 }
 
 impl Hygiene {
     /// Of labelled rows.
-    pub fn new(rows: &[&Example], seen: usize, manifest: &Manifest) -> Self {
+    pub fn new(rows: &[&Example], seen: Option<usize>, manifest: &Manifest) -> Self {
         let mut texts = HashSet::new();
         let fresh =
             |example: &&&Example| texts.insert(text_key(&example.text, example.pair.as_deref()));

@@ -6,7 +6,7 @@ use crate::artifact::Artifact;
 use crate::compute::Noise;
 use crate::data::{Dataset, Example};
 use crate::metrics::MetricsError;
-use crate::predict::{PredictError, Predictor, Text};
+use crate::predict::{Pairs, PredictError, Predictor, Text};
 use crate::train::Scores;
 
 /// The source of texts that the data set itself calls out of scope.
@@ -21,6 +21,12 @@ pub enum EvaluateError {
     /// There is nothing to score.
     #[error("there are no rows to evaluate on")]
     NoRows,
+    /// Single texts for a model of pairs.
+    #[error(
+        "the model reads pairs of texts, and a row has no second one: name the columns of both with \
+         `--text-column` and `--text-pair-column`"
+    )]
+    Single,
     /// Prediction failed.
     #[error(transparent)]
     Predict(#[from] PredictError),
@@ -64,6 +70,9 @@ pub fn answer(
     let Rows { dataset, inside, outside, seen } = rows;
     if inside.is_empty() {
         return Err(EvaluateError::NoRows);
+    }
+    if predictor.pairs() == Pairs::Always && inside.iter().any(|example| example.pair.is_none()) {
+        return Err(EvaluateError::Single);
     }
     let by_label = labels_of_model(&dataset.labels, predictor.labels())?;
     let texts: Vec<Text<'_>> = inside.iter().map(|example| text(example)).collect();

@@ -19,7 +19,7 @@ use crate::artifact::{self, Artifact, PartRecord};
 use crate::calibrate::CalibrationSummary;
 use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Overrides, Part, Parts, TokenSet, Tokens, sample};
-use crate::evaluate::labels_of_model;
+use crate::evaluate::{EvaluateError, labels_of_model};
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::model::{self, Classifier, Pooling};
 use crate::posterior::laplace::Head;
@@ -109,6 +109,11 @@ pub fn fit(
     let seen_in_test = (0..places.len()).filter(|&at| seen(&places[at])).collect();
     parts.seen_in_test = seen_in_test;
     parts.test.rows = places.into_iter().map(|place| parts.test.rows[place]).collect();
+    let paired = |data: &DataConfig| !data.text_pair_column.is_empty();
+    let mut texts = parts.test.examples(&dataset);
+    if source.manifest.data.as_ref().is_some_and(paired) && texts.any(|text| text.pair.is_none()) {
+        return Err(EvaluateError::Single.into());
+    }
     let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
     let mut encoder = Encoder {
         classifier: Classifier::packed(&source.encoder, &source.parameters)?,
@@ -364,8 +369,8 @@ fn scored(model: &Artifact, rows: &Features, noise: &Noise) -> Result<Summary, E
     let probability_nc: Vec<f64> =
         logits.iter().flat_map(|one| predictive(one).probability_c).collect();
     let classes = probability_nc.len() / rows.labels.len().max(1);
-    let scored = Scored::new(&probability_nc, classes, &rows.labels)
-        .map_err(crate::evaluate::EvaluateError::from)?;
+    let scored =
+        Scored::new(&probability_nc, classes, &rows.labels).map_err(EvaluateError::from)?;
     let mut stream = noise.stream(Purpose::Bootstrap, 0, 0);
     Ok(metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || stream.uniform()))
 }

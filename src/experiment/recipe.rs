@@ -328,7 +328,7 @@ fn report(
     let mut work = |done, total| show(Progress::Work { what: "testing", done, total });
     let answers = Answers { split: "test".to_owned(), ..answer(predictor, &rows, &mut work)? };
     let manifest = &predictor.artifact().manifest;
-    let hygiene = Hygiene::new(&examples, parts.seen_in_test.len(), manifest);
+    let hygiene = Hygiene::new(&examples, Some(parts.seen_in_test.len()), manifest);
     Ok(Evaluation::new(answers, Some(hygiene)).map_err(EvaluateError::from)?)
 }
 

@@ -134,6 +134,7 @@ struct Written {
     label2id: Value,
     num_labels: Option<Value>,
     problem_type: Option<String>,
+    architectures: Value,
     bayes: Block,
 }
 
@@ -161,6 +162,7 @@ impl Default for Written {
             label2id: Value::Null,
             num_labels: None,
             problem_type: None,
+            architectures: Value::Null,
             bayes: Block::default(),
         }
     }
@@ -231,6 +233,7 @@ impl EncoderConfig {
             return Err("`is_decoder` is true: an encoder is needed".to_owned());
         }
         let stated = Stated {
+            architecture: written.architectures.get(0).and_then(Value::as_str),
             problem_type: written.problem_type.as_deref(),
             num_labels: written.num_labels.as_ref(),
             id2label: written.id2label.as_ref(),

@@ -324,6 +324,9 @@ impl<'a> Search<'a> {
     }
 
     fn none(&self, role: &'static str, key: &'static str) -> TableError {
+        if let ([only], "label") = (self.columns, role) {
+            return TableError::OneColumn { name: only.chars().take(40).collect() };
+        }
         let columns = listed(self.columns.iter().map(String::as_str));
         TableError::NoColumn { role, key, columns }
     }

@@ -249,6 +249,15 @@ pub enum TableError {
         /// All columns.
         columns: String,
     },
+    /// A table of one column, where a text and a label are needed.
+    #[error(
+        "the table has one column, `{name}`, and a text and a label are needed: if something else than a comma, \
+         a tab, `;` or `|` stands between them, set `data.delimiter` (`--delimiter`); is it a table at all?"
+    )]
+    OneColumn {
+        /// Its name, or the beginning of it.
+        name: String,
+    },
     /// Several columns could be meant.
     #[error("several columns could be the {role}: set `{key}` to one of {candidates}")]
     AmbiguousColumn {

@@ -172,16 +172,17 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
             parts.map(|(name, one)| part(name, one.rows, &one.sha256)).collect();
         rows.push(part("these rows", hygiene.evaluated.rows, &hygiene.evaluated.sha256));
         blocks.push(table(&["part", "rows", "SHA-256 of the content"], rows));
-        let seen = match report.without_seen {
-            Some(fresh) => {
-                format!(" Without those: accuracy {:.4}, NLL {:.4}.", fresh.accuracy, fresh.nll)
-            }
-            None => String::new(),
+        let seen = match hygiene.seen {
+            Some(seen) => format!("{seen} were also trained or calibrated on."),
+            None => "which were also trained or calibrated on is not known.".to_owned(),
         };
+        let fresh = report.without_seen.map_or(String::new(), |fresh| {
+            format!(" Without those: accuracy {:.4}, NLL {:.4}.", fresh.accuracy, fresh.nll)
+        });
         blocks.push(Block::Text(format!(
-            "{} of these rows repeat the text of another; {} were also trained or calibrated \
-             on.{seen} {} were longer than the model reads and were cut.",
-            hygiene.repeated, hygiene.seen, report.truncated
+            "{} of these rows repeat the text of another; {seen}{fresh} {} were longer than the model \
+             reads and were cut.",
+            hygiene.repeated, report.truncated
         )));
     }
 }

@@ -35,8 +35,13 @@ pub fn check_labels(names: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// How classes of transformers are called that give one label to a text.
+const CLASSIFIER: &str = "ForSequenceClassification";
+
 /// What the file says of its classes.
 pub(super) struct Stated<'a> {
+    /// The class of transformers that has these weights.
+    pub architecture: Option<&'a str>,
     pub problem_type: Option<&'a str>,
     pub num_labels: Option<&'a Value>,
     pub id2label: Option<&'a Map<String, Value>>,
@@ -67,6 +72,14 @@ impl Stated<'_> {
 
     /// Why the outputs of this model are no distribution over classes, if they are none.
     pub(super) fn other_task(&self, labels: usize) -> Option<String> {
+        let other = |class: &&str| class.contains("For") && !class.ends_with(CLASSIFIER);
+        if let Some(class) = self.architecture.filter(other) {
+            let class: String = class.chars().take(60).collect();
+            return Some(format!(
+                "`architectures` has `{class}`, which is no classifier of texts: only `…{CLASSIFIER}` is \
+                 answered"
+            ));
+        }
         let kind = self.problem_type.unwrap_or("");
         let what = match kind {
             "multi_label_classification" => "each label has a probability of its own",
@@ -156,6 +169,7 @@ mod tests {
 
     fn labels(file: &Value) -> Result<Vec<String>, String> {
         let stated = Stated {
+            architecture: file["architectures"][0].as_str(),
             problem_type: file["problem_type"].as_str(),
             num_labels: file.get("num_labels").filter(|value| !value.is_null()),
             id2label: file["id2label"].as_object(),
@@ -179,6 +193,15 @@ mod tests {
         for kind in ["multi_label_classification", "regression", "token_classification"] {
             let message = labels(&json!({"problem_type": kind, "id2label": two})).unwrap_err();
             assert!(message.contains(kind), "{message}");
+        }
+        for class in ["BertForTokenClassification", "RobertaForMaskedLM", "BertForPreTraining"] {
+            let file = json!({"architectures": [class], "id2label": two});
+            let message = labels(&file).unwrap_err();
+            assert!(message.contains(class), "{message}");
+        }
+        for class in ["BertForSequenceClassification", "BertModel"] {
+            let file = json!({"architectures": [class], "id2label": two});
+            assert_eq!(labels(&file).unwrap(), ["a", "b"]);
         }
         let one = json!({"id2label": {"0": "score"}});
         assert!(labels(&one).unwrap_err().contains("regression"));
