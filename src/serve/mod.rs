@@ -19,6 +19,7 @@ mod gate;
 mod guard;
 mod jobs;
 mod keys;
+mod life;
 mod limit;
 mod metrics;
 mod model;
@@ -30,6 +31,7 @@ mod run;
 mod scheduler;
 mod server;
 mod settings;
+mod wire;
 
 pub use body::BodyLimits;
 pub use limit::Rate;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
 
-use super::app::App;
+use super::app::{App, Phase};
 use super::metrics::HttpLabels;
 use super::problem::Problem;
 
@@ -42,6 +42,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let route = route.map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
     request.extensions_mut().insert(RequestId(id.clone()));
 
+    let http2 = request.version() > Version::HTTP_11;
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| unnamed(&response));
     if let Some(problem) = problem {
@@ -52,6 +53,9 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     }
     let value = HeaderValue::from_str(&id).expect("ids are printable ASCII");
     response.headers_mut().insert("x-request-id", value);
+    if app.phase() != Phase::Serving && !http2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 
     let status = response.status().as_u16();
     let took = began.elapsed();
@@ -92,12 +96,12 @@ fn unnamed(response: &Response) -> Option<Problem> {
     }
 }
 
+/// Routes that say how the server is; they are answered whatever else it does.
+pub const PROBES: [&str; 5] = ["/livez", "/readyz", "/health", "/health/live", "/health/ready"];
+
 /// Asked by machines, all the time.
 pub fn is_probe(route: &str) -> bool {
-    matches!(
-        route,
-        "/livez" | "/readyz" | "/health" | "/health/live" | "/health/ready" | "/metrics"
-    )
+    PROBES.contains(&route) || route == "/metrics"
 }
 
 /// The client's id, if it is one that can be written anywhere; else a new one.

@@ -18,7 +18,7 @@ use super::jobs::store::StoreError;
 use super::jobs::{Jobs, work};
 use super::metrics::Metrics;
 use super::model::{LoadError, Model, name_of};
-use super::server::{Connections, serve};
+use super::server::{self, Connections};
 use super::settings::Settings;
 
 /// Threads that talk to clients; the work is done elsewhere.
@@ -49,6 +49,9 @@ pub enum ServeError {
     /// The system gave no thread or signal.
     #[error("the system refused a thread or a signal")]
     System(#[from] std::io::Error),
+    /// The thread that accepts connections ended, which it never should.
+    #[error("the thread that accepts connections ended")]
+    Door,
     /// The tokenising threads did not start.
     #[error("the tokenising threads did not start")]
     Threads(#[from] rayon::ThreadPoolBuildError),
@@ -117,7 +120,7 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
     let (stop, stopping) = watch::channel(false);
     let address = listener.local_addr()?;
     let gate = Gate::closed(name_of(&start.device));
-    let server = tokio::spawn(serve(listener, gate.clone(), connections, stopping.clone()));
+    let mut server = server::open(listener, gate.clone(), connections, stopping.clone())?;
     let app = tokio::select! {
         loaded = tokio::task::spawn_blocking(|| start.finish()) => match loaded {
             Ok(loaded) => Arc::new(loaded?),
@@ -131,10 +134,7 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
     let mut tasks = JoinSet::new();
     if let Some(address) = settings.metrics_address {
         let listener = listen(address).await?;
-        let gate = Gate::opened(metrics_router(app));
-        tasks.spawn(async move {
-            serve(listener, gate, connections, stopping).await;
-        });
+        server::open(listener, Gate::opened(metrics_router(app)), connections, stopping)?;
     }
     work::start(app, &mut tasks);
     gate.open(router(app));
@@ -144,6 +144,7 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => reload(app),
+            _ = &mut server => return Err(ServeError::Door),
         }
     }
     tracing::info!("told to stop: requests end, no new ones begin");
@@ -153,7 +154,7 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
         app.enter(Phase::Draining);
         // Nobody listens any more only if the server has ended already.
         let _ = stop.send(true);
-        server.await.unwrap_or(false)
+        (&mut server).await.unwrap_or(false)
     };
     let drained = tokio::select! {
         drained = end => drained,

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::server::{Server, eventually};
+use super::server::{Server, eventually, peak_memory};
 
-const PROBE: &[u8] = b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n";
+const ASKS: &[u8] = b"GET /info HTTP/1.1\r\nHost: test\r\n\r\n";
 
 /// What comes within a moment; `None` if nothing does.
 fn soon(stream: &mut TcpStream) -> Option<String> {
@@ -27,7 +27,7 @@ fn soon(stream: &mut TcpStream) -> Option<String> {
 /// A connection that has been answered once and stays open.
 fn kept_alive(server: &Server) -> TcpStream {
     let mut stream = server.connect();
-    stream.write_all(PROBE).unwrap();
+    stream.write_all(ASKS).unwrap();
     let mut bytes = [0; 2048];
     assert!(stream.read(&mut bytes).unwrap() > 0);
     stream
@@ -37,7 +37,7 @@ fn kept_alive(server: &Server) -> TcpStream {
 fn half_a_head_after_a_whole_request_is_let_go_too() {
     let server = Server::start(&["--header-timeout", "1"]);
     let mut stream = kept_alive(&server);
-    stream.write_all(&PROBE[..20]).unwrap();
+    stream.write_all(&ASKS[..20]).unwrap();
     let began = Instant::now();
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
@@ -49,7 +49,7 @@ fn one_connection_too_many_waits_for_its_place() {
     let server = Server::start(&["--max-connections", "3"]);
     let mut held: Vec<TcpStream> = (0..3).map(|_| kept_alive(&server)).collect();
     let mut fourth = server.connect();
-    fourth.write_all(PROBE).unwrap();
+    fourth.write_all(ASKS).unwrap();
     assert_eq!(soon(&mut fourth), None, "it was served beside three others");
     held.pop();
     eventually("its turn has come", || {
@@ -120,11 +120,7 @@ fn a_client_that_sends_all_before_it_reads_gets_its_refusal() {
 #[test]
 fn a_giant_body_is_not_kept_in_memory() {
     let server = Server::start(&["--max-body-bytes", "100000"]);
-    let peak = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
-    };
+    let peak = || peak_memory(&server);
     server.predict("my router");
     let before = peak();
     for length in ["Content-Length: 67108864", "Transfer-Encoding: chunked"] {

@@ -284,6 +284,13 @@ fn dechunked(mut bytes: &[u8]) -> Vec<u8> {
     body
 }
 
+/// The most memory that it ever had, in bytes.
+pub fn peak_memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
+}
+
 /// Looks again until it is so.
 pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
