@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use candle_core::Device;
-pub use object::{Details, Ood, PredictionObject, Presentation, Set, decision};
+pub use object::{Details, Ood, PredictionObject, Presentation, SAMPLES, Set, decision};
 use rayon::prelude::*;
 
 use crate::artifact::{self, Artifact, ArtifactError};
@@ -114,7 +114,9 @@ impl Predictor {
         let posterior = Posterior::of_predictions(&artifact.parameters, &artifact.uncertainty);
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
-        let hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
+        let mut hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
+        // How texts are cut changes predictions too, and stands in no other file.
+        hashes.extend(format!("{:?}", artifact.manifest.preprocessing).bytes());
         let version = format!("sha256:{}", &sha256(&hashes)[..16]);
         Ok(Self { artifact, classifier, posterior, usual, version })
     }
@@ -130,7 +132,8 @@ impl Predictor {
         &self.artifact
     }
 
-    /// A hash over the files that change a prediction, as the manifest has them.
+    /// A hash over all that changes a prediction: the files, as the manifest has them, and how texts are
+    /// prepared.
     pub fn version(&self) -> &str {
         &self.version
     }

@@ -12,7 +12,7 @@ use crate::posterior::Method;
 const LEVEL: f64 = 0.9;
 
 /// How many probabilities `samples` holds.
-const SAMPLES: usize = 64;
+pub const SAMPLES: usize = 64;
 
 /// A prediction. What the model cannot know is `null`.
 #[derive(Clone, Debug, Serialize, ToSchema)]

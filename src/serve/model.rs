@@ -8,6 +8,7 @@ use candle_core::Device;
 
 use super::request::Abstain;
 use crate::artifact::ArtifactError;
+use crate::data::Encoded;
 use crate::model::Sampling;
 use crate::predict::{PredictError, Predictor};
 
@@ -65,6 +66,7 @@ impl Loaded {
             let cost: u64 = answers.iter().map(|answer| cost(answer.num_tokens)).sum();
             rate = cost as f64 / began.elapsed().as_secs_f64().max(1e-6);
         }
+        read_longest(&predictor)?;
         Ok(Self { predictor, rate })
     }
 
@@ -72,6 +74,17 @@ impl Loaded {
     pub fn cost(&self, length: u32, sampling: Option<Sampling>) -> u64 {
         cost(&self.predictor, length, sampling)
     }
+}
+
+/// Reads the longest text that is allowed: whoever sends one must not be the first to find out what is
+/// wrong with it.
+fn read_longest(predictor: &Predictor) -> Result<(), LoadError> {
+    let longest = predictor.artifact().manifest.preprocessing.max_length;
+    let text = "a ".repeat(longest);
+    let encoded = predictor.encode(&[(&text, None)])?;
+    let encoded: Vec<&Encoded> = encoded.iter().collect();
+    predictor.read(&encoded, None, &|| true).map_err(PredictError::from)?;
+    Ok(())
 }
 
 fn check_thresholds(predictor: &Predictor, abstain: &Abstain) -> Result<(), LoadError> {

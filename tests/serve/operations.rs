@@ -316,6 +316,13 @@ fn sighup_takes_another_model_and_keeps_the_old_one_if_that_is_broken() {
         stop.store(true, std::sync::atomic::Ordering::Release);
     });
     assert_eq!(server.predict("my router").json()["model_version"], version());
+
+    // Texts that are cut elsewhere get other answers, though no file has changed but the manifest.
+    let (second, text) = (version(), std::fs::read_to_string(&manifest).unwrap());
+    std::fs::write(&manifest, text.replace("\"max_length\": 32", "\"max_length\": 16")).unwrap();
+    server.signal("HUP");
+    eventually("yet another version answers", || version() != second);
+    assert_eq!(server.predict("my router").json()["cached"], false);
 }
 
 #[test]
