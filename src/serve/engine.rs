@@ -116,6 +116,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Says why a text would not be taken now, whatever it costs.
+    pub fn expect(&self, class: Class, deadline: Option<Instant>) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(shared.began));
+        shared.lock().expect(shared.now(), 0, class, deadline)
+    }
+
     /// Entries that wait.
     pub fn waiting(&self, class: Class) -> usize {
         self.shared.lock().waiting(class)
@@ -175,29 +182,50 @@ impl Shared {
     fn work(&self) {
         while let Some(batch) = self.next_batch() {
             let cost = batch.cost;
-            for (problem, entries) in
-                [(Problem::DeadlineExceeded, batch.expired), (Problem::Cancelled, batch.cancelled)]
-            {
-                for entry in entries {
-                    if matches!(problem, Problem::Cancelled) {
-                        self.metrics.cancelled("queue");
-                    }
-                    let _ = entry.item.reply.send(Err(problem.clone()));
-                }
-            }
-            if batch.entries.is_empty() {
-                continue;
-            }
-            self.metrics.batch_items.observe(batch.entries.len() as f64);
-            let tokens: u32 = batch.entries.iter().map(|(entry, _)| entry.length).sum();
-            self.metrics.batch_tokens.observe(f64::from(tokens));
+            // A batch of people who ask for no more than a batch is soon over.
+            let yields = cost > self.limits.budget
+                || batch.entries.iter().all(|(entry, _)| entry.class == Class::Job);
             let began = Instant::now();
-            let whole = self.answer(batch.entries);
+            let between = Mutex::new(Duration::ZERO);
+            let pause = || {
+                self.pulse.store(self.now().as_millis() as u64, Ordering::Release);
+                if yields {
+                    let began = Instant::now();
+                    let others = self.lock().between(self.now(), |one| one.reply.is_closed());
+                    self.perform(others, &|| ());
+                    *between.lock().unwrap_or_else(std::sync::PoisonError::into_inner) +=
+                        began.elapsed();
+                }
+            };
+            let Some(whole) = self.perform(batch, &pause) else { continue };
             let took = began.elapsed();
+            let own = *between.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             // What was given up tells nothing of the speed.
-            self.lock().finished(if whole { cost } else { 0 }, took);
+            self.lock().finished(if whole { cost } else { 0 }, took.saturating_sub(own));
             self.note_busy(took);
         }
+    }
+
+    /// Answers a batch; `pause` is called between its passes. False if one was given up because all its
+    /// clients had gone; `None` if there was nothing to compute.
+    fn perform(&self, batch: Batch<Ticket>, pause: &(dyn Fn() + Sync)) -> Option<bool> {
+        for (problem, entries) in
+            [(Problem::DeadlineExceeded, batch.expired), (Problem::Cancelled, batch.cancelled)]
+        {
+            for entry in entries {
+                if matches!(problem, Problem::Cancelled) {
+                    self.metrics.cancelled("queue");
+                }
+                let _ = entry.item.reply.send(Err(problem.clone()));
+            }
+        }
+        if batch.entries.is_empty() {
+            return None;
+        }
+        self.metrics.batch_items.observe(batch.entries.len() as f64);
+        let tokens: u32 = batch.entries.iter().map(|(entry, _)| entry.length).sum();
+        self.metrics.batch_tokens.observe(f64::from(tokens));
+        Some(self.answer(batch.entries, pause))
     }
 
     /// Waits for work; `None` when the server stops.
@@ -225,7 +253,7 @@ impl Shared {
 
     /// Answers a batch, in groups that share model and passes. False if one was given up because all
     /// its clients had gone.
-    fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>) -> bool {
+    fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>, pause: &(dyn Fn() + Sync)) -> bool {
         let mut whole = true;
         let mut rest: Vec<(Ticket, Duration)> =
             entries.into_iter().map(|(entry, waited)| (entry.item, waited)).collect();
@@ -235,7 +263,7 @@ impl Shared {
                 Arc::ptr_eq(&ticket.model, &model) && ticket.sampling == sampling
             };
             let (group, others) = rest.into_iter().partition(same);
-            whole &= self.answer_of(&model, sampling, group);
+            whole &= self.answer_of(&model, sampling, group, pause);
             rest = others;
         }
         whole
@@ -246,9 +274,10 @@ impl Shared {
         model: &Loaded,
         sampling: Option<Sampling>,
         tickets: Vec<(Ticket, Duration)>,
+        pause: &(dyn Fn() + Sync),
     ) -> bool {
         let began = Instant::now();
-        let read = || read(model, sampling, &tickets);
+        let read = || read(model, sampling, &tickets, pause);
         let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
             self.metrics.engine_panics.inc();
             tracing::error!("a panic while a batch was computed");
@@ -303,9 +332,13 @@ fn read(
     model: &Loaded,
     sampling: Option<Sampling>,
     tickets: &[(Ticket, Duration)],
+    pause: &(dyn Fn() + Sync),
 ) -> Result<Vec<Result<Prediction, Problem>>, Problem> {
     let batch: Vec<&Encoded> = tickets.iter().map(|(ticket, _)| &ticket.encoded).collect();
-    let wanted = || !tickets.iter().all(|(ticket, _)| ticket.reply.is_closed());
+    let wanted = || {
+        pause();
+        !tickets.iter().all(|(ticket, _)| ticket.reply.is_closed())
+    };
     let readings = model.predictor.read(&batch, sampling, &wanted).map_err(|error| {
         tracing::error!("the model failed: {error}");
         Problem::Internal

@@ -130,16 +130,20 @@ impl<T> Scheduler<T> {
         self.waiting.front().map_or(Duration::ZERO, |oldest| now.saturating_sub(oldest.since))
     }
 
-    /// How long an entry that comes now will wait until it is answered.
+    /// How long an entry that comes now will wait until it is answered. One that fits into a batch waits
+    /// for no more than a batch's worth of each that does not, since it comes between their passes.
     pub fn predicted_wait(&self, now: Time, cost: u64, class: Class) -> Duration {
+        let light = class == Class::Interactive && cost <= self.limits.budget;
+        let most = if light { self.limits.budget } else { u64::MAX };
         let ahead: u64 = self
             .waiting
             .iter()
             .filter(|waiting| class == Class::Job || waiting.entry.class == Class::Interactive)
-            .map(|waiting| waiting.entry.cost)
+            .map(|waiting| waiting.entry.cost.min(most))
             .sum();
         let running = self.running.map_or(0.0, |(cost, since)| {
-            (cost as f64 / self.rate - now.saturating_sub(since).as_secs_f64()).max(0.0)
+            let left = cost as f64 / self.rate - now.saturating_sub(since).as_secs_f64();
+            left.clamp(0.0, most as f64 / self.rate)
         });
         Duration::from_secs_f64((ahead + cost) as f64 / self.rate + running)
     }
@@ -147,19 +151,50 @@ impl<T> Scheduler<T> {
     /// Takes an entry, or says why not. Jobs have room of their own: they never fill the queue for
     /// those who wait at a connection.
     pub fn admit(&mut self, now: Time, entry: Entry<T>) -> Result<(), Refusal> {
-        let wait = self.predicted_wait(now, entry.cost, entry.class);
-        if self.waiting(entry.class) >= self.limits.queue_items {
-            return Err(Refusal::Full(wait));
-        }
-        if entry.deadline.is_some_and(|deadline| now + wait > deadline) {
-            return Err(Refusal::TooLate(wait));
-        }
+        self.expect(now, entry.cost, entry.class, entry.deadline)?;
         self.waiting.push_back(Waiting { entry, since: now, overtaken: 0 });
         Ok(())
     }
 
+    /// Says why an entry of that cost would not be taken now.
+    pub fn expect(
+        &self,
+        now: Time,
+        cost: u64,
+        class: Class,
+        deadline: Option<Time>,
+    ) -> Result<(), Refusal> {
+        let wait = self.predicted_wait(now, cost, class);
+        if self.waiting(class) >= self.limits.queue_items {
+            return Err(Refusal::Full(wait));
+        }
+        match deadline {
+            Some(deadline) if now + wait > deadline => Err(Refusal::TooLate(wait)),
+            _ => Ok(()),
+        }
+    }
+
     /// The next batch; `gone` tells whose client has left. No entries if nothing is to be computed.
     pub fn next(&mut self, now: Time, gone: impl Fn(&T) -> bool) -> Batch<T> {
+        let batch = self.take(now, gone, &|_| true);
+        if !batch.entries.is_empty() {
+            self.running = Some((batch.cost, now));
+        }
+        batch
+    }
+
+    /// A batch that comes between the passes of another: people who ask for no more than a batch.
+    pub fn between(&mut self, now: Time, gone: impl Fn(&T) -> bool) -> Batch<T> {
+        let budget = self.limits.budget;
+        self.take(now, gone, &|one| one.class == Class::Interactive && one.cost <= budget)
+    }
+
+    fn take(
+        &mut self,
+        now: Time,
+        gone: impl Fn(&T) -> bool,
+        allowed: &dyn Fn(&Entry<T>) -> bool,
+    ) -> Batch<T> {
         let mut batch =
             Batch { entries: Vec::new(), cost: 0, expired: Vec::new(), cancelled: Vec::new() };
         let mut kept = VecDeque::with_capacity(self.waiting.len());
@@ -173,7 +208,7 @@ impl<T> Scheduler<T> {
             }
         }
         self.waiting = kept;
-        let taken = self.choose();
+        let taken = self.choose(allowed);
         let Some(&youngest) = taken.iter().max() else { return batch };
         let mut chosen = vec![false; self.waiting.len()];
         taken.iter().for_each(|&place| chosen[place] = true);
@@ -187,17 +222,18 @@ impl<T> Scheduler<T> {
                 self.waiting.push_back(one);
             }
         }
-        self.running = Some((batch.cost, now));
         batch
     }
 
     /// Places of the entries that go next.
-    fn choose(&self) -> Vec<usize> {
+    fn choose(&self, allowed: &dyn Fn(&Entry<T>) -> bool) -> Vec<usize> {
         let due = |one: &Waiting<T>| one.overtaken >= one.entry.class.patience();
         let interactive = |one: &Waiting<T>| one.entry.class == Class::Interactive;
-        let first = |test: &dyn Fn(&Waiting<T>) -> bool| self.waiting.iter().position(test);
-        let lead = first(&due).or_else(|| first(&interactive));
-        let Some(lead) = lead.or((!self.waiting.is_empty()).then_some(0)) else { return vec![] };
+        let first = |test: &dyn Fn(&Waiting<T>) -> bool| {
+            self.waiting.iter().position(|one| allowed(&one.entry) && test(one))
+        };
+        let lead = first(&due).or_else(|| first(&interactive)).or_else(|| first(&|_| true));
+        let Some(lead) = lead else { return vec![] };
         let Entry { length, mut cost, .. } = self.waiting[lead].entry;
         let mut seen = 0;
         let in_window = |place: &usize| {
@@ -205,7 +241,7 @@ impl<T> Scheduler<T> {
             seen <= WINDOW * self.limits.budget
         };
         let mut others: Vec<usize> = (0..self.waiting.len()).take_while(in_window).collect();
-        others.retain(|&place| place != lead);
+        others.retain(|&place| place != lead && allowed(&self.waiting[place].entry));
         // Those that are due come first, then people before jobs, then the nearest in length, then
         // the oldest.
         others.sort_by_key(|&place| {

@@ -69,6 +69,39 @@ fn passes_that_nobody_waits_for_any_more_are_not_made() {
 }
 
 #[test]
+fn people_come_between_the_passes_of_a_job_and_of_those_who_ask_for_many() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
+    let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
+    artifact.uncertainty.passes = Some(Passes { samples: 4, layers: 0 });
+    let predictor = Predictor::new(artifact).unwrap();
+    let (model, metrics) = (Arc::new(Loaded { predictor, rate: 1e4 }), Arc::new(Metrics::new()));
+    let engine = engine(&metrics);
+    let ask = |samples, class| {
+        let (reply, answer) = oneshot::channel();
+        let ticket = Ticket {
+            model: Arc::clone(&model),
+            encoded: encoded(&model, "a film"),
+            asked: model.predictor.usual().clone(),
+            sampling: model.predictor.passes(Some(samples), 0),
+            reply,
+        };
+        engine.submit(ticket, class, None).unwrap();
+        answer
+    };
+    for class in [Class::Job, Class::Interactive] {
+        let mut long = ask(20_000, class);
+        while engine.waiting(class) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for _ in 0..5 {
+            assert!(ask(1, Class::Interactive).blocking_recv().unwrap().is_ok());
+        }
+        assert!(long.try_recv().is_err(), "{class:?}: they waited for all of its passes");
+        assert!(long.blocking_recv().unwrap().is_ok(), "{class:?}");
+    }
+}
+
+#[test]
 fn a_text_is_answered_as_the_predictor_does_whatever_its_company() {
     let (model, metrics) = (model(), Arc::new(Metrics::new()));
     let engine = engine(&metrics);

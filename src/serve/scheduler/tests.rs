@@ -24,6 +24,23 @@ fn seconds(seconds: f64) -> Time {
 }
 
 #[test]
+fn between_passes_come_people_who_ask_for_no_more_than_a_batch() {
+    let mut queue = scheduler();
+    let heavy = Entry { cost: 5000, ..entry(10, Class::Interactive, 1) };
+    for one in [entry(10, Class::Job, 0), heavy, entry(10, Class::Interactive, 2)] {
+        queue.admit(Time::ZERO, one).unwrap();
+    }
+    assert_eq!(items(&queue.between(Time::ZERO, |_| false)), [2]);
+    assert!(queue.between(Time::ZERO, |_| false).entries.is_empty());
+    // One that fits into a batch waits for a batch's worth of what does not.
+    let wait = queue.predicted_wait(Time::ZERO, 100, Class::Interactive);
+    assert_eq!(wait, seconds(2.0));
+    assert_eq!(queue.predicted_wait(Time::ZERO, 200, Class::Interactive), seconds(52.0));
+    assert_eq!(items(&queue.next(Time::ZERO, |_| false)), [1]);
+    assert_eq!(queue.predicted_wait(Time::ZERO, 100, Class::Interactive), seconds(2.0));
+}
+
+#[test]
 fn the_oldest_leads_and_the_nearest_in_length_come_along() {
     let mut queue = scheduler();
     for (item, length) in [40, 90, 10, 41, 12].into_iter().enumerate() {
