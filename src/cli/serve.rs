@@ -2,19 +2,29 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use super::{Common, Outcome, model_folder, note, print};
 use crate::compute;
-use crate::serve::{self, Abstain, BatchLimits, BodyLimits, Loaded, Rate, RequestLimits, Settings};
+use crate::serve::{
+    self, Abstain, BatchLimits, BodyLimits, KeySource, Keys, Loaded, Rate, RequestLimits, Settings,
+};
 
 /// The longest life of a job, in seconds.
 const LONGEST_JOB: u64 = 86_400;
+
+/// The longest time that a client or an end is waited for, in seconds: an hour.
+const LONGEST_TIMEOUT: u64 = 3600;
+
+/// The longest time that answers are kept, in seconds: a year.
+const MOST_SECONDS: u64 = 31_536_000;
 
 /// Time for the answer of a server that is asked for its health.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,37 +51,37 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS", env = "BAYES_METRICS_ADDR")]
     metrics_addr: Option<SocketAddr>,
     /// Texts of a batch request
-    #[arg(long, default_value_t = 32, env = "BAYES_MAX_CLIENT_BATCH_SIZE")]
+    #[arg(long, value_parser = sizes(1..=10000), default_value_t = 32, env = "BAYES_MAX_CLIENT_BATCH_SIZE")]
     max_client_batch_size: usize,
     /// Characters of a text
-    #[arg(long, default_value_t = 32_768, env = "BAYES_MAX_CHARS")]
+    #[arg(long, value_parser = sizes(1..=10000000), default_value_t = 32_768, env = "BAYES_MAX_CHARS")]
     max_chars: usize,
     /// Texts of a job
-    #[arg(long, default_value_t = 1024, env = "BAYES_MAX_JOB_ITEMS")]
+    #[arg(long, value_parser = sizes(1..=1000000), default_value_t = 1024, env = "BAYES_MAX_JOB_ITEMS")]
     max_job_items: usize,
     /// Bytes of a body
-    #[arg(long, default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
+    #[arg(long, value_parser = sizes(1..=1 << 30), default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
     max_body_bytes: usize,
     /// Connections at once; others wait
-    #[arg(long, default_value_t = 1024, env = "BAYES_MAX_CONNECTIONS")]
+    #[arg(long, value_parser = sizes(1..=1 << 20), default_value_t = 1024, env = "BAYES_MAX_CONNECTIONS")]
     max_connections: usize,
     /// Texts that wait for the model; beyond that requests get 503
-    #[arg(long, default_value_t = 512, env = "BAYES_MAX_QUEUE_ITEMS")]
+    #[arg(long, value_parser = sizes(1..=1 << 20), default_value_t = 512, env = "BAYES_MAX_QUEUE_ITEMS")]
     max_queue_items: usize,
     /// Tokens of a batch
-    #[arg(long, value_name = "TOKENS", default_value_t = 2048, env = "BAYES_MAX_BATCH_COST")]
+    #[arg(long, value_name = "TOKENS", value_parser = counts(1..=1 << 32), default_value_t = 2048, env = "BAYES_MAX_BATCH_COST")]
     max_batch_cost: u64,
     /// Microseconds that a text waits for company
-    #[arg(long, default_value_t = 0, env = "BAYES_BATCH_WAIT_US")]
+    #[arg(long, value_parser = counts(0..=60000000), default_value_t = 0, env = "BAYES_BATCH_WAIT_US")]
     batch_wait_us: u64,
     /// Seconds for an answer
-    #[arg(long, default_value_t = 30, env = "BAYES_REQUEST_TIMEOUT")]
+    #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_REQUEST_TIMEOUT")]
     request_timeout: u64,
-    /// Seconds for the head of a request
-    #[arg(long, default_value_t = 10, env = "BAYES_HEADER_TIMEOUT")]
+    /// Seconds for the head of a request, and without progress of a request or an answer
+    #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 10, env = "BAYES_HEADER_TIMEOUT")]
     header_timeout: u64,
     /// Seconds for the body of a request
-    #[arg(long, default_value_t = 30, env = "BAYES_BODY_TIMEOUT")]
+    #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_BODY_TIMEOUT")]
     body_timeout: u64,
     /// Requests of one client, or off
     #[arg(long, default_value = "100/min", value_name = "RATE", env = "BAYES_RATE_LIMIT")]
@@ -79,6 +89,9 @@ pub struct Options {
     /// Networks of proxies whose X-Forwarded-For is believed
     #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "BAYES_TRUSTED_PROXY")]
     trusted_proxy: Vec<IpNet>,
+    /// Names that this server has, beside its address and names without a dot; * for any
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "BAYES_ALLOWED_HOST")]
+    allowed_host: Vec<String>,
     /// A file of API keys, one a line; BAYES_API_KEY gives a single one
     #[arg(long, value_name = "FILE", env = "BAYES_API_KEY_FILE")]
     api_key_file: Option<PathBuf>,
@@ -86,41 +99,63 @@ pub struct Options {
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "BAYES_CORS_ALLOW_ORIGIN")]
     cors_allow_origin: Vec<String>,
     /// Answers that are kept; 0 for none
-    #[arg(long, default_value_t = 10_000, env = "BAYES_CACHE_ENTRIES")]
+    #[arg(long, value_parser = counts(0..=1 << 32), default_value_t = 10_000, env = "BAYES_CACHE_ENTRIES")]
     cache_entries: u64,
     /// Seconds that they are kept
-    #[arg(long, default_value_t = 3600, env = "BAYES_CACHE_TTL")]
+    #[arg(long, value_parser = counts(1..=MOST_SECONDS), default_value_t = 3600, env = "BAYES_CACHE_TTL")]
     cache_ttl: u64,
     /// The file of the jobs
     #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
     jobs_path: PathBuf,
     /// Seconds that a job is kept
-    #[arg(long, default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
+    #[arg(long, value_parser = counts(1..=LONGEST_JOB), default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
     job_ttl: u64,
     /// Passes that a request may ask for
-    #[arg(long, default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
+    #[arg(long, value_parser = sizes(1..=100000), default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
     max_samples: usize,
     /// Abstain below this confidence [default: the model's]
-    #[arg(long, value_name = "P", env = "BAYES_ABSTAIN_MIN_CONFIDENCE")]
+    #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_MIN_CONFIDENCE")]
     abstain_min_confidence: Option<f64>,
     /// Abstain above this epistemic uncertainty, in nats [default: the model's]
-    #[arg(long, value_name = "NATS", env = "BAYES_ABSTAIN_MAX_EPISTEMIC")]
+    #[arg(long, value_name = "NATS", value_parser = at_least_zero, env = "BAYES_ABSTAIN_MAX_EPISTEMIC")]
     abstain_max_epistemic: Option<f64>,
     /// Abstain up to this novelty p-value [default: the model's]
-    #[arg(long, value_name = "P", env = "BAYES_ABSTAIN_OOD_P")]
+    #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_OOD_P")]
     abstain_ood_p: Option<f64>,
     /// Threads that tokenise [default: half of the cores]
-    #[arg(long, value_name = "N", env = "BAYES_TOKENIZER_THREADS")]
+    #[arg(long, value_name = "N", value_parser = sizes(1..=1024), env = "BAYES_TOKENIZER_THREADS")]
     tokenizer_threads: Option<usize>,
     /// Seconds between the signal to stop and the last new connection
-    #[arg(long, default_value_t = 0, env = "BAYES_SHUTDOWN_DELAY")]
+    #[arg(long, value_parser = counts(0..=LONGEST_TIMEOUT), default_value_t = 0, env = "BAYES_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
     /// Seconds for requests to end after that
-    #[arg(long, default_value_t = 30, env = "BAYES_DRAIN_TIMEOUT")]
+    #[arg(long, value_parser = counts(0..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_DRAIN_TIMEOUT")]
     drain_timeout: u64,
     /// How the log is written
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BAYES_LOG_FORMAT")]
     log_format: LogFormat,
+}
+
+/// A whole number within bounds.
+fn counts(bounds: RangeInclusive<u64>) -> impl TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(bounds)
+}
+
+/// The same for what is held in memory.
+fn sizes(bounds: RangeInclusive<u64>) -> impl TypedValueParser<Value = usize> {
+    counts(bounds).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// A number from 0, which may be as large as numbers are.
+fn at_least_zero(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| format!("`{text}` is no number from 0"))
+}
+
+/// A probability.
+fn probability(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| format!("`{text}` is no probability: it is a number from 0 to 1"))
 }
 
 /// How the log is written.
@@ -142,6 +177,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let selected = common.device()?;
     let began = Instant::now();
     if options.check {
+        Keys::read(&settings.api_keys)?;
         let loaded = Loaded::load(&folder, &selected.device, &settings.abstain)?;
         print(&format!(
             "ready in {:.2} s: {} ({}), about {:.0} tokens/s\n",
@@ -206,19 +242,6 @@ impl Options {
             "off" => None,
             rate => Some(rate.parse().map_err(anyhow::Error::msg).context("--rate-limit")?),
         };
-        let counts = [
-            ("--max-client-batch-size", self.max_client_batch_size),
-            ("--max-chars", self.max_chars),
-            ("--max-job-items", self.max_job_items),
-            ("--max-body-bytes", self.max_body_bytes),
-            ("--max-connections", self.max_connections),
-            ("--max-queue-items", self.max_queue_items),
-            ("--max-batch-cost", self.max_batch_cost as usize),
-            ("--max-samples", self.max_samples),
-        ];
-        for (flag, count) in counts {
-            ensure!(count > 0, "{flag} must be at least 1");
-        }
         for origin in &self.cors_allow_origin {
             let exact = origin.starts_with("http://") || origin.starts_with("https://");
             let bare = origin.matches('/').count() == 2 && !origin.contains('*');
@@ -227,11 +250,6 @@ impl Options {
                 "--cors-allow-origin takes exact origins such as https://example.org, not `{origin}`"
             );
         }
-        let shares = [self.abstain_min_confidence, self.abstain_ood_p];
-        ensure!(
-            shares.into_iter().flatten().all(|share| (0.0..=1.0).contains(&share)),
-            "--abstain-min-confidence and --abstain-ood-p are probabilities: from 0 to 1"
-        );
         let half = (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1);
         let half = half.min(compute::threads().max(1));
         Ok(Settings {
@@ -258,11 +276,12 @@ impl Options {
             tokenizer_threads: self.tokenizer_threads.unwrap_or(half),
             rate,
             trusted_proxies: self.trusted_proxy.clone(),
-            api_keys: self.api_keys()?,
+            api_keys: self.api_keys(),
+            allowed_hosts: self.allowed_host.clone(),
             cors_origins: self.cors_allow_origin.clone(),
             cache: (self.cache_entries, seconds(self.cache_ttl)),
             jobs_path: self.jobs_path.clone(),
-            job_ttl: seconds(self.job_ttl.min(LONGEST_JOB)),
+            job_ttl: seconds(self.job_ttl),
             abstain: Abstain {
                 min_confidence: self.abstain_min_confidence,
                 max_epistemic: self.abstain_max_epistemic,
@@ -274,19 +293,11 @@ impl Options {
     }
 
     /// From the file, else from the environment: an argument could be read by everybody.
-    fn api_keys(&self) -> Result<Vec<String>> {
-        let Some(path) = &self.api_key_file else {
-            let key = std::env::var("BAYES_API_KEY").ok();
-            return Ok(key.filter(|key| !key.is_empty()).into_iter().collect());
-        };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the API keys of `{}`", path.display()))?;
-        let lines = text.lines().map(str::trim);
-        let keys: Vec<String> = lines
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(str::to_owned)
-            .collect();
-        ensure!(!keys.is_empty(), "`{}` has no API key: write one a line", path.display());
-        Ok(keys)
+    fn api_keys(&self) -> KeySource {
+        match (&self.api_key_file, std::env::var_os("BAYES_API_KEY")) {
+            (Some(path), _) => KeySource::File(path.clone()),
+            (None, Some(key)) => KeySource::Environment(key),
+            (None, None) => KeySource::None,
+        }
     }
 }

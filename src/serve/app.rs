@@ -1,8 +1,9 @@
 //! What all requests share, and the routes.
 
-use std::sync::Arc;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -16,14 +17,21 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::answer::Cache;
 use super::engine::Engine;
+use super::host::Hosts;
 use super::jobs::Jobs;
 use super::keys::Keys;
-use super::limit::Limiter;
+use super::limit::{Limiter, Rate};
 use super::metrics::Metrics;
 use super::model::Model;
 use super::problem::Problem;
 use super::settings::Settings;
 use super::{endpoints, guard, observe};
+
+/// So many more requests than for the model may a client make for everything else.
+const READS: u32 = 20;
+/// Wrong API keys of one address.
+const WRONG_KEYS: Rate =
+    Rate { requests: NonZeroU32::new(30).unwrap(), window: Duration::from_secs(60) };
 
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,10 +60,17 @@ pub struct App {
     pub tokenizers: rayon::ThreadPool,
     /// Jobs on disk.
     pub jobs: Jobs,
-    /// Requests of each client.
+    /// Requests of each client for the model.
     pub limiter: Option<Limiter>,
-    /// API keys.
-    pub keys: Keys,
+    /// All other requests of each client.
+    pub reads: Option<Limiter>,
+    /// Wrong API keys of each address.
+    pub wrong_keys: Limiter,
+    /// Names that are answered to.
+    pub hosts: Hosts,
+    /// Held while model and keys are read again.
+    pub reloading: Mutex<()>,
+    keys: RwLock<Arc<Keys>>,
     /// When the server began.
     pub began: Instant,
     /// How far it is.
@@ -76,18 +91,25 @@ pub struct Parts {
     pub tokenizers: rayon::ThreadPool,
     /// Jobs on disk.
     pub jobs: Jobs,
+    /// API keys.
+    pub keys: Keys,
 }
 
 impl App {
     /// From its parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, model, engine, metrics, tokenizers, jobs } = parts;
+        let Parts { settings, model, engine, metrics, tokenizers, jobs, keys } = parts;
         metrics.set_model(&model.current().predictor);
         let (entries, life) = settings.cache;
+        let addresses = [Some(settings.address), settings.metrics_address].into_iter().flatten();
         Self {
             cache: (entries > 0).then(|| super::answer::cache(entries, life)),
             limiter: settings.rate.map(Limiter::new),
-            keys: Keys::new(&settings.api_keys),
+            reads: settings.rate.map(|rate| Limiter::new(rate.times(READS))),
+            wrong_keys: Limiter::new(WRONG_KEYS),
+            hosts: Hosts::new(addresses.map(|address| address.ip()), &settings.allowed_hosts),
+            reloading: Mutex::new(()),
+            keys: RwLock::new(Arc::new(keys)),
             settings,
             model,
             engine,
@@ -97,6 +119,16 @@ impl App {
             began: Instant::now(),
             phase: AtomicU8::new(0),
         }
+    }
+
+    /// API keys.
+    pub fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Others take their place.
+    pub fn set_keys(&self, keys: Keys) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     /// How far the server is.
@@ -122,10 +154,13 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/batch_predict", post(endpoints::predict::batch_predict))
         .route("/async_predict", post(endpoints::jobs::async_predict))
         .route_layer(from_fn_with_state(Arc::clone(app), guard::count));
-    let locked = counted
+    let reads = || from_fn_with_state(Arc::clone(app), guard::count_reads);
+    let locked = Router::new()
         .route("/task_status/{task_id}", get(endpoints::jobs::task_status))
         .route("/task/{task_id}", axum::routing::delete(endpoints::jobs::cancel))
         .route("/info", get(endpoints::info::info))
+        .route_layer(reads())
+        .merge(counted)
         .route_layer(from_fn_with_state(Arc::clone(app), guard::key));
     let mut open = Router::new()
         .route("/health", get(endpoints::health::health))
@@ -134,7 +169,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/readyz", get(endpoints::health::readyz))
         .route("/health/ready", get(endpoints::health::ready_alias))
         .merge(endpoints::docs::routes())
-        .merge(endpoints::playground::routes());
+        .merge(endpoints::playground::routes())
+        .route_layer(reads());
     if app.settings.metrics_address.is_none() {
         open = open.route("/metrics", get(endpoints::metrics::metrics));
     }
@@ -156,6 +192,7 @@ fn finished(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
         .layer(CompressionLayer::new())
         .layer(cors(&app.settings.cors_origins))
         .layer(from_fn_with_state(Arc::clone(app), guard::origin))
+        .layer(from_fn_with_state(Arc::clone(app), guard::host))
         .layer(from_fn(observe::harden))
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))

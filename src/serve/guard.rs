@@ -10,17 +10,32 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::client::client;
+use super::keys::carried;
 use super::limit::Client;
-use super::observe::is_probe;
+use super::limit::Limiter;
+use super::observe::{PROBES, is_probe};
 use super::problem::Problem;
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// The key that a request carries, by its place in the list.
+/// The key that a request carries, by its hash.
 #[derive(Clone, Copy, Debug)]
-pub struct KeyPlace(pub usize);
+pub struct KeyHash(pub [u8; 32]);
+
+/// Refuses names that are not this server's. Probes come from machines that know its address only, and
+/// tell nothing; the whole state is another matter.
+pub async fn host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let tells = |route: &str| route == "/health" || !PROBES.contains(&route);
+    if route.is_none_or(tells)
+        && let Err(problem) = app.hosts.check(&request)
+    {
+        return problem.into_response();
+    }
+    next.run(request).await
+}
 
 /// Refuses pages of origins that nobody named. Their browsers keep the answers from them in any case,
 /// but not the requests from us. Programs that are no browsers send no origin.
@@ -45,36 +60,64 @@ fn is_welcome(app: &App, headers: &HeaderMap) -> bool {
         || authority.is_some_and(|authority| text(header::HOST) == Some(authority))
 }
 
-/// Asks for a key, where there are any.
+/// Asks for a key, where there are any. Wrong ones are counted for the address that they came from, and
+/// after too many of them no more are looked at for a while, right or wrong.
 pub async fn key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    if app.keys.required() {
-        match app.keys.find(request.headers()) {
-            Some(place) => request.extensions_mut().insert(KeyPlace(place)),
-            None => return Problem::Unauthorized.into_response(),
-        };
+    let keys = app.keys();
+    if !keys.required() {
+        return next.run(request).await;
     }
+    let Some(_) = carried(request.headers()) else { return Problem::Unauthorized.into_response() };
+    let stranger = Client::at(address(&app, &request));
+    if let Err((problem, _)) = app.wrong_keys.look(stranger) {
+        return problem.into_response();
+    }
+    let Some(hash) = keys.find(request.headers()) else {
+        let counted = app.wrong_keys.check(stranger);
+        return counted
+            .map_or_else(|(problem, _)| problem, |_| Problem::Unauthorized)
+            .into_response();
+    };
+    request.extensions_mut().insert(KeyHash(hash));
     next.run(request).await
 }
 
-/// Counts a request for its client: the key, or else the address.
+/// Counts a request for the model for its client: the key, or else the address.
 pub async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(limiter) = &app.limiter else { return next.run(request).await };
-    let extensions = request.extensions();
-    let client = match extensions.get() {
-        Some(&KeyPlace(place)) => Client::Key(place),
-        None => {
-            let Peer(peer) = *extensions.get().unwrap_or(&Peer(Ipv4Addr::UNSPECIFIED.into()));
-            let forwarded = request.headers().get_all("x-forwarded-for").iter();
-            let forwarded: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
-            let forwarded = forwarded.join(",");
-            let forwarded = (!forwarded.is_empty()).then_some(forwarded.as_str());
-            Client::at(client(&app.settings.trusted_proxies, peer, forwarded))
-        }
-    };
-    let (mut response, left) = match limiter.check(client) {
+    let checked = limiter.check(client_of(&app, &request));
+    let (mut response, left) = match checked {
         Ok(left) => (next.run(request).await, left),
         Err((problem, left)) => (problem.into_response(), left),
     };
     left.put(response.headers_mut());
     response
+}
+
+/// Counts every other request but probes, by a limit that only a machine reaches.
+pub async fn count_reads(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let probes = route.is_some_and(|route| is_probe(route.as_str()));
+    let checked = |limiter: &Limiter| limiter.check(client_of(&app, &request)).err();
+    match app.reads.as_ref().filter(|_| !probes).and_then(checked) {
+        Some((problem, _)) => problem.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn client_of(app: &App, request: &Request) -> Client {
+    match request.extensions().get() {
+        Some(&KeyHash(hash)) => Client::Key(hash),
+        None => Client::at(address(app, request)),
+    }
+}
+
+/// The address that a request came from, or that a trusted proxy says it came from.
+fn address(app: &App, request: &Request) -> IpAddr {
+    let Peer(peer) = *request.extensions().get().unwrap_or(&Peer(Ipv4Addr::UNSPECIFIED.into()));
+    let forwarded = request.headers().get_all("x-forwarded-for").iter();
+    let forwarded: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
+    let forwarded = forwarded.join(",");
+    let forwarded = (!forwarded.is_empty()).then_some(forwarded.as_str());
+    client(&app.settings.trusted_proxies, peer, forwarded)
 }

@@ -1,17 +1,81 @@
-//! API keys.
+//! API keys: read strictly, so that a key that could never match is noticed at the start and not by
+//! every client.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+/// The environment variable of a single key.
+const VARIABLE: &str = "BAYES_API_KEY";
+
+/// Where the keys stand. An argument could be read by everybody.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// Nobody is asked for one.
+    None,
+    /// One, as the environment has it.
+    Environment(OsString),
+    /// A file, one a line; empty lines and those that begin with `#` are none.
+    File(PathBuf),
+}
+
+/// Why there are no keys where there should be some.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file cannot be read.
+    #[error("cannot read the API keys of `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key that no request can carry.
+    #[error("{place}: {fault}; an API key has visible ASCII characters only, without white space")]
+    Unusable {
+        /// The variable, or file and line.
+        place: String,
+        /// What is wrong.
+        fault: &'static str,
+    },
+    /// A file without keys.
+    #[error("`{0}` has no API key: write one a line")]
+    Missing(PathBuf),
+}
+
 /// The keys, as hashes: of equal length, and of no use to whoever reads our memory.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keys(Vec<[u8; 32]>);
 
 impl Keys {
-    /// Of these keys.
-    pub fn new(keys: &[String]) -> Self {
-        Self(keys.iter().map(|key| Sha256::digest(key.as_bytes()).into()).collect())
+    /// Reads them.
+    pub fn read(source: &KeySource) -> Result<Self, KeyError> {
+        let path = match source {
+            KeySource::None => return Ok(Self::default()),
+            KeySource::Environment(key) => {
+                let key = hash_of(key.as_encoded_bytes());
+                let unusable = |fault| KeyError::Unusable { place: VARIABLE.to_owned(), fault };
+                return Ok(Self(vec![key.map_err(unusable)?]));
+            }
+            KeySource::File(path) => path,
+        };
+        let bytes =
+            std::fs::read(path).map_err(|source| KeyError::Read { path: path.clone(), source })?;
+        let mut keys = Vec::new();
+        for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let place = || format!("line {number} of `{}`", path.display());
+            let unusable = |fault| KeyError::Unusable { place: place(), fault };
+            keys.push(hash_of(line).map_err(unusable)?);
+        }
+        if keys.is_empty() { Err(KeyError::Missing(path.clone())) } else { Ok(Self(keys)) }
     }
 
     /// Whether a key is asked for at all.
@@ -19,44 +83,93 @@ impl Keys {
         !self.0.is_empty()
     }
 
-    /// The place of the key that a request carries. All keys are compared, in a time that does not
-    /// tell how much of one was right.
-    pub fn find(&self, headers: &HeaderMap) -> Option<usize> {
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-            let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-        });
-        let plain = || headers.get("x-api-key").and_then(|value| value.to_str().ok());
-        let given: [u8; 32] = Sha256::digest(bearer.or_else(plain)?.as_bytes()).into();
-        let mut found = None;
-        for (place, key) in self.0.iter().enumerate() {
-            if bool::from(key.ct_eq(&given)) {
-                found = Some(place);
-            }
-        }
-        found
+    /// The hash of the key that a request carries, if it is one of these. All keys are compared, in a
+    /// time that does not tell how much of one was right.
+    pub fn find(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
+        let given: [u8; 32] = Sha256::digest(carried(headers)?).into();
+        let same = |found, key: &[u8; 32]| found | bool::from(key.ct_eq(&given));
+        self.0.iter().fold(false, same).then_some(given)
+    }
+}
+
+/// The key that a request carries, right or wrong.
+pub fn carried(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim().as_bytes())
+    });
+    bearer.or_else(|| headers.get("x-api-key").map(|value| value.as_bytes()))
+}
+
+fn hash_of(key: &[u8]) -> Result<[u8; 32], &'static str> {
+    match key {
+        [] => Err("the key is empty"),
+        [0xef, 0xbb, 0xbf, ..] => Err("there is a byte order mark before the key"),
+        key if std::str::from_utf8(key).is_err() => Err("the key is not UTF-8"),
+        key if key.iter().any(u8::is_ascii_whitespace) => Err("there is white space in the key"),
+        key if !key.iter().all(u8::is_ascii_graphic) => Err("the key has other characters"),
+        key => Ok(Sha256::digest(key).into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
+
+    fn of_file(bytes: &[u8]) -> Result<Keys, KeyError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        std::fs::write(&path, bytes).unwrap();
+        Keys::read(&KeySource::File(path))
+    }
 
     #[test]
     fn a_key_is_found_in_either_header() {
-        let keys = Keys::new(&["alpha".to_owned(), "beta".to_owned()]);
+        let keys = of_file(b"# ours\nalpha\r\n\nbeta").unwrap();
         let with = |name: &'static str, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
             keys.find(&headers)
         };
-        assert_eq!(with("authorization", "Bearer beta"), Some(1));
-        assert_eq!(with("authorization", "bearer  alpha"), Some(0));
-        assert_eq!(with("x-api-key", "alpha"), Some(0));
+        let hash = |key: &str| Some(hash_of(key.as_bytes()).unwrap());
+        assert_eq!(with("authorization", "Bearer beta"), hash("beta"));
+        assert_eq!(with("authorization", "bearer  alpha"), hash("alpha"));
+        assert_eq!(with("x-api-key", "alpha"), hash("alpha"));
         for (name, value) in
             [("x-api-key", "alph"), ("authorization", "Basic alpha"), ("cookie", "alpha")]
         {
             assert_eq!(with(name, value), None, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_key_that_no_request_can_carry_is_refused_with_its_place() {
+        let unusable: [&[u8]; 8] = [
+            b"\xff\xfesecret",
+            b"\xef\xbb\xbfalpha",
+            b"al pha",
+            b" alpha",
+            b"alpha ",
+            b"al\tpha",
+            "clé".as_bytes(),
+            b"al\x00pha",
+        ];
+        for key in unusable {
+            let file = [b"good\n", key, b"\n"].concat();
+            let message = of_file(&file).unwrap_err().to_string();
+            assert!(message.starts_with("line 2 of `"), "{message}");
+            let variable = OsString::from_vec(key.to_vec());
+            let message = Keys::read(&KeySource::Environment(variable)).unwrap_err().to_string();
+            assert!(message.starts_with("BAYES_API_KEY: "), "{message}");
+        }
+        for key in ["", "alpha\n", "\r\n"] {
+            assert!(Keys::read(&KeySource::Environment(key.into())).is_err(), "{key:?}");
+        }
+        for empty in [&b""[..], b"\n\n", b"# none\n"] {
+            assert!(matches!(of_file(empty), Err(KeyError::Missing(_))), "{empty:?}");
+        }
+        assert!(matches!(of_file(b"\xef\xbb\xbf\n"), Err(KeyError::Unusable { .. })));
     }
 }

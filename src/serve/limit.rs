@@ -1,20 +1,23 @@
-//! How many requests a client may make: the generic cell rate algorithm, by `governor`.
+//! How many requests a client may make: the generic cell rate algorithm, with one time for each client.
+//!
+//! A client's time is when it will have its whole quota again. A request moves it on by one share of the
+//! window, and is refused if that leads further than the window.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use governor::clock::{Clock, DefaultClock};
-use governor::middleware::StateInformationMiddleware;
-use governor::state::keyed::DashMapStateStore;
-use governor::{Quota, RateLimiter};
 
 use super::problem::Problem;
 
 /// Clients that are remembered; beyond that all new ones share one place.
 const MOST_CLIENTS: usize = 100_000;
+/// A full table is tidied no more often.
+const TIDY: Duration = Duration::from_secs(1);
 
 /// So many requests in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,16 @@ pub struct Rate {
     pub requests: NonZeroU32,
     /// The time.
     pub window: Duration,
+}
+
+impl Rate {
+    /// So many times as many requests in the same time.
+    pub fn times(self, more: u32) -> Self {
+        Self {
+            requests: self.requests.saturating_mul(NonZeroU32::MIN.saturating_add(more - 1)),
+            ..self
+        }
+    }
 }
 
 impl FromStr for Rate {
@@ -45,8 +58,8 @@ impl FromStr for Rate {
 /// Whom a request is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Client {
-    /// An API key, by its place in the list.
-    Key(usize),
+    /// An API key, by its hash.
+    Key([u8; 32]),
     /// An address of version 4.
     V4([u8; 4]),
     /// The first 64 bits of an address of version 6: a household has all of the rest.
@@ -68,13 +81,16 @@ impl Client {
     }
 }
 
-type Clients =
-    RateLimiter<Client, DashMapStateStore<Client>, DefaultClock, StateInformationMiddleware>;
-
 /// Counts the requests of all clients.
 pub struct Limiter {
     rate: Rate,
-    clients: Clients,
+    clients: Mutex<Clients>,
+}
+
+struct Clients {
+    /// When each has its whole quota again.
+    whole: HashMap<Client, Instant>,
+    tidied: Instant,
 }
 
 /// What a client has left.
@@ -90,43 +106,66 @@ pub struct Left {
 impl Limiter {
     /// Nobody has asked yet.
     pub fn new(rate: Rate) -> Self {
-        let Rate { requests, window } = rate;
-        let quota = Quota::with_period(window / requests.get())
-            .unwrap_or_else(|| Quota::per_second(requests))
-            .allow_burst(requests);
-        let clients = RateLimiter::dashmap(quota).with_middleware();
-        Self { rate, clients }
+        let clients = Clients { whole: HashMap::new(), tidied: Instant::now() };
+        Self { rate, clients: Mutex::new(clients) }
     }
 
     /// Counts a request; an error if it is one too many.
     pub fn check(&self, client: Client) -> Result<Left, (Problem, Left)> {
-        if self.clients.len() >= MOST_CLIENTS {
-            self.clients.retain_recent();
-        }
-        let crowded = self.clients.len() >= MOST_CLIENTS;
-        let client = if crowded { Client::Others } else { client };
+        self.ask(client, Instant::now(), true)
+    }
+
+    /// What [`Limiter::check`] would say, without counting.
+    pub fn look(&self, client: Client) -> Result<Left, (Problem, Left)> {
+        self.ask(client, Instant::now(), false)
+    }
+
+    fn ask(&self, client: Client, now: Instant, counts: bool) -> Result<Left, (Problem, Left)> {
         let Rate { requests, window } = self.rate;
-        let limit = requests.get();
-        let (seconds, share) = (window.as_secs(), window.as_secs_f64() / f64::from(limit));
-        match self.clients.check_key(&client) {
-            Ok(snapshot) => {
-                let remaining = snapshot.remaining_burst_capacity();
-                let reset = (f64::from(limit - remaining.min(limit)) * share).ceil() as u64;
-                Ok(Left { limit, window: seconds, remaining, reset })
-            }
-            Err(refused) => {
-                let wait = refused.wait_time_from(DefaultClock::default().now());
-                let reset = (wait.as_secs_f64().ceil() as u64).max(1);
-                let left = Left { limit, window: seconds, remaining: 0, reset };
-                Err((Problem::RateLimited(reset), left))
-            }
+        let (limit, share) = (requests.get(), window / requests.get());
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = clients.place(client, now);
+        let whole = clients.whole.get(&client).map_or(now, |whole| (*whole).max(now));
+        let owed = whole + share - now;
+        let left = |remaining, reset: Duration| {
+            let reset = reset.as_secs_f64().ceil() as u64;
+            Left { limit, window: window.as_secs(), remaining, reset }
+        };
+        // The window is a whole number of shares but for a rounding.
+        if owed > window + share / 2 {
+            let left = left(0, (owed - window).max(Duration::from_secs(1)));
+            return Err((Problem::RateLimited(left.reset), left));
         }
+        if counts {
+            clients.whole.insert(client, whole + share);
+        }
+        let used = (owed.as_secs_f64() / share.as_secs_f64() - 1e-6).ceil() as u32;
+        Ok(left(limit.saturating_sub(used), owed))
     }
 
     /// Forgets clients that have their whole quota again.
     pub fn tidy(&self) {
-        self.clients.retain_recent();
-        self.clients.shrink_to_fit();
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.tidy(Instant::now());
+    }
+}
+
+impl Clients {
+    /// Where a client is counted: who is known keeps its place when the table is full.
+    fn place(&mut self, client: Client, now: Instant) -> Client {
+        if self.whole.contains_key(&client) || self.whole.len() < MOST_CLIENTS {
+            return client;
+        }
+        if now.saturating_duration_since(self.tidied) >= TIDY {
+            self.tidy(now);
+        }
+        if self.whole.len() < MOST_CLIENTS { client } else { Client::Others }
+    }
+
+    fn tidy(&mut self, now: Instant) {
+        self.whole.retain(|_, whole| *whole > now);
+        self.whole.shrink_to(2 * self.whole.len());
+        self.tidied = now;
     }
 }
 
@@ -155,6 +194,7 @@ mod tests {
         let rate: Rate = "100/min".parse().unwrap();
         assert_eq!((rate.requests.get(), rate.window.as_secs()), (100, 60));
         assert_eq!("5/s".parse::<Rate>().unwrap().window.as_secs(), 1);
+        assert_eq!(rate.times(20).requests.get(), 2000);
         for wrong in ["100", "0/min", "x/min", "5/week"] {
             assert!(wrong.parse::<Rate>().unwrap_err().contains("write it as"), "{wrong}");
         }
@@ -162,28 +202,52 @@ mod tests {
 
     #[test]
     fn one_too_many_is_refused_with_the_wait_and_others_are_not() {
-        let limiter = Limiter::new("100/min".parse().unwrap());
-        let client = Client::at("192.0.2.1".parse().unwrap());
-        for before in 0..100 {
-            let left = limiter.check(client).unwrap();
-            assert_eq!(left.remaining, 99 - before);
+        for rate in ["100/min", "7/s", "1000/h", "1/h"] {
+            let limiter = Limiter::new(rate.parse().unwrap());
+            let most = limiter.rate.requests.get();
+            let client = Client::at("192.0.2.1".parse().unwrap());
+            let now = Instant::now();
+            for before in 0..most {
+                let looked = limiter.ask(client, now, false).unwrap();
+                let left = limiter.ask(client, now, true).unwrap();
+                assert_eq!((left, left.remaining), (looked, most - 1 - before), "{rate}");
+            }
+            let share = limiter.rate.window / most;
+            let (problem, left) = limiter.ask(client, now, true).unwrap_err();
+            let wait = (share.as_secs_f64().ceil() as u64).max(1);
+            assert_eq!((problem, left.remaining), (Problem::RateLimited(wait), 0), "{rate}");
+            assert!(limiter.check(Client::at("192.0.2.2".parse().unwrap())).is_ok());
+            // One share later there is room for one, and after the window for all.
+            let later = now + share + Duration::from_millis(1);
+            assert!(limiter.ask(client, later, true).is_ok(), "{rate}");
+            assert!(limiter.ask(client, later, true).is_err(), "{rate}");
+            let whole = limiter.ask(client, later + 2 * limiter.rate.window, true).unwrap();
+            assert_eq!(whole.remaining, most - 1, "{rate}");
         }
-        let (problem, left) = limiter.check(client).unwrap_err();
-        assert_eq!((problem, left.remaining), (Problem::RateLimited(1), 0));
-        assert!(limiter.check(Client::at("192.0.2.2".parse().unwrap())).is_ok());
     }
 
     #[test]
-    fn the_table_of_clients_has_a_limit_and_newcomers_share_what_is_left() {
-        let limiter = Limiter::new("1/h".parse().unwrap());
+    fn a_full_table_lets_in_whom_it_knows_and_newcomers_share_what_is_left() {
+        let limiter = Limiter::new("2/h".parse().unwrap());
         let at = |number: u32| Client::at(IpAddr::V4(number.into()));
         for number in 0..MOST_CLIENTS as u32 {
             assert!(limiter.check(at(number)).is_ok());
         }
         let newcomers: Vec<bool> =
             (0..5).map(|more| limiter.check(at(u32::MAX - more)).is_ok()).collect();
-        assert_eq!(newcomers, [true, false, false, false, false]);
-        assert!(limiter.clients.len() <= MOST_CLIENTS + 1);
+        assert_eq!(newcomers, [true, true, false, false, false]);
+        assert!(limiter.check(at(7)).is_ok(), "it is known and has one left");
+        assert!(limiter.check(at(7)).is_err());
+        assert!(limiter.clients.lock().unwrap().whole.len() <= MOST_CLIENTS + 1);
+    }
+
+    #[test]
+    fn who_has_its_whole_quota_again_is_forgotten() {
+        let limiter = Limiter::new("1000/s".parse().unwrap());
+        limiter.check(Client::Others).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        limiter.tidy();
+        assert!(limiter.clients.lock().unwrap().whole.is_empty());
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub struct Metrics {
     busy: Number,
     cache_entries: Gauge,
     jobs: Family<Labels<1>, Gauge>,
+    reloads: Family<Labels<2>, Counter>,
 }
 
 /// What is looked up when the metrics are asked for.
@@ -149,6 +150,7 @@ impl Metrics {
             busy: Number::default(),
             cache_entries: Gauge::default(),
             jobs: Family::default(),
+            reloads: Family::default(),
         };
         metrics.registered()
     }
@@ -191,6 +193,8 @@ impl Metrics {
         let help = "Requests that waited for another's answer";
         ours.register("cache_coalesced", help, self.cache_coalesced.clone());
         ours.register("jobs", "Jobs by status", self.jobs.clone());
+        let help = "Models and keys that were read again, by outcome";
+        ours.register("reloads", help, self.reloads.clone());
         ours.register("jobs_finished", "Jobs that have ended", self.jobs_finished.clone());
         ours.register("job_wait_seconds", "Time before a job began", self.job_wait.clone());
         ours.register("confidence", "Confidence of predictions", self.confidence.clone());
@@ -288,6 +292,12 @@ impl Metrics {
     /// A job ended.
     pub fn job_finished(&self, status: &'static str) {
         self.jobs_finished.get_or_create(&[("status", status.to_owned())]).inc();
+    }
+
+    /// The model or the keys were read again.
+    pub fn reloaded(&self, what: &'static str, outcome: &'static str) {
+        let labels = [("what", what.to_owned()), ("outcome", outcome.to_owned())];
+        self.reloads.get_or_create(&labels).inc();
     }
 
     /// OpenMetrics text.

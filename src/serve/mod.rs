@@ -17,6 +17,7 @@ mod endpoints;
 mod engine;
 mod gate;
 mod guard;
+mod host;
 mod jobs;
 mod keys;
 mod life;
@@ -34,6 +35,7 @@ mod settings;
 mod wire;
 
 pub use body::BodyLimits;
+pub use keys::{KeyError, KeySource, Keys};
 pub use limit::Rate;
 pub use model::{LoadError, Loaded};
 pub use request::{Abstain, RequestLimits};

@@ -8,6 +8,7 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::endpoints::{health, info, jobs, predict};
+use super::keys::KeySource;
 use super::problem;
 use super::request::RequestLimits;
 use super::settings::Settings;
@@ -221,7 +222,7 @@ fn paths(settings: &Settings) -> Value {
         "name": "task_id", "in": "path", "required": true,
         "schema": { "type": "string", "examples": ["t_01997b3e6c0f7c3e9f7d2a4b5c6d7e8f"] },
     });
-    let locked = !settings.api_keys.is_empty();
+    let locked = !matches!(settings.api_keys, KeySource::None);
     let item = |method: &str, operation: Operation<'_>, open: bool| json!({ method: operation.describe(locked && !open) });
     let predict = "One text to its label, with uncertainty";
     let with_task = |method: &str, operation: Operation<'_>| {

@@ -29,6 +29,12 @@ pub enum Problem {
     Unauthorized,
     /// A page of another origin asks.
     Forbidden,
+    /// The request names no host, or several.
+    NoHost,
+    /// The request names a host that is not this server.
+    ForeignHost,
+    /// The same, on a connection of HTTP/2 that was made for another.
+    Misdirected,
     /// No such route or task.
     NotFound(&'static str),
     /// The route has other methods.
@@ -101,6 +107,11 @@ impl Problem {
                 (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed")
             }
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The origin is refused"),
+            Self::NoHost => (StatusCode::BAD_REQUEST, "bad-host", "One host must be named"),
+            Self::ForeignHost => (StatusCode::FORBIDDEN, "forbidden", "The host is refused"),
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The host is refused")
+            }
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
@@ -203,6 +214,10 @@ impl Problem {
             Self::Forbidden => {
                 "pages of this origin may not call: start with `--cors-allow-origin ORIGIN`"
                     .to_owned()
+            }
+            Self::NoHost => "send one `Host`".to_owned(),
+            Self::ForeignHost | Self::Misdirected => {
+                "this name is not served here: start with `--allowed-host NAME`".to_owned()
             }
             Self::NotFound(what) => (*what).to_owned(),
             Self::MethodNotAllowed => "see the header `Allow`".to_owned(),

@@ -1,8 +1,9 @@
 //! From settings to a server, and its life: start, reload, drain.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use candle_core::Device;
 use tokio::net::TcpListener;
@@ -16,6 +17,7 @@ use super::engine::Engine;
 use super::gate::Gate;
 use super::jobs::store::StoreError;
 use super::jobs::{Jobs, work};
+use super::keys::{KeyError, Keys};
 use super::metrics::Metrics;
 use super::model::{LoadError, Model, name_of};
 use super::server::{self, Connections};
@@ -37,6 +39,9 @@ pub enum ServeError {
     /// The file of the jobs cannot be used.
     #[error(transparent)]
     Jobs(#[from] StoreError),
+    /// The API keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}: choose another with --host and --port")]
     Listen {
@@ -66,9 +71,10 @@ pub fn run(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<bool, ServeError> {
     let metrics = Arc::new(Metrics::new());
+    let keys = Keys::read(&settings.api_keys)?;
     let jobs = Jobs::open(&settings.jobs_path, Arc::clone(&metrics))?;
     let (folder, device) = (folder.to_owned(), device.clone());
-    let start = Start { folder, device, settings, metrics, jobs };
+    let start = Start { folder, device, settings, metrics, jobs, keys };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
     let drained = runtime.block_on(live(start, ready));
@@ -83,12 +89,13 @@ struct Start {
     settings: Settings,
     metrics: Arc<Metrics>,
     jobs: Jobs,
+    keys: Keys,
 }
 
 impl Start {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
-        let Self { folder, device, settings, metrics, jobs } = self;
+        let Self { folder, device, settings, metrics, jobs, keys } = self;
         let model = Model::load(&folder, &device, settings.abstain)?;
         let lost = || std::process::exit(ENGINE_LOST);
         let (limits, rate) = (settings.batch, model.current().rate);
@@ -97,7 +104,7 @@ impl Start {
             .num_threads(settings.tokenizer_threads)
             .thread_name(|index| format!("tokenize-{index}"))
             .build()?;
-        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs }))
+        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, keys }))
     }
 }
 
@@ -166,20 +173,43 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
     Ok(drained)
 }
 
-/// Loads the model folder again, beside the one in service.
+/// Reads the keys and the model folder again, beside those in service. Each takes its place whole, or the
+/// old one stays.
 fn reload(app: &Arc<App>) {
     let app = Arc::clone(app);
-    tokio::task::spawn_blocking(move || match app.model.reload() {
+    tokio::task::spawn_blocking(move || {
+        // One after the other: each takes the memory of a model.
+        let _alone = app.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
+        told(&app, "key list", keys.map_err(|error| causes(&error)));
+        let model = catch_unwind(AssertUnwindSafe(|| app.model.reload()));
+        let model = match model {
+            Ok(loaded) => loaded.map_err(|error| causes(&error)),
+            Err(_) => Err("a panic while it was loaded".to_owned()),
+        };
+        if model.is_ok() {
+            app.metrics.set_model(&app.model.current().predictor);
+        }
+        told(&app, "model", model);
+    });
+}
+
+fn told(app: &App, what: &'static str, outcome: Result<(), String>) {
+    match outcome {
         Ok(()) => {
-            let model = app.model.current();
-            app.metrics.set_model(&model.predictor);
-            tracing::info!(version = model.predictor.version(), "another model is in service");
+            let version = app.model.current().predictor.version().to_owned();
+            app.metrics.reloaded(what, "taken");
+            tracing::info!(version, "another {what} is in service");
         }
         Err(error) => {
-            let causes =
-                std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
-            let causes: Vec<String> = causes.map(ToString::to_string).collect();
-            tracing::error!(error = causes.join(": "), "the old model stays in service");
+            app.metrics.reloaded(what, "refused");
+            tracing::error!(error, "the old {what} stays in service");
         }
-    });
+    }
+}
+
+/// An error with all its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

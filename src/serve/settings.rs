@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::body::BodyLimits;
+use super::keys::KeySource;
 use super::limit::Rate;
 use super::request::{Abstain, RequestLimits};
 use super::scheduler;
@@ -38,8 +39,10 @@ pub struct Settings {
     pub rate: Option<Rate>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Keys of which a request must have one; none are asked for if empty.
-    pub api_keys: Vec<String>,
+    /// Keys of which a request must have one.
+    pub api_keys: KeySource,
+    /// Names that are answered to, beside the address and names without a dot.
+    pub allowed_hosts: Vec<String>,
     /// Origins whose pages may call this server.
     pub cors_origins: Vec<String>,
     /// Answers that are kept, and how long.

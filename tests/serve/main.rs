@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod access;
 mod connections;
 mod contract;
 mod engine;

@@ -99,7 +99,7 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
             max_job_items: request.job,
             max_samples: request.samples,
             max_body_bytes: app.settings.body.bytes,
-            api_key: app.keys.required(),
+            api_key: app.keys().required(),
         },
         calibration: InfoCalibration {
             temperature: artifact.uncertainty.scaling.temperature,

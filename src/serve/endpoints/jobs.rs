@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::super::app::{App, Phase};
 use super::super::body::read_json;
-use super::super::guard::KeyPlace;
+use super::super::guard::KeyHash;
 use super::super::jobs::Offer;
 use super::super::jobs::record::Record;
 use super::super::problem::{Fault, Problem};
@@ -82,14 +82,14 @@ fn rfc3339(milliseconds: u64) -> String {
 /// Takes a job: 202 once it is on disk.
 pub async fn async_predict(
     State(app): State<Arc<App>>,
-    key: Option<Extension<KeyPlace>>,
+    key: Option<Extension<KeyHash>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     if app.phase() == Phase::Draining {
         return Err(Problem::Draining);
     }
-    let idempotency = idempotency_key(&headers, key.map(|Extension(KeyPlace(place))| place))?;
+    let idempotency = idempotency_key(&headers, key.map(|Extension(KeyHash(hash))| hash))?;
     let body = read_json(&headers, body, app.settings.body).await?;
     let job = request::job(body, &app.settings.request)?;
     let field = if matches!(job.texts, Texts::One(_)) { "text_pair" } else { "text_pairs" };
@@ -162,7 +162,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Clients with keys of their own cannot meet each other's jobs.
-fn idempotency_key(headers: &HeaderMap, client: Option<usize>) -> Result<Option<String>, Problem> {
+fn idempotency_key(headers: &HeaderMap, client: Option<[u8; 32]>) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let fits = |key: &&str| {
         (1..=MOST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())

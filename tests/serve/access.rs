@@ -1,0 +1,147 @@
+//! Who may ask, under which name, and with which key.
+
+use serde_json::json;
+
+use super::http2::{asked, head};
+use super::server::{Server, command, eventually, model};
+
+fn refused(flags: &[&str], key: Option<&[u8]>) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let home = tempfile::tempdir().unwrap();
+    let mut command = command(model(), home.path(), flags);
+    command.args(["--port", "0"]).stderr(std::process::Stdio::piped());
+    if let Some(key) = key {
+        command.env("BAYES_API_KEY", std::ffi::OsStr::from_bytes(key));
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{flags:?} {key:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_key_that_could_never_match_is_refused_at_the_start() {
+    for key in [&b""[..], b"\xff\xfesecret", b"secret\n", b"sec ret", b"\xef\xbb\xbfsecret"] {
+        for flags in [&[][..], &["--check"]] {
+            let message = refused(flags, Some(key));
+            assert!(message.contains("BAYES_API_KEY"), "{message}");
+            assert!(!message.contains("ret"), "{message}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    for (bytes, place) in [
+        (&b"\xef\xbb\xbfalpha\n"[..], "line 1"),
+        (b"alpha\nbe ta\n", "line 2"),
+        (b"alpha\n\n# more\nbeta \n", "line 4"),
+        (b"alpha\nb\xe9ta\n", "line 2"),
+        (b"# none\n", "no API key"),
+    ] {
+        std::fs::write(&keys, bytes).unwrap();
+        let message = refused(&["--api-key-file", keys.to_str().unwrap()], None);
+        assert!(message.contains(place), "{message}");
+    }
+    assert!(refused(&["--api-key-file", "nowhere"], None).contains("nowhere"));
+}
+
+#[test]
+fn wrong_keys_are_counted_for_their_address_and_the_file_is_read_again() {
+    let home = tempfile::tempdir().unwrap();
+    let keys = home.path().join("keys");
+    std::fs::write(&keys, "alpha\nbeta\n").unwrap();
+    let proxy =
+        ["--api-key-file", "keys", "--rate-limit", "off", "--trusted-proxy", "127.0.0.1/32"];
+    let server = Server::start_in(model(), home.path(), &proxy, &[]);
+    let ask = |key: &str, from: &str| {
+        server.ask("GET", "/info", &[("X-API-Key", key), ("X-Forwarded-For", from)], b"")
+    };
+    let guesses: Vec<u16> =
+        (0..100).map(|guess| ask(&format!("k{guess}"), "192.0.2.1").status).collect();
+    assert_eq!(guesses[..30], [401; 30]);
+    assert_eq!(guesses[40..], [429; 60]);
+    // Otherwise the right one would be found as quickly.
+    let right = ask("alpha", "192.0.2.1");
+    assert_eq!((right.status, &*right.problem()), (429, "rate-limited"));
+    assert!(right.header("retry-after").is_some());
+    assert_eq!(ask("alpha", "192.0.2.2").status, 200);
+
+    std::fs::write(&keys, "gamma\n").unwrap();
+    server.signal("HUP");
+    eventually("the new key is known", || ask("gamma", "192.0.2.2").status == 200);
+    assert_eq!(ask("alpha", "192.0.2.3").status, 401);
+    std::fs::write(&keys, "del ta\n").unwrap();
+    server.signal("HUP");
+    eventually("the log says why not", || server.log().contains("the old key list stays"));
+    assert_eq!(ask("gamma", "192.0.2.2").status, 200);
+    let refusals = "bayes_reloads_total{what=\"key list\",outcome=\"refused\"}";
+    assert!(server.metric(refusals) == 1.0);
+}
+
+#[test]
+fn a_page_of_another_name_is_not_answered() {
+    use std::io::{Read, Write};
+    let server = Server::start(&["--allowed-host", "models.example.org,other.example.org"]);
+    let ask = |path: &str, hosts: &[&str]| {
+        let mut stream = server.connect();
+        let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+        let head = format!("GET {path} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        super::server::Answer::read(&mut stream)
+    };
+    for host in ["localhost", "127.0.0.1:8000", "models.example.org", "OTHER.example.org.:80", "a"]
+    {
+        assert_eq!(ask("/info", &[host]).status, 200, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example:8000", "192.0.2.1", "example.org"] {
+        for path in ["/info", "/health", "/metrics", "/playground", "/no/such/route"] {
+            let refused = ask(path, &[host]);
+            assert_eq!((refused.status, &*refused.problem()), (403, "forbidden"), "{host}{path}");
+        }
+        // A load balancer may call it as it likes.
+        assert_eq!(ask("/livez", &[host]).status, 200);
+    }
+    for hosts in [&[][..], &["localhost", "localhost"], &["localhost", "evil.example"]] {
+        let refused = ask("/info", hosts);
+        assert_eq!((refused.status, &*refused.problem()), (400, "bad-host"), "{hosts:?}");
+    }
+    let status = |host: &str| {
+        let mut stream = asked(&server, 65_535, &[head(1, "GET", "/info", host, true)]);
+        stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    assert!(status("localhost").contains("\"model\""));
+    assert!(status("evil.example").contains("urn:bayes:problem:misdirected"));
+    assert!(status("").contains("urn:bayes:problem:bad-host"));
+}
+
+#[test]
+fn flags_have_bounds() {
+    let huge = u64::MAX.to_string();
+    for flag in [
+        "--max-connections",
+        "--request-timeout",
+        "--header-timeout",
+        "--body-timeout",
+        "--drain-timeout",
+        "--shutdown-delay",
+        "--cache-ttl",
+        "--job-ttl",
+        "--max-batch-cost",
+        "--batch-wait-us",
+        "--max-queue-items",
+        "--tokenizer-threads",
+    ] {
+        let message = refused(&[flag, &huge], None);
+        assert!(message.contains(flag), "{message}");
+    }
+    for flag in ["--abstain-min-confidence", "--abstain-ood-p", "--abstain-max-epistemic"] {
+        for value in ["nan", "inf", "-1", "x"] {
+            let message = refused(&[&format!("{flag}={value}")], None);
+            assert!(message.contains(flag), "{message}");
+        }
+    }
+    for flag in ["--max-connections", "--header-timeout", "--max-body-bytes", "--max-chars"] {
+        assert!(refused(&[flag, "0"], None).contains(flag), "{flag}");
+    }
+}
