@@ -62,6 +62,9 @@ pub struct Options {
     /// Bytes of a body
     #[arg(long, value_parser = sizes(1..=1 << 30), default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
     max_body_bytes: usize,
+    /// Bytes of bodies and answers on their way, of all connections; beyond that requests get 503
+    #[arg(long, value_parser = sizes(1 << 20..=1 << 40), default_value_t = 134_217_728, env = "BAYES_MAX_INFLIGHT_BYTES")]
+    max_inflight_bytes: usize,
     /// Connections at once; others wait
     #[arg(long, value_parser = sizes(1..=1 << 20), default_value_t = 1024, env = "BAYES_MAX_CONNECTIONS")]
     max_connections: usize,
@@ -107,6 +110,12 @@ pub struct Options {
     /// The file of the jobs
     #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
     jobs_path: PathBuf,
+    /// Bytes of that file; beyond that new jobs get 507
+    #[arg(long, value_parser = counts(1 << 20..=1 << 50), default_value_t = 1 << 30, env = "BAYES_MAX_JOBS_BYTES")]
+    max_jobs_bytes: u64,
+    /// What a job may cost: tokens, times the passes over them
+    #[arg(long, value_name = "TOKENS", value_parser = counts(1..=u64::MAX), default_value_t = 100_000_000, env = "BAYES_MAX_JOB_COST")]
+    max_job_cost: u64,
     /// Seconds that a job is kept
     #[arg(long, value_parser = counts(1..=LONGEST_JOB), default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
     job_ttl: u64,
@@ -278,6 +287,9 @@ impl Options {
             trusted_proxies: self.trusted_proxy.clone(),
             api_keys: self.api_keys(),
             allowed_hosts: self.allowed_host.clone(),
+            inflight_bytes: self.max_inflight_bytes,
+            jobs_bytes: self.max_jobs_bytes,
+            job_cost: self.max_job_cost,
             cors_origins: self.cors_allow_origin.clone(),
             cache: (self.cache_entries, seconds(self.cache_ttl)),
             jobs_path: self.jobs_path.clone(),

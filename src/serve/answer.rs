@@ -15,8 +15,8 @@ use super::model::Loaded;
 use super::problem::Problem;
 use super::request::{Options, Sent, fault};
 use super::scheduler::Class;
+use super::tokenize::Ask;
 use crate::calibrate::{Asked, Limits};
-use crate::data::Encoded;
 use crate::posterior::LogitDistribution;
 use crate::predict::{Pairs, Prediction, PredictionObject, Presentation};
 
@@ -115,8 +115,8 @@ impl App {
         let took = urgency.came.elapsed();
         let object = PredictionObject {
             prediction_id: Some(format!("p_{}", Uuid::now_v7().simple())),
-            text: options.return_text.then(|| sent.text.clone()),
-            text_pair: sent.pair.clone().filter(|_| options.return_text),
+            text: options.return_text.then(|| sent.text.to_string()),
+            text_pair: sent.pair.as_deref().filter(|_| options.return_text).map(str::to_owned),
             cached: Some(cached),
             processing_time_ms: Some(took.as_secs_f64() * 1e3),
             ..predictor.object(&kept.prediction, &shown)
@@ -183,7 +183,12 @@ impl App {
         urgency: Urgency,
     ) -> Result<Kept, Problem> {
         let began = Instant::now();
-        let encoded = self.encode(Arc::clone(model), sent.clone()).await?;
+        let deadline = urgency.deadline.map(Instant::into_std);
+        let class = urgency.class;
+        self.engine.expect(class, deadline)?;
+        let ask = Ask { model: Arc::clone(model), sent: sent.clone(), class, deadline };
+        // The threads drop an answer only when they are gone.
+        let encoded = self.tokenizers.submit(ask)?.await.unwrap_or(Err(Problem::Internal))?;
         let tokenize = began.elapsed();
         self.metrics.stage(Stage::Tokenize, tokenize);
         if !options.truncate && encoded.full_length as usize > encoded.ids.len() {
@@ -196,33 +201,11 @@ impl App {
         let passes = || model.predictor.passes(options.num_samples, options.seed);
         let sampling = options.return_uncertainty.then(passes).flatten();
         let ticket = Ticket { model: Arc::clone(model), encoded, asked, sampling, reply };
-        let deadline = urgency.deadline.map(Instant::into_std);
-        self.engine.submit(ticket, urgency.class, deadline)?;
+        self.engine.submit(ticket, class, deadline)?;
         // The engine drops a ticket only when its thread is gone.
         let answer = answer.await.unwrap_or(Err(Problem::NotReady))?;
         let Answer { prediction, queue, inference } = answer;
         Ok(Kept { prediction, times: Times { tokenize, queue, inference } })
-    }
-
-    /// Tokenises on the threads that are there for it.
-    async fn encode(&self, model: Arc<Loaded>, sent: Sent) -> Result<Encoded, Problem> {
-        let (reply, encoded) = oneshot::channel();
-        self.tokenizers.spawn(move || {
-            let text = (sent.text.as_str(), sent.pair.as_deref());
-            let encode = || model.predictor.encode(&[text]).map(|mut all| all.pop());
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(encode));
-            let encoded = match outcome {
-                Ok(Ok(Some(encoded))) if !encoded.ids.is_empty() => Ok(encoded),
-                Ok(Err(error)) => {
-                    tracing::error!("the tokenizer failed: {error}");
-                    Err(Problem::Internal)
-                }
-                Ok(Ok(_)) | Err(_) => Err(Problem::Internal),
-            };
-            // The client may have gone.
-            let _ = reply.send(encoded);
-        });
-        encoded.await.unwrap_or(Err(Problem::Internal))
     }
 
     /// Coverage and thresholds: the request's, else the server's, else the model's.
@@ -261,7 +244,7 @@ fn key(model: &Loaded, sent: &Sent, options: &Options) -> [u8; 32] {
     let asked = format!("{asked:?}");
     let mut hasher = Sha256::new();
     let pair = sent.pair.as_deref();
-    for part in [model.predictor.version(), &asked, &sent.text].into_iter().chain(pair) {
+    for part in [model.predictor.version(), &*asked, &*sent.text].into_iter().chain(pair) {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }

@@ -12,10 +12,11 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::answer::Cache;
+use super::budget::Budget;
+use super::endpoints::pages::Page;
 use super::engine::Engine;
 use super::host::Hosts;
 use super::jobs::Jobs;
@@ -24,8 +25,10 @@ use super::limit::{Limiter, Rate};
 use super::metrics::Metrics;
 use super::model::Model;
 use super::problem::Problem;
+use super::reply::Aside;
 use super::settings::Settings;
-use super::{endpoints, guard, observe};
+use super::tokenize::Tokenizers;
+use super::{endpoints, guard, observe, openapi};
 
 /// So many more requests than for the model may a client make for everything else.
 const READS: u32 = 20;
@@ -57,9 +60,13 @@ pub struct App {
     /// Answers that are kept.
     pub cache: Option<Cache>,
     /// Threads that tokenise.
-    pub tokenizers: rayon::ThreadPool,
+    pub tokenizers: Tokenizers,
     /// Jobs on disk.
-    pub jobs: Jobs,
+    pub jobs: Arc<Jobs>,
+    /// Memory for bodies and answers.
+    pub budget: Arc<Budget>,
+    /// Threads for what takes its time.
+    pub aside: Aside,
     /// Requests of each client for the model.
     pub limiter: Option<Limiter>,
     /// All other requests of each client.
@@ -68,6 +75,8 @@ pub struct App {
     pub wrong_keys: Limiter,
     /// Names that are answered to.
     pub hosts: Hosts,
+    /// `/openapi.json`.
+    pub openapi: Page,
     /// Held while model and keys are read again.
     pub reloading: Mutex<()>,
     keys: RwLock<Arc<Keys>>,
@@ -88,7 +97,7 @@ pub struct Parts {
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Threads that tokenise.
-    pub tokenizers: rayon::ThreadPool,
+    pub tokenizers: Tokenizers,
     /// Jobs on disk.
     pub jobs: Jobs,
     /// API keys.
@@ -109,13 +118,16 @@ impl App {
             wrong_keys: Limiter::new(WRONG_KEYS),
             hosts: Hosts::new(addresses.map(|address| address.ip()), &settings.allowed_hosts),
             reloading: Mutex::new(()),
+            openapi: Page::json(&openapi::document(&settings)),
+            budget: Budget::new(settings.inflight_bytes),
+            aside: Aside::default(),
             keys: RwLock::new(Arc::new(keys)),
             settings,
             model,
             engine,
             metrics,
             tokenizers,
-            jobs,
+            jobs: Arc::new(jobs),
             began: Instant::now(),
             phase: AtomicU8::new(0),
         }
@@ -189,10 +201,10 @@ fn finished(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
         .fallback(unknown)
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| Problem::Internal.into_response()))
-        .layer(CompressionLayer::new())
         .layer(cors(&app.settings.cors_origins))
         .layer(from_fn_with_state(Arc::clone(app), guard::origin))
         .layer(from_fn_with_state(Arc::clone(app), guard::host))
+        .layer(from_fn_with_state(Arc::clone(app), guard::room))
         .layer(from_fn(observe::harden))
         .layer(from_fn_with_state(Arc::clone(app), observe::observe))
         .with_state(Arc::clone(app))

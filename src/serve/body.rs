@@ -1,17 +1,26 @@
 //! A request's body: bounded in size and time, and JSON without surprises.
 
+use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
 
+use super::app::App;
+use super::budget::Share;
 use super::encoding::Encoding;
 use super::problem::{Fault, Problem};
+use super::reply::SMALL;
+use super::request::RequestLimits;
+
+/// Values in a body: one takes many times the memory of its text.
+const MOST_VALUES: usize = 100_000;
 
 /// How much longer, and how much further, a body that is too large is read and thrown away, so that
 /// a client that sends first and reads later gets its answer.
@@ -26,30 +35,58 @@ pub struct BodyLimits {
     pub time: Duration,
 }
 
-/// Reads a JSON body: a value without repeated keys.
-pub async fn read_json(
+/// A request that was read, with the memory that it holds.
+pub struct Request<T> {
+    /// What is asked.
+    pub asked: T,
+    /// Held while it is answered.
+    pub share: Share,
+}
+
+/// Reads a JSON body, a value without repeated keys, and what `read` makes of it.
+pub async fn read_json<T: Send + 'static>(
+    app: &Arc<App>,
     headers: &HeaderMap,
     body: Body,
-    limits: BodyLimits,
-) -> Result<Value, Problem> {
+    read: fn(Value, &RequestLimits) -> Result<T, Problem>,
+) -> Result<Request<T>, Problem> {
     if !is_json(headers) {
         return Err(Problem::UnsupportedMediaType);
     }
     let encoding = Encoding::of(headers)?;
-    let bytes = read(headers, body, limits).await?;
-    parse(&encoding.unpacked(bytes, limits.bytes)?)
+    let limits = app.settings.body;
+    let mut share = app.budget.share(0)?;
+    let bytes = receive(headers, body, limits, &mut share).await?;
+    if encoding != Encoding::Identity {
+        share.grow(limits.bytes)?;
+    }
+    let small = bytes.len() <= SMALL && encoding == Encoding::Identity;
+    let request = app.settings.request;
+    let make = move || {
+        let bytes = encoding.unpacked(bytes, limits.bytes)?;
+        share.resize(bytes.len())?;
+        Ok(Request { asked: read(parse(&bytes)?, &request)?, share })
+    };
+    if small { make() } else { app.aside.json(make).await }
 }
 
-async fn read(headers: &HeaderMap, mut body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
+async fn receive(
+    headers: &HeaderMap,
+    mut body: Body,
+    limits: BodyLimits,
+    share: &mut Share,
+) -> Result<Bytes, Problem> {
     let deadline = Instant::now() + limits.time;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(announced.min(limits.bytes));
+    let mut bytes = Vec::new();
     let mut too_large = announced > limits.bytes;
     while !too_large {
         let Some(data) = next(&mut body, deadline).await? else { return Ok(bytes.into()) };
         too_large = bytes.len() + data.len() > limits.bytes;
         if !too_large {
+            // Taken as it comes: an announcement costs a client nothing.
+            share.grow(data.len())?;
             bytes.extend_from_slice(&data);
         }
     }
@@ -91,13 +128,16 @@ pub(super) fn malformed(place: usize, message: &str) -> Problem {
     Problem::MalformedJson(vec![Fault { loc, msg: message.to_owned(), kind: "json_invalid" }])
 }
 
-/// Parses JSON; a repeated key is refused.
+/// Parses JSON; a repeated key is refused, and more values than anybody needs.
 pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
-    match serde_json::from_slice::<Strict>(bytes) {
-        Ok(Strict(value)) => Ok(value),
+    let left = Cell::new(MOST_VALUES);
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict(&left).deserialize(&mut deserializer);
+    match value.and_then(|value| deserializer.end().map(|()| value)) {
+        Ok(value) => Ok(value),
         Err(error) if error.is_data() => {
-            let msg = error.to_string();
-            let fault = Fault { loc: vec!["body".into()], msg, kind: "duplicate_key" };
+            let kind = if left.get() == 0 { "too_many_values" } else { "duplicate_key" };
+            let fault = Fault { loc: vec!["body".into()], msg: error.to_string(), kind };
             Err(Problem::Validation(vec![fault]))
         }
         Err(error) => {
@@ -108,18 +148,23 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     }
 }
 
-/// A JSON value in which every key of an object stands once.
-struct Strict(Value);
+/// A JSON value in which every key of an object stands once; so many values are left.
+#[derive(Clone, Copy)]
+struct Strict<'a>(&'a Cell<usize>);
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let left = self.0.get().checked_sub(1);
+        let left =
+            left.ok_or_else(|| de::Error::custom("there are more values than any request has"))?;
+        self.0.set(left);
+        deserializer.deserialize_any(self)
     }
 }
 
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,7 +201,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
-        while let Some(Strict(value)) = items.next_element()? {
+        while let Some(value) = items.next_element_seed(self)? {
             values.push(value);
         }
         Ok(Value::Array(values))
@@ -165,7 +210,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let Strict(value) = entries.next_value()?;
+            let value = entries.next_value_seed(self)?;
             if map.contains_key(&key) {
                 // The key itself is the client's text, and may be long.
                 return Err(de::Error::custom("a key stands twice in one object"));
@@ -212,6 +257,16 @@ mod tests {
         }
         let Err(Problem::MalformedJson(faults)) = parse(b"{\n  \"a\": x}") else { panic!() };
         assert_eq!(faults[0].loc[1], 10);
+    }
+
+    #[test]
+    fn a_body_of_very_many_values_is_refused_before_they_take_memory() {
+        let list = |values: usize| format!("[{}0]", "0,".repeat(values - 2));
+        assert!(parse(list(MOST_VALUES).as_bytes()).is_ok());
+        let Err(Problem::Validation(faults)) = parse(list(MOST_VALUES + 1).as_bytes()) else {
+            panic!("they were taken")
+        };
+        assert_eq!(faults[0].kind, "too_many_values");
     }
 
     proptest! {

@@ -53,6 +53,18 @@ impl Encoding {
     }
 }
 
+/// Whether an answer may be packed by gzip.
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let values = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    let mut ways = values.map(|way| way.split_once(';').unwrap_or((way, "")));
+    let refused = |weight: &str| {
+        let weight = weight.trim().strip_prefix("q=").unwrap_or("1");
+        weight.parse::<f64>().is_ok_and(|weight| weight <= 0.0)
+    };
+    ways.any(|(way, weight)| way.trim().eq_ignore_ascii_case("gzip") && !refused(weight))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -74,6 +86,22 @@ mod tests {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(bytes).unwrap();
         encoder.finish().unwrap().into()
+    }
+
+    #[test]
+    fn an_answer_is_packed_for_whoever_says_so() {
+        for (said, takes) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("gzip; q=0", false),
+            ("gzip;q=0.0, br", false),
+            ("identity", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, said.parse().unwrap())]);
+            assert_eq!(takes_gzip(&headers), takes, "{said}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
     }
 
     #[test]

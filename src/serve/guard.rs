@@ -24,6 +24,20 @@ pub struct Peer(pub IpAddr);
 #[derive(Clone, Copy, Debug)]
 pub struct KeyHash(pub [u8; 32]);
 
+/// Takes room for the head of a request, which is memory too.
+pub async fn room(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    if route.is_some_and(|route| PROBES.contains(&route.as_str())) {
+        return next.run(request).await;
+    }
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    let head = request.uri().path().len() + fields.sum::<usize>();
+    match app.budget.share(head) {
+        Ok(_held) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
 /// Refuses names that are not this server's. Probes come from machines that know its address only, and
 /// tell nothing; the whole state is another matter.
 pub async fn host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

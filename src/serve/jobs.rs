@@ -1,9 +1,13 @@
 //! Jobs: accepted only once they are on disk, done at least once, and answered once.
 //!
+//! A job that has begun again and again, and taken the server with it each time, is given more and more
+//! time of the others before it begins once more, and is given up in the end.
+//!
 //! The order of work and what is running stand in memory; everything else is in the [`store`]. After
 //! a crash whatever had begun begins again: answers are functions of text, options and model, so a
 //! second run changes nothing but the time.
 
+mod clock;
 pub mod record;
 pub mod store;
 pub mod work;
@@ -11,16 +15,20 @@ pub mod work;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use serde_json::Value;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
+use self::clock::Clock;
 use self::record::{Record, Status};
 use self::store::{Store, StoreError};
+use super::budget::Budget;
 use super::metrics::Metrics;
 use super::problem::{self, Problem};
 
@@ -33,6 +41,12 @@ const DISK_PAUSE: Duration = Duration::from_secs(1);
 /// A job that has begun so often and never ended takes the process down with it.
 const MOST_ATTEMPTS: u32 = 10;
 
+/// Attempts after which a job has to wait for its next one.
+const FREE_ATTEMPTS: u32 = 3;
+
+/// The longest that it waits.
+const LONGEST_HOLD: Duration = Duration::from_secs(64);
+
 /// All jobs.
 pub struct Jobs {
     store: Store,
@@ -40,6 +54,9 @@ pub struct Jobs {
     wake: Notify,
     writable: AtomicBool,
     metrics: Arc<Metrics>,
+    clock: Clock,
+    /// When work began.
+    began: OnceLock<Instant>,
 }
 
 #[derive(Default)]
@@ -47,6 +64,8 @@ struct State {
     queue: VecDeque<String>,
     running: HashMap<String, Running>,
     counts: BTreeMap<Status, usize>,
+    /// Jobs that may not begin before the server has worked for so long.
+    held: HashMap<String, Duration>,
 }
 
 /// A job that has begun, as those see it who ask.
@@ -77,6 +96,20 @@ pub struct Offer {
     pub life: Duration,
     /// The client's own name for it.
     pub key: Option<String>,
+    /// SHA-256 of the API key that makes it.
+    pub owner: Option<String>,
+    /// Bytes that its result may have in the file.
+    pub promised: u64,
+}
+
+/// What is known of a job, for whoever asks.
+pub struct Found {
+    /// The record.
+    pub record: Record,
+    /// The result, packed; it holds a share of the memory for answers.
+    pub result: Option<Bytes>,
+    /// Texts that are done.
+    pub done: usize,
 }
 
 impl Running {
@@ -87,13 +120,17 @@ impl Running {
 }
 
 impl Jobs {
-    /// Opens the file; what had not ended when it was last used waits again.
-    pub fn open(path: &Path, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
-        let store = Store::open(path)?;
+    /// Opens the file, which may have so many bytes; what had not ended when it was last used waits
+    /// again.
+    pub fn open(path: &Path, most: u64, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let (store, clock) = (Store::open(path, most)?, Clock::new());
         let mut state = State::default();
-        for (id, status) in store.restart()? {
+        for store::Left { id, status, attempts } in store.restart(clock.now())? {
             *state.counts.entry(status).or_default() += 1;
             if status == Status::Queued {
+                if let Some(hold) = hold(attempts) {
+                    state.held.insert(id.clone(), hold);
+                }
                 state.queue.push_back(id);
             }
         }
@@ -103,6 +140,8 @@ impl Jobs {
             wake: Notify::new(),
             writable: AtomicBool::new(true),
             metrics,
+            clock,
+            began: OnceLock::new(),
         })
     }
 
@@ -110,9 +149,16 @@ impl Jobs {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Bytes of content in the file.
+    pub fn bytes(&self) -> u64 {
+        self.store.used()
+    }
+
     /// Notes whether the disk took what was written.
     fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.writable.store(outcome.is_ok(), Ordering::Release);
+        if !matches!(outcome, Err(StoreError::Memory)) {
+            self.writable.store(outcome.is_ok(), Ordering::Release);
+        }
         outcome.inspect_err(|error| tracing::error!("the file of the jobs: {error}"))
     }
 
@@ -146,7 +192,7 @@ impl Jobs {
             return Err(Problem::JobQueueFull);
         }
         let id = format!("t_{}", Uuid::now_v7().simple());
-        let taken = self.store.accept(&id, offer, SystemTime::now());
+        let taken = self.store.accept(&id, offer, self.clock.now());
         match self.noted(taken).map_err(|_| Problem::JobQueueFull)? {
             store::Accepted::New(record) => {
                 let mut state = self.lock();
@@ -158,14 +204,22 @@ impl Jobs {
             }
             store::Accepted::Known(id, record) => Ok((id, record)),
             store::Accepted::Conflict => Err(Problem::IdempotencyConflict),
+            store::Accepted::Full => Err(Problem::JobsFull),
         }
     }
 
-    /// A job with its result, and how far it is; `None` if there is none, or none any more.
-    pub fn find(&self, id: &str) -> Result<Option<(Record, Option<Value>, usize)>, Problem> {
-        let found = self.store.find(id, SystemTime::now()).map_err(|error| {
-            tracing::error!("the file of the jobs: {error}");
-            Problem::Internal
+    /// A job of this owner with its result, and how far it is; `None` if there is none, or none any
+    /// more.
+    pub fn find(
+        &self,
+        id: &str,
+        owner: Option<&str>,
+        memory: &Arc<Budget>,
+    ) -> Result<Option<Found>, Problem> {
+        let found = self.noted(self.store.find(id, owner, self.clock.now(), memory));
+        let found = found.map_err(|error| match error {
+            StoreError::Memory => Problem::Overloaded(1),
+            _ => Problem::Internal,
         })?;
         let Some((record, result)) = found else { return Ok(None) };
         let done = match record.status {
@@ -175,22 +229,26 @@ impl Jobs {
                 state.running.get(id).map_or(0, |running| running.done.load(Ordering::Acquire))
             }
         };
-        Ok(Some((record, result, done)))
+        Ok(Some(Found { record, result, done }))
     }
 
     /// Waits for the next job and begins it.
-    pub async fn next(&self) -> Begun {
+    pub async fn next(self: &Arc<Self>) -> Begun {
         loop {
             let waiting = self.wake.notified();
-            let next = self.lock().queue.pop_front();
-            let Some(id) = next else {
-                waiting.await;
-                continue;
+            let id = match self.first() {
+                Ok(id) => id,
+                Err(wait) => {
+                    let wait = wait.unwrap_or(Duration::from_secs(3600));
+                    let _ = timeout(wait, waiting).await;
+                    continue;
+                }
             };
-            match self.begin(&id) {
-                Ok(Some(begun)) => return begun,
-                Ok(None) => {}
-                Err(_) => {
+            let (jobs, its) = (Arc::clone(self), id.clone());
+            match spawn_blocking(move || jobs.begin(&its)).await {
+                Ok(Ok(Some(begun))) => return begun,
+                Ok(Ok(None)) => {}
+                Ok(Err(_)) | Err(_) => {
                     self.lock().queue.push_front(id);
                     sleep(DISK_PAUSE).await;
                 }
@@ -198,11 +256,27 @@ impl Jobs {
         }
     }
 
+    /// Takes the first job that may begin; else the time until one may.
+    fn first(&self) -> Result<String, Option<Duration>> {
+        let worked = self.began.get_or_init(Instant::now).elapsed();
+        let State { queue, held, .. } = &mut *self.lock();
+        let left =
+            |id: &String| held.get(id).map_or(Duration::ZERO, |hold| hold.saturating_sub(worked));
+        let place = queue.iter().position(|id| left(id).is_zero());
+        match place.and_then(|place| queue.remove(place)) {
+            Some(id) => {
+                held.remove(&id);
+                Ok(id)
+            }
+            None => Err(queue.iter().map(left).min()),
+        }
+    }
+
     /// `None` if it was cancelled or has expired meanwhile; an error if the disk does not take it now.
     fn begin(&self, id: &str) -> Result<Option<Begun>, StoreError> {
         let running = Running::default();
         self.lock().running.insert(id.to_owned(), running.clone());
-        let begun = self.noted(self.store.begin(id, SystemTime::now()));
+        let begun = self.noted(self.store.begin(id, self.clock.now()));
         let Ok(Some((record, body))) = begun else {
             self.lock().running.remove(id);
             return match begun {
@@ -215,25 +289,30 @@ impl Jobs {
         self.moved(&mut state, Some(Status::Queued), Some(Status::Running));
         drop(state);
         if record.attempts > MOST_ATTEMPTS {
-            self.end(id, &Err(Problem::Internal))?;
+            self.end(id, &Err(Problem::GivenUp(record.attempts - 1)))?;
             return Ok(None);
         }
-        let waited = record.started.unwrap_or(record.created) - record.created;
+        let waited = record.started.unwrap_or(record.created).saturating_sub(record.created);
         self.metrics.job_wait.observe(waited as f64 / 1e3);
         Ok(Some(Begun { id: id.to_owned(), body, running }))
     }
 
-    /// A job has ended: its outcome is written, as soon as the disk takes it.
-    pub async fn ended(&self, id: &str, outcome: &Result<Value, Problem>) {
-        while self.end(id, outcome).is_err() {
-            sleep(DISK_PAUSE).await;
+    /// A job has ended: its outcome, a packed result, is written as soon as the disk takes it.
+    pub async fn ended(self: &Arc<Self>, id: &str, outcome: Result<Vec<u8>, Problem>) {
+        let outcome = Arc::new(outcome);
+        loop {
+            let (jobs, id, outcome) = (Arc::clone(self), id.to_owned(), Arc::clone(&outcome));
+            match spawn_blocking(move || jobs.end(&id, &outcome)).await {
+                Ok(Ok(())) => return,
+                _ => sleep(DISK_PAUSE).await,
+            }
         }
     }
 
     /// If it was cancelled meanwhile the outcome is dropped.
-    fn end(&self, id: &str, outcome: &Result<Value, Problem>) -> Result<(), StoreError> {
-        let outcome = outcome.as_ref().map_err(|problem| -> problem::Body { problem.body(id) });
-        let ended = match self.noted(self.store.end(id, outcome, SystemTime::now())) {
+    fn end(&self, id: &str, outcome: &Result<Vec<u8>, Problem>) -> Result<(), StoreError> {
+        let outcome = outcome.as_deref().map_err(|problem| -> problem::Body { problem.body(id) });
+        let ended = match self.noted(self.store.end(id, outcome, self.clock.now())) {
             Err(StoreError::Damaged(_)) => None,
             ended => ended?,
         };
@@ -245,14 +324,12 @@ impl Jobs {
         Ok(())
     }
 
-    /// Cancels a job that has not ended.
-    pub fn cancel(&self, id: &str) -> Result<(), Problem> {
-        let before = self.noted(self.store.cancel(id, SystemTime::now()));
-        let before = before.map_err(|_| Problem::Internal)?;
+    /// Cancels a job of this owner that has not ended.
+    pub fn cancel(&self, id: &str, owner: Option<&str>) -> Result<(), Problem> {
+        let before = self.noted(self.store.cancel(id, owner, self.clock.now()));
+        let Some(before) = before.map_err(|_| Problem::Internal)? else { return Ok(()) };
         let mut state = self.lock();
-        if let Some(before) = before {
-            self.moved(&mut state, Some(before), Some(Status::Cancelled));
-        }
+        self.moved(&mut state, Some(before), Some(Status::Cancelled));
         state.queue.retain(|queued| queued != id);
         if let Some(running) = state.running.get(id) {
             running.cancelled.notify_one();
@@ -271,13 +348,19 @@ impl Jobs {
 
     /// Forgets jobs whose time is over.
     pub fn sweep(&self) {
-        let Ok(gone) = self.noted(self.store.sweep(SystemTime::now())) else { return };
+        let Ok(gone) = self.noted(self.store.sweep(self.clock.now())) else { return };
         let mut state = self.lock();
         for (id, status) in gone {
             self.moved(&mut state, Some(status), None);
             state.queue.retain(|queued| *queued != id);
         }
     }
+}
+
+/// How long the server must have worked before a job begins that has begun so often.
+fn hold(attempts: u32) -> Option<Duration> {
+    let more = attempts.checked_sub(FREE_ATTEMPTS).filter(|more| *more > 0)?;
+    Some(Duration::from_secs(1 << more.min(6)).min(LONGEST_HOLD))
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ pub struct Metrics {
     busy: Number,
     cache_entries: Gauge,
     jobs: Family<Labels<1>, Gauge>,
+    jobs_bytes: Gauge,
+    inflight_bytes: Gauge,
     reloads: Family<Labels<2>, Counter>,
 }
 
@@ -109,6 +111,10 @@ pub struct Snapshot {
     pub cache_entries: u64,
     /// Jobs by status.
     pub jobs: Vec<(&'static str, usize)>,
+    /// Bytes that are kept of them.
+    pub jobs_bytes: u64,
+    /// Bytes of bodies and answers.
+    pub inflight_bytes: usize,
 }
 
 impl Metrics {
@@ -150,6 +156,8 @@ impl Metrics {
             busy: Number::default(),
             cache_entries: Gauge::default(),
             jobs: Family::default(),
+            jobs_bytes: Gauge::default(),
+            inflight_bytes: Gauge::default(),
             reloads: Family::default(),
         };
         metrics.registered()
@@ -193,6 +201,10 @@ impl Metrics {
         let help = "Requests that waited for another's answer";
         ours.register("cache_coalesced", help, self.cache_coalesced.clone());
         ours.register("jobs", "Jobs by status", self.jobs.clone());
+        let help = "Bytes of jobs and their results that are kept";
+        ours.register("jobs_bytes", help, self.jobs_bytes.clone());
+        let help = "Bytes of bodies that are read and of answers that are not read yet";
+        ours.register("inflight_bytes", help, self.inflight_bytes.clone());
         let help = "Models and keys that were read again, by outcome";
         ours.register("reloads", help, self.reloads.clone());
         ours.register("jobs_finished", "Jobs that have ended", self.jobs_finished.clone());
@@ -272,6 +284,12 @@ impl Metrics {
         self.cancelled.get_or_create(&[("stage", stage.to_owned())]).inc();
     }
 
+    /// How many clients have left at a stage.
+    #[cfg(test)]
+    pub fn cancelled_so_far(&self, stage: &str) -> u64 {
+        self.cancelled.get_or_create(&[("stage", stage.to_owned())]).get()
+    }
+
     /// A step took so long.
     pub fn stage(&self, stage: Stage, took: Duration) {
         let name = match stage {
@@ -308,6 +326,8 @@ impl Metrics {
         self.oldest_age.set(now.oldest_age.as_secs_f64());
         self.busy.set(now.busy);
         self.cache_entries.set(now.cache_entries as i64);
+        self.jobs_bytes.set(now.jobs_bytes as i64);
+        self.inflight_bytes.set(now.inflight_bytes as i64);
         for (status, count) in &now.jobs {
             self.jobs.get_or_create(&[("status", (*status).to_owned())]).set(*count as i64);
         }

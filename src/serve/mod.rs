@@ -1,16 +1,19 @@
 //! `bayes serve`: answers over HTTP, each with its uncertainty, and nothing lost.
 //!
 //! ```text
-//! endpoints ─ tokenising threads ─▶ scheduler ─▶ one engine thread ─▶ answers
-//!                                   cost budget, deadlines, cancellation
+//! door ─▶ endpoints ─▶ tokenising threads ─▶ scheduler ─▶ one engine thread ─▶ answers
+//! probes   memory       bytes, deadlines, cancellation,   cost budget
+//!          budget
 //! ```
 //!
 //! A text gets the same bits alone, in a batch, from the cache and in a job, since all of them go
 //! through `answer`.
 
+mod amount;
 mod answer;
 mod app;
 mod body;
+mod budget;
 mod client;
 mod encoding;
 mod endpoints;
@@ -27,11 +30,13 @@ mod model;
 mod observe;
 mod openapi;
 mod problem;
+mod reply;
 mod request;
 mod run;
 mod scheduler;
 mod server;
 mod settings;
+mod tokenize;
 mod wire;
 
 pub use body::BodyLimits;

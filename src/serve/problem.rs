@@ -67,6 +67,12 @@ pub enum Problem {
     NotReady,
     /// No more jobs can be kept.
     JobQueueFull,
+    /// The file of the jobs has no room for this one.
+    JobsFull,
+    /// A job whose result found no room.
+    ResultTooLarge,
+    /// A job that took the server with it each time; how often.
+    GivenUp(u32),
     /// The answer would have come too late.
     DeadlineExceeded,
     /// The client has gone; nobody reads this.
@@ -162,6 +168,17 @@ impl Problem {
             Self::JobQueueFull => {
                 (StatusCode::SERVICE_UNAVAILABLE, "job-queue-full", "No more jobs can be kept")
             }
+            Self::JobsFull => {
+                (StatusCode::INSUFFICIENT_STORAGE, "jobs-full", "The file of the jobs is full")
+            }
+            Self::ResultTooLarge => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "jobs-full",
+                "The file of the jobs had no room for the result",
+            ),
+            Self::GivenUp(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "given-up", "The job was given up")
+            }
             Self::DeadlineExceeded => {
                 (StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", "The deadline has passed")
             }
@@ -190,6 +207,7 @@ impl Problem {
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => Some(*seconds),
             Self::Draining | Self::NotReady => Some(5),
             Self::JobQueueFull => Some(30),
+            Self::JobsFull => Some(300),
             _ => None,
         }
     }
@@ -236,6 +254,17 @@ impl Problem {
             Self::Draining => "send the request to another replica".to_owned(),
             Self::NotReady => "ask `/readyz?verbose` for the cause".to_owned(),
             Self::JobQueueFull => "nothing was kept of this job: send it again later".to_owned(),
+            Self::JobsFull => {
+                "nothing was kept of this job: jobs are forgotten after their time, and \
+                               `--max-jobs-bytes` says how much may be kept"
+                    .to_owned()
+            }
+            Self::ResultTooLarge => {
+                "send fewer texts, or send it again when there is room".to_owned()
+            }
+            Self::GivenUp(times) => {
+                format!("it was begun {times} times, and each time the server ended while it ran")
+            }
             Self::DeadlineExceeded => "the answer was not ready in time".to_owned(),
             Self::Cancelled => "nobody waits for this answer".to_owned(),
         }

@@ -1,5 +1,7 @@
 //! What a client may ask: strict, with every fault named by its place, as FastAPI's users know it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::problem::{Fault, Problem};
@@ -77,9 +79,16 @@ pub struct RequestLimits {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sent {
     /// `text`, or one of `texts`.
-    pub text: String,
+    pub text: Arc<str>,
     /// `text_pair`, or one of `text_pairs`.
-    pub pair: Option<String>,
+    pub pair: Option<Arc<str>>,
+}
+
+impl Sent {
+    /// Bytes of all of it.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.pair.as_ref().map_or(0, |pair| pair.len())
+    }
 }
 
 /// Texts of a job, and how they were sent.
@@ -154,7 +163,7 @@ pub fn job(body: Value, limits: &RequestLimits) -> Result<Job, Problem> {
 fn one(fields: &mut Fields, limits: &RequestLimits) -> Sent {
     let text = fields.text("text", limits.chars).unwrap_or_default();
     let pair = fields.given("text_pair").then(|| fields.text("text_pair", limits.chars));
-    Sent { text, pair: pair.flatten() }
+    Sent { text: text.into(), pair: pair.flatten().map(Into::into) }
 }
 
 /// `texts` with their `text_pairs`.
@@ -162,7 +171,7 @@ fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
     let before = fields.faults();
     let texts = fields.texts("texts", most, limits.chars);
     if !fields.given("text_pairs") {
-        return texts.into_iter().map(|text| Sent { text, pair: None }).collect();
+        return texts.into_iter().map(|text| Sent { text: text.into(), pair: None }).collect();
     }
     let pairs = fields.texts("text_pairs", most, limits.chars);
     if fields.faults() == before && pairs.len() != texts.len() {
@@ -171,7 +180,7 @@ fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
         fields.fault(&["text_pairs".into()], msg, "length_mismatch");
     }
     let pairs = texts.into_iter().zip(pairs);
-    pairs.map(|(text, pair)| Sent { text, pair: Some(pair) }).collect()
+    pairs.map(|(text, pair)| Sent { text: text.into(), pair: Some(pair.into()) }).collect()
 }
 
 fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
@@ -221,13 +230,13 @@ pub fn kept(job: &Job) -> Value {
     let mut map = Map::new();
     match &job.texts {
         Texts::One(Sent { text, pair }) => {
-            map.insert("text".to_owned(), text.as_str().into());
+            map.insert("text".to_owned(), (&**text).into());
             if let Some(pair) = pair {
-                map.insert("text_pair".to_owned(), pair.as_str().into());
+                map.insert("text_pair".to_owned(), (&**pair).into());
             }
         }
         Texts::Many(sent) => {
-            let texts: Vec<&str> = sent.iter().map(|sent| sent.text.as_str()).collect();
+            let texts: Vec<&str> = sent.iter().map(|sent| &*sent.text).collect();
             let pairs: Vec<&str> = sent.iter().filter_map(|sent| sent.pair.as_deref()).collect();
             map.insert("texts".to_owned(), texts.into());
             if !pairs.is_empty() {

@@ -22,6 +22,7 @@ use super::metrics::Metrics;
 use super::model::{LoadError, Model, name_of};
 use super::server::{self, Connections};
 use super::settings::Settings;
+use super::tokenize::Tokenizers;
 
 /// Threads that talk to clients; the work is done elsewhere.
 const TALKERS: usize = 2;
@@ -72,7 +73,7 @@ pub fn run(
 ) -> Result<bool, ServeError> {
     let metrics = Arc::new(Metrics::new());
     let keys = Keys::read(&settings.api_keys)?;
-    let jobs = Jobs::open(&settings.jobs_path, Arc::clone(&metrics))?;
+    let jobs = Jobs::open(&settings.jobs_path, settings.jobs_bytes, Arc::clone(&metrics))?;
     let (folder, device) = (folder.to_owned(), device.clone());
     let start = Start { folder, device, settings, metrics, jobs, keys };
     let runtime =
@@ -100,10 +101,7 @@ impl Start {
         let lost = || std::process::exit(ENGINE_LOST);
         let (limits, rate) = (settings.batch, model.current().rate);
         let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
-        let tokenizers = rayon::ThreadPoolBuilder::new()
-            .num_threads(settings.tokenizer_threads)
-            .thread_name(|index| format!("tokenize-{index}"))
-            .build()?;
+        let tokenizers = Tokenizers::new(settings.tokenizer_threads, Arc::clone(&metrics))?;
         Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, keys }))
     }
 }

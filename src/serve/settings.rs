@@ -43,12 +43,18 @@ pub struct Settings {
     pub api_keys: KeySource,
     /// Names that are answered to, beside the address and names without a dot.
     pub allowed_hosts: Vec<String>,
+    /// Bytes of bodies that are read and of answers that are not read yet, over all connections.
+    pub inflight_bytes: usize,
     /// Origins whose pages may call this server.
     pub cors_origins: Vec<String>,
     /// Answers that are kept, and how long.
     pub cache: (u64, Duration),
     /// The file of the jobs.
     pub jobs_path: PathBuf,
+    /// Bytes of that file.
+    pub jobs_bytes: u64,
+    /// What a job may cost, in tokens of one pass.
+    pub job_cost: u64,
     /// How long a job is kept.
     pub job_ttl: Duration,
     /// Thresholds of a request that names none; the model's where these are `None`.

@@ -77,6 +77,32 @@ fn wrong_keys_are_counted_for_their_address_and_the_file_is_read_again() {
 }
 
 #[test]
+fn a_job_belongs_to_its_key() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("keys"), "alpha\nbeta\n").unwrap();
+    let flags = ["--api-key-file", "keys", "--rate-limit", "off"];
+    let server = Server::start_in(model(), home.path(), &flags, &[]);
+    let ask = |method: &str, path: &str, key: &str, body: &str| {
+        server.ask(method, path, &[("X-API-Key", key)], body.as_bytes())
+    };
+    let body = json!({ "text": "router" }).to_string();
+    let job = ask("POST", "/async_predict", "alpha", &body).json();
+    let path = format!("/task_status/{}", job["task_id"].as_str().unwrap());
+    let status = |key: &str| ask("GET", &path, key, "").status;
+    assert_eq!((status("alpha"), status("beta")), (200, 404));
+    let task = path.replace("/task_status", "/task");
+    assert_eq!(ask("DELETE", &task, "beta", "").problem(), "not-found");
+    eventually("it was not cancelled", || {
+        ask("GET", &path, "alpha", "").json()["status"] == "completed"
+    });
+    // The same key in another place of the file is still the same.
+    std::fs::write(home.path().join("keys"), "beta\nalpha\n").unwrap();
+    server.signal("HUP");
+    eventually("the keys were read", || server.log().contains("another key list is in service"));
+    assert_eq!((status("alpha"), status("beta")), (200, 404));
+}
+
+#[test]
 fn a_page_of_another_name_is_not_answered() {
     use std::io::{Read, Write};
     let server = Server::start(&["--allowed-host", "models.example.org,other.example.org"]);
@@ -129,6 +155,8 @@ fn flags_have_bounds() {
         "--job-ttl",
         "--max-batch-cost",
         "--batch-wait-us",
+        "--max-inflight-bytes",
+        "--max-jobs-bytes",
         "--max-queue-items",
         "--tokenizer-threads",
     ] {
@@ -141,7 +169,7 @@ fn flags_have_bounds() {
             assert!(message.contains(flag), "{message}");
         }
     }
-    for flag in ["--max-connections", "--header-timeout", "--max-body-bytes", "--max-chars"] {
+    for flag in ["--max-connections", "--header-timeout", "--max-inflight-bytes", "--max-chars"] {
         assert!(refused(&[flag, "0"], None).contains(flag), "{flag}");
     }
 }

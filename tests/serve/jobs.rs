@@ -187,3 +187,49 @@ fn a_disk_that_takes_nothing_for_a_while_loses_no_job() {
     eventually("new ones are taken", || post().status == 202);
     assert_eq!(count(&server, "failed"), 0);
 }
+
+#[test]
+fn a_file_that_is_full_takes_no_more_jobs_and_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let flags = ["--rate-limit", "off", "--max-jobs-bytes", "1048576"];
+    let server = Server::start_in(model(), home.path(), &flags, &[]);
+    let post = |job: usize| {
+        let texts: Vec<String> = (0..200).map(|text| format!("router {job} {text}")).collect();
+        server.post("/async_predict", &json!({ "texts": texts }))
+    };
+    let full = (0..100).map(post).find(|answer| answer.status != 202).unwrap();
+    assert_eq!((full.status, &*full.problem()), (507, "jobs-full"));
+    assert!(full.header("retry-after").is_some());
+    eventually("all have ended", || count(&server, "queued") + count(&server, "running") == 0);
+    let length = std::fs::metadata(home.path().join("runs/jobs.redb")).unwrap().len();
+    assert!(length <= 1_048_576 + 524_288, "{length} bytes");
+    assert!(server.metric("bayes_jobs_bytes") <= 524_288.0);
+    assert!(count(&server, "completed") > 0);
+    assert_eq!(server.predict("my router").status, 200);
+}
+
+#[test]
+fn a_file_that_is_cut_under_the_server_is_noticed() {
+    let home = tempfile::tempdir().unwrap();
+    let server = start(home.path());
+    let post = || server.post("/async_predict", &json!({ "text": "router" }));
+    let id = post().json()["task_id"].as_str().unwrap().to_owned();
+    eventually("it is done", || count(&server, "completed") == 1);
+    let path = home.path().join("runs/jobs.redb");
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    for _ in 0..3 {
+        let refused = post();
+        assert_eq!((refused.status, &*refused.problem()), (503, "job-queue-full"));
+        assert_eq!(server.get(&format!("/task_status/{id}")).status, 500);
+    }
+    assert_eq!(server.get("/health").json()["status"], "degraded");
+    assert!(server.log().contains("was cut or replaced"), "{}", server.log());
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "another was put in its place");
+    drop(server);
+    let output = super::server::command(model(), home.path(), &["--port", "0"])
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("is empty"));
+}

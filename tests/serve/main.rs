@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod access;
+mod bounds;
 mod connections;
 mod contract;
 mod engine;

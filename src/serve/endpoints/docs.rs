@@ -1,25 +1,25 @@
 //! `/openapi.json`, and Swagger UI from the binary itself.
 //!
-//! The crate with Swagger UI's release archive is built in as it is and a file is unpacked when it is
+//! The crate with Swagger UI's release archive is built in as it is and unpacked when a page is first
 //! asked for: the crate that would serve it unpacks in a build script, with a second copy of half a
 //! dozen libraries, and takes the unpacked files into the binary.
 
+use std::collections::HashMap;
 use std::io::{Cursor, Read};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::HeaderMap;
+use axum::response::{Redirect, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::Value;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::super::app::App;
-use super::super::openapi;
 use super::super::problem::Problem;
+use super::pages::Page;
 
 /// Swagger UI sets styles from its script; nothing comes from anywhere else.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
@@ -32,12 +32,12 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/openapi.json", get(document))
         .route("/docs", get(to_docs))
         .route("/redoc", get(to_docs))
-        .route("/docs/", get(|| page("index.html".to_owned())))
-        .route("/docs/{*file}", get(|Path(file)| page(file)))
+        .route("/docs/", get(|app, headers| page(app, Path("index.html".to_owned()), headers)))
+        .route("/docs/{*file}", get(page))
 }
 
-async fn document(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(openapi::document(&app.settings))
+async fn document(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    app.openapi.answer(&headers)
 }
 
 /// Swagger UI's page leaves it out, and a phone then draws it 980 pixels wide.
@@ -59,22 +59,30 @@ const INITIALIZER: &str = r##"window.onload = function() {
 };
 "##;
 
-/// A file of the folder that Swagger UI is served from; `None` when there is no such file.
-fn unpacked(file: &str) -> Result<Option<Vec<u8>>, ZipError> {
+/// All pages, by their names.
+static PAGES: LazyLock<Result<HashMap<String, Page>, ZipError>> = LazyLock::new(|| {
     let mut archive = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED))?;
-    // Everything is in one folder, which has the version in its name.
-    let first = archive.by_index(0)?.name()?.into_owned();
-    let top = first.split('/').next().unwrap_or_default();
-    let name = format!("{top}/dist/{file}");
-    let Some(index) = archive.index_for_name(&name) else { return Ok(None) };
-    let mut entry = archive.by_index(index)?;
-    if !entry.is_file() {
-        return Ok(None);
+    let mut pages = HashMap::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index)?;
+        // Everything is in one folder, which has the version in its name.
+        let name = entry.name()?.split_once("/dist/").map(|(_, file)| file.to_owned());
+        // Source maps are for those who change Swagger UI, and larger than all else together.
+        let Some(name) = name.filter(|name| entry.is_file() && !name.ends_with(".map")) else {
+            continue;
+        };
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        match name.as_str() {
+            "index.html" => bytes = with_viewport(&String::from_utf8_lossy(&bytes)).into_bytes(),
+            "swagger-initializer.js" => bytes = INITIALIZER.into(),
+            _ => {}
+        }
+        let page = Page::new(content_type(&name), POLICY, bytes);
+        pages.insert(name, page);
     }
-    let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
-}
+    Ok(pages)
+});
 
 /// By the ending of the name; the archive holds no other kinds.
 fn content_type(file: &str) -> &'static str {
@@ -87,20 +95,16 @@ fn content_type(file: &str) -> &'static str {
     }
 }
 
-async fn page(file: String) -> Result<Response, Problem> {
-    let found = unpacked(&file).map_err(|error| {
+async fn page(
+    State(app): State<Arc<App>>,
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    // They are unpacked by whoever asks first.
+    let pages = app.aside.json(|| Ok(&*PAGES)).await?.as_ref().map_err(|error| {
         tracing::error!("the embedded documentation: {error}");
         Problem::Internal
     })?;
-    let mut bytes = found.ok_or(Problem::NotFound("there is no such page"))?;
-    match file.as_str() {
-        "index.html" => bytes = with_viewport(&String::from_utf8_lossy(&bytes)).into_bytes(),
-        "swagger-initializer.js" => bytes = INITIALIZER.into(),
-        _ => {}
-    }
-    let mut response = bytes.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(&file)));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    Ok(response)
+    let page = pages.get(&file).ok_or(Problem::NotFound("there is no such page"))?;
+    Ok(page.answer(&headers))
 }

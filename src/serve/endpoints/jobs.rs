@@ -1,20 +1,24 @@
 //! `POST /async_predict`, `GET /task_status/{task_id}`, `DELETE /task/{task_id}`.
 
+use std::io::{Cursor, Read};
+use std::iter::once;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use flate2::read::GzDecoder;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::super::amount;
 use super::super::app::{App, Phase};
-use super::super::body::read_json;
+use super::super::body::{Request, read_json};
 use super::super::guard::KeyHash;
 use super::super::jobs::Offer;
 use super::super::jobs::record::Record;
@@ -23,6 +27,12 @@ use super::super::request::{self, Texts};
 use crate::store::sha256;
 
 const NO_TASK: &str = "there is no such task";
+/// How a status says that there is no result.
+const NO_RESULT: &str = "\"result\":null";
+/// Bytes of a result that are unpacked at once.
+const PIECE: usize = 16 * 1024;
+/// How many times smaller a result becomes in the file, at least.
+const PACKS: usize = 2;
 
 /// Characters of an idempotency key.
 const MOST_KEY: usize = 255;
@@ -89,18 +99,29 @@ pub async fn async_predict(
     if app.phase() == Phase::Draining {
         return Err(Problem::Draining);
     }
-    let idempotency = idempotency_key(&headers, key.map(|Extension(KeyHash(hash))| hash))?;
-    let body = read_json(&headers, body, app.settings.body).await?;
-    let job = request::job(body, &app.settings.request)?;
+    let owner = owner(key);
+    let idempotency = idempotency_key(&headers, owner.as_deref())?;
+    let Request { asked: job, share } = read_json(&app, &headers, body, request::job).await?;
     let field = if matches!(job.texts, Texts::One(_)) { "text_pair" } else { "text_pairs" };
     app.check_pairs(job.texts.all(), field)?;
+    let model = app.model.current();
+    let (texts, options) = (job.texts.all(), &job.options);
+    amount::check_answer(&model, texts, options, amount::MOST_RESULT)?;
+    amount::check_cost(&model, texts, options, app.settings.job_cost)?;
     let offer = Offer {
         body: request::kept(&job),
+        owner,
+        promised: (amount::answer_bytes(&model, texts, options) / PACKS) as u64,
         total: job.texts.all().len(),
         life: job.ttl_seconds.map_or(app.settings.job_ttl, Duration::from_secs),
         key: idempotency,
     };
-    let (task_id, record) = blocking(move || app.jobs.accept(&offer)).await?;
+    let jobs = Arc::clone(&app.jobs);
+    let accept = move || {
+        let _held = share;
+        jobs.accept(&offer)
+    };
+    let (task_id, record) = app.aside.disk(accept).await?;
     let location = format!("/task_status/{task_id}");
     let accepted = Accepted {
         task_id,
@@ -115,20 +136,22 @@ pub async fn async_predict(
 /// How far a job is.
 pub async fn task_status(
     State(app): State<Arc<App>>,
+    key: Option<Extension<KeyHash>>,
     task_id: Result<Path<String>, PathRejection>,
-) -> Result<Json<TaskStatus>, Problem> {
-    status(app, known(task_id)?).await
+) -> Result<Response, Problem> {
+    status(app, owner(key), known(task_id)?).await
 }
 
 /// Cancels a job; one that has ended stays what it is.
 pub async fn cancel(
     State(app): State<Arc<App>>,
+    key: Option<Extension<KeyHash>>,
     task_id: Result<Path<String>, PathRejection>,
-) -> Result<Json<TaskStatus>, Problem> {
-    let task_id = known(task_id)?;
-    let (jobs, id) = (Arc::clone(&app), task_id.clone());
-    blocking(move || jobs.jobs.cancel(&id)).await?;
-    status(app, task_id).await
+) -> Result<Response, Problem> {
+    let (task_id, owner) = (known(task_id)?, owner(key));
+    let (jobs, id, its) = (Arc::clone(&app.jobs), task_id.clone(), owner.clone());
+    app.aside.disk(move || jobs.cancel(&id, its.as_deref())).await?;
+    status(app, owner, task_id).await
 }
 
 /// An id that is no text names no task.
@@ -136,33 +159,58 @@ fn known(task_id: Result<Path<String>, PathRejection>) -> Result<String, Problem
     task_id.map(|Path(id)| id).map_err(|_| Problem::NotFound(NO_TASK))
 }
 
-async fn status(app: Arc<App>, task_id: String) -> Result<Json<TaskStatus>, Problem> {
-    let id = task_id.clone();
-    let found = blocking(move || app.jobs.find(&id)).await?;
-    let (record, result, done) = found.ok_or(Problem::NotFound(NO_TASK))?;
-    let Record { status, created, started, finished, expires, total, error, .. } = record;
-    Ok(Json(TaskStatus {
+async fn status(app: Arc<App>, owner: Option<String>, id: String) -> Result<Response, Problem> {
+    let (jobs, memory, task_id) = (Arc::clone(&app.jobs), Arc::clone(&app.budget), id.clone());
+    let find = move || jobs.find(&id, owner.as_deref(), &memory);
+    let found = app.aside.disk(find).await?.ok_or(Problem::NotFound(NO_TASK))?;
+    let Record { status, created, started, finished, expires, total, error, .. } = found.record;
+    let status = TaskStatus {
         task_id,
         status: status.on_the_wire(),
-        progress: Progress { done, total },
-        result,
+        progress: Progress { done: found.done, total },
+        result: None,
         error,
         created_at: rfc3339(created),
         started_at: started.map(rfc3339),
         finished_at: finished.map(rfc3339),
         expires_at: rfc3339(expires),
-    }))
+    };
+    let Some(result) = found.result else { return Ok(Json(status).into_response()) };
+    let text = serde_json::to_string(&status).map_err(|_| Problem::Internal)?;
+    // Nothing before it is a client's text.
+    let place = text.find(NO_RESULT).ok_or(Problem::Internal)? + NO_RESULT.len();
+    let (before, after) = (&text[..place - "null".len()], &text[place..]);
+    let (before, after) = (Bytes::from(before.to_owned()), Bytes::from(after.to_owned()));
+    let pieces = once(Ok(before)).chain(unpacked(result)).chain(once(Ok(after)));
+    let body = Body::from_stream(futures_util::stream::iter(pieces));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// The disk is waited for on a thread that may wait.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::Internal))
+/// A result, piece by piece: it is never in memory as a whole.
+fn unpacked(result: Bytes) -> impl Iterator<Item = std::io::Result<Bytes>> {
+    let mut decoder = GzDecoder::new(Cursor::new(result));
+    std::iter::from_fn(move || {
+        let mut piece = vec![0; PIECE];
+        let mut length = 0;
+        while length < PIECE {
+            match decoder.read(&mut piece[length..]) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        piece.truncate(length);
+        (length > 0).then(|| Ok(piece.into()))
+    })
+}
+
+/// Whose jobs a request may see.
+fn owner(key: Option<Extension<KeyHash>>) -> Option<String> {
+    key.map(|Extension(KeyHash(hash))| sha256(&hash))
 }
 
 /// Clients with keys of their own cannot meet each other's jobs.
-fn idempotency_key(headers: &HeaderMap, client: Option<[u8; 32]>) -> Result<Option<String>, Problem> {
+fn idempotency_key(headers: &HeaderMap, owner: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let fits = |key: &&str| {
         (1..=MOST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
@@ -174,5 +222,5 @@ fn idempotency_key(headers: &HeaderMap, client: Option<[u8; 32]>) -> Result<Opti
             kind: "string_range",
         }]));
     };
-    Ok(Some(sha256(format!("{client:?} {key}").as_bytes())))
+    Ok(Some(sha256(format!("{owner:?} {key}").as_bytes())))
 }

@@ -18,6 +18,8 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
         busy: app.engine.busy_ratio(),
         cache_entries: app.cache.as_ref().map_or(0, |cache| cache.entry_count()),
         jobs: app.jobs.counts(),
+        jobs_bytes: app.jobs.bytes(),
+        inflight_bytes: app.budget.taken(),
     });
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text).into_response()

@@ -5,5 +5,6 @@ pub mod health;
 pub mod info;
 pub mod jobs;
 pub mod metrics;
+pub mod pages;
 pub mod playground;
 pub mod predict;

@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
+use super::super::amount;
 use super::super::answer::{Times, Urgency};
 use super::super::app::{App, Phase};
-use super::super::body::read_json;
+use super::super::body::{Request, read_json};
 use super::super::observe::RequestId;
 use super::super::problem::{self, Fault, Problem};
+use super::super::reply;
 use super::super::request::{self, Options, Sent};
 use super::super::scheduler::Class;
 use crate::predict::PredictionObject;
@@ -58,11 +60,14 @@ pub async fn predict(
     body: Body,
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
-    let body = read_json(&headers, body, app.settings.body).await?;
-    let (sent, options) = request::predict(body, &app.settings.request)?;
-    app.check_pairs(std::slice::from_ref(&sent), "text_pair")?;
+    let Request { asked: (sent, options), share } =
+        read_json(&app, &headers, body, request::predict).await?;
+    let one = std::slice::from_ref(&sent);
+    app.check_pairs(one, "text_pair")?;
+    let about = about(&app, one, &options)?;
     let (object, times) = app.answer(&sent, &options, urgency).await?;
-    Ok((server_timing(times), Json(object)).into_response())
+    drop(share);
+    Ok((server_timing(times), reply::json(&app, &headers, about, object).await?).into_response())
 }
 
 /// The same: answers are kept by default.
@@ -82,14 +87,24 @@ pub async fn batch_predict(
     body: Body,
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
-    let body = read_json(&headers, body, app.settings.body).await?;
-    let (texts, options) = request::batch(body, &app.settings.request)?;
+    let Request { asked: (texts, options), share } =
+        read_json(&app, &headers, body, request::batch).await?;
     app.check_pairs(&texts, "text_pairs")?;
+    let about = about(&app, &texts, &options)?;
     let (batch, times) = answer_all(&app, &texts, &options, urgency, &id).await?;
-    Ok((server_timing(times), Json(batch)).into_response())
+    drop(share);
+    Ok((server_timing(times), reply::json(&app, &headers, about, batch).await?).into_response())
 }
 
-/// All texts at once. A text whose output is no number fails alone; any other problem is one of all.
+/// Bytes of the answer, unless they would be too many.
+fn about(app: &App, texts: &[Sent], options: &Options) -> Result<usize, Problem> {
+    let model = app.model.current();
+    amount::check_answer(&model, texts, options, amount::MOST_ANSWER)?;
+    Ok(amount::answer_bytes(&model, texts, options))
+}
+
+/// All texts at once. A text whose output is no number fails alone; any other problem is one of all, and
+/// ends the work on the others.
 pub async fn answer_all(
     app: &App,
     texts: &[Sent],
@@ -97,12 +112,17 @@ pub async fn answer_all(
     urgency: Urgency,
     id: &str,
 ) -> Result<(Batch, Times), Problem> {
-    let answers = texts.iter().map(|text| app.answer(text, options, urgency));
-    let answers = join_all(answers).await;
+    let answer = async |place: usize, text: &Sent| match app.answer(text, options, urgency).await {
+        Err(problem @ Problem::ModelOutput) => Ok(Err(problem)),
+        Err(Problem::TextTooLong(faults)) => Err(Problem::TextTooLong(of_text(faults, place))),
+        answer => answer.map(Ok),
+    };
+    let answers = texts.iter().enumerate().map(|(place, text)| answer(place, text));
+    let answers = try_join_all(answers).await?;
     let mut all = Times::default();
     let mut predictions = Vec::with_capacity(texts.len());
     let mut errors = 0;
-    for (place, answer) in answers.into_iter().enumerate() {
+    for answer in answers {
         predictions.push(match answer {
             Ok((object, times)) => {
                 all.tokenize = all.tokenize.max(times.tokenize);
@@ -110,14 +130,10 @@ pub async fn answer_all(
                 all.inference = all.inference.max(times.inference);
                 Item::Prediction(Box::new(object))
             }
-            Err(problem @ Problem::ModelOutput) => {
+            Err(problem) => {
                 errors += 1;
                 Item::Failed { error: problem.body(id) }
             }
-            Err(Problem::TextTooLong(faults)) => {
-                return Err(Problem::TextTooLong(of_text(faults, place)));
-            }
-            Err(problem) => return Err(problem),
         });
     }
     let processing_time_ms = urgency.came.elapsed().as_secs_f64() * 1e3;

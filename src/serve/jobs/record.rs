@@ -67,8 +67,29 @@ pub struct Record {
     pub total: usize,
     /// How often it has begun.
     pub attempts: u32,
+    /// Bytes of its body, and later of its result.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes that its result may still take.
+    #[serde(default)]
+    pub promised: u64,
+    /// SHA-256 of the API key that made it; nobody else may see it.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// Its place in the table of keys.
     pub key: Option<String>,
     /// Why it failed.
     pub error: Option<Value>,
+}
+
+impl Record {
+    /// Bytes that it takes, or will take.
+    pub fn weight(&self) -> u64 {
+        self.bytes + self.promised
+    }
+
+    /// Nothing is kept of it but this.
+    pub fn without_content(&mut self) {
+        (self.bytes, self.promised) = (0, 0);
+    }
 }

@@ -4,20 +4,24 @@
 //! |---|---|---|
 //! | `jobs` | id | [`Record`] as JSON |
 //! | `bodies` | id | what was asked, as JSON |
-//! | `results` | id | the answer, as JSON |
+//! | `results` | id | the answer, as JSON, packed by gzip |
 //! | `keys` | SHA-256 of client and idempotency key | id and SHA-256 of the body |
 //!
 //! Ids begin with the time, so the order of the table is the order of arrival.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+mod file;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Bytes;
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::Value;
 
-use super::super::problem;
+use self::file::File;
+use super::super::budget::Budget;
+use super::super::problem::{self, Problem};
 use super::Offer;
 use super::record::{Record, Status};
 use crate::store::sha256;
@@ -27,6 +31,11 @@ const BODIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("bodies");
 const RESULTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("results");
 const KEYS: TableDefinition<'_, &str, (&str, &str)> = TableDefinition::new("keys");
 
+/// Bytes of what is known of a job, in the file.
+const RECORD: usize = 512;
+/// Bytes that it takes to unpack a result on its way.
+const UNPACKING: usize = 64 * 1024;
+
 /// What became of an offer.
 pub enum Accepted {
     /// It is on disk.
@@ -35,6 +44,18 @@ pub enum Accepted {
     Known(String, Record),
     /// Its key belongs to another body.
     Conflict,
+    /// There is no room for it.
+    Full,
+}
+
+/// A job that was not over when the file was last used.
+pub struct Left {
+    /// Its id.
+    pub id: String,
+    /// What it is now.
+    pub status: Status,
+    /// How often it has begun.
+    pub attempts: u32,
 }
 
 /// Why the file could not be used.
@@ -52,6 +73,21 @@ pub enum StoreError {
         #[source]
         source: Box<redb::Error>,
     },
+    /// A file without content, which no server leaves behind.
+    #[error(
+        "the file of the jobs `{0}` is empty: it was cut, and its jobs are lost; move it away, or give \
+         another with --jobs-path"
+    )]
+    Empty(PathBuf),
+    /// The file is not the one that was opened.
+    #[error(
+        "the file of the jobs `{0}` was cut or replaced while it was in use: no job is taken before the \
+         server is started again"
+    )]
+    Changed(PathBuf),
+    /// There is no memory for a result now.
+    #[error("too many answers are on their way")]
+    Memory,
     /// The file is being opened again.
     #[error("the file is closed after an error of the disk")]
     Closed,
@@ -74,70 +110,34 @@ macro_rules! steps {
     };
 }
 
-steps!(TransactionError, TableError, StorageError, CommitError);
+steps!(TransactionError, TableError, StorageError, CommitError, CompactionError);
 
-/// The file.
+/// All jobs.
 pub struct Store {
-    path: PathBuf,
-    /// `None` while it has to be opened again.
-    database: RwLock<Option<Database>>,
-}
-
-fn milliseconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-fn open(path: &Path) -> Result<Database, StoreError> {
-    let failed =
-        |error: redb::Error| StoreError::Open { path: path.to_owned(), source: Box::new(error) };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(|error| failed(redb::Error::Io(error)))?;
-    }
-    // A damaged file makes `redb` panic in places.
-    let opened = catch_unwind(|| Database::create(path));
-    let opened = opened.map_err(|_| failed(redb::Error::Corrupted("unreadable".to_owned())))?;
-    let database = opened.map_err(|error| failed(error.into()))?;
-    let write = database.begin_write()?;
-    write.open_table(JOBS)?;
-    write.open_table(BODIES)?;
-    write.open_table(RESULTS)?;
-    write.open_table(KEYS)?;
-    write.commit()?;
-    Ok(database)
+    file: File,
+    /// The most bytes of content.
+    most: u64,
+    /// Bytes of content that are there or promised.
+    used: AtomicU64,
 }
 
 impl Store {
-    /// Opens the file, or makes it.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = RwLock::new(Some(open(path)?));
-        Ok(Self { path: path.to_owned(), database })
+    /// Opens the file, or makes it. It will have `most` bytes at most, of which half are content: it
+    /// grows by doubling.
+    pub fn open(path: &Path, most: u64) -> Result<Self, StoreError> {
+        let file = File::open(path)?;
+        Ok(Self { file, most: most / 2, used: AtomicU64::new(0) })
     }
 
-    /// Works on the file. After an error of the disk `redb` does nothing more until the file is closed
-    /// and opened again, which is done before the next work.
-    fn with<T>(
-        &self,
-        work: impl FnOnce(&Database) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_none() {
-            let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
-            if place.is_none() {
-                *place = Some(open(&self.path)?);
-            }
-        }
-        let place = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = place.as_ref() else { return Err(StoreError::Closed) };
-        // On a full disk, too, it panics in places.
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(database)));
-        let outcome = outcome.unwrap_or(Err(StoreError::Closed));
-        drop(place);
-        if matches!(outcome, Err(StoreError::Transaction(_) | StoreError::Closed)) {
-            let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
-            // Closing it may need the disk as well.
-            let old = place.take();
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
-        }
-        outcome
+    /// Bytes of content.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// A record changed its weight.
+    fn weighs(&self, before: u64, after: u64) {
+        self.used.fetch_add(after, Ordering::AcqRel);
+        self.used.fetch_sub(before, Ordering::AcqRel);
     }
 
     /// Changes one record in a durable transaction, if it is there and the change wants it.
@@ -146,21 +146,24 @@ impl Store {
         id: &str,
         change: impl FnOnce(&mut Record, &redb::WriteTransaction) -> Result<Option<T>, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        self.with(|database| {
+        self.file.with(|database| {
             let write = database.begin_write()?;
             let mut jobs = write.open_table(JOBS)?;
             let Some(mut record) = record(jobs.get(id)?)? else { return Ok(None) };
+            let before = record.weight();
             let Some(outcome) = change(&mut record, &write)? else { return Ok(None) };
             jobs.insert(id, &*serde_json::to_vec(&record)?)?;
             drop(jobs);
             write.commit()?;
+            self.weighs(before, record.weight());
             Ok(Some(outcome))
         })
     }
 
-    /// All jobs in the order of their arrival; those that had begun wait again.
-    pub fn restart(&self) -> Result<Vec<(String, Status)>, StoreError> {
-        self.with(|database| {
+    /// All jobs in the order of their arrival; those that had begun wait again. One that waits has
+    /// not had its time while no server ran, whatever the clock did meanwhile.
+    pub fn restart(&self, now: u64) -> Result<Vec<Left>, StoreError> {
+        self.file.with(|database| {
             let write = database.begin_write()?;
             let mut all = Vec::new();
             let mut jobs = write.open_table(JOBS)?;
@@ -168,22 +171,30 @@ impl Store {
                 let (id, bytes) = entry?;
                 all.push((id.value().to_owned(), serde_json::from_slice::<Record>(bytes.value())?));
             }
+            let mut used = 0;
             for (id, record) in &mut all {
-                if record.status == Status::Running {
-                    record.status = Status::Queued;
-                    jobs.insert(&**id, &*serde_json::to_vec(record)?)?;
+                used += record.weight();
+                if record.status.is_final() {
+                    continue;
                 }
+                record.status = Status::Queued;
+                if record.expires <= now || record.created > now {
+                    record.expires = now + record.expires.saturating_sub(record.created);
+                    record.created = now;
+                }
+                jobs.insert(&**id, &*serde_json::to_vec(record)?)?;
             }
             drop(jobs);
             write.commit()?;
-            Ok(all.into_iter().map(|(id, record)| (id, record.status)).collect())
+            self.used.store(used, Ordering::Release);
+            let left = |(id, Record { status, attempts, .. })| Left { id, status, attempts };
+            Ok(all.into_iter().map(left).collect())
         })
     }
 
     /// Writes a job down, unless its key is known.
-    pub fn accept(&self, id: &str, offer: &Offer, now: SystemTime) -> Result<Accepted, StoreError> {
-        self.with(|database| {
-            let now = milliseconds(now);
+    pub fn accept(&self, id: &str, offer: &Offer, now: u64) -> Result<Accepted, StoreError> {
+        self.file.with(|database| {
             let body = serde_json::to_vec(&offer.body)?;
             let hash = sha256(&[&*body, &offer.life.as_secs().to_le_bytes()].concat());
             let write = database.begin_write()?;
@@ -207,6 +218,10 @@ impl Store {
                     }
                     keys.insert(&**key, (id, &*hash))?;
                 }
+                let bytes = (id.len() + RECORD + body.len()) as u64;
+                if self.used() + bytes + offer.promised > self.most {
+                    return Ok(Accepted::Full);
+                }
                 let new = Record {
                     status: Status::Queued,
                     created: now,
@@ -215,6 +230,9 @@ impl Store {
                     expires: now + offer.life.as_millis() as u64,
                     total: offer.total,
                     attempts: 0,
+                    bytes,
+                    promised: offer.promised,
+                    owner: offer.owner.clone(),
                     key: offer.key.clone(),
                     error: None,
                 };
@@ -223,32 +241,37 @@ impl Store {
                 drop((jobs, keys));
                 // `Durability::Immediate` is the default: on disk when this returns.
                 write.commit()?;
+                self.weighs(0, new.weight());
                 Ok(Accepted::New(new))
             }
         })
     }
 
-    /// A job and its result.
+    /// A job of this owner and its result, which takes a share of the memory for answers.
     pub fn find(
         &self,
         id: &str,
-        now: SystemTime,
-    ) -> Result<Option<(Record, Option<Value>)>, StoreError> {
-        self.with(|database| {
+        owner: Option<&str>,
+        now: u64,
+        memory: &Arc<Budget>,
+    ) -> Result<Option<(Record, Option<Bytes>)>, StoreError> {
+        self.file.with(|database| {
             let read = database.begin_read()?;
             let found = record(read.open_table(JOBS)?.get(id)?)?;
-            let Some(found) = found.filter(|found| found.expires > milliseconds(now)) else {
-                return Ok(None);
-            };
+            let ours = |found: &Record| found.expires > now && is_of(found, owner);
+            let Some(found) = found.filter(ours) else { return Ok(None) };
             let result = read.open_table(RESULTS)?.get(id)?;
-            let result = result.map(|bytes| serde_json::from_slice(bytes.value())).transpose()?;
+            let held = |bytes: redb::AccessGuard<'_, &'static [u8]>| {
+                let share = memory.share(bytes.value().len() + UNPACKING);
+                share.map(|share| share.hold(bytes.value().to_vec()))
+            };
+            let result = result.map(held).transpose().map_err(|_| StoreError::Memory)?;
             Ok(Some((found, result)))
         })
     }
 
     /// Begins a job that waits; gives its body.
-    pub fn begin(&self, id: &str, now: SystemTime) -> Result<Option<(Record, Value)>, StoreError> {
-        let now = milliseconds(now);
+    pub fn begin(&self, id: &str, now: u64) -> Result<Option<(Record, Value)>, StoreError> {
         self.change(id, |record, write| {
             if record.status != Status::Queued || record.expires <= now {
                 return Ok(None);
@@ -262,21 +285,29 @@ impl Store {
         })
     }
 
-    /// Ends a job that runs, once.
+    /// Ends a job that runs, once. A result that has become larger than was promised may find no room.
     pub fn end(
         &self,
         id: &str,
-        outcome: Result<&Value, problem::Body>,
-        now: SystemTime,
+        outcome: Result<&[u8], problem::Body>,
+        now: u64,
     ) -> Result<Option<Status>, StoreError> {
         self.change(id, |record, write| {
             if record.status != Status::Running {
                 return Ok(None);
             }
-            record.finished = Some(milliseconds(now));
+            record.finished = Some(now);
+            let before = record.weight();
+            record.without_content();
+            let fits = |result: &[u8]| self.used() - before + result.len() as u64 <= self.most;
+            let outcome = match outcome {
+                Ok(result) if !fits(result) => Err(Problem::ResultTooLarge.body(id)),
+                outcome => outcome,
+            };
             record.status = match outcome {
                 Ok(result) => {
-                    write.open_table(RESULTS)?.insert(id, &*serde_json::to_vec(result)?)?;
+                    write.open_table(RESULTS)?.insert(id, result)?;
+                    record.bytes = (id.len() + RECORD + result.len()) as u64;
                     Status::Completed
                 }
                 Err(error) => {
@@ -290,14 +321,20 @@ impl Store {
         })
     }
 
-    /// Cancels a job that has not ended; gives what it was.
-    pub fn cancel(&self, id: &str, now: SystemTime) -> Result<Option<Status>, StoreError> {
+    /// Cancels a job of this owner that has not ended; gives what it was.
+    pub fn cancel(
+        &self,
+        id: &str,
+        owner: Option<&str>,
+        now: u64,
+    ) -> Result<Option<Status>, StoreError> {
         self.change(id, |record, write| {
-            if record.status.is_final() {
+            if record.status.is_final() || !is_of(record, owner) {
                 return Ok(None);
             }
             let before = std::mem::replace(&mut record.status, Status::Cancelled);
-            record.finished = Some(milliseconds(now));
+            record.finished = Some(now);
+            record.without_content();
             write.open_table(BODIES)?.remove(id)?;
             Ok(Some(before))
         })
@@ -315,9 +352,16 @@ impl Store {
     }
 
     /// Forgets jobs whose time is over, unless they run.
-    pub fn sweep(&self, now: SystemTime) -> Result<Vec<(String, Status)>, StoreError> {
-        self.with(|database| {
-            let now = milliseconds(now);
+    pub fn sweep(&self, now: u64) -> Result<Vec<(String, Status)>, StoreError> {
+        let gone = self.forget(now)?;
+        if !gone.is_empty() {
+            self.file.shrink(2 * self.used())?;
+        }
+        Ok(gone)
+    }
+
+    fn forget(&self, now: u64) -> Result<Vec<(String, Status)>, StoreError> {
+        self.file.with(|database| {
             let mut gone = Vec::new();
             let read = database.begin_read()?;
             for entry in read.open_table(JOBS)?.iter()? {
@@ -349,9 +393,15 @@ impl Store {
                 }
             }
             write.commit()?;
+            gone.iter().for_each(|(_, record)| self.weighs(record.weight(), 0));
             Ok(gone.into_iter().map(|(id, record)| (id, record.status)).collect())
         })
     }
+}
+
+/// Whether somebody with this key may see a job.
+fn is_of(record: &Record, owner: Option<&str>) -> bool {
+    record.owner.is_none() || record.owner.as_deref() == owner
 }
 
 fn record(

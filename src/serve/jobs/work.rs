@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
+use serde::Serialize;
 use serde_json::Value;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::super::answer::Urgency;
 use super::super::app::App;
 use super::super::endpoints::predict::{Batch, Item};
+use super::super::limit::Limiter;
 use super::super::problem::Problem;
+use super::super::reply;
 use super::super::request::{self, Options, Sent, Texts};
 use super::super::scheduler::Class;
-use super::Begun;
+use super::{Begun, Running};
 use crate::predict::PredictionObject;
 
 /// Jobs at once.
@@ -33,12 +37,12 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
         let app = Arc::clone(app);
         tasks.spawn(async move {
             loop {
-                let begun = app.jobs.next().await;
+                let Begun { id, body, running } = app.jobs.next().await;
                 let outcome = tokio::select! {
-                    outcome = perform(&app, &begun) => outcome,
-                    () = begun.running.cancelled() => Err(Problem::Cancelled),
+                    outcome = perform(&app, &id, body, &running) => outcome,
+                    () = running.cancelled() => Err(Problem::Cancelled),
                 };
-                app.jobs.ended(&begun.id, &outcome).await;
+                app.jobs.ended(&id, outcome).await;
             }
         });
     }
@@ -46,26 +50,27 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
     tasks.spawn(async move {
         loop {
             sleep(SWEEP).await;
-            app.jobs.sweep();
-            if let Some(limiter) = &app.limiter {
-                limiter.tidy();
-            }
+            let jobs = Arc::clone(&app.jobs);
+            // A panic there says what it is itself.
+            let _ = spawn_blocking(move || jobs.sweep()).await;
+            let limiters = [app.limiter.as_ref(), app.reads.as_ref(), Some(&app.wrong_keys)];
+            limiters.into_iter().flatten().for_each(Limiter::tidy);
         }
     });
 }
 
-async fn perform(app: &App, begun: &Begun) -> Result<Value, Problem> {
+/// The result, packed.
+async fn perform(app: &App, id: &str, body: Value, running: &Running) -> Result<Vec<u8>, Problem> {
     let came = Instant::now();
-    let job = request::job(begun.body.clone(), &app.settings.request)?;
-    let json = |value: serde_json::Result<Value>| value.map_err(|_| Problem::Internal);
+    let job = request::job(body, &app.settings.request)?;
     match &job.texts {
         Texts::One(sent) => {
             let object = patiently(app, sent, &job.options, came).await?;
-            begun.running.done.store(1, Ordering::Release);
-            json(serde_json::to_value(object))
+            running.done.store(1, Ordering::Release);
+            packed(app, object).await
         }
         Texts::Many(texts) => {
-            let (done, options) = (&begun.running.done, &job.options);
+            let (done, options) = (&running.done, &job.options);
             let one = |sent: Sent| async move {
                 let answer = patiently(app, &sent, options, came).await;
                 done.fetch_add(1, Ordering::AcqRel);
@@ -79,16 +84,24 @@ async fn perform(app: &App, begun: &Begun) -> Result<Value, Problem> {
                     Ok(object) => Item::Prediction(Box::new(object)),
                     Err(problem @ Problem::ModelOutput) => {
                         errors += 1;
-                        Item::Failed { error: problem.body(&begun.id) }
+                        Item::Failed { error: problem.body(id) }
                     }
                     Err(problem) => return Err(problem),
                 });
             }
             let processing_time_ms = came.elapsed().as_secs_f64() * 1e3;
             let count = predictions.len();
-            json(serde_json::to_value(Batch { predictions, count, errors, processing_time_ms }))
+            packed(app, Batch { predictions, count, errors, processing_time_ms }).await
         }
     }
+}
+
+async fn packed<T: Serialize + Send + 'static>(app: &App, result: T) -> Result<Vec<u8>, Problem> {
+    let pack = move || {
+        let json = serde_json::to_vec(&result).map_err(|_| Problem::Internal)?;
+        Ok(reply::pack(&json))
+    };
+    app.aside.json(pack).await
 }
 
 /// A job has time: it tries again when the queue is full.

@@ -6,7 +6,7 @@ const LIMITS: RequestLimits =
     RequestLimits { chars: 20, batch: 3, job: 5, samples: 200, ttl: 86_400 };
 
 fn sent_as(text: &str, pair: Option<&str>) -> Sent {
-    Sent { text: text.to_owned(), pair: pair.map(str::to_owned) }
+    Sent { text: text.into(), pair: pair.map(Into::into) }
 }
 
 /// Places and kinds of all faults.

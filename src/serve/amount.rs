@@ -1,0 +1,92 @@
+//! What a request will cost, before anything of it is done: bytes of its answer, and work.
+
+use super::model::Loaded;
+use super::problem::Problem;
+use super::request::{Options, Sent, fault};
+use crate::predict::SAMPLES;
+
+/// Bytes of an answer beyond the texts that were sent, to whoever waits for it.
+pub const MOST_ANSWER: usize = 4 << 20;
+/// The same for a job.
+pub const MOST_RESULT: usize = 16 << 20;
+
+/// Bytes of an answer to one text that do not depend on the model.
+const PLAIN: usize = 1024;
+/// Bytes of a number.
+const NUMBER: usize = 22;
+/// Tokens that a tokenizer adds to a text or a pair.
+const ADDED: usize = 4;
+
+/// Bytes of the answers to these texts.
+pub fn answer_bytes(model: &Loaded, texts: &[Sent], options: &Options) -> usize {
+    let echoed = texts.iter().map(Sent::bytes).sum::<usize>();
+    own_bytes(model, texts.len(), options) + if options.return_text { echoed } else { 0 }
+}
+
+/// The same without the texts.
+fn own_bytes(model: &Loaded, texts: usize, options: &Options) -> usize {
+    let labels = model.predictor.labels();
+    let names: usize = labels.iter().map(|label| label.len() + 4).sum();
+    let shown = options.top_k.unwrap_or(usize::MAX).min(labels.len());
+    let probabilities = shown * (names / labels.len().max(1) + NUMBER);
+    let samples = if options.return_samples { SAMPLES * labels.len() * NUMBER } else { 0 };
+    let set = if options.coverage.is_some() { names } else { 0 };
+    texts.saturating_mul(PLAIN + probabilities + samples + set)
+}
+
+/// Refuses texts whose answers would have more than so many bytes beside them. One text is never too
+/// many, unless its samples are.
+pub fn check_answer(
+    model: &Loaded,
+    texts: &[Sent],
+    options: &Options,
+    most: usize,
+) -> Result<(), Problem> {
+    let bytes = own_bytes(model, texts.len(), options);
+    if bytes <= most || (texts.len() == 1 && !options.return_samples) {
+        return Ok(());
+    }
+    let (count, labels) = (texts.len(), model.predictor.labels().len());
+    let (field, way) = match options.return_samples {
+        true => ("return_samples", "send fewer texts at once, or leave this out"),
+        false => ("texts", "send fewer texts at once, or give `top_k`"),
+    };
+    let msg = format!(
+        "the answer to {count} texts under {labels} labels would have about {} MB, at most {} MB: \
+         {way}",
+        bytes.div_ceil(1 << 20),
+        most >> 20,
+    );
+    Err(Problem::Validation(vec![fault(&[field.into()], msg, "answer_too_large")]))
+}
+
+/// The most that these texts can cost, in tokens of one pass.
+pub fn cost(model: &Loaded, texts: &[Sent], options: &Options) -> u64 {
+    let longest = model.predictor.artifact().manifest.preprocessing.max_length;
+    let passes = || model.predictor.passes(options.num_samples, options.seed);
+    let sampling = options.return_uncertainty.then(passes).flatten();
+    // A token has a byte at least.
+    let tokens = |sent: &Sent| (sent.bytes() + ADDED).min(longest) as u32;
+    texts.iter().map(|sent| model.cost(tokens(sent), sampling)).sum()
+}
+
+/// Refuses a job that would cost more than that.
+pub fn check_cost(
+    model: &Loaded,
+    texts: &[Sent],
+    options: &Options,
+    most: u64,
+) -> Result<(), Problem> {
+    let cost = cost(model, texts, options);
+    if cost <= most {
+        return Ok(());
+    }
+    let way = match model.predictor.passes(options.num_samples, options.seed) {
+        Some(_) => "send fewer texts or ask for fewer `num_samples`",
+        None => "send fewer texts",
+    };
+    let msg = format!(
+        "the job costs up to {cost} tokens of one pass, and at most {most} are taken: {way}"
+    );
+    Err(Problem::Validation(vec![fault(&["texts".into()], msg, "too_costly")]))
+}

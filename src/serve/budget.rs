@@ -1,0 +1,122 @@
+//! Memory for bodies that are being read and answers that are not read yet: one sum over all
+//! connections, asked before anything is taken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::body::Bytes;
+
+use super::problem::Problem;
+
+/// What a usual request needs. Larger ones leave a quarter of the budget free for such.
+const USUAL: usize = 64 * 1024;
+
+/// Bytes that may be in flight.
+#[derive(Debug)]
+pub struct Budget {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+/// A part of the budget, given back when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Of so many bytes.
+    pub fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, taken: AtomicUsize::new(0) })
+    }
+
+    /// Bytes that are in flight.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Takes a share, or says that there is no room now.
+    pub fn share(self: &Arc<Self>, bytes: usize) -> Result<Share, Problem> {
+        let mut share = Share { budget: Arc::clone(self), bytes: 0 };
+        share.grow(bytes)?;
+        Ok(share)
+    }
+}
+
+impl Share {
+    /// Takes more.
+    pub fn grow(&mut self, more: usize) -> Result<(), Problem> {
+        let Budget { most, taken } = &*self.budget;
+        let usual = self.bytes.saturating_add(more) <= USUAL;
+        let most = if usual { *most } else { most - most / 4 };
+        let fits = |taken: usize| taken.checked_add(more).filter(|sum| *sum <= most);
+        let grown = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits);
+        grown.map_err(|_| Problem::Overloaded(1))?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Takes or gives back what is missing to so many.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), Problem> {
+        if bytes > self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.budget.taken.fetch_sub(self.bytes - bytes, Ordering::AcqRel);
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Bytes that keep the share until the last of them is gone, wherever they wait.
+    pub fn hold(self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_owner(Held { bytes, _share: self })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.taken.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+struct Held {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_has_a_limit_and_usual_requests_find_room_that_large_ones_leave() {
+        let budget = Budget::new(1 << 20);
+        let mut large = budget.share(500_000).unwrap();
+        assert_eq!(budget.share(300_000).unwrap_err(), Problem::Overloaded(1));
+        large.grow(280_000).unwrap();
+        let small: Vec<Share> = (0..4).map(|_| budget.share(50_000).unwrap()).collect();
+        assert!(large.grow(10_000).is_err());
+        assert_eq!(budget.taken(), 980_000);
+        drop(small);
+        large.resize(10).unwrap();
+        assert_eq!(budget.taken(), 10);
+        assert!(budget.share(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn bytes_keep_their_share_until_the_last_piece_is_gone() {
+        let budget = Budget::new(1 << 20);
+        let mut bytes = budget.share(100).unwrap().hold(vec![1; 100]);
+        let piece = bytes.split_to(10);
+        drop(bytes);
+        assert_eq!(budget.taken(), 100);
+        drop(piece);
+        assert_eq!(budget.taken(), 0);
+    }
+}
