@@ -62,7 +62,7 @@ pub struct Options {
     /// Bytes of a body
     #[arg(long, value_parser = sizes(1..=1 << 30), default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
     max_body_bytes: usize,
-    /// Bytes of bodies and answers on their way, of all connections; beyond that requests get 503
+    /// Bytes of bodies and answers on their way, of all connections; beyond that requests wait or get 503
     #[arg(long, value_parser = sizes(1 << 20..=1 << 40), default_value_t = 134_217_728, env = "BAYES_MAX_INFLIGHT_BYTES")]
     max_inflight_bytes: usize,
     /// Connections at once; others wait

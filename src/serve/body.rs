@@ -86,7 +86,7 @@ async fn receive(
         too_large = bytes.len() + data.len() > limits.bytes;
         if !too_large {
             // Taken as it comes: an announcement costs a client nothing.
-            share.grow(data.len())?;
+            share.grow_until(data.len(), deadline).await?;
             bytes.extend_from_slice(&data);
         }
     }

@@ -1,10 +1,13 @@
 //! Memory for bodies that are being read and answers that are not read yet: one sum over all
 //! connections, asked before anything is taken.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use super::problem::Problem;
 
@@ -16,6 +19,8 @@ const USUAL: usize = 64 * 1024;
 pub struct Budget {
     most: usize,
     taken: AtomicUsize,
+    /// Something was given back.
+    freed: Notify,
 }
 
 /// A part of the budget, given back when it is dropped.
@@ -28,7 +33,12 @@ pub struct Share {
 impl Budget {
     /// Of so many bytes.
     pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, taken: AtomicUsize::new(0) })
+        Arc::new(Self { most, taken: AtomicUsize::new(0), freed: Notify::new() })
+    }
+
+    fn free(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::AcqRel);
+        self.freed.notify_waiters();
     }
 
     /// Bytes that are in flight.
@@ -47,7 +57,7 @@ impl Budget {
 impl Share {
     /// Takes more.
     pub fn grow(&mut self, more: usize) -> Result<(), Problem> {
-        let Budget { most, taken } = &*self.budget;
+        let Budget { most, taken, .. } = &*self.budget;
         let usual = self.bytes.saturating_add(more) <= USUAL;
         let most = if usual { *most } else { most - most / 4 };
         let fits = |taken: usize| taken.checked_add(more).filter(|sum| *sum <= most);
@@ -57,12 +67,25 @@ impl Share {
         Ok(())
     }
 
+    /// Takes more as soon as there is room: whoever sends it waits meanwhile.
+    pub async fn grow_until(&mut self, more: usize, deadline: Instant) -> Result<(), Problem> {
+        loop {
+            let budget = Arc::clone(&self.budget);
+            let mut freed = pin!(budget.freed.notified());
+            freed.as_mut().enable();
+            match self.grow(more) {
+                Ok(()) => return Ok(()),
+                Err(problem) => timeout_at(deadline, freed).await.map_err(|_| problem)?,
+            }
+        }
+    }
+
     /// Takes or gives back what is missing to so many.
     pub fn resize(&mut self, bytes: usize) -> Result<(), Problem> {
         if bytes > self.bytes {
             return self.grow(bytes - self.bytes);
         }
-        self.budget.taken.fetch_sub(self.bytes - bytes, Ordering::AcqRel);
+        self.budget.free(self.bytes - bytes);
         self.bytes = bytes;
         Ok(())
     }
@@ -75,7 +98,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.taken.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.budget.free(self.bytes);
     }
 }
 
@@ -92,6 +115,8 @@ impl AsRef<[u8]> for Held {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -107,6 +132,21 @@ mod tests {
         large.resize(10).unwrap();
         assert_eq!(budget.taken(), 10);
         assert!(budget.share(usize::MAX).is_err());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_gets_it_when_it_is_there_and_is_told_when_it_is_not() {
+        let budget = Budget::new(1 << 20);
+        let large = budget.share(700_000).unwrap();
+        let mut other = budget.share(0).unwrap();
+        let soon = Instant::now() + Duration::from_millis(30);
+        assert_eq!(other.grow_until(200_000, soon).await, Err(Problem::Overloaded(1)));
+        let late = Instant::now() + Duration::from_secs(60);
+        let (waited, ()) = tokio::join!(other.grow_until(200_000, late), async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            drop(large);
+        });
+        assert_eq!((waited, budget.taken()), (Ok(()), 200_000));
     }
 
     #[test]
