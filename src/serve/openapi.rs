@@ -187,7 +187,7 @@ struct Operation<'a> {
     headers: &'a [(&'a str, Value)],
 }
 
-const GUARDED: [u16; 11] = [400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504];
+const GUARDED: [u16; 12] = [400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503, 504];
 
 fn paths(settings: &Settings) -> Value {
     let json_of = |name: &str| content("application/json", &reference(name));
@@ -231,7 +231,7 @@ fn paths(settings: &Settings) -> Value {
         json!({ method: described })
     };
     let jobs = |operation: Operation<'static>| Operation { tag: "jobs", ..operation };
-    let (lost, found) = (&[401, 403, 404, 500], || json_of("TaskStatus"));
+    let (lost, found) = (&[400, 401, 403, 404, 421, 429, 500, 503], || json_of("TaskStatus"));
     let mut paths = json!({
         "/predict": item("post", post("predict", predict, "PredictRequest", json_of("Prediction")), false),
         "/predict_cached": item("post", post("predict_cached",
@@ -240,7 +240,7 @@ fn paths(settings: &Settings) -> Value {
             "Several texts at once", "BatchRequest", json_of("Batch")), false),
         "/async_predict": item("post", Operation {
             tag: "jobs", response: (202, json_of("Accepted")), headers: &key,
-            problems: &[400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503],
+            problems: &[400, 401, 403, 408, 409, 413, 415, 421, 422, 429, 500, 503, 507],
             ..post("async_predict", "A job that survives a crash", "JobRequest", json!({}))
         }, false),
         "/task_status/{task_id}": with_task("get",
@@ -248,8 +248,11 @@ fn paths(settings: &Settings) -> Value {
         "/task/{task_id}": with_task("delete",
             jobs(get("cancel_task", "Cancels a job; one that has ended stays", found(), lost))),
         "/info": item("get", get("info", "The model, its calibration and the limits",
-            json_of("Info"), &[401, 403, 500]), false),
-        "/health": item("get", health("health", "State of all parts", json_of("Health")), true),
+            json_of("Info"), &[400, 401, 403, 421, 429, 500, 503]), false),
+        "/health": item("get", Operation {
+            problems: &[400, 403, 421],
+            ..health("health", "State of all parts", json_of("Health"))
+        }, true),
         "/livez": item("get", get("livez", "The process answers", text(), &[]), true),
         "/readyz": item("get", health("readyz", "Whether to send requests", text()), true),
         "/health/live": item("get", get("live", "Another name for /livez", text(), &[]), true),
@@ -258,7 +261,8 @@ fn paths(settings: &Settings) -> Value {
     if settings.metrics_address.is_none() {
         let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let metrics = content(kind, &json!({ "type": "string" }));
-        paths["/metrics"] = item("get", get("metrics", "Prometheus metrics", metrics, &[]), true);
+        paths["/metrics"] =
+            item("get", get("metrics", "Prometheus metrics", metrics, &[400, 403, 421, 503]), true);
     }
     paths
 }
