@@ -66,7 +66,7 @@ impl Keys {
         let bytes =
             std::fs::read(path).map_err(|source| KeyError::Read { path: path.clone(), source })?;
         let mut keys = Vec::new();
-        for (line, number) in bytes.split(|&byte| byte == b'\n').zip(1..) {
+        for (line, number) in bytes.split(|byte| matches!(byte, b'\n')).zip(1..) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() || line.starts_with(b"#") {
                 continue;
