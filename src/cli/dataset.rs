@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::progress::{Display, grouped};
 use super::tables::TableFlags;
+use super::words::filled;
 use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap, text_key};
 use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, locate};
@@ -169,7 +170,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
         text.push_str(&format!("columns   {}\n", dataset.columns));
     }
     if !dataset.written.is_empty() {
-        text.push_str(&format!("files     {}\n", dataset.written));
+        text.push_str(&filled("files     ", "          ", &dataset.written));
     }
     let shown = dataset.labels.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
     let more = if dataset.labels.len() > 8 { ", …" } else { "" };

@@ -1,6 +1,7 @@
 //! `bayes predict`.
 
 mod input;
+mod lines;
 mod sink;
 
 use std::path::PathBuf;
@@ -129,7 +130,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut items = std::mem::replace(&mut input.items, Box::new(std::iter::empty())).peekable();
     // Opened with the first answers: a command that is refused by its first row writes nothing.
     let mut sink = None;
-    let mut display = Display::new(common.quiet || options.input.is_none());
+    let mut display = Display::new(common.quiet || options.is_plain());
     if !input.described.is_empty() {
         display.show(&Progress::Note(format!("columns: {}", input.described)));
     }

@@ -10,6 +10,7 @@ use super::progress::{Display, grouped};
 use super::publish::{memory, send, usual_message};
 use super::summary::{finished_text, write_report};
 use super::tables::TableFlags;
+use super::words::filled;
 use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw};
 use crate::experiment::{
     self, CLASSIFY, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume,
@@ -285,7 +286,7 @@ fn plan_text(plan: &Plan) -> String {
     let written = if plan.written.is_empty() {
         String::new()
     } else {
-        format!("files       {}\n", plan.written)
+        filled("files       ", "            ", &plan.written)
     };
     format!(
         "experiment  {}\ndata        {}\n{columns}{written}labels      {labels}\nrows        {}\n\

@@ -1,10 +1,12 @@
 //! The texts that `bayes predict` is given, with what stands beside them.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use anyhow::Result;
 
-use super::{Options, Stdin};
+use super::lines::Lines;
+use super::{Options, SHOWN_FAULTS, Stdin};
+use crate::cli::output::note;
 use crate::data::table::{self, Columns, Format, Kind, Row, SAMPLE_ROWS, Table, TableError, Value};
 use crate::data::{DataConfig, clean};
 
@@ -99,9 +101,8 @@ impl<'a> Input<'a> {
         let rest =
             rest.map(|&column| (table.columns[column].clone(), table.kind(column))).collect();
         let mut described = Columns { label: None, ..columns }.describe(&table.columns);
-        if !table.has_names() {
-            described +=
-                "; the first line is a row, and not names of columns (`--header yes` if it is)";
+        if let Some(doubt) = table.names().doubt() {
+            described += &format!("; {doubt}");
         }
         let item = move |row: Result<Row, TableError>| match row {
             Ok(row) => Ok(Item::of_row(row, text, pair, &others)),
@@ -113,9 +114,30 @@ impl<'a> Input<'a> {
             }
             Err(error) => Err(error.into()),
         };
-        let items = Box::new(looked_at.into_iter().chain(table).map(item));
+        let (mut first, mut repeats, of) = (looked_at.into_iter(), 0, place.clone());
+        let items = Box::new(std::iter::from_fn(move || {
+            loop {
+                let row = first.next().or_else(|| table.next())?;
+                let Some(line) = row.as_ref().ok().filter(|row| table.repeats_names(row)) else {
+                    return Some(item(row));
+                };
+                repeats += 1;
+                if let Err(error) = tell_repeated(&of, line.line, repeats) {
+                    return Some(Err(error));
+                }
+            }
+        }));
         Ok(Self { items, place, paired: pair.is_some(), rest, described })
     }
+}
+
+/// Says that a line is no row; of many lines only the first ones.
+fn tell_repeated(place: &str, line: u64, repeats: usize) -> Result<()> {
+    let more = if repeats == SHOWN_FAULTS { ", as others may be" } else { "" };
+    if repeats > SHOWN_FAULTS {
+        return Ok(());
+    }
+    note(&format!("{place} {line} repeats the names of the columns: passed over{more}"))
 }
 
 impl Item {
@@ -170,7 +192,7 @@ fn lines_of(text: impl Read) -> impl Iterator<Item = Result<Item>> {
         };
         match String::from_utf8(bytes) {
             Ok(text) if text.trim().is_empty() => None,
-            Ok(text) => Some(Ok(Item::of_line(text.trim_end_matches('\r').to_owned(), number))),
+            Ok(text) => Some(Ok(Item::of_line(text, number))),
             Err(error) => {
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
                 let fault = Some("not UTF-8".to_owned());
@@ -178,5 +200,5 @@ fn lines_of(text: impl Read) -> impl Iterator<Item = Result<Item>> {
             }
         }
     };
-    BufReader::new(text).split(b'\n').zip(1..).filter_map(item)
+    Lines::new(BufReader::new(text)).zip(1..).filter_map(item)
 }

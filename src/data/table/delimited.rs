@@ -7,7 +7,8 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::columns::SAMPLE_ROWS;
 use super::error::{TableError, listed};
-use super::header::{is_header, is_named, names_later};
+use super::foreign;
+use super::header::{Names, is_header, is_named, names_later};
 use super::reading::{Header, Quoting, Reading};
 use super::scan::{Dialect, Record, Scanner};
 use super::sniff::{Sniffed, sniff};
@@ -26,7 +27,7 @@ pub(super) struct DelimitedRows {
     record: ByteRecord,
     dialect: Dialect,
     columns: Vec<String>,
-    header: bool,
+    names: Names,
     /// Rows that were looked at to tell the header from a row.
     looked_at: VecDeque<Result<Row, TableError>>,
 }
@@ -42,6 +43,9 @@ impl DelimitedRows {
         let mut head = Vec::new();
         if let Err(source) = input.by_ref().take(LOOK).read_to_end(&mut head) {
             return Err(TableError::Read { path, source });
+        }
+        if let Some(found) = foreign::json(&head) {
+            return Err(TableError::OtherFormat { path, found });
         }
         let whole = (head.len() as u64) < LOOK;
         let Sniffed { dialect, skipped } =
@@ -68,7 +72,7 @@ impl DelimitedRows {
             record: ByteRecord::new(),
             dialect,
             columns: Vec::new(),
-            header: true,
+            names: Names::FirstLine,
             looked_at: VecDeque::new(),
         };
         rows.first(own, reading)?;
@@ -97,17 +101,22 @@ impl DelimitedRows {
             }
         }
         self.refuse_title(line, &cells, reading)?;
-        if reading.header == Header::Auto
-            && !self.columns.iter().any(|cell| is_named(cell, reading))
-        {
+        let named = self.columns.iter().any(|cell| is_named(cell, reading));
+        if reading.header == Header::Auto && !named {
             self.refuse_prose()?;
         }
-        self.header = match reading.header {
-            Header::Yes => true,
-            Header::No => false,
-            Header::Auto => is_header(&self.columns, &cells, &reading.names),
+        self.names = match reading.header {
+            Header::Yes => Names::FirstLine,
+            Header::Auto if is_header(&self.columns, &cells, &reading.names) => {
+                if named {
+                    Names::FirstLine
+                } else {
+                    Names::Guessed
+                }
+            }
+            Header::Auto | Header::No => Names::Numbered,
         };
-        if !self.header {
+        if self.names == Names::Numbered {
             let names = (1..=self.columns.len()).map(|number| format!("column_{number}")).collect();
             let first = std::mem::replace(&mut self.columns, names);
             let values = first.into_iter().map(Value::Text).collect();
@@ -181,9 +190,9 @@ impl DelimitedRows {
         Err(TableError::Ragged { path: self.path.clone(), line, delimiter })
     }
 
-    /// Whether the first line has the names.
-    pub(super) fn has_names(&self) -> bool {
-        self.header
+    /// Where the names of the columns come from.
+    pub(super) fn names(&self) -> Names {
+        self.names
     }
 
     /// The names of the columns.
@@ -202,8 +211,10 @@ impl DelimitedRows {
             Quoting::None => "with quotes that are letters",
             Quoting::Double | Quoting::Auto => "quoted as in RFC 4180",
         };
-        let header =
-            if self.header { "names in the first line" } else { "without a line of names" };
+        let header = match self.names {
+            Names::Numbered => "without a line of names",
+            names => names.doubt().unwrap_or("names in the first line"),
+        };
         vec![separated, quotes.to_owned(), header.to_owned()]
     }
 

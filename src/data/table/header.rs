@@ -5,6 +5,34 @@ use std::collections::HashSet;
 use super::column_search::is_known_name;
 use super::reading::Reading;
 
+/// Where the names of the columns of a table come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The format has them.
+    OfTheFormat,
+    /// The first line: one of them is well known, or somebody gave it or said so.
+    FirstLine,
+    /// The first line, by what it looks like beside the rows.
+    Guessed,
+    /// There are none, and the first line is a row.
+    Numbered,
+}
+
+impl Names {
+    /// What a person should look at, and how it is said otherwise.
+    pub fn doubt(self) -> Option<&'static str> {
+        match self {
+            Self::OfTheFormat | Self::FirstLine => None,
+            Self::Guessed => Some(
+                "the first line is taken for the names of the columns (`--header no` if it is a row)",
+            ),
+            Self::Numbered => {
+                Some("the first line is a row, and not names of columns (`--header yes` if it is)")
+            }
+        }
+    }
+}
+
 /// What names of columns are at most as long as, in characters and words.
 const LONGEST_NAME: usize = 40;
 const MOST_WORDS: usize = 4;

@@ -9,9 +9,11 @@ mod column_search;
 mod columns;
 mod delimited;
 mod error;
+mod foreign;
 mod header;
 mod held;
 mod json_lines;
+mod marks;
 mod parquet;
 mod parquet_names;
 mod parquet_reader;
@@ -38,6 +40,7 @@ use self::text::Utf8;
 pub use self::byte_source::is_url;
 pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
 pub use self::error::TableError;
+pub use self::header::Names;
 pub use self::held::Held;
 pub use self::reading::{Header, Quoting, Reading};
 pub use self::row_groups::RowGroups;
@@ -143,16 +146,23 @@ pub fn open_as(path: &Path, reading: &Reading) -> Result<Table, TableError> {
     Table::from_reader(Box::new(file), format, &name, reading)
 }
 
-/// Reads a stream of lines as a text file is read: unpacked, decoded, and without a byte order mark.
+/// Reads a stream of lines as a text file is read: unpacked, decoded, and without byte order marks.
 ///
 /// # Errors
-/// It cannot be read, is no text, or is in an encoding that nobody named.
+/// It cannot be read, is no text, is JSON, or is in an encoding that nobody named.
 pub fn lines(
     reader: Box<dyn Read + Send>,
     name: &str,
     reading: &Reading,
 ) -> Result<Box<dyn Read + Send>, TableError> {
-    Ok(text::open(reader, reading, name)?.reader)
+    let Utf8 { reader, .. } = text::open(reader, reading, name)?;
+    let path = || name.to_owned();
+    let (head, reader) =
+        text::peek(reader).map_err(|source| TableError::Read { path: path(), source })?;
+    match foreign::json(&head) {
+        Some(found) => Err(TableError::OtherFormat { path: path(), found }),
+        None => Ok(reader),
+    }
 }
 
 /// Opens a file; a pipe would wait for its writer, and a device may have no end.
@@ -221,12 +231,19 @@ impl Table {
         Table { columns, described: described.join(", "), class_names, rows, finished: false }
     }
 
-    /// Whether the columns have names of their own.
-    pub fn has_names(&self) -> bool {
+    /// Where the names of the columns come from.
+    pub fn names(&self) -> Names {
         match &self.rows {
-            Rows::Delimited(rows) => rows.has_names(),
-            Rows::JsonLines(_) | Rows::Parquet(_) => true,
+            Rows::Delimited(rows) => rows.names(),
+            Rows::JsonLines(_) | Rows::Parquet(_) => Names::OfTheFormat,
         }
+    }
+
+    /// Whether a row has the names of the columns once more, as files have that were joined from others.
+    pub fn repeats_names(&self, row: &Row) -> bool {
+        let mut cells = row.values.iter().zip(&self.columns);
+        self.names() == Names::FirstLine
+            && cells.all(|(value, name)| matches!(value, Value::Text(text) if text == name))
     }
 
     /// What a column holds in every row, where the file promises it; else anything.

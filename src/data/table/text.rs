@@ -1,4 +1,4 @@
-//! From the bytes of a text file to UTF-8: unpacked, decoded, without a byte order mark.
+//! From the bytes of a text file to UTF-8: unpacked, decoded, without byte order marks.
 
 use std::io::{self, Cursor, Read};
 
@@ -6,6 +6,8 @@ use encoding_rs::{CoderResult, Decoder, Encoding, UTF_16BE, UTF_16LE};
 use flate2::read::MultiGzDecoder;
 
 use super::error::TableError;
+use super::foreign;
+use super::marks::WithoutMarks;
 use super::reading::Reading;
 
 /// How much is looked at to tell what a file is.
@@ -31,7 +33,7 @@ pub(super) fn open(
         (head, reader) = peek(Box::new(MultiGzDecoder::new(reader))).map_err(failed)?;
         done.push("unpacked by gzip".to_owned());
     }
-    if let Some(found) = foreign(&head) {
+    if let Some(found) = foreign::of_bytes(&head) {
         return Err(TableError::OtherFormat { path: name.to_owned(), found });
     }
     let marked = Encoding::for_bom(&head);
@@ -56,7 +58,7 @@ pub(super) fn open(
         done.push(format!("decoded from {}", encoding.name()));
         reader = Box::new(Decoded::new(reader, encoding));
     }
-    Ok(Utf8 { reader, done })
+    Ok(Utf8 { reader: Box::new(WithoutMarks::new(reader)), done })
 }
 
 fn both_utf16(one: &'static Encoding, other: &'static Encoding) -> bool {
@@ -65,41 +67,12 @@ fn both_utf16(one: &'static Encoding, other: &'static Encoding) -> bool {
 
 type Reader = Box<dyn Read + Send>;
 
-fn peek(mut reader: Reader) -> io::Result<(Vec<u8>, Reader)> {
+/// The first bytes, and all of them to be read.
+pub(super) fn peek(mut reader: Reader) -> io::Result<(Vec<u8>, Reader)> {
     let mut head = Vec::new();
     reader.by_ref().take(LOOK).read_to_end(&mut head)?;
     let whole = Cursor::new(head.clone()).chain(reader);
     Ok((head, Box::new(whole)))
-}
-
-/// A file that holds something else than its name says.
-fn foreign(head: &[u8]) -> Option<&'static str> {
-    match head {
-        [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file: name it `.parquet`"),
-        [b'P', b'K', 3, 4, ..] => {
-            Some("a zip archive, as workbooks are: save the sheet as `.csv`, or unpack it")
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("packed by zstd: unpack it first"),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, ..] => Some("packed by bzip2: unpack it first"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("packed by xz: unpack it first"),
-        [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
-            Some("an old workbook or document, as `.xls` is: save the sheet as `.csv`")
-        }
-        [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF: a table of texts is needed"),
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some(UTF_32),
-        head if is_utf32(head) => Some(UTF_32),
-        [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Some("an Arrow file: write it as `.parquet`"),
-        _ => None,
-    }
-}
-
-const UTF_32: &str = "a text in UTF-32, which is not read: save it again as UTF-8";
-
-/// UTF-32 without its mark: of four bytes one or two are zero in every character, at the same end.
-fn is_utf32(head: &[u8]) -> bool {
-    let all = |test: fn(&[u8]) -> bool| head.len() >= 8 && head.chunks_exact(4).all(test);
-    all(|unit| matches!(unit, [_, _, 0..=16, 0] if unit[..3] != [0; 3]))
-        || all(|unit| matches!(unit, [0, 0..=16, _, _] if unit[1..] != [0; 3]))
 }
 
 /// UTF-16 without its mark has zeros, which no text in UTF-8 has.
@@ -248,19 +221,6 @@ mod tests {
                 let message = read(&bytes, "").unwrap_err();
                 assert!(message.contains("UTF-32") && message.contains("UTF-8"), "{message}");
             }
-        }
-    }
-
-    #[test]
-    fn what_is_no_text_is_said() {
-        for (bytes, what) in [
-            (&b"PAR1\x00\x00"[..], "`.parquet`"),
-            (b"PK\x03\x04\x14\x00", "sheet"),
-            (b"\x28\xb5\x2f\xfd\x00", "zstd"),
-            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", "`.csv`"),
-            (b"%PDF-1.7", "PDF"),
-        ] {
-            assert!(read(bytes, "").unwrap_err().contains(what));
         }
     }
 }

@@ -1,0 +1,134 @@
+//! What `bayes predict` is given and is not what it seems: files under another name, line
+//! breaks and marks of files that were joined.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+#[expect(dead_code, reason = "only a part is needed here")]
+mod home;
+
+use std::process::Output;
+
+use home::{Home, text};
+use serde_json::Value;
+
+/// `bayes predict` with bytes as its standard input.
+fn given(home: &Home, bytes: &[u8], arguments: &[&str]) -> Output {
+    home.write("stdin", bytes);
+    let mut command = home.command(&[&["predict"], arguments].concat());
+    command.stdin(std::fs::File::open(home.path("stdin")).unwrap()).output().unwrap()
+}
+
+fn texts(output: &Output) -> Vec<String> {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let objects = text(&output.stdout);
+    let object = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    objects.lines().map(|line| object(line)["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_file_that_is_something_else_is_refused_with_what_it_is() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let rows = "{\"subject\": \"my router\"}\n{\"subject\": \"the invoice\"}\n";
+    let indented = "[\n  {\n    \"subject\": \"my router\"\n  }\n]\n";
+    for (content, says) in [
+        (rows, "--format jsonl"),
+        (&rows.replace('\n', "\r\n"), "`.jsonl`"),
+        (&format!("\u{feff}{rows}"), "`.jsonl`"),
+        ("[{\"subject\": \"my router\"}]", "JSON array"),
+        (indented, "--format jsonl"),
+        ("<!DOCTYPE html>\n<html><body>not found</body></html>\n", "HTML page"),
+        ("\n<html lang=\"en\">\n<p>my router, again</p>\n", "HTML page"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git lfs pull"),
+    ] {
+        for name in ["in.csv", "in.tsv"] {
+            let input = home.write(name, content);
+            let message = home.refused(&["predict", "--input", input.to_str().unwrap()]);
+            assert!(message.contains(name) && message.contains(says), "{message}");
+            let message = home.refused(&["train", input.to_str().unwrap(), "--dry-run"]);
+            assert!(message.contains(says), "{message}");
+        }
+        for format in [&["--format", "csv"][..], &["--format", "tsv"], &[]] {
+            let output = given(&home, content.as_bytes(), format);
+            let message = text(&output.stderr);
+            assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{message}");
+            assert!(message.contains("stdin") && message.contains(says), "{message}");
+        }
+    }
+    let objects = given(&home, rows.as_bytes(), &["--format", "jsonl", "--json"]);
+    assert_eq!(texts(&objects), ["my router", "the invoice"]);
+    // A cell or a text may be JSON.
+    let cells = "{\"a\": 1}\tmy router\n{\"b\": 2}\tthe invoice\n";
+    let columns = ["--format", "tsv", "--text-column", "column_2", "--header", "no", "--json"];
+    assert_eq!(texts(&given(&home, cells.as_bytes(), &columns)), ["my router", "the invoice"]);
+    let lines = "{name}, my router\n[1] the invoice\n";
+    assert_eq!(texts(&given(&home, lines.as_bytes(), &["--json"])).len(), 2);
+}
+
+#[test]
+fn a_first_line_that_is_taken_for_names_by_its_looks_is_said() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let said = |content: &str, more: &[&str]| {
+        let input = home.write("in.csv", content);
+        let columns = [&["predict", "--input", input.to_str().unwrap()], more].concat();
+        let output = home.run(&columns);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let guess =
+        "the first line is taken for the names of the columns (`--header no` if it is a row)";
+    let rows = "my router is broken,12\nthe invoice is wrong,7\n";
+    assert!(said(&format!("remark,number\n{rows}"), &[]).contains(guess));
+    assert!(said("customer_note\nmy router\nthe invoice\n", &[]).contains(guess));
+    let stdin = given(&home, format!("remark,number\n{rows}").as_bytes(), &["--format", "csv"]);
+    assert!(text(&stdin.stderr).contains(guess), "{}", text(&stdin.stderr));
+    for (content, more) in [
+        (format!("subject,number\n{rows}"), &[][..]),
+        (format!("Text,number\n{rows}"), &[]),
+        (format!("remark,number\n{rows}"), &["--header", "yes"]),
+        (format!("remark,number\n{rows}"), &["--text-column", "remark"]),
+        (rows.to_owned(), &["--header", "no", "--text-column", "column_1"]),
+    ] {
+        assert!(!said(&content, more).contains(guess), "{content} {more:?}");
+    }
+    let train = home.write("t.csv", home::tickets(240).replace("subject,department", "v1,v2"));
+    let plan = home.done(&["train", train.to_str().unwrap(), "--dry-run"]);
+    let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(guess) && plan.lines().all(|l| l.chars().count() <= 80), "{plan}");
+}
+
+#[test]
+fn every_line_break_ends_a_line_and_marks_of_joined_files_are_no_text() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    for lines in [
+        "my router\rthe invoice\r",
+        "my router\r\nthe invoice",
+        "my router\rthe invoice\n",
+        "\u{feff}my router\n\u{feff}the invoice\n",
+        "\u{feff}my router\r\u{feff}\r\u{feff}the invoice\r",
+    ] {
+        let output = given(&home, lines.as_bytes(), &["--json"]);
+        assert_eq!(texts(&output), ["my router", "the invoice"], "{lines:?}");
+    }
+    let inside = given(&home, "my\u{feff} router\n".as_bytes(), &["--json"]);
+    assert_eq!(texts(&inside), ["my\u{feff} router"]);
+
+    let one = "\u{feff}subject,id\r\nmy router,1\r\n";
+    let other = "\u{feff}\"subject\",id\r\n\"the invoice, again\",2\r\n";
+    let input = home.write("joined.csv", [one, other, "subject,id\n"].concat());
+    let output = home.run(&["predict", "--json", "--input", input.to_str().unwrap()]);
+    assert_eq!(texts(&output), ["my router", "the invoice, again"]);
+    let said = text(&output.stderr);
+    for line in ["line 3 repeats the names", "line 5 repeats the names"] {
+        assert!(said.contains(line) && said.contains("joined.csv"), "{said}");
+    }
+    // A line that has only some of the names is a row.
+    let input = home.write("other.csv", "subject,number\nmy router,1\nsubject,id\n");
+    let some = ["predict", "--json", "--header", "yes", "--input", input.to_str().unwrap()];
+    assert_eq!(texts(&home.run(&some)), ["my router", "subject"]);
+    let objects = "{\"subject\":\"subject\"}\n\u{feff}{\"subject\":\"my router\"}\n";
+    let output = given(&home, objects.as_bytes(), &["--format", "jsonl", "--json"]);
+    assert_eq!(texts(&output), ["subject", "my router"]);
+}
