@@ -1,5 +1,5 @@
-//! What `bayes predict` is given and is not what it seems: files under another name, line
-//! breaks and marks of files that were joined.
+//! What `bayes predict` is given and is not what it seems: files under another name, flags without effect,
+//! line breaks and marks of files that were joined.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
@@ -96,6 +96,65 @@ fn a_first_line_that_is_taken_for_names_by_its_looks_is_said() {
     let plan = home.done(&["train", train.to_str().unwrap(), "--dry-run"]);
     let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains(guess) && plan.lines().all(|l| l.chars().count() <= 80), "{plan}");
+}
+
+/// Refused before a model is looked for.
+#[test]
+fn flags_without_effect_are_refused_with_what_to_do() {
+    let home = Home::new();
+    for name in ["in.csv", "in.jsonl", "in.parquet"] {
+        home.write(name, "");
+    }
+    let tables = [
+        ("--delimiter", ";"),
+        ("--header", "no"),
+        ("--quoting", "none"),
+        ("--text-column", "note"),
+        ("--text-pair-column", "note"),
+        ("--label-column", "note"),
+    ];
+    for (flag, value) in tables {
+        let message = home.refused(&["predict", flag, value]);
+        assert!(message.contains(flag) && message.contains("`--format csv`"), "{message}");
+        let message = home.refused(&["predict", "a text", flag, value]);
+        assert!(message.contains(flag) && message.contains("command line"), "{message}");
+    }
+    for (flag, value) in &tables[..3] {
+        for input in
+            [&["--input", "in.jsonl"][..], &["--input", "in.parquet"], &["--format", "jsonl"]]
+        {
+            let message = home.refused(&[&["predict", flag, value], input].concat());
+            assert!(message.contains(flag) && message.contains("about CSV and TSV"), "{message}");
+        }
+        let message = home.refused(&["train", "in.parquet", flag, value, "--dry-run"]);
+        assert!(message.contains(flag) && message.contains("is Parquet"), "{message}");
+    }
+    for (arguments, says) in [
+        (&["--input", "in.parquet", "--encoding", "latin1"][..], "is about text files"),
+        (&["--encoding", "latin1", "a text"], "command line"),
+        (&["--format", "csv", "a text"], "command line"),
+        (&["--format", "csv", "--input", "in.csv"], "leave `--format` out"),
+        (&["--format", "lines", "--input", "in.csv"], "leave `--format` out"),
+        (&["--label-map", "a=b", "--input", "in.csv"], "no labels are read"),
+        (&["--label-map", "a=b"], "no labels are read"),
+        (&["--json", "--output", "a.csv", "a text"], "standard output"),
+        (&["--json", "--output", "a.jsonl", "--input", "in.csv"], "standard output"),
+        (&["--delimiter", "ab", "--input", "in.csv"], "one character"),
+    ] {
+        let message = home.refused(&[&["predict"], arguments].concat());
+        assert!(message.contains(says), "{message}");
+        assert!(!message.contains("no model was named"), "{message}");
+    }
+    assert!(!home.done(&["predict", "--help"]).contains("--label-map"));
+    for output in ["a.csv.gz", "a.jsonl.zst", "a.parquet.GZ", "a.csv.zip", "a.gz"] {
+        let message = home.refused(&["predict", "--output", output, "a text"]);
+        let plain = output.rsplit_once('.').unwrap().0;
+        let plain = if plain == "a" { "a.csv" } else { plain };
+        assert!(message.contains(&format!("name it `{plain}`")), "{message}");
+    }
+    assert!(
+        home.refused(&["predict", "--label-column", "l", "--input", "in.csv"]).contains("no model")
+    );
 }
 
 #[test]

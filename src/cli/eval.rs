@@ -147,7 +147,7 @@ fn from_models(
     };
     if let Some(file) = &options.predictions {
         // Now, and not after the work.
-        Format::of(file)?;
+        Format::of_output(file)?;
     }
     let selected = common.device()?;
     let mut outside: Vec<Outside> = Vec::new();

@@ -3,6 +3,7 @@
 mod input;
 mod lines;
 mod sink;
+mod unused;
 
 use std::path::PathBuf;
 
@@ -29,6 +30,7 @@ const SHOWN_FAULTS: usize = 5;
 
 /// Flags of `bayes predict`.
 #[derive(Debug, Args)]
+#[command(mut_arg("label_map", |argument| argument.hide(true)))]
 pub struct Options {
     /// The model folder or Hub id [default: the newest under checkpoints]
     #[arg(long, value_name = "FOLDER")]
@@ -39,12 +41,12 @@ pub struct Options {
     /// A CSV, TSV, JSONL or Parquet file
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Where to write: .csv, .tsv, .jsonl or .parquet [default: stdout]
+    /// Where to write: .csv, .tsv, .jsonl or .parquet, unpacked [default: stdout]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What stdin holds
-    #[arg(long, value_enum, default_value_t = Stdin::Lines)]
-    format: Stdin,
+    /// What stdin holds [default: lines]
+    #[arg(long, value_enum)]
+    format: Option<Stdin>,
     /// Read everything, and begin with what a person should look at first
     #[arg(long, value_enum, value_name = "BY")]
     sort_by: Option<SortBy>,
@@ -57,9 +59,13 @@ pub struct Options {
 }
 
 impl Options {
+    fn format(&self) -> Stdin {
+        self.format.unwrap_or(Stdin::Lines)
+    }
+
     /// Whether texts come without a table.
     fn is_plain(&self) -> bool {
-        self.input.is_none() && self.format == Stdin::Lines
+        self.input.is_none() && self.format() == Stdin::Lines
     }
 
     fn fails(&self) -> bool {
@@ -114,6 +120,7 @@ type Answered = (Item, Result<Prediction, String>);
 
 /// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    options.check(common.json)?;
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
     let predictor = Predictor::load(&folder, &selected.device)?;
@@ -126,7 +133,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
              `--input` or `--format`"
         );
     }
-    let mut input = Input::open(options, &config(options, &predictor)?)?;
+    let mut input = Input::open(options, &config(options, &predictor))?;
     let mut items = std::mem::replace(&mut input.items, Box::new(std::iter::empty())).peekable();
     // Opened with the first answers: a command that is refused by its first row writes nothing.
     let mut sink = None;
@@ -178,12 +185,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 }
 
 /// How a table is read: with the columns that the model was made from, unless others are named.
-fn config(options: &Options, predictor: &Predictor) -> Result<DataConfig> {
+fn config(options: &Options, predictor: &Predictor) -> DataConfig {
     let data = predictor.artifact().manifest.data.as_ref();
     let mut config = data.map(|data| data.like("")).unwrap_or_default();
     options.tables.overrides().apply(&mut config);
-    config.reading().check().map_err(anyhow::Error::msg)?;
-    Ok(config)
+    config
 }
 
 /// Refuses an order that the model knows nothing of, before it is asked anything.

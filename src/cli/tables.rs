@@ -36,6 +36,21 @@ pub struct TableFlags {
 }
 
 impl TableFlags {
+    /// Those that are given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--text-column", self.text_column.is_some()),
+            ("--text-pair-column", self.text_pair_column.is_some()),
+            ("--label-column", self.label_column.is_some()),
+            ("--label-map", !self.label_map.is_empty()),
+            ("--encoding", self.encoding.is_some()),
+            ("--delimiter", self.delimiter.is_some()),
+            ("--quoting", self.quoting.is_some()),
+            ("--header", self.header.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
     /// What they override.
     pub fn overrides(&self) -> Overrides {
         Overrides {

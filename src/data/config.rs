@@ -1,12 +1,13 @@
 //! The section `[data]`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::split::Fractions;
 use super::stream::StreamConfig;
-use super::table::{ColumnNames, Header, Quoting, Reading};
+use super::table::{ColumnNames, Format, Header, Quoting, Reading};
 use super::tokenizer::Truncation;
 
 /// Whether the rows that choose and calibrate are trained on as well.
@@ -132,6 +133,10 @@ impl DataConfig {
             ));
         }
         self.reading().check()?;
+        // Of a folder some files may be in another format.
+        if let Ok(format) = Format::of(Path::new(&self.dataset)) {
+            self.reading().check_for(format, &format!("`{}`", self.dataset))?;
+        }
         let Self { streaming, shuffle_window, num_workers, num_shards, rank, .. } = *self;
         let usual = Self::default();
         let own = [

@@ -49,7 +49,7 @@ impl<'a> Input<'a> {
             let items = texts.map(|(text, line)| Ok(Item::of_line(text.clone(), line)));
             return Ok(lines(Box::new(items), "text"));
         }
-        match (&options.input, options.format) {
+        match (&options.input, options.format()) {
             (Some(path), _) => {
                 let table = table::open_as(path, &config.reading())?;
                 Self::of_table(table, config, format!("`{}` line", path.display()))

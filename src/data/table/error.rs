@@ -20,6 +20,14 @@ pub enum TableError {
         /// What may have been meant; may be empty.
         hint: &'static str,
     },
+    /// The name of an output promises a packed file.
+    #[error("`{path}` would not be packed, since tables are written plain: name it `{plain}`")]
+    PackedOutput {
+        /// The file.
+        path: String,
+        /// A name that is possible.
+        plain: String,
+    },
     /// Parquet has its directory at the end, so it cannot be read from a stream.
     #[error("`{path}` is a stream, and Parquet can only be read from a file")]
     NotAFile {

@@ -106,6 +106,27 @@ impl Format {
     }
 }
 
+/// Extensions of what is packed.
+const PACKED: [&str; 7] = ["gz", "gzip", "zst", "bz2", "xz", "zip", "lz4"];
+
+impl Format {
+    /// The format of a file that is to be written.
+    ///
+    /// # Errors
+    /// `PackedOutput` where the extension promises a packed file; else as [`Format::of`].
+    pub fn of_output(path: &Path) -> Result<Format, TableError> {
+        let extension = path.extension().unwrap_or_default();
+        if PACKED.into_iter().any(|packed| extension.eq_ignore_ascii_case(packed)) {
+            let plain = path.with_extension("");
+            let plain =
+                if Format::of(&plain).is_ok() { plain } else { plain.with_extension("csv") };
+            let (path, plain) = (path.display().to_string(), plain.display().to_string());
+            return Err(TableError::PackedOutput { path, plain });
+        }
+        Format::of(path)
+    }
+}
+
 /// A table that is being read: an iterator of its rows. A row that is bad is passed by, and those behind
 /// it follow; after any other error the table ends.
 pub struct Table {

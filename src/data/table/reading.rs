@@ -3,6 +3,8 @@
 use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
 
+use super::Format;
+
 /// How a field may hold delimiters, line breaks and quotes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,6 +66,26 @@ impl Reading {
              utf-8, utf-16le, windows-1252, windows-1251, shift_jis, gbk or euc-kr",
             self.encoding
         ))
+    }
+
+    /// The first key that says nothing of a file in this format, as a message; `name` is the file's.
+    pub fn check_for(&self, format: Format, name: &str) -> Result<(), String> {
+        let delimited = [
+            ("delimiter", !self.delimiter.is_empty()),
+            ("quoting", self.quoting != Quoting::Auto),
+            ("header", self.header != Header::Auto),
+        ];
+        let encoded = !self.encoding.is_empty();
+        let refuse = |key: &str, of: &str, is: &str| {
+            Err(format!("`data.{key}` (`--{key}`) is about {of}, and {name} is {is}: leave it out"))
+        };
+        let delimited = delimited.iter().find(|(_, set)| *set).map(|(key, _)| *key);
+        match (format, delimited) {
+            (Format::JsonLines, Some(key)) => refuse(key, "CSV and TSV", "JSONL"),
+            (Format::Parquet, Some(key)) => refuse(key, "CSV and TSV", "Parquet"),
+            (Format::Parquet, None) if encoded => refuse("encoding", "text files", "Parquet"),
+            _ => Ok(()),
+        }
     }
 
     /// The delimiter that was asked for.

@@ -79,10 +79,10 @@ impl Writer {
     /// same folder. The folder must exist.
     ///
     /// # Errors
-    /// When the extension is unknown, two columns have one name, the folder cannot be written, or
+    /// When the extension is unknown or of a packed file, two columns have one name, the folder cannot be written, or
     /// `path` is there and is no regular file.
     pub fn create(path: &Path, columns: &[(&str, Kind)]) -> Result<Writer, TableError> {
-        let format = Format::of(path)?;
+        let format = Format::of_output(path)?;
         let name = path.display().to_string();
         let failed = |source| TableError::Write { path: name.clone(), source };
         let sink = Sink::file(path).map_err(failed)?;
