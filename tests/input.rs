@@ -8,7 +8,7 @@ mod home;
 
 use std::process::Output;
 
-use home::{Home, text};
+use home::{Home, TINY, text};
 use serde_json::Value;
 
 /// `bayes predict` with bytes as its standard input.
@@ -190,4 +190,36 @@ fn every_line_break_ends_a_line_and_marks_of_joined_files_are_no_text() {
     let objects = "{\"subject\":\"subject\"}\n\u{feff}{\"subject\":\"my router\"}\n";
     let output = given(&home, objects.as_bytes(), &["--format", "jsonl", "--json"]);
     assert_eq!(texts(&output), ["subject", "my router"]);
+}
+
+#[test]
+fn sets_of_labels_with_a_bar_are_lists() {
+    let home = Home::new();
+    let sets = |labels: [&str; 2]| -> Vec<String> {
+        let bar = labels[0].contains('|');
+        let rows = home::tickets(240).replace("billing", labels[0]).replace("technical", labels[1]);
+        let data = home.write("bars.csv", rows);
+        let settings = ["--set", "calibration.conformal_alpha=[0.01]", "--resume", "never"];
+        home.done(&[&["train", data.to_str().unwrap()], &TINY[..], &settings].concat());
+        let input = home.write("in.csv", "subject\nplease look at my router\nsunny hills\n");
+        home.done(&["predict", "--input", input.to_str().unwrap(), "--output", "out.jsonl"]);
+        home.done(&["predict", "--input", input.to_str().unwrap(), "--output", "out.parquet"]);
+        let table = home.path("out.parquet");
+        let again = ["predict", "--json", "--text-column", "text", "--input"];
+        let objects = home.done(&[&again[..], &[table.to_str().unwrap()]].concat());
+        let object = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        let full = std::fs::read_to_string(home.path("out.jsonl")).unwrap();
+        let flat =
+            objects.lines().map(object).map(|object| object["input"]["prediction_set"].clone());
+        let flat = flat.map(|set| set.as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
+        for (full, flat) in full.lines().map(object).zip(&flat) {
+            let labels = &full["prediction_set"]["labels"];
+            let names = labels.as_array().unwrap().iter().map(|label| label.as_str().unwrap());
+            let joined = names.collect::<Vec<_>>().join("|");
+            assert_eq!(*flat, if bar { labels.to_string() } else { joined });
+        }
+        flat
+    };
+    assert!(sets(["a|b", "other"]).iter().all(|set| set.starts_with('[') && set.ends_with(']')));
+    assert!(sets(["billing", "technical"]).iter().all(|set| !set.starts_with('[')));
 }

@@ -195,9 +195,6 @@ fn fault_object(item: &Item, fault: &str) -> Map<String, Json> {
 
 fn answered(prediction: &Prediction, labels: &[String]) -> Vec<Value> {
     let Judgement { set, ood, .. } = &prediction.judgement;
-    let names = |set: &PredictionSet| {
-        set.classes.iter().map(|&class| &*labels[class]).collect::<Vec<_>>().join("|")
-    };
     let decision = decision(&prediction.judgement);
     vec![
         Value::Text(labels[prediction.label].clone()),
@@ -205,10 +202,17 @@ fn answered(prediction: &Prediction, labels: &[String]) -> Vec<Value> {
         Value::Float(prediction.predictive.total),
         prediction.predictive.epistemic.map_or(Value::Null, Value::Float),
         decision.map_or(Value::Null, |decision| Value::Text(decision.to_owned())),
-        set.as_ref().map_or(Value::Null, |set| Value::Text(names(set))),
+        set.as_ref().map_or(Value::Null, |set| Value::Text(set_text(set, labels))),
         ood.map_or(Value::Null, |ood| Value::Float(ood.p_value)),
         Value::Null,
     ]
+}
+
+/// The labels of a set with `|` between them; a JSON list where a label of the model has a `|` itself.
+fn set_text(set: &PredictionSet, labels: &[String]) -> String {
+    let names: Vec<&str> = set.classes.iter().map(|&class| &*labels[class]).collect();
+    let ambiguous = labels.iter().any(|label| label.contains('|'));
+    if ambiguous { json!(names).to_string() } else { names.join("|") }
 }
 
 fn refuse_input_as_output(input: Option<&Path>, output: &Path) -> Result<()> {
