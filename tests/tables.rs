@@ -45,6 +45,12 @@ fn every_way_to_write_a_table_gives_all_its_rows() {
         ("no_header.csv", rows(80, ",", ["x", "y"])),
         ("no_header.tsv", rows(80, "\t", ["0", "1"])),
         ("stray.tsv", quote("text\tlabel\n".to_owned() + &rows(80, "\t", ["x", "y"]))),
+        ("joined.csv", {
+            let header = "\u{feff}text,label\n";
+            let all = rows(80, ",", ["x", "y"]);
+            let (first, second) = all.split_at(rows(40, ",", ["x", "y"]).len());
+            [header, first, header, second].concat()
+        }),
         (
             "twice.csv",
             "text,label\n".to_owned()
