@@ -89,11 +89,14 @@ pub fn write(
     Ok(manifest)
 }
 
+/// Writes a file of the folder under its name.
+type WriteFile<'a> = dyn FnMut(&str, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// The files that no prediction depends on.
 fn write_rest(
     artifact: &Artifact,
     manifest: &Manifest,
-    file: &mut dyn FnMut(&str, &[u8]) -> Result<(), StoreError>,
+    file: &mut WriteFile<'_>,
 ) -> Result<(), ArtifactError> {
     let encoder = described(artifact, manifest);
     let max_length = manifest.preprocessing.max_length;

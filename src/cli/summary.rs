@@ -79,7 +79,7 @@ pub fn finished_text(finished: &TrainReport) -> String {
         }
     }
     text += &format!(
-        "\nModel   {}\nReport  {}\n\n{}",
+        "\nModel   {}\nReport  {}\n{}",
         finished.model.display(),
         finished.run.join("report.html").display(),
         next_text(&finished.model, finished.pooling, finished.pairs, finished.generated)

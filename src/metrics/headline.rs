@@ -149,7 +149,7 @@ pub fn summarise(
     let rows = Rows::new(scored);
     let values = rows.metrics(&vec![1; scored.rows()]);
     let resampled =
-        by_metric(bootstrap(scored.rows(), resamples, uniform, |times_n| rows.metrics(times_n)));
+        by_metric(&bootstrap(scored.rows(), resamples, uniform, |times_n| rows.metrics(times_n)));
     let mut values = values.into_iter().zip(resampled);
     let mut optional = || {
         let (value, resampled) = values.next().expect("one for each metric");
@@ -203,13 +203,13 @@ pub fn differences(
     };
     let rows = one.rows.len();
     let values = difference(&vec![1; rows]);
-    let resampled = by_metric(bootstrap(rows, resamples, uniform, difference));
+    let resampled = by_metric(&bootstrap(rows, resamples, uniform, difference));
     let mut resampled = resampled.into_iter();
     values.map(|value| interval_where_defined(value, resampled.next().unwrap_or_default()))
 }
 
 /// The values of each metric over the resamples.
-fn by_metric(resampled: Vec<[f64; METRICS]>) -> [Vec<f64>; METRICS] {
+fn by_metric(resampled: &[[f64; METRICS]]) -> [Vec<f64>; METRICS] {
     std::array::from_fn(|metric| resampled.iter().map(|values| values[metric]).collect())
 }
 

@@ -42,9 +42,9 @@ impl<'a> Origin<'a> {
         };
         // A model that got its posterior afterwards calibrates by rows of their own.
         let ways = [Parts::divide, Parts::apart];
-        let parts = ways.into_iter().filter_map(|divide| divide(dataset, config, &noise).ok());
+        let mut parts = ways.into_iter().filter_map(|divide| divide(dataset, config, &noise).ok());
         let changed = || format!("`{name}` has changed since the model was trained");
-        let parts = parts.filter(same).next().ok_or_else(changed)?;
+        let parts = parts.find(same).ok_or_else(changed)?;
         Ok(Self { asked, opened, parts })
     }
 
