@@ -218,7 +218,7 @@ fn pairs_are_answered_with_both_texts() {
     let singles: String =
         (0..40).map(|i| format!("is ticket {i} late,{}\n", ["yes", "no"][i % 2])).collect();
     let labelled = home.write("l.csv", format!("question,label\n{singles}"));
-    let labelled = ["--dataset", labelled.to_str().unwrap()];
+    let labelled = ["--model", "checkpoints/p/model", "--dataset", labelled.to_str().unwrap()];
     let pick = ["--text-column", "question", "--text-pair-column", ""];
     for command in ["eval", "fit"] {
         let message = home.refused(&[&[command][..], &labelled].concat());
