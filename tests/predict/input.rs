@@ -1,14 +1,9 @@
 //! What `bayes predict` is given and is not what it seems: files under another name, flags without effect,
 //! line breaks and marks of files that were joined.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
-
-#[expect(dead_code, reason = "only a part is needed here")]
-mod home;
-
 use std::process::Output;
 
-use home::{Home, TINY, text};
+use super::home::{Home, TINY, text, tickets};
 use serde_json::Value;
 
 /// `bayes predict` with bytes as its standard input.
@@ -92,7 +87,7 @@ fn a_first_line_that_is_taken_for_names_by_its_looks_is_said() {
     ] {
         assert!(!said(&content, more).contains(guess), "{content} {more:?}");
     }
-    let train = home.write("t.csv", home::tickets(240).replace("subject,department", "v1,v2"));
+    let train = home.write("t.csv", tickets(240).replace("subject,department", "v1,v2"));
     let plan = home.done(&["train", train.to_str().unwrap(), "--dry-run"]);
     let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains(guess) && plan.lines().all(|l| l.chars().count() <= 80), "{plan}");
@@ -197,7 +192,7 @@ fn sets_of_labels_with_a_bar_are_lists() {
     let home = Home::new();
     let sets = |labels: [&str; 2]| -> Vec<String> {
         let bar = labels[0].contains('|');
-        let rows = home::tickets(240).replace("billing", labels[0]).replace("technical", labels[1]);
+        let rows = tickets(240).replace("billing", labels[0]).replace("technical", labels[1]);
         let data = home.write("bars.csv", rows);
         let settings = ["--set", "calibration.conformal_alpha=[0.01]", "--resume", "never"];
         home.done(&[&["train", data.to_str().unwrap()], &TINY[..], &settings].concat());
@@ -222,4 +217,100 @@ fn sets_of_labels_with_a_bar_are_lists() {
     };
     assert!(sets(["a|b", "other"]).iter().all(|set| set.starts_with('[') && set.ends_with(']')));
     assert!(sets(["billing", "technical"]).iter().all(|set| !set.starts_with('[')));
+}
+
+#[test]
+fn a_table_of_one_line_is_a_text_and_a_text_that_is_cut_is_said() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let input = home.write("one.csv", "please look at my router\n");
+    let arguments = ["predict", "--input", input.to_str().unwrap()];
+    let output = home.run(&arguments);
+    assert_eq!(text(&output.stdout).lines().count(), 2, "{}", text(&output.stdout));
+    let output = home.run(&["predict", &"my router ".repeat(200)]);
+    let said = text(&output.stderr);
+    assert!(said.contains("1 of 1 texts are longer than 32 tokens and were cut"), "{said}");
+}
+
+#[test]
+fn other_columns_come_out_digit_by_digit() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let row = "{\"subject\":\"my router\",\"id\":12345678901234567890123,\"price\":1.10,\"huge\":1e400,\
+               \"next\":9007199254740993,\"flag\":true,\"none\":null,\"parts\":{\"x\": 1.10, \"y\":[1e3]},\
+               \"when\":\"2024-01-01T00:00:00Z\"}";
+    let input = home.write("in.jsonl", row);
+    let input = input.to_str().unwrap();
+    let objects = home.done(&["predict", "--input", input, "--json"]);
+    let rest = row.replace("\"subject\":\"my router\",", "");
+    assert!(objects.contains(&format!("\"input\":{rest}")), "{objects}");
+    let expected = "12345678901234567890123,1.10,1e400,9007199254740993,true,,\
+                    \"{\"\"x\"\": 1.10, \"\"y\"\":[1e3]}\",2024-01-01T00:00:00Z";
+    assert!(home.done(&["predict", "--input", input]).contains(expected));
+    // By way of Parquet, and in another order.
+    home.done(&["predict", "--input", input, "--output", "a.parquet", "--sort-by", "confidence"]);
+    let again = home.path("a.parquet");
+    let again = ["predict", "--text-column", "text", "--input", again.to_str().unwrap()];
+    assert!(home.done(&again).contains(expected), "{}", home.done(&again));
+
+    let input = home.write("in.csv", "subject,id,x,x,flag\nmy router,0012,1.10,2e400,True\n");
+    let input = input.to_str().unwrap();
+    assert!(home.done(&["predict", "--input", input]).contains(",0012,1.10,2e400,True"));
+    let objects = home.done(&["predict", "--input", input, "--json"]);
+    let both = "\"x\":\"1.10\",\"input_x\":\"2e400\"";
+    assert!(objects.contains(both), "two columns of one name: {objects}");
+}
+
+#[test]
+fn a_list_of_texts_loses_none_of_them() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    for texts in ["my router\nthe invoice\n", "router\ninvoice\n", "router\nmy invoice, please\n"] {
+        let input = home.write("in.csv", texts.replace(", ", " "));
+        let output = home.run(&["predict", "--input", input.to_str().unwrap()]);
+        assert_eq!(text(&output.stdout).lines().count(), 3, "{}", text(&output.stdout));
+        assert!(text(&output.stderr).contains("the first line is a row"), "{texts}");
+        let named = ["predict", "--input", input.to_str().unwrap(), "--header", "yes"];
+        assert_eq!(home.done(&named).lines().count(), 2);
+    }
+    // Commas of prose make no table.
+    let prose = "Where is it, please?\nthe router, again, and again\nplease call me\n";
+    let input = home.write("in.csv", prose);
+    let input = input.to_str().unwrap();
+    let message = home.refused(&["predict", "--input", input]);
+    assert!(message.contains("line 2") && message.contains("--delimiter"), "{message}");
+    let lines = home.done(&["predict", "--input", input, "--delimiter", "|"]);
+    assert_eq!(lines.lines().count(), 4, "{lines}");
+    assert!(lines.contains("\"the router, again, and again\""), "{lines}");
+}
+
+#[test]
+fn standard_input_is_read_as_files_are() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let run = |bytes: &[u8], more: &[&str]| {
+        home.write("lines", bytes);
+        let mut command = home.command(&[&["predict", "--json", "--quiet"], more].concat());
+        command.stdin(std::fs::File::open(home.path("lines")).unwrap()).output().unwrap()
+    };
+    let lines = "the größere router\nthe invoice\n";
+    for mark in ["\u{feff}", ""] {
+        for (little, encoding) in [(true, "utf-16le"), (false, "utf-16be")] {
+            let bytes = |unit: u16| if little { unit.to_le_bytes() } else { unit.to_be_bytes() };
+            let bytes: Vec<u8> = format!("{mark}{lines}").encode_utf16().flat_map(bytes).collect();
+            let refused = run(&bytes, &[]);
+            assert_eq!(refused.status.code(), Some(2));
+            let message = text(&refused.stderr);
+            assert!(message.contains(encoding) && message.contains("--encoding"), "{message}");
+            let found = text(&run(&bytes, &["--encoding", encoding]).stdout);
+            assert!(found.contains("\"text\":\"the größere router\""), "{found}");
+            assert_eq!(found.lines().count(), 2, "{found}");
+        }
+    }
+    let marked = text(&run("\u{feff}the invoice\r\n".as_bytes(), &[]).stdout);
+    assert!(marked.contains("\"text\":\"the invoice\""), "{marked}");
+    let half = run(b"the invoice\ncaf\xe9\n", &[]);
+    assert!(text(&half.stdout).contains("not UTF-8") && half.status.success());
+    let latin = text(&run(b"caf\xe9\n", &["--encoding", "windows-1252"]).stdout);
+    assert!(latin.contains("\"text\":\"café\""), "{latin}");
 }

@@ -1,0 +1,163 @@
+//! Labels, and what becomes of them.
+
+use serde_json::Value;
+
+use super::home::{Home, TINY, text};
+use super::{plan, rows};
+
+#[test]
+fn labels_that_cannot_be_right_are_said_with_the_key() {
+    let home = Home::new();
+    let table = |label: &dyn Fn(usize) -> String| -> String {
+        (0..120)
+            .map(|i| format!("ticket {i},{}\n", label(i)))
+            .fold("text,label\n".to_owned(), |a, b| a + &b)
+    };
+    home.write("scores.csv", table(&|i| format!("{:.2}", i as f64 * 0.37)));
+    assert!(plan(&home, "scores.csv", &[]).unwrap_err().contains("`data.label_column`"));
+    home.write("lists.csv", table(&|i| ["['a']", "\"['a', 'b']\""][i % 2].to_owned()));
+    assert!(plan(&home, "lists.csv", &[]).unwrap_err().contains("lists.csv` line 3"));
+    home.write("case.csv", table(&|i| ["Spam", "ham", "spam"][i % 3].to_owned()));
+    let (found, said) = plan(&home, "case.csv", &[]).unwrap();
+    assert_eq!(
+        (found["labels"].as_array().unwrap().len(), said.contains("data.label_map")),
+        (3, true)
+    );
+    let (found, _) = plan(&home, "case.csv", &["--label-map", "Spam=spam"]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["ham", "spam"]));
+}
+
+/// Trained on one spelling, asked in others.
+#[test]
+fn a_model_is_evaluated_on_other_columns_and_names() {
+    let home = Home::new();
+    let train = "note,remark,label\n".to_owned()
+        + &(0..240)
+            .map(|i| {
+                format!(
+                    "the {} one {i},nothing to see in this long remark {i},{}\n",
+                    ["good", "bad"][i % 2],
+                    ["positive", "negative"][i % 2]
+                )
+            })
+            .collect::<String>();
+    let data = home.write("n.csv", train);
+    let data = data.to_str().unwrap();
+    home.done(&[&["train", data, "--text-column", "note", "--quiet"][..], &TINY].concat());
+    let accuracy = |arguments: &[&str]| -> f64 {
+        let all = [&["eval", "--json", "--quiet", "--dataset"], arguments].concat();
+        let found: Value = serde_json::from_str(&home.done(&all)).unwrap();
+        found["accuracy"]["value"].as_f64().unwrap()
+    };
+    let renamed = |from: [&str; 2], to: [&str; 2]| {
+        let text = std::fs::read_to_string(data).unwrap();
+        text.replace(from[0], to[0]).replace(from[1], to[1])
+    };
+    let same = home.write("same.csv", std::fs::read(data).unwrap());
+    assert!(accuracy(&[same.to_str().unwrap()]) > 0.95, "the model's own columns");
+    let short = home.write("short.csv", renamed(["positive", "negative"], ["POS", "NEG"]));
+    let short = short.to_str().unwrap();
+    assert!(home.refused(&["eval", "--dataset", short]).contains("`NEG`"));
+    assert!(accuracy(&[short, "--label-map", "NEG=negative,POS=positive"]) > 0.95);
+    let loud = home.write("loud.csv", renamed(["positive", "negative"], ["Positive", "NEGATIVE"]));
+    assert!(accuracy(&[loud.to_str().unwrap()]) > 0.95, "another case");
+    let other = home.write("other.csv", renamed(["note,", ",label"], ["satz,", ",klasse"]));
+    let flags = [other.to_str().unwrap(), "--text-column", "satz", "--label-column", "klasse"];
+    assert!(accuracy(&flags) > 0.95);
+    // One class, and few rows of it.
+    let one: String = renamed(["", ""], ["", ""])
+        .lines()
+        .filter(|line| !line.contains("negative"))
+        .take(6)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let one = home.write("one.csv", one);
+    assert!(accuracy(&[one.to_str().unwrap()]) > 0.5);
+    let fit = home.run(&[
+        "fit",
+        "--model",
+        "checkpoints/n/model",
+        "--dataset",
+        short,
+        "--label-map",
+        "NEG=negative,POS=positive",
+    ]);
+    assert!(fit.status.success(), "{}", text(&fit.stderr));
+}
+
+/// Each is refused, or said, by file, line and column, with the way out.
+#[test]
+fn a_cell_with_parts_and_a_key_with_two_values_are_refused() {
+    let home = Home::new();
+    let line = |i: usize| {
+        let (word, label) = [("good", "x"), ("bad", "y")][i % 2];
+        format!("{{\"text\": \"ticket {i} was {word}\", \"label\": \"{label}\"}}\n")
+    };
+    let table: String = (0..80).map(line).collect();
+    let last = |from: &str, to: &str| {
+        let (before, after) = table.rsplit_once(from).unwrap();
+        format!("{before}{to}{after}")
+    };
+    for (content, parts) in [
+        (
+            last("\"ticket 79 was bad\"", "{\"body\": \"x\"}"),
+            ["line 80: column `text`", "an object"],
+        ),
+        (last("\"ticket 79 was bad\"", "[\"a\", \"b\"]"), ["line 80: column `text`", "a list"]),
+        (last("\"y\"", "{\"name\": \"y\"}"), ["line 80: the label", "`data.label_column`"]),
+        (last("\"y\"", "[[\"y\"]]"), ["line 80: the label", "`data.label_column`"]),
+        (last("\"y\"", "[\"y\", \"x\"]"), ["line 80: the label", "is a list of 2"]),
+        (
+            last("\"label\"", "\"label\": \"x\", \"label\""),
+            ["line 80, character", "`label` stands twice"],
+        ),
+    ] {
+        home.write("d.jsonl", &content);
+        let message = plan(&home, "d.jsonl", &[]).unwrap_err();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        assert!(message.contains("d.jsonl"), "{message}");
+    }
+    let lists = table.replace("\"x\"", "[\"x\"]").replace("\"y\"", "[\"y\"]");
+    home.write("lists.jsonl", lists);
+    let (found, said) = plan(&home, "lists.jsonl", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["x", "y"]));
+    assert!(said.contains("lists of one"), "{said}");
+}
+
+#[test]
+fn a_text_under_two_labels_is_said_with_both_lines() {
+    let home = Home::new();
+    let table = "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]);
+    home.write("same.csv", format!("{table}ticket 4 was good,x\n"));
+    let (found, _) = plan(&home, "same.csv", &[]).unwrap();
+    assert!(!found["remarks"].to_string().contains("more than one label"), "{found}");
+    // Marks of HTML are no part of a text.
+    let two = "ticket 4 was good,y\nticket 7<br />was bad,x\nticket 4 was good,y\n";
+    home.write("two.csv", format!("{table}{two}"));
+    let (_, said) = plan(&home, "two.csv", &[]).unwrap();
+    for part in ["2 texts stand", "two.csv` line 6 (`x`)", "two.csv` line 82 (`y`)"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // In another part, and after the labels are renamed.
+    home.write("set/train.csv", &table);
+    home.write("set/test.csv", "text,label\nticket 4 was good,y\na new one,x\n");
+    let (_, said) = plan(&home, "set", &[]).unwrap();
+    assert!(said.contains("1 text stands") && said.contains("test.csv` line 2 (`y`)"), "{said}");
+    let looks = "ticket 4 was good,z\n";
+    home.write("map.csv", format!("{table}{looks}"));
+    assert!(plan(&home, "map.csv", &[]).unwrap().1.contains("1 text stands"));
+    let (_, said) = plan(&home, "map.csv", &["--label-map", "z=x"]).unwrap();
+    assert!(!said.contains("more than one label"), "{said}");
+}
+
+#[test]
+fn labels_that_a_word_processor_changed_look_alike() {
+    let home = Home::new();
+    for labels in [["it's", "it’s"], ["a-b", "a – b"], ["\u{ff53}pam", "spam"], ["“x”", "'x'"]]
+    {
+        let table = "text\tlabel\n".to_owned() + &rows(80, "\t", labels);
+        home.write("d.tsv", table);
+        let (_, said) = plan(&home, "d.tsv", &[]).unwrap();
+        assert!(said.contains("look alike") && said.contains("data.label_map"), "{said}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Several files of one data set, and what they are called.
+
+use serde_json::Value;
+
+use super::home::{Home, text};
+use super::{count, plan, rows};
+
+#[test]
+fn a_folder_as_competitions_give_it_is_read_and_the_rest_is_named() {
+    let home = Home::new();
+    home.write("set/train.csv", "text,target\n".to_owned() + &rows(80, ",", ["0", "1"]));
+    home.write("set/test.csv", "id,text\n1,a new one\n2,and another\n");
+    home.write("set/sample_submission.csv", "id,target\n1,0\n");
+    let (found, said) = plan(&home, "set", &[]).unwrap();
+    assert_eq!((count(&found), said.contains("sample_submission.csv")), (80, true), "{said}");
+    assert!(said.contains("test.csv") && said.contains("no column of labels"), "{said}");
+    home.write("set/test.csv", "text,target\na new one,\nand another,\n");
+    let (found, said) = plan(&home, "set", &[]).unwrap();
+    assert_eq!((count(&found), said.contains("no labels")), (80, true), "{said}");
+    home.write("set/test.csv", "text,target\na new one,1\nand another,\n");
+    assert!(plan(&home, "set", &[]).unwrap_err().contains("line 3: column `target` is empty"));
+    // Another name for the same thing, in another order.
+    home.write("set/test.csv", "label,text\n1,a new one\n0,another one\n");
+    assert_eq!(count(&plan(&home, "set", &[]).unwrap().0), 82);
+}
+
+#[test]
+fn names_of_files_make_names_of_experiments() {
+    let home = Home::new();
+    let table = "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]);
+    let mut names = Vec::new();
+    for name in [
+        "评论.csv",
+        "数据.csv",
+        "données été.csv",
+        "it's \"odd\" = 5%.csv",
+        "\"q\".csv",
+        " lead.csv",
+        "2024/train.csv",
+    ] {
+        home.write(name, &table);
+        let path = name.strip_suffix("/train.csv").unwrap_or(name);
+        let output = home.run(&["train", path, "--dry-run", "--json"]);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        names.push(plan["name"].as_str().unwrap().to_owned());
+    }
+    let different: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(different.len(), names.len(), "{names:?}");
+    let output = home.command(&["train", ".", "--dry-run"]).current_dir(home.path("2024")).output();
+    assert!(output.unwrap().status.success());
+}
+
+#[test]
+fn what_lies_beside_a_table_or_in_it_is_said() {
+    let home = Home::new();
+    home.write("numbers/d.csv", "text,label\n".to_owned() + &rows(80, ",", ["0", "1"]));
+    home.write("numbers/labels.json", "[\"no\", \"yes\"]");
+    let (found, _) = plan(&home, "numbers/d.csv", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["no", "yes"]));
+    assert!(found["remarks"].to_string().contains("labels.json"), "{found}");
+
+    // A list that is none of names belongs to something else.
+    home.write("numbers/labels.json", "{\"version\": 3}");
+    let (found, _) = plan(&home, "numbers/d.csv", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["0", "1"]));
+
+    let part = |row: usize| ["train", "train", "test"][row % 3];
+    let table: String = (0..80)
+        .map(|row| format!("ticket {row} was good,{},{}\n", ["x", "y"][row % 2], part(row)))
+        .collect();
+    home.write("parts.csv", format!("text,label,subset\n{table}"));
+    let (found, _) = plan(&home, "parts.csv", &[]).unwrap();
+    assert!(found["remarks"].to_string().contains("column `subset`"), "{found}");
+
+    home.write("folder/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]));
+    home.write("folder/TestData/a.csv", "text,label\n".to_owned() + &rows(8, ",", ["x", "y"]));
+    let (found, _) = plan(&home, "folder", &[]).unwrap();
+    assert!(found["remarks"].to_string().contains("TestData/"), "{found}");
+}
+
+/// Files of one folder that name their columns differently, and one that has no names.
+#[test]
+fn files_of_one_data_set_have_the_same_columns_or_it_is_said() {
+    let home = Home::new();
+    let two = rows(80, ",", ["x", "y"]);
+    let folder = |name: &str, files: &[(&str, String)]| {
+        for (file, content) in files {
+            home.write(&format!("{name}/{file}"), content);
+        }
+        plan(&home, name, &[])
+    };
+    let train = ("train.csv", format!("body,label\n{two}"));
+    let other = ("test.csv", format!("message,class\n{two}"));
+    let (found, said) = folder("renamed", &[train.clone(), other]).unwrap();
+    assert_eq!(count(&found), 160);
+    assert!(said.contains("test.csv` is read as text = `message`, label = `class`"), "{said}");
+    assert!(said.contains("the first file as text = `body`, label = `label`"), "{said}");
+    let (_, said) = folder("same", &[train.clone(), ("test.csv", train.1.clone())]).unwrap();
+    assert!(!said.contains("is read as"), "{said}");
+
+    let pair = |i: usize| format!("is it {i},it was {i} for long,{}\n", ["x", "y"][i % 2]);
+    let pairs: String = (0..80).map(pair).collect();
+    let pairs = format!("premise,hypothesis,label\n{pairs}");
+    let message = folder("pairs", &[("train.csv", pairs.clone()), ("test.csv", train.1.clone())])
+        .unwrap_err();
+    assert!(message.contains("either all files have pairs or none"), "{message}");
+    let message = folder("singles", &[train.clone(), ("test.csv", pairs)]).unwrap_err();
+    assert!(message.contains("either all files have pairs or none"), "{message}");
+
+    let shards = [("train-0.csv", train.1.clone()), ("train-1.csv", two)];
+    let message = folder("shards", &shards).unwrap_err();
+    assert!(message.contains("train-1.csv`") && message.contains("line of names"), "{message}");
+}
