@@ -2,76 +2,49 @@
 
 use std::io::{self, Read};
 
+use super::made::{Made, Source};
+
 /// U+FEFF in UTF-8.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes that are looked at together.
 const CHUNK: usize = 1 << 16;
 
-/// Reads UTF-8 without the marks that begin its lines. Elsewhere U+FEFF is a character of a text.
+/// UTF-8 without the marks that begin its lines. Elsewhere U+FEFF is a character of a text.
 pub(super) struct WithoutMarks<R> {
     inner: R,
     input: Vec<u8>,
-    output: Vec<u8>,
-    /// How much of the output has been read.
-    place: usize,
     /// Whether the next byte begins a line.
     begins: bool,
     /// Bytes of a mark that were seen and are in no output.
     held: usize,
-    finished: bool,
 }
 
 impl<R: Read> WithoutMarks<R> {
-    pub(super) fn new(inner: R) -> Self {
-        Self {
-            inner,
-            input: vec![0; CHUNK],
-            output: Vec::new(),
-            place: 0,
-            begins: true,
-            held: 0,
-            finished: false,
-        }
+    /// A reader of it.
+    pub(super) fn reader(inner: R) -> Made<Self> {
+        Made::new(Self { inner, input: vec![0; CHUNK], begins: true, held: 0 })
     }
+}
 
-    fn fill(&mut self) -> io::Result<()> {
+impl<R: Read> Source for WithoutMarks<R> {
+    fn fill(&mut self, output: &mut Vec<u8>) -> io::Result<bool> {
         let count = self.inner.read(&mut self.input)?;
-        self.output.clear();
-        self.place = 0;
-        if count == 0 {
-            self.finished = true;
-            self.release();
-        }
         for &byte in &self.input[..count] {
             if self.begins && byte == MARK[self.held] {
                 self.held = (self.held + 1) % MARK.len();
                 continue;
             }
-            self.output.extend_from_slice(&MARK[..self.held]);
+            // The beginning of a mark that is none.
+            output.extend_from_slice(&MARK[..self.held]);
             self.held = 0;
-            self.output.push(byte);
+            output.push(byte);
             self.begins = matches!(byte, b'\n' | b'\r');
         }
-        Ok(())
-    }
-
-    /// Gives back the beginning of a mark that is none.
-    fn release(&mut self) {
-        self.output.extend_from_slice(&MARK[..self.held]);
-        self.held = 0;
-    }
-}
-
-impl<R: Read> Read for WithoutMarks<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.place == self.output.len() && !self.finished {
-            self.fill()?;
+        if count == 0 {
+            output.extend_from_slice(&MARK[..self.held]);
+            self.held = 0;
         }
-        let rest = &self.output[self.place..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.place += count;
-        Ok(count)
+        Ok(count == 0)
     }
 }
 
@@ -105,7 +78,7 @@ mod tests {
         ] {
             for size in [1, 2, 3, 100] {
                 let mut read = Vec::new();
-                WithoutMarks::new(Pieces(bytes, size)).read_to_end(&mut read).unwrap();
+                WithoutMarks::reader(Pieces(bytes, size)).read_to_end(&mut read).unwrap();
                 assert_eq!(read, expected, "{size}");
             }
         }

@@ -13,6 +13,7 @@ mod foreign;
 mod header;
 mod held;
 mod json_lines;
+mod made;
 mod marks;
 mod parquet;
 mod parquet_names;

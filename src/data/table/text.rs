@@ -7,6 +7,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::error::TableError;
 use super::foreign;
+use super::made::{Made, Source};
 use super::marks::WithoutMarks;
 use super::reading::Reading;
 
@@ -56,9 +57,9 @@ pub(super) fn open(
     }
     if let Some(encoding) = encoding {
         done.push(format!("decoded from {}", encoding.name()));
-        reader = Box::new(Decoded::new(reader, encoding));
+        reader = Box::new(Decoded::reader(reader, encoding));
     }
-    Ok(Utf8 { reader: Box::new(WithoutMarks::new(reader)), done })
+    Ok(Utf8 { reader: Box::new(WithoutMarks::reader(reader)), done })
 }
 
 fn both_utf16(one: &'static Encoding, other: &'static Encoding) -> bool {
@@ -100,31 +101,29 @@ pub(super) fn guess(bytes: &[u8]) -> String {
     text.chars().filter(|character| !character.is_control()).take(SHOWN).collect()
 }
 
-/// Decodes while it is read.
+/// What another encoding says, in UTF-8.
 struct Decoded {
     inner: Reader,
     decoder: Decoder,
     input: Vec<u8>,
-    output: Vec<u8>,
-    place: usize,
-    finished: bool,
 }
 
 impl Decoded {
-    fn new(inner: Reader, encoding: &'static Encoding) -> Self {
+    fn reader(inner: Reader, encoding: &'static Encoding) -> Made<Self> {
         let decoder = encoding.new_decoder_without_bom_handling();
-        let (input, output) = (Vec::new(), Vec::new());
-        Self { inner, decoder, input, output, place: 0, finished: false }
+        Made::new(Self { inner, decoder, input: Vec::new() })
     }
+}
 
-    fn fill(&mut self) -> io::Result<()> {
+impl Source for Decoded {
+    fn fill(&mut self, output: &mut Vec<u8>) -> io::Result<bool> {
         let before = self.input.len();
         self.inner.by_ref().take(1 << 16).read_to_end(&mut self.input)?;
         let last = self.input.len() == before;
         let room = self.decoder.max_utf8_buffer_length(self.input.len()).unwrap_or(1 << 18);
-        self.output.resize(room, 0);
+        output.resize(room, 0);
         let (result, read, written, replaced) =
-            self.decoder.decode_to_utf8(&self.input, &mut self.output, last);
+            self.decoder.decode_to_utf8(&self.input, output, last);
         if replaced {
             let what = format!(
                 "bytes that are no {}: set `data.encoding` to that of the file",
@@ -133,23 +132,8 @@ impl Decoded {
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         self.input.drain(..read);
-        self.output.truncate(written);
-        self.place = 0;
-        self.finished = last && result == CoderResult::InputEmpty;
-        Ok(())
-    }
-}
-
-impl Read for Decoded {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.place == self.output.len() && !self.finished {
-            self.fill()?;
-        }
-        let rest = &self.output[self.place..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.place += count;
-        Ok(count)
+        output.truncate(written);
+        Ok(last && result == CoderResult::InputEmpty)
     }
 }
 

@@ -68,6 +68,18 @@ fn a_panic_of_the_decoder_is_an_error() {
     assert_eq!(caught.to_string(), "Parquet error: the decoder gave up: level 9");
 }
 
+/// The file in its folder.
+const NAME: &str = "a.parquet";
+
+/// A file of this schema, to be written.
+fn new_file(schema: &str) -> (tempfile::TempDir, SerializedFileWriter<File>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join(NAME)).unwrap();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let properties = Arc::new(WriterProperties::default());
+    (folder, SerializedFileWriter::new(file, schema, properties).unwrap())
+}
+
 #[test]
 fn types_of_other_programs_are_read() {
     let schema = "message schema {
@@ -76,12 +88,8 @@ fn types_of_other_programs_are_read() {
         required binary bytes;
         optional group tags (LIST) { repeated group list { optional binary element (UTF8); } }
     }";
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.parquet");
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let properties = Arc::new(WriterProperties::default());
-    let mut file =
-        SerializedFileWriter::new(File::create(&path).unwrap(), schema, properties).unwrap();
+    let (folder, mut file) = new_file(schema);
+    let path = folder.path().join(NAME);
     let mut group = file.next_row_group().unwrap();
     let bytes = |bytes: &[u8]| ByteArray::from(bytes.to_vec());
 
@@ -127,12 +135,8 @@ fn moments_and_numbers_lose_no_digit() {
         required int64 large (UINT_64);
         required float share;
     }";
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.parquet");
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let properties = Arc::new(WriterProperties::default());
-    let mut file =
-        SerializedFileWriter::new(File::create(&path).unwrap(), schema, properties).unwrap();
+    let (folder, mut file) = new_file(schema);
+    let path = folder.path().join(NAME);
     let mut group = file.next_row_group().unwrap();
     let nanos = 1_704_067_200_123_456_789;
     for column in 0..9 {
