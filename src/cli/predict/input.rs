@@ -30,7 +30,7 @@ pub(super) struct Input<'a> {
     pub(super) paired: bool,
     /// The names of the other columns, and what they hold.
     pub(super) rest: Vec<(String, Kind)>,
-    /// What was taken for what, where that was a question.
+    /// Which columns were taken for what, and what is doubtful about it; empty for texts without a table.
     pub(super) described: String,
 }
 

@@ -396,6 +396,7 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
         let (prior, exact) = (Prior::Fixed(3.0), Tolerance::EXACT);
         let found = problem.fit(&start_kd, Head::Refit, prior, exact).unwrap();
         let near = problem.mode(&start_kd, 3.0, Tolerance::NEAR).unwrap();
+        let kept = problem.mode(&start_kd, 3.0, Tolerance::KEPT).unwrap();
         let x_d = &feature_nd[..d + 1];
         let logits = |weight_kd: &[f64]| -> Vec<f64> {
             let line = |w: &[f64]| {
@@ -404,12 +405,13 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
             weight_kd.chunks_exact(d + 2).map(line).collect()
         };
         let covariance = found.covariance.at(x_d).unwrap();
-        (logits(&found.mean_kd), logits(&near), covariance)
+        (logits(&found.mean_kd), logits(&near), logits(&kept), covariance)
     };
-    let (one, near, covariance) = fitted(1.0);
-    let (other, _, scaled) = fitted(64.0);
+    let (one, near, kept, covariance) = fitted(1.0);
+    let (other, _, _, scaled) = fitted(64.0);
     assert_close(&one, &other, 1e-6, "logits");
     assert_close(&one, &near, 0.05, "logits, nearly");
+    assert_close(&one, &kept, 1e-3, "logits that are kept");
     let (LogitCovariance::Root(a), LogitCovariance::Root(b)) = (covariance, scaled) else {
         panic!("three classes have a whole covariance")
     };

@@ -32,13 +32,17 @@ fn encoded(model: &Loaded, text: &str) -> Encoded {
     model.predictor.encode(&[(text, None)]).unwrap().remove(0)
 }
 
-#[test]
-fn passes_that_nobody_waits_for_any_more_are_not_made() {
+/// One that samples, several passes a text.
+fn model_of_passes() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
     let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
     artifact.uncertainty.passes = Some(Passes { samples: 4, layers: 0 });
-    let predictor = Predictor::new(artifact).unwrap();
-    let (model, metrics) = (Arc::new(Loaded { predictor, rate: 1e4 }), Arc::new(Metrics::new()));
+    Arc::new(Loaded { predictor: Predictor::new(artifact).unwrap(), rate: 1e4 })
+}
+
+#[test]
+fn passes_that_nobody_waits_for_any_more_are_not_made() {
+    let (model, metrics) = (model_of_passes(), Arc::new(Metrics::new()));
     let engine = engine(&metrics);
     let ask = |samples| {
         let (reply, answer) = oneshot::channel();
@@ -70,11 +74,7 @@ fn passes_that_nobody_waits_for_any_more_are_not_made() {
 
 #[test]
 fn people_come_between_the_passes_of_a_job_and_of_those_who_ask_for_many() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-    let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
-    artifact.uncertainty.passes = Some(Passes { samples: 4, layers: 0 });
-    let predictor = Predictor::new(artifact).unwrap();
-    let (model, metrics) = (Arc::new(Loaded { predictor, rate: 1e4 }), Arc::new(Metrics::new()));
+    let (model, metrics) = (model_of_passes(), Arc::new(Metrics::new()));
     let engine = engine(&metrics);
     let ask = |samples, class| {
         let (reply, answer) = oneshot::channel();
