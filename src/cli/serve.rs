@@ -259,6 +259,14 @@ impl Options {
                 "--cors-allow-origin takes exact origins such as https://example.org, not `{origin}`"
             );
         }
+        // A packed body takes as much before it is unpacked, and a quarter is for small requests.
+        ensure!(
+            self.max_inflight_bytes / 3 >= self.max_body_bytes,
+            "--max-inflight-bytes {} has no room for a body of --max-body-bytes {}: it must be three times \
+             as large",
+            self.max_inflight_bytes,
+            self.max_body_bytes
+        );
         let half = (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1);
         let half = half.min(compute::threads().max(1));
         Ok(Settings {

@@ -20,6 +20,8 @@ use crate::data::Encoded;
 
 /// Bytes of the texts of one class that may wait.
 const MOST_BYTES: usize = 16 << 20;
+/// Bytes that a text takes beside its own.
+const ENTRY: usize = 256;
 /// Bytes a second of one thread, until that is measured.
 const FIRST_RATE: f64 = 500e3;
 /// How much of what was measured before counts beside the newest text.
@@ -83,7 +85,7 @@ impl Tokenizers {
 
     /// The tokens of a text, later; or why it is not even taken.
     pub fn submit(&self, ask: Ask) -> Result<oneshot::Receiver<Result<Encoded, Problem>>, Refusal> {
-        let bytes = ask.sent.bytes();
+        let bytes = ask.sent.bytes() + ENTRY;
         let mut queue = self.shared.lock();
         let wait = queue.wait(bytes, ask.class, self.shared.threads);
         let place = ask.class as usize;
@@ -217,6 +219,18 @@ mod tests {
         assert!(job.blocking_recv().unwrap().is_ok());
         assert_eq!(metrics.cancelled_so_far("tokenize"), 5);
         assert_eq!(tokenizers.shared.lock().bytes, [0, 0]);
+    }
+
+    #[test]
+    fn very_many_short_texts_find_no_room() {
+        let (model, metrics) = (model(), Arc::new(Metrics::new()));
+        let tokenizers = Tokenizers::new(1, metrics).unwrap();
+        let busy = held(&tokenizers);
+        let most = MOST_BYTES / ENTRY;
+        let submit = || tokenizers.submit(ask(&model, "a", Class::Interactive, None));
+        let waiting: Vec<_> = (0..most).map_while(|_| submit().ok()).collect();
+        assert!((1..most).contains(&waiting.len()), "{}", waiting.len());
+        drop((waiting, busy));
     }
 
     #[test]

@@ -169,6 +169,9 @@ fn flags_have_bounds() {
             assert!(message.contains(flag), "{message}");
         }
     }
+    // A body that never finds room would be told to come again for ever.
+    let message = refused(&["--max-inflight-bytes", "4194304"], None);
+    assert!(message.contains("--max-body-bytes 2097152"), "{message}");
     for flag in ["--max-connections", "--header-timeout", "--max-inflight-bytes", "--max-chars"] {
         assert!(refused(&[flag, "0"], None).contains(flag), "{flag}");
     }
