@@ -411,7 +411,8 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
     let (other, _, _, scaled) = fitted(64.0);
     assert_close(&one, &other, 1e-6, "logits");
     assert_close(&one, &near, 0.05, "logits, nearly");
-    assert_close(&one, &kept, 1e-3, "logits that are kept");
+    // A hundredth of a posterior deviation, of which a logit has a fraction of one here.
+    assert_close(&one, &kept, 5e-3, "logits that are kept");
     let (LogitCovariance::Root(a), LogitCovariance::Root(b)) = (covariance, scaled) else {
         panic!("three classes have a whole covariance")
     };
