@@ -77,7 +77,7 @@ impl Stated<'_> {
             let class: String = class.chars().take(60).collect();
             return Some(format!(
                 "`architectures` has `{class}`, which is no classifier of texts: only `…{CLASSIFIER}` is \
-                 answered"
+                 answered; `bayes train DATA --init FOLDER` makes one from its encoder"
             ));
         }
         let kind = self.problem_type.unwrap_or("");
