@@ -3,7 +3,7 @@
 //! Sums over rows are Candle products, none of which splits its inner dimension over threads, and
 //! sequential matrix functions do the rest: the bits do not depend on the number of threads.
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use nalgebra::DMatrix;
 
 /// A small dense matrix, column by column.
@@ -52,6 +52,11 @@ impl Design {
     /// Columns, `D`.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Φ in f32, `[n, D]`.
+    pub fn single(&self) -> Result<Tensor> {
+        self.values.to_dtype(DType::F32)
     }
 
     /// Φ Wᵀ for a weight `[k, D]`: `[n, k]`.

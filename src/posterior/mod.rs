@@ -18,6 +18,7 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub(crate) use algebra::InverseRoot;
 pub use config::{MOST_SAMPLES, Method, PosteriorConfig};
 pub use covariance::{Covariance, Kronecker, Root};
 pub use fit::{Fitted, LastLayer, fit, fit_head, tensors};

@@ -29,18 +29,20 @@ impl Kronecker {
         Self { features, logits }
     }
 
-    /// (B ⊗ A + prior · I)⁻¹ g for a centred `[k, D]`.
-    pub fn solve(&self, g_kd: &[f64], prior: f64) -> Vec<f64> {
+    /// √(gᵀ (B ⊗ A + prior · I)⁻¹ g) for a centred `[k, D]`: how far a gradient leads, in standard
+    /// deviations.
+    pub fn length(&self, g_kd: &[f64], prior: f64) -> f64 {
         let (q_a, q_b) = (&self.features.vectors, &self.logits.vectors);
         let g_dk = nalgebra::DMatrixView::from_slice(g_kd, q_a.nrows(), q_b.nrows());
         // Not `tr_mul`, which takes dot by dot: twenty times as long.
-        let mut inner = q_a.transpose() * (g_dk * q_b);
+        let inner = q_a.transpose() * (g_dk * q_b);
+        let mut squared = 0.0;
         for (j, b) in self.logits.values.iter().enumerate() {
             for (i, a) in self.features.values.iter().enumerate() {
-                inner[(i, j)] /= a * b + prior;
+                squared += inner[(i, j)].powi(2) / (a * b + prior);
             }
         }
-        (q_a * inner * q_b.transpose()).as_slice().to_vec()
+        squared.sqrt()
     }
 
     /// What the evidence says; `objective` is Σ −ln p + (prior / 2) ‖W‖².

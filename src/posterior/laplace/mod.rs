@@ -23,6 +23,7 @@
 mod evidence;
 mod full;
 mod kronecker;
+mod newton;
 mod single;
 mod softmax;
 

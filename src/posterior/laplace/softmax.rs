@@ -6,6 +6,7 @@ use candle_core::Result;
 use rayon::prelude::*;
 
 use super::kronecker::Kronecker;
+use super::newton::Space;
 use super::single::squared;
 use crate::posterior::algebra::{Design, Eigen, Matrix};
 
@@ -18,6 +19,7 @@ pub struct Softmax<'a> {
     observed_kd: Vec<f64>,
     /// A = (1/n) Σ φ̃ φ̃ᵀ.
     second_moment: Eigen,
+    pub space: Space,
 }
 
 /// Weights and what they predict.
@@ -31,7 +33,6 @@ pub struct Mode {
 }
 
 const STEPS: usize = 100;
-const CONJUGATE_STEPS: usize = 200;
 
 impl<'a> Softmax<'a> {
     /// `second_moment` is that of the design, (1/n) Σ φ̃ φ̃ᵀ.
@@ -47,7 +48,8 @@ impl<'a> Softmax<'a> {
             line[label as usize] = 1.0;
         }
         let observed_kd = design.collect(indicator_nk)?;
-        Ok(Self { design, labels, classes, observed_kd, second_moment })
+        let space = Space::new(design, &second_moment)?;
+        Ok(Self { design, labels, classes, observed_kd, second_moment, space })
     }
 
     /// The mode that begins at these weights, centred.
@@ -104,20 +106,6 @@ impl<'a> Softmax<'a> {
         Ok(gradient_kd)
     }
 
-    /// (Σ Λ ⊗ φ̃φ̃ᵀ + prior · I) v, and Φ vᵀ, which a line search needs too.
-    pub fn curve(&self, mode: &Mode, prior: f64, v_kd: &[f64]) -> Result<(Vec<f64>, Vec<f64>)> {
-        let moved_nk = self.design.logits(v_kd)?;
-        let mut weighted_nk = moved_nk.clone();
-        let lines = weighted_nk.par_chunks_mut(self.classes);
-        lines.zip(mode.probability_nk.par_chunks(self.classes)).for_each(|(line, p_k)| {
-            let mean: f64 = line.iter().zip(p_k).map(|(value, p)| value * p).sum();
-            line.iter_mut().zip(p_k).for_each(|(value, p)| *value = p * (*value - mean));
-        });
-        let mut product_kd = self.design.collect(weighted_nk)?;
-        product_kd.iter_mut().zip(v_kd).for_each(|(product, v)| *product += prior * v);
-        Ok((product_kd, moved_nk))
-    }
-
     /// Moves the weights to the minimum for this prior precision. A Newton step is the last one if it is
     /// shorter than `short` posterior standard deviations, as the Kronecker factors measure them.
     pub fn refit(&self, mode: &mut Mode, prior: f64, short: f64) -> Result<()> {
@@ -125,55 +113,19 @@ impl<'a> Softmax<'a> {
         for _ in 0..STEPS {
             let gradient_kd = self.gradient(mode, prior)?;
             let factors = self.kronecker(mode);
-            let scaled_kd = factors.solve(&gradient_kd, prior);
-            let distance = dot(&gradient_kd, &scaled_kd).max(0.0).sqrt();
+            let distance = factors.length(&gradient_kd, prior);
             if distance < short {
                 break;
             }
             // The nearer, the more exactly a step is solved for: convergence stays superlinear.
             let forcing = (distance / *first.get_or_insert(distance)).sqrt().min(0.1);
-            let step = self.step(mode, prior, &factors, &gradient_kd, forcing)?;
-            *mode = self.search(mode, prior, &step, distance);
+            let curvature = self.space.curvature(&mode.probability_nk, &factors, prior)?;
+            let v_kd = self.centred(&curvature.step(&gradient_kd, forcing)?);
+            let slope = dot(&gradient_kd, &v_kd);
+            let moved_nk = self.design.logits(&v_kd)?;
+            *mode = self.search(mode, prior, &Step { v_kd, moved_nk, slope }, distance);
         }
         Ok(())
-    }
-
-    /// Solves (H + prior · I) v = −gradient by preconditioned conjugate gradients; also gives Φ vᵀ
-    /// and the slope along v.
-    fn step(
-        &self,
-        mode: &Mode,
-        prior: f64,
-        factors: &Kronecker,
-        gradient_kd: &[f64],
-        forcing: f64,
-    ) -> Result<Step> {
-        let mut v_kd = vec![0.0; gradient_kd.len()];
-        let mut moved_nk = vec![0.0; mode.logit_nk.len()];
-        let mut residual_kd: Vec<f64> = gradient_kd.iter().map(|value| -value).collect();
-        let mut scaled_kd = factors.solve(&residual_kd, prior);
-        let mut direction_kd = scaled_kd.clone();
-        let mut size = dot(&residual_kd, &scaled_kd);
-        let enough = forcing * forcing * size;
-        for _ in 0..CONJUGATE_STEPS {
-            let (curved_kd, along_nk) = self.curve(mode, prior, &direction_kd)?;
-            let length = size / dot(&direction_kd, &curved_kd);
-            add(&mut v_kd, length, &direction_kd);
-            add(&mut moved_nk, length, &along_nk);
-            add(&mut residual_kd, -length, &curved_kd);
-            scaled_kd = factors.solve(&residual_kd, prior);
-            let next = dot(&residual_kd, &scaled_kd);
-            if next <= enough {
-                break;
-            }
-            let keep = next / size;
-            for (direction, scaled) in direction_kd.iter_mut().zip(&scaled_kd) {
-                *direction = scaled + keep * *direction;
-            }
-            size = next;
-        }
-        let slope = dot(gradient_kd, &v_kd);
-        Ok(Step { v_kd, moved_nk, slope })
     }
 
     /// Halves the step until the objective falls enough.

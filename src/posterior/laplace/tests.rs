@@ -43,6 +43,14 @@ fn assert_close(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
+fn single(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&value| value as f32).collect()
+}
+
+fn double(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
 fn softmax<'a>(design: &'a Design, labels: &'a [u32], classes: usize) -> Result<Softmax<'a>> {
     let moment = design.gram(&vec![1.0 / design.rows() as f64; design.rows()])?;
     Softmax::new(design, labels, classes, Eigen::of(moment))
@@ -131,6 +139,8 @@ fn the_curvature_is_the_hessian_and_the_gradient_that_of_the_objective() {
     };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let whole = full::curvature_matrix(&model, &mode, prior).unwrap();
+    let factors = model.kronecker(&mode);
+    let curvature = model.space.curvature(&mode.probability_nk, &factors, prior).unwrap();
     let step = 1e-5;
     for a in 0..classes - 1 {
         for i in 0..=d {
@@ -142,8 +152,8 @@ fn the_curvature_is_the_hessian_and_the_gradient_that_of_the_objective() {
             let (up, down) = (at(1.0), at(-1.0));
             let numeric: Vec<f64> =
                 up.iter().zip(&down).map(|(up, down)| (up - down) / (2.0 * step)).collect();
-            let (product, _) = model.curve(&mode, prior, &v).unwrap();
-            assert_close(&product, &numeric, 1e-6, "product");
+            let product = curvature.product(&single(&v)).unwrap();
+            assert_close(&double(&product), &numeric, 1e-5, "product");
             for b in 0..classes - 1 {
                 for j in 0..=d {
                     let entry = whole[(a * (d + 1) + i, b * (d + 1) + j)];
@@ -194,11 +204,14 @@ fn the_kronecker_form_is_the_inverse_of_its_dense_matrix() {
     // A centred gradient, and what the dense matrix makes of it.
     let inner = Matrix::from_column_slice(d + 1, classes - 1, &normal((classes - 1) * (d + 1), 11));
     let g_dk = &inner * u.transpose();
-    let found = factors.solve(g_dk.as_slice(), prior);
+    let curvature = model.space.curvature(&mode.probability_nk, &factors, prior).unwrap();
+    let found = double(&curvature.precondition(&single(g_dk.as_slice())).unwrap());
     let column = Matrix::from_column_slice(inner.len(), 1, inner.as_slice());
     let solved = dense.clone().try_inverse().unwrap() * column;
     let solved = Matrix::from_column_slice(d + 1, classes - 1, solved.as_slice()) * u.transpose();
-    assert_close(&found, solved.as_slice(), 1e-12, "solve");
+    assert_close(&found, solved.as_slice(), 1e-5, "precondition");
+    let squared = g_dk.dot(&solved);
+    assert_close(&[factors.length(g_dk.as_slice(), prior)], &[squared.sqrt()], 1e-12, "length");
 
     let precision = InverseRoot::of(&dense).unwrap();
     let (objective, norm) = (model.objective(&mode, prior), squared(&mode.weight_kd));
