@@ -1,6 +1,8 @@
 //! A covariance that can be inverted, from few rows.
 
-use nalgebra::{Cholesky, DMatrix, Dyn};
+use nalgebra::DMatrix;
+
+use crate::posterior::InverseRoot;
 
 /// An empirical covariance `[d, d]` and what its shrinkage depends on.
 #[derive(Clone, Debug)]
@@ -40,8 +42,6 @@ impl Covariance {
 
     /// A lower triangular W with W S Wᵀ = 1 for the shrunk S; `None` where the rows do not vary.
     pub fn whitener(&self) -> Option<DMatrix<f64>> {
-        let cholesky: Cholesky<f64, Dyn> = Cholesky::new(self.shrunk())?;
-        let d = self.empirical.nrows();
-        cholesky.l().solve_lower_triangular(&DMatrix::identity(d, d))
+        InverseRoot::of(&self.shrunk()).ok().map(|inverse| inverse.root)
     }
 }
