@@ -3,7 +3,10 @@
 //!
 //! The objective is convex, so a fit is a function of its rows and of the prior's precision δ. That is
 //! what the evidence says, or what is better on held-out rows: from the evidence's δ the search goes to
-//! the side where the held-out NLL, at its best temperature, falls, in steps of √10, until it rises.
+//! the side where the held-out NLL, at its best temperature, falls, in steps of √10, until it rises, and
+//! ends at the vertex of the parabola through the last three.
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
@@ -20,8 +23,6 @@ const STEP: f64 = 3.162_277_660_168_379_5;
 const FIRST: f64 = 100.0;
 /// The most trials besides that of the evidence.
 const TRIALS: usize = 8;
-/// So many judged rows tell one prior from another; their folds are enough.
-const JUDGES: usize = 1000;
 
 /// Rows, and who judges whom.
 pub(super) struct HeadRows<'a> {
@@ -53,7 +54,7 @@ pub(super) struct HeadFit {
 
 /// The held-out NLL under one prior after another.
 struct Trials<'a> {
-    /// Of some folds.
+    /// Of each fold.
     problems: &'a [Problem<'a>],
     judged: &'a [Features],
     /// The weights of each of them at the last prior, `[k, D]`.
@@ -81,36 +82,27 @@ impl HeadRows<'_> {
         );
         let (by_evidence, problems) = (by_evidence?, problems?);
         tracing::debug!("evidence: {:?}", by_evidence.evidence);
-        let mut rows = 0;
-        let enough = judged.iter().take_while(|fold| {
-            let few = rows < JUDGES;
-            rows += fold.len();
-            few
-        });
-        let some = enough.count();
         let mut trials = Trials {
-            problems: &problems[..some],
-            judged: &judged[..some],
-            weight_kd: vec![by_evidence.mean_kd.clone(); some],
-            labels: judged[..some].iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
+            problems: &problems,
+            judged: &judged,
+            weight_kd: vec![by_evidence.mean_kd.clone(); problems.len()],
+            labels: judged.iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
             classes: self.classes,
         };
         let first = by_evidence.evidence.prior_precision;
         let prior = if trials.labels.is_empty() { first } else { trials.best(first)? };
         let fixed = Prior::Fixed(prior);
         // Under the same prior, and of nearly the same rows.
-        let start_kd = trials.weight_kd.first().cloned().unwrap_or(by_evidence.mean_kd);
+        let start_kd = trials.weight_kd.first().unwrap_or(&by_evidence.mean_kd);
         let by_held_out = prior != first;
-        let mut weight_kd = trials.weight_kd;
-        weight_kd.resize(problems.len(), start_kd.clone());
-        let folds = problems.par_iter().zip(&weight_kd).zip(&judged);
+        let folds = problems.par_iter().zip(&trials.weight_kd).zip(&judged);
         let of_fold = |((problem, start_kd), rows): ((&Problem<'_>, &Vec<f64>), &Features)| {
             let fold = fit_head(config, problem, start_kd, (fixed, near), self.dropout)?;
             fold.posterior.logits(rows.read())
         };
         let how = (fixed, Tolerance::KEPT);
         let (fitted, logits) = rayon::join(
-            || fit_head(config, &problem, &start_kd, how, self.dropout),
+            || fit_head(config, &problem, start_kd, how, self.dropout),
             || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>(),
         );
         let (fitted, logits) = (fitted?, logits?.concat());
@@ -132,28 +124,39 @@ impl HeadRows<'_> {
     }
 }
 
+/// Where the parabola through (−1, `below`), (0, 0) and (1, `above`) is least, if neither is negative.
+fn vertex(below: f64, above: f64) -> f64 {
+    let curvature = below + above;
+    if curvature > 0.0 && curvature.is_finite() { 0.5 * (below - above) / curvature } else { 0.0 }
+}
+
 impl Trials<'_> {
-    /// The prior precision with the least held-out NLL, from `first` on; the weights are those under it.
+    /// The prior precision with the least held-out NLL, from `first` on: the vertex of the parabola, over
+    /// ln δ, through the best trial and those beside it. The weights are those of the best trial.
     fn best(&mut self, first: f64) -> candle_core::Result<f64> {
-        let mut best = (first, self.nll(first)?, self.weight_kd.clone());
-        let mut left = TRIALS;
-        for factor in [STEP.recip(), STEP] {
-            let begun = best.0;
-            while left > 0 {
-                left -= 1;
-                let prior = best.0 * factor;
-                let nll = self.nll(prior)?;
-                if nll >= best.1 {
+        let at = |step: i32| first * STEP.powi(step);
+        let mut best = (0, self.weight_kd.clone());
+        let mut nll = BTreeMap::from([(0, self.nll(first)?)]);
+        for direction in [-1, 1] {
+            while nll.len() <= TRIALS {
+                let step = best.0 + direction;
+                nll.insert(step, self.nll(at(step))?);
+                if nll[&step] >= nll[&best.0] {
                     break;
                 }
-                best = (prior, nll, self.weight_kd.clone());
+                best = (step, self.weight_kd.clone());
             }
-            if best.0 != begun {
+            if best.0 != 0 {
                 break;
             }
         }
-        self.weight_kd = best.2;
-        Ok(best.0)
+        let (step, weight_kd) = best;
+        self.weight_kd = weight_kd;
+        let vertex = match (nll.get(&(step - 1)), nll.get(&(step + 1))) {
+            (Some(below), Some(above)) => vertex(below - nll[&step], above - nll[&step]),
+            _ => 0.0,
+        };
+        Ok(at(step) * STEP.powf(vertex))
     }
 
     /// Mean −ln p(label) of the judged rows, at their best temperature.
@@ -171,5 +174,22 @@ impl Trials<'_> {
         let nll = fit.map_or(f64::INFINITY, |fit| fit.nll_after);
         tracing::debug!("prior precision {prior}: held-out nll {nll}, {fit:?}");
         Ok(nll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::vertex;
+
+    #[test]
+    fn the_vertex_is_that_of_the_parabola() {
+        for place in [-0.5, -0.3, 0.0, 0.4] {
+            let parabola = |x: f64| 3.0 * (x - place).powi(2);
+            let found = vertex(parabola(-1.0) - parabola(0.0), parabola(1.0) - parabola(0.0));
+            assert!((found - place).abs() < 1e-12, "{found}");
+        }
+        for (below, above) in [(0.0, 0.0), (f64::INFINITY, 1.0), (f64::NAN, 1.0)] {
+            assert_eq!(vertex(below, above), 0.0);
+        }
     }
 }
