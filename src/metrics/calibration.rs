@@ -126,13 +126,15 @@ pub fn mean_confidence(scored: &Scored) -> f64 {
 
 /// Mean entropy of the predictive distribution in nats, on [0, ln K]: `mean_uncertainty`.
 pub fn mean_entropy(scored: &Scored) -> f64 {
-    scored.mean(|probability_c, _| entropy_of(probability_c))
+    scored.mean(|probability_c, _| entropy(probability_c))
 }
 
-pub(super) fn entropy_of(probability_c: &[f64]) -> f64 {
-    // p ln p → 0 as p → 0, where the product itself would be NaN. A sum of nothing is −0.
+/// −Σ p ln p in nats, with 0 ln 0 = 0. Never below 0, as rounding would have it where one p is all but 1, and
+/// never −0.
+pub fn entropy(probability_c: &[f64]) -> f64 {
     let term = |p: &f64| if *p > 0.0 { -p * p.ln() } else { 0.0 };
-    probability_c.iter().map(term).sum::<f64>() + 0.0
+    let sum: f64 = probability_c.iter().map(term).sum();
+    if sum <= 0.0 { 0.0 } else { sum }
 }
 
 #[cfg(test)]
@@ -178,6 +180,13 @@ mod tests {
         }
         assert_eq!(mean_confidence(&scored), 1.0);
         assert_eq!(mean_entropy(&scored), 0.0);
+    }
+
+    #[test]
+    fn an_entropy_is_never_below_zero() {
+        for certain in [vec![1.0, 0.0], vec![1.0], vec![1.0 + f64::EPSILON, 0.0], Vec::new()] {
+            assert_eq!(format!("{:?}", entropy(&certain)), "0.0", "{certain:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A row is looked at once; a resample is then one pass over sums and one over the rows by
 //! confidence. The plain functions beside this file are what its values are tested against.
 
-use super::calibration::{Tally, bin_of, entropy_of, gap};
+use super::calibration::{Tally, bin_of, entropy, gap};
 use super::classification::{
     ClassCount, accuracy_of, brier_of, count, macro_f1_of, mcc_of, nll_of,
 };
@@ -58,7 +58,7 @@ impl Row {
             confidence,
             nll: nll_of(probability_c, label),
             brier: brier_of(probability_c, label),
-            entropy: entropy_of(probability_c),
+            entropy: entropy(probability_c),
         }
     }
 

@@ -19,7 +19,9 @@ mod smooth_ece;
 mod summary;
 
 pub use by_class::{ClassScore, Confusion, by_class, confusions};
-pub use calibration::{Bin, ece, mean_confidence, mean_entropy, positive_ece, reliability, wilson};
+pub use calibration::{
+    Bin, ece, entropy, mean_confidence, mean_entropy, positive_ece, reliability, wilson,
+};
 pub use calibration_error::{LargestGap, adaptive_ece, class_wise_ece, mce};
 pub use classification::{accuracy, argmax, best_accuracy, brier, improbable, macro_f1, mcc, nll};
 pub use detection::{Detection, auroc, detect};

@@ -28,6 +28,7 @@ pub use self::scaling::{Scaling, VectorScaling};
 use super::logits::{Basis, LogitCovariance, LogitDistribution};
 use crate::compute::kernels::product::{Start, product};
 use crate::compute::{Noise, Purpose};
+use crate::metrics::entropy;
 
 /// How probabilities of more than two classes come from a Gaussian over logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -292,11 +293,6 @@ pub fn softmax(logit_c: &[f64], temperature: f64) -> Vec<f64> {
     let weights: Vec<f64> = logit_c.iter().map(|l| ((l - peak) / temperature).exp()).collect();
     let sum: f64 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
-}
-
-/// −Σ p ln p in nats, with 0 ln 0 = 0.
-fn entropy(probability_c: &[f64]) -> f64 {
-    -probability_c.iter().filter(|&&p| p > 0.0).map(|p| p * p.ln()).sum::<f64>()
 }
 
 #[cfg(test)]
