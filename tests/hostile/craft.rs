@@ -61,6 +61,16 @@ impl Struct {
         own
     }
 
+    /// The last field, a list, once more: its number stands in full, since it grows by nothing.
+    pub fn list_again(mut self, kind: u8, items: &[Vec<u8>]) -> Self {
+        self.bytes.push(9);
+        varint(zigzag(self.last.into()), &mut self.bytes);
+        self.bytes.push(0xf0 | kind);
+        varint(items.len() as u64, &mut self.bytes);
+        self.bytes.extend(items.concat());
+        self
+    }
+
     pub fn end(mut self) -> Vec<u8> {
         self.bytes.push(0);
         self.bytes
@@ -160,6 +170,13 @@ pub fn dictionary(values: i64, body: &[u8]) -> Vec<u8> {
 pub fn row_group(columns: &[Column], rows: i64) -> Vec<u8> {
     let columns: Vec<_> = columns.iter().map(Column::bytes).collect();
     Struct::default().list(1, 12, &columns).i64(2, 9).i64(3, rows).end()
+}
+
+/// A row group that has its list of columns twice.
+pub fn doubled_row_group(columns: &[Column], rows: i64) -> Vec<u8> {
+    let columns: Vec<_> = columns.iter().map(Column::bytes).collect();
+    let group = Struct::default().list(1, 12, &columns).list_again(12, &columns);
+    group.i64(2, 9).i64(3, rows).end()
 }
 
 /// Writes a file with this schema, these rows, these groups, and this between its beginning and its

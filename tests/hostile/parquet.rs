@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use bayes::data::table::{self, RowGroups};
 
-use super::craft::{Column, dictionary, group, leaf, page, plain, row_group, write};
+use super::craft::{
+    Column, dictionary, doubled_row_group, group, leaf, page, plain, row_group, write,
+};
 use super::home::{Home, text};
 
 const ROWS: i64 = 60;
@@ -147,6 +149,12 @@ fn columns_and_rows_that_do_not_belong_together_are_refused() {
     plan.columns.pop();
     plan.write(&path);
     refused(&path, "columns");
+    // The `parquet` crate counts each list of columns by itself.
+    let plan = Plan::new();
+    let schema = [group("schema", 2, true), leaf("text"), leaf("label")];
+    let doubled = doubled_row_group(&plan.columns, ROWS);
+    write(&path, &schema, ROWS, &[doubled], &plan.body);
+    refused(&path, "a row group has 4 columns, and the file 2");
     write(&path, &[group("schema", 0, true)], 0, &[], &[]);
     refused(&path, "no columns");
 }
