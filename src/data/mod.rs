@@ -1,5 +1,6 @@
 //! Data sets, splits, tokens and packed batches.
 
+mod blank;
 mod cache;
 mod classes;
 mod clean;
@@ -35,6 +36,7 @@ mod vocabulary;
 use std::path::PathBuf;
 
 pub use cache::{CacheError, Origin, Tokens, encode_clean, prepare as prepare_tokens};
+pub use blank::is_blank;
 pub use clean::clean;
 pub use clip::longest as longest_text;
 pub use config::{CrossFit, DataConfig};

@@ -8,7 +8,7 @@ use super::fetch::split_name;
 use super::labels::{tidy, whole_number};
 use super::remark::Remark;
 use super::table::{self, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError};
-use super::{DataConfig, DataError, Located, StreamSource, clean};
+use super::{DataConfig, DataError, Located, StreamSource, is_blank};
 
 /// A row before the classes are known.
 pub(super) struct Raw {
@@ -313,7 +313,7 @@ impl Take<'_> {
 
 fn cell(row: &Row, column: usize) -> Option<String> {
     let text = row.values.get(column).and_then(|value| value.as_text());
-    text.filter(|text| !clean(text).is_empty()).map(|text| text.into_owned())
+    text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
 }
 
 /// The name of an integer that a file names itself; what has none stays as it is.

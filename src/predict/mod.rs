@@ -14,7 +14,7 @@ use crate::artifact::{self, Artifact, ArtifactError};
 use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
-use crate::data::{DataConfig, Encoded, TokenizerError, clean, encode_clean};
+use crate::data::{DataConfig, Encoded, TokenizerError, clean, encode_clean, is_blank};
 use crate::metrics::argmax;
 use crate::model::{Classifier, ModelError, Sampling, StillWanted, Trunk};
 use crate::posterior::{Covariance, LogitDistribution, Passes, Posterior, Predictive};
@@ -238,7 +238,7 @@ impl Predictor {
         let preprocessing = &self.artifact.manifest.preprocessing;
         let cleaned: Vec<(Cow<'_, str>, Option<Cow<'_, str>>)> =
             texts.iter().map(|&(text, pair)| (clean(text), pair.map(clean))).collect();
-        if let Some(place) = cleaned.iter().position(|(text, _)| text.is_empty()) {
+        if let Some(place) = cleaned.iter().position(|(text, _)| is_blank(text)) {
             return Err(PredictError::Empty(place + 1));
         }
         let wanted: Vec<Text<'_>> = match preprocessing.clean {

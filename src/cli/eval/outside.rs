@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::compute::Noise;
 use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, Value};
-use crate::data::{DataConfig, Dataset, Example, clean, reviews, sample};
+use crate::data::{DataConfig, Dataset, Example, is_blank, reviews, sample};
 use crate::predict::Text;
 
 /// The name of texts that are generated, and how many there are.
@@ -70,7 +70,7 @@ fn read(path: &Path) -> Result<Vec<Example>> {
         let row = row?;
         let cell = |column: usize| {
             let text = row.values.get(column).and_then(Value::as_text);
-            text.filter(|text| !clean(text).is_empty()).map(|text| text.into_owned())
+            text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
         };
         let text = cell(columns.text).with_context(|| {
             format!("`{}` line {}: the text is empty", path.display(), row.line)

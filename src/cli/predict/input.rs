@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::{Options, SHOWN_FAULTS, Stdin};
 use crate::cli::output::note;
 use crate::data::table::{self, Columns, Format, Kind, Row, SAMPLE_ROWS, Table, TableError, Value};
-use crate::data::{DataConfig, clean};
+use crate::data::{DataConfig, is_blank};
 
 /// A text to classify, and where it came from.
 pub(super) struct Item {
@@ -169,7 +169,7 @@ impl Item {
     }
 
     fn check(&mut self) {
-        let empty = |text: &String| clean(text).is_empty();
+        let empty = |text: &String| is_blank(text);
         if self.fault.is_some() {
             return;
         }

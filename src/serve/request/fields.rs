@@ -105,7 +105,7 @@ impl Fields {
             self.fault(place, format!("at most {chars} characters"), "string_too_long");
             return None;
         }
-        if crate::data::clean(&text).is_empty() {
+        if crate::data::is_blank(&text) {
             self.fault(place, "must not be blank", "string_blank");
             return None;
         }

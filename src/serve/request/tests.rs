@@ -121,9 +121,11 @@ fn a_second_text_belongs_to_the_first_and_null_is_none() {
     let place = r#"["body","text_pairs"]"#.to_owned();
     let uneven = json!({ "texts": ["a", "b"], "text_pairs": ["c"] });
     assert_eq!(faults(batch(uneven, &LIMITS)), [(place, "length_mismatch")]);
-    let blank = json!({ "texts": ["a", "b"], "text_pairs": ["c", " "] });
-    let place = r#"["body","text_pairs",1]"#.to_owned();
-    assert_eq!(faults(batch(blank, &LIMITS)), [(place, "string_blank")]);
+    for blank in [" ", "\u{200b}", "\u{2060}\u{ad}"] {
+        let blank = json!({ "texts": ["a", "b"], "text_pairs": ["c", blank] });
+        let place = r#"["body","text_pairs",1]"#.to_owned();
+        assert_eq!(faults(batch(blank, &LIMITS)), [(place, "string_blank")]);
+    }
     // The second text of one kind of request is unknown to the other.
     let strange = json!({ "text": "a", "text_pairs": ["c"] });
     assert_eq!(faults(predict(strange, &LIMITS))[0].1, "extra_forbidden");
