@@ -143,7 +143,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     let tokens = predictor.artifact().manifest.preprocessing.max_length;
     let longest = longest_text(tokens);
-    let mut told = Told { longest, tokens, ..Told::default() };
+    let source = match &options.input {
+        Some(path) => format!("`{}`", path.display()),
+        None => "standard input".to_owned(),
+    };
+    let mut told = Told { longest, tokens, source, ..Told::default() };
     let (mut sorted, mut done) = (Vec::new(), 0);
     while items.peek().is_some() {
         let (mut chunk, mut bytes) = (Vec::with_capacity(CHUNK), 0);
@@ -270,6 +274,8 @@ fn write(sink: &mut Sink<'_>, answered: impl IntoIterator<Item = Answered>) -> R
 /// What a person is told of rows that could not be answered, or not whole.
 #[derive(Default)]
 struct Told {
+    /// Where the texts are from.
+    source: String,
     faults: usize,
     first: String,
     /// Bytes that are read of a text, and texts that have more.
@@ -284,12 +290,7 @@ impl Told {
     fn hear(&mut self, answered: &[Answered], place: &str, fails: bool) -> Result<()> {
         for (item, answer) in answered {
             if let Err(fault) = answer {
-                // A table's own message says where.
-                let said = if fault.starts_with('`') || fault.starts_with("stdin") {
-                    fault.clone()
-                } else {
-                    format!("{place} {}: {fault}", item.line)
-                };
+                let said = sink::located(place, item.line, fault);
                 if fails {
                     bail!("{said}");
                 }
@@ -327,6 +328,9 @@ impl Told {
                 self.long,
                 grouped(self.longest as u64)
             ))?;
+        }
+        if rows == 0 {
+            note(&format!("warning: {} has no text to answer", self.source))?;
         }
         if self.faults > 0 && self.faults == rows {
             bail!("none of {rows} rows could be answered: {}", self.first);

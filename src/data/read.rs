@@ -142,7 +142,7 @@ impl Content {
         let take = Take { path, header: table.columns.clone(), columns, names, file };
         let rows = self.raw.entry(split.to_owned()).or_default();
         let (before, mut unlabelled) = (rows.len(), None);
-        for row in sample.into_iter().map(Ok).chain(table as Table) {
+        for row in sample.into_iter().map(Ok).chain(table.by_ref()) {
             let row = row?;
             if take.repeats_header(&row) {
                 let text = format!(
@@ -174,6 +174,7 @@ impl Content {
         if unlabelled.is_some() {
             self.passed_over(split, path, "has no labels");
         }
+        self.remarks.extend(table.lost().map(Remark::Warning));
         Ok(())
     }
 

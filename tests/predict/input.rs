@@ -310,7 +310,77 @@ fn standard_input_is_read_as_files_are() {
     let marked = text(&run("\u{feff}the invoice\r\n".as_bytes(), &[]).stdout);
     assert!(marked.contains("\"text\":\"the invoice\""), "{marked}");
     let half = run(b"the invoice\ncaf\xe9\n", &[]);
-    assert!(text(&half.stdout).contains("not UTF-8") && half.status.success());
+    let said = text(&half.stdout);
+    assert!(said.contains("`stdin` line 2, byte 4: not UTF-8") && half.status.success(), "{said}");
+    assert!(said.contains("`--encoding`") && said.contains("`café`"), "{said}");
+    let plain = given(&home, b"caf\xe9\nthe invoice\n", &[]);
+    let said = text(&plain.stderr);
+    assert!(said.contains("`stdin` line 1") && said.contains("`--encoding`"), "{said}");
     let latin = text(&run(b"caf\xe9\n", &["--encoding", "windows-1252"]).stdout);
     assert!(latin.contains("\"text\":\"café\""), "{latin}");
+}
+
+#[test]
+fn an_input_without_a_text_is_said() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    for (bytes, arguments) in [
+        (&b""[..], &[][..]),
+        (b"\n \n", &["--json"]),
+        (b"subject\n", &["--format", "csv"]),
+        (b"", &["--sort-by", "confidence"]),
+    ] {
+        let output = given(&home, bytes, arguments);
+        let said = text(&output.stderr);
+        assert!(output.status.success() && said.contains("standard input has no text"), "{said}");
+    }
+    let input = home.write("none.csv", "subject,id\n");
+    let output = home.run(&["predict", "--input", input.to_str().unwrap()]);
+    assert!(text(&output.stderr).contains("none.csv` has no text"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_text_that_nobody_sees_is_no_text() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let lines = "\u{200b}\nmy router\n\u{ad}\u{2060}\n\u{2800}\n\u{3164}\n";
+    let output = given(&home, lines.as_bytes(), &[]);
+    let said = text(&output.stderr);
+    assert_eq!(text(&output.stdout).lines().count(), 1, "{said}");
+    assert_eq!(said.matches("the text is empty").count(), 4, "{said}");
+    assert!(home.refused(&["predict", "\u{200b}\u{fe0f}"]).contains("the text is empty"));
+    let data = home.write("d.csv", tickets(80) + "\u{200b},billing\n");
+    let message = home.refused(&["train", data.to_str().unwrap(), "--dry-run"]);
+    assert!(message.contains("line 82: column `subject` is empty"), "{message}");
+    let data = home.write("d.csv", tickets(80) + "my router,\u{200b}\n");
+    let message = home.refused(&["train", data.to_str().unwrap(), "--dry-run"]);
+    assert!(message.contains("line 82: column `department` is empty"), "{message}");
+    home.write("ood.csv", "text\nsunny hills\n\u{2060}\n");
+    let message = home.refused(&["eval", "--ood", "ood.csv"]);
+    assert!(message.contains("line 3: the text is empty"), "{message}");
+}
+
+#[test]
+fn keys_that_only_late_objects_have_are_said() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let row = |i: usize| {
+        let (thing, department) = [("invoice", "billing"), ("router", "technical")][i % 2];
+        format!("{{\"subject\":\"my {thing}, case {i}\",\"department\":\"{department}\"}}\n")
+    };
+    let mut rows: String = (0..1000).map(row).collect();
+    rows += "{\"subject\":\"the invoice\",\"department\":\"billing\",\"customer\":7}\n";
+    let input = home.write("late.jsonl", rows);
+    let input = input.to_str().unwrap();
+    for arguments in [
+        &["predict", "--input", input, "--output", "out.csv"][..],
+        &["predict", "--input", input, "--output", "out.jsonl", "--sort-by", "confidence"],
+        &["train", input, "--dry-run"],
+        &["dataset", "info", input],
+    ] {
+        let output = home.run(arguments);
+        let said = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.matches("line 1001 has the key `customer`").count(), 1, "{said}");
+    }
 }

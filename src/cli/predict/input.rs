@@ -117,7 +117,11 @@ impl<'a> Input<'a> {
         let (mut first, mut repeats, of) = (looked_at.into_iter(), 0, place.clone());
         let items = Box::new(std::iter::from_fn(move || {
             loop {
-                let row = first.next().or_else(|| table.next())?;
+                let Some(row) = first.next().or_else(|| table.next()) else {
+                    let lost = table.lost().filter(|_| !std::mem::replace(&mut told, true));
+                    let told = lost.map(|lost| note(&format!("warning: {lost}")));
+                    return told.and_then(Result::err).map(Err);
+                };
                 let Some(line) = row.as_ref().ok().filter(|row| table.repeats_names(row)) else {
                     return Some(item(row));
                 };
@@ -129,6 +133,7 @@ impl<'a> Input<'a> {
         }));
         Ok(Self { items, place, paired: pair.is_some(), rest, described })
     }
+        let mut told = false;
 }
 
 /// Says that a line is no row; of many lines only the first ones.
@@ -190,13 +195,13 @@ fn lines_of(text: impl Read) -> impl Iterator<Item = Result<Item>> {
                 return Some(Err(anyhow::Error::from(error).context("cannot read stdin")));
             }
         };
-        match String::from_utf8(bytes) {
+        match table::utf8(&bytes, "stdin", number) {
             Ok(text) if text.trim().is_empty() => None,
             Ok(text) => Some(Ok(Item::of_line(text, number))),
             Err(error) => {
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let fault = Some("not UTF-8".to_owned());
-                Some(Ok(Item { text, pair: None, line: number, rest: Vec::new(), fault }))
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let (pair, rest, fault) = (None, Vec::new(), Some(error.to_string()));
+                Some(Ok(Item { text, pair, line: number, rest, fault }))
             }
         }
     };

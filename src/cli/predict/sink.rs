@@ -76,7 +76,7 @@ impl<'a> Sink<'a> {
         match self {
             Self::Lines { width, labels, place } => match answer {
                 Ok(prediction) => print(&line(item, prediction, *width, labels)),
-                Err(fault) => note(&format!("{place} {}: {fault}", item.line)),
+                Err(fault) => note(&located(place, item.line, fault)),
             },
             Self::Objects { predictor, out, rest } => {
                 let fields = match answer {
@@ -115,6 +115,14 @@ impl<'a> Sink<'a> {
             Self::Lines { .. } => Ok(()),
             Self::Objects { out, .. } | Self::Flat { out, .. } => Ok(out.finish()?),
         }
+    }
+}
+
+/// A fault with its place; a table's own message says where.
+pub(super) fn located(place: &str, line: u64, fault: &str) -> String {
+    match fault.starts_with('`') {
+        true => fault.to_owned(),
+        false => format!("{place} {line}: {fault}"),
     }
 }
 

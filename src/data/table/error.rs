@@ -158,7 +158,8 @@ pub enum TableError {
     /// Bytes that are not UTF-8.
     #[error(
         "`{path}` line {line}, {place}: not UTF-8; as windows-1252 it reads `{reads}`: if that is right, \
-         set `data.encoding` to `windows-1252`, else to the encoding of the file, or save it again as UTF-8"
+         set `data.encoding` (`--encoding`) to `windows-1252`, else to the encoding of the file, or save it \
+         again as UTF-8"
     )]
     NotUtf8 {
         /// The file.

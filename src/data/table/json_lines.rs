@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 
 use super::columns::SAMPLE_ROWS;
 use super::error::TableError;
-use super::{Row, Value, text};
+use super::{Row, Value, utf8};
 
 /// The longest line, in bytes.
 const LONGEST_LINE: u64 = 64 << 20;
 
 /// The objects of one JSONL file. The columns are the keys of the objects that are looked at first, in
-/// the order in which they appear; in later objects another key is ignored. A missing key gives null.
+/// the order in which they appear; another key of a later object is lost. A missing key gives null.
 pub(super) struct JsonLinesRows {
     path: String,
     reader: BufReader<Box<dyn Read + Send>>,
@@ -24,6 +24,8 @@ pub(super) struct JsonLinesRows {
     columns: Vec<String>,
     /// Objects that were looked at, with their lines.
     looked_at: VecDeque<Result<Object, TableError>>,
+    /// The first key that is lost with its line, and the objects with one.
+    lost: Option<(String, u64, usize)>,
 }
 
 /// An object and its line.
@@ -76,6 +78,7 @@ impl JsonLinesRows {
             line: 0,
             columns: Vec::new(),
             looked_at: VecDeque::new(),
+            lost: None,
         };
         let mut known = HashSet::new();
         while rows.looked_at.len() < SAMPLE_ROWS {
@@ -113,10 +116,25 @@ impl JsonLinesRows {
         Ok(object.map(|(line, object)| self.row(line, object)))
     }
 
-    fn row(&self, line: u64, Pairs(pairs): Pairs) -> Row {
+    fn row(&mut self, line: u64, Pairs(pairs): Pairs) -> Row {
         let mut values: HashMap<String, Value> = pairs.into_iter().collect();
         let value = |column| values.remove(column).unwrap_or(Value::Null);
-        Row { line, values: self.columns.iter().map(value).collect() }
+        let row = Row { line, values: self.columns.iter().map(value).collect() };
+        if let Some(key) = values.into_keys().min() {
+            self.lost.get_or_insert((key, line, 0)).2 += 1;
+        }
+        row
+    }
+
+    /// What is in none of the columns, for people.
+    pub(super) fn lost(&self) -> Option<String> {
+        let (key, line, objects) = self.lost.as_ref()?;
+        let (path, more) = (&self.path, if *objects == 1 { "object has" } else { "objects have" });
+        Some(format!(
+            "`{path}` line {line} has the key `{key}`, which none of the first {SAMPLE_ROWS} objects has: keys \
+             that only later objects have are left out ({objects} {more} one); write them, as null, into an \
+             object at the beginning"
+        ))
     }
 
     fn object(&mut self) -> Result<Option<Object>, TableError> {
@@ -147,12 +165,7 @@ impl JsonLinesRows {
 
     fn parse(&self, bytes: &[u8]) -> Result<Pairs, TableError> {
         let (path, line) = (|| self.path.clone(), self.line);
-        let text = std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
-            path: path(),
-            line,
-            place: format!("byte {}", error.valid_up_to() + 1),
-            reads: text::guess(bytes),
-        })?;
+        let text = utf8(bytes, &self.path, line)?;
         // Before parsing: a file that is one array over many lines would be called broken.
         let found = match text.trim_ascii_start().as_bytes().first() {
             Some(b'{') => return serde_json::from_str(text).map_err(|error| self.broken(&error)),
@@ -220,6 +233,25 @@ mod tests {
             rows.next_row().unwrap().unwrap().values,
             [Value::Text("a".into()), Value::Null]
         );
+    }
+
+    #[test]
+    fn keys_that_only_later_objects_have_are_counted() {
+        let first = "{\"text\":\"a\"}\n".repeat(SAMPLE_ROWS);
+        let mut late =
+            open((first.clone() + "{\"text\":\"b\",\"z\":1,\"y\":2}\n{\"z\":1}\n").as_bytes())
+                .unwrap();
+        for _ in 0..SAMPLE_ROWS {
+            late.next_row().unwrap();
+        }
+        assert_eq!(late.lost(), None);
+        while late.next_row().unwrap().is_some() {}
+        let lost = late.lost().unwrap();
+        assert!(lost.contains("line 1001 has the key `y`") && lost.contains("2 objects"), "{lost}");
+        let mut early =
+            open(("{\"z\":null}\n".to_owned() + &first + "{\"z\":1}").as_bytes()).unwrap();
+        while early.next_row().unwrap().is_some() {}
+        assert_eq!(early.lost(), None);
     }
 
     #[test]

@@ -189,6 +189,19 @@ pub fn lines(
 
 /// Opens a file; a pipe would wait for its writer, and a device may have no end.
 pub(in crate::data) fn open_regular(path: &Path) -> Result<File, TableError> {
+/// A line as text. `name` stands for what it is from, and lines count from 1.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn utf8<'a>(bytes: &'a [u8], name: &str, line: u64) -> Result<&'a str, TableError> {
+    std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
+        path: name.to_owned(),
+        line,
+        place: format!("byte {}", error.valid_up_to() + 1),
+        reads: text::guess(bytes),
+    })
+}
+
     let name = || path.display().to_string();
     let failed = |source| TableError::Read { path: name(), source };
     let metadata = std::fs::metadata(path).map_err(failed)?;
@@ -255,6 +268,14 @@ impl Table {
 
     /// Where the names of the columns come from.
     pub fn names(&self) -> Names {
+    /// What was in rows so far and is in none of the columns, for people.
+    pub fn lost(&self) -> Option<String> {
+        match &self.rows {
+            Rows::JsonLines(rows) => rows.lost(),
+            Rows::Delimited(_) | Rows::Parquet(_) => None,
+        }
+    }
+
         match &self.rows {
             Rows::Delimited(rows) => rows.names(),
             Rows::JsonLines(_) | Rows::Parquet(_) => Names::OfTheFormat,

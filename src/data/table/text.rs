@@ -126,7 +126,7 @@ impl Source for Decoded {
             self.decoder.decode_to_utf8(&self.input, output, last);
         if replaced {
             let what = format!(
-                "bytes that are no {}: set `data.encoding` to that of the file",
+                "bytes that are no {}: set `data.encoding` (`--encoding`) to that of the file",
                 self.decoder.encoding().name()
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
