@@ -133,7 +133,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
              `--input` or `--format`"
         );
     }
-    let mut input = Input::open(options, &config(options, &predictor))?;
+    let mut input = Input::open(options, &config(options, &predictor), predictor.pairs())?;
     let mut items = std::mem::replace(&mut input.items, Box::new(std::iter::empty())).peekable();
     // Opened with the first answers: a command that is refused by its first row writes nothing.
     let mut sink = None;

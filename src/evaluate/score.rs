@@ -6,7 +6,7 @@ use crate::artifact::Artifact;
 use crate::compute::Noise;
 use crate::data::{Dataset, Example};
 use crate::metrics::MetricsError;
-use crate::predict::{Pairs, PredictError, Predictor, Text};
+use crate::predict::{PairError, PredictError, Predictor, Text};
 use crate::train::Scores;
 
 /// The source of texts that the data set itself calls out of scope.
@@ -21,12 +21,9 @@ pub enum EvaluateError {
     /// There is nothing to score.
     #[error("there are no rows to evaluate on")]
     NoRows,
-    /// Single texts for a model of pairs.
-    #[error(
-        "the model reads pairs of texts, and a row has no second one: name the columns of both with \
-         `--text-column` and `--text-pair-column`"
-    )]
-    Single,
+    /// Texts that are not what the model was trained on.
+    #[error(transparent)]
+    Pairs(#[from] PairError),
     /// Prediction failed.
     #[error(transparent)]
     Predict(#[from] PredictError),
@@ -71,9 +68,7 @@ pub fn answer(
     if inside.is_empty() {
         return Err(EvaluateError::NoRows);
     }
-    if predictor.pairs() == Pairs::Always && inside.iter().any(|example| example.pair.is_none()) {
-        return Err(EvaluateError::Single);
-    }
+    predictor.pairs().check(inside.iter().map(|example| example.pair.is_some()))?;
     let by_label = labels_of_model(&dataset.labels, predictor.labels())?;
     let texts: Vec<Text<'_>> = inside.iter().map(|example| text(example)).collect();
     let total = inside.len() + outside.len();
@@ -112,6 +107,7 @@ pub fn answer_outside(
     texts: &[Text<'_>],
     progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Answer>, EvaluateError> {
+    predictor.pairs().check(texts.iter().map(|(_, pair)| pair.is_some()))?;
     let truth = Truth::OutOfScope { source: source.to_owned() };
     let predictions = predictor.predict(texts, progress)?;
     let answers = predictions.iter().enumerate();

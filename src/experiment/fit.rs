@@ -24,6 +24,7 @@ use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::model::{self, Classifier, Pooling};
 use crate::posterior::laplace::Head;
 use crate::posterior::{LogitDistribution, Method, Passes, Posterior, PosteriorConfig, Predictive};
+use crate::predict::Pairs;
 
 /// What to fit.
 #[derive(Clone, Debug)]
@@ -109,11 +110,8 @@ pub fn fit(
     let seen_in_test = (0..places.len()).filter(|&at| seen(&places[at])).collect();
     parts.seen_in_test = seen_in_test;
     parts.test.rows = places.into_iter().map(|place| parts.test.rows[place]).collect();
-    let paired = |data: &DataConfig| !data.text_pair_column.is_empty();
-    let mut texts = parts.test.examples(&dataset);
-    if source.manifest.data.as_ref().is_some_and(paired) && texts.any(|text| text.pair.is_none()) {
-        return Err(EvaluateError::Single.into());
-    }
+    let texts = parts.test.examples(&dataset).map(|text| text.pair.is_some());
+    Pairs::of(&source).check(texts).map_err(EvaluateError::from)?;
     let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
     let mut encoder = Encoder {
         classifier: Classifier::packed(&source.encoder, &source.parameters)?,

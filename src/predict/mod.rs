@@ -2,19 +2,21 @@
 //! server use.
 
 mod object;
+mod pairs;
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use candle_core::Device;
 pub use object::{Details, Ood, PredictionObject, Presentation, SAMPLES, Set, decision};
+pub use pairs::{PairError, Pairs};
 use rayon::prelude::*;
 
 use crate::artifact::{self, Artifact, ArtifactError};
 use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
-use crate::data::{DataConfig, Encoded, TokenizerError, clean, encode_clean, is_blank};
+use crate::data::{Encoded, TokenizerError, clean, encode_clean, is_blank};
 use crate::metrics::argmax;
 use crate::model::{Classifier, ModelError, Sampling, StillWanted, Trunk};
 use crate::posterior::{Covariance, LogitDistribution, Passes, Posterior, Predictive};
@@ -23,17 +25,6 @@ use crate::train::{TrunkRows, Wanted, features};
 
 /// A text, or a pair of texts.
 pub type Text<'a> = (&'a str, Option<&'a str>);
-
-/// Whether a model reads pairs of texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairs {
-    /// Its tokenizer has no place for a second text, or its encoder no segment.
-    Never,
-    /// It was trained on pairs.
-    Always,
-    /// Nothing is said against it.
-    Either,
-}
 
 /// What is predicted for one text.
 #[derive(Clone, Debug)]
@@ -150,15 +141,7 @@ impl Predictor {
 
     /// Whether it reads pairs of texts.
     pub fn pairs(&self) -> Pairs {
-        let Artifact { manifest, tokenizer, encoder, .. } = &self.artifact;
-        let segments = tokenizer.pair_segments();
-        let trained = |data: &DataConfig| !data.text_pair_column.is_empty();
-        match (segments, manifest.data.as_ref().is_some_and(trained)) {
-            (None, _) => Pairs::Never,
-            (Some(segments), _) if segments > encoder.type_vocab_size => Pairs::Never,
-            (_, true) => Pairs::Always,
-            (_, false) => Pairs::Either,
-        }
+        Pairs::of(&self.artifact)
     }
 
     /// The logits before the temperature and the predictive distribution of each sequence of one

@@ -259,7 +259,11 @@ fn a_packed_body_is_unpacked_within_the_limit_or_refused_by_the_name_of_its_pack
 
 #[test]
 fn a_pair_is_one_question_alone_in_a_batch_and_as_a_job() {
-    let server = Server::start(&[]);
+    // Of a model whose data are not known it is not known that it reads single texts only.
+    let either = model_copy();
+    edit(&either.path().join("bayes/manifest.json"), |manifest| manifest["data"] = Value::Null);
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start_in(either.path(), home.path(), &[], &[]);
     let (text, pair) = ("please look at my invoice", "my router is broken");
     let request = json!({ "text": text, "text_pair": pair });
     let first = server.post("/predict", &request);
@@ -305,9 +309,12 @@ fn a_model_of_pairs_asks_for_the_second_text_and_one_of_single_texts_refuses_it(
     edit(&single.path().join("tokenizer.json"), |tokenizer| {
         tokenizer["post_processor"]["pair"] = tokenizer["post_processor"]["single"].clone();
     });
+    let trained = model_copy();
     let alone = json!({ "text": "my invoice" });
     let pair = json!({ "text": "my invoice", "text_pair": "my router" });
-    for (folder, right, wrong) in [(&pairs, &pair, &alone), (&single, &alone, &pair)] {
+    for (folder, right, wrong) in
+        [(&pairs, &pair, &alone), (&single, &alone, &pair), (&trained, &alone, &pair)]
+    {
         let home = tempfile::tempdir().unwrap();
         let server = Server::start_in(folder.path(), home.path(), &["--rate-limit", "off"], &[]);
         assert_eq!(server.post("/predict", right).status, 200);

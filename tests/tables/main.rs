@@ -130,9 +130,57 @@ fn pairs_are_answered_with_both_texts() {
         let message = home.refused(&[&[command][..], &labelled, &pick].concat());
         assert!(message.contains("reads pairs"), "{command}: {message}");
     }
+    let outside = ["eval", "--model", "checkpoints/p/model", "--ood", "other-topics"];
+    assert!(home.refused(&outside).contains("reads pairs"));
     let single = home.write("s.csv", "question,other\nis it late,x\n");
     let message = home.refused(&["predict", "--input", single.to_str().unwrap()]);
     assert!(message.contains("`passage`") && message.contains("--text-pair-column"), "{message}");
+}
+
+#[test]
+fn a_model_of_single_texts_refuses_pairs_and_says_how_one_of_them_is_taken() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let pair = |i: usize| {
+        let label = ["billing", "technical"][i % 2];
+        format!("is ticket {i} late,the parcel {i} was quick,{label}\n")
+    };
+    let rows: String = (0..80).map(pair).collect();
+    let table = |name: &str, names: &str| {
+        home.write(name, format!("{names},department\n{rows}")).to_str().unwrap().to_owned()
+    };
+    let known = table("known.csv", "premise,hypothesis");
+    let usual = table("usual.csv", "subject,reply");
+    for (file, columns) in [
+        (&known, &[][..]),
+        (&known, &["--text-pair-column", "hypothesis"]),
+        (&usual, &["--text-pair-column", "reply"]),
+    ] {
+        for command in [
+            &["predict", "--input", file][..],
+            &["eval", "--dataset", file],
+            &["fit", "--model", "checkpoints/tickets/model", "--dataset", file],
+        ] {
+            let message = home.refused(&[command, columns].concat());
+            assert!(message.contains("reads single texts"), "{command:?}: {message}");
+            assert!(message.contains("--text-column"), "{command:?}: {message}");
+        }
+    }
+    let message = home.refused(&["eval", "--ood", &known]);
+    assert!(message.contains("reads single texts"), "{message}");
+    // One of both is a text like any other, and a column of texts among others is no pair.
+    for (file, column) in [
+        (&known, &["--text-column", "hypothesis"][..]),
+        (&usual, &[]),
+        (&usual, &["--text-column", "reply"]),
+    ] {
+        home.done(&[&["predict", "--input", file], column].concat());
+        home.done(&[&["eval", "--dataset", file, "--no-baseline"], column].concat());
+    }
+    // The generated reviews have no columns, and are single texts all the same.
+    home.done(&[&["train", "reviews", "--set", "data.train_limit=200"], &TINY[..]].concat());
+    let model = ["predict", "--model", "checkpoints/reviews/model", "--input", &known];
+    assert!(home.refused(&model).contains("reads single texts"));
 }
 
 #[test]

@@ -60,6 +60,9 @@ impl Texts {
             Ok(places.into_iter().map(|place| all[chosen.rows[place]].clone()).collect())
         };
         let test = pick("test")?;
+        if !fallback {
+            predictor.pairs().check(test.iter().map(|example| example.pair.is_some()))?;
+        }
         let train = pick("train").unwrap_or_else(|_| {
             note(format!("`{}` has no `train` rows: training steps use others", dataset.name));
             test.clone()

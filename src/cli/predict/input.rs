@@ -9,6 +9,7 @@ use super::{Options, SHOWN_FAULTS, Stdin};
 use crate::cli::output::note;
 use crate::data::table::{self, Columns, Format, Kind, Row, SAMPLE_ROWS, Table, TableError, Value};
 use crate::data::{DataConfig, is_blank};
+use crate::predict::Pairs;
 
 /// A text to classify, and where it came from.
 pub(super) struct Item {
@@ -36,7 +37,7 @@ pub(super) struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// Opens what the flags name. `config` has the columns that the model knows.
-    pub(super) fn open(options: &'a Options, config: &DataConfig) -> Result<Self> {
+    pub(super) fn open(options: &'a Options, config: &DataConfig, pairs: Pairs) -> Result<Self> {
         let lines = |items: Box<dyn Iterator<Item = Result<Item>> + 'a>, place: &str| Self {
             items,
             place: place.to_owned(),
@@ -52,7 +53,7 @@ impl<'a> Input<'a> {
         match (&options.input, options.format()) {
             (Some(path), _) => {
                 let table = table::open_as(path, &config.reading())?;
-                Self::of_table(table, config, format!("`{}` line", path.display()))
+                Self::of_table(table, config, pairs, format!("`{}` line", path.display()))
             }
             (None, Stdin::Lines) => {
                 let text = table::lines(Box::new(io::stdin()), "stdin", &config.reading())?;
@@ -66,12 +67,17 @@ impl<'a> Input<'a> {
                 };
                 let stdin = Box::new(io::stdin());
                 let table = Table::from_reader(stdin, format, "stdin", &config.reading())?;
-                Self::of_table(table, config, "stdin line".to_owned())
+                Self::of_table(table, config, pairs, "stdin line".to_owned())
             }
         }
     }
 
-    fn of_table(mut table: Table, config: &DataConfig, place: String) -> Result<Self> {
+    fn of_table(
+        mut table: Table,
+        config: &DataConfig,
+        pairs: Pairs,
+        place: String,
+    ) -> Result<Self> {
         // Bad rows too, in their places; what ends the table is an error at once.
         let mut looked_at = Vec::new();
         for row in table.by_ref().take(SAMPLE_ROWS) {
@@ -92,6 +98,14 @@ impl<'a> Input<'a> {
                 usual.text,
                 usual.pair,
                 usual.pair
+            );
+        }
+        if let (Some(pair), Pairs::Never) = (pair, pairs) {
+            anyhow::bail!(
+                "this model reads single texts, and `{}` and `{}` are the columns of a pair: name the column \
+                 of the text alone with `--text-column`",
+                table.columns[text],
+                table.columns[pair]
             );
         }
         let others =
@@ -115,6 +129,7 @@ impl<'a> Input<'a> {
             Err(error) => Err(error.into()),
         };
         let (mut first, mut repeats, of) = (looked_at.into_iter(), 0, place.clone());
+        let mut told = false;
         let items = Box::new(std::iter::from_fn(move || {
             loop {
                 let Some(row) = first.next().or_else(|| table.next()) else {
@@ -133,7 +148,6 @@ impl<'a> Input<'a> {
         }));
         Ok(Self { items, place, paired: pair.is_some(), rest, described })
     }
-        let mut told = false;
 }
 
 /// Says that a line is no row; of many lines only the first ones.
@@ -197,7 +211,7 @@ fn lines_of(text: impl Read) -> impl Iterator<Item = Result<Item>> {
         };
         match table::utf8(&bytes, "stdin", number) {
             Ok(text) if text.trim().is_empty() => None,
-            Ok(text) => Some(Ok(Item::of_line(text, number))),
+            Ok(text) => Some(Ok(Item::of_line(text.to_owned(), number))),
             Err(error) => {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let (pair, rest, fault) = (None, Vec::new(), Some(error.to_string()));

@@ -58,7 +58,7 @@ impl Columns {
 /// where the table has it. Where the usual text has no second one beside it, none is looked for.
 ///
 /// # Errors
-/// As [`detect`].
+/// As [`detect`], and a table of pairs where the usual texts are single.
 pub fn detect_usual(
     columns: &[String],
     sample: &[Row],
@@ -78,14 +78,17 @@ pub fn detect_usual(
         label: or(&wanted.label, &usual.label),
     };
     let single = !usual.text.is_empty() && usual.pair.is_empty() && both.pair.is_empty();
-    let mut found = detect(columns, sample, &both, label_required)?;
-    if single && found.pair.is_some() {
-        // One of a known pair would be taken for the text, and which is a guess.
-        let search = Search::new(columns, &sample[..sample.len().min(SAMPLE_ROWS)]);
-        let label: Vec<usize> = found.label.into_iter().collect();
-        found = Columns { text: search.text(&label)?, pair: None, label: found.label };
+    let found = detect(columns, sample, &both, label_required)?;
+    let Some(pair) = found.pair.filter(|_| single) else { return Ok(found) };
+    let search = Search::new(columns, &sample[..sample.len().min(SAMPLE_ROWS)]);
+    let label: Vec<usize> = found.label.into_iter().collect();
+    let text = search.text(&label)?;
+    if text == found.text || text == pair {
+        // Which of a known pair is the text is a guess.
+        let [first, second] = [found.text, pair].map(|column| columns[column].clone());
+        return Err(TableError::PairOfColumns { first, second });
     }
-    Ok(found)
+    Ok(Columns { text, pair: None, ..found })
 }
 
 /// Finds the columns. `sample` are the first rows of the table.
@@ -282,6 +285,29 @@ mod tests {
     fn a_label_column_may_be_constant_in_a_sorted_file() {
         let cells = [LONG, "class 0"];
         assert_eq!(found(&["v1", "v2"], &cells, &NOTHING).unwrap(), "text = `v1`, label = `v2`");
+    #[test]
+    fn a_pair_where_single_texts_are_usual_is_refused_unless_a_text_stands_beside_it() {
+        let usual = ColumnNames { text: "subject".into(), ..NOTHING };
+        let usual = |columns: &[&str], cells: &[&str]| {
+            let columns = names(columns);
+            detect_usual(&columns, &sample(cells), &NOTHING, &usual, true)
+                .map(|found| found.describe(&columns))
+                .map_err(|error| error.to_string())
+        };
+        for pair in [["premise", "hypothesis"], ["question", "passage"], ["text", "text_pair"]] {
+            let message = usual(&[pair[0], pair[1], "label"], &[LONG, "it {i} is", "{even}"]);
+            let message = message.unwrap_err();
+            let named = pair.map(|name| format!("`{name}`"));
+            assert!(message.contains(&named.join(" and ")), "{message}");
+            assert!(message.contains("`data.text_column`"), "{message}");
+        }
+        let cells = ["it {i} is", "it {i} was", LONG, "{even}"];
+        let found = usual(&["premise", "hypothesis", "text", "label"], &cells).unwrap();
+        assert_eq!(found, "text = `text`, label = `label`");
+        let found = usual(&["subject", "premise", "hypothesis", "label"], &cells).unwrap();
+        assert_eq!(found, "text = `subject`, label = `label`");
+    }
+
     }
 
     #[test]

@@ -277,6 +277,17 @@ pub enum TableError {
         /// The columns that could be meant.
         candidates: String,
     },
+    /// Pairs where single texts are read.
+    #[error(
+        "`{first}` and `{second}` are the columns of a pair, and the model reads single texts: name the column \
+         of the text alone with `data.text_column` (`--text-column`)"
+    )]
+    PairOfColumns {
+        /// The column of the first text.
+        first: String,
+        /// That of the second.
+        second: String,
+    },
     /// The file could not be written.
     #[error("cannot write `{path}`")]
     Write {

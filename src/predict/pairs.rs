@@ -1,0 +1,57 @@
+//! Single texts, or pairs: what a model was trained on, and what it is asked.
+
+use crate::artifact::Artifact;
+use crate::data::DataConfig;
+
+/// Whether a model reads pairs of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairs {
+    /// It was trained on single texts, its tokenizer has no place for a second one, or its encoder no
+    /// segment.
+    Never,
+    /// It was trained on pairs.
+    Always,
+    /// Nothing is said against it.
+    Either,
+}
+
+/// Texts that are not what a model was trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// Single texts for a model of pairs.
+    #[error(
+        "the model reads pairs of texts, and a row has no second one: name the columns of both with \
+         `--text-column` and `--text-pair-column`"
+    )]
+    Single,
+    /// Pairs for a model of single texts.
+    #[error(
+        "the model reads single texts, and a row has a second one: name the column of the text alone with \
+         `--text-column`"
+    )]
+    Pair,
+}
+
+impl Pairs {
+    /// What a model reads.
+    pub fn of(artifact: &Artifact) -> Self {
+        let Artifact { manifest, tokenizer, encoder, .. } = artifact;
+        let trained = |data: &DataConfig| !data.text_pair_column.is_empty();
+        match (tokenizer.pair_segments(), manifest.data.as_ref().map(trained)) {
+            (None, _) | (_, Some(false)) => Self::Never,
+            (Some(segments), _) if segments > encoder.type_vocab_size => Self::Never,
+            (_, Some(true)) => Self::Always,
+            (_, None) => Self::Either,
+        }
+    }
+
+    /// Refuses texts of the other kind; each is told by whether it has a second text.
+    pub fn check(self, texts: impl IntoIterator<Item = bool>) -> Result<(), PairError> {
+        let mut texts = texts.into_iter();
+        match self {
+            Self::Never if texts.any(|pair| pair) => Err(PairError::Pair),
+            Self::Always if texts.any(|pair| !pair) => Err(PairError::Single),
+            _ => Ok(()),
+        }
+    }
+}
