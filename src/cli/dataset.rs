@@ -14,7 +14,7 @@ use super::tables::TableFlags;
 use super::words::filled;
 use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap, text_key};
-use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, locate};
+use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, is_here};
 use crate::experiment::{self, Experiment, Progress, QUICK_START};
 
 /// Flags of `bayes dataset`.
@@ -94,13 +94,12 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 }
 
 fn list(common: &Common) -> Result<()> {
-    let here = |name: &str| locate(name).is_ok();
     if common.json {
         let rows: Vec<_> = KNOWN
             .iter()
             .map(|known| {
                 json!({
-                    "name": known.name, "hub_id": known.hub_id, "here": here(known.name),
+                    "name": known.name, "hub_id": known.hub_id, "here": is_here(known),
                     "description": known.description, "terms": known.terms,
                 })
             })
@@ -109,7 +108,7 @@ fn list(common: &Common) -> Result<()> {
     }
     let mut text = String::new();
     for known in KNOWN {
-        let state = match (known.hub_id, here(known.name)) {
+        let state = match (known.hub_id, is_here(known)) {
             ("", _) => "built in",
             (_, true) => "here",
             (_, false) => "not on this machine",

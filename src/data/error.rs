@@ -295,6 +295,19 @@ pub enum DataError {
     /// One split from two sources.
     #[error(
         "`{first}` and `{second}` both hold the split `{split}`, and their rows would count twice: keep one \
+    /// A name with a meaning of its own that a file or folder has too.
+    #[error(
+        "`{name}` is the name of a data set of its own and of a {what} here: for the {what} write `./{name}`; \
+         for the data set {id}run the command in another folder"
+    )]
+    BothNameAndPath {
+        /// The name.
+        name: String,
+        /// `folder` or `file`.
+        what: &'static str,
+        /// ``write `ID`, or ``, where there is another name for it.
+        id: String,
+    },
          of them in this folder, or name one file"
     )]
     SplitTwice {

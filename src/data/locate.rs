@@ -37,18 +37,10 @@ impl Located {
 /// Finds a known data set (in `BAYES_DATA_DIR`, then in the Hub's cache), a file or folder, or a
 /// Hub id.
 pub fn locate(name: &str) -> Result<Located, DataError> {
-    let known = known::find(name);
-    if known.is_some_and(|known| known.hub_id.is_empty()) {
-        return Ok(Located { known, splits: BTreeMap::new(), ..Located::single(name) });
-    }
-    if let Some(known) = known {
-        let own = std::env::var_os("BAYES_DATA_DIR").map(|dir| Path::new(&dir).join(known.name));
-        let cached = fetch::cached(known.hub_id, Some(known));
-        let folders: Vec<PathBuf> = own.into_iter().chain(cached).collect();
-        return match folders.iter().find(|folder| folder.is_dir()) {
-            Some(folder) => in_folder(known.name, Some(known), folder),
-            None => Err(DataError::NotHere { name: known.name, hub_id: known.hub_id }),
-        };
+    if let Some(known) = known::find(name) {
+        let own = own_folder(known);
+        refuse_both(name, own.as_deref())?;
+        return of_known(known, own);
     }
     let path = Path::new(name);
     if is_url(name) {
@@ -75,6 +67,45 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
         None if hub::is_id(name) => Err(DataError::NotCached { id: name.to_owned() }),
         None => Err(unknown(name)),
     }
+}
+
+/// Whether a known data set is on this machine.
+pub fn is_here(known: &'static Known) -> bool {
+    of_known(known, own_folder(known)).is_ok()
+}
+
+/// Where somebody keeps a known data set.
+fn own_folder(known: &Known) -> Option<PathBuf> {
+    std::env::var_os("BAYES_DATA_DIR").map(|dir| Path::new(&dir).join(known.name))
+}
+
+fn of_known(known: &'static Known, own: Option<PathBuf>) -> Result<Located, DataError> {
+    if known.hub_id.is_empty() {
+        let single = Located::single(known.name);
+        return Ok(Located { known: Some(known), splits: BTreeMap::new(), ..single });
+    }
+    let cached = fetch::cached(known.hub_id, Some(known));
+    let folders: Vec<PathBuf> = own.into_iter().chain(cached).collect();
+    match folders.iter().find(|folder| folder.is_dir()) {
+        Some(folder) => in_folder(known.name, Some(known), folder),
+        None => Err(DataError::NotHere { name: known.name, hub_id: known.hub_id }),
+    }
+}
+
+/// Refuses a name that has a meaning of its own where a file or a folder is called the same: which is meant is
+/// not known. `own` is where the data of that name lie.
+pub fn refuse_both(name: &str, own: Option<&Path>) -> Result<(), DataError> {
+    let Ok(real) = Path::new(name).canonicalize() else { return Ok(()) };
+    if own.and_then(|own| own.canonicalize().ok()).is_some_and(|own| own == real) {
+        return Ok(());
+    }
+    let id = known::find(name).map(|known| known.hub_id).filter(|&id| id != name);
+    let id = id.filter(|id| known::find(id).is_some() && !Path::new(id).exists());
+    Err(DataError::BothNameAndPath {
+        name: name.to_owned(),
+        what: if real.is_dir() { "folder" } else { "file" },
+        id: id.map_or(String::new(), |id| format!("write `{id}`, or ")),
+    })
 }
 
 /// Whether somebody who writes this means a place on this machine: it looks like the name of a file, or

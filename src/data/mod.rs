@@ -46,7 +46,7 @@ pub use example::Example;
 pub use fetch::{Fetched, fetch};
 pub use head::{Head, head};
 pub use known::{KNOWN, Known, Terms, find as find_known};
-pub use locate::{Located, locate, obtain};
+pub use locate::{Located, is_here, locate, obtain, refuse_both};
 pub use order::{epoch_batches, inference_batches};
 pub use overrides::Overrides;
 pub use prepare::{Part, Parts, sample};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::home::{Home, text};
+use super::home::{Home, TINY, text};
 use super::{count, plan, rows};
 
 #[test]
@@ -22,6 +22,45 @@ fn a_folder_as_competitions_give_it_is_read_and_the_rest_is_named() {
     // Another name for the same thing, in another order.
     home.write("set/test.csv", "label,text\n1,a new one\n0,another one\n");
     assert_eq!(count(&plan(&home, "set", &[]).unwrap().0), 82);
+}
+
+#[test]
+fn a_name_that_a_file_or_folder_has_too_is_refused_with_both_spellings() {
+    let home = Home::new();
+    let table = "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]);
+    for (name, what) in [("reviews", "folder"), ("imdb", "folder"), ("stanfordnlp/imdb", "folder")]
+    {
+        home.write(&format!("{name}/train.csv"), &table);
+        let local = format!("./{name}");
+        for arguments in [
+            &["train", name, "--dry-run"][..],
+            &["dataset", "info", name],
+            &["dataset", "head", name],
+            &["train", "--dry-run", "--set", &format!("data.dataset={name}")],
+        ] {
+            let message = home.refused(arguments);
+            assert!(message.contains(what) && message.contains(&local), "{message}");
+            assert!(message.contains("another folder"), "{message}");
+            assert_eq!(message.contains("`stanfordnlp/imdb`, or"), name == "imdb", "{message}");
+        }
+        let info = home.done(&["dataset", "info", &local]);
+        assert!(info.contains("2: x, y"), "{info}");
+        std::fs::remove_dir_all(home.path(name)).unwrap();
+    }
+    home.write("reviews", &table);
+    let message = home.refused(&["dataset", "info", "reviews"]);
+    assert!(message.contains("of a file here") && message.contains("`./reviews`"), "{message}");
+    home.write("imdb/train.csv", &table);
+    // The list knows the data set of that name, and the folder that is said to hold it is no other.
+    assert!(home.done(&["dataset", "list"]).contains("reviews    built in"));
+    let mut command = home.command(&["dataset", "info", "imdb"]);
+    let output = command.env("BAYES_DATA_DIR", home.path(".")).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    home.write("other-topics", "text\nmy router\n");
+    std::fs::remove_file(home.path("reviews")).unwrap();
+    home.done(&[&["train", "reviews", "--set", "data.train_limit=200"], &TINY[..]].concat());
+    let message = home.refused(&["eval", "--limit", "20", "--ood", "other-topics"]);
+    assert!(message.contains("`./other-topics`"), "{message}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::compute::Noise;
 use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, Value};
-use crate::data::{DataConfig, Dataset, Example, is_blank, reviews, sample};
+use crate::data::{DataConfig, Dataset, Example, is_blank, refuse_both, reviews, sample};
 use crate::predict::Text;
 
 /// The name of texts that are generated, and how many there are.
@@ -25,6 +25,7 @@ impl Outside {
     pub fn open(name: &str) -> Result<Self> {
         let path = Path::new(name);
         let (short, examples) = if name == GENERATED.0 {
+            refuse_both(name, None)?;
             // The seed is that of the generated data set.
             let noise = Noise::new(2026);
             let texts = (0..GENERATED.1).map(|row| reviews::out_of_domain(&noise, row));
