@@ -75,7 +75,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     let mut display = Display::new(common.quiet);
     let evaluated = match &options.predictions {
-        Some(file) if options.model.is_empty() => from_file(file, options)?,
+        Some(file) if options.model.is_empty() => from_file(file, options, &mut display)?,
         _ => from_models(options, common, &mut display)?,
     };
     display.finish();
@@ -102,7 +102,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 }
 
 /// From a predictions file, without a model.
-fn from_file(file: &Path, options: &Options) -> Result<Vec<Evaluation>> {
+fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Vec<Evaluation>> {
     if !file.is_file() {
         bail!(
             "there is no predictions file `{}`: name a model with --model to write it",
@@ -123,10 +123,11 @@ fn from_file(file: &Path, options: &Options) -> Result<Vec<Evaluation>> {
             file.display()
         );
     }
-    let all = evaluate::read(file)?;
+    let (all, remarks) = evaluate::read(file)?;
     if all.is_empty() {
         bail!("`{}` holds no answers", file.display());
     }
+    remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
     all.into_iter().map(|answers| Ok(Evaluation::new(answers, None)?)).collect()
 }
 

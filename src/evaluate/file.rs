@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `model`, `dataset`, `split` | what answered, and what the rows are from |
 //! | `seed`, `temperature`, `alpha`, `bound_rows` | the same on every line of a model |
+//! | `rows` | how many answers of the model were written |
 //! | `row` | the row in the split, from 0 |
 //! | `ood` | where a text of no class is from; null for a labelled one |
 //! | `label`, `predicted` | class names; `label` is null for a text of no class |
@@ -16,14 +17,17 @@
 //!
 //! Numbers are written so that they read back to the last bit, and so is every metric of them.
 
-use std::collections::BTreeMap;
+mod check;
+mod read;
+
 use std::path::{Path, PathBuf};
 
-use super::{Answer, Answers, Novelty, Truth};
-use crate::data::table::{self, Format, Kind, Reading, TableError, Value, Writer};
+pub use self::read::read;
+use super::{Answer, Answers, Truth};
+use crate::data::table::{Kind, TableError, Value, Writer};
 
 /// Columns before those of the classes.
-const FIRST: [(&str, Kind); 11] = [
+const FIRST: [(&str, Kind); 12] = [
     ("model", Kind::Text),
     ("dataset", Kind::Text),
     ("split", Kind::Text),
@@ -31,6 +35,7 @@ const FIRST: [(&str, Kind); 11] = [
     ("temperature", Kind::Float),
     ("alpha", Kind::Float),
     ("bound_rows", Kind::Integer),
+    ("rows", Kind::Integer),
     ("row", Kind::Integer),
     ("ood", Kind::Text),
     ("label", Kind::Text),
@@ -76,6 +81,19 @@ pub enum FileError {
         column: String,
         /// In words.
         expected: &'static str,
+    },
+    /// Cells that contradict each other, or an earlier line.
+    #[error(
+        "`{path}` line {line}: {what}; a predictions file is read as `bayes eval` wrote it: write it again with \
+         `--model`"
+    )]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// Line, or row of a Parquet file, from 1.
+        line: u64,
+        /// In words.
+        what: String,
     },
     /// The table cannot be written or read.
     #[error(transparent)]
@@ -137,6 +155,7 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
         Value::Float(answers.temperature),
         float(answers.alpha),
         answers.bound_rows.map_or(Value::Null, |rows| Value::Integer(rows as i64)),
+        Value::Integer(answers.rows.len() as i64),
         Value::Integer(answer.row as i64),
         ood,
         label,
@@ -157,212 +176,5 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
     values
 }
 
-/// Reads the answers of every model in a file, in the order of their first lines.
-///
-/// # Errors
-/// It cannot be read, or is no predictions file.
-pub fn read(path: &Path) -> Result<Vec<Answers>, FileError> {
-    let delimiter = if Format::of(path)? == Format::Tsv { '\t' } else { ',' };
-    let table = table::open_as(path, &Reading::written(delimiter))?;
-    let columns = table.columns.clone();
-    let place = |column: &str| columns.iter().position(|name| name == column);
-    let missing = |column: &str| FileError::Column { path: path.into(), column: column.into() };
-    let labels: Vec<String> =
-        columns.iter().filter_map(|name| name.strip_prefix("p.")).map(str::to_owned).collect();
-    if labels.is_empty() {
-        return Err(missing("p.CLASS"));
-    }
-    let fixed = FIRST.iter().chain(&LAST).map(|(name, _)| (*name).to_owned());
-    let logits = labels.iter().map(|label| format!("logit.{label}"));
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for name in fixed.chain(logits).chain(labels.iter().map(|label| format!("p.{label}"))) {
-        let found = place(&name).ok_or_else(|| missing(&name))?;
-        places.insert(name, found);
-    }
-    for name in columns.iter().filter(|name| name.starts_with("truth.")) {
-        places.extend(place(name).map(|found| (name.clone(), found)));
-    }
-    let mut all: Vec<Answers> = Vec::new();
-    for row in table {
-        let row = row?;
-        let cells = Cells { path, line: row.line, values: &row.values, places: &places };
-        let model = cells.text("model")?;
-        let known = all.iter().position(|answers| answers.model == model);
-        let answers = match known {
-            Some(known) => &mut all[known],
-            None => {
-                all.push(cells.answers(model, &labels)?);
-                all.last_mut().expect("one was added")
-            }
-        };
-        answers.rows.push(cells.answer(&labels)?);
-    }
-    Ok(all)
-}
-
-/// One line of a predictions file.
-struct Cells<'a> {
-    path: &'a Path,
-    line: u64,
-    values: &'a [Value],
-    places: &'a BTreeMap<String, usize>,
-}
-
-impl Cells<'_> {
-    fn get(&self, column: &str) -> Option<&Value> {
-        let value = self.places.get(column).and_then(|&place| self.values.get(place));
-        value.filter(|value| value.as_text().is_some())
-    }
-
-    fn wrong(&self, column: &str, expected: &'static str) -> FileError {
-        let (path, line) = (self.path.to_owned(), self.line);
-        FileError::Cell { path, line, column: column.to_owned(), expected }
-    }
-
-    fn optional_text(&self, column: &str) -> Option<String> {
-        self.get(column).and_then(Value::as_text).map(|text| text.into_owned())
-    }
-
-    fn text(&self, column: &str) -> Result<String, FileError> {
-        self.optional_text(column).ok_or_else(|| self.wrong(column, "text"))
-    }
-
-    fn optional_float(&self, column: &str) -> Result<Option<f64>, FileError> {
-        let Some(value) = self.get(column) else { return Ok(None) };
-        let number = match value {
-            Value::Float(value) => Some(*value),
-            Value::Integer(value) => Some(*value as f64),
-            // CSV has texts only.
-            Value::Text(text) | Value::Number(text) => text.parse().ok(),
-            Value::Null | Value::Bool(_) | Value::Nested(_) => None,
-        };
-        number.map(Some).ok_or_else(|| self.wrong(column, "a number"))
-    }
-
-    fn float(&self, column: &str) -> Result<f64, FileError> {
-        self.optional_float(column)?.ok_or_else(|| self.wrong(column, "a number"))
-    }
-
-    fn by_class(&self, prefix: &str, labels: &[String]) -> Result<Vec<f64>, FileError> {
-        labels.iter().map(|label| self.float(&format!("{prefix}.{label}"))).collect()
-    }
-
-    fn whole<T: std::str::FromStr>(&self, column: &str) -> Result<T, FileError> {
-        self.text(column)?.parse().map_err(|_| self.wrong(column, "a whole number"))
-    }
-
-    fn bool(&self, column: &str) -> Result<bool, FileError> {
-        match self.text(column)?.as_str() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            _ => Err(self.wrong(column, "true or false")),
-        }
-    }
-
-    fn class(&self, name: &str, column: &str, labels: &[String]) -> Result<u32, FileError> {
-        let place = labels.iter().position(|label| label == name);
-        place.map(|place| place as u32).ok_or_else(|| self.wrong(column, "a class of the file"))
-    }
-
-    /// What all lines of a model have in common.
-    fn answers(&self, model: String, labels: &[String]) -> Result<Answers, FileError> {
-        Ok(Answers {
-            model,
-            dataset: self.text("dataset")?,
-            split: self.text("split")?,
-            seed: self.whole("seed")?,
-            temperature: self.float("temperature")?,
-            alpha: self.optional_float("alpha")?,
-            bound_rows: match self.get("bound_rows") {
-                Some(_) => Some(self.whole("bound_rows")?),
-                None => None,
-            },
-            labels: labels.to_vec(),
-            rows: Vec::new(),
-        })
-    }
-
-    fn answer(&self, labels: &[String]) -> Result<Answer, FileError> {
-        let truth = match self.optional_text("ood") {
-            Some(source) => Truth::OutOfScope { source },
-            None => Truth::Label {
-                label: self.class(&self.text("label")?, "label", labels)?,
-                probability_c: match self.get(&format!("truth.{}", labels[0])) {
-                    Some(_) => Some(self.by_class("truth", labels)?),
-                    None => None,
-                },
-                seen: self.bool("seen")?,
-            },
-        };
-        let set = self.optional_text("set").map(|text| {
-            let names: Vec<String> =
-                serde_json::from_str(&text).map_err(|_| self.wrong("set", "a list of classes"))?;
-            names.iter().map(|name| self.class(name, "set", labels)).collect()
-        });
-        let novelty = (self.optional_float("novelty")?).zip(self.optional_float("novelty_p")?);
-        Ok(Answer {
-            truth,
-            row: self.whole("row")?,
-            probability_c: self.by_class("p", labels)?,
-            logit_c: self.by_class("logit", labels)?,
-            total: self.float("total")?,
-            aleatoric: self.optional_float("aleatoric")?,
-            epistemic: self.optional_float("epistemic")?,
-            set: set.transpose()?,
-            novelty: novelty.map(|(score, p_value)| Novelty { score, p_value }),
-            truncated: self.bool("truncated")?,
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::answers::tests::answers;
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read_again_to_the_last_bit() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut second = answers();
-        second.model = "b".to_owned();
-        for row in &mut second.rows {
-            (row.aleatoric, row.epistemic, row.set, row.novelty) = (None, None, None, None);
-        }
-        (second.alpha, second.bound_rows) = (None, None);
-        for name in ["a.jsonl", "a.parquet", "a.csv", "a.tsv"] {
-            let path = folder.path().join(name);
-            write(&path, &[&answers(), &second]).unwrap();
-            assert_eq!(read(&path).unwrap(), [answers(), second.clone()], "{name}");
-        }
-    }
-
-    #[test]
-    fn models_with_other_labels_need_a_file_of_their_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl");
-        let mut other = answers();
-        other.labels.reverse();
-        assert!(matches!(write(&path, &[&answers(), &other]), Err(FileError::Labels)));
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_damaged_cell_is_named_with_its_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.jsonl");
-        write(&path, &[&answers()]).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        for (from, to, what) in [
-            ("\"row\":20", "\"row\":\"x\"", "line 3: column `row` must be a whole number"),
-            ("\"seen\":true", "\"seen\":1", "line 3: column `seen` must be true or false"),
-            ("\"truncated\":true", "\"truncated\":null", "line 5: column `truncated` must be text"),
-            ("\"temperature\"", "\"heat\"", "line 1: column `temperature` must be a number"),
-        ] {
-            let damaged = text.replacen(from, to, 1);
-            assert_ne!(damaged, text);
-            std::fs::write(&path, damaged).unwrap();
-            let message = read(&path).unwrap_err().to_string();
-            assert!(message.contains(what), "{message}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,177 @@
+use super::super::answers::tests::answers;
+use super::*;
+
+#[test]
+fn what_is_written_is_read_again_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut second = answers();
+    second.model = "b".to_owned();
+    for row in &mut second.rows {
+        (row.aleatoric, row.epistemic, row.set, row.novelty) = (None, None, None, None);
+    }
+    (second.alpha, second.bound_rows) = (None, None);
+    for name in ["a.jsonl", "a.parquet", "a.csv", "a.tsv"] {
+        let path = folder.path().join(name);
+        write(&path, &[&answers(), &second]).unwrap();
+        let (found, remarks) = read(&path).unwrap();
+        assert_eq!((found, remarks), (vec![answers(), second.clone()], vec![]), "{name}");
+    }
+}
+
+#[test]
+fn models_with_other_labels_need_a_file_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let mut other = answers();
+    other.labels.reverse();
+    assert!(matches!(write(&path, &[&answers(), &other]), Err(FileError::Labels)));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_damaged_cell_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    write(&path, &[&answers()]).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (from, to, what) in [
+        ("\"row\":20", "\"row\":\"x\"", "line 3: column `row` must be a whole number"),
+        ("\"seen\":true", "\"seen\":1", "line 3: column `seen` must be true or false"),
+        ("\"truncated\":true", "\"truncated\":null", "line 5: column `truncated` must be text"),
+        ("\"temperature\"", "\"heat\"", "line 1: column `temperature` must be a number"),
+    ] {
+        let damaged = text.replacen(from, to, 1);
+        assert_ne!(damaged, text);
+        std::fs::write(&path, damaged).unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains(what), "{message}");
+    }
+}
+
+/// The lines of a written file, each of which is changed.
+fn damaged(change: impl Fn(&mut Vec<String>)) -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    let second = Answers { model: "b".to_owned(), ..answers() };
+    write(&path, &[&answers(), &second]).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let before = lines.clone();
+    change(&mut lines);
+    assert_ne!(lines, before);
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    match read(&path) {
+        Ok((_, remarks)) => Ok(remarks.iter().map(|remark| remark.text().to_owned()).collect()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// One key of an object takes the value of another, and the other way round.
+fn swapped(line: &str, [one, other]: [&str; 2]) -> String {
+    let mut object: serde_json::Value = serde_json::from_str(line).unwrap();
+    (object[one], object[other]) = (object[other].clone(), object[one].clone());
+    object.to_string()
+}
+
+#[test]
+fn lines_that_contradict_themselves_or_others_are_refused_with_their_number() {
+    let p = ["p.billing, \"old\"", "p.technical.support"];
+    let replaced = |line: usize, from: &'static str, to: &'static str| {
+        move |lines: &mut Vec<String>| lines[line - 1] = lines[line - 1].replacen(from, to, 1)
+    };
+    type Change<'a> = Box<dyn Fn(&mut Vec<String>) + 'a>;
+    let cases: Vec<(Change<'_>, &'static str)> = vec![
+        (Box::new(|lines| lines.insert(3, lines[0].clone())), "line 4: the row 0 stands in line 1"),
+        (
+            Box::new(|lines| lines.push(lines[10].clone())),
+            "line 25: the text of `recipes, \"easy\"` 100 stands in line 11",
+        ),
+        (Box::new(|lines| lines[4] = swapped(&lines[4], p)), "line 5: `technical.support` was"),
+        (
+            Box::new(replaced(
+                2,
+                "\"p.technical.support\":0",
+                "\"p.technical.support\":null,\"x\":0",
+            )),
+            "line 2: column `p.technical.support`",
+        ),
+        (Box::new(replaced(3, ":0.41", ":0.31")), "line 3: the columns `p.…` sum to 0."),
+        (Box::new(replaced(3, ":0.41", ":-0.41")), "line 3: `p.billing, \"old\"` is -0.41"),
+        (Box::new(replaced(3, ":0.25", ":0.5")), "line 3: the columns `truth.…` sum to 1.25"),
+        (Box::new(replaced(6, "\"tickets\"", "\"others\"")), "line 6: `dataset` is `others`"),
+        (
+            Box::new(replaced(6, "\"test\"", "\"train\"")),
+            "line 6: `split` is `train`, and in line 1",
+        ),
+        (Box::new(replaced(20, "1.1", "1.2")), "line 20: `temperature` is `1.2`, and in line 13"),
+        (
+            Box::new(replaced(13, "technical.support\",\"pred", "x\",\"pred")),
+            "line 13: column `label`",
+        ),
+        (
+            Box::new(replaced(14, ":\"billing, \\\"old\\\"\"", ":\"technical.support\"")),
+            "line 14: row 10 has the label `technical.support`, and in line 2 `billing, \"old\"`",
+        ),
+        (
+            Box::new(replaced(7, "\"novelty_p\":0.1", "\"novelty_p\":1.1")),
+            "line 7: column `novelty_p`",
+        ),
+        (Box::new(replaced(7, "\"total\":0", "\"total\":null,\"x\":0")), "line 7: column `total`"),
+        (
+            Box::new(replaced(
+                2,
+                "\"[\\\"technical.support",
+                "\"[\\\"technical.support\\\",\\\"technical.support",
+            )),
+            "line 2: `set` has a class twice",
+        ),
+    ];
+    let told = |(change, expected): (Change<'_>, &'static str)| {
+        let message = damaged(change).err().unwrap_or_default();
+        let told = message.contains(expected) && message.contains("a.jsonl` line");
+        (!told).then(|| format!("{expected}: {message}"))
+    };
+    let untold: Vec<String> = cases.into_iter().filter_map(told).collect();
+    assert!(untold.is_empty(), "{untold:#?}");
+}
+
+#[test]
+fn answers_that_are_missing_are_said() {
+    let some = damaged(|lines| drop(lines.drain(14..))).unwrap();
+    assert!(some[0].contains("has 2 answers of `b`, and 12 were written"), "{some:?}");
+    assert!(some[1].contains("has other rows of `b`"), "{some:?}");
+    let both = damaged(|lines| lines.retain(|line| !line.contains("\"row\":20,"))).unwrap();
+    assert!(both.len() == 2 && both[0].contains("has 11 answers of"), "{both:?}");
+    let mixed = damaged(|lines| lines.swap(0, 1)).unwrap();
+    assert!(mixed.len() == 1 && mixed[0].contains("in another order"), "{mixed:?}");
+}
+
+#[test]
+fn a_column_that_stands_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    write(&path, &[&answers()]).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen(",logit.technical", ",p.technical", 1)).unwrap();
+    let message = read(&path).unwrap_err().to_string();
+    assert!(message.contains("the column `p.technical.support` stands twice"), "{message}");
+}
+
+/// JSON has no such numbers, and text has.
+#[test]
+fn a_number_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tsv");
+    write(&path, &[&answers()]).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let place = text.lines().next().unwrap().split('\t').position(|name| name == "total").unwrap();
+    for number in ["inf", "-inf", "NaN"] {
+        let mut lines: Vec<Vec<&str>> =
+            text.lines().map(|line| line.split('\t').collect()).collect();
+        lines[3][place] = number;
+        let lines: Vec<String> = lines.iter().map(|cells| cells.join("\t")).collect();
+        std::fs::write(&path, lines.join("\n")).unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("line 4: column `total` must be a number"), "{number}: {message}");
+    }
+}
