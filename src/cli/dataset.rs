@@ -127,8 +127,7 @@ fn list(common: &Common) -> Result<()> {
 
 fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
     let mut config = DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
-    tables.overrides().apply(&mut config);
-    config.check().map_err(anyhow::Error::msg)?;
+    tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
     let dataset = Dataset::open(&config)?;
     let mut display = Display::new(common.quiet);
     dataset.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));

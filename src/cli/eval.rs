@@ -246,8 +246,7 @@ impl Asked {
                 folder.display()
             )
         };
-        options.tables.overrides().apply(&mut config);
-        config.check().map_err(anyhow::Error::msg)?;
+        options.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
         let noise = Noise::new(manifest.seed);
         let dataset = Dataset::open(&config)?;
         for remark in &dataset.remarks {

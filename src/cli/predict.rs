@@ -133,7 +133,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
              `--input` or `--format`"
         );
     }
-    let mut input = Input::open(options, &config(options, &predictor), predictor.pairs())?;
+    let mut input = Input::open(options, &config(options, &predictor)?, predictor.pairs())?;
     let mut items = std::mem::replace(&mut input.items, Box::new(std::iter::empty())).peekable();
     // Opened with the first answers: a command that is refused by its first row writes nothing.
     let mut sink = None;
@@ -189,11 +189,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 }
 
 /// How a table is read: with the columns that the model was made from, unless others are named.
-fn config(options: &Options, predictor: &Predictor) -> DataConfig {
+fn config(options: &Options, predictor: &Predictor) -> Result<DataConfig> {
     let data = predictor.artifact().manifest.data.as_ref();
-    let mut config = data.map(|data| data.like("")).unwrap_or_default();
-    options.tables.overrides().apply(&mut config);
-    config
+    let mut config = data.map(|data| data.like("stdin")).unwrap_or_default();
+    options.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
+    Ok(config)
 }
 
 /// Refuses an order that the model knows nothing of, before it is asked anything.

@@ -19,8 +19,8 @@ pub struct TableFlags {
     #[arg(long, value_name = "NAME")]
     label_column: Option<String>,
     /// Other names for labels, such as neg=negative,pos=positive (data.label_map)
-    #[arg(long, value_name = "FROM=TO", value_delimiter = ',', value_parser = renaming)]
-    label_map: Vec<(String, String)>,
+    #[arg(long, value_name = "FROM=TO", value_parser = renamings)]
+    label_map: Vec<Renamings>,
     /// Encoding of text files, such as windows-1252 (data.encoding) [default: utf-8]
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
@@ -57,7 +57,7 @@ impl TableFlags {
             text_column: self.text_column.clone(),
             text_pair_column: self.text_pair_column.clone(),
             label_column: self.label_column.clone(),
-            label_map: self.label_map.iter().cloned().collect(),
+            label_map: self.label_map.iter().flat_map(|Renamings(all)| all.clone()).collect(),
             encoding: self.encoding.clone(),
             delimiter: self.delimiter.clone(),
             quoting: self.quoting,
@@ -66,13 +66,54 @@ impl TableFlags {
     }
 }
 
-fn renaming(text: &str) -> Result<(String, String), String> {
-    let (from, to) = text.split_once('=').ok_or("expected FROM=TO, such as neg=negative")?;
-    let (from, to) = (from.trim(), to.trim());
-    if from.is_empty() || to.is_empty() {
-        return Err("expected FROM=TO, such as neg=negative".to_owned());
+/// Labels and their new names.
+#[derive(Clone, Debug, PartialEq)]
+struct Renamings(Vec<(String, String)>);
+
+/// `a=b,"c, d"="e=f"`: a name in double quotes may hold what else would divide.
+fn renamings(text: &str) -> Result<Renamings, String> {
+    let mut pairs: Vec<Vec<String>> = vec![vec![String::new()]];
+    let (mut quoted, mut characters) = (false, text.chars().peekable());
+    // What was in quotes stays as it is.
+    let (mut closed, expected) = (false, || "expected FROM=TO, such as neg=negative".to_owned());
+    while let Some(character) = characters.next() {
+        let sides = pairs.last_mut().expect("there is one");
+        let side = sides.last_mut().expect("there is one");
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => side.extend(characters.next()),
+            '"' if quoted => (quoted, closed) = (false, true),
+            _ if quoted => side.push(character),
+            '"' if side.trim().is_empty() && !closed => {
+                side.clear();
+                quoted = true;
+            }
+            ',' | '=' => {
+                if !closed {
+                    *side = side.trim().to_owned();
+                }
+                closed = false;
+                match character {
+                    ',' => pairs.push(vec![String::new()]),
+                    _ => sides.push(String::new()),
+                }
+            }
+            ' ' if closed => {}
+            _ if closed => return Err(expected()),
+            _ => side.push(character),
+        }
     }
-    Ok((from.to_owned(), to.to_owned()))
+    if let Some(side) = pairs.last_mut().and_then(|sides| sides.last_mut()).filter(|_| !closed) {
+        *side = side.trim().to_owned();
+    }
+    let pair = |sides: Vec<String>| match <[String; 2]>::try_from(sides) {
+        Ok([from, to]) if !quoted && !from.is_empty() && !to.is_empty() => Ok((from, to)),
+        Err(sides) if sides.len() > 2 => Err(format!(
+            "`{}` has several `=`: put the label that has one into double quotes, as in '\"a=b\"=c'",
+            sides.join("=")
+        )),
+        _ => Err(expected()),
+    };
+    Ok(Renamings(pairs.into_iter().map(pair).collect::<Result<_, _>>()?))
 }
 
 fn quoting(text: &str) -> Result<Quoting, String> {
@@ -91,5 +132,31 @@ fn header(text: &str) -> Result<Header, String> {
         "yes" => Ok(Header::Yes),
         "no" => Ok(Header::No),
         _ => Err("expected auto, yes or no".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_renamed_and_those_with_signs_stand_in_quotes() {
+        for (text, pairs) in [
+            ("neg=negative,pos=positive", &[("neg", "negative"), ("pos", "positive")][..]),
+            (" a = b ,c=d e", &[("a", "b"), ("c", "d e")]),
+            ("\"a=b\"=x", &[("a=b", "x")]),
+            ("a=\"b, c\", \"d \" = e", &[("a", "b, c"), ("d ", "e")]),
+            ("\"say \"\"no\"\"\"=no", &[("say \"no\"", "no")]),
+            ("5\" screen=small", &[("5\" screen", "small")]),
+        ] {
+            let pairs = pairs.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
+            assert_eq!(renamings(text), Ok(Renamings(pairs.collect())), "{text}");
+        }
+        for text in ["", "a", "a=", "=b", "a=b,", "\"a=b", "\"a\"b=c", "\"\"=b", "a,b=c"] {
+            assert!(renamings(text).unwrap_err().starts_with("expected"), "{text}");
+        }
+        for text in ["a=b=x", "c=d,a=b=x", "a==b"] {
+            assert!(renamings(text).unwrap_err().contains("several `=`"), "{text}");
+        }
     }
 }

@@ -212,9 +212,8 @@ fn experiment(options: &Options) -> Result<Experiment, ExperimentError> {
     settings.extend(options.init.iter().map(|init| format!("model.init={init}")));
     settings.extend(options.settings.iter().cloned());
     let mut experiment = written(options, settings)?;
-    options.tables.overrides().apply(&mut experiment.data);
     let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
-    experiment.data.check().map_err(refuse)?;
+    options.tables.overrides().apply(&mut experiment.data).map_err(refuse)?;
     Ok(experiment)
 }
 

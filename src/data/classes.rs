@@ -70,7 +70,11 @@ pub(super) fn settle(
     let of_model = |class: &String| config.model_labels.contains(class);
     if classes.is_empty() || !classes.iter().all(of_model) {
         if classes.len() < 2 {
-            return Err(DataError::OneClass { name: dataset.to_owned(), found: classes });
+            return Err(DataError::OneClass {
+                name: dataset.to_owned(),
+                found: classes,
+                hint: String::new(),
+            });
         }
         let counts = meant.counts("train");
         doubts::check_numbers(&classes, &counts, dataset, &mut remarks)?;

@@ -103,7 +103,8 @@ impl Dataset {
         let hidden: Vec<String> = content.raw.iter().filter_map(is_hidden).collect();
         content.raw.retain(|_, rows| !hides(rows));
         let names = if names.is_empty() { &content.class_names } else { &names };
-        let settled = classes::settle(&content.occurring(), names, &located.name, config)?;
+        let settled = classes::settle(&content.occurring(), names, &located.name, config)
+            .map_err(|error| content.explained(error))?;
         let Classes { names: classes, fates, remarks } = settled;
         let contradicted = contradiction(&content, &fates);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());

@@ -102,6 +102,17 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+    /// A stream of rows of which a person accepted some.
+    #[error(
+        "`{path}`: the column `{column}` says which rows a person accepted, and a stream takes all: leave out \
+         `data.streaming`, or write the accepted rows to a file of their own"
+    )]
+    StreamedVerdicts {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+    },
     /// An address of data that are to be held in memory.
     #[error(
         "`{url}` is an address: it can be streamed with `--set data.streaming=true`, or downloaded first"
@@ -227,7 +238,7 @@ pub enum DataError {
     /// An integer label beyond the list of names.
     #[error(
         "`{path}` line {line}: the label `{label}` is beyond the {names} class names, which count from 0{}: \
-         mend `labels.json` or the labels",
+         mend the names (`labels.json`, or the `ClassLabel` in the file's own metadata) or the labels",
         if *from_one { " while the labels count from 1" } else { "" }
     )]
     BeyondNames {
@@ -337,12 +348,14 @@ pub enum DataError {
         dataset: String,
     },
     /// There is nothing to tell apart.
-    #[error("`{name}` has labels {found:?}: at least two classes are needed")]
+    #[error("`{name}` has labels {found:?}: at least two classes are needed{hint}")]
     OneClass {
         /// The data set.
         name: String,
         /// The classes found.
         found: Vec<String>,
+        /// Where others may be, or empty.
+        hint: String,
     },
     /// There is nothing to train on.
     #[error("`{name}` has no training rows")]

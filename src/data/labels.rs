@@ -55,13 +55,45 @@ pub fn likeness(label: &str) -> String {
     let letters = letters.map(|(character, _)| typewriter(character));
     let counts = |&c: &char| !is_combining_mark(c) && !is_joiner(c) && !c.is_whitespace();
     let kept: String = letters.filter(counts).collect();
-    // More digits than f64 keeps may differ and have one value.
-    let digits = kept.bytes().filter(u8::is_ascii_digit).count();
-    if let Some(number) = kept.parse::<f64>().ok().filter(|_| digits <= 15) {
+    if let Some(number) = number(&kept) {
         return format!("number {number}");
     }
     let kept = kept.chars().filter(|c| !"-_".contains(*c));
     kept.flat_map(char::to_lowercase).map(latin).collect()
+}
+
+/// The number that a label is, also where it is written with a comma or an apostrophe between thousands
+/// (`1,000`), or with a comma before the fraction (`3,5`).
+pub fn number(label: &str) -> Option<f64> {
+    // More digits than f64 keeps may differ and have one value.
+    if label.bytes().filter(u8::is_ascii_digit).count() > 15 {
+        return None;
+    }
+    if let Ok(number) = label.parse::<f64>() {
+        return Some(number);
+    }
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let sign = usize::from(label.starts_with(['-', '+']));
+    let grouped = |text: &str, by: char| {
+        let mut groups = text.split(by);
+        let first = groups.next().is_some_and(|one| all_digits(one) && one.len() <= 3);
+        let mut others = groups.map(|one| all_digits(one) && one.len() == 3).peekable();
+        first && others.peek().is_some() && others.all(|is| is)
+    };
+    let plain = |text: &str, by: char| text.replace(by, "").parse().ok();
+    for by in [',', '\''] {
+        let whole = label.split_once('.').map_or(label, |(whole, _)| whole);
+        if grouped(&whole[sign..], by) {
+            return plain(label, by);
+        }
+    }
+    if label.matches('.').count() > 1 && grouped(&label[sign..], '.') {
+        return plain(label, '.');
+    }
+    let (whole, fraction) = label.split_once(',')?;
+    let digits = all_digits(&whole[sign..]) || grouped(&whole[sign..], '.');
+    let point = || format!("{}.{fraction}", whole.replace('.', ""));
+    (digits && all_digits(fraction)).then(point)?.parse().ok()
 }
 
 /// The key of a typewriter for what word processors make of it.
@@ -115,12 +147,13 @@ fn latin(letter: char) -> char {
     ALIKE.iter().find(|(other, _)| *other == letter).map_or(letter, |(_, latin)| *latin)
 }
 
-/// `1` for `1.0`, as pandas writes a column of integers in which one was missing.
+/// `1` for `1.0`, as pandas writes a column of integers in which one was missing; `1.000` may be a thousand.
 pub fn whole_number(label: &str) -> Option<&str> {
     let (whole, fraction) = label.split_once('.')?;
     let digits = whole.strip_prefix(['-', '+']).unwrap_or(whole);
     let is = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    (is && fraction.bytes().all(|byte| byte == b'0')).then_some(whole)
+    let zeros = fraction.len() != 3 && fraction.bytes().all(|byte| byte == b'0');
+    (is && zeros).then_some(whole)
 }
 
 /// What one cell holds besides a single label.
@@ -202,6 +235,10 @@ mod tests {
             ("café", "Cafe"),
             ("1", "1.0"),
             ("1", "01"),
+            ("1,000", "1000"),
+            ("1 000", "1'000"),
+            ("1’000", "1000"),
+            ("3,5", "3.5"),
             ("not-spam", "Not spam"),
             ("ﬁne", "fine"),
             ("❤\u{fe0f}", "❤"),
@@ -237,7 +274,29 @@ mod tests {
     #[test]
     fn numbers_without_a_fraction_are_whole() {
         assert_eq!(["1.0", "-2.", "+3.00"].map(whole_number), [Some("1"), Some("-2"), Some("+3")]);
-        assert_eq!(["1", "1.5", ".0", "v1.0", "1.0.0"].map(whole_number), [None; 5]);
+        assert_eq!(["1", "1.5", ".0", "v1.0", "1.0.0", "1.000"].map(whole_number), [None; 6]);
+    }
+
+    #[test]
+    fn numbers_are_read_as_people_write_them() {
+        for (label, value) in [
+            ("1,000", 1000.0),
+            ("-1,234,567.5", -1_234_567.5),
+            ("1'000", 1000.0),
+            ("1.234.567", 1_234_567.0),
+            ("1.234,5", 1234.5),
+            ("3,10", 3.1),
+            ("+3,1", 3.1),
+            ("10,00", 10.0),
+            ("0.5", 0.5),
+        ] {
+            assert_eq!(number(label), Some(value), "{label}");
+        }
+        for label in
+            ["", ",", "a,b", "1,", ",5", "1,2,3", "1,00,0", "3,x", "1.2.3", "1;2", "-", "é,1", "+é"]
+        {
+            assert_eq!(number(label), None, "{label}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct Overrides {
     /// `data.label_column`.
     pub label_column: Option<String>,
     /// `data.label_map`: added to those that are there.
-    pub label_map: BTreeMap<String, String>,
+    pub label_map: Vec<(String, String)>,
     /// `data.encoding`.
     pub encoding: Option<String>,
     /// `data.delimiter`.
@@ -27,8 +27,11 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Sets what is set.
-    pub fn apply(&self, config: &mut DataConfig) {
+    /// Sets what is set, and checks the whole.
+    ///
+    /// # Errors
+    /// A label is renamed to two others, or as [`DataConfig::check`].
+    pub fn apply(&self, config: &mut DataConfig) -> Result<(), String> {
         let keys = [
             (&mut config.text_column, &self.text_column),
             (&mut config.text_pair_column, &self.text_pair_column),
@@ -43,6 +46,18 @@ impl Overrides {
         }
         config.quoting = self.quoting.unwrap_or(config.quoting);
         config.header = self.header.unwrap_or(config.header);
-        config.label_map.extend(self.label_map.clone());
+        let mut label_map = BTreeMap::new();
+        for (from, to) in &self.label_map {
+            match label_map.insert(from, to) {
+                Some(other) if other != to => {
+                    return Err(format!(
+                        "`--label-map` renames `{from}` twice, to `{other}` and to `{to}`: leave one of both out"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        config.label_map.extend(label_map.into_iter().map(|(from, to)| (from.clone(), to.clone())));
+        config.check()
     }
 }

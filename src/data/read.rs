@@ -7,7 +7,9 @@ use super::classes::Occurring;
 use super::fetch::split_name;
 use super::labels::{tidy, whole_number};
 use super::remark::Remark;
-use super::table::{self, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError};
+use super::table::{
+    self, ACCEPTED, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError,
+};
 use super::{DataConfig, DataError, Located, StreamSource, is_blank};
 
 /// A row before the classes are known.
@@ -41,6 +43,8 @@ pub(super) struct Content {
     pub(super) class_names: Vec<String>,
     pub(super) stream: Option<StreamSource>,
     pub(super) remarks: Vec<Remark>,
+    /// Rows that a person did not accept.
+    not_accepted: u64,
     held: Held,
 }
 
@@ -142,8 +146,13 @@ impl Content {
         let take = Take { path, header: table.columns.clone(), columns, names, file };
         let rows = self.raw.entry(split.to_owned()).or_default();
         let (before, mut unlabelled) = (rows.len(), None);
+        let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
         for row in sample.into_iter().map(Ok).chain(table.by_ref()) {
             let row = row?;
+            if let Some(verdict) = take.refused(&row) {
+                *verdicts.entry(verdict).or_default() += 1;
+                continue;
+            }
             if take.repeats_header(&row) {
                 let text = format!(
                     "`{}` line {} repeats the header: passed over",
@@ -175,7 +184,32 @@ impl Content {
             self.passed_over(split, path, "has no labels");
         }
         self.remarks.extend(table.lost().map(Remark::Warning));
+        if !verdicts.is_empty() {
+            self.not_accepted += verdicts.values().sum::<u64>();
+            let counted = verdicts.iter().map(|(verdict, rows)| format!("{rows} `{verdict}`"));
+            self.remarks.push(Remark::Warning(format!(
+                "`{}`: the column `answer` says what a person decided, and only the rows with `{ACCEPTED}` are \
+                 taken; passed over: {}",
+                path.display(),
+                counted.collect::<Vec<_>>().join(", ")
+            )));
+        }
         Ok(())
+    }
+
+    /// An error of these rows, with what was passed over.
+    pub(super) fn explained(&self, error: DataError) -> DataError {
+        match error {
+            DataError::OneClass { name, found, .. } if self.not_accepted > 0 => {
+                let hint = format!(
+                    "; {} rows were passed over, since their `answer` is not `{ACCEPTED}`: to learn the answers \
+                     themselves, name that column with `data.label_column`",
+                    self.not_accepted
+                );
+                DataError::OneClass { name, found, hint }
+            }
+            error => error,
+        }
     }
 
     /// The columns of a file: those of the first one where it has them. `None` for a later file that has no
@@ -276,7 +310,7 @@ impl Take<'_> {
             Some(found) => Err(self.nested(row, column, found)),
             None => value(column),
         };
-        let Columns { text, pair, label } = self.columns;
+        let Columns { text, pair, label, .. } = self.columns;
         let label = label.expect("a label column was required");
         let label = value(label).and_then(|written| match tidy(&written).is_empty() {
             true => Err(self.empty(row, label)),
@@ -298,6 +332,12 @@ impl Take<'_> {
     fn nested(&self, row: &Row, column: usize, found: &'static str) -> DataError {
         let (path, column) = (self.path.to_owned(), self.header[column].clone());
         DataError::NestedText { path, line: row.line, column, found }
+    }
+
+    /// What a person said of a row that is not to be taken.
+    fn refused(&self, row: &Row) -> Option<String> {
+        let said = cell(row, self.columns.verdict?).unwrap_or_default();
+        (said != ACCEPTED && !self.repeats_header(row)).then_some(said)
     }
 
     fn label(&self, row: &Row) -> Option<String> {

@@ -68,6 +68,10 @@ impl StreamSource {
         let shown = &sample[..sample.len().min(SAMPLE_ROWS)];
         let columns = table::detect(&header, shown, &config.column_names(), true)?;
         let label = columns.label.expect("a label column was required");
+        if let Some(verdict) = columns.verdict {
+            let (path, column) = (files[0].clone(), header[verdict].clone());
+            return Err(DataError::StreamedVerdicts { path, column });
+        }
         let names = if named_elsewhere { Vec::new() } else { groups.class_names(label) };
         let mut written: BTreeMap<String, u64> = BTreeMap::new();
         for group in 0..groups.sizes().len() {

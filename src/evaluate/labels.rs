@@ -100,7 +100,7 @@ fn find(label: &str, data: &[String], model: &[String]) -> Result<u32, LabelErro
     // Side by side they help only where each has its counterpart.
     if let Some(which) = which.filter(|_| data.len() <= model.len()) {
         let both = data.iter().zip(model).take(SHOWN);
-        let map: Vec<String> = both.map(|(data, model)| format!("{data}={model}")).collect();
+        let map: Vec<String> = both.map(|(data, model)| renaming(data, model)).collect();
         return Err(LabelError::Unnamed {
             which,
             model: listed(model.iter()),
@@ -115,7 +115,7 @@ fn find(label: &str, data: &[String], model: &[String]) -> Result<u32, LabelErro
     Err(LabelError::Unknown {
         label: label.to_owned(),
         known: listed(model.iter()),
-        map: quoted(&format!("{label}={name}")),
+        map: quoted(&renaming(label, name)),
         meant,
     })
 }
@@ -141,6 +141,15 @@ fn nearest<'a>(label: &str, model: &'a [String]) -> Option<&'a str> {
     let near = model.iter().map(|name| (distance(&name.to_lowercase()), name));
     let (distance, name) = near.min_by_key(|(distance, _)| *distance)?;
     (distance <= label.chars().count() / 3).then_some(name.as_str())
+}
+
+/// What `--label-map` takes: names with signs that divide stand in double quotes.
+fn renaming(from: &str, to: &str) -> String {
+    let side = |name: &str| match name.contains(['=', ',', '"']) {
+        true => format!("\"{}\"", name.replace('"', "\"\"")),
+        false => name.to_owned(),
+    };
+    format!("{}={}", side(from), side(to))
 }
 
 /// One word of a shell.
@@ -190,6 +199,14 @@ mod tests {
             let message = found(&[label, "no such"], &model).unwrap_err();
             assert!(message.contains(&format!("--label-map {label}={near}`")), "{message}");
         }
+    }
+
+    #[test]
+    fn a_proposed_map_has_labels_with_signs_in_quotes() {
+        let message = found(&["a=b", "c"], &["x", "c"]).unwrap_err();
+        assert!(message.contains("--label-map '\"a=b\"=NAME'"), "{message}");
+        let message = found(&["1, \"one\"", "2"], &["LABEL_1", "LABEL_2"]).unwrap_err();
+        assert!(message.contains("'\"1, \"\"one\"\"\"=LABEL_1,2=LABEL_2'"), "{message}");
     }
 
     #[test]

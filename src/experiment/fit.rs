@@ -255,9 +255,8 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
         data.train_limit = job.limit;
     }
     data.model_labels.clone_from(&manifest.labels);
-    job.overrides.apply(&mut data);
     let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
-    data.check().map_err(refuse)?;
+    job.overrides.apply(&mut data).map_err(refuse)?;
     Ok(data)
 }
 

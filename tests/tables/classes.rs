@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::home::{Home, TINY, text};
-use super::{plan, rows};
+use super::{count, plan, rows};
 
 #[test]
 fn labels_that_cannot_be_right_are_said_with_the_key() {
@@ -160,4 +160,87 @@ fn labels_that_a_word_processor_changed_look_alike() {
         let (_, said) = plan(&home, "d.tsv", &[]).unwrap();
         assert!(said.contains("look alike") && said.contains("data.label_map"), "{said}");
     }
+}
+
+/// As Prodigy writes what a person decided.
+#[test]
+fn only_rows_that_a_person_accepted_are_taken() {
+    let home = Home::new();
+    let objects = |label: &dyn Fn(usize) -> String, n: usize| -> String {
+        let answers = ["accept", "accept", "reject", "accept", "ignore"];
+        let object = |i: usize| {
+            let word = ["good", "bad"][i % 2];
+            let answer = answers[i % 5];
+            let label = label(i);
+            format!("{{\"text\":\"ticket {i} was {word}\",{label},\"answer\":\"{answer}\"}}\n")
+        };
+        (0..n).map(object).collect()
+    };
+    let label = |i: usize| format!("\"label\":\"{}\"", ["x", "y"][i % 2]);
+    let chosen = |i: usize| {
+        let (one, options) = (["x", "y"][i % 2], "[{\"id\":\"x\"},{\"id\":\"y\"}]");
+        format!("\"options\":{options},\"accept\":[\"{one}\"]")
+    };
+    for (name, rows) in
+        [("label.jsonl", objects(&label, 200)), ("choice.jsonl", objects(&chosen, 200))]
+    {
+        home.write(name, rows);
+        let (found, said) = plan(&home, name, &[]).unwrap();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            (count(&found), &found["labels"]),
+            (120, &serde_json::json!(["x", "y"])),
+            "{name}"
+        );
+        assert!(said.contains("passed over: 40 `ignore`, 40 `reject`"), "{said}");
+    }
+    // One label of which it is said whether it is right.
+    home.write("binary.jsonl", objects(&|_| "\"label\":\"URGENT\"".to_owned(), 200));
+    let message = plan(&home, "binary.jsonl", &[]).unwrap_err();
+    assert!(message.contains("80 rows were passed over"), "{message}");
+    let (found, _) = plan(&home, "binary.jsonl", &["--label-column", "answer"]).unwrap();
+    assert_eq!(count(&found), 200);
+    let rows = objects(&label, 200).replace("\"reject\"", "\"perhaps\"");
+    home.write("other.jsonl", rows);
+    assert_eq!(count(&plan(&home, "other.jsonl", &[]).unwrap().0), 200);
+    let csv: String =
+        (0..80).map(|i| format!("ticket {i},{}\n", ["accept", "reject"][i % 2])).collect();
+    home.write("labels.csv", format!("text,answer\n{csv}"));
+    assert_eq!(count(&plan(&home, "labels.csv", &[]).unwrap().0), 80);
+    home.write(
+        "two.csv",
+        format!(
+            "text,answer,shop\n{}",
+            csv.replace("t\n", "t,a\n").replace("0,accept,a", "0,accept,b")
+        ),
+    );
+    assert!(plan(&home, "two.csv", &[]).unwrap_err().contains("`answer`, `shop`"));
+}
+
+#[test]
+fn a_label_map_that_cannot_be_meant_is_refused() {
+    let home = Home::new();
+    home.write("eq.csv", "text,label\n".to_owned() + &rows(80, ",", ["a=b", "c"]));
+    for (map, says) in [
+        (&["--label-map", "a=b=x"][..], "several `=`"),
+        (&["--label-map", "c=x,c=y"], "renames `c` twice, to `x` and to `y`"),
+        (&["--label-map", "c=x", "--label-map", "c=y"], "renames `c` twice"),
+    ] {
+        let message = plan(&home, "eq.csv", map).unwrap_err();
+        assert!(message.contains(says), "{message}");
+    }
+    let (found, _) =
+        plan(&home, "eq.csv", &["--label-map", "\"a=b\"=x,c=d", "--label-map", "c=d"]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["d", "x"]));
+}
+
+#[test]
+fn names_that_a_file_has_and_that_are_too_few_are_named() {
+    let home = Home::new();
+    home.write("set/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["0", "2"]));
+    home.write("set/labels.json", "[\"no\", \"yes\"]");
+    let message = plan(&home, "set", &[]).unwrap_err();
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(message.contains("line 3: the label `2` is beyond the 2 class names"), "{message}");
+    assert!(message.contains("`labels.json`, or the `ClassLabel`"), "{message}");
 }

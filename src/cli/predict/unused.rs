@@ -56,9 +56,8 @@ impl Options {
 
     fn check_tables(&self) -> Result<()> {
         let mut config = DataConfig::default();
-        self.tables.overrides().apply(&mut config);
+        self.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
         let reading = config.reading();
-        reading.check().map_err(anyhow::Error::msg)?;
         let (format, name) = match (&self.input, self.format()) {
             (Some(path), _) => (Format::of(path)?, format!("`{}`", path.display())),
             (None, Stdin::Lines) => return Ok(()),

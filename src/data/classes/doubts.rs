@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::DataError;
-use crate::data::labels::{likeness, looks_missing};
+use crate::data::labels::{likeness, looks_missing, number};
 use crate::data::remark::{Remark, some};
 
 /// Rows that a class should have at least, on average, and from how many classes on that is looked at.
@@ -24,9 +24,8 @@ pub(super) fn check_numbers(
     if rows == 0 || !many {
         return Ok(());
     }
-    let numbers = classes.iter().all(|class| class.parse::<f64>().is_ok());
-    let fractions =
-        classes.iter().any(|class| class.parse::<f64>().is_ok_and(|n| n.fract() != 0.0));
+    let numbers = classes.iter().all(|class| number(class).is_some());
+    let fractions = classes.iter().any(|class| number(class).is_some_and(|n| n.fract() != 0.0));
     let examples = some(classes.iter().map(String::as_str));
     let name = dataset.to_owned();
     let mostly_once = 2 * classes.len() as u64 > rows;
@@ -62,6 +61,19 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
             group.len(),
         )));
     }
+    for (answer, group) in answers(classes) {
+        let rows = |name: &&&str| counts.get(**name).copied().unwrap_or(0);
+        let usual = group.iter().max_by_key(rows).expect("a group has members");
+        let others = group.iter().filter(|name| *name != usual);
+        let map: Vec<String> = others.map(|name| format!("\"{name}\" = \"{usual}\"")).collect();
+        remarks.push(Remark::Warning(format!(
+            "the labels {} may all mean {answer} and are {} classes: if they are one, set `data.label_map` to \
+             `{{ {} }}`",
+            some(group.iter().copied()),
+            group.len(),
+            map.join(", "),
+        )));
+    }
     let add = |remarks: &mut Vec<Remark>, found: Vec<&str>, what: &str| {
         if !found.is_empty() {
             remarks.push(Remark::Warning(format!("{} {what}", some(found))));
@@ -73,7 +85,13 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
         missing.collect(),
         "is taken for a class: if it means that there is no label, remove those rows",
     );
-    let joined = joined(classes);
+    let (numbers, joined) = joined(classes).into_iter().partition(|class| number(class).is_some());
+    add(
+        remarks,
+        numbers,
+        "looks like several labels of one row, or like a number with a comma, and is a class of its own: \
+         `bayes` gives a text one label; rename it with `data.label_map` if that is wrong",
+    );
     add(
         remarks,
         joined,
@@ -82,6 +100,28 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
     );
     let once = classes.iter().filter(|class| counts.get(*class) == Some(&1)).map(String::as_str);
     add(remarks, once.collect(), "has a single row: nothing can be measured about it");
+}
+
+/// Classes that say yes or no in several ways, such as `True` and `1`. Letters may mean something else where
+/// there are other classes.
+fn answers(classes: &[String]) -> Vec<(&'static str, Vec<&str>)> {
+    let answer = |class: &str, letters: bool| match &*likeness(class) {
+        "true" | "yes" | "number 1" => Some("yes"),
+        "false" | "no" | "number 0" => Some("no"),
+        "t" | "y" if letters => Some("yes"),
+        "f" | "n" if letters => Some("no"),
+        _ => None,
+    };
+    let letters = classes.iter().all(|class| answer(class, true).is_some());
+    let of = |wanted| -> Vec<&str> {
+        let own = |class: &&str| answer(class, letters) == Some(wanted);
+        classes.iter().map(String::as_str).filter(own).collect()
+    };
+    let several = |(_, group): &(&str, Vec<&str>)| {
+        let meanings: BTreeSet<String> = group.iter().map(|class| likeness(class)).collect();
+        meanings.len() > 1
+    };
+    ["yes", "no"].map(|answer| (answer, of(answer))).into_iter().filter(several).collect()
 }
 
 /// Names put together from others, of which each also stands alone or in another.

@@ -103,7 +103,7 @@ impl<'a> Meaning<'a> {
             let shown = some(strange.iter().map(String::as_str));
             remarks.push(Remark::Warning(format!(
                 "the list of class names has {} names, and {shown} is none of them: the classes are those \
-                 that occur; mend `labels.json`, or rename with `data.label_map`",
+                 that occur; mend that list, or rename with `data.label_map`",
                 names.len()
             )));
         }

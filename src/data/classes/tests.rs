@@ -195,3 +195,46 @@ fn a_model_knows_its_classes_better_than_a_few_rows() {
     let found = with(&rows, &[], &config).unwrap();
     assert_eq!((found.names.len(), fate(&found, "new")), (2, None));
 }
+
+#[test]
+fn answers_in_several_ways_are_said() {
+    for labels in [
+        &["True", "1", "False", "0"][..],
+        &["true", "False", "1"],
+        &["yes", "no", "1", "0"],
+        &["y", "n", "yes"],
+        &["True", "False", "1", "unknown"],
+        &["True", "1.0", "False"],
+    ] {
+        let rows: Vec<_> = labels.iter().map(|label| ("train", *label, 20)).collect();
+        assert!(warned(&settled(&rows, &[]), "may all mean yes"), "{labels:?}");
+    }
+    for labels in [
+        &["True", "False"][..],
+        &["1", "0"],
+        &["yes", "no", "unknown"],
+        &["t", "y", "z"],
+        &["1", "2", "3"],
+    ] {
+        let rows: Vec<_> = labels.iter().map(|label| ("train", *label, 20)).collect();
+        let found = settled(&rows, &[]);
+        assert!(!warned(&found, "may all mean"), "{labels:?}: {:?}", found.remarks);
+    }
+    let rows = [("train", "True", 50), ("train", "1", 5), ("train", "False", 50)];
+    assert!(warned(&settled(&rows, &[]), "`{ \"1\" = \"True\" }`"));
+}
+
+#[test]
+fn numbers_with_commas_are_said_to_be_like_others_or_several_labels() {
+    let rows = [("train", "1,000", 20), ("train", "1000", 20), ("train", "500", 20)];
+    assert!(warned(&settled(&rows, &[]), "`1,000`, `1000` look alike"));
+    let rows = ["3,10", "3,20", "4,10", "4,20"].map(|label| ("train", label, 20));
+    assert!(warned(&settled(&rows, &[]), "or like a number with a comma"));
+    let rows = ["a,b", "a,c", "d,b", "d,c"].map(|label| ("train", label, 20));
+    let found = settled(&rows, &[]);
+    assert!(warned(&found, "looks like several labels") && !warned(&found, "with a comma"));
+    let prices: Vec<String> = (0..40).map(|i| format!("{i},{:02}", 3 * i)).collect();
+    let rows: Vec<_> = prices.iter().map(|price| ("train", &**price, 1)).collect();
+    let message = with(&rows, &[], &DataConfig::default()).unwrap_err();
+    assert!(message.contains("numbers with fractions"), "{message}");
+}

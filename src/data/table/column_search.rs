@@ -100,6 +100,11 @@ const OTHERS: [&str; 12] = [
     "author",
 ];
 
+/// The column in which Prodigy writes what a person said of a row, and what it may be; and the one of the
+/// choices.
+const VERDICT: (&str, [&str; 3]) = ("answer", [ACCEPTED, "reject", "ignore"]);
+pub(in crate::data) const ACCEPTED: &str = "accept";
+
 /// A text is as long as another where it has at least this share of its mean length.
 const AS_LONG: f64 = 0.8;
 /// The longest mean length of a label, in characters, and the most labels.
@@ -122,6 +127,8 @@ struct Statistics {
     fractions: usize,
     /// Objects and lists.
     nested: usize,
+    /// Words of a person about the row.
+    verdicts: usize,
 }
 
 impl Statistics {
@@ -138,6 +145,7 @@ impl Statistics {
             words: count(&|value| number(value).is_none() && !matches!(value, "true" | "false")),
             phrases: count(&|value| value.split_whitespace().nth(1).is_some()),
             fractions: count(&|value| number(value).is_some_and(|number| number.fract() != 0.0)),
+            verdicts: count(&|value| VERDICT.1.contains(&value)),
             nested: sample
                 .iter()
                 .filter(|row| row.values.get(column).and_then(Value::nested).is_some())
@@ -220,6 +228,22 @@ impl<'a> Search<'a> {
     /// The label under a known name.
     pub(super) fn known_label(&self, taken: &[usize]) -> Result<Option<usize>, TableError> {
         self.first_known(&LABELS, "label", LABEL_KEY, taken)
+    }
+
+    /// What a person said of the row to an annotation tool: it is called `answer` and holds nothing else.
+    pub(super) fn verdict(&self, taken: &[usize]) -> Option<usize> {
+        let is = |column: &usize| {
+            self.columns[*column] == VERDICT.0
+                && !taken.contains(column)
+                && self.statistics[*column].filled > 0
+                && self.statistics[*column].verdicts == self.statistics[*column].filled
+        };
+        (0..self.columns.len()).find(is)
+    }
+
+    /// The label that was chosen of several, beside such a verdict.
+    pub(super) fn accepted(&self, taken: &[usize]) -> Result<Option<usize>, TableError> {
+        self.known(ACCEPTED, "label", LABEL_KEY, taken)
     }
 
     /// Two texts under the names of a known pair.

@@ -31,6 +31,8 @@ pub struct Columns {
     pub pair: Option<usize>,
     /// The label.
     pub label: Option<usize>,
+    /// Whether a person accepted, rejected or ignored the row, as Prodigy writes it.
+    pub verdict: Option<usize>,
 }
 
 impl Columns {
@@ -136,15 +138,25 @@ pub fn detect(
         },
     };
     taken.extend([Some(text), pair].into_iter().flatten());
+    let verdict = table.verdict(&taken);
     let label = match label {
         Some(label) => Some(label),
         None => match table.known_label(&taken)? {
             Some(label) => Some(label),
+            None if verdict.is_some() && table.accepted(&taken)?.is_some() => {
+                table.accepted(&taken)?
+            }
             None if label_required => Some(table.label(&taken)?),
             None => None,
         },
     };
-    Ok(Columns { text, pair, label })
+    // Found by content, the label may be the verdict itself, and beside another one that is not known.
+    Ok(Columns {
+        text,
+        pair,
+        label,
+        verdict: verdict.filter(|_| label.is_some() && label != verdict),
+    })
 }
 
 #[cfg(test)]
@@ -274,18 +286,6 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_not_required_is_found_by_name_only() {
-        let columns = names(&["text", "source"]);
-        let rows = sample(&[LONG, "shop {even}"]);
-        let found = |required| detect(&columns, &rows, &NOTHING, required).unwrap().label;
-        assert_eq!((found(false), found(true)), (None, Some(1)));
-    }
-
-    #[test]
-    fn a_label_column_may_be_constant_in_a_sorted_file() {
-        let cells = [LONG, "class 0"];
-        assert_eq!(found(&["v1", "v2"], &cells, &NOTHING).unwrap(), "text = `v1`, label = `v2`");
-    #[test]
     fn a_pair_where_single_texts_are_usual_is_refused_unless_a_text_stands_beside_it() {
         let usual = ColumnNames { text: "subject".into(), ..NOTHING };
         let usual = |columns: &[&str], cells: &[&str]| {
@@ -308,6 +308,18 @@ mod tests {
         assert_eq!(found, "text = `subject`, label = `label`");
     }
 
+    #[test]
+    fn a_label_that_is_not_required_is_found_by_name_only() {
+        let columns = names(&["text", "source"]);
+        let rows = sample(&[LONG, "shop {even}"]);
+        let found = |required| detect(&columns, &rows, &NOTHING, required).unwrap().label;
+        assert_eq!((found(false), found(true)), (None, Some(1)));
+    }
+
+    #[test]
+    fn a_label_column_may_be_constant_in_a_sorted_file() {
+        let cells = [LONG, "class 0"];
+        assert_eq!(found(&["v1", "v2"], &cells, &NOTHING).unwrap(), "text = `v1`, label = `v2`");
     }
 
     #[test]

@@ -40,6 +40,7 @@ use self::text::Utf8;
 
 pub use self::byte_source::is_url;
 pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
+pub(in crate::data) use self::column_search::ACCEPTED;
 pub use self::error::TableError;
 pub use self::header::Names;
 pub use self::held::Held;
