@@ -12,6 +12,7 @@ use super::header::{Names, is_header, is_named, names_later};
 use super::reading::{Header, Quoting, Reading};
 use super::scan::{Dialect, Record, Scanner};
 use super::sniff::{Sniffed, sniff};
+use super::spaces::WithoutSpaces;
 use super::text;
 use super::{Row, Value};
 
@@ -26,6 +27,8 @@ pub(super) struct DelimitedRows {
     reader: csv::Reader<Watch>,
     record: ByteRecord,
     dialect: Dialect,
+    /// Whether white space before quotes is passed over.
+    spaced: bool,
     columns: Vec<String>,
     names: Names,
     /// Rows that were looked at to tell the header from a row.
@@ -48,15 +51,19 @@ impl DelimitedRows {
             return Err(TableError::OtherFormat { path, found });
         }
         let whole = (head.len() as u64) < LOOK;
-        let Sniffed { dialect, skipped } =
+        let Sniffed { dialect, skipped, spaced } =
             sniff(&head, own, whole, reading).map_err(TableError::Reading)?;
         let lines = head[..skipped]
             .iter()
             .filter(|&&byte| byte == b'\n')
             .count()
             .max(usize::from(skipped > 0));
-        let rest = Cursor::new(head.split_off(skipped)).chain(input);
-        let watch = Watch::new(Box::new(rest), dialect, lines as u64);
+        let mut rest: Box<dyn Read + Send> =
+            Box::new(Cursor::new(head.split_off(skipped)).chain(input));
+        if spaced {
+            rest = Box::new(WithoutSpaces::reader(rest, dialect));
+        }
+        let watch = Watch::new(rest, dialect, lines as u64);
         let reader = ReaderBuilder::new()
             .delimiter(dialect.delimiter)
             .quoting(dialect.quoting != Quoting::None)
@@ -71,6 +78,7 @@ impl DelimitedRows {
             reader,
             record: ByteRecord::new(),
             dialect,
+            spaced,
             columns: Vec::new(),
             names: Names::FirstLine,
             looked_at: VecDeque::new(),
@@ -215,7 +223,9 @@ impl DelimitedRows {
             Names::Numbered => "without a line of names",
             names => names.doubt().unwrap_or("names in the first line"),
         };
-        vec![separated, quotes.to_owned(), header.to_owned()]
+        let spaces = self.spaced.then(|| "without the spaces before quotes".to_owned());
+        let quotes = [quotes.to_owned()].into_iter().chain(spaces);
+        [separated].into_iter().chain(quotes).chain([header.to_owned()]).collect()
     }
 
     /// The next record, `None` at the end.

@@ -24,6 +24,7 @@ mod row_groups;
 mod scan;
 mod sink;
 mod sniff;
+mod spaces;
 mod text;
 mod value;
 mod write;
@@ -39,8 +40,8 @@ use self::parquet_reader::ParquetRows;
 use self::text::Utf8;
 
 pub use self::byte_source::is_url;
-pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
 pub(in crate::data) use self::column_search::ACCEPTED;
+pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
 pub use self::error::TableError;
 pub use self::header::Names;
 pub use self::held::Held;
@@ -188,8 +189,6 @@ pub fn lines(
     }
 }
 
-/// Opens a file; a pipe would wait for its writer, and a device may have no end.
-pub(in crate::data) fn open_regular(path: &Path) -> Result<File, TableError> {
 /// A line as text. `name` stands for what it is from, and lines count from 1.
 ///
 /// # Errors
@@ -203,6 +202,8 @@ pub fn utf8<'a>(bytes: &'a [u8], name: &str, line: u64) -> Result<&'a str, Table
     })
 }
 
+/// Opens a file; a pipe would wait for its writer, and a device may have no end.
+pub(in crate::data) fn open_regular(path: &Path) -> Result<File, TableError> {
     let name = || path.display().to_string();
     let failed = |source| TableError::Read { path: name(), source };
     let metadata = std::fs::metadata(path).map_err(failed)?;
@@ -267,8 +268,6 @@ impl Table {
         Table { columns, described: described.join(", "), class_names, rows, finished: false }
     }
 
-    /// Where the names of the columns come from.
-    pub fn names(&self) -> Names {
     /// What was in rows so far and is in none of the columns, for people.
     pub fn lost(&self) -> Option<String> {
         match &self.rows {
@@ -277,6 +276,8 @@ impl Table {
         }
     }
 
+    /// Where the names of the columns come from.
+    pub fn names(&self) -> Names {
         match &self.rows {
             Rows::Delimited(rows) => rows.names(),
             Rows::JsonLines(_) | Rows::Parquet(_) => Names::OfTheFormat,

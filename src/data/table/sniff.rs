@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::reading::{Quoting, Reading};
 use super::scan::{Dialect, Record, records};
+use super::spaces;
 
 /// What separates fields, besides what the name of the format says.
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
@@ -18,6 +19,8 @@ pub(super) struct Sniffed {
     pub dialect: Dialect,
     /// Bytes of a first line such as `sep=;`, which is no row.
     pub skipped: usize,
+    /// Whether white space stands before quotes that open a field.
+    pub spaced: bool,
 }
 
 /// Finds the dialect. `own` is the delimiter that the format's name promises, `whole` says that the text
@@ -41,14 +44,15 @@ pub(super) fn sniff(
             break;
         }
         let fit = Fit::best(text, delimiter, whole, reading.quoting);
+        let fit = Fit::spaced(text, &fit, whole, reading.quoting).unwrap_or(fit);
         let better = best.as_ref().is_none_or(|best| fit.beats(best));
         if better {
             best = Some(fit);
         }
     }
-    let dialect =
-        best.map_or(Dialect { delimiter: own, quoting: Quoting::Double }, |fit| fit.dialect);
-    Ok(Sniffed { dialect, skipped })
+    let usual = Dialect { delimiter: own, quoting: Quoting::Double };
+    let (dialect, spaced) = best.map_or((usual, false), |fit| (fit.dialect, fit.spaced));
+    Ok(Sniffed { dialect, skipped, spaced })
 }
 
 /// A line `sep=;`, by which a spreadsheet is told the delimiter: that, and its length.
@@ -73,6 +77,8 @@ struct Fit {
     /// Records whose fields are as many, and whose quotes are in order.
     good: usize,
     records: usize,
+    /// Whether white space before quotes was passed over.
+    spaced: bool,
 }
 
 impl Fit {
@@ -105,10 +111,25 @@ impl Fit {
         if none.bad() < best.bad() || (none.bad() == 0 && !certain) { none } else { best }
     }
 
+    /// The fit of the text without white space before quotes, where that is no worse and the quotes mean
+    /// something.
+    fn spaced(text: &[u8], plain: &Self, whole: bool, asked: Quoting) -> Option<Self> {
+        let quoting = if asked == Quoting::Auto { Quoting::Double } else { asked };
+        let dialect = Dialect { quoting, ..plain.dialect };
+        let text = spaces::without(text, dialect)?;
+        let fit = Self::best(&text, dialect.delimiter, whole, asked);
+        let records = records(&text, fit.dialect, whole);
+        let quoted: usize = records.iter().map(|record| record.quoted).sum();
+        let wrapped: usize = records.iter().map(|record| record.wrapped).sum();
+        let means = fit.dialect.quoting != Quoting::None && 2 * wrapped > quoted;
+        (means && fit.bad() <= plain.bad()).then_some(Self { spaced: true, ..fit })
+    }
+
     fn of(dialect: Dialect, records: &[Record]) -> Self {
         let fields = records.first().map_or(0, |record| record.fields);
         let good = |record: &&Record| record.fields == fields && !record.broken && !record.open;
-        Self { dialect, fields, good: records.iter().filter(good).count(), records: records.len() }
+        let (good, records) = (records.iter().filter(good).count(), records.len());
+        Self { dialect, fields, good, records, spaced: false }
     }
 
     fn bad(&self) -> usize {
@@ -255,6 +276,26 @@ mod tests {
         let row =
             |i: usize| if i == 7 { "\"a \"b\" c\",x".to_owned() } else { format!("\"no. {i}\",x") };
         assert_eq!(found(&table("\"text\",\"label\"", row, 30), b',').1, Quoting::Double);
+    }
+
+    #[test]
+    fn white_space_before_quotes_is_seen_where_the_quotes_mean_something() {
+        let spaced = |text: &str, own: u8| {
+            let found = sniff(text.as_bytes(), own, true, &Reading::default()).unwrap();
+            (char::from(found.dialect.delimiter), found.spaced)
+        };
+        let comma = |i: usize| format!("{}, \"ticket {i}, again\"", ["x", "y"][i % 2]);
+        assert_eq!(spaced(&table("label, text", comma, 40), b','), (',', true));
+        let label = |i: usize| format!("\"ticket {i}, again\", \"{}\"", ["x", "y"][i % 2]);
+        assert_eq!(spaced(&table("\"text\", \"label\"", label, 40), b','), (',', true));
+        let bar = |i: usize| format!("{}|  \"ticket {i} | again\"", ["x", "y"][i % 2]);
+        assert_eq!(spaced(&table("label|text", bar, 40), b','), ('|', true));
+        let plain = |i: usize| format!("{}, the \"ticket\" {i}", ["x", "y"][i % 2]);
+        assert_eq!(spaced(&table("label, text", plain, 40), b','), (',', false));
+        let prose = |i: usize| format!("{}\tno. {i}, \"again\" and so on", ["x", "y"][i % 2]);
+        assert_eq!(spaced(&table("label\ttext", prose, 40), b'\t'), ('\t', false));
+        let open = |i: usize| format!("{}, \"ticket\" no. {i}", ["x", "y"][i % 2]);
+        assert_eq!(spaced(&table("label, text", open, 40), b','), (',', false));
     }
 
     #[test]

@@ -116,3 +116,19 @@ fn a_record_without_end_is_refused_with_the_limit() {
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("line 2") && source.contains("64 MiB"), "{source}");
 }
+
+#[test]
+fn a_quoted_field_may_stand_behind_spaces() {
+    let mut text: String = "label, text, more\n".to_owned();
+    for i in 0..40 {
+        text += &format!("x, \"ticket {i}, again\nand \"\"again\"\"\", 1\n");
+    }
+    let found = open(text.as_bytes()).unwrap();
+    assert!(found.described().iter().any(|part| part.contains("spaces before quotes")));
+    let rows = rows(text.as_bytes());
+    assert_eq!((rows.len(), rows[1].line), (40, 4));
+    let Value::Text(field) = &rows[39].values[1] else { panic!("{:?}", rows[39]) };
+    assert_eq!(field, "ticket 39, again\nand \"again\"");
+    // Other spaces stay, as RFC 4180 has it.
+    assert_eq!(rows[0].values[2], Value::Text(" 1".into()));
+}
