@@ -135,13 +135,13 @@ pub enum DataError {
     /// A folder without files that look like splits.
     #[error(
         "`{path}` has neither a `train` nor a `test` file (.parquet, .csv, .tsv or .jsonl, and text files \
-         packed by gzip){others}"
+         packed by gzip){hint}"
     )]
     NoSplits {
         /// The folder.
         path: PathBuf,
-        /// What it has instead.
-        others: String,
+        /// What it has instead and what to do, or empty.
+        hint: String,
     },
     /// A folder or a small file cannot be read.
     #[error("cannot read `{path}`")]
@@ -295,17 +295,6 @@ pub enum DataError {
         /// Some of them.
         examples: String,
     },
-    /// A path that leads nowhere.
-    #[error("there is no file or folder `{name}`{hint}")]
-    NoFile {
-        /// The path.
-        name: String,
-        /// `, did you mean …?`, or another hint, or empty.
-        hint: String,
-    },
-    /// One split from two sources.
-    #[error(
-        "`{first}` and `{second}` both hold the split `{split}`, and their rows would count twice: keep one \
     /// A name with a meaning of its own that a file or folder has too.
     #[error(
         "`{name}` is the name of a data set of its own and of a {what} here: for the {what} write `./{name}`; \
@@ -319,6 +308,17 @@ pub enum DataError {
         /// ``write `ID`, or ``, where there is another name for it.
         id: String,
     },
+    /// A path that leads nowhere.
+    #[error("there is no file or folder `{name}`{hint}")]
+    NoFile {
+        /// The path.
+        name: String,
+        /// `, did you mean …?`, or another hint, or empty.
+        hint: String,
+    },
+    /// One split from two sources.
+    #[error(
+        "`{first}` and `{second}` both hold the split `{split}`, and their rows would count twice: keep one \
          of them in this folder, or name one file"
     )]
     SplitTwice {

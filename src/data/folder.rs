@@ -28,6 +28,11 @@ struct Source {
 }
 
 impl Splits {
+    /// Whether there is something to train or test with.
+    pub(super) fn is_trainable(&self) -> bool {
+        ["train", "test"].iter().any(|split| self.splits.contains_key(*split))
+    }
+
     /// Looks at names; nothing is opened. Of a data set that is known, `validation_matched` is a split too;
     /// elsewhere `train_labels` may be anything.
     pub(super) fn in_folder(folder: &Path, known: bool) -> Result<Self, DataError> {

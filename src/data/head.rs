@@ -1,10 +1,11 @@
 //! The first rows of a data set, without reading the rest.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::dataset::TRAINING_ROWS;
 use super::stream::{Place, RowStream, StreamConfig};
-use super::table::{self, Format, Row, RowGroups, Value, is_url};
+use super::table::{self, Format, Row, RowGroups, TableError, Value, is_url};
 use super::{DataError, obtain, reviews};
 use crate::compute::{Noise, Purpose};
 
@@ -25,25 +26,50 @@ pub struct Head {
 /// There is no such data set, it cannot be read, or it should be mixed and is not Parquet.
 pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataError> {
     if is_url(name) {
-        return of_parquet(name, rows, shuffle);
+        return of_parquet(&[name], rows, shuffle);
     }
     let located = obtain(name)?;
     let split = located.splits.get("train").or_else(|| located.splits.values().next());
-    let Some(file) = split.and_then(|files| files.first()) else {
+    let Some(files) = split.filter(|files| !files.is_empty()) else {
         return Ok(generated(rows, shuffle));
     };
-    if Format::of(file)? == Format::Parquet {
-        return of_parquet(&file.to_string_lossy(), rows, shuffle);
+    if Format::of(&files[0])? == Format::Parquet {
+        let places: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+        return of_parquet(&places, rows, shuffle);
     }
-    if shuffle.is_some() {
-        return Err(DataError::NotMixed { path: file.clone() });
+    match shuffle {
+        Some(_) => Err(DataError::NotMixed { path: files[0].clone() }),
+        None => of_text(files, rows),
     }
-    let table = table::open(file)?;
-    Ok(Head { columns: table.columns.clone(), rows: table.take(rows).collect::<Result<_, _>>()? })
 }
 
-fn of_parquet(place: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataError> {
-    let groups = RowGroups::open(&[place])?;
+/// Rows of one file after another, as far as they are wanted.
+fn of_text(files: &[PathBuf], rows: usize) -> Result<Head, DataError> {
+    let mut head = Head { columns: Vec::new(), rows: Vec::new() };
+    for (number, file) in files.iter().enumerate() {
+        if number > 0 && head.rows.len() >= rows {
+            break;
+        }
+        let table = table::open(file)?;
+        if number == 0 {
+            head.columns.clone_from(&table.columns);
+        } else if head.columns != table.columns {
+            let [path, first] = [file, &files[0]].map(|file| file.display().to_string());
+            return Err(TableError::OtherColumns { path, first }.into());
+        }
+        for row in table.take(rows - head.rows.len()) {
+            head.rows.push(row?);
+        }
+    }
+    Ok(head)
+}
+
+fn of_parquet<P: AsRef<str>>(
+    places: &[P],
+    rows: usize,
+    shuffle: Option<u64>,
+) -> Result<Head, DataError> {
+    let groups = RowGroups::open(places)?;
     let (columns, sizes) = (groups.columns(), groups.sizes());
     let rows = rows.min(sizes.iter().sum());
     let mut found = Vec::with_capacity(rows);
@@ -90,6 +116,43 @@ fn generated(rows: usize, shuffle: Option<u64>) -> Head {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_come_from_all_files_of_a_split_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, rows: &str| {
+            std::fs::write(folder.path().join(name), format!("text,label\n{rows}")).unwrap();
+        };
+        let texts = |rows: usize| -> Vec<String> {
+            let found = head(folder.path().to_str().unwrap(), rows, None).unwrap();
+            found.rows.iter().map(|row| row.values[0].written().into_owned()).collect()
+        };
+        write("train-00000-of-00003.csv", "a,x\nb,y\n");
+        write("train-00001-of-00003.csv", "c,x\n");
+        write("train-00002-of-00003.csv", "d,x\ne,y\n");
+        assert_eq!(texts(4), ["a", "b", "c", "d"]);
+        assert_eq!(texts(2), ["a", "b"]);
+        assert_eq!(texts(99).len(), 5);
+        std::fs::write(folder.path().join("train-00001-of-00003.csv"), "label,text\nx,c\n")
+            .unwrap();
+        assert_eq!(texts(2).len(), 2);
+        let error = head(folder.path().to_str().unwrap(), 3, None).unwrap_err();
+        assert!(matches!(error, DataError::Table(TableError::OtherColumns { .. })), "{error}");
+        for (number, rows) in [(0, ["a", "b"]), (1, ["c", "d"])] {
+            let path = folder.path().join(format!("p/train-0000{number}-of-00002.parquet"));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut out = table::Writer::create(&path, &[("text", table::Kind::Text)]).unwrap();
+            rows.iter().for_each(|row| out.write(&[Value::Text((*row).to_owned())]).unwrap());
+            out.finish().unwrap();
+        }
+        let folder = folder.path().join("p");
+        for shuffle in [None, Some(1)] {
+            let mut rows = head(folder.to_str().unwrap(), 4, shuffle).unwrap().rows;
+            rows.sort_by_key(|row| row.line);
+            let texts: Vec<_> = rows.iter().map(|row| row.values[0].written()).collect();
+            assert_eq!(texts, ["a", "b", "c", "d"]);
+        }
+    }
 
     #[test]
     fn generated_rows_are_those_of_the_data_set_in_any_order() {

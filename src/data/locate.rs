@@ -8,7 +8,7 @@ use super::folder::Splits;
 use super::known::{self, Known};
 use super::remark::some;
 use super::table::{self, Format, is_url};
-use super::{DataError, Remark, labels};
+use super::{DataError, Remark, labels, way_out};
 use crate::hub;
 
 /// Where a data set lies. Nothing has been read yet.
@@ -180,10 +180,9 @@ fn in_folder(
     folder: &Path,
 ) -> Result<Located, DataError> {
     let found = Splits::in_folder(folder, known.is_some())?;
-    if !found.splits.contains_key("train") && !found.splits.contains_key("test") {
-        let others = found.passed.into_iter().take(5).collect::<Vec<_>>().join("`, `");
-        let others = if others.is_empty() { others } else { format!("; it has `{others}`") };
-        return Err(DataError::NoSplits { path: folder.to_owned(), others });
+    if !found.is_trainable() {
+        let hint = way_out::hint(folder, &found.passed);
+        return Err(DataError::NoSplits { path: folder.to_owned(), hint });
     }
     let remarks = match (known, found.passed.as_slice()) {
         // What else lies beside a known data set is known too.

@@ -32,11 +32,12 @@ pub mod table;
 mod tokenizer;
 mod typical;
 mod vocabulary;
+mod way_out;
 
 use std::path::PathBuf;
 
-pub use cache::{CacheError, Origin, Tokens, encode_clean, prepare as prepare_tokens};
 pub use blank::is_blank;
+pub use cache::{CacheError, Origin, Tokens, encode_clean, prepare as prepare_tokens};
 pub use clean::clean;
 pub use clip::longest as longest_text;
 pub use config::{CrossFit, DataConfig};
