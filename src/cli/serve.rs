@@ -93,7 +93,7 @@ pub struct Options {
     #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "BAYES_TRUSTED_PROXY")]
     trusted_proxy: Vec<IpNet>,
     /// Names that this server has, beside its address and names without a dot; * for any
-    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "BAYES_ALLOWED_HOST")]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = serve::given_host, env = "BAYES_ALLOWED_HOST")]
     allowed_host: Vec<String>,
     /// A file of API keys, one a line; BAYES_API_KEY gives a single one
     #[arg(long, value_name = "FILE", env = "BAYES_API_KEY_FILE")]
@@ -153,6 +153,20 @@ fn counts(bounds: RangeInclusive<u64>) -> impl TypedValueParser<Value = u64> {
 /// The same for what is held in memory.
 fn sizes(bounds: RangeInclusive<u64>) -> impl TypedValueParser<Value = usize> {
     counts(bounds).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// An origin as a browser writes it: scheme, name in small letters, and a port only if it is not the
+/// scheme's own.
+fn is_origin(text: &str) -> bool {
+    let usual = [("http://", ":80"), ("https://", ":443")];
+    usual.iter().any(|(scheme, port)| {
+        text.strip_prefix(scheme).is_some_and(|authority| {
+            let written = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.:[]".contains(&byte)
+            };
+            !authority.is_empty() && authority.bytes().all(written) && !authority.ends_with(port)
+        })
+    })
 }
 
 /// A number from 0, which may be as large as numbers are.
@@ -252,11 +266,10 @@ impl Options {
             rate => Some(rate.parse().map_err(anyhow::Error::msg).context("--rate-limit")?),
         };
         for origin in &self.cors_allow_origin {
-            let exact = origin.starts_with("http://") || origin.starts_with("https://");
-            let bare = origin.matches('/').count() == 2 && !origin.contains('*');
             ensure!(
-                exact && bare,
-                "--cors-allow-origin takes exact origins such as https://example.org, not `{origin}`"
+                is_origin(origin),
+                "--cors-allow-origin takes exact origins as browsers send them, such as \
+                 https://example.org, not `{origin}`"
             );
         }
         // A packed body takes as much before it is unpacked, and a quarter is for small requests.

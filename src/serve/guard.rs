@@ -130,7 +130,9 @@ fn client_of(app: &App, request: &Request) -> Client {
 fn address(app: &App, request: &Request) -> IpAddr {
     let Peer(peer) = *request.extensions().get().unwrap_or(&Peer(Ipv4Addr::UNSPECIFIED.into()));
     let forwarded = request.headers().get_all("x-forwarded-for").iter();
-    let forwarded: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
+    // Bytes that are no text are the client's; what a proxy wrote behind them counts.
+    let forwarded: Vec<_> =
+        forwarded.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     let forwarded = forwarded.join(",");
     let forwarded = (!forwarded.is_empty()).then_some(forwarded.as_str());
     client(&app.settings.trusted_proxies, peer, forwarded)

@@ -39,11 +39,13 @@ impl Hosts {
                 return Err(Problem::NoHost);
             }
             (Some(authority), _) => authority.clone(),
-            (None, Some(host)) if !host.contains('@') => {
-                host.parse::<Authority>().map_err(|_| Problem::NoHost)?
-            }
-            (None, _) => return Err(Problem::NoHost),
+            (None, Some(host)) => host.parse::<Authority>().map_err(|_| Problem::NoHost)?,
+            (None, None) => return Err(Problem::NoHost),
         };
+        // Whoever names a user names no host that anybody serves.
+        if asked.as_str().contains('@') {
+            return Err(Problem::NoHost);
+        }
         match self.knows(asked.host()) {
             true => Ok(()),
             false if request.version() > Version::HTTP_11 => Err(Problem::Misdirected),
@@ -67,8 +69,23 @@ impl Hosts {
                 };
                 self.addresses.iter().any(reaches) || named()
             }
-            None => (!host.is_empty() && !host.contains('.')) || named(),
+            None => (!host.is_empty() && !host.contains(['.', '['])) || named(),
         }
+    }
+}
+
+/// A name as it can be given, or what is wrong with it: one that no request could carry would be refused
+/// to everybody, without a word.
+pub fn given(name: &str) -> Result<String, String> {
+    let help = "give the name alone, such as models.example.org, without port, path or pattern";
+    let is_name = name == "*"
+        || name.parse::<IpAddr>().is_ok()
+        || (!bare(name).is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
+    if is_name {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("`{name}` is no name of a host: {help}"))
     }
 }
 
@@ -96,6 +113,7 @@ mod tests {
             ("127.0.0.1", &[], "127.0.0.1", true),
             ("127.0.0.1", &[], "[::1]", true),
             ("127.0.0.1", &[], "bayes", true),
+            ("127.0.0.1", &[], "[::1%25lo]", false),
             ("127.0.0.1", &[], "evil.example", false),
             ("127.0.0.1", &[], "localhost.evil.example", false),
             ("127.0.0.1", &[], "127.0.0.1.evil.example", false),
@@ -134,6 +152,8 @@ mod tests {
         for said in [&[][..], &["localhost", "localhost"], &[""], &["a b"], &["x@localhost"]] {
             assert_eq!(check("/", said, one), Err(Problem::NoHost), "{said:?}");
         }
+        assert_eq!(check("http://x@localhost/", &["x@localhost"], one), Err(Problem::NoHost));
+        assert_eq!(check("http://x@localhost/", &[], two), Err(Problem::NoHost));
         assert_eq!(check("http://localhost/", &["evil.example"], two), Err(Problem::NoHost));
         assert_eq!(check("/", &["evil.example:80"], one), Err(Problem::ForeignHost));
         assert_eq!(

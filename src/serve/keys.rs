@@ -2,7 +2,7 @@
 //! every client.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
@@ -10,6 +10,9 @@ use subtle::ConstantTimeEq;
 
 /// The environment variable of a single key.
 const VARIABLE: &str = "BAYES_API_KEY";
+
+/// Bytes of a file of keys.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// Where the keys stand. An argument could be read by everybody.
 #[derive(Clone, Debug)]
@@ -42,6 +45,12 @@ pub enum KeyError {
         /// What is wrong.
         fault: &'static str,
     },
+    /// What is no plain file gives other bytes each time, or none for ever.
+    #[error("`{0}` is no plain file: an API key file is read again at every SIGHUP")]
+    NoFile(PathBuf),
+    /// A file that is no list of keys.
+    #[error("`{0}` is larger than any list of API keys: at most {MOST_BYTES} bytes are read")]
+    TooLarge(PathBuf),
     /// A file without keys.
     #[error("`{0}` has no API key: write one a line")]
     Missing(PathBuf),
@@ -63,8 +72,7 @@ impl Keys {
             }
             KeySource::File(path) => path,
         };
-        let bytes =
-            std::fs::read(path).map_err(|source| KeyError::Read { path: path.clone(), source })?;
+        let bytes = content(path)?;
         let mut keys = Vec::new();
         for (line, number) in bytes.split(|byte| matches!(byte, b'\n')).zip(1..) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -90,6 +98,18 @@ impl Keys {
         let same = |found, key: &[u8; 32]| found | bool::from(key.ct_eq(&given));
         self.0.iter().fold(false, same).then_some(given)
     }
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, KeyError> {
+    let failed = |source| KeyError::Read { path: path.to_owned(), source };
+    let file = std::fs::metadata(path).map_err(failed)?;
+    if file.is_file() && file.len() > MOST_BYTES {
+        return Err(KeyError::TooLarge(path.to_owned()));
+    }
+    if !file.is_file() && !file.is_dir() {
+        return Err(KeyError::NoFile(path.to_owned()));
+    }
+    std::fs::read(path).map_err(failed)
 }
 
 /// The key that a request carries, right or wrong.

@@ -40,6 +40,7 @@ mod tokenize;
 mod wire;
 
 pub use body::BodyLimits;
+pub use host::given as given_host;
 pub use keys::{KeyError, KeySource, Keys};
 pub use limit::Rate;
 pub use model::{LoadError, Loaded};

@@ -13,7 +13,15 @@ fn refused(flags: &[&str], key: Option<&[u8]>) -> String {
     if let Some(key) = key {
         command.env("BAYES_API_KEY", std::ffi::OsStr::from_bytes(key));
     }
-    let output = command.output().unwrap();
+    let mut child = command.spawn().unwrap();
+    let began = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > super::server::PATIENCE {
+            let _ = child.kill();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{flags:?} {key:?}");
     String::from_utf8(output.stderr).unwrap()
 }
@@ -143,6 +151,8 @@ fn a_page_of_another_name_is_not_answered() {
 
 #[test]
 fn flags_have_bounds() {
+    // Should one be taken, the server is only checked and ends.
+    let refused = |flags: &[&str]| refused(&[flags, &["--check"]].concat(), None);
     let huge = u64::MAX.to_string();
     for flag in [
         "--max-connections",
@@ -160,19 +170,87 @@ fn flags_have_bounds() {
         "--max-queue-items",
         "--tokenizer-threads",
     ] {
-        let message = refused(&[flag, &huge], None);
+        let message = refused(&[flag, &huge]);
         assert!(message.contains(flag), "{message}");
     }
     for flag in ["--abstain-min-confidence", "--abstain-ood-p", "--abstain-max-epistemic"] {
         for value in ["nan", "inf", "-1", "x"] {
-            let message = refused(&[&format!("{flag}={value}")], None);
-            assert!(message.contains(flag), "{message}");
+            let message = refused(&[&format!("{flag}={value}")]);
+            assert!(message.contains(flag) && message.contains("invalid value"), "{message}");
         }
     }
     // A body that never finds room would be told to come again for ever.
-    let message = refused(&["--max-inflight-bytes", "4194304"], None);
+    let message = refused(&["--max-inflight-bytes", "4194304"]);
     assert!(message.contains("--max-body-bytes 2097152"), "{message}");
     for flag in ["--max-connections", "--header-timeout", "--max-inflight-bytes", "--max-chars"] {
-        assert!(refused(&[flag, "0"], None).contains(flag), "{flag}");
+        assert!(refused(&[flag, "0"]).contains(flag), "{flag}");
     }
+}
+
+#[test]
+fn keys_that_are_no_plain_file_are_refused_and_the_next_ones_are_read() {
+    let home = tempfile::tempdir().unwrap();
+    let keys = home.path().join("keys");
+    let pipe = |path: &std::path::Path| {
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let other = home.path().join("pipe");
+    pipe(&other);
+    for (path, said) in [(other.to_str().unwrap(), "no plain file"), ("/dev/zero", "no plain file")]
+    {
+        assert!(refused(&["--api-key-file", path], None).contains(said), "{path}");
+    }
+    std::fs::write(&keys, vec![b'a'; (1 << 20) + 1]).unwrap();
+    assert!(refused(&["--api-key-file", keys.to_str().unwrap()], None).contains("larger"));
+    std::fs::write(&keys, "alpha\n").unwrap();
+    let flags = ["--api-key-file", "keys", "--rate-limit", "off"];
+    let server = Server::start_in(model(), home.path(), &flags, &[]);
+    let status = |key: &str| server.ask("GET", "/info", &[("X-API-Key", key)], b"").status;
+    std::fs::remove_file(&keys).unwrap();
+    pipe(&keys);
+    server.signal("HUP");
+    eventually("the log says why not", || server.log().contains("the old key list stays"));
+    assert_eq!(status("alpha"), 200);
+    std::fs::remove_file(&keys).unwrap();
+    std::fs::write(&keys, "beta\n").unwrap();
+    server.signal("HUP");
+    eventually("the next ones are read", || status("beta") == 200);
+}
+
+#[test]
+fn names_and_origins_that_no_request_carries_are_refused() {
+    let names =
+        ["a.example:8000", "http://a.example", "*.example", "a.example/x", "", "a b", "x@a"];
+    let origins =
+        ["https://A.example", "https://", "https://a b", "https://a.example:443", "a.example", ""];
+    for (flag, values) in [("--allowed-host", &names[..]), ("--cors-allow-origin", &origins)] {
+        for value in values {
+            let message = refused(&[&format!("{flag}={value}"), "--check"], None);
+            assert!(message.contains(flag), "{value}: {message}");
+        }
+    }
+    let flags = ["--allowed-host", "a.example,::1", "--cors-allow-origin", "http://a.example:8080"];
+    Server::start(&flags);
+}
+
+#[test]
+fn a_client_behind_a_proxy_is_known_by_what_the_proxy_wrote() {
+    use std::io::Write;
+    let home = tempfile::tempdir().unwrap();
+    let flags = ["--rate-limit", "1/h", "--trusted-proxy", "127.0.0.0/8"];
+    let server = Server::start_in(model(), home.path(), &flags, &[]);
+    let ask = |forwarded: &[u8]| {
+        let mut stream = server.connect();
+        let body = json!({ "text": "router" }).to_string();
+        let head = b"POST /predict HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+                     Content-Type: application/json\r\nX-Forwarded-For: ";
+        let length = format!("\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(&[head, forwarded, length.as_bytes()].concat()).unwrap();
+        super::server::Answer::read(&mut stream).status
+    };
+    // What stands before it came from the client.
+    assert_eq!(ask(b"\xff, 198.51.100.1"), 200);
+    assert_eq!(ask(b"198.51.100.1"), 429);
+    assert_eq!(ask(b"\xfe\xff, 198.51.100.1"), 429);
+    assert_eq!(ask(b"127.0.0.1"), 200, "another's requests are not counted for the proxy");
 }
