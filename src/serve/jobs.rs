@@ -84,6 +84,8 @@ pub struct Begun {
     pub body: Value,
     /// Where to count.
     pub running: Running,
+    /// The time after which nobody can see its result.
+    pub left: Duration,
 }
 
 /// A job to be accepted.
@@ -294,7 +296,8 @@ impl Jobs {
         }
         let waited = record.started.unwrap_or(record.created).saturating_sub(record.created);
         self.metrics.job_wait.observe(waited as f64 / 1e3);
-        Ok(Some(Begun { id: id.to_owned(), body, running }))
+        let left = Duration::from_millis(record.expires.saturating_sub(self.clock.now()));
+        Ok(Some(Begun { id: id.to_owned(), body, running, left }))
     }
 
     /// A job has ended: its outcome, a packed result, is written as soon as the disk takes it.

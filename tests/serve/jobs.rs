@@ -157,6 +157,11 @@ fn a_file_that_is_no_store_or_is_in_use_is_named() {
     drop(server);
     std::fs::write(home.path().join("runs/jobs.redb"), b"this is no store at all").unwrap();
     assert!(refused(home.path()).contains("runs/jobs.redb"), "damaged");
+    std::fs::remove_dir_all(home.path().join("runs")).unwrap();
+    std::fs::write(home.path().join("runs"), b"").unwrap();
+    let nowhere = refused(home.path());
+    assert!(nowhere.contains("to write to with --jobs-path"), "{nowhere}");
+    assert!(!nowhere.contains("damaged"), "{nowhere}");
 }
 
 #[test]
@@ -232,4 +237,17 @@ fn a_file_that_is_cut_under_the_server_is_noticed() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("is empty"));
+}
+
+#[test]
+fn a_job_whose_time_is_over_is_not_worked_on() {
+    let home = tempfile::tempdir().unwrap();
+    let slow = ["--rate-limit", "off", "--batch-wait-us", "60000000"];
+    let server = Server::start_in(model(), home.path(), &slow, &[]);
+    let job = server.post("/async_predict", &json!({ "text": "my router", "ttl_seconds": 2 }));
+    eventually("it runs", || count(&server, "running") == 1);
+    let began = std::time::Instant::now();
+    eventually("it has ended", || count(&server, "running") == 0);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(server.get(job.header("location").unwrap()).status, 404);
 }

@@ -88,8 +88,8 @@ impl Record {
         self.bytes + self.promised
     }
 
-    /// Nothing is kept of it but this.
-    pub fn without_content(&mut self) {
-        (self.bytes, self.promised) = (0, 0);
+    /// Nothing is kept of it but what has so many bytes.
+    pub fn keeps(&mut self, bytes: usize) {
+        (self.bytes, self.promised) = (bytes as u64, 0);
     }
 }

@@ -246,8 +246,10 @@ impl Store {
             }
             record.finished = Some(now);
             let before = record.weight();
-            record.without_content();
-            let fits = |result: &[u8]| self.used() - before + result.len() as u64 <= self.most;
+            let own = id.len() + RECORD;
+            record.keeps(own);
+            let fits =
+                |result: &[u8]| self.used() - before + (own + result.len()) as u64 <= self.most;
             let outcome = match outcome {
                 Ok(result) if !fits(result) => Err(Problem::ResultTooLarge.body(id)),
                 outcome => outcome,
@@ -255,7 +257,7 @@ impl Store {
             record.status = match outcome {
                 Ok(result) => {
                     write.open_table(RESULTS)?.insert(id, result)?;
-                    record.bytes = (id.len() + RECORD + result.len()) as u64;
+                    record.keeps(own + result.len());
                     Status::Completed
                 }
                 Err(error) => {
@@ -282,7 +284,7 @@ impl Store {
             }
             let before = std::mem::replace(&mut record.status, Status::Cancelled);
             record.finished = Some(now);
-            record.without_content();
+            record.keeps(id.len() + RECORD);
             write.open_table(BODIES)?.remove(id)?;
             Ok(Some(before))
         })

@@ -173,3 +173,29 @@ fn an_expired_job_is_forgotten_with_its_key() {
     let (other, _) = jobs.accept(&short()).unwrap();
     assert_ne!(id, other);
 }
+
+#[tokio::test]
+async fn jobs_that_ended_without_a_result_take_room_too() {
+    for cancels in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.redb");
+        let jobs = Arc::new(Jobs::open(&path, 1 << 16, Arc::new(Metrics::new())).unwrap());
+        let mut taken = 0;
+        let refused = loop {
+            let (id, _) = match jobs.accept(&offer()) {
+                Ok(job) => job,
+                Err(problem) => break problem,
+            };
+            taken += 1;
+            assert!(taken < 200, "there is no end");
+            if cancels {
+                jobs.cancel(&id, None).unwrap();
+            } else {
+                jobs.next().await;
+                jobs.ended(&id, Err(Problem::Internal)).await;
+            }
+        };
+        assert_eq!(refused, Problem::JobsFull, "after {taken}");
+        assert!(taken > 20, "{taken}");
+    }
+}

@@ -17,6 +17,15 @@ pub enum StoreError {
         #[source]
         source: Box<redb::Error>,
     },
+    /// The system does not let it be used.
+    #[error("cannot use the file of the jobs `{path}`: give a place to write to with --jobs-path")]
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file without content, which no server leaves behind.
     #[error(
         "the file of the jobs `{0}` is empty: it was cut, and its jobs are lost; move it away, or give \

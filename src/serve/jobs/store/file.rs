@@ -4,6 +4,7 @@
 //! used nobody else may change it: before each work it must be the file, and have the length, that the
 //! last work left.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -105,7 +106,13 @@ impl File {
 }
 
 fn cannot_open(path: &Path, error: redb::Error) -> StoreError {
-    StoreError::Open { path: path.to_owned(), source: Box::new(error) }
+    let path = path.to_owned();
+    match error {
+        redb::Error::Io(source) if source.kind() != ErrorKind::InvalidData => {
+            StoreError::System { path, source }
+        }
+        error => StoreError::Open { path, source: Box::new(error) },
+    }
 }
 
 /// Makes an empty store under another name, and gives it its own when it is whole.
@@ -125,7 +132,13 @@ fn make(path: &Path) -> Result<(), StoreError> {
         made => made,
     };
     tables(&database.map_err(|error| cannot_open(path, error.into()))?)?;
-    std::fs::rename(&new, path).map_err(failed)?;
+    let linked = std::fs::hard_link(&new, path);
+    match linked.map_err(|error| error.kind()) {
+        // In the second case another server was quicker, and uses it.
+        Ok(()) | Err(ErrorKind::AlreadyExists) => std::fs::remove_file(&new).map_err(failed)?,
+        // Not every file system has links.
+        Err(_) => std::fs::rename(&new, path).map_err(failed)?,
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = std::fs::File::open(folder.unwrap_or(Path::new(".")));
     folder.and_then(|folder| folder.sync_all()).map_err(failed)
@@ -167,6 +180,18 @@ mod tests {
             assert_eq!(names, 1, "nothing is left beside it");
             std::fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_file_that_another_server_made_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.redb");
+        let theirs = File::open(&path).unwrap();
+        // What comes after this server saw that there was none.
+        make(&path).unwrap();
+        theirs.with(|_| Ok(())).unwrap();
+        assert!(matches!(File::open(&path), Err(StoreError::Open { .. })), "it is in use");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
