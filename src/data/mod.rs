@@ -52,6 +52,7 @@ pub use order::{epoch_batches, inference_batches};
 pub use overrides::Overrides;
 pub use prepare::{Part, Parts, sample};
 pub use preprocessing::Preprocessing;
+pub use quiet::guarded;
 pub use remark::Remark;
 pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};

@@ -11,7 +11,7 @@ thread_local! {
 /// Does the work; if it panics, what was said. A caught panic is an ordinary error, so its report must
 /// not reach stderr; every other panic, on any thread, is reported as before. Whatever the work
 /// borrows must be dropped by the caller after an error, so that no broken state is seen again.
-pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let report = std::panic::take_hook();
@@ -21,9 +21,9 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
             }
         }));
     });
-    GUARDED.set(true);
+    let before = GUARDED.replace(true);
     let outcome = catch_unwind(AssertUnwindSafe(work));
-    GUARDED.set(false);
+    GUARDED.set(before);
     outcome.map_err(|payload| {
         let said = payload.downcast_ref::<String>().map(String::as_str);
         let said = said.or_else(|| payload.downcast_ref::<&str>().copied());
@@ -39,6 +39,8 @@ mod tests {
     fn a_panic_is_what_it_said_and_others_go_on() {
         assert_eq!(guarded(|| 3), Ok(3));
         assert_eq!(guarded(|| -> u8 { panic!("level {}", 9) }), Err("level 9".to_owned()));
+        let inside = guarded(|| guarded(|| ()).map(|()| GUARDED.get()));
+        assert_eq!(inside, Ok(Ok(true)), "the outer one is quiet to its end");
         assert!(!GUARDED.get());
         assert!(catch_unwind(|| panic!("of somebody else")).is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -77,8 +77,6 @@ pub struct App {
     pub hosts: Hosts,
     /// `/openapi.json`.
     pub openapi: Page,
-    /// Held while model and keys are read again.
-    pub reloading: Mutex<()>,
     keys: RwLock<Arc<Keys>>,
     /// When the server began.
     pub began: Instant,
@@ -117,7 +115,6 @@ impl App {
             reads: settings.rate.map(|rate| Limiter::new(rate.times(READS))),
             wrong_keys: Limiter::new(WRONG_KEYS),
             hosts: Hosts::new(addresses.map(|address| address.ip()), &settings.allowed_hosts),
-            reloading: Mutex::new(()),
             openapi: Page::json(&openapi::document(&settings)),
             budget: Budget::new(settings.inflight_bytes),
             aside: Aside::default(),

@@ -8,7 +8,7 @@ use candle_core::Device;
 
 use super::request::Abstain;
 use crate::artifact::ArtifactError;
-use crate::data::Encoded;
+use crate::data::{Encoded, guarded};
 use crate::model::Sampling;
 use crate::predict::{PredictError, Predictor};
 
@@ -36,6 +36,17 @@ pub enum LoadError {
     #[error("the model cannot predict: {0}")]
     Predict(#[from] PredictError),
 
+    /// A panic, which is an error of ours that a damaged folder may bring about.
+    #[error(
+        "`{folder}` makes the program give up while it is loaded ({said}): run `bayes train` again, and \
+         report this, since a damaged folder should be refused with its reason"
+    )]
+    Panic {
+        /// The folder.
+        folder: PathBuf,
+        /// What was said.
+        said: String,
+    },
     /// A threshold of the server that no answer of the model can be held against.
     #[error("{flag} cannot be kept: this model has no {what}, since {reason}; leave the flag out")]
     Threshold {
@@ -52,6 +63,10 @@ impl Loaded {
     /// Loads a folder, lets it predict a few texts, and times that. Thresholds of the server that the
     /// model cannot keep are refused: who set one relies on it.
     pub fn load(folder: &Path, device: &Device, abstain: &Abstain) -> Result<Self, LoadError> {
+        unbroken(folder, || Self::warmed(folder, device, abstain))
+    }
+
+    fn warmed(folder: &Path, device: &Device, abstain: &Abstain) -> Result<Self, LoadError> {
         let predictor = Predictor::load(folder, device)?;
         check_thresholds(&predictor, abstain)?;
         let text = "an ordinary word ".repeat(WARM_WORDS / 3);
@@ -74,6 +89,12 @@ impl Loaded {
     pub fn cost(&self, length: u32, sampling: Option<Sampling>) -> u64 {
         cost(&self.predictor, length, sampling)
     }
+}
+
+/// Loads, and makes an error of a panic.
+fn unbroken<T>(folder: &Path, load: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+    let gave_up = |said| Err(LoadError::Panic { folder: folder.to_owned(), said });
+    guarded(load).unwrap_or_else(gave_up)
 }
 
 /// Reads the longest text that is allowed: whoever sends one must not be the first to find out what is
@@ -148,5 +169,18 @@ impl Model {
         let new = Arc::new(Loaded::load(&self.folder, &self.device, &self.abstain)?);
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_while_a_model_is_loaded_is_a_sentence() {
+        let outcome = unbroken::<()>(Path::new("models/a"), || panic!("index 3 of 2"));
+        let message = outcome.unwrap_err().to_string();
+        assert!(message.contains("`models/a`") && message.contains("index 3 of 2"), "{message}");
+        assert!(unbroken(Path::new("a"), || Ok(7)).is_ok_and(|loaded| loaded == 7));
     }
 }

@@ -1,15 +1,14 @@
 //! From settings to a server, and its life: start, reload, drain.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use candle_core::Device;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use super::app::{App, Parts, Phase, metrics_router, router};
@@ -127,7 +126,7 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
     let gate = Gate::closed(name_of(&start.device));
     let mut server = server::open(listener, gate.clone(), connections, stopping.clone())?;
     let app = tokio::select! {
-        loaded = tokio::task::spawn_blocking(|| start.finish()) => match loaded {
+        loaded = spawn_blocking(|| start.finish()) => match loaded {
             Ok(loaded) => Arc::new(loaded?),
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         },
@@ -142,13 +141,15 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
         server::open(listener, Gate::opened(metrics_router(app)), connections, stopping)?;
     }
     work::start(app, &mut tasks);
+    let again = Arc::new(Notify::new());
+    tasks.spawn(reload(Arc::clone(app), Arc::clone(&again)));
     gate.open(router(app));
     ready(address);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(app),
+            _ = hang_up.recv() => again.notify_one(),
             _ = &mut server => return Err(ServeError::Door),
         }
     }
@@ -171,25 +172,26 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
     Ok(drained)
 }
 
-/// Reads the keys and the model folder again, beside those in service. Each takes its place whole, or the
-/// old one stays.
-fn reload(app: &Arc<App>) {
-    let app = Arc::clone(app);
-    tokio::task::spawn_blocking(move || {
-        // One after the other: each takes the memory of a model.
-        let _alone = app.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
-        told(&app, "key list", keys.map_err(|error| causes(&error)));
-        let model = catch_unwind(AssertUnwindSafe(|| app.model.reload()));
-        let model = match model {
-            Ok(loaded) => loaded.map_err(|error| causes(&error)),
-            Err(_) => Err("a panic while it was loaded".to_owned()),
-        };
-        if model.is_ok() {
-            app.metrics.set_model(&app.model.current().predictor);
-        }
-        told(&app, "model", model);
-    });
+/// Reads the keys and the model folder again as often as it is told to, one after the other: each takes
+/// the memory of a model. However often it is told meanwhile, it reads them once more afterwards.
+async fn reload(app: Arc<App>, again: Arc<Notify>) {
+    loop {
+        again.notified().await;
+        let app = Arc::clone(&app);
+        // A panic there has said what it is itself.
+        let _ = spawn_blocking(move || read_again(&app)).await;
+    }
+}
+
+/// Reads them beside those in service. Each takes its place whole, or the old one stays.
+fn read_again(app: &App) {
+    let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
+    told(app, "key list", keys.map_err(|error| causes(&error)));
+    let model = app.model.reload();
+    if model.is_ok() {
+        app.metrics.set_model(&app.model.current().predictor);
+    }
+    told(app, "model", model.map_err(|error| causes(&error)));
 }
 
 fn told(app: &App, what: &'static str, outcome: Result<(), String>) {

@@ -345,3 +345,23 @@ fn check_and_health_are_commands() {
     drop(server);
     assert_eq!(health(&port).code(), Some(1));
 }
+
+#[test]
+fn signals_to_read_again_are_answered_together() {
+    let server = Server::start(&[]);
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap().count();
+    let before = threads();
+    // As a watcher of files may send them.
+    let script = format!("for n in $(seq 400); do kill -HUP {}; sleep 0.001; done", server.id());
+    let mut watcher = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    let mut most = before;
+    while watcher.try_wait().unwrap().is_none() {
+        most = most.max(threads());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(most < before + 32, "{before} threads, and then {most}");
+    let taken = "bayes_reloads_total{what=\"model\",outcome=\"taken\"}";
+    eventually("the last one was heard", || server.metric(taken) >= 2.0);
+    let body = json!({ "texts": vec![" router ".repeat(2000); 4] });
+    assert_eq!(server.post("/batch_predict", &body).status, 200);
+}
