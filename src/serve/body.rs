@@ -26,6 +26,10 @@ const MOST_VALUES: usize = 100_000;
 /// a client that sends first and reads later gets its answer.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Time for room, over all of a body. Bodies that wait hold what has come of them, and nobody finds out
+/// meanwhile whether their clients are still there: so they do not wait for each other for long.
+const ROOM: Duration = Duration::from_secs(5);
+
 /// What a body may be.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
@@ -80,13 +84,23 @@ async fn receive(
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let announced = announced.and_then(|value| value.parse::<usize>().ok()).unwrap_or(0);
     let mut bytes = Vec::new();
+    let mut patience = ROOM;
     let mut too_large = announced > limits.bytes;
     while !too_large {
-        let Some(data) = next(&mut body, deadline).await? else { return Ok(bytes.into()) };
+        let data = match next(&mut body, deadline).await {
+            // The time was ours.
+            Err(Problem::RequestTimeout) if patience < ROOM => return Err(Problem::Overloaded(1)),
+            data => data?,
+        };
+        let Some(data) = data else { return Ok(bytes.into()) };
         too_large = bytes.len() + data.len() > limits.bytes;
         if !too_large {
             // Taken as it comes: an announcement costs a client nothing.
-            share.grow_until(data.len(), deadline).await?;
+            if share.grow(data.len()).is_err() {
+                let began = Instant::now();
+                share.grow_until(data.len(), deadline.min(began + patience)).await?;
+                patience = patience.saturating_sub(began.elapsed());
+            }
             bytes.extend_from_slice(&data);
         }
     }
