@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const SLOWEST: f64 = 16.0 * 1024.0;
 pub struct Life {
     patience: Duration,
     state: Mutex<State>,
+    /// There was no progress in time.
+    given_up: AtomicBool,
     /// The stream, once nobody speaks HTTP on it any more.
     left: Mutex<Option<TcpStream>>,
 }
@@ -32,6 +35,8 @@ pub struct Life {
 struct State {
     /// The last progress.
     heard: Instant,
+    /// The last request.
+    asked: Instant,
     /// Requests that are being worked on.
     working: usize,
     /// Those of them whose body has not come whole.
@@ -46,12 +51,18 @@ impl Life {
     pub fn new(patience: Duration) -> Arc<Self> {
         let state = State {
             heard: Instant::now(),
+            asked: Instant::now(),
             working: 0,
             receiving: 0,
             sending: HashMap::new(),
             next: 0,
         };
-        Arc::new(Self { patience, state: Mutex::new(state), left: Mutex::new(None) })
+        Arc::new(Self {
+            patience,
+            state: Mutex::new(state),
+            given_up: AtomicBool::new(false),
+            left: Mutex::new(None),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -71,6 +82,11 @@ impl Life {
             None if state.working > 0 => Instant::now() + self.patience,
             None => state.heard + self.patience,
         }
+    }
+
+    /// When the last request began.
+    pub fn asked(&self) -> Instant {
+        self.lock().asked
     }
 
     /// Whether no request is open.
@@ -94,8 +110,19 @@ impl Life {
         let mut state = self.lock();
         state.working += 1;
         state.heard = Instant::now();
+        state.asked = state.heard;
         drop(state);
         Working(Arc::clone(self))
+    }
+
+    /// Nothing more is expected of the other end.
+    pub fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    /// Whether that was said.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     /// Leaves the stream for whoever closes it.

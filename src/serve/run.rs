@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::Device;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -25,6 +25,12 @@ use super::tokenize::Tokenizers;
 
 /// Threads that talk to clients; the work is done elsewhere.
 const TALKERS: usize = 2;
+
+/// Bytes of an answer that the system holds for a client; it counts about twice as many. Left to itself
+/// it holds some megabytes of what a client does not read, which no budget of ours would know.
+const SEND_BUFFER: u32 = 128 * 1024;
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
 
 /// The exit code after a second signal, and when the engine is lost.
 const GIVEN_UP: i32 = 130;
@@ -105,9 +111,16 @@ impl Start {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServeError::Listen { address, source })
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        // Connections have it from here.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| ServeError::Listen { address, source })
 }
 
 async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, ServeError> {
@@ -115,7 +128,7 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    let listener = listen(settings.address).await?;
+    let listener = listen(settings.address)?;
     let connections = Connections {
         most: settings.connections,
         header_timeout: settings.header_timeout,
@@ -137,7 +150,7 @@ async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, Serv
     let app = &app;
     let mut tasks = JoinSet::new();
     if let Some(address) = settings.metrics_address {
-        let listener = listen(address).await?;
+        let listener = listen(address)?;
         server::open(listener, Gate::opened(metrics_router(app)), connections, stopping)?;
     }
     work::start(app, &mut tasks);

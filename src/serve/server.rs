@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use self::converse::{Conversation, told};
-use self::waiting::WaitingRoom;
+use self::waiting::{Crowd, WaitingRoom};
 use super::gate::Gate;
 use super::observe::PROBES;
 
@@ -51,6 +51,7 @@ struct Door {
     connections: Connections,
     places: Arc<Semaphore>,
     probes: Arc<Semaphore>,
+    crowd: Crowd,
     /// Says when to leave; everybody who is there holds one.
     leaving: watch::Receiver<bool>,
 }
@@ -88,7 +89,8 @@ async fn serve(
     let (leave, leaving) = watch::channel(false);
     let places = Arc::new(Semaphore::new(connections.most));
     let probes = Arc::new(Semaphore::new(PROBE_PLACES));
-    let door = Door { gate, talkers, connections, places, probes, leaving };
+    let crowd = Crowd::new();
+    let door = Door { gate, talkers, connections, places, probes, crowd, leaving };
     let mut waiting = WaitingRoom::default();
     loop {
         let accepted = async {
@@ -128,26 +130,35 @@ async fn receive(stream: TcpStream, peer: SocketAddr, mut door: Door) {
     };
     let Ok(Ok(length @ 1..)) = heard else { return };
     let first = &first[..length];
-    let Door { gate, talkers, connections, places, probes, leaving } = door;
+    let Door { gate, talkers, connections, places, probes, crowd, leaving } = door;
     let mut conversation = Conversation {
         gate,
         peer: peer.ip(),
         patience: connections.header_timeout,
         http2: HTTP2.starts_with(&first[..length.min(HTTP2.len())]),
         once: false,
+        crowd: crowd.clone(),
         leaving,
     };
     if is_probe(first)
-        && let Ok(_place) = probes.try_acquire()
+        && let Ok(place) = probes.try_acquire()
     {
         (conversation.once, conversation.patience) = (true, PROBE_PATIENCE);
-        return conversation.hold(stream).await;
+        // Who stays after the answer keeps no other probe out.
+        return conversation.hold(stream, place).await;
     }
-    let Ok(place) = places.acquire_owned().await else { return };
+    let place = match Arc::clone(&places).try_acquire_owned() {
+        Ok(place) => place,
+        Err(_) => {
+            let _waits = crowd.enter();
+            let Ok(place) = places.acquire_owned().await else { return };
+            place
+        }
+    };
     let Ok(stream) = stream.into_std() else { return };
     talkers.spawn(async move {
         if let Ok(stream) = TcpStream::from_std(stream) {
-            conversation.hold(stream).await;
+            conversation.hold(stream, ()).await;
         }
         drop(place);
     });

@@ -84,8 +84,12 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // Who sends no more needs no more care.
-        if let Some(stream) = self.stream.take().filter(|_| self.ended.is_none()) {
+        let Some(stream) = self.stream.take() else { return };
+        if self.life.is_given_up() {
+            // Else the system would keep what was not read, and go on offering it.
+            let _ = stream.set_zero_linger();
+        } else if self.ended.is_none() {
+            // Who sends no more needs no more care.
             self.life.leave(stream);
         }
     }

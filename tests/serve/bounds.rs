@@ -220,3 +220,33 @@ fn what_nobody_waits_for_is_not_tokenised() {
     eventually("all have gone", || server.metric("bayes_inflight_bytes") < OWN_HEAD);
     assert_eq!(server.predict("another honest text").status, 200);
 }
+
+/// Bytes of answers that the system holds for clients of a port.
+fn held_by_the_system(server: &Server) -> usize {
+    let port: u16 = server.address.rsplit_once(':').unwrap().1.parse().unwrap();
+    let own = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let queues =
+        rows.filter(|row| row[1] == own).map(|row| row[4].split(':').next().unwrap().to_owned());
+    queues.map(|queue| usize::from_str_radix(&queue, 16).unwrap()).sum()
+}
+
+#[test]
+fn what_the_system_holds_of_unread_answers_is_bounded_too() {
+    let server = Server::start(&["--header-timeout", "2"]);
+    let ask = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: test\r\n\r\n".repeat(20);
+    let unread: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(&ask).unwrap();
+            stream
+        })
+        .collect();
+    eventually("answers wait", || held_by_the_system(&server) > 8 * 16 * 1024);
+    std::thread::sleep(Duration::from_secs(1));
+    let held = held_by_the_system(&server) / unread.len();
+    assert!(held < 384 * 1024, "{held} bytes for each");
+    eventually("nothing is held any more", || held_by_the_system(&server) == 0);
+    drop(unread);
+}

@@ -148,3 +148,22 @@ fn a_giant_body_is_not_kept_in_memory() {
     assert!(grown < 16 << 20, "{grown} bytes");
     assert_eq!(server.get("/livez").status, 200);
 }
+
+#[test]
+fn an_answer_is_not_overtaken_by_the_end_of_its_connection() {
+    let server = Server::start(&[]);
+    let path = "/docs/swagger-ui-bundle.js";
+    let whole = server.get(path).body.len();
+    let mut stream = server.connect();
+    let ask = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes()).unwrap();
+    // Nobody reads this. A stream that is closed before it is thrown away is reset, and the system throws
+    // away with it what of the answer has not been sent.
+    stream.write_all(&vec![b' '; 100_000]).unwrap();
+    let (mut bytes, mut piece) = (Vec::new(), vec![0; 16 * 1024]);
+    while let read @ 1.. = stream.read(&mut piece).unwrap() {
+        bytes.extend_from_slice(&piece[..read]);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(super::server::Answer::parse(&bytes).body.len(), whole);
+}

@@ -171,3 +171,82 @@ fn a_request_that_waited_for_its_place_is_answered_while_the_server_stops() {
     assert_eq!(Answer::read(&mut second).problem(), "draining");
     assert_eq!(server.wait().code(), Some(0), "{}", server.log());
 }
+
+#[test]
+fn who_stays_after_a_probe_keeps_no_other_out() {
+    let server = Server::start(&["--max-connections", "1"]);
+    let mut holder = server.connect();
+    holder.write_all(&request("POST", "/predict", "{     }")[..95]).unwrap();
+    // As many as there are places for probes; they do not close their connections.
+    let stay: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+            assert!(stream.read(&mut [0; 512]).unwrap() > 0);
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    assert_eq!(server.get("/livez").status, 200);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop((stay, holder));
+}
+
+#[test]
+fn while_others_wait_a_connection_ends_with_its_answer() {
+    let server = Server::start(&["--max-connections", "2"]);
+    for http2 in [false, true] {
+        let keep = || {
+            let mut stream = server.connect();
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            if http2 {
+                stream.write_all(&super::http2::preface(65_535)).unwrap();
+            }
+            // A place is kept by asking now and then, whatever the server says of an end.
+            for asked in 0..40 {
+                let ask = match http2 {
+                    true => head(1 + 2 * asked, "GET", "/info", "test", true),
+                    false => request("GET", "/info", ""),
+                };
+                let mut bytes = [0; 4096];
+                if stream.write_all(&ask).is_err() || !matches!(stream.read(&mut bytes), Ok(1..)) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(250));
+            }
+        };
+        std::thread::scope(|scope| {
+            let keepers = [(); 2].map(|()| scope.spawn(keep));
+            std::thread::sleep(Duration::from_millis(500));
+            let began = Instant::now();
+            assert_eq!(server.get("/info").status, 200);
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(5), "HTTP/2: {http2}, {waited:?}");
+            keepers.into_iter().for_each(|keeper| keeper.join().unwrap());
+        });
+    }
+}
+
+#[test]
+fn a_request_that_crosses_the_end_is_answered() {
+    let mut server = Server::start(&[]);
+    let mut idle: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(&request("GET", "/info", "")).unwrap();
+            assert!(stream.read(&mut [0; 1 << 16]).unwrap() > 0);
+            stream
+        })
+        .collect();
+    server.signal("TERM");
+    eventually("nobody new is let in", || TcpStream::connect(&server.address).is_err());
+    // They have not been told yet.
+    for stream in &mut idle {
+        stream.write_all(&request("GET", "/info", "")).unwrap();
+    }
+    for stream in &mut idle {
+        let answer = Answer::read(stream);
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
+    assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+}

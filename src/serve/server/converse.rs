@@ -26,6 +26,7 @@ use super::super::gate::Gate;
 use super::super::guard::Peer;
 use super::super::life::{Life, Received, paced};
 use super::super::wire::Wire;
+use super::waiting::Crowd;
 
 /// Headers of a request.
 const HEADERS: usize = 64;
@@ -57,17 +58,20 @@ pub(super) struct Conversation {
     pub http2: bool,
     /// Ends after one answer.
     pub once: bool,
+    /// Whether others wait for a place.
+    pub crowd: Crowd,
     /// Says when to leave.
     pub leaving: watch::Receiver<bool>,
 }
 
 impl Conversation {
-    /// Until it ends: by either side, by want of progress, or because the server stops.
-    pub async fn hold(self, stream: TcpStream) {
+    /// Until it ends: by either side, by want of progress, or because the server stops. What is given
+    /// for the time in which it speaks is given back after that.
+    pub async fn hold(self, stream: TcpStream, speaks: impl Sized) {
         let life = Life::new(self.patience);
-        if self.speak(stream, &life).await
-            && let Some(stream) = life.left()
-        {
+        let ended_well = self.speak(stream, &life).await;
+        drop(speaks);
+        if ended_well && let Some(stream) = life.left() {
             part(stream).await;
         }
     }
@@ -76,7 +80,7 @@ impl Conversation {
     async fn speak(self, stream: TcpStream, life: &Arc<Life>) -> bool {
         let builder = self.builder();
         let wire = TokioIo::new(Wire::new(stream, life, self.http2));
-        let mut leaving = self.leaving.clone();
+        let (mut leaving, crowd) = (self.leaving.clone(), self.crowd.clone());
         let (http2, conversation, its) = (self.http2, Arc::new(self), Arc::clone(life));
         let service = service_fn(move |request| {
             // From here on, not from when this is first polled: more is read before that.
@@ -90,18 +94,30 @@ impl Conversation {
             }
         });
         let mut connection = pin!(builder.serve_connection(wire, service));
-        let mut left = false;
+        let mut left = None;
         loop {
             tokio::select! {
                 // A broken connection is the client's affair.
                 outcome = &mut connection => return outcome.is_ok(),
                 () = sleep_until(life.due()) => {
                     if life.due() <= Instant::now() {
+                        life.give_up();
                         return false;
                     }
                 }
-                () = told(&mut leaving), if !left => {
-                    left = true;
+                // An answer of HTTP/1 says itself that it is the last one.
+                () = crowd.comes(), if http2 && left.is_none() => {
+                    left = Some(Instant::now());
+                    connection.as_mut().graceful_shutdown();
+                }
+                // Nobody is made to hear of the end by HTTP/2. Whoever goes on asking does not.
+                () = sleep(LAST), if http2 && left.is_some() => {
+                    if life.is_idle() && left.is_some_and(|left| life.asked() > left + LAST) {
+                        return true;
+                    }
+                }
+                () = told(&mut leaving), if left.is_none() => {
+                    left = Some(Instant::now());
                     // What was sent before the client could know is read once more.
                     if !http2 && life.is_idle() {
                         tokio::select! {
@@ -143,7 +159,8 @@ impl Conversation {
         request.extensions_mut().insert(Peer(self.peer));
         let response = self.gate.routes().oneshot(request).await;
         response.map(|mut response| {
-            if *self.leaving.borrow() && !self.http2 {
+            let ends = *self.leaving.borrow() || self.crowd.waits();
+            if ends && !self.http2 {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }

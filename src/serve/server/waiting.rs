@@ -1,8 +1,10 @@
 //! Those who were accepted and have no place yet: they have said nothing, or all places are taken.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -43,6 +45,44 @@ impl WaitingRoom {
         if let Some((_, task)) = self.0.pop_front() {
             task.abort();
         }
+    }
+}
+
+/// Those who have said something and wait for a place. While there are any, a connection ends with its
+/// answer: whoever asks now and then would keep its place from them for ever.
+#[derive(Clone)]
+pub struct Crowd(Arc<watch::Sender<usize>>);
+
+/// One of them.
+pub struct Waits<'a>(&'a Crowd);
+
+impl Crowd {
+    /// Nobody waits.
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+
+    /// One more waits, until this is dropped.
+    pub fn enter(&self) -> Waits<'_> {
+        self.0.send_modify(|count| *count += 1);
+        Waits(self)
+    }
+
+    /// Whether anybody waits.
+    pub fn waits(&self) -> bool {
+        *self.0.borrow() > 0
+    }
+
+    /// Ends when somebody waits.
+    pub async fn comes(&self) {
+        // It does not fail while there is a sender, and this is one.
+        let _ = self.0.subscribe().wait_for(|count| *count > 0).await;
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|count| *count -= 1);
     }
 }
 
