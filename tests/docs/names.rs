@@ -133,3 +133,32 @@ fn pages_are_short_and_the_readme_leads_to_all_of_them() {
         assert!(page.name == "README.md" || links.iter().any(linked), "{}", page.name);
     }
 }
+
+#[test]
+fn the_page_of_the_server_has_every_setting_with_its_default() {
+    let help = Command::new(env!("CARGO_BIN_EXE_bayes")).args(["serve", "-h"]).output().unwrap();
+    let help = text(&help.stdout);
+    let page = std::fs::read_to_string("docs/serving.md").unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `--")).collect();
+    let common = ["--device", "--threads", "--json", "--quiet", "--verbose", "--check", "--health"];
+    let mut seen = 0;
+    let mut lines = help.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        let flag = line.split(' ').next().unwrap();
+        if !flag.starts_with("--") || common.contains(&flag) {
+            continue;
+        }
+        seen += 1;
+        let own = format!("`{flag}`");
+        let row = rows.iter().find(|row| row.contains(&own));
+        let row = row.unwrap_or_else(|| panic!("{own} is missing in docs/serving.md"));
+        let about = lines.next().unwrap();
+        let Some((_, default)) = about.split_once("[default: ") else { continue };
+        let default = default.split(']').next().unwrap();
+        let cells: Vec<&str> = row.split('|').collect();
+        let place = cells[1].split(", ").position(|flag| flag.trim() == own).unwrap();
+        let found = cells[2].split(", ").nth(place).unwrap_or(cells[2]).replace('`', "");
+        assert_eq!(found.trim(), default, "the default of {own} in docs/serving.md");
+    }
+    assert!(seen > 25, "{seen} flags were read in the help");
+}
