@@ -210,8 +210,8 @@ fn the_kronecker_form_is_the_inverse_of_its_dense_matrix() {
     let solved = dense.clone().try_inverse().unwrap() * column;
     let solved = Matrix::from_column_slice(d + 1, classes - 1, solved.as_slice()) * u.transpose();
     assert_close(&found, solved.as_slice(), 1e-5, "precondition");
-    let squared = g_dk.dot(&solved);
-    assert_close(&[factors.length(g_dk.as_slice(), prior)], &[squared.sqrt()], 1e-12, "length");
+    let length = g_dk.dot(&solved).sqrt();
+    assert_close(&[factors.length(g_dk.as_slice(), prior)], &[length], 1e-12, "length");
 
     let precision = InverseRoot::of(&dense).unwrap();
     let (objective, norm) = (model.objective(&mode, prior), squared(&mode.weight_kd));
