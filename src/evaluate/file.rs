@@ -26,6 +26,9 @@ pub use self::read::read;
 use super::{Answer, Answers, Truth};
 use crate::data::table::{Kind, TableError, Value, Writer};
 
+/// The column that says how many answers of a model were written.
+const ROWS: &str = "rows";
+
 /// Columns before those of the classes.
 const FIRST: [(&str, Kind); 12] = [
     ("model", Kind::Text),
@@ -35,7 +38,7 @@ const FIRST: [(&str, Kind); 12] = [
     ("temperature", Kind::Float),
     ("alpha", Kind::Float),
     ("bound_rows", Kind::Integer),
-    ("rows", Kind::Integer),
+    (ROWS, Kind::Integer),
     ("row", Kind::Integer),
     ("ood", Kind::Text),
     ("label", Kind::Text),

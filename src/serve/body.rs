@@ -98,21 +98,28 @@ async fn receive(
             // Taken as it comes: an announcement costs a client nothing.
             if share.grow(data.len()).is_err() {
                 let began = Instant::now();
-                share.grow_until(data.len(), deadline.min(began + patience)).await?;
+                let room = share.grow_until(data.len(), deadline.min(began + patience)).await;
+                if let Err(problem) = room {
+                    // The answer does not wait for the rest, and a stream of HTTP/2 is not torn off.
+                    tokio::spawn(throw_away(body, deadline, 2 * limits.bytes));
+                    return Err(problem);
+                }
                 patience = patience.saturating_sub(began.elapsed());
             }
             bytes.extend_from_slice(&data);
         }
     }
-    let mut more = 2 * limits.bytes;
-    let deadline = deadline.min(Instant::now() + LINGER);
-    while let Ok(Some(data)) = next(&mut body, deadline).await {
-        if data.len() > more {
-            break;
-        }
-        more -= data.len();
-    }
+    throw_away(body, deadline.min(Instant::now() + LINGER), 2 * limits.bytes).await;
     Err(Problem::PayloadTooLarge(limits.bytes))
+}
+
+/// Reads on until the body ends, or the time, or so many bytes.
+async fn throw_away(mut body: Body, deadline: Instant, mut most: usize) {
+    while let Ok(Some(data)) = next(&mut body, deadline).await
+        && data.len() <= most
+    {
+        most -= data.len();
+    }
 }
 
 /// The next piece; `None` at the end.

@@ -4,6 +4,8 @@ use std::io;
 
 use parquet::errors::ParquetError;
 
+use super::columns::SAMPLE_ROWS;
+
 /// Why a table could not be read, understood or written. `path` is the file as the caller named
 /// it, or the name given to a stream; `line` is the 1-based line where the record begins.
 #[derive(Debug, thiserror::Error)]
@@ -260,8 +262,10 @@ pub enum TableError {
     },
     /// A table of one column, where a text and a label are needed.
     #[error(
-        "the table has one column, `{name}`, and a text and a label are needed: if something else than a comma, \
-         a tab, `;` or `|` stands between them, set `data.delimiter` (`--delimiter`); is it a table at all?"
+        "the table has one column, `{name}`, and a text and a label are needed: in a text file, set \
+         `data.delimiter` (`--delimiter`) if something else than a comma, a tab, `;` or `|` stands between \
+         them; in JSON Lines, one of the first {rows} objects must have the key of the label",
+        rows = SAMPLE_ROWS
     )]
     OneColumn {
         /// Its name, or the beginning of it.

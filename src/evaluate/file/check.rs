@@ -4,14 +4,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use super::FileError;
 use super::read::Cells;
+use super::{FileError, ROWS};
 use crate::data::Remark;
 use crate::evaluate::{Answer, Answers, Truth};
 
 /// Columns that are the same on every line of a model.
-const COMMON: [&str; 7] =
-    ["dataset", "split", "seed", "temperature", "alpha", "bound_rows", "rows"];
+const COMMON: [&str; 7] = ["dataset", "split", "seed", "temperature", "alpha", "bound_rows", ROWS];
 
 /// What earlier lines say.
 #[derive(Default)]
@@ -90,12 +89,13 @@ impl Lines {
     /// What is missing.
     pub(super) fn remarks(&self, path: &Path, all: &[Answers]) -> Vec<Remark> {
         let path = path.display();
-        let place = COMMON.iter().position(|&column| column == "rows").expect("it is one of them");
+        let place = COMMON.iter().position(|&column| column == ROWS).expect("it is one of them");
         let mut remarks = Vec::new();
         for answers in all {
             let (found, model) = (answers.rows.len().to_string(), &answers.model);
-            let written = self.models[model].1[place].clone().unwrap_or_default();
-            if found != written {
+            if let Some(written) = &self.models[model].1[place]
+                && found != *written
+            {
                 remarks.push(Remark::Warning(format!(
                     "`{path}` has {found} answers of `{model}`, and {written} were written: the figures are \
                      about those that are there"

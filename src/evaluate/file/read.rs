@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::check::Lines;
-use super::{FIRST, FileError, LAST};
+use super::{FIRST, FileError, LAST, ROWS};
 use crate::data::Remark;
 use crate::data::table::{self, Format, Reading, Value};
 use crate::evaluate::{Answer, Answers, Novelty, Truth};
@@ -34,8 +34,12 @@ pub fn read(path: &Path) -> Result<(Vec<Answers>, Vec<Remark>), FileError> {
     let logits = labels.iter().map(|label| format!("logit.{label}"));
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for name in fixed.chain(logits).chain(labels.iter().map(|label| format!("p.{label}"))) {
-        let found = place(&name).ok_or_else(|| missing(&name))?;
-        places.insert(name, found);
+        match place(&name) {
+            Some(found) => places.extend([(name, found)]),
+            // Files of earlier versions have none.
+            None if name == ROWS => {}
+            None => return Err(missing(&name)),
+        }
     }
     for name in columns.iter().filter(|name| name.starts_with("truth.")) {
         places.extend(place(name).map(|found| (name.clone(), found)));

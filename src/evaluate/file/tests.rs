@@ -48,6 +48,19 @@ fn a_damaged_cell_is_named_with_its_line() {
     }
 }
 
+#[test]
+fn a_file_that_does_not_say_how_many_answers_it_has_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jsonl");
+    write(&path, &[&answers()]).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let older: Vec<String> =
+        text.lines().map(|line| line.replace("\"rows\":", "\"other\":")).collect();
+    std::fs::write(&path, older[..older.len() - 1].join("\n")).unwrap();
+    let (all, remarks) = read(&path).unwrap();
+    assert_eq!((all[0].rows.len(), remarks.len()), (older.len() - 1, 0));
+}
+
 /// The lines of a written file, each of which is changed.
 fn damaged(change: impl Fn(&mut Vec<String>)) -> Result<Vec<String>, String> {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@
 //! used nobody else may change it: before each work it must be the file, and have the length, that the
 //! last work left.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -118,8 +119,8 @@ fn cannot_open(path: &Path, error: redb::Error) -> StoreError {
 /// Makes an empty store under another name, and gives it its own when it is whole.
 fn make(path: &Path) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| cannot_open(path, error.into());
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    let mut name = OsString::from(".new-");
+    name.push(path.file_name().unwrap_or_default());
     let new = path.with_file_name(name);
     let database = match Database::create(&new) {
         // Another server makes it at this moment.
@@ -174,7 +175,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.redb");
         for left in [&b""[..], b"redb", &[0; 5000]] {
-            std::fs::write(folder.path().join("jobs.redb.new"), left).unwrap();
+            std::fs::write(folder.path().join(".new-jobs.redb"), left).unwrap();
             File::open(&path).unwrap().with(|_| Ok(())).unwrap();
             let names = std::fs::read_dir(folder.path()).unwrap().count();
             assert_eq!(names, 1, "nothing is left beside it");
