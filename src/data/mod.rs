@@ -54,6 +54,7 @@ pub use prepare::{Part, Parts, sample};
 pub use preprocessing::Preprocessing;
 pub use quiet::guarded;
 pub use remark::Remark;
+pub(crate) use remark::some;
 pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};
 pub use summary::{Lengths, PartSummary, untrained};

@@ -22,7 +22,7 @@ impl Remark {
 }
 
 /// `a`, `b` and 3 more.
-pub(super) fn some<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn some<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 5;
     let names: Vec<&str> = names.into_iter().collect();
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();

@@ -21,6 +21,9 @@ pub const QUICK_START: &str = include_str!("../../configs/reviews.toml");
 /// The recipe of `bayes train DATA`, for people's own data.
 pub const CLASSIFY: &str = include_str!("../../configs/classify.toml");
 
+/// Keys of `[train]` that the recipe `head` reads.
+const KEYS_OF_HEAD: [&str; 5] = ["recipe", "seed", "baseline", "tensorboard", "max_time"];
+
 /// One experiment, with every key resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -86,7 +89,21 @@ impl Experiment {
             })?;
         experiment.model.init.take_if(|init| init == FROM_SCRATCH);
         experiment.check().map_err(|message| refuse(place, message))?;
+        experiment.check_settings(settings).map_err(|message| refuse("`--set`", message))?;
         Ok(experiment)
+    }
+
+    /// Refuses keys of fine-tuning for a recipe without it. Files may have them: another recipe reads them.
+    fn check_settings(&self, settings: &[String]) -> Result<(), String> {
+        let keys = settings.iter().filter_map(|setting| setting.split_once('='));
+        let mut keys = keys.filter_map(|(key, _)| key.trim().strip_prefix("train."));
+        match keys.find(|key| !KEYS_OF_HEAD.contains(key)) {
+            Some(key) if self.train.recipe == Recipe::Head => Err(format!(
+                "`train.{key}` is of fine-tuning, and the recipe `head` fits the last layer alone: leave it \
+                 out, or set `train.recipe` to auto or full"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The whole experiment as a file, every key that is set written out.
@@ -184,6 +201,17 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_fine_tuning_are_refused_for_a_head() {
+        for key in ["class_weights=balanced", "max_steps=5", "learning_rate=1e-3"] {
+            let setting = format!("train.{key}");
+            let message = parse("", &["train.recipe=head", &setting]).unwrap_err();
+            assert!(message.contains("`train.") && message.contains("of fine-tuning"), "{message}");
+            assert!(parse("", &["train.recipe=auto", &setting]).is_ok());
+        }
+        assert!(parse("[train]\nmax_steps = 5\n", &["train.recipe=head", "train.seed=3"]).is_ok());
+    }
 
     fn parse(text: &str, settings: &[&str]) -> Result<Experiment, String> {
         let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();

@@ -9,6 +9,7 @@ use std::time::Instant;
 use candle_core::Device;
 use serde::Serialize;
 
+use super::absent::check_classes;
 use super::calibration::{FitSettings, HeldOut, check_encoder, check_rows};
 use super::feature_cache::{self, FeatureCache};
 use super::origin::base_model;
@@ -113,6 +114,10 @@ pub fn fit(
     let texts = parts.test.examples(&dataset).map(|text| text.pair.is_some());
     Pairs::of(&source).check(texts).map_err(EvaluateError::from)?;
     let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
+    if job.head == Head::Refit {
+        let own = parts.train.examples(&dataset).map(|text| by_label[text.label as usize]);
+        check_classes(&own.collect(), &source.manifest.labels, &dataset.name, show)?;
+    }
     let mut encoder = Encoder {
         classifier: Classifier::packed(&source.encoder, &source.parameters)?,
         cache: FeatureCache::new(

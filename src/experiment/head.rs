@@ -85,7 +85,8 @@ impl HeadRows<'_> {
         let mut trials = Trials {
             problems: &problems,
             judged: &judged,
-            weight_kd: vec![by_evidence.mean_kd.clone(); problems.len()],
+            // Not the weights of the evidence, which have seen the judged rows: a fit stops when it is near.
+            weight_kd: vec![self.start_kd.to_vec(); problems.len()],
             labels: judged.iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
             classes: self.classes,
         };
@@ -179,7 +180,50 @@ impl Trials<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::vertex;
+    use super::{HeadRows, vertex};
+    use crate::calibrate::Fold;
+    use crate::compute::{Noise, Purpose};
+    use crate::experiment::Features;
+    use crate::posterior::PosteriorConfig;
+
+    /// The labels say nothing of the features, so no row that is judged can be known.
+    #[test]
+    fn rows_that_are_judged_have_not_been_seen() {
+        let (n, d, classes, folds) = (240, 256, 4, 5);
+        let mut stream = Noise::new(3).stream(Purpose::Init, 0, 0);
+        let features = Features {
+            feature_nd: (0..n * d).map(|_| stream.normal() as f32).collect(),
+            sample_nsd: Vec::new(),
+            novelty_ne: Vec::new(),
+            labels: (0..n as u32).map(|row| row % classes as u32).collect(),
+            uniforms: vec![0.5; n],
+        };
+        let all: Vec<usize> = (0..n).collect();
+        // Every fold has as many rows of each class.
+        let of_fold = |fold: usize, row: &usize| row / classes % folds == fold;
+        let fold = |fold| {
+            let (judged, train) = all.iter().partition(|row| of_fold(fold, row));
+            Fold { train, judged }
+        };
+        let folds: Vec<Fold> = (0..folds).map(fold).collect();
+        let start_kd = vec![0.0; classes * (d + 1)];
+        let rows = HeadRows {
+            features: &features,
+            classes,
+            folds: &folds,
+            kept: &all,
+            start_kd: &start_kd,
+            dropout: 0.0,
+        };
+        let head = rows.fit(&PosteriorConfig::default()).unwrap();
+        let right = head.judged.iter().zip(&head.logits).filter(|(row, logits)| {
+            let mean_k = logits.mean();
+            let most = (0..classes).max_by(|&a, &b| mean_k[a].total_cmp(&mean_k[b])).unwrap();
+            most == features.labels[**row] as usize
+        });
+        let share = right.count() as f64 / n as f64;
+        assert!(share < 0.36, "{share} of the rows are right, and 0.25 by chance");
+    }
 
     #[test]
     fn the_vertex_is_that_of_the_parabola() {

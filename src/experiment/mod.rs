@@ -1,5 +1,6 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
+mod absent;
 mod calibration;
 mod candidate;
 mod choice;
