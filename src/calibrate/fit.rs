@@ -64,6 +64,8 @@ pub struct CalibrationSummary {
     pub rows: usize,
     /// The promise of the prediction sets, for each α.
     pub sets: Vec<SetPromise>,
+    /// What an answer must meet; `None` where nothing is decided.
+    pub limits: Option<Limits>,
     /// From which confidence on answers are accepted.
     pub min_confidence: Option<f64>,
     /// The share of the rows that has at least this confidence; `None` where nothing is decided.
@@ -109,16 +111,7 @@ pub fn fit(
     let classes = predictive.first().map_or(0, |one| one.probability_c.len());
     let probability_nc: Vec<f64> =
         predictive.iter().flat_map(|one| one.probability_c.iter().copied()).collect();
-    let mut summary = CalibrationSummary {
-        rows,
-        sets: Vec::new(),
-        min_confidence: None,
-        accepted: None,
-        target_risk: None,
-        target_risks: config.target_risk.ascending(),
-        crossed: None,
-        notes: Vec::new(),
-    };
+    let mut summary = CalibrationSummary::new(rows, config);
     summary.notes.extend(material.note.clone());
 
     let held_out = HeldOut {
@@ -142,7 +135,8 @@ pub fn fit(
             (one.probability_c[best], best == label as usize)
         })
         .collect();
-    let limits = limits(config, &answers, material.own_doubt, &mut summary);
+    let limits = limits(config, &answers, material.own_doubt, novelty.is_some(), &mut summary);
+    summary.limits = limits;
     let alphas = config.conformal_alpha.clone();
     let risk = summary.target_risk;
     (Calibration { conformal, alphas, novelty, limits, risk }, summary)
@@ -222,22 +216,15 @@ fn novelty(
     Some(Novelty::new(score, reference, config.ood_p))
 }
 
-/// The configured limits; `None`, and a note, where the rows prove none of the target risks.
+/// The configured limits. Where the rows prove none of the target risks, there is a note, and the other
+/// limits are those that the user set; `None` where there is none of them.
 fn limits(
     config: &CalibrationConfig,
     answers: &[(f64, bool)],
     own_doubt: OwnDoubt,
+    has_novelty: bool,
     summary: &mut CalibrationSummary,
 ) -> Option<Limits> {
-    let mut min_confidence = config.min_confidence;
-    if let Some(&widest) = summary.target_risks.last() {
-        let Some(proof) = prove(answers, &summary.target_risks, config.min_confidence) else {
-            summary.notes.push(unproved(answers.len(), widest));
-            return None;
-        };
-        min_confidence = proof.threshold;
-        summary.target_risk = Some(proof.risk);
-    }
     let positive = |value: f64| (value > 0.0).then_some(value);
     let mut max_epistemic = positive(config.max_epistemic);
     if let (Some(limit), Some(reason)) = (max_epistemic, own_doubt.reason()) {
@@ -247,11 +234,26 @@ fn limits(
         ));
         max_epistemic = None;
     }
+    let max_set_size = (config.max_set_size > 0).then_some(config.max_set_size);
+    let mut min_confidence = config.min_confidence;
+    if let Some(&widest) = summary.target_risks.last() {
+        if let Some(proof) = prove(answers, &summary.target_risks, config.min_confidence) {
+            min_confidence = proof.threshold;
+            summary.target_risk = Some(proof.risk);
+        } else {
+            // `ood_p` is not among them: it has a value although nobody set it.
+            let stay = min_confidence > 0.0 || max_epistemic.is_some() || max_set_size.is_some();
+            summary.notes.push(unproved(answers.len(), widest, min_confidence, stay));
+            if !stay {
+                return None;
+            }
+        }
+    }
     let limits = Limits {
         min_confidence: positive(min_confidence),
         max_epistemic,
-        ood_p: positive(config.ood_p).filter(|_| config.novelty != NoveltyMethod::None),
-        max_set_size: (config.max_set_size > 0).then_some(config.max_set_size),
+        ood_p: positive(config.ood_p).filter(|_| has_novelty),
+        max_set_size,
     };
     summary.min_confidence = limits.min_confidence;
     let accepted = answers.iter().filter(|(confidence, _)| *confidence >= min_confidence).count();
@@ -259,17 +261,26 @@ fn limits(
     Some(limits)
 }
 
-/// What to say where so many rows do not even prove the widest level.
-fn unproved(rows: usize, widest: f64) -> String {
+/// What to say where so many rows do not even prove the widest level for a confidence from `least` on;
+/// `stay` says whether other limits hold all the same.
+fn unproved(rows: usize, widest: f64, least: f64, stay: bool) -> String {
     let (needed, level) = (rows_needed(widest), percent(widest));
     let why = match rows < needed {
         true => format!("; it takes {needed} at least, all of them answered right"),
         false => String::new(),
     };
+    let (which, result) = match (least > 0.0, stay) {
+        (true, _) => (
+            format!("no confidence of at least {least}"),
+            format!("the limit that you set, `calibration.min_confidence` = {least}, stays"),
+        ),
+        (false, true) => ("no confidence".to_owned(), "the limits that you set stay".to_owned()),
+        (false, false) => ("no confidence".to_owned(), "nothing is decided".to_owned()),
+    };
     format!(
-        "the {rows} held-out rows do not prove for any confidence that at most {level} % of the answers \
-         above it are wrong ({} % sure){why}: nothing is decided. Raise `calibration.target_risk`, set \
-         it to 0, or give more rows",
+        "the {rows} held-out rows prove for {which} that at most {level} % of the answers above it are \
+         wrong ({} % sure){why}: {result}. Raise `calibration.target_risk`, set it to 0, or give more \
+         rows",
         percent(1.0 - DELTA)
     )
 }
@@ -280,6 +291,21 @@ fn percent(share: f64) -> f64 {
 }
 
 impl CalibrationSummary {
+    /// Nothing is fitted yet.
+    fn new(rows: usize, config: &CalibrationConfig) -> Self {
+        Self {
+            rows,
+            sets: Vec::new(),
+            limits: None,
+            min_confidence: None,
+            accepted: None,
+            target_risk: None,
+            target_risks: config.target_risk.ascending(),
+            crossed: None,
+            notes: Vec::new(),
+        }
+    }
+
     fn promise(&mut self, conformal: &Conformal, alphas: &[f64]) {
         for &alpha in alphas {
             let bounds = conformal.bounds(alpha);
@@ -303,5 +329,45 @@ impl CalibrationSummary {
                 ));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::RiskLevels;
+
+    /// The limits, and what is said, for rows of which none proves anything.
+    fn unproven(
+        change: impl FnOnce(&mut CalibrationConfig),
+    ) -> (Option<Limits>, CalibrationSummary) {
+        let mut config =
+            CalibrationConfig { target_risk: RiskLevels::new([0.1, 0.2]), ..Default::default() };
+        change(&mut config);
+        let answers = [(0.99, true), (0.99, false), (0.9, false)];
+        let mut summary = CalibrationSummary::new(answers.len(), &config);
+        let limits = limits(&config, &answers, OwnDoubt::Known, true, &mut summary);
+        (limits, summary)
+    }
+
+    #[test]
+    fn a_limit_that_was_set_stays_where_no_target_risk_is_proved() {
+        let (limits, summary) = unproven(|config| config.min_confidence = 0.95);
+        let limits = limits.unwrap();
+        assert_eq!((limits.min_confidence, limits.ood_p), (Some(0.95), Some(0.01)));
+        assert_eq!((summary.min_confidence, summary.target_risk), (Some(0.95), None));
+        assert_eq!(summary.accepted, Some(2.0 / 3.0));
+        let [note] = summary.notes.as_slice() else { panic!("{:?}", summary.notes) };
+        assert!(note.contains("prove for no confidence of at least 0.95"), "{note}");
+        assert!(note.contains("`calibration.min_confidence` = 0.95, stays"), "{note}");
+
+        let (limits, summary) = unproven(|config| config.max_set_size = 1);
+        let limits = limits.unwrap();
+        assert_eq!((limits.min_confidence, limits.max_set_size), (None, Some(1)));
+        assert!(summary.notes[0].contains("the limits that you set stay"), "{:?}", summary.notes);
+
+        let (limits, summary) = unproven(|_| ());
+        assert_eq!((limits, summary.accepted), (None, None));
+        assert!(summary.notes[0].contains("nothing is decided"), "{:?}", summary.notes);
     }
 }

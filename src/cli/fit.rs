@@ -100,7 +100,7 @@ fn text(report: &FitReport) -> String {
         "T",
         "s",
         "seconds",
-        paragraphs(&calibration_words(&report.calibration)),
+        paragraphs(&calibration_words(&report.calibration, &[])),
         report.model.display(),
         next_text(&report.model, report.pooling, report.pairs, report.generated),
     )

@@ -1,8 +1,10 @@
 //! What was fitted after training, in sentences.
 
+use super::decisions::decision_sentence;
 use super::progress::grouped;
 use super::words::{filled, percent};
 use crate::calibrate::CalibrationSummary;
+use crate::evaluate::Answer;
 use crate::experiment::PosteriorReport;
 
 /// Sentences one below the other, as a terminal shows them.
@@ -11,7 +13,9 @@ pub fn paragraphs(sentences: &[String]) -> String {
 }
 
 /// What prediction sets and decisions promise.
-pub fn calibration_words(summary: &CalibrationSummary) -> Vec<String> {
+///
+/// `rows` are the answers to the test rows, where there are any.
+pub fn calibration_words(summary: &CalibrationSummary, rows: &[Answer]) -> Vec<String> {
     let mut words = Vec::new();
     for set in summary.sets.iter().filter(|set| set.always == 0) {
         words.push(format!(
@@ -23,7 +27,7 @@ pub fn calibration_words(summary: &CalibrationSummary) -> Vec<String> {
             set.high
         ));
     }
-    words.extend(decision_words(summary));
+    words.extend(decision_sentence(summary, rows));
     words
 }
 
@@ -33,43 +37,6 @@ pub fn whose(by_class: bool, pooled: usize) -> &'static str {
         (false, _) => "",
         (true, 0) => " of every class",
         (true, _) => " of every class or group of small classes",
-    }
-}
-
-/// Which answers are accepted, and what that promises; nothing where it is not decided.
-fn decision_words(summary: &CalibrationSummary) -> Option<String> {
-    let accepted = match (summary.min_confidence, summary.target_risk) {
-        (Some(confidence), _) => {
-            let share = summary.accepted.map_or(String::new(), |share| {
-                format!(
-                    " ({:.0} % of {} held-out rows)",
-                    100.0 * share,
-                    grouped(summary.rows as u64)
-                )
-            });
-            format!("Answers are accepted from confidence {confidence:.4} on{share}")
-        }
-        (None, Some(_)) => "All answers are accepted".to_owned(),
-        (None, None) => return None,
-    };
-    let promise = summary.target_risk.map_or(String::new(), |risk| {
-        let risk = percent(risk);
-        let prove =
-            format!("held-out rows prove (95 % sure) that at most {risk} % of them are wrong");
-        format!(": {prove}{}", strictest(summary))
-    });
-    Some(format!("{accepted}{promise}."))
-}
-
-/// Of which levels the one that was taken is the strictest.
-pub fn strictest(summary: &CalibrationSummary) -> String {
-    let asked: Vec<String> =
-        summary.target_risks.iter().map(|&risk| percent(risk).to_string()).collect();
-    match asked.as_slice() {
-        [] | [_] => String::new(),
-        several => {
-            format!(", the strictest of {} % that they do", several.join(", "))
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod beside;
 mod dataset;
+mod decisions;
 mod eval;
 mod fit;
 mod fitted;

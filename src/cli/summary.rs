@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::fitted::{calibration_words, posterior_words, strictest, whose};
+use super::decisions::decisions;
+use super::fitted::{calibration_words, posterior_words, whose};
 use super::progress::grouped;
 use super::words::{cut, filled, percent, quoted};
-use crate::evaluate::{About, BaselineReport, Page, Truth};
+use crate::evaluate::{About, BaselineReport, Page};
 use crate::experiment::{HeldOutScores, TrainReport};
 use crate::metrics::Interval;
 use crate::model::Pooling;
@@ -68,7 +69,7 @@ pub fn finished_text(finished: &TrainReport) -> String {
         ("Kept", kept(finished)),
         ("Calibration", Some(calibration(finished))),
         ("Sets", sets(finished)),
-        ("Decisions", decisions(finished)),
+        ("Decisions", decisions(&finished.calibration, &finished.evaluation.answers.rows)),
         ("Novelty", novelty(finished)),
         ("Repeats", repeats(finished)),
     ];
@@ -205,54 +206,6 @@ fn sets(finished: &TrainReport) -> Option<String> {
     ))
 }
 
-/// Which answers are accepted, what that promises, and how it was kept.
-fn decisions(finished: &TrainReport) -> Option<String> {
-    let summary = &finished.calibration;
-    let Some(risk) = summary.target_risk else {
-        if let Some(widest) = summary.target_risks.last() {
-            let (rows, risk) = (grouped(summary.rows as u64), percent(*widest));
-            return Some(format!(
-                "none: {rows} held-out rows prove for no confidence that at most {risk} % of the \
-                 answers above it are wrong"
-            ));
-        }
-        let confidence = summary.min_confidence?;
-        return Some(format!("answers of confidence {confidence:.4} or more are accepted"));
-    };
-    let accepted = match summary.min_confidence {
-        Some(confidence) => format!("answers of confidence {confidence:.4} or more are accepted"),
-        None => "all answers are accepted".to_owned(),
-    };
-    Some(format!(
-        "{accepted}: held-out rows prove (95 % sure) that at most {} % of them are wrong{}{}",
-        percent(risk),
-        strictest(summary),
-        accepted_in_test(finished, summary.min_confidence.unwrap_or(0.0))
-    ))
-}
-
-/// The share of the test answers that has the confidence, and how much of that is wrong.
-fn accepted_in_test(finished: &TrainReport, confidence: f64) -> String {
-    let (mut rows, mut accepted, mut wrong) = (0usize, 0usize, 0usize);
-    for answer in &finished.evaluation.answers.rows {
-        let Truth::Label { label, .. } = answer.truth else { continue };
-        rows += 1;
-        if answer.confidence() >= confidence {
-            accepted += 1;
-            wrong += usize::from(answer.predicted() != label as usize);
-        }
-    }
-    if accepted == 0 {
-        return "; no test row is accepted".to_owned();
-    }
-    let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole as f64;
-    format!(
-        "; on the test rows {:.0} % are accepted, and {:.1} % of those are wrong",
-        percent(accepted, rows),
-        percent(wrong, accepted)
-    )
-}
-
 /// How well texts of no class are told from the others, where the data has such texts.
 fn novelty(finished: &TrainReport) -> Option<String> {
     let ood = finished.test.ood.values().next()?;
@@ -307,7 +260,7 @@ pub fn write_report(finished: &TrainReport, folder: &Path) -> Result<()> {
             heading: "What was fitted after it".to_owned(),
             sentences: [
                 posterior_words(&finished.posterior),
-                calibration_words(&finished.calibration),
+                calibration_words(&finished.calibration, &finished.evaluation.answers.rows),
                 finished.calibration.notes.clone(),
             ]
             .concat(),

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::app::App;
 use super::engine::{Answer, Ticket};
 use super::metrics::Stage;
-use super::model::Loaded;
-use super::problem::Problem;
+use super::model::{Loaded, unkept};
+use super::problem::{Fault, Problem};
 use super::request::{Options, Sent, fault};
 use super::scheduler::Class;
 use super::tokenize::Ask;
@@ -72,21 +72,28 @@ pub fn cache(entries: u64, life: Duration) -> Cache {
 }
 
 impl App {
-    /// Refuses pairs for a model that reads single texts only, and single texts for one of pairs;
-    /// `field` is where the second text stands.
-    pub fn check_pairs(&self, sent: &[Sent], field: &str) -> Result<(), Problem> {
+    /// Refuses what the model in service cannot do: pairs, where it reads single texts only, and single
+    /// texts, where it reads pairs; `field` is where the second text stands. And limits that it cannot keep:
+    /// who sets one relies on it.
+    pub fn check_able(&self, sent: &[Sent], field: &str, options: &Options) -> Result<(), Problem> {
         let model = self.model.current();
-        let refused =
-            |msg: &str, kind| Err(Problem::Validation(vec![fault(&[field.into()], msg, kind)]));
-        match model.predictor.pairs() {
+        let predictor = &model.predictor;
+        let pairs = match predictor.pairs() {
             Pairs::Never if sent.iter().any(|sent| sent.pair.is_some()) => {
-                refused("this model reads single texts only", "pair_unsupported")
+                Some(("this model reads single texts only", "pair_unsupported"))
             }
             Pairs::Always if sent.iter().any(|sent| sent.pair.is_none()) => {
-                refused("must be given: this model was trained on pairs of texts", "missing")
+                Some(("must be given: this model was trained on pairs of texts", "missing"))
             }
-            _ => Ok(()),
-        }
+            _ => None,
+        };
+        let pairs = pairs.map(|(msg, kind)| fault(&[field.into()], msg, kind));
+        let limits = unkept(predictor.artifact(), &options.abstain).into_iter().map(|limit| {
+            let msg = format!("{limit}; leave it out");
+            fault(&["abstain".into(), limit.field.into()], msg, "limit_unsupported")
+        });
+        let faults: Vec<Fault> = pairs.into_iter().chain(limits).collect();
+        if faults.is_empty() { Ok(()) } else { Err(Problem::Validation(faults)) }
     }
 
     /// Answers one text.

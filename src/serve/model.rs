@@ -7,7 +7,7 @@ use std::time::Instant;
 use candle_core::Device;
 
 use super::request::Abstain;
-use crate::artifact::ArtifactError;
+use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded};
 use crate::model::Sampling;
 use crate::predict::{PredictError, Predictor};
@@ -48,15 +48,18 @@ pub enum LoadError {
         said: String,
     },
     /// A threshold of the server that no answer of the model can be held against.
-    #[error("{flag} cannot be kept: this model has no {what}, since {reason}; leave the flag out")]
-    Threshold {
-        /// The flag.
-        flag: &'static str,
-        /// What it is about.
-        what: &'static str,
-        /// Why the model has none.
-        reason: &'static str,
-    },
+    #[error("--abstain-{flag} {0}; leave the flag out", flag = .0.field.replace('_', "-"))]
+    Threshold(Unkept),
+}
+
+/// A threshold that no answer of a model can be held against.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("cannot be kept: this model has no {what}, since {reason}")]
+pub struct Unkept {
+    /// Its name in [`Abstain`].
+    pub field: &'static str,
+    what: &'static str,
+    reason: &'static str,
 }
 
 impl Loaded {
@@ -68,7 +71,9 @@ impl Loaded {
 
     fn warmed(folder: &Path, device: &Device, abstain: &Abstain) -> Result<Self, LoadError> {
         let predictor = Predictor::load(folder, device)?;
-        check_thresholds(&predictor, abstain)?;
+        if let Some(&first) = unkept(predictor.artifact(), abstain).first() {
+            return Err(LoadError::Threshold(first));
+        }
         let text = "an ordinary word ".repeat(WARM_WORDS / 3);
         let texts = vec![(text.as_str(), None); WARM_TEXTS];
         let mut rate = 0.0;
@@ -108,19 +113,20 @@ fn read_longest(predictor: &Predictor) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn check_thresholds(predictor: &Predictor, abstain: &Abstain) -> Result<(), LoadError> {
-    let artifact = predictor.artifact();
-    if let (Some(_), Some(reason)) =
-        (abstain.max_epistemic, artifact.uncertainty.own_doubt().reason())
-    {
-        let (flag, what) = ("--abstain-max-epistemic", "epistemic uncertainty");
-        return Err(LoadError::Threshold { flag, what, reason });
-    }
-    if abstain.ood_p.is_some() && artifact.calibration.novelty.is_none() {
-        let (flag, what) = ("--abstain-ood-p", "novelty p-values");
-        return Err(LoadError::Threshold { flag, what, reason: "it was not calibrated for them" });
-    }
-    Ok(())
+/// The thresholds that no answer of the model can be held against.
+pub fn unkept(artifact: &Artifact, abstain: &Abstain) -> Vec<Unkept> {
+    let no_epistemic = artifact.uncertainty.own_doubt().reason();
+    let no_novelty =
+        artifact.calibration.novelty.is_none().then_some("it was not calibrated for them");
+    let Abstain { min_confidence: _, max_epistemic, ood_p } = abstain;
+    [
+        ("max_epistemic", max_epistemic, "epistemic uncertainty", no_epistemic),
+        ("ood_p", ood_p, "novelty p-values", no_novelty),
+    ]
+    .into_iter()
+    .filter(|(_, limit, ..)| limit.is_some())
+    .filter_map(|(field, _, what, reason)| reason.map(|reason| Unkept { field, what, reason }))
+    .collect()
 }
 
 /// Tokens times passes; layers that all passes share count once.

@@ -160,10 +160,12 @@ fn options(limits: &RequestLimits) -> Value {
                 "min_confidence": share("The least confidence."),
                 "max_epistemic": {
                     "type": ["number", "null"], "minimum": 0,
-                    "description": "The largest epistemic uncertainty, in nats; no limit where the \
+                    "description": "The largest epistemic uncertainty, in nats; refused where the \
                         model does not know it (`epistemic` in `/info` is not `known`).",
                 },
-                "ood_p": share("A novelty p-value up to this one is too strange."),
+                "ood_p": share(
+                    "A novelty p-value up to this one is too strange; refused where the model has none.",
+                ),
             },
         },
         "truncate": flag(true, "Whether a text with too many tokens is cut; else it is refused."),

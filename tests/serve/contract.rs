@@ -99,6 +99,31 @@ fn what_a_model_without_spread_does_not_know_is_null() {
 }
 
 #[test]
+fn a_limit_of_a_request_that_the_model_cannot_keep_is_refused() {
+    let limit = json!({ "max_epistemic": 0.1 });
+    let server = Server::start(&[]);
+    let (text, texts) = (json!({ "text": "a router" }), json!({ "texts": ["a router"] }));
+    for (path, body) in [
+        ("/predict", &text),
+        ("/predict_cached", &text),
+        ("/batch_predict", &texts),
+        ("/async_predict", &texts),
+    ] {
+        let mut body = body.clone();
+        body["abstain"] = limit.clone();
+        let refused = server.post(path, &body);
+        assert_eq!((refused.status, &*refused.problem()), (422, "validation"), "{path}");
+        let fault = refused.json()["errors"][0].clone();
+        assert_eq!(fault["loc"], json!(["body", "abstain", "max_epistemic"]), "{path}");
+        let message = fault["msg"].as_str().unwrap();
+        assert!(message.contains("since its posterior is left out"), "{path}: {message}");
+    }
+    let able = Server::of(model_with_spread(), &[]);
+    let kept = able.post("/predict", &json!({ "text": "a router", "abstain": limit }));
+    assert_eq!(kept.status, 200, "{kept:?}");
+}
+
+#[test]
 fn options_change_what_is_shown_and_decided() {
     let server = Server::start(&["--abstain-ood-p", "1"]);
     let ask = |more: Value| {
@@ -115,7 +140,7 @@ fn options_change_what_is_shown_and_decided() {
     );
     let lenient = ask(json!({ "abstain": { "ood_p": 0 } }));
     assert_eq!((&lenient["decision"], &lenient["abstain_reasons"]), (&json!("accept"), &json!([])));
-    let strict = ask(json!({ "abstain": { "min_confidence": 0, "max_epistemic": 0, "ood_p": 1 } }));
+    let strict = ask(json!({ "abstain": { "min_confidence": 0, "ood_p": 1 } }));
     assert!(strict["abstain_reasons"].as_array().unwrap().contains(&json!("ood")), "{strict}");
     let bare = ask(json!({ "return_uncertainty": false, "return_text": false, "coverage": null }));
     assert!(bare["uncertainty"].is_null() && bare["uncertainty_details"].is_null());

@@ -103,7 +103,7 @@ pub async fn async_predict(
     let idempotency = idempotency_key(&headers, owner.as_deref())?;
     let Request { asked: job, share } = read_json(&app, &headers, body, request::job).await?;
     let field = if matches!(job.texts, Texts::One(_)) { "text_pair" } else { "text_pairs" };
-    app.check_pairs(job.texts.all(), field)?;
+    app.check_able(job.texts.all(), field, &job.options)?;
     let model = app.model.current();
     let (texts, options) = (job.texts.all(), &job.options);
     amount::check_answer(&model, texts, options, amount::MOST_RESULT)?;

@@ -63,7 +63,7 @@ pub async fn predict(
     let Request { asked: (sent, options), share } =
         read_json(&app, &headers, body, request::predict).await?;
     let one = std::slice::from_ref(&sent);
-    app.check_pairs(one, "text_pair")?;
+    app.check_able(one, "text_pair", &options)?;
     let about = about(&app, one, &options)?;
     let (object, times) = app.answer(&sent, &options, urgency).await?;
     drop(share);
@@ -89,7 +89,7 @@ pub async fn batch_predict(
     let urgency = urgency(&app, &headers)?;
     let Request { asked: (texts, options), share } =
         read_json(&app, &headers, body, request::batch).await?;
-    app.check_pairs(&texts, "text_pairs")?;
+    app.check_able(&texts, "text_pairs", &options)?;
     let about = about(&app, &texts, &options)?;
     let (batch, times) = answer_all(&app, &texts, &options, urgency, &id).await?;
     drop(share);
