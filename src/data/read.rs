@@ -233,7 +233,7 @@ impl Content {
             Err(error) if has(&self.columns.text) && has(&self.columns.label) => Err(error),
             Err(error) => {
                 let there = |name: &String| if has(name) { name.clone() } else { String::new() };
-                let wanted = ColumnNames { label: there(&wanted.label), ..wanted };
+                let wanted = ColumnNames { label: there(&wanted.label), ..wanted.clone() };
                 let other = table::detect(&table.columns, sample, &wanted, false);
                 match other {
                     Ok(columns) => Ok(columns.label.map(|_| columns)),
@@ -247,6 +247,20 @@ impl Content {
     fn compare(
         &mut self,
         path: &Path,
+        let found = self.find_later(table, sample, &wanted)?;
+        if let (Some(label), true) = (found.and_then(|found| found.label), wanted.label.is_empty())
+        {
+            table::refuse_answers(&table.columns, label)?;
+        }
+        Ok(found)
+    }
+
+    fn find_later(
+        &self,
+        table: &Table,
+        sample: &[Row],
+        wanted: &ColumnNames,
+    ) -> Result<Option<Columns>, TableError> {
         found: &Columns,
         header: &[String],
     ) -> Result<(), DataError> {
