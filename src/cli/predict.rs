@@ -5,7 +5,7 @@ mod lines;
 mod sink;
 mod unused;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -133,6 +133,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
              `--input` or `--format`"
         );
     }
+    if let Some(hint) = options.texts.iter().find_map(|text| names_a_file(text)) {
+        note(&hint)?;
+    }
     let mut input = Input::open(options, &config(options, &predictor)?, predictor.pairs())?;
     let mut items = std::mem::replace(&mut input.items, Box::new(std::iter::empty())).peekable();
     // Opened with the first answers: a command that is refused by its first row writes nothing.
@@ -186,6 +189,16 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     told.end(done, options.is_plain())?;
     sink.finish()?;
     Ok(Outcome::Done)
+}
+
+/// What to say of a text that may have been meant as an input.
+fn names_a_file(text: &str) -> Option<String> {
+    Path::new(text).is_file().then(|| {
+        format!(
+            "warning: `{text}` is a file, and its name is taken for a text: to answer its rows, write \
+             `--input {text}`"
+        )
+    })
 }
 
 /// How a table is read: with the columns that the model was made from, unless others are named.
@@ -343,5 +356,21 @@ impl Told {
             ))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_is_the_name_of_a_file_is_pointed_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv").display().to_string();
+        assert_eq!(names_a_file(&path), None);
+        std::fs::write(&path, "text\na row\n").unwrap();
+        assert!(names_a_file(&path).unwrap().contains(&format!("`--input {path}`")));
+        assert_eq!(names_a_file(&folder.path().display().to_string()), None);
+        assert_eq!(names_a_file(&"a long text ".repeat(9999)), None);
     }
 }

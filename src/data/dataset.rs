@@ -102,6 +102,12 @@ impl Dataset {
         let is_hidden = |(split, rows): (&String, &Vec<Raw>)| hides(rows).then(|| split.clone());
         let hidden: Vec<String> = content.raw.iter().filter_map(is_hidden).collect();
         content.raw.retain(|_, rows| !hides(rows));
+        content.remarks.extend(hidden.iter().map(|split| {
+            Remark::Note(format!(
+                "the labels of the split `{split}` are all `-1`, that is, hidden: it is left out, and rows of \
+                 the training split take its place"
+            ))
+        }));
         let names = if names.is_empty() { &content.class_names } else { &names };
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
             .map_err(|error| content.explained(error))?;

@@ -25,6 +25,7 @@ mod remark;
 pub mod reviews;
 mod set;
 pub mod split;
+mod split_column;
 pub mod stream;
 mod streamed;
 mod summary;

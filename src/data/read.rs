@@ -1,12 +1,12 @@
 //! The rows of a data set's files, with their labels as they are written.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::classes::Occurring;
-use super::fetch::split_name;
 use super::labels::{tidy, whole_number};
 use super::remark::Remark;
+use super::split_column::SplitColumn;
 use super::table::{
     self, ACCEPTED, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError,
 };
@@ -45,6 +45,8 @@ pub(super) struct Content {
     pub(super) remarks: Vec<Remark>,
     /// Rows that a person did not accept.
     not_accepted: u64,
+    /// Splits with a file that gave no row, and that file.
+    empty: BTreeMap<String, PathBuf>,
     held: Held,
 }
 
@@ -74,7 +76,21 @@ impl Content {
                 content.read_file(split, file, config, named)?;
             }
         }
+        content.name_empty();
         Ok(content)
+    }
+
+    /// Says which splits are not there for want of rows. Without training rows there is an error.
+    fn name_empty(&mut self) {
+        for (split, path) in std::mem::take(&mut self.empty) {
+            if split != "train" && !self.raw.contains_key(&split) {
+                self.remarks.push(Remark::Warning(format!(
+                    "`{}` gives no rows, so there is no `{split}` split: rows of the training split take its \
+                     place",
+                    path.display()
+                )));
+            }
+        }
     }
 
     /// Labels as they are written, in all splits.
@@ -133,14 +149,7 @@ impl Content {
         if first {
             self.class_names.clone_from(&names);
         }
-        if let Some(column) = column_of_splits(&table, &sample, &columns) {
-            self.remarks.push(Remark::Warning(format!(
-                "`{}`: the column `{column}` seems to say what is for training and what for testing, and is \
-                 not used: write the rows of each to a file of its own, `train.csv` and `test.csv` in one \
-                 folder",
-                path.display()
-            )));
-        }
+        let mut splits = SplitColumn::search(&table.columns, &columns);
         let file = self.files.len() as u32;
         self.files.push(path.display().to_string());
         let take = Take { path, header: table.columns.clone(), columns, names, file };
@@ -162,6 +171,7 @@ impl Content {
                 self.remarks.push(Remark::Note(text));
                 continue;
             }
+            splits.see(&row);
             match take.raw(&row) {
                 Ok(raw) if unlabelled.is_none() => {
                     self.held
@@ -179,6 +189,17 @@ impl Content {
         }
         if rows.is_empty() {
             self.raw.remove(split);
+            if unlabelled.is_none() {
+                self.empty.insert(split.to_owned(), path.to_owned());
+            }
+        }
+        if let Some(column) = splits.found() {
+            self.remarks.push(Remark::Warning(format!(
+                "`{}`: the column `{column}` seems to say what is for training and what for testing, and is \
+                 not used: write the rows of each to a file of its own, `train.csv` and `test.csv` in one \
+                 folder",
+                path.display()
+            )));
         }
         if unlabelled.is_some() {
             self.passed_over(split, path, "has no labels");
@@ -226,6 +247,20 @@ impl Content {
             let usual = &config.usual_columns;
             return table::detect_usual(&table.columns, sample, &wanted, usual, true).map(Some);
         }
+        let found = self.find_later(table, sample, &wanted)?;
+        if let (Some(label), true) = (found.and_then(|found| found.label), wanted.label.is_empty())
+        {
+            table::refuse_answers(&table.columns, label)?;
+        }
+        Ok(found)
+    }
+
+    fn find_later(
+        &self,
+        table: &Table,
+        sample: &[Row],
+        wanted: &ColumnNames,
+    ) -> Result<Option<Columns>, TableError> {
         let same = table::detect(&table.columns, sample, &self.columns, true);
         let has = |name: &str| table.columns.iter().any(|column| column == name);
         match same {
@@ -233,7 +268,7 @@ impl Content {
             Err(error) if has(&self.columns.text) && has(&self.columns.label) => Err(error),
             Err(error) => {
                 let there = |name: &String| if has(name) { name.clone() } else { String::new() };
-                let wanted = ColumnNames { label: there(&wanted.label), ..wanted };
+                let wanted = ColumnNames { label: there(&wanted.label), ..wanted.clone() };
                 let other = table::detect(&table.columns, sample, &wanted, false);
                 match other {
                     Ok(columns) => Ok(columns.label.map(|_| columns)),
@@ -272,24 +307,6 @@ impl Content {
             path.display()
         )));
     }
-}
-
-/// The name of a column that was not taken and holds names of splits alone, training among others.
-fn column_of_splits(table: &Table, sample: &[Row], taken: &Columns) -> Option<String> {
-    let free = |&column: &usize| {
-        column != taken.text && Some(column) != taken.pair && Some(column) != taken.label
-    };
-    let is_split = |column: &usize| {
-        let cells: BTreeSet<String> = sample
-            .iter()
-            .filter_map(|row| cell(row, *column))
-            .map(|cell| cell.to_lowercase())
-            .collect();
-        cells.contains("train")
-            && cells.len() > 1
-            && cells.iter().all(|cell| split_name(cell).is_some())
-    };
-    (0..table.columns.len()).filter(free).find(is_split).map(|column| table.columns[column].clone())
 }
 
 /// How rows of a file are taken.
@@ -352,7 +369,7 @@ impl Take<'_> {
     }
 }
 
-fn cell(row: &Row, column: usize) -> Option<String> {
+pub(super) fn cell(row: &Row, column: usize) -> Option<String> {
     let text = row.values.get(column).and_then(|value| value.as_text());
     text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
 }

@@ -44,9 +44,6 @@ pub(super) fn describe(
                 .to_owned(),
         ));
     }
-    for split in &dataset.hidden {
-        show(Progress::Note(format!("the labels of split `{split}` are hidden: left out")));
-    }
     if !parts.seen_in_test.is_empty() {
         show(Progress::Warning(format!(
             "{} test texts also occur in another part; the report gives the score without them",

@@ -15,6 +15,7 @@ use super::feature_cache::{self, FeatureCache};
 use super::origin::base_model;
 use super::posterior::PosteriorReport;
 use super::prepare::unkept;
+use super::resume::refuse_folder_of_run;
 use super::{Experiment, ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, PartRecord};
 use crate::calibrate::CalibrationSummary;
@@ -95,6 +96,10 @@ pub fn fit(
 ) -> Result<FitReport, ExperimentError> {
     let source = artifact::load(&job.model, device)?;
     let chosen = settings(job, &source)?;
+    let first = job.methods.first().ok_or(ExperimentError::NoMethod)?;
+    let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
+    let model = job.output.clone().unwrap_or_else(|| home.join("model"));
+    refuse_folder_of_run(&model)?;
     let data = data_config(job, &source)?;
     let noise = Noise::new(source.manifest.seed);
     let dataset = Dataset::open(&data)?;
@@ -176,8 +181,6 @@ pub fn fit(
     if artifact.manifest.base_model.is_none() {
         artifact.manifest.base_model = base_model(&job.model);
     }
-    let home = checkpoints.join(format!("{}-{}", artifact.manifest.name, method.name()));
-    let model = job.output.clone().unwrap_or_else(|| home.join("model"));
     let moved = method == Method::Laplace && job.head == Head::Refit;
     let parameters = moved.then_some(&artifact.parameters);
     let weights = model::with_last_layer(&job.model, &artifact.encoder, parameters)?;

@@ -43,7 +43,10 @@ const FREE: [&str; 11] = [
 /// Sections that come into play when the training is over.
 const LATER: [&str; 2] = ["posterior.", "calibration."];
 
-/// `run.json`: the run that a name stands for.
+/// The file of a [`Record`].
+const RECORD: &str = "run.json";
+
+/// The run that a name stands for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Record {
     schema: u32,
@@ -57,6 +60,23 @@ struct Record {
 pub(super) struct Home {
     pub(super) path: PathBuf,
     _lock: Lock,
+}
+
+/// Refuses a model folder in that of a name under which a run stands: the run would go on beside a model that
+/// is not its own.
+pub(super) fn refuse_folder_of_run(model: &Path) -> Result<(), ExperimentError> {
+    let homes = [Some(model), model.parent()];
+    let Some(home) = homes.into_iter().flatten().find(|home| home.join(RECORD).is_file()) else {
+        return Ok(());
+    };
+    Err(ExperimentError::Config {
+        place: format!("the model folder `{}`", model.display()),
+        message: format!(
+            "it belongs to the run whose state is in `{}`: name another one with `--output`, such as \
+             `checkpoints/fitted/model`",
+            home.join(RECORD).display()
+        ),
+    })
 }
 
 /// What a run is told by its config and data.
@@ -145,7 +165,7 @@ impl Home {
             parts: wanted.parts.clone(),
         };
         let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
-        Ok(store::write_atomically(&self.path.join("run.json"), &bytes)?)
+        Ok(store::write_atomically(&self.path.join(RECORD), &bytes)?)
     }
 
     fn automatic(
@@ -153,7 +173,7 @@ impl Home {
         wanted: &Wanted<'_>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Start>, ExperimentError> {
-        let path = self.path.join("run.json");
+        let path = self.path.join(RECORD);
         if !path.exists() {
             return Ok(None);
         }
@@ -286,6 +306,21 @@ fn other_parts(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_folder_of_a_run_is_refused_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("tickets");
+        std::fs::create_dir(&home).unwrap();
+        let model = home.join("model");
+        refuse_folder_of_run(&model).unwrap();
+        std::fs::write(home.join(RECORD), "{}").unwrap();
+        for path in [&model, &home, &home.join("best_model"), &model.join("")] {
+            let message = refuse_folder_of_run(path).unwrap_err().to_string();
+            assert!(message.contains("run.json") && message.contains("`--output`"), "{message}");
+        }
+        refuse_folder_of_run(&folder.path().join("fitted/model")).unwrap();
+    }
 
     #[test]
     fn keys_that_change_the_trajectory_are_told_from_those_that_do_not() {

@@ -25,6 +25,40 @@ fn a_folder_as_competitions_give_it_is_read_and_the_rest_is_named() {
 }
 
 #[test]
+fn a_test_split_of_answers_is_refused_until_its_labels_are_named() {
+    let home = Home::new();
+    home.write("set/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]));
+    let header = "text,label,confidence,uncertainty,decision,prediction_set,error\n";
+    home.write("set/test.csv", header.to_owned() + "a new one,x,0.9,0.3,accept,x,\n");
+    let message = plan(&home, "set", &[]).unwrap_err();
+    assert!(message.contains("`label` has answers of `bayes predict`"), "{message}");
+    assert_eq!(count(&plan(&home, "set", &["--label-column", "label"]).unwrap().0), 81);
+}
+
+#[test]
+fn a_split_without_rows_or_labels_does_not_go_without_a_word() {
+    let home = Home::new();
+    home.write("set/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["0", "1"]));
+    home.write("set/test.csv", "text,label\n");
+    let (found, said) = plan(&home, "set", &[]).unwrap();
+    assert_eq!(count(&found), 80);
+    assert!(said.contains("warning") && said.contains("test.csv` gives no rows"), "{said}");
+    home.write("set/test.csv", "text,label\na new one,-1\nand another,-1\n");
+    let (found, said) = plan(&home, "set", &[]).unwrap();
+    assert_eq!(count(&found), 80);
+    assert!(said.contains("`test` are all `-1`") && said.contains("left out"), "{said}");
+}
+
+#[test]
+fn a_table_that_is_sorted_by_split_is_pointed_out() {
+    let home = Home::new();
+    let both = rows(1200, ",train,", ["x", "y"]) + &rows(300, ",test,", ["x", "y"]);
+    home.write("sorted.csv", "text,split,label\n".to_owned() + &both);
+    let (_, said) = plan(&home, "sorted.csv", &[]).unwrap();
+    assert!(said.contains("warning") && said.contains("the column `split`"), "{said}");
+}
+
+#[test]
 fn a_name_that_a_file_or_folder_has_too_is_refused_with_both_spellings() {
     let home = Home::new();
     let table = "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]);

@@ -105,6 +105,27 @@ const OTHERS: [&str; 12] = [
 const VERDICT: (&str, [&str; 3]) = ("answer", [ACCEPTED, "reject", "ignore"]);
 pub(in crate::data) const ACCEPTED: &str = "accept";
 
+/// Columns that stand together beside the labels that `bayes predict` has written.
+const ANSWERS: [&str; 4] = ["confidence", "uncertainty", "decision", "prediction_set"];
+
+/// Refuses answers of a model as the labels that nobody named: it would be measured against itself.
+pub(in crate::data) fn refuse_answers(columns: &[String], label: usize) -> Result<(), TableError> {
+    let has = |name: &str| columns.iter().any(|column| column == name);
+    if columns[label] != "label" || !ANSWERS.iter().all(|name| has(name)) {
+        return Ok(());
+    }
+    let truth = match has("input_label") {
+        true => "`input_label`, which has the labels of the input".to_owned(),
+        false => {
+            let own = |column: &&String| *column != "label" && !ANSWERS.contains(&column.as_str());
+            let own: Vec<&str> = columns.iter().filter(own).map(String::as_str).collect();
+            format!("the column of the true labels (the others are {})", listed(own.into_iter()))
+        }
+    };
+    let [first, .., last] = ANSWERS;
+    Err(TableError::Answers { label: columns[label].clone(), first, last, truth })
+}
+
 /// A text is as long as another where it has at least this share of its mean length.
 const AS_LONG: f64 = 0.8;
 /// The longest mean length of a label, in characters, and the most labels.

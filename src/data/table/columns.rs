@@ -5,7 +5,7 @@
 //! names both: a guess would train on the wrong column without a word.
 
 use super::Row;
-use super::column_search::{LABEL_KEY, PAIR_KEY, Search, TEXT_KEY};
+use super::column_search::{LABEL_KEY, PAIR_KEY, Search, TEXT_KEY, refuse_answers};
 use super::error::TableError;
 
 /// How many rows [`detect`] looks at, at most.
@@ -81,6 +81,9 @@ pub fn detect_usual(
     };
     let single = !usual.text.is_empty() && usual.pair.is_empty() && both.pair.is_empty();
     let found = detect(columns, sample, &both, label_required)?;
+    if let (Some(label), true, true) = (found.label, label_required, wanted.label.is_empty()) {
+        refuse_answers(columns, label)?;
+    }
     let Some(pair) = found.pair.filter(|_| single) else { return Ok(found) };
     let search = Search::new(columns, &sample[..sample.len().min(SAMPLE_ROWS)]);
     let label: Vec<usize> = found.label.into_iter().collect();
@@ -101,7 +104,8 @@ pub fn detect_usual(
 ///
 /// # Errors
 /// A named column that is not there, that repeats or that has two roles; a text or a required label
-/// that is not found, or for which several columns could be meant.
+/// that is not found, or for which several columns could be meant; answers of `bayes predict` where a
+/// label is required and none is named.
 pub fn detect(
     columns: &[String],
     sample: &[Row],
@@ -150,6 +154,9 @@ pub fn detect(
             None => None,
         },
     };
+    if let (Some(label), true, true) = (label, label_required, wanted.label.is_empty()) {
+        refuse_answers(columns, label)?;
+    }
     // Found by content, the label may be the verdict itself, and beside another one that is not known.
     Ok(Columns {
         text,
@@ -314,6 +321,38 @@ mod tests {
         let rows = sample(&[LONG, "shop {even}"]);
         let found = |required| detect(&columns, &rows, &NOTHING, required).unwrap().label;
         assert_eq!((found(false), found(true)), (None, Some(1)));
+    }
+
+    #[test]
+    fn answers_of_a_model_are_labels_only_where_that_is_said() {
+        let own = ["text", "label", "confidence", "uncertainty", "decision", "prediction_set"];
+        let cells = [LONG, "{even}", "0.9{i}", "0.1{i}", "accept", "{even}", "{even}"];
+        let usual = ColumnNames { text: "text".into(), label: "label".into(), ..NOTHING };
+        let found = |more: &str, wanted: &ColumnNames, required| {
+            let columns = names(&[&own[..], &[more]].concat());
+            let rows = sample(&cells);
+            let found = detect_usual(&columns, &rows, wanted, &usual, required);
+            assert_eq!(found.is_ok(), detect(&columns, &rows, wanted, required).is_ok());
+            found.map(|found| found.describe(&columns)).map_err(|error| error.to_string())
+        };
+        let message = found("input_label", &NOTHING, true).unwrap_err();
+        for part in ["`label` has answers", "`input_label`", "`--label-column`", "`confidence`"] {
+            assert!(message.contains(part), "{message}");
+        }
+        let message = found("gold", &NOTHING, true).unwrap_err();
+        assert!(message.contains("the others are `text`, `gold`"), "{message}");
+        for label in ["label", "input_label"] {
+            let wanted = ColumnNames { label: label.into(), ..NOTHING };
+            let said = found("input_label", &wanted, true).unwrap();
+            assert_eq!(said, format!("text = `text`, label = `{label}`"));
+        }
+        // To be answered again they need no label.
+        assert!(found("input_label", &NOTHING, false).is_ok());
+        // A model of another label column finds that one.
+        let columns = names(&[&own[..], &["department"]].concat());
+        let usual = ColumnNames { label: "department".into(), ..NOTHING };
+        let found = detect_usual(&columns, &sample(&cells), &NOTHING, &usual, true).unwrap();
+        assert_eq!(found.label, Some(6));
     }
 
     #[test]

@@ -240,6 +240,21 @@ pub enum TableError {
         /// The name.
         name: String,
     },
+    /// The labels are answers of a model.
+    #[error(
+        "the column `{label}` has answers of `bayes predict`, as `{first}` and `{last}` beside it show: set \
+         `data.label_column` (`--label-column`) to {truth}, or to `{label}` to take the answers for labels"
+    )]
+    Answers {
+        /// The column.
+        label: String,
+        /// One column that only answers have.
+        first: &'static str,
+        /// Another one.
+        last: &'static str,
+        /// Where the true labels are, in words.
+        truth: String,
+    },
     /// One column was asked for in two roles.
     #[error("the column `{name}` cannot be both `{first}` and `{second}`")]
     SameColumn {
