@@ -189,7 +189,7 @@ mod tests {
     /// The labels say nothing of the features, so no row that is judged can be known.
     #[test]
     fn rows_that_are_judged_have_not_been_seen() {
-        let (n, d, classes, folds) = (240, 256, 4, 5);
+        let (n, d, classes, folds) = (240, 64, 4, 5);
         let mut stream = Noise::new(3).stream(Purpose::Init, 0, 0);
         let features = Features {
             feature_nd: (0..n * d).map(|_| stream.normal() as f32).collect(),
@@ -222,7 +222,7 @@ mod tests {
             most == features.labels[**row] as usize
         });
         let share = right.count() as f64 / n as f64;
-        assert!(share < 0.36, "{share} of the rows are right, and 0.25 by chance");
+        assert!(share < 0.35, "{share} of the rows are right, and 0.25 by chance");
     }
 
     #[test]

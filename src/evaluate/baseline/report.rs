@@ -76,8 +76,7 @@ impl BaselineReport {
     /// What is to be said, in one sentence or two, where the model is not better.
     pub fn warning(&self) -> Option<String> {
         let rows = self.test_rows;
-        let more = "more training rows, another encoder (`model.init`) or, where it is fine-tuned, more epochs or another \
-                    `train.learning_rate`";
+        let more = "more training rows, longer training, or another encoder (`model.init`)";
         Some(match self.difference.standing() {
             Standing::Better => return None,
             Standing::Alike => format!(
