@@ -22,7 +22,11 @@ const STAND_IN: &str = "name = \"encoder\"\n[data]\ndataset = \"tickets.csv\"\nm
 const RUN: &str = r#"
 bayes() {
     case $1 in
-        train) "$BAYES" "$@" --set train.max_steps=4 --set data.train_limit=200 ;;
+        train)
+            case "$*" in
+                *recipe=head*) "$BAYES" "$@" --set data.train_limit=200 ;;
+                *) "$BAYES" "$@" --set train.max_steps=4 --set data.train_limit=200 ;;
+            esac ;;
         *) "$BAYES" "$@" ;;
     esac
 }
