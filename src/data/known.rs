@@ -91,7 +91,9 @@ pub const KNOWN: &[Known] = &[
 
 /// The data set of this name or Hub id. An id that several share belongs to none of them.
 pub fn find(name: &str) -> Option<&'static Known> {
-    let by_id: Vec<&Known> = KNOWN.iter().filter(|known| known.hub_id == name).collect();
+    // What is built in has no id.
+    let is = |known: &&Known| !known.hub_id.is_empty() && known.hub_id == name;
+    let by_id: Vec<&Known> = KNOWN.iter().filter(is).collect();
     let by_id = if by_id.len() == 1 { by_id.first().copied() } else { None };
     KNOWN.iter().find(|known| known.name == name).or(by_id)
 }
