@@ -98,7 +98,7 @@ impl Dataset {
         };
         let mut content = Content::read(located, config, !names.is_empty())?;
         // GLUE hides the labels of its test splits behind -1.
-        let hides = |rows: &Vec<Raw>| rows.iter().all(|row| row.label == "-1");
+        let hides = |rows: &Vec<Raw>| rows.iter().all(|row| row.label.trim() == "-1");
         let is_hidden = |(split, rows): (&String, &Vec<Raw>)| hides(rows).then(|| split.clone());
         let hidden: Vec<String> = content.raw.iter().filter_map(is_hidden).collect();
         content.raw.retain(|_, rows| !hides(rows));
@@ -113,6 +113,7 @@ impl Dataset {
             .map_err(|error| content.explained(error))?;
         let Classes { names: classes, fates, remarks } = settled;
         let contradicted = contradiction(&content, &fates);
+        let placeholders = placeholders(&content);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
         for (split, rows) in content.raw {
             let (mut inside, mut outside) = (Vec::new(), Vec::new());
@@ -144,6 +145,7 @@ impl Dataset {
                 .into_iter()
                 .flatten()
                 .chain(contradicted)
+                .chain(placeholders)
                 .collect(),
         })
     }
@@ -169,6 +171,22 @@ impl Dataset {
         let positive = self.generated.then(|| reviews::probability(&example.text))?;
         Some([1.0 - positive, positive])
     }
+}
+
+/// Texts that other programs write for a missing value.
+fn placeholders(content: &Content) -> Option<Remark> {
+    let is = |row: &&Raw| labels::looks_missing(row.text.trim());
+    let rows: Vec<&Raw> = content.raw.values().flatten().filter(is).collect();
+    let first = rows.first()?;
+    let (file, line) = first.place;
+    let (many, are) = if rows.len() == 1 { ("text", "is") } else { ("texts", "are") };
+    Some(Remark::Warning(format!(
+        "{} {many} {are} what other programs write for a missing value, such as `{}` in `{}` line {line}: \
+         every one is taken as a text; if it means that there is none, remove those rows",
+        rows.len(),
+        first.text.trim(),
+        content.files[file as usize]
+    )))
 }
 
 /// Texts that stand under several labels, with the first of them, in all splits.

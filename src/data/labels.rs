@@ -49,17 +49,48 @@ fn is_joiner(character: char) -> bool {
 }
 
 /// What two labels have in common that a person would read as one: without case, accents and white
-/// space, numbers by their value, and one form of each quote, dash and letter of double width.
+/// space, without quotes around them, `#` before and punctuation after them, without the entities of HTML,
+/// numbers by their value, and one form of each quote, dash and letter of double width.
 pub fn likeness(label: &str) -> String {
+    let label = without_entities(label);
     let letters = label.chars().map(typewriter).nfkd();
     let letters = letters.map(|(character, _)| typewriter(character));
     let counts = |&c: &char| !is_combining_mark(c) && !is_joiner(c) && !c.is_whitespace();
     let kept: String = letters.filter(counts).collect();
-    if let Some(number) = number(&kept) {
+    let kept = bare(&kept);
+    if let Some(number) = number(kept) {
         return format!("number {number}");
     }
     let kept = kept.chars().filter(|c| !"-_".contains(*c));
     kept.flat_map(char::to_lowercase).map(latin).collect()
+}
+
+/// The characters that HTML writes as entities. `&` comes last: `&amp;lt;` is `&lt;`.
+fn without_entities(label: &str) -> String {
+    const ENTITIES: [(&str, &str); 8] = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&#39;", "'"),
+        ("&#x27;", "'"),
+        ("&nbsp;", " "),
+        ("&amp;", "&"),
+    ];
+    let mut label = label.to_owned();
+    for (entity, character) in ENTITIES {
+        if label.contains(entity) {
+            label = label.replace(entity, character);
+        }
+    }
+    label
+}
+
+/// The label without what people put around a name; whole where nothing else is in it.
+fn bare(label: &str) -> &str {
+    let inner = label.trim_matches('\'').trim_start_matches('#');
+    let inner = inner.trim_end_matches(['\'', '.', ',', ';', ':']);
+    if inner.is_empty() { label } else { inner }
 }
 
 /// The number that a label is, also where it is written with a comma or an apostrophe between thousands
@@ -256,6 +287,14 @@ mod tests {
             ("a‑b", "a−b"),
             ("and⁄or", "and/or"),
             ("wait…", "wait..."),
+            ("q&amp;a", "q&a"),
+            ("it&#39;s", "it's"),
+            ("&quot;spam&quot;", "spam"),
+            ("'spam'", "spam"),
+            ("“spam”", "Spam."),
+            ("#spam", "spam"),
+            ("spam:", "spam"),
+            ("1.", "1"),
         ] {
             assert_eq!(likeness(one), likeness(other), "{one} {other}");
         }
@@ -266,6 +305,10 @@ mod tests {
             ("spam", "spam!"),
             ("c", "c++"),
             ("it's", "its"),
+            ("c#", "c"),
+            (".net", "net"),
+            ("#", "."),
+            ("...", "'"),
         ] {
             assert_ne!(likeness(one), likeness(other), "{one} {other}");
         }

@@ -55,10 +55,7 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
         // It may belong to another file of that folder.
         let labels_file = Some(path.with_file_name("labels.json"));
         let labels_file = labels_file.filter(|path| labels::read_names(path).is_ok());
-        let said = |path: &PathBuf| {
-            Remark::Note(format!("integers as labels have their names from `{}`", path.display()))
-        };
-        let remarks = labels_file.iter().map(said).collect();
+        let remarks = labels_file.iter().map(|path| named_by(path)).collect();
         return Ok(Located { labels_file, remarks, ..Located::single(name) });
     }
     match hub::is_id(name).then(|| fetch::cached(name, None)).flatten() {
@@ -184,7 +181,7 @@ fn in_folder(
         let hint = way_out::hint(folder, &found.passed);
         return Err(DataError::NoSplits { path: folder.to_owned(), hint });
     }
-    let remarks = match (known, found.passed.as_slice()) {
+    let mut remarks = match (known, found.passed.as_slice()) {
         // What else lies beside a known data set is known too.
         (Some(_), _) | (_, []) => Vec::new(),
         (None, passed) => {
@@ -193,7 +190,14 @@ fn in_folder(
         }
     };
     let labels_file = Some(folder.join("labels.json")).filter(|path| path.exists());
+    if known.is_none() {
+        remarks.extend(labels_file.iter().map(|path| named_by(path)));
+    }
     Ok(Located { known, splits: found.splits, labels_file, remarks, ..Located::single(name) })
+}
+
+fn named_by(path: &Path) -> Remark {
+    Remark::Note(format!("integers as labels have their names from `{}`", path.display()))
 }
 
 /// What is in a folder, in the order of the names.

@@ -336,7 +336,7 @@ impl Take<'_> {
         Ok(Raw {
             text: plain(text)?,
             pair: pair.map(plain).transpose()?,
-            label: named(label.trim(), &self.names).to_owned(),
+            label: named(&label, &self.names).to_owned(),
             place: (self.file, row.line),
         })
     }
@@ -376,6 +376,7 @@ pub(super) fn cell(row: &Row, column: usize) -> Option<String> {
 
 /// The name of an integer that a file names itself; what has none stays as it is.
 pub(super) fn named<'a>(written: &'a str, names: &'a [String]) -> &'a str {
-    let index = whole_number(written).unwrap_or(written).parse::<usize>();
+    let digits = written.trim();
+    let index = whole_number(digits).unwrap_or(digits).parse::<usize>();
     index.ok().and_then(|index| names.get(index)).map_or(written, String::as_str)
 }

@@ -78,7 +78,7 @@ impl StreamSource {
             for value in groups.column(group, label)? {
                 // An empty cell is an error when its row is read.
                 if let Some(text) = value.as_text() {
-                    let label = named(text.trim(), &names).to_owned();
+                    let label = named(&text, &names).to_owned();
                     *written.entry(label).or_default() += 1;
                 }
             }

@@ -244,3 +244,34 @@ fn names_that_a_file_has_and_that_are_too_few_are_named() {
     assert!(message.contains("line 3: the label `2` is beyond the 2 class names"), "{message}");
     assert!(message.contains("`labels.json`, or the `ClassLabel`"), "{message}");
 }
+
+/// What pandas makes two classes or a missing text of.
+#[test]
+fn white_space_in_labels_and_words_for_no_text_are_said() {
+    let home = Home::new();
+    let table = |label: &dyn Fn(usize) -> &'static str, text: &dyn Fn(usize) -> String| -> String {
+        (0..120)
+            .map(|i| format!("{},{}\n", text(i), label(i)))
+            .fold("text,label\n".to_owned(), |all, row| all + &row)
+    };
+    let plain = |i: usize| format!("ticket {i}");
+    let spaced = |i: usize| ["spam", "ham", "spam ", "ham", "\u{a0}spam", "ham"][i % 6];
+    home.write("spaced.csv", table(&spaced, &plain));
+    let (found, said) = plan(&home, "spaced.csv", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["ham", "spam"]));
+    assert!(said.contains("`spam `, `\\u{a0}spam` is taken for the label `spam`"), "{said}");
+
+    let label = |i: usize| ["spam", "ham"][i % 2];
+    for word in ["nan", "#N/A", "NULL"] {
+        let text = |i: usize| if i % 40 == 7 { word.to_owned() } else { plain(i) };
+        home.write("gaps.csv", table(&label, &text));
+        let (found, said) = plan(&home, "gaps.csv", &[]).unwrap();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(count(&found), 120);
+        assert!(
+            said.contains("3 texts are what other programs write for a missing value"),
+            "{said}"
+        );
+        assert!(said.contains("gaps.csv` line 9"), "{said}");
+    }
+}

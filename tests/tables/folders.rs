@@ -133,6 +133,11 @@ fn what_lies_beside_a_table_or_in_it_is_said() {
     assert_eq!(found["labels"], serde_json::json!(["no", "yes"]));
     assert!(found["remarks"].to_string().contains("labels.json"), "{found}");
 
+    home.write("named/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["0", "1"]));
+    home.write("named/labels.json", "[\"no\", \"yes\"]");
+    let (found, _) = plan(&home, "named", &[]).unwrap();
+    assert!(found["remarks"].to_string().contains("labels.json"), "{found}");
+
     // A list that is none of names belongs to something else.
     home.write("numbers/labels.json", "{\"version\": 3}");
     let (found, _) = plan(&home, "numbers/d.csv", &[]).unwrap();

@@ -127,7 +127,9 @@ fn answers(classes: &[String]) -> Vec<(&'static str, Vec<&str>)> {
 /// Names put together from others, of which each also stands alone or in another.
 fn joined(classes: &[String]) -> Vec<&str> {
     let mut found = Vec::new();
-    for by in ['|', ';', ',', '+', '&', '/'] {
+    let names = || classes.iter().flat_map(|class| class.chars());
+    let between = |c: &char| !c.is_alphanumeric() && !c.is_whitespace() && !"-_'.".contains(*c);
+    for by in names().filter(between).collect::<BTreeSet<char>>() {
         let parts = |class: &str| -> BTreeSet<String> {
             class.split(by).map(|part| part.trim().to_owned()).collect()
         };

@@ -209,7 +209,9 @@ impl<'a> Meaning<'a> {
         let asked = &config.ood_label;
         let index = asked.parse::<usize>().ok().and_then(|index| names.get(index));
         let all = self.names();
-        let meant = self.of.get(asked.as_str()).or(index).unwrap_or(asked);
+        let written = |(written, _): &(&&str, &String)| tidy(written) == tidy(asked);
+        let own = self.of.iter().find(written).map(|(_, name)| name);
+        let meant = own.or(index).unwrap_or(asked);
         if !asked.is_empty() && !all.contains(meant) && !names.contains(meant) {
             return Err(DataError::NoOodLabel { name: meant.clone(), dataset: dataset.to_owned() });
         }

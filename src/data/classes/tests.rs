@@ -70,8 +70,15 @@ fn spellings_that_are_certainly_one_are_one() {
 
 #[test]
 fn spellings_that_may_be_one_are_said_with_the_key() {
-    for (one, other) in [("Spam", "spam"), ("café", "cafe"), ("01", "1"), ("not-spam", "not spam")]
-    {
+    for (one, other) in [
+        ("Spam", "spam"),
+        ("café", "cafe"),
+        ("01", "1"),
+        ("not-spam", "not spam"),
+        ("q&a", "q&amp;a"),
+        ("spam", "\"spam\""),
+        ("spam", "#Spam."),
+    ] {
         let rows = [("train", one, 30), ("train", other, 4), ("train", "else", 30)];
         let found = settled(&rows, &[]);
         assert_eq!(found.names.len(), 3);
@@ -158,6 +165,8 @@ fn what_looks_missing_joined_or_single_is_said() {
     }
     let rows = [("train", "a;b", 9), ("train", "a; c", 9), ("train", "b;c", 9)];
     assert!(warned(&settled(&rows, &[]), "`a; c`, `a;b`, `b;c` looks like several"));
+    let rows = [("train", "a", 9), ("train", "b#a", 9), ("train", "b", 9)];
+    assert!(warned(&settled(&rows, &[]), "`b#a` looks like several"));
     let rows = [("train", "Sci/Tech", 9), ("train", "Sport", 9), ("train", "no, never", 9)];
     assert!(settled(&rows, &[]).remarks.is_empty());
     let found = settled(&[("train", "19", 9), ("train", "-7", 9), ("train", "100", 9)], &[]);
