@@ -5,12 +5,10 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::data::TextTokenizer;
-use crate::model::{Architecture, EncoderConfig};
+use crate::model::{Architecture, EncoderConfig, Segments};
 
-/// The five tokens that BERT and RoBERTa have, in the order of transformers' keys.
+/// The tokens of [`Architecture::special_tokens`], by transformers' keys.
 const KEYS: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-const BERT: [&str; 5] = ["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"];
-const ROBERTA: [&str; 5] = ["<unk>", "</s>", "<pad>", "<s>", "<mask>"];
 
 /// `special_tokens_map.json`, as key and token.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,7 +16,7 @@ pub struct SpecialTokens(Map<String, Value>);
 
 impl SpecialTokens {
     /// The map in a folder, if there is one that can be read, else what the architecture has.
-    pub fn of(folder: Option<&Path>, architecture: Architecture) -> Self {
+    pub fn of(folder: Option<&Path>, architecture: &Architecture) -> Self {
         let read = |name: &str| -> Option<Map<String, Value>> {
             let text = std::fs::read_to_string(folder?.join(name)).ok()?;
             let map: Map<String, Value> = serde_json::from_str(&text).ok()?;
@@ -26,7 +24,7 @@ impl SpecialTokens {
                 map.into_iter().filter(|(key, _)| KEYS.contains(&key.as_str())).collect();
             (!own.is_empty()).then_some(own)
         };
-        let tokens = if architecture == Architecture::Bert { BERT } else { ROBERTA };
+        let tokens = architecture.special_tokens;
         let usual =
             || KEYS.iter().zip(tokens).map(|(key, token)| ((*key).to_owned(), json!(token)));
         let found = read("special_tokens_map.json").or_else(|| read("tokenizer_config.json"));
@@ -42,9 +40,9 @@ impl SpecialTokens {
     /// `BertTokenizer` would take only the vocabulary from it and lower-case as it sees fit.
     pub fn tokenizer_config(&self, encoder: &EncoderConfig, max_length: usize) -> Value {
         let mut file = self.0.clone();
-        let inputs = match encoder.architecture {
-            Architecture::Bert => json!(["input_ids", "token_type_ids", "attention_mask"]),
-            Architecture::Roberta => json!(["input_ids", "attention_mask"]),
+        let inputs = match encoder.architecture.segments {
+            Segments::Given => json!(["input_ids", "token_type_ids", "attention_mask"]),
+            Segments::Zero | Segments::Absent => json!(["input_ids", "attention_mask"]),
         };
         file.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
         file.insert("model_input_names".to_owned(), inputs);

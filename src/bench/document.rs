@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Comparison, Machine, Results, Settings, Suite};
-use crate::model::{Architecture, EncoderConfig};
+use crate::model::EncoderConfig;
 
 /// Version of the JSON.
 pub const SCHEMA: u32 = 1;
@@ -65,10 +65,7 @@ impl Document<'_> {
     pub(super) fn sizes(&self) -> Sizes {
         let encoder = self.encoder;
         Sizes {
-            architecture: match encoder.architecture {
-                Architecture::Bert => "bert",
-                Architecture::Roberta => "roberta",
-            },
+            architecture: encoder.architecture.model_type,
             num_hidden_layers: encoder.num_hidden_layers,
             hidden_size: encoder.hidden_size,
             num_attention_heads: encoder.num_attention_heads,

@@ -11,9 +11,7 @@ use crate::data::{
     DataError, Dataset, Example, Part, TextTokenizer, VocabularyError, build_vocabulary, clean,
     typical_length,
 };
-use crate::model::{
-    self, Architecture, EncoderConfig, ModelError, Parameters, Pooling, Sizes, pooling_of,
-};
+use crate::model::{self, EncoderConfig, ModelError, Parameters, Pooling, Sizes, pooling_of};
 use crate::train::Recipe;
 
 /// The folder of an encoder. One that does not come has two ways out.
@@ -123,7 +121,7 @@ impl Start {
             .map_err(|message| {
             ExperimentError::Encoder(format!("section `[model]`: {message}"))
         })?;
-        let special_tokens = SpecialTokens::of(None, Architecture::Bert);
+        let special_tokens = SpecialTokens::of(None, encoder.architecture);
         Ok(Self { encoder, tokenizer, special_tokens, folder: None, max_length })
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use super::{Architecture, EncoderConfig, Engine, Parameters, Pooling};
+use super::architecture::Segments;
+use super::layout::{AffineNames, LayerNames};
+use super::{EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{
     self, Dropout, activate, add_layer_norm, attention, dropout, embed, linear, row_linear,
 };
@@ -59,7 +61,7 @@ pub struct Classifier {
 struct Embeddings {
     word_vd: Tensor,
     position: Tensor,
-    segment: Tensor,
+    segment: Option<Tensor>,
     norm_2d: Tensor,
 }
 
@@ -97,29 +99,31 @@ impl Classifier {
 
     /// A classifier over these tensors, which are shared and not copied, in plain operations.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Self {
-        let affine = |name: &str| {
-            let weight = parameters.get(&format!("{name}.weight")).clone();
-            (weight, parameters.get(&format!("{name}.bias")).clone())
+        let get = |name: &str| parameters.get(name).clone();
+        let affine = |names: &AffineNames| (get(&names.weight), get(&names.bias));
+        let layer = |index: usize| {
+            let names = LayerNames::of(index);
+            Layer {
+                qkv: affine(&names.qkv),
+                output: affine(&names.output),
+                attention_norm_2d: get(&names.attention_norm),
+                inner: affine(&names.inner),
+                outer: affine(&names.outer),
+                norm_2d: get(&names.norm),
+            }
         };
-        let layer = |index: usize| Layer {
-            qkv: affine(&format!("layer.{index:04}.attention.qkv")),
-            output: affine(&format!("layer.{index:04}.attention.output")),
-            attention_norm_2d: parameters.get(&format!("layer.{index:04}.attention.norm")).clone(),
-            inner: affine(&format!("layer.{index:04}.feed_forward.inner")),
-            outer: affine(&format!("layer.{index:04}.feed_forward.outer")),
-            norm_2d: parameters.get(&format!("layer.{index:04}.feed_forward.norm")).clone(),
-        };
+        let segments = config.architecture.segments != Segments::Absent;
         Self {
             config: config.clone(),
             embeddings: Embeddings {
-                word_vd: parameters.get("embeddings.word").clone(),
-                position: parameters.get("embeddings.position").clone(),
-                segment: parameters.get("embeddings.type").clone(),
-                norm_2d: parameters.get("embeddings.norm").clone(),
+                word_vd: get("embeddings.word"),
+                position: get("embeddings.position"),
+                segment: segments.then(|| get("embeddings.type")),
+                norm_2d: get("embeddings.norm"),
             },
             layers: (0..config.num_hidden_layers).map(layer).collect(),
-            pooler: affine("pooler"),
-            last: affine("classifier"),
+            pooler: affine(&AffineNames::of("pooler")),
+            last: affine(&AffineNames::of("classifier")),
             engine: None,
         }
     }
@@ -294,11 +298,12 @@ impl Classifier {
             Pooling::Mean | Pooling::Cls => return Ok(pooled_bd.clone()),
         }
         let mut first_bd = pooled_bd.clone();
-        if self.config.architecture == Architecture::Roberta {
+        let head = self.config.architecture.head;
+        if head.dropout_first {
             let noise = places.draw(self.config.classifier_dropout);
             first_bd = dropout(&first_bd, &ops::sequence_places(batch), noise)?;
         }
-        row_linear(&first_bd, &self.pooler.0, &self.pooler.1)?.tanh()
+        head.activation.apply(&row_linear(&first_bd, &self.pooler.0, &self.pooler.1)?)
     }
 
     fn encode(
@@ -323,8 +328,11 @@ impl Classifier {
         let positions: Vec<u32> = batch.positions().map(|position| position + first).collect();
         let word_pd = embed(&self.embeddings.word_vd, batch.ids())?;
         let place_pd = embed(&self.embeddings.position, &positions)?;
-        let segment_pd = embed(&self.embeddings.segment, batch.type_ids())?;
-        let sum_pd = ((word_pd + segment_pd)? + place_pd)?;
+        let with_segment_pd = match &self.embeddings.segment {
+            Some(segment) => (word_pd + embed(segment, batch.type_ids())?)?,
+            None => word_pd,
+        };
+        let sum_pd = (with_segment_pd + place_pd)?;
         let x_pd = add_layer_norm(&sum_pd, None, &self.embeddings.norm_2d, config.layer_norm_eps)?;
         let x_pd = dropout(&x_pd, places, noise.draw(config.hidden_dropout_prob))?;
         let mut states = vec![x_pd];
@@ -350,7 +358,8 @@ impl Layer {
         let on_weights = noise.draw(config.attention_probs_dropout_prob);
         let mixed_pd = attention(&qkv_pe, batch, heads, on_weights)?;
         let mixed_pd = linear(&mixed_pd, &self.output.0, &self.output.1)?;
-        let mixed_pd = dropout(&mixed_pd, places, noise.draw(config.hidden_dropout_prob))?;
+        let on_output = noise.draw(config.attention_output_dropout());
+        let mixed_pd = dropout(&mixed_pd, places, on_output)?;
         let epsilon = config.layer_norm_eps;
         let x_pd = add_layer_norm(&mixed_pd, Some(x_pd), &self.attention_norm_2d, epsilon)?;
 

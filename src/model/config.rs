@@ -10,17 +10,9 @@ use serde_json::{Map, Value, json};
 use self::labels::Stated;
 pub use self::labels::check_labels;
 use super::ModelError;
+use super::architecture::{Architecture, Positions, Segments};
 use crate::compute::ops::Activation;
 use crate::store;
-
-/// The family, which decides names, positions and the head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// Devlin et al. 2019: pooler (first token, dense, tanh), then a linear layer.
-    Bert,
-    /// Liu et al. 2019: positions begin after the padding id; the dense layer is part of the head.
-    Roberta,
-}
 
 /// Where the layer norm stands. `Pre` is for encoders that are trained from scratch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +62,7 @@ pub struct Sizes {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
     /// The family.
-    pub architecture: Architecture,
+    pub architecture: &'static Architecture,
     /// Rows of the word embedding, `v`.
     pub vocab_size: usize,
     /// Width `d`.
@@ -113,7 +105,6 @@ pub struct EncoderConfig {
 #[derive(Deserialize)]
 #[serde(default)]
 struct Written {
-    model_type: String,
     vocab_size: usize,
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -127,7 +118,7 @@ struct Written {
     type_vocab_size: usize,
     layer_norm_eps: f64,
     initializer_range: f64,
-    pad_token_id: Option<usize>,
+    pad_token_id: usize,
     position_embedding_type: Option<String>,
     is_decoder: bool,
     id2label: Option<Map<String, Value>>,
@@ -141,7 +132,6 @@ struct Written {
 impl Default for Written {
     fn default() -> Self {
         Self {
-            model_type: String::new(),
             vocab_size: 30_522,
             hidden_size: 768,
             num_hidden_layers: 12,
@@ -155,7 +145,7 @@ impl Default for Written {
             type_vocab_size: 2,
             layer_norm_eps: 1e-12,
             initializer_range: 0.02,
-            pad_token_id: None,
+            pad_token_id: 0,
             position_embedding_type: None,
             is_decoder: false,
             id2label: None,
@@ -203,23 +193,17 @@ impl EncoderConfig {
 
     /// Checks a config that is already parsed; the error is a message without the file's name.
     pub fn from_json(source: Map<String, Value>) -> Result<Self, String> {
-        let written: Written = serde_json::from_value(Value::Object(source.clone()))
-            .map_err(|error| error.to_string())?;
-        let architecture = match written.model_type.as_str() {
-            "bert" => Architecture::Bert,
-            "roberta" => Architecture::Roberta,
-            "" => return Err("has no `model_type`: `bert` and `roberta` are supported".to_owned()),
-            other => {
-                return Err(format!(
-                    "`model_type` is `{other}`: `bert` and `roberta` are supported"
-                ));
-            }
-        };
+        let model_type = source.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let architecture = Architecture::of(model_type)?;
+        let written = Value::Object(architecture.under_berts_keys(&source));
+        let written: Written =
+            serde_json::from_value(written).map_err(|error| error.to_string())?;
         let hidden_act = serde_json::from_value(Value::String(written.hidden_act.clone()))
             .map_err(|_| {
                 format!(
-                    "`hidden_act` is `{}`: `gelu`, `gelu_new`, `gelu_pytorch_tanh` and `relu` are \
+                    "`{}` is `{}`: `gelu`, `gelu_new`, `gelu_pytorch_tanh` and `relu` are \
                      supported",
+                    architecture.key("hidden_act"),
                     written.hidden_act
                 )
             })?;
@@ -246,7 +230,6 @@ impl EncoderConfig {
             }
             Err(message) => (Vec::new(), Some(message)),
         };
-        let default_padding = if architecture == Architecture::Roberta { 1 } else { 0 };
         let config = Self {
             architecture,
             vocab_size: written.vocab_size,
@@ -262,7 +245,7 @@ impl EncoderConfig {
             type_vocab_size: written.type_vocab_size,
             layer_norm_eps: written.layer_norm_eps,
             initializer_range: written.initializer_range,
-            pad_token_id: written.pad_token_id.unwrap_or(default_padding),
+            pad_token_id: written.pad_token_id,
             pooling: written.bayes.pooling,
             labels,
             unusable_head,
@@ -276,7 +259,7 @@ impl EncoderConfig {
     pub fn from_scratch(sizes: Sizes, vocab_size: usize, positions: usize) -> Result<Self, String> {
         let deviation = 1.0 / (sizes.hidden_size.max(1) as f64).sqrt();
         let source = json!({
-            "model_type": "bert",
+            "model_type": Architecture::from_scratch().model_type,
             "vocab_size": vocab_size,
             "hidden_size": sizes.hidden_size,
             "num_hidden_layers": sizes.num_hidden_layers,
@@ -306,15 +289,21 @@ impl EncoderConfig {
             ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
             ("type_vocab_size", self.type_vocab_size, 256),
         ];
+        let key = |name| self.architecture.key(name);
         for (name, value, most) in limits {
-            if value == 0 || value > most {
+            let absent = name == "type_vocab_size" && self.segments().is_none();
+            if (value == 0 && !absent) || value > most {
+                let name = key(name);
                 return Err(format!("`{name}` is {value}: 1 to {most} can be built"));
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err(format!(
-                "`hidden_size` {} is not a multiple of `num_attention_heads` {}",
-                self.hidden_size, self.num_attention_heads
+                "`{}` {} is not a multiple of `{}` {}",
+                key("hidden_size"),
+                self.hidden_size,
+                key("num_attention_heads"),
+                self.num_attention_heads
             ));
         }
         let rates = [
@@ -324,6 +313,7 @@ impl EncoderConfig {
         ];
         for (name, rate) in rates {
             if !(0.0..1.0).contains(&rate) {
+                let name = key(name);
                 return Err(format!("`{name}` is {rate}: 0 up to, but not, 1 is possible"));
             }
         }
@@ -341,9 +331,22 @@ impl EncoderConfig {
 
     /// The position of a sequence's first token.
     pub fn first_position(&self) -> usize {
-        match self.architecture {
-            Architecture::Bert => 0,
-            Architecture::Roberta => self.pad_token_id + 1,
+        match self.architecture.positions {
+            Positions::FromZero => 0,
+            Positions::AfterPadding => self.pad_token_id + 1,
+        }
+    }
+
+    /// Rows of the segment embedding; `None` where there is none, and segments do not matter.
+    pub fn segments(&self) -> Option<usize> {
+        (self.architecture.segments != Segments::Absent).then_some(self.type_vocab_size)
+    }
+
+    /// The rate of the dropout on the output of the attention.
+    pub(super) fn attention_output_dropout(&self) -> f64 {
+        match self.architecture.block.attention_output_dropout {
+            true => self.hidden_dropout_prob,
+            false => 0.0,
         }
     }
 
@@ -356,16 +359,13 @@ impl EncoderConfig {
     /// architecture and our own block brought up to date.
     pub fn to_json(&self) -> Value {
         let mut file = self.source.clone();
-        let (class, prefix) = match self.architecture {
-            Architecture::Bert => ("Bert", "bert"),
-            Architecture::Roberta => ("Roberta", "roberta"),
-        };
+        let Architecture { class, model_type, .. } = self.architecture;
         let suffix = match self.pooling {
             Pooling::Auto => "ForSequenceClassification",
             Pooling::Mean | Pooling::Normalised | Pooling::Cls => "Model",
         };
         file.insert("architectures".to_owned(), json!([format!("{class}{suffix}")]));
-        file.insert("model_type".to_owned(), json!(prefix));
+        file.insert("model_type".to_owned(), json!(model_type));
         let by_id = self.labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name)));
         file.insert("id2label".to_owned(), Value::Object(by_id.collect()));
         let by_name = self.labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id)));

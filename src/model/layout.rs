@@ -1,7 +1,8 @@
 //! Every parameter of a classifier: our name, its shape, and the tensors of transformers that it is
 //! made of.
 
-use super::{Architecture, EncoderConfig, Pooling};
+use super::architecture::Segments;
+use super::{EncoderConfig, Pooling};
 
 /// A block of lines of a parameter under the name that transformers gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +11,48 @@ pub struct Part {
     pub name: String,
     /// Shape in the file.
     pub shape: Vec<usize>,
+}
+
+/// Our names of the parameters of a linear layer.
+#[derive(Clone, Debug)]
+pub(super) struct AffineNames {
+    pub weight: String,
+    pub bias: String,
+}
+
+impl AffineNames {
+    pub(super) fn of(layer: &str) -> Self {
+        Self { weight: format!("{layer}.weight"), bias: format!("{layer}.bias") }
+    }
+}
+
+/// Our names of the parameters of one layer of the encoder.
+#[derive(Clone, Debug)]
+pub(super) struct LayerNames {
+    /// Query, key and value, stacked.
+    pub qkv: AffineNames,
+    /// The output of the attention.
+    pub output: AffineNames,
+    pub attention_norm: String,
+    /// The feed-forward block, from the inside out.
+    pub inner: AffineNames,
+    pub outer: AffineNames,
+    pub norm: String,
+}
+
+impl LayerNames {
+    pub(super) fn of(index: usize) -> Self {
+        // Four digits, so that the order of the names is the order of the layers.
+        let name = |part: &str| format!("layer.{index:04}.{part}");
+        Self {
+            qkv: AffineNames::of(&name("attention.qkv")),
+            output: AffineNames::of(&name("attention.output")),
+            attention_norm: name("attention.norm"),
+            inner: AffineNames::of(&name("feed_forward.inner")),
+            outer: AffineNames::of(&name("feed_forward.outer")),
+            norm: name("feed_forward.norm"),
+        }
+    }
 }
 
 /// How a new parameter is filled.
@@ -45,10 +88,8 @@ pub struct Specification {
 /// All parameters of a classifier, in name order.
 pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
     let width = config.hidden_size;
-    let prefix = match config.architecture {
-        Architecture::Bert => "bert",
-        Architecture::Roberta => "roberta",
-    };
+    let (tensors, head) = (config.architecture.tensors, config.architecture.head);
+    let prefix = tensors.prefix;
     let table = |name: &str, source: &str, rows: usize| Specification {
         name: format!("embeddings.{name}"),
         shape: vec![rows, width],
@@ -63,41 +104,27 @@ pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
     };
     let mut all = vec![
         table("position", "position_embeddings", config.max_position_embeddings),
-        table("type", "token_type_embeddings", config.type_vocab_size),
         table("word", "word_embeddings", config.vocab_size),
         norm("embeddings.norm".to_owned(), &format!("{prefix}.embeddings.LayerNorm"), width),
     ];
-    for index in 0..config.num_hidden_layers {
-        let source = format!("{prefix}.encoder.layer.{index}");
-        // Four digits, so that the order of the names is the order of the layers.
-        let ours = format!("layer.{index:04}");
-        let attention = format!("{source}.attention");
-        let own = ["query", "key", "value"].map(|part| format!("{attention}.self.{part}"));
-        let output = [format!("{attention}.output.dense")];
-        let inner = [format!("{source}.intermediate.dense")];
-        let outer = [format!("{source}.output.dense")];
-        let wide = config.intermediate_size;
-        all.extend(affine(&format!("{ours}.attention.qkv"), &own, width, width));
-        all.extend(affine(&format!("{ours}.attention.output"), &output, width, width));
-        all.push(norm(
-            format!("{ours}.attention.norm"),
-            &format!("{attention}.output.LayerNorm"),
-            width,
-        ));
-        all.extend(affine(&format!("{ours}.feed_forward.inner"), &inner, wide, width));
-        all.extend(affine(&format!("{ours}.feed_forward.outer"), &outer, width, wide));
-        all.push(norm(
-            format!("{ours}.feed_forward.norm"),
-            &format!("{source}.output.LayerNorm"),
-            width,
-        ));
+    if config.architecture.segments != Segments::Absent {
+        all.push(table("type", "token_type_embeddings", config.type_vocab_size));
     }
-    let (pooler, last) = match config.architecture {
-        Architecture::Bert => ("bert.pooler.dense", "classifier"),
-        Architecture::Roberta => ("classifier.dense", "classifier.out_proj"),
-    };
+    for index in 0..config.num_hidden_layers {
+        let source = |name: &str| format!("{prefix}.{}.{index}.{name}", tensors.layers);
+        let ours = LayerNames::of(index);
+        let wide = config.intermediate_size;
+        let [output, attention_norm] = tensors.attention.map(source);
+        let [inner, outer, last_norm] = tensors.feed_forward.map(source);
+        all.extend(affine(ours.qkv, &tensors.qkv.map(source), width, width));
+        all.extend(affine(ours.output, &[output], width, width));
+        all.push(norm(ours.attention_norm, &attention_norm, width));
+        all.extend(affine(ours.inner, &[inner], wide, width));
+        all.extend(affine(ours.outer, &[outer], width, wide));
+        all.push(norm(ours.norm, &last_norm, width));
+    }
     let classes = config.labels.len();
-    let head = affine("pooler", &[pooler.to_owned()], width, width)
+    let head = affine(AffineNames::of("pooler"), &[head.dense.to_owned()], width, width)
         .map(|specification| Specification {
             head: true,
             used: config.pooling == Pooling::Auto,
@@ -105,7 +132,7 @@ pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
         })
         .into_iter()
         .chain(
-            affine("classifier", &[last.to_owned()], classes, width)
+            affine(AffineNames::of("classifier"), &[head.last.to_owned()], classes, width)
                 .map(|specification| Specification { head: true, ..specification }),
         );
     all.extend(head);
@@ -114,14 +141,19 @@ pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
 }
 
 /// Weight and bias of linear layers that read the same input, stacked.
-fn affine(name: &str, sources: &[String], outputs: usize, inputs: usize) -> [Specification; 2] {
+fn affine(
+    names: AffineNames,
+    sources: &[String],
+    outputs: usize,
+    inputs: usize,
+) -> [Specification; 2] {
     let parts = |suffix: &str, shape: &[usize]| -> Vec<Part> {
         let part = |source| Part { name: format!("{source}.{suffix}"), shape: shape.to_vec() };
         sources.iter().map(part).collect()
     };
     let stacked = outputs * sources.len();
     let weight = Specification {
-        name: format!("{name}.weight"),
+        name: names.weight,
         shape: vec![stacked, inputs],
         parts: parts("weight", &[outputs, inputs]),
         fill: Fill::Normal,
@@ -130,7 +162,7 @@ fn affine(name: &str, sources: &[String], outputs: usize, inputs: usize) -> [Spe
         used: true,
     };
     let bias = Specification {
-        name: format!("{name}.bias"),
+        name: names.bias,
         shape: vec![stacked],
         parts: parts("bias", &[outputs]),
         fill: Fill::Zero,

@@ -1,5 +1,6 @@
-//! The encoder and its head: BERT and RoBERTa on packed batches, in the layout of transformers.
+//! The encoder and its head on packed batches, in the layout of transformers.
 
+mod architecture;
 mod classifier;
 mod config;
 mod engine;
@@ -11,8 +12,9 @@ mod settings;
 mod weights;
 mod weights_file;
 
+pub use architecture::{Architecture, HeadActivation, Segments};
 pub use classifier::{Classifier, DropoutSource, Sampling, StillWanted, Trunk};
-pub use config::{Architecture, EncoderConfig, Norm, Pooling, Sizes, check_labels};
+pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use layout::{Part, Specification, specifications};
 pub use obtain::obtain;

@@ -54,10 +54,10 @@ pub fn load_file(
     let mut other_head = None;
     let found: Vec<Option<Vec<String>>> = specifications
         .iter()
-        .map(|specification| find(path, &file, specification, &mut other_head))
+        .map(|specification| find(path, &file, config, specification, &mut other_head))
         .collect::<Result<_, _>>()?;
     let layers = config.num_hidden_layers;
-    if has_layer(&file, &specifications, layers) {
+    if has_layer(&file, config, &specifications) {
         let message = format!(
             "`num_hidden_layers` is {layers}, and the weights have more layers: the two do not belong together"
         );
@@ -127,12 +127,13 @@ fn check_size(path: &Path, length: u64, all: &[Specification]) -> Result<(), Mod
 fn find(
     path: &Path,
     file: &WeightsFile,
+    config: &EncoderConfig,
     specification: &Specification,
     other_head: &mut Option<usize>,
 ) -> Result<Option<Vec<String>>, ModelError> {
     let mut names = Vec::new();
     for part in &specification.parts {
-        let Some((name, info)) = spellings(&part.name)
+        let Some((name, info)) = spellings(config, &part.name)
             .into_iter()
             .find_map(|name| file.info(&name).map(|info| (name, info)))
         else {
@@ -158,20 +159,22 @@ fn find(
     Ok(Some(names))
 }
 
-/// Whether there are weights of the layer with this number, behind those that the config has.
-fn has_layer(file: &WeightsFile, all: &[Specification], number: usize) -> bool {
+/// Whether there are weights of a layer behind those that the config has.
+fn has_layer(file: &WeightsFile, config: &EncoderConfig, all: &[Specification]) -> bool {
+    let number = config.num_hidden_layers;
     let Some(last) = number.checked_sub(1).map(|last| format!(".layer.{last}.")) else {
         return false;
     };
     let parts = all.iter().flat_map(|one| &one.parts).filter(|part| part.name.contains(&last));
     let next = parts.map(|part| part.name.replace(&last, &format!(".layer.{number}.")));
-    next.flat_map(|name| spellings(&name)).any(|name| file.info(&name).is_some())
+    next.flat_map(|name| spellings(config, &name)).any(|name| file.info(&name).is_some())
 }
 
 /// The names that a tensor may have, the usual one first. A plain RoBERTa encoder carries a pooler of its
 /// own that its classifier does not use.
-fn spellings(name: &str) -> Vec<String> {
-    let bare = name.strip_prefix("bert.").or_else(|| name.strip_prefix("roberta."));
+fn spellings(config: &EncoderConfig, name: &str) -> Vec<String> {
+    let inside = name.strip_prefix(config.architecture.tensors.prefix);
+    let bare = inside.and_then(|name| name.strip_prefix('.'));
     let both = |name: &str| {
         let old =
             name.strip_suffix("LayerNorm.weight").map(|stem| format!("{stem}LayerNorm.gamma"));

@@ -234,8 +234,10 @@ impl Predictor {
             preprocessing.max_length,
             preprocessing.truncation,
         )?;
-        let segments = self.artifact.encoder.type_vocab_size as u32;
-        let outside = |one: &Encoded| one.type_ids.iter().any(|&id| id >= segments);
+        let segments = self.artifact.encoder.segments();
+        let outside = |one: &Encoded| {
+            segments.is_some_and(|rows| one.type_ids.iter().any(|&id| id as usize >= rows))
+        };
         if let Some(place) = encoded.iter().position(outside) {
             return Err(PredictError::Segment(place + 1));
         }

@@ -39,7 +39,9 @@ impl Pairs {
         let trained = |data: &DataConfig| !data.text_pair_column.is_empty();
         match (tokenizer.pair_segments(), manifest.data.as_ref().map(trained)) {
             (None, _) | (_, Some(false)) => Self::Never,
-            (Some(segments), _) if segments > encoder.type_vocab_size => Self::Never,
+            (Some(segments), _) if encoder.segments().is_some_and(|rows| segments > rows) => {
+                Self::Never
+            }
             (_, Some(true)) => Self::Always,
             (_, None) => Self::Either,
         }

@@ -16,6 +16,7 @@ use crate::compute::kernels::norm::{
 };
 use crate::compute::kernels::product::{Panels, Start, add_transposed_product, product, products};
 use crate::model::Parameters;
+use crate::model::layout::{AffineNames, LayerNames};
 
 impl Engine {
     /// Adds the gradients of all encoder parameters to `gradients`, given that of the pooled
@@ -63,7 +64,8 @@ impl Engine {
                 let before = &own.attention.values;
                 scale_and_shift(before, &layer.attention_norm, &mut scratch.normed);
             }
-            let work = Work { layer, index, pass: &pass, parameters, again };
+            let names = LayerNames::of(index);
+            let work = Work { layer, names, pass: &pass, parameters, again };
             work.feed_forward(&normed[index + 1], &mut own, scratch, &mut gradient, gradients)?;
             work.attention(&mut own, scratch, &mut gradient, gradients)?;
             *(if again { &mut tape.again } else { &mut tape.layers[index] }) = own;
@@ -126,7 +128,7 @@ fn entry<'a>(gradients: &'a mut GradientMap, name: &str, size: usize) -> &'a mut
 /// The backward pass of one layer.
 struct Work<'a> {
     layer: &'a Layer,
-    index: usize,
+    names: LayerNames,
     pass: &'a Pass<'a>,
     parameters: &'a Parameters,
     /// Whether what enters the non-linearity must be computed again.
@@ -146,7 +148,7 @@ impl Work<'_> {
     ) -> Result<()> {
         let (layer, config) = (self.layer, self.pass.config);
         let (width, wide) = (config.hidden_size, config.intermediate_size);
-        let into = self.entry(gradients, "feed_forward.norm", 2 * width);
+        let into = entry(gradients, &self.names.norm, 2 * width);
         layer_norm_backward(gradient, out, &layer.norm, into);
         let Scratch { normed, branch, wide: slope, weight, panels, .. } = scratch;
         for (stretch, gradient) in gradient.chunks_mut(STRETCH * width).enumerate() {
@@ -162,12 +164,12 @@ impl Work<'_> {
             };
             let branch = self.branch(gradient, 2, lines, branch);
             slope.resize(inner.len(), 0.0);
-            self.take_weight("feed_forward.outer", 0..width, weight)?;
+            self.take_weight(&self.names.outer, 0..width, weight)?;
             product(branch, weight, Start::Zero, None, slope);
             activation::backward(config.hidden_act, inner, slope);
-            self.weights(gradients, "feed_forward.outer", branch, inner, 0, panels);
-            self.weights(gradients, "feed_forward.inner", slope, normed, 0, panels);
-            self.take_weight("feed_forward.inner", 0..wide, weight)?;
+            self.weights(gradients, &self.names.outer, branch, inner, 0, panels)?;
+            self.weights(gradients, &self.names.inner, slope, normed, 0, panels)?;
+            self.take_weight(&self.names.inner, 0..wide, weight)?;
             product(slope, weight, Start::Result, None, gradient);
         }
         Ok(())
@@ -185,18 +187,18 @@ impl Work<'_> {
         let width = pass.config.hidden_size;
         let size = pass.scope.places.len() * width;
         // `gradient` becomes that of the input by way of the residual.
-        let into = self.entry(gradients, "attention.norm", 2 * width);
+        let into = entry(gradients, &self.names.attention_norm, 2 * width);
         layer_norm_backward(gradient, &tape.attention, &layer.attention_norm, into);
         let Scratch { normed, branch, wide, weight, panels, .. } = scratch;
         normed.resize(size, 0.0);
-        self.take_weight("attention.output", 0..width, weight)?;
+        self.take_weight(&self.names.output, 0..width, weight)?;
         let stretches = gradient.chunks(STRETCH * width).zip(tape.mixed.chunks(STRETCH * width));
         for ((stretch, (gradient, mixed)), of_mixed) in
             stretches.enumerate().zip(normed.chunks_mut(STRETCH * width))
         {
             let lines = stretch * STRETCH..stretch * STRETCH + gradient.len() / width;
             let branch = self.branch(gradient, 1, lines, branch);
-            self.weights(gradients, "attention.output", branch, mixed, 0, panels);
+            self.weights(gradients, &self.names.output, branch, mixed, 0, panels)?;
             product(branch, weight, Start::Zero, None, of_mixed);
         }
         wide.resize(size + tape.key_value.len(), 0.0);
@@ -211,11 +213,11 @@ impl Work<'_> {
             key_value,
         );
         let chosen = if pass.scope.chosen.is_some() { &tape.chosen } else { &tape.x };
-        self.weights(gradients, "attention.qkv", query, chosen, 0, panels);
-        self.weights(gradients, "attention.qkv", key_value, &tape.x, width, panels);
-        self.take_weight("attention.qkv", 0..width, weight)?;
+        self.weights(gradients, &self.names.qkv, query, chosen, 0, panels)?;
+        self.weights(gradients, &self.names.qkv, key_value, &tape.x, width, panels)?;
+        self.take_weight(&self.names.qkv, 0..width, weight)?;
         product(query, weight, Start::Result, None, gradient);
-        self.take_weight("attention.qkv", width..3 * width, weight)?;
+        self.take_weight(&self.names.qkv, width..3 * width, weight)?;
         let Some(chosen) = &pass.scope.chosen else {
             product(key_value, weight, Start::Result, None, gradient);
             return Ok(());
@@ -228,10 +230,6 @@ impl Work<'_> {
         }
         *gradient = whole;
         Ok(())
-    }
-
-    fn entry<'a>(&self, gradients: &'a mut GradientMap, name: &str, size: usize) -> &'a mut [f32] {
-        entry(gradients, &format!("layer.{:04}.{name}", self.index), size)
     }
 
     /// The gradient before dropout of some lines.
@@ -253,8 +251,13 @@ impl Work<'_> {
     }
 
     /// Packs some lines of a weight, `[n, k]` as it stands.
-    fn take_weight(&self, name: &str, lines: Range<usize>, panels: &mut Panels) -> Result<()> {
-        let weight = self.parameters.get(&format!("layer.{:04}.{name}.weight", self.index));
+    fn take_weight(
+        &self,
+        names: &AffineNames,
+        lines: Range<usize>,
+        panels: &mut Panels,
+    ) -> Result<()> {
+        let weight = self.parameters.get(&names.weight);
         let columns = weight.dim(1)?;
         let part = lines.start * columns..lines.end * columns;
         with_values(weight, |weight| panels.take(&weight[part], columns))
@@ -265,27 +268,19 @@ impl Work<'_> {
     fn weights(
         &self,
         gradients: &mut GradientMap,
-        name: &str,
+        names: &AffineNames,
         gradient: &[f32],
         x: &[f32],
         first: usize,
         panels: &mut Panels,
-    ) {
-        let outputs = match name {
-            "attention.qkv" => 3 * self.pass.config.hidden_size,
-            "feed_forward.inner" => self.pass.config.intermediate_size,
-            _ => self.pass.config.hidden_size,
-        };
-        let inputs = match name {
-            "feed_forward.outer" => self.pass.config.intermediate_size,
-            _ => self.pass.config.hidden_size,
-        };
-        let lines = x.len() / inputs;
-        let own = gradient.len() / lines;
-        let weight = self.entry(gradients, &format!("{name}.weight"), outputs * inputs);
+    ) -> Result<()> {
+        let (outputs, inputs) = self.parameters.get(&names.weight).dims2()?;
+        let own = gradient.len() / (x.len() / inputs);
+        let weight = entry(gradients, &names.weight, outputs * inputs);
         let weight = &mut weight[first * inputs..(first + own) * inputs];
         add_transposed_product(gradient, x, own, inputs, panels, weight);
-        let bias = self.entry(gradients, &format!("{name}.bias"), outputs);
+        let bias = entry(gradients, &names.bias, outputs);
         add_column_sums(gradient, &mut bias[first..first + own]);
+        Ok(())
     }
 }

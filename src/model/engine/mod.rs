@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
+use super::architecture::Segments;
+use super::layout::{AffineNames, LayerNames};
 use super::{DropoutSource, EncoderConfig, Parameters};
 use crate::compute::Packed;
 use crate::compute::kernels::attention::Span;
@@ -61,7 +63,8 @@ struct Layer {
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: EncoderConfig,
-    tables: [Tensor; 3],
+    /// In the order of [`Self::lookups`].
+    tables: Vec<Tensor>,
     norm: Vec<f32>,
     layers: Vec<Layer>,
     /// Memory of a forward pass for the next one.
@@ -119,6 +122,7 @@ impl Scope {
 struct Noises<'a> {
     source: Option<&'a DropoutSource>,
     attention: f64,
+    attention_output: f64,
     hidden: f64,
 }
 
@@ -127,6 +131,7 @@ impl<'a> Noises<'a> {
         Self {
             source,
             attention: config.attention_probs_dropout_prob,
+            attention_output: config.attention_output_dropout(),
             hidden: config.hidden_dropout_prob,
         }
     }
@@ -145,7 +150,7 @@ impl<'a> Noises<'a> {
         let first = 1 + 3 * index as u32;
         [
             self.at(first, self.attention),
-            self.at(first + 1, self.hidden),
+            self.at(first + 1, self.attention_output),
             self.at(first + 2, self.hidden),
         ]
     }
@@ -158,10 +163,10 @@ impl Engine {
         if !parameters.iter().all(|(_, tensor)| fits(tensor)) {
             return Ok(None);
         }
+        let tables = tables(config).map(|name| parameters.get(name).clone());
         let mut engine = Self {
             config: config.clone(),
-            tables: ["word", "position", "type"]
-                .map(|name| parameters.get(&format!("embeddings.{name}")).clone()),
+            tables: tables.collect(),
             norm: Vec::new(),
             layers: vec![Layer::default(); config.num_hidden_layers],
             spare: Arc::default(),
@@ -175,23 +180,24 @@ impl Engine {
         let width = self.config.hidden_size;
         self.norm = with_values(parameters.get("embeddings.norm"), <[f32]>::to_vec)?;
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let parameter = |name: &str| parameters.get(&format!("layer.{index:04}.{name}"));
-            let pack = |affine: &mut Affine, name: &str, lines: Range<usize>| -> Result<()> {
-                let weight = parameter(&format!("{name}.weight"));
-                let inner = weight.dim(1)?;
-                let part = lines.start * inner..lines.end * inner;
-                with_values(weight, |w| affine.weight.take_transposed(&w[part], inner))?;
-                let bias = parameter(&format!("{name}.bias"));
-                affine.bias = with_values(bias, |b| b[lines].to_vec())?;
-                Ok(())
-            };
-            pack(&mut layer.query, "attention.qkv", 0..width)?;
-            pack(&mut layer.key_value, "attention.qkv", width..3 * width)?;
-            pack(&mut layer.output, "attention.output", 0..width)?;
-            pack(&mut layer.inner, "feed_forward.inner", 0..self.config.intermediate_size)?;
-            pack(&mut layer.outer, "feed_forward.outer", 0..width)?;
-            layer.attention_norm = with_values(parameter("attention.norm"), <[f32]>::to_vec)?;
-            layer.norm = with_values(parameter("feed_forward.norm"), <[f32]>::to_vec)?;
+            let names = LayerNames::of(index);
+            let pack =
+                |affine: &mut Affine, own: &AffineNames, lines: Range<usize>| -> Result<()> {
+                    let weight = parameters.get(&own.weight);
+                    let inner = weight.dim(1)?;
+                    let part = lines.start * inner..lines.end * inner;
+                    with_values(weight, |w| affine.weight.take_transposed(&w[part], inner))?;
+                    affine.bias = with_values(parameters.get(&own.bias), |b| b[lines].to_vec())?;
+                    Ok(())
+                };
+            pack(&mut layer.query, &names.qkv, 0..width)?;
+            pack(&mut layer.key_value, &names.qkv, width..3 * width)?;
+            pack(&mut layer.output, &names.output, 0..width)?;
+            pack(&mut layer.inner, &names.inner, 0..self.config.intermediate_size)?;
+            pack(&mut layer.outer, &names.outer, 0..width)?;
+            let norm = |name: &str| with_values(parameters.get(name), <[f32]>::to_vec);
+            layer.attention_norm = norm(&names.attention_norm)?;
+            layer.norm = norm(&names.norm)?;
         }
         Ok(())
     }
@@ -202,14 +208,27 @@ impl Engine {
     }
 
     /// Ids, positions and segments, each with its table's name in [`GradientMap`].
-    fn lookups(&self, batch: &Packed) -> [(&'static str, Vec<u32>); 3] {
+    fn lookups(&self, batch: &Packed) -> impl Iterator<Item = (&'static str, Vec<u32>)> {
         let first = self.config.first_position() as u32;
-        [
-            ("embeddings.word", batch.ids().to_vec()),
-            ("embeddings.position", batch.positions().map(|place| place + first).collect()),
-            ("embeddings.type", batch.type_ids().to_vec()),
-        ]
+        tables(&self.config).map(move |table| {
+            let lines = match table {
+                WORD => batch.ids().to_vec(),
+                POSITION => batch.positions().map(|place| place + first).collect(),
+                _ => batch.type_ids().to_vec(),
+            };
+            (table, lines)
+        })
     }
+}
+
+const WORD: &str = "embeddings.word";
+const POSITION: &str = "embeddings.position";
+const SEGMENT: &str = "embeddings.type";
+
+/// The tables whose lines are added up for a token.
+fn tables(config: &EncoderConfig) -> impl Iterator<Item = &'static str> + use<> {
+    let segment = (config.architecture.segments != Segments::Absent).then_some(SEGMENT);
+    [WORD, POSITION].into_iter().chain(segment)
 }
 
 /// Hands the values of a contiguous f32 tensor on the CPU to `f`, without a copy.

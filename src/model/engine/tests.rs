@@ -5,7 +5,7 @@ use candle_core::{Device, Var};
 use super::*;
 use crate::compute::ops::{Activation, cross_entropy};
 use crate::compute::{Noise, Sequence};
-use crate::model::{Architecture, Classifier, Pooling, Sampling, Sizes, specifications};
+use crate::model::{Classifier, Pooling, Sampling, Sizes, specifications};
 
 fn config(width: usize, heads: usize, pooling: Pooling, activation: Activation) -> EncoderConfig {
     let sizes = Sizes {
@@ -144,8 +144,7 @@ fn checkpointing_changes_no_bit_of_the_gradients() {
 fn values_equal_those_of_the_plain_classifier() {
     for (width, heads) in [(24, 3), (64, 1), (20, 5)] {
         for pooling in [Pooling::Auto, Pooling::Mean] {
-            let mut config = config(width, heads, pooling, Activation::Gelu);
-            config.architecture = Architecture::Bert;
+            let config = config(width, heads, pooling, Activation::Gelu);
             let fresh = Parameters::fresh(&config, &Noise::new(2), &Device::Cpu).unwrap();
             let batch = batch(&[1, 17, 90, 250]);
             let plain = Classifier::new(&config, &fresh);

@@ -4,7 +4,6 @@ use super::Card;
 use super::numbers::{code, counted, four, grouped, percent};
 use crate::data::Terms;
 use crate::metrics::wilson;
-use crate::model::Architecture;
 
 /// Class names up to this number are listed.
 const FEW: usize = 12;
@@ -69,10 +68,7 @@ impl Card<'_> {
     pub(super) fn description(&self) -> String {
         let artifact = &self.source.artifact;
         let encoder = &artifact.encoder;
-        let family = match encoder.architecture {
-            Architecture::Bert => "BERT",
-            Architecture::Roberta => "RoBERTa",
-        };
+        let family = encoder.architecture.name;
         let begin = match &artifact.manifest.base_model {
             Some(base) => format!(", fine-tuned from {}", code(base)),
             None => String::new(),

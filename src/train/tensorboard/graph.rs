@@ -22,11 +22,13 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
         name.to_owned()
     };
     let ids = node("input/ids", "Placeholder", &[]);
-    let types = node("input/types", "Placeholder", &[]);
+    let segments = config.segments().map(|_| node("input/types", "Placeholder", &[]));
     let word = node("embeddings/word", "Gather", &[&ids]);
     let position = node("embeddings/position", "Gather", &[&ids]);
-    let kind = node("embeddings/type", "Gather", &[&types]);
-    let sum = node("embeddings/sum", "AddN", &[&word, &position, &kind]);
+    let kind = segments.map(|types| node("embeddings/type", "Gather", &[&types]));
+    let tables: Vec<&str> =
+        [&word, &position].into_iter().chain(&kind).map(|name| &**name).collect();
+    let sum = node("embeddings/sum", "AddN", &tables);
     let mut state = node("embeddings/norm", "LayerNorm", &[&sum]);
     for index in 0..config.num_hidden_layers {
         let mut own = |name: &str, operation: &str, inputs: &[&str]| {
@@ -53,7 +55,8 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
         Pooling::Auto => {
             let first = node("head/first", "First", &[&state]);
             let dense = node("head/dense", "Linear", &[&first]);
-            node("head/tanh", "Tanh", &[&dense])
+            let activation = config.architecture.head_activation().name();
+            node(&format!("head/{}", activation.to_lowercase()), activation, &[&dense])
         }
     };
     node("head/classifier", "Linear", &[&pooled]);

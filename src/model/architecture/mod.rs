@@ -1,0 +1,204 @@
+//! Families of encoders: what differs between them, one file each.
+//!
+//! A file fills one [`Architecture`], and everything else follows it: the graph, the CPU engine, the files
+//! of transformers, TensorBoard's graph, the benchmark and the card. A new family is a new file and a line of
+//! [`ALL`]; nothing outside this folder asks which family it has.
+//!
+//! All of them have learned positions, a layer norm after each residual sum, and biases.
+
+mod bert;
+mod roberta;
+
+use candle_core::{Result, Tensor};
+use serde_json::{Map, Value};
+
+/// Every family that is read.
+const ALL: [&Architecture; 2] = [&bert::BERT, &roberta::ROBERTA];
+
+/// What one family of encoders has of its own.
+#[derive(Debug)]
+pub struct Architecture {
+    /// Its `model_type` in `config.json`.
+    pub model_type: &'static str,
+    /// How the names of its classes in transformers begin, such as `Bert`.
+    pub class: &'static str,
+    /// Its name, as people write it.
+    pub name: &'static str,
+    /// Its keys of `config.json`.
+    pub(super) keys: Keys,
+    /// Where positions begin.
+    pub(super) positions: Positions,
+    /// What becomes of the segments of a pair.
+    pub segments: Segments,
+    /// What its layers have of their own.
+    pub(super) block: Block,
+    /// Names of its tensors.
+    pub(super) tensors: Tensors,
+    /// From the first token to the logits, as its classifier in transformers has it.
+    pub(super) head: Head,
+    /// Its tokens for unknown, separation, padding, classification and mask.
+    pub special_tokens: [&'static str; 5],
+}
+
+/// Keys of `config.json`, in terms of BERT's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys {
+    /// Those with another name, as (own, BERT's).
+    pub renamed: &'static [(&'static str, &'static str)],
+    /// What holds for a key that is left out, under BERT's names, where BERT has another default.
+    pub defaults: fn() -> Value,
+    /// What holds whatever the file says, under BERT's names.
+    pub constants: fn() -> Value,
+}
+
+impl Keys {
+    /// BERT's own.
+    const BERT: Self = Self { renamed: &[], defaults: nothing, constants: nothing };
+}
+
+fn nothing() -> Value {
+    Value::Object(Map::new())
+}
+
+/// Which row of the position table the first token takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Positions {
+    /// The first row.
+    FromZero,
+    /// The row after that of the padding id.
+    AfterPadding,
+}
+
+/// What becomes of the segments that a tokenizer gives to a pair of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// Each has an embedding, and the tokenizers of transformers hand them over.
+    Given,
+    /// There is a table for them, and the tokenizers of transformers do not hand them over.
+    Zero,
+    /// There is no table.
+    Absent,
+}
+
+/// What a layer has of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    /// Whether there is dropout on the output of the attention.
+    pub attention_output_dropout: bool,
+}
+
+/// Names of tensors. Those of a layer follow `prefix.layers.N.`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tensors {
+    /// Before all but the head; the file of a bare encoder leaves it out.
+    pub prefix: &'static str,
+    /// The list of layers.
+    pub layers: &'static str,
+    /// Query, key and value.
+    pub qkv: [&'static str; 3],
+    /// The output of the attention, and the norm behind it.
+    pub attention: [&'static str; 2],
+    /// The two linear layers of the feed-forward block, and the norm behind it.
+    pub feed_forward: [&'static str; 3],
+}
+
+/// The head of a classifier in transformers: first token, dense layer, non-linearity, last layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    /// Whether there is dropout before the dense layer, besides that before the last one.
+    pub dropout_first: bool,
+    /// The whole name of the dense layer.
+    pub dense: &'static str,
+    /// The non-linearity behind the dense layer.
+    pub activation: HeadActivation,
+    /// The whole name of the last layer.
+    pub last: &'static str,
+}
+
+/// The non-linearity of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadActivation {
+    /// tanh(x).
+    Tanh,
+    /// max(x, 0).
+    Relu,
+}
+
+impl HeadActivation {
+    /// As TensorBoard's graph names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tanh => "Tanh",
+            Self::Relu => "Relu",
+        }
+    }
+
+    pub(super) fn apply(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Tanh => x.tanh(),
+            Self::Relu => x.relu(),
+        }
+    }
+}
+
+impl Architecture {
+    /// The family that a new encoder belongs to.
+    pub(super) fn from_scratch() -> &'static Self {
+        &bert::BERT
+    }
+
+    /// The family of a `model_type`.
+    ///
+    /// # Errors
+    /// A message, if it is not read.
+    pub(super) fn of(model_type: &str) -> std::result::Result<&'static Self, String> {
+        if let Some(found) = ALL.into_iter().find(|one| one.model_type == model_type) {
+            return Ok(found);
+        }
+        let known: Vec<String> = ALL.iter().map(|one| format!("`{}`", one.model_type)).collect();
+        let (last, others) = known.split_last().expect("there are families");
+        let known = format!("{} and {last}", others.join(", "));
+        Err(match model_type {
+            "" => format!("has no `model_type`: {known} are supported"),
+            other => format!("`model_type` is `{other}`: {known} are supported"),
+        })
+    }
+
+    /// The non-linearity of the head.
+    pub fn head_activation(&self) -> HeadActivation {
+        self.head.activation
+    }
+
+    /// The content of a `config.json` under BERT's keys.
+    pub(super) fn under_berts_keys(&self, source: &Map<String, Value>) -> Map<String, Value> {
+        let mut keys = source.clone();
+        for (own, berts) in self.keys.renamed {
+            keys.shift_remove(*berts);
+            if let Some(value) = source.get(*own) {
+                keys.insert((*berts).to_owned(), value.clone());
+            }
+        }
+        keys.retain(|_, value| !value.is_null());
+        if let Value::Object(defaults) = (self.keys.defaults)() {
+            defaults.into_iter().for_each(|(key, value)| {
+                keys.entry(key).or_insert(value);
+            });
+        }
+        if let Value::Object(constants) = (self.keys.constants)() {
+            keys.extend(constants);
+        }
+        keys
+    }
+
+    /// What this family calls one of BERT's keys.
+    pub(super) fn key<'a>(&self, berts: &'a str) -> &'a str {
+        let own = self.keys.renamed.iter().find(|(_, name)| *name == berts);
+        own.map_or(berts, |(own, _)| own)
+    }
+}
+
+impl PartialEq for Architecture {
+    fn eq(&self, other: &Self) -> bool {
+        self.model_type == other.model_type
+    }
+}
