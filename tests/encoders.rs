@@ -57,7 +57,17 @@ fn assert_close(found: &Tensor, expected: &Value, what: &str) {
 
 #[test]
 fn logits_equal_those_of_transformers() {
-    for case in ["bert", "bert_f16", "bert_bf16", "bert_gelu_new", "bert_relu", "roberta"] {
+    for case in [
+        "bert",
+        "bert_f16",
+        "bert_bf16",
+        "bert_gelu_new",
+        "bert_relu",
+        "roberta",
+        "distilbert",
+        "xlm_roberta",
+        "camembert",
+    ] {
         let expected = expected(case);
         let classifier = classifier(case, Pooling::Auto);
         let batch = Packed::new(sequences(&expected));
@@ -86,7 +96,9 @@ fn token_ids_equal_those_of_transformers_without_the_truncation_in_the_file() {
 
 #[test]
 fn encoders_without_a_head_load_with_and_without_prefix_and_pooler() {
-    for case in ["bert_plain", "bert_no_pooler", "bert_position_ids", "roberta_plain"] {
+    for case in
+        ["bert_plain", "bert_no_pooler", "bert_position_ids", "roberta_plain", "distilbert_plain"]
+    {
         let expected = expected(case);
         let batch = Packed::new(sequences(&expected));
         let first = classifier(case, Pooling::Cls).features(&batch).unwrap();
@@ -154,7 +166,7 @@ fn the_packed_encoder_equals_a_padded_twin() {
 
 #[test]
 fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
-    for case in ["bert", "bert_relu", "roberta"] {
+    for case in ["bert", "bert_relu", "roberta", "distilbert"] {
         let classifier = classifier(case, Pooling::Auto);
         let sequences = sequences(&expected(case));
         let many: Vec<Sequence> = (0..8).flat_map(|_| sequences.clone()).collect();
@@ -170,7 +182,7 @@ fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
 
 #[test]
 fn saved_weights_load_to_the_same_values() {
-    for case in ["bert", "roberta"] {
+    for case in ["bert", "roberta", "distilbert", "xlm_roberta"] {
         let config = EncoderConfig::read(&folder(case)).unwrap();
         let mut config = config;
         if config.labels.is_empty() {

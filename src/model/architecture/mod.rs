@@ -7,13 +7,22 @@
 //! All of them have learned positions, a layer norm after each residual sum, and biases.
 
 mod bert;
+mod camembert;
+mod distilbert;
 mod roberta;
+mod xlm_roberta;
 
 use candle_core::{Result, Tensor};
 use serde_json::{Map, Value};
 
 /// Every family that is read.
-const ALL: [&Architecture; 2] = [&bert::BERT, &roberta::ROBERTA];
+const ALL: [&Architecture; 5] = [
+    &bert::BERT,
+    &roberta::ROBERTA,
+    &distilbert::DISTILBERT,
+    &xlm_roberta::XLM_ROBERTA,
+    &camembert::CAMEMBERT,
+];
 
 /// What one family of encoders has of its own.
 #[derive(Debug)]
@@ -200,5 +209,58 @@ impl Architecture {
 impl PartialEq for Architecture {
     fn eq(&self, other: &Self) -> bool {
         self.model_type == other.model_type
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::EncoderConfig;
+
+    fn read(file: Value) -> std::result::Result<EncoderConfig, String> {
+        EncoderConfig::from_bytes(Path::new("config.json"), file.to_string().as_bytes())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_a_file_leaves_out_is_what_transformers_has() {
+        for (model_type, vocabulary, layers, padding, dropout) in [
+            ("bert", 30_522, 12, 0, 0.1),
+            ("roberta", 50_265, 12, 1, 0.1),
+            ("xlm-roberta", 30_522, 12, 1, 0.1),
+            ("camembert", 30_522, 12, 1, 0.1),
+            ("distilbert", 30_522, 6, 0, 0.2),
+        ] {
+            let found = read(serde_json::json!({ "model_type": model_type })).unwrap();
+            let sizes = (found.vocab_size, found.num_hidden_layers, found.pad_token_id);
+            assert_eq!((sizes, found.classifier_dropout), ((vocabulary, layers, padding), dropout));
+            assert_eq!(found.to_json()["model_type"], model_type);
+        }
+        let nothing = serde_json::json!({ "model_type": "roberta", "pad_token_id": null });
+        assert_eq!(read(nothing).unwrap().first_position(), 2);
+    }
+
+    #[test]
+    fn keys_are_those_of_the_family_also_in_messages() {
+        let file = |n_heads: usize| {
+            serde_json::json!({
+                "model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": n_heads,
+                "hidden_dim": 64, "activation": "relu", "dropout": 0.3, "attention_dropout": 0.0,
+                // Keys of BERT, which transformers passes over here.
+                "hidden_size": 768, "layer_norm_eps": 1e-5,
+            })
+        };
+        let found = read(file(4)).unwrap();
+        assert_eq!(
+            (found.hidden_size, found.num_hidden_layers, found.intermediate_size),
+            (32, 2, 64)
+        );
+        assert_eq!((found.hidden_dropout_prob, found.layer_norm_eps), (0.3, 1e-12));
+        assert_eq!((found.segments(), found.attention_output_dropout()), (None, 0.0));
+        assert!(read(file(5)).unwrap_err().contains("`dim` 32 is not a multiple of `n_heads` 5"));
+        let unknown = read(serde_json::json!({ "model_type": "gpt2" })).unwrap_err();
+        assert!(unknown.contains("`gpt2`") && unknown.contains("and `camembert` are"), "{unknown}");
     }
 }

@@ -120,6 +120,30 @@ fn gradients_equal_those_of_the_plain_graph() {
     }
 }
 
+/// Each with its own head, dropout and tables.
+#[test]
+fn gradients_of_other_families_equal_those_of_the_plain_graph() {
+    for model_type in ["roberta", "distilbert"] {
+        let file = serde_json::json!({
+            "model_type": model_type, "vocab_size": 50, "max_position_embeddings": 300,
+            "hidden_size": 24, "dim": 24, "num_hidden_layers": 2, "n_layers": 2,
+            "num_attention_heads": 3, "n_heads": 3, "intermediate_size": 50, "hidden_dim": 50,
+            "id2label": { "0": "a", "1": "b", "2": "c" },
+        });
+        let serde_json::Value::Object(file) = file else { unreachable!("it is an object") };
+        let config = EncoderConfig::from_json(file).unwrap();
+        let (plain, fast) = gradients(&config, &[1, 5, 40], 0);
+        assert_eq!(plain.contains_key("embeddings.type"), config.segments().is_some());
+        for (name, plain) in &plain {
+            let (plain, fast) = match name.contains("qkv.bias") {
+                true => (&plain[..24], &fast[name][..24]),
+                false => (&plain[..], &fast[name][..]),
+            };
+            assert_close(fast, plain, 2e-4, name);
+        }
+    }
+}
+
 #[test]
 fn checkpointing_changes_no_bit_of_the_gradients() {
     let config = config(24, 3, Pooling::Auto, Activation::Gelu);
