@@ -83,8 +83,8 @@ impl Card<'_> {
         let spread = match (&uncertainty.covariance, scaling.scale) {
             (Covariance::Zero, _) => "",
             (_, 0.0) => {
-                "; their variance is left out of the probabilities, since it made those rows no more \
-                 probable"
+                "; the variance of the logits is left out of the probabilities, since it made those rows \
+                 no more probable"
             }
             (_, _) => "",
         };
@@ -93,14 +93,20 @@ impl Card<'_> {
             (_, scale) if scale == 0.0 || scale == 1.0 => String::new(),
             (_, scale) => format!(" and their variance is multiplied by {scale:.3}"),
         };
-        if scaling.temperature == 1.0 && scaling.vector.is_none() {
-            return format!("No temperature was fitted{spread}.");
-        }
         let rows = if self.crossed() {
             "rows each of which was judged by a last layer that had not seen it"
         } else {
             "rows that the model was not trained on"
         };
+        if scaling.temperature == 1.0 && scaling.vector.is_none() {
+            let config = self.source.artifact.manifest.calibration.as_ref();
+            return match config.is_some_and(|config| config.temperature) {
+                true => format!(
+                    "The temperature stays at 1, since {rows} gave no reason for another{spread}."
+                ),
+                false => format!("No temperature was fitted{spread}."),
+            };
+        }
         format!(
             "{vector}are divided by a temperature of {:.3}{scale}, fitted on {rows}{spread}. The temperature is not part of the weights.",
             scaling.temperature
