@@ -147,7 +147,7 @@ impl App {
             let kept = self.compute(&model, sent, options, urgency).await?;
             return Ok((model, kept, false));
         };
-        let key = key(&model, sent, options);
+        let key = key(&model, sent, options, self.sampling(&model, options));
         if urgency.cached {
             if let Some(kept) = cache.get(&key).await {
                 self.metrics.cache("hit");
@@ -258,11 +258,11 @@ fn depends_on_the_asker(problem: &Problem) -> bool {
     matches!(problem, Problem::DeadlineExceeded | Problem::Cancelled | Problem::Overloaded(_))
 }
 
-/// What an answer depends on: the model, the options that change it, the text or both texts.
-fn key(model: &Loaded, sent: &Sent, options: &Options) -> [u8; 32] {
-    let Options { num_samples, seed, coverage, abstain, truncate, return_uncertainty, .. } =
-        options;
-    let asked = (return_uncertainty, num_samples, seed, coverage, abstain, truncate);
+/// What an answer depends on: the model, the options that change it, whether it rests on passes, the text or
+/// both texts.
+fn key(model: &Loaded, sent: &Sent, options: &Options, sampling: Option<Sampling>) -> [u8; 32] {
+    let Options { num_samples, seed, coverage, abstain, truncate, .. } = options;
+    let asked = (sampling.is_some(), num_samples, seed, coverage, abstain, truncate);
     let asked = format!("{asked:?}");
     let mut hasher = Sha256::new();
     let pair = sent.pair.as_deref();

@@ -48,7 +48,8 @@ pub fn model_of_passes() -> &'static Path {
     let (_, model) = MODEL.get_or_init(|| {
         let home = Home::new();
         let passes = ["posterior.method=mc_dropout", "posterior.num_samples=8"];
-        home.train_tiny(&["--set", passes[0], "--set", passes[1]]);
+        let used = "calibration.temperature=false";
+        home.train_tiny(&["--set", passes[0], "--set", passes[1], "--set", used]);
         let model = home.path("checkpoints/tickets/model");
         (home, model)
     });
