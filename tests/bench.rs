@@ -223,3 +223,30 @@ fn the_lengths_of_texts_and_what_a_layer_keeps_can_be_chosen() {
     assert_eq!(at(&saved, "settings.latency_tokens"), 5);
     assert_eq!(at(&saved, "settings.activation_checkpointing"), 1);
 }
+
+/// Rows are not called batches that they never were.
+#[test]
+fn a_batch_that_the_rows_do_not_fill_is_refused_or_left_out_and_figures_have_units() {
+    let home = trained();
+    let ten = ["--limit", "10", "--threads", "1"];
+    let message = home.refused(&[&["bench", "--batch-sizes", "1,9999"], &ten[..]].concat());
+    assert!(message.contains("9999") && message.contains("there are 10 texts"), "{message}");
+    let little = ["--runs", "4", "--seconds", "0.1", "--rounds", "1"];
+    let suites = ["bench", "--suite", "throughput,latency,train"];
+    let output = home.run(&[&suites, &ten[..], &little].concat());
+    let (table, messages) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{messages}");
+    for left in ["`throughput.batch_16`", "`throughput.batch_32`", "`train`"] {
+        assert!(messages.contains(&format!("{left} is left out: a batch has")), "{messages}");
+    }
+    assert!(table.contains("10 texts of") && table.contains(", 1 thread, 1 round\n"), "{table}");
+    for line in ["latency.mean_latency, ms ", "throughput.batch_8.throughput, texts/s "] {
+        assert!(table.contains(line), "{table}");
+    }
+    assert!(!table.contains("batch_16") && !table.contains("  train."), "{table}");
+    // The two texts that no batch of eight has room for are in none.
+    let whole = table.lines().find(|line| line.contains("batch_8.samples_processed")).unwrap();
+    let processed: String = whole.chars().rev().take_while(|c| *c != ' ').collect();
+    let processed: String = processed.chars().rev().filter(char::is_ascii_digit).collect();
+    assert_eq!(processed.parse::<usize>().unwrap() % 8, 0, "{whole}");
+}

@@ -143,13 +143,183 @@ fn classes_with_fewer_rows_than_folds_are_kept() {
 #[test]
 fn an_official_validation_split_is_not_trained_on() {
     let home = Home::new();
-    for (name, rows) in [("train", 200), ("validation", 80), ("test", 60)] {
-        home.write(&format!("set/{name}.csv"), tickets(rows).replace("case", name));
-    }
+    set(&home);
     let encoder = encoder();
     let report =
         json(&home.done(&["train", "set", "--json", "--init", &encoder, HEAD[0], HEAD[1]]));
     assert_eq!(report["parts"]["train"]["rows"], 200);
     assert_eq!(report["recipe"]["head"]["rows"], 40, "half of the validation split");
     assert!(report["calibration"]["crossed"].is_null());
+}
+
+/// A folder of data that are split.
+fn set(home: &Home) {
+    for (name, rows) in [("train", 200), ("validation", 80), ("test", 60)] {
+        home.write(&format!("set/{name}.csv"), tickets(rows).replace("case", name));
+    }
+}
+
+/// Stdout and stderr of a command that ends well.
+fn said(home: &Home, arguments: &[&str]) -> (String, String) {
+    let output = home.run(arguments);
+    let messages = text(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {messages}");
+    (text(&output.stdout), messages)
+}
+
+#[test]
+fn a_validation_split_is_cross_fitted_where_that_is_asked_for() {
+    let home = Home::new();
+    set(&home);
+    let encoder = encoder();
+    let always = ["--set", "data.cross_fit=always"];
+    let train = ["train", "set", "--json", "--init", &encoder, HEAD[0], HEAD[1]];
+    let (report, messages) = said(&home, &[&train[..], &always].concat());
+    let report = json(&report);
+    assert_eq!(report["parts"]["train"]["rows"], 280);
+    assert_eq!(report["recipe"]["head"]["rows"], 280, "each row is judged once");
+    assert!(report["calibration"]["crossed"].is_string());
+    assert!(
+        messages.contains("the 80 rows of the validation split train and calibrate"),
+        "{messages}"
+    );
+    let again = json(&home.done(&["eval", "--json"]));
+    assert_eq!(again["nll"]["value"], report["test"]["nll"]["value"]);
+    let message = home.refused(&["eval", "--split", "validation"]);
+    assert!(message.contains("its rows train the last layer"), "{message}");
+    // The rows of both splits are those that the model was made with.
+    let own = home.path("set/validation.csv");
+    let arguments = ["eval", "--json", "--dataset", own.to_str().unwrap()];
+    assert_eq!(json(&home.done(&arguments))["splits"]["seen"], 80);
+}
+
+#[test]
+fn limits_count_the_rows_that_are_cross_fitted() {
+    let home = Home::new();
+    home.write("tickets.csv", tickets(240));
+    let encoder = encoder();
+    let limits = ["--set", "data.train_limit=60", "--set", "data.validation_limit=10"];
+    let train = ["train", "tickets.csv", "--json", "--init", &encoder, HEAD[0], HEAD[1]];
+    let (report, messages) = said(&home, &[&train[..], &limits].concat());
+    let report = json(&report);
+    assert_eq!(report["parts"]["train"]["rows"], 60);
+    assert_eq!(report["recipe"]["head"]["rows"], 60);
+    assert_eq!(report["temperature_rows"], 60);
+    assert!(
+        messages.contains("`data.validation_limit` has no effect, since every row"),
+        "{messages}"
+    );
+    assert!(messages.contains("the training rows are a sample (`data.train_limit`)"), "{messages}");
+    let again = json(&home.done(&["eval", "--json"]));
+    assert_eq!(again["nll"]["value"], report["test"]["nll"]["value"]);
+}
+
+/// A config that asks a head for what only fine-tuning and parts of their own can do.
+#[test]
+fn a_key_without_effect_is_named_and_no_card_or_manifest_claims_it() {
+    let home = Home::new();
+    home.write("tickets.csv", tickets(240));
+    let config = |recipe: &str, more: &str| {
+        format!(
+            "name = \"own-{recipe}\"\n[data]\ndataset = \"tickets.csv\"\nvalidation_fraction = 0.3\n\
+             calibration_fraction = 0.05\nmax_length = 32\n[model]\ninit = {:?}\n[train]\nrecipe = \"{recipe}\"\n\
+             learning_rate = 1e-3\nseed = 7\n{more}",
+            encoder()
+        )
+    };
+    for (recipe, more) in [("head", ""), ("auto", "max_time = 1e-6\n")] {
+        home.write("own.toml", config(recipe, more));
+        let (report, messages) = said(&home, &["train", "--config", "own.toml", "--json"]);
+        assert_eq!(json(&report)["recipe"]["kept"], "head");
+        let warnings: Vec<&str> =
+            messages.lines().filter(|line| line.contains("no effect")).collect();
+        let [warning] = warnings.as_slice() else { panic!("{recipe}: {messages}") };
+        assert!(warning.contains("`train.learning_rate` has no effect"), "{warning}");
+        assert!(warning.contains("`data.validation_fraction` has no effect"), "{warning}");
+        for silent in ["calibration_fraction", "seed", "recipe`", "max_time"] {
+            assert!(!warning.contains(silent), "{silent}: {warning}");
+        }
+        let model = format!("checkpoints/own-{recipe}/model");
+        let card = home.done(&["publish", "--card-only", "--model", &model]);
+        assert!(
+            card.contains("seed = 7") && card.contains(&format!("recipe = \"{recipe}\"")),
+            "{card}"
+        );
+        for claimed in ["learning_rate", "validation_fraction", "warmup_steps"] {
+            assert!(!card.contains(claimed), "{claimed}: {card}");
+        }
+    }
+    let manifest = std::fs::read(home.path("checkpoints/own-head/model/bayes/manifest.json"));
+    let manifest: Value = serde_json::from_slice(&manifest.unwrap()).unwrap();
+    assert_eq!(manifest["data"]["validation_fraction"], 0.1, "which nobody asked for");
+    // What has an effect is not named.
+    let full = config("full", "max_steps = 4\n");
+    home.write("own.toml", full);
+    let (_, messages) = said(&home, &["train", "--config", "own.toml"]);
+    assert!(!messages.contains("no effect"), "{messages}");
+}
+
+#[test]
+fn the_card_says_how_a_head_was_made() {
+    let home = Home::new();
+    let report = train(&home, &tickets(240), &HEAD);
+    let card = home.done(&["publish", "--card-only"]);
+    for told in [
+        "The encoder stayed as it was; the last layer was fitted to convergence.",
+        "It is cross-fitted over 5 folds: each of 216 rows is judged",
+        "probabilities that were calibrated by rows each of which was judged by a last layer that had not",
+        "The temperature stays at 1, since rows each of which was judged by a last layer",
+    ] {
+        assert!(card.contains(told), "{told}: {card}");
+    }
+    for wrong in ["optimizer step", "third", "fourth", "not trained on", "fine-tuned"] {
+        assert!(!card.contains(wrong), "{wrong}: {card}");
+    }
+    // These rows are all answered right, so no confidence is too low.
+    assert!(report["calibration"]["min_confidence"].is_null(), "{report}");
+    assert!(card.contains("Of all answers, however sure, at most"), "{card}");
+    assert!(!card.contains("above that confidence"), "{card}");
+    let (by, evidence) = ("chosen by held-out rows", "chosen by the evidence");
+    let held_out = report["prior_by_held_out_rows"].as_bool().unwrap();
+    assert!(card.contains(if held_out { by } else { evidence }), "{card}");
+    let run = std::fs::read_dir(home.path("runs")).unwrap().next().unwrap().unwrap().path();
+    let markdown = std::fs::read_to_string(run.join("report.md")).unwrap();
+    for told in [
+        if held_out { by } else { evidence },
+        "fitted on 216 rows each of which was judged by a last layer",
+        "by 216 calibration rows (99 % band by the 108 of the class with the fewest",
+        "(108 rows behind the bound with the fewest)",
+    ] {
+        assert!(markdown.contains(told), "{told}: {markdown}");
+    }
+}
+
+/// Where the data have a validation split, the parts are told apart, and those that serve both are named.
+#[test]
+fn the_card_of_a_head_with_parts_of_its_own_names_them() {
+    let home = Home::new();
+    set(&home);
+    home.done(&["train", "set", "--init", &encoder(), HEAD[0], HEAD[1]]);
+    let card = home.done(&["publish", "--card-only"]);
+    assert!(card.contains("its prior chosen by the NLL of the second"), "{card}");
+    assert!(card.contains("the 40 of the third and the fourth serve both, cross-fitted"), "{card}");
+}
+
+#[test]
+fn what_dataset_prepare_tokenises_training_reads() {
+    let home = Home::new();
+    home.write("tickets.csv", tickets(240));
+    let encoder = encoder();
+    let tokens = || -> Vec<String> {
+        let files = home.files().into_iter();
+        files.filter(|name| name.starts_with("cache/") && name.contains("token")).collect()
+    };
+    let prepared = home.done(&["dataset", "prepare", "tickets.csv", "--init", &encoder]);
+    assert!(prepared.contains("done") && prepared.contains(&encoder), "{prepared}");
+    let before = tokens();
+    assert!(!before.is_empty(), "{:?}", home.files());
+    train(&home, &tickets(240), &HEAD);
+    assert_eq!(tokens(), before, "training made its own");
+    let message = home.refused(&["dataset", "prepare", "tickets.csv"]);
+    assert!(message.contains("all-MiniLM-L6-v2"), "that of `bayes train`: {message}");
 }

@@ -31,19 +31,33 @@ pub fn figure(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
+/// `1 round`, `2 rounds`.
+fn counted(number: usize, one: &str) -> String {
+    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A key with the unit of its values, where the name does not end with it.
+pub fn with_unit(key: &str) -> String {
+    let unit = match key.rsplit('.').next().unwrap_or(key) {
+        name if name.ends_with("_latency") => ", ms",
+        "throughput" => ", texts/s",
+        _ => "",
+    };
+    format!("{key}{unit}")
+}
+
 impl Document<'_> {
     /// The report. A suite that was not run has no section.
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
-            "# Benchmark of {}\n\n{} texts of `{}`{}, {} tokens, at most {} each. Medians over {} \
-             rounds, from the smallest to the largest.\n",
+            "# Benchmark of {}\n\n{} of `{}`{}, {} tokens, at most {} each. Medians over {}, from the smallest to the largest.\n",
             self.model,
-            self.rows,
+            counted(self.rows, "text"),
             self.dataset,
             if self.generated { " (generated)" } else { "" },
             self.tokens,
             self.max_length,
-            self.settings.rounds
+            counted(self.settings.rounds, "round")
         );
         for warning in &self.warnings {
             let _ = writeln!(text, "\n> {warning}");

@@ -45,7 +45,7 @@ pub fn measure(
     let mut tasks = Vec::new();
     let fits = Fits::probe(subject, settings)?;
     for (key, kind, batches) in predictions(subject, suites, settings, show) {
-        if fits.batch(tokens(&batches[0]), &key, show) {
+        if batches.first().is_some_and(|batch| fits.batch(tokens(batch), &key, show)) {
             tasks.push(Task::new(key, kind, Work::Predict(batches)));
         }
     }
@@ -68,7 +68,9 @@ pub fn measure(
     };
     if suites.contains(&Suite::Train) {
         let batches = train_batches(subject.train, settings);
-        if fits.step(batches[0].1, show) {
+        if batches.is_empty() {
+            show(too_few("train", settings.train_batch_size, subject.train.len()));
+        } else if fits.step(batches[0].1, show) {
             let stepper = Box::new(Stepper::new(&job, &artifact.parameters)?);
             let work = Work::Train(stepper, batches);
             tasks.push(Task::new("train".to_owned(), Kind::Train, work));
@@ -88,6 +90,11 @@ pub fn measure(
         size(subject.predictor, &mut results);
     }
     Ok(results)
+}
+
+/// Why there is no batch of this size: whole ones alone are measured.
+fn too_few(key: &str, size: usize, rows: usize) -> Progress {
+    Progress::Note(format!("`{key}` is left out: a batch has {size} texts, and there are {rows}"))
 }
 
 /// Leaves out what a shortened run has no time for.
@@ -161,8 +168,12 @@ fn predictions(
     }
     if suites.contains(&Suite::Throughput) {
         for &size in &settings.batch_sizes {
+            if size > all.len() {
+                show(too_few(&format!("throughput.batch_{size}"), size, all.len()));
+                continue;
+            }
             if settings.order != Order::Sorted {
-                let batches = all.chunks(size).map(<[Sequence]>::to_vec).collect();
+                let batches = all.chunks_exact(size).map(<[Sequence]>::to_vec).collect();
                 found.push((format!("throughput.batch_{size}"), Kind::Throughput, batches));
             }
             if settings.order != Order::Natural {
@@ -193,7 +204,8 @@ fn predictions(
 fn sorted(all: &[Sequence], size: usize, noise: &Noise) -> Vec<Vec<Sequence>> {
     let mut all = all.to_vec();
     all.sort_by_key(|one| one.ids.len());
-    let mut batches: Vec<Vec<Sequence>> = all.chunks(size).map(<[Sequence]>::to_vec).collect();
+    let mut batches: Vec<Vec<Sequence>> =
+        all.chunks_exact(size).map(<[Sequence]>::to_vec).collect();
     noise.stream(Purpose::Shuffle, u64::MAX, 1).shuffle(&mut batches);
     batches
 }
@@ -202,7 +214,7 @@ fn sorted(all: &[Sequence], size: usize, noise: &Noise) -> Vec<Vec<Sequence>> {
 fn train_batches(rows: &TokenSet, settings: &Settings) -> Vec<(Vec<u32>, usize)> {
     let lengths = rows.lengths();
     let all: Vec<u32> = (0..rows.len() as u32).collect();
-    let batches = all.chunks(settings.train_batch_size).take(settings.train_steps);
+    let batches = all.chunks_exact(settings.train_batch_size).take(settings.train_steps);
     let tokens = |rows: &[u32]| rows.iter().map(|&row| lengths[row as usize] as usize).sum();
     batches.map(|rows| (rows.to_vec(), tokens(rows))).collect()
 }

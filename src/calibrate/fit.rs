@@ -88,6 +88,8 @@ pub struct SetPromise {
     pub coverage: f64,
     /// Whether that holds within every class, or group of pooled classes, and not only overall.
     pub by_class: bool,
+    /// Rows behind all bounds.
+    pub rows: usize,
     /// Rows behind the bound of the class or group with the fewest.
     pub fewest: usize,
     /// In 99 % of draws of the conformal part the true share, there, is from this
@@ -312,8 +314,17 @@ impl CalibrationSummary {
             let (always, percent) = (bounds.always(), percent(1.0 - alpha));
             let Bounds { pooled, fewest, .. } = bounds;
             let (low, high) = coverage_band(fewest, alpha, 0.99);
-            let (coverage, by_class) = (1.0 - alpha, conformal.by_class);
-            self.sets.push(SetPromise { coverage, by_class, fewest, low, high, pooled, always });
+            let (coverage, by_class, rows) = (1.0 - alpha, conformal.by_class, conformal.rows());
+            self.sets.push(SetPromise {
+                coverage,
+                by_class,
+                rows,
+                fewest,
+                low,
+                high,
+                pooled,
+                always,
+            });
             if always > 0 {
                 self.notes.push(format!(
                     "sets at {percent} %: {always} of {} classes are in every set, since there are \

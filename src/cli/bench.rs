@@ -5,12 +5,12 @@ mod texts;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use self::texts::Texts;
-use super::progress::{Display, grouped};
+use super::progress::{Display, counted, grouped};
 use super::{Common, Outcome, RUNS, model_folder, print, print_json, report};
 use crate::artifact;
 use crate::bench::{
@@ -43,7 +43,7 @@ pub struct Options {
     /// A file, folder, known name or Hub id [default: what the model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
-    /// A seeded, class-balanced sample of that many rows; 0 = all
+    /// A seeded sample of that many rows, in which classes keep their shares; 0 = all
     #[arg(long, default_value_t = 1000)]
     limit: usize,
     /// Most tokens a text [default: the model's]
@@ -190,6 +190,13 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     let named = options.dataset.as_deref();
     let texts = Texts::open(&predictor, named, options.limit, options.train_length, &mut note)?;
+    if let Some(size) = options.batch_sizes.iter().find(|size| **size > texts.rows.len()) {
+        let rows = texts.rows.len();
+        bail!(
+            "--batch-sizes has {size}, and there are {rows} texts: give at most {rows}, or more texts with \
+             --limit or --dataset"
+        );
+    }
     let subject =
         Subject { predictor: &predictor, rows: &texts.rows, train: &texts.train, noise: &noise };
     if let Some(path) = &options.dump {
@@ -302,23 +309,24 @@ fn calibration(
 /// The figures in at most 80 columns.
 fn table(document: &Document<'_>) -> String {
     let mut text = format!(
-        "\n{}: {} texts of {}, {} threads, {} rounds\n\n{:>52}   smallest – largest\n",
+        "\n{}: {} of {}, {}, {}\n\n{:>52}   smallest – largest\n",
         document.model,
-        grouped(document.rows as u64),
+        counted(document.rows, "text"),
         document.dataset,
-        document.machine.threads,
-        document.settings.rounds,
+        counted(document.machine.threads, "thread"),
+        counted(document.settings.rounds, "round"),
         "median",
     );
     for (key, _) in document.results.samples() {
+        let name = bench::with_unit(key);
         text += &match document.results.interval(key) {
             Some(found) => format!(
-                "  {key:<40}{:>10}   {} – {}\n",
+                "  {name:<40}{:>10}   {} – {}\n",
                 figure(found.value),
                 figure(found.low),
                 figure(found.high)
             ),
-            None => format!("  {key:<40}{:>10}\n", "unknown"),
+            None => format!("  {name:<40}{:>10}\n", "unknown"),
         };
     }
     for (key, count) in document.results.counts() {

@@ -2,8 +2,6 @@
 
 mod head;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
@@ -12,10 +10,11 @@ use serde_json::json;
 use super::progress::{Display, grouped};
 use super::tables::TableFlags;
 use super::words::filled;
+use super::written::ExperimentFlags;
 use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap, text_key};
 use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, is_here};
-use crate::experiment::{self, Experiment, Progress, QUICK_START};
+use crate::experiment::{self, Experiment, Progress};
 
 /// Flags of `bayes dataset`.
 #[derive(Debug, Args)]
@@ -57,16 +56,10 @@ enum Action {
         #[arg(long, value_name = "SEED")]
         shuffle: Option<u64>,
     },
-    /// Tokenise one into the cache that training reads
+    /// Tokenise one into the cache that training with the same data, encoder and keys reads
     Prepare {
-        /// Known name, file, folder or Hub id [default: that of the experiment]
-        name: Option<String>,
-        /// The experiment file, which names the encoder and the length
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Override a key of the experiment
-        #[arg(long = "set", value_name = "KEY=VALUE")]
-        settings: Vec<String>,
+        #[command(flatten)]
+        experiment: Box<ExperimentFlags>,
     },
 }
 
@@ -79,16 +72,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             fetch(name, revision.as_deref(), folder.as_deref(), common)?;
         }
         Action::Head { name, n, shuffle } => head::head(name, *n, *shuffle, common)?,
-        Action::Prepare { name, config, settings } => {
-            let mut all: Vec<String> =
-                name.iter().map(|name| format!("data.dataset={name}")).collect();
-            all.extend(settings.iter().cloned());
-            let experiment = match config {
-                Some(path) => Experiment::read(path, &all)?,
-                None => Experiment::parse(QUICK_START, "the quick start", &all)?,
-            };
-            prepare(&experiment, common)?;
-        }
+        Action::Prepare { experiment } => prepare(&experiment.experiment()?, common)?,
     }
     Ok(Outcome::Done)
 }
@@ -251,6 +235,10 @@ fn prepare(experiment: &Experiment, common: &Common) -> Result<()> {
             grouped(split.truncated as u64)
         ));
     }
-    text.push_str(&format!("cache        {}\n", data::cache_folder().display()));
+    let encoder = experiment.model.init.as_deref().unwrap_or("one from scratch");
+    text.push_str(&format!(
+        "for          {encoder}\ncache        {}\n",
+        data::cache_folder().display()
+    ));
     print(&text)
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::progress::Display;
+use super::progress::{Display, grouped};
 use super::tables::TableFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::artifact::{self, Manifest};
@@ -38,7 +38,7 @@ pub struct Options {
     /// [default: test]
     #[arg(long)]
     split: Option<String>,
-    /// A seeded, class-balanced sample of that many rows; 0 = all
+    /// A seeded sample of that many rows, in which classes keep their shares; 0 = all
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// How often prediction sets shall hold the label [default: as the model was calibrated]
@@ -259,6 +259,13 @@ impl Asked {
         let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
         let limit = options.limit.unwrap_or(0);
         let places = sample(&labels, limit, &noise);
+        if places.len() < labels.len() {
+            display.show(&Progress::Note(format!(
+                "{} of {} rows, a sample in which classes keep their shares (`--limit`)",
+                grouped(places.len()),
+                grouped(labels.len())
+            )));
+        }
         let rows = places.into_iter().map(|place| chosen.rows[place]).collect();
         Ok(Self { source: chosen.split, config, dataset, split, rows, limit })
     }

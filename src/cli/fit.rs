@@ -29,7 +29,8 @@ pub struct Options {
     /// Overrides a key of [posterior] or [calibration]
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// At most that many training and test rows, a seeded, class-balanced sample; 0 = all
+    /// At most that many training rows, equally many of each class, and test rows, in which classes keep
+    /// their shares, seeded; 0 = all
     #[arg(long, default_value_t = 0)]
     limit: usize,
     /// Leave the last layer as it is and fit its covariance only
@@ -85,12 +86,14 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 fn text(report: &FitReport) -> String {
     let rows = |name: &str| grouped(report.rows.get(name).copied().unwrap_or(0) as u64);
     let lines: String = report.scores.iter().map(line).collect();
+    let scaled = report.scores.iter().find_map(|score| score.fitted.as_ref());
     format!(
         "\n{}\n  fitted on {} rows, temperature and scale on {}, scored on {} test rows\n\n  \
          {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),
-        rows("temperature"),
+        // Of few rows in all both parts serve both.
+        grouped(scaled.map_or(0, |fitted| fitted.temperature_rows) as u64),
         rows("test"),
         "",
         "accuracy",

@@ -3,7 +3,7 @@
 use super::decisions::decision_sentence;
 use super::progress::grouped;
 use super::words::{filled, percent};
-use crate::calibrate::CalibrationSummary;
+use crate::calibrate::{CalibrationSummary, SetPromise};
 use crate::evaluate::Answer;
 use crate::experiment::PosteriorReport;
 
@@ -19,10 +19,11 @@ pub fn calibration_words(summary: &CalibrationSummary, rows: &[Answer]) -> Vec<S
     let mut words = Vec::new();
     for set in summary.sets.iter().filter(|set| set.always == 0) {
         words.push(format!(
-            "Sets hold the label in {} % of cases{} (99 % band with {} rows: {:.3} to {:.3}).",
+            "Sets hold the label in {} % of cases{}, by {} calibration rows (99 % band{}: {:.3} to {:.3}).",
             percent(set.coverage),
             whose(set.by_class, set.pooled),
-            set.fewest,
+            grouped(set.rows as u64),
+            fewest(set),
             set.low,
             set.high
         ));
@@ -40,20 +41,38 @@ pub fn whose(by_class: bool, pooled: usize) -> &'static str {
     }
 }
 
+/// Whose rows decide how far the promise may be off, where they are not all.
+fn fewest(set: &SetPromise) -> String {
+    if !set.by_class {
+        return String::new();
+    }
+    let rows = grouped(set.fewest as u64);
+    let of = if set.pooled > 0 { "class or group" } else { "class" };
+    format!(" by the {rows} of the {of} with the fewest")
+}
+
 /// Posterior, temperature and scale.
-pub fn posterior_words(posterior: &PosteriorReport) -> Vec<String> {
+///
+/// `crossed` says whether the rows train as well, and each is judged by a fit without it.
+pub fn posterior_words(posterior: &PosteriorReport, crossed: bool) -> Vec<String> {
     let mut words = Vec::new();
     if let Some(evidence) = &posterior.evidence {
         words.push(format!(
-            "Posterior of the last layer: prior precision {:.3}, chosen by the evidence; the data \
-             determine {:.0} of its weights.",
-            evidence.prior_precision, evidence.effective_parameters
+            "Posterior of the last layer: prior precision {:.3}, chosen by {}; the data determine {:.0} of \
+             its weights.",
+            evidence.prior_precision,
+            if posterior.prior_by_held_out_rows { "held-out rows" } else { "the evidence" },
+            evidence.effective_parameters
         ));
     }
     let Some(temperature) = posterior.temperature else { return words };
     words.push(format!(
-        "Temperature {temperature:.3}, fitted on {} rows that were not trained on.",
-        grouped(posterior.temperature_rows as u64)
+        "Temperature {temperature:.3}, fitted on {} rows {}.",
+        grouped(posterior.temperature_rows as u64),
+        match crossed {
+            true => "each of which was judged by a last layer that had not seen it",
+            false => "that were not trained on",
+        }
     ));
     if let (Some(scale), Some(gain), Some(error)) =
         (posterior.scale, posterior.scale_gain, posterior.scale_gain_error)

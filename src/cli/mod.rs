@@ -19,6 +19,7 @@ mod tables;
 mod train;
 mod transfer;
 mod words;
+mod written;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::plain::{INTERVAL, Plain};
 use super::output::{harmless, note};
 use crate::experiment::Progress;
-pub use crate::publish::grouped;
+pub use crate::publish::{counted, grouped};
 use crate::train::{Event, Scores};
 
 /// Draws what a recipe reports.

@@ -259,7 +259,7 @@ pub fn write_report(finished: &TrainReport, folder: &Path) -> Result<()> {
         About {
             heading: "What was fitted after it".to_owned(),
             sentences: [
-                posterior_words(&finished.posterior),
+                posterior_words(&finished.posterior, finished.calibration.crossed.is_some()),
                 calibration_words(&finished.calibration, &finished.evaluation.answers.rows),
                 finished.calibration.notes.clone(),
             ]

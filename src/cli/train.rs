@@ -9,32 +9,18 @@ use clap::Args;
 use super::progress::{Display, grouped};
 use super::publish::{memory, send, usual_message};
 use super::summary::{finished_text, write_report};
-use super::tables::TableFlags;
 use super::words::filled;
+use super::written::ExperimentFlags;
 use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw};
-use crate::experiment::{
-    self, CLASSIFY, Ended, Experiment, ExperimentError, Plan, Progress, QUICK_START, Resume,
-    Surroundings,
-};
-use crate::model::{FROM_SCRATCH, SIZES};
+use crate::experiment::{self, Ended, Experiment, Plan, Progress, Resume, Surroundings};
 use crate::publish::{Message, Push, Pusher, whole};
 use crate::store;
 
 /// Flags of `bayes train`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A file, folder, known name or Hub id; without it and --config, the quick start
-    data: Option<String>,
-    /// The experiment file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The encoder to begin with: a folder or Hub id, or none for a new one [default: for your own
-    /// data sentence-transformers/all-MiniLM-L6-v2]
-    #[arg(long, value_name = "ID|DIR|none")]
-    init: Option<String>,
-    /// Override a key of the experiment, such as train.seed=7
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    settings: Vec<String>,
+    #[command(flatten)]
+    experiment: ExperimentFlags,
     /// Go on with a run that was left: auto, never, or the folder of a checkpoint
     #[arg(long, default_value = "auto", value_name = "auto|never|PATH", value_parser = resume)]
     resume: Resume,
@@ -47,8 +33,6 @@ pub struct Options {
     /// Print the experiment with every key resolved
     #[arg(long)]
     print_config: bool,
-    #[command(flatten)]
-    tables: TableFlags,
 }
 
 /// What was printed at the end, in the run folder.
@@ -61,7 +45,7 @@ static LISTENING: AtomicBool = AtomicBool::new(false);
 
 /// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let experiment = experiment(options)?;
+    let experiment = options.experiment.experiment()?;
     if options.print_config {
         print(&experiment.to_toml_with_unset())?;
         return Ok(Outcome::Done);
@@ -197,76 +181,6 @@ fn interrupted_text(steps: u64, checkpoint: Option<&Path>) -> String {
          Go on: give the same command again.\n\
          Look at it:  bayes eval --model {checkpoint}\n"
     )
-}
-
-/// The experiment that the flags describe.
-fn experiment(options: &Options) -> Result<Experiment, ExperimentError> {
-    let mut settings = Vec::new();
-    if let Some(data) = &options.data {
-        if options.config.is_none() {
-            settings.push(format!("name={}", name_of(data)));
-        }
-        // Quoted, since names of files may begin with a quote or a space.
-        settings.push(format!("data.dataset={}", toml::Value::String(data.clone())));
-    }
-    settings.extend(options.init.iter().map(|init| format!("model.init={init}")));
-    settings.extend(options.settings.iter().cloned());
-    let mut experiment = written(options, settings)?;
-    let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
-    options.tables.overrides().apply(&mut experiment.data).map_err(refuse)?;
-    Ok(experiment)
-}
-
-/// The experiment that the config and the settings describe, or one of the built-in recipes.
-fn written(options: &Options, mut settings: Vec<String>) -> Result<Experiment, ExperimentError> {
-    if let Some(path) = &options.config {
-        return Experiment::read(path, &settings);
-    }
-    let own = options.data.as_deref().is_some_and(|data| data != "reviews");
-    let encoder = init(&settings).is_some_and(|init| init != FROM_SCRATCH);
-    let new = init(&settings).is_some() || SIZES.iter().any(|key| sets(&settings, key));
-    if encoder || (own && !new) {
-        if !own {
-            settings.insert(0, "data.dataset=reviews".to_owned());
-        }
-        return Experiment::parse(CLASSIFY, "the recipe for your own data", &settings);
-    }
-    if own {
-        settings.insert(0, "data.max_length=256".to_owned());
-    }
-    Experiment::parse(QUICK_START, "the quick start", &settings)
-}
-
-/// What an experiment on these data is called: by their file or folder. Letters that no name of a folder
-/// should have become `-`, and then a few digits of a hash tell `评论` from `数据`.
-fn name_of(data: &str) -> String {
-    let path = Path::new(data);
-    let real = if path.is_dir() { path.canonicalize().ok() } else { None };
-    let path = real.as_deref().unwrap_or(path);
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let stem = stem.strip_suffix(".csv").or(stem.strip_suffix(".tsv")).unwrap_or(&stem);
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
-    let name: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
-    if stem.is_ascii() && name.contains(|c: char| c.is_ascii_alphanumeric()) {
-        return name;
-    }
-    let digits = store::sha256(stem.as_bytes());
-    let name = name.trim_matches('-');
-    let name = if name.is_empty() { "data" } else { name };
-    format!("{name}-{}", &digits[..6])
-}
-
-/// The encoder that settings name last.
-fn init(settings: &[String]) -> Option<&str> {
-    let value = |setting: &'_ String| Some(setting.split_once('=')?.0.trim() == "model.init");
-    let named = settings.iter().rfind(|setting| value(setting) == Some(true))?;
-    named.split_once('=').map(|(_, init)| init.trim().trim_matches('"'))
-}
-
-/// Whether settings name a key of `[model]`.
-fn sets(settings: &[String], key: &str) -> bool {
-    let name = |setting: &String| setting.split_once('=').map(|(name, _)| name.trim().to_owned());
-    settings.iter().any(|setting| name(setting) == Some(format!("model.{key}")))
 }
 
 fn plan_text(plan: &Plan) -> String {

@@ -18,7 +18,8 @@ pub enum CrossFit {
     /// `head` or `auto`.
     #[default]
     Auto,
-    /// They are: every row trains the last layer, and is judged by one that has not seen it.
+    /// They are, those of a validation split too: every row trains the last layer, and is judged by one
+    /// that has not seen it.
     Always,
     /// They are not.
     Never,
@@ -57,12 +58,14 @@ pub struct DataConfig {
     pub test_fraction: f64,
     /// Whether the rows that choose and calibrate are trained on as well.
     pub cross_fit: CrossFit,
-    /// 0 = all; else that many of the training rows, after splitting, class-balanced.
+    /// 0 = all; else that many of the training rows, after splitting, equally many of each class. Where
+    /// they calibrate too, classes keep their shares.
     pub train_limit: usize,
-    /// 0 = all; else that many of the rows that choose the best weights are looked at, class-balanced.
+    /// 0 = all; else that many of the rows that choose the best weights are looked at. Classes keep
+    /// their shares.
     pub validation_limit: usize,
-    /// 0 = all; else that many of the test rows are in the report of the training, class-balanced. A
-    /// later `bayes eval` looks at all of them.
+    /// 0 = all; else that many of the test rows are in the report of the training. Classes keep their
+    /// shares. A later `bayes eval` looks at all of them.
     pub test_limit: usize,
     /// A label that means out of scope: never trained or calibrated on.
     pub ood_label: String,

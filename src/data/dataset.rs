@@ -8,7 +8,8 @@ use super::read::{Content, Raw};
 use super::split::text_key;
 use super::table::{self, ColumnNames};
 use super::{
-    DataConfig, DataError, Example, Located, Remark, StreamSource, labels, obtain, reviews,
+    CrossFit, DataConfig, DataError, Example, Located, Remark, StreamSource, labels, obtain,
+    reviews,
 };
 use crate::compute::Noise;
 
@@ -55,13 +56,31 @@ impl Dataset {
             return Err(DataError::Address { url: config.dataset.clone() });
         }
         let located = obtain(&config.dataset)?;
-        match located.known {
+        let dataset = match located.known {
             Some(known) if known.hub_id.is_empty() && config.streaming => {
                 Err(DataError::NotStreamed { path: known.name.into() })
             }
             Some(known) if known.hub_id.is_empty() => Ok(Self::generated()),
             _ => Self::read(&located, config),
+        }?;
+        Ok(if config.cross_fit == CrossFit::Always { dataset.joined() } else { dataset })
+    }
+
+    /// With the rows of the validation split behind those of the training split, where there are any.
+    fn joined(mut self) -> Self {
+        let Some(rows) = self.splits.remove("validation").filter(|rows| !rows.is_empty()) else {
+            return self;
+        };
+        self.remarks.push(Remark::Note(format!(
+            "the {} rows of the validation split train and calibrate as those of the training split do \
+             (`data.cross_fit` is always)",
+            rows.len()
+        )));
+        self.splits.entry("train".to_owned()).or_default().extend(rows);
+        if let Some(outside) = self.out_of_scope.remove("validation") {
+            self.out_of_scope.entry("train".to_owned()).or_default().extend(outside);
         }
+        self
     }
 
     /// The generated reviews. Their seed is fixed: they are a data set and not a draw of the run.

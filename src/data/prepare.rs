@@ -1,6 +1,6 @@
 //! From a data set to the five parts of a run.
 
-use super::split::{self, Division, RowKey, content_hash, limit, overlap, text_key};
+use super::split::{self, Division, RowKey, content_hash, overlap, text_key};
 use super::{CrossFit, DataConfig, DataError, Dataset, Example};
 use crate::compute::Noise;
 
@@ -50,14 +50,21 @@ pub struct Parts {
 
 impl Parts {
     /// Divides a data set as `[data]` says. A function of the data, the config and the seed. With
-    /// `cross_fit = "always"` the training part has all rows but those of the test part.
+    /// `cross_fit = "always"` the training part has all rows but those of the test part, up to
+    /// `train_limit`.
     pub fn divide(
         dataset: &Dataset,
         config: &DataConfig,
         noise: &Noise,
     ) -> Result<Self, DataError> {
-        let parts = Self::apart(dataset, config, noise)?;
-        Ok(if config.cross_fit == CrossFit::Always { parts.pooled() } else { parts })
+        let whole = Self::whole(dataset, config, noise)?;
+        let parts = if config.cross_fit == CrossFit::Always { whole.pooled() } else { whole };
+        Ok(parts.limited(dataset, config, noise))
+    }
+
+    /// As [`divide`](Self::divide), but every row is in one part, whatever `cross_fit` says.
+    pub fn apart(dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Result<Self, DataError> {
+        Ok(Self::whole(dataset, config, noise)?.limited(dataset, config, noise))
     }
 
     /// Whether all rows that train, choose and calibrate are of one split.
@@ -89,8 +96,8 @@ impl Parts {
         self
     }
 
-    /// As [`divide`](Self::divide), but every row is in one part, whatever `cross_fit` says.
-    pub fn apart(dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Result<Self, DataError> {
+    /// As [`apart`](Self::apart), without limits, and before anybody looked for test texts elsewhere.
+    pub fn whole(dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Result<Self, DataError> {
         let train_rows = dataset.rows("train");
         if train_rows.is_empty() {
             return Err(DataError::NoTrain { name: dataset.name.clone() });
@@ -101,7 +108,7 @@ impl Parts {
         let has = |split: &str| !dataset.rows(split).is_empty();
         let (has_validation, has_test) = (has("validation"), has("test"));
         let fractions = config.fractions();
-        let Division { mut train, mut selection, mut temperature, mut conformal, test } =
+        let Division { train, mut selection, mut temperature, mut conformal, test } =
             split::divide_train(&train_keys, fractions, has_validation, has_test, noise)?;
         let held_out = if has_validation { "validation" } else { "train" };
         if has_validation {
@@ -116,34 +123,47 @@ impl Parts {
             temperature = fresh(division.temperature);
             conformal = fresh(division.conformal);
         }
-        let (test_split, mut test) = if has_test {
+        let (test_split, test) = if has_test {
             ("test", (0..dataset.rows("test").len()).collect())
         } else {
             ("train", test)
         };
-        let limited = |split: &str, rows: &mut Vec<usize>, most: usize| {
-            let labels: Vec<u32> = rows.iter().map(|&row| dataset.rows(split)[row].label).collect();
-            *rows = sample(&labels, most, noise).into_iter().map(|place| rows[place]).collect();
-        };
-        limited("train", &mut train, config.train_limit);
-        limited(held_out, &mut selection, config.validation_limit);
-        limited(test_split, &mut test, config.test_limit);
-        let mut parts = Self {
+        Ok(Self {
             train: Part::new("train", train),
             validation: Part::new(held_out, selection),
             temperature: Part::new(held_out, temperature),
             conformal: Part::new(held_out, conformal),
             test: Part::new(test_split, test),
             seen_in_test: Vec::new(),
+        })
+    }
+
+    /// With as many rows as `[data]` allows. Rows that something is measured on keep the shares of their
+    /// classes; of those that are trained on alone each class has equally many.
+    fn limited(mut self, dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Self {
+        type Draw = fn(&[u32], usize, &Noise) -> Vec<usize>;
+        let limit = |part: &mut Part, most: usize, draw: Draw| {
+            let labels: Vec<u32> = part.examples(dataset).map(|example| example.label).collect();
+            part.rows =
+                draw(&labels, most, noise).into_iter().map(|place| part.rows[place]).collect();
         };
+        // Without a part for it the training rows calibrate.
+        let trained: Draw = if self.temperature.rows.is_empty() { sample } else { balanced };
+        limit(&mut self.train, config.train_limit, trained);
+        limit(&mut self.validation, config.validation_limit, sample);
+        limit(&mut self.test, config.test_limit, sample);
+        self.find_seen(dataset);
+        self
+    }
+
+    fn find_seen(&mut self, dataset: &Dataset) {
         let texts = |part: &Part| -> Vec<u64> {
             let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
             part.examples(dataset).map(key).collect()
         };
-        let used = [&parts.train, &parts.validation, &parts.temperature, &parts.conformal];
+        let used = [&self.train, &self.validation, &self.temperature, &self.conformal];
         let used: Vec<u64> = used.into_iter().flat_map(texts).collect();
-        parts.seen_in_test = overlap(&used, &texts(&parts.test));
-        Ok(parts)
+        self.seen_in_test = overlap(&used, &texts(&self.test));
     }
 
     /// The part of this name.
@@ -163,18 +183,23 @@ impl Parts {
     }
 }
 
-/// A seeded, class-balanced sample of rows with these labels: places, ascending.
+/// A seeded sample of so many rows with these labels, in which the classes keep their shares: places,
+/// ascending. 0 = all.
 pub fn sample(labels: &[u32], rows: usize, noise: &Noise) -> Vec<usize> {
-    let keys: Vec<RowKey> = labels
-        .iter()
-        .enumerate()
-        .map(|(place, &label)| RowKey { label, text: place as u64 })
-        .collect();
-    if rows == 0 || rows >= keys.len() {
-        (0..keys.len()).collect()
-    } else {
-        limit(&keys, rows, noise)
+    drawn(labels, rows, |keys| split::proportional(keys, rows, noise))
+}
+
+/// The same with equally many rows of each class, as far as they go.
+fn balanced(labels: &[u32], rows: usize, noise: &Noise) -> Vec<usize> {
+    drawn(labels, rows, |keys| split::balanced(keys, rows, noise))
+}
+
+fn drawn(labels: &[u32], rows: usize, draw: impl Fn(&[RowKey]) -> Vec<usize>) -> Vec<usize> {
+    if rows == 0 || rows >= labels.len() {
+        return (0..labels.len()).collect();
     }
+    let key = |(place, &label): (usize, &u32)| RowKey { label, text: place as u64 };
+    draw(&labels.iter().enumerate().map(key).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -194,20 +219,7 @@ mod tests {
         let mut validation = rows("held out", 60);
         validation.extend(rows("trained on", 20));
         let splits = [("train", rows("trained on", 200)), ("validation", validation)];
-        let dataset = Dataset {
-            name: "rows".to_owned(),
-            labels: vec!["even".to_owned(), "odd".to_owned()],
-            splits: splits.map(|(name, rows)| (name.to_owned(), rows)).into(),
-            out_of_scope: BTreeMap::new(),
-            columns: String::new(),
-            column_names: Default::default(),
-            written: String::new(),
-            generated: false,
-            terms: None,
-            hidden: Vec::new(),
-            remarks: Vec::new(),
-            stream: None,
-        };
+        let dataset = dataset(splits);
         let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1)).unwrap();
         let texts = |part: &Part| -> Vec<String> {
             part.examples(&dataset).map(|example| example.text.clone()).collect()
@@ -226,9 +238,59 @@ mod tests {
         assert!(test.iter().all(|text| !train.contains(text)));
     }
 
+    /// A data set of these splits.
+    fn dataset(splits: impl IntoIterator<Item = (&'static str, Vec<Example>)>) -> Dataset {
+        Dataset {
+            name: "rows".to_owned(),
+            labels: vec!["even".to_owned(), "odd".to_owned()],
+            splits: splits.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect(),
+            out_of_scope: BTreeMap::new(),
+            columns: String::new(),
+            column_names: Default::default(),
+            written: String::new(),
+            generated: false,
+            terms: None,
+            hidden: Vec::new(),
+            remarks: Vec::new(),
+            stream: None,
+        }
+    }
+
+    /// One row in five is odd.
+    #[test]
+    fn a_limit_counts_the_rows_that_are_cross_fitted_and_keeps_their_shares() {
+        let skewed = |n| -> Vec<Example> {
+            let row = |i: u32| Example {
+                text: format!("text {i}"),
+                pair: None,
+                label: u32::from(i % 5 == 0),
+            };
+            (0..n).map(row).collect()
+        };
+        let dataset = dataset([("train", skewed(400))]);
+        let config = DataConfig {
+            cross_fit: CrossFit::Always,
+            train_limit: 50,
+            validation_limit: 10,
+            test_limit: 20,
+            ..DataConfig::default()
+        };
+        let parts = Parts::divide(&dataset, &config, &Noise::new(1)).unwrap();
+        let odd =
+            |part: &Part| part.examples(&dataset).filter(|example| example.label == 1).count();
+        assert_eq!((parts.train.rows.len(), odd(&parts.train)), (50, 10));
+        assert_eq!((parts.test.rows.len(), odd(&parts.test)), (20, 4));
+        assert_eq!(parts.held_out(), Vec::<usize>::new());
+        // A part that trains alone is balanced; what chooses and what is reported on is not.
+        let apart = Parts::apart(&dataset, &config, &Noise::new(1)).unwrap();
+        assert_eq!((apart.train.rows.len(), odd(&apart.train)), (50, 25));
+        assert_eq!((apart.validation.rows.len(), odd(&apart.validation)), (10, 2));
+        assert_eq!(apart.test, parts.test);
+    }
+
     /// Every third test text was also trained on.
     #[test]
-    fn limits_leave_a_balanced_sample_and_what_was_seen_follows_it() {
+    fn limits_leave_a_sample_and_what_was_seen_follows_it() {
         let train = rows("trained on", 200);
         let test: Vec<Example> = (0..90)
             .map(|i| match i % 3 {
@@ -237,20 +299,7 @@ mod tests {
             })
             .collect();
         let splits = [("train", train), ("test", test)];
-        let dataset = Dataset {
-            name: "rows".to_owned(),
-            labels: vec!["even".to_owned(), "odd".to_owned()],
-            splits: splits.map(|(name, rows)| (name.to_owned(), rows)).into(),
-            out_of_scope: BTreeMap::new(),
-            columns: String::new(),
-            column_names: Default::default(),
-            written: String::new(),
-            remarks: Vec::new(),
-            generated: false,
-            terms: None,
-            hidden: Vec::new(),
-            stream: None,
-        };
+        let dataset = dataset(splits);
         let divide = |config: &DataConfig| Parts::divide(&dataset, config, &Noise::new(1)).unwrap();
         let usual = DataConfig::default();
         let all = divide(&usual);

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 pub use content::{RowKey, content_hash, overlap, text_key};
 pub(super) use content::{hexadecimal, update_texts};
-pub use sample::limit;
+pub use sample::{balanced, proportional};
 
 use crate::compute::{Noise, Purpose, Stream};
 

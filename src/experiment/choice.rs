@@ -105,6 +105,10 @@ impl Choice {
                  raise it, or choose `train.recipe=full`, for what is often a better model"
             );
             show(Progress::Note(why.clone()));
+            let prepared = shop.prepared;
+            if let Some(warning) = prepared.used.kept(Recipe::Head).warning(&prepared.experiment) {
+                show(Progress::Warning(warning));
+            }
             self.report.left_out = Some(why);
             return Ok(false);
         }

@@ -1,5 +1,6 @@
 //! The experiment file: what was written, overridden, and checked.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub struct Experiment {
     pub calibration: CalibrationConfig,
     /// Where it is published, and the words of its card.
     pub publish: PublishConfig,
+    /// Keys that a person wrote, in a file or behind `--set`.
+    #[serde(skip)]
+    pub written: BTreeSet<String>,
 }
 
 impl Default for Experiment {
@@ -54,6 +58,7 @@ impl Default for Experiment {
             posterior: PosteriorConfig::default(),
             calibration: CalibrationConfig::default(),
             publish: PublishConfig::default(),
+            written: BTreeSet::new(),
         }
     }
 }
@@ -66,10 +71,13 @@ impl Experiment {
         let place = format!("`{}`", path.display());
         let text = text(&bytes)
             .map_err(|message| ExperimentError::Config { place: place.clone(), message })?;
-        Self::parse(text, &place, settings)
+        let mut experiment = Self::parse(text, &place, settings)?;
+        let table = toml::from_str(text).expect("it was parsed before");
+        experiment.written.extend(keys::named(table).into_keys());
+        Ok(experiment)
     }
 
-    /// The same for a text; `place` names it in messages.
+    /// The same for a text that is built in, or was written by us; `place` names it in messages.
     pub fn parse(text: &str, place: &str, settings: &[String]) -> Result<Self, ExperimentError> {
         let refuse = |place: &str, message: String| ExperimentError::Config {
             place: place.to_owned(),
@@ -88,6 +96,8 @@ impl Experiment {
                 refuse(place, error.to_string().trim().replace('\n', ": "))
             })?;
         experiment.model.init.take_if(|init| init == FROM_SCRATCH);
+        let set = settings.iter().filter_map(|setting| setting.split_once('='));
+        experiment.written = set.map(|(key, _)| key.trim().to_owned()).collect();
         experiment.check().map_err(|message| refuse(place, message))?;
         experiment.check_settings(settings).map_err(|message| refuse("`--set`", message))?;
         Ok(experiment)
@@ -111,7 +121,18 @@ impl Experiment {
         toml::to_string(self).expect("a config is plain data")
     }
 
-    /// The same, with the keys that are not set as comments, each with a value that it may have.
+    /// The same without some keys.
+    pub fn to_toml_without(&self, unused: &BTreeSet<String>) -> String {
+        let mut whole = Table::try_from(self).expect("a config is plain data");
+        for (section, key) in unused.iter().filter_map(|key| key.split_once('.')) {
+            if let Some(Value::Table(section)) = whole.get_mut(section) {
+                section.remove(key);
+            }
+        }
+        toml::to_string(&whole).expect("a config is plain data")
+    }
+
+    /// The whole, with the keys that are not set as comments, each with a value that it may have.
     pub fn to_toml_with_unset(&self) -> String {
         let own = Table::try_from(self).expect("a config is plain data");
         let mut text = self.to_toml();
@@ -144,10 +165,20 @@ impl Experiment {
         self.posterior.check()?;
         self.calibration.check()?;
         self.publish.check()?;
-        if self.data.cross_fit == CrossFit::Always && self.train.recipe == Recipe::Full {
+        let new = self.model.init.is_none();
+        if self.train.recipe == Recipe::Head && new {
+            return Err(
+                "`train.recipe` is head, which fits the last layer on what an encoder has learned, and \
+                 one from scratch has learned nothing: name an encoder with `--init` (`model.init`), or \
+                 set `train.recipe` to full"
+                    .to_owned(),
+            );
+        }
+        if self.data.cross_fit == CrossFit::Always && (self.train.recipe == Recipe::Full || new) {
             return Err(
                 "`data.cross_fit` is always, which the recipe `full` cannot do: its encoder has seen \
-                 the rows; set `train.recipe` to head or auto"
+                 the rows; set `train.recipe` to head or auto, and name an encoder that exists \
+                 (`model.init`)"
                     .to_owned(),
             );
         }
@@ -206,11 +237,28 @@ mod tests {
     fn keys_of_fine_tuning_are_refused_for_a_head() {
         for key in ["class_weights=balanced", "max_steps=5", "learning_rate=1e-3"] {
             let setting = format!("train.{key}");
-            let message = parse("", &["train.recipe=head", &setting]).unwrap_err();
+            let head = ["model.init=a/b", "train.recipe=head", &setting];
+            let message = parse("", &head).unwrap_err();
             assert!(message.contains("`train.") && message.contains("of fine-tuning"), "{message}");
             assert!(parse("", &["train.recipe=auto", &setting]).is_ok());
         }
-        assert!(parse("[train]\nmax_steps = 5\n", &["train.recipe=head", "train.seed=3"]).is_ok());
+        let settings = ["model.init=a/b", "train.recipe=head", "train.seed=3"];
+        assert!(parse("[train]\nmax_steps = 5\n", &settings).is_ok());
+    }
+
+    #[test]
+    fn what_only_a_trained_encoder_can_do_is_refused_from_scratch() {
+        let message = parse("", &["train.recipe=head"]).unwrap_err();
+        assert!(
+            message.contains("`train.recipe` is head") && message.contains("`--init`"),
+            "{message}"
+        );
+        let message = parse("", &["train.recipe=auto", "data.cross_fit=always"]).unwrap_err();
+        assert!(message.contains("`data.cross_fit` is always"), "{message}");
+        for recipe in ["head", "auto"] {
+            let recipe = format!("train.recipe={recipe}");
+            assert!(parse("", &["model.init=a/b", "data.cross_fit=always", &recipe]).is_ok());
+        }
     }
 
     fn parse(text: &str, settings: &[&str]) -> Result<Experiment, String> {
@@ -354,7 +402,9 @@ mod tests {
 
     #[test]
     fn the_resolved_file_gives_the_same_experiment() {
-        let experiment = parse(QUICK_START, &["train.seed=7", "name=other"]).unwrap();
+        let mut experiment = parse(QUICK_START, &["train.seed=7", "name=other"]).unwrap();
+        assert_eq!(experiment.written, ["name", "train.seed"].map(str::to_owned).into());
+        experiment.written.clear();
         assert_eq!(parse(&experiment.to_toml(), &[]).unwrap(), experiment);
     }
 

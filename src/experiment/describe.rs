@@ -4,6 +4,7 @@ use super::prepare::Prepared;
 use super::{Experiment, Progress};
 use crate::calibrate::FOLDS;
 use crate::data::{DataConfig, Part, StreamSource, untrained};
+use crate::train::Recipe;
 
 /// The data, and what was decided by them; `written` is what the user asked for.
 pub(super) fn describe(
@@ -11,7 +12,7 @@ pub(super) fn describe(
     prepared: &Prepared,
     show: &mut dyn FnMut(Progress<'_>),
 ) {
-    let Prepared { experiment, dataset, parts, crossing, .. } = prepared;
+    let Prepared { experiment, dataset, parts, crossing, used, .. } = prepared;
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
     let sizes: Vec<String> = named.map(rows).collect();
@@ -26,11 +27,33 @@ pub(super) fn describe(
     for remark in dataset.remarks.iter().chain(&untrained(dataset, parts)) {
         show(Progress::from(remark));
     }
+    if let Some(warning) = used.warning(written) {
+        show(Progress::Warning(warning));
+    }
+    if written.train.recipe == Recipe::Auto && experiment.train.recipe == Recipe::Full {
+        show(Progress::Note(
+            "an encoder from scratch has learned nothing to fit a last layer on: it is trained at once"
+                .to_owned(),
+        ));
+    }
     if crossing.is_some() {
         show(Progress::Note(format!(
-            "few rows: all {} train the last layer; each is judged by a fit without its fold, one of {FOLDS}",
+            "cross-fitting: all {} rows train the last layer; each is judged by a fit without its fold, one \
+             of {FOLDS}",
             parts.train.rows.len()
         )));
+    }
+    if experiment.data.train_limit > 0 {
+        show(Progress::Note(
+            match crossing {
+                Some(_) => "the training rows are a sample (`data.train_limit`): classes keep their shares",
+                None => {
+                    "the training rows are a sample (`data.train_limit`) with equally many of each class, \
+                     as far as they go"
+                }
+            }
+            .to_owned(),
+        ));
     }
     if written.data.max_length == 0 {
         show(Progress::Note(format!(
@@ -40,7 +63,8 @@ pub(super) fn describe(
     }
     if experiment.data.test_limit > 0 {
         show(Progress::Note(
-            "the test rows are a class-balanced sample (`data.test_limit`); `bayes eval` looks at all"
+            "the test rows are a sample (`data.test_limit`): classes keep their shares; `bayes eval` looks at \
+             all"
                 .to_owned(),
         ));
     }

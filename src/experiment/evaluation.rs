@@ -8,13 +8,21 @@ use serde_json::{Value, json};
 
 use crate::data::{Dataset, PartSummary};
 use crate::evaluate::Report;
-use crate::train::Scores;
+use crate::train::{Recipe, Scores};
 
 /// How the training went.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct TrainingFacts {
     /// The name of the run folder.
     pub(super) run: String,
+    /// What the model is: `head` or `full`.
+    pub(super) kept: Recipe,
+    /// Whether there was fine-tuning that made it no better.
+    pub(super) tuning_left: bool,
+    /// How every row both trains and calibrates, where it does.
+    pub(super) crossed: Option<String>,
+    /// Whether the prior of the last layer was chosen by held-out rows, and not by the evidence.
+    pub(super) prior_by_held_out_rows: bool,
     /// Optimizer steps taken.
     pub(super) steps: u64,
     /// After how many of them the weights were best.

@@ -115,6 +115,13 @@ pub fn fit(
     let seen = |place: &usize| parts.seen_in_test.binary_search(place).is_ok();
     let seen_in_test = (0..places.len()).filter(|&at| seen(&places[at])).collect();
     parts.seen_in_test = seen_in_test;
+    if job.limit > 0 {
+        show(Progress::Note(format!(
+            "at most {} rows: of the training rows equally many of each class, as far as they go; among the \
+             test rows classes keep their shares",
+            job.limit
+        )));
+    }
     parts.test.rows = places.into_iter().map(|place| parts.test.rows[place]).collect();
     let texts = parts.test.examples(&dataset).map(|text| text.pair.is_some());
     Pairs::of(&source).check(texts).map_err(EvaluateError::from)?;

@@ -1,5 +1,7 @@
 //! The keys of an experiment file: which exist, and how `--set` changes one.
 
+use std::collections::BTreeMap;
+
 use toml::{Table, Value};
 
 use super::Experiment;
@@ -17,6 +19,26 @@ pub fn known() -> Vec<(String, Value)> {
                 );
             }
             value => keys.push((section, value)),
+        }
+    }
+    keys
+}
+
+/// All keys of an experiment that are set, as `section.key`.
+pub(super) fn flat(experiment: &Experiment) -> BTreeMap<String, Value> {
+    named(Table::try_from(experiment).expect("a config is plain data"))
+}
+
+/// The same of a file.
+pub(super) fn named(table: Table) -> BTreeMap<String, Value> {
+    let mut keys = BTreeMap::new();
+    for (section, value) in table {
+        match value {
+            Value::Table(table) => {
+                let full = |(key, value)| (format!("{section}.{key}"), value);
+                keys.extend(table.into_iter().map(full));
+            }
+            value => drop(keys.insert(section, value)),
         }
     }
     keys

@@ -24,6 +24,7 @@ mod resume;
 mod run_folder;
 mod schedule;
 mod tuning;
+mod unused;
 
 pub use candidate::HeldOutScores;
 pub use config::{CLASSIFY, Experiment, QUICK_START};

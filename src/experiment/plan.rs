@@ -59,7 +59,8 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         Some(stream) => stream.rows() as usize,
         None => opened.tuned_rows(),
     };
-    let Opened { experiment, dataset, parts, .. } = opened;
+    let Opened { experiment, dataset, parts, used, .. } = opened;
+    let unused = used.warning(written).map(Remark::Warning);
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     Ok(Plan {
         name: experiment.name.clone(),
@@ -67,7 +68,13 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         dataset: dataset.name.clone(),
         columns: dataset.columns.clone(),
         written: dataset.written.clone(),
-        remarks: dataset.remarks.iter().cloned().chain(untrained(&dataset, &parts)).collect(),
+        remarks: dataset
+            .remarks
+            .iter()
+            .cloned()
+            .chain(untrained(&dataset, &parts))
+            .chain(unused)
+            .collect(),
         labels: dataset.labels.clone(),
         parts: named.map(|(name, part)| (name, part.rows.len())).collect(),
         seen_in_test: parts.seen_in_test.len(),

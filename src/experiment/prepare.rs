@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::calibration::{check_encoder, check_rows};
 use super::candidate::Judged;
 use super::encoder::Start;
+use super::unused::Use;
 use super::{Experiment, ExperimentError, Progress, schedule};
 use crate::compute::Noise;
 use crate::data::split::{RowKey, carve};
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) noise: Noise,
     /// Where every row trains the last layer.
     pub(super) crossing: Option<Crossing>,
+    /// Which keys have an effect.
+    pub(super) used: Use,
 }
 
 /// Rows of a training part that has all of them, by their places in it.
@@ -44,11 +47,15 @@ pub(super) struct Crossing {
     pub(super) trained: Vec<usize>,
     /// Those that choose its best weights, and whether it is better than none, ascending.
     pub(super) held_out: Vec<usize>,
+    /// Their share, before any limit.
+    share: f64,
 }
 
 impl Crossing {
-    fn new(dataset: &Dataset, parts: &Parts, apart: &Parts) -> Self {
-        let held_out = apart.held_out();
+    /// `whole` are the parts before they were pooled.
+    fn new(dataset: &Dataset, parts: &Parts, whole: &Parts) -> Self {
+        let held_out = whole.held_out();
+        let share = held_out.len() as f64 / (held_out.len() + whole.train.rows.len()) as f64;
         let rows = parts.train.rows.iter().enumerate();
         let (held_out, trained) =
             rows.partition::<Vec<_>, _>(|(_, row)| held_out.binary_search(row).is_ok());
@@ -58,6 +65,7 @@ impl Crossing {
             keys: parts.train.examples(dataset).map(RowKey::from).collect(),
             trained: places(trained),
             held_out: places(held_out),
+            share,
         }
     }
 
@@ -67,7 +75,7 @@ impl Crossing {
     ///
     /// A row that nobody judged is trained on: it is the only one of its class.
     pub(super) fn equally_hard(&self, judged: &Judged, noise: &Noise) -> Self {
-        let share = self.held_out.len() as f64 / self.keys.len() as f64;
+        let share = self.share;
         let order = judged.by_difficulty();
         let size = share.recip().round() as u32;
         let mut before: BTreeMap<u32, u32> = BTreeMap::new();
@@ -88,7 +96,7 @@ impl Crossing {
         held_out.sort_unstable();
         let trained =
             (0..self.keys.len()).filter(|row| held_out.binary_search(row).is_err()).collect();
-        Self { keys: self.keys.clone(), trained, held_out }
+        Self { keys: self.keys.clone(), trained, held_out, share }
     }
 }
 
@@ -99,6 +107,7 @@ pub(super) struct Opened {
     pub(super) parts: Parts,
     noise: Noise,
     pub(super) crossing: Option<Crossing>,
+    pub(super) used: Use,
 }
 
 impl Opened {
@@ -110,20 +119,23 @@ impl Opened {
         }
         let noise = Noise::new(experiment.train.seed);
         let dataset = Dataset::open(&experiment.data)?;
-        let apart = Parts::apart(&dataset, &experiment.data, &noise)?;
-        if crosses(&experiment, &apart) {
+        let whole = Parts::whole(&dataset, &experiment.data, &noise)?;
+        if crosses(&experiment, &whole) {
             experiment.data.cross_fit = CrossFit::Always;
         }
+        let crossed = experiment.data.cross_fit == CrossFit::Always && whole.are_carved();
+        let used = Use::new(experiment.train.recipe, &whole, crossed);
+        used.clear(&mut experiment.data);
+        let whole = Parts::whole(&dataset, &experiment.data, &noise)?;
         let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
-        let crossed = experiment.data.cross_fit == CrossFit::Always && parts.are_carved();
-        let crossing = crossed.then(|| Crossing::new(&dataset, &parts, &apart));
+        let crossing = crossed.then(|| Crossing::new(&dataset, &parts, &whole));
         let rows = match &dataset.stream {
             Some(stream) => stream.rows() as usize,
             None => parts.train.rows.len(),
         };
         schedule::fill_in(&mut experiment.train, rows, dataset.labels.len());
         check_rows(&experiment.calibration, &dataset, &parts)?;
-        Ok(Self { experiment, dataset, parts, noise, crossing })
+        Ok(Self { experiment, dataset, parts, noise, crossing, used })
     }
 
     /// Rows that fine-tuning is made with.
@@ -134,11 +146,11 @@ impl Opened {
 }
 
 pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError> {
-    let Opened { mut experiment, dataset, parts, noise, crossing } = Opened::new(written)?;
+    let Opened { mut experiment, dataset, parts, noise, crossing, used } = Opened::new(written)?;
     let start = Start::find(&experiment, &dataset, &parts.train)?;
     experiment.data.max_length = start.max_length;
     check_encoder(&experiment.posterior, &start.encoder)?;
-    Ok(Prepared { experiment, dataset, parts, start, noise, crossing })
+    Ok(Prepared { experiment, dataset, parts, start, noise, crossing, used })
 }
 
 /// Whether the rows that choose and calibrate are trained on as well.
@@ -333,7 +345,8 @@ mod tests {
         let rows: Vec<usize> = (0..judged).collect();
         let found = Judged::new(&rows, &labels, &predictive);
         // The easiest of them: the worst that chance could do.
-        let chosen = Crossing { held_out: (0..40).collect(), trained: (40..201).collect(), keys };
+        let (held_out, trained) = ((0..40).collect(), (40..201).collect());
+        let chosen = Crossing { held_out, trained, keys, share: 40.0 / 201.0 };
         let divided = chosen.equally_hard(&found, &Noise::new(1));
         let held_out = &divided.held_out;
         assert_eq!((held_out.len() + divided.trained.len(), held_out.is_sorted()), (201, true));

@@ -218,10 +218,22 @@ pub fn train(
     let (steps, best_step) = outcome.as_ref().map_or((0, 0), |one| (one.steps, one.best_step));
     let validation = outcome.as_ref().map(|one| one.scores);
     let seconds = began.elapsed().as_secs_f64();
-    let facts = TrainingFacts { run: run.name(), steps, best_step, seconds, validation };
+    let facts = TrainingFacts {
+        run: run.name(),
+        kept: recipe.kept,
+        tuning_left: recipe.kept == Recipe::Head && recipe.full.is_some(),
+        crossed: calibration.crossed.clone(),
+        prior_by_held_out_rows: posterior.prior_by_held_out_rows,
+        steps,
+        best_step,
+        seconds,
+        validation,
+    };
     let evaluation =
         evaluation(dataset, &test, &uncalibrated, &sets.summaries(dataset, parts), &facts);
-    let records = Records { config: &experiment.to_toml(), evaluation: &evaluation };
+    let unused = prepared.used.kept(recipe.kept).unused(experiment);
+    let config = experiment.to_toml_without(&unused);
+    let records = Records { config: &config, evaluation: &evaluation };
     artifact::add_records(&artifact, saved, records, &model)?;
     let report = TrainReport {
         name: experiment.name.clone(),

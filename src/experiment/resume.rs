@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+use toml::Value;
 
+use super::keys::flat;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::PartRecord;
 use crate::compute::Noise;
@@ -278,20 +279,6 @@ fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<Str
         .filter(|key| counts(key) && before.get(*key) != now.get(*key))
         .map(|key| format!("`{key}` was {}, is {}", shown(before.get(key)), shown(now.get(key))))
         .collect()
-}
-
-fn flat(experiment: &Experiment) -> BTreeMap<String, Value> {
-    let mut keys = BTreeMap::new();
-    for (section, value) in Table::try_from(experiment).expect("a config is plain data") {
-        match value {
-            Value::Table(table) => {
-                let full = |(key, value)| (format!("{section}.{key}"), value);
-                keys.extend(table.into_iter().map(full));
-            }
-            value => drop(keys.insert(section, value)),
-        }
-    }
-    keys
 }
 
 /// Parts whose rows are others than they were.

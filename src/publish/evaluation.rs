@@ -9,7 +9,7 @@ use super::PublishError;
 use crate::artifact::{EVALUATION, Manifest};
 use crate::data::PartSummary;
 use crate::metrics::{Interval, Summary};
-use crate::train::Scores;
+use crate::train::{Recipe, Scores};
 
 /// The report on the test part. What an older or foreign folder does not say is absent.
 #[derive(Clone, Debug, Deserialize)]
@@ -111,6 +111,18 @@ pub struct OutOfScope {
 pub struct Training {
     /// The name of the run folder.
     pub run: String,
+    /// What the model is: `head` or `full`.
+    #[serde(default)]
+    pub kept: Option<Recipe>,
+    /// Whether there was fine-tuning that made it no better.
+    #[serde(default)]
+    pub tuning_left: bool,
+    /// How every row both trains and calibrates, where it does.
+    #[serde(default)]
+    pub crossed: Option<String>,
+    /// Whether the prior of the last layer was chosen by held-out rows, and not by the evidence.
+    #[serde(default)]
+    pub prior_by_held_out_rows: bool,
     /// Optimizer steps.
     pub steps: u64,
     /// The step whose weights were taken.

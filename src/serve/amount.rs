@@ -3,6 +3,7 @@
 use super::model::Loaded;
 use super::problem::Problem;
 use super::request::{Options, Sent, fault};
+use crate::model::Sampling;
 use crate::predict::SAMPLES;
 
 /// Bytes of an answer beyond the texts that were sent, to whoever waits for it.
@@ -61,10 +62,8 @@ pub fn check_answer(
 }
 
 /// The most that these texts can cost, in tokens of one pass.
-pub fn cost(model: &Loaded, texts: &[Sent], options: &Options) -> u64 {
+pub fn cost(model: &Loaded, texts: &[Sent], sampling: Option<Sampling>) -> u64 {
     let longest = model.predictor.artifact().manifest.preprocessing.max_length;
-    let passes = || model.predictor.passes(options.num_samples, options.seed);
-    let sampling = options.return_uncertainty.then(passes).flatten();
     // A token has a byte at least.
     let tokens = |sent: &Sent| (sent.bytes() + ADDED).min(longest) as u32;
     texts.iter().map(|sent| model.cost(tokens(sent), sampling)).sum()
@@ -74,14 +73,14 @@ pub fn cost(model: &Loaded, texts: &[Sent], options: &Options) -> u64 {
 pub fn check_cost(
     model: &Loaded,
     texts: &[Sent],
-    options: &Options,
+    sampling: Option<Sampling>,
     most: u64,
 ) -> Result<(), Problem> {
-    let cost = cost(model, texts, options);
+    let cost = cost(model, texts, sampling);
     if cost <= most {
         return Ok(());
     }
-    let way = match model.predictor.passes(options.num_samples, options.seed) {
+    let way = match sampling {
         Some(_) => "send fewer texts or ask for fewer `num_samples`",
         None => "send fewer texts",
     };

@@ -16,7 +16,9 @@ use super::problem::{Fault, Problem};
 use super::request::{Options, Sent, fault};
 use super::scheduler::Class;
 use super::tokenize::Ask;
+use crate::calibrate::novelty::NoveltyScore;
 use crate::calibrate::{Asked, Limits};
+use crate::model::Sampling;
 use crate::posterior::LogitDistribution;
 use crate::predict::{Pairs, Prediction, PredictionObject, Presentation};
 
@@ -145,7 +147,7 @@ impl App {
             let kept = self.compute(&model, sent, options, urgency).await?;
             return Ok((model, kept, false));
         };
-        let key = key(&model, sent, options);
+        let key = key(&model, sent, options, self.sampling(&model, options));
         if urgency.cached {
             if let Some(kept) = cache.get(&key).await {
                 self.metrics.cache("hit");
@@ -205,14 +207,22 @@ impl App {
         }
         let (reply, answer) = oneshot::channel();
         let asked = self.asked(model, options);
-        let passes = || model.predictor.passes(options.num_samples, options.seed);
-        let sampling = options.return_uncertainty.then(passes).flatten();
+        let sampling = self.sampling(model, options);
         let ticket = Ticket { model: Arc::clone(model), encoded, asked, sampling, reply };
         self.engine.submit(ticket, class, deadline)?;
         // The engine drops a ticket only when its thread is gone.
         let answer = answer.await.unwrap_or(Err(Problem::NotReady))?;
         let Answer { prediction, queue, inference } = answer;
         Ok(Kept { prediction, times: Times { tokenize, queue, inference } })
+    }
+
+    /// The passes that an answer rests on: not only what is sent, but what is decided by.
+    pub fn sampling(&self, model: &Loaded, options: &Options) -> Option<Sampling> {
+        let novelty = model.predictor.artifact().calibration.novelty.as_ref();
+        let novel = novelty.is_some_and(|one| one.score == NoveltyScore::MutualInformation);
+        let limited = || self.limits(model, options).is_some_and(|one| one.max_epistemic.is_some());
+        let wanted = options.return_uncertainty || options.return_samples || novel || limited();
+        wanted.then(|| model.predictor.passes(options.num_samples, options.seed)).flatten()
     }
 
     /// Coverage and thresholds: the request's, else the server's, else the model's.
@@ -226,6 +236,11 @@ impl App {
                 _ => calibration.conformal.as_ref().map(|conformal| conformal.bounds(alpha)),
             }
         });
+        Asked { bounds, limits: self.limits(model, options) }
+    }
+
+    fn limits(&self, model: &Loaded, options: &Options) -> Option<Limits> {
+        let usual = model.predictor.usual();
         let (request, server) = (&options.abstain, &self.settings.abstain);
         let own = usual.limits.unwrap_or_default();
         let limits = Limits {
@@ -235,7 +250,7 @@ impl App {
             max_set_size: own.max_set_size,
         };
         let decides = usual.limits.is_some() || limits != Limits::default();
-        Asked { bounds, limits: decides.then_some(limits) }
+        decides.then_some(limits)
     }
 }
 
@@ -243,11 +258,11 @@ fn depends_on_the_asker(problem: &Problem) -> bool {
     matches!(problem, Problem::DeadlineExceeded | Problem::Cancelled | Problem::Overloaded(_))
 }
 
-/// What an answer depends on: the model, the options that change it, the text or both texts.
-fn key(model: &Loaded, sent: &Sent, options: &Options) -> [u8; 32] {
-    let Options { num_samples, seed, coverage, abstain, truncate, return_uncertainty, .. } =
-        options;
-    let asked = (return_uncertainty, num_samples, seed, coverage, abstain, truncate);
+/// What an answer depends on: the model, the options that change it, whether it rests on passes, the text or
+/// both texts.
+fn key(model: &Loaded, sent: &Sent, options: &Options, sampling: Option<Sampling>) -> [u8; 32] {
+    let Options { num_samples, seed, coverage, abstain, truncate, .. } = options;
+    let asked = (sampling.is_some(), num_samples, seed, coverage, abstain, truncate);
     let asked = format!("{asked:?}");
     let mut hasher = Sha256::new();
     let pair = sent.pair.as_deref();

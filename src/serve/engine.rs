@@ -34,7 +34,7 @@ pub struct Ticket {
     pub encoded: Encoded,
     /// What is asked.
     pub asked: Asked,
-    /// Passes, where the posterior is one of passes and uncertainty is asked for.
+    /// Passes, where the posterior is one of passes and the answer rests on them.
     pub sampling: Option<Sampling>,
     /// Takes the answer.
     pub reply: oneshot::Sender<Result<Answer, Problem>>,

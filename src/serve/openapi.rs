@@ -139,7 +139,8 @@ fn options(limits: &RequestLimits) -> Value {
     };
     let flag = |default: bool, description: &str| json!({ "type": "boolean", "default": default, "description": description });
     json!({
-        "return_uncertainty": flag(true, "Whether uncertainty and its sources are sent."),
+        "return_uncertainty": flag(true, "Whether uncertainty and its sources are sent. Without them a model of several passes makes one, \
+             unless a limit, the novelty or samples need the others."),
         "num_samples": {
             "type": ["integer", "null"], "minimum": 1, "maximum": limits.samples, "default": null,
             "description": "Passes, for posteriors that are sampled; a closed form needs none.",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::server::{Server, model, model_copy, model_with_spread};
+use super::server::{Server, model, model_copy, model_of_passes, model_with_spread};
 
 /// What must be equal however a text was sent.
 fn essence(prediction: &Value) -> Value {
@@ -364,4 +364,28 @@ fn edit(path: &std::path::Path, change: impl FnOnce(&mut Value)) {
     let mut value: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     change(&mut value);
     std::fs::write(path, value.to_string()).unwrap();
+}
+
+/// Who leaves the uncertainty out of the answer still relies on the limit.
+#[test]
+fn a_limit_on_what_passes_say_is_kept_although_the_uncertainty_is_not_sent() {
+    let server = Server::of(model_of_passes(), &[]);
+    let passes = || server.metric("bayes_passes_per_prediction_sum");
+    let ask = |more: Value| {
+        let mut body = json!({ "text": "please look at my invoice", "return_uncertainty": false });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let before = passes();
+        let answer = server.post("/predict", &body).json();
+        assert!(answer["uncertainty_details"].is_null(), "{answer}");
+        (answer, passes() - before)
+    };
+    let (plain, cheap) = ask(json!({}));
+    let (strict, dear) = ask(json!({ "abstain": { "max_epistemic": 0.0, "ood_p": 0.0 } }));
+    assert_eq!(cheap, 1.0, "one pass answers: {plain}");
+    assert!(dear > 1.0, "{dear} passes");
+    assert_eq!(strict["abstain_reasons"], json!(["epistemic"]), "{strict}");
+    let lenient = ask(json!({ "abstain": { "max_epistemic": 10.0, "ood_p": 0.0 } })).0;
+    assert_eq!(lenient["decision"], json!("accept"), "{lenient}");
+    let (sampled, dear) = ask(json!({ "return_samples": true }));
+    assert!(dear > 1.0, "{sampled}");
 }

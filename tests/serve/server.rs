@@ -42,6 +42,20 @@ pub fn model_with_spread() -> &'static Path {
     model
 }
 
+/// One whose posterior is the passes of its dropout.
+pub fn model_of_passes() -> &'static Path {
+    static MODEL: OnceLock<(Home, PathBuf)> = OnceLock::new();
+    let (_, model) = MODEL.get_or_init(|| {
+        let home = Home::new();
+        let passes = ["posterior.method=mc_dropout", "posterior.num_samples=8"];
+        let used = "calibration.temperature=false";
+        home.train_tiny(&["--set", passes[0], "--set", passes[1], "--set", used]);
+        let model = home.path("checkpoints/tickets/model");
+        (home, model)
+    });
+    model
+}
+
 /// A copy of the model that may be changed.
 pub fn model_copy() -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();

@@ -344,13 +344,14 @@ fn sets(report: &Report, blocks: &mut Vec<Block>) {
         .map_or("–".to_owned(), |(label, coverage)| format!("{} ({label})", four(coverage)));
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let band = report.set_band.map_or(String::new(), |band| {
-        format!("{:.4} – {:.4} ({} rows)", band.low, band.high, band.rows)
+        let rows = band.rows;
+        format!("{:.4} – {:.4} ({rows} rows behind the bound with the fewest)", band.low, band.high)
     });
     blocks.push(table(
         &["", "value"],
         vec![
             row("coverage promised", four(1.0 - sets.alpha)),
-            row("99 % band of the calibration rows", band),
+            row("99 % band of the coverage", band),
             row(
                 "coverage found (Wilson)",
                 format!("{:.4} ({})", sets.coverage.value, between(&sets.coverage)),

@@ -2,6 +2,7 @@
 
 use super::Card;
 use super::numbers::{code, grouped, share};
+use crate::calibrate::Limits;
 use crate::calibrate::conformal::Score;
 use crate::posterior::{Covariance, LinkChoice, Passes};
 
@@ -44,9 +45,14 @@ impl Card<'_> {
             Covariance::Difference(_) | Covariance::Full { .. } => "with its full covariance",
             Covariance::Kronecker(_) => "with a covariance of two Kronecker factors",
         };
+        let chosen = if self.prior_by_held_out_rows() {
+            "was chosen by held-out rows"
+        } else {
+            "was chosen by the evidence"
+        };
         let prior = match &artifact.manifest.evidence {
             Some(evidence) => format!(
-                " Its prior precision, {:.3}, was chosen by the evidence; the data determine about \
+                " Its prior precision, {:.3}, {chosen}; the data determine about \
                  {} of the layer's {} weights.",
                 evidence.prior_precision,
                 grouped(evidence.effective_parameters.round() as usize),
@@ -77,8 +83,8 @@ impl Card<'_> {
         let spread = match (&uncertainty.covariance, scaling.scale) {
             (Covariance::Zero, _) => "",
             (_, 0.0) => {
-                "; their variance is left out of the probabilities, since it made those rows no more \
-                 probable"
+                "; the variance of the logits is left out of the probabilities, since it made those rows \
+                 no more probable"
             }
             (_, _) => "",
         };
@@ -87,12 +93,22 @@ impl Card<'_> {
             (_, scale) if scale == 0.0 || scale == 1.0 => String::new(),
             (_, scale) => format!(" and their variance is multiplied by {scale:.3}"),
         };
+        let rows = if self.crossed() {
+            "rows each of which was judged by a last layer that had not seen it"
+        } else {
+            "rows that the model was not trained on"
+        };
         if scaling.temperature == 1.0 && scaling.vector.is_none() {
-            return format!("No temperature was fitted{spread}.");
+            let config = self.source.artifact.manifest.calibration.as_ref();
+            return match config.is_some_and(|config| config.temperature) {
+                true => format!(
+                    "The temperature stays at 1, since {rows} gave no reason for another{spread}."
+                ),
+                false => format!("No temperature was fitted{spread}."),
+            };
         }
         format!(
-            "{vector}are divided by a temperature of {:.3}{scale}, fitted on rows that the model was \
-             not trained on{spread}. The temperature is not part of the weights.",
+            "{vector}are divided by a temperature of {:.3}{scale}, fitted on {rows}{spread}. The temperature is not part of the weights.",
             scaling.temperature
         )
     }
@@ -115,27 +131,33 @@ impl Card<'_> {
                 coverage.join(" or ")
             ));
         }
+        let rows = if self.crossed() {
+            "rows that were judged without themselves"
+        } else {
+            "rows that were not trained on"
+        };
         if calibration.novelty.is_some() {
-            parts.push(
-                "How strange a text is, is given as a p-value among rows that were not trained on."
-                    .to_owned(),
-            );
+            parts.push(format!("How strange a text is, is given as a p-value among {rows}."));
         }
         if let Some(limits) = &calibration.limits {
-            let confidence = limits.min_confidence.map_or(String::new(), |confidence| {
-                format!(" below a confidence of {confidence:.4}")
-            });
-            let novelty = limits.ood_p.map_or(String::new(), |p| {
-                format!(" where the p-value is at most {}", code(&p.to_string()))
-            });
-            let and = if confidence.is_empty() || novelty.is_empty() { "" } else { " or" };
-            if !confidence.is_empty() || !novelty.is_empty() {
-                parts.push(format!("It abstains{confidence}{and}{novelty}."));
+            let Limits { min_confidence, max_epistemic, ood_p, max_set_size } = limits;
+            let reasons = [
+                min_confidence.map(|least| format!("below a confidence of {least:.4}")),
+                max_epistemic.map(|most| format!("above an epistemic uncertainty of {most}")),
+                ood_p.map(|p| format!("where the p-value is at most {}", code(&p.to_string()))),
+                max_set_size.map(|most| format!("where the set is empty or has more than {most}")),
+            ];
+            let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+            if !reasons.is_empty() {
+                parts.push(format!("It abstains {}.", reasons.join(" or ")));
             }
             if let Some(risk) = calibration.risk {
+                let which = match min_confidence {
+                    Some(_) => "Of the answers of that confidence or more",
+                    None => "Of all answers, however sure,",
+                };
                 parts.push(format!(
-                    "Of the answers above that confidence at most {} are wrong, as rows that were not \
-                     trained on have proved (95 % sure).",
+                    "{which} at most {} are wrong, as {rows} have proved (95 % sure).",
                     share(risk)
                 ));
             }

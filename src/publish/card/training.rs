@@ -4,6 +4,12 @@ use toml::{Table, Value};
 
 use super::Card;
 use super::numbers::{code, counted, grouped, line};
+use crate::calibrate::SMALL;
+use crate::publish::evaluation::Training;
+use crate::train::Recipe;
+
+/// The parts, in the order in which they are told.
+const PARTS: [&str; 5] = ["train", "validation", "temperature", "conformal", "test"];
 
 impl Card<'_> {
     /// Rows, steps, and every hyperparameter.
@@ -14,30 +20,38 @@ impl Card<'_> {
             text.push_str(
                 "| part | rows | first digits of the SHA-256 of its content |\n|---|---:|---|\n",
             );
-            for name in ["train", "validation", "temperature", "conformal", "test"] {
+            for name in PARTS {
                 let Some(part) = manifest.parts.get(name) else { continue };
                 let digits = part.sha256.get(..16).unwrap_or(&part.sha256);
                 text.push_str(&line([name, &grouped(part.rows), &code(digits)]));
             }
-            text.push_str(
-                "\nTrained on the first, weights chosen by the NLL of the second, temperature fitted on \
-                 the third, prediction sets and novelty on the fourth, reported on the last. (Of less \
-                 than 2,000 rows in all, the third and the fourth serve both, cross-fitted.)\n\n",
-            );
+            text.push_str(&format!("\n{}\n\n", self.what_for()));
         }
-        if let Some(training) =
-            self.source.evaluation.as_ref().and_then(|one| one.training.as_ref())
-        {
+        if let Some(training) = self.facts() {
+            let how = if self.kept_head() {
+                let tuned = if training.tuning_left {
+                    " Fine-tuning was tried and left, since it made held-out rows no more probable."
+                } else {
+                    ""
+                };
+                format!(
+                    "The encoder stayed as it was; the last layer was fitted to convergence.{tuned}"
+                )
+            } else {
+                format!(
+                    "{}; the weights of step {} were best.",
+                    counted(training.steps as usize, "optimizer step"),
+                    grouped(training.best_step as usize)
+                )
+            };
             text.push_str(&format!(
-                "{}; the weights of step {} were best. {} with posterior, calibration and test.\n\n",
-                counted(training.steps as usize, "optimizer step"),
-                grouped(training.best_step as usize),
+                "{how} {} with posterior, calibration and test.\n\n",
                 counted(training.seconds.ceil() as usize, "second"),
             ));
         }
         match &self.source.config {
             Some(config) => text.push_str(&format!(
-                "All hyperparameters; those of `[train]` are named as in transformers' \
+                "All hyperparameters that had a say; those of `[train]` are named as in transformers' \
                  `TrainingArguments`. On the same kind of CPU the same config, data and seed give the \
                  same weights.\n\n```toml\n{}```\n",
                 hyperparameters(config)
@@ -48,6 +62,58 @@ impl Card<'_> {
             ),
         }
         text
+    }
+
+    fn facts(&self) -> Option<&Training> {
+        self.source.evaluation.as_ref().and_then(|one| one.training.as_ref())
+    }
+
+    /// Whether the encoder is the one that it began with.
+    pub(super) fn kept_head(&self) -> bool {
+        // A folder of an older version does not say it, but counts its steps.
+        self.facts().is_some_and(|one| match one.kept {
+            Some(kept) => kept == Recipe::Head,
+            None => one.steps == 0,
+        })
+    }
+
+    /// Whether the rows that train the last layer calibrate it too, each by one that has not seen it.
+    pub(super) fn crossed(&self) -> bool {
+        let parts = &self.source.artifact.manifest.parts;
+        parts.contains_key("train") && !parts.contains_key("temperature")
+    }
+
+    /// Whether the prior of the last layer is the one under which held-out rows are most probable.
+    pub(super) fn prior_by_held_out_rows(&self) -> bool {
+        self.facts().is_some_and(|one| one.prior_by_held_out_rows)
+    }
+
+    /// What the rows of each part were used for.
+    fn what_for(&self) -> String {
+        if self.crossed() {
+            let how = self.facts().and_then(|one| one.crossed.as_deref());
+            let how = how.map_or(String::new(), |how| format!(" It is {how}."));
+            return format!(
+                "The rows of the first train the last layer and fit temperature, prediction sets and \
+                 novelty.{how} The last part is reported on and served nothing else."
+            );
+        }
+        let parts = &self.source.artifact.manifest.parts;
+        let rows = |name: &str| parts.get(name).map_or(0, |part| part.rows);
+        let made = PARTS.into_iter().filter(|name| *name != "test").map(rows).sum::<usize>();
+        let chosen = if self.kept_head() { "its prior" } else { "weights" };
+        let few = if made < SMALL {
+            format!(
+                " Of so few rows in all, the {} of the third and the fourth serve both, cross-fitted.",
+                grouped(rows("temperature") + rows("conformal"))
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "Trained on the first, {chosen} chosen by the NLL of the second, temperature fitted on the \
+             third, prediction sets and novelty on the fourth, reported on the last.{few}"
+        )
     }
 }
 

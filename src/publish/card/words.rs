@@ -70,6 +70,9 @@ impl Card<'_> {
         let encoder = &artifact.encoder;
         let family = encoder.architecture.name;
         let begin = match &artifact.manifest.base_model {
+            Some(base) if self.kept_head() => {
+                format!(", which is {} as it was under a new last layer", code(base))
+            }
             Some(base) => format!(", fine-tuned from {}", code(base)),
             None => String::new(),
         };
@@ -85,11 +88,18 @@ impl Card<'_> {
             "" => String::new(),
             description => format!("{description}\n\n"),
         };
-        let end = if self.source.checkpoint {
-            ""
+        let rows = if self.crossed() {
+            "by rows each of which was judged by a last layer that had not seen it"
         } else {
-            " Besides a label it gives probabilities that were calibrated on rows it was not trained on, \
-             and says how much of its doubt is its own."
+            "on rows it was not trained on"
+        };
+        let end = if self.source.checkpoint {
+            String::new()
+        } else {
+            format!(
+                " Besides a label it gives probabilities that were calibrated {rows}, and says how much of \
+                 its doubt is its own."
+            )
         };
         format!(
             "{own}{authors}A text classifier with {}, trained on {}{about} with `bayes` {}: a {family} \

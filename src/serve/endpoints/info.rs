@@ -66,13 +66,14 @@ struct InfoCalibration {
     /// variance helped no held-out row and is not used), `absent` (there is no posterior).
     #[schema(value_type = String, examples("known"))]
     epistemic: OwnDoubt,
-    /// Rows behind the prediction sets.
+    /// Rows behind the prediction sets, of all classes together.
     prediction_set_rows: Option<usize>,
     /// What novelty is measured by.
     novelty: Option<&'static str>,
-    /// The least confidence of an answer that is accepted.
+    /// The least confidence of an answer that is accepted; `null` where none is too low.
     min_confidence: Option<f64>,
-    /// At most this share of such answers is wrong, as held-out rows have proved (95 % sure).
+    /// At most this share of the answers of that confidence, or of all answers where it is `null`, is
+    /// wrong, as held-out rows have proved (95 % sure).
     target_risk: Option<f64>,
 }
 

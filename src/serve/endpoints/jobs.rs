@@ -107,7 +107,7 @@ pub async fn async_predict(
     let model = app.model.current();
     let (texts, options) = (job.texts.all(), &job.options);
     amount::check_answer(&model, texts, options, amount::MOST_RESULT)?;
-    amount::check_cost(&model, texts, options, app.settings.job_cost)?;
+    amount::check_cost(&model, texts, app.sampling(&model, options), app.settings.job_cost)?;
     let offer = Offer {
         body: request::kept(&job),
         owner,

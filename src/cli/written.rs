@@ -1,0 +1,102 @@
+//! Which experiment a command is about: flags that `train` and `dataset prepare` share, so that what one
+//! prepares is what the other reads.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::tables::TableFlags;
+use crate::experiment::{CLASSIFY, Experiment, ExperimentError, QUICK_START};
+use crate::model::{FROM_SCRATCH, SIZES};
+use crate::store;
+
+/// Data, a config file, an encoder, and keys.
+#[derive(Debug, Args)]
+pub struct ExperimentFlags {
+    /// A file, folder, known name or Hub id; without it and --config, the quick start
+    data: Option<String>,
+    /// The experiment file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The encoder to begin with: a folder or Hub id, or none for a new one [default: for your own
+    /// data sentence-transformers/all-MiniLM-L6-v2]
+    #[arg(long, value_name = "ID|DIR|none")]
+    init: Option<String>,
+    /// Override a key of the experiment, such as train.seed=7
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    #[command(flatten)]
+    tables: TableFlags,
+}
+
+impl ExperimentFlags {
+    /// The experiment that they describe.
+    pub fn experiment(&self) -> Result<Experiment, ExperimentError> {
+        let mut settings = Vec::new();
+        if let Some(data) = &self.data {
+            if self.config.is_none() {
+                settings.push(format!("name={}", name_of(data)));
+            }
+            // Quoted, since names of files may begin with a quote or a space.
+            settings.push(format!("data.dataset={}", toml::Value::String(data.clone())));
+        }
+        settings.extend(self.init.iter().map(|init| format!("model.init={init}")));
+        settings.extend(self.settings.iter().cloned());
+        let mut experiment = self.written(settings)?;
+        let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
+        self.tables.overrides().apply(&mut experiment.data).map_err(refuse)?;
+        Ok(experiment)
+    }
+
+    /// The experiment that the config and the settings describe, or one of the built-in recipes.
+    fn written(&self, mut settings: Vec<String>) -> Result<Experiment, ExperimentError> {
+        if let Some(path) = &self.config {
+            return Experiment::read(path, &settings);
+        }
+        let own = self.data.as_deref().is_some_and(|data| data != "reviews");
+        let encoder = init(&settings).is_some_and(|init| init != FROM_SCRATCH);
+        let new = init(&settings).is_some() || SIZES.iter().any(|key| sets(&settings, key));
+        if encoder || (own && !new) {
+            if !own {
+                settings.insert(0, "data.dataset=reviews".to_owned());
+            }
+            return Experiment::parse(CLASSIFY, "the recipe for your own data", &settings);
+        }
+        if own {
+            settings.insert(0, "data.max_length=256".to_owned());
+        }
+        Experiment::parse(QUICK_START, "the quick start", &settings)
+    }
+}
+
+/// What an experiment on these data is called: by their file or folder. Letters that no name of a folder
+/// should have become `-`, and then a few digits of a hash tell `评论` from `数据`.
+fn name_of(data: &str) -> String {
+    let path = Path::new(data);
+    let real = if path.is_dir() { path.canonicalize().ok() } else { None };
+    let path = real.as_deref().unwrap_or(path);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let stem = stem.strip_suffix(".csv").or(stem.strip_suffix(".tsv")).unwrap_or(&stem);
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let name: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    if stem.is_ascii() && name.contains(|c: char| c.is_ascii_alphanumeric()) {
+        return name;
+    }
+    let digits = store::sha256(stem.as_bytes());
+    let name = name.trim_matches('-');
+    let name = if name.is_empty() { "data" } else { name };
+    format!("{name}-{}", &digits[..6])
+}
+
+/// The encoder that settings name last.
+fn init(settings: &[String]) -> Option<&str> {
+    let value = |setting: &'_ String| Some(setting.split_once('=')?.0.trim() == "model.init");
+    let named = settings.iter().rfind(|setting| value(setting) == Some(true))?;
+    named.split_once('=').map(|(_, init)| init.trim().trim_matches('"'))
+}
+
+/// Whether settings name a key of `[model]`.
+fn sets(settings: &[String], key: &str) -> bool {
+    let name = |setting: &String| setting.split_once('=').map(|(name, _)| name.trim().to_owned());
+    settings.iter().any(|setting| name(setting) == Some(format!("model.{key}")))
+}

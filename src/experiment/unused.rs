@@ -1,0 +1,155 @@
+//! Keys that a person wrote and that change nothing in a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Experiment;
+use super::keys::flat;
+use crate::data::{DataConfig, Parts};
+use crate::train::Recipe;
+
+/// Keys of `[train]` that a fit of the last layer alone reads.
+const OF_HEAD: [&str; 3] = ["train.recipe", "train.seed", "train.baseline"];
+
+/// What decides which keys have no effect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// What is trained, or was kept.
+    recipe: Recipe,
+    /// Whether the recipe decided on fine-tuning, by the time that it takes.
+    timed: bool,
+    /// Whether all rows but those of the test train the last layer, and calibrate it.
+    crossed: bool,
+    /// Whether the data have a validation split.
+    own_validation: bool,
+    /// Whether they have a test split.
+    own_test: bool,
+}
+
+impl Use {
+    pub(super) fn new(recipe: Recipe, parts: &Parts, crossed: bool) -> Self {
+        Self {
+            recipe,
+            timed: recipe == Recipe::Auto,
+            crossed,
+            own_validation: !crossed && parts.validation.split != "train",
+            own_test: parts.test.split != "train",
+        }
+    }
+
+    /// The same for a run in which this was kept.
+    pub(super) fn kept(self, recipe: Recipe) -> Self {
+        Self { recipe, ..self }
+    }
+
+    /// Why a key has no effect.
+    fn reason(&self, key: &str) -> Option<&'static str> {
+        let head = self.recipe == Recipe::Head;
+        let crossed = "every row outside the test part trains and calibrates the last layer";
+        match key {
+            "data.validation_limit" if self.crossed => Some(crossed),
+            "data.validation_fraction" | "data.calibration_fraction" => {
+                if self.own_validation {
+                    Some("the data have a validation split")
+                } else {
+                    (self.crossed && head).then_some(crossed)
+                }
+            }
+            "train.max_time" if self.timed => None,
+            "data.test_fraction" if self.own_test => Some("the data have a test split"),
+            _ if head && key.starts_with("train.") && !OF_HEAD.contains(&key) => {
+                Some("the last layer alone is fitted")
+            }
+            _ => None,
+        }
+    }
+
+    /// All keys without effect, for what is kept of the config with the model.
+    pub(super) fn unused(&self, experiment: &Experiment) -> BTreeSet<String> {
+        flat(experiment).into_keys().filter(|key| self.reason(key).is_some()).collect()
+    }
+
+    /// Gives the division of the rows its usual values where it has no say.
+    pub(super) fn clear(&self, data: &mut DataConfig) {
+        let usual = DataConfig::default();
+        let unused = |key| self.reason(key).is_some();
+        if unused("data.validation_limit") {
+            data.validation_limit = usual.validation_limit;
+        }
+        if unused("data.validation_fraction") {
+            data.validation_fraction = usual.validation_fraction;
+            data.calibration_fraction = usual.calibration_fraction;
+        }
+        if unused("data.test_fraction") {
+            data.test_fraction = usual.test_fraction;
+        }
+    }
+
+    /// A line that names the keys that were written with another value than the usual one, and have no
+    /// effect.
+    pub(super) fn warning(&self, written: &Experiment) -> Option<String> {
+        let (own, usual) = (flat(written), flat(&Experiment::default()));
+        let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for key in written.written.iter().filter(|key| own.get(*key) != usual.get(*key)) {
+            if let Some(reason) = self.reason(key) {
+                by_reason.entry(reason).or_default().push(format!("`{key}`"));
+            }
+        }
+        let clause = |(reason, keys): (&str, Vec<String>)| match keys.as_slice() {
+            [one] => format!("{one} has no effect, since {reason}"),
+            all => format!("{} have no effect, since {reason}", all.join(", ")),
+        };
+        let clauses: Vec<String> = by_reason.into_iter().map(clause).collect();
+        (!clauses.is_empty()).then(|| clauses.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn experiment(written: &[&str]) -> Experiment {
+        let settings: Vec<String> = written.iter().map(|&one| one.to_owned()).collect();
+        Experiment::parse("", "test", &settings).unwrap()
+    }
+
+    #[test]
+    fn a_key_without_effect_is_named_with_the_reason_unless_it_has_its_usual_value() {
+        let way = Use {
+            recipe: Recipe::Full,
+            timed: false,
+            crossed: false,
+            own_validation: false,
+            own_test: true,
+        };
+        let wrote = experiment(&[
+            "train.learning_rate=1e-3",
+            "train.num_train_epochs=3",
+            "train.seed=7",
+            "data.validation_fraction=0.2",
+            "data.calibration_fraction=0.05",
+            "data.validation_limit=9",
+            "data.test_fraction=0.3",
+            "data.train_limit=80",
+        ]);
+        assert_eq!(
+            way.warning(&wrote).unwrap(),
+            "`data.test_fraction` has no effect, since the data have a test split"
+        );
+        let head = Use { crossed: true, own_test: false, ..way.kept(Recipe::Head) };
+        assert_eq!(
+            head.warning(&wrote).unwrap(),
+            "`data.validation_fraction`, `data.validation_limit` have no effect, since every row outside \
+             the test part trains and calibrates the last layer; `train.learning_rate` has no effect, \
+             since the last layer alone is fitted"
+        );
+        // The rows that choose among fine-tuned weights are divided off by the fraction.
+        let auto = head.kept(Recipe::Auto).warning(&wrote).unwrap();
+        assert!(auto.starts_with("`data.validation_limit` has no effect"), "{auto}");
+        let brought = Use { own_validation: true, ..way };
+        assert!(brought.warning(&wrote).unwrap().contains("the data have a validation split"));
+        assert_eq!(head.warning(&experiment(&["train.seed=7", "data.train_limit=80"])), None);
+        let left = head.unused(&wrote);
+        assert!(left.contains("train.learning_rate") && left.contains("train.weight_decay"));
+        assert!(!left.contains("train.seed") && !left.contains("posterior.method"), "{left:?}");
+    }
+}
