@@ -4,7 +4,7 @@
 
 mod home;
 
-use home::{Home, TINY, text};
+use home::{Home, TINY, text, tickets};
 use serde_json::Value;
 
 fn json(text: &str) -> Value {
@@ -195,6 +195,56 @@ fn texts_without_labels_can_be_out_of_scope() {
     assert!(message.contains("`.txt`"), "{message}");
     let message = home.refused(&["eval", "--model", model, model]);
     assert!(message.contains("named twice"), "{message}");
+}
+
+/// `--ood` is for texts that no class is right for.
+#[test]
+fn texts_of_the_models_own_classes_or_rows_are_not_out_of_scope() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let run = |home: &Home, name: &str, content: &str, more: &[&str]| {
+        let path = home.write(name, content);
+        let start = ["eval", "--no-baseline", "--limit", "9", "--ood", path.to_str().unwrap()];
+        let output = home.run(&[&start[..], more].concat());
+        (output.status.code(), text(&output.stderr))
+    };
+    let own = "subject,department\nwhere is it,billing\nwho was it,technical\n";
+    let (code, said) = run(&home, "own.csv", own, &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("2 of 2 rows of `own`") && said.contains("`--dataset`"), "{said}");
+    let some = format!("{own}stir the soup,cooking\n");
+    let (code, said) = run(&home, "some.csv", &some, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("2 of 3 rows of `some`") && said.contains("`billing`, `technical`"),
+        "{said}"
+    );
+    let (_, said) = run(&home, "none.csv", "subject,department\nstir it,cooking\n", &[]);
+    assert!(!said.contains("--ood"), "{said}");
+    // A folder is a data set.
+    home.write("folder/test.csv", own);
+    let message = home.refused(&["eval", "--no-baseline", "--ood", "folder"]);
+    assert!(message.contains("2 of 2 rows of `folder`"), "{message}");
+
+    // Texts that the model was trained on, or is asked about, whatever stands beside them.
+    let rows =
+        "subject\n\"please look at my invoice, case 0\"\n\"please look at my router, case 1\"\n";
+    let (code, said) = run(&home, "rows.csv", rows, &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("2 of 2 texts of `rows`"), "{said}");
+    let (code, said) = run(&home, "mixed.csv", &format!("{rows}stir the soup\n"), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("2 of 3 texts of `mixed`"), "{said}");
+
+    // Numbers name nothing: another table's 0 and 1 are said only.
+    let home = Home::new();
+    let numbers =
+        home.write("n.csv", tickets(240).replace(",billing", ",0").replace(",technical", ",1"));
+    home.done(&[&["train", numbers.to_str().unwrap()], &TINY[..]].concat());
+    let (code, said) =
+        run(&home, "m.csv", "subject,department\nstir the soup,0\nlet it rest,1\n", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("2 of 2 rows of `m`"), "{said}");
 }
 
 /// Requests to so many departments, told apart by one word; every seventh went to the next one.

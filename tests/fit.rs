@@ -181,3 +181,38 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
     assert_eq!(second["probabilities"], alone["probabilities"]);
     assert_eq!(second["uncertainty_details"], alone["uncertainty_details"]);
 }
+
+#[test]
+fn a_fit_does_not_replace_the_model_of_a_run() {
+    let (home, _) = trained();
+    let before = std::fs::read(home.path(MODEL).join("bayes/manifest.json")).unwrap();
+    let message = home.refused(&["fit", "--model", MODEL, "--output", MODEL]);
+    assert!(message.contains("belongs to the run") && message.contains("`--output`"), "{message}");
+    let after = std::fs::read(home.path(MODEL).join("bayes/manifest.json")).unwrap();
+    assert!(before == after);
+}
+
+#[test]
+fn classes_that_the_rows_of_a_fit_lack_are_said_and_one_class_is_refused() {
+    let (home, _) = trained();
+    let some = |name: &str, without: &[&str]| {
+        let all = requests(400);
+        let rows = all.lines().filter(|line| !without.iter().any(|class| line.ends_with(class)));
+        let rows: Vec<&str> = rows.collect();
+        home.write(name, rows.join("\n")).to_str().unwrap().to_owned()
+    };
+    let two = some("two.csv", &["shipping"]);
+    let output = home.run(&["fit", "--model", MODEL, "--dataset", &two, "--output", "two"]);
+    let said = home::text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("no training row of `shipping`") && said.contains("--keep-head"),
+        "{said}"
+    );
+    // The data have two classes, and their training rows have one.
+    let one = some("one.csv", &["shipping", "technical"]);
+    home.write("split/train.csv", std::fs::read(&one).unwrap());
+    home.write("split/test.csv", std::fs::read(&two).unwrap());
+    let message = home.refused(&["fit", "--model", MODEL, "--dataset", "split", "--output", "one"]);
+    assert!(message.contains("\"billing\"") && message.contains("--keep-head"), "{message}");
+}

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{ArtifactError, HASHED};
+use super::{ArtifactError, HASHED, SENTENCE_FILES};
 use crate::data::TextTokenizer;
 
 /// The most bytes of each kind of file: far above what real ones have.
@@ -11,13 +11,18 @@ const MOST_WEIGHTS: u64 = 64 << 30;
 const MOST_TEXT: u64 = 16 << 20;
 
 /// What is read besides the files that have their hash in the manifest.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 11] = [
     "bayes/manifest.json",
     "merges.txt",
     "special_tokens_map.json",
     "tokenizer_config.json",
     "vocab.json",
     "vocab.txt",
+    SENTENCE_FILES[0],
+    SENTENCE_FILES[1],
+    SENTENCE_FILES[2],
+    SENTENCE_FILES[3],
+    SENTENCE_FILES[4],
 ];
 
 /// A file that has been read.

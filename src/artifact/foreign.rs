@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, files};
+use super::{ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SENTENCE_FILES, files};
 use crate::data::{FolderTokenizer, TextTokenizer, Truncation};
 use crate::model::EncoderConfig;
 use crate::posterior::{LinkChoice, Method};
 use crate::store;
 
 /// Files that change a prediction of a model of another tool, besides [`HASHED`].
-const TOKENIZER_FILES: [&str; 4] =
-    ["tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt"];
+const FURTHER_FILES: [&str; 6] = [
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    SENTENCE_FILES[0],
+    SENTENCE_FILES[2],
+];
 
 /// The manifest that such a folder would have, but for the hash of the weights, and its tokenizer. Texts
 /// are given to it as they are: nobody says that it was trained on clean ones.
@@ -21,7 +27,7 @@ pub(super) fn foreign(
 ) -> Result<(Manifest, TextTokenizer), ArtifactError> {
     let FolderTokenizer { tokenizer, max_length, keeps_the_end } = FolderTokenizer::read(folder)?;
     let mut hashes = BTreeMap::new();
-    for name in HASHED.into_iter().chain(TOKENIZER_FILES) {
+    for name in HASHED.into_iter().chain(FURTHER_FILES) {
         if name != "model.safetensors"
             && let Some(file) = files::read(folder, name)?
         {
@@ -51,6 +57,8 @@ pub(super) fn foreign(
         seen_in_test: 0,
         test: None,
         files: hashes,
+        records: BTreeMap::new(),
+        sha256: None,
     };
     Ok((manifest, tokenizer))
 }

@@ -7,6 +7,9 @@ use candle_core::Device;
 
 use super::files::{self, File};
 use super::foreign::{foreign, keep_nothing_back};
+use super::manifest::is_as_saved;
+use super::modules;
+use super::others::tell_differences;
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
 use super::{Artifact, ArtifactError, HASHED, Manifest, SCHEMA, SpecialTokens};
@@ -96,7 +99,9 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
         encoder,
         manifest,
     };
-    checked(folder, artifact)
+    let artifact = checked(folder, artifact)?;
+    tell_differences(folder, &artifact)?;
+    Ok(artifact)
 }
 
 /// A folder that another tool wrote, and the hash of its weights.
@@ -110,9 +115,19 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
         // transformers writes no labels when there are two without names.
         encoder.labels = vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()];
     }
+    let followed = modules::follow(folder, &mut encoder);
     let (manifest, tokenizer) = foreign(folder, &encoder)?;
     let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
+    let is_encoder = loaded.missing.iter().any(|name| name.starts_with("classifier."));
+    let dense = match followed {
+        // How it is pooled is of no concern yet.
+        Err(_) if is_encoder => None,
+        followed => followed?,
+    };
     check_head(folder, &encoder, &loaded)?;
+    if let Some(dense) = dense {
+        dense.check(&encoder, &loaded.parameters)?;
+    }
     let artifact = Artifact {
         uncertainty: Uncertainty::default(),
         calibration: Calibration::default(),
@@ -136,7 +151,10 @@ fn check_head(
     loaded: &model::Loaded,
 ) -> Result<(), ArtifactError> {
     let folder = folder.to_owned();
-    match (loaded.other_head, loaded.missing.first()) {
+    let unused = model::specifications(encoder).into_iter().filter(|one| !one.used);
+    let unused: Vec<String> = unused.flat_map(|one| one.parts).map(|part| part.name).collect();
+    let missing = loaded.missing.iter().find(|name| !unused.contains(name));
+    match (loaded.other_head, missing) {
         (Some(found), _) => {
             Err(ArtifactError::OtherHead { folder, found, labels: encoder.labels.len() })
         }
@@ -170,6 +188,9 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
     if let Some(found) = value["schema"].as_u64().filter(|&found| found > u64::from(SCHEMA)) {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         return Err(ArtifactError::Schema { path, found });
+    }
+    if !is_as_saved(&value) {
+        return Err(ArtifactError::Edited { path });
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(damaged)?;
     // A name from a file is no path to follow.

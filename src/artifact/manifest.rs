@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::calibrate::CalibrationConfig;
 use crate::data::{DataConfig, Preprocessing};
 use crate::metrics::Summary;
 use crate::posterior::laplace::Evidence;
 use crate::posterior::{LinkChoice, Method};
+use crate::store;
 
 /// Version of the folder's layout.
 pub const SCHEMA: u32 = 1;
@@ -63,4 +65,34 @@ pub struct Manifest {
     pub test: Option<Summary>,
     /// SHA-256 of every file that changes a prediction.
     pub files: BTreeMap<String, String>,
+    /// SHA-256 of the files that say how it was made. No prediction depends on them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub records: BTreeMap<String, String>,
+    /// SHA-256 over everything else in this file, as it was saved; absent from folders of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+const OWN_HASH: &str = "sha256";
+
+impl Manifest {
+    /// The content of the file, with its own hash.
+    pub fn to_file(&self) -> Vec<u8> {
+        let mut value = serde_json::to_value(self).expect("plain data is JSON");
+        let file = value.as_object_mut().expect("a structure is an object");
+        file.shift_remove(OWN_HASH);
+        let hash = store::sha256(Value::Object(file.clone()).to_string().as_bytes());
+        file.insert(OWN_HASH.to_owned(), hash.into());
+        super::save::pretty(&value)
+    }
+}
+
+/// Whether a file has the hash that it was saved with, or none. White space does not count.
+pub(super) fn is_as_saved(file: &Value) -> bool {
+    let Some(hash) = file.get(OWN_HASH) else { return true };
+    let mut rest = file.clone();
+    if let Some(rest) = rest.as_object_mut() {
+        rest.shift_remove(OWN_HASH);
+    }
+    *hash == store::sha256(rest.to_string().as_bytes())
 }

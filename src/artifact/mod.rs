@@ -4,6 +4,8 @@ mod files;
 mod foreign;
 mod load;
 mod manifest;
+mod modules;
+mod others;
 mod posterior_file;
 mod save;
 mod sentence;
@@ -95,6 +97,16 @@ pub enum ArtifactError {
          manifest): restore it, or save the model again"
     )]
     Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The manifest is not what was saved.
+    #[error(
+        "`{path}` was changed after it was saved (its key `sha256` is the hash of another content), so its \
+         settings and figures may be anybody's: restore it, or save the model again. If you mean the change, \
+         delete the key: the folder loads, and `bayes publish` says that nothing vouches for its figures"
+    )]
+    Edited {
         /// The file.
         path: PathBuf,
     },

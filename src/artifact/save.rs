@@ -1,13 +1,11 @@
 //! Writing a model folder.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::posterior_file::posterior_file;
-use super::sentence::sentence_files;
 use super::{Artifact, ArtifactError, HASHED, Manifest};
 use crate::model::{self, EncoderConfig, Pooling};
 use crate::store::{self, NewFolder, StoreError};
@@ -43,11 +41,14 @@ pub fn add_records(
 ) -> Result<(), ArtifactError> {
     let new = NewFolder::create(folder)?;
     new.write(CONFIG, records.config.as_bytes())?;
-    new.write(EVALUATION, &pretty(records.evaluation))?;
+    let evaluation = pretty(records.evaluation);
+    new.write(EVALUATION, &evaluation)?;
     for name in HASHED {
         new.link(name, &folder.join(name))?;
     }
-    let manifest = Manifest { files: saved.files, ..artifact.manifest.clone() };
+    let records = [(CONFIG, records.config.as_bytes()), (EVALUATION, &evaluation)];
+    let records = records.map(|(name, bytes)| (name.to_owned(), store::sha256(bytes))).into();
+    let manifest = Manifest { files: saved.files, records, ..artifact.manifest.clone() };
     write_rest(artifact, &manifest, &mut |name, bytes| new.write(name, bytes))?;
     Ok(new.publish()?)
 }
@@ -72,7 +73,7 @@ pub fn write(
     mut file: impl FnMut(&str, &[u8]) -> Result<(), StoreError>,
 ) -> Result<Manifest, ArtifactError> {
     let mut manifest = artifact.manifest.clone();
-    manifest.files = BTreeMap::new();
+    (manifest.files, manifest.records) = Default::default();
     let config = pretty(&described(artifact, &manifest).to_json());
     let tokenizer = artifact.tokenizer.to_json()?;
     let posterior = posterior_file(
@@ -98,16 +99,11 @@ fn write_rest(
     manifest: &Manifest,
     file: &mut WriteFile<'_>,
 ) -> Result<(), ArtifactError> {
-    let encoder = described(artifact, manifest);
-    let max_length = manifest.preprocessing.max_length;
-    let special = &artifact.special_tokens;
-    file("tokenizer_config.json", &pretty(&special.tokenizer_config(&encoder, max_length)))?;
-    file("special_tokens_map.json", &pretty(&special.to_json()))?;
-    for (name, bytes) in sentence_files(&encoder, &artifact.parameters, max_length)? {
+    for (name, bytes) in artifact.for_other_tools()? {
         file(name, &bytes)?;
     }
-    file("README.md", readme(manifest, &encoder).as_bytes())?;
-    file("bayes/manifest.json", &pretty(manifest))?;
+    file("README.md", readme(manifest, &described(artifact, manifest)).as_bytes())?;
+    file("bayes/manifest.json", &manifest.to_file())?;
     Ok(())
 }
 

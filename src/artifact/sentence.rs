@@ -41,8 +41,6 @@ pub(super) fn sentence_files(
     let parts = parts.into_iter().flatten().enumerate();
     let modules: Value = parts.map(|(index, (path, name))| module(index, path, name)).collect();
     let mean = encoder.pooling != Pooling::Cls;
-    // Our vectors have the length √d.
-    let length = if normalised { (encoder.hidden_size as f32).sqrt() } else { 1.0 };
     let pooling = json!({
         "word_embedding_dimension": encoder.hidden_size,
         "pooling_mode_cls_token": !mean,
@@ -59,13 +57,18 @@ pub(super) fn sentence_files(
     let lengths = json!({ "max_seq_length": max_length, "do_lower_case": false });
     let text = |value: &Value| super::save::pretty(value);
     let contents =
-        [text(&modules), text(&lengths), text(&pooling), text(&dense), last(parameters, length)?];
+        [text(&modules), text(&lengths), text(&pooling), text(&dense), last(parameters, encoder)?];
     Ok(SENTENCE_FILES.into_iter().zip(contents).collect())
 }
 
-/// The last linear layer under the names of `torch.nn.Linear` in such a module, for vectors that are
-/// shorter by a factor than ours.
-fn last(parameters: &Parameters, length: f32) -> Result<Vec<u8>, ArtifactError> {
+/// The last linear layer under the names of `torch.nn.Linear` in such a module. Where vectors have the length
+/// one there, ours have the length √d.
+pub(super) fn last(
+    parameters: &Parameters,
+    encoder: &EncoderConfig,
+) -> Result<Vec<u8>, ArtifactError> {
+    let normalised = encoder.pooling == Pooling::Normalised;
+    let length = if normalised { (encoder.hidden_size as f32).sqrt() } else { 1.0 };
     let part = |name: &str, factor: f32| -> Result<(Vec<usize>, Vec<u8>), ModelError> {
         let tensor = parameters.get(name);
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;

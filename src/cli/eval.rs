@@ -4,6 +4,7 @@ mod baseline;
 mod origin;
 mod outside;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -15,6 +16,7 @@ use super::tables::TableFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::artifact::{self, Manifest};
 use crate::compute::Noise;
+use crate::data::split::text_key;
 use crate::data::table::Format;
 use crate::data::{DataConfig, Dataset, Example, Parts, sample};
 use crate::evaluate::{
@@ -151,14 +153,7 @@ fn from_models(
         Format::of_output(file)?;
     }
     let selected = common.device()?;
-    let mut outside: Vec<Outside> = Vec::new();
-    for name in &options.ood {
-        let source = Outside::open(name)?;
-        if outside.iter().any(|other| other.name == source.name) {
-            bail!("two sets of --ood are called `{}`: rename one", source.name);
-        }
-        outside.push(source);
-    }
+    let mut outside: Option<Vec<Outside>> = None;
     let mut asked: Option<Asked> = None;
     let mut rival: Option<Rival> = None;
     let mut evaluated: Vec<Evaluation> = Vec::new();
@@ -169,6 +164,15 @@ fn from_models(
             artifact.calibration.alphas = vec![1.0 - coverage];
         }
         let predictor = Predictor::new(artifact)?;
+        let manifest = &predictor.artifact().manifest;
+        let outside = match &mut outside {
+            Some(outside) => outside,
+            none => none.insert(open_outside(&options.ood, manifest)?),
+        };
+        let checked = evaluated.first().map(|first| &first.answers.labels);
+        for source in outside.iter().filter(|_| checked != Some(&manifest.labels)) {
+            warn(source.check_labels(manifest)?, display);
+        }
         let asked = match &mut asked {
             Some(asked) => asked,
             none => none.insert(Asked::new(options, &predictor, &folder, display)?),
@@ -177,16 +181,22 @@ fn from_models(
         if evaluated.iter().any(|one| one.answers.model == model) {
             bail!("`{model}` was named twice");
         }
-        let manifest = &predictor.artifact().manifest;
         let origin = Origin::of(asked, manifest);
         if let Err(why) = &origin {
             display.show(&Progress::Warning(format!(
                 "it is not known which of these rows the model was made with: {why}"
             )));
         }
+        if evaluated.is_empty() && !outside.is_empty() {
+            let mut known = asked.keys();
+            known.extend(origin.iter().flat_map(Origin::keys));
+            for source in outside.iter() {
+                warn(source.check_texts(&known)?, display);
+            }
+        }
         let seen = origin.as_ref().ok().map(Origin::seen);
         let known = seen.as_deref().unwrap_or_default();
-        let answers = asked.ask(&predictor, known, &outside, display)?;
+        let answers = asked.ask(&predictor, known, outside, display)?;
         let answers = Answers { model, ..answers };
         let hygiene = Hygiene::new(&asked.examples(), seen.map(|seen| seen.len()), manifest);
         if evaluated.is_empty() && !options.no_baseline {
@@ -197,6 +207,24 @@ fn from_models(
         evaluated.push(Evaluation { baseline: baseline.flatten(), ..evaluation });
     }
     Ok(evaluated)
+}
+
+fn open_outside(names: &[String], manifest: &Manifest) -> Result<Vec<Outside>> {
+    let mut outside: Vec<Outside> = Vec::new();
+    for name in names {
+        let source = Outside::open(name, manifest)?;
+        if outside.iter().any(|other| other.name == source.name) {
+            bail!("two sets of --ood are called `{}`: rename one", source.name);
+        }
+        outside.push(source);
+    }
+    Ok(outside)
+}
+
+fn warn(said: Option<String>, display: &mut Display) {
+    if let Some(text) = said {
+        display.show(&Progress::Warning(text));
+    }
 }
 
 /// The classifier that all models are set beside, or a line that says why there is none.
@@ -268,6 +296,11 @@ impl Asked {
         }
         let rows = places.into_iter().map(|place| chosen.rows[place]).collect();
         Ok(Self { source: chosen.split, config, dataset, split, rows, limit })
+    }
+
+    fn keys(&self) -> HashSet<u64> {
+        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
+        self.examples().into_iter().map(key).collect()
     }
 
     fn examples(&self) -> Vec<&Example> {

@@ -65,6 +65,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let named = Some(config.repo.as_str()).filter(|repo| !repo.is_empty());
     let repo = options.repo.as_deref().or(named);
     let source = Source::open(&folder, Path::new(RUNS))?;
+    for doubt in &source.doubts {
+        note(&format!("warning: {doubt}"))?;
+    }
     let template = match &options.card {
         Some(path) => Some(
             std::fs::read_to_string(path)

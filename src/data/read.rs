@@ -252,7 +252,11 @@ impl Content {
         {
             table::refuse_answers(&table.columns, label)?;
         }
-        Ok(found)
+        let Some(single) = found.filter(|_| wanted.text.is_empty()) else { return Ok(found) };
+        // As pairs they are refused beside single texts.
+        let pair = table::pair_beside(&table.columns, sample, &single)?;
+        let pair = pair.map(|[text, pair]| Columns { text, pair: Some(pair), ..single });
+        Ok(pair.or(found))
     }
 
     fn find_later(

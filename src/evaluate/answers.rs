@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::calibrate::conformal::ConformalMethod;
 use crate::calibrate::{Ood, PredictionSet};
 use crate::metrics::{MetricsError, argmax};
+use crate::posterior::{LinkChoice, OwnDoubt, Uncertainty};
 use crate::predict::Prediction;
 use crate::train::Scores;
 
@@ -21,6 +23,10 @@ pub struct Answers {
     pub seed: u64,
     /// What the model divides logits by.
     pub temperature: f64,
+    /// What else stands between logits and probabilities; not known of files of earlier versions.
+    pub link: Option<Link>,
+    /// How prediction sets are made, where there are sets; not known of such files either.
+    pub set_method: Option<ConformalMethod>,
     /// The share of labels that prediction sets may miss, where there are sets.
     pub alpha: Option<f64>,
     /// The calibration rows behind the bound of those sets that has the fewest.
@@ -29,6 +35,50 @@ pub struct Answers {
     pub labels: Vec<String>,
     /// One for each text.
     pub rows: Vec<Answer>,
+}
+
+/// What stands between logits and probabilities, as far as one can be computed from the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Probabilities are the softmax of the logits over the temperature.
+    Softmax,
+    /// The same with a vector scaling before it.
+    Scaled,
+    /// Probabilities are a mean over the posterior.
+    Mean,
+    /// They approximate it, and the total uncertainty is not their entropy.
+    MeanField,
+}
+
+impl Link {
+    const ALL: [Self; 4] = [Self::Softmax, Self::Scaled, Self::Mean, Self::MeanField];
+
+    /// That of a model with so many classes.
+    pub fn of(uncertainty: &Uncertainty, classes: usize) -> Self {
+        let Uncertainty { passes, link, scaling, .. } = uncertainty;
+        match uncertainty.own_doubt() {
+            OwnDoubt::Known if passes.is_some() || classes == 2 => Self::Mean,
+            OwnDoubt::Known if link.choice == LinkChoice::Qmc => Self::Mean,
+            OwnDoubt::Known => Self::MeanField,
+            _ if scaling.vector.is_some() => Self::Scaled,
+            _ => Self::Softmax,
+        }
+    }
+
+    /// Its name in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Softmax => "softmax",
+            Self::Scaled => "scaled",
+            Self::Mean => "mean",
+            Self::MeanField => "mean_field",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|link| link.name() == name)
+    }
 }
 
 /// The answer to one text. The text itself is not kept.
@@ -214,6 +264,8 @@ pub(super) mod tests {
             split: "test".to_owned(),
             seed: u64::MAX,
             temperature: 1.1,
+            link: Some(Link::MeanField),
+            set_method: Some(ConformalMethod::Aps),
             alpha: Some(0.1),
             bound_rows: Some(199),
             labels: vec!["billing, \"old\"".to_owned(), "technical.support".to_owned()],

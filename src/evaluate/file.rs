@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `model`, `dataset`, `split` | what answered, and what the rows are from |
 //! | `seed`, `temperature`, `alpha`, `bound_rows` | the same on every line of a model |
+//! | `link`, `set_method` | likewise: how probabilities come from logits, and sets from probabilities |
 //! | `rows` | how many answers of the model were written |
 //! | `row` | the row in the split, from 0 |
 //! | `ood` | where a text of no class is from; null for a labelled one |
@@ -17,6 +18,7 @@
 //!
 //! Numbers are written so that they read back to the last bit, and so is every metric of them.
 
+mod agree;
 mod check;
 mod read;
 
@@ -28,9 +30,15 @@ use crate::data::table::{Kind, TableError, Value, Writer};
 
 /// The column that says how many answers of a model were written.
 const ROWS: &str = "rows";
+/// How probabilities come from logits.
+const LINK: &str = "link";
+/// How prediction sets are made.
+const SET_METHOD: &str = "set_method";
+/// Columns that files of earlier versions do not have.
+const LATER: [&str; 3] = [ROWS, LINK, SET_METHOD];
 
 /// Columns before those of the classes.
-const FIRST: [(&str, Kind); 12] = [
+const FIRST: [(&str, Kind); 14] = [
     ("model", Kind::Text),
     ("dataset", Kind::Text),
     ("split", Kind::Text),
@@ -39,6 +47,8 @@ const FIRST: [(&str, Kind); 12] = [
     ("alpha", Kind::Float),
     ("bound_rows", Kind::Integer),
     (ROWS, Kind::Integer),
+    (LINK, Kind::Text),
+    (SET_METHOD, Kind::Text),
     ("row", Kind::Integer),
     ("ood", Kind::Text),
     ("label", Kind::Text),
@@ -159,6 +169,8 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
         float(answers.alpha),
         answers.bound_rows.map_or(Value::Null, |rows| Value::Integer(rows as i64)),
         Value::Integer(answers.rows.len() as i64),
+        answers.link.map_or(Value::Null, |link| text(link.name())),
+        answers.set_method.map_or(Value::Null, |method| text(method.name())),
         Value::Integer(answer.row as i64),
         ood,
         label,

@@ -15,7 +15,7 @@ mod report;
 mod score;
 mod selective;
 
-pub use answers::{Answer, Answers, Novelty, Truth};
+pub use answers::{Answer, Answers, Link, Novelty, Truth};
 pub use baseline::{BaselineReport, Difference, Rival};
 pub use classes::{ClassReport, ConfusionReport, least_covered, without_absent, worst_first};
 pub use compare::{Comparison, compare};

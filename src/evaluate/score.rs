@@ -1,8 +1,9 @@
 //! A model on rows of a data set.
 
 use super::labels::{LabelError, labels_of_model};
-use super::{Answer, Answers, Report, Truth, evaluate};
+use super::{Answer, Answers, Link, Report, Truth, evaluate};
 use crate::artifact::Artifact;
+use crate::calibrate::conformal::Conformal;
 use crate::compute::Noise;
 use crate::data::{Dataset, Example};
 use crate::metrics::MetricsError;
@@ -93,6 +94,12 @@ pub fn answer(
         split: String::new(),
         seed: manifest.seed,
         temperature: uncertainty.scaling.temperature,
+        link: Some(Link::of(uncertainty, predictor.labels().len())),
+        set_method: calibration
+            .conformal
+            .as_ref()
+            .filter(|_| usual.is_some())
+            .map(Conformal::method),
         alpha: usual.as_ref().map(|bounds| bounds.alpha),
         bound_rows: usual.map(|bounds| bounds.fewest),
         labels: predictor.labels().to_vec(),

@@ -320,6 +320,8 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         seen_in_test: parts.seen_in_test.len(),
         test: None,
         files: BTreeMap::new(),
+        records: BTreeMap::new(),
+        sha256: None,
     }
 }
 

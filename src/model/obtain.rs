@@ -12,8 +12,16 @@ const NEEDED: [&str; 2] = ["config.json", "model.safetensors"];
 const TOKENIZERS: [&[&str]; 3] =
     [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
 /// What else is read where it is there, besides the folder `bayes`.
-const FURTHER: [&str; 5] =
-    ["tokenizer_config.json", "special_tokens_map.json", "README.md", MODULES, POOLING];
+const FURTHER: [&str; 8] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "README.md",
+    MODULES,
+    POOLING,
+    "sentence_bert_config.json",
+    "2_Dense/config.json",
+    "2_Dense/model.safetensors",
+];
 /// Ends of files with weights that are programs for Python's unpickler.
 const PICKLES: [&str; 5] = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
 

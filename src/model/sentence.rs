@@ -13,11 +13,34 @@ pub const MODULES: &str = "modules.json";
 /// Where the config of the pooling is in every folder that sentence-transformers wrote.
 pub const POOLING: &str = "1_Pooling/config.json";
 
-#[derive(Deserialize)]
-struct Module {
-    path: String,
+/// A step from a text to its vector.
+#[derive(Debug, Deserialize)]
+pub struct Module {
+    /// Its folder beside the list; empty for the encoder.
+    pub path: String,
     #[serde(rename = "type")]
-    kind: String,
+    class: String,
+}
+
+impl Module {
+    /// What it is: the last part of its class, such as `Pooling`.
+    pub fn kind(&self) -> &str {
+        self.class.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Its folder. A path from a file leads nowhere but into the folder of the model.
+    pub fn folder(&self) -> Option<&str> {
+        let inside = !self.path.is_empty() && !self.path.contains(['/', '\\']);
+        Some(self.path.as_str()).filter(|path| inside && ![".", ".."].contains(path))
+    }
+}
+
+/// The list of modules; `None` for a folder without.
+///
+/// # Errors
+/// It is damaged.
+pub fn modules_of(folder: &Path) -> Result<Option<Vec<Module>>, ModelError> {
+    read(&folder.join(MODULES))
 }
 
 /// The pooling of an encoder's folder; `None` for one that says nothing of it.
@@ -25,10 +48,13 @@ struct Module {
 /// # Errors
 /// A file is damaged, or asks for a mode that is not supported.
 pub fn pooling_of(folder: &Path) -> Result<Option<Pooling>, ModelError> {
-    let modules: Option<Vec<Module>> = read(&folder.join(MODULES))?;
+    let modules = modules_of(folder)?;
     let Some(path) = config(folder, modules.as_deref()) else { return Ok(None) };
-    let normalised = modules.iter().flatten().any(|one| one.kind.ends_with(".Normalize"));
-    let Some(flags) = read::<Map<String, Value>>(&path)? else { return Ok(None) };
+    let normalised = modules.iter().flatten().any(|one| one.kind() == "Normalize");
+    let Some(flags) = read::<Map<String, Value>>(&path)? else {
+        let message = format!("is not there, and `{MODULES}` names its folder");
+        return Err(ModelError::Config { path, message });
+    };
     let set = |(name, value): (&String, &Value)| {
         let mode = name.strip_prefix("pooling_mode_")?;
         (value == &Value::Bool(true)).then(|| mode.to_owned())
@@ -50,10 +76,8 @@ fn config(folder: &Path, modules: Option<&[Module]>) -> Option<PathBuf> {
         let usual = folder.join(POOLING);
         return usual.is_file().then_some(usual);
     };
-    let pooling = modules.iter().find(|module| module.kind.ends_with(".Pooling"));
-    // A path from a file leads nowhere but into the folder.
-    let inside = |path: &&str| !path.is_empty() && !path.contains(['/', '\\']) && *path != "..";
-    let path = pooling.map(|module| module.path.as_str()).filter(inside);
+    let pooling = modules.iter().find(|module| module.kind() == "Pooling");
+    let path = pooling.and_then(Module::folder);
     path.map(|path| folder.join(path).join("config.json"))
 }
 
@@ -112,6 +136,9 @@ mod tests {
         assert_eq!(pooling_of(folder(&[]).path()).unwrap(), None);
         let elsewhere = MODULE.replace("1_Pooling", "../..");
         assert_eq!(pooling_of(folder(&[(MODULES, &elsewhere)]).path()).unwrap(), None);
+        let lost = folder(&[(MODULES, MODULE)]);
+        let message = pooling_of(lost.path()).unwrap_err().to_string();
+        assert!(message.contains("1_Pooling/config.json`: is not there"), "{message}");
         for text in [
             r#"{"pooling_mode_max_tokens": true}"#,
             r#"{"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true}"#,

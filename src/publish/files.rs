@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::card::RELIABILITY;
 use super::reduce::{file_name, reduced_keys};
 use super::{PublishError, Source};
-use crate::artifact::{CONFIG, EVALUATION, HASHED, SENTENCE_FILES};
+use crate::artifact::{CONFIG, EVALUATION, HASHED};
 use crate::hub::NewFile;
+use crate::store::sha256;
 use crate::train::{event_scalars, reliability_png};
 
 /// What is wanted beside the model.
@@ -48,8 +49,9 @@ pub fn collect(source: &Source, wanted: &Wanted) -> Result<Vec<NewFile>, Publish
 
 fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> {
     let folder = &source.folder;
-    let small = ["tokenizer_config.json", "special_tokens_map.json"];
-    for name in HASHED.into_iter().chain(small).chain(SENTENCE_FILES) {
+    let others = source.artifact.for_other_tools()?.into_iter();
+    files.extend(others.map(|(name, bytes)| NewFile::of_bytes(name, bytes)));
+    for name in HASHED {
         let path = folder.join(name);
         if path.is_file() {
             let file = NewFile::on_disk(name, path.clone());
@@ -62,16 +64,26 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
     {
         data.dataset = file_name(&data.dataset);
     }
-    files.push(NewFile::of_bytes("bayes/manifest.json", pretty(&manifest)));
-    if let Some(config) = &source.config {
-        files.push(NewFile::of_bytes(
-            CONFIG,
-            toml::to_string(config).expect("a table is plain data"),
-        ));
+    let config = source
+        .config
+        .as_ref()
+        .map(|config| toml::to_string(config).expect("a table is plain data").into_bytes());
+    let evaluation = json(&folder.join(EVALUATION))?;
+    let evaluation = evaluation.map(|one| pretty(&reduced_keys(one, &["dataset"])));
+    // The hashes are those of what is sent; a manifest that nothing vouches for stays one.
+    let known = std::mem::take(&mut manifest.records);
+    for (name, bytes) in [(CONFIG, config), (EVALUATION, evaluation)] {
+        let Some(bytes) = bytes else { continue };
+        if known.contains_key(name) {
+            manifest.records.insert(name.to_owned(), sha256(&bytes));
+        }
+        files.push(NewFile::of_bytes(name, bytes));
     }
-    if let Some(evaluation) = json(&folder.join(EVALUATION))? {
-        files.push(NewFile::of_bytes(EVALUATION, pretty(&reduced_keys(evaluation, &["dataset"]))));
-    }
+    let content = match manifest.sha256 {
+        Some(_) => manifest.to_file(),
+        None => pretty(&manifest),
+    };
+    files.push(NewFile::of_bytes("bayes/manifest.json", content));
     Ok(())
 }
 

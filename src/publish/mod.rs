@@ -41,8 +41,8 @@ pub enum PublishError {
     },
     /// The evaluation file is of another model.
     #[error(
-        "`{path}` is not the report on this model (the manifest has other figures): train or fit the \
-         model again"
+        "`{path}` is not the report on this model (the manifest has other figures, or its hash is another): \
+         restore it, or train or fit the model again"
     )]
     OtherEvaluation {
         /// The file.

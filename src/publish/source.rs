@@ -7,9 +7,10 @@ use toml::{Table, Value};
 
 use super::reduce::{file_name, reduced};
 use super::{Evaluation, PublishError};
-use crate::artifact::{self, Artifact, CONFIG};
+use crate::artifact::{self, Artifact, CONFIG, Manifest};
 use crate::data::{Known, Terms, find_known};
 use crate::hub;
+use crate::store::sha256;
 
 /// What a checkpoint has and a model folder has not.
 pub(super) const TRAINER_STATE: &str = "trainer_state.json";
@@ -29,6 +30,8 @@ pub struct Source {
     pub run: Option<PathBuf>,
     /// Whether it is a checkpoint of a training that may go on.
     pub checkpoint: bool,
+    /// What of the card nothing vouches for, in sentences.
+    pub doubts: Vec<String>,
 }
 
 impl Source {
@@ -63,7 +66,9 @@ impl Source {
             None => None,
         };
         let checkpoint = folder.join(TRAINER_STATE).is_file();
-        Ok(Self { folder: folder.to_owned(), artifact, evaluation, config, run, checkpoint })
+        let doubts = doubts(folder, &artifact.manifest)?;
+        let folder = folder.to_owned();
+        Ok(Self { folder, artifact, evaluation, config, run, checkpoint, doubts })
     }
 
     /// The resolved config that lies in a model folder or checkpoint, as it is.
@@ -121,6 +126,33 @@ impl Source {
             None => Terms::Open,
         }
     }
+}
+
+/// What is not as it was saved, or cannot be told to be. Another report than the saved one is refused.
+fn doubts(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, PublishError> {
+    let mut doubts = Vec::new();
+    if manifest.sha256.is_none() {
+        doubts.push(format!(
+            "`{}` has no hash of its own (`sha256`), as in folders of earlier versions: nothing vouches for \
+             the figures of the card",
+            folder.join("bayes").join("manifest.json").display()
+        ));
+    }
+    for (name, hash) in &manifest.records {
+        let path = folder.join(name);
+        let shown = path.display();
+        match std::fs::read(&path) {
+            Ok(bytes) if *hash == sha256(&bytes) => {}
+            Ok(_) => doubts.push(format!(
+                "`{shown}` was changed after the model was saved, and the card shows it as it is now"
+            )),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                doubts.push(format!("`{shown}` is missing, so the card does without it"));
+            }
+            Err(source) => return Err(PublishError::Read { path, source }),
+        }
+    }
+    Ok(doubts)
 }
 
 /// The run that wrote a checkpoint.

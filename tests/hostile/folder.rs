@@ -120,9 +120,15 @@ impl Own {
     }
 }
 
+/// A manifest loses its own hash, as one that a stranger writes has none.
 pub fn edit_json(path: &Path, change: impl FnOnce(&mut Value)) {
     let mut value: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     change(&mut value);
+    if path.ends_with("manifest.json")
+        && let Some(manifest) = value.as_object_mut()
+    {
+        manifest.shift_remove("sha256");
+    }
     std::fs::write(path, value.to_string()).unwrap();
 }
 

@@ -247,7 +247,9 @@ fn fuzz_bytes(name: &str) {
 fn a_changed_manifest_is_an_answer_or_a_refusal() {
     let folder = Own::new();
     let path = folder.path("bayes/manifest.json");
-    let whole: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let mut whole: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    // Its own hash would refuse every change before anything else is read.
+    whole.as_object_mut().unwrap().shift_remove("sha256");
     fuzz("manifest", &edit(), |edits| {
         let mut value = whole.clone();
         apply(edits, &mut value);

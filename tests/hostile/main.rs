@@ -10,5 +10,6 @@ mod fuzz;
 #[path = "../home/mod.rs"]
 mod home;
 mod models;
+mod modules;
 mod parquet;
 mod strangers;

@@ -304,12 +304,28 @@ fn a_write_that_fails_leaves_nothing_half_written() {
 }
 
 #[test]
+fn the_name_of_a_file_as_a_text_is_pointed_out() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    home.write("rows.csv", "subject\nmy router\n");
+    let said = |texts: &[&str]| {
+        let start = ["predict", "--model", "checkpoints/tickets/model"];
+        let output = home.run(&[&start[..], texts].concat());
+        assert!(output.status.success());
+        text(&output.stderr)
+    };
+    assert!(said(&["my router", "rows.csv"]).contains("`--input rows.csv`"));
+    assert_eq!(said(&["my router", "other.csv"]), "");
+}
+
+#[test]
 fn labels_in_another_order_than_those_of_the_weights_are_refused() {
     let home = Home::new();
     home.train_tiny(&[]);
     let path = home.path("checkpoints/tickets/model/bayes/manifest.json");
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     manifest["labels"].as_array_mut().unwrap().reverse();
+    manifest.as_object_mut().unwrap().shift_remove("sha256");
     std::fs::write(&path, manifest.to_string()).unwrap();
     let message = home.refused(&["predict", "a text"]);
     assert!(message.contains("`labels` are not those of `id2label`"), "{message}");

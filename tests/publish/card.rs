@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::home::{Home, text};
-use super::site::Site;
+use super::site::{Site, dress};
 
 fn evaluation(site: &Site) -> Value {
     let path = site.home.path("checkpoints/tickets/model/bayes/evaluation.json");
@@ -84,6 +84,154 @@ fn a_card_of_other_figures_is_not_written() {
     assert!(!card.contains("| answers | rows |"), "{card}");
 }
 
+const CARD: [&str; 4] = ["publish", "--model", "checkpoints/tickets/model", "--card-only"];
+
+/// Figures, and what no prediction depends on.
+#[test]
+fn what_was_changed_by_hand_is_not_shown_as_if_it_had_been_measured() {
+    let site = Site::new();
+    let folder = "checkpoints/tickets/model/bayes";
+    let manifest = format!("{folder}/manifest.json");
+    let read = |home: &Home, path: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(home.path(path)).unwrap()).unwrap()
+    };
+    // White space is no change.
+    let home = copied(&site);
+    let mut value = read(&home, &manifest);
+    home.write(&manifest, value.to_string());
+    let output = home.run(&CARD);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    std::fs::remove_file(home.path(&format!("{folder}/evaluation.json"))).unwrap();
+    value["test"]["accuracy"]["value"] = 0.1234.into();
+    home.write(&manifest, value.to_string());
+    for command in [&CARD[..], &["predict", "an invoice"]] {
+        let message = home.refused(command);
+        assert!(message.contains("manifest.json` was changed after it was saved"), "{message}");
+        assert!(message.contains("delete the key"), "{message}");
+    }
+    // Who means it says so, and so does the command.
+    value.as_object_mut().unwrap().shift_remove("sha256");
+    home.write(&manifest, value.to_string());
+    home.done(&["predict", "an invoice"]);
+    let output = home.run(&CARD);
+    assert!(text(&output.stdout).contains("| accuracy | 0.1234 |"));
+    let said = text(&output.stderr);
+    assert!(said.contains("nothing vouches for the figures of the card"), "{said}");
+    assert!(said.contains("evaluation.json` is missing"), "{said}");
+
+    // Figures that only the report has.
+    let home = copied(&site);
+    let mut report = evaluation(&site);
+    report["uncertainty"]["all"]["total"] = 0.001.into();
+    home.write(&format!("{folder}/evaluation.json"), report.to_string());
+    assert!(home.refused(&CARD).contains("is not the report on this model"));
+    let home = copied(&site);
+    let config = std::fs::read_to_string(home.path(&format!("{folder}/config.toml"))).unwrap();
+    home.write(&format!("{folder}/config.toml"), config.replace("0.005", "0.5"));
+    let output = home.run(&CARD);
+    let said = text(&output.stderr);
+    assert!(said.contains("config.toml` was changed after the model was saved"), "{said}");
+}
+
+/// The files that were sent, in a home of their own.
+fn sent(site: &Site, repo: &str) -> Home {
+    let home = Home::new();
+    for (name, file) in site.head(repo, "main").files {
+        home.write(&format!("checkpoints/tickets/model/{name}"), file.content.all());
+    }
+    home
+}
+
+#[test]
+fn what_is_published_vouches_for_itself_as_far_as_what_was_there() {
+    let site = Site::new();
+    site.done(&["--repo", "tester/tickets"]);
+    let home = sent(&site, "tester/tickets");
+    let output = home.run(&CARD);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    // One that nothing vouches for does not get a hash on its way.
+    let home = copied(&site);
+    let path = "checkpoints/tickets/model/bayes/manifest.json";
+    let mut value: Value =
+        serde_json::from_slice(&std::fs::read(home.path(path)).unwrap()).unwrap();
+    value.as_object_mut().unwrap().shift_remove("sha256");
+    home.write(path, value.to_string());
+    let mut command = home.command(&["publish", "--repo", "tester/other"]);
+    command = dress(command, &home, &site.double);
+    assert!(command.status().unwrap().success());
+    let home = sent(&site, "tester/other");
+    let said = text(&home.run(&CARD).stderr);
+    assert!(said.contains("nothing vouches for the figures"), "{said}");
+}
+
+/// A model that sentence-transformers reads by files of its own.
+#[test]
+fn files_for_other_tools_are_those_of_the_weights_or_it_is_said() {
+    let site = Site::new();
+    let home = Home::new();
+    home.train_tiny(&["--quiet", "--set", "model.pooling=mean"]);
+    let model = home.path("checkpoints/tickets/model");
+    let said = || {
+        let output = home.run(&["predict", "--model", "checkpoints/tickets/model", "an invoice"]);
+        assert!(output.status.success());
+        text(&output.stderr)
+    };
+    assert_eq!(said(), "");
+    let names = [
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "modules.json",
+        "sentence_bert_config.json",
+        "1_Pooling/config.json",
+        "2_Dense/config.json",
+        "2_Dense/model.safetensors",
+    ];
+    for name in names {
+        let path = model.join(name);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let message = said();
+        assert!(message.contains(&format!("`{name}` (is missing)")), "{name}: {message}");
+        let mut changed = whole.clone();
+        let place = changed.len() - 3;
+        if name.ends_with(".json") {
+            let edits = [("true", "1"), ("0", "7"), ("32", "31"), ("[UNK]", "[X]")];
+            let edited =
+                edits.iter().fold(text(&whole), |all, (from, to)| all.replacen(from, to, 1));
+            changed = edited.into_bytes();
+        } else {
+            changed[place] ^= 1;
+        }
+        assert_ne!(changed, whole, "{name}");
+        std::fs::write(&path, &changed).unwrap();
+        let message = said();
+        // The map of special tokens says what they are: then the other file is wrong.
+        let name = name.replace("special_tokens_map", "tokenizer_config");
+        assert!(message.contains(&format!("`{name}` (is changed)")), "{name}: {message}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    assert_eq!(said(), "");
+    // What is sent is made from the weights.
+    let expected: Vec<_> = names.map(|name| std::fs::read(model.join(name)).unwrap()).to_vec();
+    std::fs::remove_file(model.join("2_Dense/model.safetensors")).unwrap();
+    let pooling = std::fs::read_to_string(model.join("1_Pooling/config.json")).unwrap();
+    std::fs::write(model.join("1_Pooling/config.json"), pooling.replace("true", "1")).unwrap();
+    let mut command = home.command(&["publish", "--repo", "tester/mean"]);
+    command = dress(command, &home, &site.double);
+    let output = command.output().unwrap();
+    assert!(output.status.success() && text(&output.stderr).contains("2_Dense"));
+    let head = site.head("tester/mean", "main");
+    let found: Vec<_> = names.map(|name| head.files[name].content.all()).to_vec();
+    assert!(found == expected);
+    // A head of transformers has no such files.
+    let other = copied(&site);
+    other.write("checkpoints/tickets/model/modules.json", "[]");
+    let message = text(&other.run(&["predict", "an invoice"]).stderr);
+    assert!(message.contains("`modules.json` (does not belong to it)"), "{message}");
+    let plan = text(&other.run(&["publish", "--dry-run"]).stdout);
+    assert!(!plan.contains("modules.json"), "{plan}");
+}
+
 #[test]
 fn terms_that_nobody_knows_stand_in_the_first_lines() {
     let site = Site::new();
@@ -114,6 +262,7 @@ fn a_known_data_set_brings_its_id_its_terms_and_texts_that_are_not_from_it() {
     let path = "checkpoints/tickets/model/bayes/manifest.json";
     let mut manifest: Value =
         serde_json::from_slice(&std::fs::read(home.path(path)).unwrap()).unwrap();
+    manifest.as_object_mut().unwrap().shift_remove("sha256");
     manifest["data"]["dataset"] = "ag_news".into();
     manifest["base_model"] = "owner/encoder".into();
     home.write(path, manifest.to_string());

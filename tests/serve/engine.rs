@@ -122,6 +122,7 @@ fn damage_embedding_of(folder: &std::path::Path, word: &str) {
     std::fs::write(folder.join("model.safetensors"), &weights).unwrap();
     let mut manifest: serde_json::Value =
         serde_json::from_slice(&read("bayes/manifest.json")).unwrap();
+    manifest.as_object_mut().unwrap().shift_remove("sha256");
     manifest["files"]["model.safetensors"] = bayes::store::sha256(&weights).into();
     std::fs::write(folder.join("bayes/manifest.json"), manifest.to_string()).unwrap();
 }

@@ -293,10 +293,11 @@ fn sighup_takes_another_model_and_keeps_the_old_one_if_that_is_broken() {
 
     let changed = good.replace('{', "{ ");
     let manifest = model.path().join("bayes/manifest.json");
-    let text = std::fs::read_to_string(&manifest).unwrap();
-    let (old, new) =
-        (bayes::store::sha256(good.as_bytes()), bayes::store::sha256(changed.as_bytes()));
-    std::fs::write(&manifest, text.replace(&old, &new)).unwrap();
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    value.as_object_mut().unwrap().shift_remove("sha256");
+    value["files"]["config.json"] = bayes::store::sha256(changed.as_bytes()).into();
+    std::fs::write(&manifest, serde_json::to_string_pretty(&value).unwrap()).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for client in 0..4 {

@@ -183,8 +183,15 @@ fn files_of_one_data_set_have_the_same_columns_or_it_is_said() {
     let message = folder("pairs", &[("train.csv", pairs.clone()), ("test.csv", train.1.clone())])
         .unwrap_err();
     assert!(message.contains("either all files have pairs or none"), "{message}");
-    let message = folder("singles", &[train.clone(), ("test.csv", pairs)]).unwrap_err();
-    assert!(message.contains("either all files have pairs or none"), "{message}");
+    for names in ["premise,hypothesis", "text,text_pair"] {
+        let pairs = pairs.replace("premise,hypothesis", names);
+        // Also where the text of the first file is one of them.
+        for first in ["body", names.split(',').next().unwrap()] {
+            let train = ("train.csv", train.1.replace("body", first));
+            let message = folder("singles", &[train, ("test.csv", pairs.clone())]).unwrap_err();
+            assert!(message.contains("either all files have pairs or none"), "{message}");
+        }
+    }
 
     let shards = [("train-0.csv", train.1.clone()), ("train-1.csv", two)];
     let message = folder("shards", &shards).unwrap_err();

@@ -8,7 +8,7 @@ mod folders;
 #[path = "../home/mod.rs"]
 mod home;
 
-use home::{Home, TINY, text};
+use home::{Home, TINY, text, tickets};
 use serde_json::Value;
 
 /// Rows of two classes, told apart by one word.
@@ -177,6 +177,21 @@ fn a_model_of_single_texts_refuses_pairs_and_says_how_one_of_them_is_taken() {
         home.done(&[&["predict", "--input", file], column].concat());
         home.done(&[&["eval", "--dataset", file, "--no-baseline"], column].concat());
     }
+    // The text that the model was made from, with a second one beside it.
+    let single = home.write("single.csv", tickets(240).replace("subject,", "text,"));
+    let model = "checkpoints/single/model";
+    home.done(&[&["train", single.to_str().unwrap()], &TINY[..]].concat());
+    let beside = table("beside.csv", "text,text_pair");
+    for command in [
+        &["predict", "--model", model, "--input", &beside][..],
+        &["eval", "--model", model, "--dataset", &beside],
+        &["fit", "--model", model, "--dataset", &beside],
+        &["eval", "--model", model, "--ood", &beside],
+    ] {
+        let message = home.refused(command);
+        assert!(message.contains("`text` and `text_pair` are the columns of a pair"), "{message}");
+    }
+    home.done(&["predict", "--model", model, "--input", &beside, "--text-column", "text"]);
     // The generated reviews have no columns, and are single texts all the same.
     home.done(&[&["train", "reviews", "--set", "data.train_limit=200"], &TINY[..]].concat());
     let model = ["predict", "--model", "checkpoints/reviews/model", "--input", &known];
@@ -187,7 +202,7 @@ fn a_model_of_single_texts_refuses_pairs_and_says_how_one_of_them_is_taken() {
 fn training_goes_on_without_a_cache_and_says_how_to_have_one() {
     let home = Home::new();
     home.write("file", "");
-    let data = home.write("tickets.csv", home::tickets(240));
+    let data = home.write("tickets.csv", tickets(240));
     let arguments = [&["train", data.to_str().unwrap()][..], &TINY].concat();
     let mut command = home.command(&arguments);
     let output = command.env("BAYES_CACHE_DIR", home.path("file/cache")).output().unwrap();

@@ -60,6 +60,25 @@ pub struct HeldOut<'a> {
     pub classes: usize,
 }
 
+impl ConformalMethod {
+    const ALL: [Self; 4] = [Self::Lac, Self::Mondrian, Self::Aps, Self::Raps];
+
+    /// Its name in configs and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lac => "lac",
+            Self::Mondrian => "mondrian",
+            Self::Aps => "aps",
+            Self::Raps => "raps",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
 impl<'a> HeldOut<'a> {
     /// Probabilities, label and U of each row.
     fn rows(&self) -> impl Iterator<Item = (&'a [f64], usize, f64)> + use<'a> {
@@ -116,6 +135,16 @@ impl Conformal {
             scores.sort_by(f64::total_cmp);
         }
         Self { score, by_class: method == ConformalMethod::Mondrian, scores_by_class }
+    }
+
+    /// The method that it was fitted by.
+    pub fn method(&self) -> ConformalMethod {
+        match self.score {
+            Score::Lac if self.by_class => ConformalMethod::Mondrian,
+            Score::Lac => ConformalMethod::Lac,
+            Score::Aps => ConformalMethod::Aps,
+            Score::Raps { .. } => ConformalMethod::Raps,
+        }
     }
 
     /// The number of scores.

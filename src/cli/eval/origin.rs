@@ -62,6 +62,14 @@ impl<'a> Origin<'a> {
         self.parts.train.examples(self.dataset()).collect()
     }
 
+    /// Keys of the texts of all parts.
+    pub(super) fn keys(&self) -> Vec<u64> {
+        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
+        let texts = |(_, part): (_, &Part)| part.examples(self.dataset()).map(key).collect();
+        let parts = self.parts.named().into_iter().map(texts);
+        parts.collect::<Vec<Vec<u64>>>().concat()
+    }
+
     /// Places of rows that are asked about whose text it was trained or calibrated on, ascending.
     pub(super) fn seen(&self) -> Vec<usize> {
         let key = |example: &Example| text_key(&example.text, example.pair.as_deref());

@@ -1,12 +1,15 @@
 //! Texts of no class, for `--ood`.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use crate::artifact::Manifest;
 use crate::compute::Noise;
+use crate::data::split::text_key;
 use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, Value};
-use crate::data::{DataConfig, Dataset, Example, is_blank, refuse_both, reviews, sample};
+use crate::data::{DataConfig, Dataset, Example, is_blank, refuse_both, reviews, sample, some};
 use crate::predict::Text;
 
 /// The name of texts that are generated, and how many there are.
@@ -17,35 +20,100 @@ pub(super) struct Outside {
     /// The name under `ood` in the report.
     pub name: String,
     examples: Vec<Example>,
+    /// What their source calls them, where it says something; one for each.
+    labels: Vec<Option<String>>,
 }
 
 impl Outside {
-    /// Generated texts, a file (labels in it are not looked at), or a data set: its test split
-    /// where it has one, else all of it.
-    pub fn open(name: &str) -> Result<Self> {
+    /// Generated texts, a file, or a data set: its test split where it has one, else all of it. Columns are
+    /// those that the model was made from, where they are there.
+    pub fn open(name: &str, manifest: &Manifest) -> Result<Self> {
         let path = Path::new(name);
-        let (short, examples) = if name == GENERATED.0 {
+        let config = manifest.data.as_ref().map(|data| data.like(name));
+        let config = DataConfig { dataset: name.to_owned(), ..config.unwrap_or_default() };
+        let unlabelled = |text| (example(text, None), None);
+        let (short, rows): (String, Vec<Labelled>) = if name == GENERATED.0 {
             refuse_both(name, None)?;
             // The seed is that of the generated data set.
             let noise = Noise::new(2026);
             let texts = (0..GENERATED.1).map(|row| reviews::out_of_domain(&noise, row));
-            (name.to_owned(), texts.map(|text| example(text, None)).collect())
+            (name.to_owned(), texts.map(unlabelled).collect())
         } else if path.is_file() {
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            (stem.unwrap_or_else(|| name.to_owned()), read(path)?)
+            (stem.unwrap_or_else(|| name.to_owned()), read(path, &config)?)
         } else {
-            let config = DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
             let dataset = Dataset::open(&config)?;
             let examples = match dataset.rows("test") {
                 [] => dataset.splits.values().flatten().cloned().collect(),
                 test => test.to_vec(),
             };
-            (dataset.name, examples)
+            let label = |example: &Example| dataset.labels.get(example.label as usize).cloned();
+            let rows = examples.into_iter().map(|example| (label(&example), example));
+            (dataset.name.clone(), rows.map(|(label, example)| (example, label)).collect())
         };
-        if examples.is_empty() {
-            anyhow::bail!("`{name}` has no texts to tell from those of the data set");
+        if rows.is_empty() {
+            bail!("`{name}` has no texts to tell from those of the data set");
         }
-        Ok(Self { name: short, examples })
+        let (examples, labels) = rows.into_iter().unzip();
+        Ok(Self { name: short, examples, labels })
+    }
+
+    /// What to say of rows that have a label of the model's.
+    ///
+    /// # Errors
+    /// All rows have one. Numbers are said only: they name nothing that would be the same elsewhere.
+    pub fn check_labels(&self, manifest: &Manifest) -> Result<Option<String>> {
+        let renamed = manifest.data.as_ref().map(|data| &data.label_map);
+        let is_class = |label: &&String| {
+            let name = renamed.and_then(|renamed| renamed.get(*label)).unwrap_or(label);
+            manifest.labels.contains(name)
+        };
+        let own = self.labels.iter().flatten().filter(is_class).map(String::as_str);
+        let own: Vec<&str> = own.collect();
+        let names: BTreeSet<&str> = own.iter().copied().collect();
+        let is_number = |name: &&str| name.parse::<f64>().is_ok();
+        if own.is_empty() {
+            return Ok(None);
+        }
+        let said = format!(
+            "{} of {} rows of `{}` (`--ood`) have a label of the model's own classes ({})",
+            own.len(),
+            self.labels.len(),
+            self.name,
+            some(names.iter().copied())
+        );
+        if own.len() == self.labels.len() && !names.iter().all(is_number) {
+            bail!(
+                "{said}, so no text of them is out of scope: to score them, name them with `--dataset`; if no \
+                 class is right for them all the same, give a file without the column of labels"
+            );
+        }
+        Ok(Some(format!(
+            "{said}: here they count as texts of no class; leave out those that are not, or the column of \
+             labels if it means something else"
+        )))
+    }
+
+    /// What to say of texts that are among the known ones, by their keys.
+    ///
+    /// # Errors
+    /// All are.
+    pub fn check_texts(&self, known: &HashSet<u64>) -> Result<Option<String>> {
+        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
+        let count = self.examples.iter().filter(|one| known.contains(&key(one))).count();
+        if count == 0 {
+            return Ok(None);
+        }
+        let said = format!(
+            "{count} of {} texts of `{}` (`--ood`) are also among the rows that the model is asked about or \
+             was made with",
+            self.examples.len(),
+            self.name
+        );
+        if count == self.examples.len() {
+            bail!("{said}, so none is out of scope: name other texts");
+        }
+        Ok(Some(format!("{said}: here they count as texts of no class; leave them out")))
     }
 
     /// All of them, or a seeded sample of `limit` if that is not 0.
@@ -63,11 +131,15 @@ fn example(text: String, pair: Option<String>) -> Example {
     Example { text, pair, label: u32::MAX }
 }
 
-fn read(path: &Path) -> Result<Vec<Example>> {
-    let mut table = table::open(path)?;
+/// A text, and what its source calls it.
+type Labelled = (Example, Option<String>);
+
+fn read(path: &Path, config: &DataConfig) -> Result<Vec<Labelled>> {
+    let mut table = table::open_as(path, &config.reading())?;
     let rows: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
-    let columns = table::detect(&table.columns, &rows, &ColumnNames::default(), false)?;
-    let take = |row: Result<Row, table::TableError>| -> Result<Example> {
+    let (none, usual) = (ColumnNames::default(), &config.usual_columns);
+    let columns = table::detect_usual(&table.columns, &rows, &none, usual, false)?;
+    let take = |row: Result<Row, table::TableError>| -> Result<Labelled> {
         let row = row?;
         let cell = |column: usize| {
             let text = row.values.get(column).and_then(Value::as_text);
@@ -76,7 +148,33 @@ fn read(path: &Path) -> Result<Vec<Example>> {
         let text = cell(columns.text).with_context(|| {
             format!("`{}` line {}: the text is empty", path.display(), row.line)
         })?;
-        Ok(example(text, columns.pair.and_then(cell)))
+        let label = columns.label.and_then(cell).map(|label| label.trim().to_owned());
+        Ok((example(text, columns.pair.and_then(cell)), label))
     };
     rows.into_iter().map(Ok).chain(table).map(take).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(rows: &[(&str, Option<&str>)]) -> Outside {
+        Outside {
+            name: "other".to_owned(),
+            examples: rows.iter().map(|(text, _)| example((*text).to_owned(), None)).collect(),
+            labels: rows.iter().map(|(_, label)| label.map(str::to_owned)).collect(),
+        }
+    }
+
+    #[test]
+    fn texts_that_are_known_are_counted_and_refused_where_all_are() {
+        let known = HashSet::from([text_key("a", None), text_key("b", None)]);
+        let said = |texts: &[&str]| {
+            let rows: Vec<_> = texts.iter().map(|text| (*text, None)).collect();
+            source(&rows).check_texts(&known).map_err(|error| error.to_string())
+        };
+        assert_eq!(said(&["c", "d"]).unwrap(), None);
+        assert!(said(&["c", "a"]).unwrap().unwrap().starts_with("1 of 2 texts of `other`"));
+        assert!(said(&["b", "a"]).unwrap_err().contains("none is out of scope"));
+    }
 }

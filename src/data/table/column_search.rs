@@ -282,6 +282,26 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
+    /// The known pair that a text is one of.
+    pub(super) fn pair_of(
+        &self,
+        text: usize,
+        taken: &[usize],
+    ) -> Result<Option<[usize; 2]>, TableError> {
+        for (first, second) in PAIRS {
+            let first = self.known(first, "text", TEXT_KEY, taken)?;
+            let second = self.known(second, "second text", PAIR_KEY, taken)?;
+            if let (Some(first), Some(second)) = (first, second)
+                && [first, second].contains(&text)
+                && self.may_be_text(first)
+                && self.may_be_text(second)
+            {
+                return Ok(Some([first, second]));
+            }
+        }
+        Ok(None)
+    }
+
     /// The first text that belongs to a named second one.
     pub(super) fn partner(
         &self,

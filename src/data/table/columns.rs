@@ -57,7 +57,7 @@ impl Columns {
 }
 
 /// Finds the columns, with those of earlier tables in mind: a column that nobody named is the usual one
-/// where the table has it. Where the usual text has no second one beside it, none is looked for.
+/// where the table has it. Where the usual texts are single, a text that is one of a known pair is refused.
 ///
 /// # Errors
 /// As [`detect`], and a table of pairs where the usual texts are single.
@@ -84,16 +84,41 @@ pub fn detect_usual(
     if let (Some(label), true, true) = (found.label, label_required, wanted.label.is_empty()) {
         refuse_answers(columns, label)?;
     }
-    let Some(pair) = found.pair.filter(|_| single) else { return Ok(found) };
+    if !single || !wanted.text.is_empty() {
+        return Ok(found);
+    }
+    let found = match found.pair {
+        Some(_) => {
+            let search = Search::new(columns, &sample[..sample.len().min(SAMPLE_ROWS)]);
+            let label: Vec<usize> = found.label.into_iter().collect();
+            Columns { text: search.text(&label)?, pair: None, ..found }
+        }
+        None => found,
+    };
+    match pair_beside(columns, sample, &found)? {
+        Some(pair) => {
+            let [first, second] = pair.map(|column| columns[column].clone());
+            Err(TableError::PairOfColumns { first, second })
+        }
+        None => Ok(found),
+    }
+}
+
+/// The known pair that a single text is one of: the other one would be dropped without a word.
+///
+/// # Errors
+/// Several columns could be one of it.
+pub(in crate::data) fn pair_beside(
+    columns: &[String],
+    sample: &[Row],
+    found: &Columns,
+) -> Result<Option<[usize; 2]>, TableError> {
+    if found.pair.is_some() {
+        return Ok(None);
+    }
     let search = Search::new(columns, &sample[..sample.len().min(SAMPLE_ROWS)]);
     let label: Vec<usize> = found.label.into_iter().collect();
-    let text = search.text(&label)?;
-    if text == found.text || text == pair {
-        // Which of a known pair is the text is a guess.
-        let [first, second] = [found.text, pair].map(|column| columns[column].clone());
-        return Err(TableError::PairOfColumns { first, second });
-    }
-    Ok(Columns { text, pair: None, ..found })
+    search.pair_of(found.text, &label)
 }
 
 /// Finds the columns. `sample` are the first rows of the table.
@@ -307,6 +332,31 @@ mod tests {
             let named = pair.map(|name| format!("`{name}`"));
             assert!(message.contains(&named.join(" and ")), "{message}");
             assert!(message.contains("`data.text_column`"), "{message}");
+        }
+        // One of the pair is the usual text.
+        for text in ["text", "question", "hypothesis"] {
+            let usual = ColumnNames { text: text.into(), ..NOTHING };
+            let pair = match text {
+                "text" => ["text", "text_pair"],
+                "question" => ["question", "passage"],
+                _ => ["premise", "hypothesis"],
+            };
+            let columns = names(&[pair[1], pair[0], "label"]);
+            let rows = sample(&["it {i} is", LONG, "{even}"]);
+            for required in [true, false] {
+                let found = detect_usual(&columns, &rows, &NOTHING, &usual, required);
+                let message = found.unwrap_err().to_string();
+                let named = pair.map(|name| format!("`{name}`"));
+                assert!(message.contains(&named.join(" and ")), "{message}");
+            }
+            // Who names it wants it alone; numbers are no second text.
+            let wanted = ColumnNames { text: text.into(), ..NOTHING };
+            let found = detect_usual(&columns, &rows, &wanted, &usual, true).unwrap();
+            assert_eq!(found.pair, None);
+            let numbers = if text == "hypothesis" { [LONG, "{i}"] } else { ["{i}", LONG] };
+            let other = sample(&[numbers[0], numbers[1], "{even}"]);
+            let found = detect_usual(&columns, &other, &NOTHING, &usual, true);
+            assert!(found.is_ok(), "{found:?}");
         }
         let cells = ["it {i} is", "it {i} was", LONG, "{even}"];
         let found = usual(&["premise", "hypothesis", "text", "label"], &cells).unwrap();

@@ -41,6 +41,7 @@ use self::text::Utf8;
 
 pub use self::byte_source::is_url;
 pub(in crate::data) use self::column_search::{ACCEPTED, refuse_answers};
+pub(in crate::data) use self::columns::pair_beside;
 pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
 pub use self::error::TableError;
 pub use self::header::Names;

@@ -275,6 +275,8 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
             split: "test".to_owned(),
             seed: 1,
             temperature: 1.0,
+            link: None,
+            set_method: None,
             alpha: None,
             bound_rows: None,
             labels: names(["technical", "billing"]),

@@ -5,12 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::read::Cells;
-use super::{FileError, ROWS};
+use super::{FileError, LINK, ROWS, SET_METHOD, agree};
 use crate::data::Remark;
 use crate::evaluate::{Answer, Answers, Truth};
 
 /// Columns that are the same on every line of a model.
-const COMMON: [&str; 7] = ["dataset", "split", "seed", "temperature", "alpha", "bound_rows", ROWS];
+const COMMON: [&str; 9] =
+    ["dataset", "split", "seed", "temperature", "alpha", "bound_rows", ROWS, LINK, SET_METHOD];
+/// Numbers that a model has for every text, or for none.
+const OF_ALL: [&str; 3] = ["aleatoric", "epistemic", "novelty"];
 
 /// What earlier lines say.
 #[derive(Default)]
@@ -21,6 +24,10 @@ pub(super) struct Lines {
     answers: HashMap<(String, String, usize), u64>,
     /// Of a row its label and the first line with it, by data set, split and row.
     labels: HashMap<(String, String, usize), (u32, u64)>,
+    /// By model: which of [`OF_ALL`] its first line has.
+    filled: HashMap<String, (u64, [bool; OF_ALL.len()])>,
+    /// By model: what its sets have in common.
+    bounds: HashMap<String, agree::Bounds>,
 }
 
 impl Lines {
@@ -61,6 +68,9 @@ impl Lines {
         if answer.set.as_ref().is_some_and(twice) {
             return Err(cells.contradiction("`set` has a class twice".to_owned()));
         }
+        agree::check(model, answer, cells)?;
+        self.filled(model, cells)?;
+        self.bounds.entry(model.model.clone()).or_default().check(model, answer, cells)?;
         let source = match &answer.truth {
             Truth::OutOfScope { source } => format!("text of `{source}`"),
             Truth::Label { .. } => "row".to_owned(),
@@ -86,6 +96,22 @@ impl Lines {
         Ok(())
     }
 
+    /// A figure is of all rows, or there is none.
+    fn filled(&mut self, model: &Answers, cells: &Cells<'_>) -> Result<(), FileError> {
+        let own = OF_ALL.map(|column| cells.optional_text(column).is_some());
+        let (line, first) = *self.filled.entry(model.model.clone()).or_insert((cells.line, own));
+        let Some(place) = (0..own.len()).find(|&place| own[place] != first[place]) else {
+            return Ok(());
+        };
+        let is = |filled: bool| if filled { "is not" } else { "is" };
+        Err(cells.contradiction(format!(
+            "`{}` {} empty, and in line {line}, of the same model, it {}",
+            OF_ALL[place],
+            is(own[place]),
+            is(first[place])
+        )))
+    }
+
     /// What is missing.
     pub(super) fn remarks(&self, path: &Path, all: &[Answers]) -> Vec<Remark> {
         let path = path.display();
@@ -99,6 +125,13 @@ impl Lines {
                 remarks.push(Remark::Warning(format!(
                     "`{path}` has {found} answers of `{model}`, and {written} were written: the figures are \
                      about those that are there"
+                )));
+            }
+            if answers.link.is_none() {
+                remarks.push(Remark::Warning(format!(
+                    "`{path}` does not say how the probabilities of `{model}` come from its logits (`{LINK}`), as \
+                     files of earlier versions do not: whether they agree with each other, and with the \
+                     entropies, is not checked"
                 )));
             }
         }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::check::Lines;
-use super::{FIRST, FileError, LAST, ROWS};
+use super::{FIRST, FileError, LAST, LATER, LINK, SET_METHOD};
+use crate::calibrate::conformal::ConformalMethod;
 use crate::data::Remark;
 use crate::data::table::{self, Format, Reading, Value};
-use crate::evaluate::{Answer, Answers, Novelty, Truth};
+use crate::evaluate::{Answer, Answers, Link, Novelty, Truth};
 use crate::metrics::{MetricsError, Scored};
 
 /// Reads the answers of every model in a file, in the order of their first lines, and says what is doubtful
@@ -37,7 +38,7 @@ pub fn read(path: &Path) -> Result<(Vec<Answers>, Vec<Remark>), FileError> {
         match place(&name) {
             Some(found) => places.extend([(name, found)]),
             // Files of earlier versions have none.
-            None if name == ROWS => {}
+            None if LATER.contains(&name.as_str()) => {}
             None => return Err(missing(&name)),
         }
     }
@@ -160,6 +161,16 @@ impl Cells<'_> {
         place.map(|place| place as u32).ok_or_else(|| self.wrong(column, "a class of the file"))
     }
 
+    fn choice<T>(
+        &self,
+        column: &str,
+        named: impl Fn(&str) -> Option<T>,
+        expected: &'static str,
+    ) -> Result<Option<T>, FileError> {
+        let Some(text) = self.optional_text(column) else { return Ok(None) };
+        named(&text).map(Some).ok_or_else(|| self.wrong(column, expected))
+    }
+
     /// What all lines of a model have in common.
     fn answers(&self, model: String, labels: &[String]) -> Result<Answers, FileError> {
         Ok(Answers {
@@ -171,6 +182,12 @@ impl Cells<'_> {
                 temperature if temperature > 0.0 => temperature,
                 _ => return Err(self.wrong("temperature", "a number above 0")),
             },
+            link: self.choice(LINK, Link::named, "softmax, scaled, mean or mean_field")?,
+            set_method: self.choice(
+                SET_METHOD,
+                ConformalMethod::named,
+                "lac, mondrian, aps or raps",
+            )?,
             alpha: self.share("alpha")?,
             bound_rows: match self.get("bound_rows") {
                 Some(_) => Some(self.whole("bound_rows")?),

@@ -1,5 +1,9 @@
 use super::super::answers::tests::answers;
 use super::*;
+use crate::calibrate::conformal::ConformalMethod;
+use crate::evaluate::Link;
+use crate::metrics::entropy;
+use crate::posterior::softmax;
 
 #[test]
 fn what_is_written_is_read_again_to_the_last_bit() {
@@ -8,8 +12,10 @@ fn what_is_written_is_read_again_to_the_last_bit() {
     second.model = "b".to_owned();
     for row in &mut second.rows {
         (row.aleatoric, row.epistemic, row.set, row.novelty) = (None, None, None, None);
+        row.total = entropy(&row.probability_c);
     }
     (second.alpha, second.bound_rows) = (None, None);
+    (second.link, second.set_method) = (Some(Link::Scaled), None);
     for name in ["a.jsonl", "a.parquet", "a.csv", "a.tsv"] {
         let path = folder.path().join(name);
         write(&path, &[&answers(), &second]).unwrap();
@@ -146,6 +152,178 @@ fn lines_that_contradict_themselves_or_others_are_refused_with_their_number() {
     };
     let untold: Vec<String> = cases.into_iter().filter_map(told).collect();
     assert!(untold.is_empty(), "{untold:#?}");
+}
+
+/// The same rows by a model without a posterior, whose sets have a bound for each class.
+fn plain() -> Answers {
+    let mut answers = answers();
+    (answers.link, answers.set_method) = (Some(Link::Softmax), Some(ConformalMethod::Mondrian));
+    for row in &mut answers.rows {
+        row.probability_c = softmax(&row.logit_c, answers.temperature);
+        row.total = entropy(&row.probability_c);
+        (row.aleatoric, row.epistemic) = (None, None);
+        let p = &row.probability_c;
+        let classes = [(1, p[1] >= 0.6), (0, p[0] >= 0.3)].into_iter();
+        row.set = Some(classes.filter(|(_, is_in)| *is_in).map(|(class, _)| class).collect());
+    }
+    answers
+}
+
+/// What is said of answers of which one is changed.
+fn said(mut answers: Answers, change: impl Fn(&mut Answers)) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    change(&mut answers);
+    write(&path, &[&answers]).unwrap();
+    read(&path).map_or_else(
+        |error| error.to_string(),
+        |(found, _)| {
+            assert_eq!(found, [answers]);
+            String::new()
+        },
+    )
+}
+
+type Change = Box<dyn Fn(&mut Answers)>;
+
+#[test]
+fn numbers_of_one_answer_that_contradict_each_other_are_refused_with_both() {
+    assert_eq!(said(plain(), |_| {}), "");
+    assert_eq!(said(answers(), |_| {}), "");
+    let row = |change: fn(&mut Answer)| -> Change { Box::new(move |a| change(&mut a.rows[3])) };
+    let all = |change: fn(&mut Answer)| -> Change {
+        Box::new(move |a| a.rows.iter_mut().for_each(change))
+    };
+    let cases: Vec<(Answers, Change, &str)> = vec![
+        (plain(), row(|row| row.total -= 0.01), "line 5: `total` is 0.64"),
+        (plain(), row(|row| row.total = 0.7), "2 classes have an entropy from 0 to 0.693"),
+        (answers(), row(|row| row.total = -0.1), "`total` is -0.1, and 2 classes"),
+        (plain(), row(|row| row.logit_c.swap(0, 1)), "`p.billing, \"old\"` is 0.36"),
+        (
+            plain(),
+            row(|row| row.logit_c[1] += 0.01),
+            "and by the logits and the temperature 1.1 it is 0.36",
+        ),
+        (answers(), row(|row| row.epistemic = Some(0.0)), "sum to 0.06"),
+        (
+            answers(),
+            row(|row| {
+                row.aleatoric = row.aleatoric.map(|aleatoric| aleatoric + 0.1);
+                row.epistemic = row.epistemic.map(|epistemic| epistemic - 0.1);
+            }),
+            "`epistemic` is -0.0",
+        ),
+        (answers(), row(|row| row.epistemic = None), "one of `aleatoric` and `epistemic` is empty"),
+        (
+            answers(),
+            all(|row| (row.aleatoric, row.epistemic) = (None, None)),
+            "and `link` is `mean_field`",
+        ),
+        (
+            plain(),
+            all(|row| (row.aleatoric, row.epistemic) = (Some(row.total), Some(0.0))),
+            "not empty, and `link` is `softmax`",
+        ),
+        (answers(), Box::new(|a| a.link = Some(Link::Mean)), "line 2: `total` is 0.07"),
+        (
+            plain(),
+            Box::new(|a| a.rows[8].set = Some(vec![])),
+            "line 10: `set` leaves out `technical.support` (p = 0.81",
+        ),
+        (
+            plain(),
+            Box::new(|a| a.rows[8].set = Some(vec![1, 0])),
+            "line 10: `set` has `billing, \"old\"` (p = 0.18",
+        ),
+        (plain(), Box::new(|a| a.rows[8].set = Some(vec![])), "the class is in one in line 5"),
+        (plain(), row(|row| row.set = Some(vec![0, 1])), "before `technical.support`"),
+        (
+            answers(),
+            row(|row| row.set = Some(vec![0])),
+            "and not `technical.support`, which is more probable",
+        ),
+        (answers(), row(|row| row.set = None), "`set` is empty, and `alpha` is not"),
+        (answers(), Box::new(|a| a.alpha = None), "`alpha` is empty, and `set` is not"),
+        (
+            answers(),
+            row(|row| row.novelty = None),
+            "`novelty` is empty, and in line 2, of the same model, it is not",
+        ),
+    ];
+    let untold = |(answers, change, expected): (Answers, Change, &str)| {
+        let message = said(answers, change);
+        let told = message.contains(expected) && message.contains("a.csv` line");
+        (!told).then(|| format!("{expected}: {message}"))
+    };
+    let untold: Vec<String> = cases.into_iter().filter_map(untold).collect();
+    assert!(untold.is_empty(), "{untold:#?}");
+}
+
+#[test]
+fn one_bound_for_all_classes_is_one() {
+    let one = |bound: f64| {
+        said(plain(), |answers| {
+            answers.set_method = Some(ConformalMethod::Lac);
+            for row in &mut answers.rows {
+                let p = &row.probability_c;
+                let classes = [1, 0].into_iter().filter(|&class| p[class as usize] >= bound);
+                row.set = Some(classes.collect());
+            }
+            if bound < 0.3 {
+                answers.rows[0].set = Some(vec![1]);
+            }
+        })
+    };
+    assert_eq!(one(0.6), "");
+    let message = one(0.2);
+    assert!(message.contains("`set` has `billing, \"old\"` (p = "), "{message}");
+    assert!(message.contains("a class is in none in line 2"), "{message}");
+}
+
+#[test]
+fn what_is_of_no_class_has_no_label_and_a_score_has_its_p_value() {
+    for (line, from, to, expected) in [
+        (11, "\"label\":null", "\"label\":\"technical.support\"", "`label` is `technical.support`"),
+        (11, "\"seen\":null", "\"seen\":false", "`seen` is `false`"),
+        // A flag where the name of a source should be.
+        (
+            2,
+            "\"ood\":null",
+            "\"ood\":false",
+            "`ood` is `false`, so the text is of no class, and `label`",
+        ),
+        (
+            2,
+            "\"novelty_p\":0.1",
+            "\"novelty_p\":null",
+            "`novelty_p` is empty, and `novelty` is not",
+        ),
+    ] {
+        let changed =
+            |lines: &mut Vec<String>| lines[line - 1] = lines[line - 1].replacen(from, to, 1);
+        let message = damaged(changed).unwrap_err();
+        assert!(
+            message.contains(&format!("line {line}: ")) && message.contains(expected),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_does_not_say_how_its_probabilities_were_made_is_read_with_a_warning() {
+    let remarks = damaged(|lines| {
+        for line in lines {
+            *line = line.replace("\"link\":\"mean_field\",\"set_method\":\"aps\",", "");
+        }
+    });
+    let remarks = remarks.unwrap();
+    assert!(remarks.len() == 2 && remarks[0].contains("is not checked"), "{remarks:?}");
+    for (from, expected) in [("mean_field", "softmax, scaled, mean or"), ("aps", "lac, mondrian,")]
+    {
+        let other = |lines: &mut Vec<String>| lines[0] = lines[0].replacen(from, "other", 1);
+        let message = damaged(other).unwrap_err();
+        assert!(message.contains("line 1: column `") && message.contains(expected), "{message}");
+    }
 }
 
 #[test]
