@@ -263,7 +263,7 @@ mod tests {
             let row = |i: u32| Example {
                 text: format!("text {i}"),
                 pair: None,
-                label: u32::from(i % 5 == 0),
+                label: u32::from(i.is_multiple_of(5)),
             };
             (0..n).map(row).collect()
         };
