@@ -59,6 +59,7 @@ pub(super) fn foreign(
         files: hashes,
         records: BTreeMap::new(),
         sha256: None,
+        edited: false,
     };
     Ok((manifest, tokenizer))
 }

@@ -189,10 +189,16 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         return Err(ArtifactError::Schema { path, found });
     }
-    if !is_as_saved(&value) {
-        return Err(ArtifactError::Edited { path });
+    let edited = !is_as_saved(&value);
+    if edited {
+        tracing::warn!(
+            "`{}` was changed after it was saved: its settings are taken as they are now, and nothing vouches \
+             for its figures",
+            path.display()
+        );
     }
     let manifest: Manifest = serde_json::from_value(value).map_err(damaged)?;
+    let manifest = Manifest { edited, ..manifest };
     // A name from a file is no path to follow.
     if let Some(name) = manifest.files.keys().find(|name| !HASHED.contains(&name.as_str())) {
         let name = name.chars().take(100).collect();

@@ -71,6 +71,9 @@ pub struct Manifest {
     /// SHA-256 over everything else in this file, as it was saved; absent from folders of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// Whether the file was changed after it was saved.
+    #[serde(skip)]
+    pub edited: bool,
 }
 
 const OWN_HASH: &str = "sha256";

@@ -100,16 +100,6 @@ pub enum ArtifactError {
         /// The file.
         path: PathBuf,
     },
-    /// The manifest is not what was saved.
-    #[error(
-        "`{path}` was changed after it was saved (its key `sha256` is the hash of another content), so its \
-         settings and figures may be anybody's: restore it, or save the model again. If you mean the change, \
-         delete the key: the folder loads, and `bayes publish` says that nothing vouches for its figures"
-    )]
-    Edited {
-        /// The file.
-        path: PathBuf,
-    },
     /// The manifest is damaged.
     #[error("`{path}` is damaged")]
     Manifest {

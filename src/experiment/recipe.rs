@@ -322,6 +322,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         files: BTreeMap::new(),
         records: BTreeMap::new(),
         sha256: None,
+        edited: false,
     }
 }
 

@@ -120,6 +120,16 @@ pub enum PublishError {
     /// The model folder.
     #[error(transparent)]
     Artifact(#[from] crate::artifact::ArtifactError),
+    /// The manifest is not what was saved, and its figures go on the card.
+    #[error(
+        "`{folder}/bayes/manifest.json` was changed after it was saved, so the figures of the card may be \
+         anybody's: restore it, or save the model again. If you mean the change, delete its key `sha256`; the \
+         card is then made with a warning"
+    )]
+    EditedManifest {
+        /// The model folder.
+        folder: PathBuf,
+    },
     /// A file cannot be hashed.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),

@@ -66,6 +66,9 @@ impl Source {
             None => None,
         };
         let checkpoint = folder.join(TRAINER_STATE).is_file();
+        if artifact.manifest.edited {
+            return Err(PublishError::EditedManifest { folder: folder.to_owned() });
+        }
         let doubts = doubts(folder, &artifact.manifest)?;
         let folder = folder.to_owned();
         Ok(Self { folder, artifact, evaluation, config, run, checkpoint, doubts })

@@ -29,7 +29,7 @@ impl Stranger {
         std::fs::remove_dir_all(home.path(MODEL).join("bayes")).unwrap();
         let own = Self { home, logits };
         own.edit("config.json", |config| {
-            drop(config.as_object_mut().unwrap().shift_remove("bayes"))
+            drop(config.as_object_mut().unwrap().shift_remove("bayes"));
         });
         own
     }
@@ -124,7 +124,7 @@ fn modules_that_are_not_known_or_contradict_the_weights_are_refused() {
     let own = |config: &mut Value| config["bayes"] = json!({ "pooling": "cls" });
     refused("config.json", &own, "`config.json` by the first token");
     let activation = |dense: &mut Value| {
-        dense["activation_function"] = "torch.nn.modules.activation.Tanh".into()
+        dense["activation_function"] = "torch.nn.modules.activation.Tanh".into();
     };
     refused("2_Dense/config.json", &activation, "Identity");
     let path = stranger.path("2_Dense/model.safetensors");

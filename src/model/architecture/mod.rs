@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::model::EncoderConfig;
 
-    fn read(file: Value) -> std::result::Result<EncoderConfig, String> {
+    fn read(file: &Value) -> std::result::Result<EncoderConfig, String> {
         EncoderConfig::from_bytes(Path::new("config.json"), file.to_string().as_bytes())
             .map_err(|error| error.to_string())
     }
@@ -233,13 +233,13 @@ mod tests {
             ("camembert", 30_522, 12, 1, 0.1),
             ("distilbert", 30_522, 6, 0, 0.2),
         ] {
-            let found = read(serde_json::json!({ "model_type": model_type })).unwrap();
+            let found = read(&serde_json::json!({ "model_type": model_type })).unwrap();
             let sizes = (found.vocab_size, found.num_hidden_layers, found.pad_token_id);
             assert_eq!((sizes, found.classifier_dropout), ((vocabulary, layers, padding), dropout));
             assert_eq!(found.to_json()["model_type"], model_type);
         }
         let nothing = serde_json::json!({ "model_type": "roberta", "pad_token_id": null });
-        assert_eq!(read(nothing).unwrap().first_position(), 2);
+        assert_eq!(read(&nothing).unwrap().first_position(), 2);
     }
 
     #[test]
@@ -252,15 +252,15 @@ mod tests {
                 "hidden_size": 768, "layer_norm_eps": 1e-5,
             })
         };
-        let found = read(file(4)).unwrap();
+        let found = read(&file(4)).unwrap();
         assert_eq!(
             (found.hidden_size, found.num_hidden_layers, found.intermediate_size),
             (32, 2, 64)
         );
         assert_eq!((found.hidden_dropout_prob, found.layer_norm_eps), (0.3, 1e-12));
         assert_eq!((found.segments(), found.attention_output_dropout()), (None, 0.0));
-        assert!(read(file(5)).unwrap_err().contains("`dim` 32 is not a multiple of `n_heads` 5"));
-        let unknown = read(serde_json::json!({ "model_type": "gpt2" })).unwrap_err();
+        assert!(read(&file(5)).unwrap_err().contains("`dim` 32 is not a multiple of `n_heads` 5"));
+        let unknown = read(&serde_json::json!({ "model_type": "gpt2" })).unwrap_err();
         assert!(unknown.contains("`gpt2`") && unknown.contains("and `camembert` are"), "{unknown}");
     }
 }
