@@ -3,8 +3,8 @@
 //! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
 //!
 //! ```text
-//! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > calibrate > posterior
-//!     > train > {model, data} > {compute, hub} > store          metrics: a pure leaf
+//! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > calibrate
+//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics: a pure leaf
 //! ```
 
 pub mod artifact;

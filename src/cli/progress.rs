@@ -10,8 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::plain::{INTERVAL, Plain};
 use super::output::{harmless, note};
 use crate::experiment::Progress;
+use crate::metrics::Scores;
 pub use crate::publish::{counted, grouped};
-use crate::train::{Event, Scores};
+use crate::train::Event;
 
 /// Draws what a recipe reports.
 pub struct Display {

@@ -9,8 +9,7 @@ use crate::evaluate::{
     Comparison, Evaluation, Hygiene, Report, Uncertainty, least_covered, without_absent,
     worst_first,
 };
-use crate::metrics::{AboveFloor, HEADLINE, Interval};
-use crate::train::Scores;
+use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};
 
 /// Up to so many classes are all shown.
 const FEW_CLASSES: usize = 12;

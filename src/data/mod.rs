@@ -49,7 +49,7 @@ pub use fetch::{Fetched, fetch};
 pub use head::{Head, head};
 pub use known::{KNOWN, Known, Terms, find as find_known};
 pub use locate::{Located, is_here, locate, obtain, refuse_both};
-pub use order::{epoch_batches, inference_batches};
+pub use order::epoch_batches;
 pub use overrides::Overrides;
 pub use prepare::{Part, Parts, sample};
 pub use preprocessing::Preprocessing;

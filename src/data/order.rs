@@ -31,30 +31,6 @@ pub fn epoch_batches(
     batches
 }
 
-/// Batches for inference: longest rows first (so that the first batch shows whether the memory
-/// suffices), as many as fit into `token_budget` tokens, and at least one.
-pub fn inference_batches(lengths: &[u32], token_budget: usize) -> Vec<Vec<u32>> {
-    let mut rows: Vec<u32> = (0..row_count(lengths)).collect();
-    rows.sort_by_key(|&row| std::cmp::Reverse(lengths[row as usize]));
-
-    let mut batches: Vec<Vec<u32>> = Vec::new();
-    let mut tokens = 0;
-    for row in rows {
-        let length = lengths[row as usize] as usize;
-        match batches.last_mut() {
-            Some(batch) if tokens + length <= token_budget => {
-                batch.push(row);
-                tokens += length;
-            }
-            _ => {
-                batches.push(vec![row]);
-                tokens = length;
-            }
-        }
-    }
-    batches
-}
-
 fn row_count(lengths: &[u32]) -> u32 {
     u32::try_from(lengths.len()).expect("a data set has fewer than 2^32 rows")
 }
@@ -120,22 +96,5 @@ mod tests {
             (1..batch.len()).contains(&low)
         });
         assert_eq!(mixed.count(), batches.len());
-    }
-
-    #[test]
-    fn inference_batches_keep_to_the_budget() {
-        let lengths = lengths(300);
-        let batches = inference_batches(&lengths, 1000);
-        assert_eq!(sorted(&batches), (0..300).collect::<Vec<_>>());
-        let tokens = |batch: &Vec<u32>| batch.iter().map(|&row| lengths[row as usize]).sum::<u32>();
-        assert!(batches.iter().all(|batch| tokens(batch) <= 1000));
-        let order: Vec<u32> = batches.concat().iter().map(|&row| lengths[row as usize]).collect();
-        assert!(order.is_sorted_by(|a, b| a >= b));
-    }
-
-    #[test]
-    fn a_row_beyond_the_budget_stands_alone() {
-        assert_eq!(inference_batches(&[3, 9, 2, 1], 4), [vec![1], vec![0], vec![2, 3]]);
-        assert!(inference_batches(&[], 4).is_empty());
     }
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::calibrate::conformal::ConformalMethod;
 use crate::calibrate::{Ood, PredictionSet};
-use crate::metrics::{MetricsError, argmax};
+use crate::metrics::{MetricsError, Scores, argmax};
 use crate::posterior::{LinkChoice, OwnDoubt, Uncertainty};
 use crate::predict::Prediction;
-use crate::train::Scores;
 
 /// The answers of one model.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Answers, BaselineReport, Hygiene, Report, evaluate};
 use crate::compute::Noise;
-use crate::metrics::MetricsError;
-use crate::train::Scores;
+use crate::metrics::{MetricsError, Scores};
 
 /// A model's answers, scored.
 #[derive(Clone, Debug)]

@@ -6,9 +6,8 @@ use crate::artifact::Artifact;
 use crate::calibrate::conformal::Conformal;
 use crate::compute::Noise;
 use crate::data::{Dataset, Example};
-use crate::metrics::MetricsError;
+use crate::metrics::{MetricsError, Scores};
 use crate::predict::{PairError, PredictError, Predictor, Text};
-use crate::train::Scores;
 
 /// The source of texts that the data set itself calls out of scope.
 const OUT_OF_SCOPE: &str = "out_of_scope";

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::data::{Dataset, PartSummary};
 use crate::evaluate::Report;
-use crate::train::{Recipe, Scores};
+use crate::metrics::Scores;
+use crate::train::Recipe;
 
 /// How the training went.
 #[derive(Clone, Debug, Serialize)]

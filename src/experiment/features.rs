@@ -3,9 +3,8 @@
 use super::{ExperimentError, Progress};
 use crate::calibrate::{conformal, novelty};
 use crate::data::TokenSet;
-use crate::model::Classifier;
+use crate::model::{self, Classifier, Wanted};
 use crate::posterior::Passes;
-use crate::train::{self, Wanted};
 
 /// The rows of one part.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,7 +35,7 @@ impl Features {
         let mut work = |done| show(Progress::Work { what, done, total });
         let lengths = rows.lengths();
         let wanted = Wanted { inputs: novelty::INPUTS, sampling: passes.map(Passes::usual) };
-        let found = train::features(classifier, &lengths, &sequence, &wanted, &mut work)?;
+        let found = model::features(classifier, &lengths, &sequence, &wanted, &mut work)?;
         let uniform = |row: usize| {
             let sequence = rows.sequence(row);
             conformal::uniform(&sequence.ids, &sequence.type_ids)

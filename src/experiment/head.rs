@@ -12,9 +12,9 @@ use rayon::prelude::*;
 
 use super::Features;
 use crate::calibrate::{Fold, fit_temperature};
+use crate::model::last_layer;
 use crate::posterior::laplace::{Head, Prior, Problem, Rows, Tolerance, usual_scale};
 use crate::posterior::{Fitted, LogitDistribution, PosteriorConfig, fit_head, tensors};
-use crate::train::last_layer;
 
 /// δ changes by this factor from one trial to the next.
 const STEP: f64 = 3.162_277_660_168_379_5;

@@ -26,11 +26,12 @@ use crate::data::{Dataset, Example, Part, Parts};
 use crate::evaluate::{
     Answers, BaselineReport, EvaluateError, Evaluation, Hygiene, Report, Rival, Rows, answer,
 };
+use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Pooling};
 use crate::posterior::laplace::Head;
 use crate::posterior::{Method, Uncertainty};
 use crate::predict::Predictor;
-use crate::train::{self, Board, Job, Recipe, Scores, State};
+use crate::train::{self, Board, Job, Recipe, State};
 
 /// What a finished run says.
 #[derive(Clone, Debug, Serialize)]

@@ -27,8 +27,7 @@ pub use logits::{Basis, LogitCovariance, LogitDistribution};
 pub use mc_dropout::Dropout;
 
 use crate::compute::Noise;
-use crate::model::{Parameters, Sampling};
-use crate::train::last_layer;
+use crate::model::{Parameters, Sampling, last_layer};
 
 /// What is believed about the weights after training.
 #[derive(Clone, Debug)]

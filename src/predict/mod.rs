@@ -18,10 +18,11 @@ use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean, encode_clean, is_blank};
 use crate::metrics::argmax;
-use crate::model::{Classifier, ModelError, Sampling, StillWanted, Trunk};
+use crate::model::{
+    Classifier, ModelError, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features,
+};
 use crate::posterior::{Covariance, LogitDistribution, Passes, Posterior, Predictive};
 use crate::store::sha256;
-use crate::train::{TrunkRows, Wanted, features};
 
 /// A text, or a pair of texts.
 pub type Text<'a> = (&'a str, Option<&'a str>);

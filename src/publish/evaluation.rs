@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::PublishError;
 use crate::artifact::{EVALUATION, Manifest};
 use crate::data::PartSummary;
-use crate::metrics::{Interval, Summary};
+use crate::metrics::{Interval, Scores, Summary};
 use crate::store::sha256;
-use crate::train::{Recipe, Scores};
+use crate::train::Recipe;
 
 /// The report on the test part. What an older or foreign folder does not say is absent.
 #[derive(Clone, Debug, Deserialize)]

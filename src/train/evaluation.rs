@@ -1,8 +1,9 @@
 //! The validation rows: what they say of the weights, and which weights are kept.
 
 use super::run::{Observer, Run};
-use super::{Best, Control, Event, Scores, TrainError, Wanted, features, last_layer};
-use crate::model::{Classifier, Parameters};
+use super::{Best, Control, Event, TrainError};
+use crate::metrics::Scores;
+use crate::model::{Classifier, Parameters, Wanted, features, last_layer};
 
 /// Validation rows that are scored at once, between two looks at the observer.
 const EVALUATION_ROWS: usize = 256;

@@ -5,7 +5,6 @@ mod checkpoint;
 mod config;
 mod evaluation;
 mod events;
-mod forward;
 mod gradients;
 mod inspect;
 mod optimizer;
@@ -21,8 +20,7 @@ mod tensorboard;
 
 pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
 pub use config::{ClassWeights, Recipe, SchedulerType, TrainConfig};
-pub use events::{Control, Event, Logged, Scores};
-pub use forward::{TrunkRows, Wanted, features, last_layer};
+pub use events::{Control, Event, Logged};
 pub use gradients::{Gradients, Guard};
 pub use inspect::{Inspection, LayerView};
 pub use optimizer::{AdamW, Group};

@@ -11,11 +11,12 @@ use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
 use super::supply::Supply;
 use super::{
-    AdamW, Control, Counters, Event, Gradients, Group, Guard, Logged, Plan, Scores, Snapshot,
-    State, TrainConfig, TrainError,
+    AdamW, Control, Counters, Event, Gradients, Group, Guard, Logged, Plan, Snapshot, State,
+    TrainConfig, TrainError,
 };
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
+use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Specification, specifications};
 
 /// What is trained, on what.

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
-use super::{AdamW, Plan, Scores, StreamPosition, TrainError};
+use super::{AdamW, Plan, StreamPosition, TrainError};
+use crate::metrics::Scores;
 use crate::model::Parameters;
 
 /// What is counted over the whole run.

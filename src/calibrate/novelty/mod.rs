@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use distance::{Distance, Layer, Rows};
 
+use crate::model::TrunkRows;
 use crate::posterior::Predictive;
-use crate::train::TrunkRows;
 
 /// From so many classes on the relative distance is taken. Of the head's feature alone it sees little
 /// more than the directions in which classes differ: with two classes and queries of other kinds as

@@ -2,10 +2,9 @@
 
 use candle_core::{Device, Result, Tensor};
 
+use super::{Classifier, Sampling, Trunk};
 use crate::compute::ops::row_linear;
 use crate::compute::{Packed, Sequence};
-use crate::data::inference_batches;
-use crate::model::{Classifier, Sampling, Trunk};
 
 /// Tokens a batch: large enough for the products to be efficient, small enough that a batch of the
 /// quick start stays within a few megabytes an activation.
@@ -59,7 +58,7 @@ pub fn features(
         sample_nsd: vec![0.0; lengths.len() * drawn],
     };
     let mut done = 0;
-    for rows in inference_batches(lengths, TOKEN_BUDGET) {
+    for rows in batches(lengths, TOKEN_BUDGET) {
         let batch = Packed::new(rows.iter().map(|&row| sequence(row as usize)));
         let Trunk { feature_bd, input_be } = classifier.trunk(&batch, inputs)?;
         let feature_bd = feature_bd.flatten_all()?.to_vec1::<f32>()?;
@@ -92,4 +91,55 @@ pub fn last_layer(feature_nd: &[f32], weight_cd: &Tensor, bias_c: &Tensor) -> Re
     let weight_cd = weight_cd.to_device(&Device::Cpu)?;
     let logits = row_linear(&feature_nd, &weight_cd, &bias_c.to_device(&Device::Cpu)?)?;
     Ok(logits.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect())
+}
+
+/// Batches for inference: longest rows first (so that the first batch shows whether the memory
+/// suffices), as many as fit into `token_budget` tokens, and at least one.
+fn batches(lengths: &[u32], token_budget: usize) -> Vec<Vec<u32>> {
+    let rows = u32::try_from(lengths.len()).expect("a data set has fewer than 2^32 rows");
+    let mut rows: Vec<u32> = (0..rows).collect();
+    rows.sort_by_key(|&row| std::cmp::Reverse(lengths[row as usize]));
+
+    let mut batches: Vec<Vec<u32>> = Vec::new();
+    let mut tokens = 0;
+    for row in rows {
+        let length = lengths[row as usize] as usize;
+        match batches.last_mut() {
+            Some(batch) if tokens + length <= token_budget => {
+                batch.push(row);
+                tokens += length;
+            }
+            _ => {
+                batches.push(vec![row]);
+                tokens = length;
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compute::{Noise, Purpose};
+
+    #[test]
+    fn batches_keep_to_the_budget() {
+        let mut stream = Noise::new(9).stream(Purpose::Generate, 0, 0);
+        let lengths: Vec<u32> = (0..300).map(|_| 5 + stream.below(500)).collect();
+        let found = batches(&lengths, 1000);
+        let mut rows = found.concat();
+        rows.sort_unstable();
+        assert_eq!(rows, (0..300).collect::<Vec<_>>());
+        let tokens = |batch: &Vec<u32>| batch.iter().map(|&row| lengths[row as usize]).sum::<u32>();
+        assert!(found.iter().all(|batch| tokens(batch) <= 1000));
+        let order: Vec<u32> = found.concat().iter().map(|&row| lengths[row as usize]).collect();
+        assert!(order.is_sorted_by(|a, b| a >= b));
+    }
+
+    #[test]
+    fn a_row_beyond_the_budget_stands_alone() {
+        assert_eq!(batches(&[3, 9, 2, 1], 4), [vec![1], vec![0], vec![2, 3]]);
+        assert!(batches(&[], 4).is_empty());
+    }
 }
