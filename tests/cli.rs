@@ -202,8 +202,6 @@ fn an_encoder_whose_vocabulary_is_too_small_for_its_tokenizer_is_refused() {
     assert!(message.contains("99 tokens") && message.contains("embeddings for 50"), "{message}");
 }
 
-/// The file size limit of the shell makes every write beyond it fail, as a full disk does.
-#[cfg(target_os = "linux")]
 #[test]
 fn a_dry_run_writes_nothing_and_the_config_can_be_printed() {
     let home = Home::new();
@@ -212,6 +210,11 @@ fn a_dry_run_writes_nothing_and_the_config_can_be_printed() {
     let config = home.done(&["train", "--print-config", "--set", "train.seed=7"]);
     assert!(config.contains("seed = 7") && config.contains("[calibration]"), "{config}");
     assert!(home.done(&["completions", "bash"]).contains("complete"));
+    let page = home.done(&["completions", "--man"]);
+    assert!(page.starts_with(".ie") && page.contains(".TH bayes 1") && page.contains("train"));
+    let page = home.done(&["completions", "--man=train"]);
+    assert!(page.contains(".TH bayes-train 1") && page.contains("\\-\\-init"), "{page}");
+    assert!(home.refused(&["completions", "--man=trian"]).contains("the commands are train"));
     assert!(home.files().is_empty());
     let list: Value = serde_json::from_str(&home.done(&["dataset", "list", "--json"])).unwrap();
     assert_eq!(list.as_array().unwrap().len(), 6);

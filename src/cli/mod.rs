@@ -2,6 +2,7 @@
 
 mod bench;
 mod beside;
+mod completions;
 mod dataset;
 mod decisions;
 mod eval;
@@ -87,11 +88,8 @@ enum Command {
     Dataset(dataset::Options),
     /// Version, device, threads, CPU features and folders
     Info,
-    /// Print completions for a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
+    /// Print completions for a shell, or the manual page
+    Completions(completions::Options),
 }
 
 /// How a command that ran ends.
@@ -141,12 +139,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Serve(options) => serve::run(options, &cli.common),
         Command::Dataset(options) => dataset::run(options, &cli.common),
         Command::Info => info::run(&cli.common),
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "bayes", &mut script);
-            print_raw(&String::from_utf8_lossy(&script))?;
-            Ok(Outcome::Done)
-        }
+        Command::Completions(options) => completions::run(options, Cli::command()),
     }
 }
 
