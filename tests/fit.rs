@@ -183,6 +183,60 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
 }
 
 #[test]
+fn a_fit_says_what_it_read_and_its_card_what_was_done() {
+    let (home, data) = trained();
+    // As another tool would have written it.
+    let folder = home.path("foreign");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(home.path(MODEL).join(name), folder.join(name)).unwrap();
+    }
+    let data = data.to_str().unwrap();
+    let fit = ["fit", "--model", "foreign", "--dataset", data, "--output", "fitted"];
+    let said = home::text(&home.run(&fit).stderr);
+    assert!(said.contains("columns: text = `subject`, label = `department`"), "{said}");
+    assert!(said.contains("of the part `validation` are not used"), "{said}");
+    let said = home::text(&home.run(&["eval", "--model", "fitted", "--dataset", data]).stderr);
+    assert!(said.contains("columns: text = `subject`"), "{said}");
+    let card = home.done(&["publish", "--model", "fitted", "--card-only"]);
+    let card = card.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(card.contains("The posterior was fitted on the rows of `train`"), "{card}");
+    assert!(!card.contains("chosen by the NLL") && !card.contains(", trained on"), "{card}");
+}
+
+/// The folder is replaced whole.
+#[test]
+fn a_fit_deletes_nothing_that_it_did_not_write() {
+    let (home, data) = trained();
+    let data = data.to_str().unwrap();
+    let fit = |model: &str, output: &str| {
+        home.run(&["fit", "--model", model, "--dataset", data, "--output", output])
+    };
+    home.write("docs/thesis.txt", "years of work");
+    assert!(fit(MODEL, "fitted").status.success());
+    assert!(fit(MODEL, "fitted").status.success(), "its own result may be replaced");
+    home.write("fitted/notes.txt", "mine");
+    home.write("bare/config.json", std::fs::read(home.path(MODEL).join("config.json")).unwrap());
+    for (model, output, name) in [
+        (MODEL, "docs", "`thesis.txt`"),
+        (MODEL, "fitted", "`notes.txt`"),
+        (MODEL, "bare", "`config.json`"),
+    ] {
+        let output = fit(model, output);
+        let message = home::text(&output.stderr);
+        assert!(output.status.code() == Some(2) && message.contains(name), "{message}");
+    }
+    assert!(home.path("docs/thesis.txt").is_file() && home.path("fitted/notes.txt").is_file());
+    std::fs::remove_file(home.path("fitted/notes.txt")).unwrap();
+    let message = home::text(&fit("fitted", "fitted").stderr);
+    assert!(message.contains("is the model that is fitted"), "{message}");
+    // Nor does training.
+    home.write(&format!("{MODEL}/notes.txt"), "mine");
+    let again = [&["train", data, "--resume", "never"][..], &TINY].concat();
+    assert!(home.refused(&again).contains("`notes.txt`"));
+}
+
+#[test]
 fn a_fit_does_not_replace_the_model_of_a_run() {
     let (home, _) = trained();
     let before = std::fs::read(home.path(MODEL).join("bayes/manifest.json")).unwrap();

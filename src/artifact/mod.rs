@@ -15,7 +15,9 @@ use std::path::PathBuf;
 
 pub use load::load;
 pub use manifest::{Manifest, PartRecord, SCHEMA};
-pub use save::{CONFIG, EVALUATION, Records, add_records, save, save_with_weights, write};
+pub use save::{
+    CONFIG, EVALUATION, Records, add_records, check_target, save, save_with_weights, write,
+};
 pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;
 
@@ -99,6 +101,17 @@ pub enum ArtifactError {
     Changed {
         /// The file.
         path: PathBuf,
+    },
+    /// A folder that would be replaced with what is in it.
+    #[error(
+        "`{folder}` is replaced whole when a model is written there, and it holds `{name}`, which is no part of a \
+         model of `bayes`: name another folder, or move what is in it"
+    )]
+    Occupied {
+        /// The folder.
+        folder: PathBuf,
+        /// What is in it.
+        name: String,
     },
     /// The manifest is damaged.
     #[error("`{path}` is damaged")]

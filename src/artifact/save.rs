@@ -1,12 +1,14 @@
 //! Writing a model folder.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::others::TOKENIZER_FILES;
 use super::posterior_file::posterior_file;
-use super::{Artifact, ArtifactError, HASHED, Manifest};
+use super::{Artifact, ArtifactError, HASHED, Manifest, SENTENCE_FILES};
 use crate::model::{self, EncoderConfig, Pooling};
 use crate::store::{self, NewFolder, StoreError};
 
@@ -15,6 +17,27 @@ use crate::store::{self, NewFolder, StoreError};
 pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactError> {
     let weights = model::save(&artifact.encoder, &artifact.parameters)?;
     save_with_weights(artifact, &weights, folder)
+}
+
+/// Refuses to replace a folder that holds anything but a model that [`save`] wrote.
+pub fn check_target(folder: &Path) -> Result<(), ArtifactError> {
+    let failed = |source| ArtifactError::Read { path: folder.to_owned(), source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(failed(source)),
+    };
+    let is_ours = folder.join("bayes/manifest.json").is_file();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        let part = |file: &&str| file.split('/').next() == Some(&name);
+        let known =
+            HASHED.iter().chain(&TOKENIZER_FILES).chain(&SENTENCE_FILES).any(|file| part(&file));
+        if !(is_ours && (known || name == "README.md")) {
+            return Err(ArtifactError::Occupied { folder: folder.to_owned(), name });
+        }
+    }
+    Ok(())
 }
 
 /// The resolved config of the run that made a model.

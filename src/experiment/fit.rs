@@ -100,9 +100,15 @@ pub fn fit(
     let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
     let model = job.output.clone().unwrap_or_else(|| home.join("model"));
     refuse_folder_of_run(&model)?;
+    artifact::check_target(&model)?;
+    let same = |path: &Path| path.canonicalize().ok();
+    if same(&model).is_some_and(|model| same(&job.model) == Some(model)) {
+        return Err(ExperimentError::FitInPlace(model));
+    }
     let data = data_config(job, &source)?;
     let noise = Noise::new(source.manifest.seed);
     let dataset = Dataset::open(&data)?;
+    dataset.how_read().for_each(|said| show(Progress::Note(said)));
     for remark in &dataset.remarks {
         show(Progress::from(remark));
     }
@@ -110,6 +116,12 @@ pub fn fit(
     // fitted anew.
     let mut parts = Parts::apart(&dataset, &data, &noise)?;
     check_rows(&chosen.calibration, &dataset, &parts)?;
+    if !parts.validation.rows.is_empty() {
+        show(Progress::Note(format!(
+            "the {} rows of the part `validation` are not used: a fit chooses nothing by them",
+            parts.validation.rows.len()
+        )));
+    }
     let labels: Vec<u32> = parts.test.examples(&dataset).map(|example| example.label).collect();
     let places = sample(&labels, job.limit, &noise);
     let seen = |place: &usize| parts.seen_in_test.binary_search(place).is_ok();

@@ -44,6 +44,12 @@ use std::path::PathBuf;
 /// Why an experiment did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
+    /// A fit whose result would take the place of what it is made from.
+    #[error(
+        "`{0}` is the model that is fitted, and would be replaced by the result: name another folder with \
+         `--output`"
+    )]
+    FitInPlace(PathBuf),
     /// A config file cannot be read.
     #[error("cannot read `{path}`")]
     Read {

@@ -9,7 +9,7 @@ use toml::Value;
 
 use super::keys::flat;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
-use crate::artifact::PartRecord;
+use crate::artifact::{self, PartRecord};
 use crate::compute::Noise;
 use crate::model::{self, EncoderConfig};
 use crate::store::{self, Lock, StoreError};
@@ -142,6 +142,7 @@ impl Home {
             None => Start::Anew(RunFolder::create(wanted.runs, &wanted.experiment.name)?),
         };
         if let Start::Anew(run) | Start::GoOn(run, _) = &start {
+            artifact::check_target(&self.model())?;
             self.write(run.path(), wanted, false)?;
         }
         Ok(start)
