@@ -225,6 +225,18 @@ fn texts_of_the_models_own_classes_or_rows_are_not_out_of_scope() {
     home.write("folder/test.csv", own);
     let message = home.refused(&["eval", "--no-baseline", "--ood", "folder"]);
     assert!(message.contains("2 of 2 rows of `folder`"), "{message}");
+    // The test rows, whatever labels the training rows have.
+    let row = |label: &str, i: usize| format!("stir the soup {i},{label}\n");
+    let rows = |labels: [&str; 2]| -> String {
+        (0..40).map(|i| row(labels[i % 2], i)).fold("subject,department\n".into(), |a, b| a + &b)
+    };
+    home.write("other/train.csv", rows(["food", "cook"]));
+    home.write("other/test.csv", "subject,department\nlet it rest,bird\nlet it cool,food\n");
+    let ood = ["eval", "--json", "--no-baseline", "--limit", "9", "--ood", "other"];
+    let output = home.run(&ood);
+    assert_eq!(json(&text(&output.stdout))["ood"]["other"]["rows"], 2);
+    let said = text(&output.stderr);
+    assert!(said.contains("--ood other: the 2 rows are those of the split `test`"), "{said}");
 
     // Texts that the model was trained on, or is asked about, whatever stands beside them.
     let rows =

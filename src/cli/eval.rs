@@ -167,7 +167,7 @@ fn from_models(
         let manifest = &predictor.artifact().manifest;
         let outside = match &mut outside {
             Some(outside) => outside,
-            none => none.insert(open_outside(&options.ood, manifest)?),
+            none => none.insert(open_outside(&options.ood, manifest, display)?),
         };
         let checked = evaluated.first().map(|first| &first.answers.labels);
         for source in outside.iter().filter(|_| checked != Some(&manifest.labels)) {
@@ -209,13 +209,18 @@ fn from_models(
     Ok(evaluated)
 }
 
-fn open_outside(names: &[String], manifest: &Manifest) -> Result<Vec<Outside>> {
+fn open_outside(
+    names: &[String],
+    manifest: &Manifest,
+    display: &mut Display,
+) -> Result<Vec<Outside>> {
     let mut outside: Vec<Outside> = Vec::new();
     for name in names {
         let source = Outside::open(name, manifest)?;
         if outside.iter().any(|other| other.name == source.name) {
             bail!("two sets of --ood are called `{}`: rename one", source.name);
         }
+        source.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
         outside.push(source);
     }
     Ok(outside)
@@ -277,6 +282,7 @@ impl Asked {
         options.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
         let noise = Noise::new(manifest.seed);
         let dataset = Dataset::open(&config)?;
+        dataset.how_read().for_each(|said| display.show(&Progress::Note(said)));
         for remark in &dataset.remarks {
             display.show(&Progress::from(remark));
         }

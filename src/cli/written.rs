@@ -32,6 +32,7 @@ pub struct ExperimentFlags {
 impl ExperimentFlags {
     /// The experiment that they describe.
     pub fn experiment(&self) -> Result<Experiment, ExperimentError> {
+        self.refuse_twice()?;
         let mut settings = Vec::new();
         if let Some(data) = &self.data {
             if self.config.is_none() {
@@ -48,6 +49,32 @@ impl ExperimentFlags {
         Ok(experiment)
     }
 
+    /// Refuses a key that a flag sets and `--set` too: one of them would have no effect.
+    fn refuse_twice(&self) -> Result<(), ExperimentError> {
+        let own = [
+            ("the data set", "data.dataset", self.data.is_some()),
+            ("`--init`", "model.init", self.init.is_some()),
+        ];
+        let own = own.into_iter().filter(|(_, _, given)| *given);
+        let own = own.map(|(flag, key, _)| (flag.to_owned(), key.to_owned()));
+        let of_tables = self
+            .tables
+            .given()
+            .into_iter()
+            .map(|flag| (format!("`{flag}`"), format!("data.{}", flag[2..].replace('-', "_"))));
+        for (flag, key) in own.chain(of_tables) {
+            if sets(&self.settings, &key) {
+                return Err(ExperimentError::Config {
+                    place: "the flags".to_owned(),
+                    message: format!(
+                        "{flag} and `--set {key}` say the same thing twice: give one of them"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// The experiment that the config and the settings describe, or one of the built-in recipes.
     fn written(&self, mut settings: Vec<String>) -> Result<Experiment, ExperimentError> {
         if let Some(path) = &self.config {
@@ -55,7 +82,8 @@ impl ExperimentFlags {
         }
         let own = self.data.as_deref().is_some_and(|data| data != "reviews");
         let encoder = init(&settings).is_some_and(|init| init != FROM_SCRATCH);
-        let new = init(&settings).is_some() || SIZES.iter().any(|key| sets(&settings, key));
+        let new = init(&settings).is_some()
+            || SIZES.iter().any(|key| sets(&settings, &format!("model.{key}")));
         if encoder || (own && !new) {
             if !own {
                 settings.insert(0, "data.dataset=reviews".to_owned());
@@ -98,5 +126,5 @@ fn init(settings: &[String]) -> Option<&str> {
 /// Whether settings name a key of `[model]`.
 fn sets(settings: &[String], key: &str) -> bool {
     let name = |setting: &String| setting.split_once('=').map(|(name, _)| name.trim().to_owned());
-    settings.iter().any(|setting| name(setting) == Some(format!("model.{key}")))
+    settings.iter().any(|setting| name(setting).as_deref() == Some(key))
 }

@@ -174,6 +174,13 @@ impl Dataset {
         self.splits.get(split).map_or(&[], Vec::as_slice)
     }
 
+    /// Which columns were taken, and how the files are written, as sentences.
+    pub fn how_read(&self) -> impl Iterator<Item = String> {
+        let both = [("columns", &self.columns), ("files", &self.written)];
+        let said = both.into_iter().filter(|(_, what)| !what.is_empty());
+        said.map(|(name, what)| format!("{name}: {what}"))
+    }
+
     /// The config that opened it, with the columns that were found in it.
     pub fn with_columns(&self, config: &DataConfig) -> DataConfig {
         let ColumnNames { text, pair, label } = self.column_names.clone();

@@ -17,12 +17,7 @@ pub(super) fn describe(
     let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
     let sizes: Vec<String> = named.map(rows).collect();
     show(Progress::Note(format!("data: {}, {} classes", dataset.name, dataset.labels.len())));
-    if !dataset.columns.is_empty() {
-        show(Progress::Note(format!("columns: {}", dataset.columns)));
-    }
-    if !dataset.written.is_empty() {
-        show(Progress::Note(format!("files: {}", dataset.written)));
-    }
+    dataset.how_read().for_each(|said| show(Progress::Note(said)));
     show(Progress::Note(format!("rows: {}", sizes.join(", "))));
     for remark in dataset.remarks.iter().chain(&untrained(dataset, parts)) {
         show(Progress::from(remark));

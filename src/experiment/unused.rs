@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Experiment;
 use super::keys::flat;
+use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::{DataConfig, Parts};
 use crate::train::Recipe;
 
@@ -90,7 +91,10 @@ impl Use {
         let (own, usual) = (flat(written), flat(&Experiment::default()));
         let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for key in written.written.iter().filter(|key| own.get(*key) != usual.get(*key)) {
-            if let Some(reason) = self.reason(key) {
+            let idle =
+                key == "calibration.ood_p" && written.calibration.novelty == NoveltyMethod::None;
+            let idle = idle.then_some("`calibration.novelty` is none");
+            if let Some(reason) = idle.or_else(|| self.reason(key)) {
                 by_reason.entry(reason).or_default().push(format!("`{key}`"));
             }
         }

@@ -275,3 +275,22 @@ fn white_space_in_labels_and_words_for_no_text_are_said() {
         assert!(said.contains("gaps.csv` line 9"), "{said}");
     }
 }
+
+/// One of two that say a key would have no effect.
+#[test]
+fn a_key_that_a_flag_and_a_setting_give_is_refused() {
+    let home = Home::new();
+    home.write("d.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]));
+    for (more, words) in [
+        (&["--text-column", "text", "--set", "data.text_column=label"][..], "`--text-column` and"),
+        (
+            &["--init", "none", "--set", "model.init=other/encoder"],
+            "`--init` and `--set model.init`",
+        ),
+        (&["--set", "data.dataset=imdb"], "the data set and `--set data.dataset`"),
+    ] {
+        let message = plan(&home, "d.csv", more).unwrap_err();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(message.contains(words), "{message}");
+    }
+}

@@ -9,7 +9,9 @@ use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::text_key;
 use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, Value};
-use crate::data::{DataConfig, Dataset, Example, is_blank, refuse_both, reviews, sample, some};
+use crate::data::{
+    DataConfig, Dataset, Example, Remark, is_blank, refuse_both, reviews, sample, some,
+};
 use crate::predict::Text;
 
 /// The name of texts that are generated, and how many there are.
@@ -22,6 +24,8 @@ pub(super) struct Outside {
     examples: Vec<Example>,
     /// What their source calls them, where it says something; one for each.
     labels: Vec<Option<String>>,
+    /// How the source was read.
+    pub remarks: Vec<Remark>,
 }
 
 impl Outside {
@@ -32,6 +36,7 @@ impl Outside {
         let config = manifest.data.as_ref().map(|data| data.like(name));
         let config = DataConfig { dataset: name.to_owned(), ..config.unwrap_or_default() };
         let unlabelled = |text| (example(text, None), None);
+        let mut remarks = Vec::new();
         let (short, rows): (String, Vec<Labelled>) = if name == GENERATED.0 {
             refuse_both(name, None)?;
             // The seed is that of the generated data set.
@@ -43,19 +48,35 @@ impl Outside {
             (stem.unwrap_or_else(|| name.to_owned()), read(path, &config)?)
         } else {
             let dataset = Dataset::open(&config)?;
-            let examples = match dataset.rows("test") {
-                [] => dataset.splits.values().flatten().cloned().collect(),
-                test => test.to_vec(),
+            let of = |split: &str| -> Vec<Example> {
+                let outside = dataset.out_of_scope.get(split).into_iter().flatten();
+                dataset.rows(split).iter().chain(outside).cloned().collect()
             };
+            let (split, examples) = match of("test") {
+                test if !test.is_empty() => ("the split `test`".to_owned(), test),
+                _ => {
+                    let splits: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
+                    let all = splits.iter().flat_map(|split| of(split)).collect();
+                    (format!("{}, since there is no split `test`", some(splits)), all)
+                }
+            };
+            remarks.extend(dataset.how_read().map(Remark::Note));
+            remarks.extend(dataset.remarks.iter().cloned());
+            remarks.push(Remark::Note(format!("the {} rows are those of {split}", examples.len())));
             let label = |example: &Example| dataset.labels.get(example.label as usize).cloned();
             let rows = examples.into_iter().map(|example| (label(&example), example));
             (dataset.name.clone(), rows.map(|(label, example)| (example, label)).collect())
         };
+        let marked = |remark| match remark {
+            Remark::Note(text) => Remark::Note(format!("--ood {name}: {text}")),
+            Remark::Warning(text) => Remark::Warning(format!("--ood {name}: {text}")),
+        };
+        let remarks = remarks.into_iter().map(marked).collect();
         if rows.is_empty() {
             bail!("`{name}` has no texts to tell from those of the data set");
         }
         let (examples, labels) = rows.into_iter().unzip();
-        Ok(Self { name: short, examples, labels })
+        Ok(Self { name: short, examples, labels, remarks })
     }
 
     /// What to say of rows that have a label of the model's.
@@ -160,6 +181,7 @@ mod tests {
 
     fn source(rows: &[(&str, Option<&str>)]) -> Outside {
         Outside {
+            remarks: Vec::new(),
             name: "other".to_owned(),
             examples: rows.iter().map(|(text, _)| example((*text).to_owned(), None)).collect(),
             labels: rows.iter().map(|(_, label)| label.map(str::to_owned)).collect(),

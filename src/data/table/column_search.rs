@@ -81,7 +81,42 @@ pub(super) fn is_known_name(name: &str) -> bool {
     let name = name.trim();
     let pairs = PAIRS.iter().flat_map(|(one, other)| [one, other]);
     let mut known = TEXTS.iter().chain(&LABELS).chain(pairs).chain(&OTHERS);
-    known.any(|known| known.eq_ignore_ascii_case(name))
+    known.any(|known| is_called(name, known))
+}
+
+/// Whether a column has this name, whatever its case, and with spaces or hyphens for underscores.
+fn is_called(column: &str, name: &str) -> bool {
+    let plain = |c: char| match c {
+        ' ' | '-' => '_',
+        other => other.to_ascii_lowercase(),
+    };
+    column.trim().chars().map(plain).eq(name.chars().map(plain))
+}
+
+/// Names of texts that may be those of the heads of longer ones.
+const HEADS: [&str; 4] = ["headline", "summary", "subject", "title"];
+/// A text is the longer one where its mean length is so many times that of the other.
+const LONGER: f64 = 2.0;
+
+/// Words in the names of columns that tell something of a row, or what a model said of it, and are no label
+/// unless somebody says so.
+const NO_LABEL: [&str; 10] = [
+    "agent",
+    "annotator",
+    "annotators",
+    "created",
+    "predicted",
+    "prediction",
+    "predictions",
+    "suggestion",
+    "suggestions",
+    "updated",
+];
+
+/// Whether one of the words of a name is among [`NO_LABEL`].
+fn tells_no_label(column: &str) -> bool {
+    let words = column.split(|c: char| !c.is_alphanumeric());
+    words.into_iter().any(|word| NO_LABEL.iter().any(|no| no.eq_ignore_ascii_case(word)))
 }
 
 /// Names that tables have besides; a line with one is a header.
@@ -224,9 +259,8 @@ impl<'a> Search<'a> {
         key: &'static str,
         taken: &[usize],
     ) -> Result<Option<usize>, TableError> {
-        let same = |&column: &usize| {
-            self.columns[column].trim().eq_ignore_ascii_case(name) && !taken.contains(&column)
-        };
+        let same =
+            |&column: &usize| is_called(&self.columns[column], name) && !taken.contains(&column);
         let found: Vec<usize> = (0..self.columns.len()).filter(same).collect();
         self.only(&found, role, key)
     }
@@ -248,7 +282,20 @@ impl<'a> Search<'a> {
 
     /// The label under a known name.
     pub(super) fn known_label(&self, taken: &[usize]) -> Result<Option<usize>, TableError> {
-        self.first_known(&LABELS, "label", LABEL_KEY, taken)
+        let found = self.first_known(&LABELS, "label", LABEL_KEY, taken)?;
+        let Some(first) = found.filter(|&column| self.statistics[column].distinct == 1) else {
+            return Ok(found);
+        };
+        // One value in all rows of the sample: another column of a known name may be meant.
+        for name in LABELS {
+            if let Some(other) = self.known(name, "label", LABEL_KEY, taken)?
+                && self.statistics[other].distinct > 1
+                && self.statistics[other].is_label(self.rows)
+            {
+                return self.only(&[first, other], "label", LABEL_KEY);
+            }
+        }
+        Ok(found)
     }
 
     /// What a person said of the row to an annotation tool: it is called `answer` and holds nothing else.
@@ -309,7 +356,7 @@ impl<'a> Search<'a> {
         taken: &[usize],
     ) -> Result<Option<usize>, TableError> {
         let name = self.columns[pair].trim();
-        for (first, _) in PAIRS.iter().filter(|(_, second)| second.eq_ignore_ascii_case(name)) {
+        for (first, _) in PAIRS.iter().filter(|(_, second)| is_called(name, second)) {
             if let Some(text) = self.known(first, "text", TEXT_KEY, taken)? {
                 return Ok(Some(text));
             }
@@ -326,7 +373,8 @@ impl<'a> Search<'a> {
     pub(super) fn text(&self, taken: &[usize]) -> Result<usize, TableError> {
         let numbers = (0..self.columns.len()).filter(|&column| !self.may_be_text(column));
         let no_text: Vec<usize> = taken.iter().copied().chain(numbers).collect();
-        if let Some(column) = self.first_known(&TEXTS, "text", TEXT_KEY, &no_text)? {
+        let known = self.first_known(&TEXTS, "text", TEXT_KEY, &no_text)?;
+        if let Some(column) = known.filter(|&column| !self.is_head(column, &no_text)) {
             return Ok(column);
         }
         if self.columns.len() == 1 && taken.is_empty() {
@@ -354,10 +402,26 @@ impl<'a> Search<'a> {
         self.only(&best, "text", TEXT_KEY)?.ok_or_else(|| self.none("text", TEXT_KEY))
     }
 
+    /// Whether a text is the head of a longer one in another column.
+    fn is_head(&self, column: usize, no_text: &[usize]) -> bool {
+        let length = self.statistics[column].length;
+        HEADS.iter().any(|name| is_called(&self.columns[column], name))
+            && (0..self.columns.len()).filter(|other| !no_text.contains(other)).any(|other| {
+                let statistics = &self.statistics[other];
+                statistics.length > LONGER * length
+                    && statistics.is_text()
+                    && statistics.nested == 0
+                    && 2 * statistics.phrases > statistics.filled
+                    && 2 * statistics.distinct > statistics.filled
+            })
+    }
+
     /// The label, by content.
     pub(super) fn label(&self, taken: &[usize]) -> Result<usize, TableError> {
         let free = (0..self.columns.len()).filter(|column| {
-            !taken.contains(column) && self.statistics[*column].is_label(self.rows)
+            !taken.contains(column)
+                && self.statistics[*column].is_label(self.rows)
+                && !tells_no_label(&self.columns[*column])
         });
         // A constant column is a label only where nothing else is: files may be sorted by label.
         let (varied, constant): (Vec<usize>, Vec<usize>) =

@@ -224,6 +224,43 @@ mod tests {
     const LONG: &str = "the {i}th letter that nobody will ever read to its end";
 
     #[test]
+    fn what_tools_write_beside_a_label_is_none() {
+        let cells = ["{i}", LONG, "ann{even}", "label {even}"];
+        for name in ["annotator", "label.suggestion", "Predicted class"] {
+            let columns = ["id", "text", name, "choice"];
+            assert_eq!(
+                found(&columns, &cells, &NOTHING).unwrap(),
+                "text = `text`, label = `choice`"
+            );
+            let message = found(&columns[..3], &cells[..3], &NOTHING).unwrap_err();
+            assert!(message.contains(name) && message.contains("`data.label_column`"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_known_label_of_one_value_beside_one_of_several_is_asked_about() {
+        let columns = ["text", "category", "topic"];
+        let message = found(&columns, &[LONG, "Business", "topic {even}"], &NOTHING).unwrap_err();
+        assert!(message.contains("`category`") && message.contains("`topic`"), "{message}");
+        let sorted = found(&columns[..2], &[LONG, "Business"], &NOTHING).unwrap();
+        assert_eq!(sorted, "text = `text`, label = `category`");
+    }
+
+    #[test]
+    fn a_longer_text_is_taken_in_the_place_of_its_head() {
+        let cells = ["number {i}", LONG, "{even}"];
+        for text in ["Review Text", "what they wrote", "review-text"] {
+            let columns = ["Title", text, "Rating"];
+            let expected = format!("text = `{text}`, label = `Rating`");
+            assert_eq!(found(&columns, &cells, &NOTHING).unwrap(), expected);
+        }
+        let columns = ["Title", "filename", "Rating"];
+        let cells = ["number {i}", "a-file-with-a-name-that-is-long-enough-{i}.txt", "{even}"];
+        let expected = "text = `Title`, label = `Rating`";
+        assert_eq!(found(&columns, &cells, &NOTHING).unwrap(), expected);
+    }
+
+    #[test]
     fn known_names_are_found_in_any_case() {
         let cells = ["{i}", "{even}", LONG];
         assert_eq!(

@@ -77,6 +77,8 @@ struct Fit {
     /// Records whose fields are as many, and whose quotes are in order.
     good: usize,
     records: usize,
+    /// Records with fewer fields than the first.
+    short: usize,
     /// Whether white space before quotes was passed over.
     spaced: bool,
 }
@@ -128,8 +130,9 @@ impl Fit {
     fn of(dialect: Dialect, records: &[Record]) -> Self {
         let fields = records.first().map_or(0, |record| record.fields);
         let good = |record: &&Record| record.fields == fields && !record.broken && !record.open;
+        let short = records.iter().filter(|record| record.fields < fields).count();
         let (good, records) = (records.iter().filter(good).count(), records.len());
-        Self { dialect, fields, good, records, spaced: false }
+        Self { dialect, fields, good, records, short, spaced: false }
     }
 
     fn bad(&self) -> usize {
@@ -143,7 +146,15 @@ impl Fit {
 
     /// Whether it is better than one that was asked for earlier.
     fn beats(&self, earlier: &Self) -> bool {
-        self.share() > MOSTLY && self.share() > earlier.share() + CLEARLY
+        let mostly = self.share() > MOSTLY && self.share() > earlier.share() + CLEARLY;
+        mostly || (earlier.fields < 2 && self.divides_every_line())
+    }
+
+    /// Whether a delimiter that prose hardly has stands in every line as often as in the first or more
+    /// often: a few rows have it in their texts too.
+    fn divides_every_line(&self) -> bool {
+        let rare = self.dialect.delimiter != b',' && self.fields > 1 && self.records > 2;
+        rare && self.short == 0 && 2 * self.good > self.records
     }
 }
 
@@ -233,6 +244,10 @@ mod tests {
         let text = table("text,label", |i| format!("one; two {i},x"), 30);
         assert_eq!(found(&text, b',').0, ',');
         assert_eq!(found("text\none\ntwo, three\n", b',').0, ',');
+        // Of a few rows one has the delimiter in its text, or was filled up by a spreadsheet.
+        assert_eq!(found("Text;Kind\nfell;a\nGoals; and more;b\nThree;c\n", b',').0, ';');
+        assert_eq!(found("Text|Kind\nfell|a\n||\n", b',').0, '|');
+        assert_eq!(found("text\nfell; rose\nGoals; and more\n", b',').0, ',');
         let prose =
             |i: usize| format!("so it goes{} and on", if i.is_multiple_of(3) { "" } else { "," });
         assert_eq!(found(&table("it goes, and on", prose, 40), b'\t').0, '\t');
