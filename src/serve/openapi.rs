@@ -140,7 +140,7 @@ fn options(limits: &RequestLimits) -> Value {
     let flag = |default: bool, description: &str| json!({ "type": "boolean", "default": default, "description": description });
     json!({
         "return_uncertainty": flag(true, "Whether uncertainty and its sources are sent. Without them a model of several passes makes one, \
-             unless a limit, the novelty or samples need the others."),
+             unless a limit or the novelty needs the others."),
         "num_samples": {
             "type": ["integer", "null"], "minimum": 1, "maximum": limits.samples, "default": null,
             "description": "Passes, for posteriors that are sampled; a closed form needs none.",
@@ -175,7 +175,7 @@ fn options(limits: &RequestLimits) -> Value {
             "description": "Only so many probabilities, the largest first.",
         },
         "return_text": flag(true, "Whether the text is sent back."),
-        "return_samples": flag(false, "Whether probabilities under 64 draws are sent."),
+        "return_samples": flag(false, "Whether probabilities under 64 draws are sent, with the uncertainty."),
     })
 }
 

@@ -187,8 +187,14 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
     let usual = Options::default();
     let samples = fields.integer("num_samples", 1..=limits.samples as u64, true);
     let top_k = fields.integer("top_k", 1..=u64::from(u32::MAX), true);
+    let return_uncertainty = fields.flag("return_uncertainty", usual.return_uncertainty);
+    let return_samples = fields.flag("return_samples", usual.return_samples);
+    if return_samples && !return_uncertainty {
+        let msg = "the samples are sent with the uncertainty: leave `return_uncertainty` true";
+        fields.fault(&["return_samples".into()], msg, "contradiction");
+    }
     Options {
-        return_uncertainty: fields.flag("return_uncertainty", usual.return_uncertainty),
+        return_uncertainty,
         num_samples: samples.map(|samples| samples as usize),
         seed: fields.integer("seed", 0..=u64::MAX, false).unwrap_or(usual.seed),
         coverage: if fields.has("coverage") {
@@ -204,7 +210,7 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
         truncate: fields.flag("truncate", usual.truncate),
         top_k: top_k.map(|top_k| top_k as usize),
         return_text: fields.flag("return_text", usual.return_text),
-        return_samples: fields.flag("return_samples", usual.return_samples),
+        return_samples,
     }
 }
 

@@ -390,6 +390,4 @@ fn a_limit_on_what_passes_say_is_kept_although_the_uncertainty_is_not_sent() {
     assert_eq!(strict["abstain_reasons"], json!(["epistemic"]), "{strict}");
     let lenient = ask(json!({ "abstain": { "max_epistemic": 10.0, "ood_p": 0.0 } })).0;
     assert_eq!(lenient["decision"], json!("accept"), "{lenient}");
-    let (sampled, dear) = ask(json!({ "return_samples": true }));
-    assert!(dear > 1.0, "{sampled}");
 }

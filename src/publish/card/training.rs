@@ -68,6 +68,11 @@ impl Card<'_> {
         self.source.evaluation.as_ref().and_then(|one| one.training.as_ref())
     }
 
+    /// Whether only posterior and calibration were made here, of a classifier that was there.
+    pub(super) fn fitted_afterwards(&self) -> bool {
+        self.facts().is_none() && self.source.config.is_none()
+    }
+
     /// Whether the encoder is the one that it began with.
     pub(super) fn kept_head(&self) -> bool {
         // A folder of an older version does not say it, but counts its steps.
@@ -110,6 +115,16 @@ impl Card<'_> {
         } else {
             String::new()
         };
+        if self.fitted_afterwards() {
+            let unused =
+                if rows("validation") > 0 { "; those of `validation` were not used" } else { "" };
+            return format!(
+                "The posterior was fitted on the rows of `train`, the temperature on those of \
+                 `temperature`, prediction sets and novelty on those of `conformal`; those of `test` are \
+                 reported on{unused}.{}",
+                few.replace("the third and the fourth", "`temperature` and `conformal`")
+            );
+        }
         format!(
             "Trained on the first, {chosen} chosen by the NLL of the second, temperature fitted on the \
              third, prediction sets and novelty on the fourth, reported on the last.{few}"

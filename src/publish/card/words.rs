@@ -93,6 +93,11 @@ impl Card<'_> {
         } else {
             "on rows it was not trained on"
         };
+        let made = if self.fitted_afterwards() {
+            "whose posterior and calibration were fitted"
+        } else {
+            "trained"
+        };
         let end = if self.source.checkpoint {
             String::new()
         } else {
@@ -102,7 +107,7 @@ impl Card<'_> {
             )
         };
         format!(
-            "{own}{authors}A text classifier with {}, trained on {}{about} with `bayes` {}: a {family} \
+            "{own}{authors}A text classifier with {}, {made} on {}{about} with `bayes` {}: a {family} \
              encoder of {}, {} wide{begin}, with {} parameters. It reads up to {} tokens.{end}\n",
             self.classes(),
             code(&self.source.dataset_name()),

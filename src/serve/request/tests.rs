@@ -27,7 +27,7 @@ fn every_option_is_read() {
     let body = json!({
         "text": "fine", "return_uncertainty": false, "num_samples": 7, "seed": u64::MAX,
         "coverage": null, "abstain": { "min_confidence": 0.5, "max_epistemic": 2, "ood_p": null },
-        "truncate": false, "top_k": 2, "return_text": false, "return_samples": true,
+        "truncate": false, "top_k": 2, "return_text": false, "return_samples": false,
     });
     let expected = Options {
         return_uncertainty: false,
@@ -38,9 +38,14 @@ fn every_option_is_read() {
         truncate: false,
         top_k: Some(2),
         return_text: false,
-        return_samples: true,
+        return_samples: false,
     };
     assert_eq!(predict(body, &LIMITS).unwrap().1, expected);
+    let samples = |body| predict(body, &LIMITS).map(|(_, options)| options.return_samples);
+    assert!(samples(json!({ "text": "fine", "return_samples": true })).unwrap());
+    let body = json!({ "text": "fine", "return_samples": true, "return_uncertainty": false });
+    let expected = (r#"["body","return_samples"]"#.to_owned(), "contradiction");
+    assert_eq!(faults(samples(body)), [expected]);
 }
 
 #[test]
