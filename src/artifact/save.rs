@@ -30,9 +30,9 @@ pub fn check_target(folder: &Path) -> Result<(), ArtifactError> {
     let is_ours = folder.join("bayes/manifest.json").is_file();
     for entry in entries {
         let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        let part = |file: &&str| file.split('/').next() == Some(&name);
+        let part = |file: &str| file.split('/').next() == Some(&name);
         let known =
-            HASHED.iter().chain(&TOKENIZER_FILES).chain(&SENTENCE_FILES).any(|file| part(&file));
+            HASHED.iter().chain(&TOKENIZER_FILES).chain(&SENTENCE_FILES).any(|file| part(file));
         if !(is_ours && (known || name == "README.md")) {
             return Err(ArtifactError::Occupied { folder: folder.to_owned(), name });
         }
