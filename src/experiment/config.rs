@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::unused::OF_HEAD;
 use super::{ExperimentError, keys};
 use crate::calibrate::CalibrationConfig;
 use crate::calibrate::novelty::NoveltyMethod;
@@ -22,8 +23,8 @@ pub const QUICK_START: &str = include_str!("../../configs/reviews.toml");
 /// The recipe of `bayes train DATA`, for people's own data.
 pub const CLASSIFY: &str = include_str!("../../configs/classify.toml");
 
-/// Keys of `[train]` that the recipe `head` reads.
-const KEYS_OF_HEAD: [&str; 5] = ["recipe", "seed", "baseline", "tensorboard", "max_time"];
+/// Keys that scripts give to every recipe: without effect for the recipe `head`, which is said.
+const OF_SCRIPTS: [&str; 2] = ["train.tensorboard", "train.max_time"];
 
 /// One experiment, with every key resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,10 +107,10 @@ impl Experiment {
     /// Refuses keys of fine-tuning for a recipe without it. Files may have them: another recipe reads them.
     fn check_settings(&self, settings: &[String]) -> Result<(), String> {
         let keys = settings.iter().filter_map(|setting| setting.split_once('='));
-        let mut keys = keys.filter_map(|(key, _)| key.trim().strip_prefix("train."));
-        match keys.find(|key| !KEYS_OF_HEAD.contains(key)) {
+        let mut keys = keys.map(|(key, _)| key.trim()).filter(|key| key.starts_with("train."));
+        match keys.find(|key| !OF_HEAD.contains(key) && !OF_SCRIPTS.contains(key)) {
             Some(key) if self.train.recipe == Recipe::Head => Err(format!(
-                "`train.{key}` is of fine-tuning, and the recipe `head` fits the last layer alone: leave it \
+                "`{key}` is of fine-tuning, and the recipe `head` fits the last layer alone: leave it \
                  out, or set `train.recipe` to auto or full"
             )),
             _ => Ok(()),

@@ -124,7 +124,7 @@ impl Opened {
             experiment.data.cross_fit = CrossFit::Always;
         }
         let crossed = experiment.data.cross_fit == CrossFit::Always && whole.are_carved();
-        let used = Use::new(experiment.train.recipe, &whole, crossed);
+        let used = Use::new(&experiment, &whole, crossed);
         used.clear(&mut experiment.data);
         let whole = Parts::whole(&dataset, &experiment.data, &noise)?;
         let parts = Parts::divide(&dataset, &experiment.data, &noise)?;

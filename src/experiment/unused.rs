@@ -9,7 +9,7 @@ use crate::data::{DataConfig, Parts};
 use crate::train::Recipe;
 
 /// Keys of `[train]` that a fit of the last layer alone reads.
-const OF_HEAD: [&str; 3] = ["train.recipe", "train.seed", "train.baseline"];
+pub(super) const OF_HEAD: [&str; 3] = ["train.recipe", "train.seed", "train.baseline"];
 
 /// What decides which keys have no effect.
 #[derive(Clone, Copy, Debug)]
@@ -24,16 +24,20 @@ pub(super) struct Use {
     own_validation: bool,
     /// Whether they have a test split.
     own_test: bool,
+    /// Whether no novelty score is fitted.
+    no_novelty: bool,
 }
 
 impl Use {
-    pub(super) fn new(recipe: Recipe, parts: &Parts, crossed: bool) -> Self {
+    pub(super) fn new(experiment: &Experiment, parts: &Parts, crossed: bool) -> Self {
+        let recipe = experiment.train.recipe;
         Self {
             recipe,
             timed: recipe == Recipe::Auto,
             crossed,
             own_validation: !crossed && parts.validation.split != "train",
             own_test: parts.test.split != "train",
+            no_novelty: experiment.calibration.novelty == NoveltyMethod::None,
         }
     }
 
@@ -55,6 +59,7 @@ impl Use {
                     (self.crossed && head).then_some(crossed)
                 }
             }
+            "calibration.ood_p" if self.no_novelty => Some("`calibration.novelty` is none"),
             "train.max_time" if self.timed => None,
             "data.test_fraction" if self.own_test => Some("the data have a test split"),
             _ if head && key.starts_with("train.") && !OF_HEAD.contains(&key) => {
@@ -91,10 +96,7 @@ impl Use {
         let (own, usual) = (flat(written), flat(&Experiment::default()));
         let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for key in written.written.iter().filter(|key| own.get(*key) != usual.get(*key)) {
-            let idle =
-                key == "calibration.ood_p" && written.calibration.novelty == NoveltyMethod::None;
-            let idle = idle.then_some("`calibration.novelty` is none");
-            if let Some(reason) = idle.or_else(|| self.reason(key)) {
+            if let Some(reason) = self.reason(key) {
                 by_reason.entry(reason).or_default().push(format!("`{key}`"));
             }
         }
@@ -124,6 +126,7 @@ mod tests {
             crossed: false,
             own_validation: false,
             own_test: true,
+            no_novelty: false,
         };
         let wrote = experiment(&[
             "train.learning_rate=1e-3",
@@ -134,10 +137,16 @@ mod tests {
             "data.validation_limit=9",
             "data.test_fraction=0.3",
             "data.train_limit=80",
+            "calibration.ood_p=0.05",
         ]);
         assert_eq!(
             way.warning(&wrote).unwrap(),
             "`data.test_fraction` has no effect, since the data have a test split"
+        );
+        let quiet = Use { no_novelty: true, own_test: false, ..way };
+        assert_eq!(
+            quiet.warning(&wrote).unwrap(),
+            "`calibration.ood_p` has no effect, since `calibration.novelty` is none"
         );
         let head = Use { crossed: true, own_test: false, ..way.kept(Recipe::Head) };
         assert_eq!(
