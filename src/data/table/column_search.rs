@@ -3,137 +3,13 @@
 
 use std::collections::HashSet;
 
+use super::column_names::{HEADS, LABELS, PAIRS, TEXTS, is_called, tells_no_label};
 use super::error::{TableError, listed};
 use super::{Row, Value};
 
 pub(super) const TEXT_KEY: &str = "data.text_column";
 pub(super) const PAIR_KEY: &str = "data.text_pair_column";
 pub(super) const LABEL_KEY: &str = "data.label_column";
-
-/// Names of texts; an earlier one is preferred.
-const TEXTS: [&str; 25] = [
-    "text",
-    "sentence",
-    "review",
-    "content",
-    "body",
-    "message",
-    "comment",
-    "document",
-    "description",
-    "utterance",
-    "query",
-    "tweet",
-    "review_text",
-    "review_body",
-    "comment_text",
-    "tweet_text",
-    "post",
-    "passage",
-    "article",
-    "sms",
-    "question",
-    "headline",
-    "summary",
-    "subject",
-    "title",
-];
-
-/// Names of pairs of texts; an earlier one is preferred.
-const PAIRS: [(&str, &str); 12] = [
-    ("sentence1", "sentence2"),
-    ("sentence_1", "sentence_2"),
-    ("sentence_a", "sentence_b"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("question", "sentence"),
-    ("question", "passage"),
-    ("query", "passage"),
-    ("text", "text_pair"),
-    ("text1", "text2"),
-    ("text_1", "text_2"),
-    ("text_a", "text_b"),
-];
-
-/// Names of labels; an earlier one is preferred.
-const LABELS: [&str; 17] = [
-    "label",
-    "labels",
-    "class",
-    "category",
-    "target",
-    "sentiment",
-    "intent",
-    "topic",
-    "y",
-    "gold_label",
-    "label_text",
-    "label_name",
-    "class_name",
-    "emotion",
-    "polarity",
-    "stars",
-    "rating",
-];
-
-/// Whether a column of this name is known, whatever it holds.
-pub(super) fn is_known_name(name: &str) -> bool {
-    let name = name.trim();
-    let pairs = PAIRS.iter().flat_map(|(one, other)| [one, other]);
-    let mut known = TEXTS.iter().chain(&LABELS).chain(pairs).chain(&OTHERS);
-    known.any(|known| is_called(name, known))
-}
-
-/// Whether a column has this name, whatever its case, and with spaces or hyphens for underscores.
-fn is_called(column: &str, name: &str) -> bool {
-    let plain = |c: char| match c {
-        ' ' | '-' => '_',
-        other => other.to_ascii_lowercase(),
-    };
-    column.trim().chars().map(plain).eq(name.chars().map(plain))
-}
-
-/// Names of texts that may be those of the heads of longer ones.
-const HEADS: [&str; 4] = ["headline", "summary", "subject", "title"];
-/// A text is the longer one where its mean length is so many times that of the other.
-const LONGER: f64 = 2.0;
-
-/// Words in the names of columns that tell something of a row, or what a model said of it, and are no label
-/// unless somebody says so.
-const NO_LABEL: [&str; 10] = [
-    "agent",
-    "annotator",
-    "annotators",
-    "created",
-    "predicted",
-    "prediction",
-    "predictions",
-    "suggestion",
-    "suggestions",
-    "updated",
-];
-
-/// Whether one of the words of a name is among [`NO_LABEL`].
-fn tells_no_label(column: &str) -> bool {
-    let words = column.split(|c: char| !c.is_alphanumeric());
-    words.into_iter().any(|word| NO_LABEL.iter().any(|no| no.eq_ignore_ascii_case(word)))
-}
-
-/// Names that tables have besides; a line with one is a header.
-const OTHERS: [&str; 12] = [
-    "id",
-    "idx",
-    "index",
-    "uid",
-    "uuid",
-    "source",
-    "split",
-    "url",
-    "date",
-    "timestamp",
-    "language",
-    "author",
-];
 
 /// The column in which Prodigy writes what a person said of a row, and what it may be; and the one of the
 /// choices.
@@ -161,6 +37,8 @@ pub(in crate::data) fn refuse_answers(columns: &[String], label: usize) -> Resul
     Err(TableError::Answers { label: columns[label].clone(), first, last, truth })
 }
 
+/// A text is the longer one where its mean length is so many times that of the other.
+const LONGER: f64 = 2.0;
 /// A text is as long as another where it has at least this share of its mean length.
 const AS_LONG: f64 = 0.8;
 /// The longest mean length of a label, in characters, and the most labels.

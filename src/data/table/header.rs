@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::column_search::is_known_name;
+use super::column_names::is_known_name;
 use super::reading::Reading;
 
 /// Where the names of the columns of a table come from.

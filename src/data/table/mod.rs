@@ -5,6 +5,7 @@
 //! and the label; a [`Writer`] writes a table that appears under its name only when it is whole.
 
 mod byte_source;
+mod column_names;
 mod column_search;
 mod columns;
 mod delimited;
