@@ -3,7 +3,7 @@
 //! A method fills one variant of [`Posterior`]; whoever predicts sees only [`LogitDistribution`], and the
 //! link gives its probabilities.
 
-mod algebra;
+pub(crate) mod algebra;
 mod config;
 mod covariance;
 mod fit;
@@ -18,7 +18,6 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub(crate) use algebra::InverseRoot;
 pub use config::{MOST_SAMPLES, Method, PosteriorConfig};
 pub use covariance::{Covariance, Kronecker, Root};
 pub use fit::{Fitted, LastLayer, fit, fit_head, tensors};

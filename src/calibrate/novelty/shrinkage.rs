@@ -2,7 +2,7 @@
 
 use nalgebra::DMatrix;
 
-use crate::posterior::InverseRoot;
+use crate::posterior::algebra::InverseRoot;
 
 /// An empirical covariance `[d, d]` and what its shrinkage depends on.
 #[derive(Clone, Debug)]

@@ -35,9 +35,8 @@ use self::evidence::choose;
 pub use self::evidence::{Evidence, Prior};
 use self::single::{Single, bernoulli, squared};
 use self::softmax::Softmax;
-use super::algebra::{Design, Eigen, InverseRoot};
-use super::covariance::{Covariance, Kronecker, Root};
-use super::logits::Basis;
+use crate::posterior::algebra::{Design, Eigen, InverseRoot};
+use crate::posterior::{Basis, Covariance, Kronecker, Root};
 
 /// Up to so many weights of contrasts the covariance of more than two classes is kept whole.
 pub const FULL_WEIGHTS: usize = 4000;
