@@ -3,7 +3,7 @@
 //! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
 //!
 //! ```text
-//! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > calibrate
+//! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > method > calibrate
 //!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics: a pure leaf
 //! ```
 
@@ -16,6 +16,7 @@ pub mod data;
 pub mod evaluate;
 pub mod experiment;
 pub mod hub;
+pub mod method;
 pub mod metrics;
 pub mod model;
 pub mod posterior;

@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["evaluate", "bench", "serve", "publish"],
     &["predict"],
     &["artifact"],
+    &["method"],
     &["calibrate"],
     &["posterior", "train"],
     &["model", "data"],

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::{ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SENTENCE_FILES, files};
 use crate::data::{FolderTokenizer, TextTokenizer, Truncation};
+use crate::method::Method;
 use crate::model::EncoderConfig;
-use crate::posterior::{LinkChoice, Method};
+use crate::posterior::LinkChoice;
 use crate::store;
 
 /// Files that change a prediction of a model of another tool, besides [`HASHED`].

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::calibrate::CalibrationConfig;
 use crate::data::{DataConfig, Preprocessing};
+use crate::method::Method;
+use crate::method::laplace::Evidence;
 use crate::metrics::Summary;
-use crate::posterior::laplace::Evidence;
-use crate::posterior::{LinkChoice, Method};
+use crate::posterior::LinkChoice;
 use crate::store;
 
 /// Version of the folder's layout.

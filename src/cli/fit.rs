@@ -11,8 +11,8 @@ use super::summary::next_text;
 use super::tables::TableFlags;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
-use crate::posterior::Method;
-use crate::posterior::laplace::Head;
+use crate::method::Method;
+use crate::method::laplace::Head;
 
 /// Flags of `bayes fit`.
 #[derive(Debug, Args)]

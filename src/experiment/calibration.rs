@@ -12,11 +12,10 @@ use crate::calibrate::{
 use crate::compute::Noise;
 use crate::data::split::RowKey;
 use crate::data::{Dataset, Parts};
+use crate::method::laplace::Head;
+use crate::method::{Fitted, PosteriorConfig};
 use crate::model::EncoderConfig;
-use crate::posterior::laplace::Head;
-use crate::posterior::{
-    Fitted, LogitDistribution, Posterior, PosteriorConfig, Predictive, Scaling,
-};
+use crate::posterior::{LogitDistribution, Posterior, Predictive, Scaling};
 
 /// The rows that were kept from training.
 pub(super) struct HeldOut {

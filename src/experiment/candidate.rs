@@ -14,9 +14,10 @@ use crate::artifact::Artifact;
 use crate::calibrate::{CalibrationSummary, Fold, folds};
 use crate::data::split::RowKey;
 use crate::data::{Part, TokenSet};
+use crate::method::{Fitted, Method, tensors};
 use crate::metrics::argmax;
 use crate::model::{Classifier, Parameters};
-use crate::posterior::{Fitted, Method, Passes, Posterior, Predictive, tensors};
+use crate::posterior::{Passes, Posterior, Predictive};
 use crate::train::Recipe;
 
 /// A finished model that may be kept.

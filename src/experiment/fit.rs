@@ -22,10 +22,11 @@ use crate::calibrate::CalibrationSummary;
 use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Overrides, Part, Parts, TokenSet, Tokens, sample};
 use crate::evaluate::{EvaluateError, labels_of_model};
+use crate::method::laplace::Head;
+use crate::method::{Method, PosteriorConfig};
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::model::{self, Classifier, Pooling};
-use crate::posterior::laplace::Head;
-use crate::posterior::{LogitDistribution, Method, Passes, Posterior, PosteriorConfig, Predictive};
+use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive};
 use crate::predict::Pairs;
 
 /// What to fit.

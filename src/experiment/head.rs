@@ -12,9 +12,10 @@ use rayon::prelude::*;
 
 use super::Features;
 use crate::calibrate::{Fold, fit_temperature};
+use crate::method::laplace::{Head, Prior, Problem, Rows, Tolerance, usual_scale};
+use crate::method::{Fitted, PosteriorConfig, fit_head, tensors};
 use crate::model::last_layer;
-use crate::posterior::laplace::{Head, Prior, Problem, Rows, Tolerance, usual_scale};
-use crate::posterior::{Fitted, LogitDistribution, PosteriorConfig, fit_head, tensors};
+use crate::posterior::LogitDistribution;
 
 /// δ changes by this factor from one trial to the next.
 const STEP: f64 = 3.162_277_660_168_379_5;
@@ -184,7 +185,7 @@ mod tests {
     use crate::calibrate::Fold;
     use crate::compute::{Noise, Purpose};
     use crate::experiment::Features;
-    use crate::posterior::PosteriorConfig;
+    use crate::method::PosteriorConfig;
 
     /// The labels say nothing of the features, so no row that is judged can be known.
     #[test]

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{ExperimentError, Features};
 use crate::artifact::Artifact;
 use crate::calibrate::{Corrections, Doubt, ScalingFit, fit_scaling};
-use crate::posterior::laplace::{Evidence, Head, Rows};
-use crate::posterior::{Fitted, LastLayer, Method, PosteriorConfig, fit};
+use crate::method::laplace::{Evidence, Head, Rows};
+use crate::method::{Fitted, LastLayer, Method, PosteriorConfig, fit};
 
 /// What was fitted after training.
 #[derive(Clone, Debug, Serialize)]

@@ -26,10 +26,11 @@ use crate::data::{Dataset, Example, Part, Parts};
 use crate::evaluate::{
     Answers, BaselineReport, EvaluateError, Evaluation, Hygiene, Report, Rival, Rows, answer,
 };
+use crate::method::Method;
+use crate::method::laplace::Head;
 use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Pooling};
-use crate::posterior::laplace::Head;
-use crate::posterior::{Method, Uncertainty};
+use crate::posterior::Uncertainty;
 use crate::predict::Predictor;
 use crate::train::{self, Board, Job, Recipe, State};
 

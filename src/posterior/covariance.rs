@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::algebra::{Matrix, contrasts};
+use super::dropout::Dropout;
 use super::logits::{Basis, LogitCovariance};
-use super::mc_dropout::Dropout;
 use crate::compute::kernels::lines::times;
 use crate::compute::kernels::simd::{sum, vectorised};
 

@@ -84,7 +84,7 @@ impl Basis {
     }
 
     /// The columns times these deviations, `[c, j]`.
-    pub(super) fn scaled(&self, deviation_j: &[f64]) -> Vec<f64> {
+    pub(crate) fn scaled(&self, deviation_j: &[f64]) -> Vec<f64> {
         let lines = self.value_cj.chunks_exact(self.width);
         lines
             .flat_map(|line| line.iter().zip(deviation_j).map(|(&q, d)| f64::from(q) * d))

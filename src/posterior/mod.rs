@@ -4,13 +4,10 @@
 //! link gives its probabilities.
 
 pub(crate) mod algebra;
-mod config;
 mod covariance;
-mod fit;
-pub mod laplace;
+mod dropout;
 mod link;
 mod logits;
-mod mc_dropout;
 
 use std::sync::Arc;
 
@@ -18,12 +15,10 @@ use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub use config::{MOST_SAMPLES, Method, PosteriorConfig};
 pub use covariance::{Covariance, Kronecker, Root};
-pub use fit::{Fitted, LastLayer, fit, fit_head, tensors};
+pub use dropout::Dropout;
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
-pub use mc_dropout::Dropout;
 
 use crate::compute::Noise;
 use crate::model::{Parameters, Sampling, last_layer};
@@ -50,6 +45,9 @@ pub enum Posterior {
         passes: Passes,
     },
 }
+
+/// The most passes for one text.
+pub const MOST_SAMPLES: usize = 200;
 
 /// Passes with dropout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

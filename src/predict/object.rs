@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{Prediction, Predictor};
 use crate::calibrate::{Judgement, Reason};
-use crate::posterior::Method;
+use crate::method::Method;
 
 /// The share of the posterior that `confidence_interval` holds.
 const LEVEL: f64 = 0.9;

@@ -3,8 +3,8 @@
 use super::Card;
 use super::yaml::Yaml;
 use crate::data::Terms;
+use crate::method::Method;
 use crate::model::Pooling;
-use crate::posterior::Method;
 
 impl Card<'_> {
     /// The licence as the Hub names it, and the name of one that it does not know.

@@ -3,7 +3,8 @@
 use candle_core::{Device, Result, Tensor, bail};
 
 use super::laplace::{self, Evidence, Head, Laplace, Prior, Problem, Rows, Tolerance};
-use super::{Covariance, Dropout, Method, Posterior, PosteriorConfig};
+use super::{Method, PosteriorConfig};
+use crate::posterior::{Covariance, Dropout, Posterior};
 
 /// The last layer of a classifier that was trained.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LinkChoice, Passes};
+use crate::posterior::{LinkChoice, MOST_SAMPLES, Passes};
 
 /// How the posterior is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,9 +42,6 @@ pub struct PosteriorConfig {
     /// How many of the top layers have dropout in those passes; 0 = all, and the embeddings.
     pub stochastic_layers: usize,
 }
-
-/// The most passes for one text.
-pub const MOST_SAMPLES: usize = 200;
 
 impl PosteriorConfig {
     /// The passes of its method, where it has several.
