@@ -18,15 +18,13 @@
 //!
 //! What was not fitted is absent.
 
-use std::collections::{BTreeMap, HashMap};
-
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::Dtype;
 
 use super::conformal::{Conformal, Score};
 use super::novelty::{Distance, Layer, Novelty, NoveltyScore};
 use super::{Calibration, Limits};
 use crate::model::EncoderConfig;
+use crate::store::{TensorFile, Tensors};
 
 const CONFORMAL: [&str; 4] = ["lac", "mondrian", "aps", "raps"];
 const NOVELTY: [&str; 6] = [
@@ -45,27 +43,6 @@ const MOST_NATS: f64 = 1e3;
 /// Beyond every score and every deviation of one.
 const MOST_SCORE: f64 = 1e30;
 
-/// Tensors on their way into a file.
-#[derive(Default)]
-struct Tensors(BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>);
-
-impl Tensors {
-    fn put(&mut self, name: &str, values: &[f64]) {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.0.insert(name.to_owned(), (Dtype::F64, vec![values.len()], bytes));
-    }
-
-    fn put_narrow(&mut self, name: &str, values: &[f32], shape: Vec<usize>) {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        self.0.insert(name.to_owned(), (Dtype::F32, shape, bytes));
-    }
-
-    fn put_counts(&mut self, name: &str, counts: impl Iterator<Item = usize>) {
-        let bytes: Vec<u8> = counts.flat_map(|count| (count as i64).to_le_bytes()).collect();
-        self.0.insert(name.to_owned(), (Dtype::I64, vec![bytes.len() / 8], bytes));
-    }
-}
-
 impl Calibration {
     /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -78,18 +55,21 @@ impl Calibration {
                 Score::Raps { .. } => "raps",
             };
             if let Score::Raps { penalty, free_ranks } = conformal.score {
-                tensors.put("conformal.raps.penalty", &[penalty]);
-                tensors.put("conformal.raps.free_ranks", &[free_ranks]);
+                tensors.put_f64("conformal.raps.penalty", &[penalty]);
+                tensors.put_f64("conformal.raps.free_ranks", &[free_ranks]);
             }
             let by_class = &conformal.scores_by_class;
-            tensors.put(&format!("conformal.{method}.scores"), &by_class.concat());
-            let counts = by_class.iter().map(Vec::len);
-            tensors.put_counts(&format!("conformal.{method}.rows_by_class"), counts);
-            tensors.put("conformal.alpha", &self.alphas);
+            tensors.put_f64(&format!("conformal.{method}.scores"), &by_class.concat());
+            let counts: Vec<i64> = by_class.iter().map(|scores| scores.len() as i64).collect();
+            tensors.put_i64(&format!("conformal.{method}.rows_by_class"), &counts);
+            tensors.put_f64("conformal.alpha", &self.alphas);
         }
         if let Some(novelty) = &self.novelty {
-            tensors.put(&format!("novelty.{}.reference", novelty.score.name()), &novelty.reference);
-            tensors.put("novelty.alarm", &[novelty.alarm]);
+            tensors.put_f64(
+                &format!("novelty.{}.reference", novelty.score.name()),
+                &novelty.reference,
+            );
+            tensors.put_f64("novelty.alarm", &[novelty.alarm]);
             if let NoveltyScore::Distance(distance) = &novelty.score {
                 for (index, layer) in distance.layers.iter().enumerate() {
                     put_layer(&mut tensors, index, layer);
@@ -101,33 +81,27 @@ impl Calibration {
             let Limits { min_confidence, max_epistemic, ood_p, max_set_size } = *limits;
             let set_size = max_set_size.map(|size| size as f64);
             let limits = [min_confidence, max_epistemic, ood_p, set_size].map(or_none);
-            tensors.put("limits", &limits);
+            tensors.put_f64("limits", &limits);
         }
         if let Some(risk) = self.risk {
-            tensors.put("limits.risk", &[risk]);
+            tensors.put_f64("limits.risk", &[risk]);
         }
-        let views = tensors.0.iter().map(|(name, (dtype, shape, bytes))| {
-            let view = TensorView::new(*dtype, shape.clone(), bytes);
-            (name, view.expect("the shape is that of the values"))
-        });
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        safetensors::serialize(views, Some(metadata)).expect("names are unique and tensors valid")
+        tensors.to_bytes()
     }
 
     /// Reads a file of a model with that many classes and features of that width. The error says
     /// what is wrong with it.
     pub fn from_bytes(bytes: &[u8], encoder: &EncoderConfig) -> Result<Self, String> {
         let classes = encoder.labels.len();
-        let file = File(SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?);
+        let file = TensorFile::parse(bytes)?;
         let conformal = read_conformal(&file, classes)?;
-        let alphas =
-            if conformal.is_some() { file.numbers("conformal.alpha")? } else { Vec::new() };
+        let alphas = if conformal.is_some() { file.f64("conformal.alpha")? } else { Vec::new() };
         if alphas.iter().any(|alpha| !(*alpha > 0.0 && *alpha < 1.0)) || alphas.len() > MOST_ALPHAS
         {
             return Err(format!("`conformal.alpha` is not up to {MOST_ALPHAS} shares"));
         }
         let limits = if file.has("limits") {
-            let limits = file.exactly::<4>("limits")?;
+            let limits = file.f64s::<4>("limits")?;
             let [min_confidence, max_epistemic, ood_p, set_size] =
                 limits.map(|limit| (!limit.is_nan()).then_some(limit));
             let share = |limit: Option<f64>| limit.is_none_or(|limit| (0.0..=1.0).contains(&limit));
@@ -142,7 +116,7 @@ impl Calibration {
             None
         };
         let risk = match file.has("limits.risk") {
-            true => Some(file.exactly::<1>("limits.risk")?[0]),
+            true => Some(file.f64s::<1>("limits.risk")?[0]),
             false => None,
         };
         if risk.is_some_and(|risk| !(0.0..=1.0).contains(&risk)) {
@@ -155,65 +129,39 @@ impl Calibration {
 fn put_layer(tensors: &mut Tensors, index: usize, layer: &Layer) {
     let name = |part: &str| format!("novelty.layer.{index}.{part}");
     let width = layer.mean_d.len();
-    tensors.put_narrow(&name("mean"), &layer.mean_d, vec![width]);
-    tensors.put_narrow(&name("within"), &layer.within, vec![layer.within.len()]);
-    let shape = vec![layer.class_kd.len() / width, width];
-    tensors.put_narrow(&name("classes"), &layer.class_kd, shape);
+    tensors.put_f32(&name("mean"), &[width], &layer.mean_d);
+    tensors.put_f32(&name("within"), &[layer.within.len()], &layer.within);
+    let shape = [layer.class_kd.len() / width, width];
+    tensors.put_f32(&name("classes"), &shape, &layer.class_kd);
     if let Some(background) = &layer.background {
-        tensors.put_narrow(&name("background"), background, vec![background.len()]);
+        tensors.put_f32(&name("background"), &[background.len()], background);
     }
-    tensors.put(&name("standard"), &[layer.centre, layer.scale]);
+    tensors.put_f64(&name("standard"), &[layer.centre, layer.scale]);
 }
 
-/// A file that is being read.
-struct File<'a>(SafeTensors<'a>);
-
-impl File<'_> {
-    fn has(&self, name: &str) -> bool {
-        self.0.tensor(name).is_ok()
-    }
-
-    fn bytes<const N: usize>(&self, name: &str, dtype: Dtype) -> Result<Vec<[u8; N]>, String> {
-        let tensor = self.0.tensor(name).map_err(|_| format!("`{name}` is missing"))?;
-        if tensor.dtype() != dtype {
-            return Err(format!("`{name}` is {:?}, not {dtype:?}", tensor.dtype()));
-        }
-        Ok(tensor.data().as_chunks::<N>().0.to_vec())
-    }
-
-    fn numbers(&self, name: &str) -> Result<Vec<f64>, String> {
-        Ok(self.bytes(name, Dtype::F64)?.into_iter().map(f64::from_le_bytes).collect())
-    }
-
-    fn exactly<const N: usize>(&self, name: &str) -> Result<[f64; N], String> {
-        let numbers = self.numbers(name)?;
-        numbers.try_into().map_err(|_| format!("`{name}` has not {N} numbers"))
-    }
-
-    /// Finite numbers in ascending order.
-    fn scores(&self, name: &str) -> Result<Vec<f64>, String> {
-        let scores = self.numbers(name)?;
-        match scores.iter().all(|score| score.is_finite()) && scores.is_sorted() {
-            true => Ok(scores),
-            false => Err(format!("`{name}` is not finite and ascending")),
-        }
-    }
-
-    /// So many finite numbers.
-    fn narrow(&self, name: &str, count: Option<usize>) -> Result<Vec<f32>, String> {
-        let numbers: Vec<f32> =
-            self.bytes(name, Dtype::F32)?.into_iter().map(f32::from_le_bytes).collect();
-        if count.is_some_and(|count| numbers.len() != count) {
-            return Err(format!("`{name}` has the wrong number of values"));
-        }
-        match numbers.iter().all(|number| number.is_finite()) {
-            true => Ok(numbers),
-            false => Err(format!("`{name}` is not finite")),
-        }
+/// Finite numbers in ascending order.
+fn read_scores(file: &TensorFile<'_>, name: &str) -> Result<Vec<f64>, String> {
+    let scores = file.f64(name)?;
+    match scores.iter().all(|score| score.is_finite()) && scores.is_sorted() {
+        true => Ok(scores),
+        false => Err(format!("`{name}` is not finite and ascending")),
     }
 }
 
-fn read_conformal(file: &File<'_>, classes: usize) -> Result<Option<Conformal>, String> {
+/// Finite numbers, so many if that is known.
+fn read_single(
+    file: &TensorFile<'_>,
+    name: &str,
+    count: Option<usize>,
+) -> Result<Vec<f32>, String> {
+    let (_, numbers) = file.finite_f32(name)?;
+    match count.is_none_or(|count| numbers.len() == count) {
+        true => Ok(numbers),
+        false => Err(format!("`{name}` has the wrong number of values")),
+    }
+}
+
+fn read_conformal(file: &TensorFile<'_>, classes: usize) -> Result<Option<Conformal>, String> {
     let scores_of = |method: &str| format!("conformal.{method}.scores");
     let Some(method) = CONFORMAL.into_iter().find(|method| file.has(&scores_of(method))) else {
         return Ok(None);
@@ -221,8 +169,8 @@ fn read_conformal(file: &File<'_>, classes: usize) -> Result<Option<Conformal>, 
     let score = match method {
         "aps" => Score::Aps,
         "raps" => {
-            let [penalty] = file.exactly("conformal.raps.penalty")?;
-            let [free_ranks] = file.exactly("conformal.raps.free_ranks")?;
+            let [penalty] = file.f64s("conformal.raps.penalty")?;
+            let [free_ranks] = file.f64s("conformal.raps.free_ranks")?;
             let fits = (0.0..=MOST_SCORE).contains(&penalty)
                 && (0.0..=classes as f64).contains(&free_ranks);
             if !fits {
@@ -233,8 +181,9 @@ fn read_conformal(file: &File<'_>, classes: usize) -> Result<Option<Conformal>, 
         _ => Score::Lac,
     };
     let name = format!("conformal.{method}.rows_by_class");
-    let counts = file.bytes(&name, Dtype::I64)?.into_iter().map(i64::from_le_bytes);
-    let mut rest = &*file.numbers(&scores_of(method))?;
+    let (_, counts) = file.values(&name, Dtype::I64)?;
+    let counts = counts.into_iter().map(i64::from_le_bytes);
+    let mut rest = &*file.f64(&scores_of(method))?;
     let mut scores_by_class = Vec::new();
     for count in counts {
         let parts = usize::try_from(count).ok().and_then(|count| rest.split_at_checked(count));
@@ -251,7 +200,7 @@ fn read_conformal(file: &File<'_>, classes: usize) -> Result<Option<Conformal>, 
     Ok(Some(Conformal { score, by_class: method == "mondrian", scores_by_class }))
 }
 
-fn read_novelty(file: &File<'_>, encoder: &EncoderConfig) -> Result<Option<Novelty>, String> {
+fn read_novelty(file: &TensorFile<'_>, encoder: &EncoderConfig) -> Result<Option<Novelty>, String> {
     let reference_of = |method: &str| format!("novelty.{method}.reference");
     let Some(method) = NOVELTY.into_iter().find(|method| file.has(&reference_of(method))) else {
         return Ok(None);
@@ -279,30 +228,32 @@ fn read_novelty(file: &File<'_>, encoder: &EncoderConfig) -> Result<Option<Novel
             NoveltyScore::Distance(Distance { layers })
         }
     };
-    let reference = file.scores(&reference_of(method))?;
-    let [alarm] = file.exactly("novelty.alarm")?;
+    let reference = read_scores(file, &reference_of(method))?;
+    let [alarm] = file.f64s("novelty.alarm")?;
     if !(0.0..=1.0).contains(&alarm) {
         return Err(format!("`novelty.alarm` is {alarm:e}, which is no p-value"));
     }
     Ok(Some(Novelty::new(score, reference, alarm)))
 }
 
-fn read_layer(file: &File<'_>, index: usize, relative: bool) -> Result<Layer, String> {
+fn read_layer(file: &TensorFile<'_>, index: usize, relative: bool) -> Result<Layer, String> {
     let name = |part: &str| format!("novelty.layer.{index}.{part}");
-    let mean_d = file.narrow(&name("mean"), None)?;
+    let mean_d = read_single(file, &name("mean"), None)?;
     let width = mean_d.len();
     let triangle = Some(width * (width + 1) / 2);
-    let class_kd = file.narrow(&name("classes"), None)?;
+    let class_kd = read_single(file, &name("classes"), None)?;
     if width == 0 || class_kd.is_empty() || !class_kd.len().is_multiple_of(width) {
         return Err(format!("`{}` does not fit the width {width}", name("classes")));
     }
-    let [centre, scale] = file.exactly(&name("standard"))?;
+    let [centre, scale] = file.f64s(&name("standard"))?;
     if !(centre.abs() <= MOST_SCORE && scale > 0.0 && scale <= MOST_SCORE) {
         return Err(format!("`{}` has {centre:e} and {scale:e}", name("standard")));
     }
     Ok(Layer {
-        within: file.narrow(&name("within"), triangle)?,
-        background: relative.then(|| file.narrow(&name("background"), triangle)).transpose()?,
+        within: read_single(file, &name("within"), triangle)?,
+        background: relative
+            .then(|| read_single(file, &name("background"), triangle))
+            .transpose()?,
         mean_d,
         class_kd,
         centre,

@@ -2,9 +2,11 @@
 
 mod json;
 mod lock;
+mod tensors;
 
 pub use json::from_json;
 pub use lock::Lock;
+pub use tensors::{TensorFile, Tensors};
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
