@@ -5,23 +5,22 @@
 
 pub(crate) mod algebra;
 mod covariance;
-mod dropout;
 mod link;
 mod logits;
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub use covariance::{Covariance, Kronecker, Root};
-pub use dropout::Dropout;
+pub use covariance::{Covariance, Difference, Dropout, Full, Kronecker, Root};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
 
 use crate::compute::Noise;
 use crate::model::{Parameters, Sampling, last_layer};
+use crate::store::{TensorFile, Tensors};
 
 /// What is believed about the weights after training.
 #[derive(Clone, Debug)]
@@ -49,6 +48,9 @@ pub enum Posterior {
 /// The most passes for one text.
 pub const MOST_SAMPLES: usize = 200;
 
+/// No encoder has more layers.
+const MOST_LAYERS: usize = 1000;
+
 /// Passes with dropout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
@@ -62,6 +64,22 @@ impl Passes {
     /// The passes under a seed: the same seed and text, the same passes.
     pub fn sampling(self, seed: u64) -> Sampling {
         Sampling { samples: self.samples, layers: self.layers, noise: Noise::new(seed) }
+    }
+
+    fn put(self, tensors: &mut Tensors) {
+        tensors.put_f64("passes.samples", &[self.samples as f64]);
+        tensors.put_f64("passes.layers", &[self.layers as f64]);
+    }
+
+    fn read(file: &TensorFile<'_>) -> Result<Option<Self>, String> {
+        if !file.has("passes.samples") {
+            return Ok(None);
+        }
+        let samples = file.count("passes.samples", MOST_SAMPLES)?;
+        if samples == 0 {
+            return Err("`passes.samples` is 0".to_owned());
+        }
+        Ok(Some(Self { samples, layers: file.count("passes.layers", MOST_LAYERS)? }))
     }
 
     /// Those of a prediction for which nobody gives a seed, and of calibration.
@@ -119,6 +137,39 @@ impl Uncertainty {
         let draws = Draws::new(&Noise::new(DRAWS_SEED), covariance.directions());
         let link = Link { choice, draws: Arc::new(draws) };
         Self { covariance, passes: None, link, scaling }
+    }
+
+    /// Puts its tensors into a file.
+    pub fn put(&self, tensors: &mut Tensors) {
+        self.scaling.put(tensors);
+        self.covariance.put(tensors);
+        if let Some(passes) = self.passes {
+            passes.put(tensors);
+        }
+        let draws = &self.link.draws;
+        if draws.width() > 0 {
+            let rows = draws.values().len() / draws.width();
+            tensors.put_f32("draws", &[rows, draws.width()], draws.values());
+        }
+    }
+
+    /// That of a file. `weight_cd` is the last layer's weight; the error names the tensor that is wrong.
+    pub fn read(
+        file: &TensorFile<'_>,
+        weight_cd: &Tensor,
+        choice: LinkChoice,
+    ) -> Result<Self, String> {
+        let classes = weight_cd.dim(0).map_err(|error| error.to_string())?;
+        let scaling = Scaling::read(file, classes)?;
+        let covariance = Covariance::read(file, weight_cd)?;
+        let width = covariance.directions();
+        let values = if width > 0 { file.matrix("draws", None, width)? } else { Vec::new() };
+        let draws = Arc::new(Draws::from_values(values, width));
+        let passes = Passes::read(file)?;
+        if passes.is_some() && covariance != Covariance::Zero {
+            return Err("passes and a covariance exclude each other".to_owned());
+        }
+        Ok(Self { covariance, passes, link: Link { choice, draws }, scaling })
     }
 
     /// Whether predictions say how much of their uncertainty is epistemic.
@@ -191,19 +242,23 @@ impl Posterior {
 
     /// The distribution over logits of each of n texts, from the features that enter the last layer:
     /// `[n, d]`, or `[n, samples, d]` for several passes.
-    pub fn logits(&self, feature_nd: &[f32]) -> Result<Vec<LogitDistribution>> {
+    pub fn logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<LogitDistribution>> {
         self.around(&self.mean_logits(feature_nd)?, feature_nd)
     }
 
     /// The logits at the mean of the weights, which any classifier computes: `[n, c]`, or
     /// `[n, samples, c]`.
-    pub fn mean_logits(&self, feature_nd: &[f32]) -> Result<Vec<f64>> {
+    pub fn mean_logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<f64>> {
         let (mean_cd, mean_c) = self.mean();
         last_layer(feature_nd, mean_cd, mean_c)
     }
 
     /// The distributions around [mean logits](Self::mean_logits).
-    pub fn around(&self, mean_nc: &[f64], feature_nd: &[f32]) -> Result<Vec<LogitDistribution>> {
+    pub fn around(
+        &self,
+        mean_nc: &[f64],
+        feature_nd: &[f32],
+    ) -> candle_core::Result<Vec<LogitDistribution>> {
         match self {
             Self::Passes { mean_cd, passes, .. } => {
                 let classes = mean_cd.dim(0)?;

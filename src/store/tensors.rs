@@ -112,7 +112,7 @@ impl<'a> TensorFile<'a> {
         let numbers: Vec<f32> = values.into_iter().map(f32::from_le_bytes).collect();
         match numbers.iter().all(|number| number.is_finite()) {
             true => Ok((shape, numbers)),
-            false => Err(format!("`{name}` is not finite")),
+            false => Err(format!("`{name}` holds a value that is not finite")),
         }
     }
 
@@ -127,7 +127,7 @@ impl<'a> TensorFile<'a> {
         let fits = shape.len() == 2 && shape[1] == columns && shape[0] > 0;
         if !fits || rows.is_some_and(|rows| rows != shape[0]) {
             let rows = rows.map_or("n".to_owned(), |rows| rows.to_string());
-            return Err(format!("`{name}` is {shape:?}, not [{rows}, {columns}]"));
+            return Err(format!("`{name}` is not f32 [{rows}, {columns}]"));
         }
         Ok(numbers)
     }
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(counts.into_iter().map(i64::from_le_bytes).collect::<Vec<_>>(), [-7]);
         assert_eq!(file.count("k", 3).unwrap(), 3);
         for (error, words) in [
-            (file.matrix("m", Some(3), 2).unwrap_err(), "`m` is [2, 3], not [3, 2]"),
+            (file.matrix("m", Some(3), 2).unwrap_err(), "`m` is not f32 [3, 2]"),
             (file.matrix("t", None, 2).unwrap_err(), "`t` is F64, not F32"),
             (file.finite_f64("t", 2).unwrap_err(), "`t` is not f64 [2] of finite numbers"),
             (file.f64s::<3>("t").unwrap_err(), "`t` does not have 3 numbers"),

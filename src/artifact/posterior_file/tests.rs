@@ -1,9 +1,16 @@
 //! What is written is read again, and what no fit writes is refused by its name.
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::*;
 use crate::compute::{Noise, Purpose};
+use crate::posterior::{
+    Basis, Covariance, Difference, Dropout, Full, Kronecker, MOST_SAMPLES, Passes, Root, Scaling,
+    VectorScaling,
+};
 
 fn floats(count: usize, seed: u64) -> Vec<f32> {
     let mut stream = Noise::new(seed).stream(Purpose::Init, 0, 0);
@@ -61,9 +68,9 @@ fn every_covariance(classes: usize, weight_cd: &Tensor) -> Vec<Covariance> {
     let dropout = Dropout::new(0.1, weight_cd).unwrap();
     let mut all = vec![Covariance::Zero, Covariance::Dropout(dropout)];
     if classes == 2 {
-        all.push(Covariance::Difference(root(d + 1)));
+        all.push(Covariance::Difference(Difference(root(d + 1))));
     } else {
-        all.push(Covariance::Full { root: root((classes - 1) * (d + 1)), classes });
+        all.push(Covariance::Full(Full { root: root((classes - 1) * (d + 1)), classes }));
         all.push(Covariance::Kronecker(kronecker));
     }
     all
@@ -95,7 +102,7 @@ fn what_is_written_is_read_again() {
 #[test]
 fn a_covariance_of_another_shape_is_refused_by_name() {
     let root = Root { values: floats(9, 1), size: 3 };
-    let covariance = Covariance::Difference(root);
+    let covariance = Covariance::Difference(Difference(root));
     let written = Uncertainty::new(covariance, LinkChoice::Qmc, Scaling::default());
     let weight_cd = Tensor::zeros((2, 7), candle_core::DType::F32, &Device::Cpu).unwrap();
     let bytes = posterior_file(&written, None);

@@ -36,7 +36,7 @@ pub use self::evidence::{Evidence, Prior};
 use self::single::{Single, bernoulli, squared};
 use self::softmax::Softmax;
 use crate::posterior::algebra::{Design, Eigen, InverseRoot};
-use crate::posterior::{Basis, Covariance, Kronecker, Root};
+use crate::posterior::{Basis, Covariance, Difference, Full, Kronecker, Root};
 
 /// Up to so many weights of contrasts the covariance of more than two classes is kept whole.
 pub const FULL_WEIGHTS: usize = 4000;
@@ -251,7 +251,7 @@ fn fit_two(design: &Design, labels: &[u32], trained_kd: &[f64], how: &How) -> Re
         Ok(evidence::Round { squared_norm: 0.5 * round.squared_norm, ..round })
     })?;
     let root = &mode.precision.as_ref().expect("a mode was fitted").root;
-    let covariance = Covariance::Difference(Root::new(root));
+    let covariance = Covariance::Difference(Difference(Root::new(root)));
     Ok(Laplace { mean_kd: mode.of_each(), covariance, evidence })
 }
 
@@ -270,7 +270,7 @@ fn fit_full(model: &Softmax<'_>, trained_kd: &[f64], how: &How) -> Result<Laplac
         Ok(round)
     })?;
     let root = Root::new(&precision.expect("a mode was fitted").root);
-    let covariance = Covariance::Full { root, classes: model.classes };
+    let covariance = Covariance::Full(Full { root, classes: model.classes });
     Ok(Laplace { mean_kd: mode.weight_kd, covariance, evidence })
 }
 

@@ -341,7 +341,7 @@ fn head_covariance_and_evidence_equal_those_of_scikit_learn_and_laplace_torch() 
             let root = Root::new(&mode.precision.unwrap().root);
             let half = |sign: f64| mode.weight_d.iter().map(move |weight| 0.5 * sign * weight);
             let mean: Vec<f64> = half(-1.0).chain(half(1.0)).collect();
-            (mean, Covariance::Difference(root), round.evidence)
+            (mean, Covariance::Difference(Difference(root)), round.evidence)
         } else {
             let model = softmax(&design, &case.labels, case.classes).unwrap();
             let mut mode = model.start(&zero).unwrap();
@@ -350,7 +350,7 @@ fn head_covariance_and_evidence_equal_those_of_scikit_learn_and_laplace_torch() 
             let (value, norm) = (model.objective(&mode, prior), squared(&mode.weight_kd));
             let round = full::round(&precision, value, norm, prior);
             let root = Root::new(&precision.root);
-            let covariance = Covariance::Full { root, classes: case.classes };
+            let covariance = Covariance::Full(Full { root, classes: case.classes });
             (mode.weight_kd, covariance, round.evidence)
         };
         assert_close(&mean, &case.weight, 1e-5, "weight");

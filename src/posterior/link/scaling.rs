@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::store::{TensorFile, Tensors};
+
 /// How logits are corrected on rows that training has not seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaling {
@@ -27,6 +29,18 @@ pub struct VectorScaling {
 }
 
 impl VectorScaling {
+    /// That of a file, if there is one. Two classes have one factor.
+    fn read(file: &TensorFile<'_>, classes: usize) -> Result<Option<Self>, String> {
+        if !file.has("vector.weight") {
+            return Ok(None);
+        }
+        let weight_c = file.finite_f64("vector.weight", classes)?;
+        if classes == 2 && weight_c[0] != weight_c[1] {
+            return Err("`vector.weight` has two factors for two classes".to_owned());
+        }
+        Ok(Some(Self { weight_c, bias_c: file.finite_f64("vector.bias", classes)? }))
+    }
+
     /// w ∘ μ + b.
     pub fn apply(&self, logit_c: &[f64]) -> Vec<f64> {
         let lines = logit_c.iter().zip(&self.weight_c).zip(&self.bias_c);
@@ -47,8 +61,30 @@ const SCALES: RangeInclusive<f64> = 0.0..=1e9;
 const MOST_VECTOR: f64 = 1e6;
 
 impl Scaling {
+    /// Puts its tensors into a file.
+    pub fn put(&self, tensors: &mut Tensors) {
+        tensors.put_f64("temperature", &[self.temperature]);
+        tensors.put_f64("scale", &[self.scale]);
+        if let Some(vector) = &self.vector {
+            tensors.put_f64("vector.weight", &vector.weight_c);
+            tensors.put_f64("vector.bias", &vector.bias_c);
+        }
+    }
+
+    /// That of a file, for so many classes. Folders of the first version hold a temperature only.
+    pub fn read(file: &TensorFile<'_>, classes: usize) -> Result<Self, String> {
+        let number = |name: &str| Ok::<f64, String>(file.finite_f64(name, 1)?[0]);
+        let scaling = Self {
+            temperature: number("temperature")?,
+            scale: if file.has("scale") { number("scale")? } else { 1.0 },
+            vector: VectorScaling::read(file, classes)?.map(Arc::new),
+        };
+        scaling.check()?;
+        Ok(scaling)
+    }
+
     /// The first number that no fit gives, as a message: with it probabilities would not be numbers.
-    pub fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let refused = |name: &str, value: f64| {
             Err(format!("`{name}` is {value:e}, and no model is calibrated so"))
         };

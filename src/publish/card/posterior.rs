@@ -42,7 +42,7 @@ impl Card<'_> {
                         the logits over all ways to leave units out, in one pass."
                     .to_owned();
             }
-            Covariance::Difference(_) | Covariance::Full { .. } => "with its full covariance",
+            Covariance::Difference(_) | Covariance::Full(_) => "with its full covariance",
             Covariance::Kronecker(_) => "with a covariance of two Kronecker factors",
         };
         let chosen = if self.prior_by_held_out_rows() {

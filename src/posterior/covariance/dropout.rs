@@ -1,7 +1,7 @@
 //! Dropout at prediction time as a posterior.
 //!
 //! Gal and Ghahramani, "Dropout as a Bayesian approximation" (ICML 2016). With
-//! [`super::Passes`] it is theirs: several passes with the dropout of training, in all layers or in
+//! [`Passes`](crate::posterior::Passes) it is theirs: several passes with the dropout of training, in all layers or in
 //! the top ones alone, the layers below them computed once. Here stands the form that costs nothing: of
 //! the noise in every layer we keep the last, dropout on the feature φ that enters the last linear layer W.
 //! Inverted dropout with rate p multiplies each φ_i by an independent m_i / (1 − p), m_i ~ Bernoulli(1 − p),
@@ -14,9 +14,11 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Tensor};
 
-use super::logits::{Basis, LogitCovariance};
+use super::Form;
+use crate::posterior::logits::{Basis, LogitCovariance};
+use crate::store::{TensorFile, Tensors};
 
 /// The weights whose features are dropped.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,23 +30,20 @@ pub struct Dropout {
 
 impl Dropout {
     /// With a rate below 1 before a last layer of this weight, `[c, d]`.
-    pub fn new(rate: f64, weight_cd: &Tensor) -> Result<Self> {
+    pub fn new(rate: f64, weight_cd: &Tensor) -> candle_core::Result<Self> {
         let values = weight_cd.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
         Ok(Self { rate, basis: Arc::new(Basis::new(values, weight_cd.dim(1)?)) })
     }
+}
 
-    /// p, the share of features that are dropped.
-    pub fn rate(&self) -> f64 {
-        self.rate
-    }
+const RATE: &str = "dropout.rate";
 
-    /// The width of the draws that a link needs; two classes need none.
-    pub(super) fn directions(&self) -> usize {
+impl Form for Dropout {
+    fn directions(&self) -> usize {
         if self.basis.classes() == 2 { 0 } else { self.basis.width() }
     }
 
-    /// The covariance of the logits at a feature `[d]`.
-    pub(super) fn at(&self, feature_d: &[f32]) -> LogitCovariance {
+    fn at(&self, feature_d: &[f32]) -> LogitCovariance {
         let odds = self.rate / (1.0 - self.rate);
         let square = |&x: &f32| odds * f64::from(x) * f64::from(x);
         let variance_j: Vec<f64> = feature_d.iter().map(square).collect();
@@ -55,6 +54,24 @@ impl Dropout {
             return LogitCovariance::Difference(terms.sum());
         }
         LogitCovariance::Shared { basis: Arc::clone(&self.basis), variance_j }
+    }
+
+    /// It follows from the weight and the features, whatever their scale.
+    fn unscale(&mut self, _: &[f64]) {}
+
+    fn put(&self, tensors: &mut Tensors) {
+        tensors.put_f64(RATE, &[self.rate]);
+    }
+
+    fn read(file: &TensorFile<'_>, weight_cd: &Tensor) -> Result<Option<Self>, String> {
+        if !file.has(RATE) {
+            return Ok(None);
+        }
+        let rate = file.finite_f64(RATE, 1)?[0];
+        if !(0.0..1.0).contains(&rate) {
+            return Err(format!("`{RATE}` is not between 0 and 1"));
+        }
+        Self::new(rate, weight_cd).map(Some).map_err(|error| error.to_string())
     }
 }
 

@@ -1,0 +1,124 @@
+//! The covariance of the last layer in the form that predicts: f32, one text at a time, so that a
+//! text's logits are the same bits in any batch.
+//!
+//! A form has a file here, with its mathematics and its tensors in `bayes/posterior.safetensors`.
+
+mod dropout;
+mod kronecker;
+mod triangle;
+
+use std::fmt::Debug;
+
+use candle_core::Tensor;
+
+pub use self::dropout::Dropout;
+pub use self::kronecker::Kronecker;
+pub use self::triangle::{Difference, Full, Root};
+use super::logits::LogitCovariance;
+use crate::store::{TensorFile, Tensors};
+
+/// How far the weights of the last layer may be from their mean. A feature of width d has a one
+/// behind it for the bias: φ̃, of width D = d + 1.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Covariance {
+    /// Not at all: method `map`.
+    Zero,
+    /// Two classes: of the difference of their weights.
+    Difference(Difference),
+    /// More classes, all of it.
+    Full(Full),
+    /// Of two factors.
+    Kronecker(Kronecker),
+    /// Of dropout on the feature.
+    Dropout(Dropout),
+}
+
+/// What a form of the covariance does.
+trait Form {
+    /// The width of the draws that a link needs; two classes need none.
+    fn directions(&self) -> usize;
+
+    /// The covariance of the logits at a feature `[d]`.
+    fn at(&self, feature_d: &[f32]) -> LogitCovariance;
+
+    /// Becomes the covariance for features as they are, where it was fitted on φ̃ times `scale_d`, `[D]`.
+    fn unscale(&mut self, scale_d: &[f64]);
+
+    /// Puts its tensors into a file.
+    fn put(&self, tensors: &mut Tensors);
+
+    /// Itself, where its tensors are in the file. The error names what is wrong with them.
+    fn read(file: &TensorFile<'_>, weight_cd: &Tensor) -> Result<Option<Self>, String>
+    where
+        Self: Sized;
+}
+
+impl Covariance {
+    fn form(&self) -> Option<&dyn Form> {
+        match self {
+            Self::Zero => None,
+            Self::Difference(one) => Some(one),
+            Self::Full(one) => Some(one),
+            Self::Kronecker(one) => Some(one),
+            Self::Dropout(one) => Some(one),
+        }
+    }
+
+    /// The one whose tensors are in the file. `weight_cd` is the mean of the last layer's weight.
+    pub fn read(file: &TensorFile<'_>, weight_cd: &Tensor) -> Result<Self, String> {
+        let forms = [
+            Difference::read(file, weight_cd)?.map(Self::Difference),
+            Full::read(file, weight_cd)?.map(Self::Full),
+            Kronecker::read(file, weight_cd)?.map(Self::Kronecker),
+            Dropout::read(file, weight_cd)?.map(Self::Dropout),
+        ];
+        Ok(forms.into_iter().flatten().next().unwrap_or(Self::Zero))
+    }
+
+    /// Puts its tensors into a file.
+    pub fn put(&self, tensors: &mut Tensors) {
+        if let Some(form) = self.form() {
+            form.put(tensors);
+        }
+    }
+
+    /// The width of the draws that a link needs; two classes need none.
+    pub fn directions(&self) -> usize {
+        self.form().map_or(0, Form::directions)
+    }
+
+    /// The covariance for features as they are, where this one was fitted on φ̃ times `scale_d`, `[D]`.
+    pub fn of_unscaled(mut self, scale_d: &[f64]) -> Self {
+        match &mut self {
+            Self::Zero => {}
+            Self::Difference(one) => one.unscale(scale_d),
+            Self::Full(one) => one.unscale(scale_d),
+            Self::Kronecker(one) => one.unscale(scale_d),
+            Self::Dropout(one) => one.unscale(scale_d),
+        }
+        self
+    }
+
+    /// The covariance of the logits at a feature `[d]`; `None` for none.
+    pub fn at(&self, feature_d: &[f32]) -> Option<LogitCovariance> {
+        Some(self.form()?.at(feature_d))
+    }
+}
+
+/// φ̃.
+fn with_bias(feature_d: &[f32]) -> Vec<f32> {
+    feature_d.iter().copied().chain([1.0]).collect()
+}
+
+/// Columns are weights, of one output or of one contrast after another: each times the scale of its feature.
+fn unscale_columns(values: &mut [f32], scale_d: &[f64]) {
+    for (value, scale) in values.iter_mut().zip(scale_d.iter().cycle()) {
+        *value = (f64::from(*value) * scale) as f32;
+    }
+}
+
+/// `c` and `D` of the last layer's weight `[c, d]`.
+fn sizes(weight_cd: &Tensor) -> Result<(usize, usize), String> {
+    let (classes, d) = weight_cd.dims2().map_err(|error| error.to_string())?;
+    Ok((classes, d + 1))
+}
