@@ -91,7 +91,7 @@ impl Bench {
             validation: &self.validation,
         };
         let (mut saved, mut warnings) = (Vec::new(), Vec::new());
-        let ended = fit(&job, State::new(parameters), &mut |event| {
+        let ended = fit(&job, State::new(parameters), None, &mut |event| {
             match event {
                 Event::Save(snapshot) => saved.push(snapshot.counters.clone()),
                 Event::Warning(text) => warnings.push(text),

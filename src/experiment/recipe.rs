@@ -196,7 +196,7 @@ pub fn train(
         board = new_board(experiment, &start.encoder, &run, &state, show);
         let (stop, saved) = (surroundings.stop, surroundings.saved);
         let tuning = Tuning { experiment, home: &home, job, base: &base, stop, saved };
-        let outcome = match tuning.run(state, &mut run, board.as_mut(), show)? {
+        let outcome = match tuning.run(state, None, &mut run, board.as_mut(), show)? {
             (train::Ended::Finished(outcome), _) => *outcome,
             (train::Ended::Stopped(steps), checkpoint) => {
                 return Ok(Ended::Interrupted { steps, checkpoint });

@@ -250,6 +250,7 @@ fn go_on(
     let parameters = read(&place.path.join("model.safetensors"))?;
     let best = place.best().map(|path| read(&path)).transpose()?;
     let optimizer = place.optimizer().map_err(Unusable::from)?;
+    let gathered = place.gathered().map_err(Unusable::from)?;
     show(Progress::Note(format!("going on from {}", place.path.display())));
     let run = match RunFolder::reopen(&state.run, state.log_bytes)? {
         Some(run) => run,
@@ -261,7 +262,7 @@ fn go_on(
             RunFolder::create(wanted.runs, &wanted.experiment.name)?
         }
     };
-    let state = State::resumed(parameters, best, state.counters, &optimizer)?;
+    let state = State::resumed(parameters, best, state.counters, &optimizer, gathered)?;
     Ok(Start::GoOn(run, Box::new(state)))
 }
 

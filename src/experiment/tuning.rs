@@ -9,7 +9,7 @@ use super::resume::Home;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact};
 use crate::model;
-use crate::train::{self, Board, Ended, Event, Job, NewCheckpoint, Snapshot, State};
+use crate::train::{self, Board, Ended, Event, Follower, Job, NewCheckpoint, Snapshot, State};
 
 /// Why there is no TensorBoard, which is no reason to stop.
 pub(super) fn no_board(error: &io::Error) -> String {
@@ -33,6 +33,7 @@ impl Tuning<'_> {
     pub(super) fn run(
         &self,
         state: State,
+        follower: Option<Box<dyn Follower>>,
         run: &mut RunFolder,
         board: Option<&mut Board>,
         show: &mut dyn FnMut(Progress<'_>),
@@ -40,7 +41,7 @@ impl Tuning<'_> {
         self.restore_best(&state)?;
         let mut log = Log::new(run, board, self.stop);
         let mut last = None;
-        let ended = train::fit(&self.job, state, &mut |event| {
+        let ended = train::fit(&self.job, state, follower, &mut |event| {
             if let Event::Evaluated { best: Some(parameters), .. } = &event {
                 self.save_best(parameters).map_err(io::Error::other)?;
             }

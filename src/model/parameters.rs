@@ -44,6 +44,18 @@ impl Parameters {
         Ok(Self(tensors))
     }
 
+    /// The same shapes and devices, with these values; what has none keeps its own.
+    pub fn with_values(&self, values: &BTreeMap<String, Vec<f32>>) -> Result<Self> {
+        let tensor = |(name, own): (&String, &Tensor)| {
+            let tensor = match values.get(name) {
+                Some(values) => Tensor::from_slice(values, own.shape(), own.device())?,
+                None => own.clone(),
+            };
+            Ok((name.clone(), tensor))
+        };
+        self.0.iter().map(tensor).collect::<Result<_>>().map(Self)
+    }
+
     /// Names and tensors, in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor)> {
         self.0.iter()

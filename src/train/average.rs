@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Result, Tensor, Var};
-
-use crate::model::Parameters;
+use candle_core::{Result, Var};
 
 /// Averaged values by name.
 #[derive(Clone, Debug)]
@@ -42,17 +40,5 @@ impl Average {
             }
         }
         Ok(())
-    }
-
-    /// The averaged weights, shaped and placed as `parameters`; what is not averaged is taken over.
-    pub fn parameters(&self, parameters: &Parameters) -> Result<Parameters> {
-        let tensor = |(name, current): (&String, &Tensor)| {
-            let tensor = match self.values.get(name) {
-                Some(values) => Tensor::from_slice(values, current.shape(), current.device())?,
-                None => current.clone(),
-            };
-            Ok((name.clone(), tensor))
-        };
-        parameters.iter().map(tensor).collect::<Result<_>>().map(Parameters::from_map)
     }
 }

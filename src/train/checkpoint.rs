@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, Snapshot};
-use crate::store::{self, NewFolder, StoreError};
+use super::{Counters, Gathered, Snapshot};
+use crate::store::{self, NewFolder, StoreError, TensorFile, Tensors};
 
 /// Version of the layout.
 const SCHEMA: u32 = 1;
@@ -17,6 +17,8 @@ const COMPLETE: &str = "COMPLETE";
 const TRAINER_STATE: &str = "trainer_state.json";
 /// Moments and averaged weights.
 const OPTIMIZER: &str = "optimizer.safetensors";
+/// What a follower has gathered.
+const GATHERED: &str = "gathered.safetensors";
 /// The weights of the best evaluation.
 const BEST: &str = "best.safetensors";
 /// What the names of the folders begin with.
@@ -71,6 +73,14 @@ pub enum Broken {
         path: PathBuf,
         /// What the parser said.
         source: serde_json::Error,
+    },
+    /// A file does not hold the tensors that it should.
+    #[error("`{path}` is damaged: {message}")]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
     },
     /// A file is shorter or longer than it was.
     #[error("`{path}` has {found} of {expected} bytes")]
@@ -143,6 +153,13 @@ impl NewCheckpoint {
         };
         new.write(TRAINER_STATE, &json(&state))?;
         new.write(OPTIMIZER, &snapshot.optimizer_file())?;
+        if let Some(gathered) = snapshot.gathered {
+            let mut tensors = Tensors::default();
+            for (name, values) in gathered {
+                tensors.put_f32(name, &[values.len()], values);
+            }
+            new.write(GATHERED, &tensors.to_bytes())?;
+        }
         Ok(new)
     }
 
@@ -272,6 +289,18 @@ impl Place {
     /// Moments and averaged weights.
     pub fn optimizer(&self) -> Result<Vec<u8>, Broken> {
         self.read(OPTIMIZER)
+    }
+
+    /// What a follower had gathered; nothing where there was none.
+    pub fn gathered(&self) -> Result<Gathered, Broken> {
+        if !self.path.join(GATHERED).is_file() {
+            return Ok(Gathered::new());
+        }
+        let bytes = self.read(GATHERED)?;
+        let damaged = |message| Broken::Tensors { path: self.path.join(GATHERED), message };
+        let file = TensorFile::parse(&bytes).map_err(damaged)?;
+        let values = |name: &str| Ok((name.to_owned(), file.finite_f32(name).map_err(damaged)?.1));
+        file.names().into_iter().map(values).collect()
     }
 
     /// The file with the weights of the best evaluation, if there was one.

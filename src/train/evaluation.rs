@@ -14,7 +14,8 @@ impl Run<'_> {
     pub(super) fn evaluate(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
         let mut candidates = vec![(false, self.parameters.detached_copy()?)];
         if let Some(average) = &self.average {
-            candidates.push((true, average.parameters(&self.parameters)?.detached_copy()?));
+            candidates
+                .push((true, self.parameters.with_values(average.values())?.detached_copy()?));
         }
         let mut scored = Vec::new();
         for (averaged, parameters) in candidates {
@@ -44,7 +45,7 @@ impl Run<'_> {
     }
 
     /// Scores of the validation rows; `None` if the observer stops it.
-    fn scores(
+    pub(super) fn scores(
         &self,
         parameters: &Parameters,
         observe: &mut Observer<'_>,

@@ -11,8 +11,8 @@ use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
 use super::supply::Supply;
 use super::{
-    AdamW, Control, Counters, Event, Gradients, Group, Guard, Logged, Plan, Snapshot, State,
-    TrainConfig, TrainError,
+    AdamW, Control, Counters, Event, Follower, Gradients, Group, Guard, Logged, Plan, Snapshot,
+    State, TrainConfig, TrainError,
 };
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
@@ -53,7 +53,7 @@ pub enum Ended {
 /// What a run ends with.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The weights with the best validation NLL.
+    /// The weights with the best validation NLL, or those of the follower.
     pub parameters: Parameters,
     /// Their scores.
     pub scores: Scores,
@@ -63,6 +63,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Mean loss over the last steps, as many as a line of the log is the mean of.
     pub final_loss: f64,
+    /// What followed the run, with all that it has gathered.
+    pub follower: Option<Box<dyn Follower>>,
 }
 
 /// The state between two steps.
@@ -80,6 +82,7 @@ pub(super) struct Run<'a> {
     pub(super) gradients: Gradients,
     pub(super) optimizer: AdamW,
     pub(super) average: Option<Average>,
+    pub(super) follower: Option<Box<dyn Follower>>,
     pub(super) guard: Guard,
     pub(super) class_weights: Vec<f32>,
     pub(super) best: Option<Parameters>,
@@ -97,15 +100,21 @@ pub(super) type Observer<'o> = dyn FnMut(Event<'_>) -> Result<Control, std::io::
 
 /// Trains from `state` on and returns the weights with the best validation NLL. `observe` hears of
 /// every step, saves the state when it is told to, and may stop the run. A run that was saved and
-/// goes on comes to the same bytes as one that was never stopped.
-pub fn fit(job: &Job<'_>, state: State, observe: &mut Observer<'_>) -> Result<Ended, TrainError> {
+/// goes on comes to the same bytes as one that was never stopped. `follower` sees the weights after every
+/// step.
+pub fn fit(
+    job: &Job<'_>,
+    state: State,
+    follower: Option<Box<dyn Follower>>,
+    observe: &mut Observer<'_>,
+) -> Result<Ended, TrainError> {
     if job.train.is_empty() {
         return Err(TrainError::Empty("train"));
     }
     if job.validation.is_empty() {
         return Err(TrainError::Empty("validation"));
     }
-    let mut run = Run::new(job, state)?;
+    let mut run = Run::new(job, state, follower)?;
     let trainable = run.variables.values().map(|variable| variable.elem_count()).sum();
     let mut saved = run.counters.step;
     let mut control = observe(Event::Started { plan: &run.plan, step: saved, trainable })?;
@@ -140,14 +149,30 @@ pub fn fit(job: &Job<'_>, state: State, observe: &mut Observer<'_>) -> Result<En
             result => result?,
         };
     }
-    let parameters = run.best.expect("a run is evaluated before it ends");
+    let (steps, epoch) = (run.counters.step, run.epochs());
+    let followed = match &run.follower {
+        Some(follower) => follower.weights(&run.parameters)?,
+        None => None,
+    };
     let best = run.counters.best.expect("the best weights have scores");
+    let (parameters, scores, best_step) = match followed {
+        None => (run.best.expect("a run is evaluated before it ends"), best.scores, best.step),
+        Some(parameters) => {
+            let parameters = parameters.detached_copy()?;
+            let Some(scores) = run.scores(&parameters, observe)? else {
+                return Ok(Ended::Stopped(steps));
+            };
+            observe(Event::Evaluated { step: steps, epoch, scores, averaged: true, best: None })?;
+            (parameters, scores, steps)
+        }
+    };
     Ok(Ended::Finished(Box::new(Outcome {
         parameters,
-        scores: best.scores,
-        best_step: best.step,
-        steps: run.counters.step,
+        scores,
+        best_step,
+        steps,
         final_loss: mean(&run.counters.recent),
+        follower: run.follower,
     })))
 }
 
@@ -156,7 +181,14 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(job: &'a Job<'a>, state: State) -> Result<Self, TrainError> {
+    pub(super) fn new(
+        job: &'a Job<'a>,
+        state: State,
+        mut follower: Option<Box<dyn Follower>>,
+    ) -> Result<Self, TrainError> {
+        if let Some(follower) = &mut follower {
+            follower.resume(state.gathered);
+        }
         let mut specifications = specifications(job.encoder);
         for one in &mut specifications {
             one.used &= !job.config.freezes(&one.name);
@@ -193,6 +225,7 @@ impl<'a> Run<'a> {
             parameters,
             optimizer: state.optimizer,
             average,
+            follower,
             class_weights: class_weights(job),
             best: state.best,
             supply: Supply::new(job, state.counters.stream),
@@ -210,12 +243,21 @@ impl<'a> Run<'a> {
             counters: &self.counters,
             optimizer: &self.optimizer,
             average: self.average.as_ref(),
+            gathered: self.follower.as_ref().map(|follower| follower.gathered()),
         }
     }
 
     /// Epochs finished, as a fraction.
     pub(super) fn epochs(&self) -> f64 {
         self.counters.step as f64 / self.plan.steps_per_epoch as f64
+    }
+
+    /// The learning rate of a step as a share of the peak.
+    fn rate(&self, step: u64) -> f64 {
+        match &self.follower {
+            Some(follower) => follower.rate(&self.plan, step),
+            None => self.plan.rate(step),
+        }
     }
 
     fn evaluation_is_due(&self) -> bool {
@@ -250,7 +292,7 @@ impl<'a> Run<'a> {
     /// One optimizer step in the order of the run.
     fn next_step(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
         let finished = self.counters.step;
-        let learning_rate = self.job.config.learning_rate * self.plan.rate(finished);
+        let learning_rate = self.job.config.learning_rate * self.rate(finished);
         let size = self.job.config.per_device_train_batch_size;
         let micro_batches = self.supply.micro_batches(&self.plan, &self.noise, size, finished)?;
         self.counters.stream = self.supply.position();
@@ -269,6 +311,9 @@ impl<'a> Run<'a> {
             }
             Err(found) => return Err(found.error(step)),
         };
+        if let Some(follower) = &mut self.follower {
+            follower.follow(step, &self.variables)?;
+        }
         self.counters.step = step;
         self.counters.seconds = self.seconds_before + self.began.elapsed().as_secs_f64();
         self.pace.0 += done.tokens;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::average::Average;
-use super::{AdamW, Plan, StreamPosition, TrainError};
+use super::{AdamW, Gathered, Plan, StreamPosition, TrainError};
 use crate::metrics::Scores;
 use crate::model::Parameters;
 
@@ -74,6 +74,7 @@ pub struct State {
     pub counters: Counters,
     pub(super) optimizer: AdamW,
     pub(super) average: BTreeMap<String, Vec<f32>>,
+    pub(super) gathered: Gathered,
 }
 
 impl State {
@@ -85,18 +86,21 @@ impl State {
             counters: Counters::default(),
             optimizer: AdamW::default(),
             average: BTreeMap::new(),
+            gathered: Gathered::new(),
         }
     }
 
-    /// A run that goes on; `optimizer` is the file that [`Snapshot::optimizer_file`] gave.
+    /// A run that goes on; `optimizer` is the file that [`Snapshot::optimizer_file`] gave, `gathered` what a
+    /// [`Follower`](super::Follower) had.
     pub fn resumed(
         parameters: Parameters,
         best: Option<Parameters>,
         counters: Counters,
         optimizer: &[u8],
+        gathered: Gathered,
     ) -> Result<Self, TrainError> {
         let (optimizer, average) = AdamW::from_bytes(optimizer)?;
-        Ok(Self { parameters, best, counters, optimizer, average })
+        Ok(Self { parameters, best, counters, optimizer, average, gathered })
     }
 }
 
@@ -111,6 +115,8 @@ pub struct Snapshot<'a> {
     pub counters: &'a Counters,
     pub(super) optimizer: &'a AdamW,
     pub(super) average: Option<&'a Average>,
+    /// What a [`Follower`](super::Follower) has gathered, where there is one.
+    pub gathered: Option<&'a Gathered>,
 }
 
 impl Snapshot<'_> {

@@ -13,7 +13,7 @@ pub struct Stepper<'a> {
 impl<'a> Stepper<'a> {
     /// Begins with a copy of `initial`.
     pub fn new(job: &'a Job<'a>, initial: &Parameters) -> Result<Self, TrainError> {
-        Ok(Self { run: Run::new(job, State::new(initial.clone()))?, taken: 0 })
+        Ok(Self { run: Run::new(job, State::new(initial.clone()), None)?, taken: 0 })
     }
 
     /// Megabytes that the activations of the steps so far have needed.

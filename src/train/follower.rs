@@ -1,0 +1,34 @@
+//! What follows the weights that a run passes through.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use candle_core::{Result, Var};
+
+use super::Plan;
+use crate::model::Parameters;
+
+/// What a follower has gathered, by name.
+pub type Gathered = BTreeMap<String, Vec<f32>>;
+
+/// Follows the weights of a run. What it gathers is part of every checkpoint, so that a run that resumes
+/// comes to the same bytes.
+pub trait Follower: Debug {
+    /// The learning rate of a step, counted from 0, as a share of the peak.
+    fn rate(&self, plan: &Plan, step: u64) -> f64 {
+        plan.rate(step)
+    }
+
+    /// Sees the weights after so many steps.
+    fn follow(&mut self, steps: u64, weights: &BTreeMap<String, Var>) -> Result<()>;
+
+    /// What it has gathered.
+    fn gathered(&self) -> &Gathered;
+
+    /// Resumes from what it had gathered.
+    fn resume(&mut self, gathered: Gathered);
+
+    /// The weights that the run ends with, where these are not the best of its evaluations. `last` are those
+    /// after the last step.
+    fn weights(&self, last: &Parameters) -> Result<Option<Parameters>>;
+}
