@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::fitted::{calibration_words, paragraphs};
 use super::progress::{Display, grouped};
@@ -24,8 +25,8 @@ pub struct Options {
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
     /// Methods to compare; the first one is written
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "laplace")]
-    method: Vec<MethodName>,
+    #[arg(long, value_parser = method(), value_delimiter = ',', default_value = Method::default().name())]
+    method: Vec<Method>,
     /// Overrides a key of [posterior] or [calibration]
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -43,26 +44,22 @@ pub struct Options {
     tables: TableFlags,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum MethodName {
-    Laplace,
-    Map,
-    McDropout,
+/// Reads the name of a method.
+fn method() -> impl TypedValueParser<Value = Method> {
+    let names = Method::ALL.iter().map(|method| method.name());
+    PossibleValuesParser::new(names).map(|name| {
+        let found = Method::ALL.iter().find(|method| method.name() == name);
+        *found.expect("the name is one of these")
+    })
 }
 
 /// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let method = |name: &MethodName| match name {
-        MethodName::Laplace => Method::Laplace,
-        MethodName::Map => Method::Map,
-        MethodName::McDropout => Method::McDropout,
-    };
     let job = FitJob {
         model: model_folder(Some(&options.model))?,
         dataset: options.dataset.clone(),
         overrides: options.tables.overrides(),
-        methods: options.method.iter().map(method).collect(),
+        methods: options.method.clone(),
         settings: options.settings.clone(),
         limit: options.limit,
         head: if options.keep_head { Head::Keep } else { Head::Refit },

@@ -1,7 +1,7 @@
 //! What is fitted after training, on features: the posterior, then temperature, prediction sets,
 //! novelty and limits on rows that training has not seen.
 
-use super::posterior::{PosteriorReport, fit_posterior, install};
+use super::posterior::{PosteriorReport, install};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::Rows;
@@ -12,9 +12,7 @@ use crate::calibrate::{
 use crate::compute::Noise;
 use crate::data::split::RowKey;
 use crate::data::{Dataset, Parts};
-use crate::method::laplace::Head;
 use crate::method::{Fitted, PosteriorConfig};
-use crate::model::EncoderConfig;
 use crate::posterior::{LogitDistribution, Posterior, Predictive, Scaling};
 
 /// The rows that were kept from training.
@@ -37,29 +35,6 @@ impl HeldOut {
     }
 }
 
-/// Refuses what the encoder cannot do, before anything is computed.
-pub(super) fn check_encoder(
-    config: &PosteriorConfig,
-    encoder: &EncoderConfig,
-) -> Result<(), ExperimentError> {
-    let refuse = |message: String| Err(ExperimentError::Encoder(message));
-    let (asked, layers) = (config.stochastic_layers, encoder.num_hidden_layers);
-    if asked > layers {
-        return refuse(format!(
-            "`posterior.stochastic_layers` is {asked}, and the encoder has {layers} layers"
-        ));
-    }
-    let inside = encoder.hidden_dropout_prob + encoder.attention_probs_dropout_prob;
-    if config.passes().is_some() && inside + encoder.classifier_dropout == 0.0 {
-        return refuse(
-            "passes of mc_dropout need dropout, and the encoder's config.json has none: give \
-             `hidden_dropout_prob` there a value, such as 0.1, or choose another method"
-                .to_owned(),
-        );
-    }
-    Ok(())
-}
-
 /// Refuses what the parts of the data cannot bear, before anything is computed.
 pub(super) fn check_rows(
     config: &CalibrationConfig,
@@ -79,29 +54,25 @@ pub(super) fn check_rows(
 pub(super) struct FitSettings<'a> {
     pub(super) posterior: &'a PosteriorConfig,
     pub(super) calibration: &'a CalibrationConfig,
-    pub(super) head: Head,
 }
 
 impl FitSettings<'_> {
-    /// Fits all of it and leaves it in the artifact, whose last layer becomes the posterior's mean.
-    /// `fitted` is a posterior that is there already.
+    /// Fits to a posterior all that comes after it, and leaves both in the artifact, whose last layer becomes
+    /// the posterior's mean.
     pub(super) fn fit(
         &self,
         artifact: &mut Artifact,
         train: &Features,
         held_out: &HeldOut,
-        fitted: Option<Fitted>,
+        fitted: Fitted,
         noise: &Noise,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(PosteriorReport, CalibrationSummary), ExperimentError> {
         let corrections = self.calibration.corrections();
         let scaled = self.calibration.temperature.then_some((&held_out.temperature, corrections));
-        let posterior = match fitted {
-            Some(fitted) => install(artifact, self.posterior, fitted, train.len(), scaled)?,
-            None => fit_posterior(artifact, self.posterior, self.head, train, scaled)?,
-        };
+        let posterior = install(artifact, self.posterior, fitted, train.len(), scaled)?;
         for warning in posterior.warnings() {
-            show(Progress::Warning(format!("{}: {warning}", self.posterior.method.name())));
+            show(Progress::Warning(format!("{}: {warning}", self.posterior.name().name())));
         }
         let summary = self.calibrate(artifact, train, held_out, noise)?;
         for note in &summary.notes {

@@ -7,18 +7,19 @@ use super::calibration::{FitSettings, HeldOut};
 use super::crossed;
 use super::feature_cache::{self, FeatureCache};
 use super::head::{HeadFit, HeadRows};
-use super::posterior::PosteriorReport;
+use super::posterior::{PosteriorReport, fit_posterior};
 use super::prepare::{Crossing, Prepared, Sets};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::{CalibrationSummary, Fold, folds};
 use crate::data::split::RowKey;
 use crate::data::{Part, TokenSet};
-use crate::method::{Fitted, Method, tensors};
+use crate::method::laplace::Head;
+use crate::method::{Fitted, tensors};
 use crate::metrics::argmax;
 use crate::model::{Classifier, Parameters};
 use crate::posterior::{Passes, Posterior, Predictive};
-use crate::train::Recipe;
+use crate::train::{Gathered, Recipe};
 
 /// A finished model that may be kept.
 pub(super) struct Candidate {
@@ -160,12 +161,13 @@ impl Shop<'_> {
     pub(super) fn tuned(
         &self,
         parameters: &Parameters,
+        gathered: Option<&Gathered>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
         let classifier = Classifier::packed(&self.base.encoder, parameters)?;
         let reader = Reader { classifier: &classifier, cache: None, shop: self };
         let Some(crossing) = &self.crossing else {
-            return self.refitted(&reader, parameters, show);
+            return self.refitted(&reader, parameters, gathered, show);
         };
         let features = reader.features(&self.prepared.parts.train, &self.sets.train, show)?;
         let held_out: Vec<RowKey> =
@@ -246,7 +248,7 @@ impl Shop<'_> {
         let head = self.head_rows(&both, &folds, &kept, start_kd);
         let head = head.fit(self.settings.posterior)?;
         let mut candidate =
-            self.held_out(reader, parameters, &train, &validation, Some(head.fitted), show)?;
+            self.held_out(reader, parameters, &train, &validation, head.fitted, show)?;
         candidate.posterior.prior_by_held_out_rows = head.by_held_out;
         Ok(candidate)
     }
@@ -256,12 +258,13 @@ impl Shop<'_> {
         &self,
         reader: &Reader<'_>,
         parameters: &Parameters,
+        gathered: Option<&Gathered>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
         let experiment = &self.prepared.experiment;
         let parts = &self.prepared.parts;
         // Only some methods look at the training rows once more.
-        let again = experiment.posterior.method == Method::Laplace
+        let again = experiment.posterior.approach().needs().training_features
             || experiment.calibration.novelty.is_distance();
         let train = match again {
             true => reader.encode(&self.sets.train, None, "encoding", show)?,
@@ -272,7 +275,10 @@ impl Shop<'_> {
             true => reader.features(&parts.validation, &self.sets.validation, show)?,
             false => Features::default(),
         };
-        self.held_out(reader, parameters, &train, &validation, None, show)
+        let artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
+        let config = self.settings.posterior;
+        let fitted = fit_posterior(&artifact, config, Head::Refit, &train, gathered)?;
+        self.held_out(reader, parameters, &train, &validation, fitted, show)
     }
 
     fn held_out(
@@ -281,7 +287,7 @@ impl Shop<'_> {
         parameters: &Parameters,
         train: &Features,
         validation: &Features,
-        fitted: Option<Fitted>,
+        fitted: Fitted,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
         let passes = self.passes();
@@ -308,7 +314,7 @@ impl Shop<'_> {
     }
 
     fn passes(&self) -> Option<Passes> {
-        self.settings.posterior.passes()
+        self.settings.posterior.approach().needs().passes
     }
 }
 

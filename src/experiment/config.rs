@@ -1,6 +1,6 @@
 //! The experiment file: what was written, overridden, and checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::{ExperimentError, keys};
 use crate::calibrate::CalibrationConfig;
 use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::{CrossFit, DataConfig};
-use crate::method::{Method, PosteriorConfig};
+use crate::method::PosteriorConfig;
 use crate::model::{FROM_SCRATCH, ModelConfig};
 use crate::publish::PublishConfig;
 use crate::store::without_mark;
@@ -137,16 +137,17 @@ impl Experiment {
     pub fn to_toml_with_unset(&self) -> String {
         let own = Table::try_from(self).expect("a config is plain data");
         let mut text = self.to_toml();
-        for (section, all) in Table::try_from(Self::example()).expect("a config is plain data") {
-            let Value::Table(all) = all else { continue };
-            let is_set = |key: &String| own.get(&section).is_some_and(|own| own.get(key).is_some());
-            let unset = all.iter().filter(|(key, _)| !is_set(key));
-            let lines: String =
-                unset.map(|(key, value)| format!("# {key} = {value}  # not set\n")).collect();
-            let head = format!("[{section}]\n");
-            if !lines.is_empty() {
-                text = text.replacen(&head, &format!("{head}{lines}"), 1);
+        let mut unset: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in keys::known() {
+            let Some((section, key)) = key.split_once('.') else { continue };
+            if own.get(section).is_none_or(|own| own.get(key).is_none()) {
+                let lines = unset.entry(section.to_owned()).or_default();
+                lines.push_str(&format!("# {key} = {value}  # not set\n"));
             }
+        }
+        for (section, lines) in unset {
+            let head = format!("[{section}]\n");
+            text = text.replacen(&head, &format!("{head}{lines}"), 1);
         }
         text
     }
@@ -183,7 +184,7 @@ impl Experiment {
                     .to_owned(),
             );
         }
-        if self.posterior.method == Method::Map {
+        if !self.posterior.approach().has_variance() {
             self.check_point()?;
         }
         Ok(())

@@ -42,7 +42,7 @@ pub(super) fn calibrate(
         install_scaled(artifact, settings.posterior, fitted, features.len(), (found, rows.len()))?;
     posterior.prior_by_held_out_rows = by_held_out;
     for warning in posterior.warnings() {
-        show(Progress::Warning(format!("{}: {warning}", settings.posterior.method.name())));
+        show(Progress::Warning(format!("{}: {warning}", settings.posterior.name().name())));
     }
     let scaling = &artifact.uncertainty.scaling;
     let logit_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();

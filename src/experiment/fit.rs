@@ -10,10 +10,10 @@ use candle_core::Device;
 use serde::Serialize;
 
 use super::absent::check_classes;
-use super::calibration::{FitSettings, HeldOut, check_encoder, check_rows};
+use super::calibration::{FitSettings, HeldOut, check_rows};
 use super::feature_cache::{self, FeatureCache};
 use super::origin::base_model;
-use super::posterior::PosteriorReport;
+use super::posterior::{PosteriorReport, fit_posterior};
 use super::prepare::unkept;
 use super::resume::refuse_folder_of_run;
 use super::{Experiment, ExperimentError, Features, Progress};
@@ -97,7 +97,8 @@ pub fn fit(
 ) -> Result<FitReport, ExperimentError> {
     let source = artifact::load(&job.model, device)?;
     let chosen = settings(job, &source)?;
-    let first = job.methods.first().ok_or(ExperimentError::NoMethod)?;
+    let first = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
+    let calibration = &chosen[0].calibration;
     let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
     let model = job.output.clone().unwrap_or_else(|| home.join("model"));
     refuse_folder_of_run(&model)?;
@@ -116,7 +117,7 @@ pub fn fit(
     // Rows that only the last layer has seen are as good as new to an encoder whose last layer is
     // fitted anew.
     let mut parts = Parts::apart(&dataset, &data, &noise)?;
-    check_rows(&chosen.calibration, &dataset, &parts)?;
+    check_rows(calibration, &dataset, &parts)?;
     if !parts.validation.rows.is_empty() {
         show(Progress::Note(format!(
             "the {} rows of the part `validation` are not used: a fit chooses nothing by them",
@@ -167,11 +168,11 @@ pub fn fit(
         fitted: None,
         seconds: 0.0,
     }];
-    let calibration = &chosen.calibration;
     let mut written = None;
-    for config in job.methods.iter().map(|&method| of_method(&chosen.posterior, method)) {
-        check_encoder(&config, &source.encoder)?;
-        let (method, passes) = (config.method, config.passes());
+    for config in chosen.iter().map(|chosen| &chosen.posterior) {
+        let approach = config.approach();
+        approach.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
+        let passes = approach.needs().passes;
         let several = match passes {
             Some(_) => Some(encoder.held_out(&parts, passes, show)?),
             None => None,
@@ -180,28 +181,29 @@ pub fn fit(
         let test = encoder.features(&parts.test, passes, show)?;
         let began = Instant::now();
         let mut artifact = source.clone();
-        let settings = FitSettings { posterior: &config, calibration, head: job.head };
+        let settings = FitSettings { posterior: config, calibration };
+        let posterior = fit_posterior(&artifact, config, job.head, &train, None)?;
         let (fitted, promise) =
-            settings.fit(&mut artifact, &train, held_out, None, &noise, show)?;
+            settings.fit(&mut artifact, &train, held_out, posterior, &noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
         artifact.manifest.calibration = Some(calibration.clone());
         let test = scored(&artifact, &test, &noise)?;
         artifact.manifest.test = Some(test.clone());
         scores.push(FitScore {
-            name: method.name().to_owned(),
+            name: config.name().name().to_owned(),
             test,
             fitted: Some(fitted),
             seconds,
         });
-        written.get_or_insert((method, artifact, promise));
+        written.get_or_insert((artifact, promise));
     }
     let encoded = encoder.encoded;
-    let (method, mut artifact, promise) = written.ok_or(ExperimentError::NoMethod)?;
+    let (mut artifact, promise) = written.ok_or(ExperimentError::NoMethod)?;
     describe(&mut artifact, &data, &dataset, &parts);
     if artifact.manifest.base_model.is_none() {
         artifact.manifest.base_model = base_model(&job.model);
     }
-    let moved = method == Method::Laplace && job.head == Head::Refit;
+    let moved = last_layer(&artifact)? != last_layer(&source)?;
     let parameters = moved.then_some(&artifact.parameters);
     let weights = model::with_last_layer(&job.model, &artifact.encoder, parameters)?;
     artifact::save_with_weights(&artifact, &weights, &model)?;
@@ -219,48 +221,58 @@ pub fn fit(
     })
 }
 
-/// The keys that were set, over those that the model was made with.
-fn settings(job: &FitJob, source: &Artifact) -> Result<Experiment, ExperimentError> {
-    let own = |key: &str| ["posterior.", "calibration."].iter().any(|own| key.starts_with(own));
-    let foreign = |setting: &&String| !own(setting) || setting.starts_with("posterior.method");
-    if let Some(setting) = job.settings.iter().find(foreign) {
-        return Err(ExperimentError::Config {
-            place: format!("`--set {setting}`"),
-            message: "`bayes fit` takes keys of [posterior] and [calibration]; the method is \
-                      named with `--method`, the data with `--dataset`"
-                .to_owned(),
-        });
-    }
-    let base = Experiment {
-        posterior: PosteriorConfig {
-            // Checked with each method by itself.
-            method: Method::McDropout,
-            link: source.manifest.link,
-            ..PosteriorConfig::default()
-        },
-        calibration: source.manifest.calibration.clone().unwrap_or_default(),
-        ..Experiment::default()
-    };
-    let chosen = Experiment::parse(&base.to_toml(), "`--set`", &job.settings)?;
-    if chosen.posterior.num_samples > 0 && !job.methods.contains(&Method::McDropout) {
-        return Err(ExperimentError::Config {
-            place: "`--set posterior.num_samples`".to_owned(),
-            message: "passes are for the method mc_dropout: add it to `--method`".to_owned(),
-        });
-    }
-    Ok(chosen)
+/// Weight and bias of the last layer.
+fn last_layer(artifact: &Artifact) -> Result<[Vec<f32>; 2], ExperimentError> {
+    let values = |name: &str| artifact.parameters.get(name).flatten_all()?.to_vec1();
+    Ok([values("classifier.weight")?, values("classifier.bias")?])
 }
 
-/// The settings as far as they concern a method.
-fn of_method(chosen: &PosteriorConfig, method: Method) -> PosteriorConfig {
-    let sampled = method == Method::McDropout;
-    let number = |value: usize| if sampled { value } else { 0 };
-    PosteriorConfig {
-        method,
-        link: chosen.link,
-        num_samples: number(chosen.num_samples),
-        stochastic_layers: number(chosen.stochastic_layers),
+/// For each method the keys that were set, as far as they concern it, over those that the model was made with.
+fn settings(job: &FitJob, source: &Artifact) -> Result<Vec<Experiment>, ExperimentError> {
+    let refuse = |place: String, message: String| ExperimentError::Config { place, message };
+    let key = |setting: &String| setting.split('=').next().unwrap_or_default().trim().to_owned();
+    let own = |key: &str| ["posterior.", "calibration."].iter().any(|own| key.starts_with(own));
+    for setting in &job.settings {
+        let key = key(setting);
+        if !own(&key) || key == "posterior.method" {
+            let message = "`bayes fit` takes keys of [posterior] and [calibration]; the method is \
+                           named with `--method`, the data with `--dataset`";
+            return Err(refuse(format!("`--set {setting}`"), message.to_owned()));
+        }
+        let reads =
+            |method: &&Method| key.strip_prefix("posterior.").is_some_and(|key| method.reads(key));
+        let whose = Method::ALL.iter().find(reads);
+        if let Some(whose) = whose.filter(|_| !job.methods.iter().any(|own| reads(&own))) {
+            let message = format!("it is for the method {0}: add {0} to `--method`", whose.name());
+            return Err(refuse(format!("`--set {key}`"), message));
+        }
     }
+    let of_method = |&method: &Method| {
+        let base = Experiment {
+            posterior: PosteriorConfig { link: source.manifest.link, ..method.into() },
+            calibration: source.manifest.calibration.clone().unwrap_or_default(),
+            ..Experiment::default()
+        };
+        let others = |setting: &&String| {
+            let key = key(setting);
+            let known = |method: &Method, key: &str| method.reads(key);
+            key.strip_prefix("posterior.").is_none_or(|key| {
+                known(&method, key) || !Method::ALL.iter().any(|other| known(other, key))
+            })
+        };
+        let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
+        let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
+        if chosen.posterior.approach().needs().trajectory {
+            let message = format!(
+                "it follows the weights while an encoder is fine-tuned, and `bayes fit` trains nothing: use \
+                 `bayes train` with `--set posterior.method={}`",
+                method.name()
+            );
+            return Err(refuse(format!("`--method {}`", method.name()), message));
+        }
+        Ok(chosen)
+    };
+    job.methods.iter().map(of_method).collect()
 }
 
 /// The data set that was named, cut as the model cuts; else the one that the model was trained on.

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::Features;
 use crate::calibrate::{Fold, fit_temperature};
 use crate::method::laplace::{Head, Prior, Problem, Rows, Tolerance, usual_scale};
-use crate::method::{Fitted, PosteriorConfig, fit_head, tensors};
+use crate::method::{Fitted, PosteriorConfig, fit_converged, tensors};
 use crate::model::last_layer;
 use crate::posterior::LogitDistribution;
 
@@ -99,12 +99,12 @@ impl HeadRows<'_> {
         let by_held_out = prior != first;
         let folds = problems.par_iter().zip(&trials.weight_kd).zip(&judged);
         let of_fold = |((problem, start_kd), rows): ((&Problem<'_>, &Vec<f64>), &Features)| {
-            let fold = fit_head(config, problem, start_kd, (fixed, near), self.dropout)?;
+            let fold = fit_converged(config, problem, start_kd, (fixed, near), self.dropout)?;
             fold.posterior.logits(rows.read())
         };
         let how = (fixed, Tolerance::KEPT);
         let (fitted, logits) = rayon::join(
-            || fit_head(config, &problem, start_kd, how, self.dropout),
+            || fit_converged(config, &problem, start_kd, how, self.dropout),
             || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>(),
         );
         let (fitted, logits) = (fitted?, logits?.concat());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::Experiment;
+use crate::method::PosteriorConfig;
 use crate::model::{FROM_SCRATCH, SIZES};
 
 /// All keys with a value of their type, as `section.key`.
@@ -13,7 +14,10 @@ pub fn known() -> Vec<(String, Value)> {
     let mut keys = Vec::new();
     for (section, value) in example {
         match value {
-            Value::Table(table) => {
+            Value::Table(mut table) => {
+                if section == "posterior" {
+                    table.extend(PosteriorConfig::keys());
+                }
                 keys.extend(
                     table.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)),
                 );

@@ -6,7 +6,9 @@ use super::{ExperimentError, Features};
 use crate::artifact::Artifact;
 use crate::calibrate::{Corrections, Doubt, ScalingFit, fit_scaling};
 use crate::method::laplace::{Evidence, Head, Rows};
-use crate::method::{Fitted, LastLayer, Method, PosteriorConfig, fit};
+use crate::method::{Fitted, LastLayer, Method, PosteriorConfig, Recipe};
+use crate::posterior::OwnDoubt;
+use crate::train::Gathered;
 
 /// What was fitted after training.
 #[derive(Clone, Debug, Serialize)]
@@ -77,15 +79,15 @@ impl PosteriorReport {
     }
 }
 
-/// Fits a posterior on the training features, then T and s on the others, which it has not seen.
-/// The artifact's last layer becomes the posterior's mean.
+/// Makes the posterior of a model: on the training features, where the method looks at them, and on what
+/// followed the training, where it needs that.
 pub(super) fn fit_posterior(
-    artifact: &mut Artifact,
+    artifact: &Artifact,
     config: &PosteriorConfig,
     head: Head,
     train: &Features,
-    temperature: Option<(&Features, Corrections)>,
-) -> Result<PosteriorReport, ExperimentError> {
+    gathered: Option<&Gathered>,
+) -> Result<Fitted, ExperimentError> {
     let parameters = &artifact.parameters;
     let last = LastLayer {
         weight_cd: parameters.get("classifier.weight"),
@@ -97,8 +99,8 @@ pub(super) fn fit_posterior(
         labels: &train.labels,
         classes: artifact.manifest.labels.len(),
     };
-    let fitted = fit(config, &rows, &last, head)?;
-    install(artifact, config, fitted, train.len(), temperature)
+    let mut recipe = Recipe { last, rows, head, converged: None, gathered };
+    Ok(config.approach().run(&mut recipe)?)
 }
 
 /// Fits T and s to a posterior on rows that it has not seen, and leaves both in the artifact.
@@ -137,12 +139,12 @@ pub(super) fn install_scaled(
     let (mean_cd, mean_c) = posterior.mean();
     artifact.parameters = artifact.parameters.with_last_layer(mean_cd, mean_c)?;
     artifact.uncertainty = uncertainty;
-    artifact.manifest.method = config.method;
+    artifact.manifest.method = config.name();
     artifact.manifest.link = config.link;
     artifact.manifest.evidence = evidence;
-    let scaled = found.as_ref().filter(|_| config.method != Method::Map);
+    let scaled = found.as_ref().filter(|_| artifact.uncertainty.own_doubt() != OwnDoubt::Absent);
     Ok(PosteriorReport {
-        method: config.method,
+        method: config.name(),
         rows,
         evidence,
         prior_by_held_out_rows: false,

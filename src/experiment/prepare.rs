@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::calibration::{check_encoder, check_rows};
+use super::calibration::check_rows;
 use super::candidate::Judged;
 use super::encoder::Start;
 use super::unused::Use;
@@ -149,7 +149,8 @@ pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError>
     let Opened { mut experiment, dataset, parts, noise, crossing, used } = Opened::new(written)?;
     let start = Start::find(&experiment, &dataset, &parts.train)?;
     experiment.data.max_length = start.max_length;
-    check_encoder(&experiment.posterior, &start.encoder)?;
+    let fits = experiment.posterior.approach().check_encoder(&start.encoder);
+    fits.map_err(ExperimentError::Encoder)?;
     Ok(Prepared { experiment, dataset, parts, start, noise, crossing, used })
 }
 

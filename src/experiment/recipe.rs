@@ -27,12 +27,11 @@ use crate::evaluate::{
     Answers, BaselineReport, EvaluateError, Evaluation, Hygiene, Report, Rival, Rows, answer,
 };
 use crate::method::Method;
-use crate::method::laplace::Head;
 use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Pooling};
 use crate::posterior::Uncertainty;
 use crate::predict::Predictor;
-use crate::train::{self, Board, Job, Recipe, State};
+use crate::train::{self, Board, Job, Plan, Recipe, State};
 
 /// What a finished run says.
 #[derive(Clone, Debug, Serialize)]
@@ -164,11 +163,8 @@ pub fn train(
     if begun.is_none() && !missing.is_empty() && experiment.train.recipe == Recipe::Full {
         show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
     }
-    let settings = FitSettings {
-        posterior: &experiment.posterior,
-        calibration: &experiment.calibration,
-        head: Head::Refit,
-    };
+    let settings =
+        FitSettings { posterior: &experiment.posterior, calibration: &experiment.calibration };
     let crossing = prepared.crossing.clone();
     let mut shop = Shop { prepared: &prepared, sets: &sets, base: &base, crossing, settings };
     let mut choice = match experiment.train.recipe {
@@ -193,16 +189,20 @@ pub fn train(
             Some(state) => state,
             None => State::new(choice.start()),
         };
+        let plan = Plan::new(&experiment.train, job.rows());
+        let follower = experiment.posterior.approach().follower(&plan);
+        let follower = follower.map_err(ExperimentError::Encoder)?;
         board = new_board(experiment, &start.encoder, &run, &state, show);
         let (stop, saved) = (surroundings.stop, surroundings.saved);
         let tuning = Tuning { experiment, home: &home, job, base: &base, stop, saved };
-        let outcome = match tuning.run(state, None, &mut run, board.as_mut(), show)? {
+        let outcome = match tuning.run(state, follower, &mut run, board.as_mut(), show)? {
             (train::Ended::Finished(outcome), _) => *outcome,
             (train::Ended::Stopped(steps), checkpoint) => {
                 return Ok(Ended::Interrupted { steps, checkpoint });
             }
         };
-        choice.compare(shop.tuned(&outcome.parameters, show)?, outcome, show);
+        let gathered = outcome.follower.as_ref().map(|follower| follower.gathered());
+        choice.compare(shop.tuned(&outcome.parameters, gathered, show)?, outcome, show);
     }
     let Decided { candidate, recipe, outcome } = choice.decide(show);
     let Candidate { mut artifact, posterior, calibration, .. } = candidate;

@@ -1,8 +1,90 @@
 //! Bayesian methods: each makes a posterior from what training leaves.
+//!
+//! A method is a file here, with five parts in this order: its keys of `[posterior]`; what it needs; the
+//! checks before anything is computed; how it makes the posterior, as its paper has it; its words. Besides
+//! the file it takes a variant of [`Method`] and a line in the registry. The state that predicts is one of
+//! those in [`posterior`](crate::posterior).
 
 mod config;
-mod fit;
 pub mod laplace;
+mod map;
+mod mc_dropout;
+mod recipe;
+mod registry;
 
-pub use config::{Method, PosteriorConfig};
-pub use fit::{Fitted, LastLayer, fit, fit_head, tensors};
+use candle_core::Result;
+use serde::{Deserialize, Serialize};
+
+use self::registry::registry;
+pub use config::PosteriorConfig;
+pub use laplace::Evidence;
+pub use recipe::{Fitted, LastLayer, Recipe, Told, fit_converged, tensors};
+
+use crate::model::EncoderConfig;
+use crate::posterior::Passes;
+use crate::train::{Follower, Plan};
+
+/// How a posterior is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The point estimate that training ends with.
+    Map,
+    /// Last-layer Laplace approximation.
+    #[default]
+    Laplace,
+    /// Dropout at prediction time: on the feature in closed form, or in several passes.
+    McDropout,
+}
+
+registry! {
+    Map(map::Map) = "map",
+    Laplace(laplace::Settings) = "laplace",
+    McDropout(mc_dropout::McDropout) = "mc_dropout",
+}
+
+/// What a method asks of those who run it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Needs {
+    /// The features of the training rows.
+    pub training_features: bool,
+    /// Multiple forward passes for a text.
+    pub passes: Option<Passes>,
+    /// The weights that fine-tuning passes through: its keys are then keys of the training trajectory.
+    pub trajectory: bool,
+}
+
+/// A method with its settings.
+pub trait Approach {
+    /// What it asks for.
+    fn needs(&self) -> Needs;
+
+    /// Whether its posterior says how uncertain the weights are.
+    fn has_variance(&self) -> bool {
+        true
+    }
+
+    /// The first value that cannot be, as a message that begins with its key.
+    fn check(&self) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    /// Why an encoder does not do.
+    fn check_encoder(&self, _: &EncoderConfig) -> std::result::Result<(), String> {
+        Ok(())
+    }
+
+    /// What follows the weights of a training run, for methods that need its trajectory. The error says why
+    /// the plan of the run does not do.
+    fn follower(&self, _: &Plan) -> std::result::Result<Option<Box<dyn Follower>>, String> {
+        Ok(None)
+    }
+
+    /// Makes the posterior.
+    fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted>;
+
+    /// What the posterior of a model is, in sentences for its card.
+    fn describe(told: &Told<'_>) -> String
+    where
+        Self: Sized;
+}

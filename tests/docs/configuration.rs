@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use bayes::experiment::{Experiment, known_keys};
+use bayes::method::PosteriorConfig;
 use toml::{Table, Value};
 
 use super::page::root;
@@ -50,6 +51,23 @@ impl Source {
             }
         }
         Some(items)
+    }
+
+    /// The keys that only one Bayesian method has, as the registry lists the methods.
+    fn keys_of_methods(&self) -> Vec<Item> {
+        let (_, list) = self.0.split_once("\nregistry! {\n").unwrap();
+        let (list, _) = list.split_once("\n}").unwrap();
+        let mut items = Vec::new();
+        for line in list.lines() {
+            let (path, name) = line.trim().trim_end_matches(',').split_once(" = ").unwrap();
+            let path = path.split_once('(').unwrap().1.trim_end_matches(')');
+            let settings = path.rsplit("::").next().unwrap();
+            for item in self.items("struct", settings).unwrap_or_default().into_iter().skip(1) {
+                let doc = format!("For `{}`: {}", name.trim_matches('"'), item.doc);
+                items.push(Item { doc, ..item });
+            }
+        }
+        items
     }
 
     /// The value of a constant.
@@ -144,10 +162,15 @@ impl Reference {
         own.section("", &sections[1..], &defaults);
         for section in &sections[1..] {
             let Some(Value::Table(defaults)) = defaults.get(&section.name) else { continue };
-            let items = own.source.items("struct", &section.kind).unwrap();
+            let mut items = own.source.items("struct", &section.kind).unwrap();
+            let mut defaults = defaults.clone();
+            if section.kind == "PosteriorConfig" {
+                items.extend(own.source.keys_of_methods());
+                defaults.extend(PosteriorConfig::keys());
+            }
             let doc = own.source.plain(&items[0].doc, &BTreeMap::new());
             own.page += &format!("\n## `[{}]`\n\n{doc}\n", section.name);
-            own.section(&section.name, &items[1..], defaults);
+            own.section(&section.name, &items[1..], &defaults);
         }
         own.written.sort();
         assert_eq!(own.written, own.keys.into_keys().collect::<Vec<_>>(), "a key was not found");
@@ -179,7 +202,10 @@ impl Reference {
 
     /// The values of a key, each with its comment.
     fn list(&self, key: &str, written: &str, names: &[String]) -> String {
-        let inner = written.trim_start_matches("Option<").trim_end_matches('>');
+        let inner = match written {
+            "Settings" => "Method",
+            _ => written.trim_start_matches("Option<").trim_end_matches('>'),
+        };
         let variants = self.source.items("enum", inner).unwrap_or_else(|| panic!("no {inner}"));
         let variants = &variants[1..];
         assert_eq!(variants.len(), names.len(), "{key}: {variants:?}, {names:?}");

@@ -20,6 +20,7 @@
 //! tried, so mean and covariance belong to one prior; the empirical Fisher matrix, which collapses at
 //! a confident mode, is not offered.
 
+mod approach;
 mod evidence;
 mod full;
 mod kronecker;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use candle_core::Result;
 
+pub use self::approach::Settings;
 use self::evidence::choose;
 pub use self::evidence::{Evidence, Prior};
 use self::single::{Single, bernoulli, squared};
@@ -119,6 +121,11 @@ impl<'a> Problem<'a> {
             _ => Some(Eigen::of(design.gram(&weight_n())?)),
         };
         Ok(Self { rows, scale, design, second_moment })
+    }
+
+    /// What it is fitted on.
+    pub fn rows(&self) -> Rows<'a> {
+        self.rows
     }
 
     /// `k`.

@@ -3,8 +3,8 @@
 use super::Card;
 use super::yaml::Yaml;
 use crate::data::Terms;
-use crate::method::Method;
 use crate::model::Pooling;
+use crate::posterior::OwnDoubt;
 
 impl Card<'_> {
     /// The licence as the Hub names it, and the name of one that it does not know.
@@ -61,7 +61,7 @@ impl Card<'_> {
         let method = self.source.artifact.manifest.method;
         let mut tags = vec!["text-classification".to_owned(), "bayes".to_owned()];
         tags.extend(["uncertainty", "calibration"].map(str::to_owned));
-        if method != Method::Map {
+        if self.source.artifact.uncertainty.own_doubt() != OwnDoubt::Absent {
             tags.push(method.name().replace('_', "-"));
         }
         if self.source.evaluation.as_ref().is_some_and(|one| one.generated) {

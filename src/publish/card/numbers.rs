@@ -1,21 +1,7 @@
 //! Numbers and names as the card writes them.
 
-use std::fmt::Display;
-
 use crate::metrics::Interval;
-
-/// The integer 1234567 as `1,234,567`.
-pub fn grouped(number: impl Display) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
+pub use crate::metrics::grouped;
 
 /// Four decimals; `∞` for what is not finite.
 pub fn four(value: f64) -> String {

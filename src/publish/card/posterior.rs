@@ -1,10 +1,11 @@
 //! What stands between the last layer and the probabilities, in words.
 
 use super::Card;
-use super::numbers::{code, grouped, share};
+use super::numbers::{code, share};
 use crate::calibrate::Limits;
 use crate::calibrate::conformal::Score;
-use crate::posterior::{Covariance, LinkChoice, Passes};
+use crate::method::Told;
+use crate::posterior::Covariance;
 
 impl Card<'_> {
     /// The posterior and what was fitted after it.
@@ -22,54 +23,14 @@ impl Card<'_> {
 
     fn distribution(&self) -> String {
         let artifact = &self.source.artifact;
-        let uncertainty = &artifact.uncertainty;
-        if let Some(Passes { samples, .. }) = uncertainty.passes {
-            return format!(
-                "Dropout stays on at prediction time: a text is read {samples} times with other units \
-                 left out, and the spread of the answers is the model's doubt about itself (Gal and \
-                 Ghahramani, 2016)."
-            );
-        }
         let classes = artifact.manifest.labels.len();
-        let form = match &uncertainty.covariance {
-            Covariance::Zero => {
-                return "A point estimate: the weights are taken for known, and no part of the \
-                        uncertainty is the model's own."
-                    .to_owned();
-            }
-            Covariance::Dropout(_) => {
-                return "Dropout before the last layer, in closed form: the mean and the covariance of \
-                        the logits over all ways to leave units out, in one pass."
-                    .to_owned();
-            }
-            Covariance::Difference(_) | Covariance::Full(_) => "with its full covariance",
-            Covariance::Kronecker(_) => "with a covariance of two Kronecker factors",
-        };
-        let chosen = if self.prior_by_held_out_rows() {
-            "was chosen by held-out rows"
-        } else {
-            "was chosen by the evidence"
-        };
-        let prior = match &artifact.manifest.evidence {
-            Some(evidence) => format!(
-                " Its prior precision, {:.3}, {chosen}; the data determine about \
-                 {} of the layer's {} weights.",
-                evidence.prior_precision,
-                grouped(evidence.effective_parameters.round() as usize),
-                grouped(classes * (artifact.encoder.hidden_size + 1)),
-            ),
-            None => String::new(),
-        };
-        let link = match (classes, uncertainty.link.choice) {
-            (2, _) => "Probabilities of two classes follow from it exactly",
-            (_, LinkChoice::Qmc) => "Probabilities are means over fixed draws of the logits",
-            (_, _) => "Probabilities follow from it by a mean-field formula",
-        };
-        format!(
-            "A Laplace approximation of the last linear layer, {form}: a Gaussian around its best \
-             weights, as wide as the training rows leave them open (Daxberger et al., 2021).{prior} \
-             {link}; a text is read once."
-        )
+        artifact.manifest.method.describe(&Told {
+            uncertainty: &artifact.uncertainty,
+            classes,
+            weights: classes * (artifact.encoder.hidden_size + 1),
+            evidence: artifact.manifest.evidence.as_ref(),
+            prior_by_held_out_rows: self.prior_by_held_out_rows(),
+        })
     }
 
     fn scaling(&self) -> String {

@@ -1,0 +1,91 @@
+//! Dropout at prediction time: Gal and Ghahramani, "Dropout as a Bayesian approximation" (ICML 2016), in
+//! multiple forward passes; or on the last feature alone, in closed form ([`Dropout`]).
+
+use candle_core::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{Approach, Fitted, Needs, Recipe, Told};
+use crate::model::EncoderConfig;
+use crate::posterior::{Covariance, Dropout, MOST_SAMPLES, Passes, Posterior};
+
+/// Its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct McDropout {
+    /// Forward passes with dropout; 0 = one pass, in closed form on the feature.
+    pub num_samples: usize,
+    /// How many of the top layers have dropout in those passes; 0 = all, and the embeddings.
+    pub stochastic_layers: usize,
+}
+
+impl Approach for McDropout {
+    fn needs(&self) -> Needs {
+        let passes = Passes { samples: self.num_samples, layers: self.stochastic_layers };
+        Needs { passes: (self.num_samples > 0).then_some(passes), ..Needs::default() }
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.num_samples == 1 || self.num_samples > MOST_SAMPLES {
+            return Err(format!(
+                "`posterior.num_samples` is {}: 0 (closed form) or 2 to {MOST_SAMPLES} is possible",
+                self.num_samples
+            ));
+        }
+        if self.stochastic_layers > 0 && self.num_samples == 0 {
+            return Err(
+                "`posterior.stochastic_layers` needs passes: give `posterior.num_samples` \
+                        a value, such as 10"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_encoder(&self, encoder: &EncoderConfig) -> std::result::Result<(), String> {
+        let (asked, layers) = (self.stochastic_layers, encoder.num_hidden_layers);
+        if asked > layers {
+            return Err(format!(
+                "`posterior.stochastic_layers` is {asked}, and the encoder has {layers} layers"
+            ));
+        }
+        let inside = encoder.hidden_dropout_prob + encoder.attention_probs_dropout_prob;
+        if self.num_samples > 0 && inside + encoder.classifier_dropout == 0.0 {
+            return Err(
+                "passes of mc_dropout need dropout, and the encoder's config.json has none: give \
+                 `hidden_dropout_prob` there a value, such as 0.1, or choose another method"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted> {
+        let last = &recipe.last;
+        if let Some(passes) = self.needs().passes {
+            let (mean_cd, mean_c) = (last.weight_cd.clone(), last.bias_c.clone());
+            let posterior = Posterior::Passes { mean_cd, mean_c, passes };
+            return Ok(Fitted { posterior, evidence: None });
+        }
+        if last.dropout == 0.0 {
+            bail!(
+                "method `mc_dropout` needs dropout before the last layer, and this classifier has none"
+            )
+        }
+        Ok(last.with(Covariance::Dropout(Dropout::new(last.dropout, last.weight_cd)?)))
+    }
+
+    fn describe(told: &Told<'_>) -> String {
+        match told.uncertainty.passes {
+            Some(Passes { samples, .. }) => format!(
+                "Dropout stays on at prediction time: a text is read {samples} times with other units \
+                 left out, and the spread of the answers is the model's doubt about itself (Gal and \
+                 Ghahramani, 2016)."
+            ),
+            None => {
+                "Dropout before the last layer, in closed form: the mean and the covariance of \
+                     the logits over all ways to leave units out, in one pass."
+                    .to_owned()
+            }
+        }
+    }
+}
