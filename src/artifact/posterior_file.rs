@@ -15,14 +15,16 @@
 //! | `kronecker.features` | f32 `[D, D]` | Q_Aᵀ, an eigenvector a row; z = Q_Aᵀ φ̃ |
 //! | `kronecker.variances` | f32 `[c−1, D]` | g: v_j = Σ_i g_ji z_i² |
 //! | `kronecker.logits` | f32 `[c, c−1]` | Q_B: C = Q_B diag(v) Q_Bᵀ |
+//! | `low_rank.variances` | f32 `[c, D]` | v: C_kl = δ_kl Σ_i φ̃_i² v_ki + Σ_r (E_r φ̃)_k (E_r φ̃)_l |
+//! | `low_rank.directions` | f32 `[r c, D]` | E, one direction after another |
 //! | `dropout.rate` | f64 `[1]` | p: C = p/(1−p) Σ_i φ_i² W_i W_iᵀ over the columns of the weight |
 //! | `passes.samples`, `passes.layers` | f64 `[1]` each | S passes with dropout in the top layers (0: in all, and on the embeddings); C is that of their logits, so no other covariance is there |
 //! | `draws` | f32 `[64, j]` | ε: standard normal; each is used with both signs |
 //!
-//! Of the four covariances one is there, or none for method `map`. Helmert's contrasts are
+//! Of the five covariances one is there, or none for method `map`. Helmert's contrasts are
 //! `[c, c−1]`: column j has 1/√((j+1)(j+2)) in rows 0 to j and −(j+1)/√((j+1)(j+2)) in row j + 1. With more
 //! than two classes the probabilities are the mean of softmax(μ/T ± √s/T · F ε) over the draws, where
-//! F = U chol(YᵀY), Q_B diag(√v), or √(p/(1−p)) W diag(φ). Two classes need no draws:
+//! F = U chol(YᵀY), Q_B diag(√v), √(p/(1−p)) W diag(φ), or diag(√(v φ̃²)) with the columns E_r φ̃ behind it. Two classes need no draws:
 //! E σ(u) for the Gaussian difference u.
 
 use candle_core::Tensor;

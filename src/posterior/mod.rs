@@ -14,7 +14,7 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub use covariance::{Covariance, Difference, Dropout, Full, Kronecker, Root};
+pub use covariance::{Covariance, Difference, Dropout, Full, Kronecker, LowRank, Root};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
 

@@ -8,8 +8,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::*;
 use crate::compute::{Noise, Purpose};
 use crate::posterior::{
-    Basis, Covariance, Difference, Dropout, Full, Kronecker, MOST_SAMPLES, Passes, Root, Scaling,
-    VectorScaling,
+    Basis, Covariance, Difference, Dropout, Full, Kronecker, LowRank, MOST_SAMPLES, Passes, Root,
+    Scaling, VectorScaling,
 };
 
 fn floats(count: usize, seed: u64) -> Vec<f32> {
@@ -66,7 +66,13 @@ fn every_covariance(classes: usize, weight_cd: &Tensor) -> Vec<Covariance> {
         basis: Arc::new(Basis::new(floats(classes * (classes - 1), 4), classes - 1)),
     };
     let dropout = Dropout::new(0.1, weight_cd).unwrap();
+    let low_rank = LowRank {
+        variance_ki: floats(classes * (d + 1), 5).iter().map(|x| x * x).collect(),
+        direction_rki: floats(3 * classes * (d + 1), 6),
+        classes,
+    };
     let mut all = vec![Covariance::Zero, Covariance::Dropout(dropout)];
+    all.push(Covariance::LowRank(low_rank));
     if classes == 2 {
         all.push(Covariance::Difference(Difference(root(d + 1))));
     } else {
@@ -168,6 +174,17 @@ fn every_number_is_checked_before_it_is_used() {
         (vec![root(&[4, 3], 1.0)], "`difference.root` is not f32 [4, 4]"),
         (vec![root(&[3, 4], 1.0)], "`difference.root` is not f32 [4, 4]"),
         (vec![root(&[16], 1.0)], "`difference.root` is not f32 [4, 4]"),
+        (
+            vec![singles("low_rank.variances", &[2, 4], -1.0)],
+            "`low_rank.variances` holds a variance below 0",
+        ),
+        (
+            vec![
+                singles("low_rank.variances", &[2, 4], 1.0),
+                singles("low_rank.directions", &[3, 4], 1.0),
+            ],
+            "the rows of `low_rank.directions` do not fit 2 classes",
+        ),
         (vec![root(&[4, 4], f32::NAN)], "`difference.root` holds a value that is not finite"),
     ] {
         let message = read(made(&tensors), &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();

@@ -5,6 +5,7 @@
 
 mod dropout;
 mod kronecker;
+mod low_rank;
 mod triangle;
 
 use std::fmt::Debug;
@@ -13,6 +14,7 @@ use candle_core::Tensor;
 
 pub use self::dropout::Dropout;
 pub use self::kronecker::Kronecker;
+pub use self::low_rank::LowRank;
 pub use self::triangle::{Difference, Full, Root};
 use super::logits::LogitCovariance;
 use crate::store::{TensorFile, Tensors};
@@ -31,6 +33,8 @@ pub enum Covariance {
     Kronecker(Kronecker),
     /// Of dropout on the feature.
     Dropout(Dropout),
+    /// A diagonal and a few directions.
+    LowRank(LowRank),
 }
 
 /// What a form of the covariance does.
@@ -61,6 +65,7 @@ impl Covariance {
             Self::Full(one) => Some(one),
             Self::Kronecker(one) => Some(one),
             Self::Dropout(one) => Some(one),
+            Self::LowRank(one) => Some(one),
         }
     }
 
@@ -71,6 +76,7 @@ impl Covariance {
             Full::read(file, weight_cd)?.map(Self::Full),
             Kronecker::read(file, weight_cd)?.map(Self::Kronecker),
             Dropout::read(file, weight_cd)?.map(Self::Dropout),
+            LowRank::read(file, weight_cd)?.map(Self::LowRank),
         ];
         Ok(forms.into_iter().flatten().next().unwrap_or(Self::Zero))
     }
@@ -95,6 +101,7 @@ impl Covariance {
             Self::Full(one) => one.unscale(scale_d),
             Self::Kronecker(one) => one.unscale(scale_d),
             Self::Dropout(one) => one.unscale(scale_d),
+            Self::LowRank(one) => one.unscale(scale_d),
         }
         self
     }
