@@ -1,0 +1,300 @@
+//! The contract of the Bayesian methods: each that is in the list passes, on texts of three classes that
+//! words tell apart.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bayes::artifact::{self, HASHED};
+use bayes::compute::{Noise, Packed, Purpose, Sequence};
+use bayes::data::Encoded;
+use bayes::experiment::{Ended, Experiment, Resume, Surroundings, TrainReport, train};
+use bayes::method::{Method, Told};
+use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior};
+use bayes::predict::Predictor;
+use candle_core::Device;
+use tempfile::TempDir;
+
+const WORDS: [(&str, [&str; 4]); 3] = [
+    ("kitchen", ["oven", "spoon", "kettle", "plate"]),
+    ("garden", ["rake", "seed", "hedge", "lawn"]),
+    ("garage", ["wrench", "tyre", "engine", "bolt"]),
+];
+
+/// Rows of two words of a class among others that say nothing.
+fn table(folder: &Path) -> PathBuf {
+    let mut stream = Noise::new(9).stream(Purpose::Generate, 0, 0);
+    let mut of = |count: usize| ((stream.uniform() * count as f64) as usize).min(count - 1);
+    let mut text = "text,label\n".to_owned();
+    for row in 0..600 {
+        let (label, words) = WORDS[row % 3];
+        let (one, other) = (words[of(4)], words[of(4)]);
+        let filler = ["on", "under", "beside", "behind"][of(4)];
+        text += &format!("the {one} is {filler} the {other} number {row},{label}\n");
+    }
+    let path = folder.join("things.csv");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// A place with a data set, in which one method trains.
+struct Place {
+    folder: TempDir,
+    method: Method,
+}
+
+impl Place {
+    fn new(method: Method) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        table(folder.path());
+        Self { folder, method }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn experiment(&self, more: &[&str]) -> Experiment {
+        let data = format!("data.dataset={}", self.path("things.csv").display());
+        let method = format!("posterior.method={}", self.method.name());
+        let own = [
+            "name=things",
+            "data.max_length=16",
+            "model.hidden_size=16",
+            "model.num_hidden_layers=1",
+            "model.num_attention_heads=2",
+            "model.intermediate_size=32",
+            "train.num_train_epochs=4",
+            "train.learning_rate=5e-3",
+            "train.save_steps=7",
+            "train.tensorboard=false",
+            "train.baseline=false",
+            &data,
+            &method,
+        ];
+        let settings: Vec<String> = own.iter().chain(more).map(|&one| one.to_owned()).collect();
+        Experiment::parse("", "test", &settings).unwrap()
+    }
+
+    /// Trains; `saved` hears of every checkpoint with the steps behind it.
+    fn train(&self, more: &[&str], saved: &dyn Fn(&Path, u64)) -> Ended {
+        let surroundings = Surroundings {
+            device: &Device::Cpu,
+            checkpoints: &self.path("checkpoints"),
+            runs: &self.path("runs"),
+            stop: &AtomicBool::new(false),
+            resume: Resume::Auto,
+            saved,
+        };
+        train(&self.experiment(more), &surroundings, &mut |_| {}).unwrap()
+    }
+
+    fn finish(&self, more: &[&str]) -> TrainReport {
+        match self.train(more, &|_, _| {}) {
+            Ended::Finished(report) => *report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn model(&self) -> PathBuf {
+        self.path("checkpoints/things/model")
+    }
+
+    /// The files that change a prediction.
+    fn files(&self) -> BTreeMap<&'static str, Vec<u8>> {
+        HASHED.iter().map(|&name| (name, fs::read(self.model().join(name)).unwrap())).collect()
+    }
+}
+
+/// A model of each method.
+static MODELS: LazyLock<Vec<(Place, TrainReport)>> = LazyLock::new(|| {
+    let trained = |&method: &Method| {
+        let place = Place::new(method);
+        let report = place.finish(&[]);
+        (place, report)
+    };
+    Method::ALL.iter().map(trained).collect()
+});
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&path).unwrap(), target).unwrap();
+        } else if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(path, target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn it_learns_what_words_tell_apart() {
+    for (place, report) in &*MODELS {
+        let summary = &report.test.summary;
+        let name = place.method.name();
+        assert!(summary.accuracy.value > 0.95, "{name}: accuracy {}", summary.accuracy.value);
+        assert!(summary.nll.value < 0.2, "{name}: NLL {}", summary.nll.value);
+        assert_eq!(report.posterior.method, place.method);
+    }
+}
+
+#[test]
+fn equal_seeds_give_equal_bytes_and_others_do_not() {
+    for (place, _) in &*MODELS {
+        let again = Place::new(place.method);
+        again.finish(&[]);
+        assert!(place.files() == again.files(), "{}: other bytes", place.method.name());
+        let other = Place::new(place.method);
+        other.finish(&["train.seed=7"]);
+        let weights = "model.safetensors";
+        assert!(place.files()[weights] != other.files()[weights], "{}", place.method.name());
+    }
+}
+
+#[test]
+fn what_is_saved_is_loaded() {
+    for (place, _) in &*MODELS {
+        let loaded = artifact::load(&place.model(), &Device::Cpu).unwrap();
+        assert_eq!(loaded.manifest.method, place.method);
+        let copy = place.path("copy");
+        artifact::save(&loaded, &copy).unwrap();
+        for (name, bytes) in place.files() {
+            assert!(bytes == fs::read(copy.join(name)).unwrap(), "{}: {name}", place.method.name());
+        }
+    }
+}
+
+#[test]
+fn batch_mates_do_not_move_an_answer() {
+    let texts = ["the oven is on the plate", "rake", "the bolt is under the seed of the lawn", "x"];
+    for (place, _) in &*MODELS {
+        let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let together = predictor.predict(&texts.map(|text| (text, None)), &mut |_| {}).unwrap();
+        for (text, together) in texts.iter().zip(together) {
+            let alone = predictor.predict(&[(*text, None)], &mut |_| {}).unwrap().remove(0);
+            assert_eq!(alone.logits, together.logits, "{}: {text}", place.method.name());
+            let bits = |one: &[f64]| one.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
+            let [alone, together] =
+                [alone, together].map(|one| bits(&one.predictive.probability_c));
+            assert_eq!(alone, together, "{}: {text}", place.method.name());
+        }
+    }
+}
+
+/// The folders as they are after a checkpoint are what a process that is killed then leaves.
+#[test]
+fn a_run_that_was_killed_resumes_to_the_same_bytes() {
+    for (whole, report) in &*MODELS {
+        let name = whole.method.name();
+        let place = Place::new(whole.method);
+        let folders = ["checkpoints", "runs"];
+        let late = report.steps * 3 / 4;
+        let snapshot = |_: &Path, steps: u64| {
+            if steps >= late && !place.path("killed").exists() {
+                for one in folders {
+                    copy(&place.path(one), &place.path("killed").join(one));
+                }
+            }
+        };
+        place.train(&[], &snapshot);
+        for one in folders {
+            fs::remove_dir_all(place.path(one)).unwrap();
+            fs::rename(place.path("killed").join(one), place.path(one)).unwrap();
+        }
+        assert!(!place.model().exists(), "{name}: it was killed before its model was there");
+        let began = AtomicU64::new(u64::MAX);
+        let first = |_: &Path, steps: u64| {
+            began.fetch_min(steps, Ordering::Relaxed);
+        };
+        let Ended::Finished(resumed) = place.train(&[], &first) else { panic!("{name}") };
+        assert!(began.into_inner() > late, "{name}: it resumed, and did not start over");
+        assert_eq!(resumed.steps, report.steps);
+        for (file, bytes) in whole.files() {
+            assert!(bytes == place.files()[file], "{name}: {file}");
+        }
+    }
+}
+
+/// The trace of the covariance of the logits, up to a shift of all.
+fn variance(distribution: &LogitDistribution, classes: usize) -> f64 {
+    let LogitDistribution::Gaussian { covariance, .. } = distribution else { return 0.0 };
+    match covariance {
+        LogitCovariance::Difference(variance) => *variance,
+        LogitCovariance::Root(root) => centred(root, classes),
+        LogitCovariance::Shared { basis, variance_j } => {
+            let lines = basis.values().chunks_exact(basis.width());
+            let line = |line: &[f32]| -> Vec<f64> {
+                line.iter().zip(variance_j).map(|(&q, v)| f64::from(q) * v.sqrt()).collect()
+            };
+            centred(&lines.flat_map(line).collect::<Vec<_>>(), classes)
+        }
+    }
+}
+
+fn centred(root: &[f64], classes: usize) -> f64 {
+    let width = root.len() / classes;
+    let column = |j: usize| root.iter().skip(j).step_by(width);
+    let spread = |j: usize| {
+        let mean = column(j).sum::<f64>() / classes as f64;
+        column(j).map(|value| (value - mean).powi(2)).sum::<f64>()
+    };
+    (0..width).map(spread).sum()
+}
+
+/// Laplace promises it: along directions that no training row has the weights stay as uncertain as the prior.
+#[test]
+fn uncertainty_grows_away_from_the_data_where_that_is_promised() {
+    for (place, _) in MODELS.iter().filter(|(place, _)| place.method == Method::Laplace) {
+        let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let artifact = predictor.artifact();
+        let (width, classes) = (artifact.encoder.hidden_size, artifact.encoder.labels.len());
+        let posterior = Posterior::new(&artifact.parameters, &artifact.uncertainty);
+        let encoded = predictor.encode(&[("the oven is on the plate", None)]).unwrap().remove(0);
+        let Encoded { ids, type_ids, .. } = encoded;
+        let text = Packed::new([Sequence { ids, type_ids, ..Sequence::default() }]);
+        let near = predictor.features(&text).unwrap();
+        let length = near.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let mut stream = Noise::new(4).stream(Purpose::Bootstrap, 0, 0);
+        let mut far = Vec::new();
+        for _ in 0..50 {
+            let one: Vec<f32> = (0..width).map(|_| stream.normal() as f32).collect();
+            let own = one.iter().map(|x| x * x).sum::<f32>().sqrt();
+            far.extend(one.iter().map(|x| x * length / own));
+        }
+        let spread = |features: &[f32]| -> f64 {
+            let found = posterior.logits(features).unwrap();
+            found.iter().map(|one| variance(one, classes)).sum::<f64>() / found.len() as f64
+        };
+        let (near, far) = (spread(&near), spread(&far));
+        assert!(near > 0.0 && far > 2.0 * near, "{near} near the data, {far} in any direction");
+    }
+}
+
+#[test]
+fn it_says_what_it_is() {
+    let mut said: Vec<String> = Vec::new();
+    for (place, report) in &*MODELS {
+        let artifact = artifact::load(&place.model(), &Device::Cpu).unwrap();
+        let classes = artifact.encoder.labels.len();
+        let words = place.method.describe(&Told {
+            uncertainty: &artifact.uncertainty,
+            classes,
+            weights: classes * (artifact.encoder.hidden_size + 1),
+            evidence: artifact.manifest.evidence.as_ref(),
+            prior_by_held_out_rows: false,
+        });
+        assert!(words.len() > 40 && words.ends_with('.'), "{words}");
+        assert!(!said.contains(&words), "two methods say the same: {words}");
+        said.push(words);
+        let absent = artifact.uncertainty.own_doubt() == OwnDoubt::Absent;
+        assert_eq!(absent, report.posterior.scale.is_none(), "{}", place.method.name());
+    }
+}
