@@ -187,7 +187,30 @@ impl Experiment {
         if !self.posterior.approach().has_variance() {
             self.check_point()?;
         }
+        if self.posterior.approach().needs().trajectory {
+            self.check_trajectory()?;
+        }
         Ok(())
+    }
+
+    /// Refuses what leaves a method without the weights that it follows, or without effect on it.
+    fn check_trajectory(&self) -> Result<(), String> {
+        let method = self.posterior.name().name();
+        let train = &self.train;
+        let key = if train.recipe != Recipe::Full {
+            "`train.recipe` is not full, and"
+        } else if train.ema_decay > 0.0 {
+            "`train.ema_decay` averages weights, and so does the method:"
+        } else if train.early_stopping_patience > 0 {
+            "`train.early_stopping_patience` may end the run early, and"
+        } else {
+            return Ok(());
+        };
+        Err(format!(
+            "{key} `posterior.method` = {method} follows the weights to the last step of a fine-tuning: set \
+             `train.recipe` to full, `train.ema_decay` and `train.early_stopping_patience` to 0, or choose \
+             another method"
+        ))
     }
 
     /// Refuses what only a posterior can answer.

@@ -267,12 +267,14 @@ fn go_on(
 }
 
 /// Keys with other values, as `key: before, now`. What is done after training counts only for a run
-/// that is finished.
+/// that is finished, unless the method follows the training.
 fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<String> {
+    let follows = [before, now].iter().any(|one| one.posterior.approach().needs().trajectory);
     let (before, now) = (flat(before), flat(now));
     let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let counts = |key: &str| {
-        let later = LATER.iter().any(|section| key.starts_with(section));
+        let shapes_training = follows && key.starts_with("posterior.");
+        let later = !shapes_training && LATER.iter().any(|section| key.starts_with(section));
         let words = key.starts_with("publish.");
         !FREE.contains(&key) && !words && (finished || !later)
     };
