@@ -150,7 +150,8 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
         let message = home.refused(&[&start, more].concat());
         assert!(message.contains(part), "{message}");
     };
-    refused(&["--set", "posterior.num_samples=8"], "add it to `--method`");
+    refused(&["--set", "posterior.num_samples=8"], "add mc_dropout to `--method`");
+    refused(&["--method", "swag"], "`bayes fit` trains nothing");
     let sampled = ["--method", "mc_dropout", "--set", "posterior.num_samples=8", "--set"];
     refused(
         &[&sampled[..], &["posterior.stochastic_layers=9"]].concat(),

@@ -272,6 +272,22 @@ mod tests {
     }
 
     #[test]
+    fn a_method_that_follows_the_training_needs_all_of_it() {
+        for (setting, key) in [
+            ("train.recipe=auto", "`train.recipe`"),
+            ("train.recipe=head", "`train.recipe`"),
+            ("train.ema_decay=0.9", "`train.ema_decay`"),
+            ("train.early_stopping_patience=2", "`train.early_stopping_patience`"),
+        ] {
+            let message =
+                parse("", &["posterior.method=swag", "model.init=a/b", setting]).unwrap_err();
+            assert!(message.contains(key) && message.contains("swag follows"), "{message}");
+            assert!(parse("", &["model.init=a/b", setting]).is_ok());
+        }
+        assert!(parse("", &["posterior.method=swag"]).is_ok());
+    }
+
+    #[test]
     fn what_only_a_trained_encoder_can_do_is_refused_from_scratch() {
         let message = parse("", &["train.recipe=head"]).unwrap_err();
         assert!(

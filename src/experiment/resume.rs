@@ -329,6 +329,12 @@ mod tests {
         assert!(differences(&base, &free, true).is_empty());
         let later = parse(&["calibration.temperature=false"]);
         assert!(differences(&base, &later, false).is_empty());
+        let swag = parse(&["posterior.method=swag"]);
+        assert_eq!(
+            differences(&base, &swag, false)[0],
+            "`posterior.method` was \"laplace\", is \"swag\"",
+            "its keys shape the training"
+        );
         assert_eq!(
             differences(&base, &later, true),
             ["`calibration.temperature` was true, is false"]

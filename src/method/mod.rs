@@ -11,6 +11,7 @@ mod map;
 mod mc_dropout;
 mod recipe;
 mod registry;
+mod swag;
 
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
@@ -35,12 +36,15 @@ pub enum Method {
     Laplace,
     /// Dropout at prediction time: on the feature in closed form, or in several passes.
     McDropout,
+    /// The weights that fine-tuning passes through: their mean, and how they vary.
+    Swag,
 }
 
 registry! {
     Map(map::Map) = "map",
     Laplace(laplace::Settings) = "laplace",
     McDropout(mc_dropout::McDropout) = "mc_dropout",
+    Swag(swag::Swag) = "swag",
 }
 
 /// What a method asks of those who run it.
