@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > calibrate
-//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics: a pure leaf
+//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics, numbers: pure leaves
 //! ```
 
 pub mod artifact;
@@ -18,6 +18,7 @@ pub mod experiment;
 pub mod hub;
 pub mod metrics;
 pub mod model;
+pub mod numbers;
 pub mod posterior;
 pub mod predict;
 pub mod publish;

@@ -6,11 +6,12 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::fitted::{calibration_words, paragraphs};
-use super::progress::{Display, grouped};
+use super::progress::Display;
 use super::summary::next_text;
 use super::tables::TableFlags;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
+use crate::numbers::grouped;
 use crate::posterior::Method;
 use crate::posterior::laplace::Head;
 

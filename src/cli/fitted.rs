@@ -1,11 +1,11 @@
 //! What was fitted after training, in sentences.
 
 use super::decisions::decision_sentence;
-use super::progress::grouped;
 use super::words::{filled, percent};
 use crate::calibrate::{CalibrationSummary, SetPromise};
 use crate::evaluate::Answer;
 use crate::experiment::PosteriorReport;
+use crate::numbers::grouped;
 
 /// Sentences one below the other, as a terminal shows them.
 pub fn paragraphs(sentences: &[String]) -> String {

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use super::beside;
-use super::progress::grouped;
 use super::words::cut;
 use crate::evaluate::{
     Comparison, Evaluation, Hygiene, Report, Uncertainty, least_covered, without_absent,
     worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};
+use crate::numbers::grouped;
 
 /// Up to so many classes are all shown.
 const FEW_CLASSES: usize = 12;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::super::progress::{Display, grouped};
+use super::super::progress::Display;
 use super::outside::Outside;
 use super::{Options, choose, data_config};
 use crate::compute::Noise;
@@ -13,6 +13,7 @@ use crate::data::split::text_key;
 use crate::data::{DataConfig, Dataset, Example, sample};
 use crate::evaluate::{Answers, Rows, answer, answer_outside};
 use crate::experiment::Progress;
+use crate::numbers::grouped;
 use crate::predict::Predictor;
 
 /// The rows that every model is asked about: those of the first one.

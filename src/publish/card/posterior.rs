@@ -1,9 +1,10 @@
 //! What stands between the last layer and the probabilities, in words.
 
 use super::Card;
-use super::numbers::{code, grouped, share};
+use super::numbers::{code, share};
 use crate::calibrate::Limits;
 use crate::calibrate::conformal::Score;
+use crate::numbers::grouped;
 use crate::posterior::{Covariance, LinkChoice, Passes};
 
 impl Card<'_> {

@@ -3,8 +3,9 @@
 use toml::{Table, Value};
 
 use super::Card;
-use super::numbers::{code, counted, grouped, line};
+use super::numbers::{code, line};
 use crate::calibrate::SMALL;
+use crate::numbers::{counted, grouped};
 use crate::publish::evaluation::Training;
 use crate::train::Recipe;
 
