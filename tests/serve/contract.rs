@@ -82,7 +82,10 @@ fn what_a_model_without_spread_does_not_know_is_null() {
         assert!(details[name].is_null(), "{name}: {details}");
     }
     assert!(details["total"].is_number() && details["normalized"].is_number(), "{details}");
-    assert!(answer.get("samples").is_none() && answer["ood"]["p_value"].is_number(), "{answer}");
+    assert_eq!(answer.get("samples"), Some(&Value::Null), "what was asked for is there: {answer}");
+    assert!(answer["ood"]["p_value"].is_number(), "{answer}");
+    let usual = server.predict("please look at my invoice").json();
+    assert!(usual.get("samples").is_none(), "nobody asked for it: {usual}");
     let script = server.get("/playground/script.js").text();
     assert!(script.contains("left_out:") && script.contains("absent:"), "the page says why");
 
