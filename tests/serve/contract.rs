@@ -205,6 +205,42 @@ fn a_wrong_request_is_refused_with_its_place() {
 }
 
 #[test]
+fn parameters_of_the_address_that_nothing_reads_are_refused_and_probes_take_any() {
+    let server = Server::start(&[]);
+    let text = json!({ "text": "a router" });
+    let body = text.to_string();
+    for (method, path, body) in [
+        ("POST", "/predict", &*body),
+        ("POST", "/predict_cached", &body),
+        ("POST", "/batch_predict", r#"{"texts": ["a router"]}"#),
+        ("POST", "/async_predict", &body),
+        ("GET", "/task_status/t_0", ""),
+        ("DELETE", "/task/t_0", ""),
+        ("GET", "/info", ""),
+        ("GET", "/metrics", ""),
+        ("GET", "/openapi.json", ""),
+        ("GET", "/docs/", ""),
+        ("GET", "/playground", ""),
+    ] {
+        let ask = |query: &str| server.ask(method, &format!("{path}{query}"), &[], body.as_bytes());
+        let refused = ask("?coverage=0.9&x=1");
+        assert_eq!((refused.status, &*refused.problem()), (400, "unknown-parameter"), "{path}");
+        let faults = refused.json()["errors"].clone();
+        assert_eq!(faults[0]["loc"], json!(["query", "coverage"]), "{path}");
+        assert_eq!(faults[1]["loc"], json!(["query", "x"]), "{path}");
+        let told = faults[0]["msg"].as_str().unwrap();
+        assert_eq!(told.contains("into the JSON body"), method == "POST", "{path}: {told}");
+        assert_ne!(ask("?").status, 400, "{path}");
+    }
+    for path in ["/livez", "/readyz", "/health", "/health/live", "/health/ready"] {
+        for query in ["?t=123", "?_=1&verbose", "?verbos"] {
+            assert_eq!(server.get(&format!("{path}{query}")).status, 200, "{path}{query}");
+        }
+    }
+    assert_eq!(server.get("/nothing?x=1").problem(), "not-found");
+}
+
+#[test]
 fn documents_and_pages_come_from_the_binary_alone() {
     let server = Server::start(&[]);
     let document = server.get("/openapi.json").json();
