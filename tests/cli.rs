@@ -248,6 +248,18 @@ fn steps_that_overrule_the_epochs_are_said_on_the_screen_and_not_in_the_log() {
     assert!(log.lines().count() > 0 && !log.contains("epochs"), "{log}");
 }
 
+/// The best weights so far are put there long after the beginning.
+#[test]
+fn a_best_model_folder_that_is_not_ours_ends_a_run_before_it_begins() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    home.write("checkpoints/tickets/best_model/notes.txt", "mine");
+    let message = home.refused(&[&["train", data.to_str().unwrap()], &TINY[..]].concat());
+    assert!(message.contains("best_model") && message.contains("`notes.txt`"), "{message}");
+    assert!(!home.path("checkpoints/tickets/run.json").exists(), "no run stands under the name");
+    assert!(home.path("checkpoints/tickets/best_model/notes.txt").is_file());
+}
+
 /// SIGTERM in the middle of the training: weights are whole and can be used.
 #[cfg(unix)]
 #[test]
