@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > method > calibrate
-//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics: a pure leaf
+//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics, numbers: pure leaves
 //! ```
 
 pub mod artifact;
@@ -19,6 +19,7 @@ pub mod hub;
 pub mod method;
 pub mod metrics;
 pub mod model;
+pub mod numbers;
 pub mod posterior;
 pub mod predict;
 pub mod publish;

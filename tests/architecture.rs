@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["model", "data"],
     &["compute", "hub"],
     &["store"],
-    &["metrics"],
+    &["metrics", "numbers"],
 ];
 
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {

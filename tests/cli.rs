@@ -226,6 +226,40 @@ fn a_dry_run_writes_nothing_and_the_config_can_be_printed() {
     assert_eq!(info["generated"], true);
 }
 
+#[test]
+fn steps_that_overrule_the_epochs_are_said_on_the_screen_and_not_in_the_log() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    let mut arguments = vec!["train", data.to_str().unwrap()];
+    arguments.extend(TINY);
+    let said = |more: &[&str]| {
+        let output = home.run(&[&arguments[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let note = "`train.num_train_epochs` = 2 has no effect";
+    let steps = ["--set", "train.max_steps=5"];
+    assert!(said(&[&steps[..], &["--dry-run"]].concat()).contains(note));
+    assert!(!said(&["--dry-run"]).contains(note));
+    let run = said(&steps);
+    assert_eq!(run.matches(note).count(), 1, "{run}");
+    let log = home.files().into_iter().find(|name| name.ends_with("metrics.jsonl")).unwrap();
+    let log = std::fs::read_to_string(home.path(&log)).unwrap();
+    assert!(log.lines().count() > 0 && !log.contains("epochs"), "{log}");
+}
+
+/// The best weights so far are put there long after the beginning.
+#[test]
+fn a_best_model_folder_that_is_not_ours_ends_a_run_before_it_begins() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    home.write("checkpoints/tickets/best_model/notes.txt", "mine");
+    let message = home.refused(&[&["train", data.to_str().unwrap()], &TINY[..]].concat());
+    assert!(message.contains("best_model") && message.contains("`notes.txt`"), "{message}");
+    assert!(!home.path("checkpoints/tickets/run.json").exists(), "no run stands under the name");
+    assert!(home.path("checkpoints/tickets/best_model/notes.txt").is_file());
+}
+
 /// SIGTERM in the middle of the training: weights are whole and can be used.
 #[cfg(unix)]
 #[test]

@@ -81,6 +81,29 @@ fn every_number_can_be_computed_again_from_the_predictions_file() {
     let table = home.done(&["eval", "--predictions", "one.csv"]);
     assert!(table.contains("other-topics, 300 texts"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+
+    // Of a class without calibration rows nothing is promised but that it is in every set.
+    let none: String = written
+        .lines()
+        .map(|line| {
+            let mut row = json(line);
+            row["bound_rows"] = 0.into();
+            format!("{row}\n")
+        })
+        .collect();
+    home.write("none.jsonl", none);
+    let table = home.done(&["eval", "--predictions", "none.jsonl", "--report", "none"]);
+    let read = |name: &str| std::fs::read_to_string(home.path("none").join(name)).unwrap();
+    for shown in [&table, &read("report.md"), &read("report.html")] {
+        assert!(shown.contains("a class has no calibration rows, and is in every set"), "{shown}");
+        assert!(
+            !shown.contains("100.0 % – 100.0 %") && !shown.contains("1.0000 – 1.0000"),
+            "{shown}"
+        );
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let band = serde_json::json!({ "rows": 0, "low": null, "high": null });
+    assert_eq!(json(&read("report.json"))["set_band"], band);
 }
 
 #[test]

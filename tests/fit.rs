@@ -271,3 +271,25 @@ fn classes_that_the_rows_of_a_fit_lack_are_said_and_one_class_is_refused() {
     let message = home.refused(&["fit", "--model", MODEL, "--dataset", "split", "--output", "one"]);
     assert!(message.contains("\"billing\"") && message.contains("--keep-head"), "{message}");
 }
+
+/// Hours may lie between the first look at the folder and the model that takes its place.
+#[test]
+fn what_came_into_the_model_folder_since_the_work_began_is_not_replaced() {
+    use bayes::artifact::{self, ArtifactError, Records};
+
+    let (home, _) = trained();
+    let folder = home.path(MODEL);
+    let artifact = artifact::load(&folder, &candle_core::Device::Cpu).unwrap();
+    artifact::check_target(&folder).unwrap();
+    let note = home.write(&format!("{MODEL}/notes.txt"), "mine");
+    let refused = |result: Result<(), ArtifactError>| {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("it holds `notes.txt`"), "{message}");
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), "mine");
+    };
+    refused(artifact::save(&artifact, &folder).map(drop));
+    let records = Records { config: "", evaluation: &Value::Null };
+    refused(artifact::add_records(&artifact, artifact.manifest.clone(), records, &folder));
+    std::fs::remove_file(&note).unwrap();
+    artifact::save(&artifact, &folder).unwrap();
+}

@@ -118,10 +118,9 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
     let followed = modules::follow(folder, &mut encoder);
     let (manifest, tokenizer) = foreign(folder, &encoder)?;
     let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
-    let is_encoder = loaded.missing.iter().any(|name| name.starts_with("classifier."));
     let dense = match followed {
         // How it is pooled is of no concern yet.
-        Err(_) if is_encoder => None,
+        Err(_) if lacks_last_layer(&encoder, &loaded) => None,
         followed => followed?,
     };
     check_head(folder, &encoder, &loaded)?;
@@ -158,9 +157,23 @@ fn check_head(
         (Some(found), _) => {
             Err(ArtifactError::OtherHead { folder, found, labels: encoder.labels.len() })
         }
-        (None, Some(missing)) => Err(ArtifactError::NoHead { folder, missing: missing.clone() }),
+        (None, Some(missing)) if lacks_last_layer(encoder, loaded) => {
+            Err(ArtifactError::NoHead { folder, missing: missing.clone() })
+        }
+        (None, Some(missing)) => {
+            let architecture = format!("{}ForSequenceClassification", encoder.architecture.class);
+            Err(ArtifactError::HalfHead { folder, architecture, missing: missing.clone() })
+        }
         (None, None) => Ok(()),
     }
+}
+
+/// Whether the file has no weights of a last layer: it is an encoder alone.
+fn lacks_last_layer(encoder: &EncoderConfig, loaded: &model::Loaded) -> bool {
+    let all = model::specifications(encoder);
+    let mut parts =
+        all.iter().filter(|one| one.name == "classifier.weight").flat_map(|one| &one.parts);
+    parts.any(|part| loaded.missing.contains(&part.name))
 }
 
 /// Numbers of one file against those of another, before any of them is used.

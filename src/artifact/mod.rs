@@ -156,6 +156,20 @@ pub enum ArtifactError {
         /// The first tensor that is missing.
         missing: String,
     },
+    /// The folder holds the last layer of a classifier, and not all that comes before it.
+    #[error(
+        "`{folder}` has only a part of the classification head of `{architecture}`: `{missing}` is missing \
+         from `model.safetensors`; save the whole classifier again with the tool that trained it, or train a \
+         new one on your data with `bayes train DATA --set model.init={folder}`"
+    )]
+    HalfHead {
+        /// The folder.
+        folder: PathBuf,
+        /// The class of transformers.
+        architecture: String,
+        /// The first tensor that is missing.
+        missing: String,
+    },
     /// Tokens that the encoder has no embedding for.
     #[error(
         "`{folder}`: the tokenizer has {tokens} tokens, but the encoder has embeddings for \

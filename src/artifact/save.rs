@@ -19,7 +19,8 @@ pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactErro
     save_with_weights(artifact, &weights, folder)
 }
 
-/// Refuses to replace a folder that holds anything but a model that [`save`] wrote.
+/// Refuses to replace a folder that holds anything but a model that [`save`] wrote. [`save`] asks too; who
+/// has much to do before asks now.
 pub fn check_target(folder: &Path) -> Result<(), ArtifactError> {
     let failed = |source| ArtifactError::Read { path: folder.to_owned(), source };
     let entries = match std::fs::read_dir(folder) {
@@ -73,7 +74,7 @@ pub fn add_records(
     let records = records.map(|(name, bytes)| (name.to_owned(), store::sha256(bytes))).into();
     let manifest = Manifest { files: saved.files, records, ..artifact.manifest.clone() };
     write_rest(artifact, &manifest, &mut |name, bytes| new.write(name, bytes))?;
-    Ok(new.publish()?)
+    replace(folder, new)
 }
 
 /// As [`save`], with these bytes as `model.safetensors`.
@@ -84,8 +85,15 @@ pub fn save_with_weights(
 ) -> Result<Manifest, ArtifactError> {
     let new = NewFolder::create(folder)?;
     let manifest = write(artifact, weights, |name, bytes| new.write(name, bytes))?;
-    new.publish()?;
+    replace(folder, new)?;
     Ok(manifest)
+}
+
+/// Puts a new folder in the place of one of ours: what somebody put there since the work began is not ours
+/// to delete.
+fn replace(folder: &Path, new: NewFolder) -> Result<(), ArtifactError> {
+    check_target(folder)?;
+    Ok(new.publish()?)
 }
 
 /// The files of the folder, one after another, for a folder that holds more than a model; the

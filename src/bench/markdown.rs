@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Document, Suite};
+use crate::numbers::counted;
 
 /// The metrics of the accuracy section, as the JSON of `bayes eval` names them.
 const METRICS: [(&str, &str); 9] = [
@@ -29,11 +30,6 @@ pub fn figure(value: f64) -> String {
         _ => 4,
     };
     format!("{value:.digits$}")
-}
-
-/// `1 round`, `2 rounds`.
-fn counted(number: usize, one: &str) -> String {
-    format!("{number} {one}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A key with the unit of its values, where the name does not end with it.

@@ -93,9 +93,9 @@ pub struct SetPromise {
     /// Rows behind the bound of the class or group with the fewest.
     pub fewest: usize,
     /// In 99 % of draws of the conformal part the true share, there, is from this
-    pub low: f64,
-    /// to this.
-    pub high: f64,
+    pub low: Option<f64>,
+    /// to this; `None` where there are no rows.
+    pub high: Option<f64>,
     /// Classes that share a bound since they have too few rows for their own.
     pub pooled: usize,
     /// Classes that are in every set since the rows are too few.
@@ -313,7 +313,7 @@ impl CalibrationSummary {
             let bounds = conformal.bounds(alpha);
             let (always, percent) = (bounds.always(), percent(1.0 - alpha));
             let Bounds { pooled, fewest, .. } = bounds;
-            let (low, high) = coverage_band(fewest, alpha, 0.99);
+            let (low, high) = coverage_band(fewest, alpha, 0.99).unzip();
             let (coverage, by_class, rows) = (1.0 - alpha, conformal.by_class, conformal.rows());
             self.sets.push(SetPromise {
                 coverage,

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use self::texts::Texts;
-use super::progress::{Display, counted, grouped};
+use super::progress::Display;
 use super::{Common, Outcome, RUNS, model_folder, print, print_json, report};
 use crate::artifact;
 use crate::bench::{
@@ -20,6 +20,7 @@ use crate::compute::Noise;
 use crate::data::Example;
 use crate::evaluate::{Report, Rows, score};
 use crate::experiment::{self, create_run_folder};
+use crate::numbers::{counted, grouped};
 use crate::posterior::Uncertainty;
 use crate::predict::{Predictor, Text};
 use crate::store::write_atomically;

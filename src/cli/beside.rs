@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::progress::grouped;
 use crate::evaluate::{BaselineReport, Evaluation};
 use crate::metrics::{Interval, Summary};
+use crate::numbers::grouped;
 
 /// Columns of a line of text.
 const COLUMNS: usize = 76;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::progress::{Display, grouped};
+use super::progress::Display;
 use super::tables::TableFlags;
 use super::words::filled;
 use super::written::ExperimentFlags;
@@ -15,6 +15,7 @@ use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap, text_key};
 use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, is_here};
 use crate::experiment::{self, Experiment, Progress};
+use crate::numbers::grouped;
 
 /// Flags of `bayes dataset`.
 #[derive(Debug, Args)]

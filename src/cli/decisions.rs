@@ -1,9 +1,9 @@
 //! Which answers are accepted, what that promises, and how it was kept.
 
-use super::progress::grouped;
 use super::words::percent;
 use crate::calibrate::{self, CalibrationSummary, Limits};
 use crate::evaluate::{Answer, Truth};
+use crate::numbers::grouped;
 
 /// The same as a sentence, with the share of the held-out rows; `None` where nothing is decided.
 pub fn decision_sentence(summary: &CalibrationSummary, rows: &[Answer]) -> Option<String> {

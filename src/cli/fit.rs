@@ -7,13 +7,14 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::fitted::{calibration_words, paragraphs};
-use super::progress::{Display, grouped};
+use super::progress::Display;
 use super::summary::next_text;
 use super::tables::TableFlags;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
 use crate::method::Method;
 use crate::method::laplace::Head;
+use crate::numbers::grouped;
 
 /// Flags of `bayes fit`.
 #[derive(Debug, Args)]

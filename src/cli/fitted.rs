@@ -1,11 +1,11 @@
 //! What was fitted after training, in sentences.
 
 use super::decisions::decision_sentence;
-use super::progress::grouped;
 use super::words::{filled, percent};
 use crate::calibrate::{CalibrationSummary, SetPromise};
 use crate::evaluate::Answer;
 use crate::experiment::PosteriorReport;
+use crate::numbers::grouped;
 
 /// Sentences one below the other, as a terminal shows them.
 pub fn paragraphs(sentences: &[String]) -> String {
@@ -18,14 +18,14 @@ pub fn paragraphs(sentences: &[String]) -> String {
 pub fn calibration_words(summary: &CalibrationSummary, rows: &[Answer]) -> Vec<String> {
     let mut words = Vec::new();
     for set in summary.sets.iter().filter(|set| set.always == 0) {
+        let band = set.low.zip(set.high).map_or(String::new(), |(low, high)| {
+            format!(" (99 % band{}: {low:.3} to {high:.3})", fewest(set))
+        });
         words.push(format!(
-            "Sets hold the label in {} % of cases{}, by {} calibration rows (99 % band{}: {:.3} to {:.3}).",
+            "Sets hold the label in {} % of cases{}, by {} calibration rows{band}.",
             percent(set.coverage),
             whose(set.by_class, set.pooled),
-            grouped(set.rows as u64),
-            fewest(set),
-            set.low,
-            set.high
+            grouped(set.rows as u64)
         ));
     }
     words.extend(decision_sentence(summary, rows));

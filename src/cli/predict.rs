@@ -11,12 +11,13 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::output::note;
-use super::progress::{Display, grouped};
+use super::progress::Display;
 use super::tables::TableFlags;
 use super::{Common, Outcome, model_folder};
 use crate::artifact::Artifact;
 use crate::data::{DataConfig, longest_text};
 use crate::experiment::Progress;
+use crate::numbers::grouped;
 use crate::predict::{Pairs, Prediction, Predictor, Text};
 use input::{Input, Item};
 use sink::Sink;

@@ -11,7 +11,7 @@ use self::plain::{INTERVAL, Plain};
 use super::output::{harmless, note};
 use crate::experiment::Progress;
 use crate::metrics::Scores;
-pub use crate::publish::{counted, grouped};
+use crate::numbers::grouped;
 use crate::train::Event;
 
 /// Draws what a recipe reports.

@@ -13,6 +13,7 @@ use super::{Common, Outcome, RUNS, model_folder, note, print, print_json, transf
 use crate::data;
 use crate::experiment::Experiment;
 use crate::hub::{self, Client, Memory, NewFile, Observer, Progress};
+use crate::numbers::counted;
 use crate::publish::{
     Card, PublishConfig, Published, Source, Status, Target, Wanted, collect, publish,
 };
@@ -179,15 +180,11 @@ fn plan(
     let to = repo.map_or(String::new(), |repo| format!(" for {repo}, branch {}", options.branch));
     text.push_str(&format!(
         "\n{}, {}{to}; nothing was sent\n",
-        counted(files.len()),
+        counted(files.len(), "file"),
         HumanBytes(bytes)
     ));
     print(&text)?;
     Ok(Outcome::Done)
-}
-
-fn counted(files: usize) -> String {
-    if files == 1 { "1 file".to_owned() } else { format!("{files} files") }
 }
 
 fn done_text(published: &Published) -> String {
@@ -202,7 +199,7 @@ fn done_text(published: &Published) -> String {
         0 => "nothing to send: all files are there already".to_owned(),
         _ => format!(
             "{} in one commit, {}; {unchanged} unchanged",
-            counted(number),
+            counted(number, "file"),
             HumanBytes(bytes)
         ),
     };

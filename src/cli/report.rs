@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use super::beside;
-use super::progress::grouped;
 use super::words::cut;
 use crate::evaluate::{
     Comparison, Evaluation, Hygiene, Report, Uncertainty, least_covered, without_absent,
     worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};
+use crate::numbers::grouped;
 
 /// Up to so many classes are all shown.
 const FEW_CLASSES: usize = 12;
@@ -202,13 +202,9 @@ fn sets(report: &Report) -> String {
     let lowest = least_covered(&report.by_class).map_or(String::new(), |(label, coverage)| {
         format!("{} of `{}`", percent(coverage), cut(label, 40))
     });
-    let band = report.set_band.map_or(String::new(), |band| {
-        format!(
-            ";\n    the {} rows behind it allow {} – {}",
-            band.rows,
-            percent(band.low),
-            percent(band.high)
-        )
+    let band = report.set_band.map_or(String::new(), |band| match band.words(percent) {
+        Ok(words) => format!(";\n    the {} rows behind it allow {words}", band.rows),
+        Err(why) => format!(";\n    {why}"),
     });
     format!(
         "\n  prediction sets: {} hold the label ({} – {}), promised {}{band}\n    {:.2} classes on average, \

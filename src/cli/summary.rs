@@ -7,12 +7,12 @@ use anyhow::Result;
 
 use super::decisions::decisions;
 use super::fitted::{calibration_words, posterior_words, whose};
-use super::progress::grouped;
 use super::words::{cut, filled, percent, quoted};
 use crate::evaluate::{About, BaselineReport, Page};
 use crate::experiment::{HeldOutScores, TrainReport};
 use crate::metrics::Interval;
 use crate::model::Pooling;
+use crate::numbers::grouped;
 use crate::publish::shown;
 use crate::store::write_atomically;
 use crate::train::Recipe;

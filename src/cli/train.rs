@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Result;
 use clap::Args;
 
-use super::progress::{Display, grouped};
+use super::progress::Display;
 use super::publish::{memory, send, usual_message};
 use super::summary::{finished_text, write_report};
 use super::words::filled;
 use super::written::ExperimentFlags;
 use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw};
 use crate::experiment::{self, Ended, Experiment, Plan, Progress, Resume, Surroundings};
+use crate::numbers::grouped;
 use crate::publish::{Message, Push, Pusher, whole};
 use crate::store;
 

@@ -10,6 +10,7 @@ use indicatif::{HumanBytes, ProgressBar};
 use super::output::{harmless, note};
 use super::progress::bar;
 use crate::hub::Progress;
+use crate::numbers::counted;
 
 /// How often plain lines come.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ pub fn show(progress: &Progress<'_>) {
     let mut display = DISPLAY.lock().unwrap_or_else(PoisonError::into_inner);
     match progress {
         Progress::Started { what, files, bytes } => {
-            let files = if *files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+            let files = counted(*files, "file");
             line(&mut display, &format!("fetching {what}: {files}, {}", HumanBytes(*bytes)));
             *display = Some(Display::new("fetching", *bytes));
         }

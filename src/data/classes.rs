@@ -18,8 +18,16 @@ use super::{DataConfig, DataError};
 pub(super) struct Occurrence {
     /// By split.
     pub rows: BTreeMap<String, u64>,
-    /// File and line of the first.
-    pub first: (String, u64),
+    /// The first of them.
+    pub first: Place,
+}
+
+/// Where a label is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub path: String,
+    pub line: u64,
+    pub column: String,
 }
 
 /// Labels as they are written.

@@ -186,14 +186,17 @@ pub enum DataError {
     },
     /// A row whose label has parts that are no labels.
     #[error(
-        "`{path}` line {line}: the label `{label}` is an object, or a list with another in it, and a word or a \
-         number is needed: write the label itself, or name another column with `data.label_column`"
+        "`{path}` line {line}: the label `{label}` in column `{column}` is an object, or a list with another in \
+         it, and a word or a number is needed: write the label itself, or name another column with \
+         `data.label_column`"
     )]
     NestedLabel {
         /// The file.
         path: String,
         /// The line of the first such row.
         line: u64,
+        /// The column of the labels.
+        column: String,
         /// The label as it is written, or its beginning.
         label: String,
     },
@@ -222,14 +225,16 @@ pub enum DataError {
     },
     /// A row with several labels, or none, where one is needed.
     #[error(
-        "`{path}` line {line}: the label `{label}` is a list of {count}, and `bayes` gives a text one label: \
-         name another column with `data.label_column`, or write one label in each row"
+        "`{path}` line {line}: the label `{label}` in column `{column}` is a list of {count}, and `bayes` gives \
+         a text one label: name another column with `data.label_column`, or write one label in each row"
     )]
     SeveralLabels {
         /// The file.
         path: String,
         /// The line of the first such row.
         line: u64,
+        /// The column of the labels.
+        column: String,
         /// The label as it is written.
         label: String,
         /// The labels in it.
@@ -237,8 +242,8 @@ pub enum DataError {
     },
     /// An integer label beyond the list of names.
     #[error(
-        "`{path}` line {line}: the label `{label}` is beyond the {names} class names, which count from 0{}: \
-         mend the names (`labels.json`, or the `ClassLabel` in the file's own metadata) or the labels",
+        "`{path}` line {line}: the label `{label}` in column `{column}` is beyond the {names} class names, \
+         which count from 0{}: mend the names (`labels.json`, or the `ClassLabel` in the file's own metadata) or the labels",
         if *from_one { " while the labels count from 1" } else { "" }
     )]
     BeyondNames {
@@ -246,6 +251,8 @@ pub enum DataError {
         path: String,
         /// The line of the first such row.
         line: u64,
+        /// The column of the labels.
+        column: String,
         /// The label as it is written.
         label: String,
         /// How many names there are.

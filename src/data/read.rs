@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::classes::Occurring;
+use super::classes::{Occurring, Place};
 use super::labels::{tidy, whole_number};
 use super::remark::Remark;
 use super::split_column::SplitColumn;
@@ -34,6 +34,8 @@ impl Raw {
 pub(super) struct Content {
     pub(super) raw: BTreeMap<String, Vec<Raw>>,
     pub(super) files: Vec<String>,
+    /// The column of the labels in each of them.
+    label_columns: Vec<String>,
     pub(super) columns: ColumnNames,
     /// What was taken for text and label, for people.
     pub(super) described: String,
@@ -67,6 +69,7 @@ impl Content {
                 content.described = source.described();
                 content.columns = source.columns();
                 content.files.extend(files.iter().map(|file| file.display().to_string()));
+                content.label_columns.resize(content.files.len(), content.columns.label.clone());
                 content.class_names = source.class_names().to_vec();
                 content.raw.insert(split.clone(), sample);
                 content.stream = Some(source);
@@ -104,7 +107,9 @@ impl Content {
                 }
                 let one = occurring.entry(row.label.clone()).or_default();
                 let (file, line) = row.place;
-                one.first = (self.files[file as usize].clone(), line);
+                let path = self.files[file as usize].clone();
+                let column = self.label_columns[file as usize].clone();
+                one.first = Place { path, line, column };
                 one.rows.insert(split.clone(), 1);
             }
         }
@@ -152,6 +157,7 @@ impl Content {
         let mut splits = SplitColumn::search(&table.columns, &columns);
         let file = self.files.len() as u32;
         self.files.push(path.display().to_string());
+        self.label_columns.push(table.columns[label].clone());
         let take = Take { path, header: table.columns.clone(), columns, names, file };
         let rows = self.raw.entry(split.to_owned()).or_default();
         let (before, mut unlabelled) = (rows.len(), None);

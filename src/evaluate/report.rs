@@ -64,10 +64,20 @@ pub struct Report {
 pub struct SetBand {
     /// Calibration rows behind the bound that has the fewest.
     pub rows: usize,
-    /// From.
-    pub low: f64,
+    /// From; `None` where a class has no rows: it is in every set.
+    pub low: Option<f64>,
     /// To.
-    pub high: f64,
+    pub high: Option<f64>,
+}
+
+impl SetBand {
+    /// `from – to`, or why there is no band.
+    pub fn words(&self, shown: impl Fn(f64) -> String) -> Result<String, &'static str> {
+        match self.low.zip(self.high) {
+            Some((low, high)) => Ok(format!("{} – {}", shown(low), shown(high))),
+            None => Err("a class has no calibration rows, and is in every set"),
+        }
+    }
 }
 
 /// Mean uncertainty in nats.
@@ -142,7 +152,7 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
         by_class,
         sets,
         set_band: answers.alpha.zip(answers.bound_rows).map(|(alpha, rows)| {
-            let (low, high) = coverage_band(rows, alpha, 0.99);
+            let (low, high) = coverage_band(rows, alpha, 0.99).unzip();
             SetBand { rows, low, high }
         }),
         improbable: metrics::improbable(&scored),

@@ -1,6 +1,7 @@
 //! What a run says of its data before it begins.
 
 use super::prepare::Prepared;
+use super::schedule::overruled_epochs;
 use super::{Experiment, Progress};
 use crate::calibrate::FOLDS;
 use crate::data::{DataConfig, Part, StreamSource, untrained};
@@ -24,6 +25,9 @@ pub(super) fn describe(
     }
     if let Some(warning) = used.warning(written) {
         show(Progress::Warning(warning));
+    }
+    if let Some(note) = overruled_epochs(written, &experiment.train, prepared.tuned_rows()) {
+        show(Progress::Note(note));
     }
     if written.train.recipe == Recipe::Auto && experiment.train.recipe == Recipe::Full {
         show(Progress::Note(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::prepare::{Opened, Prepared, prepare};
+use super::schedule::overruled_epochs;
 use super::{Experiment, ExperimentError};
 use crate::data::{Remark, untrained};
 use crate::model::Specification;
@@ -55,12 +56,10 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         Err(error @ ExperimentError::NoEncoder { .. }) => (None, Some(error.to_string())),
         Err(error) => return Err(error),
     };
-    let rows = match &opened.dataset.stream {
-        Some(stream) => stream.rows() as usize,
-        None => opened.tuned_rows(),
-    };
+    let rows = opened.tuned_rows();
     let Opened { experiment, dataset, parts, used, .. } = opened;
     let unused = used.warning(written).map(Remark::Warning);
+    let overruled = overruled_epochs(written, &experiment.train, rows).map(Remark::Note);
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     Ok(Plan {
         name: experiment.name.clone(),
@@ -74,6 +73,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .cloned()
             .chain(untrained(&dataset, &parts))
             .chain(unused)
+            .chain(overruled)
             .collect(),
         labels: dataset.labels.clone(),
         parts: named.map(|(name, part)| (name, part.rows.len())).collect(),

@@ -129,10 +129,7 @@ impl Opened {
         let whole = Parts::whole(&dataset, &experiment.data, &noise)?;
         let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
         let crossing = crossed.then(|| Crossing::new(&dataset, &parts, &whole));
-        let rows = match &dataset.stream {
-            Some(stream) => stream.rows() as usize,
-            None => parts.train.rows.len(),
-        };
+        let rows = streamed_rows(&dataset).unwrap_or(parts.train.rows.len());
         schedule::fill_in(&mut experiment.train, rows, dataset.labels.len());
         check_rows(&experiment.calibration, &dataset, &parts)?;
         Ok(Self { experiment, dataset, parts, noise, crossing, used })
@@ -140,9 +137,17 @@ impl Opened {
 
     /// Rows that fine-tuning is made with.
     pub(super) fn tuned_rows(&self) -> usize {
-        let trained = self.crossing.as_ref().map(|crossing| crossing.trained.len());
-        trained.unwrap_or(self.parts.train.rows.len())
+        tuned_rows(&self.dataset, &self.parts, self.crossing.as_ref())
     }
+}
+
+fn streamed_rows(dataset: &Dataset) -> Option<usize> {
+    dataset.stream.as_ref().map(|stream| stream.rows() as usize)
+}
+
+fn tuned_rows(dataset: &Dataset, parts: &Parts, crossing: Option<&Crossing>) -> usize {
+    let trained = || crossing.map_or(parts.train.rows.len(), |crossing| crossing.trained.len());
+    streamed_rows(dataset).unwrap_or_else(trained)
 }
 
 pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError> {
@@ -163,6 +168,11 @@ fn crosses(experiment: &Experiment, parts: &Parts) -> bool {
 }
 
 impl Prepared {
+    /// Rows that fine-tuning is made with.
+    pub(super) fn tuned_rows(&self) -> usize {
+        tuned_rows(&self.dataset, &self.parts, self.crossing.as_ref())
+    }
+
     /// The training rows as the loop reads them, where they are streamed.
     pub(super) fn streamed(&self) -> Option<StreamedRows> {
         let Self { experiment, dataset, parts, start, noise, .. } = self;

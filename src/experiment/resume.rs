@@ -142,7 +142,9 @@ impl Home {
             None => Start::Anew(RunFolder::create(wanted.runs, &wanted.experiment.name)?),
         };
         if let Start::Anew(run) | Start::GoOn(run, _) = &start {
-            artifact::check_target(&self.model())?;
+            for folder in [self.model(), self.best_model()] {
+                artifact::check_target(&folder)?;
+            }
             self.write(run.path(), wanted, false)?;
         }
         Ok(start)

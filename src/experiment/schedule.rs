@@ -1,6 +1,7 @@
 //! Batch and epochs where the config leaves them to the data.
 
-use crate::train::TrainConfig;
+use super::Experiment;
+use crate::train::{Plan, Recipe, TrainConfig};
 
 /// Fills in what is 0: the batch from the number of rows, the epochs from rows and classes.
 pub(super) fn fill_in(config: &mut TrainConfig, rows: usize, classes: usize) {
@@ -13,6 +14,26 @@ pub(super) fn fill_in(config: &mut TrainConfig, rows: usize, classes: usize) {
     }
 }
 
+/// A line that says so where `train.max_steps` ends a run of so many rows before the epochs that a person wrote
+/// do, or after them; `config` is what is used.
+pub(super) fn overruled_epochs(
+    written: &Experiment,
+    config: &TrainConfig,
+    rows: usize,
+) -> Option<String> {
+    let epochs = written.train.num_train_epochs;
+    let by_steps = config.recipe != Recipe::Head && config.max_steps > 0;
+    let by_epochs = written.written.contains("train.num_train_epochs") && epochs > 0.0;
+    let plan = Plan::new(&TrainConfig { max_steps: 0, ..config.clone() }, rows);
+    (by_steps && by_epochs && plan.steps != config.max_steps).then(|| {
+        let made = config.max_steps as f64 / plan.steps_per_epoch as f64;
+        format!(
+            "`train.max_steps` = {} makes {made:.2} epochs: `train.num_train_epochs` = {epochs} has no effect",
+            config.max_steps
+        )
+    })
+}
+
 /// Enough steps to see each class often: from 5 epochs for few rows a class down to 2.
 fn epochs(rows: usize, classes: usize) -> f64 {
     match rows / classes.max(1) {
@@ -20,5 +41,35 @@ fn epochs(rows: usize, classes: usize) -> f64 {
         100..1000 => 4.0,
         1000..5000 => 3.0,
         _ => 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_are_not_those_of_the_epochs_are_said_where_both_were_written() {
+        let said = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+            let written = Experiment::parse("", "test", &settings).unwrap();
+            // 16 rows a step: 10 steps an epoch.
+            overruled_epochs(&written, &written.train, 160)
+        };
+        let (epochs, fewer, more) =
+            ("train.num_train_epochs=2", "train.max_steps=5", "train.max_steps=25");
+        assert_eq!(
+            said(&[epochs, fewer]).unwrap(),
+            "`train.max_steps` = 5 makes 0.50 epochs: `train.num_train_epochs` = 2 has no effect"
+        );
+        assert!(said(&[epochs, more]).unwrap().contains("makes 2.50 epochs"));
+        for quiet in [
+            &[epochs, "train.max_steps=20"][..],
+            &[epochs],
+            &[fewer],
+            &["train.num_train_epochs=0", fewer],
+        ] {
+            assert_eq!(said(quiet), None, "{quiet:?}");
+        }
     }
 }

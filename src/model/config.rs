@@ -318,10 +318,20 @@ impl EncoderConfig {
             }
         }
         if !(self.layer_norm_eps >= 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(format!("`layer_norm_eps` is {}", self.layer_norm_eps));
+            return Err(format!(
+                "`{}` is {}: 0 up to, but not, 1 is possible, since it is a small number that keeps a \
+                 layer norm from dividing by zero; encoders have 1e-5 or 1e-12",
+                key("layer_norm_eps"),
+                self.layer_norm_eps
+            ));
         }
         if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
-            return Err(format!("`initializer_range` is {}", self.initializer_range));
+            return Err(format!(
+                "`{}` is {}: above 0, up to 1, is possible, since new weights are drawn with it as their \
+                 standard deviation; encoders have 0.02",
+                key("initializer_range"),
+                self.initializer_range
+            ));
         }
         if self.first_position() >= self.max_position_embeddings {
             return Err("`pad_token_id` leaves no position for a token".to_owned());

@@ -54,10 +54,11 @@ pub struct PredictionObject {
     /// Why not: `epistemic`, `confidence`, `ood`, `set_size`.
     #[schema(value_type = Option<Vec<String>>)]
     pub abstain_reasons: Option<Vec<Reason>>,
-    /// Probabilities by label, in the order of the model's labels, under equally likely logits; absent
-    /// where there is no posterior, or it is left out.
+    /// Probabilities by label, in the order of the model's labels, under equally likely logits; absent if
+    /// they were not asked for, `null` where there is no posterior, or it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub samples: Option<Vec<Vec<f64>>>,
+    #[schema(value_type = Option<Vec<Vec<f64>>>)]
+    pub samples: Option<Option<Vec<Vec<f64>>>>,
     /// Mean logits before the temperature.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
@@ -193,7 +194,7 @@ impl Predictor {
             ood: ood.map(|ood| Ood { score: ood.score, p_value: ood.p_value, is_ood: ood.is_ood }),
             decision: decision(&prediction.judgement),
             abstain_reasons: reasons.clone(),
-            samples: shown.samples.then(samples).flatten(),
+            samples: shown.samples.then(samples),
             logits: shown.logits.then(|| prediction.logits.mean().into_owned()),
             num_tokens: prediction.num_tokens,
             truncated: prediction.truncated,

@@ -11,7 +11,7 @@ mod source;
 
 use std::path::PathBuf;
 
-pub use card::{Card, PLACEHOLDERS, RELIABILITY, counted, grouped};
+pub use card::{Card, PLACEHOLDERS, RELIABILITY};
 pub use config::{PublishConfig, Push};
 pub use evaluation::Evaluation;
 pub use files::{Wanted, collect};

@@ -28,7 +28,7 @@ use super::problem::Problem;
 use super::reply::Aside;
 use super::settings::Settings;
 use super::tokenize::Tokenizers;
-use super::{endpoints, guard, observe, openapi};
+use super::{endpoints, guard, observe, openapi, query};
 
 /// So many more requests than for the model may a client make for everything else.
 const READS: u32 = 20;
@@ -196,6 +196,7 @@ fn finished(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
     let unknown = || async { Problem::NotFound("there is no such route; see /docs") };
     routes
         .fallback(unknown)
+        .layer(from_fn(query::refuse))
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(|_| Problem::Internal.into_response()))
         .layer(cors(&app.settings.cors_origins))

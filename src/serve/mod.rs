@@ -30,6 +30,7 @@ mod model;
 mod observe;
 mod openapi;
 mod problem;
+mod query;
 mod reply;
 mod request;
 mod run;

@@ -25,6 +25,8 @@ pub struct Fault {
 pub enum Problem {
     /// The body is no JSON.
     MalformedJson(Vec<Fault>),
+    /// The address has parameters that nothing reads.
+    Query(Vec<Fault>),
     /// A key is missing or wrong.
     Unauthorized,
     /// A page of another origin asks.
@@ -108,6 +110,9 @@ impl Problem {
         match self {
             Self::MalformedJson(_) => {
                 (StatusCode::BAD_REQUEST, "malformed-json", "The body is not JSON")
+            }
+            Self::Query(_) => {
+                (StatusCode::BAD_REQUEST, "unknown-parameter", "The address has unknown parameters")
             }
             Self::Unauthorized => {
                 (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed")
@@ -214,9 +219,10 @@ impl Problem {
 
     fn faults(&self) -> &[Fault] {
         match self {
-            Self::MalformedJson(faults) | Self::Validation(faults) | Self::TextTooLong(faults) => {
-                faults
-            }
+            Self::MalformedJson(faults)
+            | Self::Query(faults)
+            | Self::Validation(faults)
+            | Self::TextTooLong(faults) => faults,
             _ => &[],
         }
     }
@@ -224,7 +230,10 @@ impl Problem {
     fn detail(&self) -> String {
         let again = |seconds: &u64| format!("try again in {seconds} s");
         match self {
-            Self::MalformedJson(faults) | Self::Validation(faults) | Self::TextTooLong(faults) => {
+            Self::MalformedJson(faults)
+            | Self::Query(faults)
+            | Self::Validation(faults)
+            | Self::TextTooLong(faults) => {
                 let told = |fault: &Fault| format!("{}: {}", place(&fault.loc), fault.msg);
                 faults.iter().map(told).collect::<Vec<_>>().join("; ")
             }

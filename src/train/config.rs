@@ -62,7 +62,7 @@ pub struct TrainConfig {
     /// Passes over the training rows; a fraction is possible, and 0 lets it follow from the numbers of
     /// rows and classes.
     pub num_train_epochs: f64,
-    /// Optimizer steps; 0 leaves it to the epochs.
+    /// Optimizer steps, in place of the epochs; 0 leaves it to them.
     pub max_steps: u64,
     /// Rows a forward pass (transformers: 8); 0 takes 32.
     pub per_device_train_batch_size: usize,

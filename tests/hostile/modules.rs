@@ -48,6 +48,15 @@ impl Stranger {
         self
     }
 
+    /// Without the tensors whose names have this in them.
+    fn lose(&self, layer: &str) {
+        let path = self.path("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let rest = all.iter().filter(|(name, _)| !name.contains(layer));
+        std::fs::write(&path, safetensors::serialize(rest, None).unwrap()).unwrap();
+    }
+
     fn agrees(&self) {
         let found = logits(&self.home);
         let near = |(one, other): (&f64, &f64)| (one - other).abs() < 1e-5;
@@ -78,20 +87,28 @@ fn the_pooling_is_that_of_the_modules() {
 /// An encoder as it is on the Hub, before anybody trained a classifier on it.
 #[test]
 fn an_encoder_without_a_classifier_is_called_one_and_a_layer_that_is_not_used_may_be_missing() {
-    let without = |stranger: &Stranger, layer: &str| {
-        let path = stranger.path("model.safetensors");
-        let bytes = std::fs::read(&path).unwrap();
-        let all = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let rest = all.iter().filter(|(name, _)| !name.contains(layer));
-        std::fs::write(&path, safetensors::serialize(rest, None).unwrap()).unwrap();
-    };
     let stranger = Stranger::new("mean").bare();
-    without(&stranger, "pooler");
+    stranger.lose("pooler");
     stranger.agrees();
     let stranger = Stranger::new("normalised").bare();
-    without(&stranger, "classifier");
+    stranger.lose("classifier");
     let message = stranger.home.refused(&ASK);
     assert!(message.contains("encoder without a classification head"), "{message}");
+}
+
+#[test]
+fn a_classifier_without_a_layer_of_its_head_is_not_called_an_encoder() {
+    for (lost, name) in [("pooler", "bert.pooler.dense"), ("classifier.bias", "classifier.bias")] {
+        let stranger = Stranger::new("head");
+        stranger.lose(lost);
+        let message = stranger.home.refused(&ASK);
+        assert!(message.contains("only a part of the classification head of"), "{message}");
+        assert!(message.contains("`BertForSequenceClassification`"), "{message}");
+        assert!(
+            message.contains(&format!("`{name}")) && !message.contains("encoder without"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

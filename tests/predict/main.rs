@@ -272,6 +272,8 @@ fn a_damaged_or_changed_model_is_refused() {
         ("num_hidden_layers", "1000000000", "`num_hidden_layers`"),
         ("num_attention_heads", "3", "not a multiple"),
         ("vocab_size", "7", "has shape"),
+        ("layer_norm_eps", "1.0", "keeps a layer norm from dividing by zero"),
+        ("initializer_range", "0.0", "as their standard deviation"),
         ("model_type", "\"gpt2\"", "`gpt2`"),
     ] {
         let mut json: Value = serde_json::from_str(&config).unwrap();

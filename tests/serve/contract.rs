@@ -82,7 +82,10 @@ fn what_a_model_without_spread_does_not_know_is_null() {
         assert!(details[name].is_null(), "{name}: {details}");
     }
     assert!(details["total"].is_number() && details["normalized"].is_number(), "{details}");
-    assert!(answer.get("samples").is_none() && answer["ood"]["p_value"].is_number(), "{answer}");
+    assert_eq!(answer.get("samples"), Some(&Value::Null), "what was asked for is there: {answer}");
+    assert!(answer["ood"]["p_value"].is_number(), "{answer}");
+    let usual = server.predict("please look at my invoice").json();
+    assert!(usual.get("samples").is_none(), "nobody asked for it: {usual}");
     let script = server.get("/playground/script.js").text();
     assert!(script.contains("left_out:") && script.contains("absent:"), "the page says why");
 
@@ -199,6 +202,42 @@ fn a_wrong_request_is_refused_with_its_place() {
         server.ask("GET", "/livez", &[("X-Request-Id", "mine")], b"").header("x-request-id"),
         Some("mine")
     );
+}
+
+#[test]
+fn parameters_of_the_address_that_nothing_reads_are_refused_and_probes_take_any() {
+    let server = Server::start(&[]);
+    let text = json!({ "text": "a router" });
+    let body = text.to_string();
+    for (method, path, body) in [
+        ("POST", "/predict", &*body),
+        ("POST", "/predict_cached", &body),
+        ("POST", "/batch_predict", r#"{"texts": ["a router"]}"#),
+        ("POST", "/async_predict", &body),
+        ("GET", "/task_status/t_0", ""),
+        ("DELETE", "/task/t_0", ""),
+        ("GET", "/info", ""),
+        ("GET", "/metrics", ""),
+        ("GET", "/openapi.json", ""),
+        ("GET", "/docs/", ""),
+        ("GET", "/playground", ""),
+    ] {
+        let ask = |query: &str| server.ask(method, &format!("{path}{query}"), &[], body.as_bytes());
+        let refused = ask("?coverage=0.9&x=1");
+        assert_eq!((refused.status, &*refused.problem()), (400, "unknown-parameter"), "{path}");
+        let faults = refused.json()["errors"].clone();
+        assert_eq!(faults[0]["loc"], json!(["query", "coverage"]), "{path}");
+        assert_eq!(faults[1]["loc"], json!(["query", "x"]), "{path}");
+        let told = faults[0]["msg"].as_str().unwrap();
+        assert_eq!(told.contains("into the JSON body"), method == "POST", "{path}: {told}");
+        assert_ne!(ask("?").status, 400, "{path}");
+    }
+    for path in ["/livez", "/readyz", "/health", "/health/live", "/health/ready"] {
+        for query in ["?t=123", "?_=1&verbose", "?verbos"] {
+            assert_eq!(server.get(&format!("{path}{query}")).status, 200, "{path}{query}");
+        }
+    }
+    assert_eq!(server.get("/nothing?x=1").problem(), "not-found");
 }
 
 #[test]

@@ -104,9 +104,15 @@ fn a_cell_with_parts_and_a_key_with_two_values_are_refused() {
             ["line 80: column `text`", "an object"],
         ),
         (last("\"ticket 79 was bad\"", "[\"a\", \"b\"]"), ["line 80: column `text`", "a list"]),
-        (last("\"y\"", "{\"name\": \"y\"}"), ["line 80: the label", "`data.label_column`"]),
-        (last("\"y\"", "[[\"y\"]]"), ["line 80: the label", "`data.label_column`"]),
-        (last("\"y\"", "[\"y\", \"x\"]"), ["line 80: the label", "is a list of 2"]),
+        (
+            last("\"y\"", "{\"name\": \"y\"}"),
+            ["line 80: the label", "in column `label` is an object"],
+        ),
+        (last("\"y\"", "[[\"y\"]]"), ["line 80: the label `[[\"y\"]]` in", "`data.label_column`"]),
+        (
+            last("\"y\"", "[\"y\", \"x\"]"),
+            ["line 80: the label", "in column `label` is a list of 2"],
+        ),
         (
             last("\"label\"", "\"label\": \"x\", \"label\""),
             ["line 80, character", "`label` stands twice"],
@@ -241,7 +247,10 @@ fn names_that_a_file_has_and_that_are_too_few_are_named() {
     home.write("set/labels.json", "[\"no\", \"yes\"]");
     let message = plan(&home, "set", &[]).unwrap_err();
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(message.contains("line 3: the label `2` is beyond the 2 class names"), "{message}");
+    assert!(
+        message.contains("line 3: the label `2` in column `label` is beyond the 2"),
+        "{message}"
+    );
     assert!(message.contains("`labels.json`, or the `ClassLabel`"), "{message}");
 }
 

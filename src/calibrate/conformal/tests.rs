@@ -49,7 +49,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
 fn coverage_over_draws_of_the_calibration_rows_follows_the_beta_distribution() {
     let (n, repetitions, mut stream) = (188, 2000, stream());
     for alpha in [0.1, 0.05] {
-        let band = coverage_band(n, alpha, 0.99);
+        let band = coverage_band(n, alpha, 0.99).unwrap();
         let (mut coverages, mut inside) = (Vec::new(), 0);
         for _ in 0..repetitions {
             let lines = (0..n).map(|_| stream.uniform()).flat_map(|p| [p, 1.0 - p]);
@@ -226,11 +226,12 @@ fn quantiles_and_sets_are_those_of_mapie() {
 fn bands_are_those_of_the_beta_distribution() {
     for band in golden()["bands"].as_array().unwrap() {
         let value = |key: &str| band[key].as_f64().unwrap();
-        let (low, high) = coverage_band(value("n") as usize, value("alpha"), 0.99);
+        let (low, high) = coverage_band(value("n") as usize, value("alpha"), 0.99).unwrap();
         assert!((low - value("low")).abs() < 1e-9, "{band} {low}");
         assert!((high - value("high")).abs() < 1e-9, "{band} {high}");
     }
-    assert_eq!(coverage_band(8, 0.1, 0.99), (1.0, 1.0));
+    assert_eq!(coverage_band(8, 0.1, 0.99), Some((1.0, 1.0)));
+    assert_eq!(coverage_band(0, 0.1, 0.99), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Asked;
+use super::asked::Asked;
 use super::origin::{Origin, WhyNot};
 use crate::evaluate::{Answers, EvaluateError, Rival};
 

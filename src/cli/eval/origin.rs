@@ -1,6 +1,6 @@
 //! What a model was made with, where that is still there and still the same.
 
-use super::Asked;
+use super::asked::Asked;
 use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::{overlap, text_key};

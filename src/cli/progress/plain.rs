@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::grouped;
+use crate::numbers::grouped;
 
 /// How often plain lines come; what is shorter than that has none.
 pub const INTERVAL: Duration = Duration::from_secs(10);

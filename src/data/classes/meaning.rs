@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Occurrence, Occurring};
+use super::{Occurrence, Occurring, Place};
 use crate::data::labels::{Parts, likeness, parts, tidy, whole_number};
 use crate::data::remark::{Remark, some};
 use crate::data::{DataConfig, DataError};
@@ -23,16 +23,18 @@ impl<'a> Meaning<'a> {
     pub(super) fn lists(&mut self, remarks: &mut Vec<Remark>) -> Result<(), DataError> {
         let mut unpacked = 0;
         for (written, name) in &mut self.of {
-            let (path, line) = self.occurring[*written].first.clone();
+            let Place { path, line, column } = self.occurring[*written].first.clone();
             let label = shortened(written);
             let mut items = match parts(name.trim()) {
                 None => continue,
-                Some(Parts::Nested) => return Err(DataError::NestedLabel { path, line, label }),
+                Some(Parts::Nested) => {
+                    return Err(DataError::NestedLabel { path, line, column, label });
+                }
                 Some(Parts::Labels(items)) => items,
             };
             if items.len() != 1 {
                 let count = items.len();
-                return Err(DataError::SeveralLabels { path, line, label, count });
+                return Err(DataError::SeveralLabels { path, line, column, label, count });
             }
             *name = items.remove(0);
             unpacked += 1;
@@ -87,11 +89,12 @@ impl<'a> Meaning<'a> {
             match usize::try_from(index).ok().and_then(|index| names.get(index)) {
                 Some(found) => found.clone_into(name),
                 None => {
-                    let (path, line) = self.occurring[*written].first.clone();
+                    let Place { path, line, column } = self.occurring[*written].first.clone();
                     let label = (*written).to_owned();
                     return Err(DataError::BeyondNames {
                         path,
                         line,
+                        column,
                         label,
                         names: names.len(),
                         from_one,

@@ -6,7 +6,8 @@ fn occurring(rows: &[(&str, &str, u64)]) -> Occurring {
     for (place, &(split, label, rows)) in rows.iter().enumerate() {
         let one = occurring.entry(label.to_owned()).or_default();
         one.rows.insert(split.to_owned(), rows);
-        one.first = (format!("{split}.csv"), place as u64 + 2);
+        let (path, line) = (format!("{split}.csv"), place as u64 + 2);
+        one.first = Place { path, line, column: "team".to_owned() };
     }
     occurring
 }

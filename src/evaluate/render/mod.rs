@@ -343,9 +343,9 @@ fn sets(report: &Report, blocks: &mut Vec<Block>) {
     let lowest = least_covered(&report.by_class)
         .map_or("–".to_owned(), |(label, coverage)| format!("{} ({label})", four(coverage)));
     let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let band = report.set_band.map_or(String::new(), |band| {
-        let rows = band.rows;
-        format!("{:.4} – {:.4} ({rows} rows behind the bound with the fewest)", band.low, band.high)
+    let band = report.set_band.map_or(String::new(), |band| match band.words(four) {
+        Ok(words) => format!("{words} ({} rows behind the bound with the fewest)", band.rows),
+        Err(why) => format!("none: {why}"),
     });
     blocks.push(table(
         &["", "value"],

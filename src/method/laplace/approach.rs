@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Laplace};
 use crate::method::{Approach, Fitted, Needs, Recipe, Told, tensors};
-use crate::metrics::grouped;
+use crate::numbers::grouped;
 use crate::posterior::{Covariance, LinkChoice, Posterior};
 
 /// It has no keys of its own: the evidence, or held-out rows, choose its prior.

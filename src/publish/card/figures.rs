@@ -1,8 +1,9 @@
 //! The figures of the card. All are read from the evaluation file.
 
 use super::Card;
-use super::numbers::{between, code, counted, four, line, share};
+use super::numbers::{between, code, four, line, share};
 use crate::metrics::Interval;
+use crate::numbers::{counted, grouped};
 use crate::posterior::OwnDoubt;
 
 /// Where the reliability diagram lies in the repository.
@@ -124,7 +125,7 @@ impl Card<'_> {
         for name in ["all", "right", "wrong"] {
             let Some(one) = evaluation.uncertainty.get(name) else { continue };
             let part = |part: Option<f64>| part.map_or("–".to_owned(), four);
-            let (rows, total) = (super::numbers::grouped(one.rows), four(one.total));
+            let (rows, total) = (grouped(one.rows), four(one.total));
             text.push_str(&match own_doubt {
                 OwnDoubt::Known => {
                     line([name, &rows, &total, &part(one.aleatoric), &part(one.epistemic)])

@@ -26,8 +26,8 @@ mod yaml;
 pub use figures::RELIABILITY;
 
 use super::{PublishConfig, PublishError, Source};
+use crate::numbers::grouped;
 use numbers::{code, four};
-pub use numbers::{counted, grouped};
 
 /// What a template may ask for.
 pub const PLACEHOLDERS: [&str; 28] = [

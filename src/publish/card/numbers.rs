@@ -1,7 +1,6 @@
 //! Numbers and names as the card writes them.
 
 use crate::metrics::Interval;
-pub use crate::metrics::grouped;
 
 /// Four decimals; `∞` for what is not finite.
 pub fn four(value: f64) -> String {
@@ -24,11 +23,6 @@ pub fn share(share: f64) -> String {
     format!("{} %", text.strip_suffix(".0").unwrap_or(&text))
 }
 
-/// `1 row`, `2 rows`.
-pub fn counted(number: usize, one: &str) -> String {
-    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
-}
-
 /// As code; a name may hold what Markdown would take for its own.
 pub fn code(text: &str) -> String {
     let text = text.replace(['\n', '\r'], " ").replace('`', "'").replace('|', "\\|");
@@ -46,15 +40,8 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
         assert_eq!((four(0.92084), four(f64::INFINITY)), ("0.9208".to_owned(), "∞".to_owned()));
         assert_eq!((share(0.9), share(0.995)), ("90 %".to_owned(), "99.5 %".to_owned()));
-        assert_eq!(
-            (counted(1, "row"), counted(2000, "row")),
-            ("1 row".to_owned(), "2,000 rows".to_owned())
-        );
         assert_eq!(code("a|`b`"), "`a\\|'b'`");
         assert_eq!(line(["a", "b"]), "| a | b |\n");
     }

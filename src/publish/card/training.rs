@@ -3,8 +3,9 @@
 use toml::{Table, Value};
 
 use super::Card;
-use super::numbers::{code, counted, grouped, line};
+use super::numbers::{code, line};
 use crate::calibrate::SMALL;
+use crate::numbers::{counted, grouped};
 use crate::publish::evaluation::Training;
 use crate::train::Recipe;
 
@@ -107,13 +108,12 @@ impl Card<'_> {
         let rows = |name: &str| parts.get(name).map_or(0, |part| part.rows);
         let made = PARTS.into_iter().filter(|name| *name != "test").map(rows).sum::<usize>();
         let chosen = if self.kept_head() { "its prior" } else { "weights" };
-        let few = if made < SMALL {
-            format!(
-                " Of so few rows in all, the {} of the third and the fourth serve both, cross-fitted.",
-                grouped(rows("temperature") + rows("conformal"))
-            )
-        } else {
-            String::new()
+        let few = |both: &str| {
+            if made >= SMALL {
+                return String::new();
+            }
+            let rows = grouped(rows("temperature") + rows("conformal"));
+            format!(" Of so few rows in all, the {rows} of {both} serve both, cross-fitted.")
         };
         if self.fitted_afterwards() {
             let unused =
@@ -122,12 +122,13 @@ impl Card<'_> {
                 "The posterior was fitted on the rows of `train`, the temperature on those of \
                  `temperature`, prediction sets and novelty on those of `conformal`; those of `test` are \
                  reported on{unused}.{}",
-                few.replace("the third and the fourth", "`temperature` and `conformal`")
+                few("`temperature` and `conformal`")
             );
         }
         format!(
             "Trained on the first, {chosen} chosen by the NLL of the second, temperature fitted on the \
-             third, prediction sets and novelty on the fourth, reported on the last.{few}"
+             third, prediction sets and novelty on the fourth, reported on the last.{}",
+            few("the third and the fourth")
         )
     }
 }

@@ -1,9 +1,10 @@
 //! What the card says in sentences: the terms, what the model is, what it is for, and its limits.
 
 use super::Card;
-use super::numbers::{code, counted, four, grouped, percent};
+use super::numbers::{code, four, percent};
 use crate::data::Terms;
 use crate::metrics::wilson;
+use crate::numbers::{counted, grouped};
 
 /// Class names up to this number are listed.
 const FEW: usize = 12;

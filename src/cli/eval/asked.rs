@@ -1,0 +1,113 @@
+//! The rows that models are asked about.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::super::progress::Display;
+use super::outside::Outside;
+use super::{Options, choose, data_config};
+use crate::compute::Noise;
+use crate::data::split::text_key;
+use crate::data::{DataConfig, Dataset, Example, sample};
+use crate::evaluate::{Answers, Rows, answer, answer_outside};
+use crate::experiment::Progress;
+use crate::numbers::grouped;
+use crate::predict::Predictor;
+
+/// The rows that every model is asked about: those of the first one.
+pub(super) struct Asked {
+    pub(super) config: DataConfig,
+    pub(super) dataset: Dataset,
+    /// As the user named it.
+    pub(super) split: String,
+    /// The split of the data set that the rows are from.
+    source: String,
+    rows: Vec<usize>,
+    /// Most rows of each kind; 0 = all.
+    limit: usize,
+}
+
+impl Asked {
+    pub(super) fn new(
+        options: &Options,
+        predictor: &Predictor,
+        folder: &Path,
+        display: &mut Display,
+    ) -> Result<Self> {
+        let manifest = &predictor.artifact().manifest;
+        let Some(mut config) = data_config(options.dataset.as_deref(), manifest) else {
+            bail!(
+                "`{}` does not say what it was trained on: name a data set with --dataset",
+                folder.display()
+            )
+        };
+        options.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
+        let noise = Noise::new(manifest.seed);
+        let dataset = Dataset::open(&config)?;
+        dataset.how_read().for_each(|said| display.show(&Progress::Note(said)));
+        for remark in &dataset.remarks {
+            display.show(&Progress::from(remark));
+        }
+        let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
+        let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
+        let chosen = choose(&dataset, &config, &split, own, &noise)?;
+        let all = dataset.rows(&chosen.split);
+        let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
+        let limit = options.limit.unwrap_or(0);
+        let places = sample(&labels, limit, &noise);
+        if places.len() < labels.len() {
+            display.show(&Progress::Note(format!(
+                "{} of {} rows, a sample in which classes keep their shares (`--limit`)",
+                grouped(places.len()),
+                grouped(labels.len())
+            )));
+        }
+        let rows = places.into_iter().map(|place| chosen.rows[place]).collect();
+        Ok(Self { source: chosen.split, config, dataset, split, rows, limit })
+    }
+
+    pub(super) fn keys(&self) -> HashSet<u64> {
+        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
+        self.examples().into_iter().map(key).collect()
+    }
+
+    pub(super) fn examples(&self) -> Vec<&Example> {
+        let all = self.dataset.rows(&self.source);
+        self.rows.iter().map(|&row| &all[row]).collect()
+    }
+
+    pub(super) fn ask(
+        &self,
+        predictor: &Predictor,
+        seen: &[usize],
+        outside: &[Outside],
+        display: &mut Display,
+    ) -> Result<Answers> {
+        let inside = self.examples();
+        let out_of_scope = self.dataset.out_of_scope.get(&self.source);
+        let rows = Rows {
+            dataset: &self.dataset,
+            inside: &inside,
+            outside: out_of_scope.map_or(&[][..], Vec::as_slice),
+            seen,
+        };
+        let mut show = |done, total| {
+            display.show(&Progress::Work { what: "evaluating", done, total });
+        };
+        let mut answers = answer(predictor, &rows, &mut show)?;
+        answers.split = self.split.clone();
+        for (answer, &row) in answers.rows.iter_mut().zip(&self.rows) {
+            answer.row = row;
+        }
+        for source in outside {
+            let texts = source.texts(self.limit, &Noise::new(answers.seed));
+            let total = texts.len();
+            answers.rows.extend(answer_outside(predictor, &source.name, &texts, &mut |done| {
+                show(done, total);
+            })?);
+        }
+        Ok(answers)
+    }
+}
