@@ -5,20 +5,8 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Document, Suite};
+use crate::metrics::HEADLINE;
 use crate::numbers::counted;
-
-/// The metrics of the accuracy section, as the JSON of `bayes eval` names them.
-const METRICS: [(&str, &str); 9] = [
-    ("accuracy", "Accuracy"),
-    ("f1", "Macro F1"),
-    ("mcc", "MCC"),
-    ("nll", "NLL"),
-    ("brier", "Brier"),
-    ("ece", "ECE (15 bins)"),
-    ("expected_calibration_error", "ECE (10 bins)"),
-    ("mean_confidence", "Mean confidence"),
-    ("mean_uncertainty", "Mean uncertainty (nats)"),
-];
 
 /// A figure with about four digits.
 pub fn figure(value: f64) -> String {
@@ -189,8 +177,11 @@ fn accuracy(calibration: &Value) -> String {
          |---|---:|---:|\n",
         calibration["rows"]
     );
-    for (key, name) in METRICS {
-        let metric = &calibration[key];
+    for metric in HEADLINE {
+        let (name, metric) = (metric.name(), &calibration[metric.key]);
+        if metric.is_null() {
+            continue;
+        }
         let shown = |field: &str| {
             metric[field].as_f64().map_or("infinite".to_owned(), |value| format!("{value:.4}"))
         };

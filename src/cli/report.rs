@@ -49,40 +49,34 @@ pub fn table(report: &Report, uncalibrated: Option<&Scores>) -> String {
 
 fn headline(report: &Report, uncalibrated: Option<&Scores>) -> String {
     let summary = &report.summary;
+    let before = |value: fn(&Scores) -> f64| {
+        uncalibrated.map(|scores| format!("without temperature {:.4}", value(scores)))
+    };
     let mut text = String::new();
-    let mut line = |name: &str, interval: &Interval, note: String| {
-        let Interval { value, low, high } = interval;
-        let note = if note.is_empty() { note } else { format!("   {note}") };
-        let _ = writeln!(text, "  {name:<18}{value:>8.4}   {low:.4} – {high:.4}{note}");
-    };
-    let best = report
-        .truth
-        .map_or(String::new(), |truth| format!("best possible {:.4}", truth.best_accuracy));
-    let before = |value: f64| format!("without temperature {value:.4}");
-    let nll = uncalibrated.map_or(String::new(), |scores| before(scores.nll));
-    line("accuracy", &summary.accuracy, best);
-    line("macro F1", &summary.f1, without_absent(&report.by_class).unwrap_or_default());
-    line("MCC", &summary.mcc, String::new());
-    line("NLL", &summary.nll, nll);
-    line("Brier", &summary.brier, String::new());
-    let ece = &summary.ece;
-    let interval = Interval { value: ece.value, low: ece.low, high: ece.high };
-    line("ECE (15 bins)", &interval, format!("noise floor {:.4} ± {:.4}", ece.floor, ece.floor_sd));
-    if let Some(scores) = uncalibrated {
-        let _ = writeln!(text, "{:>46}   {}", "", before(scores.ece));
-    }
-    let mut line = |name: &str, interval: Option<&Interval>| {
-        let _ = match interval {
-            Some(Interval { value, low, high }) => {
-                writeln!(text, "  {name:<18}{value:>8.4}   {low:.4} – {high:.4}")
-            }
-            None => writeln!(text, "  {name:<18}{:>8}", "–"),
+    for metric in HEADLINE.iter().filter(|metric| metric.brief) {
+        let _ = write!(text, "  {:<18}", metric.title);
+        let Some(Interval { value, low, high }) = metric.read(summary) else {
+            let _ = writeln!(text, "{:>8}", "–");
+            continue;
         };
-    };
-    line("mean confidence", Some(&summary.mean_confidence));
-    line("mean uncertainty", Some(&summary.mean_uncertainty));
-    line("AURC", summary.aurc.as_ref());
-    line("error AUROC", summary.auroc.as_ref());
+        let _ = write!(text, "{value:>8.4}   {low:.4} – {high:.4}");
+        let note = match metric.key {
+            "accuracy" => {
+                report.truth.map(|truth| format!("best possible {:.4}", truth.best_accuracy))
+            }
+            "f1" => without_absent(&report.by_class),
+            "nll" => before(|scores| scores.nll),
+            "ece" => {
+                let ece = &summary.ece;
+                let plain = before(|scores| scores.ece);
+                let below = plain.map(|plain| format!("\n{:>46}   {plain}", ""));
+                let floor = format!("noise floor {:.4} ± {:.4}", ece.floor, ece.floor_sd);
+                Some(floor + &below.unwrap_or_default())
+            }
+            _ => None,
+        };
+        let _ = writeln!(text, "{}", note.map_or(String::new(), |note| format!("   {note}")));
+    }
     text
 }
 
@@ -319,11 +313,11 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
             let _ = write!(text, "{:>9}", letter(block * MODELS + place));
         }
         text.push('\n');
-        for (metric, name) in HEADLINE.iter().enumerate() {
-            let _ = write!(text, "  {name:<28}");
+        for metric in HEADLINE {
+            let _ = write!(text, "  {:<28}", metric.key);
             for one in models {
-                let value = one.report.summary.headline()[metric];
-                let shown = value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+                let value = metric.read(&one.report.summary);
+                let shown = value.map_or("–".to_owned(), |found| format!("{:.4}", found.value));
                 let _ = write!(text, "{shown:>9}");
             }
             text.push('\n');
@@ -337,10 +331,15 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
             "\n  {} − A, with 95 % intervals over the same resamples",
             letter(place.unwrap_or_default())
         );
-        for name in HEADLINE {
-            let Some(Interval { value, low, high }) = one.difference[name] else { continue };
-            let sure = if low > 0.0 || high < 0.0 { "   differs" } else { "" };
-            let _ = writeln!(text, "  {name:<28}{value:>+9.4}   {low:+.4} – {high:+.4}{sure}");
+        for metric in HEADLINE {
+            let Some(difference) = one.difference[metric.key] else { continue };
+            let Interval { value, low, high } = difference;
+            let numbers = format!("{:<28}{value:>+9.4}   {low:+.4} – {high:+.4}", metric.key);
+            let _ = writeln!(
+                text,
+                "  {}",
+                format!("{numbers}   {}", metric.verdict(&difference)).trim_end()
+            );
         }
     }
     text

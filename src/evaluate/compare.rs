@@ -38,7 +38,7 @@ pub fn compare(all: &[&Answers]) -> Result<Vec<Comparison>, MetricsError> {
         Ok(Comparison {
             baseline: baseline.model.clone(),
             model: model.model.clone(),
-            difference: HEADLINE.into_iter().zip(found).collect(),
+            difference: HEADLINE.iter().map(|metric| metric.key).zip(found).collect(),
         })
     };
     let rows: Vec<usize> = inside.rows.iter().map(|one| one.row).collect();

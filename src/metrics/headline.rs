@@ -1,38 +1,19 @@
-//! The headline metrics of a set of predictions, fast enough to be bootstrapped.
+//! The sums that the headline metrics are made of, fast enough to be bootstrapped.
 //!
 //! A row is looked at once; a resample is then one pass over sums and one over the rows by
 //! confidence. The plain functions beside this file are what its values are tested against.
 
-use super::calibration::{Tally, bin_of, entropy, gap};
-use super::classification::{
-    ClassCount, accuracy_of, brier_of, count, macro_f1_of, mcc_of, nll_of,
-};
-use super::ranking::Order;
+use super::calibration::{Tally, bin_of, entropy};
+use super::classification::{ClassCount, brier_of, count, nll_of};
+use super::ranking::{Order, Ranking};
 use super::resample::bootstrap;
+use super::table::where_defined;
 use super::{
-    BINS, COARSE_BINS, Calibration, Interval, Scored, Summary, argmax, interval, noise_floor,
-    reliability,
+    BINS, COARSE_BINS, HEADLINE, Interval, Scored, Summary, argmax, noise_floor, reliability,
 };
 
 /// Number of headline metrics.
-const METRICS: usize = 13;
-
-/// The headline metrics in the order of [`Summary`], under the names of its JSON.
-pub const HEADLINE: [&str; METRICS] = [
-    "accuracy",
-    "f1",
-    "mcc",
-    "nll",
-    "brier",
-    "ece",
-    "expected_calibration_error",
-    "mean_confidence",
-    "mean_uncertainty",
-    "auroc",
-    "aupr",
-    "fpr95",
-    "aurc",
-];
+const METRICS: usize = HEADLINE.len();
 
 /// All that the headline metrics need to know of a row.
 struct Row {
@@ -65,6 +46,20 @@ impl Row {
     fn hit(&self) -> bool {
         self.predicted == self.label
     }
+}
+
+/// What one pass over the rows, or a resample of them, leaves for the metrics.
+pub(super) struct Sums {
+    pub(super) class_counts_c: Vec<ClassCount>,
+    pub(super) bins: [Tally; BINS],
+    pub(super) coarse_bins: [Tally; COARSE_BINS],
+    pub(super) confidence: f64,
+    pub(super) nll: f64,
+    pub(super) brier: f64,
+    pub(super) entropy: f64,
+    pub(super) rows: f64,
+    /// Rows by doubt; wrong answers are positives.
+    pub(super) doubt: Ranking,
 }
 
 /// One model's rows.
@@ -108,28 +103,19 @@ impl Rows {
         let rows: u32 = times_n.iter().sum();
         let rows = f64::from(rows);
         let doubt = self.doubt.ranking(&mut |row| times_n[row]);
-        [
-            accuracy_of(&class_counts_c),
-            macro_f1_of(&class_counts_c),
-            mcc_of(&class_counts_c),
-            nll / rows,
-            brier / rows,
-            gap(&bins),
-            gap(&coarse_bins),
-            confidence / rows,
-            entropy / rows,
-            doubt.auroc(),
-            doubt.average_precision(),
-            doubt.accepted_at_95(),
-            doubt.aurc(),
-        ]
+        let sums = Sums {
+            class_counts_c,
+            bins,
+            coarse_bins,
+            confidence,
+            nll,
+            brier,
+            entropy,
+            rows,
+            doubt,
+        };
+        std::array::from_fn(|metric| (HEADLINE[metric].of)(&sums))
     }
-}
-
-/// The interval of a metric that may not be defined, on some resamples or at all.
-fn interval_where_defined(value: f64, mut resampled: Vec<f64>) -> Option<Interval> {
-    resampled.retain(|value| !value.is_nan());
-    (!value.is_nan()).then(|| interval(value, resampled))
 }
 
 /// Every headline metric with its bootstrap interval over `resamples` draws of N rows with
@@ -150,37 +136,8 @@ pub fn summarise(
     let values = rows.metrics(&vec![1; scored.rows()]);
     let resampled =
         by_metric(&bootstrap(scored.rows(), resamples, uniform, |times_n| rows.metrics(times_n)));
-    let mut values = values.into_iter().zip(resampled);
-    let mut optional = || {
-        let (value, resampled) = values.next().expect("one for each metric");
-        interval_where_defined(value, resampled)
-    };
-    let mut always = || optional().expect("a mean over rows is defined");
-    let (accuracy, f1, mcc, nll, brier) = (always(), always(), always(), always(), always());
-    let ece = always();
-    Summary {
-        accuracy,
-        f1,
-        mcc,
-        nll,
-        brier,
-        ece: Calibration {
-            value: ece.value,
-            low: ece.low,
-            high: ece.high,
-            floor: floor.mean,
-            floor_sd: floor.sd,
-        },
-        expected_calibration_error: always(),
-        mean_confidence: always(),
-        mean_uncertainty: always(),
-        auroc: optional(),
-        aupr: optional(),
-        fpr95: optional(),
-        aurc: optional(),
-        rows: scored.rows(),
-        bins: reliability(scored, BINS),
-    }
+    let bins = reliability(scored, BINS);
+    Summary::new(values.into_iter().zip(resampled), &floor, scored.rows(), bins)
 }
 
 /// `other` − `one` in every headline metric, on the same rows in the same order, with the interval
@@ -205,7 +162,7 @@ pub fn differences(
     let values = difference(&vec![1; rows]);
     let resampled = by_metric(&bootstrap(rows, resamples, uniform, difference));
     let mut resampled = resampled.into_iter();
-    values.map(|value| interval_where_defined(value, resampled.next().unwrap_or_default()))
+    values.map(|value| where_defined(value, resampled.next().unwrap_or_default()))
 }
 
 /// The values of each metric over the resamples.

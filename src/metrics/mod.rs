@@ -18,6 +18,7 @@ mod selective;
 mod sets;
 mod smooth_ece;
 mod summary;
+mod table;
 
 pub use by_class::{ClassScore, Confusion, by_class, confusions};
 pub use calibration::{
@@ -27,14 +28,15 @@ pub use calibration_error::{LargestGap, adaptive_ece, class_wise_ece, mce};
 pub use classification::{accuracy, argmax, best_accuracy, brier, improbable, macro_f1, mcc, nll};
 pub use detection::{Detection, auroc, detect};
 pub use floors::{AboveFloor, CalibrationErrors, calibration_errors};
-pub use headline::{HEADLINE, differences, summarise};
+pub use headline::{differences, summarise};
 pub use ranking::Ranking;
 pub use resample::{Floor, Interval, interval, noise_floor};
 pub use scores::Scores;
 pub use selective::RiskPoint;
 pub use sets::{SetReport, SizeStratum, Stratum, sets};
 pub use smooth_ece::smooth_ece;
-pub use summary::{Calibration, Summary};
+pub use summary::Calibration;
+pub use table::{Better, HEADLINE, Metric, Summary};
 
 /// Equal-width bins of `ece` and of the reliability data.
 pub const BINS: usize = 15;

@@ -1,69 +1,6 @@
-//! The headline metrics as they are written to reports, JSON and manifests.
+//! A calibration error with its floor, and numbers that JSON does not have.
 
 use serde::{Deserialize, Serialize};
-
-use super::{Bin, HEADLINE, Interval};
-
-/// All headline metrics of one set of predictions, each with its 95 % interval. The fields' names
-/// and order are those of the JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// See [`super::accuracy`].
-    pub accuracy: Interval,
-    /// See [`super::macro_f1`].
-    pub f1: Interval,
-    /// See [`super::mcc`].
-    pub mcc: Interval,
-    /// See [`super::nll`].
-    pub nll: Interval,
-    /// See [`super::brier`].
-    pub brier: Interval,
-    /// See [`super::ece`], 15 bins.
-    pub ece: Calibration,
-    /// The same with 10 bins.
-    pub expected_calibration_error: Interval,
-    /// See [`super::mean_confidence`].
-    pub mean_confidence: Interval,
-    /// See [`super::mean_entropy`].
-    pub mean_uncertainty: Interval,
-    /// Do errors have less confidence than right answers: AUROC of 1 − confidence, wrong answers as
-    /// positives. These three are `None` where every answer is right, or none.
-    pub auroc: Option<Interval>,
-    /// The same question as average precision, see [`super::Ranking::average_precision`].
-    pub aupr: Option<Interval>,
-    /// Share of wrong answers that are accepted where 95 % of the right ones are, see
-    /// [`super::Ranking::accepted_at_95`].
-    pub fpr95: Option<Interval>,
-    /// See [`super::Ranking::aurc`], by confidence; `None` only when read from a model folder that
-    /// was written before it was measured.
-    pub aurc: Option<Interval>,
-    /// Number of rows scored.
-    pub rows: usize,
-    /// The reliability diagram, 15 bins.
-    pub bins: Vec<Bin>,
-}
-
-impl Summary {
-    /// The values in the order of [`super::HEADLINE`]; `None` for what is not defined.
-    pub fn headline(&self) -> [Option<f64>; HEADLINE.len()] {
-        let optional = |interval: &Option<Interval>| interval.map(|interval| interval.value);
-        [
-            Some(self.accuracy.value),
-            Some(self.f1.value),
-            Some(self.mcc.value),
-            Some(self.nll.value),
-            Some(self.brier.value),
-            Some(self.ece.value),
-            Some(self.expected_calibration_error.value),
-            Some(self.mean_confidence.value),
-            Some(self.mean_uncertainty.value),
-            optional(&self.auroc),
-            optional(&self.aupr),
-            optional(&self.fpr95),
-            optional(&self.aurc),
-        ]
-    }
-}
 
 /// A calibration error beside the value that perfect calibration would have shown.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,9 +33,8 @@ pub(super) mod infinite_as_null {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::metrics::tests::{ten, uniform};
-    use crate::metrics::{Scored, summarise};
+    use crate::metrics::{HEADLINE, Interval, Scored, Summary, summarise};
 
     #[test]
     fn an_infinite_value_is_null_in_json_and_infinite_when_read() {
@@ -118,9 +54,9 @@ mod tests {
         let scored = Scored::new(&probability_nc, 2, &labels).unwrap();
         let summary = summarise(&scored, 20, 20, &mut uniform(1));
         let json = serde_json::to_string(&summary).unwrap();
-        let keys = [&HEADLINE[..], &["rows", "bins"]].concat();
+        let keys = HEADLINE.iter().map(|metric| metric.key).chain(["rows", "bins"]);
         let places: Vec<usize> =
-            keys.iter().map(|key| json.find(&format!("\"{key}\":")).expect(key)).collect();
+            keys.map(|key| json.find(&format!("\"{key}\":")).expect(key)).collect();
         assert!(places.is_sorted(), "{json}");
         let ece = &json[places[5]..places[6]];
         let parts = ["value", "low", "high", "floor", "floor_sd"];
@@ -129,8 +65,9 @@ mod tests {
         let read: Summary = serde_json::from_str(&json).unwrap();
         assert_eq!(read, summary);
         let values: serde_json::Value = serde_json::from_str(&json).unwrap();
-        for (name, value) in HEADLINE.iter().zip(summary.headline()) {
-            assert_eq!(values[name]["value"].as_f64(), value, "{name}");
+        for metric in HEADLINE {
+            let value = metric.read(&summary).map(|interval| interval.value);
+            assert_eq!(values[metric.key]["value"].as_f64(), value, "{}", metric.key);
         }
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     BaselineReport, Comparison, Evaluation, Report, least_covered, without_absent, worst_first,
 };
-use crate::metrics::{AboveFloor, HEADLINE, Interval};
+use crate::metrics::{AboveFloor, HEADLINE, Interval, Metric};
 use crate::store::{StoreError, write_atomically};
 
 /// All that is shown.
@@ -81,13 +81,12 @@ impl Page<'_> {
                  share."
                     .to_owned(),
             ));
-            let row = |&name: &&str| {
-                let found = comparison.difference[name]?;
-                let differs = found.low > 0.0 || found.high < 0.0;
-                let mark = if differs { "differs" } else { "" };
+            let row = |metric: &Metric| {
+                let found = comparison.difference[metric.key]?;
                 let Interval { value, low, high } = found;
                 let interval = format!("{low:+.4} – {high:+.4}");
-                Some(vec![name.to_owned(), format!("{value:+.4}"), interval, mark.to_owned()])
+                let verdict = metric.verdict(&found).to_owned();
+                Some(vec![metric.key.to_owned(), format!("{value:+.4}"), interval, verdict])
             };
             let rows = HEADLINE.iter().filter_map(row).collect();
             blocks.push(table(&["metric", "difference", "95 % interval", ""], rows));
@@ -217,31 +216,23 @@ fn classes(report: &Report, blocks: &mut Vec<Block>) {
 
 fn headline(report: &Report) -> Block {
     let summary = &report.summary;
-    let ece = &summary.ece;
-    let ece = Interval { value: ece.value, low: ece.low, high: ece.high };
-    let floor = format!("noise floor {:.4} ± {:.4}", summary.ece.floor, summary.ece.floor_sd);
-    let best = report.truth.map(|truth| format!("best possible {:.4}", truth.best_accuracy));
-    let rows = [
-        ("accuracy", Some(summary.accuracy), best),
-        ("macro F1", Some(summary.f1), without_absent(&report.by_class)),
-        ("MCC", Some(summary.mcc), None),
-        ("NLL, nats", Some(summary.nll), None),
-        ("Brier, multi-class", Some(summary.brier), None),
-        ("ECE, 15 bins", Some(ece), Some(floor)),
-        ("ECE, 10 bins", Some(summary.expected_calibration_error), None),
-        ("mean confidence", Some(summary.mean_confidence), None),
-        ("mean uncertainty, nats", Some(summary.mean_uncertainty), None),
-        ("AURC", summary.aurc, None),
-        ("wrong answers: AUROC", summary.auroc, None),
-        ("wrong answers: AUPR", summary.aupr, None),
-        ("wrong answers: FPR95", summary.fpr95, None),
-    ];
-    let row = |(name, interval, note): (&str, Option<Interval>, Option<String>)| {
-        let interval = interval?;
+    let row = |metric: &Metric| {
+        let interval = metric.read(summary)?;
+        let note = match metric.key {
+            "accuracy" => {
+                report.truth.map(|truth| format!("best possible {:.4}", truth.best_accuracy))
+            }
+            "f1" => without_absent(&report.by_class),
+            "ece" => {
+                let ece = &summary.ece;
+                Some(format!("noise floor {:.4} ± {:.4}", ece.floor, ece.floor_sd))
+            }
+            _ => None,
+        };
         let note = note.unwrap_or_default();
-        Some(vec![name.to_owned(), four(interval.value), between(&interval), note])
+        Some(vec![metric.name(), four(interval.value), between(&interval), note])
     };
-    table(&["metric", "value", "95 % interval", ""], rows.into_iter().filter_map(row).collect())
+    table(&["metric", "value", "95 % interval", ""], HEADLINE.iter().filter_map(row).collect())
 }
 
 fn beside(baseline: &BaselineReport, report: &Report, blocks: &mut Vec<Block>) {

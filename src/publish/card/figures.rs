@@ -2,7 +2,7 @@
 
 use super::Card;
 use super::numbers::{between, code, four, line, share};
-use crate::metrics::Interval;
+use crate::metrics::{HEADLINE, Metric};
 use crate::numbers::{counted, grouped};
 use crate::posterior::OwnDoubt;
 
@@ -16,9 +16,6 @@ impl Card<'_> {
             return "It was not evaluated.\n".to_owned();
         };
         let summary = &evaluation.summary;
-        let ece = &summary.ece;
-        let floor = format!("noise floor {} ± {}", four(ece.floor), four(ece.floor_sd));
-        let ece = Interval { value: ece.value, low: ece.low, high: ece.high };
         let plain = evaluation.without_temperature.filter(|_| {
             let scaling = &self.source.artifact.uncertainty.scaling;
             scaling.temperature != 1.0 || scaling.vector.is_some()
@@ -26,24 +23,21 @@ impl Card<'_> {
         let before = |value: Option<f64>| {
             value.map_or(String::new(), |value| format!("{} as the logits come", four(value)))
         };
-        let best = evaluation
-            .truth
-            .map_or(String::new(), |truth| format!("best possible {}", four(truth.best_accuracy)));
-        let floor = match before(plain.map(|one| one.ece)) {
-            before if before.is_empty() => floor,
-            before => format!("{floor}; {before}"),
+        let note = |metric: &Metric| match metric.key {
+            "accuracy" => evaluation.truth.map_or(String::new(), |truth| {
+                format!("best possible {}", four(truth.best_accuracy))
+            }),
+            "nll" => before(plain.map(|one| one.nll)),
+            "ece" => {
+                let (floor, spread) = (summary.ece.floor, summary.ece.floor_sd);
+                let floor = format!("noise floor {} ± {}", four(floor), four(spread));
+                match before(plain.map(|one| one.ece)) {
+                    before if before.is_empty() => floor,
+                    before => format!("{floor}; {before}"),
+                }
+            }
+            _ => String::new(),
         };
-        let rows = [
-            ("accuracy", Some(summary.accuracy), best),
-            ("macro F1", Some(summary.f1), String::new()),
-            ("MCC", Some(summary.mcc), String::new()),
-            ("NLL, nats", Some(summary.nll), before(plain.map(|one| one.nll))),
-            ("Brier score, sum over the classes", Some(summary.brier), String::new()),
-            ("ECE, 15 bins", Some(ece), floor),
-            ("mean confidence", Some(summary.mean_confidence), String::new()),
-            ("wrong answers found by low confidence, AUROC", summary.auroc, String::new()),
-            ("AURC", summary.aurc, String::new()),
-        ];
         let mut text = format!(
             "{} of {}, part {}, with 95 % bootstrap intervals over the rows.\n\n",
             counted(summary.rows, "row"),
@@ -51,9 +45,10 @@ impl Card<'_> {
             code(&evaluation.split),
         );
         text.push_str("| metric | value | 95 % interval | |\n|---|---:|---:|---|\n");
-        for (name, interval, note) in rows {
-            let Some(interval) = interval else { continue };
-            text.push_str(&line([name, &four(interval.value), &between(&interval), &note]));
+        for metric in HEADLINE.iter().filter(|metric| metric.brief) {
+            let Some(interval) = metric.read(summary) else { continue };
+            let (value, interval) = (four(interval.value), between(&interval));
+            text.push_str(&line([&metric.name(), &value, &interval, &note(metric)]));
         }
         text.push_str(
             "\nThe noise floor is the ECE that perfectly calibrated probabilities would show on as many \

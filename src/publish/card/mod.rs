@@ -26,11 +26,12 @@ mod yaml;
 pub use figures::RELIABILITY;
 
 use super::{PublishConfig, PublishError, Source};
+use crate::metrics::HEADLINE;
 use crate::numbers::grouped;
 use numbers::{code, four};
 
-/// What a template may ask for.
-pub const PLACEHOLDERS: [&str; 28] = [
+/// What a template may ask for, besides the headline metrics by their keys.
+pub const PLACEHOLDERS: [&str; 20] = [
     "front_matter",
     "notice",
     "title",
@@ -49,15 +50,7 @@ pub const PLACEHOLDERS: [&str; 28] = [
     "use_with_bayes",
     "citation",
     "rows",
-    "accuracy",
-    "f1",
-    "mcc",
-    "nll",
-    "brier",
-    "ece",
     "ece_floor",
-    "mean_confidence",
-    "mean_uncertainty",
     "bayes_version",
 ];
 
@@ -88,7 +81,9 @@ impl Card<'_> {
         if !template::has(&whole, "front_matter") && !whole.starts_with("---\n") {
             whole.insert_str(0, "{{front_matter}}\n");
         }
-        template::fill(&whole, &PLACEHOLDERS, &|name| self.value(name))
+        let figures = HEADLINE.iter().map(|metric| metric.key);
+        let names: Vec<&str> = PLACEHOLDERS.into_iter().chain(figures).collect();
+        template::fill(&whole, &names, &|name| self.value(name))
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -117,17 +112,12 @@ impl Card<'_> {
             "use_with_bayes" => Some(self.with_bayes()),
             "citation" => Some(self.citation()),
             "rows" => Some(summary.map_or("0".to_owned(), |one| grouped(one.rows))),
-            "accuracy" => figure(summary.map(|one| one.accuracy.value)),
-            "f1" => figure(summary.map(|one| one.f1.value)),
-            "mcc" => figure(summary.map(|one| one.mcc.value)),
-            "nll" => figure(summary.map(|one| one.nll.value)),
-            "brier" => figure(summary.map(|one| one.brier.value)),
-            "ece" => figure(summary.map(|one| one.ece.value)),
             "ece_floor" => figure(summary.map(|one| one.ece.floor)),
-            "mean_confidence" => figure(summary.map(|one| one.mean_confidence.value)),
-            "mean_uncertainty" => figure(summary.map(|one| one.mean_uncertainty.value)),
             "bayes_version" => Some(manifest.bayes.clone()),
-            _ => None,
+            key => {
+                let metric = HEADLINE.iter().find(|metric| metric.key == key)?;
+                figure(summary.and_then(|one| metric.read(one)).map(|found| found.value))
+            }
         }
     }
 
