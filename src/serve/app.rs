@@ -10,12 +10,13 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::{get, post};
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::answer::Cache;
 use super::budget::Budget;
+use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
 use super::host::Hosts;
@@ -157,32 +158,22 @@ impl App {
 
 /// All routes, with what stands around them.
 pub fn router(app: &Arc<App>) -> Router {
-    let counted = Router::new()
-        .route("/predict", post(endpoints::predict::predict))
-        .route("/predict_cached", post(endpoints::predict::predict_cached))
-        .route("/batch_predict", post(endpoints::predict::batch_predict))
-        .route("/async_predict", post(endpoints::jobs::async_predict))
-        .route_layer(from_fn_with_state(Arc::clone(app), guard::count));
+    let of = |access: Access| {
+        let own = endpoints::all(&app.settings).into_iter();
+        let own = own.filter(|endpoint| endpoint.access == access);
+        own.fold(Router::new(), |routes, Endpoint { path, route, .. }| routes.route(path, route))
+    };
     let reads = || from_fn_with_state(Arc::clone(app), guard::count_reads);
-    let locked = Router::new()
-        .route("/task_status/{task_id}", get(endpoints::jobs::task_status))
-        .route("/task/{task_id}", axum::routing::delete(endpoints::jobs::cancel))
-        .route("/info", get(endpoints::info::info))
+    let counted = of(Access::Model).route_layer(from_fn_with_state(Arc::clone(app), guard::count));
+    let locked = of(Access::Key)
         .route_layer(reads())
         .merge(counted)
         .route_layer(from_fn_with_state(Arc::clone(app), guard::key));
-    let mut open = Router::new()
-        .route("/health", get(endpoints::health::health))
-        .route("/livez", get(endpoints::health::livez))
-        .route("/health/live", get(endpoints::health::live_alias))
-        .route("/readyz", get(endpoints::health::readyz))
-        .route("/health/ready", get(endpoints::health::ready_alias))
+    let open = of(Access::Anybody)
         .merge(endpoints::docs::routes())
         .merge(endpoints::playground::routes())
-        .route_layer(reads());
-    if app.settings.metrics_address.is_none() {
-        open = open.route("/metrics", get(endpoints::metrics::metrics));
-    }
+        .route_layer(reads())
+        .merge(of(Access::Uncounted));
     finished(locked.merge(open), app)
 }
 

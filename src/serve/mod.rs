@@ -16,6 +16,7 @@ mod body;
 mod budget;
 mod client;
 mod encoding;
+mod endpoint;
 mod endpoints;
 mod engine;
 mod gate;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::problem::{Fault, Problem};
 
@@ -121,22 +121,43 @@ pub struct Job {
     pub ttl_seconds: Option<u64>,
 }
 
+/// An example for the document.
+const EXAMPLE: &str = "A dull first act, but the ending was moving.";
+
 /// Reads the body of `/predict`.
 pub fn predict(body: Value, limits: &RequestLimits) -> Result<(Sent, Options), Problem> {
     let mut fields = Fields::new(body)?;
-    let sent = one(&mut fields, limits);
-    let options = options(&mut fields, limits);
+    let asked = read_predict(&mut fields, limits);
     fields.finish()?;
-    Ok((sent, options))
+    Ok(asked)
+}
+
+fn read_predict(fields: &mut Fields, limits: &RequestLimits) -> (Sent, Options) {
+    (one(fields, limits), options(fields, limits))
+}
+
+/// What [`predict`] reads.
+pub fn predict_schema(limits: &RequestLimits) -> Value {
+    let example = json!({ "text": EXAMPLE, "coverage": 0.9 });
+    Fields::schema(|fields| drop(read_predict(fields, limits)), &example)
 }
 
 /// Reads the body of `/batch_predict`.
 pub fn batch(body: Value, limits: &RequestLimits) -> Result<(Vec<Sent>, Options), Problem> {
     let mut fields = Fields::new(body)?;
-    let texts = many(&mut fields, limits.batch, limits);
-    let options = options(&mut fields, limits);
+    let asked = read_batch(&mut fields, limits);
     fields.finish()?;
-    Ok((texts, options))
+    Ok(asked)
+}
+
+fn read_batch(fields: &mut Fields, limits: &RequestLimits) -> (Vec<Sent>, Options) {
+    (many(fields, limits.batch, limits), options(fields, limits))
+}
+
+/// What [`batch`] reads.
+pub fn batch_schema(limits: &RequestLimits) -> Value {
+    let example = json!({ "texts": [EXAMPLE, "The acting was superb."] });
+    Fields::schema(|fields| drop(read_batch(fields, limits)), &example)
 }
 
 /// Reads the body of `/async_predict`.
@@ -153,27 +174,45 @@ pub fn job(body: Value, limits: &RequestLimits) -> Result<Job, Problem> {
         (false, true) => Texts::Many(many(&mut fields, limits.job, limits)),
         _ => Texts::One(one(&mut fields, limits)),
     };
-    let ttl_seconds = fields.integer("ttl_seconds", 1..=limits.ttl, true);
-    let options = options(&mut fields, limits);
+    let (ttl_seconds, options) = (ttl(&mut fields, limits), options(&mut fields, limits));
     fields.finish()?;
     Ok(Job { texts, options, ttl_seconds })
 }
 
+/// What [`job`] reads.
+pub fn job_schema(limits: &RequestLimits) -> Value {
+    let read = |fields: &mut Fields| {
+        one(fields, limits);
+        many(fields, limits.job, limits);
+        ttl(fields, limits);
+        options(fields, limits);
+    };
+    let mut schema = Fields::schema(read, &json!({ "texts": [EXAMPLE], "ttl_seconds": 3600 }));
+    schema["required"] = json!([]);
+    schema["oneOf"] = json!([{ "required": ["text"] }, { "required": ["texts"] }]);
+    schema
+}
+
+fn ttl(fields: &mut Fields, limits: &RequestLimits) -> Option<u64> {
+    fields.integer("ttl_seconds", 1..=limits.ttl, None, "How long the job is kept, in seconds.")
+}
+
 /// `text` with its `text_pair`; what is missing is a fault, which is told at the end.
 fn one(fields: &mut Fields, limits: &RequestLimits) -> Sent {
-    let text = fields.text("text", limits.chars).unwrap_or_default();
-    let pair = fields.given("text_pair").then(|| fields.text("text_pair", limits.chars));
-    Sent { text: text.into(), pair: pair.flatten().map(Into::into) }
+    let text = fields.text("text", limits.chars, "What to classify.").unwrap_or_default();
+    let about = "The second text of a pair, for a model that was trained on pairs.";
+    let pair = fields.optional_text("text_pair", limits.chars, about);
+    Sent { text: text.into(), pair: pair.map(Into::into) }
 }
 
 /// `texts` with their `text_pairs`.
 fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
     let before = fields.faults();
-    let texts = fields.texts("texts", most, limits.chars);
-    if !fields.given("text_pairs") {
+    let texts = fields.texts("texts", most, limits.chars, "What to classify, text by text.");
+    let about = "The second text of each pair, as many as `texts`.";
+    let Some(pairs) = fields.optional_texts("text_pairs", most, limits.chars, about) else {
         return texts.into_iter().map(|text| Sent { text: text.into(), pair: None }).collect();
-    }
-    let pairs = fields.texts("text_pairs", most, limits.chars);
+    };
     if fields.faults() == before && pairs.len() != texts.len() {
         let msg =
             format!("must have as many texts as `texts`, {}, got {}", texts.len(), pairs.len());
@@ -185,32 +224,89 @@ fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
 
 fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
     let usual = Options::default();
-    let samples = fields.integer("num_samples", 1..=limits.samples as u64, true);
-    let top_k = fields.integer("top_k", 1..=u64::from(u32::MAX), true);
-    let return_uncertainty = fields.flag("return_uncertainty", usual.return_uncertainty);
-    let return_samples = fields.flag("return_samples", usual.return_samples);
-    if return_samples && !return_uncertainty {
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let read = Options {
+        return_uncertainty: fields.flag(
+            "return_uncertainty",
+            usual.return_uncertainty,
+            "Whether uncertainty and its sources are sent. Without them a model of several passes \
+             makes one, unless a limit or the novelty needs the others.",
+        ),
+        num_samples: fields
+            .integer(
+                "num_samples",
+                1..=limits.samples as u64,
+                None,
+                "Passes, for posteriors that are sampled; a closed form needs none.",
+            )
+            .map(size),
+        seed: fields
+            .integer(
+                "seed",
+                0..=u64::MAX,
+                Some(usual.seed),
+                "The same seed, text and model give the same answer.",
+            )
+            .unwrap_or(usual.seed),
+        coverage: fields.number(
+            &["coverage"],
+            0.5..=0.999,
+            usual.coverage,
+            "The share of texts whose prediction set holds the right label; `null` for no set.",
+        ),
+        abstain: fields.within("abstain", "Thresholds; what is `null` is the server's.", abstain),
+        truncate: fields.flag(
+            "truncate",
+            usual.truncate,
+            "Whether a text with too many tokens is cut; else it is refused.",
+        ),
+        top_k: fields
+            .integer(
+                "top_k",
+                1..=u64::from(u32::MAX),
+                None,
+                "Only so many probabilities, the largest first.",
+            )
+            .map(size),
+        return_text: fields.flag(
+            "return_text",
+            usual.return_text,
+            "Whether the text is sent back.",
+        ),
+        return_samples: fields.flag(
+            "return_samples",
+            usual.return_samples,
+            "Whether probabilities under 64 draws are sent, with the uncertainty.",
+        ),
+    };
+    if read.return_samples && !read.return_uncertainty {
         let msg = "the samples are sent with the uncertainty: leave `return_uncertainty` true";
         fields.fault(&["return_samples".into()], msg, "contradiction");
     }
-    Options {
-        return_uncertainty,
-        num_samples: samples.map(|samples| samples as usize),
-        seed: fields.integer("seed", 0..=u64::MAX, false).unwrap_or(usual.seed),
-        coverage: if fields.has("coverage") {
-            fields.number(&["coverage"], 0.5..=0.999)
-        } else {
-            usual.coverage
-        },
-        abstain: fields.within("abstain", |inner| Abstain {
-            min_confidence: inner.number(&["abstain", "min_confidence"], 0.0..=1.0),
-            max_epistemic: inner.number(&["abstain", "max_epistemic"], 0.0..=f64::MAX),
-            ood_p: inner.number(&["abstain", "ood_p"], 0.0..=1.0),
-        }),
-        truncate: fields.flag("truncate", usual.truncate),
-        top_k: top_k.map(|top_k| top_k as usize),
-        return_text: fields.flag("return_text", usual.return_text),
-        return_samples,
+    read
+}
+
+fn abstain(fields: &mut Fields) -> Abstain {
+    Abstain {
+        min_confidence: fields.number(
+            &["abstain", "min_confidence"],
+            0.0..=1.0,
+            None,
+            "The least confidence.",
+        ),
+        max_epistemic: fields.number(
+            &["abstain", "max_epistemic"],
+            0.0..=f64::MAX,
+            None,
+            "The largest epistemic uncertainty, in nats; refused where the model does not know it \
+             (`epistemic` in `/info` is not `known`).",
+        ),
+        ood_p: fields.number(
+            &["abstain", "ood_p"],
+            0.0..=1.0,
+            None,
+            "A novelty p-value up to this one is too strange; refused where the model has none.",
+        ),
     }
 }
 

@@ -7,10 +7,12 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::app::{App, Phase};
+use super::super::endpoint::Endpoint;
 use super::super::scheduler::Class;
 
 /// An engine that has not been seen for so long is stuck; no batch takes that long.
@@ -80,8 +82,24 @@ fn checks(app: &App) -> Checks {
     }
 }
 
+/// The endpoints.
+pub fn endpoints() -> Vec<Endpoint> {
+    vec![
+        Endpoint::get("/health", get(health), "State of all parts")
+            .gives::<Health>(200)
+            .refuses(&[400, 403, 421])
+            .may_be_unready(),
+        Endpoint::get("/livez", get(livez), "The process answers"),
+        Endpoint::get("/readyz", get(readyz), "Whether to send requests").may_be_unready(),
+        Endpoint::get("/health/live", get(livez), "Another name for /livez").named("live"),
+        Endpoint::get("/health/ready", get(readyz), "Another name for /readyz")
+            .named("ready")
+            .may_be_unready(),
+    ]
+}
+
 /// The whole state, for people and dashboards.
-pub async fn health(State(app): State<Arc<App>>) -> Response {
+async fn health(State(app): State<Arc<App>>) -> Response {
     let checks = checks(&app);
     let (code, status) = match app.phase() {
         Phase::Serving if checks.engine != "ok" => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
@@ -109,13 +127,8 @@ pub async fn livez() -> &'static str {
     "ok"
 }
 
-/// `/health/live`.
-pub async fn live_alias() -> &'static str {
-    livez().await
-}
-
 /// Whether requests should be sent here.
-pub async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let checks = checks(&app);
     let reason = match app.phase() {
         Phase::Serving if checks.engine == "ok" => None,
@@ -131,9 +144,4 @@ pub async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> R
     }
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, text).into_response()
-}
-
-/// `/health/ready`.
-pub async fn ready_alias(state: State<Arc<App>>, query: RawQuery) -> Response {
-    readyz(state, query).await
 }

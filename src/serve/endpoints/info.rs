@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::app::App;
+use super::super::endpoint::{Access, Endpoint};
 use crate::posterior::OwnDoubt;
 use crate::predict::Predictor;
 
@@ -77,8 +79,15 @@ struct InfoCalibration {
     target_risk: Option<f64>,
 }
 
+/// The endpoint.
+pub fn endpoints() -> Vec<Endpoint> {
+    let summary = "The model, its calibration and the limits";
+    let info = Endpoint::get("/info", get(info), summary).access(Access::Key).gives::<Info>(200);
+    vec![info.refuses(&[400, 401, 403, 421, 429, 500, 503])]
+}
+
 /// Describes the model.
-pub async fn info(State(app): State<Arc<App>>) -> Json<Info> {
+async fn info(State(app): State<Arc<App>>) -> Json<Info> {
     Json(describe(&app, &app.model.current().predictor))
 }
 

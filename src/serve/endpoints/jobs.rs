@@ -10,20 +10,23 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Json};
 use flate2::read::GzDecoder;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::super::amount;
 use super::super::app::{App, Phase};
 use super::super::body::{Request, read_json};
+use super::super::endpoint::{Access, Endpoint};
 use super::super::guard::KeyHash;
 use super::super::jobs::Offer;
 use super::super::jobs::record::Record;
 use super::super::problem::{Fault, Problem};
 use super::super::request::{self, Texts};
+use super::super::settings::Settings;
 use crate::store::sha256;
 
 const NO_TASK: &str = "there is no such task";
@@ -84,13 +87,43 @@ pub struct Progress {
     total: usize,
 }
 
+/// The endpoints.
+pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
+    let key = json!({
+        "type": "string", "minLength": 1, "maxLength": MOST_KEY, "pattern": "^[!-~]+$",
+    });
+    let one = |endpoint: Endpoint| {
+        endpoint
+            .tag("jobs")
+            .access(Access::Key)
+            .path_part("task_id", "t_01997b3e6c0f7c3e9f7d2a4b5c6d7e8f")
+            .gives::<TaskStatus>(200)
+            .refuses(&[400, 401, 403, 404, 421, 429, 500, 503])
+    };
+    vec![
+        Endpoint::post("/async_predict", post(async_predict), "A job that survives a crash")
+            .tag("jobs")
+            .reads("JobRequest", request::job_schema(&settings.request))
+            .gives::<Accepted>(202)
+            .header("Idempotency-Key", &key)
+            .refuses(&[400, 401, 403, 408, 409, 413, 415, 421, 422, 429, 500, 503, 507]),
+        one(Endpoint::get("/task_status/{task_id}", get(task_status), "How far a job is")),
+        one(Endpoint::delete(
+            "/task/{task_id}",
+            delete(cancel),
+            "Cancels a job; one that has ended stays",
+        ))
+        .named("cancel_task"),
+    ]
+}
+
 fn rfc3339(milliseconds: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_millis(milliseconds);
     humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// Takes a job: 202 once it is on disk.
-pub async fn async_predict(
+async fn async_predict(
     State(app): State<Arc<App>>,
     key: Option<Extension<KeyHash>>,
     headers: HeaderMap,
@@ -134,7 +167,7 @@ pub async fn async_predict(
 }
 
 /// How far a job is.
-pub async fn task_status(
+async fn task_status(
     State(app): State<Arc<App>>,
     key: Option<Extension<KeyHash>>,
     task_id: Result<Path<String>, PathRejection>,
@@ -143,7 +176,7 @@ pub async fn task_status(
 }
 
 /// Cancels a job; one that has ended stays what it is.
-pub async fn cancel(
+async fn cancel(
     State(app): State<Arc<App>>,
     key: Option<Extension<KeyHash>>,
     task_id: Result<Path<String>, PathRejection>,

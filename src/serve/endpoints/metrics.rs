@@ -5,10 +5,26 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 
 use super::super::app::App;
+use super::super::endpoint::{Access, Endpoint};
 use super::super::metrics::Snapshot;
 use super::super::scheduler::Class;
+use super::super::settings::Settings;
+
+const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The endpoint, where the metrics have no address of their own.
+pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
+    let own = settings.metrics_address.is_none().then(|| {
+        Endpoint::get("/metrics", get(metrics), "Prometheus metrics")
+            .access(Access::Uncounted)
+            .gives_text(KIND)
+            .refuses(&[400, 403, 421, 503])
+    });
+    own.into_iter().collect()
+}
 
 /// OpenMetrics text.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
@@ -21,6 +37,5 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
         jobs_bytes: app.jobs.bytes(),
         inflight_bytes: app.budget.taken(),
     });
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+    ([(header::CONTENT_TYPE, KIND)], text).into_response()
 }

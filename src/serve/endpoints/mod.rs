@@ -1,4 +1,4 @@
-//! One file per endpoint.
+//! One file per endpoint: its route, what answers, and what the document says of it.
 
 pub mod docs;
 pub mod health;
@@ -8,3 +8,18 @@ pub mod metrics;
 pub mod pages;
 pub mod playground;
 pub mod predict;
+
+use super::endpoint::Endpoint;
+use super::settings::Settings;
+
+/// All endpoints that the document describes.
+pub fn all(settings: &Settings) -> Vec<Endpoint> {
+    let each = [
+        predict::endpoints(settings),
+        jobs::endpoints(settings),
+        info::endpoints(),
+        health::endpoints(),
+        metrics::endpoints(settings),
+    ];
+    each.into_iter().flatten().collect()
+}

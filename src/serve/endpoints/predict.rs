@@ -8,8 +8,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use futures_util::future::try_join_all;
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -17,11 +19,13 @@ use super::super::amount;
 use super::super::answer::{Times, Urgency};
 use super::super::app::{App, Phase};
 use super::super::body::{Request, read_json};
+use super::super::endpoint::Endpoint;
 use super::super::observe::RequestId;
 use super::super::problem::{self, Fault, Problem};
 use super::super::reply;
 use super::super::request::{self, Options, Sent};
 use super::super::scheduler::Class;
+use super::super::settings::Settings;
 use crate::predict::PredictionObject;
 
 /// The most time that a client may ask for.
@@ -53,8 +57,30 @@ pub enum Item {
     },
 }
 
+/// The endpoints.
+pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
+    let limits = &settings.request;
+    let timeout = json!({ "type": "integer", "minimum": 1, "maximum": MOST_MILLISECONDS });
+    let all = [
+        Endpoint::post("/predict", post(predict), "One text to its label, with uncertainty")
+            .reads("PredictRequest", request::predict_schema(limits))
+            .gives::<PredictionObject>(200),
+        Endpoint::post(
+            "/predict_cached",
+            post(predict_cached),
+            "The same: answers are kept by default",
+        )
+        .reads("PredictRequest", request::predict_schema(limits))
+        .gives::<PredictionObject>(200),
+        Endpoint::post("/batch_predict", post(batch_predict), "Several texts at once")
+            .reads("BatchRequest", request::batch_schema(limits))
+            .gives::<Batch>(200),
+    ];
+    all.map(|endpoint| endpoint.header("X-Request-Timeout-Ms", &timeout)).into()
+}
+
 /// One text.
-pub async fn predict(
+async fn predict(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
@@ -71,7 +97,7 @@ pub async fn predict(
 }
 
 /// The same: answers are kept by default.
-pub async fn predict_cached(
+async fn predict_cached(
     state: State<Arc<App>>,
     headers: HeaderMap,
     body: Body,
@@ -80,7 +106,7 @@ pub async fn predict_cached(
 }
 
 /// Several texts.
-pub async fn batch_predict(
+async fn batch_predict(
     State(app): State<Arc<App>>,
     Extension(RequestId(id)): Extension<RequestId>,
     headers: HeaderMap,

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::problem::{Fault, Problem};
 use super::fault;
@@ -12,18 +12,58 @@ const MOST_FAULTS: usize = 32;
 /// The most characters of a client's key that are repeated to it.
 const SHOWN: usize = 40;
 
-/// What is left of a body, and what was wrong so far.
+/// What is left of a body, and what was wrong so far; or, of no body, what its fields are: whatever reads a
+/// field says what it is, so that the document cannot differ from the check.
 pub struct Fields {
     map: Map<String, Value>,
     faults: Vec<Fault>,
+    described: Option<Described>,
+}
+
+/// The schemas of the fields, and those that must be there.
+#[derive(Default)]
+struct Described {
+    properties: Map<String, Value>,
+    required: Vec<&'static str>,
+}
+
+/// A character that is neither white space nor a control character.
+const NOT_BLANK: &str = r"[^\s\u0000-\u001f\u007f-\u009f]";
+
+fn text_schema(chars: usize) -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": chars, "pattern": NOT_BLANK })
+}
+
+fn texts_schema(most: usize, chars: usize) -> Value {
+    json!({ "type": "array", "items": text_schema(chars), "minItems": 1, "maxItems": most })
 }
 
 impl Fields {
     /// The body must be an object.
     pub fn new(body: Value) -> Result<Self, Problem> {
         match body {
-            Value::Object(map) => Ok(Self { map, faults: Vec::new() }),
+            Value::Object(map) => Ok(Self { map, faults: Vec::new(), described: None }),
             _ => Err(Problem::Validation(vec![fault(&[], "must be an object", "model_type")])),
+        }
+    }
+
+    /// The schema of a body whose fields are read so.
+    pub fn schema(read: impl FnOnce(&mut Self), example: &Value) -> Value {
+        let described = Some(Described::default());
+        let mut fields = Self { map: Map::new(), faults: Vec::new(), described };
+        read(&mut fields);
+        let Described { properties, required } = fields.described.unwrap_or_default();
+        json!({
+            "type": "object", "additionalProperties": false, "required": required,
+            "properties": properties, "examples": [example],
+        })
+    }
+
+    /// Says what a field is, where that is asked.
+    fn describe(&mut self, name: &str, description: &str, schema: Value) {
+        if let (Some(described), Value::Object(mut schema)) = (&mut self.described, schema) {
+            schema.insert("description".to_owned(), description.into());
+            described.properties.insert(name.to_owned(), schema.into());
         }
     }
 
@@ -33,7 +73,7 @@ impl Fields {
     }
 
     /// Whether a field is there and is not `null`; one that is `null` is taken out.
-    pub fn given(&mut self, name: &str) -> bool {
+    fn given(&mut self, name: &str) -> bool {
         if self.map.get(name).is_some_and(Value::is_null) {
             self.take(name);
         }
@@ -59,7 +99,9 @@ impl Fields {
     }
 
     /// A text that must be there.
-    pub fn text(&mut self, name: &str, chars: usize) -> Option<String> {
+    pub fn text(&mut self, name: &'static str, chars: usize, about: &str) -> Option<String> {
+        self.describe(name, about, text_schema(chars));
+        self.require(name);
         match self.take(name) {
             Some(value) => self.checked(value, &[name.into()], chars),
             None => {
@@ -69,8 +111,48 @@ impl Fields {
         }
     }
 
+    /// A text that may be there.
+    pub fn optional_text(&mut self, name: &str, chars: usize, about: &str) -> Option<String> {
+        self.describe(name, about, nullable(text_schema(chars)));
+        if !self.given(name) {
+            return None;
+        }
+        let value = self.take(name)?;
+        self.checked(value, &[name.into()], chars)
+    }
+
+    fn require(&mut self, name: &'static str) {
+        if let Some(described) = &mut self.described {
+            described.required.push(name);
+        }
+    }
+
+    /// A list of texts that may be there.
+    pub fn optional_texts(
+        &mut self,
+        name: &str,
+        most: usize,
+        chars: usize,
+        about: &str,
+    ) -> Option<Vec<String>> {
+        self.describe(name, about, nullable(texts_schema(most, chars)));
+        self.given(name).then(|| self.list(name, most, chars))
+    }
+
     /// A list of texts that must be there.
-    pub fn texts(&mut self, name: &str, most: usize, chars: usize) -> Vec<String> {
+    pub fn texts(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        chars: usize,
+        about: &str,
+    ) -> Vec<String> {
+        self.describe(name, about, texts_schema(most, chars));
+        self.require(name);
+        self.list(name, most, chars)
+    }
+
+    fn list(&mut self, name: &str, most: usize, chars: usize) -> Vec<String> {
         let place = [Value::from(name)];
         let items = match self.take(name) {
             Some(Value::Array(items)) => items,
@@ -113,7 +195,8 @@ impl Fields {
     }
 
     /// Yes or no.
-    pub fn flag(&mut self, name: &str, usual: bool) -> bool {
+    pub fn flag(&mut self, name: &str, usual: bool, about: &str) -> bool {
+        self.describe(name, about, json!({ "type": "boolean", "default": usual }));
         match self.take(name) {
             None => usual,
             Some(Value::Bool(flag)) => flag,
@@ -124,21 +207,26 @@ impl Fields {
         }
     }
 
-    /// A whole number.
+    /// A whole number; `null` is possible where none is usual.
     pub fn integer(
         &mut self,
         name: &str,
         range: RangeInclusive<u64>,
-        nullable: bool,
+        usual: Option<u64>,
+        about: &str,
     ) -> Option<u64> {
-        let value = match self.take(name)? {
-            Value::Null if nullable => return None,
-            value => value,
+        let (low, high) = range.clone().into_inner();
+        let schema =
+            json!({ "type": "integer", "minimum": low, "maximum": high, "default": usual });
+        self.describe(name, about, if usual.is_none() { nullable(schema) } else { schema });
+        let value = match self.take(name) {
+            None => return usual,
+            Some(Value::Null) if usual.is_none() => return None,
+            Some(value) => value,
         };
         match value.as_u64().or_else(|| whole(&value)) {
             Some(number) if range.contains(&number) => Some(number),
             _ => {
-                let (low, high) = range.into_inner();
                 let msg = format!("must be a whole number from {low} to {high}");
                 self.fault(&[name.into()], msg, "int_range");
                 None
@@ -146,17 +234,31 @@ impl Fields {
         }
     }
 
-    /// A number or `null`; the last part of the place is the field's name.
-    pub fn number(&mut self, place: &[&str], range: RangeInclusive<f64>) -> Option<f64> {
-        let value = match self.take(place.last()?)? {
-            Value::Null => return None,
-            value => value,
+    /// A number, or `null` for none; the last part of the place is the field's name.
+    pub fn number(
+        &mut self,
+        place: &[&str],
+        range: RangeInclusive<f64>,
+        usual: Option<f64>,
+        about: &str,
+    ) -> Option<f64> {
+        let name = place.last()?;
+        let (low, high) = range.clone().into_inner();
+        let mut schema =
+            json!({ "type": "number", "minimum": low, "maximum": high, "default": usual });
+        if high == f64::MAX {
+            schema.as_object_mut()?.shift_remove("maximum");
+        }
+        self.describe(name, about, nullable(schema));
+        let value = match self.take(name) {
+            None => return usual,
+            Some(Value::Null) => return None,
+            Some(value) => value,
         };
         match value.as_f64() {
             Some(number) if range.contains(&number) => Some(number),
             _ => {
                 let place: Vec<Value> = place.iter().map(|&part| part.into()).collect();
-                let (low, high) = range.into_inner();
                 let msg = match high {
                     f64::MAX => format!("must be a number of at least {low}"),
                     _ => format!("must be a number from {low} to {high}"),
@@ -168,7 +270,7 @@ impl Fields {
     }
 
     /// An object inside, or `null` or nothing for an empty one.
-    pub fn within<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn within<T>(&mut self, name: &str, about: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         let map = match self.take(name) {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(map)) => map,
@@ -177,8 +279,16 @@ impl Fields {
                 Map::new()
             }
         };
-        let mut inner = Self { map, faults: Vec::new() };
+        let described = self.described.as_ref().map(|_| Described::default());
+        let mut inner = Self { map, faults: Vec::new(), described };
         let value = read(&mut inner);
+        if let Some(Described { properties, .. }) = inner.described.take() {
+            let schema = json!({
+                "type": "object", "additionalProperties": false, "default": null,
+                "properties": properties,
+            });
+            self.describe(name, about, nullable(schema));
+        }
         inner.refuse_rest(&[name.into()]);
         self.faults.append(&mut inner.faults);
         value
@@ -199,6 +309,12 @@ impl Fields {
         self.refuse_rest(&[]);
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::Validation(self.faults)) }
     }
+}
+
+/// The schema of what may be `null` too.
+fn nullable(mut schema: Value) -> Value {
+    schema["type"] = json!([schema["type"], "null"]);
+    schema
 }
 
 /// `3.0` is a whole number in JSON Schema.

@@ -22,6 +22,29 @@ fn a_plain_text_has_the_usual_options() {
     assert_eq!((sent, options), (sent_as(" fine ", None), Options::default()));
 }
 
+/// Every field that is read is in the schema, and every example passes.
+#[test]
+fn the_schema_says_what_is_read() {
+    let keys = |schema: &Value| -> Vec<String> {
+        schema["properties"].as_object().unwrap().keys().cloned().collect()
+    };
+    let schema = predict_schema(&LIMITS);
+    let own = keys(&schema);
+    let read = kept(&job(json!({ "text": "fine", "text_pair": "too" }), &LIMITS).unwrap());
+    assert_eq!(own, read.as_object().unwrap().keys().cloned().collect::<Vec<_>>());
+    assert_eq!(schema["required"], json!(["text"]));
+    assert_eq!(schema["properties"]["coverage"]["maximum"], 0.999);
+    assert_eq!(schema["properties"]["abstain"]["type"], json!(["object", "null"]));
+    let limits = RequestLimits { chars: 100, ..LIMITS };
+    assert!(predict(schema["examples"][0].clone(), &limits).is_ok());
+    let schema = batch_schema(&LIMITS);
+    assert_eq!(schema["properties"]["texts"]["maxItems"], 3);
+    assert!(batch(schema["examples"][0].clone(), &limits).is_ok());
+    let schema = job_schema(&LIMITS);
+    assert_eq!(keys(&schema)[..5], ["text", "text_pair", "texts", "text_pairs", "ttl_seconds"]);
+    assert!(job(schema["examples"][0].clone(), &limits).is_ok());
+}
+
 #[test]
 fn every_option_is_read() {
     let body = json!({
@@ -57,12 +80,12 @@ fn all_faults_are_named_by_their_places() {
     let expected = [
         (r#"["body","text"]"#, "string_type"),
         (r#"["body","num_samples"]"#, "int_range"),
-        (r#"["body","top_k"]"#, "int_range"),
         (r#"["body","seed"]"#, "int_range"),
         (r#"["body","coverage"]"#, "float_range"),
         (r#"["body","abstain","ood_p"]"#, "float_range"),
         (r#"["body","abstain","extra"]"#, "extra_forbidden"),
         (r#"["body","truncate"]"#, "bool_type"),
+        (r#"["body","top_k"]"#, "int_range"),
         (r#"["body","color"]"#, "extra_forbidden"),
     ];
     let expected: Vec<_> = expected.map(|(place, kind)| (place.to_owned(), kind)).into();
