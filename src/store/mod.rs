@@ -42,12 +42,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(failed("create", folder))?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .tempfile_in(folder)
-        .map_err(failed("write", path))?;
+    let mut file = temporary_file(folder, TEMPORARY).map_err(failed("write", path))?;
     file.write_all(bytes).map_err(failed("write", path))?;
-    publish_permissions(file.path()).map_err(failed("write", path))?;
     file.as_file().sync_all().map_err(failed("write", path))?;
     file.persist(path).map_err(|error| failed("write", path)(error.error))?;
     sync_folder(folder).map_err(failed("write", path))
@@ -67,10 +63,8 @@ impl NewFolder {
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(failed("create", parent))?;
-        let temporary = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempdir_in(parent)
-            .map_err(failed("create", target))?;
+        let temporary =
+            builder(TEMPORARY, 0o777).tempdir_in(parent).map_err(failed("create", target))?;
         Ok(Self { temporary, target: target.to_owned() })
     }
 
@@ -103,11 +97,6 @@ impl NewFolder {
     pub fn publish(self) -> Result<(), StoreError> {
         let failed = |source| failed("replace", &self.target)(source);
         let path = self.temporary.path();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(failed)?;
-        }
         sync_tree(path).map_err(failed)?;
         let parent = path.parent().expect("a temporary folder has a parent");
         let name = self.target.file_name().unwrap_or_default().to_string_lossy();
@@ -144,16 +133,23 @@ pub fn move_into_place(finished: &Path, target: &Path) -> Result<(), StoreError>
         .map_err(failed("write", target))
 }
 
-/// A temporary file is private; what it becomes is as public as any other file.
-#[cfg(unix)]
-fn publish_permissions(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+/// A temporary file in a folder, for what is to take a name there.
+pub fn temporary_file(folder: &Path, prefix: &str) -> io::Result<tempfile::NamedTempFile> {
+    builder(prefix, 0o666).tempfile_in(folder)
 }
 
-#[cfg(not(unix))]
-fn publish_permissions(_: &Path) -> io::Result<()> {
-    Ok(())
+/// Temporary files and folders are private by default; what they become is as open as the user's mask says.
+fn builder(prefix: &str, mode: u32) -> tempfile::Builder<'_, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(mode));
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    builder
 }
 
 /// A rename survives a power cut only when its folder is synced.
@@ -263,6 +259,31 @@ mod tests {
             assert_eq!(fs::read_to_string(target.join("a/b.txt")).unwrap(), content);
         }
         assert_eq!(names(home.path()), ["model"]);
+    }
+
+    /// Whatever the mask: a cache that two users share is not one user's alone, and a private one stays so.
+    #[cfg(unix)]
+    #[test]
+    fn what_appears_is_as_open_as_any_other_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let plain = home.path().join("plain");
+        File::create(&plain).unwrap();
+        let plain_folder = home.path().join("plain_folder");
+        fs::create_dir(&plain_folder).unwrap();
+        let file = home.path().join("file");
+        write_atomically(&file, b"x").unwrap();
+        let kept = home.path().join("kept");
+        temporary_file(home.path(), ".x-").unwrap().persist(&kept).unwrap();
+        let folder = home.path().join("folder");
+        let new = NewFolder::create(&folder).unwrap();
+        new.write("inside", b"x").unwrap();
+        new.publish().unwrap();
+        for path in [&file, &kept, &folder.join("inside")] {
+            assert_eq!(mode(path), mode(&plain), "{}", path.display());
+        }
+        assert_eq!(mode(&folder), mode(&plain_folder));
     }
 
     #[test]

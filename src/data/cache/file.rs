@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors, View};
 
 use super::{CacheError, Origin};
 use crate::data::tokenizer::Encoded;
-use crate::store::sha256_of_parts;
+use crate::store::{sha256_of_parts, temporary_file};
 
 /// What a file must agree with.
 #[derive(Clone, Copy, Debug)]
@@ -309,8 +309,7 @@ impl Builder {
             path: folder.to_path_buf(),
             source,
         })?;
-        let temporary =
-            tempfile::Builder::new().prefix(".tokens-").tempfile_in(folder).map_err(failed)?;
+        let temporary = temporary_file(folder, ".tokens-").map_err(failed)?;
         safetensors::serialize_to_file(
             self.tensors(&self.hash()),
             Self::metadata(),

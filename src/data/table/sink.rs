@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::store::temporary_file;
+
 /// A buffered stream or file. A file that is dropped before [`Sink::finish`] is removed.
 pub(super) enum Sink {
     File { file: BufWriter<NamedTempFile>, target: PathBuf },
@@ -25,7 +27,7 @@ impl Sink {
         if target.exists() && !target.is_file() {
             return Err(io::Error::other("it is there and is no regular file"));
         }
-        let file = BufWriter::new(temporary_file(&folder_of(&target))?);
+        let file = BufWriter::new(temporary_file(&folder_of(&target), ".table-")?);
         Ok(Sink::File { file, target })
     }
 
@@ -68,16 +70,4 @@ fn folder_of(path: &Path) -> PathBuf {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     }
-}
-
-fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".table-").suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // A temporary file is private by default; the result is as open as the user's mask says.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }
