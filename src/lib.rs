@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > method > calibrate
-//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics, numbers: pure leaves
+//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics, numbers, suggest: leaves
 //! ```
 
 pub mod artifact;
@@ -25,4 +25,5 @@ pub mod predict;
 pub mod publish;
 pub mod serve;
 pub mod store;
+pub mod suggest;
 pub mod train;

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["model", "data"],
     &["compute", "hub"],
     &["store"],
-    &["metrics", "numbers"],
+    &["metrics", "numbers", "suggest"],
 ];
 
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::BenchError;
+use crate::suggest::nearest;
 
 /// A group of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,10 +45,7 @@ impl Suite {
         let found = SUITES.iter().find(|(known, _)| *known == name);
         found.map(|&(_, suite)| suite).ok_or_else(|| {
             let names = SUITES.map(|(known, _)| known);
-            let near = names.into_iter().filter(|known| strsim::jaro_winkler(known, name) > 0.8);
-            let best = near.max_by(|a, b| {
-                strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name))
-            });
+            let best = nearest(name, names);
             BenchError::Suite {
                 name: name.to_owned(),
                 suggestion: best.map_or(String::new(), |best| format!(" did you mean `{best}`?")),

@@ -1,6 +1,7 @@
 //! From the name of a data set to its files.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::fetch;
@@ -10,6 +11,7 @@ use super::remark::some;
 use super::table::{self, Format, is_url};
 use super::{DataError, Remark, labels, way_out};
 use crate::hub;
+use crate::suggest::nearest;
 
 /// Where a data set lies. Nothing has been read yet.
 #[derive(Clone, Debug)]
@@ -131,13 +133,12 @@ fn near(path: &Path) -> Option<PathBuf> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let asked = path.file_name()?.to_string_lossy().to_lowercase();
     let entries = std::fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
-    let likeness = |entry: std::fs::DirEntry| {
-        let name = entry.file_name().to_string_lossy().to_lowercase();
-        (strsim::jaro_winkler(&name, &asked), entry.file_name())
-    };
-    let best = entries.flatten().map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    let (likeness, found) = best;
-    (likeness > 0.85).then(|| folder.map_or(PathBuf::from(&found), |folder| folder.join(&found)))
+    let names: BTreeMap<String, OsString> = entries
+        .flatten()
+        .map(|entry| (entry.file_name().to_string_lossy().to_lowercase(), entry.file_name()))
+        .collect();
+    let found = &names[nearest(&asked, names.keys())?];
+    Some(folder.map_or(PathBuf::from(found), |folder| folder.join(found)))
 }
 
 /// The same; what is only on the Hub is fetched first.
@@ -159,14 +160,8 @@ pub fn obtain(name: &str) -> Result<Located, DataError> {
 
 fn unknown(name: &str) -> DataError {
     let names: Vec<&str> = known::KNOWN.iter().map(|known| known.name).collect();
-    let near = names
-        .iter()
-        .map(|known| (strsim::jaro_winkler(known, name), known))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    let suggestion = match near {
-        Some((likeness, known)) if likeness > 0.8 => format!(" did you mean `{known}`?"),
-        _ => String::new(),
-    };
+    let near = nearest(name, &names);
+    let suggestion = near.map_or(String::new(), |known| format!(" did you mean `{known}`?"));
     DataError::Unknown { name: name.to_owned(), suggestion, known: names.join("`, `") }
 }
 

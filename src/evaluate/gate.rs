@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::suggest::nearest;
+
 use serde_json::Value;
 
 /// A condition on one metric.
@@ -101,14 +103,8 @@ impl Gate {
     }
 
     fn unknown(&self, known: &[(String, Option<f64>)]) -> GateError {
-        let nearest = known
-            .iter()
-            .map(|(key, _)| (strsim::jaro_winkler(key, &self.key), key))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = match nearest {
-            Some((likeness, key)) if likeness > 0.7 => format!("; did you mean `{key}`?"),
-            _ => String::new(),
-        };
+        let near = nearest(&self.key, known.iter().map(|(key, _)| key));
+        let hint = near.map_or(String::new(), |key| format!("; did you mean `{key}`?"));
         GateError::Unknown { text: self.text.clone(), key: self.key.clone(), hint }
     }
 }

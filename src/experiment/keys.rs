@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::Experiment;
 use crate::method::PosteriorConfig;
 use crate::model::{FROM_SCRATCH, SIZES};
+use crate::suggest::nearest;
 
 /// All keys with a value of their type, as `section.key`.
 pub fn known() -> Vec<(String, Value)> {
@@ -74,14 +75,11 @@ fn check_key(name: &str, known: &[(String, Value)]) -> Result<(), String> {
     }
     let sections = known.iter().filter_map(|(key, _)| key.split_once('.')).map(|(own, _)| own);
     let candidates = known.iter().map(|(key, _)| key.as_str()).chain(sections);
-    let near = candidates
-        .map(|key| (strsim::jaro_winkler(key, name), key))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b));
-    match near {
-        Some((likeness, key)) if likeness > 0.8 => {
-            Err(format!("there is no key `{name}`: did you mean `{key}`?"))
+    match nearest(name, candidates) {
+        Some(key) => Err(format!("there is no key `{name}`: did you mean `{key}`?")),
+        None => {
+            Err(format!("there is no key `{name}`: `bayes train --print-config` shows all keys"))
         }
-        _ => Err(format!("there is no key `{name}`: `bayes train --print-config` shows all keys")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Placeholders: `{{name}}`, each replaced by a part of the card.
 
 use super::super::PublishError;
+use crate::suggest::nearest;
 
 /// The card that is written when nobody gives a template.
 pub const USUAL: &str = include_str!("template.md");
@@ -40,12 +41,10 @@ pub fn has(template: &str, name: &str) -> bool {
 }
 
 fn unknown(name: &str, known: &[&str]) -> PublishError {
-    let near = known.iter().map(|one| (strsim::jaro_winkler(one, name), *one));
-    let near = near.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(likeness, _)| *likeness > 0.8);
+    let near = nearest(name, known);
     PublishError::Placeholder {
         name: name.to_owned(),
-        suggestion: near
-            .map_or(String::new(), |(_, one)| format!(" did you mean `{{{{{one}}}}}`?")),
+        suggestion: near.map_or(String::new(), |one| format!(" did you mean `{{{{{one}}}}}`?")),
         known: known.join(", "),
     }
 }
