@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use ureq::http::{HeaderMap, Method, Request, Response};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
 
 use super::answer::{self, Failure, Wait};
@@ -125,6 +125,15 @@ impl Client {
         Ok(Self { agent, settings, origin, attempts: ATTEMPTS })
     }
 
+    /// A client for addresses of any host that a person names. Those without TLS are possible, since only the
+    /// Hub gets the token; that the Hub is not to be asked says nothing of others.
+    ///
+    /// # Errors
+    /// As [`Client::from_env`].
+    pub fn of_addresses() -> Result<Self, HubError> {
+        Self::new(Settings { plain_http: true, offline: false, ..Settings::from_env()? })
+    }
+
     /// One that tries everything once: for what can be done without.
     #[must_use]
     pub fn impatient(self) -> Self {
@@ -176,6 +185,28 @@ impl Client {
             let (head, mut body) = response.into_parts();
             let read = body.with_config().limit(LONGEST_ANSWER).read_to_vec();
             Ok((read.map_err(|error| answer::broken(call, &error))?, head.headers))
+        })
+    }
+
+    /// A range of what an address names, of at most so many bytes, and the length of the whole.
+    ///
+    /// # Errors
+    /// Refused, not reached, or a server that knows no ranges.
+    pub fn range(&self, address: &str, range: &str, most: u64) -> Result<(Vec<u8>, u64), HubError> {
+        let what = answer::without_query(address);
+        let call = Call::new(Method::GET, what, address);
+        let call = call.header("Range", range).header("Accept-Encoding", "identity");
+        self.persist(&call, |response| {
+            let (head, mut body) = response.into_parts();
+            let whole = answer::header(&head.headers, "content-range")
+                .and_then(|range| range.rsplit_once('/')?.1.parse().ok())
+                .filter(|_| head.status == StatusCode::PARTIAL_CONTENT)
+                .ok_or_else(|| {
+                    let (what, status) = (call.what.clone(), head.status.as_u16());
+                    Failure::fatal(HubError::NoRanges { what, status })
+                })?;
+            let read = body.with_config().limit(most).read_to_vec();
+            Ok((read.map_err(|error| answer::broken(&call, &error))?, whole))
         })
     }
 

@@ -165,6 +165,17 @@ pub enum HubError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A server that sends whole files only.
+    #[error(
+        "{what}: the server answers {status} to a request for a range: download the file, and name it \
+         instead"
+    )]
+    NoRanges {
+        /// What was asked for.
+        what: String,
+        /// The status of the answer.
+        status: u16,
+    },
     /// A page where a file should be: a login page of the network, or of a proxy.
     #[error(
         "{what}: a web page came instead of the file; is there a login page or a proxy on the way?"
