@@ -5,7 +5,7 @@ use std::fs;
 
 use serde::Serialize;
 
-use crate::compute::{self, kilobytes};
+use crate::compute::{self, Stat, kilobytes};
 
 /// Lets the peak begin anew. Where that is not allowed the peak is that of the whole process.
 pub fn forget_peak() {
@@ -14,14 +14,8 @@ pub fn forget_peak() {
 
 /// Page faults of all threads since the process began.
 pub fn page_faults() -> Option<u64> {
-    faults_of(&fs::read_to_string("/proc/self/stat").ok()?)
-}
-
-/// Fields 10 and 12 of `stat`, counted from 1; the second, a name, may have blanks in it.
-fn faults_of(stat: &str) -> Option<u64> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    Some(field(10)? + field(12)?)
+    let stat = Stat::read()?;
+    Some(stat.field(10)? + stat.field(12)?)
 }
 
 /// Where it was measured.
@@ -71,10 +65,7 @@ mod tests {
     use crate::compute::memory;
 
     #[test]
-    fn fields_are_read_by_name_and_number() {
-        let stat = "7 (a (b) c) S 1 7 7 0 -1 4194304 120 0 3 0 1 2";
-        assert_eq!(faults_of(stat), Some(123));
-        assert_eq!(faults_of("7 (a) S 1"), None);
+    fn fields_are_read_by_name() {
         assert_eq!(kilobytes("VmPeak:\t  9 kB\nVmRSS:\t 2048 kB\n", "VmRSS:"), Some(2048.0));
     }
 

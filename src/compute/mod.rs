@@ -8,10 +8,12 @@ mod memory;
 mod noise;
 pub mod ops;
 mod packed;
+mod process;
 mod threads;
 
 pub use device::{DeviceChoice, DeviceError, Selected, select};
 pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory, memory_left};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
 pub use packed::{Packed, Sequence, text_key};
+pub use process::Stat;
 pub use threads::{cpu_features, set_threads, threads};

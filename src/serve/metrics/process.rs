@@ -8,10 +8,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::compute::{Stat, memory};
+
 /// Clock ticks a second in `/proc`: fixed in the interface of Linux.
 const TICKS: f64 = 100.0;
-/// Bytes a page, which `statm` counts in.
-const PAGE: u64 = 4096;
 
 /// Reads `/proc` when it is asked.
 #[derive(Debug)]
@@ -26,8 +26,7 @@ impl Collector for Process {
             }
             None => Ok(()),
         };
-        let resident = resident().map(|bytes| bytes as f64);
-        gauge("process_resident_memory_bytes", "Resident memory", resident)?;
+        gauge("process_resident_memory_bytes", "Resident memory", resident())?;
         gauge("process_open_fds", "Open files", open_files())?;
         gauge("process_start_time_seconds", "When the process began", start())?;
         if let Some(seconds) = cpu_seconds() {
@@ -40,31 +39,22 @@ impl Collector for Process {
     }
 }
 
-fn resident() -> Option<u64> {
-    let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    Some(statm.split_whitespace().nth(1)?.parse::<u64>().ok()? * PAGE)
-}
-
 fn open_files() -> Option<f64> {
     // One of them is the folder that is being read.
     Some(fs::read_dir("/proc/self/fd").ok()?.count() as f64 - 1.0)
 }
 
-/// The fields of `stat` from the third on; the second, a name, may have blanks in it.
-fn stat() -> Option<Vec<f64>> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
-    Some(fields.map_while(|field| field.parse().ok()).collect())
+fn resident() -> Option<f64> {
+    Some(memory()?.resident_mb * 1024.0 * 1024.0)
 }
 
 fn cpu_seconds() -> Option<f64> {
-    // Fields 14 and 15 counted from 1, of which `stat` leaves out three.
-    let fields = stat()?;
-    Some((fields.get(10)? + fields.get(11)?) / TICKS)
+    let stat = Stat::read()?;
+    Some((stat.field(14)? + stat.field(15)?) as f64 / TICKS)
 }
 
 fn start() -> Option<f64> {
-    let ticks = *stat()?.get(18)?;
+    let ticks = Stat::read()?.field(22)? as f64;
     let boot = fs::read_to_string("/proc/stat").ok()?;
     let boot = boot.lines().find_map(|line| line.strip_prefix("btime "))?;
     Some(boot.trim().parse::<f64>().ok()? + ticks / TICKS)
@@ -76,7 +66,7 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_time_and_a_beginning() {
-        assert!(resident().unwrap() > 1 << 20);
+        assert!(resident().unwrap() > 1024.0 * 1024.0);
         assert!(open_files().unwrap() >= 3.0);
         let began = std::time::Instant::now();
         let before = cpu_seconds().unwrap();
