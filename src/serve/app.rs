@@ -20,7 +20,7 @@ use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
 use super::host::Hosts;
-use super::jobs::Jobs;
+use super::jobs::Backend;
 use super::keys::Keys;
 use super::limit::{Limiter, Rate};
 use super::metrics::Metrics;
@@ -63,7 +63,7 @@ pub struct App {
     /// Threads that tokenise.
     pub tokenizers: Tokenizers,
     /// Jobs on disk.
-    pub jobs: Arc<Jobs>,
+    pub jobs: Arc<dyn Backend>,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -98,7 +98,7 @@ pub struct Parts {
     /// Threads that tokenise.
     pub tokenizers: Tokenizers,
     /// Jobs on disk.
-    pub jobs: Jobs,
+    pub jobs: Arc<dyn Backend>,
     /// API keys.
     pub keys: Keys,
 }
@@ -125,7 +125,7 @@ impl App {
             engine,
             metrics,
             tokenizers,
-            jobs: Arc::new(jobs),
+            jobs,
             began: Instant::now(),
             phase: AtomicU8::new(0),
         }

@@ -14,8 +14,8 @@ use tokio::time::sleep;
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::Engine;
 use super::gate::Gate;
-use super::jobs::store::StoreError;
-use super::jobs::{Jobs, work};
+use super::jobs::embedded::{Embedded, StoreError};
+use super::jobs::{Backend, work};
 use super::keys::{KeyError, Keys};
 use super::metrics::Metrics;
 use super::model::{LoadError, Model, name_of};
@@ -78,7 +78,8 @@ pub fn run(
 ) -> Result<bool, ServeError> {
     let metrics = Arc::new(Metrics::new());
     let keys = Keys::read(&settings.api_keys)?;
-    let jobs = Jobs::open(&settings.jobs_path, settings.jobs_bytes, Arc::clone(&metrics))?;
+    let jobs = Embedded::open(&settings.jobs_path, settings.jobs_bytes, Arc::clone(&metrics))?;
+    let jobs: Arc<dyn Backend> = Arc::new(jobs);
     let (folder, device) = (folder.to_owned(), device.clone());
     let start = Start { folder, device, settings, metrics, jobs, keys };
     let runtime =
@@ -94,7 +95,7 @@ struct Start {
     device: Device,
     settings: Settings,
     metrics: Arc<Metrics>,
-    jobs: Jobs,
+    jobs: Arc<dyn Backend>,
     keys: Keys,
 }
 

@@ -37,13 +37,13 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
         let app = Arc::clone(app);
         tasks.spawn(async move {
             loop {
-                let Begun { id, body, running, left } = app.jobs.next().await;
+                let Begun { id, body, running, left } = Arc::clone(&app.jobs).next().await;
                 let outcome = tokio::select! {
                     outcome = perform(&app, &id, body, &running) => outcome,
                     () = running.cancelled() => Err(Problem::Cancelled),
                     () = sleep(left) => Err(Problem::DeadlineExceeded),
                 };
-                app.jobs.ended(&id, outcome).await;
+                Arc::clone(&app.jobs).ended(id, outcome).await;
             }
         });
     }

@@ -1,4 +1,5 @@
-//! Jobs: accepted only once they are on disk, done at least once, and answered once.
+//! Jobs in a file of the server's own: accepted only once they are on disk, done at least once, and answered
+//! once.
 //!
 //! A job that has begun again and again, and taken the server with it each time, is given more and more
 //! time of the others before it begins once more, and is given up in the end.
@@ -8,29 +9,28 @@
 //! second run changes nothing but the time.
 
 mod clock;
-pub mod record;
-pub mod store;
-pub mod work;
+mod store;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use serde_json::Value;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use self::clock::Clock;
-use self::record::{Record, Status};
-use self::store::{Store, StoreError};
-use super::budget::Budget;
-use super::metrics::Metrics;
-use super::problem::{self, Problem};
+use self::store::Store;
+pub use self::store::StoreError;
+use super::record::{Record, Status};
+use super::{Backend, Begun, Found, Offer, Running};
+use crate::serve::budget::Budget;
+use crate::serve::metrics::Metrics;
+use crate::serve::problem::{self, Problem};
 
 /// Jobs that may wait; beyond that new ones are refused.
 const MOST_QUEUED: usize = 10_000;
@@ -47,8 +47,8 @@ const FREE_ATTEMPTS: u32 = 3;
 /// The longest that it waits.
 const LONGEST_HOLD: Duration = Duration::from_secs(64);
 
-/// All jobs.
-pub struct Jobs {
+/// All jobs of one server.
+pub struct Embedded {
     store: Store,
     state: Mutex<State>,
     wake: Notify,
@@ -68,60 +68,7 @@ struct State {
     held: HashMap<String, Duration>,
 }
 
-/// A job that has begun, as those see it who ask.
-#[derive(Clone, Default)]
-pub struct Running {
-    /// Texts that are done.
-    pub done: Arc<AtomicUsize>,
-    cancelled: Arc<Notify>,
-}
-
-/// A job that is to be done.
-pub struct Begun {
-    /// Its id.
-    pub id: String,
-    /// Its body, as it was accepted.
-    pub body: Value,
-    /// Where to count.
-    pub running: Running,
-    /// The time after which nobody can see its result.
-    pub left: Duration,
-}
-
-/// A job to be accepted.
-pub struct Offer {
-    /// What [`super::request::job`] reads.
-    pub body: Value,
-    /// Texts in it.
-    pub total: usize,
-    /// How long it is kept.
-    pub life: Duration,
-    /// The client's own name for it.
-    pub key: Option<String>,
-    /// SHA-256 of the API key that makes it.
-    pub owner: Option<String>,
-    /// Bytes that its result may have in the file.
-    pub promised: u64,
-}
-
-/// What is known of a job, for whoever asks.
-pub struct Found {
-    /// The record.
-    pub record: Record,
-    /// The result, packed; it holds a share of the memory for answers.
-    pub result: Option<Bytes>,
-    /// Texts that are done.
-    pub done: usize,
-}
-
-impl Running {
-    /// Ends when the job is cancelled.
-    pub async fn cancelled(&self) {
-        self.cancelled.notified().await;
-    }
-}
-
-impl Jobs {
+impl Embedded {
     /// Opens the file, which may have so many bytes; what had not ended when it was last used waits
     /// again.
     pub fn open(path: &Path, most: u64, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
@@ -151,28 +98,12 @@ impl Jobs {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Bytes of content in the file.
-    pub fn bytes(&self) -> u64 {
-        self.store.used()
-    }
-
     /// Notes whether the disk took what was written.
     fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         if !matches!(outcome, Err(StoreError::Memory)) {
             self.writable.store(outcome.is_ok(), Ordering::Release);
         }
         outcome.inspect_err(|error| tracing::error!("the file of the jobs: {error}"))
-    }
-
-    /// Whether the last write succeeded.
-    pub fn is_writable(&self) -> bool {
-        self.writable.load(Ordering::Acquire)
-    }
-
-    /// Jobs by status.
-    pub fn counts(&self) -> Vec<(&'static str, usize)> {
-        let state = self.lock();
-        Status::ALL.map(|one| (one.name(), state.counts.get(&one).copied().unwrap_or(0))).into()
     }
 
     fn moved(&self, state: &mut State, from: Option<Status>, to: Option<Status>) {
@@ -183,77 +114,6 @@ impl Jobs {
             *state.counts.entry(to).or_default() += 1;
             if to.is_final() {
                 self.metrics.job_finished(to.name());
-            }
-        }
-    }
-
-    /// Takes a job: when this returns it is on disk. The same key with the same body gives the job
-    /// that was taken before.
-    pub fn accept(&self, offer: &Offer) -> Result<(String, Record), Problem> {
-        if self.lock().queue.len() >= MOST_QUEUED {
-            return Err(Problem::JobQueueFull);
-        }
-        let id = format!("t_{}", Uuid::now_v7().simple());
-        let taken = self.store.accept(&id, offer, self.clock.now());
-        match self.noted(taken).map_err(|_| Problem::JobQueueFull)? {
-            store::Accepted::New(record) => {
-                let mut state = self.lock();
-                self.moved(&mut state, None, Some(Status::Queued));
-                state.queue.push_back(id.clone());
-                drop(state);
-                self.wake.notify_one();
-                Ok((id, record))
-            }
-            store::Accepted::Known(id, record) => Ok((id, record)),
-            store::Accepted::Conflict => Err(Problem::IdempotencyConflict),
-            store::Accepted::Full => Err(Problem::JobsFull),
-        }
-    }
-
-    /// A job of this owner with its result, and how far it is; `None` if there is none, or none any
-    /// more.
-    pub fn find(
-        &self,
-        id: &str,
-        owner: Option<&str>,
-        memory: &Arc<Budget>,
-    ) -> Result<Option<Found>, Problem> {
-        let found = self.noted(self.store.find(id, owner, self.clock.now(), memory));
-        let found = found.map_err(|error| match error {
-            StoreError::Memory => Problem::Overloaded(1),
-            _ => Problem::Internal,
-        })?;
-        let Some((record, result)) = found else { return Ok(None) };
-        let done = match record.status {
-            Status::Completed => record.total,
-            _ => {
-                let state = self.lock();
-                state.running.get(id).map_or(0, |running| running.done.load(Ordering::Acquire))
-            }
-        };
-        Ok(Some(Found { record, result, done }))
-    }
-
-    /// Waits for the next job and begins it.
-    pub async fn next(self: &Arc<Self>) -> Begun {
-        loop {
-            let waiting = self.wake.notified();
-            let id = match self.first() {
-                Ok(id) => id,
-                Err(wait) => {
-                    let wait = wait.unwrap_or(Duration::from_secs(3600));
-                    let _ = timeout(wait, waiting).await;
-                    continue;
-                }
-            };
-            let (jobs, its) = (Arc::clone(self), id.clone());
-            match spawn_blocking(move || jobs.begin(&its)).await {
-                Ok(Ok(Some(begun))) => return begun,
-                Ok(Ok(None)) => {}
-                Ok(Err(_)) | Err(_) => {
-                    self.lock().queue.push_front(id);
-                    sleep(DISK_PAUSE).await;
-                }
             }
         }
     }
@@ -300,18 +160,6 @@ impl Jobs {
         Ok(Some(Begun { id: id.to_owned(), body, running, left }))
     }
 
-    /// A job has ended: its outcome, a packed result, is written as soon as the disk takes it.
-    pub async fn ended(self: &Arc<Self>, id: &str, outcome: Result<Vec<u8>, Problem>) {
-        let outcome = Arc::new(outcome);
-        loop {
-            let (jobs, id, outcome) = (Arc::clone(self), id.to_owned(), Arc::clone(&outcome));
-            match spawn_blocking(move || jobs.end(&id, &outcome)).await {
-                Ok(Ok(())) => return,
-                _ => sleep(DISK_PAUSE).await,
-            }
-        }
-    }
-
     /// If it was cancelled meanwhile the outcome is dropped.
     fn end(&self, id: &str, outcome: &Result<Vec<u8>, Problem>) -> Result<(), StoreError> {
         let outcome = outcome.as_deref().map_err(|problem| -> problem::Body { problem.body(id) });
@@ -326,9 +174,53 @@ impl Jobs {
         }
         Ok(())
     }
+}
 
-    /// Cancels a job of this owner that has not ended.
-    pub fn cancel(&self, id: &str, owner: Option<&str>) -> Result<(), Problem> {
+impl Backend for Embedded {
+    fn accept(&self, offer: &Offer) -> Result<(String, Record), Problem> {
+        if self.lock().queue.len() >= MOST_QUEUED {
+            return Err(Problem::JobQueueFull);
+        }
+        let id = format!("t_{}", Uuid::now_v7().simple());
+        let taken = self.store.accept(&id, offer, self.clock.now());
+        match self.noted(taken).map_err(|_| Problem::JobQueueFull)? {
+            store::Accepted::New(record) => {
+                let mut state = self.lock();
+                self.moved(&mut state, None, Some(Status::Queued));
+                state.queue.push_back(id.clone());
+                drop(state);
+                self.wake.notify_one();
+                Ok((id, record))
+            }
+            store::Accepted::Known(id, record) => Ok((id, record)),
+            store::Accepted::Conflict => Err(Problem::IdempotencyConflict),
+            store::Accepted::Full => Err(Problem::JobsFull),
+        }
+    }
+
+    fn find(
+        &self,
+        id: &str,
+        owner: Option<&str>,
+        memory: &Arc<Budget>,
+    ) -> Result<Option<Found>, Problem> {
+        let found = self.noted(self.store.find(id, owner, self.clock.now(), memory));
+        let found = found.map_err(|error| match error {
+            StoreError::Memory => Problem::Overloaded(1),
+            _ => Problem::Internal,
+        })?;
+        let Some((record, result)) = found else { return Ok(None) };
+        let done = match record.status {
+            Status::Completed => record.total,
+            _ => {
+                let state = self.lock();
+                state.running.get(id).map_or(0, |running| running.done.load(Ordering::Acquire))
+            }
+        };
+        Ok(Some(Found { record, result, done }))
+    }
+
+    fn cancel(&self, id: &str, owner: Option<&str>) -> Result<(), Problem> {
         let before = self.noted(self.store.cancel(id, owner, self.clock.now()));
         let Some(before) = before.map_err(|_| Problem::Internal)? else { return Ok(()) };
         let mut state = self.lock();
@@ -340,8 +232,62 @@ impl Jobs {
         Ok(())
     }
 
-    /// What has begun waits again: another process will do it.
-    pub fn release(&self) {
+    fn counts(&self) -> Vec<(&'static str, usize)> {
+        let state = self.lock();
+        Status::ALL.map(|one| (one.name(), state.counts.get(&one).copied().unwrap_or(0))).into()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.store.used()
+    }
+
+    fn is_writable(&self) -> bool {
+        self.writable.load(Ordering::Acquire)
+    }
+
+    fn next(self: Arc<Self>) -> BoxFuture<'static, Begun> {
+        Box::pin(async move {
+            loop {
+                let waiting = self.wake.notified();
+                let id = match self.first() {
+                    Ok(id) => id,
+                    Err(wait) => {
+                        let wait = wait.unwrap_or(Duration::from_secs(3600));
+                        let _ = timeout(wait, waiting).await;
+                        continue;
+                    }
+                };
+                let (jobs, its) = (Arc::clone(&self), id.clone());
+                match spawn_blocking(move || jobs.begin(&its)).await {
+                    Ok(Ok(Some(begun))) => return begun,
+                    Ok(Ok(None)) => {}
+                    Ok(Err(_)) | Err(_) => {
+                        self.lock().queue.push_front(id);
+                        sleep(DISK_PAUSE).await;
+                    }
+                }
+            }
+        })
+    }
+
+    fn ended(
+        self: Arc<Self>,
+        id: String,
+        outcome: Result<Vec<u8>, Problem>,
+    ) -> BoxFuture<'static, ()> {
+        let outcome = Arc::new(outcome);
+        Box::pin(async move {
+            loop {
+                let (jobs, id, outcome) = (Arc::clone(&self), id.clone(), Arc::clone(&outcome));
+                match spawn_blocking(move || jobs.end(&id, &outcome)).await {
+                    Ok(Ok(())) => return,
+                    _ => sleep(DISK_PAUSE).await,
+                }
+            }
+        })
+    }
+
+    fn release(&self) {
         let running: Vec<String> = self.lock().running.keys().cloned().collect();
         for id in running {
             // If this fails the next start finds it running, which is the same.
@@ -349,8 +295,7 @@ impl Jobs {
         }
     }
 
-    /// Forgets jobs whose time is over.
-    pub fn sweep(&self) {
+    fn sweep(&self) {
         let Ok(gone) = self.noted(self.store.sweep(self.clock.now())) else { return };
         let mut state = self.lock();
         for (id, status) in gone {

@@ -8,8 +8,8 @@ fn offer() -> Offer {
 }
 
 /// Opened in a file that is large enough, by a server that has worked for long.
-fn open(path: &Path) -> Arc<Jobs> {
-    let jobs = Jobs::open(path, 1 << 30, Arc::new(Metrics::new())).unwrap();
+fn open(path: &Path) -> Arc<Embedded> {
+    let jobs = Embedded::open(path, 1 << 30, Arc::new(Metrics::new())).unwrap();
     let long_ago = Instant::now().checked_sub(LONGEST_HOLD).unwrap();
     jobs.began.set(long_ago).unwrap();
     Arc::new(jobs)
@@ -19,11 +19,11 @@ fn memory() -> Arc<Budget> {
     Budget::new(1 << 30)
 }
 
-fn find(jobs: &Jobs, id: &str) -> Option<Found> {
+fn find(jobs: &Embedded, id: &str) -> Option<Found> {
     jobs.find(id, None, &memory()).unwrap()
 }
 
-fn count(jobs: &Jobs, status: Status) -> usize {
+fn count(jobs: &Embedded, status: Status) -> usize {
     jobs.counts().into_iter().find(|(name, _)| *name == status.name()).unwrap().1
 }
 
@@ -37,11 +37,11 @@ async fn a_job_that_takes_the_process_down_each_time_is_given_up() {
     drop(jobs);
     for _ in 0..MOST_ATTEMPTS {
         // Begun, and then gone without an end.
-        assert_eq!(open().next().await.id, id);
+        assert_eq!(Arc::clone(&open()).next().await.id, id);
     }
     let jobs = open();
     let (next, _) = jobs.accept(&offer()).unwrap();
-    assert_eq!(jobs.next().await.id, next, "the other one was tried again");
+    assert_eq!(Arc::clone(&jobs).next().await.id, next, "the other one was tried again");
     let Found { record, result, .. } = find(&jobs, &id).unwrap();
     assert_eq!((record.status, result), (Status::Failed, None));
     let error = record.error.unwrap();
@@ -55,7 +55,7 @@ async fn what_was_released_has_not_been_tried() {
     let folder = tempfile::tempdir().unwrap();
     let jobs = open(&folder.path().join("jobs.redb"));
     let (id, _) = jobs.accept(&offer()).unwrap();
-    let begun = jobs.next().await;
+    let begun = Arc::clone(&jobs).next().await;
     assert_eq!((begun.body, count(&jobs, Status::Running)), (offer().body, 1));
     jobs.release();
     let record = find(&jobs, &id).unwrap().record;
@@ -66,7 +66,7 @@ async fn what_was_released_has_not_been_tried() {
 async fn a_job_that_was_there_at_every_kill_waits_while_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.redb");
-    let fresh = || Arc::new(Jobs::open(&path, 1 << 30, Arc::new(Metrics::new())).unwrap());
+    let fresh = || Arc::new(Embedded::open(&path, 1 << 30, Arc::new(Metrics::new())).unwrap());
     let jobs = fresh();
     let (id, _) = jobs.accept(&offer()).unwrap();
     drop(jobs);
@@ -79,7 +79,7 @@ async fn a_job_that_was_there_at_every_kill_waits_while_others_go_on() {
     let jobs = fresh();
     assert_eq!(find(&jobs, &id).unwrap().record.status, Status::Queued);
     let (other, _) = jobs.accept(&offer()).unwrap();
-    assert_eq!(jobs.next().await.id, other);
+    assert_eq!(Arc::clone(&jobs).next().await.id, other);
     assert_eq!((hold(FREE_ATTEMPTS), hold(40)), (None, Some(LONGEST_HOLD)));
 }
 
@@ -93,7 +93,10 @@ async fn a_job_is_seen_with_the_key_that_made_it_and_with_no_other() {
     assert_eq!([Some("a"), Some("b"), None].map(seen), [true, false, false]);
     jobs.cancel(&id, Some("b")).unwrap();
     jobs.cancel(&id, None).unwrap();
-    assert_eq!((count(&jobs, Status::Cancelled), jobs.next().await.id), (0, id.clone()));
+    assert_eq!(
+        (count(&jobs, Status::Cancelled), Arc::clone(&jobs).next().await.id),
+        (0, id.clone())
+    );
     jobs.cancel(&id, Some("a")).unwrap();
     assert_eq!(count(&jobs, Status::Cancelled), 1);
 }
@@ -103,7 +106,7 @@ async fn the_file_has_its_limit_and_what_is_over_makes_room() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.redb");
     let most = 8 << 20;
-    let jobs = Jobs::open(&path, most, Arc::new(Metrics::new())).unwrap();
+    let jobs = Embedded::open(&path, most, Arc::new(Metrics::new())).unwrap();
     let jobs = Arc::new(jobs);
     let large = || Offer { promised: 500_000, ..offer() };
     let mut taken = Vec::new();
@@ -123,10 +126,10 @@ async fn the_file_has_its_limit_and_what_is_over_makes_room() {
         bytes.take(490_000).collect::<Vec<u8>>()
     };
     for place in 0..taken.len() {
-        let id = jobs.next().await.id;
+        let id = Arc::clone(&jobs).next().await.id;
         // Twice what was promised finds no room in a full file.
         let result = if place == 3 { random(place).repeat(2) } else { random(place) };
-        jobs.ended(&id, Ok(result)).await;
+        Arc::clone(&jobs).ended(id.clone(), Ok(result)).await;
     }
     assert_eq!((count(&jobs, Status::Completed), count(&jobs, Status::Failed)), (7, 1));
     let error = find(&jobs, &taken[3]).unwrap().record.error.unwrap();
@@ -136,7 +139,7 @@ async fn the_file_has_its_limit_and_what_is_over_makes_room() {
     let used = jobs.bytes();
     assert!((7 * 490_000..7 * 500_000).contains(&used), "{used}");
     drop(jobs);
-    let jobs = Jobs::open(&path, most, Arc::new(Metrics::new())).unwrap();
+    let jobs = Embedded::open(&path, most, Arc::new(Metrics::new())).unwrap();
     assert_eq!(jobs.bytes(), used, "it is counted again after a start");
     assert!(jobs.accept(&large()).is_ok(), "the one that failed left its room");
     assert_eq!(jobs.accept(&large()).unwrap_err(), Problem::JobsFull);
@@ -179,7 +182,7 @@ async fn jobs_that_ended_without_a_result_take_room_too() {
     for cancels in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.redb");
-        let jobs = Arc::new(Jobs::open(&path, 1 << 16, Arc::new(Metrics::new())).unwrap());
+        let jobs = Arc::new(Embedded::open(&path, 1 << 16, Arc::new(Metrics::new())).unwrap());
         let mut taken = 0;
         let refused = loop {
             let (id, _) = match jobs.accept(&offer()) {
@@ -191,8 +194,8 @@ async fn jobs_that_ended_without_a_result_take_room_too() {
             if cancels {
                 jobs.cancel(&id, None).unwrap();
             } else {
-                jobs.next().await;
-                jobs.ended(&id, Err(Problem::Internal)).await;
+                Arc::clone(&jobs).next().await;
+                Arc::clone(&jobs).ended(id.clone(), Err(Problem::Internal)).await;
             }
         };
         assert_eq!(refused, Problem::JobsFull, "after {taken}");

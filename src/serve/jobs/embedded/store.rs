@@ -22,10 +22,10 @@ use serde_json::Value;
 
 pub use self::error::StoreError;
 use self::file::File;
-use super::super::budget::Budget;
-use super::super::problem::{self, Problem};
-use super::Offer;
-use super::record::{Record, Status};
+use super::super::Offer;
+use super::super::record::{Record, Status};
+use crate::serve::budget::Budget;
+use crate::serve::problem::{self, Problem};
 use crate::store::sha256;
 
 const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
