@@ -9,7 +9,8 @@ use crate::data::{DataConfig, Parts};
 use crate::train::Recipe;
 
 /// Keys of `[train]` that a fit of the last layer alone reads.
-pub(super) const OF_HEAD: [&str; 3] = ["train.recipe", "train.seed", "train.baseline"];
+pub(super) const OF_HEAD: [&str; 4] =
+    ["train.recipe", "train.seed", "train.baseline", "train.class_weights"];
 
 /// What decides which keys have no effect.
 #[derive(Clone, Copy, Debug)]
