@@ -174,6 +174,7 @@ pub fn fit(
         encoded: 0,
     };
     let train = encoder.features(&parts.train, None, show)?;
+    train.check_distinct()?;
     let (own, classes) = (source.manifest.class_weights, source.manifest.labels.len());
     if !own.is_none() && refits {
         show(Progress::Note(
