@@ -147,6 +147,7 @@ pub fn train(
         experiment,
         parts: &base.manifest.parts,
         encoder: &start.encoder,
+        init: start.content()?,
         device: surroundings.device,
         runs: surroundings.runs,
     };
