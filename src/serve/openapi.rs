@@ -143,7 +143,7 @@ fn options(limits: &RequestLimits) -> Value {
              unless a limit or the novelty needs the others."),
         "num_samples": {
             "type": ["integer", "null"], "minimum": 1, "maximum": limits.samples, "default": null,
-            "description": "Passes, for posteriors that are sampled; a closed form needs none.",
+            "description": "Passes, for posteriors that are sampled; a model of one pass refuses it.",
         },
         "seed": {
             "type": "integer", "minimum": 0, "maximum": u64::MAX, "default": 0,
