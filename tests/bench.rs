@@ -250,3 +250,31 @@ fn a_batch_that_the_rows_do_not_fill_is_refused_or_left_out_and_figures_have_uni
     let processed: String = processed.chars().rev().filter(char::is_ascii_digit).collect();
     assert_eq!(processed.parse::<usize>().unwrap() % 8, 0, "{whole}");
 }
+
+#[test]
+fn the_tokens_of_the_text_that_is_timed_are_said_and_so_are_flags_without_effect() {
+    let home = trained();
+    let little = ["bench", "--runs", "2", "--rounds", "1", "--warmup", "1", "--json"];
+    let bench = |more: &[&str]| {
+        let output = home.run(&[&little, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), text(&output.stderr))
+    };
+    let latency = ["--suite", "latency"];
+    let (found, said) = bench(&[&latency[..], &["--latency-tokens", "9999"]].concat());
+    let tokens = at(&found, "latency.tokens").as_u64().unwrap();
+    assert!((3..100).contains(&tokens), "{tokens}");
+    assert!(said.contains(&format!("the nearest has {tokens}")), "{said}");
+    let exact = tokens.to_string();
+    let (found, said) = bench(&[&latency[..], &["--latency-tokens", &exact]].concat());
+    assert_eq!(at(&found, "latency.tokens").as_u64(), Some(tokens));
+    assert!(!said.contains("the nearest has"), "{said}");
+    let (found, said) =
+        bench(&[&latency[..], &["--train-steps", "3", "--order", "sorted"]].concat());
+    assert!(at(&found, "latency.tokens").is_null(), "texts of many lengths");
+    for flag in ["--train-steps has no effect: it is for `train`", "--order has no effect"] {
+        assert!(said.contains(flag), "{said}");
+    }
+    let (_, said) = bench(&["--suite", "throughput", "--order", "both", "--seconds", "0.1"]);
+    assert!(!said.contains("has no effect"), "{said}");
+}

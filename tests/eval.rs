@@ -464,3 +464,65 @@ fn rows_that_a_model_was_made_with_are_counted_or_said_to_be_unknown() {
     assert!(shown.contains("which were seen before is not known"), "{shown}");
     assert_eq!(seen(&evaluated(&[])), Value::Null);
 }
+
+/// Both would stand under `out_of_scope` in the report.
+#[test]
+fn a_set_of_texts_of_no_class_does_not_take_the_name_of_the_data_sets_own() {
+    let home = Home::new();
+    let own: String = (0..60).map(|row| format!("tell me a joke {row},none\n")).collect();
+    let data = home.write("tickets.csv", tickets(240) + &own);
+    let mut arguments = vec!["train", data.to_str().unwrap(), "--quiet"];
+    arguments.extend(TINY);
+    arguments.extend(["--set", "data.ood_label=none", "--set", "train.baseline=false"]);
+    home.done(&arguments);
+    let other: String = (0..9).map(|row| format!("the weather of day {row}\n")).collect();
+    for name in ["out_of_scope.csv", "weather.csv"] {
+        home.write(name, format!("text\n{other}"));
+    }
+    let eval = ["eval", "--no-baseline", "--json", "--ood"];
+    let message = home.refused(&[&eval[..], &["out_of_scope.csv"]].concat());
+    assert!(message.contains("`out_of_scope`") && message.contains("rename"), "{message}");
+    let report = json(&home.done(&[&eval[..], &["weather.csv"]].concat()));
+    assert_eq!(report["ood"]["weather"]["rows"], 9);
+    assert!(report["ood"]["out_of_scope"]["rows"].as_u64().unwrap() > 0, "{}", report["ood"]);
+    // Without texts of its own the name is free.
+    home.train_tiny(&["--quiet", "--set", "name=plain", "--set", "train.baseline=false"]);
+    let plain = ["out_of_scope.csv", "--model", "checkpoints/plain/model"];
+    let report = json(&home.done(&[&eval[..], &plain].concat()));
+    assert_eq!(report["ood"]["out_of_scope"]["rows"], 9);
+}
+
+#[test]
+fn flags_about_tables_are_refused_where_answers_are_read() {
+    let home = Home::new();
+    home.write("answers.csv", "row,label,p.a,p.b\n0,a,0.9,0.1\n1,b,0.2,0.8\n");
+    for flag in [
+        &["--label-map", "a=b"][..],
+        &["--label-column", "label"],
+        &["--delimiter", ";"],
+        &["--encoding", "utf-8"],
+        &["--quoting", "none"],
+        &["--header", "yes"],
+        &["--text-column", "text"],
+        &["--text-pair-column", "text"],
+    ] {
+        let message = home.refused(&[&["eval", "--predictions", "answers.csv"], flag].concat());
+        assert!(message.contains(flag[0]) && message.contains("answers already"), "{message}");
+    }
+}
+
+/// The rows are those of the training; what they are called is not.
+#[test]
+fn a_flag_about_labels_does_not_change_which_rows_a_model_was_made_with() {
+    let home = Home::new();
+    home.train_tiny(&["--quiet", "--set", "train.baseline=false"]);
+    let swapped = ["--label-map", "billing=technical,technical=billing"];
+    let output = home
+        .run(&[&["eval", "--no-baseline", "--json", "--split", "train"], &swapped[..]].concat());
+    let (shown, said) = text_of(&output.stdout, &output.stderr);
+    assert!(output.status.success() && !said.contains("has changed"), "{said}");
+    let splits = &json(&shown)["splits"];
+    assert_eq!(splits["seen"], splits["evaluated"]["rows"], "{splits}");
+    let seen = splits["seen"].as_u64().unwrap();
+    assert!(seen > 100, "{splits}");
+}

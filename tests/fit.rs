@@ -293,3 +293,86 @@ fn what_came_into_the_model_folder_since_the_work_began_is_not_replaced() {
     std::fs::remove_file(&note).unwrap();
     artifact::save(&artifact, &folder).unwrap();
 }
+
+/// A quarter of the unclear requests are urgent, and nothing else is.
+fn skewed(rows: usize) -> String {
+    let mut csv = "subject,kind\n".to_owned();
+    for row in 0..rows {
+        let thing = if row % 4 == 0 { "an unclear" } else { "a clear" };
+        let kind = if row % 16 == 0 { "urgent" } else { "usual" };
+        csv.push_str(&format!("\"this is {thing} matter, case {row}\",{kind}\n"));
+    }
+    csv
+}
+
+/// Balanced weights make an unclear request urgent: 1/4 of them weighs more than 3/4 of usual ones.
+#[test]
+fn class_weights_last_through_the_fit_of_the_last_layer() {
+    let home = Home::new();
+    let data = home.write("matters.csv", skewed(640));
+    let train = |name: &str, more: &[&str]| {
+        let set = format!("name={name}");
+        let mut arguments = vec!["train", data.to_str().unwrap(), "--quiet", "--set", &set];
+        arguments.extend(TINY);
+        arguments.extend(["--set", "train.num_train_epochs=6", "--set", "train.baseline=false"]);
+        arguments.extend(more);
+        home.done(&arguments);
+        format!("checkpoints/{name}/model")
+    };
+    let urgent = |model: &str| {
+        let text = "this is an unclear matter, case 3";
+        let answer = json(&home.done(&["predict", "--model", model, "--json", text]));
+        answer["label"] == "urgent"
+    };
+    let card = |model: &str| home.done(&["publish", "--model", model, "--card-only"]);
+    let said = "Rows of rare classes counted more where it was fitted";
+    let plain = train("plain", &[]);
+    assert!(!urgent(&plain) && !card(&plain).contains(said));
+    let balanced = ["--set", "train.class_weights=balanced"];
+    let laplace = train("balanced", &balanced);
+    assert!(urgent(&laplace), "the refit takes the class weights back");
+    assert!(card(&laplace).contains(said), "{}", card(&laplace));
+    let both = ["--set", "train.class_weights=balanced", "--set", "calibration.vector=true"];
+    let message = home.refused(&[&["train", data.to_str().unwrap()], &both[..]].concat());
+    assert!(message.contains("`calibration.vector`"), "{message}");
+    let map = train("point", &[&balanced[..], &["--set", "posterior.method=map"]].concat());
+    assert!(urgent(&map));
+    home.done(&[
+        "fit",
+        "--model",
+        &map,
+        "--method",
+        "laplace",
+        "--output",
+        "checkpoints/again/model",
+    ]);
+    assert!(urgent("checkpoints/again/model"), "`bayes fit` forgets the class weights");
+}
+
+#[test]
+fn what_fits_no_last_layer_says_nothing_of_one() {
+    let home = Home::new();
+    let data = home.write("requests.csv", requests(400));
+    let mut arguments = vec!["train", data.to_str().unwrap(), "--set", "posterior.method=map"];
+    arguments.extend(TINY);
+    home.done(&arguments);
+    for method in ["map", "mc_dropout", "map,mc_dropout"] {
+        let message = home.refused(&["fit", "--model", MODEL, "--method", method, "--keep-head"]);
+        assert!(message.contains("`--keep-head`") && message.contains("`m"), "{message}");
+    }
+    home.done(&["fit", "--model", MODEL, "--method", "map,laplace", "--keep-head"]);
+    let two: String = requests(400)
+        .lines()
+        .filter(|line| !line.ends_with("shipping"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let two = home.write("two.csv", two);
+    let said = |method: &str| {
+        let arguments =
+            ["fit", "--model", MODEL, "--dataset", two.to_str().unwrap(), "--method", method];
+        let output = home.run(&arguments);
+        assert!(output.status.success());
+        home::text(&output.stderr).contains("the last layer is fitted without")
+    };
+    assert!(!said("map") && said("laplace"));
+}

@@ -9,6 +9,7 @@ use crate::method::Method;
 use crate::model::EncoderConfig;
 use crate::posterior::LinkChoice;
 use crate::store;
+use crate::train::ClassWeights;
 
 /// Files that change a prediction of a model of another tool, besides [`HASHED`].
 const FURTHER_FILES: [&str; 6] = [
@@ -42,6 +43,7 @@ pub(super) fn foreign(
         name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         method: Method::Map,
         link: LinkChoice::default(),
+        class_weights: ClassWeights::None,
         evidence: None,
         calibration: None,
         transformers: "point estimate".to_owned(),

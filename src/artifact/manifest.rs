@@ -12,6 +12,7 @@ use crate::method::laplace::Evidence;
 use crate::metrics::Summary;
 use crate::posterior::LinkChoice;
 use crate::store;
+use crate::train::ClassWeights;
 
 /// Version of the folder's layout.
 pub const SCHEMA: u32 = 1;
@@ -39,6 +40,9 @@ pub struct Manifest {
     /// How probabilities of more than two classes come from it.
     #[serde(default)]
     pub link: LinkChoice,
+    /// What rows of different classes count where the last layer is fitted.
+    #[serde(default, skip_serializing_if = "ClassWeights::is_none")]
+    pub class_weights: ClassWeights,
     /// What the evidence chose, where a prior was chosen.
     #[serde(default)]
     pub evidence: Option<Evidence>,

@@ -46,6 +46,9 @@ pub fn measure(
     let fits = Fits::probe(subject, settings)?;
     for (key, kind, batches) in predictions(subject, suites, settings, show) {
         if batches.first().is_some_and(|batch| fits.batch(tokens(batch), &key, show)) {
+            if kind == Kind::Latency && settings.latency_tokens.is_some() {
+                results.count("latency.tokens".to_owned(), tokens(&batches[0]) as u64);
+            }
             tasks.push(Task::new(key, kind, Work::Predict(batches)));
         }
     }
@@ -161,7 +164,16 @@ fn predictions(
     for (_, key, kind) in singles.into_iter().filter(|(suite, ..)| suites.contains(suite)) {
         let nearest = |tokens: usize| all.iter().min_by_key(|one| one.ids.len().abs_diff(tokens));
         let single = match settings.latency_tokens.and_then(nearest) {
-            Some(one) => vec![vec![one.clone()]],
+            Some(one) => {
+                if settings.latency_tokens != Some(one.ids.len()) {
+                    show(Progress::Note(format!(
+                        "`{key}`: no text has the tokens of --latency-tokens; the nearest has {}, and is \
+                         timed",
+                        one.ids.len()
+                    )));
+                }
+                vec![vec![one.clone()]]
+            }
             None => all.iter().take(settings.runs).map(|one| vec![one.clone()]).collect(),
         };
         found.push((key.to_owned(), kind, single));

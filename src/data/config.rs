@@ -183,6 +183,15 @@ impl DataConfig {
         Self { validation_limit: 0, test_limit: 0, ..self }
     }
 
+    /// Whether the rows of the same data set come out the same, whatever is done with them.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        let read = |one: &Self| {
+            let own = (one.dataset.clone(), one.column_names(), one.reading());
+            (own, one.label_map.clone(), one.ood_label.clone())
+        };
+        read(self) == read(other)
+    }
+
     /// How rows are streamed.
     pub fn stream(&self) -> StreamConfig {
         StreamConfig {

@@ -10,7 +10,8 @@ use crate::metrics::{MetricsError, Scores};
 use crate::predict::{PairError, PredictError, Predictor, Text};
 
 /// The source of texts that the data set itself calls out of scope.
-const OUT_OF_SCOPE: &str = "out_of_scope";
+/// What the data set's own texts of no class are called.
+pub const OUT_OF_SCOPE: &str = "out_of_scope";
 
 /// Why a model was not scored.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use super::calibration::{FitSettings, HeldOut};
 use super::crossed;
 use super::feature_cache::{self, FeatureCache};
 use super::head::{HeadFit, HeadRows};
-use super::posterior::{PosteriorReport, fit_posterior};
+use super::posterior::{Making, PosteriorReport};
 use super::prepare::{Crossing, Prepared, Sets};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
@@ -96,6 +96,8 @@ pub(super) struct Shop<'a> {
     /// Where every row trains the last layer.
     pub(super) crossing: Option<Crossing>,
     pub(super) settings: FitSettings<'a>,
+    /// What a row of each class counts where the last layer is fitted, `[k]`.
+    pub(super) class_weights: Vec<f64>,
 }
 
 /// A head on the encoder as it was, and where fine-tuning begins.
@@ -193,7 +195,7 @@ impl Shop<'_> {
     }
 
     fn head_rows<'r>(
-        &self,
+        &'r self,
         features: &'r Features,
         folds: &'r [Fold],
         kept: &'r [usize],
@@ -202,6 +204,7 @@ impl Shop<'_> {
         HeadRows {
             features,
             classes: self.base.encoder.labels.len(),
+            class_weights: &self.class_weights,
             folds,
             kept,
             start_kd,
@@ -277,7 +280,9 @@ impl Shop<'_> {
         };
         let artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
         let config = self.settings.posterior;
-        let fitted = fit_posterior(&artifact, config, Head::Refit, &train, gathered)?;
+        let class_weights = &self.class_weights;
+        let making = Making { config, head: Head::Refit, class_weights, gathered };
+        let fitted = making.run(&artifact, &train)?;
         self.held_out(reader, parameters, &train, &validation, fitted, show)
     }
 

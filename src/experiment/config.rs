@@ -184,6 +184,13 @@ impl Experiment {
                     .to_owned(),
             );
         }
+        if self.calibration.vector && !self.train.class_weights.is_none() {
+            return Err(
+                "`calibration.vector` gives each class an offset for its frequency, which takes back what \
+                 `train.class_weights` does: leave one of the two out"
+                    .to_owned(),
+            );
+        }
         if !self.posterior.approach().has_variance() {
             self.check_point()?;
         }
@@ -260,14 +267,15 @@ mod tests {
 
     #[test]
     fn keys_of_fine_tuning_are_refused_for_a_head() {
-        for key in ["class_weights=balanced", "max_steps=5", "learning_rate=1e-3"] {
+        for key in ["warmup_steps=5", "max_steps=5", "learning_rate=1e-3"] {
             let setting = format!("train.{key}");
             let head = ["model.init=a/b", "train.recipe=head", &setting];
             let message = parse("", &head).unwrap_err();
             assert!(message.contains("`train.") && message.contains("of fine-tuning"), "{message}");
             assert!(parse("", &["train.recipe=auto", &setting]).is_ok());
         }
-        let settings = ["model.init=a/b", "train.recipe=head", "train.seed=3"];
+        let settings =
+            ["model.init=a/b", "train.recipe=head", "train.seed=3", "train.class_weights=balanced"];
         assert!(parse("[train]\nmax_steps = 5\n", &settings).is_ok());
     }
 

@@ -13,7 +13,7 @@ pub(super) fn describe(
     prepared: &Prepared,
     show: &mut dyn FnMut(Progress<'_>),
 ) {
-    let Prepared { experiment, dataset, parts, crossing, used, .. } = prepared;
+    let Prepared { experiment, dataset, parts, crossing, used, start, .. } = prepared;
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
     let sizes: Vec<String> = named.map(rows).collect();
@@ -21,6 +21,9 @@ pub(super) fn describe(
     dataset.how_read().for_each(|said| show(Progress::Note(said)));
     show(Progress::Note(format!("rows: {}", sizes.join(", "))));
     for remark in dataset.remarks.iter().chain(&untrained(dataset, parts)) {
+        show(Progress::from(remark));
+    }
+    if let Some(remark) = &start.remark() {
         show(Progress::from(remark));
     }
     if let Some(warning) = used.warning(written) {

@@ -4,14 +4,18 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
+use super::feature_cache::content_of;
 use super::{Experiment, ExperimentError};
 use crate::artifact::SpecialTokens;
 use crate::compute::Noise;
 use crate::data::{
-    DataError, Dataset, Example, Part, TextTokenizer, VocabularyError, build_vocabulary, clean,
-    typical_length,
+    DataError, Dataset, Example, Part, Remark, TextTokenizer, VocabularyError, build_vocabulary,
+    clean, some, typical_length,
 };
-use crate::model::{self, EncoderConfig, ModelError, Parameters, Pooling, Sizes, pooling_of};
+use crate::model::{
+    self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, left_out, pooling_of,
+};
+use crate::store;
 use crate::train::Recipe;
 
 /// The folder of an encoder. One that does not come has two ways out.
@@ -35,6 +39,8 @@ pub struct Start {
     pub folder: Option<PathBuf>,
     /// Most tokens of a text: `data.max_length`, or what follows from the texts.
     pub max_length: usize,
+    /// Modules of the encoder that are not used, as `modules.json` names them.
+    pub left_out: Vec<String>,
 }
 
 impl Start {
@@ -73,12 +79,35 @@ impl Start {
         Ok(start)
     }
 
+    /// SHA-256 over the files of the encoder and how it is read; `None` for a new one.
+    pub(super) fn content(&self) -> Result<Option<String>, ExperimentError> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let content = format!("{}{:?}\n", content_of(folder)?, self.encoder.pooling);
+        Ok(Some(store::sha256(content.as_bytes())))
+    }
+
     fn existing(folder: &Path) -> Result<Self, ExperimentError> {
         let encoder = EncoderConfig::read(folder)?;
         let tokenizer = TextTokenizer::of_folder(folder).map_err(DataError::from)?;
         let special_tokens = SpecialTokens::of(Some(folder), encoder.architecture);
+        // In a folder of ours they are the classifier.
+        let left_out = match encoder.source.contains_key("bayes") {
+            true => Vec::new(),
+            false => left_out(folder)?,
+        };
         let folder = Some(folder.to_owned());
-        Ok(Self { encoder, tokenizer, special_tokens, folder, max_length: 0 })
+        Ok(Self { encoder, tokenizer, special_tokens, folder, max_length: 0, left_out })
+    }
+
+    /// What a person should know of the way the encoder is read.
+    pub(super) fn remark(&self) -> Option<Remark> {
+        let modules = some(self.left_out.iter().map(String::as_str));
+        (!self.left_out.is_empty()).then(|| {
+            Remark::Warning(format!(
+                "`{MODULES}` of the encoder also names {modules}: left out, so that its features are the pooled \
+                 tokens of its Transformer alone, and not the vectors that sentence-transformers makes"
+            ))
+        })
     }
 
     fn new_encoder(
@@ -122,7 +151,8 @@ impl Start {
             ExperimentError::Encoder(format!("section `[model]`: {message}"))
         })?;
         let special_tokens = SpecialTokens::of(None, encoder.architecture);
-        Ok(Self { encoder, tokenizer, special_tokens, folder: None, max_length })
+        let left_out = Vec::new();
+        Ok(Self { encoder, tokenizer, special_tokens, folder: None, max_length, left_out })
     }
 
     fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {

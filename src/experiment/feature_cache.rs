@@ -45,10 +45,7 @@ impl FeatureCache {
         pooling: Pooling,
     ) -> Result<Self, StoreError> {
         let mut key = format!("bayes {}\nfile 2\n", env!("CARGO_PKG_VERSION"));
-        // Whatever form the tokenizer has.
-        for file in FILES.into_iter().filter(|file| model.join(file).is_file()) {
-            key += &format!("{file} {}\n", sha256_file(&model.join(file))?);
-        }
+        key += &content_of(model)?;
         key += &serde_json::to_string(&(preprocessing, pooling)).expect("settings are plain data");
         Ok(Self { folder: data::cache_folder().with_file_name("features"), model: key })
     }
@@ -58,6 +55,16 @@ impl FeatureCache {
         let key = sha256(format!("{}\n{texts}", self.model).as_bytes());
         self.folder.join(format!("{key}.safetensors"))
     }
+}
+
+/// The files of a model's folder that its features follow from, each with its hash.
+pub(super) fn content_of(model: &Path) -> Result<String, StoreError> {
+    let mut content = String::new();
+    // Whatever form the tokenizer has.
+    for file in FILES.into_iter().filter(|file| model.join(file).is_file()) {
+        content += &format!("{file} {}\n", sha256_file(&model.join(file))?);
+    }
+    Ok(content)
 }
 
 /// Reads the features of rows with these labels, `width` wide; `None` where there is no such file or

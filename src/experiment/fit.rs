@@ -13,7 +13,7 @@ use super::absent::check_classes;
 use super::calibration::{FitSettings, HeldOut, check_rows};
 use super::feature_cache::{self, FeatureCache};
 use super::origin::base_model;
-use super::posterior::{PosteriorReport, fit_posterior};
+use super::posterior::{Making, PosteriorReport, weights_of_classes};
 use super::prepare::unkept;
 use super::resume::refuse_folder_of_run;
 use super::{Experiment, ExperimentError, Features, Progress};
@@ -28,6 +28,7 @@ use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::model::{self, Classifier, Pooling};
 use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive};
 use crate::predict::Pairs;
+use crate::train::{TrainConfig, class_counts};
 
 /// What to fit.
 #[derive(Clone, Debug)]
@@ -97,6 +98,20 @@ pub fn fit(
 ) -> Result<FitReport, ExperimentError> {
     let source = artifact::load(&job.model, device)?;
     let chosen = settings(job, &source)?;
+    if job.head == Head::Keep && !chosen.iter().any(moves_head) {
+        return Err(ExperimentError::Config {
+            place: "`--keep-head`".to_owned(),
+            message: format!(
+                "it is for methods that fit the last layer anew, such as laplace, and {} leaves it as it is: \
+                 leave the flag out",
+                job.methods
+                    .iter()
+                    .map(|method| format!("`{}`", method.name()))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        });
+    }
     let first = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
     let calibration = &chosen[0].calibration;
     let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
@@ -140,7 +155,8 @@ pub fn fit(
     let texts = parts.test.examples(&dataset).map(|text| text.pair.is_some());
     Pairs::of(&source).check(texts).map_err(EvaluateError::from)?;
     let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
-    if job.head == Head::Refit {
+    let refits = job.head == Head::Refit && chosen.iter().any(moves_head);
+    if refits {
         let own = parts.train.examples(&dataset).map(|text| by_label[text.label as usize]);
         check_classes(&own.collect(), &source.manifest.labels, &dataset.name, show)?;
     }
@@ -158,6 +174,14 @@ pub fn fit(
         encoded: 0,
     };
     let train = encoder.features(&parts.train, None, show)?;
+    train.check_distinct()?;
+    let (own, classes) = (source.manifest.class_weights, source.manifest.labels.len());
+    if !own.is_none() && refits {
+        show(Progress::Note(
+            "rows count as the class weights say that the model was trained with".to_owned(),
+        ));
+    }
+    let class_weights = weights_of_classes(own, &class_counts(&train.labels, classes));
     let one_pass = encoder.held_out(&parts, None, show)?;
     let mut scores = vec![FitScore {
         name: "before".to_owned(),
@@ -182,7 +206,9 @@ pub fn fit(
         let began = Instant::now();
         let mut artifact = source.clone();
         let settings = FitSettings { posterior: config, calibration };
-        let posterior = fit_posterior(&artifact, config, job.head, &train, None)?;
+        let making =
+            Making { config, head: job.head, class_weights: &class_weights, gathered: None };
+        let posterior = making.run(&artifact, &train)?;
         let (fitted, promise) =
             settings.fit(&mut artifact, &train, held_out, posterior, &noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
@@ -221,6 +247,11 @@ pub fn fit(
     })
 }
 
+/// Whether the method fits the last layer anew: on the features of the training rows.
+fn moves_head(chosen: &Experiment) -> bool {
+    chosen.posterior.approach().needs().training_features
+}
+
 /// Weight and bias of the last layer.
 fn last_layer(artifact: &Artifact) -> Result<[Vec<f32>; 2], ExperimentError> {
     let values = |name: &str| artifact.parameters.get(name).flatten_all()?.to_vec1();
@@ -251,6 +282,10 @@ fn settings(job: &FitJob, source: &Artifact) -> Result<Vec<Experiment>, Experime
         let base = Experiment {
             posterior: PosteriorConfig { link: source.manifest.link, ..method.into() },
             calibration: source.manifest.calibration.clone().unwrap_or_default(),
+            train: TrainConfig {
+                class_weights: source.manifest.class_weights,
+                ..TrainConfig::default()
+            },
             ..Experiment::default()
         };
         let others = |setting: &&String| {

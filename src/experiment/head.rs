@@ -29,6 +29,8 @@ const TRIALS: usize = 8;
 pub(super) struct HeadRows<'a> {
     pub(super) features: &'a Features,
     pub(super) classes: usize,
+    /// What a row of each class counts, `[k]`. Rows that judge all count the same.
+    pub(super) class_weights: &'a [f64],
     /// What held-out rows are judged by.
     pub(super) folds: &'a [Fold],
     /// The rows that the head is fitted on in the end.
@@ -120,9 +122,9 @@ impl HeadRows<'_> {
         problem.mode(self.start_kd, prior, Tolerance::NEAR)
     }
 
-    fn rows<'a>(&self, features: &'a Features) -> Rows<'a> {
+    fn rows<'a>(&'a self, features: &'a Features) -> Rows<'a> {
         let Features { feature_nd, labels, .. } = features;
-        Rows { feature_nd, labels, classes: self.classes }
+        Rows { feature_nd, labels, classes: self.classes, class_weights: self.class_weights }
     }
 }
 
@@ -211,6 +213,7 @@ mod tests {
         let rows = HeadRows {
             features: &features,
             classes,
+            class_weights: &vec![1.0; classes],
             folds: &folds,
             kept: &all,
             start_kd: &start_kd,

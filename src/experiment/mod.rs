@@ -66,6 +66,18 @@ pub enum ExperimentError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// No rows to report on.
+    #[error(
+        "the test part of `{0}` has no rows, and a run ends with a report on them: give \
+         `data.test_fraction` a share above 0, such as 0.1, or the data a test split"
+    )]
+    NoTest(String),
+    /// The encoder cannot tell the rows apart.
+    #[error(
+        "all {0} training texts are the same to the encoder, so nothing can be learned from them: its \
+         tokenizer may know none of their words; name an encoder for their language and script with `--init`"
+    )]
+    SameTexts(usize),
     /// A model that does not say what it was trained on.
     #[error("`{0}` does not say what it was trained on: name a data set with `--dataset`")]
     NoData(PathBuf),

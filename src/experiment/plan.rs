@@ -47,13 +47,13 @@ pub struct Plan {
 /// data.
 pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
     let opened = Opened::new(written)?;
-    let (parameters, missing) = match prepare(written) {
+    let (parameters, left_out, missing) = match prepare(written) {
         Ok(Prepared { start, .. }) => {
             let specifications = crate::model::specifications(&start.encoder);
             let size = |one: &Specification| one.shape.iter().product::<usize>();
-            (Some(specifications.iter().map(size).sum()), None)
+            (Some(specifications.iter().map(size).sum()), start.remark(), None)
         }
-        Err(error @ ExperimentError::NoEncoder { .. }) => (None, Some(error.to_string())),
+        Err(error @ ExperimentError::NoEncoder { .. }) => (None, None, Some(error.to_string())),
         Err(error) => return Err(error),
     };
     let rows = opened.tuned_rows();
@@ -72,6 +72,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .iter()
             .cloned()
             .chain(untrained(&dataset, &parts))
+            .chain(left_out)
             .chain(unused)
             .chain(overruled)
             .collect(),

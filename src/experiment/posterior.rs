@@ -8,7 +8,7 @@ use crate::calibrate::{Corrections, Doubt, ScalingFit, fit_scaling};
 use crate::method::laplace::{Evidence, Head, Rows};
 use crate::method::{Fitted, LastLayer, Method, PosteriorConfig, Recipe};
 use crate::posterior::OwnDoubt;
-use crate::train::Gathered;
+use crate::train::{ClassWeights, Gathered};
 
 /// What was fitted after training.
 #[derive(Clone, Debug, Serialize)]
@@ -79,28 +79,44 @@ impl PosteriorReport {
     }
 }
 
-/// Makes the posterior of a model: on the training features, where the method looks at them, and on what
-/// followed the training, where it needs that.
-pub(super) fn fit_posterior(
-    artifact: &Artifact,
-    config: &PosteriorConfig,
-    head: Head,
-    train: &Features,
-    gathered: Option<&Gathered>,
-) -> Result<Fitted, ExperimentError> {
-    let parameters = &artifact.parameters;
-    let last = LastLayer {
-        weight_cd: parameters.get("classifier.weight"),
-        bias_c: parameters.get("classifier.bias"),
-        dropout: artifact.encoder.classifier_dropout,
-    };
-    let rows = Rows {
-        feature_nd: &train.feature_nd,
-        labels: &train.labels,
-        classes: artifact.manifest.labels.len(),
-    };
-    let mut recipe = Recipe { last, rows, head, converged: None, gathered };
-    Ok(config.approach().run(&mut recipe)?)
+/// How the posterior of trained weights is made.
+pub(super) struct Making<'a> {
+    pub(super) config: &'a PosteriorConfig,
+    pub(super) head: Head,
+    /// What a row of each class counts, `[k]`.
+    pub(super) class_weights: &'a [f64],
+    /// What followed the training, where the method needs that.
+    pub(super) gathered: Option<&'a Gathered>,
+}
+
+impl Making<'_> {
+    /// Makes the posterior of a model, on the training features where the method looks at them.
+    pub(super) fn run(
+        &self,
+        artifact: &Artifact,
+        train: &Features,
+    ) -> Result<Fitted, ExperimentError> {
+        let parameters = &artifact.parameters;
+        let last = LastLayer {
+            weight_cd: parameters.get("classifier.weight"),
+            bias_c: parameters.get("classifier.bias"),
+            dropout: artifact.encoder.classifier_dropout,
+        };
+        let rows = Rows {
+            feature_nd: &train.feature_nd,
+            labels: &train.labels,
+            classes: artifact.manifest.labels.len(),
+            class_weights: self.class_weights,
+        };
+        let Self { head, gathered, .. } = *self;
+        let mut recipe = Recipe { last, rows, head, converged: None, gathered };
+        Ok(self.config.approach().run(&mut recipe)?)
+    }
+}
+
+/// What a row of each class counts, `[k]`.
+pub(super) fn weights_of_classes(weights: ClassWeights, counts: &[u64]) -> Vec<f64> {
+    weights.of(counts).into_iter().map(f64::from).collect()
 }
 
 /// Fits T and s to a posterior on rows that it has not seen, and leaves both in the artifact.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::calibration::check_rows;
 use super::candidate::Judged;
 use super::encoder::Start;
+use super::features::check_distinct;
 use super::unused::Use;
 use super::{Experiment, ExperimentError, Progress, schedule};
 use crate::compute::Noise;
@@ -124,10 +125,13 @@ impl Opened {
             experiment.data.cross_fit = CrossFit::Always;
         }
         let crossed = experiment.data.cross_fit == CrossFit::Always && whole.are_carved();
-        let used = Use::new(&experiment, &whole, crossed);
+        let used = Use::new(&experiment, &whole, crossed, dataset.labels.len());
         used.clear(&mut experiment.data);
         let whole = Parts::whole(&dataset, &experiment.data, &noise)?;
         let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
+        if parts.test.rows.is_empty() {
+            return Err(ExperimentError::NoTest(dataset.name));
+        }
         let crossing = crossed.then(|| Crossing::new(&dataset, &parts, &whole));
         let rows = streamed_rows(&dataset).unwrap_or(parts.train.rows.len());
         schedule::fill_in(&mut experiment.train, rows, dataset.labels.len());
@@ -318,6 +322,7 @@ impl Sets {
             temperature: set(&parts.temperature),
             conformal: set(&parts.conformal),
         };
+        check_distinct(&sets.train)?;
         let truncated = sets.train.truncated();
         if truncated > 0 {
             show(Progress::Note(format!(

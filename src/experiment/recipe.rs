@@ -15,7 +15,7 @@ use super::choice::{Choice, Decided};
 use super::describe::{describe, describe_stream};
 use super::evaluation::{TrainingFacts, evaluation};
 use super::origin::base_model;
-use super::posterior::PosteriorReport;
+use super::posterior::{PosteriorReport, weights_of_classes};
 use super::prepare::{Prepared, Sets, prepare};
 use super::resume::{self, Home, Resume, Wanted};
 use super::tuning::{Tuning, no_board};
@@ -31,7 +31,7 @@ use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Pooling};
 use crate::posterior::Uncertainty;
 use crate::predict::Predictor;
-use crate::train::{self, Board, Job, Plan, Recipe, State};
+use crate::train::{self, Board, Job, Plan, Recipe, State, class_counts};
 
 /// What a finished run says.
 #[derive(Clone, Debug, Serialize)]
@@ -147,6 +147,7 @@ pub fn train(
         experiment,
         parts: &base.manifest.parts,
         encoder: &start.encoder,
+        init: start.content()?,
         device: surroundings.device,
         runs: surroundings.runs,
     };
@@ -166,7 +167,13 @@ pub fn train(
     let settings =
         FitSettings { posterior: &experiment.posterior, calibration: &experiment.calibration };
     let crossing = prepared.crossing.clone();
-    let mut shop = Shop { prepared: &prepared, sets: &sets, base: &base, crossing, settings };
+    let counts = match &stream {
+        Some(stream) => stream.counts(),
+        None => class_counts(sets.train.labels(), start.encoder.labels.len()),
+    };
+    let class_weights = weights_of_classes(experiment.train.class_weights, &counts);
+    let (prepared, sets, base) = (&prepared, &sets, &base);
+    let mut shop = Shop { prepared, sets, base, crossing, settings, class_weights };
     let mut choice = match experiment.train.recipe {
         Recipe::Full => Choice::begin(None, initial),
         Recipe::Head | Recipe::Auto => {
@@ -194,7 +201,7 @@ pub fn train(
         let follower = follower.map_err(ExperimentError::Encoder)?;
         board = new_board(experiment, &start.encoder, &run, &state, show);
         let (stop, saved) = (surroundings.stop, surroundings.saved);
-        let tuning = Tuning { experiment, home: &home, job, base: &base, stop, saved };
+        let tuning = Tuning { experiment, home: &home, job, base, stop, saved };
         let outcome = match tuning.run(state, follower, &mut run, board.as_mut(), show)? {
             (train::Ended::Finished(outcome), _) => *outcome,
             (train::Ended::Stopped(steps), checkpoint) => {
@@ -310,6 +317,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         name: experiment.name.clone(),
         method: Method::Map,
         link: experiment.posterior.link,
+        class_weights: experiment.train.class_weights,
         evidence: None,
         calibration: Some(experiment.calibration.clone()),
         transformers: "posterior mean".to_owned(),

@@ -55,6 +55,9 @@ struct Record {
     finished: bool,
     experiment: Experiment,
     parts: BTreeMap<String, PartRecord>,
+    /// SHA-256 over the files of the encoder that it began with; absent from files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    init: Option<String>,
 }
 
 /// The folder of a name under `checkpoints`, held by this process.
@@ -85,6 +88,8 @@ pub(super) struct Wanted<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) parts: &'a BTreeMap<String, PartRecord>,
     pub(super) encoder: &'a EncoderConfig,
+    /// SHA-256 over the files of the encoder that it begins with, if with any.
+    pub(super) init: Option<String>,
     pub(super) device: &'a Device,
     pub(super) runs: &'a Path,
 }
@@ -167,6 +172,7 @@ impl Home {
             finished,
             experiment: wanted.experiment.clone(),
             parts: wanted.parts.clone(),
+            init: wanted.init.clone(),
         };
         let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
         Ok(store::write_atomically(&self.path.join(RECORD), &bytes)?)
@@ -190,6 +196,12 @@ impl Home {
         let finished = record.finished && self.model().is_dir();
         let mut differences = differences(&record.experiment, wanted.experiment, finished);
         differences.extend(other_parts(&record.parts, wanted.parts));
+        if let (Some(before), Some(now)) = (&record.init, &wanted.init)
+            && before != now
+            && differences.is_empty()
+        {
+            differences.push("the files of the encoder (`model.init`) are others".to_owned());
+        }
         if !differences.is_empty() {
             let name = wanted.experiment.name.clone();
             return Err(ExperimentError::OtherTrajectory { name, finished, differences });

@@ -6,10 +6,11 @@ use super::Experiment;
 use super::keys::flat;
 use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::{DataConfig, Parts};
-use crate::train::Recipe;
+use crate::train::{Recipe, SchedulerType};
 
 /// Keys of `[train]` that a fit of the last layer alone reads.
-pub(super) const OF_HEAD: [&str; 3] = ["train.recipe", "train.seed", "train.baseline"];
+pub(super) const OF_HEAD: [&str; 4] =
+    ["train.recipe", "train.seed", "train.baseline", "train.class_weights"];
 
 /// What decides which keys have no effect.
 #[derive(Clone, Copy, Debug)]
@@ -26,18 +27,43 @@ pub(super) struct Use {
     own_test: bool,
     /// Whether no novelty score is fitted.
     no_novelty: bool,
+    /// How the learning rate changes.
+    scheduler: SchedulerType,
+    /// Whether training never stops early.
+    patient: bool,
+    /// Why no link turns logits into probabilities.
+    no_link: Option<&'static str>,
+    /// Whether no prediction sets are made.
+    no_sets: bool,
 }
 
 impl Use {
-    pub(super) fn new(experiment: &Experiment, parts: &Parts, crossed: bool) -> Self {
-        let recipe = experiment.train.recipe;
+    pub(super) fn new(
+        experiment: &Experiment,
+        parts: &Parts,
+        crossed: bool,
+        classes: usize,
+    ) -> Self {
+        let Experiment { train, posterior, calibration, .. } = experiment;
+        let recipe = train.recipe;
+        let no_link = if !posterior.approach().has_variance() {
+            Some("`posterior.method` is map, which has no distribution over the logits")
+        } else if posterior.approach().needs().passes.is_some() {
+            Some("probabilities are means over the passes (`posterior.num_samples`)")
+        } else {
+            (classes == 2).then_some("probabilities of two classes are exact")
+        };
         Self {
             recipe,
             timed: recipe == Recipe::Auto,
             crossed,
             own_validation: !crossed && parts.validation.split != "train",
             own_test: parts.test.split != "train",
-            no_novelty: experiment.calibration.novelty == NoveltyMethod::None,
+            no_novelty: calibration.novelty == NoveltyMethod::None,
+            scheduler: train.lr_scheduler_type,
+            patient: train.early_stopping_patience == 0,
+            no_link,
+            no_sets: calibration.conformal_alpha.is_empty(),
         }
     }
 
@@ -62,8 +88,27 @@ impl Use {
             "calibration.ood_p" if self.no_novelty => Some("`calibration.novelty` is none"),
             "train.max_time" if self.timed => None,
             "data.test_fraction" if self.own_test => Some("the data have a test split"),
+            "posterior.link" => self.no_link,
+            "calibration.conformal_method" if self.no_sets => {
+                Some("`calibration.conformal_alpha` is empty, so there are no sets")
+            }
             _ if head && key.starts_with("train.") && !OF_HEAD.contains(&key) => {
                 Some("the last layer alone is fitted")
+            }
+            "train.early_stopping_threshold" if self.patient => {
+                Some("`train.early_stopping_patience` is 0")
+            }
+            "train.warmup_steps" if self.scheduler == SchedulerType::Constant => {
+                Some("`train.lr_scheduler_type` is constant")
+            }
+            "train.lr_num_cycles" if self.scheduler != SchedulerType::CosineWithRestarts => {
+                Some("`train.lr_scheduler_type` is not cosine_with_restarts")
+            }
+            "train.lr_power" | "train.lr_end" if self.scheduler != SchedulerType::Polynomial => {
+                Some("`train.lr_scheduler_type` is not polynomial")
+            }
+            "train.lr_decay_steps" if self.scheduler != SchedulerType::WarmupStableDecay => {
+                Some("`train.lr_scheduler_type` is not warmup_stable_decay")
             }
             _ => None,
         }
@@ -112,6 +157,7 @@ impl Use {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Part;
 
     fn experiment(written: &[&str]) -> Experiment {
         let settings: Vec<String> = written.iter().map(|&one| one.to_owned()).collect();
@@ -127,6 +173,10 @@ mod tests {
             own_validation: false,
             own_test: true,
             no_novelty: false,
+            scheduler: SchedulerType::Linear,
+            patient: false,
+            no_link: None,
+            no_sets: false,
         };
         let wrote = experiment(&[
             "train.learning_rate=1e-3",
@@ -164,5 +214,57 @@ mod tests {
         let left = head.unused(&wrote);
         assert!(left.contains("train.learning_rate") && left.contains("train.weight_decay"));
         assert!(!left.contains("train.seed") && !left.contains("posterior.method"), "{left:?}");
+    }
+
+    #[test]
+    fn keys_that_another_key_leaves_without_effect_are_named() {
+        let way = |wrote: &Experiment, classes| {
+            let part = Part { split: "train".to_owned(), rows: Vec::new() };
+            let parts = Parts {
+                train: part.clone(),
+                validation: part.clone(),
+                temperature: part.clone(),
+                conformal: part.clone(),
+                test: part,
+                seen_in_test: Vec::new(),
+            };
+            Use::new(wrote, &parts, false, classes).warning(wrote).unwrap_or_default()
+        };
+        for (settings, classes, said) in [
+            (
+                &["train.lr_num_cycles=3"][..],
+                3,
+                "`train.lr_scheduler_type` is not cosine_with_restarts",
+            ),
+            (&["train.lr_power=2.0"], 3, "`train.lr_power` has no effect"),
+            (&["train.lr_end=1e-9", "train.lr_scheduler_type=cosine"], 3, "is not polynomial"),
+            (&["train.lr_decay_steps=0.3"], 3, "is not warmup_stable_decay"),
+            (&["train.lr_scheduler_type=constant", "train.warmup_steps=7"], 3, "is constant"),
+            (&["train.early_stopping_threshold=0.1"], 3, "`train.early_stopping_patience` is 0"),
+            (&["posterior.link=mf2", "posterior.method=map"], 3, "`posterior.method` is map"),
+            (&["posterior.link=mf2"], 2, "two classes are exact"),
+            (
+                &["posterior.link=mf2", "posterior.method=mc_dropout", "posterior.num_samples=4"],
+                3,
+                "means over the passes",
+            ),
+            (
+                &["calibration.conformal_method=aps", "calibration.conformal_alpha=[]"],
+                3,
+                "`calibration.conformal_alpha` is empty",
+            ),
+        ] {
+            let found = way(&experiment(settings), classes);
+            assert!(found.contains(said), "{settings:?}: {found:?}");
+        }
+        for settings in [
+            &["train.lr_num_cycles=3", "train.lr_scheduler_type=cosine_with_restarts"][..],
+            &["train.lr_power=2.0", "train.lr_end=1e-9", "train.lr_scheduler_type=polynomial"],
+            &["train.lr_decay_steps=0.3", "train.lr_scheduler_type=warmup_stable_decay"],
+            &["train.early_stopping_threshold=0.1", "train.early_stopping_patience=2"],
+            &["posterior.link=mf2", "calibration.conformal_method=aps", "train.warmup_steps=7"],
+        ] {
+            assert_eq!(way(&experiment(settings), 3), "", "{settings:?}");
+        }
     }
 }

@@ -21,7 +21,7 @@ pub use inference::{TrunkRows, Wanted, features, last_layer};
 pub use layout::{Part, Specification, specifications};
 pub use obtain::obtain;
 pub use parameters::Parameters;
-pub use sentence::{MODULES, Module, modules_of, pooling_of};
+pub use sentence::{MODULES, Module, left_out, modules_of, pooling_of};
 pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};
 pub use weights::{Loaded, load, load_file, save, transformers_view, with_last_layer};
 

@@ -70,6 +70,31 @@ pub fn pooling_of(folder: &Path) -> Result<Option<Pooling>, ModelError> {
     }
 }
 
+/// The modules besides the encoder's Transformer, its Pooling and Normalize, which are all that an encoder is
+/// read by.
+///
+/// # Errors
+/// The list is damaged, or begins with something else than a Transformer.
+pub fn left_out(folder: &Path) -> Result<Vec<String>, ModelError> {
+    let modules = modules_of(folder)?.unwrap_or_default();
+    let mut kinds = modules.iter().map(Module::kind);
+    match kinds.next() {
+        None | Some("Transformer") => {}
+        Some(first) => {
+            return Err(ModelError::Config {
+                path: folder.join(MODULES),
+                message: format!(
+                    "its first module is `{first}`, and an encoder of texts begins with `Transformer`: name \
+                     another encoder"
+                ),
+            });
+        }
+    }
+    // Dropout does nothing where nobody trains.
+    let read = ["Pooling", "Normalize", "Dropout"];
+    Ok(kinds.filter(|kind| !read.contains(kind)).map(str::to_owned).collect())
+}
+
 /// The config of the pooling module, where there is one.
 fn config(folder: &Path, modules: Option<&[Module]>) -> Option<PathBuf> {
     let Some(modules) = modules else {
@@ -149,5 +174,26 @@ mod tests {
         }
         let damaged = folder(&[(MODULES, "[{")]);
         assert!(matches!(pooling_of(damaged.path()), Err(ModelError::Config { .. })));
+    }
+
+    #[test]
+    fn modules_that_are_not_read_are_named_and_other_encoders_refused() {
+        let list = |kinds: &[&str]| {
+            let one = |kind: &&str| {
+                format!(r#"{{"path": "", "type": "sentence_transformers.models.{kind}"}}"#)
+            };
+            let text = kinds.iter().map(one).collect::<Vec<_>>().join(",");
+            left_out(folder(&[(MODULES, &format!("[{text}]"))]).path())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(left_out(folder(&[]).path()).unwrap(), [""; 0]);
+        let none: [&str; 0] = [];
+        assert_eq!(list(&["Transformer", "Pooling", "Dropout", "Normalize"]).unwrap(), none);
+        assert_eq!(list(&["Transformer", "Pooling", "Dense", "Normalize"]).unwrap(), ["Dense"]);
+        assert_eq!(list(&["Transformer", "LSTM", "Pooling"]).unwrap(), ["LSTM"]);
+        for first in ["CLIPModel", "WordEmbeddings", "BoW"] {
+            let message = list(&[first, "Pooling"]).unwrap_err();
+            assert!(message.contains(first) && message.contains("`Transformer`"), "{message}");
+        }
     }
 }

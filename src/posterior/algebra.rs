@@ -110,7 +110,9 @@ impl InverseRoot {
         let size = a.nrows();
         if size <= SMALL {
             let Some(factor) = a.clone().cholesky() else {
-                bail!("the precision is not positive definite: the features are not finite numbers")
+                bail!(
+                    "the precision is not positive definite: the features are not finite, or too large to be squared"
+                )
             };
             let lower = factor.unpack();
             let log_determinant = 2.0 * lower.diagonal().iter().map(|x| x.ln()).sum::<f64>();

@@ -94,7 +94,12 @@ impl App {
             let msg = format!("{limit}; leave it out");
             fault(&["abstain".into(), limit.field.into()], msg, "limit_unsupported")
         });
-        let faults: Vec<Fault> = pairs.into_iter().chain(limits).collect();
+        let passes =
+            options.num_samples.filter(|_| predictor.passes(None, 0).is_none()).map(|_| {
+                let msg = "this model answers in one pass, and draws no samples; leave it out";
+                fault(&["num_samples".into()], msg, "samples_unsupported")
+            });
+        let faults: Vec<Fault> = pairs.into_iter().chain(limits).chain(passes).collect();
         if faults.is_empty() { Ok(()) } else { Err(Problem::Validation(faults)) }
     }
 

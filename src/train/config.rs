@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Steps;
+use super::{ClassWeights, Steps};
 
 /// What is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,17 +17,6 @@ pub enum Recipe {
     /// `head` first, then `full` from there if the time that it should take is within `max_time`;
     /// what is better on rows that were held out is kept.
     Auto,
-}
-
-/// How rows of different classes weigh in the loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassWeights {
-    /// All rows weigh the same, so that probabilities answer to the frequencies in the data.
-    #[default]
-    None,
-    /// Inversely to the class's frequency: for skewed labels, at the price of calibration.
-    Balanced,
 }
 
 /// How the learning rate changes after the warm-up, named and computed as in transformers.
@@ -123,7 +112,7 @@ pub struct TrainConfig {
     /// 0 is off; else every n-th layer keeps only what the next one starts from, and computes the
     /// rest again for the backward pass: less memory for more time, and the same gradients.
     pub activation_checkpointing: usize,
-    /// Weights of the classes in the loss.
+    /// Weights of the classes in the loss, and in the fit of the last layer.
     pub class_weights: ClassWeights,
     /// Evaluations without a better validation NLL after which training stops; 0 switches it off.
     pub early_stopping_patience: u64,

@@ -2,6 +2,7 @@
 
 mod average;
 mod checkpoint;
+mod class_weights;
 mod config;
 mod evaluation;
 mod events;
@@ -20,7 +21,8 @@ mod supply;
 mod tensorboard;
 
 pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
-pub use config::{ClassWeights, Recipe, SchedulerType, TrainConfig};
+pub use class_weights::{ClassWeights, counts as class_counts};
+pub use config::{Recipe, SchedulerType, TrainConfig};
 pub use events::{Control, Event, Logged};
 pub use follower::{Follower, Gathered};
 pub use gradients::{Gradients, Guard};

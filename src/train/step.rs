@@ -1,8 +1,9 @@
 //! One optimizer step.
 
+use super::TrainError;
+use super::class_weights::counts;
 use super::pass::Targets;
 use super::run::{Job, Run};
-use super::{ClassWeights, TrainError};
 use crate::compute::Packed;
 use crate::model::DropoutSource;
 
@@ -88,19 +89,11 @@ impl Run<'_> {
     }
 }
 
-/// The weight of each class; balanced weights have a mean of 1 over the rows.
+/// The weight of each class.
 pub(super) fn class_weights(job: &Job<'_>) -> Vec<f32> {
-    let classes = job.encoder.labels.len();
-    if job.config.class_weights == ClassWeights::None {
-        return vec![1.0; classes];
-    }
-    let mut counts = vec![0u64; classes];
-    match job.stream {
-        Some(stream) => counts = stream.counts(),
-        None => job.train.labels().iter().for_each(|&label| counts[label as usize] += 1),
-    }
-    let rows: u64 = counts.iter().sum();
-    let present = counts.iter().filter(|&&count| count > 0).count() as u64;
-    let weight = |&count: &u64| rows as f32 / (present * count.max(1)) as f32;
-    counts.iter().map(weight).collect()
+    let counts = match job.stream {
+        Some(stream) => stream.counts(),
+        None => counts(job.train.labels(), job.encoder.labels.len()),
+    };
+    job.config.class_weights.of(&counts)
 }

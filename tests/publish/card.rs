@@ -363,3 +363,60 @@ fn only_the_card_is_pushed_when_only_that_is_wanted() {
     let names: Vec<&str> = head.files.keys().map(String::as_str).collect();
     assert_eq!(names, [".gitattributes", "README.md", "bayes/reliability.png"]);
 }
+
+/// Words about a spread that is not used would promise what no answer has.
+#[test]
+fn the_card_says_of_the_posterior_what_the_model_does_with_it() {
+    let left_out = Site::new().done(&["--card-only"]);
+    let home = Home::new();
+    home.train_tiny(&["--quiet", "--set", "calibration.temperature=false"]);
+    let used = home.done(&["publish", "--card-only"]);
+    for words in [
+        "says how much of its doubt is its own",
+        "the two parts of the uncertainty",
+        "Probabilities of two classes follow from it exactly",
+    ] {
+        assert!(used.contains(words), "{words}: {used}");
+        assert!(!left_out.contains(words), "{words}: {left_out}");
+    }
+    assert!(left_out.contains("Probabilities are those of its mean alone"), "{left_out}");
+    assert!(
+        left_out.contains("It prints the label with its probability, the uncertainty, the pred")
+    );
+}
+
+/// In a shell, as it stands in the card.
+#[cfg(unix)]
+#[test]
+fn the_snippets_of_a_model_of_pairs_have_pairs() {
+    let home = Home::new();
+    let mut csv = "question,reply,fits\n".to_owned();
+    for row in 0..240 {
+        let (ask, say) = (["invoice", "router"][row % 2], ["bill", "network"][row / 2 % 2]);
+        let fits = if row % 2 == row / 2 % 2 { "yes" } else { "no" };
+        csv.push_str(&format!("where is the {ask} {row},it's \"\"the\"\" {say},{fits}\n"));
+    }
+    let data = home.write("pairs.csv", csv);
+    let mut arguments = vec!["train", data.to_str().unwrap(), "--quiet"];
+    arguments.extend(super::home::TINY);
+    let columns =
+        ["data.text_column=question", "data.text_pair_column=reply", "data.label_column=fits"];
+    arguments.extend(columns.iter().flat_map(|setting| ["--set", *setting]));
+    home.done(&arguments);
+    let card = home.done(&["publish", "--card-only"]);
+    let (_, rest) = card.split_once("```sh\n").unwrap();
+    let (snippet, _) = rest.split_once("```").unwrap();
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_bayes")).parent().unwrap();
+    let snippet = snippet
+        .replace("bayes predict", &format!("{}/bayes predict", binary.display()))
+        .replace("OWNER/NAME", "checkpoints/pairs/model");
+    let mut shell = std::process::Command::new("sh");
+    let output = shell.args(["-c", &snippet]).current_dir(home.path("")).output().unwrap();
+    let (said, wrong) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{snippet}{wrong}");
+    assert!(said.contains("yes") || said.contains("no"), "{said}");
+    assert!(
+        card.contains("tokenizer(\"Your own text here\", \"The text that goes with it\","),
+        "{card}"
+    );
+}

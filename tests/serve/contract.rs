@@ -430,3 +430,24 @@ fn a_limit_on_what_passes_say_is_kept_although_the_uncertainty_is_not_sent() {
     let lenient = ask(json!({ "abstain": { "max_epistemic": 10.0, "ood_p": 0.0 } })).0;
     assert_eq!(lenient["decision"], json!("accept"), "{lenient}");
 }
+
+/// A client that asks for samples relies on the spread over them.
+#[test]
+fn samples_of_a_model_of_one_pass_are_refused() {
+    let server = Server::start(&[]);
+    for (path, mut body) in [
+        ("/predict", json!({ "text": "a router" })),
+        ("/predict_cached", json!({ "text": "a router" })),
+        ("/batch_predict", json!({ "texts": ["a router"] })),
+        ("/async_predict", json!({ "texts": ["a router"] })),
+    ] {
+        body["num_samples"] = 5.into();
+        let refused = server.post(path, &body);
+        assert_eq!((refused.status, &*refused.problem()), (422, "validation"), "{path}");
+        let fault = refused.json()["errors"][0].clone();
+        assert_eq!(fault["loc"], json!(["body", "num_samples"]), "{path}");
+        assert!(fault["msg"].as_str().unwrap().contains("one pass"), "{path}: {fault}");
+        body["num_samples"] = Value::Null;
+        assert!(server.post(path, &body).status < 300, "{path}");
+    }
+}

@@ -53,9 +53,9 @@ pub struct Options {
     /// Texts a batch, for the throughput [default: 1,8,16,32]
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = at_least_one)]
     batch_sizes: Vec<usize>,
-    /// How texts come into these batches
-    #[arg(long, value_enum, default_value_t = BatchOrder::Natural)]
-    order: BatchOrder,
+    /// How texts come into these batches [default: natural]
+    #[arg(long, value_enum)]
+    order: Option<BatchOrder>,
     /// Calls before the first that counts [default: 10]
     #[arg(long)]
     warmup: Option<usize>,
@@ -71,18 +71,18 @@ pub struct Options {
     /// Rounds in which all measurements take turns [default: 5]
     #[arg(long, value_parser = at_least_one)]
     rounds: Option<usize>,
-    /// Rows a training step
-    #[arg(long, default_value = "16", value_parser = at_least_one)]
-    train_batch_size: usize,
+    /// Rows a training step [default: 16]
+    #[arg(long, value_parser = at_least_one)]
+    train_batch_size: Option<usize>,
     /// Training steps in each round [default: 5]
     #[arg(long, value_parser = at_least_one)]
     train_steps: Option<usize>,
     /// Make every training row that many tokens long
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     train_length: Option<usize>,
-    /// Every n-th layer computes its activations again in the training steps; 0 is off
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    activation_checkpointing: usize,
+    /// Every n-th layer computes its activations again in the training steps; 0 is off [default: 0]
+    #[arg(long, value_name = "N")]
+    activation_checkpointing: Option<usize>,
     /// Write the results with the samples of each round
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -134,6 +134,41 @@ impl Options {
         self.suite.is_empty() && self.seconds.is_none() && counts.iter().all(Option::is_none)
     }
 
+    /// Flags that were given for suites that are not measured, each with those.
+    fn idle(&self, suites: &[Suite]) -> Vec<String> {
+        const SINGLE: [Suite; 2] = [Suite::Latency, Suite::Posterior];
+        let flags: [(&str, bool, &[Suite]); 8] = [
+            ("--batch-sizes", !self.batch_sizes.is_empty(), &[Suite::Throughput, Suite::Memory]),
+            ("--order", self.order.is_some(), &[Suite::Throughput]),
+            ("--seconds", self.seconds.is_some(), &[Suite::Throughput, Suite::LongRange]),
+            ("--latency-tokens", self.latency_tokens.is_some(), &SINGLE),
+            ("--train-batch-size", self.train_batch_size.is_some(), &[Suite::Train]),
+            ("--train-steps", self.train_steps.is_some(), &[Suite::Train]),
+            ("--train-length", self.train_length.is_some(), &[Suite::Train]),
+            (
+                "--activation-checkpointing",
+                self.activation_checkpointing.is_some(),
+                &[Suite::Train],
+            ),
+        ];
+        let idle = flags
+            .into_iter()
+            .filter(|(_, given, own)| *given && !own.iter().any(|suite| suites.contains(suite)));
+        let named = |suite: &Suite| {
+            let (name, _) = SUITES.iter().find(|(_, one)| one == suite).expect("all have a name");
+            format!("`{name}`")
+        };
+        let words = |(flag, _, own): (&str, bool, &[Suite])| {
+            let own: Vec<String> = own.iter().map(named).collect();
+            format!(
+                "{flag} has no effect: it is for {}, which {} not measured (--suite)",
+                own.join(" and "),
+                if own.len() == 1 { "is" } else { "are" }
+            )
+        };
+        idle.map(words).collect()
+    }
+
     fn settings(&self) -> Settings {
         let base = if self.is_short() { Settings::short() } else { Settings::default() };
         let mut batch_sizes = self.batch_sizes.clone();
@@ -142,7 +177,7 @@ impl Options {
         }
         Settings {
             batch_sizes,
-            order: match self.order {
+            order: match self.order.unwrap_or(BatchOrder::Natural) {
                 BatchOrder::Natural => Order::Natural,
                 BatchOrder::Sorted => Order::Sorted,
                 BatchOrder::Both => Order::Both,
@@ -152,8 +187,10 @@ impl Options {
             latency_tokens: self.latency_tokens,
             seconds: self.seconds.unwrap_or(base.seconds),
             rounds: self.rounds.unwrap_or(base.rounds),
-            train_batch_size: self.train_batch_size,
-            activation_checkpointing: self.activation_checkpointing,
+            train_batch_size: self.train_batch_size.unwrap_or(base.train_batch_size),
+            activation_checkpointing: self
+                .activation_checkpointing
+                .unwrap_or(base.activation_checkpointing),
             train_steps: self.train_steps.unwrap_or(base.train_steps),
             limits: base.limits,
         }
@@ -181,6 +218,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let noise = Noise::new(artifact.manifest.seed);
 
     let mut display = Display::new(common.quiet);
+    for idle in options.idle(&suites) {
+        display.show(&experiment::Progress::Warning(idle));
+    }
     let mut note = |text: String| display.show(&experiment::Progress::Note(text));
     if settings.limits.is_some() {
         note(format!(

@@ -11,7 +11,7 @@ use super::{Options, choose, data_config};
 use crate::compute::Noise;
 use crate::data::split::text_key;
 use crate::data::{DataConfig, Dataset, Example, sample};
-use crate::evaluate::{Answers, Rows, answer, answer_outside};
+use crate::evaluate::{Answers, OUT_OF_SCOPE, Rows, answer, answer_outside};
 use crate::experiment::Progress;
 use crate::numbers::grouped;
 use crate::predict::Predictor;
@@ -76,6 +76,20 @@ impl Asked {
     pub(super) fn examples(&self) -> Vec<&Example> {
         let all = self.dataset.rows(&self.source);
         self.rows.iter().map(|&row| &all[row]).collect()
+    }
+
+    /// Refuses a set of `--ood` that would stand under the name of the data set's own texts of no class.
+    pub(super) fn check_names(&self, outside: &[Outside]) -> Result<()> {
+        let own = self.dataset.out_of_scope.get(&self.source).map_or(0, Vec::len);
+        if own > 0 && outside.iter().any(|source| source.name == OUT_OF_SCOPE) {
+            bail!(
+                "a set of --ood is called `{OUT_OF_SCOPE}`, and so are the {} texts of no class that `{}` has \
+                 itself: rename the file of --ood",
+                grouped(own as u64),
+                self.dataset.name
+            );
+        }
+        Ok(())
     }
 
     pub(super) fn ask(

@@ -109,14 +109,15 @@ fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Ve
             file.display()
         );
     }
-    let given = [
+    let own = [
         ("--dataset", options.dataset.is_some()),
         ("--split", options.split.is_some()),
         ("--limit", options.limit.is_some()),
         ("--coverage", options.coverage.is_some()),
         ("--ood", !options.ood.is_empty()),
     ];
-    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+    let own = own.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
+    if let Some(flag) = own.chain(options.tables.given()).next() {
         bail!(
             "{flag} is about rows to be answered, and `{}` holds answers already: name a model \
              with --model to answer anew",
@@ -175,6 +176,7 @@ fn from_models(
             Some(asked) => asked,
             none => none.insert(Asked::new(options, &predictor, &folder, display)?),
         };
+        asked.check_names(outside)?;
         let model = folder.display().to_string();
         if evaluated.iter().any(|one| one.answers.model == model) {
             bail!("`{model}` was named twice");

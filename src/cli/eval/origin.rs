@@ -13,8 +13,10 @@ pub(super) type WhyNot = String;
 /// The parts that a model was made with.
 pub(super) struct Origin<'a> {
     asked: &'a Asked,
-    /// The data, where they are not those that the model is asked about.
+    /// The data, where they are not those that the model is asked about, or are read in another way.
     opened: Option<Dataset>,
+    /// Whether they are those that the model is asked about.
+    is_asked: bool,
     parts: Parts,
 }
 
@@ -25,7 +27,8 @@ impl<'a> Origin<'a> {
             return Err("the model does not say what it was trained on".to_owned());
         };
         let name = &config.dataset;
-        let opened = match *name == asked.config.dataset {
+        // Flags may say that its tables are read in another way than they were.
+        let opened = match config.reads_as(&asked.config) {
             true => None,
             false => Some(
                 open(config)
@@ -45,12 +48,13 @@ impl<'a> Origin<'a> {
         let mut parts = ways.into_iter().filter_map(|divide| divide(dataset, config, &noise).ok());
         let changed = || format!("`{name}` has changed since the model was trained");
         let parts = parts.find(same).ok_or_else(changed)?;
-        Ok(Self { asked, opened, parts })
+        let is_asked = *name == asked.config.dataset;
+        Ok(Self { asked, opened, is_asked, parts })
     }
 
     /// Whether these are the data that the model is asked about.
     pub(super) fn is_asked(&self) -> bool {
-        self.opened.is_none()
+        self.is_asked
     }
 
     pub(super) fn dataset(&self) -> &Dataset {

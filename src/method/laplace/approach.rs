@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Evidence, Laplace};
 use crate::method::{Approach, Fitted, Needs, Recipe, Told, tensors};
 use crate::numbers::grouped;
-use crate::posterior::{Covariance, LinkChoice, Posterior};
+use crate::posterior::{Covariance, LinkChoice, OwnDoubt, Posterior};
 
 /// It has no keys of its own: the evidence, or held-out rows, choose its prior.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ impl Approach for Settings {
             )
         };
         let link = match (told.classes, told.uncertainty.link.choice) {
+            _ if told.uncertainty.own_doubt() == OwnDoubt::LeftOut => {
+                "Probabilities are those of its mean alone"
+            }
             (2, _) => "Probabilities of two classes follow from it exactly",
             (_, LinkChoice::Qmc) => "Probabilities are means over fixed draws of the logits",
             (_, _) => "Probabilities follow from it by a mean-field formula",

@@ -6,7 +6,7 @@ use super::evidence::Round;
 use super::softmax::{Mode, Softmax, curvature};
 use crate::posterior::algebra::{InverseRoot, Matrix, contrasts};
 
-/// The factor of Σ Λ_n ⊗ φ̃_n φ̃_nᵀ + prior · I at a mode; a weight stands at (contrast · D + i).
+/// The factor of Σ c_n Λ_n ⊗ φ̃_n φ̃_nᵀ + prior · I at a mode; a weight stands at (contrast · D + i).
 pub fn precision(head: &Softmax<'_>, mode: &Mode, prior: f64) -> Result<InverseRoot> {
     InverseRoot::of(&curvature_matrix(head, mode, prior)?)
 }
@@ -17,7 +17,7 @@ pub fn curvature_matrix(head: &Softmax<'_>, mode: &Mode, prior: f64) -> Result<M
     let mut whole = Matrix::identity(size, size) * prior;
     for a in 0..head.classes - 1 {
         for b in 0..=a {
-            let part = head.design.gram(&curvature(&mode.probability_nk, &basis, a, b))?;
+            let part = head.design.gram(&curvature(head, mode, &basis, a, b))?;
             let mut place = whole.view_mut((a * width, b * width), (width, width));
             place += &part;
             if a != b {
@@ -29,7 +29,7 @@ pub fn curvature_matrix(head: &Softmax<'_>, mode: &Mode, prior: f64) -> Result<M
     Ok(whole)
 }
 
-/// What the evidence says; `objective` is Σ −ln p + (prior / 2) ‖W‖².
+/// What the evidence says; `objective` is Σ c_n −ln p + (prior / 2) ‖W‖².
 pub fn round(precision: &InverseRoot, objective: f64, squared_norm: f64, prior: f64) -> Round {
     let parameters = precision.root.nrows() as f64;
     Round {

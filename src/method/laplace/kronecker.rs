@@ -1,4 +1,4 @@
-//! H ≈ B ⊗ A for many classes: B = Σ Λ_n over the logits, A = (1/n) Σ φ̃ φ̃ᵀ over the features.
+//! H ≈ B ⊗ A for many classes: B = Σ c_n Λ_n over the logits, A = Σ c_n φ̃ φ̃ᵀ / Σ c_n over the features.
 
 use super::evidence::Round;
 use crate::posterior::algebra::{Eigen, contrasts};
@@ -14,13 +14,18 @@ pub struct Kronecker {
 }
 
 impl Kronecker {
-    /// From p(class | row), `[n, k]`, and A.
-    pub fn new(probability_nk: &[f64], classes: usize, features: Eigen) -> Self {
-        let rows = probability_nk.len() / classes;
+    /// From p(class | row), `[n, k]`, what each row counts, and A.
+    pub fn new(probability_nk: &[f64], weight_n: &[f64], features: Eigen) -> Self {
+        let rows = weight_n.len();
+        let classes = probability_nk.len() / rows;
         // Column by column of the transposed, which is row by row of [n, k].
         let p_kn = nalgebra::DMatrixView::from_slice(probability_nk, classes, rows);
-        let mut b = -(p_kn * p_kn.transpose());
-        for (class, sum) in p_kn.column_sum().iter().enumerate() {
+        let mut weighted_kn = p_kn.into_owned();
+        for (mut column, weight) in weighted_kn.column_iter_mut().zip(weight_n) {
+            column *= *weight;
+        }
+        let mut b = -(&weighted_kn * p_kn.transpose());
+        for (class, sum) in weighted_kn.column_sum().iter().enumerate() {
             b[(class, class)] += sum;
         }
         let contrasts = contrasts(classes);
@@ -45,7 +50,7 @@ impl Kronecker {
         squared.sqrt()
     }
 
-    /// What the evidence says; `objective` is Σ −ln p + (prior / 2) ‖W‖².
+    /// What the evidence says; `objective` is Σ c_n −ln p + (prior / 2) ‖W‖².
     pub fn round(&self, objective: f64, squared_norm: f64, prior: f64) -> Round {
         let (mut effective_parameters, mut log_ratio) = (0.0, 0.0);
         for b in &self.logits.values {

@@ -10,14 +10,16 @@
 //! |---|---|
 //! | φ̃ = (φ, 1), the feature with the bias folded in | `Design`, `[n, D]` |
 //! | δ, the prior's precision | `prior_precision` |
-//! | W*, the mode of Σ −ln p(y \| Wφ̃) + (δ/2)‖W‖² | `mean_kd`, `[k, D]` |
-//! | H = Σ Λ_n ⊗ φ̃φ̃ᵀ, Λ_n = diag(p) − ppᵀ: for this model the generalised Gauss-Newton matrix is the Hessian | `Single`, `full`, `Kronecker` |
+//! | c_n, what a row counts: the weight of its class (not in the papers), else 1 | `weight_n` |
+//! | W*, the mode of Σ −c_n ln p(y \| Wφ̃) + (δ/2)‖W‖² | `mean_kd`, `[k, D]` |
+//! | H = Σ c_n Λ_n ⊗ φ̃φ̃ᵀ, Λ_n = diag(p) − ppᵀ: for this model the generalised Gauss-Newton matrix is the Hessian | `Single`, `full`, `Kronecker` |
 //! | γ = Σ λ / (λ + δ) over the eigenvalues of H | `effective_parameters` |
 //!
 //! Two classes are one difference w = w₁ − w₀ with the prior precision δ/2, which is the same model:
 //! at the mode w₁ = −w₀. More classes have their whole curvature over the logits that sum to zero
 //! ([`FULL_WEIGHTS`]), else Kronecker factors. Unlike the papers the mode is moved to every δ that is
-//! tried, so mean and covariance belong to one prior; the empirical Fisher matrix, which collapses at
+//! tried, so mean and covariance belong to one prior. A row that counts c times stands for c rows like it:
+//! the likelihood is ∏ p(y)^c, and mode, curvature and evidence are all those of that product. The empirical Fisher matrix, which collapses at
 //! a confident mode, is not offered.
 
 mod approach;
@@ -52,6 +54,8 @@ pub struct Rows<'a> {
     pub labels: &'a [u32],
     /// `k`.
     pub classes: usize,
+    /// What a row of each class counts, `[k]`.
+    pub class_weights: &'a [f64],
 }
 
 /// A head with its posterior.
@@ -102,6 +106,8 @@ pub struct Problem<'a> {
     /// What each feature, and the one behind them, is multiplied by before the prior sees it, `[D]`.
     scale: Vec<f64>,
     design: Design,
+    /// What each row counts, `[n]`.
+    weight_n: Vec<f64>,
     /// Of more than two classes.
     second_moment: Option<Eigen>,
 }
@@ -115,12 +121,13 @@ impl<'a> Problem<'a> {
     /// With an isotropic prior of scaled features; `scale` is `[D]`.
     pub fn scaled(rows: Rows<'a>, scale: Vec<f64>) -> Result<Self> {
         let design = Design::scaled(rows.feature_nd, &scale)?;
-        let weight_n = || vec![1.0 / design.rows() as f64; design.rows()];
+        let weight_n: Vec<f64> =
+            rows.labels.iter().map(|&label| rows.class_weights[label as usize]).collect();
         let second_moment = match rows.classes {
             2 => None,
-            _ => Some(Eigen::of(design.gram(&weight_n())?)),
+            _ => Some(second_moment(&design, &weight_n)?),
         };
-        Ok(Self { rows, scale, design, second_moment })
+        Ok(Self { rows, scale, design, weight_n, second_moment })
     }
 
     /// What it is fitted on.
@@ -135,7 +142,12 @@ impl<'a> Problem<'a> {
 
     fn softmax(&self) -> Result<Softmax<'_>> {
         let moment = self.second_moment.clone().expect("there are more than two classes");
-        Softmax::new(&self.design, self.rows.labels, self.rows.classes, moment)
+        let Rows { labels, classes, .. } = self.rows;
+        Softmax::new(&self.design, labels, classes, &self.weight_n, moment)
+    }
+
+    fn single<'b>(&'b self, target_n: &'b [f64]) -> Single<'b> {
+        Single { design: &self.design, target_n, weight_n: &self.weight_n, term: bernoulli }
     }
 
     fn scaled_down(&self, weight_kd: &[f64]) -> Vec<f64> {
@@ -157,7 +169,7 @@ impl<'a> Problem<'a> {
         let start_kd = self.scaled_down(start_kd);
         let weight_kd = if self.rows.classes == 2 {
             let target_n = targets(self.rows.labels);
-            let model = Single { design: &self.design, target_n: &target_n, term: bernoulli };
+            let model = self.single(&target_n);
             let mut mode = single::Mode::of_two(&start_kd);
             model.refit(&mut mode, 0.5 * prior_precision)?;
             mode.of_each()
@@ -182,7 +194,7 @@ impl<'a> Problem<'a> {
         let start_kd = self.scaled_down(trained_kd);
         let classes = self.rows.classes;
         let found = if classes == 2 {
-            fit_two(&self.design, self.rows.labels, &start_kd, &how)?
+            fit_two(&self.single(&targets(self.rows.labels)), &start_kd, &how)?
         } else if (classes - 1) * self.design.width() <= FULL_WEIGHTS {
             fit_full(&self.softmax()?, &start_kd, &how)?
         } else {
@@ -242,10 +254,15 @@ fn targets(labels: &[u32]) -> Vec<f64> {
     labels.iter().map(|&label| f64::from(label)).collect()
 }
 
-fn fit_two(design: &Design, labels: &[u32], trained_kd: &[f64], how: &How) -> Result<Laplace> {
+/// A = Σ c_n φ̃ φ̃ᵀ / Σ c_n.
+fn second_moment(design: &Design, weight_n: &[f64]) -> Result<Eigen> {
+    let sum: f64 = weight_n.iter().sum();
+    let share_n: Vec<f64> = weight_n.iter().map(|weight| weight / sum).collect();
+    Ok(Eigen::of(design.gram(&share_n)?))
+}
+
+fn fit_two(model: &Single<'_>, trained_kd: &[f64], how: &How) -> Result<Laplace> {
     let How { head, prior, tolerance } = *how;
-    let target_n = targets(labels);
-    let model = Single { design, target_n: &target_n, term: bernoulli };
     let mut mode = single::Mode::of_two(trained_kd);
     // The fixed point runs over δ; the difference has the precision δ/2 and ‖w‖² = 2 ‖W‖².
     let evidence = choose(prior, tolerance.rest, |prior_precision| {

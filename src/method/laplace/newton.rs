@@ -13,11 +13,13 @@ const CONJUGATE_STEPS: usize = 200;
 pub struct Space {
     /// Φ, `[n, D]`.
     design_nd: Tensor,
-    /// Eigenvectors of (1/n) Σ φ̃ φ̃ᵀ, line by line: `[D, D]`.
+    /// What each row counts, `[n]`.
+    weight_n: Vec<f32>,
+    /// Eigenvectors of A, line by line: `[D, D]`.
     feature_rows: Tensor,
 }
 
-/// H = Σ Λ_n ⊗ φ̃φ̃ᵀ + prior · I at a mode, and what is near its inverse.
+/// H = Σ c_n Λ_n ⊗ φ̃φ̃ᵀ + prior · I at a mode, and what is near its inverse.
 pub struct Curvature<'a> {
     space: &'a Space,
     /// p(class | row), `[n, k]`.
@@ -30,10 +32,11 @@ pub struct Curvature<'a> {
 }
 
 impl Space {
-    pub fn new(design: &Design, second_moment: &Eigen) -> Result<Self> {
+    pub fn new(design: &Design, weight_n: &[f64], second_moment: &Eigen) -> Result<Self> {
         let width = design.width();
         let feature_rows = lines(second_moment, width, width)?;
-        Ok(Self { design_nd: design.single()?, feature_rows })
+        let weight_n = weight_n.iter().map(|&weight| weight as f32).collect();
+        Ok(Self { design_nd: design.single()?, weight_n, feature_rows })
     }
 
     pub fn curvature(
@@ -77,10 +80,10 @@ impl Curvature<'_> {
         let moved = design_nd.matmul(&v.t()?)?;
         let (rows, classes) = moved.dims2()?;
         let mut weighted_nk = values(&moved)?;
-        let lines = weighted_nk.par_chunks_mut(classes);
-        lines.zip(self.probability_nk.par_chunks(classes)).for_each(|(line, p_k)| {
+        let lines = weighted_nk.par_chunks_mut(classes).zip(&self.space.weight_n);
+        lines.zip(self.probability_nk.par_chunks(classes)).for_each(|((line, weight), p_k)| {
             let mean: f32 = line.iter().zip(p_k).map(|(value, p)| value * p).sum();
-            line.iter_mut().zip(p_k).for_each(|(value, p)| *value = p * (*value - mean));
+            line.iter_mut().zip(p_k).for_each(|(value, p)| *value = weight * (p * (*value - mean)));
         });
         let weighted = Tensor::from_vec(weighted_nk, (rows, classes), &Device::Cpu)?;
         let mut product_kd = values(&weighted.t()?.matmul(design_nd)?)?;

@@ -15,6 +15,14 @@ pub struct Term {
     pub curvature: f64,
 }
 
+impl Term {
+    /// Of a row that counts `weight` times.
+    fn times(self, weight: f64) -> Self {
+        let Self { loss, slope, curvature } = self;
+        Self { loss: weight * loss, slope: weight * slope, curvature: weight * curvature }
+    }
+}
+
 /// −ln σ(u) for y = 1, −ln σ(−u) for y = 0.
 pub fn bernoulli(u: f64, y: f64) -> Term {
     let p = 1.0 / (1.0 + (-u).exp());
@@ -28,6 +36,8 @@ pub struct Single<'a> {
     pub design: &'a Design,
     /// What was observed, `[n]`.
     pub target_n: &'a [f64],
+    /// What each row counts, `[n]`.
+    pub weight_n: &'a [f64],
     /// Its likelihood.
     pub term: fn(f64, f64) -> Term,
 }
@@ -63,12 +73,12 @@ const SHRINKAGE: f64 = 0.25;
 const STEPS: usize = 200;
 
 impl Single<'_> {
-    /// Σ −ln p(y | u) + (prior / 2) ‖w‖² and its gradient; also the curvatures of the rows.
+    /// Σ c_n −ln p(y | u) + (prior / 2) ‖w‖² and its gradient; also the curvatures of the rows.
     fn objective(&self, weight_d: &[f64], prior: f64) -> Result<(f64, Vec<f64>, Vec<f64>)> {
         let output_n = self.design.logits(weight_d)?;
-        let term = |(&u, &y): (&f64, &f64)| (self.term)(u, y);
-        let terms: Vec<Term> =
-            output_n.par_iter().zip(self.target_n.par_iter()).map(term).collect();
+        let term = |((&u, &y), &weight): ((&f64, &f64), &f64)| (self.term)(u, y).times(weight);
+        let rows = output_n.par_iter().zip(self.target_n.par_iter());
+        let terms: Vec<Term> = rows.zip(self.weight_n.par_iter()).map(term).collect();
         let mut gradient_d = self.design.collect(terms.iter().map(|one| one.slope).collect())?;
         for (gradient, weight) in gradient_d.iter_mut().zip(weight_d) {
             *gradient += prior * weight;

@@ -15,9 +15,11 @@ pub struct Softmax<'a> {
     pub design: &'a Design,
     pub labels: &'a [u32],
     pub classes: usize,
-    /// Σ over the rows of each class of φ̃, `[k, D]`.
+    /// What each row counts, `[n]`.
+    pub weight_n: &'a [f64],
+    /// Σ c_n φ̃ over the rows of each class, `[k, D]`.
     observed_kd: Vec<f64>,
-    /// A = (1/n) Σ φ̃ φ̃ᵀ.
+    /// A = Σ c_n φ̃ φ̃ᵀ / Σ c_n.
     second_moment: Eigen,
     pub space: Space,
 }
@@ -28,28 +30,30 @@ pub struct Mode {
     /// p(class | row), `[n, k]`.
     pub probability_nk: Vec<f64>,
     logit_nk: Vec<f64>,
-    /// Σ −ln p(label | row).
+    /// Σ c_n −ln p(label | row).
     pub loss: f64,
 }
 
 const STEPS: usize = 100;
 
 impl<'a> Softmax<'a> {
-    /// `second_moment` is that of the design, (1/n) Σ φ̃ φ̃ᵀ.
+    /// `second_moment` is that of the design, Σ c_n φ̃ φ̃ᵀ / Σ c_n.
     pub fn new(
         design: &'a Design,
         labels: &'a [u32],
         classes: usize,
+        weight_n: &'a [f64],
         second_moment: Eigen,
     ) -> Result<Self> {
         let rows = design.rows();
         let mut indicator_nk = vec![0.0; rows * classes];
-        for (line, &label) in indicator_nk.chunks_exact_mut(classes).zip(labels) {
-            line[label as usize] = 1.0;
+        let lines = indicator_nk.chunks_exact_mut(classes);
+        for (line, (&label, &weight)) in lines.zip(labels.iter().zip(weight_n)) {
+            line[label as usize] = weight;
         }
         let observed_kd = design.collect(indicator_nk)?;
-        let space = Space::new(design, &second_moment)?;
-        Ok(Self { design, labels, classes, observed_kd, second_moment, space })
+        let space = Space::new(design, weight_n, &second_moment)?;
+        Ok(Self { design, labels, classes, weight_n, observed_kd, second_moment, space })
     }
 
     /// The mode that begins at these weights, centred.
@@ -72,15 +76,16 @@ impl<'a> Softmax<'a> {
 
     fn predict(&self, weight_kd: Vec<f64>, logit_nk: Vec<f64>) -> Mode {
         let mut probability_nk = logit_nk.clone();
-        let lines = probability_nk.par_chunks_mut(self.classes).zip(self.labels.par_iter());
+        let rows = self.labels.par_iter().zip(self.weight_n.par_iter());
+        let lines = probability_nk.par_chunks_mut(self.classes).zip(rows);
         let loss_n: Vec<f64> = lines
-            .map(|(line, &label)| {
+            .map(|(line, (&label, &weight))| {
                 let peak = line.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let own = line[label as usize] - peak;
                 line.iter_mut().for_each(|value| *value = (*value - peak).exp());
                 let sum: f64 = line.iter().sum();
                 line.iter_mut().for_each(|value| *value /= sum);
-                sum.ln() - own
+                weight * (sum.ln() - own)
             })
             .collect();
         Mode { weight_kd, probability_nk, logit_nk, loss: loss_n.iter().sum() }
@@ -88,17 +93,20 @@ impl<'a> Softmax<'a> {
 
     /// The factors of the curvature at a mode.
     pub fn kronecker(&self, mode: &Mode) -> Kronecker {
-        Kronecker::new(&mode.probability_nk, self.classes, self.second_moment.clone())
+        Kronecker::new(&mode.probability_nk, self.weight_n, self.second_moment.clone())
     }
 
-    /// Σ −ln p + (prior / 2) ‖W‖².
+    /// Σ c_n −ln p + (prior / 2) ‖W‖².
     pub fn objective(&self, mode: &Mode, prior: f64) -> f64 {
         mode.loss + 0.5 * prior * squared(&mode.weight_kd)
     }
 
-    /// Σ (p − y) φ̃ᵀ + prior · W, `[k, D]`.
+    /// Σ c_n (p − y) φ̃ᵀ + prior · W, `[k, D]`.
     pub fn gradient(&self, mode: &Mode, prior: f64) -> Result<Vec<f64>> {
-        let mut gradient_kd = self.design.collect(mode.probability_nk.clone())?;
+        let mut weighted_nk = mode.probability_nk.clone();
+        let lines = weighted_nk.par_chunks_mut(self.classes).zip(self.weight_n.par_iter());
+        lines.for_each(|(line, weight)| line.iter_mut().for_each(|p| *p *= weight));
+        let mut gradient_kd = self.design.collect(weighted_nk)?;
         let both = self.observed_kd.iter().zip(&mode.weight_kd);
         for (gradient, (observed, weight)) in gradient_kd.iter_mut().zip(both) {
             *gradient += prior * weight - observed;
@@ -162,17 +170,18 @@ fn add(sum: &mut [f64], factor: f64, values: &[f64]) {
     sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
 }
 
-/// Λ_n = diag(p) − p pᵀ in a basis `[k, j]` of the logits, for one pair of its columns: `[n]`.
-pub fn curvature(probability_nk: &[f64], basis: &Matrix, a: usize, b: usize) -> Vec<f64> {
+/// c_n Λ_n, Λ_n = diag(p) − p pᵀ, in a basis `[k, j]` of the logits, for one pair of its columns: `[n]`.
+pub fn curvature(head: &Softmax<'_>, mode: &Mode, basis: &Matrix, a: usize, b: usize) -> Vec<f64> {
     let (column_a, column_b) = (basis.column(a), basis.column(b));
-    let of_row = |p_k: &[f64]| {
+    let of_row = |(p_k, weight): (&[f64], &f64)| {
         let (mut first, mut second, mut both) = (0.0, 0.0, 0.0);
         for ((p, u), v) in p_k.iter().zip(column_a.iter()).zip(column_b.iter()) {
             first += p * u;
             second += p * v;
             both += p * u * v;
         }
-        both - first * second
+        weight * (both - first * second)
     };
-    probability_nk.par_chunks(basis.nrows()).map(of_row).collect()
+    let lines = mode.probability_nk.par_chunks(head.classes);
+    lines.zip(head.weight_n.par_iter()).map(of_row).collect()
 }

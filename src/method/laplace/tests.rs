@@ -51,9 +51,12 @@ fn double(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
+/// What every row counts without class weights, for so many rows or classes as a test has.
+const ONE: [f64; 400] = [1.0; 400];
+
 fn softmax<'a>(design: &'a Design, labels: &'a [u32], classes: usize) -> Result<Softmax<'a>> {
-    let moment = design.gram(&vec![1.0 / design.rows() as f64; design.rows()])?;
-    Softmax::new(design, labels, classes, Eigen::of(moment))
+    let weight_n = &ONE[..labels.len()];
+    Softmax::new(design, labels, classes, weight_n, second_moment(design, weight_n)?)
 }
 
 const VARIANCE: f64 = 0.49;
@@ -73,7 +76,12 @@ fn a_linear_gaussian_model_has_its_exact_posterior_and_evidence() {
     let target_n: Vec<f64> =
         lines.map(|(x, noise)| 1.0 + f64::from(x[0] - 2.0 * x[1]) + noise).collect();
     let design = Design::new(&feature_nd, d).unwrap();
-    let model = Single { design: &design, target_n: &target_n, term: gaussian };
+    let model = Single {
+        design: &design,
+        target_n: &target_n,
+        weight_n: &ONE[..target_n.len()],
+        term: gaussian,
+    };
     let mut mode = single::Mode { weight_d: vec![0.0; d + 1], precision: None };
     model.refit(&mut mode, prior).unwrap();
 
@@ -237,7 +245,12 @@ fn two_classes_by_their_difference_are_the_softmax_of_two() {
     let mut both = softmax.start(&vec![0.0; 2 * (d + 1)]).unwrap();
     softmax.refit(&mut both, prior, Tolerance::EXACT.short).unwrap();
     let target_n: Vec<f64> = labels.iter().map(|&label| f64::from(label)).collect();
-    let model = Single { design: &design, target_n: &target_n, term: bernoulli };
+    let model = Single {
+        design: &design,
+        target_n: &target_n,
+        weight_n: &ONE[..target_n.len()],
+        term: bernoulli,
+    };
     let mut mode = single::Mode { weight_d: vec![0.0; d + 1], precision: None };
     model.refit(&mut mode, 0.5 * prior).unwrap();
     let output_n = design.logits(&mode.weight_d).unwrap();
@@ -333,7 +346,12 @@ fn head_covariance_and_evidence_equal_those_of_scikit_learn_and_laplace_torch() 
         let (prior, zero) = (case.prior_precision, vec![0.0; case.weight.len()]);
         let (mean, covariance, evidence) = if case.classes == 2 {
             let target_n: Vec<f64> = case.labels.iter().map(|&label| f64::from(label)).collect();
-            let model = Single { design: &design, target_n: &target_n, term: bernoulli };
+            let model = Single {
+                design: &design,
+                target_n: &target_n,
+                weight_n: &ONE[..target_n.len()],
+                term: bernoulli,
+            };
             let weight_d = vec![0.0; golden.width + 1];
             let mut mode = single::Mode { weight_d, precision: None };
             model.refit(&mut mode, 0.5 * prior).unwrap();
@@ -370,8 +388,12 @@ fn head_covariance_and_evidence_equal_those_of_scikit_learn_and_laplace_torch() 
 fn the_fixed_point_rests_at_one_prior_wherever_it_starts() {
     let golden = golden();
     for case in &golden.cases {
-        let rows =
-            Rows { feature_nd: &golden.features, labels: &case.labels, classes: case.classes };
+        let rows = Rows {
+            feature_nd: &golden.features,
+            labels: &case.labels,
+            classes: case.classes,
+            class_weights: &ONE[..case.classes],
+        };
         let from_zero = fit(&rows, &vec![0.0; case.weight.len()], Head::Refit).unwrap();
         let elsewhere = fit(&rows, &normal(case.weight.len(), 1), Head::Refit).unwrap();
         assert_close(&from_zero.mean_kd, &elsewhere.mean_kd, 1e-5, "mean");
@@ -403,7 +425,8 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
             .collect();
         let scale = usual_scale(&feature_nd, d + 1);
         assert!(scale.iter().all(|scale| scale.is_finite()), "{scale:?}");
-        let rows = Rows { feature_nd: &feature_nd, labels: &labels, classes };
+        let class_weights = &ONE[..classes];
+        let rows = Rows { feature_nd: &feature_nd, labels: &labels, classes, class_weights };
         let problem = Problem::scaled(rows, scale).unwrap();
         let start_kd = vec![0.0; classes * (d + 2)];
         let (prior, exact) = (Prior::Fixed(3.0), Tolerance::EXACT);
@@ -430,4 +453,49 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
         panic!("three classes have a whole covariance")
     };
     assert_close(&a, &b, 1e-3, "root of the covariance");
+}
+
+/// In all three forms of the covariance, as balanced weights are, and with a head that stays.
+#[test]
+fn a_row_that_counts_three_times_is_three_rows() {
+    let n = 90;
+    for (classes, d) in [(2, 5), (3, 5), (5, 1100)] {
+        let (feature_nd, labels) = drawn(n, d, classes, 21);
+        let mut class_weights = vec![1.0; classes];
+        class_weights[1] = 3.0;
+        let (mut repeated_nd, mut repeated) = (Vec::new(), Vec::new());
+        for (x_d, &label) in feature_nd.chunks_exact(d).zip(&labels) {
+            for _ in 0..class_weights[label as usize] as usize {
+                repeated_nd.extend_from_slice(x_d);
+                repeated.push(label);
+            }
+        }
+        assert!(repeated.len() > n + 10, "{classes} classes: {} rows", repeated.len());
+        let weighted = Rows {
+            feature_nd: &feature_nd,
+            labels: &labels,
+            classes,
+            class_weights: &class_weights,
+        };
+        let class_weights = &ONE[..classes];
+        let repeated = Rows { feature_nd: &repeated_nd, labels: &repeated, classes, class_weights };
+        let start_kd = vec![0.0; classes * (d + 1)];
+        let x_d = &feature_nd[..d];
+        for head in [Head::Refit, Head::Keep] {
+            let one = fit(&weighted, &start_kd, head).unwrap();
+            let other = fit(&repeated, &start_kd, head).unwrap();
+            assert_close(&one.mean_kd, &other.mean_kd, 1e-5, "mean");
+            let of = |evidence: &Evidence| {
+                [evidence.prior_precision, evidence.effective_parameters, evidence.log_evidence]
+            };
+            assert_close(&of(&one.evidence), &of(&other.evidence), 1e-5, "evidence");
+            let [one, other] =
+                [one, other].map(|one| centred_covariance(&one.covariance, x_d, classes));
+            assert_close(&one, &other, 1e-4, "covariance");
+        }
+        let plain = Rows { class_weights, ..weighted };
+        let [plain, one] =
+            [plain, weighted].map(|rows| fit(&rows, &start_kd, Head::Refit).unwrap().mean_kd);
+        assert!(plain.iter().zip(&one).any(|(a, b)| (a - b).abs() > 1e-3), "the weights count");
+    }
 }

@@ -11,6 +11,12 @@ impl Card<'_> {
     /// The posterior and what was fitted after it.
     pub(super) fn posterior(&self) -> String {
         let mut text = self.distribution();
+        if !self.source.artifact.manifest.class_weights.is_none() {
+            text.push_str(
+                " Rows of rare classes counted more where it was fitted: the model answers as if all classes \
+                 were equally frequent.",
+            );
+        }
         text.push_str("\n\n");
         text.push_str(&self.scaling());
         let calibration = self.calibration();

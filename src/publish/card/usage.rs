@@ -2,7 +2,7 @@
 
 use super::Card;
 use super::numbers::code;
-use crate::data::DataConfig;
+use crate::posterior::OwnDoubt;
 
 /// Made up for this purpose; none is from a data set.
 const TEXTS: [(&str, [&str; 2]); 6] = [
@@ -35,6 +35,9 @@ const TEXTS: [(&str, [&str; 2]); 6] = [
     ),
 ];
 
+/// The second text of the pair in a snippet.
+const SECOND: &str = "The text that goes with it";
+
 impl Card<'_> {
     /// Texts to try the model with.
     pub(super) fn widget(&self) -> Vec<String> {
@@ -53,9 +56,15 @@ impl Card<'_> {
         text.replace(['\n', '\r'], " ")
     }
 
+    /// The columns of both texts, for a model of pairs.
+    fn pair_columns(&self) -> Option<[&str; 2]> {
+        let data = self.source.artifact.manifest.data.as_ref()?;
+        let text = if data.text_column.is_empty() { "text" } else { &data.text_column };
+        (!data.text_pair_column.is_empty()).then_some([text, &data.text_pair_column])
+    }
+
     fn takes_pairs(&self) -> bool {
-        let pair = |data: &DataConfig| !data.text_pair_column.is_empty();
-        self.source.artifact.manifest.data.as_ref().is_some_and(pair)
+        self.pair_columns().is_some()
     }
 
     /// What the model is called where it is loaded from.
@@ -72,7 +81,10 @@ impl Card<'_> {
             _ => "logits".to_owned(),
         };
         // Text in JSON is text in Python.
-        let (place, text) = (json(&self.place()), json(&self.example()));
+        let (place, mut text) = (json(&self.place()), json(&self.example()));
+        if self.takes_pairs() {
+            text += &format!(", {}", json(SECOND));
+        }
         let labels = json_list(&artifact.manifest.labels);
         let most = artifact.manifest.preprocessing.max_length;
         if self.own_head() {
@@ -88,29 +100,32 @@ impl Card<'_> {
              probabilities = ({divide}).softmax(-1)\n\
              labels = {labels}\n\
              print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n{}",
-            self.what_that_is("give the second text as the tokenizer's second argument")
+            self.what_that_is()
         )
     }
 
     /// With a head of our own: transformers would put another one in its place.
     fn with_sentence_transformers(&self, divide: &str) -> String {
         let labels = json_list(&self.source.artifact.manifest.labels);
+        let text = match self.takes_pairs() {
+            true => format!("[{}, {}]", json(&self.example()), json(SECOND)),
+            false => json(&self.example()),
+        };
         format!(
             "Its head is not one that transformers has: `AutoModelForSequenceClassification` would load it \
              and answer something else. The folder is one of sentence-transformers too, whose embedding is \
              the logits.\n\n```python\nimport torch\nfrom sentence_transformers import SentenceTransformer\n\n\
              model = SentenceTransformer({})\n\
-             logits = torch.tensor(model.encode([{}])[0])\nprobabilities = ({divide}).softmax(-1)\n\
+             logits = torch.tensor(model.encode([{text}])[0])\nprobabilities = ({divide}).softmax(-1)\n\
              labels = {labels}\n\
              print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n{}",
             json(&self.place()),
-            json(&self.example()),
-            self.what_that_is("give both as a list of two")
+            self.what_that_is()
         )
     }
 
     /// What plain Python computes, and what it leaves out.
-    fn what_that_is(&self, how_pairs: &str) -> String {
+    fn what_that_is(&self) -> String {
         let artifact = &self.source.artifact;
         let cut = match artifact.manifest.preprocessing.truncation.name() {
             "head" => "",
@@ -128,11 +143,7 @@ impl Card<'_> {
         } else {
             ""
         };
-        let pair = if self.takes_pairs() {
-            format!(" The model takes pairs: {how_pairs}.")
-        } else {
-            String::new()
-        };
+        let pair = if self.takes_pairs() { " The model takes pairs of texts." } else { "" };
         format!(
             "This is the prediction of the {}, with the temperature and without the rest of the \
              uncertainty.{cut}{vector}{pair}\n",
@@ -142,11 +153,34 @@ impl Card<'_> {
 
     /// With `bayes`: everything.
     pub(super) fn with_bayes(&self) -> String {
-        let (place, text) = (self.place(), shell(&self.example()));
+        let artifact = &self.source.artifact;
+        let place = self.place();
+        let ask = match self.pair_columns() {
+            None => format!("bayes predict --model {place} {}", shell(&self.example())),
+            Some([text, pair]) => {
+                let row = serde_json::json!({ text: self.example(), pair: SECOND }).to_string();
+                format!("echo {} | bayes predict --model {place} --format jsonl", shell(&row))
+            }
+        };
+        let uncertainty = match artifact.uncertainty.own_doubt() {
+            OwnDoubt::Known => "the two parts of the uncertainty",
+            OwnDoubt::LeftOut | OwnDoubt::Absent => "the uncertainty",
+        };
+        let calibration = &artifact.calibration;
+        let printed = [
+            (true, "the label with its probability"),
+            (true, uncertainty),
+            (calibration.conformal.is_some(), "the prediction set"),
+            (calibration.novelty.is_some(), "the p-value of the text's novelty"),
+            (calibration.limits.is_some(), "whether to take the answer"),
+        ];
+        let printed: Vec<&str> =
+            printed.into_iter().filter(|(has, _)| *has).map(|(_, what)| what).collect();
+        let (last, others) = printed.split_last().expect("a label is always printed");
         format!(
-            "```sh\nbayes predict --model {place} {text}\n```\n\nIt prints the label with its probability, \
-             the two parts of the uncertainty, the prediction set, the p-value of the text's novelty and \
-             whether to take the answer; {} gives them as JSON, and {} answers over HTTP.\n",
+            "```sh\n{ask}\n```\n\nIt prints {} and {last}; {} gives them as JSON, and {} answers over \
+             HTTP.\n",
+            others.join(", "),
             code("--json"),
             code(&format!("bayes serve --model {place}"))
         )

@@ -5,6 +5,7 @@ use super::numbers::{code, four, percent};
 use crate::data::Terms;
 use crate::metrics::wilson;
 use crate::numbers::{counted, grouped};
+use crate::posterior::OwnDoubt;
 
 /// Class names up to this number are listed.
 const FEW: usize = 12;
@@ -102,10 +103,11 @@ impl Card<'_> {
         let end = if self.source.checkpoint {
             String::new()
         } else {
-            format!(
-                " Besides a label it gives probabilities that were calibrated {rows}, and says how much of \
-                 its doubt is its own."
-            )
+            let own = match artifact.uncertainty.own_doubt() {
+                OwnDoubt::Known => ", and says how much of its doubt is its own",
+                OwnDoubt::LeftOut | OwnDoubt::Absent => "",
+            };
+            format!(" Besides a label it gives probabilities that were calibrated {rows}{own}.")
         };
         format!(
             "{own}{authors}A text classifier with {}, {made} on {}{about} with `bayes` {}: a {family} \

@@ -237,7 +237,7 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
                 "num_samples",
                 1..=limits.samples as u64,
                 None,
-                "Passes, for posteriors that are sampled; a closed form needs none.",
+                "Passes, for posteriors that are sampled; a model of one pass refuses it.",
             )
             .map(size),
         seed: fields
