@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::conformal::{Bounds, Conformal, HeldOut, coverage_band};
 use super::cross_fit::Fold;
 use super::novelty::{
-    Distance, Evidence, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore, Rows,
+    Distance, Evidence, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore, ReferenceRows,
 };
 use super::risk::{DELTA, prove, rows_needed};
 use super::{Calibration, CalibrationConfig, Limits};
@@ -44,14 +44,14 @@ pub enum Others<'a> {
     /// Rows that are not judged.
     Apart {
         /// What novelty looks at, and the labels, of the training rows.
-        train: Rows<'a>,
+        train: ReferenceRows<'a>,
         /// The same of rows that belong to neither, `[m, e]`.
         fresh_ne: &'a [f32],
     },
     /// All rows, some of which are judged, fold by fold, by the others.
     Crossed {
         /// What novelty looks at, and the labels.
-        rows: Rows<'a>,
+        rows: ReferenceRows<'a>,
         /// The folds; the rows of the conformal part stand in the order of their judged rows.
         folds: &'a [Fold],
     },

@@ -14,6 +14,6 @@ mod threads;
 pub use device::{DeviceChoice, DeviceError, Selected, select};
 pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory, memory_left};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
-pub use packed::{Packed, Sequence, text_key};
+pub use packed::{Packed, Sequence, token_key};
 pub use process::Stat;
 pub use threads::{cpu_features, set_threads, threads};

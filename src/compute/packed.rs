@@ -24,7 +24,7 @@ pub struct Packed {
 
 /// 64 bits of the SHA-256 of what a model reads. It is as good as drawn, and the same text has the same
 /// in any batch. A sequence without segments is one whose segments are all zero.
-pub fn text_key(ids: &[u32], type_ids: &[u32]) -> u64 {
+pub fn token_key(ids: &[u32], type_ids: &[u32]) -> u64 {
     let mut hasher = Sha256::new();
     for (place, id) in ids.iter().enumerate() {
         hasher.update(id.to_le_bytes());
@@ -68,7 +68,7 @@ impl Packed {
 
     /// The same sequences with noise that is named by their text, and not by their place.
     pub fn by_text(&self) -> Self {
-        let key = |(start, end)| text_key(&self.ids_p[start..end], &self.type_ids_p[start..end]);
+        let key = |(start, end)| token_key(&self.ids_p[start..end], &self.type_ids_p[start..end]);
         Self { rows_b: self.sequences().map(key).collect(), ..self.clone() }
     }
 

@@ -27,5 +27,5 @@ pub use labels::{LabelError, labels_of_model};
 pub use outside::{Histogram, OutOfScope};
 pub use render::{About, Page};
 pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
-pub use score::{EvaluateError, OUT_OF_SCOPE, Rows, answer, answer_outside, score};
+pub use score::{EvalRows, EvaluateError, OUT_OF_SCOPE, answer, answer_outside, score};
 pub use selective::Selective;

@@ -35,7 +35,7 @@ pub enum EvaluateError {
 
 /// Rows to score.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
+pub struct EvalRows<'a> {
     /// The data set that they are from.
     pub dataset: &'a Dataset,
     /// Rows with a label.
@@ -50,7 +50,7 @@ pub struct Rows<'a> {
 /// `progress` is told rows done and all rows.
 pub fn score(
     predictor: &Predictor,
-    rows: &Rows<'_>,
+    rows: &EvalRows<'_>,
     noise: &Noise,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<(Report, Scores), EvaluateError> {
@@ -62,10 +62,10 @@ pub fn score(
 /// Asks a model for all rows. `progress` is told rows done and all rows.
 pub fn answer(
     predictor: &Predictor,
-    rows: &Rows<'_>,
+    rows: &EvalRows<'_>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Answers, EvaluateError> {
-    let Rows { dataset, inside, outside, seen } = rows;
+    let EvalRows { dataset, inside, outside, seen } = rows;
     if inside.is_empty() {
         return Err(EvaluateError::NoRows);
     }

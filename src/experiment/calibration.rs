@@ -4,7 +4,7 @@
 use super::posterior::{PosteriorReport, install};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
-use crate::calibrate::novelty::Rows;
+use crate::calibrate::novelty::ReferenceRows;
 use crate::calibrate::{
     self, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS, SMALL,
     fit_scaling, out_of_fold,
@@ -119,7 +119,7 @@ impl FitSettings<'_> {
             novelty_ne: &judged.novelty_ne,
             uniforms: &judged.uniforms,
             others: Others::Apart {
-                train: Rows { feature_nd: &train.novelty_ne, labels: &train.labels },
+                train: ReferenceRows { feature_nd: &train.novelty_ne, labels: &train.labels },
                 fresh_ne: &scaled.novelty_ne,
             },
             width: artifact.encoder.hidden_size,

@@ -7,7 +7,7 @@ use super::head::HeadFit;
 use super::posterior::{PosteriorReport, install_scaled};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
-use crate::calibrate::novelty::Rows;
+use crate::calibrate::novelty::ReferenceRows;
 use crate::calibrate::{
     self, CalibrationSummary, Corrections, FOLDS, Fold, Material, Others, ScalingFit, fit_scaling,
     fit_temperature,
@@ -86,7 +86,7 @@ pub(super) fn calibrate(
         novelty_ne: &rows.novelty_ne,
         uniforms: &rows.uniforms,
         others: Others::Crossed {
-            rows: Rows { feature_nd: &features.novelty_ne, labels: &features.labels },
+            rows: ReferenceRows { feature_nd: &features.novelty_ne, labels: &features.labels },
             folds,
         },
         width: artifact.encoder.hidden_size,

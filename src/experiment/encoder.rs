@@ -28,7 +28,7 @@ fn obtain(init: &str) -> Result<PathBuf, ExperimentError> {
 
 /// A tokenizer and the config of the encoder that goes with it. No weights have been read.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct InitialEncoder {
     /// The encoder's config, with the data set's labels.
     pub encoder: EncoderConfig,
     /// Its tokenizer.
@@ -43,7 +43,7 @@ pub struct Start {
     pub left_out: Vec<String>,
 }
 
-impl Start {
+impl InitialEncoder {
     /// Finds the encoder or plans a new one, and checks that it fits the data's settings.
     pub fn find(
         experiment: &Experiment,

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::Features;
 use crate::calibrate::{Fold, fit_temperature};
-use crate::method::laplace::{Head, Prior, Problem, Rows, Tolerance, usual_scale};
+use crate::method::laplace::{FeatureRows, Head, Prior, Problem, Tolerance, usual_scale};
 use crate::method::{Fitted, PosteriorConfig, fit_converged, tensors};
 use crate::model::last_layer;
 use crate::posterior::LogitDistribution;
@@ -122,9 +122,9 @@ impl HeadRows<'_> {
         problem.mode(self.start_kd, prior, Tolerance::NEAR)
     }
 
-    fn rows<'a>(&'a self, features: &'a Features) -> Rows<'a> {
+    fn rows<'a>(&'a self, features: &'a Features) -> FeatureRows<'a> {
         let Features { feature_nd, labels, .. } = features;
-        Rows { feature_nd, labels, classes: self.classes, class_weights: self.class_weights }
+        FeatureRows { feature_nd, labels, classes: self.classes, class_weights: self.class_weights }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{ExperimentError, Features};
 use crate::artifact::Artifact;
 use crate::calibrate::{Corrections, Doubt, ScalingFit, fit_scaling};
-use crate::method::laplace::{Evidence, Head, Rows};
+use crate::method::laplace::{Evidence, FeatureRows, Head};
 use crate::method::{Fitted, LastLayer, Method, PosteriorConfig, Recipe};
 use crate::posterior::OwnDoubt;
 use crate::train::{ClassWeights, Gathered};
@@ -102,7 +102,7 @@ impl Making<'_> {
             bias_c: parameters.get("classifier.bias"),
             dropout: artifact.encoder.classifier_dropout,
         };
-        let rows = Rows {
+        let rows = FeatureRows {
             feature_nd: &train.feature_nd,
             labels: &train.labels,
             classes: artifact.manifest.labels.len(),

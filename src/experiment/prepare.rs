@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::calibration::check_rows;
 use super::candidate::Judged;
-use super::encoder::Start;
+use super::encoder::InitialEncoder;
 use super::features::check_distinct;
 use super::unused::Use;
 use super::{Experiment, ExperimentError, Progress, schedule};
@@ -31,7 +31,7 @@ pub(super) struct Prepared {
     pub(super) experiment: Experiment,
     pub(super) dataset: Dataset,
     pub(super) parts: Parts,
-    pub(super) start: Start,
+    pub(super) start: InitialEncoder,
     pub(super) noise: Noise,
     /// Where every row trains the last layer.
     pub(super) crossing: Option<Crossing>,
@@ -156,7 +156,7 @@ fn tuned_rows(dataset: &Dataset, parts: &Parts, crossing: Option<&Crossing>) -> 
 
 pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError> {
     let Opened { mut experiment, dataset, parts, noise, crossing, used } = Opened::new(written)?;
-    let start = Start::find(&experiment, &dataset, &parts.train)?;
+    let start = InitialEncoder::find(&experiment, &dataset, &parts.train)?;
     experiment.data.max_length = start.max_length;
     let fits = experiment.posterior.approach().check_encoder(&start.encoder);
     fits.map_err(ExperimentError::Encoder)?;
@@ -229,7 +229,7 @@ pub fn prepare_tokens(
 fn tokens_of(
     experiment: &Experiment,
     dataset: &Dataset,
-    start: &Start,
+    start: &InitialEncoder,
     split: &str,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Tokens, ExperimentError> {
@@ -299,7 +299,7 @@ impl Sets {
         experiment: &Experiment,
         dataset: &Dataset,
         parts: &Parts,
-        start: &Start,
+        start: &InitialEncoder,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, ExperimentError> {
         let data = &experiment.data;

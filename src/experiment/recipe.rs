@@ -24,7 +24,7 @@ use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Recor
 use crate::calibrate::{Calibration, CalibrationSummary};
 use crate::data::{Dataset, Example, Part, Parts};
 use crate::evaluate::{
-    Answers, BaselineReport, EvaluateError, Evaluation, Hygiene, Report, Rival, Rows, answer,
+    Answers, BaselineReport, EvalRows, EvaluateError, Evaluation, Hygiene, Report, Rival, answer,
 };
 use crate::method::Method;
 use crate::metrics::Scores;
@@ -152,11 +152,11 @@ pub fn train(
         runs: surroundings.runs,
     };
     let (mut run, begun) = match home.start(&surroundings.resume, &wanted, show)? {
-        resume::Start::Finished(run) => {
+        resume::Decision::Finished(run) => {
             return Ok(Ended::Already { model: home.model(), run });
         }
-        resume::Start::GoOn(run, state) => (run, Some(*state)),
-        resume::Start::Anew(run) => (run, None),
+        resume::Decision::Resume(run, state) => (run, Some(*state)),
+        resume::Decision::Fresh(run) => (run, None),
     };
     run.write("config.toml", experiment.to_toml().as_bytes())?;
     let sets = Sets::prepare(experiment, dataset, parts, start, show)?;
@@ -344,7 +344,7 @@ fn report(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Evaluation, ExperimentError> {
     let examples: Vec<&Example> = parts.test.examples(dataset).collect();
-    let rows = Rows {
+    let rows = EvalRows {
         dataset,
         inside: &examples,
         outside: dataset.out_of_scope.get(&parts.test.split).map_or(&[], Vec::as_slice),

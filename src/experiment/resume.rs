@@ -95,11 +95,11 @@ pub(super) struct Wanted<'a> {
 }
 
 /// How it starts.
-pub(super) enum Start {
+pub(super) enum Decision {
     /// From the initial weights.
-    Anew(RunFolder),
+    Fresh(RunFolder),
     /// From a checkpoint.
-    GoOn(RunFolder, Box<State>),
+    Resume(RunFolder, Box<State>),
     /// Not at all: its report is in this run folder.
     Finished(PathBuf),
 }
@@ -132,7 +132,7 @@ impl Home {
         resume: &Resume,
         wanted: &Wanted<'_>,
         show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Start, ExperimentError> {
+    ) -> Result<Decision, ExperimentError> {
         let start = match resume {
             Resume::Never => None,
             Resume::Auto => self.automatic(wanted, show)?,
@@ -144,9 +144,9 @@ impl Home {
         };
         let start = match start {
             Some(start) => start,
-            None => Start::Anew(RunFolder::create(wanted.runs, &wanted.experiment.name)?),
+            None => Decision::Fresh(RunFolder::create(wanted.runs, &wanted.experiment.name)?),
         };
-        if let Start::Anew(run) | Start::GoOn(run, _) = &start {
+        if let Decision::Fresh(run) | Decision::Resume(run, _) = &start {
             for folder in [self.model(), self.best_model()] {
                 artifact::check_target(&folder)?;
             }
@@ -182,7 +182,7 @@ impl Home {
         &self,
         wanted: &Wanted<'_>,
         show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Option<Start>, ExperimentError> {
+    ) -> Result<Option<Decision>, ExperimentError> {
         let path = self.path.join(RECORD);
         if !path.exists() {
             return Ok(None);
@@ -207,7 +207,7 @@ impl Home {
             return Err(ExperimentError::OtherTrajectory { name, finished, differences });
         }
         if finished {
-            return Ok(Some(Start::Finished(record.run)));
+            return Ok(Some(Decision::Finished(record.run)));
         }
         for place in checkpoints(&self.path)? {
             match usable(&place, wanted) {
@@ -218,7 +218,7 @@ impl Home {
             }
         }
         // Stopped before its first checkpoint: the same run from its beginning.
-        Ok(RunFolder::reopen(&record.run, 0)?.map(Start::Anew))
+        Ok(RunFolder::reopen(&record.run, 0)?.map(Decision::Fresh))
     }
 }
 
@@ -256,7 +256,7 @@ fn go_on(
     state: TrainerState,
     wanted: &Wanted<'_>,
     show: &mut dyn FnMut(Progress<'_>),
-) -> Result<Start, ExperimentError> {
+) -> Result<Decision, ExperimentError> {
     let read = |path: &Path| {
         model::load_file(path, wanted.encoder, &Noise::new(0), wanted.device)
             .map(|loaded| loaded.parameters)
@@ -277,7 +277,7 @@ fn go_on(
         }
     };
     let state = State::resumed(parameters, best, state.counters, &optimizer, gathered)?;
-    Ok(Start::GoOn(run, Box::new(state)))
+    Ok(Decision::Resume(run, Box::new(state)))
 }
 
 /// Keys with other values, as `key: before, now`. What is done after training counts only for a run

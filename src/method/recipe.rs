@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::PosteriorConfig;
-use super::laplace::{Evidence, Head, Laplace, Prior, Problem, Rows, Tolerance};
+use super::laplace::{Evidence, FeatureRows, Head, Laplace, Prior, Problem, Tolerance};
 use crate::posterior::{Posterior, Uncertainty};
 use crate::train::Gathered;
 
@@ -24,7 +24,7 @@ pub struct Recipe<'a> {
     /// The last layer, as training or a fit to convergence left it.
     pub last: LastLayer<'a>,
     /// The training rows, for methods that look at their features.
-    pub rows: Rows<'a>,
+    pub rows: FeatureRows<'a>,
     /// Whether the last layer may move.
     pub head: Head,
     /// The fit to convergence that the last layer comes from, where it does.

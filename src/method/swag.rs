@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::compute::{Noise, Purpose};
-    use crate::method::laplace::{Head, Rows};
+    use crate::method::laplace::{FeatureRows, Head};
     use crate::method::{LastLayer, Method, PosteriorConfig};
     use crate::posterior::{LogitCovariance, Posterior};
     use crate::train::TrainConfig;
@@ -271,7 +271,7 @@ mod tests {
         assert!((other - 9.5).abs() < 1e-5, "the mean of 7 to 12 is {other}");
         let last =
             LastLayer { weight_cd: mean.get(LAST[0]), bias_c: mean.get(LAST[1]), dropout: 0.0 };
-        let rows = Rows { feature_nd: &[], labels: &[], classes, class_weights: &[] };
+        let rows = FeatureRows { feature_nd: &[], labels: &[], classes, class_weights: &[] };
         let gathered = Some(follower.gathered());
         let mut recipe = Recipe { last, rows, head: Head::Refit, converged: None, gathered };
         let Posterior::LastLayer { covariance, .. } = swag.run(&mut recipe).unwrap().posterior

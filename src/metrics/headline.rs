@@ -63,14 +63,14 @@ pub(super) struct Sums {
 }
 
 /// One model's rows.
-struct Rows {
+struct ModelRows {
     classes: usize,
     rows: Vec<Row>,
     /// By doubt; wrong answers are positives.
     doubt: Order,
 }
 
-impl Rows {
+impl ModelRows {
     fn new(scored: &Scored) -> Self {
         let rows: Vec<Row> = scored.iter().map(|(row_c, label)| Row::new(row_c, label)).collect();
         // −confidence and not 1 − confidence, which would make ties of what differs.
@@ -132,7 +132,7 @@ pub fn summarise(
     uniform: &mut dyn FnMut() -> f64,
 ) -> Summary {
     let floor = noise_floor(scored, BINS, floor_resamples, uniform);
-    let rows = Rows::new(scored);
+    let rows = ModelRows::new(scored);
     let values = rows.metrics(&vec![1; scored.rows()]);
     let resampled =
         by_metric(&bootstrap(scored.rows(), resamples, uniform, |times_n| rows.metrics(times_n)));
@@ -153,7 +153,7 @@ pub fn differences(
     uniform: &mut dyn FnMut() -> f64,
 ) -> [Option<Interval>; METRICS] {
     assert_eq!(one.rows(), other.rows(), "a paired comparison is about the same rows");
-    let (one, other) = (Rows::new(one), Rows::new(other));
+    let (one, other) = (ModelRows::new(one), ModelRows::new(other));
     let difference = |times_n: &[u32]| {
         let (one, other) = (one.metrics(times_n), other.metrics(times_n));
         std::array::from_fn::<f64, METRICS, _>(|metric| other[metric] - one[metric])
@@ -267,8 +267,9 @@ mod tests {
         let copied_nc: Vec<f64> =
             drawn.iter().flat_map(|&row| &probability_nc[3 * row..3 * row + 3]).copied().collect();
         let copied: Vec<u32> = drawn.iter().map(|&row| labels[row]).collect();
-        let copied = Rows::new(&Scored::new(&copied_nc, 3, &copied).unwrap()).metrics(&[1; 60]);
-        for (one, other) in Rows::new(&scored).metrics(&times_n).iter().zip(copied) {
+        let copied =
+            ModelRows::new(&Scored::new(&copied_nc, 3, &copied).unwrap()).metrics(&[1; 60]);
+        for (one, other) in ModelRows::new(&scored).metrics(&times_n).iter().zip(copied) {
             assert!((one - other).abs() < 1e-13, "{one} and {other}");
         }
     }

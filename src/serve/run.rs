@@ -81,7 +81,7 @@ pub fn run(
     let jobs = Embedded::open(&settings.jobs_path, settings.jobs_bytes, Arc::clone(&metrics))?;
     let jobs: Arc<dyn Backend> = Arc::new(jobs);
     let (folder, device) = (folder.to_owned(), device.clone());
-    let start = Start { folder, device, settings, metrics, jobs, keys };
+    let start = Launch { folder, device, settings, metrics, jobs, keys };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
     let drained = runtime.block_on(live(start, ready));
@@ -90,7 +90,7 @@ pub fn run(
 }
 
 /// What there is before the model.
-struct Start {
+struct Launch {
     folder: PathBuf,
     device: Device,
     settings: Settings,
@@ -99,7 +99,7 @@ struct Start {
     keys: Keys,
 }
 
-impl Start {
+impl Launch {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
         let Self { folder, device, settings, metrics, jobs, keys } = self;
@@ -124,7 +124,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     bind().map_err(|source| ServeError::Listen { address, source })
 }
 
-async fn live(start: Start, ready: impl FnOnce(SocketAddr)) -> Result<bool, ServeError> {
+async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, ServeError> {
     let settings = start.settings.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

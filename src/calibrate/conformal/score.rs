@@ -1,6 +1,6 @@
 //! How ill a class suits a text: the conformity scores of the methods.
 
-use crate::compute::text_key;
+use crate::compute::token_key;
 
 /// A conformity score, with what it was tuned to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,5 +48,5 @@ pub(super) fn descending(probability_c: &[f64]) -> Vec<usize> {
 /// The U of APS and RAPS, in [0, 1): 53 bits of the text's key, so that the same text always has the
 /// same set.
 pub fn uniform(ids: &[u32], type_ids: &[u32]) -> f64 {
-    (text_key(ids, type_ids) >> 11) as f64 / (1u64 << 53) as f64
+    (token_key(ids, type_ids) >> 11) as f64 / (1u64 << 53) as f64
 }

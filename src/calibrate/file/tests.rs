@@ -1,7 +1,7 @@
 //! The file, written and read.
 
 use super::*;
-use crate::calibrate::novelty::Rows;
+use crate::calibrate::novelty::ReferenceRows;
 use crate::model::Sizes;
 
 /// One layer, so that novelty may look at its input and at the feature.
@@ -21,7 +21,7 @@ fn calibrations() -> Vec<Calibration> {
     let value = |i: usize| ((i * i * 7 + 3 * i) % 23) as f32 + 0.1 * (i % 5) as f32;
     let feature_nd: Vec<f32> = (0..120).map(value).collect();
     let labels: Vec<u32> = (0..30).map(|row| row % 2).collect();
-    let train = Rows { feature_nd: &feature_nd, labels: &labels };
+    let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
     let distance = |relative| Distance::fit(&train, &feature_nd[..60], &[2, 2], relative).unwrap();
     let scores = [
         NoveltyScore::Distance(distance(true)),

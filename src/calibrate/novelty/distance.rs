@@ -53,7 +53,7 @@ pub struct Layer {
 
 /// Features `[n, Σ d]` with labels `[n]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
+pub struct ReferenceRows<'a> {
     /// Features by row: the parts of all layers one after another.
     pub feature_nd: &'a [f32],
     /// The classes.
@@ -64,7 +64,7 @@ impl Distance {
     /// Fits class means and covariances on training rows, and the standardisation on `fresh`
     /// features `[n, Σ d]` of others. `None` where a layer does not vary or there are no rows.
     pub fn fit(
-        train: &Rows<'_>,
+        train: &ReferenceRows<'_>,
         fresh_nd: &[f32],
         widths: &[usize],
         relative: bool,
@@ -92,7 +92,7 @@ impl Distance {
     /// gives these scores too, in the order of the folds' judged rows. `None` where a layer does not
     /// vary or there are no rows.
     pub fn cross_fit(
-        rows: &Rows<'_>,
+        rows: &ReferenceRows<'_>,
         folds: &[Fold],
         widths: &[usize],
         relative: bool,
@@ -307,7 +307,7 @@ mod tests {
         let (feature_nd, fresh_nd) = (narrow(&golden["features"]), narrow(&golden["fresh"]));
         let labels: Vec<u32> = numbers(&golden["labels"]).into_iter().map(|y| y as u32).collect();
         let tolerance = golden["tolerance"].as_f64().unwrap();
-        let train = Rows { feature_nd: &feature_nd, labels: &labels };
+        let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
         for (relative, key) in [(false, "absolute"), (true, "relative")] {
             let width = golden["width"].as_u64().unwrap() as usize;
             let distance = Distance::fit(&train, &fresh_nd, &[width], relative).unwrap();
@@ -350,7 +350,7 @@ mod tests {
         let feature_nd = narrow(&golden["features"]);
         let labels: Vec<u32> = numbers(&golden["labels"]).into_iter().map(|y| y as u32).collect();
         let width = golden["width"].as_u64().unwrap() as usize;
-        let train = Rows { feature_nd: &feature_nd, labels: &labels };
+        let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
         let fresh_nd = narrow(&golden["fresh"]);
         let widths = [width / 2, width - width / 2];
         let both = Distance::fit(&train, &fresh_nd, &widths, true).unwrap();
@@ -360,7 +360,7 @@ mod tests {
             alone(&both.layers[0], &line[..widths[0]]) + alone(&both.layers[1], &line[widths[0]..]);
         assert!((both.score(line) - expected).abs() < 1e-12);
         let constant = vec![1.0; feature_nd.len()];
-        let train = Rows { feature_nd: &constant, labels: &labels };
+        let train = ReferenceRows { feature_nd: &constant, labels: &labels };
         assert_eq!(Distance::fit(&train, &fresh_nd, &[width], true), None);
     }
 }

@@ -10,7 +10,7 @@ mod shrinkage;
 
 use serde::{Deserialize, Serialize};
 
-pub use distance::{Distance, Layer, Rows};
+pub use distance::{Distance, Layer, ReferenceRows};
 
 use crate::model::TrunkRows;
 use crate::posterior::Predictive;

@@ -18,7 +18,7 @@ use crate::bench::{
 };
 use crate::compute::Noise;
 use crate::data::Example;
-use crate::evaluate::{Report, Rows, score};
+use crate::evaluate::{EvalRows, Report, score};
 use crate::experiment::{self, create_run_folder};
 use crate::numbers::{counted, grouped};
 use crate::posterior::Uncertainty;
@@ -340,7 +340,7 @@ fn calibration(
         let seconds = began.elapsed().as_secs_f64() / probe.len() as f64;
         inside.truncate(((CALIBRATION_SECONDS / seconds) as usize).max(probe.len()));
     }
-    let rows = Rows { dataset: &texts.dataset, inside: &inside, outside: &[], seen: &[] };
+    let rows = EvalRows { dataset: &texts.dataset, inside: &inside, outside: &[], seen: &[] };
     let (report, _) = score(predictor, &rows, noise, &mut |done, total| {
         display.show(&experiment::Progress::Work { what: "evaluating", done, total });
     })?;

@@ -11,7 +11,7 @@ use super::{Options, choose, data_config};
 use crate::compute::Noise;
 use crate::data::split::text_key;
 use crate::data::{DataConfig, Dataset, Example, sample};
-use crate::evaluate::{Answers, OUT_OF_SCOPE, Rows, answer, answer_outside};
+use crate::evaluate::{Answers, EvalRows, OUT_OF_SCOPE, answer, answer_outside};
 use crate::experiment::Progress;
 use crate::numbers::grouped;
 use crate::predict::Predictor;
@@ -101,7 +101,7 @@ impl Asked {
     ) -> Result<Answers> {
         let inside = self.examples();
         let out_of_scope = self.dataset.out_of_scope.get(&self.source);
-        let rows = Rows {
+        let rows = EvalRows {
             dataset: &self.dataset,
             inside: &inside,
             outside: out_of_scope.map_or(&[][..], Vec::as_slice),

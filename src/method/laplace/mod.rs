@@ -47,7 +47,7 @@ pub const FULL_WEIGHTS: usize = 4000;
 
 /// What a head is fitted on.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
+pub struct FeatureRows<'a> {
     /// `[n, d]`.
     pub feature_nd: &'a [f32],
     /// `[n]`, each below `classes`.
@@ -102,7 +102,7 @@ impl Tolerance {
 /// out as they apply to the features themselves.
 #[derive(Debug)]
 pub struct Problem<'a> {
-    rows: Rows<'a>,
+    rows: FeatureRows<'a>,
     /// What each feature, and the one behind them, is multiplied by before the prior sees it, `[D]`.
     scale: Vec<f64>,
     design: Design,
@@ -114,12 +114,12 @@ pub struct Problem<'a> {
 
 impl<'a> Problem<'a> {
     /// With an isotropic prior of the features as they are.
-    pub fn new(rows: Rows<'a>, d: usize) -> Result<Self> {
+    pub fn new(rows: FeatureRows<'a>, d: usize) -> Result<Self> {
         Self::scaled(rows, vec![1.0; d + 1])
     }
 
     /// With an isotropic prior of scaled features; `scale` is `[D]`.
-    pub fn scaled(rows: Rows<'a>, scale: Vec<f64>) -> Result<Self> {
+    pub fn scaled(rows: FeatureRows<'a>, scale: Vec<f64>) -> Result<Self> {
         let design = Design::scaled(rows.feature_nd, &scale)?;
         let weight_n: Vec<f64> =
             rows.labels.iter().map(|&label| rows.class_weights[label as usize]).collect();
@@ -131,7 +131,7 @@ impl<'a> Problem<'a> {
     }
 
     /// What it is fitted on.
-    pub fn rows(&self) -> Rows<'a> {
+    pub fn rows(&self) -> FeatureRows<'a> {
         self.rows
     }
 
@@ -142,7 +142,7 @@ impl<'a> Problem<'a> {
 
     fn softmax(&self) -> Result<Softmax<'_>> {
         let moment = self.second_moment.clone().expect("there are more than two classes");
-        let Rows { labels, classes, .. } = self.rows;
+        let FeatureRows { labels, classes, .. } = self.rows;
         Softmax::new(&self.design, labels, classes, &self.weight_n, moment)
     }
 
@@ -213,7 +213,7 @@ impl<'a> Problem<'a> {
 
 /// Fits prior, head and covariance on features as they are. `trained_kd` is the head that training
 /// ended with, `[k, D]`.
-pub fn fit(rows: &Rows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
+pub fn fit(rows: &FeatureRows<'_>, trained_kd: &[f64], head: Head) -> Result<Laplace> {
     let d = trained_kd.len() / rows.classes - 1;
     Problem::new(*rows, d)?.fit(trained_kd, head, Prior::Evidence(1.0), Tolerance::EXACT)
 }

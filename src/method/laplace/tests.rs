@@ -388,7 +388,7 @@ fn head_covariance_and_evidence_equal_those_of_scikit_learn_and_laplace_torch() 
 fn the_fixed_point_rests_at_one_prior_wherever_it_starts() {
     let golden = golden();
     for case in &golden.cases {
-        let rows = Rows {
+        let rows = FeatureRows {
             feature_nd: &golden.features,
             labels: &case.labels,
             classes: case.classes,
@@ -426,7 +426,7 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
         let scale = usual_scale(&feature_nd, d + 1);
         assert!(scale.iter().all(|scale| scale.is_finite()), "{scale:?}");
         let class_weights = &ONE[..classes];
-        let rows = Rows { feature_nd: &feature_nd, labels: &labels, classes, class_weights };
+        let rows = FeatureRows { feature_nd: &feature_nd, labels: &labels, classes, class_weights };
         let problem = Problem::scaled(rows, scale).unwrap();
         let start_kd = vec![0.0; classes * (d + 2)];
         let (prior, exact) = (Prior::Fixed(3.0), Tolerance::EXACT);
@@ -471,14 +471,15 @@ fn a_row_that_counts_three_times_is_three_rows() {
             }
         }
         assert!(repeated.len() > n + 10, "{classes} classes: {} rows", repeated.len());
-        let weighted = Rows {
+        let weighted = FeatureRows {
             feature_nd: &feature_nd,
             labels: &labels,
             classes,
             class_weights: &class_weights,
         };
         let class_weights = &ONE[..classes];
-        let repeated = Rows { feature_nd: &repeated_nd, labels: &repeated, classes, class_weights };
+        let repeated =
+            FeatureRows { feature_nd: &repeated_nd, labels: &repeated, classes, class_weights };
         let start_kd = vec![0.0; classes * (d + 1)];
         let x_d = &feature_nd[..d];
         for head in [Head::Refit, Head::Keep] {
@@ -493,7 +494,7 @@ fn a_row_that_counts_three_times_is_three_rows() {
                 [one, other].map(|one| centred_covariance(&one.covariance, x_d, classes));
             assert_close(&one, &other, 1e-4, "covariance");
         }
-        let plain = Rows { class_weights, ..weighted };
+        let plain = FeatureRows { class_weights, ..weighted };
         let [plain, one] =
             [plain, weighted].map(|rows| fit(&rows, &start_kd, Head::Refit).unwrap().mean_kd);
         assert!(plain.iter().zip(&one).any(|(a, b)| (a - b).abs() > 1e-3), "the weights count");
