@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bayes::artifact::{self, HASHED};
 use bayes::compute::{Noise, Packed, Purpose, Sequence};
 use bayes::data::Encoded;
-use bayes::experiment::{Ended, Experiment, Resume, Surroundings, TrainReport, train};
+use bayes::experiment::{Ended, Experiment, Resume, RunContext, TrainReport, train};
 use bayes::method::{Method, Told};
 use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior};
 use bayes::predict::Predictor;
@@ -82,7 +82,7 @@ impl Place {
 
     /// Trains; `saved` hears of every checkpoint with the steps behind it.
     fn train(&self, more: &[&str], saved: &dyn Fn(&Path, u64)) -> Ended {
-        let surroundings = Surroundings {
+        let context = RunContext {
             device: &Device::Cpu,
             checkpoints: &self.path("checkpoints"),
             runs: &self.path("runs"),
@@ -90,7 +90,7 @@ impl Place {
             resume: Resume::Auto,
             saved,
         };
-        train(&self.experiment(more), &surroundings, &mut |_| {}).unwrap()
+        train(&self.experiment(more), &context, &mut |_| {}).unwrap()
     }
 
     fn finish(&self, more: &[&str]) -> TrainReport {

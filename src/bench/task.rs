@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::process::{self, forget_peak};
 use super::statistics::{deviation, mean, quantile};
 use super::{BenchError, Results, Settings};
-use crate::compute::kernels::product;
+use crate::compute::kernels::gemm;
 use crate::compute::{self, Packed, Sequence, allocated_bytes};
 use crate::predict::Predictor;
 use crate::train::Stepper;
@@ -137,12 +137,12 @@ impl<'a> Task<'a> {
     ) -> Result<(), BenchError> {
         forget_peak();
         let faults = process::page_faults();
-        let (bytes, products) = (allocated_bytes(), product::seconds());
+        let (bytes, products) = (allocated_bytes(), gemm::seconds());
         let calls: Vec<Call> =
             (0..self.calls).map(|number| self.call(number, predictor)).collect::<Result<_, _>>()?;
         let faults = faults.and_then(|before| Some(process::page_faults()? - before));
         let bytes = allocated_bytes() - bytes;
-        let products = product::seconds() - products;
+        let products = gemm::seconds() - products;
         let memory = compute::memory();
         let seconds: f64 = calls.iter().map(|call| call.seconds).sum();
         let texts: usize = calls.iter().map(|call| call.texts).sum();

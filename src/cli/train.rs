@@ -12,7 +12,7 @@ use super::summary::{finished_text, write_report};
 use super::words::filled;
 use super::written::ExperimentFlags;
 use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw};
-use crate::experiment::{self, Ended, Experiment, Plan, Progress, Resume, Surroundings};
+use crate::experiment::{self, Ended, Experiment, Plan, Progress, Resume, RunContext};
 use crate::numbers::grouped;
 use crate::publish::{Message, Push, Pusher, whole};
 use crate::store;
@@ -73,7 +73,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let push = experiment.publish.push;
     let pusher = (push == Push::EverySave)
         .then(|| Pusher::start(experiment.publish.clone(), RUNS.into(), memory()));
-    let surroundings = Surroundings {
+    let context = RunContext {
         device: &selected.device,
         checkpoints: Path::new(CHECKPOINTS),
         runs: Path::new(RUNS),
@@ -85,7 +85,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             }
         },
     };
-    let ended = experiment::train(&experiment, &surroundings, &mut |progress| {
+    let ended = experiment::train(&experiment, &context, &mut |progress| {
         LISTENING.store(matches!(progress, Progress::Train(_)), Ordering::Relaxed);
         for message in pusher.iter().flat_map(Pusher::messages) {
             display.show(&pushed(message));

@@ -35,7 +35,7 @@ pub use observer::Progress;
 pub use plan::{Plan, plan};
 pub use posterior::PosteriorReport;
 pub use prepare::{PreparedSplit, prepare_tokens};
-pub use recipe::{Ended, RecipeReport, Surroundings, TrainReport, train};
+pub use recipe::{Ended, RecipeReport, RunContext, TrainReport, train};
 pub use resume::{Resume, Unusable};
 pub use run_folder::{RunFolder, create_run_folder};
 

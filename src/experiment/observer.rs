@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::RunFolder;
 use crate::data::Remark;
-use crate::train::{Board, Control, Event};
+use crate::train::{Control, Event, EventWriter};
 
 /// Something to show to a person.
 #[derive(Debug)]
@@ -42,14 +42,18 @@ impl From<&Remark> for Progress<'_> {
 /// Keeps the log of a training run.
 pub struct Log<'a> {
     run: &'a mut RunFolder,
-    board: Option<&'a mut Board>,
+    board: Option<&'a mut EventWriter>,
     stop: &'a AtomicBool,
     started: Instant,
 }
 
 impl<'a> Log<'a> {
     /// A log into a run folder, and into event files where there are any; `stop` is raised by a signal.
-    pub fn new(run: &'a mut RunFolder, board: Option<&'a mut Board>, stop: &'a AtomicBool) -> Self {
+    pub fn new(
+        run: &'a mut RunFolder,
+        board: Option<&'a mut EventWriter>,
+        stop: &'a AtomicBool,
+    ) -> Self {
         Self { run, board, stop, started: Instant::now() }
     }
 

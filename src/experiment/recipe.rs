@@ -31,7 +31,7 @@ use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Pooling};
 use crate::posterior::Uncertainty;
 use crate::predict::Predictor;
-use crate::train::{self, Board, Job, Plan, Recipe, State, class_counts};
+use crate::train::{self, EventWriter, Job, Plan, Recipe, State, class_counts};
 
 /// What a finished run says.
 #[derive(Clone, Debug, Serialize)]
@@ -104,7 +104,7 @@ pub enum Ended {
 }
 
 /// Where a run reads and writes, and who listens.
-pub struct Surroundings<'a> {
+pub struct RunContext<'a> {
     /// Where the tensors are.
     pub device: &'a Device,
     /// Folder of the models.
@@ -122,7 +122,7 @@ pub struct Surroundings<'a> {
 /// Trains, fits the posterior, calibrates, saves and reports.
 pub fn train(
     written: &Experiment,
-    surroundings: &Surroundings<'_>,
+    context: &RunContext<'_>,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, ExperimentError> {
     let began = Instant::now();
@@ -142,16 +142,16 @@ pub fn train(
         uncertainty: Uncertainty::default(),
         calibration: Calibration::default(),
     };
-    let home = Home::open(surroundings.checkpoints, &experiment.name)?;
+    let home = Home::open(context.checkpoints, &experiment.name)?;
     let wanted = Wanted {
         experiment,
         parts: &base.manifest.parts,
         encoder: &start.encoder,
         init: start.content()?,
-        device: surroundings.device,
-        runs: surroundings.runs,
+        device: context.device,
+        runs: context.runs,
     };
-    let (mut run, begun) = match home.start(&surroundings.resume, &wanted, show)? {
+    let (mut run, begun) = match home.start(&context.resume, &wanted, show)? {
         resume::Decision::Finished(run) => {
             return Ok(Ended::Already { model: home.model(), run });
         }
@@ -160,7 +160,7 @@ pub fn train(
     };
     run.write("config.toml", experiment.to_toml().as_bytes())?;
     let sets = Sets::prepare(experiment, dataset, parts, start, show)?;
-    let (initial, missing) = start.parameters(noise, surroundings.device)?;
+    let (initial, missing) = start.parameters(noise, context.device)?;
     if begun.is_none() && !missing.is_empty() && experiment.train.recipe == Recipe::Full {
         show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
     }
@@ -200,7 +200,7 @@ pub fn train(
         let follower = experiment.posterior.approach().follower(&plan);
         let follower = follower.map_err(ExperimentError::Encoder)?;
         board = new_board(experiment, &start.encoder, &run, &state, show);
-        let (stop, saved) = (surroundings.stop, surroundings.saved);
+        let (stop, saved) = (context.stop, context.saved);
         let tuning = Tuning { experiment, home: &home, job, base, stop, saved };
         let outcome = match tuning.run(state, follower, &mut run, board.as_mut(), show)? {
             (train::Ended::Finished(outcome), _) => *outcome,
@@ -287,11 +287,11 @@ fn new_board(
     run: &RunFolder,
     state: &State,
     show: &mut dyn FnMut(Progress<'_>),
-) -> Option<Board> {
+) -> Option<EventWriter> {
     if !experiment.train.tensorboard {
         return None;
     }
-    match Board::create(run.path(), state.counters.step) {
+    match EventWriter::create(run.path(), state.counters.step) {
         Ok(mut board) => {
             board.describe(&experiment.to_toml(), encoder, &experiment.train);
             let runs = run.path().parent().unwrap_or(run.path());

@@ -9,7 +9,9 @@ use super::resume::Home;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact};
 use crate::model;
-use crate::train::{self, Board, Ended, Event, Follower, Job, NewCheckpoint, Snapshot, State};
+use crate::train::{
+    self, Ended, Event, EventWriter, Follower, Job, NewCheckpoint, Snapshot, State,
+};
 
 /// Why there is no TensorBoard, which is no reason to stop.
 pub(super) fn no_board(error: &io::Error) -> String {
@@ -35,7 +37,7 @@ impl Tuning<'_> {
         state: State,
         follower: Option<Box<dyn Follower>>,
         run: &mut RunFolder,
-        board: Option<&mut Board>,
+        board: Option<&mut EventWriter>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(Ended, Option<PathBuf>), ExperimentError> {
         self.restore_best(&state)?;

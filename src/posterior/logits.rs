@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::compute::kernels::product::Panels;
+use crate::compute::kernels::gemm::PackedMatrix;
 
 /// A distribution over the logits of one text.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +47,7 @@ pub enum LogitCovariance {
 pub struct Basis {
     value_cj: Vec<f32>,
     width: usize,
-    panels: Panels,
+    panels: PackedMatrix,
 }
 
 impl PartialEq for Basis {
@@ -59,7 +59,7 @@ impl PartialEq for Basis {
 impl Basis {
     /// From `[c, j]`, `width` being `j`.
     pub fn new(value_cj: Vec<f32>, width: usize) -> Self {
-        let mut panels = Panels::default();
+        let mut panels = PackedMatrix::default();
         panels.take_transposed(&value_cj, width);
         Self { value_cj, width, panels }
     }
@@ -79,7 +79,7 @@ impl Basis {
         &self.value_cj
     }
 
-    pub(super) fn panels(&self) -> &Panels {
+    pub(super) fn panels(&self) -> &PackedMatrix {
         &self.panels
     }
 

@@ -1,6 +1,7 @@
 //! The training loop. It knows nothing of Bayes: methods call it, it never calls them.
 
 mod average;
+mod batch_source;
 mod checkpoint;
 mod class_weights;
 mod config;
@@ -17,9 +18,9 @@ mod state;
 mod step;
 mod stepper;
 mod steps;
-mod supply;
 mod tensorboard;
 
+pub use batch_source::StreamPosition;
 pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
 pub use class_weights::{ClassWeights, counts as class_counts};
 pub use config::{Recipe, SchedulerType, TrainConfig};
@@ -33,8 +34,7 @@ pub use schedule::Plan;
 pub use state::{Best, Counters, Snapshot, State, Warned};
 pub use stepper::Stepper;
 pub use steps::Steps;
-pub use supply::StreamPosition;
-pub use tensorboard::{Board, reliability_png, scalars as event_scalars};
+pub use tensorboard::{EventWriter, reliability_png, scalars as event_scalars};
 
 /// Why a run stopped without a result.
 #[derive(Debug, thiserror::Error)]

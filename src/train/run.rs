@@ -6,10 +6,10 @@ use std::time::Instant;
 use candle_core::Var;
 
 use super::average::Average;
+use super::batch_source::BatchSource;
 use super::inspect::{Inspection, suspicious};
 use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
-use super::supply::Supply;
 use super::{
     AdamW, Control, Counters, Event, Follower, Gradients, Group, Guard, Logged, Plan, Snapshot,
     State, TrainConfig, TrainError,
@@ -87,7 +87,7 @@ pub(super) struct Run<'a> {
     pub(super) class_weights: Vec<f32>,
     pub(super) best: Option<Parameters>,
     pub(super) counters: Counters,
-    pub(super) supply: Supply<'a>,
+    pub(super) supply: BatchSource<'a>,
     pub(super) began: Instant,
     /// Seconds of earlier processes.
     pub(super) seconds_before: f64,
@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
             follower,
             class_weights: class_weights(job),
             best: state.best,
-            supply: Supply::new(job, state.counters.stream),
+            supply: BatchSource::new(job, state.counters.stream),
             seconds_before: state.counters.seconds,
             counters: state.counters,
             began: Instant::now(),

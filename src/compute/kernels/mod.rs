@@ -4,9 +4,9 @@
 pub mod activation;
 pub mod attention;
 pub mod embedding;
+pub mod gemm;
 pub(crate) mod lines;
 pub(crate) mod math;
 pub mod noise;
 pub mod norm;
-pub mod product;
 pub(crate) mod simd;

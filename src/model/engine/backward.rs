@@ -11,10 +11,10 @@ use super::{Engine, GradientMap, Layer, Noises, Scope, Tape, TrainingPass, with_
 use crate::compute::Packed;
 use crate::compute::kernels::activation;
 use crate::compute::kernels::embedding::add_rows_backward;
+use crate::compute::kernels::gemm::{PackedMatrix, Start, add_transposed_gemm, gemm, gemms};
 use crate::compute::kernels::norm::{
     LineDropout, Normed, add, add_column_sums, drop_lines, layer_norm_backward, scale_and_shift,
 };
-use crate::compute::kernels::product::{Panels, Start, add_transposed_product, product, products};
 use crate::model::Parameters;
 use crate::model::layout::{AffineNames, LayerNames};
 
@@ -157,7 +157,7 @@ impl Work<'_> {
             let inner = if self.again {
                 tape.inner.resize(lines.len() * wide, 0.0);
                 let inner = &mut tape.inner[..];
-                products(normed, None, [layer.inner.target(inner)]);
+                gemms(normed, None, [layer.inner.target(inner)]);
                 inner
             } else {
                 &mut tape.inner[lines.start * wide..lines.end * wide]
@@ -165,12 +165,12 @@ impl Work<'_> {
             let branch = self.branch(gradient, 2, lines, branch);
             slope.resize(inner.len(), 0.0);
             self.take_weight(&self.names.outer, 0..width, weight)?;
-            product(branch, weight, Start::Zero, None, slope);
+            gemm(branch, weight, Start::Zero, None, slope);
             activation::backward(config.hidden_act, inner, slope);
             self.weights(gradients, &self.names.outer, branch, inner, 0, panels)?;
             self.weights(gradients, &self.names.inner, slope, normed, 0, panels)?;
             self.take_weight(&self.names.inner, 0..wide, weight)?;
-            product(slope, weight, Start::Result, None, gradient);
+            gemm(slope, weight, Start::Result, None, gradient);
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl Work<'_> {
             let lines = stretch * STRETCH..stretch * STRETCH + gradient.len() / width;
             let branch = self.branch(gradient, 1, lines, branch);
             self.weights(gradients, &self.names.output, branch, mixed, 0, panels)?;
-            product(branch, weight, Start::Zero, None, of_mixed);
+            gemm(branch, weight, Start::Zero, None, of_mixed);
         }
         wide.resize(size + tape.key_value.len(), 0.0);
         let (query, key_value) = wide.split_at_mut(size);
@@ -216,15 +216,15 @@ impl Work<'_> {
         self.weights(gradients, &self.names.qkv, query, chosen, 0, panels)?;
         self.weights(gradients, &self.names.qkv, key_value, &tape.x, width, panels)?;
         self.take_weight(&self.names.qkv, 0..width, weight)?;
-        product(query, weight, Start::Result, None, gradient);
+        gemm(query, weight, Start::Result, None, gradient);
         self.take_weight(&self.names.qkv, width..3 * width, weight)?;
         let Some(chosen) = &pass.scope.chosen else {
-            product(key_value, weight, Start::Result, None, gradient);
+            gemm(key_value, weight, Start::Result, None, gradient);
             return Ok(());
         };
         let mut whole = take(&mut scratch.input);
         whole.resize(tape.x.len(), 0.0);
-        product(key_value, weight, Start::Zero, None, &mut whole);
+        gemm(key_value, weight, Start::Zero, None, &mut whole);
         for (&line, gradient) in chosen.iter().zip(gradient.chunks_exact(width)) {
             add(&mut whole[line * width..(line + 1) * width], gradient);
         }
@@ -255,7 +255,7 @@ impl Work<'_> {
         &self,
         names: &AffineNames,
         lines: Range<usize>,
-        panels: &mut Panels,
+        panels: &mut PackedMatrix,
     ) -> Result<()> {
         let weight = self.parameters.get(&names.weight);
         let columns = weight.dim(1)?;
@@ -272,13 +272,13 @@ impl Work<'_> {
         gradient: &[f32],
         x: &[f32],
         first: usize,
-        panels: &mut Panels,
+        panels: &mut PackedMatrix,
     ) -> Result<()> {
         let (outputs, inputs) = self.parameters.get(&names.weight).dims2()?;
         let own = gradient.len() / (x.len() / inputs);
         let weight = entry(gradients, &names.weight, outputs * inputs);
         let weight = &mut weight[first * inputs..(first + own) * inputs];
-        add_transposed_product(gradient, x, own, inputs, panels, weight);
+        add_transposed_gemm(gradient, x, own, inputs, panels, weight);
         let bias = entry(gradients, &names.bias, outputs);
         add_column_sums(gradient, &mut bias[first..first + own]);
         Ok(())

@@ -11,11 +11,11 @@ use crate::compute::Packed;
 use crate::compute::kernels::activation;
 use crate::compute::kernels::attention::Attention;
 use crate::compute::kernels::embedding::add_rows;
+use crate::compute::kernels::gemm::gemms;
 use crate::compute::kernels::noise::Factors;
 use crate::compute::kernels::norm::{
     LineDropout, Norm, Normed, add_layer_norm, drop_lines, mean_line, scale_and_shift,
 };
-use crate::compute::kernels::product::products;
 use crate::model::{DropoutSource, EncoderConfig, StillWanted};
 
 /// Tokens that pass through all layers together: their activations stay in the last-level cache.
@@ -323,9 +323,9 @@ impl Layer {
         tape.inner.resize(pass.scope.places.len().min(lines) * wide, 0.0);
         for (normed, y) in normed.chunks(lines * width).zip(y.chunks_mut(lines * width)) {
             let inner = &mut tape.inner[..normed.len() / width * wide];
-            products(normed, None, [self.inner.target(inner)]);
+            gemms(normed, None, [self.inner.target(inner)]);
             let activate = activation::forward(pass.config.hidden_act);
-            products(inner, Some(activate), [self.outer.target(y)]);
+            gemms(inner, Some(activate), [self.outer.target(y)]);
         }
         add_layer_norm(y, Some(normed), norm(pass.config, &self.norm), pass.dropout(2), out);
     }
@@ -356,17 +356,17 @@ impl Layer {
         let query = query.target(&mut tape.query);
         let key_value = key_value.target(&mut tape.key_value);
         if pass.scope.chosen.is_some() {
-            products(residual, None, [query]);
-            products(x, None, [key_value]);
+            gemms(residual, None, [query]);
+            gemms(x, None, [key_value]);
         } else {
-            products(x, None, [query, key_value]);
+            gemms(x, None, [query, key_value]);
         }
         tape.mixed.resize(lines * width, 0.0);
         tape.log_sums.resize(lines * pass.config.num_attention_heads, 0.0);
         pass.attention().forward(&tape.query, &tape.key_value, &mut tape.mixed, &mut tape.log_sums);
 
         normed.resize(lines * width, 0.0);
-        products(&tape.mixed, None, [self.output.target(normed)]);
+        gemms(&tape.mixed, None, [self.output.target(normed)]);
         let kept = pass.keep.then_some(&mut tape.attention);
         let attention_norm = norm(pass.config, &self.attention_norm);
         add_layer_norm(normed, Some(residual), attention_norm, pass.dropout(1), kept);

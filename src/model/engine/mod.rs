@@ -25,8 +25,8 @@ use super::layout::{AffineNames, LayerNames};
 use super::{DropoutSource, EncoderConfig, Parameters};
 use crate::compute::Packed;
 use crate::compute::kernels::attention::Span;
+use crate::compute::kernels::gemm::{PackedMatrix, Start, Target};
 use crate::compute::kernels::noise::Factors;
-use crate::compute::kernels::product::{Panels, Start, Target};
 use crate::compute::ops::Dropout;
 
 /// Gradients by our parameter names.
@@ -35,7 +35,7 @@ pub type GradientMap = BTreeMap<String, Vec<f32>>;
 /// An affine map, packed for products.
 #[derive(Clone, Debug, Default)]
 struct Affine {
-    weight: Panels,
+    weight: PackedMatrix,
     bias: Vec<f32>,
 }
 

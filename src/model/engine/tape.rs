@@ -1,7 +1,7 @@
 //! What a forward pass leaves for the backward pass.
 
+use crate::compute::kernels::gemm::PackedMatrix;
 use crate::compute::kernels::norm::Normed;
-use crate::compute::kernels::product::Panels;
 
 /// The activations of one layer.
 #[derive(Clone, Debug, Default)]
@@ -66,9 +66,9 @@ pub(super) struct Scratch {
     /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
     pub means: Vec<f32>,
     /// A packed weight.
-    pub weight: Panels,
+    pub weight: PackedMatrix,
     /// Packed activations.
-    pub panels: Panels,
+    pub panels: PackedMatrix,
 }
 
 impl Tape {

@@ -26,7 +26,7 @@ use self::mean_field::{Rooted, mf0, mf2};
 use self::mixture::Mixture;
 pub use self::scaling::{Scaling, VectorScaling};
 use super::logits::{Basis, LogitCovariance, LogitDistribution};
-use crate::compute::kernels::product::{Start, product};
+use crate::compute::kernels::gemm::{Start, gemm};
 use crate::compute::{Noise, Purpose};
 use crate::metrics::entropy;
 
@@ -279,7 +279,7 @@ fn spread_over(normal_mj: &[f32], basis: &Basis, deviation_j: &[f64]) -> Vec<f64
         line.iter_mut().zip(&deviation_j).for_each(|(value, deviation)| *value *= deviation);
     }
     let mut offset_mc = vec![0.0; scaled_mj.len() / width * basis.classes()];
-    product(&scaled_mj, basis.panels(), Start::Zero, None, &mut offset_mc);
+    gemm(&scaled_mj, basis.panels(), Start::Zero, None, &mut offset_mc);
     offset_mc.into_iter().map(f64::from).collect()
 }
 

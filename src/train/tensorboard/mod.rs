@@ -31,7 +31,7 @@ pub use scalars::scalars;
 const JUDGES: [&str; 2] = ["final_loss", "final_accuracy"];
 
 /// The records of one run.
-pub struct Board {
+pub struct EventWriter {
     writer: RecordWriter<BufWriter<File>>,
     /// The same file, to be put on the disk.
     file: File,
@@ -41,7 +41,7 @@ pub struct Board {
     described: bool,
 }
 
-impl Board {
+impl EventWriter {
     /// Begins a file of its own in the run folder, after so many steps: readers forget what earlier
     /// files have of later ones.
     pub fn create(run: &Path, step: u64) -> io::Result<Self> {

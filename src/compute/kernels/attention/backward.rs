@@ -6,9 +6,9 @@ use super::block::{
     Head, HeadWork, QUERIES, Scratch, add_block_product, block_product, copy_block,
     transpose_block, transposed,
 };
+use crate::compute::kernels::gemm::{PANEL, pack};
 use crate::compute::kernels::math::exp;
 use crate::compute::kernels::noise::fill_columns;
-use crate::compute::kernels::product::{PANEL, pack};
 
 /// What the backward pass is given from above.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::{Attention, Span};
-use crate::compute::kernels::product::{Left, PANEL, tile};
+use crate::compute::kernels::gemm::{Left, PANEL, tile};
 
 /// Queries of a block.
 pub(super) const QUERIES: usize = PANEL;

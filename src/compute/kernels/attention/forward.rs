@@ -3,9 +3,9 @@
 use pulp::Simd;
 
 use super::block::{Head, HeadWork, QUERIES, Scratch, block_product, transpose_block, transposed};
+use crate::compute::kernels::gemm::pack;
 use crate::compute::kernels::math::exp;
 use crate::compute::kernels::noise::fill_columns;
-use crate::compute::kernels::product::pack;
 
 pub(super) struct Forward<'a> {
     pub(super) job: Head<'a>,

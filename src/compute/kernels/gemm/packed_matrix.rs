@@ -8,13 +8,13 @@ pub const PANEL: usize = 32;
 /// The right side of a product, `[k, n]`, as panels of [`PANEL`] columns each `[k, PANEL]`, the last
 /// one filled up with zeros.
 #[derive(Clone, Debug, Default)]
-pub struct Panels {
+pub struct PackedMatrix {
     pub(super) values: Vec<f32>,
     pub(super) inner: usize,
     pub(super) columns: usize,
 }
 
-impl Panels {
+impl PackedMatrix {
     /// Takes `wᵀ`, where `w` is `[n, k]`: what a linear layer multiplies with.
     pub fn take_transposed(&mut self, w: &[f32], inner: usize) {
         let columns = w.len() / inner;

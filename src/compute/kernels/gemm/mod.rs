@@ -5,7 +5,7 @@
 //! follows Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 
 mod multiply;
-mod panels;
+mod packed_matrix;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use self::multiply::{DEPTH, Multiply, Pack, Padded, Source, multiply};
 pub use self::multiply::{Left, pack, tile};
-pub use self::panels::{PANEL, Panels};
+pub use self::packed_matrix::{PANEL, PackedMatrix};
 use super::simd::arch;
 
 /// Most rows that are packed together; with [`DEPTH`] they stay in the second-level cache.
@@ -26,7 +26,7 @@ const EVENLY: usize = 4;
 
 static NANOSECONDS: AtomicU64 = AtomicU64::new(0);
 
-/// Seconds that the process has spent in [`product`] and [`add_transposed_product`], packing
+/// Seconds that the process has spent in [`gemm`] and [`add_transposed_gemm`], packing
 /// included, by the clock on the wall.
 pub fn seconds() -> f64 {
     NANOSECONDS.load(Ordering::Relaxed) as f64 * 1e-9
@@ -66,7 +66,7 @@ impl Start<'_> {
 #[derive(Debug)]
 pub struct Target<'a> {
     /// The right side, `[k, n]`.
-    pub b: &'a Panels,
+    pub b: &'a PackedMatrix,
     /// What is added to.
     pub start: Start<'a>,
     /// The result.
@@ -77,22 +77,18 @@ pub struct Target<'a> {
 ///
 /// `prepare` is applied to each line of `a` on its way in. Work is divided over the rows when there
 /// are many, else over the columns.
-pub fn product(
+pub fn gemm(
     a: &[f32],
-    b: &Panels,
+    b: &PackedMatrix,
     start: Start<'_>,
     prepare: Option<fn(&mut [f32])>,
     c: &mut [f32],
 ) {
-    products(a, prepare, [Target { b, start, c }]);
+    gemms(a, prepare, [Target { b, start, c }]);
 }
 
 /// Several products with one left side, which is packed once where its rows are few.
-pub fn products<const N: usize>(
-    a: &[f32],
-    prepare: Option<fn(&mut [f32])>,
-    targets: [Target<'_>; N],
-) {
+pub fn gemms<const N: usize>(a: &[f32], prepare: Option<fn(&mut [f32])>, targets: [Target<'_>; N]) {
     let _timer = Timer(Instant::now());
     let inner = targets[0].b.inner;
     let lines = a.len() / inner;
@@ -187,12 +183,12 @@ const STRETCH: usize = 4 * DEPTH;
 
 /// `c += aᵀ · b`: `a` is `[p, n]`, `b` is `[p, k]`, `c` is `[n, k]`. The gradient of a weight.
 /// `panels` is memory for the packed `b`.
-pub fn add_transposed_product(
+pub fn add_transposed_gemm(
     a: &[f32],
     b: &[f32],
     n: usize,
     k: usize,
-    panels: &mut Panels,
+    panels: &mut PackedMatrix,
     c: &mut [f32],
 ) {
     let _timer = Timer(Instant::now());
@@ -246,29 +242,29 @@ mod tests {
                     .collect()
             };
             let relu = |values: &mut [f32]| values.iter_mut().for_each(|x| *x = x.max(0.0));
-            let mut panels = Panels::default();
+            let mut panels = PackedMatrix::default();
             panels.take_transposed(&w, inner);
             let mut c = before.clone();
-            product(&a, &panels, Start::Result, Some(relu), &mut c);
+            gemm(&a, &panels, Start::Result, Some(relu), &mut c);
             assert_close(&c, &exact(&|i, j| before[i * columns + j]), inner);
-            product(&a, &panels, Start::Bias(&bias), Some(relu), &mut c);
+            gemm(&a, &panels, Start::Bias(&bias), Some(relu), &mut c);
             assert_close(&c, &exact(&|_, j| bias[j]), inner);
             // The same right side, given the other way round.
             let transposed: Vec<f32> =
                 (0..inner * columns).map(|at| w[at % columns * inner + at / columns]).collect();
             panels.take(&transposed, columns);
-            product(&a, &panels, Start::Zero, Some(relu), &mut c);
+            gemm(&a, &panels, Start::Zero, Some(relu), &mut c);
             assert_close(&c, &exact(&|_, _| 0.0), inner);
         }
     }
 
     #[test]
     fn gradients_of_weights_equal_sums_in_f64() {
-        let mut panels = Panels::default();
+        let mut panels = PackedMatrix::default();
         for (lines, n, k) in SHAPES {
             let (a, b) = (sample(lines * n, 1), sample(lines * k, 2));
             let mut c = vec![1.0; n * k];
-            add_transposed_product(&a, &b, n, k, &mut panels, &mut c);
+            add_transposed_gemm(&a, &b, n, k, &mut panels, &mut c);
             let exact: Vec<f64> = (0..n * k)
                 .map(|place| {
                     let term = |p: usize| {
@@ -285,14 +281,14 @@ mod tests {
     fn a_line_is_the_same_bits_alone_and_among_others() {
         let (columns, inner) = (70, 300);
         let (a, w) = (sample(250 * inner, 1), sample(columns * inner, 2));
-        let mut panels = Panels::default();
+        let mut panels = PackedMatrix::default();
         panels.take_transposed(&w, inner);
         let mut all = vec![0.0; 250 * columns];
-        product(&a, &panels, Start::Zero, None, &mut all);
+        gemm(&a, &panels, Start::Zero, None, &mut all);
         for (first, count) in [(0, 0), (0, 1), (7, 2), (100, 13), (50, 54), (30, 190), (0, 200)] {
             let mut part = vec![0.0; count * columns];
             let lines = &a[first * inner..(first + count) * inner];
-            product(lines, &panels, Start::Zero, None, &mut part);
+            gemm(lines, &panels, Start::Zero, None, &mut part);
             assert_eq!(part, all[first * columns..(first + count) * columns]);
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 
 use super::Start;
-use super::panels::{PANEL, Panels};
+use super::packed_matrix::{PANEL, PackedMatrix};
 use crate::compute::kernels::simd::arch;
 
 /// Inner dimension of one pass: a panel of it stays in the first-level cache.
@@ -25,7 +25,7 @@ pub struct Left<'a> {
 /// `c = start + a · b` on one thread; `c` is `[m, n]`.
 pub(super) fn multiply(
     a: Left<'_>,
-    b: &Panels,
+    b: &PackedMatrix,
     start: Start<'_>,
     packed: &mut Vec<f32>,
     c: &mut [f32],

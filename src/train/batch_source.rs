@@ -22,7 +22,7 @@ pub struct StreamPosition {
 }
 
 /// The rows of a run, and the batches that are next.
-pub(super) enum Supply<'a> {
+pub(super) enum BatchSource<'a> {
     /// All rows, with their lengths and the batches of an epoch.
     Memory { rows: &'a TokenSet, lengths: Vec<u32>, epoch: Option<(u64, Vec<Vec<u32>>)> },
     /// A piece of a stream at a time.
@@ -37,7 +37,7 @@ pub(super) struct Chunk {
     rest: TokenStream,
 }
 
-impl<'a> Supply<'a> {
+impl<'a> BatchSource<'a> {
     /// The rows of a job; a stream goes on from `position`.
     pub(super) fn new(job: &Job<'a>, position: Option<StreamPosition>) -> Self {
         match job.stream {
