@@ -26,7 +26,7 @@ const EVENLY: usize = 4;
 
 static NANOSECONDS: AtomicU64 = AtomicU64::new(0);
 
-/// Seconds that the process has spent in [`gemm`] and [`add_transposed_gemm`], packing
+/// Seconds that the process has spent in [`gemm()`] and [`add_transposed_gemm`], packing
 /// included, by the clock on the wall.
 pub fn seconds() -> f64 {
     NANOSECONDS.load(Ordering::Relaxed) as f64 * 1e-9
