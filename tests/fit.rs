@@ -314,7 +314,7 @@ fn class_weights_last_through_the_fit_of_the_last_layer() {
         let set = format!("name={name}");
         let mut arguments = vec!["train", data.to_str().unwrap(), "--quiet", "--set", &set];
         arguments.extend(TINY);
-        arguments.extend(["--set", "train.num_train_epochs=6", "--set", "train.baseline=false"]);
+        arguments.extend(["--set", "train.num_train_epochs=12", "--set", "train.baseline=false"]);
         arguments.extend(more);
         home.done(&arguments);
         format!("checkpoints/{name}/model")

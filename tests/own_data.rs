@@ -356,6 +356,7 @@ fn texts_that_an_encoder_cannot_tell_apart_are_refused_before_anything_is_fitted
     for recipe in ["head", "auto", "full"] {
         let recipe = format!("train.recipe={recipe}");
         let train = ["train", data.to_str().unwrap(), "--init", model, "--set", &recipe];
+        let train = [&train[..], &["--resume", "never"]].concat();
         let message = home.refused(&train);
         assert!(
             message.contains("the same to the encoder") && message.contains("`--init`"),
@@ -370,6 +371,11 @@ fn texts_that_an_encoder_cannot_tell_apart_are_refused_before_anything_is_fitted
 fn modules_of_an_encoder_that_are_not_used_are_said() {
     let home = Home::new();
     home.train_tiny(&["--quiet", "--set", "train.baseline=false"]);
+    // A folder of ours has no module but the classifier.
+    let config = "checkpoints/tickets/model/config.json";
+    let mut foreign = json(&std::fs::read_to_string(home.path(config)).unwrap());
+    foreign.as_object_mut().unwrap().remove("bayes").unwrap();
+    home.write(config, foreign.to_string());
     let list = |kinds: &[&str]| {
         let one = |(place, kind): (usize, &&str)| {
             let path = if place == 0 { String::new() } else { format!("{place}_{kind}") };

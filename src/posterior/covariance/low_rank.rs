@@ -113,7 +113,7 @@ mod tests {
                 LogitCovariance::Difference(variance) => variance,
                 LogitCovariance::Shared { .. } => panic!("it has a root"),
             };
-            let mut products = vec![Vec::with_capacity(draws); 2];
+            let mut products = vec![Vec::new(); 2];
             for _ in 0..draws {
                 let z: Vec<f64> = (0..rank).map(|_| normal()).collect();
                 let weight: Vec<f64> = (0..entries)
