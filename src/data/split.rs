@@ -3,6 +3,7 @@
 //! Every division is stratified by label and seeded, and rows with the same text stay on one side,
 //! since a text seen in training says nothing about one that was not.
 
+mod alike;
 mod content;
 mod sample;
 
