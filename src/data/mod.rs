@@ -27,6 +27,7 @@ mod set;
 pub mod split;
 mod split_column;
 pub mod stream;
+mod stream_sample;
 mod streamed;
 mod summary;
 pub mod table;

@@ -57,9 +57,6 @@ impl PartSummary {
 
 /// Classes whose rows all went to other parts than that of the training.
 pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
-    if dataset.stream.is_some() {
-        return None;
-    }
     let counts = PartSummary::new(dataset, &parts.train, None).by_class;
     let lost = dataset.labels.iter().zip(counts).filter(|(_, rows)| *rows == 0);
     let lost: Vec<&str> = lost.map(|(label, _)| label.as_str()).collect();
