@@ -270,6 +270,26 @@ pub enum DataError {
         /// The name.
         label: String,
     },
+    /// A class without a name.
+    #[error(
+        "the class names of `{dataset}` have an empty one, that of class {class} (from 0): give each class a name \
+         of its own"
+    )]
+    EmptyName {
+        /// The data set.
+        dataset: String,
+        /// Its number.
+        class: usize,
+    },
+    /// A label that is renamed to nothing.
+    #[error(
+        "`data.label_map` gives `{label}` an empty name: name a class; to keep its rows out of all classes, leave \
+         it out of the map and set `data.ood_label` to it"
+    )]
+    MappedToNothing {
+        /// The label.
+        label: String,
+    },
     /// Measures, not classes.
     #[error(
         "the labels of `{name}` are numbers with fractions, {classes} different ones in {rows} rows \
