@@ -308,6 +308,7 @@ fn describe(artifact: &mut Artifact, data: &DataConfig, dataset: &Dataset, parts
     };
     let manifest = &mut artifact.manifest;
     manifest.data = Some(dataset.with_columns(data));
+    manifest.data_labels = Some(dataset.labels.clone());
     manifest.parts = parts.named().into_iter().map(record).collect();
     manifest.seen_in_test = parts.seen_in_test.len();
     manifest.transformers = "posterior mean".to_owned();

@@ -146,6 +146,7 @@ pub fn train(
     let wanted = Wanted {
         experiment,
         parts: &base.manifest.parts,
+        labels: &base.manifest.labels,
         encoder: &start.encoder,
         device: surroundings.device,
         runs: surroundings.runs,
@@ -316,6 +317,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         labels: dataset.labels.clone(),
         preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
         data: Some(dataset.with_columns(&experiment.data)),
+        data_labels: Some(dataset.labels.clone()),
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         seed: experiment.train.seed,
         parts: named.map(record).collect(),
