@@ -118,6 +118,9 @@ pub fn fit(
     // fitted anew.
     let mut parts = Parts::apart(&dataset, &data, &noise)?;
     check_rows(calibration, &dataset, &parts)?;
+    if let Some(remark) = data::repeated_validation(&dataset, &parts) {
+        show(Progress::from(&remark));
+    }
     if !parts.validation.rows.is_empty() {
         show(Progress::Note(format!(
             "the {} rows of the part `validation` are not used: a fit chooses nothing by them",
