@@ -75,6 +75,7 @@ fn spellings_that_may_be_one_are_said_with_the_key() {
         ("Spam", "spam"),
         ("café", "cafe"),
         ("01", "1"),
+        ("0", "-0"),
         ("not-spam", "not spam"),
         ("q&a", "q&amp;a"),
         ("spam", "\"spam\""),
