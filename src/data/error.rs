@@ -169,6 +169,19 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// A row whose text is bytes of another encoding.
+    #[error(
+        "`{path}` line {line}: column `{column}` has bytes that are not UTF-8: write it as texts, in pandas for \
+         example by `table[\"{column}\"].str.decode(\"latin-1\")`, or whatever its encoding is"
+    )]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Row of the file, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+    },
     /// A row whose text has parts.
     #[error(
         "`{path}` line {line}: column `{column}` holds {found}, and one text is needed: write the text itself, \

@@ -187,7 +187,7 @@ fn cell(field: Field, column: Option<Moment>) -> Value {
         Field::Double(value) => Value::Float(value),
         Field::Str(text) => Value::Text(text),
         Field::Bytes(bytes) => {
-            std::str::from_utf8(bytes.data()).map_or(Value::Null, |text| Value::Text(text.into()))
+            std::str::from_utf8(bytes.data()).map_or(Value::Bytes, |text| Value::Text(text.into()))
         }
         nested @ (Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_)) => {
             Value::Nested(json(nested))

@@ -119,7 +119,7 @@ fn types_of_other_programs_are_read() {
     let (first, second) = (&rows[0].values, &rows[1].values);
     let tags = Value::Nested(r#"["a \"b\"",null]"#.into());
     assert_eq!(*first, [Value::Integer(255), Value::Float(0.5), text("naïve"), tags]);
-    assert_eq!(*second, [Value::Integer(0), Value::Float(2.0), Value::Null, Value::Null]);
+    assert_eq!(*second, [Value::Integer(0), Value::Float(2.0), Value::Bytes, Value::Null]);
 }
 
 #[test]
