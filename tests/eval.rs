@@ -254,6 +254,12 @@ fn texts_of_the_models_own_classes_or_rows_are_not_out_of_scope() {
         (0..40).map(|i| row(labels[i % 2], i)).fold("subject,department\n".into(), |a, b| a + &b)
     };
     home.write("other/train.csv", rows(["food", "cook"]));
+    home.write("texts/train.csv", "text\nlet it boil\n");
+    home.write("texts/test.csv", "text\nlet it rest\nlet it cool\nlet it be\n");
+    let ood = ["eval", "--json", "--no-baseline", "--limit", "9", "--ood", "texts"];
+    let output = home.run(&ood);
+    assert_eq!(json(&text(&output.stdout))["ood"]["texts"]["rows"], 3, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("--ood texts: the 3 rows are those of the split `test`"));
     home.write("other/test.csv", "subject,department\nlet it rest,bird\nlet it cool,food\n");
     let ood = ["eval", "--json", "--no-baseline", "--limit", "9", "--ood", "other"];
     let output = home.run(&ood);

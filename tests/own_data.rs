@@ -441,3 +441,73 @@ fn a_finished_run_of_another_encoder_is_not_the_same() {
     assert!(message.contains("the files of the encoder (`model.init`) are others"), "{message}");
     home.done(&[&head[..], &["--resume", "never"]].concat());
 }
+
+/// Of 120 validation rows, 80 are rows of the training split, in capitals.
+#[test]
+fn validation_rows_that_are_training_rows_are_said_and_judge_nothing() {
+    let home = Home::new();
+    let rows = |from: usize, to: usize| -> String {
+        let row =
+            |i: usize| format!("please look at my {}, case {i}", ["invoice", "router"][i % 2]);
+        (from..to)
+            .map(|i| format!("\"{}\",{}\n", row(i), ["billing", "technical"][i % 2]))
+            .collect()
+    };
+    let seen = rows(0, 80).replace("please", "PLEASE");
+    home.write("d/train.csv", format!("text,label\n{}", rows(0, 300)));
+    home.write("d/validation.csv", format!("text,label\n{seen}{}", rows(300, 340)));
+    let encoder = encoder();
+    let train = |more: &[&str]| -> (Value, String) {
+        let base = ["train", "d", "--json", "--init", &encoder, "--resume", "never"];
+        let output = home.run(&[&base[..], &HEAD, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (json(&text(&output.stdout)), text(&output.stderr))
+    };
+    let (report, said) = train(&[]);
+    assert!(
+        said.contains("80 of the 120 rows of the validation split have a text that is in"),
+        "{said}"
+    );
+    let judged = report["recipe"]["head"]["rows"].as_u64().unwrap();
+    let chosen = report["parts"]["validation"]["rows"].as_u64().unwrap();
+    assert!(chosen == 60 && judged < 35, "{judged} of {chosen} rows are new");
+    assert!(said.contains(&format!("on {judged} rows it has not seen")), "{said}");
+    assert!(report["notes"].to_string().contains("80 of the 120 rows"), "{}", report["notes"]);
+    let fitted = ["fit", "--model", "checkpoints/d/model", "--method", "laplace"];
+    let output = home.run(&[&fitted[..], &["--output", "fitted"]].concat());
+    assert!(text(&output.stderr).contains("80 of the 120 rows"), "{}", text(&output.stderr));
+    let card = home.done(&["publish", "--model", "checkpoints/d/model", "--card-only"]);
+    assert!(card.contains("80 of the 120 rows of the validation split"), "{card}");
+
+    // Nothing but training rows: the split is none.
+    home.write("d/validation.csv", format!("text,label\n{seen}"));
+    let (report, said) = train(&["--set", "data.cross_fit=never"]);
+    assert!(said.contains("80 of the 80 rows") && said.contains("the split is left out"), "{said}");
+    assert_eq!(report["parts"]["validation"]["rows"], 30, "a tenth of 300 training rows");
+}
+
+#[test]
+fn a_finished_run_is_not_that_of_data_whose_classes_have_other_names() {
+    let home = Home::new();
+    let row =
+        |i: usize| format!("case {i} is about my {},{}\n", ["invoice", "router"][i % 2], i % 2);
+    home.write("n.csv", (0..120).map(row).fold("text,label\n".to_owned(), |all, one| all + &one));
+    home.write("labels.json", r#"["billing", "technical"]"#);
+    let encoder = encoder();
+    let arguments = [&["train", "n.csv", "--init", &encoder][..], &HEAD].concat();
+    home.done(&arguments);
+    let again = home.run(&arguments);
+    assert!(text(&again.stderr).contains("this run is finished"));
+    home.write("labels.json", r#"["technical", "billing"]"#);
+    let output = home.run(&["eval", "--model", "checkpoints/n/model", "--no-baseline"]);
+    assert!(
+        text(&output.stderr).contains("the classes of `n.csv` have other names, or another order"),
+        "{}",
+        text(&output.stderr)
+    );
+    let message = home.refused(&arguments);
+    assert!(
+        message.contains("class 0 (from 0) of the data was `billing`, is `technical`"),
+        "{message}"
+    );
+}

@@ -147,3 +147,69 @@ fn shards_that_do_not_divide_are_warned_of() {
     assert!(!shard(&more).contains("do not divide"));
     assert!(model(&home) != first, "another shard has other rows");
 }
+
+/// Rows told apart by one word, class after class, in row groups of 100.
+fn sorted_rows(home: &Home, classes: u64) -> String {
+    let path = home.path("sorted.parquet");
+    let words = ["bike", "lamp", "oven", "book", "door", "boat", "desk", "sofa", "ring", "wall"];
+    let row = |row: u64| {
+        let label = row * classes / 1500;
+        (format!("my {} broke, case {row}", words[label as usize]), label as i64)
+    };
+    write_file(&path, 1500, 15, row);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_sample_of_a_sorted_stream_has_every_class_and_a_head_says_that_it_is_all() {
+    let home = Home::new();
+    let data = sorted_rows(&home, 3);
+    let encoder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/encoders/bert");
+    let train = |recipe: &str| -> (serde_json::Value, String) {
+        let recipe = format!("train.recipe={recipe}");
+        let mut arguments = vec!["train", &data, "--json", "--init", encoder, "--resume", "never"];
+        for setting in ["data.streaming=true", "data.shuffle_window=200", &recipe] {
+            arguments.extend(["--set", setting]);
+        }
+        if recipe.ends_with("full") {
+            arguments.extend(["--set", "train.max_steps=4"]);
+        }
+        let output = home.run(&arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (serde_json::from_slice(&output.stdout).unwrap(), text(&output.stderr))
+    };
+    for recipe in ["head", "full"] {
+        let (report, said) = train(recipe);
+        assert_eq!(report["streamed"], 1500);
+        for class in report["test"]["by_class"].as_array().unwrap() {
+            let rows = class["rows"].as_u64().unwrap();
+            assert!((5..=9).contains(&rows), "{class}: a third of the 20 test rows");
+        }
+        assert!(!said.contains("no row of"), "{said}");
+        let alone = said.contains("the last layer alone is fitted, on a sample of the 1500 rows");
+        assert_eq!(alone, recipe == "head", "{said}");
+        let notes = report["notes"].to_string();
+        let sentence = match recipe {
+            "head" => "a sample of a stream of 1,500 rows; the others were not used",
+            _ => "trained on a stream of 1,500 rows, all but the held-out ones",
+        };
+        assert!(notes.contains(sentence), "{notes}");
+        let card = home.done(&["publish", "--model", "checkpoints/sorted/model", "--card-only"]);
+        assert!(card.contains(sentence), "{card}");
+        assert!(!said.contains("the files are sorted"), "{said}");
+    }
+    // Four groups of 15 have at most six of ten classes.
+    sorted_rows(&home, 10);
+    assert!(train("head").1.contains("the files are sorted"));
+}
+
+#[test]
+fn mixed_first_rows_of_a_sorted_file_are_of_all_parts() {
+    let home = Home::new();
+    let data = sorted_rows(&home, 3);
+    let found = home.done(&["dataset", "head", &data, "-n", "30", "--shuffle", "1"]);
+    for word in ["bike", "lamp", "oven"] {
+        let rows = found.matches(word).count();
+        assert!((4..=18).contains(&rows), "{rows} rows of {word}: {found}");
+    }
+}

@@ -54,6 +54,7 @@ pub(super) fn foreign(
             clean: false,
         },
         data: None,
+        data_labels: None,
         base_model: None,
         seed: 0,
         parts: BTreeMap::new(),

@@ -57,6 +57,10 @@ pub struct Manifest {
     pub preprocessing: Preprocessing,
     /// What it was trained on; absent for a folder that another tool wrote.
     pub data: Option<DataConfig>,
+    /// The classes of these data, whose places the contents of the parts have; not known of folders of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_labels: Option<Vec<String>>,
     /// The Hub id of the encoder or classifier that it was made from, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,

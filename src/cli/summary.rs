@@ -96,11 +96,20 @@ fn heading(finished: &TrainReport) -> String {
         Some(init) => format!("{}, ", cut(&shown(init), 40)),
         None => "an encoder from scratch, ".to_owned(),
     };
+    let trained = match (finished.streamed, finished.recipe.kept) {
+        (None, _) => format!("trained on {} rows", rows("train")),
+        (Some(all), Recipe::Full) => {
+            let (all, some) = (grouped(all), rows("train"));
+            format!("trained on a stream of {all} rows, with a posterior from {some} of them")
+        }
+        (Some(all), Recipe::Head | Recipe::Auto) => {
+            format!("trained on {} rows, a sample of {}", rows("train"), grouped(all))
+        }
+    };
     let data = format!(
-        "{}{generated}: {} classes, trained on {} rows, tested on {}",
+        "{}{generated}: {} classes, {trained}, tested on {}",
         cut(&shown(&finished.dataset), 30),
         finished.evaluation.answers.labels.len(),
-        rows("train"),
         grouped(finished.test.summary.rows as u64),
     );
     let how = match finished.recipe.kept {
@@ -283,6 +292,7 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
     sentences.extend(kept(finished).map(|kept| format!("Kept: {kept}.")));
     sentences.extend(finished.recipe.left_out.clone());
     sentences.extend(finished.calibration.crossed.clone());
+    sentences.extend(finished.notes.iter().cloned());
     sentences.extend(scores.map(|scores| {
         format!(
             "{} steps in {}. The weights of step {} were best: accuracy {:.4} and NLL {:.4} on the \

@@ -202,8 +202,15 @@ fn plan_text(plan: &Plan) -> String {
     } else {
         filled("files       ", "            ", &plan.written)
     };
+    let outside = plan.out_of_scope.iter();
+    let outside: Vec<String> =
+        outside.map(|(split, rows)| format!("{split} {}", grouped(*rows as u64))).collect();
+    let outside = match outside.is_empty() {
+        true => String::new(),
+        false => format!("no class    {} (they train nothing)\n", outside.join(", ")),
+    };
     format!(
-        "experiment  {}\ndata        {}\n{columns}{written}labels      {labels}\nrows        {}\n\
+        "experiment  {}\ndata        {}\n{columns}{written}labels      {labels}\nrows        {}\n{outside}\
          parameters  {}\nsteps       {}\nmodel       {}\n",
         plan.name,
         plan.dataset,

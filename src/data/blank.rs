@@ -8,7 +8,7 @@ pub fn is_blank(text: &str) -> bool {
 }
 
 /// Unicode's `Default_Ignorable_Code_Point`, and the empty cell of Braille.
-fn draws_nothing(character: char) -> bool {
+pub(super) fn draws_nothing(character: char) -> bool {
     matches!(
         character,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'

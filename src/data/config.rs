@@ -71,7 +71,7 @@ pub struct DataConfig {
     pub ood_label: String,
     /// Whether the training rows are read from their Parquet files, or over HTTP, as they are needed.
     pub streaming: bool,
-    /// Rows of a stream that are mixed with each other, and held in memory.
+    /// Rows of a stream that are mixed with each other, and held in memory: whole row groups, at least four.
     pub shuffle_window: usize,
     /// Threads that fetch and decode a stream ahead.
     pub num_workers: usize,

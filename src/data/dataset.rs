@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::classes::{self, Classes, Fate};
+use super::clean;
 use super::read::{Content, Raw};
 use super::split::text_key;
 use super::table::{self, ColumnNames};
@@ -233,9 +234,19 @@ fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Rem
         format!("`{}` line {line} (`{label}`)", content.files[*file as usize])
     };
     let (many, stand) = if texts == 1 { ("text", "stands") } else { ("texts", "stand") };
+    let texts_of = |row: &Raw| {
+        [
+            clean(&row.text).into_owned(),
+            row.pair.as_deref().map_or(String::new(), |pair| clean(pair).into_owned()),
+        ]
+    };
+    let but = match texts_of(one) == texts_of(other) {
+        true => "",
+        false => " (the same but for case, accents, white space or characters that draw nothing)",
+    };
     Some(Remark::Warning(format!(
-        "{texts} {many} {stand} under more than one label, such as {} and {}: no classifier can be right \
-         about both; mend the labels, or remove one of the rows",
+        "{texts} {many} {stand} under more than one label, such as {} and {}{but}: no classifier can be \
+         right about both; mend the labels, or remove one of the rows",
         place(one),
         place(other)
     )))

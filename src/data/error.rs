@@ -169,6 +169,19 @@ pub enum DataError {
         /// The column.
         column: String,
     },
+    /// A row whose text is bytes of another encoding.
+    #[error(
+        "`{path}` line {line}: column `{column}` has bytes that are not UTF-8: write it as texts, in pandas for \
+         example by `table[\"{column}\"].str.decode(\"latin-1\")`, or whatever its encoding is"
+    )]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Row of the file, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+    },
     /// A row whose text has parts.
     #[error(
         "`{path}` line {line}: column `{column}` holds {found}, and one text is needed: write the text itself, \
@@ -268,6 +281,26 @@ pub enum DataError {
         /// The data set.
         dataset: String,
         /// The name.
+        label: String,
+    },
+    /// A class without a name.
+    #[error(
+        "the class names of `{dataset}` have an empty one, that of class {class} (from 0): give each class a name \
+         of its own"
+    )]
+    EmptyName {
+        /// The data set.
+        dataset: String,
+        /// Its number.
+        class: usize,
+    },
+    /// A label that is renamed to nothing.
+    #[error(
+        "`data.label_map` gives `{label}` an empty name: name a class; to keep its rows out of all classes, leave \
+         it out of the map and set `data.ood_label` to it"
+    )]
+    MappedToNothing {
+        /// The label.
         label: String,
     },
     /// Measures, not classes.

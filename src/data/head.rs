@@ -9,6 +9,10 @@ use super::table::{self, Format, Row, RowGroups, TableError, Value, is_url};
 use super::{DataError, obtain, reviews};
 use crate::compute::{Noise, Purpose};
 
+/// Row groups of a file on this machine that mixed rows come from. Those of a remote one are fetched over the
+/// network: as few as a stream mixes.
+const MIXED_GROUPS: usize = 16;
+
 /// Some rows, with the names of their columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
@@ -19,8 +23,8 @@ pub struct Head {
 }
 
 /// The first rows of the training split, or of the file that an address names; with a seed the first
-/// rows in a mixed order. Of a Parquet file only the row groups that are needed are read, from disk
-/// or over HTTP.
+/// rows in an order that mixes several row groups. Of a Parquet file only the row groups that are needed
+/// are read, from disk or over HTTP.
 ///
 /// # Errors
 /// There is no such data set, it cannot be read, or it should be mixed and is not Parquet.
@@ -75,7 +79,10 @@ fn of_parquet<P: AsRef<str>>(
     let mut found = Vec::with_capacity(rows);
     match shuffle {
         Some(seed) => {
-            let config = StreamConfig { window: rows, ..StreamConfig::default() };
+            let mean = sizes.iter().sum::<usize>().div_ceil(sizes.len().max(1));
+            let remote = places.iter().any(|place| is_url(place.as_ref()));
+            let least = if remote { 0 } else { MIXED_GROUPS * mean };
+            let config = StreamConfig { window: rows.max(least), ..StreamConfig::default() };
             let noise = Noise::new(seed);
             let mut stream = RowStream::new(Arc::new(groups), config, noise, Place::default());
             while found.len() < rows {

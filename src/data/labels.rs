@@ -59,7 +59,8 @@ pub fn likeness(label: &str) -> String {
     let kept: String = letters.filter(counts).collect();
     let kept = bare(&kept);
     if let Some(number) = number(kept) {
-        return format!("number {number}");
+        // −0 is 0.
+        return format!("number {}", number + 0.0);
     }
     let kept = kept.chars().filter(|c| !"-_".contains(*c));
     kept.flat_map(char::to_lowercase).map(latin).collect()
@@ -266,6 +267,8 @@ mod tests {
             ("café", "Cafe"),
             ("1", "1.0"),
             ("1", "01"),
+            ("0", "-0"),
+            ("-0.0", "0"),
             ("1,000", "1000"),
             ("1 000", "1'000"),
             ("1’000", "1000"),

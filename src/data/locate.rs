@@ -54,10 +54,13 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
     if path.exists() {
         Format::of(path)?;
         table::open_regular(path)?;
-        // It may belong to another file of that folder.
-        let labels_file = Some(path.with_file_name("labels.json"));
-        let labels_file = labels_file.filter(|path| labels::read_names(path).is_ok());
-        let remarks = labels_file.iter().map(|path| named_by(path)).collect();
+        let beside = path.with_file_name("labels.json");
+        let (labels_file, remarks) = match labels::read_names(&beside) {
+            _ if !beside.exists() => (None, Vec::new()),
+            Ok(_) => (Some(beside.clone()), vec![named_by(&beside)]),
+            // It may belong to another file of that folder.
+            Err(error) => (None, vec![not_names(&beside, &error)]),
+        };
         return Ok(Located { labels_file, remarks, ..Located::single(name) });
     }
     match hub::is_id(name).then(|| fetch::cached(name, None)).flatten() {
@@ -195,6 +198,15 @@ fn named_by(path: &Path) -> Remark {
     Remark::Note(format!("integers as labels have their names from `{}`", path.display()))
 }
 
+fn not_names(path: &Path, error: &DataError) -> Remark {
+    let why = std::error::Error::source(error).map_or(String::new(), |why| format!(" ({why})"));
+    Remark::Warning(format!(
+        "`{}` is no list of class names{why} and is not used: write `[\"first\", \"second\"]`, in the order of the \
+         integers, or keep the file elsewhere",
+        path.display()
+    ))
+}
+
 /// What is in a folder, in the order of the names.
 pub(super) fn sorted(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let read = |source| DataError::Folder { path: folder.to_owned(), source };
@@ -208,6 +220,24 @@ pub(super) fn sorted(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_names_beside_a_table_is_used_or_said_not_to_be() {
+        let home = tempfile::tempdir().unwrap();
+        let (table, names) = (home.path().join("rows.csv"), home.path().join("labels.json"));
+        std::fs::write(&table, "text,label\na,0\nb,1\n").unwrap();
+        let find = || locate(table.to_str().unwrap()).unwrap();
+        assert_eq!(find().remarks, []);
+        std::fs::write(&names, r#"["no", "yes"]"#).unwrap();
+        assert_eq!(find().labels_file.as_ref(), Some(&names));
+        for other in [r#"{"0": "no"}"#, "{no", "[1, 2]"] {
+            std::fs::write(&names, other).unwrap();
+            let found = find();
+            assert_eq!(found.labels_file, None, "{other}");
+            let [Remark::Warning(text)] = &found.remarks[..] else { panic!("{:?}", found.remarks) };
+            assert!(text.contains("labels.json` is no list of class names ("), "{text}");
+        }
+    }
 
     #[test]
     fn a_path_is_not_looked_for_on_the_hub() {

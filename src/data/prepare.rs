@@ -31,7 +31,8 @@ impl Part {
 }
 
 /// The parts of a run: disjoint, with repeated texts on one side. Rows of an official validation
-/// split whose text is also a training text may choose the weights, but calibrate nothing.
+/// split whose text is also a training text may choose among checkpoints, but calibrate nothing; a split that has
+/// too few others is left out, and rows of the training split take its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// Rows to train on.
@@ -46,6 +47,8 @@ pub struct Parts {
     pub test: Part,
     /// Places in `test.rows` whose text also occurs in another part.
     pub seen_in_test: Vec<usize>,
+    /// Places in `validation.rows` whose text is also a training text.
+    pub seen_in_validation: Vec<usize>,
 }
 
 impl Parts {
@@ -106,23 +109,17 @@ impl Parts {
             |split: &str| -> Vec<RowKey> { dataset.rows(split).iter().map(RowKey::from).collect() };
         let train_keys = keys("train");
         let has = |split: &str| !dataset.rows(split).is_empty();
-        let (has_validation, has_test) = (has("validation"), has("test"));
+        let validation = match has("validation") {
+            true => own_validation(&train_keys, &keys("validation"), noise)?,
+            false => None,
+        };
+        let has_test = has("test");
         let fractions = config.fractions();
-        let Division { train, mut selection, mut temperature, mut conformal, test } =
-            split::divide_train(&train_keys, fractions, has_validation, has_test, noise)?;
+        let has_validation = validation.is_some();
+        let carved = split::divide_train(&train_keys, fractions, has_validation, has_test, noise)?;
         let held_out = if has_validation { "validation" } else { "train" };
-        if has_validation {
-            let division = split::divide_validation(&keys("validation"), noise)?;
-            selection = division.selection;
-            // A text that was trained on says nothing about one that was not.
-            let texts = |keys: &[RowKey]| -> Vec<u64> { keys.iter().map(|key| key.text).collect() };
-            let trained = overlap(&texts(&train_keys), &texts(&keys("validation")));
-            let fresh = |rows: Vec<usize>| -> Vec<usize> {
-                rows.into_iter().filter(|row| trained.binary_search(row).is_err()).collect()
-            };
-            temperature = fresh(division.temperature);
-            conformal = fresh(division.conformal);
-        }
+        let Division { train, test, .. } = carved.clone();
+        let Division { selection, temperature, conformal, .. } = validation.unwrap_or(carved);
         let (test_split, test) = if has_test {
             ("test", (0..dataset.rows("test").len()).collect())
         } else {
@@ -135,6 +132,7 @@ impl Parts {
             conformal: Part::new(held_out, conformal),
             test: Part::new(test_split, test),
             seen_in_test: Vec::new(),
+            seen_in_validation: Vec::new(),
         })
     }
 
@@ -164,6 +162,7 @@ impl Parts {
         let used = [&self.train, &self.validation, &self.temperature, &self.conformal];
         let used: Vec<u64> = used.into_iter().flat_map(texts).collect();
         self.seen_in_test = overlap(&used, &texts(&self.test));
+        self.seen_in_validation = overlap(&texts(&self.train), &texts(&self.validation));
     }
 
     /// The part of this name.
@@ -181,6 +180,26 @@ impl Parts {
             ("test", &self.test),
         ]
     }
+}
+
+/// The division of an official validation split, whose rows of a training text calibrate nothing; `None` where
+/// it has too few others.
+fn own_validation(
+    train: &[RowKey],
+    validation: &[RowKey],
+    noise: &Noise,
+) -> Result<Option<Division>, DataError> {
+    let division = split::divide_validation(validation, noise)?;
+    // A text that was trained on says nothing about one that was not.
+    let texts = |keys: &[RowKey]| -> Vec<u64> { keys.iter().map(|key| key.text).collect() };
+    let trained = overlap(&texts(train), &texts(validation));
+    let fresh = |rows: &[usize]| -> Vec<usize> {
+        rows.iter().copied().filter(|row| trained.binary_search(row).is_err()).collect()
+    };
+    let (temperature, conformal) = (fresh(&division.temperature), fresh(&division.conformal));
+    let lost =
+        [&fresh(&division.selection), &temperature, &conformal].iter().any(|part| part.is_empty());
+    Ok((!lost).then_some(Division { temperature, conformal, ..division }))
 }
 
 /// A seeded sample of so many rows with these labels, in which the classes keep their shares: places,
@@ -207,6 +226,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::data::{Remark, repeated_validation};
 
     fn rows(name: &str, n: u32) -> Vec<Example> {
         let row = |i| Example { text: format!("{name} {i}"), pair: None, label: i % 2 };
@@ -236,6 +256,30 @@ mod tests {
         assert_eq!(once.len(), all.len());
         let (train, test) = (texts(&parts.train), texts(&parts.test));
         assert!(test.iter().all(|text| !train.contains(text)));
+        let chosen = texts(&parts.validation);
+        let seen = (0..chosen.len()).filter(|&place| train.contains(&chosen[place]));
+        assert_eq!(parts.seen_in_validation, seen.collect::<Vec<_>>());
+        assert!((1..20).contains(&parts.seen_in_validation.len()));
+        let remark = repeated_validation(&dataset, &parts).unwrap();
+        assert!(
+            matches!(&remark, Remark::Warning(text) if text.starts_with("20 of the 80 rows")),
+            "{remark:?}"
+        );
+    }
+
+    #[test]
+    fn a_validation_split_of_training_texts_is_left_out() {
+        let splits = [("train", rows("trained on", 200)), ("validation", rows("trained on", 60))];
+        let dataset = dataset(splits);
+        let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1)).unwrap();
+        assert!(parts.are_carved() && parts.seen_in_validation.is_empty());
+        assert_eq!((parts.validation.rows.len(), parts.temperature.rows.len()), (20, 10));
+        let remark = repeated_validation(&dataset, &parts).unwrap();
+        assert!(
+            matches!(&remark, Remark::Warning(text) if text.contains("60 of the 60 rows")
+                && text.contains("the split is left out")),
+            "{remark:?}"
+        );
     }
 
     /// A data set of these splits.

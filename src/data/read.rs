@@ -8,7 +8,7 @@ use super::labels::{tidy, whole_number};
 use super::remark::Remark;
 use super::split_column::SplitColumn;
 use super::table::{
-    self, ACCEPTED, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError,
+    self, ACCEPTED, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError, Value,
 };
 use super::{DataConfig, DataError, Located, StreamSource, is_blank};
 
@@ -352,7 +352,11 @@ impl Take<'_> {
     }
 
     fn empty(&self, row: &Row, column: usize) -> DataError {
+        let is_bytes = row.values.get(column) == Some(&Value::Bytes);
         let (path, column) = (self.path.to_owned(), self.header[column].clone());
+        if is_bytes {
+            return DataError::NotText { path, line: row.line, column };
+        }
         DataError::EmptyCell { path, line: row.line, column }
     }
 
@@ -389,4 +393,25 @@ pub(super) fn named<'a>(written: &'a str, names: &'a [String]) -> &'a str {
     let digits = written.trim();
     let index = whole_number(digits).unwrap_or(digits).parse::<usize>();
     index.ok().and_then(|index| names.get(index)).map_or(written, String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_other_bytes_is_not_said_to_be_empty() {
+        let columns = Columns { text: 0, pair: None, label: Some(1), verdict: None };
+        let header = ["text", "label"].map(str::to_owned).to_vec();
+        let take =
+            Take { path: Path::new("a.parquet"), header, columns, names: Vec::new(), file: 0 };
+        let message = |text: Value| {
+            let values = vec![text, Value::Text("x".to_owned())];
+            take.raw(&Row { line: 3, values }).err().unwrap().to_string()
+        };
+        assert!(message(Value::Null).contains("line 3: column `text` is empty"));
+        assert!(
+            message(Value::Bytes).contains("line 3: column `text` has bytes that are not UTF-8")
+        );
+    }
 }

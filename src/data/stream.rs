@@ -19,7 +19,7 @@ use crate::compute::{Noise, Purpose};
 /// How rows are streamed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StreamConfig {
-    /// Rows that are mixed with each other, at least; whole row groups are taken.
+    /// Rows that are mixed with each other, at least; whole row groups are taken, four or more.
     pub window: usize,
     /// Threads that fetch and decode row groups ahead.
     pub workers: usize,
@@ -45,11 +45,15 @@ pub struct Place {
     pub row: u64,
 }
 
+/// Row groups of a window, as far as there are so many. A group may have more rows than a window is to have, and
+/// be sorted.
+const LEAST_GROUPS: usize = 4;
+
 /// The windows of one epoch: row groups, in the order in which their rows are put together.
 pub fn windows(sizes: &[usize], window: usize, noise: &Noise, epoch: u64) -> Vec<Vec<usize>> {
     let rows: usize = sizes.iter().sum();
     let mean = rows.div_ceil(sizes.len().max(1)).max(1);
-    let strata = window.div_ceil(mean).clamp(1, sizes.len().max(1));
+    let strata = window.div_ceil(mean).max(LEAST_GROUPS).min(sizes.len().max(1));
     let mut columns: Vec<VecDeque<usize>> = Vec::with_capacity(strata);
     for stratum in 0..strata {
         let bounds = [stratum, stratum + 1].map(|edge| edge * sizes.len() / strata);
@@ -221,4 +225,23 @@ fn fetch(
         }
         Ok(all)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_has_groups_of_several_parts_however_large_they_are() {
+        let noise = Noise::new(1);
+        let all = windows(&[122_880; 8], 50_000, &noise, 0);
+        assert_eq!(all.len(), 2);
+        for window in &all {
+            let parts: Vec<usize> = window.iter().map(|group| group / 2).collect();
+            assert_eq!(parts, [0, 1, 2, 3], "{window:?}");
+        }
+        assert_eq!(windows(&[122_880; 3], 50_000, &noise, 0), [[0, 1, 2]]);
+        // Small ones are as many as a window has rows.
+        assert_eq!(windows(&[100; 20], 1000, &noise, 0)[0].len(), 10);
+    }
 }

@@ -1,7 +1,7 @@
 //! Training rows that are not held in memory: `data.streaming`.
 //!
-//! A window of the stream is drawn once, with a seed of its own, as a sample of the whole: from it come
-//! the parts for validation, calibration and test, and the training rows that the posterior looks at. The
+//! As many rows as a window has are drawn once, with a seed of their own, as a sample of the whole: from it
+//! come the parts for validation, calibration and test, and the training rows that the posterior looks at. The
 //! loop reads the stream itself, and passes over every text that a held-out part has.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -12,13 +12,19 @@ use super::cache::encode;
 use super::classes::Fate;
 use super::read::{Raw, Take, named};
 use super::split::text_key;
-use super::stream::{Place, RowStream, StreamConfig};
-use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_ROWS};
+use super::stream::{Place, RowStream, StreamConfig, windows};
+use super::stream_sample::{Counts, Drawn, by_chance, distance, sum};
+use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_ROWS, Value};
 use super::{DataConfig, DataError, Example, Preprocessing, TextTokenizer, TokenSet};
 use crate::compute::Noise;
 
 /// The seed of the sample: it belongs to the data set, and not to the run.
 const SAMPLE_SEED: u64 = 0;
+
+/// From this share of rows with another label on, beyond that of chance, a window is said to be mixed badly.
+const UNMIXED: f64 = 0.25;
+/// So large a share of all rows may be in such windows. The last windows of an epoch have few groups.
+const MOST_UNMIXED: f64 = 0.2;
 
 /// The rows of a split as a stream, with what is known of all of them.
 pub struct StreamSource {
@@ -29,7 +35,9 @@ pub struct StreamSource {
     /// Names of integers that the files carry.
     names: Vec<String>,
     /// Rows by label as it is written.
-    written: BTreeMap<String, u64>,
+    written: Counts,
+    /// Whether some window of the stream has far other shares of the labels than the whole has.
+    unmixed: bool,
     /// What the labels mean; nothing until that is known.
     fates: HashMap<String, Fate>,
     classes: usize,
@@ -62,27 +70,34 @@ impl StreamSource {
         let noise = Noise::new(SAMPLE_SEED);
         let whole = StreamConfig { shards: 1, rank: 0, ..config.stream() };
         let mut stream = RowStream::new(Arc::clone(&groups), whole, noise, Place::default());
-        let sample = (0..rows.min(config.shuffle_window)).map(|_| stream.next_row());
-        let sample: Vec<Row> = sample.collect::<Result<_, _>>()?;
+        let shown = (0..rows.min(SAMPLE_ROWS)).map(|_| stream.next_row());
+        let shown: Vec<Row> = shown.collect::<Result<_, _>>()?;
+        drop(stream);
         let header = groups.columns();
-        let shown = &sample[..sample.len().min(SAMPLE_ROWS)];
-        let columns = table::detect(&header, shown, &config.column_names(), true)?;
+        let columns = table::detect(&header, &shown, &config.column_names(), true)?;
         let label = columns.label.expect("a label column was required");
         if let Some(verdict) = columns.verdict {
             let (path, column) = (files[0].clone(), header[verdict].clone());
             return Err(DataError::StreamedVerdicts { path, column });
         }
         let names = if named_elsewhere { Vec::new() } else { groups.class_names(label) };
-        let mut written: BTreeMap<String, u64> = BTreeMap::new();
-        for group in 0..groups.sizes().len() {
+        let label_of = |value: &Value| value.as_text().map(|text| named(&text, &names).to_owned());
+        let mut counts = vec![Counts::new(); groups.sizes().len()];
+        for (group, counts) in counts.iter_mut().enumerate() {
             for value in groups.column(group, label)? {
                 // An empty cell is an error when its row is read.
-                if let Some(text) = value.as_text() {
-                    let label = named(&text, &names).to_owned();
-                    *written.entry(label).or_default() += 1;
+                if let Some(label) = label_of(&value) {
+                    *counts.entry(label).or_default() += 1;
                 }
             }
         }
+        let drawn = Drawn { counts: &counts, rows: rows.min(config.shuffle_window), noise };
+        let sample =
+            drawn.draw(|group| Ok(groups.fetch(group)?), |row| label_of(&row.values[label]))?;
+        let written = sum(&counts);
+        let unmixed =
+            Self::rows_unmixed(&windows(&groups.sizes(), whole.window, &noise, 0), &counts);
+        let unmixed = unmixed as f64 > MOST_UNMIXED * rows as f64;
         let source = Self {
             groups,
             path: files.first().cloned().unwrap_or_default(),
@@ -90,11 +105,20 @@ impl StreamSource {
             columns,
             names,
             written,
+            unmixed,
             fates: HashMap::new(),
             classes: 0,
         };
         let sample = sample.iter().map(|row| source.raw(row)).collect::<Result<_, _>>()?;
         Ok((source, sample))
+    }
+
+    /// Rows in windows that have far other shares of the labels than all rows have.
+    fn rows_unmixed(windows: &[Vec<usize>], counts: &[Counts]) -> u64 {
+        let all = sum(counts);
+        let of_window = |window: &Vec<usize>| sum(window.iter().map(|&group| &counts[group]));
+        let far = |own: &Counts| distance(own, &all) > UNMIXED + by_chance(own, &all);
+        windows.iter().map(of_window).filter(far).flat_map(|own| own.into_values()).sum()
     }
 
     /// What was taken for text and label, to be shown.
@@ -110,6 +134,11 @@ impl StreamSource {
     /// Names of integers that the files carry.
     pub(super) fn class_names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Whether batches may be of few classes: the files are sorted, and a window sees too little of them.
+    pub fn is_unmixed(&self) -> bool {
+        self.unmixed
     }
 
     /// Rows by label as it is written.

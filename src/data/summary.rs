@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::remark::some;
-use super::split::text_key;
-use super::{Dataset, Part, Parts, Remark, TokenSet};
+use super::split::{overlap, text_key};
+use super::{Dataset, Example, Part, Parts, Remark, TokenSet};
 
 /// Sizes and counts of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,9 +57,6 @@ impl PartSummary {
 
 /// Classes whose rows all went to other parts than that of the training.
 pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
-    if dataset.stream.is_some() {
-        return None;
-    }
     let counts = PartSummary::new(dataset, &parts.train, None).by_class;
     let lost = dataset.labels.iter().zip(counts).filter(|(_, rows)| *rows == 0);
     let lost: Vec<&str> = lost.map(|(label, _)| label.as_str()).collect();
@@ -70,6 +67,31 @@ pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
             some(lost)
         ))
     })
+}
+
+/// Rows of an official validation split whose text is a training text.
+pub fn repeated_validation(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
+    let texts = |split: &str| -> Vec<u64> {
+        let key = |row: &Example| text_key(&row.text, row.pair.as_deref());
+        dataset.rows(split).iter().map(key).collect()
+    };
+    let rows = dataset.rows("validation").len();
+    let seen = overlap(&texts("train"), &texts("validation")).len();
+    if seen == 0 {
+        return None;
+    }
+    let what = format!(
+        "{seen} of the {rows} rows of the validation split have a text that is in the training split too"
+    );
+    if parts.validation.split != "validation" {
+        return Some(Remark::Warning(format!(
+            "{what}, which leaves too few to choose and to calibrate by: the split is left out, and rows of the \
+             training split take its place"
+        )));
+    }
+    let what = format!("{what}: nothing is calibrated by them, and no last layer judged");
+    // A few are in most data.
+    Some(if 50 * seen < rows { Remark::Note(what) } else { Remark::Warning(what) })
 }
 
 impl Lengths {

@@ -245,7 +245,7 @@ impl Shop<'_> {
         let kept: Vec<usize> = (0..train.len()).collect();
         let mut both = train.clone();
         both.join(validation.clone());
-        let judged = (train.len()..both.len()).collect();
+        let judged = self.fresh().into_iter().map(|place| train.len() + place).collect();
         let fold = Fold { train: kept.clone(), judged };
         let folds = [fold];
         let head = self.head_rows(&both, &folds, &kept, start_kd);
@@ -308,14 +308,22 @@ impl Shop<'_> {
             self.settings.fit(&mut artifact, train, &held_out, fitted, noise, show)?;
         let mut judged = Judged::default();
         if validation.len() > 0 {
+            let rows = self.fresh();
+            let validation = validation.some(&rows);
             let own = Posterior::new(&artifact.parameters, &artifact.uncertainty);
             let logits = own.logits(validation.read())?;
             let predictive: Vec<Predictive> =
                 logits.iter().map(|one| artifact.uncertainty.predictive(one)).collect();
-            let rows: Vec<usize> = (0..validation.len()).collect();
             judged = Judged::new(&rows, &validation.labels, &predictive);
         }
         Ok(Candidate { artifact, posterior, calibration, judged })
+    }
+
+    /// Places in the validation part that the training part does not repeat.
+    fn fresh(&self) -> Vec<usize> {
+        let parts = &self.prepared.parts;
+        let seen = |place: &usize| parts.seen_in_validation.binary_search(place).is_ok();
+        (0..parts.validation.rows.len()).filter(|place| !seen(place)).collect()
     }
 
     fn passes(&self) -> Option<Passes> {

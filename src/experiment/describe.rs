@@ -1,10 +1,11 @@
 //! What a run says of its data before it begins.
 
+use super::plan::out_of_scope;
 use super::prepare::Prepared;
 use super::schedule::overruled_epochs;
 use super::{Experiment, Progress};
 use crate::calibrate::FOLDS;
-use crate::data::{DataConfig, Part, StreamSource, untrained};
+use crate::data::{Part, StreamSource, repeated_validation, untrained};
 use crate::train::Recipe;
 
 /// The data, and what was decided by them; `written` is what the user asked for.
@@ -20,7 +21,17 @@ pub(super) fn describe(
     show(Progress::Note(format!("data: {}, {} classes", dataset.name, dataset.labels.len())));
     dataset.how_read().for_each(|said| show(Progress::Note(said)));
     show(Progress::Note(format!("rows: {}", sizes.join(", "))));
-    for remark in dataset.remarks.iter().chain(&untrained(dataset, parts)) {
+    let outside = out_of_scope(dataset);
+    if !outside.is_empty() {
+        let rows = outside.iter().map(|(split, rows)| format!("{rows} in `{split}`"));
+        let rows: Vec<String> = rows.collect();
+        show(Progress::Note(format!(
+            "rows of no class: {}; they train and calibrate nothing",
+            rows.join(", ")
+        )));
+    }
+    let of_parts = [untrained(dataset, parts), repeated_validation(dataset, parts)];
+    for remark in dataset.remarks.iter().chain(of_parts.iter().flatten()) {
         show(Progress::from(remark));
     }
     if let Some(remark) = &start.remark() {
@@ -78,17 +89,37 @@ pub(super) fn describe(
     }
 }
 
+/// What becomes of a stream where the last layer alone is fitted.
+pub(super) fn of_sample(source: &StreamSource) -> String {
+    format!(
+        "the last layer alone is fitted, on a sample of the {} rows, and the rest goes unused: raise \
+         `data.shuffle_window` for a larger sample, or set `train.recipe` to full to train on all rows",
+        source.rows()
+    )
+}
+
 /// What is streamed, and how it divides.
 pub(super) fn describe_stream(
     source: &StreamSource,
-    data: &DataConfig,
+    experiment: &Experiment,
     show: &mut dyn FnMut(Progress<'_>),
 ) {
+    let data = &experiment.data;
     let (rows, window, shards) = (source.rows(), data.shuffle_window, data.num_shards as u64);
     show(Progress::Note(format!(
         "streaming: {rows} rows, {window} at a time; the rows above are a sample of them, and its training \
          rows are what the posterior looks at"
     )));
+    if source.is_unmixed() {
+        show(Progress::Warning(format!(
+            "the files are sorted: of the row groups that a window takes together, some have far other shares \
+             of the classes than the whole, so that batches are not mixed; raise `data.shuffle_window` \
+             ({window}) as far as the memory goes, or write the rows in a mixed order"
+        )));
+    }
+    if experiment.train.recipe == Recipe::Head {
+        show(Progress::Warning(of_sample(source)));
+    }
     if !rows.is_multiple_of(shards) {
         show(Progress::Warning(format!(
             "{rows} rows do not divide by `data.num_shards` = {shards}: some shards have a row more than \

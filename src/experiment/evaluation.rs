@@ -24,6 +24,8 @@ pub(super) struct TrainingFacts {
     pub(super) crossed: Option<String>,
     /// Whether the prior of the last layer was chosen by held-out rows, and not by the evidence.
     pub(super) prior_by_held_out_rows: bool,
+    /// What else is to be known of the rows that it was made with, as sentences.
+    pub(super) notes: Vec<String>,
     /// Optimizer steps taken.
     pub(super) steps: u64,
     /// After how many of them the weights were best.

@@ -133,6 +133,9 @@ pub fn fit(
     // fitted anew.
     let mut parts = Parts::apart(&dataset, &data, &noise)?;
     check_rows(calibration, &dataset, &parts)?;
+    if let Some(remark) = data::repeated_validation(&dataset, &parts) {
+        show(Progress::from(&remark));
+    }
     if !parts.validation.rows.is_empty() {
         show(Progress::Note(format!(
             "the {} rows of the part `validation` are not used: a fit chooses nothing by them",
@@ -343,6 +346,7 @@ fn describe(artifact: &mut Artifact, data: &DataConfig, dataset: &Dataset, parts
     };
     let manifest = &mut artifact.manifest;
     manifest.data = Some(dataset.with_columns(data));
+    manifest.data_labels = Some(dataset.labels.clone());
     manifest.parts = parts.named().into_iter().map(record).collect();
     manifest.seen_in_test = parts.seen_in_test.len();
     manifest.transformers = "posterior mean".to_owned();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::prepare::{Opened, Prepared, prepare};
 use super::schedule::overruled_epochs;
 use super::{Experiment, ExperimentError};
-use crate::data::{Remark, untrained};
+use crate::data::{Dataset, Remark, repeated_validation, untrained};
 use crate::model::Specification;
 use crate::train::{self, Recipe};
 
@@ -31,6 +31,8 @@ pub struct Plan {
     pub labels: Vec<String>,
     /// Rows of each part.
     pub parts: BTreeMap<&'static str, usize>,
+    /// Rows of no class (`data.ood_label`, or a label that no training row has), by split: they train nothing.
+    pub out_of_scope: BTreeMap<String, usize>,
     /// Rows of the test part whose text also occurs in another part.
     pub seen_in_test: usize,
     /// Parameters of the classifier; not known before the encoder is here.
@@ -73,11 +75,13 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .cloned()
             .chain(untrained(&dataset, &parts))
             .chain(left_out)
+            .chain(repeated_validation(&dataset, &parts))
             .chain(unused)
             .chain(overruled)
             .collect(),
         labels: dataset.labels.clone(),
         parts: named.map(|(name, part)| (name, part.rows.len())).collect(),
+        out_of_scope: out_of_scope(&dataset),
         seen_in_test: parts.seen_in_test.len(),
         parameters,
         missing,
@@ -87,4 +91,10 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         },
         model: checkpoints.join(&experiment.name).join("model"),
     })
+}
+
+/// Rows of no class by split, where there are any.
+pub(super) fn out_of_scope(dataset: &Dataset) -> BTreeMap<String, usize> {
+    let rows = dataset.out_of_scope.iter().filter(|(_, rows)| !rows.is_empty());
+    rows.map(|(split, rows)| (split.clone(), rows.len())).collect()
 }

@@ -12,7 +12,7 @@ use super::calibration::FitSettings;
 use super::candidate::{Candidate, Shop};
 pub use super::choice::RecipeReport;
 use super::choice::{Choice, Decided};
-use super::describe::{describe, describe_stream};
+use super::describe::{describe, describe_stream, of_sample};
 use super::evaluation::{TrainingFacts, evaluation};
 use super::origin::base_model;
 use super::posterior::{PosteriorReport, weights_of_classes};
@@ -22,13 +22,14 @@ use super::tuning::{Tuning, no_board};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
 use crate::calibrate::{Calibration, CalibrationSummary};
-use crate::data::{Dataset, Example, Part, Parts};
+use crate::data::{Dataset, Example, Part, Parts, repeated_validation};
 use crate::evaluate::{
     Answers, BaselineReport, EvalRows, EvaluateError, Evaluation, Hygiene, Report, Rival, answer,
 };
 use crate::method::Method;
 use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Pooling};
+use crate::numbers::grouped;
 use crate::posterior::Uncertainty;
 use crate::predict::Predictor;
 use crate::train::{self, EventWriter, Job, Plan, Recipe, State, class_counts};
@@ -54,6 +55,10 @@ pub struct TrainReport {
     pub init: Option<String>,
     /// Parameters of the classifier.
     pub parameters: usize,
+    /// Rows in the stream that it was trained on; `None` where they were in memory.
+    pub streamed: Option<u64>,
+    /// What else is to be known of the rows, as sentences.
+    pub notes: Vec<String>,
     /// Rows and content hash of each part.
     pub parts: BTreeMap<String, PartRecord>,
     /// What the model is, and how it was chosen.
@@ -131,7 +136,7 @@ pub fn train(
     let stream = prepared.streamed();
     describe(written, &prepared, show);
     if let Some(source) = &dataset.stream {
-        describe_stream(source, &experiment.data, show);
+        describe_stream(source, experiment, show);
     }
     let base = Artifact {
         manifest: manifest(experiment, dataset, parts),
@@ -146,6 +151,7 @@ pub fn train(
     let wanted = Wanted {
         experiment,
         parts: &base.manifest.parts,
+        labels: &base.manifest.labels,
         encoder: &start.encoder,
         init: start.content()?,
         device: context.device,
@@ -227,12 +233,21 @@ pub fn train(
     let (steps, best_step) = outcome.as_ref().map_or((0, 0), |one| (one.steps, one.best_step));
     let validation = outcome.as_ref().map(|one| one.scores);
     let seconds = began.elapsed().as_secs_f64();
+    let notes = notes(&prepared, recipe.kept);
+    if let Some(source) = dataset
+        .stream
+        .as_ref()
+        .filter(|_| recipe.kept != experiment.train.recipe && recipe.kept == Recipe::Head)
+    {
+        show(Progress::Warning(of_sample(source)));
+    }
     let facts = TrainingFacts {
         run: run.name(),
         kept: recipe.kept,
         tuning_left: recipe.kept == Recipe::Head && recipe.full.is_some(),
         crossed: calibration.crossed.clone(),
         prior_by_held_out_rows: posterior.prior_by_held_out_rows,
+        notes: notes.clone(),
         steps,
         best_step,
         seconds,
@@ -254,6 +269,8 @@ pub fn train(
         pairs: parts.test.examples(dataset).any(|example| example.pair.is_some()),
         init: experiment.model.init.clone(),
         parameters: artifact.parameters.count(),
+        streamed: dataset.stream.as_ref().map(|stream| stream.rows()),
+        notes,
         parts: artifact.manifest.parts.clone(),
         recipe,
         steps,
@@ -278,6 +295,25 @@ pub fn train(
     run.write("report.json", &json)?;
     home.finish(run.path(), &wanted)?;
     Ok(Ended::Finished(Box::new(report)))
+}
+
+/// What a report and the model card say of the rows besides their numbers.
+fn notes(prepared: &Prepared, kept: Recipe) -> Vec<String> {
+    let Prepared { dataset, parts, .. } = prepared;
+    let of_stream = |rows: u64| match kept {
+        Recipe::Full => format!(
+            "The weights were trained on a stream of {} rows, all but the held-out ones; the training rows \
+             counted here are a sample, which the posterior was fitted on.",
+            grouped(rows)
+        ),
+        Recipe::Head | Recipe::Auto => format!(
+            "The training rows are a sample of a stream of {} rows; the others were not used.",
+            grouped(rows)
+        ),
+    };
+    let repeated = repeated_validation(dataset, parts).map(|remark| format!("{}.", remark.text()));
+    let streamed = dataset.stream.as_ref().map(|stream| of_stream(stream.rows()));
+    repeated.into_iter().chain(streamed).collect()
 }
 
 /// The event files of the run, where they are wanted and can be written.
@@ -324,6 +360,7 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         labels: dataset.labels.clone(),
         preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
         data: Some(dataset.with_columns(&experiment.data)),
+        data_labels: Some(dataset.labels.clone()),
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         seed: experiment.train.seed,
         parts: named.map(record).collect(),

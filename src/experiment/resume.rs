@@ -11,6 +11,7 @@ use super::keys::flat;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, PartRecord};
 use crate::compute::Noise;
+use crate::data::some;
 use crate::model::{self, EncoderConfig};
 use crate::store::{self, Lock, StoreError};
 use crate::train::{Broken, Place, State, TrainerState, checkpoints};
@@ -58,6 +59,9 @@ struct Record {
     /// SHA-256 over the files of the encoder that it began with; absent from files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     init: Option<String>,
+    /// Class names, whose places the rows of the parts have; none in records of earlier versions.
+    #[serde(default)]
+    labels: Vec<String>,
 }
 
 /// The folder of a name under `checkpoints`, held by this process.
@@ -87,6 +91,7 @@ pub(super) fn refuse_folder_of_run(model: &Path) -> Result<(), ExperimentError> 
 pub(super) struct Wanted<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) parts: &'a BTreeMap<String, PartRecord>,
+    pub(super) labels: &'a [String],
     pub(super) encoder: &'a EncoderConfig,
     /// SHA-256 over the files of the encoder that it begins with, if with any.
     pub(super) init: Option<String>,
@@ -173,6 +178,7 @@ impl Home {
             experiment: wanted.experiment.clone(),
             parts: wanted.parts.clone(),
             init: wanted.init.clone(),
+            labels: wanted.labels.to_vec(),
         };
         let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
         Ok(store::write_atomically(&self.path.join(RECORD), &bytes)?)
@@ -195,6 +201,7 @@ impl Home {
         })?;
         let finished = record.finished && self.model().is_dir();
         let mut differences = differences(&record.experiment, wanted.experiment, finished);
+        differences.extend(other_labels(&record.labels, wanted.labels));
         differences.extend(other_parts(&record.parts, wanted.parts));
         if let (Some(before), Some(now)) = (&record.init, &wanted.init)
             && before != now
@@ -299,6 +306,20 @@ fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<Str
         .collect()
 }
 
+/// Class names that are others than they were, or in another order.
+fn other_labels(before: &[String], now: &[String]) -> Option<String> {
+    let list = |labels: &[String]| some(labels.iter().map(String::as_str));
+    let place = before.iter().zip(now).position(|(one, other)| one != other);
+    let other = !before.is_empty() && before != now;
+    other.then(|| match place {
+        Some(place) => format!(
+            "class {place} (from 0) of the data was `{}`, is `{}`",
+            before[place], now[place]
+        ),
+        None => format!("the classes were {}, are {}", list(before), list(now)),
+    })
+}
+
 /// Parts whose rows are others than they were.
 fn other_parts(
     before: &BTreeMap<String, PartRecord>,
@@ -325,6 +346,18 @@ mod tests {
             assert!(message.contains("run.json") && message.contains("`--output`"), "{message}");
         }
         refuse_folder_of_run(&folder.path().join("fitted/model")).unwrap();
+    }
+
+    #[test]
+    fn other_class_names_are_other_data() {
+        let names =
+            |labels: &str| -> Vec<String> { labels.split(' ').map(str::to_owned).collect() };
+        let other = |before: &[String], now: &str| other_labels(before, &names(now));
+        let known = names("a b c");
+        assert_eq!(other(&known, "a b c"), None);
+        assert_eq!(other(&known, "a c b").unwrap(), "class 1 (from 0) of the data was `b`, is `c`");
+        assert_eq!(other(&known, "a b").unwrap(), "the classes were `a`, `b`, `c`, are `a`, `b`");
+        assert_eq!(other(&[], "a b"), None, "an earlier version did not write them down");
     }
 
     #[test]

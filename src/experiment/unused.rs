@@ -227,6 +227,7 @@ mod tests {
                 conformal: part.clone(),
                 test: part,
                 seen_in_test: Vec::new(),
+                seen_in_validation: Vec::new(),
             };
             Use::new(wrote, &parts, false, classes).warning(wrote).unwrap_or_default()
         };

@@ -121,6 +121,9 @@ pub struct Training {
     /// How every row both trains and calibrates, where it does.
     #[serde(default)]
     pub crossed: Option<String>,
+    /// What else is to be known of the rows that it was made with, as sentences.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Whether the prior of the last layer was chosen by held-out rows, and not by the evidence.
     #[serde(default)]
     pub prior_by_held_out_rows: bool,

@@ -252,3 +252,16 @@ fn a_table_of_one_column_is_asked_for_its_delimiter() {
         assert_eq!(count(&found), 40);
     }
 }
+
+#[test]
+fn a_dry_run_counts_the_rows_of_no_class() {
+    let home = Home::new();
+    let oos = "what is the weather,oos\n".repeat(7);
+    home.write("c.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]) + &oos);
+    let (found, _) = plan(&home, "c.csv", &["--set", "data.ood_label=oos"]).unwrap();
+    assert_eq!((count(&found), &found["out_of_scope"]["train"]), (80, &7.into()));
+    let path = home.path("c.csv");
+    let arguments = ["train", path.to_str().unwrap(), "--dry-run", "--set", "data.ood_label=oos"];
+    let shown = home.done(&arguments);
+    assert!(shown.contains("no class    train 7 (they train nothing)"), "{shown}");
+}

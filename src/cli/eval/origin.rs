@@ -36,6 +36,11 @@ impl<'a> Origin<'a> {
             ),
         };
         let dataset = opened.as_ref().unwrap_or(&asked.dataset);
+        if manifest.data_labels.as_ref().is_some_and(|labels| *labels != dataset.labels) {
+            return Err(format!(
+                "the classes of `{name}` have other names, or another order, than when the model was trained"
+            ));
+        }
         let noise = Noise::new(manifest.seed);
         let same = |parts: &Parts| {
             made_with(parts).iter().all(|(name, part)| match manifest.parts.get(*name) {

@@ -1,16 +1,17 @@
 //! Texts of no class, for `--ood`.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::text_key;
-use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, Value};
+use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, TableError, Value};
 use crate::data::{
-    DataConfig, Dataset, Example, Remark, is_blank, refuse_both, reviews, sample, some,
+    DataConfig, DataError, Dataset, Example, Remark, is_blank, locate, refuse_both, reviews,
+    sample, some,
 };
 use crate::predict::Text;
 
@@ -46,6 +47,11 @@ impl Outside {
         } else if path.is_file() {
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             (stem.unwrap_or_else(|| name.to_owned()), read(path, &config)?)
+        } else if let Some((split, files)) = without_labels(&config)? {
+            let rows: Result<Vec<_>> = files.iter().map(|file| read(file, &config)).collect();
+            let rows = rows?.concat();
+            remarks.push(Remark::Note(format!("the {} rows are those of {split}", rows.len())));
+            (name.to_owned(), rows)
         } else {
             let dataset = Dataset::open(&config)?;
             let of = |split: &str| -> Vec<Example> {
@@ -53,11 +59,10 @@ impl Outside {
                 dataset.rows(split).iter().chain(outside).cloned().collect()
             };
             let (split, examples) = match of("test") {
-                test if !test.is_empty() => ("the split `test`".to_owned(), test),
+                test if !test.is_empty() => (THE_TEST.to_owned(), test),
                 _ => {
-                    let splits: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
-                    let all = splits.iter().flat_map(|split| of(split)).collect();
-                    (format!("{}, since there is no split `test`", some(splits)), all)
+                    let all = dataset.splits.keys().flat_map(|split| of(split)).collect();
+                    (without_test(dataset.splits.keys()), all)
                 }
             };
             remarks.extend(dataset.how_read().map(Remark::Note));
@@ -148,6 +153,33 @@ impl Outside {
     }
 }
 
+const THE_TEST: &str = "the split `test`";
+
+fn without_test<'a>(splits: impl Iterator<Item = &'a String>) -> String {
+    format!("{}, since there is no split `test`", some(splits.map(String::as_str)))
+}
+
+/// The files of a folder whose rows have no labels, or all the same one: no data set to train on, and as good as
+/// another here. `None` for a data set.
+fn without_labels(config: &DataConfig) -> Result<Option<(String, Vec<PathBuf>)>> {
+    match Dataset::open(config) {
+        Err(DataError::Table(
+            TableError::OneColumn { .. } | TableError::NoColumn { role: "label", .. },
+        ))
+        | Err(DataError::NoLabels { .. } | DataError::OneClass { .. }) => {}
+        Err(error) => return Err(error.into()),
+        Ok(_) => return Ok(None),
+    }
+    let mut splits = locate(&config.dataset)?.splits;
+    Ok(Some(match splits.remove("test") {
+        Some(files) => (THE_TEST.to_owned(), files),
+        None => {
+            let named = without_test(splits.keys());
+            (named, splits.into_values().flatten().collect())
+        }
+    }))
+}
+
 fn example(text: String, pair: Option<String>) -> Example {
     Example { text, pair, label: u32::MAX }
 }
@@ -160,7 +192,7 @@ fn read(path: &Path, config: &DataConfig) -> Result<Vec<Labelled>> {
     let rows: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
     let (none, usual) = (ColumnNames::default(), &config.usual_columns);
     let columns = table::detect_usual(&table.columns, &rows, &none, usual, false)?;
-    let take = |row: Result<Row, table::TableError>| -> Result<Labelled> {
+    let take = |row: Result<Row, TableError>| -> Result<Labelled> {
         let row = row?;
         let cell = |column: usize| {
             let text = row.values.get(column).and_then(Value::as_text);

@@ -159,6 +159,15 @@ fn tell_repeated(place: &str, line: u64, repeats: usize) -> Result<()> {
     note(&format!("{place} {line} repeats the names of the columns: passed over{more}"))
 }
 
+/// Why a cell is no text, where its kind is the reason.
+fn wrong_kind(value: &Value) -> Option<String> {
+    if *value == Value::Bytes {
+        return Some("the text has bytes that are not UTF-8: write the column as texts".to_owned());
+    }
+    let found = value.nested()?;
+    Some(format!("the text is {found}: write the text itself, or name another column of texts"))
+}
+
 impl Item {
     fn of_line(text: String, line: u64) -> Self {
         let mut item = Self { text, pair: None, line, rest: Vec::new(), fault: None };
@@ -175,12 +184,7 @@ impl Item {
             value.map(|text| text.into_owned()).unwrap_or_default()
         };
         let nested = [Some(text), pair].into_iter().flatten();
-        let fault =
-            nested.filter_map(|column| row.values.get(column)?.nested()).next().map(|found| {
-                format!(
-                    "the text is {found}: write the text itself, or name another column of texts"
-                )
-            });
+        let fault = nested.filter_map(|column| wrong_kind(row.values.get(column)?)).next();
         let (text, pair) = (value(text), pair.map(value));
         let mut item = Self { text, pair, line: row.line, rest, fault };
         item.check();
@@ -220,4 +224,17 @@ fn lines_of(text: impl Read) -> impl Iterator<Item = Result<Item>> {
         }
     };
     Lines::new(BufReader::new(text)).zip(1..).filter_map(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_other_bytes_is_not_said_to_be_empty() {
+        let fault = |value| Item::of_row(Row { line: 1, values: vec![value] }, 0, None, &[]).fault;
+        assert_eq!(fault(Value::Null).unwrap(), "the text is empty");
+        assert!(fault(Value::Bytes).unwrap().contains("bytes that are not UTF-8"));
+        assert_eq!(fault(Value::Text("a".to_owned())), None);
+    }
 }

@@ -37,6 +37,9 @@ impl<'a> Meaning<'a> {
                 return Err(DataError::SeveralLabels { path, line, column, label, count });
             }
             *name = items.remove(0);
+            if tidy(name).is_empty() {
+                return Err(DataError::EmptyCell { path: path.into(), line, column });
+            }
             unpacked += 1;
         }
         if unpacked > 0 {

@@ -68,6 +68,9 @@ pub(super) fn settle(
         meant.indices(names, &mut remarks)?;
     }
     meant.truth_values();
+    if let Some((label, _)) = config.label_map.iter().find(|(_, to)| tidy(to).is_empty()) {
+        return Err(DataError::MappedToNothing { label: label.clone() });
+    }
     meant.mapped(config, &mut remarks);
     meant.of_model(&config.model_labels);
     meant.said(&mut remarks);
@@ -94,9 +97,12 @@ pub(super) fn settle(
     Ok(Classes { fates: fates.collect(), names: classes.clone(), remarks })
 }
 
-/// The names as labels are compared with them; each may stand once.
+/// The names as labels are compared with them; none is empty, and each may stand once.
 fn tidy_names(names: &[String], dataset: &str) -> Result<Vec<String>, DataError> {
     let names: Vec<String> = names.iter().map(|name| tidy(name)).collect();
+    if let Some(class) = names.iter().position(String::is_empty) {
+        return Err(DataError::EmptyName { dataset: dataset.to_owned(), class });
+    }
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| !seen.insert(*name)) {
         Some(twice) => {

@@ -75,6 +75,7 @@ fn spellings_that_may_be_one_are_said_with_the_key() {
         ("Spam", "spam"),
         ("café", "cafe"),
         ("01", "1"),
+        ("0", "-0"),
         ("not-spam", "not spam"),
         ("q&a", "q&amp;a"),
         ("spam", "\"spam\""),
@@ -247,4 +248,18 @@ fn numbers_with_commas_are_said_to_be_like_others_or_several_labels() {
     let rows: Vec<_> = prices.iter().map(|price| ("train", &**price, 1)).collect();
     let message = with(&rows, &[], &DataConfig::default()).unwrap_err();
     assert!(message.contains("numbers with fractions"), "{message}");
+}
+
+#[test]
+fn a_class_without_a_name_is_refused() {
+    let rows = [("train", "0", 40), ("train", "1", 40), ("train", "2", 40)];
+    let usual = DataConfig::default();
+    let error = with(&rows, &["a", " \u{200b}", "c"], &usual).unwrap_err();
+    assert!(error.contains("class 1 (from 0)"), "{error}");
+    let map = [("1".to_owned(), String::new())].into();
+    let error = with(&rows, &[], &DataConfig { label_map: map, ..usual.clone() }).unwrap_err();
+    assert!(error.contains("`data.label_map` gives `1` an empty name"), "{error}");
+    let lists = [("train", r#"["a"]"#, 40), ("train", r#"[""]"#, 40), ("train", r#"["b"]"#, 40)];
+    let error = with(&lists, &[], &usual).unwrap_err();
+    assert!(error.contains("train.csv` line 3: column `team` is empty"), "{error}");
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::data::clean::clean;
+use super::alike::folded;
 use crate::data::example::Example;
 
 /// What a division needs to know of a row.
@@ -28,10 +28,11 @@ pub fn overlap(a: &[u64], b: &[u64]) -> Vec<usize> {
     (0..b.len()).filter(|&row| texts.contains(&b[row])).collect()
 }
 
-/// What makes two texts the same one: 64 bits of the SHA-256 of the cleaned text and pair.
+/// What makes two texts the same one: 64 bits of the SHA-256 of text and pair without what does not count,
+/// such as case, accents, and how much white space there is. It is kept nowhere.
 pub fn text_key(text: &str, pair: Option<&str>) -> u64 {
     let mut hasher = Sha256::new();
-    update_texts(&mut hasher, &clean(text), pair.map(clean).as_deref());
+    update_texts(&mut hasher, &folded(text), pair.map(folded).as_deref());
     let digest: [u8; 32] = hasher.finalize().into();
     u64::from_le_bytes(digest[..8].try_into().expect("eight bytes"))
 }
@@ -70,8 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_differ_only_in_markup_are_the_same_text() {
+    fn texts_that_differ_only_in_how_they_are_written_are_the_same_text() {
         assert_eq!(text_key("Dull.<br />Long. ", None), text_key("Dull. Long.", None));
+        assert_eq!(
+            text_key("dull", Some("Très  long")),
+            text_key("Dull", Some("tre\u{300}s long"))
+        );
         assert_ne!(text_key("a", None), text_key("a", Some("")));
         assert_eq!(overlap(&[1, 2, 3], &[3, 4, 3, 1]), [0, 2, 3]);
     }

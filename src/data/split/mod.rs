@@ -3,6 +3,7 @@
 //! Every division is stratified by label and seeded, and rows with the same text stay on one side,
 //! since a text seen in training says nothing about one that was not.
 
+mod alike;
 mod content;
 mod sample;
 
@@ -38,8 +39,14 @@ pub enum SplitError {
     },
     /// A part that was asked for got no row.
     #[error(
-        "the {part} part, a share of {share} of {rows} rows, is empty: raise {remedy} or give more \
-         rows"
+        "the {part} part, a share of {share} of {rows} rows, is empty: {}",
+        match repeated {
+            Some(texts) => format!(
+                "the rows have {texts} different texts, and all rows of one text stay in one part; give more \
+                 different texts"
+            ),
+            None => format!("raise {remedy} or give more rows"),
+        }
     )]
     Empty {
         /// The part's name.
@@ -50,6 +57,8 @@ pub enum SplitError {
         rows: usize,
         /// The key to raise.
         remedy: String,
+        /// How many different texts there are, where that is why.
+        repeated: Option<usize>,
     },
 }
 
@@ -154,6 +163,9 @@ pub fn carve(
     carve_shares(rows, &named, noise, a)
 }
 
+/// Where a part has fewer different texts, it may be empty for want of them.
+const TEXTS_A_PART: usize = 4;
+
 /// A share with what to say when no row falls to it.
 struct Share<'a> {
     share: f64,
@@ -175,6 +187,8 @@ fn carve_shares(
     let mut stream = noise.stream(Purpose::Split, a, 0);
     let mut room = quotas(rows, &shares);
     let mut groups = groups_of_equal_text(rows);
+    let few = groups.len() < rows.len() && groups.len() < TEXTS_A_PART * named.len();
+    let repeated = few.then_some(groups.len());
     stream.shuffle(&mut groups);
     // Stable: the largest groups first, while there is room for them; then in shuffled order.
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
@@ -194,6 +208,7 @@ fn carve_shares(
                 share: named.share,
                 rows: rows.len(),
                 remedy: named.remedy.to_string(),
+                repeated,
             });
         }
         part.sort_unstable();
@@ -359,6 +374,19 @@ mod tests {
         assert_eq!(parts(1, 0), parts(1, 0));
         assert_ne!(parts(1, 0), parts(2, 0));
         assert_ne!(parts(1, 0), parts(1, 1));
+    }
+
+    #[test]
+    fn an_empty_part_for_want_of_texts_says_so() {
+        let mut rows = rows(&[30, 30]);
+        rows.iter_mut().for_each(|row| row.text = u64::from(row.label));
+        let error = divide_train(&rows, Fractions::default(), false, true, &Noise::new(1));
+        let message = error.unwrap_err().to_string();
+        assert!(
+            message.contains("60 rows, is empty: the rows have 2 different texts")
+                && !message.contains("raise"),
+            "{message}"
+        );
     }
 
     #[test]

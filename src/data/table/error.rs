@@ -127,6 +127,25 @@ pub enum TableError {
         /// How that is known.
         why: String,
     },
+    /// The names of the columns are one fewer than the fields of the rows.
+    #[error(
+        "`{path}` line {line} has {width} fields and the lines behind it have {}: if the rows begin with row names, \
+         as R writes them, write a name for them before the others (`row{}…`); if they end with {}, remove it \
+         there or write one at the end of line {line}; if it is a title, remove it",
+        width + 1,
+        visible(*delimiter),
+        if *delimiter == '\t' { "a tab".to_owned() } else { format!("`{delimiter}`") }
+    )]
+    OneNameLess {
+        /// The file.
+        path: String,
+        /// The first line that is not empty.
+        line: u64,
+        /// Its fields.
+        width: usize,
+        /// What stands between them.
+        delimiter: char,
+    },
     /// Lines that are no table.
     #[error(
         "`{path}` line {line} has another number of fields than the first line, as many lines have, and the \
@@ -382,4 +401,9 @@ pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Strin
     let shown: Vec<String> = names.take(SHOWN).map(|name| format!("`{name}`")).collect();
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
+}
+
+/// A delimiter as a person would type it.
+fn visible(delimiter: char) -> String {
+    if delimiter == '\t' { "\\t".to_owned() } else { delimiter.to_string() }
 }

@@ -27,7 +27,13 @@ fn of_features(json: &Json) -> ClassNames {
     features.filter_map(|(column, feature)| Some((column.clone(), names(feature)?))).collect()
 }
 
+/// Of a `ClassLabel`, or of a list of them, which `datasets` has written in several ways.
 fn names(feature: &Json) -> Option<Vec<String>> {
+    match feature {
+        Json::Array(items) if items.len() == 1 => return names(&items[0]),
+        Json::Object(own) if own.contains_key("feature") => return names(&own["feature"]),
+        _ => {}
+    }
     let names = feature.get("names").filter(|_| feature["_type"] == "ClassLabel")?.as_array()?;
     names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }
@@ -82,6 +88,15 @@ mod tests {
         let table = open(&path).unwrap();
         assert_eq!(table.class_names(1), ["neg", "pos"]);
         assert!(table.class_names(0).is_empty() && table.class_names(9).is_empty());
+        let class = r#"{"names": ["neg", "pos"], "_type": "ClassLabel"}"#;
+        for list in [
+            format!(r#"{{"feature": {class}, "_type": "Sequence", "length": -1}}"#),
+            format!(r#"{{"feature": {class}, "_type": "List"}}"#),
+            format!("[{class}]"),
+        ] {
+            write(&path, &FEATURES.replace(class, &list), Compression::UNCOMPRESSED);
+            assert_eq!(open(&path).unwrap().class_names(1), ["neg", "pos"], "{list}");
+        }
         for damaged in
             ["{", "[1]", &FEATURES.replace("\"neg\"", "0"), &FEATURES.replace("Class", "")]
         {

@@ -139,7 +139,7 @@ impl Column {
     /// Appends one value and returns its size in bytes; what does not fit is null.
     fn push(&mut self, value: &Value) -> usize {
         let pushed = match (&mut self.values, value) {
-            (_, Value::Null) => None,
+            (_, Value::Null | Value::Bytes) => None,
             (Values::Text(values), Value::Text(text)) => {
                 values.push(text.as_str().into());
                 Some(text.len())

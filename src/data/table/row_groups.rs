@@ -15,7 +15,7 @@ use super::error::TableError;
 use super::held::Held;
 use super::parquet::{BOUND, END, decode, footer_length, guarded, rows};
 use super::parquet_names::class_names;
-use super::parquet_reader::{bounded, cells, failed, moments};
+use super::parquet_reader::{bounded, cells, failed};
 use super::{Row, Value};
 
 /// The most bytes of the columns of a row group that are fetched at once.
@@ -143,11 +143,11 @@ impl ParquetFile {
         let bytes = self.source.bytes(start, end.saturating_sub(start) as usize);
         let bytes = bytes.map_err(|source| TableError::Read { path: self.name.clone(), source })?;
         let part = Arc::new(Part { start, bytes });
-        let moments = moments(schema.root_schema());
+        let root = schema.root_schema_ptr();
         let mut held = Held::default();
         let rows = guarded(|| {
             let row = |(line, row): (u64, Result<parquet::record::Row, ParquetError>)| {
-                let values = cells(row?, &moments).map(bounded).collect::<Result<Vec<_>, _>>()?;
+                let values = cells(row?, &root).map(bounded).collect::<Result<Vec<_>, _>>()?;
                 held.add(&values).map_err(ParquetError::General)?;
                 Ok(Row { line, values })
             };

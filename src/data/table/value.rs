@@ -25,6 +25,8 @@ pub enum Value {
     Text(String),
     /// An object or a list, as its JSON text.
     Nested(String),
+    /// Bytes that are no text in UTF-8. They are passed on as null.
+    Bytes,
 }
 
 impl Value {
@@ -33,7 +35,7 @@ impl Value {
     /// pandas turns a column of integers into floats as soon as one of them is missing.
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         match self {
-            Value::Null => None,
+            Value::Null | Value::Bytes => None,
             Value::Bool(value) => Some(Cow::Borrowed(if *value { "true" } else { "false" })),
             Value::Integer(value) => Some(Cow::Owned(value.to_string())),
             Value::Float(value) if value.is_nan() => None,
@@ -52,7 +54,7 @@ impl Value {
     /// The cell as a table of texts has it: nothing is rounded, and null is empty.
     pub fn written(&self) -> Cow<'_, str> {
         match self {
-            Value::Null => Cow::Borrowed(""),
+            Value::Null | Value::Bytes => Cow::Borrowed(""),
             Value::Bool(value) => Cow::Owned(value.to_string()),
             Value::Integer(value) => Cow::Owned(value.to_string()),
             Value::Float(value) => Cow::Owned(float_text(*value)),
@@ -100,6 +102,7 @@ impl Value {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
+            Value::Bytes => "bytes",
             Value::Bool(_) => "a boolean",
             Value::Integer(_) => "an integer",
             Value::Float(_) | Value::Number(_) => "a float",
@@ -113,7 +116,7 @@ impl Serialize for Value {
     /// A float that JSON cannot hold (not a number, infinite) becomes null.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Value::Null => serializer.serialize_unit(),
+            Value::Null | Value::Bytes => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::Integer(value) => serializer.serialize_i64(*value),
             Value::Float(value) if value.is_finite() => serializer.serialize_f64(*value),

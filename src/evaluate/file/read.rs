@@ -106,7 +106,7 @@ impl Cells<'_> {
             Value::Integer(value) => Some(*value as f64),
             // CSV has texts only.
             Value::Text(text) | Value::Number(text) => text.parse().ok(),
-            Value::Null | Value::Bool(_) | Value::Nested(_) => None,
+            Value::Null | Value::Bytes | Value::Bool(_) | Value::Nested(_) => None,
         };
         let finite = number.filter(|number| number.is_finite());
         finite.map(Some).ok_or_else(|| self.wrong(column, "a number"))

@@ -26,7 +26,9 @@ impl Card<'_> {
                 let digits = part.sha256.get(..16).unwrap_or(&part.sha256);
                 text.push_str(&line([name, &grouped(part.rows), &code(digits)]));
             }
-            text.push_str(&format!("\n{}\n\n", self.what_for()));
+            let notes = self.facts().map_or(&[][..], |one| one.notes.as_slice());
+            let notes: String = notes.iter().map(|note| format!(" {note}")).collect();
+            text.push_str(&format!("\n{}{notes}\n\n", self.what_for()));
         }
         if let Some(training) = self.facts() {
             let how = if self.kept_head() {

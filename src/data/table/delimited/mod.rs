@@ -174,6 +174,13 @@ impl DelimitedRows {
                 }
             },
         };
+        if let [.., last] = fields[..]
+            && width > 1
+            && last == width + 1
+        {
+            let (path, delimiter) = (self.path.clone(), char::from(self.dialect.delimiter));
+            return Err(TableError::OneNameLess { path, line, width, delimiter });
+        }
         let text: String = self.columns.join(" ").chars().take(40).collect();
         Err(TableError::NotTheNames {
             path: self.path.clone(),

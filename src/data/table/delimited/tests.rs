@@ -132,3 +132,20 @@ fn a_quoted_field_may_stand_behind_spaces() {
     // Other spaces stay, as RFC 4180 has it.
     assert_eq!(rows[0].values[2], Value::Text(" 1".into()));
 }
+
+#[test]
+fn names_that_are_one_too_few_are_told_from_a_title() {
+    let rows = |row: &str| [&b"\"text\",\"label\"\n"[..], &row.repeat(9).into_bytes()].concat();
+    for table in ["\"1\",\"good\",\"x\"\n", "\"good\",\"x\",\n"] {
+        let message = open(&rows(table)).err().unwrap().to_string();
+        assert!(
+            message.contains("line 1 has 2 fields and the lines behind it have 3")
+                && message.contains("row names")
+                && message.contains("end with `,`"),
+            "{message}"
+        );
+    }
+    let title = [&b"Report of May\n"[..], &b"good,x\n".repeat(9)].concat();
+    let message = open(&title).err().unwrap().to_string();
+    assert!(message.contains("remove titles"), "{message}");
+}

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use parquet::basic::{ConvertedType, Type as PhysicalType};
+use parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::record::Field;
 use parquet::record::reader::ReaderIter;
-use parquet::schema::types::Type;
+use parquet::schema::types::{Type, TypePtr};
 
 use super::error::TableError;
 use super::parquet::{BOUND, END, Moment, decode, footer_length, guarded, moment, rows};
@@ -26,8 +26,7 @@ pub(super) struct ParquetRows {
     path: String,
     file: Arc<File>,
     metadata: ParquetMetaData,
-    /// What each top-level column counts, where it holds moments.
-    moments: Vec<Option<Moment>>,
+    schema: TypePtr,
     next_group: usize,
     group: Option<ReaderIter>,
     row: u64,
@@ -54,8 +53,8 @@ impl ParquetRows {
         bytes.truncate(footer);
         let metadata = decode(&bytes, length).map_err(damaged)?;
         let file = Arc::new(file);
-        let moments = moments(metadata.file_metadata().schema());
-        Ok(ParquetRows { path, file, metadata, moments, next_group: 0, group: None, row: 0 })
+        let schema = metadata.file_metadata().schema_descr().root_schema_ptr();
+        Ok(ParquetRows { path, file, metadata, schema, next_group: 0, group: None, row: 0 })
     }
 
     /// The top-level columns. A nested column is one column, read as JSON text.
@@ -91,7 +90,7 @@ impl ParquetRows {
                 && let Some(row) = group.next()
             {
                 return row.and_then(|row| {
-                    cells(row, &self.moments).map(bounded).collect::<Result<_, _>>().map(Some)
+                    cells(row, &self.schema).map(bounded).collect::<Result<_, _>>().map(Some)
                 });
             }
             if self.next_group == self.metadata.num_row_groups() {
@@ -136,11 +135,6 @@ pub(super) fn bounded(value: Value) -> Result<Value, ParquetError> {
     }
 }
 
-/// What each top-level column counts, where it holds moments.
-pub(super) fn moments(schema: &Type) -> Vec<Option<Moment>> {
-    schema.get_fields().iter().map(|field| Moment::of(field)).collect()
-}
-
 /// What a column holds, as far as this crate writes it as such; all else as its text.
 fn kind(column: &Type) -> Kind {
     if !column.is_primitive() || Moment::of(column).is_some() {
@@ -149,6 +143,9 @@ fn kind(column: &Type) -> Kind {
     match (column.get_physical_type(), column.get_basic_info().converted_type()) {
         (PhysicalType::BOOLEAN, _) => Kind::Bool,
         (PhysicalType::FLOAT | PhysicalType::DOUBLE, _) => Kind::Float,
+        _ if column.get_basic_info().logical_type_ref() == Some(&LogicalType::Float16) => {
+            Kind::Float
+        }
         // Half of those are beyond what is written as an integer.
         (PhysicalType::INT64, ConvertedType::UINT_64) => Kind::Text,
         (_, ConvertedType::DECIMAL | ConvertedType::DATE) => Kind::Text,
@@ -157,18 +154,16 @@ fn kind(column: &Type) -> Kind {
     }
 }
 
-/// The cells of a row; `moments` has one entry for each.
-pub(super) fn cells(
-    row: parquet::record::Row,
-    moments: &[Option<Moment>],
-) -> impl Iterator<Item = Value> {
-    row.into_columns().into_iter().zip(moments).map(|((_, field), column)| cell(field, *column))
+/// The cells of a row; the schema has a field for each.
+pub(super) fn cells(row: parquet::record::Row, schema: &Type) -> impl Iterator<Item = Value> {
+    let fields = row.into_columns().into_iter().zip(schema.get_fields());
+    fields.map(|((_, field), column)| cell(field, Some(column)))
 }
 
-/// Bytes without the annotation of a string are text where they are UTF-8, else null: pictures
-/// beside the texts must not make a table unreadable.
-fn cell(field: Field, column: Option<Moment>) -> Value {
-    if let Some(text) = moment(&field, column) {
+/// Bytes without the annotation of a string are text where they are UTF-8, else they are no cell of a text:
+/// pictures beside the texts must not make a table unreadable. `column` is what the schema says of the field.
+fn cell(field: Field, column: Option<&Type>) -> Value {
+    if let Some(text) = moment(&field, column.and_then(Moment::of)) {
         return Value::Text(text);
     }
     match field {
@@ -187,10 +182,10 @@ fn cell(field: Field, column: Option<Moment>) -> Value {
         Field::Double(value) => Value::Float(value),
         Field::Str(text) => Value::Text(text),
         Field::Bytes(bytes) => {
-            std::str::from_utf8(bytes.data()).map_or(Value::Null, |text| Value::Text(text.into()))
+            std::str::from_utf8(bytes.data()).map_or(Value::Bytes, |text| Value::Text(text.into()))
         }
         nested @ (Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_)) => {
-            Value::Nested(json(nested))
+            Value::Nested(json(nested, column))
         }
         // The crate ends whole numbers with a point.
         Field::Decimal(_) => Value::number(field.to_string().trim_end_matches('.').to_owned()),
@@ -203,19 +198,46 @@ fn shortest(value: f32) -> Value {
     Value::Float(format!("{value:?}").parse().unwrap_or(f64::NAN))
 }
 
-fn json(field: Field) -> String {
+fn json(field: Field, column: Option<&Type>) -> String {
     match field {
         Field::Group(row) => {
-            object(row.into_columns().into_iter().map(|(key, value)| (key, json(value))))
+            let mut own = column.map_or(&[][..], group_fields).iter();
+            let pairs = row.into_columns().into_iter();
+            object(pairs.map(|(key, value)| (key, json(value, own.next().map(|own| &**own)))))
         }
         Field::ListInternal(list) => {
-            let items: Vec<String> = list.elements().iter().cloned().map(json).collect();
+            let of = column.and_then(element);
+            let items: Vec<String> =
+                list.elements().iter().map(|item| json(item.clone(), of)).collect();
             format!("[{}]", items.join(","))
         }
-        Field::MapInternal(map) => object(map.entries().iter().map(|(key, value)| {
-            (cell(key.clone(), None).written().into_owned(), json(value.clone()))
-        })),
-        flat => serde_json::to_string(&cell(flat, None)).expect("a cell is JSON"),
+        Field::MapInternal(map) => {
+            let own = column.and_then(|column| group_fields(column).first());
+            let own = own.map_or(&[][..], |pair| group_fields(pair));
+            let [of_key, of_value] = [0, 1].map(|place| own.get(place).map(|own| &**own));
+            object(map.entries().iter().map(|(key, value)| {
+                (cell(key.clone(), of_key).written().into_owned(), json(value.clone(), of_value))
+            }))
+        }
+        flat => serde_json::to_string(&cell(flat, column)).expect("a cell is JSON"),
+    }
+}
+
+fn group_fields(column: &Type) -> &[TypePtr] {
+    if column.is_group() { column.get_fields() } else { &[] }
+}
+
+/// What the schema says of the items of a list, in the forms that the format allows: a field that repeats is
+/// one by itself; in a group for a list, what repeats is the item, or a group around it.
+fn element(column: &Type) -> Option<&Type> {
+    let info = column.get_basic_info();
+    if info.converted_type() != ConvertedType::LIST {
+        return Some(column);
+    }
+    let repeated = group_fields(column).first()?;
+    match group_fields(repeated) {
+        [item] if repeated.name() != "array" && !repeated.name().ends_with("_tuple") => Some(item),
+        _ => Some(repeated),
     }
 }
 

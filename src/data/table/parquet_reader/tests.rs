@@ -1,7 +1,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int32Type, Int64Type};
+use parquet::data_type::{
+    ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, FloatType, Int32Type,
+    Int64Type,
+};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -119,7 +122,7 @@ fn types_of_other_programs_are_read() {
     let (first, second) = (&rows[0].values, &rows[1].values);
     let tags = Value::Nested(r#"["a \"b\"",null]"#.into());
     assert_eq!(*first, [Value::Integer(255), Value::Float(0.5), text("naïve"), tags]);
-    assert_eq!(*second, [Value::Integer(0), Value::Float(2.0), Value::Null, Value::Null]);
+    assert_eq!(*second, [Value::Integer(0), Value::Float(2.0), Value::Bytes, Value::Null]);
 }
 
 #[test]
@@ -169,6 +172,61 @@ fn moments_and_numbers_lose_no_digit() {
             "-444",
             "18446744073709551615",
             "0.1",
+        ]
+    );
+}
+
+/// In lists and groups the schema says what an integer counts, as at the top.
+#[test]
+fn moments_in_lists_and_groups_are_those_of_the_schema() {
+    let schema = "message schema {
+        optional group seen (LIST) { repeated group list {
+            optional int64 element (TIMESTAMP(MICROS,false)); } }
+        optional group exact (LIST) { repeated group list {
+            optional int64 element (TIMESTAMP(NANOS,true)); } }
+        required group times { required int64 at (TIMESTAMP(MICROS,false)); required int64 n; }
+        optional group by_name (MAP) { repeated group key_value {
+            required binary key (UTF8); optional int64 value (TIMESTAMP(NANOS,false)); } }
+        required fixed_len_byte_array(2) half (FLOAT16);
+    }";
+    let (folder, mut file) = new_file(schema);
+    let path = folder.path().join(NAME);
+    let nanos = 1_704_067_200_123_456_789;
+    let mut group = file.next_row_group().unwrap();
+    for column in 0..7 {
+        let mut writer = group.next_column().unwrap().unwrap();
+        let (levels, repeats) = (Some(&[3][..]), Some(&[0][..]));
+        match column {
+            0 => writer.typed::<Int64Type>().write_batch(&[nanos / 1000], levels, repeats),
+            1 => writer.typed::<Int64Type>().write_batch(&[nanos], levels, repeats),
+            2 => writer.typed::<Int64Type>().write_batch(&[nanos / 1000], None, None),
+            3 => writer.typed::<Int64Type>().write_batch(&[7], None, None),
+            4 => {
+                let keys = [ByteArray::from(b"a".to_vec())];
+                writer.typed::<ByteArrayType>().write_batch(&keys, Some(&[2]), repeats)
+            }
+            5 => writer.typed::<Int64Type>().write_batch(&[nanos], levels, repeats),
+            _ => {
+                let half = FixedLenByteArray::from(ByteArray::from(vec![0x00, 0x38]));
+                writer.typed::<FixedLenByteArrayType>().write_batch(&[half], None, None)
+            }
+        }
+        .unwrap();
+        writer.close().unwrap();
+    }
+    group.close().unwrap();
+    file.close().unwrap();
+    let mut table = open(&path).unwrap();
+    assert_eq!(table.kind(4), Kind::Float);
+    let values = table.next().unwrap().unwrap().values;
+    assert_eq!(
+        values.iter().map(|value| value.written().into_owned()).collect::<Vec<_>>(),
+        [
+            r#"["2024-01-01T00:00:00.123456"]"#,
+            r#"["2024-01-01T00:00:00.123456789Z"]"#,
+            r#"{"at":"2024-01-01T00:00:00.123456","n":7}"#,
+            r#"{"a":"2024-01-01T00:00:00.123456789"}"#,
+            "0.5",
         ]
     );
 }

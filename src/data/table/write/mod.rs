@@ -29,7 +29,7 @@ pub enum Kind {
 impl Kind {
     fn takes(self, value: &Value) -> bool {
         match (self, value) {
-            (Kind::Text, _) | (_, Value::Null) => true,
+            (Kind::Text, _) | (_, Value::Null | Value::Bytes) => true,
             (Kind::Float, value) => matches!(value, Value::Float(_) | Value::Integer(_)),
             (Kind::Bool, value) => matches!(value, Value::Bool(_)),
             (Kind::Integer, value) => matches!(value, Value::Integer(_)),
