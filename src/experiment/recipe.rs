@@ -233,7 +233,7 @@ pub fn train(
     let (steps, best_step) = outcome.as_ref().map_or((0, 0), |one| (one.steps, one.best_step));
     let validation = outcome.as_ref().map(|one| one.scores);
     let seconds = began.elapsed().as_secs_f64();
-    let notes = notes(&prepared, recipe.kept);
+    let notes = notes(prepared, recipe.kept);
     if let Some(source) = dataset
         .stream
         .as_ref()
