@@ -65,8 +65,9 @@ impl CalibrationConfig {
             self.conformal_alpha.iter().find(|alpha| !(0.001..=0.5).contains(*alpha))
         {
             return Err(format!(
-                "`calibration.conformal_alpha` has {alpha}: a share of misses from 0.001 to 0.5 is \
-                 possible, such as 0.1 for sets that hold the label in 90 % of cases"
+                "`calibration.conformal_alpha` contains {alpha}; use a miscoverage rate from 0.001 \
+                 to 0.5, for example 0.1 for prediction sets that contain the correct label in 90 \
+                 % of cases"
             ));
         }
         for (key, value, end) in [
@@ -76,20 +77,19 @@ impl CalibrationConfig {
         ] {
             if !(0.0..=end).contains(&value) {
                 let range = if end == 1.0 { "0 to 1" } else { "0 or more" };
-                return Err(format!("`calibration.{key}` is {value}: {range} is possible"));
+                return Err(format!("`calibration.{key}` is {value}; the valid range is {range}"));
             }
         }
         self.target_risk.check("calibration.target_risk")?;
         if self.vector && !self.temperature {
             return Err(
-                "`calibration.vector` needs `calibration.temperature`: switch both on".to_owned()
+                "`calibration.vector` needs `calibration.temperature`; switch both on".to_owned()
             );
         }
         if self.max_set_size > 0 && self.conformal_alpha.is_empty() {
-            return Err(
-                "`calibration.max_set_size` needs sets: give `calibration.conformal_alpha` a value"
-                    .to_owned(),
-            );
+            return Err("`calibration.max_set_size` needs prediction sets; give \
+                 `calibration.conformal_alpha` a value"
+                .to_owned());
         }
         Ok(())
     }

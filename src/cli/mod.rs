@@ -185,8 +185,8 @@ fn model_folder(named: Option<&Path>) -> Result<PathBuf> {
         .max();
     let Some((_, path)) = newest else {
         bail!(
-            "no model was named and there is none under `{CHECKPOINTS}`: train one with \
-             `bayes train`, or give `--model FOLDER`"
+            "you gave no model and there is none under `{CHECKPOINTS}`; train one with `bayes \
+             train`, or give `--model FOLDER`"
         );
     };
     let folder = path.join("model");

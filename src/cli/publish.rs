@@ -92,8 +92,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     let Some(repo) = repo else {
         bail!(
-            "no repository was named: give `--repo OWNER/NAME`, or `publish.repo` in the config; \
-             `--dry-run` shows what would be sent"
+            "you gave no repository; use `--repo OWNER/NAME`, or set `publish.repo` in the config; \
+             `--dry-run` shows what would be uploaded"
         )
     };
     let target = Target {
@@ -213,7 +213,7 @@ fn done_text(published: &Published) -> String {
 fn repository(name: &str) -> Result<String, String> {
     let known = hub::is_id(name);
     known.then(|| name.to_owned()).ok_or_else(|| {
-        format!("`{name}` is no name of a repository: expected OWNER/NAME, such as me/my-model")
+        format!("`{name}` is not a repository name; use OWNER/NAME, such as me/my-model")
     })
 }
 
@@ -228,7 +228,8 @@ fn reference(name: &str) -> Result<String, String> {
         || !name.chars().all(plain)
     {
         return Err(format!(
-            "`{name}` is no name of a branch or tag: letters, digits, `-`, `_`, `.` and `/` are possible"
+            "`{name}` is not a valid branch or tag name; use only letters, digits, `-`, `_`, `.` \
+             and `/`"
         ));
     }
     Ok(name.to_owned())

@@ -172,13 +172,13 @@ fn is_origin(text: &str) -> bool {
 /// A number from 0, which may be as large as numbers are.
 fn at_least_zero(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-    number.ok_or_else(|| format!("`{text}` is no number from 0"))
+    number.ok_or_else(|| format!("`{text}` is not a number of at least 0"))
 }
 
 /// A probability.
 fn probability(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| format!("`{text}` is no probability: it is a number from 0 to 1"))
+    number.ok_or_else(|| format!("`{text}` is not a probability; use a number from 0 to 1"))
 }
 
 /// How the log is written.
@@ -268,15 +268,15 @@ impl Options {
         for origin in &self.cors_allow_origin {
             ensure!(
                 is_origin(origin),
-                "--cors-allow-origin takes exact origins as browsers send them, such as \
+                "--cors-allow-origin needs exact origins as browsers send them, such as \
                  https://example.org, not `{origin}`"
             );
         }
         // A packed body takes as much before it is unpacked, and a quarter is for small requests.
         ensure!(
             self.max_inflight_bytes / 3 >= self.max_body_bytes,
-            "--max-inflight-bytes {} has no room for a body of --max-body-bytes {}: it must be three times \
-             as large",
+            "--max-inflight-bytes {} is too small for a request body of --max-body-bytes {}; it \
+             must be three times as large",
             self.max_inflight_bytes,
             self.max_body_bytes
         );

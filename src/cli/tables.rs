@@ -108,7 +108,8 @@ fn renamings(text: &str) -> Result<Renamings, String> {
     let pair = |sides: Vec<String>| match <[String; 2]>::try_from(sides) {
         Ok([from, to]) if !quoted && !from.is_empty() && !to.is_empty() => Ok((from, to)),
         Err(sides) if sides.len() > 2 => Err(format!(
-            "`{}` has several `=`: put the label that has one into double quotes, as in '\"a=b\"=c'",
+            "`{}` contains several `=`; put the label that contains one in double quotes, for \
+             example '\"a=b\"=c'",
             sides.join("=")
         )),
         _ => Err(expected()),

@@ -158,7 +158,8 @@ fn push_model(experiment: &Experiment, model: &Path) -> Message {
     match push() {
         Ok(url) => Message::Pushed(format!("the model was pushed to {url}")),
         Err(error) => Message::Failed(format!(
-            "the model was not pushed: {error:#}; try again with `bayes publish --model {} --repo {}`",
+            "the model was not pushed: {error:#}; to try again, run `bayes publish --model {} \
+             --repo {}`",
             model.display(),
             config.repo
         )),

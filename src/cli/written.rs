@@ -67,7 +67,7 @@ impl ExperimentFlags {
                 return Err(ExperimentError::Config {
                     place: "the flags".to_owned(),
                     message: format!(
-                        "{flag} and `--set {key}` say the same thing twice: give one of them"
+                        "{flag} and `--set {key}` set the same key; give only one of them"
                     ),
                 });
             }
@@ -88,7 +88,7 @@ impl ExperimentFlags {
             if !own {
                 settings.insert(0, "data.dataset=reviews".to_owned());
             }
-            return Experiment::parse(CLASSIFY, "the recipe for your own data", &settings);
+            return Experiment::parse(CLASSIFY, "the settings", &settings);
         }
         if own {
             settings.insert(0, "data.max_length=256".to_owned());

@@ -126,13 +126,13 @@ impl DataConfig {
     /// The first value that cannot be, as a message that begins with its key.
     pub fn check(&self) -> Result<(), String> {
         if self.dataset.is_empty() {
-            return Err("`data.dataset` is empty: name a data set, a file or a folder".to_owned());
+            return Err("`data.dataset` is empty; give a data set, a file or a folder".to_owned());
         }
         if self.max_length != 0 && !(4..=1 << 20).contains(&self.max_length) {
             let found = self.max_length;
             return Err(format!(
-                "`data.max_length` is {found}: 0 (the 99th percentile of the texts) or 4 to 1048576 \
-                 tokens are possible"
+                "`data.max_length` is {found}; use 0 (the 99th percentile of the texts) or 4 to \
+                 1048576 tokens"
             ));
         }
         self.reading().check()?;
@@ -149,23 +149,30 @@ impl DataConfig {
             ("rank", rank != usual.rank),
         ];
         if let Some((key, _)) = own.iter().find(|(_, set)| *set && !streaming) {
-            return Err(format!("`data.{key}` is of a stream: set `data.streaming = true` too"));
+            return Err(format!(
+                "`data.{key}` applies only to streaming; also set `data.streaming = \
+                                true`"
+            ));
         }
         if streaming && self.train_limit > 0 {
-            return Err("`data.train_limit` is of rows in memory: with `data.streaming` set \
-                        `train.max_steps` instead"
-                .to_owned());
+            return Err(
+                "`data.train_limit` applies only to rows in memory; with `data.streaming`, \
+                        set `train.max_steps` instead"
+                    .to_owned(),
+            );
         }
         if shuffle_window < 100 {
-            return Err(format!("`data.shuffle_window` is {shuffle_window}: at least 100 rows"));
+            return Err(format!(
+                "`data.shuffle_window` is {shuffle_window}; use at least 100 rows"
+            ));
         }
         if !(1..=64).contains(&num_workers) {
-            return Err(format!("`data.num_workers` is {num_workers}: 1 to 64 threads"));
+            return Err(format!("`data.num_workers` is {num_workers}; use 1 to 64 threads"));
         }
         if rank >= num_shards {
             return Err(format!(
-                "`data.rank` is {rank} and `data.num_shards` {num_shards}: ranks count from 0, and \
-                 are below the number of shards"
+                "`data.rank` is {rank} and `data.num_shards` is {num_shards}; ranks count from 0 \
+                 and must be less than the number of shards"
             ));
         }
         Ok(())

@@ -72,8 +72,8 @@ impl Dataset {
             return self;
         };
         self.remarks.push(Remark::Note(format!(
-            "the {} rows of the validation split train and calibrate as those of the training split do \
-             (`data.cross_fit` is always)",
+            "the {} rows of the validation split are used for training and calibration, like those \
+             of the training split (`data.cross_fit` is always)",
             rows.len()
         )));
         self.splits.entry("train".to_owned()).or_default().extend(rows);
@@ -123,8 +123,8 @@ impl Dataset {
         content.raw.retain(|_, rows| !hides(rows));
         content.remarks.extend(hidden.iter().map(|split| {
             Remark::Note(format!(
-                "the labels of the split `{split}` are all `-1`, that is, hidden: it is left out, and rows of \
-                 the training split take its place"
+                "the labels of the split `{split}` are all `-1`, which means hidden; the split is \
+                 skipped, and rows of the training split are used instead"
             ))
         }));
         let names = if names.is_empty() { &content.class_names } else { &names };
@@ -207,8 +207,8 @@ fn placeholders(content: &Content) -> Option<Remark> {
     let (file, line) = first.place;
     let (many, are) = if rows.len() == 1 { ("text", "is") } else { ("texts", "are") };
     Some(Remark::Warning(format!(
-        "{} {many} {are} what other programs write for a missing value, such as `{}` in `{}` line {line}: \
-         every one is taken as a text; if it means that there is none, remove those rows",
+        "{} {many} {are} what other programs write for a missing value, such as `{}` in `{}` line \
+         {line}; all are read as texts; if they mean that there is no text, remove those rows",
         rows.len(),
         first.text.trim(),
         content.files[file as usize]
@@ -234,8 +234,8 @@ fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Rem
     };
     let (many, stand) = if texts == 1 { ("text", "stands") } else { ("texts", "stand") };
     Some(Remark::Warning(format!(
-        "{texts} {many} {stand} under more than one label, such as {} and {}: no classifier can be right \
-         about both; mend the labels, or remove one of the rows",
+        "{texts} {many} {stand} under more than one label, such as {} and {}; no classifier can \
+         predict both; correct the labels, or remove one of the rows",
         place(one),
         place(other)
     )))

@@ -73,8 +73,8 @@ pub(super) fn refuse_folder_of_run(model: &Path) -> Result<(), ExperimentError> 
     Err(ExperimentError::Config {
         place: format!("the model folder `{}`", model.display()),
         message: format!(
-            "it belongs to the run whose state is in `{}`: name another one with `--output`, such as \
-             `checkpoints/fitted/model`",
+            "it belongs to the run whose state is in `{}`; choose a different folder with \
+             `--output`, such as `checkpoints/fitted/model`",
             home.join(RECORD).display()
         ),
     })
@@ -184,7 +184,7 @@ impl Home {
         let bytes = std::fs::read(&path)
             .map_err(|source| ExperimentError::Read { path: path.clone(), source })?;
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| {
-            let message = format!("{error}; start anew with `--resume never`");
+            let message = format!("{error}; start over with `--resume never`");
             ExperimentError::Config { place: format!("`{}`", path.display()), message }
         })?;
         let finished = record.finished && self.model().is_dir();
@@ -202,7 +202,7 @@ impl Home {
                 // A checkpoint that another run of this name has left.
                 Ok(state) if state.run != record.run => {}
                 Ok(state) => return Ok(Some(go_on(&place, state, wanted, show)?)),
-                Err(why) => show(Progress::Warning(format!("{why}; it is passed over"))),
+                Err(why) => show(Progress::Warning(format!("{why}; it is skipped"))),
             }
         }
         // Stopped before its first checkpoint: the same run from its beginning.
@@ -217,7 +217,7 @@ pub enum Unusable {
     #[error("checkpoint {0}")]
     Broken(#[from] Broken),
     /// It belongs to another trajectory.
-    #[error("checkpoint `{path}` is of another config: {}", differences.join("; "))]
+    #[error("checkpoint `{path}` belongs to a different config: {}", differences.join("; "))]
     OtherConfig {
         /// Its config.
         path: PathBuf,
@@ -283,7 +283,9 @@ fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<Str
     let shown = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
     keys.into_iter()
         .filter(|key| counts(key) && before.get(*key) != now.get(*key))
-        .map(|key| format!("`{key}` was {}, is {}", shown(before.get(key)), shown(now.get(key))))
+        .map(|key| {
+            format!("`{key}` was {} and is now {}", shown(before.get(key)), shown(now.get(key)))
+        })
         .collect()
 }
 
@@ -293,7 +295,7 @@ fn other_parts(
     now: &BTreeMap<String, PartRecord>,
 ) -> Vec<String> {
     let other = now.iter().filter(|(name, part)| before.get(*name) != Some(part));
-    other.map(|(name, _)| format!("the rows of the part `{name}` are others")).collect()
+    other.map(|(name, _)| format!("the rows of the `{name}` split differ")).collect()
 }
 
 #[cfg(test)]

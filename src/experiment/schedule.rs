@@ -28,7 +28,8 @@ pub(super) fn overruled_epochs(
     (by_steps && by_epochs && plan.steps != config.max_steps).then(|| {
         let made = config.max_steps as f64 / plan.steps_per_epoch as f64;
         format!(
-            "`train.max_steps` = {} makes {made:.2} epochs: `train.num_train_epochs` = {epochs} has no effect",
+            "`train.max_steps` = {} makes {made:.2} epochs, so `train.num_train_epochs` = {epochs} \
+             has no effect",
             config.max_steps
         )
     })

@@ -49,7 +49,7 @@ impl Use {
     /// Why a key has no effect.
     fn reason(&self, key: &str) -> Option<&'static str> {
         let head = self.recipe == Recipe::Head;
-        let crossed = "every row outside the test part trains and calibrates the last layer";
+        let crossed = "every row outside the test split trains and calibrates the last layer";
         match key {
             "data.validation_limit" if self.crossed => Some(crossed),
             "data.validation_fraction" | "data.calibration_fraction" => {
@@ -63,7 +63,7 @@ impl Use {
             "train.max_time" if self.timed => None,
             "data.test_fraction" if self.own_test => Some("the data have a test split"),
             _ if head && key.starts_with("train.") && !OF_HEAD.contains(&key) => {
-                Some("the last layer alone is fitted")
+                Some("only the last layer is fitted")
             }
             _ => None,
         }
@@ -101,8 +101,8 @@ impl Use {
             }
         }
         let clause = |(reason, keys): (&str, Vec<String>)| match keys.as_slice() {
-            [one] => format!("{one} has no effect, since {reason}"),
-            all => format!("{} have no effect, since {reason}", all.join(", ")),
+            [one] => format!("{one} has no effect because {reason}"),
+            all => format!("{} have no effect because {reason}", all.join(", ")),
         };
         let clauses: Vec<String> = by_reason.into_iter().map(clause).collect();
         (!clauses.is_empty()).then(|| clauses.join("; "))

@@ -70,7 +70,8 @@ impl PosteriorConfig {
                 };
                 if *value != usual {
                     return Err(format!(
-                        "`posterior.{key}` is for the method {}, and the method is {}: leave it out",
+                        "`posterior.{key}` applies to the method {}, but the method is {}; remove \
+                         it",
                         other.name(),
                         method.name()
                     ));

@@ -105,8 +105,8 @@ impl ModelConfig {
         ];
         match sizes.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(format!(
-                "`model.{key}` describes a new encoder, but `model.init` is `{init}`: give one of \
-                 the two"
+                "`model.{key}` describes a new encoder, but `model.init` is `{init}`; give only \
+                 one of the two"
             )),
             None => Ok(()),
         }

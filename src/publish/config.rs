@@ -55,20 +55,20 @@ impl PublishConfig {
     pub fn check(&self) -> Result<(), String> {
         if !self.repo.is_empty() && !is_id(&self.repo) {
             return Err(format!(
-                "`publish.repo` is `{}`: expected the name of a repository, OWNER/NAME",
+                "`publish.repo` is `{}`; use a repository name, OWNER/NAME",
                 self.repo
             ));
         }
         if self.repo.is_empty() && self.push != Push::Never {
             return Err(
-                "`publish.push` needs a repository: give `publish.repo` a value, OWNER/NAME"
+                "`publish.push` needs a repository; give `publish.repo` a value, OWNER/NAME"
                     .to_owned(),
             );
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
         if !self.license.chars().all(plain) {
             return Err(format!(
-                "`publish.license` is `{}`: expected one of the Hub's names of licences, such as \
+                "`publish.license` is `{}`; use one of the Hub's names of licences, such as \
                  apache-2.0, mit or cc-by-4.0",
                 self.license
             ));
@@ -77,7 +77,7 @@ impl PublishConfig {
             |language: &&String| !language.chars().all(|c| c.is_ascii_alphabetic() || c == '-');
         if let Some(language) = self.language.iter().find(short) {
             return Err(format!(
-                "`publish.language` has `{language}`: expected codes such as \"en\""
+                "`publish.language` contains `{language}`; use codes such as \"en\""
             ));
         }
         Ok(())

@@ -213,25 +213,25 @@ impl TrainConfig {
             (
                 "num_train_epochs",
                 self.num_train_epochs >= 0.0 && self.num_train_epochs.is_finite(),
-                "0 (it follows from the data) or more",
+                "0 (determined by the data) or more",
             ),
             ("gradient_accumulation_steps", self.gradient_accumulation_steps > 0, "at least 1"),
-            ("learning_rate", positive(self.learning_rate), "a number above 0"),
+            ("learning_rate", positive(self.learning_rate), "greater than 0"),
             (
                 "head_learning_rate",
                 self.head_learning_rate >= 0.0 && self.head_learning_rate.is_finite(),
-                "0 (that of the rest) or more",
+                "0 (the same as for the other layers) or more",
             ),
             (
                 "weight_decay",
                 self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
                 "0 or more",
             ),
-            ("adam_beta1", share(self.adam_beta1), "0 up to, but not, 1"),
-            ("adam_beta2", share(self.adam_beta2), "0 up to, but not, 1"),
-            ("adam_epsilon", positive(self.adam_epsilon), "a number above 0"),
+            ("adam_beta1", share(self.adam_beta1), "from 0 to below 1"),
+            ("adam_beta2", share(self.adam_beta2), "from 0 to below 1"),
+            ("adam_epsilon", positive(self.adam_epsilon), "greater than 0"),
             ("lr_num_cycles", self.lr_num_cycles > 0, "at least 1"),
-            ("lr_power", positive(self.lr_power), "a number above 0"),
+            ("lr_power", positive(self.lr_power), "greater than 0"),
             (
                 "lr_end",
                 (0.0..self.learning_rate).contains(&self.lr_end),
@@ -240,7 +240,7 @@ impl TrainConfig {
             (
                 "lr_decay_steps",
                 whole_or_share(self.lr_decay_steps),
-                "a whole number of steps, or a share below 1",
+                "a whole number of steps, or a fraction below 1",
             ),
             (
                 "layer_lr_decay",
@@ -252,14 +252,14 @@ impl TrainConfig {
             (
                 "warmup_steps",
                 whole_or_share(self.warmup_steps),
-                "a whole number of steps, or a share below 1",
+                "a whole number of steps, or a fraction below 1",
             ),
             ("logging_steps", self.logging_steps.holds(), Steps::RULE),
             ("eval_steps", self.eval_steps.holds(), Steps::RULE),
             ("save_steps", self.save_steps.holds(), Steps::RULE),
-            ("label_smoothing_factor", share(self.label_smoothing_factor), "0 up to, but not, 1"),
+            ("label_smoothing_factor", share(self.label_smoothing_factor), "from 0 to below 1"),
             ("early_stopping_threshold", self.early_stopping_threshold >= 0.0, "0 or more"),
-            ("ema_decay", share(self.ema_decay), "0 (off) up to, but not, 1"),
+            ("ema_decay", share(self.ema_decay), "0 (off) or a number below 1"),
         ];
         match rules.iter().find(|(_, holds, _)| !holds) {
             Some((key, _, rule)) => Err(format!("`train.{key}` must be {rule}")),

@@ -109,14 +109,14 @@ enum BatchOrder {
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().map_err(|_| "a whole number is needed")?;
-    if number == 0 { Err("at least 1 is needed".to_owned()) } else { Ok(number) }
+    let number = text.parse().map_err(|_| "a whole number is required")?;
+    if number == 0 { Err("must be at least 1".to_owned()) } else { Ok(number) }
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "a number is needed")?;
+    let number: f64 = text.parse().map_err(|_| "a number is required")?;
     let fits = number.is_finite() && number > 0.0;
-    if fits { Ok(number) } else { Err("a number above 0 is needed".to_owned()) }
+    if fits { Ok(number) } else { Err("must be greater than 0".to_owned()) }
 }
 
 impl Options {
@@ -169,11 +169,19 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut artifact = artifact::load(&folder, &selected.device)?;
     if let Some(wanted) = options.train_length {
         let room = artifact.encoder.longest_sequence();
-        ensure!(wanted <= room, "--train-length is {wanted}, but the encoder has {room} positions");
+        ensure!(
+            wanted <= room,
+            "--train-length is {wanted}, but the encoder accepts at most \
+                                 {room} tokens"
+        );
     }
     if let Some(wanted) = options.max_length {
         let room = artifact.encoder.longest_sequence();
-        ensure!(wanted <= room, "--max-length is {wanted}, but the encoder has {room} positions");
+        ensure!(
+            wanted <= room,
+            "--max-length is {wanted}, but the encoder accepts at most {room} \
+                                 tokens"
+        );
         artifact.manifest.preprocessing.max_length = wanted;
     }
     let predictor = Predictor::new(artifact)?;
@@ -184,8 +192,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut note = |text: String| display.show(&experiment::Progress::Note(text));
     if settings.limits.is_some() {
         note(format!(
-            "a short run, to end within three minutes: {} s a batch size, and limits on the rest; \
-             for the full one give --seconds 30",
+            "a short run, to finish within three minutes: {} s per batch size, and limits on the \
+             rest; for the full run, use --seconds 30",
             settings.seconds
         ));
     }
@@ -194,8 +202,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if let Some(size) = options.batch_sizes.iter().find(|size| **size > texts.rows.len()) {
         let rows = texts.rows.len();
         bail!(
-            "--batch-sizes has {size}, and there are {rows} texts: give at most {rows}, or more texts with \
-             --limit or --dataset"
+            "--batch-sizes has {size}, but there are only {rows} texts; use at most {rows}, or \
+             provide more texts with --limit or --dataset"
         );
     }
     let subject =
@@ -275,8 +283,7 @@ fn warnings(results: &Results, suites: &[Suite], uncertainty: &Uncertainty) -> V
     let reason = uncertainty.own_doubt().reason();
     if let Some(reason) = reason.filter(|_| suites.contains(&Suite::Posterior)) {
         warnings.push(format!(
-            "`posterior` is the time of a softmax alone: this model answers by its mean logits, since \
-             {reason}"
+            "`posterior` measures only a softmax: this model uses its mean logits because {reason}"
         ));
     }
     warnings

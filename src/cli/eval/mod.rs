@@ -105,7 +105,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Vec<Evaluation>> {
     if !file.is_file() {
         bail!(
-            "there is no predictions file `{}`: name a model with --model to write it",
+            "predictions file `{}` not found; to create it, give a model with --model",
             file.display()
         );
     }
@@ -118,23 +118,23 @@ fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Ve
     ];
     if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
         bail!(
-            "{flag} is about rows to be answered, and `{}` holds answers already: name a model \
-             with --model to answer anew",
+            "{flag} applies to rows to be classified, but `{}` already holds predictions; give a \
+             model with --model to compute new ones",
             file.display()
         );
     }
     let (all, remarks) = evaluate::read(file)?;
     if all.is_empty() {
-        bail!("`{}` holds no answers", file.display());
+        bail!("`{}` contains no predictions", file.display());
     }
     remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
     all.into_iter().map(|answers| Ok(Evaluation::new(answers, None)?)).collect()
 }
 
 fn coverage(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| "expected a share such as 0.95".to_owned())?;
+    let share: f64 = text.parse().map_err(|_| "expected a number such as 0.95".to_owned())?;
     let possible = (0.5..=0.999).contains(&share);
-    possible.then_some(share).ok_or_else(|| "a share from 0.5 to 0.999 is possible".to_owned())
+    possible.then_some(share).ok_or_else(|| "use a number from 0.5 to 0.999".to_owned())
 }
 
 fn from_models(
@@ -177,12 +177,12 @@ fn from_models(
         };
         let model = folder.display().to_string();
         if evaluated.iter().any(|one| one.answers.model == model) {
-            bail!("`{model}` was named twice");
+            bail!("`{model}` is given twice");
         }
         let origin = Origin::of(asked, manifest);
         if let Err(why) = &origin {
             display.show(&Progress::Warning(format!(
-                "it is not known which of these rows the model was made with: {why}"
+                "it is unknown which of these rows were used to train or calibrate the model: {why}"
             )));
         }
         if evaluated.is_empty() && !outside.is_empty() {
@@ -216,7 +216,7 @@ fn open_outside(
     for name in names {
         let source = Outside::open(name, manifest)?;
         if outside.iter().any(|other| other.name == source.name) {
-            bail!("two sets of --ood are called `{}`: rename one", source.name);
+            bail!("two --ood data sets are called `{}`; rename one", source.name);
         }
         source.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
         outside.push(source);
@@ -244,7 +244,7 @@ fn fitted(
     match rival {
         Ok(rival) => Ok(Some(rival)),
         Err(why) => {
-            display.show(&Progress::Note(format!("no baseline: {why}")));
+            display.show(&Progress::Note(format!("skipping the baseline: {why}")));
             Ok(None)
         }
     }
@@ -302,8 +302,9 @@ pub(super) fn choose(
         if let Some(part) = parts.get(split) {
             if part.rows.is_empty() {
                 bail!(
-                    "the model has no part `{split}`: its rows train the last layer, and each was judged \
-                     by one that had not seen it; the run's report has the figures"
+                    "the model has no `{split}` split: those rows trained the last layer, and each \
+                     was scored by a last layer that had not seen it (cross-fitting); see the \
+                     run's report for the figures"
                 );
             }
             return Ok(Chosen { rows: part.rows.clone(), split: part.split.clone() });
@@ -313,7 +314,11 @@ pub(super) fn choose(
     let name = if only { dataset.splits.keys().next().map(String::as_str) } else { Some(split) };
     let name = name.filter(|name| dataset.splits.contains_key(*name)).with_context(|| {
         let known: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
-        format!("`{}` has no split `{split}`: it has `{}`", dataset.name, known.join("`, `"))
+        format!(
+            "`{}` has no split `{split}`; available splits: `{}`",
+            dataset.name,
+            known.join("`, `")
+        )
     })?;
     let rows = (0..dataset.rows(name).len()).collect();
     Ok(Chosen { rows, split: name.to_owned() })

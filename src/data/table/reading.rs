@@ -62,8 +62,9 @@ impl Reading {
             return Ok(());
         }
         Err(format!(
-            "`data.encoding` is `{}`: the names of the Encoding Standard are possible, such as \
-             utf-8, utf-16le, windows-1252, windows-1251, shift_jis, gbk or euc-kr",
+            "`data.encoding` is `{}`, which is not a known encoding; use a name from the Encoding \
+             Standard, such as utf-8, utf-16le, windows-1252, windows-1251, shift_jis, gbk or \
+             euc-kr",
             self.encoding
         ))
     }
@@ -77,7 +78,7 @@ impl Reading {
         ];
         let encoded = !self.encoding.is_empty();
         let refuse = |key: &str, of: &str, is: &str| {
-            Err(format!("`data.{key}` (`--{key}`) is about {of}, and {name} is {is}: leave it out"))
+            Err(format!("`data.{key}` (`--{key}`) applies to {of}, but {name} is {is}; remove it"))
         };
         let delimited = delimited.iter().find(|(_, set)| *set).map(|(key, _)| *key);
         match (format, delimited) {
@@ -101,7 +102,8 @@ impl Reading {
                 Ok(Some(*byte))
             }
             _ => Err(format!(
-                "`data.delimiter` is `{}`: one character such as `,` `;` `|`, or `tab`, is possible",
+                "`data.delimiter` is `{}`, which is not a valid delimiter; use one character such \
+                 as `,` `;` `|`, or `tab`",
                 self.delimiter
             )),
         }
