@@ -11,7 +11,7 @@ pub struct Options {
     /// The shell
     #[arg(required_unless_present = "man")]
     shell: Option<clap_complete::Shell>,
-    /// Print the manual page instead: of `bayes`, or of the command that is named, as `--man=train`
+    /// Print a manual page instead: for `bayes`, or for one command, for example `--man=train`
     #[arg(
         long,
         value_name = "COMMAND",

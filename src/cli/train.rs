@@ -22,16 +22,17 @@ use crate::store;
 pub struct Options {
     #[command(flatten)]
     experiment: ExperimentFlags,
-    /// Go on with a run that was left: auto, never, or the folder of a checkpoint
+    /// Resume an interrupted run: auto, never, or a checkpoint folder
     #[arg(long, default_value = "auto", value_name = "auto|never|PATH", value_parser = resume)]
     resume: Resume,
-    /// Write the report (report.json, report.md, report.html) there too, beside the run folder
+    /// Also write the report (report.json, report.md, report.html) to this folder, in addition to
+    /// the run folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Check everything and show what would be done
+    /// Check everything and show what would be done, without training
     #[arg(long)]
     dry_run: bool,
-    /// Print the experiment with every key resolved
+    /// Print the full experiment configuration, with every key resolved
     #[arg(long)]
     print_config: bool,
 }

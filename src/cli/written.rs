@@ -13,13 +13,14 @@ use crate::store;
 /// Data, a config file, an encoder, and keys.
 #[derive(Debug, Args)]
 pub struct ExperimentFlags {
-    /// A file, folder, known name or Hub id; without it and --config, the quick start
+    /// File, folder, built-in data set name or Hub id; without DATA and --config, the quick-start
+    /// example runs
     data: Option<String>,
     /// The experiment file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The encoder to begin with: a folder or Hub id, or none for a new one [default: for your own
-    /// data sentence-transformers/all-MiniLM-L6-v2]
+    /// The pretrained encoder to start from: a folder, a Hub id, or none to train one from scratch
+    /// [default for your own data: sentence-transformers/all-MiniLM-L6-v2]
     #[arg(long, value_name = "ID|DIR|none")]
     init: Option<String>,
     /// Override a key of the experiment, such as train.seed=7

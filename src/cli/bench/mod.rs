@@ -34,65 +34,67 @@ const CALIBRATION_PROBE: usize = 16;
 /// Flags of `bayes bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The model folder or Hub id [default: the newest under checkpoints]
+    /// Model folder or Hub id [default: the newest model under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
-    /// What to measure: latency, throughput, memory, size, train, calibration, posterior,
-    /// long-range [default: all but long-range]
+    /// Suites to run: latency, throughput, memory, size, train, calibration, posterior, long-range
+    /// [default: all except long-range]
     #[arg(long, value_name = "SUITES", value_delimiter = ',')]
     suite: Vec<String>,
-    /// A file, folder, known name or Hub id [default: what the model was trained on]
+    /// File, folder, built-in data set name or Hub id [default: the data the model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
-    /// A seeded sample of that many rows, in which classes keep their shares; 0 = all
+    /// Use a random sample of this many rows, with the same class proportions and a fixed seed; 0 =
+    /// all
     #[arg(long, default_value_t = 1000)]
     limit: usize,
-    /// Most tokens a text [default: the model's]
+    /// Maximum number of tokens per text [default: the model's limit]
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
-    /// Texts a batch, for the throughput [default: 1,8,16,32]
+    /// Batch sizes for the throughput suite [default: 1,8,16,32]
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = at_least_one)]
     batch_sizes: Vec<usize>,
-    /// How texts come into these batches
+    /// How to group texts into these batches
     #[arg(long, value_enum, default_value_t = BatchOrder::Natural)]
     order: BatchOrder,
-    /// Calls before the first that counts [default: 10]
+    /// Number of warm-up calls, which are not counted [default: 10]
     #[arg(long)]
     warmup: Option<usize>,
-    /// Texts that are timed one by one, in each round [default: 100]
+    /// Number of texts to time one at a time in each round [default: 100]
     #[arg(long, value_parser = at_least_one)]
     runs: Option<usize>,
-    /// Time only the text whose number of tokens is nearest to this
+    /// Time only the text whose length is closest to this number of tokens
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     latency_tokens: Option<usize>,
-    /// Seconds for each batch size, over all rounds [default: 30]
+    /// Total time to spend on each batch size, over all rounds, in seconds [default: 30]
     #[arg(long, value_parser = above_zero)]
     seconds: Option<f64>,
-    /// Rounds in which all measurements take turns [default: 5]
+    /// Number of rounds; every round runs all measurements [default: 5]
     #[arg(long, value_parser = at_least_one)]
     rounds: Option<usize>,
-    /// Rows a training step
+    /// Rows per training step
     #[arg(long, default_value = "16", value_parser = at_least_one)]
     train_batch_size: usize,
-    /// Training steps in each round [default: 5]
+    /// Training steps per round [default: 5]
     #[arg(long, value_parser = at_least_one)]
     train_steps: Option<usize>,
-    /// Make every training row that many tokens long
+    /// Make every training row exactly this many tokens long
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     train_length: Option<usize>,
-    /// Every n-th layer computes its activations again in the training steps; 0 is off
+    /// Recompute the activations of every Nth layer during training steps (activation
+    /// checkpointing); 0 = off
     #[arg(long, value_name = "N", default_value_t = 0)]
     activation_checkpointing: usize,
-    /// Write the results with the samples of each round
+    /// Save the results, including the samples of each round, to this file
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Compare with results that were saved
+    /// Compare with results saved earlier
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Folder of the report [default: a new one under runs]
+    /// Folder to write the report to [default: a new folder under runs]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Write the measured rows, as tokens, with their logits, for other tools
+    /// Save the measured rows, as tokens with their logits, for use in other tools
     #[arg(long, value_name = "FILE.safetensors")]
     dump: Option<PathBuf>,
 }
@@ -100,11 +102,11 @@ pub struct Options {
 /// How texts come into batches.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum BatchOrder {
-    /// As the rows come
+    /// In the order of the rows
     Natural,
-    /// Texts of like length together
+    /// Texts of similar length together
     Sorted,
-    /// One after the other
+    /// Measure natural, then sorted
     Both,
 }
 

@@ -26,38 +26,39 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// The data sets that are known by name, and which are on this machine
+    /// List the built-in data set names and show which are on this machine
     List,
-    /// Splits, rows, labels, hashes, repeated texts and overlaps of one
+    /// Show a data set's splits, rows, labels, hashes, duplicate texts and overlaps between splits
     Info {
-        /// Known name, file, folder or Hub id
+        /// Built-in data set name, file, folder or Hub id
         name: String,
         #[command(flatten)]
         tables: Box<TableFlags>,
     },
-    /// Fetch one from the Hub into its cache, what of it is not there yet
+    /// Download a data set from the Hub into the cache; files already there are skipped
     Fetch {
-        /// Known name or Hub id
+        /// Built-in data set name or Hub id
         name: String,
         /// Branch, tag or commit [default: main]
         #[arg(long, value_name = "REVISION")]
         revision: Option<String>,
-        /// Folder of the repository, where several have splits
+        /// Folder inside the repository, if more than one folder contains splits
         #[arg(long, value_name = "FOLDER")]
         folder: Option<String>,
     },
-    /// Show the first rows of one; of a Parquet file, also at an address, only what is needed is read
+    /// Show the first rows of a data set; only the needed part of a Parquet file is read, locally
+    /// or from a URL
     Head {
-        /// Known name, file, folder, Hub id or http(s) address of a Parquet file
+        /// Built-in data set name, file, folder, Hub id, or http(s) URL of a Parquet file
         name: String,
-        /// Rows
+        /// Number of rows to show
         #[arg(short, default_value_t = 5)]
         n: usize,
-        /// Mix the rows, although the file may be sorted, by this seed
+        /// Shuffle the rows with this seed, in case the file is sorted
         #[arg(long, value_name = "SEED")]
         shuffle: Option<u64>,
     },
-    /// Tokenise one into the cache that training with the same data, encoder and keys reads
+    /// Tokenise a data set into the cache; training with the same data, encoder and keys reuses it
     Prepare {
         #[command(flatten)]
         experiment: Box<ExperimentFlags>,

@@ -28,35 +28,42 @@ use outside::Outside;
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A model folder or Hub id; several are compared with the first [default: the newest under checkpoints]
+    /// One or more model folders or Hub ids; the others are compared with the first [default: the
+    /// newest model under checkpoints]
     #[arg(long, value_name = "FOLDER", num_args = 1..)]
     model: Vec<PathBuf>,
-    /// A file, folder, known name or Hub id [default: what the first model was trained on]
+    /// File, folder, built-in data set name or Hub id [default: the data the first model was
+    /// trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
-    /// Which rows: train, validation, temperature, conformal, test, or a split of the data set
-    /// [default: test]
+    /// Which rows to evaluate: train, validation, temperature, conformal, test, or a named split of
+    /// the data set [default: test]
     #[arg(long)]
     split: Option<String>,
-    /// A seeded sample of that many rows, in which classes keep their shares; 0 = all
+    /// Evaluate a random sample of this many rows, with the same class proportions and a fixed
+    /// seed; 0 = all
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// How often prediction sets shall hold the label [default: as the model was calibrated]
+    /// Target coverage: how often a prediction set should contain the correct label [default: the
+    /// coverage the model was calibrated for]
     #[arg(long, value_name = "SHARE", value_parser = coverage)]
     coverage: Option<f64>,
-    /// Texts of no class: a file, folder, known name or Hub id, or `other-topics` for generated ones
+    /// Out-of-distribution texts, which belong to none of the classes: a file, folder, built-in
+    /// data set name or Hub id, or `other-topics` for generated texts
     #[arg(long, value_name = "DATA", num_args = 1..)]
     ood: Vec<String>,
-    /// Do not fit a linear classifier on the words of the training rows to set beside the model
+    /// Skip the linear bag-of-words baseline fitted on the training rows for comparison
     #[arg(long)]
     no_baseline: bool,
-    /// Write what the report is computed from; without --model, read it instead
+    /// Write the predictions that the report is computed from; without --model, read them from this
+    /// file instead
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
-    /// Write report.json, report.md and report.html
+    /// Write report.json, report.md and report.html to this folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Exit with 1 if a metric is too bad, as in 'ece>0.02' or 'ood.other-topics.auroc<0.9'
+    /// Exit with status 1 if a metric meets this condition, for example 'ece>0.02' or
+    /// 'ood.other-topics.auroc<0.9'
     #[arg(long, value_name = "CONDITION", num_args = 1..)]
     fail_if: Vec<String>,
     #[command(flatten)]

@@ -33,27 +33,27 @@ const SHOWN_FAULTS: usize = 5;
 #[derive(Debug, Args)]
 #[command(mut_arg("label_map", |argument| argument.hide(true)))]
 pub struct Options {
-    /// The model folder or Hub id [default: the newest under checkpoints]
+    /// Model folder or Hub id [default: the newest model under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
-    /// Texts; without them and --input, lines are read from stdin
+    /// Texts to classify; without TEXT or --input, one text per line is read from stdin
     #[arg(value_name = "TEXT", conflicts_with = "input")]
     texts: Vec<String>,
-    /// A CSV, TSV, JSONL or Parquet file
+    /// CSV, TSV, JSONL or Parquet file to classify
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Where to write: .csv, .tsv, .jsonl or .parquet, unpacked [default: stdout]
+    /// Output file: .csv, .tsv, .jsonl or .parquet, uncompressed [default: stdout]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What stdin holds [default: lines]
+    /// Format of stdin [default: lines]
     #[arg(long, value_enum)]
     format: Option<Stdin>,
-    /// Read everything, and begin with what a person should look at first
+    /// Read all texts, then sort the output so that the texts a person should review come first
     #[arg(long, value_enum, value_name = "BY")]
     sort_by: Option<SortBy>,
-    /// What a row that cannot be answered does: `skip` says why in its `error` column, `fail` ends the
-    /// command [default: skip; fail for texts on the command line]
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// What to do with a row that cannot be classified: `skip` records the reason in its `error`
+    /// column, `fail` stops the command [default: skip; fail for texts on the command line]
+    #[arg(long, value_enum, value_name = "ACTION")]
     on_error: Option<OnError>,
     #[command(flatten)]
     tables: TableFlags,
@@ -77,21 +77,22 @@ impl Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnError {
-    /// The others are answered
+    /// Classify the other rows
     Skip,
-    /// The first one ends the command, and an `--output` is not written
+    /// Stop at the first such row and do not write the `--output` file
     Fail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SortBy {
-    /// The largest uncertainty of the model first: label these next. Only where the model knows it
+    /// Highest epistemic (model) uncertainty first; label these next. Requires a model that reports
+    /// epistemic uncertainty
     Epistemic,
-    /// The largest uncertainty of the prediction first
+    /// Highest prediction uncertainty first
     Uncertainty,
-    /// The least confidence first
+    /// Lowest confidence first
     Confidence,
-    /// The text least like the training data first
+    /// Texts least like the training data first
     OodP,
 }
 
@@ -109,7 +110,7 @@ impl SortBy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stdin {
-    /// One text a line
+    /// One text per line
     Lines,
     Csv,
     Tsv,
