@@ -35,19 +35,25 @@ fn words(
     if *limits == Limits::default() && summary.target_risk.is_none() {
         return None;
     }
-    let accepted = limits.min_confidence.map_or("any confidence".to_owned(), |least| {
-        format!("confidence {least:.4} or more{share}")
-    });
+    let accepted = limits.min_confidence.map_or(
+        "all predictions are accepted, whatever their \
+                                                 confidence"
+            .to_owned(),
+        |least| format!("predictions with confidence {least:.4} or more{share} are accepted"),
+    );
     let reason = match (summary.target_risk, unproved(summary)) {
         (Some(risk), _) => format!(
-            ": held-out rows prove (95 % sure) that at most {} % of them are wrong{}",
+            "; held-out rows prove (95 % sure) that at most {} % of them are wrong{}",
             percent(risk),
             strictest(summary)
         ),
-        (None, Some(unproved)) => format!(": {unproved}, and the limits that you set stay"),
+        (None, Some(unproved)) => format!(
+            "; {unproved}, so the limits that you set stay in \
+                                           effect"
+        ),
         (None, None) => String::new(),
     };
-    Some(format!("answers of {accepted} are accepted{reason}{}", kept(limits, rows)))
+    Some(format!("{accepted}{reason}{}", kept(limits, rows)))
 }
 
 /// What the rows do not prove; `None` where no share was asked for.
@@ -57,8 +63,8 @@ fn unproved(summary: &CalibrationSummary) -> Option<String> {
     let least =
         summary.min_confidence.map_or(String::new(), |least| format!(" of at least {least}"));
     Some(format!(
-        "{rows} held-out rows prove for no confidence{least} that at most {risk} % of the answers above \
-         it are wrong"
+        "at no confidence threshold{least} can the {rows} held-out rows prove that at most {risk} \
+         % of the predictions above it are wrong"
     ))
 }
 
@@ -68,7 +74,7 @@ fn strictest(summary: &CalibrationSummary) -> String {
         summary.target_risks.iter().map(|&risk| percent(risk).to_string()).collect();
     match asked.as_slice() {
         [] | [_] => String::new(),
-        several => format!(", the strictest of {} % that they do", several.join(", ")),
+        several => format!(", the strictest limit they can prove out of {} %", several.join(", ")),
     }
 }
 
@@ -85,9 +91,9 @@ fn kept(limits: &Limits, rows: &[Answer]) -> String {
     }
     let others = others(limits);
     if all == 0 {
-        return if others.is_empty() { others } else { format!("; {others} must be met too") };
+        return if others.is_empty() { others } else { format!("; {others} must also be met") };
     }
-    let with = if others.is_empty() { others } else { format!(", with {others} as well,") };
+    let with = if others.is_empty() { others } else { format!(", with {others} also applied,") };
     if accepted == 0 {
         return format!("; on the test rows{with} none is accepted");
     }

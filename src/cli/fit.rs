@@ -87,7 +87,7 @@ fn text(report: &FitReport) -> String {
     let lines: String = report.scores.iter().map(line).collect();
     let scaled = report.scores.iter().find_map(|score| score.fitted.as_ref());
     format!(
-        "\n{}\n  fitted on {} rows, temperature and scale on {}, scored on {} test rows\n\n  \
+        "\n{}\n  fitted on {} rows, temperature and scale on {}, evaluated on {} test rows\n\n  \
          {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),

@@ -177,9 +177,9 @@ fn plan(
     for file in files {
         text.push_str(&format!("{:>12}  {}\n", HumanBytes(file.size).to_string(), file.path));
     }
-    let to = repo.map_or(String::new(), |repo| format!(" for {repo}, branch {}", options.branch));
+    let to = repo.map_or(String::new(), |repo| format!(", for {repo}, branch {}", options.branch));
     text.push_str(&format!(
-        "\n{}, {}{to}; nothing was sent\n",
+        "\n{}, {}{to}; dry run, nothing was uploaded\n",
         counted(files.len(), "file"),
         HumanBytes(bytes)
     ));
@@ -196,7 +196,7 @@ fn done_text(published: &Published) -> String {
     }
     let unchanged = published.files.len() - number;
     let what = match number {
-        0 => "nothing to send: all files are there already".to_owned(),
+        0 => "nothing to upload: all files are already there".to_owned(),
         _ => format!(
             "{} in one commit, {}; {unchanged} unchanged",
             counted(number, "file"),

@@ -251,7 +251,7 @@ fn health(options: &Options) -> Result<Outcome> {
             Ok(Outcome::No)
         }
         Err(error) => {
-            print(&format!("not ready: {error}\n"))?;
+            print(&format!("not ready: no server responds on this port: {error}\n"))?;
             Ok(Outcome::No)
         }
     }

@@ -115,7 +115,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             print_raw(&std::fs::read_to_string(run.join("report.json"))?)?;
         }
         Ended::Already { model, run } => {
-            note("this run is finished; start it anew with `--resume never`")?;
+            note("this run is already finished; to start over, use `--resume never`")?;
             copy_report(&run, options.report.as_deref())?;
             let text = std::fs::read_to_string(run.join(REPORT));
             // The process may have ended between the model and its report.
@@ -177,12 +177,13 @@ fn resume(written: &str) -> Result<Resume, std::convert::Infallible> {
 
 fn interrupted_text(steps: u64, checkpoint: Option<&Path>) -> String {
     let Some(checkpoint) = checkpoint.map(Path::display) else {
-        return format!("Interrupted after {steps} steps; the same command goes on from there.\n");
+        return format!(
+            "Interrupted after {steps} steps; to resume, run the same command again.\n"
+        );
     };
     format!(
-        "Interrupted after {steps} steps, which are saved in\n  {checkpoint}\n\
-         Go on: give the same command again.\n\
-         Look at it:  bayes eval --model {checkpoint}\n"
+        "Interrupted after {steps} steps; progress saved to\n  {checkpoint}\nTo resume, run the \
+         same command again.\nTo evaluate it:  bayes eval --model {checkpoint}\n"
     )
 }
 

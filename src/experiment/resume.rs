@@ -253,12 +253,12 @@ fn go_on(
     let best = place.best().map(|path| read(&path)).transpose()?;
     let optimizer = place.optimizer().map_err(Unusable::from)?;
     let gathered = place.gathered().map_err(Unusable::from)?;
-    show(Progress::Note(format!("going on from {}", place.path.display())));
+    show(Progress::Note(format!("resuming from {}", place.path.display())));
     let run = match RunFolder::reopen(&state.run, state.log_bytes)? {
         Some(run) => run,
         None => {
             show(Progress::Warning(format!(
-                "the run folder `{}` or its log is gone: a new one begins at this step",
+                "the run folder `{}` or its log is missing; a new one begins at this step",
                 state.run.display()
             )));
             RunFolder::create(wanted.runs, &wanted.experiment.name)?

@@ -271,7 +271,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     } else {
         let accuracy = scored.map_or(String::new(), |scored| {
             let rows = grouped(scored.summary.rows as u64);
-            format!("\n  accuracy on {rows} rows\n{}", report::table(&scored, None))
+            format!("  accuracy on {rows} rows\n{}", report::table(&scored, None))
         });
         let place = home.join("report.md");
         print(&format!("{}{accuracy}\nReport  {}\n", table(&document), place.display()))?;
@@ -319,7 +319,7 @@ fn calibration(
 /// The figures in at most 80 columns.
 fn table(document: &Document<'_>) -> String {
     let mut text = format!(
-        "\n{}: {} of {}, {}, {}\n\n{:>52}   smallest – largest\n",
+        "\n{}: {} of {}, {}, {}\n\n{:>52}   min – max\n",
         document.model,
         counted(document.rows, "text"),
         document.dataset,

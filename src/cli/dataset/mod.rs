@@ -107,7 +107,10 @@ fn list(common: &Common) -> Result<()> {
             text.push_str(&format!("           Hub: {}\n", known.hub_id));
         }
     }
-    text.push_str("\nOthers: a file or a folder with train, validation and test files.\n");
+    text.push_str(
+        "\nYou can also use your own file, or a folder with train, validation and test \
+                   files.\n",
+    );
     print(&text)
 }
 
@@ -162,7 +165,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
     if let Some(terms) = dataset.terms {
         text.push_str(&format!("terms     {terms}\n"));
     }
-    text.push_str("\nsplit                rows  repeated  smallest class  largest  sha256\n");
+    text.push_str("\nsplit            rows  duplicates  smallest class  largest class  sha256\n");
     for split in &splits {
         let counts: Vec<u64> = split["per_label"]
             .as_array()
@@ -172,7 +175,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
             .collect();
         let extreme = |value: Option<&u64>| grouped(value.copied().unwrap_or(0));
         text.push_str(&format!(
-            "{:<15}{:>10}{:>10}{:>16}{:>9}  {}…\n",
+            "{:<12}{:>9}{:>12}{:>16}{:>15}  {}…\n",
             split["split"].as_str().unwrap_or_default(),
             grouped(split["rows"].as_u64().unwrap_or(0)),
             grouped(split["repeated_texts"].as_u64().unwrap_or(0)),
@@ -190,7 +193,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
         ));
     }
     for split in &dataset.hidden {
-        text.push_str(&format!("\nThe labels of {split} are hidden; it is left out.\n"));
+        text.push_str(&format!("\nThe labels of {split} are hidden, so it is not used.\n"));
     }
     print(&text)
 }
@@ -206,8 +209,8 @@ fn fetch(name: &str, revision: Option<&str>, inside: Option<&str>, common: &Comm
         }));
     }
     let state = match snapshot.fetched {
-        0 => "all of it was there".to_owned(),
-        fetched => format!("{} of them fetched now", HumanBytes(fetched)),
+        0 => "all already cached".to_owned(),
+        fetched => format!("{} of them downloaded now", HumanBytes(fetched)),
     };
     print(&format!(
         "{id}  {revision}, commit {}\nfiles     {}, {}, {state}\nfolder    {}\n",
@@ -228,18 +231,18 @@ fn prepare(experiment: &Experiment, common: &Common) -> Result<()> {
     }
     let mut text = String::new();
     for split in &prepared {
-        let state = if split.found { "was there" } else { "done" };
+        let state = if split.found { "already cached" } else { "done" };
         text.push_str(&format!(
-            "{:<12} {:>9} rows  {:>12} tokens  {:>8} cut  {state}\n",
+            "{:<12} {:>9} rows  {:>10} tokens  {:>6} truncated  {state}\n",
             split.split,
             grouped(split.rows as u64),
             grouped(split.tokens),
             grouped(split.truncated as u64)
         ));
     }
-    let encoder = experiment.model.init.as_deref().unwrap_or("one from scratch");
+    let encoder = experiment.model.init.as_deref().unwrap_or("from scratch");
     text.push_str(&format!(
-        "for          {encoder}\ncache        {}\n",
+        "encoder      {encoder}\ncache        {}\n",
         data::cache_folder().display()
     ));
     print(&text)

@@ -59,7 +59,7 @@ impl Asked {
         let places = sample(&labels, limit, &noise);
         if places.len() < labels.len() {
             display.show(&Progress::Note(format!(
-                "{} of {} rows, a sample in which classes keep their shares (`--limit`)",
+                "{} of {} rows, sampled with the same class proportions (`--limit`)",
                 grouped(places.len()),
                 grouped(labels.len())
             )));

@@ -211,8 +211,8 @@ impl DelimitedRows {
     /// How the file is written, for people.
     pub(super) fn described(&self) -> Vec<String> {
         let separated = match self.dialect.delimiter {
-            b'\t' => "separated by tabs".to_owned(),
-            delimiter => format!("separated by `{}`", char::from(delimiter)),
+            b'\t' => "delimiter tab".to_owned(),
+            delimiter => format!("delimiter `{}`", char::from(delimiter)),
         };
         let quotes = match self.dialect.quoting {
             Quoting::Backslash => "with `\\\"` for a quote in quotes",
