@@ -95,8 +95,7 @@ pub fn measure(
 /// Why there is no batch of this size: whole ones alone are measured.
 fn too_few(key: &str, size: usize, rows: usize) -> Progress {
     Progress::Note(format!(
-        "`{key}` is skipped: a batch has {size} texts, but there are only \
-                            {rows}"
+        "`{key}` is skipped: a batch has {size} texts, but there are only {rows}"
     ))
 }
 

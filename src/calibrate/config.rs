@@ -88,7 +88,7 @@ impl CalibrationConfig {
         }
         if self.max_set_size > 0 && self.conformal_alpha.is_empty() {
             return Err("`calibration.max_set_size` needs prediction sets; give \
-                 `calibration.conformal_alpha` a value"
+                        `calibration.conformal_alpha` a value"
                 .to_owned());
         }
         Ok(())

@@ -276,8 +276,7 @@ fn unproved(rows: usize, widest: f64, least: f64, stay: bool) -> String {
         (true, _) => (
             format!("any confidence threshold of at least {least}"),
             format!(
-                "the limit that you set, `calibration.min_confidence` = {least}, stays in \
-                     effect"
+                "the limit that you set, `calibration.min_confidence` = {least}, stays in effect"
             ),
         ),
         (false, true) => (
@@ -286,9 +285,7 @@ fn unproved(rows: usize, widest: f64, least: f64, stay: bool) -> String {
         ),
         (false, false) => (
             "any confidence threshold".to_owned(),
-            "the model makes no accept/abstain \
-                                                        decisions"
-                .to_owned(),
+            "the model makes no accept/abstain decisions".to_owned(),
         ),
     };
     format!(

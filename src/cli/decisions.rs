@@ -35,22 +35,20 @@ fn words(
     if *limits == Limits::default() && summary.target_risk.is_none() {
         return None;
     }
-    let accepted = limits.min_confidence.map_or(
-        "all predictions are accepted, whatever their \
-                                                 confidence"
-            .to_owned(),
-        |least| format!("predictions with confidence {least:.4} or more{share} are accepted"),
-    );
+    let accepted = limits
+        .min_confidence
+        .map_or("all predictions are accepted, whatever their confidence".to_owned(), |least| {
+            format!("predictions with confidence {least:.4} or more{share} are accepted")
+        });
     let reason = match (summary.target_risk, unproved(summary)) {
         (Some(risk), _) => format!(
             "; held-out rows prove (95 % sure) that at most {} % of them are wrong{}",
             percent(risk),
             strictest(summary)
         ),
-        (None, Some(unproved)) => format!(
-            "; {unproved}, so the limits that you set stay in \
-                                           effect"
-        ),
+        (None, Some(unproved)) => {
+            format!("; {unproved}, so the limits that you set stay in effect")
+        }
         (None, None) => String::new(),
     };
     Some(format!("{accepted}{reason}{}", kept(limits, rows)))

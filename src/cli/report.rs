@@ -105,10 +105,7 @@ fn classes(report: &Report) -> String {
         let _ = writeln!(
             text,
             "\n  {:<56}{:>8}{:>13}",
-            "most often confused",
-            "rows",
-            "share of \
-                 class"
+            "most often confused", "rows", "share of class"
         );
     }
     for one in confusions.iter().filter(|_| all.len() > 2) {
@@ -295,11 +292,8 @@ pub fn hygiene(hygiene: &Hygiene) -> String {
         None => "it is unknown which were seen before".to_owned(),
     };
     let repeated = grouped(hygiene.repeated as u64);
-    let _ = writeln!(
-        text,
-        "    {repeated} of these rows repeat the text of another row;\n    \
-                            {seen}"
-    );
+    let _ =
+        writeln!(text, "    {repeated} of these rows repeat the text of another row;\n    {seen}");
     text
 }
 
@@ -317,8 +311,7 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
             let accuracy = fresh.accuracy;
             let _ = writeln!(
                 text,
-                "     has seen {seen} of the rows; accuracy without them: \
-                                {accuracy:.4}"
+                "     has seen {seen} of the rows; accuracy without them: {accuracy:.4}"
             );
         }
     }

@@ -180,7 +180,7 @@ fn calibration(finished: &TrainReport) -> String {
     let verdict = if ece.value <= ece.floor + 2.0 * ece.floor_sd {
         format!(
             "chance alone would give {chance} with this many rows, so there is no evidence of \
-                 miscalibration"
+             miscalibration"
         )
     } else {
         format!("chance alone would give {chance} with this many rows")

@@ -58,10 +58,7 @@ pub fn show(progress: &Progress<'_>) {
         Progress::Waiting { file } => {
             line(
                 &mut display,
-                &format!(
-                    "waiting for another process that is downloading \
-                                         `{file}`"
-                ),
+                &format!("waiting for another process that is downloading `{file}`"),
             );
         }
         Progress::Again { reason } => line(&mut display, &format!("{reason}; trying again")),

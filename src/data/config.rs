@@ -150,14 +150,13 @@ impl DataConfig {
         ];
         if let Some((key, _)) = own.iter().find(|(_, set)| *set && !streaming) {
             return Err(format!(
-                "`data.{key}` applies only to streaming; also set `data.streaming = \
-                                true`"
+                "`data.{key}` applies only to streaming; also set `data.streaming = true`"
             ));
         }
         if streaming && self.train_limit > 0 {
             return Err(
-                "`data.train_limit` applies only to rows in memory; with `data.streaming`, \
-                        set `train.max_steps` instead"
+                "`data.train_limit` applies only to rows in memory; with `data.streaming`, set \
+                 `train.max_steps` instead"
                     .to_owned(),
             );
         }

@@ -47,8 +47,8 @@ pub(super) fn describe(
         show(Progress::Note(
             match crossing {
                 Some(_) => {
-                    "the training rows are a sample (`data.train_limit`) with the same \
-                            class proportions"
+                    "the training rows are a sample (`data.train_limit`) with the same class \
+                     proportions"
                 }
                 None => {
                     "the training rows are a sample (`data.train_limit`), balanced across classes \

@@ -51,8 +51,7 @@ pub enum HubError {
         what: String,
     },
     /// Nobody said who asks, or the token is not good.
-    #[error("{what} does not exist or is private{}", log_in(.token, "; this token has no \
-         access"))]
+    #[error("{what} does not exist or is private{}", log_in(.token, "; this token has no access"))]
     Unauthorised {
         /// The repository or file.
         what: String,

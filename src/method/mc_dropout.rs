@@ -79,13 +79,13 @@ impl Approach for McDropout {
     fn describe(told: &Told<'_>) -> String {
         match told.uncertainty.passes {
             Some(Passes { samples, .. }) => format!(
-                "Dropout stays on at prediction time: a text is read {samples} times with other units \
-                 left out, and the spread of the answers is the model's doubt about itself (Gal and \
-                 Ghahramani, 2016)."
+                "Dropout stays active at prediction time: each text is read {samples} times with \
+                 different units dropped, and the spread of the predictions is the epistemic \
+                 uncertainty (Gal and Ghahramani, 2016)."
             ),
             None => {
-                "Dropout before the last layer, in closed form: the mean and the covariance of \
-                     the logits over all ways to leave units out, in one pass."
+                "Dropout before the last layer, in closed form: the mean and the covariance of the \
+                 logits over all dropout masks, in one forward pass."
                     .to_owned()
             }
         }

@@ -110,9 +110,9 @@ impl Approach for Swag {
     }
 
     fn describe(_: &Told<'_>) -> String {
-        "SWAG over the last linear layer: the weights are the mean of those that the end of fine-tuning passed \
-         through, and the last layer has a Gaussian around them, as wide as they varied (Maddox et al., 2019). \
-         A text is read once."
+        "SWAG over the last linear layer: the weights are the mean of those at the end of \
+         fine-tuning, and the last layer has a Gaussian around them, as wide as they varied \
+         (Maddox et al., 2019). Each text needs one forward pass."
             .to_owned()
     }
 }

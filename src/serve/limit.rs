@@ -44,8 +44,7 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, String> {
         let help = || {
             format!(
-                "`{text}` is not a valid rate; use a form such as 100/min, 5/s or \
-                               1000/h, or off"
+                "`{text}` is not a valid rate; use a form such as 100/min, 5/s or 1000/h, or off"
             )
         };
         let (requests, unit) = text.split_once('/').ok_or_else(help)?;

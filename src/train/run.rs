@@ -284,8 +284,7 @@ impl<'a> Run<'a> {
         if late && !stalled && step < self.plan.steps {
             let seconds = self.job.config.max_time;
             observe(Event::Warning(format!(
-                "stopped early: the time limit of {seconds} seconds is \
-                                            reached"
+                "stopped early: the time limit of {seconds} seconds is reached"
             )))?;
         }
         self.counters.ended = stalled || late || step == self.plan.steps;

@@ -99,8 +99,7 @@ impl Calibration {
         if alphas.iter().any(|alpha| !(*alpha > 0.0 && *alpha < 1.0)) || alphas.len() > MOST_ALPHAS
         {
             return Err(format!(
-                "`conformal.alpha` must have at most {MOST_ALPHAS} values between 0 \
-                                and 1"
+                "`conformal.alpha` must have at most {MOST_ALPHAS} values between 0 and 1"
             ));
         }
         let limits = if file.has("limits") {
@@ -223,8 +222,7 @@ fn read_novelty(file: &TensorFile<'_>, encoder: &EncoderConfig) -> Result<Option
             {
                 let (found, width) = (layer.mean_d.len(), encoder.hidden_size);
                 return Err(format!(
-                    "a novelty layer has width {found}, but the hidden states have \
-                                    width {width}"
+                    "a novelty layer has width {found}, but the hidden states have width {width}"
                 ));
             }
             let most = encoder.num_hidden_layers + 1;

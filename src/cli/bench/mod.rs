@@ -173,16 +173,14 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         let room = artifact.encoder.longest_sequence();
         ensure!(
             wanted <= room,
-            "--train-length is {wanted}, but the encoder accepts at most \
-                                 {room} tokens"
+            "--train-length is {wanted}, but the encoder accepts at most {room} tokens"
         );
     }
     if let Some(wanted) = options.max_length {
         let room = artifact.encoder.longest_sequence();
         ensure!(
             wanted <= room,
-            "--max-length is {wanted}, but the encoder accepts at most {room} \
-                                 tokens"
+            "--max-length is {wanted}, but the encoder accepts at most {room} tokens"
         );
         artifact.manifest.preprocessing.max_length = wanted;
     }
@@ -271,7 +269,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     } else {
         let accuracy = scored.map_or(String::new(), |scored| {
             let rows = grouped(scored.summary.rows as u64);
-            format!("  accuracy on {rows} rows\n{}", report::table(&scored, None))
+            format!("\n  accuracy on {rows} rows\n{}", report::table(&scored, None))
         });
         let place = home.join("report.md");
         print(&format!("{}{accuracy}\nReport  {}\n", table(&document), place.display()))?;

@@ -108,8 +108,7 @@ fn list(common: &Common) -> Result<()> {
         }
     }
     text.push_str(
-        "\nYou can also use your own file, or a folder with train, validation and test \
-                   files.\n",
+        "\nYou can also use your own file, or a folder with train, validation and test files.\n",
     );
     print(&text)
 }

@@ -216,8 +216,7 @@ fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
     let Artifact { uncertainty, calibration, .. } = predictor.artifact();
     let strange = match (by, &calibration.novelty) {
         (SortBy::Epistemic, Some(_)) => {
-            ", or `--sort-by ood-p` to get the texts least like the \
-                                         training data first"
+            ", or `--sort-by ood-p` to get the texts least like the training data first"
         }
         _ => "",
     };
@@ -233,8 +232,7 @@ fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
     match missing {
         Some((what, why)) => {
             bail!(
-                "this model reports no {what} because {why}; use `--sort-by \
-                   uncertainty`{strange}"
+                "this model reports no {what} because {why}; use `--sort-by uncertainty`{strange}"
             )
         }
         None => Ok(()),

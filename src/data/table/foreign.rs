@@ -13,10 +13,9 @@ pub(super) fn of_bytes(head: &[u8]) -> Option<&'static str> {
             Some("a zip archive, as workbooks are; save the sheet as `.csv`, or unpack it")
         }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("compressed with zstd; decompress it first"),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, ..] => Some(
-            "compressed with bzip2; decompress it \
-                                                           first",
-        ),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, ..] => {
+            Some("compressed with bzip2; decompress it first")
+        }
         [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("compressed with xz; decompress it first"),
         [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
             Some("an old workbook or document, such as `.xls`; save the sheet as `.csv`")

@@ -28,7 +28,7 @@ impl Names {
             }
             Self::Numbered => Some(
                 "the first line is read as a row, not as column names (`--header yes` if it \
-                      contains the names)",
+                 contains the names)",
             ),
         }
     }

@@ -81,8 +81,7 @@ fn check_id(place: &str, id: &Value) -> Result<(), String> {
     // What is no number at all is refused by whoever reads the file.
     match id.as_u64() {
         Some(id) if id >= MOST_IDS => Err(format!(
-            "`{place}` has the id {id}, which is larger than any encoder's number of \
-                         embeddings"
+            "`{place}` has the id {id}, which is larger than any encoder's number of embeddings"
         )),
         _ => Ok(()),
     }

@@ -65,8 +65,8 @@ fn uncertainty(model: &Answers, answer: &Answer) -> Option<String> {
     let sum = aleatoric + epistemic;
     differ(sum, total).then(|| {
         format!(
-            "`aleatoric` {aleatoric} and `epistemic` {epistemic} add up to {sum}, but `total` \
-                 is {total}"
+            "`aleatoric` {aleatoric} and `epistemic` {epistemic} add up to {sum}, but `total` is \
+             {total}"
         )
     })
 }

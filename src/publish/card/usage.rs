@@ -96,13 +96,14 @@ impl Card<'_> {
     fn with_sentence_transformers(&self, divide: &str) -> String {
         let labels = json_list(&self.source.artifact.manifest.labels);
         format!(
-            "Its head is not one that transformers has: `AutoModelForSequenceClassification` would load it \
-             and answer something else. The folder is one of sentence-transformers too, whose embedding is \
-             the logits.\n\n```python\nimport torch\nfrom sentence_transformers import SentenceTransformer\n\n\
-             model = SentenceTransformer({})\n\
-             logits = torch.tensor(model.encode([{}])[0])\nprobabilities = ({divide}).softmax(-1)\n\
-             labels = {labels}\n\
-             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n{}",
+            "transformers does not implement this model's head: \
+             `AutoModelForSequenceClassification` would load it but return different predictions. \
+             The folder is also a sentence-transformers model whose embeddings are the logits.\n\n\
+             ```python\nimport torch\nfrom sentence_transformers import SentenceTransformer\n\n\
+             model = SentenceTransformer({})\nlogits = torch.tensor(model.encode([{}])[0])\n\
+             probabilities = ({divide}).softmax(-1)\nlabels = {labels}\n\
+             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n\
+             ```\n\n{}",
             json(&self.place()),
             json(&self.example()),
             self.what_that_is("give both as a list of two")
@@ -115,16 +116,17 @@ impl Card<'_> {
         let cut = match artifact.manifest.preprocessing.truncation.name() {
             "head" => "",
             "tail" => {
-                " Of a longer text transformers keeps the beginning, `bayes` the end: answers to long texts \
-                 differ."
+                " When a text is too long, transformers keeps the beginning, while `bayes` keeps \
+                 the end, so predictions for long texts differ."
             }
             _ => {
-                " Of a longer text transformers keeps the beginning, `bayes` a quarter of the beginning and \
-                 three quarters of the end: answers to long texts differ."
+                " When a text is too long, transformers keeps the beginning, while `bayes` takes a \
+                 quarter of its tokens from the beginning and three quarters from the end, so \
+                 predictions for long texts differ."
             }
         };
         let vector = if artifact.uncertainty.scaling.vector.is_some() {
-            " The factors and offsets of the classes are left out here."
+            " The factors and offsets of the classes are not applied here."
         } else {
             ""
         };
@@ -134,7 +136,7 @@ impl Card<'_> {
             String::new()
         };
         format!(
-            "This is the prediction of the {}, with the temperature and without the rest of the \
+            "This is the prediction of the {} with temperature scaling, without the remaining \
              uncertainty.{cut}{vector}{pair}\n",
             artifact.manifest.transformers
         )
@@ -144,9 +146,10 @@ impl Card<'_> {
     pub(super) fn with_bayes(&self) -> String {
         let (place, text) = (self.place(), shell(&self.example()));
         format!(
-            "```sh\nbayes predict --model {place} {text}\n```\n\nIt prints the label with its probability, \
-             the two parts of the uncertainty, the prediction set, the p-value of the text's novelty and \
-             whether to take the answer; {} gives them as JSON, and {} answers over HTTP.\n",
+            "```sh\nbayes predict --model {place} {text}\n```\n\nIt prints the label with its \
+             probability, the two parts of the uncertainty, the prediction set, the novelty \
+             p-value and whether to accept the prediction. {} prints the result as JSON; {} \
+             answers over HTTP.\n",
             code("--json"),
             code(&format!("bayes serve --model {place}"))
         )

@@ -36,8 +36,7 @@ pub(in super::super) fn footer_length(end: &[u8], length: u64) -> Result<usize, 
     let footer = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
     if footer + END as u64 > length || footer > LONGEST {
         return Err(refused(format!(
-            "its directory should have {footer} bytes, but the file has \
-                                    only {length}"
+            "its directory should have {footer} bytes, but the file has only {length}"
         )));
     }
     Ok(footer as usize)
