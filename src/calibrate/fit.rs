@@ -379,7 +379,10 @@ mod tests {
         assert_eq!((summary.min_confidence, summary.target_risk), (Some(0.95), None));
         assert_eq!(summary.accepted, Some(2.0 / 3.0));
         let [note] = summary.notes.as_slice() else { panic!("{:?}", summary.notes) };
-        assert!(note.contains("prove for no confidence of at least 0.95"), "{note}");
+        assert!(
+            note.contains("do not prove, for any confidence threshold of at least 0.95"),
+            "{note}"
+        );
         assert!(note.contains("`calibration.min_confidence` = 0.95, stays"), "{note}");
 
         let (limits, summary) = unproven(|config| config.max_set_size = 1);

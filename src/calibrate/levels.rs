@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn what_is_no_share_is_refused_with_what_would_be_right() {
         let message = toml::from_str::<Section>("risk = \"low\"").unwrap_err().to_string();
-        assert!(message.contains("a share such as 0.02, or a list"), "{message}");
+        assert!(message.contains("a number such as 0.02, or a list"), "{message}");
         for (levels, part) in [
             (&[0.1, 1.5][..], "is 1.5: 0 to 1"),
             (&[-0.1], "is -0.1"),

@@ -191,7 +191,7 @@ mod tests {
         let none = decisions(&summary(Some(all), Some(0.1)), &rows[4..]).unwrap();
         assert!(none.ends_with("as well, none is accepted"), "{none}");
         let untested = decisions(&summary(Some(all), Some(0.1)), &[]).unwrap();
-        assert!(untested.ends_with("`max_set_size` = 1 must be met too"), "{untested}");
+        assert!(untested.ends_with("`max_set_size` = 1 must also be met"), "{untested}");
     }
 
     #[test]
@@ -200,13 +200,16 @@ mod tests {
         let stays = decisions(&summary(Some(limits), None), &[]).unwrap();
         assert_eq!(
             stays,
-            "answers of confidence 0.9500 or more are accepted: 360 held-out rows prove for no \
-             confidence of at least 0.95 that at most 20 % of the answers above it are wrong, and the \
-             limits that you set stay"
+            "predictions with confidence 0.9500 or more are accepted; at no confidence threshold of at \
+             least 0.95 can the 360 held-out rows prove that at most 20 % of the predictions above it \
+             are wrong, so the limits that you set stay in effect"
         );
         let nothing = summary(None, None);
         let none = decisions(&nothing, &[]).unwrap();
-        assert!(none.starts_with("none: 360 held-out rows prove for no confidence that"), "{none}");
+        assert!(
+            none.starts_with("none: at no confidence threshold can the 360 held-out rows"),
+            "{none}"
+        );
         assert_eq!(decision_sentence(&nothing, &[]), None);
     }
 }

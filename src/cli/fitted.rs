@@ -62,7 +62,11 @@ pub fn posterior_words(posterior: &PosteriorReport, crossed: bool) -> Vec<String
             "Posterior of the last layer: prior precision {:.3}, chosen {}; the data determine \
              {:.0} of its weights.",
             evidence.prior_precision,
-            if posterior.prior_by_held_out_rows { "on held-out rows" } else { "by the evidence" },
+            if posterior.prior_by_held_out_rows {
+                "on held-out rows"
+            } else {
+                "by maximising the marginal likelihood (evidence)"
+            },
             evidence.effective_parameters
         ));
     }

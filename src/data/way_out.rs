@@ -100,7 +100,7 @@ mod tests {
             (&["a/train.csv", "b/test.jsonl"], "did you mean `F/a` or `F/b`?"),
             (&["data/tickets.csv", "notes.md"], "it has `data/`"),
             (&["tickets.csv", "other.csv"], "such as `F/other.csv`"),
-            (&["neg/1.txt", "pos/2.txt"], "its folders `neg/`, `pos/` hold a text in each file"),
+            (&["neg/1.txt", "pos/2.txt"], "its folders `neg/`, `pos/` contain a text in each file"),
             (&["alt.atheism/49960", "sci.med/5"], "`load_files`"),
             (&["train/neg/1.txt", "train/pos/2.txt"], "its folders `neg/`, `pos/`"),
             (&["neg/1.txt", ".git/HEAD"], ""),

@@ -178,6 +178,6 @@ mod tests {
         let message = met("ecee>0.1").unwrap_err().to_string();
         assert!(message.ends_with("no number `ecee`; did you mean `ece`?"), "{message}");
         let message = met("auroc<0.9").unwrap_err().to_string();
-        assert!(message.ends_with("`auroc` is not defined on these rows"), "{message}");
+        assert!(message.ends_with("`auroc` is not defined for these rows"), "{message}");
     }
 }

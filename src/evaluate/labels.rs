@@ -259,7 +259,10 @@ mod tests {
         for data in
             [&["bad", "good"][..], &["00", "01"], &["1", "2"], &["1.0", "0.0"], &["no", "1"]]
         {
-            assert!(found(data, &model).unwrap_err().contains("numbers and no names"), "{data:?}");
+            assert!(
+                found(data, &model).unwrap_err().contains("numbers instead of names"),
+                "{data:?}"
+            );
         }
         assert!(
             found(&["it's", "b"], &model).unwrap_err().contains("'it'\\''s=LABEL_0,b=LABEL_1'")

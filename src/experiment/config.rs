@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn calibration_that_cannot_be_is_refused() {
         for (setting, key) in [
-            ("calibration.conformal_alpha=[0.9]", "`calibration.conformal_alpha` has 0.9"),
+            ("calibration.conformal_alpha=[0.9]", "`calibration.conformal_alpha` contains 0.9"),
             ("calibration.ood_p=2.0", "`calibration.ood_p` is 2"),
             ("calibration.novelty=mutual_information", "point estimate"),
             ("calibration.max_epistemic=0.2", "point estimate"),
@@ -337,7 +337,7 @@ mod tests {
             assert!(message.contains(key), "{message}");
         }
         let message = parse("[calibration]\nconformal_alpha = []\nmax_set_size = 1\n", &[]);
-        assert!(message.unwrap_err().contains("`calibration.max_set_size` needs sets"));
+        assert!(message.unwrap_err().contains("`calibration.max_set_size` needs prediction sets"));
     }
 
     #[test]
@@ -415,7 +415,7 @@ mod tests {
         for (wrong, part) in [
             ("[0.1, 2.0]", "`calibration.target_risk` is 2"),
             ("[0, 0.1]", "0 among others"),
-            ("'low'", "a share such as 0.02"),
+            ("'low'", "a number such as 0.02"),
         ] {
             let message = levels(wrong).unwrap_err();
             assert!(message.contains(part), "{message}");
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!((both.init, both.hidden_size), (None, Some(32)));
         for text in ["[model]\ninit = \"a/b\"\nhidden_size = 8\n", ""] {
             let message = parse(text, &["model.init=a/b", "model.hidden_size=8"]).unwrap_err();
-            assert!(message.contains("give one of the two"), "{message}");
+            assert!(message.contains("give only one of the two"), "{message}");
         }
         assert!(parse("[model]\ninit = \"a/b\"\nhidden_size = 8\n", &[]).is_err());
     }

@@ -336,7 +336,7 @@ mod tests {
         let swag = parse(&["posterior.method=swag"]);
         assert_eq!(
             differences(&base, &swag, false)[0],
-            "`posterior.method` was \"laplace\", is \"swag\"",
+            "`posterior.method` was \"laplace\" and is now \"swag\"",
             "its keys shape the training"
         );
         assert_eq!(

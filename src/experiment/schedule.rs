@@ -61,7 +61,7 @@ mod tests {
             ("train.num_train_epochs=2", "train.max_steps=5", "train.max_steps=25");
         assert_eq!(
             said(&[epochs, fewer]).unwrap(),
-            "`train.max_steps` = 5 makes 0.50 epochs: `train.num_train_epochs` = 2 has no effect"
+            "`train.max_steps` = 5 makes 0.50 epochs, so `train.num_train_epochs` = 2 has no effect"
         );
         assert!(said(&[epochs, more]).unwrap().contains("makes 2.50 epochs"));
         for quiet in [

@@ -141,19 +141,19 @@ mod tests {
         ]);
         assert_eq!(
             way.warning(&wrote).unwrap(),
-            "`data.test_fraction` has no effect, since the data have a test split"
+            "`data.test_fraction` has no effect because the data have a test split"
         );
         let quiet = Use { no_novelty: true, own_test: false, ..way };
         assert_eq!(
             quiet.warning(&wrote).unwrap(),
-            "`calibration.ood_p` has no effect, since `calibration.novelty` is none"
+            "`calibration.ood_p` has no effect because `calibration.novelty` is none"
         );
         let head = Use { crossed: true, own_test: false, ..way.kept(Recipe::Head) };
         assert_eq!(
             head.warning(&wrote).unwrap(),
-            "`data.validation_fraction`, `data.validation_limit` have no effect, since every row outside \
-             the test part trains and calibrates the last layer; `train.learning_rate` has no effect, \
-             since the last layer alone is fitted"
+            "`data.validation_fraction`, `data.validation_limit` have no effect because every row \
+             outside the test split trains and calibrates the last layer; `train.learning_rate` has no \
+             effect because only the last layer is fitted"
         );
         // The rows that choose among fine-tuned weights are divided off by the fraction.
         let auto = head.kept(Recipe::Auto).warning(&wrote).unwrap();

@@ -151,7 +151,7 @@ mod tests {
     fn a_key_of_another_method_is_refused_with_its_name() {
         let message = read("num_samples = 8").unwrap_err();
         assert!(
-            message.contains("`posterior.num_samples` is for the method mc_dropout"),
+            message.contains("`posterior.num_samples` applies to the method mc_dropout"),
             "{message}"
         );
         assert!(message.contains("the method is laplace"), "{message}");

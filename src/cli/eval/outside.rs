@@ -198,6 +198,6 @@ mod tests {
         };
         assert_eq!(said(&["c", "d"]).unwrap(), None);
         assert!(said(&["c", "a"]).unwrap().unwrap().starts_with("1 of 2 texts of `other`"));
-        assert!(said(&["b", "a"]).unwrap_err().contains("none is out of scope"));
+        assert!(said(&["b", "a"]).unwrap_err().contains("none is out of distribution"));
     }
 }

@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn json_is_told_from_texts_that_begin_like_it() {
         for (text, what) in [
-            ("{\"text\": \"a\"}\n{\"text\": \"b\"}\n", "an object a line"),
-            ("\r\n { \"text\":\"a\" }\r\n\r\n{\"text\":\"b\"}", "an object a line"),
-            ("{\"text\":\"a\"},\n{\"text\":\"b\"},\n", "an object a line"),
-            ("{\"text\":\"a\"}", "an object a line"),
+            ("{\"text\": \"a\"}\n{\"text\": \"b\"}\n", "one object per line"),
+            ("\r\n { \"text\":\"a\" }\r\n\r\n{\"text\":\"b\"}", "one object per line"),
+            ("{\"text\":\"a\"},\n{\"text\":\"b\"},\n", "one object per line"),
+            ("{\"text\":\"a\"}", "one object per line"),
             ("[{\"text\":\"a\"},{\"text\":\"b\"}]", "array"),
             ("[\n  {\n    \"text\": \"a\"\n  }\n]\n", "array"),
             ("{\n  \"cells\": [\n  ]\n}\n", "over several lines"),

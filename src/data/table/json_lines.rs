@@ -276,7 +276,7 @@ mod tests {
             assert!(error.is_of_a_row());
             let message = error.to_string();
             assert!(message.contains("line 2, character"), "{message}");
-            assert!(message.contains("the key `text` stands twice"), "{message}");
+            assert!(message.contains("the key `text` occurs twice"), "{message}");
         }
         // Inside a value that only passes through nothing is lost.
         assert_eq!(rows(br#"{"a":{"b":1,"b":2}}"#)[0].values[0].written(), r#"{"b":1,"b":2}"#);

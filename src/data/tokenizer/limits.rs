@@ -204,9 +204,9 @@ mod tests {
         };
         let map = base(&[&b"xx\0"[..], &[b'y'; 500], b"\0"].concat());
         for (file, words) in [
-            (json!({ "normalizer": two }), "64 letters of one"),
+            (json!({ "normalizer": two }), "one letter into 64"),
             (json!({ "normalizer": replace("", 1) }), "empty"),
-            (json!({ "normalizer": replace("ab", 1 << 20) }), "letters of one"),
+            (json!({ "normalizer": replace("ab", 1 << 20) }), "may turn one letter into"),
             (json!({ "normalizer": { "type": "Prepend", "prepend": "x".repeat(100) } }), "Prepend"),
             (
                 json!({ "normalizer": { "type": "Precompiled", "precompiled_charsmap": map } }),

@@ -140,7 +140,7 @@ mod tests {
             (down, Some(about), Some("does better")),
             (about, Some(up), Some("does better")),
             (down, Some(up), Some("does better")),
-            (up, Some(up), Some("right less often")),
+            (up, Some(up), Some("lower accuracy")),
             (down, Some(down), Some("right more often")),
         ] {
             let report = report(accuracy, nll);
