@@ -6,33 +6,33 @@ use super::conformal::ConformalMethod;
 use super::novelty::NoveltyMethod;
 use super::{Corrections, RiskLevels};
 
-/// How probabilities are corrected, and what is decided by them.
+/// How probabilities are calibrated, and what they decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CalibrationConfig {
-    /// Whether a temperature is fitted on rows that were not trained on.
+    /// Whether to fit a temperature on held-out rows.
     pub temperature: bool,
-    /// Whether each class gets a factor and an offset of its own before the temperature; needs 50
-    /// rows a class.
+    /// Whether each class gets its own factor and offset before the temperature; needs 50 rows per
+    /// class.
     pub vector: bool,
-    /// How labels are chosen into prediction sets.
+    /// How prediction sets are built.
     pub conformal_method: ConformalMethod,
-    /// Shares of texts whose set may miss the label. The first is that of a plain prediction;
-    /// without any there are no sets.
+    /// Miscoverage rates: shares of texts whose prediction set may miss the label. The first is
+    /// used for a plain prediction; an empty list means no sets.
     pub conformal_alpha: Vec<f64>,
-    /// What the strangeness of a text is measured by.
+    /// The novelty score.
     pub novelty: NoveltyMethod,
-    /// A text whose novelty p-value is at most this is called out of distribution: the share of
-    /// false alarms.
+    /// A text with a novelty p-value at or below this is flagged as out of distribution: the false
+    /// alarm rate.
     pub ood_p: f64,
-    /// Abstain so that at most this share of what is accepted is wrong; of several the strictest that
-    /// held-out rows prove. 0 = no such limit.
+    /// Abstain so that at most this share of the accepted predictions is wrong; of several, the
+    /// strictest that the held-out rows prove. 0 = no such limit.
     pub target_risk: RiskLevels,
     /// Abstain below this confidence.
     pub min_confidence: f64,
     /// Abstain above this epistemic uncertainty, in nats; 0 = no such limit.
     pub max_epistemic: f64,
-    /// Abstain where the prediction set has more labels than this, or none; 0 = no such limit.
+    /// Abstain if the prediction set has more labels than this, or none; 0 = no such limit.
     pub max_set_size: usize,
 }
 

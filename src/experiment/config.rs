@@ -38,7 +38,7 @@ pub struct Experiment {
     pub model: ModelConfig,
     /// How it is trained.
     pub train: TrainConfig,
-    /// How the posterior is made.
+    /// How the posterior is approximated.
     pub posterior: PosteriorConfig,
     /// How probabilities are corrected.
     pub calibration: CalibrationConfig,

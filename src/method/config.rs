@@ -7,10 +7,10 @@ use toml::{Table, Value};
 use super::{Approach, Method, Settings};
 use crate::posterior::LinkChoice;
 
-/// The posterior's settings, and those of its method.
+/// Settings of the posterior and of its method.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PosteriorConfig {
-    /// How the posterior is made.
+    /// How the posterior is approximated.
     pub method: Settings,
     /// How probabilities of more than two classes come from a Gaussian over the logits; two classes
     /// are always exact.

@@ -25,9 +25,9 @@ use crate::train::{Follower, Gathered, Plan};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Swag {
-    /// From this share of the steps on weights are collected, at a constant learning rate.
+    /// Share of the steps after which weights are collected, at a constant learning rate.
     pub swa_start: f64,
-    /// That rate, as a share of the peak.
+    /// That learning rate, as a fraction of the peak.
     pub swa_rate: f64,
     /// How many of the last deviations from the mean make up the covariance, besides its diagonal.
     pub swag_rank: usize,

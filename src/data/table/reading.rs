@@ -9,14 +9,14 @@ use super::Format;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quoting {
-    /// What fits the rows.
+    /// Detected from the rows.
     #[default]
     Auto,
-    /// In `"`, with `""` for a quote inside, as spreadsheets and RFC 4180 have it.
+    /// In `"`, with `""` for a quote inside, as in spreadsheets and RFC 4180.
     Double,
     /// In `"`, with `\"` for a quote inside.
     Backslash,
-    /// Not at all: a quote is a letter like any other.
+    /// Not at all: a quote is an ordinary character.
     None,
 }
 
@@ -24,12 +24,12 @@ pub enum Quoting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Header {
-    /// What its words look like beside the rows.
+    /// Detected by comparison with the rows.
     #[default]
     Auto,
-    /// It has.
+    /// It does.
     Yes,
-    /// It is a row: the columns are `column_1`, `column_2`, ….
+    /// It is a row; the columns are named `column_1`, `column_2`, ….
     No,
 }
 

@@ -18,7 +18,7 @@ use crate::store;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Norm {
-    /// After the residual sum, as BERT has it.
+    /// After the residual sum, as in BERT.
     #[default]
     Post,
 }
@@ -27,7 +27,7 @@ pub enum Norm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// The head that the architecture has in transformers: first token, dense, tanh.
+    /// The architecture's head in transformers: first token, dense, tanh.
     #[default]
     Auto,
     /// The mean over the tokens: a head of our own.
