@@ -232,9 +232,9 @@ fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Rem
     let place = |Raw { place: (file, line), label, .. }: &Raw| {
         format!("`{}` line {line} (`{label}`)", content.files[*file as usize])
     };
-    let (many, stand) = if texts == 1 { ("text", "stands") } else { ("texts", "stand") };
+    let (many, have) = if texts == 1 { ("text", "has") } else { ("texts", "have") };
     Some(Remark::Warning(format!(
-        "{texts} {many} {stand} under more than one label, such as {} and {}; no classifier can \
+        "{texts} {many} {have} more than one label, such as {} and {}; no classifier can \
          predict both; correct the labels, or remove one of the rows",
         place(one),
         place(other)

@@ -141,7 +141,7 @@ fn a_text_under_two_labels_is_said_with_both_lines() {
     let two = "ticket 4 was good,y\nticket 7<br />was bad,x\nticket 4 was good,y\n";
     home.write("two.csv", format!("{table}{two}"));
     let (_, said) = plan(&home, "two.csv", &[]).unwrap();
-    for part in ["2 texts stand", "two.csv` line 6 (`x`)", "two.csv` line 82 (`y`)"] {
+    for part in ["2 texts have", "two.csv` line 6 (`x`)", "two.csv` line 82 (`y`)"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     // In another part, and after the labels are renamed.

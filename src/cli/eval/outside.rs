@@ -57,7 +57,7 @@ impl Outside {
                 _ => {
                     let splits: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
                     let all = splits.iter().flat_map(|split| of(split)).collect();
-                    (format!("{}, since there is no split `test`", some(splits)), all)
+                    (format!("{}, because there is no split `test`", some(splits)), all)
                 }
             };
             remarks.extend(dataset.how_read().map(Remark::Note));
