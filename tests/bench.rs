@@ -237,7 +237,7 @@ fn a_batch_that_the_rows_do_not_fill_is_refused_or_left_out_and_figures_have_uni
     let (table, messages) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{messages}");
     for left in ["`throughput.batch_16`", "`throughput.batch_32`", "`train`"] {
-        assert!(messages.contains(&format!("{left} is left out: a batch has")), "{messages}");
+        assert!(messages.contains(&format!("{left} is skipped: a batch has")), "{messages}");
     }
     assert!(table.contains("10 texts of") && table.contains(", 1 thread, 1 round\n"), "{table}");
     for line in ["latency.mean_latency, ms ", "throughput.batch_8.throughput, texts/s "] {

@@ -18,9 +18,9 @@ fn a_csv_file_becomes_a_model_that_predicts() {
         "2 classes, trained on 168 rows, tested on 24",
         "accuracy",
         "(ECE)",
-        "hold the right label in 90 %",
+        "contain the correct label for 90 %",
         // Both calibration parts, 24 rows: they prove no risk of 20 %.
-        "none: 24 held-out rows prove for no confidence",
+        "none: at no confidence threshold can the 24 held-out rows",
         "Next    bayes predict --model checkpoints/tickets/model \"Your own text here\"\n",
     ] {
         assert!(summary.contains(part), "{part}: {summary}");
@@ -172,7 +172,7 @@ fn bad_rows_are_reported_with_file_and_line() {
         ("text,label\ngood one,a\nbad one\n", "line 3", "2"),
         ("text,label\ngood one,a\n   ,b\n", "line 3", "`text` is empty"),
         ("text,label\ngood one,a\nother,\n", "line 3", "`label` is empty"),
-        ("text,label\none,a\ntwo,a\n", "rows.csv", "at least two classes"),
+        ("text,label\none,a\ntwo,a\n", "rows.csv", "you need at least two"),
     ] {
         let path = home.write("rows.csv", content);
         let message = home.refused(&["train", path.to_str().unwrap()]);
@@ -214,7 +214,7 @@ fn a_dry_run_writes_nothing_and_the_config_can_be_printed() {
     assert!(page.starts_with(".ie") && page.contains(".TH bayes 1") && page.contains("train"));
     let page = home.done(&["completions", "--man=train"]);
     assert!(page.contains(".TH bayes-train 1") && page.contains("\\-\\-init"), "{page}");
-    assert!(home.refused(&["completions", "--man=trian"]).contains("the commands are train"));
+    assert!(home.refused(&["completions", "--man=trian"]).contains("available commands: train"));
     assert!(home.files().is_empty());
     let list: Value = serde_json::from_str(&home.done(&["dataset", "list", "--json"])).unwrap();
     assert_eq!(list.as_array().unwrap().len(), 6);

@@ -95,7 +95,10 @@ fn every_number_can_be_computed_again_from_the_predictions_file() {
     let table = home.done(&["eval", "--predictions", "none.jsonl", "--report", "none"]);
     let read = |name: &str| std::fs::read_to_string(home.path("none").join(name)).unwrap();
     for shown in [&table, &read("report.md"), &read("report.html")] {
-        assert!(shown.contains("a class has no calibration rows, and is in every set"), "{shown}");
+        assert!(
+            shown.contains("a class has no calibration rows, so it is in every set"),
+            "{shown}"
+        );
         assert!(
             !shown.contains("100.0 % – 100.0 %") && !shown.contains("1.0000 – 1.0000"),
             "{shown}"
@@ -190,12 +193,12 @@ fn what_cannot_be_evaluated_is_refused() {
     let message = home.refused(&["eval", "--predictions", "p.csv", "--limit", "5"]);
     assert!(message.contains("--limit") && message.contains("--model"), "{message}");
     let message = home.refused(&["eval", "--predictions", "p.csv", "--coverage", "0.95"]);
-    assert!(message.contains("--coverage is about rows"), "{message}");
+    assert!(message.contains("--coverage applies to rows"), "{message}");
     let header = "model,dataset,split,seed,temperature,alpha,bound_rows,row,ood,label,predicted,p.a,\
                   p.b,logit.a,logit.b,total,aleatoric,epistemic,set,novelty,novelty_p,truncated,seen\n";
     home.write("p.csv", header);
     let message = home.refused(&["eval", "--predictions", "p.csv"]);
-    assert!(message.contains("`p.csv` holds no answers"), "{message}");
+    assert!(message.contains("`p.csv` contains no predictions"), "{message}");
     home.write("p.csv", "p.a,p.b\n0.5,0.5\n");
     let message = home.refused(&["eval", "--predictions", "p.csv"]);
     assert!(message.contains("no column `model`"), "{message}");
@@ -217,7 +220,7 @@ fn texts_without_labels_can_be_out_of_scope() {
     let message = home.refused(&["eval", "--model", model, "--predictions", "p.txt"]);
     assert!(message.contains("`.txt`"), "{message}");
     let message = home.refused(&["eval", "--model", model, model]);
-    assert!(message.contains("named twice"), "{message}");
+    assert!(message.contains("given twice"), "{message}");
 }
 
 /// `--ood` is for texts that no class is right for.
@@ -370,7 +373,7 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     home.train_tiny(&[]);
     let model = "checkpoints/tickets/model";
     let shown = home.done(&["eval", "--model", model]);
-    assert!(shown.contains("beside a linear classifier"), "{shown}");
+    assert!(shown.contains("compared with a linear baseline"), "{shown}");
     // One word tells the departments apart: both are right always, and so the model is no better.
     assert!(shown.contains("warning: a linear classifier"), "{shown}");
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
@@ -395,7 +398,10 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     assert_eq!(home.run(&gate).status.code(), Some(1));
     home.done(&["eval", "--model", model, "--report", "out"]);
     let page = std::fs::read_to_string(home.path("out/report.md")).unwrap();
-    assert!(page.contains("Beside a linear classifier") && page.contains("Warning: "), "{page}");
+    assert!(
+        page.contains("Compared with a linear baseline") && page.contains("Warning: "),
+        "{page}"
+    );
 
     // Other rows with the same labels, in another order.
     let other = "the router is down,technical\nmy invoice please,billing\n";
@@ -416,8 +422,8 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     assert!(!shown.contains("linear classifier") && note.contains("has changed since"), "{note}");
     std::fs::remove_file(&tickets).unwrap();
     let (shown, note) = said();
-    assert!(!shown.contains("linear classifier") && note.contains("not here any more"), "{note}");
-    assert_eq!(note.lines().filter(|line| line.contains("no baseline")).count(), 1);
+    assert!(!shown.contains("linear classifier") && note.contains("no longer here"), "{note}");
+    assert_eq!(note.lines().filter(|line| line.contains("skipping the baseline")).count(), 1);
 }
 
 fn text_of(stdout: &[u8], stderr: &[u8]) -> (String, String) {
@@ -430,7 +436,7 @@ fn several_models_are_set_beside_the_same_classifier() {
     let (a, b) = (train(&home, "a", "1"), train(&home, "b", "2"));
     let both = ["eval", "--model", &a, &b, "--limit", "200"];
     let shown = home.done(&both);
-    assert_eq!(shown.matches("a linear classifier, on the training rows of A").count(), 1);
+    assert_eq!(shown.matches("linear baseline, on the training rows of A").count(), 1);
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     let object = json(&home.done(&[&both[..], &["--json"]].concat()));
     let beside = |place: usize| object["models"][place]["baseline"].clone();
@@ -467,7 +473,7 @@ fn rows_that_a_model_was_made_with_are_counted_or_said_to_be_unknown() {
     let output = home.run(&["eval", "--no-baseline", "--model", model]);
     let (shown, note) = text_of(&output.stdout, &output.stderr);
     assert!(output.status.success() && note.contains("tickets.csv` has changed"), "{note}");
-    assert!(shown.contains("which were seen before is not known"), "{shown}");
+    assert!(shown.contains("it is unknown which were seen before"), "{shown}");
     assert_eq!(seen(&evaluated(&[])), Value::Null);
 }
 

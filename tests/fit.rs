@@ -127,7 +127,7 @@ fn a_head_that_is_kept_is_the_file_that_was_there() {
     // A folder without our files, as transformers would have written it.
     std::fs::remove_dir_all(home.path(MODEL).join("bayes")).unwrap();
     let message = home.refused(&["fit", "--model", MODEL]);
-    assert!(message.contains("name a data set with `--dataset`"), "{message}");
+    assert!(message.contains("give a data set with `--dataset`"), "{message}");
     let table = home.done(&[
         "fit",
         "--model",
@@ -151,13 +151,13 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
         assert!(message.contains(part), "{message}");
     };
     refused(&["--set", "posterior.num_samples=8"], "add mc_dropout to `--method`");
-    refused(&["--method", "swag"], "`bayes fit` trains nothing");
+    refused(&["--method", "swag"], "`bayes fit` does not train");
     let sampled = ["--method", "mc_dropout", "--set", "posterior.num_samples=8", "--set"];
     refused(
         &[&sampled[..], &["posterior.stochastic_layers=9"]].concat(),
         "the encoder has 1 layers",
     );
-    refused(&[&sampled[..], &["train.seed=1"]].concat(), "takes keys of [posterior]");
+    refused(&[&sampled[..], &["train.seed=1"]].concat(), "takes only keys of [posterior]");
     refused(&["--set", "calibration.vector=true"], "needs 150 rows");
     // Without a temperature the spread of the passes is taken as it is, and not only where so few rows
     // show that it helps.
@@ -196,13 +196,13 @@ fn a_fit_says_what_it_read_and_its_card_what_was_done() {
     let fit = ["fit", "--model", "foreign", "--dataset", data, "--output", "fitted"];
     let said = home::text(&home.run(&fit).stderr);
     assert!(said.contains("columns: text = `subject`, label = `department`"), "{said}");
-    assert!(said.contains("of the part `validation` are not used"), "{said}");
+    assert!(said.contains("of the `validation` split are not used"), "{said}");
     let said = home::text(&home.run(&["eval", "--model", "fitted", "--dataset", data]).stderr);
     assert!(said.contains("columns: text = `subject`"), "{said}");
     let card = home.done(&["publish", "--model", "fitted", "--card-only"]);
     let card = card.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(card.contains("The posterior was fitted on the rows of `train`"), "{card}");
-    assert!(!card.contains("chosen by the NLL") && !card.contains(", trained on"), "{card}");
+    assert!(card.contains("The posterior was fitted on `train`"), "{card}");
+    assert!(!card.contains("selected by NLL") && !card.contains(", trained on"), "{card}");
 }
 
 /// The folder is replaced whole.
@@ -230,7 +230,7 @@ fn a_fit_deletes_nothing_that_it_did_not_write() {
     assert!(home.path("docs/thesis.txt").is_file() && home.path("fitted/notes.txt").is_file());
     std::fs::remove_file(home.path("fitted/notes.txt")).unwrap();
     let message = home::text(&fit("fitted", "fitted").stderr);
-    assert!(message.contains("is the model that is fitted"), "{message}");
+    assert!(message.contains("is the model that is being fitted"), "{message}");
     // Nor does training.
     home.write(&format!("{MODEL}/notes.txt"), "mine");
     let again = [&["train", data, "--resume", "never"][..], &TINY].concat();

@@ -79,7 +79,7 @@ fn a_head_is_fitted_on_every_row_and_the_encoder_stays() {
     let again = json(&home.done(&["eval", "--json"]));
     assert_eq!(again["nll"]["value"], report["test"]["nll"]["value"]);
     let message = home.refused(&["eval", "--split", "validation"]);
-    assert!(message.contains("its rows train the last layer"), "{message}");
+    assert!(message.contains("those rows trained the last layer"), "{message}");
 }
 
 #[test]
@@ -179,13 +179,14 @@ fn a_validation_split_is_cross_fitted_where_that_is_asked_for() {
     assert_eq!(report["recipe"]["head"]["rows"], 280, "each row is judged once");
     assert!(report["calibration"]["crossed"].is_string());
     assert!(
-        messages.contains("the 80 rows of the validation split train and calibrate"),
+        messages
+            .contains("the 80 rows of the validation split are used for training and calibration"),
         "{messages}"
     );
     let again = json(&home.done(&["eval", "--json"]));
     assert_eq!(again["nll"]["value"], report["test"]["nll"]["value"]);
     let message = home.refused(&["eval", "--split", "validation"]);
-    assert!(message.contains("its rows train the last layer"), "{message}");
+    assert!(message.contains("those rows trained the last layer"), "{message}");
     // The rows of both splits are those that the model was made with.
     let own = home.path("set/validation.csv");
     let arguments = ["eval", "--json", "--dataset", own.to_str().unwrap()];
@@ -205,7 +206,7 @@ fn limits_count_the_rows_that_are_cross_fitted() {
     assert_eq!(report["recipe"]["head"]["rows"], 60);
     assert_eq!(report["temperature_rows"], 60);
     assert!(
-        messages.contains("`data.validation_limit` has no effect, since every row"),
+        messages.contains("`data.validation_limit` has no effect because every row"),
         "{messages}"
     );
     assert!(messages.contains("the training rows are a sample (`data.train_limit`)"), "{messages}");
@@ -264,10 +265,10 @@ fn the_card_says_how_a_head_was_made() {
     let report = train(&home, &tickets(240), &HEAD);
     let card = home.done(&["publish", "--card-only"]);
     for told in [
-        "The encoder stayed as it was; the last layer was fitted to convergence.",
-        "It is cross-fitted over 5 folds: each of 216 rows is judged",
-        "probabilities that were calibrated by rows each of which was judged by a last layer that had not",
-        "The temperature stays at 1, since rows each of which was judged by a last layer",
+        "The encoder was frozen; the last layer was fitted to convergence.",
+        "This uses cross-fitting with 5 folds: each of the 216 rows was scored",
+        "Calibration used cross-fitting: a last layer that had not seen the row scored it.",
+        "The temperature stays at 1, because rows scored by a last layer",
     ] {
         assert!(card.contains(told), "{told}: {card}");
     }
@@ -276,18 +277,19 @@ fn the_card_says_how_a_head_was_made() {
     }
     // These rows are all answered right, so no confidence is too low.
     assert!(report["calibration"]["min_confidence"].is_null(), "{report}");
-    assert!(card.contains("Of all answers, however sure, at most"), "{card}");
+    assert!(card.contains("Of all predictions, whatever their confidence, at most"), "{card}");
     assert!(!card.contains("above that confidence"), "{card}");
-    let (by, evidence) = ("chosen by held-out rows", "chosen by the evidence");
+    let (by, evidence) =
+        ("chosen on held-out rows", "chosen by maximising the marginal likelihood (evidence)");
     let held_out = report["prior_by_held_out_rows"].as_bool().unwrap();
     assert!(card.contains(if held_out { by } else { evidence }), "{card}");
     let run = std::fs::read_dir(home.path("runs")).unwrap().next().unwrap().unwrap().path();
     let markdown = std::fs::read_to_string(run.join("report.md")).unwrap();
     for told in [
         if held_out { by } else { evidence },
-        "fitted on 216 rows each of which was judged by a last layer",
-        "by 216 calibration rows (99 % band by the 108 of the class with the fewest",
-        "(108 rows behind the bound with the fewest)",
+        "fitted on 216 rows scored by a last layer",
+        "based on 216 calibration rows (99 % band from the 108 rows of the smallest class",
+        "(for the smallest class threshold: 108 rows)",
     ] {
         assert!(markdown.contains(told), "{told}: {markdown}");
     }
@@ -300,8 +302,11 @@ fn the_card_of_a_head_with_parts_of_its_own_names_them() {
     set(&home);
     home.done(&["train", "set", "--init", &encoder(), HEAD[0], HEAD[1]]);
     let card = home.done(&["publish", "--card-only"]);
-    assert!(card.contains("its prior chosen by the NLL of the second"), "{card}");
-    assert!(card.contains("the 40 of the third and the fourth serve both, cross-fitted"), "{card}");
+    assert!(card.contains("its prior was selected by NLL on `validation`"), "{card}");
+    assert!(
+        card.contains("the 40 rows of `temperature` and `conformal` together serve both"),
+        "{card}"
+    );
 }
 
 #[test]

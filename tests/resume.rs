@@ -161,7 +161,7 @@ fn a_run_that_is_killed_five_times_ends_in_the_same_bytes() {
     }
     let output = killed.run(&RUN);
     let said = text(&output.stderr);
-    assert!(output.status.success() && said.contains("going on from"), "{said}");
+    assert!(output.status.success() && said.contains("resuming from"), "{said}");
     assert_same(&killed, &straight, "after five kills");
     assert!(!writes_a_checkpoint(&killed), "unfinished files are cleared away");
 
@@ -185,11 +185,11 @@ fn a_stopped_run_goes_on_and_damaged_checkpoints_are_passed_over() {
     let (straight, home) = (Home::new(), Home::new());
     straight.done(&RUN);
     let output = stopped_at(&home, &RUN, 50);
-    assert!(text(&output.stdout).contains("give the same command again"));
+    assert!(text(&output.stdout).contains("run the same command again"));
     // Two processes would write into the same folder.
     let mut other = start(&home, &RUN);
     wait(&mut other, "progress", || logged(&home) > 55);
-    assert!(home.refused(&RUN).contains("another process is training `reviews`"));
+    assert!(home.refused(&RUN).contains("another process is already training `reviews`"));
     signal(&other, "-TERM");
     assert_eq!(other.wait_with_output().unwrap().status.code(), Some(130));
 
@@ -220,7 +220,7 @@ fn a_stopped_run_goes_on_and_damaged_checkpoints_are_passed_over() {
     let later = home.path(NAME).join("checkpoint_epoch_9_step_900");
     fs::rename(latest(&faster), &later).unwrap();
     let message = resume_from(&later);
-    assert!(message.contains("config.toml` is of another config"), "{message}");
+    assert!(message.contains("config.toml` belongs to a different config"), "{message}");
     assert!(message.contains("`train.learning_rate` was 0.002, is 0.001"), "{message}");
     // And somebody has taken the log away.
     fs::remove_dir_all(home.path("runs")).unwrap();
@@ -230,7 +230,7 @@ fn a_stopped_run_goes_on_and_damaged_checkpoints_are_passed_over() {
     assert!(output.status.success(), "{said}");
     for warning in ["optimizer.safetensors` is not what", "checkpoint_epoch_9_step_900"] {
         let line = said.lines().find(|line| line.contains(warning)).unwrap();
-        assert!(line.starts_with("warning: ") && line.ends_with("it is passed over"), "{said}");
+        assert!(line.starts_with("warning: ") && line.ends_with("it is skipped"), "{said}");
     }
     assert!(said.contains("a new one begins at this step"), "{said}");
     let same = |index: usize| results(&home)[index].1 == results(&straight)[index].1;

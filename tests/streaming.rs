@@ -117,12 +117,12 @@ fn what_cannot_be_streamed_is_refused_with_a_sentence() {
     let table = home.write("tickets.csv", home::tickets(40));
     let table = table.to_str().unwrap();
     let streaming = ["train", table, "--set", "data.streaming=true"];
-    assert!(home.refused(&streaming).contains("is not Parquet, so it cannot be streamed"));
+    assert!(home.refused(&streaming).contains("is not a Parquet file, so it cannot be streamed"));
     let address = ["train", "http://127.0.0.1:1/train.parquet"];
     assert!(home.refused(&address).contains("set data.streaming=true"));
     for (setting, message) in [
-        ("data.num_shards=2", "`data.num_shards` is of a stream"),
-        ("data.num_workers=4", "`data.num_workers` is of a stream"),
+        ("data.num_shards=2", "`data.num_shards` applies only to streaming"),
+        ("data.num_workers=4", "`data.num_workers` applies only to streaming"),
     ] {
         assert!(home.refused(&["train", "--set", setting]).contains(message));
     }
@@ -141,10 +141,10 @@ fn shards_that_do_not_divide_are_warned_of() {
     };
     let few = ["--set", "train.max_steps=4", "--set", "data.num_shards=7", "--set", "data.rank=3"];
     let uneven = shard(&few);
-    assert!(uneven.contains("6000 rows do not divide by `data.num_shards` = 7"), "{uneven}");
+    assert!(uneven.contains("6000 rows are not divisible by `data.num_shards` = 7"), "{uneven}");
     let first = model(&home);
     let more = [&few[..2], &["--set", "data.num_shards=2", "--resume", "never"]].concat();
-    assert!(!shard(&more).contains("do not divide"));
+    assert!(!shard(&more).contains("are not divisible"));
     assert!(model(&home) != first, "another shard has other rows");
 }
 

@@ -131,7 +131,7 @@ fn a_loss_that_is_not_finite_is_named_and_the_state_before_it_is_saved() {
     assert!(matches!(ended.unwrap(), Ended::Finished(_)));
     let last = saved.last().unwrap();
     assert_eq!((last.step, last.skipped), (16, 2));
-    assert!(warnings[0].contains(&format!("step {step} is left out, 1 so far")), "{warnings:?}");
+    assert!(warnings[0].contains(&format!("step {step} is skipped, 1 so far")), "{warnings:?}");
 }
 
 #[test]
@@ -173,5 +173,5 @@ fn a_run_ends_when_its_time_is_up_with_an_evaluation() {
     let Ended::Finished(outcome) = ended.unwrap() else { panic!("it was stopped") };
     assert_eq!((outcome.steps, outcome.best_step), (1, 1));
     assert!(saved.last().unwrap().ended);
-    assert_eq!(warnings, ["stopped early: 0.000001 seconds are over"]);
+    assert_eq!(warnings, ["stopped early: the time limit of 0.000001 seconds is reached"]);
 }

@@ -75,8 +75,8 @@ pub(super) fn keep_nothing_back(folder: &Path) -> Result<(), ArtifactError> {
     let Ok(mut entries) = std::fs::read_dir(&ours) else {
         if wrote_config(folder) {
             tracing::warn!(
-                "`{}` was written by `bayes`, but its folder `bayes` is not there: the posterior, the \
-                 temperature and the calibration that it had are not used",
+                "`{}` was written by `bayes`, but its `bayes` folder is missing: its posterior, \
+                 temperature and calibration are not used",
                 folder.display()
             );
         }

@@ -55,7 +55,8 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     let mut encoder = EncoderConfig::from_bytes(&config.path, &config.bytes)?;
     if !encoder.labels.is_empty() && encoder.labels != manifest.labels {
         return Err(damaged(
-            "its `labels` are not those of `id2label` in `config.json`, or in another order"
+            "its `labels` differ from those of `id2label` in `config.json`, or are in a different \
+             order"
                 .to_owned(),
         ));
     }
@@ -205,8 +206,8 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
     let edited = !is_as_saved(&value);
     if edited {
         tracing::warn!(
-            "`{}` was changed after it was saved: its settings are taken as they are now, and nothing vouches \
-             for its figures",
+            "`{}` has changed since this model was saved: its current settings are used, and its \
+             figures cannot be verified",
             path.display()
         );
     }

@@ -59,7 +59,7 @@ pub struct Artifact {
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// There is no such folder.
-    #[error("there is no model folder `{0}`")]
+    #[error("model folder `{0}` not found")]
     NoFolder(PathBuf),
     /// A file of the folder is missing or cannot be read.
     #[error("cannot read `{path}`")]
@@ -70,7 +70,7 @@ pub enum ArtifactError {
         source: std::io::Error,
     },
     /// A file is a link out of the folder.
-    #[error("`{path}` leads outside of its folder, to `{real}`: put the file itself there")]
+    #[error("`{path}` leads outside its folder, to `{real}`; put the file itself there")]
     Outside {
         /// The file.
         path: PathBuf,
@@ -78,13 +78,13 @@ pub enum ArtifactError {
         real: PathBuf,
     },
     /// A folder or a device stands where a file should.
-    #[error("`{path}` is no file")]
+    #[error("`{path}` is not a file")]
     NoFile {
         /// The place.
         path: PathBuf,
     },
     /// A file is larger than that of any model.
-    #[error("`{path}` has {bytes} bytes, and {most} are the most that are read")]
+    #[error("`{path}` has {bytes} bytes, but at most {most} are read")]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -95,8 +95,8 @@ pub enum ArtifactError {
     },
     /// A file is not what was saved.
     #[error(
-        "`{path}` is not the file that was saved with this model (its sha256 differs from the \
-         manifest): restore it, or save the model again"
+        "`{path}` has changed since this model was saved (its SHA-256 differs from the manifest); \
+         restore the file, or save the model again"
     )]
     Changed {
         /// The file.
@@ -104,8 +104,8 @@ pub enum ArtifactError {
     },
     /// A folder that would be replaced with what is in it.
     #[error(
-        "`{folder}` is replaced whole when a model is written there, and it holds `{name}`, which is no part of a \
-         model of `bayes`: name another folder, or move what is in it"
+        "writing a model replaces the whole of `{folder}`, but it contains `{name}`, which is not \
+         part of a `bayes` model; choose a different folder, or move its contents elsewhere"
     )]
     Occupied {
         /// The folder.
@@ -114,7 +114,7 @@ pub enum ArtifactError {
         name: String,
     },
     /// The manifest is damaged.
-    #[error("`{path}` is damaged")]
+    #[error("`{path}` is damaged; restore the file, or train or download the model again")]
     Manifest {
         /// The file.
         path: PathBuf,
@@ -122,7 +122,7 @@ pub enum ArtifactError {
         source: serde_json::Error,
     },
     /// The manifest lists a file that is none of a model's.
-    #[error("`{path}` lists `{name}`, which is no file of a model")]
+    #[error("`{path}` lists `{name}`, which is not a model file")]
     ForeignFile {
         /// The manifest.
         path: PathBuf,
@@ -130,7 +130,7 @@ pub enum ArtifactError {
         name: String,
     },
     /// The folder was written by a newer version.
-    #[error("`{path}` has schema {found}, and this version of bayes reads up to {SCHEMA}")]
+    #[error("`{path}` has schema {found}, but this version of bayes reads schemas up to {SCHEMA}")]
     Schema {
         /// The file.
         path: PathBuf,
@@ -147,8 +147,8 @@ pub enum ArtifactError {
     },
     /// The folder holds an encoder without a classification head.
     #[error(
-        "`{folder}` is an encoder without a classification head (`{missing}` is missing): train one on your \
-         data with `bayes train DATA --set model.init={folder}`"
+        "`{folder}` is an encoder without a classification head (`{missing}` is missing); to train \
+         a classifier on your data, run `bayes train DATA --set model.init={folder}`"
     )]
     NoHead {
         /// The folder.
@@ -173,7 +173,7 @@ pub enum ArtifactError {
     /// Tokens that the encoder has no embedding for.
     #[error(
         "`{folder}`: the tokenizer has {tokens} tokens, but the encoder has embeddings for \
-         {embeddings}: the two do not belong together"
+         {embeddings}; the two do not belong together"
     )]
     Vocabulary {
         /// The folder.
@@ -185,8 +185,8 @@ pub enum ArtifactError {
     },
     /// The head has other outputs than the config has labels.
     #[error(
-        "`{folder}`: the last layer has {found} outputs, but `config.json` names {labels} labels: give one \
-         name for each output under `id2label`"
+        "`{folder}`: the last layer has {found} outputs, but `config.json` names {labels} labels; \
+         give one name for each output under `id2label`"
     )]
     OtherHead {
         /// The folder.
@@ -198,7 +198,7 @@ pub enum ArtifactError {
     },
     /// What we put beside a model is there, but not what says what it is.
     #[error(
-        "`{ours}` has no `manifest.json`, so nothing says what the other files in it are: restore \
+        "`{ours}` has no `manifest.json`, so its other files cannot be interpreted; restore \
          `{path}`, or delete `{ours}` to use the classifier without posterior and calibration"
     )]
     NoManifest {
@@ -217,8 +217,8 @@ pub enum ArtifactError {
     },
     /// Texts that are longer than the encoder's positions.
     #[error(
-        "`{folder}`: texts may have {max_length} tokens, but the encoder has {positions} positions: the two \
-         do not belong together"
+        "`{folder}`: texts may have {max_length} tokens, but the encoder has {positions} \
+         positions; the two do not belong together"
     )]
     TooLong {
         /// The folder.

@@ -41,8 +41,8 @@ pub(super) fn follow(
         }
         other => {
             return Err(refuse(format!(
-                "it names the modules {}, and a classifier is read as Transformer, Pooling, then Normalize or \
-                 not, then Dense or not",
+                "it names the modules {}, but a classifier must have Transformer, Pooling, \
+                 optionally Normalize, and optionally Dense, in that order",
                 other.join(", ")
             )));
         }
@@ -50,8 +50,8 @@ pub(super) fn follow(
     let pooling = match pooling_of(folder) {
         Err(ModelError::Pooling { path, mode }) => {
             return Err(refuse(format!(
-                "`{}` pools the tokens of a text by {mode}, and a classifier is read by mean or first token \
-                 (cls)",
+                "`{}` pools the tokens of a text by {mode}, but a classifier must use mean or \
+                 first-token (cls) pooling",
                 path.display()
             )));
         }
@@ -62,7 +62,8 @@ pub(super) fn follow(
     if encoder.source.contains_key("bayes") {
         if pooling != encoder.pooling {
             return Err(refuse(format!(
-                "it pools by {}, and `config.json` by {} (`bayes.pooling`): delete the one that is wrong",
+                "it pools by {}, but `config.json` by {} (`bayes.pooling`); delete the one that is \
+                 wrong",
                 words(pooling),
                 words(encoder.pooling)
             )));
@@ -71,15 +72,15 @@ pub(super) fn follow(
         architecture.filter(|name| name.ends_with("ForSequenceClassification"))
     {
         return Err(refuse(format!(
-            "it pools by {}, and `config.json` names `{name}`, whose head reads the first token through a \
-             layer of its own: delete `{MODULES}` to use that head, or name the encoder alone under \
-             `architectures`",
+            "it pools by {}, but `config.json` names `{name}`, whose head reads the first token \
+             through a layer of its own; delete `{MODULES}` to use that head, or name only the \
+             encoder under `architectures`",
             words(pooling)
         )));
     } else if pooling == Pooling::Normalised && dense.is_none() {
         return Err(refuse(
-            "it scales texts to vectors of length one before the classifier, and no module says what its \
-             weights are for: classifiers on such vectors are read where a Dense module follows"
+            "it scales texts to vectors of length one before the classifier, and no module says \
+             what its weights are for; classifiers on such vectors need a Dense module"
                 .to_owned(),
         ));
     }
@@ -87,7 +88,7 @@ pub(super) fn follow(
     let Some(dense) = dense else { return Ok(None) };
     match dense.folder() {
         Some(name) => Ok(Some(Dense { path: folder.to_owned(), name: name.to_owned() })),
-        None => Err(refuse(format!("`{}` is no folder beside it", dense.path))),
+        None => Err(refuse(format!("folder `{}` is missing next to it", dense.path))),
     }
 }
 
@@ -116,7 +117,7 @@ impl Dense {
             // What is no file is not waited for.
             let there = self.path.join(&name).is_file();
             let found = if there { files::read(&self.path, &name)? } else { None };
-            found.ok_or_else(|| refuse(file, &format!("`{MODULES}` names it, and it is not there")))
+            found.ok_or_else(|| refuse(file, &format!("`{MODULES}` names it, but it is missing")))
         };
         let config: Value = serde_json::from_slice(&read("config.json")?.bytes)
             .map_err(|error| refuse("config.json", &error.to_string()))?;
@@ -124,7 +125,7 @@ impl Dense {
         if !config["activation_function"].as_str().is_some_and(identity) {
             return Err(refuse(
                 "config.json",
-                "a last layer has the `activation_function` Identity",
+                "the `activation_function` of a last layer must be Identity",
             ));
         }
         const WEIGHTS: &str = "model.safetensors";
@@ -133,8 +134,8 @@ impl Dense {
         if !same(&own, &found.bytes) {
             return Err(refuse(
                 WEIGHTS,
-                "its layer is not the classifier in `model.safetensors`: delete one of both, with its line in \
-                 `modules.json`",
+                "its layer is not the classifier in `model.safetensors`; delete one of the two, \
+                 with its line in `modules.json`",
             ));
         }
         Ok(())

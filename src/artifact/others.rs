@@ -38,9 +38,9 @@ pub(super) fn tell_differences(folder: &Path, artifact: &Artifact) -> Result<(),
     let different = differences(folder, artifact)?;
     if !different.is_empty() {
         tracing::warn!(
-            "{} of `{}`: not as this model was saved. `bayes` does not read it, but Python does, and may \
-             answer something else: restore it. `bayes publish` sends these files as they belong to the \
-             weights",
+            "{} of `{}` differs from the saved model. `bayes` does not read it, but Python does \
+             and may return different predictions; restore it. `bayes publish` sends these files \
+             in the version that belongs to the weights",
             different.join(", "),
             folder.display()
         );
@@ -57,7 +57,7 @@ fn differences(folder: &Path, artifact: &Artifact) -> Result<Vec<String>, Artifa
         let what = match (own, files::read(folder, name)?) {
             (Some(_), None) => "is missing",
             (None, Some(_)) => "does not belong to it",
-            (Some(own), Some(found)) if !same(name, own, &found.bytes) => "is changed",
+            (Some(own), Some(found)) if !same(name, own, &found.bytes) => "has changed",
             _ => continue,
         };
         different.push(format!("`{name}` ({what})"));

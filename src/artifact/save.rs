@@ -164,17 +164,21 @@ fn readme(manifest: &Manifest, encoder: &EncoderConfig) -> String {
         )
     });
     let loaded = match encoder.pooling {
-        Pooling::Auto => "transformers' `AutoModelForSequenceClassification` loads this folder",
+        Pooling::Auto => {
+            "You can load this folder with transformers' `AutoModelForSequenceClassification`"
+        }
         Pooling::Mean | Pooling::Normalised | Pooling::Cls => {
-            "`SentenceTransformer(folder).encode(texts)` of sentence-transformers gives this model's \
-             logits. Its head is not one that transformers has: `AutoModelForSequenceClassification` \
-             would load the folder and answer something else"
+            "In sentence-transformers, `SentenceTransformer(folder).encode(texts)` returns this \
+             model's logits. transformers does not implement this model's head: \
+             `AutoModelForSequenceClassification` would load the folder but return different \
+             predictions"
         }
     };
     format!(
         "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
-         {loaded}; its last layer is the {}. The temperature in `bayes/posterior.safetensors` (tensor `temperature`) divides \
-         the logits and is not folded into the weights; the covariance stands beside it.\n",
+         {loaded}. The last layer holds the {}. Divide the logits by the temperature in \
+         `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the weights. \
+         The covariance is in the same file.\n",
         manifest.name, manifest.bayes, manifest.transformers
     )
 }

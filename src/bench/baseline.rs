@@ -88,7 +88,7 @@ impl Baseline {
         let mut found = Vec::new();
         let mut differ = |name: String, then: &Value, now: &Value| {
             if then != now {
-                found.push(format!("the baseline has {name} {then}, this run {now}"));
+                found.push(format!("the baseline has {name} {then}, but this run has {now}"));
             }
         };
         for key in SAME {

@@ -34,7 +34,8 @@ impl Document<'_> {
     /// The report. A suite that was not run has no section.
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
-            "# Benchmark of {}\n\n{} of `{}`{}, {} tokens, at most {} each. Medians over {}, from the smallest to the largest.\n",
+            "# Benchmark of {}\n\n{} from `{}`{}, {} tokens in total, at most {} per text. Medians \
+             over {}, with the smallest and largest values.\n",
             self.model,
             counted(self.rows, "text"),
             self.dataset,
@@ -60,7 +61,7 @@ impl Document<'_> {
             }
             let _ = write!(
                 text,
-                "\n### Posterior and link, beside the mean logits\n{}",
+                "\n### Posterior and link, compared with the mean logits\n{}",
                 self.table("posterior.")
             );
         }
@@ -82,8 +83,8 @@ impl Document<'_> {
         text += &self.machine_section();
         if !self.comparisons.is_empty() {
             text += "\n## Baseline\n\nNew over old, with the 95 % interval of resampling the \
-                     rounds; what changed on the machine between the two runs is not in it.\n\n\
-                     | figure | ratio | interval | |\n|---|---:|---:|---|\n";
+                     rounds; changes of the machine between the two runs are not included.\n\n| \
+                     figure | ratio | interval | |\n|---|---:|---:|---|\n";
             for one in &self.comparisons {
                 let (ratio, words) = (one.ratio, one.verdict.words());
                 let _ = writeln!(
@@ -149,9 +150,9 @@ impl Document<'_> {
             let _ = writeln!(lines, "| {name} | {count} | |");
         }
         if lines.is_empty() {
-            return "\nNothing was measured; the run said why.\n".to_owned();
+            return "\nNothing was measured; the run printed the reason.\n".to_owned();
         }
-        format!("\n| | median | smallest – largest |\n|---|---:|---:|\n{lines}")
+        format!("\n| | median | min – max |\n|---|---:|---:|\n{lines}")
     }
 
     fn machine_section(&self) -> String {

@@ -97,7 +97,9 @@ pub fn measure(
 
 /// Why there is no batch of this size: whole ones alone are measured.
 fn too_few(key: &str, size: usize, rows: usize) -> Progress {
-    Progress::Note(format!("`{key}` is left out: a batch has {size} texts, and there are {rows}"))
+    Progress::Note(format!(
+        "`{key}` is skipped: a batch has {size} texts, but there are only {rows}"
+    ))
 }
 
 /// Leaves out what a shortened run has no time for.
@@ -139,7 +141,7 @@ impl Fits {
         let fits = most.is_none_or(|most| seconds <= most);
         if !fits {
             show(Progress::Note(format!(
-                "`{key}` is left out: one batch takes about {seconds:.0} s; name its suite with \
+                "`{key}` is skipped: one batch takes about {seconds:.0} s; name its suite with \
                  --suite"
             )));
         }
@@ -198,7 +200,7 @@ fn predictions(
         let longest = subject.predictor.artifact().encoder.longest_sequence();
         for length in LENGTHS {
             if length > longest {
-                show(Progress::Note(format!("the encoder reads {longest} tokens, not {length}")));
+                show(Progress::Note(format!("the encoder accepts {longest} tokens, not {length}")));
                 continue;
             }
             let ids: Vec<u32> =

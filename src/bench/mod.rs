@@ -37,7 +37,7 @@ pub enum Progress {
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
     /// No such suite.
-    #[error("unknown suite `{name}`:{suggestion} use `{known}`")]
+    #[error("unknown suite `{name}`;{suggestion} available suites: `{known}`")]
     Suite {
         /// What was asked for.
         name: String,
@@ -50,7 +50,10 @@ pub enum BenchError {
     #[error("there are no rows to measure with")]
     NoRows,
     /// A file that `--save` did not write.
-    #[error("`{path}` is no saved benchmark: {message}; make one with `bayes bench --save FILE`")]
+    #[error(
+        "cannot read the saved benchmark `{path}`: {message}; create one with `bayes bench --save \
+         FILE`"
+    )]
     Baseline {
         /// The file.
         path: std::path::PathBuf,

@@ -6,33 +6,33 @@ use super::conformal::ConformalMethod;
 use super::novelty::NoveltyMethod;
 use super::{Corrections, RiskLevels};
 
-/// How probabilities are corrected, and what is decided by them.
+/// How probabilities are calibrated, and what they decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CalibrationConfig {
-    /// Whether a temperature is fitted on rows that were not trained on.
+    /// Whether to fit a temperature on held-out rows.
     pub temperature: bool,
-    /// Whether each class gets a factor and an offset of its own before the temperature; needs 50
-    /// rows a class.
+    /// Whether each class gets its own factor and offset before the temperature; needs 50 rows per
+    /// class.
     pub vector: bool,
-    /// How labels are chosen into prediction sets.
+    /// How prediction sets are built.
     pub conformal_method: ConformalMethod,
-    /// Shares of texts whose set may miss the label. The first is that of a plain prediction;
-    /// without any there are no sets.
+    /// Miscoverage rates: shares of texts whose prediction set may miss the label. The first is
+    /// used for a plain prediction; an empty list means no sets.
     pub conformal_alpha: Vec<f64>,
-    /// What the strangeness of a text is measured by.
+    /// The novelty score.
     pub novelty: NoveltyMethod,
-    /// A text whose novelty p-value is at most this is called out of distribution: the share of
-    /// false alarms.
+    /// A text with a novelty p-value at or below this is flagged as out of distribution: the false
+    /// alarm rate.
     pub ood_p: f64,
-    /// Abstain so that at most this share of what is accepted is wrong; of several the strictest that
-    /// held-out rows prove. 0 = no such limit.
+    /// Abstain so that at most this share of the accepted predictions is wrong; of several, the
+    /// strictest that the held-out rows prove. 0 = no such limit.
     pub target_risk: RiskLevels,
     /// Abstain below this confidence.
     pub min_confidence: f64,
     /// Abstain above this epistemic uncertainty, in nats; 0 = no such limit.
     pub max_epistemic: f64,
-    /// Abstain where the prediction set has more labels than this, or none; 0 = no such limit.
+    /// Abstain if the prediction set has more labels than this, or none; 0 = no such limit.
     pub max_set_size: usize,
 }
 
@@ -65,8 +65,9 @@ impl CalibrationConfig {
             self.conformal_alpha.iter().find(|alpha| !(0.001..=0.5).contains(*alpha))
         {
             return Err(format!(
-                "`calibration.conformal_alpha` has {alpha}: a share of misses from 0.001 to 0.5 is \
-                 possible, such as 0.1 for sets that hold the label in 90 % of cases"
+                "`calibration.conformal_alpha` contains {alpha}; use a miscoverage rate from 0.001 \
+                 to 0.5, for example 0.1 for prediction sets that contain the correct label in 90 \
+                 % of cases"
             ));
         }
         for (key, value, end) in [
@@ -76,20 +77,19 @@ impl CalibrationConfig {
         ] {
             if !(0.0..=end).contains(&value) {
                 let range = if end == 1.0 { "0 to 1" } else { "0 or more" };
-                return Err(format!("`calibration.{key}` is {value}: {range} is possible"));
+                return Err(format!("`calibration.{key}` is {value}; the valid range is {range}"));
             }
         }
         self.target_risk.check("calibration.target_risk")?;
         if self.vector && !self.temperature {
             return Err(
-                "`calibration.vector` needs `calibration.temperature`: switch both on".to_owned()
+                "`calibration.vector` needs `calibration.temperature`; switch both on".to_owned()
             );
         }
         if self.max_set_size > 0 && self.conformal_alpha.is_empty() {
-            return Err(
-                "`calibration.max_set_size` needs sets: give `calibration.conformal_alpha` a value"
-                    .to_owned(),
-            );
+            return Err("`calibration.max_set_size` needs prediction sets; give \
+                        `calibration.conformal_alpha` a value"
+                .to_owned());
         }
         Ok(())
     }

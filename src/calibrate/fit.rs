@@ -159,8 +159,8 @@ fn novelty(
         (config.novelty, material.own_doubt.reason())
     {
         summary.notes.push(format!(
-            "the model has no mutual information, since {reason}; so there is no novelty: choose \
-             another `calibration.novelty`, such as entropy"
+            "the model has no mutual information because {reason}, so there is no novelty score; \
+             choose another `calibration.novelty`, such as entropy"
         ));
         return None;
     }
@@ -188,8 +188,8 @@ fn novelty(
     };
     let Some(score) = score else {
         summary.notes.push(
-            "the features of the training rows do not vary, so there is no distance and no \
-             novelty: choose another `calibration.novelty`, such as entropy"
+            "the features of the training rows do not vary, so there is no distance and no novelty \
+             score; choose another `calibration.novelty`, such as entropy"
                 .to_owned(),
         );
         return None;
@@ -201,15 +201,16 @@ fn novelty(
     let reference: Option<Vec<f64>> = crossed.map_or_else(|| scores.collect(), Some);
     let Some(reference) = reference else {
         summary.notes.push(
-            "the rows are too few for mutual information: a part of them left the variance of the \
-             logits out, so there is no novelty: choose another `calibration.novelty`, such as entropy"
+            "there are too few rows for mutual information: some of them do not use the variance \
+             of the logits, so there is no novelty score; choose another `calibration.novelty`, \
+             such as entropy"
                 .to_owned(),
         );
         return None;
     };
     if config.ood_p > 0.0 && 1.0 / (rows + 1) as f64 > config.ood_p {
         summary.notes.push(format!(
-            "with {rows} rows no novelty p-value is below 1/{}: none can reach \
+            "with {rows} rows, the smallest possible novelty p-value is 1/{}, so none can reach \
              `calibration.ood_p` = {}",
             rows + 1,
             config.ood_p
@@ -231,8 +232,8 @@ fn limits(
     let mut max_epistemic = positive(config.max_epistemic);
     if let (Some(limit), Some(reason)) = (max_epistemic, own_doubt.reason()) {
         summary.notes.push(format!(
-            "`calibration.max_epistemic` = {limit} is no limit here: the model has no epistemic \
-             uncertainty, since {reason}"
+            "`calibration.max_epistemic` = {limit} has no effect: the model reports no epistemic \
+             uncertainty because {reason}"
         ));
         max_epistemic = None;
     }
@@ -268,21 +269,29 @@ fn limits(
 fn unproved(rows: usize, widest: f64, least: f64, stay: bool) -> String {
     let (needed, level) = (rows_needed(widest), percent(widest));
     let why = match rows < needed {
-        true => format!("; it takes {needed} at least, all of them answered right"),
+        true => format!("; this takes at least {needed} rows, all predicted correctly"),
         false => String::new(),
     };
     let (which, result) = match (least > 0.0, stay) {
         (true, _) => (
-            format!("no confidence of at least {least}"),
-            format!("the limit that you set, `calibration.min_confidence` = {least}, stays"),
+            format!("any confidence threshold of at least {least}"),
+            format!(
+                "the limit that you set, `calibration.min_confidence` = {least}, stays in effect"
+            ),
         ),
-        (false, true) => ("no confidence".to_owned(), "the limits that you set stay".to_owned()),
-        (false, false) => ("no confidence".to_owned(), "nothing is decided".to_owned()),
+        (false, true) => (
+            "any confidence threshold".to_owned(),
+            "the limits that you set stay in effect".to_owned(),
+        ),
+        (false, false) => (
+            "any confidence threshold".to_owned(),
+            "the model makes no accept/abstain decisions".to_owned(),
+        ),
     };
     format!(
-        "the {rows} held-out rows prove for {which} that at most {level} % of the answers above it are \
-         wrong ({} % sure){why}: {result}. Raise `calibration.target_risk`, set it to 0, or give more \
-         rows",
+        "the {rows} held-out rows do not prove, for {which}, that at most {level} % of the \
+         predictions above it are wrong ({} % sure){why}; {result}; raise \
+         `calibration.target_risk`, set it to 0, or add more rows",
         percent(1.0 - DELTA)
     )
 }
@@ -327,14 +336,15 @@ impl CalibrationSummary {
             });
             if always > 0 {
                 self.notes.push(format!(
-                    "sets at {percent} %: {always} of {} classes are in every set, since there are \
-                     too few rows to leave them out of any",
+                    "prediction sets at {percent} %: {always} of {} classes have too few rows to \
+                     be excluded and are in every set",
                     bounds.bound_c.len()
                 ));
             } else if pooled > 0 {
                 self.notes.push(format!(
-                    "sets at {percent} %: {} of {} classes have fewer rows than a bound of their \
-                     own needs; they share one, and the promise holds for them together",
+                    "prediction sets at {percent} %: {} of {} classes have too few rows for a \
+                     threshold of their own, so they share one; the coverage guarantee holds for \
+                     them jointly",
                     pooled,
                     bounds.bound_c.len()
                 ));
@@ -369,7 +379,10 @@ mod tests {
         assert_eq!((summary.min_confidence, summary.target_risk), (Some(0.95), None));
         assert_eq!(summary.accepted, Some(2.0 / 3.0));
         let [note] = summary.notes.as_slice() else { panic!("{:?}", summary.notes) };
-        assert!(note.contains("prove for no confidence of at least 0.95"), "{note}");
+        assert!(
+            note.contains("do not prove, for any confidence threshold of at least 0.95"),
+            "{note}"
+        );
         assert!(note.contains("`calibration.min_confidence` = 0.95, stays"), "{note}");
 
         let (limits, summary) = unproven(|config| config.max_set_size = 1);

@@ -28,10 +28,10 @@ impl RiskLevels {
     /// What of it cannot be, as a message that begins with the key.
     pub fn check(&self, key: &str) -> Result<(), String> {
         if let Some(level) = self.0.iter().find(|level| !(0.0..=1.0).contains(*level)) {
-            return Err(format!("`{key}` is {level}: 0 to 1 is possible"));
+            return Err(format!("`{key}` is {level}; use a number from 0 to 1"));
         }
         if self.0.len() > 1 && self.0.contains(&0.0) {
-            return Err(format!("`{key}` has 0 among others: 0 by itself means no such limit"));
+            return Err(format!("`{key}` contains 0 among others; use 0 alone for no such limit"));
         }
         Ok(())
     }
@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for Written {
     type Value = RiskLevels;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a share such as 0.02, or a list of them such as [0.01, 0.05]")
+        formatter.write_str("a number such as 0.02, or a list such as [0.01, 0.05]")
     }
 
     fn visit_f64<E: Error>(self, level: f64) -> Result<RiskLevels, E> {
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn what_is_no_share_is_refused_with_what_would_be_right() {
         let message = toml::from_str::<Section>("risk = \"low\"").unwrap_err().to_string();
-        assert!(message.contains("a share such as 0.02, or a list"), "{message}");
+        assert!(message.contains("a number such as 0.02, or a list"), "{message}");
         for (levels, part) in [
             (&[0.1, 1.5][..], "is 1.5: 0 to 1"),
             (&[-0.1], "is -0.1"),

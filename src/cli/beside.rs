@@ -12,8 +12,8 @@ const COLUMNS: usize = 76;
 /// Accuracy, NLL and ECE of both, and the warning where the model is not better.
 pub fn table(baseline: &BaselineReport, model: &Summary) -> String {
     let mut text = String::from(
-        "\n  beside a linear classifier on words and characters\n                          model  \
-         baseline  difference   95 % interval\n",
+        "\n  compared with a linear baseline on words and characters\n                          \
+         model  baseline  difference   95 % interval\n",
     );
     let mut line = |name: &str, model: f64, value: f64, difference: &Interval| {
         let Interval { value: by, low, high } = difference;
@@ -45,8 +45,8 @@ pub fn several(all: &[Evaluation], letter: impl Fn(usize) -> char) -> String {
     let Some((first, baseline)) = known.first() else { return String::new() };
     let BaselineReport { accuracy, nll, ece, .. } = baseline;
     let mut text = format!(
-        "\n  a linear classifier, on the training rows of {first}: accuracy {:.4}, NLL {:.4},\n  \
-         ECE {:.4}. What each model has over it:\n                accuracy                     \
+        "\n  linear baseline, on the training rows of {first}: accuracy {:.4}, NLL {:.4},\n  ECE \
+         {:.4}. Difference of each model from it:\n                accuracy                     \
          NLL\n",
         accuracy.value, nll.value, ece.value
     );

@@ -11,7 +11,7 @@ pub struct Options {
     /// The shell
     #[arg(required_unless_present = "man")]
     shell: Option<clap_complete::Shell>,
-    /// Print the manual page instead: of `bayes`, or of the command that is named, as `--man=train`
+    /// Print a manual page instead: for `bayes`, or for one command, for example `--man=train`
     #[arg(
         long,
         value_name = "COMMAND",
@@ -31,7 +31,7 @@ pub fn run(options: &Options, mut whole: Command) -> Result<Outcome> {
             .source(concat!("bayes ", env!("CARGO_PKG_VERSION")))
             .render(&mut written)?,
         (None, Some(shell)) => clap_complete::generate(shell, &mut whole, "bayes", &mut written),
-        (None, None) => bail!("name a shell, or give `--man`"),
+        (None, None) => bail!("give a shell, or `--man`"),
     }
     print_raw(&String::from_utf8_lossy(&written))?;
     Ok(Outcome::Done)
@@ -45,7 +45,7 @@ fn described(mut whole: Command, name: &str) -> Result<Command> {
     }
     let Some(command) = whole.find_subcommand(name) else {
         let names: Vec<&str> = whole.get_subcommands().map(Command::get_name).collect();
-        bail!("there is no command `{name}`: the commands are {}", names.join(", "));
+        bail!("unknown command `{name}`; available commands: {}", names.join(", "));
     };
     Ok(command.clone())
 }

@@ -35,19 +35,23 @@ fn words(
     if *limits == Limits::default() && summary.target_risk.is_none() {
         return None;
     }
-    let accepted = limits.min_confidence.map_or("any confidence".to_owned(), |least| {
-        format!("confidence {least:.4} or more{share}")
-    });
+    let accepted = limits
+        .min_confidence
+        .map_or("all predictions are accepted, whatever their confidence".to_owned(), |least| {
+            format!("predictions with confidence {least:.4} or more{share} are accepted")
+        });
     let reason = match (summary.target_risk, unproved(summary)) {
         (Some(risk), _) => format!(
-            ": held-out rows prove (95 % sure) that at most {} % of them are wrong{}",
+            "; held-out rows prove (95 % sure) that at most {} % of them are wrong{}",
             percent(risk),
             strictest(summary)
         ),
-        (None, Some(unproved)) => format!(": {unproved}, and the limits that you set stay"),
+        (None, Some(unproved)) => {
+            format!("; {unproved}, so the limits that you set stay in effect")
+        }
         (None, None) => String::new(),
     };
-    Some(format!("answers of {accepted} are accepted{reason}{}", kept(limits, rows)))
+    Some(format!("{accepted}{reason}{}", kept(limits, rows)))
 }
 
 /// What the rows do not prove; `None` where no share was asked for.
@@ -57,8 +61,8 @@ fn unproved(summary: &CalibrationSummary) -> Option<String> {
     let least =
         summary.min_confidence.map_or(String::new(), |least| format!(" of at least {least}"));
     Some(format!(
-        "{rows} held-out rows prove for no confidence{least} that at most {risk} % of the answers above \
-         it are wrong"
+        "at no confidence threshold{least} can the {rows} held-out rows prove that at most {risk} \
+         % of the predictions above it are wrong"
     ))
 }
 
@@ -68,7 +72,7 @@ fn strictest(summary: &CalibrationSummary) -> String {
         summary.target_risks.iter().map(|&risk| percent(risk).to_string()).collect();
     match asked.as_slice() {
         [] | [_] => String::new(),
-        several => format!(", the strictest of {} % that they do", several.join(", ")),
+        several => format!(", the strictest limit they can prove out of {} %", several.join(", ")),
     }
 }
 
@@ -85,9 +89,9 @@ fn kept(limits: &Limits, rows: &[Answer]) -> String {
     }
     let others = others(limits);
     if all == 0 {
-        return if others.is_empty() { others } else { format!("; {others} must be met too") };
+        return if others.is_empty() { others } else { format!("; {others} must also be met") };
     }
-    let with = if others.is_empty() { others } else { format!(", with {others} as well,") };
+    let with = if others.is_empty() { others } else { format!(", with {others} also applied,") };
     if accepted == 0 {
         return format!("; on the test rows{with} none is accepted");
     }
@@ -187,7 +191,7 @@ mod tests {
         let none = decisions(&summary(Some(all), Some(0.1)), &rows[4..]).unwrap();
         assert!(none.ends_with("as well, none is accepted"), "{none}");
         let untested = decisions(&summary(Some(all), Some(0.1)), &[]).unwrap();
-        assert!(untested.ends_with("`max_set_size` = 1 must be met too"), "{untested}");
+        assert!(untested.ends_with("`max_set_size` = 1 must also be met"), "{untested}");
     }
 
     #[test]
@@ -196,13 +200,16 @@ mod tests {
         let stays = decisions(&summary(Some(limits), None), &[]).unwrap();
         assert_eq!(
             stays,
-            "answers of confidence 0.9500 or more are accepted: 360 held-out rows prove for no \
-             confidence of at least 0.95 that at most 20 % of the answers above it are wrong, and the \
-             limits that you set stay"
+            "predictions with confidence 0.9500 or more are accepted; at no confidence threshold of at \
+             least 0.95 can the 360 held-out rows prove that at most 20 % of the predictions above it \
+             are wrong, so the limits that you set stay in effect"
         );
         let nothing = summary(None, None);
         let none = decisions(&nothing, &[]).unwrap();
-        assert!(none.starts_with("none: 360 held-out rows prove for no confidence that"), "{none}");
+        assert!(
+            none.starts_with("none: at no confidence threshold can the 360 held-out rows"),
+            "{none}"
+        );
         assert_eq!(decision_sentence(&nothing, &[]), None);
     }
 }

@@ -19,26 +19,27 @@ use crate::numbers::grouped;
 /// Flags of `bayes fit`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The classifier: a folder of ours, one in transformers' layout, or a Hub id
+    /// The classifier: a folder written by bayes, a folder in transformers' layout, or a Hub id
     #[arg(long, value_name = "MODEL")]
     model: PathBuf,
-    /// A file, folder, known name or Hub id with labels [default: what the model was trained on]
+    /// Labelled data: a file, folder, built-in data set name or Hub id [default: the data the model
+    /// was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
-    /// Methods to compare; the first one is written
+    /// Posterior methods to compare; the model is written with the first one
     #[arg(long, value_parser = method(), value_delimiter = ',', default_value = Method::default().name())]
     method: Vec<Method>,
-    /// Overrides a key of [posterior] or [calibration]
+    /// Override a key of [posterior] or [calibration]
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// At most that many training rows, equally many of each class, and test rows, in which classes keep
-    /// their shares, seeded; 0 = all
+    /// Use at most this many training rows (balanced across classes) and test rows (same class
+    /// proportions), sampled with a fixed seed; 0 = all
     #[arg(long, default_value_t = 0)]
     limit: usize,
-    /// Leave the last layer as it is and fit its covariance only
+    /// Keep the weights of the last layer and fit only its covariance
     #[arg(long)]
     keep_head: bool,
-    /// The model folder to write [default: checkpoints/NAME-METHOD/model]
+    /// Folder to write the model to [default: checkpoints/NAME-METHOD/model]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -86,7 +87,7 @@ fn text(report: &FitReport) -> String {
     let lines: String = report.scores.iter().map(line).collect();
     let scaled = report.scores.iter().find_map(|score| score.fitted.as_ref());
     format!(
-        "\n{}\n  fitted on {} rows, temperature and scale on {}, scored on {} test rows\n\n  \
+        "\n{}\n  fitted on {} rows, temperature and scale on {}, evaluated on {} test rows\n\n  \
          {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),

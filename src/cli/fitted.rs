@@ -22,7 +22,8 @@ pub fn calibration_words(summary: &CalibrationSummary, rows: &[Answer]) -> Vec<S
             format!(" (99 % band{}: {low:.3} to {high:.3})", fewest(set))
         });
         words.push(format!(
-            "Sets hold the label in {} % of cases{}, by {} calibration rows{band}.",
+            "Prediction sets contain the correct label for {} % of the texts{}, based on {} \
+             calibration rows{band}.",
             percent(set.coverage),
             whose(set.by_class, set.pooled),
             grouped(set.rows as u64)
@@ -36,8 +37,8 @@ pub fn calibration_words(summary: &CalibrationSummary, rows: &[Answer]) -> Vec<S
 pub fn whose(by_class: bool, pooled: usize) -> &'static str {
     match (by_class, pooled) {
         (false, _) => "",
-        (true, 0) => " of every class",
-        (true, _) => " of every class or group of small classes",
+        (true, 0) => " of each class",
+        (true, _) => " of each class or group of small classes",
     }
 }
 
@@ -48,7 +49,7 @@ fn fewest(set: &SetPromise) -> String {
     }
     let rows = grouped(set.fewest as u64);
     let of = if set.pooled > 0 { "class or group" } else { "class" };
-    format!(" by the {rows} of the {of} with the fewest")
+    format!(" from the {rows} rows of the smallest {of}")
 }
 
 /// Posterior, temperature and scale.
@@ -58,10 +59,14 @@ pub fn posterior_words(posterior: &PosteriorReport, crossed: bool) -> Vec<String
     let mut words = Vec::new();
     if let Some(evidence) = &posterior.evidence {
         words.push(format!(
-            "Posterior of the last layer: prior precision {:.3}, chosen by {}; the data determine {:.0} of \
-             its weights.",
+            "Posterior of the last layer: prior precision {:.3}, chosen {}; the data determine \
+             {:.0} of its weights.",
             evidence.prior_precision,
-            if posterior.prior_by_held_out_rows { "held-out rows" } else { "the evidence" },
+            if posterior.prior_by_held_out_rows {
+                "on held-out rows"
+            } else {
+                "by maximising the marginal likelihood (evidence)"
+            },
             evidence.effective_parameters
         ));
     }
@@ -70,8 +75,8 @@ pub fn posterior_words(posterior: &PosteriorReport, crossed: bool) -> Vec<String
         "Temperature {temperature:.3}, fitted on {} rows {}.",
         grouped(posterior.temperature_rows as u64),
         match crossed {
-            true => "each of which was judged by a last layer that had not seen it",
-            false => "that were not trained on",
+            true => "each scored by a last layer that had not seen it",
+            false => "that were not used for training",
         }
     ));
     if let (Some(scale), Some(gain), Some(error)) =
@@ -80,8 +85,8 @@ pub fn posterior_words(posterior: &PosteriorReport, crossed: bool) -> Vec<String
         let change = format!("it changes the NLL of these rows by {:+.4} ± {error:.4}", -gain);
         words.push(match scale {
             0.0 => format!(
-                "The variance of the logits is left out: {change}. So answers do not say how much of \
-                 their uncertainty is the model's own."
+                "The variance of the logits is not used: {change}. Predictions therefore do not \
+                 say how much of their uncertainty is epistemic."
             ),
             scale => format!("The variance of the logits is scaled by {scale:.3}: {change}."),
         });

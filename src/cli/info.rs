@@ -44,7 +44,7 @@ pub fn run(common: &Common) -> Result<Outcome> {
         features.join(" "),
         data::cache_folder().display(),
         hub::cache_folder().display(),
-        if hub::is_offline() { ", not asked (HF_HUB_OFFLINE)" } else { "" },
+        if hub::is_offline() { ", offline (HF_HUB_OFFLINE is set)" } else { "" },
         data_folder.as_deref().unwrap_or("not set (BAYES_DATA_DIR)"),
         env!("CARGO_PKG_LICENSE"),
     ))?;

@@ -38,7 +38,7 @@ const CHECKPOINTS: &str = "checkpoints";
 /// Folder of the runs, in the working folder.
 const RUNS: &str = "runs";
 
-/// Labelled text to a classifier that knows when it does not know.
+/// Train and run text classifiers that know when they are unsure.
 #[derive(Debug, Parser)]
 #[command(name = "bayes", version, arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
@@ -51,44 +51,44 @@ struct Cli {
 /// What every command takes.
 #[derive(Debug, Args)]
 struct Common {
-    /// Where to compute: auto, cpu, cuda or cuda:N
+    /// Device to run on: auto, cpu, cuda or cuda:N
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     device: String,
-    /// Threads of every pool [default: all cores]
+    /// Number of threads in each thread pool [default: all cores]
     #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..=4096))]
     threads: Option<u16>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     json: bool,
-    /// Show no progress
+    /// Hide progress output
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Log more; twice for everything
+    /// Show more log messages; use -vv to show all
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train a classifier: data, fine-tuning, calibration, report, model folder
+    /// Train a classifier: fine-tune, calibrate, evaluate, and write a report and a model folder
     Train(train::Options),
-    /// Give a posterior to a classifier that exists, without training
+    /// Add a posterior to an existing classifier without retraining it
     Fit(fit::Options),
-    /// Measure accuracy and calibration of a model
+    /// Measure the accuracy and calibration of a model
     Eval(eval::Options),
-    /// Measure latency, throughput, memory and training speed of a model
+    /// Measure a model's latency, throughput, memory use and training speed
     Bench(bench::Options),
-    /// Classify texts, with the uncertainty of each answer
+    /// Classify texts and report the uncertainty of each prediction
     Predict(predict::Options),
-    /// Publish a model on the Hugging Face Hub, with a card
+    /// Publish a model and its model card on the Hugging Face Hub
     Publish(Box<publish::Options>),
-    /// Answer over HTTP
+    /// Serve predictions over HTTP
     Serve(Box<serve::Options>),
-    /// Known data sets, what is in one, and its token cache
+    /// List, inspect, download and tokenise data sets
     Dataset(dataset::Options),
-    /// Version, device, threads, CPU features and folders
+    /// Show version, device, threads, CPU features and folders
     Info,
-    /// Print completions for a shell, or the manual page
+    /// Print shell completions or a manual page
     Completions(completions::Options),
 }
 
@@ -185,8 +185,8 @@ fn model_folder(named: Option<&Path>) -> Result<PathBuf> {
         .max();
     let Some((_, path)) = newest else {
         bail!(
-            "no model was named and there is none under `{CHECKPOINTS}`: train one with \
-             `bayes train`, or give `--model FOLDER`"
+            "you gave no model and there is none under `{CHECKPOINTS}`; train one with `bayes \
+             train`, or give `--model FOLDER`"
         );
     };
     let folder = path.join("model");

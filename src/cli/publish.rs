@@ -21,37 +21,37 @@ use crate::publish::{
 /// Flags of `bayes publish`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A model folder [default: the newest under checkpoints]
+    /// Model folder [default: the newest model under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
-    /// The repository, OWNER/NAME [default: publish.repo of the config]
+    /// The repository, as OWNER/NAME [default: publish.repo in the config]
     #[arg(long, value_name = "OWNER/NAME", value_parser = repository)]
     repo: Option<String>,
-    /// Make the repository private if it has to be made
+    /// If the repository does not exist, create it as private
     #[arg(long)]
     private: bool,
-    /// The branch, which is made where it is missing
+    /// Branch to push to; created if it does not exist
     #[arg(long, value_name = "NAME", default_value = "main", value_parser = reference)]
     branch: String,
-    /// Tag the commit, as v1.0.0; a tag is never moved
+    /// Tag the commit, for example v1.0.0; existing tags are never moved
     #[arg(long, value_name = "NAME", value_parser = reference)]
     tag: Option<String>,
-    /// Message of the commit and the tag
+    /// Message for the commit and the tag
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
-    /// Show the files and their sizes, and send nothing
+    /// Show the files and their sizes without uploading anything
     #[arg(long)]
     dry_run: bool,
     /// A template for the card: Markdown with placeholders such as {{results}}
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
-    /// Only the card: print it, or push it alone where --repo is given
+    /// Only the model card: print it, or push just the card if --repo is given
     #[arg(long)]
     card_only: bool,
-    /// Publish the reports too, which may hold texts of the data
+    /// Also publish the reports, which may contain texts from your data
     #[arg(long)]
     include_examples: bool,
-    /// An experiment file whose [publish] is taken [default: that of the model]
+    /// Experiment file whose [publish] table to use [default: the model's own]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Override a key of [publish], such as publish.license=mit
@@ -92,8 +92,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     let Some(repo) = repo else {
         bail!(
-            "no repository was named: give `--repo OWNER/NAME`, or `publish.repo` in the config; \
-             `--dry-run` shows what would be sent"
+            "you gave no repository; use `--repo OWNER/NAME`, or set `publish.repo` in the config; \
+             `--dry-run` shows what would be uploaded"
         )
     };
     let target = Target {
@@ -177,9 +177,9 @@ fn plan(
     for file in files {
         text.push_str(&format!("{:>12}  {}\n", HumanBytes(file.size).to_string(), file.path));
     }
-    let to = repo.map_or(String::new(), |repo| format!(" for {repo}, branch {}", options.branch));
+    let to = repo.map_or(String::new(), |repo| format!(", for {repo}, branch {}", options.branch));
     text.push_str(&format!(
-        "\n{}, {}{to}; nothing was sent\n",
+        "\n{}, {}{to}; dry run, nothing was uploaded\n",
         counted(files.len(), "file"),
         HumanBytes(bytes)
     ));
@@ -196,7 +196,7 @@ fn done_text(published: &Published) -> String {
     }
     let unchanged = published.files.len() - number;
     let what = match number {
-        0 => "nothing to send: all files are there already".to_owned(),
+        0 => "nothing to upload: all files are already there".to_owned(),
         _ => format!(
             "{} in one commit, {}; {unchanged} unchanged",
             counted(number, "file"),
@@ -213,7 +213,7 @@ fn done_text(published: &Published) -> String {
 fn repository(name: &str) -> Result<String, String> {
     let known = hub::is_id(name);
     known.then(|| name.to_owned()).ok_or_else(|| {
-        format!("`{name}` is no name of a repository: expected OWNER/NAME, such as me/my-model")
+        format!("`{name}` is not a repository name; use OWNER/NAME, such as me/my-model")
     })
 }
 
@@ -228,7 +228,8 @@ fn reference(name: &str) -> Result<String, String> {
         || !name.chars().all(plain)
     {
         return Err(format!(
-            "`{name}` is no name of a branch or tag: letters, digits, `-`, `_`, `.` and `/` are possible"
+            "`{name}` is not a valid branch or tag name; use only letters, digits, `-`, `_`, `.` \
+             and `/`"
         ));
     }
     Ok(name.to_owned())

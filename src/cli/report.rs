@@ -102,8 +102,11 @@ fn classes(report: &Report) -> String {
     }
     let confusions = &report.confusions[..report.confusions.len().min(WORST_CONFUSIONS)];
     if all.len() > 2 && !confusions.is_empty() {
-        let _ =
-            writeln!(text, "\n  {:<56}{:>8}{:>13}", "most often confused", "rows", "of its class");
+        let _ = writeln!(
+            text,
+            "\n  {:<56}{:>8}{:>13}",
+            "most often confused", "rows", "share of class"
+        );
     }
     for one in confusions.iter().filter(|_| all.len() > 2) {
         let pair = format!("{} → {}", cut(&one.label, 26), cut(&one.predicted, 26));
@@ -113,7 +116,8 @@ fn classes(report: &Report) -> String {
     if !few || report.confusions.len() > confusions.len() {
         let _ = writeln!(
             text,
-            "    all {} classes and {} confusions: `bayes eval --report FOLDER`, or --json",
+            "    to see all {} classes and {} confusions, use `bayes eval --report FOLDER`\n    or \
+             --json",
             all.len(),
             report.confusions.len()
         );
@@ -132,13 +136,13 @@ fn calibration(report: &Report) -> String {
     line("class-wise", &errors.class_wise_ece, String::new());
     line("smooth", &errors.smooth_ece, String::new());
     let count = grouped(errors.mce_bin.count);
-    line("largest gap", &errors.mce, format!("   rows in its bin: {count}"));
+    line("largest gap", &errors.mce, format!("   rows in that bin: {count}"));
     text
 }
 
 fn selective(report: &Report) -> String {
     let mut text =
-        "\n  if only the surest are accepted        70 %     80 %     90 %     95 %\n".to_owned();
+        "\n  accepting only the most confident      70 %     80 %     90 %     95 %\n".to_owned();
     for (doubt, one) in &report.selective {
         let _ = writeln!(
             text,
@@ -146,12 +150,12 @@ fn selective(report: &Report) -> String {
             one.accuracy_at_70, one.accuracy_at_80, one.accuracy_at_90, one.accuracy_at_95
         );
     }
-    text += "    accepted, if so many may be wrong     1 %      2 %      5 %\n";
+    text += "    accepted at an error rate of at most  1 %      2 %      5 %\n";
     for (doubt, one) in &report.selective {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let _ = writeln!(
             text,
-            "      by {doubt:<24}{:>8} {:>8} {:>8}",
+            "      by {doubt:<28}{:>8} {:>8} {:>8}",
             percent(one.coverage_at_risk_1),
             percent(one.coverage_at_risk_2),
             percent(one.coverage_at_risk_5)
@@ -179,7 +183,7 @@ fn uncertainty(report: &Report) -> String {
         );
     };
     for (name, one) in &report.uncertainty {
-        line(&format!("{name} answers"), one);
+        line(&format!("{} predictions", name.replace("right", "correct")), one);
     }
     for (name, ood) in &report.ood {
         if let Some(one) = &ood.uncertainty {
@@ -194,15 +198,16 @@ fn sets(report: &Report) -> String {
     let Interval { value, low, high } = sets.coverage;
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let lowest = least_covered(&report.by_class).map_or(String::new(), |(label, coverage)| {
-        format!("{} of `{}`", percent(coverage), cut(label, 40))
+        format!("{} by class (`{}`)", percent(coverage), cut(label, 40))
     });
     let band = report.set_band.map_or(String::new(), |band| match band.words(percent) {
-        Ok(words) => format!(";\n    the {} rows behind it allow {words}", band.rows),
+        Ok(words) => format!(";\n    the {} calibration rows behind it allow {words}", band.rows),
         Err(why) => format!(";\n    {why}"),
     });
     format!(
-        "\n  prediction sets: {} hold the label ({} – {}), promised {}{band}\n    {:.2} classes on average, \
-         {} empty, {} single; lowest coverage\n    {} by size, {lowest}\n",
+        "\n  prediction sets: {} contain the correct label ({} – {}),\n    target {}{band}\n    \
+         {:.2} labels on average, {} empty, {} with one label; lowest coverage\n    {} by set \
+         size, {lowest}\n",
         percent(value),
         percent(low),
         percent(high),
@@ -219,7 +224,7 @@ fn outside(report: &Report) -> String {
         return String::new();
     }
     let mut text =
-        "\n  told from texts of no class       AUROC                      AUPR   FPR95\n"
+        "\n  out-of-distribution detection     AUROC                      AUPR   FPR95\n"
             .to_owned();
     for (name, ood) in &report.ood {
         let _ = writeln!(text, "    {name}, {} texts", grouped(ood.rows as u64));
@@ -240,9 +245,9 @@ fn notes(report: &Report) -> String {
     if let Some(truth) = report.truth {
         let _ = writeln!(
             text,
-            "\n  The labels were drawn with known probabilities. Averaged over such draws these\n  \
-             answers are right in {:.2} % of cases, the best possible ones in {:.2} %; the\n  \
-             confidence is off by {:.3} on average.",
+            "\n  The labels were drawn with known probabilities. Averaged over such draws, \
+             these\n  predictions are correct in {:.2} % of cases, the best possible ones in {:.2} \
+             %; the\n  confidence is off by {:.3} on average.",
             100.0 * truth.expected_accuracy,
             100.0 * truth.best_accuracy,
             truth.mean_error
@@ -266,7 +271,7 @@ fn notes(report: &Report) -> String {
     if report.truncated > 0 {
         let _ = writeln!(
             text,
-            "\n  {} texts were longer than the model reads and were cut.",
+            "\n  {} texts were longer than the model's limit and were truncated.",
             grouped(report.truncated as u64)
         );
     }
@@ -283,11 +288,12 @@ pub fn hygiene(hygiene: &Hygiene) -> String {
         let _ = writeln!(text, "    {name:<20}{rows:>8}   {hash}");
     }
     let seen = match hygiene.seen {
-        Some(seen) => format!("{} were seen before", grouped(seen as u64)),
-        None => "which were seen before is not known".to_owned(),
+        Some(seen) => format!("{} were seen in training or calibration", grouped(seen as u64)),
+        None => "it is unknown which were seen before".to_owned(),
     };
     let repeated = grouped(hygiene.repeated as u64);
-    let _ = writeln!(text, "    of these rows {repeated} repeat the text of another, {seen}");
+    let _ =
+        writeln!(text, "    {repeated} of these rows repeat the text of another row;\n    {seen}");
     text
 }
 
@@ -303,8 +309,10 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
         if let Some(fresh) = one.report.without_seen {
             let seen = grouped(fresh.seen as u64);
             let accuracy = fresh.accuracy;
-            let _ =
-                writeln!(text, "     has seen {seen} of the rows; without: {accuracy:.4} right");
+            let _ = writeln!(
+                text,
+                "     has seen {seen} of the rows; accuracy without them: {accuracy:.4}"
+            );
         }
     }
     for (block, models) in all.chunks(MODELS).enumerate() {

@@ -32,94 +32,98 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Flags of `bayes serve`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The model folder or Hub id [default: the newest under checkpoints]
+    /// Model folder or Hub id [default: the newest model under checkpoints]
     #[arg(long, value_name = "FOLDER", env = "BAYES_MODEL")]
     model: Option<PathBuf>,
-    /// The address to listen on
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1", env = "BAYES_HOST")]
     host: IpAddr,
-    /// The port; 0 for any free one
+    /// Port to listen on; 0 picks a free port
     #[arg(long, default_value_t = 8000, env = "BAYES_PORT")]
     port: u16,
-    /// Load and warm the model, then exit
+    /// Load the model and warm it up, then exit
     #[arg(long)]
     check: bool,
-    /// Ask a server that runs here whether it is ready: exit 0 or 1
+    /// Check whether a server running on this machine is ready; exit with 0 (ready) or 1 (not
+    /// ready)
     #[arg(long, conflicts_with = "check")]
     health: bool,
-    /// Give the metrics on an address of their own
+    /// Serve the metrics on a separate address
     #[arg(long, value_name = "ADDRESS", env = "BAYES_METRICS_ADDR")]
     metrics_addr: Option<SocketAddr>,
-    /// Texts of a batch request
+    /// Maximum number of texts in a batch request
     #[arg(long, value_parser = sizes(1..=10000), default_value_t = 32, env = "BAYES_MAX_CLIENT_BATCH_SIZE")]
     max_client_batch_size: usize,
-    /// Characters of a text
+    /// Maximum number of characters in a text
     #[arg(long, value_parser = sizes(1..=10000000), default_value_t = 32_768, env = "BAYES_MAX_CHARS")]
     max_chars: usize,
-    /// Texts of a job
+    /// Maximum number of texts in a job
     #[arg(long, value_parser = sizes(1..=1000000), default_value_t = 1024, env = "BAYES_MAX_JOB_ITEMS")]
     max_job_items: usize,
-    /// Bytes of a body
+    /// Maximum request body size, in bytes
     #[arg(long, value_parser = sizes(1..=1 << 30), default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
     max_body_bytes: usize,
-    /// Bytes of bodies and answers on their way, of all connections; beyond that requests wait or get 503
+    /// Maximum total size of request bodies and responses in flight over all connections, in bytes;
+    /// above it, requests wait or get a 503
     #[arg(long, value_parser = sizes(1 << 20..=1 << 40), default_value_t = 134_217_728, env = "BAYES_MAX_INFLIGHT_BYTES")]
     max_inflight_bytes: usize,
-    /// Connections at once; others wait
+    /// Maximum number of simultaneous connections; further connections wait
     #[arg(long, value_parser = sizes(1..=1 << 20), default_value_t = 1024, env = "BAYES_MAX_CONNECTIONS")]
     max_connections: usize,
-    /// Texts that wait for the model; beyond that requests get 503
+    /// Maximum number of texts queued for the model; above it, requests get a 503
     #[arg(long, value_parser = sizes(1..=1 << 20), default_value_t = 512, env = "BAYES_MAX_QUEUE_ITEMS")]
     max_queue_items: usize,
-    /// Tokens of a batch
+    /// Maximum number of tokens in a model batch
     #[arg(long, value_name = "TOKENS", value_parser = counts(1..=1 << 32), default_value_t = 2048, env = "BAYES_MAX_BATCH_COST")]
     max_batch_cost: u64,
-    /// Microseconds that a text waits for company
+    /// How long a text waits for others to form a batch, in microseconds
     #[arg(long, value_parser = counts(0..=60000000), default_value_t = 0, env = "BAYES_BATCH_WAIT_US")]
     batch_wait_us: u64,
-    /// Seconds for an answer
+    /// Timeout for a complete response, in seconds
     #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_REQUEST_TIMEOUT")]
     request_timeout: u64,
-    /// Seconds for the head of a request, and without progress of a request or an answer
+    /// Timeout for the request headers, and for a request or response that makes no progress, in
+    /// seconds
     #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 10, env = "BAYES_HEADER_TIMEOUT")]
     header_timeout: u64,
-    /// Seconds for the body of a request
+    /// Timeout for the request body, in seconds
     #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_BODY_TIMEOUT")]
     body_timeout: u64,
-    /// Requests of one client, or off
+    /// Rate limit per client, such as 100/min, or off
     #[arg(long, default_value = "100/min", value_name = "RATE", env = "BAYES_RATE_LIMIT")]
     rate_limit: String,
-    /// Networks of proxies whose X-Forwarded-For is believed
+    /// Proxy networks whose X-Forwarded-For header is trusted
     #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "BAYES_TRUSTED_PROXY")]
     trusted_proxy: Vec<IpNet>,
-    /// Names that this server has, beside its address and names without a dot; * for any
+    /// Host names to accept, in addition to the server's address and names without a dot; * accepts
+    /// any
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = serve::given_host, env = "BAYES_ALLOWED_HOST")]
     allowed_host: Vec<String>,
-    /// A file of API keys, one a line; BAYES_API_KEY gives a single one
+    /// File of API keys, one per line; set BAYES_API_KEY to use a single key
     #[arg(long, value_name = "FILE", env = "BAYES_API_KEY_FILE")]
     api_key_file: Option<PathBuf>,
-    /// Origins whose pages may call this server
+    /// Origins allowed to call this server from a browser
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "BAYES_CORS_ALLOW_ORIGIN")]
     cors_allow_origin: Vec<String>,
-    /// Answers that are kept; 0 for none
+    /// Maximum number of cached responses; 0 disables the cache
     #[arg(long, value_parser = counts(0..=1 << 32), default_value_t = 10_000, env = "BAYES_CACHE_ENTRIES")]
     cache_entries: u64,
-    /// Seconds that they are kept
+    /// How long to cache a response, in seconds
     #[arg(long, value_parser = counts(1..=MOST_SECONDS), default_value_t = 3600, env = "BAYES_CACHE_TTL")]
     cache_ttl: u64,
-    /// The file of the jobs
+    /// File in which jobs are stored
     #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
     jobs_path: PathBuf,
-    /// Bytes of that file; beyond that new jobs get 507
+    /// Maximum size of the job file, in bytes; above it, new jobs get a 507
     #[arg(long, value_parser = counts(1 << 20..=1 << 50), default_value_t = 1 << 30, env = "BAYES_MAX_JOBS_BYTES")]
     max_jobs_bytes: u64,
-    /// What a job may cost: tokens, times the passes over them
+    /// Maximum cost of a job: number of tokens × number of forward passes
     #[arg(long, value_name = "TOKENS", value_parser = counts(1..=u64::MAX), default_value_t = 100_000_000, env = "BAYES_MAX_JOB_COST")]
     max_job_cost: u64,
-    /// Seconds that a job is kept
+    /// How long to keep a job, in seconds
     #[arg(long, value_parser = counts(1..=LONGEST_JOB), default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
     job_ttl: u64,
-    /// Passes that a request may ask for
+    /// Maximum number of forward passes that a request may ask for
     #[arg(long, value_parser = sizes(1..=100000), default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
     max_samples: usize,
     /// Abstain below this confidence [default: the model's]
@@ -128,19 +132,19 @@ pub struct Options {
     /// Abstain above this epistemic uncertainty, in nats [default: the model's]
     #[arg(long, value_name = "NATS", value_parser = at_least_zero, env = "BAYES_ABSTAIN_MAX_EPISTEMIC")]
     abstain_max_epistemic: Option<f64>,
-    /// Abstain up to this novelty p-value [default: the model's]
+    /// Abstain when the novelty p-value is at or below this value [default: the model's]
     #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_OOD_P")]
     abstain_ood_p: Option<f64>,
-    /// Threads that tokenise [default: half of the cores]
+    /// Number of tokeniser threads [default: half of the cores]
     #[arg(long, value_name = "N", value_parser = sizes(1..=1024), env = "BAYES_TOKENIZER_THREADS")]
     tokenizer_threads: Option<usize>,
-    /// Seconds between the signal to stop and the last new connection
+    /// How long to keep accepting connections after the stop signal, in seconds
     #[arg(long, value_parser = counts(0..=LONGEST_TIMEOUT), default_value_t = 0, env = "BAYES_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
-    /// Seconds for requests to end after that
+    /// How long to wait after that for running requests to finish, in seconds
     #[arg(long, value_parser = counts(0..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_DRAIN_TIMEOUT")]
     drain_timeout: u64,
-    /// How the log is written
+    /// Log format
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BAYES_LOG_FORMAT")]
     log_format: LogFormat,
 }
@@ -172,21 +176,21 @@ fn is_origin(text: &str) -> bool {
 /// A number from 0, which may be as large as numbers are.
 fn at_least_zero(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
-    number.ok_or_else(|| format!("`{text}` is no number from 0"))
+    number.ok_or_else(|| format!("`{text}` is not a number of at least 0"))
 }
 
 /// A probability.
 fn probability(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| format!("`{text}` is no probability: it is a number from 0 to 1"))
+    number.ok_or_else(|| format!("`{text}` is not a probability; use a number from 0 to 1"))
 }
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// Lines for people
+    /// Human-readable lines
     Text,
-    /// An object a line
+    /// One JSON object per line
     Json,
 }
 
@@ -247,7 +251,7 @@ fn health(options: &Options) -> Result<Outcome> {
             Ok(Outcome::No)
         }
         Err(error) => {
-            print(&format!("not ready: {error}\n"))?;
+            print(&format!("not ready: no server responds on this port: {error}\n"))?;
             Ok(Outcome::No)
         }
     }
@@ -268,15 +272,15 @@ impl Options {
         for origin in &self.cors_allow_origin {
             ensure!(
                 is_origin(origin),
-                "--cors-allow-origin takes exact origins as browsers send them, such as \
+                "--cors-allow-origin needs exact origins as browsers send them, such as \
                  https://example.org, not `{origin}`"
             );
         }
         // A packed body takes as much before it is unpacked, and a quarter is for small requests.
         ensure!(
             self.max_inflight_bytes / 3 >= self.max_body_bytes,
-            "--max-inflight-bytes {} has no room for a body of --max-body-bytes {}: it must be three times \
-             as large",
+            "--max-inflight-bytes {} is too small for a request body of --max-body-bytes {}; it \
+             must be three times as large",
             self.max_inflight_bytes,
             self.max_body_bytes
         );

@@ -114,13 +114,13 @@ fn heading(finished: &TrainReport) -> String {
     );
     let how = match finished.recipe.kept {
         Recipe::Full => format!(
-            "{} steps in {}, the best after {}",
+            "{} steps in {}; best at step {}",
             grouped(finished.steps),
             duration(finished.seconds),
             grouped(finished.best_step)
         ),
         Recipe::Head | Recipe::Auto => {
-            format!("the last layer alone was fitted; {} in all", duration(finished.seconds))
+            format!("only the last layer was fitted; total time {}", duration(finished.seconds))
         }
     };
     let made = format!("{encoder}{} parameters; {how}", grouped(finished.parameters as u64));
@@ -131,12 +131,12 @@ fn heading(finished: &TrainReport) -> String {
 fn kept(finished: &TrainReport) -> Option<String> {
     let recipe = &finished.recipe;
     let words = |scores: &HeldOutScores| {
-        format!("{:.1} % right, NLL {:.3}", 100.0 * scores.accuracy, scores.nll)
+        format!("accuracy {:.1} %, NLL {:.3}", 100.0 * scores.accuracy, scores.nll)
     };
     match (&recipe.head_compared, &recipe.full) {
         (Some(head), Some(full)) => {
             let rows = grouped(full.rows as u64);
-            let (tuned, alone) = ("the fine-tuned model", "the last layer alone");
+            let (tuned, alone) = ("the fine-tuned model", "last layer only");
             let ((name, own), (other, its)) = match recipe.kept {
                 Recipe::Full => ((tuned, full), (alone, head)),
                 Recipe::Head | Recipe::Auto => ((alone, head), (tuned, full)),
@@ -151,7 +151,7 @@ fn kept(finished: &TrainReport) -> Option<String> {
             } else {
                 ""
             };
-            Some(format!("the last layer alone: {} on {rows} held-out rows{why}", words(head)))
+            Some(format!("last layer only: {} on {rows} held-out rows{why}", words(head)))
         }
     }
 }
@@ -170,7 +170,7 @@ fn table(finished: &TrainReport) -> String {
     let summary = &finished.test.summary;
     let mut lines = vec![Line::new("this model", &summary.accuracy, &summary.nll)];
     if let Some(baseline) = &finished.baseline {
-        lines.push(Line::new("linear, on words", &baseline.accuracy, &baseline.nll));
+        lines.push(Line::new("linear baseline", &baseline.accuracy, &baseline.nll));
     }
     if let Some(truth) = finished.test.truth {
         let value = format!("{:.1} %", 100.0 * truth.best_accuracy);
@@ -187,9 +187,12 @@ fn calibration(finished: &TrainReport) -> String {
     let points = |share: f64| format!("{:.1}", 100.0 * share);
     let chance = format!("{} ± {}", points(ece.floor), points(ece.floor_sd));
     let verdict = if ece.value <= ece.floor + 2.0 * ece.floor_sd {
-        format!("chance alone would show {chance} on so many rows, so no fault is proved")
+        format!(
+            "chance alone would give {chance} with this many rows, so there is no evidence of \
+             miscalibration"
+        )
     } else {
-        format!("chance alone would show {chance} on so many rows")
+        format!("chance alone would give {chance} with this many rows")
     };
     format!("confidence is off by {} points on average (ECE); {verdict}", points(ece.value))
 }
@@ -199,7 +202,7 @@ fn sets(finished: &TrainReport) -> Option<String> {
     let set = finished.calibration.sets.first()?;
     let found = finished.test.sets.as_ref().map_or(String::new(), |found| {
         format!(
-            "; on the test rows {:.1} %, with {:.2} labels each",
+            "; on the test rows they do for {:.1} %, with {:.2} labels on average",
             100.0 * found.coverage.value,
             found.mean_size
         )
@@ -207,10 +210,10 @@ fn sets(finished: &TrainReport) -> Option<String> {
     let whose = whose(set.by_class, set.pooled);
     let always = match set.always {
         0 => String::new(),
-        always => format!("; {always} classes are in every set, for want of rows"),
+        always => format!("; classes in every set because of too few rows: {always}"),
     };
     Some(format!(
-        "hold the right label in {} % of cases{whose}{found}{always}",
+        "target: contain the correct label for {} % of the texts{whose}{found}{always}",
         percent(set.coverage)
     ))
 }
@@ -219,7 +222,7 @@ fn sets(finished: &TrainReport) -> Option<String> {
 fn novelty(finished: &TrainReport) -> Option<String> {
     let ood = finished.test.ood.values().next()?;
     Some(format!(
-        "tells {} texts of no class from the others with AUROC {:.3}",
+        "distinguishes {} out-of-distribution texts from the others with AUROC {:.3}",
         grouped(ood.rows as u64),
         ood.detection.auroc.value
     ))
@@ -229,7 +232,7 @@ fn novelty(finished: &TrainReport) -> Option<String> {
 fn repeats(finished: &TrainReport) -> Option<String> {
     let fresh = finished.test.without_seen?;
     Some(format!(
-        "{} test texts also occur in the training data; without them {:.1} % are right",
+        "{} test texts also occur in the training data; without them, accuracy is {:.1} %",
         grouped(fresh.seen as u64),
         100.0 * fresh.accuracy
     ))
@@ -251,9 +254,8 @@ pub fn next_text(model: &Path, pooling: Pooling, pairs: bool, generated: bool) -
         }
     };
     format!(
-        "Next    bayes predict --model {model} {first}\n        \
-         bayes serve --model {model}\n        bayes eval --model {model}\n        \
-         in Python: {class}\n"
+        "Next    bayes predict --model {model} {first}\n        bayes serve --model \
+         {model}\n        bayes eval --model {model}\n        load it in Python with {class}\n"
     )
 }
 
@@ -266,7 +268,7 @@ pub fn write_report(finished: &TrainReport, folder: &Path) -> Result<()> {
     let about = [
         About { heading: "Training".to_owned(), sentences: training_words(finished) },
         About {
-            heading: "What was fitted after it".to_owned(),
+            heading: "Post-training calibration".to_owned(),
             sentences: [
                 posterior_words(&finished.posterior, finished.calibration.crossed.is_some()),
                 calibration_words(&finished.calibration, &finished.evaluation.answers.rows),
@@ -296,7 +298,7 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
     sentences.extend(scores.map(|scores| {
         format!(
             "{} steps in {}. The weights of step {} were best: accuracy {:.4} and NLL {:.4} on the \
-             validation rows, with the last layer as it was trained; it is fitted anew after that.",
+             validation rows, with the last layer as trained; it is then refitted.",
             grouped(finished.steps),
             duration(finished.seconds),
             grouped(finished.best_step),

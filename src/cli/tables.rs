@@ -7,31 +7,32 @@ use crate::data::table::{Header, Quoting};
 
 /// Flags about the columns of a table and how it is written.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Tables")]
+#[command(next_help_heading = "Data options")]
 pub struct TableFlags {
-    /// Column of the text (data.text_column) [default: the model's, else detected]
+    /// Name of the text column (data.text_column) [default: the model's setting, otherwise
+    /// detected]
     #[arg(long, value_name = "NAME")]
     text_column: Option<String>,
-    /// Column of the second text of a pair (data.text_pair_column)
+    /// Name of the column with the second text of each pair (data.text_pair_column)
     #[arg(long, value_name = "NAME")]
     text_pair_column: Option<String>,
-    /// Column of the label (data.label_column)
+    /// Name of the label column (data.label_column)
     #[arg(long, value_name = "NAME")]
     label_column: Option<String>,
-    /// Other names for labels, such as neg=negative,pos=positive (data.label_map)
+    /// Rename labels, for example neg=negative,pos=positive (data.label_map)
     #[arg(long, value_name = "FROM=TO", value_parser = renamings)]
     label_map: Vec<Renamings>,
     /// Encoding of text files, such as windows-1252 (data.encoding) [default: utf-8]
     #[arg(long, value_name = "NAME")]
     encoding: Option<String>,
-    /// What separates fields, or tab (data.delimiter) [default: found out]
+    /// Field delimiter: one character, or tab (data.delimiter) [default: detected]
     #[arg(long, value_name = "CHARACTER")]
     delimiter: Option<String>,
     /// How fields are quoted: auto, double, backslash or none (data.quoting)
-    #[arg(long, value_name = "HOW", value_parser = quoting)]
+    #[arg(long, value_name = "STYLE", value_parser = quoting)]
     quoting: Option<Quoting>,
-    /// Whether the first line has the names of the columns: auto, yes or no (data.header)
-    #[arg(long, value_name = "WHETHER", value_parser = header)]
+    /// Whether the first line contains the column names: auto, yes or no (data.header)
+    #[arg(long, value_name = "auto|yes|no", value_parser = header)]
     header: Option<Header>,
 }
 
@@ -108,7 +109,8 @@ fn renamings(text: &str) -> Result<Renamings, String> {
     let pair = |sides: Vec<String>| match <[String; 2]>::try_from(sides) {
         Ok([from, to]) if !quoted && !from.is_empty() && !to.is_empty() => Ok((from, to)),
         Err(sides) if sides.len() > 2 => Err(format!(
-            "`{}` has several `=`: put the label that has one into double quotes, as in '\"a=b\"=c'",
+            "`{}` contains several `=`; put the label that contains one in double quotes, for \
+             example '\"a=b\"=c'",
             sides.join("=")
         )),
         _ => Err(expected()),

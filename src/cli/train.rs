@@ -22,16 +22,17 @@ use crate::store;
 pub struct Options {
     #[command(flatten)]
     experiment: ExperimentFlags,
-    /// Go on with a run that was left: auto, never, or the folder of a checkpoint
+    /// Resume an interrupted run: auto, never, or a checkpoint folder
     #[arg(long, default_value = "auto", value_name = "auto|never|PATH", value_parser = resume)]
     resume: Resume,
-    /// Write the report (report.json, report.md, report.html) there too, beside the run folder
+    /// Also write the report (report.json, report.md, report.html) to this folder, in addition to
+    /// the run folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Check everything and show what would be done
+    /// Check everything and show what would be done, without training
     #[arg(long)]
     dry_run: bool,
-    /// Print the experiment with every key resolved
+    /// Print the full experiment configuration, with every key resolved
     #[arg(long)]
     print_config: bool,
 }
@@ -114,7 +115,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             print_raw(&std::fs::read_to_string(run.join("report.json"))?)?;
         }
         Ended::Already { model, run } => {
-            note("this run is finished; start it anew with `--resume never`")?;
+            note("this run is already finished; to start over, use `--resume never`")?;
             copy_report(&run, options.report.as_deref())?;
             let text = std::fs::read_to_string(run.join(REPORT));
             // The process may have ended between the model and its report.
@@ -158,7 +159,8 @@ fn push_model(experiment: &Experiment, model: &Path) -> Message {
     match push() {
         Ok(url) => Message::Pushed(format!("the model was pushed to {url}")),
         Err(error) => Message::Failed(format!(
-            "the model was not pushed: {error:#}; try again with `bayes publish --model {} --repo {}`",
+            "the model was not pushed: {error:#}; to try again, run `bayes publish --model {} \
+             --repo {}`",
             model.display(),
             config.repo
         )),
@@ -175,12 +177,13 @@ fn resume(written: &str) -> Result<Resume, std::convert::Infallible> {
 
 fn interrupted_text(steps: u64, checkpoint: Option<&Path>) -> String {
     let Some(checkpoint) = checkpoint.map(Path::display) else {
-        return format!("Interrupted after {steps} steps; the same command goes on from there.\n");
+        return format!(
+            "Interrupted after {steps} steps; to resume, run the same command again.\n"
+        );
     };
     format!(
-        "Interrupted after {steps} steps, which are saved in\n  {checkpoint}\n\
-         Go on: give the same command again.\n\
-         Look at it:  bayes eval --model {checkpoint}\n"
+        "Interrupted after {steps} steps; progress saved to\n  {checkpoint}\nTo resume, run the \
+         same command again.\nTo evaluate it:  bayes eval --model {checkpoint}\n"
     )
 }
 

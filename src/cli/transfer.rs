@@ -43,11 +43,11 @@ pub fn show(progress: &Progress<'_>) {
     match progress {
         Progress::Started { what, files, bytes } => {
             let files = counted(*files, "file");
-            line(&mut display, &format!("fetching {what}: {files}, {}", HumanBytes(*bytes)));
+            line(&mut display, &format!("downloading {what}: {files}, {}", HumanBytes(*bytes)));
             *display = Some(Display::new("fetching", *bytes));
         }
         Progress::Sending { what, bytes } => {
-            line(&mut display, &format!("sending to {what}: {}", HumanBytes(*bytes)));
+            line(&mut display, &format!("uploading to {what}: {}", HumanBytes(*bytes)));
             *display = Some(Display::new("sending", *bytes));
         }
         Progress::Bytes { done, total } => {
@@ -56,7 +56,10 @@ pub fn show(progress: &Progress<'_>) {
             }
         }
         Progress::Waiting { file } => {
-            line(&mut display, &format!("waiting for another process that fetches `{file}`"));
+            line(
+                &mut display,
+                &format!("waiting for another process that is downloading `{file}`"),
+            );
         }
         Progress::Again { reason } => line(&mut display, &format!("{reason}; trying again")),
         Progress::Ended => {

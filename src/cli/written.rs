@@ -13,13 +13,14 @@ use crate::store;
 /// Data, a config file, an encoder, and keys.
 #[derive(Debug, Args)]
 pub struct ExperimentFlags {
-    /// A file, folder, known name or Hub id; without it and --config, the quick start
+    /// File, folder, built-in data set name or Hub id; without DATA and --config, the quick-start
+    /// example runs
     data: Option<String>,
     /// The experiment file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The encoder to begin with: a folder or Hub id, or none for a new one [default: for your own
-    /// data sentence-transformers/all-MiniLM-L6-v2]
+    /// The pretrained encoder to start from: a folder, a Hub id, or none to train one from scratch
+    /// [default for your own data: sentence-transformers/all-MiniLM-L6-v2]
     #[arg(long, value_name = "ID|DIR|none")]
     init: Option<String>,
     /// Override a key of the experiment, such as train.seed=7
@@ -67,7 +68,7 @@ impl ExperimentFlags {
                 return Err(ExperimentError::Config {
                     place: "the flags".to_owned(),
                     message: format!(
-                        "{flag} and `--set {key}` say the same thing twice: give one of them"
+                        "{flag} and `--set {key}` set the same key; give only one of them"
                     ),
                 });
             }
@@ -88,7 +89,7 @@ impl ExperimentFlags {
             if !own {
                 settings.insert(0, "data.dataset=reviews".to_owned());
             }
-            return Experiment::parse(CLASSIFY, "the recipe for your own data", &settings);
+            return Experiment::parse(CLASSIFY, "the settings", &settings);
         }
         if own {
             settings.insert(0, "data.max_length=256".to_owned());

@@ -29,12 +29,12 @@ pub struct Selected {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The name is none of the known ones.
-    #[error("unknown device `{0}`: use `auto`, `cpu`, `cuda` or `cuda:N`")]
+    #[error("unknown device `{0}`; use `auto`, `cpu`, `cuda` or `cuda:N`")]
     Unknown(String),
     /// This binary was built without CUDA.
     #[error(
-        "device `cuda:{0}` needs a build with `--features cuda`, and this one has none: \
-         use `--device cpu` or `--device auto`"
+        "device `cuda:{0}` is not available because this build has no CUDA support (build with \
+         `--features cuda`); use `--device cpu` or `--device auto`"
     )]
     NotBuilt(usize),
     /// The driver refused.

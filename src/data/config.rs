@@ -10,18 +10,18 @@ use super::stream::StreamConfig;
 use super::table::{ColumnNames, Format, Header, Quoting, Reading};
 use super::tokenizer::Truncation;
 
-/// Whether the rows that choose and calibrate are trained on as well.
+/// Whether the rows used for selection and calibration also train the last layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CrossFit {
-    /// Where the data have no validation split, there are fewer than 6,000 rows, and `train.recipe` is
-    /// `head` or `auto`.
+    /// Yes if the data has no validation split, there are fewer than 6,000 rows, and `train.recipe`
+    /// is `head` or `auto`.
     #[default]
     Auto,
-    /// They are, those of a validation split too: every row trains the last layer, and is judged by one
+    /// Yes, including a validation split: every row trains the last layer, and is scored by one
     /// that has not seen it.
     Always,
-    /// They are not.
+    /// No.
     Never,
 }
 
@@ -29,7 +29,7 @@ pub enum CrossFit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Known name, folder or file, or Hub id.
+    /// Built-in data set name, folder or file, or Hub id.
     pub dataset: String,
     /// Column of the text; detected when empty.
     pub text_column: String,
@@ -39,47 +39,48 @@ pub struct DataConfig {
     pub label_column: String,
     /// Encoding of text files, such as `windows-1252`; UTF-8 when empty.
     pub encoding: String,
-    /// What separates the fields of CSV and TSV, or `tab`; found out when empty.
+    /// Field delimiter of CSV and TSV: one character, or `tab`; detected when empty.
     pub delimiter: String,
     /// How fields of CSV and TSV are quoted.
     pub quoting: Quoting,
-    /// Whether the first line of CSV and TSV has the names of the columns.
+    /// Whether the first line of CSV and TSV contains the column names.
     pub header: Header,
-    /// Most tokens of a text, specials included; 0 takes the 99th percentile of the training texts.
+    /// Maximum tokens per text, including special tokens; 0 takes the 99th percentile of the
+    /// training texts.
     pub max_length: usize,
-    /// What of a longer text is kept.
+    /// Which part of a longer text is kept.
     pub truncation: Truncation,
-    /// Share of the training rows that chooses the best weights, where the data has no validation
+    /// Share of the training rows for selecting the best weights, if the data has no validation
     /// split.
     pub validation_fraction: f64,
-    /// Share of the training rows of each of two parts: temperature; conformal sets and novelty.
+    /// Share of the training rows for each of two splits: temperature; conformal sets and novelty.
     pub calibration_fraction: f64,
-    /// Share of the training rows for the report, where the data has no test split.
+    /// Share of the training rows for the report, if the data has no test split.
     pub test_fraction: f64,
-    /// Whether the rows that choose and calibrate are trained on as well.
+    /// Whether the rows used for selection and calibration also train the last layer.
     pub cross_fit: CrossFit,
-    /// 0 = all; else that many of the training rows, after splitting, equally many of each class. Where
-    /// they calibrate too, classes keep their shares.
+    /// 0 = all; otherwise use this many training rows, after splitting, balanced across classes. If
+    /// they also calibrate, the class proportions stay the same.
     pub train_limit: usize,
-    /// 0 = all; else that many of the rows that choose the best weights are looked at. Classes keep
-    /// their shares.
+    /// 0 = all; otherwise use this many rows for selecting the best weights, with the same class
+    /// proportions.
     pub validation_limit: usize,
-    /// 0 = all; else that many of the test rows are in the report of the training. Classes keep their
-    /// shares. A later `bayes eval` looks at all of them.
+    /// 0 = all; otherwise use this many test rows in the training report, with the same class
+    /// proportions. A later `bayes eval` uses all of them.
     pub test_limit: usize,
     /// A label that means out of scope: never trained or calibrated on.
     pub ood_label: String,
     /// Whether the training rows are read from their Parquet files, or over HTTP, as they are needed.
     pub streaming: bool,
-    /// Rows of a stream that are mixed with each other, and held in memory: whole row groups, at least four.
+    /// Rows of a stream that are shuffled together and held in memory: whole row groups, at least four.
     pub shuffle_window: usize,
-    /// Threads that fetch and decode a stream ahead.
+    /// Threads that download and decode a stream ahead.
     pub num_workers: usize,
-    /// Of how many processes this one reads a part of the stream.
+    /// Number of processes that share the stream.
     pub num_shards: usize,
-    /// Which of them it is, from 0.
+    /// Index of this process, from 0.
     pub rank: usize,
-    /// Other names for labels: `{ neg = "negative" }`.
+    /// Rename labels: `{ neg = "negative" }`.
     pub label_map: BTreeMap<String, String>,
     /// Columns that a model was made from, taken where a table has them and nobody names others.
     #[serde(skip)]
@@ -126,13 +127,13 @@ impl DataConfig {
     /// The first value that cannot be, as a message that begins with its key.
     pub fn check(&self) -> Result<(), String> {
         if self.dataset.is_empty() {
-            return Err("`data.dataset` is empty: name a data set, a file or a folder".to_owned());
+            return Err("`data.dataset` is empty; give a data set, a file or a folder".to_owned());
         }
         if self.max_length != 0 && !(4..=1 << 20).contains(&self.max_length) {
             let found = self.max_length;
             return Err(format!(
-                "`data.max_length` is {found}: 0 (the 99th percentile of the texts) or 4 to 1048576 \
-                 tokens are possible"
+                "`data.max_length` is {found}; use 0 (the 99th percentile of the texts) or 4 to \
+                 1048576 tokens"
             ));
         }
         self.reading().check()?;
@@ -149,23 +150,29 @@ impl DataConfig {
             ("rank", rank != usual.rank),
         ];
         if let Some((key, _)) = own.iter().find(|(_, set)| *set && !streaming) {
-            return Err(format!("`data.{key}` is of a stream: set `data.streaming = true` too"));
+            return Err(format!(
+                "`data.{key}` applies only to streaming; also set `data.streaming = true`"
+            ));
         }
         if streaming && self.train_limit > 0 {
-            return Err("`data.train_limit` is of rows in memory: with `data.streaming` set \
-                        `train.max_steps` instead"
-                .to_owned());
+            return Err(
+                "`data.train_limit` applies only to rows in memory; with `data.streaming`, set \
+                 `train.max_steps` instead"
+                    .to_owned(),
+            );
         }
         if shuffle_window < 100 {
-            return Err(format!("`data.shuffle_window` is {shuffle_window}: at least 100 rows"));
+            return Err(format!(
+                "`data.shuffle_window` is {shuffle_window}; use at least 100 rows"
+            ));
         }
         if !(1..=64).contains(&num_workers) {
-            return Err(format!("`data.num_workers` is {num_workers}: 1 to 64 threads"));
+            return Err(format!("`data.num_workers` is {num_workers}; use 1 to 64 threads"));
         }
         if rank >= num_shards {
             return Err(format!(
-                "`data.rank` is {rank} and `data.num_shards` {num_shards}: ranks count from 0, and \
-                 are below the number of shards"
+                "`data.rank` is {rank} and `data.num_shards` is {num_shards}; ranks count from 0 \
+                 and must be less than the number of shards"
             ));
         }
         Ok(())

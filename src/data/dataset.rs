@@ -73,8 +73,8 @@ impl Dataset {
             return self;
         };
         self.remarks.push(Remark::Note(format!(
-            "the {} rows of the validation split train and calibrate as those of the training split do \
-             (`data.cross_fit` is always)",
+            "the {} rows of the validation split are used for training and calibration, like those \
+             of the training split (`data.cross_fit` is always)",
             rows.len()
         )));
         self.splits.entry("train".to_owned()).or_default().extend(rows);
@@ -124,8 +124,8 @@ impl Dataset {
         content.raw.retain(|_, rows| !hides(rows));
         content.remarks.extend(hidden.iter().map(|split| {
             Remark::Note(format!(
-                "the labels of the split `{split}` are all `-1`, that is, hidden: it is left out, and rows of \
-                 the training split take its place"
+                "the labels of the split `{split}` are all `-1`, which means hidden; the split is \
+                 skipped, and rows of the training split are used instead"
             ))
         }));
         let names = if names.is_empty() { &content.class_names } else { &names };
@@ -208,8 +208,8 @@ fn placeholders(content: &Content) -> Option<Remark> {
     let (file, line) = first.place;
     let (many, are) = if rows.len() == 1 { ("text", "is") } else { ("texts", "are") };
     Some(Remark::Warning(format!(
-        "{} {many} {are} what other programs write for a missing value, such as `{}` in `{}` line {line}: \
-         every one is taken as a text; if it means that there is none, remove those rows",
+        "{} {many} {are} what other programs write for a missing value, such as `{}` in `{}` line \
+         {line}; all are read as texts; if they mean that there is no text, remove those rows",
         rows.len(),
         first.text.trim(),
         content.files[file as usize]
@@ -233,7 +233,7 @@ fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Rem
     let place = |Raw { place: (file, line), label, .. }: &Raw| {
         format!("`{}` line {line} (`{label}`)", content.files[*file as usize])
     };
-    let (many, stand) = if texts == 1 { ("text", "stands") } else { ("texts", "stand") };
+    let (many, have) = if texts == 1 { ("text", "has") } else { ("texts", "have") };
     let texts_of = |row: &Raw| {
         [
             clean(&row.text).into_owned(),
@@ -242,11 +242,11 @@ fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Rem
     };
     let but = match texts_of(one) == texts_of(other) {
         true => "",
-        false => " (the same but for case, accents, white space or characters that draw nothing)",
+        false => " (the same except for case, accents, white space or invisible characters)",
     };
     Some(Remark::Warning(format!(
-        "{texts} {many} {stand} under more than one label, such as {} and {}{but}: no classifier can be \
-         right about both; mend the labels, or remove one of the rows",
+        "{texts} {many} {have} more than one label, such as {} and {}{but}; no classifier can \
+         predict both; correct the labels, or remove one of the rows",
         place(one),
         place(other)
     )))

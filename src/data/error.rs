@@ -9,7 +9,9 @@ use crate::hub::HubError;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The name is no data set.
-    #[error("there is no data set, file or folder `{name}`;{suggestion} known names are `{known}`")]
+    #[error(
+        "no data set, file or folder named `{name}`;{suggestion} built-in data sets: `{known}`"
+    )]
     Unknown {
         /// What was asked for.
         name: String,
@@ -19,7 +21,9 @@ pub enum DataError {
         known: String,
     },
     /// A known data set that is not on this machine.
-    #[error("data set `{name}` is not on this machine: fetch it with `bayes dataset fetch {name}`")]
+    #[error(
+        "data set `{name}` is not on this machine; download it with `bayes dataset fetch {name}`"
+    )]
     NotHere {
         /// Known name.
         name: &'static str,
@@ -28,9 +32,9 @@ pub enum DataError {
     },
     /// A known data set that is not on this machine, and does not come either.
     #[error(
-        "data set `{name}` is not on this machine, and `{hub_id}` cannot be fetched from the Hub; you may \
-         also put it into `BAYES_DATA_DIR` as `{name}/train.parquet` (or .csv, .tsv, .jsonl) with columns \
-         `text` and `label`"
+        "data set `{name}` is not on this machine, and `{hub_id}` could not be downloaded from the \
+         Hub; you can also save it in `BAYES_DATA_DIR` as `{name}/train.parquet` (or .csv, .tsv, \
+         .jsonl) with the columns `text` and `label`"
     )]
     NotFetched {
         /// Known name.
@@ -42,14 +46,18 @@ pub enum DataError {
     },
     /// A Hub id of which nothing is in the cache.
     #[error(
-        "data set `{id}` is neither a folder nor in the Hub's cache: `bayes dataset fetch {id}`"
+        "data set `{id}` is neither a folder nor in the Hub cache; download it with `bayes dataset \
+         fetch {id}`"
     )]
     NotCached {
         /// The id.
         id: String,
     },
     /// The same, and it does not come either.
-    #[error("there is no file or folder `{id}`, and no data set of that name comes from the Hub")]
+    #[error(
+        "file or folder `{id}` not found, and no data set with that name could be loaded from the \
+         Hub"
+    )]
     NotObtained {
         /// The id.
         id: String,
@@ -57,7 +65,9 @@ pub enum DataError {
         source: Box<HubError>,
     },
     /// A name that the Hub cannot know.
-    #[error("`{name}` is neither a known data set of the Hub nor an id such as `owner/name`")]
+    #[error(
+        "`{name}` is neither a built-in Hub data set nor a Hub id; give an id such as `owner/name`"
+    )]
     NotOnHub {
         /// The name.
         name: String,
@@ -65,7 +75,7 @@ pub enum DataError {
     /// A repository without tables.
     #[error(
         "data set `{id}` has no `train` or `test` file that `bayes` reads (.parquet, .csv, .tsv or \
-         .jsonl), and the Hub made none of it"
+         .jsonl), and the Hub has not converted it to Parquet"
     )]
     NoTables {
         /// The id.
@@ -73,8 +83,8 @@ pub enum DataError {
     },
     /// A repository with several data sets in it.
     #[error(
-        "data set `{id}` has splits in several folders: choose one with \
-         `bayes dataset fetch {id} --folder …` (`{folders}`)"
+        "data set `{id}` has splits in several folders; choose one with `bayes dataset fetch {id} \
+         --folder …` (`{folders}`)"
     )]
     ManyFolders {
         /// The id.
@@ -87,7 +97,8 @@ pub enum DataError {
     Hub(#[from] Box<HubError>),
     /// A file whose rows can only be read in their order.
     #[error(
-        "`{path}` is not Parquet, so its rows cannot be mixed without reading all: leave out `--shuffle`"
+        "`{path}` is not a Parquet file, so its rows cannot be shuffled without reading the whole \
+         file; remove `--shuffle`"
     )]
     NotMixed {
         /// The file.
@@ -95,8 +106,8 @@ pub enum DataError {
     },
     /// A stream of a file whose rows stand in no groups.
     #[error(
-        "`{path}` is not Parquet, so it cannot be streamed: leave out `data.streaming`, or write it as \
-         Parquet"
+        "`{path}` is not a Parquet file, so it cannot be streamed; remove `data.streaming`, or \
+         save it as Parquet"
     )]
     NotStreamed {
         /// The file.
@@ -104,8 +115,8 @@ pub enum DataError {
     },
     /// A stream of rows of which a person accepted some.
     #[error(
-        "`{path}`: the column `{column}` says which rows a person accepted, and a stream takes all: leave out \
-         `data.streaming`, or write the accepted rows to a file of their own"
+        "`{path}`: the column `{column}` says which rows a person accepted, but streaming uses all \
+         rows; remove `data.streaming`, or save the accepted rows in a separate file"
     )]
     StreamedVerdicts {
         /// The file.
@@ -114,17 +125,15 @@ pub enum DataError {
         column: String,
     },
     /// An address of data that are to be held in memory.
-    #[error(
-        "`{url}` is an address: it can be streamed with `--set data.streaming=true`, or downloaded first"
-    )]
+    #[error("`{url}` is a URL; stream it with `--set data.streaming=true`, or download it first")]
     Address {
         /// The address.
         url: String,
     },
     /// More than is held in memory.
     #[error(
-        "`{path}`: {message}; a Parquet file can be streamed with `--set data.streaming=true`, else take a \
-         part of it"
+        "`{path}`: {message}; stream a Parquet file with `--set data.streaming=true`, or use a \
+         part of the file"
     )]
     TooMuch {
         /// The file.
@@ -134,8 +143,8 @@ pub enum DataError {
     },
     /// A folder without files that look like splits.
     #[error(
-        "`{path}` has neither a `train` nor a `test` file (.parquet, .csv, .tsv or .jsonl, and text files \
-         packed by gzip){hint}"
+        "folder `{path}` contains no `train` or `test` file (.parquet, .csv, .tsv or .jsonl; text \
+         files may be gzipped){hint}"
     )]
     NoSplits {
         /// The folder.
@@ -184,8 +193,8 @@ pub enum DataError {
     },
     /// A row whose text has parts.
     #[error(
-        "`{path}` line {line}: column `{column}` holds {found}, and one text is needed: write the text itself, \
-         or name another column with `data.text_column`"
+        "`{path}` line {line}: column `{column}` contains {found}, but a text is needed; write the \
+         text itself, or choose another column with `data.text_column`"
     )]
     NestedText {
         /// The file.
@@ -199,9 +208,9 @@ pub enum DataError {
     },
     /// A row whose label has parts that are no labels.
     #[error(
-        "`{path}` line {line}: the label `{label}` in column `{column}` is an object, or a list with another in \
-         it, and a word or a number is needed: write the label itself, or name another column with \
-         `data.label_column`"
+        "`{path}` line {line}: the label `{label}` in column `{column}` is an object or a nested \
+         list, but a word or a number is needed; write the label itself, or choose another column \
+         with `data.label_column`"
     )]
     NestedLabel {
         /// The file.
@@ -215,8 +224,9 @@ pub enum DataError {
     },
     /// A file of training rows without labels, beside others that have them.
     #[error(
-        "`{path}` is one of several files of training rows and has no column of labels: if its first line is a \
-         row, give it the line of names that the others have; if it is no part of them, move it away"
+        "`{path}` is one of several training files but has no label column; if its first line is a \
+         row, add the header line that the other files have; if it is not training data, move it \
+         elsewhere"
     )]
     NoLabels {
         /// The file.
@@ -224,8 +234,8 @@ pub enum DataError {
     },
     /// Pairs in one file and single texts in another.
     #[error(
-        "`{path}` is read as {found}, and the first file as {first}: either all files have pairs or none; give \
-         its columns the names that they have there, or name them with `data.text_column` and \
+        "`{path}` is read as {found}, but the first file as {first}; either all files must have \
+         pairs or none; rename its columns as in the first file, or set `data.text_column` and \
          `data.text_pair_column`"
     )]
     Pairs {
@@ -238,8 +248,9 @@ pub enum DataError {
     },
     /// A row with several labels, or none, where one is needed.
     #[error(
-        "`{path}` line {line}: the label `{label}` in column `{column}` is a list of {count}, and `bayes` gives \
-         a text one label: name another column with `data.label_column`, or write one label in each row"
+        "`{path}` line {line}: the label `{label}` in column `{column}` is a list of {count}, but \
+         `bayes` gives each text one label; choose another column with `data.label_column`, or \
+         write one label in each row"
     )]
     SeveralLabels {
         /// The file.
@@ -255,9 +266,10 @@ pub enum DataError {
     },
     /// An integer label beyond the list of names.
     #[error(
-        "`{path}` line {line}: the label `{label}` in column `{column}` is beyond the {names} class names, \
-         which count from 0{}: mend the names (`labels.json`, or the `ClassLabel` in the file's own metadata) or the labels",
-        if *from_one { " while the labels count from 1" } else { "" }
+        "`{path}` line {line}: the label `{label}` in column `{column}` is beyond the {names} \
+         class names, which count from 0{}; correct the names (`labels.json`, or the `ClassLabel` \
+         in the file's own metadata) or the labels",
+        if *from_one { ", while the labels count from 1" } else { "" }
     )]
     BeyondNames {
         /// The file.
@@ -275,7 +287,7 @@ pub enum DataError {
     },
     /// Two classes of one name.
     #[error(
-        "the class names of `{dataset}` have `{label}` twice: give each class a name of its own"
+        "the class names of `{dataset}` contain `{label}` twice; give each class a different name"
     )]
     NameTwice {
         /// The data set.
@@ -305,9 +317,9 @@ pub enum DataError {
     },
     /// Measures, not classes.
     #[error(
-        "the labels of `{name}` are numbers with fractions, {classes} different ones in {rows} rows \
-         ({examples}): they are no classes; divide them into ranges first, or name another column with \
-         `data.label_column`"
+        "the labels of `{name}` are numbers with fractions, {classes} different ones in {rows} \
+         rows ({examples}), which are not classes; divide them into ranges first, or choose \
+         another column with `data.label_column`"
     )]
     Continuous {
         /// The data set.
@@ -321,9 +333,9 @@ pub enum DataError {
     },
     /// Nearly every row has a label of its own.
     #[error(
-        "`{name}` has {classes} different labels in {rows} rows ({examples}): nothing can be learned from \
-         classes of one row; name another column with `data.label_column`, or put labels together with \
-         `data.label_map`"
+        "`{name}` has {classes} different labels in {rows} rows ({examples}); a model cannot learn \
+         classes that have only one row each; choose another column with `data.label_column`, or \
+         merge labels with `data.label_map`"
     )]
     ManyClasses {
         /// The data set.
@@ -337,8 +349,8 @@ pub enum DataError {
     },
     /// A name with a meaning of its own that a file or folder has too.
     #[error(
-        "`{name}` is the name of a data set of its own and of a {what} here: for the {what} write `./{name}`; \
-         for the data set {id}run the command in another folder"
+        "`{name}` is both the name of a data set and of a {what} here; for the {what}, write \
+         `./{name}`; for the data set, {id}run the command in another folder"
     )]
     BothNameAndPath {
         /// The name.
@@ -349,7 +361,7 @@ pub enum DataError {
         id: String,
     },
     /// A path that leads nowhere.
-    #[error("there is no file or folder `{name}`{hint}")]
+    #[error("file or folder `{name}` not found{hint}")]
     NoFile {
         /// The path.
         name: String,
@@ -358,8 +370,8 @@ pub enum DataError {
     },
     /// One split from two sources.
     #[error(
-        "`{first}` and `{second}` both hold the split `{split}`, and their rows would count twice: keep one \
-         of them in this folder, or name one file"
+        "`{first}` and `{second}` both contain the split `{split}`, so their rows would count \
+         twice; keep only one of them in this folder, or give one file"
     )]
     SplitTwice {
         /// The split.
@@ -371,7 +383,8 @@ pub enum DataError {
     },
     /// A part of a split is not there.
     #[error(
-        "`{path}` lacks parts of the split `{split}`: the names of its files say that there are more of them"
+        "`{path}` has only some of the files of the split `{split}`: the file names show that \
+         there are more"
     )]
     Incomplete {
         /// The folder.
@@ -380,7 +393,7 @@ pub enum DataError {
         split: String,
     },
     /// The out-of-scope label does not occur.
-    #[error("`data.ood_label` is `{name}`, which is no label of `{dataset}`")]
+    #[error("`data.ood_label` is `{name}`, which is not a label of `{dataset}`")]
     NoOodLabel {
         /// The label asked for.
         name: String,
@@ -388,7 +401,7 @@ pub enum DataError {
         dataset: String,
     },
     /// There is nothing to tell apart.
-    #[error("`{name}` has labels {found:?}: at least two classes are needed{hint}")]
+    #[error("`{name}` has {}; you need at least two{hint}", labels_found(found))]
     OneClass {
         /// The data set.
         name: String,
@@ -423,5 +436,14 @@ pub enum DataError {
 impl From<HubError> for DataError {
     fn from(error: HubError) -> Self {
         Self::Hub(Box::new(error))
+    }
+}
+
+/// The labels of a data set with too few of them.
+fn labels_found(found: &[String]) -> String {
+    match found {
+        [] => "no labels".to_owned(),
+        [one] => format!("only one label, `{one}`"),
+        several => format!("only the labels {several:?}"),
     }
 }

@@ -200,7 +200,11 @@ mod tests {
         assert_eq!(found, ["train train-00000-of-00002.csv train-00001-of-00002.csv"]);
         let (found, _) = splits(&["train/0000.parquet", "train/0001.parquet", "test.csv"]).unwrap();
         assert_eq!(found.len(), 2);
-        assert!(splits(&["train-00001-of-00002.csv"]).unwrap_err().contains("lacks parts"));
+        assert!(
+            splits(&["train-00001-of-00002.csv"])
+                .unwrap_err()
+                .contains("has only some of the files")
+        );
     }
 
     #[cfg(unix)]

@@ -123,10 +123,10 @@ fn is_path(name: &str) -> bool {
 
 fn no_file(name: &str) -> DataError {
     let hint = if name.starts_with('~') {
-        ": the shell puts your folder for `~` only where it is not quoted".to_owned()
+        "; the shell expands `~` to your home folder only outside quotes".to_owned()
     } else {
         near(Path::new(name))
-            .map_or(String::new(), |near| format!(", did you mean `{}`?", near.display()))
+            .map_or(String::new(), |near| format!("; did you mean `{}`?", near.display()))
     };
     DataError::NoFile { name: name.to_owned(), hint }
 }
@@ -184,7 +184,7 @@ fn in_folder(
         (Some(_), _) | (_, []) => Vec::new(),
         (None, passed) => {
             let shown = some(passed.iter().map(String::as_str));
-            vec![Remark::Note(format!("passed over, since it is no split: {shown}"))]
+            vec![Remark::Note(format!("skipped because they are not splits: {shown}"))]
         }
     };
     let labels_file = Some(folder.join("labels.json")).filter(|path| path.exists());
@@ -195,7 +195,7 @@ fn in_folder(
 }
 
 fn named_by(path: &Path) -> Remark {
-    Remark::Note(format!("integers as labels have their names from `{}`", path.display()))
+    Remark::Note(format!("integer labels are named by `{}`", path.display()))
 }
 
 fn not_names(path: &Path, error: &DataError) -> Remark {

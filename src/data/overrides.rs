@@ -51,7 +51,8 @@ impl Overrides {
             match label_map.insert(from, to) {
                 Some(other) if other != to => {
                     return Err(format!(
-                        "`--label-map` renames `{from}` twice, to `{other}` and to `{to}`: leave one of both out"
+                        "`--label-map` renames `{from}` twice, to `{other}` and to `{to}`; remove \
+                         one of the two"
                     ));
                 }
                 _ => {}

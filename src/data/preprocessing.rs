@@ -9,7 +9,7 @@ use super::tokenizer::Truncation;
 pub struct Preprocessing {
     /// Most tokens, specials included.
     pub max_length: usize,
-    /// What of a longer text is kept.
+    /// Which part of a longer text is kept.
     pub truncation: Truncation,
     /// Whether texts are [cleaned](super::clean()) first: those of a model that was trained here are.
     /// Whoever trained another one gave it the texts as they are.

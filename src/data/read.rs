@@ -88,8 +88,8 @@ impl Content {
         for (split, path) in std::mem::take(&mut self.empty) {
             if split != "train" && !self.raw.contains_key(&split) {
                 self.remarks.push(Remark::Warning(format!(
-                    "`{}` gives no rows, so there is no `{split}` split: rows of the training split take its \
-                     place",
+                    "`{}` contains no rows, so there is no `{split}` split; rows of the training \
+                     split are used instead",
                     path.display()
                 )));
             }
@@ -138,7 +138,7 @@ impl Content {
             if split == "train" {
                 return Err(DataError::NoLabels { path: path.to_owned() });
             }
-            self.passed_over(split, path, "has no column of labels");
+            self.passed_over(split, path, "has no label column");
             return Ok(());
         };
         if !first {
@@ -170,7 +170,7 @@ impl Content {
             }
             if take.repeats_header(&row) {
                 let text = format!(
-                    "`{}` line {} repeats the header: passed over",
+                    "`{}` line {} repeats the header and is skipped",
                     path.display(),
                     row.line
                 );
@@ -201,9 +201,9 @@ impl Content {
         }
         if let Some(column) = splits.found() {
             self.remarks.push(Remark::Warning(format!(
-                "`{}`: the column `{column}` seems to say what is for training and what for testing, and is \
-                 not used: write the rows of each to a file of its own, `train.csv` and `test.csv` in one \
-                 folder",
+                "`{}`: the column `{column}` seems to say which rows are for training and which \
+                 for testing, but it is not used; write each kind to a separate file, `train.csv` \
+                 and `test.csv` in one folder",
                 path.display()
             )));
         }
@@ -215,8 +215,8 @@ impl Content {
             self.not_accepted += verdicts.values().sum::<u64>();
             let counted = verdicts.iter().map(|(verdict, rows)| format!("{rows} `{verdict}`"));
             self.remarks.push(Remark::Warning(format!(
-                "`{}`: the column `answer` says what a person decided, and only the rows with `{ACCEPTED}` are \
-                 taken; passed over: {}",
+                "`{}`: the column `answer` says what a person decided; only rows with `{ACCEPTED}` \
+                 are used; skipped: {}",
                 path.display(),
                 counted.collect::<Vec<_>>().join(", ")
             )));
@@ -229,8 +229,8 @@ impl Content {
         match error {
             DataError::OneClass { name, found, .. } if self.not_accepted > 0 => {
                 let hint = format!(
-                    "; {} rows were passed over, since their `answer` is not `{ACCEPTED}`: to learn the answers \
-                     themselves, name that column with `data.label_column`",
+                    "; {} rows were skipped because their `answer` is not `{ACCEPTED}`; to learn \
+                     the answers themselves, name that column with `data.label_column`",
                     self.not_accepted
                 );
                 DataError::OneClass { name, found, hint }
@@ -304,8 +304,8 @@ impl Content {
             return Err(DataError::Pairs { path: path.to_owned(), found: described, first });
         }
         self.remarks.push(Remark::Warning(format!(
-            "`{}` is read as {described}, and the first file as {first}: if that is wrong, give its columns \
-             the names that they have there",
+            "`{}` is read as {described}, but the first file as {first}; if that is wrong, rename \
+             its columns as in the first file",
             path.display()
         )));
         Ok(())
@@ -313,7 +313,8 @@ impl Content {
 
     fn passed_over(&mut self, split: &str, path: &Path, why: &str) {
         self.remarks.push(Remark::Warning(format!(
-            "`{}` {why}: it is no `{split}` split and is passed over (`bayes predict --input` answers it)",
+            "`{}` {why}, so it is not a `{split}` split and is skipped (`bayes predict --input` \
+             can classify it)",
             path.display()
         )));
     }

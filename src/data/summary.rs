@@ -62,8 +62,8 @@ pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
     let lost: Vec<&str> = lost.map(|(label, _)| label.as_str()).collect();
     (!lost.is_empty()).then(|| {
         Remark::Warning(format!(
-            "no row of {} is in the training part, so the model cannot learn it: give it more rows, or put \
-             it together with another by `data.label_map`",
+            "no row of {} is in the training split, so the model cannot learn it; add more rows, \
+             or merge it with another label with `data.label_map`",
             some(lost)
         ))
     })

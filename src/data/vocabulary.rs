@@ -28,8 +28,8 @@ const LONGEST_WORD: usize = 100;
 pub enum VocabularyError {
     /// Not even the characters fit.
     #[error(
-        "`model.vocab_size` is {size}, which cannot hold the special tokens and the characters of these \
-         texts: at least {needed} are needed"
+        "`model.vocab_size` is {size}, which is too small for the special tokens and the \
+         characters of these texts; use at least {needed}"
     )]
     TooSmall {
         /// The size asked for.
@@ -38,7 +38,7 @@ pub enum VocabularyError {
         needed: usize,
     },
     /// The `tokenizers` crate refused a part.
-    #[error("the tokenizer could not be put together")]
+    #[error("the tokenizer could not be built")]
     Tokenizer(#[source] tokenizers::Error),
 }
 

@@ -13,8 +13,9 @@ pub(super) fn hint(folder: &Path, passed: &[String]) -> String {
     if folder.join("dataset_dict.json").exists() || saved(folder) || has(folder, &is_arrow) {
         let split = if saved(folder) { "" } else { "[\"train\"]" };
         return format!(
-            "; it is a folder of Arrow files, as `save_to_disk` of Python's `datasets` writes it: write each split \
-             as Parquet, `datasets.load_from_disk(\"{}\"){split}.to_parquet(\"train.parquet\")`",
+            "; it is a folder of Arrow files, as written by `save_to_disk` of Python's `datasets`; \
+             save each split as Parquet, \
+             `datasets.load_from_disk(\"{}\"){split}.to_parquet(\"train.parquet\")`",
             folder.display()
         );
     }
@@ -33,20 +34,21 @@ pub(super) fn hint(folder: &Path, passed: &[String]) -> String {
         let shown: Vec<String> =
             classes.iter().take(3).map(|class| format!("`{class}/`")).collect();
         return format!(
-            "; its folders {} hold a text in each file, as scikit-learn's `load_files` reads them: write one table, \
-             with the content of each file in a column `text` and the name of its folder in a column `label`",
+            "; its folders {} contain a text in each file, as scikit-learn's `load_files` reads \
+             them; write one table, with the content of each file in a column `text` and the name \
+             of its folder in a column `label`",
             shown.join(", ")
         );
     }
     let is_table = |path: &&PathBuf| path.is_file() && Format::of(path).is_ok();
     if let Some(table) = inside.iter().find(is_table) {
-        return format!("; name a file of it, such as {}", shown(table));
+        return format!("; give one of its files, such as {}", shown(table));
     }
     match passed {
         [] => String::new(),
         passed => {
             format!(
-                "; it has `{}`",
+                "; it contains `{}`",
                 passed.iter().take(5).cloned().collect::<Vec<_>>().join("`, `")
             )
         }
@@ -98,7 +100,7 @@ mod tests {
             (&["a/train.csv", "b/test.jsonl"], "did you mean `F/a` or `F/b`?"),
             (&["data/tickets.csv", "notes.md"], "it has `data/`"),
             (&["tickets.csv", "other.csv"], "such as `F/other.csv`"),
-            (&["neg/1.txt", "pos/2.txt"], "its folders `neg/`, `pos/` hold a text in each file"),
+            (&["neg/1.txt", "pos/2.txt"], "its folders `neg/`, `pos/` contain a text in each file"),
             (&["alt.atheism/49960", "sci.med/5"], "`load_files`"),
             (&["train/neg/1.txt", "train/pos/2.txt"], "its folders `neg/`, `pos/`"),
             (&["neg/1.txt", ".git/HEAD"], ""),

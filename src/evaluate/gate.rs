@@ -38,11 +38,12 @@ const RELATIONS: [(&str, Relation); 4] = [
 pub enum GateError {
     /// It is no condition.
     #[error(
-        "`{0}` is no condition: write a metric, one of > >= < <=, and a number, as in `ece>0.02`"
+        "`{0}` is not a valid condition; write a metric, one of > >= < <=, and a number, for \
+         example `ece>0.02`"
     )]
     Syntax(String),
     /// There is no such metric.
-    #[error("`{text}`: the report has no number `{key}`{hint}")]
+    #[error("`{text}`: the report has no metric `{key}`{hint}")]
     Unknown {
         /// The condition.
         text: String,
@@ -52,7 +53,7 @@ pub enum GateError {
         hint: String,
     },
     /// The metric has no value.
-    #[error("`{text}`: `{key}` is not defined on these rows")]
+    #[error("`{text}`: `{key}` is not defined for these rows")]
     Undefined {
         /// The condition.
         text: String,
@@ -99,7 +100,12 @@ impl Gate {
             Relation::Above => found > self.limit,
             Relation::Below => found < self.limit,
         };
-        Ok(met.then(|| format!("`{}` is {found:.6}, and --fail-if says `{}`", self.key, self.text)))
+        Ok(met.then(|| {
+            format!(
+                "`{}` is {found:.6}, which meets the --fail-if condition `{}`",
+                self.key, self.text
+            )
+        }))
     }
 
     fn unknown(&self, known: &[(String, Option<f64>)]) -> GateError {
@@ -172,6 +178,6 @@ mod tests {
         let message = met("ecee>0.1").unwrap_err().to_string();
         assert!(message.ends_with("no number `ecee`; did you mean `ece`?"), "{message}");
         let message = met("auroc<0.9").unwrap_err().to_string();
-        assert!(message.ends_with("`auroc` is not defined on these rows"), "{message}");
+        assert!(message.ends_with("`auroc` is not defined for these rows"), "{message}");
     }
 }

@@ -10,8 +10,8 @@ const SHOWN: usize = 20;
 pub enum LabelError {
     /// A class that the model does not have.
     #[error(
-        "the data set has the label `{label}`, which the model does not know: its labels are {known}; if \
-         one of them means the same, say so with `--label-map {map}`{meant}"
+        "the data set has the label `{label}`, which this model does not know (its labels are \
+         {known}); if one of them means the same, use `--label-map {map}`{meant}"
     )]
     Unknown {
         /// The first such label.
@@ -25,8 +25,8 @@ pub enum LabelError {
     },
     /// Several classes of the model have that name in another case.
     #[error(
-        "the label `{label}` of the data set is not one of the model's, and in another case it is {known}: \
-         say which with `--label-map`"
+        "the label `{label}` of the data set is not one of the model's labels, and ignoring upper \
+         and lower case it could be {known}; choose one with `--label-map`"
     )]
     Several {
         /// The label.
@@ -37,10 +37,10 @@ pub enum LabelError {
     /// The classes of the model or of the data have numbers for names, and those of the other have not, or
     /// begin elsewhere.
     #[error(
-        "the classes of {which} have numbers and no names, and it is not known which is which:\n  the model: \
-         {model}\n  the data:  {data}\nthe data's order is that of its file or of the alphabet, and need \
-         not be the one that the model was trained with. Say which is which with `--label-map {map}`, or \
-         with the names in another order"
+        "the classes of {which} have numbers instead of names, so it is unclear which is which:\n  \
+         the model: {model}\n  the data:  {data}\nthe order of the data's labels is that of the \
+         file or of the alphabet, which may differ from the order the model was trained with. Give \
+         the correspondence with `--label-map {map}`, or with the names in a different order"
     )]
     Unnamed {
         /// Which of the two, or both.
@@ -110,7 +110,7 @@ fn find(label: &str, data: &[String], model: &[String]) -> Result<u32, LabelErro
     }
     let (name, meant) = match nearest(label, model) {
         Some(near) => (near, ""),
-        None => ("NAME", ", where NAME is one of the model's"),
+        None => ("NAME", ", where NAME is one of the model's labels"),
     };
     Err(LabelError::Unknown {
         label: label.to_owned(),
@@ -259,7 +259,10 @@ mod tests {
         for data in
             [&["bad", "good"][..], &["00", "01"], &["1", "2"], &["1.0", "0.0"], &["no", "1"]]
         {
-            assert!(found(data, &model).unwrap_err().contains("numbers and no names"), "{data:?}");
+            assert!(
+                found(data, &model).unwrap_err().contains("numbers instead of names"),
+                "{data:?}"
+            );
         }
         assert!(
             found(&["it's", "b"], &model).unwrap_err().contains("'it'\\''s=LABEL_0,b=LABEL_1'")

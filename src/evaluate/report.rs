@@ -75,7 +75,7 @@ impl SetBand {
     pub fn words(&self, shown: impl Fn(f64) -> String) -> Result<String, &'static str> {
         match self.low.zip(self.high) {
             Some((low, high)) => Ok(format!("{} – {}", shown(low), shown(high))),
-            None => Err("a class has no calibration rows, and is in every set"),
+            None => Err("a class has no calibration rows, so it is in every set"),
         }
     }
 }

@@ -20,7 +20,7 @@ pub enum EvaluateError {
     #[error(transparent)]
     Label(#[from] LabelError),
     /// There is nothing to score.
-    #[error("there are no rows to evaluate on")]
+    #[error("there are no rows to evaluate")]
     NoRows,
     /// Texts that are not what the model was trained on.
     #[error(transparent)]

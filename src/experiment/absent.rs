@@ -16,7 +16,7 @@ pub(super) fn check_classes(
     let has_rows = |place: usize| found.contains(&(place as u32));
     let (found, missing): (Vec<_>, Vec<_>) = (0..labels.len()).partition(|&place| has_rows(place));
     let names = |places: &[usize]| places.iter().map(|&place| labels[place].clone()).collect();
-    let way_out = "add rows of every class, or fit with `--keep-head`";
+    let way_out = "add rows for every class, or fit with `--keep-head`";
     if found.len() < 2 {
         let (name, found) = (dataset.to_owned(), names(&found));
         return Err(DataError::OneClass { name, found, hint: format!("; {way_out}") }.into());
@@ -24,8 +24,8 @@ pub(super) fn check_classes(
     if !missing.is_empty() {
         let names: Vec<String> = names(&missing);
         show(Progress::Warning(format!(
-            "`{dataset}` has no training row of {}: the last layer is fitted without, and will hardly ever \
-             answer that; {way_out}",
+            "`{dataset}` has no training row of {}; the last layer is fitted without, and will \
+             rarely predict it; {way_out}",
             some(names.iter().map(String::as_str))
         )));
     }

@@ -127,9 +127,9 @@ impl FitSettings<'_> {
             own_doubt: uncertainty.own_doubt(),
             note: few.then(|| {
                 format!(
-                    "fewer than {SMALL} rows in all: temperature, sets and novelty share {} rows, and \
-                     each is calibrated without itself (cross-fitting); coverage is then nearly the \
-                     one that is promised",
+                    "with fewer than {SMALL} rows in total, temperature, prediction sets and \
+                     novelty share {} rows, and each row is calibrated without itself \
+                     (cross-fitting); coverage is then only approximately the target",
                     judged.len()
                 )
             }),

@@ -101,8 +101,9 @@ impl Choice {
         let about = about(seconds);
         if most > 0.0 && seconds > most {
             let why = format!(
-                "fine-tuning should take {about}, longer than `train.max_time` = {most} s: left out; \
-                 raise it, or choose `train.recipe=full`, for what is often a better model"
+                "fine-tuning would take {about}, longer than `train.max_time` = {most} s, so it is \
+                 skipped; raise `train.max_time`, or set `train.recipe=full` for what is often a \
+                 better model"
             );
             show(Progress::Note(why.clone()));
             let prepared = shop.prepared;
@@ -163,7 +164,7 @@ impl Choice {
             }
             (Some(head), Some(_)) if !better => {
                 report.kept = Recipe::Head;
-                show(Progress::Note("fine-tuning made it no better: the head is kept".to_owned()));
+                show(Progress::Note("fine-tuning did not improve it: the head is kept".to_owned()));
                 Decided { candidate: head, recipe: report, outcome: None }
             }
             (_, Some((candidate, outcome))) => {
@@ -176,7 +177,7 @@ impl Choice {
 
 fn words(scores: &HeldOutScores) -> String {
     let HeldOutScores { rows, accuracy, nll } = scores;
-    format!("accuracy {accuracy:.4}, nll {nll:.4} on {rows} rows it has not seen")
+    format!("accuracy {accuracy:.4}, nll {nll:.4} on {rows} held-out rows")
 }
 
 /// A time in the words of a person.

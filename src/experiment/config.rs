@@ -38,7 +38,7 @@ pub struct Experiment {
     pub model: ModelConfig,
     /// How it is trained.
     pub train: TrainConfig,
-    /// How the posterior is made.
+    /// How the posterior is approximated.
     pub posterior: PosteriorConfig,
     /// How probabilities are corrected.
     pub calibration: CalibrationConfig,
@@ -110,8 +110,8 @@ impl Experiment {
         let mut keys = keys.map(|(key, _)| key.trim()).filter(|key| key.starts_with("train."));
         match keys.find(|key| !OF_HEAD.contains(key) && !OF_SCRIPTS.contains(key)) {
             Some(key) if self.train.recipe == Recipe::Head => Err(format!(
-                "`{key}` is of fine-tuning, and the recipe `head` fits the last layer alone: leave it \
-                 out, or set `train.recipe` to auto or full"
+                "`{key}` applies to fine-tuning, but the recipe `head` fits only the last layer; \
+                 remove it, or set `train.recipe` to auto or full"
             )),
             _ => Ok(()),
         }
@@ -157,7 +157,7 @@ impl Experiment {
         let plain = self.name.chars().all(allowed) && !self.name.starts_with('.');
         if self.name.is_empty() || !plain {
             return Err(format!(
-                "`name` is `{}`: it names folders, so letters, digits, `-`, `_` and `.` are possible",
+                "`name` is `{}`, but it names folders; use only letters, digits, `-`, `_` and `.`",
                 self.name
             ));
         }
@@ -170,17 +170,17 @@ impl Experiment {
         let new = self.model.init.is_none();
         if self.train.recipe == Recipe::Head && new {
             return Err(
-                "`train.recipe` is head, which fits the last layer on what an encoder has learned, and \
-                 one from scratch has learned nothing: name an encoder with `--init` (`model.init`), or \
-                 set `train.recipe` to full"
+                "`train.recipe` is head, which fits the last layer on a pretrained encoder, but an \
+                 encoder from scratch has learned nothing; give an encoder with `--init` \
+                 (`model.init`), or set `train.recipe` to full"
                     .to_owned(),
             );
         }
         if self.data.cross_fit == CrossFit::Always && (self.train.recipe == Recipe::Full || new) {
             return Err(
-                "`data.cross_fit` is always, which the recipe `full` cannot do: its encoder has seen \
-                 the rows; set `train.recipe` to head or auto, and name an encoder that exists \
-                 (`model.init`)"
+                "`data.cross_fit` is always, which the recipe `full` does not support because its \
+                 encoder has seen the rows; set `train.recipe` to head or auto, and give a \
+                 pretrained encoder (`model.init`)"
                     .to_owned(),
             );
         }
@@ -205,18 +205,18 @@ impl Experiment {
         let method = self.posterior.name().name();
         let train = &self.train;
         let key = if train.recipe != Recipe::Full {
-            "`train.recipe` is not full, and"
+            "`train.recipe` is not full, but"
         } else if train.ema_decay > 0.0 {
-            "`train.ema_decay` averages weights, and so does the method:"
+            "`train.ema_decay` averages weights, as the method itself does:"
         } else if train.early_stopping_patience > 0 {
-            "`train.early_stopping_patience` may end the run early, and"
+            "`train.early_stopping_patience` may end the run early, but"
         } else {
             return Ok(());
         };
         Err(format!(
-            "{key} `posterior.method` = {method} follows the weights to the last step of a fine-tuning: set \
-             `train.recipe` to full, `train.ema_decay` and `train.early_stopping_patience` to 0, or choose \
-             another method"
+            "{key} `posterior.method` = {method} needs the weights up to the last step of a full \
+             fine-tuning run; set `train.recipe` to full and `train.ema_decay` and \
+             `train.early_stopping_patience` to 0, or choose a different method"
         ))
     }
 
@@ -224,17 +224,17 @@ impl Experiment {
     fn check_point(&self) -> Result<(), String> {
         if self.calibration.novelty == NoveltyMethod::MutualInformation {
             return Err(
-                "`calibration.novelty` is mutual_information, which a point estimate does \
-                        not have: set `posterior.method` to another than map, or choose another \
-                        novelty score"
+                "`calibration.novelty` is mutual_information, which a point estimate does not \
+                 have; set `posterior.method` to a method other than map, or choose another \
+                 novelty score"
                     .to_owned(),
             );
         }
         if self.calibration.max_epistemic > 0.0 {
             return Err(
-                "`calibration.max_epistemic` is a limit on what a point estimate does not \
-                        have: set `posterior.method` to another than map, or use \
-                        `calibration.min_confidence`"
+                "`calibration.max_epistemic` limits an uncertainty that a point estimate does not \
+                 have; set `posterior.method` to a method other than map, or use \
+                 `calibration.min_confidence`"
                     .to_owned(),
             );
         }
@@ -252,12 +252,12 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     let bytes = without_mark(bytes);
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
         return Err(
-            "a config is UTF-8, and this file looks like UTF-16: save it again as UTF-8".to_owned()
+            "a config must be UTF-8, but this file looks like UTF-16; save it as UTF-8".to_owned()
         );
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        format!("line {line} is not UTF-8, as a config is: save the file again as UTF-8")
+        format!("line {line} is not valid UTF-8; save the config as UTF-8")
     })
 }
 
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn calibration_that_cannot_be_is_refused() {
         for (setting, key) in [
-            ("calibration.conformal_alpha=[0.9]", "`calibration.conformal_alpha` has 0.9"),
+            ("calibration.conformal_alpha=[0.9]", "`calibration.conformal_alpha` contains 0.9"),
             ("calibration.ood_p=2.0", "`calibration.ood_p` is 2"),
             ("calibration.novelty=mutual_information", "point estimate"),
             ("calibration.max_epistemic=0.2", "point estimate"),
@@ -345,7 +345,7 @@ mod tests {
             assert!(message.contains(key), "{message}");
         }
         let message = parse("[calibration]\nconformal_alpha = []\nmax_set_size = 1\n", &[]);
-        assert!(message.unwrap_err().contains("`calibration.max_set_size` needs sets"));
+        assert!(message.unwrap_err().contains("`calibration.max_set_size` needs prediction sets"));
     }
 
     #[test]
@@ -423,7 +423,7 @@ mod tests {
         for (wrong, part) in [
             ("[0.1, 2.0]", "`calibration.target_risk` is 2"),
             ("[0, 0.1]", "0 among others"),
-            ("'low'", "a share such as 0.02"),
+            ("'low'", "a number such as 0.02"),
         ] {
             let message = levels(wrong).unwrap_err();
             assert!(message.contains(part), "{message}");
@@ -472,7 +472,7 @@ mod tests {
         assert_eq!((both.init, both.hidden_size), (None, Some(32)));
         for text in ["[model]\ninit = \"a/b\"\nhidden_size = 8\n", ""] {
             let message = parse(text, &["model.init=a/b", "model.hidden_size=8"]).unwrap_err();
-            assert!(message.contains("give one of the two"), "{message}");
+            assert!(message.contains("give only one of the two"), "{message}");
         }
         assert!(parse("[model]\ninit = \"a/b\"\nhidden_size = 8\n", &[]).is_err());
     }

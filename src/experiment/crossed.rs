@@ -71,7 +71,7 @@ pub(super) fn calibrate(
     let tuned = (0..features.len()).filter(tuned).count();
     let mut others = match tuned {
         0 => String::new(),
-        tuned => format!("; fine-tuning was made with the other {tuned}, which calibrate nothing"),
+        tuned => format!("; fine-tuning used the other {tuned}, which calibrate nothing"),
     };
     let lonely = features.len() - rows.len() - tuned;
     if lonely > 0 {
@@ -96,8 +96,8 @@ pub(super) fn calibrate(
     };
     let (calibration, mut summary) = calibrate::fit(config, &material, noise);
     summary.crossed = Some(format!(
-        "cross-fitted over {FOLDS} folds: each of {} rows is judged by a last layer that has not seen it, \
-         and all rows train the one that is kept{others}",
+        "cross-fitting with {FOLDS} folds: each of the {} rows was scored by a last layer that had \
+         not seen it; the final last layer was trained on all rows{others}",
         rows.len()
     ));
     artifact.calibration = calibration;

@@ -45,24 +45,28 @@ pub(super) fn describe(
     }
     if written.train.recipe == Recipe::Auto && experiment.train.recipe == Recipe::Full {
         show(Progress::Note(
-            "an encoder from scratch has learned nothing to fit a last layer on: it is trained at once"
+            "an encoder from scratch has learned nothing that a last layer could be fitted on, so \
+             training starts at once"
                 .to_owned(),
         ));
     }
     if crossing.is_some() {
         show(Progress::Note(format!(
-            "cross-fitting: all {} rows train the last layer; each is judged by a fit without its fold, one \
-             of {FOLDS}",
+            "cross-fitting: the last layer is trained on all {} rows; each row is scored by a fit \
+             that did not see its fold, one of {FOLDS}",
             parts.train.rows.len()
         )));
     }
     if experiment.data.train_limit > 0 {
         show(Progress::Note(
             match crossing {
-                Some(_) => "the training rows are a sample (`data.train_limit`): classes keep their shares",
+                Some(_) => {
+                    "the training rows are a sample (`data.train_limit`) with the same class \
+                     proportions"
+                }
                 None => {
-                    "the training rows are a sample (`data.train_limit`) with equally many of each class, \
-                     as far as they go"
+                    "the training rows are a sample (`data.train_limit`), balanced across classes \
+                     where possible"
                 }
             }
             .to_owned(),
@@ -70,20 +74,20 @@ pub(super) fn describe(
     }
     if written.data.max_length == 0 {
         show(Progress::Note(format!(
-            "texts are cut at {} tokens: 99 % of the training texts are not longer",
+            "texts are truncated to {} tokens, which covers 99 % of the training texts",
             experiment.data.max_length
         )));
     }
     if experiment.data.test_limit > 0 {
         show(Progress::Note(
-            "the test rows are a sample (`data.test_limit`): classes keep their shares; `bayes eval` looks at \
-             all"
+            "the test rows are a sample (`data.test_limit`) with the same class proportions; \
+             `bayes eval` uses all"
                 .to_owned(),
         ));
     }
     if !parts.seen_in_test.is_empty() {
         show(Progress::Warning(format!(
-            "{} test texts also occur in another part; the report gives the score without them",
+            "{} test texts also occur in another split; the report gives the score without them",
             parts.seen_in_test.len()
         )));
     }
@@ -107,8 +111,8 @@ pub(super) fn describe_stream(
     let data = &experiment.data;
     let (rows, window, shards) = (source.rows(), data.shuffle_window, data.num_shards as u64);
     show(Progress::Note(format!(
-        "streaming: {rows} rows, {window} at a time; the rows above are a sample of them, and its training \
-         rows are what the posterior looks at"
+        "streaming: {rows} rows, {window} at a time; the rows above are a sample of them, and its \
+         training rows are used to fit the posterior"
     )));
     if source.is_unmixed() {
         show(Progress::Warning(format!(
@@ -122,8 +126,8 @@ pub(super) fn describe_stream(
     }
     if !rows.is_multiple_of(shards) {
         show(Progress::Warning(format!(
-            "{rows} rows do not divide by `data.num_shards` = {shards}: some shards have a row more than \
-             others in an epoch"
+            "{rows} rows are not divisible by `data.num_shards` = {shards}: some shards have one \
+             more row than others in an epoch"
         )));
     }
 }

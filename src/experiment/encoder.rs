@@ -161,7 +161,7 @@ impl InitialEncoder {
         if tokens > embeddings {
             return Err(ExperimentError::Encoder(format!(
                 "`{from}`: the tokenizer has {tokens} tokens, but the encoder has embeddings for \
-                 {embeddings}: the two do not belong together"
+                 {embeddings}; the two do not belong together"
             )));
         }
         let (frozen, layers) = (experiment.train.frozen_layers, self.encoder.num_hidden_layers);
@@ -173,8 +173,8 @@ impl InitialEncoder {
         let (wanted, room) = (self.max_length, self.encoder.longest_sequence());
         if wanted > room {
             return Err(ExperimentError::Encoder(format!(
-                "`data.max_length` is {wanted}, but the encoder has {room} positions: set it to \
-                 {room} or less"
+                "`data.max_length` is {wanted}, but the encoder accepts at most {room} tokens; set \
+                 it to {room} or less"
             )));
         }
         Ok(())

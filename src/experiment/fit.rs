@@ -138,7 +138,8 @@ pub fn fit(
     }
     if !parts.validation.rows.is_empty() {
         show(Progress::Note(format!(
-            "the {} rows of the part `validation` are not used: a fit chooses nothing by them",
+            "the {} rows of the `validation` split are not used: `bayes fit` selects nothing on \
+             them",
             parts.validation.rows.len()
         )));
     }
@@ -149,8 +150,8 @@ pub fn fit(
     parts.seen_in_test = seen_in_test;
     if job.limit > 0 {
         show(Progress::Note(format!(
-            "at most {} rows: of the training rows equally many of each class, as far as they go; among the \
-             test rows classes keep their shares",
+            "using at most {} rows: training rows are balanced across classes where possible; test \
+             rows keep the class proportions",
             job.limit
         )));
     }
@@ -269,15 +270,16 @@ fn settings(job: &FitJob, source: &Artifact) -> Result<Vec<Experiment>, Experime
     for setting in &job.settings {
         let key = key(setting);
         if !own(&key) || key == "posterior.method" {
-            let message = "`bayes fit` takes keys of [posterior] and [calibration]; the method is \
-                           named with `--method`, the data with `--dataset`";
+            let message = "`bayes fit` takes only keys of [posterior] and [calibration]; choose \
+                           the method with `--method` and the data with `--dataset`";
             return Err(refuse(format!("`--set {setting}`"), message.to_owned()));
         }
         let reads =
             |method: &&Method| key.strip_prefix("posterior.").is_some_and(|key| method.reads(key));
         let whose = Method::ALL.iter().find(reads);
         if let Some(whose) = whose.filter(|_| !job.methods.iter().any(|own| reads(&own))) {
-            let message = format!("it is for the method {0}: add {0} to `--method`", whose.name());
+            let message =
+                format!("it applies to the method {0}; add {0} to `--method`", whose.name());
             return Err(refuse(format!("`--set {key}`"), message));
         }
     }
@@ -302,8 +304,8 @@ fn settings(job: &FitJob, source: &Artifact) -> Result<Vec<Experiment>, Experime
         let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
         if chosen.posterior.approach().needs().trajectory {
             let message = format!(
-                "it follows the weights while an encoder is fine-tuned, and `bayes fit` trains nothing: use \
-                 `bayes train` with `--set posterior.method={}`",
+                "it follows the weights while an encoder is fine-tuned, but `bayes fit` does not \
+                 train; use `bayes train` with `--set posterior.method={}`",
                 method.name()
             );
             return Err(refuse(format!("`--method {}`", method.name()), message));
@@ -426,7 +428,7 @@ impl Encoder<'_> {
         }
         if tokens.truncated() > 0 {
             show(Progress::Note(format!(
-                "{} of {} texts of split `{split}` are longer than {} tokens and are cut",
+                "{} of {} texts of the `{split}` split are longer than {} tokens and are truncated",
                 tokens.truncated(),
                 tokens.rows(),
                 preprocessing.max_length

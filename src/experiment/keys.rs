@@ -61,7 +61,7 @@ pub fn check(table: &Table) -> Result<(), String> {
                 }
             }
             _ if is_section(section) => {
-                return Err(format!("`{section}` is a section: write `[{section}]`"));
+                return Err(format!("`{section}` is a table; write `[{section}]`"));
             }
             _ => check_key(section, &known)?,
         }
@@ -76,10 +76,8 @@ fn check_key(name: &str, known: &[(String, Value)]) -> Result<(), String> {
     let sections = known.iter().filter_map(|(key, _)| key.split_once('.')).map(|(own, _)| own);
     let candidates = known.iter().map(|(key, _)| key.as_str()).chain(sections);
     match nearest(name, candidates) {
-        Some(key) => Err(format!("there is no key `{name}`: did you mean `{key}`?")),
-        None => {
-            Err(format!("there is no key `{name}`: `bayes train --print-config` shows all keys"))
-        }
+        Some(key) => Err(format!("unknown key `{name}`; did you mean `{key}`?")),
+        None => Err(format!("unknown key `{name}`; `bayes train --print-config` shows all keys")),
     }
 }
 
@@ -109,7 +107,7 @@ pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
     let (name, written) = (name.trim(), written.trim());
     let known = known();
     if !name.contains('.') && known.iter().any(|(key, _)| key.starts_with(&format!("{name}."))) {
-        return Err(format!("`{name}` is a section: set one of its keys, as `{name}.KEY=VALUE`"));
+        return Err(format!("`{name}` is a table; set one of its keys, as `{name}.KEY=VALUE`"));
     }
     check_key(name, &known)?;
     let example = known.iter().find(|(key, _)| key == name).map(|(_, value)| value);
@@ -120,7 +118,7 @@ pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
             _ => Value::String(written.to_owned()),
         },
         _ => parsed(written)
-            .ok_or_else(|| format!("`{written}` is no value that `{name}` can have"))?,
+            .ok_or_else(|| format!("`{written}` is not a valid value for `{name}`"))?,
     };
     match name.split_once('.') {
         None => {
@@ -128,7 +126,7 @@ pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
         }
         Some((section, key)) => {
             let own = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            let own = own.as_table_mut().ok_or_else(|| format!("`{section}` is not a section"))?;
+            let own = own.as_table_mut().ok_or_else(|| format!("`{section}` is not a table"))?;
             own.insert(key.to_owned(), value);
         }
     }

@@ -46,8 +46,8 @@ use std::path::PathBuf;
 pub enum ExperimentError {
     /// A fit whose result would take the place of what it is made from.
     #[error(
-        "`{0}` is the model that is fitted, and would be replaced by the result: name another folder with \
-         `--output`"
+        "`{0}` is the model that is being fitted, and the result would replace it; choose a \
+         different folder with `--output`"
     )]
     FitInPlace(PathBuf),
     /// A config file cannot be read.
@@ -79,13 +79,13 @@ pub enum ExperimentError {
     )]
     SameTexts(usize),
     /// A model that does not say what it was trained on.
-    #[error("`{0}` does not say what it was trained on: name a data set with `--dataset`")]
+    #[error("`{0}` does not record its training data; give a data set with `--dataset`")]
     NoData(PathBuf),
     /// The encoder is not on this machine.
     #[error(
-        "the encoder `{name}` is not on this machine and cannot be fetched: connect once (it is kept), \
-         give the folder of an encoder with `--init DIR`, or train a small one from scratch, which is \
-         far less accurate, with `--init none`"
+        "the encoder `{name}` is not on this machine and could not be downloaded; connect to the \
+         internet once (the encoder is then cached), give a local folder with `--init DIR`, or \
+         train a small encoder from scratch with `--init none` (far less accurate)"
     )]
     NoEncoder {
         /// Its id.
@@ -94,12 +94,12 @@ pub enum ExperimentError {
         source: Box<crate::hub::HubError>,
     },
     /// Nothing to fit.
-    #[error("no method was named: give `--method laplace`")]
+    #[error("you gave no method; use `--method laplace`")]
     NoMethod,
     /// Too few rows to judge each by the others.
     #[error(
-        "{rows} rows are too few to be judged by each other: give at least 10, or set \
-         `data.cross_fit = \"never\"`"
+        "{rows} rows are too few for cross-fitting; give at least 10, or set `data.cross_fit = \
+         \"never\"`"
     )]
     FewForFolds {
         /// Rows.
@@ -107,8 +107,8 @@ pub enum ExperimentError {
     },
     /// Too few rows for a factor and an offset of each class.
     #[error(
-        "`calibration.vector` needs {needed} rows for the temperature ({} a class) and there are \
-         {rows}: leave it off, or raise `data.calibration_fraction`",
+        "`calibration.vector` needs {needed} temperature rows ({} per class), but there are \
+         {rows}; switch it off, or raise `data.calibration_fraction`",
         crate::calibrate::ROWS_A_CLASS
     )]
     FewForVector {
@@ -118,13 +118,16 @@ pub enum ExperimentError {
         needed: usize,
     },
     /// Another process trains under the same name.
-    #[error("another process is training `{0}`: wait for it, or give this run another `name`")]
+    #[error(
+        "another process is already training `{0}`; wait for it to finish, or choose a different \
+         `name` for this run"
+    )]
     Busy(String),
     /// The run of this name has other settings or data.
     #[error(
-        "`{name}` {} with other settings or data: {}; set them back, give this run another \
-         `name`, or start anew with `--resume never`",
-        if *finished { "was trained" } else { "was begun" },
+        "`{name}` {} with different settings or data: {}; restore the settings and data, choose a \
+         different `name` for this run, or start over with `--resume never`",
+        if *finished { "was trained" } else { "was started" },
         differences.join("; ")
     )]
     OtherTrajectory {

@@ -45,8 +45,8 @@ impl PosteriorReport {
         let mut warnings = Vec::new();
         if let Some(evidence) = self.evidence.filter(|evidence| !evidence.converged) {
             warnings.push(format!(
-                "the prior precision did not come to rest (it stands at {:.3e}): the training rows \
-                 may all be answered right, so that they say nothing about it",
+                "the prior precision did not converge (its value is {:.3e}); the training rows may \
+                 all be classified correctly, so that they say nothing about it",
                 evidence.prior_precision
             ));
         }
@@ -56,22 +56,23 @@ impl PosteriorReport {
                 format!("so the temperature stays at {:.3}", self.temperature.unwrap_or(1.0));
             warnings.push(match doubt {
                 Doubt::AllRight => format!(
-                    "all {rows} rows for the temperature are answered right, which says nothing about how \
-                     sure the model may be, {stays}; give more data, or harder ones"
+                    "the model classifies all {rows} temperature rows correctly, which says \
+                     nothing about how confident it should be, {stays}; add more data, or harder \
+                     examples"
                 ),
                 Doubt::OneClass => format!(
-                    "the {rows} rows for the temperature are all of one class, {stays}; give more data"
+                    "the {rows} temperature rows all belong to one class, {stays}; add more data"
                 ),
                 Doubt::AtBound => format!(
-                    "the {rows} rows for the temperature contradict the model or say too little, {stays}; \
-                     give more data"
+                    "the {rows} temperature rows contradict the model or say too little, {stays}; \
+                     add more data"
                 ),
             });
         }
         if self.scale_at_bound {
             warnings.push(
-                "the scale of the variance runs to its bound, so it is not used: the rows for it say too \
-                 little"
+                "the scale of the variance reaches its bound, so the variance is not used: its \
+                 rows say too little"
                     .to_owned(),
             );
         }

@@ -243,7 +243,7 @@ fn tokens_of(
     );
     let tokens = tokens.map_err(data::DataError::from)?;
     if tokens.origin() == data::Origin::Rebuilt {
-        show(Progress::Warning("the token cache was damaged and has been made again".to_owned()));
+        show(Progress::Warning("the token cache was damaged and has been recreated".to_owned()));
     }
     if let Some(why) = tokens.unkept() {
         show(Progress::Warning(unkept(why)));
@@ -254,8 +254,8 @@ fn tokens_of(
 /// What a cache that cannot be written means.
 pub(super) fn unkept(why: &str) -> String {
     format!(
-        "{why}; the work is done without it, and again the next time: name a folder that can be written in \
-         `BAYES_CACHE_DIR`"
+        "{why}; the tokens are not cached, so the next run computes them again; set \
+         `BAYES_CACHE_DIR` to a writable folder"
     )
 }
 
@@ -326,7 +326,7 @@ impl Sets {
         let truncated = sets.train.truncated();
         if truncated > 0 {
             show(Progress::Note(format!(
-                "{truncated} of {} training texts are longer than {} tokens and are cut",
+                "{truncated} of {} training texts are longer than {} tokens and are truncated",
                 sets.train.len(),
                 data.max_length
             )));

@@ -168,7 +168,7 @@ pub fn train(
     let sets = Sets::prepare(experiment, dataset, parts, start, show)?;
     let (initial, missing) = start.parameters(noise, context.device)?;
     if begun.is_none() && !missing.is_empty() && experiment.train.recipe == Recipe::Full {
-        show(Progress::Note(format!("new, from the seed: {}", missing.join(", "))));
+        show(Progress::Note(format!("randomly initialised (seeded): {}", missing.join(", "))));
     }
     let settings =
         FitSettings { posterior: &experiment.posterior, calibration: &experiment.calibration };
@@ -331,7 +331,10 @@ fn new_board(
         Ok(mut board) => {
             board.describe(&experiment.to_toml(), encoder, &experiment.train);
             let runs = run.path().parent().unwrap_or(run.path());
-            show(Progress::Note(format!("watch it:  tensorboard --logdir {}", runs.display())));
+            show(Progress::Note(format!(
+                "to follow the run: tensorboard --logdir {}",
+                runs.display()
+            )));
             Some(board)
         }
         Err(error) => {
@@ -401,9 +404,7 @@ fn baseline(
     answers: &Answers,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Option<BaselineReport>, ExperimentError> {
-    show(Progress::Note(
-        "fitting a linear classifier on the same rows, to compare with".to_owned(),
-    ));
+    show(Progress::Note("fitting a linear baseline on the same rows for comparison".to_owned()));
     let train: Vec<&Example> = parts.train.examples(dataset).collect();
     let test: Vec<&Example> = parts.test.examples(dataset).collect();
     let rival = Rival::new(dataset, &train, &test, answers)?;

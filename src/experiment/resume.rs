@@ -80,8 +80,8 @@ pub(super) fn refuse_folder_of_run(model: &Path) -> Result<(), ExperimentError> 
     Err(ExperimentError::Config {
         place: format!("the model folder `{}`", model.display()),
         message: format!(
-            "it belongs to the run whose state is in `{}`: name another one with `--output`, such as \
-             `checkpoints/fitted/model`",
+            "it belongs to the run whose state is in `{}`; choose a different folder with \
+             `--output`, such as `checkpoints/fitted/model`",
             home.join(RECORD).display()
         ),
     })
@@ -196,7 +196,7 @@ impl Home {
         let bytes = std::fs::read(&path)
             .map_err(|source| ExperimentError::Read { path: path.clone(), source })?;
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| {
-            let message = format!("{error}; start anew with `--resume never`");
+            let message = format!("{error}; start over with `--resume never`");
             ExperimentError::Config { place: format!("`{}`", path.display()), message }
         })?;
         let finished = record.finished && self.model().is_dir();
@@ -221,7 +221,7 @@ impl Home {
                 // A checkpoint that another run of this name has left.
                 Ok(state) if state.run != record.run => {}
                 Ok(state) => return Ok(Some(go_on(&place, state, wanted, show)?)),
-                Err(why) => show(Progress::Warning(format!("{why}; it is passed over"))),
+                Err(why) => show(Progress::Warning(format!("{why}; it is skipped"))),
             }
         }
         // Stopped before its first checkpoint: the same run from its beginning.
@@ -236,7 +236,7 @@ pub enum Unusable {
     #[error("checkpoint {0}")]
     Broken(#[from] Broken),
     /// It belongs to another trajectory.
-    #[error("checkpoint `{path}` is of another config: {}", differences.join("; "))]
+    #[error("checkpoint `{path}` belongs to a different config: {}", differences.join("; "))]
     OtherConfig {
         /// Its config.
         path: PathBuf,
@@ -272,12 +272,12 @@ fn go_on(
     let best = place.best().map(|path| read(&path)).transpose()?;
     let optimizer = place.optimizer().map_err(Unusable::from)?;
     let gathered = place.gathered().map_err(Unusable::from)?;
-    show(Progress::Note(format!("going on from {}", place.path.display())));
+    show(Progress::Note(format!("resuming from {}", place.path.display())));
     let run = match RunFolder::reopen(&state.run, state.log_bytes)? {
         Some(run) => run,
         None => {
             show(Progress::Warning(format!(
-                "the run folder `{}` or its log is gone: a new one begins at this step",
+                "the run folder `{}` or its log is missing; a new one begins at this step",
                 state.run.display()
             )));
             RunFolder::create(wanted.runs, &wanted.experiment.name)?
@@ -302,7 +302,9 @@ fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<Str
     let shown = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
     keys.into_iter()
         .filter(|key| counts(key) && before.get(*key) != now.get(*key))
-        .map(|key| format!("`{key}` was {}, is {}", shown(before.get(key)), shown(now.get(key))))
+        .map(|key| {
+            format!("`{key}` was {} and is now {}", shown(before.get(key)), shown(now.get(key)))
+        })
         .collect()
 }
 
@@ -326,7 +328,7 @@ fn other_parts(
     now: &BTreeMap<String, PartRecord>,
 ) -> Vec<String> {
     let other = now.iter().filter(|(name, part)| before.get(*name) != Some(part));
-    other.map(|(name, _)| format!("the rows of the part `{name}` are others")).collect()
+    other.map(|(name, _)| format!("the rows of the `{name}` split differ")).collect()
 }
 
 #[cfg(test)]
@@ -379,7 +381,7 @@ mod tests {
         let swag = parse(&["posterior.method=swag"]);
         assert_eq!(
             differences(&base, &swag, false)[0],
-            "`posterior.method` was \"laplace\", is \"swag\"",
+            "`posterior.method` was \"laplace\" and is now \"swag\"",
             "its keys shape the training"
         );
         assert_eq!(

@@ -15,7 +15,7 @@ use crate::train::{
 
 /// Why there is no TensorBoard, which is no reason to stop.
 pub(super) fn no_board(error: &io::Error) -> String {
-    format!("no more is written for TensorBoard: {error}")
+    format!("no more TensorBoard data are written: {error}")
 }
 
 /// What the fine-tuning works with.

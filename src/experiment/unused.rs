@@ -75,7 +75,7 @@ impl Use {
     /// Why a key has no effect.
     fn reason(&self, key: &str) -> Option<&'static str> {
         let head = self.recipe == Recipe::Head;
-        let crossed = "every row outside the test part trains and calibrates the last layer";
+        let crossed = "every row outside the test split trains and calibrates the last layer";
         match key {
             "data.validation_limit" if self.crossed => Some(crossed),
             "data.validation_fraction" | "data.calibration_fraction" => {
@@ -93,7 +93,7 @@ impl Use {
                 Some("`calibration.conformal_alpha` is empty, so there are no sets")
             }
             _ if head && key.starts_with("train.") && !OF_HEAD.contains(&key) => {
-                Some("the last layer alone is fitted")
+                Some("only the last layer is fitted")
             }
             "train.early_stopping_threshold" if self.patient => {
                 Some("`train.early_stopping_patience` is 0")
@@ -146,8 +146,8 @@ impl Use {
             }
         }
         let clause = |(reason, keys): (&str, Vec<String>)| match keys.as_slice() {
-            [one] => format!("{one} has no effect, since {reason}"),
-            all => format!("{} have no effect, since {reason}", all.join(", ")),
+            [one] => format!("{one} has no effect because {reason}"),
+            all => format!("{} have no effect because {reason}", all.join(", ")),
         };
         let clauses: Vec<String> = by_reason.into_iter().map(clause).collect();
         (!clauses.is_empty()).then(|| clauses.join("; "))
@@ -191,19 +191,19 @@ mod tests {
         ]);
         assert_eq!(
             way.warning(&wrote).unwrap(),
-            "`data.test_fraction` has no effect, since the data have a test split"
+            "`data.test_fraction` has no effect because the data have a test split"
         );
         let quiet = Use { no_novelty: true, own_test: false, ..way };
         assert_eq!(
             quiet.warning(&wrote).unwrap(),
-            "`calibration.ood_p` has no effect, since `calibration.novelty` is none"
+            "`calibration.ood_p` has no effect because `calibration.novelty` is none"
         );
         let head = Use { crossed: true, own_test: false, ..way.kept(Recipe::Head) };
         assert_eq!(
             head.warning(&wrote).unwrap(),
-            "`data.validation_fraction`, `data.validation_limit` have no effect, since every row outside \
-             the test part trains and calibrates the last layer; `train.learning_rate` has no effect, \
-             since the last layer alone is fitted"
+            "`data.validation_fraction`, `data.validation_limit` have no effect because every row \
+             outside the test split trains and calibrates the last layer; `train.learning_rate` has no \
+             effect because only the last layer is fitted"
         );
         // The rows that choose among fine-tuned weights are divided off by the fraction.
         let auto = head.kept(Recipe::Auto).warning(&wrote).unwrap();

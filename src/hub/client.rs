@@ -254,7 +254,7 @@ impl Client {
             }
             let next = answer::location(&response)
                 .and_then(|location| answer::resolve(&address, location))
-                .ok_or_else(|| answer::lost(call, "a redirect to nowhere"))?;
+                .ok_or_else(|| answer::lost(call, "a redirect without a target"))?;
             let stays = Origin::of(&next) == Origin::of(&address);
             if let Some(to) = answer::renamed(&address, &next).filter(|_| stays) {
                 return Err(Failure::fatal(HubError::Moved { what: call.what.clone(), to }));
@@ -268,12 +268,12 @@ impl Client {
             }
             address = next;
         }
-        Err(answer::lost(call, "redirects without end"))
+        Err(answer::lost(call, "too many redirects"))
     }
 
     /// One request and its answer. Only the endpoint itself gets the token.
     fn exchange(&self, call: &Call<'_>, address: &str) -> Result<Response<Body>, Failure> {
-        let origin = Origin::of(address).ok_or_else(|| answer::lost(call, "no address"))?;
+        let origin = Origin::of(address).ok_or_else(|| answer::lost(call, "not an address"))?;
         if !origin.is_private() && !self.settings.plain_http {
             let address = answer::without_query(address).to_owned();
             return Err(Failure::fatal(HubError::PlainHttp { address }));

@@ -10,15 +10,18 @@ use crate::store::StoreError;
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// `HF_ENDPOINT` is no address.
-    #[error("`HF_ENDPOINT` is `{endpoint}`: expected an address such as `https://huggingface.co`")]
+    #[error(
+        "`HF_ENDPOINT` is `{endpoint}`, which is not an address; use a form such as \
+         `https://huggingface.co`"
+    )]
     Endpoint {
         /// What was set.
         endpoint: String,
     },
     /// Without TLS everyone on the way could read the token and change the files.
     #[error(
-        "`{address}` is another machine and has no TLS: use `https://`, or set `{PLAIN_HTTP}=1` to \
-         do without"
+        "`{address}` is another machine without TLS; use `https://`, or set `{PLAIN_HTTP}=1` to \
+         allow it"
     )]
     PlainHttp {
         /// The address.
@@ -26,7 +29,8 @@ pub enum HubError {
     },
     /// A token that cannot be one.
     #[error(
-        "the token in `{place}` has blanks or other characters that no token has: copy it there again"
+        "the token in `{place}` contains blanks or other characters that no token has; copy it \
+         again"
     )]
     Token {
         /// A variable or a file.
@@ -41,13 +45,13 @@ pub enum HubError {
         source: std::io::Error,
     },
     /// `HF_HUB_OFFLINE` forbids to ask.
-    #[error("{what} is not in the Hub's cache, and `HF_HUB_OFFLINE` is set: unset it to fetch it")]
+    #[error("{what} is not in the Hub cache and `HF_HUB_OFFLINE` is set; unset it to download")]
     Offline {
         /// Whom or what.
         what: String,
     },
     /// Nobody said who asks, or the token is not good.
-    #[error("{what} does not exist, or is not for everyone{}", log_in(.token, ": this token is not let in"))]
+    #[error("{what} does not exist or is private{}", log_in(.token, "; this token has no access"))]
     Unauthorised {
         /// The repository or file.
         what: String,
@@ -56,7 +60,7 @@ pub enum HubError {
     },
     /// The owner wants to be asked.
     #[error(
-        "{what} is gated: ask for access on its page ({page}){}",
+        "{what} is gated; request access on its page ({page}){}",
         log_in(.token, ", with the account of this token")
     )]
     Gated {
@@ -89,7 +93,7 @@ pub enum HubError {
         message: String,
     },
     /// It has another name now.
-    #[error("{what} is now called `{to}`: use that name")]
+    #[error("{what} has been renamed to `{to}`; use that name")]
     Moved {
         /// The old name.
         what: String,
@@ -97,7 +101,7 @@ pub enum HubError {
         to: String,
     },
     /// Too many requests.
-    #[error("{what}: the Hub answers no more requests for now (429){}", again(.seconds))]
+    #[error("{what}: the Hub is limiting requests (429){}", again(.seconds))]
     RateLimited {
         /// What was asked for.
         what: String,
@@ -105,7 +109,7 @@ pub enum HubError {
         seconds: Option<u64>,
     },
     /// It exists, or someone else changed it at the same time (409).
-    #[error("{what}: it exists, or is being changed by someone else{}", said(.message))]
+    #[error("{what}: it already exists, or someone else is changing it{}", said(.message))]
     Conflict {
         /// What was tried.
         what: String,
@@ -122,8 +126,8 @@ pub enum HubError {
     },
     /// A tag is not moved.
     #[error(
-        "{what}: the tag `{tag}` exists already, for the commit {commit}, and a tag is never moved: choose \
-         another one"
+        "{what}: the tag `{tag}` already exists, for the commit {commit}, and tags are never \
+         moved; choose a different one"
     )]
     TagTaken {
         /// The repository.
@@ -134,7 +138,7 @@ pub enum HubError {
         commit: String,
     },
     /// The card's front matter is not what the Hub reads.
-    #[error("the Hub does not take the card: {message}")]
+    #[error("the Hub rejected the card: {message}")]
     Card {
         /// What it said.
         message: String,
@@ -150,7 +154,9 @@ pub enum HubError {
         message: String,
     },
     /// No answer, or it broke off.
-    #[error("{what}: the Hub cannot be reached: {reason}")]
+    #[error(
+        "cannot reach the Hub for {what}: {reason}; check your network connection and `HF_ENDPOINT`"
+    )]
     Unreachable {
         /// What was tried.
         what: String,
@@ -158,7 +164,7 @@ pub enum HubError {
         reason: String,
     },
     /// An answer that makes no sense.
-    #[error("{what}: the answer is not one of the Hub: {reason}")]
+    #[error("{what}: this is not a response of the Hub: {reason}")]
     Answer {
         /// What was asked for.
         what: String,
@@ -167,8 +173,8 @@ pub enum HubError {
     },
     /// A server that sends whole files only.
     #[error(
-        "{what}: the server answers {status} to a request for a range: download the file, and name it \
-         instead"
+        "{what}: the server responded with {status} to a range request; download the file, and \
+         give it instead"
     )]
     NoRanges {
         /// What was asked for.
@@ -186,8 +192,8 @@ pub enum HubError {
     },
     /// The answers break off again and again.
     #[error(
-        "{what}: only {received} of {expected} bytes came, and the line broke {attempts} times; what is \
-         here is kept, and the same command goes on from there"
+        "{what}: only {received} of {expected} bytes arrived, and the connection broke {attempts} \
+         times; the bytes received are kept; run the same command again to continue"
     )]
     HalfSent {
         /// The file.
@@ -201,15 +207,15 @@ pub enum HubError {
     },
     /// The bytes are not those that the Hub promised.
     #[error(
-        "{what}: the bytes that came are not the file's (its hash is another); they are \
-         thrown away: give the command again"
+        "{what}: the bytes received are not those of the file (the hash differs) and have been \
+         deleted; run the command again"
     )]
     WrongHash {
         /// The file.
         what: String,
     },
     /// It changed between listing and fetching.
-    #[error("{what} changed while it was fetched: give the command again")]
+    #[error("{what} changed during the download; run the command again")]
     Changed {
         /// The file.
         what: String,

@@ -95,7 +95,7 @@ impl Client {
                 }
             }
         }
-        Err(HubError::Answer { what, reason: "its listing has no end".to_owned() })
+        Err(HubError::Answer { what, reason: "its listing does not end".to_owned() })
     }
 }
 

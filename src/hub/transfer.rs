@@ -171,7 +171,7 @@ impl Transfer<'_> {
             return if begins && whole.is_none_or(|whole: u64| whole == expected) {
                 Ok(have)
             } else {
-                Err(lost(call, &format!("the range `{range}` was not asked for")))
+                Err(lost(call, &format!("it is not the requested range `{range}`")))
             };
         }
         let announced = header(headers, "content-length").and_then(|size| size.parse::<u64>().ok());

@@ -7,10 +7,10 @@ use toml::{Table, Value};
 use super::{Approach, Method, Settings};
 use crate::posterior::LinkChoice;
 
-/// The posterior's settings, and those of its method.
+/// Settings of the posterior and of its method.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PosteriorConfig {
-    /// How the posterior is made.
+    /// How the posterior is approximated.
     pub method: Settings,
     /// How probabilities of more than two classes come from a Gaussian over the logits; two classes
     /// are always exact.
@@ -70,7 +70,8 @@ impl PosteriorConfig {
                 };
                 if *value != usual {
                     return Err(format!(
-                        "`posterior.{key}` is for the method {}, and the method is {}: leave it out",
+                        "`posterior.{key}` applies to the method {}, but the method is {}; remove \
+                         it",
                         other.name(),
                         method.name()
                     ));
@@ -150,7 +151,7 @@ mod tests {
     fn a_key_of_another_method_is_refused_with_its_name() {
         let message = read("num_samples = 8").unwrap_err();
         assert!(
-            message.contains("`posterior.num_samples` is for the method mc_dropout"),
+            message.contains("`posterior.num_samples` applies to the method mc_dropout"),
             "{message}"
         );
         assert!(message.contains("the method is laplace"), "{message}");

@@ -25,7 +25,8 @@ impl Approach for Map {
     }
 
     fn describe(_: &Told<'_>) -> String {
-        "A point estimate: the weights are taken for known, and no part of the uncertainty is the model's own."
+        "A point estimate: the weights are treated as known, so none of the uncertainty is \
+         epistemic."
             .to_owned()
     }
 }

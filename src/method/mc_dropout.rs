@@ -27,14 +27,14 @@ impl Approach for McDropout {
     fn check(&self) -> std::result::Result<(), String> {
         if self.num_samples == 1 || self.num_samples > MOST_SAMPLES {
             return Err(format!(
-                "`posterior.num_samples` is {}: 0 (closed form) or 2 to {MOST_SAMPLES} is possible",
+                "`posterior.num_samples` is {}; use 0 (closed form) or 2 to {MOST_SAMPLES}",
                 self.num_samples
             ));
         }
         if self.stochastic_layers > 0 && self.num_samples == 0 {
             return Err(
-                "`posterior.stochastic_layers` needs passes: give `posterior.num_samples` \
-                        a value, such as 10"
+                "`posterior.stochastic_layers` needs forward passes; give `posterior.num_samples` \
+                 a value, such as 10"
                     .to_owned(),
             );
         }
@@ -45,14 +45,15 @@ impl Approach for McDropout {
         let (asked, layers) = (self.stochastic_layers, encoder.num_hidden_layers);
         if asked > layers {
             return Err(format!(
-                "`posterior.stochastic_layers` is {asked}, and the encoder has {layers} layers"
+                "`posterior.stochastic_layers` is {asked}, but the encoder has {layers} layers"
             ));
         }
         let inside = encoder.hidden_dropout_prob + encoder.attention_probs_dropout_prob;
         if self.num_samples > 0 && inside + encoder.classifier_dropout == 0.0 {
             return Err(
-                "passes of mc_dropout need dropout, and the encoder's config.json has none: give \
-                 `hidden_dropout_prob` there a value, such as 0.1, or choose another method"
+                "the forward passes of mc_dropout need dropout, but the encoder's config.json has \
+                 none; give `hidden_dropout_prob` there a value, such as 0.1, or choose a \
+                 different method"
                     .to_owned(),
             );
         }
@@ -68,7 +69,8 @@ impl Approach for McDropout {
         }
         if last.dropout == 0.0 {
             bail!(
-                "method `mc_dropout` needs dropout before the last layer, and this classifier has none"
+                "method `mc_dropout` needs dropout before the last layer, but this classifier has \
+                 none"
             )
         }
         Ok(last.with(Covariance::Dropout(Dropout::new(last.dropout, last.weight_cd)?)))
@@ -77,13 +79,13 @@ impl Approach for McDropout {
     fn describe(told: &Told<'_>) -> String {
         match told.uncertainty.passes {
             Some(Passes { samples, .. }) => format!(
-                "Dropout stays on at prediction time: a text is read {samples} times with other units \
-                 left out, and the spread of the answers is the model's doubt about itself (Gal and \
-                 Ghahramani, 2016)."
+                "Dropout stays active at prediction time: each text is read {samples} times with \
+                 different units dropped, and the spread of the predictions is the epistemic \
+                 uncertainty (Gal and Ghahramani, 2016)."
             ),
             None => {
-                "Dropout before the last layer, in closed form: the mean and the covariance of \
-                     the logits over all ways to leave units out, in one pass."
+                "Dropout before the last layer, in closed form: the mean and the covariance of the \
+                 logits over all dropout masks, in one forward pass."
                     .to_owned()
             }
         }

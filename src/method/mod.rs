@@ -29,7 +29,7 @@ use crate::train::{Follower, Plan};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// The point estimate that training ends with.
+    /// The point estimate at the end of training.
     Map,
     /// Last-layer Laplace approximation.
     #[default]

@@ -25,9 +25,9 @@ use crate::train::{Follower, Gathered, Plan};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Swag {
-    /// From this share of the steps on weights are collected, at a constant learning rate.
+    /// Share of the steps after which weights are collected, at a constant learning rate.
     pub swa_start: f64,
-    /// That rate, as a share of the peak.
+    /// That learning rate, as a fraction of the peak.
     pub swa_rate: f64,
     /// How many of the last deviations from the mean make up the covariance, besides its diagonal.
     pub swag_rank: usize,
@@ -52,19 +52,19 @@ impl Approach for Swag {
     fn check(&self) -> std::result::Result<(), String> {
         if !(0.0..1.0).contains(&self.swa_start) {
             return Err(format!(
-                "`posterior.swa_start` is {}: 0 to below 1 is possible",
+                "`posterior.swa_start` is {}; use a number from 0 to below 1",
                 self.swa_start
             ));
         }
         if !(self.swa_rate > 0.0 && self.swa_rate <= 1.0) {
             return Err(format!(
-                "`posterior.swa_rate` is {}: above 0 to 1 is possible",
+                "`posterior.swa_rate` is {}; use a number above 0 and at most 1",
                 self.swa_rate
             ));
         }
         if !(2..=MOST_RANK).contains(&self.swag_rank) {
             let rank = self.swag_rank;
-            return Err(format!("`posterior.swag_rank` is {rank}: 2 to {MOST_RANK} is possible"));
+            return Err(format!("`posterior.swag_rank` is {rank}; use 2 to {MOST_RANK}"));
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Approach for Swag {
         let every = ((plan.steps - start) / (2 * self.swag_rank as u64)).max(1);
         if plan.steps - start < 2 {
             return Err(format!(
-                "swag collects weights from step {start} on, and the run has {} steps: raise \
+                "swag collects weights from step {start} on, but the run has only {} steps; raise \
                  `train.num_train_epochs`, or lower `posterior.swa_start`",
                 plan.steps
             ));
@@ -89,7 +89,7 @@ impl Approach for Swag {
         let collected = collected(gathered);
         if collected < 2 {
             bail!(
-                "the run ended before swag had collected two sets of weights: lower \
+                "the run ended before swag had collected two sets of weights; lower \
                  `posterior.swa_start`, or raise `train.max_time`"
             )
         }
@@ -110,9 +110,9 @@ impl Approach for Swag {
     }
 
     fn describe(_: &Told<'_>) -> String {
-        "SWAG over the last linear layer: the weights are the mean of those that the end of fine-tuning passed \
-         through, and the last layer has a Gaussian around them, as wide as they varied (Maddox et al., 2019). \
-         A text is read once."
+        "SWAG over the last linear layer: the weights are the mean of those at the end of \
+         fine-tuning, and the last layer has a Gaussian around them, as wide as they varied \
+         (Maddox et al., 2019). Each text needs one forward pass."
             .to_owned()
     }
 }

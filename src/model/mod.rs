@@ -42,7 +42,7 @@ pub enum ModelError {
     },
     /// Neither a folder nor an id.
     #[error(
-        "there is no model folder `{name}`: give the path of a folder with config.json, \
+        "model folder `{name}` not found; give a folder that contains config.json, \
          model.safetensors and tokenizer.json, or a Hub id such as `owner/name`"
     )]
     NoFolder {
@@ -50,7 +50,7 @@ pub enum ModelError {
         name: String,
     },
     /// No folder, and the Hub does not give it.
-    #[error("there is no model folder `{name}`, and it cannot be fetched from the Hub")]
+    #[error("model folder `{name}` not found, and it could not be downloaded from the Hub")]
     NotFetched {
         /// The id.
         name: String,
@@ -59,8 +59,8 @@ pub enum ModelError {
     },
     /// A repository that is no model of ours.
     #[error(
-        "`{id}` on the Hub has no `{file}`: expected a model as transformers writes it, in one file of \
-         weights"
+        "`{id}` on the Hub has no `{file}`; it must be a model in transformers' layout, with one \
+         file of weights"
     )]
     NotOnHub {
         /// The id.
@@ -70,9 +70,9 @@ pub enum ModelError {
     },
     /// Weights that are a program.
     #[error(
-        "`{id}` on the Hub has its weights as `{file}` only: that is a pickle, which may run anything \
-         when it is read, and is not taken; load and save it with transformers, which writes \
-         `model.safetensors`, and give `bayes` that folder"
+        "the weights of `{id}` on the Hub are only available as `{file}`, a pickle, which can run \
+         any code when it is read and is not supported; load and save the model with transformers, \
+         which writes `model.safetensors`, and give `bayes` that folder"
     )]
     Pickled {
         /// The id.
@@ -81,7 +81,7 @@ pub enum ModelError {
         file: String,
     },
     /// A file is missing from a model folder.
-    #[error("`{folder}` has no `{file}`: {hint}")]
+    #[error("`{folder}` has no `{file}`; {hint}")]
     Missing {
         /// The model folder.
         folder: PathBuf,
@@ -100,8 +100,8 @@ pub enum ModelError {
     },
     /// An encoder that is read in a way that is not supported.
     #[error(
-        "`{path}` says that this encoder is read by {mode}, and mean and first token (cls) are \
-         supported: choose with `model.pooling`"
+        "`{path}` says that this encoder is read by {mode}, but only mean and first token (cls) \
+         are supported; choose one with `model.pooling`"
     )]
     Pooling {
         /// The file.
@@ -110,7 +110,9 @@ pub enum ModelError {
         mode: String,
     },
     /// The weights file is damaged.
-    #[error("`{path}` is not a whole safetensors file: {message}")]
+    #[error(
+        "`{path}` is damaged or incomplete: {message}; restore the file or download the model again"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -118,7 +120,7 @@ pub enum ModelError {
         message: String,
     },
     /// A tensor is not there.
-    #[error("`{path}` has no tensor `{name}`, which its `config.json` asks for")]
+    #[error("`{path}` has no tensor `{name}`, which its `config.json` requires")]
     NoTensor {
         /// The file.
         path: PathBuf,
@@ -127,7 +129,7 @@ pub enum ModelError {
     },
     /// A tensor has other dimensions than the config says.
     #[error(
-        "`{path}`: tensor `{name}` has shape {found:?}, but `config.json` asks for {expected:?}"
+        "`{path}`: tensor `{name}` has shape {found:?}, but `config.json` requires {expected:?}"
     )]
     Shape {
         /// The file.
@@ -140,7 +142,7 @@ pub enum ModelError {
         expected: Vec<usize>,
     },
     /// A tensor of a type that holds no weights.
-    #[error("`{path}`: tensor `{name}` is {found}; f32, f16, bf16 and f64 can be read")]
+    #[error("`{path}`: tensor `{name}` is {found}; only f32, f16, bf16 and f64 are supported")]
     Type {
         /// The file.
         path: PathBuf,
@@ -159,8 +161,8 @@ pub enum ModelError {
     },
     /// A file that is much larger than its config.
     #[error(
-        "`{path}` has {bytes} bytes, but the encoder that `config.json` describes has no more than {most}: \
-         the two do not belong together"
+        "`{path}` has {bytes} bytes, but the encoder that `config.json` describes has at most \
+         {most}; the two do not belong together"
     )]
     TooLarge {
         /// The file.
@@ -172,7 +174,7 @@ pub enum ModelError {
     },
     /// Weights that do not fit.
     #[error(
-        "the weights in `{path}` need {} MB of memory, and this machine has {} MB left", .needed >> 20, .left >> 20
+        "the weights in `{path}` need {} MB of memory, but this machine has only {} MB left", .needed >> 20, .left >> 20
     )]
     Memory {
         /// The file.

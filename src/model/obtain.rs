@@ -98,7 +98,8 @@ fn complete(repository: &Repository, folder: &Path, unknown: &[&str]) {
         Ok(()) => {}
         Err(error @ HubError::Offline { .. }) => tracing::debug!("{error}"),
         Err(error) => tracing::warn!(
-            "whether {repository} has a posterior on the Hub is not known, and the cache has none: {error}"
+            "it is unknown whether {repository} has a posterior on the Hub, and the cache has \
+             none: {error}"
         ),
     }
 }

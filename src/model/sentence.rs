@@ -52,7 +52,7 @@ pub fn pooling_of(folder: &Path) -> Result<Option<Pooling>, ModelError> {
     let Some(path) = config(folder, modules.as_deref()) else { return Ok(None) };
     let normalised = modules.iter().flatten().any(|one| one.kind() == "Normalize");
     let Some(flags) = read::<Map<String, Value>>(&path)? else {
-        let message = format!("is not there, and `{MODULES}` names its folder");
+        let message = format!("is missing, but `{MODULES}` names its folder");
         return Err(ModelError::Config { path, message });
     };
     let set = |(name, value): (&String, &Value)| {

@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{Norm, Pooling};
 
-/// How the feature is made.
+/// How tokens are pooled into the feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PoolingChoice {
-    /// As the encoder's folder says, where it is one of sentence-transformers; else `normalised` for
-    /// the recipes `head` and `auto`, and `head` for `full`.
+    /// As in the encoder's folder, if it is a sentence-transformers model; otherwise `normalised`
+    /// for the recipes `head` and `auto`, and `head` for `full`.
     #[default]
     Auto,
-    /// The head that the architecture has in transformers: first token, dense, tanh.
+    /// The architecture's head in transformers: first token, dense, tanh.
     Head,
     /// The mean over the tokens.
     Mean,
     /// The mean over the tokens, scaled to one length.
     Normalised,
-    /// The first token as it is.
+    /// The first token.
     Cls,
 }
 
@@ -48,7 +48,7 @@ pub const SIZES: [&str; 6] = [
     "norm",
 ];
 
-/// Which encoder: one that exists, or sizes of a new one.
+/// Which encoder: a pretrained one, or the sizes of a new one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
@@ -67,13 +67,13 @@ pub struct ModelConfig {
     /// Feed-forward width of a new encoder (default four times its width).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intermediate_size: Option<usize>,
-    /// Most entries of the vocabulary that is made for a new encoder (default 8000).
+    /// Maximum vocabulary size of a new encoder (default 8000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocab_size: Option<usize>,
-    /// Where a new encoder's layer norms stand.
+    /// Position of the layer norms in a new encoder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
-    /// How the feature is made.
+    /// How tokens are pooled into the feature.
     pub pooling: PoolingChoice,
 }
 
@@ -105,8 +105,8 @@ impl ModelConfig {
         ];
         match sizes.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(format!(
-                "`model.{key}` describes a new encoder, but `model.init` is `{init}`: give one of \
-                 the two"
+                "`model.{key}` describes a new encoder, but `model.init` is `{init}`; give only \
+                 one of the two"
             )),
             None => Ok(()),
         }

@@ -59,7 +59,8 @@ pub fn load_file(
     let layers = config.num_hidden_layers;
     if has_layer(&file, config, &specifications) {
         let message = format!(
-            "`num_hidden_layers` is {layers}, and the weights have more layers: the two do not belong together"
+            "`num_hidden_layers` is {layers}, but the weights have more layers; the two do not \
+             belong together"
         );
         return Err(ModelError::Config { path: path.with_file_name("config.json"), message });
     }
@@ -90,16 +91,16 @@ pub fn load_file(
 fn without_weights(folder: &Path) -> ModelError {
     let has = |name: &str| folder.join(name).exists();
     let hint = if has("model.safetensors.index.json") {
-        "its weights are in several files: load and save it with transformers and a larger \
-         `max_shard_size`, so that they are in one"
+        "its weights are in several files; load and save the model with transformers and a larger \
+         `max_shard_size`, so that they are in one file"
     } else if has("pytorch_model.bin") || has("pytorch_model.bin.index.json") {
-        "it has `pytorch_model.bin`, which is a pickle and may run anything when it is read; load and \
-         save it with transformers, which writes `model.safetensors`"
+        "it has `pytorch_model.bin`, a pickle, which can run any code when it is read; load and \
+         save the model with transformers, which writes `model.safetensors`"
     } else if has("tf_model.h5") || has("flax_model.msgpack") {
-        "its weights are those of TensorFlow or Flax; load and save it with transformers, which writes \
-         `model.safetensors`"
+        "its weights are in TensorFlow or Flax format; load and save the model with transformers, \
+         which writes `model.safetensors`"
     } else {
-        "weights are read from safetensors only, never from pickles"
+        "weights are read only from safetensors, never from pickles"
     };
     ModelError::Missing { folder: folder.to_owned(), file: "model.safetensors", hint }
 }

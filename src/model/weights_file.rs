@@ -41,13 +41,13 @@ impl WeightsFile {
         let length = file.metadata().map_err(failed)?.len();
         let mut size = [0; 8];
         if length < 8 {
-            return Err(corrupt(format!("it has {length} bytes")));
+            return Err(corrupt(format!("it has only {length} bytes")));
         }
         file.read_exact(&mut size).map_err(failed)?;
         let header_length = u64::from_le_bytes(size);
         if header_length > LONGEST_HEADER.min(length - 8) {
             return Err(corrupt(format!(
-                "its header is said to have {header_length} bytes, of {length}"
+                "its header should have {header_length} bytes, but the file has only {length}"
             )));
         }
         let mut header = vec![0; header_length as usize];
@@ -58,7 +58,7 @@ impl WeightsFile {
         let end = tensors.last().map_or(0, |(_, info)| info.data_offsets.1 as u64);
         if length - 8 - header_length != end {
             return Err(corrupt(format!(
-                "its header describes {end} bytes of tensors, and {} follow",
+                "its header describes {end} bytes of tensors, but {} follow",
                 length - 8 - header_length
             )));
         }

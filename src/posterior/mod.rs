@@ -120,7 +120,8 @@ impl OwnDoubt {
         match self {
             Self::Known => None,
             Self::LeftOut => Some(
-                "its posterior is left out (scale 0; held-out rows did not show that its variance helps)",
+                "its posterior is not used (scale 0: held-out rows did not show that its variance \
+                 helps)",
             ),
             Self::Absent => Some("it has no posterior"),
         }

@@ -73,15 +73,15 @@ pub enum PredictError {
     #[error("text {0} is empty")]
     Empty(usize),
     /// A pair for an encoder that knows no second segment.
-    #[error("text {0} is a pair, and this encoder's tokenizer knows single texts only")]
+    #[error("text {0} is a pair, but this encoder's tokenizer supports only single texts")]
     Segment(usize),
     /// Tokenisation failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The model's weights overflow.
     #[error(
-        "text {0}: the model's output is not a number, since its weights or its posterior overflow: the \
-         folder is damaged, or was trained with too large a learning rate"
+        "text {0}: the model's output is not a number because its weights or its posterior \
+         overflow; the folder is damaged, or was trained with too large a learning rate"
     )]
     NotFinite(usize),
     /// Candle refused.

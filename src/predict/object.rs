@@ -21,7 +21,7 @@ pub struct PredictionObject {
     /// Names this prediction.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prediction_id: Option<String>,
-    /// The text as it was sent.
+    /// The text as sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// The second text of a pair.
@@ -30,81 +30,82 @@ pub struct PredictionObject {
     /// The most probable label.
     #[schema(examples("positive"))]
     pub label: String,
-    /// The same, where there are two labels.
+    /// Same as `label`, for models with two labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentiment: Option<String>,
     /// Its probability: the posterior's mean, calibrated.
     #[schema(minimum = 0, maximum = 1, examples(0.93))]
     pub confidence: f64,
-    /// Entropy of the prediction in nats; `null` if it was not asked for.
+    /// Entropy of the prediction in nats; `null` if not requested.
     #[schema(minimum = 0, examples(0.254))]
     pub uncertainty: Option<f64>,
     /// Probability by label.
     #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     pub probabilities: Map<String, Value>,
-    /// Where the uncertainty comes from; `null` if it was not asked for.
+    /// The sources of the uncertainty; `null` if not requested.
     pub uncertainty_details: Option<Details>,
-    /// The labels that are not ruled out.
+    /// The prediction set.
     pub prediction_set: Option<Set>,
     /// How unlike the training data the text is.
     pub ood: Option<Ood>,
-    /// Whether the answer may be used without a person: `accept` or `abstain`.
+    /// Whether the prediction can be used without a person: `accept` or `abstain`.
     #[schema(examples("accept"))]
     pub decision: Option<&'static str>,
-    /// Why not: `epistemic`, `confidence`, `ood`, `set_size`.
+    /// Reasons for abstaining: `epistemic`, `confidence`, `ood`, `set_size`.
     #[schema(value_type = Option<Vec<String>>)]
     pub abstain_reasons: Option<Vec<Reason>>,
-    /// Probabilities by label, in the order of the model's labels, under equally likely logits; absent if
-    /// they were not asked for, `null` where there is no posterior, or it is left out.
+    /// Probabilities by label, in the order of the model's labels, under equally likely posterior
+    /// samples; absent if not requested, `null` if the model has no posterior or does not use its
+    /// variance.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Vec<f64>>>)]
     pub samples: Option<Option<Vec<Vec<f64>>>>,
-    /// Mean logits before the temperature.
+    /// Mean logits before temperature scaling.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     pub logits: Option<Vec<f64>>,
-    /// Tokens that the model saw.
+    /// Number of tokens the model processed.
     pub num_tokens: usize,
-    /// Whether the text had more.
+    /// Whether the text was longer and was truncated.
     pub truncated: bool,
-    /// Whether the answer was kept from an earlier request.
+    /// Whether the response came from the cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cached: Option<bool>,
     /// The model's name.
     pub model: String,
-    /// A hash of everything that changes its predictions.
+    /// A hash of everything that affects its predictions.
     pub model_version: String,
-    /// Time from the request's arrival to this answer, in milliseconds.
+    /// Time from the arrival of the request to this response, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processing_time_ms: Option<f64>,
 }
 
-/// Where the uncertainty comes from, in nats.
+/// The sources of the uncertainty, in nats.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Details {
     /// Entropy of the prediction: aleatoric + epistemic.
     pub total: f64,
-    /// What would stay if the weights were known; `null` where the model cannot tell: it has no
-    /// posterior, or its variance is left out.
+    /// The uncertainty that would remain if the weights were known; `null` if the model has no
+    /// posterior or does not use its variance.
     pub aleatoric: Option<f64>,
-    /// What the weights leave open; `null` likewise.
+    /// The uncertainty due to not knowing the weights; `null` in the same cases.
     pub epistemic: Option<f64>,
     /// The unit.
     #[schema(examples("nats"))]
     pub unit: &'static str,
-    /// `total` as a share of the entropy of complete ignorance.
+    /// `total` divided by the maximum entropy (a uniform prediction).
     pub normalized: f64,
-    /// Central interval of the label's probability under the posterior; `null` likewise.
+    /// Central interval of the label's probability under the posterior; `null` in the same cases.
     #[schema(value_type = Option<Vec<f64>>)]
     pub confidence_interval: Option<[f64; 2]>,
     /// The share of the posterior in that interval.
     pub level: f64,
-    /// Passes that were drawn; `null` for a closed form.
+    /// Number of forward passes sampled; `null` for a closed-form posterior.
     pub num_samples: Option<usize>,
     /// How the posterior was made.
     #[schema(value_type = String, examples("laplace"))]
     pub method: Method,
-    /// The seed of the draws.
+    /// The seed of the samples.
     pub seed: u64,
 }
 
@@ -113,9 +114,9 @@ pub struct Details {
 pub struct Set {
     /// Its labels, the most probable first.
     pub labels: Vec<String>,
-    /// The share of texts whose set holds the right label, at least.
+    /// Target coverage: the share of texts whose set contains the correct label, at least.
     pub coverage: f64,
-    /// Held-out rows behind that promise.
+    /// Number of held-out rows that the guarantee is based on.
     pub calibration_size: usize,
 }
 
@@ -123,11 +124,11 @@ pub struct Set {
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[schema(as = OutOfDistribution)]
 pub struct Ood {
-    /// The score; larger is stranger.
+    /// The novelty score; higher means more unusual.
     pub score: f64,
-    /// The share of texts of known classes that are at least as strange.
+    /// Fraction of in-distribution texts that are at least as unusual.
     pub p_value: f64,
-    /// Whether that is too small.
+    /// Whether the p-value is at or below the threshold.
     pub is_ood: bool,
 }
 

@@ -20,14 +20,14 @@ pub enum Pairs {
 pub enum PairError {
     /// Single texts for a model of pairs.
     #[error(
-        "the model reads pairs of texts, and a row has no second one: name the columns of both with \
+        "the model classifies pairs of texts, but a row has no second text; name both columns with \
          `--text-column` and `--text-pair-column`"
     )]
     Single,
     /// Pairs for a model of single texts.
     #[error(
-        "the model reads single texts, and a row has a second one: name the column of the text alone with \
-         `--text-column`"
+        "the model classifies single texts, but a row has a second text; give only the text column \
+         with `--text-column`"
     )]
     Pair,
 }

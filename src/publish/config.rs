@@ -8,7 +8,7 @@ use crate::hub::is_id;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Push {
-    /// Not at all: `bayes publish` does it.
+    /// Not at all; use `bayes publish`.
     #[default]
     Never,
     /// The finished model.
@@ -17,34 +17,34 @@ pub enum Push {
     EverySave,
 }
 
-/// Where a model is published, and the words of its card. What is empty is derived from the model and
-/// its data, or left out.
+/// Where a model is published, and the texts of its card. Empty keys are derived from the model and
+/// its data, or omitted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PublishConfig {
     /// The repository, `OWNER/NAME`.
     pub repo: String,
-    /// Whether a repository that has to be made is private.
+    /// If the repository does not exist, create it as private.
     pub private: bool,
     /// When a training run pushes.
     pub push: Push,
     /// The licence of the weights, as the Hub spells it: `apache-2.0`.
     pub license: String,
-    /// The terms of the data, where it is no data set that is known by name.
+    /// The terms of the data, if it is not a built-in data set.
     pub data_license: String,
     /// The languages of the texts: `["en"]`.
     pub language: Vec<String>,
-    /// Tags besides those of every model.
+    /// Tags in addition to the default ones.
     pub tags: Vec<String>,
-    /// Who made it.
+    /// The authors of the model.
     pub authors: Vec<String>,
-    /// What it is.
+    /// Description of the model.
     pub description: String,
-    /// What it is for.
+    /// Intended uses.
     pub intended_uses: String,
-    /// Limits and biases that the data do not show by themselves.
+    /// Limitations and biases that the data does not show.
     pub limitations: String,
-    /// Texts to try it with, made up and never from the data.
+    /// Texts to try the model with, invented and never from the data.
     pub widget: Vec<String>,
     /// How to cite it.
     pub citation: String,
@@ -55,20 +55,20 @@ impl PublishConfig {
     pub fn check(&self) -> Result<(), String> {
         if !self.repo.is_empty() && !is_id(&self.repo) {
             return Err(format!(
-                "`publish.repo` is `{}`: expected the name of a repository, OWNER/NAME",
+                "`publish.repo` is `{}`; use a repository name, OWNER/NAME",
                 self.repo
             ));
         }
         if self.repo.is_empty() && self.push != Push::Never {
             return Err(
-                "`publish.push` needs a repository: give `publish.repo` a value, OWNER/NAME"
+                "`publish.push` needs a repository; give `publish.repo` a value, OWNER/NAME"
                     .to_owned(),
             );
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
         if !self.license.chars().all(plain) {
             return Err(format!(
-                "`publish.license` is `{}`: expected one of the Hub's names of licences, such as \
+                "`publish.license` is `{}`; use one of the Hub's names of licences, such as \
                  apache-2.0, mit or cc-by-4.0",
                 self.license
             ));
@@ -77,7 +77,7 @@ impl PublishConfig {
             |language: &&String| !language.chars().all(|c| c.is_ascii_alphabetic() || c == '-');
         if let Some(language) = self.language.iter().find(short) {
             return Err(format!(
-                "`publish.language` has `{language}`: expected codes such as \"en\""
+                "`publish.language` contains `{language}`; use codes such as \"en\""
             ));
         }
         Ok(())

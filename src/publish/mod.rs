@@ -41,15 +41,15 @@ pub enum PublishError {
     },
     /// The evaluation file is of another model.
     #[error(
-        "`{path}` is not the report on this model (the manifest has other figures, or its hash is another): \
-         restore it, or train or fit the model again"
+        "`{path}` is not the report on this model (the manifest has different figures, or the hash \
+         differs); restore it, or train or fit the model again"
     )]
     OtherEvaluation {
         /// The file.
         path: PathBuf,
     },
     /// The config is damaged.
-    #[error("`{path}` is no config")]
+    #[error("`{path}` is not a config")]
     Config {
         /// The file.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum PublishError {
     },
     /// A folder without our part.
     #[error(
-        "`{folder}` was not made by `bayes`: give it a posterior and a report first, with `bayes fit \
+        "`{folder}` was not made by `bayes`; add a posterior and a report first, with `bayes fit \
          --model {folder} --dataset DATA`"
     )]
     Foreign {
@@ -67,7 +67,8 @@ pub enum PublishError {
     },
     /// The template asks for something that does not exist.
     #[error(
-        "the card's template has `{{{{{name}}}}}`, which is no placeholder:{suggestion} there are {known}"
+        "the card template contains an unknown placeholder `{{{{{name}}}}}`;{suggestion} available \
+         placeholders: {known}"
     )]
     Placeholder {
         /// What it asks for.
@@ -78,7 +79,7 @@ pub enum PublishError {
         known: String,
     },
     /// A file holds something that is nobody's business.
-    #[error("`{name}` holds {what}, so nothing was sent: take it out")]
+    #[error("`{name}` contains {what}, so nothing was uploaded; remove it")]
     Private {
         /// The file's name in the repository.
         name: String,
@@ -87,15 +88,15 @@ pub enum PublishError {
     },
     /// Nobody says who publishes.
     #[error(
-        "there is no token, and only somebody can publish: log in with `hf auth login`, or set \
-         `HF_TOKEN` to a token that may write"
+        "no Hub token found; you must be logged in to publish: run `hf auth login`, or set \
+         `HF_TOKEN` to a token with write access"
     )]
     NoToken,
     /// Someone else was faster.
     #[error(
-        "{repo} was changed by someone else while this was sent: nothing of theirs was overwritten, and \
-         nothing of yours is lost (large files are stored already); look at it, then give the command \
-         again"
+        "someone else changed {repo} during the upload; nothing of theirs was overwritten, and \
+         nothing of yours is lost (large files are already stored); look at the repository, then \
+         run the command again"
     )]
     Overtaken {
         /// The repository and branch.
@@ -103,8 +104,9 @@ pub enum PublishError {
     },
     /// Files that are there under a tag that shall be made.
     #[error(
-        "the tag `{tag}` of `{repo}` exists already, for the commit {commit}, and what would be published \
-         is something else: a tag is never moved; choose another one. Nothing was sent"
+        "the tag `{tag}` of `{repo}` already exists, for the commit {commit}, and you are \
+         publishing something else; tags are never moved, so choose a different one. Nothing was \
+         uploaded"
     )]
     TagTaken {
         /// The repository.
@@ -122,9 +124,9 @@ pub enum PublishError {
     Artifact(#[from] crate::artifact::ArtifactError),
     /// The manifest is not what was saved, and its figures go on the card.
     #[error(
-        "`{folder}/bayes/manifest.json` was changed after it was saved, so the figures of the card may be \
-         anybody's: restore it, or save the model again. If you mean the change, delete its key `sha256`; the \
-         card is then made with a warning"
+        "`{folder}/bayes/manifest.json` has changed since it was saved, so the figures of the card \
+         cannot be verified; restore it, or save the model again. If the change is intended, \
+         delete its key `sha256`; the card is then made with a warning"
     )]
     EditedManifest {
         /// The model folder.

@@ -100,7 +100,7 @@ impl Pusher {
         }
         self.shared.changed.notify_all();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            self.shared.lock().messages.push(Message::Failed("a push ended badly".to_owned()));
+            self.shared.lock().messages.push(Message::Failed("a push failed".to_owned()));
         }
         self.messages()
     }

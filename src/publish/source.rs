@@ -136,8 +136,8 @@ fn doubts(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, PublishErro
     let mut doubts = Vec::new();
     if manifest.sha256.is_none() {
         doubts.push(format!(
-            "`{}` has no hash of its own (`sha256`), as in folders of earlier versions: nothing vouches for \
-             the figures of the card",
+            "`{}` has no hash of its own (`sha256`), as in folders of earlier versions, so the \
+             figures of the card cannot be verified",
             folder.join("bayes").join("manifest.json").display()
         ));
     }
@@ -147,10 +147,10 @@ fn doubts(folder: &Path, manifest: &Manifest) -> Result<Vec<String>, PublishErro
         match std::fs::read(&path) {
             Ok(bytes) if *hash == sha256(&bytes) => {}
             Ok(_) => doubts.push(format!(
-                "`{shown}` was changed after the model was saved, and the card shows it as it is now"
+                "`{shown}` has changed since the model was saved; the card shows the current file"
             )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                doubts.push(format!("`{shown}` is missing, so the card does without it"));
+                doubts.push(format!("`{shown}` is missing, so the card is made without it"));
             }
             Err(source) => return Err(PublishError::Read { path, source }),
         }

@@ -49,12 +49,12 @@ pub fn check_answer(
     }
     let (count, labels) = (texts.len(), model.predictor.labels().len());
     let (field, way) = match options.return_samples {
-        true => ("return_samples", "send fewer texts at once, or leave this out"),
-        false => ("texts", "send fewer texts at once, or give `top_k`"),
+        true => ("return_samples", "send fewer texts at once, or remove this"),
+        false => ("texts", "send fewer texts at once, or set `top_k`"),
     };
     let msg = format!(
-        "the answer to {count} texts under {labels} labels would have about {} MB, at most {} MB: \
-         {way}",
+        "the response for {count} texts with {labels} labels would be about {} MB, but at most {} \
+         MB are allowed; {way}",
         bytes.div_ceil(1 << 20),
         most >> 20,
     );
@@ -81,11 +81,12 @@ pub fn check_cost(
         return Ok(());
     }
     let way = match sampling {
-        Some(_) => "send fewer texts or ask for fewer `num_samples`",
+        Some(_) => "send fewer texts, or lower `num_samples`",
         None => "send fewer texts",
     };
     let msg = format!(
-        "the job costs up to {cost} tokens of one pass, and at most {most} are taken: {way}"
+        "the job costs up to {cost} tokens of one forward pass, but at most {most} are allowed; \
+         {way}"
     );
     Err(Problem::Validation(vec![fault(&["texts".into()], msg, "too_costly")]))
 }

@@ -82,16 +82,16 @@ impl App {
         let predictor = &model.predictor;
         let pairs = match predictor.pairs() {
             Pairs::Never if sent.iter().any(|sent| sent.pair.is_some()) => {
-                Some(("this model reads single texts only", "pair_unsupported"))
+                Some(("this model classifies single texts only", "pair_unsupported"))
             }
             Pairs::Always if sent.iter().any(|sent| sent.pair.is_none()) => {
-                Some(("must be given: this model was trained on pairs of texts", "missing"))
+                Some(("is required: this model was trained on pairs of texts", "missing"))
             }
             _ => None,
         };
         let pairs = pairs.map(|(msg, kind)| fault(&[field.into()], msg, kind));
         let limits = unkept(predictor.artifact(), &options.abstain).into_iter().map(|limit| {
-            let msg = format!("{limit}; leave it out");
+            let msg = format!("{limit}; remove it");
             fault(&["abstain".into(), limit.field.into()], msg, "limit_unsupported")
         });
         let passes =
@@ -207,7 +207,10 @@ impl App {
         self.metrics.stage(Stage::Tokenize, tokenize);
         if !options.truncate && encoded.full_length as usize > encoded.ids.len() {
             let (found, most) = (encoded.full_length, encoded.ids.len());
-            let msg = format!("has {found} tokens, and the model reads {most}");
+            let msg = format!(
+                "has {found} tokens, but the model accepts at most {most}; shorten it or set \
+                 `truncate` to true"
+            );
             return Err(Problem::TextTooLong(vec![fault(&["text".into()], msg, "too_long")]));
         }
         let (reply, answer) = oneshot::channel();

@@ -184,7 +184,7 @@ pub fn metrics_router(app: &Arc<App>) -> Router {
 }
 
 fn finished(routes: Router<Arc<App>>, app: &Arc<App>) -> Router {
-    let unknown = || async { Problem::NotFound("there is no such route; see /docs") };
+    let unknown = || async { Problem::NotFound("no such route; see /docs for all routes") };
     routes
         .fallback(unknown)
         .layer(from_fn(query::refuse))

@@ -179,7 +179,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         let left = self.0.get().checked_sub(1);
         let left =
-            left.ok_or_else(|| de::Error::custom("there are more values than any request has"))?;
+            left.ok_or_else(|| de::Error::custom("there are more values than any request needs"))?;
         self.0.set(left);
         deserializer.deserialize_any(self)
     }
@@ -234,7 +234,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             let value = entries.next_value_seed(self)?;
             if map.contains_key(&key) {
                 // The key itself is the client's text, and may be long.
-                return Err(de::Error::custom("a key stands twice in one object"));
+                return Err(de::Error::custom("a key occurs twice in one object"));
             }
             map.insert(key, value);
         }

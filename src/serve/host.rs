@@ -77,16 +77,12 @@ impl Hosts {
 /// A name as it can be given, or what is wrong with it: one that no request could carry would be refused
 /// to everybody, without a word.
 pub fn given(name: &str) -> Result<String, String> {
-    let help = "give the name alone, such as models.example.org, without port, path or pattern";
+    let help = "give only the name, such as models.example.org, without port, path or pattern";
     let is_name = name == "*"
         || name.parse::<IpAddr>().is_ok()
         || (!bare(name).is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
-    if is_name {
-        Ok(name.to_owned())
-    } else {
-        Err(format!("`{name}` is no name of a host: {help}"))
-    }
+    if is_name { Ok(name.to_owned()) } else { Err(format!("`{name}` is not a host name; {help}")) }
 }
 
 /// Without the final dot that a whole name may have.

@@ -29,7 +29,7 @@ pub enum KeySource {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
-    #[error("cannot read the API keys of `{path}`")]
+    #[error("cannot read the API key file `{path}`")]
     Read {
         /// The file.
         path: PathBuf,
@@ -38,7 +38,9 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// A key that no request can carry.
-    #[error("{place}: {fault}; an API key has visible ASCII characters only, without white space")]
+    #[error(
+        "{place}: {fault}; an API key must consist of visible ASCII characters without white space"
+    )]
     Unusable {
         /// The variable, or file and line.
         place: String,
@@ -46,13 +48,15 @@ pub enum KeyError {
         fault: &'static str,
     },
     /// What is no plain file gives other bytes each time, or none for ever.
-    #[error("`{0}` is no plain file: an API key file is read again at every SIGHUP")]
+    #[error(
+        "`{0}` is not a regular file, but the API key file must be readable again at every SIGHUP"
+    )]
     NoFile(PathBuf),
     /// A file that is no list of keys.
-    #[error("`{0}` is larger than any list of API keys: at most {MOST_BYTES} bytes are read")]
+    #[error("`{0}` is too large for an API key file; at most {MOST_BYTES} bytes are read")]
     TooLarge(PathBuf),
     /// A file without keys.
-    #[error("`{0}` has no API key: write one a line")]
+    #[error("`{0}` contains no API key; write one per line")]
     Missing(PathBuf),
 }
 
@@ -127,7 +131,7 @@ fn hash_of(key: &[u8]) -> Result<[u8; 32], &'static str> {
         [0xef, 0xbb, 0xbf, ..] => Err("there is a byte order mark before the key"),
         key if std::str::from_utf8(key).is_err() => Err("the key is not UTF-8"),
         key if key.iter().any(u8::is_ascii_whitespace) => Err("there is white space in the key"),
-        key if !key.iter().all(u8::is_ascii_graphic) => Err("the key has other characters"),
+        key if !key.iter().all(u8::is_ascii_graphic) => Err("the key contains other characters"),
         key => Ok(Sha256::digest(key).into()),
     }
 }

@@ -42,7 +42,11 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let help = || format!("`{text}` is no rate: write it as 100/min, 5/s or 1000/h, or off");
+        let help = || {
+            format!(
+                "`{text}` is not a valid rate; use a form such as 100/min, 5/s or 1000/h, or off"
+            )
+        };
         let (requests, unit) = text.split_once('/').ok_or_else(help)?;
         let requests = requests.trim().parse().map_err(|_| help())?;
         let seconds = match unit.trim() {
@@ -196,7 +200,7 @@ mod tests {
         assert_eq!("5/s".parse::<Rate>().unwrap().window.as_secs(), 1);
         assert_eq!(rate.times(20).requests.get(), 2000);
         for wrong in ["100", "0/min", "x/min", "5/week"] {
-            assert!(wrong.parse::<Rate>().unwrap_err().contains("write it as"), "{wrong}");
+            assert!(wrong.parse::<Rate>().unwrap_err().contains("use a form such as"), "{wrong}");
         }
     }
 

@@ -38,8 +38,8 @@ pub enum LoadError {
 
     /// A panic, which is an error of ours that a damaged folder may bring about.
     #[error(
-        "`{folder}` makes the program give up while it is loaded ({said}): run `bayes train` again, and \
-         report this, since a damaged folder should be refused with its reason"
+        "loading `{folder}` makes the program fail ({said}); run `bayes train` again, and report \
+         this, because a damaged folder should be refused with a reason"
     )]
     Panic {
         /// The folder.
@@ -48,13 +48,13 @@ pub enum LoadError {
         said: String,
     },
     /// A threshold of the server that no answer of the model can be held against.
-    #[error("--abstain-{flag} {0}; leave the flag out", flag = .0.field.replace('_', "-"))]
+    #[error("--abstain-{flag} {0}; remove the flag", flag = .0.field.replace('_', "-"))]
     Threshold(Unkept),
 }
 
 /// A threshold that no answer of a model can be held against.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("cannot be kept: this model has no {what}, since {reason}")]
+#[error("cannot be enforced: this model reports no {what} because {reason}")]
 pub struct Unkept {
     /// Its name in [`Abstain`].
     pub field: &'static str,

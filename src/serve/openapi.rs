@@ -26,15 +26,16 @@ pub fn document(settings: &Settings) -> Value {
             "title": "Bayesian Transformer API",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
-            "description": "A text classifier that knows when it does not know: every answer has a \
-                calibrated probability, its uncertainty and where that comes from, a set of labels \
-                that holds the right one with a promised probability, and a decision whether to \
-                leave it to a person. Errors are RFC 9457 problems.",
+            "description": "A text classifier that knows when it is unsure. Each prediction has a \
+                            calibrated probability, its uncertainty and the sources of that \
+                            uncertainty, a prediction set that contains the correct label with a \
+                            guaranteed probability, and a decision whether to defer to a person. \
+                            Errors are RFC 9457 problems.",
         },
         "servers": [{ "url": "/" }],
         "tags": [
-            { "name": "predict", "description": "Texts to labels" },
-            { "name": "jobs", "description": "Many texts, later" },
+            { "name": "predict", "description": "Classify texts" },
+            { "name": "jobs", "description": "Classify many texts asynchronously" },
             { "name": "operations", "description": "State and metrics" },
         ],
         "paths": paths,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::scheduler::Refusal;
 
-/// What was wrong with a part of the request.
+/// A fault in one part of the request.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Fault {
     /// Where: `["body", "texts", 3]`.
@@ -97,7 +97,7 @@ pub struct Body {
     detail: String,
     /// Names this occurrence.
     instance: String,
-    /// The request's id.
+    /// The request id.
     request_id: String,
     /// The parts of the request that are wrong.
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
@@ -109,42 +109,48 @@ impl Problem {
     fn kind(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::MalformedJson(_) => {
-                (StatusCode::BAD_REQUEST, "malformed-json", "The body is not JSON")
+                (StatusCode::BAD_REQUEST, "malformed-json", "The request body is not valid JSON")
             }
             Self::Query(_) => {
-                (StatusCode::BAD_REQUEST, "unknown-parameter", "The address has unknown parameters")
+                (StatusCode::BAD_REQUEST, "unknown-parameter", "Unknown query parameters")
             }
-            Self::Unauthorized => {
-                (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed")
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "API key required"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Origin not allowed"),
+            Self::NoHost => {
+                (StatusCode::BAD_REQUEST, "bad-host", "Exactly one Host header is required")
             }
-            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The origin is refused"),
-            Self::NoHost => (StatusCode::BAD_REQUEST, "bad-host", "One host must be named"),
-            Self::ForeignHost => (StatusCode::FORBIDDEN, "forbidden", "The host is refused"),
+            Self::ForeignHost => (StatusCode::FORBIDDEN, "forbidden", "Host not allowed"),
             Self::Misdirected => {
-                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "The host is refused")
+                (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Host not allowed")
             }
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed")
             }
-            Self::RequestTimeout => {
-                (StatusCode::REQUEST_TIMEOUT, "request-timeout", "The body came too slowly")
-            }
-            Self::IdempotencyConflict => {
-                (StatusCode::CONFLICT, "idempotency-conflict", "The idempotency key is taken")
-            }
-            Self::PayloadTooLarge(_) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large")
-            }
+            Self::RequestTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request-timeout",
+                "The request body arrived too slowly",
+            ),
+            Self::IdempotencyConflict => (
+                StatusCode::CONFLICT,
+                "idempotency-conflict",
+                "The idempotency key is already in use",
+            ),
+            Self::PayloadTooLarge(_) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload-too-large",
+                "The request body is too large",
+            ),
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
-                "The body is not said to be JSON",
+                "The request body is not declared as JSON",
             ),
             Self::UnsupportedEncoding => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
-                "The body is packed in an unknown way",
+                "The request body has an unknown encoding",
             ),
             Self::Validation(_) => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "validation", "Request validation failed")
@@ -171,18 +177,18 @@ impl Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready")
             }
             Self::JobQueueFull => {
-                (StatusCode::SERVICE_UNAVAILABLE, "job-queue-full", "No more jobs can be kept")
+                (StatusCode::SERVICE_UNAVAILABLE, "job-queue-full", "No more jobs can be stored")
             }
             Self::JobsFull => {
-                (StatusCode::INSUFFICIENT_STORAGE, "jobs-full", "The file of the jobs is full")
+                (StatusCode::INSUFFICIENT_STORAGE, "jobs-full", "The job file is full")
             }
             Self::ResultTooLarge => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "jobs-full",
-                "The file of the jobs had no room for the result",
+                "The job file had no room for the result",
             ),
             Self::GivenUp(_) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "given-up", "The job was given up")
+                (StatusCode::INTERNAL_SERVER_ERROR, "given-up", "The job was abandoned")
             }
             Self::DeadlineExceeded => {
                 (StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", "The deadline has passed")
@@ -191,7 +197,7 @@ impl Problem {
             Self::Cancelled => (
                 StatusCode::from_u16(499).expect("499 is a status code"),
                 "cancelled",
-                "The client has gone",
+                "The client has disconnected",
             ),
         }
     }
@@ -239,43 +245,44 @@ impl Problem {
             }
             Self::Unauthorized => "send `Authorization: Bearer KEY` or `X-API-Key: KEY`".to_owned(),
             Self::Forbidden => {
-                "pages of this origin may not call: start with `--cors-allow-origin ORIGIN`"
+                "pages of this origin may not call this server; to allow it, start the server with \
+                 `--cors-allow-origin ORIGIN`"
                     .to_owned()
             }
-            Self::NoHost => "send one `Host`".to_owned(),
+            Self::NoHost => "send exactly one `Host` header".to_owned(),
             Self::ForeignHost | Self::Misdirected => {
-                "this name is not served here: start with `--allowed-host NAME`".to_owned()
+                "this server does not accept that host name; to accept it, start the server with \
+                 `--allowed-host NAME`"
+                    .to_owned()
             }
             Self::NotFound(what) => (*what).to_owned(),
-            Self::MethodNotAllowed => "see the header `Allow`".to_owned(),
-            Self::RequestTimeout => "send the whole body sooner".to_owned(),
+            Self::MethodNotAllowed => "see the `Allow` header for the allowed methods".to_owned(),
+            Self::RequestTimeout => "send the whole body faster".to_owned(),
             Self::IdempotencyConflict => {
                 "this `Idempotency-Key` was used with another body".to_owned()
             }
-            Self::PayloadTooLarge(limit) => format!("a body has at most {limit} bytes"),
+            Self::PayloadTooLarge(limit) => {
+                format!("the request body must be at most {limit} bytes")
+            }
             Self::UnsupportedMediaType => "send `Content-Type: application/json`".to_owned(),
             Self::UnsupportedEncoding => {
-                "send the body as it is, or with `Content-Encoding: gzip`".to_owned()
+                "send the body uncompressed, or with `Content-Encoding: gzip`".to_owned()
             }
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => again(seconds),
-            Self::Internal => "the server's log has the cause under this request's id".to_owned(),
-            Self::ModelOutput => "the model gave no number for this text".to_owned(),
+            Self::Internal => "the server's log has the cause under this request id".to_owned(),
+            Self::ModelOutput => "the model returned no number for this text".to_owned(),
             Self::Draining => "send the request to another replica".to_owned(),
-            Self::NotReady => "ask `/readyz?verbose` for the cause".to_owned(),
-            Self::JobQueueFull => "nothing was kept of this job: send it again later".to_owned(),
-            Self::JobsFull => {
-                "nothing was kept of this job: jobs are forgotten after their time, and \
-                               `--max-jobs-bytes` says how much may be kept"
-                    .to_owned()
-            }
-            Self::ResultTooLarge => {
-                "send fewer texts, or send it again when there is room".to_owned()
-            }
+            Self::NotReady => "see `/readyz?verbose` for the cause".to_owned(),
+            Self::JobQueueFull => "this job was not stored; send it again later".to_owned(),
+            Self::JobsFull => "this job was not stored; jobs are deleted after their time, and \
+                               `--max-jobs-bytes` limits how much is stored"
+                .to_owned(),
+            Self::ResultTooLarge => "send fewer texts, or try again when there is room".to_owned(),
             Self::GivenUp(times) => {
-                format!("it was begun {times} times, and each time the server ended while it ran")
+                format!("it was started {times} times, and each time the server ended while it ran")
             }
-            Self::DeadlineExceeded => "the answer was not ready in time".to_owned(),
-            Self::Cancelled => "nobody waits for this answer".to_owned(),
+            Self::DeadlineExceeded => "the response was not ready in time".to_owned(),
+            Self::Cancelled => "nobody is waiting for this response".to_owned(),
         }
     }
 

@@ -25,10 +25,8 @@ pub async fn refuse(request: Request, next: Next) -> Response {
 
 fn faults(route: &str, method: &Method, query: &str) -> Vec<Fault> {
     let msg = match *method == Method::POST {
-        true => format!(
-            "`{route}` reads no parameters of the address: put its options into the JSON body"
-        ),
-        false => format!("`{route}` reads no parameters of the address: leave this one out"),
+        true => format!("`{route}` has no query parameters; put its options into the JSON body"),
+        false => format!("`{route}` has no query parameters; remove this one"),
     };
     let names = query.split('&').map(|part| part.split_once('=').map_or(part, |(name, _)| name));
     let fault = |name: &str| Fault {

@@ -49,7 +49,7 @@ pub enum ServeError {
     #[error(transparent)]
     Keys(#[from] KeyError),
     /// The address is taken, or not ours.
-    #[error("cannot listen on {address}: choose another with --host and --port")]
+    #[error("cannot listen on {address}; choose another address with --host or --port")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -64,7 +64,7 @@ pub enum ServeError {
     #[error("the thread that accepts connections ended")]
     Door,
     /// The tokenising threads did not start.
-    #[error("the tokenising threads did not start")]
+    #[error("the tokenizer threads did not start")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
@@ -167,7 +167,7 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
             _ = &mut server => return Err(ServeError::Door),
         }
     }
-    tracing::info!("told to stop: requests end, no new ones begin");
+    tracing::info!("received stop signal: finishing open requests and accepting no new ones");
     app.enter(Phase::Leaving);
     let end = async {
         sleep(settings.shutdown_delay).await;
@@ -213,7 +213,7 @@ fn told(app: &App, what: &'static str, outcome: Result<(), String>) {
         Ok(()) => {
             let version = app.model.current().predictor.version().to_owned();
             app.metrics.reloaded(what, "taken");
-            tracing::info!(version, "another {what} is in service");
+            tracing::info!(version, "a new {what} is in service");
         }
         Err(error) => {
             app.metrics.reloaded(what, "refused");

@@ -37,7 +37,7 @@ impl<'de> Visitor<'de> for Once {
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             if seen.contains(&key) {
-                return Err(A::Error::custom(format_args!("the key `{key}` stands twice")));
+                return Err(A::Error::custom(format_args!("the key `{key}` occurs twice")));
             }
             seen.insert(key);
             map.next_value_seed(Once)?;
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(read(fine).unwrap(), expected);
         for twice in ["{\"a\": 1,\n\"a\": 1}", "[\n{\"a\": 1, \"b\": 2, \"\\u0061\": 3}]"] {
             let message = read(twice).unwrap_err();
-            assert!(message.starts_with("the key `a` stands twice at line 2"), "{message}");
+            assert!(message.starts_with("the key `a` occurs twice at line 2"), "{message}");
         }
         assert!(read("{\"b\": {\"id\":\n {\"x\": 1, \"x\": 2}}}").unwrap_err().contains("`x`"));
         assert!(read("{").is_err());

@@ -93,7 +93,7 @@ pub enum Broken {
         expected: u64,
     },
     /// A file has other content.
-    #[error("`{path}` is not what was saved: its sha256 is not the one in `{COMPLETE}`")]
+    #[error("`{path}` has changed since it was saved: its SHA-256 differs from `{COMPLETE}`")]
     Hash {
         /// The file.
         path: PathBuf,
@@ -105,7 +105,7 @@ pub enum Broken {
         path: PathBuf,
     },
     /// It was written by a newer version.
-    #[error("`{path}` has schema {found}, and this version of bayes reads up to {SCHEMA}")]
+    #[error("`{path}` has schema {found}, but this version of bayes reads schemas up to {SCHEMA}")]
     Schema {
         /// The file.
         path: PathBuf,

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassWeights {
-    /// All rows weigh the same, so that probabilities answer to the frequencies in the data.
+    /// All rows weigh the same, so that probabilities match the frequencies in the data.
     #[default]
     None,
-    /// Inversely to the class's frequency: for skewed labels, at the price of calibration.
+    /// Inversely proportional to the class frequency: for skewed labels, at the cost of
+    /// calibration.
     Balanced,
 }
 

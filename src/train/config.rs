@@ -4,18 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClassWeights, Steps};
 
-/// What is trained.
+/// What to train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recipe {
     /// The encoder and the last layer together.
     #[default]
     Full,
-    /// The last layer alone: the encoder stays as it is, its features are computed once, and the
-    /// last layer is fitted on them to convergence.
+    /// Only the last layer: the encoder is frozen, its features are computed once, and the last
+    /// layer is fitted on them to convergence.
     Head,
-    /// `head` first, then `full` from there if the time that it should take is within `max_time`;
-    /// what is better on rows that were held out is kept.
+    /// `head` first, then `full` from there if its estimated time is within `max_time`; the better
+    /// one on held-out rows is kept.
     Auto,
 }
 
@@ -46,22 +46,21 @@ pub enum SchedulerType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
-    /// What is trained.
+    /// What to train.
     pub recipe: Recipe,
-    /// Passes over the training rows; a fraction is possible, and 0 lets it follow from the numbers of
-    /// rows and classes.
+    /// Epochs; a fraction is allowed, and with 0 the number of rows and classes determines it.
     pub num_train_epochs: f64,
-    /// Optimizer steps, in place of the epochs; 0 leaves it to them.
+    /// Number of optimizer steps, instead of epochs; 0 uses the epochs.
     pub max_steps: u64,
-    /// Rows a forward pass (transformers: 8); 0 takes 32.
+    /// Rows per forward pass (transformers: 8); 0 takes 32.
     pub per_device_train_batch_size: usize,
-    /// Forward passes an optimizer step.
+    /// Forward passes per optimizer step.
     pub gradient_accumulation_steps: usize,
     /// The peak of the schedule.
     pub learning_rate: f64,
     /// The peak for the last linear layer; 0 takes `learning_rate`. A new head whose weights hardly
-    /// move caps the logits, and the encoder answers by driving its feature to the cap: two clusters
-    /// of confidence that no temperature can set right.
+    /// move caps the logits, and the encoder drives its feature to the cap: two clusters of
+    /// confidence that no temperature can correct.
     pub head_learning_rate: f64,
     /// Decoupled decay of weights, not of biases and norms (transformers: 0).
     pub weight_decay: f64,
@@ -86,7 +85,8 @@ pub struct TrainConfig {
     /// The learning rate of a layer is this times that of the layer above it; the embeddings count as
     /// the lowest layer, and 1 gives all the same.
     pub layer_lr_decay: f64,
-    /// So many of the lowest layers are not trained, nor are the embeddings below them; 0 trains all.
+    /// Number of lowest layers that are not trained, together with the embeddings below them; 0
+    /// trains all.
     pub frozen_layers: usize,
     /// Linear warm-up: a number of steps, or a share of all steps below 1 (transformers: 0).
     pub warmup_steps: f64,
@@ -96,33 +96,36 @@ pub struct TrainConfig {
     pub eval_steps: Steps,
     /// Steps between two checkpoints, or a share of an epoch. The end is always saved.
     pub save_steps: Steps,
-    /// Checkpoints that are kept, the newest; 0 keeps all (transformers: all).
+    /// Number of newest checkpoints to keep; 0 keeps all (transformers: all).
     pub save_total_limit: usize,
-    /// Steps between two looks inside the model (histograms, attention, hidden states); 0 for none.
+    /// Steps between two records of the model's internals (histograms, attention, hidden states); 0
+    /// for none.
     pub histogram_steps: u64,
     /// Whether event files for TensorBoard are written.
     pub tensorboard: bool,
-    /// Seconds after which training ends with an evaluation, counted over all processes of the run; 0
-    /// switches it off. With the recipe `auto`, fine-tuning that should take longer is left out.
+    /// Seconds after which training ends with an evaluation, counted over all processes of the run;
+    /// 0 switches it off. With the recipe `auto`, fine-tuning is skipped if its estimated time is
+    /// longer.
     pub max_time: f64,
-    /// Whether a step whose loss or gradient is not finite is left out; else it ends the run.
+    /// Whether a step whose loss or gradient is not finite is skipped; otherwise it ends the run.
     pub skip_nonfinite: bool,
-    /// Mass that the target gives to all classes alike.
+    /// Probability mass that the target spreads evenly over all classes.
     pub label_smoothing_factor: f64,
-    /// 0 is off; else every n-th layer keeps only what the next one starts from, and computes the
-    /// rest again for the backward pass: less memory for more time, and the same gradients.
+    /// Recompute the activations of every nth layer in the backward pass: less memory for more
+    /// time, and the same gradients; 0 = off.
     pub activation_checkpointing: usize,
     /// Weights of the classes in the loss, and in the fit of the last layer.
     pub class_weights: ClassWeights,
     /// Evaluations without a better validation NLL after which training stops; 0 switches it off.
     pub early_stopping_patience: u64,
-    /// What counts as better, in nats.
+    /// Minimum improvement, in nats.
     pub early_stopping_threshold: f64,
     /// Decay of the average of the weights, min(d, (1 + t) / (10 + t)); 0 switches it off.
     pub ema_decay: f64,
-    /// Whether the report sets a linear classifier on the words of the training rows beside the model.
+    /// Whether the report compares the model with a linear bag-of-words baseline fitted on the
+    /// training rows.
     pub baseline: bool,
-    /// Names all randomness of the run.
+    /// Seed of all randomness of the run.
     pub seed: u64,
 }
 
@@ -202,25 +205,25 @@ impl TrainConfig {
             (
                 "num_train_epochs",
                 self.num_train_epochs >= 0.0 && self.num_train_epochs.is_finite(),
-                "0 (it follows from the data) or more",
+                "0 (determined by the data) or more",
             ),
             ("gradient_accumulation_steps", self.gradient_accumulation_steps > 0, "at least 1"),
-            ("learning_rate", positive(self.learning_rate), "a number above 0"),
+            ("learning_rate", positive(self.learning_rate), "greater than 0"),
             (
                 "head_learning_rate",
                 self.head_learning_rate >= 0.0 && self.head_learning_rate.is_finite(),
-                "0 (that of the rest) or more",
+                "0 (the same as for the other layers) or more",
             ),
             (
                 "weight_decay",
                 self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
                 "0 or more",
             ),
-            ("adam_beta1", share(self.adam_beta1), "0 up to, but not, 1"),
-            ("adam_beta2", share(self.adam_beta2), "0 up to, but not, 1"),
-            ("adam_epsilon", positive(self.adam_epsilon), "a number above 0"),
+            ("adam_beta1", share(self.adam_beta1), "from 0 to below 1"),
+            ("adam_beta2", share(self.adam_beta2), "from 0 to below 1"),
+            ("adam_epsilon", positive(self.adam_epsilon), "greater than 0"),
             ("lr_num_cycles", self.lr_num_cycles > 0, "at least 1"),
-            ("lr_power", positive(self.lr_power), "a number above 0"),
+            ("lr_power", positive(self.lr_power), "greater than 0"),
             (
                 "lr_end",
                 (0.0..self.learning_rate).contains(&self.lr_end),
@@ -229,7 +232,7 @@ impl TrainConfig {
             (
                 "lr_decay_steps",
                 whole_or_share(self.lr_decay_steps),
-                "a whole number of steps, or a share below 1",
+                "a whole number of steps, or a fraction below 1",
             ),
             (
                 "layer_lr_decay",
@@ -241,14 +244,14 @@ impl TrainConfig {
             (
                 "warmup_steps",
                 whole_or_share(self.warmup_steps),
-                "a whole number of steps, or a share below 1",
+                "a whole number of steps, or a fraction below 1",
             ),
             ("logging_steps", self.logging_steps.holds(), Steps::RULE),
             ("eval_steps", self.eval_steps.holds(), Steps::RULE),
             ("save_steps", self.save_steps.holds(), Steps::RULE),
-            ("label_smoothing_factor", share(self.label_smoothing_factor), "0 up to, but not, 1"),
+            ("label_smoothing_factor", share(self.label_smoothing_factor), "from 0 to below 1"),
             ("early_stopping_threshold", self.early_stopping_threshold >= 0.0, "0 or more"),
-            ("ema_decay", share(self.ema_decay), "0 (off) up to, but not, 1"),
+            ("ema_decay", share(self.ema_decay), "0 (off) or a number below 1"),
         ];
         match rules.iter().find(|(_, holds, _)| !holds) {
             Some((key, _, rule)) => Err(format!("`train.{key}` must be {rule}")),

@@ -60,7 +60,7 @@ pub enum TrainError {
     /// The loss or a gradient is not a finite number.
     #[error(
         "{what} is not finite at step {step} (rows {rows:?} of the training data); try a lower \
-         `train.learning_rate`, or leave such steps out with `--set train.skip_nonfinite=true`"
+         `train.learning_rate`, or skip such steps with `--set train.skip_nonfinite=true`"
     )]
     NotFinite {
         /// `the loss`, or the gradient's parameter.
@@ -72,7 +72,7 @@ pub enum TrainError {
     },
     /// Checkpointing is part of the CPU's own backward pass.
     #[error(
-        "`train.activation_checkpointing` is supported on the CPU only: set it to 0, or give \
+        "`train.activation_checkpointing` is supported only on the CPU; set it to 0, or use \
          `--device cpu`"
     )]
     CheckpointingDevice,

@@ -283,7 +283,9 @@ impl<'a> Run<'a> {
         let late = self.is_out_of_time() && evaluated == step && step > 0;
         if late && !stalled && step < self.plan.steps {
             let seconds = self.job.config.max_time;
-            observe(Event::Warning(format!("stopped early: {seconds} seconds are over")))?;
+            observe(Event::Warning(format!(
+                "stopped early: the time limit of {seconds} seconds is reached"
+            )))?;
         }
         self.counters.ended = stalled || late || step == self.plan.steps;
         Ok(())
@@ -305,7 +307,7 @@ impl<'a> Run<'a> {
                 self.counters.skipped += 1;
                 let NotFinite { what, rows } = found;
                 return Ok(observe(Event::Warning(format!(
-                    "step {step} is left out, {} so far: {what} is not finite (rows {rows:?})",
+                    "step {step} is skipped, {} so far: {what} is not finite (rows {rows:?})",
                     self.counters.skipped
                 )))?);
             }

@@ -9,7 +9,7 @@ use super::{SchedulerType, TrainConfig};
 pub struct Plan {
     /// Forward passes an epoch.
     pub batches_per_epoch: usize,
-    /// Forward passes an optimizer step.
+    /// Forward passes per optimizer step.
     pub accumulation: usize,
     /// Optimizer steps an epoch; the last of an epoch may have fewer forward passes.
     pub steps_per_epoch: u64,

@@ -18,7 +18,7 @@ pub enum Steps {
 impl Steps {
     /// What it may be, for a message.
     pub(super) const RULE: &'static str =
-        "a whole number of steps, or a share of an epoch above 0 and up to 1.0";
+        "a whole number of steps, or a fraction of an epoch above 0 and up to 1.0";
 
     /// Whether it can be.
     pub(super) fn holds(self) -> bool {

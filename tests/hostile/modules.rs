@@ -134,7 +134,7 @@ fn modules_that_are_not_known_or_contradict_the_weights_are_refused() {
     let turned = |modules: &mut Value| modules.as_array_mut().unwrap().reverse();
     refused("modules.json", &turned, "Dense, Pooling, Transformer");
     let elsewhere = |modules: &mut Value| modules[2]["path"] = "../2_Dense".into();
-    refused("modules.json", &elsewhere, "no folder beside it");
+    refused("modules.json", &elsewhere, "is missing next to it");
     let head =
         |config: &mut Value| config["architectures"] = json!(["BertForSequenceClassification"]);
     refused("config.json", &head, "`BertForSequenceClassification`");

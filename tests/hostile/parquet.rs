@@ -120,18 +120,18 @@ fn sizes_and_places_that_no_file_has_are_refused() {
             let mut plan = Plan::new();
             change(&mut plan.columns[1], number);
             plan.write(&path);
-            refused(&path, "outside of the file");
+            refused(&path, "outside the file");
         }
     }
     let mut plan = Plan::new();
     plan.columns[0].values = -1;
     plan.write(&path);
-    refused(&path, "less than no values");
+    refused(&path, "a negative number of values");
     // The place of the pages, where it is that of the dictionary that counts.
     let mut plan = Plan::new();
     (plan.columns[1].dictionary, plan.columns[1].offset) = (Some(plan.columns[1].offset), -1);
     plan.write(&path);
-    refused(&path, "outside of the file");
+    refused(&path, "outside the file");
     // A page that ends in the column behind its own.
     let mut plan = Plan::new();
     plan.columns[0].size -= 1;
@@ -144,7 +144,7 @@ fn columns_and_rows_that_do_not_belong_together_are_refused() {
     let home = Home::new();
     let path = home.path("a.parquet");
     Plan { rows: ROWS + 1, ..Plan::new() }.write(&path);
-    refused(&path, "hold 60 rows, the file claims 61");
+    refused(&path, "hold 60 rows, but the file claims 61");
     let mut plan = Plan::new();
     plan.columns.pop();
     plan.write(&path);
@@ -154,7 +154,7 @@ fn columns_and_rows_that_do_not_belong_together_are_refused() {
     let schema = [group("schema", 2, true), leaf("text"), leaf("label")];
     let doubled = doubled_row_group(&plan.columns, ROWS);
     write(&path, &schema, ROWS, &[doubled], &plan.body);
-    refused(&path, "a row group has 4 columns, and the file 2");
+    refused(&path, "a row group has 4 columns, but the file has 2");
     write(&path, &[group("schema", 0, true)], 0, &[], &[]);
     refused(&path, "no columns");
 }
@@ -240,14 +240,14 @@ fn a_schema_that_is_nested_too_deep_or_claims_more_than_there_is_is_refused() {
     assert_eq!((whole(&path), streamed(&path)), (Ok(60), Ok(60)));
     for depth in [60, 5000, 15_000] {
         nested(depth);
-        refused(&path, "levels are the most");
+        refused(&path, "levels are read");
     }
     for children in [-1, 3, i64::from(i32::MAX)] {
         let a = plain(&texts());
         let schema = vec![group("schema", children, true), leaf("text")];
         let column = Column::new("text", 4, a.len(), ROWS);
         write(&path, &schema, ROWS, &[row_group(&[column], ROWS)], &a);
-        refused(&path, "inside of it");
+        refused(&path, "inside it");
     }
     let a = plain(&texts());
     let names: Vec<String> = (0..30_000).map(|name| name.to_string()).collect();
@@ -329,7 +329,7 @@ fn the_end_of_a_file_is_checked_before_it_is_followed() {
         let mut bytes = whole_file.clone();
         bytes[end..end + 4].copy_from_slice(&length.to_le_bytes());
         std::fs::write(&path, bytes).unwrap();
-        refused(&path, "its directory is said to have");
+        refused(&path, "its directory should have");
     }
     let mut bytes = whole_file.clone();
     bytes[end + 4..].copy_from_slice(b"PARE");
@@ -358,6 +358,6 @@ fn commands_answer_such_a_file_with_a_sentence() {
         let output = home.run(arguments);
         let message = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        assert!(message.contains("outside of the file"), "{arguments:?}: {message}");
+        assert!(message.contains("outside the file"), "{arguments:?}: {message}");
     }
 }

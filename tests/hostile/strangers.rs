@@ -92,7 +92,7 @@ fn names_of_classes_that_contradict_each_other_are_refused_with_both() {
     let text = std::fs::read_to_string(folder.path("config.json")).unwrap();
     let twice = text.replacen('{', "{\"id2label\": {\"0\": \"x\", \"1\": \"y\"},", 1);
     std::fs::write(folder.path("config.json"), twice).unwrap();
-    assert!(folder.refused().contains("`id2label` stands twice"));
+    assert!(folder.refused().contains("`id2label` occurs twice"));
 }
 
 #[test]

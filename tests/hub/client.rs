@@ -73,7 +73,7 @@ fn refusals_say_what_to_do() {
         assert!(!error.contains(STRANGER), "{error}");
     }
     let error = ask(None, "team/old", "main", "config.json").to_string();
-    assert_eq!(error, "`team/old` is now called `other/new`: use that name");
+    assert_eq!(error, "`team/old` has been renamed to `other/new`; use that name");
     let info = client(&double, None).info(&Repository::model("team/old"), "main").unwrap_err();
     assert!(matches!(info, HubError::Moved { .. }), "{info}");
 }

@@ -150,7 +150,7 @@ fn refusals_are_clear_and_leave_nothing_behind() {
         ("/resolve/", 1, status(404, vec![], ""), "is not on the Hub"),
         ("GET /cdn/", 1, status(403, vec![], ""), "does not allow this"),
         ("GET /cdn/", 1, status(200, vec![], "short"), "5 bytes are announced"),
-        ("/tree/", 1, status(200, vec![], "{\"no\": \"list\"}"), "not one of the Hub"),
+        ("/tree/", 1, status(200, vec![], "{\"no\": \"list\"}"), "not a response of the Hub"),
     ] {
         site.double.fault(on, times, fault);
         let message = site.refused(&FETCH);
@@ -160,7 +160,7 @@ fn refusals_are_clear_and_leave_nothing_behind() {
         site.double.forget_faults();
     }
     let message = site.refused(&["dataset", "fetch", "team/none"]);
-    assert!(message.contains("`team/none` does not exist, or is not for everyone"), "{message}");
+    assert!(message.contains("`team/none` does not exist or is private"), "{message}");
     site.double.change(true, "team/data", |repository| repository.gated = true);
     for token in [None, Some(STRANGER)] {
         let mut command = site.command(&FETCH);
@@ -172,7 +172,7 @@ fn refusals_are_clear_and_leave_nothing_behind() {
     site.double.change(true, "team/data", |repository| repository.gated = false);
     site.double.rename(true, "team/data", "other/new");
     let message = site.refused(&FETCH);
-    assert!(message.contains("`team/data` is now called `other/new`"), "{message}");
+    assert!(message.contains("`team/data` has been renamed to `other/new`"), "{message}");
     site.done(&["dataset", "fetch", "other/new"]);
     assert!(site.cache().contains(&format!("datasets--other--new/blobs/{}", content.sha256())));
 }

@@ -71,8 +71,7 @@ fn a_first_line_that_is_taken_for_names_by_its_looks_is_said() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
     };
-    let guess =
-        "the first line is taken for the names of the columns (`--header no` if it is a row)";
+    let guess = "the first line is read as the column names (`--header no` if it is a row)";
     let rows = "my router is broken,12\nthe invoice is wrong,7\n";
     assert!(said(&format!("remark,number\n{rows}"), &[]).contains(guess));
     assert!(said("customer_note\nmy router\nthe invoice\n", &[]).contains(guess));
@@ -128,17 +127,17 @@ fn flags_without_effect_are_refused_with_what_to_do() {
         (&["--input", "in.parquet", "--encoding", "latin1"][..], "is about text files"),
         (&["--encoding", "latin1", "a text"], "command line"),
         (&["--format", "csv", "a text"], "command line"),
-        (&["--format", "csv", "--input", "in.csv"], "leave `--format` out"),
-        (&["--format", "lines", "--input", "in.csv"], "leave `--format` out"),
-        (&["--label-map", "a=b", "--input", "in.csv"], "no labels are read"),
-        (&["--label-map", "a=b"], "no labels are read"),
+        (&["--format", "csv", "--input", "in.csv"], "remove `--format`"),
+        (&["--format", "lines", "--input", "in.csv"], "remove `--format`"),
+        (&["--label-map", "a=b", "--input", "in.csv"], "reads no labels"),
+        (&["--label-map", "a=b"], "reads no labels"),
         (&["--json", "--output", "a.csv", "a text"], "standard output"),
         (&["--json", "--output", "a.jsonl", "--input", "in.csv"], "standard output"),
         (&["--delimiter", "ab", "--input", "in.csv"], "one character"),
     ] {
         let message = home.refused(&[&["predict"], arguments].concat());
         assert!(message.contains(says), "{message}");
-        assert!(!message.contains("no model was named"), "{message}");
+        assert!(!message.contains("you gave no model"), "{message}");
     }
     assert!(!home.done(&["predict", "--help"]).contains("--label-map"));
     for output in ["a.csv.gz", "a.jsonl.zst", "a.parquet.GZ", "a.csv.zip", "a.gz"] {
@@ -175,7 +174,7 @@ fn every_line_break_ends_a_line_and_marks_of_joined_files_are_no_text() {
     let output = home.run(&["predict", "--json", "--input", input.to_str().unwrap()]);
     assert_eq!(texts(&output), ["my router", "the invoice, again"]);
     let said = text(&output.stderr);
-    for line in ["line 3 repeats the names", "line 5 repeats the names"] {
+    for line in ["line 3 repeats the column names", "line 5 repeats the column names"] {
         assert!(said.contains(line) && said.contains("joined.csv"), "{said}");
     }
     // A line that has only some of the names is a row.
@@ -229,7 +228,7 @@ fn a_table_of_one_line_is_a_text_and_a_text_that_is_cut_is_said() {
     assert_eq!(text(&output.stdout).lines().count(), 2, "{}", text(&output.stdout));
     let output = home.run(&["predict", &"my router ".repeat(200)]);
     let said = text(&output.stderr);
-    assert!(said.contains("1 of 1 texts are longer than 32 tokens and were cut"), "{said}");
+    assert!(said.contains("1 of 1 texts were truncated to 32 tokens"), "{said}");
 }
 
 #[test]
@@ -332,11 +331,18 @@ fn an_input_without_a_text_is_said() {
     ] {
         let output = given(&home, bytes, arguments);
         let said = text(&output.stderr);
-        assert!(output.status.success() && said.contains("standard input has no text"), "{said}");
+        assert!(
+            output.status.success() && said.contains("standard input contains no text"),
+            "{said}"
+        );
     }
     let input = home.write("none.csv", "subject,id\n");
     let output = home.run(&["predict", "--input", input.to_str().unwrap()]);
-    assert!(text(&output.stderr).contains("none.csv` has no text"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("none.csv` contains no text"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]

@@ -35,12 +35,12 @@ fn the_figures_are_those_of_the_evaluation_file() {
     assert!(card.contains(&format!("noise floor {floor:.4}")), "{card}");
     // The posterior of this model is left out: nothing is said of what it would have said.
     assert!(evaluation["uncertainty"]["all"]["epistemic"].is_null());
-    assert!(card.contains("this model does not say, since its posterior is left out"), "{card}");
-    assert!(card.contains("| answers | rows | total |\n"), "{card}");
+    assert!(card.contains("because its posterior is not used"), "{card}");
+    assert!(card.contains("| predictions | rows | total |\n"), "{card}");
     let train = &evaluation["parts"]["train"];
     assert_eq!(train["rows"], 168);
     assert!(card.contains("`billing` 84 (50.0 %), `technical` 84 (50.0 %)"), "{card}");
-    assert!(card.contains("Tested on 24 rows: they say that the accuracy lies between"), "{card}");
+    assert!(card.contains("Tested on 24 rows, which put the accuracy between"), "{card}");
     assert!(!card.contains("100.0 % and 100.0 %"), "no sample is that sure: {card}");
     let longest = train["tokens"]["longest"].as_u64().unwrap();
     assert!(card.contains(&format!("the longest {longest}.")), "{card}");
@@ -81,7 +81,7 @@ fn a_card_of_other_figures_is_not_written() {
     let card = home.done(&["publish", "--card-only"]);
     let accuracy = evaluation(&site)["accuracy"]["value"].as_f64().unwrap();
     assert!(card.contains(&format!("| accuracy | {accuracy:.4} |")), "{card}");
-    assert!(!card.contains("| answers | rows |"), "{card}");
+    assert!(!card.contains("| predictions | rows |"), "{card}");
 }
 
 const CARD: [&str; 4] = ["publish", "--model", "checkpoints/tickets/model", "--card-only"];
@@ -105,9 +105,9 @@ fn what_was_changed_by_hand_is_not_shown_as_if_it_had_been_measured() {
     value["test"]["accuracy"]["value"] = 0.1234.into();
     home.write(&manifest, value.to_string());
     let said = text(&home.run(&["predict", "an invoice"]).stderr);
-    assert!(said.contains("manifest.json` was changed after it was saved"), "{said}");
+    assert!(said.contains("manifest.json` has changed since this model was saved"), "{said}");
     let message = home.refused(&CARD);
-    assert!(message.contains("manifest.json` was changed after it was saved"), "{message}");
+    assert!(message.contains("manifest.json` has changed since it was saved"), "{message}");
     assert!(message.contains("delete its key"), "{message}");
     // Who means it says so, and so does the command.
     value.as_object_mut().unwrap().shift_remove("sha256");
@@ -116,7 +116,7 @@ fn what_was_changed_by_hand_is_not_shown_as_if_it_had_been_measured() {
     let output = home.run(&CARD);
     assert!(text(&output.stdout).contains("| accuracy | 0.1234 |"));
     let said = text(&output.stderr);
-    assert!(said.contains("nothing vouches for the figures of the card"), "{said}");
+    assert!(said.contains("the figures of the card cannot be verified"), "{said}");
     assert!(said.contains("evaluation.json` is missing"), "{said}");
 
     // Figures that only the report has.
@@ -130,7 +130,7 @@ fn what_was_changed_by_hand_is_not_shown_as_if_it_had_been_measured() {
     home.write(&format!("{folder}/config.toml"), config.replace("0.005", "0.5"));
     let output = home.run(&CARD);
     let said = text(&output.stderr);
-    assert!(said.contains("config.toml` was changed after the model was saved"), "{said}");
+    assert!(said.contains("config.toml` has changed since the model was saved"), "{said}");
 }
 
 /// The files that were sent, in a home of their own.
@@ -161,7 +161,7 @@ fn what_is_published_vouches_for_itself_as_far_as_what_was_there() {
     assert!(command.status().unwrap().success());
     let home = sent(&site, "tester/other");
     let said = text(&home.run(&CARD).stderr);
-    assert!(said.contains("nothing vouches for the figures"), "{said}");
+    assert!(said.contains("the figures of the card cannot be verified"), "{said}");
 }
 
 /// A model that sentence-transformers reads by files of its own.
@@ -207,7 +207,7 @@ fn files_for_other_tools_are_those_of_the_weights_or_it_is_said() {
         let message = said();
         // The map of special tokens says what they are: then the other file is wrong.
         let name = name.replace("special_tokens_map", "tokenizer_config");
-        assert!(message.contains(&format!("`{name}` (is changed)")), "{name}: {message}");
+        assert!(message.contains(&format!("`{name}` (has changed)")), "{name}: {message}");
         std::fs::write(&path, whole).unwrap();
     }
     assert_eq!(said(), "");

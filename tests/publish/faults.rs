@@ -56,8 +56,8 @@ fn someone_elses_commit_is_not_overwritten() {
     let output = child.wait_with_output().unwrap();
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{message}");
-    assert!(message.contains("changed by someone else"), "{message}");
-    assert!(message.contains("give the command again"), "{message}");
+    assert!(message.contains("someone else changed"), "{message}");
+    assert!(message.contains("run the command again"), "{message}");
     assert_eq!(site.head("tester/tickets", "main").oid, theirs);
 
     site.double.forget_requests();

@@ -45,7 +45,7 @@ fn a_dry_run_lists_all_files_with_their_sizes_and_asks_nobody() {
     assert!(run[1].ends_with("/metrics.jsonl"), "{run:?}");
     assert!(plan["files"].as_array().unwrap().iter().all(|file| file["size"].as_u64() > Some(0)));
     let text = site.done(&["--dry-run"]);
-    assert!(text.contains("14 files") && text.contains("nothing was sent"), "{text}");
+    assert!(text.contains("14 files") && text.contains("nothing was uploaded"), "{text}");
     let reports = site.json(&["--dry-run", "--include-examples", "--json"]);
     let reports: Vec<String> =
         names(&reports).into_iter().filter(|name| name.contains("report")).collect();
@@ -138,7 +138,7 @@ fn a_branch_is_made_and_the_others_stay() {
     assert_eq!(draft["commit"], head.oid.as_str());
     assert_eq!(head.files.len(), 15);
     let refused = site.refused(&["--repo", "tester/tickets", "--branch", "x y"]);
-    assert!(refused.contains("no name of a branch"), "{refused}");
+    assert!(refused.contains("not a valid branch"), "{refused}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn who_may_not_publish_is_told_why() {
     let message = site.refused(&[]);
     assert!(message.contains("--repo OWNER/NAME"), "{message}");
     let message = site.refused(&["--repo", "tickets"]);
-    assert!(message.contains("expected OWNER/NAME"), "{message}");
+    assert!(message.contains("use OWNER/NAME"), "{message}");
     let mut command = site.command(&["--repo", "tester/tickets"]);
     let output = command.env_remove("HF_TOKEN").output().unwrap();
     let message = home::text(&output.stderr);

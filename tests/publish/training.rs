@@ -35,7 +35,7 @@ fn checkpoints_are_pushed_beside_training_and_the_model_at_the_end() {
     let repository = &state.repositories[&(false, "tester/live".to_owned())];
     let card = |files: &BTreeMap<String, Stored>| text(&files["README.md"].content.all());
     let first = &repository.commits[1];
-    assert!(card(&first.files).contains("A checkpoint of a training that was not over"));
+    assert!(card(&first.files).contains("A checkpoint of an unfinished training run"));
     assert!(!first.files.contains_key("optimizer.safetensors"), "states of training stay here");
     let last = repository.at("main").unwrap();
     assert!(

@@ -160,7 +160,7 @@ fn a_file_that_is_no_store_or_is_in_use_is_named() {
     std::fs::remove_dir_all(home.path().join("runs")).unwrap();
     std::fs::write(home.path().join("runs"), b"").unwrap();
     let nowhere = refused(home.path());
-    assert!(nowhere.contains("to write to with --jobs-path"), "{nowhere}");
+    assert!(nowhere.contains("give a writable place with --jobs-path"), "{nowhere}");
     assert!(!nowhere.contains("damaged"), "{nowhere}");
 }
 
@@ -228,7 +228,7 @@ fn a_file_that_is_cut_under_the_server_is_noticed() {
         assert_eq!(server.get(&format!("/task_status/{id}")).status, 500);
     }
     assert_eq!(server.get("/health").json()["status"], "degraded");
-    assert!(server.log().contains("was cut or replaced"), "{}", server.log());
+    assert!(server.log().contains("was truncated or replaced"), "{}", server.log());
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "another was put in its place");
     drop(server);
     let output = super::server::command(model(), home.path(), &["--port", "0"])

@@ -115,7 +115,7 @@ fn a_cell_with_parts_and_a_key_with_two_values_are_refused() {
         ),
         (
             last("\"label\"", "\"label\": \"x\", \"label\""),
-            ["line 80, character", "`label` stands twice"],
+            ["line 80, character", "`label` occurs twice"],
         ),
     ] {
         home.write("d.jsonl", &content);
@@ -127,7 +127,7 @@ fn a_cell_with_parts_and_a_key_with_two_values_are_refused() {
     home.write("lists.jsonl", lists);
     let (found, said) = plan(&home, "lists.jsonl", &[]).unwrap();
     assert_eq!(found["labels"], serde_json::json!(["x", "y"]));
-    assert!(said.contains("lists of one"), "{said}");
+    assert!(said.contains("one-element lists"), "{said}");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_text_under_two_labels_is_said_with_both_lines() {
     let two = "ticket 4 was good,y\nticket 7<br />was bad,x\nticket 4 was good,y\n";
     home.write("two.csv", format!("{table}{two}"));
     let (_, said) = plan(&home, "two.csv", &[]).unwrap();
-    for part in ["2 texts stand", "two.csv` line 6 (`x`)", "two.csv` line 82 (`y`)"] {
+    for part in ["2 texts have", "two.csv` line 6 (`x`)", "two.csv` line 82 (`y`)"] {
         assert!(said.contains(part), "{part}: {said}");
     }
     // In another part, and after the labels are renamed.
@@ -203,7 +203,7 @@ fn only_rows_that_a_person_accepted_are_taken() {
     // One label of which it is said whether it is right.
     home.write("binary.jsonl", objects(&|_| "\"label\":\"URGENT\"".to_owned(), 200));
     let message = plan(&home, "binary.jsonl", &[]).unwrap_err();
-    assert!(message.contains("80 rows were passed over"), "{message}");
+    assert!(message.contains("80 rows were skipped"), "{message}");
     let (found, _) = plan(&home, "binary.jsonl", &["--label-column", "answer"]).unwrap();
     assert_eq!(count(&found), 200);
     let rows = objects(&label, 200).replace("\"reject\"", "\"perhaps\"");
@@ -268,7 +268,7 @@ fn white_space_in_labels_and_words_for_no_text_are_said() {
     home.write("spaced.csv", table(&spaced, &plain));
     let (found, said) = plan(&home, "spaced.csv", &[]).unwrap();
     assert_eq!(found["labels"], serde_json::json!(["ham", "spam"]));
-    assert!(said.contains("`spam `, `\\u{a0}spam` is taken for the label `spam`"), "{said}");
+    assert!(said.contains("`spam `, `\\u{a0}spam` is read as the label `spam`"), "{said}");
 
     let label = |i: usize| ["spam", "ham"][i % 2];
     for word in ["nan", "#N/A", "NULL"] {

@@ -13,7 +13,7 @@ fn a_folder_as_competitions_give_it_is_read_and_the_rest_is_named() {
     home.write("set/sample_submission.csv", "id,target\n1,0\n");
     let (found, said) = plan(&home, "set", &[]).unwrap();
     assert_eq!((count(&found), said.contains("sample_submission.csv")), (80, true), "{said}");
-    assert!(said.contains("test.csv") && said.contains("no column of labels"), "{said}");
+    assert!(said.contains("test.csv") && said.contains("no label column"), "{said}");
     home.write("set/test.csv", "text,target\na new one,\nand another,\n");
     let (found, said) = plan(&home, "set", &[]).unwrap();
     assert_eq!((count(&found), said.contains("no labels")), (80, true), "{said}");
@@ -31,7 +31,7 @@ fn a_test_split_of_answers_is_refused_until_its_labels_are_named() {
     let header = "text,label,confidence,uncertainty,decision,prediction_set,error\n";
     home.write("set/test.csv", header.to_owned() + "a new one,x,0.9,0.3,accept,x,\n");
     let message = plan(&home, "set", &[]).unwrap_err();
-    assert!(message.contains("`label` has answers of `bayes predict`"), "{message}");
+    assert!(message.contains("`label` contains predictions of `bayes predict`"), "{message}");
     assert_eq!(count(&plan(&home, "set", &["--label-column", "label"]).unwrap().0), 81);
 }
 
@@ -42,7 +42,7 @@ fn a_split_without_rows_or_labels_does_not_go_without_a_word() {
     home.write("set/test.csv", "text,label\n");
     let (found, said) = plan(&home, "set", &[]).unwrap();
     assert_eq!(count(&found), 80);
-    assert!(said.contains("warning") && said.contains("test.csv` gives no rows"), "{said}");
+    assert!(said.contains("warning") && said.contains("test.csv` contains no rows"), "{said}");
     home.write("set/test.csv", "text,label\na new one,-1\nand another,-1\n");
     let (found, said) = plan(&home, "set", &[]).unwrap();
     assert_eq!(count(&found), 80);
@@ -182,18 +182,18 @@ fn files_of_one_data_set_have_the_same_columns_or_it_is_said() {
     let pairs = format!("premise,hypothesis,label\n{pairs}");
     let message = folder("pairs", &[("train.csv", pairs.clone()), ("test.csv", train.1.clone())])
         .unwrap_err();
-    assert!(message.contains("either all files have pairs or none"), "{message}");
+    assert!(message.contains("either all files must have pairs or none"), "{message}");
     for names in ["premise,hypothesis", "text,text_pair"] {
         let pairs = pairs.replace("premise,hypothesis", names);
         // Also where the text of the first file is one of them.
         for first in ["body", names.split(',').next().unwrap()] {
             let train = ("train.csv", train.1.replace("body", first));
             let message = folder("singles", &[train, ("test.csv", pairs.clone())]).unwrap_err();
-            assert!(message.contains("either all files have pairs or none"), "{message}");
+            assert!(message.contains("either all files must have pairs or none"), "{message}");
         }
     }
 
     let shards = [("train-0.csv", train.1.clone()), ("train-1.csv", two)];
     let message = folder("shards", &shards).unwrap_err();
-    assert!(message.contains("train-1.csv`") && message.contains("line of names"), "{message}");
+    assert!(message.contains("train-1.csv`") && message.contains("header line"), "{message}");
 }

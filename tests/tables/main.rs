@@ -189,7 +189,7 @@ fn a_model_of_single_texts_refuses_pairs_and_says_how_one_of_them_is_taken() {
         &["eval", "--model", model, "--ood", &beside],
     ] {
         let message = home.refused(command);
-        assert!(message.contains("`text` and `text_pair` are the columns of a pair"), "{message}");
+        assert!(message.contains("`text` and `text_pair` form a pair"), "{message}");
     }
     home.done(&["predict", "--model", model, "--input", &beside, "--text-column", "text"]);
     // The generated reviews have no columns, and are single texts all the same.

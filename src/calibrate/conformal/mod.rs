@@ -36,9 +36,10 @@ use crate::compute::Noise;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConformalMethod {
-    /// The smallest sets on average; one bound for all classes.
+    /// The smallest sets on average; one threshold for all classes.
     Lac,
-    /// The same score with a bound for each class: the promise holds within every class.
+    /// The same score with one threshold per class: the coverage guarantee holds within every
+    /// class.
     #[default]
     Mondrian,
     /// Sets that grow with the difficulty of the text.

@@ -98,7 +98,9 @@ impl Calibration {
         let alphas = if conformal.is_some() { file.f64("conformal.alpha")? } else { Vec::new() };
         if alphas.iter().any(|alpha| !(*alpha > 0.0 && *alpha < 1.0)) || alphas.len() > MOST_ALPHAS
         {
-            return Err(format!("`conformal.alpha` is not up to {MOST_ALPHAS} shares"));
+            return Err(format!(
+                "`conformal.alpha` must have at most {MOST_ALPHAS} values between 0 and 1"
+            ));
         }
         let limits = if file.has("limits") {
             let limits = file.f64s::<4>("limits")?;
@@ -108,7 +110,7 @@ impl Calibration {
             let counts = |size: f64| size.fract() == 0.0 && (0.0..=classes as f64).contains(&size);
             let fits = share(min_confidence) && share(ood_p) && set_size.is_none_or(counts);
             if !fits || max_epistemic.is_some_and(|most| !(0.0..=MOST_NATS).contains(&most)) {
-                return Err("`limits` has a number that no limit can have".to_owned());
+                return Err("`limits` contains an invalid number".to_owned());
             }
             let max_set_size = set_size.map(|size| size as usize);
             Some(Limits { min_confidence, max_epistemic, ood_p, max_set_size })
@@ -120,7 +122,7 @@ impl Calibration {
             false => None,
         };
         if risk.is_some_and(|risk| !(0.0..=1.0).contains(&risk)) {
-            return Err("`limits.risk` is no share".to_owned());
+            return Err("`limits.risk` is not between 0 and 1".to_owned());
         }
         Ok(Self { conformal, alphas, novelty: read_novelty(&file, encoder)?, limits, risk })
     }
@@ -174,7 +176,7 @@ fn read_conformal(file: &TensorFile<'_>, classes: usize) -> Result<Option<Confor
             let fits = (0.0..=MOST_SCORE).contains(&penalty)
                 && (0.0..=classes as f64).contains(&free_ranks);
             if !fits {
-                return Err("`conformal.raps` has a penalty or a rank that cannot be".to_owned());
+                return Err("`conformal.raps` has an invalid penalty or rank".to_owned());
             }
             Score::Raps { penalty, free_ranks }
         }
@@ -219,7 +221,9 @@ fn read_novelty(file: &TensorFile<'_>, encoder: &EncoderConfig) -> Result<Option
                 layers.iter().find(|layer| layer.mean_d.len() != encoder.hidden_size)
             {
                 let (found, width) = (layer.mean_d.len(), encoder.hidden_size);
-                return Err(format!("a novelty layer is {found} wide, the hidden states {width}"));
+                return Err(format!(
+                    "a novelty layer has width {found}, but the hidden states have width {width}"
+                ));
             }
             let most = encoder.num_hidden_layers + 1;
             if layers.is_empty() || layers.len() > most {
@@ -231,7 +235,7 @@ fn read_novelty(file: &TensorFile<'_>, encoder: &EncoderConfig) -> Result<Option
     let reference = read_scores(file, &reference_of(method))?;
     let [alarm] = file.f64s("novelty.alarm")?;
     if !(0.0..=1.0).contains(&alarm) {
-        return Err(format!("`novelty.alarm` is {alarm:e}, which is no p-value"));
+        return Err(format!("`novelty.alarm` is {alarm:e}, which is not a p-value"));
     }
     Ok(Some(Novelty::new(score, reference, alarm)))
 }

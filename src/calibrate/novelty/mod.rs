@@ -37,11 +37,11 @@ pub fn vectors(trunk: &TrunkRows, rows: usize) -> Vec<f32> {
     vectors
 }
 
-/// What the strangeness of a text is measured by.
+/// The novelty score.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoveltyMethod {
-    /// Nothing: no p-values.
+    /// None: no p-values.
     None,
     /// [`Self::RelativeMahalanobis`] for at least [`MANY_CLASSES`] classes, else
     /// [`Self::Mahalanobis`].

@@ -34,65 +34,67 @@ const CALIBRATION_PROBE: usize = 16;
 /// Flags of `bayes bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The model folder or Hub id [default: the newest under checkpoints]
+    /// Model folder or Hub id [default: the newest model under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
-    /// What to measure: latency, throughput, memory, size, train, calibration, posterior,
-    /// long-range [default: all but long-range]
+    /// Suites to run: latency, throughput, memory, size, train, calibration, posterior, long-range
+    /// [default: all except long-range]
     #[arg(long, value_name = "SUITES", value_delimiter = ',')]
     suite: Vec<String>,
-    /// A file, folder, known name or Hub id [default: what the model was trained on]
+    /// File, folder, built-in data set name or Hub id [default: the data the model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
-    /// A seeded sample of that many rows, in which classes keep their shares; 0 = all
+    /// Use a random sample of this many rows, with the same class proportions and a fixed seed; 0 =
+    /// all
     #[arg(long, default_value_t = 1000)]
     limit: usize,
-    /// Most tokens a text [default: the model's]
+    /// Maximum number of tokens per text [default: the model's limit]
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<usize>,
-    /// Texts a batch, for the throughput [default: 1,8,16,32]
+    /// Batch sizes for the throughput suite [default: 1,8,16,32]
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = at_least_one)]
     batch_sizes: Vec<usize>,
-    /// How texts come into these batches [default: natural]
+    /// How to group texts into these batches [default: natural]
     #[arg(long, value_enum)]
     order: Option<BatchOrder>,
-    /// Calls before the first that counts [default: 10]
+    /// Number of warm-up calls, which are not counted [default: 10]
     #[arg(long)]
     warmup: Option<usize>,
-    /// Texts that are timed one by one, in each round [default: 100]
+    /// Number of texts to time one at a time in each round [default: 100]
     #[arg(long, value_parser = at_least_one)]
     runs: Option<usize>,
-    /// Time only the text whose number of tokens is nearest to this
+    /// Time only the text whose length is closest to this number of tokens
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     latency_tokens: Option<usize>,
-    /// Seconds for each batch size, over all rounds [default: 30]
+    /// Total time to spend on each batch size, over all rounds, in seconds [default: 30]
     #[arg(long, value_parser = above_zero)]
     seconds: Option<f64>,
-    /// Rounds in which all measurements take turns [default: 5]
+    /// Number of rounds; every round runs all measurements [default: 5]
     #[arg(long, value_parser = at_least_one)]
     rounds: Option<usize>,
-    /// Rows a training step [default: 16]
+    /// Rows per training step [default: 16]
     #[arg(long, value_parser = at_least_one)]
     train_batch_size: Option<usize>,
-    /// Training steps in each round [default: 5]
+    /// Training steps per round [default: 5]
     #[arg(long, value_parser = at_least_one)]
     train_steps: Option<usize>,
-    /// Make every training row that many tokens long
+    /// Make every training row exactly this many tokens long
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     train_length: Option<usize>,
-    /// Every n-th layer computes its activations again in the training steps; 0 is off [default: 0]
+    /// Recompute the activations of every Nth layer during training steps (activation
+    /// checkpointing); 0 = off [default: 0]
     #[arg(long, value_name = "N")]
     activation_checkpointing: Option<usize>,
-    /// Write the results with the samples of each round
+    /// Save the results, including the samples of each round, to this file
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Compare with results that were saved
+    /// Compare with results saved earlier
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Folder of the report [default: a new one under runs]
+    /// Folder to write the report to [default: a new folder under runs]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
-    /// Write the measured rows, as tokens, with their logits, for other tools
+    /// Save the measured rows, as tokens with their logits, for use in other tools
     #[arg(long, value_name = "FILE.safetensors")]
     dump: Option<PathBuf>,
 }
@@ -100,23 +102,23 @@ pub struct Options {
 /// How texts come into batches.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum BatchOrder {
-    /// As the rows come
+    /// In the order of the rows
     Natural,
-    /// Texts of like length together
+    /// Texts of similar length together
     Sorted,
-    /// One after the other
+    /// Measure natural, then sorted
     Both,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
-    let number = text.parse().map_err(|_| "a whole number is needed")?;
-    if number == 0 { Err("at least 1 is needed".to_owned()) } else { Ok(number) }
+    let number = text.parse().map_err(|_| "a whole number is required")?;
+    if number == 0 { Err("must be at least 1".to_owned()) } else { Ok(number) }
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "a number is needed")?;
+    let number: f64 = text.parse().map_err(|_| "a number is required")?;
     let fits = number.is_finite() && number > 0.0;
-    if fits { Ok(number) } else { Err("a number above 0 is needed".to_owned()) }
+    if fits { Ok(number) } else { Err("must be greater than 0".to_owned()) }
 }
 
 impl Options {
@@ -206,11 +208,17 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut artifact = artifact::load(&folder, &selected.device)?;
     if let Some(wanted) = options.train_length {
         let room = artifact.encoder.longest_sequence();
-        ensure!(wanted <= room, "--train-length is {wanted}, but the encoder has {room} positions");
+        ensure!(
+            wanted <= room,
+            "--train-length is {wanted}, but the encoder accepts at most {room} tokens"
+        );
     }
     if let Some(wanted) = options.max_length {
         let room = artifact.encoder.longest_sequence();
-        ensure!(wanted <= room, "--max-length is {wanted}, but the encoder has {room} positions");
+        ensure!(
+            wanted <= room,
+            "--max-length is {wanted}, but the encoder accepts at most {room} tokens"
+        );
         artifact.manifest.preprocessing.max_length = wanted;
     }
     let predictor = Predictor::new(artifact)?;
@@ -224,8 +232,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut note = |text: String| display.show(&experiment::Progress::Note(text));
     if settings.limits.is_some() {
         note(format!(
-            "a short run, to end within three minutes: {} s a batch size, and limits on the rest; \
-             for the full one give --seconds 30",
+            "a short run, to finish within three minutes: {} s per batch size, and limits on the \
+             rest; for the full run, use --seconds 30",
             settings.seconds
         ));
     }
@@ -234,8 +242,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if let Some(size) = options.batch_sizes.iter().find(|size| **size > texts.rows.len()) {
         let rows = texts.rows.len();
         bail!(
-            "--batch-sizes has {size}, and there are {rows} texts: give at most {rows}, or more texts with \
-             --limit or --dataset"
+            "--batch-sizes has {size}, but there are only {rows} texts; use at most {rows}, or \
+             provide more texts with --limit or --dataset"
         );
     }
     let subject =
@@ -315,8 +323,7 @@ fn warnings(results: &Results, suites: &[Suite], uncertainty: &Uncertainty) -> V
     let reason = uncertainty.own_doubt().reason();
     if let Some(reason) = reason.filter(|_| suites.contains(&Suite::Posterior)) {
         warnings.push(format!(
-            "`posterior` is the time of a softmax alone: this model answers by its mean logits, since \
-             {reason}"
+            "`posterior` measures only a softmax: this model uses its mean logits because {reason}"
         ));
     }
     warnings
@@ -350,7 +357,7 @@ fn calibration(
 /// The figures in at most 80 columns.
 fn table(document: &Document<'_>) -> String {
     let mut text = format!(
-        "\n{}: {} of {}, {}, {}\n\n{:>52}   smallest – largest\n",
+        "\n{}: {} of {}, {}, {}\n\n{:>52}   min – max\n",
         document.model,
         counted(document.rows, "text"),
         document.dataset,

@@ -44,7 +44,10 @@ impl Texts {
             Some(Ok((config, dataset))) => (config, dataset, false),
             Some(Err(error)) if named.is_some() => return Err(error.into()),
             _ => {
-                note("the model's own data is not here: the texts are generated ones".to_owned());
+                note(
+                    "the model's own data are not on this machine, so generated texts are used"
+                        .to_owned(),
+                );
                 let config = DataConfig { dataset: "reviews".to_owned(), ..DataConfig::default() };
                 let dataset = Dataset::open(&config)?;
                 (config, dataset, true)
@@ -64,14 +67,14 @@ impl Texts {
             predictor.pairs().check(test.iter().map(|example| example.pair.is_some()))?;
         }
         let train = pick("train").unwrap_or_else(|_| {
-            note(format!("`{}` has no `train` rows: training steps use others", dataset.name));
+            note(format!("`{}` has no `train` rows; training steps use other rows", dataset.name));
             test.clone()
         });
         let classes = predictor.labels().len() as u32;
         let (by_label, comparable) = match labels_of_model(&dataset.labels, predictor.labels()) {
             Ok(by_label) => (by_label, true),
             Err(_) if fallback => {
-                note("these texts have other classes: accuracy is not measured".to_owned());
+                note("these texts have different classes, so accuracy is not measured".to_owned());
                 ((0..dataset.labels.len() as u32).map(|label| label % classes).collect(), false)
             }
             Err(error) => return Err(error.into()),

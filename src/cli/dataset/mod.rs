@@ -26,38 +26,39 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// The data sets that are known by name, and which are on this machine
+    /// List the built-in data set names and show which are on this machine
     List,
-    /// Splits, rows, labels, hashes, repeated texts and overlaps of one
+    /// Show a data set's splits, rows, labels, hashes, duplicate texts and overlaps between splits
     Info {
-        /// Known name, file, folder or Hub id
+        /// Built-in data set name, file, folder or Hub id
         name: String,
         #[command(flatten)]
         tables: Box<TableFlags>,
     },
-    /// Fetch one from the Hub into its cache, what of it is not there yet
+    /// Download a data set from the Hub into the cache; files already there are skipped
     Fetch {
-        /// Known name or Hub id
+        /// Built-in data set name or Hub id
         name: String,
         /// Branch, tag or commit [default: main]
         #[arg(long, value_name = "REVISION")]
         revision: Option<String>,
-        /// Folder of the repository, where several have splits
+        /// Folder inside the repository, if more than one folder contains splits
         #[arg(long, value_name = "FOLDER")]
         folder: Option<String>,
     },
-    /// Show the first rows of one; of a Parquet file, also at an address, only what is needed is read
+    /// Show the first rows of a data set; only the needed part of a Parquet file is read, locally
+    /// or from a URL
     Head {
-        /// Known name, file, folder, Hub id or http(s) address of a Parquet file
+        /// Built-in data set name, file, folder, Hub id, or http(s) URL of a Parquet file
         name: String,
-        /// Rows
+        /// Number of rows to show
         #[arg(short, default_value_t = 5)]
         n: usize,
-        /// Mix the rows, although the file may be sorted, by this seed
+        /// Shuffle the rows with this seed, in case the file is sorted
         #[arg(long, value_name = "SEED")]
         shuffle: Option<u64>,
     },
-    /// Tokenise one into the cache that training with the same data, encoder and keys reads
+    /// Tokenise a data set into the cache; training with the same data, encoder and keys reuses it
     Prepare {
         #[command(flatten)]
         experiment: Box<ExperimentFlags>,
@@ -106,7 +107,9 @@ fn list(common: &Common) -> Result<()> {
             text.push_str(&format!("           Hub: {}\n", known.hub_id));
         }
     }
-    text.push_str("\nOthers: a file or a folder with train, validation and test files.\n");
+    text.push_str(
+        "\nYou can also use your own file, or a folder with train, validation and test files.\n",
+    );
     print(&text)
 }
 
@@ -161,7 +164,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
     if let Some(terms) = dataset.terms {
         text.push_str(&format!("terms     {terms}\n"));
     }
-    text.push_str("\nsplit                rows  repeated  smallest class  largest  sha256\n");
+    text.push_str("\nsplit            rows  duplicates  smallest class  largest class  sha256\n");
     for split in &splits {
         let counts: Vec<u64> = split["per_label"]
             .as_array()
@@ -171,7 +174,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
             .collect();
         let extreme = |value: Option<&u64>| grouped(value.copied().unwrap_or(0));
         text.push_str(&format!(
-            "{:<15}{:>10}{:>10}{:>16}{:>9}  {}…\n",
+            "{:<12}{:>9}{:>12}{:>16}{:>15}  {}…\n",
             split["split"].as_str().unwrap_or_default(),
             grouped(split["rows"].as_u64().unwrap_or(0)),
             grouped(split["repeated_texts"].as_u64().unwrap_or(0)),
@@ -189,7 +192,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
         ));
     }
     for split in &dataset.hidden {
-        text.push_str(&format!("\nThe labels of {split} are hidden; it is left out.\n"));
+        text.push_str(&format!("\nThe labels of {split} are hidden, so it is not used.\n"));
     }
     print(&text)
 }
@@ -205,8 +208,8 @@ fn fetch(name: &str, revision: Option<&str>, inside: Option<&str>, common: &Comm
         }));
     }
     let state = match snapshot.fetched {
-        0 => "all of it was there".to_owned(),
-        fetched => format!("{} of them fetched now", HumanBytes(fetched)),
+        0 => "all already cached".to_owned(),
+        fetched => format!("{} of them downloaded now", HumanBytes(fetched)),
     };
     print(&format!(
         "{id}  {revision}, commit {}\nfiles     {}, {}, {state}\nfolder    {}\n",
@@ -227,18 +230,18 @@ fn prepare(experiment: &Experiment, common: &Common) -> Result<()> {
     }
     let mut text = String::new();
     for split in &prepared {
-        let state = if split.found { "was there" } else { "done" };
+        let state = if split.found { "already cached" } else { "done" };
         text.push_str(&format!(
-            "{:<12} {:>9} rows  {:>12} tokens  {:>8} cut  {state}\n",
+            "{:<12} {:>9} rows  {:>10} tokens  {:>6} truncated  {state}\n",
             split.split,
             grouped(split.rows as u64),
             grouped(split.tokens),
             grouped(split.truncated as u64)
         ));
     }
-    let encoder = experiment.model.init.as_deref().unwrap_or("one from scratch");
+    let encoder = experiment.model.init.as_deref().unwrap_or("from scratch");
     text.push_str(&format!(
-        "for          {encoder}\ncache        {}\n",
+        "encoder      {encoder}\ncache        {}\n",
         data::cache_folder().display()
     ));
     print(&text)

@@ -39,7 +39,7 @@ impl Asked {
         let manifest = &predictor.artifact().manifest;
         let Some(mut config) = data_config(options.dataset.as_deref(), manifest) else {
             bail!(
-                "`{}` does not say what it was trained on: name a data set with --dataset",
+                "`{}` does not record its training data; give a data set with --dataset",
                 folder.display()
             )
         };
@@ -59,7 +59,7 @@ impl Asked {
         let places = sample(&labels, limit, &noise);
         if places.len() < labels.len() {
             display.show(&Progress::Note(format!(
-                "{} of {} rows, a sample in which classes keep their shares (`--limit`)",
+                "{} of {} rows, sampled with the same class proportions (`--limit`)",
                 grouped(places.len()),
                 grouped(labels.len())
             )));

@@ -28,35 +28,42 @@ use outside::Outside;
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A model folder or Hub id; several are compared with the first [default: the newest under checkpoints]
+    /// One or more model folders or Hub ids; the others are compared with the first [default: the
+    /// newest model under checkpoints]
     #[arg(long, value_name = "FOLDER", num_args = 1..)]
     model: Vec<PathBuf>,
-    /// A file, folder, known name or Hub id [default: what the first model was trained on]
+    /// File, folder, built-in data set name or Hub id [default: the data the first model was
+    /// trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
-    /// Which rows: train, validation, temperature, conformal, test, or a split of the data set
-    /// [default: test]
+    /// Which rows to evaluate: train, validation, temperature, conformal, test, or a named split of
+    /// the data set [default: test]
     #[arg(long)]
     split: Option<String>,
-    /// A seeded sample of that many rows, in which classes keep their shares; 0 = all
+    /// Evaluate a random sample of this many rows, with the same class proportions and a fixed
+    /// seed; 0 = all
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// How often prediction sets shall hold the label [default: as the model was calibrated]
+    /// Target coverage: how often a prediction set should contain the correct label [default: the
+    /// coverage the model was calibrated for]
     #[arg(long, value_name = "SHARE", value_parser = coverage)]
     coverage: Option<f64>,
-    /// Texts of no class: a file, folder, known name or Hub id, or `other-topics` for generated ones
+    /// Out-of-distribution texts, which belong to none of the classes: a file, folder, built-in
+    /// data set name or Hub id, or `other-topics` for generated texts
     #[arg(long, value_name = "DATA", num_args = 1..)]
     ood: Vec<String>,
-    /// Do not fit a linear classifier on the words of the training rows to set beside the model
+    /// Skip the linear bag-of-words baseline fitted on the training rows for comparison
     #[arg(long)]
     no_baseline: bool,
-    /// Write what the report is computed from; without --model, read it instead
+    /// Write the predictions that the report is computed from; without --model, read them from this
+    /// file instead
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
-    /// Write report.json, report.md and report.html
+    /// Write report.json, report.md and report.html to this folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// Exit with 1 if a metric is too bad, as in 'ece>0.02' or 'ood.other-topics.auroc<0.9'
+    /// Exit with status 1 if a metric meets this condition, for example 'ece>0.02' or
+    /// 'ood.other-topics.auroc<0.9'
     #[arg(long, value_name = "CONDITION", num_args = 1..)]
     fail_if: Vec<String>,
     #[command(flatten)]
@@ -105,7 +112,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Vec<Evaluation>> {
     if !file.is_file() {
         bail!(
-            "there is no predictions file `{}`: name a model with --model to write it",
+            "predictions file `{}` not found; to create it, give a model with --model",
             file.display()
         );
     }
@@ -119,23 +126,23 @@ fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Ve
     let own = own.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
     if let Some(flag) = own.chain(options.tables.given()).next() {
         bail!(
-            "{flag} is about rows to be answered, and `{}` holds answers already: name a model \
-             with --model to answer anew",
+            "{flag} applies to rows to be classified, but `{}` already holds predictions; give a \
+             model with --model to compute new ones",
             file.display()
         );
     }
     let (all, remarks) = evaluate::read(file)?;
     if all.is_empty() {
-        bail!("`{}` holds no answers", file.display());
+        bail!("`{}` contains no predictions", file.display());
     }
     remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
     all.into_iter().map(|answers| Ok(Evaluation::new(answers, None)?)).collect()
 }
 
 fn coverage(text: &str) -> Result<f64, String> {
-    let share: f64 = text.parse().map_err(|_| "expected a share such as 0.95".to_owned())?;
+    let share: f64 = text.parse().map_err(|_| "expected a number such as 0.95".to_owned())?;
     let possible = (0.5..=0.999).contains(&share);
-    possible.then_some(share).ok_or_else(|| "a share from 0.5 to 0.999 is possible".to_owned())
+    possible.then_some(share).ok_or_else(|| "use a number from 0.5 to 0.999".to_owned())
 }
 
 fn from_models(
@@ -179,12 +186,12 @@ fn from_models(
         asked.check_names(outside)?;
         let model = folder.display().to_string();
         if evaluated.iter().any(|one| one.answers.model == model) {
-            bail!("`{model}` was named twice");
+            bail!("`{model}` is given twice");
         }
         let origin = Origin::of(asked, manifest);
         if let Err(why) = &origin {
             display.show(&Progress::Warning(format!(
-                "it is not known which of these rows the model was made with: {why}"
+                "it is unknown which of these rows were used to train or calibrate the model: {why}"
             )));
         }
         if evaluated.is_empty() && !outside.is_empty() {
@@ -218,7 +225,7 @@ fn open_outside(
     for name in names {
         let source = Outside::open(name, manifest)?;
         if outside.iter().any(|other| other.name == source.name) {
-            bail!("two sets of --ood are called `{}`: rename one", source.name);
+            bail!("two --ood data sets are called `{}`; rename one", source.name);
         }
         source.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
         outside.push(source);
@@ -246,7 +253,7 @@ fn fitted(
     match rival {
         Ok(rival) => Ok(Some(rival)),
         Err(why) => {
-            display.show(&Progress::Note(format!("no baseline: {why}")));
+            display.show(&Progress::Note(format!("skipping the baseline: {why}")));
             Ok(None)
         }
     }
@@ -304,8 +311,9 @@ pub(super) fn choose(
         if let Some(part) = parts.get(split) {
             if part.rows.is_empty() {
                 bail!(
-                    "the model has no part `{split}`: its rows train the last layer, and each was judged \
-                     by one that had not seen it; the run's report has the figures"
+                    "the model has no `{split}` split: those rows trained the last layer, and each \
+                     was scored by a last layer that had not seen it (cross-fitting); see the \
+                     run's report for the figures"
                 );
             }
             return Ok(Chosen { rows: part.rows.clone(), split: part.split.clone() });
@@ -315,7 +323,11 @@ pub(super) fn choose(
     let name = if only { dataset.splits.keys().next().map(String::as_str) } else { Some(split) };
     let name = name.filter(|name| dataset.splits.contains_key(*name)).with_context(|| {
         let known: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
-        format!("`{}` has no split `{split}`: it has `{}`", dataset.name, known.join("`, `"))
+        format!(
+            "`{}` has no split `{split}`; available splits: `{}`",
+            dataset.name,
+            known.join("`, `")
+        )
     })?;
     let rows = (0..dataset.rows(name).len()).collect();
     Ok(Chosen { rows, split: name.to_owned() })

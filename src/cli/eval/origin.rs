@@ -24,7 +24,7 @@ impl<'a> Origin<'a> {
     /// Finds the data that the manifest names, and checks that they divide into the parts that it has.
     pub(super) fn of(asked: &'a Asked, manifest: &Manifest) -> Result<Self, WhyNot> {
         let Some(config) = &manifest.data else {
-            return Err("the model does not say what it was trained on".to_owned());
+            return Err("the model does not record its training data".to_owned());
         };
         let name = &config.dataset;
         // Flags may say that its tables are read in another way than they were.
@@ -32,7 +32,7 @@ impl<'a> Origin<'a> {
             true => None,
             false => Some(
                 open(config)
-                    .ok_or_else(|| format!("the training data `{name}` are not here any more"))?,
+                    .ok_or_else(|| format!("the training data `{name}` are no longer here"))?,
             ),
         };
         let dataset = opened.as_ref().unwrap_or(&asked.dataset);

@@ -78,7 +78,7 @@ impl Outside {
         };
         let remarks = remarks.into_iter().map(marked).collect();
         if rows.is_empty() {
-            bail!("`{name}` has no texts to tell from those of the data set");
+            bail!("`{name}` has no texts that differ from those of the data set");
         }
         let (examples, labels) = rows.into_iter().unzip();
         Ok(Self { name: short, examples, labels, remarks })
@@ -110,13 +110,14 @@ impl Outside {
         );
         if own.len() == self.labels.len() && !names.iter().all(is_number) {
             bail!(
-                "{said}, so no text of them is out of scope: to score them, name them with `--dataset`; if no \
-                 class is right for them all the same, give a file without the column of labels"
+                "{said}, so none of its texts is out of distribution; to evaluate them, use \
+                 `--dataset`; if none of the classes is correct for them, give a file without the \
+                 label column"
             );
         }
         Ok(Some(format!(
-            "{said}: here they count as texts of no class; leave out those that are not, or the column of \
-             labels if it means something else"
+            "{said}; here they count as out-of-distribution texts; remove those that are not, or \
+             remove the label column if it means something else"
         )))
     }
 
@@ -131,15 +132,15 @@ impl Outside {
             return Ok(None);
         }
         let said = format!(
-            "{count} of {} texts of `{}` (`--ood`) are also among the rows that the model is asked about or \
-             was made with",
+            "{count} of {} texts of `{}` (`--ood`) also occur in the evaluated rows or in the rows \
+             used to train or calibrate the model",
             self.examples.len(),
             self.name
         );
         if count == self.examples.len() {
-            bail!("{said}, so none is out of scope: name other texts");
+            bail!("{said}, so none is out of distribution; give other texts");
         }
-        Ok(Some(format!("{said}: here they count as texts of no class; leave them out")))
+        Ok(Some(format!("{said}; here they count as out-of-distribution texts; remove them")))
     }
 
     /// All of them, or a seeded sample of `limit` if that is not 0.
@@ -229,6 +230,6 @@ mod tests {
         };
         assert_eq!(said(&["c", "d"]).unwrap(), None);
         assert!(said(&["c", "a"]).unwrap().unwrap().starts_with("1 of 2 texts of `other`"));
-        assert!(said(&["b", "a"]).unwrap_err().contains("none is out of scope"));
+        assert!(said(&["b", "a"]).unwrap_err().contains("none is out of distribution"));
     }
 }

@@ -93,8 +93,8 @@ impl<'a> Input<'a> {
         let Columns { text, pair, .. } = columns;
         if pair.is_none() && !usual.pair.is_empty() {
             anyhow::bail!(
-                "this model reads pairs (`{}`, `{}`), and there is no column `{}`: name that of the second \
-                 text with `--text-pair-column`",
+                "this model classifies pairs (`{}`, `{}`), but there is no column `{}`; name the \
+                 second text column with `--text-pair-column`",
                 usual.text,
                 usual.pair,
                 usual.pair
@@ -102,8 +102,8 @@ impl<'a> Input<'a> {
         }
         if let (Some(pair), Pairs::Never) = (pair, pairs) {
             anyhow::bail!(
-                "this model reads single texts, and `{}` and `{}` are the columns of a pair: name the column \
-                 of the text alone with `--text-column`",
+                "this model classifies single texts, but `{}` and `{}` form a pair; give only the \
+                 text column with `--text-column`",
                 table.columns[text],
                 table.columns[pair]
             );
@@ -152,11 +152,11 @@ impl<'a> Input<'a> {
 
 /// Says that a line is no row; of many lines only the first ones.
 fn tell_repeated(place: &str, line: u64, repeats: usize) -> Result<()> {
-    let more = if repeats == SHOWN_FAULTS { ", as others may be" } else { "" };
+    let more = if repeats == SHOWN_FAULTS { ", and others may too" } else { "" };
     if repeats > SHOWN_FAULTS {
         return Ok(());
     }
-    note(&format!("{place} {line} repeats the names of the columns: passed over{more}"))
+    note(&format!("{place} {line} repeats the column names and is skipped{more}"))
 }
 
 /// Why a cell is no text, where its kind is the reason.
@@ -165,7 +165,7 @@ fn wrong_kind(value: &Value) -> Option<String> {
         return Some("the text has bytes that are not UTF-8: write the column as texts".to_owned());
     }
     let found = value.nested()?;
-    Some(format!("the text is {found}: write the text itself, or name another column of texts"))
+    Some(format!("the text is {found}; write the text itself, or name another text column"))
 }
 
 impl Item {

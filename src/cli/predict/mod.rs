@@ -33,27 +33,27 @@ const SHOWN_FAULTS: usize = 5;
 #[derive(Debug, Args)]
 #[command(mut_arg("label_map", |argument| argument.hide(true)))]
 pub struct Options {
-    /// The model folder or Hub id [default: the newest under checkpoints]
+    /// Model folder or Hub id [default: the newest model under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
-    /// Texts; without them and --input, lines are read from stdin
+    /// Texts to classify; without TEXT or --input, one text per line is read from stdin
     #[arg(value_name = "TEXT", conflicts_with = "input")]
     texts: Vec<String>,
-    /// A CSV, TSV, JSONL or Parquet file
+    /// CSV, TSV, JSONL or Parquet file to classify
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Where to write: .csv, .tsv, .jsonl or .parquet, unpacked [default: stdout]
+    /// Output file: .csv, .tsv, .jsonl or .parquet, uncompressed [default: stdout]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What stdin holds [default: lines]
+    /// Format of stdin [default: lines]
     #[arg(long, value_enum)]
     format: Option<Stdin>,
-    /// Read everything, and begin with what a person should look at first
+    /// Read all texts, then sort the output so that the texts a person should review come first
     #[arg(long, value_enum, value_name = "BY")]
     sort_by: Option<SortBy>,
-    /// What a row that cannot be answered does: `skip` says why in its `error` column, `fail` ends the
-    /// command [default: skip; fail for texts on the command line]
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// What to do with a row that cannot be classified: `skip` records the reason in its `error`
+    /// column, `fail` stops the command [default: skip; fail for texts on the command line]
+    #[arg(long, value_enum, value_name = "ACTION")]
     on_error: Option<OnError>,
     #[command(flatten)]
     tables: TableFlags,
@@ -77,21 +77,22 @@ impl Options {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnError {
-    /// The others are answered
+    /// Classify the other rows
     Skip,
-    /// The first one ends the command, and an `--output` is not written
+    /// Stop at the first such row and do not write the `--output` file
     Fail,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum SortBy {
-    /// The largest uncertainty of the model first: label these next. Only where the model knows it
+    /// Highest epistemic (model) uncertainty first; label these next. Requires a model that reports
+    /// epistemic uncertainty
     Epistemic,
-    /// The largest uncertainty of the prediction first
+    /// Highest prediction uncertainty first
     Uncertainty,
-    /// The least confidence first
+    /// Lowest confidence first
     Confidence,
-    /// The text least like the training data first
+    /// Texts least like the training data first
     OodP,
 }
 
@@ -109,7 +110,7 @@ impl SortBy {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Stdin {
-    /// One text a line
+    /// One text per line
     Lines,
     Csv,
     Tsv,
@@ -130,8 +131,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     if options.is_plain() && predictor.pairs() == Pairs::Always {
         bail!(
-            "this model reads pairs of texts, and a text here has no second one: give a table with both, by \
-             `--input` or `--format`"
+            "this model classifies pairs of texts, but a text here has no second text; give a \
+             table with both columns, with `--input` or `--format`"
         );
     }
     if let Some(hint) = options.texts.iter().find_map(|text| names_a_file(text)) {
@@ -196,7 +197,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 fn names_a_file(text: &str) -> Option<String> {
     Path::new(text).is_file().then(|| {
         format!(
-            "warning: `{text}` is a file, and its name is taken for a text: to answer its rows, write \
+            "warning: `{text}` is a file, but is classified as a text; to classify its rows, use \
              `--input {text}`"
         )
     })
@@ -214,7 +215,9 @@ fn config(options: &Options, predictor: &Predictor) -> Result<DataConfig> {
 fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
     let Artifact { uncertainty, calibration, .. } = predictor.artifact();
     let strange = match (by, &calibration.novelty) {
-        (SortBy::Epistemic, Some(_)) => ", or by ood-p for the texts least like the training data",
+        (SortBy::Epistemic, Some(_)) => {
+            ", or `--sort-by ood-p` to get the texts least like the training data first"
+        }
         _ => "",
     };
     let missing = match by {
@@ -228,7 +231,9 @@ fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
     };
     match missing {
         Some((what, why)) => {
-            bail!("this model has no {what}, since {why}: sort by uncertainty instead{strange}")
+            bail!(
+                "this model reports no {what} because {why}; use `--sort-by uncertainty`{strange}"
+            )
         }
         None => Ok(()),
     }
@@ -261,16 +266,16 @@ fn alone(predictor: &Predictor, text: Text<'_>) -> Result<Prediction, String> {
         // It counts the texts of one call, and there is one.
         format!("{:#}", anyhow::Error::from(error)).replace("text 1 ", "the text ")
     })?;
-    predicted.into_iter().next().ok_or_else(|| "there is no answer".to_owned())
+    predicted.into_iter().next().ok_or_else(|| "there is no prediction".to_owned())
 }
 
 /// With what it is sorted by; what could not be answered comes last.
 fn keyed(answered: Vec<Answered>, by: SortBy) -> Result<Vec<(f64, Answered)>> {
     let key = |(item, answer): Answered| {
         let key = match &answer {
-            Ok(prediction) => by
-                .key(prediction)
-                .with_context(|| format!("the answer in line {} has no such value", item.line))?,
+            Ok(prediction) => by.key(prediction).with_context(|| {
+                format!("the prediction in line {} has no such value", item.line)
+            })?,
             Err(_) => f64::INFINITY,
         };
         Ok((key, (item, answer)))
@@ -330,7 +335,7 @@ impl Told {
     fn end(&self, rows: usize, plain: bool) -> Result<()> {
         if self.cut > 0 {
             note(&format!(
-                "{} of {} texts are longer than {} tokens and were cut",
+                "{} of {} texts were truncated to {} tokens",
                 grouped(self.cut as u64),
                 grouped((rows - self.faults) as u64),
                 self.tokens
@@ -338,21 +343,21 @@ impl Told {
         }
         if self.long > 0 {
             note(&format!(
-                "warning: {} texts have more than {} bytes: only their beginning and their end were read",
+                "warning: {} texts have more than {} bytes; only their beginning and end were read",
                 self.long,
                 grouped(self.longest as u64)
             ))?;
         }
         if rows == 0 {
-            note(&format!("warning: {} has no text to answer", self.source))?;
+            note(&format!("warning: {} contains no text to classify", self.source))?;
         }
         if self.faults > 0 && self.faults == rows {
-            bail!("none of {rows} rows could be answered: {}", self.first);
+            bail!("none of {rows} rows could be classified: {}", self.first);
         }
         if self.faults > 0 {
-            let column = if plain { "" } else { ", which their column `error` says" };
+            let column = if plain { "" } else { "; the `error` column gives the reason" };
             note(&format!(
-                "warning: {} of {rows} rows could not be answered{column}",
+                "warning: {} of {rows} rows could not be classified{column}",
                 self.faults
             ))?;
         }

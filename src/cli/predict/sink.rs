@@ -190,7 +190,7 @@ fn object(
     };
     match serde_json::to_value(object)? {
         Json::Object(fields) => Ok(fields),
-        other => bail!("a prediction is written as {other}, which is no object"),
+        other => bail!("a prediction is written as {other}, not as an object"),
     }
 }
 
@@ -228,7 +228,7 @@ fn refuse_input_as_output(input: Option<&Path>, output: &Path) -> Result<()> {
         input.canonicalize().ok().is_some_and(|a| output.canonicalize().is_ok_and(|b| a == b))
     };
     if input.is_some_and(same) {
-        bail!("`{}` is the input: name another file as output", output.display());
+        bail!("`{}` is also the input file; choose a different output file", output.display());
     }
     Ok(())
 }

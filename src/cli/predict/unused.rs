@@ -14,21 +14,21 @@ impl Options {
     pub(super) fn check(&self, json: bool) -> Result<()> {
         let given = self.tables.given();
         if given.contains(&"--label-map") {
-            bail!("`--label-map` has no effect here: texts are answered, and no labels are read");
+            bail!("`--label-map` has no effect here: `bayes predict` reads no labels");
         }
         if !self.texts.is_empty() {
             let format = self.format.map(|_| "--format");
             if let Some(flag) = format.into_iter().chain(given).next() {
                 bail!(
-                    "`{flag}` says what a table or standard input holds, and the texts stand on the \
-                     command line: leave one of both out"
+                    "`{flag}` applies to a table or standard input, but you gave texts on the \
+                     command line; remove one of the two"
                 );
             }
         } else if let Some(path) = &self.input {
             if self.format.is_some() {
                 bail!(
-                    "`--format` says what standard input holds: what `{}` holds, its name says, so leave \
-                     `--format` out",
+                    "`--format` applies to standard input; the name of `{}` determines its format, \
+                     so remove `--format`",
                     path.display()
                 );
             }
@@ -36,8 +36,8 @@ impl Options {
             // Lines have an encoding and nothing else.
             if let Some(flag) = given.into_iter().find(|&flag| flag != "--encoding") {
                 bail!(
-                    "`{flag}` is about tables, and standard input is read as one text a line: add \
-                     `--format csv` (`tsv`, `jsonl`) if it is a table, or leave `{flag}` out"
+                    "`{flag}` applies to tables, but standard input is read as one text per line; \
+                     add `--format csv` (or `tsv`, `jsonl`) if it is a table, or remove `{flag}`"
                 );
             }
         }
@@ -46,8 +46,8 @@ impl Options {
         Format::of_output(path)?;
         if json {
             bail!(
-                "`--json` is about standard output, and the answers go to `{}`: leave it out, and name \
-                 the file `.jsonl` for objects",
+                "`--json` applies to standard output, but the predictions go to `{}`; remove \
+                 `--json`, and use a `.jsonl` file name to get objects",
                 path.display()
             );
         }

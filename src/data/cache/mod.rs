@@ -45,7 +45,7 @@ pub enum CacheError {
         source: std::io::Error,
     },
     /// A file that is no token cache of these rows.
-    #[error("the token cache `{path}` is damaged: {reason}; delete it, and it is made again")]
+    #[error("the token cache `{path}` is damaged: {reason}; delete it, and it will be recreated")]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -35,10 +35,11 @@ pub(super) fn check_numbers(
     if classes.len() >= ROWS_A_CLASS && mostly_once {
         return Err(DataError::ManyClasses { name, classes: classes.len(), rows, examples });
     }
-    let measure = if numbers { ", and they are numbers" } else { "" };
+    let measure = if numbers { ", which are numbers" } else { "" };
     remarks.push(Remark::Warning(format!(
-        "there are {} classes in {rows} rows{measure} ({examples}): if they are no classes, name another \
-         column with `data.label_column`; if some are the same, with `data.label_map`",
+        "there are {} classes in {rows} rows{measure} ({examples}); if they are not classes, \
+         choose another column with `data.label_column`; if some are the same, merge them with \
+         `data.label_map`",
         classes.len()
     )));
     Ok(())
@@ -55,8 +56,8 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
         let usual = group.iter().max_by_key(rows).expect("a group has members");
         let rare = group.iter().find(|name| *name != usual).expect("it has two");
         remarks.push(Remark::Warning(format!(
-            "the labels {} look alike and are {} classes: if they are one, set `data.label_map` to `{{ \
-             \"{rare}\" = \"{usual}\" }}`",
+            "the labels {} look alike but are {} classes; if they are the same class, set \
+             `data.label_map` to `{{ \"{rare}\" = \"{usual}\" }}`",
             some(group.iter().copied()),
             group.len(),
         )));
@@ -67,8 +68,8 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
         let others = group.iter().filter(|name| *name != usual);
         let map: Vec<String> = others.map(|name| format!("\"{name}\" = \"{usual}\"")).collect();
         remarks.push(Remark::Warning(format!(
-            "the labels {} may all mean {answer} and are {} classes: if they are one, set `data.label_map` to \
-             `{{ {} }}`",
+            "the labels {} may all mean {answer} but are {} classes; if they are the same class, \
+             set `data.label_map` to `{{ {} }}`",
             some(group.iter().copied()),
             group.len(),
             map.join(", "),
@@ -83,23 +84,24 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
     add(
         remarks,
         missing.collect(),
-        "is taken for a class: if it means that there is no label, remove those rows",
+        "is treated as a class; if it means that there is no label, remove those rows",
     );
     let (numbers, joined) = joined(classes).into_iter().partition(|class| number(class).is_some());
     add(
         remarks,
         numbers,
-        "looks like several labels of one row, or like a number with a comma, and is a class of its own: \
-         `bayes` gives a text one label; rename it with `data.label_map` if that is wrong",
+        "looks like several labels for one row, or like a number with a comma, and is treated as \
+         one class: `bayes` gives each text one label; rename it with `data.label_map` if that is \
+         wrong",
     );
     add(
         remarks,
         joined,
-        "looks like several labels of one row and is a class of its own: `bayes` gives a text one label; \
-         rename it with `data.label_map` if that is wrong",
+        "looks like several labels for one row and is treated as one class: `bayes` gives each \
+         text one label; rename it with `data.label_map` if that is wrong",
     );
     let once = classes.iter().filter(|class| counts.get(*class) == Some(&1)).map(String::as_str);
-    add(remarks, once.collect(), "has a single row: nothing can be measured about it");
+    add(remarks, once.collect(), "has only one row, so nothing can be measured for it");
 }
 
 /// Classes that say yes or no in several ways, such as `True` and `1`. Letters may mean something else where

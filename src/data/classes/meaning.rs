@@ -44,7 +44,7 @@ impl<'a> Meaning<'a> {
         }
         if unpacked > 0 {
             remarks.push(Remark::Note(
-                "labels are written as lists of one: the one is taken".to_owned(),
+                "labels are written as one-element lists; that element is used".to_owned(),
             ));
         }
         Ok(())
@@ -108,8 +108,9 @@ impl<'a> Meaning<'a> {
         if !strange.is_empty() {
             let shown = some(strange.iter().map(String::as_str));
             remarks.push(Remark::Warning(format!(
-                "the list of class names has {} names, and {shown} is none of them: the classes are those \
-                 that occur; mend that list, or rename with `data.label_map`",
+                "the list of class names has {} names, but {shown} is not in it, so the labels \
+                 that occur are the classes; correct the list, or rename labels with \
+                 `data.label_map`",
                 names.len()
             )));
         }
@@ -148,7 +149,7 @@ impl<'a> Meaning<'a> {
             .collect();
         if !unused.is_empty() {
             remarks.push(Remark::Warning(format!(
-                "`data.label_map` renames {}, which does not occur: the labels are {}",
+                "`data.label_map` renames {}, but no row has that label; the labels are {}",
                 some(unused),
                 some(self.names().iter().map(String::as_str))
             )));
@@ -179,7 +180,7 @@ impl<'a> Meaning<'a> {
                 let others = written.into_iter().filter(|one| *one != name).map(visible);
                 let others: Vec<String> = others.collect();
                 let shown = some(others.iter().map(String::as_str));
-                remarks.push(Remark::Note(format!("{shown} is taken for the label `{name}`")));
+                remarks.push(Remark::Note(format!("{shown} is read as the label `{name}`")));
             }
         }
     }
@@ -249,7 +250,7 @@ impl<'a> Meaning<'a> {
                 .collect();
             if !untrained.is_empty() {
                 remarks.push(Remark::Warning(format!(
-                    "no training row has the label {}: the model cannot learn it",
+                    "no training row has the label {}, so the model cannot learn it",
                     some(untrained)
                 )));
             }
@@ -264,7 +265,7 @@ impl<'a> Meaning<'a> {
             match like[..] {
                 [class] => {
                     remarks.push(Remark::Note(format!(
-                        "the label `{name}`, which no training row has, is taken for `{class}`"
+                        "the label `{name}`, which no training row has, is read as `{class}`"
                     )));
                     let of = self.of.values_mut().filter(|own| **own == name);
                     of.for_each(|own| class.clone_into(own));
@@ -275,8 +276,9 @@ impl<'a> Meaning<'a> {
         if !nowhere.is_empty() {
             let rows = |name: &String| self.all_counts().get(name).copied().unwrap_or(0);
             remarks.push(Remark::Warning(format!(
-                "no training row has the label {}: the model cannot learn it, and these {} rows count as out \
-                 of scope; give it training rows, or rename it with `data.label_map`",
+                "no training row has the label {}, so the model cannot learn it, and these {} rows \
+                 count as out of scope; add training rows for it, or rename it with \
+                 `data.label_map`",
                 some(nowhere.iter().map(String::as_str)),
                 nowhere.iter().map(rows).sum::<u64>(),
             )));

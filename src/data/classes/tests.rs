@@ -121,7 +121,7 @@ fn lists_and_measures_are_refused_with_place_or_key() {
     assert!(refused(&rows).contains("`data.label_column`"));
     let years: Vec<String> = (1980..2010).map(|year| year.to_string()).collect();
     let rows: Vec<_> = years.iter().map(|year| ("train", &**year, 5)).collect();
-    assert!(warned(&settled(&rows, &[]), "30 classes in 150 rows, and they are numbers"));
+    assert!(warned(&settled(&rows, &[]), "30 classes in 150 rows, which are numbers"));
     // Half stars are classes.
     let stars: Vec<_> = ["1.0", "1.5", "2.0"].iter().map(|star| ("train", *star, 50)).collect();
     assert_eq!(settled(&stars, &[]).names, ["1", "1.5", "2"]);
@@ -162,7 +162,9 @@ fn what_looks_missing_joined_or_single_is_said() {
     let rows = [("train", "a", 9), ("train", "b", 9), ("train", "a|b", 9), ("train", "N/A", 1)];
     let found = settled(&rows, &[]);
     assert_eq!(found.names.len(), 4);
-    for what in ["`a|b` looks like several", "`N/A` is taken for a class", "`N/A` has a single"] {
+    for what in
+        ["`a|b` looks like several", "`N/A` is treated as a class", "`N/A` has only one row"]
+    {
         assert!(warned(&found, what), "{what}: {:?}", found.remarks);
     }
     let rows = [("train", "a;b", 9), ("train", "a; c", 9), ("train", "b;c", 9)];

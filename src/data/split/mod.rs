@@ -19,15 +19,17 @@ use crate::compute::{Noise, Purpose, Stream};
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum SplitError {
     /// The shares are no division of a whole.
-    #[error("the shares {shares:?} are no division: each must be at least 0 and their sum 1")]
+    #[error(
+        "the fractions {shares:?} are invalid: each must be at least 0 and they must add up to 1"
+    )]
     Shares {
         /// What was asked for.
         shares: Vec<f64>,
     },
     /// The configured fractions leave nothing to train on, or are not fractions.
     #[error(
-        "validation_fraction {validation}, twice calibration_fraction {calibration} and \
-         test_fraction {test} must each be at least 0 and together less than 1"
+        "`validation_fraction` ({validation}), 2 × `calibration_fraction` ({calibration}) and \
+         `test_fraction` ({test}) must each be at least 0 and must add up to less than 1"
     )]
     Fractions {
         /// `validation_fraction`.
@@ -39,13 +41,13 @@ pub enum SplitError {
     },
     /// A part that was asked for got no row.
     #[error(
-        "the {part} part, a share of {share} of {rows} rows, is empty: {}",
+        "the {part} split ({share} of {rows} rows) is empty; {}",
         match repeated {
             Some(texts) => format!(
-                "the rows have {texts} different texts, and all rows of one text stay in one part; give more \
-                 different texts"
+                "the rows have only {texts} different texts, and all rows of one text stay in one split; add \
+                 more different texts"
             ),
-            None => format!("raise {remedy} or give more rows"),
+            None => format!("raise {remedy} or add more rows"),
         }
     )]
     Empty {
@@ -119,7 +121,7 @@ pub fn divide_train(
         rows,
         &[
             share(train, "train", "the rows, or lower the fractions carved from them,"),
-            share(validation, "selection", "`validation_fraction`"),
+            share(validation, "validation", "`validation_fraction`"),
             share(calibration, "temperature", "`calibration_fraction`"),
             share(calibration, "conformal", "`calibration_fraction`"),
             share(test, "test", "`test_fraction`"),
@@ -136,7 +138,7 @@ pub fn divide_train(
 /// conformal sets. `train` and `test` of the result are empty.
 pub fn divide_validation(rows: &[RowKey], noise: &Noise) -> Result<Division, SplitError> {
     let remedy = "the number of validation rows to four";
-    let shares = [(0.5, "selection"), (0.25, "temperature"), (0.25, "conformal")];
+    let shares = [(0.5, "validation"), (0.25, "temperature"), (0.25, "conformal")];
     let parts =
         carve_shares(rows, &shares.map(|(share, part)| Share { share, part, remedy }), noise, 1)?;
     let [selection, temperature, conformal] =

@@ -26,7 +26,7 @@ pub(in crate::data) fn refuse_answers(columns: &[String], label: usize) -> Resul
         return Ok(());
     }
     let truth = match has("input_label") {
-        true => "`input_label`, which has the labels of the input".to_owned(),
+        true => "`input_label`, which contains the labels of the input".to_owned(),
         false => {
             let own = |column: &&String| *column != "label" && !ANSWERS.contains(&column.as_str());
             let own: Vec<&str> = columns.iter().filter(own).map(String::as_str).collect();
@@ -339,7 +339,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// `, did you mean …` for the nearest name, where one is near.
+/// `; did you mean …?` for the nearest name, or `;` where none is near.
 fn suggestion(name: &str, columns: &[String]) -> String {
     let lower = name.trim().to_lowercase();
     let near = columns
@@ -347,5 +347,5 @@ fn suggestion(name: &str, columns: &[String]) -> String {
         .map(|column| (strsim::damerau_levenshtein(&lower, &column.trim().to_lowercase()), column))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, _)| *distance <= (lower.chars().count() / 3).max(1));
-    near.map_or(String::new(), |(_, column)| format!(", did you mean `{column}`"))
+    near.map_or(";".to_owned(), |(_, column)| format!("; did you mean `{column}`?"))
 }

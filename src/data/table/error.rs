@@ -11,9 +11,7 @@ use super::columns::SAMPLE_ROWS;
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The file name does not say what the file holds.
-    #[error(
-        "`{path}` has {found}: expected `.parquet`, `.csv`, `.tsv`, `.jsonl` or `.ndjson`{hint}"
-    )]
+    #[error("`{path}` has {found}; use `.parquet`, `.csv`, `.tsv`, `.jsonl` or `.ndjson`{hint}")]
     UnknownFormat {
         /// The file.
         path: String,
@@ -23,7 +21,10 @@ pub enum TableError {
         hint: &'static str,
     },
     /// The name of an output promises a packed file.
-    #[error("`{path}` would not be packed, since tables are written plain: name it `{plain}`")]
+    #[error(
+        "`{path}` would not be compressed, because tables are written uncompressed; name it \
+         `{plain}`"
+    )]
     PackedOutput {
         /// The file.
         path: String,
@@ -31,15 +32,15 @@ pub enum TableError {
         plain: String,
     },
     /// Parquet has its directory at the end, so it cannot be read from a stream.
-    #[error("`{path}` is a stream, and Parquet can only be read from a file")]
+    #[error("`{path}` is a stream, but Parquet can only be read from a file")]
     NotAFile {
         /// The stream.
         path: String,
     },
     /// A pipe or a device, which may never end.
     #[error(
-        "`{path}` is {found} and no regular file: write it to a file first, or give it to the command's \
-         standard input"
+        "`{path}` is {found}, not a regular file; write it to a file first, or pipe it to the \
+         command's standard input"
     )]
     NotRegular {
         /// The place.
@@ -57,8 +58,8 @@ pub enum TableError {
     },
     /// A text file in an encoding that nobody named.
     #[error(
-        "`{path}` is not UTF-8 but {found}: set `data.encoding` (`--encoding`) to `{found}`, or save the file again as \
-         UTF-8"
+        "`{path}` is not UTF-8 but {found}; set `data.encoding` (`--encoding`) to `{found}`, or \
+         save the file as UTF-8"
     )]
     Encoding {
         /// The file.
@@ -68,8 +69,8 @@ pub enum TableError {
     },
     /// A quote that closes nothing, or is never closed.
     #[error(
-        "`{path}` line {line}: {what}; a quote inside a quoted field is written `\"\"`; where quotes mean \
-         nothing in this file, set `data.quoting` to `none`"
+        "`{path}` line {line}: {what}; write a quote inside a quoted field as `\"\"`, or set \
+         `data.quoting` to `none` if quotes have no special meaning in this file"
     )]
     Quote {
         /// The file.
@@ -92,7 +93,7 @@ pub enum TableError {
         source: io::Error,
     },
     /// There is nothing in the file.
-    #[error("`{path}` is empty: {expected}")]
+    #[error("`{path}` is empty; {expected}")]
     Empty {
         /// The file.
         path: String,
@@ -101,8 +102,9 @@ pub enum TableError {
     },
     /// A header of one column that contains another delimiter.
     #[error(
-        "`{path}` has the single column `{column}`: the fields of this format are separated by \
-         {delimiter}; set `data.delimiter` to another, or `data.header` to `no` if this is a row"
+        "`{path}` has only one column, `{column}`, and this format separates fields by \
+         {delimiter}; set `data.delimiter` to a different one, or `data.header` to `no` if this is \
+         a row"
     )]
     Delimiter {
         /// The file.
@@ -114,8 +116,8 @@ pub enum TableError {
     },
     /// The first line is a title or a comment.
     #[error(
-        "`{path}` line {line} (`{text}`) does not have the names of the columns: {why}; remove titles, comments \
-         and other lines before the names"
+        "`{path}` line {line} (`{text}`) does not contain the column names: {why}; remove titles, \
+         comments and other lines before the names"
     )]
     NotTheNames {
         /// The file.
@@ -148,10 +150,11 @@ pub enum TableError {
     },
     /// Lines that are no table.
     #[error(
-        "`{path}` line {line} has another number of fields than the first line, as many lines have, and the \
-         first line has no well-known names: if each line is one text, its `{delimiter}` separates nothing, \
-         so set `data.delimiter` (`--delimiter`) to a character that is in none of them; if the first line \
-         does have names, set `data.header` (`--header`) to `yes`"
+        "`{path}` line {line} and many other lines have a different number of fields than the \
+         first line, which has no well-known column names; if each line is one text in which \
+         `{delimiter}` separates nothing, set `data.delimiter` (`--delimiter`) to a character that \
+         does not occur; if the first line does contain the column names, set `data.header` \
+         (`--header`) to `yes`"
     )]
     Ragged {
         /// The file.
@@ -163,8 +166,9 @@ pub enum TableError {
     },
     /// A record has more or fewer fields than the header.
     #[error(
-        "`{path}` line {line} has {found} fields, the first line has {expected}: a field that contains \
-         the delimiter, a line break or a quote stands in `\"`, with `\"\"` for a quote inside"
+        "`{path}` line {line} has {found} fields, but the first line has {expected}; put fields \
+         that contain the delimiter, a line break or a quote in `\"`, and write `\"\"` for a quote \
+         inside"
     )]
     FieldCount {
         /// The file.
@@ -178,9 +182,9 @@ pub enum TableError {
     },
     /// Bytes that are not UTF-8.
     #[error(
-        "`{path}` line {line}, {place}: not UTF-8; as windows-1252 it reads `{reads}`: if that is right, \
-         set `data.encoding` (`--encoding`) to `windows-1252`, else to the encoding of the file, or save it \
-         again as UTF-8"
+        "`{path}` line {line}, {place}: not valid UTF-8; decoded as windows-1252 it reads \
+         `{reads}`; if that looks right, set `data.encoding` (`--encoding`) to `windows-1252`; \
+         otherwise set it to the file's actual encoding, or save the file as UTF-8"
     )]
     NotUtf8 {
         /// The file.
@@ -193,7 +197,10 @@ pub enum TableError {
         reads: String,
     },
     /// Broken JSON.
-    #[error("`{path}` line {line}, character {column}: {what}; one whole JSON object a line")]
+    #[error(
+        "`{path}` line {line}, character {column}: {what}; each line must be one complete JSON \
+         object"
+    )]
     Json {
         /// The file.
         path: String,
@@ -206,8 +213,8 @@ pub enum TableError {
     },
     /// A line of JSON that is not an object.
     #[error(
-        "`{path}` line {line}: expected a JSON object such as `{{\"text\": …}}`, found {found}; write one \
-         object a line, and remove comments and other lines"
+        "`{path}` line {line}: expected a JSON object such as `{{\"text\": …}}`, found {found}; \
+         write one object per line, and remove comments and other lines"
     )]
     NotAnObject {
         /// The file.
@@ -231,7 +238,10 @@ pub enum TableError {
         source: ParquetError,
     },
     /// Files that are read as one have different columns.
-    #[error("`{path}` has other columns than `{first}`: files of one split must have the same")]
+    #[error(
+        "`{path}` has different columns than `{first}`; all files of a split must have the same \
+         columns"
+    )]
     OtherColumns {
         /// The file.
         path: String,
@@ -239,7 +249,7 @@ pub enum TableError {
         first: String,
     },
     /// A column that was asked for by name is not there.
-    #[error("there is no column `{name}` (`{key}`){suggestion}; the columns are {columns}")]
+    #[error("column `{name}` (`{key}`) not found{suggestion} available columns: {columns}")]
     UnknownColumn {
         /// The name asked for.
         name: String,
@@ -252,8 +262,8 @@ pub enum TableError {
     },
     /// A name that is needed once occurs more than once.
     #[error(
-        "several columns are called `{name}`, and it is not known which is meant: give each another name in \
-         the file's line of names"
+        "several columns are called `{name}`, so it is unclear which one you mean; give each a \
+         different name in the file's header line"
     )]
     RepeatedColumn {
         /// The name.
@@ -261,8 +271,9 @@ pub enum TableError {
     },
     /// The labels are answers of a model.
     #[error(
-        "the column `{label}` has answers of `bayes predict`, as `{first}` and `{last}` beside it show: set \
-         `data.label_column` (`--label-column`) to {truth}, or to `{label}` to take the answers for labels"
+        "the column `{label}` contains predictions of `bayes predict`, as the columns `{first}` \
+         and `{last}` show; set `data.label_column` (`--label-column`) to {truth}, or to `{label}` \
+         to use the predictions as labels"
     )]
     Answers {
         /// The column.
@@ -285,7 +296,7 @@ pub enum TableError {
         second: &'static str,
     },
     /// No column looks like what is needed.
-    #[error("no column looks like the {role}: set `{key}` to one of {columns}")]
+    #[error("cannot tell which column holds the {role}; set `{key}` to one of {columns}")]
     NoColumn {
         /// `text` or `label`.
         role: &'static str,
@@ -296,9 +307,10 @@ pub enum TableError {
     },
     /// A table of one column, where a text and a label are needed.
     #[error(
-        "the table has one column, `{name}`, and a text and a label are needed: in a text file, set \
-         `data.delimiter` (`--delimiter`) if something else than a comma, a tab, `;` or `|` stands between \
-         them; in JSON Lines, one of the first {rows} objects must have the key of the label",
+        "the table has only one column, `{name}`, but a text and a label are needed; for text \
+         files, set `data.delimiter` (`--delimiter`) if the fields are not separated by a comma, a \
+         tab, `;` or `|`; for JSON Lines, at least one of the first {rows} objects must contain \
+         the label key",
         rows = SAMPLE_ROWS
     )]
     OneColumn {
@@ -306,7 +318,7 @@ pub enum TableError {
         name: String,
     },
     /// Several columns could be meant.
-    #[error("several columns could be the {role}: set `{key}` to one of {candidates}")]
+    #[error("several columns could be the {role}; set `{key}` to one of {candidates}")]
     AmbiguousColumn {
         /// `text` or `label`.
         role: &'static str,
@@ -317,8 +329,8 @@ pub enum TableError {
     },
     /// Pairs where single texts are read.
     #[error(
-        "`{first}` and `{second}` are the columns of a pair, and the model reads single texts: name the column \
-         of the text alone with `data.text_column` (`--text-column`)"
+        "`{first}` and `{second}` form a pair, but the model classifies single texts; give only \
+         the text column with `data.text_column` (`--text-column`)"
     )]
     PairOfColumns {
         /// The column of the first text.
@@ -345,7 +357,7 @@ pub enum TableError {
         source: ParquetError,
     },
     /// A row to be written has not one value for each column.
-    #[error("a row for `{path}` has {found} values, the table has {expected} columns")]
+    #[error("a row for `{path}` has {found} values, but the table has {expected} columns")]
     RowLength {
         /// The file that was to appear.
         path: String,
@@ -355,7 +367,7 @@ pub enum TableError {
         found: usize,
     },
     /// A value to be written does not fit its column.
-    #[error("the column `{column}` of `{path}` takes {expected}, found {found}")]
+    #[error("the column `{column}` of `{path}` needs {expected}, found {found}")]
     Kind {
         /// The file that was to appear.
         path: String,

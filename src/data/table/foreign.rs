@@ -8,25 +8,27 @@ const LINES: usize = 3;
 /// What the first bytes say, whatever text was expected.
 pub(super) fn of_bytes(head: &[u8]) -> Option<&'static str> {
     match head {
-        [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file: name it `.parquet`"),
+        [b'P', b'A', b'R', b'1', ..] => Some("a Parquet file; name it `.parquet`"),
         [b'P', b'K', 3, 4, ..] => {
-            Some("a zip archive, as workbooks are: save the sheet as `.csv`, or unpack it")
+            Some("a zip archive, as workbooks are; save the sheet as `.csv`, or unpack it")
         }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("packed by zstd: unpack it first"),
-        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, ..] => Some("packed by bzip2: unpack it first"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("packed by xz: unpack it first"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("compressed with zstd; decompress it first"),
+        [b'B', b'Z', b'h', b'1'..=b'9', 0x31, ..] => {
+            Some("compressed with bzip2; decompress it first")
+        }
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Some("compressed with xz; decompress it first"),
         [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
-            Some("an old workbook or document, as `.xls` is: save the sheet as `.csv`")
+            Some("an old workbook or document, such as `.xls`; save the sheet as `.csv`")
         }
-        [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF: a table of texts is needed"),
+        [b'%', b'P', b'D', b'F', b'-', ..] => Some("a PDF, but a table of texts is needed"),
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some(UTF_32),
         head if is_utf32(head) => Some(UTF_32),
-        [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Some("an Arrow file: write it as `.parquet`"),
+        [b'A', b'R', b'R', b'O', b'W', b'1', ..] => Some("an Arrow file; save it as `.parquet`"),
         head => of_words(head.strip_prefix(MARK).unwrap_or(head).trim_ascii_start()),
     }
 }
 
-const UTF_32: &str = "a text in UTF-32, which is not read: save it again as UTF-8";
+const UTF_32: &str = "a UTF-32 text, which is not supported; save it as UTF-8";
 
 /// UTF-32 without its mark: of four bytes one or two are zero in every character, at the same end.
 fn is_utf32(head: &[u8]) -> bool {
@@ -44,15 +46,15 @@ fn of_words(text: &[u8]) -> Option<&'static str> {
     let others = [
         (
             "version https://git-lfs",
-            "a Git LFS pointer, and not the file itself: fetch that by `git lfs pull`",
+            "a Git LFS pointer, not the file itself; fetch the file with `git lfs pull`",
         ),
-        ("<?xml", "an XML document: write its texts as `.csv` or `.jsonl`"),
-        ("{\\rtf", "a document in RTF: write its texts as `.csv` or `.jsonl`"),
-        ("SQLite format 3\0", "an SQLite database: write the table as `.csv` or `.jsonl`"),
+        ("<?xml", "an XML document; save its texts as `.csv` or `.jsonl`"),
+        ("{\\rtf", "an RTF document; save its texts as `.csv` or `.jsonl`"),
+        ("SQLite format 3\0", "an SQLite database; save the table as `.csv` or `.jsonl`"),
     ];
     if html {
         return Some(
-            "an HTML page, as servers answer in place of a file: fetch the file itself, or write \
+            "an HTML page, as servers send instead of a file; download the file itself, or save \
              the texts as `.csv` or `.jsonl`",
         );
     }
@@ -66,16 +68,16 @@ pub(super) fn json(text: &[u8]) -> Option<&'static str> {
     let array = text.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
     if array.is_some_and(opens_object) {
         return Some(
-            "a JSON array: write one object a line, name it `.jsonl`, and on standard input say \
-             `--format jsonl`",
+            "a JSON array; write one object per line and name the file `.jsonl`, or use `--format \
+             jsonl` for standard input",
         );
     }
     let mut lines = text.split(|&byte| byte == b'\n').peekable();
     let first = lines.peek().map_or(&b""[..], |line| line.trim_ascii());
     if first == b"{" && opens_object(text) {
         return Some(
-            "a JSON object over several lines: write one object a line, name it `.jsonl`, and on \
-             standard input say `--format jsonl`",
+            "a JSON object over several lines; write one object per line and name the file \
+             `.jsonl`, or use `--format jsonl` for standard input",
         );
     }
     let mut lines = lines.map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).take(LINES);
@@ -83,7 +85,8 @@ pub(super) fn json(text: &[u8]) -> Option<&'static str> {
         |line: &[u8]| opens_object(line) && (line.ends_with(b"}") || line.ends_with(b"},"));
     let objects = !first.is_empty() && lines.all(is_object);
     objects.then_some(
-        "JSON, with an object a line: name it `.jsonl`, and on standard input say `--format jsonl`",
+        "JSON with one object per line; name it `.jsonl`, or use `--format jsonl` for standard \
+         input",
     )
 }
 
@@ -124,10 +127,10 @@ mod tests {
     #[test]
     fn json_is_told_from_texts_that_begin_like_it() {
         for (text, what) in [
-            ("{\"text\": \"a\"}\n{\"text\": \"b\"}\n", "an object a line"),
-            ("\r\n { \"text\":\"a\" }\r\n\r\n{\"text\":\"b\"}", "an object a line"),
-            ("{\"text\":\"a\"},\n{\"text\":\"b\"},\n", "an object a line"),
-            ("{\"text\":\"a\"}", "an object a line"),
+            ("{\"text\": \"a\"}\n{\"text\": \"b\"}\n", "one object per line"),
+            ("\r\n { \"text\":\"a\" }\r\n\r\n{\"text\":\"b\"}", "one object per line"),
+            ("{\"text\":\"a\"},\n{\"text\":\"b\"},\n", "one object per line"),
+            ("{\"text\":\"a\"}", "one object per line"),
             ("[{\"text\":\"a\"},{\"text\":\"b\"}]", "array"),
             ("[\n  {\n    \"text\": \"a\"\n  }\n]\n", "array"),
             ("{\n  \"cells\": [\n  ]\n}\n", "over several lines"),

@@ -23,12 +23,13 @@ impl Names {
     pub fn doubt(self) -> Option<&'static str> {
         match self {
             Self::OfTheFormat | Self::FirstLine => None,
-            Self::Guessed => Some(
-                "the first line is taken for the names of the columns (`--header no` if it is a row)",
-            ),
-            Self::Numbered => {
-                Some("the first line is a row, and not names of columns (`--header yes` if it is)")
+            Self::Guessed => {
+                Some("the first line is read as the column names (`--header no` if it is a row)")
             }
+            Self::Numbered => Some(
+                "the first line is read as a row, not as column names (`--header yes` if it \
+                 contains the names)",
+            ),
         }
     }
 }

@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for Pairs {
                     // Which of the two is meant cannot be known.
                     if !seen.insert(key.clone()) {
                         return Err(A::Error::custom(format_args!(
-                            "the key `{key}` stands twice, and which value is meant is not known"
+                            "the key `{key}` occurs twice, so it is unclear which value you mean"
                         )));
                     }
                     let value = map.next_value::<&RawValue>()?;
@@ -131,9 +131,9 @@ impl JsonLinesRows {
         let (key, line, objects) = self.lost.as_ref()?;
         let (path, more) = (&self.path, if *objects == 1 { "object has" } else { "objects have" });
         Some(format!(
-            "`{path}` line {line} has the key `{key}`, which none of the first {SAMPLE_ROWS} objects has: keys \
-             that only later objects have are left out ({objects} {more} one); write them, as null, into an \
-             object at the beginning"
+            "`{path}` line {line} has the key `{key}`, which none of the first {SAMPLE_ROWS} \
+             objects has; keys that only later objects have are ignored ({objects} {more} one); \
+             add them, as null, to an object at the beginning"
         ))
     }
 
@@ -276,7 +276,7 @@ mod tests {
             assert!(error.is_of_a_row());
             let message = error.to_string();
             assert!(message.contains("line 2, character"), "{message}");
-            assert!(message.contains("the key `text` stands twice"), "{message}");
+            assert!(message.contains("the key `text` occurs twice"), "{message}");
         }
         // Inside a value that only passes through nothing is lost.
         assert_eq!(rows(br#"{"a":{"b":1,"b":2}}"#)[0].values[0].written(), r#"{"b":1,"b":2}"#);

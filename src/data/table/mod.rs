@@ -96,7 +96,7 @@ impl Format {
             other => Err(TableError::UnknownFormat {
                 path: path.display().to_string(),
                 found: match other {
-                    Some(extension) => format!("the extension `.{extension}`"),
+                    Some(extension) => format!("the unsupported extension `.{extension}`"),
                     None => "no extension".into(),
                 },
                 hint: match other {

@@ -9,14 +9,14 @@ use super::Format;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quoting {
-    /// What fits the rows.
+    /// Detected from the rows.
     #[default]
     Auto,
-    /// In `"`, with `""` for a quote inside, as spreadsheets and RFC 4180 have it.
+    /// In `"`, with `""` for a quote inside, as in spreadsheets and RFC 4180.
     Double,
     /// In `"`, with `\"` for a quote inside.
     Backslash,
-    /// Not at all: a quote is a letter like any other.
+    /// Not at all: a quote is an ordinary character.
     None,
 }
 
@@ -24,12 +24,12 @@ pub enum Quoting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Header {
-    /// What its words look like beside the rows.
+    /// Detected by comparison with the rows.
     #[default]
     Auto,
-    /// It has.
+    /// It does.
     Yes,
-    /// It is a row: the columns are `column_1`, `column_2`, ….
+    /// It is a row; the columns are named `column_1`, `column_2`, ….
     No,
 }
 
@@ -62,8 +62,9 @@ impl Reading {
             return Ok(());
         }
         Err(format!(
-            "`data.encoding` is `{}`: the names of the Encoding Standard are possible, such as \
-             utf-8, utf-16le, windows-1252, windows-1251, shift_jis, gbk or euc-kr",
+            "`data.encoding` is `{}`, which is not a known encoding; use a name from the Encoding \
+             Standard, such as utf-8, utf-16le, windows-1252, windows-1251, shift_jis, gbk or \
+             euc-kr",
             self.encoding
         ))
     }
@@ -77,7 +78,7 @@ impl Reading {
         ];
         let encoded = !self.encoding.is_empty();
         let refuse = |key: &str, of: &str, is: &str| {
-            Err(format!("`data.{key}` (`--{key}`) is about {of}, and {name} is {is}: leave it out"))
+            Err(format!("`data.{key}` (`--{key}`) applies to {of}, but {name} is {is}; remove it"))
         };
         let delimited = delimited.iter().find(|(_, set)| *set).map(|(key, _)| *key);
         match (format, delimited) {
@@ -101,7 +102,8 @@ impl Reading {
                 Ok(Some(*byte))
             }
             _ => Err(format!(
-                "`data.delimiter` is `{}`: one character such as `,` `;` `|`, or `tab`, is possible",
+                "`data.delimiter` is `{}`, which is not a valid delimiter; use one character such \
+                 as `,` `;` `|`, or `tab`",
                 self.delimiter
             )),
         }

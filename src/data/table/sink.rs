@@ -25,7 +25,7 @@ impl Sink {
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // A rename would replace a device or a pipe by a file.
         if target.exists() && !target.is_file() {
-            return Err(io::Error::other("it is there and is no regular file"));
+            return Err(io::Error::other("it exists but is not a regular file"));
         }
         let file = BufWriter::new(temporary_file(&folder_of(&target), ".table-")?);
         Ok(Sink::File { file, target })

@@ -32,7 +32,7 @@ pub(super) fn open(
     let mut done = Vec::new();
     if head.starts_with(b"\x1f\x8b") {
         (head, reader) = peek(Box::new(MultiGzDecoder::new(reader))).map_err(failed)?;
-        done.push("unpacked by gzip".to_owned());
+        done.push("decompressed with gzip".to_owned());
     }
     if let Some(found) = foreign::of_bytes(&head) {
         return Err(TableError::OtherFormat { path: name.to_owned(), found });
@@ -126,7 +126,8 @@ impl Source for Decoded {
             self.decoder.decode_to_utf8(&self.input, output, last);
         if replaced {
             let what = format!(
-                "bytes that are no {}: set `data.encoding` (`--encoding`) to that of the file",
+                "bytes that are not valid {}; set `data.encoding` (`--encoding`) to the encoding \
+                 of the file",
                 self.decoder.encoding().name()
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));

@@ -33,8 +33,8 @@ pub enum TokenizerError {
     },
     /// The file brings a regular expression of its own.
     #[error(
-        "`{path}` has the regular expression `{expression}`, and only known ones are run: a text \
-         could make it take for ever"
+        "`{path}` contains the regular expression `{expression}`, but only known ones are run, \
+         because a text could make it run forever"
     )]
     Expression {
         /// The file.
@@ -44,7 +44,8 @@ pub enum TokenizerError {
     },
     /// The file has a part of a kind that no encoder of ours uses.
     #[error(
-        "`{path}` has the component `{component}`, which no BERT or RoBERTa has: it is not run"
+        "`{path}` contains the component `{component}`, which no BERT or RoBERTa tokenizer has; it \
+         is not run"
     )]
     Component {
         /// The file.
@@ -70,8 +71,9 @@ pub enum TokenizerError {
     },
     /// No file that a tokenizer can be made of.
     #[error(
-        "`{folder}` has no `tokenizer.json`, and neither `vocab.txt` nor `vocab.json` with `merges.txt` to \
-         make it of: load and save the tokenizer with transformers, which writes it"
+        "`{folder}` has no `tokenizer.json`, and neither `vocab.txt` nor `vocab.json` with \
+         `merges.txt` to build it from; load and save the tokenizer with transformers, which \
+         writes it"
     )]
     NoFiles {
         /// The folder.
@@ -88,7 +90,7 @@ pub enum TokenizerError {
     NoPairs,
     /// The special tokens leave no room.
     #[error(
-        "`max_length` {max_length} leaves no room for text beside the {special} special tokens: it \
+        "`max_length` {max_length} leaves no room for text with the {special} special tokens; it \
          must be at least {least}"
     )]
     TooShort {

@@ -24,20 +24,23 @@ pub(super) fn check(file: &Value) -> Result<(), String> {
     check_model(&file["model"])?;
     let added = file["added_tokens"].as_array().map_or(&[][..], Vec::as_slice);
     if added.len() > MOST_ADDED {
-        return Err(format!("`added_tokens` has {} tokens, of at most {MOST_ADDED}", added.len()));
+        return Err(format!(
+            "`added_tokens` has {} tokens; the maximum is {MOST_ADDED}",
+            added.len()
+        ));
     }
     added.iter().try_for_each(|token| check_id("added_tokens", &token["id"]))?;
     for part in ["normalizer", "pre_tokenizer", "post_processor"] {
         let parts = count_parts(&file[part]);
         if parts > MOST_PARTS {
-            return Err(format!("`{part}` has {parts} parts, of at most {MOST_PARTS}"));
+            return Err(format!("`{part}` has {parts} parts; the maximum is {MOST_PARTS}"));
         }
     }
     check_processor(&file["post_processor"])?;
     let growth = growth(&file["normalizer"])?;
     if growth > MOST_GROWTH {
         return Err(format!(
-            "`normalizer` may make {growth} letters of one, and {MOST_GROWTH} are the most"
+            "`normalizer` may turn one letter into {growth}; the maximum is {MOST_GROWTH}"
         ));
     }
     Ok(())
@@ -47,15 +50,15 @@ fn check_model(model: &Value) -> Result<(), String> {
     let word = &model["max_input_chars_per_word"];
     if !word.is_null() && word.as_u64().is_none_or(|letters| letters > LONGEST_WORD) {
         return Err(format!(
-            "`max_input_chars_per_word` is {}, and {LONGEST_WORD} is the most: the time for a word grows \
-             with its cube",
+            "`max_input_chars_per_word` is {}; the maximum is {LONGEST_WORD}, because the time for \
+             a word grows with its cube",
             short(word)
         ));
     }
     for mark in ["continuing_subword_prefix", "end_of_word_suffix", "unk_token"] {
         let bytes = model[mark].as_str().map_or(0, str::len);
         if bytes > LONGEST_MARK {
-            return Err(format!("`{mark}` has {bytes} bytes, of at most {LONGEST_MARK}"));
+            return Err(format!("`{mark}` has {bytes} bytes; the maximum is {LONGEST_MARK}"));
         }
     }
     match &model["vocab"] {
@@ -65,7 +68,7 @@ fn check_model(model: &Value) -> Result<(), String> {
                 pieces.iter().filter_map(|piece| Some(piece[0].as_str()?.chars().count()));
             match longest.max() {
                 Some(longest) if longest > LONGEST_PIECE => Err(format!(
-                    "`vocab` has a piece of {longest} letters, of at most {LONGEST_PIECE}"
+                    "`vocab` has a piece of {longest} letters; the maximum is {LONGEST_PIECE}"
                 )),
                 _ => Ok(()),
             }
@@ -77,9 +80,9 @@ fn check_model(model: &Value) -> Result<(), String> {
 fn check_id(place: &str, id: &Value) -> Result<(), String> {
     // What is no number at all is refused by whoever reads the file.
     match id.as_u64() {
-        Some(id) if id >= MOST_IDS => {
-            Err(format!("`{place}` has the id {id}, and no encoder has so many embeddings"))
-        }
+        Some(id) if id >= MOST_IDS => Err(format!(
+            "`{place}` has the id {id}, which is larger than any encoder's number of embeddings"
+        )),
         _ => Ok(()),
     }
 }
@@ -97,7 +100,7 @@ fn check_processor(processor: &Value) -> Result<(), String> {
         let ids = special["ids"].as_array().map_or(&[][..], Vec::as_slice);
         if ids.len() > MOST_PARTS {
             return Err(format!(
-                "a special token of `post_processor` has {} ids, of at most {MOST_PARTS}",
+                "a special token of `post_processor` has {} ids; the maximum is {MOST_PARTS}",
                 ids.len()
             ));
         }
@@ -127,7 +130,7 @@ fn growth(normalizer: &Value) -> Result<usize, String> {
                 normalizer["pattern"]["String"].as_str(),
                 normalizer["pattern"]["Regex"].as_str(),
             ) {
-                (Some(""), _) => return Err("`Replace` looks for an empty text".to_owned()),
+                (Some(""), _) => return Err("`Replace` searches for an empty text".to_owned()),
                 (Some(text), _) => text.len(),
                 // Of the known expressions each finds a letter or more.
                 _ => 1,
@@ -138,7 +141,7 @@ fn growth(normalizer: &Value) -> Result<usize, String> {
             let bytes = normalizer["prepend"].as_str().map_or(0, str::len);
             match bytes <= LONGEST_MARK {
                 true => Ok(1),
-                false => Err(format!("`Prepend` has {bytes} bytes, of at most {LONGEST_MARK}")),
+                false => Err(format!("`Prepend` has {bytes} bytes; the maximum is {LONGEST_MARK}")),
             }
         }
         Some("Precompiled") => {
@@ -147,7 +150,8 @@ fn growth(normalizer: &Value) -> Result<usize, String> {
             match longest <= LONGEST_MARK {
                 true => Ok(1),
                 false => Err(format!(
-                    "`precompiled_charsmap` writes {longest} bytes for a letter, of at most {LONGEST_MARK}"
+                    "`precompiled_charsmap` writes {longest} bytes for a letter; the maximum is \
+                     {LONGEST_MARK}"
                 )),
             }
         }
@@ -200,9 +204,9 @@ mod tests {
         };
         let map = base(&[&b"xx\0"[..], &[b'y'; 500], b"\0"].concat());
         for (file, words) in [
-            (json!({ "normalizer": two }), "64 letters of one"),
+            (json!({ "normalizer": two }), "one letter into 64"),
             (json!({ "normalizer": replace("", 1) }), "empty"),
-            (json!({ "normalizer": replace("ab", 1 << 20) }), "letters of one"),
+            (json!({ "normalizer": replace("ab", 1 << 20) }), "may turn one letter into"),
             (json!({ "normalizer": { "type": "Prepend", "prepend": "x".repeat(100) } }), "Prepend"),
             (
                 json!({ "normalizer": { "type": "Precompiled", "precompiled_charsmap": map } }),

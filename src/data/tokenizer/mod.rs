@@ -110,7 +110,7 @@ impl TextTokenizer {
             tokenizer.tokenizer.encode_fast(PROBE, false).map_err(parse)?;
             Ok(tokenizer)
         };
-        let gave_up = |said| Err(parse(format!("it makes the tokenizer give up: {said}").into()));
+        let gave_up = |said| Err(parse(format!("it makes the tokenizer fail: {said}").into()));
         quiet::guarded(load).unwrap_or_else(gave_up)
     }
 

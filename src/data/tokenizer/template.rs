@@ -67,7 +67,9 @@ pub(super) fn layouts(tokenizer: &Tokenizer) -> Result<(Layout, Option<Layout>),
         indices
     };
     if segments(&single) != [0] {
-        return Err(refused("its template for one text does not hold the text once".to_string()));
+        return Err(refused(
+            "its template for one text must contain the text exactly once".to_string(),
+        ));
     }
     let pair = (segments(&pair) == [0, 1]).then_some(pair);
     Ok((single, pair))
@@ -101,7 +103,7 @@ fn check(processor: &Value) -> Result<(), String> {
     for (template, is_single) in [("single", true), ("pair", false)] {
         for piece in processor[template].as_array().into_iter().flatten() {
             if is_single && piece["Sequence"]["id"] == "B" {
-                return Err("its template for one text asks for a second one".to_string());
+                return Err("its template for one text needs a second text".to_string());
             }
             if let Some(id) = piece["SpecialToken"]["id"].as_str() {
                 let special = &specials[id];

@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Truncation {
-    /// The first ones.
+    /// The first tokens.
     Head,
     /// The first quarter and the last three quarters of the room left by the special tokens
     /// (Sun et al. 2019, "How to fine-tune BERT for text classification?": 128 and
     /// 382 of 510).
     #[default]
     HeadTail,
-    /// The last ones.
+    /// The last tokens.
     Tail,
 }
 

@@ -80,18 +80,19 @@ impl BaselineReport {
         Some(match self.difference.standing() {
             Standing::Better => return None,
             Standing::Alike => format!(
-                "a linear classifier on the words does as well, as far as {rows} rows can show: try \
+                "a linear baseline on the words does as well, as far as {rows} rows can show; try \
                  {more}"
             ),
             Standing::Worse => format!(
-                "a linear classifier on the words does better, and costs nothing: try {more}"
+                "a linear baseline on the words does better and costs almost nothing; try {more}"
             ),
             Standing::Mixed if self.difference.accuracy.low > 0.0 => format!(
-                "a linear classifier on the words is right less often, but its probabilities are \
-                 better: give the calibration more rows (`data.calibration_fraction`), or try {more}"
+                "a linear baseline on the words has a lower accuracy but better probabilities; use \
+                 more rows for the calibration (`data.calibration_fraction`), or try {more}"
             ),
             Standing::Mixed => format!(
-                "a linear classifier on the words is right more often, if less sure of it: try {more}"
+                "a linear baseline on the words has a higher accuracy, although it is less \
+                 confident; try {more}"
             ),
         })
     }
@@ -139,7 +140,7 @@ mod tests {
             (down, Some(about), Some("does better")),
             (about, Some(up), Some("does better")),
             (down, Some(up), Some("does better")),
-            (up, Some(up), Some("right less often")),
+            (up, Some(up), Some("lower accuracy")),
             (down, Some(down), Some("right more often")),
         ] {
             let report = report(accuracy, nll);

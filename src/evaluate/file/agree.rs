@@ -34,19 +34,19 @@ fn uncertainty(model: &Answers, answer: &Answer) -> Option<String> {
     if !(-ROUNDING..=most + ROUNDING).contains(&total) {
         let classes = model.labels.len();
         return Some(format!(
-            "`total` is {total}, and {classes} classes have an entropy from 0 to {most}"
+            "`total` is {total}, but the entropy of {classes} classes is from 0 to {most}"
         ));
     }
     let own = entropy(&answer.probability_c);
     if model.link.is_some_and(|link| link != Link::MeanField) && differ(total, own) {
-        return Some(format!("`total` is {total}, and the entropy of its probabilities is {own}"));
+        return Some(format!("`total` is {total}, but the entropy of its probabilities is {own}"));
     }
     let parts = match (answer.aleatoric, answer.epistemic) {
         (None, None) => None,
         (Some(aleatoric), Some(epistemic)) => Some((aleatoric, epistemic)),
         _ => {
             return Some(
-                "one of `aleatoric` and `epistemic` is empty, and the other is not".to_owned(),
+                "one of `aleatoric` and `epistemic` is empty, but the other is not".to_owned(),
             );
         }
     };
@@ -54,17 +54,20 @@ fn uncertainty(model: &Answers, answer: &Answer) -> Option<String> {
     if let Some(knows) = knows.filter(|&knows| knows != parts.is_some()) {
         let link = model.link.map_or("", Link::name);
         let are = if knows { "empty" } else { "not empty" };
-        return Some(format!("`aleatoric` and `epistemic` are {are}, and `link` is `{link}`"));
+        return Some(format!("`aleatoric` and `epistemic` are {are}, but `link` is `{link}`"));
     }
     let (aleatoric, epistemic) = parts?;
     for (name, part) in [("aleatoric", aleatoric), ("epistemic", epistemic)] {
         if part < -ROUNDING {
-            return Some(format!("`{name}` is {part}, and no entropy is below 0"));
+            return Some(format!("`{name}` is {part}, but no entropy is below 0"));
         }
     }
     let sum = aleatoric + epistemic;
     differ(sum, total).then(|| {
-        format!("`aleatoric` {aleatoric} and `epistemic` {epistemic} sum to {sum}, and `total` is {total}")
+        format!(
+            "`aleatoric` {aleatoric} and `epistemic` {epistemic} add up to {sum}, but `total` is \
+             {total}"
+        )
     })
 }
 
@@ -77,7 +80,7 @@ fn logits(model: &Answers, answer: &Answer) -> Option<String> {
     let mut classes = model.labels.iter().zip(&answer.probability_c).zip(&expected_c);
     let ((label, found), expected) = classes.find(|((_, p), expected)| differ(**p, **expected))?;
     Some(format!(
-        "`p.{label}` is {found}, and by the logits and the temperature {temperature} it is {expected}"
+        "`p.{label}` is {found}, but the logits and the temperature {temperature} give {expected}"
     ))
 }
 
@@ -86,7 +89,7 @@ fn set(model: &Answers, answer: &Answer) -> Option<String> {
     let [(one, is_one), (other, is_other)] = given;
     if is_one != is_other {
         let (empty, full) = if is_one { (other, one) } else { (one, other) };
-        return Some(format!("`{empty}` is empty, and `{full}` is not"));
+        return Some(format!("`{empty}` is empty, but `{full}` is not"));
     }
     let set = answer.set.as_ref()?;
     let label = |class: u32| &model.labels[class as usize];
@@ -94,7 +97,8 @@ fn set(model: &Answers, answer: &Answer) -> Option<String> {
     if let Some(pair) = set.windows(2).find(|pair| p(pair[1]) > p(pair[0]) + ROUNDING) {
         let [first, second] = [pair[0], pair[1]];
         return Some(format!(
-            "`set` has `{}` (p = {}) before `{}` (p = {}), and the most probable class is the first",
+            "`set` has `{}` (p = {}) before `{}` (p = {}), but the most probable class must be \
+             first",
             label(first),
             p(first),
             label(second),
@@ -107,7 +111,7 @@ fn set(model: &Answers, answer: &Answer) -> Option<String> {
     let left_out = (0..model.labels.len() as u32)
         .find(|class| !set.contains(class) && p(*class) > p(least) + ROUNDING)?;
     Some(format!(
-        "`set` has `{}` (p = {}), and not `{}`, which is more probable (p = {})",
+        "`set` has `{}` (p = {}), but not `{}`, which is more probable (p = {})",
         label(least),
         p(least),
         label(left_out),
@@ -124,7 +128,7 @@ fn beside(model: &Answers, answer: &Answer, cells: &Cells<'_>) -> Option<String>
         let known = of_class.into_iter().find_map(|name| Some((cells.optional_text(&name)?, name)));
         if let Some((value, column)) = known {
             return Some(format!(
-                "`ood` is `{source}`, so the text is of no class, and `{column}` is `{value}`"
+                "`ood` is `{source}`, so the text belongs to no class, but `{column}` is `{value}`"
             ));
         }
         return None;
@@ -132,7 +136,7 @@ fn beside(model: &Answers, answer: &Answer, cells: &Cells<'_>) -> Option<String>
     let [score, p_value] = ["novelty", "novelty_p"];
     (has(score) != has(p_value)).then(|| {
         let (empty, full) = if has(score) { (p_value, score) } else { (score, p_value) };
-        format!("`{empty}` is empty, and `{full}` is not")
+        format!("`{empty}` is empty, but `{full}` is not")
     })
 }
 
@@ -178,11 +182,11 @@ impl Bounds {
             if beyond > ROUNDING {
                 let (here, there) = match is_in {
                     true => ("has", "is in none"),
-                    false => ("leaves out", "is in one"),
+                    false => ("does not contain", "is in one"),
                 };
                 let of = if by_class { "the class" } else { "a class" };
                 return Err(cells.contradiction(format!(
-                    "`set` {here} `{}` (p = {p}), and with p = {known} {of} {there} in line {line}",
+                    "`set` {here} `{}` (p = {p}), but with p = {known} {of} {there} in line {line}",
                     model.labels[class]
                 )));
             }

@@ -40,7 +40,7 @@ impl Lines {
         let Some(place) = other else { return Ok(()) };
         let shown = |cell: &Option<String>| cell.clone().unwrap_or_default();
         Err(cells.contradiction(format!(
-            "`{}` is `{}`, and in line {first}, of the same model, `{}`",
+            "`{}` is `{}`, but in line {first}, of the same model, `{}`",
             COMMON[place],
             shown(&own[place]),
             shown(&common[place])
@@ -60,13 +60,13 @@ impl Lines {
         let mut probable = labels.iter().zip(&answer.probability_c);
         if !probable.any(|(label, p)| *label == predicted && *p == most) {
             return Err(cells.contradiction(format!(
-                "`{predicted}` was predicted, and the most probable class is `{}`",
+                "`{predicted}` was predicted, but the most probable class is `{}`",
                 labels[answer.predicted()]
             )));
         }
         let twice = |set: &Vec<u32>| set.iter().collect::<BTreeSet<_>>().len() < set.len();
         if answer.set.as_ref().is_some_and(twice) {
-            return Err(cells.contradiction("`set` has a class twice".to_owned()));
+            return Err(cells.contradiction("`set` contains a class twice".to_owned()));
         }
         agree::check(model, answer, cells)?;
         self.filled(model, cells)?;
@@ -79,7 +79,7 @@ impl Lines {
         let line =
             *self.answers.entry((model.model.clone(), source.clone(), row)).or_insert(cells.line);
         if line != cells.line {
-            let what = format!("the {source} {row} stands in line {line} too");
+            let what = format!("the {source} {row} also occurs in line {line}");
             return Err(cells.contradiction(what));
         }
         let Truth::Label { label, .. } = answer.truth else { return Ok(()) };
@@ -88,7 +88,7 @@ impl Lines {
         if other != label {
             let name = |label: u32| &labels[label as usize];
             return Err(cells.contradiction(format!(
-                "row {row} has the label `{}`, and in line {line} `{}`",
+                "row {row} has the label `{}`, but in line {line} `{}`",
                 name(label),
                 name(other)
             )));
@@ -105,7 +105,7 @@ impl Lines {
         };
         let is = |filled: bool| if filled { "is not" } else { "is" };
         Err(cells.contradiction(format!(
-            "`{}` {} empty, and in line {line}, of the same model, it {}",
+            "`{}` {} empty, but in line {line}, of the same model, it {}",
             OF_ALL[place],
             is(own[place]),
             is(first[place])
@@ -123,15 +123,15 @@ impl Lines {
                 && found != *written
             {
                 remarks.push(Remark::Warning(format!(
-                    "`{path}` has {found} answers of `{model}`, and {written} were written: the figures are \
-                     about those that are there"
+                    "`{path}` contains {found} predictions of `{model}`, but {written} were \
+                     written; the figures cover only those in the file"
                 )));
             }
             if answers.link.is_none() {
                 remarks.push(Remark::Warning(format!(
-                    "`{path}` does not say how the probabilities of `{model}` come from its logits (`{LINK}`), as \
-                     files of earlier versions do not: whether they agree with each other, and with the \
-                     entropies, is not checked"
+                    "`{path}` does not record how the probabilities of `{model}` come from its \
+                     logits (`{LINK}`), as in files of earlier versions; whether they agree with \
+                     each other and with the entropies is not checked"
                 )));
             }
         }
@@ -143,8 +143,8 @@ impl Lines {
         let same = rows(first);
         for other in others.iter().filter(|other| rows(other) != same) {
             remarks.push(Remark::Warning(format!(
-                "`{path}` has other rows of `{}` than of `{}`, or has them in another order: nothing is said of \
-                 their difference",
+                "`{path}` has different rows of `{}` than of `{}`, or has them in a different \
+                 order, so the models are not compared",
                 other.model, first.model
             )));
         }

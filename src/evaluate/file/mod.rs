@@ -71,12 +71,12 @@ const LAST: [(&str, Kind); 8] = [
 pub enum FileError {
     /// A file has one list of classes.
     #[error(
-        "the models have different labels, or have them in another order: write one predictions \
-         file for each"
+        "the models have different labels, or have them in a different order; write one \
+         predictions file for each"
     )]
     Labels,
     /// It is another table.
-    #[error("`{path}` has no column `{column}`: it is no predictions file of `bayes eval`")]
+    #[error("`{path}` has no column `{column}`, so it is not a predictions file of `bayes eval`")]
     Column {
         /// The file.
         path: PathBuf,
@@ -97,8 +97,8 @@ pub enum FileError {
     },
     /// Cells that contradict each other, or an earlier line.
     #[error(
-        "`{path}` line {line}: {what}; a predictions file is read as `bayes eval` wrote it: write it again with \
-         `--model`"
+        "`{path}` line {line}: {what}; a predictions file must be as `bayes eval` wrote it; write \
+         it again with `--model`"
     )]
     Contradiction {
         /// The file.

@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<(Vec<Answers>, Vec<Remark>), FileError> {
     let place = |column: &str| columns.iter().position(|name| name == column);
     let missing = |column: &str| FileError::Column { path: path.into(), column: column.into() };
     if let Some(column) = (1..columns.len()).find(|&one| columns[..one].contains(&columns[one])) {
-        let what = format!("the column `{}` stands twice", columns[column]);
+        let what = format!("the column `{}` occurs twice", columns[column]);
         return Err(FileError::Contradiction { path: path.into(), line: 1, what });
     }
     let labels: Vec<String> =
@@ -120,7 +120,7 @@ impl Cells<'_> {
         let number = self.optional_float(column)?;
         match number.is_none_or(|share| (0.0..=1.0).contains(&share)) {
             true => Ok(number),
-            false => Err(self.wrong(column, "a share from 0 to 1")),
+            false => Err(self.wrong(column, "a number from 0 to 1")),
         }
     }
 
@@ -134,10 +134,10 @@ impl Cells<'_> {
         let what = match Scored::new(&probability_c, labels.len(), &[0]) {
             Ok(_) => return Ok(probability_c),
             Err(MetricsError::NotProbability { class, found, .. }) => {
-                format!("`{prefix}.{}` is {found}, and no probability", labels[class])
+                format!("`{prefix}.{}` is {found}, which is not a probability", labels[class])
             }
             Err(MetricsError::Sum { found, .. }) => {
-                format!("the columns `{prefix}.…` sum to {found}, and not to 1")
+                format!("the columns `{prefix}.…` add up to {found}, not to 1")
             }
             Err(other) => other.to_string(),
         };

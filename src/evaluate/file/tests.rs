@@ -100,10 +100,13 @@ fn lines_that_contradict_themselves_or_others_are_refused_with_their_number() {
     };
     type Change<'a> = Box<dyn Fn(&mut Vec<String>) + 'a>;
     let cases: Vec<(Change<'_>, &'static str)> = vec![
-        (Box::new(|lines| lines.insert(3, lines[0].clone())), "line 4: the row 0 stands in line 1"),
+        (
+            Box::new(|lines| lines.insert(3, lines[0].clone())),
+            "line 4: the row 0 also occurs in line 1",
+        ),
         (
             Box::new(|lines| lines.push(lines[10].clone())),
-            "line 25: the text of `recipes, \"easy\"` 100 stands in line 11",
+            "line 25: the text of `recipes, \"easy\"` 100 also occurs in line 11",
         ),
         (Box::new(|lines| lines[4] = swapped(&lines[4], p)), "line 5: `technical.support` was"),
         (
@@ -120,16 +123,16 @@ fn lines_that_contradict_themselves_or_others_are_refused_with_their_number() {
         (Box::new(replaced(6, "\"tickets\"", "\"others\"")), "line 6: `dataset` is `others`"),
         (
             Box::new(replaced(6, "\"test\"", "\"train\"")),
-            "line 6: `split` is `train`, and in line 1",
+            "line 6: `split` is `train`, but in line 1",
         ),
-        (Box::new(replaced(20, "1.1", "1.2")), "line 20: `temperature` is `1.2`, and in line 13"),
+        (Box::new(replaced(20, "1.1", "1.2")), "line 20: `temperature` is `1.2`, but in line 13"),
         (
             Box::new(replaced(13, "technical.support\",\"pred", "x\",\"pred")),
             "line 13: column `label`",
         ),
         (
             Box::new(replaced(14, ":\"billing, \\\"old\\\"\"", ":\"technical.support\"")),
-            "line 14: row 10 has the label `technical.support`, and in line 2 `billing, \"old\"`",
+            "line 14: row 10 has the label `technical.support`, but in line 2 `billing, \"old\"`",
         ),
         (
             Box::new(replaced(7, "\"novelty_p\":0.1", "\"novelty_p\":1.1")),
@@ -142,7 +145,7 @@ fn lines_that_contradict_themselves_or_others_are_refused_with_their_number() {
                 "\"[\\\"technical.support",
                 "\"[\\\"technical.support\\\",\\\"technical.support",
             )),
-            "line 2: `set` has a class twice",
+            "line 2: `set` contains a class twice",
         ),
     ];
     let told = |(change, expected): (Change<'_>, &'static str)| {
@@ -196,13 +199,13 @@ fn numbers_of_one_answer_that_contradict_each_other_are_refused_with_both() {
     };
     let cases: Vec<(Answers, Change, &str)> = vec![
         (plain(), row(|row| row.total -= 0.01), "line 5: `total` is 0.64"),
-        (plain(), row(|row| row.total = 0.7), "2 classes have an entropy from 0 to 0.693"),
+        (plain(), row(|row| row.total = 0.7), "the entropy of 2 classes is from 0 to 0.693"),
         (answers(), row(|row| row.total = -0.1), "`total` is -0.1, and 2 classes"),
         (plain(), row(|row| row.logit_c.swap(0, 1)), "`p.billing, \"old\"` is 0.36"),
         (
             plain(),
             row(|row| row.logit_c[1] += 0.01),
-            "and by the logits and the temperature 1.1 it is 0.36",
+            "but the logits and the temperature 1.1 give 0.36",
         ),
         (answers(), row(|row| row.epistemic = Some(0.0)), "sum to 0.06"),
         (
@@ -217,12 +220,12 @@ fn numbers_of_one_answer_that_contradict_each_other_are_refused_with_both() {
         (
             answers(),
             all(|row| (row.aleatoric, row.epistemic) = (None, None)),
-            "and `link` is `mean_field`",
+            "but `link` is `mean_field`",
         ),
         (
             plain(),
             all(|row| (row.aleatoric, row.epistemic) = (Some(row.total), Some(0.0))),
-            "not empty, and `link` is `softmax`",
+            "not empty, but `link` is `softmax`",
         ),
         (answers(), Box::new(|a| a.link = Some(Link::Mean)), "line 2: `total` is 0.07"),
         (
@@ -242,12 +245,12 @@ fn numbers_of_one_answer_that_contradict_each_other_are_refused_with_both() {
             row(|row| row.set = Some(vec![0])),
             "and not `technical.support`, which is more probable",
         ),
-        (answers(), row(|row| row.set = None), "`set` is empty, and `alpha` is not"),
-        (answers(), Box::new(|a| a.alpha = None), "`alpha` is empty, and `set` is not"),
+        (answers(), row(|row| row.set = None), "`set` is empty, but `alpha` is not"),
+        (answers(), Box::new(|a| a.alpha = None), "`alpha` is empty, but `set` is not"),
         (
             answers(),
             row(|row| row.novelty = None),
-            "`novelty` is empty, and in line 2, of the same model, it is not",
+            "`novelty` is empty, but in line 2, of the same model, it is not",
         ),
     ];
     let untold = |(answers, change, expected): (Answers, Change, &str)| {
@@ -290,13 +293,13 @@ fn what_is_of_no_class_has_no_label_and_a_score_has_its_p_value() {
             2,
             "\"ood\":null",
             "\"ood\":false",
-            "`ood` is `false`, so the text is of no class, and `label`",
+            "`ood` is `false`, so the text belongs to no class, but `label`",
         ),
         (
             2,
             "\"novelty_p\":0.1",
             "\"novelty_p\":null",
-            "`novelty_p` is empty, and `novelty` is not",
+            "`novelty_p` is empty, but `novelty` is not",
         ),
     ] {
         let changed =
@@ -330,11 +333,11 @@ fn a_file_that_does_not_say_how_its_probabilities_were_made_is_read_with_a_warni
 fn answers_that_are_missing_are_said() {
     let some = damaged(|lines| drop(lines.drain(14..))).unwrap();
     assert!(some[0].contains("has 2 answers of `b`, and 12 were written"), "{some:?}");
-    assert!(some[1].contains("has other rows of `b`"), "{some:?}");
+    assert!(some[1].contains("has different rows of `b`"), "{some:?}");
     let both = damaged(|lines| lines.retain(|line| !line.contains("\"row\":20,"))).unwrap();
     assert!(both.len() == 2 && both[0].contains("has 11 answers of"), "{both:?}");
     let mixed = damaged(|lines| lines.swap(0, 1)).unwrap();
-    assert!(mixed.len() == 1 && mixed[0].contains("in another order"), "{mixed:?}");
+    assert!(mixed.len() == 1 && mixed[0].contains("in a different order"), "{mixed:?}");
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn a_column_that_stands_twice_is_refused() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replacen(",logit.technical", ",p.technical", 1)).unwrap();
     let message = read(&path).unwrap_err().to_string();
-    assert!(message.contains("the column `p.technical.support` stands twice"), "{message}");
+    assert!(message.contains("the column `p.technical.support` occurs twice"), "{message}");
 }
 
 /// JSON has no such numbers, and text has.

@@ -115,7 +115,7 @@ fn tick(value: f64, ends: (f64, f64)) -> String {
 
 /// Accuracy by confidence with Wilson intervals; behind it the share of the rows in each bin.
 pub(super) fn reliability(bins: &[Bin]) -> String {
-    let names = ("confidence", "share of right answers");
+    let names = ("confidence", "accuracy");
     let mut chart = Chart::new((0.0, 1.0), (0.0, 1.0), names, "reliability diagram");
     let rows: usize = bins.iter().map(|bin| bin.count).sum();
     let width = 1.0 / bins.len() as f64;
@@ -142,8 +142,8 @@ pub(super) fn reliability(bins: &[Bin]) -> String {
 pub(super) fn risk_coverage(all: &BTreeMap<&'static str, Selective>) -> String {
     let risks = all.values().flat_map(|one| one.curve.iter().map(|point| point.risk));
     let highest = risks.fold(0.01, f64::max);
-    let names = ("share of answers accepted", "share of them wrong");
-    let mut chart = Chart::new((0.0, 1.0), (0.0, 1.05 * highest), names, "risk and coverage");
+    let names = ("coverage (share accepted)", "error rate");
+    let mut chart = Chart::new((0.0, 1.0), (0.0, 1.05 * highest), names, "risk–coverage curve");
     for (one, class) in all.values().zip(["one", "two"]) {
         chart.line(class, one.curve.iter().map(|point| (point.coverage, point.risk)));
     }
@@ -165,7 +165,7 @@ pub(super) fn histogram(histogram: &Histogram) -> String {
     let highest = inside.iter().chain(&outside).copied().fold(0.0, f64::max);
     // A single value has no width.
     let ends = if to > from { (*from, *to) } else { (*from, from + 1.0) };
-    let names = ("score: higher is stranger", "share of the group");
+    let names = ("score: higher is more unusual", "share of the group");
     let mut chart = Chart::new(ends, (0.0, 1.05 * highest), names, "histogram of the score");
     for (class, shares) in [("inside", &inside), ("outside", &outside)] {
         let bars = shares.len() as f64;
@@ -175,6 +175,6 @@ pub(super) fn histogram(histogram: &Histogram) -> String {
             chart.bar(class, sides, share, &format!("{:.2} %", 100.0 * share));
         }
     }
-    chart.legend(TOP, &["labelled texts", "texts of no class"]);
+    chart.legend(TOP, &["labelled texts", "out-of-distribution texts"]);
     chart.finish()
 }

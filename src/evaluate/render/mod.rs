@@ -133,7 +133,7 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(headline(report));
     if let Some(scores) = uncalibrated {
         blocks.push(Block::Text(format!(
-            "Without the temperature: NLL {:.4}, ECE {:.4}.",
+            "Without temperature scaling: NLL {:.4}, ECE {:.4}.",
             scores.nll, scores.ece
         )));
     }
@@ -143,18 +143,18 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
     classes(report, blocks);
     blocks.push(Block::Figure {
         svg: chart::reliability(&report.summary.bins),
-        caption: "Reliability: the share of right answers by confidence, with 95 % Wilson \
-                  intervals. On the dashed line confidence is what it says."
+        caption: "Reliability diagram: accuracy by confidence, with 95 % Wilson intervals. On the \
+                  dashed line, confidence equals accuracy."
             .to_owned(),
     });
     blocks.push(Block::Heading("Calibration".to_owned()));
     blocks.push(calibration(report));
-    blocks.push(Block::Heading("Leaving doubtful answers out".to_owned()));
+    blocks.push(Block::Heading("Selective prediction".to_owned()));
     blocks.push(selective(report));
     blocks.push(Block::Figure {
         svg: chart::risk_coverage(&report.selective),
-        caption: "Risk and coverage: the share of wrong answers among those accepted, when the \
-                  most doubtful are left out."
+        caption: "Risk–coverage curve: the error rate of the accepted predictions when the least \
+                  confident ones are rejected."
             .to_owned(),
     });
     blocks.push(Block::Heading("Uncertainty".to_owned()));
@@ -170,17 +170,17 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
         let mut rows: Vec<Vec<String>> =
             parts.map(|(name, one)| part(name, one.rows, &one.sha256)).collect();
         rows.push(part("these rows", hygiene.evaluated.rows, &hygiene.evaluated.sha256));
-        blocks.push(table(&["part", "rows", "SHA-256 of the content"], rows));
+        blocks.push(table(&["part", "rows", "content SHA-256"], rows));
         let seen = match hygiene.seen {
-            Some(seen) => format!("{seen} were also trained or calibrated on."),
-            None => "which were also trained or calibrated on is not known.".to_owned(),
+            Some(seen) => format!("{seen} were also used for training or calibration."),
+            None => "it is unknown which were also used for training or calibration.".to_owned(),
         };
         let fresh = report.without_seen.map_or(String::new(), |fresh| {
             format!(" Without those: accuracy {:.4}, NLL {:.4}.", fresh.accuracy, fresh.nll)
         });
         blocks.push(Block::Text(format!(
-            "{} of these rows repeat the text of another; {seen}{fresh} {} were longer than the model \
-             reads and were cut.",
+            "{} of these rows repeat the text of another row; {seen}{fresh} {} were longer than \
+             the model's limit and were truncated.",
             hygiene.repeated, report.truncated
         )));
     }
@@ -199,7 +199,7 @@ fn classes(report: &Report, blocks: &mut Vec<Block>) {
         row
     };
     let rows = worst_first(&report.by_class).into_iter().map(row).collect();
-    let header = ["lowest F1 first", "rows", "precision", "recall", "F1", "in its set"];
+    let header = ["lowest F1 first", "rows", "precision", "recall", "F1", "set coverage"];
     blocks.push(Block::Heading("Classes".to_owned()));
     blocks.push(table(&header[..columns], rows));
     if report.confusions.is_empty() {
@@ -210,7 +210,7 @@ fn classes(report: &Report, blocks: &mut Vec<Block>) {
         vec![one.label.clone(), one.predicted.clone(), one.rows.to_string(), share]
     };
     blocks.push(Block::Heading("Confusions".to_owned()));
-    let header = ["label", "taken for", "rows", "of its class"];
+    let header = ["label", "predicted as", "rows", "share of class"];
     blocks.push(table(&header, report.confusions.iter().map(row).collect()));
 }
 
@@ -238,8 +238,8 @@ fn headline(report: &Report) -> Block {
 fn beside(baseline: &BaselineReport, report: &Report, blocks: &mut Vec<Block>) {
     let summary = &report.summary;
     blocks.push(Block::Text(format!(
-        "Beside a linear classifier on words and characters, fitted on {} of the {} training rows \
-         ({} features, C {}, temperature {:.4}):",
+        "Compared with a linear baseline on words and characters, fitted on {} of the {} training \
+         rows ({} features, C {}, temperature {:.4}):",
         baseline.rows, baseline.of_rows, baseline.features, baseline.cost, baseline.temperature
     )));
     let row = |name: &str, model: f64, value: f64, difference: &Interval| {
@@ -270,12 +270,12 @@ fn calibration(report: &Report) -> Block {
         let floor = format!("{:.4} ± {:.4}", error.floor, error.floor_sd);
         vec![name.to_owned(), four(error.value), floor, note]
     };
-    let count = format!("rows in its bin: {}", errors.mce_bin.count);
+    let count = format!("rows in that bin: {}", errors.mce_bin.count);
     let mut rows = vec![
         row("equal-mass ECE", &errors.adaptive_ece, String::new()),
         row("class-wise ECE", &errors.class_wise_ece, String::new()),
         row("smooth ECE, reflected kernel", &errors.smooth_ece, String::new()),
-        row("largest gap (MCE)", &errors.mce, count),
+        row("maximum calibration error (MCE)", &errors.mce, count),
     ];
     if let Some(positive) = errors.positive_ece {
         let name = "ECE of the second class".to_owned();
@@ -296,13 +296,13 @@ fn selective(report: &Report) -> Block {
         let values = report.selective.values().map(value);
         rows.push([name.to_owned()].into_iter().chain(values).collect());
     };
-    row("accuracy on the surest 70 %", &|one| four(one.accuracy_at_70));
-    row("accuracy on the surest 80 %", &|one| four(one.accuracy_at_80));
-    row("accuracy on the surest 90 %", &|one| four(one.accuracy_at_90));
-    row("accuracy on the surest 95 %", &|one| four(one.accuracy_at_95));
-    row("accepted with at most 1 % wrong", &|one| percent(one.coverage_at_risk_1));
-    row("accepted with at most 2 % wrong", &|one| percent(one.coverage_at_risk_2));
-    row("accepted with at most 5 % wrong", &|one| percent(one.coverage_at_risk_5));
+    row("accuracy on the most confident 70 %", &|one| four(one.accuracy_at_70));
+    row("accuracy on the most confident 80 %", &|one| four(one.accuracy_at_80));
+    row("accuracy on the most confident 90 %", &|one| four(one.accuracy_at_90));
+    row("accuracy on the most confident 95 %", &|one| four(one.accuracy_at_95));
+    row("accepted at an error rate of at most 1 %", &|one| percent(one.coverage_at_risk_1));
+    row("accepted at an error rate of at most 2 %", &|one| percent(one.coverage_at_risk_2));
+    row("accepted at an error rate of at most 5 %", &|one| percent(one.coverage_at_risk_5));
     row("AURC", &|one| four(one.aurc));
     row("E-AURC", &|one| four(one.e_aurc));
     row("AUGRC", &|one| four(one.augrc));
@@ -313,7 +313,10 @@ fn uncertainty(report: &Report) -> Block {
     let part = |part: Option<f64>| part.map_or("–".to_owned(), four);
     // Two columns of dashes would say that there is something to know.
     let columns = if report.knows_epistemic() { 5 } else { 3 };
-    let answers = report.uncertainty.iter().map(|(name, one)| (format!("{name} answers"), one));
+    let answers = report
+        .uncertainty
+        .iter()
+        .map(|(name, one)| (format!("{} predictions", name.replace("right", "correct")), one));
     let ood = report.ood.iter().filter_map(|(name, one)| {
         one.uncertainty.as_ref().map(|uncertainty| (name.clone(), uncertainty))
     });
@@ -335,32 +338,32 @@ fn sets(report: &Report, blocks: &mut Vec<Block>) {
         .map_or("–".to_owned(), |(label, coverage)| format!("{} ({label})", four(coverage)));
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let band = report.set_band.map_or(String::new(), |band| match band.words(four) {
-        Ok(words) => format!("{words} ({} rows behind the bound with the fewest)", band.rows),
+        Ok(words) => format!("{words} (for the smallest class threshold: {} rows)", band.rows),
         Err(why) => format!("none: {why}"),
     });
     blocks.push(table(
         &["", "value"],
         vec![
-            row("coverage promised", four(1.0 - sets.alpha)),
-            row("99 % band of the coverage", band),
+            row("target coverage", four(1.0 - sets.alpha)),
+            row("99 % coverage band", band),
             row(
-                "coverage found (Wilson)",
+                "observed coverage (Wilson interval)",
                 format!("{:.4} ({})", sets.coverage.value, between(&sets.coverage)),
             ),
-            row("lowest coverage of a class", lowest),
-            row("lowest coverage of a group by size", four(sets.worst_size_coverage)),
+            row("lowest coverage by class", lowest),
+            row("lowest coverage by set size", four(sets.worst_size_coverage)),
             row("size-stratified violation (SSCV)", four(sets.sscv)),
-            row("classes on average", four(sets.mean_size)),
+            row("average set size", four(sets.mean_size)),
             row("share of empty sets", four(sets.empty)),
-            row("share of single classes", four(sets.singleton)),
-            row("share of sets of all classes", four(sets.full)),
+            row("share of single-label sets", four(sets.singleton)),
+            row("share of sets with all labels", four(sets.full)),
         ],
     ));
 }
 
 fn outside(report: &Report, blocks: &mut Vec<Block>) {
     for (name, ood) in &report.ood {
-        blocks.push(Block::Heading(format!("Texts of no class: {name}")));
+        blocks.push(Block::Heading(format!("Out-of-distribution texts: {name}")));
         let row = |(score, one): (&&str, &crate::metrics::Detection)| {
             let auroc = format!("{:.4} ({})", one.auroc.value, between(&one.auroc));
             let values = [one.aupr, one.aupr_in, one.fpr95, one.rejected_at_95];
@@ -372,7 +375,7 @@ fn outside(report: &Report, blocks: &mut Vec<Block>) {
         blocks.push(Block::Figure {
             svg: chart::histogram(&ood.histogram),
             caption: format!(
-                "The score `{}` of the labelled texts and of {} texts from {name}, as shares of \
+                "The score `{}` of the labelled texts and of {} texts from {name}, as fractions of \
                  each group.",
                 ood.score, ood.rows
             ),

@@ -106,7 +106,7 @@ impl NewFile {
             blob.update(&block[..read]);
         }
         if length != self.size {
-            return Err(self.failed(io::Error::other("it was changed while it was read")));
+            return Err(self.failed(io::Error::other("it changed while it was being read")));
         }
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Hashed { file: self, sha256: hex(&sha256.finalize()), blob: hex(&blob.finalize()) })

@@ -34,9 +34,9 @@ impl Approach for Settings {
             _ => "with its full covariance",
         };
         let chosen = if told.prior_by_held_out_rows {
-            "was chosen by held-out rows"
+            "was chosen on held-out rows"
         } else {
-            "was chosen by the evidence"
+            "was chosen by maximising the marginal likelihood (evidence)"
         };
         let prior = |evidence: &Evidence| {
             format!(
@@ -52,13 +52,13 @@ impl Approach for Settings {
                 "Probabilities are those of its mean alone"
             }
             (2, _) => "Probabilities of two classes follow from it exactly",
-            (_, LinkChoice::Qmc) => "Probabilities are means over fixed draws of the logits",
+            (_, LinkChoice::Qmc) => "Probabilities are averages over a fixed set of logit samples",
             (_, _) => "Probabilities follow from it by a mean-field formula",
         };
         format!(
-            "A Laplace approximation of the last linear layer, {form}: a Gaussian around its best \
-             weights, as wide as the training rows leave them open (Daxberger et al., 2021).{} \
-             {link}; a text is read once.",
+            "A Laplace approximation of the last linear layer, {form}: a Gaussian around the best \
+             weights, as wide as the training rows leave them uncertain (Daxberger et al., \
+             2021).{} {link}; each text needs one forward pass.",
             told.evidence.map(prior).unwrap_or_default()
         )
     }

@@ -166,10 +166,10 @@ impl Architecture {
         }
         let known: Vec<String> = ALL.iter().map(|one| format!("`{}`", one.model_type)).collect();
         let (last, others) = known.split_last().expect("there are families");
-        let known = format!("{} and {last}", others.join(", "));
+        let known = format!("{} or {last}", others.join(", "));
         Err(match model_type {
-            "" => format!("has no `model_type`: {known} are supported"),
-            other => format!("`model_type` is `{other}`: {known} are supported"),
+            "" => format!("has no `model_type`; use {known}"),
+            other => format!("model type `{other}` is not supported; use {known}"),
         })
     }
 

@@ -12,14 +12,14 @@ const MOST: usize = 1 << 16;
 /// Refuses names that cannot be told apart, or that nobody could read.
 pub fn check_labels(names: &[String]) -> Result<(), String> {
     if names.len() > MOST {
-        return Err(format!("there are {} classes, and {MOST} are the most", names.len()));
+        return Err(format!("there are {} classes; the maximum is {MOST}", names.len()));
     }
     let mut seen = HashSet::new();
     for (id, name) in names.iter().enumerate() {
         let length = name.chars().count();
         if length > LONGEST {
             return Err(format!(
-                "the name of class {id} has {length} characters, and {LONGEST} are the most"
+                "the name of class {id} has {length} characters; the maximum is {LONGEST}"
             ));
         }
         if name.trim().is_empty() {
@@ -27,8 +27,8 @@ pub fn check_labels(names: &[String]) -> Result<(), String> {
         }
         if !seen.insert(name) {
             return Err(format!(
-                "two classes are called `{name}`: give each a name of its own, since probabilities are \
-                 listed by name"
+                "two classes are called `{name}`; give each a different name, because \
+                 probabilities are listed by name"
             ));
         }
     }
@@ -59,7 +59,7 @@ impl Stated<'_> {
         let names = in_order(by_id)?;
         if let Some(count) = count.filter(|&count| count != names.len()) {
             return Err(format!(
-                "`num_labels` is {count}, but `id2label` names {}: say the same in both, or leave out \
+                "`num_labels` is {count}, but `id2label` names {}; make them agree, or remove \
                  `num_labels`",
                 names.len()
             ));
@@ -76,27 +76,28 @@ impl Stated<'_> {
         if let Some(class) = self.architecture.filter(other) {
             let class: String = class.chars().take(60).collect();
             return Some(format!(
-                "`architectures` has `{class}`, which is no classifier of texts: only `…{CLASSIFIER}` is \
-                 answered; `bayes train DATA --init FOLDER` makes one from its encoder"
+                "`architectures` has `{class}`, which is not a text classifier; only \
+                 `…{CLASSIFIER}` is supported; `bayes train DATA --init FOLDER` makes one from its \
+                 encoder"
             ));
         }
         let kind = self.problem_type.unwrap_or("");
         let what = match kind {
-            "multi_label_classification" => "each label has a probability of its own",
-            "regression" => "its outputs are numbers and not classes",
+            "multi_label_classification" => "each label has an independent probability",
+            "regression" => "its outputs are numbers, not classes",
             "" | "single_label_classification" if labels == 1 => {
                 return Some(
-                    "names one label: transformers takes that for a regression; a classifier has two \
-                     labels or more"
+                    "names one label, which transformers reads as a regression; a classifier needs \
+                     at least two labels"
                         .to_owned(),
                 );
             }
             "" | "single_label_classification" => return None,
-            _ => "it is not known here",
+            _ => "it is unknown",
         };
         let kind: String = kind.chars().take(60).collect();
         Some(format!(
-            "`problem_type` is `{kind}`: {what}; only `single_label_classification` is answered"
+            "`problem_type` is `{kind}`: {what}; only `single_label_classification` is supported"
         ))
     }
 }
@@ -115,10 +116,11 @@ fn check_ids(ids: &Map<String, Value>, names: &[String]) -> Result<(), String> {
         let place = id(own).and_then(|id| usize::try_from(id).ok());
         let there = place.and_then(|place| names.get(place));
         if there != Some(name) {
-            let there = there.map_or("no class".to_owned(), |there| format!("`{}`", short(there)));
+            let there =
+                there.map_or("not a class".to_owned(), |there| format!("`{}`", short(there)));
             return Err(format!(
-                "`label2id` contradicts `id2label`: the one calls class {} `{}`, and in the other it is \
-                 {there}; find out which is right, and say the same in both",
+                "`label2id` contradicts `id2label`: one calls class {} `{}`, but in the other it \
+                 is {there}; find out which is correct, and make them agree",
                 short(&own.to_string()),
                 short(name)
             ));
@@ -136,7 +138,7 @@ fn count(value: &Value) -> Result<usize, String> {
     let fits = |&count: &u64| count <= MOST as u64;
     value.as_u64().filter(fits).map(|count| count as usize).ok_or_else(|| {
         let shown: String = value.to_string().chars().take(60).collect();
-        format!("`num_labels` is {shown}: a whole number up to {MOST} is expected")
+        format!("`num_labels` is {shown}; use a whole number up to {MOST}")
     })
 }
 

@@ -18,7 +18,7 @@ use crate::store;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Norm {
-    /// After the residual sum, as BERT has it.
+    /// After the residual sum, as in BERT.
     #[default]
     Post,
 }
@@ -27,7 +27,7 @@ pub enum Norm {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// The head that the architecture has in transformers: first token, dense, tanh.
+    /// The architecture's head in transformers: first token, dense, tanh.
     #[default]
     Auto,
     /// The mean over the tokens: a head of our own.
@@ -175,7 +175,7 @@ impl EncoderConfig {
                 return Err(ModelError::Missing {
                     folder: folder.to_owned(),
                     file: "config.json",
-                    hint: "a folder as transformers' `save_pretrained` writes it is needed",
+                    hint: "give a model folder as written by transformers' `save_pretrained`",
                 });
             }
             Err(source) => return Err(ModelError::Read { path, source }),
@@ -201,8 +201,7 @@ impl EncoderConfig {
         let hidden_act = serde_json::from_value(Value::String(written.hidden_act.clone()))
             .map_err(|_| {
                 format!(
-                    "`{}` is `{}`: `gelu`, `gelu_new`, `gelu_pytorch_tanh` and `relu` are \
-                     supported",
+                    "`{}` is `{}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh` or `relu`",
                     architecture.key("hidden_act"),
                     written.hidden_act
                 )
@@ -210,11 +209,11 @@ impl EncoderConfig {
         let position = written.position_embedding_type.as_deref().unwrap_or("absolute");
         if position != "absolute" {
             return Err(format!(
-                "`position_embedding_type` is `{position}`: `absolute` is supported"
+                "`position_embedding_type` is `{position}`; only `absolute` is supported"
             ));
         }
         if written.is_decoder {
-            return Err("`is_decoder` is true: an encoder is needed".to_owned());
+            return Err("`is_decoder` is true, but an encoder is needed".to_owned());
         }
         let stated = Stated {
             architecture: written.architectures.get(0).and_then(Value::as_str),
@@ -294,7 +293,7 @@ impl EncoderConfig {
             let absent = name == "type_vocab_size" && self.segments().is_none();
             if (value == 0 && !absent) || value > most {
                 let name = key(name);
-                return Err(format!("`{name}` is {value}: 1 to {most} can be built"));
+                return Err(format!("`{name}` is {value}; use 1 to {most}"));
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -314,21 +313,21 @@ impl EncoderConfig {
         for (name, rate) in rates {
             if !(0.0..1.0).contains(&rate) {
                 let name = key(name);
-                return Err(format!("`{name}` is {rate}: 0 up to, but not, 1 is possible"));
+                return Err(format!("`{name}` is {rate}; use a number from 0 to below 1"));
             }
         }
         if !(self.layer_norm_eps >= 0.0 && self.layer_norm_eps < 1.0) {
             return Err(format!(
-                "`{}` is {}: 0 up to, but not, 1 is possible, since it is a small number that keeps a \
-                 layer norm from dividing by zero; encoders have 1e-5 or 1e-12",
+                "`{}` is {}; use a number from 0 to below 1: it keeps a layer norm from dividing \
+                 by zero, and encoders have 1e-5 or 1e-12",
                 key("layer_norm_eps"),
                 self.layer_norm_eps
             ));
         }
         if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
             return Err(format!(
-                "`{}` is {}: above 0, up to 1, is possible, since new weights are drawn with it as their \
-                 standard deviation; encoders have 0.02",
+                "`{}` is {}; use a number above 0 and at most 1: new weights are drawn with it as \
+                 their standard deviation, and encoders have 0.02",
                 key("initializer_range"),
                 self.initializer_range
             ));

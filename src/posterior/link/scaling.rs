@@ -86,7 +86,7 @@ impl Scaling {
     /// The first number that no fit gives, as a message: with it probabilities would not be numbers.
     fn check(&self) -> Result<(), String> {
         let refused = |name: &str, value: f64| {
-            Err(format!("`{name}` is {value:e}, and no model is calibrated so"))
+            Err(format!("`{name}` is {value:e}, which no calibration gives"))
         };
         if !TEMPERATURES.contains(&self.temperature) {
             return refused("temperature", self.temperature);

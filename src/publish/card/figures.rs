@@ -21,7 +21,9 @@ impl Card<'_> {
             scaling.temperature != 1.0 || scaling.vector.is_some()
         });
         let before = |value: Option<f64>| {
-            value.map_or(String::new(), |value| format!("{} as the logits come", four(value)))
+            value.map_or(String::new(), |value| {
+                format!("{} without temperature scaling", four(value))
+            })
         };
         let note = |metric: &Metric| match metric.key {
             "accuracy" => evaluation.truth.map_or(String::new(), |truth| {
@@ -39,7 +41,7 @@ impl Card<'_> {
             _ => String::new(),
         };
         let mut text = format!(
-            "{} of {}, part {}, with 95 % bootstrap intervals over the rows.\n\n",
+            "{} of {}, split {}, with 95 % bootstrap intervals over the rows.\n\n",
             counted(summary.rows, "row"),
             code(&self.source.dataset_name()),
             code(&evaluation.split),
@@ -51,8 +53,9 @@ impl Card<'_> {
             text.push_str(&line([&metric.name(), &value, &interval, &note(metric)]));
         }
         text.push_str(
-            "\nThe noise floor is the ECE that perfectly calibrated probabilities would show on as many \
-             rows. Of an ECE near its floor nothing more can be said, and its interval lies too high.\n",
+            "\nThe noise floor is the ECE that perfectly calibrated probabilities would show with \
+             this many rows. An ECE near its floor tells you no more than that, and its bootstrap \
+             interval is biased upward.\n",
         );
         text.push_str(&self.more_results());
         text
@@ -63,8 +66,8 @@ impl Card<'_> {
         let Some(evaluation) = &self.source.evaluation else { return text };
         if let Some(sets) = &evaluation.sets {
             text.push_str(&format!(
-                "\nPrediction sets for {} held the label in {} of cases ({} – {}), with {:.2} classes on \
-                 average.\n",
+                "\nPrediction sets with {} target coverage contained the correct label in {} of \
+                 cases ({} – {}), with {:.2} labels on average.\n",
                 share(1.0 - sets.alpha),
                 share(sets.coverage.value),
                 share(sets.coverage.low),
@@ -74,7 +77,7 @@ impl Card<'_> {
         }
         for (name, ood) in &evaluation.ood {
             text.push_str(&format!(
-                "\nTold from {} of no class ({}) by {}: AUROC {} ({}).\n",
+                "\nOut-of-distribution detection on {} ({}) by {}: AUROC {} ({}).\n",
                 counted(ood.rows, "text"),
                 code(name),
                 ood.score.replace('_', " "),
@@ -98,7 +101,7 @@ impl Card<'_> {
         };
         let mean = &evaluation.summary.mean_uncertainty;
         let mut text = format!(
-            "The entropy of an answer is {} nats on average ({}).\n",
+            "The average entropy of a prediction is {} nats ({}).\n",
             four(mean.value),
             between(mean)
         );
@@ -108,13 +111,13 @@ impl Card<'_> {
         let own_doubt = self.source.artifact.uncertainty.own_doubt();
         text.push_str(&match own_doubt.reason() {
             Some(reason) => format!(
-                "How much of it is the model's own (epistemic) and how much the text's (aleatoric), \
-                 this model does not say, since {reason}.\n\n| answers | rows | total |\n\
+                "This model does not split it into epistemic (from the model) and aleatoric (from \
+                 the text) uncertainty, because {reason}.\n\n| predictions | rows | total |\n\
                  |---|---:|---:|\n"
             ),
-            None => "Its aleatoric part would stay with any amount of data; its epistemic part comes \
-                     from not knowing the weights.\n\n| answers | rows | total | aleatoric | \
-                     epistemic |\n|---|---:|---:|---:|---:|\n"
+            None => "Its aleatoric part would remain with any amount of data; its epistemic part \
+                     comes from not knowing the weights.\n\n| predictions | rows | total | \
+                     aleatoric | epistemic |\n|---|---:|---:|---:|---:|\n"
                 .to_owned(),
         });
         for name in ["all", "right", "wrong"] {
@@ -137,9 +140,9 @@ impl Card<'_> {
             return "It was not measured.\n".to_owned();
         }
         format!(
-            "![Reliability diagram: the share of right answers over the confidence]({RELIABILITY})\n\n\
-             Bars: the share of right answers among those of a confidence, with 95 % Wilson intervals. \
-             On the diagonal the confidence is what it says.\n"
+            "![Reliability diagram: accuracy as a function of confidence]({RELIABILITY})\n\nBars: \
+             accuracy of the predictions in each confidence bin, with 95 % Wilson intervals. On \
+             the diagonal, confidence equals accuracy.\n"
         )
     }
 }

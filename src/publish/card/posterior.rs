@@ -43,15 +43,15 @@ impl Card<'_> {
         let uncertainty = &self.source.artifact.uncertainty;
         let scaling = &uncertainty.scaling;
         let vector = if scaling.vector.is_some() {
-            "Each class has a factor and an offset of its own; then logits "
+            "Each class has its own factor and offset; then logits "
         } else {
             "Logits "
         };
         let spread = match (&uncertainty.covariance, scaling.scale) {
             (Covariance::Zero, _) => "",
             (_, 0.0) => {
-                "; the variance of the logits is left out of the probabilities, since it made those rows \
-                 no more probable"
+                "; the probabilities do not use the variance of the logits, because it did not \
+                 improve the likelihood of those rows"
             }
             (_, _) => "",
         };
@@ -61,7 +61,7 @@ impl Card<'_> {
             (_, scale) => format!(" and their variance is multiplied by {scale:.3}"),
         };
         let rows = if self.crossed() {
-            "rows each of which was judged by a last layer that had not seen it"
+            "rows scored by a last layer that had not seen them"
         } else {
             "rows that the model was not trained on"
         };
@@ -69,7 +69,8 @@ impl Card<'_> {
             let config = self.source.artifact.manifest.calibration.as_ref();
             return match config.is_some_and(|config| config.temperature) {
                 true => format!(
-                    "The temperature stays at 1, since {rows} gave no reason for another{spread}."
+                    "The temperature stays at 1, because {rows} gave no reason to change \
+                     it{spread}."
                 ),
                 false => format!("No temperature was fitted{spread}."),
             };
@@ -85,7 +86,7 @@ impl Card<'_> {
         let mut parts = Vec::new();
         if let Some(conformal) = &calibration.conformal {
             let method = match conformal.score {
-                Score::Lac if conformal.by_class => "with a bound for each class",
+                Score::Lac if conformal.by_class => "with one threshold per class",
                 Score::Lac => "with the smallest average size",
                 Score::Aps => "by cumulative probability (APS)",
                 Score::Raps { .. } => "by regularised cumulative probability (RAPS)",
@@ -93,18 +94,18 @@ impl Card<'_> {
             let coverage: Vec<String> =
                 calibration.alphas.iter().map(|alpha| share(1.0 - alpha)).collect();
             parts.push(format!(
-                "Prediction sets, {method}, hold the right class in at least {} of cases; any other \
-                 coverage can be asked for.",
+                "Prediction sets, {method}, contain the correct class in at least {} of cases; you \
+                 can request any other coverage.",
                 coverage.join(" or ")
             ));
         }
         let rows = if self.crossed() {
-            "rows that were judged without themselves"
+            "held-out (cross-fitted) rows"
         } else {
-            "rows that were not trained on"
+            "rows that were not used for training"
         };
         if calibration.novelty.is_some() {
-            parts.push(format!("How strange a text is, is given as a p-value among {rows}."));
+            parts.push(format!("Novelty is reported as a p-value relative to {rows}."));
         }
         if let Some(limits) = &calibration.limits {
             let Limits { min_confidence, max_epistemic, ood_p, max_set_size } = limits;
@@ -120,11 +121,11 @@ impl Card<'_> {
             }
             if let Some(risk) = calibration.risk {
                 let which = match min_confidence {
-                    Some(_) => "Of the answers of that confidence or more",
-                    None => "Of all answers, however sure,",
+                    Some(_) => "Of the predictions with that confidence or more,",
+                    None => "Of all predictions, whatever their confidence,",
                 };
                 parts.push(format!(
-                    "{which} at most {} are wrong, as {rows} have proved (95 % sure).",
+                    "{which} at most {} are wrong, as {rows} prove (95 % sure).",
                     share(risk)
                 ));
             }

@@ -18,9 +18,7 @@ impl Card<'_> {
         let manifest = &self.source.artifact.manifest;
         let mut text = String::new();
         if !manifest.parts.is_empty() {
-            text.push_str(
-                "| part | rows | first digits of the SHA-256 of its content |\n|---|---:|---|\n",
-            );
+            text.push_str("| split | rows | content SHA-256 (first digits) |\n|---|---:|---|\n");
             for name in PARTS {
                 let Some(part) = manifest.parts.get(name) else { continue };
                 let digits = part.sha256.get(..16).unwrap_or(&part.sha256);
@@ -33,30 +31,32 @@ impl Card<'_> {
         if let Some(training) = self.facts() {
             let how = if self.kept_head() {
                 let tuned = if training.tuning_left {
-                    " Fine-tuning was tried and left, since it made held-out rows no more probable."
+                    " Fine-tuning was tried but not used, because it did not improve the \
+                     likelihood of held-out rows."
                 } else {
                     ""
                 };
                 format!(
-                    "The encoder stayed as it was; the last layer was fitted to convergence.{tuned}"
+                    "The encoder was frozen; the last layer was fitted to convergence.{tuned} This \
+                     took"
                 )
             } else {
                 format!(
-                    "{}; the weights of step {} were best.",
+                    "{}; the weights of step {} were best. This took",
                     counted(training.steps as usize, "optimizer step"),
                     grouped(training.best_step as usize)
                 )
             };
             text.push_str(&format!(
-                "{how} {} with posterior, calibration and test.\n\n",
+                "{how} {}, including posterior, calibration and test.\n\n",
                 counted(training.seconds.ceil() as usize, "second"),
             ));
         }
         match &self.source.config {
             Some(config) => text.push_str(&format!(
-                "All hyperparameters that had a say; those of `[train]` are named as in transformers' \
-                 `TrainingArguments`. On the same kind of CPU the same config, data and seed give the \
-                 same weights.\n\n```toml\n{}```\n",
+                "All hyperparameters that were used; those in `[train]` have the same names as in \
+                 transformers' `TrainingArguments`. The same config, data and seed produce the \
+                 same weights on the same kind of CPU.\n\n```toml\n{}```\n",
                 hyperparameters(config)
             )),
             None => text.push_str(
@@ -100,37 +100,41 @@ impl Card<'_> {
     fn what_for(&self) -> String {
         if self.crossed() {
             let how = self.facts().and_then(|one| one.crossed.as_deref());
-            let how = how.map_or(String::new(), |how| format!(" It is {how}."));
+            let how = how.map_or(String::new(), |how| format!(" This uses {how}."));
             return format!(
-                "The rows of the first train the last layer and fit temperature, prediction sets and \
-                 novelty.{how} The last part is reported on and served nothing else."
+                "The `train` rows train the last layer and fit temperature, prediction sets and \
+                 novelty.{how} The `test` split is used only for the reported results."
             );
         }
         let parts = &self.source.artifact.manifest.parts;
         let rows = |name: &str| parts.get(name).map_or(0, |part| part.rows);
         let made = PARTS.into_iter().filter(|name| *name != "test").map(rows).sum::<usize>();
-        let chosen = if self.kept_head() { "its prior" } else { "weights" };
+        let chosen = if self.kept_head() { "its prior was" } else { "the best weights were" };
         let few = |both: &str| {
             if made >= SMALL {
                 return String::new();
             }
             let rows = grouped(rows("temperature") + rows("conformal"));
-            format!(" Of so few rows in all, the {rows} of {both} serve both, cross-fitted.")
+            format!(
+                " With so few rows, the {rows} rows of {both} together serve both purposes, by \
+                 cross-fitting."
+            )
         };
         if self.fitted_afterwards() {
             let unused =
-                if rows("validation") > 0 { "; those of `validation` were not used" } else { "" };
+                if rows("validation") > 0 { "; the `validation` rows were not used" } else { "" };
             return format!(
-                "The posterior was fitted on the rows of `train`, the temperature on those of \
-                 `temperature`, prediction sets and novelty on those of `conformal`; those of `test` are \
-                 reported on{unused}.{}",
+                "The posterior was fitted on `train`, the temperature on `temperature`, and \
+                 prediction sets and novelty on `conformal`; results are reported on \
+                 `test`{unused}.{}",
                 few("`temperature` and `conformal`")
             );
         }
         format!(
-            "Trained on the first, {chosen} chosen by the NLL of the second, temperature fitted on the \
-             third, prediction sets and novelty on the fourth, reported on the last.{}",
-            few("the third and the fourth")
+            "The model was trained on `train`; {chosen} selected by NLL on `validation`; \
+             temperature was fitted on `temperature`, prediction sets and novelty on `conformal`; \
+             results are reported on `test`.{}",
+            few("`temperature` and `conformal`")
         )
     }
 }

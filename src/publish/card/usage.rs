@@ -112,13 +112,14 @@ impl Card<'_> {
             false => json(&self.example()),
         };
         format!(
-            "Its head is not one that transformers has: `AutoModelForSequenceClassification` would load it \
-             and answer something else. The folder is one of sentence-transformers too, whose embedding is \
-             the logits.\n\n```python\nimport torch\nfrom sentence_transformers import SentenceTransformer\n\n\
-             model = SentenceTransformer({})\n\
-             logits = torch.tensor(model.encode([{text}])[0])\nprobabilities = ({divide}).softmax(-1)\n\
-             labels = {labels}\n\
-             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n{}",
+            "transformers does not implement this model's head: \
+             `AutoModelForSequenceClassification` would load it but return different predictions. \
+             The folder is also a sentence-transformers model whose embeddings are the logits.\n\n\
+             ```python\nimport torch\nfrom sentence_transformers import SentenceTransformer\n\n\
+             model = SentenceTransformer({})\nlogits = torch.tensor(model.encode([{text}])[0])\n\
+             probabilities = ({divide}).softmax(-1)\nlabels = {labels}\n\
+             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n\
+             ```\n\n{}",
             json(&self.place()),
             self.what_that_is()
         )
@@ -130,22 +131,23 @@ impl Card<'_> {
         let cut = match artifact.manifest.preprocessing.truncation.name() {
             "head" => "",
             "tail" => {
-                " Of a longer text transformers keeps the beginning, `bayes` the end: answers to long texts \
-                 differ."
+                " When a text is too long, transformers keeps the beginning, while `bayes` keeps \
+                 the end, so predictions for long texts differ."
             }
             _ => {
-                " Of a longer text transformers keeps the beginning, `bayes` a quarter of the beginning and \
-                 three quarters of the end: answers to long texts differ."
+                " When a text is too long, transformers keeps the beginning, while `bayes` takes a \
+                 quarter of its tokens from the beginning and three quarters from the end, so \
+                 predictions for long texts differ."
             }
         };
         let vector = if artifact.uncertainty.scaling.vector.is_some() {
-            " The factors and offsets of the classes are left out here."
+            " The factors and offsets of the classes are not applied here."
         } else {
             ""
         };
         let pair = if self.takes_pairs() { " The model takes pairs of texts." } else { "" };
         format!(
-            "This is the prediction of the {}, with the temperature and without the rest of the \
+            "This is the prediction of the {} with temperature scaling, without the remaining \
              uncertainty.{cut}{vector}{pair}\n",
             artifact.manifest.transformers
         )
@@ -171,15 +173,15 @@ impl Card<'_> {
             (true, "the label with its probability"),
             (true, uncertainty),
             (calibration.conformal.is_some(), "the prediction set"),
-            (calibration.novelty.is_some(), "the p-value of the text's novelty"),
-            (calibration.limits.is_some(), "whether to take the answer"),
+            (calibration.novelty.is_some(), "the novelty p-value"),
+            (calibration.limits.is_some(), "whether to accept the prediction"),
         ];
         let printed: Vec<&str> =
             printed.into_iter().filter(|(has, _)| *has).map(|(_, what)| what).collect();
         let (last, others) = printed.split_last().expect("a label is always printed");
         format!(
-            "```sh\n{ask}\n```\n\nIt prints {} and {last}; {} gives them as JSON, and {} answers over \
-             HTTP.\n",
+            "```sh\n{ask}\n```\n\nIt prints {} and {last}. {} prints the result as JSON; {} answers \
+             over HTTP.\n",
             others.join(", "),
             code("--json"),
             code(&format!("bayes serve --model {place}"))

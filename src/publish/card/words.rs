@@ -21,30 +21,30 @@ impl Card<'_> {
         let own = match self.config.license.as_str() {
             "" => String::new(),
             license => format!(
-                " Their own part, the weights, the authors of the model offer under {}.",
+                " The authors of the model offer their own part, the weights, under {}.",
                 code(license)
             ),
         };
         let mut lines = Vec::new();
         if self.source.checkpoint {
             lines.push(
-                "**A checkpoint of a training that was not over.** It has no posterior, and nothing was \
-                 calibrated or tested."
+                "**A checkpoint of an unfinished training run.** It has no posterior, and nothing \
+                 was calibrated or tested."
                     .to_owned(),
             );
         }
         match self.source.terms(&self.config.data_license) {
             Terms::Unknown => lines.push(format!(
                 "**The terms of the data are unknown.** This model was trained on {data}{stated}, \
-                 and whether it may be used, and for what, depends on the terms of these data.{own}"
+                 and whether you may use it, and for what, depends on the terms of that data.{own}"
             )),
             Terms::NonCommercial => lines.push(format!(
                 "**The data are not for commercial use.** This model was trained on \
-                 {data}{stated}; take it that the same holds for the model.{own}"
+                 {data}{stated}; assume that the same holds for the model.{own}"
             )),
             Terms::Open if self.config.license.is_empty() => lines.push(
-                "**No licence was chosen.** Ask the authors before you use these weights for more \
-                 than looking at them."
+                "**No licence was chosen.** Ask the authors before you use these weights for \
+                 anything more than looking at them."
                     .to_owned(),
             ),
             Terms::Open => {}
@@ -73,7 +73,7 @@ impl Card<'_> {
         let family = encoder.architecture.name;
         let begin = match &artifact.manifest.base_model {
             Some(base) if self.kept_head() => {
-                format!(", which is {} as it was under a new last layer", code(base))
+                format!(", which is {}, unchanged, under a new last layer", code(base))
             }
             Some(base) => format!(", fine-tuned from {}", code(base)),
             None => String::new(),
@@ -91,9 +91,9 @@ impl Card<'_> {
             description => format!("{description}\n\n"),
         };
         let rows = if self.crossed() {
-            "by rows each of which was judged by a last layer that had not seen it"
+            "Calibration used cross-fitting: a last layer that had not seen the row scored it."
         } else {
-            "on rows it was not trained on"
+            "Calibration used rows that the model was not trained on."
         };
         let made = if self.fitted_afterwards() {
             "whose posterior and calibration were fitted"
@@ -104,10 +104,12 @@ impl Card<'_> {
             String::new()
         } else {
             let own = match artifact.uncertainty.own_doubt() {
-                OwnDoubt::Known => ", and says how much of its doubt is its own",
+                OwnDoubt::Known => {
+                    " and says how much of the uncertainty comes from the model itself"
+                }
                 OwnDoubt::LeftOut | OwnDoubt::Absent => "",
             };
-            format!(" Besides a label it gives probabilities that were calibrated {rows}{own}.")
+            format!(" In addition to a label, it returns calibrated probabilities{own}. {rows}")
         };
         format!(
             "{own}{authors}A text classifier with {}, {made} on {}{about} with `bayes` {}: a {family} \
@@ -139,17 +141,16 @@ impl Card<'_> {
     pub(super) fn intended_uses(&self) -> String {
         let own = match self.config.intended_uses.trim() {
             "" => format!(
-                "Texts like those of {}, sorted into these classes, where somebody acts on the \
-                 probabilities: takes the answer, leaves it to a person, or asks again.",
+                "Texts like those of {}, sorted into these classes, where someone acts on the \
+                 probabilities: accepts the prediction, passes it to a person, or asks again.",
                 code(&self.source.dataset_name())
             ),
             own => own.to_owned(),
         };
         format!(
-            "{own}\n\nNot for other kinds of text or other languages than it was tested on, and not for \
-             decisions about people that no person looks at. A text that belongs to none of the \
-             classes gets one all the same: look at the p-value of its novelty, and at the \
-             prediction set.\n"
+            "{own}\n\nDo not use it for kinds of text or languages that it was not tested on, or \
+             for decisions about people without human review. A text that belongs to none of the \
+             classes still gets a label; check its novelty p-value and prediction set.\n"
         )
     }
 
@@ -159,7 +160,7 @@ impl Card<'_> {
         points
             .extend(Some(self.config.limitations.trim().to_owned()).filter(|own| !own.is_empty()));
         points.push(match self.languages().as_slice() {
-            [] => "The languages of the texts are not stated and were not looked at.".to_owned(),
+            [] => "The languages of the texts are not stated and were not checked.".to_owned(),
             all => format!("Language of the texts: {}. Others were not tested.", all.join(", ")),
         });
         points.extend(self.balance());
@@ -171,23 +172,23 @@ impl Card<'_> {
             let hits = (evaluation.summary.accuracy.value * rows as f64).round() as u64;
             let (low, high) = wilson(hits, rows as u64);
             points.push(format!(
-                "Tested on {}: they say that the accuracy lies between {:.1} % and {:.1} % (95 % Wilson \
-                 interval), for texts of the same source only. Probabilities, prediction sets and \
-                 p-values keep their promise only while texts are like those; measure again on your \
-                 own.",
+                "Tested on {}, which put the accuracy between {:.1} % and {:.1} % (95 % Wilson \
+                 interval), for texts from the same source only. Probabilities, prediction sets \
+                 and p-values are reliable only for similar texts; re-evaluate on your own data.",
                 counted(rows, "row"),
                 100.0 * low,
                 100.0 * high
             ));
         } else {
             points.push(
-                "There is no report on test rows: nothing is known of its quality.".to_owned(),
+                "There is no report on test rows, so nothing is known about its quality."
+                    .to_owned(),
             );
         }
         points.push(
-            "Whether errors fall on some groups of people, topics or styles more than on others was \
-             not measured. Biases of the texts, of whoever gave the labels, and of the encoder are \
-             in the model."
+            "This evaluation did not measure whether some groups of people, topics or styles have \
+             more errors than others. The model inherits biases from the texts, the annotators and \
+             the encoder."
                 .to_owned(),
         );
         points.into_iter().map(|point| format!("- {point}\n")).collect()
@@ -199,7 +200,7 @@ impl Card<'_> {
         let labels = &self.source.artifact.manifest.labels;
         let (least, most) = (train.by_class.iter().min()?, train.by_class.iter().max()?);
         let skew = if *most > least.saturating_mul(2) {
-            " Rare classes are predicted less well, and their probabilities are known less well."
+            " Rare classes are predicted less well, and their probabilities are less certain."
         } else {
             ""
         };
@@ -209,7 +210,7 @@ impl Card<'_> {
             } else {
                 format!("from {} to {} training rows", grouped(*least), grouped(*most))
             };
-            return Some(format!("Balance: {} classes with {rows}.{skew}", labels.len()));
+            return Some(format!("Class balance: {} classes with {rows}.{skew}", labels.len()));
         }
         let counts: Vec<String> = labels
             .iter()
@@ -219,7 +220,7 @@ impl Card<'_> {
             })
             .collect();
         Some(format!(
-            "Balance of {}: {}. The probabilities take such shares for granted.{skew}",
+            "Class balance of {}: {}. The probabilities assume these proportions.{skew}",
             if self.streamed() { "a sample of the training rows" } else { "the training rows" },
             counts.join(", ")
         ))
@@ -242,17 +243,17 @@ impl Card<'_> {
             _ => "a quarter is kept from their beginning and three quarters from their end",
         };
         let cut = if lengths.truncated == 0 {
-            format!("None was longer than the {} that it reads.", counted(most, "token"))
+            format!("None was longer than the model's limit of {}.", counted(most, "token"))
         } else {
             format!(
-                "{} ({}) were longer than the {} that it reads and were cut: {kept}.",
+                "{} ({}) were longer than the model's limit of {} and were truncated: {kept}.",
                 counted(lengths.truncated, "text"),
                 percent(lengths.truncated, train.rows),
                 counted(most, "token")
             )
         };
         let tested = match evaluation.truncated {
-            Some(cut) if cut > 0 => format!(" So were {} of the test.", counted(cut, "text")),
+            Some(cut) if cut > 0 => format!(" So were {} of the test split.", counted(cut, "text")),
             _ => String::new(),
         };
         Some(format!(
@@ -271,13 +272,13 @@ impl Card<'_> {
         let seen = self.source.artifact.manifest.seen_in_test;
         let without = match &evaluation.without_seen {
             Some(without) => {
-                format!(" Without those the accuracy is {}.", four(without.accuracy))
+                format!(" Without those, the accuracy is {}.", four(without.accuracy))
             }
             None => String::new(),
         };
         Some(format!(
-            "Repeated texts: {} of {} training rows and {} of {} test rows repeat the text of another \
-             row; {} also occur in a part that the model was made with.{without}",
+            "Repeated texts: {} of {} training rows and {} of {} test rows repeat the text of \
+             another row; {} also occur in a split used to train or calibrate the model.{without}",
             grouped(train.repeated),
             grouped(train.rows),
             grouped(test.repeated),

@@ -105,6 +105,6 @@ async fn page(
         tracing::error!("the embedded documentation: {error}");
         Problem::Internal
     })?;
-    let page = pages.get(&file).ok_or(Problem::NotFound("there is no such page"))?;
+    let page = pages.get(&file).ok_or(Problem::NotFound("no such page"))?;
     Ok(page.answer(&headers))
 }

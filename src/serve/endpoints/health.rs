@@ -26,17 +26,17 @@ pub struct Health {
     status: &'static str,
     /// Requests are refused until it is.
     model_loaded: bool,
-    /// `cpu` or `cuda`.
+    /// Requests are refused until the server is ready.
     device: &'static str,
     /// The version of this server.
     version: &'static str,
-    /// The model's name; `null` until it is there.
+    /// The model's name; `null` until the model is loaded.
     model: Option<String>,
-    /// A hash of everything that changes its predictions; `null` until it is there.
+    /// A hash of everything that affects its predictions; `null` until the model is loaded.
     model_version: Option<String>,
     /// Time since the start.
     uptime_seconds: f64,
-    /// Texts that wait.
+    /// Number of texts in the queue.
     queue_depth: usize,
     /// Parts of the server.
     checks: Checks,
@@ -49,7 +49,7 @@ struct Checks {
     engine: &'static str,
     /// The cache.
     cache: &'static str,
-    /// The file of the jobs.
+    /// The job file.
     jobs: &'static str,
 }
 
@@ -78,21 +78,21 @@ fn checks(app: &App) -> Checks {
             Some(_) => "ok",
         },
         cache: if app.cache.is_some() { "ok" } else { "off" },
-        jobs: if app.jobs.is_writable() { "ok" } else { "the file of the jobs cannot be written" },
+        jobs: if app.jobs.is_writable() { "ok" } else { "the job file cannot be written" },
     }
 }
 
 /// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::get("/health", get(health), "State of all parts")
+        Endpoint::get("/health", get(health), "State of all components")
             .gives::<Health>(200)
             .refuses(&[400, 403, 421])
             .may_be_unready(),
-        Endpoint::get("/livez", get(livez), "The process answers"),
+        Endpoint::get("/livez", get(livez), "Whether the process is alive"),
         Endpoint::get("/readyz", get(readyz), "Whether to send requests").may_be_unready(),
-        Endpoint::get("/health/live", get(livez), "Another name for /livez").named("live"),
-        Endpoint::get("/health/ready", get(readyz), "Another name for /readyz")
+        Endpoint::get("/health/live", get(livez), "Alias of /livez").named("live"),
+        Endpoint::get("/health/ready", get(readyz), "Alias of /readyz")
             .named("ready")
             .may_be_unready(),
     ]

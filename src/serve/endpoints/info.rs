@@ -19,41 +19,41 @@ use crate::predict::Predictor;
 pub struct Info {
     /// Its name.
     model: String,
-    /// A hash of everything that changes its predictions.
+    /// A hash of everything that affects its predictions.
     model_version: String,
     /// How its posterior was made.
     method: &'static str,
     /// Its labels.
     labels: Vec<String>,
-    /// The most tokens that it reads.
+    /// Maximum number of tokens per text.
     max_tokens: usize,
     /// `cpu` or `cuda`.
     device: &'static str,
     /// The version of this server.
     version: &'static str,
-    /// What may be asked.
+    /// Request limits.
     limits: InfoLimits,
     /// What was fitted on held-out rows.
     calibration: InfoCalibration,
-    /// The report on the test part, where there is one.
+    /// The report on the test split, if there is one.
     #[schema(value_type = Option<Object>)]
     test: Option<Value>,
 }
 
-/// What may be asked.
+/// Request limits.
 #[derive(Debug, Serialize, ToSchema)]
 struct InfoLimits {
-    /// Characters a text.
+    /// Maximum characters per text.
     max_chars: usize,
-    /// Texts a batch.
+    /// Maximum texts per batch.
     max_client_batch_size: usize,
-    /// Texts a job.
+    /// Maximum texts per job.
     max_job_items: usize,
-    /// Passes a text.
+    /// Maximum forward passes per text.
     max_samples: usize,
-    /// Bytes a body.
+    /// Maximum request body size, in bytes.
     max_body_bytes: usize,
-    /// Whether an API key is asked for.
+    /// Whether an API key is required.
     api_key: bool,
 }
 
@@ -64,18 +64,18 @@ struct InfoCalibration {
     temperature: f64,
     /// The variance of the logits is multiplied by it.
     scale: f64,
-    /// Whether answers say how much of their uncertainty is the model's own: `known`, `left_out` (the
-    /// variance helped no held-out row and is not used), `absent` (there is no posterior).
+    /// Whether predictions report epistemic uncertainty: `known`, `left_out` (the variance did not
+    /// help held-out rows and is not used), `absent` (there is no posterior).
     #[schema(value_type = String, examples("known"))]
     epistemic: OwnDoubt,
-    /// Rows behind the prediction sets, of all classes together.
+    /// Calibration rows of the prediction sets, over all classes.
     prediction_set_rows: Option<usize>,
-    /// What novelty is measured by.
+    /// The novelty score.
     novelty: Option<&'static str>,
-    /// The least confidence of an answer that is accepted; `null` where none is too low.
+    /// Confidence at or above which a prediction is accepted; `null` if any confidence is accepted.
     min_confidence: Option<f64>,
-    /// At most this share of the answers of that confidence, or of all answers where it is `null`, is
-    /// wrong, as held-out rows have proved (95 % sure).
+    /// At most this share of predictions with at least that confidence (or of all predictions, if
+    /// it is `null`) is wrong, as held-out rows prove (95 % sure).
     target_risk: Option<f64>,
 }
 

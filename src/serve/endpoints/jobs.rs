@@ -29,7 +29,7 @@ use super::super::request::{self, Texts};
 use super::super::settings::Settings;
 use crate::store::sha256;
 
-const NO_TASK: &str = "there is no such task";
+const NO_TASK: &str = "no task with this id";
 /// How a status says that there is no result.
 const NO_RESULT: &str = "\"result\":null";
 /// Bytes of a result that are unpacked at once.
@@ -45,15 +45,15 @@ const MOST_KEY: usize = 255;
 pub struct Accepted {
     /// Names the job.
     task_id: String,
-    /// `processing`, or what it has become if it was accepted before.
+    /// `processing`, or the current status if the job was accepted before.
     status: &'static str,
     /// When it was accepted.
     created_at: String,
-    /// When it is forgotten.
+    /// When the job will be deleted.
     expires_at: String,
 }
 
-/// How far a job is.
+/// The progress of a job.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TaskStatus {
     /// Names the job.
@@ -74,16 +74,16 @@ pub struct TaskStatus {
     started_at: Option<String>,
     /// When it ended.
     finished_at: Option<String>,
-    /// When it is forgotten.
+    /// When the job will be deleted.
     expires_at: String,
 }
 
-/// Texts that are done.
+/// Progress.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Progress {
-    /// So many.
+    /// Number of texts done.
     done: usize,
-    /// Of so many.
+    /// Total number of texts.
     total: usize,
 }
 
@@ -101,17 +101,17 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
             .refuses(&[400, 401, 403, 404, 421, 429, 500, 503])
     };
     vec![
-        Endpoint::post("/async_predict", post(async_predict), "A job that survives a crash")
+        Endpoint::post("/async_predict", post(async_predict), "Submit a job that survives a crash")
             .tag("jobs")
             .reads("JobRequest", request::job_schema(&settings.request))
             .gives::<Accepted>(202)
             .header("Idempotency-Key", &key)
             .refuses(&[400, 401, 403, 408, 409, 413, 415, 421, 422, 429, 500, 503, 507]),
-        one(Endpoint::get("/task_status/{task_id}", get(task_status), "How far a job is")),
+        one(Endpoint::get("/task_status/{task_id}", get(task_status), "Get the progress of a job")),
         one(Endpoint::delete(
             "/task/{task_id}",
             delete(cancel),
-            "Cancels a job; one that has ended stays",
+            "Cancel a job; a finished job is not affected",
         ))
         .named("cancel_task"),
     ]

@@ -40,11 +40,11 @@ pub struct Batch {
     pub count: usize,
     /// How many of them failed.
     pub errors: usize,
-    /// Time from the request's arrival to this answer, in milliseconds.
+    /// Time from the arrival of the request to this response, in milliseconds.
     pub processing_time_ms: f64,
 }
 
-/// A prediction, or why there is none.
+/// A prediction, or the reason why there is none.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum Item {
@@ -52,7 +52,7 @@ pub enum Item {
     Prediction(Box<PredictionObject>),
     /// The problem.
     Failed {
-        /// As it would have been sent alone.
+        /// The problem, in the same form as for a single request.
         error: problem::Body,
     },
 }
@@ -62,19 +62,23 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     let limits = &settings.request;
     let timeout = json!({ "type": "integer", "minimum": 1, "maximum": MOST_MILLISECONDS });
     let all = [
-        Endpoint::post("/predict", post(predict), "One text to its label, with uncertainty")
+        Endpoint::post("/predict", post(predict), "Classify one text, with uncertainty")
             .reads("PredictRequest", request::predict_schema(limits))
             .gives::<PredictionObject>(200),
         Endpoint::post(
             "/predict_cached",
             post(predict_cached),
-            "The same: answers are kept by default",
+            "Same as /predict, but responses are cached by default",
         )
         .reads("PredictRequest", request::predict_schema(limits))
         .gives::<PredictionObject>(200),
-        Endpoint::post("/batch_predict", post(batch_predict), "Several texts at once")
-            .reads("BatchRequest", request::batch_schema(limits))
-            .gives::<Batch>(200),
+        Endpoint::post(
+            "/batch_predict",
+            post(batch_predict),
+            "Classify several texts in one request",
+        )
+        .reads("BatchRequest", request::batch_schema(limits))
+        .gives::<Batch>(200),
     ];
     all.map(|endpoint| endpoint.header("X-Request-Timeout-Ms", &timeout)).into()
 }

@@ -170,7 +170,7 @@ impl Shared {
         if run().is_ok() {
             return;
         }
-        tracing::error!("the engine thread ended: it is started once more");
+        tracing::error!("the engine thread ended and is restarted once");
         self.metrics.engine_restarts.inc();
         if run().is_err() {
             self.alive.store(false, Ordering::Release);

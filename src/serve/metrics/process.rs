@@ -28,10 +28,10 @@ impl Collector for Process {
         };
         gauge("process_resident_memory_bytes", "Resident memory", resident())?;
         gauge("process_open_fds", "Open files", open_files())?;
-        gauge("process_start_time_seconds", "When the process began", start())?;
+        gauge("process_start_time_seconds", "Start time of the process", start())?;
         if let Some(seconds) = cpu_seconds() {
             let counter = ConstCounter::new(seconds);
-            let (name, help) = ("process_cpu_seconds", "Time of all threads on processors");
+            let (name, help) = ("process_cpu_seconds", "CPU time of all threads");
             let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
             counter.encode(metric)?;
         }

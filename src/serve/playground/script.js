@@ -12,15 +12,15 @@ const EXAMPLES = [
   ["Nonsense", "qwfp zxcv 7 7 7 blorp"],
 ];
 const REASONS = {
-  epistemic: "the model's own weights leave the answer open",
-  confidence: "it is not sure enough",
-  ood: "the text is unlike those it was trained on",
-  set_size: "too many labels, or none, are left",
+  epistemic: "the model's epistemic uncertainty is too high",
+  confidence: "its confidence is too low",
+  ood: "the text is unlike the training data",
+  set_size: "the prediction set has too many labels, or none",
 };
-// Why an answer does not say how much of its doubt is the model's own.
+// Why a prediction does not say how much of its uncertainty is epistemic.
 const OWN_DOUBT = {
-  left_out: "How much of it is the model's own, it does not say: it has a posterior, but on texts it was never trained on the spread did not make its answers better, so it is left out.",
-  absent: "How much of it is the model's own, it does not say: it has no posterior.",
+  left_out: "This model does not say how much of it is epistemic: it has a posterior, but its variance did not improve predictions on held-out texts and is not used.",
+  absent: "This model does not say how much of it is epistemic: it has no posterior.",
 };
 let waiting = null;
 let asked = 0;
@@ -58,7 +58,7 @@ async function describe() {
   const answer = await fetch("/info", { headers: headers() });
   if (answer.status === 401) {
     find("key-row").hidden = false;
-    find("model").textContent = "an API key is needed";
+    find("model").textContent = "an API key is required";
     return;
   }
   const info = await answer.json();
@@ -101,7 +101,7 @@ async function ask() {
       problem(`${found.title}: ${found.detail}`);
     }
   } catch (error) {
-    if (turn === asked) problem("The server does not answer.");
+    if (turn === asked) problem("The server does not respond.");
   } finally {
     if (turn === asked) find("answer").setAttribute("aria-busy", "false");
   }
@@ -120,8 +120,8 @@ function show(found, timing) {
   sources(details, found.ood);
   labels(found.prediction_set);
   novelty(found.ood);
-  const cached = found.cached ? "kept from an earlier request" : timing.replaceAll(";dur=", " ").replaceAll(",", " ms,") + " ms";
-  const cut = found.truncated ? ", cut to what the model reads" : "";
+  const cached = found.cached ? "from the cache" : timing.replaceAll(";dur=", " ").replaceAll(",", " ms,") + " ms";
+  const cut = found.truncated ? ", truncated to the model's limit" : "";
   find("time").textContent = `${found.processing_time_ms.toFixed(1)} ms: ${cached}. ${found.num_tokens} tokens${cut}.`;
   const json = JSON.stringify(body()).replaceAll("'", "'\\''");
   const key = find("key").value.trim() ? " -H \"Authorization: Bearer $KEY\"" : "";
@@ -135,7 +135,7 @@ function decide(found) {
     const reasons = found.abstain_reasons.map((reason) => REASONS[reason] || reason);
     line.textContent = `Leave this to a person: ${reasons.join("; ")}.`;
   } else {
-    line.textContent = found.decision === "accept" ? "Sure enough to be used as it is." : "";
+    line.textContent = found.decision === "accept" ? "Confident enough to be used without review." : "";
   }
 }
 
@@ -163,7 +163,7 @@ function spread(found) {
   const drawing = shape("svg", { viewBox: `0 0 ${width} 104`, role: "img" });
   const low = percent(values[0], 0);
   const high = percent(values[values.length - 1], 0);
-  drawing.append(shape("title", {}, `${values.length} versions of the model say ${low} to ${high}`));
+  drawing.append(shape("title", {}, `${values.length} versions of the model give ${low} to ${high}`));
   const interval = found.uncertainty_details.confidence_interval;
   if (interval) {
     const wide = Math.max(1, x(interval[1]) - x(interval[0]));
@@ -185,19 +185,19 @@ function spread(found) {
   const narrow = values[values.length - 1] - values[0] < 0.02;
   help.textContent = narrow
     ? `All ${values.length} plausible versions of the model give “${found.label}” the same probability.`
-    : `${values.length} plausible versions of the model, each with its own probability of “${found.label}”. The wider they lie, the less it knows.`;
+    : `${values.length} plausible versions of the model, each with its own probability of “${found.label}”. The wider the spread, the less the model knows.`;
   find("spread").replaceChildren(drawing);
 }
 
 function sources(details, ood) {
   const most = details.total / (details.normalized || 1) || 1;
   const known = details.epistemic !== null;
-  find("source-title").textContent = known ? "Where the doubt comes from" : "How much doubt there is";
+  find("source-title").textContent = known ? "Sources of uncertainty" : "Uncertainty";
   if (!known) {
-    const kind = ood ? " Whether it knows texts of this kind is another question, answered below." : "";
+    const kind = ood ? " Whether the text is like the training data is a separate question, answered below." : "";
     find("sources").replaceChildren(
       element("div", { class: "stack" }, [bar("data", details.normalized)]),
-      element("p", { text: `${nats(details.total)}: ${percent(details.normalized, 0)} of complete ignorance.` }),
+      element("p", { text: `${nats(details.total)}: ${percent(details.normalized, 0)} of the maximum (a uniform prediction).` }),
       element("p", { class: "quiet", text: `${OWN_DOUBT[ownDoubt] || OWN_DOUBT.absent}${kind}` }),
     );
     return;
@@ -211,38 +211,38 @@ function sources(details, ood) {
     element("div", { class: "key" }, [
       ...line("data", "the text itself is ambiguous", details.aleatoric),
       ...line("doubt", "the model has not seen enough like it", details.epistemic),
-      ...line("", "together", details.total),
+      ...line("", "total", details.total),
     ]),
-    element("p", { class: "quiet", text: `${percent(details.normalized, 0)} of complete ignorance.` }),
+    element("p", { class: "quiet", text: `${percent(details.normalized, 0)} of the maximum (a uniform prediction).` }),
   );
 }
 
 function labels(set) {
   if (!set) {
     find("set").replaceChildren();
-    find("set-help").textContent = "This model was not calibrated, so it makes no such promise.";
+    find("set-help").textContent = "This model was not calibrated, so it has no prediction sets.";
     return;
   }
   const shown = set.labels.slice(0, 12).map((label) => element("li", { text: label }));
   if (set.labels.length > 12) shown.push(element("li", { text: `and ${set.labels.length - 12} more` }));
   find("set").replaceChildren(...shown);
-  const promise = `In at least ${percent(set.coverage, 0)} of texts such a set holds the right label, by ${set.calibration_size} texts it was never trained on.`;
+  const promise = `Such sets contain the correct label for at least ${percent(set.coverage, 0)} of texts, based on ${set.calibration_size} held-out texts.`;
   find("set-help").textContent = set.labels.length ? promise : `None: no label fits well enough. ${promise}`;
 }
 
 function novelty(ood) {
   if (!ood) {
-    find("ood").replaceChildren(element("p", { class: "quiet", text: "This model was not calibrated for that." }));
+    find("ood").replaceChildren(element("p", { class: "quiet", text: "This model has no novelty score." }));
     return;
   }
   const needle = element("i");
   // Small p-values are what matters: a square root gives them room.
   needle.style.left = `${Math.sqrt(ood.p_value) * 100}%`;
-  const words = ood.is_ood ? "No: be careful with this answer." : ood.p_value < 0.1 ? "Hardly." : "Yes.";
+  const words = ood.is_ood ? "No: be careful with this prediction." : ood.p_value < 0.1 ? "Barely." : "Yes.";
   find("ood").replaceChildren(
     element("p", {}, [element("strong", { text: words })]),
     element("div", { class: "gauge", role: "img", "aria-label": `p-value ${ood.p_value.toFixed(3)}` }, [needle]),
-    element("p", { class: "quiet", text: `${percent(ood.p_value)} of ordinary texts are at least as strange.` }),
+    element("p", { class: "quiet", text: `${percent(ood.p_value)} of ordinary texts are at least as unusual.` }),
   );
 }
 
@@ -266,7 +266,7 @@ function start() {
     find("copy").textContent = "Copied";
     setTimeout(() => { find("copy").textContent = "Copy"; }, 1500);
   });
-  describe().catch(() => problem("The server does not answer."));
+  describe().catch(() => problem("The server does not respond."));
 }
 
 start();

@@ -105,7 +105,7 @@ impl Fields {
         match self.take(name) {
             Some(value) => self.checked(value, &[name.into()], chars),
             None => {
-                self.fault(&[name.into()], "must be given", "missing");
+                self.fault(&[name.into()], "is required", "missing");
                 None
             }
         }
@@ -157,19 +157,19 @@ impl Fields {
         let items = match self.take(name) {
             Some(Value::Array(items)) => items,
             Some(_) => {
-                self.fault(&place, "must be a list of texts", "list_type");
+                self.fault(&place, "must be a list of strings", "list_type");
                 return Vec::new();
             }
             None => {
-                self.fault(&place, "must be given", "missing");
+                self.fault(&place, "is required", "missing");
                 return Vec::new();
             }
         };
         if items.is_empty() {
-            self.fault(&place, "must have a text", "too_short");
+            self.fault(&place, "must contain at least one text", "too_short");
         }
         if items.len() > most {
-            let msg = format!("at most {most} items, got {}", items.len());
+            let msg = format!("must have at most {most} items, got {}", items.len());
             self.fault(&place, msg, "too_long");
             return Vec::new();
         }
@@ -179,12 +179,12 @@ impl Fields {
 
     fn checked(&mut self, value: Value, place: &[Value], chars: usize) -> Option<String> {
         let Value::String(text) = value else {
-            self.fault(place, "must be a text", "string_type");
+            self.fault(place, "must be a string", "string_type");
             return None;
         };
         // More bytes than that are more characters, however they are counted.
         if text.len() > 4 * chars || text.chars().nth(chars).is_some() {
-            self.fault(place, format!("at most {chars} characters"), "string_too_long");
+            self.fault(place, format!("must have at most {chars} characters"), "string_too_long");
             return None;
         }
         if crate::data::is_blank(&text) {
@@ -300,7 +300,7 @@ impl Fields {
         for name in names {
             let name: String = name.chars().take(SHOWN).collect();
             let place: Vec<Value> = place.iter().cloned().chain([name.into()]).collect();
-            self.fault(&place, "is not known here", "extra_forbidden");
+            self.fault(&place, "unknown field", "extra_forbidden");
         }
     }
 

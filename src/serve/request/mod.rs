@@ -194,12 +194,12 @@ pub fn job_schema(limits: &RequestLimits) -> Value {
 }
 
 fn ttl(fields: &mut Fields, limits: &RequestLimits) -> Option<u64> {
-    fields.integer("ttl_seconds", 1..=limits.ttl, None, "How long the job is kept, in seconds.")
+    fields.integer("ttl_seconds", 1..=limits.ttl, None, "How long to keep the job, in seconds.")
 }
 
 /// `text` with its `text_pair`; what is missing is a fault, which is told at the end.
 fn one(fields: &mut Fields, limits: &RequestLimits) -> Sent {
-    let text = fields.text("text", limits.chars, "What to classify.").unwrap_or_default();
+    let text = fields.text("text", limits.chars, "The text to classify.").unwrap_or_default();
     let about = "The second text of a pair, for a model that was trained on pairs.";
     let pair = fields.optional_text("text_pair", limits.chars, about);
     Sent { text: text.into(), pair: pair.map(Into::into) }
@@ -208,14 +208,17 @@ fn one(fields: &mut Fields, limits: &RequestLimits) -> Sent {
 /// `texts` with their `text_pairs`.
 fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
     let before = fields.faults();
-    let texts = fields.texts("texts", most, limits.chars, "What to classify, text by text.");
+    let texts = fields.texts("texts", most, limits.chars, "The texts to classify.");
     let about = "The second text of each pair, as many as `texts`.";
     let Some(pairs) = fields.optional_texts("text_pairs", most, limits.chars, about) else {
         return texts.into_iter().map(|text| Sent { text: text.into(), pair: None }).collect();
     };
     if fields.faults() == before && pairs.len() != texts.len() {
-        let msg =
-            format!("must have as many texts as `texts`, {}, got {}", texts.len(), pairs.len());
+        let msg = format!(
+            "must have the same number of texts as `texts` ({}), got {}",
+            texts.len(),
+            pairs.len()
+        );
         fields.fault(&["text_pairs".into()], msg, "length_mismatch");
     }
     let pairs = texts.into_iter().zip(pairs);
@@ -229,15 +232,16 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
         return_uncertainty: fields.flag(
             "return_uncertainty",
             usual.return_uncertainty,
-            "Whether uncertainty and its sources are sent. Without them a model of several passes \
-             makes one, unless a limit or the novelty needs the others.",
+            "Whether to return the uncertainty and its sources. Without them, a model that uses \
+             multiple forward passes makes only one, unless an abstain limit or the novelty score \
+             needs the others.",
         ),
         num_samples: fields
             .integer(
                 "num_samples",
                 1..=limits.samples as u64,
                 None,
-                "Passes, for posteriors that are sampled; a model of one pass refuses it.",
+                "Number of forward passes for sampled posteriors; a model of one pass refuses it.",
             )
             .map(size),
         seed: fields
@@ -245,42 +249,44 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
                 "seed",
                 0..=u64::MAX,
                 Some(usual.seed),
-                "The same seed, text and model give the same answer.",
+                "The same seed, text and model give the same prediction.",
             )
             .unwrap_or(usual.seed),
         coverage: fields.number(
             &["coverage"],
             0.5..=0.999,
             usual.coverage,
-            "The share of texts whose prediction set holds the right label; `null` for no set.",
+            "Target coverage: the share of texts whose prediction set contains the correct label; \
+             `null` for no set.",
         ),
-        abstain: fields.within("abstain", "Thresholds; what is `null` is the server's.", abstain),
+        abstain: fields.within(
+            "abstain",
+            "Abstain thresholds; `null` uses the server's value.",
+            abstain,
+        ),
         truncate: fields.flag(
             "truncate",
             usual.truncate,
-            "Whether a text with too many tokens is cut; else it is refused.",
+            "Whether to truncate a text with too many tokens; otherwise the request is refused.",
         ),
         top_k: fields
             .integer(
                 "top_k",
                 1..=u64::from(u32::MAX),
                 None,
-                "Only so many probabilities, the largest first.",
+                "Return only this many probabilities, largest first.",
             )
             .map(size),
-        return_text: fields.flag(
-            "return_text",
-            usual.return_text,
-            "Whether the text is sent back.",
-        ),
+        return_text: fields.flag("return_text", usual.return_text, "Whether to return the text."),
         return_samples: fields.flag(
             "return_samples",
             usual.return_samples,
-            "Whether probabilities under 64 draws are sent, with the uncertainty.",
+            "Whether to return the probabilities under 64 posterior samples, along with the \
+             uncertainty.",
         ),
     };
     if read.return_samples && !read.return_uncertainty {
-        let msg = "the samples are sent with the uncertainty: leave `return_uncertainty` true";
+        let msg = "the samples are returned with the uncertainty; leave `return_uncertainty` true";
         fields.fault(&["return_samples".into()], msg, "contradiction");
     }
     read
@@ -292,20 +298,21 @@ fn abstain(fields: &mut Fields) -> Abstain {
             &["abstain", "min_confidence"],
             0.0..=1.0,
             None,
-            "The least confidence.",
+            "Abstain below this confidence.",
         ),
         max_epistemic: fields.number(
             &["abstain", "max_epistemic"],
             0.0..=f64::MAX,
             None,
-            "The largest epistemic uncertainty, in nats; refused where the model does not know it \
-             (`epistemic` in `/info` is not `known`).",
+            "Abstain above this epistemic uncertainty, in nats; refused if the model does not \
+             report it (`epistemic` in `/info` is not `known`).",
         ),
         ood_p: fields.number(
             &["abstain", "ood_p"],
             0.0..=1.0,
             None,
-            "A novelty p-value up to this one is too strange; refused where the model has none.",
+            "Abstain if the novelty p-value is at or below this value; refused if the model has no \
+             novelty p-value.",
         ),
     }
 }

@@ -206,12 +206,12 @@ impl Tokens {
             },
         };
         let (expected_hash, 32) = find("sha256", Dtype::U8)? else {
-            return Err("its hash has another length".to_owned());
+            return Err("the length of its hash differs".to_owned());
         };
         let always = [&full_lengths, &offsets, &tokens].into_iter();
         let parts = always.chain(&type_ids).map(|range| &map[range.clone()]);
         if sha256_of_parts(parts) != map[expected_hash] {
-            return Err("its bytes are not those that were written".to_owned());
+            return Err("its contents have changed since it was written".to_owned());
         }
         if (offset_count, length_count) != (rows + 1, rows) {
             return Err(format!("{length_count} rows instead of {rows}"));

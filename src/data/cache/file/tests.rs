@@ -55,5 +55,5 @@ fn one_bit_of_a_cache_is_enough_to_refuse_it() {
     flipped[place + 2] ^= 1;
     let check = |bytes| Tokens::check(Content::Memory(bytes), expected, Origin::Found);
     assert_eq!(check(bytes).unwrap().get(0).ids(), [2, 4, 3]);
-    assert!(check(flipped).unwrap_err().contains("not those that were written"));
+    assert!(check(flipped).unwrap_err().contains("have changed since it was written"));
 }

@@ -224,7 +224,9 @@ fn answers_of_a_model_are_labels_only_where_that_is_said() {
         found.map(|found| found.describe(&columns)).map_err(|error| error.to_string())
     };
     let message = found("input_label", &NOTHING, true).unwrap_err();
-    for part in ["`label` has answers", "`input_label`", "`--label-column`", "`confidence`"] {
+    for part in
+        ["`label` contains predictions", "`input_label`", "`--label-column`", "`confidence`"]
+    {
         assert!(message.contains(part), "{message}");
     }
     let message = found("gold", &NOTHING, true).unwrap_err();
@@ -252,9 +254,12 @@ fn a_label_column_may_be_constant_in_a_sorted_file() {
 #[test]
 fn a_table_without_text_or_label_is_refused() {
     let message = found(&["a", "b"], &["{i}", "{even}"], &NOTHING).unwrap_err();
-    assert_eq!(message, "no column looks like the text: set `data.text_column` to one of `a`, `b`");
+    assert_eq!(
+        message,
+        "cannot tell which column holds the text; set `data.text_column` to one of `a`, `b`"
+    );
     let message = found(&["text", "b"], &[LONG, LONG], &NOTHING).unwrap_err();
-    assert!(message.starts_with("no column looks like the label"), "{message}");
+    assert!(message.starts_with("cannot tell which column holds the label"), "{message}");
     let columns = names(&["only"]);
     assert_eq!(detect(&columns, &[], &NOTHING, false).unwrap().text, 0);
 }

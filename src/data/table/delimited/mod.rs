@@ -90,7 +90,7 @@ impl DelimitedRows {
     /// The names of the columns, from the first record where it has them.
     fn first(&mut self, own: u8, reading: &Reading) -> Result<(), TableError> {
         let Some((line, first)) = self.fields()? else {
-            let expected = "expected a line with the names of the columns, or a row";
+            let expected = "it needs at least one row or a line with the column names";
             return Err(TableError::Empty { path: self.path.clone(), expected });
         };
         self.columns = first;
@@ -161,7 +161,7 @@ impl DelimitedRows {
                 if 10 * fields.len() >= 8 * rows || width == 1 && 2 * fields.len() > rows =>
             {
                 let plural = if width == 1 { "" } else { "s" };
-                format!("it has {width} field{plural}, and the lines behind it have {last}")
+                format!("it has {width} field{plural}, but the lines after it have {last}")
             }
             _ if reading.header == Header::No => return Ok(()),
             _ => match names_later(&self.columns, cells, &reading.names) {
@@ -170,7 +170,7 @@ impl DelimitedRows {
                     let row = self.looked_at.iter().filter_map(|row| row.as_ref().ok()).nth(place);
                     let names = cells[place].iter().map(String::as_str);
                     let line = row.map_or(0, |row| row.line);
-                    format!("they seem to stand in line {line} ({})", listed(names))
+                    format!("they seem to be in line {line} ({})", listed(names))
                 }
             },
         };
@@ -218,17 +218,17 @@ impl DelimitedRows {
     /// How the file is written, for people.
     pub(super) fn described(&self) -> Vec<String> {
         let separated = match self.dialect.delimiter {
-            b'\t' => "separated by tabs".to_owned(),
-            delimiter => format!("separated by `{}`", char::from(delimiter)),
+            b'\t' => "delimiter tab".to_owned(),
+            delimiter => format!("delimiter `{}`", char::from(delimiter)),
         };
         let quotes = match self.dialect.quoting {
             Quoting::Backslash => "with `\\\"` for a quote in quotes",
-            Quoting::None => "with quotes that are letters",
-            Quoting::Double | Quoting::Auto => "quoted as in RFC 4180",
+            Quoting::None => "with quotes as ordinary characters",
+            Quoting::Double | Quoting::Auto => "RFC 4180 quoting",
         };
         let header = match self.names {
-            Names::Numbered => "without a line of names",
-            names => names.doubt().unwrap_or("names in the first line"),
+            Names::Numbered => "without column names",
+            names => names.doubt().unwrap_or("column names in the first line"),
         };
         let spaces = self.spaced.then(|| "without the spaces before quotes".to_owned());
         let quotes = [quotes.to_owned()].into_iter().chain(spaces);
@@ -295,16 +295,16 @@ impl DelimitedRows {
 /// still swallow rows: lines inside a field that have the fields of a row each.
 fn wrong_quotes(record: &Record, dialect: Dialect, width: usize) -> Option<String> {
     if record.broken {
-        return Some("something stands behind a closing quote".to_owned());
+        return Some("there is text after a closing quote".to_owned());
     }
     if record.open {
-        return Some("a quote opens here and is never closed".to_owned());
+        return Some("this quote is never closed".to_owned());
     }
     let enough = if dialect.delimiter == b'\t' { 2 } else { 4 };
     let swallows = record.lines >= enough && width > 1 && record.plain == Some(width);
     swallows.then(|| {
         format!(
-            "a quote opens here and is closed {} lines later, each of which looks like a row",
+            "this quote is closed {} lines later, and each line in between looks like a row",
             record.lines - 1
         )
     })
@@ -342,8 +342,7 @@ impl Read for Watch {
         if self.scanner.pending() > LONGEST_RECORD {
             let line = self.scanner.line() + self.skipped;
             let limit = LONGEST_RECORD >> 20;
-            let what =
-                format!("line {line}: a record of more than {limit} MiB, the most that is read");
+            let what = format!("line {line}: a record of more than {limit} MiB, the maximum");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         Ok(count)

@@ -35,7 +35,10 @@ fn a_row_with_another_number_of_fields_is_refused_by_line() {
     let mut rows = open(b"text,label\r\na,1\r\nb,2,3\r\n").unwrap();
     rows.next_row().unwrap();
     let message = rows.next_row().unwrap_err().to_string();
-    assert!(message.starts_with("`a.csv` line 3 has 3 fields, the first line has 2"), "{message}");
+    assert!(
+        message.starts_with("`a.csv` line 3 has 3 fields, but the first line has 2"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn a_file_without_a_header_keeps_its_first_row() {
     let first = rows.next_row().unwrap().unwrap();
     assert_eq!((first.line, first.values), (1, vec![text("a good film"), text("pos")]));
     assert_eq!(std::iter::from_fn(|| rows.next_row().unwrap()).count(), 2);
-    assert!(rows.described().contains(&"without a line of names".to_owned()));
+    assert!(rows.described().contains(&"without column names".to_owned()));
 }
 
 #[test]

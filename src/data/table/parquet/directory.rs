@@ -26,16 +26,18 @@ fn refused(message: String) -> ParquetError {
 pub(in super::super) fn footer_length(end: &[u8], length: u64) -> Result<usize, ParquetError> {
     let last: Option<&[u8; END]> = end.last_chunk();
     let Some([a, b, c, d, magic @ ..]) = last else {
-        return Err(ParquetError::EOF(format!("a file of {length} bytes is no Parquet file")));
+        return Err(ParquetError::EOF(format!("a file of {length} bytes is not a Parquet file")));
     };
     match magic {
         b"PAR1" => {}
         b"PARE" => return Err(refused("its directory is encrypted".to_owned())),
-        _ => return Err(refused("it does not end as a Parquet file does".to_owned())),
+        _ => return Err(refused("it does not end like a Parquet file".to_owned())),
     }
     let footer = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
     if footer + END as u64 > length || footer > LONGEST {
-        return Err(refused(format!("its directory is said to have {footer} bytes, of {length}")));
+        return Err(refused(format!(
+            "its directory should have {footer} bytes, but the file has only {length}"
+        )));
     }
     Ok(footer as usize)
 }
@@ -65,7 +67,7 @@ fn look_through(footer: &[u8]) -> Result<(), ParquetError> {
             let (kind, size) = compact.list()?;
             if size > MOST_COLUMNS {
                 return Ok(Err(refused(format!(
-                    "it has {size} columns, and {MOST_COLUMNS} are the most"
+                    "it has {size} columns, but at most {MOST_COLUMNS} are read"
                 ))));
             }
             let mut open: Vec<u64> = Vec::new();
@@ -77,7 +79,7 @@ fn look_through(footer: &[u8]) -> Result<(), ParquetError> {
                 let children = children(&mut compact)?;
                 if children > size - index - 1 {
                     return Ok(Err(refused(format!(
-                        "a column is said to have {children} columns inside of it"
+                        "a column claims to have {children} columns inside it"
                     ))));
                 }
                 if let Some(left) = open.last_mut() {
@@ -89,7 +91,7 @@ fn look_through(footer: &[u8]) -> Result<(), ParquetError> {
                 }
                 if open.len() > DEEPEST {
                     return Ok(Err(refused(format!(
-                        "its columns lie in one another, and {DEEPEST} levels are the most"
+                        "its columns are nested too deeply; at most {DEEPEST} levels are read"
                     ))));
                 }
             }
@@ -124,19 +126,19 @@ fn check(metadata: &ParquetMetaData, length: u64) -> Result<(), ParquetError> {
         let own = group.num_rows();
         rows = match rows.checked_add(own).filter(|&all| own >= 0 && all <= MOST_ROWS) {
             Some(rows) => rows,
-            None => return Err(refused(format!("a row group is said to have {own} rows"))),
+            None => return Err(refused(format!("a row group claims to have {own} rows"))),
         };
         if group.num_columns() != columns {
             let found = group.num_columns();
             return Err(refused(format!(
-                "a row group has {found} columns, and the file {columns}"
+                "a row group has {found} columns, but the file has {columns}"
             )));
         }
         bytes = check_group(group, length, bytes)?;
     }
     if rows != file.num_rows() {
         return Err(refused(format!(
-            "the row groups hold {rows} rows, the file claims {}",
+            "the row groups hold {rows} rows, but the file claims {}",
             file.num_rows()
         )));
     }
@@ -154,15 +156,16 @@ fn check_group(group: &RowGroupMetaData, length: u64, mut bytes: u64) -> Result<
         let inside = end.is_some_and(|end| end <= length);
         if !inside || column.data_page_offset() < 0 || column.num_values() < 0 {
             return Err(refused(format!(
-                "column `{}` is said to lie outside of the file, or to have less than no values",
+                "column `{}` claims to lie outside the file, or to have a negative number of \
+                 values",
                 name()
             )));
         }
         bytes = bytes.saturating_add(size.unwrap_or(u64::MAX));
         if bytes > length {
             return Err(refused(format!(
-                "its columns are said to have more bytes than the file, {length}: several row groups share \
-                 their pages"
+                "its columns claim to have more bytes than the file, {length}; several row groups \
+                 share their pages"
             )));
         }
     }

@@ -20,6 +20,6 @@ pub(super) use pages::{BOUND, rows};
 pub(super) fn guarded<T>(
     read: impl FnOnce() -> Result<T, ParquetError>,
 ) -> Result<T, ParquetError> {
-    let gave_up = |said| Err(ParquetError::General(format!("the decoder gave up: {said}")));
+    let gave_up = |said| Err(ParquetError::General(format!("the decoder failed: {said}")));
     quiet::guarded(read).unwrap_or_else(gave_up)
 }

@@ -85,7 +85,7 @@ impl<R: Read> Compact<R> {
             size => u64::from(size),
         };
         if size > self.most - self.read {
-            return Err(damaged("a list is longer than the bytes that are left"));
+            return Err(damaged("a list is longer than the remaining bytes"));
         }
         Ok((head & 0xf, size))
     }
@@ -97,7 +97,7 @@ impl<R: Read> Compact<R> {
 
     fn skip_inside(&mut self, kind: u8, depth: u32) -> io::Result<()> {
         if depth > DEEPEST {
-            return Err(damaged("structures lie too deep in one another"));
+            return Err(damaged("structures are nested too deeply"));
         }
         match kind {
             // Truth values of fields stand in their heads.
@@ -122,7 +122,7 @@ impl<R: Read> Compact<R> {
             11 => {
                 let size = self.varint()?;
                 if size > self.most - self.read {
-                    return Err(damaged("a map is longer than the bytes that are left"));
+                    return Err(damaged("a map is longer than the remaining bytes"));
                 }
                 let kinds = if size > 0 { self.byte()? } else { 0 };
                 for _ in 0..size {
@@ -143,7 +143,7 @@ impl<R: Read> Compact<R> {
                 Ok(())
             }
             13 => self.pass(16),
-            _ => Err(damaged("a value is of no known kind")),
+            _ => Err(damaged("a value has an unknown type")),
         }
     }
 

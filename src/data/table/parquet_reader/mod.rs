@@ -107,13 +107,13 @@ impl ParquetRows {
 pub(super) fn failed(path: &str, place: String, source: ParquetError) -> TableError {
     let said = source.to_string();
     let hint = if said.contains(BOUND) {
-        "it takes more memory than any real table; make a smaller one of it"
+        "it needs more memory than any real table; make it smaller"
     } else if said.contains("Disabled feature") {
-        "its compression is not supported, write it with zstd or snappy"
+        "its compression is not supported; save it with zstd or snappy"
     } else if said.contains("nyi") || said.contains("not implemented") || said.contains("NYI") {
         "it has a type or an encoding that is not supported"
     } else {
-        "it is damaged, cut short or no Parquet file; fetch or write it again"
+        "it is damaged, incomplete or not a Parquet file; download or save it again"
     };
     let source = match said.char_indices().nth(LONGEST_MESSAGE) {
         Some((end, _)) => ParquetError::General(format!("{} …", &said[..end])),

@@ -46,7 +46,7 @@ fn a_file_that_is_cut_short_is_refused() {
         std::fs::write(&path, &whole[..length]).unwrap();
         let error = read(&path).unwrap_err();
         assert!(matches!(error, TableError::Parquet { .. }), "{length}: {error}");
-        assert!(error.to_string().ends_with("fetch or write it again"), "{error}");
+        assert!(error.to_string().ends_with("download or save it again"), "{error}");
     }
 }
 
@@ -68,7 +68,7 @@ fn a_damaged_byte_gives_rows_or_an_error_and_no_panic() {
 #[test]
 fn a_panic_of_the_decoder_is_an_error() {
     let caught = guarded::<()>(|| panic!("level {}", 9)).unwrap_err();
-    assert_eq!(caught.to_string(), "Parquet error: the decoder gave up: level 9");
+    assert_eq!(caught.to_string(), "Parquet error: the decoder failed: level 9");
 }
 
 /// The file in its folder.

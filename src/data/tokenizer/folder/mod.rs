@@ -150,15 +150,16 @@ impl Config {
         if let Some(vocabulary) = content(&at("vocab.txt"))? {
             if !class.is_empty() && !BERT.contains(&class) {
                 return Err(self.refused(format!(
-                    "`tokenizer_class` is `{}`, and of `vocab.txt` only that of BERT can be made: save the \
-                     tokenizer with transformers, which writes `tokenizer.json`",
+                    "`tokenizer_class` is `{}`, but only a BERT tokenizer can be built from \
+                     `vocab.txt`; save the tokenizer with transformers, which writes \
+                     `tokenizer.json`",
                     short(&class.into())
                 )));
             }
             if at("added_tokens.json").exists() {
                 return Err(self.refused(
-                    "there is `added_tokens.json` beside `vocab.txt`: save the tokenizer with transformers, \
-                     which writes `tokenizer.json`"
+                    "`added_tokens.json` exists as well as `vocab.txt`; save the tokenizer with \
+                     transformers, which writes `tokenizer.json`"
                         .to_owned(),
                 ));
             }

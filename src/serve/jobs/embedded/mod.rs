@@ -103,7 +103,7 @@ impl Embedded {
         if !matches!(outcome, Err(StoreError::Memory)) {
             self.writable.store(outcome.is_ok(), Ordering::Release);
         }
-        outcome.inspect_err(|error| tracing::error!("the file of the jobs: {error}"))
+        outcome.inspect_err(|error| tracing::error!("the job file: {error}"))
     }
 
     fn moved(&self, state: &mut State, from: Option<Status>, to: Option<Status>) {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 pub enum StoreError {
     /// It cannot be opened.
     #[error(
-        "cannot open the file of the jobs `{path}`: another server may use it (then give \
-         --jobs-path), or it is damaged (then move it away)"
+        "cannot open the job file `{path}`; if another server is using it, choose a different file \
+         with --jobs-path; if it is damaged, move it out of the way"
     )]
     Open {
         /// The file.
@@ -18,7 +18,7 @@ pub enum StoreError {
         source: Box<redb::Error>,
     },
     /// The system does not let it be used.
-    #[error("cannot use the file of the jobs `{path}`: give a place to write to with --jobs-path")]
+    #[error("cannot use the job file `{path}`; give a writable place with --jobs-path")]
     System {
         /// The file.
         path: PathBuf,
@@ -28,21 +28,21 @@ pub enum StoreError {
     },
     /// A file without content, which no server leaves behind.
     #[error(
-        "the file of the jobs `{0}` is empty: it was cut, and its jobs are lost; move it away, or give \
-         another with --jobs-path"
+        "the job file `{0}` is empty because it was truncated, and its jobs are lost; move it \
+         away, or give another file with --jobs-path"
     )]
     Empty(PathBuf),
     /// The file is not the one that was opened.
     #[error(
-        "the file of the jobs `{0}` was cut or replaced while it was in use: no job is taken before the \
-         server is started again"
+        "the job file `{0}` was truncated or replaced while it was in use; no jobs are accepted \
+         until the server is restarted"
     )]
     Changed(PathBuf),
     /// There is no memory for a result now.
-    #[error("too many answers are on their way")]
+    #[error("too many responses are in flight")]
     Memory,
     /// The file is being opened again.
-    #[error("the file is closed after an error of the disk")]
+    #[error("the file is closed after a disk error")]
     Closed,
     /// A transaction failed.
     #[error("a transaction failed: {0}")]
