@@ -1,4 +1,4 @@
-//! `bayes`: labelled text to a classifier that knows when it does not know.
+//! `bayes`: train and run text classifiers that know when they are unsure.
 //!
 //! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
 //!

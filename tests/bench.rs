@@ -132,7 +132,10 @@ fn a_baseline_gives_ratios_and_what_was_different() {
     let output = home.run(&arguments.concat());
     let (table, messages) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{messages}");
-    assert!(messages.contains("the baseline has settings.runs 5, this run 4"), "{messages}");
+    assert!(
+        messages.contains("the baseline has settings.runs 5, but this run has 4"),
+        "{messages}"
+    );
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let compared = table.split("new over old").nth(1).unwrap();
     let line = |key: &str| compared.lines().find(|line| line.contains(key)).unwrap();

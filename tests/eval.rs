@@ -179,14 +179,14 @@ fn a_condition_decides_the_exit_code() {
     assert!(message.contains("did you mean `accuracy`?"), "{message}");
     let (code, message, silent) = gate(&["ece"]);
     assert_eq!((code, silent), (Some(2), true), "before any work");
-    assert!(message.contains("`ece` is no condition"), "{message}");
+    assert!(message.contains("`ece` is not a valid condition"), "{message}");
 }
 
 #[test]
 fn what_cannot_be_evaluated_is_refused() {
     let home = Home::new();
     let message = home.refused(&["eval", "--predictions", "p.jsonl"]);
-    assert!(message.contains("no predictions file `p.jsonl`"), "{message}");
+    assert!(message.contains("predictions file `p.jsonl` not found"), "{message}");
     home.write("p.csv", "text,label\na,b\n");
     let message = home.refused(&["eval", "--predictions", "p.csv"]);
     assert!(message.contains("no column `p.CLASS`"), "{message}");
@@ -419,10 +419,10 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
         text_of(&output.stdout, &output.stderr)
     };
     let (shown, note) = said();
-    assert!(!shown.contains("linear classifier") && note.contains("has changed since"), "{note}");
+    assert!(!shown.contains("linear baseline") && note.contains("has changed since"), "{note}");
     std::fs::remove_file(&tickets).unwrap();
     let (shown, note) = said();
-    assert!(!shown.contains("linear classifier") && note.contains("no longer here"), "{note}");
+    assert!(!shown.contains("linear baseline") && note.contains("no longer here"), "{note}");
     assert_eq!(note.lines().filter(|line| line.contains("skipping the baseline")).count(), 1);
 }
 

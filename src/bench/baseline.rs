@@ -182,7 +182,7 @@ mod tests {
             "model": "m", "machine": {"threads": 4, "bayes": "1"}, "settings": {"rounds": 5},
         });
         let found = baseline(&json!({})).differences(&now);
-        assert_eq!(found, ["the baseline has machine.threads 2, this run 4"]);
+        assert_eq!(found, ["the baseline has machine.threads 2, but this run has 4"]);
         let message = Baseline::parse(json!({"schema": 9})).unwrap_err();
         assert!(message.contains("`schema` is 9"), "{message}");
     }

@@ -392,6 +392,10 @@ mod tests {
 
         let (limits, summary) = unproven(|_| ());
         assert_eq!((limits, summary.accepted), (None, None));
-        assert!(summary.notes[0].contains("nothing is decided"), "{:?}", summary.notes);
+        assert!(
+            summary.notes[0].contains("the model makes no accept/abstain decisions"),
+            "{:?}",
+            summary.notes
+        );
     }
 }

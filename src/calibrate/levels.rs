@@ -120,7 +120,7 @@ mod tests {
         let message = toml::from_str::<Section>("risk = \"low\"").unwrap_err().to_string();
         assert!(message.contains("a number such as 0.02, or a list"), "{message}");
         for (levels, part) in [
-            (&[0.1, 1.5][..], "is 1.5: 0 to 1"),
+            (&[0.1, 1.5][..], "is 1.5; use a number from 0 to 1"),
             (&[-0.1], "is -0.1"),
             (&[f64::NAN], "is NaN"),
             (&[0.0, 0.1], "0 among others"),

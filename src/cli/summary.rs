@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn a_line_of_the_table_is_as_wide_as_a_terminal_and_no_wider() {
         let interval = |value: f64| Interval { value, low: value / 2.0, high: 10.0 * value };
-        let line = Line::new("a linear classifier", &interval(0.9), &interval(9.0)).draw();
+        let line = Line::new("a linear baseline", &interval(0.9), &interval(9.0)).draw();
         assert!(line.chars().count() <= 80, "{line}");
     }
 }

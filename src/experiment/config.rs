@@ -289,7 +289,7 @@ mod tests {
         ] {
             let message =
                 parse("", &["posterior.method=swag", "model.init=a/b", setting]).unwrap_err();
-            assert!(message.contains(key) && message.contains("swag follows"), "{message}");
+            assert!(message.contains(key) && message.contains("swag needs"), "{message}");
             assert!(parse("", &["model.init=a/b", setting]).is_ok());
         }
         assert!(parse("", &["posterior.method=swag"]).is_ok());

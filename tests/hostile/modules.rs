@@ -151,7 +151,7 @@ fn modules_that_are_not_known_or_contradict_the_weights_are_refused() {
     std::fs::write(&path, weights).unwrap();
     stranger.refused("is not the classifier");
     std::fs::remove_file(&path).unwrap();
-    stranger.refused("it is not there");
+    stranger.refused("it is missing");
     std::fs::remove_file(stranger.path("1_Pooling/config.json")).unwrap();
     let message = stranger.home.refused(&ASK);
     assert!(message.contains("1_Pooling/config.json`: is not there"), "{message}");

@@ -106,7 +106,7 @@ fn a_job_belongs_to_its_key() {
     // The same key in another place of the file is still the same.
     std::fs::write(home.path().join("keys"), "beta\nalpha\n").unwrap();
     server.signal("HUP");
-    eventually("the keys were read", || server.log().contains("another key list is in service"));
+    eventually("the keys were read", || server.log().contains("a new key list is in service"));
     assert_eq!((status("alpha"), status("beta")), (200, 404));
 }
 
@@ -196,7 +196,8 @@ fn keys_that_are_no_plain_file_are_refused_and_the_next_ones_are_read() {
     };
     let other = home.path().join("pipe");
     pipe(&other);
-    for (path, said) in [(other.to_str().unwrap(), "no plain file"), ("/dev/zero", "no plain file")]
+    for (path, said) in
+        [(other.to_str().unwrap(), "not a regular file"), ("/dev/zero", "not a regular file")]
     {
         assert!(refused(&["--api-key-file", path], None).contains(said), "{path}");
     }

@@ -148,10 +148,10 @@ fn a_text_under_two_labels_is_said_with_both_lines() {
     home.write("set/train.csv", &table);
     home.write("set/test.csv", "text,label\nticket 4 was good,y\na new one,x\n");
     let (_, said) = plan(&home, "set", &[]).unwrap();
-    assert!(said.contains("1 text stands") && said.contains("test.csv` line 2 (`y`)"), "{said}");
+    assert!(said.contains("1 text has") && said.contains("test.csv` line 2 (`y`)"), "{said}");
     let looks = "ticket 4 was good,z\n";
     home.write("map.csv", format!("{table}{looks}"));
-    assert!(plan(&home, "map.csv", &[]).unwrap().1.contains("1 text stands"));
+    assert!(plan(&home, "map.csv", &[]).unwrap().1.contains("1 text has"));
     let (_, said) = plan(&home, "map.csv", &["--label-map", "z=x"]).unwrap();
     assert!(!said.contains("more than one label"), "{said}");
 }

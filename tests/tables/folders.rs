@@ -46,7 +46,7 @@ fn a_split_without_rows_or_labels_does_not_go_without_a_word() {
     home.write("set/test.csv", "text,label\na new one,-1\nand another,-1\n");
     let (found, said) = plan(&home, "set", &[]).unwrap();
     assert_eq!(count(&found), 80);
-    assert!(said.contains("`test` are all `-1`") && said.contains("left out"), "{said}");
+    assert!(said.contains("`test` are all `-1`") && said.contains("skipped"), "{said}");
 }
 
 #[test]

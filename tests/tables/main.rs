@@ -128,10 +128,10 @@ fn pairs_are_answered_with_both_texts() {
         let message = home.refused(&[&[command][..], &labelled].concat());
         assert!(message.contains("pair"), "{command}: {message}");
         let message = home.refused(&[&[command][..], &labelled, &pick].concat());
-        assert!(message.contains("reads pairs"), "{command}: {message}");
+        assert!(message.contains("classifies pairs"), "{command}: {message}");
     }
     let outside = ["eval", "--model", "checkpoints/p/model", "--ood", "other-topics"];
-    assert!(home.refused(&outside).contains("reads pairs"));
+    assert!(home.refused(&outside).contains("classifies pairs"));
     let single = home.write("s.csv", "question,other\nis it late,x\n");
     let message = home.refused(&["predict", "--input", single.to_str().unwrap()]);
     assert!(message.contains("`passage`") && message.contains("--text-pair-column"), "{message}");
@@ -162,12 +162,12 @@ fn a_model_of_single_texts_refuses_pairs_and_says_how_one_of_them_is_taken() {
             &["fit", "--model", "checkpoints/tickets/model", "--dataset", file],
         ] {
             let message = home.refused(&[command, columns].concat());
-            assert!(message.contains("reads single texts"), "{command:?}: {message}");
+            assert!(message.contains("classifies single texts"), "{command:?}: {message}");
             assert!(message.contains("--text-column"), "{command:?}: {message}");
         }
     }
     let message = home.refused(&["eval", "--ood", &known]);
-    assert!(message.contains("reads single texts"), "{message}");
+    assert!(message.contains("classifies single texts"), "{message}");
     // One of both is a text like any other, and a column of texts among others is no pair.
     for (file, column) in [
         (&known, &["--text-column", "hypothesis"][..]),
@@ -195,7 +195,7 @@ fn a_model_of_single_texts_refuses_pairs_and_says_how_one_of_them_is_taken() {
     // The generated reviews have no columns, and are single texts all the same.
     home.done(&[&["train", "reviews", "--set", "data.train_limit=200"], &TINY[..]].concat());
     let model = ["predict", "--model", "checkpoints/reviews/model", "--input", &known];
-    assert!(home.refused(&model).contains("reads single texts"));
+    assert!(home.refused(&model).contains("classifies single texts"));
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn a_damaged_file_is_refused_with_the_tensor_that_is_wrong() {
         Calibration::from_bytes(&changed.to_bytes(), &encoder(classes, width)).unwrap_err()
     };
     assert!(message(&|_| (), 3, 2).contains("3 classes"));
-    assert!(message(&|_| (), 2, 3).contains("hidden states 3"));
+    assert!(message(&|_| (), 2, 3).contains("hidden states have width 3"));
     assert!(message(&|one| one.alphas[0] = 2.0, 2, 2).contains("`conformal.alpha`"));
     assert!(message(&|one| one.risk = Some(5.0), 2, 2).contains("`limits.risk`"));
     let unsorted = |one: &mut Calibration| {

@@ -141,7 +141,7 @@ mod tests {
             (about, Some(up), Some("does better")),
             (down, Some(up), Some("does better")),
             (up, Some(up), Some("lower accuracy")),
-            (down, Some(down), Some("right more often")),
+            (down, Some(down), Some("higher accuracy")),
         ] {
             let report = report(accuracy, nll);
             let warning = report.warning();

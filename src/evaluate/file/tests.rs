@@ -200,14 +200,14 @@ fn numbers_of_one_answer_that_contradict_each_other_are_refused_with_both() {
     let cases: Vec<(Answers, Change, &str)> = vec![
         (plain(), row(|row| row.total -= 0.01), "line 5: `total` is 0.64"),
         (plain(), row(|row| row.total = 0.7), "the entropy of 2 classes is from 0 to 0.693"),
-        (answers(), row(|row| row.total = -0.1), "`total` is -0.1, and 2 classes"),
+        (answers(), row(|row| row.total = -0.1), "`total` is -0.1, but the entropy of 2 classes"),
         (plain(), row(|row| row.logit_c.swap(0, 1)), "`p.billing, \"old\"` is 0.36"),
         (
             plain(),
             row(|row| row.logit_c[1] += 0.01),
             "but the logits and the temperature 1.1 give 0.36",
         ),
-        (answers(), row(|row| row.epistemic = Some(0.0)), "sum to 0.06"),
+        (answers(), row(|row| row.epistemic = Some(0.0)), "add up to 0.06"),
         (
             answers(),
             row(|row| {
@@ -243,7 +243,7 @@ fn numbers_of_one_answer_that_contradict_each_other_are_refused_with_both() {
         (
             answers(),
             row(|row| row.set = Some(vec![0])),
-            "and not `technical.support`, which is more probable",
+            "but not `technical.support`, which is more probable",
         ),
         (answers(), row(|row| row.set = None), "`set` is empty, but `alpha` is not"),
         (answers(), Box::new(|a| a.alpha = None), "`alpha` is empty, but `set` is not"),
@@ -332,10 +332,10 @@ fn a_file_that_does_not_say_how_its_probabilities_were_made_is_read_with_a_warni
 #[test]
 fn answers_that_are_missing_are_said() {
     let some = damaged(|lines| drop(lines.drain(14..))).unwrap();
-    assert!(some[0].contains("has 2 answers of `b`, and 12 were written"), "{some:?}");
+    assert!(some[0].contains("contains 2 predictions of `b`, but 12 were written"), "{some:?}");
     assert!(some[1].contains("has different rows of `b`"), "{some:?}");
     let both = damaged(|lines| lines.retain(|line| !line.contains("\"row\":20,"))).unwrap();
-    assert!(both.len() == 2 && both[0].contains("has 11 answers of"), "{both:?}");
+    assert!(both.len() == 2 && both[0].contains("contains 11 predictions of"), "{both:?}");
     let mixed = damaged(|lines| lines.swap(0, 1)).unwrap();
     assert!(mixed.len() == 1 && mixed[0].contains("in a different order"), "{mixed:?}");
 }

@@ -102,7 +102,7 @@ fn two_equal_candidates_are_refused_with_both_names_and_the_key() {
     let texts = found(&["v1", "v2", "label"], &[LONG, LONG, "{even}"], &NOTHING).unwrap_err();
     assert_eq!(
         texts,
-        "several columns could be the text: set `data.text_column` to one of `v1`, `v2`"
+        "several columns could be the text; set `data.text_column` to one of `v1`, `v2`"
     );
     let labels = found(&["text", "a", "b"], &[LONG, "{even}", "x{even}"], &NOTHING);
     assert!(labels.unwrap_err().ends_with("set `data.label_column` to one of `a`, `b`"));
