@@ -203,7 +203,7 @@ fn plan_text(plan: &Plan) -> String {
     let written = if plan.written.is_empty() {
         String::new()
     } else {
-        filled("files       ", "            ", &plan.written)
+        filled("format      ", "            ", &plan.written)
     };
     format!(
         "experiment  {}\ndata        {}\n{columns}{written}labels      {labels}\nrows        {}\n\
