@@ -203,7 +203,7 @@ fn plan_text(plan: &Plan) -> String {
     let written = if plan.written.is_empty() {
         String::new()
     } else {
-        filled("files       ", "            ", &plan.written)
+        filled("format      ", "            ", &plan.written)
     };
     let outside = plan.out_of_scope.iter();
     let outside: Vec<String> =

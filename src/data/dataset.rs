@@ -177,7 +177,7 @@ impl Dataset {
 
     /// Which columns were taken, and how the files are written, as sentences.
     pub fn how_read(&self) -> impl Iterator<Item = String> {
-        let both = [("columns", &self.columns), ("files", &self.written)];
+        let both = [("columns", &self.columns), ("format", &self.written)];
         let said = both.into_iter().filter(|(_, what)| !what.is_empty());
         said.map(|(name, what)| format!("{name}: {what}"))
     }

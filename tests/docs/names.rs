@@ -142,7 +142,7 @@ fn the_page_of_the_server_has_every_setting_with_its_default() {
     let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `--")).collect();
     let common = ["--device", "--threads", "--json", "--quiet", "--verbose", "--check", "--health"];
     let mut seen = 0;
-    let mut lines = help.lines().map(str::trim);
+    let mut lines = help.lines().map(str::trim).peekable();
     while let Some(line) = lines.next() {
         let flag = line.split(' ').next().unwrap();
         if !flag.starts_with("--") || common.contains(&flag) {
@@ -152,7 +152,11 @@ fn the_page_of_the_server_has_every_setting_with_its_default() {
         let own = format!("`{flag}`");
         let row = rows.iter().find(|row| row.contains(&own));
         let row = row.unwrap_or_else(|| panic!("{own} is missing in docs/serving.md"));
-        let about = lines.next().unwrap();
+        // A long description goes over several lines.
+        let mut about = String::new();
+        while let Some(more) = lines.next_if(|line| !line.is_empty() && !line.starts_with('-')) {
+            about = about + more + " ";
+        }
         let Some((_, default)) = about.split_once("[default: ") else { continue };
         let default = default.split(']').next().unwrap();
         let cells: Vec<&str> = row.split('|').collect();

@@ -156,7 +156,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
         text.push_str(&format!("columns   {}\n", dataset.columns));
     }
     if !dataset.written.is_empty() {
-        text.push_str(&filled("files     ", "          ", &dataset.written));
+        text.push_str(&filled("format    ", "          ", &dataset.written));
     }
     let shown = dataset.labels.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
     let more = if dataset.labels.len() > 8 { ", …" } else { "" };

@@ -24,7 +24,7 @@ fn the_extension_names_the_format() {
     let message = |name: &str| Format::of(Path::new(name)).unwrap_err().to_string();
     assert_eq!(
         message("a.json"),
-        "`a.json` has the extension `.json`: expected `.parquet`, `.csv`, `.tsv`, `.jsonl` or \
+        "`a.json` has the unsupported extension `.json`; use `.parquet`, `.csv`, `.tsv`, `.jsonl` or \
          `.ndjson`; write one object per line and name the file `.jsonl`"
     );
     assert!(message("a").starts_with("`a` has no extension"));

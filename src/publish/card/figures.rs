@@ -124,6 +124,7 @@ impl Card<'_> {
             let Some(one) = evaluation.uncertainty.get(name) else { continue };
             let part = |part: Option<f64>| part.map_or("–".to_owned(), four);
             let (rows, total) = (grouped(one.rows), four(one.total));
+            let name = &name.replace("right", "correct");
             text.push_str(&match own_doubt {
                 OwnDoubt::Known => {
                     line([name, &rows, &total, &part(one.aleatoric), &part(one.epistemic)])
