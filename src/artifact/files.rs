@@ -28,9 +28,7 @@ const OTHERS: [&str; 11] = [
 /// A file that has been read.
 #[derive(Debug)]
 pub struct File {
-    /// Where it is.
     pub path: PathBuf,
-    /// Its content.
     pub bytes: Vec<u8>,
 }
 

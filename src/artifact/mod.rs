@@ -41,7 +41,6 @@ pub const HASHED: [&str; 5] = [
 pub struct Artifact {
     /// The encoder's config, with the labels.
     pub encoder: EncoderConfig,
-    /// All weights.
     pub parameters: Parameters,
     /// The tokenizer, without truncation and padding.
     pub tokenizer: TextTokenizer,
@@ -63,52 +62,28 @@ pub enum ArtifactError {
     NoFolder(PathBuf),
     /// A file of the folder is missing or cannot be read.
     #[error("cannot read `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// A file is a link out of the folder.
     #[error("`{path}` leads outside its folder, to `{real}`; put the file itself there")]
-    Outside {
-        /// The file.
-        path: PathBuf,
-        /// Where it leads.
-        real: PathBuf,
-    },
+    Outside { path: PathBuf, real: PathBuf },
     /// A folder or a device stands where a file should.
     #[error("`{path}` is not a file")]
-    NoFile {
-        /// The place.
-        path: PathBuf,
-    },
+    NoFile { path: PathBuf },
     /// A file is larger than that of any model.
     #[error("`{path}` has {bytes} bytes, but at most {most} are read")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// The limit.
-        most: u64,
-    },
+    TooLarge { path: PathBuf, bytes: u64, most: u64 },
     /// A file is not what was saved.
     #[error(
         "`{path}` has changed since this model was saved (its SHA-256 differs from the manifest); \
          restore the file, or save the model again"
     )]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
+    Changed { path: PathBuf },
     /// A folder that would be replaced with what is in it.
     #[error(
         "writing a model replaces the whole of `{folder}`, but it contains `{name}`, which is not \
          part of a `bayes` model; choose a different folder, or move its contents elsewhere"
     )]
     Occupied {
-        /// The folder.
         folder: PathBuf,
         /// What is in it.
         name: String,
@@ -116,31 +91,19 @@ pub enum ArtifactError {
     /// The manifest is damaged.
     #[error("`{path}` is damaged; restore the file, or train or download the model again")]
     Manifest {
-        /// The file.
         path: PathBuf,
         /// What the parser said.
         source: serde_json::Error,
     },
     /// The manifest lists a file that is none of a model's.
     #[error("`{path}` lists `{name}`, which is not a model file")]
-    ForeignFile {
-        /// The manifest.
-        path: PathBuf,
-        /// The name.
-        name: String,
-    },
+    ForeignFile { path: PathBuf, name: String },
     /// The folder was written by a newer version.
     #[error("`{path}` has schema {found}, but this version of bayes reads schemas up to {SCHEMA}")]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: u32,
-    },
+    Schema { path: PathBuf, found: u32 },
     /// The posterior or the calibration is damaged.
     #[error("`{path}` is damaged: {message}")]
     Posterior {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         message: String,
@@ -151,7 +114,6 @@ pub enum ArtifactError {
          a classifier on your data, run `bayes train DATA --set model.init={folder}`"
     )]
     NoHead {
-        /// The folder.
         folder: PathBuf,
         /// The first tensor that is missing.
         missing: String,
@@ -163,7 +125,6 @@ pub enum ArtifactError {
          new one on your data with `bayes train DATA --set model.init={folder}`"
     )]
     HalfHead {
-        /// The folder.
         folder: PathBuf,
         /// The class of transformers.
         architecture: String,
@@ -176,7 +137,6 @@ pub enum ArtifactError {
          {embeddings}; the two do not belong together"
     )]
     Vocabulary {
-        /// The folder.
         folder: PathBuf,
         /// Highest token id + 1.
         tokens: usize,
@@ -188,44 +148,25 @@ pub enum ArtifactError {
         "`{folder}`: the last layer has {found} outputs, but `config.json` names {labels} labels; \
          give one name for each output under `id2label`"
     )]
-    OtherHead {
-        /// The folder.
-        folder: PathBuf,
-        /// Outputs.
-        found: usize,
-        /// Labels.
-        labels: usize,
-    },
+    OtherHead { folder: PathBuf, found: usize, labels: usize },
     /// What we put beside a model is there, but not what says what it is.
     #[error(
         "`{ours}` has no `manifest.json`, so its other files cannot be interpreted; restore \
          `{path}`, or delete `{ours}` to use the classifier without posterior and calibration"
     )]
-    NoManifest {
-        /// The manifest.
-        path: PathBuf,
-        /// Its folder.
-        ours: PathBuf,
-    },
+    NoManifest { path: PathBuf, ours: PathBuf },
     /// The manifest says something that cannot be.
     #[error("`{path}` cannot be used: {message}")]
-    Nonsense {
-        /// The manifest.
-        path: PathBuf,
-        /// What it says.
-        message: String,
-    },
+    Nonsense { path: PathBuf, message: String },
     /// Texts that are longer than the encoder's positions.
     #[error(
         "`{folder}`: texts may have {max_length} tokens, but the encoder has {positions} \
          positions; the two do not belong together"
     )]
     TooLong {
-        /// The folder.
         folder: PathBuf,
         /// Most tokens of a text.
         max_length: usize,
-        /// Positions.
         positions: usize,
     },
     /// The encoder cannot be read.

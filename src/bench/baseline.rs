@@ -43,7 +43,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// In words.
     pub fn words(self) -> &'static str {
         match self {
             Self::Better => "better",
@@ -57,11 +56,9 @@ impl Verdict {
 /// One figure of this run over the same figure of the saved one.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// The figure.
     pub key: String,
     /// New over old, with its 95 % interval.
     pub ratio: Interval,
-    /// What that says.
     pub verdict: Verdict,
 }
 

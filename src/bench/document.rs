@@ -14,7 +14,6 @@ pub const SCHEMA: u32 = 1;
 pub struct Document<'a> {
     /// Name of the model.
     pub model: &'a str,
-    /// Its folder.
     pub folder: String,
     /// When it was measured, in UTC.
     pub date: String,
@@ -24,7 +23,6 @@ pub struct Document<'a> {
     pub generated: bool,
     /// Texts for the predictions.
     pub rows: usize,
-    /// Their tokens.
     pub tokens: u64,
     /// Most tokens a text.
     pub max_length: usize,
@@ -32,13 +30,11 @@ pub struct Document<'a> {
     pub suites: &'a [Suite],
     /// How much was measured.
     pub settings: &'a Settings,
-    /// The encoder.
     pub encoder: &'a EncoderConfig,
     /// How the posterior was made.
     pub method: Value,
     /// Where it was measured.
     pub machine: &'a Machine,
-    /// What was measured.
     pub results: &'a Results,
     /// The report of `bayes eval`, where there is one.
     pub calibration: Option<Value>,

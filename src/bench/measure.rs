@@ -20,7 +20,6 @@ const STEP_IN_PREDICTIONS: f64 = 3.0;
 /// What is measured with what.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The model.
     pub predictor: &'a Predictor,
     /// Texts for the predictions.
     pub rows: &'a TokenSet,

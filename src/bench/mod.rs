@@ -27,7 +27,6 @@ pub use settings::{Order, SUITES, Settings, Suite};
 /// What a measurement says while it runs.
 #[derive(Clone, Debug)]
 pub enum Progress {
-    /// Something to know.
     Note(String),
     /// Rounds that are done, and all rounds.
     Rounds(usize, usize),
@@ -36,14 +35,12 @@ pub enum Progress {
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// No such suite.
     #[error("unknown suite `{name}`;{suggestion} available suites: `{known}`")]
     Suite {
         /// What was asked for.
         name: String,
         /// ` did you mean …?`, or empty.
         suggestion: String,
-        /// All suites.
         known: String,
     },
     /// There is nothing to measure with.
@@ -55,7 +52,6 @@ pub enum BenchError {
          FILE`"
     )]
     Baseline {
-        /// The file.
         path: std::path::PathBuf,
         /// What is wrong with it.
         message: String,
@@ -63,7 +59,6 @@ pub enum BenchError {
     /// A training step failed.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),
-    /// Candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

@@ -21,7 +21,6 @@ pub fn page_faults() -> Option<u64> {
 /// Where it was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
-    /// The processor's name.
     pub cpu: Option<String>,
     /// Cores that this process may use.
     pub cores: usize,
@@ -37,7 +36,6 @@ pub struct Machine {
     pub bayes: &'static str,
 }
 
-/// This machine.
 pub fn machine() -> Machine {
     let read = |path: &str| fs::read_to_string(path).ok();
     let cpu = read("/proc/cpuinfo").and_then(|text| {

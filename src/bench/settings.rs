@@ -13,11 +13,8 @@ pub enum Suite {
     Latency,
     /// Batches of several sizes.
     Throughput,
-    /// Resident memory.
     Memory,
-    /// Parameters.
     Size,
-    /// Optimizer steps.
     Train,
     /// The metrics of `bayes eval`.
     Calibration,
@@ -82,7 +79,6 @@ pub struct Settings {
     pub latency_tokens: Option<usize>,
     /// Seconds for each batch size, over all rounds.
     pub seconds: f64,
-    /// Rounds.
     pub rounds: usize,
     /// Rows a training step.
     pub train_batch_size: usize,

@@ -36,9 +36,7 @@ pub enum Work<'a> {
 pub struct Task<'a> {
     /// Where its figures stand in the report.
     pub key: String,
-    /// What is measured.
     pub kind: Kind,
-    /// The batches.
     pub work: Work<'a>,
     /// Calls in a round: from the first batch on, and around.
     pub calls: usize,

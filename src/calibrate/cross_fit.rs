@@ -21,7 +21,6 @@ const DIVISION: u64 = 3;
 /// Rows that are judged by what was fitted on others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
-    /// The others, ascending.
     pub train: Vec<usize>,
     /// The rows that are judged, ascending.
     pub judged: Vec<usize>,

@@ -37,7 +37,6 @@ pub struct Answer {
     pub confidence: f64,
     /// Epistemic uncertainty in nats.
     pub epistemic: Option<f64>,
-    /// The novelty p-value.
     pub ood_p: Option<f64>,
     /// Labels in the prediction set.
     pub set_size: Option<usize>,

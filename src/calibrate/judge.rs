@@ -63,7 +63,6 @@ impl Calibration {
         }
     }
 
-    /// Judges one text.
     pub fn judge(&self, evidence: &Evidence<'_>, uniform: f64, asked: &Asked) -> Judgement {
         let probability_c = &evidence.predictive.probability_c;
         let set = self.conformal.as_ref().zip(asked.bounds.as_ref()).map(|(conformal, bounds)| {

@@ -30,11 +30,9 @@ use novelty::Novelty;
 /// What is known of a model beyond its probabilities. Nothing, for a model that was not calibrated.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
-    /// Prediction sets.
     pub conformal: Option<Conformal>,
     /// Shares of misses that were asked for; the first is that of a plain prediction.
     pub alphas: Vec<f64>,
-    /// Novelty p-values.
     pub novelty: Option<Novelty>,
     /// What an answer must meet; `None` where nothing is decided.
     pub limits: Option<Limits>,

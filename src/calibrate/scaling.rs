@@ -26,7 +26,6 @@ const TOLERANCE: f64 = 1e-4;
 /// Which corrections are fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Corrections {
-    /// T and s.
     Temperature,
     /// Vector scaling, and T and s behind it.
     Vector,
@@ -35,13 +34,11 @@ pub enum Corrections {
 /// A fitted temperature and scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScalingFit {
-    /// What was chosen.
     pub scaling: Scaling,
     /// Temperature scaling by itself, s = 0; behind the vector scaling where there is one.
     pub plain: Fit,
     /// How much less mean −ln p(label) the best s > 0 has, in nats; it may be negative.
     pub gain: f64,
-    /// Of the gain.
     pub standard_error: f64,
     /// Whether the best s is the largest that was tried, which is then not taken.
     pub scale_at_bound: bool,

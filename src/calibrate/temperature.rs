@@ -116,7 +116,6 @@ struct Moments {
     nll: f64,
     /// Derivative of the mean negative log likelihood by β.
     slope: f64,
-    /// Its second derivative.
     variance: f64,
 }
 

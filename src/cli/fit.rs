@@ -55,7 +55,6 @@ fn method() -> impl TypedValueParser<Value = Method> {
     })
 }
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let job = FitJob {
         model: model_folder(Some(&options.model))?,

@@ -6,7 +6,6 @@ use serde_json::json;
 use super::{Common, Outcome, print, print_json};
 use crate::{compute, data, hub};
 
-/// Runs the command.
 pub fn run(common: &Common) -> Result<Outcome> {
     let selected = common.device()?;
     let device = if selected.device.is_cpu() { "cpu" } else { "cuda" };

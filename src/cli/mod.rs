@@ -95,7 +95,6 @@ enum Command {
 /// How a command that ran ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
-    /// Done.
     Done,
     /// Ran, and the answer is no.
     No,

@@ -59,7 +59,6 @@ pub struct Options {
     settings: Vec<String>,
 }
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let folder = model_folder(options.model.as_deref())?;
     let config = words(options, &folder)?;

@@ -179,7 +179,6 @@ fn at_least_zero(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| format!("`{text}` is not a number of at least 0"))
 }
 
-/// A probability.
 fn probability(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or_else(|| format!("`{text}` is not a probability; use a number from 0 to 1"))
@@ -194,7 +193,6 @@ enum LogFormat {
     Json,
 }
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if options.health {
         return health(options);

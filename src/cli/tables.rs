@@ -52,7 +52,6 @@ impl TableFlags {
         all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
 
-    /// What they override.
     pub fn overrides(&self) -> Overrides {
         Overrides {
             text_column: self.text_column.clone(),

@@ -45,7 +45,6 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Whether the training loop runs, which looks at `STOP` after each step.
 static LISTENING: AtomicBool = AtomicBool::new(false);
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let experiment = options.experiment.experiment()?;
     if options.print_config {

@@ -34,7 +34,6 @@ pub fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
 }
 
-/// Shows one report.
 pub fn show(progress: &Progress<'_>) {
     if QUIET.load(Ordering::Relaxed) {
         return;

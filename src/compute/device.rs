@@ -10,7 +10,6 @@ pub enum DeviceChoice {
     /// A CUDA device if this build and this machine have one, else the CPU.
     #[default]
     Auto,
-    /// The CPU.
     Cpu,
     /// The CUDA device of this index.
     Cuda(usize),
@@ -19,7 +18,6 @@ pub enum DeviceChoice {
 /// A device and the reason for it, to be shown to the user.
 #[derive(Clone, Debug)]
 pub struct Selected {
-    /// Where tensors live.
     pub device: Device,
     /// Why: one clause without a final stop.
     pub reason: String,
@@ -37,7 +35,6 @@ pub enum DeviceError {
          `--features cuda`); use `--device cpu` or `--device auto`"
     )]
     NotBuilt(usize),
-    /// The driver refused.
     #[error("device `cuda:{index}` cannot be opened: {message}")]
     Unavailable {
         /// The index asked for.

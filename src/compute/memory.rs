@@ -53,7 +53,6 @@ unsafe impl GlobalAlloc for Allocator {
 /// Memory of this process in units of 2^20 bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Memory {
-    /// In use now.
     pub resident_mb: f64,
     /// The most since the process began, or since it was last reset.
     pub peak_mb: f64,

@@ -28,7 +28,6 @@ pub struct Dataset {
     pub name: String,
     /// Class names, by label.
     pub labels: Vec<String>,
-    /// Rows by split.
     pub splits: BTreeMap<String, Vec<Example>>,
     /// Texts of rows whose label is `data.ood_label`, by split.
     pub out_of_scope: BTreeMap<String, Vec<Example>>,

@@ -17,7 +17,6 @@ pub enum DataError {
         name: String,
         /// ` did you mean …?`, or empty.
         suggestion: String,
-        /// All known names.
         known: String,
     },
     /// A known data set that is not on this machine.
@@ -25,7 +24,6 @@ pub enum DataError {
         "data set `{name}` is not on this machine; download it with `bayes dataset fetch {name}`"
     )]
     NotHere {
-        /// Known name.
         name: &'static str,
         /// Its id on the Hub.
         hub_id: &'static str,
@@ -37,11 +35,9 @@ pub enum DataError {
          .jsonl) with the columns `text` and `label`"
     )]
     NotFetched {
-        /// Known name.
         name: &'static str,
         /// Its id on the Hub.
         hub_id: &'static str,
-        /// Why not.
         source: Box<HubError>,
     },
     /// A Hub id of which nothing is in the cache.
@@ -49,50 +45,30 @@ pub enum DataError {
         "data set `{id}` is neither a folder nor in the Hub cache; download it with `bayes dataset \
          fetch {id}`"
     )]
-    NotCached {
-        /// The id.
-        id: String,
-    },
+    NotCached { id: String },
     /// The same, and it does not come either.
     #[error(
         "file or folder `{id}` not found, and no data set with that name could be loaded from the \
          Hub"
     )]
-    NotObtained {
-        /// The id.
-        id: String,
-        /// Why not.
-        source: Box<HubError>,
-    },
+    NotObtained { id: String, source: Box<HubError> },
     /// A name that the Hub cannot know.
     #[error(
         "`{name}` is neither a built-in Hub data set nor a Hub id; give an id such as `owner/name`"
     )]
-    NotOnHub {
-        /// The name.
-        name: String,
-    },
+    NotOnHub { name: String },
     /// A repository without tables.
     #[error(
         "data set `{id}` has no `train` or `test` file that `bayes` reads (.parquet, .csv, .tsv or \
          .jsonl), and the Hub has not converted it to Parquet"
     )]
-    NoTables {
-        /// The id.
-        id: String,
-    },
+    NoTables { id: String },
     /// A repository with several data sets in it.
     #[error(
         "data set `{id}` has splits in several folders; choose one with `bayes dataset fetch {id} \
          --folder …` (`{folders}`)"
     )]
-    ManyFolders {
-        /// The id.
-        id: String,
-        /// The folders.
-        folders: String,
-    },
-    /// The Hub.
+    ManyFolders { id: String, folders: String },
     #[error(transparent)]
     Hub(#[from] Box<HubError>),
     /// A file whose rows can only be read in their order.
@@ -100,54 +76,34 @@ pub enum DataError {
         "`{path}` is not a Parquet file, so its rows cannot be shuffled without reading the whole \
          file; remove `--shuffle`"
     )]
-    NotMixed {
-        /// The file.
-        path: PathBuf,
-    },
+    NotMixed { path: PathBuf },
     /// A stream of a file whose rows stand in no groups.
     #[error(
         "`{path}` is not a Parquet file, so it cannot be streamed; remove `data.streaming`, or \
          save it as Parquet"
     )]
-    NotStreamed {
-        /// The file.
-        path: PathBuf,
-    },
+    NotStreamed { path: PathBuf },
     /// A stream of rows of which a person accepted some.
     #[error(
         "`{path}`: the column `{column}` says which rows a person accepted, but streaming uses all \
          rows; remove `data.streaming`, or save the accepted rows in a separate file"
     )]
-    StreamedVerdicts {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-    },
+    StreamedVerdicts { path: PathBuf, column: String },
     /// An address of data that are to be held in memory.
     #[error("`{url}` is a URL; stream it with `--set data.streaming=true`, or download it first")]
-    Address {
-        /// The address.
-        url: String,
-    },
+    Address { url: String },
     /// More than is held in memory.
     #[error(
         "`{path}`: {message}; stream a Parquet file with `--set data.streaming=true`, or use a \
          part of the file"
     )]
-    TooMuch {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        message: String,
-    },
+    TooMuch { path: PathBuf, message: String },
     /// A folder without files that look like splits.
     #[error(
         "folder `{path}` contains no `train` or `test` file (.parquet, .csv, .tsv or .jsonl; text \
          files may be gzipped){hint}"
     )]
     NoSplits {
-        /// The folder.
         path: PathBuf,
         /// What it has instead and what to do, or empty.
         hint: String,
@@ -157,13 +113,11 @@ pub enum DataError {
     Folder {
         /// The folder or file.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
     /// The list of class names is damaged.
     #[error("`{path}` must be a JSON list of class names")]
     LabelsFile {
-        /// The file.
         path: PathBuf,
         /// What the parser said.
         source: serde_json::Error,
@@ -171,11 +125,9 @@ pub enum DataError {
     /// A row without text or label.
     #[error("`{path}` line {line}: column `{column}` is empty; fill it in or remove the row")]
     EmptyCell {
-        /// The file.
         path: PathBuf,
         /// Line, or row of a Parquet file, from 1.
         line: u64,
-        /// The column.
         column: String,
     },
     /// A row whose text is bytes of another encoding.
@@ -184,11 +136,9 @@ pub enum DataError {
          example by `table[\"{column}\"].str.decode(\"latin-1\")`, or whatever its encoding is"
     )]
     NotText {
-        /// The file.
         path: PathBuf,
         /// Row of the file, from 1.
         line: u64,
-        /// The column.
         column: String,
     },
     /// A row whose text has parts.
@@ -197,11 +147,9 @@ pub enum DataError {
          text itself, or choose another column with `data.text_column`"
     )]
     NestedText {
-        /// The file.
         path: PathBuf,
         /// Line, or row of a Parquet file, from 1.
         line: u64,
-        /// The column.
         column: String,
         /// `an object` or `a list`.
         found: &'static str,
@@ -213,7 +161,6 @@ pub enum DataError {
          with `data.label_column`"
     )]
     NestedLabel {
-        /// The file.
         path: String,
         /// The line of the first such row.
         line: u64,
@@ -228,10 +175,7 @@ pub enum DataError {
          row, add the header line that the other files have; if it is not training data, move it \
          elsewhere"
     )]
-    NoLabels {
-        /// The file.
-        path: PathBuf,
-    },
+    NoLabels { path: PathBuf },
     /// Pairs in one file and single texts in another.
     #[error(
         "`{path}` is read as {found}, but the first file as {first}; either all files must have \
@@ -239,9 +183,7 @@ pub enum DataError {
          `data.text_pair_column`"
     )]
     Pairs {
-        /// The later file.
         path: PathBuf,
-        /// Its columns.
         found: String,
         /// Those of the first file.
         first: String,
@@ -253,7 +195,6 @@ pub enum DataError {
          write one label in each row"
     )]
     SeveralLabels {
-        /// The file.
         path: String,
         /// The line of the first such row.
         line: u64,
@@ -272,7 +213,6 @@ pub enum DataError {
         if *from_one { ", while the labels count from 1" } else { "" }
     )]
     BeyondNames {
-        /// The file.
         path: String,
         /// The line of the first such row.
         line: u64,
@@ -289,71 +229,38 @@ pub enum DataError {
     #[error(
         "the class names of `{dataset}` contain `{label}` twice; give each class a different name"
     )]
-    NameTwice {
-        /// The data set.
-        dataset: String,
-        /// The name.
-        label: String,
-    },
+    NameTwice { dataset: String, label: String },
     /// A class without a name.
     #[error(
         "the class names of `{dataset}` have an empty one, that of class {class} (from 0): give each class a name \
          of its own"
     )]
-    EmptyName {
-        /// The data set.
-        dataset: String,
-        /// Its number.
-        class: usize,
-    },
+    EmptyName { dataset: String, class: usize },
     /// A label that is renamed to nothing.
     #[error(
         "`data.label_map` gives `{label}` an empty name: name a class; to keep its rows out of all classes, leave \
          it out of the map and set `data.ood_label` to it"
     )]
-    MappedToNothing {
-        /// The label.
-        label: String,
-    },
-    /// Measures, not classes.
+    MappedToNothing { label: String },
     #[error(
         "the labels of `{name}` are numbers with fractions, {classes} different ones in {rows} \
          rows ({examples}), which are not classes; divide them into ranges first, or choose \
          another column with `data.label_column`"
     )]
-    Continuous {
-        /// The data set.
-        name: String,
-        /// Different labels.
-        classes: usize,
-        /// Training rows.
-        rows: u64,
-        /// Some of them.
-        examples: String,
-    },
+    Continuous { name: String, classes: usize, rows: u64, examples: String },
     /// Nearly every row has a label of its own.
     #[error(
         "`{name}` has {classes} different labels in {rows} rows ({examples}); a model cannot learn \
          classes that have only one row each; choose another column with `data.label_column`, or \
          merge labels with `data.label_map`"
     )]
-    ManyClasses {
-        /// The data set.
-        name: String,
-        /// Different labels.
-        classes: usize,
-        /// Training rows.
-        rows: u64,
-        /// Some of them.
-        examples: String,
-    },
+    ManyClasses { name: String, classes: usize, rows: u64, examples: String },
     /// A name with a meaning of its own that a file or folder has too.
     #[error(
         "`{name}` is both the name of a data set and of a {what} here; for the {what}, write \
          `./{name}`; for the data set, {id}run the command in another folder"
     )]
     BothNameAndPath {
-        /// The name.
         name: String,
         /// `folder` or `file`.
         what: &'static str,
@@ -363,7 +270,6 @@ pub enum DataError {
     /// A path that leads nowhere.
     #[error("file or folder `{name}` not found{hint}")]
     NoFile {
-        /// The path.
         name: String,
         /// `, did you mean …?`, or another hint, or empty.
         hint: String,
@@ -373,49 +279,31 @@ pub enum DataError {
         "`{first}` and `{second}` both contain the split `{split}`, so their rows would count \
          twice; keep only one of them in this folder, or give one file"
     )]
-    SplitTwice {
-        /// The split.
-        split: String,
-        /// One source.
-        first: String,
-        /// The other.
-        second: String,
-    },
+    SplitTwice { split: String, first: String, second: String },
     /// A part of a split is not there.
     #[error(
         "`{path}` has only some of the files of the split `{split}`: the file names show that \
          there are more"
     )]
-    Incomplete {
-        /// The folder.
-        path: PathBuf,
-        /// The split.
-        split: String,
-    },
+    Incomplete { path: PathBuf, split: String },
     /// The out-of-scope label does not occur.
     #[error("`data.ood_label` is `{name}`, which is not a label of `{dataset}`")]
     NoOodLabel {
         /// The label asked for.
         name: String,
-        /// The data set.
         dataset: String,
     },
     /// There is nothing to tell apart.
     #[error("`{name}` has {}; you need at least two{hint}", labels_found(found))]
     OneClass {
-        /// The data set.
         name: String,
-        /// The classes found.
         found: Vec<String>,
         /// Where others may be, or empty.
         hint: String,
     },
     /// There is nothing to train on.
     #[error("`{name}` has no training rows")]
-    NoTrain {
-        /// The data set.
-        name: String,
-    },
+    NoTrain { name: String },
     /// A table cannot be read.
     #[error(transparent)]
     Table(#[from] table::TableError),
@@ -425,7 +313,6 @@ pub enum DataError {
     /// The token cache failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The tokenizer failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// No vocabulary could be made.

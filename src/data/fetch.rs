@@ -15,13 +15,11 @@ const USUAL: [&str; 3] = ["", "data", "default"];
 /// A data set that was fetched.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Its id.
     pub id: String,
     /// The revision that the files are of.
     pub revision: String,
     /// The folder that holds the files of the splits; `data.dataset` takes it too.
     pub folder: PathBuf,
-    /// What was fetched.
     pub snapshot: Snapshot,
 }
 

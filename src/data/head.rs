@@ -16,9 +16,7 @@ const MIXED_GROUPS: usize = 16;
 /// Some rows, with the names of their columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    /// The columns.
     pub columns: Vec<String>,
-    /// The rows.
     pub rows: Vec<Row>,
 }
 

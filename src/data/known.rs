@@ -9,11 +9,8 @@ pub struct Known {
     pub hub_id: &'static str,
     /// Folder of the Hub repository that holds the files; empty for its root.
     pub hub_folder: &'static str,
-    /// What it is.
     pub description: &'static str,
-    /// Its terms.
     pub terms: &'static str,
-    /// What they allow.
     pub allows: Terms,
     /// Names of integer labels, where no `labels.json` says otherwise; empty where only the file
     /// can say.

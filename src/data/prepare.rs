@@ -9,7 +9,6 @@ use crate::compute::Noise;
 pub struct Part {
     /// The split of the data set that the rows are from.
     pub split: String,
-    /// Their indices, ascending.
     pub rows: Vec<usize>,
 }
 
@@ -18,7 +17,6 @@ impl Part {
         Self { split: split.to_owned(), rows }
     }
 
-    /// The rows themselves.
     pub fn examples<'a>(&'a self, dataset: &'a Dataset) -> impl Iterator<Item = &'a Example> {
         let rows = dataset.rows(&self.split);
         self.rows.iter().map(move |&row| &rows[row])

@@ -325,7 +325,6 @@ pub(super) struct Take<'a> {
     pub(super) path: &'a Path,
     pub(super) header: Vec<String>,
     pub(super) columns: Columns,
-    /// Names of integers.
     pub(super) names: Vec<String>,
     pub(super) file: u32,
 }

@@ -13,7 +13,6 @@ pub enum Remark {
 }
 
 impl Remark {
-    /// The sentence.
     pub fn text(&self) -> &str {
         match self {
             Self::Note(text) | Self::Warning(text) => text,

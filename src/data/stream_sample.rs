@@ -106,7 +106,6 @@ impl Drawn<'_> {
     }
 }
 
-/// Over several groups.
 pub(super) fn sum<'a>(counts: impl IntoIterator<Item = &'a Counts>) -> Counts {
     let mut whole = Counts::new();
     for (label, count) in counts.into_iter().flatten() {

@@ -16,9 +16,7 @@ pub struct Answers {
     pub model: String,
     /// The data set of the labelled rows.
     pub dataset: String,
-    /// Its split.
     pub split: String,
-    /// Where resampling begins.
     pub seed: u64,
     /// What the model divides logits by.
     pub temperature: f64,
@@ -108,7 +106,6 @@ pub struct Answer {
 /// How unlike the training data a text is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Novelty {
-    /// Higher is stranger.
     pub score: f64,
     /// Share of held-out texts that are as strange.
     pub p_value: f64,
@@ -119,7 +116,6 @@ pub struct Novelty {
 pub enum Truth {
     /// It has a label.
     Label {
-        /// The class.
         label: u32,
         /// p(class | text), `[c]`, where labels were drawn with known probabilities.
         probability_c: Option<Vec<f64>>,

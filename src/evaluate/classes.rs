@@ -10,9 +10,7 @@ const CONFUSIONS: usize = 20;
 /// How one class fares.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassReport {
-    /// Its name.
     pub label: String,
-    /// Its rows.
     pub rows: u64,
     /// Rows that are predicted as it.
     pub predicted: u64,
@@ -33,7 +31,6 @@ pub struct ConfusionReport {
     pub label: String,
     /// The class that is predicted.
     pub predicted: String,
-    /// How often.
     pub rows: u64,
     /// As a share of the rows of the true class.
     pub share: f64,

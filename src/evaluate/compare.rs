@@ -12,7 +12,6 @@ use crate::metrics::{HEADLINE, Interval, MetricsError, RESAMPLES, Scored, differ
 /// Differences in all headline metrics.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
-    /// What is subtracted.
     pub baseline: String,
     /// What it is subtracted from.
     pub model: String,

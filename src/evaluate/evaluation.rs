@@ -9,7 +9,6 @@ use crate::metrics::{MetricsError, Scores};
 /// A model's answers, scored.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// What it answered.
     pub answers: Answers,
     /// How good that was.
     pub report: Report,

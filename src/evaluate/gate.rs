@@ -45,7 +45,6 @@ pub enum GateError {
     /// There is no such metric.
     #[error("`{text}`: the report has no metric `{key}`{hint}")]
     Unknown {
-        /// The condition.
         text: String,
         /// The metric that it names.
         key: String,
@@ -55,7 +54,6 @@ pub enum GateError {
     /// The metric has no value.
     #[error("`{text}`: `{key}` is not defined for these rows")]
     Undefined {
-        /// The condition.
         text: String,
         /// The metric that it names.
         key: String,

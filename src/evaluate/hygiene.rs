@@ -22,7 +22,6 @@ pub struct Hygiene {
 }
 
 impl Hygiene {
-    /// Of labelled rows.
     pub fn new(rows: &[&Example], seen: Option<usize>, manifest: &Manifest) -> Self {
         let mut texts = HashSet::new();
         let fresh =

@@ -16,7 +16,6 @@ pub enum LabelError {
     Unknown {
         /// The first such label.
         label: String,
-        /// The model's labels.
         known: String,
         /// A map of this label.
         map: String,
@@ -29,7 +28,6 @@ pub enum LabelError {
          and lower case it could be {known}; choose one with `--label-map`"
     )]
     Several {
-        /// The label.
         label: String,
         /// Those that it could be.
         known: String,

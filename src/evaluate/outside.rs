@@ -17,7 +17,6 @@ const TAIL: f64 = 0.005;
 /// How well texts of one source are told from the labelled ones.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OutOfScope {
-    /// Such texts.
     pub rows: usize,
     /// The score behind the figures beside: `novelty` where the model has it, else `confidence`.
     pub score: &'static str,

@@ -30,7 +30,6 @@ pub struct Report {
     /// The headline metrics, under their fixed keys.
     #[serde(flatten)]
     pub summary: Summary,
-    /// Other calibration errors.
     pub calibration: CalibrationErrors,
     /// Every class, in the order of the labels.
     pub by_class: Vec<ClassReport>,
@@ -66,7 +65,6 @@ pub struct SetBand {
     pub rows: usize,
     /// From; `None` where a class has no rows: it is in every set.
     pub low: Option<f64>,
-    /// To.
     pub high: Option<f64>,
 }
 
@@ -83,7 +81,6 @@ impl SetBand {
 /// Mean uncertainty in nats.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Uncertainty {
-    /// Rows.
     pub rows: usize,
     /// Entropy of the predictive distribution.
     pub total: f64,
@@ -98,7 +95,6 @@ pub struct Uncertainty {
 /// The score without texts that were also trained or calibrated on.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct WithoutSeen {
-    /// Rows left out.
     pub seen: usize,
     /// Accuracy on the others.
     pub accuracy: f64,

@@ -25,7 +25,6 @@ pub enum EvaluateError {
     /// Texts that are not what the model was trained on.
     #[error(transparent)]
     Pairs(#[from] PairError),
-    /// Prediction failed.
     #[error(transparent)]
     Predict(#[from] PredictError),
     /// The predictions cannot be scored.

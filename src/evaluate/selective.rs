@@ -23,11 +23,8 @@ pub struct Selective {
     pub error_auroc: Option<f64>,
     /// Accuracy on the 70 % of rows that are least doubtful.
     pub accuracy_at_70: f64,
-    /// On 80 %.
     pub accuracy_at_80: f64,
-    /// On 90 %.
     pub accuracy_at_90: f64,
-    /// On 95 %.
     pub accuracy_at_95: f64,
     /// Share of rows that can be accepted with at most 1 % of them wrong.
     pub coverage_at_risk_1: f64,
@@ -35,7 +32,6 @@ pub struct Selective {
     pub coverage_at_risk_2: f64,
     /// With at most 5 %.
     pub coverage_at_risk_5: f64,
-    /// The risk-coverage curve.
     pub curve: Vec<RiskPoint>,
 }
 

@@ -36,7 +36,6 @@ pub(super) struct Judged(Vec<(usize, Verdict)>);
 
 #[derive(Clone, Copy)]
 struct Verdict {
-    /// −ln p(label).
     nll: f64,
     hit: bool,
 }
@@ -44,7 +43,6 @@ struct Verdict {
 /// How good a candidate is on held-out rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct HeldOutScores {
-    /// Rows.
     pub rows: usize,
     /// The share of right answers.
     pub accuracy: f64,

@@ -31,7 +31,6 @@ fn obtain(init: &str) -> Result<PathBuf, ExperimentError> {
 pub struct InitialEncoder {
     /// The encoder's config, with the data set's labels.
     pub encoder: EncoderConfig,
-    /// Its tokenizer.
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.
     pub special_tokens: SpecialTokens,

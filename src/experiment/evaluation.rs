@@ -26,7 +26,6 @@ pub(super) struct TrainingFacts {
     pub(super) prior_by_held_out_rows: bool,
     /// What else is to be known of the rows that it was made with, as sentences.
     pub(super) notes: Vec<String>,
-    /// Optimizer steps taken.
     pub(super) steps: u64,
     /// After how many of them the weights were best.
     pub(super) best_step: u64,

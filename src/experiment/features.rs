@@ -77,7 +77,6 @@ impl Features {
         if self.sample_nsd.is_empty() { &self.feature_nd } else { &self.sample_nsd }
     }
 
-    /// Rows.
     pub(super) fn len(&self) -> usize {
         self.labels.len()
     }

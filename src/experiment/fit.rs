@@ -73,7 +73,6 @@ pub struct FitReport {
     pub model: PathBuf,
     /// How its encoder pools, which decides what loads it in Python.
     pub pooling: Pooling,
-    /// The data set.
     pub dataset: String,
     /// Whether its texts are generated.
     pub generated: bool,

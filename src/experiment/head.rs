@@ -49,7 +49,6 @@ pub(super) struct HeadFit {
     pub(super) judged: Vec<usize>,
     /// What heads under the same prior say of them, none of which has seen the row.
     pub(super) logits: Vec<LogitDistribution>,
-    /// The prior's precision.
     pub(super) prior: f64,
     /// Whether it was chosen by held-out rows, and not by the evidence.
     pub(super) by_held_out: bool,
@@ -57,7 +56,6 @@ pub(super) struct HeadFit {
 
 /// The held-out NLL under one prior after another.
 struct Trials<'a> {
-    /// Of each fold.
     problems: &'a [Problem<'a>],
     judged: &'a [Features],
     /// The weights of each of them at the last prior, `[k, D]`.

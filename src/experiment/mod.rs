@@ -52,12 +52,7 @@ pub enum ExperimentError {
     FitInPlace(PathBuf),
     /// A config file cannot be read.
     #[error("cannot read `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// A config is not TOML, or has a value of the wrong kind.
     #[error("{place}: {message}")]
     Config {
@@ -87,13 +82,7 @@ pub enum ExperimentError {
          internet once (the encoder is then cached), give a local folder with `--init DIR`, or \
          train a small encoder from scratch with `--init none` (far less accurate)"
     )]
-    NoEncoder {
-        /// Its id.
-        name: String,
-        /// Why not.
-        source: Box<crate::hub::HubError>,
-    },
-    /// Nothing to fit.
+    NoEncoder { name: String, source: Box<crate::hub::HubError> },
     #[error("you gave no method; use `--method laplace`")]
     NoMethod,
     /// Too few rows to judge each by the others.
@@ -101,10 +90,7 @@ pub enum ExperimentError {
         "{rows} rows are too few for cross-fitting; give at least 10, or set `data.cross_fit = \
          \"never\"`"
     )]
-    FewForFolds {
-        /// Rows.
-        rows: usize,
-    },
+    FewForFolds { rows: usize },
     /// Too few rows for a factor and an offset of each class.
     #[error(
         "`calibration.vector` needs {needed} temperature rows ({} per class), but there are \
@@ -144,25 +130,18 @@ pub enum ExperimentError {
     /// Settings that do not fit the encoder.
     #[error("{0}")]
     Encoder(String),
-    /// Data.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
-    /// The encoder's files.
     #[error(transparent)]
     Model(#[from] crate::model::ModelError),
-    /// Training.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),
-    /// Saving.
     #[error(transparent)]
     Artifact(#[from] crate::artifact::ArtifactError),
-    /// The report.
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::EvaluateError),
-    /// Files.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
-    /// Candle.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

@@ -19,14 +19,10 @@ pub enum Progress<'a> {
     Warning(String),
     /// A countable piece of work; `done == total` ends it.
     Work {
-        /// What is done.
         what: &'static str,
-        /// Rows done.
         done: usize,
-        /// All rows.
         total: usize,
     },
-    /// The training loop.
     Train(&'a Event<'a>),
 }
 
@@ -62,7 +58,6 @@ impl<'a> Log<'a> {
         self.board.as_mut().and_then(|board| board.take_failure())
     }
 
-    /// The run folder.
     pub fn run(&self) -> &RunFolder {
         self.run
     }

@@ -17,9 +17,7 @@ use crate::train::{self, Recipe};
 pub struct Plan {
     /// Name of the experiment.
     pub name: String,
-    /// What is trained.
     pub recipe: Recipe,
-    /// The data set.
     pub dataset: String,
     /// The columns taken for text and label, where they were detected.
     pub columns: String,
@@ -27,7 +25,6 @@ pub struct Plan {
     pub written: String,
     /// What else a person should know of the data.
     pub remarks: Vec<Remark>,
-    /// Class names.
     pub labels: Vec<String>,
     /// Rows of each part.
     pub parts: BTreeMap<&'static str, usize>,

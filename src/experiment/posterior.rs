@@ -13,7 +13,6 @@ use crate::train::{ClassWeights, Gathered};
 /// What was fitted after training.
 #[derive(Clone, Debug, Serialize)]
 pub struct PosteriorReport {
-    /// The method.
     pub method: Method,
     /// Training rows that it looked at.
     pub rows: usize,

@@ -42,7 +42,6 @@ pub(super) struct Prepared {
 /// Rows of a training part that has all of them, by their places in it.
 #[derive(Clone)]
 pub(super) struct Crossing {
-    /// Of each row.
     pub(super) keys: Vec<RowKey>,
     /// Those that fine-tuning is made with, ascending.
     pub(super) trained: Vec<usize>,
@@ -196,7 +195,6 @@ impl Prepared {
 pub struct PreparedSplit {
     /// The split of the data set.
     pub split: String,
-    /// Its rows.
     pub rows: usize,
     /// Tokens of all rows, after truncation.
     pub tokens: u64,

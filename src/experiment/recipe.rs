@@ -39,13 +39,10 @@ use crate::train::{self, EventWriter, Job, Plan, Recipe, State, class_counts};
 pub struct TrainReport {
     /// Name of the experiment.
     pub name: String,
-    /// The model folder.
     pub model: PathBuf,
     /// How its encoder pools, which decides what loads it in Python.
     pub pooling: Pooling,
-    /// The run folder.
     pub run: PathBuf,
-    /// The data set.
     pub dataset: String,
     /// Whether its texts are generated.
     pub generated: bool,
@@ -63,7 +60,6 @@ pub struct TrainReport {
     pub parts: BTreeMap<String, PartRecord>,
     /// What the model is, and how it was chosen.
     pub recipe: RecipeReport,
-    /// Optimizer steps taken.
     pub steps: u64,
     /// After how many of them the weights were best.
     pub best_step: u64,
@@ -90,9 +86,7 @@ pub struct TrainReport {
 /// How a run ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// With a model.
     Finished(Box<TrainReport>),
-    /// From outside.
     Interrupted {
         /// Optimizer steps that were finished.
         steps: u64,
@@ -101,7 +95,6 @@ pub enum Ended {
     },
     /// It was finished before.
     Already {
-        /// The model folder.
         model: PathBuf,
         /// The run folder, with the report.
         run: PathBuf,

@@ -21,7 +21,6 @@ use crate::train::{Broken, Place, State, TrainerState, checkpoints};
 pub enum Resume {
     /// Go on where the run of this name was left, if it was.
     Auto,
-    /// Begin anew.
     Never,
     /// Go on from this checkpoint.
     From(PathBuf),
@@ -103,7 +102,6 @@ pub(super) struct Wanted<'a> {
 pub(super) enum Decision {
     /// From the initial weights.
     Fresh(RunFolder),
-    /// From a checkpoint.
     Resume(RunFolder, Box<State>),
     /// Not at all: its report is in this run folder.
     Finished(PathBuf),
@@ -126,7 +124,6 @@ impl Home {
         self.path.join("best_model")
     }
 
-    /// The model folder.
     pub(super) fn model(&self) -> PathBuf {
         self.path.join("model")
     }
@@ -238,7 +235,6 @@ pub enum Unusable {
     /// It belongs to another trajectory.
     #[error("checkpoint `{path}` belongs to a different config: {}", differences.join("; "))]
     OtherConfig {
-        /// Its config.
         path: PathBuf,
         /// What differs, key by key.
         differences: Vec<String>,

@@ -71,12 +71,10 @@ impl RunFolder {
         Ok(Self { metrics: open(METRICS)?, timing: open(TIMING)?, path })
     }
 
-    /// The folder's name.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -33,7 +33,6 @@ pub struct Client {
 /// What is sent.
 #[derive(Clone, Copy)]
 pub enum Payload<'a> {
-    /// Nothing.
     Empty,
     /// Bytes of a media type.
     Bytes(&'a str, &'a [u8]),
@@ -46,13 +45,10 @@ pub enum Payload<'a> {
 pub struct Call<'a> {
     /// What it is about, for messages: "`owner/name`".
     pub what: String,
-    /// Its method.
     pub method: Method,
     /// A path of the endpoint, or a whole address.
     pub address: String,
-    /// Further headers.
     pub headers: Vec<(String, String)>,
-    /// What is sent.
     pub payload: Payload<'a>,
     /// How often it may be tried.
     pub attempts: u32,

@@ -14,19 +14,13 @@ pub enum HubError {
         "`HF_ENDPOINT` is `{endpoint}`, which is not an address; use a form such as \
          `https://huggingface.co`"
     )]
-    Endpoint {
-        /// What was set.
-        endpoint: String,
-    },
+    Endpoint { endpoint: String },
     /// Without TLS everyone on the way could read the token and change the files.
     #[error(
         "`{address}` is another machine without TLS; use `https://`, or set `{PLAIN_HTTP}=1` to \
          allow it"
     )]
-    PlainHttp {
-        /// The address.
-        address: String,
-    },
+    PlainHttp { address: String },
     /// A token that cannot be one.
     #[error(
         "the token in `{place}` contains blanks or other characters that no token has; copy it \
@@ -38,18 +32,10 @@ pub enum HubError {
     },
     /// The file with the token cannot be read.
     #[error("cannot read the token in `{path}`")]
-    TokenFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    TokenFile { path: PathBuf, source: std::io::Error },
     /// `HF_HUB_OFFLINE` forbids to ask.
     #[error("{what} is not in the Hub cache and `HF_HUB_OFFLINE` is set; unset it to download")]
-    Offline {
-        /// Whom or what.
-        what: String,
-    },
+    Offline { what: String },
     /// Nobody said who asks, or the token is not good.
     #[error("{what} does not exist or is private{}", log_in(.token, "; this token has no access"))]
     Unauthorised {
@@ -66,18 +52,15 @@ pub enum HubError {
     Gated {
         /// The repository or file.
         what: String,
-        /// Its page.
         page: String,
         /// Whether a token was sent.
         token: bool,
     },
-    /// Not allowed.
     #[error(
         "{what}: the Hub does not allow this{}{}",
         said(.message), log_in(.token, "; does the token have the right to do it?")
     )]
     Forbidden {
-        /// What was tried.
         what: String,
         /// What the Hub said.
         message: String,
@@ -94,13 +77,7 @@ pub enum HubError {
     },
     /// It has another name now.
     #[error("{what} has been renamed to `{to}`; use that name")]
-    Moved {
-        /// The old name.
-        what: String,
-        /// The new one.
-        to: String,
-    },
-    /// Too many requests.
+    Moved { what: String, to: String },
     #[error("{what}: the Hub is limiting requests (429){}", again(.seconds))]
     RateLimited {
         /// What was asked for.
@@ -111,7 +88,6 @@ pub enum HubError {
     /// It exists, or someone else changed it at the same time (409).
     #[error("{what}: it already exists, or someone else is changing it{}", said(.message))]
     Conflict {
-        /// What was tried.
         what: String,
         /// What the Hub said.
         message: String,
@@ -119,7 +95,6 @@ pub enum HubError {
     /// The commit's parent is no longer the newest one (412).
     #[error("{what}: someone else has changed it in the meantime{}", said(.message))]
     ParentMoved {
-        /// What was tried.
         what: String,
         /// What the Hub said.
         message: String,
@@ -129,26 +104,13 @@ pub enum HubError {
         "{what}: the tag `{tag}` already exists, for the commit {commit}, and tags are never \
          moved; choose a different one"
     )]
-    TagTaken {
-        /// The repository.
-        what: String,
-        /// The tag.
-        tag: String,
-        /// What it names.
-        commit: String,
-    },
+    TagTaken { what: String, tag: String, commit: String },
     /// The card's front matter is not what the Hub reads.
     #[error("the Hub rejected the card: {message}")]
-    Card {
-        /// What it said.
-        message: String,
-    },
-    /// Any other refusal.
+    Card { message: String },
     #[error("{what}: the Hub answered {status}{}", said(.message))]
     Refused {
-        /// What was tried.
         what: String,
-        /// The HTTP status.
         status: u16,
         /// What the Hub said.
         message: String,
@@ -158,7 +120,6 @@ pub enum HubError {
         "cannot reach the Hub for {what}: {reason}; check your network connection and `HF_ENDPOINT`"
     )]
     Unreachable {
-        /// What was tried.
         what: String,
         /// What the line said.
         reason: String,
@@ -196,7 +157,6 @@ pub enum HubError {
          times; the bytes received are kept; run the same command again to continue"
     )]
     HalfSent {
-        /// The file.
         what: String,
         /// Bytes that are here.
         received: u64,
@@ -210,29 +170,16 @@ pub enum HubError {
         "{what}: the bytes received are not those of the file (the hash differs) and have been \
          deleted; run the command again"
     )]
-    WrongHash {
-        /// The file.
-        what: String,
-    },
+    WrongHash { what: String },
     /// It changed between listing and fetching.
     #[error("{what} changed during the download; run the command again")]
-    Changed {
-        /// The file.
-        what: String,
-    },
+    Changed { what: String },
     /// The cache cannot be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file that is to be sent, or the cache, cannot be read or written.
     #[error("cannot {doing} `{path}`")]
-    File {
-        /// What was tried.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    File { doing: &'static str, path: PathBuf, source: std::io::Error },
 }
 
 fn log_in(token: &bool, with_token: &'static str) -> &'static str {

@@ -12,26 +12,21 @@ use crate::store;
 /// The files of a revision.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// The repository.
     pub repository: Repository,
     /// As it was asked for: a branch, tag or commit.
     pub revision: String,
     /// The commit that it is.
     pub commit: String,
-    /// All files.
     pub entries: Vec<Entry>,
 }
 
 /// Files of a revision in the cache.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Their folder.
     pub folder: PathBuf,
-    /// The commit.
     pub commit: String,
     /// How many there are.
     pub files: usize,
-    /// Bytes of them.
     pub bytes: u64,
     /// Bytes that had to be fetched now.
     pub fetched: u64,

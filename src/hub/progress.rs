@@ -5,39 +5,24 @@ use std::sync::OnceLock;
 /// How far a transfer is.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
-    /// It begins.
     Started {
-        /// The repository.
         what: &'a str,
         /// Files that are not here yet.
         files: usize,
-        /// Their bytes.
         bytes: u64,
     },
     /// Large files begin to go there.
-    Sending {
-        /// The repository.
-        what: &'a str,
-        /// Their bytes.
-        bytes: u64,
-    },
+    Sending { what: &'a str, bytes: u64 },
     /// Some of it is over.
     Bytes {
         /// Bytes that are here.
         done: u64,
-        /// All bytes.
         total: u64,
     },
     /// Another process is at it.
-    Waiting {
-        /// The file.
-        file: &'a str,
-    },
+    Waiting { file: &'a str },
     /// The line broke, and is tried again.
-    Again {
-        /// Why.
-        reason: &'a str,
-    },
+    Again { reason: &'a str },
     /// It is over, well or not.
     Ended,
 }

@@ -7,16 +7,13 @@ use hf_hub::{Repo, RepoType};
 /// What a repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A model.
     Model,
-    /// A data set.
     Dataset,
 }
 
 /// A repository of the Hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repository {
-    /// What it holds.
     pub kind: Kind,
     /// `owner/name`.
     pub id: String,
@@ -30,12 +27,10 @@ pub fn is_id(name: &str) -> bool {
 }
 
 impl Repository {
-    /// A model.
     pub fn model(id: &str) -> Self {
         Self { kind: Kind::Model, id: id.to_owned() }
     }
 
-    /// A data set.
     pub fn dataset(id: &str) -> Self {
         Self { kind: Kind::Dataset, id: id.to_owned() }
     }

@@ -18,7 +18,6 @@ pub const PLAIN_HTTP: &str = "BAYES_ALLOW_PLAIN_HTTP_ENDPOINT";
 pub struct Settings {
     /// `HF_ENDPOINT` without a slash at its end.
     pub endpoint: String,
-    /// Who asks.
     pub token: Option<Token>,
     /// `HF_HUB_OFFLINE`: nothing is asked for.
     pub offline: bool,

@@ -40,7 +40,6 @@ impl From<Method> for PosteriorConfig {
 }
 
 impl PosteriorConfig {
-    /// The method.
     pub fn name(&self) -> Method {
         self.method.method()
     }

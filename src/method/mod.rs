@@ -84,7 +84,6 @@ pub trait Approach {
         Ok(None)
     }
 
-    /// Makes the posterior.
     fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted>;
 
     /// What the posterior of a model is, in sentences for its card.

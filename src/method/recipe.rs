@@ -36,7 +36,6 @@ pub struct Recipe<'a> {
 /// A posterior, and how its prior was chosen.
 #[derive(Clone, Debug)]
 pub struct Fitted {
-    /// Mean and covariance.
     pub posterior: Posterior,
     /// For methods that choose a prior.
     pub evidence: Option<Evidence>,
@@ -45,7 +44,6 @@ pub struct Fitted {
 /// What is known of a model's posterior, for the words about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
-    /// What predicts.
     pub uncertainty: &'a Uncertainty,
     /// `c`.
     pub classes: usize,

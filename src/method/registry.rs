@@ -40,7 +40,6 @@ macro_rules! registry {
         }
 
         impl Settings {
-            /// Whose they are.
             pub fn method(&self) -> Method {
                 match self {
                     $(Self::$variant(_) => Method::$variant),+

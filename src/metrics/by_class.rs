@@ -26,7 +26,6 @@ pub struct Confusion {
     pub label: usize,
     /// The class that is predicted.
     pub predicted: usize,
-    /// How often.
     pub rows: u64,
 }
 

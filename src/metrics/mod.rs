@@ -68,39 +68,19 @@ pub enum MetricsError {
         found: usize,
         /// Number of labels, or of whole rows where there are no labels.
         rows: usize,
-        /// Number of classes.
         classes: usize,
         /// The length that would fit.
         expected: usize,
     },
     /// Not a number in [0, 1], give or take the rounding allowed for a row's sum.
     #[error("row {row}, class {class}: `{found}` is not a probability between 0 and 1")]
-    NotProbability {
-        /// Row.
-        row: usize,
-        /// Class.
-        class: usize,
-        /// The number found.
-        found: f64,
-    },
+    NotProbability { row: usize, class: usize, found: f64 },
     /// A row that is no distribution.
     #[error("row {row}: the probabilities sum to `{found}`, not to 1 within 1e-6")]
-    Sum {
-        /// Row.
-        row: usize,
-        /// Their sum.
-        found: f64,
-    },
+    Sum { row: usize, found: f64 },
     /// A label that names no class.
     #[error("row {row}: label `{found}` is not one of the classes 0 to {last}")]
-    Label {
-        /// Row.
-        row: usize,
-        /// The label found.
-        found: u32,
-        /// The last class.
-        last: usize,
-    },
+    Label { row: usize, found: u32, last: usize },
     /// A score that cannot be ordered.
     #[error("{side} {index}: the score is not a number")]
     Score {

@@ -11,11 +11,8 @@ use super::{Bin, Calibration, Floor, Interval, interval};
 /// Which of two values is the better one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// The higher.
     Higher,
-    /// The lower.
     Lower,
-    /// Neither by itself.
     Neither,
 }
 
@@ -38,7 +35,6 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// With its unit.
     pub fn name(&self) -> String {
         let comma = if self.unit.is_empty() { "" } else { ", " };
         format!("{}{comma}{}", self.title, self.unit)

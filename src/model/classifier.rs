@@ -25,7 +25,6 @@ pub struct DropoutSource {
 /// alone and in any batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
-    /// Passes.
     pub samples: usize,
     /// How many of the top layers have dropout, and what comes behind them; 0 = all layers, and the
     /// embeddings.

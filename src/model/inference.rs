@@ -26,7 +26,6 @@ pub struct TrunkRows {
 pub struct Wanted {
     /// The means of what enters so many of the last layers.
     pub inputs: usize,
-    /// Passes with dropout.
     pub sampling: Option<Sampling>,
 }
 

@@ -60,7 +60,6 @@ impl LayerNames {
 pub enum Fill {
     /// Normal with the config's `initializer_range`.
     Normal,
-    /// Zero.
     Zero,
     /// γ = 1 above β = 0.
     GammaBeta,

@@ -34,12 +34,7 @@ use crate::hub::HubError;
 pub enum ModelError {
     /// A file cannot be read.
     #[error("cannot read `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// Neither a folder nor an id.
     #[error(
         "model folder `{name}` not found; give a folder that contains config.json, \
@@ -51,39 +46,23 @@ pub enum ModelError {
     },
     /// No folder, and the Hub does not give it.
     #[error("model folder `{name}` not found, and it could not be downloaded from the Hub")]
-    NotFetched {
-        /// The id.
-        name: String,
-        /// Why not.
-        source: Box<HubError>,
-    },
+    NotFetched { name: String, source: Box<HubError> },
     /// A repository that is no model of ours.
     #[error(
         "`{id}` on the Hub has no `{file}`; it must be a model in transformers' layout, with one \
          file of weights"
     )]
-    NotOnHub {
-        /// The id.
-        id: String,
-        /// What it lacks.
-        file: &'static str,
-    },
+    NotOnHub { id: String, file: &'static str },
     /// Weights that are a program.
     #[error(
         "the weights of `{id}` on the Hub are only available as `{file}`, a pickle, which can run \
          any code when it is read and is not supported; load and save the model with transformers, \
          which writes `model.safetensors`, and give `bayes` that folder"
     )]
-    Pickled {
-        /// The id.
-        id: String,
-        /// The file.
-        file: String,
-    },
+    Pickled { id: String, file: String },
     /// A file is missing from a model folder.
     #[error("`{folder}` has no `{file}`; {hint}")]
     Missing {
-        /// The model folder.
         folder: PathBuf,
         /// The file that is not there.
         file: &'static str,
@@ -103,18 +82,12 @@ pub enum ModelError {
         "`{path}` says that this encoder is read by {mode}, but only mean and first token (cls) \
          are supported; choose one with `model.pooling`"
     )]
-    Pooling {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        mode: String,
-    },
+    Pooling { path: PathBuf, mode: String },
     /// The weights file is damaged.
     #[error(
         "`{path}` is damaged or incomplete: {message}; restore the file or download the model again"
     )]
     Corrupt {
-        /// The file.
         path: PathBuf,
         /// What the reader said.
         message: String,
@@ -122,7 +95,6 @@ pub enum ModelError {
     /// A tensor is not there.
     #[error("`{path}` has no tensor `{name}`, which its `config.json` requires")]
     NoTensor {
-        /// The file.
         path: PathBuf,
         /// Name as transformers writes it.
         name: String,
@@ -132,7 +104,6 @@ pub enum ModelError {
         "`{path}`: tensor `{name}` has shape {found:?}, but `config.json` requires {expected:?}"
     )]
     Shape {
-        /// The file.
         path: PathBuf,
         /// Name as transformers writes it.
         name: String,
@@ -144,17 +115,14 @@ pub enum ModelError {
     /// A tensor of a type that holds no weights.
     #[error("`{path}`: tensor `{name}` is {found}; only f32, f16, bf16 and f64 are supported")]
     Type {
-        /// The file.
         path: PathBuf,
         /// Name as transformers writes it.
         name: String,
-        /// Its type.
         found: String,
     },
     /// A weight is not a finite number.
     #[error("`{path}`: tensor `{name}` holds a value that is not finite")]
     NotFinite {
-        /// The file.
         path: PathBuf,
         /// Name as transformers writes it.
         name: String,
@@ -164,27 +132,18 @@ pub enum ModelError {
         "`{path}` has {bytes} bytes, but the encoder that `config.json` describes has at most \
          {most}; the two do not belong together"
     )]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// The limit.
-        most: u64,
-    },
+    TooLarge { path: PathBuf, bytes: u64, most: u64 },
     /// Weights that do not fit.
     #[error(
         "the weights in `{path}` need {} MB of memory, but this machine has only {} MB left", .needed >> 20, .left >> 20
     )]
     Memory {
-        /// The file.
         path: PathBuf,
         /// Bytes of the parameters.
         needed: u64,
         /// Bytes that may be taken.
         left: u64,
     },
-    /// Candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

@@ -97,7 +97,6 @@ fn symmetric(mut a: Matrix) -> Matrix {
 pub struct InverseRoot {
     /// Lower triangular, `[n, n]`.
     pub root: Matrix,
-    /// ln det A.
     pub log_determinant: f64,
 }
 
@@ -143,7 +142,6 @@ impl InverseRoot {
 /// rounding made negative are zero.
 #[derive(Clone, Debug)]
 pub struct Eigen {
-    /// Orthonormal columns.
     pub vectors: Matrix,
     /// One for each column, not sorted.
     pub values: Vec<f64>,

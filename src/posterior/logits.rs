@@ -10,14 +10,12 @@ use crate::compute::kernels::gemm::PackedMatrix;
 pub enum LogitDistribution {
     /// All mass on one point, `[c]`.
     Point(Vec<f64>),
-    /// N(mean, covariance).
     Gaussian {
         /// `[c]`.
         mean_c: Vec<f64>,
         /// Up to a shift of all logits at once, which no link sees.
         covariance: LogitCovariance,
     },
-    /// Equally likely points.
     Samples {
         /// `[m, c]`.
         logit_mc: Vec<f64>,

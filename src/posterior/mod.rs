@@ -54,7 +54,6 @@ const MOST_LAYERS: usize = 1000;
 /// Passes with dropout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passes {
-    /// How many.
     pub samples: usize,
     /// How many of the top layers have dropout; 0 = all, and the embeddings.
     pub layers: usize,

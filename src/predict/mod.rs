@@ -32,7 +32,6 @@ pub type Text<'a> = (&'a str, Option<&'a str>);
 pub struct Prediction {
     /// The most probable class.
     pub label: usize,
-    /// Its probability.
     pub confidence: f64,
     /// All probabilities and the uncertainty.
     pub predictive: Predictive,
@@ -75,7 +74,6 @@ pub enum PredictError {
     /// A pair for an encoder that knows no second segment.
     #[error("text {0} is a pair, but this encoder's tokenizer supports only single texts")]
     Segment(usize),
-    /// Tokenisation failed.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// The model's weights overflow.
@@ -84,7 +82,6 @@ pub enum PredictError {
          overflow; the folder is damaged, or was trained with too large a learning rate"
     )]
     NotFinite(usize),
-    /// Candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

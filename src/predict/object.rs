@@ -141,7 +141,6 @@ pub struct Presentation {
     pub top_k: Option<usize>,
     /// Probabilities under equally likely logits.
     pub samples: bool,
-    /// The mean logits.
     pub logits: bool,
     /// The seed that was asked for.
     pub seed: u64,

@@ -25,16 +25,10 @@ pub use source::Source;
 pub enum PublishError {
     /// A file cannot be read.
     #[error("cannot read `{path}`")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// The evaluation file is damaged.
     #[error("`{path}` is damaged")]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// What the parser said.
         source: serde_json::Error,
@@ -44,14 +38,10 @@ pub enum PublishError {
         "`{path}` is not the report on this model (the manifest has different figures, or the hash \
          differs); restore it, or train or fit the model again"
     )]
-    OtherEvaluation {
-        /// The file.
-        path: PathBuf,
-    },
+    OtherEvaluation { path: PathBuf },
     /// The config is damaged.
     #[error("`{path}` is not a config")]
     Config {
-        /// The file.
         path: PathBuf,
         /// What the parser said.
         source: toml::de::Error,
@@ -61,10 +51,7 @@ pub enum PublishError {
         "`{folder}` was not made by `bayes`; add a posterior and a report first, with `bayes fit \
          --model {folder} --dataset DATA`"
     )]
-    Foreign {
-        /// The folder.
-        folder: PathBuf,
-    },
+    Foreign { folder: PathBuf },
     /// The template asks for something that does not exist.
     #[error(
         "the card template contains an unknown placeholder `{{{{{name}}}}}`;{suggestion} available \
@@ -75,7 +62,6 @@ pub enum PublishError {
         name: String,
         /// ` did you mean …?`, or empty.
         suggestion: String,
-        /// All there are.
         known: String,
     },
     /// A file holds something that is nobody's business.
@@ -83,7 +69,6 @@ pub enum PublishError {
     Private {
         /// The file's name in the repository.
         name: String,
-        /// What it holds.
         what: &'static str,
     },
     /// Nobody says who publishes.
@@ -108,18 +93,9 @@ pub enum PublishError {
          publishing something else; tags are never moved, so choose a different one. Nothing was \
          uploaded"
     )]
-    TagTaken {
-        /// The repository.
-        repo: String,
-        /// The tag.
-        tag: String,
-        /// What it names.
-        commit: String,
-    },
-    /// The Hub.
+    TagTaken { repo: String, tag: String, commit: String },
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
-    /// The model folder.
     #[error(transparent)]
     Artifact(#[from] crate::artifact::ArtifactError),
     /// The manifest is not what was saved, and its figures go on the card.
@@ -128,10 +104,7 @@ pub enum PublishError {
          cannot be verified; restore it, or save the model again. If the change is intended, \
          delete its key `sha256`; the card is then made with a warning"
     )]
-    EditedManifest {
-        /// The model folder.
-        folder: PathBuf,
-    },
+    EditedManifest { folder: PathBuf },
     /// A file cannot be hashed.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),

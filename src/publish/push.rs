@@ -36,9 +36,7 @@ pub enum Status {
 /// A file of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileState {
-    /// Its name.
     pub name: String,
-    /// Its bytes.
     pub size: u64,
     /// Whether it had to be sent.
     pub status: Status,
@@ -47,19 +45,15 @@ pub struct FileState {
 /// What became of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Published {
-    /// The repository.
     pub repo: String,
-    /// The branch.
     pub branch: String,
     /// Its newest commit: a new one, unless nothing was to be changed.
     pub commit: String,
     /// The page of the repository.
     pub url: String,
-    /// The tag.
     pub tag: Option<String>,
     /// Whether the repository is new.
     pub created: bool,
-    /// All files.
     pub files: Vec<FileState>,
     /// What the Hub would rather see otherwise in the card.
     pub warnings: Vec<String>,

@@ -26,9 +26,7 @@ const OTHERS: [&str; 5] = [
 /// What happened to a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// It arrived.
     Pushed(String),
-    /// It did not.
     Failed(String),
 }
 

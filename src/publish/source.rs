@@ -18,7 +18,6 @@ pub(super) const TRAINER_STATE: &str = "trainer_state.json";
 /// A model folder with what lies around it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The folder.
     pub folder: PathBuf,
     /// What is in it. Its weights are checked against the manifest.
     pub artifact: Artifact,
@@ -26,7 +25,6 @@ pub struct Source {
     pub evaluation: Option<Evaluation>,
     /// The config of the run, with paths reduced to names.
     pub config: Option<Table>,
-    /// The run folder.
     pub run: Option<PathBuf>,
     /// Whether it is a checkpoint of a training that may go on.
     pub checkpoint: bool,

@@ -38,11 +38,8 @@ pub struct Kept {
 /// Where the time of a text went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
-    /// Text to tokens.
     pub tokenize: Duration,
-    /// Waiting.
     pub queue: Duration,
-    /// The model.
     pub inference: Duration,
 }
 
@@ -103,7 +100,6 @@ impl App {
         if faults.is_empty() { Ok(()) } else { Err(Problem::Validation(faults)) }
     }
 
-    /// Answers one text.
     pub async fn answer(
         &self,
         sent: &Sent,

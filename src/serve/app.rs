@@ -40,7 +40,6 @@ const WRONG_KEYS: Rate =
 /// How far the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Answering.
     Serving,
     /// Told to stop, but still answering.
     Leaving,
@@ -54,15 +53,11 @@ pub struct App {
     pub settings: Settings,
     /// The model in service.
     pub model: Model,
-    /// Answers.
     pub engine: Engine,
-    /// Counts.
     pub metrics: Arc<Metrics>,
     /// Answers that are kept.
     pub cache: Option<Cache>,
-    /// Threads that tokenise.
     pub tokenizers: Tokenizers,
-    /// Jobs on disk.
     pub jobs: Arc<dyn Backend>,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
@@ -89,22 +84,15 @@ pub struct App {
 pub struct Parts {
     /// What an operator decided.
     pub settings: Settings,
-    /// The model.
     pub model: Model,
-    /// The engine, started.
     pub engine: Engine,
-    /// Counts.
     pub metrics: Arc<Metrics>,
-    /// Threads that tokenise.
     pub tokenizers: Tokenizers,
-    /// Jobs on disk.
     pub jobs: Arc<dyn Backend>,
-    /// API keys.
     pub keys: Keys,
 }
 
 impl App {
-    /// From its parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { settings, model, engine, metrics, tokenizers, jobs, keys } = parts;
         metrics.set_model(&model.current().predictor);
@@ -131,7 +119,6 @@ impl App {
         }
     }
 
-    /// API keys.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -150,7 +137,6 @@ impl App {
         }
     }
 
-    /// It gets further.
     pub fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
     }

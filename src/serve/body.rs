@@ -41,7 +41,6 @@ pub struct BodyLimits {
 
 /// A request that was read, with the memory that it holds.
 pub struct Request<T> {
-    /// What is asked.
     pub asked: T,
     /// Held while it is answered.
     pub share: Share,

@@ -55,7 +55,6 @@ impl Budget {
 }
 
 impl Share {
-    /// Takes more.
     pub fn grow(&mut self, more: usize) -> Result<(), Problem> {
         let Budget { most, taken, .. } = &*self.budget;
         let usual = self.bytes.saturating_add(more) <= USUAL;

@@ -12,9 +12,7 @@ use super::problem::Problem;
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all.
     Identity,
-    /// By gzip.
     Gzip,
 }
 

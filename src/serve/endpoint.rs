@@ -30,9 +30,7 @@ const OF_MODEL: &[u16] = &[400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503
 pub struct Endpoint {
     /// Who may ask it.
     pub access: Access,
-    /// Its path.
     pub path: &'static str,
-    /// What answers.
     pub route: MethodRouter<Arc<App>>,
     /// Schemas by name, of what it reads and gives.
     pub schemas: Map<String, Value>,
@@ -92,7 +90,6 @@ impl Endpoint {
         Self { tag, ..self }
     }
 
-    /// For these.
     pub fn access(self, access: Access) -> Self {
         Self { access, ..self }
     }

@@ -31,7 +31,6 @@ pub enum KeyError {
     /// The file cannot be read.
     #[error("cannot read the API key file `{path}`")]
     Read {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -44,7 +43,6 @@ pub enum KeyError {
     Unusable {
         /// The variable, or file and line.
         place: String,
-        /// What is wrong.
         fault: &'static str,
     },
     /// What is no plain file gives other bytes each time, or none for ever.
@@ -65,7 +63,6 @@ pub enum KeyError {
 pub struct Keys(Vec<[u8; 32]>);
 
 impl Keys {
-    /// Reads them.
     pub fn read(source: &KeySource) -> Result<Self, KeyError> {
         let path = match source {
             KeySource::None => return Ok(Self::default()),

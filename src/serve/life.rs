@@ -33,9 +33,7 @@ pub struct Life {
 }
 
 struct State {
-    /// The last progress.
     heard: Instant,
-    /// The last request.
     asked: Instant,
     /// Requests that are being worked on.
     working: usize,
@@ -69,7 +67,6 @@ impl Life {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There was progress.
     pub fn heard(&self) {
         self.lock().heard = Instant::now();
     }

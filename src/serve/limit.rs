@@ -22,9 +22,7 @@ const TIDY: Duration = Duration::from_secs(1);
 /// So many requests in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests.
     pub requests: NonZeroU32,
-    /// The time.
     pub window: Duration,
 }
 

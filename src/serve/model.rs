@@ -20,7 +20,6 @@ const WARM_WORDS: usize = 32;
 
 /// A model in service.
 pub struct Loaded {
-    /// Answers.
     pub predictor: Predictor,
     /// Cost a second, as measured while it warmed.
     pub rate: f64,
@@ -32,7 +31,6 @@ pub enum LoadError {
     /// The folder is not a whole model.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
-    /// It cannot predict.
     #[error("the model cannot predict: {0}")]
     Predict(#[from] PredictError),
 
@@ -41,12 +39,7 @@ pub enum LoadError {
         "loading `{folder}` makes the program fail ({said}); run `bayes train` again, and report \
          this, because a damaged folder should be refused with a reason"
     )]
-    Panic {
-        /// The folder.
-        folder: PathBuf,
-        /// What was said.
-        said: String,
-    },
+    Panic { folder: PathBuf, said: String },
     /// A threshold of the server that no answer of the model can be held against.
     #[error("--abstain-{flag} {0}; remove the flag", flag = .0.field.replace('_', "-"))]
     Threshold(Unkept),
@@ -165,7 +158,6 @@ impl Model {
         Arc::clone(&self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Where it computes.
     pub fn device(&self) -> &'static str {
         name_of(&self.device)
     }

@@ -30,7 +30,6 @@ impl Drop for Active<'_> {
     }
 }
 
-/// The outermost layer.
 pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     app.metrics.active.inc();

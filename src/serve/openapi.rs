@@ -8,7 +8,6 @@ use super::keys::KeySource;
 use super::problem;
 use super::settings::Settings;
 
-/// The whole document.
 pub fn document(settings: &Settings) -> Value {
     let keys = !matches!(settings.api_keys, KeySource::None);
     let name = problem::Body::name().into_owned();

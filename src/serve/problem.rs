@@ -207,7 +207,6 @@ impl Problem {
         self.kind().1
     }
 
-    /// The status code.
     pub fn status(&self) -> StatusCode {
         self.kind().0
     }

@@ -95,7 +95,6 @@ pub fn label(headers: &mut HeaderMap, packed: bool) {
     }
 }
 
-/// As gzip.
 pub fn pack(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("a vector takes everything")

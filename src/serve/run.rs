@@ -51,7 +51,6 @@ pub enum ServeError {
     /// The address is taken, or not ours.
     #[error("cannot listen on {address}; choose another address with --host or --port")]
     Listen {
-        /// The address.
         address: SocketAddr,
         /// What the system said.
         #[source]

@@ -15,11 +15,9 @@ use super::scheduler;
 /// All settings of a server.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen.
     pub address: SocketAddr,
     /// Where to give the metrics to; beside everything else if `None`.
     pub metrics_address: Option<SocketAddr>,
-    /// Connections at once.
     pub connections: usize,
     /// Time for the head of a request.
     pub header_timeout: Duration,
@@ -33,7 +31,6 @@ pub struct Settings {
     pub batch: scheduler::Limits,
     /// How long the oldest text waits for company.
     pub batch_wait: Duration,
-    /// Threads that tokenise.
     pub tokenizer_threads: usize,
     /// Requests of one client; `None` for any number.
     pub rate: Option<Rate>,

@@ -29,11 +29,8 @@ const MEMORY: f64 = 0.95;
 
 /// A text that is to be tokenised.
 pub struct Ask {
-    /// By this model.
     pub model: Arc<Loaded>,
-    /// The text.
     pub sent: Sent,
-    /// Who waits.
     pub class: Class,
     /// When its tokens are of no more use.
     pub deadline: Option<Instant>,

@@ -18,7 +18,6 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} `{path}`")]
 pub struct StoreError {
-    /// What was tried.
     pub doing: &'static str,
     /// The file or folder.
     pub path: PathBuf,

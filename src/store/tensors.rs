@@ -56,7 +56,6 @@ impl Tensors {
 pub struct TensorFile<'a>(SafeTensors<'a>);
 
 impl<'a> TensorFile<'a> {
-    /// Reads the header.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         SafeTensors::deserialize(bytes).map(Self).map_err(|error| error.to_string())
     }

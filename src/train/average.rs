@@ -25,7 +25,6 @@ impl Average {
         Self { values, decay }
     }
 
-    /// The averaged values.
     pub fn values(&self) -> &BTreeMap<String, Vec<f32>> {
         &self.values
     }

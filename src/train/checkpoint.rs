@@ -60,16 +60,10 @@ struct Complete {
 pub enum Broken {
     /// A file cannot be read.
     #[error("`{path}` cannot be read: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// A file is not JSON of the right form.
     #[error("`{path}` is damaged: {source}")]
     Json {
-        /// The file.
         path: PathBuf,
         /// What the parser said.
         source: serde_json::Error,
@@ -77,7 +71,6 @@ pub enum Broken {
     /// A file does not hold the tensors that it should.
     #[error("`{path}` is damaged: {message}")]
     Tensors {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         message: String,
@@ -85,33 +78,20 @@ pub enum Broken {
     /// A file is shorter or longer than it was.
     #[error("`{path}` has {found} of {expected} bytes")]
     Length {
-        /// The file.
         path: PathBuf,
-        /// Its length.
         found: u64,
         /// Its length when it was saved.
         expected: u64,
     },
     /// A file has other content.
     #[error("`{path}` has changed since it was saved: its SHA-256 differs from `{COMPLETE}`")]
-    Hash {
-        /// The file.
-        path: PathBuf,
-    },
+    Hash { path: PathBuf },
     /// A file is not listed.
     #[error("`{path}` is not listed in `{COMPLETE}`")]
-    NotListed {
-        /// The file.
-        path: PathBuf,
-    },
+    NotListed { path: PathBuf },
     /// It was written by a newer version.
     #[error("`{path}` has schema {found}, but this version of bayes reads schemas up to {SCHEMA}")]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: u32,
-    },
+    Schema { path: PathBuf, found: u32 },
 }
 
 /// A checkpoint that is being written. Dropped before [`Self::finish`], it leaves nothing.
@@ -163,7 +143,6 @@ impl NewCheckpoint {
         Ok(new)
     }
 
-    /// Writes a file.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.folder.write(name, bytes)?;
         let record = FileRecord { bytes: bytes.len() as u64, sha256: store::sha256(bytes) };
@@ -209,7 +188,6 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 /// A folder that has the name of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The folder.
     pub path: PathBuf,
     /// The step in its name.
     step: u64,

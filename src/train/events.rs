@@ -19,7 +19,6 @@ pub struct Logged {
 pub enum Event<'a> {
     /// The run begins, or goes on.
     Started {
-        /// Its plan.
         plan: &'a Plan,
         /// Steps that were finished before.
         step: u64,
@@ -28,7 +27,6 @@ pub enum Event<'a> {
     },
     /// An optimizer step is done.
     Step {
-        /// Steps finished.
         step: u64,
         /// Epochs finished, as a fraction.
         epoch: f64,
@@ -44,19 +42,12 @@ pub enum Event<'a> {
         tokens: usize,
     },
     /// The validation rows are being scored.
-    Evaluating {
-        /// Rows done.
-        done: usize,
-        /// All rows.
-        rows: usize,
-    },
+    Evaluating { done: usize, rows: usize },
     /// The validation rows were scored.
     Evaluated {
-        /// Steps finished.
         step: u64,
         /// Epochs finished, as a fraction.
         epoch: f64,
-        /// The scores.
         scores: Scores,
         /// Whether they are of the averaged weights.
         averaged: bool,
@@ -74,7 +65,6 @@ pub enum Event<'a> {
 /// What the observer wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Go on.
     Continue,
     /// Save the state and end.
     Stop,

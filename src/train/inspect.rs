@@ -23,7 +23,6 @@ pub struct LayerView {
     pub most_entropy: f64,
     /// Mean of what leaves the layer.
     pub mean: f64,
-    /// Its standard deviation.
     pub deviation: f64,
     /// Attention of the first head on the first sequence, `[s, t]`.
     pub attention_st: Vec<f32>,
@@ -34,7 +33,6 @@ pub struct LayerView {
 /// What was seen after a step.
 #[derive(Debug)]
 pub struct Inspection<'a> {
-    /// Steps finished.
     pub step: u64,
     /// One view a layer, from the lowest.
     pub layers: Vec<LayerView>,

@@ -94,7 +94,6 @@ pub enum TrainError {
     /// The stream of training rows broke off.
     #[error(transparent)]
     Data(#[from] Box<crate::data::DataError>),
-    /// Candle refused.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }

@@ -22,9 +22,7 @@ use crate::model::{EncoderConfig, Parameters, Specification, specifications};
 /// What is trained, on what.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// The classifier's config.
     pub encoder: &'a EncoderConfig,
-    /// The loop's settings.
     pub config: &'a TrainConfig,
     /// Rows to train on; where they are streamed, some of them to look at.
     pub train: &'a TokenSet,
@@ -55,11 +53,9 @@ pub enum Ended {
 pub struct Outcome {
     /// The weights with the best validation NLL, or those of the follower.
     pub parameters: Parameters,
-    /// Their scores.
     pub scores: Scores,
     /// After how many steps they were reached.
     pub best_step: u64,
-    /// Steps taken.
     pub steps: u64,
     /// Mean loss over the last steps, as many as a line of the log is the mean of.
     pub final_loss: f64,

@@ -66,11 +66,9 @@ pub struct Best {
 /// A run between two steps.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The weights.
     pub parameters: Parameters,
     /// The weights of the best evaluation, where there was one.
     pub best: Option<Parameters>,
-    /// The counters.
     pub counters: Counters,
     pub(super) optimizer: AdamW,
     pub(super) average: BTreeMap<String, Vec<f32>>,
@@ -109,9 +107,7 @@ impl State {
 pub struct Snapshot<'a> {
     /// The plan of the run.
     pub plan: &'a Plan,
-    /// The weights.
     pub parameters: &'a Parameters,
-    /// The counters.
     pub counters: &'a Counters,
     pub(super) optimizer: &'a AdamW,
     pub(super) average: Option<&'a Average>,

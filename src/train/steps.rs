@@ -9,9 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// every step, and `1.0` once an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Steps {
-    /// Optimizer steps.
     Number(u64),
-    /// Of an epoch.
     Share(f64),
 }
 

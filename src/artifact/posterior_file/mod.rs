@@ -34,7 +34,6 @@ use super::files::File;
 use crate::posterior::{LinkChoice, Uncertainty};
 use crate::store::{TensorFile, Tensors};
 
-/// The file's bytes.
 pub fn posterior_file(uncertainty: &Uncertainty, prior_precision: Option<f64>) -> Vec<u8> {
     let mut tensors = Tensors::default();
     uncertainty.put(&mut tensors);

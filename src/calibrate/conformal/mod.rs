@@ -53,7 +53,6 @@ pub enum ConformalMethod {
 pub struct HeldOut<'a> {
     /// p(class | text), by row.
     pub probability_nc: &'a [f64],
-    /// The right classes.
     pub labels: &'a [u32],
     /// The U of each row.
     pub uniforms: &'a [f64],

@@ -44,7 +44,6 @@ const MOST_NATS: f64 = 1e3;
 const MOST_SCORE: f64 = 1e30;
 
 impl Calibration {
-    /// The file's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut tensors = Tensors::default();
         if let Some(conformal) = &self.conformal {

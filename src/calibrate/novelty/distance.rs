@@ -47,7 +47,6 @@ pub struct Layer {
     pub background: Option<Vec<f32>>,
     /// The mean score of rows that were not trained on.
     pub centre: f64,
-    /// Its standard deviation.
     pub scale: f64,
 }
 
@@ -56,7 +55,6 @@ pub struct Layer {
 pub struct ReferenceRows<'a> {
     /// Features by row: the parts of all layers one after another.
     pub feature_nd: &'a [f32],
-    /// The classes.
     pub labels: &'a [u32],
 }
 

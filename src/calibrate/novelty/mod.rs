@@ -85,7 +85,6 @@ pub struct Evidence<'a> {
     pub logit_c: &'a [f64],
     /// What the logits are divided by.
     pub temperature: f64,
-    /// The prediction.
     pub predictive: &'a Predictive,
 }
 
@@ -134,7 +133,6 @@ fn energy(logit_c: &[f64], temperature: f64) -> f64 {
 /// A score with its values on held-out rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Novelty {
-    /// The score.
     pub score: NoveltyScore,
     /// Its values on held-out rows of known classes, ascending.
     pub reference: Vec<f64>,

@@ -11,7 +11,6 @@ pub struct Covariance {
     pub empirical: DMatrix<f64>,
     /// Σ ‖x‖⁴ / n.
     pub fourth_moment: f64,
-    /// n.
     pub rows: usize,
 }
 
@@ -28,7 +27,6 @@ impl Covariance {
         if distance <= 0.0 { 1.0 } else { (noise / distance).clamp(0.0, 1.0) }
     }
 
-    /// The shrunk covariance.
     pub fn shrunk(&self) -> DMatrix<f64> {
         let shrinkage = self.shrinkage();
         let d = self.empirical.nrows();

@@ -199,7 +199,6 @@ impl Options {
     }
 }
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let (suites, settings) = (options.suites()?, options.settings());
     let baseline = options.baseline.as_deref().map(Baseline::read).transpose()?;

@@ -12,7 +12,6 @@ use crate::predict::Predictor;
 
 /// Rows of a data set, in a shuffled order: files can be sorted by label.
 pub struct Texts {
-    /// The data set.
     pub dataset: Dataset,
     /// Rows of the test split.
     pub test: Vec<Example>,

@@ -65,7 +65,6 @@ enum Action {
     },
 }
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     match &options.action {
         Action::List => list(common)?,

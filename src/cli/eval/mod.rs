@@ -76,7 +76,6 @@ pub(super) struct Chosen {
     pub(super) split: String,
 }
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let gates: Vec<Gate> =
         options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;

@@ -16,7 +16,6 @@ pub(super) struct Item {
     pub(super) text: String,
     pub(super) pair: Option<String>,
     pub(super) line: u64,
-    /// The other columns.
     pub(super) rest: Vec<Value>,
     /// Why it cannot be answered.
     pub(super) fault: Option<String>,

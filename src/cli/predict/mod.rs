@@ -120,7 +120,6 @@ enum Stdin {
 /// A text, and what is predicted for it, or why nothing is.
 type Answered = (Item, Result<Prediction, String>);
 
-/// Runs the command.
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     options.check(common.json)?;
     let folder = model_folder(options.model.as_deref())?;

@@ -30,11 +30,21 @@ const COLUMNS: [(&str, Kind); 8] = [
 /// Where predictions go.
 pub(super) enum Sink<'a> {
     /// Lines for a person.
-    Lines { width: usize, labels: &'a [String], place: String },
+    Lines {
+        width: usize,
+        labels: &'a [String],
+        place: String,
+    },
     /// One object a line; other columns of the input stand under `input`.
-    Objects { predictor: &'a Predictor, out: Writer, rest: Vec<String> },
-    /// Flat columns.
-    Flat { out: Writer, labels: &'a [String] },
+    Objects {
+        predictor: &'a Predictor,
+        out: Writer,
+        rest: Vec<String>,
+    },
+    Flat {
+        out: Writer,
+        labels: &'a [String],
+    },
 }
 
 impl<'a> Sink<'a> {

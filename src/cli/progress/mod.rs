@@ -51,7 +51,6 @@ impl Display {
         }
     }
 
-    /// Shows one report.
     pub fn show(&mut self, progress: &Progress<'_>) {
         match progress {
             Progress::Note(text) if !self.quiet => self.line(text),

@@ -57,7 +57,6 @@ impl Plain {
     }
 }
 
-/// What is counted.
 fn unit(what: &str) -> &'static str {
     if what == "measuring" { "rounds" } else { "rows" }
 }

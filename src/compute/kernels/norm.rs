@@ -11,7 +11,6 @@ const LINES: usize = 32;
 /// γ and β stacked, `[2, d]`, and ε.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
-    /// γ, then β.
     pub gamma_beta: &'a [f32],
     /// Added to the variance.
     pub epsilon: f32,
@@ -29,7 +28,6 @@ pub struct LineDropout<'a> {
 /// What the backward pass needs: x̂ `[m, d]` and 1 / σ `[m]`.
 #[derive(Clone, Debug, Default)]
 pub struct Normed {
-    /// Normalised values.
     pub values: Vec<f32>,
     /// One over the root of the variance plus ε.
     pub inverse: Vec<f32>,

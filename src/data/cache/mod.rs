@@ -33,10 +33,8 @@ const CHUNK: usize = 1024;
 /// Why there is no cache.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// The disk refused.
     #[error("cannot {doing} the token cache `{path}`")]
     Io {
-        /// What was tried.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -47,7 +45,6 @@ pub enum CacheError {
     /// A file that is no token cache of these rows.
     #[error("the token cache `{path}` is damaged: {reason}; delete it, and it will be recreated")]
     Damaged {
-        /// The file.
         path: PathBuf,
         /// The first thing that is wrong with it.
         reason: String,
@@ -62,7 +59,6 @@ pub enum CacheError {
 pub enum Origin {
     /// A valid file was there.
     Found,
-    /// There was none.
     Built,
     /// There was one, it was damaged, and it has been replaced.
     Rebuilt,

@@ -16,7 +16,6 @@ use super::{DataConfig, DataError};
 /// The rows that have a label as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Occurrence {
-    /// By split.
     pub rows: BTreeMap<String, u64>,
     /// The first of them.
     pub first: Place,

@@ -34,7 +34,6 @@ const GRADED: [([&[&str]; 3], f64); 6] = [
 /// What an entry of the tables does to the sum.
 #[derive(Clone, Copy, Debug)]
 enum Sense {
-    /// Adds this grade.
     Grade(f64),
     /// Multiplies the grade directly after it.
     Factor(f64),

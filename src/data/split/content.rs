@@ -10,7 +10,6 @@ use crate::data::example::Example;
 /// What a division needs to know of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowKey {
-    /// The class.
     pub label: u32,
     /// [`text_key`] of the row.
     pub text: u64,

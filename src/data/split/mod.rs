@@ -51,7 +51,6 @@ pub enum SplitError {
         }
     )]
     Empty {
-        /// The part's name.
         part: String,
         /// The share asked for.
         share: f64,
@@ -68,7 +67,6 @@ pub enum SplitError {
 /// (keys `validation_fraction`, `calibration_fraction`, `test_fraction`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fractions {
-    /// For selection.
     pub validation: f64,
     /// Each of two parts: temperature and scale; conformal sets and novelty.
     pub calibration: f64,

@@ -49,7 +49,6 @@ const MOST_LABELS: usize = 1000;
 struct Statistics {
     /// Rows that have a value.
     filled: usize,
-    /// Different values.
     distinct: usize,
     /// Mean length of a value, in characters.
     length: f64,
@@ -59,7 +58,6 @@ struct Statistics {
     phrases: usize,
     /// Numbers with a fraction.
     fractions: usize,
-    /// Objects and lists.
     nested: usize,
     /// Words of a person about the row.
     verdicts: usize,

@@ -13,7 +13,6 @@ pub enum TableError {
     /// The file name does not say what the file holds.
     #[error("`{path}` has {found}; use `.parquet`, `.csv`, `.tsv`, `.jsonl` or `.ndjson`{hint}")]
     UnknownFormat {
-        /// The file.
         path: String,
         /// Its extension, in words.
         found: String,
@@ -26,32 +25,22 @@ pub enum TableError {
          `{plain}`"
     )]
     PackedOutput {
-        /// The file.
         path: String,
         /// A name that is possible.
         plain: String,
     },
     /// Parquet has its directory at the end, so it cannot be read from a stream.
     #[error("`{path}` is a stream, but Parquet can only be read from a file")]
-    NotAFile {
-        /// The stream.
-        path: String,
-    },
+    NotAFile { path: String },
     /// A pipe or a device, which may never end.
     #[error(
         "`{path}` is {found}, not a regular file; write it to a file first, or pipe it to the \
          command's standard input"
     )]
-    NotRegular {
-        /// The place.
-        path: String,
-        /// What it is.
-        found: &'static str,
-    },
+    NotRegular { path: String, found: &'static str },
     /// The file holds something else than its name says.
     #[error("`{path}` is {found}")]
     OtherFormat {
-        /// The file.
         path: String,
         /// What it is, and what to do.
         found: &'static str,
@@ -61,23 +50,16 @@ pub enum TableError {
         "`{path}` is not UTF-8 but {found}; set `data.encoding` (`--encoding`) to `{found}`, or \
          save the file as UTF-8"
     )]
-    Encoding {
-        /// The file.
-        path: String,
-        /// The encoding's label.
-        found: String,
-    },
+    Encoding { path: String, found: String },
     /// A quote that closes nothing, or is never closed.
     #[error(
         "`{path}` line {line}: {what}; write a quote inside a quoted field as `\"\"`, or set \
          `data.quoting` to `none` if quotes have no special meaning in this file"
     )]
     Quote {
-        /// The file.
         path: String,
         /// Where the record begins.
         line: u64,
-        /// What is wrong.
         what: String,
     },
     /// What is said of the file cannot be.
@@ -86,7 +68,6 @@ pub enum TableError {
     /// The file could not be opened or read.
     #[error("cannot read `{path}`")]
     Read {
-        /// The file.
         path: String,
         /// What the operating system said.
         #[source]
@@ -95,7 +76,6 @@ pub enum TableError {
     /// There is nothing in the file.
     #[error("`{path}` is empty; {expected}")]
     Empty {
-        /// The file.
         path: String,
         /// What it should begin with.
         expected: &'static str,
@@ -107,9 +87,7 @@ pub enum TableError {
          a row"
     )]
     Delimiter {
-        /// The file.
         path: String,
-        /// The only column.
         column: String,
         /// The delimiter of the format, in words.
         delimiter: &'static str,
@@ -120,7 +98,6 @@ pub enum TableError {
          comments and other lines before the names"
     )]
     NotTheNames {
-        /// The file.
         path: String,
         /// The first line that is not empty.
         line: u64,
@@ -139,11 +116,9 @@ pub enum TableError {
         if *delimiter == '\t' { "a tab".to_owned() } else { format!("`{delimiter}`") }
     )]
     OneNameLess {
-        /// The file.
         path: String,
         /// The first line that is not empty.
         line: u64,
-        /// Its fields.
         width: usize,
         /// What stands between them.
         delimiter: char,
@@ -157,7 +132,6 @@ pub enum TableError {
          (`--header`) to `yes`"
     )]
     Ragged {
-        /// The file.
         path: String,
         /// The first such line.
         line: u64,
@@ -171,7 +145,6 @@ pub enum TableError {
          inside"
     )]
     FieldCount {
-        /// The file.
         path: String,
         /// Where the record begins.
         line: u64,
@@ -187,7 +160,6 @@ pub enum TableError {
          otherwise set it to the file's actual encoding, or save the file as UTF-8"
     )]
     NotUtf8 {
-        /// The file.
         path: String,
         /// Where the record begins.
         line: u64,
@@ -196,15 +168,12 @@ pub enum TableError {
         /// What it is in another encoding.
         reads: String,
     },
-    /// Broken JSON.
     #[error(
         "`{path}` line {line}, character {column}: {what}; each line must be one complete JSON \
          object"
     )]
     Json {
-        /// The file.
         path: String,
-        /// The line.
         line: u64,
         /// The position in the line, in bytes from 1.
         column: usize,
@@ -216,22 +185,13 @@ pub enum TableError {
         "`{path}` line {line}: expected a JSON object such as `{{\"text\": …}}`, found {found}; \
          write one object per line, and remove comments and other lines"
     )]
-    NotAnObject {
-        /// The file.
-        path: String,
-        /// The line.
-        line: u64,
-        /// What stands there.
-        found: String,
-    },
+    NotAnObject { path: String, line: u64, found: String },
     /// A file that is no Parquet file, is cut short or damaged, or uses what we cannot read.
     #[error("`{path}` cannot be read as Parquet{place}: {hint}")]
     Parquet {
-        /// The file.
         path: String,
         /// The row, in words; empty for the file as a whole.
         place: String,
-        /// What to do.
         hint: &'static str,
         /// What the decoder said.
         #[source]
@@ -243,7 +203,6 @@ pub enum TableError {
          columns"
     )]
     OtherColumns {
-        /// The file.
         path: String,
         /// The first file of the split.
         first: String,
@@ -257,7 +216,6 @@ pub enum TableError {
         key: &'static str,
         /// `, did you mean …`, or empty.
         suggestion: String,
-        /// All columns.
         columns: String,
     },
     /// A name that is needed once occurs more than once.
@@ -265,10 +223,7 @@ pub enum TableError {
         "several columns are called `{name}`, so it is unclear which one you mean; give each a \
          different name in the file's header line"
     )]
-    RepeatedColumn {
-        /// The name.
-        name: String,
-    },
+    RepeatedColumn { name: String },
     /// The labels are answers of a model.
     #[error(
         "the column `{label}` contains predictions of `bayes predict`, as the columns `{first}` \
@@ -276,25 +231,16 @@ pub enum TableError {
          to use the predictions as labels"
     )]
     Answers {
-        /// The column.
         label: String,
         /// One column that only answers have.
         first: &'static str,
-        /// Another one.
         last: &'static str,
         /// Where the true labels are, in words.
         truth: String,
     },
     /// One column was asked for in two roles.
     #[error("the column `{name}` cannot be both `{first}` and `{second}`")]
-    SameColumn {
-        /// The column.
-        name: String,
-        /// One key.
-        first: &'static str,
-        /// The other key.
-        second: &'static str,
-    },
+    SameColumn { name: String, first: &'static str, second: &'static str },
     /// No column looks like what is needed.
     #[error("cannot tell which column holds the {role}; set `{key}` to one of {columns}")]
     NoColumn {
@@ -302,7 +248,6 @@ pub enum TableError {
         role: &'static str,
         /// The configuration key that settles it.
         key: &'static str,
-        /// All columns.
         columns: String,
     },
     /// A table of one column, where a text and a label are needed.
@@ -371,11 +316,9 @@ pub enum TableError {
     Kind {
         /// The file that was to appear.
         path: String,
-        /// The column.
         column: String,
         /// What the column takes.
         expected: &'static str,
-        /// What was given.
         found: &'static str,
     },
 }

@@ -102,7 +102,6 @@ impl JsonLinesRows {
         Ok(rows)
     }
 
-    /// The keys.
     pub(super) fn columns(&self) -> &[String] {
         &self.columns
     }

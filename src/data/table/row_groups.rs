@@ -65,7 +65,6 @@ impl RowGroups {
         Ok(Self { files, groups })
     }
 
-    /// The top-level columns.
     pub fn columns(&self) -> Vec<String> {
         self.files.first().map_or(Vec::new(), ParquetFile::columns)
     }

@@ -37,7 +37,6 @@ pub(super) struct Record {
     pub line: u64,
     /// Lines that it spans.
     pub lines: u64,
-    /// Its fields.
     pub fields: usize,
     /// The fields that its lines have where quotes mean nothing, if they all have the same number.
     pub plain: Option<usize>,
@@ -48,7 +47,6 @@ pub(super) struct Record {
     pub broken: bool,
     /// Whether its last quote is still open where the text ends.
     pub open: bool,
-    /// Its bytes.
     pub bytes: u64,
 }
 

@@ -11,9 +11,7 @@ const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 /// One cell. CSV and TSV give `Text` only; JSONL and Parquet keep the type that they carry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Missing.
     Null,
-    /// True or false.
     Bool(bool),
     /// An integer that `i64` holds.
     Integer(i64),
@@ -135,7 +133,6 @@ impl Serialize for Value {
 pub struct Cells<'a> {
     /// One name for each value; no name twice.
     pub names: &'a [String],
-    /// The values.
     pub values: &'a [Value],
 }
 

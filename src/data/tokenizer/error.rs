@@ -8,7 +8,6 @@ pub enum TokenizerError {
     /// The file could not be read.
     #[error("cannot read the tokenizer `{path}`")]
     Read {
-        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -17,7 +16,6 @@ pub enum TokenizerError {
     /// The file is no tokenizer.
     #[error("`{path}` is not a `tokenizer.json` that this version can read")]
     Parse {
-        /// The file.
         path: PathBuf,
         /// What the `tokenizers` crate said.
         #[source]
@@ -25,38 +23,22 @@ pub enum TokenizerError {
     },
     /// The file is larger than any tokenizer.
     #[error("`{path}` has {size} bytes, more than any tokenizer needs")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-    },
+    TooLarge { path: PathBuf, size: u64 },
     /// The file brings a regular expression of its own.
     #[error(
         "`{path}` contains the regular expression `{expression}`, but only known ones are run, \
          because a text could make it run forever"
     )]
-    Expression {
-        /// The file.
-        path: PathBuf,
-        /// Its beginning.
-        expression: String,
-    },
+    Expression { path: PathBuf, expression: String },
     /// The file has a part of a kind that no encoder of ours uses.
     #[error(
         "`{path}` contains the component `{component}`, which no BERT or RoBERTa tokenizer has; it \
          is not run"
     )]
-    Component {
-        /// The file.
-        path: PathBuf,
-        /// Its kind.
-        component: String,
-    },
+    Component { path: PathBuf, component: String },
     /// A number or a text of the file is out of bounds.
     #[error("`{path}` is not used: {message}")]
     Bounds {
-        /// The file.
         path: PathBuf,
         /// What is out of bounds.
         message: String,
@@ -64,7 +46,6 @@ pub enum TokenizerError {
     /// A file beside it says what cannot be.
     #[error("`{path}`: {message}")]
     Config {
-        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         message: String,
@@ -75,10 +56,7 @@ pub enum TokenizerError {
          `merges.txt` to build it from; load and save the tokenizer with transformers, which \
          writes it"
     )]
-    NoFiles {
-        /// The folder.
-        folder: PathBuf,
-    },
+    NoFiles { folder: PathBuf },
     /// The part that adds special tokens is broken.
     #[error("the tokenizer's post-processor is unusable: {reason}")]
     PostProcessor {
@@ -94,7 +72,6 @@ pub enum TokenizerError {
          must be at least {least}"
     )]
     TooShort {
-        /// The configured length.
         max_length: usize,
         /// Special tokens of the template.
         special: usize,

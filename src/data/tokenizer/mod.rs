@@ -84,7 +84,6 @@ impl TextTokenizer {
         Self::from_json(path, json)
     }
 
-    /// The same, parsed.
     fn from_json(path: &Path, mut json: Value) -> Result<Self, TokenizerError> {
         let parse = |source| TokenizerError::Parse { path: path.to_path_buf(), source };
         if let Some(expression) = trusted::unknown_expression(&json) {

@@ -12,10 +12,15 @@ const PROBES: [u32; 2] = [u32::MAX - 1, u32::MAX];
 /// One place in a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// A special token.
-    Special { id: u32, type_id: u32 },
+    Special {
+        id: u32,
+        type_id: u32,
+    },
     /// All tokens of the first (0) or second (1) text.
-    Segment { index: usize, type_id: u32 },
+    Segment {
+        index: usize,
+        type_id: u32,
+    },
 }
 
 impl Piece {

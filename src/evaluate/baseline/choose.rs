@@ -20,7 +20,6 @@ const DIVISION: u64 = 4;
 /// What was chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
-    /// C.
     pub cost: f32,
     /// What the logits are divided by.
     pub temperature: f64,

@@ -37,7 +37,6 @@ pub struct Problem<'a> {
 pub struct Until {
     /// A pass in which the mean row moved less than this part of its probability is the last.
     pub moved: f64,
-    /// Most passes.
     pub passes: u32,
 }
 
@@ -106,7 +105,6 @@ fn visit<'a>(
 
 /// What one visit needs.
 struct Work {
-    /// Logits, then changes.
     z_w: Vec<f32>,
     v_c: Vec<f32>,
     log_c: Vec<f32>,

@@ -112,7 +112,6 @@ impl Lines {
         )))
     }
 
-    /// What is missing.
     pub(super) fn remarks(&self, path: &Path, all: &[Answers]) -> Vec<Remark> {
         let path = path.display();
         let place = COMMON.iter().position(|&column| column == ROWS).expect("it is one of them");

@@ -77,22 +77,14 @@ pub enum FileError {
     Labels,
     /// It is another table.
     #[error("`{path}` has no column `{column}`, so it is not a predictions file of `bayes eval`")]
-    Column {
-        /// The file.
-        path: PathBuf,
-        /// What is missing.
-        column: String,
-    },
+    Column { path: PathBuf, column: String },
     /// A cell cannot be what it should be.
     #[error("`{path}` line {line}: column `{column}` must be {expected}")]
     Cell {
-        /// The file.
         path: PathBuf,
         /// Line, or row of a Parquet file, from 1.
         line: u64,
-        /// The column.
         column: String,
-        /// In words.
         expected: &'static str,
     },
     /// Cells that contradict each other, or an earlier line.
@@ -101,11 +93,9 @@ pub enum FileError {
          it again with `--model`"
     )]
     Contradiction {
-        /// The file.
         path: PathBuf,
         /// Line, or row of a Parquet file, from 1.
         line: u64,
-        /// In words.
         what: String,
     },
     /// The table cannot be written or read.

@@ -23,16 +23,13 @@ pub enum Content {
 pub struct NewFile {
     /// Its name there, with slashes.
     pub path: String,
-    /// Its bytes.
     pub content: Content,
-    /// How many.
     pub size: u64,
 }
 
 /// A file with both of the hashes that may name it.
 #[derive(Clone, Debug)]
 pub struct Hashed<'a> {
-    /// The file.
     pub file: &'a NewFile,
     /// SHA-256, by which large files go.
     pub sha256: String,
@@ -41,7 +38,6 @@ pub struct Hashed<'a> {
 }
 
 impl NewFile {
-    /// Of bytes.
     pub fn of_bytes(path: &str, bytes: impl Into<Vec<u8>>) -> Self {
         let bytes = bytes.into();
         Self { path: path.to_owned(), size: bytes.len() as u64, content: Content::Bytes(bytes) }

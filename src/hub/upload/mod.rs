@@ -36,7 +36,6 @@ const ATTEMPTS: u32 = 4;
 /// What is sent, and where to.
 #[derive(Clone, Copy)]
 pub struct Push<'a> {
-    /// The repository.
     pub repository: &'a Repository,
     /// The branch, which exists.
     pub branch: &'a str,

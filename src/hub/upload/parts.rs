@@ -51,7 +51,6 @@ impl Memory {
         (parts.oid == oid && parts.size == size && parts.is_whole()).then_some(parts)
     }
 
-    /// Remembers.
     pub fn keep(&self, place: &str, parts: &Parts) -> Result<(), StoreError> {
         let path = self.path(place, &parts.oid);
         let bytes = serde_json::to_vec(parts).expect("plain data is JSON");
@@ -59,7 +58,6 @@ impl Memory {
         written.map_err(|source| StoreError { doing: "write", path, source })
     }
 
-    /// Forgets.
     pub fn forget(&self, place: &str, oid: &str) {
         // What cannot be taken away is found to be of no use the next time.
         let _ = std::fs::remove_file(self.path(place, oid));

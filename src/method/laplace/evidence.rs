@@ -7,7 +7,6 @@ use candle_core::Result;
 pub struct Round {
     /// γ, the effective number of parameters.
     pub effective_parameters: f64,
-    /// ‖W*‖².
     pub squared_norm: f64,
     /// ln p(labels | δ) by Laplace's approximation.
     pub evidence: f64,
@@ -37,7 +36,6 @@ const REACH: f64 = 8.0;
 pub enum Prior {
     /// By the evidence, from this one on.
     Evidence(f64),
-    /// It is given.
     Fixed(f64),
 }
 

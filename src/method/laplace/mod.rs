@@ -63,7 +63,6 @@ pub struct FeatureRows<'a> {
 pub struct Laplace {
     /// The mean of weights and, last in each line, bias: `[k, D]`.
     pub mean_kd: Vec<f64>,
-    /// Around it.
     pub covariance: Covariance,
     /// Of the prior that was chosen.
     pub evidence: Evidence,

@@ -38,7 +38,6 @@ pub struct Single<'a> {
     pub target_n: &'a [f64],
     /// What each row counts, `[n]`.
     pub weight_n: &'a [f64],
-    /// Its likelihood.
     pub term: fn(f64, f64) -> Term,
 }
 

@@ -35,7 +35,6 @@ pub struct Architecture {
     pub name: &'static str,
     /// Its keys of `config.json`.
     pub(super) keys: Keys,
-    /// Where positions begin.
     pub(super) positions: Positions,
     /// What becomes of the segments of a pair.
     pub segments: Segments,
@@ -72,7 +71,6 @@ fn nothing() -> Value {
 /// Which row of the position table the first token takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Positions {
-    /// The first row.
     FromZero,
     /// The row after that of the padding id.
     AfterPadding,
@@ -127,9 +125,7 @@ pub(super) struct Head {
 /// The non-linearity of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadActivation {
-    /// tanh(x).
     Tanh,
-    /// max(x, 0).
     Relu,
 }
 

@@ -48,7 +48,6 @@ impl Pooling {
 /// Sizes of an encoder that is trained from scratch, named as in transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Layers.
     pub num_hidden_layers: usize,
     /// Width `d`.
     pub hidden_size: usize,
@@ -61,19 +60,16 @@ pub struct Sizes {
 /// What the encoder needs to know of `config.json`; the rest of the file is kept as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
-    /// The family.
     pub architecture: &'static Architecture,
     /// Rows of the word embedding, `v`.
     pub vocab_size: usize,
     /// Width `d`.
     pub hidden_size: usize,
-    /// Layers.
     pub num_hidden_layers: usize,
     /// Heads `h`.
     pub num_attention_heads: usize,
     /// Feed-forward width `f`.
     pub intermediate_size: usize,
-    /// The non-linearity.
     pub hidden_act: Activation,
     /// Dropout on embeddings and on the output of each block.
     pub hidden_dropout_prob: f64,

@@ -28,10 +28,13 @@ pub(super) const STRETCH: usize = 768;
 /// What a forward pass is for.
 #[derive(Clone, Copy)]
 enum Use {
-    /// Its backward pass.
-    Train { checkpointing: usize },
+    Train {
+        checkpointing: usize,
+    },
     /// A prediction, and the means of what enters the last layers.
-    Predict { inputs: usize },
+    Predict {
+        inputs: usize,
+    },
 }
 
 /// How one layer is computed.

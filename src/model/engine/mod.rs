@@ -74,7 +74,6 @@ pub struct Engine {
 /// What a forward pass for training and its backward pass both need to know.
 #[derive(Clone, Copy, Debug)]
 pub struct TrainingPass<'a> {
-    /// The sequences.
     pub batch: &'a Packed,
     /// The noise of the dropout; none without dropout.
     pub source: Option<&'a DropoutSource>,

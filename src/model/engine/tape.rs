@@ -18,7 +18,6 @@ pub(super) struct LayerTape {
     pub mixed: Vec<f32>,
     /// Logarithms of the sums of attention weights, `[m, heads]`.
     pub log_sums: Vec<f32>,
-    /// The first norm.
     pub attention: Normed,
     /// What enters the non-linearity, `[m, f]`; of one stretch of tokens where it is computed again.
     pub inner: Vec<f32>,
@@ -65,9 +64,7 @@ pub(super) struct Scratch {
     pub input: Vec<f32>,
     /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
     pub means: Vec<f32>,
-    /// A packed weight.
     pub weight: PackedMatrix,
-    /// Packed activations.
     pub panels: PackedMatrix,
 }
 

@@ -29,7 +29,6 @@ pub enum Covariance {
     Difference(Difference),
     /// More classes, all of it.
     Full(Full),
-    /// Of two factors.
     Kronecker(Kronecker),
     /// Of dropout on the feature.
     Dropout(Dropout),
@@ -112,7 +111,6 @@ impl Covariance {
     }
 }
 
-/// φ̃.
 fn with_bias(feature_d: &[f32]) -> Vec<f32> {
     feature_d.iter().copied().chain([1.0]).collect()
 }

@@ -13,12 +13,10 @@ use crate::store::{TensorFile, Tensors};
 pub struct Root {
     /// `[size, size]`.
     pub values: Vec<f32>,
-    /// Rows and columns.
     pub size: usize,
 }
 
 impl Root {
-    /// From f64.
     pub fn new(matrix: &Matrix) -> Self {
         let values = matrix.transpose().iter().map(|&value| value as f32).collect();
         Self { values, size: matrix.nrows() }
@@ -70,7 +68,6 @@ impl Form for Difference {
 /// More classes: R, `[(c − 1) D, (c − 1) D]`, with RᵀR the covariance of the contrasts' weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Full {
-    /// R.
     pub root: Root,
     /// `c`.
     pub classes: usize,

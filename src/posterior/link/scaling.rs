@@ -49,7 +49,6 @@ impl VectorScaling {
 }
 
 impl Default for Scaling {
-    /// No correction.
     fn default() -> Self {
         Self { temperature: 1.0, scale: 1.0, vector: None }
     }

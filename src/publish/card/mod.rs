@@ -57,9 +57,7 @@ pub const PLACEHOLDERS: [&str; 20] = [
 /// A card to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Card<'a> {
-    /// The model.
     pub source: &'a Source,
-    /// The author's words.
     pub config: &'a PublishConfig,
     /// Where it will be, `OWNER/NAME`.
     pub repo: Option<&'a str>,

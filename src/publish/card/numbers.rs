@@ -7,7 +7,6 @@ pub fn four(value: f64) -> String {
     if value.is_finite() { format!("{value:.4}") } else { "∞".to_owned() }
 }
 
-/// The two ends.
 pub fn between(interval: &Interval) -> String {
     format!("{} – {}", four(interval.low), four(interval.high))
 }

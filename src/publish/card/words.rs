@@ -66,7 +66,6 @@ impl Card<'_> {
         quoted.join(">\n")
     }
 
-    /// What it is.
     pub(super) fn description(&self) -> String {
         let artifact = &self.source.artifact;
         let encoder = &artifact.encoder;

@@ -48,7 +48,6 @@ impl Yaml {
         }
     }
 
-    /// What was written.
     pub fn finish(self) -> String {
         self.text
     }

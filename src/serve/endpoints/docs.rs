@@ -25,7 +25,6 @@ use super::pages::Page;
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
                       frame-ancestors 'none'";
 
-/// Its routes.
 pub fn routes() -> Router<Arc<App>> {
     let to_docs = || async { Redirect::permanent("/docs/") };
     Router::new()

@@ -82,7 +82,6 @@ fn checks(app: &App) -> Checks {
     }
 }
 
-/// The endpoints.
 pub fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/health", get(health), "State of all components")
@@ -122,7 +121,6 @@ async fn health(State(app): State<Arc<App>>) -> Response {
     (code, Json(health)).into_response()
 }
 
-/// The process answers.
 pub async fn livez() -> &'static str {
     "ok"
 }

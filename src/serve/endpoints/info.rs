@@ -79,14 +79,12 @@ struct InfoCalibration {
     target_risk: Option<f64>,
 }
 
-/// The endpoint.
 pub fn endpoints() -> Vec<Endpoint> {
     let summary = "The model, its calibration and the limits";
     let info = Endpoint::get("/info", get(info), summary).access(Access::Key).gives::<Info>(200);
     vec![info.refuses(&[400, 401, 403, 421, 429, 500, 503])]
 }
 
-/// Describes the model.
 async fn info(State(app): State<Arc<App>>) -> Json<Info> {
     Json(describe(&app, &app.model.current().predictor))
 }

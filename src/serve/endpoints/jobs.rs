@@ -87,7 +87,6 @@ pub struct Progress {
     total: usize,
 }
 
-/// The endpoints.
 pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     let key = json!({
         "type": "string", "minLength": 1, "maxLength": MOST_KEY, "pattern": "^[!-~]+$",

@@ -26,7 +26,6 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     own.into_iter().collect()
 }
 
-/// OpenMetrics text.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let text = app.metrics.render(&Snapshot {
         queue: [Class::Interactive, Class::Job].map(|class| app.engine.waiting(class)),

@@ -37,7 +37,6 @@ impl Page {
         self
     }
 
-    /// For whoever asks.
     pub fn answer(&self, asked: &HeaderMap) -> Response {
         let packed = takes_gzip(asked);
         let bytes = if packed { &self.packed } else { &self.plain };

@@ -24,7 +24,6 @@ fn page(kind: &'static str, content: &'static str) -> Page {
     Page::new(kind, POLICY, content).with(header::REFERRER_POLICY, "no-referrer")
 }
 
-/// Its routes.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .route("/", get(|| async { Redirect::temporary("/playground") }))

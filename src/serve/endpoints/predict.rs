@@ -57,7 +57,6 @@ pub enum Item {
     },
 }
 
-/// The endpoints.
 pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     let limits = &settings.request;
     let timeout = json!({ "type": "integer", "minimum": 1, "maximum": MOST_MILLISECONDS });
@@ -83,7 +82,6 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     all.map(|endpoint| endpoint.header("X-Request-Timeout-Ms", &timeout)).into()
 }
 
-/// One text.
 async fn predict(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -109,7 +107,6 @@ async fn predict_cached(
     predict(state, headers, body).await
 }
 
-/// Several texts.
 async fn batch_predict(
     State(app): State<Arc<App>>,
     Extension(RequestId(id)): Extension<RequestId>,

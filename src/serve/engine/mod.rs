@@ -30,20 +30,16 @@ const PULSE: Duration = Duration::from_millis(500);
 pub struct Ticket {
     /// The model that tokenised it, and that will read it.
     pub model: Arc<Loaded>,
-    /// Its tokens.
     pub encoded: Encoded,
-    /// What is asked.
     pub asked: Asked,
     /// Passes, where the posterior is one of passes and the answer rests on them.
     pub sampling: Option<Sampling>,
-    /// Takes the answer.
     pub reply: oneshot::Sender<Result<Answer, Problem>>,
 }
 
 /// A prediction with its times.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The prediction.
     pub prediction: Arc<Prediction>,
     /// Time spent in the queue.
     pub queue: Duration,
@@ -123,7 +119,6 @@ impl Engine {
         shared.lock().expect(shared.now(), 0, class, deadline)
     }
 
-    /// Entries that wait.
     pub fn waiting(&self, class: Class) -> usize {
         self.shared.lock().waiting(class)
     }

@@ -35,10 +35,8 @@ pub trait Backend: Send + Sync {
     /// Cancels a job of this owner that has not ended.
     fn cancel(&self, id: &str, owner: Option<&str>) -> Result<(), Problem>;
 
-    /// Jobs by status.
     fn counts(&self) -> Vec<(&'static str, usize)>;
 
-    /// Bytes of content.
     fn bytes(&self) -> u64;
 
     /// Whether the last write succeeded.
@@ -72,11 +70,9 @@ pub struct Running {
 
 /// A job that is to be done.
 pub struct Begun {
-    /// Its id.
     pub id: String,
     /// Its body, as it was accepted.
     pub body: Value,
-    /// Where to count.
     pub running: Running,
     /// The time after which nobody can see its result.
     pub left: Duration,
@@ -86,7 +82,6 @@ pub struct Begun {
 pub struct Offer {
     /// What [`super::request::job`] reads.
     pub body: Value,
-    /// Texts in it.
     pub total: usize,
     /// How long it is kept.
     pub life: Duration,
@@ -100,7 +95,6 @@ pub struct Offer {
 
 /// What is known of a job, for whoever asks.
 pub struct Found {
-    /// The record.
     pub record: Record,
     /// The result, packed; it holds a share of the memory for answers.
     pub result: Option<Bytes>,

@@ -60,7 +60,6 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
     });
 }
 
-/// The result, packed.
 async fn perform(app: &App, id: &str, body: Value, running: &Running) -> Result<Vec<u8>, Problem> {
     let came = Instant::now();
     let job = request::job(body, &app.settings.request)?;

@@ -31,13 +31,11 @@ type Number = Gauge<f64, AtomicU64>;
 /// A step of a prediction.
 #[derive(Clone, Copy, Debug)]
 pub enum Stage {
-    /// Text to tokens.
     Tokenize,
     /// Waiting for the engine.
     Queue,
     /// The model, for the whole batch.
     Inference,
-    /// Answer to bytes.
     Postprocess,
 }
 
@@ -48,7 +46,6 @@ pub struct HttpLabels {
     pub http_request_method: &'static str,
     /// The route's template, or `unmatched`.
     pub http_route: String,
-    /// The status code.
     pub http_response_status_code: u16,
 }
 
@@ -63,9 +60,7 @@ pub struct Metrics {
     pub engine_panics: Counter,
     /// Starts of the engine thread after the first.
     pub engine_restarts: Counter,
-    /// Texts a batch.
     pub batch_items: Histogram,
-    /// Tokens a batch.
     pub batch_tokens: Histogram,
     /// Requests that waited for an answer to the same question.
     pub cache_coalesced: Counter,
@@ -109,7 +104,6 @@ pub struct Snapshot {
     pub busy: f64,
     /// Answers that are kept.
     pub cache_entries: u64,
-    /// Jobs by status.
     pub jobs: Vec<(&'static str, usize)>,
     /// Bytes that are kept of them.
     pub jobs_bytes: u64,
@@ -118,7 +112,6 @@ pub struct Snapshot {
 }
 
 impl Metrics {
-    /// Registers everything.
     pub fn new() -> Self {
         let seconds = || Histogram::new(HTTP_BUCKETS);
         let short = || Histogram::new(exponential_buckets(1e-4, 2.5, 13));
@@ -279,7 +272,6 @@ impl Metrics {
         self.rejected.get_or_create(&[("reason", problem.suffix().to_owned())]).inc();
     }
 
-    /// A client left.
     pub fn cancelled(&self, stage: &'static str) {
         self.cancelled.get_or_create(&[("stage", stage.to_owned())]).inc();
     }
@@ -307,7 +299,6 @@ impl Metrics {
         self.cache_requests.get_or_create(&labels).inc();
     }
 
-    /// A job ended.
     pub fn job_finished(&self, status: &'static str) {
         self.jobs_finished.get_or_create(&[("status", status.to_owned())]).inc();
     }
@@ -318,7 +309,6 @@ impl Metrics {
         self.reloads.get_or_create(&labels).inc();
     }
 
-    /// OpenMetrics text.
     pub fn render(&self, now: &Snapshot) -> String {
         for (class, waiting) in ["interactive", "job"].into_iter().zip(now.queue) {
             self.queue.get_or_create(&[("class", class.to_owned())]).set(waiting as i64);

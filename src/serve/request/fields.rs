@@ -80,7 +80,6 @@ impl Fields {
         self.has(name)
     }
 
-    /// Faults so far.
     pub fn faults(&self) -> usize {
         self.faults.len()
     }
@@ -91,7 +90,6 @@ impl Fields {
         self.map.swap_remove(name)
     }
 
-    /// Notes a fault.
     pub fn fault(&mut self, place: &[Value], msg: impl Into<String>, kind: &'static str) {
         if self.faults.len() < MOST_FAULTS {
             self.faults.push(fault(place, msg, kind));
@@ -194,7 +192,6 @@ impl Fields {
         Some(text)
     }
 
-    /// Yes or no.
     pub fn flag(&mut self, name: &str, usual: bool, about: &str) -> bool {
         self.describe(name, about, json!({ "type": "boolean", "default": usual }));
         match self.take(name) {

@@ -13,7 +13,6 @@ use fields::Fields;
 /// Thresholds of one request; what is `null` or absent is the server's.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Abstain {
-    /// The least confidence.
     pub min_confidence: Option<f64>,
     /// The largest epistemic uncertainty, in nats.
     pub max_epistemic: Option<f64>,
@@ -32,7 +31,6 @@ pub struct Options {
     pub seed: u64,
     /// Coverage of the prediction set; `None` for no set.
     pub coverage: Option<f64>,
-    /// Thresholds.
     pub abstain: Abstain,
     /// Whether a text that is too long may be cut.
     pub truncate: bool,
@@ -63,13 +61,11 @@ impl Default for Options {
 /// The bounds that a server sets to requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RequestLimits {
-    /// Characters a text.
     pub chars: usize,
     /// Texts of `/batch_predict`.
     pub batch: usize,
     /// Texts of a job.
     pub job: usize,
-    /// Passes a text.
     pub samples: usize,
     /// The longest life of a job, in seconds.
     pub ttl: u64,
@@ -101,7 +97,6 @@ pub enum Texts {
 }
 
 impl Texts {
-    /// All of them.
     pub fn all(&self) -> &[Sent] {
         match self {
             Self::One(sent) => std::slice::from_ref(sent),
@@ -113,7 +108,6 @@ impl Texts {
 /// `POST /async_predict`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    /// What to predict.
     pub texts: Texts,
     /// What is asked of each.
     pub options: Options,

@@ -51,15 +51,11 @@ pub struct Limits {
 /// A text on its way to the model.
 #[derive(Clone, Debug)]
 pub struct Entry<T> {
-    /// Tokens.
     pub length: u32,
-    /// Tokens times passes.
     pub cost: u64,
     /// When an answer is of no more use; `None` for never.
     pub deadline: Option<Time>,
-    /// Who waits.
     pub class: Class,
-    /// What it is.
     pub item: T,
 }
 
@@ -77,7 +73,6 @@ pub enum Refusal {
 pub struct Batch<T> {
     /// To be computed, with the time each has waited.
     pub entries: Vec<(Entry<T>, Duration)>,
-    /// Their cost.
     pub cost: u64,
     /// The deadline has passed.
     pub expired: Vec<Entry<T>>,
@@ -96,7 +91,6 @@ struct Waiting<T> {
 #[derive(Debug)]
 pub struct Scheduler<T> {
     limits: Limits,
-    /// By age.
     waiting: VecDeque<Waiting<T>>,
     /// Cost a second, measured.
     rate: f64,
@@ -115,7 +109,6 @@ impl<T> Scheduler<T> {
         self.waiting.iter().filter(|waiting| waiting.entry.class == class).count()
     }
 
-    /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

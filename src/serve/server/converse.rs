@@ -48,13 +48,9 @@ const THROWN: u64 = 1 << 20;
 
 /// A connection.
 pub(super) struct Conversation {
-    /// Who answers.
     pub gate: Gate,
-    /// The other end.
     pub peer: IpAddr,
-    /// Time without progress.
     pub patience: Duration,
-    /// How it began.
     pub http2: bool,
     /// Ends after one answer.
     pub once: bool,

@@ -18,7 +18,6 @@ const LEAST: Duration = Duration::from_secs(1);
 pub struct WaitingRoom(VecDeque<(Instant, JoinHandle<()>)>);
 
 impl WaitingRoom {
-    /// One more waits.
     pub fn enter(&mut self, task: JoinHandle<()>) {
         self.0.push_back((Instant::now(), task));
     }
@@ -57,7 +56,6 @@ pub struct Crowd(Arc<watch::Sender<usize>>);
 pub struct Waits<'a>(&'a Crowd);
 
 impl Crowd {
-    /// Nobody waits.
     pub fn new() -> Self {
         Self(Arc::new(watch::Sender::new(0)))
     }
@@ -68,7 +66,6 @@ impl Crowd {
         Waits(self)
     }
 
-    /// Whether anybody waits.
     pub fn waits(&self) -> bool {
         *self.0.borrow() > 0
     }

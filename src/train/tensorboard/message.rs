@@ -24,9 +24,7 @@ const TENSOR: u64 = 2;
 /// A hyperparameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Parameter {
-    /// A number.
     Number(f64),
-    /// A word.
     Text(String),
 }
 
@@ -76,7 +74,6 @@ fn tagged(tag: &str) -> Summary_Value {
     value
 }
 
-/// A number.
 pub fn scalar(tag: &str, number: f64) -> Summary_Value {
     let mut value = tagged(tag);
     value.set_simple_value(number as f32);
@@ -129,7 +126,6 @@ pub fn histogram(tag: &str, values: impl Iterator<Item = f64> + Clone) -> Summar
     value
 }
 
-/// Markdown.
 pub fn text(tag: &str, markdown: &str) -> Summary_Value {
     let mut size = TensorShapeProto_Dim::new();
     size.set_size(1);

@@ -226,7 +226,6 @@ pub fn reliability_png(bins: &[Bin]) -> io::Result<Vec<u8>> {
     picture::reliability(bins).png().map_err(io::Error::other)
 }
 
-/// Seconds since 1970.
 fn seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |passed| passed.as_secs_f64())
 }

@@ -12,9 +12,7 @@ const MARGIN: usize = 20;
 
 /// A picture of three bytes a pixel, row by row from the top.
 pub struct Picture {
-    /// Pixels across.
     pub width: u32,
-    /// Pixels down.
     pub height: u32,
     pixels: Vec<u8>,
 }
@@ -30,7 +28,6 @@ impl Picture {
         self.pixels[place..place + 3].copy_from_slice(&colour);
     }
 
-    /// As PNG.
     pub fn png(&self) -> Result<Vec<u8>, ImageError> {
         let mut png = Vec::new();
         PngEncoder::new(&mut png).encode(&self.pixels, self.width, self.height, ColorType::Rgb8)?;

@@ -13,7 +13,6 @@ pub(super) type Line = [f32; QUERIES];
 
 /// Work on a head in tiles of `M` keys and of `D` features, with `V` vectors a line.
 pub(super) trait HeadWork {
-    /// Does it.
     fn run<S: Simd, const M: usize, const D: usize, const V: usize>(self, simd: S);
 }
 
@@ -93,7 +92,6 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Columns as rows.
 pub(super) fn transposed(left: Left<'_>) -> Left<'_> {
     Left { values: left.values, line: left.element, element: left.line }
 }

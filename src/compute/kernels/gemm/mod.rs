@@ -44,7 +44,6 @@ impl Drop for Timer {
 /// What a product is added to.
 #[derive(Clone, Copy, Debug)]
 pub enum Start<'a> {
-    /// Nothing.
     Zero,
     /// The same `[n]` in every row.
     Bias(&'a [f32]),
@@ -69,7 +68,6 @@ pub struct Target<'a> {
     pub b: &'a PackedMatrix,
     /// What is added to.
     pub start: Start<'a>,
-    /// The result.
     pub c: &'a mut [f32],
 }
 

@@ -14,9 +14,7 @@ pub const DEPTH: usize = 192;
 /// The left side of a product: element (i, k) is `values[i * line + k * element]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Left<'a> {
-    /// All values.
     pub values: &'a [f32],
-    /// Distance between rows.
     pub line: usize,
     /// Distance between elements of a row.
     pub element: usize,
@@ -169,7 +167,6 @@ impl Multiply<'_, '_> {
 /// Packed rows times some depth of one panel.
 struct Block<'a> {
     packed: &'a [f32],
-    /// The whole panel.
     panel: &'a [f32],
     depth: Range<usize>,
     /// The panel's first column.

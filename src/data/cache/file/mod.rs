@@ -106,7 +106,6 @@ fn decode(bytes: &[u8], width: usize) -> impl Iterator<Item = u32> {
 }
 
 impl Tokens {
-    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }

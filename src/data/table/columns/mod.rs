@@ -29,7 +29,6 @@ pub struct Columns {
     pub text: usize,
     /// The second text of a pair.
     pub pair: Option<usize>,
-    /// The label.
     pub label: Option<usize>,
     /// Whether a person accepted, rejected or ignored the row, as Prodigy writes it.
     pub verdict: Option<usize>,

@@ -28,7 +28,6 @@ impl<R: Read> Compact<R> {
         Self { reader, read: 0, most }
     }
 
-    /// Bytes so far.
     pub(super) fn read(&self) -> u64 {
         self.read
     }

@@ -18,11 +18,8 @@ use super::{Format, Value};
 pub enum Kind {
     /// Any value; in Parquet it is written as its text.
     Text,
-    /// Floats and integers.
     Float,
-    /// True and false.
     Bool,
-    /// Integers.
     Integer,
 }
 

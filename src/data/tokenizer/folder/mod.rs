@@ -31,7 +31,6 @@ const NO_LENGTH: f64 = 1e9;
 /// A tokenizer, and what its folder says of the texts.
 #[derive(Debug)]
 pub struct FolderTokenizer {
-    /// The tokenizer.
     pub tokenizer: TextTokenizer,
     /// The most tokens of a text, where that is said.
     pub max_length: Option<usize>,

@@ -16,7 +16,6 @@ impl Clock {
         Self { start, since: Instant::now() }
     }
 
-    /// Milliseconds since 1970.
     pub fn now(&self) -> u64 {
         (self.start + self.since.elapsed()).as_millis() as u64
     }

@@ -55,7 +55,6 @@ pub struct Embedded {
     writable: AtomicBool,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// When work began.
     began: OnceLock<Instant>,
 }
 

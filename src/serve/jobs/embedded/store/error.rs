@@ -11,7 +11,6 @@ pub enum StoreError {
          with --jobs-path; if it is damaged, move it out of the way"
     )]
     Open {
-        /// The file.
         path: PathBuf,
         /// What the store said.
         #[source]
@@ -20,9 +19,7 @@ pub enum StoreError {
     /// The system does not let it be used.
     #[error("cannot use the job file `{path}`; give a writable place with --jobs-path")]
     System {
-        /// The file.
         path: PathBuf,
-        /// What it said.
         #[source]
         source: std::io::Error,
     },
@@ -44,7 +41,6 @@ pub enum StoreError {
     /// The file is being opened again.
     #[error("the file is closed after a disk error")]
     Closed,
-    /// A transaction failed.
     #[error("a transaction failed: {0}")]
     Transaction(#[source] Box<redb::Error>),
     /// A record is not what was written.

@@ -42,7 +42,6 @@ const UNPACKING: usize = 64 * 1024;
 pub enum Accepted {
     /// It is on disk.
     New(Record),
-    /// It was before.
     Known(String, Record),
     /// Its key belongs to another body.
     Conflict,
@@ -52,7 +51,6 @@ pub enum Accepted {
 
 /// A job that was not over when the file was last used.
 pub struct Left {
-    /// Its id.
     pub id: String,
     /// What it is now.
     pub status: Status,
@@ -77,7 +75,6 @@ impl Store {
         Ok(Self { file, most: most / 2, used: AtomicU64::new(0) })
     }
 
-    /// Bytes of content.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Acquire)
     }
