@@ -217,7 +217,7 @@ fn the_lengths_of_texts_and_what_a_layer_keeps_can_be_chosen() {
     };
     assert!(megabytes(&[]) > megabytes(&["--train-batch-size", "8"]));
     let message = home.refused(&["bench", "--train-length", "129"]);
-    assert!(message.contains("128 positions"), "{message}");
+    assert!(message.contains("at most 128 tokens"), "{message}");
     quick(
         &home,
         &["--suite", "latency,train", "--latency-tokens", "5", "--activation-checkpointing", "1"],
@@ -233,7 +233,7 @@ fn a_batch_that_the_rows_do_not_fill_is_refused_or_left_out_and_figures_have_uni
     let home = trained();
     let ten = ["--limit", "10", "--threads", "1"];
     let message = home.refused(&[&["bench", "--batch-sizes", "1,9999"], &ten[..]].concat());
-    assert!(message.contains("9999") && message.contains("there are 10 texts"), "{message}");
+    assert!(message.contains("9999") && message.contains("there are only 10 texts"), "{message}");
     let little = ["--runs", "4", "--seconds", "0.1", "--rounds", "1"];
     let suites = ["bench", "--suite", "throughput,latency,train"];
     let output = home.run(&[&suites, &ten[..], &little].concat());

@@ -375,7 +375,7 @@ fn a_linear_classifier_on_the_training_rows_is_set_beside_the_model() {
     let shown = home.done(&["eval", "--model", model]);
     assert!(shown.contains("compared with a linear baseline"), "{shown}");
     // One word tells the departments apart: both are right always, and so the model is no better.
-    assert!(shown.contains("warning: a linear classifier"), "{shown}");
+    assert!(shown.contains("warning: a linear baseline"), "{shown}");
     assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
     let evaluated = |more: &[&str]| {
         json(&home.done(&[&["eval", "--json", "--model", model][..], more].concat()))
@@ -519,7 +519,10 @@ fn flags_about_tables_are_refused_where_answers_are_read() {
         &["--text-pair-column", "text"],
     ] {
         let message = home.refused(&[&["eval", "--predictions", "answers.csv"], flag].concat());
-        assert!(message.contains(flag[0]) && message.contains("answers already"), "{message}");
+        assert!(
+            message.contains(flag[0]) && message.contains("already holds predictions"),
+            "{message}"
+        );
     }
 }
 

@@ -269,7 +269,10 @@ fn classes_that_the_rows_of_a_fit_lack_are_said_and_one_class_is_refused() {
     home.write("split/train.csv", std::fs::read(&one).unwrap());
     home.write("split/test.csv", std::fs::read(&two).unwrap());
     let message = home.refused(&["fit", "--model", MODEL, "--dataset", "split", "--output", "one"]);
-    assert!(message.contains("\"billing\"") && message.contains("--keep-head"), "{message}");
+    assert!(
+        message.contains("only one label, `billing`") && message.contains("--keep-head"),
+        "{message}"
+    );
 }
 
 /// Hours may lie between the first look at the folder and the model that takes its place.
@@ -284,7 +287,7 @@ fn what_came_into_the_model_folder_since_the_work_began_is_not_replaced() {
     let note = home.write(&format!("{MODEL}/notes.txt"), "mine");
     let refused = |result: Result<(), ArtifactError>| {
         let message = result.unwrap_err().to_string();
-        assert!(message.contains("it holds `notes.txt`"), "{message}");
+        assert!(message.contains("it contains `notes.txt`"), "{message}");
         assert_eq!(std::fs::read_to_string(&note).unwrap(), "mine");
     };
     refused(artifact::save(&artifact, &folder).map(drop));

@@ -287,7 +287,7 @@ fn the_card_says_how_a_head_was_made() {
     let markdown = std::fs::read_to_string(run.join("report.md")).unwrap();
     for told in [
         if held_out { by } else { evidence },
-        "fitted on 216 rows scored by a last layer",
+        "fitted on 216 rows each scored by a last layer",
         "based on 216 calibration rows (99 % band from the 108 rows of the smallest class",
         "(for the smallest class threshold: 108 rows)",
     ] {
@@ -439,7 +439,7 @@ fn a_finished_run_of_another_encoder_is_not_the_same() {
         [&head[..], &["--set", "train.recipe=head", "--set", "train.baseline=false"]].concat();
     home.done(&head);
     let again = home.run(&head);
-    assert!(again.status.success() && text(&again.stderr).contains("this run is finished"));
+    assert!(again.status.success() && text(&again.stderr).contains("this run is already finished"));
     home.train_tiny(&["--quiet", "--resume", "never", "--set", "train.seed=7"]);
     copy();
     let message = home.refused(&head);
@@ -476,7 +476,7 @@ fn validation_rows_that_are_training_rows_are_said_and_judge_nothing() {
     let judged = report["recipe"]["head"]["rows"].as_u64().unwrap();
     let chosen = report["parts"]["validation"]["rows"].as_u64().unwrap();
     assert!(chosen == 60 && judged < 35, "{judged} of {chosen} rows are new");
-    assert!(said.contains(&format!("on {judged} rows it has not seen")), "{said}");
+    assert!(said.contains(&format!("on {judged} held-out rows")), "{said}");
     assert!(report["notes"].to_string().contains("80 of the 120 rows"), "{}", report["notes"]);
     let fitted = ["fit", "--model", "checkpoints/d/model", "--method", "laplace"];
     let output = home.run(&[&fitted[..], &["--output", "fitted"]].concat());
@@ -502,7 +502,7 @@ fn a_finished_run_is_not_that_of_data_whose_classes_have_other_names() {
     let arguments = [&["train", "n.csv", "--init", &encoder][..], &HEAD].concat();
     home.done(&arguments);
     let again = home.run(&arguments);
-    assert!(text(&again.stderr).contains("this run is finished"));
+    assert!(text(&again.stderr).contains("this run is already finished"));
     home.write("labels.json", r#"["technical", "billing"]"#);
     let output = home.run(&["eval", "--model", "checkpoints/n/model", "--no-baseline"]);
     assert!(

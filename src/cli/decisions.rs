@@ -184,7 +184,7 @@ mod tests {
             let report = decision_sentence(&summary, &rows).unwrap();
             assert!(report.ends_with(&format!("{figures}.")), "{report}");
             assert!(
-                report.starts_with("Answers of confidence 0.9000 or more (50 % of"),
+                report.starts_with("Predictions with confidence 0.9000 or more (50 % of"),
                 "{report}"
             );
         }

@@ -245,9 +245,9 @@ fn notes(report: &Report) -> String {
     if let Some(truth) = report.truth {
         let _ = writeln!(
             text,
-            "\n  The labels were drawn with known probabilities. Averaged over such draws, \
-             these\n  predictions are correct in {:.2} % of cases, the best possible ones in {:.2} \
-             %; the\n  confidence is off by {:.3} on average.",
+            "\n  The labels were drawn with known probabilities. Averaged over such draws,\n  these \
+             predictions are correct in {:.2} % of cases, the best possible ones in\n  {:.2} %; the \
+             confidence is off by {:.3} on average.",
             100.0 * truth.expected_accuracy,
             100.0 * truth.best_accuracy,
             truth.mean_error

@@ -187,12 +187,9 @@ fn calibration(finished: &TrainReport) -> String {
     let points = |share: f64| format!("{:.1}", 100.0 * share);
     let chance = format!("{} ± {}", points(ece.floor), points(ece.floor_sd));
     let verdict = if ece.value <= ece.floor + 2.0 * ece.floor_sd {
-        format!(
-            "chance alone would give {chance} with this many rows, so there is no evidence of \
-             miscalibration"
-        )
+        format!("chance alone gives {chance} on this many rows, so this may be chance")
     } else {
-        format!("chance alone would give {chance} with this many rows")
+        format!("chance alone gives {chance} on this many rows")
     };
     format!("confidence is off by {} points on average (ECE); {verdict}", points(ece.value))
 }
@@ -202,7 +199,7 @@ fn sets(finished: &TrainReport) -> Option<String> {
     let set = finished.calibration.sets.first()?;
     let found = finished.test.sets.as_ref().map_or(String::new(), |found| {
         format!(
-            "; on the test rows they do for {:.1} %, with {:.2} labels on average",
+            "; on the test rows for {:.1} %, with {:.2} labels on average",
             100.0 * found.coverage.value,
             found.mean_size
         )
@@ -213,7 +210,7 @@ fn sets(finished: &TrainReport) -> Option<String> {
         always => format!("; classes in every set because of too few rows: {always}"),
     };
     Some(format!(
-        "target: contain the correct label for {} % of the texts{whose}{found}{always}",
+        "contain the correct label for {} % of texts{whose}{found}{always}",
         percent(set.coverage)
     ))
 }
@@ -318,10 +315,16 @@ mod tests {
         let text = next_text(Path::new("my models/a"), Pooling::Auto, false, false);
         let first = text.lines().next().unwrap();
         assert_eq!(first, "Next    bayes predict --model 'my models/a' \"Your own text here\"");
-        assert!(text.ends_with("in Python: transformers.AutoModelForSequenceClassification\n"));
+        assert!(
+            text.ends_with(
+                "load it in Python with transformers.AutoModelForSequenceClassification\n"
+            )
+        );
         let pairs = next_text(Path::new("m"), Pooling::Mean, true, false);
         assert!(pairs.contains("--input pairs.csv") && !pairs.contains("Your own text"), "{pairs}");
-        assert!(pairs.ends_with("in Python: sentence_transformers.SentenceTransformer\n"));
+        assert!(
+            pairs.ends_with("load it in Python with sentence_transformers.SentenceTransformer\n")
+        );
     }
 
     #[test]

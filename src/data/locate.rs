@@ -246,7 +246,7 @@ mod tests {
         let typo = home.path().join("trian.csv").display().to_string();
         let message = locate(&typo).unwrap_err().to_string();
         assert!(
-            message.contains("trian.csv`, did you mean") && message.contains("train.csv"),
+            message.contains("trian.csv` not found; did you mean") && message.contains("train.csv"),
             "{message}"
         );
         for path in

@@ -89,7 +89,7 @@ pub fn repeated_validation(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
              training split take its place"
         )));
     }
-    let what = format!("{what}: nothing is calibrated by them, and no last layer judged");
+    let what = format!("{what}; they are not used to calibrate, or to judge a last layer");
     // A few are in most data.
     Some(if 50 * seen < rows { Remark::Note(what) } else { Remark::Warning(what) })
 }

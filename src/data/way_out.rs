@@ -98,7 +98,7 @@ mod tests {
         for (files, says) in [
             (&["data/train.csv", "README.md"][..], "did you mean `F/data`?"),
             (&["a/train.csv", "b/test.jsonl"], "did you mean `F/a` or `F/b`?"),
-            (&["data/tickets.csv", "notes.md"], "it has `data/`"),
+            (&["data/tickets.csv", "notes.md"], "it contains `data/`"),
             (&["tickets.csv", "other.csv"], "such as `F/other.csv`"),
             (&["neg/1.txt", "pos/2.txt"], "its folders `neg/`, `pos/` contain a text in each file"),
             (&["alt.atheism/49960", "sci.med/5"], "`load_files`"),

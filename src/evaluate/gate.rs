@@ -174,7 +174,7 @@ mod tests {
         let message = met("acuracy<0.9").unwrap_err().to_string();
         assert!(!message.contains("did you mean `ece`"), "{message}");
         let message = met("ecee>0.1").unwrap_err().to_string();
-        assert!(message.ends_with("no number `ecee`; did you mean `ece`?"), "{message}");
+        assert!(message.ends_with("no metric `ecee`; did you mean `ece`?"), "{message}");
         let message = met("auroc<0.9").unwrap_err().to_string();
         assert!(message.ends_with("`auroc` is not defined for these rows"), "{message}");
     }

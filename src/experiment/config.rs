@@ -271,7 +271,10 @@ mod tests {
             let setting = format!("train.{key}");
             let head = ["model.init=a/b", "train.recipe=head", &setting];
             let message = parse("", &head).unwrap_err();
-            assert!(message.contains("`train.") && message.contains("of fine-tuning"), "{message}");
+            assert!(
+                message.contains("`train.") && message.contains("applies to fine-tuning"),
+                "{message}"
+            );
             assert!(parse("", &["train.recipe=auto", &setting]).is_ok());
         }
         let settings =

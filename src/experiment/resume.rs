@@ -382,12 +382,12 @@ mod tests {
         );
         assert_eq!(
             differences(&base, &later, true),
-            ["`calibration.temperature` was true, is false"]
+            ["`calibration.temperature` was true and is now false"]
         );
         let other = parse(&["train.seed=7", "model.hidden_size=8"]);
         assert_eq!(
             differences(&base, &other, false),
-            ["`model.hidden_size` was not set, is 8", "`train.seed` was 42, is 7"]
+            ["`model.hidden_size` was not set and is now 8", "`train.seed` was 42 and is now 7"]
         );
     }
 }

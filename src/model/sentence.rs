@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(pooling_of(folder(&[(MODULES, &elsewhere)]).path()).unwrap(), None);
         let lost = folder(&[(MODULES, MODULE)]);
         let message = pooling_of(lost.path()).unwrap_err().to_string();
-        assert!(message.contains("1_Pooling/config.json`: is not there"), "{message}");
+        assert!(message.contains("1_Pooling/config.json`: is missing"), "{message}");
         for text in [
             r#"{"pooling_mode_max_tokens": true}"#,
             r#"{"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true}"#,

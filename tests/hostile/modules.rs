@@ -154,5 +154,5 @@ fn modules_that_are_not_known_or_contradict_the_weights_are_refused() {
     stranger.refused("it is missing");
     std::fs::remove_file(stranger.path("1_Pooling/config.json")).unwrap();
     let message = stranger.home.refused(&ASK);
-    assert!(message.contains("1_Pooling/config.json`: is not there"), "{message}");
+    assert!(message.contains("1_Pooling/config.json`: is missing"), "{message}");
 }

@@ -118,7 +118,10 @@ fn flags_without_effect_are_refused_with_what_to_do() {
             [&["--input", "in.jsonl"][..], &["--input", "in.parquet"], &["--format", "jsonl"]]
         {
             let message = home.refused(&[&["predict", flag, value], input].concat());
-            assert!(message.contains(flag) && message.contains("about CSV and TSV"), "{message}");
+            assert!(
+                message.contains(flag) && message.contains("applies to CSV and TSV"),
+                "{message}"
+            );
         }
         let message = home.refused(&["train", "in.parquet", flag, value, "--dry-run"]);
         assert!(message.contains(flag) && message.contains("is Parquet"), "{message}");
@@ -268,7 +271,7 @@ fn a_list_of_texts_loses_none_of_them() {
         let input = home.write("in.csv", texts.replace(", ", " "));
         let output = home.run(&["predict", "--input", input.to_str().unwrap()]);
         assert_eq!(text(&output.stdout).lines().count(), 3, "{}", text(&output.stdout));
-        assert!(text(&output.stderr).contains("the first line is a row"), "{texts}");
+        assert!(text(&output.stderr).contains("the first line is read as a row"), "{texts}");
         let named = ["predict", "--input", input.to_str().unwrap(), "--header", "yes"];
         assert_eq!(home.done(&named).lines().count(), 2);
     }

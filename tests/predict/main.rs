@@ -251,7 +251,7 @@ fn a_damaged_or_changed_model_is_refused() {
     let mut changed = weights.clone();
     *changed.last_mut().unwrap() ^= 1;
     std::fs::write(model.join("model.safetensors"), &changed).unwrap();
-    assert!(predict(&home).contains("sha256"));
+    assert!(predict(&home).contains("SHA-256"));
     std::fs::remove_file(model.join("bayes/manifest.json")).unwrap();
     assert!(
         home.refused(&["predict", "--model", "checkpoints/tickets/model", "a text"])

@@ -372,7 +372,7 @@ fn the_card_says_of_the_posterior_what_the_model_does_with_it() {
     home.train_tiny(&["--quiet", "--set", "calibration.temperature=false"]);
     let used = home.done(&["publish", "--card-only"]);
     for words in [
-        "says how much of its doubt is its own",
+        "says how much of the uncertainty comes from the model itself",
         "the two parts of the uncertainty",
         "Probabilities of two classes follow from it exactly",
     ] {

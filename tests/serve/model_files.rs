@@ -56,7 +56,7 @@ fn a_flipped_byte_in_any_file_that_counts_is_noticed() {
             bytes[last] ^= 1;
         });
         let message = refused(folder.path());
-        assert!(message.contains(name) && message.contains("sha256"), "{message}");
+        assert!(message.contains(name) && message.contains("SHA-256"), "{message}");
     }
 }
 

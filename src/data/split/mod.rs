@@ -383,7 +383,7 @@ mod tests {
         let error = divide_train(&rows, Fractions::default(), false, true, &Noise::new(1));
         let message = error.unwrap_err().to_string();
         assert!(
-            message.contains("60 rows, is empty: the rows have 2 different texts")
+            message.contains("60 rows) is empty; the rows have only 2 different texts")
                 && !message.contains("raise"),
             "{message}"
         );

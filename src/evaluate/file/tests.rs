@@ -117,9 +117,9 @@ fn lines_that_contradict_themselves_or_others_are_refused_with_their_number() {
             )),
             "line 2: column `p.technical.support`",
         ),
-        (Box::new(replaced(3, ":0.41", ":0.31")), "line 3: the columns `p.…` sum to 0."),
+        (Box::new(replaced(3, ":0.41", ":0.31")), "line 3: the columns `p.…` add up to 0."),
         (Box::new(replaced(3, ":0.41", ":-0.41")), "line 3: `p.billing, \"old\"` is -0.41"),
-        (Box::new(replaced(3, ":0.25", ":0.5")), "line 3: the columns `truth.…` sum to 1.25"),
+        (Box::new(replaced(3, ":0.25", ":0.5")), "line 3: the columns `truth.…` add up to 1.25"),
         (Box::new(replaced(6, "\"tickets\"", "\"others\"")), "line 6: `dataset` is `others`"),
         (
             Box::new(replaced(6, "\"test\"", "\"train\"")),
@@ -231,7 +231,7 @@ fn numbers_of_one_answer_that_contradict_each_other_are_refused_with_both() {
         (
             plain(),
             Box::new(|a| a.rows[8].set = Some(vec![])),
-            "line 10: `set` leaves out `technical.support` (p = 0.81",
+            "line 10: `set` does not contain `technical.support` (p = 0.81",
         ),
         (
             plain(),

@@ -257,6 +257,6 @@ mod tests {
         assert_eq!((found.segments(), found.attention_output_dropout()), (None, 0.0));
         assert!(read(&file(5)).unwrap_err().contains("`dim` 32 is not a multiple of `n_heads` 5"));
         let unknown = read(&serde_json::json!({ "model_type": "gpt2" })).unwrap_err();
-        assert!(unknown.contains("`gpt2`") && unknown.contains("and `camembert` are"), "{unknown}");
+        assert!(unknown.contains("`gpt2`") && unknown.contains("or `camembert`"), "{unknown}");
     }
 }

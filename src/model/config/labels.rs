@@ -246,8 +246,8 @@ mod tests {
         for (contradiction, parts) in [
             (json!({"yes": 0, "no": 1}), ["class 0 `yes`", "`no`"]),
             (json!({"no": 0, "maybe": 1}), ["class 1 `maybe`", "`yes`"]),
-            (json!({"no": 0, "yes": 1, "maybe": 2}), ["class 2 `maybe`", "no class"]),
-            (json!({"no": 0, "yes": 1.5}), ["class 1.5 `yes`", "no class"]),
+            (json!({"no": 0, "yes": 1, "maybe": 2}), ["class 2 `maybe`", "not a class"]),
+            (json!({"no": 0, "yes": 1.5}), ["class 1.5 `yes`", "not a class"]),
             (json!({"LABEL_0": 1, "LABEL_1": 0}), ["class 1 `LABEL_0`", "`yes`"]),
         ] {
             let message = labels(&with(contradiction)).unwrap_err();

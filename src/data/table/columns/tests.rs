@@ -116,8 +116,8 @@ fn a_named_column_must_be_there_and_a_near_name_is_suggested() {
     let message = found(&["text", "Sentiment"], &[LONG, "{even}"], &wanted).unwrap_err();
     assert_eq!(
         message,
-        "there is no column `sentimnet` (`data.label_column`), did you mean `Sentiment`; \
-         the columns are `text`, `Sentiment`"
+        "column `sentimnet` (`data.label_column`) not found; did you mean `Sentiment`? available \
+         columns: `text`, `Sentiment`"
     );
     let far = ColumnNames { text: "xyz".into(), ..NOTHING };
     assert!(!found(&["text", "label"], &[LONG, "{even}"], &far).unwrap_err().contains("mean"));

@@ -104,7 +104,7 @@ fn values_that_do_not_fit_the_columns_are_refused() {
     let mut row = rows()[0].clone();
     row[2] = Value::Text("yes".into());
     let message = writer.write(&row).unwrap_err().to_string();
-    assert!(message.ends_with("takes a boolean, found text"), "{message}");
+    assert!(message.ends_with("needs a boolean, found text"), "{message}");
     let twice = Writer::create(&path, &[("a", Kind::Text), ("a", Kind::Bool)]);
     assert!(matches!(twice, Err(TableError::RepeatedColumn { .. })));
 }
