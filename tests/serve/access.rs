@@ -202,7 +202,7 @@ fn keys_that_are_no_plain_file_are_refused_and_the_next_ones_are_read() {
         assert!(refused(&["--api-key-file", path], None).contains(said), "{path}");
     }
     std::fs::write(&keys, vec![b'a'; (1 << 20) + 1]).unwrap();
-    assert!(refused(&["--api-key-file", keys.to_str().unwrap()], None).contains("larger"));
+    assert!(refused(&["--api-key-file", keys.to_str().unwrap()], None).contains("too large"));
     std::fs::write(&keys, "alpha\n").unwrap();
     let flags = ["--api-key-file", "keys", "--rate-limit", "off"];
     let server = Server::start_in(model(), home.path(), &flags, &[]);

@@ -198,7 +198,7 @@ fn only_rows_that_a_person_accepted_are_taken() {
             (120, &serde_json::json!(["x", "y"])),
             "{name}"
         );
-        assert!(said.contains("passed over: 40 `ignore`, 40 `reject`"), "{said}");
+        assert!(said.contains("skipped: 40 `ignore`, 40 `reject`"), "{said}");
     }
     // One label of which it is said whether it is right.
     home.write("binary.jsonl", objects(&|_| "\"label\":\"URGENT\"".to_owned(), 200));

@@ -176,9 +176,9 @@ impl Metrics {
         ours.register("requests_cancelled", help, self.cancelled.clone());
         ours.register("rejected", "Requests that were refused", self.rejected.clone());
         ours.register("stage_duration_seconds", "Time by stage", self.stages.clone());
-        ours.register("batch_items", "Texts a batch", self.batch_items.clone());
-        ours.register("batch_tokens", "Texts per batch", self.batch_tokens.clone());
-        ours.register("Tokens per batch", "Forward passes per text", self.passes.clone());
+        ours.register("batch_items", "Texts per batch", self.batch_items.clone());
+        ours.register("batch_tokens", "Tokens per batch", self.batch_tokens.clone());
+        ours.register("passes_per_prediction", "Forward passes per text", self.passes.clone());
         ours.register("queue_items", "Texts in the queue", self.queue.clone());
         let help = "Age of the oldest text in the queue";
         ours.register("queue_oldest_age_seconds", help, self.oldest_age.clone());
