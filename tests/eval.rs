@@ -125,7 +125,7 @@ fn a_report_is_three_files_without_a_text_of_the_data() {
         "out/eval",
     ]);
     assert!(table.contains("splits") && table.contains("conformal"), "{table}");
-    assert!(table.contains("classes, lowest F1 first") && table.contains("of `"), "{table}");
+    assert!(table.contains("classes, lowest F1 first") && table.contains("by class (`"), "{table}");
     let files = home.files();
     let files: Vec<&String> = files.iter().filter(|name| name.starts_with("out/")).collect();
     assert_eq!(files, ["out/eval/report.html", "out/eval/report.json", "out/eval/report.md"]);

@@ -174,8 +174,8 @@ mod tests {
             (sure, "; on the test rows 80 % are accepted, and 75.0 % of those are wrong"),
             (
                 all,
-                "; on the test rows, with `ood_p` = 0.01 and `max_set_size` = 1 as well, 40 % are \
-                 accepted, and 50.0 % of those are wrong",
+                "; on the test rows, with `ood_p` = 0.01 and `max_set_size` = 1 also applied, 40 % \
+                 are accepted, and 50.0 % of those are wrong",
             ),
         ] {
             let summary = summary(Some(limits), Some(0.1));
@@ -189,7 +189,7 @@ mod tests {
             );
         }
         let none = decisions(&summary(Some(all), Some(0.1)), &rows[4..]).unwrap();
-        assert!(none.ends_with("as well, none is accepted"), "{none}");
+        assert!(none.ends_with("also applied, none is accepted"), "{none}");
         let untested = decisions(&summary(Some(all), Some(0.1)), &[]).unwrap();
         assert!(untested.ends_with("`max_set_size` = 1 must also be met"), "{untested}");
     }

@@ -199,7 +199,7 @@ fn sets(finished: &TrainReport) -> Option<String> {
     let set = finished.calibration.sets.first()?;
     let found = finished.test.sets.as_ref().map_or(String::new(), |found| {
         format!(
-            "; on the test rows for {:.1} %, with {:.2} labels on average",
+            "; on the test rows {:.1} %, with {:.2} labels each",
             100.0 * found.coverage.value,
             found.mean_size
         )

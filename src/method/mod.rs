@@ -84,6 +84,7 @@ pub trait Approach {
         Ok(None)
     }
 
+    /// Makes the posterior from what training left.
     fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted>;
 
     /// What the posterior of a model is, in sentences for its card.
