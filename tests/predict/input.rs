@@ -127,7 +127,7 @@ fn flags_without_effect_are_refused_with_what_to_do() {
         assert!(message.contains(flag) && message.contains("is Parquet"), "{message}");
     }
     for (arguments, says) in [
-        (&["--input", "in.parquet", "--encoding", "latin1"][..], "is about text files"),
+        (&["--input", "in.parquet", "--encoding", "latin1"][..], "applies to text files"),
         (&["--encoding", "latin1", "a text"], "command line"),
         (&["--format", "csv", "a text"], "command line"),
         (&["--format", "csv", "--input", "in.csv"], "remove `--format`"),
