@@ -161,7 +161,7 @@ fn a_run_that_is_killed_five_times_ends_in_the_same_bytes() {
     }
     let output = killed.run(&RUN);
     let said = text(&output.stderr);
-    assert!(output.status.success() && said.contains("resuming from"), "{said}");
+    assert!(output.status.success() && said.contains("going on from"), "{said}");
     assert_same(&killed, &straight, "after five kills");
     assert!(!writes_a_checkpoint(&killed), "unfinished files are cleared away");
 

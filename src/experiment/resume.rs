@@ -268,7 +268,7 @@ fn go_on(
     let best = place.best().map(|path| read(&path)).transpose()?;
     let optimizer = place.optimizer().map_err(Unusable::from)?;
     let gathered = place.gathered().map_err(Unusable::from)?;
-    show(Progress::Note(format!("resuming from {}", place.path.display())));
+    show(Progress::Note(format!("resuming this run: going on from {}", place.path.display())));
     let run = match RunFolder::reopen(&state.run, state.log_bytes)? {
         Some(run) => run,
         None => {

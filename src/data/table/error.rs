@@ -155,7 +155,7 @@ pub enum TableError {
     },
     /// Bytes that are not UTF-8.
     #[error(
-        "`{path}` line {line}, {place}: not valid UTF-8; decoded as windows-1252 it reads \
+        "`{path}` line {line}, {place}: not UTF-8; decoded as windows-1252 it reads \
          `{reads}`; if that looks right, set `data.encoding` (`--encoding`) to `windows-1252`; \
          otherwise set it to the file's actual encoding, or save the file as UTF-8"
     )]

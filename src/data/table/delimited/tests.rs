@@ -46,7 +46,7 @@ fn bytes_that_are_not_utf8_are_refused_by_line_and_column() {
     let mut rows = open(b"text,label\na,1\n\ncaf\xe9,1\n").unwrap();
     rows.next_row().unwrap();
     let message = rows.next_row().unwrap_err().to_string();
-    assert!(message.starts_with("`a.csv` line 4, column `text`: not valid UTF-8"), "{message}");
+    assert!(message.starts_with("`a.csv` line 4, column `text`: not UTF-8"), "{message}");
     assert!(matches!(open(b"caf\xe9,label\n"), Err(TableError::NotUtf8 { line: 1, .. })));
 }
 
