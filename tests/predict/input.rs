@@ -314,7 +314,7 @@ fn standard_input_is_read_as_files_are() {
     let half = run(b"the invoice\ncaf\xe9\n", &[]);
     let said = text(&half.stdout);
     assert!(
-        said.contains("`stdin` line 2, byte 4: not valid UTF-8") && half.status.success(),
+        said.contains("`stdin` line 2, byte 4: not UTF-8") && half.status.success(),
         "{said}"
     );
     assert!(said.contains("`--encoding`") && said.contains("`café`"), "{said}");
