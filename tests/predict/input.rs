@@ -313,10 +313,7 @@ fn standard_input_is_read_as_files_are() {
     assert!(marked.contains("\"text\":\"the invoice\""), "{marked}");
     let half = run(b"the invoice\ncaf\xe9\n", &[]);
     let said = text(&half.stdout);
-    assert!(
-        said.contains("`stdin` line 2, byte 4: not UTF-8") && half.status.success(),
-        "{said}"
-    );
+    assert!(said.contains("`stdin` line 2, byte 4: not UTF-8") && half.status.success(), "{said}");
     assert!(said.contains("`--encoding`") && said.contains("`café`"), "{said}");
     let plain = given(&home, b"caf\xe9\nthe invoice\n", &[]);
     let said = text(&plain.stderr);
