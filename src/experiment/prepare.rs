@@ -252,8 +252,8 @@ fn tokens_of(
 /// What a cache that cannot be written means.
 pub(super) fn unkept(why: &str) -> String {
     format!(
-        "{why}; the tokens are not cached, so the next run computes them again; set \
-         `BAYES_CACHE_DIR` to a writable folder"
+        "{why}; nothing is cached, so the next run computes it again; set `BAYES_CACHE_DIR` \
+         to a writable folder"
     )
 }
 
