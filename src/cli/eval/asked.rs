@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use super::super::progress::Display;
 use super::outside::Outside;
 use super::{Options, choose, data_config};
+use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::text_key;
 use crate::data::{DataConfig, Dataset, Example, sample};
@@ -50,7 +51,7 @@ impl Asked {
         for remark in &dataset.remarks {
             display.show(&Progress::from(remark));
         }
-        let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
+        let own = is_of(&config, manifest);
         let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
         let chosen = choose(&dataset, &config, &split, own, &noise)?;
         let all = dataset.rows(&chosen.split);
@@ -66,6 +67,11 @@ impl Asked {
         }
         let rows = places.into_iter().map(|place| chosen.rows[place]).collect();
         Ok(Self { source: chosen.split, config, dataset, split, rows, limit })
+    }
+
+    /// Whether the model was made with this data set.
+    pub(super) fn is_of(&self, manifest: &Manifest) -> bool {
+        is_of(&self.config, manifest)
     }
 
     pub(super) fn keys(&self) -> HashSet<u64> {
@@ -124,4 +130,8 @@ impl Asked {
         }
         Ok(answers)
     }
+}
+
+fn is_of(config: &DataConfig, manifest: &Manifest) -> bool {
+    manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset)
 }

@@ -3,20 +3,22 @@
 use anyhow::Result;
 
 use super::asked::Asked;
-use super::origin::{Origin, WhyNot};
+use super::origin::{Origin, OriginError};
+use crate::artifact::Manifest;
 use crate::evaluate::{Answers, EvaluateError, Rival};
 
-/// Fits the rows that a model was trained on and answers the rows of `answers`.
+/// Fits the rows that a model was trained on and answers the rows of `answers`; else says why not.
 pub(super) fn rival(
     asked: &Asked,
-    origin: &Result<Origin<'_>, WhyNot>,
+    manifest: &Manifest,
+    origin: &Result<Origin<'_>, OriginError>,
     answers: &Answers,
-) -> Result<Result<Rival, WhyNot>> {
+) -> Result<Result<Rival, String>> {
     let origin = match origin {
         Ok(origin) => origin,
-        Err(why) => return Ok(Err(why.clone())),
+        Err(why) => return Ok(Err(why.to_string())),
     };
-    if origin.is_asked() && asked.split == "train" {
+    if asked.is_of(manifest) && asked.split == "train" {
         return Ok(Err("these are the rows that it would be fitted on".to_owned()));
     }
     match Rival::new(origin.dataset(), &origin.train(), &asked.examples(), answers) {

@@ -22,7 +22,7 @@ use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Hygiene, Page
 use crate::experiment::Progress;
 use crate::predict::Predictor;
 use asked::Asked;
-use origin::{Origin, WhyNot};
+use origin::{Origin, OriginError};
 use outside::Outside;
 
 /// Flags of `bayes eval`.
@@ -187,7 +187,7 @@ fn from_models(
         if evaluated.iter().any(|one| one.answers.model == model) {
             bail!("`{model}` is given twice");
         }
-        let origin = Origin::of(asked, manifest);
+        let origin = Origin::of(manifest, Some((&asked.config, &asked.dataset)));
         if let Err(why) = &origin {
             display.show(&Progress::Warning(format!(
                 "it is unknown which of these rows were used to train or calibrate the model: {why}"
@@ -200,13 +200,13 @@ fn from_models(
                 warn(source.check_texts(&known)?, display);
             }
         }
-        let seen = origin.as_ref().ok().map(Origin::seen);
+        let seen = origin.as_ref().ok().map(|origin| origin.seen(&asked.examples()));
         let known = seen.as_deref().unwrap_or_default();
         let answers = asked.ask(&predictor, known, outside, display)?;
         let answers = Answers { model, ..answers };
         let hygiene = Hygiene::new(&asked.examples(), seen.map(|seen| seen.len()), manifest);
         if evaluated.is_empty() && !options.no_baseline {
-            rival = fitted(asked, &origin, &answers, display)?;
+            rival = fitted(asked, manifest, &origin, &answers, display)?;
         }
         let baseline = rival.as_ref().map(|rival| rival.beside(&answers)).transpose()?;
         let evaluation = Evaluation::new(answers, Some(hygiene))?;
@@ -241,13 +241,14 @@ fn warn(said: Option<String>, display: &mut Display) {
 /// The classifier that all models are set beside, or a line that says why there is none.
 fn fitted(
     asked: &Asked,
-    origin: &Result<Origin<'_>, WhyNot>,
+    manifest: &Manifest,
+    origin: &Result<Origin<'_>, OriginError>,
     answers: &Answers,
     display: &mut Display,
 ) -> Result<Option<Rival>> {
     let mut show = |done| display.show(&Progress::Work { what: "baseline", done, total: 1 });
     show(0);
-    let rival = baseline::rival(asked, origin, answers)?;
+    let rival = baseline::rival(asked, manifest, origin, answers)?;
     show(1);
     match rival {
         Ok(rival) => Ok(Some(rival)),
