@@ -3,9 +3,8 @@
 use anyhow::Result;
 
 use super::asked::Asked;
-use super::origin::{Origin, OriginError};
 use crate::artifact::Manifest;
-use crate::evaluate::{Answers, EvaluateError, Rival};
+use crate::evaluate::{Answers, EvaluateError, Origin, OriginError, Rival};
 
 /// Fits the rows that a model was trained on and answers the rows of `answers`; else says why not.
 pub(super) fn rival(

@@ -2,7 +2,6 @@
 
 mod asked;
 mod baseline;
-mod origin;
 mod outside;
 
 use std::path::{Path, PathBuf};
@@ -18,11 +17,12 @@ use crate::artifact::{self, Manifest};
 use crate::compute::Noise;
 use crate::data::table::Format;
 use crate::data::{DataConfig, Dataset, Parts};
-use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Hygiene, Page, Rival};
+use crate::evaluate::{
+    self, Answers, Comparison, Evaluation, Gate, Hygiene, Origin, OriginError, Page, Rival,
+};
 use crate::experiment::Progress;
 use crate::predict::Predictor;
 use asked::Asked;
-use origin::{Origin, OriginError};
 use outside::Outside;
 
 /// Flags of `bayes eval`.
