@@ -43,6 +43,12 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
     }
 }
 
+/// The manifest of a folder, where it is one of ours.
+pub fn manifest_of(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
+    files::check(folder)?;
+    read_manifest(folder)
+}
+
 /// A folder of ours.
 fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, ArtifactError> {
     let damaged = |message: String| ArtifactError::Nonsense {

@@ -26,6 +26,22 @@ pub struct PartRecord {
     pub sha256: String,
 }
 
+/// A model whose weights were the beginning of another's, and the data that they have seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ancestor {
+    /// Name of its experiment.
+    pub name: String,
+    /// What it was trained on; absent where its own manifest did not say.
+    pub data: Option<DataConfig>,
+    /// The classes of these data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_labels: Option<Vec<String>>,
+    /// The seed that divided the data.
+    pub seed: u64,
+    /// The parts of the data.
+    pub parts: BTreeMap<String, PartRecord>,
+}
+
 /// The manifest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -64,11 +80,21 @@ pub struct Manifest {
     /// The Hub id of the encoder or classifier that it was made from, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
+    /// The models whose weights this one began with, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<Ancestor>,
+    /// Whether it was known, when this one was made, which rows its weights had seen before.
+    #[serde(default = "yes")]
+    pub lineage_known: bool,
+    /// Whether the rows trained the encoder, and not the last layer alone; taken to be so where a folder of an
+    /// earlier version does not say.
+    #[serde(default = "yes")]
+    pub encoder_trained: bool,
     /// The seed that divided the data.
     pub seed: u64,
     /// The parts of the data.
     pub parts: BTreeMap<String, PartRecord>,
-    /// Rows of the test part whose text also occurs in another part.
+    /// Rows of the test part whose text also occurs in another part, or was seen by an ancestor.
     pub seen_in_test: usize,
     /// The report on the test part; absent while training.
     pub test: Option<Summary>,
@@ -87,7 +113,23 @@ pub struct Manifest {
 
 const OWN_HASH: &str = "sha256";
 
+fn yes() -> bool {
+    true
+}
+
 impl Manifest {
+    /// The lineage of a model that begins with the weights of this one.
+    pub fn continued(&self) -> Vec<Ancestor> {
+        let own = Ancestor {
+            name: self.name.clone(),
+            data: self.data.clone(),
+            data_labels: self.data_labels.clone(),
+            seed: self.seed,
+            parts: self.parts.clone(),
+        };
+        std::iter::once(own).chain(self.lineage.iter().cloned()).collect()
+    }
+
     /// The content of the file, with its own hash.
     pub fn to_file(&self) -> Vec<u8> {
         let mut value = serde_json::to_value(self).expect("plain data is JSON");

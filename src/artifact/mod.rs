@@ -13,8 +13,8 @@ mod tokenizer_files;
 
 use std::path::PathBuf;
 
-pub use load::load;
-pub use manifest::{Manifest, PartRecord, SCHEMA};
+pub use load::{load, manifest_of};
+pub use manifest::{Ancestor, Manifest, PartRecord, SCHEMA};
 pub use save::{
     CONFIG, EVALUATION, Records, add_records, check_target, save, save_with_weights, write,
 };

@@ -52,6 +52,13 @@ pub enum DataError {
          Hub"
     )]
     NotObtained { id: String, source: Box<HubError> },
+    /// Too few rows that the weights have not seen are left to choose, calibrate and test by.
+    #[error(
+        "the model to begin with was trained on {} of the {rows} texts of `{name}`; the other {new} are too few \
+         to calibrate and test on; add texts that it has not seen, or begin with a different model",
+        rows - new
+    )]
+    Seen { name: String, rows: usize, new: usize },
     /// A name that the Hub cannot know.
     #[error(
         "`{name}` is neither a built-in Hub data set nor a Hub id; give an id such as `owner/name`"

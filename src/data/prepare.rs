@@ -1,6 +1,8 @@
 //! From a data set to the five parts of a run.
 
-use super::split::{self, Division, RowKey, content_hash, overlap, text_key};
+use std::collections::HashSet;
+
+use super::split::{self, Division, RowKey, SplitError, content_hash, overlap, text_key};
 use super::{CrossFit, DataConfig, DataError, Dataset, Example};
 use crate::compute::Noise;
 
@@ -31,6 +33,9 @@ impl Part {
 /// The parts of a run: disjoint, with repeated texts on one side. Rows of an official validation
 /// split whose text is also a training text may choose among checkpoints, but calibrate nothing; a split that has
 /// too few others is left out, and rows of the training split take its place.
+///
+/// Texts that the weights have seen before, by their [keys](split::text_key), count as training texts: where
+/// rows are carved from the training split, they stay in its training part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// Rows to train on.
@@ -57,15 +62,21 @@ impl Parts {
         dataset: &Dataset,
         config: &DataConfig,
         noise: &Noise,
+        seen: &HashSet<u64>,
     ) -> Result<Self, DataError> {
-        let whole = Self::whole(dataset, config, noise)?;
+        let whole = Self::whole(dataset, config, noise, seen)?;
         let parts = if config.cross_fit == CrossFit::Always { whole.pooled() } else { whole };
-        Ok(parts.limited(dataset, config, noise))
+        Ok(parts.limited(dataset, config, noise, seen))
     }
 
     /// As [`divide`](Self::divide), but every row is in one part, whatever `cross_fit` says.
-    pub fn apart(dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Result<Self, DataError> {
-        Ok(Self::whole(dataset, config, noise)?.limited(dataset, config, noise))
+    pub fn apart(
+        dataset: &Dataset,
+        config: &DataConfig,
+        noise: &Noise,
+        seen: &HashSet<u64>,
+    ) -> Result<Self, DataError> {
+        Ok(Self::whole(dataset, config, noise, seen)?.limited(dataset, config, noise, seen))
     }
 
     /// Whether all rows that train, choose and calibrate are of one split.
@@ -98,7 +109,38 @@ impl Parts {
     }
 
     /// As [`apart`](Self::apart), without limits, and before anybody looked for test texts elsewhere.
-    pub fn whole(dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Result<Self, DataError> {
+    ///
+    /// The division of a data set stays as it is where what it measures on was not seen before, as that of
+    /// the data which the weights were trained on.
+    pub fn whole(
+        dataset: &Dataset,
+        config: &DataConfig,
+        noise: &Noise,
+        seen: &HashSet<u64>,
+    ) -> Result<Self, DataError> {
+        let parts = Self::around(dataset, config, noise, &HashSet::new())?;
+        if seen.is_empty() || !parts.measure_on(dataset, seen) {
+            return Ok(parts);
+        }
+        Self::around(dataset, config, noise, seen)
+    }
+
+    /// Whether rows to calibrate or test by have such texts, but for a test split of the data set's own.
+    fn measure_on(&self, dataset: &Dataset, seen: &HashSet<u64>) -> bool {
+        let own_test = !dataset.rows("test").is_empty();
+        let test = (!own_test).then_some(&self.test);
+        let parts = [&self.temperature, &self.conformal].into_iter().chain(test);
+        let mut texts = parts.flat_map(|part| part.examples(dataset)).map(key_of);
+        texts.any(|text| seen.contains(&text))
+    }
+
+    /// The division in which rows of texts that were seen are trained on, as far as rows can choose.
+    fn around(
+        dataset: &Dataset,
+        config: &DataConfig,
+        noise: &Noise,
+        seen: &HashSet<u64>,
+    ) -> Result<Self, DataError> {
         let train_rows = dataset.rows("train");
         if train_rows.is_empty() {
             return Err(DataError::NoTrain { name: dataset.name.clone() });
@@ -108,13 +150,28 @@ impl Parts {
         let train_keys = keys("train");
         let has = |split: &str| !dataset.rows(split).is_empty();
         let validation = match has("validation") {
-            true => own_validation(&train_keys, &keys("validation"), noise)?,
+            true => own_validation(&train_keys, &keys("validation"), seen, noise)?,
             false => None,
         };
         let has_test = has("test");
-        let fractions = config.fractions();
         let has_validation = validation.is_some();
-        let carved = split::divide_train(&train_keys, fractions, has_validation, has_test, noise)?;
+        let (old, new): (Vec<usize>, Vec<usize>) =
+            (0..train_keys.len()).partition(|&row| seen.contains(&train_keys[row].text));
+        let new_keys: Vec<RowKey> = new.iter().map(|&row| train_keys[row]).collect();
+        let fractions = config.fractions();
+        let carved =
+            split::divide_train(&new_keys, old.len(), fractions, has_validation, has_test, noise);
+        let carved = carved.map_err(|error| match error {
+            SplitError::Empty { .. } if !old.is_empty() => {
+                let (name, rows) = (dataset.name.clone(), train_rows.len());
+                DataError::Seen { name, rows, new: new.len() }
+            }
+            error => error.into(),
+        })?;
+        let rows = |places: Vec<usize>| places.into_iter().map(|place| new[place]).collect();
+        let mut carved = carved.each(rows);
+        carved.train.extend(old);
+        carved.train.sort_unstable();
         let held_out = if has_validation { "validation" } else { "train" };
         let Division { train, test, .. } = carved.clone();
         let Division { selection, temperature, conformal, .. } = validation.unwrap_or(carved);
@@ -136,7 +193,13 @@ impl Parts {
 
     /// With as many rows as `[data]` allows. Rows that something is measured on keep the shares of their
     /// classes; of those that are trained on alone each class has equally many.
-    fn limited(mut self, dataset: &Dataset, config: &DataConfig, noise: &Noise) -> Self {
+    fn limited(
+        mut self,
+        dataset: &Dataset,
+        config: &DataConfig,
+        noise: &Noise,
+        seen: &HashSet<u64>,
+    ) -> Self {
         type Draw = fn(&[u32], usize, &Noise) -> Vec<usize>;
         let limit = |part: &mut Part, most: usize, draw: Draw| {
             let labels: Vec<u32> = part.examples(dataset).map(|example| example.label).collect();
@@ -148,17 +211,14 @@ impl Parts {
         limit(&mut self.train, config.train_limit, trained);
         limit(&mut self.validation, config.validation_limit, sample);
         limit(&mut self.test, config.test_limit, sample);
-        self.find_seen(dataset);
+        self.find_seen(dataset, seen);
         self
     }
 
-    fn find_seen(&mut self, dataset: &Dataset) {
-        let texts = |part: &Part| -> Vec<u64> {
-            let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
-            part.examples(dataset).map(key).collect()
-        };
+    fn find_seen(&mut self, dataset: &Dataset, seen: &HashSet<u64>) {
+        let texts = |part: &Part| -> Vec<u64> { part.examples(dataset).map(key_of).collect() };
         let used = [&self.train, &self.validation, &self.temperature, &self.conformal];
-        let used: Vec<u64> = used.into_iter().flat_map(texts).collect();
+        let used: Vec<u64> = used.into_iter().flat_map(texts).chain(seen.iter().copied()).collect();
         self.seen_in_test = overlap(&used, &texts(&self.test));
         self.seen_in_validation = overlap(&texts(&self.train), &texts(&self.validation));
     }
@@ -180,17 +240,24 @@ impl Parts {
     }
 }
 
+/// What makes the text of a row the same as another.
+fn key_of(example: &Example) -> u64 {
+    text_key(&example.text, example.pair.as_deref())
+}
+
 /// The division of an official validation split, whose rows of a training text calibrate nothing; `None` where
 /// it has too few others.
 fn own_validation(
     train: &[RowKey],
     validation: &[RowKey],
+    seen: &HashSet<u64>,
     noise: &Noise,
 ) -> Result<Option<Division>, DataError> {
     let division = split::divide_validation(validation, noise)?;
     // A text that was trained on says nothing about one that was not.
     let texts = |keys: &[RowKey]| -> Vec<u64> { keys.iter().map(|key| key.text).collect() };
-    let trained = overlap(&texts(train), &texts(validation));
+    let known: Vec<u64> = texts(train).into_iter().chain(seen.iter().copied()).collect();
+    let trained = overlap(&known, &texts(validation));
     let fresh = |rows: &[usize]| -> Vec<usize> {
         rows.iter().copied().filter(|row| trained.binary_search(row).is_err()).collect()
     };
@@ -238,7 +305,9 @@ mod tests {
         validation.extend(rows("trained on", 20));
         let splits = [("train", rows("trained on", 200)), ("validation", validation)];
         let dataset = dataset(splits);
-        let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1)).unwrap();
+        let parts =
+            Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1), &HashSet::new())
+                .unwrap();
         let texts = |part: &Part| -> Vec<String> {
             part.examples(&dataset).map(|example| example.text.clone()).collect()
         };
@@ -269,7 +338,9 @@ mod tests {
     fn a_validation_split_of_training_texts_is_left_out() {
         let splits = [("train", rows("trained on", 200)), ("validation", rows("trained on", 60))];
         let dataset = dataset(splits);
-        let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1)).unwrap();
+        let parts =
+            Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1), &HashSet::new())
+                .unwrap();
         assert!(parts.are_carved() && parts.seen_in_validation.is_empty());
         assert_eq!((parts.validation.rows.len(), parts.temperature.rows.len()), (20, 10));
         let remark = repeated_validation(&dataset, &parts).unwrap();
@@ -278,6 +349,54 @@ mod tests {
                 && text.contains("the split is left out")),
             "{remark:?}"
         );
+    }
+
+    #[test]
+    fn texts_that_were_seen_before_are_trained_on_and_measure_nothing() {
+        let dataset = dataset([("train", rows("text", 200))]);
+        let divide = |seen: &HashSet<u64>| {
+            Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1), seen)
+        };
+        let plain = divide(&HashSet::new()).unwrap();
+        let keys = |part: &Part| part.examples(&dataset).map(key_of).collect::<HashSet<u64>>();
+        // What was trained on by the same division changes nothing.
+        assert_eq!(divide(&keys(&plain.train)).unwrap(), plain);
+        let measured = [&plain.temperature, &plain.conformal, &plain.test];
+        for part in measured {
+            let seen: HashSet<u64> = keys(&plain.train).union(&keys(part)).copied().collect();
+            let parts = divide(&seen).unwrap();
+            let sizes = parts.named().map(|(_, part)| part.rows.len());
+            assert_eq!(sizes.iter().sum::<usize>(), 200);
+            for (name, part) in &parts.named()[1..] {
+                assert!(!part.rows.is_empty() && keys(part).is_disjoint(&seen), "{name}");
+            }
+            assert!(seen.is_subset(&keys(&parts.train)) && parts.seen_in_test.is_empty());
+        }
+        let all: HashSet<u64> = dataset.rows("train").iter().map(key_of).collect();
+        let few: HashSet<u64> = all.iter().copied().skip(3).collect();
+        for (seen, new) in [(all, 0), (few, 3)] {
+            let error = divide(&seen).unwrap_err();
+            assert!(
+                matches!(error, DataError::Seen { rows: 200, new: found, .. } if found == new),
+                "{error}"
+            );
+        }
+    }
+
+    /// Half of the official validation and test splits were seen.
+    #[test]
+    fn splits_of_their_own_keep_their_rows_and_are_counted() {
+        let (validation, test) = (rows("chosen by", 80), rows("reported on", 60));
+        let seen = [&validation[..40], &test[..30]].concat().iter().map(key_of).collect();
+        let splits =
+            [("train", rows("trained on", 200)), ("validation", validation), ("test", test)];
+        let dataset = dataset(splits);
+        let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1), &seen).unwrap();
+        assert_eq!(parts.seen_in_test, (0..30).collect::<Vec<_>>());
+        assert_eq!((parts.train.rows.len(), parts.validation.rows.len()), (200, 40));
+        for part in [&parts.temperature, &parts.conformal] {
+            assert!(!part.rows.is_empty() && part.rows.iter().all(|&row| row >= 40), "{part:?}");
+        }
     }
 
     /// A data set of these splits.
@@ -317,14 +436,14 @@ mod tests {
             test_limit: 20,
             ..DataConfig::default()
         };
-        let parts = Parts::divide(&dataset, &config, &Noise::new(1)).unwrap();
+        let parts = Parts::divide(&dataset, &config, &Noise::new(1), &HashSet::new()).unwrap();
         let odd =
             |part: &Part| part.examples(&dataset).filter(|example| example.label == 1).count();
         assert_eq!((parts.train.rows.len(), odd(&parts.train)), (50, 10));
         assert_eq!((parts.test.rows.len(), odd(&parts.test)), (20, 4));
         assert_eq!(parts.held_out(), Vec::<usize>::new());
         // A part that trains alone is balanced; what chooses and what is reported on is not.
-        let apart = Parts::apart(&dataset, &config, &Noise::new(1)).unwrap();
+        let apart = Parts::apart(&dataset, &config, &Noise::new(1), &HashSet::new()).unwrap();
         assert_eq!((apart.train.rows.len(), odd(&apart.train)), (50, 25));
         assert_eq!((apart.validation.rows.len(), odd(&apart.validation)), (10, 2));
         assert_eq!(apart.test, parts.test);
@@ -342,7 +461,9 @@ mod tests {
             .collect();
         let splits = [("train", train), ("test", test)];
         let dataset = dataset(splits);
-        let divide = |config: &DataConfig| Parts::divide(&dataset, config, &Noise::new(1)).unwrap();
+        let divide = |config: &DataConfig| {
+            Parts::divide(&dataset, config, &Noise::new(1), &HashSet::new()).unwrap()
+        };
         let usual = DataConfig::default();
         let all = divide(&usual);
         let config = DataConfig { validation_limit: 8, test_limit: 30, ..usual };

@@ -25,7 +25,7 @@ pub use file::{FileError, read, write};
 pub use gate::{Gate, GateError};
 pub use hygiene::Hygiene;
 pub use labels::{LabelError, labels_of_model};
-pub use origin::{Origin, OriginError};
+pub use origin::{Origin, OriginError, Seen, own_parts};
 pub use outside::{Histogram, OutOfScope};
 pub use render::{About, Page};
 pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};

@@ -1,20 +1,25 @@
 //! What a model was made with, where that is still there and still the same.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
-use crate::artifact::Manifest;
+use crate::artifact::{Ancestor, Manifest};
 use crate::compute::Noise;
 use crate::data::split::{overlap, text_key};
 use crate::data::table::is_url;
-use crate::data::{DataConfig, Dataset, Example, Part, Parts, locate};
+use crate::data::{DataConfig, DataError, Dataset, Example, Part, Parts, locate};
 
 /// Why it is not known which rows a model was made with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    #[error("the model does not record its training data")]
-    NotRecorded,
+    #[error("the model `{model}` does not record its training data")]
+    NotRecorded { model: String },
     #[error("the training data `{name}` are no longer here")]
     Gone { name: String },
+    #[error("`{name}` was streamed, and which of its rows were trained on is not recorded")]
+    Stream { name: String },
+    #[error("its lineage has {0} models, more than are followed")]
+    Long(usize),
     #[error(
         "the classes of `{name}` have other names, or another order, than when the model was \
          trained"
@@ -24,11 +29,50 @@ pub enum OriginError {
     Changed { name: String },
 }
 
+/// The longest lineage that is followed.
+const LONGEST_LINEAGE: usize = 100;
+
+/// What the weights of a model have seen before its own training.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Keys of the texts, as far as they are known.
+    pub texts: HashSet<u64>,
+    /// Why others are not known.
+    pub unknown: Option<OriginError>,
+}
+
+impl Seen {
+    /// The texts that trained these models or chose their weights. Data that are not on this machine are not
+    /// fetched for this.
+    pub fn by(lineage: &[Ancestor]) -> Self {
+        let mut seen = Self::default();
+        if lineage.len() > LONGEST_LINEAGE {
+            return Self { unknown: Some(OriginError::Long(lineage.len())), ..seen };
+        }
+        // Each began with what those before it had seen.
+        for ancestor in lineage.iter().rev() {
+            match Origin::find(ancestor, None, &seen.texts) {
+                Ok(origin) => {
+                    let trained = |name: &str| matches!(name, "train" | "validation");
+                    seen.texts.extend(origin.keys_of(trained));
+                    if origin.dataset.stream.is_some() {
+                        seen.unknown = Some(origin.streamed());
+                    }
+                }
+                Err(why) => seen.unknown = Some(why),
+            }
+        }
+        seen
+    }
+}
+
 /// The parts that a model was made with.
 #[derive(Debug)]
 pub struct Origin<'a> {
     dataset: Cow<'a, Dataset>,
     parts: Parts,
+    /// What the weights had seen before.
+    before: Seen,
 }
 
 impl<'a> Origin<'a> {
@@ -41,7 +85,18 @@ impl<'a> Origin<'a> {
         manifest: &Manifest,
         opened: Option<(&DataConfig, &'a Dataset)>,
     ) -> Result<Self, OriginError> {
-        let config = manifest.data.as_ref().ok_or(OriginError::NotRecorded)?;
+        let before = Seen::by(&manifest.lineage);
+        let own = manifest.continued().swap_remove(0);
+        Ok(Self { before: before.clone(), ..Self::find(&own, opened, &before.texts)? })
+    }
+
+    fn find(
+        model: &Ancestor,
+        opened: Option<(&DataConfig, &'a Dataset)>,
+        seen: &HashSet<u64>,
+    ) -> Result<Self, OriginError> {
+        let unrecorded = || OriginError::NotRecorded { model: model.name.clone() };
+        let config = model.data.as_ref().ok_or_else(unrecorded)?;
         let name = || config.dataset.clone();
         // Flags may say that its tables are read in another way than they were.
         let opened = opened.filter(|(read, _)| config.reads_as(read));
@@ -49,21 +104,26 @@ impl<'a> Origin<'a> {
             Some((_, dataset)) => Cow::Borrowed(dataset),
             None => Cow::Owned(open(config).ok_or_else(|| OriginError::Gone { name: name() })?),
         };
-        if manifest.data_labels.as_ref().is_some_and(|labels| *labels != dataset.labels) {
+        if model.data_labels.as_ref().is_some_and(|labels| *labels != dataset.labels) {
             return Err(OriginError::Classes { name: name() });
         }
-        let noise = Noise::new(manifest.seed);
+        let noise = Noise::new(model.seed);
         let same = |parts: &Parts| {
-            made_with(parts).iter().all(|(name, part)| match manifest.parts.get(*name) {
+            made_with(parts).iter().all(|(name, part)| match model.parts.get(*name) {
                 Some(known) => known.sha256 == part.hash(&dataset),
                 None => part.rows.is_empty(),
             })
         };
-        // A model that got its posterior afterwards calibrates by rows of their own.
-        let ways = [Parts::divide, Parts::apart];
-        let mut parts = ways.into_iter().filter_map(|divide| divide(&dataset, config, &noise).ok());
-        let parts = parts.find(same).ok_or_else(|| OriginError::Changed { name: name() })?;
-        Ok(Self { dataset, parts })
+        // A model that got its posterior afterwards calibrates by rows of their own. What was seen before may
+        // not have been known when the rows were divided.
+        let none = HashSet::new();
+        let known = if seen.is_empty() { vec![seen] } else { vec![seen, &none] };
+        let mut ways = known.into_iter().flat_map(|seen| {
+            [Parts::divide, Parts::apart].map(|divide| divide(&dataset, config, &noise, seen))
+        });
+        let parts = ways.find_map(|parts| parts.ok().filter(same));
+        let parts = parts.ok_or_else(|| OriginError::Changed { name: name() })?;
+        Ok(Self { dataset, parts, before: Seen::default() })
     }
 
     /// The data, as the model read them.
@@ -76,24 +136,66 @@ impl<'a> Origin<'a> {
         self.parts.train.examples(self.dataset()).collect()
     }
 
-    /// Keys of the texts of all parts.
+    /// The parts.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
+    /// Keys of the texts of all parts, and of those that the weights had seen before.
     pub fn keys(&self) -> Vec<u64> {
-        self.keys_of(&self.parts.named())
+        let own = self.keys_of(|_| true);
+        own.into_iter().chain(self.before.texts.iter().copied()).collect()
     }
 
-    /// Places in `examples` of texts that it was trained or calibrated on, ascending.
-    pub fn seen(&self, examples: &[&Example]) -> Vec<usize> {
+    /// Places in `examples` of texts that the model was trained or calibrated on, ascending.
+    ///
+    /// # Errors
+    /// It is not known what its weights had seen before, or which rows of a stream they have seen.
+    pub fn seen(&self, examples: &[&Example]) -> Result<Vec<usize>, OriginError> {
+        if let Some(why) = &self.before.unknown {
+            return Err(why.clone());
+        }
         let asked: Vec<u64> = examples.iter().copied().map(key).collect();
-        overlap(&self.keys_of(&made_with(&self.parts)), &asked)
+        // A stream passes over the texts of its held-out rows, and may have any other.
+        let known = overlap(&self.keys_of(|_| true), &asked).len();
+        if self.dataset.stream.is_some() && known < asked.len() {
+            return Err(self.streamed());
+        }
+        let own = self.keys_of(|name| name != "test").into_iter();
+        let known: Vec<u64> = own.chain(self.before.texts.iter().copied()).collect();
+        Ok(overlap(&known, &asked))
     }
 
-    fn keys_of(&self, parts: &[(&'static str, &Part)]) -> Vec<u64> {
-        parts.iter().flat_map(|(_, part)| part.examples(self.dataset()).map(key)).collect()
+    fn streamed(&self) -> OriginError {
+        OriginError::Stream { name: self.dataset.name.clone() }
+    }
+
+    fn keys_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
+        let parts = self.parts.named().into_iter().filter(|(name, _)| wanted(name));
+        parts.flat_map(|(_, part)| part.examples(self.dataset()).map(key)).collect()
     }
 }
 
 fn key(example: &Example) -> u64 {
     text_key(&example.text, example.pair.as_deref())
+}
+
+/// The parts of the data set that a model was trained on, as `config` limits them.
+pub fn own_parts(
+    manifest: &Manifest,
+    dataset: &Dataset,
+    config: &DataConfig,
+) -> Result<Parts, DataError> {
+    let noise = Noise::new(manifest.seed);
+    let before = Seen::by(&manifest.lineage).texts;
+    let parts = Parts::divide(dataset, config, &noise, &before)?;
+    let known = manifest.parts.get("train").map(|part| part.sha256.as_str());
+    if before.is_empty() || known == Some(&parts.train.hash(dataset)) {
+        return Ok(parts);
+    }
+    // The texts that were seen before were perhaps not known when the rows were divided.
+    let plain = Parts::divide(dataset, config, &noise, &HashSet::new())?;
+    Ok(if known == Some(&plain.train.hash(dataset)) { plain } else { parts })
 }
 
 /// All parts but the test.

@@ -14,7 +14,7 @@ pub(super) fn describe(
     prepared: &Prepared,
     show: &mut dyn FnMut(Progress<'_>),
 ) {
-    let Prepared { experiment, dataset, parts, crossing, used, start, .. } = prepared;
+    let Prepared { experiment, dataset, parts, crossing, lineage, used, start, .. } = prepared;
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
     let sizes: Vec<String> = named.map(rows).collect();
@@ -31,7 +31,8 @@ pub(super) fn describe(
         )));
     }
     let of_parts = [untrained(dataset, parts), repeated_validation(dataset, parts)];
-    for remark in dataset.remarks.iter().chain(of_parts.iter().flatten()) {
+    let seen = lineage.remarks(dataset, parts);
+    for remark in dataset.remarks.iter().chain(of_parts.iter().flatten()).chain(&seen) {
         show(Progress::from(remark));
     }
     if let Some(remark) = &start.remark() {
@@ -87,8 +88,9 @@ pub(super) fn describe(
     }
     if !parts.seen_in_test.is_empty() {
         show(Progress::Warning(format!(
-            "{} test texts also occur in another split; the report gives the score without them",
-            parts.seen_in_test.len()
+            "{} test texts also occur in another split{}; the report gives the score without them",
+            parts.seen_in_test.len(),
+            if lineage.models.is_empty() { "" } else { " or trained the model to begin with" }
         )));
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::absent::check_classes;
 use super::calibration::{FitSettings, HeldOut, check_rows};
 use super::feature_cache::{self, FeatureCache};
+use super::lineage::Lineage;
 use super::origin::base_model;
 use super::posterior::{Making, PosteriorReport, weights_of_classes};
 use super::prepare::unkept;
@@ -130,7 +131,12 @@ pub fn fit(
     }
     // Rows that only the last layer has seen are as good as new to an encoder whose last layer is
     // fitted anew.
-    let mut parts = Parts::apart(&dataset, &data, &noise)?;
+    let anew = job.head == Head::Refit && chosen.iter().all(moves_head);
+    let lineage = Lineage::of(&source.manifest, source.manifest.encoder_trained || !anew);
+    let mut parts = Parts::apart(&dataset, &data, &noise, &lineage.seen.texts)?;
+    for remark in lineage.remarks(&dataset, &parts) {
+        show(Progress::from(&remark));
+    }
     check_rows(calibration, &dataset, &parts)?;
     if let Some(remark) = data::repeated_validation(&dataset, &parts) {
         show(Progress::from(&remark));
@@ -228,7 +234,7 @@ pub fn fit(
     }
     let encoded = encoder.encoded;
     let (mut artifact, promise) = written.ok_or(ExperimentError::NoMethod)?;
-    describe(&mut artifact, &data, &dataset, &parts);
+    describe(&mut artifact, &data, &dataset, &parts, &lineage);
     if artifact.manifest.base_model.is_none() {
         artifact.manifest.base_model = base_model(&job.model);
     }
@@ -340,7 +346,13 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
 }
 
 /// What the manifest says of the data from now on.
-fn describe(artifact: &mut Artifact, data: &DataConfig, dataset: &Dataset, parts: &Parts) {
+fn describe(
+    artifact: &mut Artifact,
+    data: &DataConfig,
+    dataset: &Dataset,
+    parts: &Parts,
+    lineage: &Lineage,
+) {
     let record = |(name, part): (&str, &Part)| {
         let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
         (name.to_owned(), record)
@@ -349,6 +361,9 @@ fn describe(artifact: &mut Artifact, data: &DataConfig, dataset: &Dataset, parts
     manifest.data = Some(dataset.with_columns(data));
     manifest.data_labels = Some(dataset.labels.clone());
     manifest.parts = parts.named().into_iter().map(record).collect();
+    manifest.lineage = lineage.models.clone();
+    manifest.lineage_known = lineage.is_known();
+    manifest.encoder_trained = false;
     manifest.seen_in_test = parts.seen_in_test.len();
     manifest.transformers = "posterior mean".to_owned();
 }

@@ -14,6 +14,7 @@ mod features;
 mod fit;
 mod head;
 mod keys;
+mod lineage;
 mod observer;
 mod origin;
 mod plan;
@@ -91,6 +92,12 @@ pub enum ExperimentError {
          \"never\"`"
     )]
     FewForFolds { rows: usize },
+    /// Rows that would be scored as new ones are not.
+    #[error(
+        "the model to begin with was trained on {rows} of these rows, so cross-fitting cannot score them as \
+         new ones; set `data.cross_fit` to auto, or give rows that it has not seen"
+    )]
+    SeenByEncoder { rows: usize },
     /// Too few rows for a factor and an offset of each class.
     #[error(
         "`calibration.vector` needs {needed} temperature rows ({} per class), but there are \

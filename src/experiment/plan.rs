@@ -9,7 +9,7 @@ use super::prepare::{Opened, Prepared, prepare};
 use super::schedule::overruled_epochs;
 use super::{Experiment, ExperimentError};
 use crate::data::{Dataset, Remark, repeated_validation, untrained};
-use crate::model::Specification;
+use crate::model::{self, Specification};
 use crate::train::{self, Recipe};
 
 /// What a run will do, found out without training anything.
@@ -45,10 +45,11 @@ pub struct Plan {
 /// What [`train()`](super::train) would do. An encoder that is not here is no reason not to look at the
 /// data.
 pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
-    let opened = Opened::new(written)?;
+    let here = written.model.init.as_deref().and_then(model::here);
+    let opened = Opened::new(written, here.as_deref())?;
     let (parameters, left_out, missing) = match prepare(written) {
         Ok(Prepared { start, .. }) => {
-            let specifications = crate::model::specifications(&start.encoder);
+            let specifications = model::specifications(&start.encoder);
             let size = |one: &Specification| one.shape.iter().product::<usize>();
             (Some(specifications.iter().map(size).sum()), start.remark(), None)
         }
@@ -56,7 +57,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         Err(error) => return Err(error),
     };
     let rows = opened.tuned_rows();
-    let Opened { experiment, dataset, parts, used, .. } = opened;
+    let Opened { experiment, dataset, parts, lineage, used, .. } = opened;
     let unused = used.warning(written).map(Remark::Warning);
     let overruled = overruled_epochs(written, &experiment.train, rows).map(Remark::Note);
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
@@ -73,6 +74,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .chain(untrained(&dataset, &parts))
             .chain(left_out)
             .chain(repeated_validation(&dataset, &parts))
+            .chain(lineage.remarks(&dataset, &parts))
             .chain(unused)
             .chain(overruled)
             .collect(),

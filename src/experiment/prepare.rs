@@ -1,6 +1,7 @@
 //! What every recipe begins with: the data, its parts, the encoder, and the tokens.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use super::calibration::check_rows;
 use super::candidate::Judged;
 use super::encoder::InitialEncoder;
 use super::features::check_distinct;
+use super::lineage::Lineage;
 use super::unused::Use;
 use super::{Experiment, ExperimentError, Progress, schedule};
 use crate::compute::Noise;
@@ -17,6 +19,7 @@ use crate::data::{
     self, CrossFit, Dataset, Example, Part, PartSummary, Parts, Preprocessing, StreamedRows,
     TokenSet, Tokens,
 };
+use crate::model;
 use crate::train::Recipe;
 
 /// Fewer rows than this, the test part not counted, and every row trains the last layer.
@@ -35,6 +38,8 @@ pub(super) struct Prepared {
     pub(super) noise: Noise,
     /// Where every row trains the last layer.
     pub(super) crossing: Option<Crossing>,
+    /// What the encoder has seen before.
+    pub(super) lineage: Lineage,
     /// Which keys have an effect.
     pub(super) used: Use,
 }
@@ -107,11 +112,16 @@ pub(super) struct Opened {
     pub(super) parts: Parts,
     noise: Noise,
     pub(super) crossing: Option<Crossing>,
+    pub(super) lineage: Lineage,
     pub(super) used: Use,
 }
 
 impl Opened {
-    pub(super) fn new(written: &Experiment) -> Result<Self, ExperimentError> {
+    /// `encoder` is the folder that training begins with, where it is on this machine.
+    pub(super) fn new(
+        written: &Experiment,
+        encoder: Option<&Path>,
+    ) -> Result<Self, ExperimentError> {
         let mut experiment = written.clone();
         if experiment.model.init.is_none() {
             // An encoder that has learned nothing has no features to fit a last layer on.
@@ -119,15 +129,24 @@ impl Opened {
         }
         let noise = Noise::new(experiment.train.seed);
         let dataset = Dataset::open(&experiment.data)?;
-        let whole = Parts::whole(&dataset, &experiment.data, &noise)?;
-        if crosses(&experiment, &whole) {
+        let lineage = match encoder {
+            Some(folder) => Lineage::of_init(folder, &experiment)?,
+            None => Lineage::default(),
+        };
+        let seen = &lineage.seen.texts;
+        let whole = Parts::whole(&dataset, &experiment.data, &noise, seen)?;
+        let old = lineage.seen_of(&dataset, "train");
+        if old > 0 && experiment.data.cross_fit == CrossFit::Always {
+            return Err(ExperimentError::SeenByEncoder { rows: old });
+        }
+        if old == 0 && crosses(&experiment, &whole) {
             experiment.data.cross_fit = CrossFit::Always;
         }
         let crossed = experiment.data.cross_fit == CrossFit::Always && whole.are_carved();
         let used = Use::new(&experiment, &whole, crossed, dataset.labels.len());
         used.clear(&mut experiment.data);
-        let whole = Parts::whole(&dataset, &experiment.data, &noise)?;
-        let parts = Parts::divide(&dataset, &experiment.data, &noise)?;
+        let whole = Parts::whole(&dataset, &experiment.data, &noise, seen)?;
+        let parts = Parts::divide(&dataset, &experiment.data, &noise, seen)?;
         if parts.test.rows.is_empty() {
             return Err(ExperimentError::NoTest(dataset.name));
         }
@@ -135,7 +154,7 @@ impl Opened {
         let rows = streamed_rows(&dataset).unwrap_or(parts.train.rows.len());
         schedule::fill_in(&mut experiment.train, rows, dataset.labels.len());
         check_rows(&experiment.calibration, &dataset, &parts)?;
-        Ok(Self { experiment, dataset, parts, noise, crossing, used })
+        Ok(Self { experiment, dataset, parts, noise, crossing, lineage, used })
     }
 
     /// Rows that fine-tuning is made with.
@@ -154,12 +173,18 @@ fn tuned_rows(dataset: &Dataset, parts: &Parts, crossing: Option<&Crossing>) -> 
 }
 
 pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError> {
-    let Opened { mut experiment, dataset, parts, noise, crossing, used } = Opened::new(written)?;
-    let start = InitialEncoder::find(&experiment, &dataset, &parts.train)?;
+    let here = written.model.init.as_deref().and_then(model::here);
+    let mut opened = Opened::new(written, here.as_deref())?;
+    let mut start = InitialEncoder::find(&opened.experiment, &opened.dataset, &opened.parts.train)?;
+    if let (None, Some(fetched)) = (here, start.folder.clone()) {
+        opened = Opened::new(written, Some(&fetched))?;
+        start = InitialEncoder::find(&opened.experiment, &opened.dataset, &opened.parts.train)?;
+    }
+    let Opened { mut experiment, dataset, parts, noise, crossing, lineage, used } = opened;
     experiment.data.max_length = start.max_length;
     let fits = experiment.posterior.approach().check_encoder(&start.encoder);
     fits.map_err(ExperimentError::Encoder)?;
-    Ok(Prepared { experiment, dataset, parts, start, noise, crossing, used })
+    Ok(Prepared { experiment, dataset, parts, start, noise, crossing, lineage, used })
 }
 
 /// Whether the rows that choose and calibrate are trained on as well.

@@ -132,7 +132,7 @@ pub fn train(
         describe_stream(source, experiment, show);
     }
     let base = Artifact {
-        manifest: manifest(experiment, dataset, parts),
+        manifest: manifest(&prepared),
         encoder: start.encoder.clone(),
         parameters: Parameters::default(),
         tokenizer: start.tokenizer.clone(),
@@ -212,6 +212,7 @@ pub fn train(
     }
     let Decided { candidate, recipe, outcome } = choice.decide(show);
     let Candidate { mut artifact, posterior, calibration, .. } = candidate;
+    artifact.manifest.encoder_trained = recipe.kept != Recipe::Head;
     let model = home.model();
     // Complete before the report, which may take long.
     let saved = artifact::save(&artifact, &model)?;
@@ -292,7 +293,7 @@ pub fn train(
 
 /// What a report and the model card say of the rows besides their numbers.
 fn notes(prepared: &Prepared, kept: Recipe) -> Vec<String> {
-    let Prepared { dataset, parts, .. } = prepared;
+    let Prepared { dataset, parts, lineage, .. } = prepared;
     let of_stream = |rows: u64| match kept {
         Recipe::Full => format!(
             "The weights were trained on a stream of {} rows, all but the held-out ones; the training rows \
@@ -304,9 +305,18 @@ fn notes(prepared: &Prepared, kept: Recipe) -> Vec<String> {
             grouped(rows)
         ),
     };
-    let repeated = repeated_validation(dataset, parts).map(|remark| format!("{}.", remark.text()));
+    let seen = lineage.notes(dataset, parts);
+    let repeated = repeated_validation(dataset, parts).into_iter().chain(seen);
+    let repeated = repeated.map(|remark| sentence(remark.text()));
     let streamed = dataset.stream.as_ref().map(|stream| of_stream(stream.rows()));
-    repeated.into_iter().chain(streamed).collect()
+    repeated.chain(streamed).collect()
+}
+
+/// With a capital and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    format!("{}{}.", first.collect::<String>(), letters.as_str())
 }
 
 /// The event files of the run, where they are wanted and can be written.
@@ -337,7 +347,8 @@ fn new_board(
     }
 }
 
-fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manifest {
+fn manifest(prepared: &Prepared) -> Manifest {
+    let Prepared { experiment, dataset, parts, lineage, .. } = prepared;
     let record = |(name, part): (&str, &Part)| {
         let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
         (name.to_owned(), record)
@@ -360,6 +371,9 @@ fn manifest(experiment: &Experiment, dataset: &Dataset, parts: &Parts) -> Manife
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         seed: experiment.train.seed,
         parts: named.map(record).collect(),
+        lineage: lineage.models.clone(),
+        lineage_known: lineage.is_known(),
+        encoder_trained: true,
         seen_in_test: parts.seen_in_test.len(),
         test: None,
         files: BTreeMap::new(),
@@ -386,7 +400,8 @@ fn report(
     let mut work = |done, total| show(Progress::Work { what: "testing", done, total });
     let answers = Answers { split: "test".to_owned(), ..answer(predictor, &rows, &mut work)? };
     let manifest = &predictor.artifact().manifest;
-    let hygiene = Hygiene::new(&examples, Some(parts.seen_in_test.len()), manifest);
+    let seen = manifest.lineage_known.then_some(parts.seen_in_test.len());
+    let hygiene = Hygiene::new(&examples, seen, manifest);
     Ok(Evaluation::new(answers, Some(hygiene)).map_err(EvaluateError::from)?)
 }
 

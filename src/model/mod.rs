@@ -19,7 +19,7 @@ pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use inference::{TrunkRows, Wanted, features, last_layer};
 pub use layout::{Part, Specification, specifications};
-pub use obtain::obtain;
+pub use obtain::{here, obtain};
 pub use parameters::Parameters;
 pub use sentence::{MODULES, Module, left_out, modules_of, pooling_of};
 pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};

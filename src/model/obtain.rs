@@ -29,6 +29,15 @@ const PICKLES: [&str; 5] = [".bin", ".pt", ".pth", ".ckpt", ".pkl"];
 /// encoder.
 const LEFT: [&str; 2] = ["bayes/manifest.json", MODULES];
 
+/// The folder of a model that is on this machine, a path or a Hub id in the cache.
+pub fn here(name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Some(path.to_owned());
+    }
+    hub::is_id(name).then(|| hub::cached(&Repository::model(name), "main"))?
+}
+
 /// The folder of that path, else what the Hub has under that id: from the cache, or fetched.
 ///
 /// # Errors

@@ -7,7 +7,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::card::RELIABILITY;
-use super::reduce::{file_name, reduced_keys};
+use super::reduce::reduced_keys;
+use super::source::shown_name;
 use super::{PublishError, Source};
 use crate::artifact::{CONFIG, EVALUATION, HASHED};
 use crate::hub::NewFile;
@@ -59,10 +60,9 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
         }
     }
     let mut manifest = source.artifact.manifest.clone();
-    if let Some(data) = &mut manifest.data
-        && source.dataset_name() != data.dataset
-    {
-        data.dataset = file_name(&data.dataset);
+    let of_ancestors = manifest.lineage.iter_mut().filter_map(|ancestor| ancestor.data.as_mut());
+    for data in manifest.data.iter_mut().chain(of_ancestors) {
+        data.dataset = shown_name(&data.dataset);
     }
     let config = source
         .config

@@ -12,6 +12,19 @@ use crate::data::{Known, Terms, find_known};
 use crate::hub;
 use crate::store::sha256;
 
+/// The name of a data set to show: that of a file or folder without its path.
+pub(super) fn shown_name(name: &str) -> String {
+    if find_known(name).is_some() || is_on_hub(name) {
+        return name.to_owned();
+    }
+    file_name(name)
+}
+
+/// Whether a data set that is not known by name is one of the Hub.
+fn is_on_hub(name: &str) -> bool {
+    hub::is_id(name) && !Path::new(name).exists()
+}
+
 /// What a checkpoint has and a model folder has not.
 pub(super) const TRAINER_STATE: &str = "trainer_state.json";
 
@@ -100,11 +113,7 @@ impl Source {
 
     /// The data set's name to show: no path.
     pub(super) fn dataset_name(&self) -> String {
-        match (self.dataset(), self.known()) {
-            (Some(name), None) if self.dataset_id().is_none() => file_name(name),
-            (Some(name), _) => name.to_owned(),
-            (None, _) => "unknown data".to_owned(),
-        }
+        self.dataset().map_or_else(|| "unknown data".to_owned(), shown_name)
     }
 
     /// Its id on the Hub.
@@ -113,7 +122,7 @@ impl Source {
             Some(known) => Some(known.hub_id).filter(|id| !id.is_empty()).map(str::to_owned),
             None => {
                 let name = self.dataset()?;
-                (hub::is_id(name) && !Path::new(name).exists()).then(|| name.to_owned())
+                is_on_hub(name).then(|| name.to_owned())
             }
         }
     }

@@ -49,6 +49,28 @@ fn nothing_that_is_published_names_this_machine_or_its_owner() {
     assert!(!contains(&bytes, "config") && !contains(&bytes, "Weights/"));
 }
 
+#[test]
+fn the_data_of_earlier_models_are_named_without_their_path() {
+    let site = Site::new();
+    let data = site.home.path("tickets.csv");
+    let first = site.home.path("checkpoints/tickets/model");
+    let (data, first) = (data.to_str().unwrap(), first.to_str().unwrap());
+    let run = site.home.path("child");
+    std::fs::create_dir_all(&run).unwrap();
+    let arguments = ["train", data, "--init", first, "--set", "name=child", "--quiet"];
+    let mut command = site.bayes(&arguments);
+    let output = command.current_dir(&run).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let model = run.join("checkpoints/child/model");
+    let own = std::fs::read_to_string(model.join("bayes/manifest.json")).unwrap();
+    let home = site.home.path("");
+    assert!(own.contains("\"lineage\"") && own.contains(home.to_str().unwrap()), "{own}");
+    site.done(&["--repo", "tester/child", "--model", model.to_str().unwrap()]);
+    for (path, file) in &site.head("tester/child", "main").files {
+        assert!(!contains(&file.content.all(), home.to_str().unwrap()), "{path}");
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_token_is_in_no_output_and_in_no_list_of_processes() {

@@ -52,9 +52,8 @@ impl Texts {
                 (config, dataset, true)
             }
         };
-        let own = manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset);
         let pick = |split| -> Result<Vec<Example>> {
-            let chosen = choose(&dataset, &config, split, own, &noise)?;
+            let chosen = choose(&dataset, &config, split, manifest)?;
             let all = dataset.rows(&chosen.split);
             let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
             let mut places = sample(&labels, limit, &noise);

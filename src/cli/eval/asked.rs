@@ -51,9 +51,8 @@ impl Asked {
         for remark in &dataset.remarks {
             display.show(&Progress::from(remark));
         }
-        let own = is_of(&config, manifest);
         let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
-        let chosen = choose(&dataset, &config, &split, own, &noise)?;
+        let chosen = choose(&dataset, &config, &split, manifest)?;
         let all = dataset.rows(&chosen.split);
         let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
         let limit = options.limit.unwrap_or(0);
@@ -132,6 +131,7 @@ impl Asked {
     }
 }
 
-fn is_of(config: &DataConfig, manifest: &Manifest) -> bool {
+/// Whether these are the data that a model was trained on.
+pub(super) fn is_of(config: &DataConfig, manifest: &Manifest) -> bool {
     manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset)
 }

@@ -14,11 +14,11 @@ use super::progress::Display;
 use super::tables::TableFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::artifact::{self, Manifest};
-use crate::compute::Noise;
 use crate::data::table::Format;
-use crate::data::{DataConfig, Dataset, Parts};
+use crate::data::{DataConfig, Dataset};
 use crate::evaluate::{
     self, Answers, Comparison, Evaluation, Gate, Hygiene, Origin, OriginError, Page, Rival,
+    own_parts,
 };
 use crate::experiment::Progress;
 use crate::predict::Predictor;
@@ -188,7 +188,9 @@ fn from_models(
             bail!("`{model}` is given twice");
         }
         let origin = Origin::of(manifest, Some((&asked.config, &asked.dataset)));
-        if let Err(why) = &origin {
+        let seen = origin.as_ref().map_err(OriginError::clone);
+        let seen = seen.and_then(|origin| origin.seen(&asked.examples()));
+        if let Err(why) = &seen {
             display.show(&Progress::Warning(format!(
                 "it is unknown which of these rows were used to train or calibrate the model: {why}"
             )));
@@ -200,7 +202,7 @@ fn from_models(
                 warn(source.check_texts(&known)?, display);
             }
         }
-        let seen = origin.as_ref().ok().map(|origin| origin.seen(&asked.examples()));
+        let seen = seen.ok();
         let known = seen.as_deref().unwrap_or_default();
         let answers = asked.ask(&predictor, known, outside, display)?;
         let answers = Answers { model, ..answers };
@@ -303,11 +305,10 @@ pub(super) fn choose(
     dataset: &Dataset,
     config: &DataConfig,
     split: &str,
-    own: bool,
-    noise: &Noise,
+    manifest: &Manifest,
 ) -> Result<Chosen> {
-    if own {
-        let parts = Parts::divide(dataset, config, noise)?;
+    if asked::is_of(config, manifest) {
+        let parts = own_parts(manifest, dataset, config)?;
         if let Some(part) = parts.get(split) {
             if part.rows.is_empty() {
                 bail!(

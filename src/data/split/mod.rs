@@ -95,10 +95,25 @@ pub struct Division {
     pub test: Vec<usize>,
 }
 
+impl Division {
+    /// With this done to each part.
+    pub(super) fn each(self, change: impl Fn(Vec<usize>) -> Vec<usize>) -> Self {
+        Self {
+            train: change(self.train),
+            selection: change(self.selection),
+            temperature: change(self.temperature),
+            conformal: change(self.conformal),
+            test: change(self.test),
+        }
+    }
+}
+
 /// Carves from the training rows the splits that the data set lacks: selection and calibration
-/// unless it has a validation split, test unless it has a test split.
+/// unless it has a validation split, test unless it has a test split. So many `fixed` rows, which are
+/// not among these, are trained on in any case: the fractions are of all, as far as these suffice.
 pub fn divide_train(
     rows: &[RowKey],
+    fixed: usize,
     fractions: Fractions,
     has_validation: bool,
     has_test: bool,
@@ -113,7 +128,11 @@ pub fn divide_train(
     let (validation, calibration) =
         if has_validation { (0.0, 0.0) } else { (validation, calibration) };
     let test = if has_test { 0.0 } else { test };
+    let all = (rows.len() + fixed) as f64 / rows.len().max(1) as f64;
+    let factor = all.min(1.0 / (validation + 2.0 * calibration + test));
+    let [validation, calibration, test] = [validation, calibration, test].map(|f| f * factor);
     let train = 1.0 - validation - 2.0 * calibration - test;
+    let train = if fixed > 0 && train < 1e-9 { 0.0 } else { train };
     let share = |share, part, remedy| Share { share, part, remedy };
     let parts = carve_shares(
         rows,
@@ -306,7 +325,7 @@ mod tests {
     #[test]
     fn the_default_fractions_give_the_published_sizes_in_every_class() {
         let rows = rows(&[12_500, 12_500]);
-        let d = divide_train(&rows, Fractions::default(), false, true, &Noise::new(42)).unwrap();
+        let d = divide_train(&rows, 0, Fractions::default(), false, true, &Noise::new(42)).unwrap();
         for (part, n) in
             [(&d.train, 10_000), (&d.selection, 1_250), (&d.temperature, 625), (&d.conformal, 625)]
         {
@@ -324,8 +343,23 @@ mod tests {
         assert_eq!(per_class(&rows, &d.temperature, 150), [5; 150]);
         assert_eq!(per_class(&rows, &d.conformal, 150), [5; 150]);
         let rows = self::rows(&[40; 4]);
-        let whole = divide_train(&rows, Fractions::default(), true, true, &Noise::new(1)).unwrap();
+        let whole =
+            divide_train(&rows, 0, Fractions::default(), true, true, &Noise::new(1)).unwrap();
         assert_eq!(whole.train.len(), 160);
+    }
+
+    #[test]
+    fn fractions_count_rows_that_are_trained_on_anyway() {
+        let rows = rows(&[50, 50]);
+        let sizes = |fixed| {
+            let d = divide_train(&rows, fixed, Fractions::default(), false, false, &Noise::new(1));
+            let d = d.unwrap();
+            [d.train, d.selection, d.temperature, d.conformal, d.test].map(|part| part.len())
+        };
+        assert_eq!(sizes(0), [70, 10, 5, 5, 10]);
+        assert_eq!(sizes(100), [40, 20, 10, 10, 20]);
+        // All of them, in the same proportions.
+        assert_eq!(sizes(900), [0, 34, 16, 16, 34]);
     }
 
     #[test]
@@ -380,7 +414,7 @@ mod tests {
     fn an_empty_part_for_want_of_texts_says_so() {
         let mut rows = rows(&[30, 30]);
         rows.iter_mut().for_each(|row| row.text = u64::from(row.label));
-        let error = divide_train(&rows, Fractions::default(), false, true, &Noise::new(1));
+        let error = divide_train(&rows, 0, Fractions::default(), false, true, &Noise::new(1));
         let message = error.unwrap_err().to_string();
         assert!(
             message.contains("60 rows) is empty; the rows have only 2 different texts")
@@ -391,12 +425,13 @@ mod tests {
 
     #[test]
     fn an_empty_part_names_the_fraction_to_raise() {
-        let error = divide_train(&rows(&[4, 4]), Fractions::default(), false, true, &Noise::new(1))
-            .unwrap_err()
-            .to_string();
+        let error =
+            divide_train(&rows(&[4, 4]), 0, Fractions::default(), false, true, &Noise::new(1))
+                .unwrap_err()
+                .to_string();
         assert!(error.contains("_fraction`") && error.contains("8 rows"), "{error}");
         let fractions = Fractions { validation: 0.6, calibration: 0.2, test: 0.1 };
-        let error = divide_train(&rows(&[99]), fractions, false, false, &Noise::new(1));
+        let error = divide_train(&rows(&[99]), 0, fractions, false, false, &Noise::new(1));
         assert!(matches!(error, Err(SplitError::Fractions { .. })));
         for shares in [&[0.5, 0.4][..], &[1.5, -0.5], &[f64::NAN, 1.0]] {
             let error = carve(&rows(&[9]), shares, &Noise::new(1), 0);

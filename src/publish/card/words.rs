@@ -165,6 +165,7 @@ impl Card<'_> {
         points.extend(self.balance());
         points.extend(self.lengths());
         points.extend(self.repeats());
+        points.extend(self.lineage());
         if let Some(evaluation) = &self.source.evaluation {
             let rows = evaluation.summary.rows;
             // Where every answer is right, a bootstrap interval has no width, and this one has.
@@ -262,6 +263,16 @@ impl Card<'_> {
             grouped(lengths.p95),
             grouped(lengths.longest)
         ))
+    }
+
+    /// The models that this one began with, where their rows are not known.
+    fn lineage(&self) -> Option<String> {
+        let manifest = &self.source.artifact.manifest;
+        (!manifest.lineage_known).then(|| {
+            "It was made from a model whose own training data were not at hand. If that model was trained on some of \
+             the rows that calibrate or test this one, the figures here are too good."
+                .to_owned()
+        })
     }
 
     /// Texts that occur more than once.

@@ -1,0 +1,88 @@
+//! What the weights that a run begins with have seen before.
+
+use std::path::Path;
+
+use super::{Experiment, ExperimentError};
+use crate::artifact::{Ancestor, Manifest, manifest_of};
+use crate::data::split::{overlap, text_key};
+use crate::data::{Dataset, Example, Parts, Remark};
+use crate::evaluate::Seen;
+use crate::numbers::{counted, grouped};
+use crate::train::Recipe;
+
+/// The models whose weights a run begins with, the newest first, and what they have seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lineage {
+    pub(super) models: Vec<Ancestor>,
+    pub(super) seen: Seen,
+}
+
+impl Lineage {
+    /// Of the encoder in `folder`, which is one of ours or has none.
+    pub(super) fn of_init(folder: &Path, experiment: &Experiment) -> Result<Self, ExperimentError> {
+        let Some(manifest) = manifest_of(folder)? else { return Ok(Self::default()) };
+        // The last layer is fitted anew, and its rows are all that an encoder that stayed has not seen.
+        let keeps = manifest.encoder_trained || experiment.train.recipe != Recipe::Head;
+        Ok(Self::of(&manifest, keeps))
+    }
+
+    /// Of a model whose weights go on. Those of its last layer alone, where its rows trained nothing else, may not.
+    pub(super) fn of(manifest: &Manifest, keeps: bool) -> Self {
+        let own = keeps && manifest.data.is_some();
+        let models = if own { manifest.continued() } else { manifest.lineage.clone() };
+        Self { seen: Seen::by(&models), models }
+    }
+
+    /// Rows of a split whose text the weights have seen.
+    pub(super) fn seen_of(&self, dataset: &Dataset, split: &str) -> usize {
+        let key = |row: &Example| text_key(&row.text, row.pair.as_deref());
+        let texts: Vec<u64> = dataset.rows(split).iter().map(key).collect();
+        let seen: Vec<u64> = self.seen.texts.iter().copied().collect();
+        overlap(&seen, &texts).len()
+    }
+
+    /// Whether it is known what the weights have seen.
+    pub(super) fn is_known(&self) -> bool {
+        self.seen.unknown.is_none()
+    }
+
+    /// What a person should know before trusting the figures.
+    pub(super) fn remarks(&self, dataset: &Dataset, parts: &Parts) -> Vec<Remark> {
+        let why = self.seen.unknown.as_ref().map(|why| format!(": {why}"));
+        self.told(dataset, parts, &why.unwrap_or_default())
+    }
+
+    /// The same for a report, without paths of this machine.
+    pub(super) fn notes(&self, dataset: &Dataset, parts: &Parts) -> Vec<Remark> {
+        self.told(dataset, parts, "")
+    }
+
+    fn told(&self, dataset: &Dataset, parts: &Parts, why: &str) -> Vec<Remark> {
+        let Some(name) = self.models.first().map(|model| model.name.as_str()) else {
+            return Vec::new();
+        };
+        let gap = (!self.is_known()).then(|| {
+            Remark::Warning(format!(
+                "it is unknown which of these rows `{name}`, which this run begins with, was trained on{why}; \
+                 if it was trained on any of them, the figures of this run are too good"
+            ))
+        });
+        let seen = |split: &str| (split.to_owned(), self.seen_of(dataset, split));
+        let counts: Vec<(String, usize)> = dataset.splits.keys().map(|name| seen(name)).collect();
+        let old = counts.iter().filter(|(_, rows)| *rows > 0).map(|(split, rows)| {
+            let all = dataset.rows(split).len();
+            let kept = match split.as_str() {
+                "test" => "the report gives the score without them",
+                _ if parts.test.split == *split => "none of them calibrates or tests",
+                _ => "none of them calibrates",
+            };
+            Remark::Warning(format!(
+                "`{name}`, which this run begins with, was trained on the texts of {} of {} of the split `{split}`; \
+                 {kept}",
+                grouped(*rows),
+                counted(all, "row")
+            ))
+        });
+        gap.into_iter().chain(old).collect()
+    }
+}
