@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(sizes(0), [70, 10, 5, 5, 10]);
         assert_eq!(sizes(100), [40, 20, 10, 10, 20]);
         // All of them, in the same proportions.
-        assert_eq!(sizes(900), [0, 34, 16, 16, 34]);
+        assert_eq!(sizes(900), [0, 33, 17, 17, 33]);
     }
 
     #[test]
