@@ -6,10 +6,10 @@
 //! those in [`posterior`](crate::posterior).
 
 mod config;
+mod input;
 pub mod laplace;
 mod map;
 mod mc_dropout;
-mod recipe;
 mod registry;
 mod swag;
 
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use self::registry::registry;
 pub use config::PosteriorConfig;
+pub use input::{Fitted, LastLayer, Recipe, Told, fit_converged, tensors};
 pub use laplace::Evidence;
-pub use recipe::{Fitted, LastLayer, Recipe, Told, fit_converged, tensors};
 
 use crate::model::EncoderConfig;
 use crate::posterior::Passes;
