@@ -13,8 +13,8 @@ use bayes::artifact::{self, HASHED};
 use bayes::compute::{Noise, Packed, Purpose, Sequence};
 use bayes::data::Encoded;
 use bayes::experiment::{Ended, Experiment, Resume, RunContext, TrainReport, train};
-use bayes::method::{Method, Told};
-use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior};
+use bayes::method::Method;
+use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt};
 use bayes::predict::Predictor;
 use candle_core::Device;
 use tempfile::TempDir;
@@ -163,7 +163,10 @@ fn equal_seeds_give_equal_bytes_and_others_do_not() {
 fn what_is_saved_is_loaded() {
     for (place, _) in &*MODELS {
         let loaded = artifact::load(&place.model(), &Device::Cpu).unwrap();
-        assert_eq!(loaded.manifest.method, place.method);
+        assert_eq!(loaded.manifest.fit.method, place.method);
+        let manifest = fs::read(place.model().join("bayes/manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["method"], place.method.name(), "where other tools look for it");
         let copy = place.path("copy");
         artifact::save(&loaded, &copy).unwrap();
         for (name, bytes) in place.files() {
@@ -256,7 +259,7 @@ fn uncertainty_grows_away_from_the_data_where_that_is_promised() {
         let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
         let artifact = predictor.artifact();
         let (width, classes) = (artifact.encoder.hidden_size, artifact.encoder.labels.len());
-        let posterior = Posterior::new(&artifact.parameters, &artifact.uncertainty);
+        let posterior = &artifact.posterior;
         let encoded = predictor.encode(&[("the oven is on the plate", None)]).unwrap().remove(0);
         let Encoded { ids, type_ids, .. } = encoded;
         let text = Packed::new([Sequence { ids, type_ids, ..Sequence::default() }]);
@@ -283,18 +286,12 @@ fn it_says_what_it_is() {
     let mut said: Vec<String> = Vec::new();
     for (place, report) in &*MODELS {
         let artifact = artifact::load(&place.model(), &Device::Cpu).unwrap();
-        let classes = artifact.encoder.labels.len();
-        let words = place.method.describe(&Told {
-            uncertainty: &artifact.uncertainty,
-            classes,
-            weights: classes * (artifact.encoder.hidden_size + 1),
-            evidence: artifact.manifest.evidence.as_ref(),
-            prior_by_held_out_rows: false,
-        });
+        assert_eq!(artifact.manifest.fit, report.posterior, "{}", place.method.name());
+        let words = place.method.describe(&artifact.posterior, &artifact.manifest.fit);
         assert!(words.len() > 40 && words.ends_with('.'), "{words}");
         assert!(!said.contains(&words), "two methods say the same: {words}");
         said.push(words);
-        let absent = artifact.uncertainty.own_doubt() == OwnDoubt::Absent;
+        let absent = artifact.posterior.own_doubt() == OwnDoubt::Absent;
         assert_eq!(absent, report.posterior.scale.is_none(), "{}", place.method.name());
     }
 }

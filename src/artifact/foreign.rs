@@ -5,11 +5,9 @@ use std::path::Path;
 
 use super::{ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SENTENCE_FILES, files};
 use crate::data::{FolderTokenizer, TextTokenizer, Truncation};
-use crate::method::Method;
+use crate::method::{FitRecord, Method};
 use crate::model::EncoderConfig;
-use crate::posterior::LinkChoice;
 use crate::store;
-use crate::train::ClassWeights;
 
 /// Files that change a prediction of a model of another tool, besides [`HASHED`].
 const FURTHER_FILES: [&str; 6] = [
@@ -41,10 +39,7 @@ pub(super) fn foreign(
         schema: SCHEMA,
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
         name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        method: Method::Map,
-        link: LinkChoice::default(),
-        class_weights: ClassWeights::None,
-        evidence: None,
+        fit: FitRecord::new(Method::Map),
         calibration: None,
         transformers: "point estimate".to_owned(),
         labels: encoder.labels.clone(),

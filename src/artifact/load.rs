@@ -17,7 +17,7 @@ use crate::calibrate::Calibration;
 use crate::compute::Noise;
 use crate::data::TextTokenizer;
 use crate::model::{self, EncoderConfig, ModelError, check_labels};
-use crate::posterior::Uncertainty;
+use crate::posterior::Posterior;
 use crate::store;
 
 /// A model without these is none, so their hashes must stand in a manifest.
@@ -92,9 +92,8 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
         }
     };
     check_head(folder, &encoder, &loaded)?;
-    let weight_cd = loaded.parameters.get("classifier.weight");
     let artifact = Artifact {
-        uncertainty: read_posterior(&posterior, weight_cd, manifest.link)?,
+        posterior: read_posterior(&posterior, &loaded.parameters, manifest.fit.link)?,
         calibration: match calibration {
             Some(file) => Calibration::from_bytes(&file.bytes, &encoder)
                 .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
@@ -135,7 +134,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
         dense.check(&encoder, &loaded.parameters)?;
     }
     let artifact = Artifact {
-        uncertainty: Uncertainty::default(),
+        posterior: Posterior::point(&loaded.parameters),
         calibration: Calibration::default(),
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,

@@ -7,12 +7,9 @@ use serde_json::Value;
 
 use crate::calibrate::CalibrationConfig;
 use crate::data::{DataConfig, Preprocessing};
-use crate::method::Method;
-use crate::method::laplace::Evidence;
+use crate::method::FitRecord;
 use crate::metrics::Summary;
-use crate::posterior::LinkChoice;
 use crate::store;
-use crate::train::ClassWeights;
 
 /// Version of the folder's layout.
 pub const SCHEMA: u32 = 1;
@@ -51,17 +48,9 @@ pub struct Manifest {
     pub bayes: String,
     /// Name of the experiment.
     pub name: String,
-    /// How the posterior was made.
-    pub method: Method,
-    /// How probabilities of more than two classes come from it.
-    #[serde(default)]
-    pub link: LinkChoice,
-    /// What rows of different classes count where the last layer is fitted.
-    #[serde(default, skip_serializing_if = "ClassWeights::is_none")]
-    pub class_weights: ClassWeights,
-    /// What the evidence chose, where a prior was chosen.
-    #[serde(default)]
-    pub evidence: Option<Evidence>,
+    /// How the posterior was made and scaled.
+    #[serde(flatten)]
+    pub fit: FitRecord,
     /// How it was calibrated; not known of folders of the first version.
     #[serde(default)]
     pub calibration: Option<CalibrationConfig>,

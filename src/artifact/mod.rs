@@ -24,8 +24,9 @@ pub use tokenizer_files::SpecialTokens;
 use crate::calibrate::Calibration;
 pub use crate::data::Preprocessing;
 use crate::data::TextTokenizer;
+use crate::method::FitRecord;
 use crate::model::{EncoderConfig, Parameters};
-use crate::posterior::Uncertainty;
+use crate::posterior::Posterior;
 
 /// Files that change a prediction: their hashes stand in the manifest.
 pub const HASHED: [&str; 5] = [
@@ -46,12 +47,25 @@ pub struct Artifact {
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.
     pub special_tokens: SpecialTokens,
-    /// What stands between the mean logits and the probabilities.
-    pub uncertainty: Uncertainty,
+    /// What predicts; its mean is the last layer of the parameters.
+    pub posterior: Posterior,
     /// Prediction sets, novelty and limits; nothing where none was fitted.
     pub calibration: Calibration,
     /// Everything else that is known of the model.
     pub manifest: Manifest,
+}
+
+impl Artifact {
+    /// The model with another posterior, whose mean becomes its last layer, and with another calibration.
+    pub fn with_fit(
+        self,
+        (posterior, fit): (Posterior, FitRecord),
+        calibration: Calibration,
+    ) -> candle_core::Result<Self> {
+        let parameters = self.parameters.with_last_layer(&posterior.mean_cd, &posterior.mean_c)?;
+        let manifest = Manifest { fit, ..self.manifest };
+        Ok(Self { parameters, posterior, calibration, manifest, ..self })
+    }
 }
 
 /// What can be wrong with a model folder.

@@ -108,8 +108,8 @@ pub fn write(
     let config = pretty(&described(artifact, &manifest).to_json());
     let tokenizer = artifact.tokenizer.to_json()?;
     let posterior = posterior_file(
-        &artifact.uncertainty,
-        manifest.evidence.map(|evidence| evidence.prior_precision),
+        &artifact.posterior,
+        manifest.fit.evidence.map(|evidence| evidence.prior_precision),
     );
     let calibration = artifact.calibration.to_bytes();
     let hashed: [&[u8]; 5] = [&config, weights, tokenizer.as_bytes(), &posterior, &calibration];

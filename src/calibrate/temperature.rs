@@ -8,7 +8,7 @@
 //! Departures: ln T has a weak normal prior ([`PRIOR_SD`]), and where the rows do not identify T it stays
 //! at or above 1 ([`Doubt`]): a model is not made surer than it was by rows that cannot tell.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The inverse temperatures that are looked at: T from 0.01 to 100.
 pub(super) const LOWEST: f64 = -4.605_170_185_988_091;
@@ -23,7 +23,7 @@ const PRECISION: f64 = 1e-10;
 pub(super) const PRIOR_SD: f64 = 1.0;
 
 /// Why the rows do not say which temperature below 1 would be right: it stays at or above 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Doubt {
     /// Every row is answered right, and the likelihood grows without end as T falls.

@@ -4,7 +4,7 @@ use super::decisions::decision_sentence;
 use super::words::{filled, percent};
 use crate::calibrate::{CalibrationSummary, SetPromise};
 use crate::evaluate::Answer;
-use crate::experiment::PosteriorReport;
+use crate::method::FitRecord;
 use crate::numbers::grouped;
 
 /// Sentences one below the other, as a terminal shows them.
@@ -55,7 +55,7 @@ fn fewest(set: &SetPromise) -> String {
 /// Posterior, temperature and scale.
 ///
 /// `crossed` says whether the rows train as well, and each is judged by a fit without it.
-pub fn posterior_words(posterior: &PosteriorReport, crossed: bool) -> Vec<String> {
+pub fn posterior_words(posterior: &FitRecord, crossed: bool) -> Vec<String> {
     let mut words = Vec::new();
     if let Some(evidence) = &posterior.evidence {
         words.push(format!(

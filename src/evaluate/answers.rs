@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::calibrate::conformal::ConformalMethod;
 use crate::calibrate::{Ood, PredictionSet};
 use crate::metrics::{MetricsError, Scores, argmax};
-use crate::posterior::{LinkChoice, OwnDoubt, Uncertainty};
+use crate::posterior::{LinkChoice, OwnDoubt, Posterior};
 use crate::predict::Prediction;
 
 /// The answers of one model.
@@ -50,11 +50,12 @@ pub enum Link {
 impl Link {
     const ALL: [Self; 4] = [Self::Softmax, Self::Scaled, Self::Mean, Self::MeanField];
 
-    /// That of a model with so many classes.
-    pub fn of(uncertainty: &Uncertainty, classes: usize) -> Self {
-        let Uncertainty { passes, link, scaling, .. } = uncertainty;
-        match uncertainty.own_doubt() {
-            OwnDoubt::Known if passes.is_some() || classes == 2 => Self::Mean,
+    /// That of a model.
+    pub fn of(posterior: &Posterior) -> Self {
+        let Posterior { link, scaling, .. } = posterior;
+        let exact = posterior.passes().is_some() || posterior.classes() == 2;
+        match posterior.own_doubt() {
+            OwnDoubt::Known if exact => Self::Mean,
             OwnDoubt::Known if link.choice == LinkChoice::Qmc => Self::Mean,
             OwnDoubt::Known => Self::MeanField,
             _ if scaling.vector.is_some() => Self::Scaled,

@@ -85,15 +85,15 @@ pub fn answer(
     let outside: Vec<Text<'_>> = outside.iter().map(text).collect();
     let mut progress = |done| progress(inside.len() + done, total);
     answers.extend(answer_outside(predictor, OUT_OF_SCOPE, &outside, &mut progress)?);
-    let Artifact { manifest, uncertainty, calibration, .. } = predictor.artifact();
+    let Artifact { manifest, posterior, calibration, .. } = predictor.artifact();
     let usual = calibration.usual().bounds;
     Ok(Answers {
         model: manifest.name.clone(),
         dataset: dataset.name.clone(),
         split: String::new(),
         seed: manifest.seed,
-        temperature: uncertainty.scaling.temperature,
-        link: Some(Link::of(uncertainty, predictor.labels().len())),
+        temperature: posterior.scaling.temperature,
+        link: Some(Link::of(posterior)),
         set_method: calibration
             .conformal
             .as_ref()

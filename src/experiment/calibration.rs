@@ -1,19 +1,19 @@
 //! What is fitted after training, on features: the posterior, then temperature, prediction sets,
 //! novelty and limits on rows that training has not seen.
 
-use super::posterior::{PosteriorReport, install};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::ReferenceRows;
 use crate::calibrate::{
-    self, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS, SMALL,
-    fit_scaling, out_of_fold,
+    self, Calibration, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS,
+    SMALL, ScalingFit, fit_scaling, out_of_fold,
 };
 use crate::compute::Noise;
 use crate::data::split::RowKey;
 use crate::data::{Dataset, Parts};
-use crate::method::{Fitted, PosteriorConfig};
+use crate::method::{FitRecord, PosteriorConfig};
 use crate::posterior::{LogitDistribution, Posterior, Predictive, Scaling};
+use crate::train::ClassWeights;
 
 /// The rows that were kept from training.
 pub(super) struct HeldOut {
@@ -54,62 +54,85 @@ pub(super) fn check_rows(
 pub(super) struct FitSettings<'a> {
     pub(super) posterior: &'a PosteriorConfig,
     pub(super) calibration: &'a CalibrationConfig,
+    /// What rows of different classes count where the last layer is fitted.
+    pub(super) class_weights: ClassWeights,
 }
 
 impl FitSettings<'_> {
-    /// Fits to a posterior all that comes after it, and leaves both in the artifact, whose last layer becomes
-    /// the posterior's mean.
+    /// The model with this posterior, and with all that is fitted to it on held-out rows. Also gives what the
+    /// calibration promises.
     pub(super) fn fit(
         &self,
-        artifact: &mut Artifact,
+        model: Artifact,
         train: &Features,
         held_out: &HeldOut,
-        fitted: Fitted,
+        (posterior, record): (Posterior, FitRecord),
         noise: &Noise,
         show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(PosteriorReport, CalibrationSummary), ExperimentError> {
-        let corrections = self.calibration.corrections();
-        let scaled = self.calibration.temperature.then_some((&held_out.temperature, corrections));
-        let posterior = install(artifact, self.posterior, fitted, train.len(), scaled)?;
-        for warning in posterior.warnings() {
-            show(Progress::Warning(format!("{}: {warning}", self.posterior.name().name())));
-        }
-        let summary = self.calibrate(artifact, train, held_out, noise)?;
+    ) -> Result<(Artifact, CalibrationSummary), ExperimentError> {
+        let rows = &held_out.temperature;
+        let (found, count) = match self.calibration.temperature {
+            true => {
+                let logits = posterior.logits(rows.read())?;
+                let corrections = self.calibration.corrections();
+                (fit_scaling(&logits, &rows.labels, &posterior.link, corrections), rows.len())
+            }
+            false => (None, 0),
+        };
+        let (posterior, record) = self.scaled((posterior, record), (found, count), show);
+        let (calibration, summary) = self.calibrate(&posterior, train, held_out, noise)?;
         for note in &summary.notes {
             show(Progress::Warning(note.clone()));
         }
-        Ok((posterior, summary))
+        Ok((model.with_fit((posterior, record), calibration)?, summary))
+    }
+
+    /// The posterior with T and s that were found on so many rows, and with what is told of them.
+    pub(super) fn scaled(
+        &self,
+        (posterior, record): (Posterior, FitRecord),
+        (found, rows): (Option<ScalingFit>, usize),
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> (Posterior, FitRecord) {
+        let record = FitRecord { class_weights: self.class_weights, ..record };
+        let record = record.scaled(&posterior, found.as_ref(), rows);
+        for warning in record.warnings() {
+            show(Progress::Warning(format!("{}: {warning}", record.method.name())));
+        }
+        let posterior = match found {
+            Some(ScalingFit { scaling, .. }) => Posterior { scaling, ..posterior },
+            None => posterior,
+        };
+        (posterior, record)
     }
 
     fn calibrate(
         &self,
-        artifact: &mut Artifact,
+        posterior: &Posterior,
         train: &Features,
         held_out: &HeldOut,
         noise: &Noise,
-    ) -> Result<CalibrationSummary, ExperimentError> {
+    ) -> Result<(Calibration, CalibrationSummary), ExperimentError> {
         let HeldOut { temperature: scaled, conformal: judged, few } = held_out;
-        let uncertainty = &artifact.uncertainty;
-        let posterior = Posterior::new(&artifact.parameters, uncertainty);
+        let Posterior { link, scaling: usual, .. } = posterior;
         let logits = posterior.logits(judged.read())?;
-        let predictive = |scaling: &Scaling, row: usize| -> Predictive {
-            logits[row].predictive(&uncertainty.link, scaling)
-        };
+        let predictive =
+            |scaling: &Scaling, row: usize| -> Predictive { logits[row].predictive(link, scaling) };
         let crossed = few.then(|| {
             let own = |chosen: &[usize]| -> Scaling {
                 if !self.calibration.temperature {
-                    return uncertainty.scaling.clone();
+                    return usual.clone();
                 }
                 let some: Vec<LogitDistribution> =
                     chosen.iter().map(|&row| logits[row].clone()).collect();
                 let labels: Vec<u32> = chosen.iter().map(|&row| judged.labels[row]).collect();
                 let corrections = self.calibration.corrections();
-                let fitted = fit_scaling(&some, &labels, &uncertainty.link, corrections);
-                fitted.map_or_else(|| uncertainty.scaling.clone(), |fit| fit.scaling)
+                let fitted = fit_scaling(&some, &labels, link, corrections);
+                fitted.map_or_else(|| usual.clone(), |fit| fit.scaling)
             };
             out_of_fold(&keys(judged), noise, own, predictive)
         });
-        let all = || (0..judged.len()).map(|row| predictive(&uncertainty.scaling, row)).collect();
+        let all = || (0..judged.len()).map(|row| predictive(usual, row)).collect();
         let predictive: Vec<Predictive> = crossed.flatten().unwrap_or_else(all);
         let logit_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
         let material = Material {
@@ -122,9 +145,9 @@ impl FitSettings<'_> {
                 train: ReferenceRows { feature_nd: &train.novelty_ne, labels: &train.labels },
                 fresh_ne: &scaled.novelty_ne,
             },
-            width: artifact.encoder.hidden_size,
-            temperature: uncertainty.scaling.temperature,
-            own_doubt: uncertainty.own_doubt(),
+            width: posterior.width(),
+            temperature: usual.temperature,
+            own_doubt: posterior.own_doubt(),
             note: few.then(|| {
                 format!(
                     "with fewer than {SMALL} rows in total, temperature, prediction sets and \
@@ -134,9 +157,7 @@ impl FitSettings<'_> {
                 )
             }),
         };
-        let (calibration, summary) = calibrate::fit(self.calibration, &material, noise);
-        artifact.calibration = calibration;
-        Ok(summary)
+        Ok(calibrate::fit(self.calibration, &material, noise))
     }
 }
 

@@ -3,11 +3,12 @@
 
 use serde::Serialize;
 
+use super::base::Base;
 use super::calibration::{FitSettings, HeldOut};
 use super::crossed;
 use super::feature_cache::{self, FeatureCache};
 use super::head::{HeadFit, HeadRows};
-use super::posterior::{Making, PosteriorReport};
+use super::posterior::Making;
 use super::prepare::{Crossing, Prepared, Sets};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
@@ -15,7 +16,7 @@ use crate::calibrate::{CalibrationSummary, Fold, folds};
 use crate::data::split::RowKey;
 use crate::data::{Part, TokenSet};
 use crate::method::laplace::Head;
-use crate::method::{Fitted, tensors};
+use crate::method::{FitRecord, tensors};
 use crate::metrics::argmax;
 use crate::model::{Classifier, Parameters};
 use crate::posterior::{Passes, Posterior, Predictive};
@@ -24,7 +25,6 @@ use crate::train::{Gathered, Recipe};
 /// A finished model that may be kept.
 pub(super) struct Candidate {
     pub(super) artifact: Artifact,
-    pub(super) posterior: PosteriorReport,
     pub(super) calibration: CalibrationSummary,
     /// What it says of rows that it has not seen.
     pub(super) judged: Judged,
@@ -89,8 +89,7 @@ impl Judged {
 pub(super) struct Shop<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) sets: &'a Sets,
-    /// A model without weights.
-    pub(super) base: &'a Artifact,
+    pub(super) base: &'a Base,
     /// Where every row trains the last layer.
     pub(super) crossing: Option<Crossing>,
     pub(super) settings: FitSettings<'a>,
@@ -219,14 +218,14 @@ impl Shop<'_> {
         head: HeadFit,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
-        let mut artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
+        let model = self.base.with(parameters);
         let rows = head.judged.clone();
         let noise = &self.prepared.noise;
-        let (posterior, calibration, predictive) =
-            crossed::calibrate(&self.settings, &mut artifact, features, folds, head, noise, show)?;
+        let (artifact, calibration, predictive) =
+            crossed::calibrate(&self.settings, model, features, folds, head, noise, show)?;
         let labels: Vec<u32> = rows.iter().map(|&row| features.labels[row]).collect();
         let judged = Judged::new(&rows, &labels, &predictive);
-        Ok(Candidate { artifact, posterior, calibration, judged })
+        Ok(Candidate { artifact, calibration, judged })
     }
 
     /// A last layer whose prior is chosen by the validation part; the other parts calibrate it.
@@ -248,10 +247,7 @@ impl Shop<'_> {
         let folds = [fold];
         let head = self.head_rows(&both, &folds, &kept, start_kd);
         let head = head.fit(self.settings.posterior)?;
-        let mut candidate =
-            self.held_out(reader, parameters, &train, &validation, head.fitted, show)?;
-        candidate.posterior.prior_by_held_out_rows = head.by_held_out;
-        Ok(candidate)
+        self.held_out(reader, parameters, &train, &validation, head.fitted, show)
     }
 
     /// Trained weights; the posterior is fitted to them as its method says.
@@ -276,11 +272,10 @@ impl Shop<'_> {
             true => reader.features(&parts.validation, &self.sets.validation, show)?,
             false => Features::default(),
         };
-        let artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
         let config = self.settings.posterior;
         let class_weights = &self.class_weights;
         let making = Making { config, head: Head::Refit, class_weights, gathered };
-        let fitted = making.run(&artifact, &train)?;
+        let fitted = making.run(&self.base.encoder, parameters, &train)?;
         self.held_out(reader, parameters, &train, &validation, fitted, show)
     }
 
@@ -290,7 +285,7 @@ impl Shop<'_> {
         parameters: &Parameters,
         train: &Features,
         validation: &Features,
-        fitted: Fitted,
+        fitted: (Posterior, FitRecord),
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
         let passes = self.passes();
@@ -300,21 +295,20 @@ impl Shop<'_> {
             reader.encode(conformal, passes, "calibrating", show)?,
             all.len() + chosen_by.len(),
         );
-        let mut artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
-        let noise = &self.prepared.noise;
-        let (posterior, calibration) =
-            self.settings.fit(&mut artifact, train, &held_out, fitted, noise, show)?;
+        let (model, noise) = (self.base.with(parameters), &self.prepared.noise);
+        let (artifact, calibration) =
+            self.settings.fit(model, train, &held_out, fitted, noise, show)?;
         let mut judged = Judged::default();
         if validation.len() > 0 {
             let rows = self.fresh();
             let validation = validation.some(&rows);
-            let own = Posterior::new(&artifact.parameters, &artifact.uncertainty);
-            let logits = own.logits(validation.read())?;
+            let posterior = &artifact.posterior;
+            let logits = posterior.logits(validation.read())?;
             let predictive: Vec<Predictive> =
-                logits.iter().map(|one| artifact.uncertainty.predictive(one)).collect();
+                logits.iter().map(|one| posterior.predictive(one)).collect();
             judged = Judged::new(&rows, &validation.labels, &predictive);
         }
-        Ok(Candidate { artifact, posterior, calibration, judged })
+        Ok(Candidate { artifact, calibration, judged })
     }
 
     /// Places in the validation part that the training part does not repeat.

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::calibration::FitSettings;
 use super::head::HeadFit;
-use super::posterior::{PosteriorReport, install_scaled};
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::ReferenceRows;
@@ -19,32 +18,27 @@ use crate::posterior::{Link, LogitDistribution, Predictive, Scaling};
 /// else.
 const SCALE_ENTRIES: usize = 100_000;
 
-/// Fits T, s, sets, novelty and limits to a head that was cross-fitted, and leaves all of it in the
-/// artifact. Also gives what is predicted for the judged rows.
+/// The model with a head that was cross-fitted, and with T, s, sets, novelty and limits that are fitted to it.
+/// Also gives what the calibration promises, and what is predicted for the judged rows.
 pub(super) fn calibrate(
     settings: &FitSettings<'_>,
-    artifact: &mut Artifact,
+    model: Artifact,
     features: &Features,
     folds: &[Fold],
     head: HeadFit,
     noise: &Noise,
     show: &mut dyn FnMut(Progress<'_>),
-) -> Result<(PosteriorReport, CalibrationSummary, Vec<Predictive>), ExperimentError> {
-    let HeadFit { fitted, judged, logits, by_held_out, .. } = head;
+) -> Result<(Artifact, CalibrationSummary, Vec<Predictive>), ExperimentError> {
+    let HeadFit { fitted: (posterior, record), judged, logits, .. } = head;
     let rows = features.some(&judged);
-    let link = fitted.posterior.uncertainty(settings.posterior.link).link;
+    let link = posterior.link.clone();
     let config = settings.calibration;
     let found = match config.temperature {
         true => scaling(&logits, &rows.labels, &link, config.corrections()),
         false => None,
     };
-    let mut posterior =
-        install_scaled(artifact, settings.posterior, fitted, features.len(), (found, rows.len()))?;
-    posterior.prior_by_held_out_rows = by_held_out;
-    for warning in posterior.warnings() {
-        show(Progress::Warning(format!("{}: {warning}", settings.posterior.name().name())));
-    }
-    let scaling = &artifact.uncertainty.scaling;
+    let (posterior, record) = settings.scaled((posterior, record), (found, rows.len()), show);
+    let scaling = &posterior.scaling;
     let logit_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
     let point = matches!(logits.first(), Some(LogitDistribution::Point(_)));
     let plain = config.temperature && scaling.vector.is_none() && (point || scaling.scale == 0.0);
@@ -89,9 +83,9 @@ pub(super) fn calibrate(
             rows: ReferenceRows { feature_nd: &features.novelty_ne, labels: &features.labels },
             folds,
         },
-        width: artifact.encoder.hidden_size,
+        width: posterior.width(),
         temperature: scaling.temperature,
-        own_doubt: artifact.uncertainty.own_doubt(),
+        own_doubt: posterior.own_doubt(),
         note: None,
     };
     let (calibration, mut summary) = calibrate::fit(config, &material, noise);
@@ -100,11 +94,10 @@ pub(super) fn calibrate(
          not seen it; the final last layer was trained on all rows{others}",
         rows.len()
     ));
-    artifact.calibration = calibration;
     for note in &summary.notes {
         show(Progress::Warning(note.clone()));
     }
-    Ok((posterior, summary, predictive))
+    Ok((model.with_fit((posterior, record), calibration)?, summary, predictive))
 }
 
 /// T and s; T by all rows where the variance is left out.

@@ -14,7 +14,7 @@ use super::calibration::{FitSettings, HeldOut, check_rows};
 use super::feature_cache::{self, FeatureCache};
 use super::lineage::Lineage;
 use super::origin::base_model;
-use super::posterior::{Making, PosteriorReport, weights_of_classes};
+use super::posterior::{Making, weights_of_classes};
 use super::prepare::unkept;
 use super::resume::refuse_folder_of_run;
 use super::{Experiment, ExperimentError, Features, Progress};
@@ -24,10 +24,10 @@ use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Overrides, Part, Parts, TokenSet, Tokens, sample};
 use crate::evaluate::{EvaluateError, labels_of_model};
 use crate::method::laplace::Head;
-use crate::method::{Method, PosteriorConfig};
+use crate::method::{FitRecord, Method, PosteriorConfig};
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::model::{self, Classifier, Pooling};
-use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive};
+use crate::posterior::{LogitDistribution, Passes, Predictive};
 use crate::predict::Pairs;
 use crate::train::{TrainConfig, class_counts};
 
@@ -60,7 +60,7 @@ pub struct FitScore {
     /// All metrics, under their fixed keys.
     pub test: Summary,
     /// What was fitted; absent for `before`.
-    pub fitted: Option<PosteriorReport>,
+    pub fitted: Option<FitRecord>,
     /// Seconds that the fit took, without encoding.
     pub seconds: f64,
 }
@@ -184,7 +184,7 @@ pub fn fit(
     };
     let train = encoder.features(&parts.train, None, show)?;
     train.check_distinct()?;
-    let (own, classes) = (source.manifest.class_weights, source.manifest.labels.len());
+    let (own, classes) = (source.manifest.fit.class_weights, source.manifest.labels.len());
     if !own.is_none() && refits {
         show(Progress::Note(
             "rows count as the class weights say that the model was trained with".to_owned(),
@@ -195,7 +195,7 @@ pub fn fit(
     let mut scores = vec![FitScore {
         name: "before".to_owned(),
         test: {
-            let passes = source.uncertainty.passes;
+            let passes = source.posterior.passes();
             scored(&source, &encoder.features(&parts.test, passes, show)?, &noise)?
         },
         fitted: None,
@@ -213,13 +213,12 @@ pub fn fit(
         let held_out = several.as_ref().unwrap_or(&one_pass);
         let test = encoder.features(&parts.test, passes, show)?;
         let began = Instant::now();
-        let mut artifact = source.clone();
-        let settings = FitSettings { posterior: config, calibration };
+        let settings = FitSettings { posterior: config, calibration, class_weights: own };
         let making =
             Making { config, head: job.head, class_weights: &class_weights, gathered: None };
-        let posterior = making.run(&artifact, &train)?;
-        let (fitted, promise) =
-            settings.fit(&mut artifact, &train, held_out, posterior, &noise, show)?;
+        let posterior = making.run(&source.encoder, &source.parameters, &train)?;
+        let (mut artifact, promise) =
+            settings.fit(source.clone(), &train, held_out, posterior, &noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
         artifact.manifest.calibration = Some(calibration.clone());
         let test = scored(&artifact, &test, &noise)?;
@@ -227,7 +226,7 @@ pub fn fit(
         scores.push(FitScore {
             name: config.name().name().to_owned(),
             test,
-            fitted: Some(fitted),
+            fitted: Some(artifact.manifest.fit.clone()),
             seconds,
         });
         written.get_or_insert((artifact, promise));
@@ -290,10 +289,10 @@ fn settings(job: &FitJob, source: &Artifact) -> Result<Vec<Experiment>, Experime
     }
     let of_method = |&method: &Method| {
         let base = Experiment {
-            posterior: PosteriorConfig { link: source.manifest.link, ..method.into() },
+            posterior: PosteriorConfig { link: source.manifest.fit.link, ..method.into() },
             calibration: source.manifest.calibration.clone().unwrap_or_default(),
             train: TrainConfig {
-                class_weights: source.manifest.class_weights,
+                class_weights: source.manifest.fit.class_weights,
                 ..TrainConfig::default()
             },
             ..Experiment::default()
@@ -455,9 +454,9 @@ impl Encoder<'_> {
 
 /// The metrics of a model on features.
 fn scored(model: &Artifact, rows: &Features, noise: &Noise) -> Result<Summary, ExperimentError> {
-    let posterior = Posterior::new(&model.parameters, &model.uncertainty);
+    let posterior = &model.posterior;
     let logits = posterior.logits(rows.read())?;
-    let predictive = |one: &LogitDistribution| -> Predictive { model.uncertainty.predictive(one) };
+    let predictive = |one: &LogitDistribution| -> Predictive { posterior.predictive(one) };
     let probability_nc: Vec<f64> =
         logits.iter().flat_map(|one| predictive(one).probability_c).collect();
     let classes = probability_nc.len() / rows.labels.len().max(1);

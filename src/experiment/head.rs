@@ -13,9 +13,9 @@ use rayon::prelude::*;
 use super::Features;
 use crate::calibrate::{Fold, fit_temperature};
 use crate::method::laplace::{FeatureRows, Head, Prior, Problem, Tolerance, usual_scale};
-use crate::method::{Fitted, PosteriorConfig, fit_converged, tensors};
+use crate::method::{FitRecord, PosteriorConfig, fit_converged, tensors};
 use crate::model::last_layer;
-use crate::posterior::LogitDistribution;
+use crate::posterior::{LogitDistribution, Posterior};
 
 /// δ changes by this factor from one trial to the next.
 const STEP: f64 = 3.162_277_660_168_379_5;
@@ -44,14 +44,12 @@ pub(super) struct HeadRows<'a> {
 /// A head.
 pub(super) struct HeadFit {
     /// Its posterior, on the rows that it keeps.
-    pub(super) fitted: Fitted,
+    pub(super) fitted: (Posterior, FitRecord),
     /// The rows that were judged, fold by fold.
     pub(super) judged: Vec<usize>,
     /// What heads under the same prior say of them, none of which has seen the row.
     pub(super) logits: Vec<LogitDistribution>,
     pub(super) prior: f64,
-    /// Whether it was chosen by held-out rows, and not by the evidence.
-    pub(super) by_held_out: bool,
 }
 
 /// The held-out NLL under one prior after another.
@@ -96,20 +94,20 @@ impl HeadRows<'_> {
         let fixed = Prior::Fixed(prior);
         // Under the same prior, and of nearly the same rows.
         let start_kd = trials.weight_kd.first().unwrap_or(&by_evidence.mean_kd);
-        let by_held_out = prior != first;
         let folds = problems.par_iter().zip(&trials.weight_kd).zip(&judged);
         let of_fold = |((problem, start_kd), rows): ((&Problem<'_>, &Vec<f64>), &Features)| {
-            let fold = fit_converged(config, problem, start_kd, (fixed, near), self.dropout)?;
-            fold.posterior.logits(rows.read())
+            let (fold, _) = fit_converged(config, problem, start_kd, (fixed, near), self.dropout)?;
+            fold.logits(rows.read())
         };
         let how = (fixed, Tolerance::KEPT);
         let (fitted, logits) = rayon::join(
             || fit_converged(config, &problem, start_kd, how, self.dropout),
             || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>(),
         );
-        let (fitted, logits) = (fitted?, logits?.concat());
+        let ((posterior, record), logits) = (fitted?, logits?.concat());
+        let fitted = (posterior, FitRecord { prior_by_held_out_rows: prior != first, ..record });
         let judged = self.folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
-        Ok(HeadFit { fitted, judged, logits, prior, by_held_out })
+        Ok(HeadFit { fitted, judged, logits, prior })
     }
 
     /// Weights `[k, D]` of the rows that are kept, under a prior that is known.

@@ -1,6 +1,7 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
 mod absent;
+mod base;
 mod calibration;
 mod candidate;
 mod choice;
@@ -34,7 +35,6 @@ pub use fit::{FitJob, FitReport, FitScore, fit};
 pub use keys::known as known_keys;
 pub use observer::Progress;
 pub use plan::{Plan, plan};
-pub use posterior::PosteriorReport;
 pub use prepare::{PreparedSplit, prepare_tokens};
 pub use recipe::{Ended, RecipeReport, RunContext, TrainReport, train};
 pub use resume::{Resume, Unusable};

@@ -8,6 +8,7 @@ use std::time::Instant;
 use candle_core::Device;
 use serde::Serialize;
 
+use super::base::Base;
 use super::calibration::FitSettings;
 use super::candidate::{Candidate, Shop};
 pub use super::choice::RecipeReport;
@@ -15,22 +16,21 @@ use super::choice::{Choice, Decided};
 use super::describe::{describe, describe_stream, of_sample};
 use super::evaluation::{TrainingFacts, evaluation};
 use super::origin::base_model;
-use super::posterior::{PosteriorReport, weights_of_classes};
+use super::posterior::weights_of_classes;
 use super::prepare::{Prepared, Sets, prepare};
 use super::resume::{self, Home, Resume, Wanted};
 use super::tuning::{Tuning, no_board};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
-use crate::artifact::{self, Artifact, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
-use crate::calibrate::{Calibration, CalibrationSummary};
+use crate::artifact::{self, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
+use crate::calibrate::CalibrationSummary;
 use crate::data::{Dataset, Example, Part, Parts, repeated_validation};
 use crate::evaluate::{
     Answers, BaselineReport, EvalRows, EvaluateError, Evaluation, Hygiene, Report, Rival, answer,
 };
-use crate::method::Method;
+use crate::method::{FitRecord, Method};
 use crate::metrics::Scores;
-use crate::model::{EncoderConfig, Parameters, Pooling};
+use crate::model::{EncoderConfig, Pooling};
 use crate::numbers::grouped;
-use crate::posterior::Uncertainty;
 use crate::predict::Predictor;
 use crate::train::{self, EventWriter, Job, Plan, Recipe, State, class_counts};
 
@@ -67,7 +67,7 @@ pub struct TrainReport {
     pub validation: Option<Scores>,
     /// The posterior, temperature and scale.
     #[serde(flatten)]
-    pub posterior: PosteriorReport,
+    pub posterior: FitRecord,
     /// What was fitted on the conformal part.
     pub calibration: CalibrationSummary,
     /// NLL and ECE on the test part as the softmax of the mean logits has them.
@@ -131,14 +131,11 @@ pub fn train(
     if let Some(source) = &dataset.stream {
         describe_stream(source, experiment, show);
     }
-    let base = Artifact {
+    let base = Base {
         manifest: manifest(&prepared),
         encoder: start.encoder.clone(),
-        parameters: Parameters::default(),
         tokenizer: start.tokenizer.clone(),
         special_tokens: start.special_tokens.clone(),
-        uncertainty: Uncertainty::default(),
-        calibration: Calibration::default(),
     };
     let home = Home::open(context.checkpoints, &experiment.name)?;
     let wanted = Wanted {
@@ -163,8 +160,11 @@ pub fn train(
     if begun.is_none() && !missing.is_empty() && experiment.train.recipe == Recipe::Full {
         show(Progress::Note(format!("randomly initialised (seeded): {}", missing.join(", "))));
     }
-    let settings =
-        FitSettings { posterior: &experiment.posterior, calibration: &experiment.calibration };
+    let settings = FitSettings {
+        posterior: &experiment.posterior,
+        calibration: &experiment.calibration,
+        class_weights: experiment.train.class_weights,
+    };
     let crossing = prepared.crossing.clone();
     let counts = match &stream {
         Some(stream) => stream.counts(),
@@ -211,7 +211,7 @@ pub fn train(
         choice.compare(shop.tuned(&outcome.parameters, gathered, show)?, outcome, show);
     }
     let Decided { candidate, recipe, outcome } = choice.decide(show);
-    let Candidate { mut artifact, posterior, calibration, .. } = candidate;
+    let Candidate { mut artifact, calibration, .. } = candidate;
     artifact.manifest.encoder_trained = recipe.kept != Recipe::Head;
     let model = home.model();
     // Complete before the report, which may take long.
@@ -240,7 +240,7 @@ pub fn train(
         kept: recipe.kept,
         tuning_left: recipe.kept == Recipe::Head && recipe.full.is_some(),
         crossed: calibration.crossed.clone(),
-        prior_by_held_out_rows: posterior.prior_by_held_out_rows,
+        prior_by_held_out_rows: artifact.manifest.fit.prior_by_held_out_rows,
         notes: notes.clone(),
         steps,
         best_step,
@@ -270,7 +270,7 @@ pub fn train(
         steps,
         best_step,
         validation,
-        posterior,
+        posterior: artifact.manifest.fit,
         calibration,
         uncalibrated,
         test,
@@ -358,10 +358,11 @@ fn manifest(prepared: &Prepared) -> Manifest {
         schema: SCHEMA,
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
         name: experiment.name.clone(),
-        method: Method::Map,
-        link: experiment.posterior.link,
-        class_weights: experiment.train.class_weights,
-        evidence: None,
+        fit: FitRecord {
+            link: experiment.posterior.link,
+            class_weights: experiment.train.class_weights,
+            ..FitRecord::new(Method::Map)
+        },
         calibration: Some(experiment.calibration.clone()),
         transformers: "posterior mean".to_owned(),
         labels: dataset.labels.clone(),

@@ -4,10 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use super::base::Base;
 use super::observer::Log;
 use super::resume::Home;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
-use crate::artifact::{self, Artifact};
+use crate::artifact;
 use crate::model;
 use crate::train::{
     self, Ended, Event, EventWriter, Follower, Job, NewCheckpoint, Snapshot, State,
@@ -23,8 +24,7 @@ pub(super) struct Tuning<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) home: &'a Home,
     pub(super) job: Job<'a>,
-    /// The model folder without its weights.
-    pub(super) base: &'a Artifact,
+    pub(super) base: &'a Base,
     pub(super) stop: &'a AtomicBool,
     /// Hears of every checkpoint.
     pub(super) saved: &'a dyn Fn(&Path, u64),
@@ -72,8 +72,7 @@ impl Tuning<'_> {
     }
 
     fn save_best(&self, parameters: &model::Parameters) -> Result<(), ExperimentError> {
-        let artifact = Artifact { parameters: parameters.clone(), ..self.base.clone() };
-        artifact::save(&artifact, &self.home.best_model())?;
+        artifact::save(&self.base.with(parameters), &self.home.best_model())?;
         Ok(())
     }
 
@@ -87,7 +86,7 @@ impl Tuning<'_> {
         let mut new = NewCheckpoint::create(&self.home.path, snapshot, run, log_bytes)?;
         new.write("config.toml", self.experiment.to_toml().as_bytes())?;
         let weights = model::save(&self.base.encoder, snapshot.parameters)?;
-        let artifact = Artifact { parameters: snapshot.parameters.clone(), ..self.base.clone() };
+        let artifact = self.base.with(snapshot.parameters);
         artifact::write(&artifact, &weights, |name, bytes| new.write(name, bytes))?;
         if snapshot.counters.best.is_some() {
             new.keep_best(&self.home.best_model().join("model.safetensors"))?;

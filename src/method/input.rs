@@ -1,10 +1,10 @@
-//! What a method makes a posterior from, and what comes out.
+//! What a method makes a posterior from.
 
 use candle_core::{Device, Result, Tensor};
 
-use super::PosteriorConfig;
-use super::laplace::{Evidence, FeatureRows, Head, Laplace, Prior, Problem, Tolerance};
-use crate::posterior::{Posterior, Uncertainty};
+use super::laplace::{FeatureRows, Head, Laplace, Prior, Problem, Tolerance};
+use super::{FitRecord, Method, PosteriorConfig};
+use crate::posterior::{LinkChoice, Posterior, Spread};
 use crate::train::Gathered;
 
 /// The last layer of a classifier that was trained.
@@ -20,39 +20,19 @@ pub struct LastLayer<'a> {
 
 /// What a method makes a posterior from.
 #[derive(Debug)]
-pub struct Recipe<'a> {
+pub struct FitInput<'a> {
     /// The last layer, as training or a fit to convergence left it.
     pub last: LastLayer<'a>,
     /// The training rows, for methods that look at their features.
     pub rows: FeatureRows<'a>,
     /// Whether the last layer may move.
     pub head: Head,
+    /// How probabilities of more than two classes are to come from the posterior.
+    pub link: LinkChoice,
     /// The fit to convergence that the last layer comes from, where it does.
     pub converged: Option<Laplace>,
     /// What followed the training, for methods that need its trajectory.
     pub gathered: Option<&'a Gathered>,
-}
-
-/// A posterior, and how its prior was chosen.
-#[derive(Clone, Debug)]
-pub struct Fitted {
-    pub posterior: Posterior,
-    /// For methods that choose a prior.
-    pub evidence: Option<Evidence>,
-}
-
-/// What is known of a model's posterior, for the words about it.
-#[derive(Clone, Copy, Debug)]
-pub struct Told<'a> {
-    pub uncertainty: &'a Uncertainty,
-    /// `c`.
-    pub classes: usize,
-    /// Weights of the last layer, the bias among them.
-    pub weights: usize,
-    /// How its prior was chosen.
-    pub evidence: Option<&'a Evidence>,
-    /// Whether held-out rows chose it, and not the evidence.
-    pub prior_by_held_out_rows: bool,
 }
 
 /// Fits the last layer to convergence, whatever the method, and the method around it. `start_kd` is
@@ -63,18 +43,20 @@ pub fn fit_converged(
     start_kd: &[f64],
     (prior, tolerance): (Prior, Tolerance),
     dropout: f64,
-) -> Result<Fitted> {
+) -> Result<(Posterior, FitRecord)> {
     let found = problem.fit(start_kd, Head::Refit, prior, tolerance)?;
     let evidence = Some(found.evidence);
     let (weight_cd, bias_c) = tensors(&found.mean_kd, problem.classes())?;
-    let mut recipe = Recipe {
+    let mut input = FitInput {
         last: LastLayer { weight_cd: &weight_cd, bias_c: &bias_c, dropout },
         rows: problem.rows(),
         head: Head::Refit,
+        link: config.link,
         converged: Some(found),
         gathered: None,
     };
-    Ok(Fitted { evidence, ..config.approach().run(&mut recipe)? })
+    let (posterior, record) = config.approach().run(&mut input)?;
+    Ok((posterior, FitRecord { evidence, ..record }))
 }
 
 impl LastLayer<'_> {
@@ -87,12 +69,19 @@ impl LastLayer<'_> {
         let both = lines.flat_map(|(line, bias)| line.iter().chain(std::iter::once(bias)));
         Ok(both.map(|&value| f64::from(value)).collect())
     }
+}
 
-    /// Its weights as the mean of a posterior with this covariance.
-    pub(super) fn with(&self, covariance: crate::posterior::Covariance) -> Fitted {
-        let (mean_cd, mean_c) = (self.weight_cd.clone(), self.bias_c.clone());
-        let posterior = Posterior::LastLayer { mean_cd, mean_c, covariance };
-        Fitted { posterior, evidence: None }
+impl FitInput<'_> {
+    /// The last layer as it is, for the mean of a posterior.
+    pub(super) fn around_last_layer(&self, spread: Spread) -> Posterior {
+        let LastLayer { weight_cd, bias_c, .. } = self.last;
+        Posterior::new(weight_cd.clone(), bias_c.clone(), spread, self.link)
+    }
+
+    /// What is known before the fit.
+    pub(super) fn record(&self, method: Method) -> FitRecord {
+        let rows = self.rows.labels.len();
+        FitRecord { link: self.link, rows, ..FitRecord::new(method) }
     }
 }
 

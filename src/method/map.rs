@@ -3,8 +3,8 @@
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Approach, Fitted, Needs, Recipe, Told};
-use crate::posterior::Covariance;
+use super::{Approach, FitInput, FitRecord, Method, Needs};
+use crate::posterior::{Covariance, Posterior, Spread};
 
 /// It has no keys of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,11 +20,12 @@ impl Approach for Map {
         false
     }
 
-    fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted> {
-        Ok(recipe.last.with(Covariance::Zero))
+    fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
+        let posterior = input.around_last_layer(Spread::LastLayer(Covariance::Zero));
+        Ok((posterior, input.record(Method::Map)))
     }
 
-    fn describe(_: &Told<'_>) -> String {
+    fn describe(_: &Posterior, _: &FitRecord) -> String {
         "A point estimate: the weights are treated as known, so none of the uncertainty is \
          epistemic."
             .to_owned()

@@ -4,9 +4,9 @@
 use candle_core::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{Approach, Fitted, Needs, Recipe, Told};
+use super::{Approach, FitInput, FitRecord, Method, Needs};
 use crate::model::EncoderConfig;
-use crate::posterior::{Covariance, Dropout, MOST_SAMPLES, Passes, Posterior};
+use crate::posterior::{Covariance, Dropout, MOST_SAMPLES, Passes, Posterior, Spread};
 
 /// Its keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,24 +60,24 @@ impl Approach for McDropout {
         Ok(())
     }
 
-    fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted> {
-        let last = &recipe.last;
-        if let Some(passes) = self.needs().passes {
-            let (mean_cd, mean_c) = (last.weight_cd.clone(), last.bias_c.clone());
-            let posterior = Posterior::Passes { mean_cd, mean_c, passes };
-            return Ok(Fitted { posterior, evidence: None });
-        }
-        if last.dropout == 0.0 {
-            bail!(
+    fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
+        let last = &input.last;
+        let spread = match self.needs().passes {
+            Some(passes) => Spread::Passes(passes),
+            None if last.dropout == 0.0 => bail!(
                 "method `mc_dropout` needs dropout before the last layer, but this classifier has \
                  none"
-            )
-        }
-        Ok(last.with(Covariance::Dropout(Dropout::new(last.dropout, last.weight_cd)?)))
+            ),
+            None => {
+                let dropout = Dropout::new(last.dropout, last.weight_cd)?;
+                Spread::LastLayer(Covariance::Dropout(dropout))
+            }
+        };
+        Ok((input.around_last_layer(spread), input.record(Method::McDropout)))
     }
 
-    fn describe(told: &Told<'_>) -> String {
-        match told.uncertainty.passes {
+    fn describe(posterior: &Posterior, _: &FitRecord) -> String {
+        match posterior.passes() {
             Some(Passes { samples, .. }) => format!(
                 "Dropout stays active at prediction time: each text is read {samples} times with \
                  different units dropped, and the spread of the predictions is the epistemic \

@@ -10,6 +10,7 @@ mod input;
 pub mod laplace;
 mod map;
 mod mc_dropout;
+mod record;
 mod registry;
 mod swag;
 
@@ -18,11 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use self::registry::registry;
 pub use config::PosteriorConfig;
-pub use input::{Fitted, LastLayer, Recipe, Told, fit_converged, tensors};
+pub use input::{FitInput, LastLayer, fit_converged, tensors};
 pub use laplace::Evidence;
+pub use record::FitRecord;
 
 use crate::model::EncoderConfig;
-use crate::posterior::Passes;
+use crate::posterior::{Passes, Posterior};
 use crate::train::{Follower, Plan};
 
 /// How a posterior is made.
@@ -84,11 +86,11 @@ pub trait Approach {
         Ok(None)
     }
 
-    /// Makes the posterior from what training left.
-    fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted>;
+    /// Makes from what training left what predicts; the record says its method, and how a prior was chosen.
+    fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)>;
 
     /// What the posterior of a model is, in sentences for its card.
-    fn describe(told: &Told<'_>) -> String
+    fn describe(posterior: &Posterior, fit: &FitRecord) -> String
     where
         Self: Sized;
 }

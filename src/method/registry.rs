@@ -32,9 +32,9 @@ macro_rules! registry {
             }
 
             /// What the posterior of a model is, in sentences for its card.
-            pub fn describe(self, told: &Told<'_>) -> String {
+            pub fn describe(self, posterior: &Posterior, fit: &FitRecord) -> String {
                 match self {
-                    $(Self::$variant => <$settings>::describe(told)),+
+                    $(Self::$variant => <$settings>::describe(posterior, fit)),+
                 }
             }
         }

@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Var, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{Approach, Fitted, Needs, Recipe, Told};
+use super::{Approach, FitInput, FitRecord, Method, Needs};
 use crate::model::Parameters;
-use crate::posterior::{Covariance, LowRank};
+use crate::posterior::{Covariance, LowRank, Posterior, Spread};
 use crate::train::{Follower, Gathered, Plan};
 
 /// Its keys.
@@ -82,8 +82,8 @@ impl Approach for Swag {
         Ok(Some(Box::new(Trajectory { own: *self, start, every, gathered: Gathered::new() })))
     }
 
-    fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted> {
-        let Some(gathered) = recipe.gathered else {
+    fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
+        let Some(gathered) = input.gathered else {
             bail!("swag needs the weights of a training run")
         };
         let collected = collected(gathered);
@@ -94,7 +94,7 @@ impl Approach for Swag {
             )
         }
         let rank = collected.min(self.swag_rank);
-        let (classes, width) = recipe.last.weight_cd.dims2()?;
+        let (classes, width) = input.last.weight_cd.dims2()?;
         // Weight and, last in each line, bias: [c, D].
         let lines = |name: &dyn Fn(&str) -> String, factor: f64| -> Vec<f32> {
             let [weight, bias] = LAST.map(|last| &gathered[&name(last)]);
@@ -106,10 +106,12 @@ impl Approach for Swag {
         let direction_rki =
             (0..rank).flat_map(|slot| lines(&|last| deviation(slot, last), along)).collect();
         let variance_ki = lines(&squares, 0.5 / collected as f64);
-        Ok(recipe.last.with(Covariance::LowRank(LowRank { variance_ki, direction_rki, classes })))
+        let covariance = Covariance::LowRank(LowRank { variance_ki, direction_rki, classes });
+        let posterior = input.around_last_layer(Spread::LastLayer(covariance));
+        Ok((posterior, input.record(Method::Swag)))
     }
 
-    fn describe(_: &Told<'_>) -> String {
+    fn describe(_: &Posterior, _: &FitRecord) -> String {
         "SWAG over the last linear layer: the weights are the mean of those at the end of \
          fine-tuning, and the last layer has a Gaussian around them, as wide as they varied \
          (Maddox et al., 2019). Each text needs one forward pass."
@@ -210,8 +212,8 @@ mod tests {
     use super::*;
     use crate::compute::{Noise, Purpose};
     use crate::method::laplace::{FeatureRows, Head};
-    use crate::method::{LastLayer, Method, PosteriorConfig};
-    use crate::posterior::{LogitCovariance, Posterior};
+    use crate::method::{LastLayer, PosteriorConfig};
+    use crate::posterior::{LinkChoice, LogitCovariance};
     use crate::train::TrainConfig;
 
     /// The covariance written out as in the paper, ½ (Σ_diag + D̂ D̂ᵀ / (K − 1)), over all weights of the last
@@ -273,9 +275,9 @@ mod tests {
             LastLayer { weight_cd: mean.get(LAST[0]), bias_c: mean.get(LAST[1]), dropout: 0.0 };
         let rows = FeatureRows { feature_nd: &[], labels: &[], classes, class_weights: &[] };
         let gathered = Some(follower.gathered());
-        let mut recipe = Recipe { last, rows, head: Head::Refit, converged: None, gathered };
-        let Posterior::LastLayer { covariance, .. } = swag.run(&mut recipe).unwrap().posterior
-        else {
+        let (head, link) = (Head::Refit, LinkChoice::default());
+        let mut input = FitInput { last, rows, head, link, converged: None, gathered };
+        let Spread::LastLayer(covariance) = swag.run(&mut input).unwrap().0.spread else {
             panic!("it is one pass")
         };
         let feature_d = [0.7f32, -1.3];

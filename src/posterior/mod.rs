@@ -1,7 +1,7 @@
 //! Distributions over the last layer, and from them over the logits of a text.
 //!
-//! A method fills one variant of [`Posterior`]; whoever predicts sees only [`LogitDistribution`], and the
-//! link gives its probabilities.
+//! A method makes a [`Posterior`] with one variant of [`Spread`]; whoever predicts sees only
+//! [`LogitDistribution`], and the link gives its probabilities.
 
 pub(crate) mod algebra;
 mod covariance;
@@ -22,27 +22,29 @@ use crate::compute::Noise;
 use crate::model::{Parameters, Sampling, last_layer};
 use crate::store::{TensorFile, Tensors};
 
-/// What is believed about the weights after training.
+/// What predicts: the mean of the last layer's weights, how others differ from it, and all that stands
+/// between their logits and the probabilities.
 #[derive(Clone, Debug)]
-pub enum Posterior {
+pub struct Posterior {
+    /// Mean of the last layer's weight, `[c, d]`.
+    pub mean_cd: Tensor,
+    /// Mean of its bias, `[c]`.
+    pub mean_c: Tensor,
+    /// How weights differ from the mean.
+    pub spread: Spread,
+    /// From logits to probabilities.
+    pub link: Link,
+    /// Fitted on rows that neither training nor the covariance has seen.
+    pub scaling: Scaling,
+}
+
+/// What is believed about the weights after training, besides their mean.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spread {
     /// A Gaussian over the last linear layer: one pass through the trunk.
-    LastLayer {
-        /// Mean of the weight, `[c, d]`.
-        mean_cd: Tensor,
-        /// Mean of the bias, `[c]`.
-        mean_c: Tensor,
-        /// How far the weights may be from the mean.
-        covariance: Covariance,
-    },
+    LastLayer(Covariance),
     /// Several passes, each with other weights.
-    Passes {
-        /// The last layer's weight, `[c, d]`.
-        mean_cd: Tensor,
-        /// Its bias, `[c]`.
-        mean_c: Tensor,
-        /// What differs between the passes.
-        passes: Passes,
-    },
+    Passes(Passes),
 }
 
 /// The most passes for one text.
@@ -87,20 +89,6 @@ impl Passes {
     }
 }
 
-/// All that stands between the mean logits and the probabilities: what a model folder keeps besides
-/// its weights.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Uncertainty {
-    /// How far the last layer may be from its mean.
-    pub covariance: Covariance,
-    /// The passes that a text is answered by, where it is more than one.
-    pub passes: Option<Passes>,
-    /// From logits to probabilities.
-    pub link: Link,
-    /// Fitted on rows that neither training nor the covariance has seen.
-    pub scaling: Scaling,
-}
-
 /// Whether a model can say how much of its doubt is its own, and not the text's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -131,20 +119,30 @@ impl OwnDoubt {
 /// their posterior alone.
 const DRAWS_SEED: u64 = 0;
 
-impl Uncertainty {
-    /// With the draws that the covariance needs.
-    pub fn new(covariance: Covariance, choice: LinkChoice, scaling: Scaling) -> Self {
-        let draws = Draws::new(&Noise::new(DRAWS_SEED), covariance.directions());
+impl Posterior {
+    /// With the draws that the covariance needs, before anything is calibrated.
+    pub fn new(mean_cd: Tensor, mean_c: Tensor, spread: Spread, choice: LinkChoice) -> Self {
+        let directions = match &spread {
+            Spread::LastLayer(covariance) => covariance.directions(),
+            Spread::Passes(_) => 0,
+        };
+        let draws = Draws::new(&Noise::new(DRAWS_SEED), directions);
         let link = Link { choice, draws: Arc::new(draws) };
-        Self { covariance, passes: None, link, scaling }
+        Self { mean_cd, mean_c, spread, link, scaling: Scaling::default() }
     }
 
-    /// Puts its tensors into a file.
+    /// The point estimate: the last layer of these parameters as it is.
+    pub fn point(parameters: &Parameters) -> Self {
+        let [mean_cd, mean_c] = last_of(parameters);
+        Self::new(mean_cd, mean_c, Spread::LastLayer(Covariance::Zero), LinkChoice::default())
+    }
+
+    /// Puts all but the mean into a file.
     pub fn put(&self, tensors: &mut Tensors) {
         self.scaling.put(tensors);
-        self.covariance.put(tensors);
-        if let Some(passes) = self.passes {
-            passes.put(tensors);
+        match &self.spread {
+            Spread::LastLayer(covariance) => covariance.put(tensors),
+            Spread::Passes(passes) => passes.put(tensors),
         }
         let draws = &self.link.draws;
         if draws.width() > 0 {
@@ -153,29 +151,73 @@ impl Uncertainty {
         }
     }
 
-    /// That of a file. `weight_cd` is the last layer's weight; the error names the tensor that is wrong.
+    /// That of a file, around the last layer of these parameters. The error names the tensor that is wrong.
     pub fn read(
         file: &TensorFile<'_>,
-        weight_cd: &Tensor,
+        parameters: &Parameters,
         choice: LinkChoice,
     ) -> Result<Self, String> {
-        let classes = weight_cd.dim(0).map_err(|error| error.to_string())?;
-        let scaling = Scaling::read(file, classes)?;
-        let covariance = Covariance::read(file, weight_cd)?;
+        let [mean_cd, mean_c] = last_of(parameters);
+        let scaling = Scaling::read(file, mean_c.elem_count())?;
+        let covariance = Covariance::read(file, &mean_cd)?;
         let width = covariance.directions();
         let values = if width > 0 { file.matrix("draws", None, width)? } else { Vec::new() };
         let draws = Arc::new(Draws::from_values(values, width));
-        let passes = Passes::read(file)?;
-        if passes.is_some() && covariance != Covariance::Zero {
-            return Err("passes and a covariance exclude each other".to_owned());
+        let spread = match (Passes::read(file)?, covariance) {
+            (None, covariance) => Spread::LastLayer(covariance),
+            (Some(passes), Covariance::Zero) => Spread::Passes(passes),
+            (Some(_), _) => return Err("passes and a covariance exclude each other".to_owned()),
+        };
+        Ok(Self { mean_cd, mean_c, spread, link: Link { choice, draws }, scaling })
+    }
+
+    /// The same as predictions need it: a covariance that is multiplied by zero is not computed.
+    pub fn of_predictions(&self) -> Self {
+        match &self.spread {
+            Spread::LastLayer(_) if !self.scaling.uses_variance() => self.at_mean(),
+            Spread::LastLayer(_) | Spread::Passes(_) => self.clone(),
         }
-        Ok(Self { covariance, passes, link: Link { choice, draws }, scaling })
+    }
+
+    /// The same link and scaling, with the weights at their mean.
+    pub fn at_mean(&self) -> Self {
+        self.with_spread(Spread::LastLayer(Covariance::Zero))
+    }
+
+    /// The same mean, link and scaling.
+    pub fn with_spread(&self, spread: Spread) -> Self {
+        let Self { mean_cd, mean_c, spread: _, link, scaling } = self;
+        let (mean_cd, mean_c) = (mean_cd.clone(), mean_c.clone());
+        Self { mean_cd, mean_c, spread, link: link.clone(), scaling: scaling.clone() }
+    }
+
+    /// `c`.
+    pub fn classes(&self) -> usize {
+        self.mean_c.elem_count()
+    }
+
+    /// `d`.
+    pub fn width(&self) -> usize {
+        self.mean_cd.elem_count() / self.classes()
+    }
+
+    /// Weights of the last layer, the bias among them.
+    pub fn weights(&self) -> usize {
+        self.mean_cd.elem_count() + self.classes()
+    }
+
+    /// The passes that a text is answered by, where it is more than one.
+    pub fn passes(&self) -> Option<Passes> {
+        match self.spread {
+            Spread::LastLayer(_) => None,
+            Spread::Passes(passes) => Some(passes),
+        }
     }
 
     /// Whether predictions say how much of their uncertainty is epistemic.
     pub fn own_doubt(&self) -> OwnDoubt {
-        match (self.passes, &self.covariance) {
-            (None, Covariance::Zero) => OwnDoubt::Absent,
+        match &self.spread {
+            Spread::LastLayer(Covariance::Zero) => OwnDoubt::Absent,
             _ if self.scaling.uses_variance() => OwnDoubt::Known,
             _ => OwnDoubt::LeftOut,
         }
@@ -184,60 +226,6 @@ impl Uncertainty {
     /// Probabilities of one text.
     pub fn predictive(&self, logits: &LogitDistribution) -> Predictive {
         logits.predictive(&self.link, &self.scaling)
-    }
-}
-
-impl Default for Uncertainty {
-    /// The point estimate as it is.
-    fn default() -> Self {
-        Self::new(Covariance::Zero, LinkChoice::default(), Scaling::default())
-    }
-}
-
-impl Posterior {
-    /// With the last layer of these parameters as the mean.
-    pub fn new(parameters: &Parameters, uncertainty: &Uncertainty) -> Self {
-        let mean_cd = parameters.get("classifier.weight").clone();
-        let mean_c = parameters.get("classifier.bias").clone();
-        match uncertainty.passes {
-            Some(passes) => Self::Passes { mean_cd, mean_c, passes },
-            None => {
-                let covariance = uncertainty.covariance.clone();
-                Self::LastLayer { mean_cd, mean_c, covariance }
-            }
-        }
-    }
-
-    /// The same as predictions need it: a covariance that is multiplied by zero is not computed.
-    pub fn of_predictions(parameters: &Parameters, uncertainty: &Uncertainty) -> Self {
-        match Self::new(parameters, uncertainty) {
-            Self::LastLayer { mean_cd, mean_c, .. } if !uncertainty.scaling.uses_variance() => {
-                Self::LastLayer { mean_cd, mean_c, covariance: Covariance::Zero }
-            }
-            whole => whole,
-        }
-    }
-
-    /// Weight `[c, d]` and bias `[c]` of the last layer's mean.
-    pub fn mean(&self) -> (&Tensor, &Tensor) {
-        match self {
-            Self::LastLayer { mean_cd, mean_c, .. } | Self::Passes { mean_cd, mean_c, .. } => {
-                (mean_cd, mean_c)
-            }
-        }
-    }
-
-    /// What stands between its mean logits and the probabilities, before anything is calibrated.
-    pub fn uncertainty(&self, choice: LinkChoice) -> Uncertainty {
-        match self {
-            Self::LastLayer { covariance, .. } => {
-                Uncertainty::new(covariance.clone(), choice, Scaling::default())
-            }
-            Self::Passes { passes, .. } => {
-                let none = Uncertainty::new(Covariance::Zero, choice, Scaling::default());
-                Uncertainty { passes: Some(*passes), ..none }
-            }
-        }
     }
 
     /// The distribution over logits of each of n texts, from the features that enter the last layer:
@@ -249,8 +237,7 @@ impl Posterior {
     /// The logits at the mean of the weights, which any classifier computes: `[n, c]`, or
     /// `[n, samples, c]`.
     pub fn mean_logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<f64>> {
-        let (mean_cd, mean_c) = self.mean();
-        last_layer(feature_nd, mean_cd, mean_c)
+        last_layer(feature_nd, &self.mean_cd, &self.mean_c)
     }
 
     /// The distributions around [mean logits](Self::mean_logits).
@@ -259,16 +246,15 @@ impl Posterior {
         mean_nc: &[f64],
         feature_nd: &[f32],
     ) -> candle_core::Result<Vec<LogitDistribution>> {
-        match self {
-            Self::Passes { mean_cd, passes, .. } => {
-                let classes = mean_cd.dim(0)?;
+        let (classes, width) = self.mean_cd.dims2()?;
+        match &self.spread {
+            Spread::Passes(passes) => {
                 let lines = mean_nc.chunks_exact(passes.samples * classes);
                 let samples =
                     |line: &[f64]| LogitDistribution::Samples { logit_mc: line.to_vec(), classes };
                 Ok(lines.map(samples).collect())
             }
-            Self::LastLayer { mean_cd, covariance, .. } => {
-                let (classes, width) = mean_cd.dims2()?;
+            Spread::LastLayer(covariance) => {
                 let rows = mean_nc.par_chunks_exact(classes);
                 let rows = rows.zip(feature_nd.par_chunks_exact(width));
                 let distribution = |(mean_c, feature_d): (&[f64], &[f32])| {
@@ -282,4 +268,9 @@ impl Posterior {
             }
         }
     }
+}
+
+/// Weight and bias of the last layer.
+fn last_of(parameters: &Parameters) -> [Tensor; 2] {
+    ["classifier.weight", "classifier.bias"].map(|name| parameters.get(name).clone())
 }

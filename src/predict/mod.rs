@@ -21,7 +21,7 @@ use crate::metrics::argmax;
 use crate::model::{
     Classifier, ModelError, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features,
 };
-use crate::posterior::{Covariance, LogitDistribution, Passes, Posterior, Predictive};
+use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Spread};
 use crate::store::sha256;
 
 /// A text, or a pair of texts.
@@ -100,7 +100,7 @@ impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
-        let posterior = Posterior::of_predictions(&artifact.parameters, &artifact.uncertainty);
+        let posterior = artifact.posterior.of_predictions();
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
         let mut hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
@@ -185,9 +185,9 @@ impl Predictor {
     }
 
     fn linked(&self, logits: Vec<LogitDistribution>) -> Vec<(LogitDistribution, Predictive)> {
-        let uncertainty = &self.artifact.uncertainty;
+        let posterior = &self.artifact.posterior;
         let both = |one: LogitDistribution| {
-            let predictive = uncertainty.predictive(&one);
+            let predictive = posterior.predictive(&one);
             (one, predictive)
         };
         logits.into_par_iter().map(both).collect()
@@ -262,21 +262,16 @@ impl Predictor {
     ) -> candle_core::Result<Option<Vec<Reading>>> {
         let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
         let Trunk { feature_bd, input_be } = self.classifier.trunk(&packed, self.inputs())?;
-        let (mean_cd, mean_c) = self.posterior.mean();
-        let (mean_cd, mean_c) = (mean_cd.clone(), mean_c.clone());
         // A covariance is large: it is lent.
-        let (sample_nsd, posterior) = match (&self.posterior, sampling) {
-            (Posterior::LastLayer { .. }, _) => (Vec::new(), Cow::Borrowed(&self.posterior)),
-            (Posterior::Passes { .. }, None) => {
-                let covariance = Covariance::Zero;
-                (Vec::new(), Cow::Owned(Posterior::LastLayer { mean_cd, mean_c, covariance }))
-            }
-            (Posterior::Passes { passes, .. }, Some(sampling)) => {
+        let (sample_nsd, posterior) = match (self.posterior.passes(), sampling) {
+            (None, _) => (Vec::new(), Cow::Borrowed(&self.posterior)),
+            (Some(_), None) => (Vec::new(), Cow::Owned(self.posterior.at_mean())),
+            (Some(passes), Some(sampling)) => {
                 let samples = self.classifier.sampled_while(&packed, &sampling, wanted)?;
                 let Some(samples) = samples else { return Ok(None) };
-                let passes = Passes { samples: sampling.samples, ..*passes };
+                let spread = Spread::Passes(Passes { samples: sampling.samples, ..passes });
                 let values = samples.flatten_all()?.to_vec1()?;
-                (values, Cow::Owned(Posterior::Passes { mean_cd, mean_c, passes }))
+                (values, Cow::Owned(self.posterior.with_spread(spread)))
             }
         };
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
@@ -286,7 +281,7 @@ impl Predictor {
 
     /// The passes under a seed, so many or as many as the model has; `None` for a closed form.
     pub fn passes(&self, samples: Option<usize>, seed: u64) -> Option<Sampling> {
-        let passes = self.artifact.uncertainty.passes?;
+        let passes = self.posterior.passes()?;
         let samples = samples.unwrap_or(passes.samples);
         Some(Passes { samples, ..passes }.sampling(seed))
     }
@@ -297,10 +292,10 @@ impl Predictor {
             return None;
         }
         let Reading { logits, predictive, novelty_e } = reading;
-        let Artifact { calibration, uncertainty, .. } = &self.artifact;
+        let Artifact { calibration, posterior, .. } = &self.artifact;
         let uniform = calibration.uniform(&encoded.ids, &encoded.type_ids);
         let logit_c = &logits.mean();
-        let temperature = uncertainty.scaling.temperature;
+        let temperature = posterior.scaling.temperature;
         let evidence =
             Evidence { novelty_e: &novelty_e, logit_c, temperature, predictive: &predictive };
         let judgement = calibration.judge(&evidence, uniform, asked);
@@ -339,7 +334,7 @@ impl Predictor {
 
     /// The passes with dropout, for a posterior that has several.
     fn sampling(&self) -> Option<Sampling> {
-        self.artifact.uncertainty.passes.map(Passes::usual)
+        self.posterior.passes().map(Passes::usual)
     }
 
     /// How many of the last layers' inputs novelty looks at.

@@ -158,21 +158,21 @@ impl Predictor {
         let labels = self.labels();
         let label = labels[prediction.label].clone();
         let predictive = &prediction.predictive;
-        let uncertainty = &self.artifact().uncertainty;
+        let posterior = &self.artifact().posterior;
         let details = || Details {
             total: predictive.total,
             aleatoric: predictive.aleatoric,
             epistemic: predictive.epistemic,
             unit: "nats",
             normalized: predictive.total / (labels.len() as f64).ln(),
-            confidence_interval: uncertainty.interval(&prediction.logits, prediction.label, LEVEL),
+            confidence_interval: posterior.interval(&prediction.logits, prediction.label, LEVEL),
             level: LEVEL,
             num_samples: prediction.logits.passes(),
-            method: self.artifact().manifest.method,
+            method: self.artifact().manifest.fit.method,
             seed: shown.seed,
         };
         let samples = || {
-            let points = uncertainty.points(&prediction.logits, SAMPLES)?;
+            let points = posterior.points(&prediction.logits, SAMPLES)?;
             Some(points.chunks_exact(labels.len()).map(<[f64]>::to_vec).collect())
         };
         let Judgement { set, ood, reasons } = &prediction.judgement;

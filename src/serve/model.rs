@@ -108,7 +108,7 @@ fn read_longest(predictor: &Predictor) -> Result<(), LoadError> {
 
 /// The thresholds that no answer of the model can be held against.
 pub fn unkept(artifact: &Artifact, abstain: &Abstain) -> Vec<Unkept> {
-    let no_epistemic = artifact.uncertainty.own_doubt().reason();
+    let no_epistemic = artifact.posterior.own_doubt().reason();
     let no_novelty =
         artifact.calibration.novelty.is_none().then_some("it was not calibrated for them");
     let Abstain { min_confidence: _, max_epistemic, ood_p } = abstain;

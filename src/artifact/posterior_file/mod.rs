@@ -27,30 +27,29 @@
 //! F = U chol(YᵀY), Q_B diag(√v), √(p/(1−p)) W diag(φ), or diag(√(v φ̃²)) with the columns E_r φ̃ behind it. Two classes need no draws:
 //! E σ(u) for the Gaussian difference u.
 
-use candle_core::Tensor;
-
 use super::ArtifactError;
 use super::files::File;
-use crate::posterior::{LinkChoice, Uncertainty};
+use crate::model::Parameters;
+use crate::posterior::{LinkChoice, Posterior};
 use crate::store::{TensorFile, Tensors};
 
-pub fn posterior_file(uncertainty: &Uncertainty, prior_precision: Option<f64>) -> Vec<u8> {
+pub fn posterior_file(posterior: &Posterior, prior_precision: Option<f64>) -> Vec<u8> {
     let mut tensors = Tensors::default();
-    uncertainty.put(&mut tensors);
+    posterior.put(&mut tensors);
     if let Some(prior_precision) = prior_precision {
         tensors.put_f64("prior_precision", &[prior_precision]);
     }
     tensors.to_bytes()
 }
 
-/// Reads the file. `weight_cd` is the weight of the last linear layer.
+/// Reads the file. The mean is the last linear layer of `parameters`.
 pub fn read_posterior(
     File { path, bytes }: &File,
-    weight_cd: &Tensor,
+    parameters: &Parameters,
     choice: LinkChoice,
-) -> Result<Uncertainty, ArtifactError> {
+) -> Result<Posterior, ArtifactError> {
     TensorFile::parse(bytes)
-        .and_then(|file| Uncertainty::read(&file, weight_cd, choice))
+        .and_then(|file| Posterior::read(&file, parameters, choice))
         .map_err(|message| ArtifactError::Posterior { path: path.clone(), message })
 }
 

@@ -8,8 +8,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::*;
 use crate::compute::{Noise, Purpose};
 use crate::posterior::{
-    Basis, Covariance, Difference, Dropout, Full, Kronecker, LowRank, MOST_SAMPLES, Passes, Root,
-    Scaling, VectorScaling,
+    Basis, Covariance, Difference, Dropout, Full, Kronecker, Link, LowRank, MOST_SAMPLES, Passes,
+    Root, Scaling, Spread, VectorScaling,
 };
 
 fn floats(count: usize, seed: u64) -> Vec<f32> {
@@ -21,8 +21,24 @@ fn read(
     bytes: Vec<u8>,
     weight_cd: &Tensor,
     choice: LinkChoice,
-) -> Result<Uncertainty, ArtifactError> {
-    read_posterior(&File { path: "posterior.safetensors".into(), bytes }, weight_cd, choice)
+) -> Result<Posterior, ArtifactError> {
+    let last = [("classifier.weight", weight_cd.clone()), ("classifier.bias", bias_of(weight_cd))];
+    let last = last.map(|(name, tensor)| (name.to_owned(), tensor));
+    let parameters = Parameters::from_map(last.into());
+    read_posterior(&File { path: "posterior.safetensors".into(), bytes }, &parameters, choice)
+}
+
+fn bias_of(weight_cd: &Tensor) -> Tensor {
+    Tensor::zeros(weight_cd.dim(0).unwrap(), candle_core::DType::F32, &Device::Cpu).unwrap()
+}
+
+fn posterior(weight_cd: &Tensor, spread: Spread, choice: LinkChoice) -> Posterior {
+    Posterior::new(weight_cd.clone(), bias_of(weight_cd), spread, choice)
+}
+
+/// All but the mean, which is in no file of ours.
+fn written_part(one: Posterior) -> (Spread, Link, Scaling) {
+    (one.spread, one.link, one.scaling)
 }
 
 #[test]
@@ -32,7 +48,8 @@ fn a_number_that_no_fit_gives_is_refused_by_name() {
         let vector = VectorScaling { weight_c: vec![1.0; 2], bias_c: vec![0.0; 2] };
         let mut scaling = Scaling { vector: Some(Arc::new(vector)), ..Scaling::default() };
         change(&mut scaling);
-        let written = Uncertainty::new(Covariance::Zero, LinkChoice::Qmc, scaling);
+        let point = Spread::LastLayer(Covariance::Zero);
+        let written = Posterior { scaling, ..posterior(&weight_cd, point, LinkChoice::Qmc) };
         read(posterior_file(&written, None), &weight_cd, LinkChoice::Qmc)
             .map_err(|error| error.to_string())
     };
@@ -92,25 +109,26 @@ fn what_is_written_is_read_again() {
             let vector = VectorScaling { weight_c, bias_c: vec![0.25; classes] };
             let vector = (classes == 4).then(|| Arc::new(vector));
             let scaling = Scaling { temperature: 1.3, scale: 0.4, vector };
-            let written = Uncertainty::new(covariance, LinkChoice::Mf2, scaling);
+            let spread = Spread::LastLayer(covariance);
+            let written = Posterior { scaling, ..posterior(&weight_cd, spread, LinkChoice::Mf2) };
             let bytes = posterior_file(&written, Some(0.25));
             assert_eq!(bytes, posterior_file(&written, Some(0.25)), "the same bytes");
-            assert_eq!(read(bytes, &weight_cd, LinkChoice::Mf2).unwrap(), written);
+            let found = read(bytes, &weight_cd, LinkChoice::Mf2).unwrap();
+            assert_eq!(written_part(found), written_part(written));
         }
-        let none = Uncertainty::default();
-        let passes = Some(Passes { samples: 10, layers: 2 });
-        let written = Uncertainty { passes, ..none };
-        let bytes = posterior_file(&written, None);
-        assert_eq!(read(bytes, &weight_cd, LinkChoice::Qmc).unwrap(), written);
+        let passes = Spread::Passes(Passes { samples: 10, layers: 2 });
+        let written = posterior(&weight_cd, passes, LinkChoice::Qmc);
+        let found = read(posterior_file(&written, None), &weight_cd, LinkChoice::Qmc).unwrap();
+        assert_eq!(written_part(found), written_part(written));
     }
 }
 
 #[test]
 fn a_covariance_of_another_shape_is_refused_by_name() {
     let root = Root { values: floats(9, 1), size: 3 };
-    let covariance = Covariance::Difference(Difference(root));
-    let written = Uncertainty::new(covariance, LinkChoice::Qmc, Scaling::default());
+    let spread = Spread::LastLayer(Covariance::Difference(Difference(root)));
     let weight_cd = Tensor::zeros((2, 7), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let written = posterior(&weight_cd, spread, LinkChoice::Qmc);
     let bytes = posterior_file(&written, None);
     let message = read(bytes, &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
     assert!(message.contains("`difference.root` is not f32 [8, 8]"), "{message}");

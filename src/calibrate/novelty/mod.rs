@@ -164,9 +164,11 @@ impl Novelty {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::compute::{Noise, Purpose};
-    use crate::posterior::{LogitDistribution, Scaling, Uncertainty};
+    use crate::posterior::{Draws, Link, LinkChoice, LogitDistribution, Scaling};
 
     /// Reference and texts from one distribution: P(p ≤ k/(n+1)) = k/(n+1). Over 2000 draws of a
     /// reference of 99 with one text each, by the Kolmogorov-Smirnov distance at 0.001.
@@ -203,7 +205,9 @@ mod tests {
     fn scores_without_features_follow_their_formulas() {
         let logits = LogitDistribution::Point(vec![1.0, 3.0]);
         let scaling = Scaling { temperature: 2.0, ..Scaling::default() };
-        let predictive = logits.predictive(&Uncertainty::default().link, &scaling);
+        let draws = Arc::new(Draws::from_values(Vec::new(), 0));
+        let link = Link { choice: LinkChoice::default(), draws };
+        let predictive = logits.predictive(&link, &scaling);
         let evidence = Evidence {
             novelty_e: &[],
             logit_c: &logits.mean(),

@@ -21,7 +21,7 @@ use crate::data::Example;
 use crate::evaluate::{EvalRows, Report, score};
 use crate::experiment::{self, create_run_folder};
 use crate::numbers::{counted, grouped};
-use crate::posterior::Uncertainty;
+use crate::posterior::Posterior;
 use crate::predict::{Predictor, Text};
 use crate::store::write_atomically;
 
@@ -277,11 +277,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         suites: &suites,
         settings: &settings,
         encoder: &artifact.encoder,
-        method: json!(artifact.manifest.method),
+        method: json!(artifact.manifest.fit.method),
         machine: &machine,
         results: &results,
         calibration: scored.as_ref().map(serde_json::to_value).transpose()?,
-        warnings: warnings(&results, &suites, &artifact.uncertainty),
+        warnings: warnings(&results, &suites, &artifact.posterior),
         comparisons: Vec::new(),
     };
     if let Some(baseline) = &baseline {
@@ -317,9 +317,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 }
 
 /// What a reader of the figures should know.
-fn warnings(results: &Results, suites: &[Suite], uncertainty: &Uncertainty) -> Vec<String> {
+fn warnings(results: &Results, suites: &[Suite], posterior: &Posterior) -> Vec<String> {
     let mut warnings = results.warnings();
-    let reason = uncertainty.own_doubt().reason();
+    let reason = posterior.own_doubt().reason();
     if let Some(reason) = reason.filter(|_| suites.contains(&Suite::Posterior)) {
         warnings.push(format!(
             "`posterior` measures only a softmax: this model uses its mean logits because {reason}"

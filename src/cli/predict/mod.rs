@@ -212,7 +212,7 @@ fn config(options: &Options, predictor: &Predictor) -> Result<DataConfig> {
 
 /// Refuses an order that the model knows nothing of, before it is asked anything.
 fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
-    let Artifact { uncertainty, calibration, .. } = predictor.artifact();
+    let Artifact { posterior, calibration, .. } = predictor.artifact();
     let strange = match (by, &calibration.novelty) {
         (SortBy::Epistemic, Some(_)) => {
             ", or `--sort-by ood-p` to get the texts least like the training data first"
@@ -221,7 +221,7 @@ fn check_order(predictor: &Predictor, by: SortBy) -> Result<()> {
     };
     let missing = match by {
         SortBy::Epistemic => {
-            uncertainty.own_doubt().reason().map(|why| ("epistemic uncertainty", why))
+            posterior.own_doubt().reason().map(|why| ("epistemic uncertainty", why))
         }
         SortBy::OodP if calibration.novelty.is_none() => {
             Some(("novelty p-values", "it was not calibrated for them"))

@@ -4,9 +4,9 @@ use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Laplace};
-use crate::method::{Approach, Fitted, Needs, Recipe, Told, tensors};
+use crate::method::{Approach, FitInput, FitRecord, Method, Needs, tensors};
 use crate::numbers::grouped;
-use crate::posterior::{Covariance, LinkChoice, OwnDoubt, Posterior};
+use crate::posterior::{Covariance, LinkChoice, OwnDoubt, Posterior, Spread};
 
 /// It has no keys of its own: the evidence, or held-out rows, choose its prior.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,37 +18,41 @@ impl Approach for Settings {
         Needs { training_features: true, ..Needs::default() }
     }
 
-    fn run(&self, recipe: &mut Recipe<'_>) -> Result<Fitted> {
-        let Laplace { mean_kd, covariance, evidence } = match recipe.converged.take() {
+    fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
+        let Laplace { mean_kd, covariance, evidence } = match input.converged.take() {
             Some(found) => found,
-            None => super::fit(&recipe.rows, &recipe.last.flat()?, recipe.head)?,
+            None => super::fit(&input.rows, &input.last.flat()?, input.head)?,
         };
-        let (mean_cd, mean_c) = tensors(&mean_kd, recipe.rows.classes)?;
-        let posterior = Posterior::LastLayer { mean_cd, mean_c, covariance };
-        Ok(Fitted { posterior, evidence: Some(evidence) })
+        let (mean_cd, mean_c) = tensors(&mean_kd, input.rows.classes)?;
+        let spread = Spread::LastLayer(covariance);
+        let posterior = Posterior::new(mean_cd, mean_c, spread, input.link);
+        let evidence = Some(evidence);
+        Ok((posterior, FitRecord { evidence, ..input.record(Method::Laplace) }))
     }
 
-    fn describe(told: &Told<'_>) -> String {
-        let form = match &told.uncertainty.covariance {
-            Covariance::Kronecker(_) => "with a covariance of two Kronecker factors",
+    fn describe(posterior: &Posterior, fit: &FitRecord) -> String {
+        let form = match &posterior.spread {
+            Spread::LastLayer(Covariance::Kronecker(_)) => {
+                "with a covariance of two Kronecker factors"
+            }
             _ => "with its full covariance",
         };
-        let chosen = if told.prior_by_held_out_rows {
+        let chosen = if fit.prior_by_held_out_rows {
             "was chosen on held-out rows"
         } else {
             "was chosen by maximising the marginal likelihood (evidence)"
         };
-        let prior = |evidence: &Evidence| {
+        let prior = |evidence: Evidence| {
             format!(
                 " Its prior precision, {:.3}, {chosen}; the data determine about \
                  {} of the layer's {} weights.",
                 evidence.prior_precision,
                 grouped(evidence.effective_parameters.round() as usize),
-                grouped(told.weights),
+                grouped(posterior.weights()),
             )
         };
-        let link = match (told.classes, told.uncertainty.link.choice) {
-            _ if told.uncertainty.own_doubt() == OwnDoubt::LeftOut => {
+        let link = match (posterior.classes(), posterior.link.choice) {
+            _ if posterior.own_doubt() == OwnDoubt::LeftOut => {
                 "Probabilities are those of its mean alone"
             }
             (2, _) => "Probabilities of two classes follow from it exactly",
@@ -59,7 +63,7 @@ impl Approach for Settings {
             "A Laplace approximation of the last linear layer, {form}: a Gaussian around the best \
              weights, as wide as the training rows leave them uncertain (Daxberger et al., \
              2021).{} {link}; each text needs one forward pass.",
-            told.evidence.map(prior).unwrap_or_default()
+            fit.evidence.map(prior).unwrap_or_default()
         )
     }
 }

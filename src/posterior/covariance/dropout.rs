@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::compute::{Noise, Packed, Purpose, Sequence};
     use crate::model::{Classifier, EncoderConfig, Parameters, Sampling, Sizes};
-    use crate::posterior::{LogitDistribution, Passes, Posterior};
+    use crate::posterior::{LinkChoice, LogitDistribution, Passes, Posterior, Spread};
 
     /// Where only the feature has dropout, passes through the network have the closed form's mean and
     /// covariance, within five standard errors.
@@ -110,8 +110,8 @@ mod tests {
         let drawn = classifier.sampled(&batch, &sampling).unwrap();
         let drawn = drawn.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let passes = Passes { samples, layers: 0 };
-        let posterior =
-            Posterior::Passes { mean_cd: weight_cd.clone(), mean_c: bias_c.clone(), passes };
+        let (spread, link) = (Spread::Passes(passes), LinkChoice::default());
+        let posterior = Posterior::new(weight_cd.clone(), bias_c.clone(), spread, link);
         let found = posterior.logits(&drawn).unwrap().swap_remove(0);
         let LogitDistribution::Samples { logit_mc, .. } = &found else { panic!("{found:?}") };
 

@@ -2,7 +2,7 @@
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::super::Uncertainty;
+use super::super::Posterior;
 use super::super::logits::{LogitCovariance, LogitDistribution};
 use super::{sample_offsets, softmax};
 
@@ -19,7 +19,7 @@ impl LogitDistribution {
     }
 }
 
-impl Uncertainty {
+impl Posterior {
     /// Probabilities `[m, c]` under at most `most` equally likely points; `None` for a point estimate,
     /// and where the variance is left out: equal points would look like certainty.
     ///
@@ -106,8 +106,16 @@ fn normal(share: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Covariance, LinkChoice, Scaling};
+    use candle_core::{DType, Device, Tensor};
+
+    use super::super::super::{Covariance, LinkChoice, Scaling, Spread};
     use super::*;
+
+    fn posterior() -> Posterior {
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let spread = Spread::LastLayer(Covariance::Zero);
+        Posterior::new(zeros(&[2, 1]), zeros(&[2]), spread, LinkChoice::Qmc)
+    }
 
     fn two_classes(variance: f64) -> LogitDistribution {
         let covariance = LogitCovariance::Difference(variance);
@@ -117,39 +125,39 @@ mod tests {
     #[test]
     fn the_interval_of_two_classes_is_that_of_the_gaussian() {
         let scaling = Scaling { temperature: 2.0, scale: 0.25, vector: None };
-        let uncertainty = Uncertainty::new(Covariance::Zero, LinkChoice::Qmc, scaling);
+        let posterior = Posterior { scaling, ..posterior() };
         // u = 1.5/2 ± 1.6449 · √(0.25 · 4)/2.
-        let found = uncertainty.interval(&two_classes(4.0), 1, 0.9).unwrap();
+        let found = posterior.interval(&two_classes(4.0), 1, 0.9).unwrap();
         let expected = [-0.072_427, 1.572_427].map(|u: f64| 1.0 / (1.0 + (-u).exp()));
         assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
-        let other = uncertainty.interval(&two_classes(4.0), 0, 0.9).unwrap();
+        let other = posterior.interval(&two_classes(4.0), 0, 0.9).unwrap();
         assert!((other[0] + found[1] - 1.0).abs() < 1e-12);
-        assert_eq!(uncertainty.interval(&LogitDistribution::Point(vec![0.0, 1.0]), 1, 0.9), None);
+        assert_eq!(posterior.interval(&LogitDistribution::Point(vec![0.0, 1.0]), 1, 0.9), None);
     }
 
     #[test]
     fn points_are_distributions_whose_mean_is_the_prediction() {
-        let uncertainty = Uncertainty::default();
-        let points = uncertainty.points(&two_classes(1.0), 64).unwrap();
+        let posterior = posterior();
+        let points = posterior.points(&two_classes(1.0), 64).unwrap();
         assert_eq!(points.len(), 128);
         assert!(points.chunks_exact(2).all(|p| (p[0] + p[1] - 1.0).abs() < 1e-12));
         let mean = points.iter().skip(1).step_by(2).sum::<f64>() / 64.0;
-        let exact = uncertainty.predictive(&two_classes(1.0)).probability_c[1];
+        let exact = posterior.predictive(&two_classes(1.0)).probability_c[1];
         assert!((mean - exact).abs() < 1e-3, "{mean} {exact}");
     }
 
     #[test]
     fn samples_are_given_as_they_are_and_their_interval_is_interpolated() {
-        let uncertainty = Uncertainty::default();
+        let posterior = posterior();
         let logit_mc: Vec<f64> = (0..11).flat_map(|i| [0.0, f64::from(i) - 5.0, -9.0]).collect();
         let samples = LogitDistribution::Samples { logit_mc: logit_mc.clone(), classes: 3 };
         assert_eq!(samples.passes(), Some(11));
-        let points = uncertainty.points(&samples, 64).unwrap();
+        let points = posterior.points(&samples, 64).unwrap();
         for (point, logit_c) in points.chunks_exact(3).zip(logit_mc.chunks_exact(3)) {
             let exact = softmax(logit_c, 1.0);
             assert!(point.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-12));
         }
-        let [low, high] = uncertainty.interval(&samples, 1, 0.9).unwrap();
+        let [low, high] = posterior.interval(&samples, 1, 0.9).unwrap();
         let p = |logit| softmax(&[0.0, logit, -9.0], 1.0)[1];
         assert!((low - (p(-5.0) + p(-4.0)) / 2.0).abs() < 1e-12, "{low}");
         assert!((high - (p(4.0) + p(5.0)) / 2.0).abs() < 1e-12, "{high}");

@@ -1,4 +1,7 @@
+use candle_core::{DType, Device, Tensor};
+
 use super::super::logits::{Basis, LogitCovariance, LogitDistribution};
+use super::super::{Covariance, Posterior, Spread};
 use super::*;
 
 fn link(width: usize) -> Link {
@@ -285,9 +288,11 @@ fn a_variance_that_is_left_out_leaves_nothing_to_say_of_it() {
         assert_eq!(found, expected);
         assert_eq!((found.aleatoric, found.epistemic), (None, None));
         assert_eq!(one.probability(&link(2), &scaling, 1), found.probability_c[1]);
-        let uncertainty =
-            crate::posterior::Uncertainty { scaling, ..crate::posterior::Uncertainty::default() };
-        assert_eq!(uncertainty.points(&one, 64), None);
-        assert_eq!(uncertainty.interval(&one, 0, 0.9), None);
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+        let spread = Spread::LastLayer(Covariance::Zero);
+        let posterior = Posterior::new(zeros(&[2, 1]), zeros(&[2]), spread, LinkChoice::Qmc);
+        let posterior = Posterior { scaling, ..posterior };
+        assert_eq!(posterior.points(&one, 64), None);
+        assert_eq!(posterior.interval(&one, 0, 0.9), None);
     }
 }

@@ -17,7 +17,7 @@ impl Card<'_> {
         };
         let summary = &evaluation.summary;
         let plain = evaluation.without_temperature.filter(|_| {
-            let scaling = &self.source.artifact.uncertainty.scaling;
+            let scaling = &self.source.artifact.posterior.scaling;
             scaling.temperature != 1.0 || scaling.vector.is_some()
         });
         let before = |value: Option<f64>| {
@@ -108,7 +108,7 @@ impl Card<'_> {
         if evaluation.uncertainty.is_empty() {
             return text;
         }
-        let own_doubt = self.source.artifact.uncertainty.own_doubt();
+        let own_doubt = self.source.artifact.posterior.own_doubt();
         text.push_str(&match own_doubt.reason() {
             Some(reason) => format!(
                 "This model does not split it into epistemic (from the model) and aleatoric (from \

@@ -58,10 +58,10 @@ impl Card<'_> {
     }
 
     fn tags(&self) -> Vec<String> {
-        let method = self.source.artifact.manifest.method;
+        let method = self.source.artifact.manifest.fit.method;
         let mut tags = vec!["text-classification".to_owned(), "bayes".to_owned()];
         tags.extend(["uncertainty", "calibration"].map(str::to_owned));
-        if self.source.artifact.uncertainty.own_doubt() != OwnDoubt::Absent {
+        if self.source.artifact.posterior.own_doubt() != OwnDoubt::Absent {
             tags.push(method.name().replace('_', "-"));
         }
         if self.source.evaluation.as_ref().is_some_and(|one| one.generated) {

@@ -4,14 +4,14 @@ use super::Card;
 use super::numbers::{code, share};
 use crate::calibrate::Limits;
 use crate::calibrate::conformal::Score;
-use crate::method::Told;
-use crate::posterior::Covariance;
+use crate::method::FitRecord;
+use crate::posterior::{Covariance, Spread};
 
 impl Card<'_> {
     /// The posterior and what was fitted after it.
     pub(super) fn posterior(&self) -> String {
         let mut text = self.distribution();
-        if !self.source.artifact.manifest.class_weights.is_none() {
+        if !self.source.artifact.manifest.fit.class_weights.is_none() {
             text.push_str(
                 " Rows of rare classes counted more where it was fitted: the model answers as if all classes \
                  were equally frequent.",
@@ -29,36 +29,31 @@ impl Card<'_> {
 
     fn distribution(&self) -> String {
         let artifact = &self.source.artifact;
-        let classes = artifact.manifest.labels.len();
-        artifact.manifest.method.describe(&Told {
-            uncertainty: &artifact.uncertainty,
-            classes,
-            weights: classes * (artifact.encoder.hidden_size + 1),
-            evidence: artifact.manifest.evidence.as_ref(),
-            prior_by_held_out_rows: self.prior_by_held_out_rows(),
-        })
+        let prior_by_held_out_rows = self.prior_by_held_out_rows();
+        let fit = FitRecord { prior_by_held_out_rows, ..artifact.manifest.fit.clone() };
+        fit.method.describe(&artifact.posterior, &fit)
     }
 
     fn scaling(&self) -> String {
-        let uncertainty = &self.source.artifact.uncertainty;
-        let scaling = &uncertainty.scaling;
+        let posterior = &self.source.artifact.posterior;
+        let scaling = &posterior.scaling;
+        let has_covariance =
+            !matches!(posterior.spread, Spread::LastLayer(Covariance::Zero) | Spread::Passes(_));
         let vector = if scaling.vector.is_some() {
             "Each class has its own factor and offset; then logits "
         } else {
             "Logits "
         };
-        let spread = match (&uncertainty.covariance, scaling.scale) {
-            (Covariance::Zero, _) => "",
-            (_, 0.0) => {
+        let spread = match (has_covariance, scaling.scale) {
+            (true, 0.0) => {
                 "; the probabilities do not use the variance of the logits, because it did not \
                  improve the likelihood of those rows"
             }
             (_, _) => "",
         };
-        let scale = match (&uncertainty.covariance, scaling.scale) {
-            (Covariance::Zero, _) => String::new(),
-            (_, scale) if scale == 0.0 || scale == 1.0 => String::new(),
-            (_, scale) => format!(" and their variance is multiplied by {scale:.3}"),
+        let scale = match (has_covariance, scaling.scale) {
+            (false, _) | (true, 0.0 | 1.0) => String::new(),
+            (true, scale) => format!(" and their variance is multiplied by {scale:.3}"),
         };
         let rows = if self.crossed() {
             "rows scored by a last layer that had not seen them"

@@ -93,7 +93,9 @@ impl Card<'_> {
 
     /// Whether the prior of the last layer is the one under which held-out rows are most probable.
     pub(super) fn prior_by_held_out_rows(&self) -> bool {
-        self.facts().is_some_and(|one| one.prior_by_held_out_rows)
+        // A folder of an older version says it only next to its evaluation.
+        let in_manifest = self.source.artifact.manifest.fit.prior_by_held_out_rows;
+        in_manifest || self.facts().is_some_and(|one| one.prior_by_held_out_rows)
     }
 
     /// What the rows of each part were used for.

@@ -75,7 +75,7 @@ impl Card<'_> {
     /// In plain Python: the mean prediction.
     pub(super) fn with_transformers(&self) -> String {
         let artifact = &self.source.artifact;
-        let scaling = &artifact.uncertainty.scaling;
+        let scaling = &artifact.posterior.scaling;
         let divide = match (scaling.temperature, scaling.vector.is_some()) {
             (temperature, false) if temperature != 1.0 => format!("logits / {temperature:.6}"),
             _ => "logits".to_owned(),
@@ -140,7 +140,7 @@ impl Card<'_> {
                  predictions for long texts differ."
             }
         };
-        let vector = if artifact.uncertainty.scaling.vector.is_some() {
+        let vector = if artifact.posterior.scaling.vector.is_some() {
             " The factors and offsets of the classes are not applied here."
         } else {
             ""
@@ -164,7 +164,7 @@ impl Card<'_> {
                 format!("echo {} | bayes predict --model {place} --format jsonl", shell(&row))
             }
         };
-        let uncertainty = match artifact.uncertainty.own_doubt() {
+        let uncertainty = match artifact.posterior.own_doubt() {
             OwnDoubt::Known => "the two parts of the uncertainty",
             OwnDoubt::LeftOut | OwnDoubt::Absent => "the uncertainty",
         };

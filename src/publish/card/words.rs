@@ -102,7 +102,7 @@ impl Card<'_> {
         let end = if self.source.checkpoint {
             String::new()
         } else {
-            let own = match artifact.uncertainty.own_doubt() {
+            let own = match artifact.posterior.own_doubt() {
                 OwnDoubt::Known => {
                     " and says how much of the uncertainty comes from the model itself"
                 }

@@ -96,7 +96,7 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
     Info {
         model: manifest.name.clone(),
         model_version: predictor.version().to_owned(),
-        method: manifest.method.name(),
+        method: manifest.fit.method.name(),
         labels: predictor.labels().to_vec(),
         max_tokens: manifest.preprocessing.max_length,
         device: app.model.device(),
@@ -110,9 +110,9 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
             api_key: app.keys().required(),
         },
         calibration: InfoCalibration {
-            temperature: artifact.uncertainty.scaling.temperature,
-            scale: artifact.uncertainty.scaling.scale,
-            epistemic: artifact.uncertainty.own_doubt(),
+            temperature: artifact.posterior.scaling.temperature,
+            scale: artifact.posterior.scaling.scale,
+            epistemic: artifact.posterior.own_doubt(),
             prediction_set_rows: calibration.conformal.as_ref().map(|conformal| conformal.rows()),
             novelty: calibration.novelty.as_ref().map(|novelty| novelty.score.name()),
             min_confidence: calibration.limits.and_then(|limits| limits.min_confidence),

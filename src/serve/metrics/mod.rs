@@ -224,7 +224,7 @@ impl Metrics {
         let labels = [
             ("name", manifest.name.clone()),
             ("version", predictor.version().to_owned()),
-            ("method", manifest.method.name().to_owned()),
+            ("method", manifest.fit.method.name().to_owned()),
         ];
         self.model.get_or_create(&labels).set(1);
     }
