@@ -21,28 +21,23 @@ pub struct Features {
     pub uniforms: Vec<f64>,
 }
 
-/// Refuses training rows that all are the same tokens.
-pub(super) fn check_distinct(rows: &TokenSet) -> Result<(), ExperimentError> {
-    let same = |row: usize| {
-        let (one, first) = (rows.sequence(row), rows.sequence(0));
-        one.ids == first.ids && one.type_ids == first.type_ids
-    };
-    match rows.len() > 1 && (1..rows.len()).all(same) {
-        true => Err(ExperimentError::SameTexts(rows.len())),
+/// Refuses training rows that all are the same to the encoder, by their tokens or by their features.
+pub(super) fn check_distinct<T: PartialEq>(
+    mut rows: impl ExactSizeIterator<Item = T>,
+) -> Result<(), ExperimentError> {
+    let count = rows.len();
+    let first = rows.next();
+    match count > 1 && rows.all(|row| Some(row) == first) {
+        true => Err(ExperimentError::SameTexts(count)),
         false => Ok(()),
     }
 }
 
 impl Features {
-    /// Refuses training rows that all have the same feature.
-    pub(super) fn check_distinct(&self) -> Result<(), ExperimentError> {
+    /// The feature of each row.
+    pub(super) fn lines(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         let width = self.feature_nd.len() / self.len().max(1);
-        let mut lines = self.feature_nd.chunks_exact(width.max(1));
-        let first = lines.next();
-        match self.len() > 1 && lines.all(|line| Some(line) == first) {
-            true => Err(ExperimentError::SameTexts(self.len())),
-            false => Ok(()),
-        }
+        self.feature_nd.chunks_exact(width.max(1))
     }
 
     /// Encodes the rows of a part; with `passes`, several times.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::absent::check_classes;
 use super::calibration::{FitSettings, HeldOut, check_rows};
 use super::feature_cache::{self, FeatureCache};
+use super::features::check_distinct;
 use super::lineage::Lineage;
 use super::origin::base_model;
 use super::posterior::{Making, weights_of_classes};
@@ -183,7 +184,7 @@ pub fn fit(
         encoded: 0,
     };
     let train = encoder.features(&parts.train, None, show)?;
-    train.check_distinct()?;
+    check_distinct(train.lines())?;
     let (own, classes) = (source.manifest.fit.class_weights, source.manifest.labels.len());
     if !own.is_none() && refits {
         show(Progress::Note(

@@ -13,7 +13,7 @@ use super::features::check_distinct;
 use super::lineage::Lineage;
 use super::unused::Use;
 use super::{Experiment, ExperimentError, Progress, schedule};
-use crate::compute::Noise;
+use crate::compute::{Noise, Sequence};
 use crate::data::split::{RowKey, carve};
 use crate::data::{
     self, CrossFit, Dataset, Example, Part, PartSummary, Parts, Preprocessing, StreamedRows,
@@ -345,7 +345,11 @@ impl Sets {
             temperature: set(&parts.temperature),
             conformal: set(&parts.conformal),
         };
-        check_distinct(&sets.train)?;
+        let tokens = |row| {
+            let Sequence { ids, type_ids, .. } = sets.train.sequence(row);
+            (ids, type_ids)
+        };
+        check_distinct((0..sets.train.len()).map(tokens))?;
         let truncated = sets.train.truncated();
         if truncated > 0 {
             show(Progress::Note(format!(
