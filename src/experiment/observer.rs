@@ -38,7 +38,7 @@ impl From<&Remark> for Progress<'_> {
 /// Keeps the log of a training run.
 pub struct Log<'a> {
     run: &'a mut RunFolder,
-    board: Option<&'a mut EventWriter>,
+    events: Option<&'a mut EventWriter>,
     stop: &'a AtomicBool,
     started: Instant,
 }
@@ -47,15 +47,15 @@ impl<'a> Log<'a> {
     /// A log into a run folder, and into event files where there are any; `stop` is raised by a signal.
     pub fn new(
         run: &'a mut RunFolder,
-        board: Option<&'a mut EventWriter>,
+        events: Option<&'a mut EventWriter>,
         stop: &'a AtomicBool,
     ) -> Self {
-        Self { run, board, stop, started: Instant::now() }
+        Self { run, events, stop, started: Instant::now() }
     }
 
     /// What went wrong with the event files, once.
-    pub fn board_failure(&mut self) -> Option<io::Error> {
-        self.board.as_mut().and_then(|board| board.take_failure())
+    pub fn events_failure(&mut self) -> Option<io::Error> {
+        self.events.as_mut().and_then(|events| events.take_failure())
     }
 
     pub fn run(&self) -> &RunFolder {
@@ -64,8 +64,8 @@ impl<'a> Log<'a> {
 
     /// Takes an event in.
     pub fn hear(&mut self, event: &Event<'_>) -> io::Result<Control> {
-        if let Some(board) = &mut self.board {
-            board.hear(event);
+        if let Some(events) = &mut self.events {
+            events.hear(event);
         }
         match event {
             Event::Step {

@@ -19,7 +19,7 @@ use super::origin::base_model;
 use super::posterior::weights_of_classes;
 use super::prepare::{Prepared, Sets, prepare};
 use super::resume::{self, Home, Resume, Wanted};
-use super::tuning::{Tuning, no_board};
+use super::tuning::{Tuning, no_events};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, Manifest, PartRecord, Preprocessing, Records, SCHEMA};
 use crate::calibrate::CalibrationSummary;
@@ -181,7 +181,7 @@ pub fn train(
             Choice::with_head(frozen, show)
         }
     };
-    let mut board = None;
+    let mut events = None;
     if choice.goes_on(&shop, begun.as_ref(), show)? {
         let (train, validation) = sets.tuning(shop.crossing.as_ref());
         let job = Job {
@@ -198,10 +198,10 @@ pub fn train(
         let plan = Plan::new(&experiment.train, job.rows());
         let follower = experiment.posterior.approach().follower(&plan);
         let follower = follower.map_err(ExperimentError::Encoder)?;
-        board = new_board(experiment, &start.encoder, &run, &state, show);
+        events = new_events(experiment, &start.encoder, &run, &state, show);
         let (stop, saved) = (context.stop, context.saved);
         let tuning = Tuning { experiment, home: &home, job, base, stop, saved };
-        let outcome = match tuning.run(state, follower, &mut run, board.as_mut(), show)? {
+        let outcome = match tuning.run(state, follower, &mut run, events.as_mut(), show)? {
             (train::Ended::Finished(outcome), _) => *outcome,
             (train::Ended::Stopped(steps), checkpoint) => {
                 return Ok(Ended::Interrupted { steps, checkpoint });
@@ -278,11 +278,11 @@ pub fn train(
         evaluation: tested,
         seconds: began.elapsed().as_secs_f64(),
     };
-    if let (Some(board), Some(outcome)) = (&mut board, &outcome) {
+    if let (Some(events), Some(outcome)) = (&mut events, &outcome) {
         let summary = &report.test.summary;
-        board.finish(outcome.steps, outcome.final_loss, summary.accuracy.value, &summary.bins);
-        if let Some(error) = board.take_failure() {
-            show(Progress::Warning(no_board(&error)));
+        events.finish(outcome.steps, outcome.final_loss, summary.accuracy.value, &summary.bins);
+        if let Some(error) = events.take_failure() {
+            show(Progress::Warning(no_events(&error)));
         }
     }
     let json = serde_json::to_vec_pretty(&report).expect("a report is plain data");
@@ -320,7 +320,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// The event files of the run, where they are wanted and can be written.
-fn new_board(
+fn new_events(
     experiment: &Experiment,
     encoder: &EncoderConfig,
     run: &RunFolder,
@@ -331,17 +331,17 @@ fn new_board(
         return None;
     }
     match EventWriter::create(run.path(), state.counters.step) {
-        Ok(mut board) => {
-            board.describe(&experiment.to_toml(), encoder, &experiment.train);
+        Ok(mut events) => {
+            events.describe(&experiment.to_toml(), encoder, &experiment.train);
             let runs = run.path().parent().unwrap_or(run.path());
             show(Progress::Note(format!(
                 "to follow the run: tensorboard --logdir {}",
                 runs.display()
             )));
-            Some(board)
+            Some(events)
         }
         Err(error) => {
-            show(Progress::Warning(no_board(&error)));
+            show(Progress::Warning(no_events(&error)));
             None
         }
     }

@@ -15,7 +15,7 @@ use crate::train::{
 };
 
 /// Why there is no TensorBoard, which is no reason to stop.
-pub(super) fn no_board(error: &io::Error) -> String {
+pub(super) fn no_events(error: &io::Error) -> String {
     format!("no more TensorBoard data are written: {error}")
 }
 
@@ -37,11 +37,11 @@ impl Tuning<'_> {
         state: State,
         follower: Option<Box<dyn Follower>>,
         run: &mut RunFolder,
-        board: Option<&mut EventWriter>,
+        events: Option<&mut EventWriter>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(Ended, Option<PathBuf>), ExperimentError> {
         self.restore_best(&state)?;
-        let mut log = Log::new(run, board, self.stop);
+        let mut log = Log::new(run, events, self.stop);
         let mut last = None;
         let ended = train::fit(&self.job, state, follower, &mut |event| {
             if let Event::Evaluated { best: Some(parameters), .. } = &event {
@@ -49,8 +49,8 @@ impl Tuning<'_> {
             }
             show(Progress::Train(&event));
             let control = log.hear(&event)?;
-            if let Some(error) = log.board_failure() {
-                show(Progress::Warning(no_board(&error)));
+            if let Some(error) = log.events_failure() {
+                show(Progress::Warning(no_events(&error)));
             }
             if let Event::Save(snapshot) = &event {
                 let saved = self.save(snapshot, log.run().path(), log.run().sync_metrics()?);

@@ -56,17 +56,17 @@ impl EventWriter {
             std::process::id()
         );
         let file = OpenOptions::new().append(true).create_new(true).open(run.join(name))?;
-        let mut board = Self {
+        let mut writer = Self {
             writer: RecordWriter::new(BufWriter::new(file.try_clone()?)),
             file,
             failure: None,
             broken: false,
             described,
         };
-        board.record(&message::version(seconds()));
-        board.record(&message::session_start(seconds(), step + 1));
-        board.flush();
-        Ok(board)
+        writer.record(&message::version(seconds()));
+        writer.record(&message::session_start(seconds(), step + 1));
+        writer.flush();
+        Ok(writer)
     }
 
     /// The config as text, the graph of the model and the hyperparameters, once a run.
