@@ -1,13 +1,12 @@
 //! What a recipe can come to: a model with its posterior and calibration, and how good it is on rows
 //! that it has not seen.
 
-use serde::Serialize;
-
 use super::base::Base;
 use super::calibration::{FitSettings, HeldOut};
 use super::crossed;
 use super::feature_cache::{self, FeatureCache};
 use super::head::{HeadFit, HeadRows};
+use super::judged::Judged;
 use super::posterior::Making;
 use super::prepare::{Crossing, Prepared, Sets};
 use super::{ExperimentError, Features, Progress};
@@ -17,7 +16,6 @@ use crate::data::split::RowKey;
 use crate::data::{Part, TokenSet};
 use crate::method::laplace::Head;
 use crate::method::{FitRecord, tensors};
-use crate::metrics::argmax;
 use crate::model::{Classifier, Parameters};
 use crate::posterior::{Passes, Posterior, Predictive};
 use crate::train::{Gathered, Recipe};
@@ -28,61 +26,6 @@ pub(super) struct Candidate {
     pub(super) calibration: CalibrationSummary,
     /// What it says of rows that it has not seen.
     pub(super) judged: Judged,
-}
-
-/// Rows that a candidate has not seen, ascending, with what it makes of each.
-#[derive(Default)]
-pub(super) struct Judged(Vec<(usize, Verdict)>);
-
-#[derive(Clone, Copy)]
-struct Verdict {
-    nll: f64,
-    hit: bool,
-}
-
-/// How good a candidate is on held-out rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct HeldOutScores {
-    pub rows: usize,
-    /// The share of right answers.
-    pub accuracy: f64,
-    /// Mean −ln p(label), in nats.
-    pub nll: f64,
-}
-
-impl Judged {
-    pub(super) fn new(rows: &[usize], labels: &[u32], predictive: &[Predictive]) -> Self {
-        let verdict = |(label, one): (&u32, &Predictive)| {
-            let p = one.probability_c[*label as usize];
-            let hit = argmax(&one.probability_c) == *label as usize;
-            Verdict { nll: -p.max(f64::MIN_POSITIVE).ln(), hit }
-        };
-        let verdicts = labels.iter().zip(predictive).map(verdict);
-        let mut all: Vec<(usize, Verdict)> = rows.iter().copied().zip(verdicts).collect();
-        all.sort_by_key(|(row, _)| *row);
-        Self(all)
-    }
-
-    /// The rows, the easiest of them first.
-    pub(super) fn by_difficulty(&self) -> Vec<usize> {
-        let mut all: Vec<&(usize, Verdict)> = self.0.iter().collect();
-        all.sort_by(|(_, one), (_, other)| one.nll.total_cmp(&other.nll));
-        all.into_iter().map(|(row, _)| *row).collect()
-    }
-
-    /// Of the rows that are also judged by another; `None` for no rows.
-    pub(super) fn scores(&self, other: &Self) -> Option<HeldOutScores> {
-        let shared = |row: &usize| other.0.binary_search_by_key(row, |(row, _)| *row).is_ok();
-        let own: Vec<Verdict> =
-            self.0.iter().filter(|(row, _)| shared(row)).map(|(_, verdict)| *verdict).collect();
-        let rows = own.len();
-        let mean = |sum: f64| sum / rows as f64;
-        (rows > 0).then(|| HeldOutScores {
-            rows,
-            accuracy: mean(own.iter().filter(|one| one.hit).count() as f64),
-            nll: mean(own.iter().map(|one| one.nll).sum()),
-        })
-    }
 }
 
 /// All that candidates are made from.

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::candidate::{Candidate, Frozen, HeldOutScores, Shop};
+use super::candidate::{Candidate, Frozen, Shop};
+use super::judged::HeldOutScores;
 use super::{ExperimentError, Features, Progress};
 use crate::model::{Classifier, Parameters};
 use crate::train::{Outcome, Plan, Recipe, State};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::calibration::check_rows;
-use super::candidate::Judged;
 use super::encoder::InitialEncoder;
 use super::features::check_distinct;
+use super::judged::Judged;
 use super::lineage::Lineage;
 use super::unused::Use;
 use super::{Experiment, ExperimentError, Progress, schedule};
