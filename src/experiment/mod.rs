@@ -1,19 +1,12 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
 mod absent;
-mod base;
 mod calibration;
-mod candidate;
-mod choice;
 mod config;
-mod crossed;
-mod describe;
 mod encoder;
-mod evaluation;
 mod feature_cache;
 mod features;
 mod fit;
-mod head;
 mod judged;
 mod keys;
 mod lineage;
@@ -22,11 +15,10 @@ mod origin;
 mod plan;
 mod posterior;
 mod prepare;
-mod recipe;
 mod resume;
 mod run_folder;
 mod schedule;
-mod tuning;
+mod train;
 mod unused;
 
 pub use config::{CLASSIFY, Experiment, QUICK_START};
@@ -37,9 +29,9 @@ pub use keys::known as known_keys;
 pub use observer::Progress;
 pub use plan::{Plan, plan};
 pub use prepare::{PreparedSplit, prepare_tokens};
-pub use recipe::{Ended, RecipeReport, RunContext, TrainReport, train};
 pub use resume::{Resume, Unusable};
 pub use run_folder::{RunFolder, create_run_folder};
+pub use train::{Ended, RecipeReport, RunContext, TrainReport, train};
 
 use std::path::PathBuf;
 
