@@ -71,10 +71,6 @@ impl RunFolder {
         Ok(Self { metrics: open(METRICS)?, timing: open(TIMING)?, path })
     }
 
-    pub fn name(&self) -> String {
-        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-    }
-
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,8 +1,14 @@
 //! A model before its weights are trained.
 
-use crate::artifact::{Artifact, Manifest, SpecialTokens};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::origin::base_model;
+use super::prepare::Prepared;
+use crate::artifact::{Artifact, Manifest, PartRecord, Preprocessing, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
-use crate::data::TextTokenizer;
+use crate::data::{Part, TextTokenizer};
+use crate::method::{FitRecord, Method};
 use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::Posterior;
 
@@ -15,6 +21,16 @@ pub(super) struct Base {
 }
 
 impl Base {
+    pub(super) fn new(prepared: &Prepared) -> Self {
+        let start = &prepared.start;
+        Self {
+            manifest: manifest(prepared),
+            encoder: start.encoder.clone(),
+            tokenizer: start.tokenizer.clone(),
+            special_tokens: start.special_tokens.clone(),
+        }
+    }
+
     /// The model with these weights: a point estimate that nothing was fitted to.
     pub(super) fn with(&self, parameters: &Parameters) -> Artifact {
         Artifact {
@@ -26,5 +42,43 @@ impl Base {
             calibration: Calibration::default(),
             manifest: self.manifest.clone(),
         }
+    }
+}
+
+/// What is said of a model of which nothing is fitted or tested.
+fn manifest(prepared: &Prepared) -> Manifest {
+    let Prepared { experiment, dataset, parts, lineage, .. } = prepared;
+    let record = |(name, part): (&str, &Part)| {
+        let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
+        (name.to_owned(), record)
+    };
+    let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
+    Manifest {
+        schema: SCHEMA,
+        bayes: env!("CARGO_PKG_VERSION").to_owned(),
+        name: experiment.name.clone(),
+        fit: FitRecord {
+            link: experiment.posterior.link,
+            class_weights: experiment.train.class_weights,
+            ..FitRecord::new(Method::Map)
+        },
+        calibration: Some(experiment.calibration.clone()),
+        transformers: "posterior mean".to_owned(),
+        labels: dataset.labels.clone(),
+        preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
+        data: Some(dataset.with_columns(&experiment.data)),
+        data_labels: Some(dataset.labels.clone()),
+        base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
+        seed: experiment.train.seed,
+        parts: named.map(record).collect(),
+        lineage: lineage.models.clone(),
+        lineage_known: lineage.is_known(),
+        encoder_trained: true,
+        seen_in_test: parts.seen_in_test.len(),
+        test: None,
+        files: BTreeMap::new(),
+        records: BTreeMap::new(),
+        sha256: None,
+        edited: false,
     }
 }

@@ -4,16 +4,15 @@
 use super::base::Base;
 use super::calibration::{FitSettings, HeldOut};
 use super::crossed;
-use super::feature_cache::{self, FeatureCache};
 use super::head::{HeadFit, HeadRows};
 use super::judged::Judged;
 use super::posterior::Making;
 use super::prepare::{Crossing, Prepared, Sets};
+use super::reader::Reader;
 use super::{ExperimentError, Features, Progress};
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Manifest};
 use crate::calibrate::{CalibrationSummary, Fold, folds};
 use crate::data::split::RowKey;
-use crate::data::{Part, TokenSet};
 use crate::method::laplace::Head;
 use crate::method::{FitRecord, tensors};
 use crate::model::{Classifier, Parameters};
@@ -26,6 +25,14 @@ pub(super) struct Candidate {
     pub(super) calibration: CalibrationSummary,
     /// What it says of rows that it has not seen.
     pub(super) judged: Judged,
+}
+
+impl Candidate {
+    /// Its rows trained the last layer alone.
+    fn on_frozen_encoder(self) -> Self {
+        let manifest = Manifest { encoder_trained: false, ..self.artifact.manifest };
+        Self { artifact: Artifact { manifest, ..self.artifact }, ..self }
+    }
 }
 
 /// All that candidates are made from.
@@ -57,14 +64,7 @@ impl Shop<'_> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Frozen, ExperimentError> {
         let encoder = &self.base.encoder;
-        let classifier = Classifier::packed(encoder, parameters)?;
-        let folder = self.prepared.start.folder.as_deref();
-        let cache = folder
-            .map(|folder| {
-                FeatureCache::new(folder, &self.base.manifest.preprocessing, encoder.pooling)
-            })
-            .transpose()?;
-        let reader = Reader { classifier: &classifier, cache, shop: self };
+        let reader = Reader::cached(self, Classifier::packed(encoder, parameters)?)?;
         let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
         let (candidate, start, crossing) = match &self.crossing {
             Some(crossing) => {
@@ -96,7 +96,7 @@ impl Shop<'_> {
                 (candidate, start, None)
             }
         };
-        Ok(Frozen { candidate, start, crossing })
+        Ok(Frozen { candidate: candidate.on_frozen_encoder(), start, crossing })
     }
 
     /// Weights that were trained, with a last layer that is fitted anew.
@@ -106,8 +106,7 @@ impl Shop<'_> {
         gathered: Option<&Gathered>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
-        let classifier = Classifier::packed(&self.base.encoder, parameters)?;
-        let reader = Reader { classifier: &classifier, cache: None, shop: self };
+        let reader = Reader::new(self, Classifier::packed(&self.base.encoder, parameters)?);
         let Some(crossing) = &self.crossing else {
             return self.refitted(&reader, parameters, gathered, show);
         };
@@ -261,46 +260,7 @@ impl Shop<'_> {
         (0..parts.validation.rows.len()).filter(|place| !seen(place)).collect()
     }
 
-    fn passes(&self) -> Option<Passes> {
+    pub(super) fn passes(&self) -> Option<Passes> {
         self.settings.posterior.approach().needs().passes
-    }
-}
-
-/// Features of parts, from the cache where there is one.
-struct Reader<'a> {
-    classifier: &'a Classifier,
-    cache: Option<FeatureCache>,
-    shop: &'a Shop<'a>,
-}
-
-impl Reader<'_> {
-    fn features(
-        &self,
-        part: &Part,
-        rows: &TokenSet,
-        show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Features, ExperimentError> {
-        let passes = self.shop.passes();
-        let Some(cache) = self.cache.as_ref().filter(|_| passes.is_none()) else {
-            return self.encode(rows, passes, "encoding", show);
-        };
-        let path = cache.path(&part.hash(&self.shop.prepared.dataset));
-        let width = self.shop.base.encoder.hidden_size;
-        if let Some(features) = feature_cache::read(&path, rows.labels().to_vec(), width) {
-            return Ok(features);
-        }
-        let features = self.encode(rows, passes, "encoding", show)?;
-        feature_cache::keep(&path, &features, width, show);
-        Ok(features)
-    }
-
-    fn encode(
-        &self,
-        rows: &TokenSet,
-        passes: Option<Passes>,
-        what: &'static str,
-        show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Features, ExperimentError> {
-        Features::encode(self.classifier, rows, passes, what, show)
     }
 }

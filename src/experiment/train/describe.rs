@@ -93,10 +93,24 @@ pub(super) fn describe(
             if lineage.models.is_empty() { "" } else { " or trained the model to begin with" }
         )));
     }
+    if let Some(source) = &dataset.stream {
+        describe_stream(source, experiment, show);
+    }
+}
+
+/// What was not foreseen of a model that is kept.
+pub(super) fn describe_kept(prepared: &Prepared, kept: Recipe, show: &mut dyn FnMut(Progress<'_>)) {
+    let Prepared { experiment, dataset, .. } = prepared;
+    if let Some(source) = &dataset.stream
+        && kept == Recipe::Head
+        && experiment.train.recipe != Recipe::Head
+    {
+        show(Progress::Warning(of_sample(source)));
+    }
 }
 
 /// What becomes of a stream where the last layer alone is fitted.
-pub(super) fn of_sample(source: &StreamSource) -> String {
+fn of_sample(source: &StreamSource) -> String {
     format!(
         "the last layer alone is fitted, on a sample of the {} rows, and the rest goes unused: raise \
          `data.shuffle_window` for a larger sample, or set `train.recipe` to full to train on all rows",
@@ -105,7 +119,7 @@ pub(super) fn of_sample(source: &StreamSource) -> String {
 }
 
 /// What is streamed, and how it divides.
-pub(super) fn describe_stream(
+fn describe_stream(
     source: &StreamSource,
     experiment: &Experiment,
     show: &mut dyn FnMut(Progress<'_>),

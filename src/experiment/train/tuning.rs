@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use super::base::Base;
+use super::events::no_events;
 use super::observer::Log;
 use super::resume::Home;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
@@ -13,11 +14,6 @@ use crate::model;
 use crate::train::{
     self, Ended, Event, EventWriter, Follower, Job, NewCheckpoint, Snapshot, State,
 };
-
-/// Why there is no TensorBoard, which is no reason to stop.
-pub(super) fn no_events(error: &io::Error) -> String {
-    format!("no more TensorBoard data are written: {error}")
-}
 
 /// What the fine-tuning works with.
 pub(super) struct Tuning<'a> {

@@ -1,0 +1,65 @@
+//! Features of the parts of a run.
+
+use std::path::PathBuf;
+
+use super::candidate::Shop;
+use super::feature_cache::{self, FeatureCache};
+use super::{ExperimentError, Features, Progress};
+use crate::data::{Part, TokenSet};
+use crate::model::Classifier;
+use crate::posterior::Passes;
+
+/// Features of parts, from the cache where there is one.
+pub(super) struct Reader<'a> {
+    classifier: Classifier,
+    cache: Option<FeatureCache>,
+    shop: &'a Shop<'a>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(shop: &'a Shop<'a>, classifier: Classifier) -> Self {
+        Self { classifier, cache: None, shop }
+    }
+
+    /// For the encoder as it was before training, whose features are kept from run to run.
+    pub(super) fn cached(
+        shop: &'a Shop<'a>,
+        classifier: Classifier,
+    ) -> Result<Self, ExperimentError> {
+        let (preprocessing, pooling) =
+            (&shop.base.manifest.preprocessing, shop.base.encoder.pooling);
+        let of_folder = |folder: &PathBuf| FeatureCache::new(folder, preprocessing, pooling);
+        let cache = shop.prepared.start.folder.as_ref().map(of_folder).transpose()?;
+        Ok(Self { classifier, cache, shop })
+    }
+
+    pub(super) fn features(
+        &self,
+        part: &Part,
+        rows: &TokenSet,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Features, ExperimentError> {
+        let passes = self.shop.passes();
+        let Some(cache) = self.cache.as_ref().filter(|_| passes.is_none()) else {
+            return self.encode(rows, passes, "encoding", show);
+        };
+        let path = cache.path(&part.hash(&self.shop.prepared.dataset));
+        let width = self.shop.base.encoder.hidden_size;
+        if let Some(features) = feature_cache::read(&path, rows.labels().to_vec(), width) {
+            return Ok(features);
+        }
+        let features = self.encode(rows, passes, "encoding", show)?;
+        feature_cache::keep(&path, &features, width, show);
+        Ok(features)
+    }
+
+    pub(super) fn encode(
+        &self,
+        rows: &TokenSet,
+        passes: Option<Passes>,
+        what: &'static str,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Features, ExperimentError> {
+        Features::encode(&self.classifier, rows, passes, what, show)
+    }
+}

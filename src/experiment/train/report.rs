@@ -1,0 +1,137 @@
+//! What a finished run says.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::choice::{Decided, RecipeReport};
+use super::prepare::Prepared;
+use super::{ExperimentError, RunFolder};
+use crate::artifact::PartRecord;
+use crate::calibrate::CalibrationSummary;
+use crate::data::repeated_validation;
+use crate::evaluate::{BaselineReport, EvaluateError, Evaluation, Report};
+use crate::method::FitRecord;
+use crate::metrics::Scores;
+use crate::model::Pooling;
+use crate::numbers::grouped;
+use crate::train::Recipe;
+
+/// What a finished run says.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainReport {
+    /// Name of the experiment.
+    pub name: String,
+    pub model: PathBuf,
+    /// How its encoder pools, which decides what loads it in Python.
+    pub pooling: Pooling,
+    pub run: PathBuf,
+    pub dataset: String,
+    /// Whether its texts are generated.
+    pub generated: bool,
+    /// Whether they are pairs.
+    pub pairs: bool,
+    /// The encoder that it began with; `None` from scratch.
+    pub init: Option<String>,
+    /// Parameters of the classifier.
+    pub parameters: usize,
+    /// Rows in the stream that it was trained on; `None` where they were in memory.
+    pub streamed: Option<u64>,
+    /// What else is to be known of the rows, as sentences.
+    pub notes: Vec<String>,
+    /// Rows and content hash of each part.
+    pub parts: BTreeMap<String, PartRecord>,
+    /// What the model is, and how it was chosen.
+    pub recipe: RecipeReport,
+    pub steps: u64,
+    /// After how many of them the weights were best.
+    pub best_step: u64,
+    /// Scores of the validation rows at that point, with the last layer as it was trained.
+    pub validation: Option<Scores>,
+    /// The posterior, temperature and scale.
+    #[serde(flatten)]
+    pub posterior: FitRecord,
+    /// What was fitted on the conformal part.
+    pub calibration: CalibrationSummary,
+    /// NLL and ECE on the test part as the softmax of the mean logits has them.
+    pub uncalibrated: Scores,
+    /// The report on the test part.
+    pub test: Report,
+    /// What the model has over a linear classifier on the words of the same training rows.
+    pub baseline: Option<BaselineReport>,
+    /// The report with the answers that it is about; in no file.
+    #[serde(skip)]
+    pub evaluation: Evaluation,
+    /// Seconds from start to end.
+    pub seconds: f64,
+}
+
+impl TrainReport {
+    /// The report on a model that was kept, saved and tested.
+    pub(super) fn new(
+        prepared: &Prepared,
+        decided: &Decided,
+        tested: Evaluation,
+        (model, run): (PathBuf, &RunFolder),
+        began: Instant,
+    ) -> Result<Self, ExperimentError> {
+        let Prepared { experiment, dataset, parts, start, .. } = prepared;
+        let Decided { candidate, recipe, outcome } = decided;
+        let outcome = outcome.as_ref();
+        Ok(Self {
+            name: experiment.name.clone(),
+            model,
+            pooling: start.encoder.pooling,
+            run: run.path().to_owned(),
+            dataset: dataset.name.clone(),
+            generated: dataset.generated,
+            pairs: parts.test.examples(dataset).any(|example| example.pair.is_some()),
+            init: experiment.model.init.clone(),
+            parameters: candidate.artifact.parameters.count(),
+            streamed: dataset.stream.as_ref().map(|stream| stream.rows()),
+            notes: notes(prepared, recipe.kept),
+            parts: candidate.artifact.manifest.parts.clone(),
+            recipe: recipe.clone(),
+            steps: outcome.map_or(0, |one| one.steps),
+            best_step: outcome.map_or(0, |one| one.best_step),
+            validation: outcome.map(|one| one.scores),
+            posterior: candidate.artifact.manifest.fit.clone(),
+            calibration: candidate.calibration.clone(),
+            uncalibrated: tested.answers.uncalibrated().map_err(EvaluateError::from)?,
+            test: tested.report.clone(),
+            baseline: tested.baseline.clone(),
+            evaluation: tested,
+            seconds: began.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+/// What a report and the model card say of the rows besides their numbers.
+fn notes(prepared: &Prepared, kept: Recipe) -> Vec<String> {
+    let Prepared { dataset, parts, lineage, .. } = prepared;
+    let of_stream = |rows: u64| match kept {
+        Recipe::Full => format!(
+            "The weights were trained on a stream of {} rows, all but the held-out ones; the training rows \
+             counted here are a sample, which the posterior was fitted on.",
+            grouped(rows)
+        ),
+        Recipe::Head | Recipe::Auto => format!(
+            "The training rows are a sample of a stream of {} rows; the others were not used.",
+            grouped(rows)
+        ),
+    };
+    let seen = lineage.notes(dataset, parts);
+    let repeated = repeated_validation(dataset, parts).into_iter().chain(seen);
+    let repeated = repeated.map(|remark| sentence(remark.text()));
+    let streamed = dataset.stream.as_ref().map(|stream| of_stream(stream.rows()));
+    repeated.chain(streamed).collect()
+}
+
+/// With a capital and a full stop.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    format!("{}{}.", first.collect::<String>(), letters.as_str())
+}
