@@ -1,6 +1,5 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
-mod absent;
 mod calibration;
 mod config;
 mod encoder;

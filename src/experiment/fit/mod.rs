@@ -1,6 +1,8 @@
 //! The recipe behind `bayes fit`: a posterior for a classifier that exists. Its encoder stays, byte for
 //! byte; texts are encoded once, and every method is fitted on the same features.
 
+mod absent;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Instant;
 use candle_core::Device;
 use serde::Serialize;
 
-use super::absent::check_classes;
+use self::absent::check_classes;
 use super::calibration::{FitSettings, HeldOut, check_rows};
 use super::feature_cache::{self, FeatureCache};
 use super::features::check_distinct;
