@@ -1,0 +1,140 @@
+//! The methods of a fit, each on the same features.
+
+use std::time::Instant;
+
+use super::calibration::{FitSettings, HeldOut};
+use super::encoder::Encoder;
+use super::features::check_distinct;
+use super::posterior::{Making, weights_of_classes};
+use super::rows::{Rows, refits};
+use super::{Experiment, ExperimentError, Features, FitJob, FitScore, Progress};
+use crate::artifact::{Artifact, Manifest};
+use crate::calibrate::CalibrationSummary;
+use crate::compute::{Noise, Purpose};
+use crate::evaluate::EvaluateError;
+use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
+use crate::posterior::{LogitDistribution, Posterior, Predictive};
+use crate::train::class_counts;
+
+/// What every method is fitted to.
+pub(super) struct Comparison<'a> {
+    job: &'a FitJob,
+    source: &'a Artifact,
+    rows: &'a Rows,
+    noise: Noise,
+    encoder: Encoder<'a>,
+    train: Features,
+    /// The held-out rows in one pass.
+    held_out: HeldOut,
+    /// What a row of each class counts, `[k]`.
+    class_weights: Vec<f64>,
+}
+
+/// A model that was fitted.
+pub(super) struct FittedModel {
+    pub(super) model: Artifact,
+    pub(super) calibration: CalibrationSummary,
+    pub(super) score: FitScore,
+}
+
+impl<'a> Comparison<'a> {
+    /// Encodes the rows that every method looks at.
+    pub(super) fn new(
+        job: &'a FitJob,
+        source: &'a Artifact,
+        rows: &'a Rows,
+        chosen: &[Experiment],
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, ExperimentError> {
+        let mut encoder = Encoder::new(&job.model, source, rows)?;
+        let train = encoder.features(&rows.parts.train, None, show)?;
+        check_distinct(train.lines())?;
+        let (own, classes) = (source.manifest.fit.class_weights, source.manifest.labels.len());
+        if !own.is_none() && refits(job, chosen) {
+            show(Progress::Note(
+                "rows count as the class weights say that the model was trained with".to_owned(),
+            ));
+        }
+        let class_weights = weights_of_classes(own, &class_counts(&train.labels, classes));
+        let held_out = encoder.held_out(None, show)?;
+        let noise = Noise::new(source.manifest.seed);
+        Ok(Self { job, source, rows, noise, encoder, train, held_out, class_weights })
+    }
+
+    /// Rows whose features had to be computed.
+    pub(super) fn encoded(&self) -> usize {
+        self.encoder.encoded
+    }
+
+    /// The classifier as it was.
+    pub(super) fn before(
+        &mut self,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<FitScore, ExperimentError> {
+        let posterior = &self.source.posterior;
+        let test = self.encoder.features(&self.rows.parts.test, posterior.passes(), show)?;
+        let test = scored(posterior, &test, &self.noise)?;
+        Ok(FitScore { name: "before".to_owned(), test, fitted: None, seconds: 0.0 })
+    }
+
+    /// The classifier with a method.
+    pub(super) fn fit(
+        &mut self,
+        chosen: &Experiment,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<FittedModel, ExperimentError> {
+        let (job, source) = (self.job, self.source);
+        let config = &chosen.posterior;
+        let approach = config.approach();
+        approach.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
+        let passes = approach.needs().passes;
+        let several = match passes {
+            Some(_) => Some(self.encoder.held_out(passes, show)?),
+            None => None,
+        };
+        let held_out = several.as_ref().unwrap_or(&self.held_out);
+        let test = self.encoder.features(&self.rows.parts.test, passes, show)?;
+        let began = Instant::now();
+        let settings = FitSettings {
+            posterior: config,
+            calibration: &chosen.calibration,
+            class_weights: source.manifest.fit.class_weights,
+        };
+        let class_weights = &self.class_weights;
+        let making = Making { config, head: job.head, class_weights, gathered: None };
+        let posterior = making.run(&source.encoder, &source.parameters, &self.train)?;
+        let (model, calibration) =
+            settings.fit(source.clone(), &self.train, held_out, posterior, &self.noise, show)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let test = scored(&model.posterior, &test, &self.noise)?;
+        let score = FitScore {
+            name: config.name().name().to_owned(),
+            test: test.clone(),
+            fitted: Some(model.manifest.fit.clone()),
+            seconds,
+        };
+        let manifest = Manifest {
+            calibration: Some(chosen.calibration.clone()),
+            test: Some(test),
+            ..model.manifest
+        };
+        Ok(FittedModel { model: Artifact { manifest, ..model }, calibration, score })
+    }
+}
+
+/// The metrics of a posterior on features.
+fn scored(
+    posterior: &Posterior,
+    rows: &Features,
+    noise: &Noise,
+) -> Result<Summary, ExperimentError> {
+    let logits = posterior.logits(rows.read())?;
+    let predictive = |one: &LogitDistribution| -> Predictive { posterior.predictive(one) };
+    let probability_nc: Vec<f64> =
+        logits.iter().flat_map(|one| predictive(one).probability_c).collect();
+    let classes = probability_nc.len() / rows.labels.len().max(1);
+    let scored =
+        Scored::new(&probability_nc, classes, &rows.labels).map_err(EvaluateError::from)?;
+    let mut stream = noise.stream(Purpose::Bootstrap, 0, 0);
+    Ok(metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || stream.uniform()))
+}

@@ -1,0 +1,89 @@
+//! The recipe, stage by stage: model, settings, rows, features, methods, the model folder.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::comparison::{Comparison, FittedModel};
+use super::resume::refuse_folder_of_run;
+use super::rows::Rows;
+use super::settings::settings;
+use super::{Experiment, ExperimentError, FitJob, FitReport, Progress};
+use crate::artifact::{self, Artifact};
+use crate::model;
+
+/// Encodes, fits, compares and writes.
+pub fn fit(
+    job: &FitJob,
+    device: &Device,
+    checkpoints: &Path,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<FitReport, ExperimentError> {
+    let source = artifact::load(&job.model, device)?;
+    let chosen = settings(job, &source)?;
+    let target = target(job, checkpoints, &source, &chosen)?;
+    let rows = Rows::open(job, &source, &chosen, show)?;
+    let mut comparison = Comparison::new(job, &source, &rows, &chosen, show)?;
+    let mut scores = vec![comparison.before(show)?];
+    let mut first = None;
+    for chosen in &chosen {
+        let FittedModel { model, calibration, score } = comparison.fit(chosen, show)?;
+        scores.push(score);
+        first.get_or_insert((model, calibration));
+    }
+    let (model, calibration) = first.ok_or(ExperimentError::NoMethod)?;
+    let model = rows.describe(model, job);
+    save(job, &source, &model, &target)?;
+    let (dataset, parts) = (&rows.dataset, &rows.parts);
+    Ok(FitReport {
+        source: job.model.clone(),
+        model: target,
+        pooling: model.encoder.pooling,
+        dataset: dataset.name.clone(),
+        generated: dataset.generated,
+        pairs: parts.test.examples(dataset).any(|example| example.pair.is_some()),
+        rows: parts.named().into_iter().map(|(name, part)| (name, part.rows.len())).collect(),
+        encoded: comparison.encoded(),
+        calibration,
+        scores,
+    })
+}
+
+/// The folder to write, which holds nothing that it may not replace.
+fn target(
+    job: &FitJob,
+    checkpoints: &Path,
+    source: &Artifact,
+    chosen: &[Experiment],
+) -> Result<PathBuf, ExperimentError> {
+    let first = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
+    let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
+    let model = job.output.clone().unwrap_or_else(|| home.join("model"));
+    refuse_folder_of_run(&model)?;
+    artifact::check_target(&model)?;
+    let same = |path: &Path| path.canonicalize().ok();
+    if same(&model).is_some_and(|model| same(&job.model) == Some(model)) {
+        return Err(ExperimentError::FitInPlace(model));
+    }
+    Ok(model)
+}
+
+/// Writes the model; its encoder stays as the file of the source has it.
+fn save(
+    job: &FitJob,
+    source: &Artifact,
+    model: &Artifact,
+    target: &Path,
+) -> Result<(), ExperimentError> {
+    let moved = last_layer(model)? != last_layer(source)?;
+    let parameters = moved.then_some(&model.parameters);
+    let weights = model::with_last_layer(&job.model, &model.encoder, parameters)?;
+    artifact::save_with_weights(model, &weights, target)?;
+    Ok(())
+}
+
+/// Weight and bias of the last layer.
+fn last_layer(artifact: &Artifact) -> Result<[Vec<f32>; 2], ExperimentError> {
+    let values = |name: &str| artifact.parameters.get(name).flatten_all()?.to_vec1();
+    Ok([values("classifier.weight")?, values("classifier.bias")?])
+}

@@ -1,0 +1,142 @@
+//! The rows of a fit: which they are, and what the model makes of them.
+
+use super::absent::check_classes;
+use super::calibration::check_rows;
+use super::lineage::Lineage;
+use super::origin::base_model;
+use super::settings::moves_head;
+use super::{Experiment, ExperimentError, FitJob, Progress};
+use crate::artifact::{Artifact, Manifest, PartRecord};
+use crate::compute::Noise;
+use crate::data::{self, DataConfig, Dataset, Part, Parts, sample};
+use crate::evaluate::{EvaluateError, labels_of_model};
+use crate::method::laplace::Head;
+use crate::predict::Pairs;
+
+/// The data of a fit, divided.
+pub(super) struct Rows {
+    pub(super) config: DataConfig,
+    pub(super) dataset: Dataset,
+    pub(super) parts: Parts,
+    /// The model's label for each label of the data.
+    pub(super) by_label: Vec<u32>,
+    /// What the weights have seen before.
+    lineage: Lineage,
+}
+
+impl Rows {
+    /// Opens and divides the data, and refuses what cannot be fitted on; at least one experiment is chosen.
+    pub(super) fn open(
+        job: &FitJob,
+        source: &Artifact,
+        chosen: &[Experiment],
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, ExperimentError> {
+        let config = data_config(job, source)?;
+        let noise = Noise::new(source.manifest.seed);
+        let dataset = Dataset::open(&config)?;
+        dataset.how_read().for_each(|said| show(Progress::Note(said)));
+        for remark in &dataset.remarks {
+            show(Progress::from(remark));
+        }
+        // Rows that only the last layer has seen are as good as new to an encoder whose last layer is
+        // fitted anew.
+        let anew = job.head == Head::Refit && chosen.iter().all(moves_head);
+        let lineage = Lineage::of(&source.manifest, source.manifest.encoder_trained || !anew);
+        let parts = Parts::apart(&dataset, &config, &noise, &lineage.seen.texts)?;
+        for remark in lineage.remarks(&dataset, &parts) {
+            show(Progress::from(&remark));
+        }
+        check_rows(&chosen[0].calibration, &dataset, &parts)?;
+        if let Some(remark) = data::repeated_validation(&dataset, &parts) {
+            show(Progress::from(&remark));
+        }
+        if !parts.validation.rows.is_empty() {
+            show(Progress::Note(format!(
+                "the {} rows of the `validation` split are not used: `bayes fit` selects nothing on \
+                 them",
+                parts.validation.rows.len()
+            )));
+        }
+        let parts = sampled(parts, &dataset, job.limit, &noise);
+        if job.limit > 0 {
+            show(Progress::Note(format!(
+                "using at most {} rows: training rows are balanced across classes where possible; test \
+                 rows keep the class proportions",
+                job.limit
+            )));
+        }
+        let texts = parts.test.examples(&dataset).map(|text| text.pair.is_some());
+        Pairs::of(source).check(texts).map_err(EvaluateError::from)?;
+        let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
+        if refits(job, chosen) {
+            let own = parts.train.examples(&dataset).map(|text| by_label[text.label as usize]);
+            check_classes(&own.collect(), &source.manifest.labels, &dataset.name, show)?;
+        }
+        Ok(Self { config, dataset, parts, by_label, lineage })
+    }
+
+    /// The model as one that these rows were used for.
+    pub(super) fn describe(&self, model: Artifact, job: &FitJob) -> Artifact {
+        let Self { config, dataset, parts, lineage, .. } = self;
+        let record = |(name, part): (&str, &Part)| {
+            let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
+            (name.to_owned(), record)
+        };
+        let base = model.manifest.base_model.clone();
+        let manifest = Manifest {
+            data: Some(dataset.with_columns(config)),
+            data_labels: Some(dataset.labels.clone()),
+            parts: parts.named().into_iter().map(record).collect(),
+            lineage: lineage.models.clone(),
+            lineage_known: lineage.is_known(),
+            encoder_trained: false,
+            seen_in_test: parts.seen_in_test.len(),
+            transformers: "posterior mean".to_owned(),
+            base_model: base.or_else(|| base_model(&job.model)),
+            ..model.manifest
+        };
+        Artifact { manifest, ..model }
+    }
+}
+
+/// Whether any last layer is fitted anew.
+pub(super) fn refits(job: &FitJob, chosen: &[Experiment]) -> bool {
+    job.head == Head::Refit && chosen.iter().any(moves_head)
+}
+
+/// With so many of the test rows at most; 0 for all.
+fn sampled(mut parts: Parts, dataset: &Dataset, limit: usize, noise: &Noise) -> Parts {
+    let labels: Vec<u32> = parts.test.examples(dataset).map(|example| example.label).collect();
+    let places = sample(&labels, limit, noise);
+    let seen = |place: &usize| parts.seen_in_test.binary_search(place).is_ok();
+    let seen_in_test = (0..places.len()).filter(|&at| seen(&places[at])).collect();
+    parts.seen_in_test = seen_in_test;
+    parts.test.rows = places.into_iter().map(|place| parts.test.rows[place]).collect();
+    parts
+}
+
+/// The data set that was named, cut as the model cuts; else the one that the model was trained on.
+fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, ExperimentError> {
+    let manifest = &source.manifest;
+    let own = manifest.data.as_ref();
+    let mut data = match (&job.dataset, own) {
+        (Some(name), Some(own)) if *name == own.dataset => own.clone(),
+        (Some(name), own) => DataConfig {
+            max_length: manifest.preprocessing.max_length,
+            truncation: manifest.preprocessing.truncation,
+            ..own.unwrap_or(&DataConfig::default()).like(name)
+        },
+        (None, Some(own)) => own.clone(),
+        (None, None) => return Err(ExperimentError::NoData(job.model.clone())),
+    };
+    // How many test rows the training looked at says nothing of how many this does.
+    data.test_limit = 0;
+    if job.limit > 0 {
+        data.train_limit = job.limit;
+    }
+    data.model_labels.clone_from(&manifest.labels);
+    let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
+    job.overrides.apply(&mut data).map_err(refuse)?;
+    Ok(data)
+}

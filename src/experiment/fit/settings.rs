@@ -1,0 +1,89 @@
+//! What is fitted: each method with its settings.
+
+use super::{Experiment, ExperimentError, FitJob};
+use crate::artifact::Artifact;
+use crate::method::laplace::Head;
+use crate::method::{Method, PosteriorConfig};
+use crate::train::TrainConfig;
+
+/// For each method the keys that were set, as far as they concern it, over those that the model was made with.
+pub(super) fn settings(
+    job: &FitJob,
+    source: &Artifact,
+) -> Result<Vec<Experiment>, ExperimentError> {
+    let refuse = |place: String, message: String| ExperimentError::Config { place, message };
+    let key = |setting: &String| setting.split('=').next().unwrap_or_default().trim().to_owned();
+    let own = |key: &str| ["posterior.", "calibration."].iter().any(|own| key.starts_with(own));
+    for setting in &job.settings {
+        let key = key(setting);
+        if !own(&key) || key == "posterior.method" {
+            let message = "`bayes fit` takes only keys of [posterior] and [calibration]; choose \
+                           the method with `--method` and the data with `--dataset`";
+            return Err(refuse(format!("`--set {setting}`"), message.to_owned()));
+        }
+        let reads =
+            |method: &&Method| key.strip_prefix("posterior.").is_some_and(|key| method.reads(key));
+        let whose = Method::ALL.iter().find(reads);
+        if let Some(whose) = whose.filter(|_| !job.methods.iter().any(|own| reads(&own))) {
+            let message =
+                format!("it applies to the method {0}; add {0} to `--method`", whose.name());
+            return Err(refuse(format!("`--set {key}`"), message));
+        }
+    }
+    let of_method = |&method: &Method| {
+        let base = Experiment {
+            posterior: PosteriorConfig { link: source.manifest.fit.link, ..method.into() },
+            calibration: source.manifest.calibration.clone().unwrap_or_default(),
+            train: TrainConfig {
+                class_weights: source.manifest.fit.class_weights,
+                ..TrainConfig::default()
+            },
+            ..Experiment::default()
+        };
+        let others = |setting: &&String| {
+            let key = key(setting);
+            let known = |method: &Method, key: &str| method.reads(key);
+            key.strip_prefix("posterior.").is_none_or(|key| {
+                known(&method, key) || !Method::ALL.iter().any(|other| known(other, key))
+            })
+        };
+        let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
+        let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
+        if chosen.posterior.approach().needs().trajectory {
+            let message = format!(
+                "it follows the weights while an encoder is fine-tuned, but `bayes fit` does not \
+                 train; use `bayes train` with `--set posterior.method={}`",
+                method.name()
+            );
+            return Err(refuse(format!("`--method {}`", method.name()), message));
+        }
+        Ok(chosen)
+    };
+    let chosen = job.methods.iter().map(of_method).collect::<Result<Vec<_>, _>>()?;
+    check_head(job, &chosen)?;
+    Ok(chosen)
+}
+
+/// Refuses to keep a last layer that no method moves.
+fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError> {
+    if job.head == Head::Keep && !chosen.iter().any(moves_head) {
+        return Err(ExperimentError::Config {
+            place: "`--keep-head`".to_owned(),
+            message: format!(
+                "it is for methods that fit the last layer anew, such as laplace, and {} leaves it as it is: \
+                 leave the flag out",
+                job.methods
+                    .iter()
+                    .map(|method| format!("`{}`", method.name()))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Whether the method fits the last layer anew: on the features of the training rows.
+pub(super) fn moves_head(chosen: &Experiment) -> bool {
+    chosen.posterior.approach().needs().training_features
+}
