@@ -1,6 +1,6 @@
 //! A data set: the rows of each split, or a sample of them, with one set of classes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::classes::{self, Classes, Fate};
@@ -28,6 +28,8 @@ pub struct Dataset {
     pub name: String,
     /// Class names, by label.
     pub labels: Vec<String>,
+    /// The labels in its files, before `data.label_map`: as they are written, and as they are read.
+    pub file_labels: BTreeSet<String>,
     pub splits: BTreeMap<String, Vec<Example>>,
     /// Texts of rows whose label is `data.ood_label`, by split.
     pub out_of_scope: BTreeMap<String, Vec<Example>>,
@@ -96,6 +98,7 @@ impl Dataset {
         Self {
             name: "reviews".to_owned(),
             labels: reviews::LABELS.map(str::to_owned).to_vec(),
+            file_labels: BTreeSet::new(),
             splits: BTreeMap::from(splits),
             out_of_scope: BTreeMap::new(),
             columns: String::new(),
@@ -117,9 +120,10 @@ impl Dataset {
         };
         let mut content = Content::read(located, config, !names.is_empty())?;
         // GLUE hides the labels of its test splits behind -1.
-        let hides = |rows: &Vec<Raw>| rows.iter().all(|row| row.label.trim() == "-1");
-        let is_hidden = |(split, rows): (&String, &Vec<Raw>)| hides(rows).then(|| split.clone());
-        let hidden: Vec<String> = content.raw.iter().filter_map(is_hidden).collect();
+        let is_hidden = |label: &str| labels::whole_number(label).unwrap_or(label) == "-1";
+        let hides = |rows: &Vec<Raw>| rows.iter().all(|row| is_hidden(row.label.trim()));
+        let hidden = content.raw.iter().filter(|(_, rows)| hides(rows));
+        let hidden: Vec<String> = hidden.map(|(split, _)| split.clone()).collect();
         content.raw.retain(|_, rows| !hides(rows));
         content.remarks.extend(hidden.iter().map(|split| {
             Remark::Note(format!(
@@ -130,7 +134,7 @@ impl Dataset {
         let names = if names.is_empty() { &content.class_names } else { &names };
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
             .map_err(|error| content.explained(error))?;
-        let Classes { names: classes, fates, remarks } = settled;
+        let Classes { names: classes, in_files, fates, remarks } = settled;
         let contradicted = contradiction(&content, &fates);
         let placeholders = placeholders(&content);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
@@ -152,6 +156,7 @@ impl Dataset {
             name: located.name.clone(),
             stream,
             labels: classes,
+            file_labels: in_files,
             splits,
             out_of_scope,
             columns: content.described,

@@ -238,9 +238,9 @@ pub fn parts(label: &str) -> Option<Parts> {
 
 /// Whether a label looks like one that is missing.
 pub fn looks_missing(label: &str) -> bool {
-    const MISSING: [&str; 20] = [
-        "na", "n/a", "n.a.", "nan", "none", "null", "nil", "<na>", "?", "-", "--", "\\N",
-        "(blank)", "(null)", "#n/a", "#ref!", "#value!", "#name?", "#null!", "#div/0!",
+    const MISSING: [&str; 22] = [
+        "na", "#na", "-nan", "n/a", "n.a.", "nan", "none", "null", "nil", "<na>", "?", "-", "--",
+        "\\N", "(blank)", "(null)", "#n/a", "#ref!", "#value!", "#name?", "#null!", "#div/0!",
     ];
     MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(label))
 }

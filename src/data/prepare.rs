@@ -411,6 +411,7 @@ mod tests {
             written: String::new(),
             generated: false,
             terms: None,
+            file_labels: Default::default(),
             hidden: Vec::new(),
             remarks: Vec::new(),
             stream: None,

@@ -303,3 +303,46 @@ fn a_key_that_a_flag_and_a_setting_give_is_refused() {
         assert!(message.contains(words), "{message}");
     }
 }
+
+#[test]
+fn a_number_for_a_missing_label_is_said_in_every_format() {
+    let home = Home::new();
+    let label = |i: usize| if i % 10 == 9 { -1 } else { i as i64 % 3 };
+    let csv = |suffix: &str| -> String {
+        (0..120).fold("text,label\n".to_owned(), |all, i| {
+            format!("{all}ticket {i},{}{suffix}\n", label(i))
+        })
+    };
+    let json = |suffix: &str| -> String {
+        (0..120).fold(String::new(), |all, i| {
+            format!("{all}{{\"text\":\"ticket {i}\",\"label\":{}{suffix}}}\n", label(i))
+        })
+    };
+    home.write("whole.csv", csv(""));
+    home.write("float.csv", csv(".0"));
+    home.write("whole.jsonl", json(""));
+    home.write("float.jsonl", json(".0"));
+    for name in ["whole.csv", "float.csv", "whole.jsonl", "float.jsonl"] {
+        let (found, said) = plan(&home, name, &[]).unwrap();
+        assert_eq!(found["labels"], serde_json::json!(["-1", "0", "1", "2"]), "{name}");
+        assert!(said.contains("`-1` is treated as a class; if it means"), "{name}: {said}");
+    }
+    // A split of them alone has hidden labels, however they are written.
+    for hidden in ["-1", "-1.0"] {
+        home.write("set/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]));
+        home.write("set/test.csv", format!("text,label\nthe first,{hidden}\nthe next,{hidden}\n"));
+        let (_, said) = plan(&home, "set", &[]).unwrap();
+        assert!(said.contains("the labels of the split `test` are all `-1`"), "{said}");
+    }
+}
+
+#[test]
+fn whole_numbers_that_a_float_cannot_tell_apart_are_several_labels() {
+    let home = Home::new();
+    let labels =
+        ["9007199254740993.0", "9007199254740993", "9007199254740992.0", "9007199254740992"];
+    let row = |i: usize| format!("{{\"text\":\"ticket {i}\",\"label\":{}}}\n", labels[i % 4]);
+    home.write("ids.jsonl", (0..240).map(row).collect::<String>());
+    let (found, _) = plan(&home, "ids.jsonl", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["9007199254740992", "9007199254740993"]));
+}

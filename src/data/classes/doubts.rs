@@ -80,10 +80,9 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
             remarks.push(Remark::Warning(format!("{} {what}", some(found))));
         }
     };
-    let missing = classes.iter().map(String::as_str).filter(|class| looks_missing(class));
     add(
         remarks,
-        missing.collect(),
+        unlabelled(classes),
         "is treated as a class; if it means that there is no label, remove those rows",
     );
     let (numbers, joined) = joined(classes).into_iter().partition(|class| number(class).is_some());
@@ -102,6 +101,45 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
     );
     let once = classes.iter().filter(|class| counts.get(*class) == Some(&1)).map(String::as_str);
     add(remarks, once.collect(), "has only one row, so nothing can be measured for it");
+}
+
+/// Classes that look like the mark of a row without a label.
+fn unlabelled(classes: &[String]) -> Vec<&str> {
+    const WORDS: [&str; 8] = [
+        "unlabeled",
+        "unlabelled",
+        "notlabeled",
+        "notlabelled",
+        "nolabel",
+        "unannotated",
+        "notannotated",
+        "undefined",
+    ];
+    let marks = missing_numbers(classes);
+    let is = |class: &&str| {
+        let known = || WORDS.contains(&&*likeness(class));
+        looks_missing(class) || known() || marks.contains(class)
+    };
+    classes.iter().map(String::as_str).filter(is).collect()
+}
+
+/// Numbers that data sets write for a missing label: -1, the index that PyTorch's losses ignore, and the codes of
+/// surveys. Next to other numbers below 0, or to their opposites, they are part of a scale; `-1` is one of -1, 0, 1.
+fn missing_numbers(classes: &[String]) -> Vec<&str> {
+    const MARKS: [f64; 5] = [-1.0, -99.0, -100.0, -999.0, -9999.0];
+    let value = |class: &&str| number(class);
+    let is_mark = |class: &&str| value(class).is_some_and(|value| MARKS.contains(&value));
+    let (marks, others): (Vec<&str>, Vec<&str>) =
+        classes.iter().map(String::as_str).partition(is_mark);
+    let others_are = |test: &dyn Fn(f64) -> bool| others.iter().filter_map(value).any(test);
+    if others.len() < 2 || others_are(&|other| other < 0.0 || other.fract() != 0.0) {
+        return Vec::new();
+    }
+    let no_scale = |mark: &&str| {
+        let mark = value(mark).expect("a mark is a number");
+        !others_are(&|other| other == -mark) || mark == -1.0 && others_are(&|other| other > 1.0)
+    };
+    marks.into_iter().filter(no_scale).collect()
 }
 
 /// Classes that say yes or no in several ways, such as `True` and `1`. Letters may mean something else where

@@ -45,6 +45,8 @@ pub(super) enum Fate {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Classes {
     pub names: Vec<String>,
+    /// The labels before any is renamed, as they are written and as they are read.
+    pub in_files: BTreeSet<String>,
     pub fates: HashMap<String, Fate>,
     pub remarks: Vec<Remark>,
 }
@@ -70,6 +72,9 @@ pub(super) fn settle(
     if let Some((label, _)) = config.label_map.iter().find(|(_, to)| tidy(to).is_empty()) {
         return Err(DataError::MappedToNothing { label: label.clone() });
     }
+    let in_files =
+        meant.of.iter().flat_map(|(written, name)| [(*written).to_owned(), name.clone()]);
+    let in_files = in_files.collect();
     meant.mapped(config, &mut remarks);
     meant.of_model(&config.model_labels);
     meant.said(&mut remarks);
@@ -93,7 +98,7 @@ pub(super) fn settle(
     let places: HashMap<&str, u32> = (0..).zip(&classes).map(|(id, name)| (&**name, id)).collect();
     let fate = |name: &String| places.get(&**name).map_or(Fate::OutOfScope, |&id| Fate::Class(id));
     let fates = meant.of.iter().map(|(written, name)| ((*written).to_owned(), fate(name)));
-    Ok(Classes { fates: fates.collect(), names: classes.clone(), remarks })
+    Ok(Classes { fates: fates.collect(), names: classes.clone(), in_files, remarks })
 }
 
 /// The names as labels are compared with them; none is empty, and each may stand once.

@@ -265,3 +265,39 @@ fn a_class_without_a_name_is_refused() {
     let error = with(&lists, &[], &usual).unwrap_err();
     assert!(error.contains("train.csv` line 3: column `team` is empty"), "{error}");
 }
+
+#[test]
+fn a_number_that_stands_for_no_label_is_said_and_one_of_a_scale_is_not() {
+    let said = |labels: &[&str], mark: &str| {
+        let rows: Vec<_> = labels.iter().map(|&label| ("train", label, 40)).collect();
+        warned(&settled(&rows, &[]), &format!("`{mark}` is treated as a class; if it means"))
+    };
+    for (labels, mark) in [
+        (&["-1", "0", "1", "2"][..], "-1"),
+        (&["-1.0", "0.0", "1.0", "2.0"], "-1"),
+        (&["-1.0", "ham", "spam"], "-1.0"),
+        (&["-1", "1", "2", "3", "4", "5"], "-1"),
+        (&["-100", "0", "1"], "-100"),
+        (&["-99", "1", "2", "3"], "-99"),
+        (&["-9999", "a", "b"], "-9999"),
+        (&["no label", "a", "b"], "no label"),
+        (&["Un-labelled", "a", "b"], "Un-labelled"),
+        (&["unlabeled", "a", "b"], "unlabeled"),
+        (&["undefined", "0", "1"], "undefined"),
+    ] {
+        assert!(said(labels, mark), "{labels:?}");
+    }
+    for labels in [
+        &["-1", "0", "1"][..],
+        &["-1", "1"],
+        &["-1", "0"],
+        &["-2", "-1", "0", "1", "2"],
+        &["-1", "0.5", "2"],
+        &["-100", "0", "100"],
+        &["-100", "-50", "0"],
+        &["99", "0", "1"],
+        &["unknown", "a", "b"],
+    ] {
+        assert!(!said(labels, labels[0]), "{labels:?}");
+    }
+}

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-/// Above this magnitude an `f64` no longer names one integer, so it is not written as one.
+/// Below this magnitude every integer is an `f64`.
 const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
 
 /// One cell. CSV and TSV give `Text` only; JSONL and Parquet keep the type that they carry.
@@ -38,12 +38,10 @@ impl Value {
             Value::Integer(value) => Some(Cow::Owned(value.to_string())),
             Value::Float(value) if value.is_nan() => None,
             Value::Float(value) => Some(Cow::Owned(plain(*value))),
-            Value::Number(number) => match number.parse::<f64>() {
-                Ok(value) if value.is_finite() && number.contains(['.', 'e', 'E']) => {
-                    Some(Cow::Owned(plain(value)))
-                }
-                _ => Some(Cow::Borrowed(number)),
-            },
+            Value::Number(number) if number.contains(['.', 'e', 'E']) => {
+                Some(normal(number).map_or(Cow::Borrowed(number), Cow::Owned))
+            }
+            Value::Number(number) => Some(Cow::Borrowed(number)),
             Value::Text(text) | Value::Nested(text) if text.trim().is_empty() => None,
             Value::Text(text) | Value::Nested(text) => Some(Cow::Borrowed(text)),
         }
@@ -151,7 +149,63 @@ fn plain(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < EXACT_INTEGERS {
         return (value as i64).to_string();
     }
-    float_text(value)
+    let text = float_text(value);
+    Decimal::read(&text).and_then(|decimal| decimal.whole()).unwrap_or(text)
+}
+
+/// The most digits that a number with an exponent is written out to.
+const MOST_DIGITS: usize = 40;
+
+/// A number in the form of JSON in the one form that all of the same value have; `None` for one with a fraction
+/// that no float has digit by digit, and for one that is too large: they stay as they are.
+fn normal(number: &str) -> Option<String> {
+    let own = Decimal::read(number)?;
+    if let Some(whole) = own.whole() {
+        return Some(whole);
+    }
+    let text = float_text(number.parse().ok()?);
+    (Decimal::read(&text)? == own).then_some(text)
+}
+
+/// A decimal number: its digits without zeros at the ends, and how many places to shift them to the left.
+#[derive(PartialEq)]
+struct Decimal {
+    negative: bool,
+    digits: String,
+    shift: i64,
+}
+
+impl Decimal {
+    fn read(number: &str) -> Option<Self> {
+        let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+        let exponent: i64 = exponent.parse().ok()?;
+        let (negative, mantissa) =
+            mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = [whole, fraction].concat();
+        if !all.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let digits = all.trim_end_matches('0');
+        let dropped = (all.len() - digits.len()) as i64;
+        let shift = exponent.checked_sub(fraction.len() as i64)?.checked_add(dropped)?;
+        let digits = digits.trim_start_matches('0').to_owned();
+        if digits.is_empty() {
+            return Some(Self { negative: false, digits, shift: 0 });
+        }
+        Some(Self { negative, digits, shift })
+    }
+
+    /// The digits of a whole number.
+    fn whole(&self) -> Option<String> {
+        let zeros = usize::try_from(self.shift).ok()?;
+        if zeros.saturating_add(self.digits.len()) > MOST_DIGITS {
+            return None;
+        }
+        let sign = if self.negative { "-" } else { "" };
+        let digits = if self.digits.is_empty() { "0" } else { &self.digits };
+        Some(format!("{sign}{digits}{}", "0".repeat(zeros)))
+    }
 }
 
 /// The shortest text that reads back as the same float; very large and small ones as `1e-7`.
@@ -169,6 +223,7 @@ mod tests {
         assert_eq!(Value::Float(-0.0).as_text().unwrap(), "0");
         assert_eq!(Value::Float(2.5).as_text().unwrap(), "2.5");
         assert_eq!(Value::Float(1e300).as_text().unwrap(), "1e300");
+        assert_eq!(Value::Float(f64::INFINITY).as_text().unwrap(), "inf");
         assert_eq!(Value::Integer(-3).as_text().unwrap(), "-3");
         assert_eq!(Value::Bool(true).as_text().unwrap(), "true");
     }
@@ -222,9 +277,35 @@ mod tests {
             ("1E2", "100"),
             ("1e400", "1e400"),
             ("18446744073709551615", "18446744073709551615"),
+            ("1e+0", "1"),
+            ("-0.00", "0"),
+            ("-1.0e1", "-10"),
+            ("100e-2", "1"),
+            ("0.0000001", "1e-7"),
+            ("25E-1", "2.5"),
+            ("1E300", "1e300"),
+            ("1e99999999999999999999", "1e99999999999999999999"),
         ] {
-            assert_eq!(read(json).as_text().unwrap(), text);
+            assert_eq!(read(json).as_text().unwrap(), text, "{json}");
             assert_eq!(read(json).written(), json);
+        }
+    }
+
+    #[test]
+    fn digits_that_a_float_does_not_keep_are_kept() {
+        for (json, text) in [
+            ("9007199254740993.0", "9007199254740993"),
+            ("9007199254740993e0", "9007199254740993"),
+            ("900719925474099.3E+1", "9007199254740993"),
+            ("-1234567890123456789.00", "-1234567890123456789"),
+            ("1234567890123456790.0", "1234567890123456790"),
+            ("9007199254740992.0", "9007199254740992"),
+            ("1.2345678901234568e16", "12345678901234568"),
+            ("1e22", "10000000000000000000000"),
+            ("1E22", "10000000000000000000000"),
+            ("0.1000000000000000055511151231257827", "0.1000000000000000055511151231257827"),
+        ] {
+            assert_eq!(read(json).as_text().unwrap(), text, "{json}");
         }
     }
 

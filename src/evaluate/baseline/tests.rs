@@ -248,6 +248,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
         remarks: Vec::new(),
         generated: false,
         terms: None,
+        file_labels: Default::default(),
         hidden: Vec::new(),
         stream: None,
     };
