@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bayes::compute::Noise;
 use bayes::data::reviews;
+use bayes::data::table::{Kind, Value, Writer};
 use home::{Home, text};
 use ranges::{Server, write_file};
 
@@ -191,7 +192,9 @@ fn the_sample_of_a_sorted_stream_has_every_class_and_a_head_says_that_it_is_all(
         let notes = report["notes"].to_string();
         let sentence = match recipe {
             "head" => "a sample of a stream of 1,500 rows; the others were not used",
-            _ => "trained on a stream of 1,500 rows, all but the held-out ones",
+            _ => {
+                "a stream of 1,500 rows, all but the rows of a held-out text, so on at most 1,440 rows"
+            }
         };
         assert!(notes.contains(sentence), "{notes}");
         let card = home.done(&["publish", "--model", "checkpoints/sorted/model", "--card-only"]);
@@ -211,5 +214,61 @@ fn mixed_first_rows_of_a_sorted_file_are_of_all_parts() {
     for word in ["bike", "lamp", "oven"] {
         let rows = found.matches(word).count();
         assert!((4..=18).contains(&rows), "{rows} rows of {word}: {found}");
+    }
+}
+
+/// A table of texts with the label of each row.
+fn labelled(home: &Home, name: &str, kind: Kind, rows: u64, label: impl Fn(u64) -> Value) {
+    let path = home.path(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut table = Writer::create(&path, &[("text", Kind::Text), ("label", kind)]).unwrap();
+    for row in 0..rows {
+        let text = Value::Text(format!("case {row} of {name}"));
+        table.write(&[text, label(row)]).unwrap();
+    }
+    table.finish().unwrap();
+}
+
+/// The row is far behind those that a few steps read.
+#[test]
+fn a_row_without_a_label_is_refused_at_once_with_the_message_of_rows_in_memory() {
+    let text = |text: &str| Value::Text(text.to_owned());
+    for (kind, class, none) in [
+        (Kind::Text, text("a"), Value::Null),
+        (Kind::Text, text("a"), text(" ")),
+        (Kind::Text, text("a"), text("\u{200b}")),
+        (Kind::Float, Value::Float(2.0), Value::Float(f64::NAN)),
+    ] {
+        let home = Home::new();
+        let other = if kind == Kind::Text { text("b") } else { Value::Float(1.0) };
+        let label = |row: u64| if row.is_multiple_of(2) { class.clone() } else { other.clone() };
+        labelled(&home, "set/train-00000-of-00002.parquet", kind, 300, label);
+        let label = |row: u64| if row == 289 { none.clone() } else { label(row) };
+        labelled(&home, "set/train-00001-of-00002.parquet", kind, 300, label);
+        let data = home.path("set");
+        let data = data.to_str().unwrap();
+        let memory = home.refused(&["train", data, "--init", "none", "--dry-run"]);
+        let place = "train-00001-of-00002.parquet` line 290: column `label` is empty";
+        assert!(memory.contains(place), "{memory}");
+        assert_eq!(home.refused(&arguments(data, &["--dry-run"])), memory);
+        assert_eq!(home.refused(&arguments(data, &["--set", "train.max_steps=1"])), memory);
+    }
+}
+
+#[test]
+fn a_number_for_a_missing_label_is_said_of_a_stream_too() {
+    let home = Home::new();
+    let class = |row: u64| if row % 10 == 9 { -1 } else { row as i64 % 3 };
+    labelled(&home, "whole.parquet", Kind::Integer, 400, |row| Value::Integer(class(row)));
+    labelled(&home, "float.parquet", Kind::Float, 400, |row| Value::Float(class(row) as f64));
+    for name in ["whole.parquet", "float.parquet"] {
+        let data = home.path(name);
+        let streamed = arguments(data.to_str().unwrap(), &["--dry-run"]);
+        for arguments in [&streamed[..], &["train", data.to_str().unwrap(), "--dry-run"]] {
+            let output = home.run(arguments);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let said = text(&output.stderr);
+            assert!(said.contains("`-1` is treated as a class; if it means"), "{name}: {said}");
+        }
     }
 }

@@ -99,8 +99,12 @@ fn heading(finished: &TrainReport) -> String {
     let trained = match (finished.streamed, finished.recipe.kept) {
         (None, _) => format!("trained on {} rows", rows("train")),
         (Some(all), Recipe::Full) => {
+            let most = grouped(finished.streamed_not_held_out.unwrap_or(all));
             let (all, some) = (grouped(all), rows("train"));
-            format!("trained on a stream of {all} rows, with a posterior from {some} of them")
+            format!(
+                "trained on at most {most} rows of a stream of {all}, with a posterior from {some} \
+                 of them"
+            )
         }
         (Some(all), Recipe::Head | Recipe::Auto) => {
             format!("trained on {} rows, a sample of {}", rows("train"), grouped(all))

@@ -158,7 +158,8 @@ impl Content {
         let file = self.files.len() as u32;
         self.files.push(path.display().to_string());
         self.label_columns.push(table.columns[label].clone());
-        let take = Take { path, header: table.columns.clone(), columns, names, file };
+        let header = table.columns.clone();
+        let take = Take { path, header: &header, columns, names: &names, file };
         let rows = self.raw.entry(split.to_owned()).or_default();
         let (before, mut unlabelled) = (rows.len(), None);
         let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
@@ -323,41 +324,46 @@ impl Content {
 /// How rows of a file are taken.
 pub(super) struct Take<'a> {
     pub(super) path: &'a Path,
-    pub(super) header: Vec<String>,
+    pub(super) header: &'a [String],
     pub(super) columns: Columns,
-    pub(super) names: Vec<String>,
+    pub(super) names: &'a [String],
     pub(super) file: u32,
 }
 
 impl Take<'_> {
     /// Text, pair and label.
     pub(super) fn raw(&self, row: &Row) -> Result<Raw, DataError> {
-        let value = |column: usize| cell(row, column).ok_or_else(|| self.empty(row, column));
         let plain = |column: usize| match row.values[column].nested() {
             Some(found) => Err(self.nested(row, column, found)),
-            None => value(column),
+            None => {
+                cell(row, column).ok_or_else(|| self.empty(&row.values[column], row.line, column))
+            }
         };
         let Columns { text, pair, label, .. } = self.columns;
         let label = label.expect("a label column was required");
-        let label = value(label).and_then(|written| match tidy(&written).is_empty() {
-            true => Err(self.empty(row, label)),
-            false => Ok(written),
-        })?;
+        let label = self.class(&row.values[label], row.line)?;
         Ok(Raw {
             text: plain(text)?,
             pair: pair.map(plain).transpose()?,
-            label: named(&label, &self.names).to_owned(),
+            label,
             place: (self.file, row.line),
         })
     }
 
-    fn empty(&self, row: &Row, column: usize) -> DataError {
-        let is_bytes = row.values.get(column) == Some(&Value::Bytes);
+    /// The label in a cell of its column.
+    pub(super) fn class(&self, value: &Value, line: u64) -> Result<String, DataError> {
+        let column = self.columns.label.expect("a label column was required");
+        let written = filled(value).filter(|written| !tidy(written).is_empty());
+        let written = written.ok_or_else(|| self.empty(value, line, column))?;
+        Ok(named(&written, self.names).to_owned())
+    }
+
+    fn empty(&self, value: &Value, line: u64, column: usize) -> DataError {
         let (path, column) = (self.path.to_owned(), self.header[column].clone());
-        if is_bytes {
-            return DataError::NotText { path, line: row.line, column };
+        match value {
+            Value::Bytes => DataError::NotText { path, line, column },
+            _ => DataError::EmptyCell { path, line, column },
         }
-        DataError::EmptyCell { path, line: row.line, column }
     }
 
     fn nested(&self, row: &Row, column: usize, found: &'static str) -> DataError {
@@ -384,8 +390,11 @@ impl Take<'_> {
 }
 
 pub(super) fn cell(row: &Row, column: usize) -> Option<String> {
-    let text = row.values.get(column).and_then(|value| value.as_text());
-    text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
+    filled(row.values.get(column)?)
+}
+
+fn filled(value: &Value) -> Option<String> {
+    value.as_text().filter(|text| !is_blank(text)).map(|text| text.into_owned())
 }
 
 /// The name of an integer that a file names itself; what has none stays as it is.
@@ -404,7 +413,7 @@ mod tests {
         let columns = Columns { text: 0, pair: None, label: Some(1), verdict: None };
         let header = ["text", "label"].map(str::to_owned).to_vec();
         let take =
-            Take { path: Path::new("a.parquet"), header, columns, names: Vec::new(), file: 0 };
+            Take { path: Path::new("a.parquet"), header: &header, columns, names: &[], file: 0 };
         let message = |text: Value| {
             let values = vec![text, Value::Text("x".to_owned())];
             take.raw(&Row { line: 3, values }).err().unwrap().to_string()

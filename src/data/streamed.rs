@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::cache::encode;
 use super::classes::Fate;
-use super::read::{Raw, Take, named};
+use super::read::{Raw, Take};
 use super::split::text_key;
 use super::stream::{Place, RowStream, StreamConfig, windows};
 use super::stream_sample::{Counts, Drawn, by_chance, distance, sum};
-use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_ROWS, Value};
+use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_ROWS};
 use super::{DataConfig, DataError, Example, Preprocessing, TextTokenizer, TokenSet};
 use crate::compute::Noise;
 
@@ -29,7 +29,7 @@ const MOST_UNMIXED: f64 = 0.2;
 /// The rows of a split as a stream, with what is known of all of them.
 pub struct StreamSource {
     groups: Arc<RowGroups>,
-    path: PathBuf,
+    files: Vec<PathBuf>,
     header: Vec<String>,
     columns: Columns,
     /// Names of integers that the files carry.
@@ -45,7 +45,7 @@ pub struct StreamSource {
 
 impl std::fmt::Debug for StreamSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamSource").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("StreamSource").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
@@ -81,35 +81,33 @@ impl StreamSource {
             return Err(DataError::StreamedVerdicts { path, column });
         }
         let names = if named_elsewhere { Vec::new() } else { groups.class_names(label) };
-        let label_of = |value: &Value| value.as_text().map(|text| named(&text, &names).to_owned());
-        let mut counts = vec![Counts::new(); groups.sizes().len()];
-        for (group, counts) in counts.iter_mut().enumerate() {
-            for value in groups.column(group, label)? {
-                // An empty cell is an error when its row is read.
-                if let Some(label) = label_of(&value) {
-                    *counts.entry(label).or_default() += 1;
-                }
-            }
-        }
-        let drawn = Drawn { counts: &counts, rows: rows.min(config.shuffle_window), noise };
-        let sample =
-            drawn.draw(|group| Ok(groups.fetch(group)?), |row| label_of(&row.values[label]))?;
-        let written = sum(&counts);
-        let unmixed =
-            Self::rows_unmixed(&windows(&groups.sizes(), whole.window, &noise, 0), &counts);
-        let unmixed = unmixed as f64 > MOST_UNMIXED * rows as f64;
-        let source = Self {
+        let mut source = Self {
             groups,
-            path: files.first().cloned().unwrap_or_default(),
+            files: files.to_owned(),
             header,
             columns,
             names,
-            written,
-            unmixed,
+            written: Counts::new(),
+            unmixed: false,
             fates: HashMap::new(),
             classes: 0,
         };
-        let sample = sample.iter().map(|row| source.raw(row)).collect::<Result<_, _>>()?;
+        let groups = &source.groups;
+        let mut counts = vec![Counts::new(); groups.sizes().len()];
+        for (group, counts) in counts.iter_mut().enumerate() {
+            for (line, value) in groups.column(group, label)? {
+                let (take, line) = source.take(line);
+                *counts.entry(take.class(&value, line)?).or_default() += 1;
+            }
+        }
+        let drawn = Drawn { counts: &counts, rows: rows.min(config.shuffle_window), noise };
+        let class = |row: &Row| source.take(row.line).0.class(&row.values[label], row.line).ok();
+        let sample = drawn.draw(|group| Ok(groups.fetch(group)?), class)?;
+        let unmixed =
+            Self::rows_unmixed(&windows(&groups.sizes(), whole.window, &noise, 0), &counts);
+        source.unmixed = unmixed as f64 > MOST_UNMIXED * rows as f64;
+        source.written = sum(&counts);
+        let sample = sample.into_iter().map(|row| source.raw(row)).collect::<Result<_, _>>()?;
         Ok((source, sample))
     }
 
@@ -174,10 +172,17 @@ impl StreamSource {
         }
     }
 
-    fn raw(&self, row: &Row) -> Result<Raw, DataError> {
-        let (path, header) = (self.path.as_path(), self.header.clone());
-        let (columns, names) = (self.columns, self.names.clone());
-        Take { path, header, columns, names, file: 0 }.raw(row)
+    fn raw(&self, row: Row) -> Result<Raw, DataError> {
+        let (take, line) = self.take(row.line);
+        take.raw(&Row { line, ..row })
+    }
+
+    /// How a row is taken, by its line in all files together, and its line in its own.
+    fn take(&self, line: u64) -> (Take<'_>, u64) {
+        let (file, line) = self.groups.place(line);
+        let (path, columns) = (self.files[file].as_path(), self.columns);
+        let file = file as u32;
+        (Take { path, header: &self.header, columns, names: &self.names, file }, line)
     }
 }
 
@@ -219,8 +224,13 @@ impl StreamedRows {
 
     /// Rows of an epoch for this shard, to within those that repeat a held-out text.
     pub fn rows(&self) -> usize {
-        let rows = self.source.rows().saturating_sub(self.held_out_rows as u64) as usize;
-        rows.div_ceil(self.config.shards).max(1)
+        (self.not_held_out() as usize).div_ceil(self.config.shards).max(1)
+    }
+
+    /// Rows of the stream that are not held out. Those that repeat a held-out text are among them, and are not
+    /// trained on either: how many they are is known when all texts have been read.
+    pub fn not_held_out(&self) -> u64 {
+        self.source.rows().saturating_sub(self.held_out_rows as u64)
     }
 
     /// Rows of each class in the whole data.
@@ -259,18 +269,19 @@ impl TokenStream {
         let mut passed = 0;
         while examples.len() < rows {
             let row = self.rows.next_row()?;
-            let Raw { text, pair, label, .. } = source.raw(&row)?;
+            let line = row.line;
+            let Raw { text, pair, label, .. } = source.raw(row)?;
             let held_out = self.of.held_out.contains(&text_key(&text, pair.as_deref()));
             match source.class(&label).filter(|_| !held_out) {
                 Some(label) => {
-                    lines.push(row.line);
+                    lines.push(line);
                     examples.push(Example { text, pair, label });
                     passed = 0;
                 }
                 None => passed += 1,
             }
             if passed > self.rows.rows() {
-                return Err(DataError::NoTrain { name: source.path.display().to_string() });
+                return Err(DataError::NoTrain { name: source.files[0].display().to_string() });
             }
         }
         let encoded = encode(&self.of.tokenizer, &examples, &self.of.cut)?;

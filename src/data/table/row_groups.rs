@@ -94,11 +94,20 @@ impl RowGroups {
         Ok(rows)
     }
 
-    /// Fetches one column of a group, by its number, and nothing else.
-    pub fn column(&self, group: usize, column: usize) -> Result<Vec<Value>, TableError> {
-        let Group { file, number, .. } = self.groups[group];
+    /// Fetches one column of a group, by its number, and nothing else. Lines are as in [`Self::fetch`].
+    pub fn column(&self, group: usize, column: usize) -> Result<Vec<(u64, Value)>, TableError> {
+        let Group { file, number, before } = self.groups[group];
         let rows = self.files[file].fetch(number, Some(column))?;
-        Ok(rows.into_iter().flat_map(|row| row.values).collect())
+        let cell = |row: Row| Some((row.line + before, row.values.into_iter().next()?));
+        Ok(rows.into_iter().filter_map(cell).collect())
+    }
+
+    /// The file of a row, and its line there, by its line in all files together.
+    pub fn place(&self, line: u64) -> (usize, u64) {
+        let next = self.groups.partition_point(|group| group.before < line);
+        let file = next.checked_sub(1).map_or(0, |group| self.groups[group].file);
+        let first = self.groups.partition_point(|group| group.file < file);
+        (file, line - self.groups.get(first).map_or(0, |group| group.before))
     }
 }
 

@@ -39,6 +39,8 @@ pub struct TrainReport {
     pub parameters: usize,
     /// Rows in the stream that it was trained on; `None` where they were in memory.
     pub streamed: Option<u64>,
+    /// How many of them are not held out, and trained on unless they repeat a held-out text.
+    pub streamed_not_held_out: Option<u64>,
     /// What else is to be known of the rows, as sentences.
     pub notes: Vec<String>,
     /// Rows and content hash of each part.
@@ -91,6 +93,7 @@ impl TrainReport {
             init: experiment.model.init.clone(),
             parameters: candidate.artifact.parameters.count(),
             streamed: dataset.stream.as_ref().map(|stream| stream.rows()),
+            streamed_not_held_out: not_held_out(prepared),
             notes: notes(prepared, recipe.kept),
             parts: candidate.artifact.manifest.parts.clone(),
             recipe: recipe.clone(),
@@ -108,14 +111,19 @@ impl TrainReport {
     }
 }
 
+fn not_held_out(prepared: &Prepared) -> Option<u64> {
+    prepared.streamed().map(|stream| stream.not_held_out())
+}
+
 /// What a report and the model card say of the rows besides their numbers.
 fn notes(prepared: &Prepared, kept: Recipe) -> Vec<String> {
     let Prepared { dataset, parts, lineage, .. } = prepared;
     let of_stream = |rows: u64| match kept {
         Recipe::Full => format!(
-            "The weights were trained on a stream of {} rows, all but the held-out ones; the training rows \
-             counted here are a sample, which the posterior was fitted on.",
-            grouped(rows)
+            "The weights were trained on a stream of {} rows, all but the rows of a held-out text, so on at \
+             most {} rows; the training rows counted here are a sample, which the posterior was fitted on.",
+            grouped(rows),
+            grouped(not_held_out(prepared).unwrap_or(rows))
         ),
         Recipe::Head | Recipe::Auto => format!(
             "The training rows are a sample of a stream of {} rows; the others were not used.",
