@@ -5,6 +5,7 @@ use std::io;
 use parquet::errors::ParquetError;
 
 use super::columns::SAMPLE_ROWS;
+use super::meant::Meant;
 
 /// Why a table could not be read, understood or written. `path` is the file as the caller named
 /// it, or the name given to a stream; `line` is the 1-based line where the record begins.
@@ -140,9 +141,10 @@ pub enum TableError {
     },
     /// A record has more or fewer fields than the header.
     #[error(
-        "`{path}` line {line} has {found} fields, but the first line has {expected}; put fields \
+        "`{path}` line {line} has {found} fields, but the first line has {expected}{}; put fields \
          that contain the delimiter, a line break or a quote in `\"`, and write `\"\"` for a quote \
-         inside"
+         inside",
+        meant.map_or(String::new(), |meant| format!(" ({meant})"))
     )]
     FieldCount {
         path: String,
@@ -152,6 +154,8 @@ pub enum TableError {
         expected: usize,
         /// Fields in the record.
         found: usize,
+        /// How they may be as many as in the header.
+        meant: Option<Meant>,
     },
     /// Bytes that are not UTF-8.
     #[error(

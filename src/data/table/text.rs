@@ -3,10 +3,10 @@
 use std::io::{self, Cursor, Read};
 
 use encoding_rs::{CoderResult, Decoder, Encoding, UTF_16BE, UTF_16LE};
-use flate2::read::MultiGzDecoder;
 
 use super::error::TableError;
 use super::foreign;
+use super::gzip::Members;
 use super::made::{Made, Source};
 use super::marks::WithoutMarks;
 use super::reading::Reading;
@@ -31,7 +31,7 @@ pub(super) fn open(
     let (mut head, mut reader) = peek(reader).map_err(failed)?;
     let mut done = Vec::new();
     if head.starts_with(b"\x1f\x8b") {
-        (head, reader) = peek(Box::new(MultiGzDecoder::new(reader))).map_err(failed)?;
+        (head, reader) = peek(Box::new(Members::new(reader))).map_err(failed)?;
         done.push("decompressed with gzip".to_owned());
     }
     if let Some(found) = foreign::of_bytes(&head) {

@@ -9,6 +9,7 @@ use super::columns::SAMPLE_ROWS;
 use super::error::{TableError, listed};
 use super::foreign;
 use super::header::{Names, is_header, is_named, names_later};
+use super::meant::Meant;
 use super::reading::{Header, Quoting, Reading};
 use super::scan::{Dialect, Record, Scanner};
 use super::sniff::{Sniffed, sniff};
@@ -174,6 +175,9 @@ impl DelimitedRows {
                 }
             },
         };
+        if let Some(error) = self.meant_otherwise() {
+            return Err(error);
+        }
         if let [.., last] = fields[..]
             && width > 1
             && last == width + 1
@@ -188,6 +192,22 @@ impl DelimitedRows {
             text: text.trim().to_owned(),
             why,
         })
+    }
+
+    /// The first row with too many fields, where most of those seem to hold delimiters in another way.
+    fn meant_otherwise(&self) -> Option<TableError> {
+        let wide = |row: &Result<Row, TableError>| match row {
+            Err(TableError::FieldCount { line, expected, found, meant, .. }) => {
+                (found > expected).then_some((*line, *expected, *found, *meant))
+            }
+            _ => None,
+        };
+        let rows: Vec<_> = self.looked_at.iter().filter_map(wide).collect();
+        let otherwise = rows.iter().filter(|(.., meant)| meant.is_some());
+        let &(line, expected, found, meant) = otherwise.clone().next()?;
+        let path = self.path.clone();
+        let most = 2 * otherwise.count() > rows.len();
+        most.then_some(TableError::FieldCount { path, line, expected, found, meant })
     }
 
     /// Refuses lines with commas in them that are no table, whose first one would be lost.
@@ -251,6 +271,7 @@ impl DelimitedRows {
                 line,
                 expected: self.columns.len(),
                 found: fields.len(),
+                meant: Meant::of(&fields, self.columns.len()),
             });
         }
         Ok(Some(Row { line, values: fields.into_iter().map(Value::Text).collect() }))

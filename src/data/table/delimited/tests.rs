@@ -152,3 +152,25 @@ fn names_that_are_one_too_few_are_told_from_a_title() {
     let message = open(&title).err().unwrap().to_string();
     assert!(message.contains("remove titles"), "{message}");
 }
+
+#[test]
+fn delimiters_in_fields_that_are_escaped_or_quoted_in_another_way_are_told_from_row_names() {
+    for (row, what) in [
+        ("ticket {i}\\, again,x\n", "a backslash does not make the delimiter after it part"),
+        ("'ticket {i}, again','x'\n", "`'` is read as an ordinary character"),
+    ] {
+        let rows = |header: &str| -> Vec<u8> {
+            let rows = (0..9).map(|i| row.replace("{i}", &i.to_string()));
+            [header.to_owned()].into_iter().chain(rows).collect::<String>().into_bytes()
+        };
+        let message = open(&rows("text,label\n")).err().unwrap().to_string();
+        assert!(message.contains("line 2 has 3 fields") && message.contains(what), "{message}");
+        assert!(!message.contains("row names"), "{message}");
+        // Some of them only.
+        let some = [rows("text,label\nplain,x\nplain,y\nplain,x\n"), b"plain,x\n".repeat(9)];
+        let mut table = open(&some.concat()).unwrap();
+        let error = std::iter::from_fn(|| table.next_row().transpose()).find_map(Result::err);
+        let message = error.unwrap().to_string();
+        assert!(message.contains("line 5 has 3 fields") && message.contains(what), "{message}");
+    }
+}
