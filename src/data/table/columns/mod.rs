@@ -5,6 +5,7 @@
 //! names both: a guess would train on the wrong column without a word.
 
 use super::Row;
+use super::column_names::is_called;
 use super::column_search::{LABEL_KEY, PAIR_KEY, Search, TEXT_KEY, refuse_answers};
 use super::error::TableError;
 
@@ -67,11 +68,10 @@ pub fn detect_usual(
     usual: &ColumnNames,
     label_required: bool,
 ) -> Result<Columns, TableError> {
-    let is_there = |name: &str| columns.iter().filter(|column| *column == name).count() == 1;
     let taken = [&wanted.text, &wanted.pair, &wanted.label];
-    let or = |wanted: &String, usual: &String| {
-        let free = is_there(usual) && !taken.contains(&usual);
-        if wanted.is_empty() && free { usual.clone() } else { wanted.clone() }
+    let or = |wanted: &String, own: &String| {
+        let there = usual_column(columns, own, usual).filter(|there| !taken.contains(there));
+        if wanted.is_empty() { there.unwrap_or(wanted).clone() } else { wanted.clone() }
     };
     let both = ColumnNames {
         text: or(&wanted.text, &usual.text),
@@ -101,6 +101,22 @@ pub fn detect_usual(
         }
         None => Ok(found),
     }
+}
+
+/// The only column of a usual name, or else the only one that is called so in another case, unless that is
+/// another usual name too.
+fn usual_column<'a>(columns: &'a [String], own: &str, usual: &ColumnNames) -> Option<&'a String> {
+    let only = |is: &dyn Fn(&String) -> bool| {
+        let mut found = columns.iter().filter(|column| is(column));
+        let first = found.next()?;
+        found.next().is_none().then_some(first)
+    };
+    if columns.iter().any(|column| column == own) {
+        return only(&|column| column == own);
+    }
+    let names = [&usual.text, &usual.pair, &usual.label];
+    let like = |column: &String| !own.is_empty() && is_called(column, own);
+    only(&like).filter(|column| names.iter().filter(|name| is_called(column, name)).count() == 1)
 }
 
 /// The known pair that a single text is one of: the other one would be dropped without a word.

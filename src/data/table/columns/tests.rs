@@ -263,3 +263,33 @@ fn a_table_without_text_or_label_is_refused() {
     let columns = names(&["only"]);
     assert_eq!(detect(&columns, &[], &NOTHING, false).unwrap().text, 0);
 }
+
+#[test]
+fn a_usual_column_is_found_in_another_case_where_that_is_certain() {
+    let usual = |text: &str, pair: &str, label: &str| ColumnNames {
+        text: text.to_owned(),
+        pair: pair.to_owned(),
+        label: label.to_owned(),
+    };
+    let found = |columns: &[&str], usual: &ColumnNames| {
+        let columns = names(columns);
+        let sample = sample(&[LONG; 3][..columns.len()]);
+        detect_usual(&columns, &sample, &NOTHING, usual, false)
+            .map(|found| found.describe(&columns))
+            .map_err(|error| error.to_string())
+    };
+    let pair = usual("premise", "hypothesis", "label");
+    let expected = "text = `premise`, text pair = `Hypothesis`";
+    assert_eq!(found(&["Hypothesis", "Premise", "premise"], &pair).unwrap(), expected);
+    let expected = "text = `PREMISE`, text pair = `Hypothesis`";
+    assert_eq!(found(&["Hypothesis", "PREMISE"], &pair).unwrap(), expected);
+    let own = usual("first note", "second note", "mark");
+    let expected = "text = `First_Note`, text pair = `Second-note`";
+    assert_eq!(found(&["Second-note", "First_Note"], &own).unwrap(), expected);
+    // Two that differ in their case alone are not chosen between.
+    let message = found(&["Premise", "PREMISE", "hypothesis"], &pair).unwrap_err();
+    assert!(message.contains("`Premise`") && message.contains("`PREMISE`"), "{message}");
+    let note = usual("note", "", "Note");
+    assert_eq!(found(&["note", "text"], &note).unwrap(), "text = `note`");
+    assert_eq!(found(&["NOTE", "text"], &note).unwrap(), "text = `text`");
+}
