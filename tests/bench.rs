@@ -126,6 +126,9 @@ fn a_baseline_gives_ratios_and_what_was_different() {
         }
     }
     saved["settings"]["runs"] = Value::from(5);
+    saved["model"] = Value::from("another");
+    saved["dataset"] = Value::from("other.csv");
+    saved["machine"]["cores"] = Value::from(999);
     std::fs::write(home.path("other.json"), saved.to_string()).unwrap();
 
     let arguments = [&QUICK[..14], &["--suite", "latency,throughput", "--baseline", "other.json"]];
@@ -136,6 +139,9 @@ fn a_baseline_gives_ratios_and_what_was_different() {
         messages.contains("the baseline has settings.runs 5, but this run has 4"),
         "{messages}"
     );
+    for what in ["model \"another\"", "dataset \"other.csv\"", "machine.cores 999"] {
+        assert!(messages.contains(&format!("the baseline has {what}, but")), "{messages}");
+    }
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let compared = table.split("new over old").nth(1).unwrap();
     let line = |key: &str| compared.lines().find(|line| line.contains(key)).unwrap();

@@ -16,7 +16,7 @@ use crate::metrics::Interval;
 const LEAST_ROUNDS: usize = 3;
 
 /// What must be equal for a ratio to be about the code alone.
-const SAME: [&str; 5] = ["model", "dataset", "rows", "tokens", "max_length"];
+const SAME: [&str; 6] = ["model", "method", "dataset", "rows", "tokens", "max_length"];
 
 /// A saved run.
 #[derive(Clone, Debug)]
@@ -91,7 +91,7 @@ impl Baseline {
         for key in SAME {
             differ(key.to_owned(), &self.document[key], &now[key]);
         }
-        for section in ["machine", "settings"] {
+        for section in ["architecture", "machine", "settings"] {
             let fields = now[section].as_object().into_iter().flatten();
             // The version is what is compared.
             for (key, value) in fields.filter(|(key, _)| *key != "bayes") {
@@ -180,6 +180,23 @@ mod tests {
         });
         let found = baseline(&json!({})).differences(&now);
         assert_eq!(found, ["the baseline has machine.threads 2, but this run has 4"]);
+        // Of the same name, and another encoder, posterior or file.
+        let now = json!({
+            "model": "m", "method": "laplace", "dataset": "d", "architecture": {"hidden_size": 8},
+            "machine": {"threads": 2}, "settings": {"rounds": 5},
+        });
+        let mut then = baseline(&json!({}));
+        then.document["method"] = json!("map");
+        then.document["dataset"] = json!("e");
+        then.document["architecture"] = json!({"hidden_size": 4});
+        assert_eq!(
+            then.differences(&now),
+            [
+                "the baseline has method \"map\", but this run has \"laplace\"",
+                "the baseline has dataset \"e\", but this run has \"d\"",
+                "the baseline has architecture.hidden_size 4, but this run has 8",
+            ]
+        );
         let message = Baseline::parse(json!({"schema": 9})).unwrap_err();
         assert!(message.contains("`schema` is 9"), "{message}");
     }
