@@ -1,6 +1,7 @@
 //! The classes of a data set as those of a model: by their names, and never by a guess.
 
 use super::EvaluateError;
+use crate::artifact::Manifest;
 
 /// The most names that a message lists.
 const SHOWN: usize = 20;
@@ -21,6 +22,18 @@ pub enum LabelError {
         map: String,
         /// What the map has to be filled with, or empty.
         meant: &'static str,
+    },
+    /// A label that the training of the model took for none of its classes.
+    #[error(
+        "the data set has the label `{label}`, which meant out of scope when this model was \
+         trained (`data.ood_label`) and is not one of its classes; remove those rows (with `bayes \
+         eval`, give their texts with `--ood`), or rename the label with `--label-map {map}`, \
+         where NAME is one of the model's labels"
+    )]
+    OutOfScope {
+        label: String,
+        /// A map of this label.
+        map: String,
     },
     /// Several classes of the model have that name in another case.
     #[error(
@@ -62,6 +75,20 @@ pub fn labels_of_model(data: &[String], model: &[String]) -> Result<Vec<u32>, Ev
     }
     let all = data.iter().map(|label| find(label, data, model));
     Ok(all.collect::<Result<_, LabelError>>()?)
+}
+
+/// The same for a model that was trained on rows of which some had a label for texts of no class.
+pub fn labels_of_trained(data: &[String], model: &Manifest) -> Result<Vec<u32>, EvaluateError> {
+    let same = |one: &str, other: &str| one.trim().to_lowercase() == other.trim().to_lowercase();
+    let outside = model.data.as_ref().map_or("", |trained| trained.ood_label.trim());
+    let is_class = || model.labels.iter().any(|label| same(label, outside));
+    match data.iter().find(|label| !outside.is_empty() && same(label, outside)) {
+        Some(label) if !is_class() => {
+            let (label, map) = (label.clone(), quoted(&renaming(label, "NAME")));
+            Err(LabelError::OutOfScope { label, map }.into())
+        }
+        _ => labels_of_model(data, &model.labels),
+    }
 }
 
 /// Numbers of classes that count from 0; where none is 0, they may count from 1.
@@ -142,7 +169,7 @@ fn nearest<'a>(label: &str, model: &'a [String]) -> Option<&'a str> {
 }
 
 /// What `--label-map` takes: names with signs that divide stand in double quotes.
-fn renaming(from: &str, to: &str) -> String {
+pub(super) fn renaming(from: &str, to: &str) -> String {
     let side = |name: &str| match name.contains(['=', ',', '"']) {
         true => format!("\"{}\"", name.replace('"', "\"\"")),
         false => name.to_owned(),
@@ -151,7 +178,7 @@ fn renaming(from: &str, to: &str) -> String {
 }
 
 /// One word of a shell.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-=,.".contains(c);
     if text.chars().all(plain) {
         text.to_owned()

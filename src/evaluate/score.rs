@@ -1,6 +1,6 @@
 //! A model on rows of a data set.
 
-use super::labels::{LabelError, labels_of_model};
+use super::labels::{LabelError, labels_of_trained};
 use super::{Answer, Answers, Link, Report, Truth, evaluate};
 use crate::artifact::Artifact;
 use crate::calibrate::conformal::Conformal;
@@ -69,7 +69,7 @@ pub fn answer(
         return Err(EvaluateError::NoRows);
     }
     predictor.pairs().check(inside.iter().map(|example| example.pair.is_some()))?;
-    let by_label = labels_of_model(&dataset.labels, predictor.labels())?;
+    let by_label = labels_of_trained(&dataset.labels, &predictor.artifact().manifest)?;
     let texts: Vec<Text<'_>> = inside.iter().map(|example| text(example)).collect();
     let total = inside.len() + outside.len();
     let predictions = predictor.predict(&texts, &mut |done| progress(done, total))?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::super::eval::{choose, data_config};
 use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Example, Preprocessing, TokenSet, sample};
-use crate::evaluate::labels_of_model;
+use crate::evaluate::labels_of_trained;
 use crate::predict::Predictor;
 
 /// Rows of a data set, in a shuffled order: files can be sorted by label.
@@ -69,7 +69,7 @@ impl Texts {
             test.clone()
         });
         let classes = predictor.labels().len() as u32;
-        let (by_label, comparable) = match labels_of_model(&dataset.labels, predictor.labels()) {
+        let (by_label, comparable) = match labels_of_trained(&dataset.labels, manifest) {
             Ok(by_label) => (by_label, true),
             Err(_) if fallback => {
                 note("these texts have different classes, so accuracy is not measured".to_owned());

@@ -9,7 +9,7 @@ use super::{Experiment, ExperimentError, FitJob, Progress};
 use crate::artifact::{Artifact, Manifest, PartRecord};
 use crate::compute::Noise;
 use crate::data::{self, DataConfig, Dataset, Part, Parts, sample};
-use crate::evaluate::{EvaluateError, labels_of_model};
+use crate::evaluate::{EvaluateError, labels_of_trained, read_unlike_training};
 use crate::method::laplace::Head;
 use crate::predict::Pairs;
 
@@ -38,6 +38,12 @@ impl Rows {
         dataset.how_read().for_each(|said| show(Progress::Note(said)));
         for remark in &dataset.remarks {
             show(Progress::from(remark));
+        }
+        let trained = source.manifest.data.as_ref().filter(|_| job.overrides.label_map.is_empty());
+        if let Some(said) =
+            trained.and_then(|trained| read_unlike_training(&dataset, &config, &job.model, trained))
+        {
+            show(Progress::Warning(said));
         }
         // Rows that only the last layer has seen are as good as new to an encoder whose last layer is
         // fitted anew.
@@ -68,7 +74,7 @@ impl Rows {
         }
         let texts = parts.test.examples(&dataset).map(|text| text.pair.is_some());
         Pairs::of(source).check(texts).map_err(EvaluateError::from)?;
-        let by_label = labels_of_model(&dataset.labels, &source.manifest.labels)?;
+        let by_label = labels_of_trained(&dataset.labels, &source.manifest)?;
         if refits(job, chosen) {
             let own = parts.train.examples(&dataset).map(|text| by_label[text.label as usize]);
             check_classes(&own.collect(), &source.manifest.labels, &dataset.name, show)?;
