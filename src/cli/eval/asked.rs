@@ -12,7 +12,9 @@ use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::text_key;
 use crate::data::{DataConfig, Dataset, Example, sample};
-use crate::evaluate::{Answers, EvalRows, OUT_OF_SCOPE, answer, answer_outside};
+use crate::evaluate::{
+    Answers, EvalRows, OUT_OF_SCOPE, answer, answer_outside, read_unlike_training,
+};
 use crate::experiment::Progress;
 use crate::numbers::grouped;
 use crate::predict::Predictor;
@@ -28,6 +30,8 @@ pub(super) struct Asked {
     rows: Vec<usize>,
     /// Most rows of each kind; 0 = all.
     limit: usize,
+    /// Whether a person said how labels are renamed.
+    renamed: bool,
 }
 
 impl Asked {
@@ -65,7 +69,14 @@ impl Asked {
             )));
         }
         let rows = places.into_iter().map(|place| chosen.rows[place]).collect();
-        Ok(Self { source: chosen.split, config, dataset, split, rows, limit })
+        let renamed = !options.tables.overrides().label_map.is_empty();
+        Ok(Self { source: chosen.split, config, dataset, split, rows, limit, renamed })
+    }
+
+    /// What to say where a model was trained with other names for the labels of these rows.
+    pub(super) fn read_unlike(&self, model: &Path, manifest: &Manifest) -> Option<String> {
+        let trained = manifest.data.as_ref().filter(|_| !self.renamed)?;
+        read_unlike_training(&self.dataset, &self.config, model, trained)
     }
 
     /// Whether the model was made with this data set.

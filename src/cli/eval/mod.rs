@@ -183,6 +183,7 @@ fn from_models(
             none => none.insert(Asked::new(options, &predictor, &folder, display)?),
         };
         asked.check_names(outside)?;
+        warn(asked.read_unlike(&folder, manifest), display);
         let model = folder.display().to_string();
         if evaluated.iter().any(|one| one.answers.model == model) {
             bail!("`{model}` is given twice");

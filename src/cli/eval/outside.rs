@@ -90,9 +90,10 @@ impl Outside {
     /// All rows have one. Numbers are said only: they name nothing that would be the same elsewhere.
     pub fn check_labels(&self, manifest: &Manifest) -> Result<Option<String>> {
         let renamed = manifest.data.as_ref().map(|data| &data.label_map);
+        let in_training = |label: &str| renamed.and_then(|renamed| renamed.get(label));
         let is_class = |label: &&String| {
-            let name = renamed.and_then(|renamed| renamed.get(*label)).unwrap_or(label);
-            manifest.labels.contains(name)
+            let read = in_training(label).is_some_and(|name| manifest.labels.contains(name));
+            read || manifest.labels.contains(*label)
         };
         let own = self.labels.iter().flatten().filter(is_class).map(String::as_str);
         let own: Vec<&str> = own.collect();
@@ -108,6 +109,14 @@ impl Outside {
             self.name,
             some(names.iter().copied())
         );
+        let mapped: Vec<&str> =
+            names.iter().copied().filter(|name| in_training(name).is_some()).collect();
+        let said = match mapped.is_empty() {
+            true => said,
+            false => {
+                format!("{said}, of which the training renamed {} (`data.label_map`)", some(mapped))
+            }
+        };
         if own.len() == self.labels.len() && !names.iter().all(is_number) {
             bail!(
                 "{said}, so none of its texts is out of distribution; to evaluate them, use \
