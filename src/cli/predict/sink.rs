@@ -1,18 +1,17 @@
-//! Where the answers of `bayes predict` go.
+//! A table of predictions: a file, or a stream.
 
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Result, bail};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value as Json, json};
 
-use super::input::{Input, Item};
-use super::{Common, Options};
+use super::error::StreamError;
+use super::input::Input;
+use super::predictions::{Predicted, Predictions};
+use super::row::TextRow;
 use crate::calibrate::{Judgement, PredictionSet};
-use crate::cli::output::{note, print, table_output};
-use crate::data::clean;
-use crate::data::table::{Cells, Format, Kind, Value, Writer, distinct_names};
+use crate::data::table::{Cells, Format, Kind, TableError, Value, Writer, distinct_names};
 use crate::predict::{Prediction, PredictionObject, Predictor, Presentation, decision};
 
 /// The columns of tabular output behind the text; other columns of the input follow.
@@ -27,112 +26,96 @@ const COLUMNS: [(&str, Kind); 8] = [
     ("error", Kind::Text),
 ];
 
-/// Where predictions go.
-pub(super) enum Sink<'a> {
-    /// Lines for a person.
-    Lines {
-        width: usize,
-        labels: &'a [String],
-        place: String,
-    },
-    /// One object a line; other columns of the input stand under `input`.
-    Objects {
-        predictor: &'a Predictor,
-        out: Writer,
-        rest: Vec<String>,
-    },
-    Flat {
-        out: Writer,
-        labels: &'a [String],
-    },
+/// A table of predictions that is being written. Without [`Sink::finish`] a file is not there.
+pub struct Sink<'a> {
+    predictor: &'a Predictor,
+    out: Writer,
+    /// In JSON lines, one object a line: the names of the input's other columns, which stand under `input`.
+    objects: Option<Vec<String>>,
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn open(
-        options: &Options,
-        common: &Common,
-        predictor: &'a Predictor,
-        input: &Input<'_>,
-    ) -> Result<Self> {
-        let labels = predictor.labels();
+    /// Begins a file in the format that its name says.
+    ///
+    /// # Errors
+    /// It is the input, cannot be written, or its format is unknown.
+    pub fn create(path: &Path, of: &Predictions<'a>) -> Result<Self, StreamError> {
+        refuse_input_as_output(of.input.path.as_deref(), path)?;
+        let create = |columns: &[(&str, Kind)]| Writer::create(path, columns);
+        Self::open(Format::of_output(path)?, of, create)
+    }
+
+    /// Writes to a stream, such as stdout; `name` stands for it in messages.
+    ///
+    /// # Errors
+    /// The stream refuses the names of the columns.
+    pub fn stream(
+        output: Box<dyn Write + Send>,
+        format: Format,
+        name: &str,
+        of: &Predictions<'a>,
+    ) -> Result<Self, StreamError> {
+        Self::open(format, of, |columns| Writer::stream(output, format, name, columns))
+    }
+
+    fn open(
+        format: Format,
+        of: &Predictions<'a>,
+        writer: impl FnOnce(&[(&str, Kind)]) -> Result<Writer, TableError>,
+    ) -> Result<Self, StreamError> {
+        let Predictions { predictor, input, .. } = of;
+        if format == Format::JsonLines {
+            let names = distinct_names(&[], input.rest.iter().map(|(name, _)| name));
+            return Ok(Self { predictor, out: writer(&[])?, objects: Some(names) });
+        }
         let columns = columns(input);
         let columns: Vec<(&str, Kind)> =
             columns.iter().map(|(name, kind)| (&**name, *kind)).collect();
-        let rest = distinct_names(&[], input.rest.iter().map(|(name, _)| name));
-        let stdout = |format: Format, columns: &[(&str, Kind)]| {
-            Writer::stream(table_output(), format, "stdout", columns)
-        };
-        if let Some(path) = &options.output {
-            refuse_input_as_output(options.input.as_deref(), path)?;
-            return Ok(match Format::of(path)? {
-                Format::JsonLines => {
-                    Self::Objects { predictor, out: Writer::create(path, &[])?, rest }
-                }
-                _ => Self::Flat { out: Writer::create(path, &columns)?, labels },
-            });
-        }
-        if common.json {
-            let out = stdout(Format::JsonLines, &[])?;
-            return Ok(Self::Objects { predictor, out, rest });
-        }
-        if options.is_plain() {
-            let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-            return Ok(Self::Lines { width, labels, place: input.place.clone() });
-        }
-        Ok(Self::Flat { out: stdout(Format::Csv, &columns)?, labels })
+        Ok(Self { predictor, out: writer(&columns)?, objects: None })
     }
 
-    pub(super) fn write(&mut self, item: &Item, answer: &Result<Prediction, String>) -> Result<()> {
-        match self {
-            Self::Lines { width, labels, place } => match answer {
-                Ok(prediction) => print(&line(item, prediction, *width, labels)),
-                Err(fault) => note(&located(place, item.line, fault)),
-            },
-            Self::Objects { predictor, out, rest } => {
-                let fields = match answer {
-                    Ok(prediction) => object(item, prediction, predictor)?,
-                    Err(fault) => fault_object(item, fault),
-                };
-                let input = (!rest.is_empty()).then_some(Cells { names: rest, values: &item.rest });
-                Ok(out.write_object(&WithInput { fields: &fields, input })?)
+    /// Writes a row: the text, what is predicted for it or why nothing is, and the other columns.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&mut self, (row, prediction): &Predicted) -> Result<(), StreamError> {
+        let labels = self.predictor.labels();
+        if let Some(names) = &self.objects {
+            let fields = match prediction {
+                Ok(prediction) => object(row, prediction, self.predictor)?,
+                Err(fault) => fault_object(row, fault),
+            };
+            let input = (!names.is_empty()).then_some(Cells { names, values: &row.rest });
+            return Ok(self.out.write_object(&WithInput { fields: &fields, input })?);
+        }
+        let mut values = vec![Value::Text(row.text.clone())];
+        values.extend(row.pair.clone().map(Value::Text));
+        values.extend(match prediction {
+            Ok(prediction) => answered(prediction, labels),
+            Err(fault) => {
+                let mut values = vec![Value::Null; COLUMNS.len() - 1];
+                values.push(Value::Text(fault.clone()));
+                values
             }
-            Self::Flat { out, labels } => {
-                let mut values = vec![Value::Text(item.text.clone())];
-                values.extend(item.pair.clone().map(Value::Text));
-                values.extend(match answer {
-                    Ok(prediction) => answered(prediction, labels),
-                    Err(fault) => {
-                        let mut values = vec![Value::Null; COLUMNS.len() - 1];
-                        values.push(Value::Text(fault.clone()));
-                        values
-                    }
-                });
-                values.extend(item.rest.iter().cloned());
-                Ok(out.write(&values)?)
-            }
-        }
+        });
+        values.extend(row.rest.iter().cloned());
+        Ok(self.out.write(&values)?)
     }
 
-    pub(super) fn flush(&mut self) -> Result<()> {
-        match self {
-            Self::Lines { .. } => Ok(std::io::stdout().flush()?),
-            Self::Objects { out, .. } | Self::Flat { out, .. } => Ok(out.flush()?),
-        }
+    /// Hands on what is buffered.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn flush(&mut self) -> Result<(), StreamError> {
+        Ok(self.out.flush()?)
     }
 
-    pub(super) fn finish(self) -> Result<()> {
-        match self {
-            Self::Lines { .. } => Ok(()),
-            Self::Objects { out, .. } | Self::Flat { out, .. } => Ok(out.finish()?),
-        }
-    }
-}
-
-/// A fault with its place; a table's own message says where.
-pub(super) fn located(place: &str, line: u64, fault: &str) -> String {
-    match fault.starts_with('`') {
-        true => fault.to_owned(),
-        false => format!("{place} {line}: {fault}"),
+    /// Ends the table; a file stands under its name from here on.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn finish(self) -> Result<(), StreamError> {
+        Ok(self.out.finish()?)
     }
 }
 
@@ -167,47 +150,24 @@ impl Serialize for WithInput<'_> {
     }
 }
 
-fn line(item: &Item, prediction: &Prediction, width: usize, labels: &[String]) -> String {
-    let text: String = clean(&item.text).split_whitespace().collect::<Vec<_>>().join(" ");
-    let room = 80usize.saturating_sub(width + 35).max(20);
-    let shown = if text.chars().count() > room {
-        text.chars().take(room - 1).chain(['…']).collect()
-    } else {
-        text
-    };
-    let decision = match decision(&prediction.judgement) {
-        Some(decision) => format!("{decision:<7}  "),
-        None => String::new(),
-    };
-    format!(
-        "{:<width$}  {:>6.2} %  {:.3} nats  {decision}{shown}\n",
-        labels[prediction.label],
-        100.0 * prediction.confidence,
-        prediction.predictive.total,
-    )
-}
-
 fn object(
-    item: &Item,
+    row: &TextRow,
     prediction: &Prediction,
     predictor: &Predictor,
-) -> Result<Map<String, Json>> {
+) -> serde_json::Result<Map<String, Json>> {
     let shown = Presentation { logits: true, ..Presentation::default() };
     let object = PredictionObject {
-        text: Some(item.text.clone()),
-        text_pair: item.pair.clone(),
+        text: Some(row.text.clone()),
+        text_pair: row.pair.clone(),
         ..predictor.object(prediction, &shown)
     };
-    match serde_json::to_value(object)? {
-        Json::Object(fields) => Ok(fields),
-        other => bail!("a prediction is written as {other}, not as an object"),
-    }
+    serde_json::from_value(serde_json::to_value(object)?)
 }
 
-fn fault_object(item: &Item, fault: &str) -> Map<String, Json> {
-    let pair = item.pair.as_ref().map(|pair| ("text_pair", json!(pair)));
-    let fields = [("text", json!(item.text))].into_iter().chain(pair);
-    let fields = fields.chain([("line", json!(item.line)), ("error", json!(fault))]);
+fn fault_object(row: &TextRow, fault: &str) -> Map<String, Json> {
+    let pair = row.pair.as_ref().map(|pair| ("text_pair", json!(pair)));
+    let fields = [("text", json!(row.text))].into_iter().chain(pair);
+    let fields = fields.chain([("line", json!(row.line)), ("error", json!(fault))]);
     fields.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -233,12 +193,12 @@ fn set_text(set: &PredictionSet, labels: &[String]) -> String {
     if ambiguous { json!(names).to_string() } else { names.join("|") }
 }
 
-fn refuse_input_as_output(input: Option<&Path>, output: &Path) -> Result<()> {
+fn refuse_input_as_output(input: Option<&Path>, output: &Path) -> Result<(), StreamError> {
     let same = |input: &Path| {
         input.canonicalize().ok().is_some_and(|a| output.canonicalize().is_ok_and(|b| a == b))
     };
     if input.is_some_and(same) {
-        bail!("`{}` is also the input file; choose a different output file", output.display());
+        return Err(StreamError::SameFile { path: output.display().to_string() });
     }
     Ok(())
 }

@@ -1,0 +1,57 @@
+//! The order of predictions: what a person should look at first.
+
+use super::error::StreamError;
+use crate::artifact::Artifact;
+use crate::predict::{Prediction, Predictor};
+
+/// What rows are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortBy {
+    /// Highest epistemic (model) uncertainty first; for a model that reports it.
+    Epistemic,
+    /// Highest uncertainty first.
+    Uncertainty,
+    /// Lowest confidence first.
+    Confidence,
+    /// Least like the training data first; for a model that is calibrated for it.
+    OodP,
+}
+
+impl SortBy {
+    /// Refuses an order that the model knows nothing of, before it is asked anything.
+    ///
+    /// # Errors
+    /// It does not report what the rows are to be sorted by.
+    pub fn check(self, predictor: &Predictor) -> Result<(), StreamError> {
+        let Artifact { posterior, calibration, .. } = predictor.artifact();
+        let hint = match (self, &calibration.novelty) {
+            (Self::Epistemic, Some(_)) => {
+                ", or `--sort-by ood-p` to get the texts least like the training data first"
+            }
+            _ => "",
+        };
+        let missing = match self {
+            Self::Epistemic => {
+                posterior.own_doubt().reason().map(|why| ("epistemic uncertainty", why))
+            }
+            Self::OodP if calibration.novelty.is_none() => {
+                Some(("novelty p-values", "it was not calibrated for them"))
+            }
+            Self::OodP | Self::Uncertainty | Self::Confidence => None,
+        };
+        match missing {
+            Some((what, why)) => Err(StreamError::NotReported { what, why, hint }),
+            None => Ok(()),
+        }
+    }
+
+    /// Smaller comes first; `None` where the model cannot know it.
+    pub(super) fn key(self, prediction: &Prediction) -> Option<f64> {
+        match self {
+            Self::Epistemic => prediction.predictive.epistemic.map(|epistemic| -epistemic),
+            Self::Uncertainty => Some(-prediction.predictive.total),
+            Self::Confidence => Some(prediction.confidence),
+            Self::OodP => prediction.judgement.ood.map(|ood| ood.p_value),
+        }
+    }
+}
