@@ -3,6 +3,7 @@
 
 mod object;
 mod pairs;
+pub mod stream;
 
 use std::borrow::Cow;
 use std::path::Path;

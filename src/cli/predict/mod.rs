@@ -1,14 +1,6 @@
 //! `bayes predict`.
 
-mod error;
-mod input;
-mod lines;
-mod order;
-mod predictions;
-mod row;
-mod rows;
 mod screen;
-mod sink;
 mod told;
 mod unused;
 
@@ -25,11 +17,8 @@ use super::{Common, Outcome, model_folder};
 use crate::data::table::Format;
 use crate::experiment::Progress;
 use crate::predict::Predictor;
-use error::StreamError;
-use input::Input;
-use predictions::{Predicted, Predictions};
+use crate::predict::stream::{self, Input, Predicted, Predictions, Sink, StreamError};
 use screen::Screen;
-use sink::Sink;
 use told::Told;
 
 /// Flags of `bayes predict`.
@@ -99,7 +88,7 @@ enum SortBy {
     OodP,
 }
 
-impl From<SortBy> for order::SortBy {
+impl From<SortBy> for stream::SortBy {
     fn from(by: SortBy) -> Self {
         match by {
             SortBy::Epistemic => Self::Epistemic,
@@ -136,7 +125,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
     let predictor = Predictor::load(&folder, &selected.device)?;
-    let sort_by = options.sort_by.map(order::SortBy::from);
+    let sort_by = options.sort_by.map(stream::SortBy::from);
     // Before anything is read.
     sort_by.map_or(Ok(()), |by| by.check(&predictor))?;
     let input = options.input(&predictor)?;
@@ -147,7 +136,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if !input.described().is_empty() {
         display.show(&Progress::Note(format!("columns: {}", input.described())));
     }
-    let wanted = predictions::Options { sort_by, fails: options.fails() };
+    let wanted = stream::Options { sort_by, fails: options.fails() };
     let mut predictions = Predictions::new(&predictor, input, wanted)?;
     let mut told = Told::new(options, &predictor);
     // Opened with the first predictions: a command that is refused by its first row writes nothing.

@@ -4,10 +4,9 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use super::predictions::{Predicted, Predictions};
-use super::row::TextRow;
 use crate::cli::output::{note, print};
 use crate::data::clean;
+use crate::predict::stream::{Predicted, Predictions, TextRow};
 use crate::predict::{Prediction, Predictor, decision};
 
 /// Lines on stdout; faults are on stderr.

@@ -3,13 +3,13 @@
 use anyhow::Result;
 
 use super::Options;
-use super::predictions::{Event, Summary};
 use crate::cli::output::note;
 use crate::cli::progress::Display;
 use crate::data::{Remark, longest_text};
 use crate::experiment::Progress;
 use crate::numbers::grouped;
 use crate::predict::Predictor;
+use crate::predict::stream::{Event, Summary};
 
 /// Faults that are shown one by one.
 const SHOWN_FAULTS: usize = 5;
