@@ -5,6 +5,7 @@
 #[path = "../home/mod.rs"]
 mod home;
 mod input;
+mod library;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
