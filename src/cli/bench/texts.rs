@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::super::eval::{choose, data_config};
+use super::super::eval::{Chosen, data_config};
 use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Example, Preprocessing, TokenSet, sample};
 use crate::evaluate::labels_of_trained;
@@ -53,7 +53,7 @@ impl Texts {
             }
         };
         let pick = |split| -> Result<Vec<Example>> {
-            let chosen = choose(&dataset, &config, split, manifest)?;
+            let chosen = Chosen::of(&dataset, &config, split, manifest)?;
             let all = dataset.rows(&chosen.split);
             let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
             let mut places = sample(&labels, limit, &noise);

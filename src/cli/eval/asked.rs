@@ -3,19 +3,17 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use anyhow::{Result, bail};
-
-use super::super::progress::Display;
+use super::chosen::{Chosen, data_config, is_of};
+use super::error::ModelsError;
+use super::models::{Event, Options};
 use super::outside::Outside;
-use super::{Options, choose, data_config};
 use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::text_key;
-use crate::data::{DataConfig, Dataset, Example, sample};
+use crate::data::{DataConfig, Dataset, Example, Remark, sample};
 use crate::evaluate::{
     Answers, EvalRows, OUT_OF_SCOPE, answer, answer_outside, read_unlike_training,
 };
-use crate::experiment::Progress;
 use crate::numbers::grouped;
 use crate::predict::Predictor;
 
@@ -35,42 +33,37 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Those of the model in a folder. `show` is told how they are read.
     pub(super) fn new(
         options: &Options,
-        predictor: &Predictor,
-        folder: &Path,
-        display: &mut Display,
-    ) -> Result<Self> {
-        let manifest = &predictor.artifact().manifest;
+        manifest: &Manifest,
+        folder: &str,
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Self, ModelsError> {
         let Some(mut config) = data_config(options.dataset.as_deref(), manifest) else {
-            bail!(
-                "`{}` does not record its training data; give a data set with --dataset",
-                folder.display()
-            )
+            return Err(ModelsError::NoDataset { folder: folder.to_owned() });
         };
-        options.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
+        options.overrides.apply(&mut config).map_err(ModelsError::Overrides)?;
         let noise = Noise::new(manifest.seed);
         let dataset = Dataset::open(&config)?;
-        dataset.how_read().for_each(|said| display.show(&Progress::Note(said)));
-        for remark in &dataset.remarks {
-            display.show(&Progress::from(remark));
-        }
+        let remarks = dataset.how_read().map(Remark::Note).chain(dataset.remarks.iter().cloned());
+        remarks.for_each(|remark| show(Event::Remark(remark)));
         let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
-        let chosen = choose(&dataset, &config, &split, manifest)?;
-        let all = dataset.rows(&chosen.split);
-        let labels: Vec<u32> = chosen.rows.iter().map(|&row| all[row].label).collect();
-        let limit = options.limit.unwrap_or(0);
+        let Chosen { split: source, rows: all } = Chosen::of(&dataset, &config, &split, manifest)?;
+        let examples = dataset.rows(&source);
+        let labels: Vec<u32> = all.iter().map(|&row| examples[row].label).collect();
+        let limit = options.limit;
         let places = sample(&labels, limit, &noise);
         if places.len() < labels.len() {
-            display.show(&Progress::Note(format!(
+            show(Event::Remark(Remark::Note(format!(
                 "{} of {} rows, sampled with the same class proportions (`--limit`)",
                 grouped(places.len()),
                 grouped(labels.len())
-            )));
+            ))));
         }
-        let rows = places.into_iter().map(|place| chosen.rows[place]).collect();
-        let renamed = !options.tables.overrides().label_map.is_empty();
-        Ok(Self { source: chosen.split, config, dataset, split, rows, limit, renamed })
+        let rows = places.into_iter().map(|place| all[place]).collect();
+        let renamed = !options.overrides.label_map.is_empty();
+        Ok(Self { config, dataset, split, source, rows, limit, renamed })
     }
 
     /// What to say where a model was trained with other names for the labels of these rows.
@@ -94,27 +87,24 @@ impl Asked {
         self.rows.iter().map(|&row| &all[row]).collect()
     }
 
-    /// Refuses a set of `--ood` that would stand under the name of the data set's own texts of no class.
-    pub(super) fn check_names(&self, outside: &[Outside]) -> Result<()> {
+    /// Refuses a set of texts of no class that would stand under the name of the data set's own.
+    pub(super) fn check_names(&self, outside: &[Outside]) -> Result<(), ModelsError> {
         let own = self.dataset.out_of_scope.get(&self.source).map_or(0, Vec::len);
         if own > 0 && outside.iter().any(|source| source.name == OUT_OF_SCOPE) {
-            bail!(
-                "a set of --ood is called `{OUT_OF_SCOPE}`, and so are the {} texts of no class that `{}` has \
-                 itself: rename the file of --ood",
-                grouped(own as u64),
-                self.dataset.name
-            );
+            let (rows, dataset) = (grouped(own as u64), self.dataset.name.clone());
+            return Err(ModelsError::OutsideName { rows, dataset });
         }
         Ok(())
     }
 
+    /// Asks a model for these rows, of which it has `seen` some, and for texts of no class.
     pub(super) fn ask(
         &self,
         predictor: &Predictor,
         seen: &[usize],
         outside: &[Outside],
-        display: &mut Display,
-    ) -> Result<Answers> {
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Answers, ModelsError> {
         let inside = self.examples();
         let out_of_scope = self.dataset.out_of_scope.get(&self.source);
         let rows = EvalRows {
@@ -123,9 +113,7 @@ impl Asked {
             outside: out_of_scope.map_or(&[][..], Vec::as_slice),
             seen,
         };
-        let mut show = |done, total| {
-            display.show(&Progress::Work { what: "evaluating", done, total });
-        };
+        let mut show = |done, total| show(Event::Work { what: "evaluating", done, total });
         let mut answers = answer(predictor, &rows, &mut show)?;
         answers.split = self.split.clone();
         for (answer, &row) in answers.rows.iter_mut().zip(&self.rows) {
@@ -140,9 +128,4 @@ impl Asked {
         }
         Ok(answers)
     }
-}
-
-/// Whether these are the data that a model was trained on.
-pub(super) fn is_of(config: &DataConfig, manifest: &Manifest) -> bool {
-    manifest.data.as_ref().is_some_and(|data| data.dataset == config.dataset)
 }

@@ -1,29 +1,25 @@
 //! `bayes eval`.
 
 mod asked;
-mod baseline;
+mod chosen;
+mod error;
+mod models;
 mod outside;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::progress::Display;
 use super::tables::TableFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
-use crate::artifact::{self, Manifest};
 use crate::data::table::Format;
-use crate::data::{DataConfig, Dataset};
-use crate::evaluate::{
-    self, Answers, Comparison, Evaluation, Gate, Hygiene, Origin, OriginError, Page, Rival,
-    own_parts,
-};
+use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page};
 use crate::experiment::Progress;
-use crate::predict::Predictor;
-use asked::Asked;
-use outside::Outside;
+pub(super) use chosen::{Chosen, data_config};
+use models::{Event, evaluate_models};
 
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
@@ -68,12 +64,6 @@ pub struct Options {
     fail_if: Vec<String>,
     #[command(flatten)]
     tables: TableFlags,
-}
-
-/// The rows to look at.
-pub(super) struct Chosen {
-    pub(super) rows: Vec<usize>,
-    pub(super) split: String,
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
@@ -149,117 +139,29 @@ fn from_models(
     common: &Common,
     display: &mut Display,
 ) -> Result<Vec<Evaluation>> {
-    let named: Vec<Option<&Path>> = match options.model.as_slice() {
-        [] => vec![None],
-        all => all.iter().map(|model| Some(model.as_path())).collect(),
-    };
     if let Some(file) = &options.predictions {
         // Now, and not after the work.
         Format::of_output(file)?;
     }
     let selected = common.device()?;
-    let mut outside: Option<Vec<Outside>> = None;
-    let mut asked: Option<Asked> = None;
-    let mut rival: Option<Rival> = None;
-    let mut evaluated: Vec<Evaluation> = Vec::new();
-    for named in named {
-        let folder = model_folder(named)?;
-        let mut artifact = artifact::load(&folder, &selected.device)?;
-        if let Some(coverage) = options.coverage {
-            artifact.calibration.alphas = vec![1.0 - coverage];
-        }
-        let predictor = Predictor::new(artifact)?;
-        let manifest = &predictor.artifact().manifest;
-        let outside = match &mut outside {
-            Some(outside) => outside,
-            none => none.insert(open_outside(&options.ood, manifest, display)?),
-        };
-        let checked = evaluated.first().map(|first| &first.answers.labels);
-        for source in outside.iter().filter(|_| checked != Some(&manifest.labels)) {
-            warn(source.check_labels(manifest)?, display);
-        }
-        let asked = match &mut asked {
-            Some(asked) => asked,
-            none => none.insert(Asked::new(options, &predictor, &folder, display)?),
-        };
-        asked.check_names(outside)?;
-        warn(asked.read_unlike(&folder, manifest), display);
-        let model = folder.display().to_string();
-        if evaluated.iter().any(|one| one.answers.model == model) {
-            bail!("`{model}` is given twice");
-        }
-        let origin = Origin::of(manifest, Some((&asked.config, &asked.dataset)));
-        let seen = origin.as_ref().map_err(OriginError::clone);
-        let seen = seen.and_then(|origin| origin.seen(&asked.examples()));
-        if let Err(why) = &seen {
-            display.show(&Progress::Warning(format!(
-                "it is unknown which of these rows were used to train or calibrate the model: {why}"
-            )));
-        }
-        if evaluated.is_empty() && !outside.is_empty() {
-            let mut known = asked.keys();
-            known.extend(origin.iter().flat_map(Origin::keys));
-            for source in outside.iter() {
-                warn(source.check_texts(&known)?, display);
-            }
-        }
-        let seen = seen.ok();
-        let known = seen.as_deref().unwrap_or_default();
-        let answers = asked.ask(&predictor, known, outside, display)?;
-        let answers = Answers { model, ..answers };
-        let hygiene = Hygiene::new(&asked.examples(), seen.map(|seen| seen.len()), manifest);
-        if evaluated.is_empty() && !options.no_baseline {
-            rival = fitted(asked, manifest, &origin, &answers, display)?;
-        }
-        let baseline = rival.as_ref().map(|rival| rival.beside(&answers)).transpose()?;
-        let evaluation = Evaluation::new(answers, Some(hygiene))?;
-        evaluated.push(Evaluation { baseline: baseline.flatten(), ..evaluation });
-    }
-    Ok(evaluated)
-}
-
-fn open_outside(
-    names: &[String],
-    manifest: &Manifest,
-    display: &mut Display,
-) -> Result<Vec<Outside>> {
-    let mut outside: Vec<Outside> = Vec::new();
-    for name in names {
-        let source = Outside::open(name, manifest)?;
-        if outside.iter().any(|other| other.name == source.name) {
-            bail!("two --ood data sets are called `{}`; rename one", source.name);
-        }
-        source.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
-        outside.push(source);
-    }
-    Ok(outside)
-}
-
-fn warn(said: Option<String>, display: &mut Display) {
-    if let Some(text) = said {
-        display.show(&Progress::Warning(text));
-    }
-}
-
-/// The classifier that all models are set beside, or a line that says why there is none.
-fn fitted(
-    asked: &Asked,
-    manifest: &Manifest,
-    origin: &Result<Origin<'_>, OriginError>,
-    answers: &Answers,
-    display: &mut Display,
-) -> Result<Option<Rival>> {
-    let mut show = |done| display.show(&Progress::Work { what: "baseline", done, total: 1 });
-    show(0);
-    let rival = baseline::rival(asked, manifest, origin, answers)?;
-    show(1);
-    match rival {
-        Ok(rival) => Ok(Some(rival)),
-        Err(why) => {
-            display.show(&Progress::Note(format!("skipping the baseline: {why}")));
-            Ok(None)
-        }
-    }
+    let folders: Vec<PathBuf> = match options.model.as_slice() {
+        [] => vec![model_folder(None)?],
+        all => all.iter().map(|model| model_folder(Some(model))).collect::<Result<_>>()?,
+    };
+    let asked = models::Options {
+        dataset: options.dataset.clone(),
+        overrides: options.tables.overrides(),
+        split: options.split.clone(),
+        limit: options.limit.unwrap_or(0),
+        coverage: options.coverage,
+        ood: options.ood.clone(),
+        no_baseline: options.no_baseline,
+    };
+    let mut show = |event: Event| match event {
+        Event::Remark(remark) => display.show(&Progress::from(&remark)),
+        Event::Work { what, done, total } => display.show(&Progress::Work { what, done, total }),
+    };
+    Ok(evaluate_models(&folders, &selected.device, &asked, &mut show)?)
 }
 
 fn tables(evaluated: &[Evaluation], differences: &[Comparison]) -> String {
@@ -284,53 +186,4 @@ fn decide(gates: &[Gate], objects: &[Value]) -> Result<Outcome> {
         }
     }
     Ok(outcome)
-}
-
-/// The data set that was named, or the one that the model was trained on, if that is known; with all of
-/// its rows, however many the training looked at: `--limit` says how many are wanted now.
-pub(super) fn data_config(named: Option<&str>, manifest: &Manifest) -> Option<DataConfig> {
-    let config = match (named, &manifest.data) {
-        (Some(dataset), Some(data)) if *dataset == data.dataset => data.clone().unlimited(),
-        (Some(dataset), Some(data)) => data.like(dataset),
-        (Some(dataset), None) => {
-            DataConfig { dataset: dataset.to_owned(), ..DataConfig::default() }
-        }
-        (None, data) => data.clone()?.unlimited(),
-    };
-    Some(DataConfig { model_labels: manifest.labels.clone(), ..config })
-}
-
-/// On the data that the model was trained on the parts are those of the training; else a split of
-/// the data set, or all of it where there is only one.
-pub(super) fn choose(
-    dataset: &Dataset,
-    config: &DataConfig,
-    split: &str,
-    manifest: &Manifest,
-) -> Result<Chosen> {
-    if asked::is_of(config, manifest) {
-        let parts = own_parts(manifest, dataset, config)?;
-        if let Some(part) = parts.get(split) {
-            if part.rows.is_empty() {
-                bail!(
-                    "the model has no `{split}` split: those rows trained the last layer, and each \
-                     was scored by a last layer that had not seen it (cross-fitting); see the \
-                     run's report for the figures"
-                );
-            }
-            return Ok(Chosen { rows: part.rows.clone(), split: part.split.clone() });
-        }
-    }
-    let only = dataset.splits.len() == 1 && split == "test";
-    let name = if only { dataset.splits.keys().next().map(String::as_str) } else { Some(split) };
-    let name = name.filter(|name| dataset.splits.contains_key(*name)).with_context(|| {
-        let known: Vec<&str> = dataset.splits.keys().map(String::as_str).collect();
-        format!(
-            "`{}` has no split `{split}`; available splits: `{}`",
-            dataset.name,
-            known.join("`, `")
-        )
-    })?;
-    let rows = (0..dataset.rows(name).len()).collect();
-    Ok(Chosen { rows, split: name.to_owned() })
 }

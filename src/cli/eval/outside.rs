@@ -1,10 +1,9 @@
-//! Texts of no class, for `--ood`.
+//! Texts of no class that models are asked about.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-
+use super::error::ModelsError;
 use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::text_key;
@@ -32,7 +31,7 @@ pub(super) struct Outside {
 impl Outside {
     /// Generated texts, a file, or a data set: its test split where it has one, else all of it. Columns are
     /// those that the model was made from, where they are there.
-    pub fn open(name: &str, manifest: &Manifest) -> Result<Self> {
+    pub fn open(name: &str, manifest: &Manifest) -> Result<Self, ModelsError> {
         let path = Path::new(name);
         let config = manifest.data.as_ref().map(|data| data.like(name));
         let config = DataConfig { dataset: name.to_owned(), ..config.unwrap_or_default() };
@@ -48,7 +47,8 @@ impl Outside {
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
             (stem.unwrap_or_else(|| name.to_owned()), read(path, &config)?)
         } else if let Some((split, files)) = without_labels(&config)? {
-            let rows: Result<Vec<_>> = files.iter().map(|file| read(file, &config)).collect();
+            let rows: Result<Vec<_>, ModelsError> =
+                files.iter().map(|file| read(file, &config)).collect();
             let rows = rows?.concat();
             remarks.push(Remark::Note(format!("the {} rows are those of {split}", rows.len())));
             (name.to_owned(), rows)
@@ -78,7 +78,7 @@ impl Outside {
         };
         let remarks = remarks.into_iter().map(marked).collect();
         if rows.is_empty() {
-            bail!("`{name}` has no texts that differ from those of the data set");
+            return Err(ModelsError::OutsideEmpty { name: name.to_owned() });
         }
         let (examples, labels) = rows.into_iter().unzip();
         Ok(Self { name: short, examples, labels, remarks })
@@ -88,7 +88,7 @@ impl Outside {
     ///
     /// # Errors
     /// All rows have one. Numbers are said only: they name nothing that would be the same elsewhere.
-    pub fn check_labels(&self, manifest: &Manifest) -> Result<Option<String>> {
+    pub fn check_labels(&self, manifest: &Manifest) -> Result<Option<String>, ModelsError> {
         let renamed = manifest.data.as_ref().map(|data| &data.label_map);
         let in_training = |label: &str| renamed.and_then(|renamed| renamed.get(label));
         let is_class = |label: &&String| {
@@ -118,11 +118,7 @@ impl Outside {
             }
         };
         if own.len() == self.labels.len() && !names.iter().all(is_number) {
-            bail!(
-                "{said}, so none of its texts is out of distribution; to evaluate them, use \
-                 `--dataset`; if none of the classes is correct for them, give a file without the \
-                 label column"
-            );
+            return Err(ModelsError::OutsideLabels { said });
         }
         Ok(Some(format!(
             "{said}; here they count as out-of-distribution texts; remove those that are not, or \
@@ -134,7 +130,7 @@ impl Outside {
     ///
     /// # Errors
     /// All are.
-    pub fn check_texts(&self, known: &HashSet<u64>) -> Result<Option<String>> {
+    pub fn check_texts(&self, known: &HashSet<u64>) -> Result<Option<String>, ModelsError> {
         let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
         let count = self.examples.iter().filter(|one| known.contains(&key(one))).count();
         if count == 0 {
@@ -147,7 +143,7 @@ impl Outside {
             self.name
         );
         if count == self.examples.len() {
-            bail!("{said}, so none is out of distribution; give other texts");
+            return Err(ModelsError::OutsideTexts { said });
         }
         Ok(Some(format!("{said}; here they count as out-of-distribution texts; remove them")))
     }
@@ -171,7 +167,7 @@ fn without_test<'a>(splits: impl Iterator<Item = &'a String>) -> String {
 
 /// The files of a folder whose rows have no labels, or all the same one: no data set to train on, and as good as
 /// another here. `None` for a data set.
-fn without_labels(config: &DataConfig) -> Result<Option<(String, Vec<PathBuf>)>> {
+fn without_labels(config: &DataConfig) -> Result<Option<(String, Vec<PathBuf>)>, ModelsError> {
     match Dataset::open(config) {
         Err(DataError::Table(
             TableError::OneColumn { .. } | TableError::NoColumn { role: "label", .. },
@@ -197,19 +193,20 @@ fn example(text: String, pair: Option<String>) -> Example {
 /// A text, and what its source calls it.
 type Labelled = (Example, Option<String>);
 
-fn read(path: &Path, config: &DataConfig) -> Result<Vec<Labelled>> {
+fn read(path: &Path, config: &DataConfig) -> Result<Vec<Labelled>, ModelsError> {
     let mut table = table::open_as(path, &config.reading())?;
     let rows: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
     let (none, usual) = (ColumnNames::default(), &config.usual_columns);
     let columns = table::detect_usual(&table.columns, &rows, &none, usual, false)?;
-    let take = |row: Result<Row, TableError>| -> Result<Labelled> {
+    let take = |row: Result<Row, TableError>| -> Result<Labelled, ModelsError> {
         let row = row?;
         let cell = |column: usize| {
             let text = row.values.get(column).and_then(Value::as_text);
             text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
         };
-        let text = cell(columns.text).with_context(|| {
-            format!("`{}` line {}: the text is empty", path.display(), row.line)
+        let text = cell(columns.text).ok_or_else(|| ModelsError::EmptyText {
+            path: path.display().to_string(),
+            line: row.line,
         })?;
         let label = columns.label.and_then(cell).map(|label| label.trim().to_owned());
         Ok((example(text, columns.pair.and_then(cell)), label))

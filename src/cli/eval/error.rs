@@ -1,0 +1,60 @@
+//! Why models were not evaluated.
+
+use crate::artifact::ArtifactError;
+use crate::data::DataError;
+use crate::data::table::TableError;
+use crate::evaluate::{EvaluateError, OUT_OF_SCOPE};
+use crate::metrics::MetricsError;
+
+/// Why models were not evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelsError {
+    #[error("`{folder}` does not record its training data; give a data set with --dataset")]
+    NoDataset { folder: String },
+    #[error("`{model}` is given twice")]
+    Twice { model: String },
+    /// What is said of tables cannot be.
+    #[error("{0}")]
+    Overrides(String),
+    #[error("`{dataset}` has no split `{split}`; available splits: {known}")]
+    NoSplit { dataset: String, split: String, known: String },
+    #[error(
+        "the model has no `{split}` split: those rows trained the last layer, and each was scored \
+         by a last layer that had not seen it (cross-fitting); see the run's report for the figures"
+    )]
+    CrossFitted { split: String },
+    /// Two sets of texts of no class, of one name.
+    #[error("two --ood data sets are called `{name}`; rename one")]
+    OutsideTwice { name: String },
+    /// A set of the name that the data set's own texts of no class have.
+    #[error(
+        "a set of --ood is called `{OUT_OF_SCOPE}`, and so are the {rows} texts of no class that \
+         `{dataset}` has itself: rename the file of --ood"
+    )]
+    OutsideName { rows: String, dataset: String },
+    #[error("`{name}` has no texts that differ from those of the data set")]
+    OutsideEmpty { name: String },
+    /// All of a set's rows have a label of the model's.
+    #[error(
+        "{said}, so none of its texts is out of distribution; to evaluate them, use `--dataset`; if \
+         none of the classes is correct for them, give a file without the label column"
+    )]
+    OutsideLabels { said: String },
+    /// All of a set's texts are known to the model or asked of it.
+    #[error("{said}, so none is out of distribution; give other texts")]
+    OutsideTexts { said: String },
+    #[error("`{path}` line {line}: the text is empty")]
+    EmptyText { path: String, line: u64 },
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

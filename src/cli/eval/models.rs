@@ -1,0 +1,220 @@
+//! Models on the same rows: from folders to all that is said of them.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::asked::Asked;
+use super::error::ModelsError;
+use super::outside::Outside;
+use crate::artifact::{self, Manifest};
+use crate::data::{Overrides, Remark};
+use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
+use crate::predict::Predictor;
+
+/// What is asked of models.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The data set; that which the first model was made with where there is none.
+    pub dataset: Option<String>,
+    /// How its tables are read, where that is not as the model read its own.
+    pub overrides: Overrides,
+    /// The part or the split; `test` where there is none.
+    pub split: Option<String>,
+    /// Most rows of each kind, sampled; 0 = all.
+    pub limit: usize,
+    /// How often a prediction set should contain the correct label; what the model was calibrated for where there is
+    /// none.
+    pub coverage: Option<f64>,
+    /// Data sets of texts that belong to none of the classes.
+    pub ood: Vec<String>,
+    /// Whether no linear classifier is fitted to compare the models with.
+    pub no_baseline: bool,
+}
+
+/// What happens while models are evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Remark(Remark),
+    /// A countable piece of work; `done == total` ends it.
+    Work {
+        what: &'static str,
+        done: usize,
+        total: usize,
+    },
+}
+
+/// Evaluates the models of some folders, all on the rows of the first one.
+///
+/// # Errors
+/// A model cannot be loaded, the rows cannot be read, or the one cannot be asked about the other.
+pub fn evaluate_models(
+    folders: &[PathBuf],
+    device: &Device,
+    options: &Options,
+    show: &mut dyn FnMut(Event),
+) -> Result<Vec<Evaluation>, ModelsError> {
+    let mut shared: Option<Shared> = None;
+    let mut evaluated: Vec<Evaluation> = Vec::new();
+    for folder in folders {
+        let predictor = load(folder, options.coverage, device)?;
+        let model = folder.display().to_string();
+        let shared = match &mut shared {
+            Some(shared) => shared,
+            none => none.insert(Shared::open(options, &predictor, &model, show)?),
+        };
+        let manifest = &predictor.artifact().manifest;
+        if evaluated.first().is_some_and(|first| first.answers.labels != manifest.labels) {
+            check_labels(&shared.outside, manifest, show)?;
+        }
+        warn(shared.asked.read_unlike(folder, manifest), show);
+        if evaluated.iter().any(|one| one.answers.model == model) {
+            return Err(ModelsError::Twice { model });
+        }
+        let first = evaluated.is_empty();
+        evaluated.push(shared.evaluate(&predictor, model, first, options, show)?);
+    }
+    Ok(evaluated)
+}
+
+fn load(folder: &Path, coverage: Option<f64>, device: &Device) -> Result<Predictor, ModelsError> {
+    let mut artifact = artifact::load(folder, device)?;
+    if let Some(coverage) = coverage {
+        artifact.calibration.alphas = vec![1.0 - coverage];
+    }
+    Ok(Predictor::new(artifact)?)
+}
+
+/// What the first model decides for all of them.
+struct Shared {
+    asked: Asked,
+    outside: Vec<Outside>,
+    /// The classifier that all are compared with.
+    rival: Option<Rival>,
+}
+
+impl Shared {
+    fn open(
+        options: &Options,
+        predictor: &Predictor,
+        folder: &str,
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Self, ModelsError> {
+        let manifest = &predictor.artifact().manifest;
+        let outside = open_outside(&options.ood, manifest, show)?;
+        check_labels(&outside, manifest, show)?;
+        let asked = Asked::new(options, manifest, folder, show)?;
+        asked.check_names(&outside)?;
+        Ok(Self { asked, outside, rival: None })
+    }
+
+    fn evaluate(
+        &mut self,
+        predictor: &Predictor,
+        model: String,
+        first: bool,
+        options: &Options,
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Evaluation, ModelsError> {
+        let Self { asked, outside, rival } = self;
+        let manifest = &predictor.artifact().manifest;
+        let origin = Origin::of(manifest, Some((&asked.config, &asked.dataset)));
+        let seen = origin.as_ref().map_err(OriginError::clone);
+        let seen = seen.and_then(|origin| origin.seen(&asked.examples()));
+        if let Err(why) = &seen {
+            show(Event::Remark(Remark::Warning(format!(
+                "it is unknown which of these rows were used to train or calibrate the model: {why}"
+            ))));
+        }
+        if first && !outside.is_empty() {
+            let mut known = asked.keys();
+            known.extend(origin.iter().flat_map(Origin::keys));
+            for source in outside.iter() {
+                warn(source.check_texts(&known)?, show);
+            }
+        }
+        let seen = seen.ok();
+        let known = seen.as_deref().unwrap_or_default();
+        let answers = asked.ask(predictor, known, outside, show)?;
+        let answers = Answers { model, ..answers };
+        let hygiene = Hygiene::new(&asked.examples(), seen.map(|seen| seen.len()), manifest);
+        if first && !options.no_baseline {
+            *rival = fitted(asked, manifest, &origin, &answers, show)?;
+        }
+        let baseline = rival.as_ref().map(|rival| rival.beside(&answers)).transpose()?;
+        let evaluation = Evaluation::new(answers, Some(hygiene))?;
+        Ok(Evaluation { baseline: baseline.flatten(), ..evaluation })
+    }
+}
+
+fn open_outside(
+    names: &[String],
+    manifest: &Manifest,
+    show: &mut dyn FnMut(Event),
+) -> Result<Vec<Outside>, ModelsError> {
+    let mut outside: Vec<Outside> = Vec::new();
+    for name in names {
+        let source = Outside::open(name, manifest)?;
+        if outside.iter().any(|other| other.name == source.name) {
+            return Err(ModelsError::OutsideTwice { name: source.name });
+        }
+        source.remarks.iter().for_each(|remark| show(Event::Remark(remark.clone())));
+        outside.push(source);
+    }
+    Ok(outside)
+}
+
+fn check_labels(
+    outside: &[Outside],
+    manifest: &Manifest,
+    show: &mut dyn FnMut(Event),
+) -> Result<(), ModelsError> {
+    for source in outside {
+        warn(source.check_labels(manifest)?, show);
+    }
+    Ok(())
+}
+
+fn warn(said: Option<String>, show: &mut dyn FnMut(Event)) {
+    if let Some(text) = said {
+        show(Event::Remark(Remark::Warning(text)));
+    }
+}
+
+/// The classifier that all models are compared with, or a line that says why there is none.
+fn fitted(
+    asked: &Asked,
+    manifest: &Manifest,
+    origin: &Result<Origin<'_>, OriginError>,
+    answers: &Answers,
+    show: &mut dyn FnMut(Event),
+) -> Result<Option<Rival>, EvaluateError> {
+    show(Event::Work { what: "baseline", done: 0, total: 1 });
+    let rival = rival(asked, manifest, origin, answers)?;
+    show(Event::Work { what: "baseline", done: 1, total: 1 });
+    if let Err(why) = &rival {
+        show(Event::Remark(Remark::Note(format!("skipping the baseline: {why}"))));
+    }
+    Ok(rival.ok())
+}
+
+/// Fits the rows that a model was trained on and answers the rows of `answers`; else says why not.
+fn rival(
+    asked: &Asked,
+    manifest: &Manifest,
+    origin: &Result<Origin<'_>, OriginError>,
+    answers: &Answers,
+) -> Result<Result<Rival, String>, EvaluateError> {
+    let origin = match origin {
+        Ok(origin) => origin,
+        Err(why) => return Ok(Err(why.to_string())),
+    };
+    if asked.is_of(manifest) && asked.split == "train" {
+        return Ok(Err("these are the rows that it would be fitted on".to_owned()));
+    }
+    match Rival::new(origin.dataset(), &origin.train(), &asked.examples(), answers) {
+        Ok(rival) => Ok(Ok(rival)),
+        Err(error @ EvaluateError::Label { .. }) => Ok(Err(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
