@@ -9,6 +9,7 @@ mod file;
 mod gate;
 mod hygiene;
 mod labels;
+pub mod models;
 mod origin;
 mod outside;
 mod renamed;

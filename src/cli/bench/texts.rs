@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::super::eval::{Chosen, data_config};
 use crate::compute::{Noise, Purpose};
 use crate::data::{self, DataConfig, Dataset, Example, Preprocessing, TokenSet, sample};
 use crate::evaluate::labels_of_trained;
+use crate::evaluate::models::{Chosen, data_config};
 use crate::predict::Predictor;
 
 /// Rows of a data set, in a shuffled order: files can be sorted by label.

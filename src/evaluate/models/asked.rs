@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::chosen::{Chosen, data_config, is_of};
 use super::error::ModelsError;
-use super::models::{Event, Options};
 use super::outside::Outside;
+use super::{Event, Options};
 use crate::artifact::Manifest;
 use crate::compute::Noise;
 use crate::data::split::text_key;

@@ -1,11 +1,5 @@
 //! `bayes eval`.
 
-mod asked;
-mod chosen;
-mod error;
-mod models;
-mod outside;
-
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -16,10 +10,9 @@ use super::progress::Display;
 use super::tables::TableFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::data::table::Format;
+use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page};
 use crate::experiment::Progress;
-pub(super) use chosen::{Chosen, data_config};
-use models::{Event, evaluate_models};
 
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]

@@ -1,16 +1,23 @@
 //! Models on the same rows: from folders to all that is said of them.
 
+mod asked;
+mod chosen;
+mod error;
+mod outside;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
-use super::asked::Asked;
-use super::error::ModelsError;
-use super::outside::Outside;
+use self::asked::Asked;
+use self::outside::Outside;
 use crate::artifact::{self, Manifest};
 use crate::data::{Overrides, Remark};
 use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
 use crate::predict::Predictor;
+
+pub use self::chosen::{Chosen, data_config};
+pub use self::error::ModelsError;
 
 /// What is asked of models.
 #[derive(Clone, Debug, Default)]
