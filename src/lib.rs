@@ -1,5 +1,8 @@
 //! `bayes`: train and run text classifiers that know when they are unsure.
 //!
+//! A user of the library predicts a table to a table with [`predict::stream`], and evaluates model folders with
+//! [`evaluate::models`].
+//!
 //! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
 //!
 //! ```text

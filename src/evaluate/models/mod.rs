@@ -1,4 +1,16 @@
 //! Models on the same rows: from folders to all that is said of them.
+//!
+//! ```no_run
+//! use bayes::evaluate::models::{Options, evaluate_models};
+//! use candle_core::Device;
+//!
+//! let options = Options { ood: vec!["other-topics".to_owned()], ..Options::default() };
+//! let folders = ["checkpoints/reviews/model".into()];
+//! for one in evaluate_models(&folders, &Device::Cpu, &options, &mut |_| {})? {
+//!     println!("{}: accuracy {}", one.answers.model, one.report.summary.accuracy.value);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod asked;
 mod chosen;
