@@ -1,7 +1,5 @@
 //! What `bayes predict` does is there for a user of the library.
 
-use std::path::PathBuf;
-
 use bayes::data::Overrides;
 use bayes::predict::Predictor;
 use bayes::predict::stream::{
@@ -11,18 +9,14 @@ use candle_core::Device;
 
 use super::home::{Home, tickets};
 
-fn model(home: &Home) -> PathBuf {
-    let files = home.files();
-    let found = files.iter().find_map(|file| file.strip_suffix("bayes/manifest.json"));
-    home.path(found.unwrap())
-}
+const MODEL: &str = "checkpoints/tickets/model";
 
 #[test]
 fn a_table_is_predicted_to_the_table_that_the_command_writes() {
     let home = Home::new();
     home.train_tiny(&[]);
     let input = home.write("in.csv", tickets(1500).replacen("\n", "\n,billing\n", 1));
-    let predictor = Predictor::load(&model(&home), &Device::Cpu).unwrap();
+    let predictor = Predictor::load(&home.path(MODEL), &Device::Cpu).unwrap();
     for (name, sort_by, flags) in [
         ("out.csv", None, &[][..]),
         ("out.jsonl", Some(SortBy::Confidence), &["--sort-by", "confidence"]),
@@ -57,7 +51,7 @@ fn a_table_is_predicted_to_the_table_that_the_command_writes() {
 fn texts_and_lines_are_classified_or_their_faults_said() {
     let home = Home::new();
     home.train_tiny(&[]);
-    let predictor = Predictor::load(&model(&home), &Device::Cpu).unwrap();
+    let predictor = Predictor::load(&home.path(MODEL), &Device::Cpu).unwrap();
     let labels = |input: Input<'_>, fails| {
         let options = Options { sort_by: None, fails };
         let mut predictions = Predictions::new(&predictor, input, options)?;
