@@ -101,3 +101,28 @@ impl Features {
         self.uniforms.append(&mut other.uniforms);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_are_all_the_same_are_refused() {
+        let refused = |rows: &[&str]| match check_distinct(rows.iter()) {
+            Ok(()) => None,
+            Err(ExperimentError::SameTexts(count)) => Some(count),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(refused(&["a", "a", "a"]), Some(3));
+        for fine in [&["a", "a", "b"][..], &["a"], &[]] {
+            assert_eq!(refused(fine), None, "{fine:?}");
+        }
+        let features = Features {
+            feature_nd: vec![1.0, 2.0, 1.0, 2.0],
+            labels: vec![0, 1],
+            ..Features::default()
+        };
+        assert!(check_distinct(features.lines()).is_err());
+        assert!(check_distinct(Features::default().lines()).is_ok());
+    }
+}
