@@ -155,10 +155,12 @@ impl Parts {
         };
         let has_test = has("test");
         let has_validation = validation.is_some();
-        let (old, new): (Vec<usize>, Vec<usize>) =
-            (0..train_keys.len()).partition(|&row| seen.contains(&train_keys[row].text));
-        let new_keys: Vec<RowKey> = new.iter().map(|&row| train_keys[row]).collect();
         let fractions = config.fractions();
+        let carves = !has_validation && fractions.validation + fractions.calibration > 0.0
+            || !has_test && fractions.test > 0.0;
+        let (old, new): (Vec<usize>, Vec<usize>) =
+            (0..train_keys.len()).partition(|&row| carves && seen.contains(&train_keys[row].text));
+        let new_keys: Vec<RowKey> = new.iter().map(|&row| train_keys[row]).collect();
         let carved =
             split::divide_train(&new_keys, old.len(), fractions, has_validation, has_test, noise);
         let carved = carved.map_err(|error| match error {

@@ -128,11 +128,14 @@ pub fn divide_train(
     let (validation, calibration) =
         if has_validation { (0.0, 0.0) } else { (validation, calibration) };
     let test = if has_test { 0.0 } else { test };
+    let held_out = validation + 2.0 * calibration + test;
     let all = (rows.len() + fixed) as f64 / rows.len().max(1) as f64;
-    let factor = all.min(1.0 / (validation + 2.0 * calibration + test));
+    let factor = all.min(1.0 / held_out);
+    // Less than a row need not be trained on where others are.
+    let few = fixed > 0 && held_out > 0.0 && (1.0 - held_out * factor) * (rows.len() as f64) < 1.0;
+    let factor = if few { 1.0 / held_out } else { factor };
     let [validation, calibration, test] = [validation, calibration, test].map(|f| f * factor);
-    let train = 1.0 - validation - 2.0 * calibration - test;
-    let train = if fixed > 0 && train < 1e-9 { 0.0 } else { train };
+    let train = if few { 0.0 } else { 1.0 - validation - 2.0 * calibration - test };
     let share = |share, part, remedy| Share { share, part, remedy };
     let parts = carve_shares(
         rows,
@@ -359,7 +362,9 @@ mod tests {
         assert_eq!(sizes(0), [70, 10, 5, 5, 10]);
         assert_eq!(sizes(100), [40, 20, 10, 10, 20]);
         // All of them, in the same proportions.
-        assert_eq!(sizes(900), [0, 33, 17, 17, 33]);
+        for fixed in [232, 900] {
+            assert_eq!(sizes(fixed), [0, 33, 17, 17, 33]);
+        }
     }
 
     #[test]
