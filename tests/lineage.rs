@@ -68,7 +68,7 @@ fn rows_that_the_encoder_was_trained_on_neither_calibrate_nor_test() {
     let said = train(&home, "mixed.csv", &["--init", FIRST, "--set", "name=again"]);
     assert!(
         said.contains(
-            "`coins`, which this run begins with, was trained on the texts of 240 of 300 rows"
+            "`coins`, the model that this run starts from, was trained on 240 of 300 rows"
         ),
         "{said}"
     );
@@ -80,7 +80,7 @@ fn rows_that_the_encoder_was_trained_on_neither_calibrate_nor_test() {
     // What its encoder saw, and what it was trained on itself: all but the test rows of both.
     assert_eq!(seen(&home, again, &["--dataset", "coins.csv"]), 280);
     let said = train(&home, "mixed.csv", &["--init", again, "--set", "name=third"]);
-    assert!(said.contains("was trained on the texts of 260 of 300 rows"), "{said}");
+    assert!(said.contains("was trained on 260 of 300 rows"), "{said}");
     let names: Vec<Value> = manifest(&home, "checkpoints/third/model")["lineage"]
         .as_array()
         .unwrap()
@@ -145,7 +145,7 @@ fn a_test_split_of_texts_that_the_encoder_saw_is_counted() {
     let count = seen(&home, "checkpoints/new/model", &[]).as_u64().unwrap();
     assert!((60..100).contains(&count), "{count}");
     assert!(
-        said.contains(&format!("{count} test texts also occur in another split or trained")),
+        said.contains(&format!("{count} test texts also occur in another split or were used")),
         "{said}"
     );
     assert_eq!(manifest(&home, "checkpoints/new/model")["seen_in_test"], count);
@@ -156,14 +156,17 @@ fn what_cannot_be_known_is_said_and_stays_said() {
     let home = first();
     std::fs::remove_file(home.path("coins.csv")).unwrap();
     let said = train(&home, "mixed.csv", &["--init", FIRST, "--set", "name=again"]);
-    assert!(said.contains("it is unknown which of these rows `coins`"), "{said}");
+    assert!(
+        said.contains("it is unknown which of these rows were used to train `coins`"),
+        "{said}"
+    );
     assert!(said.contains("the training data `coins.csv` are no longer here"), "{said}");
     let again = "checkpoints/again/model";
     assert_eq!(rows(&home, again), [270, 0, 0, 0, 30], "as if none had been seen");
     assert_eq!(manifest(&home, again)["lineage_known"], false);
     assert_eq!(seen(&home, again, &[]), Value::Null);
     let card = home.done(&["publish", "--model", again, "--card-only"]);
-    assert!(card.contains("whose own training data were not at hand"), "{card}");
+    assert!(card.contains("whose own training data were not available"), "{card}");
     // When they are back, they are counted, and the test split is the one that was reported on.
     home.write("coins.csv", coins(ROWS, 1));
     let count = seen(&home, again, &[]).as_u64().unwrap();

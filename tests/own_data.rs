@@ -364,7 +364,7 @@ fn texts_that_an_encoder_cannot_tell_apart_are_refused_before_anything_is_fitted
         let train = [&train[..], &["--resume", "never"]].concat();
         let message = home.refused(&train);
         assert!(
-            message.contains("the same to the encoder") && message.contains("`--init`"),
+            message.contains("look the same to the encoder") && message.contains("`--init`"),
             "{message}"
         );
         assert!(!message.contains("positive definite"), "{message}");
@@ -404,7 +404,9 @@ fn modules_of_an_encoder_that_are_not_used_are_said() {
         let output = home.run(&[&head, more].concat());
         let said = text(&output.stderr);
         assert!(output.status.success(), "{said}");
-        said.lines().filter(|line| line.contains("left out, so that its features")).count()
+        said.lines()
+            .filter(|line| line.contains("which `bayes` does not use; its features"))
+            .count()
     };
     list(&["Transformer", "Pooling"]);
     assert_eq!(said(&["--dry-run"]), 0);
@@ -443,7 +445,7 @@ fn a_finished_run_of_another_encoder_is_not_the_same() {
     home.train_tiny(&["--quiet", "--resume", "never", "--set", "train.seed=7"]);
     copy();
     let message = home.refused(&head);
-    assert!(message.contains("the files of the encoder (`model.init`) are others"), "{message}");
+    assert!(message.contains("the encoder files (`model.init`) have changed"), "{message}");
     home.done(&[&head[..], &["--resume", "never"]].concat());
 }
 
@@ -487,7 +489,7 @@ fn validation_rows_that_are_training_rows_are_said_and_judge_nothing() {
     // Nothing but training rows: the split is none.
     home.write("d/validation.csv", format!("text,label\n{seen}"));
     let (report, said) = train(&["--set", "data.cross_fit=never"]);
-    assert!(said.contains("80 of the 80 rows") && said.contains("the split is left out"), "{said}");
+    assert!(said.contains("80 of the 80 rows") && said.contains("the split is not used"), "{said}");
     assert_eq!(report["parts"]["validation"]["rows"], 30, "a tenth of 300 training rows");
 }
 

@@ -54,8 +54,8 @@ pub enum DataError {
     NotObtained { id: String, source: Box<HubError> },
     /// Too few rows that the weights have not seen are left to choose, calibrate and test by.
     #[error(
-        "the model to begin with was trained on {} of the {rows} texts of `{name}`; the other {new} are too few \
-         to calibrate and test on; add texts that it has not seen, or begin with a different model",
+        "the model to start from was trained on {} of the {rows} training texts of `{name}`; the other {new} are too \
+         few to calibrate and test with; add texts that it has not seen, or start from a different model",
         rows - new
     )]
     Seen { name: String, rows: usize, new: usize },
@@ -239,14 +239,13 @@ pub enum DataError {
     NameTwice { dataset: String, label: String },
     /// A class without a name.
     #[error(
-        "the class names of `{dataset}` have an empty one, that of class {class} (from 0): give each class a name \
-         of its own"
+        "class {class} of `{dataset}` (counting from 0) has an empty name; give each class its own name"
     )]
     EmptyName { dataset: String, class: usize },
     /// A label that is renamed to nothing.
     #[error(
-        "`data.label_map` gives `{label}` an empty name: name a class; to keep its rows out of all classes, leave \
-         it out of the map and set `data.ood_label` to it"
+        "`data.label_map` renames `{label}` to an empty name; give the name of a class, or, to keep its rows out of \
+         all classes, remove it from the map and set `data.ood_label = \"{label}\"`"
     )]
     MappedToNothing { label: String },
     #[error(

@@ -348,7 +348,7 @@ mod tests {
         let remark = repeated_validation(&dataset, &parts).unwrap();
         assert!(
             matches!(&remark, Remark::Warning(text) if text.contains("60 of the 60 rows")
-                && text.contains("the split is left out")),
+                && text.contains("the split is not used")),
             "{remark:?}"
         );
     }

@@ -81,15 +81,15 @@ pub fn repeated_validation(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
         return None;
     }
     let what = format!(
-        "{seen} of the {rows} rows of the validation split have a text that is in the training split too"
+        "{seen} of the {rows} rows of the validation split repeat a text of the training split"
     );
     if parts.validation.split != "validation" {
         return Some(Remark::Warning(format!(
-            "{what}, which leaves too few to choose and to calibrate by: the split is left out, and rows of the \
-             training split take its place"
+            "{what}, which leaves too few to select and calibrate with; the split is not used, and rows of the \
+             training split are used instead"
         )));
     }
-    let what = format!("{what}; they are not used to calibrate, or to judge a last layer");
+    let what = format!("{what}; they are not used to calibrate or to evaluate a last layer");
     // A few are in most data.
     Some(if 50 * seen < rows { Remark::Note(what) } else { Remark::Warning(what) })
 }

@@ -103,8 +103,8 @@ impl InitialEncoder {
         let modules = some(self.left_out.iter().map(String::as_str));
         (!self.left_out.is_empty()).then(|| {
             Remark::Warning(format!(
-                "`{MODULES}` of the encoder also names {modules}: left out, so that its features are the pooled \
-                 tokens of its Transformer alone, and not the vectors that sentence-transformers makes"
+                "`{MODULES}` of the encoder also lists {modules}, which `bayes` does not use; its features are the pooled \
+                 tokens of the Transformer alone, not the vectors that sentence-transformers computes"
             ))
         })
     }

@@ -63,8 +63,8 @@ impl Lineage {
         };
         let gap = (!self.is_known()).then(|| {
             Remark::Warning(format!(
-                "it is unknown which of these rows `{name}`, which this run begins with, was trained on{why}; \
-                 if it was trained on any of them, the figures of this run are too good"
+                "it is unknown which of these rows were used to train `{name}`, the model that this run starts \
+                 from{why}; if any were, the figures of this run are too good"
             ))
         });
         let seen = |split: &str| (split.to_owned(), self.seen_of(dataset, split));
@@ -73,11 +73,14 @@ impl Lineage {
             let all = dataset.rows(split).len();
             let kept = match split.as_str() {
                 "test" => "the report gives the score without them",
-                _ if parts.test.split == *split => "none of them calibrates or tests",
-                _ => "none of them calibrates",
+                "validation" if parts.validation.split != "validation" => {
+                    "the others are too few, so rows of the training split are used instead"
+                }
+                _ if parts.test.split == *split => "they are used for training only",
+                _ => "they are not used to calibrate",
             };
             Remark::Warning(format!(
-                "`{name}`, which this run begins with, was trained on the texts of {} of {} of the split `{split}`; \
+                "`{name}`, the model that this run starts from, was trained on {} of {} of the split `{split}`; \
                  {kept}",
                 grouped(*rows),
                 counted(all, "row")

@@ -56,14 +56,14 @@ pub enum ExperimentError {
     },
     /// No rows to report on.
     #[error(
-        "the test part of `{0}` has no rows, and a run ends with a report on them: give \
-         `data.test_fraction` a share above 0, such as 0.1, or the data a test split"
+        "the test split of `{0}` is empty, but every run ends with a report on it; set \
+         `data.test_fraction` above 0 (for example 0.1), or add a test split to the data"
     )]
     NoTest(String),
     /// The encoder cannot tell the rows apart.
     #[error(
-        "all {0} training texts are the same to the encoder, so nothing can be learned from them: its \
-         tokenizer may know none of their words; name an encoder for their language and script with `--init`"
+        "all {0} training texts look the same to the encoder, so nothing can be learned from them; its \
+         tokenizer may not know any of their words; choose an encoder for their language and script with `--init`"
     )]
     SameTexts(usize),
     /// A model that does not say what it was trained on.
@@ -86,8 +86,8 @@ pub enum ExperimentError {
     FewForFolds { rows: usize },
     /// Rows that would be scored as new ones are not.
     #[error(
-        "the model to begin with was trained on {rows} of these rows, so cross-fitting cannot score them as \
-         new ones; set `data.cross_fit` to auto, or give rows that it has not seen"
+        "the model to start from was trained on {rows} of these rows, so cross-fitting cannot score them as \
+         new rows; set `data.cross_fit` to auto, or give rows that the model has not seen"
     )]
     SeenByEncoder { rows: usize },
     /// Too few rows for a factor and an offset of each class.

@@ -204,7 +204,7 @@ impl Home {
             && before != now
             && differences.is_empty()
         {
-            differences.push("the files of the encoder (`model.init`) are others".to_owned());
+            differences.push("the encoder files (`model.init`) have changed".to_owned());
         }
         if !differences.is_empty() {
             let name = wanted.experiment.name.clone();

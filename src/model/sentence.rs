@@ -84,7 +84,7 @@ pub fn left_out(folder: &Path) -> Result<Vec<String>, ModelError> {
             return Err(ModelError::Config {
                 path: folder.join(MODULES),
                 message: format!(
-                    "its first module is `{first}`, and an encoder of texts begins with `Transformer`: name \
+                    "its first module is `{first}`, but a text encoder starts with `Transformer`; choose \
                      another encoder"
                 ),
             });

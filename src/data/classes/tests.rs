@@ -260,7 +260,7 @@ fn a_class_without_a_name_is_refused() {
     assert!(error.contains("class 1 (from 0)"), "{error}");
     let map = [("1".to_owned(), String::new())].into();
     let error = with(&rows, &[], &DataConfig { label_map: map, ..usual.clone() }).unwrap_err();
-    assert!(error.contains("`data.label_map` gives `1` an empty name"), "{error}");
+    assert!(error.contains("`data.label_map` renames `1` to an empty name"), "{error}");
     let lists = [("train", r#"["a"]"#, 40), ("train", r#"[""]"#, 40), ("train", r#"["b"]"#, 40)];
     let error = with(&lists, &[], &usual).unwrap_err();
     assert!(error.contains("train.csv` line 3: column `team` is empty"), "{error}");

@@ -28,8 +28,8 @@ pub enum ModelsError {
     OutsideTwice { name: String },
     /// A set of the name that the data set's own texts of no class have.
     #[error(
-        "a set of --ood is called `{OUT_OF_SCOPE}`, and so are the {rows} texts of no class that \
-         `{dataset}` has itself: rename the file of --ood"
+        "an --ood data set is named `{OUT_OF_SCOPE}`, which is also the name for the {rows} \
+         out-of-scope texts of `{dataset}`; rename the --ood file"
     )]
     OutsideName { rows: String, dataset: String },
     #[error("`{name}` has no texts that differ from those of the data set")]

@@ -257,7 +257,7 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        format!("line {line} is not valid UTF-8; save the config as UTF-8")
+        format!("line {line} is not UTF-8; save the config as UTF-8")
     })
 }
 

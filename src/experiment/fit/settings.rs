@@ -70,8 +70,8 @@ fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError
         return Err(ExperimentError::Config {
             place: "`--keep-head`".to_owned(),
             message: format!(
-                "it is for methods that fit the last layer anew, such as laplace, and {} leaves it as it is: \
-                 leave the flag out",
+                "it applies to methods that refit the last layer, such as laplace, but {} keeps it anyway; \
+                 remove the flag",
                 job.methods
                     .iter()
                     .map(|method| format!("`{}`", method.name()))

@@ -90,7 +90,11 @@ pub(super) fn describe(
         show(Progress::Warning(format!(
             "{} test texts also occur in another split{}; the report gives the score without them",
             parts.seen_in_test.len(),
-            if lineage.models.is_empty() { "" } else { " or trained the model to begin with" }
+            if lineage.models.is_empty() {
+                ""
+            } else {
+                " or were used to train the model that this run starts from"
+            }
         )));
     }
     if let Some(source) = &dataset.stream {
@@ -112,7 +116,7 @@ pub(super) fn describe_kept(prepared: &Prepared, kept: Recipe, show: &mut dyn Fn
 /// What becomes of a stream where the last layer alone is fitted.
 fn of_sample(source: &StreamSource) -> String {
     format!(
-        "the last layer alone is fitted, on a sample of the {} rows, and the rest goes unused: raise \
+        "only the last layer is fitted, on a sample of the {} rows; the other rows are not used; raise \
          `data.shuffle_window` for a larger sample, or set `train.recipe` to full to train on all rows",
         source.rows()
     )

@@ -269,7 +269,7 @@ impl Card<'_> {
     fn lineage(&self) -> Option<String> {
         let manifest = &self.source.artifact.manifest;
         (!manifest.lineage_known).then(|| {
-            "It was made from a model whose own training data were not at hand. If that model was trained on some of \
+            "It was made from a model whose own training data were not available. If that model was trained on any of \
              the rows that calibrate or test this one, the figures here are too good."
                 .to_owned()
         })
