@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > method > calibrate
-//!     > {posterior, train} > {model, data} > {compute, hub} > store          metrics, numbers, suggest: leaves
+//!     > {posterior, train} > {model, data} > {compute, hub} > {store, task}          metrics, numbers, suggest: leaves
 //! ```
 
 pub mod artifact;
@@ -29,4 +29,5 @@ pub mod publish;
 pub mod serve;
 pub mod store;
 pub mod suggest;
+pub mod task;
 pub mod train;

@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["posterior", "train"],
     &["model", "data"],
     &["compute", "hub"],
-    &["store"],
+    &["store", "task"],
     &["metrics", "numbers", "suggest"],
 ];
 

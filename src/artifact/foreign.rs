@@ -42,6 +42,7 @@ pub(super) fn foreign(
         fit: FitRecord::new(Method::Map),
         calibration: None,
         transformers: "point estimate".to_owned(),
+        task: encoder.task,
         labels: encoder.labels.clone(),
         preprocessing: Preprocessing {
             max_length: max_length.unwrap_or(positions).min(positions),

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use candle_core::Device;
+use serde_json::Value;
 
 use super::files::{self, File};
 use super::foreign::{foreign, keep_nothing_back};
@@ -19,6 +20,7 @@ use crate::data::TextTokenizer;
 use crate::model::{self, EncoderConfig, ModelError, check_labels};
 use crate::posterior::Posterior;
 use crate::store;
+use crate::task::Task;
 
 /// A model without these is none, so their hashes must stand in a manifest.
 const NEEDED: [&str; 4] =
@@ -66,6 +68,7 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
                 .to_owned(),
         ));
     }
+    encoder.task = manifest.task;
     encoder.labels.clone_from(&manifest.labels);
     let posterior = read("bayes/posterior.safetensors")?;
     let calibration = "bayes/calibration.safetensors";
@@ -93,7 +96,12 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     };
     check_head(folder, &encoder, &loaded)?;
     let artifact = Artifact {
-        posterior: read_posterior(&posterior, &loaded.parameters, manifest.fit.link)?,
+        posterior: read_posterior(
+            &posterior,
+            &loaded.parameters,
+            manifest.task,
+            manifest.fit.link,
+        )?,
         calibration: match calibration {
             Some(file) => Calibration::from_bytes(&file.bytes, &encoder)
                 .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
@@ -134,7 +142,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
         dense.check(&encoder, &loaded.parameters)?;
     }
     let artifact = Artifact {
-        posterior: Posterior::point(&loaded.parameters),
+        posterior: Posterior::point(encoder.task, &loaded.parameters),
         calibration: Calibration::default(),
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,
@@ -202,11 +210,13 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
         return Ok(None);
     };
     let damaged = |source| ArtifactError::Manifest { path: path.clone(), source };
-    let value: serde_json::Value =
-        serde_json::from_slice(store::without_mark(&bytes)).map_err(damaged)?;
+    let value: Value = serde_json::from_slice(store::without_mark(&bytes)).map_err(damaged)?;
     if let Some(found) = value["schema"].as_u64().filter(|&found| found > u64::from(SCHEMA)) {
         let found = u32::try_from(found).unwrap_or(u32::MAX);
         return Err(ArtifactError::Schema { path, found });
+    }
+    if let Some(message) = value.get("task").and_then(unknown_task) {
+        return Err(ArtifactError::Nonsense { path, message });
     }
     let edited = !is_as_saved(&value);
     if edited {
@@ -231,6 +241,17 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
         return Err(nonsense(format!("`name` has more than {LONGEST_NAME} characters")));
     }
     Ok(Some(manifest))
+}
+
+/// Why a task of the manifest cannot be followed, if it cannot.
+fn unknown_task(found: &Value) -> Option<String> {
+    if found.as_str().is_some_and(|name| Task::named(name).is_some()) {
+        return None;
+    }
+    let shown = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+    let shown: String = shown.chars().take(60).collect();
+    let known = Task::ALL.map(|task| format!("`{}`", task.name())).join(" and ");
+    Some(format!("its `task` is `{shown}`; this version of bayes knows only {known}"))
 }
 
 /// A file of the folder, as it was saved.

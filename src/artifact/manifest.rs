@@ -10,6 +10,7 @@ use crate::data::{DataConfig, Preprocessing};
 use crate::method::FitRecord;
 use crate::metrics::Summary;
 use crate::store;
+use crate::task::Task;
 
 /// Version of the folder's layout.
 pub const SCHEMA: u32 = 1;
@@ -56,6 +57,9 @@ pub struct Manifest {
     pub calibration: Option<CalibrationConfig>,
     /// What plain transformers computes with the last layer: the posterior's mean.
     pub transformers: String,
+    /// What the model is for; folders of earlier versions say nothing, and all have single labels.
+    #[serde(default = "unstated_task")]
+    pub task: Task,
     /// Class names by label.
     pub labels: Vec<String>,
     /// How a text becomes tokens.
@@ -98,6 +102,10 @@ pub struct Manifest {
     /// Whether the file was changed after it was saved.
     #[serde(skip)]
     pub edited: bool,
+}
+
+fn unstated_task() -> Task {
+    Task::SingleLabel
 }
 
 const OWN_HASH: &str = "sha256";

@@ -138,9 +138,10 @@ fn write_rest(
     Ok(())
 }
 
-/// The encoder, with the names that the manifest has for its classes.
+/// The encoder, with the task of the manifest and the names that it has for its classes.
 fn described(artifact: &Artifact, manifest: &Manifest) -> EncoderConfig {
-    EncoderConfig { labels: manifest.labels.clone(), ..artifact.encoder.clone() }
+    let Manifest { task, labels, .. } = manifest;
+    EncoderConfig { task: *task, labels: labels.clone(), ..artifact.encoder.clone() }
 }
 
 pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {

@@ -10,12 +10,14 @@ use super::novelty::{
 use super::risk::{DELTA, prove, rows_needed};
 use super::{Calibration, CalibrationConfig, Limits};
 use crate::compute::Noise;
-use crate::metrics::argmax;
 use crate::posterior::{OwnDoubt, Predictive};
+use crate::task::Task;
 
 /// The rows of the conformal part, as the model sees them.
 #[derive(Clone, Debug)]
 pub struct Material<'a> {
+    /// What the model is for.
+    pub task: Task,
     /// Their mean logits, `[n, c]`.
     pub logit_nc: &'a [f64],
     /// What is predicted for them, `[n]`.
@@ -122,8 +124,11 @@ pub fn fit(
         uniforms: material.uniforms,
         classes,
     };
+    let task = material.task;
     let conformal = config.conformal_alpha.first().filter(|_| rows > 0).map(|&alpha| {
-        let conformal = Conformal::fit(config.conformal_method, &held_out, alpha, noise);
+        let conformal = match task {
+            Task::SingleLabel => Conformal::fit(config.conformal_method, &held_out, alpha, noise),
+        };
         summary.promise(&conformal, &config.conformal_alpha);
         conformal
     });
@@ -133,8 +138,8 @@ pub fn fit(
         .iter()
         .zip(material.labels)
         .map(|(one, &label)| {
-            let best = argmax(&one.probability_c);
-            (one.probability_c[best], best == label as usize)
+            let probability_c = &one.probability_c;
+            (task.confidence(probability_c), task.is_right(probability_c, label))
         })
         .collect();
     let limits = limits(config, &answers, material.own_doubt, novelty.is_some(), &mut summary);
@@ -164,7 +169,7 @@ fn novelty(
         ));
         return None;
     }
-    let Material { others, novelty_ne, logit_nc, temperature, width, .. } = *material;
+    let Material { task, others, novelty_ne, logit_nc, temperature, width, .. } = *material;
     let wide = novelty_ne.len() / rows;
     let widths = vec![width; wide / width];
     let mut crossed = None;
@@ -196,7 +201,7 @@ fn novelty(
     };
     let lines = novelty_ne.chunks_exact(wide).zip(logit_nc.chunks_exact(classes));
     let scores = lines.zip(material.predictive).map(|((novelty_e, logit_c), predictive)| {
-        score.of(&Evidence { novelty_e, logit_c, temperature, predictive })
+        score.of(&Evidence { task, novelty_e, logit_c, temperature, predictive })
     });
     let reference: Option<Vec<f64>> = crossed.map_or_else(|| scores.collect(), Some);
     let Some(reference) = reference else {

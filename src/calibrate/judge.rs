@@ -3,7 +3,6 @@
 use super::conformal::{Bounds, Score, uniform};
 use super::novelty::Evidence;
 use super::{Answer, Calibration, Limits, Reason};
-use crate::metrics::argmax;
 
 /// What is asked of a prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +77,7 @@ impl Calibration {
             Some(Ood { score, p_value, is_ood: p_value <= novelty.alarm })
         });
         let answer = Answer {
-            confidence: probability_c[argmax(probability_c)],
+            confidence: evidence.task.confidence(probability_c),
             epistemic: evidence.predictive.epistemic,
             ood_p: ood.map(|ood| ood.p_value),
             set_size: set.as_ref().map(|set| set.classes.len()),
@@ -94,6 +93,7 @@ mod tests {
     use crate::calibrate::conformal::Conformal;
     use crate::calibrate::novelty::{Novelty, NoveltyScore};
     use crate::posterior::Predictive;
+    use crate::task::Task;
 
     #[test]
     fn a_text_has_a_set_a_p_value_and_a_decision_and_an_uncalibrated_model_knows_nothing() {
@@ -104,6 +104,7 @@ mod tests {
             epistemic: None,
         };
         let evidence = Evidence {
+            task: Task::SingleLabel,
             novelty_e: &[],
             logit_c: &[0.0, 1.0],
             temperature: 1.0,

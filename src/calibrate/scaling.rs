@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::temperature::{Doubt, Fit, HIGHEST, LOWEST, PRIOR_SD, fit_temperature};
 use super::vector::fit_vector;
 use crate::posterior::{Link, LogitDistribution, Scaling};
+use crate::task::Task;
 
 /// The scales besides zero, from 0.01 to 1000: two a decade.
 fn scales() -> impl Iterator<Item = f64> {
@@ -55,6 +56,7 @@ pub fn fit_scaling(
     link: &Link,
     corrections: Corrections,
 ) -> Option<ScalingFit> {
+    let Task::SingleLabel = link.task;
     let mut mean_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
     let mut vector = None;
     let identified = !labels.is_empty() && Doubt::of(&mean_nc, labels).is_none();
@@ -225,7 +227,8 @@ mod tests {
 
     fn link(classes: usize) -> Link {
         let width = if classes == 2 { 0 } else { classes - 1 };
-        Link { choice: LinkChoice::Qmc, draws: Arc::new(Draws::new(&Noise::new(0), width)) }
+        let task = Task::SingleLabel;
+        Link { task, choice: LinkChoice::Qmc, draws: Arc::new(Draws::new(&Noise::new(0), width)) }
     }
 
     #[test]

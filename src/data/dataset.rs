@@ -13,6 +13,7 @@ use super::{
     reviews,
 };
 use crate::compute::Noise;
+use crate::task::Task;
 
 /// Rows of the generated set.
 const GENERATED_SPLITS: [(&str, u64, u32); 3] =
@@ -26,6 +27,8 @@ pub(super) const TRAINING_ROWS: u32 = 10_000;
 pub struct Dataset {
     /// The name to show.
     pub name: String,
+    /// What a model of it is for.
+    pub task: Task,
     /// Class names, by label.
     pub labels: Vec<String>,
     /// The labels in its files, before `data.label_map`: as they are written, and as they are read.
@@ -97,6 +100,7 @@ impl Dataset {
         });
         Self {
             name: "reviews".to_owned(),
+            task: Task::SingleLabel,
             labels: reviews::LABELS.map(str::to_owned).to_vec(),
             file_labels: BTreeSet::new(),
             splits: BTreeMap::from(splits),
@@ -134,7 +138,7 @@ impl Dataset {
         let names = if names.is_empty() { &content.class_names } else { &names };
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
             .map_err(|error| content.explained(error))?;
-        let Classes { names: classes, in_files, fates, remarks } = settled;
+        let Classes { task, names: classes, in_files, fates, remarks } = settled;
         let contradicted = contradiction(&content, &fates);
         let placeholders = placeholders(&content);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
@@ -155,6 +159,7 @@ impl Dataset {
         Ok(Self {
             name: located.name.clone(),
             stream,
+            task,
             labels: classes,
             file_labels: in_files,
             splits,

@@ -405,6 +405,7 @@ mod tests {
     fn dataset(splits: impl IntoIterator<Item = (&'static str, Vec<Example>)>) -> Dataset {
         Dataset {
             name: "rows".to_owned(),
+            task: crate::task::Task::SingleLabel,
             labels: vec!["even".to_owned(), "odd".to_owned()],
             splits: splits.into_iter().map(|(name, rows)| (name.to_owned(), rows)).collect(),
             out_of_scope: BTreeMap::new(),

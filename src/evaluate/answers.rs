@@ -8,6 +8,7 @@ use crate::calibrate::{Ood, PredictionSet};
 use crate::metrics::{MetricsError, Scores, argmax};
 use crate::posterior::{LinkChoice, OwnDoubt, Posterior};
 use crate::predict::Prediction;
+use crate::task::Task;
 
 /// The answers of one model.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Answers {
     pub alpha: Option<f64>,
     /// The calibration rows behind the bound of those sets that has the fewest.
     pub bound_rows: Option<usize>,
+    /// What the model is for.
+    pub task: Task,
     /// Class names by label.
     pub labels: Vec<String>,
     /// One for each text.
@@ -182,7 +185,9 @@ impl Answers {
         let inside = self.inside();
         let logit_nc: Vec<f64> =
             inside.rows.iter().flat_map(|one| one.logit_c.iter().copied()).collect();
-        Scores::of_logits(&logit_nc, &inside.labels)
+        match self.task {
+            Task::SingleLabel => Scores::of_logits(&logit_nc, &inside.labels),
+        }
     }
 
     /// The answers to texts that have a label.
@@ -264,6 +269,7 @@ pub(super) mod tests {
             set_method: Some(ConformalMethod::Aps),
             alpha: Some(0.1),
             bound_rows: Some(199),
+            task: Task::SingleLabel,
             labels: vec!["billing, \"old\"".to_owned(), "technical.support".to_owned()],
             rows: (0..12).map(row).collect(),
         }

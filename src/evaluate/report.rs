@@ -14,6 +14,7 @@ use crate::metrics::{
     self, CalibrationErrors, FLOOR_RESAMPLES, MetricsError, RESAMPLES, Scored, SetReport, Summary,
     best_accuracy, calibration_errors,
 };
+use crate::task::Task;
 
 /// Which of the report's numbers a stream of noise is for.
 pub(super) mod stream {
@@ -126,6 +127,7 @@ impl Report {
 /// # Errors
 /// There is no labelled answer, or the numbers are no probabilities.
 pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError> {
+    let Task::SingleLabel = answers.task;
     let inside = answers.inside();
     let classes = answers.labels.len();
     let scored = Scored::new(&inside.probability_nc, classes, &inside.labels)?;

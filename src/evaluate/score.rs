@@ -101,6 +101,7 @@ pub fn answer(
             .map(Conformal::method),
         alpha: usual.as_ref().map(|bounds| bounds.alpha),
         bound_rows: usual.map(|bounds| bounds.fewest),
+        task: predictor.task(),
         labels: predictor.labels().to_vec(),
         rows: answers,
     })

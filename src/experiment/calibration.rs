@@ -136,6 +136,7 @@ impl FitSettings<'_> {
         let predictive: Vec<Predictive> = crossed.flatten().unwrap_or_else(all);
         let logit_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
         let material = Material {
+            task: link.task,
             logit_nc: &logit_nc,
             predictive: &predictive,
             labels: &judged.labels,

@@ -56,6 +56,7 @@ impl InitialEncoder {
         model::check_labels(&dataset.labels).map_err(|message| {
             ExperimentError::Encoder(format!("the classes of the data: {message}"))
         })?;
+        start.encoder.task = dataset.task;
         start.encoder.labels.clone_from(&dataset.labels);
         start.encoder.pooling = match (experiment.model.pooling.fixed(), &start.folder) {
             (Some(pooling), _) => pooling,

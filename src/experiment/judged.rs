@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::metrics::argmax;
 use crate::posterior::Predictive;
+use crate::task::Task;
 
 /// Rows that a candidate has not seen, ascending, with what it makes of each.
 #[derive(Default)]
@@ -26,10 +26,15 @@ pub struct HeldOutScores {
 }
 
 impl Judged {
-    pub(super) fn new(rows: &[usize], labels: &[u32], predictive: &[Predictive]) -> Self {
+    pub(super) fn new(
+        task: Task,
+        rows: &[usize],
+        labels: &[u32],
+        predictive: &[Predictive],
+    ) -> Self {
         let verdict = |(label, one): (&u32, &Predictive)| {
             let p = one.probability_c[*label as usize];
-            let hit = argmax(&one.probability_c) == *label as usize;
+            let hit = task.is_right(&one.probability_c, *label);
             Verdict { nll: -p.max(f64::MIN_POSITIVE).ln(), hit }
         };
         let verdicts = labels.iter().zip(predictive).map(verdict);

@@ -31,6 +31,7 @@ impl Making<'_> {
             dropout: encoder.classifier_dropout,
         };
         let rows = FeatureRows {
+            task: encoder.task,
             feature_nd: &train.feature_nd,
             labels: &train.labels,
             classes: encoder.labels.len(),

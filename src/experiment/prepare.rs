@@ -386,7 +386,7 @@ mod tests {
         };
         let predictive: Vec<Predictive> = labels.iter().enumerate().map(predictive).collect();
         let rows: Vec<usize> = (0..judged).collect();
-        let found = Judged::new(&rows, &labels, &predictive);
+        let found = Judged::new(crate::task::Task::SingleLabel, &rows, &labels, &predictive);
         // The easiest of them: the worst that chance could do.
         let (held_out, trained) = ((0..40).collect(), (40..201).collect());
         let chosen = Crossing { held_out, trained, keys, share: 40.0 / 201.0 };

@@ -75,7 +75,7 @@ impl FitInput<'_> {
     /// The last layer as it is, for the mean of a posterior.
     pub(super) fn around_last_layer(&self, spread: Spread) -> Posterior {
         let LastLayer { weight_cd, bias_c, .. } = self.last;
-        Posterior::new(weight_cd.clone(), bias_c.clone(), spread, self.link)
+        Posterior::new(self.rows.task, weight_cd.clone(), bias_c.clone(), spread, self.link)
     }
 
     /// What is known before the fit.

@@ -214,6 +214,7 @@ mod tests {
     use crate::method::laplace::{FeatureRows, Head};
     use crate::method::{LastLayer, PosteriorConfig};
     use crate::posterior::{LinkChoice, LogitCovariance};
+    use crate::task::Task;
     use crate::train::TrainConfig;
 
     /// The covariance written out as in the paper, ½ (Σ_diag + D̂ D̂ᵀ / (K − 1)), over all weights of the last
@@ -273,7 +274,13 @@ mod tests {
         assert!((other - 9.5).abs() < 1e-5, "the mean of 7 to 12 is {other}");
         let last =
             LastLayer { weight_cd: mean.get(LAST[0]), bias_c: mean.get(LAST[1]), dropout: 0.0 };
-        let rows = FeatureRows { feature_nd: &[], labels: &[], classes, class_weights: &[] };
+        let rows = FeatureRows {
+            task: Task::SingleLabel,
+            feature_nd: &[],
+            labels: &[],
+            classes,
+            class_weights: &[],
+        };
         let gathered = Some(follower.gathered());
         let (head, link) = (Head::Refit, LinkChoice::default());
         let mut input = FitInput { last, rows, head, link, converged: None, gathered };

@@ -21,6 +21,7 @@ pub use logits::{Basis, LogitCovariance, LogitDistribution};
 use crate::compute::Noise;
 use crate::model::{Parameters, Sampling, last_layer};
 use crate::store::{TensorFile, Tensors};
+use crate::task::Task;
 
 /// What predicts: the mean of the last layer's weights, how others differ from it, and all that stands
 /// between their logits and the probabilities.
@@ -121,20 +122,27 @@ const DRAWS_SEED: u64 = 0;
 
 impl Posterior {
     /// With the draws that the covariance needs, before anything is calibrated.
-    pub fn new(mean_cd: Tensor, mean_c: Tensor, spread: Spread, choice: LinkChoice) -> Self {
+    pub fn new(
+        task: Task,
+        mean_cd: Tensor,
+        mean_c: Tensor,
+        spread: Spread,
+        choice: LinkChoice,
+    ) -> Self {
         let directions = match &spread {
             Spread::LastLayer(covariance) => covariance.directions(),
             Spread::Passes(_) => 0,
         };
         let draws = Draws::new(&Noise::new(DRAWS_SEED), directions);
-        let link = Link { choice, draws: Arc::new(draws) };
+        let link = Link { task, choice, draws: Arc::new(draws) };
         Self { mean_cd, mean_c, spread, link, scaling: Scaling::default() }
     }
 
     /// The point estimate: the last layer of these parameters as it is.
-    pub fn point(parameters: &Parameters) -> Self {
+    pub fn point(task: Task, parameters: &Parameters) -> Self {
         let [mean_cd, mean_c] = last_of(parameters);
-        Self::new(mean_cd, mean_c, Spread::LastLayer(Covariance::Zero), LinkChoice::default())
+        let spread = Spread::LastLayer(Covariance::Zero);
+        Self::new(task, mean_cd, mean_c, spread, LinkChoice::default())
     }
 
     /// Puts all but the mean into a file.
@@ -155,6 +163,7 @@ impl Posterior {
     pub fn read(
         file: &TensorFile<'_>,
         parameters: &Parameters,
+        task: Task,
         choice: LinkChoice,
     ) -> Result<Self, String> {
         let [mean_cd, mean_c] = last_of(parameters);
@@ -168,7 +177,7 @@ impl Posterior {
             (Some(passes), Covariance::Zero) => Spread::Passes(passes),
             (Some(_), _) => return Err("passes and a covariance exclude each other".to_owned()),
         };
-        Ok(Self { mean_cd, mean_c, spread, link: Link { choice, draws }, scaling })
+        Ok(Self { mean_cd, mean_c, spread, link: Link { task, choice, draws }, scaling })
     }
 
     /// The same as predictions need it: a covariance that is multiplied by zero is not computed.

@@ -18,12 +18,12 @@ use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean, encode_clean, is_blank};
-use crate::metrics::argmax;
 use crate::model::{
     Classifier, ModelError, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features,
 };
 use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Spread};
 use crate::store::sha256;
+use crate::task::Task;
 
 /// A text, or a pair of texts.
 pub type Text<'a> = (&'a str, Option<&'a str>);
@@ -31,7 +31,7 @@ pub type Text<'a> = (&'a str, Option<&'a str>);
 /// What is predicted for one text.
 #[derive(Clone, Debug)]
 pub struct Prediction {
-    /// The most probable class.
+    /// The class that is decided on: the most probable one.
     pub label: usize,
     pub confidence: f64,
     /// All probabilities and the uncertainty.
@@ -131,6 +131,11 @@ impl Predictor {
     /// What is asked of a prediction where nobody asks for anything else.
     pub fn usual(&self) -> &Asked {
         &self.usual
+    }
+
+    /// What it is for.
+    pub fn task(&self) -> Task {
+        self.artifact.manifest.task
     }
 
     /// Class names by label.
@@ -297,16 +302,17 @@ impl Predictor {
         let uniform = calibration.uniform(&encoded.ids, &encoded.type_ids);
         let logit_c = &logits.mean();
         let temperature = posterior.scaling.temperature;
+        let task = self.task();
         let evidence =
-            Evidence { novelty_e: &novelty_e, logit_c, temperature, predictive: &predictive };
+            Evidence { task, novelty_e: &novelty_e, logit_c, temperature, predictive: &predictive };
         let judgement = calibration.judge(&evidence, uniform, asked);
         if judgement.ood.is_some_and(|ood| !ood.score.is_finite()) {
             return None;
         }
-        let label = argmax(&predictive.probability_c);
+        let probability_c = &predictive.probability_c;
         Some(Prediction {
-            label,
-            confidence: predictive.probability_c[label],
+            label: task.decision(probability_c),
+            confidence: task.confidence(probability_c),
             judgement,
             predictive,
             logits,

@@ -164,7 +164,7 @@ impl Predictor {
             aleatoric: predictive.aleatoric,
             epistemic: predictive.epistemic,
             unit: "nats",
-            normalized: predictive.total / (labels.len() as f64).ln(),
+            normalized: predictive.total / self.task().largest_uncertainty(labels.len()),
             confidence_interval: posterior.interval(&prediction.logits, prediction.label, LEVEL),
             level: LEVEL,
             num_samples: prediction.logits.passes(),

@@ -24,6 +24,13 @@ fn numbers_of_the_manifest_are_checked_against_the_encoder() {
         ("/name", json!("x".repeat(1 << 20)), "`name`"),
         ("/files/bayes~1posterior.safetensors", Value::Null, "damaged"),
         ("/schema", json!(9), "schema 9"),
+        (
+            "/task",
+            json!("multi_label"),
+            "`task` is `multi_label`; this version of bayes knows only",
+        ),
+        ("/task", json!(["single_label"]), "knows only `single_label`"),
+        ("/task", json!("x".repeat(1 << 20)), "knows only `single_label`"),
     ] {
         let folder = Own::new();
         edit_json(&folder.path("bayes/manifest.json"), |manifest| {
@@ -32,6 +39,23 @@ fn numbers_of_the_manifest_are_checked_against_the_encoder() {
         let message = folder.refused();
         assert!(message.contains(words) && message.len() < 800, "{path}: {message}");
     }
+}
+
+#[test]
+fn a_folder_of_a_version_without_tasks_is_answered_as_before() {
+    let folder = Own::new();
+    let ask = || {
+        let output =
+            folder.0.run(&["predict", "--model", "m", "--json", "please look at my invoice"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let before = ask();
+    edit_json(&folder.path("bayes/manifest.json"), |manifest| {
+        assert_eq!(manifest["task"], "single_label");
+        manifest.as_object_mut().unwrap().shift_remove("task");
+    });
+    assert_eq!(ask(), before);
 }
 
 #[test]

@@ -32,6 +32,7 @@ use super::files::File;
 use crate::model::Parameters;
 use crate::posterior::{LinkChoice, Posterior};
 use crate::store::{TensorFile, Tensors};
+use crate::task::Task;
 
 pub fn posterior_file(posterior: &Posterior, prior_precision: Option<f64>) -> Vec<u8> {
     let mut tensors = Tensors::default();
@@ -46,10 +47,11 @@ pub fn posterior_file(posterior: &Posterior, prior_precision: Option<f64>) -> Ve
 pub fn read_posterior(
     File { path, bytes }: &File,
     parameters: &Parameters,
+    task: Task,
     choice: LinkChoice,
 ) -> Result<Posterior, ArtifactError> {
     TensorFile::parse(bytes)
-        .and_then(|file| Posterior::read(&file, parameters, choice))
+        .and_then(|file| Posterior::read(&file, parameters, task, choice))
         .map_err(|message| ArtifactError::Posterior { path: path.clone(), message })
 }
 

@@ -25,7 +25,8 @@ fn read(
     let last = [("classifier.weight", weight_cd.clone()), ("classifier.bias", bias_of(weight_cd))];
     let last = last.map(|(name, tensor)| (name.to_owned(), tensor));
     let parameters = Parameters::from_map(last.into());
-    read_posterior(&File { path: "posterior.safetensors".into(), bytes }, &parameters, choice)
+    let file = File { path: "posterior.safetensors".into(), bytes };
+    read_posterior(&file, &parameters, Task::SingleLabel, choice)
 }
 
 fn bias_of(weight_cd: &Tensor) -> Tensor {
@@ -33,7 +34,7 @@ fn bias_of(weight_cd: &Tensor) -> Tensor {
 }
 
 fn posterior(weight_cd: &Tensor, spread: Spread, choice: LinkChoice) -> Posterior {
-    Posterior::new(weight_cd.clone(), bias_of(weight_cd), spread, choice)
+    Posterior::new(Task::SingleLabel, weight_cd.clone(), bias_of(weight_cd), spread, choice)
 }
 
 /// All but the mean, which is in no file of ours.

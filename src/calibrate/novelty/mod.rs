@@ -14,6 +14,7 @@ pub use distance::{Distance, Layer, ReferenceRows};
 
 use crate::model::TrunkRows;
 use crate::posterior::Predictive;
+use crate::task::Task;
 
 /// From so many classes on the relative distance is taken. Of the head's feature alone it sees little
 /// more than the directions in which classes differ: with two classes and queries of other kinds as
@@ -79,6 +80,8 @@ pub enum NoveltyScore {
 /// What is known of a text once the model has read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
+    /// What the probabilities are.
+    pub task: Task,
     /// Of hidden states, `[e]`: see [`vectors`].
     pub novelty_e: &'a [f32],
     /// The mean logits, `[c]`.
@@ -114,10 +117,10 @@ impl NoveltyScore {
         let predictive = evidence.predictive;
         match self {
             Self::Distance(distance) => Some(distance.score(evidence.novelty_e)),
-            Self::Energy => Some(energy(evidence.logit_c, evidence.temperature)),
-            Self::MaxSoftmax => {
-                Some(1.0 - predictive.probability_c.iter().copied().fold(0.0, f64::max))
-            }
+            Self::Energy => match evidence.task {
+                Task::SingleLabel => Some(energy(evidence.logit_c, evidence.temperature)),
+            },
+            Self::MaxSoftmax => Some(1.0 - evidence.task.confidence(&predictive.probability_c)),
             Self::Entropy => Some(predictive.total),
             Self::MutualInformation => predictive.epistemic,
         }
@@ -206,9 +209,11 @@ mod tests {
         let logits = LogitDistribution::Point(vec![1.0, 3.0]);
         let scaling = Scaling { temperature: 2.0, ..Scaling::default() };
         let draws = Arc::new(Draws::from_values(Vec::new(), 0));
-        let link = Link { choice: LinkChoice::default(), draws };
+        let task = Task::SingleLabel;
+        let link = Link { task, choice: LinkChoice::default(), draws };
         let predictive = logits.predictive(&link, &scaling);
         let evidence = Evidence {
+            task,
             novelty_e: &[],
             logit_c: &logits.mean(),
             temperature: 2.0,

@@ -12,6 +12,7 @@ use self::meaning::Meaning;
 use super::labels::tidy;
 use super::remark::Remark;
 use super::{DataConfig, DataError};
+use crate::task::Task;
 
 /// The rows that have a label as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +43,10 @@ pub(super) enum Fate {
 }
 
 /// The classes, and what every written label means.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Classes {
+    /// What a cell of the labels holds, and so what a model of these data is for.
+    pub task: Task,
     pub names: Vec<String>,
     /// The labels before any is renamed, as they are written and as they are read.
     pub in_files: BTreeSet<String>,
@@ -61,7 +64,11 @@ pub(super) fn settle(
     let mut remarks = Vec::new();
     let names = &tidy_names(names, dataset)?;
     let mut meant = Meaning::new(occurring);
-    meant.lists(&mut remarks)?;
+    // Cells are read as this; one that holds several labels is refused.
+    let task = Task::SingleLabel;
+    match task {
+        Task::SingleLabel => meant.lists(&mut remarks)?,
+    }
     meant.tidy();
     if names.is_empty() {
         meant.numbers();
@@ -84,7 +91,7 @@ pub(super) fn settle(
     // A model that is there has classes, and knows them better than some rows do.
     let of_model = |class: &String| config.model_labels.contains(class);
     if classes.is_empty() || !classes.iter().all(of_model) {
-        if classes.len() < 2 {
+        if classes.len() < task.fewest_classes() {
             return Err(DataError::OneClass {
                 name: dataset.to_owned(),
                 found: classes,
@@ -98,7 +105,7 @@ pub(super) fn settle(
     let places: HashMap<&str, u32> = (0..).zip(&classes).map(|(id, name)| (&**name, id)).collect();
     let fate = |name: &String| places.get(&**name).map_or(Fate::OutOfScope, |&id| Fate::Class(id));
     let fates = meant.of.iter().map(|(written, name)| ((*written).to_owned(), fate(name)));
-    Ok(Classes { fates: fates.collect(), names: classes.clone(), in_files, remarks })
+    Ok(Classes { task, fates: fates.collect(), names: classes.clone(), in_files, remarks })
 }
 
 /// The names as labels are compared with them; none is empty, and each may stand once.

@@ -8,6 +8,7 @@ use crate::evaluate::{Answer, Answers, EvaluateError, compare, labels_of_model};
 use crate::metrics::{
     Calibration, FLOOR_RESAMPLES, Interval, MetricsError, RESAMPLES, Scored, summarise,
 };
+use crate::task::Task;
 
 /// The baseline and what it answered.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ impl Rival {
         test: &[&Example],
         answers: &Answers,
     ) -> Result<Self, EvaluateError> {
+        let Task::SingleLabel = answers.task;
         let by_label = labels_of_model(&dataset.labels, &answers.labels)?;
         let labels: Vec<u32> =
             train.iter().map(|example| by_label[example.label as usize]).collect();

@@ -239,6 +239,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
     let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
     let dataset = Dataset {
         name: "requests".to_owned(),
+        task: crate::task::Task::SingleLabel,
         labels: names(["billing", "technical"]),
         splits: std::collections::BTreeMap::new(),
         out_of_scope: std::collections::BTreeMap::new(),
@@ -280,6 +281,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
             set_method: None,
             alpha: None,
             bound_rows: None,
+            task: dataset.task,
             labels: names(["technical", "billing"]),
             rows: test.iter().enumerate().map(row).collect(),
         }

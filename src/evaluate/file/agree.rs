@@ -30,7 +30,7 @@ fn differ(one: f64, other: f64) -> bool {
 
 fn uncertainty(model: &Answers, answer: &Answer) -> Option<String> {
     let total = answer.total;
-    let most = (model.labels.len() as f64).ln();
+    let most = model.task.largest_uncertainty(model.labels.len());
     if !(-ROUNDING..=most + ROUNDING).contains(&total) {
         let classes = model.labels.len();
         return Some(format!(

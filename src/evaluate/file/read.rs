@@ -10,6 +10,7 @@ use crate::data::Remark;
 use crate::data::table::{self, Format, Reading, Value};
 use crate::evaluate::{Answer, Answers, Link, Novelty, Truth};
 use crate::metrics::{MetricsError, Scored};
+use crate::task::Task;
 
 /// Reads the answers of every model in a file, in the order of their first lines, and says what is doubtful
 /// about them.
@@ -193,6 +194,8 @@ impl Cells<'_> {
                 Some(_) => Some(self.whole("bound_rows")?),
                 None => None,
             },
+            // One column has the label, and the probabilities add up to 1.
+            task: Task::SingleLabel,
             labels: labels.to_vec(),
             rows: Vec::new(),
         })

@@ -38,7 +38,7 @@ impl Base {
             parameters: parameters.clone(),
             tokenizer: self.tokenizer.clone(),
             special_tokens: self.special_tokens.clone(),
-            posterior: Posterior::point(parameters),
+            posterior: Posterior::point(self.encoder.task, parameters),
             calibration: Calibration::default(),
             manifest: self.manifest.clone(),
         }
@@ -64,6 +64,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
         },
         calibration: Some(experiment.calibration.clone()),
         transformers: "posterior mean".to_owned(),
+        task: dataset.task,
         labels: dataset.labels.clone(),
         preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
         data: Some(dataset.with_columns(&experiment.data)),

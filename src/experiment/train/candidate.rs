@@ -141,6 +141,7 @@ impl Shop<'_> {
         start_kd: &'r [f64],
     ) -> HeadRows<'r> {
         HeadRows {
+            task: self.base.encoder.task,
             features,
             classes: self.base.encoder.labels.len(),
             class_weights: &self.class_weights,
@@ -166,7 +167,7 @@ impl Shop<'_> {
         let (artifact, calibration, predictive) =
             crossed::calibrate(&self.settings, model, features, folds, head, noise, show)?;
         let labels: Vec<u32> = rows.iter().map(|&row| features.labels[row]).collect();
-        let judged = Judged::new(&rows, &labels, &predictive);
+        let judged = Judged::new(artifact.encoder.task, &rows, &labels, &predictive);
         Ok(Candidate { artifact, calibration, judged })
     }
 
@@ -248,7 +249,8 @@ impl Shop<'_> {
             let logits = posterior.logits(validation.read())?;
             let predictive: Vec<Predictive> =
                 logits.iter().map(|one| posterior.predictive(one)).collect();
-            judged = Judged::new(&rows, &validation.labels, &predictive);
+            let task = artifact.encoder.task;
+            judged = Judged::new(task, &rows, &validation.labels, &predictive);
         }
         Ok(Candidate { artifact, calibration, judged })
     }

@@ -74,6 +74,7 @@ pub(super) fn calibrate(
         );
     }
     let material = Material {
+        task: link.task,
         logit_nc: &logit_nc,
         predictive: &predictive,
         labels: &rows.labels,

@@ -16,6 +16,7 @@ use crate::method::laplace::{FeatureRows, Head, Prior, Problem, Tolerance, usual
 use crate::method::{FitRecord, PosteriorConfig, fit_converged, tensors};
 use crate::model::last_layer;
 use crate::posterior::{LogitDistribution, Posterior};
+use crate::task::Task;
 
 /// δ changes by this factor from one trial to the next.
 const STEP: f64 = 3.162_277_660_168_379_5;
@@ -27,6 +28,7 @@ const TRIALS: usize = 8;
 
 /// Rows, and who judges whom.
 pub(super) struct HeadRows<'a> {
+    pub(super) task: Task,
     pub(super) features: &'a Features,
     pub(super) classes: usize,
     /// What a row of each class counts, `[k]`. Rows that judge all count the same.
@@ -120,7 +122,8 @@ impl HeadRows<'_> {
 
     fn rows<'a>(&'a self, features: &'a Features) -> FeatureRows<'a> {
         let Features { feature_nd, labels, .. } = features;
-        FeatureRows { feature_nd, labels, classes: self.classes, class_weights: self.class_weights }
+        let Self { task, classes, class_weights, .. } = *self;
+        FeatureRows { task, feature_nd, labels, classes, class_weights }
     }
 }
 
@@ -184,6 +187,7 @@ mod tests {
     use crate::compute::{Noise, Purpose};
     use crate::experiment::Features;
     use crate::method::PosteriorConfig;
+    use crate::task::Task;
 
     /// The labels say nothing of the features, so no row that is judged can be known.
     #[test]
@@ -207,6 +211,7 @@ mod tests {
         let folds: Vec<Fold> = (0..folds).map(fold).collect();
         let start_kd = vec![0.0; classes * (d + 1)];
         let rows = HeadRows {
+            task: Task::SingleLabel,
             features: &features,
             classes,
             class_weights: &vec![1.0; classes],

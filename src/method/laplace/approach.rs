@@ -25,7 +25,7 @@ impl Approach for Settings {
         };
         let (mean_cd, mean_c) = tensors(&mean_kd, input.rows.classes)?;
         let spread = Spread::LastLayer(covariance);
-        let posterior = Posterior::new(mean_cd, mean_c, spread, input.link);
+        let posterior = Posterior::new(input.rows.task, mean_cd, mean_c, spread, input.link);
         let evidence = Some(evidence);
         Ok((posterior, FitRecord { evidence, ..input.record(Method::Laplace) }))
     }

@@ -41,6 +41,7 @@ use self::single::{Single, bernoulli, squared};
 use self::softmax::Softmax;
 use crate::posterior::algebra::{Design, Eigen, InverseRoot};
 use crate::posterior::{Basis, Covariance, Difference, Full, Kronecker, Root};
+use crate::task::Task;
 
 /// Up to so many weights of contrasts the covariance of more than two classes is kept whole.
 pub const FULL_WEIGHTS: usize = 4000;
@@ -48,6 +49,8 @@ pub const FULL_WEIGHTS: usize = 4000;
 /// What a head is fitted on.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureRows<'a> {
+    /// What the labels are.
+    pub task: Task,
     /// `[n, d]`.
     pub feature_nd: &'a [f32],
     /// `[n]`, each below `classes`.
@@ -119,6 +122,7 @@ impl<'a> Problem<'a> {
 
     /// With an isotropic prior of scaled features; `scale` is `[D]`.
     pub fn scaled(rows: FeatureRows<'a>, scale: Vec<f64>) -> Result<Self> {
+        let Task::SingleLabel = rows.task;
         let design = Design::scaled(rows.feature_nd, &scale)?;
         let weight_n: Vec<f64> =
             rows.labels.iter().map(|&label| rows.class_weights[label as usize]).collect();

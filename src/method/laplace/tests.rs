@@ -389,6 +389,7 @@ fn the_fixed_point_rests_at_one_prior_wherever_it_starts() {
     let golden = golden();
     for case in &golden.cases {
         let rows = FeatureRows {
+            task: Task::SingleLabel,
             feature_nd: &golden.features,
             labels: &case.labels,
             classes: case.classes,
@@ -426,7 +427,13 @@ fn a_head_on_scaled_features_does_not_depend_on_their_units() {
         let scale = usual_scale(&feature_nd, d + 1);
         assert!(scale.iter().all(|scale| scale.is_finite()), "{scale:?}");
         let class_weights = &ONE[..classes];
-        let rows = FeatureRows { feature_nd: &feature_nd, labels: &labels, classes, class_weights };
+        let rows = FeatureRows {
+            task: Task::SingleLabel,
+            feature_nd: &feature_nd,
+            labels: &labels,
+            classes,
+            class_weights,
+        };
         let problem = Problem::scaled(rows, scale).unwrap();
         let start_kd = vec![0.0; classes * (d + 2)];
         let (prior, exact) = (Prior::Fixed(3.0), Tolerance::EXACT);
@@ -472,14 +479,20 @@ fn a_row_that_counts_three_times_is_three_rows() {
         }
         assert!(repeated.len() > n + 10, "{classes} classes: {} rows", repeated.len());
         let weighted = FeatureRows {
+            task: Task::SingleLabel,
             feature_nd: &feature_nd,
             labels: &labels,
             classes,
             class_weights: &class_weights,
         };
         let class_weights = &ONE[..classes];
-        let repeated =
-            FeatureRows { feature_nd: &repeated_nd, labels: &repeated, classes, class_weights };
+        let repeated = FeatureRows {
+            task: Task::SingleLabel,
+            feature_nd: &repeated_nd,
+            labels: &repeated,
+            classes,
+            class_weights,
+        };
         let start_kd = vec![0.0; classes * (d + 1)];
         let x_d = &feature_nd[..d];
         for head in [Head::Refit, Head::Keep] {

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use crate::task::Task;
+
 /// The most characters of a class's name, and the most classes.
 const LONGEST: usize = 1000;
 const MOST: usize = 1 << 16;
@@ -70,35 +72,37 @@ impl Stated<'_> {
         Ok(names)
     }
 
-    /// Why the outputs of this model are no distribution over classes, if they are none.
-    pub(super) fn other_task(&self, labels: usize) -> Option<String> {
+    /// What its outputs are for; the error says why they are no distribution over classes.
+    pub(super) fn task(&self, labels: usize) -> Result<Task, String> {
         let other = |class: &&str| class.contains("For") && !class.ends_with(CLASSIFIER);
         if let Some(class) = self.architecture.filter(other) {
             let class: String = class.chars().take(60).collect();
-            return Some(format!(
+            return Err(format!(
                 "`architectures` has `{class}`, which is not a text classifier; only \
                  `…{CLASSIFIER}` is supported; `bayes train DATA --init FOLDER` makes one from its \
                  encoder"
             ));
         }
-        let kind = self.problem_type.unwrap_or("");
-        let what = match kind {
-            "multi_label_classification" => "each label has an independent probability",
-            "regression" => "its outputs are numbers, not classes",
-            "" | "single_label_classification" if labels == 1 => {
-                return Some(
-                    "names one label, which transformers reads as a regression; a classifier needs \
-                     at least two labels"
-                        .to_owned(),
-                );
-            }
-            "" | "single_label_classification" => return None,
-            _ => "it is unknown",
+        let Some(task) = Task::of_problem_type(self.problem_type) else {
+            let kind = self.problem_type.unwrap_or_default();
+            let what = match kind {
+                "multi_label_classification" => "each label has an independent probability",
+                "regression" => "its outputs are numbers, not classes",
+                _ => "it is unknown",
+            };
+            let kind: String = kind.chars().take(60).collect();
+            let known = Task::ALL.map(|task| format!("`{}`", task.problem_type())).join(" or ");
+            return Err(format!("`problem_type` is `{kind}`: {what}; only {known} is supported"));
         };
-        let kind: String = kind.chars().take(60).collect();
-        Some(format!(
-            "`problem_type` is `{kind}`: {what}; only `single_label_classification` is supported"
-        ))
+        // No labels are those of an encoder without a head.
+        match task {
+            Task::SingleLabel if (1..task.fewest_classes()).contains(&labels) => Err(
+                "names one label, which transformers reads as a regression; a classifier needs at \
+                 least two labels"
+                    .to_owned(),
+            ),
+            Task::SingleLabel => Ok(task),
+        }
     }
 }
 
@@ -178,7 +182,8 @@ mod tests {
             label2id: file["label2id"].as_object(),
         };
         let labels = stated.labels()?;
-        stated.other_task(labels.len()).map_or(Ok(labels), Err)
+        stated.task(labels.len())?;
+        Ok(labels)
     }
 
     #[test]

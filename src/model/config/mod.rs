@@ -13,6 +13,7 @@ use super::ModelError;
 use super::architecture::{Architecture, Positions, Segments};
 use crate::compute::ops::Activation;
 use crate::store;
+use crate::task::Task;
 
 /// Where the layer norm stands. `Pre` is for encoders that are trained from scratch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,8 @@ pub struct EncoderConfig {
     pub pad_token_id: usize,
     /// How φ is made.
     pub pooling: Pooling,
+    /// What the head is for: the one that is there and can be used, or the one that will be put on.
+    pub task: Task,
     /// Class names by index; empty in an encoder without a head.
     pub labels: Vec<String>,
     /// Why the head that is there cannot be used as a classifier; whoever trains a new one need not mind.
@@ -218,12 +221,16 @@ impl EncoderConfig {
             id2label: written.id2label.as_ref(),
             label2id: written.label2id.as_object(),
         };
-        let (labels, unusable_head) = match stated.labels() {
+        let (labels, task) = match stated.labels() {
             Ok(labels) => {
-                let other = stated.other_task(labels.len());
-                (labels, other)
+                let task = stated.task(labels.len());
+                (labels, task)
             }
-            Err(message) => (Vec::new(), Some(message)),
+            Err(message) => (Vec::new(), Err(message)),
+        };
+        let (task, unusable_head) = match task {
+            Ok(task) => (task, None),
+            Err(message) => (Task::SingleLabel, Some(message)),
         };
         let config = Self {
             architecture,
@@ -242,6 +249,7 @@ impl EncoderConfig {
             initializer_range: written.initializer_range,
             pad_token_id: written.pad_token_id,
             pooling: written.bayes.pooling,
+            task,
             labels,
             unusable_head,
             source,
@@ -376,7 +384,7 @@ impl EncoderConfig {
         let by_name = self.labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id)));
         file.insert("label2id".to_owned(), Value::Object(by_name.collect()));
         file.shift_remove("num_labels");
-        file.insert("problem_type".to_owned(), json!("single_label_classification"));
+        file.insert("problem_type".to_owned(), json!(self.task.problem_type()));
         file.shift_remove("torch_dtype");
         file.insert("dtype".to_owned(), json!("float32"));
         file.shift_remove("_name_or_path");

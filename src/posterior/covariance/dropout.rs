@@ -81,6 +81,7 @@ mod tests {
     use crate::compute::{Noise, Packed, Purpose, Sequence};
     use crate::model::{Classifier, EncoderConfig, Parameters, Sampling, Sizes};
     use crate::posterior::{LinkChoice, LogitDistribution, Passes, Posterior, Spread};
+    use crate::task::Task;
 
     /// Where only the feature has dropout, passes through the network have the closed form's mean and
     /// covariance, within five standard errors.
@@ -111,7 +112,8 @@ mod tests {
         let drawn = drawn.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let passes = Passes { samples, layers: 0 };
         let (spread, link) = (Spread::Passes(passes), LinkChoice::default());
-        let posterior = Posterior::new(weight_cd.clone(), bias_c.clone(), spread, link);
+        let posterior =
+            Posterior::new(Task::SingleLabel, weight_cd.clone(), bias_c.clone(), spread, link);
         let found = posterior.logits(&drawn).unwrap().swap_remove(0);
         let LogitDistribution::Samples { logit_mc, .. } = &found else { panic!("{found:?}") };
 

@@ -29,6 +29,7 @@ use super::logits::{Basis, LogitCovariance, LogitDistribution};
 use crate::compute::kernels::gemm::{Start, gemm};
 use crate::compute::{Noise, Purpose};
 use crate::metrics::entropy;
+use crate::task::Task;
 
 /// How probabilities of more than two classes come from a Gaussian over logits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,8 @@ pub enum LinkChoice {
 /// A link with its draws.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
+    /// What the probabilities are.
+    pub task: Task,
     /// Where the probabilities come from.
     pub choice: LinkChoice,
     /// The draws; none where no covariance needs them.
@@ -132,6 +135,13 @@ impl Predictive {
 impl LogitDistribution {
     /// The link: probabilities and entropies.
     pub fn predictive(&self, link: &Link, scaling: &Scaling) -> Predictive {
+        match link.task {
+            Task::SingleLabel => self.of_classes(link, scaling),
+        }
+    }
+
+    /// One of the classes is right.
+    fn of_classes(&self, link: &Link, scaling: &Scaling) -> Predictive {
         if !scaling.uses_variance() {
             return Predictive::at(&self.mean(), scaling);
         }
@@ -164,6 +174,7 @@ impl LogitDistribution {
     /// The link's probability of one label, without the entropies: what calibration asks for, hundreds of
     /// times a row.
     pub fn probability(&self, link: &Link, scaling: &Scaling, label: usize) -> f64 {
+        let Task::SingleLabel = link.task;
         match self {
             Self::Gaussian { mean_c, covariance: LogitCovariance::Difference(variance) }
                 if scaling.uses_variance() =>

@@ -5,6 +5,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::super::Posterior;
 use super::super::logits::{LogitCovariance, LogitDistribution};
 use super::{sample_offsets, softmax};
+use crate::task::Task;
 
 /// Points behind the interval of more than two classes.
 const MANY: usize = super::POINTS;
@@ -27,6 +28,7 @@ impl Posterior {
     /// draws of the link, then the same mirrored. Samples: as they are.
     pub fn points(&self, logits: &LogitDistribution, most: usize) -> Option<Vec<f64>> {
         let Self { scaling, link, .. } = self;
+        let Task::SingleLabel = link.task;
         if !scaling.uses_variance() {
             return None;
         }
@@ -71,6 +73,7 @@ impl Posterior {
         class: usize,
         share: f64,
     ) -> Option<[f64; 2]> {
+        let Task::SingleLabel = self.link.task;
         if !self.scaling.uses_variance() {
             return None;
         }
@@ -114,7 +117,7 @@ mod tests {
     fn posterior() -> Posterior {
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let spread = Spread::LastLayer(Covariance::Zero);
-        Posterior::new(zeros(&[2, 1]), zeros(&[2]), spread, LinkChoice::Qmc)
+        Posterior::new(Task::SingleLabel, zeros(&[2, 1]), zeros(&[2]), spread, LinkChoice::Qmc)
     }
 
     fn two_classes(variance: f64) -> LogitDistribution {

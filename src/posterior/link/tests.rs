@@ -5,7 +5,8 @@ use super::super::{Covariance, Posterior, Spread};
 use super::*;
 
 fn link(width: usize) -> Link {
-    Link { choice: LinkChoice::Qmc, draws: Arc::new(Draws::new(&Noise::new(1), width)) }
+    let draws = Arc::new(Draws::new(&Noise::new(1), width));
+    Link { task: Task::SingleLabel, choice: LinkChoice::Qmc, draws }
 }
 
 fn scaling(temperature: f64, scale: f64) -> Scaling {
@@ -160,7 +161,7 @@ fn a_common_shift_of_all_logits_changes_no_link_but_mf0() {
         wide.values().chunks_exact(4).flat_map(|line| [line[0], line[1], line[2]]).collect();
     let narrow = Draws::from_values(narrow, 3);
     for choice in [LinkChoice::Qmc, LinkChoice::Mf0c, LinkChoice::Mf2] {
-        let link = |draws: &Draws| Link { choice, draws: Arc::new(draws.clone()) };
+        let link = |draws: &Draws| Link { choice, draws: Arc::new(draws.clone()), ..link(0) };
         let a = plain.predictive(&link(&narrow), &Scaling::default());
         let b = shifted.predictive(&link(&wide), &Scaling::default());
         assert!(largest_difference(&a.probability_c, &b.probability_c) < 1e-12, "{choice:?}");
@@ -290,7 +291,8 @@ fn a_variance_that_is_left_out_leaves_nothing_to_say_of_it() {
         assert_eq!(one.probability(&link(2), &scaling, 1), found.probability_c[1]);
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         let spread = Spread::LastLayer(Covariance::Zero);
-        let posterior = Posterior::new(zeros(&[2, 1]), zeros(&[2]), spread, LinkChoice::Qmc);
+        let posterior =
+            Posterior::new(Task::SingleLabel, zeros(&[2, 1]), zeros(&[2]), spread, LinkChoice::Qmc);
         let posterior = Posterior { scaling, ..posterior };
         assert_eq!(posterior.points(&one, 64), None);
         assert_eq!(posterior.interval(&one, 0, 0.9), None);
