@@ -4,6 +4,7 @@ use super::run::{Observer, Run};
 use super::{Best, Control, Event, TrainError};
 use crate::metrics::Scores;
 use crate::model::{Classifier, Parameters, Wanted, features, last_layer};
+use crate::task::Task;
 
 /// Validation rows that are scored at once, between two looks at the observer.
 const EVALUATION_ROWS: usize = 256;
@@ -73,6 +74,8 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(Scores::of_logits(&logits_nc, rows.labels())?))
+        Ok(Some(match self.job.encoder.task {
+            Task::SingleLabel => Scores::of_logits(&logits_nc, rows.labels())?,
+        }))
     }
 }

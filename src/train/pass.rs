@@ -10,6 +10,7 @@ use crate::compute::ops::cross_entropy;
 use crate::model::{
     Classifier, DropoutSource, EncoderConfig, Engine, Parameters, Tape, TrainingPass,
 };
+use crate::task::Task;
 
 /// What a batch should have been answered.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +66,11 @@ impl Pass {
     ) -> Result<f64, TrainError> {
         let loss = |logits_bc: &Tensor| -> CandleResult<Tensor> {
             let Targets { labels, weights, total } = *targets;
-            cross_entropy(logits_bc, labels, weights, self.smoothing, total)
+            match self.encoder.task {
+                Task::SingleLabel => {
+                    cross_entropy(logits_bc, labels, weights, self.smoothing, total)
+                }
+            }
         };
         match &mut self.engine {
             Some(engine) => engine.update(parameters)?,

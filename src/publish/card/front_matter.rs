@@ -5,6 +5,7 @@ use super::yaml::Yaml;
 use crate::data::Terms;
 use crate::model::Pooling;
 use crate::posterior::OwnDoubt;
+use crate::task::Task;
 
 impl Card<'_> {
     /// The licence as the Hub names it, and the name of one that it does not know.
@@ -38,7 +39,7 @@ impl Card<'_> {
         }
         let library = if self.own_head() { "sentence-transformers" } else { "transformers" };
         yaml.pair(0, "library_name", library);
-        yaml.pair(0, "pipeline_tag", "text-classification");
+        yaml.pair(0, "pipeline_tag", self.task().pipeline());
         if let Some(base) = &self.source.artifact.manifest.base_model {
             yaml.pair(0, "base_model", base);
             yaml.pair(0, "base_model_relation", "finetune");
@@ -59,7 +60,7 @@ impl Card<'_> {
 
     fn tags(&self) -> Vec<String> {
         let method = self.source.artifact.manifest.fit.method;
-        let mut tags = vec!["text-classification".to_owned(), "bayes".to_owned()];
+        let mut tags = vec![self.task().pipeline().to_owned(), "bayes".to_owned()];
         tags.extend(["uncertainty", "calibration"].map(str::to_owned));
         if self.source.artifact.posterior.own_doubt() != OwnDoubt::Absent {
             tags.push(method.name().replace('_', "-"));
@@ -83,7 +84,7 @@ impl Card<'_> {
         yaml.pair(0, "- name", &self.title());
         yaml.open(2, "results");
         yaml.open(2, "- task");
-        yaml.pair(6, "type", "text-classification");
+        yaml.pair(6, "type", self.task().pipeline());
         yaml.pair(6, "name", "Text classification");
         yaml.open(4, "dataset");
         let name = self.source.dataset_name();
@@ -104,6 +105,10 @@ impl Card<'_> {
                 yaml.pair(6, "name", name);
             }
         }
+    }
+
+    pub(super) fn task(&self) -> Task {
+        self.source.artifact.manifest.task
     }
 
     /// Whether transformers computes the same answers from the folder.

@@ -3,6 +3,7 @@
 use super::Card;
 use super::numbers::code;
 use crate::posterior::OwnDoubt;
+use crate::task::Task;
 
 /// Made up for this purpose; none is from a data set.
 const TEXTS: [(&str, [&str; 2]); 6] = [
@@ -85,7 +86,6 @@ impl Card<'_> {
         if self.takes_pairs() {
             text += &format!(", {}", json(SECOND));
         }
-        let labels = json_list(&artifact.manifest.labels);
         let most = artifact.manifest.preprocessing.max_length;
         if self.own_head() {
             return self.with_sentence_transformers(&divide);
@@ -97,16 +97,25 @@ impl Card<'_> {
              model = AutoModelForSequenceClassification.from_pretrained(name).eval()\n\
              inputs = tokenizer({text}, truncation=True, max_length={most}, return_tensors=\"pt\")\n\
              with torch.no_grad():\n    logits = model(**inputs).logits[0]\n\
-             probabilities = ({divide}).softmax(-1)\n\
-             labels = {labels}\n\
-             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n```\n\n{}",
+             {}\n```\n\n{}",
+            self.decided(&divide),
             self.what_that_is()
         )
     }
 
+    /// From logits, as they are divided, to what is printed, in Python.
+    fn decided(&self, divide: &str) -> String {
+        let labels = json_list(&self.source.artifact.manifest.labels);
+        match self.task() {
+            Task::SingleLabel => format!(
+                "probabilities = ({divide}).softmax(-1)\nlabels = {labels}\n\
+                 print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))"
+            ),
+        }
+    }
+
     /// With a head of our own: transformers would put another one in its place.
     fn with_sentence_transformers(&self, divide: &str) -> String {
-        let labels = json_list(&self.source.artifact.manifest.labels);
         let text = match self.takes_pairs() {
             true => format!("[{}, {}]", json(&self.example()), json(SECOND)),
             false => json(&self.example()),
@@ -117,10 +126,9 @@ impl Card<'_> {
              The folder is also a sentence-transformers model whose embeddings are the logits.\n\n\
              ```python\nimport torch\nfrom sentence_transformers import SentenceTransformer\n\n\
              model = SentenceTransformer({})\nlogits = torch.tensor(model.encode([{text}])[0])\n\
-             probabilities = ({divide}).softmax(-1)\nlabels = {labels}\n\
-             print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n\
-             ```\n\n{}",
+             {}\n```\n\n{}",
             json(&self.place()),
+            self.decided(divide),
             self.what_that_is()
         )
     }
