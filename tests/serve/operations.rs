@@ -22,8 +22,8 @@ fn probes_and_info_say_how_it_is() {
     assert!(server.get("/readyz?verbose").text().contains("engine: ok"));
     let info = server.get("/info").json();
     assert_eq!(
-        (&info["model"], &info["labels"]),
-        (&json!("tickets"), &json!(["billing", "technical"]))
+        (&info["model"], &info["task"], &info["labels"]),
+        (&json!("tickets"), &json!("single_label"), &json!(["billing", "technical"]))
     );
     assert_eq!(info["limits"]["max_client_batch_size"], json!(32));
     std::thread::scope(|scope| {

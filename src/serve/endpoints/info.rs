@@ -21,6 +21,8 @@ pub struct Info {
     model: String,
     /// A hash of everything that affects its predictions.
     model_version: String,
+    /// What it predicts: `single_label` (each text belongs to one class).
+    task: &'static str,
     /// How its posterior was made.
     method: &'static str,
     /// Its labels.
@@ -96,6 +98,7 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
     Info {
         model: manifest.name.clone(),
         model_version: predictor.version().to_owned(),
+        task: predictor.task().name(),
         method: manifest.fit.method.name(),
         labels: predictor.labels().to_vec(),
         max_tokens: manifest.preprocessing.max_length,
