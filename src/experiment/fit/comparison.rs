@@ -14,6 +14,7 @@ use crate::compute::{Noise, Purpose};
 use crate::evaluate::EvaluateError;
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::posterior::{LogitDistribution, Posterior, Predictive};
+use crate::task::Task;
 use crate::train::class_counts;
 
 /// What every method is fitted to.
@@ -128,6 +129,7 @@ fn scored(
     rows: &Features,
     noise: &Noise,
 ) -> Result<Summary, ExperimentError> {
+    let Task::SingleLabel = posterior.link.task;
     let logits = posterior.logits(rows.read())?;
     let predictive = |one: &LogitDistribution| -> Predictive { posterior.predictive(one) };
     let probability_nc: Vec<f64> =
