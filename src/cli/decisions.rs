@@ -84,7 +84,7 @@ fn kept(limits: &Limits, rows: &[Answer]) -> String {
         all += 1;
         if limits.reasons(&facts(answer)).is_empty() {
             accepted += 1;
-            wrong += usize::from(answer.predicted() != label as usize);
+            wrong += usize::from(answer.predicted != label as usize);
         }
     }
     let others = others(limits);
@@ -148,6 +148,7 @@ mod tests {
         Answer {
             truth: Truth::Label { label: 0, probability_c: None, seen: false },
             row: 0,
+            predicted: usize::from(right < 0.5),
             probability_c: vec![right, 1.0 - right],
             logit_c: vec![0.0, 0.0],
             total: 0.1,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::calibrate::conformal::ConformalMethod;
 use crate::calibrate::{Ood, PredictionSet};
-use crate::metrics::{MetricsError, Scores, argmax};
+use crate::metrics::{MetricsError, Scores};
 use crate::posterior::{LinkChoice, OwnDoubt, Posterior};
 use crate::predict::Prediction;
 use crate::task::Task;
@@ -89,6 +89,8 @@ pub struct Answer {
     pub truth: Truth,
     /// Its row in the split, from 0.
     pub row: usize,
+    /// The class that was decided on.
+    pub predicted: usize,
     /// p(class | text), `[c]`.
     pub probability_c: Vec<f64>,
     /// Mean logits before the temperature, `[c]`.
@@ -143,6 +145,7 @@ impl Answer {
         Self {
             truth,
             row,
+            predicted: prediction.label,
             probability_c: predictive.probability_c.clone(),
             logit_c: prediction.logits.mean().to_vec(),
             total: predictive.total,
@@ -154,14 +157,9 @@ impl Answer {
         }
     }
 
-    /// The probability of the most probable class.
+    /// The probability of the class that was decided on.
     pub fn confidence(&self) -> f64 {
-        self.probability_c[self.predicted()]
-    }
-
-    /// The most probable class.
-    pub fn predicted(&self) -> usize {
-        argmax(&self.probability_c)
+        self.probability_c[self.predicted]
     }
 }
 
@@ -249,6 +247,7 @@ pub(super) mod tests {
             Answer {
                 truth,
                 row: 10 * place,
+                predicted: 1,
                 probability_c: vec![1.0 - p, p],
                 logit_c: vec![-0.1, (p / (1.0 - p)).ln()],
                 total: p / 7.0,
@@ -284,6 +283,6 @@ pub(super) mod tests {
         assert_eq!(inside.truth_nc.map(|truth_nc| truth_nc.len()), Some(18));
         let outside = answers.outside();
         assert_eq!(outside.values().map(Vec::len).collect::<Vec<_>>(), [3]);
-        assert_eq!(answers.rows[0].predicted(), 1);
+        assert_eq!(answers.rows[0].predicted, 1);
     }
 }

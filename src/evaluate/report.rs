@@ -134,7 +134,7 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
     let stream = |kind| noise.stream(Purpose::Bootstrap, 0, kind);
     let mut bootstrap = stream(stream::SUMMARY);
     let mut floors = stream(stream::FLOORS);
-    let hit = |row: usize| inside.rows[row].predicted() == inside.labels[row] as usize;
+    let hit = |row: usize| inside.rows[row].predicted == inside.labels[row] as usize;
     let sets = sets(answers, &inside)?;
     let by_class = classes::by_class(&scored, &answers.labels, sets.as_ref());
     let (summary, calibration) = rayon::join(
@@ -205,7 +205,7 @@ fn sets(answers: &Answers, inside: &Inside<'_>) -> Result<Option<SetReport>, Met
 fn truth(rows: &[&Answer], truth_nc: &[f64], classes: usize) -> Result<TruthReport, MetricsError> {
     let mean = |value: &dyn Fn(f64, f64) -> f64| {
         let lines = rows.iter().zip(truth_nc.chunks_exact(classes));
-        let sum: f64 = lines.map(|(one, p)| value(one.confidence(), p[one.predicted()])).sum();
+        let sum: f64 = lines.map(|(one, p)| value(one.confidence(), p[one.predicted])).sum();
         sum / rows.len() as f64
     };
     Ok(TruthReport {

@@ -52,6 +52,7 @@ impl Rival {
         let summary = summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || stream.uniform());
         let lines = probability_nc.chunks_exact(classes);
         let answer = |(of_model, line): (&&Answer, &[f64])| Answer {
+            predicted: answers.task.decision(line),
             probability_c: line.to_vec(),
             logit_c: Vec::new(),
             aleatoric: None,

@@ -261,6 +261,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
             Answer {
                 truth: Truth::Label { label, probability_c: None, seen: false },
                 row,
+                predicted: label as usize,
                 logit_c: probability_c.iter().map(|p| p.ln()).collect(),
                 probability_c,
                 total: 0.1,

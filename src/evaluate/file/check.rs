@@ -61,7 +61,7 @@ impl Lines {
         if !probable.any(|(label, p)| *label == predicted && *p == most) {
             return Err(cells.contradiction(format!(
                 "`{predicted}` was predicted, but the most probable class is `{}`",
-                labels[answer.predicted()]
+                labels[answer.predicted]
             )));
         }
         let twice = |set: &Vec<u32>| set.iter().collect::<BTreeSet<_>>().len() < set.len();

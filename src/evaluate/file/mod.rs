@@ -164,7 +164,7 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
         Value::Integer(answer.row as i64),
         ood,
         label,
-        name(answer.predicted() as u32),
+        name(answer.predicted as u32),
     ];
     values.extend(answer.probability_c.iter().chain(&answer.logit_c).copied().map(Value::Float));
     values.extend([

@@ -60,7 +60,7 @@ pub fn read(path: &Path) -> Result<(Vec<Answers>, Vec<Remark>), FileError> {
                 all.last_mut().expect("one was added")
             }
         };
-        let answer = cells.answer(&labels)?;
+        let answer = cells.answer(answers.task, &labels)?;
         lines.answer(answers, &answer, &cells)?;
         answers.rows.push(answer);
     }
@@ -201,7 +201,7 @@ impl Cells<'_> {
         })
     }
 
-    fn answer(&self, labels: &[String]) -> Result<Answer, FileError> {
+    fn answer(&self, task: Task, labels: &[String]) -> Result<Answer, FileError> {
         let truth = match self.optional_text("ood") {
             Some(source) => Truth::OutOfScope { source },
             None => Truth::Label {
@@ -219,10 +219,13 @@ impl Cells<'_> {
             names.iter().map(|name| self.class(name, "set", labels)).collect()
         });
         let novelty = (self.optional_float("novelty")?).zip(self.share("novelty_p")?);
+        let row = self.whole("row")?;
+        let probability_c = self.distribution("p", labels)?;
         Ok(Answer {
             truth,
-            row: self.whole("row")?,
-            probability_c: self.distribution("p", labels)?,
+            row,
+            predicted: task.decision(&probability_c),
+            probability_c,
             logit_c: self.by_class("logit", labels)?,
             total: self.float("total")?,
             aleatoric: self.optional_float("aleatoric")?,
