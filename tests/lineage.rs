@@ -172,3 +172,74 @@ fn what_cannot_be_known_is_said_and_stays_said() {
     let count = seen(&home, again, &[]).as_u64().unwrap();
     assert!((15..30).contains(&count), "{count}");
 }
+
+/// The first quarter of the training rows is the test split.
+#[test]
+fn a_test_split_without_a_new_text_says_so_wherever_its_figures_stand() {
+    const WORDS: &str = "say nothing about new texts";
+    let home = Home::new();
+    let all = coins(ROWS, 1);
+    let quarter: Vec<&str> = all.lines().take(1 + ROWS / 4).collect();
+    home.write("leak/train.csv", &all);
+    home.write("leak/test.csv", quarter.join("\n"));
+    let arguments = [&["train", "leak", "--init", "none"][..], &TINY].concat();
+    let output = home.run(&arguments);
+    assert!(output.status.success());
+    let (summary, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        said.contains("all 75 test texts also occur in another split") && said.contains(WORDS),
+        "{said}"
+    );
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat(&summary).contains("all 75 test texts also occur"), "{summary}");
+    assert!(flat(&summary).contains(WORDS), "{summary}");
+    let model = "checkpoints/leak/model";
+    let card = home.done(&["publish", "--model", model, "--card-only"]);
+    assert!(flat(&card).contains(WORDS), "{card}");
+    let report = home.done(&["eval", "--model", model, "--report", "report"]);
+    assert!(flat(&report).contains(WORDS), "{report}");
+    for file in ["report/report.md", "report/report.html"] {
+        let page = std::fs::read_to_string(home.path(file)).unwrap();
+        assert!(page.contains(WORDS), "{file}");
+    }
+    let whole = json(&std::fs::read_to_string(home.path("report/report.json")).unwrap());
+    assert_eq!(
+        whole["without_seen"],
+        serde_json::json!({ "seen": 75, "accuracy": null, "nll": null })
+    );
+    // Beside a model that has seen some of them.
+    home.write("coins.csv", coins(ROWS, 1));
+    train(&home, "coins.csv", &["--init", "none", "--set", "name=other"]);
+    let both = home.done(&["eval", "--model", model, "checkpoints/other/model"]);
+    assert!(
+        both.contains("has seen all 75 rows") && both.contains("accuracy without them"),
+        "{both}"
+    );
+}
+
+/// A model that is fitted afterwards has parts of its own, whatever the training before it did with the rows.
+#[test]
+fn a_fitted_model_is_evaluated_on_its_own_parts() {
+    let home = first();
+    // Its rows are new to the encoder, so it is cross-fitted.
+    home.write("news.csv", coins(ROWS, 1).replace("customer", "client"));
+    let head = ["--init", FIRST, "--set", "name=head", "--set", "train.recipe=head"];
+    train(&home, "news.csv", &head);
+    let model = "checkpoints/head/model";
+    assert_eq!(rows(&home, model), [270, 0, 0, 0, 30]);
+    for (output, more) in [
+        ("kept", &["--keep-head"][..]),
+        ("anew", &["--method", "laplace"]),
+        ("few", &["--method", "laplace", "--limit", "100"]),
+    ] {
+        home.done(&[&["fit", "--model", model, "--output", output][..], more].concat());
+        let parts = manifest(&home, output)["parts"].clone();
+        for split in ["train", "validation", "temperature", "conformal", "test"] {
+            let arguments =
+                ["eval", "--model", output, "--split", split, "--no-baseline", "--json"];
+            let report = json(&home.done(&arguments));
+            let evaluated = &report["splits"]["evaluated"];
+            assert_eq!(*evaluated, parts[split], "{output}, {split}");
+        }
+    }
+}

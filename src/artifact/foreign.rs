@@ -56,7 +56,7 @@ pub(super) fn foreign(
         parts: BTreeMap::new(),
         lineage: Vec::new(),
         lineage_known: true,
-        encoder_trained: false,
+        encoder_trained: true,
         seen_in_test: 0,
         test: None,
         files: hashes,

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::beside;
 use super::words::cut;
 use crate::evaluate::{
-    Comparison, Evaluation, Hygiene, Report, Uncertainty, least_covered, without_absent,
-    worst_first,
+    Comparison, Evaluation, Hygiene, NONE_IS_NEW, Report, Uncertainty, WithoutSeen, least_covered,
+    without_absent, worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};
 use crate::numbers::grouped;
@@ -253,13 +253,21 @@ fn notes(report: &Report) -> String {
             truth.mean_error
         );
     }
-    if let Some(fresh) = report.without_seen {
-        let _ = writeln!(
-            text,
-            "\n  {} of these texts also occur in the training data. Without them: accuracy {:.4},\n  \
-             NLL {:.4}.",
-            fresh.seen, fresh.accuracy, fresh.nll
-        );
+    match report.without_seen {
+        None => {}
+        Some(WithoutSeen { seen, accuracy: Some(accuracy), nll: Some(nll) }) => {
+            let _ = writeln!(
+                text,
+                "\n  {seen} of these texts also occur in the training data. Without them: accuracy \
+                 {accuracy:.4},\n  NLL {nll:.4}."
+            );
+        }
+        Some(_) => {
+            let _ = writeln!(
+                text,
+                "\n  All of these texts also occur in the training data.\n  {NONE_IS_NEW}."
+            );
+        }
     }
     if report.improbable > 0 {
         let _ = writeln!(
@@ -308,11 +316,13 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
         let _ = writeln!(text, "  {}  {}", letter(place), one.answers.model);
         if let Some(fresh) = one.report.without_seen {
             let seen = grouped(fresh.seen as u64);
-            let accuracy = fresh.accuracy;
-            let _ = writeln!(
-                text,
-                "     has seen {seen} of the rows; accuracy without them: {accuracy:.4}"
-            );
+            let _ = match fresh.accuracy {
+                Some(accuracy) => writeln!(
+                    text,
+                    "     has seen {seen} of the rows; accuracy without them: {accuracy:.4}"
+                ),
+                None => writeln!(text, "     has seen all {seen} rows. {NONE_IS_NEW}"),
+            };
         }
     }
     for (block, models) in all.chunks(MODELS).enumerate() {

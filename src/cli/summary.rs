@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::decisions::decisions;
 use super::fitted::{calibration_words, posterior_words, whose};
 use super::words::{cut, filled, percent, quoted};
-use crate::evaluate::{About, BaselineReport, Page};
+use crate::evaluate::{About, BaselineReport, NONE_IS_NEW, Page};
 use crate::experiment::{HeldOutScores, TrainReport};
 use crate::metrics::Interval;
 use crate::model::Pooling;
@@ -232,11 +232,14 @@ fn novelty(finished: &TrainReport) -> Option<String> {
 /// Test texts that were also trained on.
 fn repeats(finished: &TrainReport) -> Option<String> {
     let fresh = finished.test.without_seen?;
-    Some(format!(
-        "{} test texts also occur in the training data; without them, accuracy is {:.1} %",
-        grouped(fresh.seen as u64),
-        100.0 * fresh.accuracy
-    ))
+    let seen = grouped(fresh.seen as u64);
+    Some(match fresh.accuracy {
+        Some(accuracy) => format!(
+            "{seen} test texts also occur in the training data; without them, accuracy is {:.1} %",
+            100.0 * accuracy
+        ),
+        None => format!("all {seen} test texts also occur in the training data. {NONE_IS_NEW}"),
+    })
 }
 
 /// Commands for the model that was made, and what loads its folder in Python.

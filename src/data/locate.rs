@@ -195,7 +195,7 @@ fn in_folder(
 }
 
 fn named_by(path: &Path) -> Remark {
-    Remark::Note(format!("integer labels are named by `{}`", path.display()))
+    Remark::Note(format!("class names are taken from `{}`", path.display()))
 }
 
 fn not_names(path: &Path, error: &DataError) -> Remark {

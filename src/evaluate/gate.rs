@@ -70,7 +70,7 @@ impl FromStr for Gate {
         };
         let (key, relation, limit) = RELATIONS.iter().find_map(split).ok_or_else(syntax)?;
         let limit: f64 = limit.parse().map_err(|_| syntax())?;
-        if key.is_empty() || limit.is_nan() {
+        if key.is_empty() || !limit.is_finite() {
             return Err(syntax());
         }
         Ok(Self { key: key.to_owned(), relation, limit, text: text.to_owned() })
@@ -114,7 +114,8 @@ impl Gate {
 }
 
 /// All numbers by their keys. An interval whose value is null is infinite (see
-/// [`crate::metrics::Interval`]); a key that is null itself is not defined.
+/// [`crate::metrics::Interval`]); a key that is null itself is not defined. What is in a list is named by its
+/// `label`, else by its place from 0.
 fn numbers(value: &Value, path: &str, found: &mut Vec<(String, Option<f64>)>) {
     match value {
         Value::Number(number) => found.push((path.to_owned(), number.as_f64())),
@@ -128,7 +129,13 @@ fn numbers(value: &Value, path: &str, found: &mut Vec<(String, Option<f64>)>) {
                 numbers(value, &path, found);
             }
         }
-        Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
+        Value::Array(items) => {
+            for (place, item) in items.iter().enumerate() {
+                let name = item["label"].as_str().map_or_else(|| place.to_string(), str::to_owned);
+                numbers(item, &format!("{path}.{name}"), found);
+            }
+        }
+        Value::Bool(_) | Value::String(_) => {}
     }
 }
 
@@ -145,6 +152,8 @@ mod tests {
             "auroc": null,
             "rows": 10,
             "ood": {"my.texts": {"auroc": {"value": 0.9}}},
+            "by_class": [{"label": "no", "recall": 0.7}, {"label": "a.b", "recall": null}],
+            "bins": [{"rows": 0}, {"rows": 10}],
         });
         Ok(text.parse::<Gate>()?.met(&report)?.is_some())
     }
@@ -161,6 +170,8 @@ mod tests {
             ("nll>100", true),
             ("rows<11", true),
             ("ood.my.texts.auroc<0.95", true),
+            ("by_class.no.recall<0.8", true),
+            ("bins.1.rows<=9", false),
         ] {
             assert_eq!(met(text), Ok(expected), "{text}");
         }
@@ -168,14 +179,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decided_is_refused_with_a_hint() {
-        for text in ["ece", "ece=0.1", ">0.1", "ece>x", "ece>nan", ""] {
+        for text in ["ece", "ece=0.1", ">0.1", "ece>x", "ece>nan", "ece>1e999", ""] {
             assert_eq!(met(text), Err(GateError::Syntax(text.to_owned())));
         }
         let message = met("acuracy<0.9").unwrap_err().to_string();
         assert!(!message.contains("did you mean `ece`"), "{message}");
         let message = met("ecee>0.1").unwrap_err().to_string();
         assert!(message.ends_with("no metric `ecee`; did you mean `ece`?"), "{message}");
-        let message = met("auroc<0.9").unwrap_err().to_string();
-        assert!(message.ends_with("`auroc` is not defined for these rows"), "{message}");
+        for key in ["auroc", "by_class.a.b.recall"] {
+            let message = met(&format!("{key}<0.9")).unwrap_err().to_string();
+            assert!(
+                message.ends_with(&format!("`{key}` is not defined for these rows")),
+                "{message}"
+            );
+        }
+        let message = met("by_class.yes.recall<0.9").unwrap_err().to_string();
+        assert!(message.contains("no metric `by_class.yes.recall`"), "{message}");
     }
 }

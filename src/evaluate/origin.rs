@@ -1,13 +1,13 @@
 //! What a model was made with, where that is still there and still the same.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use crate::artifact::{Ancestor, Manifest};
+use crate::artifact::{Ancestor, Manifest, PartRecord};
 use crate::compute::Noise;
 use crate::data::split::{overlap, text_key};
 use crate::data::table::is_url;
-use crate::data::{DataConfig, DataError, Dataset, Example, Part, Parts, locate};
+use crate::data::{DataConfig, DataError, Dataset, Example, Parts, locate};
 
 /// Why it is not known which rows a model was made with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,20 +108,10 @@ impl<'a> Origin<'a> {
             return Err(OriginError::Classes { name: name() });
         }
         let noise = Noise::new(model.seed);
-        let same = |parts: &Parts| {
-            made_with(parts).iter().all(|(name, part)| match model.parts.get(*name) {
-                Some(known) => known.sha256 == part.hash(&dataset),
-                None => part.rows.is_empty(),
-            })
-        };
-        // A model that got its posterior afterwards calibrates by rows of their own. What was seen before may
-        // not have been known when the rows were divided.
-        let none = HashSet::new();
-        let known = if seen.is_empty() { vec![seen] } else { vec![seen, &none] };
-        let mut ways = known.into_iter().flat_map(|seen| {
-            [Parts::divide, Parts::apart].map(|divide| divide(&dataset, config, &noise, seen))
-        });
-        let parts = ways.find_map(|parts| parts.ok().filter(same));
+        let made_with = |name: &str| name != "test";
+        let parts = divisions(&dataset, config, &noise, seen)
+            .filter_map(Result::ok)
+            .find(|parts| agree(parts, &dataset, &model.parts, made_with));
         let parts = parts.ok_or_else(|| OriginError::Changed { name: name() })?;
         Ok(Self { dataset, parts, before: Seen::default() })
     }
@@ -180,7 +170,8 @@ fn key(example: &Example) -> u64 {
     text_key(&example.text, example.pair.as_deref())
 }
 
-/// The parts of the data set that a model was trained on, as `config` limits them.
+/// The parts of the data set that a model was trained on, as `config` limits those that nothing was fitted on.
+/// Of data that have changed, those that the model would have now.
 pub fn own_parts(
     manifest: &Manifest,
     dataset: &Dataset,
@@ -188,19 +179,41 @@ pub fn own_parts(
 ) -> Result<Parts, DataError> {
     let noise = Noise::new(manifest.seed);
     let before = Seen::by(&manifest.lineage).texts;
-    let parts = Parts::divide(dataset, config, &noise, &before)?;
-    let known = manifest.parts.get("train").map(|part| part.sha256.as_str());
-    if before.is_empty() || known == Some(&parts.train.hash(dataset)) {
-        return Ok(parts);
+    let fitted = |name: &str| !matches!(name, "validation" | "test");
+    let mut ways = divisions(dataset, config, &noise, &before).filter_map(Result::ok);
+    match ways.find(|parts| agree(parts, dataset, &manifest.parts, fitted)) {
+        Some(parts) => Ok(parts),
+        None => Parts::divide(dataset, config, &noise, &before),
     }
-    // The texts that were seen before were perhaps not known when the rows were divided.
-    let plain = Parts::divide(dataset, config, &noise, &HashSet::new())?;
-    Ok(if known == Some(&plain.train.hash(dataset)) { plain } else { parts })
 }
 
-/// All parts but the test.
-fn made_with(parts: &Parts) -> Vec<(&'static str, &Part)> {
-    parts.named().into_iter().filter(|(name, _)| *name != "test").collect()
+/// The ways in which the rows of a model may have been divided: one that got its posterior afterwards calibrates
+/// by rows of their own, and what its weights had seen before may not have been known then.
+fn divisions<'a>(
+    dataset: &'a Dataset,
+    config: &'a DataConfig,
+    noise: &'a Noise,
+    seen: &'a HashSet<u64>,
+) -> impl Iterator<Item = Result<Parts, DataError>> + 'a {
+    let known = [true, false].into_iter().take(if seen.is_empty() { 1 } else { 2 });
+    known.flat_map(move |known| {
+        let seen = if known { Cow::Borrowed(seen) } else { Cow::Owned(HashSet::new()) };
+        [Parts::divide, Parts::apart].map(|divide| divide(dataset, config, noise, &seen))
+    })
+}
+
+/// Whether parts are those of a manifest, as far as they are wanted.
+fn agree(
+    parts: &Parts,
+    dataset: &Dataset,
+    records: &BTreeMap<String, PartRecord>,
+    wanted: impl Fn(&str) -> bool,
+) -> bool {
+    let mut wanted = parts.named().into_iter().filter(|(name, _)| wanted(name));
+    wanted.all(|(name, part)| match records.get(name) {
+        Some(known) => known.sha256 == part.hash(dataset),
+        None => part.rows.is_empty(),
+    })
 }
 
 /// Data that are on this machine: nothing is fetched for this.

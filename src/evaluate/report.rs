@@ -93,14 +93,17 @@ pub struct Uncertainty {
     pub epistemic_share: Option<f64>,
 }
 
+/// What the figures of rows are worth that were all seen before.
+pub const NONE_IS_NEW: &str = "These figures say nothing about new texts";
+
 /// The score without texts that were also trained or calibrated on.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct WithoutSeen {
     pub seen: usize,
-    /// Accuracy on the others.
-    pub accuracy: f64,
-    /// NLL on the others.
-    pub nll: f64,
+    /// Accuracy on the others, where there are any.
+    pub accuracy: Option<f64>,
+    /// NLL on the others, where there are any.
+    pub nll: Option<f64>,
 }
 
 /// How far from the truth, where it is known.
@@ -217,8 +220,11 @@ fn truth(rows: &[&Answer], truth_nc: &[f64], classes: usize) -> Result<TruthRepo
 
 fn without_seen(inside: &Inside<'_>, classes: usize) -> Result<Option<WithoutSeen>, MetricsError> {
     let Inside { seen, labels, probability_nc, .. } = inside;
-    if seen.is_empty() || seen.len() == labels.len() {
+    if seen.is_empty() {
         return Ok(None);
+    }
+    if seen.len() == labels.len() {
+        return Ok(Some(WithoutSeen { seen: seen.len(), accuracy: None, nll: None }));
     }
     let fresh: Vec<usize> =
         (0..labels.len()).filter(|row| seen.binary_search(row).is_err()).collect();
@@ -226,7 +232,7 @@ fn without_seen(inside: &Inside<'_>, classes: usize) -> Result<Option<WithoutSee
     let probability_nc: Vec<f64> = fresh.iter().flat_map(line).copied().collect();
     let labels: Vec<u32> = fresh.iter().map(|&row| labels[row]).collect();
     let scored = Scored::new(&probability_nc, classes, &labels)?;
-    let (accuracy, nll) = (metrics::accuracy(&scored), metrics::nll(&scored));
+    let (accuracy, nll) = (Some(metrics::accuracy(&scored)), Some(metrics::nll(&scored)));
     Ok(Some(WithoutSeen { seen: seen.len(), accuracy, nll }))
 }
 

@@ -28,8 +28,7 @@ impl Lineage {
 
     /// Of a model whose weights go on. Those of its last layer alone, where its rows trained nothing else, may not.
     pub(super) fn of(manifest: &Manifest, keeps: bool) -> Self {
-        let own = keeps && manifest.data.is_some();
-        let models = if own { manifest.continued() } else { manifest.lineage.clone() };
+        let models = if keeps { manifest.continued() } else { manifest.lineage.clone() };
         Self { seen: Seen::by(&models), models }
     }
 

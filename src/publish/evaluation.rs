@@ -83,8 +83,8 @@ pub struct Sets {
 pub struct WithoutSeen {
     /// Rows left out.
     pub seen: usize,
-    /// Accuracy on the others.
-    pub accuracy: f64,
+    /// Accuracy on the others, where there are any.
+    pub accuracy: Option<f64>,
 }
 
 /// Against the truth.

@@ -54,25 +54,23 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
     for group in alike.values().filter(|group| group.len() > 1) {
         let rows = |name: &&&str| counts.get(**name).copied().unwrap_or(0);
         let usual = group.iter().max_by_key(rows).expect("a group has members");
-        let rare = group.iter().find(|name| *name != usual).expect("it has two");
         remarks.push(Remark::Warning(format!(
             "the labels {} look alike but are {} classes; if they are the same class, set \
-             `data.label_map` to `{{ \"{rare}\" = \"{usual}\" }}`",
+             `data.label_map` to `{{ {} }}`",
             some(group.iter().copied()),
             group.len(),
+            all_as(usual, group)
         )));
     }
     for (answer, group) in answers(classes) {
         let rows = |name: &&&str| counts.get(**name).copied().unwrap_or(0);
         let usual = group.iter().max_by_key(rows).expect("a group has members");
-        let others = group.iter().filter(|name| *name != usual);
-        let map: Vec<String> = others.map(|name| format!("\"{name}\" = \"{usual}\"")).collect();
         remarks.push(Remark::Warning(format!(
             "the labels {} may all mean {answer} but are {} classes; if they are the same class, \
              set `data.label_map` to `{{ {} }}`",
             some(group.iter().copied()),
             group.len(),
-            map.join(", "),
+            all_as(usual, &group)
         )));
     }
     let add = |remarks: &mut Vec<Remark>, found: Vec<&str>, what: &str| {
@@ -101,6 +99,13 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
     );
     let once = classes.iter().filter(|class| counts.get(*class) == Some(&1)).map(String::as_str);
     add(remarks, once.collect(), "has only one row, so nothing can be measured for it");
+}
+
+/// What `data.label_map` takes to make a group one class.
+fn all_as(usual: &str, group: &[&str]) -> String {
+    let others = group.iter().filter(|name| **name != usual);
+    let map: Vec<String> = others.map(|name| format!("\"{name}\" = \"{usual}\"")).collect();
+    map.join(", ")
 }
 
 /// Classes that look like the mark of a row without a label.

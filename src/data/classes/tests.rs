@@ -241,6 +241,9 @@ fn answers_in_several_ways_are_said() {
 fn numbers_with_commas_are_said_to_be_like_others_or_several_labels() {
     let rows = [("train", "1,000", 20), ("train", "1000", 20), ("train", "500", 20)];
     assert!(warned(&settled(&rows, &[]), "`1,000`, `1000` look alike"));
+    let rows =
+        [("train", "YES", 30), ("train", "Yes", 20), ("train", "yes", 20), ("train", "x", 9)];
+    assert!(warned(&settled(&rows, &[]), "`{ \"Yes\" = \"YES\", \"yes\" = \"YES\" }`"));
     let rows = ["3,10", "3,20", "4,10", "4,20"].map(|label| ("train", label, 20));
     assert!(warned(&settled(&rows, &[]), "or like a number with a comma"));
     let rows = ["a,b", "a,c", "d,b", "d,c"].map(|label| ("train", label, 20));

@@ -10,7 +10,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    BaselineReport, Comparison, Evaluation, Report, least_covered, without_absent, worst_first,
+    BaselineReport, Comparison, Evaluation, NONE_IS_NEW, Report, WithoutSeen, least_covered,
+    without_absent, worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Metric};
 use crate::store::{StoreError, write_atomically};
@@ -175,9 +176,13 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
             Some(seen) => format!("{seen} were also used for training or calibration."),
             None => "it is unknown which were also used for training or calibration.".to_owned(),
         };
-        let fresh = report.without_seen.map_or(String::new(), |fresh| {
-            format!(" Without those: accuracy {:.4}, NLL {:.4}.", fresh.accuracy, fresh.nll)
-        });
+        let fresh = match report.without_seen {
+            None => String::new(),
+            Some(WithoutSeen { accuracy: Some(accuracy), nll: Some(nll), .. }) => {
+                format!(" Without those: accuracy {accuracy:.4}, NLL {nll:.4}.")
+            }
+            Some(_) => format!(" {NONE_IS_NEW}."),
+        };
         blocks.push(Block::Text(format!(
             "{} of these rows repeat the text of another row; {seen}{fresh} {} were longer than \
              the model's limit and were truncated.",

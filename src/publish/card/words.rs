@@ -3,9 +3,11 @@
 use super::Card;
 use super::numbers::{code, four, percent};
 use crate::data::Terms;
+use crate::evaluate::NONE_IS_NEW;
 use crate::metrics::wilson;
 use crate::numbers::{counted, grouped};
 use crate::posterior::OwnDoubt;
+use crate::publish::evaluation::WithoutSeen;
 
 /// Class names up to this number are listed.
 const FEW: usize = 12;
@@ -281,9 +283,10 @@ impl Card<'_> {
         let (train, test) = (evaluation.parts.get("train")?, evaluation.parts.get("test")?);
         let seen = self.source.artifact.manifest.seen_in_test;
         let without = match &evaluation.without_seen {
-            Some(without) => {
-                format!(" Without those, the accuracy is {}.", four(without.accuracy))
+            Some(WithoutSeen { accuracy: Some(accuracy), .. }) => {
+                format!(" Without those, the accuracy is {}.", four(*accuracy))
             }
+            Some(_) => format!(" {NONE_IS_NEW}."),
             None => String::new(),
         };
         Some(format!(
