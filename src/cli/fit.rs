@@ -11,6 +11,7 @@ use super::progress::Display;
 use super::summary::next_text;
 use super::tables::TableFlags;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
+use crate::evaluate::{NONE_IS_NEW, WithoutSeen};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
 use crate::method::Method;
 use crate::method::laplace::Head;
@@ -85,9 +86,10 @@ fn text(report: &FitReport) -> String {
     let rows = |name: &str| grouped(report.rows.get(name).copied().unwrap_or(0) as u64);
     let lines: String = report.scores.iter().map(line).collect();
     let scaled = report.scores.iter().find_map(|score| score.fitted.as_ref());
+    let seen: String = report.scores.iter().filter_map(without_seen).collect();
     format!(
         "\n{}\n  fitted on {} rows, temperature and scale on {}, evaluated on {} test rows\n\n  \
-         {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel   {}\n{}",
+         {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}{seen}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),
         // Of few rows in all both parts serve both.
@@ -105,6 +107,19 @@ fn text(report: &FitReport) -> String {
         report.model.display(),
         next_text(&report.model, report.pooling, report.pairs, report.generated),
     )
+}
+
+/// The scores that count where test rows were seen before.
+fn without_seen(score: &FitScore) -> Option<String> {
+    let WithoutSeen { seen, accuracy, nll } = score.without_seen?;
+    let name = &score.name;
+    Some(match (accuracy, nll) {
+        (Some(accuracy), Some(nll)) => format!(
+            "  {name:<12}{accuracy:>9.4}{nll:>9.4}   without {} test rows seen before\n",
+            grouped(seen)
+        ),
+        _ => format!("  {name:<12}has seen all {} test rows. {NONE_IS_NEW}\n", grouped(seen)),
+    })
 }
 
 fn line(score: &FitScore) -> String {

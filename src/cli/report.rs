@@ -258,14 +258,14 @@ fn notes(report: &Report) -> String {
         Some(WithoutSeen { seen, accuracy: Some(accuracy), nll: Some(nll) }) => {
             let _ = writeln!(
                 text,
-                "\n  {seen} of these texts also occur in the training data. Without them: accuracy \
-                 {accuracy:.4},\n  NLL {nll:.4}."
+                "\n  {seen} of these texts were also used to train or calibrate. Without them: accuracy\n  \
+                 {accuracy:.4}, NLL {nll:.4}."
             );
         }
         Some(_) => {
             let _ = writeln!(
                 text,
-                "\n  All of these texts also occur in the training data.\n  {NONE_IS_NEW}."
+                "\n  All of these texts were also used to train or calibrate.\n  {NONE_IS_NEW}."
             );
         }
     }

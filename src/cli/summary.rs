@@ -235,10 +235,12 @@ fn repeats(finished: &TrainReport) -> Option<String> {
     let seen = grouped(fresh.seen as u64);
     Some(match fresh.accuracy {
         Some(accuracy) => format!(
-            "{seen} test texts also occur in the training data; without them, accuracy is {:.1} %",
+            "{seen} test texts were also used to train or calibrate; without them, accuracy is {:.1} %",
             100.0 * accuracy
         ),
-        None => format!("all {seen} test texts also occur in the training data. {NONE_IS_NEW}"),
+        None => {
+            format!("all {seen} test texts were also used to train or calibrate. {NONE_IS_NEW}")
+        }
     })
 }
 

@@ -106,6 +106,31 @@ pub struct WithoutSeen {
     pub nll: Option<f64>,
 }
 
+impl WithoutSeen {
+    /// Of rows with these probabilities `[n, c]`, those of `seen` left aside; `None` where none was seen.
+    pub fn of(
+        seen: &[usize],
+        probability_nc: &[f64],
+        labels: &[u32],
+    ) -> Result<Option<Self>, MetricsError> {
+        if seen.is_empty() {
+            return Ok(None);
+        }
+        let fresh: Vec<usize> =
+            (0..labels.len()).filter(|row| seen.binary_search(row).is_err()).collect();
+        if fresh.is_empty() {
+            return Ok(Some(Self { seen: seen.len(), accuracy: None, nll: None }));
+        }
+        let classes = probability_nc.len() / labels.len();
+        let line = |&row: &usize| &probability_nc[row * classes..(row + 1) * classes];
+        let probability_nc: Vec<f64> = fresh.iter().flat_map(line).copied().collect();
+        let labels: Vec<u32> = fresh.iter().map(|&row| labels[row]).collect();
+        let scored = Scored::new(&probability_nc, classes, &labels)?;
+        let (accuracy, nll) = (Some(metrics::accuracy(&scored)), Some(metrics::nll(&scored)));
+        Ok(Some(Self { seen: seen.len(), accuracy, nll }))
+    }
+}
+
 /// How far from the truth, where it is known.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct TruthReport {
@@ -158,7 +183,7 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
         }),
         improbable: metrics::improbable(&scored),
         truncated: inside.rows.iter().filter(|one| one.truncated).count(),
-        without_seen: without_seen(&inside, classes)?,
+        without_seen: WithoutSeen::of(&inside.seen, &inside.probability_nc, &inside.labels)?,
         truth: match &inside.truth_nc {
             Some(truth_nc) => Some(truth(&inside.rows, truth_nc, classes)?),
             None => None,
@@ -216,24 +241,6 @@ fn truth(rows: &[&Answer], truth_nc: &[f64], classes: usize) -> Result<TruthRepo
         expected_accuracy: mean(&|_, truth| truth),
         mean_error: mean(&|confidence, truth| (confidence - truth).abs()),
     })
-}
-
-fn without_seen(inside: &Inside<'_>, classes: usize) -> Result<Option<WithoutSeen>, MetricsError> {
-    let Inside { seen, labels, probability_nc, .. } = inside;
-    if seen.is_empty() {
-        return Ok(None);
-    }
-    if seen.len() == labels.len() {
-        return Ok(Some(WithoutSeen { seen: seen.len(), accuracy: None, nll: None }));
-    }
-    let fresh: Vec<usize> =
-        (0..labels.len()).filter(|row| seen.binary_search(row).is_err()).collect();
-    let line = |&row: &usize| &probability_nc[row * classes..(row + 1) * classes];
-    let probability_nc: Vec<f64> = fresh.iter().flat_map(line).copied().collect();
-    let labels: Vec<u32> = fresh.iter().map(|&row| labels[row]).collect();
-    let scored = Scored::new(&probability_nc, classes, &labels)?;
-    let (accuracy, nll) = (Some(metrics::accuracy(&scored)), Some(metrics::nll(&scored)));
-    Ok(Some(WithoutSeen { seen: seen.len(), accuracy, nll }))
 }
 
 #[cfg(test)]

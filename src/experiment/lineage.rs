@@ -56,6 +56,25 @@ impl Lineage {
         self.told(dataset, parts, "")
     }
 
+    /// What to say of test rows that are no test.
+    pub(super) fn of_test(&self, parts: &Parts) -> Option<Remark> {
+        let (seen, all) = (parts.seen_in_test.len(), parts.test.rows.len());
+        let earlier = match self.models.as_slice() {
+            [] => "",
+            _ => " or were used to train the starting model",
+        };
+        let what = format!("test texts also occur in another split{earlier}");
+        (seen > 0).then(|| {
+            Remark::Warning(match seen == all {
+                true => format!(
+                    "all {} {what}; the figures of this run say nothing about new texts; give other test rows",
+                    grouped(all)
+                ),
+                false => format!("{} {what}; the scores without them are given too", grouped(seen)),
+            })
+        })
+    }
+
     fn told(&self, dataset: &Dataset, parts: &Parts, why: &str) -> Vec<Remark> {
         let Some(name) = self.models.first().map(|model| model.name.as_str()) else {
             return Vec::new();
@@ -71,7 +90,7 @@ impl Lineage {
         let old = counts.iter().filter(|(_, rows)| *rows > 0).map(|(split, rows)| {
             let all = dataset.rows(split).len();
             let kept = match split.as_str() {
-                "test" => "the report gives the score without them",
+                "test" => "they are no test of it",
                 "validation" if parts.validation.split != "validation" => {
                     "the others are too few, so rows of the training split are used instead"
                 }

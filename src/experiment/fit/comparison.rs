@@ -11,7 +11,8 @@ use super::{Experiment, ExperimentError, Features, FitJob, FitScore, Progress};
 use crate::artifact::{Artifact, Manifest};
 use crate::calibrate::CalibrationSummary;
 use crate::compute::{Noise, Purpose};
-use crate::evaluate::EvaluateError;
+use crate::data::Example;
+use crate::evaluate::{EvaluateError, Origin, WithoutSeen};
 use crate::metrics::{self, FLOOR_RESAMPLES, RESAMPLES, Scored, Summary};
 use crate::posterior::{LogitDistribution, Posterior, Predictive};
 use crate::task::Task;
@@ -73,9 +74,24 @@ impl<'a> Comparison<'a> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<FitScore, ExperimentError> {
         let posterior = &self.source.posterior;
-        let test = self.encoder.features(&self.rows.parts.test, posterior.passes(), show)?;
-        let test = scored(posterior, &test, &self.noise)?;
-        Ok(FitScore { name: "before".to_owned(), test, fitted: None, seconds: 0.0 })
+        let part = &self.rows.parts.test;
+        let test = self.encoder.features(part, posterior.passes(), show)?;
+        let rows: Vec<&Example> = part.examples(&self.rows.dataset).collect();
+        // Its own last layer was trained on rows that are new to one that is fitted anew.
+        let origin = Origin::of(&self.source.manifest, None);
+        let seen = match origin.and_then(|origin| origin.seen(&rows)) {
+            Ok(seen) => seen,
+            Err(why) => {
+                show(Progress::Note(format!(
+                    "it is unknown which of the test rows the model has seen, so `before` may be \
+                     too good: {why}"
+                )));
+                Vec::new()
+            }
+        };
+        let (test, without_seen) = scored(posterior, &test, &seen, &self.noise)?;
+        let name = "before".to_owned();
+        Ok(FitScore { name, test, without_seen, fitted: None, seconds: 0.0 })
     }
 
     /// The classifier with a method.
@@ -107,10 +123,12 @@ impl<'a> Comparison<'a> {
         let (model, calibration) =
             settings.fit(source.clone(), &self.train, held_out, posterior, &self.noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
-        let test = scored(&model.posterior, &test, &self.noise)?;
+        let seen = &self.rows.parts.seen_in_test;
+        let (test, without_seen) = scored(&model.posterior, &test, seen, &self.noise)?;
         let score = FitScore {
             name: config.name().name().to_owned(),
             test: test.clone(),
+            without_seen,
             fitted: Some(model.manifest.fit.clone()),
             seconds,
         };
@@ -123,12 +141,13 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// The metrics of a posterior on features.
+/// The metrics of a posterior on features, and the scores without rows that were seen.
 fn scored(
     posterior: &Posterior,
     rows: &Features,
+    seen: &[usize],
     noise: &Noise,
-) -> Result<Summary, ExperimentError> {
+) -> Result<(Summary, Option<WithoutSeen>), ExperimentError> {
     let Task::SingleLabel = posterior.link.task;
     let logits = posterior.logits(rows.read())?;
     let predictive = |one: &LogitDistribution| -> Predictive { posterior.predictive(one) };
@@ -138,5 +157,7 @@ fn scored(
     let scored =
         Scored::new(&probability_nc, classes, &rows.labels).map_err(EvaluateError::from)?;
     let mut stream = noise.stream(Purpose::Bootstrap, 0, 0);
-    Ok(metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || stream.uniform()))
+    let summary = metrics::summarise(&scored, RESAMPLES, FLOOR_RESAMPLES, &mut || stream.uniform());
+    let without_seen = WithoutSeen::of(seen, &probability_nc, &rows.labels);
+    Ok((summary, without_seen.map_err(EvaluateError::from)?))
 }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::calibrate::CalibrationSummary;
 use crate::data::Overrides;
+use crate::evaluate::WithoutSeen;
 use crate::method::laplace::Head;
 use crate::method::{FitRecord, Method};
 use crate::metrics::Summary;
@@ -55,6 +56,8 @@ pub struct FitScore {
     pub name: String,
     /// All metrics, under their fixed keys.
     pub test: Summary,
+    /// The scores without test rows that the weights or the fit have seen, where there are any.
+    pub without_seen: Option<WithoutSeen>,
     /// What was fitted; absent for `before`.
     pub fitted: Option<FitRecord>,
     /// Seconds that the fit took, without encoding.

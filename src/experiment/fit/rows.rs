@@ -50,8 +50,8 @@ impl Rows {
         let anew = job.head == Head::Refit && chosen.iter().all(moves_head);
         let lineage = Lineage::of(&source.manifest, source.manifest.encoder_trained || !anew);
         let parts = Parts::apart(&dataset, &config, &noise, &lineage.seen.texts)?;
-        for remark in lineage.remarks(&dataset, &parts) {
-            show(Progress::from(&remark));
+        for remark in lineage.remarks(&dataset, &parts).iter().chain(&lineage.of_test(&parts)) {
+            show(Progress::from(remark));
         }
         check_rows(&chosen[0].calibration, &dataset, &parts)?;
         if let Some(remark) = data::repeated_validation(&dataset, &parts) {

@@ -86,24 +86,8 @@ pub(super) fn describe(
                 .to_owned(),
         ));
     }
-    if !parts.seen_in_test.is_empty() {
-        show(Progress::Warning(format!(
-            "{} test texts also occur in another split{}; {}",
-            match parts.seen_in_test.len() {
-                all if all == parts.test.rows.len() => format!("all {all}"),
-                some => some.to_string(),
-            },
-            if lineage.models.is_empty() {
-                ""
-            } else {
-                " or were used to train the model that this run starts from"
-            },
-            if parts.seen_in_test.len() == parts.test.rows.len() {
-                "the figures of this run say nothing about new texts; give other test rows"
-            } else {
-                "the report gives the score without them"
-            }
-        )));
+    if let Some(remark) = &lineage.of_test(parts) {
+        show(Progress::from(remark));
     }
     if let Some(source) = &dataset.stream {
         describe_stream(source, experiment, show);

@@ -280,8 +280,21 @@ impl Card<'_> {
     /// Texts that occur more than once.
     fn repeats(&self) -> Option<String> {
         let evaluation = self.source.evaluation.as_ref()?;
-        let (train, test) = (evaluation.parts.get("train")?, evaluation.parts.get("test")?);
         let seen = self.source.artifact.manifest.seen_in_test;
+        let parts = (evaluation.parts.get("train"), evaluation.parts.get("test"));
+        let (Some(train), Some(test)) = parts else {
+            // A fit counts the rows that were seen, and no others.
+            let rows = evaluation.summary.rows;
+            let worth = if seen == rows { NONE_IS_NEW } else { "The figures include them" };
+            return (seen > 0).then(|| {
+                format!(
+                    "Repeated texts: {} of {} test rows also occur in a split used to train or \
+                     calibrate the model. {worth}.",
+                    grouped(seen),
+                    grouped(rows)
+                )
+            });
+        };
         let without = match &evaluation.without_seen {
             Some(WithoutSeen { accuracy: Some(accuracy), .. }) => {
                 format!(" Without those, the accuracy is {}.", four(*accuracy))
