@@ -68,7 +68,7 @@ fn rows_that_the_encoder_was_trained_on_neither_calibrate_nor_test() {
     let said = train(&home, "mixed.csv", &["--init", FIRST, "--set", "name=again"]);
     assert!(
         said.contains(
-            "`coins`, the model that this run starts from, was trained on 240 of 300 rows"
+            "the starting model `coins` was trained on 240 of the 300 rows in split `train`"
         ),
         "{said}"
     );
@@ -80,7 +80,7 @@ fn rows_that_the_encoder_was_trained_on_neither_calibrate_nor_test() {
     // What its encoder saw, and what it was trained on itself: all but the test rows of both.
     assert_eq!(seen(&home, again, &["--dataset", "coins.csv"]), 280);
     let said = train(&home, "mixed.csv", &["--init", again, "--set", "name=third"]);
-    assert!(said.contains("was trained on 260 of 300 rows"), "{said}");
+    assert!(said.contains("was trained on 260 of the 300 rows"), "{said}");
     let names: Vec<Value> = manifest(&home, "checkpoints/third/model")["lineage"]
         .as_array()
         .unwrap()

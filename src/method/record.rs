@@ -101,8 +101,8 @@ impl FitRecord {
         let mut warnings = Vec::new();
         if let Some(evidence) = self.evidence.filter(|evidence| !evidence.converged) {
             warnings.push(format!(
-                "the prior precision did not converge (its value is {:.3e}); the training rows may \
-                 all be classified correctly, so that they say nothing about it",
+                "the prior precision did not converge (last value {:.3e}), perhaps because all \
+                 training rows are already classified correctly; add more training rows",
                 evidence.prior_precision
             ));
         }
