@@ -35,7 +35,7 @@ fn the_figures_are_those_of_the_evaluation_file() {
     assert!(card.contains(&format!("noise floor {floor:.4}")), "{card}");
     // The posterior of this model is left out: nothing is said of what it would have said.
     assert!(evaluation["uncertainty"]["all"]["epistemic"].is_null());
-    assert!(card.contains("because its posterior is not used"), "{card}");
+    assert!(card.contains("because using the variance of its posterior"), "{card}");
     assert!(card.contains("| predictions | rows | total |\n"), "{card}");
     let train = &evaluation["parts"]["train"];
     assert_eq!(train["rows"], 168);
