@@ -10,6 +10,7 @@ use super::fitted::{calibration_words, paragraphs};
 use super::progress::Display;
 use super::summary::next_text;
 use super::tables::TableFlags;
+use super::words::whole;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
 use crate::method::Method;
@@ -34,7 +35,7 @@ pub struct Options {
     settings: Vec<String>,
     /// Use at most this many training rows (balanced across classes) and test rows (same class
     /// proportions), sampled with a fixed seed; 0 = all
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_parser = whole::<usize>(0..=u64::MAX), default_value_t = 0)]
     limit: usize,
     /// Keep the weights of the last layer and fit only its covariance
     #[arg(long)]
@@ -87,7 +88,7 @@ fn text(report: &FitReport) -> String {
     let scaled = report.scores.iter().find_map(|score| score.fitted.as_ref());
     format!(
         "\n{}\n  fitted on {} rows, temperature and scale on {}, evaluated on {} test rows\n\n  \
-         {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}\n{}\nModel   {}\n{}",
+         {:<11}{:>9}{:>8}{:>8}{:>10}{:>12}{:>11}{:>9}\n{lines}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),
         // Of few rows in all both parts serve both.
@@ -97,10 +98,10 @@ fn text(report: &FitReport) -> String {
         "accuracy",
         "NLL",
         "ECE",
-        "floor",
-        "T",
-        "s",
-        "seconds",
+        "ECE floor",
+        "temperature",
+        "var. scale",
+        "time (s)",
         paragraphs(&calibration_words(&report.calibration, &[])),
         report.model.display(),
         next_text(&report.model, report.pooling, report.pairs, report.generated),
@@ -113,7 +114,7 @@ fn line(score: &FitScore) -> String {
     let summary = &score.test;
     let seconds = fitted.map(|_| score.seconds);
     format!(
-        "  {:<12}{:>9.4}{:>9.4}{:>9.4}{:>9.4}{:>8}{:>8}{:>9}\n",
+        "  {:<11}{:>9.4}{:>8.4}{:>8.4}{:>10.4}{:>12}{:>11}{:>9}\n",
         score.name,
         summary.accuracy.value,
         summary.nll.value,

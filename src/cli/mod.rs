@@ -52,19 +52,25 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Common {
     /// Device to run on: auto, cpu, cuda or cuda:N
-    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1000,
+        default_value = "auto",
+        value_name = "DEVICE"
+    )]
     device: String,
     /// Number of threads in each thread pool [default: all cores]
-    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, global = true, display_order = 1001, value_parser = words::whole::<u16>(1..=4096))]
     threads: Option<u16>,
     /// Print the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 1002)]
     json: bool,
     /// Hide progress output
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 1003)]
     quiet: bool,
     /// Show more log messages; use -vv to show all
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, display_order = 1004, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
