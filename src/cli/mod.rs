@@ -9,6 +9,7 @@ mod eval;
 mod fit;
 mod fitted;
 mod info;
+mod log;
 mod output;
 mod predict;
 mod progress;
@@ -27,7 +28,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use candle_core::DeviceLocation;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use log::Reader;
 use output::{note, print, print_json, print_raw};
 
 use crate::compute::{self, DeviceChoice, Selected};
@@ -149,17 +152,12 @@ fn run(cli: &Cli) -> Result<Outcome> {
 }
 
 fn start_log(cli: &Cli) {
-    let (usual, json) = match &cli.command {
-        Command::Serve(options) => (1, options.logs_json()),
-        _ => (0, false),
+    let reader = match &cli.command {
+        Command::Serve(options) if options.logs_json() => Reader::Program,
+        Command::Serve(_) => Reader::Operator,
+        _ => Reader::Person,
     };
-    let level = match cli.common.verbose + usual {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        _ => tracing::Level::DEBUG,
-    };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
-    if json { log.json().flatten_event(true).init() } else { log.init() }
+    log::start(reader, cli.common.verbose);
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -171,7 +169,11 @@ impl Common {
     fn device(&self) -> Result<Selected> {
         let choice: DeviceChoice = self.device.parse()?;
         let selected = compute::select(choice)?;
-        tracing::info!("device {:?}: {}", selected.device.location(), selected.reason);
+        let device = match selected.device.location() {
+            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+            _ => "cpu".to_owned(),
+        };
+        tracing::info!("device {device} ({})", selected.reason);
         Ok(selected)
     }
 }

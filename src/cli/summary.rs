@@ -303,8 +303,8 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
         ALONE => format!("The model with only the last layer fitted was kept: {scores}."),
         tuned => sentence(&format!("{tuned} was kept: {scores}")),
     }));
-    sentences.extend(finished.recipe.left_out.clone());
-    sentences.extend(finished.calibration.crossed.clone());
+    let others = finished.recipe.left_out.iter().chain(&finished.calibration.crossed);
+    sentences.extend(others.map(|text| sentence(text)));
     sentences.extend(finished.notes.iter().cloned());
     sentences.extend(scores.map(|scores| {
         format!(

@@ -180,7 +180,7 @@ impl Card<'_> {
             None => "the label, its probability and the uncertainty",
         };
         let added = [
-            (artifact.posterior.own_doubt() == OwnDoubt::Known, "the parts of the uncertainty"),
+            (artifact.posterior.own_doubt() == OwnDoubt::Known, "the two parts of the uncertainty"),
             (calibration.conformal.is_some(), "the prediction set"),
             (calibration.novelty.is_some(), "the novelty p-value"),
         ];
