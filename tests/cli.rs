@@ -20,7 +20,7 @@ fn a_csv_file_becomes_a_model_that_predicts() {
         "(ECE)",
         "contain the correct label for 90 %",
         // Both calibration parts, 24 rows: they prove no risk of 20 %.
-        "none: at no confidence threshold can the 24 held-out rows",
+        "none: the 24 held-out rows cannot prove",
         "Next    bayes predict --model checkpoints/tickets/model \"Your own text here\"\n",
     ] {
         assert!(summary.contains(part), "{part}: {summary}");

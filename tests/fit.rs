@@ -150,12 +150,12 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
         let message = home.refused(&[&start, more].concat());
         assert!(message.contains(part), "{message}");
     };
-    refused(&["--set", "posterior.num_samples=8"], "add mc_dropout to `--method`");
-    refused(&["--method", "swag"], "`bayes fit` does not train");
+    refused(&["--set", "posterior.num_samples=8"], "add `mc_dropout` to `--method`");
+    refused(&["--method", "swag"], "`bayes fit` does not fine-tune");
     let sampled = ["--method", "mc_dropout", "--set", "posterior.num_samples=8", "--set"];
     refused(
         &[&sampled[..], &["posterior.stochastic_layers=9"]].concat(),
-        "the encoder has 1 layers",
+        "the encoder has 1 layer",
     );
     refused(&[&sampled[..], &["train.seed=1"]].concat(), "takes only keys of [posterior]");
     refused(&["--set", "calibration.vector=true"], "needs 150 temperature rows");
@@ -242,7 +242,10 @@ fn a_fit_does_not_replace_the_model_of_a_run() {
     let (home, _) = trained();
     let before = std::fs::read(home.path(MODEL).join("bayes/manifest.json")).unwrap();
     let message = home.refused(&["fit", "--model", MODEL, "--output", MODEL]);
-    assert!(message.contains("belongs to the run") && message.contains("`--output`"), "{message}");
+    assert!(
+        message.contains("belongs to the training run") && message.contains("`--output`"),
+        "{message}"
+    );
     let after = std::fs::read(home.path(MODEL).join("bayes/manifest.json")).unwrap();
     assert!(before == after);
 }

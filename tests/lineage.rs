@@ -68,7 +68,7 @@ fn rows_that_the_encoder_was_trained_on_neither_calibrate_nor_test() {
     let said = train(&home, "mixed.csv", &["--init", FIRST, "--set", "name=again"]);
     assert!(
         said.contains(
-            "`coins`, the model that this run starts from, was trained on 240 of 300 rows"
+            "the starting model `coins` was trained on 240 of the 300 rows in split `train`"
         ),
         "{said}"
     );
@@ -80,7 +80,7 @@ fn rows_that_the_encoder_was_trained_on_neither_calibrate_nor_test() {
     // What its encoder saw, and what it was trained on itself: all but the test rows of both.
     assert_eq!(seen(&home, again, &["--dataset", "coins.csv"]), 280);
     let said = train(&home, "mixed.csv", &["--init", again, "--set", "name=third"]);
-    assert!(said.contains("was trained on 260 of 300 rows"), "{said}");
+    assert!(said.contains("was trained on 260 of the 300 rows"), "{said}");
     let names: Vec<Value> = manifest(&home, "checkpoints/third/model")["lineage"]
         .as_array()
         .unwrap()
@@ -149,6 +149,17 @@ fn a_test_split_of_texts_that_the_encoder_saw_is_counted() {
         "{said}"
     );
     assert_eq!(manifest(&home, "checkpoints/new/model")["seen_in_test"], count);
+    // A fit of the same model on the same rows counts as many, before it and after.
+    let fit = ["fit", "--model", FIRST, "--dataset", "new", "--method", "map", "--output"];
+    let report = json(&home.done(&[&fit[..], &["fitted", "--json"]].concat()));
+    let scores = report["scores"].as_array().unwrap();
+    assert!(scores[0]["without_seen"]["seen"].as_u64().unwrap() >= count, "{report}");
+    assert_eq!(scores[1]["without_seen"]["seen"], count);
+    assert!(scores[1]["without_seen"]["accuracy"].as_f64().is_some());
+    let table = home.done(&[&fit[..], &["again"]].concat());
+    assert!(table.contains(&format!("without {count} test rows seen before")), "{table}");
+    let card = home.done(&["publish", "--model", "fitted", "--card-only"]);
+    assert!(card.contains(&format!("{count} of 100 test rows also occur")), "{card}");
 }
 
 #[test]

@@ -513,8 +513,5 @@ fn a_finished_run_is_not_that_of_data_whose_classes_have_other_names() {
         text(&output.stderr)
     );
     let message = home.refused(&arguments);
-    assert!(
-        message.contains("class 0 (from 0) of the data was `billing`, is `technical`"),
-        "{message}"
-    );
+    assert!(message.contains("class 1 was `billing` and is now `technical`"), "{message}");
 }

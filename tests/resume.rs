@@ -230,7 +230,10 @@ fn a_stopped_run_goes_on_and_damaged_checkpoints_are_passed_over() {
     assert!(output.status.success(), "{said}");
     for warning in ["optimizer.safetensors` has changed", "checkpoint_epoch_9_step_900"] {
         let line = said.lines().find(|line| line.contains(warning)).unwrap();
-        assert!(line.starts_with("warning: ") && line.ends_with("it is skipped"), "{said}");
+        assert!(
+            line.starts_with("warning: ") && line.ends_with("this checkpoint is skipped"),
+            "{said}"
+        );
     }
     assert!(said.contains("a new one begins at this step"), "{said}");
     let same = |index: usize| results(&home)[index].1 == results(&straight)[index].1;

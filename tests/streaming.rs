@@ -71,7 +71,7 @@ fn a_stream_trains_as_well_from_disk_over_http_and_after_a_kill() {
     let data = sorted_reviews(&home);
     let output = home.run(&arguments(&data, &["--json"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("streaming: 6000 rows, 1000 at a time"));
+    assert!(text(&output.stderr).contains("streaming 6,000 rows, shuffled 1,000 at a time"));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let accuracy = report["test"]["accuracy"]["value"].as_f64().unwrap();
     assert!(accuracy > 0.6, "a sorted file is mixed, so it is learnt: {accuracy}");

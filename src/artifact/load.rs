@@ -257,10 +257,7 @@ fn unknown_task(found: &Value) -> Option<String> {
 /// A file of the folder, as it was saved.
 fn verified(folder: &Path, name: &str, manifest: &Manifest) -> Result<File, ArtifactError> {
     let path = folder.join(name);
-    let file = files::read(folder, name)?.ok_or_else(|| ArtifactError::Read {
-        path: path.clone(),
-        source: std::io::ErrorKind::NotFound.into(),
-    })?;
+    let file = files::read(folder, name)?.ok_or_else(|| ArtifactError::NotThere(path.clone()))?;
     if manifest.files.get(name).is_some_and(|hash| *hash != store::sha256(&file.bytes)) {
         return Err(ArtifactError::Changed { path });
     }

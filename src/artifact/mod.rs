@@ -74,7 +74,9 @@ pub enum ArtifactError {
     /// There is no such folder.
     #[error("model folder `{0}` not found")]
     NoFolder(PathBuf),
-    /// A file of the folder is missing or cannot be read.
+    /// A file of the folder is missing.
+    #[error("`{0}` not found; restore the file, or train or download the model again")]
+    NotThere(PathBuf),
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
     /// A file is a link out of the folder.

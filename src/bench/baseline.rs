@@ -67,7 +67,8 @@ impl Baseline {
     pub fn read(path: &Path) -> Result<Self, BenchError> {
         let failed = |message: String| BenchError::Baseline { path: path.to_owned(), message };
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let document = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        let document =
+            serde_json::from_str(&text).map_err(|_| failed("it is not JSON".to_owned()))?;
         Self::parse(document).map_err(failed)
     }
 

@@ -272,6 +272,17 @@ fn limits(
 /// What to say where so many rows do not even prove the widest level for a confidence from `least` on;
 /// `stay` says whether other limits hold all the same.
 fn unproved(rows: usize, widest: f64, least: f64, stay: bool) -> String {
+    if rows == 0 {
+        let result = if least > 0.0 || stay {
+            "only the limits that you set decide"
+        } else {
+            "the model makes no accept/abstain decisions"
+        };
+        return format!(
+            "no rows are held out for calibration, so {result}; raise \
+             `data.calibration_fraction`, such as to 0.05, or add more rows"
+        );
+    }
     let (needed, level) = (rows_needed(widest), percent(widest));
     let why = match rows < needed {
         true => format!("; this takes at least {needed} rows, all predicted correctly"),
@@ -295,7 +306,7 @@ fn unproved(rows: usize, widest: f64, least: f64, stay: bool) -> String {
     };
     format!(
         "the {rows} held-out rows do not prove, for {which}, that at most {level} % of the \
-         predictions above it are wrong ({} % sure){why}; {result}; raise \
+         predictions above it are wrong (with {} % certainty){why}; {result}; raise \
          `calibration.target_risk`, set it to 0, or add more rows",
         percent(1.0 - DELTA)
     )

@@ -1,6 +1,6 @@
 //! Which answers are accepted, what that promises, and how it was kept.
 
-use super::words::percent;
+use super::words::{percent, sentence};
 use crate::calibrate::{self, CalibrationSummary, Limits};
 use crate::evaluate::{Answer, Truth};
 use crate::numbers::grouped;
@@ -13,9 +13,7 @@ pub fn decision_sentence(summary: &CalibrationSummary, rows: &[Answer]) -> Optio
         let rows = grouped(summary.rows as u64);
         format!(" ({:.0} % of {rows} held-out rows have it)", 100.0 * share)
     });
-    let words = words(summary, limits, &share, rows)?;
-    let first = words.chars().next()?.to_uppercase();
-    Some(first.chain(words.chars().skip(1)).chain(['.']).collect())
+    Some(sentence(&words(summary, limits, &share, rows)?))
 }
 
 /// What is accepted, for the screen.
@@ -42,7 +40,7 @@ fn words(
         });
     let reason = match (summary.target_risk, unproved(summary)) {
         (Some(risk), _) => format!(
-            "; held-out rows prove (95 % sure) that at most {} % of them are wrong{}",
+            "; held-out rows prove (with 95 % certainty) that at most {} % of them are wrong{}",
             percent(risk),
             strictest(summary)
         ),
@@ -57,12 +55,15 @@ fn words(
 /// What the rows do not prove; `None` where no share was asked for.
 fn unproved(summary: &CalibrationSummary) -> Option<String> {
     let risk = percent(*summary.target_risks.last()?);
-    let rows = grouped(summary.rows as u64);
     let least =
         summary.min_confidence.map_or(String::new(), |least| format!(" of at least {least}"));
+    let rows = match summary.rows {
+        0 => return Some("no rows are held out for calibration".to_owned()),
+        rows => grouped(rows as u64),
+    };
     Some(format!(
-        "at no confidence threshold{least} can the {rows} held-out rows prove that at most {risk} \
-         % of the predictions above it are wrong"
+        "the {rows} held-out rows cannot prove, for any confidence threshold{least}, that at most \
+         {risk} % of the predictions above it are wrong"
     ))
 }
 
@@ -72,7 +73,17 @@ fn strictest(summary: &CalibrationSummary) -> String {
         summary.target_risks.iter().map(|&risk| percent(risk).to_string()).collect();
     match asked.as_slice() {
         [] | [_] => String::new(),
-        several => format!(", the strictest limit they can prove out of {} %", several.join(", ")),
+        several => {
+            format!(", the strictest of the limits {} % that they can prove", listed(several))
+        }
+    }
+}
+
+/// `1, 2 and 5`.
+fn listed(several: &[String]) -> String {
+    match several.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => several.concat(),
     }
 }
 
@@ -201,16 +212,13 @@ mod tests {
         let stays = decisions(&summary(Some(limits), None), &[]).unwrap();
         assert_eq!(
             stays,
-            "predictions with confidence 0.9500 or more are accepted; at no confidence threshold of at \
-             least 0.95 can the 360 held-out rows prove that at most 20 % of the predictions above it \
-             are wrong, so the limits that you set stay in effect"
+            "predictions with confidence 0.9500 or more are accepted; the 360 held-out rows cannot \
+             prove, for any confidence threshold of at least 0.95, that at most 20 % of the \
+             predictions above it are wrong, so the limits that you set stay in effect"
         );
         let nothing = summary(None, None);
         let none = decisions(&nothing, &[]).unwrap();
-        assert!(
-            none.starts_with("none: at no confidence threshold can the 360 held-out rows"),
-            "{none}"
-        );
+        assert!(none.starts_with("none: the 360 held-out rows cannot prove, for any"), "{none}");
         assert_eq!(decision_sentence(&nothing, &[]), None);
     }
 }

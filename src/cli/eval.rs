@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::progress::Display;
 use super::tables::TableFlags;
+use super::words::whole;
 use super::{Common, Outcome, beside, model_folder, print, print_json, report};
 use crate::data::table::Format;
 use crate::evaluate::models::{self, Event, evaluate_models};
@@ -31,7 +32,7 @@ pub struct Options {
     split: Option<String>,
     /// Evaluate a random sample of this many rows, with the same class proportions and a fixed
     /// seed; 0 = all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(0..=u64::MAX))]
     limit: Option<usize>,
     /// Target coverage: how often a prediction set should contain the correct label [default: the
     /// coverage the model was calibrated for]

@@ -10,6 +10,7 @@ use super::fitted::{calibration_words, paragraphs};
 use super::progress::Display;
 use super::summary::next_text;
 use super::tables::TableFlags;
+use super::words::whole;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::evaluate::{NONE_IS_NEW, WithoutSeen};
 use crate::experiment::{self, FitJob, FitReport, FitScore};
@@ -35,7 +36,7 @@ pub struct Options {
     settings: Vec<String>,
     /// Use at most this many training rows (balanced across classes) and test rows (same class
     /// proportions), sampled with a fixed seed; 0 = all
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_parser = whole::<usize>(0..=u64::MAX), default_value_t = 0)]
     limit: usize,
     /// Keep the weights of the last layer and fit only its covariance
     #[arg(long)]
@@ -89,7 +90,7 @@ fn text(report: &FitReport) -> String {
     let seen: String = report.scores.iter().filter_map(without_seen).collect();
     format!(
         "\n{}\n  fitted on {} rows, temperature and scale on {}, evaluated on {} test rows\n\n  \
-         {:<12}{:>9}{:>9}{:>9}{:>9}{:>8}{:>8}{:>9}\n{lines}{seen}\n{}\nModel   {}\n{}",
+         {:<11}{:>9}{:>8}{:>8}{:>10}{:>12}{:>11}{:>9}\n{lines}{seen}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),
         // Of few rows in all both parts serve both.
@@ -99,10 +100,10 @@ fn text(report: &FitReport) -> String {
         "accuracy",
         "NLL",
         "ECE",
-        "floor",
-        "T",
-        "s",
-        "seconds",
+        "ECE floor",
+        "temperature",
+        "var. scale",
+        "time (s)",
         paragraphs(&calibration_words(&report.calibration, &[])),
         report.model.display(),
         next_text(&report.model, report.pooling, report.pairs, report.generated),
@@ -115,10 +116,10 @@ fn without_seen(score: &FitScore) -> Option<String> {
     let name = &score.name;
     Some(match (accuracy, nll) {
         (Some(accuracy), Some(nll)) => format!(
-            "  {name:<12}{accuracy:>9.4}{nll:>9.4}   without {} test rows seen before\n",
+            "  {name:<11}{accuracy:>9.4}{nll:>8.4}   without {} test rows seen before\n",
             grouped(seen)
         ),
-        _ => format!("  {name:<12}has seen all {} test rows. {NONE_IS_NEW}\n", grouped(seen)),
+        _ => format!("  {name:<11}has seen all {} test rows. {NONE_IS_NEW}\n", grouped(seen)),
     })
 }
 
@@ -128,7 +129,7 @@ fn line(score: &FitScore) -> String {
     let summary = &score.test;
     let seconds = fitted.map(|_| score.seconds);
     format!(
-        "  {:<12}{:>9.4}{:>9.4}{:>9.4}{:>9.4}{:>8}{:>8}{:>9}\n",
+        "  {:<11}{:>9.4}{:>8.4}{:>8.4}{:>10.4}{:>12}{:>11}{:>9}\n",
         score.name,
         summary.accuracy.value,
         summary.nll.value,

@@ -9,6 +9,7 @@ mod eval;
 mod fit;
 mod fitted;
 mod info;
+mod log;
 mod output;
 mod predict;
 mod progress;
@@ -27,7 +28,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use candle_core::DeviceLocation;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use log::Reader;
 use output::{note, print, print_json, print_raw};
 
 use crate::compute::{self, DeviceChoice, Selected};
@@ -52,19 +55,25 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Common {
     /// Device to run on: auto, cpu, cuda or cuda:N
-    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1000,
+        default_value = "auto",
+        value_name = "DEVICE"
+    )]
     device: String,
     /// Number of threads in each thread pool [default: all cores]
-    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    #[arg(long, global = true, display_order = 1001, value_parser = words::whole::<u16>(1..=4096))]
     threads: Option<u16>,
     /// Print the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 1002)]
     json: bool,
     /// Hide progress output
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 1003)]
     quiet: bool,
     /// Show more log messages; use -vv to show all
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, display_order = 1004, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 
@@ -143,17 +152,12 @@ fn run(cli: &Cli) -> Result<Outcome> {
 }
 
 fn start_log(cli: &Cli) {
-    let (usual, json) = match &cli.command {
-        Command::Serve(options) => (1, options.logs_json()),
-        _ => (0, false),
+    let reader = match &cli.command {
+        Command::Serve(options) if options.logs_json() => Reader::Program,
+        Command::Serve(_) => Reader::Operator,
+        _ => Reader::Person,
     };
-    let level = match cli.common.verbose + usual {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        _ => tracing::Level::DEBUG,
-    };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr);
-    if json { log.json().flatten_event(true).init() } else { log.init() }
+    log::start(reader, cli.common.verbose);
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
@@ -165,7 +169,11 @@ impl Common {
     fn device(&self) -> Result<Selected> {
         let choice: DeviceChoice = self.device.parse()?;
         let selected = compute::select(choice)?;
-        tracing::info!("device {:?}: {}", selected.device.location(), selected.reason);
+        let device = match selected.device.location() {
+            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+            _ => "cpu".to_owned(),
+        };
+        tracing::info!("device {device} ({})", selected.reason);
         Ok(selected)
     }
 }

@@ -45,13 +45,13 @@ pub struct Options {
     /// A template for the card: Markdown with placeholders such as {{results}}
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
-    /// Only the model card: print it, or push just the card if --repo is given
+    /// Print only the model card or, with --repo, push only the card
     #[arg(long)]
     card_only: bool,
     /// Also publish the reports, which may contain texts from your data
     #[arg(long)]
     include_examples: bool,
-    /// Experiment file whose [publish] table to use [default: the model's own]
+    /// Experiment file whose [publish] table is used [default: the model's own]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Override a key of [publish], such as publish.license=mit

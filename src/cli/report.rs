@@ -9,7 +9,7 @@ use crate::evaluate::{
     without_absent, worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};
-use crate::numbers::grouped;
+use crate::numbers::{counted, grouped};
 
 /// Up to so many classes are all shown.
 const FEW_CLASSES: usize = 12;
@@ -201,7 +201,10 @@ fn sets(report: &Report) -> String {
         format!("{} by class (`{}`)", percent(coverage), cut(label, 40))
     });
     let band = report.set_band.map_or(String::new(), |band| match band.words(percent) {
-        Ok(words) => format!(";\n    the {} calibration rows behind it allow {words}", band.rows),
+        Ok(words) => format!(
+            ";\n    with {}, the true coverage may be anywhere\n    from {words}",
+            counted(band.rows, "calibration row")
+        ),
         Err(why) => format!(";\n    {why}"),
     });
     format!(

@@ -2,17 +2,17 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use clap::builder::TypedValueParser;
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use super::words::whole;
 use super::{Common, Outcome, model_folder, note, print};
 use crate::compute;
+use crate::numbers::grouped;
 use crate::serve::{
     self, Abstain, BatchLimits, BodyLimits, KeySource, Keys, Loaded, Rate, RequestLimits, Settings,
 };
@@ -36,10 +36,10 @@ pub struct Options {
     #[arg(long, value_name = "FOLDER", env = "BAYES_MODEL")]
     model: Option<PathBuf>,
     /// Address to listen on
-    #[arg(long, default_value = "127.0.0.1", env = "BAYES_HOST")]
+    #[arg(long, value_parser = address, default_value = "127.0.0.1", env = "BAYES_HOST")]
     host: IpAddr,
     /// Port to listen on; 0 picks a free port
-    #[arg(long, default_value_t = 8000, env = "BAYES_PORT")]
+    #[arg(long, value_parser = whole::<u16>(0..=65_535), default_value_t = 8000, env = "BAYES_PORT")]
     port: u16,
     /// Load the model and warm it up, then exit
     #[arg(long)]
@@ -49,51 +49,51 @@ pub struct Options {
     #[arg(long, conflicts_with = "check")]
     health: bool,
     /// Serve the metrics on a separate address
-    #[arg(long, value_name = "ADDRESS", env = "BAYES_METRICS_ADDR")]
+    #[arg(long, value_name = "ADDRESS", value_parser = socket, env = "BAYES_METRICS_ADDR")]
     metrics_addr: Option<SocketAddr>,
     /// Maximum number of texts in a batch request
-    #[arg(long, value_parser = sizes(1..=10000), default_value_t = 32, env = "BAYES_MAX_CLIENT_BATCH_SIZE")]
+    #[arg(long, value_parser = whole::<usize>(1..=10000), default_value_t = 32, env = "BAYES_MAX_CLIENT_BATCH_SIZE")]
     max_client_batch_size: usize,
     /// Maximum number of characters in a text
-    #[arg(long, value_parser = sizes(1..=10000000), default_value_t = 32_768, env = "BAYES_MAX_CHARS")]
+    #[arg(long, value_parser = whole::<usize>(1..=10000000), default_value_t = 32_768, env = "BAYES_MAX_CHARS")]
     max_chars: usize,
     /// Maximum number of texts in a job
-    #[arg(long, value_parser = sizes(1..=1000000), default_value_t = 1024, env = "BAYES_MAX_JOB_ITEMS")]
+    #[arg(long, value_parser = whole::<usize>(1..=1000000), default_value_t = 1024, env = "BAYES_MAX_JOB_ITEMS")]
     max_job_items: usize,
     /// Maximum request body size, in bytes
-    #[arg(long, value_parser = sizes(1..=1 << 30), default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
+    #[arg(long, value_parser = whole::<usize>(1..=1 << 30), default_value_t = 2_097_152, env = "BAYES_MAX_BODY_BYTES")]
     max_body_bytes: usize,
     /// Maximum total size of request bodies and responses in flight over all connections, in bytes;
     /// above it, requests wait or get a 503
-    #[arg(long, value_parser = sizes(1 << 20..=1 << 40), default_value_t = 134_217_728, env = "BAYES_MAX_INFLIGHT_BYTES")]
+    #[arg(long, value_parser = whole::<usize>(1 << 20..=1 << 40), default_value_t = 134_217_728, env = "BAYES_MAX_INFLIGHT_BYTES")]
     max_inflight_bytes: usize,
     /// Maximum number of simultaneous connections; further connections wait
-    #[arg(long, value_parser = sizes(1..=1 << 20), default_value_t = 1024, env = "BAYES_MAX_CONNECTIONS")]
+    #[arg(long, value_parser = whole::<usize>(1..=1 << 20), default_value_t = 1024, env = "BAYES_MAX_CONNECTIONS")]
     max_connections: usize,
     /// Maximum number of texts queued for the model; above it, requests get a 503
-    #[arg(long, value_parser = sizes(1..=1 << 20), default_value_t = 512, env = "BAYES_MAX_QUEUE_ITEMS")]
+    #[arg(long, value_parser = whole::<usize>(1..=1 << 20), default_value_t = 512, env = "BAYES_MAX_QUEUE_ITEMS")]
     max_queue_items: usize,
     /// Maximum number of tokens in a model batch
-    #[arg(long, value_name = "TOKENS", value_parser = counts(1..=1 << 32), default_value_t = 2048, env = "BAYES_MAX_BATCH_COST")]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<u64>(1..=1 << 32), default_value_t = 2048, env = "BAYES_MAX_BATCH_COST")]
     max_batch_cost: u64,
     /// How long a text waits for others to form a batch, in microseconds
-    #[arg(long, value_parser = counts(0..=60000000), default_value_t = 0, env = "BAYES_BATCH_WAIT_US")]
+    #[arg(long, value_parser = whole::<u64>(0..=60000000), default_value_t = 0, env = "BAYES_BATCH_WAIT_US")]
     batch_wait_us: u64,
     /// Timeout for a complete response, in seconds
-    #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_REQUEST_TIMEOUT")]
+    #[arg(long, value_parser = whole::<u64>(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_REQUEST_TIMEOUT")]
     request_timeout: u64,
     /// Timeout for the request headers, and for a request or response that makes no progress, in
     /// seconds
-    #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 10, env = "BAYES_HEADER_TIMEOUT")]
+    #[arg(long, value_parser = whole::<u64>(1..=LONGEST_TIMEOUT), default_value_t = 10, env = "BAYES_HEADER_TIMEOUT")]
     header_timeout: u64,
     /// Timeout for the request body, in seconds
-    #[arg(long, value_parser = counts(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_BODY_TIMEOUT")]
+    #[arg(long, value_parser = whole::<u64>(1..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_BODY_TIMEOUT")]
     body_timeout: u64,
     /// Rate limit per client, such as 100/min, or off
-    #[arg(long, default_value = "100/min", value_name = "RATE", env = "BAYES_RATE_LIMIT")]
-    rate_limit: String,
+    #[arg(long, value_parser = rate_limit, default_value = "100/min", value_name = "RATE", env = "BAYES_RATE_LIMIT")]
+    rate_limit: RateLimit,
     /// Proxy networks whose X-Forwarded-For header is trusted
-    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "BAYES_TRUSTED_PROXY")]
+    #[arg(long, value_name = "CIDR", value_parser = network, value_delimiter = ',', env = "BAYES_TRUSTED_PROXY")]
     trusted_proxy: Vec<IpNet>,
     /// Host names to accept, in addition to the server's address and names without a dot; * accepts
     /// any
@@ -106,25 +106,25 @@ pub struct Options {
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "BAYES_CORS_ALLOW_ORIGIN")]
     cors_allow_origin: Vec<String>,
     /// Maximum number of cached responses; 0 disables the cache
-    #[arg(long, value_parser = counts(0..=1 << 32), default_value_t = 10_000, env = "BAYES_CACHE_ENTRIES")]
+    #[arg(long, value_parser = whole::<u64>(0..=1 << 32), default_value_t = 10_000, env = "BAYES_CACHE_ENTRIES")]
     cache_entries: u64,
     /// How long to cache a response, in seconds
-    #[arg(long, value_parser = counts(1..=MOST_SECONDS), default_value_t = 3600, env = "BAYES_CACHE_TTL")]
+    #[arg(long, value_parser = whole::<u64>(1..=MOST_SECONDS), default_value_t = 3600, env = "BAYES_CACHE_TTL")]
     cache_ttl: u64,
     /// File in which jobs are stored
     #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
     jobs_path: PathBuf,
     /// Maximum size of the job file, in bytes; above it, new jobs get a 507
-    #[arg(long, value_parser = counts(1 << 20..=1 << 50), default_value_t = 1 << 30, env = "BAYES_MAX_JOBS_BYTES")]
+    #[arg(long, value_parser = whole::<u64>(1 << 20..=1 << 50), default_value_t = 1 << 30, env = "BAYES_MAX_JOBS_BYTES")]
     max_jobs_bytes: u64,
     /// Maximum cost of a job: number of tokens × number of forward passes
-    #[arg(long, value_name = "TOKENS", value_parser = counts(1..=u64::MAX), default_value_t = 100_000_000, env = "BAYES_MAX_JOB_COST")]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<u64>(1..=u64::MAX), default_value_t = 100_000_000, env = "BAYES_MAX_JOB_COST")]
     max_job_cost: u64,
     /// How long to keep a job, in seconds
-    #[arg(long, value_parser = counts(1..=LONGEST_JOB), default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
+    #[arg(long, value_parser = whole::<u64>(1..=LONGEST_JOB), default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
     job_ttl: u64,
     /// Maximum number of forward passes that a request may ask for
-    #[arg(long, value_parser = sizes(1..=100000), default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
+    #[arg(long, value_parser = whole::<usize>(1..=100000), default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
     max_samples: usize,
     /// Abstain below this confidence [default: the model's]
     #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_MIN_CONFIDENCE")]
@@ -136,27 +136,40 @@ pub struct Options {
     #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_OOD_P")]
     abstain_ood_p: Option<f64>,
     /// Number of tokeniser threads [default: half of the cores]
-    #[arg(long, value_name = "N", value_parser = sizes(1..=1024), env = "BAYES_TOKENIZER_THREADS")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024), env = "BAYES_TOKENIZER_THREADS")]
     tokenizer_threads: Option<usize>,
     /// How long to keep accepting connections after the stop signal, in seconds
-    #[arg(long, value_parser = counts(0..=LONGEST_TIMEOUT), default_value_t = 0, env = "BAYES_SHUTDOWN_DELAY")]
+    #[arg(long, value_parser = whole::<u64>(0..=LONGEST_TIMEOUT), default_value_t = 0, env = "BAYES_SHUTDOWN_DELAY")]
     shutdown_delay: u64,
-    /// How long to wait after that for running requests to finish, in seconds
-    #[arg(long, value_parser = counts(0..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_DRAIN_TIMEOUT")]
+    /// How long to wait, after --shutdown-delay, for running requests to finish, in seconds
+    #[arg(long, value_parser = whole::<u64>(0..=LONGEST_TIMEOUT), default_value_t = 30, env = "BAYES_DRAIN_TIMEOUT")]
     drain_timeout: u64,
     /// Log format
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BAYES_LOG_FORMAT")]
     log_format: LogFormat,
 }
 
-/// A whole number within bounds.
-fn counts(bounds: RangeInclusive<u64>) -> impl TypedValueParser<Value = u64> {
-    clap::value_parser!(u64).range(bounds)
+/// Requests in some time; `None` for any number.
+#[derive(Clone, Copy, Debug)]
+struct RateLimit(Option<Rate>);
+
+fn rate_limit(text: &str) -> Result<RateLimit, String> {
+    match text {
+        "off" => Ok(RateLimit(None)),
+        rate => rate.parse().map(|rate| RateLimit(Some(rate))),
+    }
 }
 
-/// The same for what is held in memory.
-fn sizes(bounds: RangeInclusive<u64>) -> impl TypedValueParser<Value = usize> {
-    counts(bounds).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "expected an IP address, such as 127.0.0.1".to_owned())
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:9000".to_owned())
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse().map_err(|_| "expected a network, such as 10.0.0.0/8".to_owned())
 }
 
 /// An origin as a browser writes it: scheme, name in small letters, and a port only if it is not the
@@ -205,11 +218,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         Keys::read(&settings.api_keys)?;
         let loaded = Loaded::load(&folder, &selected.device, &settings.abstain)?;
         print(&format!(
-            "ready in {:.2} s: {} ({}), about {:.0} tokens/s\n",
+            "ready in {:.2} s: {} ({}), about {} tokens/s\n",
             began.elapsed().as_secs_f64(),
             loaded.predictor.artifact().manifest.name,
             loaded.predictor.version(),
-            loaded.rate,
+            grouped(loaded.rate as u64),
         ))?;
         return Ok(Outcome::Done);
     }
@@ -263,10 +276,6 @@ impl Options {
 
     fn settings(&self) -> Result<Settings> {
         let seconds = Duration::from_secs;
-        let rate: Option<Rate> = match self.rate_limit.as_str() {
-            "off" => None,
-            rate => Some(rate.parse().map_err(anyhow::Error::msg).context("--rate-limit")?),
-        };
         for origin in &self.cors_allow_origin {
             ensure!(
                 is_origin(origin),
@@ -306,7 +315,7 @@ impl Options {
             },
             batch_wait: Duration::from_micros(self.batch_wait_us),
             tokenizer_threads: self.tokenizer_threads.unwrap_or(half),
-            rate,
+            rate: self.rate_limit.0,
             trusted_proxies: self.trusted_proxy.clone(),
             api_keys: self.api_keys(),
             allowed_hosts: self.allowed_host.clone(),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::decisions::decisions;
 use super::fitted::{calibration_words, posterior_words, whose};
-use super::words::{cut, filled, percent, quoted};
+use super::words::{cut, filled, percent, quoted, sentence};
 use crate::evaluate::{About, BaselineReport, NONE_IS_NEW, Page};
 use crate::experiment::{HeldOutScores, TrainReport};
 use crate::metrics::Interval;
@@ -66,7 +66,7 @@ pub fn finished_text(finished: &TrainReport) -> String {
     let mut text = format!("\n{}\n{}", heading(finished), table(finished));
     let paragraphs = [
         ("Warning", finished.baseline.as_ref().and_then(BaselineReport::warning)),
-        ("Kept", kept(finished)),
+        ("Kept", kept(finished).map(|(name, scores)| format!("{name}: {scores}"))),
         ("Calibration", Some(calibration(finished))),
         ("Sets", sets(finished)),
         ("Decisions", decisions(&finished.calibration, &finished.evaluation.answers.rows)),
@@ -93,7 +93,7 @@ fn heading(finished: &TrainReport) -> String {
     let generated = if finished.generated { " (generated texts)" } else { "" };
     let rows = |part: &str| grouped(finished.parts.get(part).map_or(0, |part| part.rows) as u64);
     let encoder = match &finished.init {
-        Some(init) => format!("{}, ", cut(&shown(init), 40)),
+        Some(init) => format!("from `{}`, ", cut(init, 50)),
         None => "an encoder from scratch, ".to_owned(),
     };
     let trained = match (finished.streamed, finished.recipe.kept) {
@@ -131,8 +131,12 @@ fn heading(finished: &TrainReport) -> String {
     filled("", "  ", &data) + &filled("", "  ", &made)
 }
 
+/// What can be kept.
+const TUNED: &str = "the fine-tuned model";
+const ALONE: &str = "last layer only";
+
 /// What was kept, and by how much it is better on rows that it has not seen.
-fn kept(finished: &TrainReport) -> Option<String> {
+fn kept(finished: &TrainReport) -> Option<(&'static str, String)> {
     let recipe = &finished.recipe;
     let words = |scores: &HeldOutScores| {
         format!("accuracy {:.1} %, NLL {:.3}", 100.0 * scores.accuracy, scores.nll)
@@ -140,12 +144,12 @@ fn kept(finished: &TrainReport) -> Option<String> {
     match (&recipe.head_compared, &recipe.full) {
         (Some(head), Some(full)) => {
             let rows = grouped(full.rows as u64);
-            let (tuned, alone) = ("the fine-tuned model", "last layer only");
+            let (tuned, alone) = (TUNED, ALONE);
             let ((name, own), (other, its)) = match recipe.kept {
                 Recipe::Full => ((tuned, full), (alone, head)),
                 Recipe::Head | Recipe::Auto => ((alone, head), (tuned, full)),
             };
-            Some(format!("{name}: {} on {rows} held-out rows; {other}: {}", words(own), words(its)))
+            Some((name, format!("{} on {rows} held-out rows; {other}: {}", words(own), words(its))))
         }
         _ => {
             let head = recipe.head.as_ref()?;
@@ -155,7 +159,7 @@ fn kept(finished: &TrainReport) -> Option<String> {
             } else {
                 ""
             };
-            Some(format!("last layer only: {} on {rows} held-out rows{why}", words(head)))
+            Some((ALONE, format!("{} on {rows} held-out rows{why}", words(head))))
         }
     }
 }
@@ -278,9 +282,12 @@ pub fn write_report(finished: &TrainReport, folder: &Path) -> Result<()> {
             sentences: [
                 posterior_words(&finished.posterior, finished.calibration.crossed.is_some()),
                 calibration_words(&finished.calibration, &finished.evaluation.answers.rows),
-                finished.calibration.notes.clone(),
             ]
             .concat(),
+        },
+        About {
+            heading: "Warnings".to_owned(),
+            sentences: finished.calibration.notes.iter().map(|note| sentence(note)).collect(),
         },
     ];
     let page = Page { evaluations: &[evaluation], differences: &[], about: &about };
@@ -294,12 +301,15 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
     let encoder = finished
         .init
         .as_ref()
-        .map_or("From scratch".to_owned(), |init| format!("From {}", shown(init)));
+        .map_or("An encoder from scratch".to_owned(), |init| format!("From `{}`", shown(init)));
     let mut sentences =
-        vec![format!("{encoder}: {} parameters.", grouped(finished.parameters as u64))];
-    sentences.extend(kept(finished).map(|kept| format!("Kept: {kept}.")));
-    sentences.extend(finished.recipe.left_out.clone());
-    sentences.extend(finished.calibration.crossed.clone());
+        vec![format!("{encoder}, {} parameters.", grouped(finished.parameters as u64))];
+    sentences.extend(kept(finished).map(|(name, scores)| match name {
+        ALONE => format!("The model with only the last layer fitted was kept: {scores}."),
+        tuned => sentence(&format!("{tuned} was kept: {scores}")),
+    }));
+    let others = finished.recipe.left_out.iter().chain(&finished.calibration.crossed);
+    sentences.extend(others.map(|text| sentence(text)));
     sentences.extend(finished.notes.iter().cloned());
     sentences.extend(scores.map(|scores| {
         format!(

@@ -9,8 +9,8 @@ use crate::data::table::{Header, Quoting};
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Data options")]
 pub struct TableFlags {
-    /// Name of the text column (data.text_column) [default: the model's setting, otherwise
-    /// detected]
+    /// Name of the text column (data.text_column) [default: the model's setting if there is a model,
+    /// otherwise detected]
     #[arg(long, value_name = "NAME")]
     text_column: Option<String>,
     /// Name of the column with the second text of each pair (data.text_pair_column)

@@ -1,5 +1,6 @@
 //! Sentences on a terminal of 80 columns.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Columns of a line.
@@ -26,6 +27,13 @@ pub fn filled(first: &str, rest: &str, text: &str) -> String {
     lines + line.trim_end() + "\n"
 }
 
+/// With a capital and a full stop.
+pub fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    format!("{}{}.", first.collect::<String>(), letters.as_str())
+}
+
 /// A share in percent, to two places.
 pub fn percent(share: f64) -> f64 {
     (1e4 * share).round() / 100.0
@@ -37,6 +45,21 @@ pub fn cut(text: &str, room: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Reads the whole numbers of a flag.
+pub fn whole<T: TryFrom<u64>>(
+    bounds: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            match (bounds.start(), bounds.end()) {
+                (least, &u64::MAX) => format!("use a whole number of {least} or more"),
+                (least, most) => format!("use a whole number from {least} to {most}"),
+            }
+        })
+    }
 }
 
 /// A path as a shell takes it for one word.

@@ -13,13 +13,13 @@ use crate::store;
 /// Data, a config file, an encoder, and keys.
 #[derive(Debug, Args)]
 pub struct ExperimentFlags {
-    /// File, folder, built-in data set name or Hub id; without DATA and --config, the quick-start
-    /// example runs
+    /// File, folder, built-in data set name or Hub id; without DATA or --config, the quick-start
+    /// example is used
     data: Option<String>,
     /// The experiment file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The pretrained encoder to start from: a folder, a Hub id, or none to train one from scratch
+    /// The pretrained encoder or starting model: a folder, a Hub id, or none to train one from scratch
     /// [default for your own data: sentence-transformers/all-MiniLM-L6-v2]
     #[arg(long, value_name = "ID|DIR|none")]
     init: Option<String>,
@@ -94,7 +94,7 @@ impl ExperimentFlags {
         if own {
             settings.insert(0, "data.max_length=256".to_owned());
         }
-        Experiment::parse(QUICK_START, "the quick start", &settings)
+        Experiment::parse(QUICK_START, "the settings", &settings)
     }
 }
 

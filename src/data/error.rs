@@ -54,8 +54,8 @@ pub enum DataError {
     NotObtained { id: String, source: Box<HubError> },
     /// Too few rows that the weights have not seen are left to choose, calibrate and test by.
     #[error(
-        "the model to start from was trained on {} of the {rows} training texts of `{name}`; the other {new} are too \
-         few to calibrate and test with; add texts that it has not seen, or start from a different model",
+        "the starting model was trained on {} of the {rows} training texts of `{name}`, and the other {new} are too \
+         few for calibration and testing; add texts that it has not seen, or choose a different starting model",
         rows - new
     )]
     Seen { name: String, rows: usize, new: usize },
@@ -300,11 +300,11 @@ pub enum DataError {
         dataset: String,
     },
     /// There is nothing to tell apart.
-    #[error("`{name}` has {}; you need at least two{hint}", labels_found(found))]
+    #[error("`{name}` has {}{hint}", labels_found(found))]
     OneClass {
         name: String,
         found: Vec<String>,
-        /// Where others may be, or empty.
+        /// Which label does not count, where others may be, or empty.
         hint: String,
     },
     /// There is nothing to train on.
@@ -332,11 +332,11 @@ impl From<HubError> for DataError {
     }
 }
 
-/// The labels of a data set with too few of them.
+/// The labels of a data set with too few of them, and how many it takes.
 fn labels_found(found: &[String]) -> String {
     match found {
-        [] => "no labels".to_owned(),
-        [one] => format!("only one label, `{one}`"),
-        several => format!("only the labels {several:?}"),
+        [] => "no rows with a label; add rows of at least two classes".to_owned(),
+        [one] => format!("only one label, `{one}`; you need at least two"),
+        several => format!("only the labels {several:?}; you need more"),
     }
 }

@@ -184,7 +184,9 @@ fn in_folder(
         (Some(_), _) | (_, []) => Vec::new(),
         (None, passed) => {
             let shown = some(passed.iter().map(String::as_str));
-            vec![Remark::Note(format!("skipped because they are not splits: {shown}"))]
+            vec![Remark::Note(format!(
+                "ignored, because they are not train, validation or test files that `bayes` reads: {shown}"
+            ))]
         }
     };
     let labels_file = Some(folder.join("labels.json")).filter(|path| path.exists());

@@ -228,9 +228,9 @@ impl Content {
     /// An error of these rows, with what was passed over.
     pub(super) fn explained(&self, error: DataError) -> DataError {
         match error {
-            DataError::OneClass { name, found, .. } if self.not_accepted > 0 => {
+            DataError::OneClass { name, found, hint } if self.not_accepted > 0 => {
                 let hint = format!(
-                    "; {} rows were skipped because their `answer` is not `{ACCEPTED}`; to learn \
+                    "{hint}; {} rows were skipped because their `answer` is not `{ACCEPTED}`; to learn \
                      the answers themselves, name that column with `data.label_column`",
                     self.not_accepted
                 );

@@ -34,8 +34,8 @@ pub(super) fn hint(folder: &Path, passed: &[String]) -> String {
         let shown: Vec<String> =
             classes.iter().take(3).map(|class| format!("`{class}/`")).collect();
         return format!(
-            "; its folders {} contain a text in each file, as scikit-learn's `load_files` reads \
-             them; write one table, with the content of each file in a column `text` and the name \
+            "; its folders {} seem to hold one text per file, the layout that scikit-learn's \
+             `load_files` reads; write one table, with the content of each file in a column `text` and the name \
              of its folder in a column `label`",
             shown.join(", ")
         );
@@ -100,7 +100,10 @@ mod tests {
             (&["a/train.csv", "b/test.jsonl"], "did you mean `F/a` or `F/b`?"),
             (&["data/tickets.csv", "notes.md"], "it contains `data/`"),
             (&["tickets.csv", "other.csv"], "such as `F/other.csv`"),
-            (&["neg/1.txt", "pos/2.txt"], "its folders `neg/`, `pos/` contain a text in each file"),
+            (
+                &["neg/1.txt", "pos/2.txt"],
+                "its folders `neg/`, `pos/` seem to hold one text per file",
+            ),
             (&["alt.atheism/49960", "sci.med/5"], "`load_files`"),
             (&["train/neg/1.txt", "train/pos/2.txt"], "its folders `neg/`, `pos/`"),
             (&["neg/1.txt", ".git/HEAD"], ""),

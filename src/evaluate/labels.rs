@@ -48,10 +48,10 @@ pub enum LabelError {
     /// The classes of the model or of the data have numbers for names, and those of the other have not, or
     /// begin elsewhere.
     #[error(
-        "the classes of {which} have numbers instead of names, so it is unclear which is which:\n  \
-         the model: {model}\n  the data:  {data}\nthe order of the data's labels is that of the \
-         file or of the alphabet, which may differ from the order the model was trained with. Give \
-         the correspondence with `--label-map {map}`, or with the names in a different order"
+        "the classes of {which} have numbers instead of names, so they cannot be matched:\n  \
+         the model: {model}\n  the data:  {data}\nThe data's labels are in file or alphabetical \
+         order, which may not be the model's order. Map them yourself, with `--label-map {map}` \
+         or another pairing"
     )]
     Unnamed {
         /// Which of the two, or both.

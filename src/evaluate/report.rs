@@ -73,7 +73,7 @@ impl SetBand {
     /// `from – to`, or why there is no band.
     pub fn words(&self, shown: impl Fn(f64) -> String) -> Result<String, &'static str> {
         match self.low.zip(self.high) {
-            Some((low, high)) => Ok(format!("{} – {}", shown(low), shown(high))),
+            Some((low, high)) => Ok(format!("{} to {}", shown(low), shown(high))),
             None => Err("a class has no calibration rows, so it is in every set"),
         }
     }

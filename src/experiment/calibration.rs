@@ -12,6 +12,7 @@ use crate::compute::Noise;
 use crate::data::split::RowKey;
 use crate::data::{Dataset, Parts};
 use crate::method::{FitRecord, PosteriorConfig};
+use crate::numbers::grouped;
 use crate::posterior::{LogitDistribution, Posterior, Predictive, Scaling};
 use crate::train::ClassWeights;
 
@@ -151,10 +152,11 @@ impl FitSettings<'_> {
             own_doubt: posterior.own_doubt(),
             note: few.then(|| {
                 format!(
-                    "with fewer than {SMALL} rows in total, temperature, prediction sets and \
-                     novelty share {} rows, and each row is calibrated without itself \
+                    "with fewer than {} rows in total, temperature, prediction sets and novelty \
+                     share {} rows, and each row is scored by a calibration fitted without it \
                      (cross-fitting); coverage is then only approximately the target",
-                    judged.len()
+                    grouped(SMALL),
+                    grouped(judged.len())
                 )
             }),
         };

@@ -15,6 +15,7 @@ use crate::data::{
 use crate::model::{
     self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, left_out, pooling_of,
 };
+use crate::numbers::counted;
 use crate::store;
 use crate::train::Recipe;
 
@@ -167,7 +168,8 @@ impl InitialEncoder {
         let (frozen, layers) = (experiment.train.frozen_layers, self.encoder.num_hidden_layers);
         if frozen > layers {
             return Err(ExperimentError::Encoder(format!(
-                "`train.frozen_layers` is {frozen}, but the encoder has {layers} layers"
+                "`train.frozen_layers` is {frozen}, but the encoder has {}",
+                counted(layers, "layer")
             )));
         }
         let (wanted, room) = (self.max_length, self.encoder.longest_sequence());

@@ -117,8 +117,9 @@ pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
             Some(text @ Value::String(_)) => text,
             _ => Value::String(written.to_owned()),
         },
-        _ => parsed(written)
-            .ok_or_else(|| format!("`{written}` is not a valid value for `{name}`"))?,
+        _ => parsed(written).ok_or_else(|| {
+            format!("`{written}` is not a valid value for `{name}`{}", kind(example))
+        })?,
     };
     match name.split_once('.') {
         None => {
@@ -131,6 +132,20 @@ pub fn set(table: &mut Table, setting: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What to give where the key has such a value; nothing where it is not known.
+fn kind(example: Option<&Value>) -> String {
+    match example {
+        Some(Value::Integer(_)) => "; give a whole number".to_owned(),
+        Some(Value::Float(_)) => "; give a number".to_owned(),
+        Some(Value::Boolean(_)) => "; give true or false".to_owned(),
+        Some(Value::Array(list)) if list.is_empty() => {
+            "; give a list, such as `[\"en\"]`".to_owned()
+        }
+        Some(list @ Value::Array(_)) => format!("; give a list, such as `{list}`"),
+        _ => String::new(),
+    }
 }
 
 /// One value as TOML has it.

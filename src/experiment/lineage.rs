@@ -81,8 +81,8 @@ impl Lineage {
         };
         let gap = (!self.is_known()).then(|| {
             Remark::Warning(format!(
-                "it is unknown which of these rows were used to train `{name}`, the model that this run starts \
-                 from{why}; if any were, the figures of this run are too good"
+                "it is unknown which of these rows were used to train the starting model `{name}`{why}; if \
+                 any were, the figures of this run are too good"
             ))
         });
         let seen = |split: &str| (split.to_owned(), self.seen_of(dataset, split));
@@ -95,11 +95,10 @@ impl Lineage {
                     "the others are too few, so rows of the training split are used instead"
                 }
                 _ if parts.test.split == *split => "they are used for training only",
-                _ => "they are not used to calibrate",
+                _ => "they are not used for calibration",
             };
             Remark::Warning(format!(
-                "`{name}`, the model that this run starts from, was trained on {} of {} of the split `{split}`; \
-                 {kept}",
+                "the starting model `{name}` was trained on {} of the {} in split `{split}`; {kept}",
                 grouped(*rows),
                 counted(all, "row")
             ))

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod config;
+mod differences;
 mod encoder;
 mod feature_cache;
 mod features;
@@ -43,6 +44,8 @@ pub enum ExperimentError {
          different folder with `--output`"
     )]
     FitInPlace(PathBuf),
+    #[error("file `{0}` not found")]
+    NoFile(PathBuf),
     /// A config file cannot be read.
     #[error("cannot read `{path}`")]
     Read { path: PathBuf, source: std::io::Error },
@@ -86,7 +89,7 @@ pub enum ExperimentError {
     FewForFolds { rows: usize },
     /// Rows that would be scored as new ones are not.
     #[error(
-        "the model to start from was trained on {rows} of these rows, so cross-fitting cannot score them as \
+        "the starting model was trained on {rows} of these rows, so cross-fitting cannot score them as \
          new rows; set `data.cross_fit` to auto, or give rows that the model has not seen"
     )]
     SeenByEncoder { rows: usize },

@@ -1,17 +1,15 @@
 //! Whether a run begins, goes on, or is finished already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
-use toml::Value;
 
-use super::keys::flat;
+use super::differences::{differences, other_labels, other_parts};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, PartRecord};
 use crate::compute::Noise;
-use crate::data::some;
 use crate::model::{self, EncoderConfig};
 use crate::store::{self, Lock, StoreError};
 use crate::train::{Broken, Place, State, TrainerState, checkpoints};
@@ -25,24 +23,6 @@ pub enum Resume {
     /// Go on from this checkpoint.
     From(PathBuf),
 }
-
-/// Keys that change neither the weights nor what is made of them.
-const FREE: [&str; 11] = [
-    "name",
-    "data.num_workers",
-    "train.save_steps",
-    "train.save_total_limit",
-    "train.logging_steps",
-    "train.histogram_steps",
-    "train.tensorboard",
-    "train.baseline",
-    "train.activation_checkpointing",
-    "train.max_time",
-    // Without it the run would have ended at the first such step.
-    "train.skip_nonfinite",
-];
-/// Sections that come into play when the training is over.
-const LATER: [&str; 2] = ["posterior.", "calibration."];
 
 /// The file of a [`Record`].
 const RECORD: &str = "run.json";
@@ -77,11 +57,12 @@ pub(super) fn refuse_folder_of_run(model: &Path) -> Result<(), ExperimentError> 
         return Ok(());
     };
     Err(ExperimentError::Config {
-        place: format!("the model folder `{}`", model.display()),
+        place: "`--output`".to_owned(),
         message: format!(
-            "it belongs to the run whose state is in `{}`; choose a different folder with \
-             `--output`, such as `checkpoints/fitted/model`",
-            home.join(RECORD).display()
+            "`{}` belongs to the training run in `{}`; choose a different folder, such as \
+             `checkpoints/fitted/model`",
+            model.display(),
+            home.display()
         ),
     })
 }
@@ -138,6 +119,9 @@ impl Home {
         let start = match resume {
             Resume::Never => None,
             Resume::Auto => self.automatic(wanted, show)?,
+            Resume::From(path) if !path.is_dir() => {
+                return Err(Unusable::Absent(path.clone()).into());
+            }
             Resume::From(path) => {
                 let place = Place::named(path);
                 let state = usable(&place, wanted).map_err(ExperimentError::Checkpoint)?;
@@ -218,7 +202,7 @@ impl Home {
                 // A checkpoint that another run of this name has left.
                 Ok(state) if state.run != record.run => {}
                 Ok(state) => return Ok(Some(go_on(&place, state, wanted, show)?)),
-                Err(why) => show(Progress::Warning(format!("{why}; it is skipped"))),
+                Err(why) => show(Progress::Warning(format!("{why}; this checkpoint is skipped"))),
             }
         }
         // Stopped before its first checkpoint: the same run from its beginning.
@@ -229,9 +213,14 @@ impl Home {
 /// Why a checkpoint is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// It is not whole.
+    /// A person named it, and it is not there.
+    #[error(
+        "checkpoint folder `{0}` not found; `--resume` takes auto, never or a checkpoint folder"
+    )]
+    Absent(PathBuf),
+    /// It is not whole. The message says it all: there is no source to repeat it.
     #[error("checkpoint {0}")]
-    Broken(#[from] Broken),
+    Broken(Broken),
     /// It belongs to another trajectory.
     #[error("checkpoint `{path}` belongs to a different config: {}", differences.join("; "))]
     OtherConfig {
@@ -239,6 +228,12 @@ pub enum Unusable {
         /// What differs, key by key.
         differences: Vec<String>,
     },
+}
+
+impl From<Broken> for Unusable {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
 }
 
 /// A whole checkpoint of the same trajectory.
@@ -283,50 +278,6 @@ fn go_on(
     Ok(Decision::Resume(run, Box::new(state)))
 }
 
-/// Keys with other values, as `key: before, now`. What is done after training counts only for a run
-/// that is finished, unless the method follows the training.
-fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<String> {
-    let follows = [before, now].iter().any(|one| one.posterior.approach().needs().trajectory);
-    let (before, now) = (flat(before), flat(now));
-    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    let counts = |key: &str| {
-        let shapes_training = follows && key.starts_with("posterior.");
-        let later = !shapes_training && LATER.iter().any(|section| key.starts_with(section));
-        let words = key.starts_with("publish.");
-        !FREE.contains(&key) && !words && (finished || !later)
-    };
-    let shown = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
-    keys.into_iter()
-        .filter(|key| counts(key) && before.get(*key) != now.get(*key))
-        .map(|key| {
-            format!("`{key}` was {} and is now {}", shown(before.get(key)), shown(now.get(key)))
-        })
-        .collect()
-}
-
-/// Class names that are others than they were, or in another order.
-fn other_labels(before: &[String], now: &[String]) -> Option<String> {
-    let list = |labels: &[String]| some(labels.iter().map(String::as_str));
-    let place = before.iter().zip(now).position(|(one, other)| one != other);
-    let other = !before.is_empty() && before != now;
-    other.then(|| match place {
-        Some(place) => format!(
-            "class {place} (from 0) of the data was `{}`, is `{}`",
-            before[place], now[place]
-        ),
-        None => format!("the classes were {}, are {}", list(before), list(now)),
-    })
-}
-
-/// Parts whose rows are others than they were.
-fn other_parts(
-    before: &BTreeMap<String, PartRecord>,
-    now: &BTreeMap<String, PartRecord>,
-) -> Vec<String> {
-    let other = now.iter().filter(|(name, part)| before.get(*name) != Some(part));
-    other.map(|(name, _)| format!("the rows of the `{name}` split differ")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,53 +292,11 @@ mod tests {
         std::fs::write(home.join(RECORD), "{}").unwrap();
         for path in [&model, &home, &home.join("best_model"), &model.join("")] {
             let message = refuse_folder_of_run(path).unwrap_err().to_string();
-            assert!(message.contains("run.json") && message.contains("`--output`"), "{message}");
+            assert!(
+                message.contains("belongs to the training run") && message.contains("`--output`"),
+                "{message}"
+            );
         }
         refuse_folder_of_run(&folder.path().join("fitted/model")).unwrap();
-    }
-
-    #[test]
-    fn other_class_names_are_other_data() {
-        let names =
-            |labels: &str| -> Vec<String> { labels.split(' ').map(str::to_owned).collect() };
-        let other = |before: &[String], now: &str| other_labels(before, &names(now));
-        let known = names("a b c");
-        assert_eq!(other(&known, "a b c"), None);
-        assert_eq!(other(&known, "a c b").unwrap(), "class 1 (from 0) of the data was `b`, is `c`");
-        assert_eq!(other(&known, "a b").unwrap(), "the classes were `a`, `b`, `c`, are `a`, `b`");
-        assert_eq!(other(&[], "a b"), None, "an earlier version did not write them down");
-    }
-
-    #[test]
-    fn keys_that_change_the_trajectory_are_told_from_those_that_do_not() {
-        let parse = |settings: &[&str]| {
-            let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
-            Experiment::parse("", "test", &settings).unwrap()
-        };
-        let base = parse(&[]);
-        let free = parse(&[
-            "train.save_steps=7",
-            "train.logging_steps=1",
-            "name=other",
-            "publish.license=mit",
-        ]);
-        assert!(differences(&base, &free, true).is_empty());
-        let later = parse(&["calibration.temperature=false"]);
-        assert!(differences(&base, &later, false).is_empty());
-        let swag = parse(&["posterior.method=swag"]);
-        assert_eq!(
-            differences(&base, &swag, false)[0],
-            "`posterior.method` was \"laplace\" and is now \"swag\"",
-            "its keys shape the training"
-        );
-        assert_eq!(
-            differences(&base, &later, true),
-            ["`calibration.temperature` was true and is now false"]
-        );
-        let other = parse(&["train.seed=7", "model.hidden_size=8"]);
-        assert_eq!(
-            differences(&base, &other, false),
-            ["`model.hidden_size` was not set and is now 8", "`train.seed` was 42 and is now 7"]
-        );
     }
 }

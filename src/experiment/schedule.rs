@@ -28,7 +28,7 @@ pub(super) fn overruled_epochs(
     (by_steps && by_epochs && plan.steps != config.max_steps).then(|| {
         let made = config.max_steps as f64 / plan.steps_per_epoch as f64;
         format!(
-            "`train.max_steps` = {} makes {made:.2} epochs, so `train.num_train_epochs` = {epochs} \
+            "`train.max_steps` = {} is {made:.2} epochs, so `train.num_train_epochs` = {epochs} \
              has no effect",
             config.max_steps
         )
@@ -61,9 +61,9 @@ mod tests {
             ("train.num_train_epochs=2", "train.max_steps=5", "train.max_steps=25");
         assert_eq!(
             said(&[epochs, fewer]).unwrap(),
-            "`train.max_steps` = 5 makes 0.50 epochs, so `train.num_train_epochs` = 2 has no effect"
+            "`train.max_steps` = 5 is 0.50 epochs, so `train.num_train_epochs` = 2 has no effect"
         );
-        assert!(said(&[epochs, more]).unwrap().contains("makes 2.50 epochs"));
+        assert!(said(&[epochs, more]).unwrap().contains("is 2.50 epochs"));
         for quiet in [
             &[epochs, "train.max_steps=20"][..],
             &[epochs],

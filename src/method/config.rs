@@ -69,8 +69,8 @@ impl PosteriorConfig {
                 };
                 if *value != usual {
                     return Err(format!(
-                        "`posterior.{key}` applies to the method {}, but the method is {}; remove \
-                         it",
+                        "`posterior.{key}` applies to the method `{}`, but the method is `{}`; \
+                         remove it",
                         other.name(),
                         method.name()
                     ));
@@ -150,10 +150,10 @@ mod tests {
     fn a_key_of_another_method_is_refused_with_its_name() {
         let message = read("num_samples = 8").unwrap_err();
         assert!(
-            message.contains("`posterior.num_samples` applies to the method mc_dropout"),
+            message.contains("`posterior.num_samples` applies to the method `mc_dropout`"),
             "{message}"
         );
-        assert!(message.contains("the method is laplace"), "{message}");
+        assert!(message.contains("the method is `laplace`"), "{message}");
         assert!(
             read("method = \"mc_dropout\"\nnum_sample = 8").unwrap_err().contains("num_sample")
         );

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Approach, FitInput, FitRecord, Method, Needs};
 use crate::model::EncoderConfig;
-use crate::posterior::{Covariance, Dropout, MOST_SAMPLES, Passes, Posterior, Spread};
+use crate::numbers::counted;
+use crate::posterior::{Covariance, Dropout, MOST_SAMPLES, OwnDoubt, Passes, Posterior, Spread};
 
 /// Its keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,7 +46,8 @@ impl Approach for McDropout {
         let (asked, layers) = (self.stochastic_layers, encoder.num_hidden_layers);
         if asked > layers {
             return Err(format!(
-                "`posterior.stochastic_layers` is {asked}, but the encoder has {layers} layers"
+                "`posterior.stochastic_layers` is {asked}, but the encoder has {}",
+                counted(layers, "layer")
             ));
         }
         let inside = encoder.hidden_dropout_prob + encoder.attention_probs_dropout_prob;
@@ -80,8 +82,11 @@ impl Approach for McDropout {
         match posterior.passes() {
             Some(Passes { samples, .. }) => format!(
                 "Dropout stays active at prediction time: each text is read {samples} times with \
-                 different units dropped, and the spread of the predictions is the epistemic \
-                 uncertainty (Gal and Ghahramani, 2016)."
+                 different units dropped, and {} (Gal and Ghahramani, 2016).",
+                match posterior.own_doubt() {
+                    OwnDoubt::Known => "the spread of the predictions is the epistemic uncertainty",
+                    OwnDoubt::LeftOut | OwnDoubt::Absent => "the logits are averaged",
+                }
             ),
             None => {
                 "Dropout before the last layer, in closed form: the mean and the covariance of the \

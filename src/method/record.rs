@@ -54,6 +54,9 @@ pub struct FitRecord {
     pub temperature_rows: usize,
 }
 
+/// A prior precision above this holds the weights at zero. Rows that are all right drive it down instead.
+const UNINFORMATIVE: f64 = 1e4;
+
 impl FitRecord {
     /// Before anything is known but the method.
     pub fn new(method: Method) -> Self {
@@ -100,9 +103,16 @@ impl FitRecord {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(evidence) = self.evidence.filter(|evidence| !evidence.converged) {
+            let why = match evidence.prior_precision > UNINFORMATIVE {
+                true => {
+                    "the features say little about the labels; train for longer, or choose another encoder"
+                }
+                false => {
+                    "all training rows are already classified correctly; add more training rows"
+                }
+            };
             warnings.push(format!(
-                "the prior precision did not converge (its value is {:.3e}); the training rows may \
-                 all be classified correctly, so that they say nothing about it",
+                "the prior precision did not converge (last value {:.3e}), perhaps because {why}",
                 evidence.prior_precision
             ));
         }

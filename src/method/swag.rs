@@ -113,8 +113,8 @@ impl Approach for Swag {
 
     fn describe(_: &Posterior, _: &FitRecord) -> String {
         "SWAG over the last linear layer: the weights are the mean of those at the end of \
-         fine-tuning, and the last layer has a Gaussian around them, as wide as they varied \
-         (Maddox et al., 2019). Each text needs one forward pass."
+         fine-tuning, and the last layer has a Gaussian around them whose width is how much they \
+         varied (Maddox et al., 2019). Each text needs one forward pass."
             .to_owned()
     }
 }

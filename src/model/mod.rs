@@ -60,6 +60,9 @@ pub enum ModelError {
          which writes `model.safetensors`, and give `bayes` that folder"
     )]
     Pickled { id: String, file: String },
+    /// The folder in which a run keeps its model.
+    #[error("`{0}` is the folder of a run, not a model; use `{0}/model`")]
+    OfRun(PathBuf),
     /// A file is missing from a model folder.
     #[error("`{folder}` has no `{file}`; {hint}")]
     Missing {

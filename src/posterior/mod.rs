@@ -103,13 +103,12 @@ pub enum OwnDoubt {
 }
 
 impl OwnDoubt {
-    /// Why it cannot, to follow the word "since"; `None` where it can.
+    /// Why it cannot, to follow the word "because"; `None` where it can.
     pub fn reason(self) -> Option<&'static str> {
         match self {
             Self::Known => None,
             Self::LeftOut => Some(
-                "its posterior is not used (scale 0: held-out rows did not show that its variance \
-                 helps)",
+                "using the variance of its posterior did not improve predictions on held-out rows",
             ),
             Self::Absent => Some("it has no posterior"),
         }

@@ -14,7 +14,7 @@ const LEVEL: f64 = 0.9;
 /// How many probabilities `samples` holds.
 pub const SAMPLES: usize = 64;
 
-/// A prediction. What the model cannot know is `null`.
+/// A prediction. Values that the model cannot provide are `null`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Prediction)]
 pub struct PredictionObject {

@@ -93,7 +93,7 @@ impl App {
         });
         let passes =
             options.num_samples.filter(|_| predictor.passes(None, 0).is_none()).map(|_| {
-                let msg = "this model answers in one pass, and draws no samples; leave it out";
+                let msg = "this model uses a single forward pass and draws no samples; remove `num_samples`";
                 fault(&["num_samples".into()], msg, "samples_unsupported")
             });
         let faults: Vec<Fault> = pairs.into_iter().chain(limits).chain(passes).collect();

@@ -163,7 +163,15 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
         Err(error) => {
             let line_start = bytes.split(|&byte| byte == b'\n').take(error.line().max(1) - 1);
             let before: usize = line_start.map(|line| line.len() + 1).sum();
-            Err(malformed(before + error.column(), &error.to_string()))
+            let message = match error.is_eof() {
+                true => format!(
+                    "the JSON ends too early, at line {} column {}",
+                    error.line(),
+                    error.column()
+                ),
+                false => error.to_string(),
+            };
+            Err(malformed(before + error.column(), &message))
         }
     }
 }

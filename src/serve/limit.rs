@@ -40,11 +40,7 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let help = || {
-            format!(
-                "`{text}` is not a valid rate; use a form such as 100/min, 5/s or 1000/h, or off"
-            )
-        };
+        let help = || "use a rate such as 100/min, 5/s or 1000/h, or off".to_owned();
         let (requests, unit) = text.split_once('/').ok_or_else(help)?;
         let requests = requests.trim().parse().map_err(|_| help())?;
         let seconds = match unit.trim() {

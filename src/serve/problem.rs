@@ -81,7 +81,7 @@ pub enum Problem {
     Cancelled,
 }
 
-/// A problem as it is sent.
+/// An error response (RFC 9457).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub struct Body {
@@ -89,13 +89,13 @@ pub struct Body {
     #[serde(rename = "type")]
     #[schema(examples("urn:bayes:problem:validation"))]
     kind: String,
-    /// The kind in words.
+    /// Short title of the error type.
     title: &'static str,
     /// The status code.
     status: u16,
-    /// What was wrong.
+    /// Description of the error.
     detail: String,
-    /// Names this occurrence.
+    /// Identifier of this occurrence.
     instance: String,
     /// The request id.
     request_id: String,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Counters, Gathered, Snapshot};
+use crate::numbers::grouped;
 use crate::store::{self, NewFolder, StoreError, TensorFile, Tensors};
 
 /// Version of the layout.
@@ -76,7 +77,7 @@ pub enum Broken {
         message: String,
     },
     /// A file is shorter or longer than it was.
-    #[error("`{path}` has {found} of {expected} bytes")]
+    #[error("`{path}` is damaged ({} bytes instead of {})", grouped(found), grouped(expected))]
     Length {
         path: PathBuf,
         found: u64,

@@ -2,7 +2,7 @@
 
 use super::run::{Observer, Run};
 use super::{Best, Control, Event, TrainError};
-use crate::metrics::Scores;
+use crate::metrics::{MetricsError, Scores};
 use crate::model::{Classifier, Parameters, Wanted, features, last_layer};
 use crate::task::Task;
 
@@ -75,7 +75,14 @@ impl Run<'_> {
             }
         }
         Ok(Some(match self.job.encoder.task {
-            Task::SingleLabel => Scores::of_logits(&logits_nc, rows.labels())?,
+            Task::SingleLabel => {
+                Scores::of_logits(&logits_nc, rows.labels()).map_err(|error| match error {
+                    MetricsError::NotProbability { found, .. } if found.is_nan() => {
+                        TrainError::NoProbabilities
+                    }
+                    error => error.into(),
+                })?
+            }
         }))
     }
 }

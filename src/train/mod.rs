@@ -59,8 +59,8 @@ pub enum TrainError {
     },
     /// The loss or a gradient is not a finite number.
     #[error(
-        "{what} is not finite at step {step} (rows {rows:?} of the training data); try a lower \
-         `train.learning_rate`, or skip such steps with `--set train.skip_nonfinite=true`"
+        "{what} is not finite at step {step}; try a lower `train.learning_rate`, or skip such steps \
+         with `--set train.skip_nonfinite=true` (rows {rows:?} of the training data)"
     )]
     NotFinite {
         /// `the loss`, or the gradient's parameter.
@@ -76,9 +76,19 @@ pub enum TrainError {
          `--device cpu`"
     )]
     CheckpointingDevice,
-    /// There is nothing to train on or to choose by.
-    #[error("the {0} split has no rows")]
-    Empty(&'static str),
+    #[error("the train split has no rows")]
+    NoTraining,
+    /// There is nothing to choose by.
+    #[error(
+        "the validation split has no rows; set `data.validation_fraction` above 0, such as 0.1, or \
+         provide a validation split"
+    )]
+    NoValidation,
+    /// The weights are beyond all bounds.
+    #[error(
+        "the trained model returns NaN instead of probabilities; try a lower `train.learning_rate`"
+    )]
+    NoProbabilities,
     /// A saved optimizer state is damaged.
     #[error("the optimizer state is damaged: {message}")]
     OptimizerState {

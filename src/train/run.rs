@@ -105,10 +105,10 @@ pub fn fit(
     observe: &mut Observer<'_>,
 ) -> Result<Ended, TrainError> {
     if job.train.is_empty() {
-        return Err(TrainError::Empty("train"));
+        return Err(TrainError::NoTraining);
     }
     if job.validation.is_empty() {
-        return Err(TrainError::Empty("validation"));
+        return Err(TrainError::NoValidation);
     }
     let mut run = Run::new(job, state, follower)?;
     let trainable = run.variables.values().map(|variable| variable.elem_count()).sum();
@@ -362,9 +362,12 @@ impl<'a> Run<'a> {
         observe(Event::Inspected(inspection))?;
         if !collapsed.is_empty() && !self.counters.warned.attention {
             self.counters.warned.attention = true;
+            let layers: Vec<String> = collapsed.iter().map(usize::to_string).collect();
+            let which = if layers.len() == 1 { "layer" } else { "layers" };
+            let layers = layers.join(", ");
             observe(Event::Warning(format!(
-                "the attention of layers {collapsed:?} has collapsed at step {step}: its entropy is \
-                 below 5 % of ln(tokens)"
+                "at step {step}, the attention of {which} {layers} has collapsed onto a single \
+                 token (entropy below 5 % of its maximum); a lower `train.learning_rate` may help"
             )))?;
         }
         Ok(())

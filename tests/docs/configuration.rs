@@ -109,9 +109,8 @@ fn add(folder: &Path, text: &mut String) {
 /// The values that a key may have, if these are few: the parser lists them when it sees another.
 fn choices(key: &str) -> Option<Vec<String>> {
     let error = Experiment::parse("", "", &[format!("{key}=\"?\"")]).err()?.to_string();
-    let (_, listed) = error.split_once("unknown variant `?`, expected ")?;
-    // The place comes after a colon.
-    let listed = listed.split(':').next()?;
+    let of_section = || error.split_once("unknown variant `?`, expected ");
+    let (_, listed) = error.split_once("is `?`; use ").or_else(of_section)?;
     Some(listed.split('`').skip(1).step_by(2).map(str::to_owned).collect())
 }
 

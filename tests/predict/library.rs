@@ -77,7 +77,7 @@ fn texts_and_lines_are_classified_or_their_faults_said() {
     assert_eq!(found, [Ok("billing".to_owned()), Err("the text is empty".to_owned())]);
     for (input, fails, says) in [
         (texts(&["the invoice", " "]), true, "text 2: the text is empty"),
-        (texts(&[" "]), false, "none of 1 rows could be classified: text 1: the text is empty"),
+        (texts(&[" "]), false, "none of 1 row could be classified: text 1: the text is empty"),
     ] {
         assert_eq!(labels(input, fails).unwrap_err().to_string(), says);
     }

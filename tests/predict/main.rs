@@ -219,7 +219,7 @@ fn without_a_spread_nothing_is_sorted_by_it_or_written_of_it() {
     let home = Home::new();
     home.train_tiny(&[]);
     let message = home.refused(&["predict", "--sort-by", "epistemic", "a text"]);
-    assert!(message.contains("because its posterior is not used"), "{message}");
+    assert!(message.contains("because using the variance of its posterior"), "{message}");
     assert!(message.contains("use `--sort-by uncertainty`, or `--sort-by ood-p`"), "{message}");
     let input = home.write("in.csv", "note\nplease look at my router\n");
     let input = input.to_str().unwrap();

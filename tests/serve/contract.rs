@@ -96,7 +96,7 @@ fn what_a_model_without_spread_does_not_know_is_null() {
     let message = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(2), "{message}");
     assert!(message.contains("--abstain-max-epistemic cannot be enforced"), "{message}");
-    assert!(message.contains("its posterior is not used"), "{message}");
+    assert!(message.contains("using the variance of its posterior did not improve"), "{message}");
     let kept = super::server::command(model_with_spread(), home.path(), &strict).output().unwrap();
     assert_eq!(kept.status.code(), Some(0));
 }
@@ -119,7 +119,10 @@ fn a_limit_of_a_request_that_the_model_cannot_keep_is_refused() {
         let fault = refused.json()["errors"][0].clone();
         assert_eq!(fault["loc"], json!(["body", "abstain", "max_epistemic"]), "{path}");
         let message = fault["msg"].as_str().unwrap();
-        assert!(message.contains("because its posterior is not used"), "{path}: {message}");
+        assert!(
+            message.contains("because using the variance of its posterior"),
+            "{path}: {message}"
+        );
     }
     let able = Server::of(model_with_spread(), &[]);
     let kept = able.post("/predict", &json!({ "text": "a router", "abstain": limit }));

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use self::texts::Texts;
 use super::progress::Display;
+use super::words::whole;
 use super::{Common, Outcome, RUNS, model_folder, print, print_json, report};
 use crate::artifact;
 use crate::bench::{
@@ -46,10 +47,10 @@ pub struct Options {
     dataset: Option<String>,
     /// Use a random sample of this many rows, with the same class proportions and a fixed seed; 0 =
     /// all
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, value_parser = whole::<usize>(0..=u64::MAX), default_value_t = 1000)]
     limit: usize,
     /// Maximum number of tokens per text [default: the model's limit]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", value_parser = whole::<usize>(0..=u64::MAX))]
     max_length: Option<usize>,
     /// Batch sizes for the throughput suite [default: 1,8,16,32]
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = at_least_one)]
@@ -58,9 +59,9 @@ pub struct Options {
     #[arg(long, value_enum)]
     order: Option<BatchOrder>,
     /// Number of warm-up calls, which are not counted [default: 10]
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<usize>(0..=u64::MAX))]
     warmup: Option<usize>,
-    /// Number of texts to time one at a time in each round [default: 100]
+    /// Number of texts timed individually in each round [default: 100]
     #[arg(long, value_parser = at_least_one)]
     runs: Option<usize>,
     /// Time only the text whose length is closest to this number of tokens
@@ -83,7 +84,7 @@ pub struct Options {
     train_length: Option<usize>,
     /// Recompute the activations of every Nth layer during training steps (activation
     /// checkpointing); 0 = off [default: 0]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>(0..=u64::MAX))]
     activation_checkpointing: Option<usize>,
     /// Save the results, including the samples of each round, to this file
     #[arg(long, value_name = "FILE")]

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::progress::Display;
 use super::tables::TableFlags;
-use super::words::filled;
+use super::words::{filled, whole};
 use super::written::ExperimentFlags;
 use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap, text_key};
@@ -52,10 +52,10 @@ enum Action {
         /// Built-in data set name, file, folder, Hub id, or http(s) URL of a Parquet file
         name: String,
         /// Number of rows to show
-        #[arg(short, default_value_t = 5)]
+        #[arg(short, value_parser = whole::<usize>(0..=u64::MAX), default_value_t = 5)]
         n: usize,
         /// Shuffle the rows with this seed, in case the file is sorted
-        #[arg(long, value_name = "SEED")]
+        #[arg(long, value_name = "SEED", value_parser = whole::<u64>(0..=u64::MAX))]
         shuffle: Option<u64>,
     },
     /// Tokenise a data set into the cache; training with the same data, encoder and keys reuses it

@@ -118,8 +118,8 @@ impl Display {
                     let which = if *averaged { "  (averaged weights)" } else { "" };
                     let mark = if best.is_some() { "  best" } else { "" };
                     self.line(&format!(
-                        "step {step:>6}  epoch {epoch:>5.2}  validation nll {nll:.4}  accuracy \
-                         {accuracy:.4}  ece {ece:.4}{which}{mark}"
+                        "step {step:>6}  epoch {epoch:>5.2}  validation NLL {nll:.4}  accuracy \
+                         {accuracy:.4}  ECE {ece:.4}{which}{mark}"
                     ));
                 }
             }

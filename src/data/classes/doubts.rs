@@ -73,7 +73,9 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
             all_as(usual, &group)
         )));
     }
-    let add = |remarks: &mut Vec<Remark>, found: Vec<&str>, what: &str| {
+    // What is said of one class, and of several.
+    let add = |remarks: &mut Vec<Remark>, found: Vec<&str>, one: &str, several: &str| {
+        let what = if found.len() == 1 { one } else { several };
         if !found.is_empty() {
             remarks.push(Remark::Warning(format!("{} {what}", some(found))));
         }
@@ -82,6 +84,7 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
         remarks,
         unlabelled(classes),
         "is treated as a class; if it means that there is no label, remove those rows",
+        "are treated as classes; if they mean that there is no label, remove those rows",
     );
     let (numbers, joined) = joined(classes).into_iter().partition(|class| number(class).is_some());
     add(
@@ -90,15 +93,25 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
         "looks like several labels for one row, or like a number with a comma, and is treated as \
          one class: `bayes` gives each text one label; rename it with `data.label_map` if that is \
          wrong",
+        "look like several labels for one row, or like numbers with a comma, and are treated as \
+         one class each: `bayes` gives each text one label; rename them with `data.label_map` if \
+         that is wrong",
     );
     add(
         remarks,
         joined,
         "looks like several labels for one row and is treated as one class: `bayes` gives each \
          text one label; rename it with `data.label_map` if that is wrong",
+        "look like several labels for one row and are treated as one class each: `bayes` gives \
+         each text one label; rename them with `data.label_map` if that is wrong",
     );
     let once = classes.iter().filter(|class| counts.get(*class) == Some(&1)).map(String::as_str);
-    add(remarks, once.collect(), "has only one row, so nothing can be measured for it");
+    add(
+        remarks,
+        once.collect(),
+        "has only one row, so nothing can be measured for it",
+        "have only one row each, so nothing can be measured for them",
+    );
 }
 
 /// What `data.label_map` takes to make a group one class.

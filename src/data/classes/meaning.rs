@@ -6,6 +6,7 @@ use super::{Occurrence, Occurring, Place};
 use crate::data::labels::{Parts, likeness, parts, tidy, whole_number};
 use crate::data::remark::{Remark, some};
 use crate::data::{DataConfig, DataError};
+use crate::numbers::grouped;
 
 /// The name that every written label stands for.
 pub(super) struct Meaning<'a> {
@@ -276,11 +277,14 @@ impl<'a> Meaning<'a> {
         if !nowhere.is_empty() {
             let rows = |name: &String| self.all_counts().get(name).copied().unwrap_or(0);
             remarks.push(Remark::Warning(format!(
-                "no training row has the label {}, so the model cannot learn it, and these {} rows \
-                 count as out of scope; add training rows for it, or rename it with \
+                "no training row has the label {}, so the model cannot learn it, and {} as out of \
+                 scope; add training rows for it, or rename it with \
                  `data.label_map`",
                 some(nowhere.iter().map(String::as_str)),
-                nowhere.iter().map(rows).sum::<u64>(),
+                match nowhere.iter().map(rows).sum::<u64>() {
+                    1 => "this row counts".to_owned(),
+                    rows => format!("these {} rows count", grouped(rows)),
+                },
             )));
         }
         if classes.iter().all(|label| label.parse::<i64>().is_ok()) {

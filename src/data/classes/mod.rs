@@ -95,7 +95,11 @@ pub(super) fn settle(
             return Err(DataError::OneClass {
                 name: dataset.to_owned(),
                 found: classes,
-                hint: String::new(),
+                hint: if outside.is_empty() {
+                    String::new()
+                } else {
+                    format!(" besides `{outside}` (`data.ood_label`)")
+                },
             });
         }
         let counts = meant.counts("train");

@@ -167,8 +167,10 @@ fn what_looks_missing_joined_or_single_is_said() {
     {
         assert!(warned(&found, what), "{what}: {:?}", found.remarks);
     }
+    let rows = [("train", "a", 1), ("train", "b", 1), ("train", "c", 9)];
+    assert!(warned(&settled(&rows, &[]), "`a`, `b` have only one row each"));
     let rows = [("train", "a;b", 9), ("train", "a; c", 9), ("train", "b;c", 9)];
-    assert!(warned(&settled(&rows, &[]), "`a; c`, `a;b`, `b;c` looks like several"));
+    assert!(warned(&settled(&rows, &[]), "`a; c`, `a;b`, `b;c` look like several"));
     let rows = [("train", "a", 9), ("train", "b#a", 9), ("train", "b", 9)];
     assert!(warned(&settled(&rows, &[]), "`b#a` looks like several"));
     let rows = [("train", "Sci/Tech", 9), ("train", "Sport", 9), ("train", "no, never", 9)];
@@ -245,10 +247,10 @@ fn numbers_with_commas_are_said_to_be_like_others_or_several_labels() {
         [("train", "YES", 30), ("train", "Yes", 20), ("train", "yes", 20), ("train", "x", 9)];
     assert!(warned(&settled(&rows, &[]), "`{ \"Yes\" = \"YES\", \"yes\" = \"YES\" }`"));
     let rows = ["3,10", "3,20", "4,10", "4,20"].map(|label| ("train", label, 20));
-    assert!(warned(&settled(&rows, &[]), "or like a number with a comma"));
+    assert!(warned(&settled(&rows, &[]), "or like numbers with a comma"));
     let rows = ["a,b", "a,c", "d,b", "d,c"].map(|label| ("train", label, 20));
     let found = settled(&rows, &[]);
-    assert!(warned(&found, "looks like several labels") && !warned(&found, "with a comma"));
+    assert!(warned(&found, "look like several labels") && !warned(&found, "with a comma"));
     let prices: Vec<String> = (0..40).map(|i| format!("{i},{:02}", 3 * i)).collect();
     let rows: Vec<_> = prices.iter().map(|price| ("train", &**price, 1)).collect();
     let message = with(&rows, &[], &DataConfig::default()).unwrap_err();
@@ -256,11 +258,22 @@ fn numbers_with_commas_are_said_to_be_like_others_or_several_labels() {
 }
 
 #[test]
+fn too_few_classes_are_refused_with_what_was_found_and_what_does_not_count() {
+    let rows = [("train", "a", 9), ("train", "b", 9)];
+    let outside = DataConfig { ood_label: "b".to_owned(), ..DataConfig::default() };
+    let message = with(&rows, &[], &outside).unwrap_err();
+    let says = "only one label, `a`; you need at least two besides `b` (`data.ood_label`)";
+    assert!(message.ends_with(says), "{message}");
+    let message = with(&[], &[], &DataConfig::default()).unwrap_err();
+    assert!(message.ends_with("has no rows with a label; add rows of at least two classes"));
+}
+
+#[test]
 fn a_class_without_a_name_is_refused() {
     let rows = [("train", "0", 40), ("train", "1", 40), ("train", "2", 40)];
     let usual = DataConfig::default();
     let error = with(&rows, &["a", " \u{200b}", "c"], &usual).unwrap_err();
-    assert!(error.contains("class 1 (from 0)"), "{error}");
+    assert!(error.contains("class 1 of `"), "{error}");
     let map = [("1".to_owned(), String::new())].into();
     let error = with(&rows, &[], &DataConfig { label_map: map, ..usual.clone() }).unwrap_err();
     assert!(error.contains("`data.label_map` renames `1` to an empty name"), "{error}");

@@ -66,6 +66,8 @@ pub enum TableError {
     /// What is said of the file cannot be.
     #[error("{0}")]
     Reading(String),
+    #[error("file `{path}` not found")]
+    NotThere { path: String },
     /// The file could not be opened or read.
     #[error("cannot read `{path}`")]
     Read {

@@ -177,7 +177,10 @@ impl JsonLinesRows {
     fn broken(&self, error: &serde_json::Error) -> TableError {
         // The parser sees a single line and always says `line 1`, so that part is cut off.
         let what = error.to_string();
-        let what = what.split(" at line ").next().unwrap_or_default().to_owned();
+        let what = match error.is_eof() {
+            true => "the line ends before its JSON object is complete".to_owned(),
+            false => what.split(" at line ").next().unwrap_or_default().to_owned(),
+        };
         TableError::Json { path: self.path.clone(), line: self.line, column: error.column(), what }
     }
 }
@@ -263,7 +266,7 @@ mod tests {
             "{message}"
         );
         let cut = open(b"{\"text\":\"a").err().unwrap().to_string();
-        assert!(cut.contains("EOF while parsing a string"), "{cut}");
+        assert!(cut.contains("ends before its JSON object is complete"), "{cut}");
     }
 
     #[test]

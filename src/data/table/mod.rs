@@ -210,7 +210,10 @@ pub fn utf8<'a>(bytes: &'a [u8], name: &str, line: u64) -> Result<&'a str, Table
 pub(in crate::data) fn open_regular(path: &Path) -> Result<File, TableError> {
     let name = || path.display().to_string();
     let failed = |source| TableError::Read { path: name(), source };
-    let metadata = std::fs::metadata(path).map_err(failed)?;
+    let metadata = std::fs::metadata(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => TableError::NotThere { path: name() },
+        _ => failed(source),
+    })?;
     if metadata.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{Calibration, Interval};
+use crate::numbers::grouped;
 
 /// How good a linear classifier on the words of the training rows is, and what the model has over it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,9 +74,17 @@ impl Difference {
 }
 
 impl BaselineReport {
+    /// `all 168`, or `200 of the 1,000`.
+    pub fn part_of_rows(&self) -> String {
+        match self.rows == self.of_rows {
+            true => format!("all {}", grouped(self.rows)),
+            false => format!("{} of the {}", grouped(self.rows), grouped(self.of_rows)),
+        }
+    }
+
     /// What is to be said, in one sentence or two, where the model is not better.
     pub fn warning(&self) -> Option<String> {
-        let rows = self.test_rows;
+        let rows = grouped(self.test_rows);
         let more = "more training rows, longer training, or another encoder (`model.init`)";
         Some(match self.difference.standing() {
             Standing::Better => return None,

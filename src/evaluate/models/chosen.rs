@@ -1,5 +1,7 @@
 //! Which data a model is asked about, and which rows of them.
 
+use std::collections::BTreeSet;
+
 use super::error::ModelsError;
 use crate::artifact::Manifest;
 use crate::data::{DataConfig, Dataset};
@@ -44,6 +46,10 @@ impl Chosen {
         split: &str,
         manifest: &Manifest,
     ) -> Result<Self, ModelsError> {
+        let mut known: BTreeSet<String> = dataset.splits.keys().cloned().collect();
+        if dataset.splits.len() == 1 {
+            known.insert("test".to_owned());
+        }
         if is_of(config, manifest) {
             let parts = own_parts(manifest, dataset, config)?;
             if let Some(part) = parts.get(split) {
@@ -52,13 +58,14 @@ impl Chosen {
                 }
                 return Ok(Self { split: part.split.clone(), rows: part.rows.clone() });
             }
+            let filled = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
+            known.extend(filled.map(|(name, _)| name.to_owned()));
         }
         let only = dataset.splits.len() == 1 && split == "test";
         let name =
             if only { dataset.splits.keys().next().map(String::as_str) } else { Some(split) };
         let Some(name) = name.filter(|name| dataset.splits.contains_key(*name)) else {
-            let known: Vec<String> =
-                dataset.splits.keys().map(|name| format!("`{name}`")).collect();
+            let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
             return Err(ModelsError::NoSplit {
                 dataset: dataset.name.clone(),
                 split: split.to_owned(),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::super::{Histogram, Selective};
 use crate::metrics::Bin;
+use crate::numbers::counted;
 
 /// The drawing, and the area of the data in it.
 const SIZE: (f64, f64) = (480.0, 320.0);
@@ -122,7 +123,7 @@ pub(super) fn reliability(bins: &[Bin]) -> String {
     for (place, bin) in bins.iter().enumerate().filter(|(_, bin)| bin.count > 0) {
         let from = place as f64 * width;
         let share = bin.count as f64 / rows as f64;
-        let title = format!("{} rows, accuracy {:.4}", bin.count, bin.accuracy);
+        let title = format!("{}, accuracy {:.4}", counted(bin.count, "row"), bin.accuracy);
         chart.bar("count", (from, from + width), share, &title);
     }
     chart.line("ideal", [(0.0, 0.0), (1.0, 1.0)].into_iter());

@@ -25,7 +25,37 @@ pub(super) fn render(blocks: &[Block]) -> String {
     text
 }
 
-/// Names of models and data sets may hold what Markdown would take for its own.
+/// Names of models and data sets may hold what Markdown would take for its own. Between backticks it takes
+/// nothing, but the cells of a table end at `|` there too.
 fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace('_', "\\_")
+    let parts: Vec<&str> = text.split('`').collect();
+    let escaped = parts.iter().enumerate().map(|(place, part)| {
+        let is_code = place % 2 == 1 && place + 1 < parts.len();
+        match is_code {
+            true => part.replace('|', "\\|"),
+            false => part
+                .replace('\\', "\\\\")
+                .replace('|', "\\|")
+                .replace('<', "&lt;")
+                .replace('_', "\\_"),
+        }
+    });
+    escaped.collect::<Vec<_>>().join("`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_between_backticks_is_not_escaped() {
+        for (text, shown) in [
+            ("a_b <c> `d_e`", "a\\_b &lt;c> `d_e`"),
+            ("`a|b`", "`a\\|b`"),
+            ("one ` a_b", "one ` a\\_b"),
+            ("`a` b_c `", "`a` b\\_c `"),
+        ] {
+            assert_eq!(escape(text), shown);
+        }
+    }
 }

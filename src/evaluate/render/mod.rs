@@ -14,6 +14,7 @@ use super::{
     without_absent, worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Metric};
+use crate::numbers::grouped;
 use crate::store::{StoreError, write_atomically};
 
 /// All that is shown.
@@ -243,9 +244,12 @@ fn headline(report: &Report) -> Block {
 fn beside(baseline: &BaselineReport, report: &Report, blocks: &mut Vec<Block>) {
     let summary = &report.summary;
     blocks.push(Block::Text(format!(
-        "Compared with a linear baseline on words and characters, fitted on {} of the {} training \
-         rows ({} features, C {}, temperature {:.4}):",
-        baseline.rows, baseline.of_rows, baseline.features, baseline.cost, baseline.temperature
+        "Compared with a linear baseline on words and characters, fitted on {} training rows ({} \
+         features, C {}, temperature {:.4}):",
+        baseline.part_of_rows(),
+        grouped(baseline.features),
+        baseline.cost,
+        baseline.temperature
     )));
     let row = |name: &str, model: f64, value: f64, difference: &Interval| {
         let Interval { value: by, low, high } = difference;

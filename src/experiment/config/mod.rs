@@ -67,8 +67,10 @@ impl Default for Experiment {
 impl Experiment {
     /// Reads a file, applies `key=value` settings in their order, and checks the result.
     pub fn read(path: &Path, settings: &[String]) -> Result<Self, ExperimentError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| ExperimentError::Read { path: path.to_owned(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ExperimentError::NoFile(path.to_owned()),
+            _ => ExperimentError::Read { path: path.to_owned(), source },
+        })?;
         let place = format!("`{}`", path.display());
         let text = text(&bytes)
             .map_err(|message| ExperimentError::Config { place: place.clone(), message })?;
@@ -92,10 +94,9 @@ impl Experiment {
             let place = format!("`--set {setting}`");
             keys::set(&mut table, setting).map_err(|message| refuse(&place, message))?;
         }
-        let mut experiment: Self =
-            Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-                refuse(place, error.to_string().trim().replace('\n', ": "))
-            })?;
+        let mut experiment: Self = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| refuse(place, of_value(&error.to_string())))?;
         experiment.model.init.take_if(|init| init == FROM_SCRATCH);
         let set = settings.iter().filter_map(|setting| setting.split_once('='));
         experiment.written = set.map(|(key, _)| key.trim().to_owned()).collect();
@@ -111,7 +112,7 @@ impl Experiment {
         match keys.find(|key| !OF_HEAD.contains(key) && !OF_SCRIPTS.contains(key)) {
             Some(key) if self.train.recipe == Recipe::Head => Err(format!(
                 "`{key}` applies to fine-tuning, but the recipe `head` fits only the last layer; \
-                 remove it, or set `train.recipe` to auto or full"
+                 remove it, or set `train.recipe` to `auto` or `full`"
             )),
             _ => Ok(()),
         }
@@ -170,26 +171,24 @@ impl Experiment {
         let new = self.model.init.is_none();
         if self.train.recipe == Recipe::Head && new {
             return Err(
-                "`train.recipe` is head, which fits the last layer on a pretrained encoder, but an \
+                "`train.recipe` is `head`, which fits the last layer on a pretrained encoder, but an \
                  encoder from scratch has learned nothing; give an encoder with `--init` \
-                 (`model.init`), or set `train.recipe` to full"
+                 (`model.init`), or set `train.recipe` to `full`"
                     .to_owned(),
             );
         }
         if self.data.cross_fit == CrossFit::Always && (self.train.recipe == Recipe::Full || new) {
             return Err(
-                "`data.cross_fit` is always, which the recipe `full` does not support because its \
-                 encoder has seen the rows; set `train.recipe` to head or auto, and give a \
+                "`data.cross_fit` is `always`, which the recipe `full` does not support because its \
+                 encoder has seen the rows; set `train.recipe` to `head` or `auto`, and give a \
                  pretrained encoder (`model.init`)"
                     .to_owned(),
             );
         }
         if self.calibration.vector && !self.train.class_weights.is_none() {
-            return Err(
-                "`calibration.vector` gives each class an offset for its frequency, which takes back what \
-                 `train.class_weights` does: leave one of the two out"
-                    .to_owned(),
-            );
+            return Err("`calibration.vector` gives each class an offset, which would undo \
+                 `train.class_weights`; use only one of the two"
+                .to_owned());
         }
         if !self.posterior.approach().has_variance() {
             self.check_point()?;
@@ -205,7 +204,7 @@ impl Experiment {
         let method = self.posterior.name().name();
         let train = &self.train;
         let key = if train.recipe != Recipe::Full {
-            "`train.recipe` is not full, but"
+            "`train.recipe` is not `full`, but"
         } else if train.ema_decay > 0.0 {
             "`train.ema_decay` averages weights, as the method itself does:"
         } else if train.early_stopping_patience > 0 {
@@ -214,8 +213,8 @@ impl Experiment {
             return Ok(());
         };
         Err(format!(
-            "{key} `posterior.method` = {method} needs the weights up to the last step of a full \
-             fine-tuning run; set `train.recipe` to full and `train.ema_decay` and \
+            "{key} `posterior.method` = `{method}` needs the weights up to the last step of a full \
+             fine-tuning run; set `train.recipe` to `full` and `train.ema_decay` and \
              `train.early_stopping_patience` to 0, or choose a different method"
         ))
     }
@@ -224,8 +223,8 @@ impl Experiment {
     fn check_point(&self) -> Result<(), String> {
         if self.calibration.novelty == NoveltyMethod::MutualInformation {
             return Err(
-                "`calibration.novelty` is mutual_information, which a point estimate does not \
-                 have; set `posterior.method` to a method other than map, or choose another \
+                "`calibration.novelty` is `mutual_information`, which a point estimate does not \
+                 have; set `posterior.method` to a method other than `map`, or choose another \
                  novelty score"
                     .to_owned(),
             );
@@ -233,7 +232,7 @@ impl Experiment {
         if self.calibration.max_epistemic > 0.0 {
             return Err(
                 "`calibration.max_epistemic` limits an uncertainty that a point estimate does not \
-                 have; set `posterior.method` to a method other than map, or use \
+                 have; set `posterior.method` to a method other than `map`, or use \
                  `calibration.min_confidence`"
                     .to_owned(),
             );
@@ -245,6 +244,30 @@ impl Experiment {
     pub(super) fn example() -> Self {
         Self { model: ModelConfig::example(), ..Self::default() }
     }
+}
+
+/// What is wrong with a value. TOML's own words end with a line that names the key, and numbers have the names
+/// of Rust.
+fn of_value(message: &str) -> String {
+    let message = message
+        .trim()
+        .replace("expected u64", "expected a whole number of 0 or more")
+        .replace("expected usize", "expected a whole number of 0 or more")
+        .replace("expected f64", "expected a number");
+    if let Some((what, key)) = message.rsplit_once("\nin ")
+        && let Some(choice) = what.strip_prefix("unknown variant ")
+        && let Some((found, known)) = choice.split_once(", expected ")
+        && key.contains('.')
+    {
+        return format!("{key} is {found}; use {known}");
+    }
+    match message.rsplit_once("\nin ") {
+        // Ours name the key themselves.
+        Some((what, key)) if what.starts_with(key.trim_end_matches('`')) => what.to_owned(),
+        Some((what, key)) => format!("{key}: {what}"),
+        None => message,
+    }
+    .replace('\n', ": ")
 }
 
 /// The text of a file; some editors put a mark before UTF-8.

@@ -28,7 +28,7 @@ fn a_method_that_follows_the_training_needs_all_of_it() {
         ("train.early_stopping_patience=2", "`train.early_stopping_patience`"),
     ] {
         let message = parse("", &["posterior.method=swag", "model.init=a/b", setting]).unwrap_err();
-        assert!(message.contains(key) && message.contains("swag needs"), "{message}");
+        assert!(message.contains(key) && message.contains("`swag` needs"), "{message}");
         assert!(parse("", &["model.init=a/b", setting]).is_ok());
     }
     assert!(parse("", &["posterior.method=swag"]).is_ok());
@@ -38,11 +38,11 @@ fn a_method_that_follows_the_training_needs_all_of_it() {
 fn what_only_a_trained_encoder_can_do_is_refused_from_scratch() {
     let message = parse("", &["train.recipe=head"]).unwrap_err();
     assert!(
-        message.contains("`train.recipe` is head") && message.contains("`--init`"),
+        message.contains("`train.recipe` is `head`") && message.contains("`--init`"),
         "{message}"
     );
     let message = parse("", &["train.recipe=auto", "data.cross_fit=always"]).unwrap_err();
-    assert!(message.contains("`data.cross_fit` is always"), "{message}");
+    assert!(message.contains("`data.cross_fit` is `always`"), "{message}");
     for recipe in ["head", "auto"] {
         let recipe = format!("train.recipe={recipe}");
         assert!(parse("", &["model.init=a/b", "data.cross_fit=always", &recipe]).is_ok());
@@ -97,6 +97,17 @@ fn settings_are_read_by_the_type_of_their_key() {
     assert!(!experiment.calibration.temperature);
     let whole = parse("", &["train.learning_rate=1", "train.num_train_epochs=2"]).unwrap();
     assert_eq!((whole.train.learning_rate, whole.train.num_train_epochs), (1.0, 2.0));
+    for (setting, says) in [
+        ("train.recipe=hed", "`train.recipe` is `hed`; use one of `full`, `head`, `auto`"),
+        ("train.early_stopping_patience=-1", "expected a whole number of 0 or more"),
+        ("train.early_stopping_patience=-1", "`test.toml`: `train.early_stopping_patience`: "),
+        ("train.num_train_epochs=abc", "for `train.num_train_epochs`; give a number"),
+        ("publish.language=en", "for `publish.language`; give a list, such as `[\"en\"]`"),
+        ("train.ema_decay=true", "expected a number"),
+    ] {
+        let message = parse("", &[setting]).unwrap_err();
+        assert!(message.contains(says), "{setting}: {message}");
+    }
     for wrong in ["train.seed=abc", "train.seed", "train=3", "train.learning_rate=-1"] {
         assert!(parse("", &[wrong]).is_err(), "{wrong}");
     }

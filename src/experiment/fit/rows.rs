@@ -59,8 +59,8 @@ impl Rows {
         }
         if !parts.validation.rows.is_empty() {
             show(Progress::Note(format!(
-                "the {} rows of the `validation` split are not used: `bayes fit` selects nothing on \
-                 them",
+                "the {} rows in split `validation` are not used, because `bayes fit` does not select \
+                 among checkpoints",
                 parts.validation.rows.len()
             )));
         }

@@ -26,7 +26,7 @@ pub(super) fn settings(
         let whose = Method::ALL.iter().find(reads);
         if let Some(whose) = whose.filter(|_| !job.methods.iter().any(|own| reads(&own))) {
             let message =
-                format!("it applies to the method {0}; add {0} to `--method`", whose.name());
+                format!("it applies to the method `{0}`; add `{0}` to `--method`", whose.name());
             return Err(refuse(format!("`--set {key}`"), message));
         }
     }
@@ -51,11 +51,11 @@ pub(super) fn settings(
         let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
         if chosen.posterior.approach().needs().trajectory {
             let message = format!(
-                "it follows the weights while an encoder is fine-tuned, but `bayes fit` does not \
-                 train; use `bayes train` with `--set posterior.method={}`",
+                "`{0}` collects weights during fine-tuning, and `bayes fit` does not fine-tune; use \
+                 `bayes train --set posterior.method={0}`",
                 method.name()
             );
-            return Err(refuse(format!("`--method {}`", method.name()), message));
+            return Err(refuse("`--method`".to_owned(), message));
         }
         Ok(chosen)
     };
@@ -70,8 +70,7 @@ fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError
         return Err(ExperimentError::Config {
             place: "`--keep-head`".to_owned(),
             message: format!(
-                "it applies to methods that refit the last layer, such as laplace, but {} keeps it anyway; \
-                 remove the flag",
+                "it has no effect with {}, which never changes the last layer; remove the flag",
                 job.methods
                     .iter()
                     .map(|method| format!("`{}`", method.name()))

@@ -8,6 +8,7 @@ use super::candidate::{Candidate, Frozen, Shop};
 use super::judged::HeldOutScores;
 use super::{ExperimentError, Features, Progress};
 use crate::model::{Classifier, Parameters};
+use crate::numbers::grouped;
 use crate::train::{Outcome, Plan, Recipe, State};
 
 /// What was trained, and how it was chosen.
@@ -178,7 +179,7 @@ impl Choice {
 
 fn words(scores: &HeldOutScores) -> String {
     let HeldOutScores { rows, accuracy, nll } = scores;
-    format!("accuracy {accuracy:.4}, nll {nll:.4} on {rows} held-out rows")
+    format!("accuracy {accuracy:.4}, NLL {nll:.4} on {} held-out rows", grouped(rows))
 }
 
 /// A time in the words of a person.

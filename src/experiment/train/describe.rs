@@ -6,6 +6,7 @@ use super::schedule::overruled_epochs;
 use super::{Experiment, Progress};
 use crate::calibrate::FOLDS;
 use crate::data::{Part, StreamSource, repeated_validation, untrained};
+use crate::numbers::grouped;
 use crate::train::Recipe;
 
 /// The data, and what was decided by them; `written` is what the user asked for.
@@ -23,10 +24,10 @@ pub(super) fn describe(
     show(Progress::Note(format!("rows: {}", sizes.join(", "))));
     let outside = out_of_scope(dataset);
     if !outside.is_empty() {
-        let rows = outside.iter().map(|(split, rows)| format!("{rows} in `{split}`"));
+        let rows = outside.iter().map(|(split, rows)| format!("{} in `{split}`", grouped(rows)));
         let rows: Vec<String> = rows.collect();
         show(Progress::Note(format!(
-            "rows of no class: {}; they train and calibrate nothing",
+            "out-of-scope rows: {}; not used for training or calibration",
             rows.join(", ")
         )));
     }
@@ -53,9 +54,9 @@ pub(super) fn describe(
     }
     if crossing.is_some() {
         show(Progress::Note(format!(
-            "cross-fitting: the last layer is trained on all {} rows; each row is scored by a fit \
-             that did not see its fold, one of {FOLDS}",
-            parts.train.rows.len()
+            "cross-fitting: the last layer is trained on all {} rows; the rows are divided into \
+             {FOLDS} folds, and each row is scored by a fit that did not see its fold",
+            grouped(parts.train.rows.len())
         )));
     }
     if experiment.data.train_limit > 0 {
@@ -109,8 +110,8 @@ pub(super) fn describe_kept(prepared: &Prepared, kept: Recipe, show: &mut dyn Fn
 fn of_sample(source: &StreamSource) -> String {
     format!(
         "only the last layer is fitted, on a sample of the {} rows; the other rows are not used; raise \
-         `data.shuffle_window` for a larger sample, or set `train.recipe` to full to train on all rows",
-        source.rows()
+         `data.shuffle_window` for a larger sample, or set `train.recipe` to `full` to train on all rows",
+        grouped(source.rows())
     )
 }
 
@@ -123,8 +124,10 @@ fn describe_stream(
     let data = &experiment.data;
     let (rows, window, shards) = (source.rows(), data.shuffle_window, data.num_shards as u64);
     show(Progress::Note(format!(
-        "streaming: {rows} rows, {window} at a time; the rows above are a sample of them, and its \
-         training rows are used to fit the posterior"
+        "streaming {} rows, shuffled {} at a time; the splits above are a sample of them, and the \
+         posterior is fitted on the training rows of that sample",
+        grouped(rows),
+        grouped(window)
     )));
     if source.is_unmixed() {
         show(Progress::Warning(format!(

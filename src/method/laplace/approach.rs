@@ -61,8 +61,8 @@ impl Approach for Settings {
         };
         format!(
             "A Laplace approximation of the last linear layer, {form}: a Gaussian around the best \
-             weights, as wide as the training rows leave them uncertain (Daxberger et al., \
-             2021).{} {link}; each text needs one forward pass.",
+             weights whose width reflects how uncertain the training rows leave them (Daxberger \
+             et al., 2021).{} {link}; each text needs one forward pass.",
             fit.evidence.map(prior).unwrap_or_default()
         )
     }

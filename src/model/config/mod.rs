@@ -171,10 +171,13 @@ impl EncoderConfig {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if folder.join("model").join("config.json").is_file() {
+                    return Err(ModelError::OfRun(folder.to_owned()));
+                }
                 return Err(ModelError::Missing {
                     folder: folder.to_owned(),
                     file: "config.json",
-                    hint: "give a model folder as written by transformers' `save_pretrained`",
+                    hint: "give a model folder written by `bayes` or by transformers' `save_pretrained`",
                 });
             }
             Err(source) => return Err(ModelError::Read { path, source }),

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::data::table::TableError;
+use crate::numbers::counted;
 
 /// Why the texts of an input were not predicted, or not written.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +44,7 @@ pub enum StreamError {
     /// A row that cannot be classified, where that ends the work; with its place.
     #[error("{0}")]
     Row(String),
-    #[error("none of {rows} rows could be classified: {first}")]
+    #[error("none of {} could be classified: {first}", counted(*rows, "row"))]
     NoRow {
         rows: usize,
         /// What is wrong with the first one.

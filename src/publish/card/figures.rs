@@ -54,8 +54,8 @@ impl Card<'_> {
         }
         text.push_str(
             "\nThe noise floor is the ECE that perfectly calibrated probabilities would show with \
-             this many rows. An ECE near its floor tells you no more than that, and its bootstrap \
-             interval is biased upward.\n",
+             this many rows. An ECE near its floor is not evidence of miscalibration, and its \
+             bootstrap interval is biased upward.\n",
         );
         text.push_str(&self.more_results());
         text

@@ -3,9 +3,19 @@
 use super::Card;
 use super::numbers::{code, share};
 use crate::calibrate::Limits;
-use crate::calibrate::conformal::Score;
+use crate::calibrate::conformal::{Bounds, Score};
 use crate::method::FitRecord;
 use crate::posterior::{Covariance, Spread};
+
+/// What becomes of classes that have too few rows for a threshold of their own.
+fn few_rows(bounds: &Bounds) -> String {
+    let (all, target) = (bounds.bound_c.len(), share(1.0 - bounds.alpha));
+    match (bounds.always(), bounds.pooled) {
+        (0, 0) => String::new(),
+        (0, pooled) => format!("; at {target}, {pooled} of {all} classes share a threshold"),
+        (always, _) => format!("; at {target}, {always} of {all} classes are in every set"),
+    }
+}
 
 impl Card<'_> {
     /// The posterior and what was fitted after it.
@@ -88,9 +98,16 @@ impl Card<'_> {
             };
             let coverage: Vec<String> =
                 calibration.alphas.iter().map(|alpha| share(1.0 - alpha)).collect();
+            // Cross-fitted scores keep the promise only approximately.
+            let how = if self.crossed() || self.few_rows() { "about" } else { "at least" };
+            let few: String = calibration
+                .alphas
+                .iter()
+                .map(|&alpha| few_rows(&conformal.bounds(alpha)))
+                .collect();
             parts.push(format!(
-                "Prediction sets, {method}, contain the correct class in at least {} of cases; you \
-                 can request any other coverage.",
+                "Prediction sets, {method}, are calibrated to contain the correct class in {how} {} \
+                 of cases{few}; you can request any other coverage.",
                 coverage.join(" or ")
             ));
         }
@@ -120,7 +137,7 @@ impl Card<'_> {
                     None => "Of all predictions, whatever their confidence,",
                 };
                 parts.push(format!(
-                    "{which} at most {} are wrong, as {rows} prove (95 % sure).",
+                    "{which} at most {} are wrong, as {rows} prove (with 95 % certainty).",
                     share(risk)
                 ));
             }

@@ -91,6 +91,16 @@ impl Card<'_> {
         parts.contains_key("train") && !parts.contains_key("temperature")
     }
 
+    fn rows_of(&self, part: &str) -> usize {
+        self.source.artifact.manifest.parts.get(part).map_or(0, |part| part.rows)
+    }
+
+    /// Whether the rows were so few that those of temperature and sets serve both, by cross-fitting.
+    pub(super) fn few_rows(&self) -> bool {
+        let made = PARTS.into_iter().filter(|name| *name != "test").map(|name| self.rows_of(name));
+        made.sum::<usize>() < SMALL
+    }
+
     /// Whether the prior of the last layer is the one under which held-out rows are most probable.
     pub(super) fn prior_by_held_out_rows(&self) -> bool {
         // A folder of an older version says it only next to its evaluation.
@@ -108,12 +118,10 @@ impl Card<'_> {
                  novelty.{how} The `test` split is used only for the reported results."
             );
         }
-        let parts = &self.source.artifact.manifest.parts;
-        let rows = |name: &str| parts.get(name).map_or(0, |part| part.rows);
-        let made = PARTS.into_iter().filter(|name| *name != "test").map(rows).sum::<usize>();
+        let rows = |name: &str| self.rows_of(name);
         let chosen = if self.kept_head() { "its prior was" } else { "the best weights were" };
         let few = |both: &str| {
-            if made >= SMALL {
+            if !self.few_rows() {
                 return String::new();
             }
             let rows = grouped(rows("temperature") + rows("conformal"));

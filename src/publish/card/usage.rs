@@ -136,17 +136,19 @@ impl Card<'_> {
     /// What plain Python computes, and what it leaves out.
     fn what_that_is(&self) -> String {
         let artifact = &self.source.artifact;
+        let most = artifact.manifest.preprocessing.max_length;
         let cut = match artifact.manifest.preprocessing.truncation.name() {
-            "head" => "",
+            "head" => String::new(),
             "tail" => {
-                " When a text is too long, transformers keeps the beginning, while `bayes` keeps \
-                 the end, so predictions for long texts differ."
+                " When a text is too long, transformers keeps only its beginning, whereas `bayes` \
+                 keeps only its end. Predictions for long texts therefore differ."
+                    .to_owned()
             }
-            _ => {
-                " When a text is too long, transformers keeps the beginning, while `bayes` takes a \
-                 quarter of its tokens from the beginning and three quarters from the end, so \
-                 predictions for long texts differ."
-            }
+            _ => format!(
+                " When a text is too long, transformers keeps only its beginning, whereas `bayes` \
+                 fills the first quarter of the {most} tokens from the beginning of the text and \
+                 the rest from its end. Predictions for long texts therefore differ."
+            ),
         };
         let vector = if artifact.posterior.scaling.vector.is_some() {
             " The factors and offsets of the classes are not applied here."
@@ -172,25 +174,25 @@ impl Card<'_> {
                 format!("echo {} | bayes predict --model {place} --format jsonl", shell(&row))
             }
         };
-        let uncertainty = match artifact.posterior.own_doubt() {
-            OwnDoubt::Known => "the two parts of the uncertainty",
-            OwnDoubt::LeftOut | OwnDoubt::Absent => "the uncertainty",
-        };
         let calibration = &artifact.calibration;
-        let printed = [
-            (true, "the label with its probability"),
-            (true, uncertainty),
+        let printed = match calibration.limits {
+            Some(_) => "the label, its probability, the uncertainty, and accept or abstain",
+            None => "the label, its probability and the uncertainty",
+        };
+        let added = [
+            (artifact.posterior.own_doubt() == OwnDoubt::Known, "the two parts of the uncertainty"),
             (calibration.conformal.is_some(), "the prediction set"),
             (calibration.novelty.is_some(), "the novelty p-value"),
-            (calibration.limits.is_some(), "whether to accept the prediction"),
         ];
-        let printed: Vec<&str> =
-            printed.into_iter().filter(|(has, _)| *has).map(|(_, what)| what).collect();
-        let (last, others) = printed.split_last().expect("a label is always printed");
+        let added: Vec<&str> =
+            added.into_iter().filter(|(has, _)| *has).map(|(_, what)| what).collect();
+        let added = match added.split_last() {
+            None => "prints the result as JSON".to_owned(),
+            Some((last, [])) => format!("adds {last}"),
+            Some((last, others)) => format!("adds {} and {last}", others.join(", ")),
+        };
         format!(
-            "```sh\n{ask}\n```\n\nIt prints {} and {last}. {} prints the result as JSON; {} answers \
-             over HTTP.\n",
-            others.join(", "),
+            "```sh\n{ask}\n```\n\nIt prints {printed}. {} {added}; {} answers over HTTP.\n",
             code("--json"),
             code(&format!("bayes serve --model {place}"))
         )

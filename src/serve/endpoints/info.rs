@@ -77,7 +77,7 @@ struct InfoCalibration {
     /// Confidence at or above which a prediction is accepted; `null` if any confidence is accepted.
     min_confidence: Option<f64>,
     /// At most this share of predictions with at least that confidence (or of all predictions, if
-    /// it is `null`) is wrong, as held-out rows prove (95 % sure).
+    /// it is `null`) is wrong, as held-out rows prove (with 95 % certainty).
     target_risk: Option<f64>,
 }
 
