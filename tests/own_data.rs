@@ -442,6 +442,14 @@ fn a_finished_run_of_another_encoder_is_not_the_same() {
     home.done(&head);
     let again = home.run(&head);
     assert!(again.status.success() && text(&again.stderr).contains("this run is already finished"));
+    assert!(!text(&again.stderr).contains("have no effect"));
+    let late = ["--set", "train.baseline=true", "--set", "publish.license=mit"];
+    let late = text(&home.run(&[&head[..], &late].concat()).stderr);
+    assert!(
+        late.contains("have no effect: `publish.license` was")
+            && late.contains("`train.baseline` was"),
+        "{late}"
+    );
     home.train_tiny(&["--quiet", "--resume", "never", "--set", "train.seed=7"]);
     copy();
     let message = home.refused(&head);

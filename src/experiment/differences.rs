@@ -31,14 +31,26 @@ const LATER: [&str; 2] = ["posterior.", "calibration."];
 /// that is finished, unless the method follows the training.
 pub(super) fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<String> {
     let follows = [before, now].iter().any(|one| one.posterior.approach().needs().trajectory);
-    let (before, now) = (flat(before), flat(now));
-    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-    let counts = |key: &str| {
+    changed(before, now, |key| {
         let shapes_training = follows && key.starts_with("posterior.");
         let later = !shapes_training && LATER.iter().any(|section| key.starts_with(section));
-        let words = key.starts_with("publish.");
-        !FREE.contains(&key) && !words && (finished || !later)
-    };
+        !is_free(key) && (finished || !later)
+    })
+}
+
+/// Keys that are no reason for another run, and that a finished one does not follow any more.
+pub(super) fn without_effect(before: &Experiment, now: &Experiment) -> Vec<String> {
+    changed(before, now, |key| is_free(key) && key != "name")
+}
+
+fn is_free(key: &str) -> bool {
+    FREE.contains(&key) || key.starts_with("publish.")
+}
+
+/// Keys with another value, of those that count.
+fn changed(before: &Experiment, now: &Experiment, counts: impl Fn(&str) -> bool) -> Vec<String> {
+    let (before, now) = (flat(before), flat(now));
+    let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let shown = |value: Option<&Value>| value.map_or("not set".to_owned(), Value::to_string);
     keys.into_iter()
         .filter(|key| counts(key) && before.get(*key) != now.get(*key))

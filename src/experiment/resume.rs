@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use super::differences::{differences, other_labels, other_parts};
+use super::differences::{differences, other_labels, other_parts, without_effect};
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, PartRecord};
 use crate::compute::Noise;
@@ -195,6 +195,13 @@ impl Home {
             return Err(ExperimentError::OtherTrajectory { name, finished, differences });
         }
         if finished {
+            let late = without_effect(&record.experiment, wanted.experiment);
+            if !late.is_empty() {
+                show(Progress::Warning(format!(
+                    "this run is already finished, so these changes have no effect: {}",
+                    late.join("; ")
+                )));
+            }
             return Ok(Some(Decision::Finished(record.run)));
         }
         for place in checkpoints(&self.path)? {

@@ -44,7 +44,12 @@ pub(super) fn open(
         (Some((marked, _)), Some(asked)) if marked == asked || both_utf16(marked, asked) => {
             Some(marked)
         }
-        (Some((marked, _)), _) if marked == encoding_rs::UTF_8 => None,
+        (Some((marked, _)), asked) if marked == encoding_rs::UTF_8 => {
+            done.extend(asked.map(|asked| {
+                format!("read as UTF-8, as its byte order mark says, not as {}", asked.name())
+            }));
+            None
+        }
         (Some((marked, _)), _) => return Err(not_utf8(name, marked)),
         (None, Some(asked)) => Some(asked),
         (None, None) => match without_mark(&head) {
@@ -165,6 +170,22 @@ mod tests {
         for bytes in ["größer".as_bytes(), "\u{feff}größer".as_bytes(), &packer.finish().unwrap()]
         {
             assert_eq!(read(bytes, "").unwrap(), "größer");
+        }
+    }
+
+    #[test]
+    fn a_mark_of_utf8_is_followed_and_told_where_another_encoding_is_named() {
+        let done = |encoding: &str| {
+            let reading = Reading { encoding: encoding.to_owned(), ..Reading::default() };
+            let bytes = "\u{feff}größer".as_bytes().to_vec();
+            open(Box::new(Cursor::new(bytes)), &reading, "a.csv").unwrap().done
+        };
+        for (encoding, expected) in
+            [("windows-1252", true), ("utf-16", true), ("utf-8", false), ("", false)]
+        {
+            let told = done(encoding).iter().any(|said| said.contains("byte order mark says"));
+            assert_eq!(told, expected, "{encoding}");
+            assert_eq!(read("\u{feff}größer".as_bytes(), encoding).unwrap(), "größer");
         }
     }
 
