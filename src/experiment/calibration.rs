@@ -150,7 +150,7 @@ impl FitSettings<'_> {
             width: posterior.width(),
             temperature: usual.temperature,
             own_doubt: posterior.own_doubt(),
-            note: few.then(|| {
+            note: (*few && !judged.labels.is_empty()).then(|| {
                 format!(
                     "with fewer than {} rows in total, temperature, prediction sets and novelty \
                      share {} rows, and each row is scored by a calibration fitted without it \
