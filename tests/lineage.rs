@@ -168,7 +168,9 @@ fn what_cannot_be_known_is_said_and_stays_said() {
     std::fs::remove_file(home.path("coins.csv")).unwrap();
     let said = train(&home, "mixed.csv", &["--init", FIRST, "--set", "name=again"]);
     assert!(
-        said.contains("it is unknown which of these rows were used to train `coins`"),
+        said.contains(
+            "it is unknown which of these rows were used to train the starting model `coins`"
+        ),
         "{said}"
     );
     assert!(said.contains("the training data `coins.csv` are no longer here"), "{said}");

@@ -337,7 +337,7 @@ fn a_run_without_rows_to_report_on_does_not_begin() {
     for more in [&[][..], &["--dry-run"]] {
         let message = home.refused(&[&train, &TINY[..], more].concat());
         assert!(
-            message.contains("test part") && message.contains("`data.test_fraction`"),
+            message.contains("test split") && message.contains("`data.test_fraction`"),
             "{message}"
         );
     }
@@ -479,10 +479,7 @@ fn validation_rows_that_are_training_rows_are_said_and_judge_nothing() {
         (json(&text(&output.stdout)), text(&output.stderr))
     };
     let (report, said) = train(&[]);
-    assert!(
-        said.contains("80 of the 120 rows of the validation split have a text that is in"),
-        "{said}"
-    );
+    assert!(said.contains("80 of the 120 rows of the validation split repeat a text of"), "{said}");
     let judged = report["recipe"]["head"]["rows"].as_u64().unwrap();
     let chosen = report["parts"]["validation"]["rows"].as_u64().unwrap();
     assert!(chosen == 60 && judged < 35, "{judged} of {chosen} rows are new");

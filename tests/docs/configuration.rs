@@ -110,7 +110,10 @@ fn add(folder: &Path, text: &mut String) {
 fn choices(key: &str) -> Option<Vec<String>> {
     let error = Experiment::parse("", "", &[format!("{key}=\"?\"")]).err()?.to_string();
     let of_section = || error.split_once("unknown variant `?`, expected ");
-    let (_, listed) = error.split_once("is `?`; use ").or_else(of_section)?;
+    let of_key = error.split_once("is `?`; use ").filter(|(_, listed)| {
+        listed.starts_with("one of `") || listed.starts_with('`') && listed.contains("` or `")
+    });
+    let (_, listed) = of_key.or_else(of_section)?;
     Some(listed.split('`').skip(1).step_by(2).map(str::to_owned).collect())
 }
 
