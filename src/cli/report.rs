@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use super::beside;
 use super::words::cut;
+use crate::data::NONE_IS_NEW;
 use crate::evaluate::{
-    Comparison, Evaluation, Hygiene, NONE_IS_NEW, Report, Uncertainty, WithoutSeen, least_covered,
+    Comparison, Evaluation, Hygiene, Report, Uncertainty, WithoutSeen, least_covered,
     without_absent, worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};

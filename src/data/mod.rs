@@ -59,7 +59,7 @@ pub use remark::Remark;
 pub(crate) use remark::some;
 pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};
-pub use summary::{Lengths, PartSummary, repeated_validation, untrained};
+pub use summary::{Lengths, NONE_IS_NEW, PartSummary, repeated_validation, untrained};
 pub use tokenizer::{Encoded, FolderTokenizer, TextTokenizer, TokenizerError, Truncation};
 pub use typical::typical_length;
 pub use vocabulary::{VocabularyError, build as build_vocabulary};

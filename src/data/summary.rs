@@ -55,6 +55,9 @@ impl PartSummary {
     }
 }
 
+/// What figures are worth that are about texts which were all seen before.
+pub const NONE_IS_NEW: &str = "These figures say nothing about new texts";
+
 /// Classes whose rows all went to other parts than that of the training.
 pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
     let counts = PartSummary::new(dataset, &parts.train, None).by_class;

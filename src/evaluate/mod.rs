@@ -31,6 +31,6 @@ pub use origin::{Origin, OriginError, Seen, own_parts};
 pub use outside::{Histogram, OutOfScope};
 pub use renamed::read_unlike_training;
 pub use render::{About, Page};
-pub use report::{NONE_IS_NEW, Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
+pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
 pub use score::{EvalRows, EvaluateError, OUT_OF_SCOPE, answer, answer_outside, score};
 pub use selective::Selective;

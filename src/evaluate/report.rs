@@ -93,9 +93,6 @@ pub struct Uncertainty {
     pub epistemic_share: Option<f64>,
 }
 
-/// What the figures of rows are worth that were all seen before.
-pub const NONE_IS_NEW: &str = "These figures say nothing about new texts";
-
 /// The score without texts that were also trained or calibrated on.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct WithoutSeen {

@@ -194,7 +194,7 @@ mod tests {
         assert_eq!("5/s".parse::<Rate>().unwrap().window.as_secs(), 1);
         assert_eq!(rate.times(20).requests.get(), 2000);
         for wrong in ["100", "0/min", "x/min", "5/week"] {
-            assert!(wrong.parse::<Rate>().unwrap_err().contains("use a form such as"), "{wrong}");
+            assert!(wrong.parse::<Rate>().unwrap_err().contains("use a rate such as"), "{wrong}");
         }
     }
 

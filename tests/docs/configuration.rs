@@ -111,7 +111,9 @@ fn choices(key: &str) -> Option<Vec<String>> {
     let error = Experiment::parse("", "", &[format!("{key}=\"?\"")]).err()?.to_string();
     let of_section = || error.split_once("unknown variant `?`, expected ");
     let of_key = error.split_once("is `?`; use ").filter(|(_, listed)| {
-        listed.starts_with("one of `") || listed.starts_with('`') && listed.contains("` or `")
+        let alone = listed.ends_with('`') && listed.matches('`').count() == 2;
+        listed.starts_with("one of `")
+            || listed.starts_with('`') && (listed.contains("` or `") || alone)
     });
     let (_, listed) = of_key.or_else(of_section)?;
     Some(listed.split('`').skip(1).step_by(2).map(str::to_owned).collect())

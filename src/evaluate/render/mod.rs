@@ -10,9 +10,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    BaselineReport, Comparison, Evaluation, NONE_IS_NEW, Report, WithoutSeen, least_covered,
-    without_absent, worst_first,
+    BaselineReport, Comparison, Evaluation, Report, WithoutSeen, least_covered, without_absent,
+    worst_first,
 };
+use crate::data::NONE_IS_NEW;
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Metric};
 use crate::numbers::grouped;
 use crate::store::{StoreError, write_atomically};

@@ -2,8 +2,7 @@
 
 use super::Card;
 use super::numbers::{code, four, percent};
-use crate::data::Terms;
-use crate::evaluate::NONE_IS_NEW;
+use crate::data::{NONE_IS_NEW, Terms};
 use crate::metrics::wilson;
 use crate::numbers::{counted, grouped};
 use crate::posterior::OwnDoubt;
