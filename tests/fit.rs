@@ -196,7 +196,7 @@ fn a_fit_says_what_it_read_and_its_card_what_was_done() {
     let fit = ["fit", "--model", "foreign", "--dataset", data, "--output", "fitted"];
     let said = home::text(&home.run(&fit).stderr);
     assert!(said.contains("columns: text = `subject`, label = `department`"), "{said}");
-    assert!(said.contains("of the `validation` split are not used"), "{said}");
+    assert!(said.contains("in split `validation` are not used"), "{said}");
     let said = home::text(&home.run(&["eval", "--model", "fitted", "--dataset", data]).stderr);
     assert!(said.contains("columns: text = `subject`"), "{said}");
     let card = home.done(&["publish", "--model", "fitted", "--card-only"]);
