@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use bayes::numbers::grouped;
 use home::{Home, text};
 
 /// 160 optimizer steps of three passes, with averaged weights and an evaluation every 20 steps.
@@ -206,8 +207,10 @@ fn a_stopped_run_goes_on_and_damaged_checkpoints_are_passed_over() {
     let whole = fs::read(&optimizer).unwrap();
     fs::write(&optimizer, &whole[..whole.len() / 2]).unwrap();
     let message = resume_from(&newest);
-    assert!(message.contains("optimizer.safetensors` has"), "{message}");
-    assert!(message.contains(&format!("{} of {} bytes", whole.len() / 2, whole.len())));
+    let (found, expected) = (grouped(whole.len() / 2), grouped(whole.len()));
+    let damaged =
+        format!("optimizer.safetensors` is damaged ({found} bytes instead of {expected})");
+    assert!(message.contains(&damaged), "{message}");
     // One bit.
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;

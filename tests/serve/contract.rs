@@ -449,7 +449,7 @@ fn samples_of_a_model_of_one_pass_are_refused() {
         assert_eq!((refused.status, &*refused.problem()), (422, "validation"), "{path}");
         let fault = refused.json()["errors"][0].clone();
         assert_eq!(fault["loc"], json!(["body", "num_samples"]), "{path}");
-        assert!(fault["msg"].as_str().unwrap().contains("one pass"), "{path}: {fault}");
+        assert!(fault["msg"].as_str().unwrap().contains("single forward pass"), "{path}: {fault}");
         body["num_samples"] = Value::Null;
         assert!(server.post(path, &body).status < 300, "{path}");
     }
