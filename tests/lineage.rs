@@ -204,7 +204,7 @@ fn a_test_split_without_a_new_text_says_so_wherever_its_figures_stand() {
         "{said}"
     );
     let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(flat(&summary).contains("all 75 test texts also occur"), "{summary}");
+    assert!(flat(&summary).contains("all 75 test texts were also used"), "{summary}");
     assert!(flat(&summary).contains(WORDS), "{summary}");
     let model = "checkpoints/leak/model";
     let card = home.done(&["publish", "--model", model, "--card-only"]);

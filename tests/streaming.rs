@@ -187,7 +187,7 @@ fn the_sample_of_a_sorted_stream_has_every_class_and_a_head_says_that_it_is_all(
             assert!((5..=9).contains(&rows), "{class}: a third of the 20 test rows");
         }
         assert!(!said.contains("no row of"), "{said}");
-        let alone = said.contains("the last layer alone is fitted, on a sample of the 1500 rows");
+        let alone = said.contains("only the last layer is fitted, on a sample of the 1,500 rows");
         assert_eq!(alone, recipe == "head", "{said}");
         let notes = report["notes"].to_string();
         let sentence = match recipe {

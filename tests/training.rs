@@ -160,7 +160,7 @@ fn attention_that_looks_at_one_token_is_warned_of_once() {
     let watching = TrainConfig { histogram_steps: 1, max_steps: 3, ..config() };
     let (_, saved, warnings) = bench.run(&watching, sharp);
     let attention: Vec<&String> =
-        warnings.iter().filter(|text| text.contains("the attention of layers [1]")).collect();
+        warnings.iter().filter(|text| text.contains("the attention of layer 1 ")).collect();
     assert_eq!(attention.len(), 1, "{warnings:?}");
     assert!(saved.last().unwrap().warned.attention);
 }
