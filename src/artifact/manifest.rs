@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::calibrate::CalibrationConfig;
-use crate::data::{DataConfig, Preprocessing};
+use crate::data::{DataConfig, Dataset, Part, Preprocessing};
 use crate::method::FitRecord;
 use crate::metrics::Summary;
 use crate::store;
@@ -22,6 +22,12 @@ pub struct PartRecord {
     pub rows: usize,
     /// SHA-256 over its texts and labels.
     pub sha256: String,
+}
+
+impl PartRecord {
+    pub fn of(part: &Part, dataset: &Dataset) -> Self {
+        Self { rows: part.rows.len(), sha256: part.hash(dataset) }
+    }
 }
 
 /// A model whose weights were the beginning of another's, and the data that they have seen.
@@ -115,16 +121,20 @@ fn yes() -> bool {
 }
 
 impl Manifest {
-    /// The lineage of a model that begins with the weights of this one.
-    pub fn continued(&self) -> Vec<Ancestor> {
-        let own = Ancestor {
+    /// This model, to those that begin with its weights.
+    pub fn as_ancestor(&self) -> Ancestor {
+        Ancestor {
             name: self.name.clone(),
             data: self.data.clone(),
             data_labels: self.data_labels.clone(),
             seed: self.seed,
             parts: self.parts.clone(),
-        };
-        std::iter::once(own).chain(self.lineage.iter().cloned()).collect()
+        }
+    }
+
+    /// The lineage of a model that begins with the weights of this one.
+    pub fn continued(&self) -> Vec<Ancestor> {
+        std::iter::once(self.as_ancestor()).chain(self.lineage.iter().cloned()).collect()
     }
 
     /// The content of the file, with its own hash.

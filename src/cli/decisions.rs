@@ -1,7 +1,8 @@
 //! Which answers are accepted, what that promises, and how it was kept.
 
-use super::words::{percent, sentence};
+use super::words::percent;
 use crate::calibrate::{self, CalibrationSummary, Limits};
+use crate::data::sentence;
 use crate::evaluate::{Answer, Truth};
 use crate::numbers::grouped;
 

@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::decisions::decisions;
 use super::fitted::{calibration_words, posterior_words, whose};
-use super::words::{cut, filled, percent, quoted, sentence};
-use crate::data::NONE_IS_NEW;
+use super::words::{cut, filled, percent, quoted};
+use crate::data::{NONE_IS_NEW, sentence};
 use crate::evaluate::{About, BaselineReport, Page};
 use crate::experiment::{HeldOutScores, TrainReport};
 use crate::metrics::Interval;

@@ -27,13 +27,6 @@ pub fn filled(first: &str, rest: &str, text: &str) -> String {
     lines + line.trim_end() + "\n"
 }
 
-/// With a capital and a full stop.
-pub fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    format!("{}{}.", first.collect::<String>(), letters.as_str())
-}
-
 /// A share in percent, to two places.
 pub fn percent(share: f64) -> f64 {
     (1e4 * share).round() / 100.0

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::classes::{self, Classes, Fate};
 use super::clean;
-use super::read::{Content, Raw};
+use super::read::Content;
 use super::split::text_key;
 use super::table::{self, ColumnNames};
+use super::take::Raw;
 use super::{
     CrossFit, DataConfig, DataError, Example, Located, Remark, StreamSource, labels, obtain,
     reviews,

@@ -30,3 +30,10 @@ pub(crate) fn some<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }
+
+/// With a capital and a full stop.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    format!("{}{}.", first.collect::<String>(), letters.as_str())
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::fetch::split_name;
-use super::read::cell;
 use super::table::{Columns, Row};
+use super::take::cell;
 
 /// Names of columns that say it by yes and no, and how they say it.
 const FLAGS: [&str; 6] =

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use super::cache::encode;
 use super::classes::Fate;
-use super::read::{Raw, Take};
 use super::split::text_key;
 use super::stream::{Place, RowStream, StreamConfig, windows};
 use super::stream_sample::{Counts, Drawn, by_chance, distance, sum};
 use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_ROWS};
+use super::take::{Raw, Take};
 use super::{DataConfig, DataError, Example, Preprocessing, TextTokenizer, TokenSet};
 use crate::compute::Noise;
 
@@ -210,11 +210,10 @@ impl StreamedRows {
         tokenizer: TextTokenizer,
         noise: Noise,
     ) -> Self {
-        let key = |example: &&Example| text_key(&example.text, example.pair.as_deref());
         Self {
             source,
             config: data.stream(),
-            held_out: Arc::new(held_out.iter().map(key).collect()),
+            held_out: Arc::new(held_out.iter().map(|example| example.key()).collect()),
             held_out_rows,
             tokenizer,
             cut: Preprocessing::new(data.max_length, data.truncation),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::remark::some;
-use super::split::{overlap, text_key};
+use super::split::overlap;
 use super::{Dataset, Example, Part, Parts, Remark, TokenSet};
 
 /// Sizes and counts of one part.
@@ -42,7 +42,7 @@ impl PartSummary {
         let mut repeated = 0;
         for example in part.examples(dataset) {
             by_class[example.label as usize] += 1;
-            let fresh = texts.insert(text_key(&example.text, example.pair.as_deref()));
+            let fresh = texts.insert(example.key());
             repeated += usize::from(!fresh);
         }
         Self {
@@ -74,10 +74,8 @@ pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
 
 /// Rows of an official validation split whose text is a training text.
 pub fn repeated_validation(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
-    let texts = |split: &str| -> Vec<u64> {
-        let key = |row: &Example| text_key(&row.text, row.pair.as_deref());
-        dataset.rows(split).iter().map(key).collect()
-    };
+    let texts =
+        |split: &str| -> Vec<u64> { dataset.rows(split).iter().map(Example::key).collect() };
     let rows = dataset.rows("validation").len();
     let seen = overlap(&texts("train"), &texts("validation")).len();
     if seen == 0 {

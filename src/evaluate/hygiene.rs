@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::artifact::{Manifest, PartRecord};
 use crate::data::Example;
-use crate::data::split::{content_hash, text_key};
+use crate::data::split::content_hash;
 
 /// What every report says of its rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,9 +24,7 @@ pub struct Hygiene {
 impl Hygiene {
     pub fn new(rows: &[&Example], seen: Option<usize>, manifest: &Manifest) -> Self {
         let mut texts = HashSet::new();
-        let fresh =
-            |example: &&&Example| texts.insert(text_key(&example.text, example.pair.as_deref()));
-        let distinct = rows.iter().filter(fresh).count();
+        let distinct = rows.iter().filter(|example| texts.insert(example.key())).count();
         let rows: Vec<Example> = rows.iter().copied().cloned().collect();
         Self {
             evaluated: PartRecord { rows: rows.len(), sha256: content_hash(&rows) },

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::artifact::{Ancestor, Manifest, PartRecord};
 use crate::compute::Noise;
-use crate::data::split::{overlap, text_key};
+use crate::data::split::overlap;
 use crate::data::table::is_url;
 use crate::data::{DataConfig, DataError, Dataset, Example, Parts, locate};
 
@@ -86,8 +86,8 @@ impl<'a> Origin<'a> {
         opened: Option<(&DataConfig, &'a Dataset)>,
     ) -> Result<Self, OriginError> {
         let before = Seen::by(&manifest.lineage);
-        let own = manifest.continued().swap_remove(0);
-        Ok(Self { before: before.clone(), ..Self::find(&own, opened, &before.texts)? })
+        let found = Self::find(&manifest.as_ancestor(), opened, &before.texts)?;
+        Ok(Self { before, ..found })
     }
 
     fn find(
@@ -126,11 +126,6 @@ impl<'a> Origin<'a> {
         self.parts.train.examples(self.dataset()).collect()
     }
 
-    /// The parts.
-    pub fn parts(&self) -> &Parts {
-        &self.parts
-    }
-
     /// Keys of the texts of all parts, and of those that the weights had seen before.
     pub fn keys(&self) -> Vec<u64> {
         let own = self.keys_of(|_| true);
@@ -145,7 +140,7 @@ impl<'a> Origin<'a> {
         if let Some(why) = &self.before.unknown {
             return Err(why.clone());
         }
-        let asked: Vec<u64> = examples.iter().copied().map(key).collect();
+        let asked: Vec<u64> = examples.iter().map(|example| example.key()).collect();
         // A stream passes over the texts of its held-out rows, and may have any other.
         let known = overlap(&self.keys_of(|_| true), &asked).len();
         if self.dataset.stream.is_some() && known < asked.len() {
@@ -162,12 +157,8 @@ impl<'a> Origin<'a> {
 
     fn keys_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
         let parts = self.parts.named().into_iter().filter(|(name, _)| wanted(name));
-        parts.flat_map(|(_, part)| part.examples(self.dataset()).map(key)).collect()
+        parts.flat_map(|(_, part)| part.examples(self.dataset()).map(Example::key)).collect()
     }
-}
-
-fn key(example: &Example) -> u64 {
-    text_key(&example.text, example.pair.as_deref())
 }
 
 /// The parts of the data set that a model was trained on, as `config` limits those that nothing was fitted on.

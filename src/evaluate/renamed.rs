@@ -32,7 +32,7 @@ pub fn read_unlike_training(
         false => format!("another `data.label_map` than the one that is applied to `{name}`"),
     };
     Some(format!(
-        "`{model}` was trained with {applied}: it concerns the labels {}; if they mean the same here as in the \
+        "`{model}` was trained with {applied}; it concerns the labels {}; if they mean the same here as in the \
          training of this model, add `--label-map {}`",
         some(labels.into_iter().map(String::as_str)),
         quoted(&flag.join(","))

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use super::{Experiment, ExperimentError};
 use crate::artifact::{Ancestor, Manifest, manifest_of};
-use crate::data::split::{overlap, text_key};
-use crate::data::{Dataset, Example, Parts, Remark};
+use crate::data::{Dataset, Parts, Remark};
 use crate::evaluate::Seen;
 use crate::numbers::{counted, grouped};
 use crate::train::Recipe;
@@ -18,15 +17,15 @@ pub(super) struct Lineage {
 }
 
 impl Lineage {
-    /// Of the encoder in `folder`, which is one of ours or has none.
+    /// Of the encoder in `folder`; one of another tool does not say.
     pub(super) fn of_init(folder: &Path, experiment: &Experiment) -> Result<Self, ExperimentError> {
         let Some(manifest) = manifest_of(folder)? else { return Ok(Self::default()) };
-        // The last layer is fitted anew, and its rows are all that an encoder that stayed has not seen.
+        // The recipe `head` takes the encoder alone, which rows of a last layer have not touched.
         let keeps = manifest.encoder_trained || experiment.train.recipe != Recipe::Head;
         Ok(Self::of(&manifest, keeps))
     }
 
-    /// Of a model whose weights go on. Those of its last layer alone, where its rows trained nothing else, may not.
+    /// Of a model. `keeps` says whether weights are kept that its own rows trained.
     pub(super) fn of(manifest: &Manifest, keeps: bool) -> Self {
         let models = if keeps { manifest.continued() } else { manifest.lineage.clone() };
         Self { seen: Seen::by(&models), models }
@@ -34,10 +33,7 @@ impl Lineage {
 
     /// Rows of a split whose text the weights have seen.
     pub(super) fn seen_of(&self, dataset: &Dataset, split: &str) -> usize {
-        let key = |row: &Example| text_key(&row.text, row.pair.as_deref());
-        let texts: Vec<u64> = dataset.rows(split).iter().map(key).collect();
-        let seen: Vec<u64> = self.seen.texts.iter().copied().collect();
-        overlap(&seen, &texts).len()
+        dataset.rows(split).iter().filter(|row| self.seen.texts.contains(&row.key())).count()
     }
 
     /// Whether it is known what the weights have seen.

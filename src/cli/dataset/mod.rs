@@ -12,7 +12,7 @@ use super::tables::TableFlags;
 use super::words::{filled, whole};
 use super::written::ExperimentFlags;
 use super::{Common, Outcome, print, print_json};
-use crate::data::split::{content_hash, overlap, text_key};
+use crate::data::split::{content_hash, overlap};
 use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, is_here};
 use crate::experiment::{self, Experiment, Progress};
 use crate::numbers::grouped;
@@ -118,9 +118,7 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
     let dataset = Dataset::open(&config)?;
     let mut display = Display::new(common.quiet);
     dataset.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
-    let texts = |rows: &[Example]| -> Vec<u64> {
-        rows.iter().map(|row| text_key(&row.text, row.pair.as_deref())).collect()
-    };
+    let texts = |rows: &[Example]| -> Vec<u64> { rows.iter().map(Example::key).collect() };
     let keys: Vec<(&String, Vec<u64>)> =
         dataset.splits.iter().map(|(split, rows)| (split, texts(rows))).collect();
     let mut splits = Vec::new();

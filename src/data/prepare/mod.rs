@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::split::{self, Division, RowKey, SplitError, content_hash, overlap, text_key};
+use super::split::{self, Division, RowKey, SplitError, content_hash, overlap};
 use super::{CrossFit, DataConfig, DataError, Dataset, Example};
 use crate::compute::Noise;
 
@@ -32,7 +32,7 @@ impl Part {
 
 /// The parts of a run: disjoint, with repeated texts on one side. Rows of an official validation
 /// split whose text is also a training text may choose among checkpoints, but calibrate nothing; a split that has
-/// too few others is left out, and rows of the training split take its place.
+/// too few others is not used, and rows of the training split are used instead.
 ///
 /// Texts that the weights have seen before, by their [keys](split::text_key), count as training texts: where
 /// rows are carved from the training split, they stay in its training part.
@@ -48,14 +48,14 @@ pub struct Parts {
     pub conformal: Part,
     /// Rows for the report.
     pub test: Part,
-    /// Places in `test.rows` whose text also occurs in another part.
+    /// Places in `test.rows` whose text also occurs in another part, or was seen before.
     pub seen_in_test: Vec<usize>,
     /// Places in `validation.rows` whose text is also a training text.
     pub seen_in_validation: Vec<usize>,
 }
 
 impl Parts {
-    /// Divides a data set as `[data]` says. A function of the data, the config and the seed. With
+    /// Divides a data set as `[data]` says. A function of the data, the config, the seed and what was seen. With
     /// `cross_fit = "always"` the training part has all rows but those of the test part, up to
     /// `train_limit`.
     pub fn divide(
@@ -130,7 +130,7 @@ impl Parts {
         let own_test = !dataset.rows("test").is_empty();
         let test = (!own_test).then_some(&self.test);
         let parts = [&self.temperature, &self.conformal].into_iter().chain(test);
-        let mut texts = parts.flat_map(|part| part.examples(dataset)).map(key_of);
+        let mut texts = parts.flat_map(|part| part.examples(dataset)).map(Example::key);
         texts.any(|text| seen.contains(&text))
     }
 
@@ -218,7 +218,8 @@ impl Parts {
     }
 
     fn find_seen(&mut self, dataset: &Dataset, seen: &HashSet<u64>) {
-        let texts = |part: &Part| -> Vec<u64> { part.examples(dataset).map(key_of).collect() };
+        let texts =
+            |part: &Part| -> Vec<u64> { part.examples(dataset).map(Example::key).collect() };
         let used = [&self.train, &self.validation, &self.temperature, &self.conformal];
         let used: Vec<u64> = used.into_iter().flat_map(texts).chain(seen.iter().copied()).collect();
         self.seen_in_test = overlap(&used, &texts(&self.test));
@@ -240,11 +241,6 @@ impl Parts {
             ("test", &self.test),
         ]
     }
-}
-
-/// What makes the text of a row the same as another.
-fn key_of(example: &Example) -> u64 {
-    text_key(&example.text, example.pair.as_deref())
 }
 
 /// The division of an official validation split, whose rows of a training text calibrate nothing; `None` where

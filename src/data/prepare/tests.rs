@@ -65,7 +65,7 @@ fn texts_that_were_seen_before_are_trained_on_and_measure_nothing() {
     let divide =
         |seen: &HashSet<u64>| Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1), seen);
     let plain = divide(&HashSet::new()).unwrap();
-    let keys = |part: &Part| part.examples(&dataset).map(key_of).collect::<HashSet<u64>>();
+    let keys = |part: &Part| part.examples(&dataset).map(Example::key).collect::<HashSet<u64>>();
     // What was trained on by the same division changes nothing.
     assert_eq!(divide(&keys(&plain.train)).unwrap(), plain);
     let measured = [&plain.temperature, &plain.conformal, &plain.test];
@@ -79,7 +79,7 @@ fn texts_that_were_seen_before_are_trained_on_and_measure_nothing() {
         }
         assert!(seen.is_subset(&keys(&parts.train)) && parts.seen_in_test.is_empty());
     }
-    let all: HashSet<u64> = dataset.rows("train").iter().map(key_of).collect();
+    let all: HashSet<u64> = dataset.rows("train").iter().map(Example::key).collect();
     let few: HashSet<u64> = all.iter().copied().skip(3).collect();
     for (seen, new) in [(all, 0), (few, 3)] {
         let error = divide(&seen).unwrap_err();
@@ -94,7 +94,7 @@ fn texts_that_were_seen_before_are_trained_on_and_measure_nothing() {
 #[test]
 fn splits_of_their_own_keep_their_rows_and_are_counted() {
     let (validation, test) = (rows("chosen by", 80), rows("reported on", 60));
-    let seen = [&validation[..40], &test[..30]].concat().iter().map(key_of).collect();
+    let seen = [&validation[..40], &test[..30]].concat().iter().map(Example::key).collect();
     let splits = [("train", rows("trained on", 200)), ("validation", validation), ("test", test)];
     let dataset = dataset(splits);
     let parts = Parts::divide(&dataset, &DataConfig::default(), &Noise::new(1), &seen).unwrap();

@@ -17,7 +17,7 @@ pub struct RowKey {
 
 impl From<&Example> for RowKey {
     fn from(example: &Example) -> Self {
-        Self { label: example.label, text: text_key(&example.text, example.pair.as_deref()) }
+        Self { label: example.label, text: example.key() }
     }
 }
 

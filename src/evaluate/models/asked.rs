@@ -9,7 +9,6 @@ use super::outside::Outside;
 use super::{Event, Options};
 use crate::artifact::Manifest;
 use crate::compute::Noise;
-use crate::data::split::text_key;
 use crate::data::{DataConfig, Dataset, Example, Remark, sample};
 use crate::evaluate::{
     Answers, EvalRows, OUT_OF_SCOPE, answer, answer_outside, read_unlike_training,
@@ -78,8 +77,7 @@ impl Asked {
     }
 
     pub(super) fn keys(&self) -> HashSet<u64> {
-        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
-        self.examples().into_iter().map(key).collect()
+        self.examples().into_iter().map(Example::key).collect()
     }
 
     pub(super) fn examples(&self) -> Vec<&Example> {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::error::ModelsError;
 use crate::artifact::Manifest;
 use crate::compute::Noise;
-use crate::data::split::text_key;
 use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, TableError, Value};
 use crate::data::{
     DataConfig, DataError, Dataset, Example, Remark, is_blank, locate, refuse_both, reviews,
@@ -131,8 +130,7 @@ impl Outside {
     /// # Errors
     /// All are.
     pub fn check_texts(&self, known: &HashSet<u64>) -> Result<Option<String>, ModelsError> {
-        let key = |example: &Example| text_key(&example.text, example.pair.as_deref());
-        let count = self.examples.iter().filter(|one| known.contains(&key(one))).count();
+        let count = self.examples.iter().filter(|one| known.contains(&one.key())).count();
         if count == 0 {
             return Ok(None);
         }
@@ -217,6 +215,7 @@ fn read(path: &Path, config: &DataConfig) -> Result<Vec<Labelled>, ModelsError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::split::text_key;
 
     fn source(rows: &[(&str, Option<&str>)]) -> Outside {
         Outside {

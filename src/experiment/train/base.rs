@@ -48,10 +48,7 @@ impl Base {
 /// What is said of a model of which nothing is fitted or tested.
 fn manifest(prepared: &Prepared) -> Manifest {
     let Prepared { experiment, dataset, parts, lineage, .. } = prepared;
-    let record = |(name, part): (&str, &Part)| {
-        let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
-        (name.to_owned(), record)
-    };
+    let record = |(name, part): (&str, &Part)| (name.to_owned(), PartRecord::of(part, dataset));
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     Manifest {
         schema: SCHEMA,

@@ -11,7 +11,7 @@ use super::prepare::Prepared;
 use super::{ExperimentError, RunFolder};
 use crate::artifact::PartRecord;
 use crate::calibrate::CalibrationSummary;
-use crate::data::repeated_validation;
+use crate::data::{repeated_validation, sentence};
 use crate::evaluate::{BaselineReport, EvaluateError, Evaluation, Report};
 use crate::method::FitRecord;
 use crate::metrics::Scores;
@@ -135,11 +135,4 @@ fn notes(prepared: &Prepared, kept: Recipe) -> Vec<String> {
     let repeated = repeated.map(|remark| sentence(remark.text()));
     let streamed = dataset.stream.as_ref().map(|stream| of_stream(stream.rows()));
     repeated.chain(streamed).collect()
-}
-
-/// With a capital and a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    format!("{}{}.", first.collect::<String>(), letters.as_str())
 }
