@@ -76,9 +76,10 @@ impl<'a> Comparison<'a> {
         let posterior = &self.source.posterior;
         let part = &self.rows.parts.test;
         let test = self.encoder.features(part, posterior.passes(), show)?;
-        let rows: Vec<&Example> = part.examples(&self.rows.dataset).collect();
+        let (config, dataset) = (&self.rows.config, &self.rows.dataset);
+        let rows: Vec<&Example> = part.examples(dataset).collect();
         // Its own last layer was trained on rows that are new to one that is fitted anew.
-        let origin = Origin::of(&self.source.manifest, None);
+        let origin = Origin::of(&self.source.manifest, Some((config, dataset)));
         let seen = match origin.and_then(|origin| origin.seen(&rows)) {
             Ok(seen) => seen,
             Err(why) => {

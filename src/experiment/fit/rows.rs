@@ -50,7 +50,7 @@ impl Rows {
         let anew = job.head == Head::Refit && chosen.iter().all(moves_head);
         let lineage = Lineage::of(&source.manifest, source.manifest.encoder_trained || !anew);
         let parts = Parts::apart(&dataset, &config, &noise, &lineage.seen.texts)?;
-        for remark in lineage.remarks(&dataset, &parts).iter().chain(&lineage.of_test(&parts)) {
+        for remark in &lineage.remarks(&dataset, &parts) {
             show(Progress::from(remark));
         }
         check_rows(&chosen[0].calibration, &dataset, &parts)?;
@@ -65,6 +65,9 @@ impl Rows {
             )));
         }
         let parts = sampled(parts, &dataset, job.limit, &noise);
+        if let Some(remark) = &lineage.of_test(&parts) {
+            show(Progress::from(remark));
+        }
         if job.limit > 0 {
             show(Progress::Note(format!(
                 "using at most {} rows: training rows are balanced across classes where possible; test \
@@ -85,10 +88,7 @@ impl Rows {
     /// The model as one that these rows were used for.
     pub(super) fn describe(&self, model: Artifact, job: &FitJob) -> Artifact {
         let Self { config, dataset, parts, lineage, .. } = self;
-        let record = |(name, part): (&str, &Part)| {
-            let record = PartRecord { rows: part.rows.len(), sha256: part.hash(dataset) };
-            (name.to_owned(), record)
-        };
+        let record = |(name, part): (&str, &Part)| (name.to_owned(), PartRecord::of(part, dataset));
         let base = model.manifest.base_model.clone();
         let manifest = Manifest {
             data: Some(dataset.with_columns(config)),
