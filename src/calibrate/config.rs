@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::conformal::ConformalMethod;
 use super::novelty::NoveltyMethod;
-use super::{Corrections, RiskLevels};
+use super::{Corrections, RiskLevels, ScaleRule};
 
 /// How probabilities are calibrated, and what they decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct CalibrationConfig {
     /// Whether each class gets its own factor and offset before the temperature; needs 50 rows per
     /// class.
     pub vector: bool,
+    /// How much of the posterior's variance is used: `"gain"`, only if it improves the held-out NLL by more than
+    /// a standard error; `"largest"`, the most that these rows bear; or a number that multiplies it.
+    pub scale: ScaleRule,
     /// How prediction sets are built.
     pub conformal_method: ConformalMethod,
     /// Miscoverage rates: shares of texts whose prediction set may miss the label. The first is
@@ -41,6 +44,7 @@ impl Default for CalibrationConfig {
         Self {
             temperature: true,
             vector: false,
+            scale: ScaleRule::default(),
             conformal_method: ConformalMethod::default(),
             conformal_alpha: vec![0.10, 0.05],
             novelty: NoveltyMethod::default(),
@@ -56,7 +60,7 @@ impl Default for CalibrationConfig {
 impl CalibrationConfig {
     /// What is fitted besides the posterior; nothing without `temperature`.
     pub fn corrections(&self) -> Corrections {
-        if self.vector { Corrections::Vector } else { Corrections::Temperature }
+        Corrections { vector: self.vector, scale: self.scale }
     }
 
     /// The first value that cannot be, as a message that begins with its key.
@@ -84,6 +88,14 @@ impl CalibrationConfig {
         if self.vector && !self.temperature {
             return Err(
                 "`calibration.vector` needs `calibration.temperature`; switch both on".to_owned()
+            );
+        }
+        self.scale.check("calibration.scale")?;
+        if !self.scale.is_default() && !self.temperature {
+            return Err(
+                "`calibration.scale` needs `calibration.temperature`, which is fitted with it; \
+                        switch the temperature on"
+                    .to_owned(),
             );
         }
         if self.max_set_size > 0 && self.conformal_alpha.is_empty() {

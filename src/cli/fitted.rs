@@ -2,7 +2,7 @@
 
 use super::decisions::decision_sentence;
 use super::words::{filled, percent};
-use crate::calibrate::{CalibrationSummary, SetPromise};
+use crate::calibrate::{CalibrationSummary, ScaleRule, SetPromise};
 use crate::evaluate::Answer;
 use crate::method::FitRecord;
 use crate::numbers::grouped;
@@ -88,7 +88,14 @@ pub fn posterior_words(posterior: &FitRecord, crossed: bool) -> Vec<String> {
                 "The variance of the logits is not used: {change}. Predictions therefore do not \
                  say how much of their uncertainty is epistemic."
             ),
-            scale => format!("The variance of the logits is scaled by {scale:.3}: {change}."),
+            scale => {
+                let how = match posterior.scale_rule {
+                    ScaleRule::Gain | ScaleRule::Fixed(_) => "",
+                    ScaleRule::Largest if posterior.scale_at_bound => "",
+                    ScaleRule::Largest => ", the largest scale that held-out rows bear",
+                };
+                format!("The variance of the logits is scaled by {scale:.3}{how}: {change}.")
+            }
         });
     }
     words

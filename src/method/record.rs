@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Method};
-use crate::calibrate::{Doubt, ScalingFit};
+use crate::calibrate::{Doubt, ScaleRule, ScalingFit};
 use crate::posterior::{LinkChoice, OwnDoubt, Posterior};
 use crate::train::ClassWeights;
 
@@ -37,13 +37,18 @@ pub struct FitRecord {
     /// Why the rows do not say which temperature is right, where they do not; it is then 1 or more.
     #[serde(default)]
     pub temperature_doubt: Option<Doubt>,
-    /// Whether the best scale is the largest that was tried; it is then left out.
+    /// How the scale was chosen.
+    #[serde(default, skip_serializing_if = "ScaleRule::is_default")]
+    pub scale_rule: ScaleRule,
+    /// Whether the rows do not say how large the scale should be: the largest that was tried was the best, and
+    /// the variance is left out, or did no harm, and the scale is 1.
     #[serde(default)]
     pub scale_at_bound: bool,
     /// What the covariance is multiplied by; absent without a covariance, or when none was fitted.
     #[serde(default)]
     pub scale: Option<f64>,
-    /// How much less mean NLL the best scale above zero has than the temperature alone, in nats.
+    /// How much less mean NLL the best scale above zero, or the one that is used, has than the temperature
+    /// alone, in nats.
     #[serde(default)]
     pub scale_gain: Option<f64>,
     /// Standard error of that.
@@ -70,6 +75,7 @@ impl FitRecord {
             vector: false,
             temperature: None,
             temperature_doubt: None,
+            scale_rule: ScaleRule::default(),
             scale_at_bound: false,
             scale: None,
             scale_gain: None,
@@ -90,6 +96,7 @@ impl FitRecord {
             vector: found.is_some_and(|fit| fit.scaling.vector.is_some()),
             temperature: found.map(|fit| fit.scaling.temperature),
             temperature_doubt: found.and_then(|fit| fit.plain.doubt),
+            scale_rule: varies.map_or_else(ScaleRule::default, |fit| fit.rule),
             scale_at_bound: found.is_some_and(|fit| fit.scale_at_bound),
             scale: varies.map(|fit| fit.scaling.scale),
             scale_gain: varies.map(|fit| fit.gain),
@@ -136,11 +143,18 @@ impl FitRecord {
             });
         }
         if self.scale_at_bound {
-            warnings.push(
-                "the scale of the variance reaches its bound, so the variance is not used: its \
-                 rows say too little"
-                    .to_owned(),
-            );
+            warnings.push(match self.scale_rule {
+                ScaleRule::Gain | ScaleRule::Fixed(_) => {
+                    "the scale of the variance reaches its bound, so the variance is not used: its \
+                     rows say too little"
+                        .to_owned()
+                }
+                ScaleRule::Largest => {
+                    "no scale of the variance that was tried harms the held-out rows, so they do not \
+                     limit it; the variance is used as the posterior has it (scale 1)"
+                        .to_owned()
+                }
+            });
         }
         warnings
     }

@@ -127,6 +127,7 @@ fn kind(written: &str, value: &Value) -> String {
         ("Vec<String>", _) => "list of texts",
         ("BTreeMap<String, String>", _) => "table of texts",
         ("RiskLevels", _) => "number, or list of numbers",
+        ("ScaleRule", _) => "`gain`, `largest`, or number",
         ("Steps", _) => "whole number, or share",
         (_, Value::Boolean(_)) => "`true` or `false`",
         (_, Value::Integer(_)) => "whole number",

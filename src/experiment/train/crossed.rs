@@ -110,7 +110,7 @@ fn scaling(
 ) -> Option<ScalingFit> {
     let classes = logits.first().map_or(1, |one| one.mean().len());
     let every = (labels.len() * classes).div_ceil(SCALE_ENTRIES).max(1);
-    if every == 1 || corrections == Corrections::Vector {
+    if every == 1 || corrections.vector {
         return fit_scaling(logits, labels, link, corrections);
     }
     let some: Vec<LogitDistribution> = logits.iter().step_by(every).cloned().collect();
