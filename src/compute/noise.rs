@@ -32,6 +32,8 @@ pub enum Purpose {
     StreamWindow = 10,
     /// The baseline's rows: `b` is 0 for which of them are read, 1 for the order of pass `a`.
     Baseline = 11,
+    /// Draws of weights that methods are compared with; `a` is the chain.
+    Reference = 12,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

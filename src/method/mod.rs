@@ -11,6 +11,7 @@ pub mod laplace;
 mod map;
 mod mc_dropout;
 mod record;
+pub mod reference;
 mod registry;
 mod swag;
 

@@ -39,6 +39,7 @@ use self::evidence::choose;
 pub use self::evidence::{Evidence, Prior};
 use self::single::{Single, bernoulli, squared};
 use self::softmax::Softmax;
+use super::reference::ContrastTarget;
 use crate::posterior::algebra::{Design, Eigen, InverseRoot};
 use crate::posterior::{Basis, Covariance, Difference, Full, Kronecker, Root};
 use crate::task::Task;
@@ -183,6 +184,25 @@ impl<'a> Problem<'a> {
             mode.weight_kd
         };
         Ok(self.scaled_up(weight_kd))
+    }
+
+    /// The posterior around a mode under a prior precision, for a sampler.
+    pub(super) fn contrast_target(
+        &self,
+        mode_kd: &[f64],
+        prior_precision: f64,
+    ) -> Result<ContrastTarget<'_>> {
+        let FeatureRows { labels, classes, .. } = self.rows;
+        let mode_kd = self.scaled_down(mode_kd);
+        let moment = match &self.second_moment {
+            Some(moment) => moment.clone(),
+            None => second_moment(&self.design, &self.weight_n)?,
+        };
+        let model = Softmax::new(&self.design, labels, classes, &self.weight_n, moment)?;
+        let precision = full::precision(&model, &model.start(&mode_kd)?, prior_precision)?;
+        let rows = (&self.design, labels, self.weight_n.as_slice());
+        let (scale, root) = (self.scale.as_slice(), precision.root);
+        Ok(ContrastTarget::new(rows, scale, &mode_kd, prior_precision, root))
     }
 
     /// Fits prior, head and covariance. `trained_kd` is the head that training ended with, `[k, D]`.
