@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Comparison, Machine, Results, Settings, Suite};
+use super::{Comparison, Machine, Reference, Results, Settings, Suite};
 use crate::model::EncoderConfig;
 
 /// Version of the JSON.
@@ -38,6 +38,8 @@ pub struct Document<'a> {
     pub results: &'a Results,
     /// The report of `bayes eval`, where there is one.
     pub calibration: Option<Value>,
+    /// How far methods are from the exact posterior, where that was sampled.
+    pub reference: Option<&'a Reference>,
     /// What a reader should know.
     pub warnings: Vec<String>,
     /// Against a saved run.
@@ -96,6 +98,9 @@ impl Document<'_> {
         }
         if let Some(calibration) = &self.calibration {
             put("calibration", calibration.clone());
+        }
+        if let Some(reference) = self.reference {
+            put("reference", json!(reference));
         }
         put("machine", json!(self.machine));
         put("samples", Value::Object(self.results.samples_json()));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{Document, Suite};
+use super::{Document, Reference, Suite};
 use crate::metrics::HEADLINE;
 use crate::numbers::counted;
 
@@ -65,6 +65,7 @@ impl Document<'_> {
                 self.table("posterior.")
             );
         }
+        text += &self.reference.map_or_else(String::new, Reference::to_markdown);
         if has(Suite::Throughput) {
             text += &self.section("Throughput (samples/sec)", "throughput.");
         } else if has(Suite::Train) {

@@ -10,6 +10,7 @@ mod dump;
 mod markdown;
 mod measure;
 mod process;
+mod reference;
 mod results;
 mod settings;
 mod statistics;
@@ -21,6 +22,7 @@ pub use dump::dump;
 pub use markdown::{figure, with_unit};
 pub use measure::{Subject, measure};
 pub use process::{Machine, machine};
+pub use reference::{Distance, Reference};
 pub use results::Results;
 pub use settings::{Order, SUITES, Settings, Suite};
 

@@ -23,7 +23,7 @@ mod unused;
 
 pub use config::{CLASSIFY, Experiment, QUICK_START};
 pub use features::Features;
-pub use fit::{FitJob, FitReport, FitScore, fit};
+pub use fit::{FitJob, FitReport, FitScore, ReferenceJob, compare_with_exact, fit};
 pub use judged::HeldOutScores;
 pub use keys::known as known_keys;
 pub use observer::Progress;

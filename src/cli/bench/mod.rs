@@ -11,16 +11,17 @@ use serde_json::json;
 
 use self::texts::Texts;
 use super::progress::Display;
-use super::words::whole;
+use super::words::{filled, whole};
 use super::{Common, Outcome, RUNS, model_folder, print, print_json, report};
 use crate::artifact;
 use crate::bench::{
-    self, Baseline, Document, Order, Progress, Results, SUITES, Settings, Subject, Suite, figure,
+    self, Baseline, Document, Order, Progress, Reference, Results, SUITES, Settings, Subject,
+    Suite, figure,
 };
 use crate::compute::Noise;
 use crate::data::Example;
 use crate::evaluate::{EvalRows, Report, score};
-use crate::experiment::{self, create_run_folder};
+use crate::experiment::{self, ReferenceJob, create_run_folder};
 use crate::numbers::{counted, grouped};
 use crate::posterior::Posterior;
 use crate::predict::{Predictor, Text};
@@ -79,6 +80,13 @@ pub struct Options {
     /// Training steps per round [default: 5]
     #[arg(long, value_parser = at_least_one)]
     train_steps: Option<usize>,
+    /// Sample the exact posterior of the last layer, and report how far each method is from it
+    /// (suite posterior; --limit bounds its training rows too)
+    #[arg(long, value_enum, value_name = "SAMPLER")]
+    reference: Option<Sampler>,
+    /// Draws of each of the four chains [default: 500]
+    #[arg(long, value_name = "DRAWS", value_parser = at_least_one, requires = "reference")]
+    reference_draws: Option<usize>,
     /// Make every training row exactly this many tokens long
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     train_length: Option<usize>,
@@ -111,6 +119,18 @@ enum BatchOrder {
     Both,
 }
 
+/// What samples the exact posterior.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Sampler {
+    /// The No-U-Turn sampler
+    Nuts,
+}
+
+/// Chains of the reference.
+const CHAINS: usize = 4;
+/// Draws of each that are kept.
+const DRAWS: usize = 500;
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     let number = text.parse().map_err(|_| "a whole number is required")?;
     if number == 0 { Err("must be at least 1".to_owned()) } else { Ok(number) }
@@ -140,11 +160,12 @@ impl Options {
     /// Flags that were given for suites that are not measured, each with those.
     fn idle(&self, suites: &[Suite]) -> Vec<String> {
         const SINGLE: [Suite; 2] = [Suite::Latency, Suite::Posterior];
-        let flags: [(&str, bool, &[Suite]); 8] = [
+        let flags: [(&str, bool, &[Suite]); 9] = [
             ("--batch-sizes", !self.batch_sizes.is_empty(), &[Suite::Throughput, Suite::Memory]),
             ("--order", self.order.is_some(), &[Suite::Throughput]),
             ("--seconds", self.seconds.is_some(), &[Suite::Throughput, Suite::LongRange]),
             ("--latency-tokens", self.latency_tokens.is_some(), &SINGLE),
+            ("--reference", self.reference.is_some(), &[Suite::Posterior]),
             ("--train-batch-size", self.train_batch_size.is_some(), &[Suite::Train]),
             ("--train-steps", self.train_steps.is_some(), &[Suite::Train]),
             ("--train-length", self.train_length.is_some(), &[Suite::Train]),
@@ -263,6 +284,20 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let scored = wanted
         .then(|| calibration(&predictor, &texts, &noise, settings.limits.is_some(), &mut display))
         .transpose()?;
+    let reference = match options.reference {
+        Some(Sampler::Nuts) if suites.contains(&Suite::Posterior) => {
+            let job = ReferenceJob {
+                model: &folder,
+                dataset: named,
+                limit: options.limit,
+                chains: CHAINS,
+                draws: options.reference_draws.unwrap_or(DRAWS),
+            };
+            let mut show = |progress: experiment::Progress<'_>| display.show(&progress);
+            Some(experiment::compare_with_exact(&job, &selected.device, &mut show)?)
+        }
+        _ => None,
+    };
     display.finish();
 
     let machine = bench::machine();
@@ -282,9 +317,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         machine: &machine,
         results: &results,
         calibration: scored.as_ref().map(serde_json::to_value).transpose()?,
+        reference: reference.as_ref(),
         warnings: warnings(&results, &suites, &artifact.posterior),
         comparisons: Vec::new(),
     };
+    document.warnings.extend(reference.iter().flat_map(Reference::warnings));
     if let Some(baseline) = &baseline {
         let differences = baseline.differences(&document.to_json());
         document.warnings.extend(differences);
@@ -380,6 +417,9 @@ fn table(document: &Document<'_>) -> String {
     for (key, count) in document.results.counts() {
         text += &format!("  {key:<40}{:>10}\n", grouped(count));
     }
+    if let Some(reference) = document.reference {
+        text += &distances(reference);
+    }
     if !document.comparisons.is_empty() {
         text += "\n  new over old, with 95 % intervals over the rounds\n\n";
     }
@@ -388,6 +428,31 @@ fn table(document: &Document<'_>) -> String {
         let (found, words) = (one.ratio, one.verdict.words());
         let (value, low, high) = (ratio(found.value), ratio(found.low), ratio(found.high));
         text += &format!("  {:<38}{value:>6}  {low}–{high}  {words}\n", one.key);
+    }
+    text
+}
+
+/// How far methods are from the exact posterior.
+fn distances(reference: &Reference) -> String {
+    let mut text = format!(
+        "\n{}\n  {:<14}{:>12}{:>12}{:>12}{:>12}{:>9}\n  {:<14}{:>48.4}{:>9.1}\n",
+        filled("  ", "  ", &format!("distance from the exact posterior: {}", reference.sentence())),
+        "",
+        "mean |dp|",
+        "total var.",
+        "KL (nats)",
+        "epistemic",
+        "fit (s)",
+        "exact",
+        reference.epistemic,
+        reference.seconds
+    );
+    for one in &reference.distances {
+        let epistemic = one.epistemic.map_or("-".to_owned(), |value| format!("{value:.4}"));
+        text += &format!(
+            "  {:<14}{:>12.5}{:>12.5}{:>12.5}{epistemic:>12}{:>9.1}\n",
+            one.name, one.difference, one.total_variation, one.kl, one.seconds
+        );
     }
     text
 }

@@ -5,6 +5,7 @@ mod absent;
 mod comparison;
 mod encoder;
 mod recipe;
+mod reference;
 mod rows;
 mod settings;
 
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use recipe::fit;
+pub use reference::{ReferenceJob, compare_with_exact};
 
 // What these files use of the house.
 use super::{
