@@ -232,6 +232,9 @@ fn variance(distribution: &LogitDistribution, classes: usize) -> f64 {
     match covariance {
         LogitCovariance::Difference(variance) => *variance,
         LogitCovariance::Root(root) => centred(root, classes),
+        LogitCovariance::Diagonal(variance_c) => {
+            (1.0 - 1.0 / classes as f64) * variance_c.iter().sum::<f64>()
+        }
         LogitCovariance::Shared { basis, variance_j } => {
             let lines = basis.values().chunks_exact(basis.width());
             let line = |line: &[f32]| -> Vec<f64> {

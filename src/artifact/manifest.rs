@@ -61,7 +61,8 @@ pub struct Manifest {
     /// How it was calibrated; not known of folders of the first version.
     #[serde(default)]
     pub calibration: Option<CalibrationConfig>,
-    /// What plain transformers computes with the last layer: the posterior's mean.
+    /// What plain transformers computes with the last layer: `posterior mean`, or `stand-in` where the layer
+    /// that predicts is one that it does not have.
     pub transformers: String,
     /// What the model is for; folders of earlier versions say nothing, and all have single labels.
     #[serde(default = "unstated_task")]

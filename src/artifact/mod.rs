@@ -47,7 +47,7 @@ pub struct Artifact {
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.
     pub special_tokens: SpecialTokens,
-    /// What predicts; its mean is the last layer of the parameters.
+    /// What predicts; its mean on φ is the last layer of the parameters.
     pub posterior: Posterior,
     /// Prediction sets, novelty and limits; nothing where none was fitted.
     pub calibration: Calibration,
@@ -56,14 +56,15 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// The model with another posterior, whose mean becomes its last layer, and with another calibration.
+    /// The model with another posterior, whose mean on φ becomes its last layer, and with another calibration.
     pub fn with_fit(
         self,
         (posterior, fit): (Posterior, FitRecord),
         calibration: Calibration,
     ) -> candle_core::Result<Self> {
         let parameters = self.parameters.with_last_layer(&posterior.mean_cd, &posterior.mean_c)?;
-        let manifest = Manifest { fit, ..self.manifest };
+        let transformers = posterior.last_layer_is().to_owned();
+        let manifest = Manifest { fit, transformers, ..self.manifest };
         Ok(Self { parameters, posterior, calibration, manifest, ..self })
     }
 }

@@ -133,7 +133,8 @@ fn write_rest(
     for (name, bytes) in artifact.for_other_tools()? {
         file(name, &bytes)?;
     }
-    file("README.md", readme(manifest, &described(artifact, manifest)).as_bytes())?;
+    let stand_in = artifact.posterior.fourier.is_some();
+    file("README.md", readme(manifest, &described(artifact, manifest), stand_in).as_bytes())?;
     file("bayes/manifest.json", &manifest.to_file())?;
     Ok(())
 }
@@ -150,7 +151,7 @@ pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-fn readme(manifest: &Manifest, encoder: &EncoderConfig) -> String {
+fn readme(manifest: &Manifest, encoder: &EncoderConfig, stand_in: bool) -> String {
     let labels = manifest.labels.join("`, `");
     let labels = if manifest.labels.len() > 12 {
         format!("{} classes", manifest.labels.len())
@@ -175,11 +176,23 @@ fn readme(manifest: &Manifest, encoder: &EncoderConfig) -> String {
              predictions"
         }
     };
+    let holds = match stand_in {
+        true => {
+            "The last layer holds a stand-in: a linear layer fitted to the same rows. `bayes` predicts \
+             with a different layer, over random Fourier features, which only it has; that layer, its \
+             temperature and its covariance are in `bayes/posterior.safetensors`"
+                .to_owned()
+        }
+        false => format!(
+            "The last layer holds the {}. Divide the logits by the temperature in \
+             `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the weights. \
+             The covariance is in the same file",
+            manifest.transformers
+        ),
+    };
     format!(
         "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
-         {loaded}. The last layer holds the {}. Divide the logits by the temperature in \
-         `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the weights. \
-         The covariance is in the same file.\n",
-        manifest.name, manifest.bayes, manifest.transformers
+         {loaded}. {holds}.\n",
+        manifest.name, manifest.bayes
     )
 }

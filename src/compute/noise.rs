@@ -34,6 +34,8 @@ pub enum Purpose {
     Baseline = 11,
     /// Draws of weights that methods are compared with; `a` is the chain.
     Reference = 12,
+    /// Random Fourier features; `a` is 0 for the frequencies, 1 for the phases.
+    Fourier = 13,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

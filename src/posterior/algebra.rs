@@ -44,6 +44,11 @@ impl Design {
         Ok(Self { values, rows, width })
     }
 
+    /// With the square of every value.
+    pub fn squared(&self) -> Result<Self> {
+        Ok(Self { values: self.values.sqr()?, ..*self })
+    }
+
     /// Rows, `n`.
     pub fn rows(&self) -> usize {
         self.rows

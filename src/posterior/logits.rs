@@ -31,6 +31,8 @@ pub enum LogitCovariance {
     Difference(f64),
     /// F with C = F Fᵀ, `[c, j]`.
     Root(Vec<f64>),
+    /// C = diag(v), `[c]`: the logits are independent.
+    Diagonal(Vec<f64>),
     /// C = Q diag(v) Qᵀ with a basis that all texts share.
     Shared {
         /// Q, `[c, j]`.

@@ -5,16 +5,21 @@
 
 pub(crate) mod algebra;
 mod covariance;
+mod fourier;
 mod link;
 mod logits;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 use serde::Serialize;
 
-pub use covariance::{Covariance, Difference, Dropout, Full, Kronecker, LowRank, Root};
+pub use covariance::{
+    Classwise, Common, Covariance, Difference, Dropout, Full, Kronecker, LowRank, Root,
+};
+pub use fourier::{FourierLayer, FourierMap, MOST_FEATURES, normalised};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
 
@@ -31,6 +36,9 @@ pub struct Posterior {
     pub mean_cd: Tensor,
     /// Mean of its bias, `[c]`.
     pub mean_c: Tensor,
+    /// The layer that predicts instead, and that the spread is about, where the method has one of its own;
+    /// the last layer on φ, which other tools see, is then a stand-in.
+    pub fourier: Option<Arc<FourierLayer>>,
     /// How weights differ from the mean.
     pub spread: Spread,
     /// From logits to probabilities.
@@ -117,7 +125,10 @@ impl OwnDoubt {
 
 /// The seed of the draws that are stored with a model: the same for all, so that models differ by
 /// their posterior alone.
-const DRAWS_SEED: u64 = 0;
+pub const DRAWS_SEED: u64 = 0;
+
+const POSTERIOR_MEAN: &str = "posterior mean";
+const STAND_IN: &str = "stand-in";
 
 impl Posterior {
     /// With the draws that the covariance needs, before anything is calibrated.
@@ -134,7 +145,8 @@ impl Posterior {
         };
         let draws = Draws::new(&Noise::new(DRAWS_SEED), directions);
         let link = Link { task, choice, draws: Arc::new(draws) };
-        Self { mean_cd, mean_c, spread, link, scaling: Scaling::default() }
+        let scaling = Scaling::default();
+        Self { mean_cd, mean_c, fourier: None, spread, link, scaling }
     }
 
     /// The point estimate: the last layer of these parameters as it is.
@@ -144,9 +156,12 @@ impl Posterior {
         Self::new(task, mean_cd, mean_c, spread, LinkChoice::default())
     }
 
-    /// Puts all but the mean into a file.
+    /// Puts all but the last layer on φ into a file.
     pub fn put(&self, tensors: &mut Tensors) {
         self.scaling.put(tensors);
+        if let Some(fourier) = &self.fourier {
+            fourier.put(tensors);
+        }
         match &self.spread {
             Spread::LastLayer(covariance) => covariance.put(tensors),
             Spread::Passes(passes) => passes.put(tensors),
@@ -167,7 +182,10 @@ impl Posterior {
     ) -> Result<Self, String> {
         let [mean_cd, mean_c] = last_of(parameters);
         let scaling = Scaling::read(file, mean_c.elem_count())?;
-        let covariance = Covariance::read(file, &mean_cd)?;
+        let (classes, width) = mean_cd.dims2().map_err(|error| error.to_string())?;
+        let fourier = FourierLayer::read(file, classes, width)?.map(Arc::new);
+        let weight = fourier.as_ref().map_or(&mean_cd, |fourier| &fourier.mean_cr);
+        let covariance = Covariance::read(file, weight)?;
         let width = covariance.directions();
         let values = if width > 0 { file.matrix("draws", None, width)? } else { Vec::new() };
         let draws = Arc::new(Draws::from_values(values, width));
@@ -176,7 +194,8 @@ impl Posterior {
             (Some(passes), Covariance::Zero) => Spread::Passes(passes),
             (Some(_), _) => return Err("passes and a covariance exclude each other".to_owned()),
         };
-        Ok(Self { mean_cd, mean_c, spread, link: Link { task, choice, draws }, scaling })
+        let link = Link { task, choice, draws };
+        Ok(Self { mean_cd, mean_c, fourier, spread, link, scaling })
     }
 
     /// The same as predictions need it: a covariance that is multiplied by zero is not computed.
@@ -194,9 +213,9 @@ impl Posterior {
 
     /// The same mean, link and scaling.
     pub fn with_spread(&self, spread: Spread) -> Self {
-        let Self { mean_cd, mean_c, spread: _, link, scaling } = self;
-        let (mean_cd, mean_c) = (mean_cd.clone(), mean_c.clone());
-        Self { mean_cd, mean_c, spread, link: link.clone(), scaling: scaling.clone() }
+        let Self { mean_cd, mean_c, fourier, spread: _, link, scaling } = self;
+        let (mean_cd, mean_c, fourier) = (mean_cd.clone(), mean_c.clone(), fourier.clone());
+        Self { mean_cd, mean_c, fourier, spread, link: link.clone(), scaling: scaling.clone() }
     }
 
     /// `c`.
@@ -204,14 +223,20 @@ impl Posterior {
         self.mean_c.elem_count()
     }
 
-    /// `d`.
+    /// `d`, of φ.
     pub fn width(&self) -> usize {
         self.mean_cd.elem_count() / self.classes()
     }
 
-    /// Weights of the last layer, the bias among them.
+    /// Weights of the layer that predicts, the bias among them.
     pub fn weights(&self) -> usize {
-        self.mean_cd.elem_count() + self.classes()
+        let weight = self.fourier.as_ref().map_or(&self.mean_cd, |fourier| &fourier.mean_cr);
+        weight.elem_count() + self.classes()
+    }
+
+    /// What the last layer on φ is, which transformers computes with.
+    pub fn last_layer_is(&self) -> &'static str {
+        if self.fourier.is_some() { STAND_IN } else { POSTERIOR_MEAN }
     }
 
     /// The passes that a text is answered by, where it is more than one.
@@ -239,13 +264,14 @@ impl Posterior {
     /// The distribution over logits of each of n texts, from the features that enter the last layer:
     /// `[n, d]`, or `[n, samples, d]` for several passes.
     pub fn logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<LogitDistribution>> {
-        self.around(&self.mean_logits(feature_nd)?, feature_nd)
+        let read = self.read_by_layer(feature_nd);
+        self.around_read(&self.mean_of_read(&read)?, &read)
     }
 
     /// The logits at the mean of the weights, which any classifier computes: `[n, c]`, or
     /// `[n, samples, c]`.
     pub fn mean_logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<f64>> {
-        last_layer(feature_nd, &self.mean_cd, &self.mean_c)
+        self.mean_of_read(&self.read_by_layer(feature_nd))
     }
 
     /// The distributions around [mean logits](Self::mean_logits).
@@ -254,7 +280,31 @@ impl Posterior {
         mean_nc: &[f64],
         feature_nd: &[f32],
     ) -> candle_core::Result<Vec<LogitDistribution>> {
-        let (classes, width) = self.mean_cd.dims2()?;
+        self.around_read(mean_nc, &self.read_by_layer(feature_nd))
+    }
+
+    /// What the layer that predicts reads of features: themselves, or Φ.
+    fn read_by_layer<'a>(&self, feature_nd: &'a [f32]) -> Cow<'a, [f32]> {
+        match &self.fourier {
+            Some(fourier) => Cow::Owned(fourier.map.of(feature_nd)),
+            None => Cow::Borrowed(feature_nd),
+        }
+    }
+
+    fn mean_of_read(&self, read: &[f32]) -> candle_core::Result<Vec<f64>> {
+        match &self.fourier {
+            Some(fourier) => fourier.mean_logits(read),
+            None => last_layer(read, &self.mean_cd, &self.mean_c),
+        }
+    }
+
+    fn around_read(
+        &self,
+        mean_nc: &[f64],
+        feature_nd: &[f32],
+    ) -> candle_core::Result<Vec<LogitDistribution>> {
+        let weight = self.fourier.as_ref().map_or(&self.mean_cd, |fourier| &fourier.mean_cr);
+        let (classes, width) = weight.dims2()?;
         match &self.spread {
             Spread::Passes(passes) => {
                 let lines = mean_nc.chunks_exact(passes.samples * classes);

@@ -173,7 +173,7 @@ impl Predictor {
         &self,
         feature_nd: &[f32],
     ) -> candle_core::Result<Vec<(LogitDistribution, Predictive)>> {
-        self.around(&self.mean_logits(feature_nd)?, feature_nd)
+        Ok(self.linked(self.posterior.logits(feature_nd)?))
     }
 
     /// The logits of n texts at the mean of the weights; what a classifier without a posterior has.

@@ -1,5 +1,7 @@
 //! `bayes/posterior.safetensors`: what stands between the mean logits and the probabilities. The mean
-//! itself is the last linear layer in `model.safetensors`, weight `[c, d]` and bias `[c]`.
+//! itself is the last linear layer in `model.safetensors`, weight `[c, d]` and bias `[c]`; or, where there is
+//! one, the layer on random Fourier features in this file, and then the one in `model.safetensors` is a
+//! stand-in for tools that know no such features.
 //!
 //! With φ the feature that enters that layer, φ̃ = (φ, 1) of width D = d + 1, and C the covariance of
 //! the logits of a text, up to a shift of all of them:
@@ -17,14 +19,22 @@
 //! | `kronecker.logits` | f32 `[c, c−1]` | Q_B: C = Q_B diag(v) Q_Bᵀ |
 //! | `low_rank.variances` | f32 `[c, D]` | v: C_kl = δ_kl Σ_i φ̃_i² v_ki + Σ_r (E_r φ̃)_k (E_r φ̃)_l |
 //! | `low_rank.directions` | f32 `[r c, D]` | E, one direction after another |
+//! | `classwise.variances` | f32 `[c, D]` | v: C_kk = Σ_i φ̃_i² v_ki + Σ_r (E_kr φ̃)², and C_kl = 0 |
+//! | `classwise.directions` | f32 `[c r, D]` | E, the directions of one class after another; absent for none |
+//! | `common.root` | f32 `[D, D]` | R: C = ‖R φ̃‖² I |
 //! | `dropout.rate` | f64 `[1]` | p: C = p/(1−p) Σ_i φ_i² W_i W_iᵀ over the columns of the weight |
 //! | `passes.samples`, `passes.layers` | f64 `[1]` each | S passes with dropout in the top layers (0: in all, and on the embeddings); C is that of their logits, so no other covariance is there |
+//! | `fourier.frequencies` | f32 `[r, d]` | F: the covariance and the mean below are those of a layer on Φ = √(2/r) cos(F x + b), r wide, in the place of φ; x is φ less its mean, over its standard deviation |
+//! | `fourier.phases` | f32 `[1, r]` | b |
+//! | `fourier.weight`, `fourier.bias` | f32 `[c, r]`, `[1, c]` | the mean of that layer |
+//! | `fourier.length_scale` | f64 `[1]` | ℓ: F was drawn from N(0, 1/ℓ²) |
 //! | `draws` | f32 `[64, j]` | ε: standard normal; each is used with both signs |
 //!
-//! Of the five covariances one is there, or none for method `map`. Helmert's contrasts are
+//! Of the covariances one is there, or none for method `map`. Helmert's contrasts are
 //! `[c, c−1]`: column j has 1/√((j+1)(j+2)) in rows 0 to j and −(j+1)/√((j+1)(j+2)) in row j + 1. With more
 //! than two classes the probabilities are the mean of softmax(μ/T ± √s/T · F ε) over the draws, where
-//! F = U chol(YᵀY), Q_B diag(√v), √(p/(1−p)) W diag(φ), or diag(√(v φ̃²)) with the columns E_r φ̃ behind it. Two classes need no draws:
+//! F = U chol(YᵀY), Q_B diag(√v), √(p/(1−p)) W diag(φ), or diag(√(v φ̃²)) with the columns E_r φ̃ behind it, or the root of a
+//! diagonal C. Two classes need no draws:
 //! E σ(u) for the Gaussian difference u.
 
 use super::ArtifactError;

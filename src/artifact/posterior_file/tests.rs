@@ -8,8 +8,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::*;
 use crate::compute::{Noise, Purpose};
 use crate::posterior::{
-    Basis, Covariance, Difference, Dropout, Full, Kronecker, Link, LowRank, MOST_SAMPLES, Passes,
-    Root, Scaling, Spread, VectorScaling,
+    Basis, Classwise, Common, Covariance, Difference, Dropout, FourierLayer, FourierMap, Full,
+    Kronecker, Link, LowRank, MOST_SAMPLES, Passes, Root, Scaling, Spread, VectorScaling,
 };
 
 fn floats(count: usize, seed: u64) -> Vec<f32> {
@@ -91,6 +91,14 @@ fn every_covariance(classes: usize, weight_cd: &Tensor) -> Vec<Covariance> {
     };
     let mut all = vec![Covariance::Zero, Covariance::Dropout(dropout)];
     all.push(Covariance::LowRank(low_rank));
+    for rank in [0, 2] {
+        all.push(Covariance::Classwise(Classwise {
+            variance_ki: floats(classes * (d + 1), 7).iter().map(|x| x * x).collect(),
+            direction_kri: floats(rank * classes * (d + 1), 8),
+            classes,
+        }));
+    }
+    all.push(Covariance::Common(Common { root: root(d + 1), classes }));
     if classes == 2 {
         all.push(Covariance::Difference(Difference(root(d + 1))));
     } else {
@@ -122,6 +130,53 @@ fn what_is_written_is_read_again() {
         let found = read(posterior_file(&written, None), &weight_cd, LinkChoice::Qmc).unwrap();
         assert_eq!(written_part(found), written_part(written));
     }
+}
+
+/// The layer on random features, whose covariance is as wide as they are many.
+fn with_fourier(classes: usize, width: usize, features: usize) -> (Tensor, Posterior) {
+    let tensor = |shape: (usize, usize), seed| {
+        Tensor::from_vec(floats(shape.0 * shape.1, seed), shape, &Device::Cpu).unwrap()
+    };
+    let weight_cd = tensor((classes, width), 1);
+    let mean_cr = tensor((classes, features), 2);
+    let map = FourierMap::new(&Noise::new(3), features, width, 2.5);
+    let layer = FourierLayer { map, mean_c: bias_of(&mean_cr), mean_cr };
+    let size = features + 1;
+    let root = Root { values: floats(size * size, 4), size };
+    let spread = Spread::LastLayer(Covariance::Common(Common { root, classes }));
+    let posterior = posterior(&weight_cd, spread, LinkChoice::Qmc);
+    (weight_cd, Posterior { fourier: Some(Arc::new(layer)), ..posterior })
+}
+
+#[test]
+fn a_layer_on_random_features_predicts_the_same_when_it_is_read() {
+    for classes in [2, 4] {
+        let (weight_cd, written) = with_fourier(classes, 5, 12);
+        let bytes = posterior_file(&written, None);
+        let found = read(bytes.clone(), &weight_cd, LinkChoice::Qmc).unwrap();
+        assert_eq!(posterior_file(&found, None), bytes);
+        let feature_nd = floats(5 * 3, 6);
+        assert_eq!(found.logits(&feature_nd).unwrap(), written.logits(&feature_nd).unwrap());
+        let mean = found.mean_logits(&feature_nd).unwrap();
+        let around = found.around(&mean, &feature_nd).unwrap();
+        assert_eq!(around, written.logits(&feature_nd).unwrap(), "in two steps");
+        let at_mean = found.at_mean().logits(&feature_nd).unwrap();
+        assert!(at_mean.iter().zip(&around).all(|(a, b)| a.mean() == b.mean()));
+        assert_eq!((found.width(), found.weights()), (5, 13 * classes));
+        assert_eq!(found.last_layer_is(), "stand-in");
+    }
+}
+
+#[test]
+fn a_layer_on_random_features_of_another_shape_is_refused_by_name() {
+    let (_, written) = with_fourier(4, 5, 12);
+    let message = |classes, width| {
+        let weight_cd = Tensor::zeros((classes, width), candle_core::DType::F32, &Device::Cpu);
+        let found = read(posterior_file(&written, None), &weight_cd.unwrap(), LinkChoice::Qmc);
+        found.unwrap_err().to_string()
+    };
+    assert!(message(4, 6).contains("`fourier.frequencies` is not f32 [n, 6]"), "{}", message(4, 6));
+    assert!(message(3, 5).contains("`fourier.weight` is not f32 [3, 12]"), "{}", message(3, 5));
 }
 
 #[test]
@@ -204,6 +259,18 @@ fn every_number_is_checked_before_it_is_used() {
             ],
             "the rows of `low_rank.directions` do not fit 2 classes",
         ),
+        (
+            vec![singles("classwise.variances", &[2, 4], -1.0)],
+            "`classwise.variances` holds a variance below 0",
+        ),
+        (
+            vec![
+                singles("classwise.variances", &[2, 4], 1.0),
+                singles("classwise.directions", &[3, 4], 1.0),
+            ],
+            "the rows of `classwise.directions` do not fit 2 classes",
+        ),
+        (vec![singles("common.root", &[4, 5], 1.0)], "`common.root` is not f32 [4, 4]"),
         (vec![root(&[4, 4], f32::NAN)], "`difference.root` holds a value that is not finite"),
     ] {
         let message = read(made(&tensors), &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();

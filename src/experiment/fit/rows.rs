@@ -98,7 +98,6 @@ impl Rows {
             lineage_known: lineage.is_known(),
             encoder_trained: false,
             seen_in_test: parts.seen_in_test.len(),
-            transformers: "posterior mean".to_owned(),
             base_model: base.or_else(|| base_model(&job.model)),
             ..model.manifest
         };

@@ -280,6 +280,7 @@ fn centred_covariance(covariance: &Covariance, feature_d: &[f32], classes: usize
         LogitCovariance::Root(root_cj) => {
             Matrix::from_row_slice(classes, root_cj.len() / classes, &root_cj)
         }
+        LogitCovariance::Diagonal(_) => panic!("the classes are not independent"),
         LogitCovariance::Shared { basis, variance_j } => {
             let deviation_j: Vec<f64> = variance_j.iter().map(|v| v.sqrt()).collect();
             Matrix::from_row_slice(classes, variance_j.len(), &basis.scaled(&deviation_j))

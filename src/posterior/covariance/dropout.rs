@@ -182,7 +182,7 @@ mod tests {
                         let (own, first) = (&root[class * d..(class + 1) * d], &root[..d]);
                         own.iter().zip(first).map(|(a, b)| (a - b).powi(2)).sum()
                     }
-                    LogitCovariance::Root(_) => panic!("dropout has a shared basis"),
+                    other => panic!("{other:?}"),
                 };
                 let error = ((fourth - mean * mean) / n).sqrt();
                 assert!((found - mean).abs() < 5.0 * error, "{found} {mean} {error}");

@@ -111,7 +111,7 @@ mod tests {
                     line(a).iter().zip(line(b)).map(|(a, b)| a * b).sum::<f64>()
                 }
                 LogitCovariance::Difference(variance) => variance,
-                LogitCovariance::Shared { .. } => panic!("it has a root"),
+                other => panic!("{other:?}"),
             };
             let mut products = vec![Vec::new(); 2];
             for _ in 0..draws {

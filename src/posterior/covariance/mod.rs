@@ -3,6 +3,8 @@
 //!
 //! A form has a file here, with its mathematics and its tensors in `bayes/posterior.safetensors`.
 
+mod classwise;
+mod common;
 mod dropout;
 mod kronecker;
 mod low_rank;
@@ -12,6 +14,8 @@ use std::fmt::Debug;
 
 use candle_core::Tensor;
 
+pub use self::classwise::Classwise;
+pub use self::common::Common;
 pub use self::dropout::Dropout;
 pub use self::kronecker::Kronecker;
 pub use self::low_rank::LowRank;
@@ -34,6 +38,10 @@ pub enum Covariance {
     Dropout(Dropout),
     /// A diagonal and a few directions.
     LowRank(LowRank),
+    /// The same for each class by itself.
+    Classwise(Classwise),
+    /// The same for all classes, which are independent.
+    Common(Common),
 }
 
 /// What a form of the covariance does.
@@ -65,6 +73,8 @@ impl Covariance {
             Self::Kronecker(one) => Some(one),
             Self::Dropout(one) => Some(one),
             Self::LowRank(one) => Some(one),
+            Self::Classwise(one) => Some(one),
+            Self::Common(one) => Some(one),
         }
     }
 
@@ -76,6 +86,8 @@ impl Covariance {
             Kronecker::read(file, weight_cd)?.map(Self::Kronecker),
             Dropout::read(file, weight_cd)?.map(Self::Dropout),
             LowRank::read(file, weight_cd)?.map(Self::LowRank),
+            Classwise::read(file, weight_cd)?.map(Self::Classwise),
+            Common::read(file, weight_cd)?.map(Self::Common),
         ];
         Ok(forms.into_iter().flatten().next().unwrap_or(Self::Zero))
     }
@@ -101,6 +113,8 @@ impl Covariance {
             Self::Kronecker(one) => one.unscale(scale_d),
             Self::Dropout(one) => one.unscale(scale_d),
             Self::LowRank(one) => one.unscale(scale_d),
+            Self::Classwise(one) => one.unscale(scale_d),
+            Self::Common(one) => one.unscale(scale_d),
         }
         self
     }

@@ -22,11 +22,15 @@ impl Root {
         Self { values, size: matrix.nrows() }
     }
 
-    fn put(&self, name: &str, tensors: &mut Tensors) {
+    pub(super) fn put(&self, name: &str, tensors: &mut Tensors) {
         tensors.put_f32(name, &[self.size, self.size], &self.values);
     }
 
-    fn read(file: &TensorFile<'_>, name: &str, size: usize) -> Result<Option<Self>, String> {
+    pub(super) fn read(
+        file: &TensorFile<'_>,
+        name: &str,
+        size: usize,
+    ) -> Result<Option<Self>, String> {
         if !file.has(name) {
             return Ok(None);
         }
@@ -111,13 +115,13 @@ fn full(root: &Root, x: &[f32]) -> Vec<f64> {
     (contrasts(inner + 1) * factor).transpose().as_slice().to_vec()
 }
 
-fn squares(values: &[f32]) -> f64 {
+pub(super) fn squares(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
 }
 
 vectorised! {
     /// Each line of a lower triangular matrix, as long as `x`, times `x`.
-    fn triangle_times<'a>(rows: &'a [f32], x: &'a [f32], result: &'a mut [f32]) {
+    pub(super) fn triangle_times<'a>(rows: &'a [f32], x: &'a [f32], result: &'a mut [f32]) {
         for (index, (row, result)) in rows.chunks_exact(x.len()).zip(result).enumerate() {
             let (row, x) = (&row[..index + 1], &x[..index + 1]);
             *result = sum(x.len(), |i| row[i] * x[i]);

@@ -201,6 +201,7 @@ impl LogitCovariance {
         let mut root_cj = match self {
             Self::Difference(variance) => vec![0.0, factor * variance.sqrt()],
             Self::Root(root_cj) => scaled(root_cj, factor),
+            Self::Diagonal(variance_c) => diagonal(&deviations(variance_c, factor)),
             Self::Shared { basis, variance_j } => basis.scaled(&deviations(variance_j, factor)),
         };
         scaling.stretch_lines(&mut root_cj, classes);
@@ -209,16 +210,33 @@ impl LogitCovariance {
 
     /// Where draws `[m, j]` lie around the mean, `[m, c]`; each counts with both signs.
     fn offsets(&self, normal_mj: &[f32], scaling: &Scaling, classes: usize) -> Vec<f64> {
-        let Self::Shared { basis, variance_j } = self else {
-            return spread(normal_mj, &self.root(scaling, classes), classes);
+        let mut offset_mc = match self {
+            Self::Difference(_) | Self::Root(_) => {
+                return spread(normal_mj, &self.root(scaling, classes), classes);
+            }
+            Self::Diagonal(variance_c) => {
+                let deviation_c = deviations(variance_c, scaling.factor());
+                let both = normal_mj.iter().zip(deviation_c.iter().cycle());
+                both.map(|(&x, deviation)| f64::from(x) * deviation).collect()
+            }
+            Self::Shared { basis, variance_j } => {
+                let deviation_j = deviations(variance_j, scaling.factor());
+                spread_over(normal_mj, basis, &deviation_j)
+            }
         };
-        let deviation_j = deviations(variance_j, scaling.factor());
-        let mut offset_mc = spread_over(normal_mj, basis, &deviation_j);
         for offset_c in offset_mc.chunks_exact_mut(classes) {
             scaling.stretch_lines(offset_c, classes);
         }
         offset_mc
     }
+}
+
+/// A diagonal matrix, `[c, c]`.
+fn diagonal(value_c: &[f64]) -> Vec<f64> {
+    let classes = value_c.len();
+    let mut matrix_cc = vec![0.0; classes * classes];
+    matrix_cc.iter_mut().step_by(classes + 1).zip(value_c).for_each(|(own, value)| *own = *value);
+    matrix_cc
 }
 
 fn deviations(variance_j: &[f64], factor: f64) -> Vec<f64> {

@@ -148,6 +148,28 @@ fn a_shared_basis_and_a_root_give_the_same() {
 }
 
 #[test]
+fn independent_logits_and_a_diagonal_root_give_the_same() {
+    let classes = 5;
+    let variance_c: Vec<f64> = normal(classes, 3).iter().map(|x| x * x).collect();
+    let deviation_c: Vec<f64> = variance_c.iter().map(|v| v.sqrt()).collect();
+    let mean_c = normal(classes, 5);
+    let covariance = LogitCovariance::Diagonal(variance_c);
+    let own = LogitDistribution::Gaussian { mean_c: mean_c.clone(), covariance };
+    let root = rooted(mean_c, diagonal(&deviation_c));
+    let vector = VectorScaling { weight_c: normal(classes, 8), bias_c: normal(classes, 9) };
+    for vector in [None, Some(Arc::new(vector))] {
+        let scaling = Scaling { vector, ..scaling(1.3, 0.6) };
+        for choice in [LinkChoice::Qmc, LinkChoice::Mf0, LinkChoice::Mf0c, LinkChoice::Mf2] {
+            let link = Link { choice, ..link(classes) };
+            let (a, b) = (own.predictive(&link, &scaling), root.predictive(&link, &scaling));
+            let difference = largest_difference(&a.probability_c, &b.probability_c);
+            assert!(difference < 1e-13, "{choice:?}: {difference}");
+            assert!((a.epistemic.unwrap() - b.epistemic.unwrap()).abs() < 1e-13);
+        }
+    }
+}
+
+#[test]
 fn a_common_shift_of_all_logits_changes_no_link_but_mf0() {
     let (mean_c, root_cj) = (normal(4, 6), normal(4 * 3, 7));
     // One more direction that moves all logits alike, and a shift of the mean.

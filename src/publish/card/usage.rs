@@ -77,8 +77,9 @@ impl Card<'_> {
     pub(super) fn with_transformers(&self) -> String {
         let artifact = &self.source.artifact;
         let scaling = &artifact.posterior.scaling;
-        let divide = match (scaling.temperature, scaling.vector.is_some()) {
-            (temperature, false) if temperature != 1.0 => format!("logits / {temperature:.6}"),
+        let fitted = scaling.vector.is_none() && artifact.posterior.fourier.is_none();
+        let divide = match scaling.temperature {
+            temperature if fitted && temperature != 1.0 => format!("logits / {temperature:.6}"),
             _ => "logits".to_owned(),
         };
         // Text in JSON is text in Python.
@@ -156,6 +157,13 @@ impl Card<'_> {
             ""
         };
         let pair = if self.takes_pairs() { " The model takes pairs of texts." } else { "" };
+        if artifact.posterior.fourier.is_some() {
+            return format!(
+                "This is the prediction of a stand-in: a linear layer fitted to the same rows. `bayes` \
+                 predicts with a different layer, over random Fourier features, which only it has; labels \
+                 and probabilities may differ.{cut}{pair}\n"
+            );
+        }
         format!(
             "This is the prediction of the {} with temperature scaling, without the remaining \
              uncertainty.{cut}{vector}{pair}\n",
