@@ -167,6 +167,9 @@ fn what_is_saved_is_loaded() {
         let manifest = fs::read(place.model().join("bayes/manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
         assert_eq!(manifest["method"], place.method.name(), "where other tools look for it");
+        let own = place.method == Method::Sngp;
+        let last = if own { "stand-in" } else { "posterior mean" };
+        assert_eq!(manifest["transformers"], last, "{}", place.method.name());
         let copy = place.path("copy");
         artifact::save(&loaded, &copy).unwrap();
         for (name, bytes) in place.files() {
@@ -256,9 +259,11 @@ fn centred(root: &[f64], classes: usize) -> f64 {
 }
 
 /// Laplace promises it: along directions that no training row has the weights stay as uncertain as the prior.
+/// And so does the Gaussian process, of places that no row is near.
 #[test]
 fn uncertainty_grows_away_from_the_data_where_that_is_promised() {
-    for (place, _) in MODELS.iter().filter(|(place, _)| place.method == Method::Laplace) {
+    let promise = [Method::Laplace, Method::Sngp];
+    for (place, _) in MODELS.iter().filter(|(place, _)| promise.contains(&place.method)) {
         let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
         let artifact = predictor.artifact();
         let (width, classes) = (artifact.encoder.hidden_size, artifact.encoder.labels.len());

@@ -157,7 +157,7 @@ mod tests {
         assert!(
             read("method = \"mc_dropout\"\nnum_sample = 8").unwrap_err().contains("num_sample")
         );
-        let message = read("method = \"sngp\"").unwrap_err();
-        assert!(message.contains("`sngp`") && message.contains("`mc_dropout`"), "{message}");
+        let message = read("method = \"snpg\"").unwrap_err();
+        assert!(message.contains("`snpg`") && message.contains("`mc_dropout`"), "{message}");
     }
 }

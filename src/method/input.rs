@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::laplace::{FeatureRows, Head, Laplace, Prior, Problem, Tolerance};
+use super::laplace::{self, FeatureRows, Head, Laplace, Prior, Problem, Tolerance};
 use super::{FitRecord, Method, PosteriorConfig};
 use crate::posterior::{LinkChoice, Posterior, Spread};
 use crate::train::Gathered;
@@ -56,7 +56,7 @@ pub fn fit_converged(
         gathered: None,
     };
     let (posterior, record) = config.approach().run(&mut input)?;
-    Ok((posterior, FitRecord { evidence, ..record }))
+    Ok((posterior, FitRecord { evidence: record.evidence.or(evidence), ..record }))
 }
 
 impl LastLayer<'_> {
@@ -76,6 +76,15 @@ impl FitInput<'_> {
     pub(super) fn around_last_layer(&self, spread: Spread) -> Posterior {
         let LastLayer { weight_cd, bias_c, .. } = self.last;
         Posterior::new(self.rows.task, weight_cd.clone(), bias_c.clone(), spread, self.link)
+    }
+
+    /// A linear head on the features as they are: the fit to convergence that the last layer comes from, else
+    /// one under the prior that the evidence chooses.
+    pub(super) fn linear_head(&mut self) -> Result<Laplace> {
+        match self.converged.take() {
+            Some(found) => Ok(found),
+            None => laplace::fit(&self.rows, &self.last.flat()?, self.head),
+        }
     }
 
     /// What is known before the fit.

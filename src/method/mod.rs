@@ -13,7 +13,9 @@ mod mc_dropout;
 mod record;
 pub mod reference;
 mod registry;
+mod sngp;
 mod swag;
+mod vbll;
 
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,11 @@ pub enum Method {
     McDropout,
     /// The weights that fine-tuning passes through: their mean, and how they vary.
     Swag,
+    /// A Gaussian process on the feature, by random Fourier features: its variance grows with the distance from
+    /// the training rows.
+    Sngp,
+    /// Variational Bayesian last layer: the Gaussian that maximises a bound of the evidence.
+    Vbll,
 }
 
 registry! {
@@ -48,6 +55,8 @@ registry! {
     Laplace(laplace::Settings) = "laplace",
     McDropout(mc_dropout::McDropout) = "mc_dropout",
     Swag(swag::Swag) = "swag",
+    Sngp(sngp::Sngp) = "sngp",
+    Vbll(vbll::Vbll) = "vbll",
 }
 
 /// What a method asks of those who run it.
@@ -55,6 +64,8 @@ registry! {
 pub struct Needs {
     /// The features of the training rows.
     pub training_features: bool,
+    /// A layer of its own that predicts, so that the last layer cannot be kept.
+    pub own_layer: bool,
     /// Multiple forward passes for a text.
     pub passes: Option<Passes>,
     /// The weights that fine-tuning passes through: its keys are then keys of the training trajectory.

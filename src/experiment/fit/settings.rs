@@ -64,8 +64,19 @@ pub(super) fn settings(
     Ok(chosen)
 }
 
-/// Refuses to keep a last layer that no method moves.
+/// Refuses to keep a last layer that no method moves, or that one replaces.
 fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError> {
+    let own = chosen.iter().find(|one| one.posterior.approach().needs().own_layer);
+    if let Some(own) = own.filter(|_| job.head == Head::Keep) {
+        return Err(ExperimentError::Config {
+            place: "`--keep-head`".to_owned(),
+            message: format!(
+                "`{0}` predicts with a layer of its own, which is fitted to the rows; remove the flag, or \
+                 take `{0}` from `--method`",
+                own.posterior.name().name()
+            ),
+        });
+    }
     if job.head == Head::Keep && !chosen.iter().any(moves_head) {
         return Err(ExperimentError::Config {
             place: "`--keep-head`".to_owned(),

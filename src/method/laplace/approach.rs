@@ -19,10 +19,7 @@ impl Approach for Settings {
     }
 
     fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
-        let Laplace { mean_kd, covariance, evidence } = match input.converged.take() {
-            Some(found) => found,
-            None => super::fit(&input.rows, &input.last.flat()?, input.head)?,
-        };
+        let Laplace { mean_kd, covariance, evidence } = input.linear_head()?;
         let (mean_cd, mean_c) = tensors(&mean_kd, input.rows.classes)?;
         let spread = Spread::LastLayer(covariance);
         let posterior = Posterior::new(input.rows.task, mean_cd, mean_c, spread, input.link);

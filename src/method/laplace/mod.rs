@@ -41,7 +41,7 @@ use self::single::{Single, bernoulli, squared};
 use self::softmax::Softmax;
 use super::reference::ContrastTarget;
 use crate::posterior::algebra::{Design, Eigen, InverseRoot};
-use crate::posterior::{Basis, Covariance, Difference, Full, Kronecker, Root};
+use crate::posterior::{Basis, Common, Covariance, Difference, Full, Kronecker, Root};
 use crate::task::Task;
 
 /// Up to so many weights of contrasts the covariance of more than two classes is kept whole.
@@ -113,6 +113,8 @@ pub struct Problem<'a> {
     weight_n: Vec<f64>,
     /// Of more than two classes.
     second_moment: Option<Eigen>,
+    /// Whether few weights of more than two classes have Kronecker factors too.
+    factored: bool,
 }
 
 impl<'a> Problem<'a> {
@@ -131,7 +133,12 @@ impl<'a> Problem<'a> {
             2 => None,
             _ => Some(second_moment(&design, &weight_n)?),
         };
-        Ok(Self { rows, scale, design, weight_n, second_moment })
+        Ok(Self { rows, scale, design, weight_n, second_moment, factored: false })
+    }
+
+    /// With Kronecker factors for more than two classes, however few the weights.
+    pub fn factored(self) -> Self {
+        Self { factored: true, ..self }
     }
 
     /// What it is fitted on.
@@ -142,6 +149,24 @@ impl<'a> Problem<'a> {
     /// `k`.
     pub fn classes(&self) -> usize {
         self.rows.classes
+    }
+
+    /// The logits of the rows under weights `[k, D]`: `[n, k]`.
+    pub fn logits(&self, weight_kd: &[f64]) -> Result<Vec<f64>> {
+        self.design.logits(&self.scaled_down(weight_kd))
+    }
+
+    /// The covariance (Σ c_n λ_n φ̃φ̃ᵀ + prior · I)⁻¹ of weights, the same for every class, for curvatures λ
+    /// `[n]` of the rows.
+    pub fn common(&self, curvature_n: &[f64], prior_precision: f64) -> Result<Covariance> {
+        let counted = curvature_n.iter().zip(&self.weight_n).map(|(curvature, c)| curvature * c);
+        let mut precision = self.design.gram(&counted.collect::<Vec<_>>())?;
+        for i in 0..self.design.width() {
+            precision[(i, i)] += prior_precision;
+        }
+        let root = Root::new(&InverseRoot::of(&precision)?.root);
+        let covariance = Covariance::Common(Common { root, classes: self.rows.classes });
+        Ok(covariance.of_unscaled(&self.scale))
     }
 
     fn softmax(&self) -> Result<Softmax<'_>> {
@@ -218,7 +243,7 @@ impl<'a> Problem<'a> {
         let classes = self.rows.classes;
         let found = if classes == 2 {
             fit_two(&self.single(&targets(self.rows.labels)), &start_kd, &how)?
-        } else if (classes - 1) * self.design.width() <= FULL_WEIGHTS {
+        } else if !self.factored && (classes - 1) * self.design.width() <= FULL_WEIGHTS {
             fit_full(&self.softmax()?, &start_kd, &how)?
         } else {
             fit_kronecker(&self.softmax()?, &start_kd, &how)?
