@@ -382,3 +382,46 @@ fn what_fits_no_last_layer_says_nothing_of_one() {
     };
     assert!(!said("map") && said("laplace"));
 }
+
+#[test]
+fn a_layer_of_its_own_predicts_and_the_last_layer_is_a_stand_in() {
+    let (home, _) = trained();
+    let start = ["fit", "--model", MODEL, "--json"];
+    let keys = [
+        "posterior.sngp_features=64",
+        "posterior.vbll_rank=2",
+        // The variance is taken as it is, and not only where so few rows show that it helps.
+        "calibration.temperature=false",
+    ];
+    let keys: Vec<&str> = keys.iter().flat_map(|&key| ["--set", key]).collect();
+    let fit = |more: &[&str]| json(&home.done(&[&start, &keys[..], more].concat()));
+    let report = fit(&["--method", "sngp,vbll", "--output", "process"]);
+    for score in report["scores"].as_array().unwrap() {
+        let accuracy = score["test"]["accuracy"]["value"].as_f64().unwrap();
+        assert!(accuracy > 0.8, "every tenth label is wrong: {score}");
+    }
+    let read = |file: &str| std::fs::read_to_string(home.path("process").join(file)).unwrap();
+    let manifest = json(&read("bayes/manifest.json"));
+    assert_eq!(
+        (&manifest["method"], &manifest["transformers"]),
+        (&json("\"sngp\""), &json("\"stand-in\""))
+    );
+    assert!(read("README.md").contains("The last layer holds a stand-in"));
+    let posterior = tensors(&home, "process/bayes/posterior.safetensors");
+    assert!(posterior.contains_key("fourier.frequencies") && posterior.contains_key("common.root"));
+    let object = json(&home.done(&["predict", "--model", "process", "--json", "my invoice"]));
+    assert!(object["uncertainty_details"]["epistemic"].as_f64().unwrap() > 0.0, "{object}");
+    // A fit of a model whose layer it was leaves none behind.
+    let again = ["fit", "--model", "process", "--method", "map", "--output", "plain", "--json"];
+    home.done(&again);
+    let posterior = tensors(&home, "plain/bayes/posterior.safetensors");
+    assert!(posterior.keys().all(|name| !name.starts_with("fourier")), "{:?}", posterior.keys());
+    let manifest = std::fs::read_to_string(home.path("plain/bayes/manifest.json")).unwrap();
+    assert_eq!(json(&manifest)["transformers"], "posterior mean");
+
+    let message = home.refused(&["fit", "--model", MODEL, "--method", "sngp", "--keep-head"]);
+    assert!(message.contains("`sngp` predicts with a layer of its own"), "{message}");
+    fit(&["--method", "vbll", "--keep-head", "--output", "kept"]);
+    let file = |folder: &str| std::fs::read(home.path(folder).join("model.safetensors")).unwrap();
+    assert!(file(MODEL) == file("kept"));
+}

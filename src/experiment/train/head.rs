@@ -102,12 +102,24 @@ impl HeadRows<'_> {
             fold.logits(rows.read())
         };
         let how = (fixed, Tolerance::KEPT);
-        let (fitted, logits) = rayon::join(
-            || fit_converged(config, &problem, start_kd, how, self.dropout),
-            || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>(),
-        );
-        let ((posterior, record), logits) = (fitted?, logits?.concat());
-        let fitted = (posterior, FitRecord { prior_by_held_out_rows: prior != first, ..record });
+        let of_kept = || fit_converged(config, &problem, start_kd, how, self.dropout);
+        let ((posterior, record), logits) = match self.folds {
+            // The head that is kept has not seen the judged rows either.
+            [fold] if fold.train == self.kept => {
+                let fitted = of_kept()?;
+                let logits = fitted.0.logits(judged[0].read())?;
+                (fitted, logits)
+            }
+            _ => {
+                let of_folds = || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>();
+                let (fitted, logits) = rayon::join(of_kept, of_folds);
+                (fitted?, logits?.concat())
+            }
+        };
+        // A method may have a layer, and then a prior, of its own.
+        let own = record.evidence.is_some_and(|evidence| evidence.prior_precision == prior);
+        let prior_by_held_out_rows = own && prior != first;
+        let fitted = (posterior, FitRecord { prior_by_held_out_rows, ..record });
         let judged = self.folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
         Ok(HeadFit { fitted, judged, logits, prior })
     }
