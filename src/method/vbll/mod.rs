@@ -12,7 +12,7 @@
 //!
 //! Theirs is trained by minibatches together with the encoder. Here the encoder stays as it is, so the
 //! objective is a function of w̄, ln s, U and ln σ² alone; for a diagonal S it is convex, and L-BFGS
-//! ([`minimise`]) finds its one minimum from the fitted linear layer. Also unlike them ς, which they leave to
+//! (`minimise`) finds its one minimum from the fitted linear layer. Also unlike them ς, which they leave to
 //! the user, is by empirical Bayes: at every point the one that minimises the divergence, Σ_k (tr S_k +
 //! ‖w̄_k‖²) / (KD). And they sample the predictive distribution, where the logits of a text are exactly
 //! Gaussian, with the variances φ̃ᵀS_kφ̃ + σ_k²: they go through the links of all methods. The noise σ²,
