@@ -83,6 +83,8 @@ impl NewFolder {
     /// and never changed in place may be kept in this way.
     pub fn link(&self, name: &str, source: &Path) -> Result<(), StoreError> {
         let path = self.temporary.path().join(name);
+        let folder = path.parent().expect("a file in a folder has a parent");
+        fs::create_dir_all(folder).map_err(failed("create", folder))?;
         if fs::hard_link(source, &path).is_ok() {
             return Ok(());
         }
