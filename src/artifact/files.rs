@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{ArtifactError, HASHED, SENTENCE_FILES};
+use super::{ArtifactError, HASHED, SENTENCE_FILES, members};
 use crate::data::TextTokenizer;
 
 /// The most bytes of each kind of file: far above what real ones have.
@@ -52,8 +52,9 @@ pub fn check(folder: &Path) -> Result<(), ArtifactError> {
     let root = folder.canonicalize().map_err(failed(folder))?;
     let snapshots = root.parent().filter(|parent| parent.ends_with("snapshots"));
     let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
-    for name in HASHED.into_iter().chain(OTHERS) {
-        let path = folder.join(name);
+    let named = HASHED.into_iter().chain(OTHERS).map(str::to_owned);
+    for name in named.chain(members::possible()) {
+        let path = folder.join(&name);
         let real = match path.canonicalize() {
             // Whoever needs the file says that it is missing.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -67,7 +68,7 @@ pub fn check(folder: &Path) -> Result<(), ArtifactError> {
         if !found.is_file() {
             return Err(ArtifactError::NoFile { path });
         }
-        let most = match name {
+        let most = match name.as_str() {
             "tokenizer.json" => TextTokenizer::MOST_BYTES,
             name if name.ends_with(".safetensors") => MOST_WEIGHTS,
             _ => MOST_TEXT,

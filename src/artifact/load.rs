@@ -9,11 +9,12 @@ use serde_json::Value;
 use super::files::{self, File};
 use super::foreign::{foreign, keep_nothing_back};
 use super::manifest::is_as_saved;
+use super::members::{is_hashed, read_members};
 use super::modules;
 use super::others::tell_differences;
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
-use super::{Artifact, ArtifactError, HASHED, Manifest, SCHEMA, SpecialTokens};
+use super::{Artifact, ArtifactError, Manifest, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
 use crate::data::TextTokenizer;
@@ -95,13 +96,11 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
         }
     };
     check_head(folder, &encoder, &loaded)?;
+    let (task, link) = (manifest.task, manifest.fit.link);
+    let posterior = read_posterior(&posterior, &loaded.parameters, task, link)?;
     let artifact = Artifact {
-        posterior: read_posterior(
-            &posterior,
-            &loaded.parameters,
-            manifest.task,
-            manifest.fit.link,
-        )?,
+        members: read_members(folder, &manifest, &posterior, &encoder, device)?,
+        posterior,
         calibration: match calibration {
             Some(file) => Calibration::from_bytes(&file.bytes, &encoder)
                 .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
@@ -146,6 +145,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
         calibration: Calibration::default(),
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,
+        members: Vec::new(),
         encoder,
         tokenizer,
         manifest,
@@ -229,7 +229,7 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
     let manifest: Manifest = serde_json::from_value(value).map_err(damaged)?;
     let manifest = Manifest { edited, ..manifest };
     // A name from a file is no path to follow.
-    if let Some(name) = manifest.files.keys().find(|name| !HASHED.contains(&name.as_str())) {
+    if let Some(name) = manifest.files.keys().find(|name| !is_hashed(name)) {
         let name = name.chars().take(100).collect();
         return Err(ArtifactError::ForeignFile { path, name });
     }

@@ -4,6 +4,7 @@ mod files;
 mod foreign;
 mod load;
 mod manifest;
+mod members;
 mod modules;
 mod others;
 mod posterior_file;
@@ -28,7 +29,8 @@ use crate::method::FitRecord;
 use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::Posterior;
 
-/// Files that change a prediction: their hashes stand in the manifest.
+/// Files that change a prediction: their hashes stand in the manifest. [`Artifact::hashed_files`] has those of an
+/// ensemble too.
 pub const HASHED: [&str; 5] = [
     "config.json",
     "model.safetensors",
@@ -43,6 +45,8 @@ pub struct Artifact {
     /// The encoder's config, with the labels.
     pub encoder: EncoderConfig,
     pub parameters: Parameters,
+    /// The other networks of an ensemble.
+    pub members: Vec<Parameters>,
     /// The tokenizer, without truncation and padding.
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.

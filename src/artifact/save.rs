@@ -67,8 +67,8 @@ pub fn add_records(
     new.write(CONFIG, records.config.as_bytes())?;
     let evaluation = pretty(records.evaluation);
     new.write(EVALUATION, &evaluation)?;
-    for name in HASHED {
-        new.link(name, &folder.join(name))?;
+    for name in artifact.hashed_files() {
+        new.link(&name, &folder.join(&name))?;
     }
     let records = [(CONFIG, records.config.as_bytes()), (EVALUATION, &evaluation)];
     let records = records.map(|(name, bytes)| (name.to_owned(), store::sha256(bytes))).into();
@@ -117,6 +117,11 @@ pub fn write(
         file(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));
     }
+    for member in artifact.member_files() {
+        let (name, bytes) = member?;
+        file(&name, &bytes)?;
+        manifest.files.insert(name, store::sha256(&bytes));
+    }
     write_rest(artifact, &manifest, &mut file)?;
     Ok(manifest)
 }
@@ -133,8 +138,7 @@ fn write_rest(
     for (name, bytes) in artifact.for_other_tools()? {
         file(name, &bytes)?;
     }
-    let stand_in = artifact.posterior.fourier.is_some();
-    file("README.md", readme(manifest, &described(artifact, manifest), stand_in).as_bytes())?;
+    file("README.md", readme(artifact, manifest).as_bytes())?;
     file("bayes/manifest.json", &manifest.to_file())?;
     Ok(())
 }
@@ -151,7 +155,8 @@ pub(super) fn pretty(value: &impl Serialize) -> Vec<u8> {
     text
 }
 
-fn readme(manifest: &Manifest, encoder: &EncoderConfig, stand_in: bool) -> String {
+fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
+    let encoder = described(artifact, manifest);
     let labels = manifest.labels.join("`, `");
     let labels = if manifest.labels.len() > 12 {
         format!("{} classes", manifest.labels.len())
@@ -176,23 +181,29 @@ fn readme(manifest: &Manifest, encoder: &EncoderConfig, stand_in: bool) -> Strin
              predictions"
         }
     };
-    let holds = match stand_in {
-        true => {
+    let held = match artifact.networks() {
+        Some(count) => format!(
+            "This is an ensemble of {count} networks, whose probabilities `bayes` averages. Other \
+             tools see only the first one, whose predictions are less accurate; the others are in \
+             `bayes/members`. Their temperature is in `bayes/posterior.safetensors` (tensor \
+             `temperature`) and was fitted to the average."
+        ),
+        None if artifact.posterior.fourier.is_some() => {
             "The last layer holds a stand-in: a linear layer fitted to the same rows. `bayes` predicts \
              with a different layer, over random Fourier features, which only it has; that layer, its \
-             temperature and its covariance are in `bayes/posterior.safetensors`"
+             temperature and its covariance are in `bayes/posterior.safetensors`."
                 .to_owned()
         }
-        false => format!(
+        None => format!(
             "The last layer holds the {}. Divide the logits by the temperature in \
-             `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the weights. \
-             The covariance is in the same file",
+             `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the \
+             weights. The covariance is in the same file.",
             manifest.transformers
         ),
     };
     format!(
         "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
-         {loaded}. {holds}.\n",
+         {loaded}. {held}\n",
         manifest.name, manifest.bayes
     )
 }

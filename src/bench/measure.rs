@@ -285,12 +285,14 @@ fn memory_of(predictor: &Predictor, batch: &[Sequence]) -> Result<Option<Memory>
 
 fn size(predictor: &Predictor, results: &mut Results) {
     let artifact = predictor.artifact();
-    let total = artifact.parameters.count();
+    let networks = artifact.networks().unwrap_or(1);
+    let total = networks * artifact.parameters.count();
     let used = specifications(&artifact.encoder).into_iter().filter(|one| one.used);
-    let trainable: usize = used.map(|one| one.shape.iter().product::<usize>()).sum();
+    let trainable: usize =
+        networks * used.map(|one| one.shape.iter().product::<usize>()).sum::<usize>();
     results.count("model_size.total_parameters".to_owned(), total as u64);
     results.count("model_size.trainable_parameters".to_owned(), trainable as u64);
-    let megabytes = bytes(&artifact.parameters) as f64 / f64::from(1 << 20);
+    let megabytes = (networks * bytes(&artifact.parameters)) as f64 / f64::from(1 << 20);
     results.add("model_size.model_size_mb".to_owned(), megabytes);
 }
 

@@ -486,4 +486,52 @@ mod tests {
         let fit = fit_scaling(&logits, &labels, &link(2), corrections).unwrap();
         assert!(fit.scale_at_bound && fit.scaling.scale == 1.0, "{fit:?}");
     }
+
+    /// Labels drawn from the mean of five networks at T = 2.
+    #[test]
+    fn the_temperature_of_the_mean_is_found_and_the_scale_is_one() {
+        let (rows, members, classes) = (4000, 5, 3);
+        let mut stream = Noise::new(5).stream(Purpose::Bootstrap, 0, 0);
+        let draws = Arc::new(Draws::new(&Noise::new(0), 0));
+        let link = Link { task: Task::SingleLabel, choice: LinkChoice::Qmc, draws };
+        let made_by = Scaling { temperature: 2.0, ..Scaling::default() };
+        let (mut logits, mut labels) = (Vec::new(), Vec::new());
+        for _ in 0..rows {
+            let centre: Vec<f64> = (0..classes).map(|_| 4.0 * stream.normal()).collect();
+            let logit_mc: Vec<f64> = (0..members * classes)
+                .map(|i| centre[i % classes] + 2.0 * stream.normal())
+                .collect();
+            let one = LogitDistribution::Samples { logit_mc, classes };
+            let mut left = stream.uniform();
+            let p_c = one.predictive(&link, &made_by).probability_c;
+            let label = p_c.iter().position(|p| {
+                left -= p;
+                left < 0.0
+            });
+            labels.push(label.unwrap_or(classes - 1) as u32);
+            logits.push(one);
+        }
+        let as_they_are = Corrections { scale: ScaleRule::Fixed(1.0), ..Corrections::default() };
+        let fit = fit_scaling(&logits, &labels, &link, as_they_are).unwrap();
+        assert_eq!(fit.scaling.scale, 1.0);
+        assert!((fit.scaling.temperature / 2.0).ln().abs() < 0.1, "{fit:?}");
+        assert!(fit.gain > 0.0, "the labels are the mixture's: {fit:?}");
+        assert_eq!(fit_scaling(&[], &[], &link, as_they_are), None);
+    }
+
+    #[test]
+    fn rows_that_are_all_right_make_no_network_surer() {
+        let draws = Arc::new(Draws::new(&Noise::new(0), 0));
+        let link = Link { task: Task::SingleLabel, choice: LinkChoice::Qmc, draws };
+        let of = |label: u32| {
+            let sign = if label == 1 { 1.0 } else { -1.0 };
+            let logit_mc = vec![-sign, sign, -2.0 * sign, 2.0 * sign];
+            LogitDistribution::Samples { logit_mc, classes: 2 }
+        };
+        let labels: Vec<u32> = (0..40).map(|row| row % 2).collect();
+        let logits: Vec<LogitDistribution> = labels.iter().map(|&label| of(label)).collect();
+        let as_they_are = Corrections { scale: ScaleRule::Fixed(1.0), ..Corrections::default() };
+        let fit = fit_scaling(&logits, &labels, &link, as_they_are).unwrap();
+        assert!(fit.scaling.temperature >= 1.0 && fit.plain.doubt.is_some(), "{fit:?}");
+    }
 }

@@ -4,7 +4,7 @@ use super::decisions::decision_sentence;
 use super::words::{filled, percent};
 use crate::calibrate::{CalibrationSummary, ScaleRule, SetPromise};
 use crate::evaluate::Answer;
-use crate::method::FitRecord;
+use crate::method::{FitRecord, Method};
 use crate::numbers::grouped;
 
 /// Sentences one below the other, as a terminal shows them.
@@ -87,6 +87,9 @@ pub fn posterior_words(posterior: &FitRecord, crossed: bool) -> Vec<String> {
             0.0 => format!(
                 "The variance of the logits is not used: {change}. Predictions therefore do not \
                  say how much of their uncertainty is epistemic."
+            ),
+            1.0 if posterior.method == Method::Ensemble => format!(
+                "The networks' probabilities are averaged; compared with averaged logits, {change}."
             ),
             scale => {
                 let how = match posterior.scale_rule {

@@ -118,6 +118,12 @@ fn heading(finished: &TrainReport) -> String {
         grouped(finished.test.summary.rows as u64),
     );
     let how = match finished.recipe.kept {
+        Recipe::Full if !finished.members.is_empty() => format!(
+            "{} networks, {} steps in {}",
+            finished.members.len(),
+            grouped(finished.steps),
+            duration(finished.seconds),
+        ),
         Recipe::Full => format!(
             "{} steps in {}; best at step {}",
             grouped(finished.steps),
@@ -312,6 +318,26 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
     let others = finished.recipe.left_out.iter().chain(&finished.calibration.crossed);
     sentences.extend(others.map(|text| sentence(text)));
     sentences.extend(finished.notes.iter().cloned());
+    if !finished.members.is_empty() {
+        sentences.push(format!(
+            "{} networks, {} steps in {}; each keeps the weights that were best on the validation \
+             rows.",
+            finished.members.len(),
+            grouped(finished.steps),
+            duration(finished.seconds)
+        ));
+    }
+    sentences.extend((1..).zip(&finished.members).map(|(number, one)| {
+        format!(
+            "Network {number}: seed {}, learning rate {:e}, best at step {}, with accuracy {:.4} \
+             and NLL {:.4} on the validation rows.",
+            one.seed,
+            one.learning_rate,
+            grouped(one.best_step),
+            one.validation.accuracy,
+            one.validation.nll
+        )
+    }));
     sentences.extend(scores.map(|scores| {
         format!(
             "{} steps in {}. The weights of step {} were best: accuracy {:.4} and NLL {:.4} on the \

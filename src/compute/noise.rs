@@ -36,6 +36,8 @@ pub enum Purpose {
     Reference = 12,
     /// Random Fourier features; `a` is 0 for the frequencies, 1 for the phases.
     Fourier = 13,
+    /// Seeds of the networks of an ensemble after the first; `a` numbers the network.
+    Member = 14,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

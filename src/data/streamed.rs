@@ -221,6 +221,11 @@ impl StreamedRows {
         }
     }
 
+    /// The same rows in the order of another seed.
+    pub fn with_noise(self, noise: Noise) -> Self {
+        Self { noise, ..self }
+    }
+
     /// Rows of an epoch for this shard, to within those that repeat a held-out text.
     pub fn rows(&self) -> usize {
         (self.not_held_out() as usize).div_ceil(self.config.shards).max(1)

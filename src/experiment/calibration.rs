@@ -6,14 +6,14 @@ use crate::artifact::Artifact;
 use crate::calibrate::novelty::ReferenceRows;
 use crate::calibrate::{
     self, Calibration, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS,
-    SMALL, ScalingFit, fit_scaling, out_of_fold,
+    SMALL, ScaleRule, ScalingFit, fit_scaling, out_of_fold,
 };
 use crate::compute::Noise;
 use crate::data::split::RowKey;
 use crate::data::{Dataset, Parts};
 use crate::method::{FitRecord, PosteriorConfig};
 use crate::numbers::grouped;
-use crate::posterior::{LogitDistribution, Posterior, Predictive, Scaling};
+use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Scaling};
 use crate::train::ClassWeights;
 
 /// The rows that were kept from training.
@@ -75,8 +75,7 @@ impl FitSettings<'_> {
         let (found, count) = match self.calibration.temperature {
             true => {
                 let logits = posterior.logits(rows.read())?;
-                let corrections = self.calibration.corrections();
-                (fit_scaling(&logits, &rows.labels, &posterior.link, corrections), rows.len())
+                (self.scaling(&posterior, &logits, &rows.labels), rows.len())
             }
             false => (None, 0),
         };
@@ -86,6 +85,24 @@ impl FitSettings<'_> {
             show(Progress::Warning(note.clone()));
         }
         Ok((model.with_fit((posterior, record), calibration)?, summary))
+    }
+
+    /// T and s of a posterior, by these rows.
+    fn scaling(
+        &self,
+        posterior: &Posterior,
+        logits: &[LogitDistribution],
+        labels: &[u32],
+    ) -> Option<ScalingFit> {
+        let mut corrections = self.calibration.corrections();
+        // What networks disagree by is neither left out nor enlarged, unless that is asked for. The temperature
+        // is fitted to their mean: one for each would leave it less sure than it should be (Rahaman and
+        // Thiery, "Uncertainty quantification and deep ensembles", NeurIPS 2021).
+        if matches!(posterior.passes(), Some(Passes::Members(_))) && corrections.scale.is_default()
+        {
+            corrections.scale = ScaleRule::Fixed(1.0);
+        }
+        fit_scaling(logits, labels, &posterior.link, corrections)
     }
 
     /// The posterior with T and s that were found on so many rows, and with what is told of them.
@@ -127,8 +144,7 @@ impl FitSettings<'_> {
                 let some: Vec<LogitDistribution> =
                     chosen.iter().map(|&row| logits[row].clone()).collect();
                 let labels: Vec<u32> = chosen.iter().map(|&row| judged.labels[row]).collect();
-                let corrections = self.calibration.corrections();
-                let fitted = fit_scaling(&some, &labels, link, corrections);
+                let fitted = self.scaling(posterior, &some, &labels);
                 fitted.map_or_else(|| usual.clone(), |fit| fit.scaling)
             };
             out_of_fold(&keys(judged), noise, own, predictive)

@@ -28,9 +28,10 @@ const FREE: [&str; 11] = [
 const LATER: [&str; 2] = ["posterior.", "calibration."];
 
 /// Keys with other values, as `key: before, now`. What is done after training counts only for a run
-/// that is finished, unless the method follows the training.
+/// that is finished, unless the method follows the training or trains several networks.
 pub(super) fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<String> {
-    let follows = [before, now].iter().any(|one| one.posterior.approach().needs().trajectory);
+    let shaped = |one: &&Experiment| one.posterior.approach().needs().shapes_training();
+    let follows = [before, now].iter().any(shaped);
     changed(before, now, |key| {
         let shapes_training = follows && key.starts_with("posterior.");
         let later = !shapes_training && LATER.iter().any(|section| key.starts_with(section));
@@ -128,6 +129,12 @@ mod tests {
             differences(&base, &swag, false)[0],
             "`posterior.method` was \"laplace\" and is now \"swag\"",
             "its keys shape the training"
+        );
+        let ensemble = parse(&["posterior.method=ensemble"]);
+        let faster = parse(&["posterior.method=ensemble", "posterior.learning_rate_factor=2.0"]);
+        assert_eq!(
+            differences(&ensemble, &faster, false),
+            ["`posterior.learning_rate_factor` was 1.0 and is now 2.0"]
         );
         assert_eq!(
             differences(&base, &later, true),

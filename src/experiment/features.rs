@@ -3,7 +3,7 @@
 use super::{ExperimentError, Progress};
 use crate::calibrate::{conformal, novelty};
 use crate::data::TokenSet;
-use crate::model::{self, Classifier, Wanted};
+use crate::model::{self, Networks, Wanted};
 use crate::posterior::Passes;
 
 /// The rows of one part.
@@ -11,7 +11,8 @@ use crate::posterior::Passes;
 pub struct Features {
     /// The feature φ that enters the last linear layer, `[n, d]`.
     pub feature_nd: Vec<f32>,
-    /// The same in each pass, `[n, samples, d]`, where passes were asked for.
+    /// The same in each pass, `[n, samples, d]`, where passes were asked for, or the logits of each network,
+    /// `[n, m, c]`.
     pub sample_nsd: Vec<f32>,
     /// What novelty looks at, `[n, e]`: see [`novelty::vectors`].
     pub novelty_ne: Vec<f32>,
@@ -40,9 +41,9 @@ impl Features {
         self.feature_nd.chunks_exact(width.max(1))
     }
 
-    /// Encodes the rows of a part; with `passes`, several times.
+    /// Encodes the rows of a part with the first network; with `passes`, several times.
     pub(super) fn encode(
-        classifier: &Classifier,
+        networks: &Networks,
         rows: &TokenSet,
         passes: Option<Passes>,
         what: &'static str,
@@ -53,7 +54,7 @@ impl Features {
         let mut work = |done| show(Progress::Work { what, done, total });
         let lengths = rows.lengths();
         let wanted = Wanted { inputs: novelty::INPUTS, sampling: passes.map(Passes::usual) };
-        let found = model::features(classifier, &lengths, &sequence, &wanted, &mut work)?;
+        let found = model::features(networks, &lengths, &sequence, &wanted, &mut work)?;
         let uniform = |row: usize| {
             let sequence = rows.sequence(row);
             conformal::uniform(&sequence.ids, &sequence.type_ids)

@@ -31,7 +31,7 @@ pub use plan::{Plan, plan};
 pub use prepare::{PreparedSplit, prepare_tokens};
 pub use resume::{Resume, Unusable};
 pub use run_folder::{RunFolder, create_run_folder};
-pub use train::{Ended, RecipeReport, RunContext, TrainReport, train};
+pub use train::{Ended, MemberReport, RecipeReport, RunContext, TrainReport, train};
 
 use std::path::PathBuf;
 

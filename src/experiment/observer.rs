@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::RunFolder;
 use crate::data::Remark;
@@ -21,6 +21,11 @@ pub enum Progress<'a> {
     Work {
         what: &'static str,
         done: usize,
+        total: usize,
+    },
+    /// Of several networks that are trained one after another, the next; the first is number 0.
+    Network {
+        number: usize,
         total: usize,
     },
     Train(&'a Event<'a>),
@@ -40,6 +45,8 @@ pub struct Log<'a> {
     run: &'a mut RunFolder,
     events: Option<&'a mut EventWriter>,
     stop: &'a AtomicBool,
+    /// The network that is trained, where there are several.
+    member: Option<usize>,
     started: Instant,
 }
 
@@ -50,7 +57,20 @@ impl<'a> Log<'a> {
         events: Option<&'a mut EventWriter>,
         stop: &'a AtomicBool,
     ) -> Self {
-        Self { run, events, stop, started: Instant::now() }
+        Self { run, events, stop, member: None, started: Instant::now() }
+    }
+
+    /// The same, with the number of a network in every line.
+    pub fn of_member(self, member: Option<usize>) -> Self {
+        Self { member, ..self }
+    }
+
+    /// A line with the number of the network, where there is one.
+    fn line(&self, mut line: Value) -> Value {
+        if let (Some(member), Some(line)) = (self.member, line.as_object_mut()) {
+            line.insert("member".to_owned(), member.into());
+        }
+        line
     }
 
     /// What went wrong with the event files, once.
@@ -71,22 +91,28 @@ impl<'a> Log<'a> {
             Event::Step {
                 step, epoch, logged: Some(logged), learning_rate, gradient_norm, ..
             } => {
-                self.run.metric(&json!({
+                let line = self.line(json!({
                     "step": step, "epoch": epoch, "loss": logged.loss,
                     "learning_rate": learning_rate, "gradient_norm": gradient_norm,
-                }))?;
-                self.run.timing(&json!({
+                }));
+                self.run.metric(&line)?;
+                let line = self.line(json!({
                     "step": step, "seconds": self.started.elapsed().as_secs_f64(),
                     "tokens_per_second": logged.tokens_per_second,
-                }))?;
+                }));
+                self.run.timing(&line)?;
             }
             Event::Evaluated { step, epoch, scores, averaged, best } => {
-                self.run.metric(&json!({
+                let line = self.line(json!({
                     "step": step, "epoch": epoch, "validation": scores,
                     "averaged": averaged, "best": best.is_some(),
-                }))?;
+                }));
+                self.run.metric(&line)?;
             }
-            Event::Warning(message) => self.run.metric(&json!({ "warning": message }))?,
+            Event::Warning(message) => {
+                let line = self.line(json!({ "warning": message }));
+                self.run.metric(&line)?;
+            }
             Event::Started { .. } | Event::Step { .. } | Event::Evaluating { .. } => {}
             Event::Inspected(_) | Event::Save(_) => {}
         }

@@ -36,7 +36,7 @@ pub struct Plan {
     pub parameters: Option<usize>,
     /// What is missing for the run to begin.
     pub missing: Option<String>,
-    /// Optimizer steps; for the recipe `auto` those of fine-tuning, if there is any.
+    /// Optimizer steps, of all networks together; for the recipe `auto` those of fine-tuning, if there is any.
     pub steps: u64,
     /// Where the model will be.
     pub model: PathBuf,
@@ -77,6 +77,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .chain(lineage.remarks(&dataset, &parts))
             .chain(unused)
             .chain(overruled)
+            .chain(several_networks(&experiment).map(Remark::Note))
             .collect(),
         labels: dataset.labels.clone(),
         parts: named.map(|(name, part)| (name, part.rows.len())).collect(),
@@ -86,9 +87,23 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         missing,
         steps: match experiment.train.recipe {
             Recipe::Head => 0,
-            Recipe::Full | Recipe::Auto => train::Plan::new(&experiment.train, rows).steps,
+            Recipe::Full | Recipe::Auto => {
+                let networks = experiment.posterior.approach().needs().runs as u64;
+                networks * train::Plan::new(&experiment.train, rows).steps
+            }
         },
         model: checkpoints.join(&experiment.name).join("model"),
+    })
+}
+
+/// What a method of several training runs comes to.
+pub(super) fn several_networks(experiment: &Experiment) -> Option<String> {
+    let count = experiment.posterior.approach().needs().runs;
+    (count > 1).then(|| {
+        format!(
+            "{count} networks are trained one after another, and every text is read by all of them: \
+             training, memory and predictions cost {count} times those of one"
+        )
     })
 }
 

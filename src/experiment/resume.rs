@@ -10,9 +10,10 @@ use super::differences::{differences, other_labels, other_parts, without_effect}
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact::{self, PartRecord};
 use crate::compute::Noise;
-use crate::model::{self, EncoderConfig};
+use crate::model::{self, EncoderConfig, Parameters};
+use crate::posterior::MOST_MEMBERS;
 use crate::store::{self, Lock, StoreError};
-use crate::train::{Broken, Place, State, TrainerState, checkpoints};
+use crate::train::{Broken, Outcome, Place, State, TrainerState, checkpoints};
 
 /// What `--resume` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,9 @@ const RECORD: &str = "run.json";
 struct Record {
     schema: u32,
     run: PathBuf,
+    /// Folders that it had before, of which somebody took the log away; checkpoints still name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    earlier: Vec<PathBuf>,
     finished: bool,
     experiment: Experiment,
     parts: BTreeMap<String, PartRecord>,
@@ -72,10 +76,8 @@ pub(super) struct Wanted<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) parts: &'a BTreeMap<String, PartRecord>,
     pub(super) labels: &'a [String],
-    pub(super) encoder: &'a EncoderConfig,
     /// SHA-256 over the files of the encoder that it begins with, if with any.
     pub(super) init: Option<String>,
-    pub(super) device: &'a Device,
     pub(super) runs: &'a Path,
 }
 
@@ -83,9 +85,24 @@ pub(super) struct Wanted<'a> {
 pub(super) enum Decision {
     /// From the initial weights.
     Fresh(RunFolder),
-    Resume(RunFolder, Box<State>),
+    /// From these checkpoints, one of each network that was begun.
+    Resume(RunFolder, Vec<Begun>),
     /// Not at all: its report is in this run folder.
     Finished(PathBuf),
+}
+
+/// Where the best weights are, beside the checkpoints of a network.
+pub(super) fn best_model(home: &Path) -> PathBuf {
+    home.join("best_model")
+}
+
+fn remove(folder: &Path) -> Result<(), ExperimentError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError { doing: "remove", path: folder.to_owned(), source }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Home {
@@ -96,13 +113,32 @@ impl Home {
         std::fs::create_dir_all(&path).map_err(failed)?;
         let lock = Lock::try_take(&path.join(".lock"))?;
         let lock = lock.ok_or_else(|| ExperimentError::Busy(name.to_owned()))?;
-        store::tidy(&path)?;
-        Ok(Self { path, _lock: lock })
+        let home = Self { path, _lock: lock };
+        for number in 1..MOST_MEMBERS {
+            let folder = home.of_network(number);
+            if folder.is_dir() {
+                store::tidy(&folder)?;
+            }
+        }
+        Ok(home)
     }
 
-    /// The folder of the best weights.
-    pub(super) fn best_model(&self) -> PathBuf {
-        self.path.join("best_model")
+    /// Where the checkpoints and the best weights of a network are; those after the first have a folder of their
+    /// own.
+    pub(super) fn of_network(&self, number: usize) -> PathBuf {
+        match number {
+            0 => self.path.clone(),
+            _ => self.members().join(number.to_string()),
+        }
+    }
+
+    fn members(&self) -> PathBuf {
+        self.path.join("members")
+    }
+
+    /// Takes away what an earlier run has left of a network after the first.
+    pub(super) fn clear_network(&self, number: usize) -> Result<(), ExperimentError> {
+        remove(&self.of_network(number))
     }
 
     pub(super) fn model(&self) -> PathBuf {
@@ -122,39 +158,45 @@ impl Home {
             Resume::From(path) if !path.is_dir() => {
                 return Err(Unusable::Absent(path.clone()).into());
             }
-            Resume::From(path) => {
-                let place = Place::named(path);
-                let state = usable(&place, wanted).map_err(ExperimentError::Checkpoint)?;
-                Some(go_on(&place, state, wanted, show)?)
-            }
+            Resume::From(path) => Some(self.named(path, wanted, show)?),
         };
         let start = match start {
             Some(start) => start,
             None => Decision::Fresh(RunFolder::create(wanted.runs, &wanted.experiment.name)?),
         };
         if let Decision::Fresh(run) | Decision::Resume(run, _) = &start {
-            for folder in [self.model(), self.best_model()] {
+            for folder in [self.model(), best_model(&self.path)] {
                 artifact::check_target(&folder)?;
             }
-            self.write(run.path(), wanted, false)?;
+            let begun =
+                if let Decision::Resume(_, begun) = &start { begun.as_slice() } else { &[] };
+            let named = begun.iter().map(|one| one.state.run.clone());
+            let mut earlier: Vec<PathBuf> = named.filter(|own| own != run.path()).collect();
+            earlier.dedup();
+            self.write(run.path(), earlier, wanted, false)?;
+        }
+        if let Decision::Fresh(_) = &start {
+            remove(&self.members())?;
         }
         Ok(start)
     }
 
     /// Writes down that the run is over and its model in place.
     pub(super) fn finish(&self, run: &Path, wanted: &Wanted<'_>) -> Result<(), ExperimentError> {
-        self.write(run, wanted, true)
+        self.write(run, Vec::new(), wanted, true)
     }
 
     fn write(
         &self,
         run: &Path,
+        earlier: Vec<PathBuf>,
         wanted: &Wanted<'_>,
         finished: bool,
     ) -> Result<(), ExperimentError> {
         let record = Record {
             schema: 1,
             run: run.to_owned(),
+            earlier,
             finished,
             experiment: wanted.experiment.clone(),
             parts: wanted.parts.clone(),
@@ -204,16 +246,129 @@ impl Home {
             }
             return Ok(Some(Decision::Finished(record.run)));
         }
-        for place in checkpoints(&self.path)? {
-            match usable(&place, wanted) {
-                // A checkpoint that another run of this name has left.
-                Ok(state) if state.run != record.run => {}
-                Ok(state) => return Ok(Some(go_on(&place, state, wanted, show)?)),
-                Err(why) => show(Progress::Warning(format!("{why}; this checkpoint is skipped"))),
-            }
+        let folders = [std::slice::from_ref(&record.run), &record.earlier].concat();
+        let begun = self.begun(&folders, wanted, show)?;
+        if !begun.is_empty() {
+            return go_on(begun, wanted, show).map(Some);
         }
         // Stopped before its first checkpoint: the same run from its beginning.
         Ok(RunFolder::reopen(&record.run, 0)?.map(Decision::Fresh))
+    }
+
+    /// The newest usable checkpoint of each network, up to the first that has not ended. `runs` are the folders
+    /// of the run.
+    fn begun(
+        &self,
+        runs: &[PathBuf],
+        wanted: &Wanted<'_>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<Begun>, ExperimentError> {
+        let mut all: Vec<Begun> = Vec::new();
+        while all.len() < wanted.networks() && all.iter().all(Begun::has_ended) {
+            let Some(next) = self.newest(all.len(), runs, wanted, show)? else { break };
+            all.push(next);
+        }
+        Ok(all)
+    }
+
+    fn newest(
+        &self,
+        number: usize,
+        runs: &[PathBuf],
+        wanted: &Wanted<'_>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<Begun>, ExperimentError> {
+        let folder = self.of_network(number);
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        for place in checkpoints(&folder)? {
+            match usable(place, wanted) {
+                // A checkpoint that another run of this name has left.
+                Ok(one) if one.state.number != number || !runs.contains(&one.state.run) => {}
+                Ok(one) => return Ok(Some(one)),
+                Err(why) => show(Progress::Warning(format!("{why}; this checkpoint is skipped"))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// From the checkpoint that a person named, behind those of the networks before it.
+    fn named(
+        &self,
+        path: &Path,
+        wanted: &Wanted<'_>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Decision, ExperimentError> {
+        let named = usable(Place::named(path), wanted).map_err(ExperimentError::Checkpoint)?;
+        let number = named.state.number;
+        if number == 0 {
+            return go_on(vec![named], wanted, show);
+        }
+        let mut begun = self.begun(&[named.state.run.clone()], wanted, show)?;
+        begun.truncate(number);
+        if begun.len() < number || !begun.iter().all(Begun::has_ended) {
+            return Err(Unusable::Later { path: path.to_owned(), number: 1 + number }.into());
+        }
+        begun.push(named);
+        go_on(begun, wanted, show)
+    }
+}
+
+impl Wanted<'_> {
+    /// How many networks are trained.
+    fn networks(&self) -> usize {
+        self.experiment.posterior.approach().needs().runs
+    }
+}
+
+/// A checkpoint of the run that is whole.
+pub(super) struct Begun {
+    place: Place,
+    state: TrainerState,
+}
+
+impl Begun {
+    fn has_ended(&self) -> bool {
+        self.state.counters.ended
+    }
+
+    /// Optimizer steps behind it.
+    pub(super) fn steps(&self) -> u64 {
+        self.state.counters.step
+    }
+
+    fn read(
+        path: &Path,
+        encoder: &EncoderConfig,
+        device: &Device,
+    ) -> Result<Parameters, ExperimentError> {
+        Ok(model::load_file(path, encoder, &Noise::new(0), device)?.parameters)
+    }
+
+    /// What it came to, if it has ended.
+    pub(super) fn outcome(
+        &self,
+        encoder: &EncoderConfig,
+        device: &Device,
+    ) -> Result<Option<Outcome>, ExperimentError> {
+        let Some(best) = self.place.best().filter(|_| self.has_ended()) else { return Ok(None) };
+        Ok(Outcome::of_ended(&self.state.counters, Self::read(&best, encoder, device)?))
+    }
+
+    /// The state that training resumes from.
+    pub(super) fn state(
+        &self,
+        encoder: &EncoderConfig,
+        device: &Device,
+    ) -> Result<State, ExperimentError> {
+        let place = &self.place;
+        let parameters = Self::read(&place.path.join("model.safetensors"), encoder, device)?;
+        let best = place.best().map(|path| Self::read(&path, encoder, device)).transpose()?;
+        let optimizer = place.optimizer().map_err(Unusable::from)?;
+        let gathered = place.gathered().map_err(Unusable::from)?;
+        let counters = self.state.counters.clone();
+        Ok(State::resumed(parameters, best, counters, &optimizer, gathered)?)
     }
 }
 
@@ -235,6 +390,12 @@ pub enum Unusable {
         /// What differs, key by key.
         differences: Vec<String>,
     },
+    /// The networks before that of a checkpoint have not ended.
+    #[error(
+        "checkpoint `{path}` is of network {number}, but those before it are not finished; use \
+         `--resume auto`"
+    )]
+    Later { path: PathBuf, number: usize },
 }
 
 impl From<Broken> for Unusable {
@@ -244,7 +405,7 @@ impl From<Broken> for Unusable {
 }
 
 /// A whole checkpoint of the same trajectory.
-fn usable(place: &Place, wanted: &Wanted<'_>) -> Result<TrainerState, Unusable> {
+fn usable(place: Place, wanted: &Wanted<'_>) -> Result<Begun, Unusable> {
     let state = place.verify()?;
     let path = place.path.join("config.toml");
     let other = |differences| Unusable::OtherConfig { path: path.clone(), differences };
@@ -253,23 +414,16 @@ fn usable(place: &Place, wanted: &Wanted<'_>) -> Result<TrainerState, Unusable> 
     let config = Experiment::parse(&text, "its config", &[])
         .map_err(|error| other(vec![error.to_string()]))?;
     let differences = differences(&config, wanted.experiment, false);
-    if differences.is_empty() { Ok(state) } else { Err(other(differences)) }
+    if differences.is_empty() { Ok(Begun { place, state }) } else { Err(other(differences)) }
 }
 
+/// Resumes from the last of these checkpoints; those before it have ended.
 fn go_on(
-    place: &Place,
-    state: TrainerState,
+    begun: Vec<Begun>,
     wanted: &Wanted<'_>,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Decision, ExperimentError> {
-    let read = |path: &Path| {
-        model::load_file(path, wanted.encoder, &Noise::new(0), wanted.device)
-            .map(|loaded| loaded.parameters)
-    };
-    let parameters = read(&place.path.join("model.safetensors"))?;
-    let best = place.best().map(|path| read(&path)).transpose()?;
-    let optimizer = place.optimizer().map_err(Unusable::from)?;
-    let gathered = place.gathered().map_err(Unusable::from)?;
+    let Begun { place, state } = begun.last().expect("there is one to resume from");
     show(Progress::Note(format!("resuming this run: going on from {}", place.path.display())));
     let run = match RunFolder::reopen(&state.run, state.log_bytes)? {
         Some(run) => run,
@@ -281,8 +435,7 @@ fn go_on(
             RunFolder::create(wanted.runs, &wanted.experiment.name)?
         }
     };
-    let state = State::resumed(parameters, best, state.counters, &optimizer, gathered)?;
-    Ok(Decision::Resume(run, Box::new(state)))
+    Ok(Decision::Resume(run, begun))
 }
 
 #[cfg(test)]

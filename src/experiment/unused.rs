@@ -6,6 +6,7 @@ use super::Experiment;
 use super::keys::flat;
 use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::{DataConfig, Parts};
+use crate::posterior::Passes;
 use crate::train::{Recipe, SchedulerType};
 
 /// Keys of `[train]` that a fit of the last layer alone reads.
@@ -48,10 +49,14 @@ impl Use {
         let recipe = train.recipe;
         let no_link = if !posterior.approach().has_variance() {
             Some("`posterior.method` is map, which has no distribution over the logits")
-        } else if posterior.approach().needs().passes.is_some() {
-            Some("probabilities are means over the passes (`posterior.num_samples`)")
         } else {
-            (classes == 2).then_some("probabilities of two classes are exact")
+            match posterior.approach().needs().passes {
+                Some(Passes::Dropout { .. }) => {
+                    Some("probabilities are means over the passes (`posterior.num_samples`)")
+                }
+                Some(Passes::Members(_)) => Some("probabilities are means over the networks"),
+                None => (classes == 2).then_some("probabilities of two classes are exact"),
+            }
         };
         Self {
             recipe,
@@ -249,6 +254,7 @@ mod tests {
                 3,
                 "means over the passes",
             ),
+            (&["posterior.link=mf2", "posterior.method=ensemble"], 3, "means over the networks"),
             (
                 &["calibration.conformal_method=aps", "calibration.conformal_alpha=[]"],
                 3,

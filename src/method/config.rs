@@ -113,6 +113,7 @@ impl<'de> Deserialize<'de> for PosteriorConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::posterior::Passes;
 
     fn read(text: &str) -> Result<PosteriorConfig, String> {
         toml::from_str(text).map_err(|error| error.to_string())
@@ -142,8 +143,8 @@ mod tests {
         }
         let sampled =
             read("method = \"mc_dropout\"\nnum_samples = 8\nstochastic_layers = 2").unwrap();
-        let passes = sampled.approach().needs().passes.unwrap();
-        assert_eq!((passes.samples, passes.layers), (8, 2));
+        let passes = sampled.approach().needs().passes;
+        assert_eq!(passes, Some(Passes::Dropout { samples: 8, layers: 2 }));
     }
 
     #[test]

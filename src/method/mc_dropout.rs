@@ -21,7 +21,8 @@ pub struct McDropout {
 
 impl Approach for McDropout {
     fn needs(&self) -> Needs {
-        let passes = Passes { samples: self.num_samples, layers: self.stochastic_layers };
+        let (samples, layers) = (self.num_samples, self.stochastic_layers);
+        let passes = Passes::Dropout { samples, layers };
         Needs { passes: (self.num_samples > 0).then_some(passes), ..Needs::default() }
     }
 
@@ -80,9 +81,10 @@ impl Approach for McDropout {
 
     fn describe(posterior: &Posterior, _: &FitRecord) -> String {
         match posterior.passes() {
-            Some(Passes { samples, .. }) => format!(
-                "Dropout stays active at prediction time: each text is read {samples} times with \
+            Some(passes) => format!(
+                "Dropout stays active at prediction time: each text is read {} times with \
                  different units dropped, and {} (Gal and Ghahramani, 2016).",
+                passes.count(),
                 match posterior.own_doubt() {
                     OwnDoubt::Known => "the spread of the predictions is the epistemic uncertainty",
                     OwnDoubt::LeftOut | OwnDoubt::Absent => "the logits are averaged",

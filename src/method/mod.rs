@@ -6,6 +6,7 @@
 //! those in [`posterior`](crate::posterior).
 
 mod config;
+mod ensemble;
 mod input;
 pub mod laplace;
 mod map;
@@ -28,7 +29,7 @@ pub use record::FitRecord;
 
 use crate::model::EncoderConfig;
 use crate::posterior::{Passes, Posterior};
-use crate::train::{Follower, Plan};
+use crate::train::{Follower, Plan, TrainConfig};
 
 /// How a posterior is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,8 @@ pub enum Method {
     Sngp,
     /// Variational Bayesian last layer: the Gaussian that maximises a bound of the evidence.
     Vbll,
+    /// Several networks that differ in seed, each trained as `map` is.
+    Ensemble,
 }
 
 registry! {
@@ -57,10 +60,11 @@ registry! {
     Swag(swag::Swag) = "swag",
     Sngp(sngp::Sngp) = "sngp",
     Vbll(vbll::Vbll) = "vbll",
+    Ensemble(ensemble::Ensemble) = "ensemble",
 }
 
 /// What a method asks of those who run it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Needs {
     /// The features of the training rows.
     pub training_features: bool,
@@ -70,6 +74,22 @@ pub struct Needs {
     pub passes: Option<Passes>,
     /// The weights that fine-tuning passes through: its keys are then keys of the training trajectory.
     pub trajectory: bool,
+    /// Training runs, of one network each. Of more than one its keys are keys of the training trajectory too.
+    pub runs: usize,
+}
+
+impl Default for Needs {
+    /// One training run, whose weights are all that counts.
+    fn default() -> Self {
+        Self { training_features: false, passes: None, trajectory: false, runs: 1 }
+    }
+}
+
+impl Needs {
+    /// Whether its keys change how weights are trained, and not only what is made of them.
+    pub fn shapes_training(&self) -> bool {
+        self.trajectory || self.runs > 1
+    }
 }
 
 /// A method with its settings.
@@ -96,6 +116,11 @@ pub trait Approach {
     /// the plan of the run does not do.
     fn follower(&self, _: &Plan) -> std::result::Result<Option<Box<dyn Follower>>, String> {
         Ok(None)
+    }
+
+    /// The settings of one of its training runs; the first, number 0, has those that were written.
+    fn of_run(&self, train: &TrainConfig, _number: usize) -> TrainConfig {
+        train.clone()
     }
 
     /// Makes from what training left what predicts; the record says its method, and how a prior was chosen.

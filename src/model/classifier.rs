@@ -24,7 +24,7 @@ pub struct DropoutSource {
 /// Passes with dropout as in training, whose noise is named by the text: a text has the same passes
 /// alone and in any batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sampling {
+pub struct DropoutPasses {
     pub samples: usize,
     /// How many of the top layers have dropout, and what comes behind them; 0 = all layers, and the
     /// embeddings.
@@ -175,7 +175,7 @@ impl Classifier {
 
     /// What enters the last linear layer in each of several passes with dropout, that on the feature
     /// included: `[b, samples, d]`. Layers without dropout are computed once.
-    pub fn sampled(&self, batch: &Packed, sampling: &Sampling) -> Result<Tensor> {
+    pub fn sampled(&self, batch: &Packed, sampling: &DropoutPasses) -> Result<Tensor> {
         let samples = self.sampled_while(batch, sampling, &|| true)?;
         Ok(samples.expect("they are wanted to the end"))
     }
@@ -184,7 +184,7 @@ impl Classifier {
     pub fn sampled_while(
         &self,
         batch: &Packed,
-        sampling: &Sampling,
+        sampling: &DropoutPasses,
         wanted: StillWanted<'_>,
     ) -> Result<Option<Tensor>> {
         let batch = batch.by_text();
@@ -264,6 +264,11 @@ impl Classifier {
         let mut places = Places { source, next: 1 + 3 * self.layers.len() as u32 };
         let feature_bd = self.dropped_feature(pooled_bd, batch, &mut places)?;
         row_linear(&feature_bd, &self.last.0, &self.last.1)
+    }
+
+    /// Logits `[b, c]` of the feature φ that [`Self::features`] gives.
+    pub fn feature_logits(&self, feature_bd: &Tensor) -> Result<Tensor> {
+        row_linear(feature_bd, &self.last.0, &self.last.1)
     }
 
     /// The feature behind its dropout.

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::{Classifier, Sampling, Trunk};
+use super::{Networks, Sampling, Trunk};
 use crate::compute::ops::row_linear;
 use crate::compute::{Packed, Sequence};
 
@@ -17,14 +17,15 @@ pub struct TrunkRows {
     pub feature_nd: Vec<f32>,
     /// The means of what enters each of the last layers, side by side: `[n, e]`.
     pub input_ne: Vec<f32>,
-    /// What enters the last layer in each pass, `[n, samples, d]`; nothing where none were asked for.
+    /// What enters the last layer in each pass, `[n, samples, d]`, or the logits of each network, `[n, m, c]`;
+    /// nothing where no passes were asked for.
     pub sample_nsd: Vec<f32>,
 }
 
 /// What is asked of the encoder besides the feature.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
-    /// The means of what enters so many of the last layers.
+    /// The means of what enters so many of the last layers of the first network.
     pub inputs: usize,
     pub sampling: Option<Sampling>,
 }
@@ -41,16 +42,17 @@ impl TrunkRows {
 /// `lengths` are the rows' tokens and `sequence` gives a row; rows of like length share a batch.
 /// `progress` is told the rows that are done.
 pub fn features(
-    classifier: &Classifier,
+    networks: &Networks,
     lengths: &[u32],
     sequence: &dyn Fn(usize) -> Sequence,
     wanted: &Wanted,
     progress: &mut dyn FnMut(usize),
 ) -> Result<TrunkRows> {
     let Wanted { inputs, sampling } = *wanted;
-    let width = classifier.config().hidden_size;
-    let wide = width * inputs.min(classifier.config().num_hidden_layers);
-    let drawn = width * sampling.map_or(0, |sampling| sampling.samples);
+    let first = networks.first();
+    let width = first.config().hidden_size;
+    let wide = width * inputs.min(first.config().num_hidden_layers);
+    let drawn = sampling.map_or(0, |sampling| networks.width(sampling));
     let mut all = TrunkRows {
         feature_nd: vec![0.0; lengths.len() * width],
         input_ne: vec![0.0; lengths.len() * wide],
@@ -59,14 +61,16 @@ pub fn features(
     let mut done = 0;
     for rows in batches(lengths, TOKEN_BUDGET) {
         let batch = Packed::new(rows.iter().map(|&row| sequence(row as usize)));
-        let Trunk { feature_bd, input_be } = classifier.trunk(&batch, inputs)?;
-        let feature_bd = feature_bd.flatten_all()?.to_vec1::<f32>()?;
-        let sample_bsd = match &sampling {
+        let Trunk { feature_bd, input_be } = first.trunk(&batch, inputs)?;
+        let samples = match sampling {
             Some(sampling) => {
-                classifier.sampled(&batch, sampling)?.flatten_all()?.to_vec1::<f32>()?
+                networks.sampled_while(&batch, Some(&feature_bd), sampling, &|| true)?
             }
-            None => Vec::new(),
+            None => None,
         };
+        let values = |tensor: Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        let sample_bsd = samples.map_or(Ok(Vec::new()), values)?;
+        let feature_bd = values(feature_bd)?;
         for (place, &row) in rows.iter().enumerate() {
             let copy = |from: &[f32], to: &mut [f32], width: usize| {
                 let to = &mut to[row as usize * width..][..width];

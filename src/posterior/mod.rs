@@ -24,7 +24,7 @@ pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScali
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
 
 use crate::compute::Noise;
-use crate::model::{Parameters, Sampling, last_layer};
+use crate::model::{DropoutPasses, Parameters, Sampling, last_layer};
 use crate::store::{TensorFile, Tensors};
 use crate::task::Task;
 
@@ -59,42 +59,87 @@ pub enum Spread {
 /// The most passes for one text.
 pub const MOST_SAMPLES: usize = 200;
 
+/// The most networks of an ensemble.
+pub const MOST_MEMBERS: usize = 32;
+
 /// No encoder has more layers.
 const MOST_LAYERS: usize = 1000;
 
-/// Passes with dropout.
+/// Several passes for a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passes {
-    pub samples: usize,
-    /// How many of the top layers have dropout; 0 = all, and the embeddings.
-    pub layers: usize,
+pub enum Passes {
+    /// Of one network, with dropout.
+    Dropout {
+        samples: usize,
+        /// How many of the top layers have dropout; 0 = all, and the embeddings.
+        layers: usize,
+    },
+    /// One of each network of an ensemble, so many.
+    Members(usize),
 }
 
 impl Passes {
-    /// The passes under a seed: the same seed and text, the same passes.
+    /// Points that a text gets.
+    pub fn count(self) -> usize {
+        match self {
+            Self::Dropout { samples: count, .. } | Self::Members(count) => count,
+        }
+    }
+
+    /// With as many passes with dropout as these are.
+    pub fn as_many_as(self, sampling: Sampling) -> Self {
+        match (self, sampling) {
+            (Self::Dropout { layers, .. }, Sampling::Dropout(DropoutPasses { samples, .. })) => {
+                Self::Dropout { samples, layers }
+            }
+            (passes, _) => passes,
+        }
+    }
+
+    /// The passes under a seed: the same seed and text, the same passes. Networks have no need of one.
     pub fn sampling(self, seed: u64) -> Sampling {
-        Sampling { samples: self.samples, layers: self.layers, noise: Noise::new(seed) }
-    }
-
-    fn put(self, tensors: &mut Tensors) {
-        tensors.put_f64("passes.samples", &[self.samples as f64]);
-        tensors.put_f64("passes.layers", &[self.layers as f64]);
-    }
-
-    fn read(file: &TensorFile<'_>) -> Result<Option<Self>, String> {
-        if !file.has("passes.samples") {
-            return Ok(None);
+        match self {
+            Self::Dropout { samples, layers } => {
+                Sampling::Dropout(DropoutPasses { samples, layers, noise: Noise::new(seed) })
+            }
+            Self::Members(_) => Sampling::Members,
         }
-        let samples = file.count("passes.samples", MOST_SAMPLES)?;
-        if samples == 0 {
-            return Err("`passes.samples` is 0".to_owned());
-        }
-        Ok(Some(Self { samples, layers: file.count("passes.layers", MOST_LAYERS)? }))
     }
 
     /// Those of a prediction for which nobody gives a seed, and of calibration.
     pub fn usual(self) -> Sampling {
         self.sampling(DRAWS_SEED)
+    }
+
+    fn put(self, tensors: &mut Tensors) {
+        match self {
+            Self::Dropout { samples, layers } => {
+                tensors.put_f64("passes.samples", &[samples as f64]);
+                tensors.put_f64("passes.layers", &[layers as f64]);
+            }
+            Self::Members(count) => tensors.put_f64("members", &[count as f64]),
+        }
+    }
+
+    fn read(file: &TensorFile<'_>) -> Result<Option<Self>, String> {
+        match (file.has("passes.samples"), file.has("members")) {
+            (false, false) => Ok(None),
+            (true, true) => Err("`passes.samples` and `members` exclude each other".to_owned()),
+            (true, false) => {
+                let samples = file.count("passes.samples", MOST_SAMPLES)?;
+                if samples == 0 {
+                    return Err("`passes.samples` is 0".to_owned());
+                }
+                let layers = file.count("passes.layers", MOST_LAYERS)?;
+                Ok(Some(Self::Dropout { samples, layers }))
+            }
+            (false, true) => match file.count("members", MOST_MEMBERS)? {
+                count @ (0 | 1) => {
+                    Err(format!("`members` is {count}, and an ensemble has 2 at least"))
+                }
+                count => Ok(Some(Self::Members(count))),
+            },
+        }
     }
 }
 
@@ -262,14 +307,15 @@ impl Posterior {
     }
 
     /// The distribution over logits of each of n texts, from the features that enter the last layer:
-    /// `[n, d]`, or `[n, samples, d]` for several passes.
+    /// `[n, d]`, or `[n, samples, d]` for passes with dropout; from the logits of each network, `[n, m, c]`,
+    /// for an ensemble.
     pub fn logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<LogitDistribution>> {
         let read = self.read_by_layer(feature_nd);
         self.around_read(&self.mean_of_read(&read)?, &read)
     }
 
     /// The logits at the mean of the weights, which any classifier computes: `[n, c]`, or
-    /// `[n, samples, c]`.
+    /// `[n, samples, c]`. Each network of an ensemble has computed its own.
     pub fn mean_logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<f64>> {
         self.mean_of_read(&self.read_by_layer(feature_nd))
     }
@@ -292,9 +338,12 @@ impl Posterior {
     }
 
     fn mean_of_read(&self, read: &[f32]) -> candle_core::Result<Vec<f64>> {
-        match &self.fourier {
-            Some(fourier) => fourier.mean_logits(read),
-            None => last_layer(read, &self.mean_cd, &self.mean_c),
+        match (&self.spread, &self.fourier) {
+            (Spread::Passes(Passes::Members(_)), _) => {
+                Ok(read.iter().map(|&logit| f64::from(logit)).collect())
+            }
+            (_, Some(fourier)) => fourier.mean_logits(read),
+            (_, None) => last_layer(read, &self.mean_cd, &self.mean_c),
         }
     }
 
@@ -307,7 +356,7 @@ impl Posterior {
         let (classes, width) = weight.dims2()?;
         match &self.spread {
             Spread::Passes(passes) => {
-                let lines = mean_nc.chunks_exact(passes.samples * classes);
+                let lines = mean_nc.chunks_exact(passes.count() * classes);
                 let samples =
                     |line: &[f64]| LogitDistribution::Samples { logit_mc: line.to_vec(), classes };
                 Ok(lines.map(samples).collect())

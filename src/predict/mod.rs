@@ -19,7 +19,7 @@ use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
 use crate::data::{Encoded, TokenizerError, clean, encode_clean, is_blank};
 use crate::model::{
-    Classifier, ModelError, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features,
+    ModelError, Networks, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features,
 };
 use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Spread};
 use crate::store::sha256;
@@ -91,7 +91,7 @@ pub enum PredictError {
 #[derive(Clone, Debug)]
 pub struct Predictor {
     artifact: Artifact,
-    classifier: Classifier,
+    networks: Networks,
     posterior: Posterior,
     usual: Asked,
     version: String,
@@ -100,7 +100,8 @@ pub struct Predictor {
 impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
-        let classifier = Classifier::packed(&artifact.encoder, &artifact.parameters)?;
+        let Artifact { encoder, parameters, members, .. } = &artifact;
+        let networks = Networks::packed(encoder, parameters, members)?;
         let posterior = artifact.posterior.of_predictions();
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
@@ -108,7 +109,7 @@ impl Predictor {
         // How texts are cut changes predictions too, and stands in no other file.
         hashes.extend(format!("{:?}", artifact.manifest.preprocessing).bytes());
         let version = format!("sha256:{}", &sha256(&hashes)[..16]);
-        Ok(Self { artifact, classifier, posterior, usual, version })
+        Ok(Self { artifact, networks, posterior, usual, version })
     }
 
     /// Loads a model folder.
@@ -159,12 +160,13 @@ impl Predictor {
     }
 
     /// What the posterior reads of one batch: the features φ, `[b, d]`, or those of each pass,
-    /// `[b, samples, d]`.
+    /// `[b, samples, d]`, or the logits of each network, `[b, m, c]`.
     pub fn features(&self, batch: &Packed) -> candle_core::Result<Vec<f32>> {
-        let features = match self.sampling() {
-            Some(sampling) => self.classifier.sampled(batch, &sampling)?,
-            None => self.classifier.features(batch)?,
+        let samples = match self.usual_passes() {
+            Some(sampling) => self.networks.sampled_while(batch, None, sampling, &|| true)?,
+            None => None,
         };
+        let features = samples.map_or_else(|| self.networks.first().features(batch), Ok)?;
         features.flatten_all()?.to_vec1()
     }
 
@@ -208,8 +210,8 @@ impl Predictor {
         let encoded = self.encode(texts)?;
         let lengths: Vec<u32> = encoded.iter().map(|one| one.ids.len() as u32).collect();
         let sequence = |row: usize| sequence(&encoded[row], row);
-        let wanted = Wanted { inputs: self.inputs(), sampling: self.sampling() };
-        let rows = features(&self.classifier, &lengths, &sequence, &wanted, progress)?;
+        let wanted = Wanted { inputs: self.inputs(), sampling: self.usual_passes() };
+        let rows = features(&self.networks, &lengths, &sequence, &wanted, progress)?;
         let readings = self.readings(&self.posterior, &rows, encoded.len())?;
         let answer = |(encoded, reading)| self.answer(encoded, reading, &self.usual);
         let answers: Vec<Option<Prediction>> =
@@ -249,8 +251,9 @@ impl Predictor {
     }
 
     /// Reads texts that are tokenised already as one batch: in one pass, or with these passes too where
-    /// the posterior is one of passes; without them its weights are taken at their mean. `None` if
-    /// they were not wanted any more before the last pass.
+    /// the posterior is one of passes with dropout; without them its weights are taken at their mean. All
+    /// networks of an ensemble always read them. `None` if they were not wanted any more before the last
+    /// pass.
     pub fn read(
         &self,
         batch: &[&Encoded],
@@ -267,15 +270,18 @@ impl Predictor {
         wanted: StillWanted<'_>,
     ) -> candle_core::Result<Option<Vec<Reading>>> {
         let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
-        let Trunk { feature_bd, input_be } = self.classifier.trunk(&packed, self.inputs())?;
+        let first = self.networks.first();
+        let Trunk { feature_bd, input_be } = first.trunk(&packed, self.inputs())?;
+        let sampling = if self.always_sampled() { self.usual_passes() } else { sampling };
         // A covariance is large: it is lent.
         let (sample_nsd, posterior) = match (self.posterior.passes(), sampling) {
             (None, _) => (Vec::new(), Cow::Borrowed(&self.posterior)),
             (Some(_), None) => (Vec::new(), Cow::Owned(self.posterior.at_mean())),
             (Some(passes), Some(sampling)) => {
-                let samples = self.classifier.sampled_while(&packed, &sampling, wanted)?;
+                let feature_bd = Some(&feature_bd);
+                let samples = self.networks.sampled_while(&packed, feature_bd, sampling, wanted)?;
                 let Some(samples) = samples else { return Ok(None) };
-                let spread = Spread::Passes(Passes { samples: sampling.samples, ..passes });
+                let spread = Spread::Passes(passes.as_many_as(sampling));
                 let values = samples.flatten_all()?.to_vec1()?;
                 (values, Cow::Owned(self.posterior.with_spread(spread)))
             }
@@ -285,11 +291,30 @@ impl Predictor {
         self.readings(&posterior, &rows, batch.len()).map(Some)
     }
 
-    /// The passes under a seed, so many or as many as the model has; `None` for a closed form.
+    /// The passes under a seed, so many or as many as the model has; `None` for a closed form. An ensemble has
+    /// those that it has.
     pub fn passes(&self, samples: Option<usize>, seed: u64) -> Option<Sampling> {
-        let passes = self.posterior.passes()?;
-        let samples = samples.unwrap_or(passes.samples);
-        Some(Passes { samples, ..passes }.sampling(seed))
+        let passes = match (self.posterior.passes()?, samples) {
+            (Passes::Dropout { layers, .. }, Some(samples)) => Passes::Dropout { samples, layers },
+            (passes, _) => passes,
+        };
+        Some(passes.sampling(seed))
+    }
+
+    /// Whether an answer rests on several passes even where nobody asks for the uncertainty: each network of
+    /// an ensemble has a part in the label.
+    pub fn always_sampled(&self) -> bool {
+        matches!(self.posterior.passes(), Some(Passes::Members(_)))
+    }
+
+    /// Forward passes of an encoder that a text takes.
+    pub fn forward_passes(&self) -> usize {
+        match self.posterior.passes() {
+            None => 1,
+            // One without dropout, for novelty.
+            Some(Passes::Dropout { samples, .. }) => 1 + samples,
+            Some(Passes::Members(count)) => count,
+        }
     }
 
     /// What the model says of a text when this is asked; `None` if that is not a number.
@@ -339,8 +364,8 @@ impl Predictor {
         Ok(distributions.zip(lines).map(reading).collect())
     }
 
-    /// The passes with dropout, for a posterior that has several.
-    fn sampling(&self) -> Option<Sampling> {
+    /// The passes where nobody gives a seed, for a posterior that has several.
+    fn usual_passes(&self) -> Option<Sampling> {
         self.posterior.passes().map(Passes::usual)
     }
 

@@ -10,7 +10,7 @@ use super::card::RELIABILITY;
 use super::reduce::reduced_keys;
 use super::source::shown_name;
 use super::{PublishError, Source};
-use crate::artifact::{CONFIG, EVALUATION, HASHED};
+use crate::artifact::{CONFIG, EVALUATION};
 use crate::hub::NewFile;
 use crate::store::sha256;
 use crate::train::{event_scalars, reliability_png};
@@ -52,10 +52,10 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
     let folder = &source.folder;
     let others = source.artifact.for_other_tools()?.into_iter();
     files.extend(others.map(|(name, bytes)| NewFile::of_bytes(name, bytes)));
-    for name in HASHED {
-        let path = folder.join(name);
+    for name in source.artifact.hashed_files() {
+        let path = folder.join(&name);
         if path.is_file() {
-            let file = NewFile::on_disk(name, path.clone());
+            let file = NewFile::on_disk(&name, path.clone());
             files.push(file.map_err(|source| PublishError::Read { path, source })?);
         }
     }

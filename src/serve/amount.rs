@@ -81,8 +81,8 @@ pub fn check_cost(
         return Ok(());
     }
     let way = match sampling {
-        Some(_) => "send fewer texts, or lower `num_samples`",
-        None => "send fewer texts",
+        Some(Sampling::Dropout(_)) => "send fewer texts, or lower `num_samples`",
+        Some(Sampling::Members) | None => "send fewer texts",
     };
     let msg = format!(
         "the job costs up to {cost} tokens of one forward pass, but at most {most} are allowed; \

@@ -91,11 +91,17 @@ impl App {
             let msg = format!("{limit}; remove it");
             fault(&["abstain".into(), limit.field.into()], msg, "limit_unsupported")
         });
-        let passes =
-            options.num_samples.filter(|_| predictor.passes(None, 0).is_none()).map(|_| {
-                let msg = "this model uses a single forward pass and draws no samples; remove `num_samples`";
-                fault(&["num_samples".into()], msg, "samples_unsupported")
-            });
+        let undrawn = match predictor.passes(None, 0) {
+            Some(Sampling::Dropout(_)) => None,
+            Some(Sampling::Members) => Some(
+                "this model is an ensemble, and each of its networks reads every text; remove `num_samples`",
+            ),
+            None => Some(
+                "this model uses a single forward pass and draws no samples; remove `num_samples`",
+            ),
+        };
+        let passes = undrawn.filter(|_| options.num_samples.is_some());
+        let passes = passes.map(|msg| fault(&["num_samples".into()], msg, "samples_unsupported"));
         let faults: Vec<Fault> = pairs.into_iter().chain(limits).chain(passes).collect();
         if faults.is_empty() { Ok(()) } else { Err(Problem::Validation(faults)) }
     }
@@ -225,7 +231,11 @@ impl App {
         let novelty = model.predictor.artifact().calibration.novelty.as_ref();
         let novel = novelty.is_some_and(|one| one.score == NoveltyScore::MutualInformation);
         let limited = || self.limits(model, options).is_some_and(|one| one.max_epistemic.is_some());
-        let wanted = options.return_uncertainty || options.return_samples || novel || limited();
+        let wanted = model.predictor.always_sampled()
+            || options.return_uncertainty
+            || options.return_samples
+            || novel
+            || limited();
         wanted.then(|| model.predictor.passes(options.num_samples, options.seed)).flatten()
     }
 

@@ -9,7 +9,7 @@ use candle_core::Device;
 use super::request::Abstain;
 use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded};
-use crate::model::Sampling;
+use crate::model::{DropoutPasses, Sampling};
 use crate::predict::{PredictError, Predictor};
 
 /// Texts in the batch that warms a model and measures it.
@@ -125,12 +125,17 @@ pub fn unkept(artifact: &Artifact, abstain: &Abstain) -> Vec<Unkept> {
 /// Tokens times passes; layers that all passes share count once.
 fn cost(predictor: &Predictor, length: u32, sampling: Option<Sampling>) -> u64 {
     let layers = predictor.artifact().encoder.num_hidden_layers.max(1);
-    let passes = sampling.map_or(0.0, |Sampling { samples, layers: sampled, .. }| {
-        let sampled = if sampled == 0 { layers } else { sampled.min(layers) };
-        let share = sampled as f64 / layers as f64;
-        1.0 - share + share * samples as f64
-    });
-    (f64::from(length) * (1.0 + passes)).ceil() as u64
+    let passes = match sampling {
+        None => 1.0,
+        Some(Sampling::Members) => predictor.forward_passes() as f64,
+        // One without dropout besides.
+        Some(Sampling::Dropout(DropoutPasses { samples, layers: sampled, .. })) => {
+            let sampled = if sampled == 0 { layers } else { sampled.min(layers) };
+            let share = sampled as f64 / layers as f64;
+            2.0 - share + share * samples as f64
+        }
+    };
+    (f64::from(length) * passes).ceil() as u64
 }
 
 /// A device as clients see it.

@@ -41,8 +41,26 @@ pub struct TrainerState {
     pub epoch: u64,
     /// Forward passes of the epoch that are over.
     pub batch: usize,
+    /// Which of the runs it is of, where several are made one after another.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub number: usize,
     /// The counters.
     pub counters: Counters,
+}
+
+fn is_first(number: &usize) -> bool {
+    *number == 0
+}
+
+/// Where a checkpoint belongs.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The run folder.
+    pub run: &'a Path,
+    /// How long its log is, in bytes.
+    pub log_bytes: u64,
+    /// Which of the runs it is of, where several are made one after another.
+    pub number: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -111,8 +129,7 @@ impl NewCheckpoint {
     pub fn create(
         home: &Path,
         snapshot: &Snapshot<'_>,
-        run: &Path,
-        log_bytes: u64,
+        origin: &Origin<'_>,
     ) -> Result<Self, StoreError> {
         let (epoch, batch) = snapshot.plan.position(snapshot.counters.step);
         let name = format!("{PREFIX}{epoch}_step_{}", snapshot.counters.step);
@@ -120,16 +137,17 @@ impl NewCheckpoint {
             folder: NewFolder::create(&home.join(&name))?,
             home: home.to_owned(),
             name,
-            run: run.to_owned(),
+            run: origin.run.to_owned(),
             complete: Complete { files: BTreeMap::new() },
         };
         let state = TrainerState {
             schema: SCHEMA,
             bayes: env!("CARGO_PKG_VERSION").to_owned(),
-            run: run.to_owned(),
-            log_bytes,
+            run: origin.run.to_owned(),
+            log_bytes: origin.log_bytes,
             epoch,
             batch,
+            number: origin.number,
             counters: snapshot.counters.clone(),
         };
         new.write(TRAINER_STATE, &json(&state))?;

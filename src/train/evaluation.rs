@@ -3,7 +3,7 @@
 use super::run::{Observer, Run};
 use super::{Best, Control, Event, TrainError};
 use crate::metrics::{MetricsError, Scores};
-use crate::model::{Classifier, Parameters, Wanted, features, last_layer};
+use crate::model::{Classifier, Networks, Parameters, Wanted, features, last_layer};
 use crate::task::Task;
 
 /// Validation rows that are scored at once, between two looks at the observer.
@@ -52,8 +52,8 @@ impl Run<'_> {
         observe: &mut Observer<'_>,
     ) -> Result<Option<Scores>, TrainError> {
         let rows = self.job.validation;
-        let classifier = Classifier::packed(self.job.encoder, parameters)?;
-        let (weight_cd, bias_c) = classifier.last_layer();
+        let network = Networks::from(Classifier::packed(self.job.encoder, parameters)?);
+        let (weight_cd, bias_c) = network.first().last_layer();
         let lengths = rows.lengths();
         let classes = self.job.encoder.labels.len();
         let mut order: Vec<usize> = (0..rows.len()).collect();
@@ -63,8 +63,7 @@ impl Run<'_> {
         for (index, part) in order.chunks(EVALUATION_ROWS).enumerate() {
             let lengths: Vec<u32> = part.iter().map(|&row| lengths[row]).collect();
             let sequence = |place: usize| rows.sequence(part[place]);
-            let found =
-                features(&classifier, &lengths, &sequence, &Wanted::default(), &mut |_| {})?;
+            let found = features(&network, &lengths, &sequence, &Wanted::default(), &mut |_| {})?;
             let own = last_layer(&found.feature_nd, weight_cd, bias_c)?;
             for (&row, logits_c) in part.iter().zip(own.chunks_exact(classes)) {
                 logits_nc[row * classes..][..classes].copy_from_slice(logits_c);

@@ -21,7 +21,7 @@ mod steps;
 mod tensorboard;
 
 pub use batch_source::StreamPosition;
-pub use checkpoint::{Broken, NewCheckpoint, Place, TrainerState, checkpoints};
+pub use checkpoint::{Broken, NewCheckpoint, Origin, Place, TrainerState, checkpoints};
 pub use class_weights::{ClassWeights, counts as class_counts};
 pub use config::{Recipe, SchedulerType, TrainConfig};
 pub use events::{Control, Event, Logged};

@@ -11,8 +11,8 @@ use super::inspect::{Inspection, suspicious};
 use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
 use super::{
-    AdamW, Control, Counters, Event, Follower, Gradients, Group, Guard, Logged, Plan, Snapshot,
-    State, TrainConfig, TrainError,
+    AdamW, Best, Control, Counters, Event, Follower, Gradients, Group, Guard, Logged, Plan,
+    Snapshot, State, TrainConfig, TrainError,
 };
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
@@ -170,6 +170,22 @@ pub fn fit(
         final_loss: mean(&run.counters.recent),
         follower: run.follower,
     })))
+}
+
+impl Outcome {
+    /// What a run came to that has ended, and that nothing followed: all of it is in its last checkpoint. `None`
+    /// if it goes on.
+    pub fn of_ended(counters: &Counters, best: Parameters) -> Option<Self> {
+        let Best { step, scores } = counters.best.filter(|_| counters.ended)?;
+        Some(Self {
+            parameters: best,
+            scores,
+            best_step: step,
+            steps: counters.step,
+            final_loss: mean(&counters.recent),
+            follower: None,
+        })
+    }
 }
 
 fn mean(values: &[f64]) -> f64 {

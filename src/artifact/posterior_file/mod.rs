@@ -24,6 +24,7 @@
 //! | `common.root` | f32 `[D, D]` | R: C = ‖R φ̃‖² I |
 //! | `dropout.rate` | f64 `[1]` | p: C = p/(1−p) Σ_i φ_i² W_i W_iᵀ over the columns of the weight |
 //! | `passes.samples`, `passes.layers` | f64 `[1]` each | S passes with dropout in the top layers (0: in all, and on the embeddings); C is that of their logits, so no other covariance is there |
+//! | `members` | f64 `[1]` | M networks, whose logits are the points instead; those after the first are in `bayes/members` |
 //! | `fourier.frequencies` | f32 `[r, d]` | F: the covariance and the mean below are those of a layer on Φ = √(2/r) cos(F x + b), r wide, in the place of φ; x is φ less its mean, over its standard deviation |
 //! | `fourier.phases` | f32 `[1, r]` | b |
 //! | `fourier.weight`, `fourier.bias` | f32 `[c, r]`, `[1, c]` | the mean of that layer |

@@ -9,7 +9,8 @@ use super::*;
 use crate::compute::{Noise, Purpose};
 use crate::posterior::{
     Basis, Classwise, Common, Covariance, Difference, Dropout, FourierLayer, FourierMap, Full,
-    Kronecker, Link, LowRank, MOST_SAMPLES, Passes, Root, Scaling, Spread, VectorScaling,
+    Kronecker, Link, LowRank, MOST_MEMBERS, MOST_SAMPLES, Passes, Root, Scaling, Spread,
+    VectorScaling,
 };
 
 fn floats(count: usize, seed: u64) -> Vec<f32> {
@@ -125,10 +126,11 @@ fn what_is_written_is_read_again() {
             let found = read(bytes, &weight_cd, LinkChoice::Mf2).unwrap();
             assert_eq!(written_part(found), written_part(written));
         }
-        let passes = Spread::Passes(Passes { samples: 10, layers: 2 });
-        let written = posterior(&weight_cd, passes, LinkChoice::Qmc);
-        let found = read(posterior_file(&written, None), &weight_cd, LinkChoice::Qmc).unwrap();
-        assert_eq!(written_part(found), written_part(written));
+        for passes in [Passes::Dropout { samples: 10, layers: 2 }, Passes::Members(5)] {
+            let written = posterior(&weight_cd, Spread::Passes(passes), LinkChoice::Qmc);
+            let found = read(posterior_file(&written, None), &weight_cd, LinkChoice::Qmc).unwrap();
+            assert_eq!(written_part(found), written_part(written));
+        }
     }
 }
 
@@ -222,11 +224,13 @@ fn every_number_is_checked_before_it_is_used() {
     let passes = |samples: f64, layers: f64| {
         vec![doubles("passes.samples", &[samples]), doubles("passes.layers", &[layers])]
     };
+    let members = |count: f64| vec![doubles("members", &[count])];
     let root = |shape: &[usize], value| singles("difference.root", shape, value);
     for fine in [
         vec![],
         vector([2.0; 2], [0.1, 0.2]),
         passes(10.0, 0.0),
+        members(2.0),
         vec![root(&[4, 4], 1.0)],
         vec![doubles("dropout.rate", &[0.0])],
     ] {
@@ -245,6 +249,12 @@ fn every_number_is_checked_before_it_is_used() {
         (passes(MOST_SAMPLES as f64 + 1.0, 0.0), "`passes.samples` is not 0 to"),
         (passes(10.0, 1e6), "`passes.layers` is not 0 to"),
         ([passes(10.0, 0.0), vec![root(&[4, 4], 1.0)]].concat(), "exclude each other"),
+        ([passes(10.0, 0.0), members(3.0)].concat(), "exclude each other"),
+        ([members(3.0), vec![root(&[4, 4], 1.0)]].concat(), "exclude each other"),
+        (members(1.0), "`members` is 1, and an ensemble has 2 at least"),
+        (members(1e9), "`members` is not 0 to"),
+        (members(MOST_MEMBERS as f64 + 1.0), "`members` is not 0 to"),
+        (members(f64::NAN), "`members` is not 0 to"),
         (vec![root(&[4, 3], 1.0)], "`difference.root` is not f32 [4, 4]"),
         (vec![root(&[3, 4], 1.0)], "`difference.root` is not f32 [4, 4]"),
         (vec![root(&[16], 1.0)], "`difference.root` is not f32 [4, 4]"),

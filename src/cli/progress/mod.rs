@@ -21,6 +21,8 @@ pub struct Display {
     bar: Option<ProgressBar>,
     what: &'static str,
     training: Training,
+    /// Networks that are trained after this one.
+    networks_left: usize,
     last_line: Instant,
     plain: Plain,
 }
@@ -46,6 +48,7 @@ impl Display {
             bar: None,
             what: "",
             training: Training::default(),
+            networks_left: 0,
             last_line: Instant::now(),
             plain: Plain::default(),
         }
@@ -57,6 +60,12 @@ impl Display {
             Progress::Note(_) => {}
             Progress::Warning(text) => self.line(&format!("warning: {text}")),
             Progress::Work { what, done, total } => self.work(what, *done, *total),
+            Progress::Network { number, total } => {
+                self.networks_left = total - number - 1;
+                if !self.quiet {
+                    self.line(&format!("network {} of {total}", number + 1));
+                }
+            }
             Progress::Train(event) => self.train(event),
         }
     }
@@ -136,7 +145,10 @@ impl Display {
         let running = training.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         let seconds = training.seconds + running;
         let rate = grouped((training.tokens as f64 / seconds) as u64);
-        let left = seconds / own as f64 * (training.steps - step.min(training.steps)) as f64;
+        // Those after this one have as many steps.
+        let left =
+            training.steps - step.min(training.steps) + self.networks_left as u64 * training.steps;
+        let left = seconds / own as f64 * left as f64;
         let left = humantime::format_duration(Duration::from_secs(left as u64));
         let text = format!("loss {:.4}  {rate} tokens/s  {left} left", training.loss);
         if self.quiet {

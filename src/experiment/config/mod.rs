@@ -193,10 +193,36 @@ impl Experiment {
         if !self.posterior.approach().has_variance() {
             self.check_point()?;
         }
-        if self.posterior.approach().needs().trajectory {
+        let needs = self.posterior.approach().needs();
+        if needs.trajectory {
             self.check_trajectory()?;
         }
+        if needs.runs > 1 {
+            self.check_runs()?;
+        }
         Ok(())
+    }
+
+    /// Refuses what leaves the networks of a method without a difference, or compares them with one.
+    fn check_runs(&self) -> Result<(), String> {
+        let (recipe, why) = match self.train.recipe {
+            Recipe::Full => return Ok(()),
+            Recipe::Head => (
+                "head",
+                "a last layer that is fitted to convergence on a frozen encoder is the same for \
+                 every seed",
+            ),
+            Recipe::Auto => (
+                "auto",
+                "all networks would start from the same fitted last layer, and `auto` chooses \
+                 between one fitted last layer and one fine-tuned network",
+            ),
+        };
+        Err(format!(
+            "`train.recipe` is `{recipe}`, but `posterior.method` = `{}` needs several networks \
+             that differ: {why}; set `train.recipe` to `full`, or choose a different method",
+            self.posterior.name().name()
+        ))
     }
 
     /// Refuses what leaves a method without the weights that it follows, or without effect on it.

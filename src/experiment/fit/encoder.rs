@@ -11,12 +11,12 @@ use super::rows::Rows;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::data::{self, Part, TokenSet, Tokens};
-use crate::model::Classifier;
+use crate::model::Networks;
 use crate::posterior::Passes;
 
 /// Features of parts, from the cache where it has them.
 pub(super) struct Encoder<'a> {
-    classifier: Classifier,
+    networks: Networks,
     cache: FeatureCache,
     source: &'a Artifact,
     rows: &'a Rows,
@@ -34,7 +34,7 @@ impl<'a> Encoder<'a> {
     ) -> Result<Self, ExperimentError> {
         let (preprocessing, pooling) = (&source.manifest.preprocessing, source.encoder.pooling);
         Ok(Self {
-            classifier: Classifier::packed(&source.encoder, &source.parameters)?,
+            networks: Networks::packed(&source.encoder, &source.parameters, &[])?,
             cache: FeatureCache::new(folder, preprocessing, pooling)?,
             source,
             rows,
@@ -74,7 +74,7 @@ impl<'a> Encoder<'a> {
         }
         let rows = part.rows.iter().map(|&row| row as u32).collect();
         let tokens = TokenSet::new(self.tokens(&part.split, show)?, rows, labels);
-        let features = Features::encode(&self.classifier, &tokens, passes, "encoding", show)?;
+        let features = Features::encode(&self.networks, &tokens, passes, "encoding", show)?;
         if passes.is_none() {
             feature_cache::keep(&path, &features, width, show);
         }

@@ -12,6 +12,14 @@ pub(super) fn settings(
     source: &Artifact,
 ) -> Result<Vec<Experiment>, ExperimentError> {
     let refuse = |place: String, message: String| ExperimentError::Config { place, message };
+    if let Some(count) = source.networks() {
+        let message = format!(
+            "`{}` is an ensemble of {count} networks, and `bayes fit` gives a posterior to one; give \
+             a model of one network, such as one trained with `posterior.method=map`",
+            job.model.display()
+        );
+        return Err(refuse("`--model`".to_owned(), message));
+    }
     let key = |setting: &String| setting.split('=').next().unwrap_or_default().trim().to_owned();
     let own = |key: &str| ["posterior.", "calibration."].iter().any(|own| key.starts_with(own));
     for setting in &job.settings {
@@ -49,10 +57,14 @@ pub(super) fn settings(
         };
         let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
         let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
-        if chosen.posterior.approach().needs().trajectory {
+        let needs = chosen.posterior.approach().needs();
+        if needs.shapes_training() {
+            let what = match needs.runs {
+                1 => "collects weights during fine-tuning, and `bayes fit` does not fine-tune",
+                _ => "trains several networks, and `bayes fit` trains none",
+            };
             let message = format!(
-                "`{0}` collects weights during fine-tuning, and `bayes fit` does not fine-tune; use \
-                 `bayes train --set posterior.method={0}`",
+                "`{0}` {what}; use `bayes train --set posterior.method={0}`",
                 method.name()
             );
             return Err(refuse("`--method`".to_owned(), message));

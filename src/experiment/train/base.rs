@@ -36,6 +36,7 @@ impl Base {
         Artifact {
             encoder: self.encoder.clone(),
             parameters: parameters.clone(),
+            members: Vec::new(),
             tokenizer: self.tokenizer.clone(),
             special_tokens: self.special_tokens.clone(),
             posterior: Posterior::point(self.encoder.task, parameters),

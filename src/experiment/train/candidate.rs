@@ -9,13 +9,14 @@ use super::judged::Judged;
 use super::posterior::Making;
 use super::prepare::{Crossing, Prepared, Sets};
 use super::reader::Reader;
+use super::runs::Network;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::{Artifact, Manifest};
 use crate::calibrate::{CalibrationSummary, Fold, folds};
 use crate::data::split::RowKey;
 use crate::method::laplace::Head;
 use crate::method::{FitRecord, tensors};
-use crate::model::{Classifier, Parameters};
+use crate::model::{Classifier, Networks, Parameters};
 use crate::posterior::{Passes, Posterior, Predictive};
 use crate::train::{Gathered, Recipe};
 
@@ -64,7 +65,7 @@ impl Shop<'_> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Frozen, ExperimentError> {
         let encoder = &self.base.encoder;
-        let reader = Reader::cached(self, Classifier::packed(encoder, parameters)?)?;
+        let reader = Reader::cached(self, Classifier::packed(encoder, parameters)?.into())?;
         let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
         let (candidate, start, crossing) = match &self.crossing {
             Some(crossing) => {
@@ -99,16 +100,24 @@ impl Shop<'_> {
         Ok(Frozen { candidate: candidate.on_frozen_encoder(), start, crossing })
     }
 
-    /// Weights that were trained, with a last layer that is fitted anew.
+    /// Weights that were trained, with a last layer that is fitted anew as the method says.
     pub(super) fn tuned(
         &self,
-        parameters: &Parameters,
-        gathered: Option<&Gathered>,
+        networks: &[Network],
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
-        let reader = Reader::new(self, Classifier::packed(&self.base.encoder, parameters)?);
+        let (first, others) = networks.split_first().expect("one network is trained at least");
+        let parameters = &first.outcome.parameters;
+        let others: Vec<Parameters> =
+            others.iter().map(|one| one.outcome.parameters.clone()).collect();
+        let reader = Reader::new(self, Networks::packed(&self.base.encoder, parameters, &others)?);
         let Some(crossing) = &self.crossing else {
-            return self.refitted(&reader, parameters, gathered, show);
+            let model = match others.as_slice() {
+                [] => self.base.with(parameters),
+                others => self.base.with(parameters).with_members(others),
+            };
+            let gathered = first.outcome.follower.as_ref().map(|follower| follower.gathered());
+            return self.refitted(&reader, model, gathered, show);
         };
         let features = reader.features(&self.prepared.parts.train, &self.sets.train, show)?;
         let held_out: Vec<RowKey> =
@@ -190,14 +199,15 @@ impl Shop<'_> {
         let folds = [fold];
         let head = self.head_rows(&both, &folds, &kept, start_kd);
         let head = head.fit(self.settings.posterior)?;
-        self.held_out(reader, parameters, &train, &validation, head.fitted, show)
+        let model = self.base.with(parameters);
+        self.held_out(reader, model, &train, &validation, head.fitted, show)
     }
 
     /// Trained weights; the posterior is fitted to them as its method says.
     fn refitted(
         &self,
         reader: &Reader<'_>,
-        parameters: &Parameters,
+        model: Artifact,
         gathered: Option<&Gathered>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
@@ -218,14 +228,14 @@ impl Shop<'_> {
         let config = self.settings.posterior;
         let class_weights = &self.class_weights;
         let making = Making { config, head: Head::Refit, class_weights, gathered };
-        let fitted = making.run(&self.base.encoder, parameters, &train)?;
-        self.held_out(reader, parameters, &train, &validation, fitted, show)
+        let fitted = making.run(&self.base.encoder, &model.parameters, &train)?;
+        self.held_out(reader, model, &train, &validation, fitted, show)
     }
 
     fn held_out(
         &self,
         reader: &Reader<'_>,
-        parameters: &Parameters,
+        model: Artifact,
         train: &Features,
         validation: &Features,
         fitted: (Posterior, FitRecord),
@@ -238,7 +248,7 @@ impl Shop<'_> {
             reader.encode(conformal, passes, "calibrating", show)?,
             all.len() + chosen_by.len(),
         );
-        let (model, noise) = (self.base.with(parameters), &self.prepared.noise);
+        let noise = &self.prepared.noise;
         let (artifact, calibration) =
             self.settings.fit(model, train, &held_out, fitted, noise, show)?;
         let mut judged = Judged::default();

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::candidate::{Candidate, Frozen, Shop};
 use super::judged::HeldOutScores;
+use super::runs::Network;
 use super::{ExperimentError, Features, Progress};
 use crate::model::{Classifier, Parameters};
 use crate::numbers::grouped;
-use crate::train::{Outcome, Plan, Recipe, State};
+use crate::train::{Plan, Recipe};
 
 /// What was trained, and how it was chosen.
 #[derive(Clone, Debug, Serialize)]
@@ -31,7 +32,7 @@ pub struct RecipeReport {
 /// The candidates of a run.
 pub(super) struct Choice {
     head: Option<Candidate>,
-    tuned: Option<(Candidate, Outcome)>,
+    tuned: Option<(Candidate, Vec<Network>)>,
     start: Parameters,
     report: RecipeReport,
 }
@@ -41,7 +42,7 @@ pub(super) struct Decided {
     pub(super) candidate: Candidate,
     pub(super) recipe: RecipeReport,
     /// Of fine-tuning that was kept.
-    pub(super) outcome: Option<Outcome>,
+    pub(super) networks: Vec<Network>,
 }
 
 /// About so many passes without gradients does a training pass cost, the evaluations included.
@@ -85,7 +86,7 @@ impl Choice {
     pub(super) fn goes_on(
         &mut self,
         shop: &Shop<'_>,
-        begun: Option<&State>,
+        begun: bool,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<bool, ExperimentError> {
         let config = &shop.prepared.experiment.train;
@@ -94,7 +95,7 @@ impl Choice {
             Recipe::Head => return Ok(false),
             Recipe::Auto => {}
         }
-        if begun.is_some() {
+        if begun {
             return Ok(true);
         }
         let seconds = self.expected_seconds(shop)?;
@@ -128,7 +129,7 @@ impl Choice {
         let tokens = |lengths: Vec<u32>| lengths.into_iter().map(f64::from).sum::<f64>();
         let classifier = Classifier::packed(&shop.base.encoder, &self.start)?;
         let began = Instant::now();
-        Features::encode(&classifier, &some, None, "timing", &mut |_| {})?;
+        Features::encode(&classifier.into(), &some, None, "timing", &mut |_| {})?;
         let a_token = began.elapsed().as_secs_f64() / tokens(some.lengths()).max(1.0);
         let plan = Plan::new(config, train.len());
         let epochs = plan.steps as f64 / plan.steps_per_epoch.max(1) as f64;
@@ -140,7 +141,7 @@ impl Choice {
     pub(super) fn compare(
         &mut self,
         candidate: Candidate,
-        outcome: Outcome,
+        networks: Vec<Network>,
         show: &mut dyn FnMut(Progress<'_>),
     ) {
         if let Some(head) = &self.head {
@@ -151,7 +152,7 @@ impl Choice {
                 show(Progress::Note(format!("head, on the same rows: {}", words(head))));
             }
         }
-        self.tuned = Some((candidate, outcome));
+        self.tuned = Some((candidate, networks));
     }
 
     /// The model with the better held-out NLL.
@@ -162,16 +163,14 @@ impl Choice {
         match (head, tuned) {
             (Some(head), None) => {
                 report.kept = Recipe::Head;
-                Decided { candidate: head, recipe: report, outcome: None }
+                Decided { candidate: head, recipe: report, networks: Vec::new() }
             }
             (Some(head), Some(_)) if !better => {
                 report.kept = Recipe::Head;
                 show(Progress::Note("fine-tuning did not improve it: the head is kept".to_owned()));
-                Decided { candidate: head, recipe: report, outcome: None }
+                Decided { candidate: head, recipe: report, networks: Vec::new() }
             }
-            (_, Some((candidate, outcome))) => {
-                Decided { candidate, recipe: report, outcome: Some(outcome) }
-            }
+            (_, Some((candidate, networks))) => Decided { candidate, recipe: report, networks },
             (None, None) => unreachable!("a run has a head, or is fine-tuned"),
         }
     }

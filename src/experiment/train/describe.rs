@@ -1,6 +1,6 @@
 //! What a run says of its data before it begins.
 
-use super::plan::out_of_scope;
+use super::plan::{out_of_scope, several_networks};
 use super::prepare::Prepared;
 use super::schedule::overruled_epochs;
 use super::{Experiment, Progress};
@@ -86,6 +86,9 @@ pub(super) fn describe(
              `bayes eval` uses all"
                 .to_owned(),
         ));
+    }
+    if let Some(note) = several_networks(experiment) {
+        show(Progress::Note(note));
     }
     if let Some(remark) = &lineage.of_test(parts) {
         show(Progress::from(remark));

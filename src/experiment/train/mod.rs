@@ -11,6 +11,7 @@ mod head;
 mod reader;
 mod recipe;
 mod report;
+mod runs;
 mod selection;
 mod testing;
 mod tuning;
@@ -22,7 +23,7 @@ use candle_core::Device;
 
 pub use choice::RecipeReport;
 pub use recipe::train;
-pub use report::TrainReport;
+pub use report::{MemberReport, TrainReport};
 
 use super::resume::Resume;
 // What these files use of the house.

@@ -6,31 +6,28 @@ use super::candidate::Shop;
 use super::feature_cache::{self, FeatureCache};
 use super::{ExperimentError, Features, Progress};
 use crate::data::{Part, TokenSet};
-use crate::model::Classifier;
+use crate::model::Networks;
 use crate::posterior::Passes;
 
 /// Features of parts, from the cache where there is one.
 pub(super) struct Reader<'a> {
-    classifier: Classifier,
+    networks: Networks,
     cache: Option<FeatureCache>,
     shop: &'a Shop<'a>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(shop: &'a Shop<'a>, classifier: Classifier) -> Self {
-        Self { classifier, cache: None, shop }
+    pub(super) fn new(shop: &'a Shop<'a>, networks: Networks) -> Self {
+        Self { networks, cache: None, shop }
     }
 
     /// For the encoder as it was before training, whose features are kept from run to run.
-    pub(super) fn cached(
-        shop: &'a Shop<'a>,
-        classifier: Classifier,
-    ) -> Result<Self, ExperimentError> {
+    pub(super) fn cached(shop: &'a Shop<'a>, networks: Networks) -> Result<Self, ExperimentError> {
         let (preprocessing, pooling) =
             (&shop.base.manifest.preprocessing, shop.base.encoder.pooling);
         let of_folder = |folder: &PathBuf| FeatureCache::new(folder, preprocessing, pooling);
         let cache = shop.prepared.start.folder.as_ref().map(of_folder).transpose()?;
-        Ok(Self { classifier, cache, shop })
+        Ok(Self { networks, cache, shop })
     }
 
     pub(super) fn features(
@@ -60,6 +57,6 @@ impl<'a> Reader<'a> {
         what: &'static str,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Features, ExperimentError> {
-        Features::encode(&self.classifier, rows, passes, what, show)
+        Features::encode(&self.networks, rows, passes, what, show)
     }
 }

@@ -30,21 +30,19 @@ pub fn train(
         experiment,
         parts: &base.manifest.parts,
         labels: &base.manifest.labels,
-        encoder: &start.encoder,
         init: start.content()?,
-        device: context.device,
         runs: context.runs,
     };
     let (mut run, begun) = match home.start(&context.resume, &wanted, show)? {
         Decision::Finished(run) => return Ok(Ended::Already { model: home.model(), run }),
-        Decision::Resume(run, state) => (run, Some(*state)),
-        Decision::Fresh(run) => (run, None),
+        Decision::Resume(run, begun) => (run, begun),
+        Decision::Fresh(run) => (run, Vec::new()),
     };
     run.write("config.toml", experiment.to_toml().as_bytes())?;
     let sets = Sets::prepare(experiment, dataset, parts, start, show)?;
     let selection =
         Selection { prepared: &prepared, base: &base, sets: &sets, home: &home, context };
-    let (decided, events) = match selection.run(begun, &mut run, show)? {
+    let (decided, events) = match selection.run(&begun, &mut run, show)? {
         Selected::Kept(decided, events) => (*decided, events),
         Selected::Stopped { steps, checkpoint } => {
             return Ok(Ended::Interrupted { steps, checkpoint });
@@ -57,8 +55,8 @@ pub fn train(
     describe_kept(&prepared, decided.recipe.kept, show);
     let report = TrainReport::new(&prepared, &decided, tested, (model, &run), began)?;
     record(&prepared, &sets, &decided, saved, &report)?;
-    if let (Some(mut events), Some(outcome)) = (events, &decided.outcome) {
-        finish_events(&mut events, outcome, &report.test, show);
+    if let (Some(mut events), Some(first)) = (events, decided.networks.first()) {
+        finish_events(&mut events, &first.outcome, &report.test, show);
     }
     let json = serde_json::to_vec_pretty(&report).expect("a report is plain data");
     run.write("report.json", &json)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::choice::{Decided, RecipeReport};
 use super::prepare::Prepared;
+use super::runs::Network;
 use super::{ExperimentError, RunFolder};
 use crate::artifact::PartRecord;
 use crate::calibrate::CalibrationSummary;
@@ -35,7 +36,7 @@ pub struct TrainReport {
     pub pairs: bool,
     /// The encoder that it began with; `None` from scratch.
     pub init: Option<String>,
-    /// Parameters of the classifier.
+    /// Parameters of the classifier, of all its networks together.
     pub parameters: usize,
     /// Rows in the stream that it was trained on; `None` where they were in memory.
     pub streamed: Option<u64>,
@@ -47,11 +48,16 @@ pub struct TrainReport {
     pub parts: BTreeMap<String, PartRecord>,
     /// What the model is, and how it was chosen.
     pub recipe: RecipeReport,
+    /// Optimizer steps, of all networks together.
     pub steps: u64,
-    /// After how many of them the weights were best.
+    /// After how many of them the weights were best; of the first network, where there are several.
     pub best_step: u64,
-    /// Scores of the validation rows at that point, with the last layer as it was trained.
+    /// Scores of the validation rows at that point, with the last layer as it was trained; `None` where there are
+    /// several networks.
     pub validation: Option<Scores>,
+    /// The networks of an ensemble, each by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberReport>,
     /// The posterior, temperature and scale.
     #[serde(flatten)]
     pub posterior: FitRecord,
@@ -70,6 +76,30 @@ pub struct TrainReport {
     pub seconds: f64,
 }
 
+/// A network of an ensemble, as it was trained.
+#[derive(Clone, Debug, Serialize)]
+pub struct MemberReport {
+    pub seed: u64,
+    pub learning_rate: f64,
+    pub steps: u64,
+    /// After how many of them its weights were best.
+    pub best_step: u64,
+    /// Its own scores of the validation rows at that point, before any temperature.
+    pub validation: Scores,
+}
+
+impl From<&Network> for MemberReport {
+    fn from(Network { config, outcome }: &Network) -> Self {
+        Self {
+            seed: config.seed,
+            learning_rate: config.learning_rate,
+            steps: outcome.steps,
+            best_step: outcome.best_step,
+            validation: outcome.scores,
+        }
+    }
+}
+
 impl TrainReport {
     /// The report on a model that was kept, saved and tested.
     pub(super) fn new(
@@ -80,8 +110,12 @@ impl TrainReport {
         began: Instant,
     ) -> Result<Self, ExperimentError> {
         let Prepared { experiment, dataset, parts, start, .. } = prepared;
-        let Decided { candidate, recipe, outcome } = decided;
-        let outcome = outcome.as_ref();
+        let Decided { candidate, recipe, networks } = decided;
+        let (members, validation) = match networks.as_slice() {
+            [] => (Vec::new(), None),
+            [one] => (Vec::new(), Some(one.outcome.scores)),
+            several => (several.iter().map(MemberReport::from).collect(), None),
+        };
         Ok(Self {
             name: experiment.name.clone(),
             model,
@@ -91,15 +125,16 @@ impl TrainReport {
             generated: dataset.generated,
             pairs: parts.test.examples(dataset).any(|example| example.pair.is_some()),
             init: experiment.model.init.clone(),
-            parameters: candidate.artifact.parameters.count(),
+            parameters: candidate.artifact.parameters.count() * networks.len().max(1),
             streamed: dataset.stream.as_ref().map(|stream| stream.rows()),
             streamed_not_held_out: not_held_out(prepared),
             notes: notes(prepared, recipe.kept),
             parts: candidate.artifact.manifest.parts.clone(),
             recipe: recipe.clone(),
-            steps: outcome.map_or(0, |one| one.steps),
-            best_step: outcome.map_or(0, |one| one.best_step),
-            validation: outcome.map(|one| one.scores),
+            steps: networks.iter().map(|one| one.outcome.steps).sum(),
+            best_step: networks.first().map_or(0, |one| one.outcome.best_step),
+            validation,
+            members,
             posterior: candidate.artifact.manifest.fit.clone(),
             calibration: candidate.calibration.clone(),
             uncalibrated: tested.answers.uncalibrated().map_err(EvaluateError::from)?,

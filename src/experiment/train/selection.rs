@@ -6,14 +6,13 @@ use super::base::Base;
 use super::calibration::FitSettings;
 use super::candidate::Shop;
 use super::choice::{Choice, Decided};
-use super::events::new_events;
 use super::posterior::weights_of_classes;
-use super::prepare::{Crossing, Prepared, Sets};
-use super::resume::Home;
-use super::tuning::Tuning;
+use super::prepare::{Prepared, Sets};
+use super::resume::{Begun, Home};
+use super::runs::{Runs, Trained, TunedRows};
 use super::{ExperimentError, Progress, RunContext, RunFolder};
 use crate::data::StreamedRows;
-use crate::train::{self, EventWriter, Job, Plan, Recipe, State, class_counts};
+use crate::train::{EventWriter, Recipe, class_counts};
 
 /// What the models of a run are made from.
 pub(super) struct Selection<'a> {
@@ -33,31 +32,31 @@ pub(super) enum Selected {
 }
 
 impl<'a> Selection<'a> {
-    /// Fits a head, fine-tunes, or both, and keeps the better model. `begun` is the state of a run that is
+    /// Fits a head, fine-tunes, or both, and keeps the better model. `begun` are the checkpoints of a run that is
     /// resumed.
     pub(super) fn run(
         &self,
-        begun: Option<State>,
+        begun: &[Begun],
         run: &mut RunFolder,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Selected, ExperimentError> {
         let stream = self.prepared.streamed();
-        let (shop, mut choice) = self.first(stream.as_ref(), begun.is_none(), show)?;
-        if !choice.goes_on(&shop, begun.as_ref(), show)? {
+        let (shop, mut choice) = self.first(stream.as_ref(), begun.is_empty(), show)?;
+        if !choice.goes_on(&shop, !begun.is_empty(), show)? {
             return Ok(Selected::Kept(Box::new(choice.decide(show)), None));
         }
-        let state = begun.unwrap_or_else(|| State::new(choice.start()));
-        let crossing = shop.crossing.as_ref();
-        let (ended, events) = self.tune(state, stream.as_ref(), crossing, run, show)?;
-        let outcome = match ended {
-            (train::Ended::Finished(outcome), _) => *outcome,
-            (train::Ended::Stopped(steps), checkpoint) => {
+        let Self { prepared, base, home, context, .. } = *self;
+        let (train, validation) = self.sets.tuning(shop.crossing.as_ref());
+        let rows = TunedRows { train, stream, validation };
+        let runs = Runs { prepared, base, rows, home, context };
+        let (networks, events) = match runs.run(begun, choice.start(), run, show)? {
+            Trained::All(networks, events) => (networks, events),
+            Trained::Stopped { steps, checkpoint } => {
                 return Ok(Selected::Stopped { steps, checkpoint });
             }
         };
-        let gathered = outcome.follower.as_ref().map(|follower| follower.gathered());
-        let tuned = shop.tuned(&outcome.parameters, gathered, show)?;
-        choice.compare(tuned, outcome, show);
+        let tuned = shop.tuned(&networks, show)?;
+        choice.compare(tuned, networks, show);
         Ok(Selected::Kept(Box::new(choice.decide(show)), events))
     }
 
@@ -101,35 +100,4 @@ impl<'a> Selection<'a> {
             }
         }
     }
-
-    /// Trains all weights from `state` on. Also gives the last checkpoint that was written.
-    fn tune(
-        &self,
-        state: State,
-        stream: Option<&StreamedRows>,
-        crossing: Option<&Crossing>,
-        run: &mut RunFolder,
-        show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Tuned, ExperimentError> {
-        let Prepared { experiment, start, .. } = self.prepared;
-        let (train, validation) = self.sets.tuning(crossing);
-        let job = Job {
-            encoder: &start.encoder,
-            config: &experiment.train,
-            train: &train,
-            stream,
-            validation: &validation,
-        };
-        let plan = Plan::new(&experiment.train, job.rows());
-        let follower = experiment.posterior.approach().follower(&plan);
-        let follower = follower.map_err(ExperimentError::Encoder)?;
-        let mut events = new_events(experiment, &start.encoder, run, &state, show);
-        let (stop, saved) = (self.context.stop, self.context.saved);
-        let tuning = Tuning { experiment, home: self.home, job, base: self.base, stop, saved };
-        let ended = tuning.run(state, follower, run, events.as_mut(), show)?;
-        Ok((ended, events))
-    }
 }
-
-/// How fine-tuning ended, its last checkpoint, and its event files.
-type Tuned = ((train::Ended, Option<PathBuf>), Option<EventWriter>);

@@ -7,22 +7,26 @@ use std::sync::atomic::AtomicBool;
 use super::base::Base;
 use super::events::no_events;
 use super::observer::Log;
-use super::resume::Home;
+use super::resume::best_model;
 use super::{Experiment, ExperimentError, Progress, RunFolder};
 use crate::artifact;
 use crate::model;
 use crate::train::{
-    self, Ended, Event, EventWriter, Follower, Job, NewCheckpoint, Snapshot, State,
+    self, Ended, Event, EventWriter, Follower, Job, NewCheckpoint, Origin, Snapshot, State,
 };
 
 /// What the fine-tuning works with.
 pub(super) struct Tuning<'a> {
     pub(super) experiment: &'a Experiment,
-    pub(super) home: &'a Home,
+    /// Where its checkpoints and its best weights are.
+    pub(super) home: PathBuf,
+    /// Its number, where several networks are trained one after another, and the steps of those before it.
+    pub(super) member: Option<usize>,
+    pub(super) steps_before: u64,
     pub(super) job: Job<'a>,
     pub(super) base: &'a Base,
     pub(super) stop: &'a AtomicBool,
-    /// Hears of every checkpoint.
+    /// Hears of every checkpoint, and of the steps of all networks that are behind it.
     pub(super) saved: &'a dyn Fn(&Path, u64),
 }
 
@@ -37,7 +41,7 @@ impl Tuning<'_> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<(Ended, Option<PathBuf>), ExperimentError> {
         self.restore_best(&state)?;
-        let mut log = Log::new(run, events, self.stop);
+        let mut log = Log::new(run, events, self.stop).of_member(self.member);
         let mut last = None;
         let ended = train::fit(&self.job, state, follower, &mut |event| {
             if let Event::Evaluated { best: Some(parameters), .. } = &event {
@@ -49,9 +53,13 @@ impl Tuning<'_> {
                 show(Progress::Warning(no_events(&error)));
             }
             if let Event::Save(snapshot) = &event {
-                let saved = self.save(snapshot, log.run().path(), log.run().sync_metrics()?);
-                let folder = saved.map_err(io::Error::other)?;
-                (self.saved)(&folder, snapshot.counters.step);
+                let origin = Origin {
+                    run: log.run().path(),
+                    log_bytes: log.run().sync_metrics()?,
+                    number: self.member.unwrap_or(0),
+                };
+                let folder = self.save(snapshot, &origin).map_err(io::Error::other)?;
+                (self.saved)(&folder, self.steps_before + snapshot.counters.step);
                 last = Some(folder);
             }
             Ok(control)
@@ -68,7 +76,7 @@ impl Tuning<'_> {
     }
 
     fn save_best(&self, parameters: &model::Parameters) -> Result<(), ExperimentError> {
-        artifact::save(&self.base.with(parameters), &self.home.best_model())?;
+        artifact::save(&self.base.with(parameters), &self.best_model())?;
         Ok(())
     }
 
@@ -76,17 +84,22 @@ impl Tuning<'_> {
     fn save(
         &self,
         snapshot: &Snapshot<'_>,
-        run: &Path,
-        log_bytes: u64,
+        origin: &Origin<'_>,
     ) -> Result<PathBuf, ExperimentError> {
-        let mut new = NewCheckpoint::create(&self.home.path, snapshot, run, log_bytes)?;
+        let mut new = NewCheckpoint::create(&self.home, snapshot, origin)?;
         new.write("config.toml", self.experiment.to_toml().as_bytes())?;
         let weights = model::save(&self.base.encoder, snapshot.parameters)?;
         let artifact = self.base.with(snapshot.parameters);
         artifact::write(&artifact, &weights, |name, bytes| new.write(name, bytes))?;
         if snapshot.counters.best.is_some() {
-            new.keep_best(&self.home.best_model().join("model.safetensors"))?;
+            new.keep_best(&self.best_model().join("model.safetensors"))?;
         }
-        Ok(new.finish(self.experiment.train.save_total_limit)?)
+        // Of a network that others follow only the last is ever read again.
+        let over = self.member.is_some() && snapshot.counters.ended;
+        Ok(new.finish(if over { 1 } else { self.experiment.train.save_total_limit })?)
+    }
+
+    fn best_model(&self) -> PathBuf {
+        best_model(&self.home)
     }
 }

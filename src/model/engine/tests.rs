@@ -5,7 +5,7 @@ use candle_core::{Device, Var};
 use super::*;
 use crate::compute::ops::{Activation, cross_entropy};
 use crate::compute::{Noise, Sequence};
-use crate::model::{Classifier, Pooling, Sampling, Sizes, specifications};
+use crate::model::{Classifier, DropoutPasses, Pooling, Sizes, specifications};
 
 fn config(width: usize, heads: usize, pooling: Pooling, activation: Activation) -> EncoderConfig {
     let sizes = Sizes {
@@ -206,7 +206,7 @@ fn sampled_passes_are_those_of_training_and_of_the_plain_classifier() {
         let plain = Classifier::new(&config, &fresh);
         let packed = Classifier::packed(&config, &fresh).unwrap();
         let batch = batch(&[1, 17, 40]);
-        let sampling = |layers| Sampling { samples: 3, layers, noise: Noise::new(8) };
+        let sampling = |layers| DropoutPasses { samples: 3, layers, noise: Noise::new(8) };
         let whole = packed.sampled(&batch, &sampling(0)).unwrap();
         assert_eq!(whole.dims(), [3, 3, 24]);
         // As many layers as there are is all of them; one keeps the lower one as it is.
@@ -232,7 +232,7 @@ fn a_text_has_the_same_passes_alone_and_in_any_batch() {
     let config = config(24, 3, Pooling::Auto, Activation::Gelu);
     let fresh = Parameters::fresh(&config, &Noise::new(4), &Device::Cpu).unwrap();
     let packed = Classifier::packed(&config, &fresh).unwrap();
-    let sampling = Sampling { samples: 4, layers: 1, noise: Noise::new(0) };
+    let sampling = DropoutPasses { samples: 4, layers: 1, noise: Noise::new(0) };
     let text = |row| Sequence { ids: vec![1, 5, 9, 2], type_ids: vec![], row };
     let other = Sequence { ids: vec![1, 7, 2], type_ids: vec![], row: 5 };
     let alone = packed.sampled(&Packed::new([text(0)]), &sampling).unwrap();

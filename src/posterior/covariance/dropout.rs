@@ -79,7 +79,7 @@ impl Form for Dropout {
 mod tests {
     use super::*;
     use crate::compute::{Noise, Packed, Purpose, Sequence};
-    use crate::model::{Classifier, EncoderConfig, Parameters, Sampling, Sizes};
+    use crate::model::{Classifier, DropoutPasses, EncoderConfig, Parameters, Sizes};
     use crate::posterior::{LinkChoice, LogitDistribution, Passes, Posterior, Spread};
     use crate::task::Task;
 
@@ -107,10 +107,10 @@ mod tests {
         let batch = Packed::new([Sequence { ids: vec![3, 9, 4], ..Sequence::default() }]);
 
         let samples = 20_000;
-        let sampling = Sampling { samples, layers: 0, noise: Noise::new(1) };
+        let sampling = DropoutPasses { samples, layers: 0, noise: Noise::new(1) };
         let drawn = classifier.sampled(&batch, &sampling).unwrap();
         let drawn = drawn.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let passes = Passes { samples, layers: 0 };
+        let passes = Passes::Dropout { samples, layers: 0 };
         let (spread, link) = (Spread::Passes(passes), LinkChoice::default());
         let posterior =
             Posterior::new(Task::SingleLabel, weight_cd.clone(), bias_c.clone(), spread, link);

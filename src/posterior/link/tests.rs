@@ -1,7 +1,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use super::super::logits::{Basis, LogitCovariance, LogitDistribution};
-use super::super::{Covariance, Posterior, Spread};
+use super::super::{Covariance, Passes, Posterior, Spread};
 use super::*;
 
 fn link(width: usize) -> Link {
@@ -319,4 +319,38 @@ fn a_variance_that_is_left_out_leaves_nothing_to_say_of_it() {
         assert_eq!(posterior.points(&one, 64), None);
         assert_eq!(posterior.interval(&one, 0, 0.9), None);
     }
+}
+
+/// Lakshminarayanan, Pritzel and Blundell (2017): p(y | x) = M⁻¹ Σ p_θm(y | x).
+#[test]
+fn an_ensemble_is_the_mean_of_its_members_and_its_information_is_not_negative() {
+    let (members, classes, texts) = (5, 4, 30);
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let spread = Spread::Passes(Passes::Members(members));
+    let (weight, bias) = (zeros(&[classes, 3]), zeros(&[classes]));
+    let posterior = Posterior::new(Task::SingleLabel, weight, bias, spread, LinkChoice::Qmc);
+    let logit_nmc: Vec<f32> =
+        normal(texts * members * classes, 8).iter().map(|x| 3.0 * *x as f32).collect();
+    let found = posterior.logits(&logit_nmc).unwrap();
+    assert_eq!(found.len(), texts);
+    for (one, logit_mc) in found.iter().zip(logit_nmc.chunks_exact(members * classes)) {
+        let predictive = posterior.predictive(one);
+        let mut mean_c = vec![0.0; classes];
+        let mut expected = 0.0;
+        for logit_c in logit_mc.chunks_exact(classes) {
+            let logit_c: Vec<f64> = logit_c.iter().map(|&x| f64::from(x)).collect();
+            let p_c = softmax(&logit_c, 1.0);
+            expected += entropy(&p_c) / members as f64;
+            mean_c.iter_mut().zip(&p_c).for_each(|(mean, p)| *mean += p / members as f64);
+        }
+        assert!(largest_difference(&predictive.probability_c, &mean_c) < 1e-12);
+        let epistemic = predictive.epistemic.unwrap();
+        assert!(epistemic > 0.0 && (epistemic - (entropy(&mean_c) - expected)).abs() < 1e-12);
+    }
+    // Members of one opinion have nothing to tell from each other.
+    let alike: Vec<f32> = logit_nmc[..classes].repeat(members);
+    let one = posterior.logits(&alike).unwrap().remove(0);
+    let predictive = posterior.predictive(&one);
+    let information = predictive.epistemic.unwrap();
+    assert!((0.0..1e-12).contains(&information), "{information}");
 }

@@ -40,6 +40,12 @@ impl Card<'_> {
                     "The encoder was frozen; the last layer was fitted to convergence.{tuned} This \
                      took"
                 )
+            } else if let Some(count) = self.source.artifact.networks() {
+                format!(
+                    "{count} networks were trained one after another, {} in all; each keeps the \
+                     weights that were best on the validation rows. This took",
+                    counted(training.steps as usize, "optimizer step")
+                )
             } else {
                 format!(
                     "{}; the weights of step {} were best. This took",

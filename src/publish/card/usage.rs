@@ -164,11 +164,19 @@ impl Card<'_> {
                  and probabilities may differ.{cut}{pair}\n"
             );
         }
-        format!(
-            "This is the prediction of the {} with temperature scaling, without the remaining \
-             uncertainty.{cut}{vector}{pair}\n",
-            artifact.manifest.transformers
-        )
+        let what = match artifact.networks() {
+            Some(count) => format!(
+                "This is the prediction of the first of the model's {count} networks alone: plain \
+                 Python sees no other. The mean of all, which `bayes` computes, is what the \
+                 results above are about; the temperature was fitted to it."
+            ),
+            None => format!(
+                "This is the prediction of the {} with temperature scaling, without the remaining \
+                 uncertainty.",
+                artifact.manifest.transformers
+            ),
+        };
+        format!("{what}{cut}{vector}{pair}\n")
     }
 
     /// With `bayes`: everything.

@@ -111,9 +111,13 @@ impl Card<'_> {
             };
             format!(" In addition to a label, it returns calibrated probabilities{own}. {rows}")
         };
+        let (encoders, each) = match artifact.networks() {
+            Some(count) => (format!("an ensemble of {count} {family} encoders"), " each"),
+            None => (format!("a {family} encoder"), ""),
+        };
         format!(
-            "{own}{authors}A text classifier with {}, {made} on {}{about} with `bayes` {}: a {family} \
-             encoder of {}, {} wide{begin}, with {} parameters. It reads up to {} tokens.{end}\n",
+            "{own}{authors}A text classifier with {}, {made} on {}{about} with `bayes` {}: {encoders} \
+             of {}, {} wide{begin}, with {} parameters{each}. It reads up to {} tokens.{end}\n",
             self.classes(),
             code(&self.source.dataset_name()),
             artifact.manifest.bayes,

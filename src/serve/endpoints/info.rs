@@ -25,6 +25,8 @@ pub struct Info {
     task: &'static str,
     /// How its posterior was made.
     method: &'static str,
+    /// Forward passes of the encoder per text: more than one for an ensemble or sampled dropout.
+    forward_passes: usize,
     /// Its labels.
     labels: Vec<String>,
     /// Maximum number of tokens per text.
@@ -100,6 +102,7 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
         model_version: predictor.version().to_owned(),
         task: predictor.task().name(),
         method: manifest.fit.method.name(),
+        forward_passes: predictor.forward_passes(),
         labels: predictor.labels().to_vec(),
         max_tokens: manifest.preprocessing.max_length,
         device: app.model.device(),

@@ -36,7 +36,7 @@ fn encoded(model: &Loaded, text: &str) -> Encoded {
 fn model_of_passes() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
     let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
-    artifact.posterior.spread = Spread::Passes(Passes { samples: 4, layers: 0 });
+    artifact.posterior.spread = Spread::Passes(Passes::Dropout { samples: 4, layers: 0 });
     Arc::new(Loaded { predictor: Predictor::new(artifact).unwrap(), rate: 1e4 })
 }
 

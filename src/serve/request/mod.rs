@@ -227,15 +227,16 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
             "return_uncertainty",
             usual.return_uncertainty,
             "Whether to return the uncertainty and its sources. Without them, a model that uses \
-             multiple forward passes makes only one, unless an abstain limit or the novelty score \
-             needs the others.",
+             multiple forward passes with dropout makes only one, unless an abstain limit or the \
+             novelty score needs the others.",
         ),
         num_samples: fields
             .integer(
                 "num_samples",
                 1..=limits.samples as u64,
                 None,
-                "Number of forward passes for sampled posteriors; a model of one pass refuses it.",
+                "Number of forward passes for sampled posteriors; a model of one pass, or an \
+                 ensemble, refuses it.",
             )
             .map(size),
         seed: fields
