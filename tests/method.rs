@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bayes::artifact::{self, HASHED};
+use bayes::artifact::{self, Artifact};
 use bayes::compute::{Noise, Packed, Purpose, Sequence};
 use bayes::data::Encoded;
 use bayes::experiment::{Ended, Experiment, Resume, RunContext, TrainReport, train};
 use bayes::method::Method;
-use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt};
+use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior, softmax};
 use bayes::predict::Predictor;
+use bayes::publish::{Card, PublishConfig, Source, Wanted, collect};
 use candle_core::Device;
 use tempfile::TempDir;
 
@@ -76,7 +77,12 @@ impl Place {
             &data,
             &method,
         ];
-        let settings: Vec<String> = own.iter().chain(more).map(|&one| one.to_owned()).collect();
+        let small: &[&str] = match self.method {
+            Method::Ensemble => &["posterior.num_members=3", "posterior.learning_rate_factor=1.5"],
+            _ => &[],
+        };
+        let settings = own.iter().chain(small).chain(more);
+        let settings: Vec<String> = settings.map(|&one| one.to_owned()).collect();
         Experiment::parse("", "test", &settings).unwrap()
     }
 
@@ -105,8 +111,19 @@ impl Place {
     }
 
     /// The files that change a prediction.
-    fn files(&self) -> BTreeMap<&'static str, Vec<u8>> {
-        HASHED.iter().map(|&name| (name, fs::read(self.model().join(name)).unwrap())).collect()
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let manifest = artifact::manifest_of(&self.model()).unwrap().unwrap();
+        let read = |name: String| {
+            let bytes = fs::read(self.model().join(&name)).unwrap();
+            (name, bytes)
+        };
+        manifest.files.into_keys().map(read).collect()
+    }
+
+    /// The log of the only run.
+    fn log(&self) -> Vec<u8> {
+        let run = fs::read_dir(self.path("runs")).unwrap().next().unwrap().unwrap();
+        fs::read(run.path().join("metrics.jsonl")).unwrap()
     }
 }
 
@@ -173,7 +190,8 @@ fn what_is_saved_is_loaded() {
         let copy = place.path("copy");
         artifact::save(&loaded, &copy).unwrap();
         for (name, bytes) in place.files() {
-            assert!(bytes == fs::read(copy.join(name)).unwrap(), "{}: {name}", place.method.name());
+            let copied = fs::read(copy.join(&name)).unwrap();
+            assert!(bytes == copied, "{}: {name}", place.method.name());
         }
     }
 }
@@ -195,37 +213,143 @@ fn batch_mates_do_not_move_an_answer() {
     }
 }
 
-/// The folders as they are after a checkpoint are what a process that is killed then leaves.
+/// The folders as they are after a checkpoint are what a process that is killed then leaves: the first with so many
+/// steps behind it. Then the run is finished.
+fn killed_and_resumed(whole: &Place, report: &TrainReport, late: u64) {
+    let name = whole.method.name();
+    let place = Place::new(whole.method);
+    let folders = ["checkpoints", "runs"];
+    let snapshot = |_: &Path, steps: u64| {
+        if steps >= late && !place.path("killed").exists() {
+            for one in folders {
+                copy(&place.path(one), &place.path("killed").join(one));
+            }
+        }
+    };
+    place.train(&[], &snapshot);
+    for one in folders {
+        fs::remove_dir_all(place.path(one)).unwrap();
+        fs::rename(place.path("killed").join(one), place.path(one)).unwrap();
+    }
+    assert!(!place.model().exists(), "{name}: it was killed before its model was there");
+    let began = AtomicU64::new(u64::MAX);
+    let first = |_: &Path, steps: u64| {
+        began.fetch_min(steps, Ordering::Relaxed);
+    };
+    let Ended::Finished(resumed) = place.train(&[], &first) else { panic!("{name}") };
+    assert!(began.into_inner() > late, "{name}: it resumed, and did not start over");
+    assert_eq!(resumed.steps, report.steps);
+    assert!(place.log() == whole.log(), "{name}, killed after {late} steps: another log");
+    for (file, bytes) in whole.files() {
+        assert!(bytes == place.files()[&file], "{name}, killed after {late} steps: {file}");
+    }
+}
+
 #[test]
 fn a_run_that_was_killed_resumes_to_the_same_bytes() {
     for (whole, report) in &*MODELS {
-        let name = whole.method.name();
-        let place = Place::new(whole.method);
-        let folders = ["checkpoints", "runs"];
-        let late = report.steps * 3 / 4;
-        let snapshot = |_: &Path, steps: u64| {
-            if steps >= late && !place.path("killed").exists() {
-                for one in folders {
-                    copy(&place.path(one), &place.path("killed").join(one));
-                }
-            }
-        };
-        place.train(&[], &snapshot);
-        for one in folders {
-            fs::remove_dir_all(place.path(one)).unwrap();
-            fs::rename(place.path("killed").join(one), place.path(one)).unwrap();
+        killed_and_resumed(whole, report, report.steps * 3 / 4);
+    }
+}
+
+fn ensemble() -> &'static (Place, TrainReport) {
+    MODELS.iter().find(|(place, _)| place.method == Method::Ensemble).unwrap()
+}
+
+/// In the middle of the first network, at its end with nothing of the second on the disk, and in the second.
+#[test]
+fn an_ensemble_resumes_in_the_network_that_it_was_killed_in() {
+    let (whole, report) = ensemble();
+    let own: Vec<u64> = report.members.iter().map(|one| one.steps).collect();
+    assert_eq!((own.len(), own.iter().sum::<u64>()), (3, report.steps));
+    for late in [own[0] / 2, own[0], own[0] + own[1] / 2] {
+        killed_and_resumed(whole, report, late);
+    }
+    let log = String::from_utf8(whole.log()).unwrap();
+    let numbers = log.lines().map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["member"].as_u64().unwrap()
+    });
+    let numbers: Vec<u64> = numbers.collect();
+    assert!(numbers.is_sorted() && numbers.last() == Some(&2), "network after network");
+    let home = whole.path("checkpoints/things");
+    for folder in [home.clone(), home.join("members/1"), home.join("members/2")] {
+        let entries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+        let kept = entries.filter(|name| name.to_string_lossy().starts_with("checkpoint_")).count();
+        assert_eq!(kept, 1, "{}: of a network that has ended the last is kept", folder.display());
+    }
+}
+
+/// A point estimate of the same seed.
+#[test]
+fn the_first_network_of_an_ensemble_is_that_of_map_and_the_others_are_not() {
+    let (whole, report) = ensemble();
+    let map = MODELS.iter().find(|(place, _)| place.method == Method::Map).unwrap();
+    let (files, alone) = (whole.files(), map.0.files());
+    let weights = "model.safetensors";
+    assert!(files[weights] == alone[weights], "another first network");
+    let others = ["bayes/members/1.safetensors", "bayes/members/2.safetensors"];
+    assert!(files[others[0]] != files[weights] && files[others[0]] != files[others[1]]);
+    assert_eq!(files.len(), alone.len() + 2);
+    let rates: Vec<f64> = report.members.iter().map(|one| one.learning_rate / 5e-3).collect();
+    assert!((rates[1] - 1.5).abs() < 1e-12 && (rates[2] * 1.5 - 1.0).abs() < 1e-12, "{rates:?}");
+}
+
+#[test]
+fn an_ensemble_says_the_mean_of_what_its_networks_say() {
+    let texts = ["the oven is on the plate", "rake", "bolt of the lawn"].map(|text| (text, None));
+    let (place, _) = ensemble();
+    let whole = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+    let artifact = whole.artifact().clone();
+    let alone = |parameters: &bayes::model::Parameters| {
+        let posterior = Posterior::point(artifact.manifest.task, parameters);
+        let parameters = parameters.clone();
+        let one = Artifact { parameters, members: Vec::new(), posterior, ..artifact.clone() };
+        Predictor::new(one).unwrap().predict(&texts, &mut |_| {}).unwrap()
+    };
+    let networks = std::iter::once(&artifact.parameters).chain(&artifact.members);
+    let networks: Vec<_> = networks.map(alone).collect();
+    let temperature = artifact.posterior.scaling.temperature;
+    assert_eq!(artifact.posterior.scaling.scale, 1.0, "each network counts as it is");
+    let found = whole.predict(&texts, &mut |_| {}).unwrap();
+    for (row, found) in found.iter().enumerate() {
+        let mut mean_c = [0.0; 3];
+        for network in &networks {
+            let p_c = softmax(&network[row].logits.mean(), temperature);
+            mean_c.iter_mut().zip(p_c).for_each(|(mean, p)| *mean += p / 3.0);
         }
-        assert!(!place.model().exists(), "{name}: it was killed before its model was there");
-        let began = AtomicU64::new(u64::MAX);
-        let first = |_: &Path, steps: u64| {
-            began.fetch_min(steps, Ordering::Relaxed);
-        };
-        let Ended::Finished(resumed) = place.train(&[], &first) else { panic!("{name}") };
-        assert!(began.into_inner() > late, "{name}: it resumed, and did not start over");
-        assert_eq!(resumed.steps, report.steps);
-        for (file, bytes) in whole.files() {
-            assert!(bytes == place.files()[file], "{name}: {file}");
-        }
+        let both = found.predictive.probability_c.iter().zip(mean_c);
+        assert!(both.clone().all(|(a, b)| (a - b).abs() < 1e-9), "{:?}", both.collect::<Vec<_>>());
+        assert!(found.predictive.epistemic.unwrap() >= 0.0);
+        assert_eq!(found.logits.passes(), Some(3));
+    }
+}
+
+#[test]
+fn an_ensemble_is_published_whole_and_its_card_says_what_python_sees() {
+    let (place, _) = ensemble();
+    let source = Source::open(&place.model(), &place.path("runs")).unwrap();
+    let config = PublishConfig::default();
+    let card = Card { source: &source, config: &config, repo: None }.render(None).unwrap();
+    assert!(card.contains("the first of the model's 3 networks alone"), "{card}");
+    assert!(card.contains("A prediction costs 3 forward passes"), "{card}");
+    assert!(card.contains("3 networks were trained one after another"), "{card}");
+    let files = collect(&source, &Wanted { card, ..Wanted::default() }).unwrap();
+    for name in place.files().into_keys() {
+        assert!(files.iter().any(|file| file.path == name), "{name} is not sent");
+    }
+    let readme = fs::read_to_string(place.model().join("README.md")).unwrap();
+    assert!(readme.contains("ensemble of 3 networks"), "{readme}");
+}
+
+#[test]
+fn an_ensemble_of_one_fitted_last_layer_is_refused() {
+    for (recipe, why) in [("head", "the same for every seed"), ("auto", "between one fitted")] {
+        let settings = [format!("train.recipe={recipe}"), "posterior.method=ensemble".to_owned()];
+        let settings = settings.into_iter().chain(["model.init=x".to_owned()]);
+        let settings: Vec<String> = settings.collect();
+        let message = Experiment::parse("", "test", &settings).unwrap_err().to_string();
+        assert!(message.contains(why) && message.contains("`train.recipe` to `full`"), "{message}");
     }
 }
 

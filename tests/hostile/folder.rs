@@ -57,6 +57,21 @@ fn trained() -> &'static Path {
     model
 }
 
+/// An ensemble of three networks, trained once.
+fn ensemble() -> &'static Path {
+    static MODEL: OnceLock<(Home, PathBuf)> = OnceLock::new();
+    let (_, model) = MODEL.get_or_init(|| {
+        let home = Home::new();
+        let settings =
+            ["train.recipe=full", "posterior.method=ensemble", "posterior.num_members=3"];
+        let settings = settings.map(|setting| ["--set", setting]);
+        home.train_tiny(&settings.concat());
+        let model = home.path("checkpoints/tickets/model");
+        (home, model)
+    });
+    model
+}
+
 /// A copy of it.
 pub struct Own(pub Home);
 
@@ -75,8 +90,16 @@ fn copy(from: &Path, to: &Path) {
 
 impl Own {
     pub fn new() -> Self {
+        Self::copied(trained())
+    }
+
+    pub fn ensemble() -> Self {
+        Self::copied(ensemble())
+    }
+
+    fn copied(model: &Path) -> Self {
         let home = Home::new();
-        copy(trained(), &home.path("m"));
+        copy(model, &home.path("m"));
         Self(home)
     }
 

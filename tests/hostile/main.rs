@@ -9,6 +9,7 @@ mod fuzz;
 #[expect(dead_code, reason = "only a part is needed here")]
 #[path = "../home/mod.rs"]
 mod home;
+mod members;
 mod models;
 mod modules;
 mod parquet;
