@@ -35,7 +35,7 @@ fn networks_that_do_not_belong_to_an_ensemble_are_refused() {
         ),
         (&|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2), "is damaged or incomplete"),
         (&|bytes: &mut Vec<u8>| bytes.fill(255), "is damaged or incomplete"),
-        (&Vec::clear, "is damaged or incomplete"),
+        (&|bytes: &mut Vec<u8>| bytes.clear(), "is damaged or incomplete"),
         (
             &|bytes: &mut Vec<u8>| {
                 tensor(bytes, "classifier.weight")[..4].copy_from_slice(&f32::NAN.to_le_bytes());
