@@ -25,6 +25,9 @@ pub struct CalibrationConfig {
     pub conformal_alpha: Vec<f64>,
     /// The novelty score.
     pub novelty: NoveltyMethod,
+    /// Whether a text is compared with texts of like length: a distance is standardised by the number of
+    /// tokens, and p-values are counted within groups of lengths where the rows allow.
+    pub novelty_by_length: bool,
     /// A text with a novelty p-value at or below this is flagged as out of distribution: the false
     /// alarm rate.
     pub ood_p: f64,
@@ -48,6 +51,7 @@ impl Default for CalibrationConfig {
             conformal_method: ConformalMethod::default(),
             conformal_alpha: vec![0.10, 0.05],
             novelty: NoveltyMethod::default(),
+            novelty_by_length: false,
             ood_p: 0.01,
             target_risk: RiskLevels::new([0.02]),
             min_confidence: 0.0,
@@ -61,6 +65,11 @@ impl CalibrationConfig {
     /// What is fitted besides the posterior; nothing without `temperature`.
     pub fn corrections(&self) -> Corrections {
         Corrections { vector: self.vector, scale: self.scale }
+    }
+
+    /// Whether copies of held-out rows, cut short, are looked at.
+    pub fn cuts(&self) -> bool {
+        self.novelty_by_length && self.novelty.is_distance()
     }
 
     /// The first value that cannot be, as a message that begins with its key.

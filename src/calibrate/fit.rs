@@ -4,9 +4,7 @@ use serde::Serialize;
 
 use super::conformal::{Bounds, Conformal, HeldOut, coverage_band};
 use super::cross_fit::Fold;
-use super::novelty::{
-    Distance, Evidence, MANY_CLASSES, Novelty, NoveltyMethod, NoveltyScore, ReferenceRows,
-};
+use super::novelty::ReferenceRows;
 use super::risk::{DELTA, prove, rows_needed};
 use super::{Calibration, CalibrationConfig, Limits};
 use crate::compute::Noise;
@@ -26,6 +24,8 @@ pub struct Material<'a> {
     pub labels: &'a [u32],
     /// What novelty looks at, `[n, e]`: see [`super::novelty::vectors`].
     pub novelty_ne: &'a [f32],
+    /// How many tokens the encoder saw of them, `[n]`.
+    pub tokens: &'a [u32],
     /// Their uniform numbers, `[n]`.
     pub uniforms: &'a [f64],
     /// What distances are fitted on.
@@ -49,6 +49,12 @@ pub enum Others<'a> {
         train: ReferenceRows<'a>,
         /// The same of rows that belong to neither, `[m, e]`.
         fresh_ne: &'a [f32],
+        /// Their tokens, `[m]`.
+        fresh_tokens: &'a [u32],
+        /// Folds of the rows, where those that belong to neither are the judged ones once more.
+        shared: Option<&'a [Fold]>,
+        /// Copies of the rows that belong to neither.
+        cuts: Cuts<'a>,
     },
     /// All rows, some of which are judged, fold by fold, by the others.
     Crossed {
@@ -56,7 +62,20 @@ pub enum Others<'a> {
         rows: ReferenceRows<'a>,
         /// The folds; the rows of the conformal part stand in the order of their judged rows.
         folds: &'a [Fold],
+        /// Copies of judged rows.
+        cuts: Cuts<'a>,
     },
+}
+
+/// Copies of rows that are cut short, for what is usual at each length.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cuts<'a> {
+    /// What novelty looks at, `[k, e]`.
+    pub novelty_ne: &'a [f32],
+    /// Their tokens, `[k]`.
+    pub tokens: &'a [u32],
+    /// The row that each is a copy of, `[k]`.
+    pub rows: &'a [usize],
 }
 
 /// What was fitted, for the report.
@@ -104,7 +123,7 @@ pub struct SetPromise {
     pub always: usize,
 }
 
-/// Fits sets, novelty and limits. RAPS divides its rows with `noise`.
+/// Fits sets, novelty and limits. RAPS divides its rows with `noise`, and neighbours are drawn with it.
 pub fn fit(
     config: &CalibrationConfig,
     material: &Material<'_>,
@@ -133,7 +152,7 @@ pub fn fit(
         conformal
     });
 
-    let novelty = novelty(config, material, classes, &mut summary);
+    let novelty = material.novelty(config, classes, noise, &mut summary.notes);
     let answers: Vec<(f64, bool)> = predictive
         .iter()
         .zip(material.labels)
@@ -147,81 +166,6 @@ pub fn fit(
     let alphas = config.conformal_alpha.clone();
     let risk = summary.target_risk;
     (Calibration { conformal, alphas, novelty, limits, risk }, summary)
-}
-
-/// The score with its values on the conformal part; `None`, and a note, where there is none.
-fn novelty(
-    config: &CalibrationConfig,
-    material: &Material<'_>,
-    classes: usize,
-    summary: &mut CalibrationSummary,
-) -> Option<Novelty> {
-    let rows = summary.rows;
-    if config.novelty == NoveltyMethod::None || rows == 0 {
-        return None;
-    }
-    if let (NoveltyMethod::MutualInformation, Some(reason)) =
-        (config.novelty, material.own_doubt.reason())
-    {
-        summary.notes.push(format!(
-            "the model has no mutual information because {reason}, so there is no novelty score; \
-             choose another `calibration.novelty`, such as entropy"
-        ));
-        return None;
-    }
-    let Material { task, others, novelty_ne, logit_nc, temperature, width, .. } = *material;
-    let wide = novelty_ne.len() / rows;
-    let widths = vec![width; wide / width];
-    let mut crossed = None;
-    let mut distance = |relative| match others {
-        Others::Apart { train, fresh_ne } => Distance::fit(&train, fresh_ne, &widths, relative),
-        Others::Crossed { rows, folds } => {
-            let (distance, scores) = Distance::cross_fit(&rows, folds, &widths, relative)?;
-            crossed = Some(scores);
-            Some(distance)
-        }
-    };
-    let score = match config.novelty {
-        NoveltyMethod::None => None,
-        NoveltyMethod::Auto => distance(classes >= MANY_CLASSES).map(NoveltyScore::Distance),
-        NoveltyMethod::RelativeMahalanobis => distance(true).map(NoveltyScore::Distance),
-        NoveltyMethod::Mahalanobis => distance(false).map(NoveltyScore::Distance),
-        NoveltyMethod::Energy => Some(NoveltyScore::Energy),
-        NoveltyMethod::MaxSoftmax => Some(NoveltyScore::MaxSoftmax),
-        NoveltyMethod::Entropy => Some(NoveltyScore::Entropy),
-        NoveltyMethod::MutualInformation => Some(NoveltyScore::MutualInformation),
-    };
-    let Some(score) = score else {
-        summary.notes.push(
-            "the features of the training rows do not vary, so there is no distance and no novelty \
-             score; choose another `calibration.novelty`, such as entropy"
-                .to_owned(),
-        );
-        return None;
-    };
-    let lines = novelty_ne.chunks_exact(wide).zip(logit_nc.chunks_exact(classes));
-    let scores = lines.zip(material.predictive).map(|((novelty_e, logit_c), predictive)| {
-        score.of(&Evidence { task, novelty_e, logit_c, temperature, predictive })
-    });
-    let reference: Option<Vec<f64>> = crossed.map_or_else(|| scores.collect(), Some);
-    let Some(reference) = reference else {
-        summary.notes.push(
-            "there are too few rows for mutual information: some of them do not use the variance \
-             of the logits, so there is no novelty score; choose another `calibration.novelty`, \
-             such as entropy"
-                .to_owned(),
-        );
-        return None;
-    };
-    if config.ood_p > 0.0 && 1.0 / (rows + 1) as f64 > config.ood_p {
-        summary.notes.push(format!(
-            "with {rows} rows, the smallest possible novelty p-value is 1/{}, so none can reach \
-             `calibration.ood_p` = {}",
-            rows + 1,
-            config.ood_p
-        ));
-    }
-    Some(Novelty::new(score, reference, config.ood_p))
 }
 
 /// The configured limits. Where the rows prove none of the target risks, there is a note, and the other

@@ -73,7 +73,7 @@ impl Calibration {
         });
         let ood = self.novelty.as_ref().and_then(|novelty| {
             let score = novelty.score.of(evidence)?;
-            let p_value = novelty.p_value(score);
+            let p_value = novelty.p_value(score, evidence.tokens);
             Some(Ood { score, p_value, is_ood: p_value <= novelty.alarm })
         });
         let answer = Answer {
@@ -91,7 +91,7 @@ impl Calibration {
 mod tests {
     use super::*;
     use crate::calibrate::conformal::Conformal;
-    use crate::calibrate::novelty::{Novelty, NoveltyScore};
+    use crate::calibrate::novelty::{LengthGroups, Novelty, NoveltyScore};
     use crate::posterior::Predictive;
     use crate::task::Task;
 
@@ -106,6 +106,7 @@ mod tests {
         let evidence = Evidence {
             task: Task::SingleLabel,
             novelty_e: &[],
+            tokens: 5,
             logit_c: &[0.0, 1.0],
             temperature: 1.0,
             predictive: &predictive,
@@ -121,7 +122,11 @@ mod tests {
                 scores_by_class: vec![scores.clone(), vec![]],
             }),
             alphas: vec![0.2],
-            novelty: Some(Novelty::new(NoveltyScore::Entropy, vec![0.5; 9], 0.1)),
+            novelty: Some(Novelty {
+                score: NoveltyScore::Entropy,
+                reference: LengthGroups::one(vec![0.5; 9]),
+                alarm: 0.1,
+            }),
             limits: Some(Limits { min_confidence: Some(0.9), ..Limits::default() }),
             risk: None,
         };

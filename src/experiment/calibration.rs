@@ -1,12 +1,13 @@
 //! What is fitted after training, on features: the posterior, then temperature, prediction sets,
 //! novelty and limits on rows that training has not seen.
 
+use super::cuts::CutRows;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::ReferenceRows;
 use crate::calibrate::{
     self, Calibration, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS,
-    SMALL, ScaleRule, ScalingFit, fit_scaling, out_of_fold,
+    SMALL, ScaleRule, ScalingFit, fit_scaling, folds, out_of_fold,
 };
 use crate::compute::Noise;
 use crate::data::split::RowKey;
@@ -20,19 +21,26 @@ use crate::train::ClassWeights;
 pub(super) struct HeldOut {
     temperature: Features,
     conformal: Features,
+    /// Copies of rows of the temperature part.
+    cuts: CutRows,
     /// Whether there are so few rows in all that both parts serve both, cross-fitted.
     few: bool,
 }
 
 impl HeldOut {
     /// Divides what is there; `others` counts the rows that were trained on or selected by.
-    pub(super) fn new(mut temperature: Features, mut conformal: Features, others: usize) -> Self {
+    pub(super) fn new(
+        mut temperature: Features,
+        mut conformal: Features,
+        cuts: CutRows,
+        others: usize,
+    ) -> Self {
         let few = others + temperature.len() + conformal.len() < SMALL;
         if few {
             temperature.join(conformal);
             conformal = temperature.clone();
         }
-        Self { temperature, conformal, few }
+        Self { temperature, conformal, cuts, few }
     }
 }
 
@@ -131,7 +139,7 @@ impl FitSettings<'_> {
         held_out: &HeldOut,
         noise: &Noise,
     ) -> Result<(Calibration, CalibrationSummary), ExperimentError> {
-        let HeldOut { temperature: scaled, conformal: judged, few } = held_out;
+        let HeldOut { temperature: scaled, conformal: judged, cuts, few } = held_out;
         let Posterior { link, scaling: usual, .. } = posterior;
         let logits = posterior.logits(judged.read())?;
         let predictive =
@@ -152,16 +160,21 @@ impl FitSettings<'_> {
         let all = || (0..judged.len()).map(|row| predictive(usual, row)).collect();
         let predictive: Vec<Predictive> = crossed.flatten().unwrap_or_else(all);
         let logit_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
+        let shared = if *few { folds(&keys(judged), noise) } else { None };
         let material = Material {
             task: link.task,
             logit_nc: &logit_nc,
             predictive: &predictive,
             labels: &judged.labels,
             novelty_ne: &judged.novelty_ne,
+            tokens: &judged.tokens,
             uniforms: &judged.uniforms,
             others: Others::Apart {
                 train: ReferenceRows { feature_nd: &train.novelty_ne, labels: &train.labels },
                 fresh_ne: &scaled.novelty_ne,
+                fresh_tokens: &scaled.tokens,
+                shared: shared.as_deref(),
+                cuts: cuts.view(),
             },
             width: posterior.width(),
             temperature: usual.temperature,

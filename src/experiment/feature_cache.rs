@@ -1,7 +1,7 @@
 //! Features of a part of the data on disk, so that a second fit does not encode again.
 //!
 //! `features/KEY.safetensors` beside the token cache: `features`, f32 `[n, d]`, `novelty`, f32
-//! `[n, e]`, and `uniforms`, f64 `[n]`, with their SHA-256 as `sha256`, u8 `[32]`. The key is a hash of
+//! `[n, e]`, `tokens`, i64 `[n]`, and `uniforms`, f64 `[n]`, with their SHA-256 as `sha256`, u8 `[32]`. The key is a hash of
 //! everything that they are a function of: the weights, their config, the tokenizer, how texts are cut,
 //! the texts themselves, and the version of the tool.
 
@@ -18,6 +18,9 @@ use crate::artifact::Preprocessing;
 use crate::data;
 use crate::model::Pooling;
 use crate::store::{StoreError, sha256, sha256_file, sha256_of_parts, write_atomically};
+
+/// The tensors of a file.
+const PARTS: [&str; 4] = ["features", "novelty", "tokens", "uniforms"];
 
 /// The files of a model's folder that its features follow from.
 const FILES: [&str; 7] = [
@@ -44,7 +47,7 @@ impl FeatureCache {
         preprocessing: &Preprocessing,
         pooling: Pooling,
     ) -> Result<Self, StoreError> {
-        let mut key = format!("bayes {}\nfile 2\n", env!("CARGO_PKG_VERSION"));
+        let mut key = format!("bayes {}\nfile 3\n", env!("CARGO_PKG_VERSION"));
         key += &content_of(model)?;
         key += &serde_json::to_string(&(preprocessing, pooling)).expect("settings are plain data");
         Ok(Self { folder: data::cache_folder().with_file_name("features"), model: key })
@@ -74,10 +77,9 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     let file = SafeTensors::deserialize(&bytes).ok()?;
     let rows = labels.len();
     let stored = file.tensor("sha256").ok()?;
-    let parts =
-        ["features", "novelty", "uniforms"].map(|name| Some(file.tensor(name).ok()?.data()));
-    let [Some(features), Some(novelty), Some(uniforms)] = parts else { return None };
-    if stored.data() != sha256_of_parts([features, novelty, uniforms]) {
+    let parts = PARTS.map(|name| Some(file.tensor(name).ok()?.data()));
+    let [Some(features), Some(novelty), Some(tokens), Some(uniforms)] = parts else { return None };
+    if stored.data() != sha256_of_parts([features, novelty, tokens, uniforms]) {
         return None;
     }
     let single = |name: &str, width: Option<usize>| -> Option<Vec<f32>> {
@@ -90,19 +92,21 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
         let numbers = tensor.data().chunks_exact(4);
         Some(numbers.map(|four| f32::from_le_bytes(four.try_into().expect("four"))).collect())
     };
-    let uniforms = file.tensor("uniforms").ok()?;
-    if uniforms.dtype() != Dtype::F64 || uniforms.shape() != [rows] {
-        return None;
-    }
-    let numbers = uniforms.data().chunks_exact(8);
+    let numbers = |name: &str, dtype: Dtype| -> Option<Vec<[u8; 8]>> {
+        let tensor = file.tensor(name).ok()?;
+        let fits = tensor.dtype() == dtype && tensor.shape() == [rows];
+        fits.then(|| tensor.data().as_chunks::<8>().0.to_vec())
+    };
+    let tokens = numbers("tokens", Dtype::I64)?.into_iter();
+    let tokens = tokens.map(|eight| u32::try_from(i64::from_le_bytes(eight)).ok());
+    let uniforms = numbers("uniforms", Dtype::F64)?.into_iter();
     Some(Features {
         feature_nd: single("features", Some(width))?,
         sample_nsd: Vec::new(),
         novelty_ne: single("novelty", None)?,
+        tokens: tokens.collect::<Option<_>>()?,
         labels,
-        uniforms: numbers
-            .map(|eight| f64::from_le_bytes(eight.try_into().expect("eight")))
-            .collect(),
+        uniforms: uniforms.map(f64::from_le_bytes).collect(),
     })
 }
 
@@ -121,16 +125,19 @@ fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
     };
     let (features, novelty) = (single(&rows.feature_nd), single(&rows.novelty_ne));
+    let tokens: Vec<u8> =
+        rows.tokens.iter().flat_map(|&count| i64::from(count).to_le_bytes()).collect();
     let uniforms: Vec<u8> = rows.uniforms.iter().flat_map(|value| value.to_le_bytes()).collect();
     let (n, wide) = (rows.len(), rows.novelty_ne.len() / rows.len().max(1));
     let view = |dtype, shape, bytes| {
         TensorView::new(dtype, shape, bytes).expect("the bytes were made from the shape")
     };
-    let sha256 = sha256_of_parts([&*features, &*novelty, &*uniforms]);
+    let sha256 = sha256_of_parts([&*features, &*novelty, &*tokens, &*uniforms]);
     let tensors = [
         ("sha256", view(Dtype::U8, vec![32], &sha256)),
         ("features", view(Dtype::F32, vec![n, width], &features)),
         ("novelty", view(Dtype::F32, vec![n, wide], &novelty)),
+        ("tokens", view(Dtype::I64, vec![n], &tokens)),
         ("uniforms", view(Dtype::F64, vec![n], &uniforms)),
     ];
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
@@ -151,6 +158,7 @@ mod tests {
             feature_nd: vec![1.0, -2.5, 3e-8, 0.0, 5.0, 6.0],
             sample_nsd: Vec::new(),
             novelty_ne: (0..18).map(|value| value as f32 / 7.0).collect(),
+            tokens: vec![3, 70_000],
             labels: vec![0, 1],
             uniforms: vec![0.25, 1.0 / 3.0],
         };

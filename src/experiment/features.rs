@@ -16,6 +16,8 @@ pub struct Features {
     pub sample_nsd: Vec<f32>,
     /// What novelty looks at, `[n, e]`: see [`novelty::vectors`].
     pub novelty_ne: Vec<f32>,
+    /// How many tokens the encoder saw, `[n]`.
+    pub tokens: Vec<u32>,
     /// `[n]`.
     pub labels: Vec<u32>,
     /// The uniform number of each text, `[n]`: see [`conformal::uniform`].
@@ -63,6 +65,7 @@ impl Features {
             novelty_ne: novelty::vectors(&found, total),
             feature_nd: found.feature_nd,
             sample_nsd: found.sample_nsd,
+            tokens: lengths,
             labels: rows.labels().to_vec(),
             uniforms: (0..total).map(uniform).collect(),
         })
@@ -88,6 +91,7 @@ impl Features {
             feature_nd: lines(&self.feature_nd),
             sample_nsd: lines(&self.sample_nsd),
             novelty_ne: lines(&self.novelty_ne),
+            tokens: rows.iter().map(|&row| self.tokens[row]).collect(),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
             uniforms: rows.iter().map(|&row| self.uniforms[row]).collect(),
         }
@@ -98,6 +102,7 @@ impl Features {
         self.feature_nd.append(&mut other.feature_nd);
         self.sample_nsd.append(&mut other.sample_nsd);
         self.novelty_ne.append(&mut other.novelty_ne);
+        self.tokens.append(&mut other.tokens);
         self.labels.append(&mut other.labels);
         self.uniforms.append(&mut other.uniforms);
     }

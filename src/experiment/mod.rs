@@ -2,6 +2,7 @@
 
 mod calibration;
 mod config;
+mod cuts;
 mod differences;
 mod encoder;
 mod feature_cache;

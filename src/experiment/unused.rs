@@ -28,6 +28,8 @@ pub(super) struct Use {
     own_test: bool,
     /// Whether no novelty score is fitted.
     no_novelty: bool,
+    /// Whether novelty does not compare features with those of training rows.
+    no_distance: bool,
     /// How the learning rate changes.
     scheduler: SchedulerType,
     /// Whether training never stops early.
@@ -65,6 +67,7 @@ impl Use {
             own_validation: !crossed && parts.validation.split != "train",
             own_test: parts.test.split != "train",
             no_novelty: calibration.novelty == NoveltyMethod::None,
+            no_distance: !calibration.novelty.is_distance(),
             scheduler: train.lr_scheduler_type,
             patient: train.early_stopping_patience == 0,
             no_link,
@@ -91,6 +94,9 @@ impl Use {
                 }
             }
             "calibration.ood_p" if self.no_novelty => Some("`calibration.novelty` is none"),
+            "calibration.novelty_by_length" if self.no_distance => {
+                Some("`calibration.novelty` compares no features with those of training rows")
+            }
             "train.max_time" if self.timed => None,
             "data.test_fraction" if self.own_test => Some("the data have a test split"),
             "posterior.link" => self.no_link,
@@ -178,6 +184,7 @@ mod tests {
             own_validation: false,
             own_test: true,
             no_novelty: false,
+            no_distance: false,
             scheduler: SchedulerType::Linear,
             patient: false,
             no_link: None,

@@ -328,8 +328,14 @@ impl Predictor {
         let logit_c = &logits.mean();
         let temperature = posterior.scaling.temperature;
         let task = self.task();
-        let evidence =
-            Evidence { task, novelty_e: &novelty_e, logit_c, temperature, predictive: &predictive };
+        let evidence = Evidence {
+            task,
+            novelty_e: &novelty_e,
+            tokens: encoded.ids.len() as u32,
+            logit_c,
+            temperature,
+            predictive: &predictive,
+        };
         let judgement = calibration.judge(&evidence, uniform, asked);
         if judgement.ood.is_some_and(|ood| !ood.score.is_finite()) {
             return None;

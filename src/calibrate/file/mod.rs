@@ -6,12 +6,17 @@
 //! | `conformal.M.scores` | f64 `[n]` | scores of the conformal part, class after class in label order, ascending within each; M is `lac`, `mondrian`, `aps` or `raps` |
 //! | `conformal.M.rows_by_class` | i64 `[c]` | how many of them belong to each class |
 //! | `conformal.raps.penalty`, `conformal.raps.free_ranks` | f64 `[1]` | λ and k_reg |
-//! | `novelty.S.reference` | f64 `[n]` | scores of the conformal part, ascending; S is the method's name in the config |
+//! | `novelty.S.reference` | f64 `[n]` | scores of the conformal part, group after group of lengths, ascending within each; S is the method's name in the config |
+//! | `novelty.groups.rows` | i64 `[g]` | how many of them belong to each group; absent where there is one |
+//! | `novelty.groups.tokens` | i64 `[g − 1]` | the least tokens of each group but the first |
+//! | `novelty.length` | f64 `[2, 25]` | the usual score and its deviation for texts of 2^(1 + j/2) tokens; absent where lengths are not looked at |
 //! | `novelty.alarm` | f64 `[1]` | the p-value up to which a text is called out of distribution |
 //! | `novelty.layer.I.mean` | f32 `[d]` | mean of the training features of layer I |
 //! | `novelty.layer.I.within` | f32 `[d (d + 1) / 2]` | lower triangle of W, row after row (`W[numpy.tril_indices(d)]`) |
 //! | `novelty.layer.I.classes` | f32 `[k, d]` | W (m_k − mean) |
 //! | `novelty.layer.I.background` | f32 `[d (d + 1) / 2]` | W of all rows, for the relative form |
+//! | `novelty.layer.I.rows`, `.neighbour` | f16 `[n, d]`, f64 `[1]` | normalised training features, and which neighbour counts, for `knn` |
+//! | `novelty.layer.I.means`, `.roots`, `.constants` | f32 `[k, d]`, f32 `[k, d (d + 1) / 2]`, f64 `[k]` | means, lower triangles of W_k and ln π_k + ln det W_k − d/2 ln 2π of the classes, for `ddu` |
 //! | `novelty.layer.I.standard` | f64 `[2]` | mean and standard deviation of the layer's score |
 //! | `limits` | f64 `[4]` | least confidence, most epistemic uncertainty, least p-value, most labels in a set; NaN where there is no limit; absent where nothing is decided |
 //! | `limits.risk` | f64 `[1]` | at most this share of what the least confidence accepts is wrong; absent where that was not asked or not proved |
@@ -21,20 +26,13 @@
 use safetensors::tensor::Dtype;
 
 use super::conformal::{Conformal, Score};
-use super::novelty::{Distance, Layer, Novelty, NoveltyScore};
 use super::{Calibration, Limits};
 use crate::model::EncoderConfig;
 use crate::store::{TensorFile, Tensors};
 
+mod novelty;
+
 const CONFORMAL: [&str; 4] = ["lac", "mondrian", "aps", "raps"];
-const NOVELTY: [&str; 6] = [
-    "relative_mahalanobis",
-    "mahalanobis",
-    "energy",
-    "max_softmax",
-    "entropy",
-    "mutual_information",
-];
 
 /// Shares of misses that one model is asked for.
 const MOST_ALPHAS: usize = 64;
@@ -64,16 +62,7 @@ impl Calibration {
             tensors.put_f64("conformal.alpha", &self.alphas);
         }
         if let Some(novelty) = &self.novelty {
-            tensors.put_f64(
-                &format!("novelty.{}.reference", novelty.score.name()),
-                &novelty.reference,
-            );
-            tensors.put_f64("novelty.alarm", &[novelty.alarm]);
-            if let NoveltyScore::Distance(distance) = &novelty.score {
-                for (index, layer) in distance.layers.iter().enumerate() {
-                    put_layer(&mut tensors, index, layer);
-                }
-            }
+            novelty::put(&mut tensors, novelty);
         }
         if let Some(limits) = &self.limits {
             let or_none = |limit: Option<f64>| limit.unwrap_or(f64::NAN);
@@ -123,42 +112,7 @@ impl Calibration {
         if risk.is_some_and(|risk| !(0.0..=1.0).contains(&risk)) {
             return Err("`limits.risk` is not between 0 and 1".to_owned());
         }
-        Ok(Self { conformal, alphas, novelty: read_novelty(&file, encoder)?, limits, risk })
-    }
-}
-
-fn put_layer(tensors: &mut Tensors, index: usize, layer: &Layer) {
-    let name = |part: &str| format!("novelty.layer.{index}.{part}");
-    let width = layer.mean_d.len();
-    tensors.put_f32(&name("mean"), &[width], &layer.mean_d);
-    tensors.put_f32(&name("within"), &[layer.within.len()], &layer.within);
-    let shape = [layer.class_kd.len() / width, width];
-    tensors.put_f32(&name("classes"), &shape, &layer.class_kd);
-    if let Some(background) = &layer.background {
-        tensors.put_f32(&name("background"), &[background.len()], background);
-    }
-    tensors.put_f64(&name("standard"), &[layer.centre, layer.scale]);
-}
-
-/// Finite numbers in ascending order.
-fn read_scores(file: &TensorFile<'_>, name: &str) -> Result<Vec<f64>, String> {
-    let scores = file.f64(name)?;
-    match scores.iter().all(|score| score.is_finite()) && scores.is_sorted() {
-        true => Ok(scores),
-        false => Err(format!("`{name}` is not finite and ascending")),
-    }
-}
-
-/// Finite numbers, so many if that is known.
-fn read_single(
-    file: &TensorFile<'_>,
-    name: &str,
-    count: Option<usize>,
-) -> Result<Vec<f32>, String> {
-    let (_, numbers) = file.finite_f32(name)?;
-    match count.is_none_or(|count| numbers.len() == count) {
-        true => Ok(numbers),
-        false => Err(format!("`{name}` has the wrong number of values")),
+        Ok(Self { conformal, alphas, novelty: novelty::read(&file, encoder)?, limits, risk })
     }
 }
 
@@ -199,69 +153,6 @@ fn read_conformal(file: &TensorFile<'_>, classes: usize) -> Result<Option<Confor
         return Err(format!("`{name}` does not fit the {classes} classes"));
     }
     Ok(Some(Conformal { score, by_class: method == "mondrian", scores_by_class }))
-}
-
-fn read_novelty(file: &TensorFile<'_>, encoder: &EncoderConfig) -> Result<Option<Novelty>, String> {
-    let reference_of = |method: &str| format!("novelty.{method}.reference");
-    let Some(method) = NOVELTY.into_iter().find(|method| file.has(&reference_of(method))) else {
-        return Ok(None);
-    };
-    let score = match method {
-        "energy" => NoveltyScore::Energy,
-        "max_softmax" => NoveltyScore::MaxSoftmax,
-        "entropy" => NoveltyScore::Entropy,
-        "mutual_information" => NoveltyScore::MutualInformation,
-        _ => {
-            let mut layers = Vec::new();
-            while file.has(&format!("novelty.layer.{}.mean", layers.len())) {
-                layers.push(read_layer(file, layers.len(), method == "relative_mahalanobis")?);
-            }
-            if let Some(layer) =
-                layers.iter().find(|layer| layer.mean_d.len() != encoder.hidden_size)
-            {
-                let (found, width) = (layer.mean_d.len(), encoder.hidden_size);
-                return Err(format!(
-                    "a novelty layer has width {found}, but the hidden states have width {width}"
-                ));
-            }
-            let most = encoder.num_hidden_layers + 1;
-            if layers.is_empty() || layers.len() > most {
-                return Err(format!("{} novelty layers, of 1 to {most}", layers.len()));
-            }
-            NoveltyScore::Distance(Distance { layers })
-        }
-    };
-    let reference = read_scores(file, &reference_of(method))?;
-    let [alarm] = file.f64s("novelty.alarm")?;
-    if !(0.0..=1.0).contains(&alarm) {
-        return Err(format!("`novelty.alarm` is {alarm:e}, which is not a p-value"));
-    }
-    Ok(Some(Novelty::new(score, reference, alarm)))
-}
-
-fn read_layer(file: &TensorFile<'_>, index: usize, relative: bool) -> Result<Layer, String> {
-    let name = |part: &str| format!("novelty.layer.{index}.{part}");
-    let mean_d = read_single(file, &name("mean"), None)?;
-    let width = mean_d.len();
-    let triangle = Some(width * (width + 1) / 2);
-    let class_kd = read_single(file, &name("classes"), None)?;
-    if width == 0 || class_kd.is_empty() || !class_kd.len().is_multiple_of(width) {
-        return Err(format!("`{}` does not fit the width {width}", name("classes")));
-    }
-    let [centre, scale] = file.f64s(&name("standard"))?;
-    if !(centre.abs() <= MOST_SCORE && scale > 0.0 && scale <= MOST_SCORE) {
-        return Err(format!("`{}` has {centre:e} and {scale:e}", name("standard")));
-    }
-    Ok(Layer {
-        within: read_single(file, &name("within"), triangle)?,
-        background: relative
-            .then(|| read_single(file, &name("background"), triangle))
-            .transpose()?,
-        mean_d,
-        class_kd,
-        centre,
-        scale,
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! The file, written and read.
 
 use super::*;
-use crate::calibrate::novelty::ReferenceRows;
+use crate::calibrate::novelty::{
+    Distance, DistanceFit, Form, KNOTS, LengthCurve, LengthGroups, Novelty, NoveltyScore,
+    ReferenceRows, Space,
+};
+use crate::compute::Noise;
 use crate::model::Sizes;
 
 /// One layer, so that novelty may look at its input and at the feature.
@@ -17,20 +21,37 @@ fn encoder(classes: usize, width: usize) -> EncoderConfig {
     encoder
 }
 
+/// Distances have groups of lengths.
+fn reference(score: &NoveltyScore) -> LengthGroups {
+    match score {
+        NoveltyScore::Distance(_) => {
+            LengthGroups::new(&[2.0, -1.0, 0.5, 4.0], &[9, 70, 9, 71], vec![64])
+        }
+        _ => LengthGroups::one(vec![2.0, -1.0]),
+    }
+}
+
 fn calibrations() -> Vec<Calibration> {
     let value = |i: usize| ((i * i * 7 + 3 * i) % 23) as f32 + 0.1 * (i % 5) as f32;
     let feature_nd: Vec<f32> = (0..120).map(value).collect();
     let labels: Vec<u32> = (0..30).map(|row| row % 2).collect();
     let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
-    let distance = |relative| Distance::fit(&train, &feature_nd[..60], &[2, 2], relative).unwrap();
-    let scores = [
-        NoveltyScore::Distance(distance(true)),
-        NoveltyScore::Distance(distance(false)),
+    let distance = |form| {
+        let fit = DistanceFit { form, widths: &[2, 2], noise: &Noise::new(1) };
+        let mut distance = fit.run(&train, &feature_nd[..60]).unwrap();
+        let knots = |first: f64| std::array::from_fn(|knot| first + knot as f64);
+        let curve = LengthCurve { mean: knots(-3.0), deviation: knots(0.5) };
+        distance.lengths = Some(Box::new(curve));
+        NoveltyScore::Distance(distance)
+    };
+    let plain = [
         NoveltyScore::Energy,
         NoveltyScore::MaxSoftmax,
         NoveltyScore::Entropy,
         NoveltyScore::MutualInformation,
     ];
+    let scores: Vec<NoveltyScore> =
+        Form::ALL.into_iter().map(|(form, _)| distance(form)).chain(plain).collect();
     let raps = Score::Raps { penalty: 0.01, free_ranks: 2.0 };
     let kinds = [(Score::Lac, true), (Score::Lac, false), (Score::Aps, false), (raps, false)];
     let limits = Limits { ood_p: Some(0.01), max_set_size: Some(2), ..Limits::default() };
@@ -42,7 +63,7 @@ fn calibrations() -> Vec<Calibration> {
             scores_by_class: vec![vec![0.1, 0.1, 0.7], vec![]],
         }),
         alphas: vec![0.1, 0.05],
-        novelty: Some(Novelty::new(novelty, vec![2.0, -1.0], 0.01)),
+        novelty: Some(Novelty { reference: reference(&novelty), score: novelty, alarm: 0.01 }),
         limits: Some(limits),
         risk: Some(0.05),
     });
@@ -76,12 +97,24 @@ fn a_damaged_file_is_refused_with_the_tensor_that_is_wrong() {
         }
     };
     assert!(message(&unsorted, 2, 2).contains("`conformal.mondrian.scores`"));
-    let missing = |one: &mut Calibration| {
+    let first = |one: &mut Calibration, change: &dyn Fn(&mut Distance)| {
         if let Some(Novelty { score: NoveltyScore::Distance(distance), .. }) = &mut one.novelty {
-            distance.layers[1].within.pop();
+            change(distance);
         }
     };
-    assert!(message(&missing, 2, 2).contains("`novelty.layer.1.within`"));
+    let missing = |distance: &mut Distance| {
+        if let Space::Mahalanobis(space) = &mut distance.layers[1].space {
+            space.within.pop();
+        }
+    };
+    assert!(message(&|one| first(one, &missing), 2, 2).contains("`novelty.layer.1.within`"));
+    for (mean, deviation) in [(f64::NAN, 1.0), (1e99, 1.0), (0.0, 0.0), (0.0, -1.0)] {
+        let bent = |distance: &mut Distance| {
+            let curve = LengthCurve { mean: [mean; KNOTS], deviation: [deviation; KNOTS] };
+            distance.lengths = Some(Box::new(curve));
+        };
+        assert!(message(&|one| first(one, &bent), 2, 2).contains("`novelty.length`"));
+    }
     let limits = |one: Limits| {
         message(&|calibration: &mut Calibration| calibration.limits = Some(one), 2, 2)
     };
@@ -93,13 +126,10 @@ fn a_damaged_file_is_refused_with_the_tensor_that_is_wrong() {
     let alarm = |value: f64| message(&|one| one.novelty.as_mut().unwrap().alarm = value, 2, 2);
     assert!(alarm(f64::NAN).contains("`novelty.alarm`") && alarm(2.0).contains("`novelty.alarm`"));
     for (centre, scale) in [(0.0, 0.0), (f64::NAN, 1.0), (0.0, f64::INFINITY), (1e308, 1.0)] {
-        let standard = |one: &mut Calibration| {
-            if let Some(Novelty { score: NoveltyScore::Distance(distance), .. }) = &mut one.novelty
-            {
-                (distance.layers[1].centre, distance.layers[1].scale) = (centre, scale);
-            }
+        let standard = |distance: &mut Distance| {
+            (distance.layers[1].centre, distance.layers[1].scale) = (centre, scale);
         };
-        assert!(message(&standard, 2, 2).contains("`novelty.layer.1.standard`"));
+        assert!(message(&|one| first(one, &standard), 2, 2).contains("`novelty.layer.1.standard`"));
     }
     let raps = |penalty: f64, free_ranks: f64| {
         let raps = |one: &mut Calibration| {
@@ -112,4 +142,67 @@ fn a_damaged_file_is_refused_with_the_tensor_that_is_wrong() {
     assert!(raps(0.1, 1e9).contains("`conformal.raps`"));
     let bytes = whole.to_bytes();
     assert!(Calibration::from_bytes(&bytes[..bytes.len() - 1], &encoder(2, 2)).is_err());
+}
+
+/// Tensors of a file that was written by hand.
+fn refusal(change: impl FnOnce(&mut Tensors), form: &str) -> String {
+    let index = Form::ALL.iter().position(|(_, name)| *name == form).unwrap();
+    let Some(novelty) = calibrations().swap_remove(index).novelty else { panic!("{form}") };
+    let mut tensors = Tensors::default();
+    novelty::put(&mut tensors, &novelty);
+    change(&mut tensors);
+    Calibration::from_bytes(&tensors.to_bytes(), &encoder(2, 2)).unwrap_err()
+}
+
+#[test]
+fn groups_neighbours_and_densities_that_do_not_fit_are_refused() {
+    let rows = |counts: &[i64]| {
+        refusal(|tensors| tensors.put_i64("novelty.groups.rows", counts), "mahalanobis")
+    };
+    for counts in [&[2, 1][..], &[3, 2], &[-1, 5], &[i64::MAX, 1], &[4], &[1, 1, 2]] {
+        assert!(rows(counts).contains("`novelty.groups.rows`"), "{}", rows(counts));
+    }
+    let tokens = |bounds: &[i64]| {
+        refusal(|tensors| tensors.put_i64("novelty.groups.tokens", bounds), "mahalanobis")
+    };
+    for bounds in [&[][..], &[-1], &[1 << 40], &[64, 65]] {
+        assert!(tokens(bounds).contains("`novelty.groups.tokens`"), "{}", tokens(bounds));
+    }
+    let name = "novelty.mahalanobis.reference";
+    let message = refusal(|tensors| tensors.put_f64(name, &[2.0, 0.5, -1.0, 4.0]), "mahalanobis");
+    assert!(message.contains("finite and ascending"), "{message}");
+
+    let name = "novelty.layer.0.rows";
+    let halves = |rows: usize, value: f32| -> Vec<u8> {
+        std::iter::repeat_n(half::f16::from_f32(value).to_le_bytes(), 2 * rows).flatten().collect()
+    };
+    for (rows, value) in [(0, 0.5), (2001, 0.5), (3, 1.5), (3, f32::NAN), (3, f32::INFINITY)] {
+        let put = |tensors: &mut Tensors| {
+            tensors.put(name, Dtype::F16, &[rows, 2], halves(rows, value));
+        };
+        assert!(refusal(put, "knn").contains("normalised features"), "{rows}, {value}");
+    }
+    for k in [0.0, 11.0, 1.5, f64::NAN] {
+        let put = |tensors: &mut Tensors| tensors.put_f64("novelty.layer.0.neighbour", &[k]);
+        assert!(refusal(put, "knn").contains("`novelty.layer.0.neighbour`"), "{k}");
+    }
+    let single = |tensors: &mut Tensors| tensors.put_f32(name, &[1, 2], &[0.1, 0.2]);
+    assert!(refusal(single, "knn").contains("not F16"));
+
+    let put = |part: &'static str, shape: [usize; 2], value: f32| {
+        move |tensors: &mut Tensors| {
+            let name = format!("novelty.layer.0.{part}");
+            tensors.put_f32(&name, &shape, &vec![value; shape[0] * shape[1]]);
+        }
+    };
+    assert!(refusal(put("means", [0, 2], 0.0), "ddu").contains("`novelty.layer.0.means`"));
+    assert!(refusal(put("means", [3, 2], 0.0), "ddu").contains("`novelty.layer.0.roots`"));
+    assert!(refusal(put("roots", [2, 3], f32::NAN), "ddu").contains("`novelty.layer.0.roots`"));
+    assert!(refusal(put("roots", [2, 4], 1.0), "ddu").contains("`novelty.layer.0.roots`"));
+    let constants = |values: &'static [f64]| {
+        move |tensors: &mut Tensors| tensors.put_f64("novelty.layer.0.constants", values)
+    };
+    for values in [&[0.0][..], &[0.0, f64::NAN], &[0.0, 1e300]] {
+        assert!(refusal(constants(values), "ddu").contains("`novelty.layer.0.constants`"));
+    }
 }

@@ -4,13 +4,28 @@
 //! distribution p ≤ α has probability at most α, whatever the score is worth (Bates, Candès, Lei,
 //! Romano and Sesia, "Testing for outliers with conformal p-values", 2023): flagging at p ≤ 0.01
 //! gives at most 1 % false alarms. How many strange texts are found is up to the score.
+//!
+//! Where there are rows enough, the held-out rows that a text is compared with are those of like length,
+//! so that the promise holds for short and long texts alike (Mondrian conformal prediction, with the
+//! length as the category).
 
+mod density;
 mod distance;
-mod shrinkage;
+mod length;
+mod length_groups;
+mod mahalanobis;
+mod moments;
+mod neighbours;
+mod vectors;
 
 use serde::{Deserialize, Serialize};
 
-pub use distance::{Distance, Layer, ReferenceRows};
+pub use density::Density;
+pub use distance::{CrossFitted, Distance, DistanceFit, Form, Layer, ReferenceRows, Space};
+pub use length::{KNOTS, LengthCurve, LengthRows};
+pub use length_groups::LengthGroups;
+pub use mahalanobis::Mahalanobis;
+pub use neighbours::{MOST as MOST_NEIGHBOURS, MOST_K, Neighbours};
 
 use crate::model::TrunkRows;
 use crate::posterior::Predictive;
@@ -52,6 +67,16 @@ pub enum NoveltyMethod {
     RelativeMahalanobis,
     /// The distance to the nearest class.
     Mahalanobis,
+    /// `relative_mahalanobis` on ℓ2-normalised features.
+    RelativeMahalanobisPp,
+    /// `mahalanobis` on ℓ2-normalised features (Mueller and Hein, ICML 2025).
+    MahalanobisPp,
+    /// The distance to the k-th nearest training row, on ℓ2-normalised features of the last layer (Sun,
+    /// Ming, Zhu and Li, ICML 2022). Keeps at most 2,000 rows; k is a tenth of those of a class, at most 10.
+    Knn,
+    /// The density of a Gaussian for each class, on features of the last layer (Mukhoti and others, CVPR
+    /// 2023). Large with many classes: 0.3 MB a class at a width of 384.
+    Ddu,
     /// −T ln Σ exp(μ/T) (Liu, Wang, Owens and Li, NeurIPS 2020).
     Energy,
     /// One minus the confidence.
@@ -65,7 +90,7 @@ pub enum NoveltyMethod {
 /// A score that is ready to use.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NoveltyScore {
-    /// [`NoveltyMethod::RelativeMahalanobis`] and [`NoveltyMethod::Mahalanobis`].
+    /// Those that compare features with training rows: see [`Form`].
     Distance(Distance),
     /// [`NoveltyMethod::Energy`].
     Energy,
@@ -84,6 +109,8 @@ pub struct Evidence<'a> {
     pub task: Task,
     /// Of hidden states, `[e]`: see [`vectors`].
     pub novelty_e: &'a [f32],
+    /// How many tokens the encoder saw: of a text that was cut, those that were left.
+    pub tokens: u32,
     /// The mean logits, `[c]`.
     pub logit_c: &'a [f64],
     /// What the logits are divided by.
@@ -92,9 +119,29 @@ pub struct Evidence<'a> {
 }
 
 impl NoveltyMethod {
+    /// What is measured, with so many classes; `None` where features are not compared with those of
+    /// training rows.
+    pub fn form(self, classes: usize) -> Option<Form> {
+        let mahalanobis = |relative, normalised| Some(Form::Mahalanobis { relative, normalised });
+        match self {
+            Self::Auto => mahalanobis(classes >= MANY_CLASSES, false),
+            Self::RelativeMahalanobis => mahalanobis(true, false),
+            Self::Mahalanobis => mahalanobis(false, false),
+            Self::RelativeMahalanobisPp => mahalanobis(true, true),
+            Self::MahalanobisPp => mahalanobis(false, true),
+            Self::Knn => Some(Form::Neighbours),
+            Self::Ddu => Some(Form::Density),
+            Self::None
+            | Self::Energy
+            | Self::MaxSoftmax
+            | Self::Entropy
+            | Self::MutualInformation => None,
+        }
+    }
+
     /// Whether features are compared with those of training rows.
     pub fn is_distance(self) -> bool {
-        matches!(self, Self::Auto | Self::RelativeMahalanobis | Self::Mahalanobis)
+        self.form(MANY_CLASSES).is_some()
     }
 }
 
@@ -102,8 +149,7 @@ impl NoveltyScore {
     /// The method's name in the config.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Distance(distance) if distance.is_relative() => "relative_mahalanobis",
-            Self::Distance(_) => "mahalanobis",
+            Self::Distance(distance) => distance.form.name(),
             Self::Energy => "energy",
             Self::MaxSoftmax => "max_softmax",
             Self::Entropy => "entropy",
@@ -116,7 +162,7 @@ impl NoveltyScore {
     pub fn of(&self, evidence: &Evidence<'_>) -> Option<f64> {
         let predictive = evidence.predictive;
         match self {
-            Self::Distance(distance) => Some(distance.score(evidence.novelty_e)),
+            Self::Distance(distance) => Some(distance.score(evidence.novelty_e, evidence.tokens)),
             Self::Energy => match evidence.task {
                 Task::SingleLabel => Some(energy(evidence.logit_c, evidence.temperature)),
             },
@@ -137,19 +183,13 @@ fn energy(logit_c: &[f64], temperature: f64) -> f64 {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Novelty {
     pub score: NoveltyScore,
-    /// Its values on held-out rows of known classes, ascending.
-    pub reference: Vec<f64>,
+    /// Its values on held-out rows of known classes.
+    pub reference: LengthGroups,
     /// A text with a p-value up to this one is called out of distribution.
     pub alarm: f64,
 }
 
 impl Novelty {
-    /// From a score, its values on held-out rows, and the p-value of an alarm.
-    pub fn new(score: NoveltyScore, mut reference: Vec<f64>, alarm: f64) -> Self {
-        reference.sort_by(f64::total_cmp);
-        Self { score, reference, alarm }
-    }
-
     /// How many of the last layers' inputs a prediction must give.
     pub fn inputs(&self) -> usize {
         match &self.score {
@@ -158,74 +198,14 @@ impl Novelty {
         }
     }
 
-    /// The share of texts of known classes that are at least as strange.
-    pub fn p_value(&self, score: f64) -> f64 {
-        let below = self.reference.partition_point(|&one| one < score);
-        (1 + self.reference.len() - below) as f64 / (self.reference.len() + 1) as f64
+    /// The share of texts of known classes, of like length where that is looked at, that are at least as
+    /// strange.
+    pub fn p_value(&self, score: f64, tokens: u32) -> f64 {
+        let reference = self.reference.of(tokens);
+        let below = reference.partition_point(|&one| one < score);
+        (1 + reference.len() - below) as f64 / (reference.len() + 1) as f64
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::compute::{Noise, Purpose};
-    use crate::posterior::{Draws, Link, LinkChoice, LogitDistribution, Scaling};
-
-    /// Reference and texts from one distribution: P(p ≤ k/(n+1)) = k/(n+1). Over 2000 draws of a
-    /// reference of 99 with one text each, by the Kolmogorov-Smirnov distance at 0.001.
-    #[test]
-    fn p_values_are_uniform_for_texts_of_known_classes() {
-        let (n, repetitions) = (99, 2000);
-        let mut stream = Noise::new(5).stream(Purpose::Bootstrap, 0, 0);
-        let mut counts = vec![0; n + 2];
-        for _ in 0..repetitions {
-            let reference = (0..n).map(|_| stream.normal()).collect();
-            let novelty = Novelty::new(NoveltyScore::Energy, reference, 0.01);
-            let p = novelty.p_value(stream.normal());
-            counts[(p * (n + 1) as f64).round() as usize] += 1;
-        }
-        let (mut sum, mut worst) = (0, 0.0f64);
-        for (k, count) in counts.iter().enumerate() {
-            sum += count;
-            let gap = f64::from(sum) / f64::from(repetitions) - k as f64 / (n + 1) as f64;
-            worst = worst.max(gap.abs());
-        }
-        assert!(worst < 1.95 / f64::from(repetitions).sqrt(), "{worst}");
-    }
-
-    #[test]
-    fn ties_count_as_at_least_as_strange() {
-        let novelty = Novelty::new(NoveltyScore::Energy, vec![3.0, 1.0, 2.0, 2.0], 0.01);
-        assert_eq!(novelty.p_value(2.0), 4.0 / 5.0);
-        assert_eq!(novelty.p_value(2.5), 2.0 / 5.0);
-        assert_eq!(novelty.p_value(9.0), 1.0 / 5.0);
-        assert_eq!(novelty.p_value(0.0), 1.0);
-    }
-
-    #[test]
-    fn scores_without_features_follow_their_formulas() {
-        let logits = LogitDistribution::Point(vec![1.0, 3.0]);
-        let scaling = Scaling { temperature: 2.0, ..Scaling::default() };
-        let draws = Arc::new(Draws::from_values(Vec::new(), 0));
-        let task = Task::SingleLabel;
-        let link = Link { task, choice: LinkChoice::default(), draws };
-        let predictive = logits.predictive(&link, &scaling);
-        let evidence = Evidence {
-            task,
-            novelty_e: &[],
-            logit_c: &logits.mean(),
-            temperature: 2.0,
-            predictive: &predictive,
-        };
-        let expected = -2.0 * (0.5f64.exp() + 1.5f64.exp()).ln();
-        let score = |score: NoveltyScore| score.of(&evidence);
-        assert!((score(NoveltyScore::Energy).unwrap() - expected).abs() < 1e-12);
-        let doubt = 1.0 - 1.0 / (1.0 + (-1.0f64).exp());
-        assert!((score(NoveltyScore::MaxSoftmax).unwrap() - doubt).abs() < 1e-12);
-        assert_eq!(score(NoveltyScore::Entropy), Some(predictive.total));
-        assert_eq!(score(NoveltyScore::MutualInformation), None);
-        assert!(energy(&[900.0, -900.0], 0.5).is_finite());
-    }
-}
+mod tests;

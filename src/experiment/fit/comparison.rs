@@ -58,7 +58,8 @@ impl<'a> Comparison<'a> {
             ));
         }
         let class_weights = weights_of_classes(own, &class_counts(&train.labels, classes));
-        let held_out = encoder.held_out(None, show)?;
+        let cuts = chosen.iter().any(|one| one.calibration.cuts());
+        let held_out = encoder.held_out(None, cuts, show)?;
         let noise = Noise::new(source.manifest.seed);
         Ok(Self { job, source, rows, noise, encoder, train, held_out, class_weights })
     }
@@ -107,7 +108,7 @@ impl<'a> Comparison<'a> {
         approach.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
         let passes = approach.needs().passes;
         let several = match passes {
-            Some(_) => Some(self.encoder.held_out(passes, show)?),
+            Some(_) => Some(self.encoder.held_out(passes, chosen.calibration.cuts(), show)?),
             None => None,
         };
         let held_out = several.as_ref().unwrap_or(&self.held_out);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::calibration::HeldOut;
+use super::cuts::{CutRows, cut};
 use super::feature_cache::{self, FeatureCache};
 use super::prepare::unkept;
 use super::rows::Rows;
@@ -43,15 +44,18 @@ impl<'a> Encoder<'a> {
         })
     }
 
+    /// With copies that are cut short if `cuts`.
     pub(super) fn held_out(
         &mut self,
         passes: Option<Passes>,
+        cuts: bool,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<HeldOut, ExperimentError> {
         let parts = &self.rows.parts;
         Ok(HeldOut::new(
             self.features(&parts.temperature, passes, show)?,
             self.features(&parts.conformal, passes, show)?,
+            if cuts { self.cuts(&parts.temperature, show)? } else { CutRows::default() },
             parts.train.rows.len() + parts.validation.rows.len(),
         ))
     }
@@ -63,23 +67,65 @@ impl<'a> Encoder<'a> {
         passes: Option<Passes>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Features, ExperimentError> {
-        let width = self.source.encoder.hidden_size;
-        let of_model = |label: u32| self.rows.by_label[label as usize];
-        let labels: Vec<u32> =
-            part.examples(&self.rows.dataset).map(|example| of_model(example.label)).collect();
-        let path = self.cache.path(&part.hash(&self.rows.dataset));
-        let kept = feature_cache::read(&path, labels.clone(), width);
-        if let Some(features) = kept.filter(|_| passes.is_none()) {
-            return Ok(features);
+        let texts = part.hash(&self.rows.dataset);
+        let labels = self.labels(part);
+        if let Some(kept) = self.kept(&texts, labels).filter(|_| passes.is_none()) {
+            return Ok(kept);
         }
-        let rows = part.rows.iter().map(|&row| row as u32).collect();
-        let tokens = TokenSet::new(self.tokens(&part.split, show)?, rows, labels);
-        let features = Features::encode(&self.networks, &tokens, passes, "encoding", show)?;
+        let tokens = self.token_set(part, show)?;
+        self.encode(&texts, &tokens, passes, show)
+    }
+
+    /// Copies of the rows of a part.
+    fn cuts(
+        &mut self,
+        part: &Part,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<CutRows, ExperimentError> {
+        let tokens = self.token_set(part, show)?;
+        let (copies, rows) = cut(&tokens, &(0..tokens.len()).collect::<Vec<_>>());
+        let texts = format!("{} cut", part.hash(&self.rows.dataset));
+        let features = match self.kept(&texts, copies.labels().to_vec()) {
+            Some(features) => features,
+            None => self.encode(&texts, &copies, None, show)?,
+        };
+        Ok(CutRows { features, rows })
+    }
+
+    /// What the cache has of rows with these labels.
+    fn kept(&self, texts: &str, labels: Vec<u32>) -> Option<Features> {
+        feature_cache::read(&self.cache.path(texts), labels, self.source.encoder.hidden_size)
+    }
+
+    fn encode(
+        &mut self,
+        texts: &str,
+        tokens: &TokenSet,
+        passes: Option<Passes>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Features, ExperimentError> {
+        let features = Features::encode(&self.networks, tokens, passes, "encoding", show)?;
         if passes.is_none() {
-            feature_cache::keep(&path, &features, width, show);
+            let width = self.source.encoder.hidden_size;
+            feature_cache::keep(&self.cache.path(texts), &features, width, show);
         }
         self.encoded += features.labels.len();
         Ok(features)
+    }
+
+    /// The model's labels of a part.
+    fn labels(&self, part: &Part) -> Vec<u32> {
+        let of_model = |label: u32| self.rows.by_label[label as usize];
+        part.examples(&self.rows.dataset).map(|example| of_model(example.label)).collect()
+    }
+
+    fn token_set(
+        &mut self,
+        part: &Part,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<TokenSet, ExperimentError> {
+        let rows = part.rows.iter().map(|&row| row as u32).collect();
+        Ok(TokenSet::new(self.tokens(&part.split, show)?, rows, self.labels(part)))
     }
 
     fn tokens(

@@ -19,8 +19,8 @@ pub use reference::{ReferenceJob, compare_with_exact};
 
 // What these files use of the house.
 use super::{
-    Experiment, ExperimentError, Features, Progress, calibration, feature_cache, features, lineage,
-    origin, posterior, prepare, resume,
+    Experiment, ExperimentError, Features, Progress, calibration, cuts, feature_cache, features,
+    lineage, origin, posterior, prepare, resume,
 };
 use crate::calibrate::CalibrationSummary;
 use crate::data::Overrides;

@@ -77,7 +77,7 @@ impl Shop<'_> {
                 let head = self.head_rows(&features, &folds, &all, &start_kd);
                 let head = head.fit(self.settings.posterior)?;
                 let prior = head.prior;
-                let candidate = self.cross(parameters, &features, &folds, head, show)?;
+                let candidate = self.cross(&reader, parameters, &features, &folds, head, show)?;
                 let (start, crossing) = match self.prepared.experiment.train.recipe {
                     Recipe::Head => (parameters.clone(), crossing.clone()),
                     // Fine-tuning is chosen by rows that its first last layer has not seen either.
@@ -135,7 +135,7 @@ impl Shop<'_> {
         let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
         let head = self.head_rows(&features, &folds, &all, &start_kd);
         let head = head.fit(self.settings.posterior)?;
-        self.cross(parameters, &features, &folds, head, show)
+        self.cross(&reader, parameters, &features, &folds, head, show)
     }
 
     fn divide(&self, keys: &[RowKey]) -> Result<Vec<Fold>, ExperimentError> {
@@ -164,6 +164,7 @@ impl Shop<'_> {
     /// A model whose rows calibrate it fold by fold.
     fn cross(
         &self,
+        reader: &Reader<'_>,
         parameters: &Parameters,
         features: &Features,
         folds: &[Fold],
@@ -173,8 +174,13 @@ impl Shop<'_> {
         let model = self.base.with(parameters);
         let rows = head.judged.clone();
         let noise = &self.prepared.noise;
+        let mut places = rows.clone();
+        places.sort_unstable();
+        let Prepared { parts, .. } = self.prepared;
+        let cuts = reader.cuts(&parts.train, &self.sets.train, &places, show)?;
+        let of_rows = (features, &cuts);
         let (artifact, calibration, predictive) =
-            crossed::calibrate(&self.settings, model, features, folds, head, noise, show)?;
+            crossed::calibrate(&self.settings, model, of_rows, folds, head, noise, show)?;
         let labels: Vec<u32> = rows.iter().map(|&row| features.labels[row]).collect();
         let judged = Judged::new(artifact.encoder.task, &rows, &labels, &predictive);
         Ok(Candidate { artifact, calibration, judged })
@@ -243,9 +249,12 @@ impl Shop<'_> {
     ) -> Result<Candidate, ExperimentError> {
         let passes = self.passes();
         let Sets { train: all, validation: chosen_by, temperature, conformal } = self.sets;
+        let part = &self.prepared.parts.temperature;
+        let places: Vec<usize> = (0..temperature.len()).collect();
         let held_out = HeldOut::new(
             reader.encode(temperature, passes, "calibrating", show)?,
             reader.encode(conformal, passes, "calibrating", show)?,
+            reader.cuts(part, temperature, &places, show)?,
             all.len() + chosen_by.len(),
         );
         let noise = &self.prepared.noise;

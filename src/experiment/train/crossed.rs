@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::calibration::FitSettings;
+use super::cuts::CutRows;
 use super::head::HeadFit;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
@@ -23,7 +24,7 @@ const SCALE_ENTRIES: usize = 100_000;
 pub(super) fn calibrate(
     settings: &FitSettings<'_>,
     model: Artifact,
-    features: &Features,
+    (features, cuts): (&Features, &CutRows),
     folds: &[Fold],
     head: HeadFit,
     noise: &Noise,
@@ -79,10 +80,12 @@ pub(super) fn calibrate(
         predictive: &predictive,
         labels: &rows.labels,
         novelty_ne: &rows.novelty_ne,
+        tokens: &rows.tokens,
         uniforms: &rows.uniforms,
         others: Others::Crossed {
             rows: ReferenceRows { feature_nd: &features.novelty_ne, labels: &features.labels },
             folds,
+            cuts: cuts.view(),
         },
         width: posterior.width(),
         temperature: scaling.temperature,

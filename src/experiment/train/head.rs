@@ -210,6 +210,7 @@ mod tests {
             feature_nd: (0..n * d).map(|_| stream.normal() as f32).collect(),
             sample_nsd: Vec::new(),
             novelty_ne: Vec::new(),
+            tokens: vec![1; n],
             labels: (0..n as u32).map(|row| row % classes as u32).collect(),
             uniforms: vec![0.5; n],
         };

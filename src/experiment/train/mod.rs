@@ -28,8 +28,8 @@ pub use report::{MemberReport, TrainReport};
 use super::resume::Resume;
 // What these files use of the house.
 use super::{
-    Experiment, ExperimentError, Features, Progress, RunFolder, calibration, feature_cache, judged,
-    observer, origin, plan, posterior, prepare, resume, schedule,
+    Experiment, ExperimentError, Features, Progress, RunFolder, calibration, cuts, feature_cache,
+    judged, observer, origin, plan, posterior, prepare, resume, schedule,
 };
 
 /// How a run ended.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::candidate::Shop;
+use super::cuts::{CutRows, cut};
 use super::feature_cache::{self, FeatureCache};
 use super::{ExperimentError, Features, Progress};
 use crate::data::{Part, TokenSet};
@@ -48,6 +49,36 @@ impl<'a> Reader<'a> {
         let features = self.encode(rows, passes, "encoding", show)?;
         feature_cache::keep(&path, &features, width, show);
         Ok(features)
+    }
+
+    /// Copies of these places of a part, where lengths are looked at.
+    pub(super) fn cuts(
+        &self,
+        part: &Part,
+        rows: &TokenSet,
+        places: &[usize],
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<CutRows, ExperimentError> {
+        if !self.shop.settings.calibration.cuts() {
+            return Ok(CutRows::default());
+        }
+        let (copies, of) = cut(rows, places);
+        let encode =
+            |show: &mut dyn FnMut(Progress<'_>)| self.encode(&copies, None, "calibrating", show);
+        let Some(cache) = &self.cache else {
+            return Ok(CutRows { features: encode(show)?, rows: of });
+        };
+        let path = cache.path(&format!("{} cut {of:?}", part.hash(&self.shop.prepared.dataset)));
+        let width = self.shop.base.encoder.hidden_size;
+        let features = match feature_cache::read(&path, copies.labels().to_vec(), width) {
+            Some(features) => features,
+            None => {
+                let features = encode(show)?;
+                feature_cache::keep(&path, &features, width, show);
+                features
+            }
+        };
+        Ok(CutRows { features, rows: of })
     }
 
     pub(super) fn encode(
