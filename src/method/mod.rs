@@ -81,7 +81,13 @@ pub struct Needs {
 impl Default for Needs {
     /// One training run, whose weights are all that counts.
     fn default() -> Self {
-        Self { training_features: false, passes: None, trajectory: false, runs: 1 }
+        Self {
+            training_features: false,
+            passes: None,
+            trajectory: false,
+            own_layer: false,
+            runs: 1,
+        }
     }
 }
 
