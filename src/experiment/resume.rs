@@ -305,7 +305,7 @@ impl Home {
         if number == 0 {
             return go_on(vec![named], wanted, show);
         }
-        let mut begun = self.begun(&[named.state.run.clone()], wanted, show)?;
+        let mut begun = self.begun(std::slice::from_ref(&named.state.run), wanted, show)?;
         begun.truncate(number);
         if begun.len() < number || !begun.iter().all(Begun::has_ended) {
             return Err(Unusable::Later { path: path.to_owned(), number: 1 + number }.into());
