@@ -102,7 +102,7 @@ pub fn compare_with_exact(
 /// Whether a method looks at nothing but the features of the training rows.
 fn of_features(method: &Method) -> bool {
     let needs = PosteriorConfig::from(*method).approach().needs();
-    needs.passes.is_none() && !needs.trajectory
+    needs.passes.is_none() && !needs.shapes_training()
 }
 
 fn draw(
