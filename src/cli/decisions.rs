@@ -1,9 +1,9 @@
 //! Which answers are accepted, what that promises, and how it was kept.
 
 use super::words::percent;
-use crate::calibrate::{self, CalibrationSummary, Limits};
+use crate::calibrate::{CalibrationSummary, Limits};
 use crate::data::sentence;
-use crate::evaluate::{Answer, Truth};
+use crate::evaluate::{Answer, Decided};
 use crate::numbers::grouped;
 
 /// The same as a sentence, with the share of the held-out rows; `None` where nothing is decided.
@@ -90,28 +90,18 @@ fn listed(several: &[String]) -> String {
 
 /// The share of the test answers that all limits accept, and how much of that is wrong.
 fn kept(limits: &Limits, rows: &[Answer]) -> String {
-    let (mut all, mut accepted, mut wrong) = (0usize, 0usize, 0usize);
-    for answer in rows {
-        let Truth::Label { label, .. } = answer.truth else { continue };
-        all += 1;
-        if limits.reasons(&facts(answer)).is_empty() {
-            accepted += 1;
-            wrong += usize::from(answer.predicted != label as usize);
-        }
-    }
     let others = others(limits);
-    if all == 0 {
+    let Some(Decided { accepted, error, .. }) = Decided::new(limits, None, rows) else {
         return if others.is_empty() { others } else { format!("; {others} must also be met") };
-    }
+    };
     let with = if others.is_empty() { others } else { format!(", with {others} also applied,") };
-    if accepted == 0 {
+    let Some(error) = error else {
         return format!("; on the test rows{with} none is accepted");
-    }
-    let percent = |part: usize, whole: usize| 100.0 * part as f64 / whole as f64;
+    };
     format!(
         "; on the test rows{with} {:.0} % are accepted, and {:.1} % of those are wrong",
-        percent(accepted, all),
-        percent(wrong, accepted)
+        100.0 * accepted,
+        100.0 * error
     )
 }
 
@@ -126,20 +116,10 @@ fn others(limits: &Limits) -> String {
     others.into_iter().flatten().collect::<Vec<String>>().join(" and ")
 }
 
-/// What a limit looks at.
-fn facts(answer: &Answer) -> calibrate::Answer {
-    calibrate::Answer {
-        confidence: answer.confidence(),
-        epistemic: answer.epistemic,
-        ood_p: answer.novelty.map(|novelty| novelty.p_value),
-        set_size: answer.set.as_ref().map(Vec::len),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::Novelty;
+    use crate::evaluate::{Novelty, Truth};
 
     fn summary(limits: Option<Limits>, target_risk: Option<f64>) -> CalibrationSummary {
         CalibrationSummary {

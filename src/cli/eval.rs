@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::progress::Display;
 use super::tables::TableFlags;
 use super::words::whole;
-use super::{Common, Outcome, beside, model_folder, print, print_json, report};
+use super::{Common, Outcome, beside, model_folder, print, print_json, report, shift};
 use crate::data::table::Format;
 use crate::evaluate::models::{self, Event, evaluate_models};
+use crate::evaluate::shift::Damage;
 use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page};
 use crate::experiment::Progress;
 
@@ -42,6 +43,10 @@ pub struct Options {
     /// data set name or Hub id, or `other-topics` for generated texts
     #[arg(long, value_name = "DATA", num_args = 1..)]
     ood: Vec<String>,
+    /// Evaluate damaged copies of the rows too, each damage by itself: typos=SHARE of the letters,
+    /// truncate=WORDS, drop=SHARE of the words; join with `+` what is to be applied together
+    #[arg(long, value_name = "DAMAGE", value_delimiter = ',')]
+    shift: Vec<Damage>,
     /// Skip the linear bag-of-words baseline fitted on the training rows for comparison
     #[arg(long)]
     no_baseline: bool,
@@ -105,6 +110,7 @@ fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Ve
         ("--limit", options.limit.is_some()),
         ("--coverage", options.coverage.is_some()),
         ("--ood", !options.ood.is_empty()),
+        ("--shift", !options.shift.is_empty()),
     ];
     let own = own.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
     if let Some(flag) = own.chain(options.tables.given()).next() {
@@ -149,6 +155,7 @@ fn from_models(
         limit: options.limit.unwrap_or(0),
         coverage: options.coverage,
         ood: options.ood.clone(),
+        shift: options.shift.clone(),
         no_baseline: options.no_baseline,
     };
     let mut show = |event: Event| match event {
@@ -159,12 +166,15 @@ fn from_models(
 }
 
 fn tables(evaluated: &[Evaluation], differences: &[Comparison]) -> String {
-    let [one] = evaluated else { return report::comparison(evaluated, differences) };
+    let [one] = evaluated else {
+        return report::comparison(evaluated, differences) + &shift::several(evaluated);
+    };
     let table = report::table(&one.report, one.uncalibrated.as_ref());
+    let shift = shift::tables(one);
     let beside = |baseline| beside::table(baseline, &one.report.summary);
     let baseline = one.baseline.as_ref().map_or(String::new(), beside);
     let splits = one.hygiene.as_ref().map_or(String::new(), report::hygiene);
-    format!("\n{}\n\n{table}{baseline}{splits}", report::heading(one))
+    format!("\n{}\n\n{table}{shift}{baseline}{splits}", report::heading(one))
 }
 
 /// Whether a condition is met for one of the models.

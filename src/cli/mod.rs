@@ -16,6 +16,7 @@ mod progress;
 mod publish;
 mod report;
 mod serve;
+mod shift;
 mod summary;
 mod tables;
 mod train;

@@ -38,6 +38,8 @@ pub enum Purpose {
     Fourier = 13,
     /// Seeds of the networks of an ensemble after the first; `a` numbers the network.
     Member = 14,
+    /// Damaged texts (`--shift`): `a` is the text's key, `b` the step of the damage.
+    Damage = 15,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

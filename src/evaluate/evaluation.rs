@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::shift::{Kept, Shifted};
 use super::{Answers, BaselineReport, Hygiene, Report, evaluate};
 use crate::compute::Noise;
 use crate::metrics::{MetricsError, Scores};
@@ -18,6 +19,10 @@ pub struct Evaluation {
     pub hygiene: Option<Hygiene>,
     /// What it has over a linear classifier on words, where that is known.
     pub baseline: Option<BaselineReport>,
+    /// Which promises of the model were kept; not known for answers from a file.
+    pub kept: Option<Kept>,
+    /// The undamaged rows, then each damage that was asked for; empty if none was.
+    pub shift: Vec<Shifted>,
 }
 
 impl Evaluation {
@@ -30,12 +35,13 @@ impl Evaluation {
         let report = evaluate(&answers, &Noise::new(answers.seed))?;
         let scaled = answers.temperature != 1.0;
         let uncalibrated = if scaled { Some(answers.uncalibrated()?) } else { None };
-        Ok(Self { answers, report, uncalibrated, hygiene, baseline: None })
+        let (baseline, kept, shift) = (None, None, Vec::new());
+        Ok(Self { answers, report, uncalibrated, hygiene, baseline, kept, shift })
     }
 
     /// The metrics object: the report under its fixed keys, after what it is about.
     pub fn to_json(&self) -> Value {
-        let Self { answers, report, uncalibrated, hygiene, baseline } = self;
+        let Self { answers, report, uncalibrated, hygiene, baseline, kept, shift } = self;
         let mut object = json!({
             "model": answers.model,
             "dataset": answers.dataset,
@@ -46,6 +52,8 @@ impl Evaluation {
             "without_temperature": uncalibrated,
             "splits": hygiene,
             "baseline": baseline,
+            "kept": kept,
+            "shift": shift,
         });
         let metrics = serde_json::to_value(report).expect("a report is plain data");
         if let (Some(object), Value::Object(metrics)) = (object.as_object_mut(), metrics) {

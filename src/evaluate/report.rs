@@ -23,6 +23,7 @@ pub(super) mod stream {
     pub const OUTSIDE: u32 = 2;
     pub const COMPARISON: u32 = 3;
     pub const BASELINE: u32 = 4;
+    pub const EXCHANGE: u32 = 5;
 }
 
 /// The report on one split.

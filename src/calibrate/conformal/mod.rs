@@ -22,6 +22,7 @@
 //! What is kept are all scores, so that a request can ask for any coverage.
 
 mod band;
+pub mod exchange;
 mod score;
 mod tune;
 
@@ -154,21 +155,25 @@ impl Conformal {
 
     /// The bounds at which sets miss the label in at most a share α of texts.
     pub fn bounds(&self, alpha: f64) -> Bounds {
-        let has_own =
-            |scores: &&Vec<f64>| self.by_class && rank(scores.len(), alpha) <= scores.len();
-        let (own, shared): (Vec<_>, Vec<_>) = self.scores_by_class.iter().partition(has_own);
+        let (own, shared): (Vec<_>, Vec<_>) =
+            self.scores_by_class.iter().partition(|scores| self.has_own(scores, alpha));
         let pooled = if self.by_class { shared.len() } else { 0 };
         let common: Vec<f64> = shared.iter().copied().flatten().copied().collect();
         let groups = own.iter().map(|scores| scores.len());
         let groups = groups.chain((!shared.is_empty()).then_some(common.len()));
         let fewest = groups.min().unwrap_or(0);
         let common = smallest(common, alpha);
-        let bound = |scores: &Vec<f64>| match has_own(&scores) {
+        let bound = |scores: &Vec<f64>| match self.has_own(scores, alpha) {
             true => scores[rank(scores.len(), alpha) - 1],
             false => common,
         };
         let bound_c = self.scores_by_class.iter().map(bound).collect();
         Bounds { alpha, bound_c, pooled, fewest }
+    }
+
+    /// Whether a class with these scores has a bound of its own.
+    fn has_own(&self, scores: &[f64], alpha: f64) -> bool {
+        self.by_class && rank(scores.len(), alpha) <= scores.len()
     }
 
     /// The classes in the set of a text, most probable first.

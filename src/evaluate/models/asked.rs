@@ -9,9 +9,11 @@ use super::outside::Outside;
 use super::{Event, Options};
 use crate::artifact::Manifest;
 use crate::compute::Noise;
-use crate::data::{DataConfig, Dataset, Example, Remark, sample};
+use crate::data::{DataConfig, Dataset, Example, Remark, clean, sample};
+use crate::evaluate::shift::{Damage, Kept, Shifted};
 use crate::evaluate::{
-    Answers, EvalRows, OUT_OF_SCOPE, answer, answer_outside, read_unlike_training,
+    Answers, EvalRows, Evaluation, OUT_OF_SCOPE, Truth, answer, answer_outside,
+    read_unlike_training,
 };
 use crate::numbers::grouped;
 use crate::predict::Predictor;
@@ -27,6 +29,8 @@ pub(super) struct Asked {
     rows: Vec<usize>,
     /// Most rows of each kind; 0 = all.
     limit: usize,
+    /// Damages rows, for every model alike.
+    noise: Noise,
     /// Whether a person said how labels are renamed.
     renamed: bool,
 }
@@ -62,7 +66,7 @@ impl Asked {
         }
         let rows = places.into_iter().map(|place| all[place]).collect();
         let renamed = !options.overrides.label_map.is_empty();
-        Ok(Self { config, dataset, split, source, rows, limit, renamed })
+        Ok(Self { config, dataset, split, source, rows, limit, noise, renamed })
     }
 
     /// What to say where a model was trained with other names for the labels of these rows.
@@ -112,11 +116,7 @@ impl Asked {
             seen,
         };
         let mut show = |done, total| show(Event::Work { what: "evaluating", done, total });
-        let mut answers = answer(predictor, &rows, &mut show)?;
-        answers.split = self.split.clone();
-        for (answer, &row) in answers.rows.iter_mut().zip(&self.rows) {
-            answer.row = row;
-        }
+        let mut answers = self.located(answer(predictor, &rows, &mut show)?);
         for source in outside {
             let texts = source.texts(self.limit, &Noise::new(answers.seed));
             let total = texts.len();
@@ -126,4 +126,51 @@ impl Asked {
         }
         Ok(answers)
     }
+
+    /// Asks a model for damaged copies of these rows too. `before` is what it made of the rows as they are.
+    pub(super) fn ask_shifted(
+        &self,
+        predictor: &Predictor,
+        seen: &[usize],
+        damages: &[Damage],
+        (before, kept): (&Evaluation, Kept),
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Vec<Shifted>, ModelsError> {
+        let artifact = predictor.artifact();
+        let mut all = vec![Shifted::undamaged(&before.answers, &before.report.summary, kept)?];
+        for damage in damages {
+            let copies: Vec<Example> =
+                self.examples().iter().map(|row| damage.example(row, &self.noise)).collect();
+            let inside: Vec<&Example> = copies.iter().collect();
+            let pairs = inside.iter().zip(self.examples());
+            let changed = pairs.filter(|(copy, row)| is_changed(copy, row)).count();
+            let rows = EvalRows { dataset: &self.dataset, inside: &inside, outside: &[], seen };
+            let mut show = |done, total| show(Event::Work { what: "shifting", done, total });
+            let mut answers = self.located(answer(predictor, &rows, &mut show)?);
+            for row in &mut answers.rows {
+                if let Truth::Label { probability_c, .. } = &mut row.truth {
+                    // It was that of the undamaged text.
+                    *probability_c = None;
+                }
+            }
+            all.push(Shifted::damaged(damage, &answers, &before.answers, artifact, changed)?);
+        }
+        Ok(all)
+    }
+
+    /// With the places of the rows in their split.
+    fn located(&self, mut answers: Answers) -> Answers {
+        answers.split.clone_from(&self.split);
+        for (answer, &row) in answers.rows.iter_mut().zip(&self.rows) {
+            answer.row = row;
+        }
+        answers
+    }
+}
+
+/// Whether a damaged copy is another text to a model.
+fn is_changed(copy: &Example, row: &Example) -> bool {
+    let same = |copy: &str, row: &str| copy == clean(row);
+    let pair = copy.pair.as_deref().zip(row.pair.as_deref());
+    !same(&copy.text, &row.text) || pair.is_some_and(|(copy, row)| !same(copy, row))
 }

@@ -13,6 +13,10 @@ pub enum ModelsError {
     NoDataset { folder: String },
     #[error("`{model}` is given twice")]
     Twice { model: String },
+    #[error(
+        "`--shift` has `{damage}` twice; to apply a damage two times in a row, write          `{damage}+{damage}`"
+    )]
+    DamageTwice { damage: String },
     /// What is said of tables cannot be.
     #[error("{0}")]
     Overrides(String),

@@ -25,6 +25,7 @@ use self::asked::Asked;
 use self::outside::Outside;
 use crate::artifact::{self, Manifest};
 use crate::data::{Overrides, Remark};
+use crate::evaluate::shift::{Damage, Kept};
 use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
 use crate::predict::Predictor;
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub coverage: Option<f64>,
     /// Data sets of texts that belong to none of the classes.
     pub ood: Vec<String>,
+    /// How the rows are damaged, each in an evaluation of its own beside the undamaged rows.
+    pub shift: Vec<Damage>,
     /// Whether no linear classifier is fitted to compare the models with.
     pub no_baseline: bool,
 }
@@ -73,6 +76,7 @@ pub fn evaluate_models(
     options: &Options,
     show: &mut dyn FnMut(Event),
 ) -> Result<Vec<Evaluation>, ModelsError> {
+    check_damages(&options.shift)?;
     let mut shared: Option<Shared> = None;
     let mut evaluated: Vec<Evaluation> = Vec::new();
     for folder in folders {
@@ -94,6 +98,14 @@ pub fn evaluate_models(
         evaluated.push(shared.evaluate(&predictor, model, first, options, show)?);
     }
     Ok(evaluated)
+}
+
+fn check_damages(damages: &[Damage]) -> Result<(), ModelsError> {
+    let twice = damages.iter().enumerate().find(|(place, one)| damages[..*place].contains(one));
+    match twice {
+        Some((_, damage)) => Err(ModelsError::DamageTwice { damage: damage.to_string() }),
+        None => Ok(()),
+    }
 }
 
 fn load(folder: &Path, coverage: Option<f64>, device: &Device) -> Result<Predictor, ModelsError> {
@@ -156,13 +168,20 @@ impl Shared {
         let known = seen.as_deref().unwrap_or_default();
         let answers = asked.ask(predictor, known, outside, show)?;
         let answers = Answers { model, ..answers };
-        let hygiene = Hygiene::new(&asked.examples(), seen.map(|seen| seen.len()), manifest);
+        let hygiene = Hygiene::new(&asked.examples(), seen.as_ref().map(Vec::len), manifest);
         if first && !options.no_baseline {
             *rival = fitted(asked, manifest, &origin, &answers, show)?;
         }
         let baseline = rival.as_ref().map(|rival| rival.beside(&answers)).transpose()?;
         let evaluation = Evaluation::new(answers, Some(hygiene))?;
-        Ok(Evaluation { baseline: baseline.flatten(), ..evaluation })
+        let kept = Kept::of(&evaluation.answers, predictor.artifact());
+        let shift = match options.shift.is_empty() {
+            true => Vec::new(),
+            false => {
+                asked.ask_shifted(predictor, known, &options.shift, (&evaluation, kept), show)?
+            }
+        };
+        Ok(Evaluation { baseline: baseline.flatten(), kept: Some(kept), shift, ..evaluation })
     }
 }
 

@@ -4,6 +4,7 @@
 mod chart;
 mod html;
 mod markdown;
+mod shift;
 
 use std::path::Path;
 
@@ -120,7 +121,7 @@ fn between(interval: &Interval) -> String {
 }
 
 fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
-    let Evaluation { answers, report, uncalibrated, hygiene, baseline } = one;
+    let Evaluation { answers, report, uncalibrated, hygiene, baseline, kept, shift } = one;
     blocks.push(Block::Heading(answers.model.clone()));
     let generated = if report.truth.is_some() { " (generated texts)" } else { "" };
     blocks.push(Block::Text(format!(
@@ -163,6 +164,10 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
     blocks.push(Block::Heading("Uncertainty".to_owned()));
     blocks.push(uncertainty(report));
     sets(report, blocks);
+    if let Some(kept) = kept {
+        shift::promises(kept, blocks);
+    }
+    shift::table(shift, answers.seed, blocks);
     outside(report, blocks);
     if let Some(hygiene) = hygiene {
         blocks.push(Block::Heading("Rows".to_owned()));
