@@ -157,6 +157,7 @@ fn from_models(
         ood: options.ood.clone(),
         shift: options.shift.clone(),
         no_baseline: options.no_baseline,
+        trunk: None,
     };
     let mut show = |event: Event| match event {
         Event::Remark(remark) => display.show(&Progress::from(&remark)),

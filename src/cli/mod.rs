@@ -2,6 +2,7 @@
 
 mod bench;
 mod beside;
+mod compare;
 mod completions;
 mod dataset;
 mod decisions;
@@ -17,6 +18,7 @@ mod publish;
 mod report;
 mod serve;
 mod shift;
+mod stop;
 mod summary;
 mod tables;
 mod train;
@@ -86,6 +88,8 @@ enum Command {
     Fit(fit::Options),
     /// Measure the accuracy and calibration of a model
     Eval(eval::Options),
+    /// Compare posterior methods on the same data, over several seeds, in one table
+    Compare(Box<compare::Options>),
     /// Measure a model's latency, throughput, memory use and training speed
     Bench(bench::Options),
     /// Classify texts and report the uncertainty of each prediction
@@ -142,6 +146,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Train(options) => train::run(options, &cli.common),
         Command::Fit(options) => fit::run(options, &cli.common),
         Command::Eval(options) => eval::run(options, &cli.common),
+        Command::Compare(options) => compare::run(options, &cli.common),
         Command::Bench(options) => bench::run(options, &cli.common),
         Command::Predict(options) => predict::run(options, &cli.common),
         Command::Publish(options) => publish::run(options, &cli.common),

@@ -1,7 +1,6 @@
 //! `bayes train`.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +10,7 @@ use super::publish::{memory, send, usual_message};
 use super::summary::{finished_text, write_report};
 use super::words::filled;
 use super::written::ExperimentFlags;
-use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw};
+use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw, stop};
 use crate::experiment::{self, Ended, Experiment, Plan, Progress, Resume, RunContext};
 use crate::numbers::grouped;
 use crate::publish::{Message, Push, Pusher, whole};
@@ -40,11 +39,6 @@ pub struct Options {
 /// What was printed at the end, in the run folder.
 const REPORT: &str = "report.txt";
 
-/// Raised by Ctrl-C and SIGTERM.
-static STOP: AtomicBool = AtomicBool::new(false);
-/// Whether the training loop runs, which looks at `STOP` after each step.
-static LISTENING: AtomicBool = AtomicBool::new(false);
-
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let experiment = options.experiment.experiment()?;
     if options.print_config {
@@ -62,13 +56,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             .map(|()| Outcome::Done);
     }
     let selected = common.device()?;
-    ctrlc::set_handler(|| {
-        // Outside the loop there is nothing to save, and at the second time nobody waits for it: every
-        // file and folder appears whole or not at all.
-        if STOP.swap(true, Ordering::Relaxed) || !LISTENING.load(Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })?;
+    let stop = stop::listen()?;
     let mut display = Display::new(common.quiet);
     let push = experiment.publish.push;
     let pusher = (push == Push::EverySave)
@@ -77,7 +65,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         device: &selected.device,
         checkpoints: Path::new(CHECKPOINTS),
         runs: Path::new(RUNS),
-        stop: &STOP,
+        stop,
         resume: options.resume.clone(),
         saved: &|folder, step| {
             if let Some(pusher) = &pusher {
@@ -86,7 +74,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         },
     };
     let ended = experiment::train(&experiment, &context, &mut |progress| {
-        LISTENING.store(matches!(progress, Progress::Train(_)), Ordering::Relaxed);
+        stop::hear(&progress);
         for message in pusher.iter().flat_map(Pusher::messages) {
             display.show(&pushed(message));
         }

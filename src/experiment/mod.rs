@@ -1,6 +1,7 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
 mod calibration;
+pub mod compare;
 mod config;
 mod cuts;
 mod differences;
@@ -141,6 +142,13 @@ pub enum ExperimentError {
     Train(#[from] crate::train::TrainError),
     #[error(transparent)]
     Artifact(#[from] crate::artifact::ArtifactError),
+    /// A method that was fitted on other rows than the run that it is compared on.
+    #[error(
+        "the rows of `{0}` do not divide as those of the run that it was fitted to, so it cannot be compared;          the data have changed, or this is a bug"
+    )]
+    OtherParts(PathBuf),
+    #[error(transparent)]
+    Models(#[from] crate::evaluate::models::ModelsError),
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::EvaluateError),
     #[error(transparent)]

@@ -3,15 +3,18 @@
 
 mod object;
 mod pairs;
+mod shared;
 pub mod stream;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Device;
 pub use object::{Details, Ood, PredictionObject, Presentation, SAMPLES, Set, decision};
 pub use pairs::{PairError, Pairs};
 use rayon::prelude::*;
+pub use shared::SharedTrunk;
 
 use crate::artifact::{self, Artifact, ArtifactError};
 use crate::calibrate::novelty::{self, Evidence, Novelty};
@@ -95,6 +98,8 @@ pub struct Predictor {
     posterior: Posterior,
     usual: Asked,
     version: String,
+    /// Where what the encoder makes of texts is kept for others.
+    share: Option<shared::Share>,
 }
 
 impl Predictor {
@@ -109,13 +114,23 @@ impl Predictor {
         // How texts are cut changes predictions too, and stands in no other file.
         hashes.extend(format!("{:?}", artifact.manifest.preprocessing).bytes());
         let version = format!("sha256:{}", &sha256(&hashes)[..16]);
-        Ok(Self { artifact, networks, posterior, usual, version })
+        Ok(Self { artifact, networks, posterior, usual, version, share: None })
     }
 
     /// Loads a model folder.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
         let artifact = artifact::load(folder, device)?;
         Ok(Self::new(artifact).map_err(ModelError::from)?)
+    }
+
+    /// The same, which looks for what the encoder makes of texts among what other models left there. The networks
+    /// of an ensemble are its own.
+    pub fn sharing(self, trunk: SharedTrunk) -> candle_core::Result<Self> {
+        if self.artifact.networks().is_some() {
+            return Ok(self);
+        }
+        let share = Some(shared::Share::new(trunk, &self.artifact)?);
+        Ok(Self { share, ..self })
     }
 
     /// The model folder's content.
@@ -211,7 +226,11 @@ impl Predictor {
         let lengths: Vec<u32> = encoded.iter().map(|one| one.ids.len() as u32).collect();
         let sequence = |row: usize| sequence(&encoded[row], row);
         let wanted = Wanted { inputs: self.inputs(), sampling: self.usual_passes() };
-        let rows = features(&self.networks, &lengths, &sequence, &wanted, progress)?;
+        let mut read = || features(&self.networks, &lengths, &sequence, &wanted, progress);
+        let rows = match &self.share {
+            Some(share) => share.rows(&encoded, (wanted.inputs, wanted.sampling), read)?,
+            None => Arc::new(read()?),
+        };
         let readings = self.readings(&self.posterior, &rows, encoded.len())?;
         let answer = |(encoded, reading)| self.answer(encoded, reading, &self.usual);
         let answers: Vec<Option<Prediction>> =

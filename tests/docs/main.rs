@@ -56,6 +56,11 @@ fn the_commands_of_metrics_run() {
 }
 
 #[test]
+fn the_commands_of_methods_run() {
+    follow("docs/methods.md");
+}
+
+#[test]
 fn the_commands_of_performance_run() {
     follow("docs/performance.md");
 }

@@ -8,10 +8,11 @@ use bayes::experiment::known_keys;
 use super::home::text;
 use super::page::{Page, root};
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "train",
     "fit",
     "eval",
+    "compare",
     "bench",
     "predict",
     "publish",

@@ -27,7 +27,7 @@ use crate::artifact::{self, Manifest};
 use crate::data::{Overrides, Remark};
 use crate::evaluate::shift::{Damage, Kept};
 use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
-use crate::predict::Predictor;
+use crate::predict::{Predictor, SharedTrunk};
 
 pub use self::chosen::{Chosen, data_config};
 pub use self::error::ModelsError;
@@ -52,6 +52,8 @@ pub struct Options {
     pub shift: Vec<Damage>,
     /// Whether no linear classifier is fitted to compare the models with.
     pub no_baseline: bool,
+    /// What encoders make of texts, where several models have the same one.
+    pub trunk: Option<SharedTrunk>,
 }
 
 /// What happens while models are evaluated.
@@ -80,7 +82,10 @@ pub fn evaluate_models(
     let mut shared: Option<Shared> = None;
     let mut evaluated: Vec<Evaluation> = Vec::new();
     for folder in folders {
-        let predictor = load(folder, options.coverage, device)?;
+        let mut predictor = load(folder, options.coverage, device)?;
+        if let Some(trunk) = &options.trunk {
+            predictor = predictor.sharing(trunk.clone())?;
+        }
         let model = folder.display().to_string();
         let shared = match &mut shared {
             Some(shared) => shared,

@@ -1,0 +1,145 @@
+//! A method at a seed: what was measured, on the disk.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{ExperimentError, Figures};
+use crate::evaluate::shift::{Shifted, UNDAMAGED};
+use crate::evaluate::{EvaluateError, Evaluation};
+use crate::metrics::Detection;
+use crate::store;
+
+/// One cell, as its file has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cell {
+    schema: u32,
+    /// SHA-256 over all that the figures follow from.
+    pub(super) key: String,
+    pub(super) label: String,
+    pub(super) seed: u64,
+    /// Test rows.
+    pub(super) rows: usize,
+    pub(super) figures: Figures,
+}
+
+const SCHEMA: u32 = 1;
+
+impl Cell {
+    pub(super) fn path(folder: &Path, label: &str, seed: u64) -> PathBuf {
+        folder.join("cells").join(format!("seed{seed}-{label}.json"))
+    }
+
+    /// The cell that was done before; `None` where there is none, or it follows from something else.
+    pub(super) fn read(folder: &Path, label: &str, seed: u64, key: &str) -> Option<Self> {
+        let bytes = std::fs::read(Self::path(folder, label, seed)).ok()?;
+        let cell: Self = serde_json::from_slice(&bytes).ok()?;
+        (cell.schema == SCHEMA && cell.key == key).then_some(cell)
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), ExperimentError> {
+        let bytes = serde_json::to_vec_pretty(self).expect("a cell is plain data");
+        Ok(store::write_atomically(&Self::path(folder, &self.label, self.seed), &bytes)?)
+    }
+
+    /// Of an evaluation, with what it cost.
+    pub(super) fn new(
+        (label, seed, key): (&str, u64, &str),
+        evaluation: &Evaluation,
+        cost: Figures,
+    ) -> Result<Self, ExperimentError> {
+        let Evaluation { answers, report, kept, shift, .. } = evaluation;
+        // Without a damage the rows have no table of their own.
+        let plain = Shifted::undamaged(answers, &report.summary, kept.unwrap_or_default());
+        let plain = [plain.map_err(EvaluateError::from)?];
+        let mut figures = figures(evaluation, if shift.is_empty() { &plain } else { shift });
+        figures.extend(cost);
+        Ok(Self {
+            schema: SCHEMA,
+            key: key.to_owned(),
+            label: label.to_owned(),
+            seed,
+            rows: report.summary.rows,
+            figures,
+        })
+    }
+}
+
+/// What the table has of an evaluation, by key.
+fn figures(one: &Evaluation, shifted: &[Shifted]) -> Figures {
+    let mut all = Figures::new();
+    let report = &one.report;
+    let mut put = |key: String, value: Option<f64>| {
+        all.insert(key, value.filter(|value| value.is_finite()));
+    };
+    put("mean_epistemic".to_owned(), report.uncertainty.get("all").and_then(|one| one.epistemic));
+    put("brier".to_owned(), Some(report.summary.brier.value));
+    for (source, found) in &report.ood {
+        for (score, detection) in &found.by_score {
+            let Detection { auroc, aupr, fpr95, .. } = detection;
+            for (name, value) in [("auroc", auroc), ("aupr", aupr), ("fpr95", fpr95)] {
+                put(format!("ood.{source}.{score}.{name}"), Some(value.value));
+            }
+        }
+    }
+    for shifted in shifted {
+        of_rows(shifted, &mut put);
+    }
+    all
+}
+
+/// The figures of the test rows, or of damaged copies of them.
+fn of_rows(one: &Shifted, put: &mut dyn FnMut(String, Option<f64>)) {
+    let prefix = match one.label.as_str() {
+        UNDAMAGED => String::new(),
+        damage => format!("shift.{damage}."),
+    };
+    let decisions = one.kept.decisions;
+    let exchange = one.kept.exchangeability;
+    let auroc = |doubt: &str| one.error_auroc.get(doubt).copied().flatten();
+    for (name, value) in [
+        ("accuracy", Some(one.accuracy.value)),
+        ("nll", Some(one.nll.value)),
+        ("nll_more", one.nll_difference.map(|found| found.value)),
+        ("ece", Some(one.ece.value)),
+        ("ece_floor", Some(one.ece.floor)),
+        ("coverage", one.coverage.map(|found| found.value)),
+        ("mean_set_size", one.mean_set_size),
+        ("accuracy_at_90", Some(one.accuracy_at_90)),
+        ("accepted", decisions.map(|found| found.accepted)),
+        ("accepted_error", decisions.and_then(|found| found.error)),
+        ("flagged", one.kept.flagged),
+        ("log10_e_value", exchange.map(|found| found.log10_e_value)),
+        ("error_auroc.confidence", auroc("confidence")),
+        ("error_auroc.epistemic", auroc("epistemic")),
+    ] {
+        put(format!("{prefix}{name}"), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_read_again_to_the_last_bit_unless_it_follows_from_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let figures =
+            [("nll".to_owned(), Some(1.0 / 3.0)), ("ece".to_owned(), None)].into_iter().collect();
+        let cell = Cell {
+            schema: SCHEMA,
+            key: "k".to_owned(),
+            label: "swag".to_owned(),
+            seed: 43,
+            rows: 9,
+            figures,
+        };
+        cell.write(folder.path()).unwrap();
+        let read = |key: &str| Cell::read(folder.path(), "swag", 43, key);
+        assert_eq!(read("k"), Some(cell));
+        assert_eq!(read("other"), None);
+        std::fs::write(Cell::path(folder.path(), "swag", 43), "{}").unwrap();
+        assert_eq!(read("k"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! What a method costs where it predicts.
+
+use std::path::Path;
+use std::time::Instant;
+
+use candle_core::Device;
+
+use super::{ExperimentError, Figures};
+use crate::artifact;
+use crate::data::{Dataset, Example};
+use crate::evaluate::EvaluateError;
+use crate::evaluate::models::{Chosen, data_config};
+use crate::predict::Predictor;
+use crate::store::StoreError;
+
+/// Texts that are timed, one by one.
+const TIMED: usize = 32;
+/// Texts before the first that counts.
+const WARM_UP: usize = 4;
+
+/// Milliseconds a text, the median over test texts that are predicted alone, and bytes of the model folder.
+pub(super) fn cost(model: &Path, device: &Device) -> Result<Figures, ExperimentError> {
+    let predictor = Predictor::new(artifact::load(model, device)?)?;
+    let manifest = &predictor.artifact().manifest;
+    let config = data_config(None, manifest);
+    let config = config.ok_or_else(|| ExperimentError::NoData(model.to_owned()))?;
+    let dataset = Dataset::open(&config)?;
+    let Chosen { split, rows } = Chosen::of(&dataset, &config, "test", manifest)?;
+    let all = dataset.rows(&split);
+    let every = (rows.len() / (TIMED + WARM_UP)).max(1);
+    let mut times = Vec::new();
+    for (place, &row) in rows.iter().step_by(every).take(TIMED + WARM_UP).enumerate() {
+        let Example { text, pair, .. } = &all[row];
+        let began = Instant::now();
+        let predicted = predictor.predict(&[(text, pair.as_deref())], &mut |_| ());
+        predicted.map_err(EvaluateError::from)?;
+        if place >= WARM_UP {
+            times.push(1e3 * began.elapsed().as_secs_f64());
+        }
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied();
+    let bytes = bytes_of(model).map_err(|source| StoreError {
+        doing: "read",
+        path: model.to_owned(),
+        source,
+    })?;
+    Ok([("ms_a_text".to_owned(), median), ("bytes".to_owned(), Some(bytes as f64))]
+        .into_iter()
+        .collect())
+}
+
+fn bytes_of(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        bytes += if path.is_dir() { bytes_of(&path)? } else { path.metadata()?.len() };
+    }
+    Ok(bytes)
+}

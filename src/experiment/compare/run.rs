@@ -1,0 +1,366 @@
+//! The comparison, seed by seed and method by method.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use toml::Table as Toml;
+
+use super::cell::Cell;
+use super::measure::cost;
+use super::{
+    CompareJob, CompareReport, Compared, Ended, Entry, Experiment, ExperimentError, Figures,
+    FitJob, Progress, RunContext, Table, fit, markdown, train,
+};
+use crate::artifact::{Manifest, manifest_of};
+use crate::bench::machine;
+use crate::data::{CrossFit, Overrides, Remark};
+use crate::evaluate::models::{self, Event, evaluate_models};
+use crate::experiment::Resume;
+use crate::method::PosteriorConfig;
+use crate::method::laplace::Head;
+use crate::predict::SharedTrunk;
+use crate::publish::Push;
+use crate::store::{Lock, StoreError, sha256, sha256_file, write_atomically};
+
+/// The file with the whole, and the one for people.
+const FILES: [&str; 2] = ["compare.json", "compare.md"];
+
+/// Trains, fits and evaluates what is not done yet, and writes the table.
+pub fn compare(
+    job: &CompareJob,
+    context: &RunContext<'_>,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Compared, ExperimentError> {
+    let comparison = Comparison::new(job, context)?;
+    let entries = &comparison.entries;
+    let count = entries.len() * job.seeds as usize;
+    let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); entries.len()];
+    let mut done = 0;
+    for seed in job.seeds() {
+        show(Progress::Note(format!("compare: seed {seed}; {done} of {count} cells are done")));
+        let base = job.run(&Entry::reference(), seed, None)?;
+        let Some(shared) = comparison.trained(&base, show)? else {
+            return Ok(Compared::Interrupted { done, cells: count });
+        };
+        let trunk = SharedTrunk::default();
+        for (entry, cells) in entries.iter().zip(&mut cells) {
+            if context.stop.load(Ordering::Relaxed) {
+                return Ok(Compared::Interrupted { done, cells: count });
+            }
+            let cell = match job.follows(entry)? {
+                false => comparison.fitted(entry, seed, &shared, &trunk, show)?,
+                true => {
+                    let own = job.run(entry, seed, Some(&entry.label))?;
+                    let Some(model) = comparison.trained(&own, show)? else {
+                        return Ok(Compared::Interrupted { done, cells: count });
+                    };
+                    comparison.cell(entry, seed, &model, None, show)?
+                }
+            };
+            cells.push(cell);
+            done += 1;
+            show(Progress::Note(format!(
+                "compare: seed {seed}, {}: done; {} of {count} cells left",
+                entry.label,
+                count - done
+            )));
+        }
+    }
+    comparison.report(&cells).map(|report| Compared::Finished(Box::new(report)))
+}
+
+impl CompareJob {
+    fn seeds(&self) -> impl Iterator<Item = u64> {
+        let first = self.experiment.train.seed;
+        (0..self.seeds).map(move |number| first.wrapping_add(number))
+    }
+
+    /// What is trained for a method at a seed; the run that others share has no label.
+    fn run(
+        &self,
+        entry: &Entry,
+        seed: u64,
+        label: Option<&str>,
+    ) -> Result<Experiment, ExperimentError> {
+        let mut own = self.experiment.clone();
+        own.name = self.run_name(seed, label);
+        own.train.seed = seed;
+        // All methods are fitted and calibrated on the same parts.
+        own.data.cross_fit = CrossFit::Never;
+        own.posterior = self.posterior(entry);
+        own.publish.push = Push::Never;
+        let place = format!("`--methods {}`", entry.label);
+        Experiment::parse(&own.to_toml(), &place, &entry.settings)
+    }
+
+    fn run_name(&self, seed: u64, label: Option<&str>) -> String {
+        let label = label.map_or(String::new(), |label| format!("-{label}"));
+        format!("{}-seed{seed}{label}", self.experiment.name)
+    }
+
+    /// The keys that the experiment has for this method, or the usual ones.
+    fn posterior(&self, entry: &Entry) -> PosteriorConfig {
+        let written = self.experiment.posterior;
+        match written.name() == entry.method {
+            true => written,
+            false => PosteriorConfig { link: written.link, ..entry.method.into() },
+        }
+    }
+
+    /// Whether a method follows the weights of a training run, so that it needs one of its own.
+    fn follows(&self, entry: &Entry) -> Result<bool, ExperimentError> {
+        let own = self.run(entry, self.experiment.train.seed, None)?;
+        Ok(own.posterior.approach().needs().trajectory)
+    }
+}
+
+/// A model of a run, and what the training took.
+struct Trained {
+    model: PathBuf,
+    seconds: Option<f64>,
+}
+
+struct Comparison<'a> {
+    job: &'a CompareJob,
+    context: &'a RunContext<'a>,
+    /// The reference first.
+    entries: Vec<Entry>,
+    folder: PathBuf,
+    _lock: Lock,
+}
+
+impl<'a> Comparison<'a> {
+    /// Refuses what cannot be compared, before anything is trained.
+    fn new(job: &'a CompareJob, context: &'a RunContext<'a>) -> Result<Self, ExperimentError> {
+        let refuse =
+            |message: String| ExperimentError::Config { place: "`--methods`".to_owned(), message };
+        let reference = Entry::reference();
+        let is_reference = |entry: &&Entry| **entry == reference;
+        let others = job.entries.iter().filter(|entry| !is_reference(entry)).cloned();
+        let entries: Vec<Entry> = std::iter::once(reference.clone()).chain(others).collect();
+        let mut labels = BTreeSet::new();
+        for entry in &entries {
+            if !labels.insert(&entry.label) {
+                return Err(refuse(format!(
+                    "`{0}` is the name of two methods; give one a name of its own, as \
+                     `NAME={0}:KEY=VALUE`",
+                    entry.label
+                )));
+            }
+            let own = ["posterior.", "calibration."];
+            let other = |setting: &&String| {
+                !own.iter().any(|own| setting.starts_with(own))
+                    || setting.starts_with("posterior.method")
+            };
+            if let Some(setting) = entry.settings.iter().find(other) {
+                return Err(refuse(format!(
+                    "`{setting}` is no key of [posterior] or [calibration] for one method; for all, \
+                     use `--set`"
+                )));
+            }
+            job.run(entry, job.experiment.train.seed, None)?;
+        }
+        let folder = context.checkpoints.join(format!("{}-compare", job.experiment.name));
+        let failed = |source| StoreError { doing: "create", path: folder.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(failed)?;
+        let lock = Lock::try_take(&folder.join(".lock"))?;
+        let lock = lock.ok_or_else(|| ExperimentError::Busy(job.experiment.name.clone()))?;
+        Ok(Self { job, context, entries, folder, _lock: lock })
+    }
+
+    /// Trains a run, goes on with it, or finds it finished; `None` if it was stopped.
+    fn trained(
+        &self,
+        experiment: &Experiment,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Option<Trained>, ExperimentError> {
+        let RunContext { device, checkpoints, runs, stop, saved, .. } = *self.context;
+        let context = RunContext { device, checkpoints, runs, stop, resume: Resume::Auto, saved };
+        let began = Instant::now();
+        let ended = train(experiment, &context, show)?;
+        let spent = began.elapsed().as_secs_f64();
+        let mut times = self.times();
+        let before = times.get(&experiment.name).copied();
+        let (model, total) = match ended {
+            Ended::Interrupted { .. } => (None, Some(before.unwrap_or(0.0) + spent)),
+            Ended::Finished(report) => (Some(report.model), Some(before.unwrap_or(0.0) + spent)),
+            Ended::Already { model, run } => (Some(model), before.or_else(|| seconds_of(&run))),
+        };
+        if let Some(total) = total {
+            times.insert(experiment.name.clone(), total);
+            let bytes = serde_json::to_vec_pretty(&times).expect("numbers are plain data");
+            write_atomically(&self.times_file(), &bytes)?;
+        }
+        Ok(model.map(|model| Trained { model, seconds: total }))
+    }
+
+    /// Seconds of each run, over all processes that were not killed.
+    fn times(&self) -> BTreeMap<String, f64> {
+        let bytes = std::fs::read(self.times_file()).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    fn times_file(&self) -> PathBuf {
+        self.folder.join("cells").join("times.json")
+    }
+
+    /// Fits a method to the run that all share, unless that is done, and evaluates it.
+    fn fitted(
+        &self,
+        entry: &Entry,
+        seed: u64,
+        shared: &Trained,
+        trunk: &SharedTrunk,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Cell, ExperimentError> {
+        let key = self.key(entry, &shared.model)?;
+        if let Some(cell) = Cell::read(&self.folder, &entry.label, seed, &key) {
+            return Ok(cell);
+        }
+        show(Progress::Note(format!("compare: seed {seed}, {}: fitting", entry.label)));
+        let name = self.job.run_name(seed, Some(&entry.label));
+        let model = self.context.checkpoints.join(name).join("model");
+        let job = FitJob {
+            model: shared.model.clone(),
+            dataset: None,
+            overrides: Overrides::default(),
+            methods: vec![entry.method],
+            settings: self.settings(entry),
+            limit: 0,
+            head: Head::Refit,
+            output: Some(model.clone()),
+        };
+        // The run has said what there is to note of the rows.
+        let mut hear = |progress: Progress<'_>| match progress {
+            Progress::Note(_) => {}
+            progress => show(progress),
+        };
+        let report = fit(&job, self.context.device, self.context.checkpoints, &mut hear)?;
+        self.check_parts(&shared.model, &model)?;
+        let seconds = report.scores.last().map(|score| score.seconds);
+        let cost =
+            [("train_seconds".to_owned(), shared.seconds), ("fit_seconds".to_owned(), seconds)];
+        self.evaluated((entry, seed, &key), &model, cost.into_iter().collect(), Some(trunk), show)
+    }
+
+    /// Evaluates the model of a run of its own, unless that is done.
+    fn cell(
+        &self,
+        entry: &Entry,
+        seed: u64,
+        trained: &Trained,
+        trunk: Option<&SharedTrunk>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Cell, ExperimentError> {
+        let key = self.key(entry, &trained.model)?;
+        if let Some(cell) = Cell::read(&self.folder, &entry.label, seed, &key) {
+            return Ok(cell);
+        }
+        let cost = [("train_seconds".to_owned(), trained.seconds)].into_iter().collect();
+        self.evaluated((entry, seed, &key), &trained.model, cost, trunk, show)
+    }
+
+    fn evaluated(
+        &self,
+        (entry, seed, key): (&Entry, u64, &str),
+        model: &Path,
+        mut figures: Figures,
+        trunk: Option<&SharedTrunk>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Cell, ExperimentError> {
+        let options = models::Options {
+            limit: self.job.experiment.data.test_limit,
+            ood: self.job.ood.clone(),
+            shift: self.job.shift.clone(),
+            no_baseline: true,
+            trunk: trunk.cloned(),
+            ..models::Options::default()
+        };
+        let mut hear = |event: Event| match event {
+            // The same for every cell.
+            Event::Remark(Remark::Note(_)) => {}
+            Event::Remark(remark) => show(Progress::from(&remark)),
+            Event::Work { what, done, total } => show(Progress::Work { what, done, total }),
+        };
+        let folders = [model.to_owned()];
+        let evaluated = evaluate_models(&folders, self.context.device, &options, &mut hear)?;
+        figures.extend(cost(model, self.context.device)?);
+        let cell = Cell::new((&entry.label, seed, key), &evaluated[0], figures)?;
+        cell.write(&self.folder)?;
+        Ok(cell)
+    }
+
+    /// The keys of a method, as `bayes fit --set` takes them.
+    fn settings(&self, entry: &Entry) -> Vec<String> {
+        let table = Toml::try_from(self.job.posterior(entry)).expect("settings are plain data");
+        let own = table.into_iter().filter(|(key, _)| key != "method");
+        let own = own.map(|(key, value)| format!("posterior.{key}={value}"));
+        own.chain(entry.settings.iter().cloned()).collect()
+    }
+
+    /// A hash over all that a cell follows from.
+    fn key(&self, entry: &Entry, source: &Path) -> Result<String, ExperimentError> {
+        let manifest = source.join("bayes").join("manifest.json");
+        let mut text = format!("bayes {}\n{}\n", env!("CARGO_PKG_VERSION"), entry.label);
+        text += &format!("{}\n", sha256_file(&manifest)?);
+        text += &format!("{:?}\n", (entry.method, self.settings(entry)));
+        text += &format!("{}\n", self.job.experiment.data.test_limit);
+        self.job.shift.iter().for_each(|damage| text += &format!("{damage}\n"));
+        for name in &self.job.ood {
+            let path = Path::new(name);
+            let content = if path.is_file() { sha256_file(path)? } else { String::new() };
+            text += &format!("{name} {content}\n");
+        }
+        Ok(sha256(text.as_bytes()))
+    }
+
+    /// A method must have been fitted and calibrated on the parts that the run has.
+    fn check_parts(&self, shared: &Path, fitted: &Path) -> Result<(), ExperimentError> {
+        let parts = |folder: &Path| -> Result<_, ExperimentError> {
+            let parts = manifest_of(folder)?.map(|manifest: Manifest| manifest.parts);
+            let mut parts = parts.unwrap_or_default();
+            parts.retain(|name, _| name != "test");
+            Ok(parts)
+        };
+        match parts(shared)? == parts(fitted)? {
+            true => Ok(()),
+            false => Err(ExperimentError::OtherParts(fitted.to_owned())),
+        }
+    }
+
+    fn report(&self, cells: &[Vec<Cell>]) -> Result<CompareReport, ExperimentError> {
+        let Self { job, entries, folder, .. } = self;
+        let first = cells.first().map_or(&[][..], Vec::as_slice);
+        let sources = first.iter().flat_map(|cell| cell.figures.keys()).filter_map(|key| {
+            let key = key.strip_prefix("ood.")?.strip_suffix(".confidence.auroc")?;
+            Some(key.to_owned())
+        });
+        let base = job.run(&Entry::reference(), job.experiment.train.seed, None)?;
+        let report = CompareReport {
+            schema: 1,
+            name: job.experiment.name.clone(),
+            dataset: job.experiment.data.dataset.clone(),
+            seeds: job.seeds().collect(),
+            shift: job.shift.iter().map(ToString::to_string).collect(),
+            ood: sources.collect::<BTreeSet<String>>().into_iter().collect(),
+            rows: first.iter().map(|cell| cell.rows).collect(),
+            table: Table::new(entries, cells),
+            experiment: base.to_toml(),
+            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            machine: machine(),
+            folder: folder.clone(),
+        };
+        let json = serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n";
+        write_atomically(&folder.join(FILES[0]), json.as_bytes())?;
+        write_atomically(&folder.join(FILES[1]), markdown(&report).as_bytes())?;
+        Ok(report)
+    }
+}
+
+/// What the report of a finished run says that it took.
+fn seconds_of(run: &Path) -> Option<f64> {
+    let bytes = std::fs::read(run.join("report.json")).ok()?;
+    serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["seconds"].as_f64()
+}

@@ -1,0 +1,66 @@
+//! What the encoder makes of texts, kept for the next model that has the same encoder: methods that were fitted to one
+//! run differ in the last layer and what follows from it alone.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::artifact::Artifact;
+use crate::data::Encoded;
+use crate::model::{EncoderConfig, Sampling, TrunkRows};
+use crate::store::sha256;
+
+/// Kept for as long as one of its copies lives.
+#[derive(Clone, Debug, Default)]
+pub struct SharedTrunk(Arc<Mutex<Vec<(String, Arc<TrunkRows>)>>>);
+
+/// The place of one model in it.
+#[derive(Clone, Debug)]
+pub(super) struct Share {
+    all: SharedTrunk,
+    /// A hash over the encoder.
+    encoder: String,
+}
+
+impl Share {
+    pub(super) fn new(all: SharedTrunk, artifact: &Artifact) -> candle_core::Result<Self> {
+        let Artifact { encoder, parameters, .. } = artifact;
+        // Without what the trunk does not look at.
+        let read = EncoderConfig {
+            labels: Vec::new(),
+            unusable_head: None,
+            source: serde_json::Map::new(),
+            ..encoder.clone()
+        };
+        let mut text = format!("{read:?}\n");
+        let trunk = parameters.iter().filter(|(name, _)| !name.starts_with("classifier."));
+        for (name, tensor) in trunk {
+            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+            let bytes: &[u8] = bytemuck::cast_slice(&values);
+            text += &format!("{name} {:?} {}\n", tensor.dims(), sha256(bytes));
+        }
+        Ok(Self { all, encoder: sha256(text.as_bytes()) })
+    }
+
+    /// What the encoder makes of texts: found, or computed and kept.
+    pub(super) fn rows<E>(
+        &self,
+        texts: &[Encoded],
+        (inputs, sampling): (usize, Option<Sampling>),
+        compute: impl FnOnce() -> Result<TrunkRows, E>,
+    ) -> Result<Arc<TrunkRows>, E> {
+        let mut key = format!("{} {inputs} {sampling:?}", self.encoder).into_bytes();
+        for Encoded { ids, type_ids, .. } in texts {
+            for list in [ids, type_ids] {
+                key.extend((list.len() as u64).to_le_bytes());
+                key.extend(bytemuck::cast_slice::<u32, u8>(list));
+            }
+        }
+        let key = sha256(&key);
+        let lock = || self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, rows)) = lock().iter().find(|(known, _)| *known == key) {
+            return Ok(Arc::clone(rows));
+        }
+        let rows = Arc::new(compute()?);
+        lock().push((key, Arc::clone(&rows)));
+        Ok(rows)
+    }
+}

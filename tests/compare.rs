@@ -1,0 +1,166 @@
+//! `bayes compare` as a user runs it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panic")]
+
+#[expect(dead_code, reason = "only a part is needed here")]
+mod home;
+
+use home::{Home, TINY, text, tickets};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// Without what differs from run to run: the date, and what was timed.
+fn without_times(mut report: Value) -> Value {
+    report.as_object_mut().unwrap().remove("date");
+    for row in report["table"]["rows"].as_array_mut().unwrap() {
+        for part in ["figures", "differences"] {
+            let figures = row[part].as_object_mut().unwrap();
+            figures.retain(|key, _| !key.ends_with("_seconds") && key != "ms_a_text");
+        }
+    }
+    report
+}
+
+fn arguments<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut all = vec!["compare", data];
+    all.extend(TINY);
+    all.extend(["--quiet", "--json", "--seeds", "2", "--shift", "drop=0.4,truncate=4"]);
+    all.extend(["--methods", "map,laplace,mc_dropout,wide=laplace:link=mf2,swag"]);
+    all.extend(more);
+    all
+}
+
+#[test]
+fn methods_stand_in_one_table_and_what_is_done_is_not_done_again() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    let arguments = arguments(data.to_str().unwrap(), &[]);
+    let report = json(&home.done(&arguments));
+    assert_eq!(report["seeds"], serde_json::json!([42, 43]));
+    let rows = report["table"]["rows"].as_array().unwrap();
+    let labels: Vec<&str> = rows.iter().map(|row| row["label"].as_str().unwrap()).collect();
+    assert_eq!(labels, ["map", "laplace", "mc_dropout", "wide", "swag"]);
+    let figure = |row: &Value, key: &str| row["figures"][key]["values"].clone();
+    for row in rows {
+        for key in ["accuracy", "nll", "ece", "ece_floor", "coverage", "ms_a_text", "bytes"] {
+            let values = figure(row, key);
+            assert_eq!(values.as_array().map(Vec::len), Some(2), "{key} of {}", row["label"]);
+        }
+        for damage in ["drop=0.4", "truncate=4"] {
+            assert!(!figure(row, &format!("shift.{damage}.nll_more")).is_null(), "{row}");
+        }
+        let reference = row["label"] == "map";
+        assert_eq!(row["differences"].as_object().unwrap().is_empty(), reference);
+    }
+    // Of two values: mean ± 12.706 · s/√2 = 12.706 · |a − b|/2.
+    let nll = &rows[1]["figures"]["nll"];
+    let value = |place: usize| nll["values"][place].as_f64().unwrap();
+    let half = 12.706_204_736 * (value(0) - value(1)).abs() / 2.0;
+    let found = nll["high"].as_f64().unwrap() - nll["mean"].as_f64().unwrap();
+    assert!((found - half).abs() < 1e-6 * half.max(1e-9), "{nll}");
+    let difference = rows[1]["differences"]["nll"]["values"][0].as_f64().unwrap();
+    let expected = value(0) - figure(&rows[0], "nll")[0].as_f64().unwrap();
+    assert!((difference - expected).abs() < 1e-15);
+
+    // The point estimate is the model of the run itself, and all models are what `bayes eval` finds.
+    for (model, row) in [("", 0), ("-map", 0), ("-laplace", 1), ("-swag", 4)] {
+        let model = format!("checkpoints/tickets-seed43{model}/model");
+        let eval = ["eval", "--json", "--no-baseline", "--model", &model];
+        let evaluated = json(&home.done(&eval));
+        for key in ["nll", "ece"] {
+            assert_eq!(evaluated[key]["value"], figure(&rows[row], key)[1], "{key} of {model}");
+        }
+    }
+
+    // Again: nothing is trained or fitted; one cell is missing, and only that one is done.
+    let again = json(&home.done(&arguments));
+    assert_eq!(again["table"], report["table"]);
+    std::fs::remove_file(home.path("checkpoints/tickets-compare/cells/seed42-laplace.json"))
+        .unwrap();
+    let loud: Vec<&str> = arguments.iter().copied().filter(|flag| *flag != "--quiet").collect();
+    let output = home.run(&loud);
+    let said = text(&output.stderr);
+    assert_eq!(said.matches(": fitting").count(), 1, "{said}");
+    assert!(said.contains("seed 42, laplace: fitting") && said.contains("0 of 10 cells left"));
+    let without = |report: &Value| without_times(report.clone());
+    assert_eq!(without(&json(&text(&output.stdout))), without(&report));
+
+    let table =
+        std::fs::read_to_string(home.path("checkpoints/tickets-compare/compare.md")).unwrap();
+    for shown in ["## Test rows", "## Difference to `map`", "## Shift: `drop=0.4`", "## Cost"] {
+        assert!(table.contains(shown), "{table}");
+    }
+    assert!(table.contains("`wide`: `laplace` with `posterior.link=mf2`"), "{table}");
+    let screen: Vec<&str> = arguments.iter().copied().filter(|flag| *flag != "--json").collect();
+    let screen = home.done(&screen);
+    assert!(screen.contains("drop=0.4: accuracy") && screen.contains("compare.md"), "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    let compare = |methods: &str, more: &[&str]| {
+        let mut all = vec!["compare", data.to_str().unwrap(), "--methods", methods];
+        all.extend(TINY);
+        all.extend(more);
+        let output = home.run(&all);
+        assert_eq!(output.status.code(), Some(2), "{methods}");
+        assert!(!home.path("checkpoints/tickets-seed42").exists(), "{methods}");
+        text(&output.stderr)
+    };
+    assert!(compare("lapalce", &[]).contains("did you mean `laplace`?"));
+    assert!(compare("laplace,laplace", &[]).contains("is the name of two methods"));
+    assert!(compare("laplace:train.seed=7", &[]).contains("for all, use `--set`"));
+    assert!(compare("laplace:swag_rank=7", &[]).contains("applies to the method `swag`"));
+    let said = compare("swag", &["--set", "train.ema_decay=0.9"]);
+    assert!(said.contains("`--methods swag`") && said.contains("ema_decay"), "{said}");
+}
+
+/// Stopped in the training of the second seed, gone on with, and the same figures.
+#[cfg(unix)]
+#[test]
+fn a_comparison_that_was_stopped_goes_on() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let more = ["--set", "train.save_steps=5", "--set", "train.logging_steps=1"];
+    let whole = Home::new();
+    let data = whole.write("tickets.csv", tickets(240));
+    let expected = json(&whole.done(&arguments(data.to_str().unwrap(), &more)));
+
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    let arguments = arguments(data.to_str().unwrap(), &more);
+    let mut child =
+        home.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    // The run has logged some steps: it is in the loop, which listens to the signal.
+    let logged = || {
+        let runs = std::fs::read_dir(home.path("runs")).into_iter().flatten().flatten();
+        let second = runs.map(|run| run.path()).find(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("tickets-seed43"))
+        });
+        let log = second.and_then(|run| std::fs::read_to_string(run.join("metrics.jsonl")).ok());
+        log.map_or(0, |log| log.lines().count())
+    };
+    while logged() < 3 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before");
+        assert!(began.elapsed() < Duration::from_secs(300));
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    assert!(said.contains("Interrupted: 5 of 10 cells are done"), "{said}");
+
+    let report = json(&home.done(&arguments));
+    let table = |report: &Value| without_times(report.clone())["table"].clone();
+    assert_eq!(table(&report), table(&expected));
+}
