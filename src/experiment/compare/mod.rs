@@ -2,7 +2,7 @@
 //!
 //! For each seed one run is trained that all methods share which need nothing of the training but its weights: it is
 //! the run `NAME-seedK` with the method `map`, and each of them is fitted to its model as `bayes fit` does, on cached
-//! features and the same parts. A method that follows the weights during training (`needs().trajectory`) has a run of
+//! features and the same parts. A method that follows the weights during training (`needs().shapes_training()`) has a run of
 //! its own. Every model is evaluated as `bayes eval` does.
 //!
 //! A method at a seed is a cell. A cell that is done is a file in the folder of the comparison, and is not done again

@@ -112,7 +112,7 @@ impl CompareJob {
     /// Whether a method follows the weights of a training run, so that it needs one of its own.
     fn follows(&self, entry: &Entry) -> Result<bool, ExperimentError> {
         let own = self.run(entry, self.experiment.train.seed, None)?;
-        Ok(own.posterior.approach().needs().trajectory)
+        Ok(own.posterior.approach().needs().shapes_training())
     }
 }
 
