@@ -8,9 +8,12 @@ use crate::data::Encoded;
 use crate::model::{EncoderConfig, Sampling, TrunkRows};
 use crate::store::sha256;
 
+/// What the encoder made of some texts, by a hash over all that it follows from.
+type Kept = (String, Arc<TrunkRows>);
+
 /// Kept for as long as one of its copies lives.
 #[derive(Clone, Debug, Default)]
-pub struct SharedTrunk(Arc<Mutex<Vec<(String, Arc<TrunkRows>)>>>);
+pub struct SharedTrunk(Arc<Mutex<Vec<Kept>>>);
 
 /// The place of one model in it.
 #[derive(Clone, Debug)]

@@ -90,14 +90,33 @@ impl Shifted {
         summary: &Summary,
         kept: Kept,
     ) -> Result<Self, MetricsError> {
-        Self::new(
-            answers,
-            summary,
+        let inside = answers.inside();
+        let hit = |row: usize| inside.rows[row].predicted == inside.labels[row] as usize;
+        let selective = Selective::by_doubt(&inside.rows, &hit)?;
+        let confidence = &selective["confidence"];
+        let sets: Option<Vec<Vec<u32>>> = inside.rows.iter().map(|one| one.set.clone()).collect();
+        let sets = match (sets, answers.alpha) {
+            (Some(sets), Some(alpha)) => {
+                Some(metrics::sets(&sets, &inside.labels, answers.labels.len(), alpha)?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            label: UNDAMAGED.to_owned(),
+            what: "the rows as they are".to_owned(),
+            rows: inside.rows.len(),
+            changed: 0,
+            accuracy: summary.accuracy,
+            nll: summary.nll,
+            nll_difference: None,
+            ece: summary.ece,
+            coverage: sets.as_ref().map(|sets| sets.coverage),
+            mean_set_size: sets.as_ref().map(|sets| sets.mean_size),
+            accuracy_at_80: confidence.accuracy_at_80,
+            accuracy_at_90: confidence.accuracy_at_90,
             kept,
-            UNDAMAGED.to_owned(),
-            "the rows as they are".to_owned(),
-            0,
-        )
+            error_auroc: selective.iter().map(|(&doubt, one)| (doubt, one.error_auroc)).collect(),
+        })
     }
 
     /// Damaged copies of the rows of `before`, of which the damage changed so many.
@@ -127,43 +146,7 @@ impl Shifted {
             by_metric.find(|(metric, _)| metric.key == "nll").and_then(|(_, found)| found);
         let kept = Kept::of(answers, artifact);
         let (label, what) = (damage.to_string(), damage.words());
-        Ok(Self { nll_difference, ..Self::new(answers, &summary, kept, label, what, changed)? })
-    }
-
-    fn new(
-        answers: &Answers,
-        summary: &Summary,
-        kept: Kept,
-        label: String,
-        what: String,
-        changed: usize,
-    ) -> Result<Self, MetricsError> {
-        let inside = answers.inside();
-        let hit = |row: usize| inside.rows[row].predicted == inside.labels[row] as usize;
-        let selective = Selective::by_doubt(&inside.rows, &hit)?;
-        let confidence = &selective["confidence"];
-        let sets: Option<Vec<Vec<u32>>> = inside.rows.iter().map(|one| one.set.clone()).collect();
-        let sets = match (sets, answers.alpha) {
-            (Some(sets), Some(alpha)) => {
-                Some(metrics::sets(&sets, &inside.labels, answers.labels.len(), alpha)?)
-            }
-            _ => None,
-        };
-        Ok(Self {
-            label,
-            what,
-            rows: inside.rows.len(),
-            changed,
-            accuracy: summary.accuracy,
-            nll: summary.nll,
-            nll_difference: None,
-            ece: summary.ece,
-            coverage: sets.as_ref().map(|sets| sets.coverage),
-            mean_set_size: sets.as_ref().map(|sets| sets.mean_size),
-            accuracy_at_80: confidence.accuracy_at_80,
-            accuracy_at_90: confidence.accuracy_at_90,
-            kept,
-            error_auroc: selective.iter().map(|(&doubt, one)| (doubt, one.error_auroc)).collect(),
-        })
+        let as_they_are = Self::undamaged(answers, &summary, kept)?;
+        Ok(Self { label, what, changed, nll_difference, ..as_they_are })
     }
 }
