@@ -159,7 +159,7 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
         "the encoder has 1 layer",
     );
     refused(&[&sampled[..], &["train.seed=1"]].concat(), "takes only keys of [posterior]");
-    refused(&["--set", "calibration.vector=true"], "needs 150 temperature rows");
+    refused(&["--set", "calibration.vector=true"], "needs 50 temperature rows of each class");
     // Without a temperature the spread of the passes is taken as it is, and not only where so few rows
     // show that it helps.
     let uncalibrated = ["posterior.stochastic_layers=1", "--set", "calibration.temperature=false"];

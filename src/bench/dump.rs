@@ -1,6 +1,9 @@
 //! The measured rows as a file, for tools that are compared with this one.
 
+use std::path::Path;
+
 use candle_core::Result;
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::Subject;
@@ -34,6 +37,15 @@ pub fn dump(subject: &Subject<'_>, train: bool) -> Result<Vec<u8>> {
         (name.as_str(), view.expect("the bytes were made for the shape"))
     });
     Ok(safetensors::serialize(views, None).expect("names and shapes are valid"))
+}
+
+/// Whether a file is one of these.
+pub fn is_dump(path: &Path) -> bool {
+    let Ok(bytes) = std::fs::read(path) else { return false };
+    let found = SafeTensors::deserialize(&bytes);
+    found.is_ok_and(|file| {
+        ["ids", "offsets", "labels", "logits"].iter().all(|one| file.tensor(one).is_ok())
+    })
 }
 
 fn rows(prefix: &str, rows: &TokenSet) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {

@@ -18,7 +18,7 @@ mod task;
 
 pub use baseline::{Baseline, Comparison, Verdict};
 pub use document::Document;
-pub use dump::dump;
+pub use dump::{dump, is_dump};
 pub use markdown::{figure, with_unit};
 pub use measure::{Subject, measure};
 pub use process::{Machine, machine};

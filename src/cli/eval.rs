@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::progress::Display;
 use super::tables::TableFlags;
 use super::words::whole;
-use super::{Common, Outcome, beside, model_folder, print, print_json, report, shift};
+use super::{Common, Outcome, beside, model_folder, print, print_json, replace, report, shift};
 use crate::data::table::Format;
 use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::evaluate::shift::Damage;
@@ -81,13 +81,14 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         [one] => one.clone(),
         all => json!({ "models": all, "differences": differences }),
     };
+    // Before anything is printed: a file that cannot be written is no success.
+    if let Some(file) = options.predictions.as_ref().filter(|_| !options.model.is_empty()) {
+        evaluate::write(file, &answers)?;
+    }
     if common.json {
         print_json(&whole)?;
     } else {
         print(&tables(&evaluated, &differences))?;
-    }
-    if let Some(file) = options.predictions.as_ref().filter(|_| !options.model.is_empty()) {
-        evaluate::write(file, &answers)?;
     }
     if let Some(folder) = &options.report {
         let page = Page { evaluations: &evaluated, differences: &differences, about: &[] };
@@ -142,6 +143,9 @@ fn from_models(
     if let Some(file) = &options.predictions {
         // Now, and not after the work.
         Format::of_output(file)?;
+        replace::check("--predictions", file, "a predictions file", |file| {
+            evaluate::read(file).is_ok()
+        })?;
     }
     let selected = common.device()?;
     let folders: Vec<PathBuf> = match options.model.as_slice() {

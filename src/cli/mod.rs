@@ -15,6 +15,7 @@ mod output;
 mod predict;
 mod progress;
 mod publish;
+mod replace;
 mod report;
 mod serve;
 mod shift;

@@ -105,14 +105,14 @@ fn classes(report: &Report) -> String {
     if all.len() > 2 && !confusions.is_empty() {
         let _ = writeln!(
             text,
-            "\n  {:<56}{:>8}{:>13}",
+            "\n  {:<54}{:>8}{:>16}",
             "most often confused", "rows", "share of class"
         );
     }
     for one in confusions.iter().filter(|_| all.len() > 2) {
         let pair = format!("{} → {}", cut(&one.label, 26), cut(&one.predicted, 26));
         let share = format!("{:.1} %", 100.0 * one.share);
-        let _ = writeln!(text, "    {pair:<54}{:>8}{share:>13}", grouped(one.rows));
+        let _ = writeln!(text, "    {pair:<52}{:>8}{share:>16}", grouped(one.rows));
     }
     if !few || report.confusions.len() > confusions.len() {
         let _ = writeln!(
@@ -328,6 +328,14 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
                 None => writeln!(text, "     has seen all {seen} rows. {NONE_IS_NEW}"),
             };
         }
+    }
+    for (place, one) in all.iter().enumerate().filter(|(_, one)| one.report.truncated > 0) {
+        let _ = writeln!(
+            text,
+            "     {}: {} texts were longer than its limit and were truncated",
+            letter(place),
+            grouped(one.report.truncated as u64)
+        );
     }
     for (block, models) in all.chunks(MODELS).enumerate() {
         let _ = write!(text, "\n  {:<28}", "");

@@ -124,7 +124,10 @@ fn numbers(value: &Value, path: &str, found: &mut Vec<(String, Option<f64>)>) {
             if let Some(value) = object.get("value") {
                 found.push((path.to_owned(), Some(value.as_f64().unwrap_or(f64::INFINITY))));
             }
+            // A bin without rows: what would be a mean over them is 0 there, and says nothing.
+            let empty = object.get("count").is_some_and(|count| *count == 0);
             for (key, value) in object {
+                let value = if empty && key != "count" { &Value::Null } else { value };
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 numbers(value, &path, found);
             }

@@ -15,7 +15,7 @@ use crate::data::{Dataset, Parts};
 use crate::method::{FitRecord, PosteriorConfig};
 use crate::numbers::grouped;
 use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Scaling};
-use crate::train::ClassWeights;
+use crate::train::{ClassWeights, class_counts};
 
 /// The rows that were kept from training.
 pub(super) struct HeldOut {
@@ -52,11 +52,15 @@ pub(super) fn check_rows(
 ) -> Result<(), ExperimentError> {
     let crossed = parts.temperature.rows.is_empty();
     let part = if crossed { &parts.train } else { &parts.temperature };
-    let (rows, needed) = (part.rows.len(), ROWS_A_CLASS * dataset.labels.len());
-    if config.vector && rows < needed {
-        return Err(ExperimentError::FewForVector { rows, needed });
+    let labels: Vec<u32> = part.examples(dataset).map(|example| example.label).collect();
+    let counts = class_counts(&labels, dataset.labels.len());
+    let fewest = counts.iter().zip(&dataset.labels).min_by_key(|(rows, _)| **rows);
+    match fewest {
+        Some((&rows, label)) if config.vector && rows < ROWS_A_CLASS as u64 => {
+            Err(ExperimentError::FewForVector { label: label.clone(), rows })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// How it is fitted.

@@ -97,15 +97,15 @@ pub enum ExperimentError {
     SeenByEncoder { rows: usize },
     /// Too few rows for a factor and an offset of each class.
     #[error(
-        "`calibration.vector` needs {needed} temperature rows ({} per class), but there are \
-         {rows}; switch it off, or raise `data.calibration_fraction`",
+        "`calibration.vector` needs {} temperature rows of each class, but `{label}` has {rows}; \
+         switch it off, or add rows of this class",
         crate::calibrate::ROWS_A_CLASS
     )]
     FewForVector {
-        /// Rows of the temperature part.
-        rows: usize,
-        /// How many it takes.
-        needed: usize,
+        /// The class with the fewest rows in the temperature part.
+        label: String,
+        /// How many these are.
+        rows: u64,
     },
     /// Another process trains under the same name.
     #[error(

@@ -12,7 +12,7 @@ use serde_json::json;
 use self::texts::Texts;
 use super::progress::Display;
 use super::words::{filled, whole};
-use super::{Common, Outcome, RUNS, model_folder, print, print_json, report};
+use super::{Common, Outcome, RUNS, model_folder, print, print_json, replace, report};
 use crate::artifact;
 use crate::bench::{
     self, Baseline, Document, Order, Progress, Reference, Results, SUITES, Settings, Subject,
@@ -224,6 +224,12 @@ impl Options {
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let (suites, settings) = (options.suites()?, options.settings());
     let baseline = options.baseline.as_deref().map(Baseline::read).transpose()?;
+    if let Some(path) = &options.save {
+        replace::check("--save", path, "a saved benchmark", |path| Baseline::read(path).is_ok())?;
+    }
+    if let Some(path) = &options.dump {
+        replace::check("--dump", path, "a file of measured rows", bench::is_dump)?;
+    }
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
     let mut artifact = artifact::load(&folder, &selected.device)?;
@@ -326,6 +332,13 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         let differences = baseline.differences(&document.to_json());
         document.warnings.extend(differences);
         document.comparisons = baseline.compare(&results);
+        if document.comparisons.is_empty() {
+            document.warnings.push(
+                "the saved benchmark has none of the figures of this run, so nothing is compared; \
+                 measure the same suites (--suite)"
+                    .to_owned(),
+            );
+        }
     }
     for warning in &document.warnings {
         display.show(&experiment::Progress::Warning(warning.clone()));
