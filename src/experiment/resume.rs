@@ -114,7 +114,7 @@ impl Home {
         let lock = Lock::try_take(&path.join(".lock"))?;
         let lock = lock.ok_or_else(|| ExperimentError::Busy(name.to_owned()))?;
         let home = Self { path, _lock: lock };
-        for number in 1..MOST_MEMBERS {
+        for number in 0..MOST_MEMBERS {
             let folder = home.of_network(number);
             if folder.is_dir() {
                 store::tidy(&folder)?;
