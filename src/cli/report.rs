@@ -105,14 +105,14 @@ fn classes(report: &Report) -> String {
     if all.len() > 2 && !confusions.is_empty() {
         let _ = writeln!(
             text,
-            "\n  {:<54}{:>8}{:>16}",
+            "\n  {:<56}{:>7}{:>15}",
             "most often confused", "rows", "share of class"
         );
     }
     for one in confusions.iter().filter(|_| all.len() > 2) {
-        let pair = format!("{} → {}", cut(&one.label, 26), cut(&one.predicted, 26));
+        let pair = format!("{} → {}", cut(&one.label, 25), cut(&one.predicted, 25));
         let share = format!("{:.1} %", 100.0 * one.share);
-        let _ = writeln!(text, "    {pair:<52}{:>8}{share:>16}", grouped(one.rows));
+        let _ = writeln!(text, "    {pair:<54}{:>7}{share:>15}", grouped(one.rows));
     }
     if !few || report.confusions.len() > confusions.len() {
         let _ = writeln!(
