@@ -198,11 +198,11 @@ mod tests {
     fn clusters(n: usize, classes: usize, seed: u64) -> (Vec<f32>, Vec<u32>) {
         let mut stream = Noise::new(seed).stream(Purpose::Init, 0, 0);
         let labels: Vec<u32> = (0..n).map(|row| (row % classes) as u32).collect();
-        let feature = |&label: &u32| -> Vec<f32> {
+        let around = |&label: &u32| -> Vec<f32> {
             let centre = |i: usize| if i == label as usize { 3.0 } else { 0.0 };
             (0..WIDTH).map(|i| (centre(i) + 0.3 * stream.normal()) as f32).collect()
         };
-        (labels.iter().flat_map(feature).collect(), labels)
+        (labels.iter().flat_map(around).collect(), labels)
     }
 
     fn rows<'a>(feature_nd: &'a [f32], labels: &'a [u32], weights: &'a [f64]) -> FeatureRows<'a> {

