@@ -120,8 +120,9 @@ fn fit(
         keep_mean: head == Head::Keep,
         ..Bound::new((&design, &squared), rows.labels, &weight_n, sizes)?
     };
-    let mean_kd = start_kd.iter().zip(scale.iter().cycle()).map(|(w, scale)| w / scale).collect();
-    let (start, metric) = begin(&bound, mean_kd)?;
+    let mean_kd: Vec<f64> =
+        start_kd.iter().zip(scale.iter().cycle()).map(|(w, scale)| w / scale).collect();
+    let (start, metric) = begin(&bound, &mean_kd)?;
     let value = |values: &[f64]| {
         let found = bound.at(values)?;
         Ok((found.objective, found.gradient))
@@ -197,9 +198,9 @@ impl Metric {
 }
 
 /// Where the search begins: around a last layer, `[k, D]`, with the variances that its probabilities leave.
-fn begin(bound: &Bound<'_>, mean_kd: Vec<f64>) -> Result<(Vec<f64>, Metric)> {
+fn begin(bound: &Bound<'_>, mean_kd: &[f64]) -> Result<(Vec<f64>, Metric)> {
     let Sizes { classes, width, rank } = bound.sizes;
-    let mut share_nk = bound.design.logits(&mean_kd)?;
+    let mut share_nk = bound.design.logits(mean_kd)?;
     let mut logits = Matrix::zeros(classes, classes);
     for (line, weight) in share_nk.chunks_exact_mut(classes).zip(bound.weight_n) {
         let peak = line.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -124,7 +124,7 @@ fn bound_divergence_gradient_and_minimum_are_those_of_the_package() {
         close(parts.log_noise, &case.gradient_log_noise, 1e-10, "gradient of the noise");
 
         let Some(minimum) = case.minimum else { continue };
-        let (start, metric) = begin(&bound, vec![0.0; classes * sizes.width]).unwrap();
+        let (start, metric) = begin(&bound, &vec![0.0; classes * sizes.width]).unwrap();
         let value = |values: &[f64]| {
             let found = bound.at(values)?;
             Ok((found.objective, found.gradient))

@@ -107,10 +107,8 @@ mod tests {
             let feature_d: Vec<f32> = (0..d).map(|_| normal() as f32).collect();
             let x: Vec<f64> = with_bias(&feature_d).iter().map(|&x| f64::from(x)).collect();
             let of_class = |k: usize| -> f64 {
-                let mut sum = 0.0;
-                for i in 0..width {
-                    sum += x[i] * x[i] * f64::from(covariance.variance_ki[k * width + i]);
-                }
+                let own = &covariance.variance_ki[k * width..][..width];
+                let mut sum: f64 = own.iter().zip(&x).map(|(&v, x)| x * x * f64::from(v)).sum();
                 for r in 0..rank {
                     let line = &covariance.direction_kri[(k * rank + r) * width..][..width];
                     let along: f64 = line.iter().zip(&x).map(|(&e, x)| f64::from(e) * x).sum();
