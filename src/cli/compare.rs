@@ -1,5 +1,6 @@
 //! `bayes compare`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::evaluate::shift::Damage;
 use crate::experiment::compare::{
     CompareJob, CompareReport, Compared, Entry, Estimate, Row, compare,
 };
-use crate::experiment::{Resume, RunContext};
+use crate::experiment::{Progress, Resume, RunContext};
 use crate::numbers::grouped;
 
 /// Methods side by side in a block of the table.
@@ -60,8 +61,15 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         saved: &|_, _| (),
     };
     let mut display = Display::new(common.quiet);
+    // Cells share their data, and what is to be said of it.
+    let mut said = BTreeSet::new();
     let compared = compare(&job, &context, &mut |progress| {
         stop::hear(&progress);
+        if let Progress::Warning(text) = &progress
+            && !said.insert(text.clone())
+        {
+            return;
+        }
         display.show(&progress);
     });
     display.finish();

@@ -18,7 +18,8 @@ const TIMED: usize = 32;
 /// Texts before the first that counts.
 const WARM_UP: usize = 4;
 
-/// Milliseconds a text, the median over test texts that are predicted alone, and bytes of the model folder.
+/// Milliseconds a text, the median over test texts that are predicted alone, and bytes of the files that
+/// predictions follow from; those that say how a model was made have times in them, and other lengths.
 pub(super) fn cost(model: &Path, device: &Device) -> Result<Figures, ExperimentError> {
     let predictor = Predictor::new(artifact::load(model, device)?)?;
     let manifest = &predictor.artifact().manifest;
@@ -40,21 +41,13 @@ pub(super) fn cost(model: &Path, device: &Device) -> Result<Figures, ExperimentE
     }
     times.sort_unstable_by(f64::total_cmp);
     let median = times.get(times.len() / 2).copied();
-    let bytes = bytes_of(model).map_err(|source| StoreError {
-        doing: "read",
-        path: model.to_owned(),
-        source,
-    })?;
+    let mut bytes = 0;
+    for file in manifest.files.keys() {
+        let path = model.join(file);
+        let found = path.metadata();
+        bytes += found.map_err(|source| StoreError { doing: "read", path, source })?.len();
+    }
     Ok([("ms_a_text".to_owned(), median), ("bytes".to_owned(), Some(bytes as f64))]
         .into_iter()
         .collect())
-}
-
-fn bytes_of(folder: &Path) -> std::io::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        bytes += if path.is_dir() { bytes_of(&path)? } else { path.metadata()?.len() };
-    }
-    Ok(bytes)
 }
