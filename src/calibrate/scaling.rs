@@ -201,7 +201,7 @@ impl ScaleRows<'_> {
         best.1
     }
 
-    /// Whether the rows bear it: it costs no more than one standard error, or [`LEAST_TOLERANCE`] if less.
+    /// Whether the rows bear it: it costs no more than one standard error, or [`LEAST_TOLERANCE`] if that is less.
     fn bear(&self, scaled: &Scaling) -> bool {
         let (gain, standard_error) = self.gain(scaled);
         -gain <= standard_error.min(LEAST_TOLERANCE)

@@ -31,7 +31,7 @@ pub struct Lengths {
 pub struct Chain {
     /// Each a place.
     pub draws: Vec<Vec<f64>>,
-    /// Trajectories that left the energy by more than [`DIVERGED`] after the warm-up.
+    /// Trajectories that left the energy by more than 1000 nats after the warm-up.
     pub divergences: usize,
     /// The step that was found.
     pub step: f64,
