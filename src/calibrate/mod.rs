@@ -1,5 +1,6 @@
 //! From logits that are too sure to probabilities that can be acted on.
 
+mod bracket;
 mod config;
 pub mod conformal;
 mod cross_fit;

@@ -23,7 +23,7 @@ pub enum ScaleRule {
 
 /// The most that a scale may cost in mean −ln p(label), in nats, under [`ScaleRule::Largest`]; less where the
 /// standard error of the paired differences is less.
-pub const LEAST_TOLERANCE: f64 = 0.002;
+pub const MOST_COST: f64 = 0.002;
 
 /// The most that can be asked for.
 const MOST: f64 = 1e6;

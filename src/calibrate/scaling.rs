@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::scale_rule::{LEAST_TOLERANCE, ScaleRule};
-use super::temperature::{Doubt, Fit, HIGHEST, LOWEST, PRIOR_SD, fit_temperature};
+use super::bracket::Bracket;
+use super::scale_rule::{MOST_COST, ScaleRule};
+use super::temperature::{Doubt, Fit, LOWEST, PRIOR_SD, fit_temperature};
 use super::vector::fit_vector;
 use crate::posterior::{Link, LogitDistribution, Scaling};
 use crate::task::Task;
@@ -44,8 +45,8 @@ pub struct ScalingFit {
     pub plain: Fit,
     /// How the scale was chosen.
     pub rule: ScaleRule,
-    /// How much less mean −ln p(label) the s > 0 that was looked at last has than s = 0, in nats; it may be
-    /// negative.
+    /// How much less mean −ln p(label) the best s > 0 has than s = 0, or under the other rules the s that was
+    /// found, in nats; it may be negative.
     pub gain: f64,
     pub standard_error: f64,
     /// Whether the s that was found is the largest that was tried: the rows do not say how large it should be.
@@ -201,10 +202,10 @@ impl ScaleRows<'_> {
         best.1
     }
 
-    /// Whether the rows bear it: it costs no more than one standard error, or [`LEAST_TOLERANCE`] if that is less.
+    /// Whether the rows bear it: it costs no more than one standard error, or [`MOST_COST`] if that is less.
     fn bear(&self, scaled: &Scaling) -> bool {
         let (gain, standard_error) = self.gain(scaled);
-        -gain <= standard_error.min(LEAST_TOLERANCE)
+        -gain <= standard_error.min(MOST_COST)
     }
 
     /// The largest scale that the rows bear; 0 where they bear none.
@@ -243,70 +244,6 @@ impl ScaleRows<'_> {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Three places around a local minimum, and the values there.
-struct Bracket {
-    place: [f64; 3],
-    value: [f64; 3],
-}
-
-impl Bracket {
-    /// From `start` downhill in steps of a quarter until it rises, not below `lowest`.
-    fn find(f: impl Fn(f64) -> f64, start: f64, lowest: f64) -> Self {
-        const STEP: f64 = 0.25;
-        let inside = |x: f64| x.clamp(lowest, HIGHEST);
-        let place = [inside(start - STEP), start, inside(start + STEP)];
-        let Self {
-            place: [mut low, mut middle, mut high],
-            value: [mut f_low, mut f_middle, mut f_high],
-        } = Self { place, value: place.map(&f) };
-        while f_low < f_middle && low > lowest {
-            (high, middle, low) = (middle, low, inside(low - STEP));
-            (f_high, f_middle, f_low) = (f_middle, f_low, f(low));
-        }
-        while f_high < f_middle && high < HIGHEST {
-            (low, middle, high) = (middle, high, inside(high + STEP));
-            (f_low, f_middle, f_high) = (f_middle, f_high, f(high));
-        }
-        Self { place: [low, middle, high], value: [f_low, f_middle, f_high] }
-    }
-
-    /// The place and value of the minimum of the parabola through the three, or the best of them.
-    fn vertex(&self, f: impl Fn(f64) -> f64) -> (f64, f64) {
-        let Self { place: [low, middle, high], value: [f_low, f_middle, f_high] } = *self;
-        let (left, right) =
-            ((middle - low) * (f_middle - f_high), (middle - high) * (f_middle - f_low));
-        let vertex =
-            middle - 0.5 * ((middle - low) * left - (middle - high) * right) / (left - right);
-        let best = (0..3).min_by(|&a, &b| self.value[a].total_cmp(&self.value[b])).expect("three");
-        let best = (self.place[best], self.value[best]);
-        if !(low < vertex && vertex < high) {
-            return best;
-        }
-        let found = (vertex, f(vertex));
-        if found.1 < best.1 { found } else { best }
-    }
-
-    /// The same to a tolerance, by the golden section.
-    fn minimum(&self, f: impl Fn(f64) -> f64, tolerance: f64) -> f64 {
-        const GOLDEN: f64 = 0.618_033_988_749_894_9;
-        let [mut low, _, mut high] = self.place;
-        let mut inner = [high - GOLDEN * (high - low), low + GOLDEN * (high - low)];
-        let mut value = inner.map(&f);
-        while high - low > tolerance {
-            if value[0] < value[1] {
-                high = inner[1];
-                inner = [high - GOLDEN * (high - low), inner[0]];
-                value = [f(inner[0]), value[0]];
-            } else {
-                low = inner[0];
-                inner = [inner[1], low + GOLDEN * (high - low)];
-                value = [value[1], f(inner[1])];
-            }
-        }
-        if value[0] < value[1] { inner[0] } else { inner[1] }
-    }
 }
 
 #[cfg(test)]
@@ -386,24 +323,6 @@ mod tests {
         assert_eq!(fit_scaling(&[], &[], &link(3), Corrections::default()), None);
     }
 
-    #[test]
-    fn a_minimum_is_found_from_either_side_and_at_the_bounds() {
-        for start in [-3.0, 0.0, 1.0, 2.5] {
-            let square = |x: f64| (x - 1.234).powi(2) + 5.0;
-            let bracket = Bracket::find(square, start, LOWEST);
-            let place = bracket.minimum(square, 1e-6);
-            assert!((place - 1.234).abs() < 1e-5, "{place}");
-            let (place, value) = bracket.vertex(square);
-            assert!((place - 1.234).abs() < 1e-9 && (value - 5.0).abs() < 1e-9, "{place}");
-            for (line, bound) in [(1.0, LOWEST), (-1.0, HIGHEST)] {
-                let line = |x: f64| line * x;
-                let bracket = Bracket::find(line, start, LOWEST);
-                assert!((bracket.minimum(line, 1e-6) - bound).abs() < 1e-4);
-                assert_eq!(bracket.vertex(line), (bound, line(bound)));
-            }
-        }
-    }
-
     /// A covariance so wide that p depends on s alone leaves T where the prior has it.
     #[test]
     fn a_temperature_that_the_covariance_hides_does_not_drift() {
@@ -444,7 +363,7 @@ mod tests {
         for classes in [2, 4] {
             let made_by = Scaling { temperature: 1.5, scale: 0.0, vector: None };
             let (fit, logits, labels) = with_rule(ScaleRule::Largest, &made_by, (1000, classes));
-            let tolerance = |fit: &ScalingFit| fit.standard_error.min(LEAST_TOLERANCE);
+            let tolerance = |fit: &ScalingFit| fit.standard_error.min(MOST_COST);
             assert!(fit.scaling.scale > 0.0 && !fit.scale_at_bound, "{fit:?}");
             assert!(-fit.gain <= tolerance(&fit) + 1e-4, "{fit:?}");
             let twice = ScaleRule::Fixed(2.0 * fit.scaling.scale);
