@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Form, sizes, unscale_columns, with_bias};
+use super::{Form, read_directions, read_variances, sizes, unscale_columns, with_bias};
 use crate::compute::kernels::lines::times;
 use crate::posterior::logits::LogitCovariance;
 use crate::store::{TensorFile, Tensors};
@@ -70,19 +70,13 @@ impl Form for Classwise {
         if !file.has(VARIANCES) {
             return Ok(None);
         }
-        let (classes, width) = sizes(weight_cd)?;
-        let variance_ki = file.matrix(VARIANCES, Some(classes), width)?;
-        if variance_ki.iter().any(|variance| *variance < 0.0) {
-            return Err(format!("`{VARIANCES}` holds a variance below 0"));
-        }
+        let sizes = sizes(weight_cd)?;
+        let variance_ki = read_variances(file, VARIANCES, sizes)?;
         let direction_kri = match file.has(DIRECTIONS) {
-            true => file.matrix(DIRECTIONS, None, width)?,
+            true => read_directions(file, DIRECTIONS, sizes)?,
             false => Vec::new(),
         };
-        if !direction_kri.len().is_multiple_of(variance_ki.len()) {
-            return Err(format!("the rows of `{DIRECTIONS}` do not fit {classes} classes"));
-        }
-        Ok(Some(Self { variance_ki, direction_kri, classes }))
+        Ok(Some(Self { variance_ki, direction_kri, classes: sizes.0 }))
     }
 }
 

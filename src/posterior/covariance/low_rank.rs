@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Form, sizes, unscale_columns, with_bias};
+use super::{Form, read_directions, read_variances, sizes, unscale_columns, with_bias};
 use crate::compute::kernels::lines::times;
 use crate::posterior::logits::LogitCovariance;
 use crate::store::{TensorFile, Tensors};
@@ -71,16 +71,10 @@ impl Form for LowRank {
         if !file.has(VARIANCES) {
             return Ok(None);
         }
-        let (classes, width) = sizes(weight_cd)?;
-        let variance_ki = file.matrix(VARIANCES, Some(classes), width)?;
-        if variance_ki.iter().any(|variance| *variance < 0.0) {
-            return Err(format!("`{VARIANCES}` holds a variance below 0"));
-        }
-        let direction_rki = file.matrix(DIRECTIONS, None, width)?;
-        if !direction_rki.len().is_multiple_of(variance_ki.len()) {
-            return Err(format!("the rows of `{DIRECTIONS}` do not fit {classes} classes"));
-        }
-        Ok(Some(Self { variance_ki, direction_rki, classes }))
+        let sizes = sizes(weight_cd)?;
+        let variance_ki = read_variances(file, VARIANCES, sizes)?;
+        let direction_rki = read_directions(file, DIRECTIONS, sizes)?;
+        Ok(Some(Self { variance_ki, direction_rki, classes: sizes.0 }))
     }
 }
 

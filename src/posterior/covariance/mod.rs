@@ -125,6 +125,32 @@ impl Covariance {
     }
 }
 
+/// Variances of weights, `[c, D]`, none of them below 0.
+fn read_variances(
+    file: &TensorFile<'_>,
+    name: &str,
+    (classes, width): (usize, usize),
+) -> Result<Vec<f32>, String> {
+    let variance_ki = file.matrix(name, Some(classes), width)?;
+    match variance_ki.iter().any(|variance| *variance < 0.0) {
+        true => Err(format!("`{name}` holds a variance below 0")),
+        false => Ok(variance_ki),
+    }
+}
+
+/// Directions in which weights vary together, as many for each class: `[r c, D]`.
+fn read_directions(
+    file: &TensorFile<'_>,
+    name: &str,
+    (classes, width): (usize, usize),
+) -> Result<Vec<f32>, String> {
+    let direction_ji = file.matrix(name, None, width)?;
+    match direction_ji.len().is_multiple_of(classes * width) {
+        true => Ok(direction_ji),
+        false => Err(format!("the rows of `{name}` do not fit {classes} classes")),
+    }
+}
+
 fn with_bias(feature_d: &[f32]) -> Vec<f32> {
     feature_d.iter().copied().chain([1.0]).collect()
 }
