@@ -23,6 +23,18 @@ struct Case {
     epistemic: Vec<f64>,
 }
 
+impl Case {
+    fn rows<'a>(&'a self, class_weights: &'a [f64]) -> FeatureRows<'a> {
+        FeatureRows {
+            task: Task::SingleLabel,
+            feature_nd: &self.features,
+            labels: &self.labels,
+            classes: self.classes,
+            class_weights,
+        }
+    }
+}
+
 fn golden() -> Golden {
     let text =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/nuts.json"));
@@ -32,13 +44,7 @@ fn golden() -> Golden {
 /// Its draws, and what they say of the probes.
 fn drawn(case: &Case, width: usize, scale: f64, seed: u64) -> (Exact, ExactPredictive) {
     let class_weights = vec![1.0; case.classes];
-    let rows = FeatureRows {
-        task: Task::SingleLabel,
-        feature_nd: &case.features,
-        labels: &case.labels,
-        classes: case.classes,
-        class_weights: &class_weights,
-    };
+    let rows = case.rows(&class_weights);
     // A prior of scaled features is that of the features with another precision.
     let problem = Problem::scaled(rows, vec![scale; width + 1]).unwrap();
     let prior = case.prior_precision * scale * scale;
@@ -80,13 +86,7 @@ fn the_gradient_is_that_of_finite_differences() {
     let Golden { width, cases } = golden();
     for case in &cases {
         let class_weights: Vec<f64> = (0..case.classes).map(|k| 0.5 + k as f64).collect();
-        let rows = FeatureRows {
-            task: Task::SingleLabel,
-            feature_nd: &case.features,
-            labels: &case.labels,
-            classes: case.classes,
-            class_weights: &class_weights,
-        };
+        let rows = case.rows(&class_weights);
         let problem = Problem::scaled(rows, vec![0.7; width + 1]).unwrap();
         let mode_kd = problem.mode(&vec![0.0; case.classes * (width + 1)], 1.0, Tolerance::EXACT);
         let mode_kd = mode_kd.unwrap();
