@@ -9,20 +9,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 ///
 /// The question "does the variance help?" is nearly always answered no by rows like those of training, which
 /// say little of texts that are unlike them. `largest` asks instead how much of it these rows bear, as
-/// training-free Bayesianisation does (Shi, Wang, Han, Zhang and Wang, 2024), with T fitted anew at each s.
+/// training-free Bayesianisation does (Shi, Wang, Han, Zhang and Wang, 2024), with T fitted anew at each s, but
+/// not below 1, or below what it is without a variance: a mean that is made surer takes up any variance.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum ScaleRule {
     /// The best s, where the held-out rows show that it helps: by more than one standard error.
     #[default]
     Gain,
-    /// The largest s that the held-out rows bear: it costs them at most one standard error, and 0.002 nats.
+    /// The largest s that the held-out rows bear: it costs them at most 0.002 nats a row.
     Largest,
     /// This one; above 0.
     Fixed(f64),
 }
 
-/// The most that a scale may cost in mean −ln p(label), in nats, under [`ScaleRule::Largest`]; less where the
-/// standard error of the paired differences is less.
+/// The most that a scale may cost in mean −ln p(label), in nats, under [`ScaleRule::Largest`]. The standard error
+/// of the paired differences is no tolerance: it vanishes with s as the cost does, so that a cost of nothing can be
+/// more than one.
 pub const MOST_COST: f64 = 0.002;
 
 /// The most that can be asked for.

@@ -90,12 +90,18 @@ pub fn fit_scaling(
         fit.scaling.scale = 1.0;
         return Some(fit);
     }
+    let lowest = match corrections.scale {
+        _ if plain.doubt.is_some() => 0.0,
+        // A variance that is much the same for all texts can be any, if the mean grows with it.
+        ScaleRule::Largest => plain.temperature.ln().min(0.0),
+        ScaleRule::Gain | ScaleRule::Fixed(_) => LOWEST,
+    };
     let rows = ScaleRows {
         logits,
         labels,
         link,
         alone,
-        lowest: if plain.doubt.is_some() { 0.0 } else { LOWEST },
+        lowest,
         pull: 0.5 / (PRIOR_SD * PRIOR_SD * labels.len() as f64),
     };
     let found = match corrections.scale {
@@ -202,10 +208,9 @@ impl ScaleRows<'_> {
         best.1
     }
 
-    /// Whether the rows bear it: it costs no more than one standard error, or [`MOST_COST`] if that is less.
+    /// Whether the rows bear it: it costs no more than [`MOST_COST`].
     fn bear(&self, scaled: &Scaling) -> bool {
-        let (gain, standard_error) = self.gain(scaled);
-        -gain <= standard_error.min(MOST_COST)
+        -self.gain(scaled).0 <= MOST_COST
     }
 
     /// The largest scale that the rows bear; 0 where they bear none.
@@ -363,13 +368,12 @@ mod tests {
         for classes in [2, 4] {
             let made_by = Scaling { temperature: 1.5, scale: 0.0, vector: None };
             let (fit, logits, labels) = with_rule(ScaleRule::Largest, &made_by, (1000, classes));
-            let tolerance = |fit: &ScalingFit| fit.standard_error.min(MOST_COST);
             assert!(fit.scaling.scale > 0.0 && !fit.scale_at_bound, "{fit:?}");
-            assert!(-fit.gain <= tolerance(&fit) + 1e-4, "{fit:?}");
+            assert!(-fit.gain <= MOST_COST + 1e-4, "{fit:?}");
             let twice = ScaleRule::Fixed(2.0 * fit.scaling.scale);
             let corrections = Corrections { scale: twice, ..Corrections::default() };
             let twice = fit_scaling(&logits, &labels, &link(classes), corrections).unwrap();
-            assert!(-twice.gain > tolerance(&twice), "{twice:?}");
+            assert!(-twice.gain > MOST_COST, "{twice:?}");
             let (gain, _, _) = with_rule(ScaleRule::Gain, &made_by, (1000, classes));
             assert_eq!(gain.scaling.scale, 0.0);
         }
@@ -390,6 +394,26 @@ mod tests {
         assert_eq!(fit.scaling.scale, 4.0);
         assert!(fit.scaling.temperature.ln().abs() < 0.25, "{fit:?}");
         assert!(fit.gain > 0.0, "{fit:?}");
+    }
+
+    /// Every row has the same variance, which a temperature can stand for as well: T does not fall below 1 to make
+    /// room for more of it.
+    #[test]
+    fn a_variance_that_tells_no_row_from_another_does_not_grow_with_the_mean() {
+        let alike = |one: LogitDistribution| LogitDistribution::Gaussian {
+            mean_c: one.mean().into_owned(),
+            covariance: LogitCovariance::Difference(1.0),
+        };
+        for temperature in [0.8, 1.0, 1.6] {
+            let made_by = Scaling { temperature, scale: 0.0, vector: None };
+            let (logits, labels) = drawn(2000, 2, &made_by);
+            let logits: Vec<LogitDistribution> = logits.into_iter().map(alike).collect();
+            let corrections = Corrections { scale: ScaleRule::Largest, ..Corrections::default() };
+            let fit = fit_scaling(&logits, &labels, &link(2), corrections).unwrap();
+            let least = fit.plain.temperature.min(1.0);
+            assert!(fit.scaling.temperature >= least - 1e-9, "{fit:?}");
+            assert!(fit.scaling.scale < 10.0, "{fit:?}");
+        }
     }
 
     /// A variance that is nothing beside what the logits say: rows do not limit it, and it stays as it is.
