@@ -89,6 +89,7 @@ impl Bench {
             train: &self.train,
             stream: None,
             validation: &self.validation,
+            objective: None,
         };
         let (mut saved, mut warnings) = (Vec::new(), Vec::new());
         let ended = fit(&job, State::new(parameters), None, &mut |event| {

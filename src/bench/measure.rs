@@ -67,6 +67,7 @@ pub fn measure(
         train: subject.train,
         stream: None,
         validation: subject.train,
+        objective: None,
     };
     if suites.contains(&Suite::Train) {
         let batches = train_batches(subject.train, settings);

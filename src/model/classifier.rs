@@ -249,24 +249,31 @@ impl Classifier {
 
     /// Logits `[b, c]`; with a source of noise, as in training.
     pub fn logits(&self, batch: &Packed, source: Option<&DropoutSource>) -> Result<Tensor> {
-        let mut places = Places { source, next: 0 };
-        let hidden_pd = self.encode(batch, &mut places, &batch.places())?;
-        self.head(&self.pool(&hidden_pd, batch)?, batch, source)
+        self.feature_logits(&self.training_feature(batch, source)?)
     }
 
-    /// Logits `[b, c]` of pooled hidden states `[b, d]`.
-    pub fn head(
+    /// What enters the last linear layer, `[b, d]`; with a source of noise, as in training.
+    pub fn training_feature(
+        &self,
+        batch: &Packed,
+        source: Option<&DropoutSource>,
+    ) -> Result<Tensor> {
+        let hidden_pd = self.encode(batch, &mut Places { source, next: 0 }, &batch.places())?;
+        self.head_feature(&self.pool(&hidden_pd, batch)?, batch, source)
+    }
+
+    /// The same of pooled hidden states `[b, d]`.
+    pub fn head_feature(
         &self,
         pooled_bd: &Tensor,
         batch: &Packed,
         source: Option<&DropoutSource>,
     ) -> Result<Tensor> {
         let mut places = Places { source, next: 1 + 3 * self.layers.len() as u32 };
-        let feature_bd = self.dropped_feature(pooled_bd, batch, &mut places)?;
-        row_linear(&feature_bd, &self.last.0, &self.last.1)
+        self.dropped_feature(pooled_bd, batch, &mut places)
     }
 
-    /// Logits `[b, c]` of the feature φ that [`Self::features`] gives.
+    /// Logits `[b, c]` of what enters the last linear layer.
     pub fn feature_logits(&self, feature_bd: &Tensor) -> Result<Tensor> {
         row_linear(feature_bd, &self.last.0, &self.last.1)
     }

@@ -34,6 +34,12 @@ impl Parameters {
         self.0.get(name).expect("every specified parameter is present")
     }
 
+    /// The same with one more tensor, or with this one in the place of that of its name.
+    pub fn with(mut self, name: &str, tensor: Tensor) -> Self {
+        self.0.insert(name.to_owned(), tensor);
+        self
+    }
+
     /// The same with another last linear layer, weight `[c, d]` and bias `[c]`, on the device of the
     /// one that it replaces.
     pub fn with_last_layer(&self, weight_cd: &Tensor, bias_c: &Tensor) -> Result<Self> {

@@ -152,7 +152,7 @@ impl NewCheckpoint {
         };
         new.write(TRAINER_STATE, &json(&state))?;
         new.write(OPTIMIZER, &snapshot.optimizer_file())?;
-        if let Some(gathered) = snapshot.gathered {
+        if let Some(gathered) = snapshot.gathered.as_deref() {
             let mut tensors = Tensors::default();
             for (name, values) in gathered {
                 tensors.put_f32(name, &[values.len()], values);

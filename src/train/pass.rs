@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result as CandleResult, Tensor, Var};
 
-use super::{Gradients, TrainConfig, TrainError};
+use super::{Answers, Gradients, Objective, TrainConfig, TrainError};
 use crate::compute::Packed;
 use crate::compute::ops::cross_entropy;
 use crate::model::{
@@ -21,11 +21,15 @@ pub struct Targets<'a> {
     pub weights: &'a [f32],
     /// The weight of all sequences of the step.
     pub total: f64,
+    /// The place of each sequence in the training set.
+    pub rows: &'a [u32],
+    /// The sequences of the step.
+    pub step_rows: usize,
 }
 
 /// The passes of a run: on the CPU through the kernels, elsewhere through Candle's graph.
 #[derive(Debug)]
-pub struct Pass {
+pub struct Pass<'o> {
     encoder: EncoderConfig,
     classifier: Classifier,
     smoothing: f64,
@@ -33,11 +37,18 @@ pub struct Pass {
     frozen: usize,
     tape: Tape,
     engine: Option<Engine>,
+    /// What is minimised, if not the cross entropy.
+    objective: Option<&'o dyn Objective>,
 }
 
-impl Pass {
+impl<'o> Pass<'o> {
     /// For variables that `parameters` share.
-    pub fn new(encoder: &EncoderConfig, config: &TrainConfig, parameters: &Parameters) -> Self {
+    pub fn new(
+        encoder: &EncoderConfig,
+        config: &TrainConfig,
+        parameters: &Parameters,
+        objective: Option<&'o dyn Objective>,
+    ) -> Self {
         Self {
             encoder: encoder.clone(),
             classifier: Classifier::new(encoder, parameters),
@@ -46,6 +57,7 @@ impl Pass {
             frozen: config.frozen_layers,
             tape: Tape::default(),
             engine: None,
+            objective,
         }
     }
 
@@ -64,8 +76,16 @@ impl Pass {
         source: &DropoutSource,
         gradients: &mut Gradients,
     ) -> Result<f64, TrainError> {
-        let loss = |logits_bc: &Tensor| -> CandleResult<Tensor> {
-            let Targets { labels, weights, total } = *targets;
+        let classifier = &self.classifier;
+        let loss = |feature_bd: &Tensor| -> CandleResult<Tensor> {
+            let Targets { labels, weights, total, rows, step_rows } = *targets;
+            let logits_bc = &classifier.feature_logits(feature_bd)?;
+            if let Some(objective) = self.objective {
+                let (logit_bc, pass) = (logits_bc, source.step);
+                let answers =
+                    Answers { feature_bd, logit_bc, rows, labels, weights, step_rows, pass };
+                return objective.loss(&answers, variables);
+            }
             match self.encoder.task {
                 Task::SingleLabel => {
                     cross_entropy(logits_bc, labels, weights, self.smoothing, total)
@@ -80,7 +100,7 @@ impl Pass {
             if self.checkpointing > 0 {
                 return Err(TrainError::CheckpointingDevice);
             }
-            let loss = loss(&self.classifier.logits(batch, Some(source))?)?;
+            let loss = loss(&classifier.training_feature(batch, Some(source))?)?;
             gradients.add(variables, &loss.backward()?)?;
             return Ok(f64::from(loss.to_scalar::<f32>()?));
         };
@@ -88,7 +108,8 @@ impl Pass {
         let pass = TrainingPass { batch, source: Some(source), checkpointing, frozen };
         let pooled_bd = engine.pooled_with_tape(&pass, &mut self.tape)?;
         let pooled_bd = Var::from_tensor(&pooled_bd)?;
-        let loss = loss(&self.classifier.head(pooled_bd.as_tensor(), batch, Some(source))?)?;
+        let feature_bd = classifier.head_feature(pooled_bd.as_tensor(), batch, Some(source))?;
+        let loss = loss(&feature_bd)?;
         let found = loss.backward()?;
         let of_pooled = found.get(pooled_bd.as_tensor());
         let of_pooled = of_pooled

@@ -1,5 +1,6 @@
 //! One run, from initial parameters to the best ones.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -8,11 +9,12 @@ use candle_core::Var;
 use super::average::Average;
 use super::batch_source::BatchSource;
 use super::inspect::{Inspection, suspicious};
+use super::objective::Own;
 use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
 use super::{
-    AdamW, Best, Control, Counters, Event, Follower, Gradients, Group, Guard, Logged, Plan,
-    Snapshot, State, TrainConfig, TrainError,
+    AdamW, Best, Control, Counters, Event, Follower, Gathered, Gradients, Group, Guard, Logged,
+    Objective, Plan, Snapshot, State, TrainConfig, TrainError,
 };
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
@@ -30,6 +32,8 @@ pub struct Job<'a> {
     pub stream: Option<&'a StreamedRows>,
     /// Rows that choose the best weights.
     pub validation: &'a TokenSet,
+    /// What is minimised, if not the cross entropy with the labels.
+    pub objective: Option<&'a dyn Objective>,
 }
 
 impl Job<'_> {
@@ -61,6 +65,8 @@ pub struct Outcome {
     pub final_loss: f64,
     /// What followed the run, with all that it has gathered.
     pub follower: Option<Box<dyn Follower>>,
+    /// The objective's own parameters beside these weights.
+    pub own: Gathered,
 }
 
 /// The state between two steps.
@@ -74,7 +80,8 @@ pub(super) struct Run<'a> {
     pub(super) variables: BTreeMap<String, Var>,
     /// The same storage as the variables.
     pub(super) parameters: Parameters,
-    pub(super) pass: Pass,
+    pub(super) own: Own,
+    pub(super) pass: Pass<'a>,
     pub(super) gradients: Gradients,
     pub(super) optimizer: AdamW,
     pub(super) average: Option<Average>,
@@ -125,7 +132,7 @@ pub fn fit(
         }
         let ended = run.counters.ended;
         if ended || (step > saved && (stopped || step.is_multiple_of(run.plan.save_every))) {
-            observe(Event::Save(run.snapshot()))?;
+            observe(Event::Save(run.snapshot()?))?;
             saved = step;
         }
         if ended {
@@ -138,7 +145,7 @@ pub fn fit(
             Err(error @ (TrainError::NotFinite { .. } | TrainError::Data(_))) => {
                 // The weights are still those of the step before.
                 if step > saved {
-                    observe(Event::Save(run.snapshot()))?;
+                    observe(Event::Save(run.snapshot()?))?;
                 }
                 return Err(error);
             }
@@ -162,13 +169,15 @@ pub fn fit(
             (parameters, scores, steps)
         }
     };
+    let own = run.own.values(&parameters)?;
     Ok(Ended::Finished(Box::new(Outcome {
-        parameters,
+        parameters: run.own.without(parameters),
         scores,
         best_step,
         steps,
         final_loss: mean(&run.counters.recent),
         follower: run.follower,
+        own,
     })))
 }
 
@@ -184,7 +193,18 @@ impl Outcome {
             steps: counters.step,
             final_loss: mean(&counters.recent),
             follower: None,
+            own: Gathered::new(),
         })
+    }
+}
+
+impl Outcome {
+    /// What was gathered beside the weights, by what followed the run or by its objective.
+    pub fn gathered(&self) -> Option<&Gathered> {
+        match &self.follower {
+            Some(follower) => Some(follower.gathered()),
+            None => Some(&self.own).filter(|own| !own.is_empty()),
+        }
     }
 }
 
@@ -198,10 +218,14 @@ impl<'a> Run<'a> {
         state: State,
         mut follower: Option<Box<dyn Follower>>,
     ) -> Result<Self, TrainError> {
+        let own = Own::of(job.objective);
+        let network = own.beside(state.parameters, &state.gathered)?;
+        let best = state.best.map(|best| own.beside_best(best, &state.gathered)).transpose()?;
         if let Some(follower) = &mut follower {
             follower.resume(state.gathered);
         }
         let mut specifications = specifications(job.encoder);
+        specifications.extend(own.specifications());
         for one in &mut specifications {
             one.used &= !job.config.freezes(&one.name);
         }
@@ -211,7 +235,7 @@ impl<'a> Run<'a> {
             (one.name.clone(), Group { decays: one.decay, rate })
         };
         let groups = specifications.iter().map(group).collect();
-        let (variables, parameters) = state.parameters.variables(&specifications)?;
+        let (variables, parameters) = network.variables(&specifications)?;
         let decay = job.config.ema_decay;
         let begins = state.counters.step == 0;
         let average = match (decay > 0.0, begins) {
@@ -228,7 +252,7 @@ impl<'a> Run<'a> {
             job,
             noise: Noise::new(job.config.seed),
             plan: Plan::new(job.config, job.rows()),
-            pass: Pass::new(job.encoder, job.config, &parameters),
+            pass: Pass::new(job.encoder, job.config, &parameters, job.objective),
             gradients: Gradients::default(),
             guard,
             specifications,
@@ -239,7 +263,8 @@ impl<'a> Run<'a> {
             average,
             follower,
             class_weights: class_weights(job),
-            best: state.best,
+            best,
+            own,
             supply: BatchSource::new(job, state.counters.stream),
             seconds_before: state.counters.seconds,
             counters: state.counters,
@@ -248,15 +273,20 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot {
+    fn snapshot(&self) -> Result<Snapshot<'_>, TrainError> {
+        let gathered = match &self.follower {
+            Some(follower) => Some(Cow::Borrowed(follower.gathered())),
+            None if self.own.is_empty() => None,
+            None => Some(Cow::Owned(self.own.kept(&self.parameters, self.best.as_ref())?)),
+        };
+        Ok(Snapshot {
             plan: &self.plan,
             parameters: &self.parameters,
             counters: &self.counters,
             optimizer: &self.optimizer,
             average: self.average.as_ref(),
-            gathered: self.follower.as_ref().map(|follower| follower.gathered()),
-        }
+            gathered,
+        })
     }
 
     /// Epochs finished, as a fraction.

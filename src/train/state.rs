@@ -3,6 +3,7 @@
 //! Order of the rows, noise and learning rate are functions of the config and the number of the
 //! step, so there is no random state to keep, and a position only in data that are streamed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -103,7 +104,7 @@ impl State {
 }
 
 /// The same, lent by a run to whoever saves it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Snapshot<'a> {
     /// The plan of the run.
     pub plan: &'a Plan,
@@ -111,8 +112,9 @@ pub struct Snapshot<'a> {
     pub counters: &'a Counters,
     pub(super) optimizer: &'a AdamW,
     pub(super) average: Option<&'a Average>,
-    /// What a [`Follower`](super::Follower) has gathered, where there is one.
-    pub gathered: Option<&'a Gathered>,
+    /// What a [`Follower`](super::Follower) has gathered, or an [`Objective`](super::Objective) has of
+    /// its own, where there is one.
+    pub gathered: Option<Cow<'a, Gathered>>,
 }
 
 impl Snapshot<'_> {

@@ -40,6 +40,7 @@ impl Run<'_> {
         let set = self.supply.rows().unwrap_or(self.job.train);
         let weight = |&row: &u32| self.class_weights[set.labels()[row as usize] as usize];
         let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
+        let step_rows = micro_batches.iter().map(Vec::len).sum();
         let width = self.job.encoder.hidden_size;
         self.gradients.clear(width);
         let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
@@ -49,7 +50,7 @@ impl Run<'_> {
             let weights: Vec<f32> = rows.iter().map(weight).collect();
             let pass = step * config.gradient_accumulation_steps as u64 + index as u64;
             let source = DropoutSource { noise: self.noise, step: pass };
-            let targets = Targets { labels: &labels, weights: &weights, total };
+            let targets = Targets { labels: &labels, weights: &weights, total, rows, step_rows };
             let value = self.pass.run(
                 &self.parameters,
                 &self.variables,

@@ -116,7 +116,7 @@ impl Shop<'_> {
                 [] => self.base.with(parameters),
                 others => self.base.with(parameters).with_members(others),
             };
-            let gathered = first.outcome.follower.as_ref().map(|follower| follower.gathered());
+            let gathered = first.outcome.gathered();
             return self.refitted(&reader, model, gathered, show);
         };
         let features = reader.features(&self.prepared.parts.train, &self.sets.train, show)?;

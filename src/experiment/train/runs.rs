@@ -169,6 +169,7 @@ impl One<'_> {
             train: &rows.train,
             stream: self.stream.as_ref(),
             validation: &rows.validation,
+            objective: None,
         };
         let plan = Plan::new(&self.config, job.rows());
         let follower = experiment.posterior.approach().follower(&plan);
