@@ -218,7 +218,7 @@ impl<'a> Output<'a> {
 
     fn finish(self) -> Result<()> {
         match self {
-            Self::Screen(_) => Ok(()),
+            Self::Screen(screen) => screen.finish(),
             Self::Table(sink) => Ok(sink.finish()?),
         }
     }
