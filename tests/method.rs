@@ -46,13 +46,26 @@ fn table(folder: &Path) -> PathBuf {
 struct Place {
     folder: TempDir,
     method: Method,
+    /// Keys of the method that are not the usual ones.
+    keys: &'static [&'static str],
 }
 
+/// Methods in another of their forms.
+const FORMS: [(Method, &[&str]); 2] = [
+    (Method::Sngp, &["posterior.sngp_joint=true"]),
+    (Method::Vbll, &["posterior.vbll_joint=true"]),
+];
+
 impl Place {
-    fn new(method: Method) -> Self {
+    fn new(method: Method, keys: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         table(folder.path());
-        Self { folder, method }
+        Self { folder, method, keys }
+    }
+
+    /// Another, where the same can be trained.
+    fn like(&self) -> Self {
+        Self::new(self.method, self.keys)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -81,7 +94,7 @@ impl Place {
             Method::Ensemble => &["posterior.num_members=3", "posterior.learning_rate_factor=1.5"],
             _ => &[],
         };
-        let settings = own.iter().chain(small).chain(more);
+        let settings = own.iter().chain(small).chain(self.keys).chain(more);
         let settings: Vec<String> = settings.map(|&one| one.to_owned()).collect();
         Experiment::parse("", "test", &settings).unwrap()
     }
@@ -127,14 +140,15 @@ impl Place {
     }
 }
 
-/// A model of each method.
+/// A model of each method, and of its other forms.
 static MODELS: LazyLock<Vec<(Place, TrainReport)>> = LazyLock::new(|| {
-    let trained = |&method: &Method| {
-        let place = Place::new(method);
+    let trained = |(method, keys)| {
+        let place = Place::new(method, keys);
         let report = place.finish(&[]);
         (place, report)
     };
-    Method::ALL.iter().map(trained).collect()
+    let usual = Method::ALL.iter().map(|&method| (method, [].as_slice()));
+    usual.chain(FORMS).map(trained).collect()
 });
 
 fn copy(from: &Path, to: &Path) {
@@ -166,10 +180,10 @@ fn it_learns_what_words_tell_apart() {
 #[test]
 fn equal_seeds_give_equal_bytes_and_others_do_not() {
     for (place, _) in &*MODELS {
-        let again = Place::new(place.method);
+        let again = place.like();
         again.finish(&[]);
         assert!(place.files() == again.files(), "{}: other bytes", place.method.name());
-        let other = Place::new(place.method);
+        let other = place.like();
         other.finish(&["train.seed=7"]);
         let weights = "model.safetensors";
         assert!(place.files()[weights] != other.files()[weights], "{}", place.method.name());
@@ -217,7 +231,7 @@ fn batch_mates_do_not_move_an_answer() {
 /// steps behind it. Then the run is finished.
 fn killed_and_resumed(whole: &Place, report: &TrainReport, late: u64) {
     let name = whole.method.name();
-    let place = Place::new(whole.method);
+    let place = whole.like();
     let folders = ["checkpoints", "runs"];
     let snapshot = |_: &Path, steps: u64| {
         if steps >= late && !place.path("killed").exists() {

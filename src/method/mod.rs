@@ -29,7 +29,7 @@ pub use record::FitRecord;
 
 use crate::model::EncoderConfig;
 use crate::posterior::{Passes, Posterior};
-use crate::train::{Follower, Plan, TrainConfig};
+use crate::train::{Follower, Objective, Plan, TrainConfig};
 
 /// How a posterior is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,18 @@ pub struct Needs {
     pub trajectory: bool,
     /// Training runs, of one network each. Of more than one its keys are keys of the training trajectory too.
     pub runs: usize,
+    /// A fine-tuning whose loss is its own: its keys are then keys of the training trajectory.
+    pub objective: bool,
+}
+
+/// What a method makes the loss of a fine-tuning from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ObjectiveInput {
+    pub classes: usize,
+    /// The width `d` of the feature.
+    pub width: usize,
+    /// Training rows.
+    pub rows: usize,
 }
 
 impl Default for Needs {
@@ -87,6 +99,7 @@ impl Default for Needs {
             trajectory: false,
             own_layer: false,
             runs: 1,
+            objective: false,
         }
     }
 }
@@ -94,7 +107,7 @@ impl Default for Needs {
 impl Needs {
     /// Whether its keys change how weights are trained, and not only what is made of them.
     pub fn shapes_training(&self) -> bool {
-        self.trajectory || self.runs > 1
+        self.trajectory || self.runs > 1 || self.objective
     }
 }
 
@@ -121,6 +134,11 @@ pub trait Approach {
     /// What follows the weights of a training run, for methods that need its trajectory. The error says why
     /// the plan of the run does not do.
     fn follower(&self, _: &Plan) -> std::result::Result<Option<Box<dyn Follower>>, String> {
+        Ok(None)
+    }
+
+    /// What its training minimises, if not the cross entropy with the labels.
+    fn objective(&self, _: ObjectiveInput) -> Result<Option<Box<dyn Objective>>> {
         Ok(None)
     }
 

@@ -25,6 +25,9 @@ pub struct FitRecord {
     /// Whether its prior was chosen by held-out rows, and not by the evidence.
     #[serde(default)]
     pub prior_by_held_out_rows: bool,
+    /// Whether the encoder was fine-tuned by the method's own loss.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joint: bool,
     /// Training rows that it looked at.
     #[serde(default)]
     pub rows: usize,
@@ -71,6 +74,7 @@ impl FitRecord {
             class_weights: ClassWeights::None,
             evidence: None,
             prior_by_held_out_rows: false,
+            joint: false,
             rows: 0,
             vector: false,
             temperature: None,

@@ -52,6 +52,14 @@ impl FourierMap {
         self.phase_r.len()
     }
 
+    /// Ω / ℓ, `[r, d]`, and b, `[r]`.
+    pub fn tensors(&self) -> Result<(Tensor, Tensor)> {
+        let features = self.features();
+        let shape = (features, self.frequency_rd.len() / features);
+        let frequency_rd = Tensor::from_slice(&self.frequency_rd, shape, &Device::Cpu)?;
+        Ok((frequency_rd, Tensor::from_slice(&self.phase_r, features, &Device::Cpu)?))
+    }
+
     /// ℓ.
     pub fn length_scale(&self) -> f64 {
         self.length_scale

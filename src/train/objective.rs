@@ -48,6 +48,11 @@ pub trait Objective: Debug {
     /// The part of the step's mean loss that is due to this batch, `[]`. `variables` has everything that is
     /// trained.
     fn loss(&self, answers: &Answers<'_>, variables: &BTreeMap<String, Var>) -> Result<Tensor>;
+
+    /// Puts weights back to where they may be, after each step.
+    fn constrain(&self, _: &BTreeMap<String, Var>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What the values of the best weights are called in a checkpoint.

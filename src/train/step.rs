@@ -83,6 +83,9 @@ impl Run<'_> {
         let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
         let (variables, groups) = (&self.variables, &self.groups);
         self.optimizer.step(variables, groups, gradients, config, learning_rate, scale)?;
+        if let Some(objective) = self.job.objective {
+            objective.constrain(variables)?;
+        }
         if let Some(average) = &mut self.average {
             average.update(variables, step + 1)?;
         }

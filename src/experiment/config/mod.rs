@@ -200,6 +200,29 @@ impl Experiment {
         if needs.runs > 1 {
             self.check_runs()?;
         }
+        if needs.objective {
+            self.check_objective()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what a loss of the method's own has no place for.
+    fn check_objective(&self) -> Result<(), String> {
+        let method = self.posterior.name().name();
+        if self.train.recipe != Recipe::Full {
+            return Err(format!(
+                "`train.recipe` is not `full`, but `posterior.{method}_joint` trains the encoder \
+                 with the method; set `train.recipe` to `full`, or `posterior.{method}_joint` to \
+                 `false`"
+            ));
+        }
+        if self.train.label_smoothing_factor > 0.0 {
+            return Err(format!(
+                "`train.label_smoothing_factor` smooths the labels of the cross entropy, but \
+                 `posterior.{method}_joint` trains with a loss of its own; set one of them to 0 or \
+                 `false`"
+            ));
+        }
         Ok(())
     }
 

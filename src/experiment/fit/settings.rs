@@ -60,6 +60,7 @@ pub(super) fn settings(
         let needs = chosen.posterior.approach().needs();
         if needs.shapes_training() {
             let what = match needs.runs {
+                _ if needs.objective => "would fine-tune the encoder, and `bayes fit` does not",
                 1 => "collects weights during fine-tuning, and `bayes fit` does not fine-tune",
                 _ => "trains several networks, and `bayes fit` trains none",
             };

@@ -14,6 +14,7 @@ use super::tuning::Tuning;
 use super::{ExperimentError, Progress, RunContext, RunFolder};
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
+use crate::method::ObjectiveInput;
 use crate::model::Parameters;
 use crate::train::{Ended, EventWriter, Job, Outcome, Plan, State, TrainConfig};
 
@@ -163,7 +164,8 @@ impl One<'_> {
     ) -> Result<(Ended, Option<PathBuf>), ExperimentError> {
         let Runs { prepared, base, rows, home, context } = self.runs;
         let Prepared { experiment, start, .. } = prepared;
-        let job = Job {
+        let approach = experiment.posterior.approach();
+        let mut job = Job {
             encoder: &start.encoder,
             config: &self.config,
             train: &rows.train,
@@ -171,8 +173,14 @@ impl One<'_> {
             validation: &rows.validation,
             objective: None,
         };
+        let objective = approach.objective(ObjectiveInput {
+            classes: job.encoder.labels.len(),
+            width: job.encoder.hidden_size,
+            rows: job.rows(),
+        })?;
+        job.objective = objective.as_deref();
         let plan = Plan::new(&self.config, job.rows());
-        let follower = experiment.posterior.approach().follower(&plan);
+        let follower = approach.follower(&plan);
         let follower = follower.map_err(ExperimentError::Encoder)?;
         let tuning = Tuning {
             experiment,

@@ -59,7 +59,7 @@ pub struct Value {
 
 /// The Wishart prior of the noise precisions as the authors' code has it: `dof` = 1, `wishart_scale` = 1.
 const DEGREES: f64 = 1.0;
-const SCALE: f64 = 1.0;
+pub const SCALE: f64 = 1.0;
 
 impl Sizes {
     /// The length of the whole vector.

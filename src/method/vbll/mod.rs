@@ -1,5 +1,6 @@
 //! Variational Bayesian last layers: Harrison, Willes and Snoek, "Variational Bayesian last layers" (ICLR
-//! 2024), the discriminative classification of section 3.2, fitted on features that do not change.
+//! 2024), the discriminative classification of section 3.2. It is fitted on the features of a trained encoder, which
+//! with `vbll_joint` was trained by the same bound.
 //!
 //! | paper | here |
 //! |---|---|
@@ -10,27 +11,30 @@
 //! | −Σ c_n L_n + KL(q ‖ p) − ln p(Σ) | its `objective`; c_n is what a row counts (not in the paper), else 1 |
 //! | p(Σ⁻¹), a Wishart prior of the noise precisions | with the constants of the authors' code |
 //!
-//! Theirs is trained by minibatches together with the encoder. Here the encoder stays as it is, so the
-//! objective is a function of w̄, ln s, U and ln σ² alone; for a diagonal S it is convex, and L-BFGS
-//! (`minimise`) finds its one minimum from the fitted linear layer. Also unlike them ς, which they leave to
+//! Theirs is trained by minibatches together with the encoder, as with `vbll_joint` ([`Joint`]). In the end, here, the
+//! encoder stays as it is, so the objective is a function of w̄, ln s, U and ln σ² alone; for a diagonal S it is convex,
+//! and L-BFGS (`minimise`) finds its one minimum from the fitted linear layer. Also unlike them ς, which they leave to
 //! the user, is by empirical Bayes: at every point the one that minimises the divergence, Σ_k (tr S_k +
 //! ‖w̄_k‖²) / (KD). And they sample the predictive distribution, where the logits of a text are exactly
 //! Gaussian, with the variances φ̃ᵀS_kφ̃ + σ_k²: they go through the links of all methods. The noise σ²,
 //! which counts with the bias, is thereby part of the epistemic uncertainty; it is small.
 
 mod bound;
+mod joint;
 mod minimise;
 
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
 
 use self::bound::{Bound, Sizes};
+use self::joint::Joint;
 use self::minimise::{Patience, minimise};
 use super::laplace::{Evidence, FeatureRows, Head, usual_scale};
-use super::{Approach, FitInput, FitRecord, Method, Needs, tensors};
+use super::{Approach, FitInput, FitRecord, Method, Needs, ObjectiveInput, tensors};
 use crate::compute::{Noise, Purpose};
 use crate::posterior::algebra::{Design, Eigen, Matrix};
 use crate::posterior::{Classwise, Covariance, DRAWS_SEED, Posterior, Spread};
+use crate::train::Objective;
 
 /// Its keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,6 +42,8 @@ use crate::posterior::{Classwise, Covariance, DRAWS_SEED, Posterior, Spread};
 pub struct Vbll {
     /// Directions of the covariance of each class, besides its diagonal.
     pub vbll_rank: usize,
+    /// Whether the encoder is fine-tuned by the bound, and not by the cross entropy.
+    pub vbll_joint: bool,
 }
 
 /// The most directions of a class.
@@ -50,7 +56,7 @@ const FIRST_DIRECTION: f64 = 0.1;
 
 impl Approach for Vbll {
     fn needs(&self) -> Needs {
-        Needs { training_features: true, ..Needs::default() }
+        Needs { training_features: true, objective: self.vbll_joint, ..Needs::default() }
     }
 
     fn check(&self) -> std::result::Result<(), String> {
@@ -60,6 +66,10 @@ impl Approach for Vbll {
         }
     }
 
+    fn objective(&self, input: ObjectiveInput) -> Result<Option<Box<dyn Objective>>> {
+        Ok(self.vbll_joint.then(|| Box::new(Joint(input)) as Box<dyn Objective>))
+    }
+
     fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
         let start_kd = input.linear_head()?.mean_kd;
         let found = fit(&input.rows, &start_kd, self.vbll_rank, input.head, PATIENCE)?;
@@ -67,7 +77,8 @@ impl Approach for Vbll {
         let spread = Spread::LastLayer(Covariance::Classwise(found.covariance));
         let posterior = Posterior::new(input.rows.task, mean_cd, mean_c, spread, input.link);
         let evidence = Some(found.evidence);
-        Ok((posterior, FitRecord { evidence, ..input.record(Method::Vbll) }))
+        let joint = self.vbll_joint;
+        Ok((posterior, FitRecord { evidence, joint, ..input.record(Method::Vbll) }))
     }
 
     fn describe(posterior: &Posterior, fit: &FitRecord) -> String {
@@ -83,8 +94,12 @@ impl Approach for Vbll {
                 evidence.prior_precision
             )
         };
+        let encoder = match fit.joint {
+            true => "of an encoder that was trained by the same bound",
+            false => "of the trained encoder",
+        };
         format!(
-            "A variational Bayesian last layer, fitted on the features of the trained encoder: the \
+            "A variational Bayesian last layer, fitted on the features {encoder}: the \
              Gaussian over its weights, with {form}, that maximises a lower bound of the marginal \
              likelihood (Harrison et al., 2024).{} Each text needs one forward pass.",
             fit.evidence.map(prior).unwrap_or_default()

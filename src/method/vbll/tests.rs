@@ -340,6 +340,11 @@ fn a_kept_layer_stays_and_has_a_covariance() {
 
 #[test]
 fn a_rank_out_of_range_is_refused() {
-    assert!(Vbll { vbll_rank: MOST_RANK }.check().is_ok());
-    assert!(Vbll { vbll_rank: 9 }.check().unwrap_err().starts_with("`posterior.vbll_rank`"));
+    assert!(Vbll { vbll_rank: MOST_RANK, ..Vbll::default() }.check().is_ok());
+    assert!(
+        Vbll { vbll_rank: 9, ..Vbll::default() }
+            .check()
+            .unwrap_err()
+            .starts_with("`posterior.vbll_rank`")
+    );
 }

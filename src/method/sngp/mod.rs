@@ -1,6 +1,7 @@
 //! Spectral-normalised neural Gaussian processes: Liu, Lin, Padhy, Tran, Bedrax-Weiss and Lakshminarayanan,
 //! "Simple and principled uncertainty estimation with deterministic deep learning via distance awareness"
-//! (NeurIPS 2020), the random-feature Gaussian process of section 3.2, fitted on features that do not change.
+//! (NeurIPS 2020), the random-feature Gaussian process of section 3.2. It is fitted on the features of a trained
+//! encoder, which with `sngp_joint` was trained for it.
 //!
 //! | paper | here |
 //! |---|---|
@@ -16,9 +17,12 @@
 //! its curvature: λ_n = (1 − Σ_k p̂_k²) / (K − 1), which for two classes is exactly 2 p̂ (1 − p̂), Laplace's
 //! approximation. A class covariance of its own, D_L² numbers for each of 150 classes, is not offered.
 //!
-//! Left out: spectral normalisation, which keeps distances while the encoder is trained. Nothing is trained
-//! here, so distances are those of the encoder as it is. Their code averages ΦΦᵀ over batches while weights
-//! move; this is the exact sum of all rows at the end, in f64.
+//! With `sngp_joint` the encoder is fine-tuned through β Φ(φ) ([`Joint`]), and the dense layer before the last is
+//! normalised spectrally; without, distances are those of an encoder that was trained with a linear layer. Their code
+//! averages ΦΦᵀ over batches while weights move; this is the exact sum of all rows at the end, in f64, and β is fitted
+//! anew.
+
+mod joint;
 
 use std::sync::Arc;
 
@@ -26,15 +30,17 @@ use candle_core::Result;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use self::joint::Joint;
 use super::laplace::{
     Evidence, FeatureRows, Head, Laplace, Prior, Problem, Tolerance, usual_scale,
 };
-use super::{Approach, FitInput, FitRecord, Method, Needs, tensors};
+use super::{Approach, FitInput, FitRecord, Method, Needs, ObjectiveInput, tensors};
 use crate::compute::Noise;
 use crate::numbers::grouped;
 use crate::posterior::{
     DRAWS_SEED, FourierLayer, FourierMap, MOST_FEATURES, Posterior, Spread, normalised, softmax,
 };
+use crate::train::Objective;
 
 /// What a row says of the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,12 +63,22 @@ pub struct Sngp {
     pub sngp_length_scale: f64,
     /// How much each training row narrows the posterior.
     pub sngp_likelihood: Likelihood,
+    /// Whether the encoder is fine-tuned with the random features, and not with a linear last layer.
+    pub sngp_joint: bool,
+    /// With `sngp_joint`, the most that the dense layer before the last may stretch a distance; 0 = no bound.
+    pub sngp_norm_bound: f64,
 }
 
 impl Default for Sngp {
     fn default() -> Self {
         let sngp_likelihood = Likelihood::default();
-        Self { sngp_features: 1024, sngp_length_scale: 2.0, sngp_likelihood }
+        Self {
+            sngp_features: 1024,
+            sngp_length_scale: 2.0,
+            sngp_likelihood,
+            sngp_joint: false,
+            sngp_norm_bound: 0.95,
+        }
     }
 }
 
@@ -75,11 +91,12 @@ const FIRST: f64 = 100.0;
 
 impl Approach for Sngp {
     fn needs(&self) -> Needs {
-        Needs { training_features: true, own_layer: true, ..Needs::default() }
+        let objective = self.sngp_joint;
+        Needs { training_features: true, own_layer: true, objective, ..Needs::default() }
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let Self { sngp_features, sngp_length_scale, .. } = *self;
+        let Self { sngp_features, sngp_length_scale, sngp_norm_bound, .. } = *self;
         if !(LEAST_FEATURES..=MOST_FEATURES).contains(&sngp_features) {
             return Err(format!(
                 "`posterior.sngp_features` is {sngp_features}; use {LEAST_FEATURES} to {MOST_FEATURES}"
@@ -90,7 +107,19 @@ impl Approach for Sngp {
                 "`posterior.sngp_length_scale` is {sngp_length_scale}; use a number from 0.01 to 100"
             ));
         }
+        if !(0.0..=100.0).contains(&sngp_norm_bound) {
+            return Err(format!(
+                "`posterior.sngp_norm_bound` is {sngp_norm_bound}; use a number from 0 (no bound) to 100"
+            ));
+        }
         Ok(())
+    }
+
+    fn objective(&self, input: ObjectiveInput) -> Result<Option<Box<dyn Objective>>> {
+        if !self.sngp_joint {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Joint::new(self, input)?)))
     }
 
     fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
@@ -110,7 +139,8 @@ impl Approach for Sngp {
         let posterior = Posterior::new(task, mean_cd, mean_c, spread, input.link);
         let posterior = Posterior { fourier: Some(Arc::new(layer)), ..posterior };
         let evidence = Some(evidence);
-        Ok((posterior, FitRecord { evidence, ..input.record(Method::Sngp) }))
+        let joint = self.sngp_joint;
+        Ok((posterior, FitRecord { evidence, joint, ..input.record(Method::Sngp) }))
     }
 
     fn describe(posterior: &Posterior, fit: &FitRecord) -> String {
@@ -128,10 +158,14 @@ impl Approach for Sngp {
                 evidence.prior_precision
             )
         };
+        let encoder = match fit.joint {
+            true => "an encoder that was trained with it",
+            false => "the trained encoder",
+        };
         format!(
-            "A Gaussian process on the features of the trained encoder{}: its variance grows with the \
-             distance from the training rows (the SNGP of Liu et al., 2020, without the spectral \
-             normalisation of training).{} Each text needs one forward pass. The last linear layer, \
+            "A Gaussian process on the features of {encoder}{}: its variance grows with the \
+             distance from the training rows (the SNGP of Liu et al., 2020).{} Each text needs one \
+             forward pass. The last linear layer, \
              which other tools use, is a stand-in fitted to the same rows.",
             kernel.unwrap_or_default(),
             fit.evidence.map(prior).unwrap_or_default()
