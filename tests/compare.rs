@@ -37,7 +37,9 @@ fn arguments<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 fn methods_stand_in_one_table_and_what_is_done_is_not_done_again() {
     let home = Home::new();
     let data = home.write("tickets.csv", tickets(240));
-    let arguments = arguments(data.to_str().unwrap(), &[]);
+    let other = home.write("later.csv", tickets(60));
+    let other = other.to_str().unwrap();
+    let arguments = arguments(data.to_str().unwrap(), &["--other-data", other]);
     let report = json(&home.done(&arguments));
     assert_eq!(report["seeds"], serde_json::json!([42, 43]));
     let rows = report["table"]["rows"].as_array().unwrap();
@@ -52,6 +54,7 @@ fn methods_stand_in_one_table_and_what_is_done_is_not_done_again() {
         for damage in ["drop=0.4", "truncate=4"] {
             assert!(!figure(row, &format!("shift.{damage}.nll_more")).is_null(), "{row}");
         }
+        assert_eq!(figure(row, &format!("data.{other}.nll")).as_array().map(Vec::len), Some(2));
         let reference = row["label"] == "map";
         assert_eq!(row["differences"].as_object().unwrap().is_empty(), reference);
     }

@@ -48,6 +48,8 @@ struct Place {
     method: Method,
     /// Keys of the method that are not the usual ones.
     keys: &'static [&'static str],
+    /// A finished run that has the first network.
+    first: Option<PathBuf>,
 }
 
 /// Methods in another of their forms.
@@ -60,7 +62,7 @@ impl Place {
     fn new(method: Method, keys: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         table(folder.path());
-        Self { folder, method, keys }
+        Self { folder, method, keys, first: None }
     }
 
     /// Another, where the same can be trained.
@@ -107,6 +109,7 @@ impl Place {
             runs: &self.path("runs"),
             stop: &AtomicBool::new(false),
             resume: Resume::Auto,
+            first: self.first.as_deref(),
             saved,
         };
         train(&self.experiment(more), &context, &mut |_| {}).unwrap()
@@ -307,6 +310,39 @@ fn the_first_network_of_an_ensemble_is_that_of_map_and_the_others_are_not() {
     assert_eq!(files.len(), alone.len() + 2);
     let rates: Vec<f64> = report.members.iter().map(|one| one.learning_rate / 5e-3).collect();
     assert!((rates[1] - 1.5).abs() < 1e-12 && (rates[2] * 1.5 - 1.0).abs() < 1e-12, "{rates:?}");
+}
+
+/// Nor is it trained again, where a run of one has it; and a run that was killed after that resumes.
+#[test]
+fn an_ensemble_takes_its_first_network_from_a_run_that_has_it() {
+    let (whole, report) = ensemble();
+    let map = MODELS.iter().find(|(place, _)| place.method == Method::Map).unwrap();
+    let own: Vec<u64> = report.members.iter().map(|one| one.steps).collect();
+    let place = Place { first: Some(map.0.path("checkpoints/things")), ..whole.like() };
+    let data = format!("data.dataset={}", map.0.path("things.csv").display());
+    let stopped = AtomicU64::new(0);
+    let killed = place.path("killed");
+    let first_steps = AtomicU64::new(u64::MAX);
+    place.train(&[&data], &|_, steps| {
+        first_steps.fetch_min(steps, Ordering::Relaxed);
+        if steps > own[0] + own[1] && stopped.fetch_add(1, Ordering::Relaxed) == 0 {
+            for one in ["checkpoints", "runs"] {
+                copy(&place.path(one), &killed.join(one));
+            }
+        }
+    });
+    assert!(first_steps.into_inner() > own[0], "the first network was trained again");
+    assert!(whole.files() == place.files(), "other bytes");
+    for one in ["checkpoints", "runs"] {
+        fs::remove_dir_all(place.path(one)).unwrap();
+        fs::rename(killed.join(one), place.path(one)).unwrap();
+    }
+    let began = AtomicU64::new(u64::MAX);
+    place.train(&[&data], &|_, steps| {
+        began.fetch_min(steps, Ordering::Relaxed);
+    });
+    assert!(began.into_inner() > own[0] + own[1], "it resumed in the third network");
+    assert!(whole.files() == place.files(), "other bytes after a kill");
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn trained(folder: &Path, more: &[&str]) -> Predictor {
         runs: &folder.join("runs"),
         stop: &AtomicBool::new(false),
         resume: Resume::Never,
+        first: None,
         saved: &|_, _| {},
     };
     let ended = train(&experiment, &context, &mut |_| {}).unwrap();

@@ -41,6 +41,9 @@ pub struct Options {
     /// data set name or Hub id, or `other-topics` for generated texts
     #[arg(long, value_name = "DATA", num_args = 1..)]
     ood: Vec<String>,
+    /// Evaluate labelled rows of other sources with the same classes too
+    #[arg(long, value_name = "DATA", num_args = 1..)]
+    other_data: Vec<String>,
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
@@ -50,6 +53,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         seeds: options.seeds,
         shift: options.shift.clone(),
         ood: options.ood.clone(),
+        other_data: options.other_data.clone(),
     };
     let selected = common.device()?;
     let context = RunContext {
@@ -58,6 +62,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         runs: Path::new(RUNS),
         stop: stop::listen()?,
         resume: Resume::Auto,
+        first: None,
         saved: &|_, _| (),
     };
     let mut display = Display::new(common.quiet);
@@ -151,9 +156,11 @@ fn figures(text: &mut String, report: &CompareReport, rows: &[Row]) {
             line(&format!("AUROC {name}, {source}"), &figure(&key), &four);
         }
     }
-    for damage in &report.shift {
-        let key = |name: &str| format!("shift.{damage}.{name}");
-        line(&format!("{damage}: accuracy"), &figure(&key("accuracy")), &four);
+    let damaged = report.shift.iter().map(|damage| (damage, format!("shift.{damage}.")));
+    let others = report.other_data.iter().map(|name| (name, format!("data.{name}.")));
+    for (what, prefix) in damaged.chain(others) {
+        let key = |name: &str| format!("{prefix}{name}");
+        line(&format!("{what}: accuracy"), &figure(&key("accuracy")), &four);
         line("  NLL", &figure(&key("nll")), &four);
         line(
             &format!("    less that of {}", report.table.reference),

@@ -67,6 +67,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         runs: Path::new(RUNS),
         stop,
         resume: options.resume.clone(),
+        first: None,
         saved: &|folder, step| {
             if let Some(pusher) = &pusher {
                 pusher.offer(folder, step);

@@ -30,8 +30,7 @@ const LATER: [&str; 2] = ["posterior.", "calibration."];
 /// Keys with other values, as `key: before, now`. What is done after training counts only for a run
 /// that is finished, unless the method follows the training or trains several networks.
 pub(super) fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<String> {
-    let shaped = |one: &&Experiment| one.posterior.approach().needs().shapes_training();
-    let follows = [before, now].iter().any(shaped);
+    let follows = [before, now].iter().any(|one| one.shapes_training());
     changed(before, now, |key| {
         let shapes_training = follows && key.starts_with("posterior.");
         let later = !shapes_training && LATER.iter().any(|section| key.starts_with(section));

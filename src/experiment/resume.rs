@@ -79,6 +79,8 @@ pub(super) struct Wanted<'a> {
     /// SHA-256 over the files of the encoder that it begins with, if with any.
     pub(super) init: Option<String>,
     pub(super) runs: &'a Path,
+    /// The folder of a finished run whose network may be the first of several.
+    pub(super) first: Option<&'a Path>,
 }
 
 /// How it starts.
@@ -162,7 +164,7 @@ impl Home {
         };
         let start = match start {
             Some(start) => start,
-            None => Decision::Fresh(RunFolder::create(wanted.runs, &wanted.experiment.name)?),
+            None => self.fresh(wanted)?,
         };
         if let Decision::Fresh(run) | Decision::Resume(run, _) = &start {
             for folder in [self.model(), best_model(&self.path)] {
@@ -179,6 +181,20 @@ impl Home {
             remove(&self.members())?;
         }
         Ok(start)
+    }
+
+    /// A new run, with the first network where another run has it.
+    fn fresh(&self, wanted: &Wanted<'_>) -> Result<Decision, ExperimentError> {
+        let run = RunFolder::create(wanted.runs, &wanted.experiment.name)?;
+        let Some(first) = wanted.first.filter(|_| wanted.networks() > 1) else {
+            return Ok(Decision::Fresh(run));
+        };
+        let usable = checkpoints(first)?.into_iter().filter_map(|place| usable(place, wanted).ok());
+        let ended = usable.filter(|one| one.state.number == 0).find(Begun::has_ended);
+        let Some(Begun { place, state }) = ended else { return Ok(Decision::Fresh(run)) };
+        remove(&self.members())?;
+        let place = place.linked_into(&self.path)?;
+        Ok(Decision::Resume(run, vec![Begun { place, state }]))
     }
 
     /// Writes down that the run is over and its model in place.
@@ -411,8 +427,12 @@ fn usable(place: Place, wanted: &Wanted<'_>) -> Result<Begun, Unusable> {
     let other = |differences| Unusable::OtherConfig { path: path.clone(), differences };
     let text = String::from_utf8(place.read("config.toml")?)
         .map_err(|error| other(vec![error.to_string()]))?;
-    let config = Experiment::parse(&text, "its config", &[])
+    let mut config = Experiment::parse(&text, "its config", &[])
         .map_err(|error| other(vec![error.to_string()]))?;
+    if state.number == 0 && wanted.networks() > 1 && !config.shapes_training() {
+        // The first of several networks is that of a run of one.
+        config.posterior = wanted.experiment.posterior;
+    }
     let differences = differences(&config, wanted.experiment, false);
     if differences.is_empty() { Ok(Begun { place, state }) } else { Err(other(differences)) }
 }

@@ -234,6 +234,29 @@ impl Place {
         Self { path: path.to_owned(), step: 0 }
     }
 
+    /// The same checkpoint in another folder, whole or not at all, by links where the disk has them.
+    pub fn linked_into(&self, home: &Path) -> Result<Self, StoreError> {
+        let path = home.join(self.path.file_name().unwrap_or_default());
+        let folder = NewFolder::create(&path)?;
+        self.link_all(Path::new(""), &folder)?;
+        folder.publish()?;
+        Ok(Self { path, step: self.step })
+    }
+
+    /// The files of one of its folders, and of those in it.
+    fn link_all(&self, inside: &Path, into: &NewFolder) -> Result<(), StoreError> {
+        let failed = |source| StoreError { doing: "read", path: self.path.clone(), source };
+        for entry in fs::read_dir(self.path.join(inside)).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = inside.join(entry.file_name());
+            match entry.path().is_dir() {
+                true => self.link_all(&name, into)?,
+                false => into.link(&name.to_string_lossy(), &entry.path())?,
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the folder away, first from the list of those that could be taken for whole.
     pub fn remove(&self) -> Result<(), StoreError> {
         let failed = |source| StoreError { doing: "remove", path: self.path.clone(), source };

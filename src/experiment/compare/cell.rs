@@ -43,17 +43,22 @@ impl Cell {
         Ok(store::write_atomically(&Self::path(folder, &self.label, self.seed), &bytes)?)
     }
 
-    /// Of an evaluation, with what it cost.
+    /// Of an evaluation, and of those on other data by their names, with what it cost.
     pub(super) fn new(
         (label, seed, key): (&str, u64, &str),
         evaluation: &Evaluation,
+        others: &[(&str, Evaluation)],
         cost: Figures,
     ) -> Result<Self, ExperimentError> {
-        let Evaluation { answers, report, kept, shift, .. } = evaluation;
-        // Without a damage the rows have no table of their own.
-        let plain = Shifted::undamaged(answers, &report.summary, kept.unwrap_or_default());
-        let plain = [plain.map_err(EvaluateError::from)?];
+        let Evaluation { report, shift, .. } = evaluation;
+        let plain = [plain(evaluation)?];
         let mut figures = figures(evaluation, if shift.is_empty() { &plain } else { shift });
+        for (name, other) in others {
+            let mut put = |key: String, value: Option<f64>| {
+                figures.insert(key, value.filter(|value| value.is_finite()));
+            };
+            of_rows(&self::plain(other)?, &format!("data.{name}."), &mut put);
+        }
         figures.extend(cost);
         Ok(Self {
             schema: SCHEMA,
@@ -64,6 +69,13 @@ impl Cell {
             figures,
         })
     }
+}
+
+/// The rows as they are; where nothing is damaged they have no table of their own.
+fn plain(evaluation: &Evaluation) -> Result<Shifted, ExperimentError> {
+    let Evaluation { answers, report, kept, .. } = evaluation;
+    let plain = Shifted::undamaged(answers, &report.summary, kept.unwrap_or_default());
+    Ok(plain.map_err(EvaluateError::from)?)
 }
 
 /// What the table has of an evaluation, by key.
@@ -84,17 +96,17 @@ fn figures(one: &Evaluation, shifted: &[Shifted]) -> Figures {
         }
     }
     for shifted in shifted {
-        of_rows(shifted, &mut put);
+        let prefix = match shifted.label.as_str() {
+            UNDAMAGED => String::new(),
+            damage => format!("shift.{damage}."),
+        };
+        of_rows(shifted, &prefix, &mut put);
     }
     all
 }
 
-/// The figures of the test rows, or of damaged copies of them.
-fn of_rows(one: &Shifted, put: &mut dyn FnMut(String, Option<f64>)) {
-    let prefix = match one.label.as_str() {
-        UNDAMAGED => String::new(),
-        damage => format!("shift.{damage}."),
-    };
+/// The figures of the test rows, of damaged copies of them, or of other rows.
+fn of_rows(one: &Shifted, prefix: &str, put: &mut dyn FnMut(String, Option<f64>)) {
     let decisions = one.kept.decisions;
     let exchange = one.kept.exchangeability;
     let auroc = |doubt: &str| one.error_auroc.get(doubt).copied().flatten();

@@ -46,7 +46,7 @@ fn megabytes(value: f64) -> String {
 
 /// The whole comparison.
 pub fn markdown(report: &CompareReport) -> String {
-    let CompareReport { name, dataset, seeds, shift, ood, rows, table, date, machine, .. } = report;
+    let CompareReport { name, dataset, seeds, rows, table, date, machine, .. } = report;
     let list = |numbers: &mut dyn Iterator<Item = String>| numbers.collect::<Vec<_>>().join(", ");
     let mut text = format!("# Methods compared: {name}\n\n");
     let _ = writeln!(
@@ -71,7 +71,7 @@ pub fn markdown(report: &CompareReport) -> String {
         );
         draw(&mut text, &differences, "", &ROWS, |row, key| row.differences.get(key), true);
     }
-    for source in ood {
+    for source in &report.ood {
         let heading = format!("Out-of-distribution texts: {source}");
         for (score, words) in
             [("novelty", "novelty score"), ("mutual_information", "epistemic uncertainty")]
@@ -82,13 +82,19 @@ pub fn markdown(report: &CompareReport) -> String {
             section(&mut text, report, &format!("{heading}, by {words}"), &prefix, &columns);
         }
     }
-    for damage in shift {
+    for damage in &report.shift {
         let mut columns = vec![("NLL, more than undamaged", "nll_more", four as fn(f64) -> String)];
         columns.splice(0..0, ROWS[..2].iter().copied());
         columns.extend(&ROWS[2..]);
         columns.push(("flagged as novel", "flagged", four));
         let prefix = format!("shift.{damage}.");
         section(&mut text, report, &format!("Shift: `{damage}`"), &prefix, &columns);
+        let _ = writeln!(text, "\nDifference to `{}`:", table.reference);
+        draw(&mut text, &differences, &prefix, &ROWS, |row, key| row.differences.get(key), true);
+    }
+    for name in &report.other_data {
+        let prefix = format!("data.{name}.");
+        section(&mut text, report, &format!("Other data: `{name}`"), &prefix, &ROWS);
         let _ = writeln!(text, "\nDifference to `{}`:", table.reference);
         draw(&mut text, &differences, &prefix, &ROWS, |row, key| row.differences.get(key), true);
     }

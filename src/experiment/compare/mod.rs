@@ -43,6 +43,8 @@ pub struct CompareJob {
     pub shift: Vec<Damage>,
     /// Texts of no class, as `bayes eval --ood` takes them. Those of the data set itself are taken in any case.
     pub ood: Vec<String>,
+    /// Labelled rows of other sources with the same classes, as `bayes eval --dataset` takes them.
+    pub other_data: Vec<String>,
 }
 
 /// What a comparison comes to.
@@ -66,6 +68,8 @@ pub struct CompareReport {
     pub shift: Vec<String>,
     /// Sources of texts of no class.
     pub ood: Vec<String>,
+    /// Other sources of labelled rows.
+    pub other_data: Vec<String>,
     /// How many test rows there were at each seed.
     pub rows: Vec<usize>,
     pub table: Table,

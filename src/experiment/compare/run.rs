@@ -41,7 +41,7 @@ pub fn compare(
     for seed in job.seeds() {
         show(Progress::Note(format!("compare: seed {seed}; {done} of {count} cells are done")));
         let base = job.run(&Entry::reference(), seed, None)?;
-        let Some(shared) = comparison.trained(&base, show)? else {
+        let Some(shared) = comparison.trained(&base, None, show)? else {
             return Ok(Compared::Interrupted { done, cells: count });
         };
         let trunk = SharedTrunk::default();
@@ -53,7 +53,8 @@ pub fn compare(
                 false => comparison.fitted(entry, seed, &shared, &trunk, show)?,
                 true => {
                     let own = job.run(entry, seed, Some(&entry.label))?;
-                    let Some(model) = comparison.trained(&own, show)? else {
+                    let Some(model) = comparison.trained(&own, Some((&base, &shared)), show)?
+                    else {
                         return Ok(Compared::Interrupted { done, cells: count });
                     };
                     comparison.cell(entry, seed, &model, None, show)?
@@ -112,7 +113,7 @@ impl CompareJob {
     /// Whether a method follows the weights of a training run, so that it needs one of its own.
     fn follows(&self, entry: &Entry) -> Result<bool, ExperimentError> {
         let own = self.run(entry, self.experiment.train.seed, None)?;
-        Ok(own.posterior.approach().needs().shapes_training())
+        Ok(own.shapes_training())
     }
 }
 
@@ -170,14 +171,19 @@ impl<'a> Comparison<'a> {
         Ok(Self { job, context, entries, folder, _lock: lock })
     }
 
-    /// Trains a run, goes on with it, or finds it finished; `None` if it was stopped.
+    /// Trains a run, goes on with it, or finds it finished; `None` if it was stopped. The network of the run that all
+    /// share is the first of an ensemble, and its time is part of the ensemble's.
     fn trained(
         &self,
         experiment: &Experiment,
+        shared: Option<(&Experiment, &Trained)>,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Trained>, ExperimentError> {
         let RunContext { device, checkpoints, runs, stop, saved, .. } = *self.context;
-        let context = RunContext { device, checkpoints, runs, stop, resume: Resume::Auto, saved };
+        let shared = shared.filter(|_| experiment.posterior.approach().needs().runs > 1);
+        let home = shared.map(|(run, _)| checkpoints.join(&run.name));
+        let (resume, first) = (Resume::Auto, home.as_deref());
+        let context = RunContext { device, checkpoints, runs, stop, resume, first, saved };
         let began = Instant::now();
         let ended = train(experiment, &context, show)?;
         let spent = began.elapsed().as_secs_f64();
@@ -193,7 +199,9 @@ impl<'a> Comparison<'a> {
             let bytes = serde_json::to_vec_pretty(&times).expect("numbers are plain data");
             write_atomically(&self.times_file(), &bytes)?;
         }
-        Ok(model.map(|model| Trained { model, seconds: total }))
+        let of_first = shared.map_or(Some(0.0), |(_, shared)| shared.seconds);
+        let seconds = total.zip(of_first).map(|(own, first)| own + first);
+        Ok(model.map(|model| Trained { model, seconds }))
     }
 
     /// Seconds of each run, over all processes that were not killed.
@@ -285,9 +293,18 @@ impl<'a> Comparison<'a> {
             Event::Work { what, done, total } => show(Progress::Work { what, done, total }),
         };
         let folders = [model.to_owned()];
-        let evaluated = evaluate_models(&folders, self.context.device, &options, &mut hear)?;
-        figures.extend(cost(model, self.context.device)?);
-        let cell = Cell::new((&entry.label, seed, key), &evaluated[0], figures)?;
+        let device = self.context.device;
+        let evaluated = evaluate_models(&folders, device, &options, &mut hear)?;
+        let mut others = Vec::new();
+        for name in &self.job.other_data {
+            let (ood, shift) = (Vec::new(), Vec::new());
+            let options =
+                models::Options { dataset: Some(name.clone()), ood, shift, ..options.clone() };
+            let of_other = evaluate_models(&folders, device, &options, &mut hear)?;
+            others.extend(of_other.into_iter().map(|one| (name.as_str(), one)));
+        }
+        figures.extend(cost(model, device)?);
+        let cell = Cell::new((&entry.label, seed, key), &evaluated[0], &others, figures)?;
         cell.write(&self.folder)?;
         Ok(cell)
     }
@@ -308,10 +325,12 @@ impl<'a> Comparison<'a> {
         text += &format!("{:?}\n", (entry.method, self.settings(entry)));
         text += &format!("{}\n", self.job.experiment.data.test_limit);
         self.job.shift.iter().for_each(|damage| text += &format!("{damage}\n"));
-        for name in &self.job.ood {
-            let path = Path::new(name);
-            let content = if path.is_file() { sha256_file(path)? } else { String::new() };
-            text += &format!("{name} {content}\n");
+        for (what, names) in [("", &self.job.ood), ("data ", &self.job.other_data)] {
+            for name in names {
+                let path = Path::new(name);
+                let content = if path.is_file() { sha256_file(path)? } else { String::new() };
+                text += &format!("{what}{name} {content}\n");
+            }
         }
         Ok(sha256(text.as_bytes()))
     }
@@ -345,6 +364,7 @@ impl<'a> Comparison<'a> {
             seeds: job.seeds().collect(),
             shift: job.shift.iter().map(ToString::to_string).collect(),
             ood: sources.collect::<BTreeSet<String>>().into_iter().collect(),
+            other_data: job.other_data.clone(),
             rows: first.iter().map(|cell| cell.rows).collect(),
             table: Table::new(entries, cells),
             experiment: base.to_toml(),

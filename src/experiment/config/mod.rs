@@ -65,6 +65,11 @@ impl Default for Experiment {
 }
 
 impl Experiment {
+    /// Whether the method changes how weights are trained, and not only what is made of them.
+    pub(super) fn shapes_training(&self) -> bool {
+        self.posterior.approach().needs().shapes_training()
+    }
+
     /// Reads a file, applies `key=value` settings in their order, and checks the result.
     pub fn read(path: &Path, settings: &[String]) -> Result<Self, ExperimentError> {
         let bytes = std::fs::read(path).map_err(|source| match source.kind() {

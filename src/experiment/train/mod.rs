@@ -62,6 +62,9 @@ pub struct RunContext<'a> {
     pub stop: &'a AtomicBool,
     /// Whether a run that was left goes on.
     pub resume: Resume,
+    /// The folder of a finished run (`checkpoints/NAME`) that trained the first network of an ensemble with the same
+    /// settings: it is not trained again.
+    pub first: Option<&'a Path>,
     /// Hears of every checkpoint that is on the disk: its folder, and the steps behind it.
     pub saved: &'a dyn Fn(&Path, u64),
 }

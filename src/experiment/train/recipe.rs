@@ -32,6 +32,7 @@ pub fn train(
         labels: &base.manifest.labels,
         init: start.content()?,
         runs: context.runs,
+        first: context.first,
     };
     let (mut run, begun) = match home.start(&context.resume, &wanted, show)? {
         Decision::Finished(run) => return Ok(Ended::Already { model: home.model(), run }),
