@@ -16,15 +16,15 @@ pub enum ScaleRule {
     /// The best s, where the held-out rows show that it helps: by more than one standard error.
     #[default]
     Gain,
-    /// The largest s that the held-out rows bear: it costs them at most 0.002 nats a row.
+    /// The largest s that the held-out rows bear: it costs them at most 0.002 nats a row, one standard error included.
     Largest,
     /// This one; above 0.
     Fixed(f64),
 }
 
-/// The most that a scale may cost in mean −ln p(label), in nats, under [`ScaleRule::Largest`]. The standard error
-/// of the paired differences is no tolerance: it vanishes with s as the cost does, so that a cost of nothing can be
-/// more than one.
+/// The most that a scale may cost in mean −ln p(label), in nats, under [`ScaleRule::Largest`], together with one
+/// standard error of the paired differences. That error is no tolerance by itself: it vanishes with s as the cost does,
+/// so that a cost of nothing can be more than one.
 pub const MOST_COST: f64 = 0.002;
 
 /// The most that can be asked for.
@@ -78,7 +78,11 @@ impl Visitor<'_> for Written {
         match name {
             "gain" => Ok(ScaleRule::Gain),
             "largest" => Ok(ScaleRule::Largest),
-            other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+            // As `--set` has it, which takes a value for what the usual one is.
+            other => match other.parse() {
+                Ok(scale) => Ok(ScaleRule::Fixed(scale)),
+                Err(_) => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+            },
         }
     }
 
@@ -117,8 +121,10 @@ mod tests {
             let json = serde_json::to_string(&section).unwrap();
             assert_eq!(serde_json::from_str::<Section>(&json).unwrap(), section);
         }
-        let whole: Section = toml::from_str("scale = 1").unwrap();
-        assert_eq!(whole.scale, ScaleRule::Fixed(1.0));
+        for written in ["scale = 1", "scale = \"1\""] {
+            let whole: Section = toml::from_str(written).unwrap();
+            assert_eq!(whole.scale, ScaleRule::Fixed(1.0));
+        }
     }
 
     #[test]

@@ -208,9 +208,11 @@ impl ScaleRows<'_> {
         best.1
     }
 
-    /// Whether the rows bear it: it costs no more than [`MOST_COST`].
+    /// Whether the rows bear it: it costs no more than [`MOST_COST`], even if by chance they say one standard error
+    /// too little.
     fn bear(&self, scaled: &Scaling) -> bool {
-        -self.gain(scaled).0 <= MOST_COST
+        let (gain, standard_error) = self.gain(scaled);
+        standard_error - gain <= MOST_COST
     }
 
     /// The largest scale that the rows bear; 0 where they bear none.
@@ -369,11 +371,11 @@ mod tests {
             let made_by = Scaling { temperature: 1.5, scale: 0.0, vector: None };
             let (fit, logits, labels) = with_rule(ScaleRule::Largest, &made_by, (1000, classes));
             assert!(fit.scaling.scale > 0.0 && !fit.scale_at_bound, "{fit:?}");
-            assert!(-fit.gain <= MOST_COST + 1e-4, "{fit:?}");
+            assert!(fit.standard_error - fit.gain <= MOST_COST + 1e-4, "{fit:?}");
             let twice = ScaleRule::Fixed(2.0 * fit.scaling.scale);
             let corrections = Corrections { scale: twice, ..Corrections::default() };
             let twice = fit_scaling(&logits, &labels, &link(classes), corrections).unwrap();
-            assert!(-twice.gain > MOST_COST, "{twice:?}");
+            assert!(twice.standard_error - twice.gain > MOST_COST, "{twice:?}");
             let (gain, _, _) = with_rule(ScaleRule::Gain, &made_by, (1000, classes));
             assert_eq!(gain.scaling.scale, 0.0);
         }
