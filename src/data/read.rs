@@ -144,7 +144,7 @@ impl Content {
         let header = table.columns.clone();
         let take = Take { path, header: &header, columns, names: &names, file };
         let rows = self.raw.entry(split.to_owned()).or_default();
-        let (before, mut unlabelled) = (rows.len(), None);
+        let (before, mut unlabelled, mut other_header) = (rows.len(), None, false);
         let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
         for row in sample.into_iter().map(Ok).chain(table.by_ref()) {
             let row = row?;
@@ -160,6 +160,15 @@ impl Content {
                 );
                 self.remarks.push(Remark::Note(text));
                 continue;
+            }
+            if !other_header && take.is_other_header(&row) {
+                other_header = true;
+                self.remarks.push(Remark::Warning(format!(
+                    "`{}` line {} looks like the names of other columns and is read as a row; if it \
+                     is a header, write the rows after it to a file of their own",
+                    path.display(),
+                    row.line
+                )));
             }
             splits.see(&row);
             match take.raw(&row) {
