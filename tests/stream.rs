@@ -108,7 +108,7 @@ fn a_million_sorted_rows_are_streamed_mixed_and_within_memory() {
 
     // A look at five rows fetches one group.
     let before = server.ranges();
-    let Head { columns, rows } = head(&server.address, 5, None).unwrap();
+    let Head { columns, rows, .. } = head(&server.address, 5, None).unwrap();
     assert_eq!(columns, ["text", "label"]);
     assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!(server.ranges() - before, 2);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::classes::{self, Classes, Fate};
 use super::clean;
+use super::given::Given;
 use super::read::Content;
 use super::split::text_key;
 use super::table::{self, ColumnNames};
 use super::take::Raw;
 use super::{
-    CrossFit, DataConfig, DataError, Example, Located, Remark, StreamSource, labels, obtain,
-    reviews,
+    CrossFit, DataConfig, DataError, Example, Located, Remark, StreamSource, Untold, labels, mixed,
+    obtain, reviews,
 };
 use crate::compute::Noise;
 use crate::task::Task;
@@ -57,7 +58,7 @@ pub struct Dataset {
 
 impl Dataset {
     /// Opens the data set that `[data]` names, whole.
-    pub fn open(config: &DataConfig) -> Result<Self, DataError> {
+    pub fn open(config: &DataConfig) -> Result<Untold, DataError> {
         if table::is_url(&config.dataset) && !config.streaming {
             return Err(DataError::Address { url: config.dataset.clone() });
         }
@@ -69,7 +70,8 @@ impl Dataset {
             Some(known) if known.hub_id.is_empty() => Ok(Self::generated()),
             _ => Self::read(&located, config),
         }?;
-        Ok(if config.cross_fit == CrossFit::Always { dataset.joined() } else { dataset })
+        let joined = config.cross_fit == CrossFit::Always;
+        Ok(Untold(if joined { dataset.joined() } else { dataset }))
     }
 
     /// With the rows of the validation split behind those of the training split, where there are any.
@@ -118,12 +120,8 @@ impl Dataset {
     }
 
     fn read(located: &Located, config: &DataConfig) -> Result<Self, DataError> {
-        let names = match (&located.labels_file, located.known) {
-            (Some(path), _) => labels::read_names(path)?,
-            (None, Some(known)) => known.labels.iter().map(|&name| name.to_owned()).collect(),
-            (None, None) => Vec::new(),
-        };
-        let mut content = Content::read(located, config, !names.is_empty())?;
+        let given = Given::of(located)?;
+        let mut content = Content::read(located, config, &given)?;
         // GLUE hides the labels of its test splits behind -1.
         let is_hidden = |label: &str| labels::whole_number(label).unwrap_or(label) == "-1";
         let hides = |rows: &Vec<Raw>| rows.iter().all(|row| is_hidden(row.label.trim()));
@@ -136,9 +134,12 @@ impl Dataset {
                  skipped, and rows of the training split are used instead"
             ))
         }));
-        let names = if names.is_empty() { &content.class_names } else { &names };
+        let names = if given.is_empty() { &content.class_names } else { &given.names };
+        if names.is_empty() {
+            mixed::check(&content.labels_of_files(), config)?;
+        }
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
-            .map_err(|error| content.explained(error))?;
+            .map_err(|error| content.explained(error, &hidden))?;
         let Classes { task, names: classes, in_files, fates, remarks } = settled;
         let contradicted = contradiction(&content, &fates);
         let placeholders = placeholders(&content);
@@ -186,10 +187,15 @@ impl Dataset {
     }
 
     /// Which columns were taken, and how the files are written, as sentences.
-    pub fn how_read(&self) -> impl Iterator<Item = String> {
+    fn how_read(&self) -> impl Iterator<Item = String> {
         let both = [("columns", &self.columns), ("format", &self.written)];
         let said = both.into_iter().filter(|(_, what)| !what.is_empty());
         said.map(|(name, what)| format!("{name}: {what}"))
+    }
+
+    /// Tells how it was read, and what else a person should know.
+    pub fn tell(&self, show: &mut dyn FnMut(Remark)) {
+        self.how_read().map(Remark::Note).chain(self.remarks.iter().cloned()).for_each(show);
     }
 
     /// The config that opened it, with the columns that were found in it.

@@ -232,6 +232,50 @@ pub enum DataError {
         /// Whether the labels are 1 to that number.
         from_one: bool,
     },
+    /// Names beside a file that contradict those in it.
+    #[error(
+        "`{path}` calls its classes {own} in its own metadata, but `{file}` calls them {names}; \
+         remove `{file}` to use the names of the table; if those are wrong, also set \
+         `data.label_map` to the right ones, such as `{{ {map} }}`",
+        path = path.display(), file = file.display()
+    )]
+    OtherNames {
+        path: PathBuf,
+        own: String,
+        /// `labels.json`.
+        file: PathBuf,
+        names: String,
+        /// How the first would become the others.
+        map: String,
+    },
+    /// A stream of files whose integers mean different classes.
+    #[error(
+        "`{path}` has other class names in its metadata than `{first}`, so their numbers cannot be \
+         streamed together; write both with the same names"
+    )]
+    StreamedNames { path: PathBuf, first: PathBuf },
+    /// One file with words for its classes, another with numbers.
+    #[error(
+        "`{words_file}` has the labels {words}, but `{numbers_file}` has {numbers}; if they are the \
+         same classes, say which number is which with `data.label_map`, such as `--label-map \
+         {map}`; if they are classes of their own, map one to itself (`--label-map {own}={own}`)"
+    )]
+    WordsAndNumbers {
+        words_file: String,
+        words: String,
+        numbers_file: String,
+        numbers: String,
+        /// Numbers in their order with words in theirs: which belong together is not known.
+        map: String,
+        /// One of the numbers.
+        own: String,
+    },
+    /// A list of class names without any.
+    #[error(
+        "`{path}` is an empty list; write the class names in the order of their numbers, such as \
+         `[\"negative\", \"positive\"]`, or remove the file"
+    )]
+    NoNames { path: PathBuf },
     /// Two classes of one name.
     #[error(
         "the class names of `{dataset}` contain `{label}` twice; give each class a different name"
@@ -306,6 +350,28 @@ pub enum DataError {
         found: Vec<String>,
         /// Which label does not count, where others may be, or empty.
         hint: String,
+    },
+    /// All labels say that there is none.
+    #[error(
+        "no row of `{name}` seems to have a label: `{label}` means that it is missing; fill in the \
+         labels of at least two classes, or choose another column with `data.label_column`"
+    )]
+    NoLabel {
+        name: String,
+        /// What is written instead.
+        label: String,
+    },
+    /// The only label is none of a model's.
+    #[error(
+        "`{name}` has only the label `{label}`, which the model does not have (its labels are \
+         {model}); if it is one of them, rename it with `data.label_map` (`--label-map \
+         {label}=…`)"
+    )]
+    NotOfModel {
+        name: String,
+        label: String,
+        /// The model's labels.
+        model: String,
     },
     /// There is nothing to train on.
     #[error("`{name}` has no training rows")]

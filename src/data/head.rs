@@ -18,6 +18,8 @@ const MIXED_GROUPS: usize = 16;
 pub struct Head {
     pub columns: Vec<String>,
     pub rows: Vec<Row>,
+    /// How the first file is written, to be shown; empty where that is no question.
+    pub written: String,
 }
 
 /// The first rows of the training split, or of the file that an address names; with a seed the first
@@ -47,7 +49,7 @@ pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataE
 
 /// Rows of one file after another, as far as they are wanted.
 fn of_text(files: &[PathBuf], rows: usize) -> Result<Head, DataError> {
-    let mut head = Head { columns: Vec::new(), rows: Vec::new() };
+    let mut head = Head { columns: Vec::new(), rows: Vec::new(), written: String::new() };
     for (number, file) in files.iter().enumerate() {
         if number > 0 && head.rows.len() >= rows {
             break;
@@ -55,6 +57,7 @@ fn of_text(files: &[PathBuf], rows: usize) -> Result<Head, DataError> {
         let table = table::open(file)?;
         if number == 0 {
             head.columns.clone_from(&table.columns);
+            head.written.clone_from(&table.described);
         } else if head.columns != table.columns {
             let [path, first] = [file, &files[0]].map(|file| file.display().to_string());
             return Err(TableError::OtherColumns { path, first }.into());
@@ -96,7 +99,7 @@ fn of_parquet<P: AsRef<str>>(
             found.truncate(rows);
         }
     }
-    Ok(Head { columns, rows: found })
+    Ok(Head { columns, rows: found, written: String::new() })
 }
 
 /// Training rows of the generated reviews.
@@ -115,7 +118,8 @@ fn generated(rows: usize, shuffle: Option<u64>) -> Head {
         }
     };
     let columns = ["text", "label"].map(str::to_owned).to_vec();
-    Head { columns, rows: order.into_iter().take(rows).map(row).collect() }
+    let rows = order.into_iter().take(rows).map(row).collect();
+    Head { columns, rows, written: String::new() }
 }
 
 #[cfg(test)]

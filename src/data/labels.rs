@@ -21,8 +21,12 @@ pub fn read_names(path: &Path) -> Result<Vec<String>, DataError> {
         .read_to_string(&mut text)
         .map_err(|source| DataError::Folder { path: path.to_owned(), source })?;
     let text = text.trim_start_matches('\u{feff}');
-    serde_json::from_str(text)
-        .map_err(|source| DataError::LabelsFile { path: path.to_owned(), source })
+    let names: Vec<String> = serde_json::from_str(text)
+        .map_err(|source| DataError::LabelsFile { path: path.to_owned(), source })?;
+    if names.is_empty() {
+        return Err(DataError::NoNames { path: path.to_owned() });
+    }
+    Ok(names)
 }
 
 /// The label without what nobody sees: characters of no width, white space around it, several white

@@ -201,7 +201,11 @@ fn named_by(path: &Path) -> Remark {
 }
 
 fn not_names(path: &Path, error: &DataError) -> Remark {
-    let why = std::error::Error::source(error).map_or(String::new(), |why| format!(" ({why})"));
+    let why = match (error, std::error::Error::source(error)) {
+        (DataError::NoNames { .. }, _) => " (it is empty)".to_owned(),
+        (_, Some(why)) => format!(" ({why})"),
+        (_, None) => String::new(),
+    };
     Remark::Warning(format!(
         "`{}` is no list of class names{why} and is not used: write `[\"first\", \"second\"]`, in the order of the \
          integers, or keep the file elsewhere",
@@ -232,7 +236,7 @@ mod tests {
         assert_eq!(find().remarks, []);
         std::fs::write(&names, r#"["no", "yes"]"#).unwrap();
         assert_eq!(find().labels_file.as_ref(), Some(&names));
-        for other in [r#"{"0": "no"}"#, "{no", "[1, 2]"] {
+        for other in [r#"{"0": "no"}"#, "{no", "[1, 2]", "[]"] {
             std::fs::write(&names, other).unwrap();
             let found = find();
             assert_eq!(found.labels_file, None, "{other}");

@@ -11,10 +11,12 @@ mod error;
 mod example;
 mod fetch;
 mod folder;
+mod given;
 mod head;
 mod known;
 mod labels;
 mod locate;
+mod mixed;
 mod order;
 mod overrides;
 mod prepare;
@@ -34,6 +36,7 @@ pub mod table;
 mod take;
 mod tokenizer;
 mod typical;
+mod untold;
 mod vocabulary;
 mod way_out;
 
@@ -63,6 +66,7 @@ pub use streamed::{StreamSource, StreamedRows, TokenStream};
 pub use summary::{Lengths, NONE_IS_NEW, PartSummary, repeated_validation, untrained};
 pub use tokenizer::{Encoded, FolderTokenizer, TextTokenizer, TokenizerError, Truncation};
 pub use typical::typical_length;
+pub use untold::Untold;
 pub use vocabulary::{VocabularyError, build as build_vocabulary};
 
 /// The folder of the token caches: `BAYES_CACHE_DIR`, else `bayes` in the user's cache folder.

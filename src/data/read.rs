@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::classes::{Occurring, Place};
+use super::given::Given;
+use super::mixed::LabelsOfFiles;
 use super::remark::Remark;
 use super::split_column::SplitColumn;
 use super::table::{
@@ -36,19 +38,20 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Reads all files; the training rows first, since the others follow their columns. `named` says that
-    /// the integers in the files have names elsewhere.
+    /// Reads all files; the training rows first, since the others follow their columns. The integers in the
+    /// files may have names elsewhere.
     pub(super) fn read(
         located: &Located,
         config: &DataConfig,
-        named: bool,
+        given: &Given,
     ) -> Result<Self, DataError> {
         let mut content = Self::default();
         let (first, others): (Vec<_>, Vec<_>) =
             located.splits.iter().partition(|(split, _)| *split == "train");
         for (split, files) in first.into_iter().chain(others) {
             if config.streaming && split == "train" {
-                let (source, sample) = StreamSource::open(files, config, named)?;
+                let (source, sample) = StreamSource::open(files, config, given)?;
+                content.remarks.extend(given.check(&files[0], source.own_names())?);
                 content.described = source.described();
                 content.columns = source.columns();
                 content.files.extend(files.iter().map(|file| file.display().to_string()));
@@ -59,7 +62,7 @@ impl Content {
                 continue;
             }
             for file in files {
-                content.read_file(split, file, config, named)?;
+                content.read_file(split, file, config, given)?;
             }
         }
         content.name_empty();
@@ -103,12 +106,22 @@ impl Content {
         occurring
     }
 
+    /// Labels as they are written, by file.
+    pub(super) fn labels_of_files(&self) -> LabelsOfFiles<'_> {
+        let mut found = LabelsOfFiles::new();
+        for row in self.raw.values().flatten() {
+            let (file, _) = row.place;
+            found.entry(&self.files[file as usize]).or_default().insert(&row.label);
+        }
+        found
+    }
+
     fn read_file(
         &mut self,
         split: &str,
         path: &Path,
         config: &DataConfig,
-        named: bool,
+        given: &Given,
     ) -> Result<(), DataError> {
         let first = self.files.is_empty();
         let mut reading = config.reading();
@@ -133,8 +146,10 @@ impl Content {
             self.written.clone_from(&table.described);
         }
         let label = columns.label.expect("a label column was required");
-        let names = if named { Vec::new() } else { table.class_names(label).to_vec() };
-        if first {
+        let own = table.class_names(label).to_vec();
+        self.remarks.extend(given.check(path, &own)?);
+        let names = if given.is_empty() { own } else { Vec::new() };
+        if self.class_names.is_empty() {
             self.class_names.clone_from(&names);
         }
         let mut splits = SplitColumn::search(&table.columns, &columns);
@@ -144,7 +159,7 @@ impl Content {
         let header = table.columns.clone();
         let take = Take { path, header: &header, columns, names: &names, file };
         let rows = self.raw.entry(split.to_owned()).or_default();
-        let (before, mut unlabelled) = (rows.len(), None);
+        let (before, mut unlabelled, mut other_header) = (rows.len(), None, false);
         let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
         for row in sample.into_iter().map(Ok).chain(table.by_ref()) {
             let row = row?;
@@ -160,6 +175,15 @@ impl Content {
                 );
                 self.remarks.push(Remark::Note(text));
                 continue;
+            }
+            if !other_header && take.is_other_header(&row) {
+                other_header = true;
+                self.remarks.push(Remark::Warning(format!(
+                    "`{}` line {} looks like the names of other columns and is read as a row; if it \
+                     is a header, write the rows after it to a file of their own",
+                    path.display(),
+                    row.line
+                )));
             }
             splits.see(&row);
             match take.raw(&row) {
@@ -208,9 +232,12 @@ impl Content {
         Ok(())
     }
 
-    /// An error of these rows, with what was passed over.
-    pub(super) fn explained(&self, error: DataError) -> DataError {
+    /// An error of these rows, with what was passed over. Labels of the splits in `hidden` are all `-1`.
+    pub(super) fn explained(&self, error: DataError, hidden: &[String]) -> DataError {
         match error {
+            DataError::OneClass { name, found, .. } if !hidden.is_empty() && found.is_empty() => {
+                DataError::NoLabel { name, label: "-1".to_owned() }
+            }
             DataError::OneClass { name, found, hint } if self.not_accepted > 0 => {
                 let hint = format!(
                     "{hint}; {} rows were skipped because their `answer` is not `{ACCEPTED}`; to learn \

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::cache::encode;
 use super::classes::Fate;
+use super::given::Given;
 use super::split::text_key;
 use super::stream::{Place, RowStream, StreamConfig, windows};
 use super::stream_sample::{Counts, Drawn, by_chance, distance, sum};
@@ -32,7 +33,8 @@ pub struct StreamSource {
     files: Vec<PathBuf>,
     header: Vec<String>,
     columns: Columns,
-    /// Names of integers that the files carry.
+    /// Names of integers that the files carry, and those that are used: none if others are given.
+    own_names: Vec<String>,
     names: Vec<String>,
     /// Rows by label as it is written.
     written: Counts,
@@ -54,7 +56,7 @@ impl StreamSource {
     pub(super) fn open(
         files: &[PathBuf],
         config: &DataConfig,
-        named_elsewhere: bool,
+        given: &Given,
     ) -> Result<(Self, Vec<Raw>), DataError> {
         for path in files {
             // An address may end in a query.
@@ -80,13 +82,20 @@ impl StreamSource {
             let (path, column) = (files[0].clone(), header[verdict].clone());
             return Err(DataError::StreamedVerdicts { path, column });
         }
-        let names = if named_elsewhere { Vec::new() } else { groups.class_names(label) };
+        let lists = groups.class_names(label);
+        if let Some(other) = lists.iter().position(|list| *list != lists[0]) {
+            let [path, first] = [&files[other], &files[0]].map(Clone::clone);
+            return Err(DataError::StreamedNames { path, first });
+        }
+        let own_names = lists.into_iter().next().unwrap_or_default();
+        let names = if given.is_empty() { own_names.clone() } else { Vec::new() };
         let mut source = Self {
             groups,
             files: files.to_owned(),
             header,
             columns,
             names,
+            own_names,
             written: Counts::new(),
             unmixed: false,
             fates: HashMap::new(),
@@ -129,9 +138,14 @@ impl StreamSource {
         self.columns.names(&self.header)
     }
 
-    /// Names of integers that the files carry.
+    /// Names of integers that the files carry, unless others are given.
     pub(super) fn class_names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Names of integers that the files carry.
+    pub(super) fn own_names(&self) -> &[String] {
+        &self.own_names
     }
 
     /// Whether batches may be of few classes: the files are sorted, and a window sees too little of them.

@@ -1,9 +1,10 @@
 //! Rows of a file with their text and their label, or why one cannot be taken.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::labels::{tidy, whole_number};
-use super::table::{ACCEPTED, Columns, Row, Value};
+use super::table::{ACCEPTED, Columns, Row, Value, are_known_names, repeats};
 use super::{DataError, is_blank};
 
 /// A row before the classes are known.
@@ -85,9 +86,22 @@ impl Take<'_> {
 
     /// Files that were put together may have the header in the middle.
     pub(super) fn repeats_header(&self, row: &Row) -> bool {
-        let Columns { text, label, .. } = self.columns;
-        let mut columns = [Some(text), label].into_iter().flatten();
-        columns.all(|column| cell(row, column).is_some_and(|cell| cell == self.header[column]))
+        let (cells, names) = self.roles(row);
+        repeats(&cells, &names)
+    }
+
+    /// Whether the row looks like the header of another table.
+    pub(super) fn is_other_header(&self, row: &Row) -> bool {
+        let (cells, names) = self.roles(row);
+        are_known_names(&cells) && !repeats(&cells, &names)
+    }
+
+    /// Text, pair and label, and the names of their columns.
+    fn roles<'r>(&self, row: &'r Row) -> (Vec<Cow<'r, str>>, Vec<&str>) {
+        let Columns { text, pair, label, .. } = self.columns;
+        let roles = || [Some(text), pair, label].into_iter().flatten();
+        let cell = |column: usize| row.values.get(column).map_or("".into(), Value::written);
+        (roles().map(cell).collect(), roles().map(|column| self.header[column].as_str()).collect())
     }
 }
 

@@ -210,5 +210,5 @@ fn agree(
 /// Data that are on this machine: nothing is fetched for this.
 fn open(config: &DataConfig) -> Option<Dataset> {
     locate(&config.dataset).ok().filter(|_| !is_url(&config.dataset))?;
-    Dataset::open(config).ok()
+    Some(Dataset::open(config).ok()?.quietly())
 }

@@ -47,7 +47,7 @@ pub struct Plan {
 pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
     let here = written.model.init.as_deref().and_then(model::here);
     let opened = Opened::new(written, here.as_deref())?;
-    let (parameters, left_out, missing) = match prepare(written) {
+    let (parameters, left_out, missing) = match prepare(written, &mut |_| ()) {
         Ok(Prepared { start, .. }) => {
             let specifications = model::specifications(&start.encoder);
             let size = |one: &Specification| one.shape.iter().product::<usize>();

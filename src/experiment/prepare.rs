@@ -128,7 +128,8 @@ impl Opened {
             experiment.train.recipe = Recipe::Full;
         }
         let noise = Noise::new(experiment.train.seed);
-        let dataset = Dataset::open(&experiment.data)?;
+        // What is opened may be opened again, so it is told of at the end.
+        let dataset = Dataset::open(&experiment.data)?.quietly();
         let lineage = match encoder {
             Some(folder) => Lineage::of_init(folder, &experiment)?,
             None => Lineage::default(),
@@ -172,7 +173,11 @@ fn tuned_rows(dataset: &Dataset, parts: &Parts, crossing: Option<&Crossing>) -> 
     streamed_rows(dataset).unwrap_or_else(trained)
 }
 
-pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError> {
+/// Prepares a run, and tells how its data were read.
+pub(super) fn prepare(
+    written: &Experiment,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Prepared, ExperimentError> {
     let here = written.model.init.as_deref().and_then(model::here);
     let mut opened = Opened::new(written, here.as_deref())?;
     let mut start = InitialEncoder::find(&opened.experiment, &opened.dataset, &opened.parts.train)?;
@@ -181,6 +186,9 @@ pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError>
         start = InitialEncoder::find(&opened.experiment, &opened.dataset, &opened.parts.train)?;
     }
     let Opened { mut experiment, dataset, parts, noise, crossing, lineage, used } = opened;
+    let (name, classes) = (&dataset.name, dataset.labels.len());
+    show(Progress::Note(format!("data: {name}, {classes} classes")));
+    dataset.tell(&mut |remark| show(Progress::from(&remark)));
     experiment.data.max_length = start.max_length;
     let fits = experiment.posterior.approach().check_encoder(&start.encoder);
     fits.map_err(ExperimentError::Encoder)?;
@@ -234,7 +242,7 @@ pub fn prepare_tokens(
     experiment: &Experiment,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<PreparedSplit>, ExperimentError> {
-    let Prepared { experiment, dataset, start, .. } = prepare(experiment)?;
+    let Prepared { experiment, dataset, start, .. } = prepare(experiment, show)?;
     let mut splits = Vec::new();
     for split in dataset.splits.keys() {
         let tokens = tokens_of(&experiment, &dataset, &start, split, show)?;

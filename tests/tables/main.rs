@@ -7,6 +7,7 @@ mod folders;
 #[expect(dead_code, reason = "only a part is needed here")]
 #[path = "../home/mod.rs"]
 mod home;
+mod told;
 
 use home::{Home, TINY, text, tickets};
 use serde_json::Value;

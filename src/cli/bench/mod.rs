@@ -20,7 +20,7 @@ use crate::bench::{
     self, Baseline, Document, Order, Progress, Reference, Results, SUITES, Settings, Subject, Suite,
 };
 use crate::compute::Noise;
-use crate::data::Example;
+use crate::data::{Example, Remark};
 use crate::evaluate::{EvalRows, Report, score};
 use crate::experiment::{self, ReferenceJob, create_run_folder};
 use crate::numbers::grouped;
@@ -257,16 +257,16 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     for idle in options.idle(&suites) {
         display.show(&experiment::Progress::Warning(idle));
     }
-    let mut note = |text: String| display.show(&experiment::Progress::Note(text));
+    let mut show = |remark: Remark| display.show(&experiment::Progress::from(&remark));
     if settings.limits.is_some() {
-        note(format!(
+        show(Remark::Note(format!(
             "a short run, to finish within three minutes: {} s per batch size, and limits on the \
              rest; for the full run, use --seconds 30",
             settings.seconds
-        ));
+        )));
     }
     let named = options.dataset.as_deref();
-    let texts = Texts::open(&predictor, named, options.limit, options.train_length, &mut note)?;
+    let texts = Texts::open(&predictor, named, options.limit, options.train_length, &mut show)?;
     if let Some(size) = options.batch_sizes.iter().find(|size| **size > texts.rows.len()) {
         let rows = texts.rows.len();
         bail!(

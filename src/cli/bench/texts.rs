@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 
 use crate::compute::{Noise, Purpose};
-use crate::data::{self, DataConfig, Dataset, Example, Preprocessing, TokenSet, sample};
+use crate::data::{self, DataConfig, Dataset, Example, Preprocessing, Remark, TokenSet, sample};
 use crate::evaluate::labels_of_trained;
 use crate::evaluate::models::{Chosen, data_config};
 use crate::predict::Predictor;
@@ -31,7 +31,7 @@ impl Texts {
         named: Option<&str>,
         limit: usize,
         train_length: Option<usize>,
-        note: &mut dyn FnMut(String),
+        show: &mut dyn FnMut(Remark),
     ) -> Result<Self> {
         let manifest = &predictor.artifact().manifest;
         let noise = Noise::new(manifest.seed);
@@ -40,15 +40,15 @@ impl Texts {
         let config = config.filter(|own| named.is_some() || data::locate(&own.dataset).is_ok());
         let opened = config.map(|config| Dataset::open(&config).map(|dataset| (config, dataset)));
         let (config, dataset, fallback) = match opened {
-            Some(Ok((config, dataset))) => (config, dataset, false),
+            Some(Ok((config, dataset))) => (config, dataset.told(show), false),
             Some(Err(error)) if named.is_some() => return Err(error.into()),
             _ => {
-                note(
+                show(Remark::Note(
                     "the model's own data are not on this machine, so generated texts are used"
                         .to_owned(),
-                );
+                ));
                 let config = DataConfig { dataset: "reviews".to_owned(), ..DataConfig::default() };
-                let dataset = Dataset::open(&config)?;
+                let dataset = Dataset::open(&config)?.told(show);
                 (config, dataset, true)
             }
         };
@@ -65,14 +65,17 @@ impl Texts {
             predictor.pairs().check(test.iter().map(|example| example.pair.is_some()))?;
         }
         let train = pick("train").unwrap_or_else(|_| {
-            note(format!("`{}` has no `train` rows; training steps use other rows", dataset.name));
+            let name = &dataset.name;
+            let said = format!("`{name}` has no `train` rows; training steps use other rows");
+            show(Remark::Note(said));
             test.clone()
         });
         let classes = predictor.labels().len() as u32;
         let (by_label, comparable) = match labels_of_trained(&dataset.labels, manifest) {
             Ok(by_label) => (by_label, true),
             Err(_) if fallback => {
-                note("these texts have different classes, so accuracy is not measured".to_owned());
+                let said = "these texts have different classes, so accuracy is not measured";
+                show(Remark::Note(said.to_owned()));
                 ((0..dataset.labels.len() as u32).map(|label| label % classes).collect(), false)
             }
             Err(error) => return Err(error.into()),

@@ -2,16 +2,21 @@
 
 use anyhow::Result;
 
+use super::super::progress::Display;
 use super::super::{Common, print};
 use crate::data::table::{Cells, Row, distinct_names};
 use crate::data::{self, Head};
+use crate::experiment::Progress;
 
 /// Characters of a line.
 const WIDTH: usize = 80;
 
 /// Prints the first rows, each on a line, or as one JSON object a line.
 pub fn head(name: &str, rows: usize, shuffle: Option<u64>, common: &Common) -> Result<()> {
-    let Head { columns, rows } = data::head(name, rows, shuffle)?;
+    let Head { columns, rows, written } = data::head(name, rows, shuffle)?;
+    if !written.is_empty() {
+        Display::new(common.quiet).show(&Progress::Note(format!("format: {written}")));
+    }
     let mut text = String::new();
     let names = distinct_names(&[], columns.iter());
     for row in &rows {

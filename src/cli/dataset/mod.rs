@@ -115,7 +115,8 @@ fn list(common: &Common) -> Result<()> {
 fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
     let mut config = DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
     tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
-    let dataset = Dataset::open(&config)?;
+    // Columns and format are part of the result.
+    let dataset = Dataset::open(&config)?.quietly();
     let mut display = Display::new(common.quiet);
     dataset.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
     let texts = |rows: &[Example]| -> Vec<u64> { rows.iter().map(Example::key).collect() };

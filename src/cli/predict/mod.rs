@@ -136,6 +136,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if !input.described().is_empty() {
         display.show(&Progress::Note(format!("columns: {}", input.described())));
     }
+    if !input.written().is_empty() {
+        display.show(&Progress::Note(format!("format: {}", input.written())));
+    }
     let wanted = stream::Options { sort_by, fails: options.fails() };
     let mut predictions = Predictions::new(&predictor, input, wanted)?;
     let mut told = Told::new(options, &predictor);

@@ -141,10 +141,18 @@ fn unlabelled(classes: &[String]) -> Vec<&str> {
     classes.iter().map(String::as_str).filter(is).collect()
 }
 
-/// Numbers that data sets write for a missing label: -1, the index that PyTorch's losses ignore, and the codes of
-/// surveys. Next to other numbers below 0, or to their opposites, they are part of a scale; `-1` is one of -1, 0, 1.
+/// Whether the only label there is says that there is none. Beside others, some of these words are classes.
+pub(super) fn is_no_label(only: &str) -> bool {
+    const WORDS: [&str; 5] = ["unknown", "missing", "pending", "tbd", "todo"];
+    let is_mark = || number(only).is_some_and(|value| MARKS.contains(&value));
+    !unlabelled(&[only.to_owned()]).is_empty() || WORDS.contains(&&*likeness(only)) || is_mark()
+}
+
+/// -1, the index that PyTorch's losses ignore, and the codes of surveys.
+const MARKS: [f64; 5] = [-1.0, -99.0, -100.0, -999.0, -9999.0];
+
+/// Numbers that data sets write for a missing label. Next to other numbers below 0, or to their opposites, they are part of a scale; `-1` is one of -1, 0, 1.
 fn missing_numbers(classes: &[String]) -> Vec<&str> {
-    const MARKS: [f64; 5] = [-1.0, -99.0, -100.0, -999.0, -9999.0];
     let value = |class: &&str| number(class);
     let is_mark = |class: &&str| value(class).is_some_and(|value| MARKS.contains(&value));
     let (marks, others): (Vec<&str>, Vec<&str>) =

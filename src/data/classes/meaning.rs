@@ -55,13 +55,13 @@ impl<'a> Meaning<'a> {
         self.of.values_mut().for_each(|name| *name = tidy(name));
     }
 
-    /// `1.0` is `1` where all labels are numbers, or where there is a `1`.
-    pub(super) fn numbers(&mut self) {
+    /// `1.0` is `1` where all labels are numbers, or where there is a `1`, or somebody renames it.
+    pub(super) fn numbers(&mut self, config: &DataConfig) {
         let all = self.of.values().all(|name| name.parse::<f64>().is_ok());
         let others: BTreeSet<String> = self.of.values().cloned().collect();
         for name in self.of.values_mut() {
             if let Some(whole) = whole_number(name)
-                && (all || others.contains(whole))
+                && (all || others.contains(whole) || config.label_map.contains_key(whole))
             {
                 *name = whole.to_owned();
             }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::meaning::Meaning;
 use super::labels::tidy;
-use super::remark::Remark;
+use super::remark::{Remark, some};
 use super::{DataConfig, DataError};
 use crate::task::Task;
 
@@ -71,7 +71,7 @@ pub(super) fn settle(
     }
     meant.tidy();
     if names.is_empty() {
-        meant.numbers();
+        meant.numbers(config);
     } else {
         meant.indices(names, &mut remarks)?;
     }
@@ -92,6 +92,19 @@ pub(super) fn settle(
     let of_model = |class: &String| config.model_labels.contains(class);
     if classes.is_empty() || !classes.iter().all(of_model) {
         if classes.len() < task.fewest_classes() {
+            let name = dataset.to_owned();
+            match &classes[..] {
+                [only] if doubts::is_no_label(only) => {
+                    return Err(DataError::NoLabel { name, label: only.clone() });
+                }
+                // One class is enough for a model that has it.
+                [only] if !config.model_labels.is_empty() => {
+                    let (label, model) = (only.clone(), &config.model_labels);
+                    let model = some(model.iter().map(String::as_str));
+                    return Err(DataError::NotOfModel { name, label, model });
+                }
+                _ => {}
+            }
             return Err(DataError::OneClass {
                 name: dataset.to_owned(),
                 found: classes,

@@ -61,7 +61,21 @@ pub enum TableError {
         path: String,
         /// Where the record begins.
         line: u64,
-        what: String,
+        what: &'static str,
+    },
+    /// A quoted field with rows in it.
+    #[error(
+        "`{path}` line {line}: the quoted field that begins here has {lines} lines, which look like \
+         rows of the table; correct the quote that is one too many or too few, or set \
+         `data.quoting` to `none` (`--quoting none`) if quotes have no special meaning in this \
+         file, or to `double` if the lines are one text"
+    )]
+    Swallowed {
+        path: String,
+        /// Where the record begins.
+        line: u64,
+        /// Lines in the field.
+        lines: usize,
     },
     /// What is said of the file cannot be.
     #[error("{0}")]
@@ -337,6 +351,7 @@ impl TableError {
             Self::FieldCount { .. }
                 | Self::NotUtf8 { .. }
                 | Self::Quote { .. }
+                | Self::Swallowed { .. }
                 | Self::Json { .. }
                 | Self::NotAnObject { .. }
         )
@@ -348,6 +363,7 @@ impl TableError {
             Self::FieldCount { line, .. }
             | Self::NotUtf8 { line, .. }
             | Self::Quote { line, .. }
+            | Self::Swallowed { line, .. }
             | Self::Json { line, .. }
             | Self::NotAnObject { line, .. } => Some(*line),
             _ => None,

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::column_names::is_known_name;
 use super::reading::Reading;
+use crate::data::blank::draws_nothing;
 
 /// Where the names of the columns of a table come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ const MOST_WORDS: usize = 4;
 pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]) -> bool {
     let named = |cell: &String| names.contains(cell) || is_known_name(cell);
     // Files that were put together may have the names once more in the middle.
-    let again = |row: &&Vec<String>| first.iter().any(named) && row.as_slice() == first;
+    let again = |row: &&Vec<String>| repeats(row, first);
     let rows: Vec<&Vec<String>> = rows.iter().filter(|row| !again(row)).collect();
     let column =
         |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(|cell| cell.trim());
@@ -73,6 +74,36 @@ pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]
         header += usize::from(repeats == 0 && repeat_themselves(filled(index)));
     }
     row <= header
+}
+
+/// Whether cells are names of columns once more: in any case, and with white space, quotes or what nobody sees
+/// around them. Of a list of texts, a text may well be what its column is called, so that is to be exact.
+pub(in crate::data) fn repeats<A: AsRef<str>, B: AsRef<str>>(cells: &[A], names: &[B]) -> bool {
+    let (cells, names) = (cells.iter().map(AsRef::as_ref), names.iter().map(AsRef::as_ref));
+    match names.len() {
+        1 => cells.eq(names),
+        // Most rows are told by their first cell.
+        _ => cells.clone().count() == names.clone().count() && cells.zip(names).all(alike),
+    }
+}
+
+fn alike((cell, name): (&str, &str)) -> bool {
+    const AROUND: usize = 40;
+    cell.len() <= 2 * name.len() + AROUND && spelling(cell) == spelling(name)
+}
+
+/// Whether all cells are well-known names of columns, and there are several.
+pub(in crate::data) fn are_known_names<A: AsRef<str>>(cells: &[A]) -> bool {
+    let known = |cell: &str| cell.len() <= 2 * LONGEST_NAME && is_known_name(&spelling(cell));
+    cells.len() > 1 && cells.iter().all(|cell| known(cell.as_ref()))
+}
+
+/// A name as it is compared.
+fn spelling(name: &str) -> String {
+    let visible: String = name.chars().filter(|&character| !draws_nothing(character)).collect();
+    let inner = visible.trim_matches(|c: char| c.is_whitespace() || "\"'`".contains(c));
+    let words: Vec<&str> = inner.split(|c: char| c.is_whitespace() || "-_".contains(c)).collect();
+    words.join("_").to_lowercase()
 }
 
 /// Whether a person or a model gave this name, or it is well known.
@@ -175,6 +206,36 @@ mod tests {
             &[]
         ));
         assert!(header("where is it\nwhere is my parcel\nplease call me", &["where is it"]));
+    }
+
+    #[test]
+    fn names_are_repeated_in_any_spelling() {
+        let names = ["review_text", "label"];
+        for cells in [
+            ["review_text", "label"],
+            [" Review text", "LABEL\t"],
+            ["\u{feff}review-text", "\u{200b}label"],
+            ["\u{feff}\"review_text\"", "'Label'"],
+            ["REVIEW\u{a0}TEXT", "label\r"],
+        ] {
+            assert!(repeats(&cells, &names), "{cells:?}");
+        }
+        for cells in [["review_text", "labels"], ["label", "review_text"], ["", "label"]] {
+            assert!(!repeats(&cells, &names), "{cells:?}");
+        }
+        assert!(repeats(&["message"], &["message"]) && !repeats(&["Message"], &["message"]));
+        assert!(!repeats(&["message", ""], &["message"]));
+        // Names that nobody knows are no row for being there twice, and a row is no header for it.
+        let rows = |first: &str| {
+            let row = |i: usize| format!("film {i},{}\n", ["good", "bad"][i % 2]);
+            let rows: String = (0..20).map(row).collect();
+            format!("{first}\n{rows}{first}\n{rows}")
+        };
+        assert!(header(&rows("phrase,outcome"), &[]));
+        assert!(!header(&rows("a long film,good"), &[]));
+        assert!(
+            are_known_names(&["Sentence ", "\"Sentiment\""]) && !are_known_names(&["a", "label"])
+        );
     }
 
     #[test]

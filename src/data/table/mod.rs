@@ -28,6 +28,7 @@ mod scan;
 mod sink;
 mod sniff;
 mod spaces;
+mod swallowed;
 mod text;
 mod value;
 mod write;
@@ -48,6 +49,7 @@ pub(in crate::data) use self::columns::pair_beside;
 pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
 pub use self::error::TableError;
 pub use self::header::Names;
+pub(in crate::data) use self::header::{are_known_names, repeats};
 pub use self::held::Held;
 pub use self::reading::{Header, Quoting, Reading};
 pub use self::row_groups::RowGroups;
@@ -275,11 +277,12 @@ impl Table {
         Table { columns, described: described.join(", "), class_names, rows, finished: false }
     }
 
-    /// What was in rows so far and is in none of the columns, for people.
+    /// What was in rows so far and is in none of the columns, or may be a row of its own, for people.
     pub fn lost(&self) -> Option<String> {
         match &self.rows {
             Rows::JsonLines(rows) => rows.lost(),
-            Rows::Delimited(_) | Rows::Parquet(_) => None,
+            Rows::Delimited(rows) => rows.lost(),
+            Rows::Parquet(_) => None,
         }
     }
 
@@ -293,9 +296,8 @@ impl Table {
 
     /// Whether a row has the names of the columns once more, as files have that were joined from others.
     pub fn repeats_names(&self, row: &Row) -> bool {
-        let mut cells = row.values.iter().zip(&self.columns);
-        self.names() == Names::FirstLine
-            && cells.all(|(value, name)| matches!(value, Value::Text(text) if text == name))
+        let cells: Vec<_> = row.values.iter().map(Value::written).collect();
+        matches!(self.names(), Names::FirstLine | Names::Guessed) && repeats(&cells, &self.columns)
     }
 
     /// What a column holds in every row, where the file promises it; else anything.

@@ -69,12 +69,14 @@ impl RowGroups {
         self.files.first().map_or(Vec::new(), ParquetFile::columns)
     }
 
-    /// The names of the integers in a column, where the first file has them.
-    pub fn class_names(&self, column: usize) -> Vec<String> {
-        let Some(file) = self.files.first() else { return Vec::new() };
-        let name = file.columns().into_iter().nth(column);
-        let mut names = class_names(file.metadata.file_metadata());
-        name.and_then(|name| names.remove(&name)).unwrap_or_default()
+    /// The names of the integers in a column, of each file; none where it has none.
+    pub fn class_names(&self, column: usize) -> Vec<Vec<String>> {
+        let of = |file: &ParquetFile| {
+            let name = file.columns().into_iter().nth(column);
+            let mut names = class_names(file.metadata.file_metadata());
+            name.and_then(|name| names.remove(&name)).unwrap_or_default()
+        };
+        self.files.iter().map(of).collect()
     }
 
     /// The rows of each group.

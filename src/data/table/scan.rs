@@ -38,8 +38,6 @@ pub(super) struct Record {
     /// Lines that it spans.
     pub lines: u64,
     pub fields: usize,
-    /// The fields that its lines have where quotes mean nothing, if they all have the same number.
-    pub plain: Option<usize>,
     /// Fields that begin with a quote, and those of them that end with one.
     pub quoted: usize,
     pub wrapped: usize,
@@ -60,8 +58,6 @@ pub(super) struct Scanner {
     begun: bool,
     line: u64,
     previous: u8,
-    /// Fields of the line so far where quotes mean nothing.
-    plain: usize,
     /// The first byte of the field, and the last one that is no white space.
     edges: Option<(u8, u8)>,
 }
@@ -70,16 +66,7 @@ impl Scanner {
     pub(super) fn new(dialect: Dialect) -> Self {
         let record = Record::default();
         let state = State::Start;
-        Self {
-            dialect,
-            state,
-            record,
-            begun: false,
-            line: 1,
-            previous: b'\n',
-            plain: 1,
-            edges: None,
-        }
+        Self { dialect, state, record, begun: false, line: 1, previous: b'\n', edges: None }
     }
 
     /// Takes one byte; gives the record that ended before or with it.
@@ -94,7 +81,6 @@ impl Scanner {
         if !self.begun && !breaks {
             self.begun = true;
             self.record = Record { line: self.line, lines: 1, fields: 1, ..Record::default() };
-            self.plain = 1;
         }
         self.record.bytes += 1;
         let inside = matches!(self.state, State::Quoted | State::Escaped);
@@ -102,7 +88,6 @@ impl Scanner {
         if breaks {
             self.line += 1;
             if self.begun {
-                self.end_line();
                 if inside {
                     self.record.lines += 1;
                     self.state = State::Quoted;
@@ -112,14 +97,11 @@ impl Scanner {
             }
             return ended;
         }
-        if byte == self.dialect.delimiter {
-            self.plain += 1;
-            if !inside {
-                self.end_field();
-                self.record.fields += 1;
-                self.state = State::Start;
-                return None;
-            }
+        if byte == self.dialect.delimiter && !inside {
+            self.end_field();
+            self.record.fields += 1;
+            self.state = State::Start;
+            return None;
         }
         self.step(byte);
         None
@@ -154,13 +136,6 @@ impl Scanner {
         self.edges = None;
     }
 
-    fn end_line(&mut self) {
-        let plain = Some(self.plain);
-        let first = self.record.lines == 1;
-        self.record.plain = if first || self.record.plain == plain { plain } else { None };
-        self.plain = 1;
-    }
-
     fn end(&mut self) -> Record {
         self.end_field();
         self.begun = false;
@@ -174,7 +149,6 @@ impl Scanner {
             return None;
         }
         self.record.open = matches!(self.state, State::Quoted | State::Escaped);
-        self.end_line();
         Some(self.end())
     }
 
@@ -223,8 +197,8 @@ mod tests {
         assert_eq!((found[1].broken, found[1].wrapped, found[2].open), (true, 0, true));
         assert!(scan("a,\"x \\\"y\\\" z\"\n", Quoting::Double)[0].broken);
         assert!(!scan("a,\"x \\\"y\\\" z\"\n", Quoting::Backslash)[0].broken);
-        let plain = scan("\"x,1\ny\",2\n", Quoting::Double);
-        assert_eq!((plain.len(), plain[0].lines, plain[0].plain), (1, 2, Some(2)));
+        let lines = scan("\"x,1\ny\",2\n", Quoting::Double);
+        assert_eq!((lines.len(), lines[0].lines), (1, 2));
         assert_eq!(scan("\"x,1\ny\",2\n", Quoting::None).len(), 2);
     }
 }

@@ -48,9 +48,7 @@ impl Asked {
         };
         options.overrides.apply(&mut config).map_err(ModelsError::Overrides)?;
         let noise = Noise::new(manifest.seed);
-        let dataset = Dataset::open(&config)?;
-        let remarks = dataset.how_read().map(Remark::Note).chain(dataset.remarks.iter().cloned());
-        remarks.for_each(|remark| show(Event::Remark(remark)));
+        let dataset = Dataset::open(&config)?.told(&mut |remark| show(Event::Remark(remark)));
         let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
         let Chosen { split: source, rows: all } = Chosen::of(&dataset, &config, &split, manifest)?;
         let examples = dataset.rows(&source);

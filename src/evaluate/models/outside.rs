@@ -44,15 +44,16 @@ impl Outside {
             (name.to_owned(), texts.map(unlabelled).collect())
         } else if path.is_file() {
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            (stem.unwrap_or_else(|| name.to_owned()), read(path, &config)?)
+            let rows = read(path, &config, &mut remarks)?;
+            (stem.unwrap_or_else(|| name.to_owned()), rows)
         } else if let Some((split, files)) = without_labels(&config)? {
             let rows: Result<Vec<_>, ModelsError> =
-                files.iter().map(|file| read(file, &config)).collect();
+                files.iter().map(|file| read(file, &config, &mut remarks)).collect();
             let rows = rows?.concat();
             remarks.push(Remark::Note(format!("the {} rows are those of {split}", rows.len())));
             (name.to_owned(), rows)
         } else {
-            let dataset = Dataset::open(&config)?;
+            let dataset = Dataset::open(&config)?.told(&mut |remark| remarks.push(remark));
             let of = |split: &str| -> Vec<Example> {
                 let outside = dataset.out_of_scope.get(split).into_iter().flatten();
                 dataset.rows(split).iter().chain(outside).cloned().collect()
@@ -64,8 +65,6 @@ impl Outside {
                     (without_test(dataset.splits.keys()), all)
                 }
             };
-            remarks.extend(dataset.how_read().map(Remark::Note));
-            remarks.extend(dataset.remarks.iter().cloned());
             remarks.push(Remark::Note(format!("the {} rows are those of {split}", examples.len())));
             let label = |example: &Example| dataset.labels.get(example.label as usize).cloned();
             let rows = examples.into_iter().map(|example| (label(&example), example));
@@ -170,8 +169,14 @@ fn without_labels(config: &DataConfig) -> Result<Option<(String, Vec<PathBuf>)>,
         Err(DataError::Table(
             TableError::OneColumn { .. } | TableError::NoColumn { role: "label", .. },
         ))
-        | Err(DataError::NoLabels { .. } | DataError::OneClass { .. }) => {}
+        | Err(
+            DataError::NoLabels { .. }
+            | DataError::NoLabel { .. }
+            | DataError::OneClass { .. }
+            | DataError::WordsAndNumbers { .. },
+        ) => {}
         Err(error) => return Err(error.into()),
+        // It is opened again, to be told of.
         Ok(_) => return Ok(None),
     }
     let mut splits = locate(&config.dataset)?.splits;
@@ -191,13 +196,19 @@ fn example(text: String, pair: Option<String>) -> Example {
 /// A text, and what its source calls it.
 type Labelled = (Example, Option<String>);
 
-fn read(path: &Path, config: &DataConfig) -> Result<Vec<Labelled>, ModelsError> {
+fn read(
+    path: &Path,
+    config: &DataConfig,
+    remarks: &mut Vec<Remark>,
+) -> Result<Vec<Labelled>, ModelsError> {
     let mut table = table::open_as(path, &config.reading())?;
     let rows: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
     let (none, usual) = (ColumnNames::default(), &config.usual_columns);
     let columns = table::detect_usual(&table.columns, &rows, &none, usual, false)?;
-    let take = |row: Result<Row, TableError>| -> Result<Labelled, ModelsError> {
-        let row = row?;
+    let said = [("columns", columns.describe(&table.columns)), ("format", table.described.clone())];
+    let said = said.into_iter().filter(|(_, what)| !what.is_empty());
+    remarks.extend(said.map(|(name, what)| Remark::Note(format!("{name}: {what}"))));
+    let take = |row: Row| -> Result<Labelled, ModelsError> {
         let cell = |column: usize| {
             let text = row.values.get(column).and_then(Value::as_text);
             text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
@@ -209,7 +220,19 @@ fn read(path: &Path, config: &DataConfig) -> Result<Vec<Labelled>, ModelsError> 
         let label = columns.label.and_then(cell).map(|label| label.trim().to_owned());
         Ok((example(text, columns.pair.and_then(cell)), label))
     };
-    rows.into_iter().map(Ok).chain(table).map(take).collect()
+    let mut labelled = Vec::new();
+    let mut rows = rows.into_iter();
+    while let Some(row) = rows.next().map(Ok).or_else(|| table.next()) {
+        let row = row?;
+        if table.repeats_names(&row) {
+            let line = format!("`{}` line {}", path.display(), row.line);
+            remarks.push(Remark::Note(format!("{line} repeats the column names and is skipped")));
+            continue;
+        }
+        labelled.push(take(row)?);
+    }
+    remarks.extend(table.lost().map(Remark::Warning));
+    Ok(labelled)
 }
 
 #[cfg(test)]

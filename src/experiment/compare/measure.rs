@@ -25,7 +25,8 @@ pub(super) fn cost(model: &Path, device: &Device) -> Result<Figures, ExperimentE
     let manifest = &predictor.artifact().manifest;
     let config = data_config(None, manifest);
     let config = config.ok_or_else(|| ExperimentError::NoData(model.to_owned()))?;
-    let dataset = Dataset::open(&config)?;
+    // The evaluation has told of it.
+    let dataset = Dataset::open(&config)?.quietly();
     let Chosen { split, rows } = Chosen::of(&dataset, &config, "test", manifest)?;
     let all = dataset.rows(&split);
     let every = (rows.len() / (TIMED + WARM_UP)).max(1);

@@ -34,11 +34,7 @@ impl Rows {
     ) -> Result<Self, ExperimentError> {
         let config = data_config(job, source)?;
         let noise = Noise::new(source.manifest.seed);
-        let dataset = Dataset::open(&config)?;
-        dataset.how_read().for_each(|said| show(Progress::Note(said)));
-        for remark in &dataset.remarks {
-            show(Progress::from(remark));
-        }
+        let dataset = Dataset::open(&config)?.told(&mut |remark| show(Progress::from(&remark)));
         let trained = source.manifest.data.as_ref().filter(|_| job.overrides.label_map.is_empty());
         if let Some(said) =
             trained.and_then(|trained| read_unlike_training(&dataset, &config, &job.model, trained))

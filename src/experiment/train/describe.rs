@@ -1,4 +1,4 @@
-//! What a run says of its data before it begins.
+//! What a run says of its parts before it begins.
 
 use super::plan::{out_of_scope, several_networks};
 use super::prepare::Prepared;
@@ -19,8 +19,6 @@ pub(super) fn describe(
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     let rows = |(name, part): (&str, &Part)| format!("{name} {}", part.rows.len());
     let sizes: Vec<String> = named.map(rows).collect();
-    show(Progress::Note(format!("data: {}, {} classes", dataset.name, dataset.labels.len())));
-    dataset.how_read().for_each(|said| show(Progress::Note(said)));
     show(Progress::Note(format!("rows: {}", sizes.join(", "))));
     let outside = out_of_scope(dataset);
     if !outside.is_empty() {
@@ -33,7 +31,7 @@ pub(super) fn describe(
     }
     let of_parts = [untrained(dataset, parts), repeated_validation(dataset, parts)];
     let seen = lineage.remarks(dataset, parts);
-    for remark in dataset.remarks.iter().chain(of_parts.iter().flatten()).chain(&seen) {
+    for remark in of_parts.iter().flatten().chain(&seen) {
         show(Progress::from(remark));
     }
     if let Some(remark) = &start.remark() {

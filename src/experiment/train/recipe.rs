@@ -21,7 +21,7 @@ pub fn train(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, ExperimentError> {
     let began = Instant::now();
-    let prepared = prepare(written)?;
+    let prepared = prepare(written, show)?;
     let Prepared { experiment, dataset, parts, start, .. } = &prepared;
     describe(written, &prepared, show);
     let base = Base::new(&prepared);

@@ -21,6 +21,7 @@ pub struct Input<'a> {
     /// The names of the other columns, and what they hold.
     pub(super) rest: Vec<(String, Kind)>,
     described: String,
+    written: String,
 }
 
 enum Source<'a> {
@@ -95,9 +96,15 @@ impl<'a> Input<'a> {
         &self.described
     }
 
+    /// How the file of the table is written; empty where that was no question.
+    pub fn written(&self) -> &str {
+        &self.written
+    }
+
     fn plain(source: Source<'a>, place: String) -> Self {
-        let (path, rest, described) = (None, Vec::new(), String::new());
-        Self { source, place, path, paired: false, rest, described }
+        let (path, rest) = (None, Vec::new());
+        let (described, written) = (String::new(), String::new());
+        Self { source, place, path, paired: false, rest, described, written }
     }
 
     fn of_table(
@@ -106,6 +113,7 @@ impl<'a> Input<'a> {
         pairs: Pairs,
         place: String,
     ) -> Result<Self, StreamError> {
+        let written = table.described.clone();
         let rows = TableRows::new(table, config, pairs)?;
         Ok(Self {
             place,
@@ -113,6 +121,7 @@ impl<'a> Input<'a> {
             paired: rows.paired(),
             rest: rows.rest(),
             described: rows.describe(),
+            written,
             source: Source::Table(Box::new(rows)),
         })
     }

@@ -14,6 +14,7 @@ use super::reading::{Header, Quoting, Reading};
 use super::scan::{Dialect, Record, Scanner};
 use super::sniff::{Sniffed, sniff};
 use super::spaces::WithoutSpaces;
+use super::swallowed::{Swallowed, Values};
 use super::text;
 use super::{Row, Value};
 
@@ -34,6 +35,11 @@ pub(super) struct DelimitedRows {
     names: Names,
     /// Rows that were looked at to tell the header from a row.
     looked_at: VecDeque<Result<Row, TableError>>,
+    /// The values of the rows so far, against which quoted lines are held; `None` where somebody said how fields
+    /// are quoted.
+    values: Option<Values>,
+    /// Rows whose quoted lines may be rows, and the line of the first.
+    doubtful: (u64, u64),
 }
 
 impl DelimitedRows {
@@ -83,8 +89,11 @@ impl DelimitedRows {
             columns: Vec::new(),
             names: Names::FirstLine,
             looked_at: VecDeque::new(),
+            values: (reading.quoting == Quoting::Auto).then(Values::default),
+            doubtful: (0, 0),
         };
         rows.first(own, reading)?;
+        rows.look_for_rows();
         Ok(rows)
     }
 
@@ -138,6 +147,47 @@ impl DelimitedRows {
             return Err(TableError::Delimiter { path, column, delimiter });
         }
         Ok(())
+    }
+
+    /// Looks again at the rows that were looked at, now that their values are known.
+    fn look_for_rows(&mut self) {
+        let rows = std::mem::take(&mut self.looked_at);
+        for row in rows.iter().flatten() {
+            self.values.iter_mut().for_each(|values| values.see(&row.values));
+        }
+        self.looked_at =
+            rows.into_iter().map(|row| row.and_then(|row| self.believed(row))).collect();
+    }
+
+    /// The row, unless there seem to be rows in its quotes.
+    fn believed(&mut self, row: Row) -> Result<Row, TableError> {
+        let delimiter = char::from(self.dialect.delimiter);
+        let values = self.values.as_ref().filter(|_| has_lines(&row));
+        match values.and_then(|values| values.swallowed(&row.values, delimiter)) {
+            Some(Swallowed { lines, certain: true }) => {
+                Err(TableError::Swallowed { path: self.path.clone(), line: row.line, lines })
+            }
+            Some(Swallowed { certain: false, .. }) => {
+                let (rows, first) = self.doubtful;
+                self.doubtful = (rows + 1, if rows == 0 { row.line } else { first });
+                Ok(row)
+            }
+            None => Ok(row),
+        }
+    }
+
+    /// What may have been swallowed so far, for people.
+    pub(super) fn lost(&self) -> Option<String> {
+        let (rows, line) = self.doubtful;
+        let more = if rows > 1 { format!(", and {} others", rows - 1) } else { String::new() };
+        (rows > 0).then(|| {
+            format!(
+                "`{}` line {line}{more}: a line in a quoted field ends or begins like a row of the \
+                 table; it is read as part of the text; if a quote is one too many, correct it, or \
+                 set `data.quoting` (`--quoting`) to `none`; `double` hides this warning",
+                self.path
+            )
+        })
     }
 
     /// Refuses a title or a comment before the names.
@@ -257,10 +307,12 @@ impl DelimitedRows {
 
     /// The next record, `None` at the end.
     pub(super) fn next_row(&mut self) -> Result<Option<Row>, TableError> {
-        match self.looked_at.pop_front() {
-            Some(row) => row.map(Some),
-            None => self.read_row(),
+        if let Some(row) = self.looked_at.pop_front() {
+            return row.map(Some);
         }
+        let Some(row) = self.read_row()? else { return Ok(None) };
+        self.values.iter_mut().for_each(|values| values.see(&row.values));
+        self.believed(row).map(Some)
     }
 
     fn read_row(&mut self) -> Result<Option<Row>, TableError> {
@@ -292,7 +344,7 @@ impl DelimitedRows {
         let seen =
             self.reader.get_mut().next().expect("the csv crate and the walk see the same records");
         let line = seen.line;
-        if let Some(what) = wrong_quotes(&seen, self.dialect, self.columns.len()) {
+        if let Some(what) = wrong_quotes(&seen) {
             return Err(TableError::Quote { path: self.path.clone(), line, what });
         }
         let field = |(index, bytes): (usize, &[u8])| match std::str::from_utf8(bytes) {
@@ -312,23 +364,18 @@ impl DelimitedRows {
     }
 }
 
-/// Why a record is not believed. The dialect fits the beginning of the file, and a quote further on may
-/// still swallow rows: lines inside a field that have the fields of a row each.
-fn wrong_quotes(record: &Record, dialect: Dialect, width: usize) -> Option<String> {
+/// Whether a field has a line break.
+fn has_lines(row: &Row) -> bool {
+    let breaks = |value: &Value| matches!(value, Value::Text(text) if text.contains(['\n', '\r']));
+    row.values.iter().any(breaks)
+}
+
+/// Why a record is not believed.
+fn wrong_quotes(record: &Record) -> Option<&'static str> {
     if record.broken {
-        return Some("there is text after a closing quote".to_owned());
+        return Some("there is text after a closing quote");
     }
-    if record.open {
-        return Some("this quote is never closed".to_owned());
-    }
-    let enough = if dialect.delimiter == b'\t' { 2 } else { 4 };
-    let swallows = record.lines >= enough && width > 1 && record.plain == Some(width);
-    swallows.then(|| {
-        format!(
-            "this quote is closed {} lines later, and each line in between looks like a row",
-            record.lines - 1
-        )
-    })
+    record.open.then_some("this quote is never closed")
 }
 
 /// Passes bytes on and remembers what the walk says of the records, until they are asked for.

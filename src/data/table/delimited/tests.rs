@@ -174,3 +174,163 @@ fn delimiters_in_fields_that_are_escaped_or_quoted_in_another_way_are_told_from_
         assert!(message.contains("line 5 has 3 fields") && message.contains(what), "{message}");
     }
 }
+
+/// One quote too many, and one further on that a reader takes for its end.
+#[test]
+fn rows_in_quotes_are_refused_by_line_until_somebody_says_how_fields_are_quoted() {
+    let open_as = |table: &str, own, quoting| {
+        let reading = Reading { quoting, header: Header::Yes, ..Reading::default() };
+        let input = Box::new(Cursor::new(table.to_owned().into_bytes()));
+        DelimitedRows::open(input, own, "a.csv".into(), &reading).unwrap()
+    };
+    let row = |i: usize| format!("\"film {i}, so to say\",{}\n", ["pos", "neg"][i % 2]);
+    let double: String = (0..30).map(row).collect();
+    let escaped = |i: usize| format!("\"film \\\"{i}\\\", again\",{}\n", ["pos", "neg"][i % 2]);
+    let escaped: String = (0..30).map(escaped).collect();
+    // Beyond the rows that are looked at first, in classes that come late.
+    let late: String = (0..3000).map(|i| format!("film {i}, so,class {}\n", i / 100)).collect();
+    let late = late.replace("film", "\"film").replace(", so", ", so\"");
+    for (rows, broken, line, own) in [
+        (&double, "\"great, film\"\",pos\nfine film\",neg\n", 32, b','),
+        (&double, "\"great, film\"\",pos\nslow, but fine,neg\nlong,pos\nfine\",neg\n", 32, b','),
+        (&double, "\"great film\"\",pos\r\n\"\",neg\r\nlong\",pos\r\n", 32, b','),
+        (&double.replace("\",", "\"\t"), "\"great\tfilm\"\"\tpos\nfine\"\tneg\n", 32, b'\t'),
+        (&escaped, "\"great, film\\\",pos\nfine film\",neg\n", 32, b','),
+        (&late, "\"great, film\"\",class 29\nfine film\",class 28\n", 3002, b','),
+    ] {
+        let table = format!("text,label\n{rows}{broken}{rows}");
+        let table = if own == b'\t' { table.replacen(',', "\t", 1) } else { table };
+        let mut found = open_as(&table, own, Quoting::Auto);
+        let read: Vec<_> = std::iter::from_fn(|| found.next_row().transpose()).collect();
+        let errors: Vec<_> = read.iter().filter_map(|row| row.as_ref().err()).collect();
+        assert!(matches!(errors[..], [TableError::Swallowed { .. }]), "{broken}: {errors:?}");
+        let message = errors[0].to_string();
+        assert!(message.contains(&format!("line {line}: the quoted field")), "{message}");
+        assert!(message.contains("`--quoting none`"), "{message}");
+        let said = if rows == &escaped { Quoting::Backslash } else { Quoting::Double };
+        let mut found = open_as(&table, own, said);
+        let believed = std::iter::from_fn(|| found.next_row().unwrap()).count();
+        assert_eq!((believed, read.len()), (read.len(), 2 * rows.lines().count() + 1), "{broken}");
+    }
+}
+
+/// Numbers that are no pattern.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, sides: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+
+    fn one_in(&mut self, sides: usize) -> bool {
+        self.below(sides) == 0
+    }
+}
+
+/// A table as some program writes it: its delimiter, its columns, and the cells of 60 rows.
+fn some_table(dice: &mut Dice) -> (&'static str, &'static [&'static str], Vec<Vec<String>>) {
+    let delimiter = [",", ",", ";", "\t"][dice.below(4)];
+    let labels = [["pos", "neg", "neutral"], ["0", "1", "2"]][dice.below(2)];
+    let (order, all, lines) = (dice.below(4), dice.below(3), dice.one_in(2));
+    let quoted = |text: &str, always: bool| {
+        let needs = text.contains(['"', '\n']) || text.contains(delimiter);
+        if always || needs { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    };
+    let columns: &[&str] = [
+        &["text", "label"][..],
+        &["label", "text"],
+        &["id", "text", "label"],
+        &["label", "text", "user"],
+    ][order];
+    let rows = (0..60).map(|row| {
+        let mut text = format!("film no. {row} was");
+        for _ in 0..=dice.below(5) {
+            text += [" good", " bad, so to say", " \"fine\"", "; slow", " long"][dice.below(5)];
+        }
+        if lines && dice.one_in(4) {
+            text += ["\nand, again, too", ",\nand so on\n\nbye", "\n1,5 km, or 2"][dice.below(3)];
+        }
+        let cells = columns.iter().map(|&column| match column {
+            "text" => quoted(&text, all > 0),
+            "label" => quoted(labels[dice.below(3)], all > 1),
+            other => quoted(&format!("{other}{row}"), all > 1),
+        });
+        cells.collect()
+    });
+    let rows = rows.collect();
+    (delimiter, columns, rows)
+}
+
+/// Puts a quote too many into a text, and one further on that ends it, where no quote stands between.
+fn hide_rows(dice: &mut Dice, text: usize, rows: &mut [Vec<String>]) {
+    let plain = |row: &Vec<String>| row.iter().all(|cell| !cell.contains('"'));
+    for _ in 0..20 {
+        let first = dice.below(rows.len());
+        let run = rows[first + 1..].iter().take(10).take_while(|row| plain(row)).count();
+        if run == 0 {
+            continue;
+        }
+        let opens = &mut rows[first][text];
+        opens.insert(if opens.starts_with('"') { opens.len() - 1 } else { 0 }, '"');
+        rows[first + 1 + dice.below(run)][text].push('"');
+        return;
+    }
+}
+
+/// Rows that are read, the first error, and what is said of them.
+fn outcome(header: &str, rows: &[String]) -> (usize, Option<String>, Option<String>) {
+    let table = [header, "\n", &rows.join("\n"), "\n"].concat();
+    let mut table = match open(table.as_bytes()) {
+        Ok(table) => table,
+        Err(error) => return (0, Some(error.to_string()), None),
+    };
+    let read: Vec<_> = std::iter::from_fn(|| table.next_row().transpose()).collect();
+    let error = read.iter().find_map(|row| row.as_ref().err()).map(TableError::to_string);
+    (read.len(), error, table.lost())
+}
+
+/// Quotes are put in, doubled or left out, at some places of some rows.
+#[test]
+fn quotes_that_are_too_many_or_too_few_lose_no_row_without_a_word() {
+    const TABLES: u64 = 1500;
+    let (mut silent, mut lost) = (Vec::new(), 0);
+    for seed in 0..TABLES {
+        let dice = &mut Dice(seed);
+        let (delimiter, columns, mut cells) = some_table(dice);
+        let header = columns.join(delimiter);
+        let join = |cells: &[Vec<String>]| -> Vec<String> {
+            cells.iter().map(|row| row.join(delimiter)).collect()
+        };
+        let mut rows = join(&cells);
+        // A line that begins or ends like a number may be doubted; nothing is refused.
+        let (read, error, _) = outcome(&header, &rows);
+        assert_eq!((read, error), (60, None), "{header}\n{}", rows.join("\n"));
+        if seed % 2 == 0 {
+            let text = columns.iter().position(|column| *column == "text").unwrap();
+            hide_rows(dice, text, &mut cells);
+            rows = join(&cells);
+        }
+        for _ in 0..(seed % 2) as usize * (1 + dice.below(3)) {
+            let row = dice.below(60);
+            let quotes: Vec<usize> = rows[row].match_indices('"').map(|(place, _)| place).collect();
+            let ends = rows[row].rfind([',', ';', '\t']).unwrap();
+            match (dice.below(4), &quotes[..]) {
+                (0, [_, ..]) => rows[row].insert(quotes[dice.below(quotes.len())], '"'),
+                (1, [_, ..]) => {
+                    rows[row].remove(quotes[dice.below(quotes.len())]);
+                }
+                (2, _) => rows[row].insert(ends, '"'),
+                _ => rows[row].insert(0, '"'),
+            }
+        }
+        let (read, error, doubt) = outcome(&header, &rows);
+        lost += usize::from(read < 60);
+        if read < 60 && error.is_none() && doubt.is_none() {
+            silent.push(format!("{seed}: {read} rows of\n{header}\n{}", rows.join("\n")));
+        }
+    }
+    assert!(lost > 300, "{lost}");
+    assert!(silent.is_empty(), "{} of {lost} tables, such as\n{}", silent.len(), silent[0]);
+}

@@ -1,0 +1,86 @@
+//! Files of one data set that write the same classes in two ways: one in words, another in numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::labels::{looks_missing, tidy, whole_number};
+use super::remark::some;
+use super::{DataConfig, DataError};
+
+/// Labels as they are written, by file.
+pub(super) type LabelsOfFiles<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// Refuses words in one file and numbers in another, where nobody says what the numbers are: the classes would be
+/// twice as many.
+pub(super) fn check(files: &LabelsOfFiles<'_>, config: &DataConfig) -> Result<(), DataError> {
+    let number = |label: &str| -> Option<i64> {
+        let label = tidy(label);
+        whole_number(&label).unwrap_or(&label).parse().ok()
+    };
+    let is_word = |label: &&str| number(label).is_none() && !looks_missing(tidy(label).as_str());
+    let of = |test: &dyn Fn(&&str) -> bool| {
+        files.iter().find(|(_, labels)| !labels.is_empty() && labels.iter().all(|one| test(one)))
+    };
+    let words = of(&is_word);
+    let numbers = of(&|label| number(label).is_some());
+    let (Some((words_file, words)), Some((numbers_file, numbers))) = (words, numbers) else {
+        return Ok(());
+    };
+    let said = |label: &&str| {
+        let label = tidy(label);
+        let forms = [label.as_str(), whole_number(&label).unwrap_or(&label)];
+        forms.iter().any(|form| config.label_map.contains_key(*form))
+    };
+    if numbers.iter().any(said) || words.iter().any(said) {
+        return Ok(());
+    }
+    let mut values: Vec<i64> = numbers.iter().filter_map(|label| number(label)).collect();
+    values.sort_unstable();
+    values.dedup();
+    let shown: Vec<String> = values.iter().map(i64::to_string).collect();
+    let pairs = shown.iter().zip(words).take(4).map(|(number, word)| format!("{number}={word}"));
+    Err(DataError::WordsAndNumbers {
+        words_file: (*words_file).to_owned(),
+        words: some(words.iter().copied()),
+        numbers_file: (*numbers_file).to_owned(),
+        numbers: some(shown.iter().map(String::as_str)),
+        map: pairs.collect::<Vec<_>>().join(","),
+        own: shown[0].clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_beside_numbers_are_refused_until_somebody_says_what_they_are() {
+        let outcome = |first: &[&'static str], second: &[&'static str], map: &[(&str, &str)]| {
+            let files = [("a.csv", first), ("b.csv", second)];
+            let files = files.map(|(file, labels)| (file, labels.iter().copied().collect()));
+            let label_map = map.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect();
+            let config = DataConfig { label_map, ..DataConfig::default() };
+            check(&files.into(), &config).map_err(|error| error.to_string())
+        };
+        let message = outcome(&["neg", "pos"], &["1", "0"], &[]).unwrap_err();
+        assert!(message.contains("`b.csv`") && message.contains("0=neg,1=pos"), "{message}");
+        for (first, second) in [
+            (&["1.0", "0.0"][..], &["neg", "pos"][..]),
+            (&["-1", "1"], &["neg", "neutral", "pos"]),
+            (&["good"], &[" 7 "]),
+        ] {
+            assert!(outcome(first, second, &[]).is_err(), "{first:?} {second:?}");
+        }
+        for (first, second, map) in [
+            (&["neg", "pos"][..], &["1", "0"][..], &[("0", "neg"), ("1", "pos")][..]),
+            (&["neg", "pos"], &["1", "0"], &[("0", "0")]),
+            (&["1.0", "0.0"], &["neg", "pos"], &[("0", "neg"), ("1", "pos")]),
+            (&["neg", "pos"], &["neg"], &[]),
+            (&["0", "1"], &["1", "2"], &[]),
+            (&["0", "1", "other"], &["0"], &[]),
+            (&["0", "1"], &["?", "nan"], &[]),
+            (&["0", "1"], &[], &[]),
+        ] {
+            outcome(first, second, map).unwrap();
+        }
+    }
+}

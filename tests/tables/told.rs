@@ -1,0 +1,188 @@
+//! What is said while data are read: by every command, and of what files of one data set contradict in.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+
+use super::home::{Home, TINY, text, tickets};
+use super::{count, plan, rows};
+
+/// A table that was joined from two, in which a person wrote the names anew.
+fn joined(header: &str, again: &str, rows: &str) -> String {
+    let half = rows.lines().count() / 2;
+    let mut lines: Vec<&str> = rows.lines().collect();
+    lines.insert(half, again);
+    format!("{header}\n{}\n", lines.join("\n"))
+}
+
+#[test]
+fn every_command_tells_how_data_are_read() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let all = tickets(240);
+    let (header, own) = all.split_once('\n').unwrap();
+    let path = home.write("told.csv", joined(header, "\u{feff}Subject , DEPARTMENT", own));
+    let told = path.to_str().unwrap();
+    let model = ["--model", "checkpoints/tickets/model"];
+    let weather = "the weather is fine,2\n".repeat(60);
+    let other = home.write("other.csv", joined("subject,note", "Subject , NOTE", &weather));
+    let (other, tiny) = (other.to_str().unwrap(), &TINY[..]);
+    for (command, more, line) in [
+        (&["train", told][..], tiny, 122),
+        (&["train", told, "--dry-run"], tiny, 122),
+        (&["eval", "--no-baseline", "--dataset", told], &model, 122),
+        (&["eval", "--no-baseline", "--ood", other], &model, 32),
+        (&["fit", "--dataset", told], &model, 122),
+        (&["bench", "--suite", "size", "--limit", "20", "--dataset", told], &model, 122),
+        (&["dataset", "info", told], &[], 122),
+        (&["dataset", "prepare", told], tiny, 122),
+        (&["predict", "--input", told, "--output", "answers.csv"], &model, 122),
+    ] {
+        let arguments = [command, more].concat();
+        let output = home.run(&arguments);
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        assert!(said.contains("columns") && said.contains("text = `subject`"), "{said}");
+        assert!(said.contains(&format!("line {line} repeats the")), "{arguments:?}: {said}");
+        assert!(said.contains("delimiter `,`"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn names_that_are_repeated_in_another_spelling_are_no_row() {
+    let home = Home::new();
+    let table = rows(80, ",", ["x", "y"]);
+    for (header, again) in [
+        ("text,label", "text , label"),
+        ("text,label", "Text,label "),
+        ("text , label", "text,label"),
+        ("text,label", "\u{feff} TEXT,LABEL"),
+        ("text,label", "\u{feff}\"text\",\"label\""),
+        ("text,label", "'text','label'"),
+        ("my text,label", "my_text,Label"),
+        ("phrase,outcome", "phrase,outcome"),
+        ("phrase,outcome", "Phrase, Outcome"),
+    ] {
+        for content in [joined(header, again, &table), format!("{header}\n{again}\n{table}")] {
+            home.write("t.csv", content);
+            let (found, said) = plan(&home, "t.csv", &[]).unwrap();
+            assert_eq!(found["labels"], serde_json::json!(["x", "y"]), "{again}: {said}");
+            assert_eq!(count(&found), 80, "{again}: {said}");
+            assert!(said.contains("repeats the header"), "{again}: {said}");
+        }
+    }
+    // The rows of another table, with its columns in another order.
+    home.write("t.csv", joined("text,label", "label,text", &table));
+    let (_, said) = plan(&home, "t.csv", &[]).unwrap();
+    assert!(said.contains("line 42 looks like the names of other columns"), "{said}");
+}
+
+#[test]
+fn words_in_one_file_and_numbers_in_another_are_not_made_classes_of_their_own() {
+    let home = Home::new();
+    let write = |name: &str, labels: [&str; 2]| {
+        let rows = rows(80, ",", labels).replace("ticket", &name.replace('.', " "));
+        home.write(name, "text,label\n".to_owned() + &rows);
+    };
+    for (first, second) in [
+        ("train-00000-of-00002.csv", "train-00001-of-00002.csv"),
+        ("train.csv", "test.csv"),
+        ("train.csv", "validation.csv"),
+    ] {
+        for (one, other) in [(["pos", "neg"], ["1", "0"]), (["1.0", "0.0"], ["pos", "neg"])] {
+            write(&format!("set/{first}"), one);
+            write(&format!("set/{second}"), other);
+            let message = plan(&home, "set", &[]).unwrap_err();
+            assert!(
+                message.contains(first) && message.contains("--label-map 0=neg,1=pos"),
+                "{message}"
+            );
+            let (found, _) = plan(&home, "set", &["--label-map", "0=neg,1=pos"]).unwrap();
+            assert_eq!(found["labels"], serde_json::json!(["neg", "pos"]));
+            assert_eq!(count(&found), 160, "{found}");
+        }
+        std::fs::remove_dir_all(home.path("set")).unwrap();
+    }
+    let (first, second) = ("set/train-00000-of-00002.parquet", "set/train-00001-of-00002.parquet");
+    home.write("set/x", "");
+    parquet(&home.path(first), &[]);
+    parquet(&home.path(second), &["neg", "pos"]);
+    let (found, _) = plan(&home, "set", &[]).unwrap();
+    assert_eq!(found["labels"], serde_json::json!(["neg", "pos"]), "the numbers are indices");
+}
+
+/// 80 rows with labels 0 and 1, and names for them as Python's `datasets` writes them.
+fn parquet(path: &Path, names: &[&str]) {
+    let schema = "message schema { required binary text (UTF8); required int64 label; }";
+    let features = serde_json::json!({"info": {"features": {
+        "label": {"names": names, "_type": "ClassLabel"}}}});
+    let entry = KeyValue::new("huggingface".to_owned(), features.to_string());
+    let entry = (!names.is_empty()).then(|| vec![entry]);
+    let properties = WriterProperties::builder().set_key_value_metadata(entry).build();
+    let file = File::create(path).unwrap();
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut file = SerializedFileWriter::new(file, schema, Arc::new(properties)).unwrap();
+    let mut group = file.next_row_group().unwrap();
+    let own = path.file_stem().unwrap().to_string_lossy().into_owned();
+    let text = |i: usize| format!("{own} {i} was {}", ["good", "bad"][i % 2]);
+    let texts: Vec<ByteArray> = (0..80).map(|i| ByteArray::from(text(i).into_bytes())).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&texts, None, None).unwrap();
+    column.close().unwrap();
+    let labels: Vec<i64> = (0..80).map(|i| i % 2).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&labels, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    file.close().unwrap();
+}
+
+#[test]
+fn names_beside_a_table_may_not_contradict_those_in_it() {
+    let home = Home::new();
+    home.write("set/x", "");
+    parquet(&home.path("set/train.parquet"), &["neg", "pos"]);
+    let streamed = ["--set", "data.streaming=true", "--set", "train.max_steps=9"];
+    for more in [&[][..], &streamed] {
+        for names in [r#"["pos", "neg"]"#, r#"["neg", "neutral", "pos"]"#, r#"["pos"]"#] {
+            home.write("set/labels.json", names);
+            let message = plan(&home, "set", more).unwrap_err();
+            assert!(
+                message.contains("train.parquet` calls its classes `neg`, `pos`")
+                    && message.contains("remove `"),
+                "{message}"
+            );
+        }
+        home.write("set/labels.json", r#"["bad", "good"]"#);
+        let (found, said) = plan(&home, "set", more).unwrap();
+        assert_eq!(found["labels"], serde_json::json!(["bad", "good"]));
+        assert!(said.contains("they are renamed to `bad`, `good`"), "{said}");
+    }
+    home.write("set/labels.json", "[]");
+    let message = plan(&home, "set", &[]).unwrap_err();
+    assert!(message.contains("labels.json` is an empty list"), "{message}");
+}
+
+#[test]
+fn a_table_without_labels_is_not_said_to_have_one() {
+    let home = Home::new();
+    for label in ["?", "unknown", "N/A", "-1", "-100", "Unlabelled", "TODO"] {
+        home.write("t.csv", "text,label\n".to_owned() + &rows(40, ",", [label, label]));
+        let message = plan(&home, "t.csv", &[]).unwrap_err();
+        assert!(message.contains("no row of") && message.contains(label), "{message}");
+    }
+    home.write("t.csv", "text,label\n".to_owned() + &rows(40, ",", ["sports", "sports"]));
+    assert!(plan(&home, "t.csv", &[]).unwrap_err().contains("has only one label, `sports`"));
+    home.train_tiny(&[]);
+    let path = home.path("t.csv");
+    let columns = ["--text-column", "text", "--label-column", "label"];
+    let arguments = [&["eval", "--dataset", path.to_str().unwrap()][..], &columns].concat();
+    let message = home.refused(&arguments);
+    assert!(message.contains("`sports`") && !message.contains("only one label"), "{message}");
+}
