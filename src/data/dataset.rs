@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::classes::{self, Classes, Fate};
 use super::clean;
-use super::read::Content;
+use super::read::{Content, Wanted};
 use super::split::text_key;
 use super::table::{self, ColumnNames};
 use super::take::Raw;
@@ -118,12 +118,8 @@ impl Dataset {
     }
 
     fn read(located: &Located, config: &DataConfig) -> Result<Self, DataError> {
-        let names = match (&located.labels_file, located.known) {
-            (Some(path), _) => labels::read_names(path)?,
-            (None, Some(known)) => known.labels.iter().map(|&name| name.to_owned()).collect(),
-            (None, None) => Vec::new(),
-        };
-        let mut content = Content::read(located, config, !names.is_empty())?;
+        let names = class_names(located)?;
+        let mut content = Content::read(located, config, !names.is_empty(), Wanted::Labelled)?;
         // GLUE hides the labels of its test splits behind -1.
         let is_hidden = |label: &str| labels::whole_number(label).unwrap_or(label) == "-1";
         let hides = |rows: &Vec<Raw>| rows.iter().all(|row| is_hidden(row.label.trim()));
@@ -187,9 +183,7 @@ impl Dataset {
 
     /// Which columns were taken, and how the files are written, as sentences.
     pub fn how_read(&self) -> impl Iterator<Item = String> {
-        let both = [("columns", &self.columns), ("format", &self.written)];
-        let said = both.into_iter().filter(|(_, what)| !what.is_empty());
-        said.map(|(name, what)| format!("{name}: {what}"))
+        how_read(&self.columns, &self.written)
     }
 
     /// The config that opened it, with the columns that were found in it.
@@ -207,6 +201,25 @@ impl Dataset {
     pub fn truth(&self, example: &Example) -> Option<[f64; 2]> {
         let positive = self.generated.then(|| reviews::probability(&example.text))?;
         Some([1.0 - positive, positive])
+    }
+}
+
+/// Which columns were taken, and how the files are written, as sentences.
+pub(super) fn how_read<'a>(
+    columns: &'a str,
+    written: &'a str,
+) -> impl Iterator<Item = String> + 'a {
+    let both = [("columns", columns), ("format", written)];
+    let said = both.into_iter().filter(|(_, what)| !what.is_empty());
+    said.map(|(name, what)| format!("{name}: {what}"))
+}
+
+/// The names of the classes that lie beside the files, or that are known of them.
+pub(super) fn class_names(located: &Located) -> Result<Vec<String>, DataError> {
+    match (&located.labels_file, located.known) {
+        (Some(path), _) => labels::read_names(path),
+        (None, Some(known)) => Ok(known.labels.iter().map(|&name| name.to_owned()).collect()),
+        (None, None) => Ok(Vec::new()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::dataset::TRAINING_ROWS;
 use super::stream::{Place, RowStream, StreamConfig};
-use super::table::{self, Format, Row, RowGroups, TableError, Value, is_url};
+use super::table::{self, Format, Reading, Row, RowGroups, TableError, Value, is_url};
 use super::{DataError, obtain, reviews};
 use crate::compute::{Noise, Purpose};
 
@@ -26,7 +26,12 @@ pub struct Head {
 ///
 /// # Errors
 /// There is no such data set, it cannot be read, or it should be mixed and is not Parquet.
-pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataError> {
+pub fn head(
+    name: &str,
+    rows: usize,
+    shuffle: Option<u64>,
+    reading: &Reading,
+) -> Result<Head, DataError> {
     if is_url(name) {
         return of_parquet(&[name], rows, shuffle);
     }
@@ -41,18 +46,18 @@ pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataE
     }
     match shuffle {
         Some(_) => Err(DataError::NotMixed { path: files[0].clone() }),
-        None => of_text(files, rows),
+        None => of_text(files, rows, reading),
     }
 }
 
 /// Rows of one file after another, as far as they are wanted.
-fn of_text(files: &[PathBuf], rows: usize) -> Result<Head, DataError> {
+fn of_text(files: &[PathBuf], rows: usize, reading: &Reading) -> Result<Head, DataError> {
     let mut head = Head { columns: Vec::new(), rows: Vec::new() };
     for (number, file) in files.iter().enumerate() {
         if number > 0 && head.rows.len() >= rows {
             break;
         }
-        let table = table::open(file)?;
+        let table = table::open_as(file, reading)?;
         if number == 0 {
             head.columns.clone_from(&table.columns);
         } else if head.columns != table.columns {

@@ -2,16 +2,24 @@
 
 use anyhow::Result;
 
+use super::super::tables::FileFlags;
 use super::super::{Common, print};
 use crate::data::table::{Cells, Row, distinct_names};
-use crate::data::{self, Head};
+use crate::data::{self, DataConfig, Head};
 
 /// Characters of a line.
 const WIDTH: usize = 80;
 
 /// Prints the first rows, each on a line, or as one JSON object a line.
-pub fn head(name: &str, rows: usize, shuffle: Option<u64>, common: &Common) -> Result<()> {
-    let Head { columns, rows } = data::head(name, rows, shuffle)?;
+pub fn head(
+    name: &str,
+    (rows, shuffle): (usize, Option<u64>),
+    files: &FileFlags,
+    common: &Common,
+) -> Result<()> {
+    let mut config = DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
+    files.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
+    let Head { columns, rows } = data::head(name, rows, shuffle, &config.reading())?;
     let mut text = String::new();
     let names = distinct_names(&[], columns.iter());
     for row in &rows {

@@ -29,6 +29,7 @@ pub use table::{Estimate, Row, Table};
 // What these files use of the house.
 use super::{Ended, Experiment, ExperimentError, FitJob, Progress, RunContext, fit, train};
 use crate::bench::Machine;
+use crate::data::Overrides;
 use crate::evaluate::shift::Damage;
 
 /// What to compare.
@@ -43,6 +44,8 @@ pub struct CompareJob {
     pub shift: Vec<Damage>,
     /// Texts of no class, as `bayes eval --ood` takes them. Those of the data set itself are taken in any case.
     pub ood: Vec<String>,
+    /// How their tables are read.
+    pub ood_overrides: Overrides,
 }
 
 /// What a comparison comes to.
