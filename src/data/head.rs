@@ -134,7 +134,8 @@ mod tests {
             std::fs::write(folder.path().join(name), format!("text,label\n{rows}")).unwrap();
         };
         let texts = |rows: usize| -> Vec<String> {
-            let found = head(folder.path().to_str().unwrap(), rows, None).unwrap();
+            let found =
+                head(folder.path().to_str().unwrap(), rows, None, &Reading::default()).unwrap();
             found.rows.iter().map(|row| row.values[0].written().into_owned()).collect()
         };
         write("train-00000-of-00003.csv", "a,x\nb,y\n");
@@ -146,7 +147,8 @@ mod tests {
         std::fs::write(folder.path().join("train-00001-of-00003.csv"), "label,text\nx,c\n")
             .unwrap();
         assert_eq!(texts(2).len(), 2);
-        let error = head(folder.path().to_str().unwrap(), 3, None).unwrap_err();
+        let error =
+            head(folder.path().to_str().unwrap(), 3, None, &Reading::default()).unwrap_err();
         assert!(matches!(error, DataError::Table(TableError::OtherColumns { .. })), "{error}");
         for (number, rows) in [(0, ["a", "b"]), (1, ["c", "d"])] {
             let path = folder.path().join(format!("p/train-0000{number}-of-00002.parquet"));
@@ -157,7 +159,8 @@ mod tests {
         }
         let folder = folder.path().join("p");
         for shuffle in [None, Some(1)] {
-            let mut rows = head(folder.to_str().unwrap(), 4, shuffle).unwrap().rows;
+            let mut rows =
+                head(folder.to_str().unwrap(), 4, shuffle, &Reading::default()).unwrap().rows;
             rows.sort_by_key(|row| row.line);
             let texts: Vec<_> = rows.iter().map(|row| row.values[0].written()).collect();
             assert_eq!(texts, ["a", "b", "c", "d"]);
