@@ -494,7 +494,8 @@ fn rows_of_a_fit_are_divided_as_its_keys_say_and_what_is_refused_names_what_work
     };
     let usual = rows(&[]).as_u64().unwrap();
     let more = rows(&["--set", "data.calibration_fraction=0.2"]).as_u64().unwrap();
-    assert!(more > 2 * usual, "{usual} {more}");
+    // Rows that the encoder was trained on do not calibrate.
+    assert!(more > usual, "{usual} {more}");
     let refused = |more: &[&str]| home.refused(&[&["fit", "--model", MODEL][..], more].concat());
     let message = refused(&["--set", "posterior.method=map"]);
     assert!(message.contains("use `--method map`"), "{message}");
