@@ -48,7 +48,7 @@ pub enum ExperimentError {
     FitInPlace(PathBuf),
     /// A fit whose result would take the place of that of another classifier.
     #[error(
-        "`{model}` {}, so it is not replaced; choose a different folder with `--output`",
+        "`{model}` {}, so it is not replaced; choose a different folder with `--output`, or remove that one",
         match before {
             Some(before) => format!("was fitted from another model, `{before}`"),
             None => "exists, and nothing says which model it was fitted from".to_owned(),
