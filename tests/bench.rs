@@ -285,5 +285,35 @@ fn the_tokens_of_the_text_that_is_timed_are_said_and_so_are_flags_without_effect
         assert!(said.contains(flag), "{said}");
     }
     let (_, said) = bench(&["--suite", "throughput", "--order", "both", "--seconds", "0.1"]);
-    assert!(!said.contains("has no effect"), "{said}");
+    assert!(said.contains("--runs has no effect"), "{said}");
+    assert_eq!(said.matches("has no effect").count(), 1, "{said}");
+}
+
+#[test]
+fn texts_that_are_cut_are_counted_and_flags_about_tables_reach_them() {
+    let home = trained();
+    let long = "please look at my invoice ".repeat(9);
+    let rows: String = (0..30).map(|row| format!("{long} caf\u{e9} {row};billing\n")).collect();
+    let latin: Vec<u8> = format!("subject;department\n{rows}").chars().map(|c| c as u8).collect();
+    home.write("long.csv", latin);
+    let run = |more: &[&str]| {
+        let start = ["bench", "--runs", "2", "--warmup", "0", "--rounds", "1"];
+        home.run(&[&start[..], &["--dataset", "long.csv", "--output", "report"], more].concat())
+    };
+    let latency = |more: &[&str]| run(&[&["--suite", "latency"][..], more].concat());
+    let said = text(&latency(&[]).stderr);
+    assert!(said.contains("(`--encoding`)"), "{said}");
+    let output = latency(&["--encoding", "windows-1252", "--max-length", "16"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("30 of 30 texts were truncated to 16 tokens"), "{said}");
+    // A label of another name can be told to be one of the model's.
+    let renamed = format!("subject,department\n{long},bills\nmy router,technical\n");
+    home.write("long.csv", renamed);
+    let said = text(&latency(&[]).stderr);
+    assert!(said.contains("--label-map bills=NAME"), "{said}");
+    let output = latency(&["--label-map", "bills=billing"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&run(&["--suite", "size", "--label-map", "bills=billing"]).stderr);
+    assert!(said.contains("--runs has no effect") && said.contains("--warmup"), "{said}");
 }

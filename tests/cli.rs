@@ -227,6 +227,47 @@ fn a_dry_run_writes_nothing_and_the_config_can_be_printed() {
 }
 
 #[test]
+fn what_is_given_and_has_no_effect_is_said_or_refused() {
+    let home = Home::new();
+    let encoder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/encoders/bert");
+    home.write("tickets.csv", tickets(240));
+    let config = "name = \"x\"\n[data]\ndataset = \"tickets.csv\"\nmax_length = 16\n[model]\n\
+                  hidden_size = 16\nnum_hidden_layers = 1\nnum_attention_heads = 2\n";
+    home.write("sizes.toml", config);
+    let warned = |more: &[&str]| {
+        let output = home.run(&[&["train", "--dry-run"][..], more].concat());
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let said = warned(&["--config", "sizes.toml", "--init", encoder]);
+    for key in ["hidden_size", "num_hidden_layers", "num_attention_heads"] {
+        assert!(said.contains(&format!("`model.{key}`")), "{said}");
+    }
+    assert!(said.contains("have no effect because an encoder is given"), "{said}");
+    assert!(!warned(&["--config", "sizes.toml"]).contains("no effect"));
+    home.write(
+        "init.toml",
+        format!("name = \"x\"\n[data]\ndataset = \"tickets.csv\"\n[model]\ninit = {encoder:?}\n"),
+    );
+    let said = warned(&["--config", "init.toml", "--set", "model.hidden_size=16"]);
+    assert!(said.contains("`model.init` has no effect because sizes of a new encoder"), "{said}");
+    assert!(!warned(&["--config", "init.toml", "--init", "none"]).contains("no effect"));
+    for (arguments, said) in [
+        (&["dataset", "list", "--device", "cpu"][..], "--device has no effect"),
+        (&["completions", "bash", "--json"], "--json has no effect"),
+    ] {
+        let output = home.run(arguments);
+        assert!(text(&output.stderr).contains(said), "{arguments:?}: {}", text(&output.stderr));
+    }
+    let output = home.run(&["train", "--print-config", "--dry-run", "--json"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("--dry-run, --json have no effect: `--print-config` only"), "{said}");
+    let said = warned(&["--config", "sizes.toml", "--report", "out", "--resume", "never"]);
+    assert!(said.contains("--report, --resume have no effect: `--dry-run` only"), "{said}");
+}
+
+#[test]
 fn steps_that_overrule_the_epochs_are_said_on_the_screen_and_not_in_the_log() {
     let home = Home::new();
     let data = home.write("tickets.csv", tickets(240));

@@ -237,7 +237,10 @@ fn texts_of_the_models_own_classes_or_rows_are_not_out_of_scope() {
     let own = "subject,department\nwhere is it,billing\nwho was it,technical\n";
     let (code, said) = run(&home, "own.csv", own, &[]);
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("2 of 2 rows of `own`") && said.contains("`--dataset`"), "{said}");
+    assert!(
+        said.contains("2 of 2 rows of `own`") && said.contains("`bayes eval --dataset`"),
+        "{said}"
+    );
     let some = format!("{own}stir the soup,cooking\n");
     let (code, said) = run(&home, "some.csv", &some, &[]);
     assert_eq!(code, Some(0), "{said}");
@@ -246,7 +249,7 @@ fn texts_of_the_models_own_classes_or_rows_are_not_out_of_scope() {
         "{said}"
     );
     let (_, said) = run(&home, "none.csv", "subject,department\nstir it,cooking\n", &[]);
-    assert!(!said.contains("--ood"), "{said}");
+    assert!(!said.contains("have a label"), "{said}");
     // A folder is a data set.
     home.write("folder/test.csv", own);
     let message = home.refused(&["eval", "--no-baseline", "--ood", "folder"]);
@@ -659,4 +662,95 @@ fn a_broken_promise_of_the_sets_is_said_with_its_numbers_and_a_kept_one_is_not()
     // Rows that calibrated it say nothing.
     let own = json(&home.done(&[&eval[..], &["--json", "--split", "conformal"]].concat()));
     assert_eq!(own["kept"]["exchangeability"], Value::Null);
+}
+
+/// Texts of no class are read as the rows of any data set.
+#[test]
+fn a_set_of_texts_of_no_class_follows_the_rules_of_data() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let run = |name: &str, content: &[u8], more: &[&str]| {
+        home.write(name, content);
+        let start = ["eval", "--json", "--no-baseline", "--limit", "9", "--ood", name];
+        let output = home.run(&[&start[..], more].concat());
+        let said = text(&output.stderr);
+        let stem = name.split('.').next().unwrap();
+        let found = serde_json::from_slice::<Value>(&output.stdout).ok();
+        (output.status.code(), said, found.map(|report| report["ood"][stem].clone()))
+    };
+    // A label is a class of the model's in any spelling.
+    for label in ["BILLING", "bílling", " billing ", "['billing']", "bill\u{200b}ing"] {
+        let rows = format!("subject,department\nstir the soup,{label}\nlet it rest,{label}\n");
+        let (code, said, _) = run("spelt.csv", rows.as_bytes(), &[]);
+        assert_eq!(code, Some(2), "{label}: {said}");
+        assert!(said.contains("2 of 2 rows of `spelt`") && said.contains("`billing`"), "{said}");
+    }
+    // Rows that are none, or that nobody accepted.
+    let twice = "subject,department\nstir it,food\nsubject,department\nlet it be,food\n";
+    let (_, said, found) = run("twice.csv", twice.as_bytes(), &[]);
+    assert_eq!(found.unwrap()["rows"], 2, "{said}");
+    assert!(said.contains("--ood twice.csv: `twice.csv` line 3 repeats"), "{said}");
+    let answers = ["accept", "reject", "accept", "ignore"];
+    let judged: String = (0..4)
+        .map(|i| format!("{{\"text\": \"stir it {i}\", \"answer\": \"{}\"}}\n", answers[i]))
+        .collect();
+    let (_, said, found) = run("judged.jsonl", judged.as_bytes(), &[]);
+    assert_eq!(found.unwrap()["rows"], 2, "{said}");
+    assert!(said.contains("1 `ignore`, 1 `reject`"), "{said}");
+    // Which column was taken, and how many texts were cut.
+    let long = format!("body,shelf\n{}\nstir it slowly and let it rest,3\n", "stir it ".repeat(90));
+    let (_, said, found) = run("long.csv", long.as_bytes(), &[]);
+    let found = found.unwrap();
+    assert_eq!((&found["rows"], &found["truncated"]), (&2.into(), &1.into()), "{said}");
+    assert!(said.contains("--ood long.csv: columns: text = `body`"), "{said}");
+    // Labels of any kind are no reason to refuse the texts.
+    let (_, said, found) = run("shelf.csv", b"text,label\nstir it,0.25\nlet it rest,\n", &[]);
+    assert_eq!(found.unwrap()["rows"], 2, "{said}");
+    let (code, said, _) = run("empty.csv", b"text,label\nstir it,a\n,a\n", &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`empty.csv` line 3: column `text` is empty"), "{said}");
+}
+
+#[test]
+fn what_is_said_of_a_set_of_texts_names_the_flag_that_reaches_it() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let run = |more: &[&str]| {
+        let start = ["eval", "--json", "--no-baseline", "--limit", "9", "--ood"];
+        home.run(&[&start[..], more].concat())
+    };
+    home.write("latin.csv", b"subject,shelf\nstir the cr\xe8me,3\nlet it rest,4\n");
+    let said = text(&run(&["latin.csv"]).stderr);
+    assert!(said.contains("`--ood-set data.encoding`") && !said.contains("`--encoding`"), "{said}");
+    let encoding = ["latin.csv", "--ood-set", "data.encoding=windows-1252"];
+    let output = run(&encoding);
+    let report = json(&text(&output.stdout));
+    assert_eq!(report["ood"]["latin"]["rows"], 2, "{}", text(&output.stderr));
+    // A flag about the rows that are evaluated does not concern these texts.
+    let said = text(&run(&["latin.csv", "--encoding", "windows-1252"]).stderr);
+    assert!(said.contains("--ood latin.csv: "), "{said}");
+    home.write("two.csv", "first,second\nstir the soup for long,let it rest for long\n");
+    let said = text(&run(&["two.csv", "--ood-set", "data.text_column=second"]).stderr);
+    assert!(said.contains("--ood two.csv: columns: text = `second`"), "{said}");
+    let output = home.run(&["eval", "--ood", "two.csv", "--ood-set", "data.text_colum=second"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("`data.text_colum` is not one of the keys `data.text_column`"), "{said}");
+    let output = home.run(&["eval", "--ood-set", "data.text_column=second"]);
+    assert!(text(&output.stderr).contains("--ood <DATA>"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_coverage_of_sets_that_a_model_does_not_make_is_refused() {
+    let home = Home::new();
+    home.train_tiny(&["--set", "calibration.conformal_alpha=[]"]);
+    let model = "checkpoints/tickets/model";
+    let asked = ["eval", "--no-baseline", "--coverage", "0.9", "--model", model];
+    let message = home.refused(&asked);
+    assert!(message.contains("`--coverage` has no effect") && message.contains(model), "{message}");
+    // Beside another model that makes them it is said.
+    home.train_tiny(&["--set", "name=other"]);
+    let output = home.run(&[&asked[..], &["checkpoints/other/model"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("warning: `--coverage` has no effect"));
 }

@@ -426,3 +426,111 @@ fn a_layer_of_its_own_predicts_and_the_last_layer_is_a_stand_in() {
     let file = |folder: &str| std::fs::read(home.path(folder).join("model.safetensors")).unwrap();
     assert!(file(MODEL) == file("kept"));
 }
+
+/// Two classifiers may have one name: that of their folder, or of the file that they were trained by.
+#[test]
+fn a_fit_does_not_replace_that_of_another_classifier() {
+    let (home, data) = trained();
+    let data = data.to_str().unwrap();
+    let copy = |folder: &str, weight: Option<u8>| {
+        for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+        {
+            let mut bytes = std::fs::read(home.path(MODEL).join(name)).unwrap();
+            if let (Some(bits), "model.safetensors") = (weight, name) {
+                // The lowest bits of a number.
+                let last = bytes.len() - 4;
+                bytes[last] ^= bits;
+            }
+            home.write(&format!("{folder}/{name}"), bytes);
+        }
+    };
+    copy("a/net", None);
+    copy("b/net", Some(1));
+    let fit = |model: &str, more: &[&str]| {
+        let output = home.run(&[&["fit", "--model", model, "--dataset", data][..], more].concat());
+        (output.status.code(), home::text(&output.stderr))
+    };
+    let fitted = "checkpoints/net-laplace/model";
+    let manifest = || std::fs::read(home.path(fitted).join("bayes/manifest.json")).unwrap();
+    assert_eq!(fit("a/net", &[]).0, Some(0));
+    let before = manifest();
+    let (code, said) = fit("b/net", &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains(fitted) && said.contains("/a/net`") && said.contains("`--output`"),
+        "{said}"
+    );
+    assert!(manifest() == before);
+    assert_eq!(fit("b/net", &["--output", "b/fitted"]).0, Some(0));
+    // The same one again, also where it was moved to or trained anew.
+    let (code, said) = fit("a/net", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("`{fitted}` has an earlier fit of this model")), "{said}");
+    copy("c/net", None);
+    assert_eq!(fit("c/net", &[]).0, Some(0));
+    copy("c/net", Some(2));
+    assert_eq!(fit("c/net", &[]).0, Some(0));
+    let (code, said) = fit("a/net", &["--output", "b/fitted"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("`b/fitted` has the model `net`, which is replaced"), "{said}");
+    // One of an earlier version, which wrote no record.
+    std::fs::remove_file(home.path("checkpoints/net-laplace/fitted_from.json")).unwrap();
+    let (code, said) = fit("c/net", &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("nothing says which model it was fitted from"), "{said}");
+    // Nor does a run of that name.
+    let run = ["train", data, "--set", "name=net-laplace"];
+    let message = home.refused(&[&run[..], &TINY].concat());
+    assert!(message.contains(fitted) && message.contains("`--resume never`"), "{message}");
+}
+
+#[test]
+fn rows_of_a_fit_are_divided_as_its_keys_say_and_what_is_refused_names_what_works() {
+    let (home, data) = trained();
+    let data = data.to_str().unwrap();
+    let rows = |more: &[&str]| {
+        let start = ["fit", "--json", "--model", MODEL, "--output", "out", "--dataset", data];
+        json(&home.done(&[&start[..], more].concat()))["rows"]["temperature"].clone()
+    };
+    let usual = rows(&[]).as_u64().unwrap();
+    let more = rows(&["--set", "data.calibration_fraction=0.2"]).as_u64().unwrap();
+    // Rows that the encoder was trained on do not calibrate.
+    assert!(more > usual, "{usual} {more}");
+    let refused = |more: &[&str]| home.refused(&[&["fit", "--model", MODEL][..], more].concat());
+    let message = refused(&["--set", "posterior.method=map"]);
+    assert!(message.contains("use `--method map`"), "{message}");
+    let message = refused(&["--set", "train.seed=3"]);
+    assert!(message.contains("`data.calibration_fraction`"), "{message}");
+    // An encoder without dropout.
+    let config = home.path(MODEL).join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(config).unwrap()).unwrap();
+    for (key, value) in config.as_object_mut().unwrap() {
+        if key.contains("dropout") {
+            *value = 0.0.into();
+        }
+    }
+    for name in ["model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        home.write(&format!("dry/{name}"), std::fs::read(home.path(MODEL).join(name)).unwrap());
+    }
+    home.write("dry/config.json", config.to_string());
+    let dry = ["fit", "--model", "dry", "--dataset", data, "--method", "mc_dropout"];
+    let mut command = home.command(&dry);
+    let output = command.env("RUST_BACKTRACE", "1").output().unwrap();
+    let said = home::text(&output.stderr);
+    assert!(said.contains("needs dropout before the last layer"), "{said}");
+    assert!(!said.contains("   0: ") && !said.contains("columns:"), "{said}");
+}
+
+/// What was read as the model's classes in the fit is read so when its rows are looked up.
+#[test]
+fn rows_of_a_fit_whose_labels_were_spelt_otherwise_are_known_again() {
+    let (home, _) = trained();
+    let spelt = home.write("spelt.csv", requests(400).replace(",shipping", ",SHIPPING"));
+    let spelt = spelt.to_str().unwrap();
+    home.done(&["fit", "--model", MODEL, "--dataset", spelt, "--output", "out"]);
+    let other = home.write("other.csv", requests(60));
+    let output = home.run(&["eval", "--model", "out", "--dataset", other.to_str().unwrap()]);
+    let said = home::text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains("it is unknown which"), "{said}");
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bayes::compute::{Noise, memory};
 use bayes::data::stream::{Place, RowStream, StreamConfig};
-use bayes::data::table::{Row, RowGroups, Value};
+use bayes::data::table::{Reading, Row, RowGroups, Value};
 use bayes::data::{Head, head};
 use bayes::store::sha256;
 use ranges::{Server, write_file};
@@ -108,7 +108,7 @@ fn a_million_sorted_rows_are_streamed_mixed_and_within_memory() {
 
     // A look at five rows fetches one group.
     let before = server.ranges();
-    let Head { columns, rows, .. } = head(&server.address, 5, None).unwrap();
+    let Head { columns, rows, .. } = head(&server.address, 5, None, &Reading::default()).unwrap();
     assert_eq!(columns, ["text", "label"]);
     assert_eq!(rows.iter().map(|row| row.line).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!(server.ranges() - before, 2);

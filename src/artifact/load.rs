@@ -14,6 +14,7 @@ use super::modules;
 use super::others::tell_differences;
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
+use super::unread::tell_unread;
 use super::{Artifact, ArtifactError, Manifest, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
@@ -140,6 +141,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
     if let Some(dense) = dense {
         dense.check(&encoder, &loaded.parameters)?;
     }
+    tell_unread(folder, &encoder)?;
     let artifact = Artifact {
         posterior: Posterior::point(encoder.task, &loaded.parameters),
         calibration: Calibration::default(),
@@ -169,7 +171,10 @@ fn check_head(
     let missing = loaded.missing.iter().find(|name| !unused.contains(name));
     match (loaded.other_head, missing) {
         (Some(found), _) => {
-            Err(ArtifactError::OtherHead { folder, found, labels: encoder.labels.len() })
+            let stated =
+                ["id2label", "num_labels"].iter().any(|key| encoder.source.contains_key(*key));
+            let labels = if stated { encoder.labels.len() } else { 0 };
+            Err(ArtifactError::OtherHead { folder, found, labels })
         }
         (None, Some(missing)) if lacks_last_layer(encoder, loaded) => {
             Err(ArtifactError::NoHead { folder, missing: missing.clone() })
@@ -221,8 +226,9 @@ fn read_manifest(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
     let edited = !is_as_saved(&value);
     if edited {
         tracing::warn!(
-            "`{}` has changed since this model was saved: its current settings are used, and its \
-             figures cannot be verified",
+            "`{}` has changed since this model was saved: texts are read by its current `labels`, \
+             `preprocessing` and `link`; what it says of the training (`data`, `calibration` and figures) \
+             changes no prediction and cannot be verified",
             path.display()
         );
     }

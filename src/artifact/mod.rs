@@ -11,6 +11,7 @@ mod posterior_file;
 mod save;
 mod sentence;
 mod tokenizer_files;
+mod unread;
 
 use std::path::PathBuf;
 
@@ -166,10 +167,19 @@ pub enum ArtifactError {
     },
     /// The head has other outputs than the config has labels.
     #[error(
-        "`{folder}`: the last layer has {found} outputs, but `config.json` names {labels} labels; \
-         give one name for each output under `id2label`"
+        "`{folder}`: the last layer has {found} outputs, but `config.json` {}; give one name for each output \
+         under `id2label`",
+        match labels {
+            0 => "names no labels, which in transformers means two".to_owned(),
+            labels => format!("names {labels} labels"),
+        }
     )]
-    OtherHead { folder: PathBuf, found: usize, labels: usize },
+    OtherHead {
+        folder: PathBuf,
+        found: usize,
+        /// How many `config.json` names; 0 where it is silent.
+        labels: usize,
+    },
     /// What we put beside a model is there, but not what says what it is.
     #[error(
         "`{ours}` has no `manifest.json`, so its other files cannot be interpreted; restore \

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::progress::Display;
+use super::tables::OodFlags;
 use super::words::{cut, filled, whole};
 use super::written::ExperimentFlags;
 use super::{CHECKPOINTS, Common, Outcome, RUNS, print, print_json, stop};
@@ -37,10 +38,8 @@ pub struct Options {
     /// drop=SHARE of the words; join with `+` what is to be applied together
     #[arg(long, value_name = "DAMAGE", value_delimiter = ',')]
     shift: Vec<Damage>,
-    /// Out-of-distribution texts, which belong to none of the classes: a file, folder, built-in
-    /// data set name or Hub id, or `other-topics` for generated texts
-    #[arg(long, value_name = "DATA", num_args = 1..)]
-    ood: Vec<String>,
+    #[command(flatten)]
+    outside: OodFlags,
     /// Evaluate labelled rows of other sources with the same classes too
     #[arg(long, value_name = "DATA", num_args = 1..)]
     other_data: Vec<String>,
@@ -52,7 +51,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         entries: options.methods.clone(),
         seeds: options.seeds,
         shift: options.shift.clone(),
-        ood: options.ood.clone(),
+        ood: options.outside.ood.clone(),
+        ood_overrides: options.outside.overrides(),
         other_data: options.other_data.clone(),
     };
     let selected = common.device()?;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::progress::Display;
-use super::tables::TableFlags;
+use super::tables::{OodFlags, TableFlags};
 use super::words::whole;
 use super::{Common, Outcome, beside, model_folder, print, print_json, replace, report, shift};
 use crate::data::table::Format;
@@ -39,10 +39,8 @@ pub struct Options {
     /// coverage the model was calibrated for]
     #[arg(long, value_name = "SHARE", value_parser = coverage)]
     coverage: Option<f64>,
-    /// Out-of-distribution texts, which belong to none of the classes: a file, folder, built-in
-    /// data set name or Hub id, or `other-topics` for generated texts
-    #[arg(long, value_name = "DATA", num_args = 1..)]
-    ood: Vec<String>,
+    #[command(flatten)]
+    outside: OodFlags,
     /// Evaluate damaged copies of the rows too, each damage by itself: typos=SHARE of the letters,
     /// truncate=WORDS, drop=SHARE of the words; join with `+` what is to be applied together
     #[arg(long, value_name = "DAMAGE", value_delimiter = ',')]
@@ -110,8 +108,9 @@ fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Ve
         ("--split", options.split.is_some()),
         ("--limit", options.limit.is_some()),
         ("--coverage", options.coverage.is_some()),
-        ("--ood", !options.ood.is_empty()),
+        ("--ood", !options.outside.ood.is_empty()),
         ("--shift", !options.shift.is_empty()),
+        ("--no-baseline", options.no_baseline),
     ];
     let own = own.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
     if let Some(flag) = own.chain(options.tables.given()).next() {
@@ -158,7 +157,8 @@ fn from_models(
         split: options.split.clone(),
         limit: options.limit.unwrap_or(0),
         coverage: options.coverage,
-        ood: options.ood.clone(),
+        ood: options.outside.ood.clone(),
+        ood_overrides: options.outside.overrides(),
         shift: options.shift.clone(),
         no_baseline: options.no_baseline,
         trunk: None,

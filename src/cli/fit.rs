@@ -32,7 +32,8 @@ pub struct Options {
     /// Posterior methods to compare; the model is written with the first one
     #[arg(long, value_parser = method(), value_delimiter = ',', default_value = Method::default().name())]
     method: Vec<Method>,
-    /// Override a key of [posterior] or [calibration]
+    /// Override a key of [posterior] or [calibration], or how rows are divided, such as
+    /// data.calibration_fraction=0.2
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// Use at most this many training rows (balanced across classes) and test rows (same class

@@ -9,6 +9,7 @@ mod decisions;
 mod eval;
 mod fit;
 mod fitted;
+mod flags;
 mod info;
 mod log;
 mod output;
@@ -107,6 +108,22 @@ enum Command {
     Completions(completions::Options),
 }
 
+impl Command {
+    /// The name of the command, behind that of its parent, where it reads tables.
+    fn name(&self) -> &'static [&'static str] {
+        match self {
+            Self::Train(_) => &["train"],
+            Self::Fit(_) => &["fit"],
+            Self::Eval(_) => &["eval"],
+            Self::Compare(_) => &["compare"],
+            Self::Bench(_) => &["bench"],
+            Self::Predict(_) => &["predict"],
+            Self::Dataset(options) => options.name(),
+            Self::Publish(_) | Self::Serve(_) | Self::Info | Self::Completions(_) => &[],
+        }
+    }
+}
+
 /// How a command that ran ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -123,6 +140,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     compute::set_threads(cli.common.threads.map(usize::from));
     start_log(&cli);
+    flags::of_command(&Cli::command(), cli.command.name());
     transfer::set_quiet(cli.common.quiet);
     hub::observe(transfer::show);
     match run(&cli) {
@@ -132,8 +150,9 @@ pub fn main() -> ExitCode {
         // Whoever read our output has heard enough.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut message = format!("error: {error}");
-            for cause in error.chain().skip(1) {
+            let mut causes = error.chain().map(said);
+            let mut message = format!("error: {}", causes.next().unwrap_or_default());
+            for cause in causes {
                 message.push_str(&format!("\n  because: {cause}"));
             }
             let _ = note(&message);
@@ -142,7 +161,27 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Common flags that say nothing to a command.
+fn idle(command: &Command, common: &Common) -> Vec<String> {
+    use Command::{Completions, Dataset, Publish, Serve};
+    let computes = !matches!(command, Completions(_) | Dataset(_) | Publish(_));
+    let answers = !matches!(command, Completions(_) | Serve(_));
+    let flags = [
+        (
+            "--device",
+            common.device != "auto" && !computes,
+            "the command computes nothing with a model",
+        ),
+        ("--json", common.json && !answers, "the command has no result to print"),
+    ];
+    let idle = flags.into_iter().filter(|(_, idle, _)| *idle);
+    idle.map(|(flag, _, why)| format!("{flag} has no effect: {why}")).collect()
+}
+
 fn run(cli: &Cli) -> Result<Outcome> {
+    for idle in idle(&cli.command, &cli.common) {
+        note(&format!("warning: {idle}"))?;
+    }
     match &cli.command {
         Command::Train(options) => train::run(options, &cli.common),
         Command::Fit(options) => fit::run(options, &cli.common),
@@ -165,6 +204,13 @@ fn start_log(cli: &Cli) {
         _ => Reader::Person,
     };
     log::start(reader, cli.common.verbose);
+}
+
+/// An error without the frames that Candle writes behind its own.
+fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let whole = error.to_string();
+    let frame = whole.find("\n   0: ");
+    frame.map_or(whole.as_str(), |at| &whole[..at]).to_owned()
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
 
+use super::flags::with_flags;
+
 /// The text as a terminal may have it.
 pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     if text.chars().any(moves) {
@@ -44,7 +46,7 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
 
 /// One line on stderr.
 pub(super) fn note(text: &str) -> Result<()> {
-    Ok(writeln!(io::stderr(), "{}", harmless(text))?)
+    Ok(writeln!(io::stderr(), "{}", harmless(&with_flags(text)))?)
 }
 
 /// Stdout for a table: byte for byte, unless a person is looking.

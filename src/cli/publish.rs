@@ -18,6 +18,9 @@ use crate::publish::{
     Card, PublishConfig, Published, Source, Status, Target, Wanted, collect, publish,
 };
 
+/// The branch that every repository has.
+const MAIN: &str = "main";
+
 /// Flags of `bayes publish`.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -31,7 +34,7 @@ pub struct Options {
     #[arg(long)]
     private: bool,
     /// Branch to push to; created if it does not exist
-    #[arg(long, value_name = "NAME", default_value = "main", value_parser = reference)]
+    #[arg(long, value_name = "NAME", default_value = MAIN, value_parser = reference)]
     branch: String,
     /// Tag the commit, for example v1.0.0; existing tags are never moved
     #[arg(long, value_name = "NAME", value_parser = reference)]
@@ -75,6 +78,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         ),
         None => None,
     };
+    if let Some(idle) = idle(options) {
+        note(&format!("warning: {idle}"))?;
+    }
     let card = Card { source: &source, config: &config, repo }.render(template.as_deref())?;
     if options.card_only && options.repo.is_none() && !options.dry_run {
         if common.json {
@@ -112,6 +118,30 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         print(&done_text(&published))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Flags that say something of what is not done.
+fn idle(options: &Options) -> Option<String> {
+    if !options.card_only {
+        return None;
+    }
+    let prints = options.repo.is_none() && !options.dry_run;
+    let of_commit = [
+        ("--private", options.private),
+        ("--branch", options.branch != MAIN),
+        ("--tag", options.tag.is_some()),
+        ("--message", options.message.is_some()),
+    ];
+    let of_commit = of_commit.into_iter().filter(|(_, given)| *given && prints);
+    let examples = ("--include-examples", options.include_examples);
+    let all = of_commit.chain([examples].into_iter().filter(|(_, given)| *given));
+    let flags: Vec<&str> = all.map(|(flag, _)| flag).collect();
+    let why = match prints {
+        true => "`--card-only` without `--repo` only prints the card",
+        false => "`--card-only` leaves out all files but the card",
+    };
+    let have = if flags.len() == 1 { "has" } else { "have" };
+    (!flags.is_empty()).then(|| format!("{} {have} no effect: {why}", flags.join(", ")))
 }
 
 /// Sends files, with a bar for the large ones.

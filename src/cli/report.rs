@@ -231,7 +231,11 @@ fn outside(report: &Report) -> String {
         "\n  out-of-distribution detection     AUROC                      AUPR   FPR95\n"
             .to_owned();
     for (name, ood) in &report.ood {
-        let _ = writeln!(text, "    {name}, {} texts", grouped(ood.rows as u64));
+        let cut = match ood.truncated {
+            0 => String::new(),
+            cut => format!(", {} of them truncated", grouped(cut as u64)),
+        };
+        let _ = writeln!(text, "    {name}, {} texts{cut}", grouped(ood.rows as u64));
         for (score, one) in &ood.by_score {
             let Interval { value, low, high } = one.auroc;
             let _ = writeln!(

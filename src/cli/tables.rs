@@ -5,63 +5,117 @@ use clap::Args;
 use crate::data::Overrides;
 use crate::data::table::{Header, Quoting};
 
+/// Where these flags stand in the help.
+const HEADING: &str = "Data options";
+
 /// Flags about the columns of a table and how it is written.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Data options")]
 pub struct TableFlags {
+    #[command(flatten)]
+    columns: ColumnFlags,
+    #[command(flatten)]
+    files: FileFlags,
+}
+
+/// Flags about the columns of a table.
+#[derive(Clone, Debug, Default, Args)]
+struct ColumnFlags {
     /// Name of the text column (data.text_column) [default: the model's setting if there is a model,
     /// otherwise detected]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     text_column: Option<String>,
     /// Name of the column with the second text of each pair (data.text_pair_column)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     text_pair_column: Option<String>,
     /// Name of the label column (data.label_column)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     label_column: Option<String>,
     /// Rename labels, for example neg=negative,pos=positive (data.label_map)
-    #[arg(long, value_name = "FROM=TO", value_parser = renamings)]
+    #[arg(long, value_name = "FROM=TO", value_parser = renamings, help_heading = HEADING)]
     label_map: Vec<Renamings>,
+}
+
+/// Flags about how a table is written.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FileFlags {
     /// Encoding of text files, such as windows-1252 (data.encoding) [default: utf-8]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = HEADING)]
     encoding: Option<String>,
     /// Field delimiter: one character, or tab (data.delimiter) [default: detected]
-    #[arg(long, value_name = "CHARACTER")]
+    #[arg(long, value_name = "CHARACTER", help_heading = HEADING)]
     delimiter: Option<String>,
     /// How fields are quoted: auto, double, backslash or none (data.quoting)
-    #[arg(long, value_name = "STYLE", value_parser = quoting)]
+    #[arg(long, value_name = "STYLE", help_heading = HEADING)]
     quoting: Option<Quoting>,
     /// Whether the first line contains the column names: auto, yes or no (data.header)
-    #[arg(long, value_name = "auto|yes|no", value_parser = header)]
+    #[arg(long, value_name = "auto|yes|no", help_heading = HEADING)]
     header: Option<Header>,
+}
+
+/// Texts that belong to none of the classes, and how their tables are read.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OodFlags {
+    /// Out-of-distribution texts, which belong to none of the classes: a file, folder, built-in
+    /// data set name or Hub id, or `other-topics` for generated texts
+    #[arg(long, value_name = "DATA", num_args = 1..)]
+    pub ood: Vec<String>,
+    /// Set how the tables of --ood are read, such as data.text_column=body or
+    /// data.encoding=windows-1252
+    #[arg(long, value_name = "KEY=VALUE", requires = "ood", value_parser = of_ood)]
+    ood_set: Vec<String>,
+}
+
+impl OodFlags {
+    pub fn overrides(&self) -> Overrides {
+        let mut overrides = Overrides::default();
+        for setting in &self.ood_set {
+            overrides.set(setting).expect("it was checked when it was read");
+        }
+        overrides
+    }
+}
+
+fn of_ood(setting: &str) -> Result<String, String> {
+    Overrides::default().set(setting).map(|()| setting.to_owned())
+}
+
+impl FileFlags {
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            encoding: self.encoding.clone(),
+            delimiter: self.delimiter.clone(),
+            quoting: self.quoting,
+            header: self.header,
+            ..Overrides::default()
+        }
+    }
 }
 
 impl TableFlags {
     /// Those that are given.
     pub fn given(&self) -> Vec<&'static str> {
+        let Self { columns, files } = self;
         let all = [
-            ("--text-column", self.text_column.is_some()),
-            ("--text-pair-column", self.text_pair_column.is_some()),
-            ("--label-column", self.label_column.is_some()),
-            ("--label-map", !self.label_map.is_empty()),
-            ("--encoding", self.encoding.is_some()),
-            ("--delimiter", self.delimiter.is_some()),
-            ("--quoting", self.quoting.is_some()),
-            ("--header", self.header.is_some()),
+            ("--text-column", columns.text_column.is_some()),
+            ("--text-pair-column", columns.text_pair_column.is_some()),
+            ("--label-column", columns.label_column.is_some()),
+            ("--label-map", !columns.label_map.is_empty()),
+            ("--encoding", files.encoding.is_some()),
+            ("--delimiter", files.delimiter.is_some()),
+            ("--quoting", files.quoting.is_some()),
+            ("--header", files.header.is_some()),
         ];
         all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
     }
 
     pub fn overrides(&self) -> Overrides {
+        let ColumnFlags { text_column, text_pair_column, label_column, label_map } = &self.columns;
         Overrides {
-            text_column: self.text_column.clone(),
-            text_pair_column: self.text_pair_column.clone(),
-            label_column: self.label_column.clone(),
-            label_map: self.label_map.iter().flat_map(|Renamings(all)| all.clone()).collect(),
-            encoding: self.encoding.clone(),
-            delimiter: self.delimiter.clone(),
-            quoting: self.quoting,
-            header: self.header,
+            text_column: text_column.clone(),
+            text_pair_column: text_pair_column.clone(),
+            label_column: label_column.clone(),
+            label_map: label_map.iter().flat_map(|Renamings(all)| all.clone()).collect(),
+            ..self.files.overrides()
         }
     }
 }
@@ -115,25 +169,6 @@ fn renamings(text: &str) -> Result<Renamings, String> {
         _ => Err(expected()),
     };
     Ok(Renamings(pairs.into_iter().map(pair).collect::<Result<_, _>>()?))
-}
-
-fn quoting(text: &str) -> Result<Quoting, String> {
-    match text {
-        "auto" => Ok(Quoting::Auto),
-        "double" => Ok(Quoting::Double),
-        "backslash" => Ok(Quoting::Backslash),
-        "none" => Ok(Quoting::None),
-        _ => Err("expected auto, double, backslash or none".to_owned()),
-    }
-}
-
-fn header(text: &str) -> Result<Header, String> {
-    match text {
-        "auto" => Ok(Header::Auto),
-        "yes" => Ok(Header::Yes),
-        "no" => Ok(Header::No),
-        _ => Err("expected auto, yes or no".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -36,11 +36,35 @@ pub struct Options {
     print_config: bool,
 }
 
+impl Options {
+    /// Flags that say something of what is not done. `json` is the flag of that name.
+    fn idle(&self, json: bool) -> Option<String> {
+        let why = match (self.print_config, self.dry_run) {
+            (true, _) => "`--print-config` only prints the config",
+            (false, true) => "`--dry-run` only shows what would be done",
+            (false, false) => return None,
+        };
+        let flags = [
+            ("--dry-run", self.dry_run && self.print_config),
+            ("--json", json && self.print_config),
+            ("--report", self.report.is_some()),
+            ("--resume", self.resume != Resume::Auto),
+        ];
+        let flags: Vec<&str> =
+            flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect();
+        let have = if flags.len() == 1 { "has" } else { "have" };
+        (!flags.is_empty()).then(|| format!("{} {have} no effect: {why}", flags.join(", ")))
+    }
+}
+
 /// What was printed at the end, in the run folder.
 const REPORT: &str = "report.txt";
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let experiment = options.experiment.experiment()?;
+    if let Some(idle) = options.idle(common.json) {
+        note(&format!("warning: {idle}"))?;
+    }
     if options.print_config {
         print(&experiment.to_toml_with_unset())?;
         return Ok(Outcome::Done);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::classes::{self, Classes, Fate};
 use super::clean;
 use super::given::Given;
-use super::read::Content;
+use super::read::{Content, Wanted};
 use super::split::text_key;
 use super::table::{self, ColumnNames};
 use super::take::Raw;
@@ -121,7 +121,7 @@ impl Dataset {
 
     fn read(located: &Located, config: &DataConfig) -> Result<Self, DataError> {
         let given = Given::of(located)?;
-        let mut content = Content::read(located, config, &given)?;
+        let mut content = Content::read(located, config, &given, Wanted::Labelled)?;
         // GLUE hides the labels of its test splits behind -1.
         let is_hidden = |label: &str| labels::whole_number(label).unwrap_or(label) == "-1";
         let hides = |rows: &Vec<Raw>| rows.iter().all(|row| is_hidden(row.label.trim()));
@@ -188,9 +188,7 @@ impl Dataset {
 
     /// Which columns were taken, and how the files are written, as sentences.
     fn how_read(&self) -> impl Iterator<Item = String> {
-        let both = [("columns", &self.columns), ("format", &self.written)];
-        let said = both.into_iter().filter(|(_, what)| !what.is_empty());
-        said.map(|(name, what)| format!("{name}: {what}"))
+        how_read(&self.columns, &self.written)
     }
 
     /// Tells how it was read, and what else a person should know.
@@ -214,6 +212,16 @@ impl Dataset {
         let positive = self.generated.then(|| reviews::probability(&example.text))?;
         Some([1.0 - positive, positive])
     }
+}
+
+/// Which columns were taken, and how the files are written, as sentences.
+pub(super) fn how_read<'a>(
+    columns: &'a str,
+    written: &'a str,
+) -> impl Iterator<Item = String> + 'a {
+    let both = [("columns", columns), ("format", written)];
+    let said = both.into_iter().filter(|(_, what)| !what.is_empty());
+    said.map(|(name, what)| format!("{name}: {what}"))
 }
 
 /// Texts that other programs write for a missing value.

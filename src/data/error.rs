@@ -97,11 +97,13 @@ pub enum DataError {
     )]
     StreamedVerdicts { path: PathBuf, column: String },
     /// An address of data that are to be held in memory.
-    #[error("`{url}` is a URL; stream it with `--set data.streaming=true`, or download it first")]
+    #[error(
+        "`{url}` is a URL; train on it as a stream with `bayes train --set data.streaming=true`, or download it first"
+    )]
     Address { url: String },
     /// More than is held in memory.
     #[error(
-        "`{path}`: {message}; stream a Parquet file with `--set data.streaming=true`, or use a \
+        "`{path}`: {message}; train on a Parquet file as a stream with `bayes train --set data.streaming=true`, or use a \
          part of the file"
     )]
     TooMuch { path: PathBuf, message: String },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::dataset::TRAINING_ROWS;
 use super::stream::{Place, RowStream, StreamConfig};
-use super::table::{self, Format, Row, RowGroups, TableError, Value, is_url};
+use super::table::{self, Format, Reading, Row, RowGroups, TableError, Value, is_url};
 use super::{DataError, obtain, reviews};
 use crate::compute::{Noise, Purpose};
 
@@ -28,7 +28,12 @@ pub struct Head {
 ///
 /// # Errors
 /// There is no such data set, it cannot be read, or it should be mixed and is not Parquet.
-pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataError> {
+pub fn head(
+    name: &str,
+    rows: usize,
+    shuffle: Option<u64>,
+    reading: &Reading,
+) -> Result<Head, DataError> {
     if is_url(name) {
         return of_parquet(&[name], rows, shuffle);
     }
@@ -43,18 +48,18 @@ pub fn head(name: &str, rows: usize, shuffle: Option<u64>) -> Result<Head, DataE
     }
     match shuffle {
         Some(_) => Err(DataError::NotMixed { path: files[0].clone() }),
-        None => of_text(files, rows),
+        None => of_text(files, rows, reading),
     }
 }
 
 /// Rows of one file after another, as far as they are wanted.
-fn of_text(files: &[PathBuf], rows: usize) -> Result<Head, DataError> {
+fn of_text(files: &[PathBuf], rows: usize, reading: &Reading) -> Result<Head, DataError> {
     let mut head = Head { columns: Vec::new(), rows: Vec::new(), written: String::new() };
     for (number, file) in files.iter().enumerate() {
         if number > 0 && head.rows.len() >= rows {
             break;
         }
-        let table = table::open(file)?;
+        let table = table::open_as(file, reading)?;
         if number == 0 {
             head.columns.clone_from(&table.columns);
             head.written.clone_from(&table.described);
@@ -133,7 +138,8 @@ mod tests {
             std::fs::write(folder.path().join(name), format!("text,label\n{rows}")).unwrap();
         };
         let texts = |rows: usize| -> Vec<String> {
-            let found = head(folder.path().to_str().unwrap(), rows, None).unwrap();
+            let found =
+                head(folder.path().to_str().unwrap(), rows, None, &Reading::default()).unwrap();
             found.rows.iter().map(|row| row.values[0].written().into_owned()).collect()
         };
         write("train-00000-of-00003.csv", "a,x\nb,y\n");
@@ -145,7 +151,8 @@ mod tests {
         std::fs::write(folder.path().join("train-00001-of-00003.csv"), "label,text\nx,c\n")
             .unwrap();
         assert_eq!(texts(2).len(), 2);
-        let error = head(folder.path().to_str().unwrap(), 3, None).unwrap_err();
+        let error =
+            head(folder.path().to_str().unwrap(), 3, None, &Reading::default()).unwrap_err();
         assert!(matches!(error, DataError::Table(TableError::OtherColumns { .. })), "{error}");
         for (number, rows) in [(0, ["a", "b"]), (1, ["c", "d"])] {
             let path = folder.path().join(format!("p/train-0000{number}-of-00002.parquet"));
@@ -156,7 +163,8 @@ mod tests {
         }
         let folder = folder.path().join("p");
         for shuffle in [None, Some(1)] {
-            let mut rows = head(folder.to_str().unwrap(), 4, shuffle).unwrap().rows;
+            let mut rows =
+                head(folder.to_str().unwrap(), 4, shuffle, &Reading::default()).unwrap().rows;
             rows.sort_by_key(|row| row.line);
             let texts: Vec<_> = rows.iter().map(|row| row.values[0].written()).collect();
             assert_eq!(texts, ["a", "b", "c", "d"]);

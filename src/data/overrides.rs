@@ -1,6 +1,7 @@
 //! Keys of `[data]` about tables, as a command's flags set them.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use super::DataConfig;
 use super::table::{Header, Quoting};
@@ -27,6 +28,40 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// Keys of `[data]` that say how tables are read, and not what their labels are called.
+    pub const KEYS: [&str; 7] = [
+        "text_column",
+        "text_pair_column",
+        "label_column",
+        "encoding",
+        "delimiter",
+        "quoting",
+        "header",
+    ];
+
+    /// Sets one of [`Self::KEYS`], as `data.encoding=windows-1252`.
+    pub fn set(&mut self, setting: &str) -> Result<(), String> {
+        let (key, value) = setting
+            .split_once('=')
+            .ok_or_else(|| "expected KEY=VALUE, such as data.encoding=windows-1252".to_owned())?;
+        let (key, value) = (key.trim(), value.trim());
+        let text = Some(value.to_owned());
+        match key {
+            "data.text_column" => self.text_column = text,
+            "data.text_pair_column" => self.text_pair_column = text,
+            "data.label_column" => self.label_column = text,
+            "data.encoding" => self.encoding = text,
+            "data.delimiter" => self.delimiter = text,
+            "data.quoting" => self.quoting = Some(value.parse()?),
+            "data.header" => self.header = Some(value.parse()?),
+            _ => {
+                let known = Self::KEYS.map(|key| format!("`data.{key}`")).join(", ");
+                return Err(format!("`{key}` is not one of the keys {known}"));
+            }
+        }
+        Ok(())
+    }
+
     /// Sets what is set, and checks the whole.
     ///
     /// # Errors
@@ -60,5 +95,32 @@ impl Overrides {
         }
         config.label_map.extend(label_map.into_iter().map(|(from, to)| (from.clone(), to.clone())));
         config.check()
+    }
+}
+
+impl FromStr for Quoting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "double" => Ok(Self::Double),
+            "backslash" => Ok(Self::Backslash),
+            "none" => Ok(Self::None),
+            _ => Err("expected auto, double, backslash or none".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Header {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "yes" => Ok(Self::Yes),
+            "no" => Ok(Self::No),
+            _ => Err("expected auto, yes or no".to_owned()),
+        }
     }
 }

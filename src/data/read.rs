@@ -14,6 +14,16 @@ use super::table::{
 use super::take::{Raw, Take};
 use super::{DataConfig, DataError, Located, StreamSource};
 
+/// What is read of the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Text and label, without which a row is refused.
+    #[default]
+    Labelled,
+    /// The text, and the label where there is one; it is empty where there is none.
+    Texts,
+}
+
 /// What was read.
 #[derive(Default)]
 pub(super) struct Content {
@@ -35,6 +45,7 @@ pub(super) struct Content {
     /// Splits with a file that gave no row, and that file.
     empty: BTreeMap<String, PathBuf>,
     held: Held,
+    wanted: Wanted,
 }
 
 impl Content {
@@ -44,8 +55,9 @@ impl Content {
         located: &Located,
         config: &DataConfig,
         given: &Given,
+        wanted: Wanted,
     ) -> Result<Self, DataError> {
-        let mut content = Self::default();
+        let mut content = Self { wanted, ..Self::default() };
         let (first, others): (Vec<_>, Vec<_>) =
             located.splits.iter().partition(|(split, _)| *split == "train");
         for (split, files) in first.into_iter().chain(others) {
@@ -145,8 +157,7 @@ impl Content {
             self.columns = columns.names(&table.columns);
             self.written.clone_from(&table.described);
         }
-        let label = columns.label.expect("a label column was required");
-        let own = table.class_names(label).to_vec();
+        let own = columns.label.map_or(&[][..], |label| table.class_names(label)).to_vec();
         self.remarks.extend(given.check(path, &own)?);
         let names = if given.is_empty() { own } else { Vec::new() };
         if self.class_names.is_empty() {
@@ -155,9 +166,11 @@ impl Content {
         let mut splits = SplitColumn::search(&table.columns, &columns);
         let file = self.files.len() as u32;
         self.files.push(path.display().to_string());
-        self.label_columns.push(table.columns[label].clone());
+        let label = columns.label.map_or(String::new(), |label| table.columns[label].clone());
+        self.label_columns.push(label);
         let header = table.columns.clone();
-        let take = Take { path, header: &header, columns, names: &names, file };
+        let wanted = self.wanted;
+        let take = Take { path, header: &header, columns, names: &names, file, wanted };
         let rows = self.raw.entry(split.to_owned()).or_default();
         let (before, mut unlabelled, mut other_header) = (rows.len(), None, false);
         let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
@@ -262,7 +275,8 @@ impl Content {
         let wanted = config.column_names();
         if first {
             let usual = &config.usual_columns;
-            return table::detect_usual(&table.columns, sample, &wanted, usual, true).map(Some);
+            let labelled = self.wanted == Wanted::Labelled;
+            return table::detect_usual(&table.columns, sample, &wanted, usual, labelled).map(Some);
         }
         let found = self.find_later(table, sample, &wanted)?;
         if let (Some(label), true) = (found.and_then(|found| found.label), wanted.label.is_empty())
@@ -282,7 +296,8 @@ impl Content {
         sample: &[Row],
         wanted: &ColumnNames,
     ) -> Result<Option<Columns>, TableError> {
-        let same = table::detect(&table.columns, sample, &self.columns, true);
+        let labelled = self.wanted == Wanted::Labelled;
+        let same = table::detect(&table.columns, sample, &self.columns, labelled);
         let has = |name: &str| table.columns.iter().any(|column| column == name);
         match same {
             Ok(columns) => Ok(Some(columns)),
@@ -292,6 +307,7 @@ impl Content {
                 let wanted = ColumnNames { label: there(&wanted.label), ..wanted.clone() };
                 let other = table::detect(&table.columns, sample, &wanted, false);
                 match other {
+                    Ok(columns) if self.wanted == Wanted::Texts => Ok(Some(columns)),
                     Ok(columns) => Ok(columns.label.map(|_| columns)),
                     Err(_) => Err(error),
                 }

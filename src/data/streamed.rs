@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::cache::encode;
 use super::classes::Fate;
 use super::given::Given;
+use super::read::Wanted;
 use super::split::text_key;
 use super::stream::{Place, RowStream, StreamConfig, windows};
 use super::stream_sample::{Counts, Drawn, by_chance, distance, sum};
@@ -196,7 +197,8 @@ impl StreamSource {
         let (file, line) = self.groups.place(line);
         let (path, columns) = (self.files[file].as_path(), self.columns);
         let file = file as u32;
-        (Take { path, header: &self.header, columns, names: &self.names, file }, line)
+        let (header, names, wanted) = (&self.header, &self.names, Wanted::Labelled);
+        (Take { path, header, columns, names, file, wanted }, line)
     }
 }
 

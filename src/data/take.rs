@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use super::labels::{tidy, whole_number};
+use super::read::Wanted;
 use super::table::{ACCEPTED, Columns, Row, Value, are_known_names, repeats};
 use super::{DataError, is_blank};
 
@@ -31,6 +32,7 @@ pub(super) struct Take<'a> {
     pub(super) columns: Columns,
     pub(super) names: &'a [String],
     pub(super) file: u32,
+    pub(super) wanted: Wanted,
 }
 
 impl Take<'_> {
@@ -43,8 +45,16 @@ impl Take<'_> {
             }
         };
         let Columns { text, pair, label, .. } = self.columns;
-        let label = label.expect("a label column was required");
-        let label = self.class(&row.values[label], row.line)?;
+        let label = match self.wanted {
+            Wanted::Labelled => {
+                let label = label.expect("a label column was required");
+                self.class(&row.values[label], row.line)?
+            }
+            Wanted::Texts => {
+                let written = self.label(row).unwrap_or_default();
+                named(written.trim(), self.names).to_owned()
+            }
+        };
         Ok(Raw {
             text: plain(text)?,
             pair: pair.map(plain).transpose()?,
@@ -128,8 +138,14 @@ mod tests {
     fn a_text_of_other_bytes_is_not_said_to_be_empty() {
         let columns = Columns { text: 0, pair: None, label: Some(1), verdict: None };
         let header = ["text", "label"].map(str::to_owned).to_vec();
-        let take =
-            Take { path: Path::new("a.parquet"), header: &header, columns, names: &[], file: 0 };
+        let take = Take {
+            path: Path::new("a.parquet"),
+            header: &header,
+            columns,
+            names: &[],
+            file: 0,
+            wanted: Wanted::Labelled,
+        };
         let message = |text: Value| {
             let values = vec![text, Value::Text("x".to_owned())];
             take.raw(&Row { line: 3, values }).err().unwrap().to_string()

@@ -102,7 +102,12 @@ impl<'a> Origin<'a> {
         let opened = opened.filter(|(read, _)| config.reads_as(read));
         let dataset = match opened {
             Some((_, dataset)) => Cow::Borrowed(dataset),
-            None => Cow::Owned(open(config).ok_or_else(|| OriginError::Gone { name: name() })?),
+            None => {
+                // As it was read then: labels that look like one of these are that one.
+                let model_labels = model.data_labels.clone().unwrap_or_default();
+                let config = DataConfig { model_labels, ..config.clone() };
+                Cow::Owned(open(&config).ok_or_else(|| OriginError::Gone { name: name() })?)
+            }
         };
         if model.data_labels.as_ref().is_some_and(|labels| *labels != dataset.labels) {
             return Err(OriginError::Classes { name: name() });

@@ -18,6 +18,8 @@ const TAIL: f64 = 0.005;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OutOfScope {
     pub rows: usize,
+    /// Rows that were truncated.
+    pub truncated: usize,
     /// The score behind the figures beside: `novelty` where the model has it, else `confidence`.
     pub score: &'static str,
     /// How well it tells them apart.
@@ -82,6 +84,7 @@ pub(super) fn outside(
             (*source).to_owned(),
             OutOfScope {
                 rows: rows.len(),
+                truncated: rows.iter().filter(|one| one.truncated).count(),
                 score,
                 detection: by_score[score],
                 by_score,

@@ -13,7 +13,8 @@ use crate::data::{
     clean, some, typical_length,
 };
 use crate::model::{
-    self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, left_out, pooling_of,
+    self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, default_prompt, left_out,
+    pooling_of, unread_prompt,
 };
 use crate::numbers::counted;
 use crate::store;
@@ -41,6 +42,8 @@ pub struct InitialEncoder {
     pub max_length: usize,
     /// Modules of the encoder that are not used, as `modules.json` names them.
     pub left_out: Vec<String>,
+    /// What sentence-transformers would put before every text.
+    pub prompt: Option<String>,
 }
 
 impl InitialEncoder {
@@ -92,23 +95,25 @@ impl InitialEncoder {
         let tokenizer = TextTokenizer::of_folder(folder).map_err(DataError::from)?;
         let special_tokens = SpecialTokens::of(Some(folder), encoder.architecture);
         // In a folder of ours they are the classifier.
-        let left_out = match encoder.source.contains_key("bayes") {
-            true => Vec::new(),
-            false => left_out(folder)?,
+        let (left_out, prompt) = match encoder.source.contains_key("bayes") {
+            true => (Vec::new(), None),
+            false => (left_out(folder)?, default_prompt(folder)?),
         };
         let folder = Some(folder.to_owned());
-        Ok(Self { encoder, tokenizer, special_tokens, folder, max_length: 0, left_out })
+        Ok(Self { encoder, tokenizer, special_tokens, folder, max_length: 0, left_out, prompt })
     }
 
     /// What a person should know of the way the encoder is read.
-    pub(super) fn remark(&self) -> Option<Remark> {
+    pub(super) fn remarks(&self) -> Vec<Remark> {
         let modules = some(self.left_out.iter().map(String::as_str));
-        (!self.left_out.is_empty()).then(|| {
+        let left_out = (!self.left_out.is_empty()).then(|| {
             Remark::Warning(format!(
                 "`{MODULES}` of the encoder also lists {modules}, which `bayes` does not use; its features are the pooled \
                  tokens of the Transformer alone, not the vectors that sentence-transformers computes"
             ))
-        })
+        });
+        let prompt = self.prompt.as_deref().map(|prompt| Remark::Warning(unread_prompt(prompt)));
+        left_out.into_iter().chain(prompt).collect()
     }
 
     fn new_encoder(
@@ -153,7 +158,15 @@ impl InitialEncoder {
         })?;
         let special_tokens = SpecialTokens::of(None, encoder.architecture);
         let left_out = Vec::new();
-        Ok(Self { encoder, tokenizer, special_tokens, folder: None, max_length, left_out })
+        Ok(Self {
+            encoder,
+            tokenizer,
+            special_tokens,
+            folder: None,
+            max_length,
+            left_out,
+            prompt: None,
+        })
     }
 
     fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {

@@ -1,6 +1,6 @@
 //! The keys of an experiment file: which exist, and how `--set` changes one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
@@ -82,21 +82,25 @@ fn check_key(name: &str, known: &[(String, Value)]) -> Result<(), String> {
 }
 
 /// An encoder that exists and the sizes of a new one exclude each other: where settings name one of
-/// the two, the file's other one makes way.
-pub fn make_way(table: &mut Table, settings: &[String]) {
+/// the two, the file's other one makes way. Gives the keys that did.
+pub fn make_way(table: &mut Table, settings: &[String]) -> BTreeSet<String> {
     let sets = |key: &str| {
         let named = |setting: &&String| {
             setting.split_once('=').is_some_and(|(name, _)| name.trim() == format!("model.{key}"))
         };
         settings.iter().rfind(named).and_then(|setting| setting.split_once('='))
     };
-    let Some(Value::Table(model)) = table.get_mut("model") else { return };
+    let Some(Value::Table(model)) = table.get_mut("model") else { return BTreeSet::new() };
+    let mut gave_way = BTreeSet::new();
     if sets("init").is_some_and(|(_, init)| init.trim().trim_matches('"') != FROM_SCRATCH) {
+        let of_new = model.keys().filter(|key| SIZES.contains(&key.as_str()));
+        gave_way.extend(of_new.map(|key| format!("model.{key}")));
         model.retain(|key, _| !SIZES.contains(&key));
     }
-    if SIZES.iter().any(|key| sets(key).is_some()) {
-        model.remove("init");
+    if SIZES.iter().any(|key| sets(key).is_some()) && model.remove("init").is_some() {
+        gave_way.insert("model.init".to_owned());
     }
+    gave_way
 }
 
 /// Applies `section.key=value`. A value is text where the key's type is text, else TOML.

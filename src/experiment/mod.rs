@@ -46,6 +46,25 @@ pub enum ExperimentError {
          different folder with `--output`"
     )]
     FitInPlace(PathBuf),
+    /// A fit whose result would take the place of that of another classifier.
+    #[error(
+        "`{model}` {}, so it is not replaced; choose a different folder with `--output`, or remove that one",
+        match before {
+            Some(before) => format!("was fitted from another model, `{before}`"),
+            None => "exists, and nothing says which model it was fitted from".to_owned(),
+        }
+    )]
+    FitOfOther {
+        model: PathBuf,
+        /// What it was fitted from, where that is known.
+        before: Option<String>,
+    },
+    /// A model under the name of a run, which no run of that name has made.
+    #[error(
+        "`{model}` exists, but no run of the name `{name}` made it, so it is not replaced; choose a \
+         different `name` for this run, or replace the model with `--resume never`"
+    )]
+    ModelOfOther { name: String, model: PathBuf },
     #[error("file `{0}` not found")]
     NoFile(PathBuf),
     /// A config file cannot be read.
@@ -68,7 +87,7 @@ pub enum ExperimentError {
     /// The encoder cannot tell the rows apart.
     #[error(
         "all {0} training texts look the same to the encoder, so nothing can be learned from them; its \
-         tokenizer may not know any of their words; choose an encoder for their language and script with `--init`"
+         tokenizer may not know any of their words; choose an encoder for their language and script (`--init` of `bayes train`)"
     )]
     SameTexts(usize),
     /// A model that does not say what it was trained on.

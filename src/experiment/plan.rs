@@ -51,9 +51,11 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         Ok(Prepared { start, .. }) => {
             let specifications = model::specifications(&start.encoder);
             let size = |one: &Specification| one.shape.iter().product::<usize>();
-            (Some(specifications.iter().map(size).sum()), start.remark(), None)
+            (Some(specifications.iter().map(size).sum()), start.remarks(), None)
         }
-        Err(error @ ExperimentError::NoEncoder { .. }) => (None, None, Some(error.to_string())),
+        Err(error @ ExperimentError::NoEncoder { .. }) => {
+            (None, Vec::new(), Some(error.to_string()))
+        }
         Err(error) => return Err(error),
     };
     let rows = opened.tuned_rows();

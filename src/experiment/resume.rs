@@ -230,7 +230,11 @@ impl Home {
     ) -> Result<Option<Decision>, ExperimentError> {
         let path = self.path.join(RECORD);
         if !path.exists() {
-            return Ok(None);
+            let (name, model) = (wanted.experiment.name.clone(), self.model());
+            return match model.is_dir() {
+                true => Err(ExperimentError::ModelOfOther { name, model }),
+                false => Ok(None),
+            };
         }
         let bytes = std::fs::read(&path)
             .map_err(|source| ExperimentError::Read { path: path.clone(), source })?;

@@ -156,6 +156,13 @@ impl Use {
                 by_reason.entry(reason).or_default().push(format!("`{key}`"));
             }
         }
+        for key in written.gave_way.intersection(&written.written) {
+            let reason = match key.as_str() {
+                "model.init" => "sizes of a new encoder are given",
+                _ => "an encoder is given (`--init` or `model.init`), which has its own",
+            };
+            by_reason.entry(reason).or_default().push(format!("`{key}`"));
+        }
         let clause = |(reason, keys): (&str, Vec<String>)| match keys.as_slice() {
             [one] => format!("{one} has no effect because {reason}"),
             all => format!("{} have no effect because {reason}", all.join(", ")),

@@ -51,6 +51,14 @@ impl Approach for McDropout {
                 counted(layers, "layer")
             ));
         }
+        if self.num_samples == 0 && encoder.classifier_dropout == 0.0 {
+            return Err(
+                "mc_dropout needs dropout before the last layer, but the model's config.json has \
+                 none; give `classifier_dropout` there a value, such as 0.1, or choose a different \
+                 method"
+                    .to_owned(),
+            );
+        }
         let inside = encoder.hidden_dropout_prob + encoder.attention_probs_dropout_prob;
         if self.num_samples > 0 && inside + encoder.classifier_dropout == 0.0 {
             return Err(

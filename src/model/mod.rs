@@ -23,7 +23,9 @@ pub use layout::{Fill, Part, Specification, specifications};
 pub use networks::{Networks, Sampling};
 pub use obtain::{here, obtain};
 pub use parameters::Parameters;
-pub use sentence::{MODULES, Module, left_out, modules_of, pooling_of};
+pub use sentence::{
+    MODULES, Module, default_prompt, left_out, modules_of, pooling_of, unread_prompt,
+};
 pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};
 pub use weights::{Loaded, load, load_file, save, transformers_view, with_last_layer};
 

@@ -13,6 +13,9 @@ pub const MODULES: &str = "modules.json";
 /// Where the config of the pooling is in every folder that sentence-transformers wrote.
 pub const POOLING: &str = "1_Pooling/config.json";
 
+/// Prompts that are put before texts.
+const PROMPTS: &str = "config_sentence_transformers.json";
+
 /// A step from a text to its vector.
 #[derive(Debug, Deserialize)]
 pub struct Module {
@@ -93,6 +96,29 @@ pub fn left_out(folder: &Path) -> Result<Vec<String>, ModelError> {
     // Dropout does nothing where nobody trains.
     let read = ["Pooling", "Normalize", "Dropout"];
     Ok(kinds.filter(|kind| !read.contains(kind)).map(str::to_owned).collect())
+}
+
+/// What sentence-transformers puts before every text of an encoder or classifier; `None` where it puts nothing.
+///
+/// # Errors
+/// A file is damaged.
+pub fn default_prompt(folder: &Path) -> Result<Option<String>, ModelError> {
+    let config: Option<Value> = read(&folder.join(PROMPTS))?;
+    let Some(config) = config else { return Ok(None) };
+    let name = config["default_prompt_name"].as_str();
+    let prompt = name.and_then(|name| config["prompts"][name].as_str());
+    Ok(prompt.filter(|prompt| !prompt.is_empty()).map(str::to_owned))
+}
+
+/// What to say of such a prompt.
+pub fn unread_prompt(prompt: &str) -> String {
+    let shown: String = prompt.chars().take(60).collect();
+    let more = if prompt.chars().nth(60).is_some() { "…" } else { "" };
+    format!(
+        "sentence-transformers puts `{shown}{more}` before every text (`default_prompt_name` in \
+         `{PROMPTS}`), but `bayes` does not; put it before your texts yourself, in training and in \
+         prediction"
+    )
 }
 
 /// The config of the pooling module, where there is one.
@@ -195,5 +221,26 @@ mod tests {
             let message = list(&[first, "Pooling"]).unwrap_err();
             assert!(message.contains(first) && message.contains("`Transformer`"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_prompt_is_found_where_one_is_put_before_every_text() {
+        let prompt = |config: &str| {
+            let folder = folder(&[("config_sentence_transformers.json", config)]);
+            default_prompt(folder.path()).unwrap()
+        };
+        let query =
+            r#"{"prompts": {"query": "query: ", "none": ""}, "default_prompt_name": "query"}"#;
+        assert_eq!(prompt(query).as_deref(), Some("query: "));
+        assert!(unread_prompt("query: ").contains("`query: `"));
+        for without in [
+            "{}",
+            r#"{"prompts": {"query": "query: "}, "default_prompt_name": null}"#,
+            r#"{"prompts": {"none": ""}, "default_prompt_name": "none"}"#,
+            r#"{"prompts": {}, "default_prompt_name": "query"}"#,
+        ] {
+            assert_eq!(prompt(without), None, "{without}");
+        }
+        assert_eq!(default_prompt(folder(&[]).path()).unwrap(), None);
     }
 }

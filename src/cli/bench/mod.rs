@@ -11,8 +11,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use self::table::table;
-use self::texts::Texts;
+use self::texts::{Asked, Texts};
 use super::progress::Display;
+use super::tables::TableFlags;
 use super::words::whole;
 use super::{Common, Outcome, RUNS, model_folder, print, print_json, replace, report};
 use crate::artifact;
@@ -107,6 +108,8 @@ pub struct Options {
     /// Save the measured rows, as tokens with their logits, for use in other tools
     #[arg(long, value_name = "FILE.safetensors")]
     dump: Option<PathBuf>,
+    #[command(flatten)]
+    tables: TableFlags,
 }
 
 /// How texts come into batches.
@@ -161,7 +164,21 @@ impl Options {
     /// Flags that were given for suites that are not measured, each with those.
     fn idle(&self, suites: &[Suite]) -> Vec<String> {
         const SINGLE: [Suite; 2] = [Suite::Latency, Suite::Posterior];
-        let flags: [(&str, bool, &[Suite]); 9] = [
+        const TIMED: [Suite; 5] =
+            [Suite::Latency, Suite::Throughput, Suite::Train, Suite::LongRange, Suite::Posterior];
+        const ROUNDS: [Suite; 6] = [
+            Suite::Latency,
+            Suite::Throughput,
+            Suite::Memory,
+            Suite::Train,
+            Suite::LongRange,
+            Suite::Posterior,
+        ];
+        let of_runs = [Suite::Latency, Suite::LongRange, Suite::Posterior];
+        let flags: [(&str, bool, &[Suite]); 12] = [
+            ("--runs", self.runs.is_some(), &of_runs),
+            ("--warmup", self.warmup.is_some(), &TIMED),
+            ("--rounds", self.rounds.is_some(), &ROUNDS),
             ("--batch-sizes", !self.batch_sizes.is_empty(), &[Suite::Throughput, Suite::Memory]),
             ("--order", self.order.is_some(), &[Suite::Throughput]),
             ("--seconds", self.seconds.is_some(), &[Suite::Throughput, Suite::LongRange]),
@@ -185,9 +202,14 @@ impl Options {
         };
         let words = |(flag, _, own): (&str, bool, &[Suite])| {
             let own: Vec<String> = own.iter().map(named).collect();
+            let listed = match own.split_last() {
+                Some((last, others)) if !others.is_empty() => {
+                    format!("{} and {last}", others.join(", "))
+                }
+                _ => own.concat(),
+            };
             format!(
-                "{flag} has no effect: it is for {}, which {} not measured (--suite)",
-                own.join(" and "),
+                "{flag} has no effect: it is for {listed}, which {} not measured (--suite)",
                 if own.len() == 1 { "is" } else { "are" }
             )
         };
@@ -266,7 +288,17 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         )));
     }
     let named = options.dataset.as_deref();
-    let texts = Texts::open(&predictor, named, options.limit, options.train_length, &mut show)?;
+    let overrides = options.tables.overrides();
+    let asked = Asked {
+        named,
+        overrides: &overrides,
+        limit: options.limit,
+        train_length: options.train_length,
+    };
+    let texts = Texts::open(&predictor, &asked, &mut show)?;
+    for said in texts.truncated(suites.contains(&Suite::Train)) {
+        show(Remark::Note(said));
+    }
     if let Some(size) = options.batch_sizes.iter().find(|size| **size > texts.rows.len()) {
         let rows = texts.rows.len();
         bail!(
@@ -296,6 +328,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             let job = ReferenceJob {
                 model: &folder,
                 dataset: named,
+                overrides: &overrides,
                 limit: options.limit,
                 chains: CHAINS,
                 draws: options.reference_draws.unwrap_or(DRAWS),

@@ -2,13 +2,28 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::compute::{Noise, Purpose};
-use crate::data::{self, DataConfig, Dataset, Example, Preprocessing, Remark, TokenSet, sample};
+use crate::data::{
+    self, DataConfig, Dataset, Example, Overrides, Preprocessing, Remark, TokenSet, sample,
+};
 use crate::evaluate::labels_of_trained;
 use crate::evaluate::models::{Chosen, data_config};
+use crate::numbers::grouped;
 use crate::predict::Predictor;
+
+/// Which texts are wanted.
+pub struct Asked<'a> {
+    /// The data set; that of the model where there is none.
+    pub named: Option<&'a str>,
+    /// How its tables are read.
+    pub overrides: &'a Overrides,
+    /// Most rows of each split; 0 = all.
+    pub limit: usize,
+    /// Tokens of every training row.
+    pub train_length: Option<usize>,
+}
 
 /// Rows of a data set, in a shuffled order: files can be sorted by label.
 pub struct Texts {
@@ -28,20 +43,26 @@ impl Texts {
     /// is not on this machine, of the generated reviews.
     pub fn open(
         predictor: &Predictor,
-        named: Option<&str>,
-        limit: usize,
-        train_length: Option<usize>,
+        &Asked { named, overrides, limit, train_length }: &Asked<'_>,
         show: &mut dyn FnMut(Remark),
     ) -> Result<Self> {
         let manifest = &predictor.artifact().manifest;
         let noise = Noise::new(manifest.seed);
         let config = data_config(named, manifest);
         // What nobody asked for by name is not fetched.
-        let config = config.filter(|own| named.is_some() || data::locate(&own.dataset).is_ok());
+        // What is said of tables is said of those.
+        let asked = named.is_some() || *overrides != Overrides::default();
+        let config = config.filter(|own| asked || data::locate(&own.dataset).is_ok());
+        let config = config.map(|mut config| overrides.apply(&mut config).map(|()| config));
+        let config = config.transpose().map_err(anyhow::Error::msg)?;
         let opened = config.map(|config| Dataset::open(&config).map(|dataset| (config, dataset)));
         let (config, dataset, fallback) = match opened {
             Some(Ok((config, dataset))) => (config, dataset.told(show), false),
-            Some(Err(error)) if named.is_some() => return Err(error.into()),
+            Some(Err(error)) if asked => return Err(error.into()),
+            None if asked => bail!(
+                "the model does not record its training data, whose tables the data options are about; give a \
+                 data set with --dataset"
+            ),
             _ => {
                 show(Remark::Note(
                     "the model's own data are not on this machine, so generated texts are used"
@@ -91,6 +112,22 @@ impl Texts {
             None => tokens(predictor, &train, &by_label, max_length)?,
         };
         Ok(Self { rows, train, test, dataset, comparable })
+    }
+
+    /// What to say of texts that were cut; of the training rows only where steps are `trained`.
+    pub fn truncated(&self, trained: bool) -> Vec<String> {
+        let train = trained.then_some(("training texts", &self.train));
+        let all = [Some(("texts", &self.rows)), train].into_iter().flatten();
+        let cut = all.filter(|(_, rows)| rows.truncated() > 0);
+        let said = cut.map(|(what, rows)| {
+            let most = rows.lengths().into_iter().max().unwrap_or(0);
+            format!(
+                "{} of {} {what} were truncated to {most} tokens",
+                grouped(rows.truncated() as u64),
+                grouped(rows.len() as u64)
+            )
+        });
+        said.collect()
     }
 }
 

@@ -3,17 +3,25 @@
 use anyhow::Result;
 
 use super::super::progress::Display;
+use super::super::tables::FileFlags;
 use super::super::{Common, print};
 use crate::data::table::{Cells, Row, distinct_names};
-use crate::data::{self, Head};
+use crate::data::{self, DataConfig, Head};
 use crate::experiment::Progress;
 
 /// Characters of a line.
 const WIDTH: usize = 80;
 
 /// Prints the first rows, each on a line, or as one JSON object a line.
-pub fn head(name: &str, rows: usize, shuffle: Option<u64>, common: &Common) -> Result<()> {
-    let Head { columns, rows, written } = data::head(name, rows, shuffle)?;
+pub fn head(
+    name: &str,
+    (rows, shuffle): (usize, Option<u64>),
+    files: &FileFlags,
+    common: &Common,
+) -> Result<()> {
+    let mut config = DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
+    files.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
+    let Head { columns, rows, written } = data::head(name, rows, shuffle, &config.reading())?;
     if !written.is_empty() {
         Display::new(common.quiet).show(&Progress::Note(format!("format: {written}")));
     }

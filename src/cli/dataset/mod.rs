@@ -8,7 +8,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::progress::Display;
-use super::tables::TableFlags;
+use super::tables::{FileFlags, TableFlags};
 use super::words::{filled, whole};
 use super::written::ExperimentFlags;
 use super::{Common, Outcome, print, print_json};
@@ -57,12 +57,26 @@ enum Action {
         /// Shuffle the rows with this seed, in case the file is sorted
         #[arg(long, value_name = "SEED", value_parser = whole::<u64>(0..=u64::MAX))]
         shuffle: Option<u64>,
+        #[command(flatten)]
+        files: Box<FileFlags>,
     },
     /// Tokenise a data set into the cache; training with the same data, encoder and keys reuses it
     Prepare {
         #[command(flatten)]
         experiment: Box<ExperimentFlags>,
     },
+}
+
+impl Options {
+    /// The name of the command, behind that of its parent, where it reads tables.
+    pub fn name(&self) -> &'static [&'static str] {
+        match self.action {
+            Action::Info { .. } => &["dataset", "info"],
+            Action::Head { .. } => &["dataset", "head"],
+            Action::Prepare { .. } => &["dataset", "prepare"],
+            Action::List | Action::Fetch { .. } => &[],
+        }
+    }
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
@@ -72,7 +86,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         Action::Fetch { name, revision, folder } => {
             fetch(name, revision.as_deref(), folder.as_deref(), common)?;
         }
-        Action::Head { name, n, shuffle } => head::head(name, *n, *shuffle, common)?,
+        Action::Head { name, n, shuffle, files } => {
+            head::head(name, (*n, *shuffle), files, common)?;
+        }
         Action::Prepare { experiment } => prepare(&experiment.experiment()?, common)?,
     }
     Ok(Outcome::Done)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::plain::{INTERVAL, Plain};
+use super::flags::with_flags;
 use super::output::{harmless, note};
 use crate::experiment::Progress;
 use crate::metrics::Scores;
@@ -180,7 +181,7 @@ impl Display {
     /// A line of its own, above the bar if there is one.
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(harmless(text)),
+            Some(bar) => bar.println(harmless(&with_flags(text))),
             // Progress that nobody reads is no reason to stop.
             None => drop(note(text)),
         }

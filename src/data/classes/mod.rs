@@ -125,6 +125,27 @@ pub(super) fn settle(
     Ok(Classes { task, fates: fates.collect(), names: classes.clone(), in_files, remarks })
 }
 
+/// The name that every written label is read as, where nothing is learned of them: as far as it can be said.
+pub(super) fn names_of(
+    occurring: &Occurring,
+    names: &[String],
+    config: &DataConfig,
+    remarks: &mut Vec<Remark>,
+) -> HashMap<String, String> {
+    // Lists of names that cannot be used, labels beyond them, or lists of labels: these are no classes of a model.
+    let (names, mut unsaid) = (tidy_names(names, &config.dataset).unwrap_or_default(), Vec::new());
+    let mut meant = Meaning::new(occurring);
+    let _ = meant.lists(&mut unsaid);
+    meant.tidy();
+    if names.is_empty() || meant.indices(&names, &mut unsaid).is_err() {
+        meant.numbers(config);
+    }
+    meant.truth_values();
+    meant.of_model(&config.model_labels);
+    meant.said(remarks);
+    meant.of.into_iter().map(|(written, name)| (written.to_owned(), name)).collect()
+}
+
 /// The names as labels are compared with them; none is empty, and each may stand once.
 fn tidy_names(names: &[String], dataset: &str) -> Result<Vec<String>, DataError> {
     let names: Vec<String> = names.iter().map(|name| tidy(name)).collect();

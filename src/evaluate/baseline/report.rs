@@ -97,7 +97,7 @@ impl BaselineReport {
             ),
             Standing::Mixed if self.difference.accuracy.low > 0.0 => format!(
                 "a linear baseline on the words has a lower accuracy but better probabilities; use \
-                 more rows for the calibration (`data.calibration_fraction`), or try {more}"
+                 more rows for the calibration, or try {more}"
             ),
             Standing::Mixed => format!(
                 "a linear baseline on the words has a higher accuracy, although it is less \

@@ -2,7 +2,6 @@
 
 use crate::artifact::ArtifactError;
 use crate::data::DataError;
-use crate::data::table::TableError;
 use crate::evaluate::{EvaluateError, OUT_OF_SCOPE};
 use crate::metrics::MetricsError;
 
@@ -11,6 +10,12 @@ use crate::metrics::MetricsError;
 pub enum ModelsError {
     #[error("`{folder}` does not record its training data; give a data set with --dataset")]
     NoDataset { folder: String },
+    /// A coverage was asked for, of sets that there are none of.
+    #[error(
+        "`--coverage` has no effect on `{folder}`, which was not calibrated for prediction sets; `bayes fit` \
+         calibrates it for them"
+    )]
+    NoSets { folder: String },
     #[error("`{model}` is given twice")]
     Twice { model: String },
     #[error(
@@ -40,21 +45,20 @@ pub enum ModelsError {
     OutsideEmpty { name: String },
     /// All of a set's rows have a label of the model's.
     #[error(
-        "{said}, so none of its texts is out of distribution; to evaluate them, use `--dataset`; if \
+        "{said}, so none of its texts is out of distribution; to evaluate them, use `bayes eval --dataset`; if \
          none of the classes is correct for them, give a file without the label column"
     )]
     OutsideLabels { said: String },
     /// All of a set's texts are known to the model or asked of it.
     #[error("{said}, so none is out of distribution; give other texts")]
     OutsideTexts { said: String },
-    #[error("`{path}` line {line}: the text is empty")]
-    EmptyText { path: String, line: u64 },
+    /// A set of texts of no class cannot be read.
+    #[error("{said}")]
+    Outside { said: String },
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Data(#[from] DataError),
-    #[error(transparent)]
-    Table(#[from] TableError),
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     #[error(transparent)]

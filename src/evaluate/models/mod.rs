@@ -48,6 +48,8 @@ pub struct Options {
     pub coverage: Option<f64>,
     /// Data sets of texts that belong to none of the classes.
     pub ood: Vec<String>,
+    /// How their tables are read.
+    pub ood_overrides: Overrides,
     /// How the rows are damaged, each in an evaluation of its own beside the undamaged rows.
     pub shift: Vec<Damage>,
     /// Whether no linear classifier is fitted to compare the models with.
@@ -83,6 +85,14 @@ pub fn evaluate_models(
     let mut evaluated: Vec<Evaluation> = Vec::new();
     for folder in folders {
         let mut predictor = load(folder, options.coverage, device)?;
+        if options.coverage.is_some() && predictor.artifact().calibration.conformal.is_none() {
+            let folder = folder.display().to_string();
+            let none = ModelsError::NoSets { folder };
+            match folders {
+                [_] => return Err(none),
+                _ => warn(Some(none.to_string()), show),
+            }
+        }
         if let Some(trunk) = &options.trunk {
             predictor = predictor.sharing(trunk.clone())?;
         }
@@ -137,7 +147,7 @@ impl Shared {
         show: &mut dyn FnMut(Event),
     ) -> Result<Self, ModelsError> {
         let manifest = &predictor.artifact().manifest;
-        let outside = open_outside(&options.ood, manifest, show)?;
+        let outside = open_outside(options, manifest, show)?;
         check_labels(&outside, manifest, show)?;
         let asked = Asked::new(options, manifest, folder, show)?;
         asked.check_names(&outside)?;
@@ -191,13 +201,13 @@ impl Shared {
 }
 
 fn open_outside(
-    names: &[String],
+    options: &Options,
     manifest: &Manifest,
     show: &mut dyn FnMut(Event),
 ) -> Result<Vec<Outside>, ModelsError> {
     let mut outside: Vec<Outside> = Vec::new();
-    for name in names {
-        let source = Outside::open(name, manifest)?;
+    for name in &options.ood {
+        let source = Outside::open(name, options, manifest)?;
         if outside.iter().any(|other| other.name == source.name) {
             return Err(ModelsError::OutsideTwice { name: source.name });
         }

@@ -1,16 +1,18 @@
 //! Texts of no class that models are asked about.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::error::Error;
+use std::path::Path;
 
+use super::Options;
 use super::error::ModelsError;
 use crate::artifact::Manifest;
 use crate::compute::Noise;
-use crate::data::table::{self, ColumnNames, Row, SAMPLE_ROWS, TableError, Value};
+use crate::data::table::ColumnNames;
 use crate::data::{
-    DataConfig, DataError, Dataset, Example, Remark, is_blank, locate, refuse_both, reviews,
-    sample, some,
+    DataConfig, Example, Overrides, Remark, Texts, refuse_both, reviews, sample, some,
 };
+use crate::numbers::grouped;
 use crate::predict::Text;
 
 /// The name of texts that are generated, and how many there are.
@@ -28,56 +30,45 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    /// Generated texts, a file, or a data set: its test split where it has one, else all of it. Columns are
-    /// those that the model was made from, where they are there.
-    pub fn open(name: &str, manifest: &Manifest) -> Result<Self, ModelsError> {
-        let path = Path::new(name);
-        let config = manifest.data.as_ref().map(|data| data.like(name));
-        let config = DataConfig { dataset: name.to_owned(), ..config.unwrap_or_default() };
-        let unlabelled = |text| (example(text, None), None);
-        let mut remarks = Vec::new();
-        let (short, rows): (String, Vec<Labelled>) = if name == GENERATED.0 {
+    /// Generated texts, or a data set: its test split where it has one, else all of it. Columns are those that
+    /// are asked for, else those of the rows that are evaluated, else those that the model was made from, where
+    /// they are there.
+    pub fn open(name: &str, options: &Options, manifest: &Manifest) -> Result<Self, ModelsError> {
+        if name == GENERATED.0 {
             refuse_both(name, None)?;
             // The seed is that of the generated data set.
             let noise = Noise::new(2026);
             let texts = (0..GENERATED.1).map(|row| reviews::out_of_domain(&noise, row));
-            (name.to_owned(), texts.map(unlabelled).collect())
-        } else if path.is_file() {
-            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            let rows = read(path, &config, &mut remarks)?;
-            (stem.unwrap_or_else(|| name.to_owned()), rows)
-        } else if let Some((split, files)) = without_labels(&config)? {
-            let rows: Result<Vec<_>, ModelsError> =
-                files.iter().map(|file| read(file, &config, &mut remarks)).collect();
-            let rows = rows?.concat();
-            remarks.push(Remark::Note(format!("the {} rows are those of {split}", rows.len())));
-            (name.to_owned(), rows)
-        } else {
-            let dataset = Dataset::open(&config)?.told(&mut |remark| remarks.push(remark));
-            let of = |split: &str| -> Vec<Example> {
-                let outside = dataset.out_of_scope.get(split).into_iter().flatten();
-                dataset.rows(split).iter().chain(outside).cloned().collect()
-            };
-            let (split, examples) = match of("test") {
-                test if !test.is_empty() => (THE_TEST.to_owned(), test),
-                _ => {
-                    let all = dataset.splits.keys().flat_map(|split| of(split)).collect();
-                    (without_test(dataset.splits.keys()), all)
-                }
-            };
-            remarks.push(Remark::Note(format!("the {} rows are those of {split}", examples.len())));
-            let label = |example: &Example| dataset.labels.get(example.label as usize).cloned();
-            let rows = examples.into_iter().map(|example| (label(&example), example));
-            (dataset.name.clone(), rows.map(|(label, example)| (example, label)).collect())
+            let examples: Vec<_> =
+                texts.map(|text| Example { text, pair: None, label: u32::MAX }).collect();
+            let labels = vec![None; examples.len()];
+            return Ok(Self { name: name.to_owned(), examples, labels, remarks: Vec::new() });
+        }
+        let texts = read(name, options, manifest)
+            .map_err(|said| ModelsError::Outside { said: of_ood(name, &said) })?;
+        let Texts { name: short, mut splits, how_read, remarks } = texts;
+        let path = Path::new(name);
+        let stem = path.file_stem().filter(|_| path.is_file());
+        let short = stem.map_or(short, |stem| stem.to_string_lossy().into_owned());
+        let names: Vec<String> = splits.keys().cloned().collect();
+        let (split, rows) = match splits.remove("test") {
+            Some(rows) if !rows.is_empty() => ("the split `test`".to_owned(), rows),
+            _ => (without_test(names.iter()), splits.into_values().flatten().collect()),
         };
-        let marked = |remark| match remark {
-            Remark::Note(text) => Remark::Note(format!("--ood {name}: {text}")),
-            Remark::Warning(text) => Remark::Warning(format!("--ood {name}: {text}")),
-        };
-        let remarks = remarks.into_iter().map(marked).collect();
         if rows.is_empty() {
             return Err(ModelsError::OutsideEmpty { name: name.to_owned() });
         }
+        let whole = Remark::Note(format!("the {} rows are those of {split}", grouped(rows.len())));
+        let remarks = how_read
+            .into_iter()
+            .map(Remark::Note)
+            .chain(remarks)
+            .chain((!path.is_file()).then_some(whole));
+        let remarks = remarks.map(|remark| match remark {
+            Remark::Note(text) => Remark::Note(of_ood(name, &text)),
+            Remark::Warning(text) => Remark::Warning(of_ood(name, &text)),
+        });
+        let remarks = remarks.collect();
         let (examples, labels) = rows.into_iter().unzip();
         Ok(Self { name: short, examples, labels, remarks })
     }
@@ -156,83 +147,50 @@ impl Outside {
     }
 }
 
-const THE_TEST: &str = "the split `test`";
+fn read(name: &str, options: &Options, manifest: &Manifest) -> Result<Texts, String> {
+    let config = manifest.data.as_ref().map(|data| data.like(name));
+    let mut config = DataConfig {
+        dataset: name.to_owned(),
+        model_labels: manifest.labels.clone(),
+        ..config.unwrap_or_default()
+    };
+    let Overrides { text_column, text_pair_column, label_column, .. } = &options.overrides;
+    let ColumnNames { text, pair, label } = &mut config.usual_columns;
+    for (usual, asked) in [(text, text_column), (pair, text_pair_column), (label, label_column)] {
+        if let Some(asked) = asked {
+            usual.clone_from(asked);
+        }
+    }
+    options.ood_overrides.apply(&mut config)?;
+    Texts::open(&config).map_err(|error| {
+        let mut said = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            said += &format!(": {error}");
+            cause = error.source();
+        }
+        said
+    })
+}
 
 fn without_test<'a>(splits: impl Iterator<Item = &'a String>) -> String {
     format!("{}, since there is no split `test`", some(splits.map(String::as_str)))
 }
 
-/// The files of a folder whose rows have no labels, or all the same one: no data set to train on, and as good as
-/// another here. `None` for a data set.
-fn without_labels(config: &DataConfig) -> Result<Option<(String, Vec<PathBuf>)>, ModelsError> {
-    match Dataset::open(config) {
-        Err(DataError::Table(
-            TableError::OneColumn { .. } | TableError::NoColumn { role: "label", .. },
-        ))
-        | Err(
-            DataError::NoLabels { .. }
-            | DataError::NoLabel { .. }
-            | DataError::OneClass { .. }
-            | DataError::WordsAndNumbers { .. },
-        ) => {}
-        Err(error) => return Err(error.into()),
-        // It is opened again, to be told of.
-        Ok(_) => return Ok(None),
+/// What is said of the reading of a set of texts: where it names a key or a flag of the data set, it is that of
+/// these texts.
+fn of_ood(name: &str, said: &str) -> String {
+    let mut said = said.to_owned();
+    for key in Overrides::KEYS {
+        let flag = format!("--{}", key.replace('_', "-"));
+        let own = format!("--ood-set data.{key}");
+        said = said
+            .replace(&format!(" (`{flag}`)"), "")
+            .replace(&format!("`data.{key}`"), &format!("`{own}`"))
+            .replace(&format!("`{flag} "), &format!("`{own}="))
+            .replace(&format!("`{flag}`"), &format!("`{own}`"));
     }
-    let mut splits = locate(&config.dataset)?.splits;
-    Ok(Some(match splits.remove("test") {
-        Some(files) => (THE_TEST.to_owned(), files),
-        None => {
-            let named = without_test(splits.keys());
-            (named, splits.into_values().flatten().collect())
-        }
-    }))
-}
-
-fn example(text: String, pair: Option<String>) -> Example {
-    Example { text, pair, label: u32::MAX }
-}
-
-/// A text, and what its source calls it.
-type Labelled = (Example, Option<String>);
-
-fn read(
-    path: &Path,
-    config: &DataConfig,
-    remarks: &mut Vec<Remark>,
-) -> Result<Vec<Labelled>, ModelsError> {
-    let mut table = table::open_as(path, &config.reading())?;
-    let rows: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
-    let (none, usual) = (ColumnNames::default(), &config.usual_columns);
-    let columns = table::detect_usual(&table.columns, &rows, &none, usual, false)?;
-    let said = [("columns", columns.describe(&table.columns)), ("format", table.described.clone())];
-    let said = said.into_iter().filter(|(_, what)| !what.is_empty());
-    remarks.extend(said.map(|(name, what)| Remark::Note(format!("{name}: {what}"))));
-    let take = |row: Row| -> Result<Labelled, ModelsError> {
-        let cell = |column: usize| {
-            let text = row.values.get(column).and_then(Value::as_text);
-            text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
-        };
-        let text = cell(columns.text).ok_or_else(|| ModelsError::EmptyText {
-            path: path.display().to_string(),
-            line: row.line,
-        })?;
-        let label = columns.label.and_then(cell).map(|label| label.trim().to_owned());
-        Ok((example(text, columns.pair.and_then(cell)), label))
-    };
-    let mut labelled = Vec::new();
-    let mut rows = rows.into_iter();
-    while let Some(row) = rows.next().map(Ok).or_else(|| table.next()) {
-        let row = row?;
-        if table.repeats_names(&row) {
-            let line = format!("`{}` line {}", path.display(), row.line);
-            remarks.push(Remark::Note(format!("{line} repeats the column names and is skipped")));
-            continue;
-        }
-        labelled.push(take(row)?);
-    }
-    remarks.extend(table.lost().map(Remark::Warning));
-    Ok(labelled)
+    format!("--ood {name}: {said}")
 }
 
 #[cfg(test)]
@@ -240,11 +198,15 @@ mod tests {
     use super::*;
     use crate::data::split::text_key;
 
+    fn example(text: &str) -> Example {
+        Example { text: text.to_owned(), pair: None, label: u32::MAX }
+    }
+
     fn source(rows: &[(&str, Option<&str>)]) -> Outside {
         Outside {
             remarks: Vec::new(),
             name: "other".to_owned(),
-            examples: rows.iter().map(|(text, _)| example((*text).to_owned(), None)).collect(),
+            examples: rows.iter().map(|(text, _)| example(text)).collect(),
             labels: rows.iter().map(|(_, label)| label.map(str::to_owned)).collect(),
         }
     }
@@ -259,5 +221,23 @@ mod tests {
         assert_eq!(said(&["c", "d"]).unwrap(), None);
         assert!(said(&["c", "a"]).unwrap().unwrap().starts_with("1 of 2 texts of `other`"));
         assert!(said(&["b", "a"]).unwrap_err().contains("none is out of distribution"));
+    }
+
+    #[test]
+    fn every_key_and_flag_of_a_table_is_that_of_these_texts() {
+        for key in Overrides::KEYS {
+            let flag = key.replace('_', "-");
+            for (said, expected) in [
+                (
+                    format!("set `data.{key}` (`--{flag}`) to `x`"),
+                    format!("set `--ood-set data.{key}` to `x`"),
+                ),
+                (format!("with `data.{key}`"), format!("with `--ood-set data.{key}`")),
+                (format!("(`--{flag} no` if so)"), format!("(`--ood-set data.{key}=no` if so)")),
+                (format!("use `--{flag}`"), format!("use `--ood-set data.{key}`")),
+            ] {
+                assert_eq!(of_ood("a.csv", &said), format!("--ood a.csv: {expected}"));
+            }
+        }
     }
 }

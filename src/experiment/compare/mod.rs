@@ -29,6 +29,7 @@ pub use table::{Estimate, Row, Table};
 // What these files use of the house.
 use super::{Ended, Experiment, ExperimentError, FitJob, Progress, RunContext, fit, train};
 use crate::bench::Machine;
+use crate::data::Overrides;
 use crate::evaluate::shift::Damage;
 
 /// What to compare.
@@ -45,6 +46,8 @@ pub struct CompareJob {
     pub ood: Vec<String>,
     /// Labelled rows of other sources with the same classes, as `bayes eval --dataset` takes them.
     pub other_data: Vec<String>,
+    /// How their tables are read.
+    pub ood_overrides: Overrides,
 }
 
 /// What a comparison comes to.

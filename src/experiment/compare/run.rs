@@ -281,6 +281,7 @@ impl<'a> Comparison<'a> {
         let options = models::Options {
             limit: self.job.experiment.data.test_limit,
             ood: self.job.ood.clone(),
+            ood_overrides: self.job.ood_overrides.clone(),
             shift: self.job.shift.clone(),
             no_baseline: true,
             trunk: trunk.cloned(),
@@ -331,6 +332,9 @@ impl<'a> Comparison<'a> {
                 let content = if path.is_file() { sha256_file(path)? } else { String::new() };
                 text += &format!("{what}{name} {content}\n");
             }
+        }
+        if self.job.ood_overrides != Overrides::default() {
+            text += &format!("{:?}\n", self.job.ood_overrides);
         }
         Ok(sha256(text.as_bytes()))
     }

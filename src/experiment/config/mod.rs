@@ -47,6 +47,9 @@ pub struct Experiment {
     /// Keys that a person wrote, in a file or behind `--set`.
     #[serde(skip)]
     pub written: BTreeSet<String>,
+    /// Keys of a file that another one, behind `--set` or a flag, left without effect.
+    #[serde(skip)]
+    pub gave_way: BTreeSet<String>,
 }
 
 impl Default for Experiment {
@@ -60,6 +63,7 @@ impl Default for Experiment {
             calibration: CalibrationConfig::default(),
             publish: PublishConfig::default(),
             written: BTreeSet::new(),
+            gave_way: BTreeSet::new(),
         }
     }
 }
@@ -94,7 +98,7 @@ impl Experiment {
         let mut table: Table =
             toml::from_str(text).map_err(|error| refuse(place, error.to_string()))?;
         keys::check(&table).map_err(|message| refuse(place, message))?;
-        keys::make_way(&mut table, settings);
+        let gave_way = keys::make_way(&mut table, settings);
         for setting in settings {
             let place = format!("`--set {setting}`");
             keys::set(&mut table, setting).map_err(|message| refuse(&place, message))?;
@@ -102,6 +106,7 @@ impl Experiment {
         let mut experiment: Self = Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| refuse(place, of_value(&error.to_string())))?;
+        experiment.gave_way = gave_way;
         experiment.model.init.take_if(|init| init == FROM_SCRATCH);
         let set = settings.iter().filter_map(|setting| setting.split_once('='));
         experiment.written = set.map(|(key, _)| key.trim().to_owned()).collect();

@@ -105,7 +105,6 @@ impl<'a> Comparison<'a> {
         let (job, source) = (self.job, self.source);
         let config = &chosen.posterior;
         let approach = config.approach();
-        approach.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
         let passes = approach.needs().passes;
         let several = match passes {
             Some(_) => Some(self.encoder.held_out(passes, chosen.calibration.cuts(), show)?),

@@ -8,6 +8,7 @@ mod recipe;
 mod reference;
 mod rows;
 mod settings;
+mod target;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,7 +42,8 @@ pub struct FitJob {
     pub overrides: Overrides,
     /// The methods to compare; the first one is written.
     pub methods: Vec<Method>,
-    /// Keys of `[posterior]` and `[calibration]`, as `key=value`, besides the method.
+    /// Keys of `[posterior]` and `[calibration]`, as `key=value`, besides the method, and those of `[data]` that divide
+    /// the rows.
     pub settings: Vec<String>,
     /// At most so many training and so many test rows; 0 for all.
     pub limit: usize,

@@ -1,14 +1,14 @@
 //! The recipe, stage by stage: model, settings, rows, features, methods, the model folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
 
 use super::comparison::{Comparison, FittedModel};
-use super::resume::refuse_folder_of_run;
 use super::rows::Rows;
 use super::settings::settings;
-use super::{Experiment, ExperimentError, FitJob, FitReport, Progress};
+use super::target::Target;
+use super::{ExperimentError, FitJob, FitReport, Progress};
 use crate::artifact::{self, Artifact};
 use crate::model;
 
@@ -21,7 +21,12 @@ pub fn fit(
 ) -> Result<FitReport, ExperimentError> {
     let source = artifact::load(&job.model, device)?;
     let chosen = settings(job, &source)?;
-    let target = target(job, checkpoints, &source, &chosen)?;
+    for one in &chosen {
+        // Before the texts are encoded.
+        let approach = one.posterior.approach();
+        approach.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
+    }
+    let target = Target::of(job, checkpoints, &source, &chosen, show)?;
     let rows = Rows::open(job, &source, &chosen, show)?;
     let mut comparison = Comparison::new(job, &source, &rows, &chosen, show)?;
     let mut scores = vec![comparison.before(show)?];
@@ -33,6 +38,8 @@ pub fn fit(
     }
     let (model, calibration) = first.ok_or(ExperimentError::NoMethod)?;
     let model = rows.describe(model, job);
+    target.write_record()?;
+    let target = target.model;
     save(job, &source, &model, &target)?;
     let (dataset, parts) = (&rows.dataset, &rows.parts);
     Ok(FitReport {
@@ -47,25 +54,6 @@ pub fn fit(
         calibration,
         scores,
     })
-}
-
-/// The folder to write, which holds nothing that it may not replace.
-fn target(
-    job: &FitJob,
-    checkpoints: &Path,
-    source: &Artifact,
-    chosen: &[Experiment],
-) -> Result<PathBuf, ExperimentError> {
-    let first = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
-    let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
-    let model = job.output.clone().unwrap_or_else(|| home.join("model"));
-    refuse_folder_of_run(&model)?;
-    artifact::check_target(&model)?;
-    let same = |path: &Path| path.canonicalize().ok();
-    if same(&model).is_some_and(|model| same(&job.model) == Some(model)) {
-        return Err(ExperimentError::FitInPlace(model));
-    }
-    Ok(model)
 }
 
 /// Writes the model; its encoder stays as the file of the source has it.

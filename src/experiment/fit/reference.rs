@@ -30,6 +30,8 @@ pub struct ReferenceJob<'a> {
     pub model: &'a Path,
     /// A data set with labels; `None` for the one that the model was trained on.
     pub dataset: Option<&'a str>,
+    /// How its tables are read.
+    pub overrides: &'a Overrides,
     /// At most so many training and so many test rows; 0 for all.
     pub limit: usize,
     pub chains: usize,
@@ -48,7 +50,7 @@ pub fn compare_with_exact(
     let fit = FitJob {
         model: job.model.to_owned(),
         dataset: job.dataset.map(str::to_owned),
-        overrides: Overrides::default(),
+        overrides: job.overrides.clone(),
         methods: Method::ALL.iter().copied().filter(of_features).collect(),
         settings: Vec::new(),
         limit: job.limit,

@@ -4,7 +4,7 @@ use super::absent::check_classes;
 use super::calibration::check_rows;
 use super::lineage::Lineage;
 use super::origin::base_model;
-use super::settings::moves_head;
+use super::settings::{divide_as_set, moves_head};
 use super::{Experiment, ExperimentError, FitJob, Progress};
 use crate::artifact::{Artifact, Manifest, PartRecord};
 use crate::compute::Noise;
@@ -138,6 +138,7 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
     }
     data.model_labels.clone_from(&manifest.labels);
     let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
+    divide_as_set(job, &mut data)?;
     job.overrides.apply(&mut data).map_err(refuse)?;
     Ok(data)
 }

@@ -2,9 +2,41 @@
 
 use super::{Experiment, ExperimentError, FitJob};
 use crate::artifact::Artifact;
+use crate::data::{DataConfig, some};
 use crate::method::laplace::Head;
 use crate::method::{Method, PosteriorConfig};
 use crate::train::TrainConfig;
+
+/// Keys of `[data]` that divide the rows of a fit.
+const OF_ROWS: [&str; 4] = [
+    "data.validation_fraction",
+    "data.calibration_fraction",
+    "data.test_fraction",
+    "data.ood_label",
+];
+
+/// Sets those of [`OF_ROWS`] that are among the settings.
+pub(super) fn divide_as_set(job: &FitJob, data: &mut DataConfig) -> Result<(), ExperimentError> {
+    let of_rows = |setting: &&String| {
+        setting.split_once('=').is_some_and(|(key, _)| OF_ROWS.contains(&key.trim()))
+    };
+    let settings: Vec<String> = job.settings.iter().filter(of_rows).cloned().collect();
+    let Experiment { data: set, written, .. } = Experiment::parse("", "`--set`", &settings)?;
+    let is_set = |key: &str| written.contains(key);
+    if is_set("data.validation_fraction") {
+        data.validation_fraction = set.validation_fraction;
+    }
+    if is_set("data.calibration_fraction") {
+        data.calibration_fraction = set.calibration_fraction;
+    }
+    if is_set("data.test_fraction") {
+        data.test_fraction = set.test_fraction;
+    }
+    if is_set("data.ood_label") {
+        data.ood_label = set.ood_label;
+    }
+    Ok(())
+}
 
 /// For each method the keys that were set, as far as they concern it, over those that the model was made with.
 pub(super) fn settings(
@@ -24,10 +56,18 @@ pub(super) fn settings(
     let own = |key: &str| ["posterior.", "calibration."].iter().any(|own| key.starts_with(own));
     for setting in &job.settings {
         let key = key(setting);
-        if !own(&key) || key == "posterior.method" {
-            let message = "`bayes fit` takes only keys of [posterior] and [calibration]; choose \
-                           the method with `--method` and the data with `--dataset`";
-            return Err(refuse(format!("`--set {setting}`"), message.to_owned()));
+        if key == "posterior.method" {
+            let method = setting.split_once('=').map_or("", |(_, method)| method.trim());
+            let message = format!("`bayes fit` takes methods by a flag; use `--method {method}`");
+            return Err(refuse(format!("`--set {setting}`"), message));
+        }
+        if !own(&key) && !OF_ROWS.contains(&key.as_str()) {
+            let message = format!(
+                "`bayes fit` takes only keys of [posterior] and [calibration], and of [data] {}; choose the data \
+                 with `--dataset`, and say with the data options how they are read",
+                some(OF_ROWS.iter().copied())
+            );
+            return Err(refuse(format!("`--set {setting}`"), message));
         }
         let reads =
             |method: &&Method| key.strip_prefix("posterior.").is_some_and(|key| method.reads(key));
@@ -51,9 +91,10 @@ pub(super) fn settings(
         let others = |setting: &&String| {
             let key = key(setting);
             let known = |method: &Method, key: &str| method.reads(key);
-            key.strip_prefix("posterior.").is_none_or(|key| {
-                known(&method, key) || !Method::ALL.iter().any(|other| known(other, key))
-            })
+            !OF_ROWS.contains(&key.as_str())
+                && key.strip_prefix("posterior.").is_none_or(|key| {
+                    known(&method, key) || !Method::ALL.iter().any(|other| known(other, key))
+                })
         };
         let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
         let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;

@@ -34,7 +34,7 @@ pub(super) fn describe(
     for remark in of_parts.iter().flatten().chain(&seen) {
         show(Progress::from(remark));
     }
-    if let Some(remark) = &start.remark() {
+    for remark in &start.remarks() {
         show(Progress::from(remark));
     }
     if let Some(warning) = used.warning(written) {

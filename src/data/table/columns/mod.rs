@@ -198,12 +198,7 @@ pub fn detect(
         refuse_answers(columns, label)?;
     }
     // Found by content, the label may be the verdict itself, and beside another one that is not known.
-    Ok(Columns {
-        text,
-        pair,
-        label,
-        verdict: verdict.filter(|_| label.is_some() && label != verdict),
-    })
+    Ok(Columns { text, pair, label, verdict: verdict.filter(|_| label != verdict) })
 }
 
 #[cfg(test)]

@@ -1,0 +1,119 @@
+//! The folder that a fit writes, and what it may replace there.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::origin::base_model;
+use super::resume::refuse_folder_of_run;
+use super::{Experiment, ExperimentError, FitJob, Progress};
+use crate::artifact::{self, Artifact};
+use crate::store::{sha256, write_atomically};
+
+/// Beside a model that stands in a folder of our choice: which classifier it was fitted from. It stays on this
+/// machine.
+const RECORD: &str = "fitted_from.json";
+
+/// A classifier, as a later fit knows it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Source {
+    /// The Hub id, or the folder.
+    model: String,
+    /// SHA-256 over those of all files that its predictions depend on.
+    sha256: String,
+}
+
+impl Source {
+    fn of(job: &FitJob, source: &Artifact) -> Self {
+        let folder = || job.model.canonicalize().unwrap_or_else(|_| job.model.clone());
+        let model = base_model(&job.model).unwrap_or_else(|| folder().display().to_string());
+        let files = source.manifest.files.iter();
+        let files: String = files.map(|(name, hash)| format!("{name} {hash}\n")).collect();
+        Self { model, sha256: sha256(files.as_bytes()) }
+    }
+
+    /// Whether it is the same classifier: in the same place, where it may have been trained anew, or with the same
+    /// content elsewhere.
+    fn is(&self, other: &Self) -> bool {
+        self.model == other.model || self.sha256 == other.sha256
+    }
+}
+
+/// The folder of the model, which holds nothing that may not be replaced.
+pub(super) struct Target {
+    pub(super) model: PathBuf,
+    /// What to write down, where nobody named the folder.
+    record: Option<(PathBuf, Source)>,
+}
+
+impl Target {
+    /// Says what will be replaced. Without `--output` that is an earlier fit of the same classifier.
+    pub(super) fn of(
+        job: &FitJob,
+        checkpoints: &Path,
+        source: &Artifact,
+        chosen: &[Experiment],
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, ExperimentError> {
+        let first = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
+        let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
+        let model = job.output.clone().unwrap_or_else(|| home.join("model"));
+        refuse_folder_of_run(&model)?;
+        artifact::check_target(&model)?;
+        let same = |path: &Path| path.canonicalize().ok();
+        if same(&model).is_some_and(|model| same(&job.model) == Some(model)) {
+            return Err(ExperimentError::FitInPlace(model));
+        }
+        let there = artifact::manifest_of(&model).ok().flatten();
+        let shown = model.display();
+        if job.output.is_some() {
+            if let Some(there) = there {
+                show(Progress::Note(format!(
+                    "`{shown}` has the model `{}`, which is replaced",
+                    there.name
+                )));
+            }
+            return Ok(Self { model, record: None });
+        }
+        let (record, source) = (home.join(RECORD), Source::of(job, source));
+        if model.is_dir() {
+            let bytes = std::fs::read(&record).ok();
+            let before: Option<Source> =
+                bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            match before {
+                Some(before) if before.is(&source) => show(Progress::Note(format!(
+                    "`{shown}` has an earlier fit of this model, which is replaced"
+                ))),
+                before => {
+                    let before = before.map(|before| before.model);
+                    return Err(ExperimentError::FitOfOther { model, before });
+                }
+            }
+        }
+        Ok(Self { model, record: Some((record, source)) })
+    }
+
+    /// Writes down what the model is fitted from. It comes before the model: one without a record is not replaced.
+    pub(super) fn write_record(&self) -> Result<(), ExperimentError> {
+        let Some((path, source)) = &self.record else { return Ok(()) };
+        let bytes = serde_json::to_vec_pretty(source).expect("a record is plain data");
+        Ok(write_atomically(path, &bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_classifier_is_known_by_its_place_or_its_content() {
+        let source = |model: &str, sha256: &str| Source {
+            model: model.to_owned(),
+            sha256: sha256.to_owned(),
+        };
+        let one = source("/a/net", "1");
+        assert!(one.is(&source("/a/net", "2")), "trained anew");
+        assert!(one.is(&source("/b/net", "1")), "moved");
+        assert!(!one.is(&source("/b/net", "2")));
+    }
+}
