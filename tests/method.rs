@@ -14,6 +14,7 @@ use bayes::compute::{Noise, Packed, Purpose, Sequence};
 use bayes::data::Encoded;
 use bayes::experiment::{Ended, Experiment, Resume, RunContext, TrainReport, train};
 use bayes::method::Method;
+use bayes::model::Classifier;
 use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior, softmax};
 use bayes::predict::Predictor;
 use bayes::publish::{Card, PublishConfig, Source, Wanted, collect};
@@ -46,13 +47,24 @@ fn table(folder: &Path) -> PathBuf {
 struct Place {
     folder: TempDir,
     method: Method,
+    /// Whether its last layer reads the output of the embeddings too.
+    wide: bool,
 }
 
 impl Place {
     fn new(method: Method) -> Self {
         let folder = tempfile::tempdir().unwrap();
         table(folder.path());
-        Self { folder, method }
+        Self { folder, method, wide: false }
+    }
+
+    fn wide(method: Method) -> Self {
+        Self { wide: true, ..Self::new(method) }
+    }
+
+    /// Another place like this one.
+    fn again(&self) -> Self {
+        Self { wide: self.wide, ..Self::new(self.method) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -81,7 +93,8 @@ impl Place {
             Method::Ensemble => &["posterior.num_members=3", "posterior.learning_rate_factor=1.5"],
             _ => &[],
         };
-        let settings = own.iter().chain(small).chain(more);
+        let wide: &[&str] = if self.wide { &["posterior.feature_layers=[0]"] } else { &[] };
+        let settings = own.iter().chain(small).chain(wide).chain(more);
         let settings: Vec<String> = settings.map(|&one| one.to_owned()).collect();
         Experiment::parse("", "test", &settings).unwrap()
     }
@@ -127,15 +140,18 @@ impl Place {
     }
 }
 
-/// A model of each method.
+/// A model of each method, then of some whose last layer reads hidden states.
 static MODELS: LazyLock<Vec<(Place, TrainReport)>> = LazyLock::new(|| {
-    let trained = |&method: &Method| {
-        let place = Place::new(method);
+    let plain = Method::ALL.iter().map(|&method| Place::new(method));
+    let wide = WIDE.map(Place::wide);
+    let trained = |place: Place| {
         let report = place.finish(&[]);
         (place, report)
     };
-    Method::ALL.iter().map(trained).collect()
+    plain.chain(wide).map(trained).collect()
 });
+
+const WIDE: [Method; 4] = [Method::Map, Method::Laplace, Method::Sngp, Method::Vbll];
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -166,10 +182,10 @@ fn it_learns_what_words_tell_apart() {
 #[test]
 fn equal_seeds_give_equal_bytes_and_others_do_not() {
     for (place, _) in &*MODELS {
-        let again = Place::new(place.method);
+        let again = place.again();
         again.finish(&[]);
         assert!(place.files() == again.files(), "{}: other bytes", place.method.name());
-        let other = Place::new(place.method);
+        let other = place.again();
         other.finish(&["train.seed=7"]);
         let weights = "model.safetensors";
         assert!(place.files()[weights] != other.files()[weights], "{}", place.method.name());
@@ -184,7 +200,7 @@ fn what_is_saved_is_loaded() {
         let manifest = fs::read(place.model().join("bayes/manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
         assert_eq!(manifest["method"], place.method.name(), "where other tools look for it");
-        let own = place.method == Method::Sngp;
+        let own = place.method == Method::Sngp || place.wide;
         let last = if own { "stand-in" } else { "posterior mean" };
         assert_eq!(manifest["transformers"], last, "{}", place.method.name());
         let copy = place.path("copy");
@@ -217,7 +233,7 @@ fn batch_mates_do_not_move_an_answer() {
 /// steps behind it. Then the run is finished.
 fn killed_and_resumed(whole: &Place, report: &TrainReport, late: u64) {
     let name = whole.method.name();
-    let place = Place::new(whole.method);
+    let place = whole.again();
     let folders = ["checkpoints", "runs"];
     let snapshot = |_: &Path, steps: u64| {
         if steps >= late && !place.path("killed").exists() {
@@ -426,4 +442,75 @@ fn it_says_what_it_is() {
         let absent = artifact.posterior.own_doubt() == OwnDoubt::Absent;
         assert_eq!(absent, report.posterior.scale.is_none(), "{}", place.method.name());
     }
+}
+
+/// By another way than that of predictions: plain operations, and means by hand.
+#[test]
+fn a_wide_layer_reads_the_means_of_hidden_states() {
+    let (place, _) = MODELS.iter().find(|(place, _)| place.wide).unwrap();
+    let loaded = artifact::load(&place.model(), &Device::Cpu).unwrap();
+    assert_eq!(loaded.posterior.states().words(), "0");
+    let plain = Classifier::new(&loaded.encoder, &loaded.parameters);
+    let predictor = Predictor::new(loaded).unwrap();
+    let texts = [("the oven is on the plate", None), ("rake", None)];
+    let sequences = predictor.encode(&texts).unwrap().into_iter().map(|one| {
+        let Encoded { ids, type_ids, .. } = one;
+        Sequence { ids, type_ids, row: 0 }
+    });
+    let batch = Packed::new(sequences);
+    let found = predictor.features(&batch).unwrap();
+    let feature_bd = plain.features(&batch).unwrap().to_vec2::<f32>().unwrap();
+    let embedded_pd = plain.hidden_states(&batch).unwrap()[0].to_vec2::<f32>().unwrap();
+    let width = feature_bd[0].len();
+    for (row, (start, end)) in batch.sequences().enumerate() {
+        let own = &found[row * 2 * width..][..2 * width];
+        for i in 0..width {
+            let sum: f32 = embedded_pd[start..end].iter().map(|line| line[i]).sum();
+            assert!((own[i] - sum / (end - start) as f32).abs() < 1e-5, "{row} {i}");
+            assert!((own[width + i] - feature_bd[row][i]).abs() < 1e-5, "{row} {i}");
+        }
+    }
+    let distributions = predictor.distributions(&found).unwrap();
+    let answers = predictor.predict(&texts, &mut |_| {}).unwrap();
+    for ((_, predictive), answer) in distributions.iter().zip(answers) {
+        let both = predictive.probability_c.iter().zip(&answer.predictive.probability_c);
+        assert!(both.into_iter().all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+}
+
+#[test]
+fn a_wide_layer_says_that_the_last_layer_of_the_folder_is_a_stand_in() {
+    for (place, _) in MODELS.iter().filter(|(place, _)| place.wide) {
+        let name = place.method.name();
+        let source = Source::open(&place.model(), &place.path("runs")).unwrap();
+        let config = PublishConfig::default();
+        let card = Card { source: &source, config: &config, repo: None }.render(None).unwrap();
+        assert!(card.contains("reads the means of hidden states 0"), "{name}: {card}");
+        let readme = fs::read_to_string(place.model().join("README.md")).unwrap();
+        assert!(readme.contains("stand-in"), "{name}: {readme}");
+    }
+}
+
+#[test]
+fn hidden_states_that_are_not_there_are_refused() {
+    let parse = |settings: &[&str]| {
+        let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+        Experiment::parse("", "test", &settings).map_err(|error| error.to_string())
+    };
+    let message = parse(&["posterior.method=swag", "posterior.feature_layers=[0]"]).unwrap_err();
+    assert!(message.contains("`posterior.feature_layers`"), "{message}");
+    let message = parse(&["posterior.feature_layers=[4, 4]"]).unwrap_err();
+    assert!(message.contains("twice"), "{message}");
+    let place = Place::new(Method::Laplace);
+    let context = RunContext {
+        device: &Device::Cpu,
+        checkpoints: &place.path("checkpoints"),
+        runs: &place.path("runs"),
+        stop: &AtomicBool::new(false),
+        resume: Resume::Auto,
+        saved: &|_, _| {},
+    };
+    let experiment = place.experiment(&["posterior.feature_layers=[1]"]);
+    let message = train(&experiment, &context, &mut |_| {}).unwrap_err().to_string();
+    assert!(message.contains("1 is no hidden state before the last layer"), "{message}");
 }

@@ -182,7 +182,7 @@ pub(super) fn prepare(written: &Experiment) -> Result<Prepared, ExperimentError>
     }
     let Opened { mut experiment, dataset, parts, noise, crossing, lineage, used } = opened;
     experiment.data.max_length = start.max_length;
-    let fits = experiment.posterior.approach().check_encoder(&start.encoder);
+    let fits = experiment.posterior.check_encoder(&start.encoder);
     fits.map_err(ExperimentError::Encoder)?;
     Ok(Prepared { experiment, dataset, parts, start, noise, crossing, lineage, used })
 }

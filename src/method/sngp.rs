@@ -75,7 +75,7 @@ const FIRST: f64 = 100.0;
 
 impl Approach for Sngp {
     fn needs(&self) -> Needs {
-        Needs { training_features: true, own_layer: true, ..Needs::default() }
+        Needs { training_features: true, own_layer: true, hidden_states: true, ..Needs::default() }
     }
 
     fn check(&self) -> std::result::Result<(), String> {

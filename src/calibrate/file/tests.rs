@@ -36,8 +36,8 @@ fn calibrations() -> Vec<Calibration> {
     let feature_nd: Vec<f32> = (0..120).map(value).collect();
     let labels: Vec<u32> = (0..30).map(|row| row % 2).collect();
     let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
-    let distance = |form| {
-        let fit = DistanceFit { form, widths: &[2, 2], noise: &Noise::new(1) };
+    let distance = |form, reference| {
+        let fit = DistanceFit { form, widths: &[2, 2], reference, noise: &Noise::new(1) };
         let mut distance = fit.run(&train, &feature_nd[..60]).unwrap();
         let knots = |first: f64| std::array::from_fn(|knot| first + knot as f64);
         let curve = LengthCurve { mean: knots(-3.0), deviation: knots(0.5) };
@@ -50,8 +50,11 @@ fn calibrations() -> Vec<Calibration> {
         NoveltyScore::Entropy,
         NoveltyScore::MutualInformation,
     ];
-    let scores: Vec<NoveltyScore> =
-        Form::ALL.into_iter().map(|(form, _)| distance(form)).chain(plain).collect();
+    let distances = [false, true]
+        .into_iter()
+        .flat_map(|reference| Form::ALL.into_iter().map(move |(form, _)| (form, reference)));
+    let distances = distances.map(|(form, reference)| distance(form, reference));
+    let scores: Vec<NoveltyScore> = distances.chain(plain).collect();
     let raps = Score::Raps { penalty: 0.01, free_ranks: 2.0 };
     let kinds = [(Score::Lac, true), (Score::Lac, false), (Score::Aps, false), (raps, false)];
     let limits = Limits { ood_p: Some(0.01), max_set_size: Some(2), ..Limits::default() };

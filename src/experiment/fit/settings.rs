@@ -39,8 +39,11 @@ pub(super) fn settings(
         }
     }
     let of_method = |&method: &Method| {
+        let usual = PosteriorConfig { link: source.manifest.fit.link, ..method.into() };
+        let reads = usual.approach().needs().hidden_states;
+        let feature_layers = if reads { source.posterior.states() } else { usual.feature_layers };
         let base = Experiment {
-            posterior: PosteriorConfig { link: source.manifest.fit.link, ..method.into() },
+            posterior: PosteriorConfig { feature_layers, ..usual },
             calibration: source.manifest.calibration.clone().unwrap_or_default(),
             train: TrainConfig {
                 class_weights: source.manifest.fit.class_weights,
@@ -56,7 +59,19 @@ pub(super) fn settings(
             })
         };
         let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
-        let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
+        let mut chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
+        if chosen.calibration.novelty_reference && source.reference.is_none() {
+            if job.settings.iter().any(|one| key(one) == "calibration.novelty_reference") {
+                let message = format!(
+                    "`{}` does not hold the encoder as it was before fine-tuning; train it with \
+                     `--set calibration.novelty_reference=true`, which keeps it",
+                    job.model.display()
+                );
+                return Err(refuse("`--set calibration.novelty_reference`".to_owned(), message));
+            }
+            // A recipe that kept the encoder as it was has nothing to add.
+            chosen.calibration.novelty_reference = false;
+        }
         let needs = chosen.posterior.approach().needs();
         if needs.shapes_training() {
             let what = match needs.runs {
@@ -78,7 +93,7 @@ pub(super) fn settings(
 
 /// Refuses to keep a last layer that no method moves, or that one replaces.
 fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError> {
-    let own = chosen.iter().find(|one| one.posterior.approach().needs().own_layer);
+    let own = chosen.iter().find(|one| one.posterior.has_own_layer());
     if let Some(own) = own.filter(|_| job.head == Head::Keep) {
         return Err(ExperimentError::Config {
             place: "`--keep-head`".to_owned(),
@@ -107,5 +122,5 @@ fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError
 
 /// Whether the method fits the last layer anew: on the features of the training rows.
 pub(super) fn moves_head(chosen: &Experiment) -> bool {
-    chosen.posterior.approach().needs().training_features
+    chosen.posterior.reads_training_rows()
 }

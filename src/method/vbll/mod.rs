@@ -50,7 +50,7 @@ const FIRST_DIRECTION: f64 = 0.1;
 
 impl Approach for Vbll {
     fn needs(&self) -> Needs {
-        Needs { training_features: true, ..Needs::default() }
+        Needs { training_features: true, hidden_states: true, ..Needs::default() }
     }
 
     fn check(&self) -> std::result::Result<(), String> {
