@@ -139,6 +139,9 @@ impl Serialize for PosteriorConfig {
         let Self { link, feature_layers, .. } = *self;
         let shared = Shared { method: self.name(), link, feature_layers };
         let mut table = Table::try_from(shared).expect("settings are plain data");
+        if feature_layers.is_empty() && !self.name().reads(FEATURE_LAYERS) {
+            table.remove(FEATURE_LAYERS);
+        }
         table.extend(self.method.keys());
         table.serialize(serializer)
     }
@@ -168,12 +171,20 @@ mod tests {
             let json = serde_json::to_value(config).unwrap();
             assert_eq!(serde_json::from_value::<PosteriorConfig>(json.clone()).unwrap(), config);
             let keys = json.as_object().unwrap().keys();
-            assert!(
-                keys.into_iter().all(|key| SHARED.contains(&key.as_str()) || method.reads(key)),
-                "{json}"
-            );
+            assert!(keys.into_iter().all(|key| key == "method" || method.reads(key)), "{json}");
         }
         assert_eq!(read("").unwrap(), PosteriorConfig::default());
+    }
+
+    #[test]
+    fn hidden_states_are_for_the_methods_that_read_them() {
+        let config = read("method = \"vbll\"\nfeature_layers = [5, 4]").unwrap();
+        assert_eq!(config.feature_layers, HiddenStates::new([4, 5]).unwrap());
+        assert!(config.check().is_ok() && config.has_own_layer());
+        let refused = read("method = \"swag\"\nfeature_layers = [4]").unwrap().check();
+        assert!(refused.unwrap_err().contains("is not for the method `swag`"));
+        assert!(read("method = \"swag\"\nfeature_layers = []").unwrap().check().is_ok());
+        assert!(read("feature_layers = [4, 4]").unwrap_err().contains("twice"));
     }
 
     /// As runs, checkpoints and model folders of earlier versions have it.

@@ -226,6 +226,9 @@ fn a_layer_on_hidden_states_predicts_the_same_when_it_is_read() {
     }
 }
 
+/// What is done to a file.
+type Change<'a> = &'a dyn Fn(&mut Tensors);
+
 #[test]
 fn hidden_states_that_no_fit_writes_are_refused_by_name() {
     let (weight_cd, written) = with_states(3, 5, None);
@@ -251,7 +254,7 @@ fn hidden_states_that_no_fit_writes_are_refused_by_name() {
         let message = message(&states(numbers)).unwrap_err();
         assert!(message.contains(words), "{words}: {message}");
     }
-    let wrong: [(&dyn Fn(&mut Tensors), &str); 3] = [
+    let wrong: [(Change<'_>, &str); 3] = [
         (
             &|one| one.put_f32("wide.weight", &[2, 15], &[0.0; 30]),
             "`wide.weight` is not f32 [3, 15]",

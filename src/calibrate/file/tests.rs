@@ -94,6 +94,14 @@ fn a_damaged_file_is_refused_with_the_tensor_that_is_wrong() {
     assert!(message(&|_| (), 2, 3).contains("hidden states have width 3"));
     assert!(message(&|one| one.alphas[0] = 2.0, 2, 2).contains("`conformal.alpha`"));
     assert!(message(&|one| one.risk = Some(5.0), 2, 2).contains("`limits.risk`"));
+    // Of the encoder before fine-tuning, and of no feature.
+    let lonely = |one: &mut Calibration| {
+        if let Some(Novelty { score: NoveltyScore::Distance(distance), .. }) = &mut one.novelty {
+            distance.layers.truncate(1);
+            distance.reference = true;
+        }
+    };
+    assert!(message(&lonely, 2, 2).contains("1 novelty layers, of 2 to"));
     let unsorted = |one: &mut Calibration| {
         if let Some(conformal) = &mut one.conformal {
             conformal.scores_by_class[0].reverse();

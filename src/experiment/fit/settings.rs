@@ -4,6 +4,7 @@ use super::{Experiment, ExperimentError, FitJob};
 use crate::artifact::Artifact;
 use crate::method::laplace::Head;
 use crate::method::{Method, PosteriorConfig};
+use crate::model::ModelConfig;
 use crate::train::TrainConfig;
 
 /// For each method the keys that were set, as far as they concern it, over those that the model was made with.
@@ -48,6 +49,11 @@ pub(super) fn settings(
             train: TrainConfig {
                 class_weights: source.manifest.fit.class_weights,
                 ..TrainConfig::default()
+            },
+            // It begins with what is there.
+            model: ModelConfig {
+                init: Some(job.model.display().to_string()),
+                ..ModelConfig::default()
             },
             ..Experiment::default()
         };
