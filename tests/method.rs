@@ -14,6 +14,7 @@ use bayes::compute::{Noise, Packed, Purpose, Sequence};
 use bayes::data::Encoded;
 use bayes::experiment::{Ended, Experiment, Resume, RunContext, TrainReport, train};
 use bayes::method::Method;
+use bayes::model::Classifier;
 use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior, softmax};
 use bayes::predict::Predictor;
 use bayes::publish::{Card, PublishConfig, Source, Wanted, collect};
@@ -53,16 +54,27 @@ struct Place {
 }
 
 /// Methods in another of their forms.
-const FORMS: [(Method, &[&str]); 2] = [
+const FORMS: [(Method, &[&str]); 6] = [
     (Method::Sngp, &["posterior.sngp_joint=true"]),
     (Method::Vbll, &["posterior.vbll_joint=true"]),
+    (Method::Map, &[WIDE]),
+    (Method::Laplace, &[WIDE]),
+    (Method::Sngp, &[WIDE]),
+    (Method::Vbll, &[WIDE]),
 ];
+
+/// The last layer reads the output of the embeddings too.
+const WIDE: &str = "posterior.feature_layers=[0]";
 
 impl Place {
     fn new(method: Method, keys: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         table(folder.path());
         Self { folder, method, keys, first: None }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.keys.contains(&WIDE)
     }
 
     /// Another, where the same can be trained.
@@ -201,7 +213,7 @@ fn what_is_saved_is_loaded() {
         let manifest = fs::read(place.model().join("bayes/manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
         assert_eq!(manifest["method"], place.method.name(), "where other tools look for it");
-        let own = place.method == Method::Sngp;
+        let own = place.method == Method::Sngp || place.is_wide();
         let last = if own { "stand-in" } else { "posterior mean" };
         assert_eq!(manifest["transformers"], last, "{}", place.method.name());
         let copy = place.path("copy");
@@ -471,9 +483,81 @@ fn it_says_what_it_is() {
         assert_eq!(artifact.manifest.fit, report.posterior, "{}", place.method.name());
         let words = place.method.describe(&artifact.posterior, &artifact.manifest.fit);
         assert!(words.len() > 40 && words.ends_with('.'), "{words}");
-        assert!(!said.contains(&words), "two methods say the same: {words}");
+        let new = place.is_wide() || !said.contains(&words);
+        assert!(new, "two methods say the same: {words}");
         said.push(words);
         let absent = artifact.posterior.own_doubt() == OwnDoubt::Absent;
         assert_eq!(absent, report.posterior.scale.is_none(), "{}", place.method.name());
     }
+}
+
+/// By another way than that of predictions: plain operations, and means by hand.
+#[test]
+fn a_wide_layer_reads_the_means_of_hidden_states() {
+    let (place, _) = MODELS.iter().find(|(place, _)| place.is_wide()).unwrap();
+    let loaded = artifact::load(&place.model(), &Device::Cpu).unwrap();
+    assert_eq!(loaded.posterior.states().words(), "0");
+    let plain = Classifier::new(&loaded.encoder, &loaded.parameters);
+    let predictor = Predictor::new(loaded).unwrap();
+    let texts = [("the oven is on the plate", None), ("rake", None)];
+    let sequences = predictor.encode(&texts).unwrap().into_iter().map(|one| {
+        let Encoded { ids, type_ids, .. } = one;
+        Sequence { ids, type_ids, row: 0 }
+    });
+    let batch = Packed::new(sequences);
+    let found = predictor.features(&batch).unwrap();
+    let feature_bd = plain.features(&batch).unwrap().to_vec2::<f32>().unwrap();
+    let embedded_pd = plain.hidden_states(&batch).unwrap()[0].to_vec2::<f32>().unwrap();
+    let width = feature_bd[0].len();
+    for (row, (start, end)) in batch.sequences().enumerate() {
+        let own = &found[row * 2 * width..][..2 * width];
+        for i in 0..width {
+            let sum: f32 = embedded_pd[start..end].iter().map(|line| line[i]).sum();
+            assert!((own[i] - sum / (end - start) as f32).abs() < 1e-5, "{row} {i}");
+            assert!((own[width + i] - feature_bd[row][i]).abs() < 1e-5, "{row} {i}");
+        }
+    }
+    let distributions = predictor.distributions(&found).unwrap();
+    let answers = predictor.predict(&texts, &mut |_| {}).unwrap();
+    for ((_, predictive), answer) in distributions.iter().zip(answers) {
+        let both = predictive.probability_c.iter().zip(&answer.predictive.probability_c);
+        assert!(both.into_iter().all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+}
+
+#[test]
+fn a_wide_layer_says_that_the_last_layer_of_the_folder_is_a_stand_in() {
+    for (place, _) in MODELS.iter().filter(|(place, _)| place.is_wide()) {
+        let name = place.method.name();
+        let source = Source::open(&place.model(), &place.path("runs")).unwrap();
+        let config = PublishConfig::default();
+        let card = Card { source: &source, config: &config, repo: None }.render(None).unwrap();
+        assert!(card.contains("reads the means of hidden states 0"), "{name}: {card}");
+        let readme = fs::read_to_string(place.model().join("README.md")).unwrap();
+        assert!(readme.contains("stand-in"), "{name}: {readme}");
+    }
+}
+
+#[test]
+fn hidden_states_that_are_not_there_are_refused() {
+    let parse = |settings: &[&str]| {
+        let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+        Experiment::parse("", "test", &settings).map_err(|error| error.to_string())
+    };
+    let message = parse(&["posterior.method=swag", "posterior.feature_layers=[0]"]).unwrap_err();
+    assert!(message.contains("`posterior.feature_layers`"), "{message}");
+    let message = parse(&["posterior.feature_layers=[4, 4]"]).unwrap_err();
+    assert!(message.contains("twice"), "{message}");
+    let place = Place::new(Method::Laplace);
+    let context = RunContext {
+        device: &Device::Cpu,
+        checkpoints: &place.path("checkpoints"),
+        runs: &place.path("runs"),
+        stop: &AtomicBool::new(false),
+        resume: Resume::Auto,
+        saved: &|_, _| {},
+    };
+    let experiment = place.experiment(&["posterior.feature_layers=[1]"]);
+    let message = train(&experiment, &context, &mut |_| {}).unwrap_err().to_string();
+    assert!(message.contains("1 is no hidden state before the last layer"), "{message}");
 }

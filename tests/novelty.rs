@@ -4,12 +4,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use bayes::artifact;
+use bayes::calibrate::novelty::NoveltyScore;
 use bayes::compute::{Noise, Purpose};
-use bayes::data::reviews;
-use bayes::experiment::{Ended, Experiment, Resume, RunContext, train};
+use bayes::data::{Overrides, reviews};
+use bayes::experiment::{Ended, Experiment, FitJob, Resume, RunContext, fit, train};
+use bayes::method::Method;
+use bayes::method::laplace::Head;
+use bayes::model::Parameters;
 use bayes::predict::{Predictor, Text};
 use candle_core::Device;
 
@@ -57,7 +62,11 @@ impl Writer {
 }
 
 fn table(path: &Path, rows: u32) {
-    let mut writer = Writer::new(0);
+    table_of(path, rows, 0);
+}
+
+fn table_of(path: &Path, rows: u32, split: u64) {
+    let mut writer = Writer::new(split);
     let mut stream = Noise::new(3).stream(Purpose::Generate, 1, 0);
     let mut text = "text,label\n".to_owned();
     for _ in 0..rows {
@@ -71,16 +80,19 @@ fn table(path: &Path, rows: u32) {
 
 fn trained(folder: &Path, more: &[&str]) -> Predictor {
     table(&folder.join("long.csv"), 3000);
-    let data = format!("data.dataset={}", folder.join("long.csv").display());
+    run(folder, "long", more);
+    Predictor::load(&folder.join("checkpoints/long/model"), &Device::Cpu).unwrap()
+}
+
+/// Trains on the table of this name.
+fn run(folder: &Path, name: &str, more: &[&str]) {
+    let data = format!("data.dataset={}", folder.join(name).with_extension("csv").display());
+    let name = format!("name={name}");
     let alarm = format!("calibration.ood_p={ALARM}");
     let own = [
-        "name=long",
+        &name,
         "data.max_length=256",
         "data.calibration_fraction=0.25",
-        "model.hidden_size=32",
-        "model.num_hidden_layers=2",
-        "model.num_attention_heads=2",
-        "model.intermediate_size=64",
         "train.num_train_epochs=2",
         "train.learning_rate=3e-3",
         "train.tensorboard=false",
@@ -88,7 +100,16 @@ fn trained(folder: &Path, more: &[&str]) -> Predictor {
         &alarm,
         &data,
     ];
-    let settings: Vec<String> = own.iter().chain(more).map(|&one| one.to_owned()).collect();
+    let new = [
+        "model.hidden_size=32",
+        "model.num_hidden_layers=2",
+        "model.num_attention_heads=2",
+        "model.intermediate_size=64",
+    ];
+    // An encoder that is there has its own.
+    let new = if more.iter().any(|one| one.starts_with("model.init")) { &[][..] } else { &new };
+    let settings: Vec<String> =
+        own.iter().chain(new).chain(more).map(|&one| one.to_owned()).collect();
     let experiment = Experiment::parse("", "test", &settings).unwrap();
     let context = RunContext {
         device: &Device::Cpu,
@@ -101,7 +122,6 @@ fn trained(folder: &Path, more: &[&str]) -> Predictor {
     };
     let ended = train(&experiment, &context, &mut |_| {}).unwrap();
     assert!(matches!(ended, Ended::Finished(_)), "{ended:?}");
-    Predictor::load(&folder.join("checkpoints/long/model"), &Device::Cpu).unwrap()
 }
 
 /// Scores and p-values.
@@ -156,4 +176,173 @@ fn texts_on_other_topics_are_strange_and_reviews_are_not_at_every_length() {
     // Long texts on other topics are stranger than short reviews.
     let (short, long) = (&groups[0].0, &groups[4].1);
     assert!(auroc(long, short) >= 0.9, "{}", auroc(long, short));
+}
+
+const REFERENCE: &str = "bayes/reference.safetensors";
+
+/// A model of reviews that was fine-tuned from another one, with the encoder that it began as.
+fn tuned(folder: &Path) -> PathBuf {
+    for (name, split) in [("first", 3), ("second", 4)] {
+        table_of(&folder.join(name).with_extension("csv"), 800, split);
+    }
+    run(folder, "first", &[]);
+    let init = format!("model.init={}", folder.join("checkpoints/first/model").display());
+    let own = [&*init, "train.recipe=full", "calibration.novelty_reference=true"];
+    run(folder, "second", &own);
+    folder.join("checkpoints/second/model")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, target) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(path, target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_encoder_before_fine_tuning_is_one_more_layer_of_the_distance() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = tuned(folder.path());
+    let loaded = artifact::load(&model, &Device::Cpu).unwrap();
+    let novelty = loaded.calibration.novelty.as_ref().unwrap();
+    assert!(novelty.reads_reference());
+    // Two layers, whose inputs are read, the feature, and that encoder.
+    let NoveltyScore::Distance(distance) = &novelty.score else { panic!("{:?}", novelty.score) };
+    assert_eq!((distance.layers.len(), novelty.inputs()), (4, 2));
+
+    // It is what training began with, not what it ended with.
+    let first =
+        artifact::load(&folder.path().join("checkpoints/first/model"), &Device::Cpu).unwrap();
+    let values = |parameters: &Parameters, name: &str| -> Vec<f32> {
+        parameters.get(name).flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let reference = loaded.reference.as_ref().unwrap();
+    for name in ["embeddings.word", "embeddings.norm"] {
+        assert_eq!(values(reference, name), values(&first.parameters, name));
+        assert_ne!(values(reference, name), values(&loaded.parameters, name));
+    }
+
+    // What is saved again is the same, and a text has one score alone and among others.
+    let again = folder.path().join("again");
+    artifact::save(&loaded, &again).unwrap();
+    for name in loaded.hashed_files() {
+        let read = |folder: &Path| std::fs::read(folder.join(&name)).unwrap();
+        assert!(read(&model) == read(&again), "{name}");
+    }
+    assert!(loaded.hashed_files().contains(&REFERENCE.to_owned()));
+    let predictor = Predictor::new(loaded).unwrap();
+    assert_eq!(predictor.forward_passes(), 2);
+    let (mut reviews, mut others) = (Writer::new(5), Writer::new(6));
+    let usual: Vec<String> = (0..200).map(|row| reviews.review(10 + row % 90)).collect();
+    let strange: Vec<String> = (0..200).map(|row| others.other(10 + row % 90)).collect();
+    let (usual_scores, strange_scores) = (judged(&predictor, &usual), judged(&predictor, &strange));
+    assert_eq!(judged(&predictor, &usual[..1])[0], usual_scores[0], "alone");
+    assert!(auroc(&strange_scores, &usual_scores) > 0.9);
+
+    // The layer of that encoder counts: without it the scores are others.
+    let found = predictor.artifact().clone();
+    let Some(NoveltyScore::Distance(mut own)) =
+        found.calibration.novelty.as_ref().map(|one| one.score.clone())
+    else {
+        panic!("a distance")
+    };
+    own.layers.pop();
+    own.reference = false;
+    let mut plain = found;
+    plain.reference = None;
+    plain.calibration.novelty.as_mut().unwrap().score = NoveltyScore::Distance(own);
+    let plain = Predictor::new(plain).unwrap();
+    assert_eq!(plain.forward_passes(), 1);
+    assert_ne!(judged(&plain, &usual[..1])[0].0, usual_scores[0].0);
+
+    refused_folders(&model, &folder.path().join("hostile"));
+    fitted_again(folder.path(), &model);
+}
+
+/// Folders in which that encoder is missing, changed, or read by nobody.
+fn refused_folders(model: &Path, place: &Path) {
+    let refused = |change: &dyn Fn(&Path)| {
+        let _ = std::fs::remove_dir_all(place);
+        copy(model, place);
+        change(place);
+        artifact::load(place, &Device::Cpu).unwrap_err().to_string()
+    };
+    let gone = refused(&|folder| std::fs::remove_file(folder.join(REFERENCE)).unwrap());
+    assert!(gone.contains(REFERENCE) && gone.contains("not found"), "{gone}");
+    let changed = refused(&|folder| {
+        let mut bytes = std::fs::read(folder.join(REFERENCE)).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(folder.join(REFERENCE), bytes).unwrap();
+    });
+    assert!(changed.contains(REFERENCE) && changed.contains("has changed"), "{changed}");
+    let edited = |change: &dyn Fn(&mut serde_json::Value)| {
+        refused(&|folder| {
+            let path = folder.join("bayes/manifest.json");
+            let mut manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            change(&mut manifest);
+            manifest.as_object_mut().unwrap().remove("sha256");
+            std::fs::write(path, manifest.to_string()).unwrap();
+        })
+    };
+    let unlisted = edited(&|manifest| {
+        manifest["files"].as_object_mut().unwrap().remove(REFERENCE);
+    });
+    assert!(unlisted.contains("no sha256 of `bayes/reference.safetensors`"), "{unlisted}");
+    let unread = edited(&|manifest| {
+        let files = manifest["files"].as_object_mut().unwrap();
+        files.remove("bayes/calibration.safetensors");
+    });
+    assert!(unread.contains("does not read it"), "{unread}");
+}
+
+/// A fit keeps it while novelty reads it, and a model that has none is refused.
+fn fitted_again(folder: &Path, model: &Path) {
+    let source = folder.join("source");
+    copy(model, &source);
+    let fitted = |model: &Path, settings: &[&str]| {
+        let job = FitJob {
+            model: model.to_owned(),
+            dataset: Some(folder.join("second.csv").display().to_string()),
+            overrides: Overrides::default(),
+            methods: vec![Method::Map],
+            settings: settings.iter().map(|&one| one.to_owned()).collect(),
+            limit: 0,
+            head: Head::Refit,
+            output: Some(folder.join("fitted")),
+        };
+        fit(&job, &Device::Cpu, &folder.join("checkpoints"), &mut |_| {})
+            .map(|report| artifact::load(&report.model, &Device::Cpu).unwrap())
+            .map_err(|error| error.to_string())
+    };
+    let kept = fitted(&source, &[]).unwrap();
+    assert!(kept.reference.is_some() && kept.calibration.novelty.unwrap().reads_reference());
+    let left = fitted(&source, &["calibration.novelty_reference=false"]).unwrap();
+    assert!(left.reference.is_none() && !left.calibration.novelty.unwrap().reads_reference());
+    let plain = folder.join("checkpoints/first/model");
+    let message = fitted(&plain, &["calibration.novelty_reference=true"]).unwrap_err();
+    assert!(message.contains("does not hold the encoder"), "{message}");
+}
+
+#[test]
+fn an_encoder_from_before_fine_tuning_that_is_not_there_is_refused() {
+    for (settings, words) in [
+        (vec!["calibration.novelty_reference=true"], "pretrained encoder"),
+        (
+            vec!["calibration.novelty_reference=true", "calibration.novelty=energy"],
+            "is for a distance",
+        ),
+        (
+            vec!["calibration.novelty_reference=true", "model.init=x", "train.recipe=head"],
+            "pretrained encoder",
+        ),
+    ] {
+        let settings: Vec<String> = settings.into_iter().map(str::to_owned).collect();
+        let message = Experiment::parse("", "test", &settings).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
 }

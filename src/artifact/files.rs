@@ -53,7 +53,7 @@ pub fn check(folder: &Path) -> Result<(), ArtifactError> {
     let snapshots = root.parent().filter(|parent| parent.ends_with("snapshots"));
     let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
     let named = HASHED.into_iter().chain(OTHERS).map(str::to_owned);
-    for name in named.chain(members::possible()) {
+    for name in named.chain([members::REFERENCE.to_owned()]).chain(members::possible()) {
         let path = folder.join(&name);
         let real = match path.canonicalize() {
             // Whoever needs the file says that it is missing.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::files::{self, File};
 use super::foreign::{foreign, keep_nothing_back};
 use super::manifest::is_as_saved;
-use super::members::{is_hashed, read_members};
+use super::members::{is_hashed, read_members, read_reference};
 use super::modules;
 use super::others::tell_differences;
 use super::posterior_file::read_posterior;
@@ -98,15 +98,23 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     };
     check_head(folder, &encoder, &loaded)?;
     let (task, link) = (manifest.task, manifest.fit.link);
+    let path = posterior.path.clone();
     let posterior = read_posterior(&posterior, &loaded.parameters, task, link)?;
+    let fits = posterior.states().check(encoder.num_hidden_layers);
+    fits.map_err(|message| ArtifactError::Posterior {
+        path,
+        message: format!("`wide.states`: {message}"),
+    })?;
+    let calibration = match calibration {
+        Some(file) => Calibration::from_bytes(&file.bytes, &encoder)
+            .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
+        None => Calibration::default(),
+    };
     let artifact = Artifact {
         members: read_members(folder, &manifest, &posterior, &encoder, device)?,
+        reference: read_reference(folder, &manifest, &calibration, &encoder, device)?,
         posterior,
-        calibration: match calibration {
-            Some(file) => Calibration::from_bytes(&file.bytes, &encoder)
-                .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
-            None => Calibration::default(),
-        },
+        calibration,
         tokenizer: TextTokenizer::from_bytes(&tokenizer.path, tokenizer.bytes)?,
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,
@@ -148,6 +156,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
         parameters: loaded.parameters,
         members: Vec::new(),
+        reference: None,
         encoder,
         tokenizer,
         manifest,

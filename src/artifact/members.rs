@@ -1,15 +1,21 @@
-//! The networks of an ensemble besides the first, which is `model.safetensors`: `bayes/members/<i>.safetensors`
-//! in the layout of that file, i from 1 on.
+//! Networks besides the first, which is `model.safetensors`, in the layout of that file: the others of an ensemble,
+//! `bayes/members/<i>.safetensors`, i from 1 on, and the encoder before it was fine-tuned, where novelty reads
+//! it, `bayes/reference.safetensors`.
 
 use std::path::Path;
 
 use candle_core::Device;
 
 use super::{Artifact, ArtifactError, HASHED, Manifest};
+use crate::calibrate::Calibration;
+use crate::calibrate::novelty::Novelty;
 use crate::compute::Noise;
 use crate::model::{self, EncoderConfig, Parameters};
 use crate::numbers::counted;
 use crate::posterior::{MOST_MEMBERS, Passes, Posterior};
+
+/// The file of the encoder before it was fine-tuned.
+pub const REFERENCE: &str = "bayes/reference.safetensors";
 
 /// The file of a network after the first.
 fn member_file(number: usize) -> String {
@@ -23,7 +29,7 @@ pub(super) fn possible() -> impl Iterator<Item = String> {
 
 /// Whether a manifest may list this file.
 pub(super) fn is_hashed(name: &str) -> bool {
-    HASHED.contains(&name) || possible().any(|one| one == name)
+    HASHED.contains(&name) || name == REFERENCE || possible().any(|one| one == name)
 }
 
 impl Artifact {
@@ -37,19 +43,23 @@ impl Artifact {
     /// The files that change a prediction.
     pub fn hashed_files(&self) -> Vec<String> {
         let own = HASHED.into_iter().map(str::to_owned);
-        own.chain((1..=self.members.len()).map(member_file)).collect()
+        let reference = self.reference.iter().map(|_| REFERENCE.to_owned());
+        own.chain((1..=self.members.len()).map(member_file)).chain(reference).collect()
     }
 
-    /// The files of its networks after the first, and their content.
+    /// The files of its networks besides the first, and their content.
     ///
     /// # Errors
     /// The weights cannot be read from the device.
     pub(super) fn member_files(
         &self,
     ) -> impl Iterator<Item = Result<(String, Vec<u8>), ArtifactError>> {
-        (1..).zip(&self.members).map(|(number, parameters)| {
-            Ok((member_file(number), model::save(&self.encoder, parameters)?))
-        })
+        let members = (1..).zip(&self.members);
+        let members = members.map(|(number, parameters)| (member_file(number), parameters));
+        let reference = self.reference.iter().map(|one| (REFERENCE.to_owned(), one));
+        members
+            .chain(reference)
+            .map(|(name, parameters)| Ok((name, model::save(&self.encoder, parameters)?)))
     }
 
     /// How many networks it has, where that is more than one, for the words about it.
@@ -85,33 +95,68 @@ pub(super) fn read_members(
             counted(count, "network")
         )));
     }
-    let member = |number| {
-        let name = member_file(number);
-        let Some(hash) = manifest.files.get(&name) else {
-            return Err(nonsense(format!("it has no sha256 of `{name}`")));
-        };
-        let path = folder.join(&name);
-        if !path.is_file() {
-            return Err(ArtifactError::NotThere(path));
-        }
-        let loaded = model::load_file(&path, encoder, &Noise::new(0), device)?;
-        if loaded.sha256 != *hash {
-            return Err(ArtifactError::Changed { path });
-        }
-        match (loaded.other_head, loaded.missing.first()) {
-            (None, None) => Ok(loaded.parameters),
-            (Some(outputs), _) => Err(ArtifactError::Posterior {
-                path,
-                message: format!(
-                    "its last layer has {outputs} outputs, but that of `model.safetensors` has {}",
-                    encoder.labels.len()
-                ),
-            }),
-            (None, Some(name)) => Err(ArtifactError::Posterior {
-                path,
-                message: format!("it has no tensor `{name}`, which `model.safetensors` has"),
-            }),
-        }
+    (1..count)
+        .map(|number| read_network(folder, &member_file(number), manifest, encoder, device))
+        .collect()
+}
+
+/// Reads the encoder before it was fine-tuned, which the folder has exactly where novelty reads it.
+pub(super) fn read_reference(
+    folder: &Path,
+    manifest: &Manifest,
+    calibration: &Calibration,
+    encoder: &EncoderConfig,
+    device: &Device,
+) -> Result<Option<Parameters>, ArtifactError> {
+    let reads = calibration.novelty.as_ref().is_some_and(Novelty::reads_reference);
+    match (reads, manifest.files.contains_key(REFERENCE)) {
+        (true, _) => read_network(folder, REFERENCE, manifest, encoder, device).map(Some),
+        (false, false) => Ok(None),
+        (false, true) => Err(ArtifactError::Nonsense {
+            path: folder.join("bayes").join("manifest.json"),
+            message: format!(
+                "it lists `{REFERENCE}`, but the novelty score in `bayes/calibration.safetensors` does not \
+                 read it"
+            ),
+        }),
+    }
+}
+
+/// A network with the hash of the manifest and all tensors of the first.
+fn read_network(
+    folder: &Path,
+    name: &str,
+    manifest: &Manifest,
+    encoder: &EncoderConfig,
+    device: &Device,
+) -> Result<Parameters, ArtifactError> {
+    let nonsense = |message| ArtifactError::Nonsense {
+        path: folder.join("bayes").join("manifest.json"),
+        message,
     };
-    (1..count).map(member).collect()
+    let Some(hash) = manifest.files.get(name) else {
+        return Err(nonsense(format!("it has no sha256 of `{name}`")));
+    };
+    let path = folder.join(name);
+    if !path.is_file() {
+        return Err(ArtifactError::NotThere(path));
+    }
+    let loaded = model::load_file(&path, encoder, &Noise::new(0), device)?;
+    if loaded.sha256 != *hash {
+        return Err(ArtifactError::Changed { path });
+    }
+    match (loaded.other_head, loaded.missing.first()) {
+        (None, None) => Ok(loaded.parameters),
+        (Some(outputs), _) => Err(ArtifactError::Posterior {
+            path,
+            message: format!(
+                "its last layer has {outputs} outputs, but that of `model.safetensors` has {}",
+                encoder.labels.len()
+            ),
+        }),
+        (None, Some(name)) => Err(ArtifactError::Posterior {
+            path,
+            message: format!("it has no tensor `{name}`, which `model.safetensors` has"),
+        }),
+    }
 }

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 pub use load::{load, manifest_of};
 pub use manifest::{Ancestor, Manifest, PartRecord, SCHEMA};
+pub use members::REFERENCE;
 pub use save::{
     CONFIG, EVALUATION, Records, add_records, check_target, save, save_with_weights, write,
 };
@@ -24,6 +25,7 @@ pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;
 
 use crate::calibrate::Calibration;
+use crate::calibrate::novelty::Novelty;
 pub use crate::data::Preprocessing;
 use crate::data::TextTokenizer;
 use crate::method::FitRecord;
@@ -48,6 +50,8 @@ pub struct Artifact {
     pub parameters: Parameters,
     /// The other networks of an ensemble.
     pub members: Vec<Parameters>,
+    /// The encoder before it was fine-tuned, where novelty reads it.
+    pub reference: Option<Parameters>,
     /// The tokenizer, without truncation and padding.
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.
@@ -70,7 +74,9 @@ impl Artifact {
         let parameters = self.parameters.with_last_layer(&posterior.mean_cd, &posterior.mean_c)?;
         let transformers = posterior.last_layer_is().to_owned();
         let manifest = Manifest { fit, transformers, ..self.manifest };
-        Ok(Self { parameters, posterior, calibration, manifest, ..self })
+        let reads = calibration.novelty.as_ref().is_some_and(Novelty::reads_reference);
+        let reference = self.reference.filter(|_| reads);
+        Ok(Self { parameters, reference, posterior, calibration, manifest, ..self })
     }
 }
 

@@ -194,6 +194,12 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
              temperature and its covariance are in `bayes/posterior.safetensors`."
                 .to_owned()
         }
+        None if artifact.posterior.wide.is_some() => format!(
+            "The last layer holds a stand-in that reads this model's feature alone. `bayes` predicts with a \
+             different layer, which reads the means of hidden states {} as well; that layer, its temperature \
+             and its covariance are in `bayes/posterior.safetensors`.",
+            artifact.posterior.states().words()
+        ),
         None => format!(
             "The last layer holds the {}. Divide the logits by the temperature in \
              `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the \

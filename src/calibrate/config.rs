@@ -28,6 +28,9 @@ pub struct CalibrationConfig {
     /// Whether a text is compared with texts of like length: a distance is standardised by the number of
     /// tokens, and p-values are counted within groups of lengths where the rows allow.
     pub novelty_by_length: bool,
+    /// Whether a distance looks at what the encoder made of a text before it was fine-tuned, too: it is kept in the
+    /// model folder, and an answer takes one more pass.
+    pub novelty_reference: bool,
     /// A text with a novelty p-value at or below this is flagged as out of distribution: the false
     /// alarm rate.
     pub ood_p: f64,
@@ -52,6 +55,7 @@ impl Default for CalibrationConfig {
             conformal_alpha: vec![0.10, 0.05],
             novelty: NoveltyMethod::default(),
             novelty_by_length: false,
+            novelty_reference: false,
             ood_p: 0.01,
             target_risk: RiskLevels::new([0.02]),
             min_confidence: 0.0,
@@ -92,6 +96,12 @@ impl CalibrationConfig {
                 let range = if end == 1.0 { "0 to 1" } else { "0 or more" };
                 return Err(format!("`calibration.{key}` is {value}; the valid range is {range}"));
             }
+        }
+        if self.novelty_reference && !self.novelty.is_distance() {
+            return Err("`calibration.novelty_reference` is for a distance, but `calibration.novelty` looks \
+                 at the prediction alone; choose a distance, such as `relative_mahalanobis`, or remove \
+                 the key"
+                .to_owned());
         }
         self.target_risk.check("calibration.target_risk")?;
         if self.vector && !self.temperature {

@@ -32,6 +32,8 @@ pub struct Material<'a> {
     pub others: Others<'a>,
     /// Width of a hidden state, `d`.
     pub width: usize,
+    /// Whether the last part of what novelty looks at is of the encoder before it was fine-tuned.
+    pub reference: bool,
     /// What logits are divided by.
     pub temperature: f64,
     /// Whether the model knows its own part of the uncertainty.

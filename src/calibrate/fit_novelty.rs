@@ -99,7 +99,8 @@ impl Material<'_> {
                 let form = config.novelty.form(classes)?;
                 let wide = self.novelty_ne.len() / self.labels.len();
                 let widths = vec![self.width; wide / self.width];
-                let fit = DistanceFit { form, widths: &widths, noise };
+                let reference = self.reference;
+                let fit = DistanceFit { form, widths: &widths, reference, noise };
                 let (distance, crossed) = self.distance(&fit, config.novelty_by_length)?;
                 return Some((NoveltyScore::Distance(distance), crossed));
             }

@@ -181,6 +181,7 @@ impl FitSettings<'_> {
                 cuts: cuts.view(),
             },
             width: posterior.width(),
+            reference: judged.reference,
             temperature: usual.temperature,
             own_doubt: posterior.own_doubt(),
             note: (*few && !judged.labels.is_empty()).then(|| {

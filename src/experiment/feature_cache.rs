@@ -1,7 +1,8 @@
 //! Features of a part of the data on disk, so that a second fit does not encode again.
 //!
 //! `features/KEY.safetensors` beside the token cache: `features`, f32 `[n, d]`, `novelty`, f32
-//! `[n, e]`, `tokens`, i64 `[n]`, and `uniforms`, f64 `[n]`, with their SHA-256 as `sha256`, u8 `[32]`. The key is a hash of
+//! `[n, e]`, `tokens`, i64 `[n]`, `uniforms`, f64 `[n]`, and, where a last layer reads hidden states, `wide`, f32
+//! `[n, e]`, with their SHA-256 as `sha256`, u8 `[32]`. The key is a hash of
 //! everything that they are a function of: the weights, their config, the tokenizer, how texts are cut,
 //! the texts themselves, and the version of the tool.
 
@@ -16,11 +17,14 @@ use super::prepare::unkept;
 use super::{Features, Progress};
 use crate::artifact::Preprocessing;
 use crate::data;
-use crate::model::Pooling;
+use crate::model::{HiddenStates, Pooling};
 use crate::store::{StoreError, sha256, sha256_file, sha256_of_parts, write_atomically};
 
-/// The tensors of a file.
+/// The tensors of every file.
 const PARTS: [&str; 4] = ["features", "novelty", "tokens", "uniforms"];
+
+/// Of some.
+const WIDE: &str = "wide";
 
 /// The files of a model's folder that its features follow from.
 const FILES: [&str; 7] = [
@@ -53,9 +57,19 @@ impl FeatureCache {
         Ok(Self { folder: data::cache_folder().with_file_name("features"), model: key })
     }
 
-    /// The file for texts of this hash.
-    pub(super) fn path(&self, texts: &str) -> PathBuf {
-        let key = sha256(format!("{}\n{texts}", self.model).as_bytes());
+    /// For features that have those of the encoder before fine-tuning beside them, whose weights have this
+    /// hash.
+    pub(super) fn with_reference(self, sha256: &str) -> Self {
+        Self { model: format!("{}\nreference {sha256}\n", self.model), ..self }
+    }
+
+    /// The file for texts of this hash, with these hidden states beside the feature.
+    pub(super) fn path(&self, texts: &str, states: HiddenStates) -> PathBuf {
+        let states = match states.is_empty() {
+            true => String::new(),
+            false => format!("\nhidden states {}", states.words()),
+        };
+        let key = sha256(format!("{}\n{texts}{states}", self.model).as_bytes());
         self.folder.join(format!("{key}.safetensors"))
     }
 }
@@ -79,7 +93,9 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     let stored = file.tensor("sha256").ok()?;
     let parts = PARTS.map(|name| Some(file.tensor(name).ok()?.data()));
     let [Some(features), Some(novelty), Some(tokens), Some(uniforms)] = parts else { return None };
-    if stored.data() != sha256_of_parts([features, novelty, tokens, uniforms]) {
+    let wide = file.tensor(WIDE).ok().map(|wide| wide.data());
+    let all = [features, novelty, tokens, uniforms].into_iter().chain(wide);
+    if stored.data() != sha256_of_parts(all) {
         return None;
     }
     let single = |name: &str, width: Option<usize>| -> Option<Vec<f32>> {
@@ -102,8 +118,10 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     let uniforms = numbers("uniforms", Dtype::F64)?.into_iter();
     Some(Features {
         feature_nd: single("features", Some(width))?,
+        wide_ne: if wide.is_some() { single(WIDE, None)? } else { Vec::new() },
         sample_nsd: Vec::new(),
         novelty_ne: single("novelty", None)?,
+        reference: false,
         tokens: tokens.collect::<Option<_>>()?,
         labels,
         uniforms: uniforms.map(f64::from_le_bytes).collect(),
@@ -125,21 +143,27 @@ fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
         values.iter().flat_map(|value| value.to_le_bytes()).collect()
     };
     let (features, novelty) = (single(&rows.feature_nd), single(&rows.novelty_ne));
+    let wide = single(&rows.wide_ne);
     let tokens: Vec<u8> =
         rows.tokens.iter().flat_map(|&count| i64::from(count).to_le_bytes()).collect();
     let uniforms: Vec<u8> = rows.uniforms.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let (n, wide) = (rows.len(), rows.novelty_ne.len() / rows.len().max(1));
+    let n = rows.len();
+    let columns = |values: &[f32]| values.len() / n.max(1);
     let view = |dtype, shape, bytes| {
         TensorView::new(dtype, shape, bytes).expect("the bytes were made from the shape")
     };
-    let sha256 = sha256_of_parts([&*features, &*novelty, &*tokens, &*uniforms]);
-    let tensors = [
+    let all = [&*features, &*novelty, &*tokens, &*uniforms].into_iter();
+    let sha256 = sha256_of_parts(all.chain((!wide.is_empty()).then_some(&*wide)));
+    let mut tensors = vec![
         ("sha256", view(Dtype::U8, vec![32], &sha256)),
         ("features", view(Dtype::F32, vec![n, width], &features)),
-        ("novelty", view(Dtype::F32, vec![n, wide], &novelty)),
+        ("novelty", view(Dtype::F32, vec![n, columns(&rows.novelty_ne)], &novelty)),
         ("tokens", view(Dtype::I64, vec![n], &tokens)),
         ("uniforms", view(Dtype::F64, vec![n], &uniforms)),
     ];
+    if !wide.is_empty() {
+        tensors.push((WIDE, view(Dtype::F32, vec![n, columns(&rows.wide_ne)], &wide)));
+    }
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let file = safetensors::serialize(tensors, Some(metadata)).expect("valid tensors");
     write_atomically(path, &file)
@@ -156,8 +180,10 @@ mod tests {
         assert_eq!(read(&path, vec![0, 1], 3), None);
         let features = Features {
             feature_nd: vec![1.0, -2.5, 3e-8, 0.0, 5.0, 6.0],
+            wide_ne: vec![0.5, -1.0, 2.0, 4.0],
             sample_nsd: Vec::new(),
             novelty_ne: (0..18).map(|value| value as f32 / 7.0).collect(),
+            reference: false,
             tokens: vec![3, 70_000],
             labels: vec![0, 1],
             uniforms: vec![0.25, 1.0 / 3.0],

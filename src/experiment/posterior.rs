@@ -2,7 +2,7 @@
 
 use super::{ExperimentError, Features};
 use crate::method::laplace::{FeatureRows, Head};
-use crate::method::{FitInput, FitRecord, LastLayer, PosteriorConfig};
+use crate::method::{FitInput, FitRecord, LastLayer, PosteriorConfig, fit_wide};
 use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::Posterior;
 use crate::train::{ClassWeights, Gathered};
@@ -32,12 +32,15 @@ impl Making<'_> {
         };
         let rows = FeatureRows {
             task: encoder.task,
-            feature_nd: &train.feature_nd,
+            feature_nd: train.fitted(),
             labels: &train.labels,
             classes: encoder.labels.len(),
             class_weights: self.class_weights,
         };
         let Self { config, head, gathered, .. } = *self;
+        if !config.feature_layers.is_empty() {
+            return Ok(fit_wide(config, rows, last)?);
+        }
         let link = config.link;
         let mut input = FitInput { last, rows, head, link, converged: None, gathered };
         Ok(config.approach().run(&mut input)?)

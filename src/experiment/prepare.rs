@@ -190,7 +190,7 @@ pub(super) fn prepare(
     show(Progress::Note(format!("data: {name}, {classes} classes")));
     dataset.tell(&mut |remark| show(Progress::from(&remark)));
     experiment.data.max_length = start.max_length;
-    let fits = experiment.posterior.approach().check_encoder(&start.encoder);
+    let fits = experiment.posterior.check_encoder(&start.encoder);
     fits.map_err(ExperimentError::Encoder)?;
     Ok(Prepared { experiment, dataset, parts, start, noise, crossing, lineage, used })
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
 use super::{Approach, Method, Settings};
+use crate::model::{EncoderConfig, HiddenStates};
 use crate::posterior::LinkChoice;
 
 /// Settings of the posterior and of its method.
@@ -15,15 +16,23 @@ pub struct PosteriorConfig {
     /// How probabilities of more than two classes come from a Gaussian over the logits; two classes
     /// are always exact.
     pub link: LinkChoice,
+    /// Hidden states whose means the last layer reads beside the feature, numbered as in transformers: 0 is the
+    /// output of the embeddings, 1 that of the first layer. For `map`, `laplace`, `sngp` and `vbll`.
+    pub feature_layers: HiddenStates,
 }
 
-/// The keys that every method has.
+/// The keys that every method has, or several.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Shared {
     method: Method,
     link: LinkChoice,
+    feature_layers: HiddenStates,
 }
+
+/// As they are written.
+const SHARED: [&str; 3] = ["method", "link", FEATURE_LAYERS];
+const FEATURE_LAYERS: &str = "feature_layers";
 
 impl Default for PosteriorConfig {
     fn default() -> Self {
@@ -35,7 +44,8 @@ impl From<Method> for PosteriorConfig {
     /// With the usual values.
     fn from(method: Method) -> Self {
         let usual = method.read(Table::new()).expect("every key has a usual value");
-        Self { method: usual, link: LinkChoice::default() }
+        let (link, feature_layers) = (LinkChoice::default(), HiddenStates::default());
+        Self { method: usual, link, feature_layers }
     }
 }
 
@@ -51,15 +61,38 @@ impl PosteriorConfig {
 
     /// The first value that cannot be, as a message that begins with its key.
     pub fn check(&self) -> Result<(), String> {
+        if !self.feature_layers.is_empty() && !self.approach().needs().hidden_states {
+            return Err(format!(
+                "`posterior.feature_layers` is not for the method `{}`, whose last layer reads the \
+                 feature alone; remove it, or use `laplace`, `map`, `sngp` or `vbll`",
+                self.name().name()
+            ));
+        }
         self.approach().check()
+    }
+
+    /// Why an encoder does not do.
+    pub fn check_encoder(&self, encoder: &EncoderConfig) -> Result<(), String> {
+        let fits = self.feature_layers.check(encoder.num_hidden_layers);
+        fits.map_err(|message| format!("`posterior.feature_layers`: {message}"))?;
+        self.approach().check_encoder(encoder)
+    }
+
+    /// Whether it is fitted on the features of the training rows.
+    pub fn reads_training_rows(&self) -> bool {
+        self.approach().needs().training_features || !self.feature_layers.is_empty()
+    }
+
+    /// Whether a layer predicts that no other tool has, so that the last layer cannot be kept.
+    pub fn has_own_layer(&self) -> bool {
+        self.approach().needs().own_layer || !self.feature_layers.is_empty()
     }
 
     /// From the keys of the section. A key of another method may have the value that it has there unless it
     /// is set: files of earlier versions hold those.
     fn read(mut table: Table) -> Result<Self, String> {
-        let names = ["method", "link"];
-        let shared = names.iter().filter_map(|&name| table.remove_entry(name)).collect::<Table>();
-        let Shared { method, link } =
+        let shared = SHARED.iter().filter_map(|&name| table.remove_entry(name)).collect::<Table>();
+        let Shared { method, link, feature_layers } =
             shared.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
         let own = Self::from(method).method.keys();
         for &other in Method::ALL {
@@ -78,7 +111,7 @@ impl PosteriorConfig {
                 table.remove(&key);
             }
         }
-        Ok(Self { method: method.read(table)?, link })
+        Ok(Self { method: method.read(table)?, link, feature_layers })
     }
 
     /// The keys of all methods, with the values that they have unless they are set.
@@ -91,14 +124,24 @@ impl PosteriorConfig {
 impl Method {
     /// Whether a key of `[posterior]` is for this method.
     pub fn reads(self, key: &str) -> bool {
-        key == "link" || PosteriorConfig::from(self).method.keys().contains_key(key)
+        let usual = PosteriorConfig::from(self);
+        let own = match key {
+            "link" => true,
+            FEATURE_LAYERS => usual.approach().needs().hidden_states,
+            _ => false,
+        };
+        own || usual.method.keys().contains_key(key)
     }
 }
 
 impl Serialize for PosteriorConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let shared = Shared { method: self.name(), link: self.link };
+        let Self { link, feature_layers, .. } = *self;
+        let shared = Shared { method: self.name(), link, feature_layers };
         let mut table = Table::try_from(shared).expect("settings are plain data");
+        if feature_layers.is_empty() && !self.name().reads(FEATURE_LAYERS) {
+            table.remove(FEATURE_LAYERS);
+        }
         table.extend(self.method.keys());
         table.serialize(serializer)
     }
@@ -131,6 +174,17 @@ mod tests {
             assert!(keys.into_iter().all(|key| key == "method" || method.reads(key)), "{json}");
         }
         assert_eq!(read("").unwrap(), PosteriorConfig::default());
+    }
+
+    #[test]
+    fn hidden_states_are_for_the_methods_that_read_them() {
+        let config = read("method = \"vbll\"\nfeature_layers = [5, 4]").unwrap();
+        assert_eq!(config.feature_layers, HiddenStates::new([4, 5]).unwrap());
+        assert!(config.check().is_ok() && config.has_own_layer());
+        let refused = read("method = \"swag\"\nfeature_layers = [4]").unwrap().check();
+        assert!(refused.unwrap_err().contains("is not for the method `swag`"));
+        assert!(read("method = \"swag\"\nfeature_layers = []").unwrap().check().is_ok());
+        assert!(read("feature_layers = [4, 4]").unwrap_err().contains("twice"));
     }
 
     /// As runs, checkpoints and model folders of earlier versions have it.

@@ -13,7 +13,7 @@ pub struct Map {}
 
 impl Approach for Map {
     fn needs(&self) -> Needs {
-        Needs::default()
+        Needs { hidden_states: true, ..Needs::default() }
     }
 
     fn has_variance(&self) -> bool {

@@ -17,6 +17,7 @@ mod registry;
 mod sngp;
 mod swag;
 mod vbll;
+mod wide;
 
 use candle_core::Result;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ pub use config::PosteriorConfig;
 pub use input::{FitInput, LastLayer, fit_converged, tensors};
 pub use laplace::Evidence;
 pub use record::FitRecord;
+pub use wide::{fit_wide, scale_of};
 
 use crate::model::EncoderConfig;
 use crate::posterior::{Passes, Posterior};
@@ -72,6 +74,8 @@ pub struct Needs {
     pub own_layer: bool,
     /// Multiple forward passes for a text.
     pub passes: Option<Passes>,
+    /// A last layer that may read hidden states beside the feature.
+    pub hidden_states: bool,
     /// The weights that fine-tuning passes through: its keys are then keys of the training trajectory.
     pub trajectory: bool,
     /// Training runs, of one network each. Of more than one its keys are keys of the training trajectory too.
@@ -98,6 +102,7 @@ impl Default for Needs {
             passes: None,
             trajectory: false,
             own_layer: false,
+            hidden_states: false,
             runs: 1,
             objective: false,
         }

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::{Networks, Sampling, Trunk};
+use super::{HiddenStates, Networks, Sampling, Trunk};
 use crate::compute::ops::row_linear;
 use crate::compute::{Packed, Sequence};
 
@@ -20,6 +20,9 @@ pub struct TrunkRows {
     /// What enters the last layer in each pass, `[n, samples, d]`, or the logits of each network, `[n, m, c]`;
     /// nothing where no passes were asked for.
     pub sample_nsd: Vec<f32>,
+    /// The means of what leaves the last layer of the encoder before it was fine-tuned, `[n, d]`; nothing
+    /// where there is none.
+    pub reference_nd: Vec<f32>,
 }
 
 /// What is asked of the encoder besides the feature.
@@ -31,9 +34,21 @@ pub struct Wanted {
 }
 
 impl TrunkRows {
-    /// What a posterior reads: the passes where there are any, else the feature.
-    pub fn read(&self) -> &[f32] {
-        if self.sample_nsd.is_empty() { &self.feature_nd } else { &self.sample_nsd }
+    /// For each row the means of these hidden states of an encoder of so many layers, in ascending order,
+    /// then the feature φ: `[n, e]`. They are among those that were asked for.
+    pub fn with_states(&self, states: HiddenStates, layers: usize, rows: usize) -> Vec<f32> {
+        let Self { feature_nd, input_ne, .. } = self;
+        let (width, wide) = (feature_nd.len() / rows.max(1), input_ne.len() / rows.max(1));
+        let first = layers - wide / width.max(1);
+        let mut all = Vec::with_capacity(rows * width * (states.len() + 1));
+        for row in 0..rows {
+            let input_e = &input_ne[row * wide..][..wide];
+            for number in states.numbers() {
+                all.extend_from_slice(&input_e[(number - first) * width..][..width]);
+            }
+            all.extend_from_slice(&feature_nd[row * width..][..width]);
+        }
+        all
     }
 }
 
@@ -57,6 +72,7 @@ pub fn features(
         feature_nd: vec![0.0; lengths.len() * width],
         input_ne: vec![0.0; lengths.len() * wide],
         sample_nsd: vec![0.0; lengths.len() * drawn],
+        reference_nd: vec![0.0; if networks.has_reference() { lengths.len() * width } else { 0 }],
     };
     let mut done = 0;
     for rows in batches(lengths, TOKEN_BUDGET) {
@@ -71,6 +87,7 @@ pub fn features(
         let values = |tensor: Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         let sample_bsd = samples.map_or(Ok(Vec::new()), values)?;
         let feature_bd = values(feature_bd)?;
+        let reference_bd = networks.reference_means(&batch)?;
         for (place, &row) in rows.iter().enumerate() {
             let copy = |from: &[f32], to: &mut [f32], width: usize| {
                 let to = &mut to[row as usize * width..][..width];
@@ -79,6 +96,9 @@ pub fn features(
             copy(&feature_bd, &mut all.feature_nd, width);
             copy(&input_be, &mut all.input_ne, wide);
             copy(&sample_bsd, &mut all.sample_nsd, drawn);
+            if networks.has_reference() {
+                copy(&reference_bd, &mut all.reference_nd, width);
+            }
         }
         done += rows.len();
         progress(done);

@@ -11,6 +11,7 @@ mod obtain;
 mod parameters;
 mod sentence;
 mod settings;
+mod states;
 mod weights;
 mod weights_file;
 
@@ -27,6 +28,7 @@ pub use sentence::{
     MODULES, Module, default_prompt, left_out, modules_of, pooling_of, unread_prompt,
 };
 pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};
+pub use states::HiddenStates;
 pub use weights::{Loaded, load, load_file, save, transformers_view, with_last_layer};
 
 use std::path::PathBuf;

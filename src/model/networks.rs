@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Classifier, DropoutPasses, EncoderConfig, Parameters, StillWanted};
+use super::{Classifier, DropoutPasses, EncoderConfig, Parameters, Pooling, StillWanted};
 use crate::compute::Packed;
 
 /// Several passes over one batch.
@@ -19,11 +19,13 @@ pub enum Sampling {
 pub struct Networks {
     first: Classifier,
     others: Vec<Classifier>,
+    /// The encoder before it was fine-tuned, for novelty.
+    reference: Option<Classifier>,
 }
 
 impl From<Classifier> for Networks {
     fn from(first: Classifier) -> Self {
-        Self { first, others: Vec::new() }
+        Self { first, others: Vec::new(), reference: None }
     }
 }
 
@@ -36,7 +38,27 @@ impl Networks {
     ) -> Result<Self> {
         let packed = |parameters| Classifier::packed(config, parameters);
         let others = others.iter().map(packed).collect::<Result<_>>()?;
-        Ok(Self { first: packed(first)?, others })
+        Ok(Self { first: packed(first)?, others, reference: None })
+    }
+
+    /// With the encoder as it was before fine-tuning, of the same shape.
+    pub fn with_reference(self, reference: Option<&Parameters>) -> Result<Self> {
+        let config = EncoderConfig { pooling: Pooling::Mean, ..self.first.config().clone() };
+        let packed = |parameters| Classifier::packed(&config, parameters);
+        Ok(Self { reference: reference.map(packed).transpose()?, ..self })
+    }
+
+    pub fn has_reference(&self) -> bool {
+        self.reference.is_some()
+    }
+
+    /// The means over the tokens of what leaves the last layer of the encoder before it was fine-tuned,
+    /// `[b, d]`; nothing without that.
+    pub fn reference_means(&self, batch: &Packed) -> Result<Vec<f32>> {
+        match &self.reference {
+            Some(reference) => reference.features(batch)?.flatten_all()?.to_vec1(),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The one that gives the feature φ, and what novelty looks at.

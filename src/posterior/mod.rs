@@ -8,6 +8,7 @@ mod covariance;
 mod fourier;
 mod link;
 mod logits;
+mod wide;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,9 +23,10 @@ pub use covariance::{
 pub use fourier::{FourierLayer, FourierMap, MOST_FEATURES, normalised};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
+pub use wide::WideLayer;
 
 use crate::compute::Noise;
-use crate::model::{DropoutPasses, Parameters, Sampling, last_layer};
+use crate::model::{DropoutPasses, HiddenStates, Parameters, Sampling, last_layer};
 use crate::store::{TensorFile, Tensors};
 use crate::task::Task;
 
@@ -39,6 +41,9 @@ pub struct Posterior {
     /// The layer that predicts instead, and that the spread is about, where the method has one of its own;
     /// the last layer on φ, which other tools see, is then a stand-in.
     pub fourier: Option<Arc<FourierLayer>>,
+    /// What the layer that predicts reads beside φ, and that layer; with random Fourier features of all of
+    /// them, the layer is above.
+    pub wide: Option<Arc<WideLayer>>,
     /// How weights differ from the mean.
     pub spread: Spread,
     /// From logits to probabilities.
@@ -191,7 +196,7 @@ impl Posterior {
         let draws = Draws::new(&Noise::new(DRAWS_SEED), directions);
         let link = Link { task, choice, draws: Arc::new(draws) };
         let scaling = Scaling::default();
-        Self { mean_cd, mean_c, fourier: None, spread, link, scaling }
+        Self { mean_cd, mean_c, fourier: None, wide: None, spread, link, scaling }
     }
 
     /// The point estimate: the last layer of these parameters as it is.
@@ -206,6 +211,9 @@ impl Posterior {
         self.scaling.put(tensors);
         if let Some(fourier) = &self.fourier {
             fourier.put(tensors);
+        }
+        if let Some(wide) = &self.wide {
+            wide.put(tensors);
         }
         match &self.spread {
             Spread::LastLayer(covariance) => covariance.put(tensors),
@@ -228,19 +236,38 @@ impl Posterior {
         let [mean_cd, mean_c] = last_of(parameters);
         let scaling = Scaling::read(file, mean_c.elem_count())?;
         let (classes, width) = mean_cd.dims2().map_err(|error| error.to_string())?;
-        let fourier = FourierLayer::read(file, classes, width)?.map(Arc::new);
-        let weight = fourier.as_ref().map_or(&mean_cd, |fourier| &fourier.mean_cr);
+        let wide = WideLayer::read(file, classes, width)?.map(Arc::new);
+        let states = wide.as_ref().map_or(0, |wide| wide.states.len());
+        let fourier = FourierLayer::read(file, classes, (states + 1) * width)?.map(Arc::new);
+        let weight = weight_of(&mean_cd, &fourier, &wide)?;
         let covariance = Covariance::read(file, weight)?;
         let width = covariance.directions();
         let values = if width > 0 { file.matrix("draws", None, width)? } else { Vec::new() };
         let draws = Arc::new(Draws::from_values(values, width));
-        let spread = match (Passes::read(file)?, covariance) {
+        let passes = Passes::read(file)?;
+        if passes.is_some() && wide.is_some() {
+            return Err("passes and `wide.states` exclude each other".to_owned());
+        }
+        let spread = match (passes, covariance) {
             (None, covariance) => Spread::LastLayer(covariance),
             (Some(passes), Covariance::Zero) => Spread::Passes(passes),
             (Some(_), _) => return Err("passes and a covariance exclude each other".to_owned()),
         };
         let link = Link { task, choice, draws };
-        Ok(Self { mean_cd, mean_c, fourier, spread, link, scaling })
+        Ok(Self { mean_cd, mean_c, fourier, wide, spread, link, scaling })
+    }
+
+    /// One whose mean is that of a layer on φ and these hidden states, with the layer on φ alone that other
+    /// tools see: weight `[c, d]` and bias `[c]`.
+    pub fn wide(self, states: HiddenStates, [mean_cd, mean_c]: [Tensor; 2]) -> Self {
+        let layer = self.fourier.is_none().then_some([self.mean_cd, self.mean_c]);
+        let wide = Some(Arc::new(WideLayer { states, layer }));
+        Self { mean_cd, mean_c, wide, ..self }
+    }
+
+    /// The hidden states that are read beside φ.
+    pub fn states(&self) -> HiddenStates {
+        self.wide.as_ref().map_or_else(HiddenStates::default, |wide| wide.states)
     }
 
     /// The same as predictions need it: a covariance that is multiplied by zero is not computed.
@@ -258,9 +285,11 @@ impl Posterior {
 
     /// The same mean, link and scaling.
     pub fn with_spread(&self, spread: Spread) -> Self {
-        let Self { mean_cd, mean_c, fourier, spread: _, link, scaling } = self;
-        let (mean_cd, mean_c, fourier) = (mean_cd.clone(), mean_c.clone(), fourier.clone());
-        Self { mean_cd, mean_c, fourier, spread, link: link.clone(), scaling: scaling.clone() }
+        let Self { mean_cd, mean_c, fourier, wide, spread: _, link, scaling } = self;
+        let (mean_cd, mean_c) = (mean_cd.clone(), mean_c.clone());
+        let (fourier, wide) = (fourier.clone(), wide.clone());
+        let (link, scaling) = (link.clone(), scaling.clone());
+        Self { mean_cd, mean_c, fourier, wide, spread, link, scaling }
     }
 
     /// `c`.
@@ -275,13 +304,22 @@ impl Posterior {
 
     /// Weights of the layer that predicts, the bias among them.
     pub fn weights(&self) -> usize {
-        let weight = self.fourier.as_ref().map_or(&self.mean_cd, |fourier| &fourier.mean_cr);
-        weight.elem_count() + self.classes()
+        self.weight().elem_count() + self.classes()
     }
 
     /// What the last layer on φ is, which transformers computes with.
     pub fn last_layer_is(&self) -> &'static str {
-        if self.fourier.is_some() { STAND_IN } else { POSTERIOR_MEAN }
+        if self.has_own_layer() { STAND_IN } else { POSTERIOR_MEAN }
+    }
+
+    /// Whether another layer than that on φ predicts, which other tools do not have.
+    pub fn has_own_layer(&self) -> bool {
+        self.fourier.is_some() || self.wide.is_some()
+    }
+
+    /// Of the layer that predicts.
+    fn weight(&self) -> &Tensor {
+        weight_of(&self.mean_cd, &self.fourier, &self.wide).expect("a wide layer has a weight")
     }
 
     /// The passes that a text is answered by, where it is more than one.
@@ -307,7 +345,7 @@ impl Posterior {
     }
 
     /// The distribution over logits of each of n texts, from the features that enter the last layer:
-    /// `[n, d]`, or `[n, samples, d]` for passes with dropout; from the logits of each network, `[n, m, c]`,
+    /// `[n, d]`, or `[n, e]` with the means of hidden states before each, or `[n, samples, d]` for passes with dropout; from the logits of each network, `[n, m, c]`,
     /// for an ensemble.
     pub fn logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<LogitDistribution>> {
         let read = self.read_by_layer(feature_nd);
@@ -343,7 +381,12 @@ impl Posterior {
                 Ok(read.iter().map(|&logit| f64::from(logit)).collect())
             }
             (_, Some(fourier)) => fourier.mean_logits(read),
-            (_, None) => last_layer(read, &self.mean_cd, &self.mean_c),
+            (_, None) => {
+                let own = self.wide.as_ref().and_then(|wide| wide.layer.as_ref());
+                let [weight, bias] =
+                    own.map_or([&self.mean_cd, &self.mean_c], |own| own.each_ref());
+                last_layer(read, weight, bias)
+            }
         }
     }
 
@@ -352,8 +395,7 @@ impl Posterior {
         mean_nc: &[f64],
         feature_nd: &[f32],
     ) -> candle_core::Result<Vec<LogitDistribution>> {
-        let weight = self.fourier.as_ref().map_or(&self.mean_cd, |fourier| &fourier.mean_cr);
-        let (classes, width) = weight.dims2()?;
+        let (classes, width) = self.weight().dims2()?;
         match &self.spread {
             Spread::Passes(passes) => {
                 let lines = mean_nc.chunks_exact(passes.count() * classes);
@@ -374,6 +416,23 @@ impl Posterior {
                 Ok(rows.map(distribution).collect())
             }
         }
+    }
+}
+
+/// The weight of the layer that predicts: on random Fourier features, on φ and hidden states, or on φ.
+fn weight_of<'a>(
+    mean_cd: &'a Tensor,
+    fourier: &'a Option<Arc<FourierLayer>>,
+    wide: &'a Option<Arc<WideLayer>>,
+) -> Result<&'a Tensor, String> {
+    match (fourier, wide.as_ref().map(|wide| &wide.layer)) {
+        (Some(fourier), None | Some(None)) => Ok(&fourier.mean_cr),
+        (None, Some(Some([weight, _]))) => Ok(weight),
+        (None, None) => Ok(mean_cd),
+        (Some(_), Some(Some(_))) => {
+            Err("`wide.weight` and random Fourier features exclude each other".to_owned())
+        }
+        (None, Some(None)) => Err("`wide.weight` is missing".to_owned()),
     }
 }
 

@@ -105,8 +105,9 @@ pub struct Predictor {
 impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
-        let Artifact { encoder, parameters, members, .. } = &artifact;
+        let Artifact { encoder, parameters, members, reference, .. } = &artifact;
         let networks = Networks::packed(encoder, parameters, members)?;
+        let networks = networks.with_reference(reference.as_ref())?;
         let posterior = artifact.posterior.of_predictions();
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
@@ -181,8 +182,14 @@ impl Predictor {
             Some(sampling) => self.networks.sampled_while(batch, None, sampling, &|| true)?,
             None => None,
         };
-        let features = samples.map_or_else(|| self.networks.first().features(batch), Ok)?;
-        features.flatten_all()?.to_vec1()
+        if let Some(samples) = samples {
+            return samples.flatten_all()?.to_vec1();
+        }
+        let inputs = self.posterior.states().inputs(self.layers());
+        let Trunk { feature_bd, input_be } = self.networks.first().trunk(batch, inputs)?;
+        let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
+        let rows = TrunkRows { feature_nd, input_ne: input_be, ..TrunkRows::default() };
+        Ok(self.read_of(&rows, batch.len()).into_owned())
     }
 
     /// From what the posterior reads of n texts to logits and probabilities; each text by itself.
@@ -306,7 +313,8 @@ impl Predictor {
             }
         };
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
-        let rows = TrunkRows { feature_nd, input_ne: input_be, sample_nsd };
+        let reference_nd = self.networks.reference_means(&packed)?;
+        let rows = TrunkRows { feature_nd, input_ne: input_be, sample_nsd, reference_nd };
         self.readings(&posterior, &rows, batch.len()).map(Some)
     }
 
@@ -328,12 +336,14 @@ impl Predictor {
 
     /// Forward passes of an encoder that a text takes.
     pub fn forward_passes(&self) -> usize {
-        match self.posterior.passes() {
-            None => 1,
-            // One without dropout, for novelty.
-            Some(Passes::Dropout { samples, .. }) => 1 + samples,
-            Some(Passes::Members(count)) => count,
-        }
+        let before = usize::from(self.networks.has_reference());
+        before
+            + match self.posterior.passes() {
+                None => 1,
+                // One without dropout, for novelty.
+                Some(Passes::Dropout { samples, .. }) => 1 + samples,
+                Some(Passes::Members(count)) => count,
+            }
     }
 
     /// What the model says of a text when this is asked; `None` if that is not a number.
@@ -377,8 +387,9 @@ impl Predictor {
         rows: &TrunkRows,
         count: usize,
     ) -> candle_core::Result<Vec<Reading>> {
-        let distributions = self.linked(posterior.logits(rows.read())?).into_iter();
-        let vectors = novelty::vectors(rows, count);
+        let distributions = self.linked(posterior.logits(&self.read_of(rows, count))?).into_iter();
+        let inputs = self.artifact.calibration.novelty.as_ref().map_or(0, Novelty::inputs);
+        let vectors = novelty::vectors(rows, inputs, count);
         // No texts have no width.
         let lines = vectors.chunks_exact((vectors.len() / count.max(1)).max(1));
         let reading = |((logits, predictive), novelty_e): (_, &[f32])| Reading {
@@ -394,9 +405,25 @@ impl Predictor {
         self.posterior.passes().map(Passes::usual)
     }
 
-    /// How many of the last layers' inputs novelty looks at.
+    /// What the posterior reads of texts: the passes where there are any, else the feature, with the hidden
+    /// states that it reads beside it.
+    fn read_of<'a>(&self, rows: &'a TrunkRows, count: usize) -> Cow<'a, [f32]> {
+        let states = self.posterior.states();
+        match (rows.sample_nsd.is_empty(), states.is_empty()) {
+            (false, _) => Cow::Borrowed(&rows.sample_nsd),
+            (true, true) => Cow::Borrowed(&rows.feature_nd),
+            (true, false) => Cow::Owned(rows.with_states(states, self.layers(), count)),
+        }
+    }
+
+    /// Of how many of the last layers the input is looked at: by novelty, or by the posterior.
     fn inputs(&self) -> usize {
-        self.artifact.calibration.novelty.as_ref().map_or(0, Novelty::inputs)
+        let novelty = self.artifact.calibration.novelty.as_ref().map_or(0, Novelty::inputs);
+        novelty.max(self.posterior.states().inputs(self.layers()))
+    }
+
+    fn layers(&self) -> usize {
+        self.artifact.encoder.num_hidden_layers
     }
 }
 

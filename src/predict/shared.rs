@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::artifact::Artifact;
 use crate::data::Encoded;
-use crate::model::{EncoderConfig, Sampling, TrunkRows};
+use crate::model::{EncoderConfig, Parameters, Sampling, TrunkRows};
 use crate::store::sha256;
 
 /// What the encoder made of some texts, by a hash over all that it follows from.
@@ -25,7 +25,7 @@ pub(super) struct Share {
 
 impl Share {
     pub(super) fn new(all: SharedTrunk, artifact: &Artifact) -> candle_core::Result<Self> {
-        let Artifact { encoder, parameters, .. } = artifact;
+        let Artifact { encoder, parameters, reference, .. } = artifact;
         // Without what the trunk does not look at.
         let read = EncoderConfig {
             labels: Vec::new(),
@@ -34,7 +34,8 @@ impl Share {
             ..encoder.clone()
         };
         let mut text = format!("{read:?}\n");
-        let trunk = parameters.iter().filter(|(name, _)| !name.starts_with("classifier."));
+        let both = parameters.iter().chain(reference.iter().flat_map(Parameters::iter));
+        let trunk = both.filter(|(name, _)| !name.starts_with("classifier."));
         for (name, tensor) in trunk {
             let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
             let bytes: &[u8] = bytemuck::cast_slice(&values);

@@ -126,6 +126,7 @@ fn kind(written: &str, value: &Value) -> String {
         ("Vec<f64>", _) => "list of numbers",
         ("Vec<String>", _) => "list of texts",
         ("BTreeMap<String, String>", _) => "table of texts",
+        ("HiddenStates", _) => "list of whole numbers",
         ("RiskLevels", _) => "number, or list of numbers",
         ("ScaleRule", _) => "`gain`, `largest`, or number",
         ("Steps", _) => "whole number, or share",

@@ -1,7 +1,7 @@
 //! `bayes/posterior.safetensors`: what stands between the mean logits and the probabilities. The mean
 //! itself is the last linear layer in `model.safetensors`, weight `[c, d]` and bias `[c]`; or, where there is
-//! one, the layer on random Fourier features in this file, and then the one in `model.safetensors` is a
-//! stand-in for tools that know no such features.
+//! one, the layer on random Fourier features or on hidden states in this file, and then the one in
+//! `model.safetensors` is a stand-in for tools that know no such features.
 //!
 //! With φ the feature that enters that layer, φ̃ = (φ, 1) of width D = d + 1, and C the covariance of
 //! the logits of a text, up to a shift of all of them:
@@ -29,6 +29,8 @@
 //! | `fourier.phases` | f32 `[1, r]` | b |
 //! | `fourier.weight`, `fourier.bias` | f32 `[c, r]`, `[1, c]` | the mean of that layer |
 //! | `fourier.length_scale` | f64 `[1]` | ℓ: F was drawn from N(0, 1/ℓ²) |
+//! | `wide.states` | f64 `[n]` | numbers of hidden states: the layer that predicts reads their means over the tokens, in ascending order, then φ; e = (n + 1) d is what `fourier.frequencies` is then wide |
+//! | `wide.weight`, `wide.bias` | f32 `[c, e]`, `[1, c]` | the mean of that layer, where no random Fourier features are between |
 //! | `draws` | f32 `[64, j]` | ε: standard normal; each is used with both signs |
 //!
 //! Of the covariances one is there, or none for method `map`. Helmert's contrasts are

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::*;
 use crate::compute::{Noise, Purpose};
+use crate::model::HiddenStates;
 use crate::posterior::{
     Basis, Classwise, Common, Covariance, Difference, Dropout, FourierLayer, FourierMap, Full,
     Kronecker, Link, LowRank, MOST_MEMBERS, MOST_SAMPLES, Passes, Root, Scaling, Spread,
@@ -179,6 +180,111 @@ fn a_layer_on_random_features_of_another_shape_is_refused_by_name() {
     };
     assert!(message(4, 6).contains("`fourier.frequencies` is not f32 [n, 6]"), "{}", message(4, 6));
     assert!(message(3, 5).contains("`fourier.weight` is not f32 [3, 12]"), "{}", message(3, 5));
+}
+
+/// A layer on two hidden states and φ; on random features of them where there are some.
+fn with_states(classes: usize, width: usize, features: Option<usize>) -> (Tensor, Posterior) {
+    let wide = 3 * width;
+    let tensor = |shape: (usize, usize), seed| {
+        Tensor::from_vec(floats(shape.0 * shape.1, seed), shape, &Device::Cpu).unwrap()
+    };
+    let (weight_cd, weight_ce) = (tensor((classes, width), 1), tensor((classes, wide), 2));
+    let size = features.unwrap_or(wide) + 1;
+    let root = Root { values: floats(size * size, 4), size };
+    let spread = Spread::LastLayer(Covariance::Common(Common { root, classes }));
+    let mut own = posterior(&weight_ce, spread, LinkChoice::Qmc);
+    if let Some(features) = features {
+        let mean_cr = tensor((classes, features), 2);
+        let map = FourierMap::new(&Noise::new(3), features, wide, 2.5);
+        let layer = FourierLayer { map, mean_c: bias_of(&mean_cr), mean_cr };
+        own = Posterior { fourier: Some(Arc::new(layer)), ..own };
+    }
+    let states = HiddenStates::new([1, 4]).unwrap();
+    let last = [weight_cd.clone(), bias_of(&weight_cd)];
+    (weight_cd, own.wide(states, last))
+}
+
+#[test]
+fn a_layer_on_hidden_states_predicts_the_same_when_it_is_read() {
+    for (classes, features) in [(2, None), (4, None), (4, Some(12))] {
+        let (weight_cd, written) = with_states(classes, 5, features);
+        let bytes = posterior_file(&written, None);
+        let found = read(bytes.clone(), &weight_cd, LinkChoice::Qmc).unwrap();
+        assert_eq!(posterior_file(&found, None), bytes);
+        let feature_ne = floats(15 * 3, 6);
+        assert_eq!(found.logits(&feature_ne).unwrap(), written.logits(&feature_ne).unwrap());
+        assert_eq!((found.width(), found.states().words().as_str()), (5, "1 and 4"));
+        assert_eq!(found.weights(), (features.unwrap_or(15) + 1) * classes);
+        assert_eq!(found.last_layer_is(), "stand-in");
+        let at_mean = found.at_mean().logits(&feature_ne).unwrap();
+        assert!(
+            at_mean
+                .iter()
+                .zip(found.logits(&feature_ne).unwrap())
+                .all(|(a, b)| a.mean() == b.mean())
+        );
+    }
+}
+
+/// What is done to a file.
+type Change<'a> = &'a dyn Fn(&mut Tensors);
+
+#[test]
+fn hidden_states_that_no_fit_writes_are_refused_by_name() {
+    let (weight_cd, written) = with_states(3, 5, None);
+    let message = |change: &dyn Fn(&mut Tensors)| {
+        let mut tensors = Tensors::default();
+        written.put(&mut tensors);
+        change(&mut tensors);
+        let found = read(tensors.to_bytes(), &weight_cd, LinkChoice::Qmc);
+        found.map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert!(message(&|_| ()).is_ok());
+    let states =
+        |numbers: &'static [f64]| move |one: &mut Tensors| one.put_f64("wide.states", numbers);
+    for (numbers, words) in [
+        (&[][..], "`wide.states` is empty"),
+        (&[1.0, 1.0], "is there twice"),
+        (&[1.0, 64.0], "`wide.states` holds 64"),
+        (&[1.0, -1.0], "`wide.states` holds -1"),
+        (&[1.0, f64::NAN], "`wide.states` holds NaN"),
+        (&[1.5, 2.0], "`wide.states` holds 1.5"),
+        (&[1.0, 2.0, 3.0], "`wide.weight` is not f32 [3, 20]"),
+    ] {
+        let message = message(&states(numbers)).unwrap_err();
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let wrong: [(Change<'_>, &str); 3] = [
+        (
+            &|one| one.put_f32("wide.weight", &[2, 15], &[0.0; 30]),
+            "`wide.weight` is not f32 [3, 15]",
+        ),
+        (&|one| one.put_f32("wide.bias", &[1, 2], &[0.0; 2]), "`wide.bias` is not f32 [1, 3]"),
+        (&|one| one.put_f64("passes.samples", &[2.0]), "`passes.layers` is missing"),
+    ];
+    for (change, words) in wrong {
+        let message = message(change).unwrap_err();
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let passes = |one: &mut Tensors| {
+        one.put_f64("passes.samples", &[2.0]);
+        one.put_f64("passes.layers", &[0.0]);
+    };
+    assert!(message(&passes).unwrap_err().contains("`wide.states` exclude each other"));
+    // A layer that reads hidden states, and none on them.
+    let (_, plain) = with_states(3, 5, Some(12));
+    let mut tensors = Tensors::default();
+    plain.at_mean().put(&mut tensors);
+    tensors.put_f32("wide.weight", &[3, 15], &[0.0; 45]);
+    tensors.put_f32("wide.bias", &[1, 3], &[0.0; 3]);
+    let both = read(tensors.to_bytes(), &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
+    assert!(both.contains("exclude each other"), "{both}");
+    let mut tensors = Tensors::default();
+    tensors.put_f64("temperature", &[1.0]);
+    tensors.put_f64("scale", &[1.0]);
+    tensors.put_f64("wide.states", &[0.0]);
+    let none = read(tensors.to_bytes(), &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();
+    assert!(none.contains("`wide.weight` is missing"), "{none}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::calibrate::novelty::{
 use crate::model::EncoderConfig;
 use crate::store::{TensorFile, Tensors};
 
+/// Is there where the last layer is of the encoder before it was fine-tuned.
+const REFERENCE: &str = "novelty.reference_encoder";
+
 const PLAIN: [NoveltyScore; 4] = [
     NoveltyScore::Energy,
     NoveltyScore::MaxSoftmax,
@@ -39,6 +42,9 @@ pub(super) fn put(tensors: &mut Tensors, novelty: &Novelty) {
     if let NoveltyScore::Distance(distance) = score {
         for (index, layer) in distance.layers.iter().enumerate() {
             put_layer(tensors, index, layer);
+        }
+        if distance.reference {
+            tensors.put_f64(REFERENCE, &[1.0]);
         }
         if let Some(lengths) = &distance.lengths {
             let LengthCurve { mean, deviation } = &**lengths;
@@ -143,9 +149,11 @@ fn read_distance(
             "a novelty layer has width {found}, but the hidden states have width {width}"
         ));
     }
-    let most = form.spaces(encoder.num_hidden_layers + 1);
-    if layers.is_empty() || layers.len() > most {
-        return Err(format!("{} novelty layers, of 1 to {most}", layers.len()));
+    let reference = file.has(REFERENCE);
+    let before = usize::from(reference);
+    let (least, most) = (1 + before, form.spaces(encoder.num_hidden_layers + 1) + before);
+    if !(least..=most).contains(&layers.len()) {
+        return Err(format!("{} novelty layers, of {least} to {most}", layers.len()));
     }
     let name = "novelty.length";
     let lengths = match file.has(name) {
@@ -161,7 +169,7 @@ fn read_distance(
         }
         false => None,
     };
-    Ok(Distance { form, layers, lengths })
+    Ok(Distance { form, layers, reference, lengths })
 }
 
 fn read_layer(file: &TensorFile<'_>, index: usize, form: Form) -> Result<Layer, String> {

@@ -36,8 +36,8 @@ fn calibrations() -> Vec<Calibration> {
     let feature_nd: Vec<f32> = (0..120).map(value).collect();
     let labels: Vec<u32> = (0..30).map(|row| row % 2).collect();
     let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
-    let distance = |form| {
-        let fit = DistanceFit { form, widths: &[2, 2], noise: &Noise::new(1) };
+    let distance = |form, reference| {
+        let fit = DistanceFit { form, widths: &[2, 2], reference, noise: &Noise::new(1) };
         let mut distance = fit.run(&train, &feature_nd[..60]).unwrap();
         let knots = |first: f64| std::array::from_fn(|knot| first + knot as f64);
         let curve = LengthCurve { mean: knots(-3.0), deviation: knots(0.5) };
@@ -50,8 +50,11 @@ fn calibrations() -> Vec<Calibration> {
         NoveltyScore::Entropy,
         NoveltyScore::MutualInformation,
     ];
-    let scores: Vec<NoveltyScore> =
-        Form::ALL.into_iter().map(|(form, _)| distance(form)).chain(plain).collect();
+    let distances = [false, true]
+        .into_iter()
+        .flat_map(|reference| Form::ALL.into_iter().map(move |(form, _)| (form, reference)));
+    let distances = distances.map(|(form, reference)| distance(form, reference));
+    let scores: Vec<NoveltyScore> = distances.chain(plain).collect();
     let raps = Score::Raps { penalty: 0.01, free_ranks: 2.0 };
     let kinds = [(Score::Lac, true), (Score::Lac, false), (Score::Aps, false), (raps, false)];
     let limits = Limits { ood_p: Some(0.01), max_set_size: Some(2), ..Limits::default() };
@@ -91,6 +94,14 @@ fn a_damaged_file_is_refused_with_the_tensor_that_is_wrong() {
     assert!(message(&|_| (), 2, 3).contains("hidden states have width 3"));
     assert!(message(&|one| one.alphas[0] = 2.0, 2, 2).contains("`conformal.alpha`"));
     assert!(message(&|one| one.risk = Some(5.0), 2, 2).contains("`limits.risk`"));
+    // Of the encoder before fine-tuning, and of no feature.
+    let lonely = |one: &mut Calibration| {
+        if let Some(Novelty { score: NoveltyScore::Distance(distance), .. }) = &mut one.novelty {
+            distance.layers.truncate(1);
+            distance.reference = true;
+        }
+    };
+    assert!(message(&lonely, 2, 2).contains("1 novelty layers, of 2 to"));
     let unsorted = |one: &mut Calibration| {
         if let Some(conformal) = &mut one.conformal {
             conformal.scores_by_class[0].reverse();

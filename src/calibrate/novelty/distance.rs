@@ -67,6 +67,8 @@ pub struct Distance {
     pub form: Form,
     /// One for each of the last feature spaces; a feature is their parts one after another.
     pub layers: Vec<Layer>,
+    /// Whether the last of them is that of the encoder before it was fine-tuned.
+    pub reference: bool,
     /// What is usual at each length, where that is looked at.
     pub lengths: Option<Box<LengthCurve>>,
 }
@@ -104,6 +106,8 @@ pub struct DistanceFit<'a> {
     pub form: Form,
     /// The widths of the parts of a feature.
     pub widths: &'a [usize],
+    /// Whether the last part is of the encoder before it was fine-tuned.
+    pub reference: bool,
     /// Draws the rows that are kept.
     pub noise: &'a Noise,
 }
@@ -131,7 +135,8 @@ impl DistanceFit<'_> {
             Some(layer)
         });
         let layers = layers.collect::<Option<_>>()?;
-        Some(Distance { form: self.form, layers, lengths: None })
+        let (form, reference) = (self.form, self.reference);
+        Some(Distance { form, layers, reference, lengths: None })
     }
 
     /// Fits on all rows, and standardises by scores of rows that were each judged by the other folds;
@@ -184,7 +189,8 @@ impl DistanceFit<'_> {
             }
             layers.push(layer);
         }
-        let distance = Distance { form: self.form, layers, lengths: None };
+        let (form, reference) = (self.form, self.reference);
+        let distance = Distance { form, layers, reference, lengths: None };
         Some(CrossFitted { distance, scores, cut_scores })
     }
 
@@ -212,7 +218,9 @@ impl DistanceFit<'_> {
             end += width;
             Part { start: end - width, width, whole, normalised }
         });
-        parts.skip(self.widths.len() - self.form.spaces(self.widths.len()))
+        // Every form looks at the encoder before fine-tuning.
+        let own = self.widths.len() - usize::from(self.reference);
+        parts.skip(own - self.form.spaces(own))
     }
 }
 

@@ -40,15 +40,19 @@ pub const MANY_CLASSES: usize = 10;
 pub const INPUTS: usize = 3;
 
 /// What novelty looks at, `[n, e]`: for each row the means over the tokens of what enters the last
-/// layers, then the feature φ, each as wide as a hidden state. The head's feature is made to tell
-/// classes apart; earlier states still know what else a text is.
-pub fn vectors(trunk: &TrunkRows, rows: usize) -> Vec<f32> {
-    let TrunkRows { feature_nd, input_ne, .. } = trunk;
+/// `inputs` layers, or all of those that are there, then the feature φ, each as wide as a hidden state, and
+/// the means of what leaves the encoder as it was before fine-tuning, where that is read. The head's feature is
+/// made to tell classes apart; earlier states, and that encoder, still know what else a text is.
+pub fn vectors(trunk: &TrunkRows, inputs: usize, rows: usize) -> Vec<f32> {
+    let TrunkRows { feature_nd, input_ne, reference_nd, .. } = trunk;
     let (width, wide) = (feature_nd.len() / rows.max(1), input_ne.len() / rows.max(1));
-    let mut vectors = Vec::with_capacity(feature_nd.len() + input_ne.len());
+    let looked_at = (inputs * width).min(wide);
+    let before = reference_nd.len() / rows.max(1);
+    let mut vectors = Vec::with_capacity(rows * (looked_at + width + before));
     for row in 0..rows {
-        vectors.extend_from_slice(&input_ne[row * wide..(row + 1) * wide]);
+        vectors.extend_from_slice(&input_ne[(row + 1) * wide - looked_at..(row + 1) * wide]);
         vectors.extend_from_slice(&feature_nd[row * width..(row + 1) * width]);
+        vectors.extend_from_slice(&reference_nd[row * before..(row + 1) * before]);
     }
     vectors
 }
@@ -193,9 +197,16 @@ impl Novelty {
     /// How many of the last layers' inputs a prediction must give.
     pub fn inputs(&self) -> usize {
         match &self.score {
-            NoveltyScore::Distance(distance) => distance.layers.len() - 1,
+            NoveltyScore::Distance(distance) => {
+                distance.layers.len() - 1 - usize::from(distance.reference)
+            }
             _ => 0,
         }
+    }
+
+    /// Whether a prediction must give what the encoder made of the text before it was fine-tuned.
+    pub fn reads_reference(&self) -> bool {
+        matches!(&self.score, NoveltyScore::Distance(distance) if distance.reference)
     }
 
     /// The share of texts of known classes, of like length where that is looked at, that are at least as

@@ -39,7 +39,7 @@ fn scores_are_those_of_scikit_learn() {
     let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
     let width = golden["width"].as_u64().unwrap() as usize;
     for (form, name) in Form::ALL {
-        let fit = DistanceFit { form, widths: &[width], noise: &Noise::new(1) };
+        let fit = DistanceFit { form, widths: &[width], reference: false, noise: &Noise::new(1) };
         let distance = fit.run(&train, &fresh_nd).unwrap();
         let layer = &distance.layers[0];
         let lines = fresh_nd.chunks_exact(width);
@@ -89,7 +89,7 @@ fn layers_add_up_and_rows_that_do_not_vary_are_refused() {
     let noise = Noise::new(1);
     let line = &fresh_nd[..width];
     for (form, name) in Form::ALL {
-        let both = DistanceFit { form, widths: &widths, noise: &noise };
+        let both = DistanceFit { form, widths: &widths, reference: false, noise: &noise };
         let both = both.run(&train, &fresh_nd).unwrap();
         let alone = |from: usize, width: usize| {
             let part = |all: &[f32]| -> Vec<f32> {
@@ -98,7 +98,7 @@ fn layers_add_up_and_rows_that_do_not_vary_are_refused() {
             };
             let (feature_nd, fresh) = (part(&feature_nd), part(&fresh_nd));
             let train = ReferenceRows { feature_nd: &feature_nd, labels: &labels };
-            let one = DistanceFit { form, widths: &[width], noise: &noise };
+            let one = DistanceFit { form, widths: &[width], reference: false, noise: &noise };
             one.run(&train, &fresh).unwrap().sum(&line[from..from + width])
         };
         let last = alone(widths[0], widths[1]);
@@ -112,7 +112,7 @@ fn layers_add_up_and_rows_that_do_not_vary_are_refused() {
         assert_eq!(both.sum(own), both.sum(line), "{name}");
         let constant = vec![1.0; feature_nd.len()];
         let train = ReferenceRows { feature_nd: &constant, labels: &labels };
-        let fit = DistanceFit { form, widths: &[width], noise: &noise };
+        let fit = DistanceFit { form, widths: &[width], reference: false, noise: &noise };
         assert_eq!(fit.run(&train, &constant), None, "{name}");
     }
 }
@@ -134,7 +134,7 @@ fn rows_and_their_copies_are_judged_by_the_other_folds() {
     let all: Vec<usize> = (0..n).collect();
     let cuts = Cuts { novelty_ne: &feature_nd, tokens: &vec![9; n], rows: &all };
     for (form, name) in Form::ALL {
-        let fit = DistanceFit { form, widths: &[width], noise: &Noise::new(1) };
+        let fit = DistanceFit { form, widths: &[width], reference: false, noise: &Noise::new(1) };
         let fitted = fit.cross(&rows, &folds, &cuts).unwrap();
         let judged: Vec<usize> = folds.iter().flat_map(|fold| fold.judged.clone()).collect();
         for (&row, &score) in judged.iter().zip(&fitted.scores) {

@@ -187,6 +187,14 @@ impl Experiment {
                     .to_owned(),
             );
         }
+        if self.calibration.novelty_reference && (self.train.recipe == Recipe::Head || new) {
+            return Err(
+                "`calibration.novelty_reference` looks at a pretrained encoder as it was before \
+                 fine-tuning; set `train.recipe` to `full` or `auto`, and give such an encoder with \
+                 `--init` (`model.init`)"
+                    .to_owned(),
+            );
+        }
         if self.data.cross_fit == CrossFit::Always && (self.train.recipe == Recipe::Full || new) {
             return Err(
                 "`data.cross_fit` is `always`, which the recipe `full` does not support because its \

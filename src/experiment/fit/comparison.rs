@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::calibration::{FitSettings, HeldOut};
 use super::encoder::Encoder;
-use super::features::check_distinct;
+use super::features::{Reads, check_distinct};
 use super::posterior::{Making, weights_of_classes};
 use super::rows::{Rows, refits};
 use super::{Experiment, ExperimentError, Features, FitJob, FitScore, Progress};
@@ -48,8 +48,9 @@ impl<'a> Comparison<'a> {
         chosen: &[Experiment],
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, ExperimentError> {
-        let mut encoder = Encoder::new(&job.model, source, rows)?;
-        let train = encoder.features(&rows.parts.train, None, show)?;
+        let reference = chosen.iter().any(|one| one.calibration.novelty_reference);
+        let mut encoder = Encoder::new(&job.model, source, rows, reference)?;
+        let train = encoder.features(&rows.parts.train, Reads::default(), show)?;
         check_distinct(train.lines())?;
         let (own, classes) = (source.manifest.fit.class_weights, source.manifest.labels.len());
         if !own.is_none() && refits(job, chosen) {
@@ -59,7 +60,7 @@ impl<'a> Comparison<'a> {
         }
         let class_weights = weights_of_classes(own, &class_counts(&train.labels, classes));
         let cuts = chosen.iter().any(|one| one.calibration.cuts());
-        let held_out = encoder.held_out(None, cuts, show)?;
+        let held_out = encoder.held_out(Reads::default(), cuts, show)?;
         let noise = Noise::new(source.manifest.seed);
         Ok(Self { job, source, rows, noise, encoder, train, held_out, class_weights })
     }
@@ -76,7 +77,7 @@ impl<'a> Comparison<'a> {
     ) -> Result<FitScore, ExperimentError> {
         let posterior = &self.source.posterior;
         let part = &self.rows.parts.test;
-        let test = self.encoder.features(part, posterior.passes(), show)?;
+        let test = self.encoder.features(part, Reads::of(posterior), show)?;
         let (config, dataset) = (&self.rows.config, &self.rows.dataset);
         let rows: Vec<&Example> = part.examples(dataset).collect();
         // Its own last layer was trained on rows that are new to one that is fitted anew.
@@ -104,14 +105,21 @@ impl<'a> Comparison<'a> {
     ) -> Result<FittedModel, ExperimentError> {
         let (job, source) = (self.job, self.source);
         let config = &chosen.posterior;
-        let approach = config.approach();
-        let passes = approach.needs().passes;
-        let several = match passes {
-            Some(_) => Some(self.encoder.held_out(passes, chosen.calibration.cuts(), show)?),
-            None => None,
+        config.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
+        let reads = Reads::planned(config);
+        // Those that the methods share are read in one pass, and no hidden states beside the feature.
+        let (cuts, parts) = (chosen.calibration.cuts(), &self.rows.parts);
+        let own_train = match reads.states.is_empty() {
+            true => None,
+            false => Some(self.encoder.features(&parts.train, reads.once(), show)?),
         };
-        let held_out = several.as_ref().unwrap_or(&self.held_out);
-        let test = self.encoder.features(&self.rows.parts.test, passes, show)?;
+        let own_held_out = match reads == Reads::default() {
+            true => None,
+            false => Some(self.encoder.held_out(reads, cuts, show)?),
+        };
+        let train = own_train.as_ref().unwrap_or(&self.train);
+        let held_out = own_held_out.as_ref().unwrap_or(&self.held_out);
+        let test = self.encoder.features(&parts.test, reads, show)?;
         let began = Instant::now();
         let settings = FitSettings {
             posterior: config,
@@ -120,9 +128,9 @@ impl<'a> Comparison<'a> {
         };
         let class_weights = &self.class_weights;
         let making = Making { config, head: job.head, class_weights, gathered: None };
-        let posterior = making.run(&source.encoder, &source.parameters, &self.train)?;
+        let posterior = making.run(&source.encoder, &source.parameters, train)?;
         let (model, calibration) =
-            settings.fit(source.clone(), &self.train, held_out, posterior, &self.noise, show)?;
+            settings.fit(source.clone(), train, held_out, posterior, &self.noise, show)?;
         let seconds = began.elapsed().as_secs_f64();
         let seen = &self.rows.parts.seen_in_test;
         let (test, without_seen) = scored(&model.posterior, &test, seen, &self.noise)?;

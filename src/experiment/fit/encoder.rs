@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::calibration::HeldOut;
 use super::cuts::{CutRows, cut};
 use super::feature_cache::{self, FeatureCache};
+use super::features::Reads;
 use super::prepare::unkept;
 use super::rows::Rows;
 use super::{ExperimentError, Features, Progress};
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, REFERENCE};
 use crate::data::{self, Part, TokenSet, Tokens};
 use crate::model::Networks;
-use crate::posterior::Passes;
 
 /// Features of parts, from the cache where it has them.
 pub(super) struct Encoder<'a> {
@@ -32,11 +32,18 @@ impl<'a> Encoder<'a> {
         folder: &Path,
         source: &'a Artifact,
         rows: &'a Rows,
+        reference: bool,
     ) -> Result<Self, ExperimentError> {
         let (preprocessing, pooling) = (&source.manifest.preprocessing, source.encoder.pooling);
+        let networks = Networks::packed(&source.encoder, &source.parameters, &[])?;
+        let reference = source.reference.as_ref().filter(|_| reference);
+        let mut cache = FeatureCache::new(folder, preprocessing, pooling)?;
+        if reference.is_some() {
+            cache = cache.with_reference(&source.manifest.files[REFERENCE]);
+        }
         Ok(Self {
-            networks: Networks::packed(&source.encoder, &source.parameters, &[])?,
-            cache: FeatureCache::new(folder, preprocessing, pooling)?,
+            networks: networks.with_reference(reference)?,
+            cache,
             source,
             rows,
             tokens: BTreeMap::new(),
@@ -47,14 +54,14 @@ impl<'a> Encoder<'a> {
     /// With copies that are cut short if `cuts`.
     pub(super) fn held_out(
         &mut self,
-        passes: Option<Passes>,
+        reads: Reads,
         cuts: bool,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<HeldOut, ExperimentError> {
         let parts = &self.rows.parts;
         Ok(HeldOut::new(
-            self.features(&parts.temperature, passes, show)?,
-            self.features(&parts.conformal, passes, show)?,
+            self.features(&parts.temperature, reads, show)?,
+            self.features(&parts.conformal, reads, show)?,
             if cuts { self.cuts(&parts.temperature, show)? } else { CutRows::default() },
             parts.train.rows.len() + parts.validation.rows.len(),
         ))
@@ -64,16 +71,16 @@ impl<'a> Encoder<'a> {
     pub(super) fn features(
         &mut self,
         part: &Part,
-        passes: Option<Passes>,
+        reads: Reads,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Features, ExperimentError> {
         let texts = part.hash(&self.rows.dataset);
         let labels = self.labels(part);
-        if let Some(kept) = self.kept(&texts, labels).filter(|_| passes.is_none()) {
+        if let Some(kept) = self.kept(&texts, reads, labels) {
             return Ok(kept);
         }
         let tokens = self.token_set(part, show)?;
-        self.encode(&texts, &tokens, passes, show)
+        self.encode(&texts, &tokens, reads, show)
     }
 
     /// Copies of the rows of a part.
@@ -85,29 +92,34 @@ impl<'a> Encoder<'a> {
         let tokens = self.token_set(part, show)?;
         let (copies, rows) = cut(&tokens, &(0..tokens.len()).collect::<Vec<_>>());
         let texts = format!("{} cut", part.hash(&self.rows.dataset));
-        let features = match self.kept(&texts, copies.labels().to_vec()) {
+        let features = match self.kept(&texts, Reads::default(), copies.labels().to_vec()) {
             Some(features) => features,
-            None => self.encode(&texts, &copies, None, show)?,
+            None => self.encode(&texts, &copies, Reads::default(), show)?,
         };
         Ok(CutRows { features, rows })
     }
 
     /// What the cache has of rows with these labels.
-    fn kept(&self, texts: &str, labels: Vec<u32>) -> Option<Features> {
-        feature_cache::read(&self.cache.path(texts), labels, self.source.encoder.hidden_size)
+    fn kept(&self, texts: &str, reads: Reads, labels: Vec<u32>) -> Option<Features> {
+        let path = self.cache.path(texts, reads.states);
+        let width = self.source.encoder.hidden_size;
+        let kept = reads.passes.is_none().then(|| feature_cache::read(&path, labels, width));
+        let reference = self.networks.has_reference();
+        kept.flatten().map(|kept| Features { reference, ..kept })
     }
 
     fn encode(
         &mut self,
         texts: &str,
         tokens: &TokenSet,
-        passes: Option<Passes>,
+        reads: Reads,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Features, ExperimentError> {
-        let features = Features::encode(&self.networks, tokens, passes, "encoding", show)?;
-        if passes.is_none() {
+        let features = Features::encode(&self.networks, tokens, reads, "encoding", show)?;
+        if reads.passes.is_none() {
             let width = self.source.encoder.hidden_size;
-            feature_cache::keep(&self.cache.path(texts), &features, width, show);
+            let path = self.cache.path(texts, reads.states);
+            feature_cache::keep(&path, &features, width, show);
         }
         self.encoded += features.labels.len();
         Ok(features)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use candle_core::Device;
 
 use super::encoder::Encoder;
-use super::features::check_distinct;
+use super::features::{Reads, check_distinct};
 use super::posterior::weights_of_classes;
 use super::rows::Rows;
 use super::settings::settings;
@@ -59,10 +59,10 @@ pub fn compare_with_exact(
     };
     let chosen = settings(&fit, &source)?;
     let rows = Rows::open(&fit, &source, &chosen, show)?;
-    let mut encoder = Encoder::new(job.model, &source, &rows)?;
-    let train = encoder.features(&rows.parts.train, None, show)?;
+    let mut encoder = Encoder::new(job.model, &source, &rows, false)?;
+    let train = encoder.features(&rows.parts.train, Reads::default(), show)?;
     check_distinct(train.lines())?;
-    let test = encoder.features(&rows.parts.test, None, show)?;
+    let test = encoder.features(&rows.parts.test, Reads::default(), show)?;
     let classes = source.encoder.labels.len();
     let counts = class_counts(&train.labels, classes);
     let class_weights = weights_of_classes(source.manifest.fit.class_weights, &counts);

@@ -5,6 +5,7 @@ use crate::artifact::Artifact;
 use crate::data::{DataConfig, some};
 use crate::method::laplace::Head;
 use crate::method::{Method, PosteriorConfig};
+use crate::model::ModelConfig;
 use crate::train::TrainConfig;
 
 /// Keys of `[data]` that divide the rows of a fit.
@@ -79,12 +80,20 @@ pub(super) fn settings(
         }
     }
     let of_method = |&method: &Method| {
+        let usual = PosteriorConfig { link: source.manifest.fit.link, ..method.into() };
+        let reads = usual.approach().needs().hidden_states;
+        let feature_layers = if reads { source.posterior.states() } else { usual.feature_layers };
         let base = Experiment {
-            posterior: PosteriorConfig { link: source.manifest.fit.link, ..method.into() },
+            posterior: PosteriorConfig { feature_layers, ..usual },
             calibration: source.manifest.calibration.clone().unwrap_or_default(),
             train: TrainConfig {
                 class_weights: source.manifest.fit.class_weights,
                 ..TrainConfig::default()
+            },
+            // It begins with what is there.
+            model: ModelConfig {
+                init: Some(job.model.display().to_string()),
+                ..ModelConfig::default()
             },
             ..Experiment::default()
         };
@@ -97,7 +106,19 @@ pub(super) fn settings(
                 })
         };
         let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
-        let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
+        let mut chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
+        if chosen.calibration.novelty_reference && source.reference.is_none() {
+            if job.settings.iter().any(|one| key(one) == "calibration.novelty_reference") {
+                let message = format!(
+                    "`{}` does not hold the encoder as it was before fine-tuning; train it with \
+                     `--set calibration.novelty_reference=true`, which keeps it",
+                    job.model.display()
+                );
+                return Err(refuse("`--set calibration.novelty_reference`".to_owned(), message));
+            }
+            // A recipe that kept the encoder as it was has nothing to add.
+            chosen.calibration.novelty_reference = false;
+        }
         let needs = chosen.posterior.approach().needs();
         if needs.shapes_training() {
             let what = match needs.runs {
@@ -120,7 +141,7 @@ pub(super) fn settings(
 
 /// Refuses to keep a last layer that no method moves, or that one replaces.
 fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError> {
-    let own = chosen.iter().find(|one| one.posterior.approach().needs().own_layer);
+    let own = chosen.iter().find(|one| one.posterior.has_own_layer());
     if let Some(own) = own.filter(|_| job.head == Head::Keep) {
         return Err(ExperimentError::Config {
             place: "`--keep-head`".to_owned(),
@@ -149,5 +170,5 @@ fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError
 
 /// Whether the method fits the last layer anew: on the features of the training rows.
 pub(super) fn moves_head(chosen: &Experiment) -> bool {
-    chosen.posterior.approach().needs().training_features
+    chosen.posterior.reads_training_rows()
 }

@@ -37,6 +37,7 @@ impl Base {
             encoder: self.encoder.clone(),
             parameters: parameters.clone(),
             members: Vec::new(),
+            reference: None,
             tokenizer: self.tokenizer.clone(),
             special_tokens: self.special_tokens.clone(),
             posterior: Posterior::point(self.encoder.task, parameters),

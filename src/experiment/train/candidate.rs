@@ -1,9 +1,12 @@
 //! What a recipe can come to: a model with its posterior and calibration, and how good it is on rows
 //! that it has not seen.
 
+use candle_core::Device;
+
 use super::base::Base;
 use super::calibration::{FitSettings, HeldOut};
 use super::crossed;
+use super::features::Reads;
 use super::head::{HeadFit, HeadRows};
 use super::judged::Judged;
 use super::posterior::Making;
@@ -17,7 +20,7 @@ use crate::data::split::RowKey;
 use crate::method::laplace::Head;
 use crate::method::{FitRecord, tensors};
 use crate::model::{Classifier, Networks, Parameters};
-use crate::posterior::{Passes, Posterior, Predictive};
+use crate::posterior::{Posterior, Predictive};
 use crate::train::{Gathered, Recipe};
 
 /// A finished model that may be kept.
@@ -66,7 +69,6 @@ impl Shop<'_> {
     ) -> Result<Frozen, ExperimentError> {
         let encoder = &self.base.encoder;
         let reader = Reader::cached(self, Classifier::packed(encoder, parameters)?.into())?;
-        let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
         let (candidate, start, crossing) = match &self.crossing {
             Some(crossing) => {
                 let features =
@@ -74,17 +76,18 @@ impl Shop<'_> {
                 let keys = crossing.keys.as_slice();
                 let folds = self.divide(keys)?;
                 let all: Vec<usize> = (0..features.len()).collect();
-                let head = self.head_rows(&features, &folds, &all, &start_kd);
+                let head = self.head_rows(&features, &folds, &all);
                 let head = head.fit(self.settings.posterior)?;
                 let prior = head.prior;
-                let candidate = self.cross(&reader, parameters, &features, &folds, head, show)?;
+                let model = self.base.with(parameters);
+                let candidate = self.cross(&reader, model, &features, &folds, head, show)?;
                 let (start, crossing) = match self.prepared.experiment.train.recipe {
                     Recipe::Head => (parameters.clone(), crossing.clone()),
                     // Fine-tuning is chosen by rows that its first last layer has not seen either.
                     Recipe::Auto | Recipe::Full => {
                         let crossing =
                             crossing.equally_hard(&candidate.judged, &self.prepared.noise);
-                        let rows = self.head_rows(&features, &[], &crossing.trained, &start_kd);
+                        let rows = self.head_rows(&features, &[], &crossing.trained);
                         let (cd, c) = tensors(&rows.weights(prior)?, encoder.labels.len())?;
                         (parameters.with_last_layer(&cd, &c)?, crossing)
                     }
@@ -92,7 +95,7 @@ impl Shop<'_> {
                 (candidate, start, Some(crossing))
             }
             None => {
-                let candidate = self.apart(&reader, parameters, &start_kd, show)?;
+                let candidate = self.apart(&reader, parameters, show)?;
                 let start = candidate.artifact.parameters.clone();
                 (candidate, start, None)
             }
@@ -110,12 +113,15 @@ impl Shop<'_> {
         let parameters = &first.outcome.parameters;
         let others: Vec<Parameters> =
             others.iter().map(|one| one.outcome.parameters.clone()).collect();
-        let reader = Reader::new(self, Networks::packed(&self.base.encoder, parameters, &others)?);
+        let reference = self.reference()?;
+        let networks = Networks::packed(&self.base.encoder, parameters, &others)?;
+        let reader = Reader::new(self, networks.with_reference(reference.as_ref())?);
         let Some(crossing) = &self.crossing else {
             let model = match others.as_slice() {
                 [] => self.base.with(parameters),
                 others => self.base.with(parameters).with_members(others),
             };
+            let model = Artifact { reference, ..model };
             let gathered = first.outcome.gathered();
             return self.refitted(&reader, model, gathered, show);
         };
@@ -131,11 +137,19 @@ impl Shop<'_> {
         });
         let folds: Vec<Fold> = widened.collect();
         let all: Vec<usize> = (0..features.len()).collect();
-        let encoder = &self.base.encoder;
-        let start_kd = vec![0.0; encoder.labels.len() * (encoder.hidden_size + 1)];
-        let head = self.head_rows(&features, &folds, &all, &start_kd);
+        let head = self.head_rows(&features, &folds, &all);
         let head = head.fit(self.settings.posterior)?;
-        self.cross(&reader, parameters, &features, &folds, head, show)
+        let model = Artifact { reference, ..self.base.with(parameters) };
+        self.cross(&reader, model, &features, &folds, head, show)
+    }
+
+    /// The encoder before fine-tuning, where novelty is to look at it.
+    fn reference(&self) -> Result<Option<Parameters>, ExperimentError> {
+        let Prepared { start, noise, .. } = self.prepared;
+        if !self.settings.calibration.novelty_reference {
+            return Ok(None);
+        }
+        Ok(Some(start.parameters(noise, &Device::Cpu)?.0))
     }
 
     fn divide(&self, keys: &[RowKey]) -> Result<Vec<Fold>, ExperimentError> {
@@ -147,7 +161,6 @@ impl Shop<'_> {
         features: &'r Features,
         folds: &'r [Fold],
         kept: &'r [usize],
-        start_kd: &'r [f64],
     ) -> HeadRows<'r> {
         HeadRows {
             task: self.base.encoder.task,
@@ -156,7 +169,7 @@ impl Shop<'_> {
             class_weights: &self.class_weights,
             folds,
             kept,
-            start_kd,
+            width: self.base.encoder.hidden_size,
             dropout: self.base.encoder.classifier_dropout,
         }
     }
@@ -165,13 +178,12 @@ impl Shop<'_> {
     fn cross(
         &self,
         reader: &Reader<'_>,
-        parameters: &Parameters,
+        model: Artifact,
         features: &Features,
         folds: &[Fold],
         head: HeadFit,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
-        let model = self.base.with(parameters);
         let rows = head.judged.clone();
         let noise = &self.prepared.noise;
         let mut places = rows.clone();
@@ -191,7 +203,6 @@ impl Shop<'_> {
         &self,
         reader: &Reader<'_>,
         parameters: &Parameters,
-        start_kd: &[f64],
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
         let Prepared { parts, .. } = self.prepared;
@@ -203,7 +214,7 @@ impl Shop<'_> {
         let judged = self.fresh().into_iter().map(|place| train.len() + place).collect();
         let fold = Fold { train: kept.clone(), judged };
         let folds = [fold];
-        let head = self.head_rows(&both, &folds, &kept, start_kd);
+        let head = self.head_rows(&both, &folds, &kept);
         let head = head.fit(self.settings.posterior)?;
         let model = self.base.with(parameters);
         self.held_out(reader, model, &train, &validation, head.fitted, show)
@@ -220,10 +231,10 @@ impl Shop<'_> {
         let experiment = &self.prepared.experiment;
         let parts = &self.prepared.parts;
         // Only some methods look at the training rows once more.
-        let again = experiment.posterior.approach().needs().training_features
+        let again = experiment.posterior.reads_training_rows()
             || experiment.calibration.novelty.is_distance();
         let train = match again {
-            true => reader.encode(&self.sets.train, None, "encoding", show)?,
+            true => reader.encode(&self.sets.train, self.reads().once(), "encoding", show)?,
             false => Features::default(),
         };
         let compared = self.prepared.experiment.train.recipe != Recipe::Full;
@@ -247,13 +258,13 @@ impl Shop<'_> {
         fitted: (Posterior, FitRecord),
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
-        let passes = self.passes();
+        let reads = self.reads();
         let Sets { train: all, validation: chosen_by, temperature, conformal } = self.sets;
         let part = &self.prepared.parts.temperature;
         let places: Vec<usize> = (0..temperature.len()).collect();
         let held_out = HeldOut::new(
-            reader.encode(temperature, passes, "calibrating", show)?,
-            reader.encode(conformal, passes, "calibrating", show)?,
+            reader.encode(temperature, reads, "calibrating", show)?,
+            reader.encode(conformal, reads, "calibrating", show)?,
             reader.cuts(part, temperature, &places, show)?,
             all.len() + chosen_by.len(),
         );
@@ -281,7 +292,8 @@ impl Shop<'_> {
         (0..parts.validation.rows.len()).filter(|place| !seen(place)).collect()
     }
 
-    pub(super) fn passes(&self) -> Option<Passes> {
-        self.settings.posterior.approach().needs().passes
+    /// How the posterior reads texts.
+    pub(super) fn reads(&self) -> Reads {
+        Reads::planned(self.settings.posterior)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::candidate::{Candidate, Frozen, Shop};
+use super::features::Reads;
 use super::judged::HeldOutScores;
 use super::runs::Network;
 use super::{ExperimentError, Features, Progress};
@@ -129,7 +130,7 @@ impl Choice {
         let tokens = |lengths: Vec<u32>| lengths.into_iter().map(f64::from).sum::<f64>();
         let classifier = Classifier::packed(&shop.base.encoder, &self.start)?;
         let began = Instant::now();
-        Features::encode(&classifier.into(), &some, None, "timing", &mut |_| {})?;
+        Features::encode(&classifier.into(), &some, Reads::default(), "timing", &mut |_| {})?;
         let a_token = began.elapsed().as_secs_f64() / tokens(some.lengths()).max(1.0);
         let plan = Plan::new(config, train.len());
         let epochs = plan.steps as f64 / plan.steps_per_epoch.max(1) as f64;

@@ -88,6 +88,7 @@ pub(super) fn calibrate(
             cuts: cuts.view(),
         },
         width: posterior.width(),
+        reference: rows.reference,
         temperature: scaling.temperature,
         own_doubt: posterior.own_doubt(),
         note: None,

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::Features;
 use crate::calibrate::{Fold, fit_temperature};
 use crate::method::laplace::{FeatureRows, Head, Prior, Problem, Tolerance, usual_scale};
-use crate::method::{FitRecord, PosteriorConfig, fit_converged, tensors};
+use crate::method::{FitRecord, PosteriorConfig, fit_converged, scale_of, tensors};
 use crate::model::last_layer;
 use crate::posterior::{LogitDistribution, Posterior};
 use crate::task::Task;
@@ -37,8 +37,8 @@ pub(super) struct HeadRows<'a> {
     pub(super) folds: &'a [Fold],
     /// The rows that the head is fitted on in the end.
     pub(super) kept: &'a [usize],
-    /// Where the search begins, `[k, D]`.
-    pub(super) start_kd: &'a [f64],
+    /// Of the feature φ.
+    pub(super) width: usize,
     /// The rate of the dropout before the last layer.
     pub(super) dropout: f64,
 }
@@ -67,9 +67,11 @@ struct Trials<'a> {
 impl HeadRows<'_> {
     /// Chooses the prior, and fits. Without folds the evidence alone chooses, and nothing is judged.
     pub(super) fn fit(&self, config: &PosteriorConfig) -> candle_core::Result<HeadFit> {
-        let width = self.start_kd.len() / self.classes - 1;
+        let states = config.feature_layers;
+        let (width, parts) = (self.width, states.len() + 1);
+        let start_kd = vec![0.0; self.classes * (parts * width + 1)];
         let kept = self.features.some(self.kept);
-        let scale = usual_scale(&kept.feature_nd, width);
+        let scale = scale_of(kept.fitted(), width, parts);
         let part = |rows: &dyn Fn(&Fold) -> Vec<usize>| -> Vec<Features> {
             self.folds.iter().map(|fold| self.features.some(&rows(fold))).collect()
         };
@@ -78,7 +80,7 @@ impl HeadRows<'_> {
         let near = Tolerance::NEAR;
         let problem_of = |rows| Problem::scaled(self.rows(rows), scale.clone());
         let (by_evidence, problems) = rayon::join(
-            || problem.fit(self.start_kd, Head::Refit, Prior::Evidence(FIRST), near),
+            || problem.fit(&start_kd, Head::Refit, Prior::Evidence(FIRST), near),
             || train.par_iter().map(problem_of).collect::<candle_core::Result<Vec<_>>>(),
         );
         let (by_evidence, problems) = (by_evidence?, problems?);
@@ -87,7 +89,7 @@ impl HeadRows<'_> {
             problems: &problems,
             judged: &judged,
             // Not the weights of the evidence, which have seen the judged rows: a fit stops when it is near.
-            weight_kd: vec![self.start_kd.to_vec(); problems.len()],
+            weight_kd: vec![start_kd.clone(); problems.len()],
             labels: judged.iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
             classes: self.classes,
         };
@@ -103,7 +105,7 @@ impl HeadRows<'_> {
         };
         let how = (fixed, Tolerance::KEPT);
         let of_kept = || fit_converged(config, &problem, start_kd, how, self.dropout);
-        let ((posterior, record), logits) = match self.folds {
+        let ((mut posterior, record), logits) = match self.folds {
             // The head that is kept has not seen the judged rows either.
             [fold] if fold.train == self.kept => {
                 let fitted = of_kept()?;
@@ -116,6 +118,10 @@ impl HeadRows<'_> {
                 (fitted?, logits?.concat())
             }
         };
+        if !states.is_empty() {
+            let (cd, c) = tensors(&self.weights(prior)?, self.classes)?;
+            posterior = posterior.wide(states, [cd, c]);
+        }
         // A method may have a layer, and then a prior, of its own.
         let own = record.evidence.is_some_and(|evidence| evidence.prior_precision == prior);
         let prior_by_held_out_rows = own && prior != first;
@@ -124,16 +130,18 @@ impl HeadRows<'_> {
         Ok(HeadFit { fitted, judged, logits, prior })
     }
 
-    /// Weights `[k, D]` of the rows that are kept, under a prior that is known.
+    /// Weights `[k, D]` on φ of the rows that are kept, under a prior that is known.
     pub(super) fn weights(&self, prior: f64) -> candle_core::Result<Vec<f64>> {
-        let width = self.start_kd.len() / self.classes - 1;
-        let kept = self.features.some(self.kept);
-        let problem = Problem::scaled(self.rows(&kept), usual_scale(&kept.feature_nd, width))?;
-        problem.mode(self.start_kd, prior, Tolerance::NEAR)
+        let Features { feature_nd, labels, .. } = &self.features.some(self.kept);
+        let scale = usual_scale(feature_nd, self.width);
+        let Self { task, classes, class_weights, width, .. } = *self;
+        let rows = FeatureRows { task, feature_nd, labels, classes, class_weights };
+        let start_kd = vec![0.0; classes * (width + 1)];
+        Problem::scaled(rows, scale)?.mode(&start_kd, prior, Tolerance::NEAR)
     }
 
     fn rows<'a>(&'a self, features: &'a Features) -> FeatureRows<'a> {
-        let Features { feature_nd, labels, .. } = features;
+        let (feature_nd, labels) = (features.fitted(), features.labels.as_slice());
         let Self { task, classes, class_weights, .. } = *self;
         FeatureRows { task, feature_nd, labels, classes, class_weights }
     }
@@ -181,7 +189,7 @@ impl Trials<'_> {
         let of_fold = |((problem, weight_kd), rows): ((&Problem<'_>, &mut Vec<f64>), &Features)| {
             *weight_kd = problem.mode(weight_kd, prior, Tolerance::NEAR)?;
             let (weight_cd, bias_c) = tensors(weight_kd, classes)?;
-            last_layer(&rows.feature_nd, &weight_cd, &bias_c)
+            last_layer(rows.fitted(), &weight_cd, &bias_c)
         };
         let of_folds = folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>()?;
         let logit_nc = of_folds.concat();
@@ -208,8 +216,10 @@ mod tests {
         let mut stream = Noise::new(3).stream(Purpose::Init, 0, 0);
         let features = Features {
             feature_nd: (0..n * d).map(|_| stream.normal() as f32).collect(),
+            wide_ne: Vec::new(),
             sample_nsd: Vec::new(),
             novelty_ne: Vec::new(),
+            reference: false,
             tokens: vec![1; n],
             labels: (0..n as u32).map(|row| row % classes as u32).collect(),
             uniforms: vec![0.5; n],
@@ -222,7 +232,6 @@ mod tests {
             Fold { train, judged }
         };
         let folds: Vec<Fold> = (0..folds).map(fold).collect();
-        let start_kd = vec![0.0; classes * (d + 1)];
         let rows = HeadRows {
             task: Task::SingleLabel,
             features: &features,
@@ -230,7 +239,7 @@ mod tests {
             class_weights: &vec![1.0; classes],
             folds: &folds,
             kept: &all,
-            start_kd: &start_kd,
+            width: d,
             dropout: 0.0,
         };
         let head = rows.fit(&PosteriorConfig::default()).unwrap();

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::candidate::Shop;
 use super::cuts::{CutRows, cut};
 use super::feature_cache::{self, FeatureCache};
+use super::features::Reads;
 use super::{ExperimentError, Features, Progress};
 use crate::data::{Part, TokenSet};
 use crate::model::Networks;
-use crate::posterior::Passes;
 
 /// Features of parts, from the cache where there is one.
 pub(super) struct Reader<'a> {
@@ -37,16 +37,16 @@ impl<'a> Reader<'a> {
         rows: &TokenSet,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Features, ExperimentError> {
-        let passes = self.shop.passes();
-        let Some(cache) = self.cache.as_ref().filter(|_| passes.is_none()) else {
-            return self.encode(rows, passes, "encoding", show);
+        let reads = self.shop.reads();
+        let Some(cache) = self.cache.as_ref().filter(|_| reads.passes.is_none()) else {
+            return self.encode(rows, reads, "encoding", show);
         };
-        let path = cache.path(&part.hash(&self.shop.prepared.dataset));
+        let path = cache.path(&part.hash(&self.shop.prepared.dataset), reads.states);
         let width = self.shop.base.encoder.hidden_size;
         if let Some(features) = feature_cache::read(&path, rows.labels().to_vec(), width) {
             return Ok(features);
         }
-        let features = self.encode(rows, passes, "encoding", show)?;
+        let features = self.encode(rows, reads, "encoding", show)?;
         feature_cache::keep(&path, &features, width, show);
         Ok(features)
     }
@@ -63,12 +63,14 @@ impl<'a> Reader<'a> {
             return Ok(CutRows::default());
         }
         let (copies, of) = cut(rows, places);
-        let encode =
-            |show: &mut dyn FnMut(Progress<'_>)| self.encode(&copies, None, "calibrating", show);
+        let encode = |show: &mut dyn FnMut(Progress<'_>)| {
+            self.encode(&copies, Reads::default(), "calibrating", show)
+        };
         let Some(cache) = &self.cache else {
             return Ok(CutRows { features: encode(show)?, rows: of });
         };
-        let path = cache.path(&format!("{} cut {of:?}", part.hash(&self.shop.prepared.dataset)));
+        let texts = format!("{} cut {of:?}", part.hash(&self.shop.prepared.dataset));
+        let path = cache.path(&texts, Reads::default().states);
         let width = self.shop.base.encoder.hidden_size;
         let features = match feature_cache::read(&path, copies.labels().to_vec(), width) {
             Some(features) => features,
@@ -84,10 +86,10 @@ impl<'a> Reader<'a> {
     pub(super) fn encode(
         &self,
         rows: &TokenSet,
-        passes: Option<Passes>,
+        reads: Reads,
         what: &'static str,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Features, ExperimentError> {
-        Features::encode(&self.networks, rows, passes, what, show)
+        Features::encode(&self.networks, rows, reads, what, show)
     }
 }

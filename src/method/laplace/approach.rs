@@ -15,7 +15,7 @@ pub struct Settings {}
 
 impl Approach for Settings {
     fn needs(&self) -> Needs {
-        Needs { training_features: true, ..Needs::default() }
+        Needs { training_features: true, hidden_states: true, ..Needs::default() }
     }
 
     fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {

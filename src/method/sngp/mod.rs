@@ -91,8 +91,13 @@ const FIRST: f64 = 100.0;
 
 impl Approach for Sngp {
     fn needs(&self) -> Needs {
-        let objective = self.sngp_joint;
-        Needs { training_features: true, own_layer: true, objective, ..Needs::default() }
+        Needs {
+            training_features: true,
+            own_layer: true,
+            hidden_states: true,
+            objective: self.sngp_joint,
+            ..Needs::default()
+        }
     }
 
     fn check(&self) -> std::result::Result<(), String> {

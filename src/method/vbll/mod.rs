@@ -56,7 +56,8 @@ const FIRST_DIRECTION: f64 = 0.1;
 
 impl Approach for Vbll {
     fn needs(&self) -> Needs {
-        Needs { training_features: true, objective: self.vbll_joint, ..Needs::default() }
+        let objective = self.vbll_joint;
+        Needs { training_features: true, hidden_states: true, objective, ..Needs::default() }
     }
 
     fn check(&self) -> std::result::Result<(), String> {

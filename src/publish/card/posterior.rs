@@ -41,7 +41,15 @@ impl Card<'_> {
         let artifact = &self.source.artifact;
         let prior_by_held_out_rows = self.prior_by_held_out_rows();
         let fit = FitRecord { prior_by_held_out_rows, ..artifact.manifest.fit.clone() };
-        fit.method.describe(&artifact.posterior, &fit)
+        let mut text = fit.method.describe(&artifact.posterior, &fit);
+        if artifact.posterior.wide.is_some() {
+            text.push_str(&format!(
+                " The layer that predicts reads the means of hidden states {} beside the feature; the last \
+                 linear layer, which other tools use, reads the feature alone and is a stand-in.",
+                artifact.posterior.states().words()
+            ));
+        }
+        text
     }
 
     fn scaling(&self) -> String {
@@ -117,7 +125,14 @@ impl Card<'_> {
             "rows that were not used for training"
         };
         if calibration.novelty.is_some() {
-            parts.push(format!("Novelty is reported as a p-value relative to {rows}."));
+            let before = match self.source.artifact.reference {
+                Some(_) => {
+                    " It also looks at what the encoder made of a text before it was fine-tuned, which takes \
+                     one more forward pass."
+                }
+                None => "",
+            };
+            parts.push(format!("Novelty is reported as a p-value relative to {rows}.{before}"));
         }
         if let Some(limits) = &calibration.limits {
             let Limits { min_confidence, max_epistemic, ood_p, max_set_size } = limits;

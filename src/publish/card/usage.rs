@@ -77,7 +77,7 @@ impl Card<'_> {
     pub(super) fn with_transformers(&self) -> String {
         let artifact = &self.source.artifact;
         let scaling = &artifact.posterior.scaling;
-        let fitted = scaling.vector.is_none() && artifact.posterior.fourier.is_none();
+        let fitted = scaling.vector.is_none() && !artifact.posterior.has_own_layer();
         let divide = match scaling.temperature {
             temperature if fitted && temperature != 1.0 => format!("logits / {temperature:.6}"),
             _ => "logits".to_owned(),
@@ -162,6 +162,14 @@ impl Card<'_> {
                 "This is the prediction of a stand-in: a linear layer fitted to the same rows. `bayes` \
                  predicts with a different layer, over random Fourier features, which only it has; labels \
                  and probabilities may differ.{cut}{pair}\n"
+            );
+        }
+        if artifact.posterior.wide.is_some() {
+            return format!(
+                "This is the prediction of a stand-in, a linear layer on the feature alone. `bayes` predicts with \
+                 a different layer, which reads the means of hidden states {} as well and which only it has; \
+                 labels and probabilities may differ.{cut}{pair}\n",
+                artifact.posterior.states().words()
             );
         }
         let what = match artifact.networks() {
