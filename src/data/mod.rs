@@ -34,6 +34,7 @@ pub mod table;
 mod take;
 mod tokenizer;
 mod typical;
+mod unlabelled;
 mod vocabulary;
 mod way_out;
 
@@ -63,6 +64,7 @@ pub use streamed::{StreamSource, StreamedRows, TokenStream};
 pub use summary::{Lengths, NONE_IS_NEW, PartSummary, repeated_validation, untrained};
 pub use tokenizer::{Encoded, FolderTokenizer, TextTokenizer, TokenizerError, Truncation};
 pub use typical::typical_length;
+pub use unlabelled::unlabelled;
 pub use vocabulary::{VocabularyError, build as build_vocabulary};
 
 /// The folder of the token caches: `BAYES_CACHE_DIR`, else `bayes` in the user's cache folder.

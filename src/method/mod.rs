@@ -6,6 +6,7 @@
 //! those in [`posterior`](crate::posterior).
 
 mod config;
+mod distil;
 mod ensemble;
 mod input;
 pub mod laplace;
@@ -23,13 +24,14 @@ use serde::{Deserialize, Serialize};
 
 use self::registry::registry;
 pub use config::PosteriorConfig;
+pub use distil::TeacherLogits;
 pub use input::{FitInput, LastLayer, fit_converged, tensors};
 pub use laplace::Evidence;
-pub use record::FitRecord;
+pub use record::{FitRecord, TeacherRecord};
 
 use crate::model::EncoderConfig;
 use crate::posterior::{Passes, Posterior};
-use crate::train::{Follower, Plan, TrainConfig};
+use crate::train::{Follower, Objective, Plan, TrainConfig};
 
 /// How a posterior is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,8 @@ pub enum Method {
     Vbll,
     /// Several networks that differ in seed, each trained as `map` is.
     Ensemble,
+    /// One network that has learned what a teacher of several passes says, and what they disagree about.
+    Distil,
 }
 
 registry! {
@@ -61,6 +65,7 @@ registry! {
     Sngp(sngp::Sngp) = "sngp",
     Vbll(vbll::Vbll) = "vbll",
     Ensemble(ensemble::Ensemble) = "ensemble",
+    Distil(distil::Distil) = "distil",
 }
 
 /// What a method asks of those who run it.
@@ -76,6 +81,8 @@ pub struct Needs {
     pub trajectory: bool,
     /// Training runs, of one network each. Of more than one its keys are keys of the training trajectory too.
     pub runs: usize,
+    /// A model that says what the training rows should be answered (`train.teacher`).
+    pub teacher: bool,
 }
 
 impl Default for Needs {
@@ -87,6 +94,7 @@ impl Default for Needs {
             trajectory: false,
             own_layer: false,
             runs: 1,
+            teacher: false,
         }
     }
 }
@@ -94,7 +102,7 @@ impl Default for Needs {
 impl Needs {
     /// Whether its keys change how weights are trained, and not only what is made of them.
     pub fn shapes_training(&self) -> bool {
-        self.trajectory || self.runs > 1
+        self.trajectory || self.runs > 1 || self.teacher
     }
 }
 
@@ -122,6 +130,16 @@ pub trait Approach {
     /// the plan of the run does not do.
     fn follower(&self, _: &Plan) -> std::result::Result<Option<Box<dyn Follower>>, String> {
         Ok(None)
+    }
+
+    /// Copies of each training text that are altered and learned from without their labels.
+    fn altered_copies(&self) -> usize {
+        0
+    }
+
+    /// What its training minimises instead of the cross entropy with the labels, where it has a teacher.
+    fn objective(&self, _: &TeacherLogits) -> Option<Box<dyn Objective>> {
+        None
     }
 
     /// The settings of one of its training runs; the first, number 0, has those that were written.

@@ -39,6 +39,21 @@ pub(super) fn settings(
         }
     }
     let of_method = |&method: &Method| {
+        let needs = PosteriorConfig::from(method).approach().needs();
+        if needs.shapes_training() {
+            let what = match needs.runs {
+                _ if needs.teacher => {
+                    "trains a network on what a teacher says, and `bayes fit` trains none"
+                }
+                1 => "collects weights during fine-tuning, and `bayes fit` does not fine-tune",
+                _ => "trains several networks, and `bayes fit` trains none",
+            };
+            let message = format!(
+                "`{0}` {what}; use `bayes train --set posterior.method={0}`",
+                method.name()
+            );
+            return Err(refuse("`--method`".to_owned(), message));
+        }
         let base = Experiment {
             posterior: PosteriorConfig { link: source.manifest.fit.link, ..method.into() },
             calibration: source.manifest.calibration.clone().unwrap_or_default(),
@@ -57,18 +72,6 @@ pub(super) fn settings(
         };
         let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
         let chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
-        let needs = chosen.posterior.approach().needs();
-        if needs.shapes_training() {
-            let what = match needs.runs {
-                1 => "collects weights during fine-tuning, and `bayes fit` does not fine-tune",
-                _ => "trains several networks, and `bayes fit` trains none",
-            };
-            let message = format!(
-                "`{0}` {what}; use `bayes train --set posterior.method={0}`",
-                method.name()
-            );
-            return Err(refuse("`--method`".to_owned(), message));
-        }
         Ok(chosen)
     };
     let chosen = job.methods.iter().map(of_method).collect::<Result<Vec<_>, _>>()?;

@@ -14,6 +14,7 @@ use super::tuning::Tuning;
 use super::{ExperimentError, Progress, RunContext, RunFolder};
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
+use crate::method::TeacherLogits;
 use crate::model::Parameters;
 use crate::train::{Ended, EventWriter, Job, Outcome, Plan, State, TrainConfig};
 
@@ -24,6 +25,8 @@ pub(super) struct TunedRows {
     pub(super) stream: Option<StreamedRows>,
     /// Rows that choose the best weights.
     pub(super) validation: TokenSet,
+    /// What a teacher says of the first ones, where there is one.
+    pub(super) teacher: Option<TeacherLogits>,
 }
 
 /// What the runs work with.
@@ -163,13 +166,16 @@ impl One<'_> {
     ) -> Result<(Ended, Option<PathBuf>), ExperimentError> {
         let Runs { prepared, base, rows, home, context } = self.runs;
         let Prepared { experiment, start, .. } = prepared;
+        let teacher = rows.teacher.as_ref();
+        let objective =
+            teacher.and_then(|teacher| experiment.posterior.approach().objective(teacher));
         let job = Job {
             encoder: &start.encoder,
             config: &self.config,
             train: &rows.train,
             stream: self.stream.as_ref(),
             validation: &rows.validation,
-            objective: None,
+            objective: objective.as_deref(),
         };
         let plan = Plan::new(&self.config, job.rows());
         let follower = experiment.posterior.approach().follower(&plan);
