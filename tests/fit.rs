@@ -153,6 +153,7 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
     refused(&["--set", "posterior.num_samples=8"], "add `mc_dropout` to `--method`");
     refused(&["--method", "swag"], "`bayes fit` does not fine-tune");
     refused(&["--method", "ensemble"], "trains several networks, and `bayes fit` trains none");
+    refused(&["--method", "distil"], "trains a network on what a teacher says");
     let sampled = ["--method", "mc_dropout", "--set", "posterior.num_samples=8", "--set"];
     refused(
         &[&sampled[..], &["posterior.stochastic_layers=9"]].concat(),

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bayes::artifact::{self, Artifact};
 use bayes::compute::{Noise, Packed, Purpose, Sequence};
 use bayes::data::Encoded;
-use bayes::experiment::{Ended, Experiment, Resume, RunContext, TrainReport, train};
+use bayes::experiment::{
+    Ended, Experiment, ExperimentError, Resume, RunContext, TrainReport, train,
+};
 use bayes::method::Method;
 use bayes::model::Classifier;
 use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior, softmax};
@@ -104,8 +106,11 @@ impl Place {
             &data,
             &method,
         ];
+        let teacher = || format!("train.teacher={}", TEACHER.model().display());
+        let teacher = if self.method == Method::Distil { teacher() } else { String::new() };
         let small: &[&str] = match self.method {
             Method::Ensemble => &["posterior.num_members=3", "posterior.learning_rate_factor=1.5"],
+            Method::Distil => &[&teacher],
             _ => &[],
         };
         let settings = own.iter().chain(small).chain(self.keys).chain(more);
@@ -115,6 +120,19 @@ impl Place {
 
     /// Trains; `saved` hears of every checkpoint with the steps behind it.
     fn train(&self, more: &[&str], saved: &dyn Fn(&Path, u64)) -> Ended {
+        self.try_to_train(more, saved).unwrap()
+    }
+
+    /// Why it does not train.
+    fn refused(&self, more: &[&str]) -> String {
+        self.try_to_train(more, &|_, _| {}).unwrap_err().to_string()
+    }
+
+    fn try_to_train(
+        &self,
+        more: &[&str],
+        saved: &dyn Fn(&Path, u64),
+    ) -> Result<Ended, ExperimentError> {
         let context = RunContext {
             device: &Device::Cpu,
             checkpoints: &self.path("checkpoints"),
@@ -124,7 +142,7 @@ impl Place {
             first: self.first.as_deref(),
             saved,
         };
-        train(&self.experiment(more), &context, &mut |_| {}).unwrap()
+        train(&self.experiment(more), &context, &mut |_| {})
     }
 
     fn finish(&self, more: &[&str]) -> TrainReport {
@@ -154,6 +172,13 @@ impl Place {
         fs::read(run.path().join("metrics.jsonl")).unwrap()
     }
 }
+
+/// What a student learns from.
+static TEACHER: LazyLock<Place> = LazyLock::new(|| {
+    let place = Place::new(Method::Ensemble, &[]);
+    place.finish(&["name=things"]);
+    place
+});
 
 /// A model of each method, and of its other forms.
 static MODELS: LazyLock<Vec<(Place, TrainReport)>> = LazyLock::new(|| {
@@ -415,6 +440,92 @@ fn an_ensemble_of_one_fitted_last_layer_is_refused() {
     }
 }
 
+fn student() -> &'static (Place, TrainReport) {
+    MODELS.iter().find(|(place, _)| place.method == Method::Distil).unwrap()
+}
+
+/// The mean variance of the logits of these texts; of passes, that of their points.
+fn mean_variance(predictor: &Predictor, texts: &[&str]) -> f64 {
+    let texts: Vec<_> = texts.iter().map(|&text| (text, None)).collect();
+    let found = predictor.predict(&texts, &mut |_| {}).unwrap();
+    let of_one = |logits: &LogitDistribution| match logits {
+        LogitDistribution::Samples { logit_mc, classes } => {
+            let root: Vec<f64> = logits
+                .mean()
+                .iter()
+                .enumerate()
+                .flat_map(|(class, mean)| {
+                    let own = logit_mc.iter().skip(class).step_by(*classes);
+                    own.map(move |logit| logit - mean).collect::<Vec<_>>()
+                })
+                .collect();
+            centred(&root, *classes) / (logit_mc.len() / classes - 1) as f64
+        }
+        gaussian => variance(gaussian, 3),
+    };
+    found.iter().map(|one| of_one(&one.logits)).sum::<f64>() / found.len() as f64
+}
+
+/// Where the teacher's networks disagree the student is uncertain, in one pass.
+#[test]
+fn a_student_has_learned_what_its_teacher_disagrees_about() {
+    let (place, _) = student();
+    let [teacher, student] = [TEACHER.model(), place.model()]
+        .map(|model| Predictor::load(&model, &Device::Cpu).unwrap());
+    assert_eq!((teacher.forward_passes(), student.forward_passes()), (3, 1));
+    let clear = ["the oven is on the plate number 3", "the rake is behind the hedge number 8"];
+    let mixed = ["the oven is on the hedge number 3", "the bolt is under the seed number 8"];
+    let growth = |one: &Predictor| mean_variance(one, &mixed) / mean_variance(one, &clear);
+    let (of_teacher, of_student) = (growth(&teacher), growth(&student));
+    assert!(of_teacher > 1.0 && of_student > 1.0, "{of_teacher} {of_student}");
+}
+
+#[test]
+fn a_student_says_who_taught_it_and_what_the_teacher_had_seen() {
+    let (place, report) = student();
+    let manifest = artifact::manifest_of(&place.model()).unwrap().unwrap();
+    let teacher = manifest.fit.teacher.as_ref().unwrap();
+    assert_eq!((teacher.method, teacher.passes), (Method::Ensemble, 3));
+    assert_eq!(report.posterior.teacher.as_ref(), Some(teacher));
+    assert_eq!(manifest.lineage[0].name, "things");
+    // The same rows and the same seed: the same parts, so nothing was seen that is measured by.
+    let of_teacher = artifact::manifest_of(&TEACHER.model()).unwrap().unwrap();
+    assert_eq!(manifest.parts, of_teacher.parts);
+    assert!(manifest.lineage_known && manifest.seen_in_test == of_teacher.seen_in_test);
+}
+
+#[test]
+fn unlabelled_texts_are_learned_from_and_a_changed_teacher_is_another_run() {
+    let place = Place::new(Method::Distil, &[]);
+    let texts: String = (0..30).map(|row| format!("the shed is under the oven {row}\n")).collect();
+    fs::write(place.path("more.csv"), format!("text\n{texts}")).unwrap();
+    let more = format!("data.unlabelled={}", place.path("more.csv").display());
+    place.finish(&[&more]);
+    assert!(place.files() != student().0.files());
+    fs::write(place.path("more.csv"), format!("text\n{texts}once more, a rake\n")).unwrap();
+    let error = place.refused(&[&more]);
+    assert!(error.contains("the texts of `data.unlabelled` have changed"), "{error}");
+}
+
+#[test]
+fn who_cannot_teach_is_refused() {
+    let place = Place::new(Method::Distil, &[]);
+    let map = MODELS.iter().find(|(place, _)| place.method == Method::Map).unwrap();
+    let one = format!("train.teacher={}", map.0.model().display());
+    let message = place.refused(&[&one]);
+    assert!(message.contains("answers in one pass") && message.contains("`map`"), "{message}");
+    let message = place.refused(&["data.label_map={ garage = \"shed\" }", "name=other"]);
+    assert!(message.contains("knows `garage` and does not know `shed`"), "{message}");
+    let settings = ["posterior.method=distil".to_owned()];
+    let message = Experiment::parse("", "test", &settings).unwrap_err().to_string();
+    assert!(message.contains("give its folder with `train.teacher`"), "{message}");
+    let settings = ["train.recipe=auto", "train.teacher=x", "posterior.method=distil"];
+    let settings = settings.map(str::to_owned).into_iter().chain(["model.init=x".to_owned()]);
+    let settings: Vec<String> = settings.collect();
+    let message = Experiment::parse("", "test", &settings).unwrap_err().to_string();
+    assert!(message.contains("set `train.recipe` to `full`"), "{message}");
+}
+
 /// The trace of the covariance of the logits, up to a shift of all.
 fn variance(distribution: &LogitDistribution, classes: usize) -> f64 {
     let LogitDistribution::Gaussian { covariance, .. } = distribution else { return 0.0 };
@@ -548,7 +659,7 @@ fn hidden_states_that_are_not_there_are_refused() {
     assert!(message.contains("`posterior.feature_layers`"), "{message}");
     let message = parse(&["posterior.feature_layers=[4, 4]"]).unwrap_err();
     assert!(message.contains("twice"), "{message}");
-    let place = Place::new(Method::Laplace);
+    let place = Place::new(Method::Laplace, &[]);
     let context = RunContext {
         device: &Device::Cpu,
         checkpoints: &place.path("checkpoints"),

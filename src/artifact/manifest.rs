@@ -30,7 +30,7 @@ impl PartRecord {
     }
 }
 
-/// A model whose weights were the beginning of another's, and the data that they have seen.
+/// A model whose weights were the beginning of another's, or that taught it, and the data that they have seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ancestor {
     /// Name of its experiment.
@@ -80,7 +80,8 @@ pub struct Manifest {
     /// The Hub id of the encoder or classifier that it was made from, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
-    /// The models whose weights this one began with, the newest first.
+    /// The models whose weights this one began with, the newest first; before them the teacher that it learned
+    /// from, with those that the teacher began with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lineage: Vec<Ancestor>,
     /// Whether it was known, when this one was made, which rows its weights had seen before.

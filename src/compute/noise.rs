@@ -40,6 +40,10 @@ pub enum Purpose {
     Member = 14,
     /// Damaged texts (`--shift`): `a` is the text's key, `b` the step of the damage.
     Damage = 15,
+    /// Draws for the mean of a student that is distilled; `a` is the forward pass.
+    Student = 20,
+    /// Altered copies of training texts: `a` is the row, `b` the copy.
+    Alter = 21,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

@@ -68,6 +68,9 @@ pub struct DataConfig {
     /// 0 = all; otherwise use this many test rows in the training report, with the same class
     /// proportions. A later `bayes eval` uses all of them.
     pub test_limit: usize,
+    /// File of further texts whose labels are not needed: a teacher (`train.teacher`) says what they
+    /// should be answered; empty for none.
+    pub unlabelled: String,
     /// A label that means out of scope: never trained or calibrated on.
     pub ood_label: String,
     /// Whether the training rows are read from their Parquet files, or over HTTP, as they are needed.
@@ -110,6 +113,7 @@ impl Default for DataConfig {
             train_limit: 0,
             validation_limit: 0,
             test_limit: 0,
+            unlabelled: String::new(),
             ood_label: String::new(),
             streaming: false,
             shuffle_window: 50_000,

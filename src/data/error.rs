@@ -8,6 +8,12 @@ use crate::hub::HubError;
 /// What can be wrong with data.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
+    /// Single texts beside pairs.
+    #[error(
+        "`{path}` has no column `{column}`, but the data set has pairs of texts; add the second \
+         text of each row"
+    )]
+    NoSecondText { path: PathBuf, column: String },
     /// The name is no data set.
     #[error(
         "no data set, file or folder named `{name}`;{suggestion} built-in data sets: `{known}`"

@@ -37,6 +37,7 @@ mod take;
 mod texts;
 mod tokenizer;
 mod typical;
+mod unlabelled;
 mod untold;
 mod vocabulary;
 mod way_out;
@@ -69,6 +70,7 @@ pub use summary::{Lengths, NONE_IS_NEW, PartSummary, repeated_validation, untrai
 pub use texts::Texts;
 pub use tokenizer::{Encoded, FolderTokenizer, TextTokenizer, TokenizerError, Truncation};
 pub use typical::typical_length;
+pub use unlabelled::unlabelled;
 pub use untold::Untold;
 pub use vocabulary::{VocabularyError, build as build_vocabulary};
 

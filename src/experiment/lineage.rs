@@ -13,6 +13,8 @@ use crate::train::Recipe;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lineage {
     pub(super) models: Vec<Ancestor>,
+    /// Whether the first of them is the teacher.
+    taught: bool,
     pub(super) seen: Seen,
 }
 
@@ -28,7 +30,18 @@ impl Lineage {
     /// Of a model. `keeps` says whether weights are kept that its own rows trained.
     pub(super) fn of(manifest: &Manifest, keeps: bool) -> Self {
         let models = if keeps { manifest.continued() } else { manifest.lineage.clone() };
-        Self { seen: Seen::by(&models), models }
+        Self { seen: Seen::by(&models), models, taught: false }
+    }
+
+    /// With a teacher before them: what it was trained on reaches the student through its answers.
+    pub(super) fn with_teacher(self, teacher: &Manifest) -> Self {
+        let models: Vec<Ancestor> = teacher.continued().into_iter().chain(self.models).collect();
+        Self { seen: Seen::by(&models), models, taught: true }
+    }
+
+    /// What the first of them is to this run.
+    fn role(&self) -> &'static str {
+        if self.taught { "teacher" } else { "starting model" }
     }
 
     /// Rows of a split whose text the weights have seen.
@@ -56,8 +69,8 @@ impl Lineage {
     pub(super) fn of_test(&self, parts: &Parts) -> Option<Remark> {
         let (seen, all) = (parts.seen_in_test.len(), parts.test.rows.len());
         let earlier = match self.models.as_slice() {
-            [] => "",
-            _ => " or were used to train the starting model",
+            [] => String::new(),
+            _ => format!(" or were used to train the {}", self.role()),
         };
         let what = format!("test texts also occur in another split{earlier}");
         (seen > 0).then(|| {
@@ -75,9 +88,10 @@ impl Lineage {
         let Some(name) = self.models.first().map(|model| model.name.as_str()) else {
             return Vec::new();
         };
+        let role = self.role();
         let gap = (!self.is_known()).then(|| {
             Remark::Warning(format!(
-                "it is unknown which of these rows were used to train the starting model `{name}`{why}; if \
+                "it is unknown which of these rows were used to train the {role} `{name}`{why}; if \
                  any were, the figures of this run are too good"
             ))
         });
@@ -94,7 +108,7 @@ impl Lineage {
                 _ => "they are not used for calibration",
             };
             Remark::Warning(format!(
-                "the starting model `{name}` was trained on {} of the {} in split `{split}`; {kept}",
+                "the {role} `{name}` was trained on {} of the {} in split `{split}`; {kept}",
                 grouped(*rows),
                 counted(all, "row")
             ))

@@ -1,5 +1,6 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
+mod altered;
 mod calibration;
 pub mod compare;
 mod config;
@@ -11,6 +12,7 @@ mod features;
 mod fit;
 mod judged;
 mod keys;
+mod lessons;
 mod lineage;
 mod observer;
 mod origin;
@@ -20,6 +22,7 @@ mod prepare;
 mod resume;
 mod run_folder;
 mod schedule;
+mod teacher;
 mod train;
 mod unused;
 

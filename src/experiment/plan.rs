@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::lessons::Lessons;
 use super::prepare::{Opened, Prepared, prepare};
 use super::schedule::overruled_epochs;
 use super::{Experiment, ExperimentError};
@@ -59,7 +60,8 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         Err(error) => return Err(error),
     };
     let rows = opened.tuned_rows();
-    let Opened { experiment, dataset, parts, lineage, used, .. } = opened;
+    let Opened { experiment, dataset, parts, lineage, used, lessons, .. } = opened;
+    let taught = lessons.as_ref().map_or_else(Vec::new, Lessons::told);
     let unused = used.warning(written).map(Remark::Warning);
     let overruled = overruled_epochs(written, &experiment.train, rows).map(Remark::Note);
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
@@ -77,6 +79,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .chain(left_out)
             .chain(repeated_validation(&dataset, &parts))
             .chain(lineage.remarks(&dataset, &parts))
+            .chain(taught)
             .chain(unused)
             .chain(overruled)
             .chain(several_networks(&experiment).map(Remark::Note))

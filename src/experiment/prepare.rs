@@ -10,7 +10,9 @@ use super::calibration::check_rows;
 use super::encoder::InitialEncoder;
 use super::features::check_distinct;
 use super::judged::Judged;
+use super::lessons::Lessons;
 use super::lineage::Lineage;
+use super::teacher::Teacher;
 use super::unused::Use;
 use super::{Experiment, ExperimentError, Progress, schedule};
 use crate::compute::{Noise, Sequence};
@@ -42,6 +44,8 @@ pub(super) struct Prepared {
     pub(super) lineage: Lineage,
     /// Which keys have an effect.
     pub(super) used: Use,
+    /// What a student learns from.
+    pub(super) lessons: Option<Lessons>,
 }
 
 /// Rows of a training part that has all of them, by their places in it.
@@ -114,6 +118,7 @@ pub(super) struct Opened {
     pub(super) crossing: Option<Crossing>,
     pub(super) lineage: Lineage,
     pub(super) used: Use,
+    pub(super) lessons: Option<Lessons>,
 }
 
 impl Opened {
@@ -134,6 +139,14 @@ impl Opened {
             Some(folder) => Lineage::of_init(folder, &experiment)?,
             None => Lineage::default(),
         };
+        let teacher = match experiment.posterior.approach().needs().teacher {
+            true => Some(Teacher::find(&experiment.train.teacher, &dataset)?),
+            false => None,
+        };
+        let lineage = match &teacher {
+            Some(teacher) => lineage.with_teacher(&teacher.manifest),
+            None => lineage,
+        };
         let seen = &lineage.seen.texts;
         let whole = Parts::whole(&dataset, &experiment.data, &noise, seen)?;
         let old = lineage.seen_of(&dataset, "train");
@@ -152,15 +165,20 @@ impl Opened {
             return Err(ExperimentError::NoTest(dataset.name));
         }
         let crossing = crossed.then(|| Crossing::new(&dataset, &parts, &whole));
-        let rows = streamed_rows(&dataset).unwrap_or(parts.train.rows.len());
+        let lessons = teacher
+            .map(|teacher| Lessons::new(teacher, &experiment, &dataset, &parts, &noise))
+            .transpose()?;
+        let rows = lessons.as_ref().map(Lessons::rows).or_else(|| streamed_rows(&dataset));
+        let rows = rows.unwrap_or(parts.train.rows.len());
         schedule::fill_in(&mut experiment.train, rows, dataset.labels.len());
         check_rows(&experiment.calibration, &dataset, &parts)?;
-        Ok(Self { experiment, dataset, parts, noise, crossing, lineage, used })
+        Ok(Self { experiment, dataset, parts, noise, crossing, lineage, used, lessons })
     }
 
     /// Rows that fine-tuning is made with.
     pub(super) fn tuned_rows(&self) -> usize {
-        tuned_rows(&self.dataset, &self.parts, self.crossing.as_ref())
+        let taught = self.lessons.as_ref().map(Lessons::rows);
+        taught.unwrap_or_else(|| tuned_rows(&self.dataset, &self.parts, self.crossing.as_ref()))
     }
 }
 
@@ -185,14 +203,14 @@ pub(super) fn prepare(
         opened = Opened::new(written, Some(&fetched))?;
         start = InitialEncoder::find(&opened.experiment, &opened.dataset, &opened.parts.train)?;
     }
-    let Opened { mut experiment, dataset, parts, noise, crossing, lineage, used } = opened;
+    let Opened { mut experiment, dataset, parts, noise, crossing, lineage, used, lessons } = opened;
     let (name, classes) = (&dataset.name, dataset.labels.len());
     show(Progress::Note(format!("data: {name}, {classes} classes")));
     dataset.tell(&mut |remark| show(Progress::from(&remark)));
     experiment.data.max_length = start.max_length;
     let fits = experiment.posterior.check_encoder(&start.encoder);
     fits.map_err(ExperimentError::Encoder)?;
-    Ok(Prepared { experiment, dataset, parts, start, noise, crossing, lineage, used })
+    Ok(Prepared { experiment, dataset, parts, start, noise, crossing, lineage, used, lessons })
 }
 
 /// Whether the rows that choose and calibrate are trained on as well.
@@ -206,7 +224,8 @@ fn crosses(experiment: &Experiment, parts: &Parts) -> bool {
 impl Prepared {
     /// Rows that fine-tuning is made with.
     pub(super) fn tuned_rows(&self) -> usize {
-        tuned_rows(&self.dataset, &self.parts, self.crossing.as_ref())
+        let taught = self.lessons.as_ref().map(Lessons::rows);
+        taught.unwrap_or_else(|| tuned_rows(&self.dataset, &self.parts, self.crossing.as_ref()))
     }
 
     /// The training rows as the loop reads them, where they are streamed.

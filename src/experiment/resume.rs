@@ -42,6 +42,9 @@ struct Record {
     /// SHA-256 over the files of the encoder that it began with; absent from files of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     init: Option<String>,
+    /// SHA-256 over the teacher and the texts that it is asked about, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lessons: Option<String>,
     /// Class names, whose places the rows of the parts have; none in records of earlier versions.
     #[serde(default)]
     labels: Vec<String>,
@@ -78,6 +81,8 @@ pub(super) struct Wanted<'a> {
     pub(super) labels: &'a [String],
     /// SHA-256 over the files of the encoder that it begins with, if with any.
     pub(super) init: Option<String>,
+    /// SHA-256 over the teacher and its texts, if there is one.
+    pub(super) lessons: Option<String>,
     pub(super) runs: &'a Path,
     /// The folder of a finished run whose network may be the first of several.
     pub(super) first: Option<&'a Path>,
@@ -217,6 +222,7 @@ impl Home {
             experiment: wanted.experiment.clone(),
             parts: wanted.parts.clone(),
             init: wanted.init.clone(),
+            lessons: wanted.lessons.clone(),
             labels: wanted.labels.to_vec(),
         };
         let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
@@ -251,6 +257,12 @@ impl Home {
             && differences.is_empty()
         {
             differences.push("the encoder files (`model.init`) have changed".to_owned());
+        }
+        if record.lessons != wanted.lessons && differences.is_empty() {
+            differences.push(
+                "the teacher (`train.teacher`) or the texts of `data.unlabelled` have changed"
+                    .to_owned(),
+            );
         }
         if !differences.is_empty() {
             let name = wanted.experiment.name.clone();

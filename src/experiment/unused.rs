@@ -38,6 +38,8 @@ pub(super) struct Use {
     no_link: Option<&'static str>,
     /// Whether no prediction sets are made.
     no_sets: bool,
+    /// Whether nobody but the labels says what rows should be answered.
+    no_teacher: bool,
 }
 
 impl Use {
@@ -72,6 +74,7 @@ impl Use {
             patient: train.early_stopping_patience == 0,
             no_link,
             no_sets: calibration.conformal_alpha.is_empty(),
+            no_teacher: !posterior.approach().needs().teacher,
         }
     }
 
@@ -99,6 +102,12 @@ impl Use {
             }
             "train.max_time" if self.timed => None,
             "data.test_fraction" if self.own_test => Some("the data have a test split"),
+            "data.unlabelled" | "train.teacher" if self.no_teacher => {
+                Some("`posterior.method` is not distil, so only the labels are learned from")
+            }
+            "train.label_smoothing_factor" if !self.no_teacher => {
+                Some("the teacher's probabilities are learned (`train.teacher`)")
+            }
             "posterior.link" => self.no_link,
             "calibration.conformal_method" if self.no_sets => {
                 Some("`calibration.conformal_alpha` is empty, so there are no sets")
@@ -196,6 +205,7 @@ mod tests {
             patient: false,
             no_link: None,
             no_sets: false,
+            no_teacher: true,
         };
         let wrote = experiment(&[
             "train.learning_rate=1e-3",

@@ -6,6 +6,7 @@
 //! those in [`posterior`](crate::posterior).
 
 mod config;
+mod distil;
 mod ensemble;
 mod input;
 pub mod laplace;
@@ -24,9 +25,10 @@ use serde::{Deserialize, Serialize};
 
 use self::registry::registry;
 pub use config::PosteriorConfig;
+pub use distil::TeacherLogits;
 pub use input::{FitInput, LastLayer, fit_converged, tensors};
 pub use laplace::Evidence;
-pub use record::FitRecord;
+pub use record::{FitRecord, TeacherRecord};
 pub use wide::{fit_wide, scale_of};
 
 use crate::model::EncoderConfig;
@@ -53,6 +55,8 @@ pub enum Method {
     Vbll,
     /// Several networks that differ in seed, each trained as `map` is.
     Ensemble,
+    /// One network that has learned what a teacher of several passes says, and what they disagree about.
+    Distil,
 }
 
 registry! {
@@ -63,6 +67,7 @@ registry! {
     Sngp(sngp::Sngp) = "sngp",
     Vbll(vbll::Vbll) = "vbll",
     Ensemble(ensemble::Ensemble) = "ensemble",
+    Distil(distil::Distil) = "distil",
 }
 
 /// What a method asks of those who run it.
@@ -82,16 +87,20 @@ pub struct Needs {
     pub runs: usize,
     /// A fine-tuning whose loss is its own: its keys are then keys of the training trajectory.
     pub objective: bool,
+    /// A model that says what the training rows should be answered (`train.teacher`).
+    pub teacher: bool,
 }
 
 /// What a method makes the loss of a fine-tuning from.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ObjectiveInput {
+pub struct ObjectiveInput<'a> {
     pub classes: usize,
     /// The width `d` of the feature.
     pub width: usize,
     /// Training rows.
     pub rows: usize,
+    /// What the teacher says of them, where the method has one.
+    pub teacher: Option<&'a TeacherLogits>,
 }
 
 impl Default for Needs {
@@ -105,6 +114,7 @@ impl Default for Needs {
             hidden_states: false,
             runs: 1,
             objective: false,
+            teacher: false,
         }
     }
 }
@@ -112,7 +122,7 @@ impl Default for Needs {
 impl Needs {
     /// Whether its keys change how weights are trained, and not only what is made of them.
     pub fn shapes_training(&self) -> bool {
-        self.trajectory || self.runs > 1 || self.objective
+        self.trajectory || self.runs > 1 || self.objective || self.teacher
     }
 }
 
@@ -142,8 +152,13 @@ pub trait Approach {
         Ok(None)
     }
 
+    /// Copies of each training text that are altered and learned from without their labels.
+    fn altered_copies(&self) -> usize {
+        0
+    }
+
     /// What its training minimises, if not the cross entropy with the labels.
-    fn objective(&self, _: ObjectiveInput) -> Result<Option<Box<dyn Objective>>> {
+    fn objective(&self, _: ObjectiveInput<'_>) -> Result<Option<Box<dyn Objective>>> {
         Ok(None)
     }
 

@@ -8,6 +8,18 @@ use crate::calibrate::{Doubt, ScaleRule, ScalingFit};
 use crate::posterior::{LinkChoice, OwnDoubt, Posterior};
 use crate::train::ClassWeights;
 
+/// The model that another was distilled from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TeacherRecord {
+    /// Name of its experiment.
+    pub name: String,
+    pub method: Method,
+    /// Passes for each text.
+    pub passes: usize,
+    /// SHA-256 over the hashes of the files that change its predictions.
+    pub sha256: String,
+}
+
 /// How a posterior was made and scaled. Of folders of earlier versions only method, link, class weights and
 /// evidence are known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +40,9 @@ pub struct FitRecord {
     /// Whether the encoder was fine-tuned by the method's own loss.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joint: bool,
+    /// What it was distilled from, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecord>,
     /// Training rows that it looked at.
     #[serde(default)]
     pub rows: usize,
@@ -75,6 +90,7 @@ impl FitRecord {
             evidence: None,
             prior_by_held_out_rows: false,
             joint: false,
+            teacher: None,
             rows: 0,
             vector: false,
             temperature: None,

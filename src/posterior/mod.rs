@@ -18,7 +18,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use covariance::{
-    Classwise, Common, Covariance, Difference, Dropout, Full, Kronecker, LowRank, Root,
+    Classwise, Common, Covariance, Difference, Dropout, Full, Kronecker, LEAST_VARIANCE, Learned,
+    LowRank, Root,
 };
 pub use fourier::{FourierLayer, FourierMap, MOST_FEATURES, normalised};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};

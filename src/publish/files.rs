@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::card::RELIABILITY;
-use super::reduce::reduced_keys;
+use super::reduce::{reduced_keys, shown};
 use super::source::shown_name;
 use super::{PublishError, Source};
 use crate::artifact::{CONFIG, EVALUATION};
@@ -63,6 +63,7 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
     let of_ancestors = manifest.lineage.iter_mut().filter_map(|ancestor| ancestor.data.as_mut());
     for data in manifest.data.iter_mut().chain(of_ancestors) {
         data.dataset = shown_name(&data.dataset);
+        data.unlabelled = shown(&data.unlabelled);
     }
     let config = source
         .config

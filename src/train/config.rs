@@ -48,6 +48,9 @@ pub enum SchedulerType {
 pub struct TrainConfig {
     /// What to train.
     pub recipe: Recipe,
+    /// A model of several passes that `posterior.method` = `distil` learns from: a folder, or a Hub
+    /// id; empty for none.
+    pub teacher: String,
     /// Epochs; a fraction is allowed, and with 0 the number of rows and classes determines it.
     pub num_train_epochs: f64,
     /// Number of optimizer steps, instead of epochs; 0 uses the epochs.
@@ -133,6 +136,7 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             recipe: Recipe::Full,
+            teacher: String::new(),
             num_train_epochs: 3.0,
             max_steps: 0,
             per_device_train_batch_size: 16,

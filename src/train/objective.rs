@@ -127,7 +127,7 @@ impl Own {
     }
 
     /// The network alone.
-    pub(super) fn without(&self, parameters: Parameters) -> Parameters {
+    pub(super) fn without(&self, parameters: &Parameters) -> Parameters {
         let own = |name: &String| self.0.iter().any(|one| one.name == *name);
         let network = parameters.iter().filter(|(name, _)| !own(name));
         Parameters::from_map(network.map(|(name, one)| (name.clone(), one.clone())).collect())

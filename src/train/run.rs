@@ -171,7 +171,7 @@ pub fn fit(
     };
     let own = run.own.values(&parameters)?;
     Ok(Ended::Finished(Box::new(Outcome {
-        parameters: run.own.without(parameters),
+        parameters: run.own.without(&parameters),
         scores,
         best_step,
         steps,

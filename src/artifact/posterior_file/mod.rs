@@ -22,6 +22,7 @@
 //! | `classwise.variances` | f32 `[c, D]` | v: C_kk = Σ_i φ̃_i² v_ki + Σ_r (E_kr φ̃)², and C_kl = 0 |
 //! | `classwise.directions` | f32 `[c r, D]` | E, the directions of one class after another; absent for none |
 //! | `common.root` | f32 `[D, D]` | R: C = ‖R φ̃‖² I |
+//! | `learned.log_variances` | f32 `[c, D]` | a: C_kk = exp(a_kᵀ φ̃) + 10⁻⁴, and C_kl = 0 |
 //! | `dropout.rate` | f64 `[1]` | p: C = p/(1−p) Σ_i φ_i² W_i W_iᵀ over the columns of the weight |
 //! | `passes.samples`, `passes.layers` | f64 `[1]` each | S passes with dropout in the top layers (0: in all, and on the embeddings); C is that of their logits, so no other covariance is there |
 //! | `members` | f64 `[1]` | M networks, whose logits are the points instead; those after the first are in `bayes/members` |

@@ -10,7 +10,7 @@ use crate::compute::{Noise, Purpose};
 use crate::model::HiddenStates;
 use crate::posterior::{
     Basis, Classwise, Common, Covariance, Difference, Dropout, FourierLayer, FourierMap, Full,
-    Kronecker, Link, LowRank, MOST_MEMBERS, MOST_SAMPLES, Passes, Root, Scaling, Spread,
+    Kronecker, Learned, Link, LowRank, MOST_MEMBERS, MOST_SAMPLES, Passes, Root, Scaling, Spread,
     VectorScaling,
 };
 
@@ -101,6 +101,8 @@ fn every_covariance(classes: usize, weight_cd: &Tensor) -> Vec<Covariance> {
         }));
     }
     all.push(Covariance::Common(Common { root: root(d + 1), classes }));
+    let log_variance_ki = floats(classes * (d + 1), 10);
+    all.push(Covariance::Learned(Learned { log_variance_ki, classes }));
     if classes == 2 {
         all.push(Covariance::Difference(Difference(root(d + 1))));
     } else {
@@ -387,6 +389,10 @@ fn every_number_is_checked_before_it_is_used() {
             "the rows of `classwise.directions` do not fit 2 classes",
         ),
         (vec![singles("common.root", &[4, 5], 1.0)], "`common.root` is not f32 [4, 4]"),
+        (
+            vec![singles("learned.log_variances", &[4, 5], 1.0)],
+            "`learned.log_variances` is not f32 [2, 4]",
+        ),
         (vec![root(&[4, 4], f32::NAN)], "`difference.root` holds a value that is not finite"),
     ] {
         let message = read(made(&tensors), &weight_cd, LinkChoice::Qmc).unwrap_err().to_string();

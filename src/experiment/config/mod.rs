@@ -221,6 +221,30 @@ impl Experiment {
         if needs.objective {
             self.check_objective()?;
         }
+        if needs.teacher { self.check_teacher() } else { Ok(()) }
+    }
+
+    /// Refuses a student without a teacher, and what does not let it learn.
+    fn check_teacher(&self) -> Result<(), String> {
+        let method = self.posterior.name().name();
+        if self.train.teacher.is_empty() {
+            return Err(format!(
+                "`posterior.method` is `{method}`, which learns from a model of several passes; \
+                 train one, such as an ensemble, and give its folder with `train.teacher`"
+            ));
+        }
+        if self.train.recipe != Recipe::Full {
+            return Err(format!(
+                "`train.recipe` is not `full`, but `posterior.method` = `{method}` trains the \
+                 whole network on what its teacher says; set `train.recipe` to `full`"
+            ));
+        }
+        if self.data.streaming {
+            return Err(format!(
+                "`data.streaming` is set, but `posterior.method` = `{method}` keeps what its \
+                 teacher says of every row; set `data.streaming` to false"
+            ));
+        }
         Ok(())
     }
 

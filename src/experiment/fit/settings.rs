@@ -4,7 +4,7 @@ use super::{Experiment, ExperimentError, FitJob};
 use crate::artifact::Artifact;
 use crate::data::{DataConfig, some};
 use crate::method::laplace::Head;
-use crate::method::{Method, PosteriorConfig};
+use crate::method::{Method, Needs, PosteriorConfig};
 use crate::model::ModelConfig;
 use crate::train::TrainConfig;
 
@@ -81,8 +81,10 @@ pub(super) fn settings(
     }
     let of_method = |&method: &Method| {
         let usual = PosteriorConfig { link: source.manifest.fit.link, ..method.into() };
-        let reads = usual.approach().needs().hidden_states;
-        let feature_layers = if reads { source.posterior.states() } else { usual.feature_layers };
+        let needs = usual.approach().needs();
+        refuse_training(method, needs)?;
+        let feature_layers =
+            if needs.hidden_states { source.posterior.states() } else { usual.feature_layers };
         let base = Experiment {
             posterior: PosteriorConfig { feature_layers, ..usual },
             calibration: source.manifest.calibration.clone().unwrap_or_default(),
@@ -107,6 +109,7 @@ pub(super) fn settings(
         };
         let settings: Vec<String> = job.settings.iter().filter(others).cloned().collect();
         let mut chosen = Experiment::parse(&base.to_toml(), "`--set`", &settings)?;
+        refuse_training(method, chosen.posterior.approach().needs())?;
         if chosen.calibration.novelty_reference && source.reference.is_none() {
             if job.settings.iter().any(|one| key(one) == "calibration.novelty_reference") {
                 let message = format!(
@@ -118,19 +121,6 @@ pub(super) fn settings(
             }
             // A recipe that kept the encoder as it was has nothing to add.
             chosen.calibration.novelty_reference = false;
-        }
-        let needs = chosen.posterior.approach().needs();
-        if needs.shapes_training() {
-            let what = match needs.runs {
-                _ if needs.objective => "would fine-tune the encoder, and `bayes fit` does not",
-                1 => "collects weights during fine-tuning, and `bayes fit` does not fine-tune",
-                _ => "trains several networks, and `bayes fit` trains none",
-            };
-            let message = format!(
-                "`{0}` {what}; use `bayes train --set posterior.method={0}`",
-                method.name()
-            );
-            return Err(refuse("`--method`".to_owned(), message));
         }
         Ok(chosen)
     };
@@ -171,4 +161,22 @@ fn check_head(job: &FitJob, chosen: &[Experiment]) -> Result<(), ExperimentError
 /// Whether the method fits the last layer anew: on the features of the training rows.
 pub(super) fn moves_head(chosen: &Experiment) -> bool {
     chosen.posterior.reads_training_rows()
+}
+
+/// Refuses a method that trains.
+fn refuse_training(method: Method, needs: Needs) -> Result<(), ExperimentError> {
+    if !needs.shapes_training() {
+        return Ok(());
+    }
+    let what = match needs.runs {
+        _ if needs.teacher => {
+            "trains a network on what a teacher says, and `bayes fit` trains none"
+        }
+        _ if needs.objective => "would fine-tune the encoder, and `bayes fit` does not",
+        1 => "collects weights during fine-tuning, and `bayes fit` does not fine-tune",
+        _ => "trains several networks, and `bayes fit` trains none",
+    };
+    let message =
+        format!("`{0}` {what}; use `bayes train --set posterior.method={0}`", method.name());
+    Err(ExperimentError::Config { place: "`--method`".to_owned(), message })
 }

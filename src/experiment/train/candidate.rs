@@ -18,7 +18,7 @@ use crate::artifact::{Artifact, Manifest};
 use crate::calibrate::{CalibrationSummary, Fold, folds};
 use crate::data::split::RowKey;
 use crate::method::laplace::Head;
-use crate::method::{FitRecord, tensors};
+use crate::method::{FitRecord, TeacherRecord, tensors};
 use crate::model::{Classifier, Networks, Parameters};
 use crate::posterior::{Posterior, Predictive};
 use crate::train::{Gathered, Recipe};
@@ -44,6 +44,8 @@ pub(super) struct Shop<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) sets: &'a Sets,
     pub(super) base: &'a Base,
+    /// Who taught the networks.
+    pub(super) teacher: Option<TeacherRecord>,
     /// Where every row trains the last layer.
     pub(super) crossing: Option<Crossing>,
     pub(super) settings: FitSettings<'a>,
@@ -245,7 +247,8 @@ impl Shop<'_> {
         let config = self.settings.posterior;
         let class_weights = &self.class_weights;
         let making = Making { config, head: Head::Refit, class_weights, gathered };
-        let fitted = making.run(&self.base.encoder, &model.parameters, &train)?;
+        let (posterior, record) = making.run(&self.base.encoder, &model.parameters, &train)?;
+        let fitted = (posterior, FitRecord { teacher: self.teacher.clone(), ..record });
         self.held_out(reader, model, &train, &validation, fitted, show)
     }
 

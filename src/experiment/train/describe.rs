@@ -1,5 +1,6 @@
 //! What a run says of its parts before it begins.
 
+use super::lessons::Lessons;
 use super::plan::{out_of_scope, several_networks};
 use super::prepare::Prepared;
 use super::schedule::overruled_epochs;
@@ -31,7 +32,8 @@ pub(super) fn describe(
     }
     let of_parts = [untrained(dataset, parts), repeated_validation(dataset, parts)];
     let seen = lineage.remarks(dataset, parts);
-    for remark in of_parts.iter().flatten().chain(&seen) {
+    let taught = prepared.lessons.as_ref().map_or_else(Vec::new, Lessons::told);
+    for remark in of_parts.iter().flatten().chain(&seen).chain(&taught) {
         show(Progress::from(remark));
     }
     for remark in &start.remarks() {

@@ -29,7 +29,7 @@ use super::resume::Resume;
 // What these files use of the house.
 use super::{
     Experiment, ExperimentError, Features, Progress, RunFolder, calibration, cuts, feature_cache,
-    features, judged, observer, origin, plan, posterior, prepare, resume, schedule,
+    features, judged, lessons, observer, origin, plan, posterior, prepare, resume, schedule,
 };
 
 /// How a run ended.

@@ -7,6 +7,7 @@ use super::choice::Decided;
 use super::describe::{describe, describe_kept};
 use super::evaluation::evaluation;
 use super::events::finish_events;
+use super::lessons::Lessons;
 use super::prepare::{Prepared, Sets, prepare};
 use super::resume::{Decision, Home, Wanted};
 use super::selection::{Selected, Selection};
@@ -31,6 +32,7 @@ pub fn train(
         parts: &base.manifest.parts,
         labels: &base.manifest.labels,
         init: start.content()?,
+        lessons: prepared.lessons.as_ref().map(Lessons::content),
         runs: context.runs,
         first: context.first,
     };

@@ -25,6 +25,8 @@ pub(super) struct TunedRows {
     pub(super) stream: Option<StreamedRows>,
     /// Rows that choose the best weights.
     pub(super) validation: TokenSet,
+    /// What a teacher says of the first ones, where there is one.
+    pub(super) teacher: Option<TeacherLogits>,
 }
 
 /// What the runs work with.
@@ -177,6 +179,7 @@ impl One<'_> {
             classes: job.encoder.labels.len(),
             width: job.encoder.hidden_size,
             rows: job.rows(),
+            teacher: rows.teacher.as_ref(),
         })?;
         job.objective = objective.as_deref();
         let plan = Plan::new(&self.config, job.rows());

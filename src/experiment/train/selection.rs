@@ -41,13 +41,26 @@ impl<'a> Selection<'a> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Selected, ExperimentError> {
         let stream = self.prepared.streamed();
-        let (shop, mut choice) = self.first(stream.as_ref(), begun.is_empty(), show)?;
+        let (mut shop, mut choice) = self.first(stream.as_ref(), begun.is_empty(), show)?;
         if !choice.goes_on(&shop, !begun.is_empty(), show)? {
             return Ok(Selected::Kept(Box::new(choice.decide(show)), None));
         }
         let Self { prepared, base, home, context, .. } = *self;
         let (train, validation) = self.sets.tuning(shop.crossing.as_ref());
-        let rows = TunedRows { train, stream, validation };
+        let Prepared { experiment, start, .. } = prepared;
+        let (train, teacher) = match &prepared.lessons {
+            None => (train, None),
+            Some(lessons) => {
+                let how = (context.device, context.stop);
+                let Some(taught) = lessons.learn(experiment, start, how, show)? else {
+                    let steps = begun.iter().map(Begun::steps).sum();
+                    return Ok(Selected::Stopped { steps, checkpoint: None });
+                };
+                shop.teacher = Some(taught.record);
+                (taught.train, Some(taught.logits))
+            }
+        };
+        let rows = TunedRows { train, stream, validation, teacher };
         let runs = Runs { prepared, base, rows, home, context };
         let (networks, events) = match runs.run(begun, choice.start(), run, show)? {
             Trained::All(networks, events) => (networks, events),
@@ -83,6 +96,7 @@ impl<'a> Selection<'a> {
             prepared,
             sets,
             base,
+            teacher: None,
             crossing: crossing.clone(),
             settings: FitSettings {
                 posterior: &experiment.posterior,

@@ -29,7 +29,7 @@ const ROUNDS: usize = 20;
 /// Fine-tuning with β Φ(φ) in the place of the last layer.
 #[derive(Debug)]
 pub(super) struct Joint {
-    input: ObjectiveInput,
+    classes: usize,
     /// Ω / ℓ, `[r, d]`.
     frequency_rd: Tensor,
     /// b, `[r]`.
@@ -38,12 +38,12 @@ pub(super) struct Joint {
 }
 
 impl Joint {
-    pub(super) fn new(own: &Sngp, input: ObjectiveInput) -> Result<Self> {
+    pub(super) fn new(own: &Sngp, input: ObjectiveInput<'_>) -> Result<Self> {
         let length_scale = own.sngp_length_scale * (2.0 * input.width as f64).sqrt();
         let noise = Noise::new(DRAWS_SEED);
         let map = FourierMap::new(&noise, own.sngp_features, input.width, length_scale);
         let (frequency_rd, phase_r) = map.tensors()?;
-        Ok(Self { input, frequency_rd, phase_r, norm_bound: own.sngp_norm_bound })
+        Ok(Self { classes: input.classes, frequency_rd, phase_r, norm_bound: own.sngp_norm_bound })
     }
 
     /// √2 cos(Ω x / ℓ + b) of features `[b, d]`: `[b, r]`. Φ without its 1/√R, so that β has the size of any last
@@ -61,7 +61,7 @@ impl Joint {
 
 impl Objective for Joint {
     fn parameters(&self) -> Vec<OwnParameter> {
-        let (classes, features) = (self.input.classes, self.phase_r.elem_count());
+        let (classes, features) = (self.classes, self.phase_r.elem_count());
         let own = |name: &str, shape: &[usize], decays| OwnParameter {
             name: name.to_owned(),
             shape: shape.to_vec(),
@@ -132,7 +132,8 @@ mod tests {
 
     fn joint() -> Joint {
         let own = Sngp { sngp_features: 16, sngp_joint: true, ..Sngp::default() };
-        Joint::new(&own, ObjectiveInput { classes: 3, width: WIDTH, rows: 100 }).unwrap()
+        Joint::new(&own, ObjectiveInput { classes: 3, width: WIDTH, rows: 100, teacher: None })
+            .unwrap()
     }
 
     #[test]

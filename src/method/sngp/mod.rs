@@ -120,7 +120,7 @@ impl Approach for Sngp {
         Ok(())
     }
 
-    fn objective(&self, input: ObjectiveInput) -> Result<Option<Box<dyn Objective>>> {
+    fn objective(&self, input: ObjectiveInput<'_>) -> Result<Option<Box<dyn Objective>>> {
         if !self.sngp_joint {
             return Ok(None);
         }

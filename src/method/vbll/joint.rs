@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use candle_core::{D, Result, Tensor, Var};
 
 use super::bound::{SCALE, Sizes};
-use crate::method::ObjectiveInput;
 use crate::train::{Answers, Objective, OwnParameter};
 
 /// ln s of the weights `[k, d]` and of the biases `[k]`, and ln σ² `[k]`.
@@ -16,7 +15,13 @@ const LAST: [&str; 2] = ["classifier.weight", "classifier.bias"];
 
 /// Fine-tuning by the bound.
 #[derive(Debug)]
-pub(super) struct Joint(pub(super) ObjectiveInput);
+pub(super) struct Joint {
+    pub(super) classes: usize,
+    /// The width `d` of the feature.
+    pub(super) width: usize,
+    /// Training rows.
+    pub(super) rows: usize,
+}
 
 /// q(W) and the noise, as tensors.
 struct Layer<'a> {
@@ -27,7 +32,7 @@ struct Layer<'a> {
 
 impl Joint {
     fn sizes(&self) -> Sizes {
-        Sizes { classes: self.0.classes, width: self.0.width + 1, rank: 0 }
+        Sizes { classes: self.classes, width: self.width + 1, rank: 0 }
     }
 
     /// −(1/n) Σ c_b L_b over a part of the n rows of a step.
@@ -70,13 +75,13 @@ impl Joint {
         let divergence = (((log_prior * count)? - log_determinant)? * 0.5)?;
         let noise = (layer.log_noise_k.sum_all()? * self.sizes().degrees())?;
         let precision = (layer.log_noise_k.neg()?.exp()?.sum_all()? * (0.5 * SCALE))?;
-        ((divergence + noise)? + precision)? / self.0.rows as f64
+        ((divergence + noise)? + precision)? / self.rows as f64
     }
 }
 
 impl Objective for Joint {
     fn parameters(&self) -> Vec<OwnParameter> {
-        let ObjectiveInput { classes, width, rows } = self.0;
+        let Self { classes, width, rows } = *self;
         // As narrow as the rows of a class make it, if each is half a class of its own.
         let each = rows as f64 / classes as f64;
         let log_variance = -(1.0 + each).ln() as f32;
@@ -121,7 +126,7 @@ mod tests {
     const WEIGHTS: [f32; ROWS] = [1.0, 0.5, 2.0, 1.0, 1.0];
 
     fn joint() -> Joint {
-        Joint(ObjectiveInput { classes: CLASSES, width: WIDTH, rows: ROWS })
+        Joint { classes: CLASSES, width: WIDTH, rows: ROWS }
     }
 
     /// The loss of all rows; φ, w̄ (two), ln s (two), ln σ².

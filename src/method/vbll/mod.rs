@@ -67,8 +67,10 @@ impl Approach for Vbll {
         }
     }
 
-    fn objective(&self, input: ObjectiveInput) -> Result<Option<Box<dyn Objective>>> {
-        Ok(self.vbll_joint.then(|| Box::new(Joint(input)) as Box<dyn Objective>))
+    fn objective(&self, input: ObjectiveInput<'_>) -> Result<Option<Box<dyn Objective>>> {
+        let ObjectiveInput { classes, width, rows, .. } = input;
+        let joint = || Box::new(Joint { classes, width, rows }) as Box<dyn Objective>;
+        Ok(self.vbll_joint.then(joint))
     }
 
     fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {

@@ -7,6 +7,7 @@ mod classwise;
 mod common;
 mod dropout;
 mod kronecker;
+mod learned;
 mod low_rank;
 mod triangle;
 
@@ -18,6 +19,7 @@ pub use self::classwise::Classwise;
 pub use self::common::Common;
 pub use self::dropout::Dropout;
 pub use self::kronecker::Kronecker;
+pub use self::learned::{LEAST_VARIANCE, Learned};
 pub use self::low_rank::LowRank;
 pub use self::triangle::{Difference, Full, Root};
 use super::logits::LogitCovariance;
@@ -42,6 +44,8 @@ pub enum Covariance {
     Classwise(Classwise),
     /// The same for all classes, which are independent.
     Common(Common),
+    /// An output of the network.
+    Learned(Learned),
 }
 
 /// What a form of the covariance does.
@@ -75,6 +79,7 @@ impl Covariance {
             Self::LowRank(one) => Some(one),
             Self::Classwise(one) => Some(one),
             Self::Common(one) => Some(one),
+            Self::Learned(one) => Some(one),
         }
     }
 
@@ -88,6 +93,7 @@ impl Covariance {
             LowRank::read(file, weight_cd)?.map(Self::LowRank),
             Classwise::read(file, weight_cd)?.map(Self::Classwise),
             Common::read(file, weight_cd)?.map(Self::Common),
+            Learned::read(file, weight_cd)?.map(Self::Learned),
         ];
         Ok(forms.into_iter().flatten().next().unwrap_or(Self::Zero))
     }
@@ -115,6 +121,7 @@ impl Covariance {
             Self::LowRank(one) => one.unscale(scale_d),
             Self::Classwise(one) => one.unscale(scale_d),
             Self::Common(one) => one.unscale(scale_d),
+            Self::Learned(one) => one.unscale(scale_d),
         }
         self
     }

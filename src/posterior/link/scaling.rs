@@ -123,7 +123,7 @@ impl Scaling {
     }
 
     /// The logits behind both.
-    pub(super) fn divided(&self, logit_c: &[f64]) -> Vec<f64> {
+    pub fn divided(&self, logit_c: &[f64]) -> Vec<f64> {
         self.moved(logit_c).iter().map(|logit| logit / self.temperature).collect()
     }
 
