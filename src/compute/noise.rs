@@ -40,6 +40,12 @@ pub enum Purpose {
     Member = 14,
     /// Damaged texts (`--shift`): `a` is the text's key, `b` the step of the damage.
     Damage = 15,
+    /// Samples of weights that a model predicts with; `a` is the sample, `b` the parameter.
+    Weights = 20,
+    /// Samples of weights that training takes gradients at; `a` is the step, `b` the parameter.
+    Variational = 21,
+    /// Labels that a model gives to rows itself; `a` is the row.
+    Labels = 22,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

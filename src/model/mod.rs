@@ -19,7 +19,7 @@ pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trun
 pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use inference::{TrunkRows, Wanted, features, last_layer};
-pub use layout::{Part, Specification, specifications};
+pub use layout::{Part, Specification, is_above, specifications};
 pub use networks::{Networks, Sampling};
 pub use obtain::{here, obtain};
 pub use parameters::Parameters;

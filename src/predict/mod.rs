@@ -107,6 +107,7 @@ impl Predictor {
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
         let Artifact { encoder, parameters, members, .. } = &artifact;
         let networks = Networks::packed(encoder, parameters, members)?;
+        let networks = artifact.posterior.drawn(networks, parameters)?;
         let posterior = artifact.posterior.of_predictions();
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
@@ -124,9 +125,9 @@ impl Predictor {
     }
 
     /// The same, which looks for what the encoder makes of texts among what other models left there. The networks
-    /// of an ensemble are its own.
+    /// of an ensemble and copies of the top layers are its own.
     pub fn sharing(self, trunk: SharedTrunk) -> candle_core::Result<Self> {
-        if self.artifact.networks().is_some() {
+        if self.always_sampled() {
             return Ok(self);
         }
         let share = Some(shared::Share::new(trunk, &self.artifact)?);
@@ -177,12 +178,16 @@ impl Predictor {
     /// What the posterior reads of one batch: the features φ, `[b, d]`, or those of each pass,
     /// `[b, samples, d]`, or the logits of each network, `[b, m, c]`.
     pub fn features(&self, batch: &Packed) -> candle_core::Result<Vec<f32>> {
-        let samples = match self.usual_passes() {
-            Some(sampling) => self.networks.sampled_while(batch, None, sampling, &|| true)?,
+        let sampling = self.usual_passes();
+        if let Some(Sampling::Dropout(passes)) = sampling {
+            return self.networks.first().sampled(batch, &passes)?.flatten_all()?.to_vec1();
+        }
+        let trunk = self.networks.trunk(batch, 0, sampling)?;
+        let samples = match sampling {
+            Some(sampling) => self.networks.sampled_while(batch, &trunk, sampling, &|| true)?,
             None => None,
         };
-        let features = samples.map_or_else(|| self.networks.first().features(batch), Ok)?;
-        features.flatten_all()?.to_vec1()
+        samples.unwrap_or(trunk.feature_bd).flatten_all()?.to_vec1()
     }
 
     /// From what the posterior reads of n texts to logits and probabilities; each text by itself.
@@ -289,25 +294,31 @@ impl Predictor {
         wanted: StillWanted<'_>,
     ) -> candle_core::Result<Option<Vec<Reading>>> {
         let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
-        let first = self.networks.first();
-        let Trunk { feature_bd, input_be } = first.trunk(&packed, self.inputs())?;
         let sampling = if self.always_sampled() { self.usual_passes() } else { sampling };
+        let trunk = self.networks.trunk(&packed, self.inputs(), sampling)?;
         // A covariance is large: it is lent.
         let (sample_nsd, posterior) = match (self.posterior.passes(), sampling) {
             (None, _) => (Vec::new(), Cow::Borrowed(&self.posterior)),
             (Some(_), None) => (Vec::new(), Cow::Owned(self.posterior.at_mean())),
             (Some(passes), Some(sampling)) => {
-                let feature_bd = Some(&feature_bd);
-                let samples = self.networks.sampled_while(&packed, feature_bd, sampling, wanted)?;
+                let samples = self.networks.sampled_while(&packed, &trunk, sampling, wanted)?;
                 let Some(samples) = samples else { return Ok(None) };
-                let spread = Spread::Passes(passes.as_many_as(sampling));
                 let values = samples.flatten_all()?.to_vec1()?;
-                (values, Cow::Owned(self.posterior.with_spread(spread)))
+                (values, self.posterior_of(passes, sampling))
             }
         };
+        let Trunk { feature_bd, input_be, .. } = trunk;
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
         let rows = TrunkRows { feature_nd, input_ne: input_be, sample_nsd };
         self.readings(&posterior, &rows, batch.len()).map(Some)
+    }
+
+    /// The posterior for as many passes as were taken.
+    fn posterior_of(&self, passes: Passes, sampling: Sampling) -> Cow<'_, Posterior> {
+        match passes.as_many_as(sampling) {
+            other if other == passes => Cow::Borrowed(&self.posterior),
+            other => Cow::Owned(self.posterior.with_spread(Spread::Passes(other))),
+        }
     }
 
     /// The passes under a seed, so many or as many as the model has; `None` for a closed form. An ensemble has
@@ -321,18 +332,22 @@ impl Predictor {
     }
 
     /// Whether an answer rests on several passes even where nobody asks for the uncertainty: each network of
-    /// an ensemble has a part in the label.
+    /// an ensemble, and each copy of the top layers, has a part in the label.
     pub fn always_sampled(&self) -> bool {
-        matches!(self.posterior.passes(), Some(Passes::Members(_)))
+        matches!(self.posterior.passes(), Some(Passes::Members(_) | Passes::TopLayers { .. }))
     }
 
-    /// Forward passes of an encoder that a text takes.
+    /// Forward passes of an encoder that a text takes; those of the top layers alone count as the share of one that
+    /// they are, rounded up.
     pub fn forward_passes(&self) -> usize {
         match self.posterior.passes() {
             None => 1,
             // One without dropout, for novelty.
             Some(Passes::Dropout { samples, .. }) => 1 + samples,
             Some(Passes::Members(count)) => count,
+            Some(Passes::TopLayers { .. }) => {
+                self.posterior.top_layers().map_or(1, |top| top.cost().ceil() as usize)
+            }
         }
     }
 
