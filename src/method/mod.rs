@@ -8,6 +8,7 @@
 mod config;
 mod ensemble;
 mod input;
+mod ivon;
 pub mod laplace;
 mod map;
 mod mc_dropout;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use self::registry::registry;
 pub use config::PosteriorConfig;
-pub use input::{FitInput, LastLayer, fit_converged, tensors};
+pub use input::{FitInput, LastLayer, NetworkRows, fit_converged, tensors};
 pub use laplace::Evidence;
 pub use record::FitRecord;
 
@@ -51,6 +52,8 @@ pub enum Method {
     Vbll,
     /// Several networks that differ in seed, each trained as `map` is.
     Ensemble,
+    /// Variational learning of the top layers: the optimizer finds a Gaussian over their weights.
+    Ivon,
 }
 
 registry! {
@@ -61,6 +64,7 @@ registry! {
     Sngp(sngp::Sngp) = "sngp",
     Vbll(vbll::Vbll) = "vbll",
     Ensemble(ensemble::Ensemble) = "ensemble",
+    Ivon(ivon::Ivon) = "ivon",
 }
 
 /// What a method asks of those who run it.
@@ -68,6 +72,8 @@ registry! {
 pub struct Needs {
     /// The features of the training rows.
     pub training_features: bool,
+    /// The whole network and the tokens of rows, not only their features.
+    pub network_rows: bool,
     /// A layer of its own that predicts, so that the last layer cannot be kept.
     pub own_layer: bool,
     /// Multiple forward passes for a text.
@@ -83,6 +89,7 @@ impl Default for Needs {
     fn default() -> Self {
         Self {
             training_features: false,
+            network_rows: false,
             passes: None,
             trajectory: false,
             own_layer: false,
@@ -96,6 +103,18 @@ impl Needs {
     pub fn shapes_training(&self) -> bool {
         self.trajectory || self.runs > 1
     }
+}
+
+/// What a method is told of the run that it follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowedRun {
+    /// Training rows.
+    pub rows: usize,
+    /// Layers of the encoder.
+    pub layers: usize,
+    /// Of these, the lowest that are not trained.
+    pub frozen_layers: usize,
+    pub seed: u64,
 }
 
 /// A method with its settings.
@@ -120,7 +139,11 @@ pub trait Approach {
 
     /// What follows the weights of a training run, for methods that need its trajectory. The error says why
     /// the plan of the run does not do.
-    fn follower(&self, _: &Plan) -> std::result::Result<Option<Box<dyn Follower>>, String> {
+    fn follower(
+        &self,
+        _: &Plan,
+        _: &FollowedRun,
+    ) -> std::result::Result<Option<Box<dyn Follower>>, String> {
         Ok(None)
     }
 

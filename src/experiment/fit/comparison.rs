@@ -76,6 +76,7 @@ impl<'a> Comparison<'a> {
     ) -> Result<FitScore, ExperimentError> {
         let posterior = &self.source.posterior;
         let part = &self.rows.parts.test;
+        self.encoder.draw(posterior, &self.source.parameters)?;
         let test = self.encoder.features(part, posterior.passes(), show)?;
         let (config, dataset) = (&self.rows.config, &self.rows.dataset);
         let rows: Vec<&Example> = part.examples(dataset).collect();
@@ -107,6 +108,27 @@ impl<'a> Comparison<'a> {
         let approach = config.approach();
         approach.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
         let passes = approach.needs().passes;
+        let settings = FitSettings {
+            posterior: config,
+            calibration: &chosen.calibration,
+            class_weights: source.manifest.fit.class_weights,
+        };
+        let class_weights = &self.class_weights;
+        let rows = self.rows;
+        let parts = &rows.parts;
+        let tokens = match approach.needs().network_rows {
+            true => Some([
+                self.encoder.token_set(&parts.train, show)?,
+                self.encoder.token_set(&parts.temperature, show)?,
+            ]),
+            false => None,
+        };
+        let tokens = tokens.as_ref().map(|[train, held_out]| [train, held_out]);
+        let making = Making { config, head: job.head, class_weights, gathered: None, tokens };
+        let began = Instant::now();
+        let posterior = making.run(&source.encoder, &source.parameters, &self.train)?;
+        let seconds = began.elapsed().as_secs_f64();
+        self.encoder.draw(&posterior.0, &source.parameters)?;
         let several = match passes {
             Some(_) => Some(self.encoder.held_out(passes, chosen.calibration.cuts(), show)?),
             None => None,
@@ -114,17 +136,9 @@ impl<'a> Comparison<'a> {
         let held_out = several.as_ref().unwrap_or(&self.held_out);
         let test = self.encoder.features(&self.rows.parts.test, passes, show)?;
         let began = Instant::now();
-        let settings = FitSettings {
-            posterior: config,
-            calibration: &chosen.calibration,
-            class_weights: source.manifest.fit.class_weights,
-        };
-        let class_weights = &self.class_weights;
-        let making = Making { config, head: job.head, class_weights, gathered: None };
-        let posterior = making.run(&source.encoder, &source.parameters, &self.train)?;
         let (model, calibration) =
             settings.fit(source.clone(), &self.train, held_out, posterior, &self.noise, show)?;
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = seconds + began.elapsed().as_secs_f64();
         let seen = &self.rows.parts.seen_in_test;
         let (test, without_seen) = scored(&model.posterior, &test, seen, &self.noise)?;
         let score = FitScore {

@@ -14,6 +14,7 @@ use super::tuning::Tuning;
 use super::{ExperimentError, Progress, RunContext, RunFolder};
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
+use crate::method::FollowedRun;
 use crate::model::Parameters;
 use crate::train::{Ended, EventWriter, Job, Outcome, Plan, State, TrainConfig};
 
@@ -171,7 +172,13 @@ impl One<'_> {
             validation: &rows.validation,
         };
         let plan = Plan::new(&self.config, job.rows());
-        let follower = experiment.posterior.approach().follower(&plan);
+        let followed = FollowedRun {
+            rows: job.rows(),
+            layers: start.encoder.num_hidden_layers,
+            frozen_layers: self.config.frozen_layers,
+            seed: self.config.seed,
+        };
+        let follower = experiment.posterior.approach().follower(&plan, &followed);
         let follower = follower.map_err(ExperimentError::Encoder)?;
         let tuning = Tuning {
             experiment,
