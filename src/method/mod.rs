@@ -10,6 +10,7 @@ mod ensemble;
 mod input;
 mod ivon;
 pub mod laplace;
+mod lora_laplace;
 mod map;
 mod mc_dropout;
 mod record;
@@ -54,6 +55,8 @@ pub enum Method {
     Ensemble,
     /// Variational learning of the top layers: the optimizer finds a Gaussian over their weights.
     Ivon,
+    /// Laplace approximation over low-rank adapters of the top layers, fitted after training.
+    LoraLaplace,
 }
 
 registry! {
@@ -65,6 +68,7 @@ registry! {
     Vbll(vbll::Vbll) = "vbll",
     Ensemble(ensemble::Ensemble) = "ensemble",
     Ivon(ivon::Ivon) = "ivon",
+    LoraLaplace(lora_laplace::LoraLaplace) = "lora_laplace",
 }
 
 /// What a method asks of those who run it.
