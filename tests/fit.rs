@@ -152,6 +152,7 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
     };
     refused(&["--set", "posterior.num_samples=8"], "add `mc_dropout` to `--method`");
     refused(&["--method", "swag"], "`bayes fit` does not fine-tune");
+    refused(&["--method", "ivon"], "`bayes fit` does not fine-tune");
     refused(&["--method", "ensemble"], "trains several networks, and `bayes fit` trains none");
     refused(&["--method", "distil"], "trains a network on what a teacher says");
     let sampled = ["--method", "mc_dropout", "--set", "posterior.num_samples=8", "--set"];
@@ -183,6 +184,38 @@ fn passes_with_dropout_answer_alike_alone_and_in_company_and_are_counted() {
     let second = json(both.lines().nth(1).unwrap());
     assert_eq!(second["probabilities"], alone["probabilities"]);
     assert_eq!(second["uncertainty_details"], alone["uncertainty_details"]);
+}
+
+#[test]
+fn adapters_of_the_top_layers_are_fitted_to_a_network_that_stays() {
+    let (home, _) = trained();
+    let own =
+        ["posterior.num_samples=3", "posterior.adapter_rank=2", "posterior.stochastic_layers=9"];
+    let start = ["fit", "--model", MODEL, "--output", "adapted", "--method", "lora_laplace"];
+    let [samples, rank, deep] = own.map(|key| ["--set", key]);
+    let message = home.refused(&[&start[..], &deep].concat());
+    assert!(message.contains("the encoder has 1 layer"), "{message}");
+    let said = home.done(&[&start[..], &samples, &rank].concat());
+    assert!(said.contains("lora_laplace"), "{said}");
+    let weights = |model: &str| std::fs::read(home.path(model).join("model.safetensors")).unwrap();
+    assert!(weights("adapted") == weights(MODEL), "the network is the mean");
+    let posterior = tensors(&home, "adapted/bayes/posterior.safetensors");
+    for name in ["top.samples", "top.layers", "top.drawn.classifier.weight"] {
+        assert!(posterior.contains_key(name), "{name}: {:?}", posterior.keys());
+    }
+    let alone = json(&home.done(&["predict", "--model", "adapted", "--json", "my invoice"]));
+    let details = &alone["uncertainty_details"];
+    assert_eq!(details["method"], json("\"lora_laplace\""));
+    assert!(details["epistemic"].as_f64().unwrap() >= 0.0, "{details}");
+    let input = home.write("top.csv", "text\na router\nmy invoice\n");
+    let input = input.to_str().unwrap();
+    let both = home.done(&["predict", "--model", "adapted", "--json", "--input", input]);
+    let second = json(both.lines().nth(1).unwrap());
+    assert_eq!(second["probabilities"], alone["probabilities"]);
+    // Another method is fitted to it as to any network.
+    let again = ["fit", "--model", "adapted", "--output", "plain", "--method", "map"];
+    home.done(&again);
+    assert!(weights("plain") == weights(MODEL));
 }
 
 #[test]

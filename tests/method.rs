@@ -111,6 +111,13 @@ impl Place {
         let small: &[&str] = match self.method {
             Method::Ensemble => &["posterior.num_members=3", "posterior.learning_rate_factor=1.5"],
             Method::Distil => &[&teacher],
+            Method::Ivon => &[
+                "posterior.num_samples=4",
+                "posterior.learning_rate=100",
+                "posterior.clip_radius=1e-4",
+                "posterior.ess=1e6",
+            ],
+            Method::LoraLaplace => &["posterior.num_samples=4", "posterior.curvature_rows=100"],
             _ => &[],
         };
         let settings = own.iter().chain(small).chain(self.keys).chain(more);
@@ -412,6 +419,72 @@ fn an_ensemble_says_the_mean_of_what_its_networks_say() {
     }
 }
 
+fn of_top_layers() -> impl Iterator<Item = &'static Place> {
+    let own = |place: &&Place| matches!(place.method, Method::Ivon | Method::LoraLaplace);
+    MODELS.iter().map(|(place, _)| place).filter(own)
+}
+
+/// Each sample is a network of its own, whose lower layers happen to be those of the others.
+#[test]
+fn samples_of_the_top_layers_say_the_mean_of_what_whole_networks_say() {
+    let texts = ["the oven is on the plate", "rake", "bolt of the lawn"].map(|text| (text, None));
+    for place in of_top_layers() {
+        let name = place.method.name();
+        let whole = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let artifact = whole.artifact().clone();
+        let top = artifact.posterior.top_layers().unwrap().clone();
+        assert_eq!((top.samples, top.layers, top.all, top.cost()), (4, 1, 1, 5.0), "{name}");
+        let alone = |sample: usize| {
+            let parameters = top.sample(sample, &artifact.parameters).unwrap();
+            let posterior = Posterior::point(artifact.manifest.task, &parameters);
+            let one = Artifact { parameters, posterior, ..artifact.clone() };
+            Predictor::new(one).unwrap().predict(&texts, &mut |_| {}).unwrap()
+        };
+        let networks: Vec<_> = (0..top.samples).map(alone).collect();
+        let scaling = &artifact.posterior.scaling;
+        assert_eq!(scaling.scale, 1.0, "{name}: each sample counts as it is");
+        let found = whole.predict(&texts, &mut |_| {}).unwrap();
+        for (row, found) in found.iter().enumerate() {
+            let mut mean_c = [0.0; 3];
+            for network in &networks {
+                let p_c = softmax(&network[row].logits.mean(), scaling.temperature);
+                mean_c.iter_mut().zip(p_c).for_each(|(mean, p)| *mean += p / 4.0);
+            }
+            let both = found.predictive.probability_c.iter().zip(mean_c);
+            assert!(
+                both.clone().all(|(a, b)| (a - b).abs() < 1e-9),
+                "{name}: {:?}",
+                both.collect::<Vec<_>>()
+            );
+            assert!(found.predictive.epistemic.unwrap() > 0.0, "{name}");
+            assert_eq!(found.logits.passes(), Some(4));
+        }
+    }
+}
+
+/// A server reads one batch of texts that are tokenised already, and is not always asked for the uncertainty.
+#[test]
+fn samples_of_the_top_layers_answer_the_same_to_a_server() {
+    let texts = ["the oven is on the plate", "rake"].map(|text| (text, None));
+    for place in of_top_layers() {
+        let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let expected = predictor.predict(&texts, &mut |_| {}).unwrap();
+        let encoded = predictor.encode(&texts).unwrap();
+        let batch: Vec<&Encoded> = encoded.iter().collect();
+        for sampling in [None, predictor.passes(None, 7)] {
+            let readings = predictor.read(&batch, sampling, &|| true).unwrap().unwrap();
+            for ((encoded, reading), expected) in encoded.iter().zip(readings).zip(&expected) {
+                let answer = predictor.answer(encoded, reading, predictor.usual()).unwrap();
+                assert_eq!(answer.logits, expected.logits, "{}", place.method.name());
+                let (one, other) = (&answer.predictive, &expected.predictive);
+                assert_eq!(one.probability_c, other.probability_c);
+                assert_eq!(one.epistemic, other.epistemic);
+            }
+        }
+        assert!(predictor.read(&batch, None, &|| false).unwrap().is_none(), "nobody waits");
+    }
+}
+
 #[test]
 fn an_ensemble_is_published_whole_and_its_card_says_what_python_sees() {
     let (place, _) = ensemble();
@@ -666,6 +739,7 @@ fn hidden_states_that_are_not_there_are_refused() {
         runs: &place.path("runs"),
         stop: &AtomicBool::new(false),
         resume: Resume::Auto,
+        first: None,
         saved: &|_, _| {},
     };
     let experiment = place.experiment(&["posterior.feature_layers=[1]"]);

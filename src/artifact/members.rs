@@ -82,7 +82,7 @@ pub(super) fn read_members(
 ) -> Result<Vec<Parameters>, ArtifactError> {
     let count = match posterior.passes() {
         Some(Passes::Members(count)) => count,
-        Some(Passes::Dropout { .. }) | None => 1,
+        Some(Passes::Dropout { .. } | Passes::TopLayers { .. }) | None => 1,
     };
     let nonsense = |message| ArtifactError::Nonsense {
         path: folder.join("bayes").join("manifest.json"),

@@ -40,10 +40,16 @@ pub enum Purpose {
     Member = 14,
     /// Damaged texts (`--shift`): `a` is the text's key, `b` the step of the damage.
     Damage = 15,
+    /// Samples of weights that a model predicts with; `a` is the sample, `b` the parameter.
+    Weights = 16,
+    /// Samples of weights that training takes gradients at; `a` is the step, `b` the parameter.
+    Variational = 17,
+    /// Labels that a model gives to rows itself; `a` is the row.
+    Labels = 18,
     /// Draws for the mean of a student that is distilled; `a` is the forward pass.
-    Student = 20,
+    Student = 19,
     /// Altered copies of training texts: `a` is the row, `b` the copy.
-    Alter = 21,
+    Alter = 20,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

@@ -107,11 +107,12 @@ impl FitSettings<'_> {
         labels: &[u32],
     ) -> Option<ScalingFit> {
         let mut corrections = self.calibration.corrections();
-        // What networks disagree by is neither left out nor enlarged, unless that is asked for. The temperature
+        // What networks, or samples of their weights, disagree by is neither left out nor enlarged, unless that is asked for. The temperature
         // is fitted to their mean: one for each would leave it less sure than it should be (Rahaman and
         // Thiery, "Uncertainty quantification and deep ensembles", NeurIPS 2021).
-        if matches!(posterior.passes(), Some(Passes::Members(_))) && corrections.scale.is_default()
-        {
+        let counts =
+            matches!(posterior.passes(), Some(Passes::Members(_) | Passes::TopLayers { .. }));
+        if counts && corrections.scale.is_default() {
             corrections.scale = ScaleRule::Fixed(1.0);
         }
         fit_scaling(logits, labels, &posterior.link, corrections)

@@ -1,8 +1,9 @@
 //! From the weights of a trained classifier to a posterior over them.
 
 use super::{ExperimentError, Features};
+use crate::data::TokenSet;
 use crate::method::laplace::{FeatureRows, Head};
-use crate::method::{FitInput, FitRecord, LastLayer, PosteriorConfig, fit_wide};
+use crate::method::{FitInput, FitRecord, LastLayer, NetworkRows, PosteriorConfig, fit_wide};
 use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::Posterior;
 use crate::train::{ClassWeights, Gathered};
@@ -15,6 +16,8 @@ pub(super) struct Making<'a> {
     pub(super) class_weights: &'a [f64],
     /// What followed the training, where the method needs that.
     pub(super) gathered: Option<&'a Gathered>,
+    /// Rows that the network was trained on, and others, where the method looks at their tokens.
+    pub(super) tokens: Option<[&'a TokenSet; 2]>,
 }
 
 impl Making<'_> {
@@ -37,12 +40,18 @@ impl Making<'_> {
             classes: encoder.labels.len(),
             class_weights: self.class_weights,
         };
-        let Self { config, head, gathered, .. } = *self;
+        let Self { config, head, gathered, tokens, .. } = *self;
         if !config.feature_layers.is_empty() {
             return Ok(fit_wide(config, rows, last)?);
         }
         let link = config.link;
-        let mut input = FitInput { last, rows, head, link, converged: None, gathered };
+        let network = tokens.map(|[train, held_out]| NetworkRows {
+            config: encoder,
+            parameters,
+            train,
+            held_out,
+        });
+        let mut input = FitInput { last, rows, head, link, converged: None, gathered, network };
         Ok(config.approach().run(&mut input)?)
     }
 }

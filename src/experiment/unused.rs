@@ -58,6 +58,9 @@ impl Use {
                 Some(Passes::Dropout { .. }) => {
                     Some("probabilities are means over the passes (`posterior.num_samples`)")
                 }
+                Some(Passes::TopLayers { .. }) => {
+                    Some("probabilities are means over samples of the top layers")
+                }
                 Some(Passes::Members(_)) => Some("probabilities are means over the networks"),
                 None => (classes == 2).then_some("probabilities of two classes are exact"),
             }

@@ -4,6 +4,8 @@ use candle_core::{Device, Result, Tensor};
 
 use super::laplace::{self, FeatureRows, Head, Laplace, Prior, Problem, Tolerance};
 use super::{FitRecord, Method, PosteriorConfig};
+use crate::data::TokenSet;
+use crate::model::{EncoderConfig, Parameters};
 use crate::posterior::{LinkChoice, Posterior, Spread};
 use crate::train::Gathered;
 
@@ -33,6 +35,19 @@ pub struct FitInput<'a> {
     pub converged: Option<Laplace>,
     /// What followed the training, for methods that need its trajectory.
     pub gathered: Option<&'a Gathered>,
+    /// The network, for methods that look below the feature.
+    pub network: Option<NetworkRows<'a>>,
+}
+
+/// A network, and rows as it reads them.
+#[derive(Clone, Copy, Debug)]
+pub struct NetworkRows<'a> {
+    pub config: &'a EncoderConfig,
+    pub parameters: &'a Parameters,
+    /// Rows that it was trained on.
+    pub train: &'a TokenSet,
+    /// Rows that it has not seen, which calibrate it too.
+    pub held_out: &'a TokenSet,
 }
 
 /// Fits the last layer to convergence, whatever the method, and the method around it. `start_kd` is
@@ -54,6 +69,7 @@ pub fn fit_converged(
         link: config.link,
         converged: Some(found),
         gathered: None,
+        network: None,
     };
     let (posterior, record) = config.approach().run(&mut input)?;
     Ok((posterior, FitRecord { evidence: record.evidence.or(evidence), ..record }))

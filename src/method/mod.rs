@@ -9,7 +9,9 @@ mod config;
 mod distil;
 mod ensemble;
 mod input;
+mod ivon;
 pub mod laplace;
+mod lora_laplace;
 mod map;
 mod mc_dropout;
 mod record;
@@ -26,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use self::registry::registry;
 pub use config::PosteriorConfig;
 pub use distil::TeacherLogits;
-pub use input::{FitInput, LastLayer, fit_converged, tensors};
+pub use input::{FitInput, LastLayer, NetworkRows, fit_converged, tensors};
 pub use laplace::Evidence;
 pub use record::{FitRecord, TeacherRecord};
 pub use wide::{fit_wide, scale_of};
@@ -57,6 +59,10 @@ pub enum Method {
     Ensemble,
     /// One network that has learned what a teacher of several passes says, and what they disagree about.
     Distil,
+    /// Variational learning of the top layers: the optimizer finds a Gaussian over their weights.
+    Ivon,
+    /// Laplace approximation over low-rank adapters of the top layers, fitted after training.
+    LoraLaplace,
 }
 
 registry! {
@@ -68,6 +74,8 @@ registry! {
     Vbll(vbll::Vbll) = "vbll",
     Ensemble(ensemble::Ensemble) = "ensemble",
     Distil(distil::Distil) = "distil",
+    Ivon(ivon::Ivon) = "ivon",
+    LoraLaplace(lora_laplace::LoraLaplace) = "lora_laplace",
 }
 
 /// What a method asks of those who run it.
@@ -75,6 +83,8 @@ registry! {
 pub struct Needs {
     /// The features of the training rows.
     pub training_features: bool,
+    /// The whole network and the tokens of rows, not only their features.
+    pub network_rows: bool,
     /// A layer of its own that predicts, so that the last layer cannot be kept.
     pub own_layer: bool,
     /// Multiple forward passes for a text.
@@ -108,6 +118,7 @@ impl Default for Needs {
     fn default() -> Self {
         Self {
             training_features: false,
+            network_rows: false,
             passes: None,
             trajectory: false,
             own_layer: false,
@@ -124,6 +135,18 @@ impl Needs {
     pub fn shapes_training(&self) -> bool {
         self.trajectory || self.runs > 1 || self.objective || self.teacher
     }
+}
+
+/// What a method is told of the run that it follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowedRun {
+    /// Training rows.
+    pub rows: usize,
+    /// Layers of the encoder.
+    pub layers: usize,
+    /// Of these, the lowest that are not trained.
+    pub frozen_layers: usize,
+    pub seed: u64,
 }
 
 /// A method with its settings.
@@ -148,7 +171,11 @@ pub trait Approach {
 
     /// What follows the weights of a training run, for methods that need its trajectory. The error says why
     /// the plan of the run does not do.
-    fn follower(&self, _: &Plan) -> std::result::Result<Option<Box<dyn Follower>>, String> {
+    fn follower(
+        &self,
+        _: &Plan,
+        _: &FollowedRun,
+    ) -> std::result::Result<Option<Box<dyn Follower>>, String> {
         Ok(None)
     }
 

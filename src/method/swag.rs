@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Var, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{Approach, FitInput, FitRecord, Method, Needs};
+use super::{Approach, FitInput, FitRecord, FollowedRun, Method, Needs};
 use crate::model::Parameters;
 use crate::posterior::{Covariance, LowRank, Posterior, Spread};
 use crate::train::{Follower, Gathered, Plan};
@@ -69,7 +69,11 @@ impl Approach for Swag {
         Ok(())
     }
 
-    fn follower(&self, plan: &Plan) -> std::result::Result<Option<Box<dyn Follower>>, String> {
+    fn follower(
+        &self,
+        plan: &Plan,
+        _: &FollowedRun,
+    ) -> std::result::Result<Option<Box<dyn Follower>>, String> {
         let start = (self.swa_start * plan.steps as f64).round() as u64;
         let every = ((plan.steps - start) / (2 * self.swag_rank as u64)).max(1);
         if plan.steps - start < 2 {
@@ -225,7 +229,7 @@ mod tests {
         let swag = Swag { swa_start: 0.5, swag_rank: rank, ..Swag::default() };
         let config = TrainConfig { max_steps: steps, ..TrainConfig::default() };
         let plan = Plan::new(&config, 10);
-        let mut follower = swag.follower(&plan).unwrap().unwrap();
+        let mut follower = swag.follower(&plan, &FollowedRun::default()).unwrap().unwrap();
         let mut stream = Noise::new(3).stream(Purpose::Init, 0, 0);
         let mut seen: Vec<Vec<f64>> = Vec::new();
         let var = |values: &[f32], shape: &[usize]| {
@@ -283,7 +287,8 @@ mod tests {
         };
         let gathered = Some(follower.gathered());
         let (head, link) = (Head::Refit, LinkChoice::default());
-        let mut input = FitInput { last, rows, head, link, converged: None, gathered };
+        let mut input =
+            FitInput { last, rows, head, link, converged: None, gathered, network: None };
         let Spread::LastLayer(covariance) = swag.run(&mut input).unwrap().0.spread else {
             panic!("it is one pass")
         };
@@ -315,10 +320,14 @@ mod tests {
             |steps| Plan::new(&TrainConfig { max_steps: steps, ..TrainConfig::default() }, 100);
         let swag = Swag::default();
         let long = plan(100);
-        let follower = swag.follower(&long).unwrap().unwrap();
+        let follower = swag.follower(&long, &FollowedRun::default()).unwrap().unwrap();
         assert_eq!(follower.rate(&long, 20), long.rate(20));
         assert_eq!([50, 75, 99].map(|step| follower.rate(&long, step)), [0.5; 3]);
-        assert!(swag.follower(&plan(2)).unwrap_err().contains("`posterior.swa_start`"));
+        assert!(
+            swag.follower(&plan(2), &FollowedRun::default())
+                .unwrap_err()
+                .contains("`posterior.swa_start`")
+        );
         let config = PosteriorConfig::from(Method::Swag);
         assert!(config.check().is_ok());
         for wrong in [

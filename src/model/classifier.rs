@@ -43,6 +43,8 @@ pub struct Trunk {
     pub feature_bd: Tensor,
     /// What enters each of the last layers, as the mean over the tokens, side by side: `[b, e]`.
     pub input_be: Vec<f32>,
+    /// What enters the layer that was asked for, `[p, d]`.
+    pub below_pd: Option<Tensor>,
 }
 
 /// An encoder with its head, over parameters that it shares with whoever trains them.
@@ -94,6 +96,21 @@ impl Classifier {
     pub fn packed(config: &EncoderConfig, parameters: &Parameters) -> Result<Self> {
         let engine = Engine::new(config, parameters)?.map(Arc::new);
         Ok(Self { engine, ..Self::new(config, parameters) })
+    }
+
+    /// The layers from `first` on and what comes behind them, packed, with weights of their own; below them
+    /// they have those of `mean`, with which they share all that is not theirs.
+    pub fn packed_above(
+        config: &EncoderConfig,
+        mean: &Parameters,
+        own: &Parameters,
+        first: usize,
+    ) -> Result<Self> {
+        let engine = Engine::above(config, own, first)?.map(Arc::new);
+        let plain = Self::new(config, own);
+        // What is packed is not kept twice.
+        let layers = if engine.is_some() { Self::new(config, mean).layers } else { plain.layers };
+        Ok(Self { engine, layers, ..plain })
     }
 
     /// A classifier over these tensors, which are shared and not copied, in plain operations.
@@ -152,12 +169,32 @@ impl Classifier {
 
     /// The feature φ, and what enters each of the last `inputs` layers, as the mean over the tokens.
     pub fn trunk(&self, batch: &Packed, inputs: usize) -> Result<Trunk> {
+        self.trunk_above(batch, inputs, None)
+    }
+
+    /// The same, and what enters the layer `first`, where one is named.
+    pub fn trunk_above(
+        &self,
+        batch: &Packed,
+        inputs: usize,
+        first: Option<usize>,
+    ) -> Result<Trunk> {
         let inputs = inputs.min(self.layers.len());
+        let below_pd;
         let (pooled_bd, input_be) = match &self.engine {
-            Some(engine) => engine.pooled(batch, inputs)?,
+            Some(engine) => {
+                let mut below = Vec::new();
+                let kept = first.map(|first| (first, &mut below));
+                let both = engine.pooled_above(batch, inputs, kept)?;
+                let shape = (batch.tokens(), self.config.hidden_size);
+                let tensor = || Tensor::from_vec(below, shape, both.0.device());
+                below_pd = first.map(|_| tensor()).transpose()?;
+                both
+            }
             None => {
                 let mut places = Places { source: None, next: 0 };
                 let mut states = self.states(batch, &mut places, &batch.places())?;
+                below_pd = first.map(|first| states[first].clone());
                 let last_pd = states.pop().expect("the embeddings come first");
                 let means = states[states.len() - inputs..].iter();
                 let means = means.map(|x_pd| ops::mean_token(x_pd, batch));
@@ -170,7 +207,26 @@ impl Classifier {
             }
         };
         let mut places = Places { source: None, next: 0 };
-        Ok(Trunk { feature_bd: self.feature(&pooled_bd, batch, &mut places)?, input_be })
+        Ok(Trunk { feature_bd: self.feature(&pooled_bd, batch, &mut places)?, input_be, below_pd })
+    }
+
+    /// Logits `[b, c]`, without noise, from what enters the layer `first`, `[p, d]`: the lowest one of
+    /// [`Self::packed_above`].
+    pub fn logits_from(&self, below_pd: &Tensor, first: usize, batch: &Packed) -> Result<Tensor> {
+        let mut noise = Places { source: None, next: 0 };
+        let pooled_bd = match &self.engine {
+            Some(engine) => {
+                engine.pooled_from(batch, &below_pd.flatten_all()?.to_vec1::<f32>()?)?
+            }
+            None => {
+                let (mut x_pd, places) = (below_pd.clone(), batch.places());
+                for layer in &self.layers[first..] {
+                    x_pd = layer.forward(&x_pd, &self.config, batch, &mut noise, &places)?;
+                }
+                self.pool(&x_pd, batch)?
+            }
+        };
+        self.feature_logits(&self.feature(&pooled_bd, batch, &mut noise)?)
     }
 
     /// What enters the last linear layer in each of several passes with dropout, that on the feature

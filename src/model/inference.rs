@@ -17,8 +17,8 @@ pub struct TrunkRows {
     pub feature_nd: Vec<f32>,
     /// The means of what enters each of the last layers, side by side: `[n, e]`.
     pub input_ne: Vec<f32>,
-    /// What enters the last layer in each pass, `[n, samples, d]`, or the logits of each network, `[n, m, c]`;
-    /// nothing where no passes were asked for.
+    /// What enters the last layer in each pass, `[n, samples, d]`, or the logits of each network or each copy of
+    /// the top layers, `[n, m, c]`; nothing where no passes were asked for.
     pub sample_nsd: Vec<f32>,
     /// The means of what leaves the last layer of the encoder before it was fine-tuned, `[n, d]`; nothing
     /// where there is none.
@@ -77,13 +77,12 @@ pub fn features(
     let mut done = 0;
     for rows in batches(lengths, TOKEN_BUDGET) {
         let batch = Packed::new(rows.iter().map(|&row| sequence(row as usize)));
-        let Trunk { feature_bd, input_be } = first.trunk(&batch, inputs)?;
+        let trunk = networks.trunk(&batch, inputs, sampling)?;
         let samples = match sampling {
-            Some(sampling) => {
-                networks.sampled_while(&batch, Some(&feature_bd), sampling, &|| true)?
-            }
+            Some(sampling) => networks.sampled_while(&batch, &trunk, sampling, &|| true)?,
             None => None,
         };
+        let Trunk { feature_bd, input_be, .. } = trunk;
         let values = |tensor: Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         let sample_bsd = samples.map_or(Ok(Vec::new()), values)?;
         let feature_bd = values(feature_bd)?;

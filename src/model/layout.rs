@@ -55,6 +55,15 @@ impl LayerNames {
     }
 }
 
+/// Whether a parameter belongs to the layers from `first` on, or to what comes behind all layers.
+pub fn is_above(name: &str, first: usize) -> bool {
+    let number = name.strip_prefix("layer.").and_then(|rest| rest.split('.').next());
+    match number.and_then(|number| number.parse::<usize>().ok()) {
+        Some(index) => index >= first,
+        None => !name.starts_with("embeddings."),
+    }
+}
+
 /// How a new parameter is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {

@@ -20,7 +20,7 @@ pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trun
 pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use inference::{TrunkRows, Wanted, features, last_layer};
-pub use layout::{Fill, Part, Specification, specifications};
+pub use layout::{Fill, Part, Specification, is_above, specifications};
 pub use networks::{Networks, Sampling};
 pub use obtain::{here, obtain};
 pub use parameters::Parameters;

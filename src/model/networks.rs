@@ -1,8 +1,9 @@
-//! The networks that read a text: one, or all of an ensemble on the same tokens.
+//! The networks that read a text: one, all of an ensemble on the same tokens, or one with several copies of its
+//! top layers.
 
 use candle_core::{Result, Tensor};
 
-use super::{Classifier, DropoutPasses, EncoderConfig, Parameters, Pooling, StillWanted};
+use super::{Classifier, DropoutPasses, EncoderConfig, Parameters, Pooling, StillWanted, Trunk};
 use crate::compute::Packed;
 
 /// Several passes over one batch.
@@ -12,6 +13,8 @@ pub enum Sampling {
     Dropout(DropoutPasses),
     /// One of each network.
     Members,
+    /// One of each copy of the top layers, on what the layers below them make of the batch.
+    TopLayers,
 }
 
 /// One network, or several of one shape.
@@ -21,11 +24,14 @@ pub struct Networks {
     others: Vec<Classifier>,
     /// The encoder before it was fine-tuned, for novelty.
     reference: Option<Classifier>,
+    /// Copies of the layers from `lowest` on, and of what comes behind them.
+    tops: Vec<Classifier>,
+    lowest: usize,
 }
 
 impl From<Classifier> for Networks {
     fn from(first: Classifier) -> Self {
-        Self { first, others: Vec::new(), reference: None }
+        Self { first, others: Vec::new(), reference: None, tops: Vec::new(), lowest: 0 }
     }
 }
 
@@ -38,7 +44,7 @@ impl Networks {
     ) -> Result<Self> {
         let packed = |parameters| Classifier::packed(config, parameters);
         let others = others.iter().map(packed).collect::<Result<_>>()?;
-        Ok(Self { first: packed(first)?, others, reference: None })
+        Ok(Self { others, ..packed(first)?.into() })
     }
 
     /// With the encoder as it was before fine-tuning, of the same shape.
@@ -61,6 +67,21 @@ impl Networks {
         }
     }
 
+    /// With copies of the layers from `lowest` on instead of those that it had; `mean` are the weights of the
+    /// first network.
+    pub fn with_tops(
+        self,
+        mean: &Parameters,
+        lowest: usize,
+        copies: impl Iterator<Item = Result<Parameters>>,
+    ) -> Result<Self> {
+        let packed = |own: Result<Parameters>| {
+            Classifier::packed_above(self.first.config(), mean, &own?, lowest)
+        };
+        let tops = copies.map(packed).collect::<Result<_>>()?;
+        Ok(Self { tops, lowest, ..self })
+    }
+
     /// The one that gives the feature φ, and what novelty looks at.
     pub fn first(&self) -> &Classifier {
         &self.first
@@ -72,31 +93,53 @@ impl Networks {
         match sampling {
             Sampling::Dropout(passes) => passes.samples * config.hidden_size,
             Sampling::Members => (1 + self.others.len()) * config.labels.len(),
+            Sampling::TopLayers => self.tops.len() * config.labels.len(),
         }
     }
 
-    /// What a posterior of several passes reads of each: what enters the last layer, `[b, samples, d]`, or the
-    /// logits of each network, `[b, m, c]`, since each has a last layer of its own. `feature_bd` is that of the
-    /// first network, where it is known. `None` if they were not wanted any more before the last pass.
+    /// What the first network makes of a batch, with all that [`Self::sampled_while`] goes on from.
+    pub fn trunk(
+        &self,
+        batch: &Packed,
+        inputs: usize,
+        sampling: Option<Sampling>,
+    ) -> Result<Trunk> {
+        let lowest = (sampling == Some(Sampling::TopLayers)).then_some(self.lowest);
+        self.first.trunk_above(batch, inputs, lowest)
+    }
+
+    /// What a posterior of several passes reads of each: what enters the last layer, `[b, samples, d]`; or the
+    /// logits, `[b, m, c]`, of each network or of each copy of the top layers, since each has a last layer of
+    /// its own. `trunk` is what [`Self::trunk`] gave for the batch. `None` if they were not wanted any more
+    /// before the last pass.
     pub fn sampled_while(
         &self,
         batch: &Packed,
-        feature_bd: Option<&Tensor>,
+        trunk: &Trunk,
         sampling: Sampling,
         wanted: StillWanted<'_>,
     ) -> Result<Option<Tensor>> {
-        let passes = match sampling {
-            Sampling::Dropout(passes) => return self.first.sampled_while(batch, &passes, wanted),
-            Sampling::Members => std::iter::once(&self.first).chain(&self.others),
-        };
-        let mut known = feature_bd.cloned();
         let mut logits = Vec::new();
-        for network in passes {
-            if !wanted() {
-                return Ok(None);
+        match sampling {
+            Sampling::Dropout(passes) => return self.first.sampled_while(batch, &passes, wanted),
+            Sampling::Members => {
+                logits.push(self.first.feature_logits(&trunk.feature_bd)?);
+                for network in &self.others {
+                    if !wanted() {
+                        return Ok(None);
+                    }
+                    logits.push(network.feature_logits(&network.features(batch)?)?);
+                }
             }
-            let feature_bd = known.take().map_or_else(|| network.features(batch), Ok)?;
-            logits.push(network.feature_logits(&feature_bd)?);
+            Sampling::TopLayers => {
+                let below_pd = trunk.below_pd.as_ref().expect("the trunk was made for it");
+                for top in &self.tops {
+                    if !wanted() {
+                        return Ok(None);
+                    }
+                    logits.push(top.logits_from(below_pd, self.lowest, batch)?);
+                }
+            }
         }
         Tensor::stack(&logits, 1).map(Some)
     }

@@ -40,6 +40,17 @@ impl Parameters {
         self
     }
 
+    /// The tensor of any name, where there is one.
+    pub fn find(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
+    }
+
+    /// Layers of the encoder.
+    pub fn layers(&self) -> usize {
+        let norm = |name: &&String| name.starts_with("layer.") && name.ends_with(".attention.norm");
+        self.0.keys().filter(norm).count()
+    }
+
     /// The same with another last linear layer, weight `[c, d]` and bias `[c]`, on the device of the
     /// one that it replaces.
     pub fn with_last_layer(&self, weight_cd: &Tensor, bias_c: &Tensor) -> Result<Self> {

@@ -8,6 +8,8 @@ mod covariance;
 mod fourier;
 mod link;
 mod logits;
+mod passes;
+mod top_layers;
 mod wide;
 
 use std::borrow::Cow;
@@ -24,10 +26,12 @@ pub use covariance::{
 pub use fourier::{FourierLayer, FourierMap, MOST_FEATURES, normalised};
 pub use link::{Draws, Link, LinkChoice, POINTS, Predictive, Scaling, VectorScaling, softmax};
 pub use logits::{Basis, LogitCovariance, LogitDistribution};
+pub use passes::{MOST_MEMBERS, MOST_SAMPLES, Passes};
+pub use top_layers::{Deviation, Fixed, TopLayers};
 pub use wide::WideLayer;
 
 use crate::compute::Noise;
-use crate::model::{DropoutPasses, HiddenStates, Parameters, Sampling, last_layer};
+use crate::model::{HiddenStates, Networks, Parameters, last_layer};
 use crate::store::{TensorFile, Tensors};
 use crate::task::Task;
 
@@ -60,93 +64,9 @@ pub enum Spread {
     LastLayer(Covariance),
     /// Several passes, each with other weights.
     Passes(Passes),
-}
-
-/// The most passes for one text.
-pub const MOST_SAMPLES: usize = 200;
-
-/// The most networks of an ensemble.
-pub const MOST_MEMBERS: usize = 32;
-
-/// No encoder has more layers.
-const MOST_LAYERS: usize = 1000;
-
-/// Several passes for a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passes {
-    /// Of one network, with dropout.
-    Dropout {
-        samples: usize,
-        /// How many of the top layers have dropout; 0 = all, and the embeddings.
-        layers: usize,
-    },
-    /// One of each network of an ensemble, so many.
-    Members(usize),
-}
-
-impl Passes {
-    /// Points that a text gets.
-    pub fn count(self) -> usize {
-        match self {
-            Self::Dropout { samples: count, .. } | Self::Members(count) => count,
-        }
-    }
-
-    /// With as many passes with dropout as these are.
-    pub fn as_many_as(self, sampling: Sampling) -> Self {
-        match (self, sampling) {
-            (Self::Dropout { layers, .. }, Sampling::Dropout(DropoutPasses { samples, .. })) => {
-                Self::Dropout { samples, layers }
-            }
-            (passes, _) => passes,
-        }
-    }
-
-    /// The passes under a seed: the same seed and text, the same passes. Networks have no need of one.
-    pub fn sampling(self, seed: u64) -> Sampling {
-        match self {
-            Self::Dropout { samples, layers } => {
-                Sampling::Dropout(DropoutPasses { samples, layers, noise: Noise::new(seed) })
-            }
-            Self::Members(_) => Sampling::Members,
-        }
-    }
-
-    /// Those of a prediction for which nobody gives a seed, and of calibration.
-    pub fn usual(self) -> Sampling {
-        self.sampling(DRAWS_SEED)
-    }
-
-    fn put(self, tensors: &mut Tensors) {
-        match self {
-            Self::Dropout { samples, layers } => {
-                tensors.put_f64("passes.samples", &[samples as f64]);
-                tensors.put_f64("passes.layers", &[layers as f64]);
-            }
-            Self::Members(count) => tensors.put_f64("members", &[count as f64]),
-        }
-    }
-
-    fn read(file: &TensorFile<'_>) -> Result<Option<Self>, String> {
-        match (file.has("passes.samples"), file.has("members")) {
-            (false, false) => Ok(None),
-            (true, true) => Err("`passes.samples` and `members` exclude each other".to_owned()),
-            (true, false) => {
-                let samples = file.count("passes.samples", MOST_SAMPLES)?;
-                if samples == 0 {
-                    return Err("`passes.samples` is 0".to_owned());
-                }
-                let layers = file.count("passes.layers", MOST_LAYERS)?;
-                Ok(Some(Self::Dropout { samples, layers }))
-            }
-            (false, true) => match file.count("members", MOST_MEMBERS)? {
-                count @ (0 | 1) => {
-                    Err(format!("`members` is {count}, and an ensemble has 2 at least"))
-                }
-                count => Ok(Some(Self::Members(count))),
-            },
-        }
-    }
+    /// A distribution over the weights of the top layers: one pass through the layers below, and one through each
+    /// sample of those.
+    TopLayers(Arc<TopLayers>),
 }
 
 /// Whether a model can say how much of its doubt is its own, and not the text's.
@@ -192,7 +112,7 @@ impl Posterior {
     ) -> Self {
         let directions = match &spread {
             Spread::LastLayer(covariance) => covariance.directions(),
-            Spread::Passes(_) => 0,
+            Spread::Passes(_) | Spread::TopLayers(_) => 0,
         };
         let draws = Draws::new(&Noise::new(DRAWS_SEED), directions);
         let link = Link { task, choice, draws: Arc::new(draws) };
@@ -219,6 +139,7 @@ impl Posterior {
         match &self.spread {
             Spread::LastLayer(covariance) => covariance.put(tensors),
             Spread::Passes(passes) => passes.put(tensors),
+            Spread::TopLayers(top) => top.put(tensors),
         }
         let draws = &self.link.draws;
         if draws.width() > 0 {
@@ -245,14 +166,17 @@ impl Posterior {
         let width = covariance.directions();
         let values = if width > 0 { file.matrix("draws", None, width)? } else { Vec::new() };
         let draws = Arc::new(Draws::from_values(values, width));
-        let passes = Passes::read(file)?;
-        if passes.is_some() && wide.is_some() {
+        let (passes, top) = (Passes::read(file)?, TopLayers::read(file, parameters)?);
+        if (passes.is_some() || top.is_some()) && wide.is_some() {
             return Err("passes and `wide.states` exclude each other".to_owned());
         }
-        let spread = match (passes, covariance) {
-            (None, covariance) => Spread::LastLayer(covariance),
-            (Some(passes), Covariance::Zero) => Spread::Passes(passes),
-            (Some(_), _) => return Err("passes and a covariance exclude each other".to_owned()),
+        let spread = match (passes, top, covariance) {
+            (None, None, covariance) => Spread::LastLayer(covariance),
+            (Some(passes), None, Covariance::Zero) => Spread::Passes(passes),
+            (None, Some(top), Covariance::Zero) if fourier.is_none() => {
+                Spread::TopLayers(Arc::new(top))
+            }
+            _ => return Err("passes and a covariance exclude each other".to_owned()),
         };
         let link = Link { task, choice, draws };
         Ok(Self { mean_cd, mean_c, fourier, wide, spread, link, scaling })
@@ -275,7 +199,7 @@ impl Posterior {
     pub fn of_predictions(&self) -> Self {
         match &self.spread {
             Spread::LastLayer(_) if !self.scaling.uses_variance() => self.at_mean(),
-            Spread::LastLayer(_) | Spread::Passes(_) => self.clone(),
+            Spread::LastLayer(_) | Spread::Passes(_) | Spread::TopLayers(_) => self.clone(),
         }
     }
 
@@ -291,6 +215,22 @@ impl Posterior {
         let (fourier, wide) = (fourier.clone(), wide.clone());
         let (link, scaling) = (link.clone(), scaling.clone());
         Self { mean_cd, mean_c, fourier, wide, spread, link, scaling }
+    }
+
+    /// Networks of these weights, with the samples of the top layers where it has any.
+    pub fn drawn(&self, networks: Networks, mean: &Parameters) -> candle_core::Result<Networks> {
+        match &self.spread {
+            Spread::TopLayers(top) => top.give(networks, mean),
+            Spread::LastLayer(_) | Spread::Passes(_) => Ok(networks),
+        }
+    }
+
+    /// Its distribution over the weights of the top layers, where it has one.
+    pub fn top_layers(&self) -> Option<&TopLayers> {
+        match &self.spread {
+            Spread::TopLayers(top) => Some(top),
+            Spread::LastLayer(_) | Spread::Passes(_) => None,
+        }
     }
 
     /// `c`.
@@ -325,9 +265,10 @@ impl Posterior {
 
     /// The passes that a text is answered by, where it is more than one.
     pub fn passes(&self) -> Option<Passes> {
-        match self.spread {
+        match &self.spread {
             Spread::LastLayer(_) => None,
-            Spread::Passes(passes) => Some(passes),
+            Spread::Passes(passes) => Some(*passes),
+            Spread::TopLayers(top) => Some(top.passes()),
         }
     }
 
@@ -354,7 +295,7 @@ impl Posterior {
     }
 
     /// The logits at the mean of the weights, which any classifier computes: `[n, c]`, or
-    /// `[n, samples, c]`. Each network of an ensemble has computed its own.
+    /// `[n, samples, c]`. Each network of an ensemble, and each sample of the top layers, has computed its own.
     pub fn mean_logits(&self, feature_nd: &[f32]) -> candle_core::Result<Vec<f64>> {
         self.mean_of_read(&self.read_by_layer(feature_nd))
     }
@@ -378,7 +319,7 @@ impl Posterior {
 
     fn mean_of_read(&self, read: &[f32]) -> candle_core::Result<Vec<f64>> {
         match (&self.spread, &self.fourier) {
-            (Spread::Passes(Passes::Members(_)), _) => {
+            (Spread::Passes(Passes::Members(_)) | Spread::TopLayers(_), _) => {
                 Ok(read.iter().map(|&logit| f64::from(logit)).collect())
             }
             (_, Some(fourier)) => fourier.mean_logits(read),
@@ -398,8 +339,9 @@ impl Posterior {
     ) -> candle_core::Result<Vec<LogitDistribution>> {
         let (classes, width) = self.weight().dims2()?;
         match &self.spread {
-            Spread::Passes(passes) => {
-                let lines = mean_nc.chunks_exact(passes.count() * classes);
+            Spread::Passes(_) | Spread::TopLayers(_) => {
+                let passes = self.passes().map_or(1, Passes::count);
+                let lines = mean_nc.chunks_exact(passes * classes);
                 let samples =
                     |line: &[f64]| LogitDistribution::Samples { logit_mc: line.to_vec(), classes };
                 Ok(lines.map(samples).collect())

@@ -108,6 +108,7 @@ impl Predictor {
         let Artifact { encoder, parameters, members, reference, .. } = &artifact;
         let networks = Networks::packed(encoder, parameters, members)?;
         let networks = networks.with_reference(reference.as_ref())?;
+        let networks = artifact.posterior.drawn(networks, parameters)?;
         let posterior = artifact.posterior.of_predictions();
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
@@ -125,9 +126,9 @@ impl Predictor {
     }
 
     /// The same, which looks for what the encoder makes of texts among what other models left there. The networks
-    /// of an ensemble are its own.
+    /// of an ensemble and copies of the top layers are its own.
     pub fn sharing(self, trunk: SharedTrunk) -> candle_core::Result<Self> {
-        if self.artifact.networks().is_some() {
+        if self.always_sampled() {
             return Ok(self);
         }
         let share = Some(shared::Share::new(trunk, &self.artifact)?);
@@ -178,15 +179,20 @@ impl Predictor {
     /// What the posterior reads of one batch: the features φ, `[b, d]`, or those of each pass,
     /// `[b, samples, d]`, or the logits of each network, `[b, m, c]`.
     pub fn features(&self, batch: &Packed) -> candle_core::Result<Vec<f32>> {
-        let samples = match self.usual_passes() {
-            Some(sampling) => self.networks.sampled_while(batch, None, sampling, &|| true)?,
+        let sampling = self.usual_passes();
+        if let Some(Sampling::Dropout(passes)) = sampling {
+            return self.networks.first().sampled(batch, &passes)?.flatten_all()?.to_vec1();
+        }
+        let inputs = self.posterior.states().inputs(self.layers());
+        let trunk = self.networks.trunk(batch, inputs, sampling)?;
+        let samples = match sampling {
+            Some(sampling) => self.networks.sampled_while(batch, &trunk, sampling, &|| true)?,
             None => None,
         };
         if let Some(samples) = samples {
             return samples.flatten_all()?.to_vec1();
         }
-        let inputs = self.posterior.states().inputs(self.layers());
-        let Trunk { feature_bd, input_be } = self.networks.first().trunk(batch, inputs)?;
+        let Trunk { feature_bd, input_be, .. } = trunk;
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
         let rows = TrunkRows { feature_nd, input_ne: input_be, ..TrunkRows::default() };
         Ok(self.read_of(&rows, batch.len()).into_owned())
@@ -296,26 +302,32 @@ impl Predictor {
         wanted: StillWanted<'_>,
     ) -> candle_core::Result<Option<Vec<Reading>>> {
         let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
-        let first = self.networks.first();
-        let Trunk { feature_bd, input_be } = first.trunk(&packed, self.inputs())?;
         let sampling = if self.always_sampled() { self.usual_passes() } else { sampling };
+        let trunk = self.networks.trunk(&packed, self.inputs(), sampling)?;
         // A covariance is large: it is lent.
         let (sample_nsd, posterior) = match (self.posterior.passes(), sampling) {
             (None, _) => (Vec::new(), Cow::Borrowed(&self.posterior)),
             (Some(_), None) => (Vec::new(), Cow::Owned(self.posterior.at_mean())),
             (Some(passes), Some(sampling)) => {
-                let feature_bd = Some(&feature_bd);
-                let samples = self.networks.sampled_while(&packed, feature_bd, sampling, wanted)?;
+                let samples = self.networks.sampled_while(&packed, &trunk, sampling, wanted)?;
                 let Some(samples) = samples else { return Ok(None) };
-                let spread = Spread::Passes(passes.as_many_as(sampling));
                 let values = samples.flatten_all()?.to_vec1()?;
-                (values, Cow::Owned(self.posterior.with_spread(spread)))
+                (values, self.posterior_of(passes, sampling))
             }
         };
+        let Trunk { feature_bd, input_be, .. } = trunk;
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
         let reference_nd = self.networks.reference_means(&packed)?;
         let rows = TrunkRows { feature_nd, input_ne: input_be, sample_nsd, reference_nd };
         self.readings(&posterior, &rows, batch.len()).map(Some)
+    }
+
+    /// The posterior for as many passes as were taken.
+    fn posterior_of(&self, passes: Passes, sampling: Sampling) -> Cow<'_, Posterior> {
+        match passes.as_many_as(sampling) {
+            other if other == passes => Cow::Borrowed(&self.posterior),
+            other => Cow::Owned(self.posterior.with_spread(Spread::Passes(other))),
+        }
     }
 
     /// The passes under a seed, so many or as many as the model has; `None` for a closed form. An ensemble has
@@ -329,12 +341,13 @@ impl Predictor {
     }
 
     /// Whether an answer rests on several passes even where nobody asks for the uncertainty: each network of
-    /// an ensemble has a part in the label.
+    /// an ensemble, and each copy of the top layers, has a part in the label.
     pub fn always_sampled(&self) -> bool {
-        matches!(self.posterior.passes(), Some(Passes::Members(_)))
+        matches!(self.posterior.passes(), Some(Passes::Members(_) | Passes::TopLayers { .. }))
     }
 
-    /// Forward passes of an encoder that a text takes.
+    /// Forward passes of an encoder that a text takes; those of the top layers alone count as the share of one that
+    /// they are, rounded up.
     pub fn forward_passes(&self) -> usize {
         let before = usize::from(self.networks.has_reference());
         before
@@ -343,6 +356,9 @@ impl Predictor {
                 // One without dropout, for novelty.
                 Some(Passes::Dropout { samples, .. }) => 1 + samples,
                 Some(Passes::Members(count)) => count,
+                Some(Passes::TopLayers { .. }) => {
+                    self.posterior.top_layers().map_or(1, |top| top.cost().ceil() as usize)
+                }
             }
     }
 

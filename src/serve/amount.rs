@@ -82,7 +82,7 @@ pub fn check_cost(
     }
     let way = match sampling {
         Some(Sampling::Dropout(_)) => "send fewer texts, or lower `num_samples`",
-        Some(Sampling::Members) | None => "send fewer texts",
+        Some(Sampling::Members | Sampling::TopLayers) | None => "send fewer texts",
     };
     let msg = format!(
         "the job costs up to {cost} tokens of one forward pass, but at most {most} are allowed; \

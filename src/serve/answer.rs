@@ -96,6 +96,10 @@ impl App {
             Some(Sampling::Members) => Some(
                 "this model is an ensemble, and each of its networks reads every text; remove `num_samples`",
             ),
+            Some(Sampling::TopLayers) => Some(
+                "the samples of this model's top layers were drawn once, and each of them reads every text; \
+                 remove `num_samples`",
+            ),
             None => Some(
                 "this model uses a single forward pass and draws no samples; remove `num_samples`",
             ),

@@ -10,6 +10,7 @@ use super::request::Abstain;
 use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded};
 use crate::model::{DropoutPasses, Sampling};
+use crate::posterior::TopLayers;
 use crate::predict::{PredictError, Predictor};
 
 /// Texts in the batch that warms a model and measures it.
@@ -133,6 +134,10 @@ fn cost(predictor: &Predictor, length: u32, sampling: Option<Sampling>) -> u64 {
             let sampled = if sampled == 0 { layers } else { sampled.min(layers) };
             let share = sampled as f64 / layers as f64;
             2.0 - share + share * samples as f64
+        }
+        // One with the weights at their mean besides, whose lower layers they share.
+        Some(Sampling::TopLayers) => {
+            predictor.artifact().posterior.top_layers().map_or(1.0, TopLayers::cost)
         }
     };
     (f64::from(length) * passes).ceil() as u64

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use candle_core::{Result, Var};
 
-use super::Plan;
+use super::{Gradients, Plan};
 use crate::model::Parameters;
 
 /// What a follower has gathered, by name.
@@ -21,6 +21,32 @@ pub trait Follower: Debug {
 
     /// Sees the weights after so many steps.
     fn follow(&mut self, steps: u64, weights: &BTreeMap<String, Var>) -> Result<()>;
+
+    /// Whether it updates this parameter itself, in the place of the optimizer.
+    fn owns(&self, _: &str) -> bool {
+        false
+    }
+
+    /// Moves weights that it owns, before the gradients of a step, counted from 0, are taken.
+    fn perturb(&mut self, _step: u64, _weights: &BTreeMap<String, Var>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Puts them back, to the bit.
+    fn restore(&mut self, _weights: &BTreeMap<String, Var>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Updates what it owns by the gradients at the moved weights; `rate` is the learning rate as a share of the
+    /// peak.
+    fn update(
+        &mut self,
+        _rate: f64,
+        _weights: &BTreeMap<String, Var>,
+        _gradients: &Gradients,
+    ) -> Result<()> {
+        Ok(())
+    }
 
     /// What it has gathered.
     fn gathered(&self) -> &Gathered;

@@ -78,6 +78,8 @@ pub(super) struct Run<'a> {
     pub(super) specifications: Vec<Specification>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) variables: BTreeMap<String, Var>,
+    /// Those that the optimizer updates: all, but for what the follower owns.
+    pub(super) optimized: BTreeMap<String, Var>,
     /// The same storage as the variables.
     pub(super) parameters: Parameters,
     pub(super) own: Own,
@@ -236,6 +238,9 @@ impl<'a> Run<'a> {
         };
         let groups = specifications.iter().map(group).collect();
         let (variables, parameters) = network.variables(&specifications)?;
+        let owned = |name: &str| follower.as_ref().is_some_and(|follower| follower.owns(name));
+        let mut optimized = variables.clone();
+        optimized.retain(|name, _| !owned(name));
         let decay = job.config.ema_decay;
         let begins = state.counters.step == 0;
         let average = match (decay > 0.0, begins) {
@@ -258,6 +263,7 @@ impl<'a> Run<'a> {
             specifications,
             groups,
             variables,
+            optimized,
             parameters,
             optimizer: state.optimizer,
             average,
@@ -295,7 +301,7 @@ impl<'a> Run<'a> {
     }
 
     /// The learning rate of a step as a share of the peak.
-    fn rate(&self, step: u64) -> f64 {
+    pub(super) fn rate(&self, step: u64) -> f64 {
         match &self.follower {
             Some(follower) => follower.rate(&self.plan, step),
             None => self.plan.rate(step),

@@ -15,6 +15,13 @@ pub(super) struct StepDone {
     pub(super) warnings: Vec<String>,
 }
 
+/// What the passes of a step came to, besides their gradients.
+struct Passed {
+    loss: f64,
+    tokens: usize,
+    rows: Vec<u64>,
+}
+
 /// What is found where a number should be.
 pub(super) struct NotFinite {
     pub(super) what: String,
@@ -36,13 +43,59 @@ impl Run<'_> {
         learning_rate: f64,
         micro_batches: &[Vec<u32>],
     ) -> Result<Result<StepDone, NotFinite>, TrainError> {
+        let (config, width) = (self.job.config, self.job.encoder.hidden_size);
+        if let Some(follower) = &mut self.follower {
+            follower.perturb(step, &self.variables)?;
+        }
+        let passed = self.passes(step, micro_batches);
+        if let Some(follower) = &mut self.follower {
+            follower.restore(&self.variables)?;
+        }
+        let Passed { loss, tokens, rows: seen } = match passed? {
+            Ok(passed) => passed,
+            Err(found) => return Ok(Err(found)),
+        };
+        let gradients = &self.gradients;
+        gradients.check(&self.variables)?;
+        let gradient_norm = gradients.norm(width);
+        if !gradient_norm.is_finite() {
+            let name = gradients.not_finite().unwrap_or("all parameters together");
+            return Ok(Err(NotFinite { what: format!("the gradient of `{name}`"), rows: seen }));
+        }
+        let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;
+        let warnings = silent
+            .iter()
+            .map(|name| format!("`{name}` had no gradient in the first steps: it is not trained"))
+            .collect();
+        let most = config.max_grad_norm;
+        let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
+        let groups = &self.groups;
+        self.optimizer.step(&self.optimized, groups, gradients, config, learning_rate, scale)?;
+        if let Some(objective) = self.job.objective {
+            objective.constrain(&self.variables)?;
+        }
+        let share = self.rate(step);
+        if let Some(follower) = &mut self.follower {
+            follower.update(share, &self.variables, &self.gradients)?;
+        }
+        if let Some(average) = &mut self.average {
+            average.update(&self.variables, step + 1)?;
+        }
+        Ok(Ok(StepDone { loss, gradient_norm, tokens, warnings }))
+    }
+
+    /// The passes over the micro-batches of a step: their gradients, and what they saw.
+    fn passes(
+        &mut self,
+        step: u64,
+        micro_batches: &[Vec<u32>],
+    ) -> Result<Result<Passed, NotFinite>, TrainError> {
         let config = self.job.config;
         let set = self.supply.rows().unwrap_or(self.job.train);
         let weight = |&row: &u32| self.class_weights[set.labels()[row as usize] as usize];
         let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
         let step_rows = micro_batches.iter().map(Vec::len).sum();
-        let width = self.job.encoder.hidden_size;
-        self.gradients.clear(width);
+        self.gradients.clear(self.job.encoder.hidden_size);
         let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
         for (index, rows) in micro_batches.iter().enumerate() {
             let batch = Packed::new(rows.iter().map(|&row| set.sequence(row as usize)));
@@ -67,29 +120,7 @@ impl Run<'_> {
             tokens += batch.tokens();
             seen.extend_from_slice(batch.rows());
         }
-        let gradients = &self.gradients;
-        gradients.check(&self.variables)?;
-        let gradient_norm = gradients.norm(width);
-        if !gradient_norm.is_finite() {
-            let name = gradients.not_finite().unwrap_or("all parameters together");
-            return Ok(Err(NotFinite { what: format!("the gradient of `{name}`"), rows: seen }));
-        }
-        let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;
-        let warnings = silent
-            .iter()
-            .map(|name| format!("`{name}` had no gradient in the first steps: it is not trained"))
-            .collect();
-        let most = config.max_grad_norm;
-        let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
-        let (variables, groups) = (&self.variables, &self.groups);
-        self.optimizer.step(variables, groups, gradients, config, learning_rate, scale)?;
-        if let Some(objective) = self.job.objective {
-            objective.constrain(variables)?;
-        }
-        if let Some(average) = &mut self.average {
-            average.update(variables, step + 1)?;
-        }
-        Ok(Ok(StepDone { loss, gradient_norm, tokens, warnings }))
+        Ok(Ok(Passed { loss, tokens, rows: seen }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use bayes::experiment::{Experiment, known_keys};
-use bayes::method::PosteriorConfig;
+use bayes::method::{Method, PosteriorConfig};
 use toml::{Table, Value};
 
 use super::page::root;
@@ -53,18 +53,28 @@ impl Source {
         Some(items)
     }
 
-    /// The keys that only one Bayesian method has, as the registry lists the methods.
+    /// The keys of the Bayesian methods, as the registry lists these. One that several have stands where the first
+    /// has it, with the default of each other.
     fn keys_of_methods(&self) -> Vec<Item> {
         let (_, list) = self.0.split_once("\nregistry! {\n").unwrap();
         let (list, _) = list.split_once("\n}").unwrap();
-        let mut items = Vec::new();
+        let mut items: Vec<Item> = Vec::new();
         for line in list.lines() {
             let (path, name) = line.trim().trim_end_matches(',').split_once(" = ").unwrap();
             let path = path.split_once('(').unwrap().1.trim_end_matches(')');
             let settings = path.rsplit("::").next().unwrap();
+            let name = name.trim_matches('"');
             for item in self.items("struct", settings).unwrap_or_default().into_iter().skip(1) {
-                let doc = format!("For `{}`: {}", name.trim_matches('"'), item.doc);
-                items.push(Item { doc, ..item });
+                let doc = format!("For `{name}`: {}", item.doc);
+                match items.iter_mut().find(|known| known.name == item.name) {
+                    Some(known) => {
+                        let own = defaults_of(name);
+                        let default = shown(own.get(&item.name));
+                        known.doc +=
+                            &format!(" {} (default {default}).", doc.trim_end_matches('.'));
+                    }
+                    None => items.push(Item { doc, ..item }),
+                }
             }
         }
         items
@@ -117,6 +127,12 @@ fn choices(key: &str) -> Option<Vec<String>> {
     });
     let (_, listed) = of_key.or_else(of_section)?;
     Some(listed.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+}
+
+/// The defaults of a method.
+fn defaults_of(method: &str) -> Table {
+    let method = Method::ALL.iter().find(|one| one.name() == method).unwrap();
+    Table::try_from(PosteriorConfig::from(*method)).unwrap()
 }
 
 /// In words, by the type in the source; by the value where that is a type of our own.
@@ -172,7 +188,9 @@ impl Reference {
             let mut defaults = defaults.clone();
             if section.kind == "PosteriorConfig" {
                 items.extend(own.source.keys_of_methods());
-                defaults.extend(PosteriorConfig::keys());
+                for (key, value) in PosteriorConfig::keys() {
+                    defaults.entry(key).or_insert(value);
+                }
             }
             let doc = own.source.plain(&items[0].doc, &BTreeMap::new());
             own.page += &format!("\n## `[{}]`\n\n{doc}\n", section.name);

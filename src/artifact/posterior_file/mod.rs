@@ -26,6 +26,9 @@
 //! | `dropout.rate` | f64 `[1]` | p: C = p/(1−p) Σ_i φ_i² W_i W_iᵀ over the columns of the weight |
 //! | `passes.samples`, `passes.layers` | f64 `[1]` each | S passes with dropout in the top layers (0: in all, and on the embeddings); C is that of their logits, so no other covariance is there |
 //! | `members` | f64 `[1]` | M networks, whose logits are the points instead; those after the first are in `bayes/members` |
+//! | `top.samples`, `top.layers` | f64 `[1]` each | S samples of the weights of the top layers and of what comes behind them, whose logits are the points |
+//! | `top.variance.NAME` | f32 `[n]` | the parameter NAME (our name) is its mean in `model.safetensors` + √variance ∘ ε, ε drawn when the model is loaded |
+//! | `top.drawn.NAME`, `top.down.NAME` or `top.up.NAME` | f32 `[S, n]`, `[r i]`, `[o r]` | or, for a weight `[o, i]`, its mean + B A: A `[r, i]` is `down` and each sample has a B `[o, r]`, or B is `up` and each has an A; without the two each has a whole `[o, i]` |
 //! | `fourier.frequencies` | f32 `[r, d]` | F: the covariance and the mean below are those of a layer on Φ = √(2/r) cos(F x + b), r wide, in the place of φ; x is φ less its mean, over its standard deviation |
 //! | `fourier.phases` | f32 `[1, r]` | b |
 //! | `fourier.weight`, `fourier.bias` | f32 `[c, r]`, `[1, c]` | the mean of that layer |

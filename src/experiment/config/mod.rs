@@ -218,6 +218,14 @@ impl Experiment {
         if needs.runs > 1 {
             self.check_runs()?;
         }
+        if needs.network_rows && self.train.recipe != Recipe::Full {
+            let method = self.posterior.name().name();
+            return Err(format!(
+                "`posterior.method` = `{method}` is fitted to a whole network after its training, but \
+                 `train.recipe` is not `full`; set it to `full`, or train with a different method and run \
+                 `bayes fit --method {method}` on that model"
+            ));
+        }
         if needs.objective {
             self.check_objective()?;
         }

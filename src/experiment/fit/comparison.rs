@@ -77,6 +77,7 @@ impl<'a> Comparison<'a> {
     ) -> Result<FitScore, ExperimentError> {
         let posterior = &self.source.posterior;
         let part = &self.rows.parts.test;
+        self.encoder.draw(posterior, &self.source.parameters)?;
         let test = self.encoder.features(part, Reads::of(posterior), show)?;
         let (config, dataset) = (&self.rows.config, &self.rows.dataset);
         let rows: Vec<&Example> = part.examples(dataset).collect();
@@ -108,30 +109,42 @@ impl<'a> Comparison<'a> {
         config.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
         let reads = Reads::planned(config);
         // Those that the methods share are read in one pass, and no hidden states beside the feature.
-        let (cuts, parts) = (chosen.calibration.cuts(), &self.rows.parts);
+        let (cuts, rows) = (chosen.calibration.cuts(), self.rows);
+        let parts = &rows.parts;
         let own_train = match reads.states.is_empty() {
             true => None,
             false => Some(self.encoder.features(&parts.train, reads.once(), show)?),
         };
-        let own_held_out = match reads == Reads::default() {
-            true => None,
-            false => Some(self.encoder.held_out(reads, cuts, show)?),
-        };
         let train = own_train.as_ref().unwrap_or(&self.train);
-        let held_out = own_held_out.as_ref().unwrap_or(&self.held_out);
-        let test = self.encoder.features(&parts.test, reads, show)?;
-        let began = Instant::now();
         let settings = FitSettings {
             posterior: config,
             calibration: &chosen.calibration,
             class_weights: source.manifest.fit.class_weights,
         };
         let class_weights = &self.class_weights;
-        let making = Making { config, head: job.head, class_weights, gathered: None };
+        let tokens = match config.approach().needs().network_rows {
+            true => Some([
+                self.encoder.token_set(&parts.train, show)?,
+                self.encoder.token_set(&parts.temperature, show)?,
+            ]),
+            false => None,
+        };
+        let tokens = tokens.as_ref().map(|[train, held_out]| [train, held_out]);
+        let making = Making { config, head: job.head, class_weights, gathered: None, tokens };
+        let began = Instant::now();
         let posterior = making.run(&source.encoder, &source.parameters, train)?;
+        let seconds = began.elapsed().as_secs_f64();
+        self.encoder.draw(&posterior.0, &source.parameters)?;
+        let own_held_out = match reads == Reads::default() {
+            true => None,
+            false => Some(self.encoder.held_out(reads, cuts, show)?),
+        };
+        let held_out = own_held_out.as_ref().unwrap_or(&self.held_out);
+        let test = self.encoder.features(&parts.test, reads, show)?;
+        let began = Instant::now();
         let (model, calibration) =
             settings.fit(source.clone(), train, held_out, posterior, &self.noise, show)?;
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = seconds + began.elapsed().as_secs_f64();
         let seen = &self.rows.parts.seen_in_test;
         let (test, without_seen) = scored(&model.posterior, &test, seen, &self.noise)?;
         let score = FitScore {

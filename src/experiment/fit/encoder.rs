@@ -13,7 +13,8 @@ use super::rows::Rows;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::{Artifact, REFERENCE};
 use crate::data::{self, Part, TokenSet, Tokens};
-use crate::model::Networks;
+use crate::model::{Networks, Parameters};
+use crate::posterior::Posterior;
 
 /// Features of parts, from the cache where it has them.
 pub(super) struct Encoder<'a> {
@@ -49,6 +50,16 @@ impl<'a> Encoder<'a> {
             tokens: BTreeMap::new(),
             encoded: 0,
         })
+    }
+
+    /// From here on with the samples of the top layers that a posterior of this encoder has.
+    pub(super) fn draw(
+        &mut self,
+        posterior: &Posterior,
+        mean: &Parameters,
+    ) -> Result<(), ExperimentError> {
+        self.networks = posterior.drawn(self.networks.clone(), mean)?;
+        Ok(())
     }
 
     /// With copies that are cut short if `cuts`.
@@ -131,7 +142,8 @@ impl<'a> Encoder<'a> {
         part.examples(&self.rows.dataset).map(|example| of_model(example.label)).collect()
     }
 
-    fn token_set(
+    /// The tokens of the rows of a part.
+    pub(super) fn token_set(
         &mut self,
         part: &Part,
         show: &mut dyn FnMut(Progress<'_>),

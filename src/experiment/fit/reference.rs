@@ -159,6 +159,7 @@ impl OfMethods<'_> {
                 link: config.link,
                 converged: Some(self.laplace.clone()),
                 gathered: None,
+                network: None,
             };
             let (posterior, _) = match config.approach().run(&mut input) {
                 Ok(found) => found,

@@ -240,15 +240,18 @@ impl Shop<'_> {
             false => Features::default(),
         };
         let compared = self.prepared.experiment.train.recipe != Recipe::Full;
+        let config = self.settings.posterior;
+        let class_weights = &self.class_weights;
+        let tokens = config.approach().needs().network_rows;
+        let tokens = tokens.then_some([&self.sets.train, &self.sets.temperature]);
+        let making = Making { config, head: Head::Refit, class_weights, gathered, tokens };
+        let fitted = making.run(&self.base.encoder, &model.parameters, &train)?;
+        let reader = &reader.drawn(&fitted.0, &model.parameters)?;
         let validation = match compared {
             true => reader.features(&parts.validation, &self.sets.validation, show)?,
             false => Features::default(),
         };
-        let config = self.settings.posterior;
-        let class_weights = &self.class_weights;
-        let making = Making { config, head: Head::Refit, class_weights, gathered };
-        let (posterior, record) = making.run(&self.base.encoder, &model.parameters, &train)?;
-        let fitted = (posterior, FitRecord { teacher: self.teacher.clone(), ..record });
+        let fitted = (fitted.0, FitRecord { teacher: self.teacher.clone(), ..fitted.1 });
         self.held_out(reader, model, &train, &validation, fitted, show)
     }
 

@@ -8,7 +8,8 @@ use super::feature_cache::{self, FeatureCache};
 use super::features::Reads;
 use super::{ExperimentError, Features, Progress};
 use crate::data::{Part, TokenSet};
-use crate::model::Networks;
+use crate::model::{Networks, Parameters};
+use crate::posterior::Posterior;
 
 /// Features of parts, from the cache where there is one.
 pub(super) struct Reader<'a> {
@@ -29,6 +30,16 @@ impl<'a> Reader<'a> {
         let of_folder = |folder: &PathBuf| FeatureCache::new(folder, preprocessing, pooling);
         let cache = shop.prepared.start.folder.as_ref().map(of_folder).transpose()?;
         Ok(Self { networks, cache, shop })
+    }
+
+    /// With the samples of the top layers that a posterior has, around these weights.
+    pub(super) fn drawn(
+        &self,
+        posterior: &Posterior,
+        mean: &Parameters,
+    ) -> Result<Self, ExperimentError> {
+        let networks = posterior.drawn(self.networks.clone(), mean)?;
+        Ok(Self { networks, cache: self.cache.clone(), shop: self.shop })
     }
 
     pub(super) fn features(

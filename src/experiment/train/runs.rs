@@ -14,7 +14,7 @@ use super::tuning::Tuning;
 use super::{ExperimentError, Progress, RunContext, RunFolder};
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
-use crate::method::ObjectiveInput;
+use crate::method::{FollowedRun, ObjectiveInput, TeacherLogits};
 use crate::model::Parameters;
 use crate::train::{Ended, EventWriter, Job, Outcome, Plan, State, TrainConfig};
 
@@ -183,7 +183,13 @@ impl One<'_> {
         })?;
         job.objective = objective.as_deref();
         let plan = Plan::new(&self.config, job.rows());
-        let follower = approach.follower(&plan);
+        let followed = FollowedRun {
+            rows: job.rows(),
+            layers: start.encoder.num_hidden_layers,
+            frozen_layers: self.config.frozen_layers,
+            seed: self.config.seed,
+        };
+        let follower = approach.follower(&plan, &followed);
         let follower = follower.map_err(ExperimentError::Encoder)?;
         let tuning = Tuning {
             experiment,

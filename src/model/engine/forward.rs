@@ -75,25 +75,78 @@ impl Engine {
     /// The pooled hidden state of every sequence, `[b, d]`: its first token's, or the mean. Beside it
     /// the means over the tokens of what enters each of the last `inputs` layers, `[b, inputs · d]`.
     pub fn pooled(&self, batch: &Packed, inputs: usize) -> Result<(Tensor, Vec<f32>)> {
-        // Inside the pool from here on, so that its threads need not be woken for every operation.
-        rayon::scope(|_| self.pooled_by_parts(batch, inputs))
+        self.pooled_above(batch, inputs, None)
     }
 
-    fn pooled_by_parts(&self, batch: &Packed, inputs: usize) -> Result<(Tensor, Vec<f32>)> {
-        let mut tape =
-            self.spare.lock().map_or_else(|_| Tape::default(), |mut spare| take(&mut spare));
+    /// The same. What enters layer `kept.0`, `[p, d]`, is put into `kept.1`.
+    pub fn pooled_above(
+        &self,
+        batch: &Packed,
+        inputs: usize,
+        kept: Option<(usize, &mut Vec<f32>)>,
+    ) -> Result<(Tensor, Vec<f32>)> {
+        // Inside the pool from here on, so that its threads need not be woken for every operation.
+        rayon::scope(|_| self.pooled_by_parts(batch, inputs, kept))
+    }
+
+    fn pooled_by_parts(
+        &self,
+        batch: &Packed,
+        inputs: usize,
+        mut kept: Option<(usize, &mut Vec<f32>)>,
+    ) -> Result<(Tensor, Vec<f32>)> {
+        let mut tape = self.spare_tape();
         let mut parts = Vec::new();
         let mut means = Vec::with_capacity(batch.len() * inputs * self.config.hidden_size);
+        let purpose = Use::Predict { inputs };
         for part in batch.parts(PART) {
-            self.encode(&part, None, &self.read(&part), &mut tape, Use::Predict { inputs })?;
+            let last = self.read(&part);
+            self.start(&part, None, &mut tape, purpose)?;
+            let mut from = 0;
+            if let Some((first, below)) = &mut kept {
+                self.run(0..*first, &part, None, &last, &mut tape, purpose);
+                below.extend_from_slice(&tape.scratch.input);
+                from = *first;
+            }
+            self.run(from..self.layers.len(), &part, None, &last, &mut tape, purpose);
             parts.push(self.pool(&part, &tape.scratch.input)?);
             means.append(&mut tape.scratch.means);
         }
+        self.keep_spare(tape);
+        let pooled = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? };
+        Ok((pooled, means))
+    }
+
+    /// The pooled hidden state of every sequence, `[b, d]`, from what enters the lowest layer that this engine
+    /// has, `[p, d]`.
+    pub fn pooled_from(&self, batch: &Packed, below: &[f32]) -> Result<Tensor> {
+        rayon::scope(|_| {
+            let mut tape = self.spare_tape();
+            tape.make_room(self.layers.len());
+            let (mut parts, mut start) = (Vec::new(), 0);
+            for part in batch.parts(PART) {
+                let end = start + part.tokens() * self.config.hidden_size;
+                tape.scratch.input.clear();
+                tape.scratch.input.extend_from_slice(&below[start..end]);
+                let (layers, last) = (self.first..self.layers.len(), self.read(&part));
+                self.run(layers, &part, None, &last, &mut tape, Use::Predict { inputs: 0 });
+                parts.push(self.pool(&part, &tape.scratch.input)?);
+                start = end;
+            }
+            self.keep_spare(tape);
+            if parts.len() == 1 { Ok(parts.remove(0)) } else { Tensor::cat(&parts, 0) }
+        })
+    }
+
+    /// Memory of an earlier pass, where nobody else has taken it.
+    fn spare_tape(&self) -> Tape {
+        self.spare.lock().map_or_else(|_| Tape::default(), |mut spare| take(&mut spare))
+    }
+
+    fn keep_spare(&self, tape: Tape) {
         if let Ok(mut spare) = self.spare.lock() {
             *spare = tape;
         }
-        let pooled = if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0)? };
-        Ok((pooled, means))
     }
 
     /// The pooled hidden states of passes with dropout in the layers from `first` on, one for each
@@ -191,8 +244,7 @@ impl Engine {
         purpose: Use,
     ) -> Result<()> {
         let noise = Noises::new(&self.config, source).embeddings();
-        tape.normed.resize(self.layers.len() + 1, Normed::default());
-        tape.layers.resize(self.layers.len(), LayerTape::default());
+        tape.make_room(self.layers.len());
         let kept = matches!(purpose, Use::Train { .. }).then_some(&mut tape.normed[0]);
         let (x, branch) = (&mut tape.scratch.input, &mut tape.scratch.branch);
         self.embed(batch, &Scope::all(batch), noise, kept, x, branch)

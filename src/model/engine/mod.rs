@@ -63,6 +63,8 @@ struct Layer {
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: EncoderConfig,
+    /// The lowest layer that it has.
+    first: usize,
     /// In the order of [`Self::lookups`].
     tables: Vec<Tensor>,
     norm: Vec<f32>,
@@ -158,6 +160,15 @@ impl<'a> Noises<'a> {
 impl Engine {
     /// Packs the weights; nothing where they are not f32 on the CPU.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Result<Option<Self>> {
+        Self::above(config, parameters, 0)
+    }
+
+    /// Of the layers from `first` on alone.
+    pub fn above(
+        config: &EncoderConfig,
+        parameters: &Parameters,
+        first: usize,
+    ) -> Result<Option<Self>> {
         let fits = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
         if !parameters.iter().all(|(_, tensor)| fits(tensor)) {
             return Ok(None);
@@ -165,6 +176,7 @@ impl Engine {
         let tables = tables(config).map(|name| parameters.get(name).clone());
         let mut engine = Self {
             config: config.clone(),
+            first,
             tables: tables.collect(),
             norm: Vec::new(),
             layers: vec![Layer::default(); config.num_hidden_layers],
@@ -178,7 +190,7 @@ impl Engine {
     pub fn update(&mut self, parameters: &Parameters) -> Result<()> {
         let width = self.config.hidden_size;
         self.norm = with_values(parameters.get("embeddings.norm"), <[f32]>::to_vec)?;
-        for (index, layer) in self.layers.iter_mut().enumerate() {
+        for (index, layer) in self.layers.iter_mut().enumerate().skip(self.first) {
             let names = LayerNames::of(index);
             let pack =
                 |affine: &mut Affine, own: &AffineNames, lines: Range<usize>| -> Result<()> {

@@ -69,6 +69,12 @@ pub(super) struct Scratch {
 }
 
 impl Tape {
+    /// For an encoder of so many layers.
+    pub(super) fn make_room(&mut self, layers: usize) {
+        self.normed.resize(layers + 1, Normed::default());
+        self.layers.resize(layers, LayerTape::default());
+    }
+
     /// Bytes held for activations and for what a pass needs beside them.
     pub fn bytes(&self) -> usize {
         let Scratch { normed, branch, wide, input, means, weight, panels } = &self.scratch;

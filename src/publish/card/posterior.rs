@@ -55,8 +55,7 @@ impl Card<'_> {
     fn scaling(&self) -> String {
         let posterior = &self.source.artifact.posterior;
         let scaling = &posterior.scaling;
-        let has_covariance =
-            !matches!(posterior.spread, Spread::LastLayer(Covariance::Zero) | Spread::Passes(_));
+        let has_covariance = matches!(&posterior.spread, Spread::LastLayer(covariance) if *covariance != Covariance::Zero);
         let vector = if scaling.vector.is_some() {
             "Each class has its own factor and offset; then logits "
         } else {
