@@ -242,17 +242,15 @@ pub enum DataError {
     },
     /// Names beside a file that contradict those in it.
     #[error(
-        "`{path}` calls its classes {own} in its own metadata, but `{file}` calls them {names}; \
-         remove `{file}` to use the names of the table; if those are wrong, also set \
+        "{said}; remove `{file}` to use the names of the table; if those are wrong, also set \
          `data.label_map` to the right ones, such as `{{ {map} }}`",
-        path = path.display(), file = file.display()
+        file = file.display()
     )]
     OtherNames {
-        path: PathBuf,
-        own: String,
+        /// What each calls them, as a clause.
+        said: String,
         /// `labels.json`.
         file: PathBuf,
-        names: String,
         /// How the first would become the others.
         map: String,
     },
@@ -264,15 +262,12 @@ pub enum DataError {
     StreamedNames { path: PathBuf, first: PathBuf },
     /// One file with words for its classes, another with numbers.
     #[error(
-        "`{words_file}` has the labels {words}, but `{numbers_file}` has {numbers}; if they are the \
-         same classes, say which number is which with `data.label_map`, such as `--label-map \
+        "{said}; if they are the same classes, say which number is which with `data.label_map`, such as `--label-map \
          {map}`; if they are classes of their own, map one to itself (`--label-map {own}={own}`)"
     )]
     WordsAndNumbers {
-        words_file: String,
-        words: String,
-        numbers_file: String,
-        numbers: String,
+        /// Which file has which, as a clause.
+        said: String,
         /// Numbers in their order with words in theirs: which belong together is not known.
         map: String,
         /// One of the numbers.

@@ -48,13 +48,13 @@ impl Given {
             [&self.names[..], own].map(|names| some(names.iter().map(String::as_str)));
         let moved = given.iter().zip(&found).any(|(a, b)| a != b && found.contains(a));
         if moved || given.len() != found.len() {
-            return Err(DataError::OtherNames {
-                path: path.to_owned(),
-                own: own_names,
-                file: file.clone(),
-                names,
-                map: map(own, &self.names),
-            });
+            let said = format!(
+                "`{}` calls its classes {own_names} in its own metadata, but `{}` calls them {names}",
+                path.display(),
+                file.display()
+            );
+            let (file, map) = (file.clone(), map(own, &self.names));
+            return Err(DataError::OtherNames { said, file, map });
         }
         Ok(Some(Remark::Warning(format!(
             "`{}` calls its classes {own_names} in its own metadata; they are renamed to {names}, as \

@@ -18,7 +18,7 @@ pub(super) fn check(files: &LabelsOfFiles<'_>, config: &DataConfig) -> Result<()
     };
     let is_word = |label: &&str| number(label).is_none() && !looks_missing(tidy(label).as_str());
     let of = |test: &dyn Fn(&&str) -> bool| {
-        files.iter().find(|(_, labels)| !labels.is_empty() && labels.iter().all(|one| test(one)))
+        files.iter().find(|(_, labels)| !labels.is_empty() && labels.iter().all(test))
     };
     let words = of(&is_word);
     let numbers = of(&|label| number(label).is_some());
@@ -38,14 +38,13 @@ pub(super) fn check(files: &LabelsOfFiles<'_>, config: &DataConfig) -> Result<()
     values.dedup();
     let shown: Vec<String> = values.iter().map(i64::to_string).collect();
     let pairs = shown.iter().zip(words).take(4).map(|(number, word)| format!("{number}={word}"));
-    Err(DataError::WordsAndNumbers {
-        words_file: (*words_file).to_owned(),
-        words: some(words.iter().copied()),
-        numbers_file: (*numbers_file).to_owned(),
-        numbers: some(shown.iter().map(String::as_str)),
-        map: pairs.collect::<Vec<_>>().join(","),
-        own: shown[0].clone(),
-    })
+    let said = format!(
+        "`{words_file}` has the labels {}, but `{numbers_file}` has {}",
+        some(words.iter().copied()),
+        some(shown.iter().map(String::as_str))
+    );
+    let (map, own) = (pairs.collect::<Vec<_>>().join(","), shown[0].clone());
+    Err(DataError::WordsAndNumbers { said, map, own })
 }
 
 #[cfg(test)]

@@ -71,10 +71,11 @@ async fn a_job_that_was_there_at_every_kill_waits_while_others_go_on() {
     let (id, _) = jobs.accept(&offer()).unwrap();
     drop(jobs);
     for kill in 0..30 {
-        // The server never works for longer than a moment.
+        // The server never works for longer than a moment, which on a busy machine is not a short one.
         let jobs = fresh();
-        let begun = timeout(Duration::from_millis(20), jobs.next()).await;
-        assert_eq!(begun.is_ok(), kill <= FREE_ATTEMPTS, "{kill}");
+        let free = kill <= FREE_ATTEMPTS;
+        let moment = Duration::from_millis(if free { 10_000 } else { 20 });
+        assert_eq!(timeout(moment, jobs.next()).await.is_ok(), free, "{kill}");
     }
     let jobs = fresh();
     assert_eq!(find(&jobs, &id).unwrap().record.status, Status::Queued);
