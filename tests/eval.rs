@@ -698,7 +698,8 @@ fn a_set_of_texts_of_no_class_follows_the_rules_of_data() {
     assert_eq!(found.unwrap()["rows"], 2, "{said}");
     assert!(said.contains("1 `ignore`, 1 `reject`"), "{said}");
     // Which column was taken, and how many texts were cut.
-    let long = format!("body,shelf\n{}\nstir it slowly and let it rest,3\n", "stir it ".repeat(90));
+    let long =
+        format!("body,shelf\n{},7\nstir it slowly and let it rest,3\n", "stir it ".repeat(90));
     let (_, said, found) = run("long.csv", long.as_bytes(), &[]);
     let found = found.unwrap();
     assert_eq!((&found["rows"], &found["truncated"]), (&2.into(), &1.into()), "{said}");

@@ -575,7 +575,7 @@ fn unlabelled_texts_are_learned_from_and_a_changed_teacher_is_another_run() {
     let more = format!("data.unlabelled={}", place.path("more.csv").display());
     place.finish(&[&more]);
     assert!(place.files() != student().0.files());
-    fs::write(place.path("more.csv"), format!("text\n{texts}once more, a rake\n")).unwrap();
+    fs::write(place.path("more.csv"), format!("text\n{texts}once more a rake\n")).unwrap();
     let error = place.refused(&[&more]);
     assert!(error.contains("the texts of `data.unlabelled` have changed"), "{error}");
 }

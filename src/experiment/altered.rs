@@ -5,7 +5,7 @@
 //! text. Nobody knows its label.
 
 use crate::compute::{Noise, Purpose};
-use crate::data::Example;
+use crate::data::{Example, is_blank};
 use crate::evaluate::shift::Damage;
 
 /// What happens to copies that are not mixed, one as often as another.
@@ -33,7 +33,8 @@ fn mixed(one: &Example, other: &Example) -> Example {
     let join = |one: &str, other: &str| {
         let (first, second) = (halves(one).0.trim_end(), halves(other).1.trim_start());
         let gap = if one.contains(char::is_whitespace) { " " } else { "" };
-        format!("{first}{gap}{second}")
+        let both = format!("{first}{gap}{second}");
+        if is_blank(&both) { one.to_owned() } else { both }
     };
     let pair = one.pair.as_ref().map(|pair| join(pair, other.pair.as_deref().unwrap_or_default()));
     Example { text: join(&one.text, &other.text), pair, label: one.label }
@@ -52,7 +53,6 @@ fn halves(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::is_blank;
 
     fn example(text: &str, label: u32) -> Example {
         Example { text: text.to_owned(), pair: None, label }
@@ -61,10 +61,11 @@ mod tests {
     #[test]
     fn a_mixed_copy_has_a_half_of_each() {
         let mix = |one: &str, other: &str| mixed(&example(one, 1), &example(other, 2)).text;
-        assert_eq!(mix("what is my balance today", "play some jazz"), "what is my some jazz");
+        assert_eq!(mix("what is my balance today", "play some jazz"), "what is my jazz");
         assert_eq!(mix("悪くない映画", "好い天気です"), "悪くな気です");
         assert_eq!(mix("a", "b"), "b");
-        assert_eq!(mix("don’t", "Ж"), "donЖ");
+        assert_eq!(mix("don’t", "Ж"), "don");
+        assert_eq!(mix("a", "Ж"), "a", "no copy is empty");
         let pair =
             |text: &str, pair: &str| Example { pair: Some(pair.to_owned()), ..example(text, 0) };
         let found = mixed(&pair("a b", "c d"), &pair("e f", "g h"));

@@ -14,7 +14,7 @@ use crate::data::split::RowKey;
 use crate::data::{Dataset, Parts};
 use crate::method::{FitRecord, PosteriorConfig};
 use crate::numbers::grouped;
-use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Scaling};
+use crate::posterior::{LogitDistribution, Posterior, Predictive, Scaling};
 use crate::train::{ClassWeights, class_counts};
 
 /// The rows that were kept from training.
@@ -107,12 +107,11 @@ impl FitSettings<'_> {
         labels: &[u32],
     ) -> Option<ScalingFit> {
         let mut corrections = self.calibration.corrections();
-        // What networks, or samples of their weights, disagree by is neither left out nor enlarged, unless that is asked for. The temperature
-        // is fitted to their mean: one for each would leave it less sure than it should be (Rahaman and
-        // Thiery, "Uncertainty quantification and deep ensembles", NeurIPS 2021).
-        let counts =
-            matches!(posterior.passes(), Some(Passes::Members(_) | Passes::TopLayers { .. }));
-        if counts && corrections.scale.is_default() {
+        // What networks or samples of their weights disagree by, or a student has learned that they do, is neither
+        // left out nor enlarged, unless that is asked for. The temperature is fitted to their mean: one for each
+        // would leave it less sure than it should be (Rahaman and Thiery, "Uncertainty quantification and deep
+        // ensembles", NeurIPS 2021).
+        if posterior.is_of_networks() && corrections.scale.is_default() {
             corrections.scale = ScaleRule::Fixed(1.0);
         }
         fit_scaling(logits, labels, &posterior.link, corrections)

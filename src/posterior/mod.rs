@@ -272,6 +272,15 @@ impl Posterior {
         }
     }
 
+    /// Whether its spread is what trained networks disagree by, or one of them has learned that they do.
+    pub fn is_of_networks(&self) -> bool {
+        match &self.spread {
+            Spread::Passes(Passes::Members(_)) | Spread::TopLayers(_) => true,
+            Spread::LastLayer(covariance) => matches!(covariance, Covariance::Learned(_)),
+            Spread::Passes(_) => false,
+        }
+    }
+
     /// Whether predictions say how much of their uncertainty is epistemic.
     pub fn own_doubt(&self) -> OwnDoubt {
         match &self.spread {
