@@ -11,6 +11,8 @@ pub struct Asked {
     pub bounds: Option<Bounds>,
     /// What an answer must meet; `None` to decide nothing.
     pub limits: Option<Limits>,
+    /// The coverage of the set whose size decides: that of the model, whatever set is to be shown.
+    pub deciding: Option<Bounds>,
 }
 
 /// The answer. What the model cannot know is `None`.
@@ -51,7 +53,7 @@ impl Calibration {
     pub fn usual(&self) -> Asked {
         let conformal = self.conformal.as_ref().zip(self.alphas.first());
         let bounds = conformal.map(|(conformal, &alpha)| conformal.bounds(alpha));
-        Asked { bounds, limits: self.limits }
+        Asked { deciding: bounds.clone(), bounds, limits: self.limits }
     }
 
     /// The U of a text, for [`Calibration::judge`]; only some scores look at it.
@@ -64,6 +66,10 @@ impl Calibration {
 
     pub fn judge(&self, evidence: &Evidence<'_>, uniform: f64, asked: &Asked) -> Judgement {
         let probability_c = &evidence.predictive.probability_c;
+        let size = |bounds: Option<&Bounds>| {
+            let (conformal, bounds) = self.conformal.as_ref().zip(bounds)?;
+            Some(conformal.set(bounds, probability_c, uniform).len())
+        };
         let set = self.conformal.as_ref().zip(asked.bounds.as_ref()).map(|(conformal, bounds)| {
             PredictionSet {
                 classes: conformal.set(bounds, probability_c, uniform),
@@ -80,7 +86,10 @@ impl Calibration {
             confidence: evidence.task.confidence(probability_c),
             epistemic: evidence.predictive.epistemic,
             ood_p: ood.map(|ood| ood.p_value),
-            set_size: set.as_ref().map(|set| set.classes.len()),
+            set_size: match asked.limits.and_then(|limits| limits.max_set_size) {
+                Some(_) if asked.deciding != asked.bounds => size(asked.deciding.as_ref()),
+                _ => set.as_ref().map(|set| set.classes.len()),
+            },
         };
         let reasons = asked.limits.map(|limits| limits.reasons(&answer));
         Judgement { set, ood, reasons }
@@ -136,8 +145,15 @@ mod tests {
         assert!((set.coverage - 0.8).abs() < 1e-12);
         assert_eq!(judged.ood, Some(Ood { score: 0.6, p_value: 0.1, is_ood: true }));
         assert_eq!(judged.reasons, Some(vec![Reason::Confidence]));
-        let asked = Asked { bounds: None, limits: Some(Limits::default()) };
+        let asked = Asked { bounds: None, limits: Some(Limits::default()), deciding: None };
         let judged = calibration.judge(&evidence, 0.5, &asked);
         assert_eq!((judged.set, judged.reasons), (None, Some(vec![])));
+        // The set that is shown is another than the one whose size decides, or there is none.
+        let narrow = Limits { max_set_size: Some(0), ..Limits::default() };
+        for bounds in [None, calibration.conformal.as_ref().map(|one| one.bounds(0.6))] {
+            let asked = Asked { bounds, limits: Some(narrow), ..calibration.usual() };
+            let judged = calibration.judge(&evidence, 0.5, &asked);
+            assert_eq!(judged.reasons, Some(vec![Reason::SetSize]), "{asked:?}");
+        }
     }
 }

@@ -144,6 +144,7 @@ impl Dataset {
         let contradicted = contradiction(&content, &fates);
         let placeholders = placeholders(&content);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
+        let mut nothing_inside = Vec::new();
         for (split, rows) in content.raw {
             let (mut inside, mut outside) = (Vec::new(), Vec::new());
             for Raw { text, pair, label, .. } in rows {
@@ -151,6 +152,14 @@ impl Dataset {
                     Fate::Class(label) => inside.push(Example { text, pair, label }),
                     Fate::OutOfScope => outside.push(Example { text, pair, label: u32::MAX }),
                 }
+            }
+            if inside.is_empty() && !outside.is_empty() {
+                nothing_inside.push(Remark::Warning(format!(
+                    "all {} rows of the split `{split}` are out of scope (`data.ood_label`), so it says nothing of \
+                     the classes, and rows of the training split are used in its place; to evaluate on it, use \
+                     `bayes eval --ood` with its file",
+                    outside.len()
+                )));
             }
             if !outside.is_empty() {
                 out_of_scope.insert(split.clone(), outside);
@@ -177,6 +186,7 @@ impl Dataset {
                 .flatten()
                 .chain(contradicted)
                 .chain(placeholders)
+                .chain(nothing_inside)
                 .collect(),
         })
     }

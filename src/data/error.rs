@@ -273,6 +273,12 @@ pub enum DataError {
         /// One of the numbers.
         own: String,
     },
+    /// A file that was joined from others whose columns stand in another order.
+    #[error(
+        "`{path}` line {line} has the column names in another order: the rows after it would be read in the wrong \
+         columns; write them to a file of their own, or bring the columns into one order"
+    )]
+    OtherOrder { path: PathBuf, line: u64 },
     /// A list of class names without any.
     #[error(
         "`{path}` is an empty list; write the class names in the order of their numbers, such as \

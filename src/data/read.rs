@@ -189,6 +189,10 @@ impl Content {
                 self.remarks.push(Remark::Note(text));
                 continue;
             }
+            if take.is_reordered_header(&row) {
+                let (path, line) = (path.to_owned(), row.line);
+                return Err(DataError::OtherOrder { path, line });
+            }
             if !other_header && take.is_other_header(&row) {
                 other_header = true;
                 self.remarks.push(Remark::Warning(format!(

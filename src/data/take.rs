@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::labels::{tidy, whole_number};
 use super::read::Wanted;
-use super::table::{ACCEPTED, Columns, Row, Value, are_known_names, repeats};
+use super::table::{ACCEPTED, Columns, Row, Value, are_known_names, repeats, spelling};
 use super::{DataError, is_blank};
 
 /// A row before the classes are known.
@@ -97,7 +97,30 @@ impl Take<'_> {
     /// Files that were put together may have the header in the middle.
     pub(super) fn repeats_header(&self, row: &Row) -> bool {
         let (cells, names) = self.roles(row);
-        repeats(&cells, &names)
+        // Of columns that nobody reads the names tell a header too.
+        let all = || row.values.iter().map(Value::written).collect::<Vec<_>>();
+        repeats(&cells, &names) || self.header.len() > names.len() && repeats(&all(), self.header)
+    }
+
+    /// Whether the row has the names of the columns in another order: what follows is not read as it is meant.
+    pub(super) fn is_reordered_header(&self, row: &Row) -> bool {
+        const LONGEST: usize = 100;
+        let short = |cell: &Value| cell.written().len() <= LONGEST;
+        if row.values.len() != self.header.len()
+            || row.values.len() < 2
+            || !row.values.iter().all(short)
+        {
+            return false;
+        }
+        let mut cells: Vec<String> =
+            row.values.iter().map(|cell| spelling(&cell.written())).collect();
+        let mut names: Vec<String> = self.header.iter().map(|name| spelling(name)).collect();
+        // Most rows are told by their first cell.
+        names.contains(&cells[0]) && cells != names && {
+            cells.sort_unstable();
+            names.sort_unstable();
+            cells == names
+        }
     }
 
     /// Whether the row looks like the header of another table.

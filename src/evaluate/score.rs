@@ -86,7 +86,7 @@ pub fn answer(
     let mut progress = |done| progress(inside.len() + done, total);
     answers.extend(answer_outside(predictor, OUT_OF_SCOPE, &outside, &mut progress)?);
     let Artifact { manifest, posterior, calibration, .. } = predictor.artifact();
-    let usual = calibration.usual().bounds;
+    let usual = predictor.usual().bounds.clone();
     Ok(Answers {
         model: manifest.name.clone(),
         dataset: dataset.name.clone(),

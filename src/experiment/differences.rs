@@ -31,7 +31,12 @@ const LATER: [&str; 2] = ["posterior.", "calibration."];
 /// that is finished, unless the method follows the training or trains several networks.
 pub(super) fn differences(before: &Experiment, now: &Experiment, finished: bool) -> Vec<String> {
     let follows = [before, now].iter().any(|one| one.shapes_training());
+    // Another method has other keys, which say nothing more.
+    let other_method = before.posterior.name() != now.posterior.name();
     changed(before, now, |key| {
+        if other_method && key.starts_with("posterior.") && key != "posterior.method" {
+            return false;
+        }
         let shapes_training = follows && key.starts_with("posterior.");
         let later = !shapes_training && LATER.iter().any(|section| key.starts_with(section));
         !is_free(key) && (finished || !later)

@@ -191,7 +191,9 @@ mod tests {
     #[test]
     fn flat_keys_of_earlier_files_are_read() {
         let unused = "link = \"mf2\"\nnum_samples = 0\nstochastic_layers = 0\n";
-        for &method in Method::ALL {
+        // Methods that are newer than such files have keys of the same names.
+        let newer = |method: &&Method| matches!(method, Method::Ivon | Method::LoraLaplace);
+        for &method in Method::ALL.iter().filter(|method| !newer(method)) {
             let config = read(&format!("method = \"{}\"\n{unused}", method.name())).unwrap();
             assert_eq!(config, PosteriorConfig { link: LinkChoice::Mf2, ..method.into() });
         }

@@ -151,6 +151,13 @@ impl Predictor {
         &self.usual
     }
 
+    /// With prediction sets of another coverage. What is accepted stays as the model decides it.
+    pub fn with_coverage(mut self, coverage: f64) -> Self {
+        let conformal = self.artifact.calibration.conformal.as_ref();
+        self.usual.bounds = conformal.map(|conformal| conformal.bounds(1.0 - coverage));
+        self
+    }
+
     /// What it is for.
     pub fn task(&self) -> Task {
         self.artifact.manifest.task

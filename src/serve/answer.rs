@@ -13,7 +13,7 @@ use super::engine::{Answer, Ticket};
 use super::metrics::Stage;
 use super::model::{Loaded, unkept};
 use super::problem::{Fault, Problem};
-use super::request::{Options, Sent, fault};
+use super::request::{Abstain, Options, Sent, fault};
 use super::scheduler::Class;
 use super::tokenize::Ask;
 use crate::calibrate::novelty::NoveltyScore;
@@ -254,20 +254,28 @@ impl App {
                 _ => calibration.conformal.as_ref().map(|conformal| conformal.bounds(alpha)),
             }
         });
-        Asked { bounds, limits: self.limits(model, options) }
+        let deciding = usual.deciding.clone();
+        Asked { bounds, limits: self.limits(model, options), deciding }
     }
 
     fn limits(&self, model: &Loaded, options: &Options) -> Option<Limits> {
         let usual = model.predictor.usual();
         let (request, server) = (&options.abstain, &self.settings.abstain);
-        let own = usual.limits.unwrap_or_default();
+        let novelty = model.predictor.artifact().calibration.novelty.as_ref();
+        // A model that decides nothing by itself has the p-value that it flags at, all the same.
+        let own = usual.limits.unwrap_or_else(|| Limits {
+            ood_p: novelty.map(|novelty| novelty.alarm).filter(|&alarm| alarm > 0.0),
+            ..Limits::default()
+        });
+        let others = [request, server];
+        let decides =
+            usual.limits.is_some() || others.iter().any(|one| **one != Abstain::default());
         let limits = Limits {
             min_confidence: request.min_confidence.or(server.min_confidence).or(own.min_confidence),
             max_epistemic: request.max_epistemic.or(server.max_epistemic).or(own.max_epistemic),
             ood_p: request.ood_p.or(server.ood_p).or(own.ood_p),
             max_set_size: own.max_set_size,
         };
-        let decides = usual.limits.is_some() || limits != Limits::default();
         decides.then_some(limits)
     }
 }

@@ -366,7 +366,7 @@ fn a_text_that_nobody_sees_is_no_text() {
     assert!(message.contains("line 82: column `department` is empty"), "{message}");
     home.write("ood.csv", "text\nsunny hills\n\u{2060}\n");
     let message = home.refused(&["eval", "--ood", "ood.csv"]);
-    assert!(message.contains("line 3: the text is empty"), "{message}");
+    assert!(message.contains("line 3: column `text` is empty"), "{message}");
 }
 
 #[test]

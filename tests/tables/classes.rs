@@ -381,7 +381,7 @@ fn a_label_map_of_the_training_that_other_rows_are_read_without_is_said() {
     ] {
         let [line] = &found[..] else { panic!("{found:?}") };
         let what = format!(
-            "`{mapped}` was trained with `data.label_map`, which is not applied to `{other}`"
+            "`{mapped}` was trained with `data.label_map` (`--label-map`), which is not applied to `{other}`"
         );
         assert!(line.contains(&what) && line.contains(flag), "{line}");
     }
@@ -411,7 +411,7 @@ fn a_label_map_of_the_training_that_other_rows_are_read_without_is_said() {
         home.run(&["eval", "--no-baseline", "--model", named, "--ood", outside.to_str().unwrap()]);
     let message = text(&output.stderr).replace("\n    ", " ");
     assert!(
-        message.contains("of which the training renamed `fine` (`data.label_map`)"),
+        message.contains("of which the training renamed `fine` (`data.label_map` (`--label-map`))"),
         "{message}"
     );
 }

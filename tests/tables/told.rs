@@ -186,3 +186,23 @@ fn a_table_without_labels_is_not_said_to_have_one() {
     let message = home.refused(&arguments);
     assert!(message.contains("`sports`") && !message.contains("only one label"), "{message}");
 }
+
+#[test]
+fn names_in_another_order_are_refused_and_a_test_without_a_class_is_said() {
+    let home = Home::new();
+    let line = |i: usize| format!("ticket {i} was {}", if i % 2 == 0 { "good" } else { "bad" });
+    let label = |i: usize| ["x", "y"][i % 2];
+    let first: String = (0..60).map(|i| format!("{},{},mail\n", line(i), label(i))).collect();
+    let second: String = (60..120).map(|i| format!("{},phone,{}\n", line(i), label(i))).collect();
+    for again in ["text,channel,label", "Label , CHANNEL, text"] {
+        home.write("t.csv", format!("text,label,channel\n{first}{again}\n{second}"));
+        let said = plan(&home, "t.csv", &[]).unwrap_err();
+        assert!(said.contains("line 62 has the column names in another order"), "{said}");
+    }
+    let folder = home.path("parts");
+    std::fs::create_dir(&folder).unwrap();
+    home.write("parts/train.csv", "text,label\n".to_owned() + &rows(120, ",", ["x", "y"]));
+    home.write("parts/test.csv", "text,label\n".to_owned() + &rows(20, ",", ["oos", "oos"]));
+    let (_, said) = plan(&home, "parts", &["--set", "data.ood_label=oos"]).unwrap();
+    assert!(said.contains("all 20 rows of the split `test` are out of scope"), "{said}");
+}

@@ -99,7 +99,7 @@ pub(in crate::data) fn are_known_names<A: AsRef<str>>(cells: &[A]) -> bool {
 }
 
 /// A name as it is compared.
-fn spelling(name: &str) -> String {
+pub(in crate::data) fn spelling(name: &str) -> String {
     let visible: String = name.chars().filter(|&character| !draws_nothing(character)).collect();
     let inner = visible.trim_matches(|c: char| c.is_whitespace() || "\"'`".contains(c));
     let words: Vec<&str> = inner.split(|c: char| c.is_whitespace() || "-_".contains(c)).collect();

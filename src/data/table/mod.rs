@@ -49,7 +49,7 @@ pub(in crate::data) use self::columns::pair_beside;
 pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
 pub use self::error::TableError;
 pub use self::header::Names;
-pub(in crate::data) use self::header::{are_known_names, repeats};
+pub(in crate::data) use self::header::{are_known_names, repeats, spelling};
 pub use self::held::Held;
 pub use self::reading::{Header, Quoting, Reading};
 pub use self::row_groups::RowGroups;

@@ -124,11 +124,11 @@ fn check_damages(damages: &[Damage]) -> Result<(), ModelsError> {
 }
 
 fn load(folder: &Path, coverage: Option<f64>, device: &Device) -> Result<Predictor, ModelsError> {
-    let mut artifact = artifact::load(folder, device)?;
-    if let Some(coverage) = coverage {
-        artifact.calibration.alphas = vec![1.0 - coverage];
-    }
-    Ok(Predictor::new(artifact)?)
+    let predictor = Predictor::new(artifact::load(folder, device)?)?;
+    Ok(match coverage {
+        Some(coverage) => predictor.with_coverage(coverage),
+        None => predictor,
+    })
 }
 
 /// What the first model decides for all of them.

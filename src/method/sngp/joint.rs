@@ -170,7 +170,7 @@ mod tests {
                 .unwrap()
         };
         let of = |last_seed| {
-            let feature = var(&[2, WIDTH], 1);
+            let read_bd = var(&[2, WIDTH], 1);
             let variables: BTreeMap<String, Var> = [
                 (WEIGHT, var(&[3, 16], 2)),
                 (BIAS, var(&[3], 3)),
@@ -181,8 +181,8 @@ mod tests {
             .map(|(name, one)| (name.to_owned(), one))
             .collect();
             let answers = Answers {
-                feature_bd: feature.as_tensor(),
-                logit_bc: feature.as_tensor(),
+                feature_bd: read_bd.as_tensor(),
+                logit_bc: read_bd.as_tensor(),
                 rows: &[0, 1],
                 labels: &[0, 2],
                 weights: &[1.0, 1.0],
@@ -191,7 +191,7 @@ mod tests {
             };
             let found = joint.loss(&answers, &variables).unwrap().backward().unwrap();
             assert!(found.get(variables["classifier.weight"].as_tensor()).is_some());
-            let gradient = found.get(feature.as_tensor()).unwrap().flatten_all().unwrap();
+            let gradient = found.get(read_bd.as_tensor()).unwrap().flatten_all().unwrap();
             gradient.to_vec1::<f32>().unwrap()
         };
         let one = of(10);

@@ -82,8 +82,8 @@ fn gradients_above(
         let pass = TrainingPass { batch: &batch, source: Some(&source), checkpointing, frozen };
         let pooled = engine.pooled_with_tape(&pass, &mut tape).unwrap();
         let pooled = Var::from_tensor(&pooled).unwrap();
-        let feature = classifier.head_feature(pooled.as_tensor(), &batch, Some(&source)).unwrap();
-        let logits = classifier.feature_logits(&feature).unwrap();
+        let read_bd = classifier.head_feature(pooled.as_tensor(), &batch, Some(&source)).unwrap();
+        let logits = classifier.feature_logits(&read_bd).unwrap();
         let found = loss(&logits).backward().unwrap();
         let of_pooled = found.get(pooled.as_tensor()).unwrap();
         engine.backward(&parameters, &pass, &mut tape, of_pooled, &mut fast).unwrap();
