@@ -77,8 +77,11 @@ fn names_that_are_repeated_in_another_spelling_are_no_row() {
             assert!(said.contains("repeats the header"), "{again}: {said}");
         }
     }
-    // The rows of another table, with its columns in another order.
+    // The rows of another table: in another order they would be read in the wrong columns.
     home.write("t.csv", joined("text,label", "label,text", &table));
+    let said = plan(&home, "t.csv", &[]).unwrap_err();
+    assert!(said.contains("line 42 has the column names in another order"), "{said}");
+    home.write("t.csv", joined("text,label", "sentence,label", &table));
     let (_, said) = plan(&home, "t.csv", &[]).unwrap();
     assert!(said.contains("line 42 looks like the names of other columns"), "{said}");
 }
