@@ -193,7 +193,8 @@ fn a_table_without_labels_is_not_said_to_have_one() {
 #[test]
 fn names_in_another_order_are_refused_and_a_test_without_a_class_is_said() {
     let home = Home::new();
-    let line = |i: usize| format!("ticket {i} was {}", if i % 2 == 0 { "good" } else { "bad" });
+    let line =
+        |i: usize| format!("ticket {i} was {}", if i.is_multiple_of(2) { "good" } else { "bad" });
     let label = |i: usize| ["x", "y"][i % 2];
     let first: String = (0..60).map(|i| format!("{},{},mail\n", line(i), label(i))).collect();
     let second: String = (60..120).map(|i| format!("{},phone,{}\n", line(i), label(i))).collect();
