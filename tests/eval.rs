@@ -755,3 +755,16 @@ fn a_coverage_of_sets_that_a_model_does_not_make_is_refused() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("warning: `--coverage` has no effect"));
 }
+
+/// The size of the prediction set decides, but not that of a set that somebody asks for.
+#[test]
+fn another_coverage_does_not_move_what_is_accepted() {
+    let home = Home::new();
+    home.train_tiny(&["--set", "calibration.max_set_size=1"]);
+    let decisions = |more: &[&str]| {
+        let asked = ["eval", "--no-baseline", "--json", "--model", "checkpoints/tickets/model"];
+        json(&home.done(&[&asked[..], more].concat()))["kept"]["decisions"].clone()
+    };
+    assert!(!decisions(&[]).is_null());
+    assert!(decisions(&["--coverage", "0.6"]).is_null());
+}

@@ -41,6 +41,9 @@ impl Kept {
             let count = p_values.iter().filter(|p| **p <= alarm).count();
             Some(count as f64 / p_values.len() as f64)
         };
+        // Sets of another coverage (`--coverage`) do not have the size that decides.
+        let own = answers.alpha == calibration.usual().bounds.map(|bounds| bounds.alpha);
+        let limits = limits.filter(|limits| own || limits.max_set_size.is_none());
         Self {
             decisions: limits
                 .and_then(|limits| Decided::new(limits, calibration.risk, &answers.rows)),
