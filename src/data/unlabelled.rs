@@ -1,58 +1,37 @@
 //! Texts without labels, of a file that is read as those of a data set are.
 
-use std::path::Path;
+use super::table::ColumnNames;
+use super::{DataConfig, DataError, Example, Remark, Texts};
 
-use super::table::{self, ColumnNames, Row, SAMPLE_ROWS, TableError, Value};
-use super::{DataConfig, DataError, Example, Remark, is_blank};
-use crate::numbers::grouped;
-
-/// The label of a text that has none.
-const NO_LABEL: u32 = u32::MAX;
-
-/// The texts of a file in any format of tables, and what to say of it. A label column is passed over. `usual` are
-/// the columns of the data set that they belong to, taken where the file has them.
+/// The texts of `data.unlabelled`, read as those of any data set, and how; none where it is not set. A label column is
+/// passed over. `usual` are the columns of the data set that they belong to, taken where the file has them.
 ///
 /// # Errors
-/// The file cannot be read, has no column of texts, or has single texts where the data set has pairs or the other
-/// way round.
+/// They cannot be read, there is no column of texts, or there are single texts where the data set has pairs.
 pub fn unlabelled(
-    path: &Path,
     config: &DataConfig,
     usual: &ColumnNames,
 ) -> Result<(Vec<Example>, Vec<Remark>), DataError> {
-    let mut table = table::open_as(path, &config.reading())?;
-    let sample: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
-    let none = ColumnNames::default();
-    let columns = table::detect_usual(&table.columns, &sample, &none, usual, false)?;
-    if columns.pair.is_none() && !usual.pair.is_empty() {
-        return Err(DataError::NoSecondText { path: path.to_owned(), column: usual.pair.clone() });
+    let name = &config.unlabelled;
+    if name.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
     }
-    let header = table.columns.clone();
-    let (mut examples, mut blank) = (Vec::new(), 0usize);
-    let rows = sample.into_iter().map(Ok::<Row, TableError>).chain(table);
-    for row in rows {
-        let row = row?;
-        let cell = |column: usize| {
-            let text = row.values.get(column).and_then(Value::as_text);
-            text.filter(|text| !is_blank(text)).map(|text| text.into_owned())
-        };
-        let text = cell(columns.text);
-        if text.as_ref() == Some(&header[columns.text]) {
-            continue;
-        }
-        match (text, columns.pair.map(cell)) {
-            (Some(text), None) => examples.push(Example { text, pair: None, label: NO_LABEL }),
-            (Some(text), Some(Some(second))) => {
-                examples.push(Example { text, pair: Some(second), label: NO_LABEL });
-            }
-            _ => blank += 1,
-        }
+    // Written as the data set is; columns are looked for.
+    let own = DataConfig { streaming: false, ..config.clone() };
+    let own = DataConfig { usual_columns: usual.clone(), dataset: name.clone(), ..own };
+    let [text_column, text_pair_column, label_column] = [const { String::new() }; 3];
+    let found = Texts::open(&DataConfig { text_column, text_pair_column, label_column, ..own })?;
+    let Texts { splits, how_read, remarks, .. } = found;
+    let examples: Vec<Example> = splits.into_values().flatten().map(|(one, _)| one).collect();
+    if !usual.pair.is_empty() && examples.iter().any(|one| one.pair.is_none()) {
+        return Err(DataError::NoSecondText { path: name.into(), column: usual.pair.clone() });
     }
-    let said = (blank > 0).then(|| {
-        let path = path.display();
-        Remark::Note(format!("rows of `{path}` that are empty and skipped: {}", grouped(blank)))
-    });
-    Ok((examples, said.into_iter().collect()))
+    let marked = |remark| match remark {
+        Remark::Note(text) => Remark::Note(format!("`{name}`: {text}")),
+        Remark::Warning(text) => Remark::Warning(format!("`{name}`: {text}")),
+    };
+    let said = how_read.into_iter().map(Remark::Note).chain(remarks).map(marked);
+    Ok((examples, said.collect()))
 }
 
 #[cfg(test)]
@@ -65,16 +44,22 @@ mod tests {
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
-            path
+            path.display().to_string()
         };
         let single = ColumnNames { text: "text".to_owned(), ..ColumnNames::default() };
-        let read =
-            |path: &Path, usual: &ColumnNames| unlabelled(path, &DataConfig::default(), usual);
-        let path = write("a.csv", "text,label\none day,x\n,y\ntext,label\ntwo days,\n");
+        let read = |path: &str, usual: &ColumnNames| {
+            let config = DataConfig { unlabelled: path.to_owned(), ..DataConfig::default() };
+            unlabelled(&config, usual)
+        };
+        assert_eq!(read("", &single).unwrap(), (Vec::new(), Vec::new()));
+        let path = write("a.csv", "text,label\none day,x\n Text , LABEL\ntwo days,\n");
         let (found, said) = read(&path, &single).unwrap();
         let texts: Vec<&str> = found.iter().map(|one| one.text.as_str()).collect();
         assert_eq!(texts, ["one day", "two days"]);
-        assert!(matches!(&said[..], [Remark::Note(text)] if text.ends_with(": 1")));
+        let said: Vec<String> = said.iter().map(|remark| format!("{remark:?}")).collect();
+        for part in ["columns: text = `text`", "line 3 repeats the header"] {
+            assert!(said.iter().any(|one| one.contains(part)), "{said:?}");
+        }
         let path = write("b.jsonl", "{\"text\": \"one day\"}\n{\"text\": \"two days\"}\n");
         assert_eq!(read(&path, &single).unwrap().0, found);
         let pair = ColumnNames { pair: "reply".to_owned(), ..single };

@@ -1,7 +1,6 @@
 //! The rows that a student learns from: the training rows, altered copies of them, and unlabelled texts.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
@@ -54,10 +53,7 @@ impl Lessons {
         let held_out: HashSet<u64> = held_out.chain(outside).map(Example::key).collect();
         let mut copies = altered(&rows, experiment.posterior.approach().altered_copies(), noise);
         copies.retain(|copy| !held_out.contains(&copy.key()));
-        let (mut more, mut remarks) = match experiment.data.unlabelled.as_str() {
-            "" => (Vec::new(), Vec::new()),
-            file => unlabelled(Path::new(file), &experiment.data, &dataset.column_names)?,
-        };
+        let (mut more, mut remarks) = unlabelled(&experiment.data, &dataset.column_names)?;
         let count = more.len();
         let mut known: HashSet<u64> = rows.iter().map(|row| row.key()).collect();
         more.retain(|one| !held_out.contains(&one.key()) && known.insert(one.key()));
