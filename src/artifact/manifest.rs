@@ -139,6 +139,13 @@ impl Manifest {
         std::iter::once(self.as_ancestor()).chain(self.lineage.iter().cloned()).collect()
     }
 
+    /// SHA-256 over all that changes a prediction: the files, and how texts are prepared, which stands in none of them.
+    pub fn content(&self) -> String {
+        let files = self.files.iter().map(|(name, hash)| format!("{name} {hash}\n"));
+        let text = format!("{}{:?}", files.collect::<String>(), self.preprocessing);
+        store::sha256(text.as_bytes())
+    }
+
     /// The content of the file, with its own hash.
     pub fn to_file(&self) -> Vec<u8> {
         let mut value = serde_json::to_value(self).expect("plain data is JSON");

@@ -62,10 +62,8 @@ impl Teacher {
         Ok(Self { folder, manifest, places })
     }
 
-    /// SHA-256 over the hashes of the files that change its predictions.
     pub(super) fn content(&self) -> String {
-        let files = self.manifest.files.iter().map(|(name, hash)| format!("{name} {hash}\n"));
-        sha256(files.collect::<String>().as_bytes())
+        self.manifest.content()
     }
 
     /// Asks it, or the files of an earlier run. `None` if it was stopped.

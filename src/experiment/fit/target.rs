@@ -8,7 +8,7 @@ use super::origin::base_model;
 use super::resume::refuse_folder_of_run;
 use super::{Experiment, ExperimentError, FitJob, Progress};
 use crate::artifact::{self, Artifact};
-use crate::store::{sha256, write_atomically};
+use crate::store::write_atomically;
 
 /// Beside a model that stands in a folder of our choice: which classifier it was fitted from. It stays on this
 /// machine.
@@ -19,7 +19,7 @@ const RECORD: &str = "fitted_from.json";
 struct Source {
     /// The Hub id, or the folder.
     model: String,
-    /// SHA-256 over those of all files that its predictions depend on.
+    /// SHA-256 over all that its predictions depend on.
     sha256: String,
 }
 
@@ -27,9 +27,7 @@ impl Source {
     fn of(job: &FitJob, source: &Artifact) -> Self {
         let folder = || job.model.canonicalize().unwrap_or_else(|_| job.model.clone());
         let model = base_model(&job.model).unwrap_or_else(|| folder().display().to_string());
-        let files = source.manifest.files.iter();
-        let files: String = files.map(|(name, hash)| format!("{name} {hash}\n")).collect();
-        Self { model, sha256: sha256(files.as_bytes()) }
+        Self { model, sha256: source.manifest.content() }
     }
 
     /// Whether it is the same classifier: in the same place, where it may have been trained anew, or with the same
