@@ -113,7 +113,7 @@ impl Place {
             Method::Distil => &[&teacher],
             Method::Ivon => &[
                 "posterior.num_samples=4",
-                "posterior.learning_rate=30",
+                "posterior.ivon_learning_rate=30",
                 "posterior.clip_radius=1e-4",
                 "posterior.ess=1e6",
                 "train.num_train_epochs=6",

@@ -9,8 +9,8 @@
 //! | h, the diagonal of the Hessian; h₀ | `hess.NAME`; `hess_init` |
 //! | g, the momentum | `momentum.NAME` |
 //! | λ, the effective sample size | `ess`; N, the training rows, for the posterior that the prior and the rows say |
-//! | δ, the prior's precision over λ | `weight_decay` |
-//! | α, β₁, β₂, ξ | `learning_rate`, `beta1`, `beta2`, `clip_radius` |
+//! | δ, the prior's precision over λ | `ivon_weight_decay` |
+//! | α, β₁, β₂, ξ | `ivon_learning_rate`, `beta1`, `beta2`, `clip_radius` |
 //!
 //! Every weight is moved by one draw of q before the gradient of a step is taken (their experiments take one, too),
 //! and moved back; the learning rate counts in units of 1 / (h₀ + δ), as in their code. The layers below are
@@ -49,13 +49,13 @@ pub struct Ivon {
     /// Where the diagonal of the Hessian begins, h₀: the larger, the smaller the variances.
     pub hess_init: f64,
     /// Peak learning rate of these layers, α: a step is α times the gradient while the Hessian is as it began.
-    pub learning_rate: f64,
+    pub ivon_learning_rate: f64,
     /// Decay of the momentum.
     pub beta1: f64,
     /// Decay of the Hessian.
     pub beta2: f64,
     /// Weight decay δ of these layers: the prior's precision is this times `ess`.
-    pub weight_decay: f64,
+    pub ivon_weight_decay: f64,
     /// No weight moves by more than this times the learning rate in a step; 0 = off.
     pub clip_radius: f64,
 }
@@ -67,10 +67,10 @@ impl Default for Ivon {
             stochastic_layers: 1,
             ess: 0.0,
             hess_init: 1.0,
-            learning_rate: 0.1,
+            ivon_learning_rate: 0.1,
             beta1: 0.9,
             beta2: 0.99999,
-            weight_decay: 1e-4,
+            ivon_weight_decay: 1e-4,
             clip_radius: 0.0,
         }
     }
@@ -94,10 +94,20 @@ impl Approach for Ivon {
         let rules = [
             ("ess", self.ess, or_zero(self.ess), "0 (the number of training rows) or more"),
             ("hess_init", self.hess_init, positive(self.hess_init), "a number above 0"),
-            ("learning_rate", self.learning_rate, positive(self.learning_rate), "a number above 0"),
+            (
+                "ivon_learning_rate",
+                self.ivon_learning_rate,
+                positive(self.ivon_learning_rate),
+                "a number above 0",
+            ),
             ("beta1", self.beta1, share(self.beta1), "a number from 0 to below 1"),
             ("beta2", self.beta2, share(self.beta2), "a number from 0 to below 1"),
-            ("weight_decay", self.weight_decay, or_zero(self.weight_decay), "0 or more"),
+            (
+                "ivon_weight_decay",
+                self.ivon_weight_decay,
+                or_zero(self.ivon_weight_decay),
+                "0 or more",
+            ),
             ("clip_radius", self.clip_radius, or_zero(self.clip_radius), "0 (off) or more"),
         ];
         match rules.iter().find(|(_, _, holds, _)| !holds) {
@@ -179,14 +189,15 @@ pub(super) fn check_layers(asked: usize, layers: usize) -> std::result::Result<(
 impl Ivon {
     /// The rule of step t, from 1, at a share of the peak learning rate.
     fn rule(&self, ess: f64, steps: f64, share: f64) -> Rule {
-        let Self { hess_init, beta1, beta2, weight_decay, clip_radius, .. } = *self;
+        let Self { hess_init, beta1, beta2, ivon_weight_decay: weight_decay, clip_radius, .. } =
+            *self;
         Rule {
             ess,
             weight_decay,
             beta1,
             beta2,
             clip_radius,
-            rate: share * self.learning_rate * (hess_init + weight_decay),
+            rate: share * self.ivon_learning_rate * (hess_init + weight_decay),
             debias: 1.0 - beta1.powf(steps),
         }
     }

@@ -54,9 +54,9 @@ fn steps_are_those_of_ivon_opt() {
             hess_init: case.hess_init,
             beta1: case.beta1,
             beta2: case.beta2,
-            weight_decay: case.weight_decay,
+            ivon_weight_decay: case.weight_decay,
             clip_radius: case.clip_radius,
-            learning_rate: case.learning_rate[0],
+            ivon_learning_rate: case.learning_rate[0],
             ..Ivon::default()
         };
         let (mut mean, size) = (case.start.clone(), case.start.len());
@@ -86,9 +86,9 @@ fn the_posterior_of_a_quadratic_is_found() {
     let (curvature, centre) = ([0.5f64, 2.0, 8.0], [1.0f64, -2.0, 0.5]);
     let own = Ivon {
         hess_init: 1.0,
-        learning_rate: 0.02,
+        ivon_learning_rate: 0.02,
         beta2: 0.999,
-        weight_decay: 0.1,
+        ivon_weight_decay: 0.1,
         ..Ivon::default()
     };
     let (ess, steps) = (1000.0, 30_000);
@@ -111,7 +111,7 @@ fn the_posterior_of_a_quadratic_is_found() {
         }
         let values = Values { mean: &mut mean, momentum: &mut momentum, hess: &mut hess };
         rule.step(values, &noise, &gradient);
-        assert!(hess.iter().all(|&h| f64::from(h) + own.weight_decay > 0.0), "{hess:?}");
+        assert!(hess.iter().all(|&h| f64::from(h) + own.ivon_weight_decay > 0.0), "{hess:?}");
         if step > steps / 2 {
             for i in 0..3 {
                 mean_after[i] += 2.0 * f64::from(mean[i]) / f64::from(steps);
@@ -123,7 +123,7 @@ fn the_posterior_of_a_quadratic_is_found() {
         let a = curvature[i];
         assert!((estimates[i] / a - 1.0).abs() < 0.1, "E f is {}, not {a}", estimates[i]);
         assert!((hess_after[i] / a - 1.0).abs() < 0.1, "h is {}, not {a}", hess_after[i]);
-        let mode = a * centre[i] / (a + own.weight_decay);
+        let mode = a * centre[i] / (a + own.ivon_weight_decay);
         assert!((mean_after[i] - mode).abs() < 0.01, "m is {}, not {mode}", mean_after[i]);
     }
 }
@@ -131,7 +131,7 @@ fn the_posterior_of_a_quadratic_is_found() {
 /// However wild the gradients are.
 #[test]
 fn a_variance_is_never_negative() {
-    let own = Ivon { beta2: 0.5, weight_decay: 0.01, ..Ivon::default() };
+    let own = Ivon { beta2: 0.5, ivon_weight_decay: 0.01, ..Ivon::default() };
     let (mut mean, mut momentum, mut hess) = (vec![0f32; 64], vec![0f32; 64], vec![1f32; 64]);
     let mut stream = Noise::new(5).stream(Purpose::Variational, 0, 0);
     for step in 1..200 {
@@ -186,10 +186,10 @@ fn numbers_that_cannot_be_are_refused_by_their_key() {
         (Ivon { num_samples: 1_000_000, ..own }, "num_samples"),
         (Ivon { ess: -1.0, ..own }, "ess"),
         (Ivon { hess_init: 0.0, ..own }, "hess_init"),
-        (Ivon { learning_rate: f64::NAN, ..own }, "learning_rate"),
+        (Ivon { ivon_learning_rate: f64::NAN, ..own }, "ivon_learning_rate"),
         (Ivon { beta1: 1.0, ..own }, "beta1"),
         (Ivon { beta2: 1.5, ..own }, "beta2"),
-        (Ivon { weight_decay: -1e-4, ..own }, "weight_decay"),
+        (Ivon { ivon_weight_decay: -1e-4, ..own }, "ivon_weight_decay"),
         (Ivon { clip_radius: f64::INFINITY, ..own }, "clip_radius"),
     ] {
         let message = wrong.check().unwrap_err();
