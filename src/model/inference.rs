@@ -64,8 +64,9 @@ pub fn features(
     progress: &mut dyn FnMut(usize),
 ) -> Result<TrunkRows> {
     let Wanted { inputs, sampling } = *wanted;
+    let inputs = networks.inputs(inputs);
     let first = networks.first();
-    let width = first.config().hidden_size;
+    let width = networks.feature_width();
     let wide = width * inputs.min(first.config().num_hidden_layers);
     let drawn = sampling.map_or(0, |sampling| networks.width(sampling));
     let mut all = TrunkRows {

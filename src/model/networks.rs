@@ -3,7 +3,9 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Classifier, DropoutPasses, EncoderConfig, Parameters, Pooling, StillWanted, Trunk};
+use super::{
+    Classifier, DropoutPasses, EncoderConfig, Entailment, Parameters, Pooling, StillWanted, Trunk,
+};
 use crate::compute::Packed;
 
 /// Several passes over one batch.
@@ -27,11 +29,14 @@ pub struct Networks {
     /// Copies of the layers from `lowest` on, and of what comes behind them.
     tops: Vec<Classifier>,
     lowest: usize,
+    /// How sequences are read that are pairs of a text with each of several labels.
+    entailment: Option<Entailment>,
 }
 
 impl From<Classifier> for Networks {
     fn from(first: Classifier) -> Self {
-        Self { first, others: Vec::new(), reference: None, tops: Vec::new(), lowest: 0 }
+        let (others, tops) = (Vec::new(), Vec::new());
+        Self { first, others, reference: None, tops, lowest: 0, entailment: None }
     }
 }
 
@@ -45,6 +50,24 @@ impl Networks {
         let packed = |parameters| Classifier::packed(config, parameters);
         let others = others.iter().map(packed).collect::<Result<_>>()?;
         Ok(Self { others, ..packed(first)?.into() })
+    }
+
+    /// That read a text by its pairs with labels, and whose feature φ is the logit of each label: the first
+    /// network alone.
+    pub fn with_entailment(self, entailment: Option<Entailment>) -> Self {
+        Self { entailment, ..self }
+    }
+
+    /// `d`, of the feature φ.
+    pub fn feature_width(&self) -> usize {
+        let own = || self.first.config().hidden_size;
+        self.entailment.as_ref().map_or_else(own, |entailment| entailment.beside.len())
+    }
+
+    /// Of how many of the last layers the input is given, where it is asked for that of so many: of none where a
+    /// text is read by its pairs.
+    pub(super) fn inputs(&self, asked: usize) -> usize {
+        if self.entailment.is_some() { 0 } else { asked }
     }
 
     /// With the encoder as it was before fine-tuning, of the same shape.
@@ -104,6 +127,10 @@ impl Networks {
         inputs: usize,
         sampling: Option<Sampling>,
     ) -> Result<Trunk> {
+        if let Some(entailment) = &self.entailment {
+            let feature_bd = entailment.logits(&self.first, batch)?;
+            return Ok(Trunk { feature_bd, input_be: Vec::new(), below_pd: None });
+        }
         let lowest = (sampling == Some(Sampling::TopLayers)).then_some(self.lowest);
         self.first.trunk_above(batch, inputs, lowest)
     }

@@ -78,7 +78,7 @@ pub fn prepare(
     let path = folder.join(format!("{fingerprint}.safetensors"));
     let expected = file::Expected {
         rows: examples.len(),
-        max_length: preprocessing.max_length,
+        max_length: tokenizer.most_tokens(preprocessing.max_length),
         vocabulary: tokenizer.vocabulary_size(),
     };
     let origin = match Tokens::open(&path, expected, Origin::Found) {
@@ -170,6 +170,10 @@ fn fingerprint(
     hasher.update((*max_length as u64).to_le_bytes());
     update_texts(&mut hasher, truncation.name(), None);
     hasher.update(Sha256::digest(tokenizer.to_json()?));
+    for hypothesis in tokenizer.hypothesis_ids() {
+        hasher.update((hypothesis.len() as u64).to_le_bytes());
+        hypothesis.iter().for_each(|id| hasher.update(id.to_le_bytes()));
+    }
     hasher.update((examples.len() as u64).to_le_bytes());
     for example in examples {
         update_texts(&mut hasher, &example.text, example.pair.as_deref());

@@ -7,6 +7,7 @@
 mod built;
 mod error;
 mod folder;
+mod hypotheses;
 mod limits;
 mod template;
 mod truncation;
@@ -20,6 +21,7 @@ use tokenizers::{Encoding, Tokenizer};
 
 pub use error::TokenizerError;
 pub use folder::FolderTokenizer;
+use hypotheses::Hypotheses;
 use template::{Layout, Piece};
 pub use truncation::Truncation;
 use truncation::share_room;
@@ -49,6 +51,8 @@ pub struct TextTokenizer {
     pair: Option<Layout>,
     vocabulary_size: usize,
     pad_id: Option<u32>,
+    /// What each text is put beside, where texts do not stand by themselves.
+    hypotheses: Option<Hypotheses>,
 }
 
 impl std::fmt::Debug for TextTokenizer {
@@ -127,7 +131,7 @@ impl TextTokenizer {
         let special = single.special_ids().chain(pair.iter().flat_map(Layout::special_ids));
         let highest = tokenizer.get_vocab(true).into_values().chain(special).max();
         let vocabulary_size = highest.map_or(0, |id| id as usize + 1);
-        Ok(Self { tokenizer, single, pair, vocabulary_size, pad_id })
+        Ok(Self { tokenizer, single, pair, vocabulary_size, pad_id, hypotheses: None })
     }
 
     /// The compact `tokenizer.json`, without truncation and padding.
@@ -173,6 +177,9 @@ impl TextTokenizer {
                     .map(|text| Ok(self.encode_one(text)?.get_ids().to_vec()))
                     .collect::<tokenizers::Result<_>>()
                     .map_err(|source| TokenizerError::Encode { index, source })?;
+                if let Some(hypotheses) = &self.hypotheses {
+                    return Ok(hypotheses.pairs(layout, &segments[0], max_length, truncation));
+                }
                 Ok(assemble(layout, &segments, room, truncation))
             })
             .collect()
@@ -191,9 +198,15 @@ impl TextTokenizer {
 
     /// The template, and the room that it leaves for text.
     fn plan(&self, pair: bool, max_length: usize) -> Result<(&Layout, usize), TokenizerError> {
-        let layout =
-            if pair { self.pair.as_ref().ok_or(TokenizerError::NoPairs)? } else { &self.single };
-        let special = layout.special_ids().count();
+        let (layout, special) = match &self.hypotheses {
+            None if !pair => (&self.single, self.single.special_ids().count()),
+            Some(_) if pair => return Err(TokenizerError::NoPairs),
+            hypotheses => {
+                let layout = self.pair.as_ref().ok_or(TokenizerError::NoPairs)?;
+                let room = hypotheses.as_ref().map(|all| all.room(layout));
+                (layout, room.unwrap_or_else(|| layout.special_ids().count()))
+            }
+        };
         let least = special + if pair { 2 } else { 1 };
         if max_length < least {
             return Err(TokenizerError::TooShort { max_length, special, least });
