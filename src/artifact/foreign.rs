@@ -44,6 +44,7 @@ pub(super) fn foreign(
         transformers: "point estimate".to_owned(),
         task: encoder.task,
         labels: encoder.labels.clone(),
+        zero_shot: None,
         preprocessing: Preprocessing {
             max_length: max_length.unwrap_or(positions).min(positions),
             truncation: if keeps_the_end { Truncation::Tail } else { Truncation::Head },

@@ -15,6 +15,7 @@ use super::others::tell_differences;
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
 use super::unread::tell_unread;
+use super::zero_shot::last_layer_view;
 use super::{Artifact, ArtifactError, Manifest, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
@@ -63,7 +64,8 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     let read = |name: &str| verified(folder, name, &manifest);
     let config = read("config.json")?;
     let mut encoder = EncoderConfig::from_bytes(&config.path, &config.bytes)?;
-    if !encoder.labels.is_empty() && encoder.labels != manifest.labels {
+    let named = manifest.zero_shot.is_some();
+    if !named && !encoder.labels.is_empty() && encoder.labels != manifest.labels {
         return Err(damaged(
             "its `labels` differ from those of `id2label` in `config.json`, or are in a different \
              order"
@@ -71,7 +73,9 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
         ));
     }
     encoder.task = manifest.task;
-    encoder.labels.clone_from(&manifest.labels);
+    if !named {
+        encoder.labels.clone_from(&manifest.labels);
+    }
     let posterior = read("bayes/posterior.safetensors")?;
     let calibration = "bayes/calibration.safetensors";
     // A folder that was written before there was calibration lists none.
@@ -99,14 +103,16 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     check_head(folder, &encoder, &loaded)?;
     let (task, link) = (manifest.task, manifest.fit.link);
     let path = posterior.path.clone();
-    let posterior = read_posterior(&posterior, &loaded.parameters, task, link)?;
+    let (read_by, last) =
+        last_layer_view(&manifest, &encoder, &loaded.parameters).map_err(ModelError::from)?;
+    let posterior = read_posterior(&posterior, &last, task, link)?;
     let fits = posterior.states().check(encoder.num_hidden_layers);
     fits.map_err(|message| ArtifactError::Posterior {
         path,
         message: format!("`wide.states`: {message}"),
     })?;
     let calibration = match calibration {
-        Some(file) => Calibration::from_bytes(&file.bytes, &encoder)
+        Some(file) => Calibration::from_bytes(&file.bytes, &read_by)
             .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
         None => Calibration::default(),
     };
@@ -121,7 +127,7 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
         encoder,
         manifest,
     };
-    let artifact = checked(folder, artifact)?;
+    let artifact = checked(folder, artifact.beside_hypotheses()?)?;
     tell_differences(folder, &artifact)?;
     Ok(artifact)
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ZeroShot;
 use crate::calibrate::CalibrationConfig;
 use crate::data::{DataConfig, Dataset, Part, Preprocessing};
 use crate::method::FitRecord;
@@ -69,6 +70,10 @@ pub struct Manifest {
     pub task: Task,
     /// Class names by label.
     pub labels: Vec<String>,
+    /// How the labels are asked for, where a user named them and the last layer is that of a classifier of natural
+    /// language inference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_shot: Option<ZeroShot>,
     /// How a text becomes tokens.
     pub preprocessing: Preprocessing,
     /// What it was trained on; absent for a folder that another tool wrote.
@@ -142,7 +147,10 @@ impl Manifest {
     /// SHA-256 over all that changes a prediction: the files, and how texts are prepared, which stands in none of them.
     pub fn content(&self) -> String {
         let files = self.files.iter().map(|(name, hash)| format!("{name} {hash}\n"));
-        let text = format!("{}{:?}", files.collect::<String>(), self.preprocessing);
+        let mut text = format!("{}{:?}", files.collect::<String>(), self.preprocessing);
+        if let Some(zero_shot) = &self.zero_shot {
+            text += &format!("{:?}", (zero_shot, &self.labels));
+        }
         store::sha256(text.as_bytes())
     }
 

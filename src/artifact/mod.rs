@@ -12,6 +12,7 @@ mod save;
 mod sentence;
 mod tokenizer_files;
 mod unread;
+mod zero_shot;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use save::{
 };
 pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;
+pub use zero_shot::{ZeroShot, ZeroShotLabels};
 
 use crate::calibrate::Calibration;
 use crate::calibrate::novelty::Novelty;
@@ -56,7 +58,7 @@ pub struct Artifact {
     pub tokenizer: TextTokenizer,
     /// The names of its special tokens.
     pub special_tokens: SpecialTokens,
-    /// What predicts; its mean on φ is the last layer of the parameters.
+    /// What predicts; its mean on φ is the last layer of the parameters, but for labels that a user named.
     pub posterior: Posterior,
     /// Prediction sets, novelty and limits; nothing where none was fitted.
     pub calibration: Calibration,
@@ -71,8 +73,14 @@ impl Artifact {
         (posterior, fit): (Posterior, FitRecord),
         calibration: Calibration,
     ) -> candle_core::Result<Self> {
-        let parameters = self.parameters.with_last_layer(&posterior.mean_cd, &posterior.mean_c)?;
-        let transformers = posterior.last_layer_is().to_owned();
+        let (parameters, transformers) = match &self.manifest.zero_shot {
+            // The last layer is that of the pairs, which no fit moves.
+            Some(_) => (self.parameters, self.manifest.transformers),
+            None => (
+                self.parameters.with_last_layer(&posterior.mean_cd, &posterior.mean_c)?,
+                posterior.last_layer_is().to_owned(),
+            ),
+        };
         let manifest = Manifest { fit, transformers, ..self.manifest };
         let reads = calibration.novelty.as_ref().is_some_and(Novelty::reads_reference);
         let reference = self.reference.filter(|_| reads);
@@ -195,6 +203,9 @@ pub enum ArtifactError {
     /// The manifest says something that cannot be.
     #[error("`{path}` cannot be used: {message}")]
     Nonsense { path: PathBuf, message: String },
+    /// Labels of the user's own that the model cannot have.
+    #[error("{0}")]
+    ZeroShot(String),
     /// Texts that are longer than the encoder's positions.
     #[error(
         "`{folder}`: texts may have {max_length} tokens, but the encoder has {positions} \

@@ -145,7 +145,10 @@ fn write_rest(
 
 /// The encoder, with the task of the manifest and the names that it has for its classes.
 fn described(artifact: &Artifact, manifest: &Manifest) -> EncoderConfig {
-    let Manifest { task, labels, .. } = manifest;
+    let Manifest { task, labels, zero_shot, .. } = manifest;
+    if zero_shot.is_some() {
+        return artifact.encoder.clone();
+    }
     EncoderConfig { task: *task, labels: labels.clone(), ..artifact.encoder.clone() }
 }
 
@@ -200,6 +203,13 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
              and its covariance are in `bayes/posterior.safetensors`.",
             artifact.posterior.states().words()
         ),
+        None if manifest.zero_shot.is_some() => {
+            "The weights are those of a classifier of natural language inference, and its classes stand in \
+             `config.json`. `bayes` reads a text as a premise and each label as a hypothesis; the template is \
+             in `bayes/manifest.json`, and the temperature of the logits of entailment is in \
+             `bayes/posterior.safetensors`."
+                .to_owned()
+        }
         None => format!(
             "The last layer holds the {}. Divide the logits by the temperature in \
              `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the \

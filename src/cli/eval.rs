@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::progress::Display;
 use super::tables::{OodFlags, TableFlags};
 use super::words::whole;
+use super::zero_shot::ZeroShotFlags;
 use super::{Common, Outcome, beside, model_folder, print, print_json, replace, report, shift};
 use crate::data::table::Format;
 use crate::evaluate::models::{self, Event, evaluate_models};
@@ -59,6 +60,8 @@ pub struct Options {
     /// 'ood.other-topics.auroc<0.9'
     #[arg(long, value_name = "CONDITION", num_args = 1..)]
     fail_if: Vec<String>,
+    #[command(flatten)]
+    zero_shot: ZeroShotFlags,
     #[command(flatten)]
     tables: TableFlags,
 }
@@ -111,6 +114,7 @@ fn from_file(file: &Path, options: &Options, display: &mut Display) -> Result<Ve
         ("--ood", !options.outside.ood.is_empty()),
         ("--shift", !options.shift.is_empty()),
         ("--no-baseline", options.no_baseline),
+        ("--labels", options.zero_shot.labels().is_some()),
     ];
     let own = own.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
     if let Some(flag) = own.chain(options.tables.given()).next() {
@@ -162,6 +166,7 @@ fn from_models(
         shift: options.shift.clone(),
         no_baseline: options.no_baseline,
         trunk: None,
+        labels: options.zero_shot.labels(),
     };
     let mut show = |event: Event| match event {
         Event::Remark(remark) => display.show(&Progress::from(&remark)),

@@ -11,6 +11,7 @@ use super::progress::Display;
 use super::summary::next_text;
 use super::tables::TableFlags;
 use super::words::whole;
+use super::zero_shot::labels_of;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::data::NONE_IS_NEW;
 use crate::evaluate::WithoutSeen;
@@ -29,8 +30,16 @@ pub struct Options {
     /// was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
-    /// Posterior methods to compare; the model is written with the first one
-    #[arg(long, value_parser = method(), value_delimiter = ',', default_value = Method::default().name())]
+    /// Labels of your own, for a classifier of natural language inference: each text is asked whether
+    /// it entails each label. Separate them by commas
+    #[arg(long, alias = "labels", value_name = "LABELS", value_delimiter = ',')]
+    zero_shot_labels: Vec<String>,
+    /// How a label becomes a sentence, with {} in its place [default: "This text is about {}."]
+    #[arg(long, value_name = "TEXT", requires = "zero_shot_labels")]
+    template: Option<String>,
+    /// Posterior methods to compare; the model is written with the first one [default: laplace, or
+    /// map for labels of your own]
+    #[arg(long, value_parser = method(), value_delimiter = ',')]
     method: Vec<Method>,
     /// Override a key of [posterior] or [calibration], or how rows are divided, such as
     /// data.calibration_fraction=0.2
@@ -64,6 +73,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         model: model_folder(Some(&options.model))?,
         dataset: options.dataset.clone(),
         overrides: options.tables.overrides(),
+        labels: labels_of(&options.zero_shot_labels, options.template.as_deref()),
         methods: options.method.clone(),
         settings: options.settings.clone(),
         limit: options.limit,

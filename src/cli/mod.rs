@@ -27,6 +27,7 @@ mod train;
 mod transfer;
 mod words;
 mod written;
+mod zero_shot;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use super::words::whole;
+use super::zero_shot::labels_of;
 use super::{Common, Outcome, model_folder, note, print};
 use crate::compute;
 use crate::numbers::grouped;
@@ -126,6 +127,19 @@ pub struct Options {
     /// Maximum number of forward passes that a request may ask for
     #[arg(long, value_parser = whole::<usize>(1..=100000), default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
     max_samples: usize,
+    /// Labels of your own, for a classifier of natural language inference (zero-shot): each text is
+    /// asked whether it entails each label. Separate them by commas
+    #[arg(
+        long,
+        alias = "zero-shot-labels",
+        value_name = "LABELS",
+        value_delimiter = ',',
+        env = "BAYES_LABELS"
+    )]
+    labels: Vec<String>,
+    /// How a label becomes a sentence, with {} in its place [default: "This text is about {}."]
+    #[arg(long, value_name = "TEXT", requires = "labels", env = "BAYES_TEMPLATE")]
+    template: Option<String>,
     /// Abstain below this confidence [default: the model's]
     #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_MIN_CONFIDENCE")]
     abstain_min_confidence: Option<f64>,
@@ -216,7 +230,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let began = Instant::now();
     if options.check {
         Keys::read(&settings.api_keys)?;
-        let loaded = Loaded::load(&folder, &selected.device, &settings.abstain)?;
+        let loaded =
+            Loaded::load(&folder, &selected.device, &settings.abstain, settings.labels.as_ref())?;
         print(&format!(
             "ready in {:.2} s: {} ({}), about {} tokens/s\n",
             began.elapsed().as_secs_f64(),
@@ -331,6 +346,7 @@ impl Options {
                 max_epistemic: self.abstain_max_epistemic,
                 ood_p: self.abstain_ood_p,
             },
+            labels: labels_of(&self.labels, self.template.as_deref()),
             shutdown_delay: seconds(self.shutdown_delay),
             drain_timeout: seconds(self.drain_timeout),
         })

@@ -63,6 +63,11 @@ impl FeatureCache {
         Self { model: format!("{}\nreference {sha256}\n", self.model), ..self }
     }
 
+    /// For features that are the logits of these labels.
+    pub(super) fn with_labels(self, labels: &str) -> Self {
+        Self { model: format!("{}\nlabels {labels}\n", self.model), ..self }
+    }
+
     /// The file for texts of this hash, with these hidden states beside the feature.
     pub(super) fn path(&self, texts: &str, states: HiddenStates) -> PathBuf {
         let states = match states.is_empty() {

@@ -16,7 +16,7 @@ pub use pairs::{PairError, Pairs};
 use rayon::prelude::*;
 pub use shared::SharedTrunk;
 
-use crate::artifact::{self, Artifact, ArtifactError};
+use crate::artifact::{self, Artifact, ArtifactError, ZeroShotLabels};
 use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Sequence};
@@ -109,19 +109,39 @@ impl Predictor {
         let networks = Networks::packed(encoder, parameters, members)?;
         let networks = networks.with_reference(reference.as_ref())?;
         let networks = artifact.posterior.drawn(networks, parameters)?;
+        let networks = networks.with_entailment(artifact.entailment());
         let posterior = artifact.posterior.of_predictions();
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
         let mut hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
         // How texts are cut changes predictions too, and stands in no other file.
         hashes.extend(format!("{:?}", artifact.manifest.preprocessing).bytes());
+        if let Some(zero_shot) = &artifact.manifest.zero_shot {
+            hashes.extend(format!("{:?}", (zero_shot, &artifact.manifest.labels)).bytes());
+        }
         let version = format!("sha256:{}", &sha256(&hashes)[..16]);
         Ok(Self { artifact, networks, posterior, usual, version, share: None })
     }
 
     /// Loads a model folder.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
+        Self::load_as(folder, device, None)
+    }
+
+    /// The same; where labels are named, as a classifier of those.
+    ///
+    /// # Errors
+    /// The folder cannot be loaded, or the model cannot have those labels.
+    pub fn load_as(
+        folder: &Path,
+        device: &Device,
+        labels: Option<&ZeroShotLabels>,
+    ) -> Result<Self, ArtifactError> {
         let artifact = artifact::load(folder, device)?;
+        let artifact = match labels {
+            Some(labels) => artifact.zero_shot(labels)?,
+            None => artifact,
+        };
         Ok(Self::new(artifact).map_err(ModelError::from)?)
     }
 

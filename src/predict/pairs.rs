@@ -36,6 +36,9 @@ impl Pairs {
     /// What a model reads.
     pub fn of(artifact: &Artifact) -> Self {
         let Artifact { manifest, tokenizer, encoder, .. } = artifact;
+        if manifest.zero_shot.is_some() {
+            return Self::Never;
+        }
         let trained = |data: &DataConfig| !data.text_pair_column.is_empty();
         match (tokenizer.pair_segments(), manifest.data.as_ref().map(trained)) {
             (None, _) | (_, Some(false)) => Self::Never,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use candle_core::Device;
 
 use super::request::Abstain;
-use crate::artifact::{Artifact, ArtifactError};
+use crate::artifact::{Artifact, ArtifactError, ZeroShotLabels};
 use crate::data::{Encoded, guarded};
 use crate::model::{DropoutPasses, Sampling};
 use crate::posterior::TopLayers;
@@ -59,12 +59,16 @@ pub struct Unkept {
 impl Loaded {
     /// Loads a folder, lets it predict a few texts, and times that. Thresholds of the server that the
     /// model cannot keep are refused: who set one relies on it.
-    pub fn load(folder: &Path, device: &Device, abstain: &Abstain) -> Result<Self, LoadError> {
-        unbroken(folder, || Self::warmed(folder, device, abstain))
+    pub fn load(
+        folder: &Path,
+        device: &Device,
+        abstain: &Abstain,
+        labels: Option<&ZeroShotLabels>,
+    ) -> Result<Self, LoadError> {
+        unbroken(folder, || Self::warmed(Predictor::load_as(folder, device, labels)?, abstain))
     }
 
-    fn warmed(folder: &Path, device: &Device, abstain: &Abstain) -> Result<Self, LoadError> {
-        let predictor = Predictor::load(folder, device)?;
+    fn warmed(predictor: Predictor, abstain: &Abstain) -> Result<Self, LoadError> {
         if let Some(&first) = unkept(predictor.artifact(), abstain).first() {
             return Err(LoadError::Threshold(first));
         }
@@ -153,14 +157,21 @@ pub struct Model {
     folder: PathBuf,
     device: Device,
     abstain: Abstain,
+    labels: Option<ZeroShotLabels>,
     current: RwLock<Arc<Loaded>>,
 }
 
 impl Model {
     /// Loads the first one.
-    pub fn load(folder: &Path, device: &Device, abstain: Abstain) -> Result<Self, LoadError> {
-        let current = RwLock::new(Arc::new(Loaded::load(folder, device, &abstain)?));
-        Ok(Self { folder: folder.to_owned(), device: device.clone(), abstain, current })
+    pub fn load(
+        folder: &Path,
+        device: &Device,
+        abstain: Abstain,
+        labels: Option<ZeroShotLabels>,
+    ) -> Result<Self, LoadError> {
+        let first = Loaded::load(folder, device, &abstain, labels.as_ref())?;
+        let current = RwLock::new(Arc::new(first));
+        Ok(Self { folder: folder.to_owned(), device: device.clone(), abstain, labels, current })
     }
 
     /// The model in service.
@@ -174,7 +185,12 @@ impl Model {
 
     /// Loads the folder again; if that fails, the old model stays.
     pub fn reload(&self) -> Result<(), LoadError> {
-        let new = Arc::new(Loaded::load(&self.folder, &self.device, &self.abstain)?);
+        let new = Arc::new(Loaded::load(
+            &self.folder,
+            &self.device,
+            &self.abstain,
+            self.labels.as_ref(),
+        )?);
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
         Ok(())
     }

@@ -177,7 +177,7 @@ mod tests {
 
     fn model() -> Arc<Loaded> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-        Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default()).unwrap())
+        Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default(), None).unwrap())
     }
 
     fn ask(model: &Arc<Loaded>, text: &str, class: Class, deadline: Option<Instant>) -> Ask {

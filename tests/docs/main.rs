@@ -61,6 +61,11 @@ fn the_commands_of_methods_run() {
 }
 
 #[test]
+fn the_commands_of_models_run() {
+    follow("docs/models.md");
+}
+
+#[test]
 fn the_commands_of_performance_run() {
     follow("docs/performance.md");
 }

@@ -6,6 +6,7 @@
 mod home;
 mod input;
 mod library;
+mod zero_shot;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use super::output::{note, table_output};
 use super::progress::Display;
 use super::tables::TableFlags;
+use super::zero_shot::ZeroShotFlags;
 use super::{Common, Outcome, model_folder};
 use crate::data::table::Format;
 use crate::experiment::Progress;
@@ -47,6 +48,8 @@ pub struct Options {
     /// column, `fail` stops the command [default: skip; fail for texts on the command line]
     #[arg(long, value_enum, value_name = "ACTION")]
     on_error: Option<OnError>,
+    #[command(flatten)]
+    zero_shot: ZeroShotFlags,
     #[command(flatten)]
     tables: TableFlags,
 }
@@ -124,7 +127,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     options.check(common.json)?;
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
-    let predictor = Predictor::load(&folder, &selected.device)?;
+    let labels = options.zero_shot.labels();
+    let predictor = Predictor::load_as(&folder, &selected.device, labels.as_ref())?;
     let sort_by = options.sort_by.map(stream::SortBy::from);
     // Before anything is read.
     sort_by.map_or(Ok(()), |by| by.check(&predictor))?;

@@ -23,7 +23,7 @@ use candle_core::Device;
 
 use self::asked::Asked;
 use self::outside::Outside;
-use crate::artifact::{self, Manifest};
+use crate::artifact::{Manifest, ZeroShotLabels};
 use crate::data::{Overrides, Remark};
 use crate::evaluate::shift::{Damage, Kept};
 use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
@@ -56,6 +56,8 @@ pub struct Options {
     pub no_baseline: bool,
     /// What encoders make of texts, where several models have the same one.
     pub trunk: Option<SharedTrunk>,
+    /// Labels that a user names, for classifiers of natural language inference.
+    pub labels: Option<ZeroShotLabels>,
 }
 
 /// What happens while models are evaluated.
@@ -84,7 +86,7 @@ pub fn evaluate_models(
     let mut shared: Option<Shared> = None;
     let mut evaluated: Vec<Evaluation> = Vec::new();
     for folder in folders {
-        let mut predictor = load(folder, options.coverage, device)?;
+        let mut predictor = load(folder, options, device)?;
         if options.coverage.is_some() && predictor.artifact().calibration.conformal.is_none() {
             let folder = folder.display().to_string();
             let none = ModelsError::NoSets { folder };
@@ -123,9 +125,9 @@ fn check_damages(damages: &[Damage]) -> Result<(), ModelsError> {
     }
 }
 
-fn load(folder: &Path, coverage: Option<f64>, device: &Device) -> Result<Predictor, ModelsError> {
-    let predictor = Predictor::new(artifact::load(folder, device)?)?;
-    Ok(match coverage {
+fn load(folder: &Path, options: &Options, device: &Device) -> Result<Predictor, ModelsError> {
+    let predictor = Predictor::load_as(folder, device, options.labels.as_ref())?;
+    Ok(match options.coverage {
         Some(coverage) => predictor.with_coverage(coverage),
         None => predictor,
     })

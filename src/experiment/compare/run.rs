@@ -234,6 +234,7 @@ impl<'a> Comparison<'a> {
             model: shared.model.clone(),
             dataset: None,
             overrides: Overrides::default(),
+            labels: None,
             methods: vec![entry.method],
             settings: self.settings(entry),
             limit: 0,

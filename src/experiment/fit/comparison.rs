@@ -132,7 +132,8 @@ impl<'a> Comparison<'a> {
         let tokens = tokens.as_ref().map(|[train, held_out]| [train, held_out]);
         let making = Making { config, head: job.head, class_weights, gathered: None, tokens };
         let began = Instant::now();
-        let posterior = making.run(&source.encoder, &source.parameters, train)?;
+        let (encoder, parameters) = source.last_layer_view()?;
+        let posterior = making.run(&encoder, &parameters, train)?;
         let seconds = began.elapsed().as_secs_f64();
         self.encoder.draw(&posterior.0, &source.parameters)?;
         let own_held_out = match reads == Reads::default() {

@@ -37,8 +37,12 @@ impl<'a> Encoder<'a> {
     ) -> Result<Self, ExperimentError> {
         let (preprocessing, pooling) = (&source.manifest.preprocessing, source.encoder.pooling);
         let networks = Networks::packed(&source.encoder, &source.parameters, &[])?;
+        let networks = networks.with_entailment(source.entailment());
         let reference = source.reference.as_ref().filter(|_| reference);
         let mut cache = FeatureCache::new(folder, preprocessing, pooling)?;
+        if let Some(zero_shot) = &source.manifest.zero_shot {
+            cache = cache.with_labels(&format!("{:?}", (zero_shot, &source.manifest.labels)));
+        }
         if reference.is_some() {
             cache = cache.with_reference(&source.manifest.files[REFERENCE]);
         }
@@ -113,7 +117,7 @@ impl<'a> Encoder<'a> {
     /// What the cache has of rows with these labels.
     fn kept(&self, texts: &str, reads: Reads, labels: Vec<u32>) -> Option<Features> {
         let path = self.cache.path(texts, reads.states);
-        let width = self.source.encoder.hidden_size;
+        let width = self.networks.feature_width();
         let kept = reads.passes.is_none().then(|| feature_cache::read(&path, labels, width));
         let reference = self.networks.has_reference();
         kept.flatten().map(|kept| Features { reference, ..kept })
@@ -128,7 +132,7 @@ impl<'a> Encoder<'a> {
     ) -> Result<Features, ExperimentError> {
         let features = Features::encode(&self.networks, tokens, reads, "encoding", show)?;
         if reads.passes.is_none() {
-            let width = self.source.encoder.hidden_size;
+            let width = self.networks.feature_width();
             let path = self.cache.path(texts, reads.states);
             feature_cache::keep(&path, &features, width, show);
         }

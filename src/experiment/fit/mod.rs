@@ -23,6 +23,7 @@ use super::{
     Experiment, ExperimentError, Features, Progress, calibration, cuts, feature_cache, features,
     lineage, origin, posterior, prepare, resume,
 };
+use crate::artifact::ZeroShotLabels;
 use crate::calibrate::CalibrationSummary;
 use crate::data::Overrides;
 use crate::evaluate::WithoutSeen;
@@ -40,7 +41,9 @@ pub struct FitJob {
     pub dataset: Option<String>,
     /// How its tables are read.
     pub overrides: Overrides,
-    /// The methods to compare; the first one is written.
+    /// The labels that the user names, for a classifier of natural language inference.
+    pub labels: Option<ZeroShotLabels>,
+    /// The methods to compare; the first one is written. None for the usual one.
     pub methods: Vec<Method>,
     /// Keys of `[posterior]` and `[calibration]`, as `key=value`, besides the method, and those of `[data]` that divide
     /// the rows.

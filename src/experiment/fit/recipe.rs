@@ -10,6 +10,7 @@ use super::settings::settings;
 use super::target::Target;
 use super::{ExperimentError, FitJob, FitReport, Progress};
 use crate::artifact::{self, Artifact};
+use crate::method::Method;
 use crate::model;
 
 /// Encodes, fits, compares and writes.
@@ -20,6 +21,11 @@ pub fn fit(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FitReport, ExperimentError> {
     let source = artifact::load(&job.model, device)?;
+    let source = match &job.labels {
+        Some(labels) => source.zero_shot(labels)?,
+        None => source,
+    };
+    let job = &FitJob { methods: methods(job, &source), ..job.clone() };
     let chosen = settings(job, &source)?;
     for one in &chosen {
         // Before the texts are encoded.
@@ -54,6 +60,15 @@ pub fn fit(
         calibration,
         scores,
     })
+}
+
+/// Those that were named; without one the usual one, or for labels that a user named the only one.
+fn methods(job: &FitJob, source: &Artifact) -> Vec<Method> {
+    match (job.methods.is_empty(), &source.manifest.zero_shot) {
+        (false, _) => job.methods.clone(),
+        (true, None) => vec![Method::default()],
+        (true, Some(_)) => vec![Method::Map],
+    }
 }
 
 /// Writes the model; its encoder stays as the file of the source has it.

@@ -51,6 +51,7 @@ pub fn compare_with_exact(
         model: job.model.to_owned(),
         dataset: job.dataset.map(str::to_owned),
         overrides: job.overrides.clone(),
+        labels: None,
         methods: Method::ALL.iter().copied().filter(of_features).collect(),
         settings: Vec::new(),
         limit: job.limit,
@@ -63,7 +64,7 @@ pub fn compare_with_exact(
     let train = encoder.features(&rows.parts.train, Reads::default(), show)?;
     check_distinct(train.lines())?;
     let test = encoder.features(&rows.parts.test, Reads::default(), show)?;
-    let classes = source.encoder.labels.len();
+    let classes = source.manifest.labels.len();
     let counts = class_counts(&train.labels, classes);
     let class_weights = weights_of_classes(source.manifest.fit.class_weights, &counts);
     let features = FeatureRows {

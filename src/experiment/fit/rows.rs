@@ -13,6 +13,10 @@ use crate::evaluate::{EvaluateError, labels_of_trained, read_unlike_training};
 use crate::method::laplace::Head;
 use crate::predict::Pairs;
 
+/// How rows are divided where labels were named by a user: validation, each of the two calibration parts, test. Novelty
+/// looks at the rest.
+const ZERO_SHOT_SHARES: (f64, f64, f64) = (0.0, 0.3, 0.2);
+
 /// The data of a fit, divided.
 pub(super) struct Rows {
     pub(super) config: DataConfig,
@@ -138,6 +142,11 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
     }
     data.model_labels.clone_from(&manifest.labels);
     let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
+    if job.labels.is_some() {
+        // Nothing is trained: most rows calibrate.
+        (data.validation_fraction, data.calibration_fraction, data.test_fraction) =
+            ZERO_SHOT_SHARES;
+    }
     divide_as_set(job, &mut data)?;
     job.overrides.apply(&mut data).map_err(refuse)?;
     Ok(data)

@@ -53,6 +53,13 @@ pub(super) fn settings(
         );
         return Err(refuse("`--model`".to_owned(), message));
     }
+    if source.manifest.zero_shot.is_some() && job.methods.iter().any(|&one| one != Method::Map) {
+        let message =
+            "labels that you name have no last layer of their own, so only `map` fits them: its \
+                       temperature, prediction sets, novelty and limits; remove the flag"
+                .to_owned();
+        return Err(refuse("`--method`".to_owned(), message));
+    }
     let key = |setting: &String| setting.split('=').next().unwrap_or_default().trim().to_owned();
     let own = |key: &str| ["posterior.", "calibration."].iter().any(|own| key.starts_with(own));
     for setting in &job.settings {

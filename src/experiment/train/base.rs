@@ -65,6 +65,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
         transformers: "posterior mean".to_owned(),
         task: dataset.task,
         labels: dataset.labels.clone(),
+        zero_shot: None,
         preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
         data: Some(dataset.with_columns(&experiment.data)),
         data_labels: Some(dataset.labels.clone()),

@@ -11,7 +11,7 @@ const LIMITS: Limits = Limits { budget: 256, batch_items: 16, queue_items: 16 };
 
 fn model() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-    Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default()).unwrap())
+    Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default(), None).unwrap())
 }
 
 fn engine(metrics: &Arc<Metrics>) -> Engine {

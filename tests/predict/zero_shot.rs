@@ -1,0 +1,117 @@
+//! Labels of the user's own, by a classifier of natural language inference.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::home::Home;
+
+/// Agreement with transformers in f32.
+const TOLERANCE: f64 = 1e-5;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The classifier, and what transformers makes of texts.
+fn nli(home: &Home) -> (String, Value) {
+    let folder = home.path("nli");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["nli/config.json", "nli/model.safetensors", "encoders/bert/tokenizer.json"] {
+        let from = fixture(name);
+        std::fs::copy(&from, folder.join(from.file_name().unwrap())).unwrap();
+    }
+    let expected = std::fs::read(fixture("nli/expected.json")).unwrap();
+    (folder.display().to_string(), serde_json::from_slice(&expected).unwrap())
+}
+
+fn lines(output: &str) -> Vec<Value> {
+    output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn probabilities_are_those_of_the_pipeline_of_transformers() {
+    let home = Home::new();
+    let (model, expected) = nli(&home);
+    let labels: Vec<&str> =
+        expected["labels"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    let texts = expected["texts"].as_array().unwrap();
+    let rows: String =
+        texts.iter().map(|text| json!({ "text": text }).to_string() + "\n").collect();
+    let input = home.write("in.jsonl", &rows).display().to_string();
+    for (template, expected) in expected["expected"].as_object().unwrap() {
+        let labels = labels.join(",");
+        let arguments = ["predict", "--model", &model, "--labels", &labels, "--json"];
+        let usual = template == "This text is about {}.";
+        let template = ["--template", template];
+        let template = if usual { &[][..] } else { &template[..] };
+        let output = home.done(&[&arguments[..], &["--input", &input], template].concat());
+        let found = lines(&output);
+        assert_eq!(found.len(), texts.len());
+        for (found, expected) in found.iter().zip(expected.as_array().unwrap()) {
+            for (label, expected) in labels.split(',').zip(expected.as_array().unwrap()) {
+                let probability = found["probabilities"][label].as_f64().unwrap();
+                let difference = (probability - expected.as_f64().unwrap()).abs();
+                assert!(difference < TOLERANCE, "{template:?} {label}: {difference}");
+            }
+        }
+    }
+}
+
+#[test]
+fn labelled_rows_calibrate_labels_of_the_users_own() {
+    let home = Home::new();
+    let (model, _) = nli(&home);
+    let mut rows = "text,label\n".to_owned();
+    for number in 0..120 {
+        let label = ["billing", "outage"][number % 2];
+        rows += &format!(
+            "row {number} about {label} and the {},{label}\n",
+            ["light", "text"][number % 3 % 2]
+        );
+    }
+    let data = home.write("rows.csv", &rows).display().to_string();
+    let labels = ["--zero-shot-labels", "billing,outage"];
+    let fit = ["fit", "--model", &model, "--dataset", &data, "--output", "own"];
+    home.done(&[&fit[..], &labels].concat());
+    // As it stands, the folder is one of those labels.
+    let found = lines(&home.done(&["predict", "--model", "own", "--json", "the light"]));
+    assert!(found[0]["prediction_set"]["labels"].is_array(), "{found:?}");
+    let own = found[0]["probabilities"].as_object().unwrap();
+    assert_eq!(own.keys().collect::<Vec<_>>(), ["billing", "outage"]);
+    // Its temperature changes how sure it is, and not what it says.
+    let plain = ["predict", "--model", &model, "--labels", "billing,outage", "--json", "the light"];
+    let plain = lines(&home.done(&plain));
+    assert_eq!(plain[0]["label"], found[0]["label"]);
+    assert_ne!(plain[0]["confidence"], found[0]["confidence"]);
+    let report = home.done(&["eval", "--model", "own", "--json"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["rows"], 24);
+    let eval =
+        ["eval", "--model", &model, "--labels", "billing,outage", "--dataset", &data, "--json"];
+    let report: Value = serde_json::from_str(&home.done(&eval)).unwrap();
+    assert_eq!(report["rows"], 120);
+    // The weights stay those of the classifier that it was made from.
+    let bytes = |folder: &str| std::fs::read(home.path(folder).join("model.safetensors")).unwrap();
+    assert_eq!(bytes("own"), bytes("nli"));
+    let again = home.refused(&["predict", "--model", "own", "--labels", "a,b", "text"]);
+    assert!(again.contains("labels of its own (billing, outage)"), "{again}");
+    let method = [&fit[..], &labels, &["--method", "laplace"]].concat();
+    assert!(home.refused(&method).contains("only `map`"));
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused() {
+    let home = Home::new();
+    let (model, _) = nli(&home);
+    let refused =
+        |more: &[&str]| home.refused(&[&["predict", "--model", &model][..], more].concat());
+    assert!(refused(&["--labels", "one", "text"]).contains("at least two labels"));
+    assert!(refused(&["--labels", "a,b", "--template", "none", "text"]).contains("no `{}`"));
+    assert!(refused(&["--labels", "a,a", "text"]).contains("called `a`"));
+    let long = format!("a,{}", "word ".repeat(40));
+    assert!(refused(&["--labels", &long, "text"]).contains("leaves no room"));
+    home.train_tiny(&[]);
+    let other = home.refused(&["predict", "--labels", "a,b", "text"]);
+    assert!(other.contains("natural language inference"), "{other}");
+}
