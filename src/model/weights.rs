@@ -99,12 +99,19 @@ fn load_files(
     let mut wanted: HashSet<String> = found.iter().flatten().flatten().cloned().collect();
     let deltas = deltas(file, config, &specifications, &found)?;
     wanted.extend(deltas.values().flat_map(|delta| [delta.a.clone(), delta.b.clone()]));
-    file.check_adapter(&wanted)?;
+    // A head for other classes is left out, of an adapter too.
+    let left_out = specifications.iter().zip(&found).filter(|(_, names)| names.is_none());
+    let left_out = left_out.flat_map(|(one, _)| &one.parts);
+    let left_out = left_out.flat_map(|part| spellings(config, &part.name)).collect();
+    file.check_adapter(&wanted, &left_out)?;
     let Values { mut values, sha256 } = file.read(&wanted)?;
     for (name, delta) in &deltas {
         let factors = [&delta.a, &delta.b].map(|factor| values.remove(factor).unwrap_or_default());
         if let Some(weight) = values.get_mut(name) {
             delta.add(weight, &factors[0], &factors[1]);
+            if weight.iter().any(|value| !value.is_finite()) {
+                return Err(ModelError::NotFinite { path: path.to_owned(), name: name.clone() });
+            }
         }
     }
     let unused = told(file.names().filter(|&name| !wanted.contains(name)));
@@ -256,8 +263,8 @@ pub fn save(config: &EncoderConfig, parameters: &Parameters) -> Result<Vec<u8>, 
     Ok(safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid"))
 }
 
-/// The bytes of a `model.safetensors` with the weights of a folder, whatever their form: every tensor as it stands
-/// there but for the last linear layer, which is taken from these parameters in f32; without parameters one
+/// The bytes of a `model.safetensors` with the weights of a folder, whatever their form: every tensor
+/// as it stands there but for the last linear layer, which is taken from these parameters in f32; without parameters one
 /// safetensors file itself. What an adapter is merged into is in f32.
 pub fn with_last_layer(
     folder: &Path,
@@ -281,7 +288,15 @@ pub fn with_last_layer(
         return std::fs::read(&path).map_err(|source| ModelError::Read { path, source });
     }
     let mut tensors = BTreeMap::new();
-    let all = files.names().map(str::to_owned).collect();
+    // A pickle may have more, and the same numbers under several names.
+    let all = match files.is_pickled() {
+        true => {
+            let all = specifications(config);
+            let found = all.iter().map(|one| find(files.path(""), &files, config, one, &mut None));
+            found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().flatten().collect()
+        }
+        false => files.names().map(str::to_owned).collect(),
+    };
     files.each(&all, &mut |name, info, bytes| {
         tensors.insert(name.to_owned(), (info.dtype, info.shape.clone(), bytes.to_vec()));
         Ok(())

@@ -175,12 +175,17 @@ fn every_form_of_weights_is_answered_and_fitted_and_a_pickle_is_said_in_model_an
         let output = folder.0.run(&["predict", "--model", "m", "a film"]);
         let pickled = form != "sharded";
         assert_eq!(text(&output.stderr).contains("pickle"), pickled, "{form}");
+        // Words of its vocabulary, in other orders.
+        let word = |row: usize, place: u32| ["a", "b", "c", "d", "e"][row / 5_usize.pow(place) % 5];
         let line = |row: usize| {
-            format!("a film so good {row},{}\n", ["negative", "neutral", "positive"][row % 3])
+            let words: Vec<&str> = (0..4).map(|place| word(row, place)).collect();
+            let label = ["negative", "neutral", "positive"][row % 3];
+            format!("a film {} so good,{label}\n", words.join(" "))
         };
-        let rows = format!("text,label\n{}", (0..120).map(line).collect::<String>());
-        folder.0.write("rows/train.csv", &rows);
-        folder.0.write("rows/test.csv", &rows);
+        for (name, rows) in [("train", 0..120), ("test", 120..180)] {
+            let rows = format!("text,label\n{}", rows.map(line).collect::<String>());
+            folder.0.write(&format!("rows/{name}.csv"), rows);
+        }
         folder.0.done(&["eval", "--model", "m", "--dataset", "rows", "--json"]);
         let fit = [
             "fit",

@@ -96,19 +96,29 @@ pub fn entries(pickle: Vec<u8>, tensors: &[Tensor]) -> Vec<(String, Vec<u8>)> {
 
 /// A zip file of stored entries, without the records for large files.
 pub fn zip(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+    zip_of(entries, false)
+}
+
+/// The same; sizes and places stand in the field for large files where that is asked for.
+pub fn zip_of(entries: &[(String, Vec<u8>)], large: bool) -> Vec<u8> {
     let mut file = Vec::new();
     let mut directory = Vec::new();
     for (name, content) in entries {
-        let sizes = [0, content.len() as u32, content.len() as u32].map(u32::to_le_bytes).concat();
-        let place = (file.len() as u32).to_le_bytes();
+        let (size, place) = (content.len() as u64, file.len() as u64);
         let length = (name.len() as u16).to_le_bytes();
+        let small = |number: u64| if large { [0xff; 4] } else { (number as u32).to_le_bytes() };
+        let sizes = [[0; 4], small(size), small(size)].concat();
+        // An unknown field before it.
+        let numbers = [size, size, place].map(u64::to_le_bytes).concat();
+        let extra = [&[9, 9, 2, 0, 1, 1, 1, 0, 24, 0][..], &numbers].concat();
+        let extra = if large { extra } else { Vec::new() };
+        let more = (extra.len() as u16).to_le_bytes();
         file.extend(
             [b"PK\x03\x04", &[0; 10][..], &sizes, &length, &[0; 2], name.as_bytes()].concat(),
         );
         file.extend(content);
-        let head = [b"PK\x01\x02", &[0; 12][..], &sizes, &length, &[0; 12], &place].concat();
-        directory.extend(head);
-        directory.extend(name.as_bytes());
+        let head = [b"PK\x01\x02", &[0; 12][..], &sizes, &length, &more, &[0; 10], &small(place)];
+        directory.extend([&head.concat()[..], name.as_bytes(), &extra].concat());
     }
     let count = (entries.len() as u16).to_le_bytes();
     let sizes = [directory.len() as u32, file.len() as u32].map(u32::to_le_bytes).concat();

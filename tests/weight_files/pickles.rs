@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bayes::compute::allocated_bytes;
 use proptest::prelude::*;
 
-use super::craft::{Pickle, Tensor, contiguous, entries, legacy, state, tensors, zip};
+use super::craft::{Pickle, Tensor, contiguous, entries, legacy, state, tensors, zip, zip_of};
 use super::damage::{Damage, damage, fuzz};
 use super::folder::{Folder, assert_close, fixtures};
 
@@ -52,6 +52,7 @@ fn both_forms_are_read_and_a_file_that_is_broken_off_anywhere_is_refused() {
     let (folder, tensors) = (Pickled::new(), valid());
     for bytes in [
         zip(&entries(state(&tensors), &tensors)),
+        zip_of(&entries(state(&tensors), &tensors), true),
         legacy(&state(&tensors), &tensors),
         std::fs::read(fixtures().join("zip").join(FILE)).unwrap(),
         std::fs::read(fixtures().join("legacy").join(FILE)).unwrap(),

@@ -70,20 +70,18 @@ pub(in crate::model) fn why_unread(source: &Map<String, Value>, known: String) -
     let custom = source.get("auto_map").and_then(Value::as_object);
     let custom = custom.and_then(|map| map.values().find_map(Value::as_str));
     let why = match (both, custom, decoder) {
-        (true, ..) => "it is an encoder with a decoder, and `bayes` reads encoders".to_owned(),
+        (true, ..) => "it is an encoder with a decoder, and only encoders are read".to_owned(),
         (_, Some(code), _) => format!(
             "its architecture is code of its own (`auto_map`: `{}`), which `bayes` does not run",
             short(code)
         ),
         (_, _, true) => {
-            "it is a decoder, which reads a text from left to right, and `bayes` reads encoders"
+            "it is a decoder, which reads a text from left to right, and only encoders are read"
                 .to_owned()
         }
         _ => return known,
     };
-    format!(
-        "{known}: {why}; fine-tune an encoder on the same data with `bayes train DATA --init ENCODER`"
-    )
+    format!("{why}: {known}, and train it on the same data with `bayes train DATA --init ENCODER`")
 }
 
 #[cfg(test)]
@@ -115,11 +113,11 @@ mod tests {
                 "`modeling.New`",
             ),
         ] {
-            let serde_json::Value::Object(config) = config else { unreachable!() };
+            let Value::Object(config) = config else { unreachable!() };
             let message = why_unread(&config, "not supported".to_owned());
             assert!(message.contains(words) && message.contains("--init"), "{message}");
         }
-        let serde_json::Value::Object(other) = json!({"model_type": "new"}) else { unreachable!() };
+        let Value::Object(other) = json!({"model_type": "new"}) else { unreachable!() };
         assert_eq!(why_unread(&other, "not supported".to_owned()), "not supported");
     }
 }

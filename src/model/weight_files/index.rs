@@ -1,7 +1,7 @@
 //! The index of weights in several files: which tensor is in which.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -79,16 +79,14 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path, label: &str) -> Result<Opened, ModelError> {
     let index = Index::read(path)?;
     let refuse = |message| ModelError::Corrupt { path: path.to_owned(), message };
+    if let Some(name) = index.files().into_iter().find(|name| !path.with_file_name(name).is_file())
+    {
+        return Err(refuse(format!("it names `{name}`, which is missing")));
+    }
     let mut files = Vec::new();
     let (mut outside, mut total) = (Vec::new(), 0);
     for name in index.files() {
-        let shard = path.with_file_name(name);
-        let file = match WeightsFile::open(&shard, format!("{label}{name}")) {
-            Err(ModelError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return Err(refuse(format!("it names `{name}`, which is missing")));
-            }
-            file => file?,
-        };
+        let file = WeightsFile::open(&path.with_file_name(name), format!("{label}{name}"))?;
         let mut own: BTreeSet<&String> =
             index.weight_map.iter().filter(|(_, file)| *file == name).map(|(own, _)| own).collect();
         for (tensor, info) in file.tensors() {

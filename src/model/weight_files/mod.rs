@@ -233,6 +233,10 @@ impl WeightFiles {
         self.adapter.is_none() && !file.is_pickle()
     }
 
+    pub(super) fn is_pickled(&self) -> bool {
+        self.files.iter().any(WeightsFile::is_pickle)
+    }
+
     pub(super) fn has_adapter(&self) -> bool {
         self.adapter.is_some()
     }
@@ -250,15 +254,16 @@ impl WeightFiles {
         adapter.delta(spellings, shape, &|name| self.info(name))
     }
 
-    /// Tensors of the adapter that nothing asked for: it would not be merged whole.
-    pub(super) fn check_adapter(&self, used: &HashSet<String>) -> Result<(), ModelError> {
+    /// Refuses an adapter with tensors that are neither used nor left out on purpose: it would not be merged whole.
+    pub(super) fn check_adapter(
+        &self,
+        used: &HashSet<String>,
+        left_out: &HashSet<String>,
+    ) -> Result<(), ModelError> {
         let Some(adapter) = &self.adapter else { return Ok(()) };
         let last = self.files.len() - 1;
-        let own = self.tensors.iter().filter(|(_, (file, _))| *file == last);
-        let mut unused: Vec<&String> =
-            own.map(|(name, _)| name).filter(|name| !used.contains(*name)).collect();
-        unused.sort();
-        match unused.first() {
+        let own = self.tensors.iter().filter(|(_, (file, _))| *file == last).map(|(name, _)| name);
+        match own.filter(|name| !used.contains(*name) && !left_out.contains(*name)).min() {
             Some(name) => Err(adapter.unmerged(&format!("it changes `{}`", shown(name)))),
             None => Ok(()),
         }
