@@ -6,7 +6,7 @@ repository.
 
 For each architecture a tiny classifier is fine-tuned on generated texts, and written in each form. `bayes predict`,
 `bayes eval` and `bayes serve` must give the probabilities of transformers within 1e-4, and so must what `bayes fit
---keep-head` writes, in transformers itself. Then what must be refused is refused with a sentence. Exits 0 if all of
+--keep-head` writes, in transformers itself. A LoRA adapter must give those of PEFT. Then what must be refused is refused with a sentence. Exits 0 if all of
 it holds.
 
 A new architecture is a line of ARCHITECTURES, a new form a line of FORMS.
@@ -293,6 +293,31 @@ def check(bayes, architecture, form, made, work, data, serves):
     return differences
 
 
+def adapted(bayes, architecture, made, work, data):
+    """LoRA on every linear layer, in a folder of its own, against PEFT."""
+    import peft
+
+    model, tokenizer, files = made
+    base, folder, fitted = work / "base", work / "adapter", work / "fitted"
+    for old in (base, folder, fitted):
+        shutil.rmtree(old, ignore_errors=True)
+    write("safetensors", architecture, model, tokenizer, files, base)
+    read = lambda: transformers.AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.float32)
+    settings = peft.LoraConfig(task_type="SEQ_CLS", r=3, lora_alpha=7, target_modules="all-linear")
+    lora = peft.get_peft_model(read(), settings)
+    for name, parameter in lora.named_parameters():
+        if "lora_" in name or "modules_to_save" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    lora.save_pretrained(folder)
+    merged = peft.PeftModel.from_pretrained(read(), folder).merge_and_unload().eval()
+    expected = probabilities(merged, tokenizer, TEXTS)
+    differences = {"predict": worst(bayes.predict(folder)[0], expected)}
+    bayes.done("fit", "--model", folder, "--dataset", data, "--keep-head", "--quiet", "--output", fitted)
+    again = transformers.AutoModelForSequenceClassification.from_pretrained(fitted, dtype=torch.float32).eval()
+    differences["fit"] = worst(probabilities(again, tokenizer, TEXTS), expected)
+    return differences
+
+
 # --- refusals -------------------------------------------------------------------------------------------------
 
 
@@ -364,9 +389,11 @@ def main():
         for name in options.only.split(","):
             made = fine_tuned(ARCHITECTURES[name])
             (home / name).mkdir()
-            for form in options.forms.split(","):
+            for form in [*options.forms.split(","), "adapter"]:
                 try:
-                    found = check(bayes, ARCHITECTURES[name], form, made, home / name, home / "data", not options.no_serve)
+                    places = made, home / name, home / "data"
+                    found = (adapted(bayes, ARCHITECTURES[name], *places) if form == "adapter" else
+                             check(bayes, ARCHITECTURES[name], form, *places, not options.no_serve))
                     right = max(found.values()) <= TOLERANCE
                     shown = ", ".join(f"{what} {value:.1e}" for what, value in found.items())
                 except AssertionError as error:

@@ -1,6 +1,8 @@
 //! Every form against transformers and PEFT, and what is refused of indices and adapters.
 
-use bayes::model;
+use bayes::compute::Noise;
+use bayes::model::{self, Parameters};
+use candle_core::Device;
 use serde_json::{Value, json};
 
 use super::folder::{Folder, assert_close};
@@ -175,5 +177,23 @@ fn the_classes_of_an_adapter_are_those_of_its_classifier() {
         assert_eq!(config.labels, ["LABEL_0", "LABEL_1", "LABEL_2"]);
         assert_eq!(config.unusable_head, None);
         assert_close(&folder.logits(), "adapter", "numbered");
+    }
+}
+
+#[test]
+fn an_adapter_is_an_encoder_for_other_classes_too() {
+    let base = Folder::of("plain");
+    for case in ["adapter", "adapter_rs"] {
+        let folder = Folder::adapter(case, &base);
+        let mut config = folder.config().unwrap();
+        config.labels = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+        let loaded = model::load(folder.0.path(), &config, &Noise::new(0), &Device::Cpu).unwrap();
+        assert_eq!(loaded.other_head, Some(3));
+        let own = folder.load().unwrap().parameters;
+        let query = |parameters: &Parameters| -> Vec<f32> {
+            let tensor = parameters.get("layer.0000.attention.qkv.weight");
+            tensor.flatten_all().unwrap().to_vec1().unwrap()
+        };
+        assert_eq!(query(&loaded.parameters), query(&own));
     }
 }
