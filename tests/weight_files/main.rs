@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod archives;
 mod craft;
 #[path = "../hostile/damage.rs"]
 mod damage;

@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{WeightsFile, shown};
+use super::file::WeightsFile;
+use super::shown;
 use crate::model::ModelError;
 use crate::store;
 

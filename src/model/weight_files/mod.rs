@@ -3,6 +3,7 @@
 //! In the order of transformers: one safetensors file, several with an index, one pickle, several with an index.
 //! With `adapter_config.json` beside them a LoRA adapter is laid over them (see [`super::adapter`]).
 
+mod file;
 mod index;
 mod pickle;
 mod safetensors;
@@ -13,9 +14,8 @@ use std::path::{Path, PathBuf};
 
 use ::safetensors::tensor::Dtype;
 
+use self::file::WeightsFile;
 use self::index::Opened;
-use self::pickle::PickleFile;
-use self::safetensors::SafetensorsFile;
 use super::ModelError;
 use super::adapter::{self, Adapter, Delta};
 
@@ -51,72 +51,6 @@ pub(super) type Take<'a> = dyn FnMut(&str, &TensorInfo, &[u8]) -> Result<(), Mod
 /// As much of a name as a message shows.
 fn shown(name: &str) -> String {
     name.chars().take(100).map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-/// One file.
-#[derive(Debug)]
-enum Content {
-    Safetensors(SafetensorsFile),
-    Pickle(PickleFile),
-}
-
-#[derive(Debug)]
-struct WeightsFile {
-    path: PathBuf,
-    /// Under which its hash stands in a manifest.
-    label: String,
-    /// What comes off the names of its tensors.
-    prefix: &'static str,
-    content: Content,
-}
-
-impl WeightsFile {
-    fn open(path: &Path, label: String) -> Result<Self, ModelError> {
-        let content = match path.extension().is_some_and(|extension| extension == "bin") {
-            true => Content::Pickle(PickleFile::open(path)?),
-            false => Content::Safetensors(SafetensorsFile::open(path)?),
-        };
-        Ok(Self { path: path.to_owned(), label, prefix: "", content })
-    }
-
-    fn is_pickle(&self) -> bool {
-        matches!(self.content, Content::Pickle(_))
-    }
-
-    fn length(&self) -> u64 {
-        match &self.content {
-            Content::Safetensors(file) => file.length(),
-            Content::Pickle(file) => file.length(),
-        }
-    }
-
-    fn tensors(&self) -> Box<dyn Iterator<Item = (String, &TensorInfo)> + '_> {
-        let renamed = |(name, info): (&str, _)| (self.outside(name), info);
-        match &self.content {
-            Content::Safetensors(file) => Box::new(file.tensors().map(renamed)),
-            Content::Pickle(file) => Box::new(file.tensors().map(renamed)),
-        }
-    }
-
-    /// What a tensor of the file is called outside of it.
-    fn outside(&self, name: &str) -> String {
-        let bare = name.strip_prefix(self.prefix).unwrap_or(name);
-        match self.prefix.is_empty() {
-            true => bare.to_owned(),
-            false => adapter::plain(bare),
-        }
-    }
-
-    fn read(&self, keep: &Keep<'_>, take: &mut Take<'_>) -> Result<String, ModelError> {
-        let keep = |name: &str| keep(&self.outside(name));
-        let take = &mut |name: &str, info: &TensorInfo, bytes: &[u8]| {
-            take(&self.outside(name), info, bytes)
-        };
-        match &self.content {
-            Content::Safetensors(file) => file.read(&keep, take),
-            Content::Pickle(file) => file.read(&keep, take),
-        }
-    }
 }
 
 /// All files, and which of them has which tensor.

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 
-use super::machine::{Value, Values, run};
+use super::machine::run;
 use super::tensors::{Numbers, StateDict, state_dict};
+use super::values::{Value, Values};
 use super::{Layout, MOST_WORDS, Wrong, read_at};
 use crate::model::weight_files::shown;
 

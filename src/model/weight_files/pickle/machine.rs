@@ -7,74 +7,12 @@
 
 use std::collections::HashMap;
 
-use safetensors::tensor::Dtype;
-
 use super::Wrong;
-use super::global::{Global, global};
+use super::global::global;
+use super::values::{Id, Value, Values};
 
 /// Instructions of one file: about 35 for each tensor.
-const MOST_STEPS: usize = 1 << 19;
-/// Axes of a tensor.
-const MOST_AXES: usize = 8;
-
-/// A place in the list of values.
-pub(super) type Id = u32;
-
-/// What a pickle makes.
-#[derive(Debug)]
-pub(super) enum Value<'a> {
-    None,
-    Bool(bool),
-    Int(i64),
-    /// Nothing that is read has one.
-    Float,
-    Text(&'a str),
-    Global(Global),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Storage(Storage<'a>),
-    Tensor(Box<View>),
-}
-
-/// Numbers that stand elsewhere in the file, under a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Storage<'a> {
-    pub key: &'a str,
-    pub dtype: Dtype,
-    /// How many.
-    pub count: usize,
-}
-
-/// Which numbers of a storage a tensor consists of.
-#[derive(Clone, Debug)]
-pub(super) struct View {
-    /// A [`Value::Storage`].
-    pub storage: Id,
-    pub offset: usize,
-    pub shape: Vec<usize>,
-    pub strides: Vec<usize>,
-}
-
-/// All values of a pickle that came to its end.
-#[derive(Debug)]
-pub(super) struct Values<'a> {
-    all: Vec<Value<'a>>,
-    /// What the pickle is.
-    pub root: Id,
-    /// Its bytes.
-    pub length: usize,
-}
-
-impl<'a> Values<'a> {
-    pub(super) fn get(&self, id: Id) -> &Value<'a> {
-        &self.all[id as usize]
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Value<'a>> {
-        self.all.iter()
-    }
-}
+pub(super) const MOST_STEPS: usize = 1 << 19;
 
 /// Follows the pickle at the beginning of these bytes; more may come behind it.
 pub(super) fn run(input: &[u8]) -> Result<Values<'_>, Wrong> {
@@ -90,18 +28,19 @@ pub(super) fn run(input: &[u8]) -> Result<Values<'_>, Wrong> {
     machine.run()
 }
 
-struct Machine<'a> {
+/// The machine, with all that it has made.
+pub(super) struct Machine<'a> {
     input: &'a [u8],
     at: usize,
-    values: Vec<Value<'a>>,
-    stack: Vec<Id>,
+    pub(super) values: Vec<Value<'a>>,
+    pub(super) stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-    steps: usize,
+    pub(super) steps: usize,
 }
 
-fn damaged<T>(message: &str) -> Result<T, Wrong> {
+pub(super) fn damaged<T>(message: &str) -> Result<T, Wrong> {
     Err(Wrong::Damaged(message.to_owned()))
 }
 
@@ -124,7 +63,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Counts the work: what is made is bounded by it.
-    fn spend(&mut self, steps: usize) -> Result<(), Wrong> {
+    pub(super) fn spend(&mut self, steps: usize) -> Result<(), Wrong> {
         self.steps = self.steps.saturating_add(steps);
         match self.steps > MOST_STEPS {
             true => damaged("it has more instructions than weights need"),
@@ -249,7 +188,7 @@ impl<'a> Machine<'a> {
         Ok(self.bytes(N)?.try_into().expect("as many as were asked for"))
     }
 
-    fn push(&mut self, value: Value<'a>) {
+    pub(super) fn push(&mut self, value: Value<'a>) {
         // No more values than steps, which fit.
         self.stack.push(self.values.len() as Id);
         self.values.push(value);
@@ -267,7 +206,7 @@ impl<'a> Machine<'a> {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    fn pop(&mut self) -> Result<Id, Wrong> {
+    pub(super) fn pop(&mut self) -> Result<Id, Wrong> {
         let id = self.top()?;
         self.stack.pop();
         Ok(id)
@@ -351,121 +290,6 @@ impl<'a> Machine<'a> {
             None => return damaged("it refers to a value that it has not made"),
         }
         Ok(())
-    }
-
-    /// The reference to numbers outside the pickle:
-    /// `('storage', class, key, device, count)`, in old files with `None` behind it.
-    fn storage(&mut self) -> Result<(), Wrong> {
-        let reference = self.pop()?;
-        let Value::Tuple(parts) = &self.values[reference as usize] else {
-            return damaged("it refers to numbers without saying which");
-        };
-        let part = |place: usize| parts.get(place).map(|&id| &self.values[id as usize]);
-        let (
-            Some(Value::Text("storage")),
-            Some(&Value::Global(Global::Storage(dtype))),
-            Some(&Value::Text(key)),
-            Some(Value::Text(_)),
-            Some(&Value::Int(count)),
-        ) = (part(0), part(1), part(2), part(3), part(4))
-        else {
-            return damaged("it refers to numbers in a way that torch does not");
-        };
-        match (part(5), parts.len()) {
-            (None, _) | (Some(Value::None), 6) => {}
-            _ => {
-                return Err(Wrong::Unread(
-                    "storages in it are parts of others, as torch before 0.4 wrote them".to_owned(),
-                ));
-            }
-        }
-        let Ok(count) = usize::try_from(count) else {
-            return damaged("it refers to fewer than no numbers");
-        };
-        self.push(Value::Storage(Storage { key, dtype, count }));
-        Ok(())
-    }
-
-    /// A function of those that are known, whose result is written down.
-    fn call(&mut self) -> Result<(), Wrong> {
-        let (arguments, function) = (self.pop()?, self.pop()?);
-        let (Value::Global(global), Value::Tuple(arguments)) =
-            (&self.values[function as usize], &self.values[arguments as usize])
-        else {
-            return damaged("it calls something that is no function");
-        };
-        let argument = |place: usize| arguments.get(place).copied();
-        match global {
-            Global::OrderedDict => {
-                let pairs = self.pairs(argument(0))?;
-                self.spend(pairs.len())?;
-                self.push(Value::Dict(pairs));
-            }
-            Global::Tensor => {
-                let view = self.view(arguments)?;
-                self.push(Value::Tensor(Box::new(view)));
-            }
-            Global::Parameter => match argument(0) {
-                Some(id) if matches!(self.values[id as usize], Value::Tensor(_)) => {
-                    self.stack.push(id);
-                }
-                _ => return damaged("it has a parameter that is no tensor"),
-            },
-            Global::Storage(_) => return damaged("it calls something that is no function"),
-        }
-        Ok(())
-    }
-
-    /// The entries that a dictionary begins with: none, or a list of pairs, as Python 2 wrote them.
-    fn pairs(&self, list: Option<Id>) -> Result<Vec<(Id, Id)>, Wrong> {
-        let Some(list) = list else { return Ok(Vec::new()) };
-        let Value::List(items) = &self.values[list as usize] else {
-            return damaged("it makes a dictionary of something else");
-        };
-        if items.len() > MOST_STEPS - self.steps {
-            return damaged("it has more instructions than weights need");
-        }
-        let pair = |&id: &Id| match &self.values[id as usize] {
-            Value::List(pair) | Value::Tuple(pair) if pair.len() == 2 => Ok((pair[0], pair[1])),
-            _ => damaged("it has a key without a value"),
-        };
-        items.iter().map(pair).collect()
-    }
-
-    /// `_rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks[, metadata])`.
-    fn view(&self, arguments: &[Id]) -> Result<View, Wrong> {
-        let part = |place: usize| arguments.get(place).map(|&id| &self.values[id as usize]);
-        let (
-            Some(Value::Storage(_)),
-            Some(&Value::Int(offset)),
-            Some(Value::Tuple(shape)),
-            Some(Value::Tuple(strides)),
-        ) = (part(0), part(1), part(2), part(3))
-        else {
-            return damaged("it has a tensor that torch does not write");
-        };
-        // Such as that all numbers are to be negated.
-        if !matches!(part(6), None | Some(Value::None))
-            && !matches!(part(6), Some(Value::Dict(all)) if all.is_empty())
-        {
-            return Err(Wrong::Unread("a tensor in it has further attributes".to_owned()));
-        }
-        if shape.len() > MOST_AXES || shape.len() != strides.len() {
-            return damaged("it has a tensor with too many axes, or not as many strides");
-        }
-        let sizes = |ids: &[Id]| -> Result<Vec<usize>, Wrong> {
-            let size = |&id: &Id| match self.values[id as usize] {
-                Value::Int(size) => usize::try_from(size).ok(),
-                _ => None,
-            };
-            let sizes = ids.iter().map(size).collect::<Option<_>>();
-            sizes.map_or_else(|| damaged("it has a tensor of a size that is none"), Ok)
-        };
-        let Ok(offset) = usize::try_from(offset) else {
-            return damaged("it has a tensor that begins before its numbers");
-        };
-        let storage = arguments[0];
-        Ok(View { storage, offset, shape: sizes(shape)?, strides: sizes(strides)? })
     }
 }
 

@@ -6,10 +6,12 @@
 //! allocated. Candle has a reader for the first form: it copies what a pickle refers to, again and again if it
 //! likes, and panics on calls with too few arguments.
 
+mod calls;
 mod global;
 mod legacy;
 mod machine;
 mod tensors;
+mod values;
 mod zip;
 
 use std::collections::HashMap;

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use safetensors::tensor::Dtype;
 
 use super::Wrong;
-use super::machine::{Value, Values, View};
+use super::values::{Value, Values, View};
 use crate::model::weight_files::{TensorInfo, shown};
 
 /// Numbers under a key.
