@@ -204,6 +204,8 @@ fn every_form_of_weights_is_answered_and_fitted_and_a_pickle_is_said_in_model_an
         assert_eq!(manifest["weights"].is_null(), !pickled, "{form}");
         assert_eq!(read("README.md").contains("a pickle (`pytorch_model.bin`)"), pickled, "{form}");
         assert!(folder.0.path("new/model.safetensors").is_file());
+        let card = folder.0.done(&["publish", "--card-only", "--model", "new"]);
+        assert_eq!(card.contains("began as a pickle"), pickled, "{form}: {card}");
         let answer = folder.0.done(&["predict", "--model", "new", "--json", "a film"]);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["logits"], plain["logits"], "{form}");

@@ -9,7 +9,7 @@ For each architecture a tiny classifier is fine-tuned on generated texts, and wr
 --keep-head` writes, in transformers itself. A LoRA adapter must give those of PEFT. Then what must be refused is refused with a sentence. Exits 0 if all of
 it holds.
 
-A new architecture is a line of ARCHITECTURES, a new form a line of FORMS.
+A new architecture is a line of ARCHITECTURES, a new form a line of FORMS. Needs `peft` for the form `adapter`.
 """
 
 import argparse
@@ -307,7 +307,7 @@ def check(bayes, architecture, form, made, work, data, serves):
 
 
 def adapted(bayes, architecture, made, work, data):
-    """LoRA on every linear layer, in a folder of its own, against PEFT."""
+    """LoRA on every linear layer of the encoder, in a folder of its own, against PEFT."""
     import peft
 
     model, tokenizer, files = made
@@ -316,7 +316,9 @@ def adapted(bayes, architecture, made, work, data):
         shutil.rmtree(old, ignore_errors=True)
     write("safetensors", architecture, model, tokenizer, files, base)
     read = lambda: transformers.AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.float32)
-    settings = peft.LoraConfig(task_type="SEQ_CLS", r=3, lora_alpha=7, target_modules="all-linear")
+    linear = [name for name, module in model.named_modules()
+              if isinstance(module, torch.nn.Linear) and "classifier" not in name]
+    settings = peft.LoraConfig(task_type="SEQ_CLS", r=3, lora_alpha=7, target_modules=linear)
     lora = peft.get_peft_model(read(), settings)
     for name, parameter in lora.named_parameters():
         if "lora_" in name or "modules_to_save" in name:
@@ -391,7 +393,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bayes", default="target/debug/bayes")
     parser.add_argument("--only", default=",".join(ARCHITECTURES))
-    parser.add_argument("--forms", default=",".join(FORMS))
+    parser.add_argument("--forms", default=",".join([*FORMS, "adapter"]))
     parser.add_argument("--no-serve", action="store_true")
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
@@ -404,7 +406,7 @@ def main():
         for name in options.only.split(","):
             made = fine_tuned(ARCHITECTURES[name])
             (home / name).mkdir()
-            for form in [*options.forms.split(","), "adapter"]:
+            for form in options.forms.split(","):
                 try:
                     places = made, home / name, home / "data"
                     found = (adapted(bayes, ARCHITECTURES[name], *places) if form == "adapter" else
