@@ -93,8 +93,10 @@ mod tests {
 
     #[test]
     fn tensors_that_nothing_uses_are_counted_and_some_are_named() {
-        let named = |count: usize| (0..count).map(|number| format!("extra.{number}")).collect();
-        let said = |count: usize| tensors(&Vec::<String>::from_iter::<Vec<String>>(named(count)));
+        let said = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("extra.{number}")).collect();
+            tensors(&names)
+        };
         assert_eq!(said(0), None);
         let one = said(1).unwrap();
         assert!(one.contains("1 tensor that") && one.contains("`extra.0`;"), "{one}");

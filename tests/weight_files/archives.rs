@@ -1,6 +1,9 @@
 //! What holds the pickle and the numbers: zip files, and what came before them.
 
-use super::craft::{entries, legacy, state, zip};
+use serde_json::json;
+
+use super::craft::{Pickle, entries, legacy, state, zip};
+use super::folder::Folder;
 use super::pickles::{FILE, Pickled, valid};
 
 #[test]
@@ -87,4 +90,19 @@ fn old_files_whose_numbers_are_not_those_of_their_pickle_are_refused() {
     };
     assert!(replaced(b"little_endian\x88", b"little_endian\x89").contains("big-endian"));
     assert!(replaced(&1001_i64.to_le_bytes(), &1002_i64.to_le_bytes()).contains("version"));
+}
+
+#[test]
+fn an_index_adds_up_sizes_that_nothing_stands_behind() {
+    let folder = Folder::of("sharded_bin");
+    let file = "pytorch_model-00001-of-00002.bin";
+    let most = i64::MAX;
+    let own = Pickle::new().raw(b"}").text("a").view(("0", 8), 0, &[1 << 60, 1], &[0, 0]);
+    let own = own.raw(b"s").text("b").view(("0", 8), 0, &[most, most, 0], &[1, 1, 1]).raw(b"s.");
+    let numbers = vec![("a".to_owned(), vec![8], vec![0; 32])];
+    std::fs::write(folder.path(file), zip(&entries(own.0, &numbers))).unwrap();
+    folder.edit("pytorch_model.bin.index.json", |index| {
+        index["weight_map"] = json!({ "a": file, "b": file });
+    });
+    assert!(folder.refused().contains("has no tensor"), "{}", folder.refused());
 }

@@ -85,7 +85,7 @@ pub(super) fn open(path: &Path, label: &str) -> Result<Opened, ModelError> {
         return Err(refuse(format!("it names `{name}`, which is missing")));
     }
     let mut files = Vec::new();
-    let (mut outside, mut total) = (Vec::new(), 0);
+    let (mut outside, mut total) = (Vec::new(), 0_u64);
     for name in index.files() {
         let file = WeightsFile::open(&path.with_file_name(name), format!("{label}{name}"))?;
         let mut own: BTreeSet<&String> =
@@ -94,7 +94,7 @@ pub(super) fn open(path: &Path, label: &str) -> Result<Opened, ModelError> {
             match index.weight_map.get(&tensor) {
                 Some(there) if there == name => {
                     own.remove(&tensor);
-                    total += info.bytes() as u64;
+                    total = total.saturating_add(info.bytes() as u64);
                 }
                 Some(there) => {
                     return Err(refuse(format!(

@@ -37,9 +37,10 @@ pub(super) struct TensorInfo {
 }
 
 impl TensorInfo {
-    /// Bytes of its numbers; that they are a number was checked when it was read.
+    /// Bytes of its numbers, if each stands for itself.
     fn bytes(&self) -> usize {
-        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+        let count = self.shape.iter().fold(1, |all: usize, &axis| all.saturating_mul(axis));
+        count.saturating_mul(self.dtype.bitsize()) / 8
     }
 }
 
