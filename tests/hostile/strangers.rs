@@ -153,6 +153,17 @@ fn weights_in_another_form_are_named_with_what_to_do() {
     }
 }
 
+#[test]
+fn what_git_has_in_the_place_of_a_large_file_is_named() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    for file in ["model.safetensors", "pytorch_model.bin"] {
+        let folder = Foreign::new();
+        std::fs::remove_file(folder.path("model.safetensors")).unwrap();
+        std::fs::write(folder.path(file), pointer).unwrap();
+        assert!(folder.refused().contains("git lfs pull"), "{}", folder.refused());
+    }
+}
+
 /// A folder with a form of [`weight_files`](../weight_files/main.rs), and a tokenizer of the same size.
 fn of_form(form: &str) -> Foreign {
     let folder = Foreign::new();

@@ -44,6 +44,14 @@ impl TensorInfo {
     }
 }
 
+/// What is wrong with a file that begins as the one that Git keeps in the place of a large file.
+fn pointer(beginning: &[u8]) -> Option<String> {
+    beginning.starts_with(b"version ").then(|| {
+        "it is what Git has in the place of a large file; run `git lfs pull` in its folder"
+            .to_owned()
+    })
+}
+
 /// Whether a tensor is kept.
 type Keep<'a> = dyn Fn(&str) -> bool + 'a;
 /// Takes name and bytes of a tensor, row by row and little-endian.

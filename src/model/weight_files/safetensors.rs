@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::Metadata;
 
 use super::stream::Stream;
-use super::{Keep, Take, TensorInfo, shown};
+use super::{Keep, Take, TensorInfo, pointer, shown};
 use crate::model::ModelError;
 
 /// The most bytes of a header: that of the largest encoder has a hundredth of it.
@@ -38,6 +38,9 @@ impl SafetensorsFile {
             return Err(corrupt(format!("it has only {length} bytes")));
         }
         file.read_exact(&mut size).map_err(failed)?;
+        if let Some(message) = pointer(&size) {
+            return Err(corrupt(message));
+        }
         let header_length = u64::from_le_bytes(size);
         if header_length > LONGEST_HEADER.min(length - 8) {
             return Err(corrupt(format!(

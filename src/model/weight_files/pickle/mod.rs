@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 use self::tensors::{StateDict, Stored};
 use super::stream::Stream;
-use super::{Keep, Take, TensorInfo};
+use super::{Keep, Take, TensorInfo, pointer};
 use crate::model::ModelError;
 
 /// The most bytes of the pickles, and of a directory of entries: those of the largest encoder have a hundredth.
@@ -99,7 +99,9 @@ impl PickleFile {
         } else if beginning == legacy::MAGIC {
             legacy::layout(&mut file, length)?
         } else {
-            return Err(Wrong::Damaged("it is no file that torch writes".to_owned()));
+            let message = pointer(&beginning);
+            let message = message.unwrap_or_else(|| "it is no file that torch writes".to_owned());
+            return Err(Wrong::Damaged(message));
         };
         let bytes = layout.state.storages.iter().map(|one| one.bytes() as u64);
         let storages = layout.starts.into_iter().zip(bytes).collect();
