@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{ArtifactError, HASHED, SENTENCE_FILES, members};
 use crate::data::TextTokenizer;
+use crate::model::{ADAPTER_FILES, WEIGHT_FORMS, weight_files};
 
 /// The most bytes of each kind of file: far above what real ones have.
 const MOST_WEIGHTS: u64 = 64 << 30;
@@ -45,37 +46,43 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<File>, ArtifactError> {
 /// Refuses what is no plain file, lies elsewhere, or is larger than any model. A link may lead to a
 /// place in the folder, or among the blobs of the hub's cache that the folder is a snapshot of.
 pub fn check(folder: &Path) -> Result<(), ArtifactError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        |source| ArtifactError::Read { path, source }
-    };
-    let root = folder.canonicalize().map_err(failed(folder))?;
+    let real = folder.canonicalize();
+    let root = real.map_err(|source| ArtifactError::Read { path: folder.to_owned(), source })?;
     let snapshots = root.parent().filter(|parent| parent.ends_with("snapshots"));
     let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
-    let named = HASHED.into_iter().chain(OTHERS).map(str::to_owned);
-    for name in named.chain([members::REFERENCE.to_owned()]).chain(members::possible()) {
-        let path = folder.join(&name);
-        let real = match path.canonicalize() {
-            // Whoever needs the file says that it is missing.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            real => real.map_err(failed(&path))?,
-        };
-        let inside = |place: &Path| real.starts_with(place);
-        if !inside(&root) && !blobs.as_deref().is_some_and(inside) {
-            return Err(ArtifactError::Outside { path, real });
-        }
-        let found = real.metadata().map_err(failed(&path))?;
-        if !found.is_file() {
-            return Err(ArtifactError::NoFile { path });
-        }
-        let most = match name.as_str() {
-            "tokenizer.json" => TextTokenizer::MOST_BYTES,
-            name if name.ends_with(".safetensors") => MOST_WEIGHTS,
-            _ => MOST_TEXT,
-        };
-        if found.len() > most {
-            return Err(ArtifactError::TooLarge { path, bytes: found.len(), most });
-        }
+    let blobs = blobs.as_deref();
+    for name in HASHED.into_iter().chain(OTHERS).chain(WEIGHT_FORMS).chain(ADAPTER_FILES) {
+        check_one(&folder.join(name), &root, blobs)?;
+    }
+    for name in members::possible().chain([members::REFERENCE.to_owned()]) {
+        check_one(&folder.join(name), &root, blobs)?;
+    }
+    // Those that an index names, which was read only now.
+    weight_files(folder).iter().try_for_each(|path| check_one(path, &root, blobs))
+}
+
+fn check_one(path: &Path, root: &Path, blobs: Option<&Path>) -> Result<(), ArtifactError> {
+    let failed = |source| ArtifactError::Read { path: path.to_owned(), source };
+    let real = match path.canonicalize() {
+        // Whoever needs the file says that it is missing.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        real => real.map_err(failed)?,
+    };
+    let path = path.to_owned();
+    if !real.starts_with(root) && !blobs.is_some_and(|blobs| real.starts_with(blobs)) {
+        return Err(ArtifactError::Outside { path, real });
+    }
+    let found = real.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(ArtifactError::NoFile { path });
+    }
+    let most = match path.extension().and_then(|extension| extension.to_str()) {
+        _ if path.ends_with("tokenizer.json") => TextTokenizer::MOST_BYTES,
+        Some("safetensors" | "bin") => MOST_WEIGHTS,
+        _ => MOST_TEXT,
+    };
+    if found.len() > most {
+        return Err(ArtifactError::TooLarge { path, bytes: found.len(), most });
     }
     Ok(())
 }

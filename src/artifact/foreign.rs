@@ -6,11 +6,12 @@ use std::path::Path;
 use super::{ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SENTENCE_FILES, files};
 use crate::data::{FolderTokenizer, TextTokenizer, Truncation};
 use crate::method::{FitRecord, Method};
-use crate::model::EncoderConfig;
+use crate::model::{EncoderConfig, adapter_base, tokenizer_folder};
 use crate::store;
 
 /// Files that change a prediction of a model of another tool, besides [`HASHED`].
-const FURTHER_FILES: [&str; 6] = [
+const FURTHER_FILES: [&str; 7] = [
+    "adapter_config.json",
     "tokenizer_config.json",
     "vocab.txt",
     "vocab.json",
@@ -19,19 +20,26 @@ const FURTHER_FILES: [&str; 6] = [
     SENTENCE_FILES[2],
 ];
 
-/// The manifest that such a folder would have, but for the hash of the weights, and its tokenizer. Texts
+/// The manifest that such a folder would have, but for the hashes of the weights, and its tokenizer. Texts
 /// are given to it as they are: nobody says that it was trained on clean ones.
 pub(super) fn foreign(
     folder: &Path,
     encoder: &EncoderConfig,
 ) -> Result<(Manifest, TextTokenizer), ArtifactError> {
-    let FolderTokenizer { tokenizer, max_length, keeps_the_end } = FolderTokenizer::read(folder)?;
+    let place = tokenizer_folder(folder)?;
+    let FolderTokenizer { tokenizer, max_length, keeps_the_end } = FolderTokenizer::read(&place)?;
+    let base = adapter_base(folder)?;
+    // It has files of the same names.
+    let base = base.iter().map(|base| (base.as_path(), "base/"));
+    let places = [(folder, "")].into_iter().chain(base);
     let mut hashes = BTreeMap::new();
-    for name in HASHED.into_iter().chain(FURTHER_FILES) {
-        if name != "model.safetensors"
-            && let Some(file) = files::read(folder, name)?
-        {
-            hashes.insert(name.to_owned(), store::sha256(&file.bytes));
+    for (place, label) in places {
+        for name in HASHED.into_iter().chain(FURTHER_FILES) {
+            if name != "model.safetensors"
+                && let Some(file) = files::read(place, name)?
+            {
+                hashes.insert(format!("{label}{name}"), store::sha256(&file.bytes));
+            }
         }
     }
     let positions = encoder.longest_sequence();
@@ -53,6 +61,7 @@ pub(super) fn foreign(
         data: None,
         data_labels: None,
         base_model: None,
+        weights: None,
         seed: 0,
         parts: BTreeMap::new(),
         lineage: Vec::new(),

@@ -42,8 +42,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
         Some(manifest) => own(folder, manifest, device),
         None => {
             keep_nothing_back(folder)?;
-            let (artifact, sha256) = of_transformers(folder, device)?;
-            Ok(with_hash(artifact, sha256))
+            of_transformers(folder, device)
         }
     }
 }
@@ -82,11 +81,15 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     let calibration =
         manifest.files.contains_key(calibration).then(|| read(calibration)).transpose()?;
     let tokenizer = read("tokenizer.json")?;
-    let loaded = match model::load(folder, &encoder, &Noise::new(0), device) {
-        Ok(loaded) if loaded.sha256 == manifest.files["model.safetensors"] => loaded,
+    // The manifest vouches for this file and no other form.
+    let path = folder.join("model.safetensors");
+    if !path.exists() {
+        return Err(ArtifactError::NotThere(path));
+    }
+    let loaded = match model::load_file(&path, &encoder, &Noise::new(0), device) {
+        Ok(loaded) if loaded.is_of(&manifest.files["model.safetensors"]) => loaded,
         other => {
             // That it is another file says more than what is wrong with that one.
-            let path = folder.join("model.safetensors");
             match other {
                 Err(
                     error @ (ModelError::Corrupt { .. }
@@ -132,8 +135,11 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     Ok(artifact)
 }
 
-/// A folder that another tool wrote, and the hash of its weights.
-fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String), ArtifactError> {
+/// A folder that another tool wrote.
+fn of_transformers(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
+    if let Some(base) = model::adapter_base(folder)? {
+        files::check(&base)?;
+    }
     let mut encoder = EncoderConfig::read(folder)?;
     if let Some(message) = &encoder.unusable_head {
         let path = folder.join("config.json");
@@ -144,7 +150,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
         encoder.labels = vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()];
     }
     let followed = modules::follow(folder, &mut encoder);
-    let (manifest, tokenizer) = foreign(folder, &encoder)?;
+    let (mut manifest, tokenizer) = foreign(folder, &encoder)?;
     let loaded = model::load(folder, &encoder, &Noise::new(0), device)?;
     let dense = match followed {
         // How it is pooled is of no concern yet.
@@ -155,11 +161,16 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
     if let Some(dense) = dense {
         dense.check(&encoder, &loaded.parameters)?;
     }
-    tell_unread(folder, &encoder)?;
+    tell_unread(folder, &encoder, &loaded.unused)?;
+    manifest.files.extend(loaded.sha256);
+    manifest.weights = loaded.origin;
     let artifact = Artifact {
         posterior: Posterior::point(encoder.task, &loaded.parameters),
         calibration: Calibration::default(),
-        special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
+        special_tokens: SpecialTokens::of(
+            Some(&model::tokenizer_folder(folder)?),
+            encoder.architecture,
+        ),
         parameters: loaded.parameters,
         members: Vec::new(),
         reference: None,
@@ -167,12 +178,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<(Artifact, String),
         tokenizer,
         manifest,
     };
-    Ok((checked(folder, artifact)?, loaded.sha256))
-}
-
-fn with_hash(mut artifact: Artifact, sha256: String) -> Artifact {
-    artifact.manifest.files.insert("model.safetensors".to_owned(), sha256);
-    artifact
+    checked(folder, artifact)
 }
 
 fn check_head(

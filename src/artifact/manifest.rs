@@ -85,6 +85,9 @@ pub struct Manifest {
     /// The Hub id of the encoder or classifier that it was made from, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
+    /// Where its weights came from, if not from safetensors alone: a pickle, or an adapter that was merged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
     /// The models whose weights this one began with, the newest first; before them the teacher that it learned
     /// from, with those that the teacher began with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

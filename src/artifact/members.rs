@@ -142,7 +142,7 @@ fn read_network(
         return Err(ArtifactError::NotThere(path));
     }
     let loaded = model::load_file(&path, encoder, &Noise::new(0), device)?;
-    if loaded.sha256 != *hash {
+    if !loaded.is_of(hash) {
         return Err(ArtifactError::Changed { path });
     }
     match (loaded.other_head, loaded.missing.first()) {

@@ -217,9 +217,13 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
             manifest.transformers
         ),
     };
+    let weights = match &manifest.weights {
+        Some(origin) => format!(" The weights began as {origin}; here they are safetensors."),
+        None => String::new(),
+    };
     format!(
         "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
-         {loaded}. {held}\n",
+         {loaded}. {held}{weights}\n",
         manifest.name, manifest.bayes
     )
 }

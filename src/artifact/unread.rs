@@ -5,18 +5,58 @@ use std::path::Path;
 
 use super::ArtifactError;
 use crate::model::{EncoderConfig, default_prompt, unread_prompt};
+use crate::numbers::counted;
 
-/// Says what the answers do not follow.
-pub(super) fn tell_unread(folder: &Path, encoder: &EncoderConfig) -> Result<(), ArtifactError> {
+/// Names of tensors that a warning shows.
+const SHOWN: usize = 3;
+
+/// Says what the answers do not follow; `unused` are tensors of the weights.
+pub(super) fn tell_unread(
+    folder: &Path,
+    encoder: &EncoderConfig,
+    unused: &[String],
+) -> Result<(), ArtifactError> {
     // In a folder of ours they are as we read them.
     if encoder.source.contains_key("bayes") {
         return Ok(());
     }
     let prompt = default_prompt(folder)?.map(|prompt| unread_prompt(&prompt));
-    for said in function(encoder).into_iter().chain(prompt) {
+    let all = function(encoder).into_iter().chain(own_code(encoder)).chain(tensors(unused));
+    for said in all.chain(prompt) {
         tracing::warn!("`{}`: {said}", folder.display());
     }
     Ok(())
+}
+
+/// Code of its own beside a family that is known: transformers takes its own code too, unless it is told to trust.
+fn own_code(encoder: &EncoderConfig) -> Option<String> {
+    encoder.source.get("auto_map").filter(|map| map.is_object()).map(|_| {
+        format!(
+            "`auto_map` in `config.json` names code of its own, which is not run: the model is read as plain {}",
+            encoder.architecture.name
+        )
+    })
+}
+
+/// Weights that no part of the classifier has.
+fn tensors(unused: &[String]) -> Option<String> {
+    let shown: Vec<String> = unused
+        .iter()
+        .take(SHOWN)
+        .map(|name| format!("`{}`", name.chars().take(100).collect::<String>()))
+        .collect();
+    let more = match unused.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!unused.is_empty()).then(|| {
+        format!(
+            "its weights have {} that this classifier does not use: {}{more}; if they are a part of what the model \
+             answers by, its answers here are others",
+            counted(unused.len(), "tensor"),
+            shown.join(", ")
+        )
+    })
 }
 
 /// A function from logits to scores that is not the softmax. transformers' pipeline takes the softmax for single
@@ -50,6 +90,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn tensors_that_nothing_uses_are_counted_and_some_are_named() {
+        let said = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("extra.{number}")).collect();
+            tensors(&names)
+        };
+        assert_eq!(said(0), None);
+        let one = said(1).unwrap();
+        assert!(one.contains("1 tensor that") && one.contains("`extra.0`;"), "{one}");
+        let five = said(5).unwrap();
+        assert!(five.contains("5 tensors") && five.contains("`extra.2` and 2 more"), "{five}");
+    }
 
     #[test]
     fn a_function_other_than_the_softmax_is_said() {

@@ -14,7 +14,7 @@ use crate::data::{
 };
 use crate::model::{
     self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, default_prompt, left_out,
-    pooling_of, unread_prompt,
+    pooling_of, tokenizer_folder, unread_prompt,
 };
 use crate::numbers::counted;
 use crate::store;
@@ -92,8 +92,9 @@ impl InitialEncoder {
 
     fn existing(folder: &Path) -> Result<Self, ExperimentError> {
         let encoder = EncoderConfig::read(folder)?;
-        let tokenizer = TextTokenizer::of_folder(folder).map_err(DataError::from)?;
-        let special_tokens = SpecialTokens::of(Some(folder), encoder.architecture);
+        let place = tokenizer_folder(folder)?;
+        let tokenizer = TextTokenizer::of_folder(&place).map_err(DataError::from)?;
+        let special_tokens = SpecialTokens::of(Some(&place), encoder.architecture);
         // In a folder of ours they are the classifier.
         let (left_out, prompt) = match encoder.source.contains_key("bayes") {
             true => (Vec::new(), None),

@@ -17,7 +17,7 @@ use super::prepare::unkept;
 use super::{Features, Progress};
 use crate::artifact::Preprocessing;
 use crate::data;
-use crate::model::{HiddenStates, Pooling};
+use crate::model::{HiddenStates, Pooling, adapter_base, weight_files};
 use crate::store::{StoreError, sha256, sha256_file, sha256_of_parts, write_atomically};
 
 /// The tensors of every file.
@@ -26,7 +26,7 @@ const PARTS: [&str; 4] = ["features", "novelty", "tokens", "uniforms"];
 /// Of some.
 const WIDE: &str = "wide";
 
-/// The files of a model's folder that its features follow from.
+/// The files of a model's folder that its features follow from, besides weights in other forms.
 const FILES: [&str; 7] = [
     "config.json",
     "model.safetensors",
@@ -82,9 +82,16 @@ impl FeatureCache {
 /// The files of a model's folder that its features follow from, each with its hash.
 pub(super) fn content_of(model: &Path) -> Result<String, StoreError> {
     let mut content = String::new();
-    // Whatever form the tokenizer has.
-    for file in FILES.into_iter().filter(|file| model.join(file).is_file()) {
-        content += &format!("{file} {}\n", sha256_file(&model.join(file))?);
+    // The base of an adapter is a folder of its own; one that is not there is missed where it is read.
+    let base = adapter_base(model).ok().flatten();
+    for folder in [Some(model), base.as_deref()].into_iter().flatten() {
+        // Whatever form the tokenizer has, and the weights.
+        let named = FILES.into_iter().map(|file| folder.join(file)).filter(|path| path.is_file());
+        let weights = weight_files(folder).into_iter().filter(|path| !path.ends_with(FILES[1]));
+        for path in named.chain(weights) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            content += &format!("{name} {}\n", sha256_file(&path)?);
+        }
     }
     Ok(content)
 }

@@ -1,5 +1,6 @@
 //! The encoder and its head on packed batches, in the layout of transformers.
 
+mod adapter;
 mod architecture;
 mod classifier;
 mod config;
@@ -13,9 +14,11 @@ mod parameters;
 mod sentence;
 mod settings;
 mod states;
+mod unread_tensors;
+mod weight_files;
 mod weights;
-mod weights_file;
 
+pub use adapter::{FILES as ADAPTER_FILES, adapter_base, tokenizer_folder};
 pub use architecture::{Architecture, HeadActivation, Segments};
 pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trunk};
 pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
@@ -31,11 +34,18 @@ pub use sentence::{
 };
 pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};
 pub use states::HiddenStates;
-pub use weights::{Loaded, load, load_file, save, transformers_view, with_last_layer};
+pub use weight_files::FORMS as WEIGHT_FORMS;
+pub use weights::{Loaded, load, load_file, origin, save, transformers_view, with_last_layer};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::hub::HubError;
+
+/// The files that the weights of a folder follow from, by their names there: all that are there. Those of the base
+/// of an adapter are in [`adapter_base`].
+pub fn weight_files(folder: &Path) -> Vec<PathBuf> {
+    weight_files::paths(folder)
+}
 
 /// What can be wrong with an encoder.
 #[derive(Debug, thiserror::Error)]
@@ -57,17 +67,10 @@ pub enum ModelError {
     NotFetched { name: String, source: Box<HubError> },
     /// A repository that is no model of ours.
     #[error(
-        "`{id}` on the Hub has no `{file}`; it must be a model in transformers' layout, with one \
-         file of weights"
+        "`{id}` on the Hub has no `{file}`; it must be a model in transformers' layout, with weights in \
+         safetensors or in `pytorch_model.bin`"
     )]
-    NotOnHub { id: String, file: &'static str },
-    /// Weights that are a program.
-    #[error(
-        "the weights of `{id}` on the Hub are only available as `{file}`, a pickle, which can run \
-         any code when it is read and is not supported; load and save the model with transformers, \
-         which writes `model.safetensors`, and give `bayes` that folder"
-    )]
-    Pickled { id: String, file: String },
+    NotOnHub { id: String, file: String },
     /// The folder in which a run keeps its model.
     #[error("`{0}` is the folder of a run, not a model; use `{0}/model`")]
     OfRun(PathBuf),
@@ -103,6 +106,36 @@ pub enum ModelError {
         /// What the reader said.
         message: String,
     },
+    /// A pickle that is no dictionary of tensors, or may be more.
+    #[error(
+        "`{path}` is not read: {message}; if you trust whoever made it, load it with the tool that wrote it, and \
+         save the model with transformers (`save_pretrained`), which writes `model.safetensors`"
+    )]
+    Pickle { path: PathBuf, message: String },
+    /// An adapter that is not merged here.
+    #[error(
+        "the adapter in `{folder}` cannot be merged while reading: {message}; merge it with PEFT \
+         (`model.merge_and_unload()`), save the result with `save_pretrained`, and give `bayes` that folder"
+    )]
+    Adapter { folder: PathBuf, message: String },
+    /// The base of an adapter does not come.
+    #[error(
+        "the adapter in `{adapter}` is nothing without its base; give the folder or Hub id of that as \
+         `base_model_name_or_path` in its `adapter_config.json`"
+    )]
+    Base { adapter: PathBuf, source: Box<ModelError> },
+    /// Factors of LoRA beside the weights that they belong to.
+    #[error(
+        "`{path}` has `{name}`, a factor of LoRA that is not merged into its weights; merge them with the tool that \
+         trained them, and save the whole model"
+    )]
+    Unmerged { path: PathBuf, name: String },
+    /// Weights that are numbers of few bits, with scales elsewhere.
+    #[error(
+        "`{path}` is quantised (tensor `{name}`), which is not supported; give the model that it was made from, or \
+         load it with transformers, undo it with `model.dequantize()` and save it"
+    )]
+    Quantised { path: PathBuf, name: String },
     /// A tensor is not there.
     #[error("`{path}` has no tensor `{name}`, which its `config.json` requires")]
     NoTensor {
@@ -124,7 +157,10 @@ pub enum ModelError {
         expected: Vec<usize>,
     },
     /// A tensor of a type that holds no weights.
-    #[error("`{path}`: tensor `{name}` is {found}; only f32, f16, bf16 and f64 are supported")]
+    #[error(
+        "`{path}`: tensor `{name}` is {found}; only f32, f16, bf16 and f64 are supported, and integers or f8 are \
+         quantised weights: give the model before it was quantised"
+    )]
     Type {
         path: PathBuf,
         /// Name as transformers writes it.

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::ModelError;
+use super::adapter::{Adapter, FILES as ADAPTER_FILES};
 use super::sentence::{MODULES, POOLING};
-use crate::hub::{self, Client, Entry, HubError, Repository};
+use super::weight_files::{FORMS, shards};
+use crate::hub::{self, Client, Entry, HubError, Listing, Repository};
 
-/// Without these there is nothing to load.
-const NEEDED: [&str; 2] = ["config.json", "model.safetensors"];
-/// One of these lists of files too.
+/// Without this, weights, and one of these lists of files there is nothing to load.
+const CONFIG: &str = "config.json";
 const TOKENIZERS: [&[&str]; 3] =
     [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
 /// What else is read where it is there, besides the folder `bayes`.
@@ -41,8 +42,18 @@ pub fn here(name: &str) -> Option<PathBuf> {
 /// The folder of that path, else what the Hub has under that id: from the cache, or fetched.
 ///
 /// # Errors
-/// It is neither, it cannot be fetched, or it has no weights that are safe to load.
+/// It is neither, it cannot be fetched, or it has no weights.
 pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
+    let folder = find(name)?;
+    if let Some(adapter) = Adapter::of(&folder)?.filter(|adapter| !adapter.has_own_base()) {
+        let base = find(adapter.base_name()?);
+        base.map_err(|source| ModelError::Base { adapter: folder.clone(), source: source.into() })?;
+    }
+    Ok(folder)
+}
+
+/// The same without the base of an adapter.
+fn find(name: &str) -> Result<PathBuf, ModelError> {
     let path = Path::new(name);
     if path.is_dir() {
         return Ok(path.to_owned());
@@ -54,7 +65,11 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
         return Err(ModelError::NoFolder { name: name.to_owned() });
     }
     let repository = Repository::model(name);
-    let whole = |folder: &PathBuf| lacking(&|name| folder.join(name).is_file()).is_none();
+    let whole = |folder: &PathBuf| {
+        let has = |name: &str| folder.join(name).is_file();
+        let weights = weights(&has, &|index| shards(&folder.join(index)));
+        lacking(&has).is_none() && weights.is_ok_and(|all| all.iter().all(|name| has(name)))
+    };
     if let Some(folder) = hub::cached(&repository, "main").filter(whole) {
         let unknown =
             |name: &&str| !folder.join(name).is_file() && !hub::lacks(&repository, &folder, name);
@@ -69,19 +84,47 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
     let client = Client::from_env().map_err(failed)?;
     let listing = client.listing(&repository, "main").map_err(failed)?;
     let has = |name: &str| listing.entries.iter().any(|entry| entry.path == name);
-    if let Some(missing) = lacking(&has) {
-        let pickle = listing.entries.iter().find(|entry| is_pickle(&entry.path));
-        return Err(match pickle {
-            Some(pickle)
-                if missing == "model.safetensors" && !has(&format!("{missing}.index.json")) =>
-            {
-                ModelError::Pickled { id: name.to_owned(), file: pickle.path.clone() }
-            }
-            _ => ModelError::NotOnHub { id: name.to_owned(), file: missing },
-        });
+    let missing = |file: &str| ModelError::NotOnHub { id: name.to_owned(), file: file.to_owned() };
+    if let Some(file) = lacking(&has) {
+        return Err(missing(file));
     }
-    let files: Vec<&Entry> = listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
-    Ok(client.fetch(&listing, &files).map_err(failed)?.folder)
+    let fetch = |files: &[&Entry]| -> Result<PathBuf, ModelError> {
+        Ok(client.fetch(&listing, files).map_err(failed)?.folder)
+    };
+    let weights = weights(&has, &|index| {
+        let folder = fetch(&named(&listing, &[index.to_owned()]))?;
+        shards(&folder.join(index))
+    })?;
+    if let Some(file) = weights.iter().find(|file| !has(file)) {
+        return Err(missing(file));
+    }
+    let others = listing.entries.iter().filter(|entry| is_read(&entry.path));
+    fetch(&others.chain(named(&listing, &weights)).collect::<Vec<_>>())
+}
+
+/// The entries of these names.
+fn named<'a>(listing: &'a Listing, names: &[String]) -> Vec<&'a Entry> {
+    listing.entries.iter().filter(|entry| names.contains(&entry.path)).collect()
+}
+
+/// The files of the weights: of one form, and of an adapter. `shards` are those that an index names.
+fn weights(
+    has: &dyn Fn(&str) -> bool,
+    shards: &dyn Fn(&str) -> Result<Vec<String>, ModelError>,
+) -> Result<Vec<String>, ModelError> {
+    let mut all = Vec::new();
+    if let Some(form) = FORMS.into_iter().find(|form| has(form)) {
+        all.push(form.to_owned());
+        if form.ends_with(".json") {
+            all.extend(shards(form)?);
+        }
+    }
+    let [config, adapters @ ..] = ADAPTER_FILES;
+    if has(config) {
+        let adapter = adapters.into_iter().find(|name| has(name));
+        all.extend([config, adapter.unwrap_or(adapters[0])].map(str::to_owned));
+    }
+    Ok(all)
 }
 
 /// Fetches what Python left out of a snapshot: a posterior that is only on the Hub would be missed
@@ -97,8 +140,11 @@ fn complete(repository: &Repository, folder: &Path, unknown: &[&str]) {
             hub::note_lack(repository, folder, name)?;
         }
         if unknown.iter().any(|name| there(name)) {
-            let files: Vec<&Entry> =
-                listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
+            let has = |name: &str| folder.join(name).is_file();
+            // The weights are here.
+            let weights = weights(&has, &|index| shards(&folder.join(index))).unwrap_or_default();
+            let others = listing.entries.iter().filter(|entry| is_read(&entry.path));
+            let files: Vec<&Entry> = others.chain(named(&listing, &weights)).collect();
             client.fetch(&listing, &files)?;
         }
         Ok(())
@@ -115,14 +161,21 @@ fn complete(repository: &Repository, folder: &Path, unknown: &[&str]) {
 
 /// The first file without which there is nothing to load, of those that are not there.
 fn lacking(has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
+    let weights = FORMS.iter().any(|form| has(form));
+    let [adapter, adapters @ ..] = ADAPTER_FILES;
+    if has(adapter) && !(has(CONFIG) && weights) {
+        // The rest is that of its base.
+        return (!adapters.iter().any(|name| has(name))).then_some(adapters[0]);
+    }
     let tokenizer = TOKENIZERS.iter().any(|files| files.iter().all(|name| has(name)));
-    let needed = NEEDED.into_iter().find(|name| !has(name));
-    needed.or((!tokenizer).then_some(TOKENIZERS[0][0]))
+    let needed = [(has(CONFIG), CONFIG), (weights, FORMS[0]), (tokenizer, TOKENIZERS[0][0])];
+    needed.into_iter().find_map(|(there, name)| (!there).then_some(name))
 }
 
+/// Whether a file is read that is none of weights.
 fn is_read(path: &str) -> bool {
     let tokenizer = TOKENIZERS.iter().any(|files| files.contains(&path));
-    let named = tokenizer || NEEDED.contains(&path) || FURTHER.contains(&path);
+    let named = tokenizer || path == CONFIG || FURTHER.contains(&path);
     named || (path.starts_with("bayes/") && !is_pickle(path))
 }
 
@@ -149,12 +202,29 @@ mod tests {
     }
 
     #[test]
-    fn weights_come_as_safetensors_only() {
-        for path in ["config.json", "model.safetensors", "bayes/members/1.safetensors", "vocab.txt"]
-        {
+    fn weights_come_in_the_first_form_that_is_there() {
+        let fetched = |there: &[&str]| {
+            let has = |name: &str| there.contains(&name);
+            weights(&has, &|index| Ok(vec![format!("a part of {index}")])).unwrap()
+        };
+        let all = [FORMS[3], FORMS[2], FORMS[1], FORMS[0]];
+        assert_eq!(fetched(&all), [FORMS[0]]);
+        assert_eq!(fetched(&all[..3]), [FORMS[1], "a part of model.safetensors.index.json"]);
+        assert_eq!(fetched(&all[..2]), [FORMS[2]]);
+        assert_eq!(fetched(&all[..1]), [FORMS[3], "a part of pytorch_model.bin.index.json"]);
+        assert_eq!(fetched(&["model.fp16.safetensors"]), [""; 0]);
+        let adapter = ["adapter_config.json", "adapter_model.bin"];
+        assert_eq!(fetched(&adapter), adapter);
+        assert_eq!(lacking(&|name| adapter.contains(&name)), None);
+        assert_eq!(lacking(&|name| name == adapter[0]), Some("adapter_model.safetensors"));
+    }
+
+    #[test]
+    fn of_the_other_files_those_are_fetched_that_are_read() {
+        for path in ["config.json", "bayes/members/1.safetensors", "vocab.txt"] {
             assert!(is_read(path), "{path}");
         }
-        for path in ["pytorch_model.bin", "bayes/a.pkl", "tf_model.h5", "onnx/model.onnx"] {
+        for path in ["bayes/a.pkl", "tf_model.h5", "onnx/model.onnx", "training_args.bin"] {
             assert!(!is_read(path), "{path}");
         }
     }

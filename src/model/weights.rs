@@ -1,14 +1,16 @@
-//! `model.safetensors` as transformers writes it, to and from our stacked parameters.
+//! Weights as transformers writes them, in any form, to our stacked parameters; and these to `model.safetensors`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 
+use super::adapter::Delta;
 use super::parameters::fresh_values;
-use super::weights_file::{Content, WeightsFile};
+use super::unread_tensors::{check_names, told};
+use super::weight_files::{Values, WeightFiles};
 use super::{EncoderConfig, ModelError, Parameters, Specification, specifications};
 use crate::compute::{Noise, memory_left};
 
@@ -21,51 +23,99 @@ pub struct Loaded {
     pub missing: Vec<String>,
     /// The outputs of a last layer that the file has for another number of classes.
     pub other_head: Option<usize>,
-    /// SHA-256 of the file, over the bytes that the parameters were made of.
-    pub sha256: String,
+    /// SHA-256 of each file, over the bytes that the parameters were made of.
+    pub sha256: BTreeMap<String, String>,
+    /// Tensors that nothing asked for, and that are none of those which many files have beside a classifier.
+    pub unused: Vec<String>,
+    /// Where the weights come from, if not from safetensors alone.
+    pub origin: Option<String>,
 }
 
-/// Reads `model.safetensors` in `folder`. Tensor names may carry the architecture's prefix or not,
-/// and layer norms may be called `gamma` and `beta` as older files do; what no parameter asks for,
-/// such as the buffer `position_ids`, is left alone. `device` is where the tensors go.
+impl Loaded {
+    /// Whether it is what one file with this SHA-256 holds.
+    pub fn is_of(&self, sha256: &str) -> bool {
+        self.sha256.len() == 1 && self.sha256.values().all(|own| own == sha256)
+    }
+}
+
+/// Where the weights in a folder come from, if not from safetensors alone: what a manifest says of them.
+///
+/// # Errors
+/// They cannot be read.
+pub fn origin(folder: &Path) -> Result<Option<String>, ModelError> {
+    Ok(WeightFiles::of_folder(folder)?.origin)
+}
+
+/// Reads the weights in `folder`: one safetensors file or several, one pickle or several, with an adapter laid
+/// over them where there is one. Tensor names may carry the architecture's prefix or not, and layer norms may be
+/// called `gamma` and `beta` as older files do; what no parameter asks for, such as the buffer `position_ids`, is
+/// left alone. `device` is where the tensors go.
 pub fn load(
     folder: &Path,
     config: &EncoderConfig,
     noise: &Noise,
     device: &Device,
 ) -> Result<Loaded, ModelError> {
-    let path = folder.join("model.safetensors");
-    if !path.exists() {
-        return Err(without_weights(folder));
+    let files = WeightFiles::of_folder(folder)?;
+    for remark in &files.remarks {
+        tracing::warn!("`{}`: {remark}", folder.display());
     }
-    load_file(&path, config, noise, device)
+    load_files(&files, config, noise, device)
 }
 
-/// The same for a file of any name.
+/// The same for one safetensors file of any name.
 pub fn load_file(
     path: &Path,
     config: &EncoderConfig,
     noise: &Noise,
     device: &Device,
 ) -> Result<Loaded, ModelError> {
-    let file = WeightsFile::open(path)?;
+    load_files(&WeightFiles::of_file(path)?, config, noise, device)
+}
+
+fn load_files(
+    file: &WeightFiles,
+    config: &EncoderConfig,
+    noise: &Noise,
+    device: &Device,
+) -> Result<Loaded, ModelError> {
+    let path = file.path("");
     let specifications = specifications(config);
     check_size(path, file.length(), &specifications)?;
+    check_names(file)?;
     let mut other_head = None;
     let found: Vec<Option<Vec<String>>> = specifications
         .iter()
-        .map(|specification| find(path, &file, config, specification, &mut other_head))
+        .map(|specification| find(path, file, config, specification, &mut other_head))
         .collect::<Result<_, _>>()?;
     let layers = config.num_hidden_layers;
-    if has_layer(&file, config, &specifications) {
+    if has_layer(file, config, &specifications) {
         let message = format!(
             "`num_hidden_layers` is {layers}, but the weights have more layers; the two do not \
              belong together"
         );
         return Err(ModelError::Config { path: path.with_file_name("config.json"), message });
     }
-    let wanted: HashSet<String> = found.iter().flatten().flatten().cloned().collect();
-    let Content { mut values, sha256 } = file.read(&wanted)?;
+    let mut wanted: HashSet<String> = found.iter().flatten().flatten().cloned().collect();
+    let deltas = deltas(file, config, &specifications, &found)?;
+    wanted.extend(deltas.values().flat_map(|delta| [delta.a.clone(), delta.b.clone()]));
+    // A head for other classes is left out, of an adapter too.
+    let left_out = specifications.iter().zip(&found).filter(|(_, names)| names.is_none());
+    let left_out = left_out.flat_map(|(one, _)| &one.parts);
+    let left_out = left_out.flat_map(|part| spellings(config, &part.name)).collect();
+    file.check_adapter(&wanted, &left_out)?;
+    let Values { mut values, sha256 } = file.read(&wanted)?;
+    for (name, delta) in &deltas {
+        let factors = [&delta.a, &delta.b].map(|factor| values.remove(factor).unwrap_or_default());
+        if let Some(weight) = values.get_mut(name) {
+            delta.add(weight, &factors[0], &factors[1]);
+            if weight.iter().any(|value| !value.is_finite()) {
+                return Err(ModelError::NotFinite { path: path.to_owned(), name: name.clone() });
+            }
+        }
+    }
+    let unused = told(file.names().filter(|&name| !wanted.contains(name)));
+    let origin = file.origin.clone();
     let mut missing = Vec::new();
     let mut parameters = BTreeMap::new();
     for (index, (specification, names)) in specifications.iter().zip(found).enumerate() {
@@ -84,25 +134,26 @@ pub fn load_file(
         let tensor = Tensor::from_vec(stacked, specification.shape.as_slice(), device)?;
         parameters.insert(specification.name.clone(), tensor);
     }
-    Ok(Loaded { parameters: Parameters::from_map(parameters), missing, other_head, sha256 })
+    let parameters = Parameters::from_map(parameters);
+    Ok(Loaded { parameters, missing, other_head, sha256, unused, origin })
 }
 
-/// What a folder has instead of `model.safetensors`.
-fn without_weights(folder: &Path) -> ModelError {
-    let has = |name: &str| folder.join(name).exists();
-    let hint = if has("model.safetensors.index.json") {
-        "its weights are in several files; load and save the model with transformers and a larger \
-         `max_shard_size`, so that they are in one file"
-    } else if has("pytorch_model.bin") || has("pytorch_model.bin.index.json") {
-        "it has `pytorch_model.bin`, a pickle, which can run any code when it is read; load and \
-         save the model with transformers, which writes `model.safetensors`"
-    } else if has("tf_model.h5") || has("flax_model.msgpack") {
-        "its weights are in TensorFlow or Flax format; load and save the model with transformers, \
-         which writes `model.safetensors`"
-    } else {
-        "weights are read only from safetensors, never from pickles"
-    };
-    ModelError::Missing { folder: folder.to_owned(), file: "model.safetensors", hint }
+/// What an adapter adds to which of the tensors that were found.
+fn deltas(
+    file: &WeightFiles,
+    config: &EncoderConfig,
+    specifications: &[Specification],
+    found: &[Option<Vec<String>>],
+) -> Result<BTreeMap<String, Delta>, ModelError> {
+    let mut deltas = BTreeMap::new();
+    for (specification, names) in specifications.iter().zip(found) {
+        for (part, name) in specification.parts.iter().zip(names.iter().flatten()) {
+            if let Some(delta) = file.delta(&spellings(config, &part.name), &part.shape)? {
+                deltas.insert(name.clone(), delta);
+            }
+        }
+    }
+    Ok(deltas)
 }
 
 /// Refuses a file that holds far more than the config asks for, and parameters that do not fit into
@@ -127,7 +178,7 @@ fn check_size(path: &Path, length: u64, all: &[Specification]) -> Result<(), Mod
 /// and the file lacks it or has it for other classes.
 fn find(
     path: &Path,
-    file: &WeightsFile,
+    file: &WeightFiles,
     config: &EncoderConfig,
     specification: &Specification,
     other_head: &mut Option<usize>,
@@ -141,7 +192,8 @@ fn find(
             if specification.head {
                 return Ok(None);
             }
-            return Err(ModelError::NoTensor { path: path.to_owned(), name: part.name.clone() });
+            let name = part.name.clone();
+            return Err(ModelError::NoTensor { path: path.to_owned(), name });
         };
         if info.shape != part.shape {
             if specification.name.starts_with("classifier.") {
@@ -149,7 +201,7 @@ fn find(
                 return Ok(None);
             }
             return Err(ModelError::Shape {
-                path: path.to_owned(),
+                path: file.path(&name).to_owned(),
                 name: part.name.clone(),
                 found: info.shape.clone(),
                 expected: part.shape.clone(),
@@ -161,7 +213,7 @@ fn find(
 }
 
 /// Whether there are weights of a layer behind those that the config has.
-fn has_layer(file: &WeightsFile, config: &EncoderConfig, all: &[Specification]) -> bool {
+fn has_layer(file: &WeightFiles, config: &EncoderConfig, all: &[Specification]) -> bool {
     let number = config.num_hidden_layers;
     let Some(last) = number.checked_sub(1).map(|last| format!(".layer.{last}.")) else {
         return false;
@@ -177,11 +229,8 @@ fn spellings(config: &EncoderConfig, name: &str) -> Vec<String> {
     let inside = name.strip_prefix(config.architecture.tensors.prefix);
     let bare = inside.and_then(|name| name.strip_prefix('.'));
     let both = |name: &str| {
-        let old =
-            name.strip_suffix("LayerNorm.weight").map(|stem| format!("{stem}LayerNorm.gamma"));
-        let old = old.or_else(|| {
-            name.strip_suffix("LayerNorm.bias").map(|stem| format!("{stem}LayerNorm.beta"))
-        });
+        let old = name.strip_suffix(".weight").map(|stem| format!("{stem}.gamma"));
+        let old = old.or_else(|| name.strip_suffix(".bias").map(|stem| format!("{stem}.beta")));
         std::iter::once(name.to_owned()).chain(old).collect::<Vec<_>>()
     };
     std::iter::once(name).chain(bare).flat_map(both).collect()
@@ -214,19 +263,46 @@ pub fn save(config: &EncoderConfig, parameters: &Parameters) -> Result<Vec<u8>, 
     Ok(safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid"))
 }
 
-/// The bytes of the `model.safetensors` in a folder, every tensor as it stands there but for the last
-/// linear layer, which is taken from these parameters in f32; without parameters the file itself.
+/// The bytes of a `model.safetensors` with the weights of a folder, whatever their form: every tensor
+/// as it stands there but for the last linear layer, which is taken from these parameters in f32; without parameters one
+/// safetensors file itself. What an adapter is merged into is in f32.
 pub fn with_last_layer(
     folder: &Path,
     config: &EncoderConfig,
     parameters: Option<&Parameters>,
 ) -> Result<Vec<u8>, ModelError> {
-    let path = folder.join("model.safetensors");
-    let bytes =
-        std::fs::read(&path).map_err(|source| ModelError::Read { path: path.clone(), source })?;
-    let Some(parameters) = parameters else { return Ok(bytes) };
-    let mut last = BTreeMap::new();
+    let files = WeightFiles::of_folder(folder)?;
+    if files.has_adapter() {
+        let merged = load_files(&files, config, &Noise::new(0), &Device::Cpu)?.parameters;
+        let merged = match parameters {
+            Some(own) => {
+                let [cd, c] = ["classifier.weight", "classifier.bias"].map(|name| own.get(name));
+                merged.with_last_layer(cd, c)?
+            }
+            None => merged,
+        };
+        return save(config, &merged);
+    }
+    if files.is_plain() && parameters.is_none() {
+        let path = files.path("").to_owned();
+        return std::fs::read(&path).map_err(|source| ModelError::Read { path, source });
+    }
+    let mut tensors = BTreeMap::new();
+    // A pickle may have more, and the same numbers under several names.
+    let all = match files.is_pickled() {
+        true => {
+            let all = specifications(config);
+            let found = all.iter().map(|one| find(files.path(""), &files, config, one, &mut None));
+            found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().flatten().collect()
+        }
+        false => files.names().map(str::to_owned).collect(),
+    };
+    files.each(&all, &mut |name, info, bytes| {
+        tensors.insert(name.to_owned(), (info.dtype, info.shape.clone(), bytes.to_vec()));
+        Ok(())
+    })?;
     for specification in specifications(config) {
+        let Some(parameters) = parameters else { break };
         if !specification.name.starts_with("classifier.") {
             continue;
         }
@@ -234,16 +310,13 @@ pub fn with_last_layer(
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         // The last layer is not stacked: one parameter, one tensor.
         let part = specification.parts.into_iter().next().expect("a parameter has a tensor");
-        last.insert(part.name, (part.shape, bytes));
-    }
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| ModelError::Corrupt { path, message: error.to_string() })?;
-    let views = tensors.iter().map(|(name, view)| match last.get(name) {
-        Some((shape, bytes)) => {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
-            (name, view.expect("the bytes were made from the shape"))
+        if let Some(own) = tensors.get_mut(&part.name) {
+            *own = (Dtype::F32, part.shape, bytes);
         }
-        None => (name, view),
+    }
+    let views = tensors.iter().map(|(name, (dtype, shape, bytes))| {
+        let view = TensorView::new(*dtype, shape.clone(), bytes);
+        (name, view.expect("the bytes are those of the shape"))
     });
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     Ok(safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid"))

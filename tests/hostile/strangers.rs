@@ -139,16 +139,144 @@ fn a_vocabulary_alone_gives_the_same_tokens() {
 #[test]
 fn weights_in_another_form_are_named_with_what_to_do() {
     for (file, words) in [
-        ("pytorch_model.bin", "pickle"),
-        ("model.safetensors.index.json", "max_shard_size"),
+        ("pytorch_model.bin", "no file that torch writes"),
+        ("model.safetensors.index.json", "index.json"),
         ("tf_model.h5", "TensorFlow"),
         ("flax_model.msgpack", "Flax"),
+        ("model.fp16.safetensors", "pytorch_model.bin"),
     ] {
         let folder = Foreign::new();
         std::fs::remove_file(folder.path("model.safetensors")).unwrap();
         std::fs::write(folder.path(file), "x").unwrap();
         let message = folder.refused();
-        assert!(message.contains(words) && message.contains("safetensors"), "{file}: {message}");
+        assert!(message.contains(words), "{file}: {message}");
+    }
+}
+
+#[test]
+fn what_git_has_in_the_place_of_a_large_file_is_named() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    for file in ["model.safetensors", "pytorch_model.bin"] {
+        let folder = Foreign::new();
+        std::fs::remove_file(folder.path("model.safetensors")).unwrap();
+        std::fs::write(folder.path(file), pointer).unwrap();
+        assert!(folder.refused().contains("git lfs pull"), "{}", folder.refused());
+    }
+}
+
+/// A folder with a form of [`weight_files`](../weight_files/main.rs), and a tokenizer of the same size.
+fn of_form(form: &str) -> Foreign {
+    let folder = Foreign::new();
+    std::fs::remove_file(folder.path("model.safetensors")).unwrap();
+    let forms = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/forms");
+    std::fs::copy(forms.join("config.json"), folder.path("config.json")).unwrap();
+    for entry in std::fs::read_dir(forms.join(form)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path(path.file_name().unwrap().to_str().unwrap())).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn every_form_of_weights_is_answered_and_fitted_and_a_pickle_is_said_in_model_and_card() {
+    let plain = of_form("plain").answer("a film");
+    for form in ["sharded", "zip", "legacy", "sharded_bin"] {
+        let folder = of_form(form);
+        same(&plain, &folder.answer("a film"));
+        let output = folder.0.run(&["predict", "--model", "m", "a film"]);
+        let pickled = form != "sharded";
+        assert_eq!(text(&output.stderr).contains("pickle"), pickled, "{form}");
+        // Words of its vocabulary, in other orders.
+        let word = |row: usize, place: u32| ["a", "b", "c", "d", "e"][row / 5_usize.pow(place) % 5];
+        let line = |row: usize| {
+            let words: Vec<&str> = (0..4).map(|place| word(row, place)).collect();
+            let label = ["negative", "neutral", "positive"][row % 3];
+            format!("a film {} so good,{label}\n", words.join(" "))
+        };
+        for (name, rows) in [("train", 0..120), ("test", 120..180)] {
+            let rows = format!("text,label\n{}", rows.map(line).collect::<String>());
+            folder.0.write(&format!("rows/{name}.csv"), rows);
+        }
+        folder.0.done(&["eval", "--model", "m", "--dataset", "rows", "--json"]);
+        let fit = [
+            "fit",
+            "--model",
+            "m",
+            "--dataset",
+            "rows",
+            "--keep-head",
+            "--output",
+            "new",
+            "--quiet",
+        ];
+        folder.0.done(&fit);
+        let read = |name: &str| std::fs::read_to_string(folder.0.path("new").join(name)).unwrap();
+        let manifest: Value = serde_json::from_str(&read("bayes/manifest.json")).unwrap();
+        assert_eq!(manifest["weights"].is_null(), !pickled, "{form}");
+        assert_eq!(read("README.md").contains("a pickle (`pytorch_model.bin`)"), pickled, "{form}");
+        assert!(folder.0.path("new/model.safetensors").is_file());
+        let card = folder.0.done(&["publish", "--card-only", "--model", "new"]);
+        assert_eq!(card.contains("began as a pickle"), pickled, "{form}: {card}");
+        let answer = folder.0.done(&["predict", "--model", "new", "--json", "a film"]);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["logits"], plain["logits"], "{form}");
+    }
+}
+
+#[test]
+fn an_adapter_is_answered_from_its_folder_and_that_of_its_base() {
+    let base = of_form("plain");
+    let folder = Foreign::new();
+    for name in std::fs::read_dir(folder.path("")).unwrap().flatten() {
+        std::fs::remove_file(name.path()).unwrap();
+    }
+    let forms =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/forms/adapter");
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(forms.join(name), folder.path(name)).unwrap();
+    }
+    folder.edit("adapter_config.json", |config| {
+        config["base_model_name_or_path"] = base.path("").to_str().unwrap().into();
+    });
+    let answer = folder.answer("a film");
+    assert_ne!(probabilities(&answer), probabilities(&base.answer("a film")));
+    let output = folder.0.run(&["predict", "--model", "m", "a film"]);
+    assert!(text(&output.stderr).contains("LoRA adapter"), "{}", text(&output.stderr));
+    // A text that its base cannot have seen the classes of.
+    std::fs::write(base.path("config.json"), "{}").unwrap();
+    assert!(folder.refused().contains("model_type"));
+}
+
+#[test]
+fn tensors_that_no_part_of_the_classifier_uses_are_told() {
+    let folder = Foreign::new();
+    let output = folder.0.run(&["predict", "--model", "m", "a film"]);
+    assert_eq!(text(&output.stderr), "");
+    let path = folder.path("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let with = |names: &[&str]| {
+        let one = file.tensor("classifier.bias").unwrap();
+        let more = names.iter().map(|name| ((*name).to_owned(), one.clone()));
+        let all = file.iter().map(|(name, view)| (name.to_owned(), view)).chain(more);
+        std::fs::write(&path, safetensors::serialize(all, None).unwrap()).unwrap();
+    };
+    with(&[
+        "bert.adapters.0.down",
+        "bert.adapters.0.up",
+        "cls.predictions.bias",
+        "bert.embeddings.position_ids",
+    ]);
+    let output = folder.0.run(&["predict", "--model", "m", "a film"]);
+    let told = text(&output.stderr);
+    assert!(told.contains("2 tensors") && told.contains("`bert.adapters.0.down`"), "{told}");
+    for (name, words) in [
+        ("bert.encoder.layer.0.attention.self.query.lora_A", "factor of LoRA"),
+        ("bert.encoder.layer.0.attention.self.query.qweight", "quantised"),
+    ] {
+        with(&[name]);
+        let message = folder.refused();
+        assert!(message.contains(words) && message.contains(name), "{message}");
     }
 }
 

@@ -201,14 +201,115 @@ fn the_imdb_experiment_fetches_its_data_and_its_encoder() {
     assert!(message.contains("`team/none`") && message.contains("HF_HUB_OFFLINE"), "{message}");
 }
 
+/// Puts a form of the tiny classifier into a repository, with a tokenizer of the same size and more files.
+fn push_form(double: &Double, id: &str, forms: &[&str], config: bool) {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut paths = Vec::new();
+    for form in forms {
+        let entries = std::fs::read_dir(fixtures.join("forms").join(form)).unwrap();
+        paths.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    if config {
+        paths.push(fixtures.join("forms/config.json"));
+        paths.push(fixtures.join("encoders/bert/tokenizer.json"));
+    }
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let files: Vec<(String, Vec<u8>)> =
+        paths.iter().map(|path| (name(path), std::fs::read(path).unwrap())).collect();
+    let mut files: Vec<(&str, Content)> =
+        files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone().into())).collect();
+    for other in ["onnx/model.onnx", "tf_model.h5", "model.fp16.safetensors", "training_args.bin"] {
+        files.push((other, "for others".into()));
+    }
+    double.model(id, &files);
+}
+
 #[test]
-fn weights_that_are_a_pickle_only_are_refused() {
+fn of_the_forms_of_weights_the_first_is_fetched_with_all_its_files() {
     let site = Site::new();
-    let files = [("config.json", "{}"), ("tokenizer.json", "{}"), ("pytorch_model.bin", "x")];
+    let predict = |id: &str| {
+        let output = site.run(&["predict", "--model", id, "--json", "a film"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let answer: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
+        (answer["logits"].clone(), text(&output.stderr))
+    };
+    let fetched = |id: &str| {
+        let folder = format!("models--{}/snapshots/", id.replace('/', "--"));
+        let names = site.cache().into_iter().filter(|file| file.contains(&folder));
+        let name = |file: String| file.rsplit('/').next().unwrap().to_owned();
+        names
+            .map(name)
+            .filter(|name| name.ends_with(".bin") || name.contains("safetensors"))
+            .collect::<Vec<_>>()
+    };
+    push_form(&site.double, "team/all", &["zip", "sharded", "plain"], true);
+    let (plain, told) = predict("team/all");
+    assert_eq!(fetched("team/all"), ["model.safetensors"]);
+    assert!(!told.contains("pickle"), "{told}");
+    push_form(&site.double, "team/sharded", &["zip", "sharded"], true);
+    assert_eq!(predict("team/sharded").0, plain);
+    let names = fetched("team/sharded");
+    assert!(names.len() == 3 && !names.iter().any(|name| name.ends_with(".bin")), "{names:?}");
+    for (id, form, count) in [("team/zip", "zip", 1), ("team/parts", "sharded_bin", 3)] {
+        push_form(&site.double, id, &[form], true);
+        let (logits, told) = predict(id);
+        assert_eq!(logits, plain);
+        assert!(told.contains("pickle"), "{told}");
+        let found = site.cache().into_iter().filter(|file| file.contains(&id.replace('/', "--")));
+        let weights =
+            found.filter(|file| file.contains("/snapshots/") && file.contains("pytorch_model"));
+        assert_eq!(weights.count(), count);
+        assert_eq!(
+            site.home.run(&["predict", "--model", id, "a film"]).status.code(),
+            Some(0),
+            "offline"
+        );
+    }
+    // A part that went missing is fetched again.
+    let part = site
+        .cache()
+        .into_iter()
+        .find(|file| file.contains("team--sharded/snap") && file.contains("00002-of"));
+    std::fs::remove_file(site.home.path("hub/hub").join(part.unwrap())).unwrap();
+    assert_eq!(predict("team/sharded").0, plain);
+}
+
+#[test]
+fn an_adapter_brings_its_base() {
+    let site = Site::new();
+    push_form(&site.double, "team/base", &["plain"], true);
+    push_form(&site.double, "team/adapter", &["adapter"], false);
+    let message = site.refused(&["predict", "--model", "team/adapter", "a film"]);
+    assert!(message.contains("base_model_name_or_path"), "{message}");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/forms/adapter");
+    let read = |name: &str| std::fs::read(fixture.join(name)).unwrap();
+    let mut config: Value = serde_json::from_slice(&read("adapter_config.json")).unwrap();
+    config["base_model_name_or_path"] = "team/base".into();
+    let files = [
+        ("adapter_config.json", Content::from(config.to_string().into_bytes())),
+        ("adapter_model.safetensors", read("adapter_model.safetensors").into()),
+    ];
+    site.double.model("team/mended", &files);
+    let predict = ["predict", "--model", "team/mended", "--json", "a film"];
+    let answer: Value = serde_json::from_str(&site.done(&predict)).unwrap();
+    let base: Value =
+        serde_json::from_str(&site.done(&["predict", "--model", "team/base", "--json", "a film"]))
+            .unwrap();
+    assert_ne!(answer["logits"], base["logits"]);
+    assert_eq!(site.home.run(&predict).status.code(), Some(0), "offline");
+}
+
+#[test]
+fn a_repository_without_weights_is_refused_before_anything_is_fetched() {
+    let site = Site::new();
+    let files = [("config.json", "{}"), ("tokenizer.json", "{}"), ("tf_model.h5", "x")];
     let files = files.map(|(name, text)| (name, Content::from(text)));
-    site.double.model("team/pickled", &files);
-    let message = site.refused(&["predict", "--model", "team/pickled", "text"]);
-    assert!(message.contains("`pytorch_model.bin`") && message.contains("pickle"), "{message}");
+    site.double.model("team/other", &files);
+    let message = site.refused(&["predict", "--model", "team/other", "text"]);
+    assert!(
+        message.contains("`model.safetensors`") && message.contains("pytorch_model.bin"),
+        "{message}"
+    );
     assert!(site.cache().is_empty() && site.double.requests("/resolve/").is_empty());
 }
 

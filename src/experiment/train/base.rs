@@ -5,11 +5,13 @@ use std::path::Path;
 
 use super::origin::base_model;
 use super::prepare::Prepared;
-use crate::artifact::{Artifact, Manifest, PartRecord, Preprocessing, SCHEMA, SpecialTokens};
+use crate::artifact::{
+    Artifact, Manifest, PartRecord, Preprocessing, SCHEMA, SpecialTokens, manifest_of,
+};
 use crate::calibrate::Calibration;
 use crate::data::{Part, TextTokenizer};
 use crate::method::{FitRecord, Method};
-use crate::model::{EncoderConfig, Parameters};
+use crate::model::{self, EncoderConfig, Parameters};
 use crate::posterior::Posterior;
 
 /// All of a model that is known before its weights are.
@@ -47,6 +49,15 @@ impl Base {
     }
 }
 
+/// Where the weights of an encoder come from, if not from safetensors alone.
+fn weights(folder: &Path) -> Option<String> {
+    match manifest_of(folder) {
+        Ok(Some(own)) => own.weights,
+        // Who reads them says what is wrong with them.
+        _ => model::origin(folder).ok().flatten(),
+    }
+}
+
 /// What is said of a model of which nothing is fitted or tested.
 fn manifest(prepared: &Prepared) -> Manifest {
     let Prepared { experiment, dataset, parts, lineage, .. } = prepared;
@@ -70,6 +81,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
         data: Some(dataset.with_columns(&experiment.data)),
         data_labels: Some(dataset.labels.clone()),
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
+        weights: prepared.start.folder.as_deref().and_then(weights),
         seed: experiment.train.seed,
         parts: named.map(record).collect(),
         lineage: lineage.models.clone(),

@@ -10,10 +10,13 @@ mod bert;
 mod camembert;
 mod distilbert;
 mod roberta;
+mod unread;
 mod xlm_roberta;
 
 use candle_core::{Result, Tensor};
 use serde_json::{Map, Value};
+
+pub(super) use self::unread::why_unread;
 
 /// Every family that is read.
 const ALL: [&Architecture; 5] = [

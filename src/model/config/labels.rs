@@ -39,6 +39,8 @@ pub fn check_labels(names: &[String]) -> Result<(), String> {
 
 /// How classes of transformers are called that give one label to a text.
 const CLASSIFIER: &str = "ForSequenceClassification";
+/// What to do with a head that is no classifier's.
+const NEW_HEAD: &str = "`bayes train DATA --init FOLDER` makes a classifier from its encoder";
 
 /// What the file says of its classes.
 pub(super) struct Stated<'a> {
@@ -79,8 +81,7 @@ impl Stated<'_> {
             let class: String = class.chars().take(60).collect();
             return Err(format!(
                 "`architectures` has `{class}`, which is not a text classifier; only \
-                 `…{CLASSIFIER}` is supported; `bayes train DATA --init FOLDER` makes one from its \
-                 encoder"
+                 `…{CLASSIFIER}` is supported; {NEW_HEAD}"
             ));
         }
         let Some(task) = Task::of_problem_type(self.problem_type) else {
@@ -92,15 +93,16 @@ impl Stated<'_> {
             };
             let kind: String = kind.chars().take(60).collect();
             let known = Task::ALL.map(|task| format!("`{}`", task.problem_type())).join(" or ");
-            return Err(format!("`problem_type` is `{kind}`: {what}; only {known} is supported"));
+            return Err(format!(
+                "`problem_type` is `{kind}`: {what}; only {known} is supported; {NEW_HEAD}"
+            ));
         };
         // No labels are those of an encoder without a head.
         match task {
-            Task::SingleLabel if (1..task.fewest_classes()).contains(&labels) => Err(
+            Task::SingleLabel if (1..task.fewest_classes()).contains(&labels) => Err(format!(
                 "names one label, which transformers reads as a regression; a classifier needs at \
-                 least two labels"
-                    .to_owned(),
-            ),
+                 least two labels; {NEW_HEAD}"
+            )),
             Task::SingleLabel => Ok(task),
         }
     }

@@ -1,6 +1,7 @@
 //! `config.json` as transformers writes it: what is read from it, and its limits.
 
 mod labels;
+mod refused;
 
 use std::path::Path;
 
@@ -9,8 +10,10 @@ use serde_json::{Map, Value, json};
 
 use self::labels::Stated;
 pub use self::labels::check_labels;
+use self::refused::refusal;
 use super::ModelError;
-use super::architecture::{Architecture, Positions, Segments};
+use super::adapter::Adapter;
+use super::architecture::{Architecture, Positions, Segments, why_unread};
 use crate::compute::ops::Activation;
 use crate::store;
 use crate::task::Task;
@@ -171,6 +174,9 @@ impl EncoderConfig {
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if let Some(adapter) = Adapter::of(folder)? {
+                    return Self::of_adapter(&adapter);
+                }
                 if folder.join("model").join("config.json").is_file() {
                     return Err(ModelError::OfRun(folder.to_owned()));
                 }
@@ -185,6 +191,18 @@ impl EncoderConfig {
         Self::from_bytes(&path, &bytes)
     }
 
+    /// The config of an adapter's base, with the classes that the adapter has.
+    fn of_adapter(adapter: &Adapter) -> Result<Self, ModelError> {
+        let path = adapter.base()?.join("config.json");
+        let bytes = std::fs::read(&path)
+            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
+        let refuse = |message| ModelError::Config { path: path.clone(), message };
+        let mut source: Map<String, Value> = store::from_json(store::without_mark(&bytes))
+            .map_err(|error| refuse(error.to_string()))?;
+        adapter.amend(&mut source)?;
+        Self::from_json(source).map_err(refuse)
+    }
+
     /// Checks the content of a `config.json`; `path` stands for it in messages.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
         let refuse = |message| ModelError::Config { path: path.to_owned(), message };
@@ -196,7 +214,11 @@ impl EncoderConfig {
     /// Checks a config that is already parsed; the error is a message without the file's name.
     pub fn from_json(source: Map<String, Value>) -> Result<Self, String> {
         let model_type = source.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let architecture = Architecture::of(model_type)?;
+        let architecture =
+            Architecture::of(model_type).map_err(|known| why_unread(&source, known))?;
+        if let Some(message) = refusal(&source) {
+            return Err(message);
+        }
         let written = Value::Object(architecture.under_berts_keys(&source));
         let written: Written =
             serde_json::from_value(written).map_err(|error| error.to_string())?;

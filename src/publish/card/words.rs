@@ -115,9 +115,13 @@ impl Card<'_> {
             Some(count) => (format!("an ensemble of {count} {family} encoders"), " each"),
             None => (format!("a {family} encoder"), ""),
         };
+        let weights = match &artifact.manifest.weights {
+            Some(origin) => format!(" Its weights began as {origin}; they are safetensors here."),
+            None => String::new(),
+        };
         format!(
             "{own}{authors}A text classifier with {}, {made} on {}{about} with `bayes` {}: {encoders} \
-             of {}, {} wide{begin}, with {} parameters{each}. It reads up to {} tokens.{end}\n",
+             of {}, {} wide{begin}, with {} parameters{each}. It reads up to {} tokens.{weights}{end}\n",
             self.classes(),
             code(&self.source.dataset_name()),
             artifact.manifest.bayes,

@@ -1,0 +1,67 @@
+//! Configs of families that are read, of models that are not.
+
+use serde_json::{Map, Value};
+
+/// Why a model cannot be read at all, whatever is wanted of it.
+pub(super) fn refusal(source: &Map<String, Value>) -> Option<String> {
+    let there = |key: &str| source.get(key).filter(|value| !value.is_null());
+    if let Some(quantised) = there("quantization_config") {
+        let method = quantised["quant_method"].as_str().unwrap_or("unknown");
+        let method: String = method.chars().take(60).collect();
+        return Some(format!(
+            "its weights are quantised (`quantization_config`, `{method}`), which is not supported; give the model that \
+             it was made from, or load it with transformers, undo it with `model.dequantize()` and save it"
+        ));
+    }
+    for key in ["is_encoder_decoder", "add_cross_attention"] {
+        if there(key).and_then(Value::as_bool) == Some(true) {
+            return Some(format!(
+                "`{key}` is true, so it is an encoder with a decoder or a part of one; only encoders are supported"
+            ));
+        }
+    }
+    let pruned = there("pruned_heads").and_then(Value::as_object);
+    if pruned.is_some_and(|layers| !layers.is_empty()) {
+        return Some(
+            "`pruned_heads` says that heads of its attention were removed, which is not supported; give the model \
+             before that"
+                .to_owned(),
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::model::EncoderConfig;
+
+    #[test]
+    fn models_of_known_families_that_are_no_plain_encoders_are_refused() {
+        let read = |key: &str, value: Value| {
+            let file = json!({ "model_type": "bert", key: value });
+            let Value::Object(file) = file else { unreachable!() };
+            EncoderConfig::from_json(file)
+        };
+        for (key, value, words) in [
+            ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "`gptq`"),
+            ("quantization_config", json!({"load_in_8bit": true}), "dequantize"),
+            ("is_encoder_decoder", json!(true), "decoder"),
+            ("add_cross_attention", json!(true), "decoder"),
+            ("is_decoder", json!(true), "is_decoder"),
+            ("pruned_heads", json!({"0": [1]}), "removed"),
+        ] {
+            let message = read(key, value).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        }
+        for (key, value) in [
+            ("quantization_config", json!(null)),
+            ("is_encoder_decoder", json!(false)),
+            ("pruned_heads", json!({})),
+            ("pruned_heads", json!(null)),
+        ] {
+            assert!(read(key, value).is_ok(), "{key}");
+        }
+    }
+}
