@@ -9,15 +9,8 @@ use crate::method::{FitRecord, Method};
 use crate::model::EncoderConfig;
 use crate::store;
 
-/// Files that change a prediction of a model of another tool, besides [`HASHED`].
-const FURTHER_FILES: [&str; 6] = [
-    "tokenizer_config.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    SENTENCE_FILES[0],
-    SENTENCE_FILES[2],
-];
+/// Files that change a prediction of a model of another tool, besides [`HASHED`] and those of the tokenizer.
+const FURTHER_FILES: [&str; 2] = [SENTENCE_FILES[0], SENTENCE_FILES[2]];
 
 /// The manifest that such a folder would have, but for the hash of the weights, and its tokenizer. Texts
 /// are given to it as they are: nobody says that it was trained on clean ones.
@@ -27,7 +20,7 @@ pub(super) fn foreign(
 ) -> Result<(Manifest, TextTokenizer), ArtifactError> {
     let FolderTokenizer { tokenizer, max_length, keeps_the_end } = FolderTokenizer::read(folder)?;
     let mut hashes = BTreeMap::new();
-    for name in HASHED.into_iter().chain(FURTHER_FILES) {
+    for name in HASHED.into_iter().chain(FURTHER_FILES).chain(FolderTokenizer::files(folder)) {
         if name != "model.safetensors"
             && let Some(file) = files::read(folder, name)?
         {

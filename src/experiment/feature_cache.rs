@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::prepare::unkept;
 use super::{Features, Progress};
 use crate::artifact::Preprocessing;
-use crate::data;
+use crate::data::{self, FolderTokenizer};
 use crate::model::{HiddenStates, Pooling};
 use crate::store::{StoreError, sha256, sha256_file, sha256_of_parts, write_atomically};
 
@@ -26,16 +26,8 @@ const PARTS: [&str; 4] = ["features", "novelty", "tokens", "uniforms"];
 /// Of some.
 const WIDE: &str = "wide";
 
-/// The files of a model's folder that its features follow from.
-const FILES: [&str; 7] = [
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-];
+/// The files of a model's folder that its features follow from, besides those of its tokenizer.
+const FILES: [&str; 2] = ["config.json", "model.safetensors"];
 
 /// The cache of one model.
 #[derive(Clone, Debug)]
@@ -78,7 +70,8 @@ impl FeatureCache {
 pub(super) fn content_of(model: &Path) -> Result<String, StoreError> {
     let mut content = String::new();
     // Whatever form the tokenizer has.
-    for file in FILES.into_iter().filter(|file| model.join(file).is_file()) {
+    let all = FILES.into_iter().chain(FolderTokenizer::files(model));
+    for file in all.filter(|file| model.join(file).is_file()) {
         content += &format!("{file} {}\n", sha256_file(&model.join(file))?);
     }
     Ok(content)
