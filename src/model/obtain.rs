@@ -9,8 +9,16 @@ use crate::hub::{self, Client, Entry, HubError, Repository};
 /// Without these there is nothing to load.
 const NEEDED: [&str; 2] = ["config.json", "model.safetensors"];
 /// One of these lists of files too.
-const TOKENIZERS: [&[&str]; 3] =
-    [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
+const TOKENIZERS: [&[&str]; 6] = [
+    &["tokenizer.json"],
+    &["vocab.txt"],
+    &["vocab.json", "merges.txt"],
+    &["sentencepiece.bpe.model"],
+    &["spiece.model"],
+    &["spm.model"],
+];
+/// What only a tokenizer that is built from the others needs.
+const ADDED_TOKENS: &str = "added_tokens.json";
 /// What else is read where it is there, besides the folder `bayes`.
 const FURTHER: [&str; 8] = [
     "tokenizer_config.json",
@@ -80,7 +88,8 @@ pub fn obtain(name: &str) -> Result<PathBuf, ModelError> {
             _ => ModelError::NotOnHub { id: name.to_owned(), file: missing },
         });
     }
-    let files: Vec<&Entry> = listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
+    let needed = |entry: &&Entry| is_read(&entry.path) && is_needed(&entry.path, &has);
+    let files: Vec<&Entry> = listing.entries.iter().filter(needed).collect();
     Ok(client.fetch(&listing, &files).map_err(failed)?.folder)
 }
 
@@ -97,8 +106,8 @@ fn complete(repository: &Repository, folder: &Path, unknown: &[&str]) {
             hub::note_lack(repository, folder, name)?;
         }
         if unknown.iter().any(|name| there(name)) {
-            let files: Vec<&Entry> =
-                listing.entries.iter().filter(|entry| is_read(&entry.path)).collect();
+            let needed = |entry: &&Entry| is_read(&entry.path) && is_needed(&entry.path, &there);
+            let files: Vec<&Entry> = listing.entries.iter().filter(needed).collect();
             client.fetch(&listing, &files)?;
         }
         Ok(())
@@ -122,8 +131,16 @@ fn lacking(has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
 
 fn is_read(path: &str) -> bool {
     let tokenizer = TOKENIZERS.iter().any(|files| files.contains(&path));
+    let tokenizer = tokenizer || path == ADDED_TOKENS;
     let named = tokenizer || NEEDED.contains(&path) || FURTHER.contains(&path);
     named || (path.starts_with("bayes/") && !is_pickle(path))
+}
+
+/// Not so are the files that `tokenizer.json` has replaced.
+fn is_needed(path: &str, has: &dyn Fn(&str) -> bool) -> bool {
+    let [newest, older @ ..] = TOKENIZERS;
+    let is_older = path == ADDED_TOKENS || older.iter().any(|files| files.contains(&path));
+    !(is_older && has(newest[0]))
 }
 
 fn is_pickle(path: &str) -> bool {
@@ -135,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repository_has_a_tokenizer_in_one_of_three_forms() {
+    fn a_repository_has_a_tokenizer_in_one_of_several_forms() {
         let with = |more: &[&str]| {
             lacking(&|name| {
                 ["config.json", "model.safetensors"].contains(&name) || more.contains(&name)
@@ -144,8 +161,24 @@ mod tests {
         assert_eq!(with(&["tokenizer.json"]), None);
         assert_eq!(with(&["vocab.txt"]), None);
         assert_eq!(with(&["vocab.json", "merges.txt"]), None);
+        for model in ["sentencepiece.bpe.model", "spiece.model", "spm.model"] {
+            assert_eq!(with(&[model]), None);
+        }
         assert_eq!(with(&["vocab.json"]), Some("tokenizer.json"));
         assert_eq!(lacking(&|_| false), Some("config.json"));
+    }
+
+    #[test]
+    fn what_tokenizer_json_has_replaced_is_not_fetched() {
+        let older = ["vocab.txt", "merges.txt", "spm.model", "added_tokens.json"];
+        for path in older {
+            assert!(is_read(path), "{path}");
+            assert!(is_needed(path, &|name| older.contains(&name)), "{path}");
+            assert!(!is_needed(path, &|_| true), "{path}");
+        }
+        for path in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+            assert!(is_read(path) && is_needed(path, &|_| true), "{path}");
+        }
     }
 
     #[test]
