@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
 mod craft;
+mod damage;
 mod folder;
 mod fuzz;
 #[expect(dead_code, reason = "only a part is needed here")]
@@ -14,3 +15,6 @@ mod models;
 mod modules;
 mod parquet;
 mod strangers;
+mod tokenizers;
+#[path = "../vocabularies/mod.rs"]
+mod vocabularies;
