@@ -12,10 +12,14 @@ const MOST_WEIGHTS: u64 = 64 << 30;
 const MOST_TEXT: u64 = 16 << 20;
 
 /// What is read besides the files that have their hash in the manifest.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 15] = [
+    "added_tokens.json",
     "bayes/manifest.json",
     "merges.txt",
+    "sentencepiece.bpe.model",
     "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
     "tokenizer_config.json",
     "vocab.json",
     "vocab.txt",

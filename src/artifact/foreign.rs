@@ -9,16 +9,8 @@ use crate::method::{FitRecord, Method};
 use crate::model::{EncoderConfig, adapter_base, tokenizer_folder};
 use crate::store;
 
-/// Files that change a prediction of a model of another tool, besides [`HASHED`].
-const FURTHER_FILES: [&str; 7] = [
-    "adapter_config.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    SENTENCE_FILES[0],
-    SENTENCE_FILES[2],
-];
+/// Files that change a prediction of a model of another tool, besides [`HASHED`] and those of the tokenizer.
+const FURTHER_FILES: [&str; 3] = ["adapter_config.json", SENTENCE_FILES[0], SENTENCE_FILES[2]];
 
 /// The manifest that such a folder would have, but for the hashes of the weights, and its tokenizer. Texts
 /// are given to it as they are: nobody says that it was trained on clean ones.
@@ -34,7 +26,8 @@ pub(super) fn foreign(
     let places = [(folder, "")].into_iter().chain(base);
     let mut hashes = BTreeMap::new();
     for (place, label) in places {
-        for name in HASHED.into_iter().chain(FURTHER_FILES) {
+        let tokenizer = FolderTokenizer::files(place);
+        for name in HASHED.into_iter().chain(FURTHER_FILES).chain(tokenizer) {
             if name != "model.safetensors"
                 && let Some(file) = files::read(place, name)?
             {

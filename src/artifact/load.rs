@@ -119,13 +119,14 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
             .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
         None => Calibration::default(),
     };
+    let tokenizer = TextTokenizer::from_bytes(&tokenizer.path, tokenizer.bytes)?;
     let artifact = Artifact {
         members: read_members(folder, &manifest, &posterior, &encoder, device)?,
         reference: read_reference(folder, &manifest, &calibration, &encoder, device)?,
         posterior,
         calibration,
-        tokenizer: TextTokenizer::from_bytes(&tokenizer.path, tokenizer.bytes)?,
-        special_tokens: SpecialTokens::of(Some(folder), encoder.architecture),
+        special_tokens: SpecialTokens::of(Some(folder), encoder.architecture, &tokenizer),
+        tokenizer,
         parameters: loaded.parameters,
         encoder,
         manifest,
@@ -170,6 +171,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<Artifact, ArtifactE
         special_tokens: SpecialTokens::of(
             Some(&model::tokenizer_folder(folder)?),
             encoder.architecture,
+            &tokenizer,
         ),
         parameters: loaded.parameters,
         members: Vec::new(),
@@ -221,6 +223,10 @@ fn checked(folder: &Path, artifact: Artifact) -> Result<Artifact, ArtifactError>
     let Artifact { encoder, tokenizer, manifest, .. } = &artifact;
     if let Some((tokens, embeddings)) = vocabulary_mismatch(tokenizer, encoder) {
         return Err(ArtifactError::Vocabulary { folder: folder.to_owned(), tokens, embeddings });
+    }
+    let segments = tokenizer.segments();
+    if let Some(rows) = encoder.segments().filter(|&rows| segments > rows) {
+        return Err(ArtifactError::Segments { folder: folder.to_owned(), segments, rows });
     }
     let max_length = manifest.preprocessing.max_length;
     let positions = encoder.longest_sequence();

@@ -179,6 +179,19 @@ pub enum ArtifactError {
         /// Rows of the word embedding.
         embeddings: usize,
     },
+    /// Segments that the encoder has no embedding for.
+    #[error(
+        "`{folder}`: the tokenizer gives a text the segment {}, but the encoder has embeddings for \
+         {rows} (`type_vocab_size`); the two do not belong together",
+        segments - 1
+    )]
+    Segments {
+        folder: PathBuf,
+        /// Highest segment of a single text + 1.
+        segments: usize,
+        /// Rows of the segment embedding.
+        rows: usize,
+    },
     /// The head has other outputs than the config has labels.
     #[error(
         "`{folder}`: the last layer has {found} outputs, but `config.json` {}; give one name for each output \

@@ -10,13 +10,22 @@ use crate::model::{Architecture, EncoderConfig, Segments};
 /// The tokens of [`Architecture::special_tokens`], by transformers' keys.
 const KEYS: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// What people call them otherwise: a tokenizer need not be that of its encoder's first authors.
+const OTHER_NAMES: [[&str; 5]; 2] =
+    [["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"], ["<unk>", "</s>", "<pad>", "<s>", "<mask>"]];
+
 /// `special_tokens_map.json`, as key and token.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpecialTokens(Map<String, Value>);
 
 impl SpecialTokens {
-    /// The map in a folder, if there is one that can be read, else what the architecture has.
-    pub fn of(folder: Option<&Path>, architecture: &Architecture) -> Self {
+    /// The map in a folder, if there is one that can be read, else what the architecture has, or what else
+    /// the tokenizer knows.
+    pub fn of(
+        folder: Option<&Path>,
+        architecture: &Architecture,
+        tokenizer: &TextTokenizer,
+    ) -> Self {
         let read = |name: &str| -> Option<Map<String, Value>> {
             let text = std::fs::read_to_string(folder?.join(name)).ok()?;
             let map: Map<String, Value> = serde_json::from_str(&text).ok()?;
@@ -24,9 +33,13 @@ impl SpecialTokens {
                 map.into_iter().filter(|(key, _)| KEYS.contains(&key.as_str())).collect();
             (!own.is_empty()).then_some(own)
         };
-        let tokens = architecture.special_tokens;
-        let usual =
-            || KEYS.iter().zip(tokens).map(|(key, token)| ((*key).to_owned(), json!(token)));
+        let usual = || {
+            KEYS.iter().zip(architecture.special_tokens).enumerate().map(|(place, (key, own))| {
+                let others = OTHER_NAMES.iter().map(|names| names[place]);
+                let known = std::iter::once(own).chain(others).find(|name| tokenizer.knows(name));
+                ((*key).to_owned(), json!(known.unwrap_or(own)))
+            })
+        };
         let found = read("special_tokens_map.json").or_else(|| read("tokenizer_config.json"));
         Self(found.unwrap_or_else(|| usual().collect()))
     }

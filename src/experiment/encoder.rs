@@ -79,7 +79,8 @@ impl InitialEncoder {
             let typical = typical_length(&start.tokenizer, &rows).map_err(DataError::from)?;
             start.max_length = typical.min(start.encoder.longest_sequence());
         }
-        start.check(experiment)?;
+        let of_pairs = train.examples(dataset).any(|example| example.pair.is_some());
+        start.check(experiment, of_pairs)?;
         Ok(start)
     }
 
@@ -94,7 +95,7 @@ impl InitialEncoder {
         let encoder = EncoderConfig::read(folder)?;
         let place = tokenizer_folder(folder)?;
         let tokenizer = TextTokenizer::of_folder(&place).map_err(DataError::from)?;
-        let special_tokens = SpecialTokens::of(Some(&place), encoder.architecture);
+        let special_tokens = SpecialTokens::of(Some(&place), encoder.architecture, &tokenizer);
         // In a folder of ours they are the classifier.
         let (left_out, prompt) = match encoder.source.contains_key("bayes") {
             true => (Vec::new(), None),
@@ -157,7 +158,7 @@ impl InitialEncoder {
             .map_err(|message| {
             ExperimentError::Encoder(format!("section `[model]`: {message}"))
         })?;
-        let special_tokens = SpecialTokens::of(None, encoder.architecture);
+        let special_tokens = SpecialTokens::of(None, encoder.architecture, &tokenizer);
         let left_out = Vec::new();
         Ok(Self {
             encoder,
@@ -170,13 +171,22 @@ impl InitialEncoder {
         })
     }
 
-    fn check(&self, experiment: &Experiment) -> Result<(), ExperimentError> {
+    fn check(&self, experiment: &Experiment, of_pairs: bool) -> Result<(), ExperimentError> {
         let (tokens, embeddings) = (self.tokenizer.vocabulary_size(), self.encoder.vocab_size);
         let from = self.folder.as_deref().unwrap_or(Path::new("")).display();
         if tokens > embeddings {
             return Err(ExperimentError::Encoder(format!(
                 "`{from}`: the tokenizer has {tokens} tokens, but the encoder has embeddings for \
                  {embeddings}; the two do not belong together"
+            )));
+        }
+        let segments = self.tokenizer.pair_segments().filter(|_| of_pairs).unwrap_or_default();
+        let segments = segments.max(self.tokenizer.segments());
+        if let Some(rows) = self.encoder.segments().filter(|&rows| segments > rows) {
+            return Err(ExperimentError::Encoder(format!(
+                "`{from}`: the tokenizer gives the segment {}, but the encoder has embeddings for {rows} \
+                 (`type_vocab_size`); the two do not belong together",
+                segments - 1
             )));
         }
         let (frozen, layers) = (experiment.train.frozen_layers, self.encoder.num_hidden_layers);

@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::prepare::unkept;
 use super::{Features, Progress};
 use crate::artifact::Preprocessing;
-use crate::data;
+use crate::data::{self, FolderTokenizer};
 use crate::model::{HiddenStates, Pooling, adapter_base, weight_files};
 use crate::store::{StoreError, sha256, sha256_file, sha256_of_parts, write_atomically};
 
@@ -26,16 +26,9 @@ const PARTS: [&str; 4] = ["features", "novelty", "tokens", "uniforms"];
 /// Of some.
 const WIDE: &str = "wide";
 
-/// The files of a model's folder that its features follow from, besides weights in other forms.
-const FILES: [&str; 7] = [
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-];
+/// The files of a model's folder that its features follow from, besides those of its tokenizer and weights in other
+/// forms.
+const FILES: [&str; 2] = ["config.json", "model.safetensors"];
 
 /// The cache of one model.
 #[derive(Clone, Debug)]
@@ -86,7 +79,8 @@ pub(super) fn content_of(model: &Path) -> Result<String, StoreError> {
     let base = adapter_base(model).ok().flatten();
     for folder in [Some(model), base.as_deref()].into_iter().flatten() {
         // Whatever form the tokenizer has, and the weights.
-        let named = FILES.into_iter().map(|file| folder.join(file)).filter(|path| path.is_file());
+        let named = FILES.into_iter().chain(FolderTokenizer::files(folder));
+        let named = named.map(|file| folder.join(file)).filter(|path| path.is_file());
         let weights = weight_files(folder).into_iter().filter(|path| !path.ends_with(FILES[1]));
         for path in named.chain(weights) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();

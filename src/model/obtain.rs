@@ -10,8 +10,16 @@ use crate::hub::{self, Client, Entry, HubError, Listing, Repository};
 
 /// Without this, weights, and one of these lists of files there is nothing to load.
 const CONFIG: &str = "config.json";
-const TOKENIZERS: [&[&str]; 3] =
-    [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
+const TOKENIZERS: [&[&str]; 6] = [
+    &["tokenizer.json"],
+    &["vocab.txt"],
+    &["vocab.json", "merges.txt"],
+    &["sentencepiece.bpe.model"],
+    &["spiece.model"],
+    &["spm.model"],
+];
+/// What only a tokenizer that is built from the others needs.
+const ADDED_TOKENS: &str = "added_tokens.json";
 /// What else is read where it is there, besides the folder `bayes`.
 const FURTHER: [&str; 8] = [
     "tokenizer_config.json",
@@ -98,7 +106,8 @@ fn find(name: &str) -> Result<PathBuf, ModelError> {
     if let Some(file) = weights.iter().find(|file| !has(file)) {
         return Err(missing(file));
     }
-    let others = listing.entries.iter().filter(|entry| is_read(&entry.path));
+    let needed = |entry: &&Entry| is_read(&entry.path) && is_needed(&entry.path, &has);
+    let others = listing.entries.iter().filter(needed);
     fetch(&others.chain(named(&listing, &weights)).collect::<Vec<_>>())
 }
 
@@ -143,7 +152,8 @@ fn complete(repository: &Repository, folder: &Path, unknown: &[&str]) {
             let has = |name: &str| folder.join(name).is_file();
             // The weights are here.
             let weights = weights(&has, &|index| shards(&folder.join(index))).unwrap_or_default();
-            let others = listing.entries.iter().filter(|entry| is_read(&entry.path));
+            let needed = |entry: &&Entry| is_read(&entry.path) && is_needed(&entry.path, &there);
+            let others = listing.entries.iter().filter(needed);
             let files: Vec<&Entry> = others.chain(named(&listing, &weights)).collect();
             client.fetch(&listing, &files)?;
         }
@@ -175,8 +185,16 @@ fn lacking(has: &dyn Fn(&str) -> bool) -> Option<&'static str> {
 /// Whether a file is read that is none of weights.
 fn is_read(path: &str) -> bool {
     let tokenizer = TOKENIZERS.iter().any(|files| files.contains(&path));
+    let tokenizer = tokenizer || path == ADDED_TOKENS;
     let named = tokenizer || path == CONFIG || FURTHER.contains(&path);
     named || (path.starts_with("bayes/") && !is_pickle(path))
+}
+
+/// Not so are the files that `tokenizer.json` has replaced.
+fn is_needed(path: &str, has: &dyn Fn(&str) -> bool) -> bool {
+    let [newest, older @ ..] = TOKENIZERS;
+    let is_older = path == ADDED_TOKENS || older.iter().any(|files| files.contains(&path));
+    !(is_older && has(newest[0]))
 }
 
 fn is_pickle(path: &str) -> bool {
@@ -188,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repository_has_a_tokenizer_in_one_of_three_forms() {
+    fn a_repository_has_a_tokenizer_in_one_of_several_forms() {
         let with = |more: &[&str]| {
             lacking(&|name| {
                 ["config.json", "model.safetensors"].contains(&name) || more.contains(&name)
@@ -197,6 +215,9 @@ mod tests {
         assert_eq!(with(&["tokenizer.json"]), None);
         assert_eq!(with(&["vocab.txt"]), None);
         assert_eq!(with(&["vocab.json", "merges.txt"]), None);
+        for model in ["sentencepiece.bpe.model", "spiece.model", "spm.model"] {
+            assert_eq!(with(&[model]), None);
+        }
         assert_eq!(with(&["vocab.json"]), Some("tokenizer.json"));
         assert_eq!(lacking(&|_| false), Some("config.json"));
     }
@@ -217,6 +238,19 @@ mod tests {
         assert_eq!(fetched(&adapter), adapter);
         assert_eq!(lacking(&|name| adapter.contains(&name)), None);
         assert_eq!(lacking(&|name| name == adapter[0]), Some("adapter_model.safetensors"));
+    }
+
+    #[test]
+    fn what_tokenizer_json_has_replaced_is_not_fetched() {
+        let older = ["vocab.txt", "merges.txt", "spm.model", "added_tokens.json"];
+        for path in older {
+            assert!(is_read(path), "{path}");
+            assert!(is_needed(path, &|name| older.contains(&name)), "{path}");
+            assert!(!is_needed(path, &|_| true), "{path}");
+        }
+        for path in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+            assert!(is_read(path) && is_needed(path, &|_| true), "{path}");
+        }
     }
 
     #[test]

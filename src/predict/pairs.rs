@@ -6,9 +6,15 @@ use crate::data::DataConfig;
 /// Whether a model reads pairs of texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
-    /// It was trained on single texts, its tokenizer has no place for a second one, or its encoder no
-    /// segment.
+    /// It was trained on single texts, or its tokenizer has no place for a second one.
     Never,
+    /// Its tokenizer gives a second text a segment that its encoder has no embedding for.
+    NoSegment {
+        /// That segment.
+        segment: usize,
+        /// Rows of the segment embedding.
+        rows: usize,
+    },
     /// It was trained on pairs.
     Always,
     /// Nothing is said against it.
@@ -30,6 +36,16 @@ pub enum PairError {
          with `--text-column`"
     )]
     Pair,
+    /// Pairs for an encoder without the segment of the second text.
+    #[error(
+        "the tokenizer gives a second text the segment {segment}, but the encoder has embeddings for \
+         {rows} (`type_vocab_size`); give only the text column with `--text-column`"
+    )]
+    NoSegment {
+        segment: usize,
+        /// Rows of the segment embedding.
+        rows: usize,
+    },
 }
 
 impl Pairs {
@@ -40,13 +56,14 @@ impl Pairs {
             return Self::Never;
         }
         let trained = |data: &DataConfig| !data.text_pair_column.is_empty();
+        let missing = |segments: usize| encoder.segments().filter(|&rows| segments > rows);
         match (tokenizer.pair_segments(), manifest.data.as_ref().map(trained)) {
             (None, _) | (_, Some(false)) => Self::Never,
-            (Some(segments), _) if encoder.segments().is_some_and(|rows| segments > rows) => {
-                Self::Never
-            }
-            (_, Some(true)) => Self::Always,
-            (_, None) => Self::Either,
+            (Some(segments), asked) => match (missing(segments), asked) {
+                (Some(rows), _) => Self::NoSegment { segment: segments - 1, rows },
+                (None, Some(_)) => Self::Always,
+                (None, None) => Self::Either,
+            },
         }
     }
 
@@ -55,6 +72,9 @@ impl Pairs {
         let mut texts = texts.into_iter();
         match self {
             Self::Never if texts.any(|pair| pair) => Err(PairError::Pair),
+            Self::NoSegment { segment, rows } if texts.any(|pair| pair) => {
+                Err(PairError::NoSegment { segment, rows })
+            }
             Self::Always if texts.any(|pair| !pair) => Err(PairError::Single),
             _ => Ok(()),
         }

@@ -78,7 +78,9 @@ impl App {
         let model = self.model.current();
         let predictor = &model.predictor;
         let pairs = match predictor.pairs() {
-            Pairs::Never if sent.iter().any(|sent| sent.pair.is_some()) => {
+            Pairs::Never | Pairs::NoSegment { .. }
+                if sent.iter().any(|sent| sent.pair.is_some()) =>
+            {
                 Some(("this model classifies single texts only", "pair_unsupported"))
             }
             Pairs::Always if sent.iter().any(|sent| sent.pair.is_none()) => {

@@ -15,3 +15,6 @@ mod models;
 mod modules;
 mod parquet;
 mod strangers;
+mod tokenizers;
+#[path = "../vocabularies/mod.rs"]
+mod vocabularies;

@@ -32,7 +32,7 @@ pub enum TokenizerError {
     Expression { path: PathBuf, expression: String },
     /// The file has a part of a kind that no encoder of ours uses.
     #[error(
-        "`{path}` contains the component `{component}`, which no BERT or RoBERTa tokenizer has; it \
+        "`{path}` contains the component `{component}`, which no tokenizer of an encoder has; it \
          is not run"
     )]
     Component { path: PathBuf, component: String },
@@ -52,9 +52,9 @@ pub enum TokenizerError {
     },
     /// No file that a tokenizer can be made of.
     #[error(
-        "`{folder}` has no `tokenizer.json`, and neither `vocab.txt` nor `vocab.json` with \
-         `merges.txt` to build it from; load and save the tokenizer with transformers, which \
-         writes it"
+        "`{folder}` has no `tokenizer.json`, and nothing to build it from: `vocab.txt`, `vocab.json` \
+         with `merges.txt`, `sentencepiece.bpe.model`, `spiece.model` or `spm.model`; load and save \
+         the tokenizer with transformers, which writes it"
     )]
     NoFiles { folder: PathBuf },
     /// The part that adds special tokens is broken.

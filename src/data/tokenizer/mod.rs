@@ -144,11 +144,19 @@ impl TextTokenizer {
         self.vocabulary_size
     }
 
-    /// Segments of a pair: rows that a segment embedding must have; `None` where there is no place for
-    /// a second text.
+    /// Segments of a text: rows that a segment embedding must have.
+    pub fn segments(&self) -> usize {
+        self.single.segments()
+    }
+
+    /// The same of a pair; `None` where there is no place for a second text.
     pub fn pair_segments(&self) -> Option<usize> {
-        let highest = |layout: &Layout| layout.pieces().iter().map(Piece::type_id).max();
-        self.pair.as_ref().map(|layout| highest(layout).map_or(0, |highest| highest as usize + 1))
+        self.pair.as_ref().map(Layout::segments)
+    }
+
+    /// Whether this is a token: a piece, or one that is looked for in the text first.
+    pub fn knows(&self, token: &str) -> bool {
+        self.tokenizer.token_to_id(token).is_some()
     }
 
     /// The padding token's id, if there is one. We never pad; others who load the model do.

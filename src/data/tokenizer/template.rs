@@ -1,7 +1,7 @@
 //! Where a tokenizer's post-processor puts special tokens, read off once from probe tokens, so that
 //! it holds for every kind of post-processor (template, BERT's, RoBERTa's, sequences of them).
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokenizers::{Encoding, Token, Tokenizer};
 
 use super::TokenizerError;
@@ -24,7 +24,7 @@ pub(super) enum Piece {
 }
 
 impl Piece {
-    pub(super) fn type_id(&self) -> u32 {
+    fn type_id(&self) -> u32 {
         match *self {
             Self::Special { type_id, .. } | Self::Segment { type_id, .. } => type_id,
         }
@@ -38,6 +38,11 @@ pub(super) struct Layout(Vec<Piece>);
 impl Layout {
     pub(super) fn pieces(&self) -> &[Piece] {
         &self.0
+    }
+
+    /// The highest segment plus one.
+    pub(super) fn segments(&self) -> usize {
+        self.0.iter().map(Piece::type_id).max().map_or(0, |highest| highest as usize + 1)
     }
 
     pub(super) fn special_ids(&self) -> impl Iterator<Item = u32> {
@@ -94,6 +99,47 @@ fn probe(tokenizer: &Tokenizer, pair: bool) -> tokenizers::Result<Layout> {
         None => Piece::Special { id, type_id },
     });
     Ok(Layout(pieces.collect()))
+}
+
+/// Gives every token of a post-processor segment 0, for an encoder that is not told of segments.
+pub(super) fn clear_segments(processor: &mut Value) {
+    for inner in processor["processors"].as_array_mut().into_iter().flatten() {
+        clear_segments(inner);
+    }
+    match processor["type"].as_str() {
+        Some("TemplateProcessing") => {
+            for template in ["single", "pair"] {
+                for piece in processor[template].as_array_mut().into_iter().flatten() {
+                    for part in
+                        piece.as_object_mut().into_iter().flat_map(|piece| piece.values_mut())
+                    {
+                        part["type_id"] = 0.into();
+                    }
+                }
+            }
+        }
+        // The same templates, with the segments that cannot be set there.
+        Some("BertProcessing") => {
+            let [cls, sep] = ["cls", "sep"].map(|key| processor[key].clone());
+            let special =
+                |token: &Value| json!({ "SpecialToken": { "id": token[0], "type_id": 0 } });
+            let text = |name: &str| json!({ "Sequence": { "id": name, "type_id": 0 } });
+            let entry =
+                |token: &Value| json!({ "id": token[0], "ids": [token[1]], "tokens": [token[0]] });
+            let single = [special(&cls), text("A"), special(&sep)];
+            let pair: Vec<Value> =
+                single.iter().cloned().chain([text("B"), special(&sep)]).collect();
+            let specials: Map<String, Value> = [&cls, &sep]
+                .into_iter()
+                .filter_map(|token| Some((token[0].as_str()?.to_owned(), entry(token))))
+                .collect();
+            *processor = json!({
+                "type": "TemplateProcessing", "single": single, "pair": pair,
+                "special_tokens": specials,
+            });
+        }
+        _ => {}
+    }
 }
 
 /// Refuses what `tokenizers` reads without complaint and then panics on.

@@ -159,7 +159,7 @@ impl<'a> Input<'a> {
 fn refuse_pairs(predictor: &Predictor) -> Result<(), StreamError> {
     match predictor.pairs() {
         Pairs::Always => Err(StreamError::NoPair),
-        Pairs::Never | Pairs::Either => Ok(()),
+        Pairs::Never | Pairs::NoSegment { .. } | Pairs::Either => Ok(()),
     }
 }
 

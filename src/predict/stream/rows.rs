@@ -46,7 +46,7 @@ impl TableRows {
             let (text, pair) = (usual.text.clone(), usual.pair.clone());
             return Err(StreamError::NoPairColumn { text, pair });
         }
-        if let (Some(pair), Pairs::Never) = (pair, pairs) {
+        if let (Some(pair), Pairs::Never | Pairs::NoSegment { .. }) = (pair, pairs) {
             let name = |column: usize| table.columns[column].clone();
             return Err(StreamError::Pair { text: name(text), pair: name(pair) });
         }

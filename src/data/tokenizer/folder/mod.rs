@@ -1,30 +1,32 @@
 //! The tokenizer of a folder that another tool wrote, as transformers makes it.
 //!
-//! `tokenizer_config.json` has the last word: for the classes of BERT and RoBERTa transformers takes the
-//! vocabulary from `tokenizer.json` and everything else from there, so that `do_lower_case` of one file
-//! undoes what the other says. Folders without `tokenizer.json` have `vocab.txt`, or `vocab.json` and
-//! `merges.txt`.
+//! `tokenizer_config.json` has the last word: for the classes of word pieces and byte pairs transformers
+//! takes the vocabulary from `tokenizer.json` and everything else from there, so that `do_lower_case` of
+//! one file undoes what the other says. Folders without `tokenizer.json` have the files that came before
+//! it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::built::{Names, byte_pairs, word_pieces};
-use super::{TextTokenizer, TokenizerError};
+use super::built::{self, Sources};
+use super::{TextTokenizer, TokenizerError, template};
 use crate::store::without_mark;
 
 /// Classes whose normalizer is made from `tokenizer_config.json`.
-const BERT: [&str; 6] = [
+const WORD_PIECES: [&str; 8] = [
     "BertTokenizer",
     "BertTokenizerFast",
     "DistilBertTokenizer",
     "DistilBertTokenizerFast",
     "ElectraTokenizer",
     "ElectraTokenizerFast",
+    "MPNetTokenizer",
+    "MPNetTokenizerFast",
 ];
 /// The same for byte pairs.
-const ROBERTA: [&str; 2] = ["RobertaTokenizer", "RobertaTokenizerFast"];
+const BYTE_PAIRS: [&str; 2] = ["RobertaTokenizer", "RobertaTokenizerFast"];
 /// From here on `model_max_length` says that nothing was said: transformers writes 10³⁰.
 const NO_LENGTH: f64 = 1e9;
 
@@ -38,13 +40,32 @@ pub struct FolderTokenizer {
     pub keeps_the_end: bool,
 }
 
-/// `tokenizer_config.json`, which need not be there.
+/// `tokenizer_config.json` and the files beside it, none of which need be there.
 struct Config {
     path: PathBuf,
-    map: Option<Map<String, Value>>,
+    is_there: bool,
+    sources: Sources,
 }
 
+/// The files that a tokenizer follows from, in every folder.
+const FILES: [&str; 5] =
+    ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt"];
+/// And in one without `tokenizer.json`.
+const OLDER_FILES: [&str; 5] = [
+    "added_tokens.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+];
+
 impl FolderTokenizer {
+    /// The names of the files that the tokenizer of a folder follows from; not all of them need be there.
+    pub fn files(folder: &Path) -> impl Iterator<Item = &'static str> + use<> {
+        let older = if folder.join("tokenizer.json").is_file() { &[][..] } else { &OLDER_FILES };
+        FILES.iter().chain(older).copied()
+    }
+
     /// Reads the files of a folder.
     ///
     /// # Errors
@@ -52,7 +73,7 @@ impl FolderTokenizer {
     pub fn read(folder: &Path) -> Result<Self, TokenizerError> {
         let config = Config::read(folder)?;
         let path = folder.join("tokenizer.json");
-        let tokenizer = match content(&path)? {
+        let (path, mut file) = match content(&path)? {
             Some(bytes) => {
                 let parse = |error: serde_json::Error| TokenizerError::Parse {
                     path: path.clone(),
@@ -61,10 +82,14 @@ impl FolderTokenizer {
                 let mut file: Value =
                     serde_json::from_slice(without_mark(&bytes)).map_err(parse)?;
                 config.overrule(&mut file)?;
-                TextTokenizer::from_json(&path, file)?
+                (path, file)
             }
-            None => config.build(folder)?,
+            None => built::build(folder, &config.sources)?,
         };
+        if !built::gives_segments(&config.sources) {
+            template::clear_segments(&mut file["post_processor"]);
+        }
+        let tokenizer = TextTokenizer::from_json(&path, file)?;
         let max_length = config.max_length()?;
         Ok(Self { tokenizer, max_length, keeps_the_end: config.keeps_the_end()? })
     }
@@ -79,111 +104,61 @@ impl TextTokenizer {
 
 impl Config {
     fn read(folder: &Path) -> Result<Self, TokenizerError> {
-        let path = folder.join("tokenizer_config.json");
-        let map = match content(&path)? {
-            Some(bytes) => Some(serde_json::from_slice(without_mark(&bytes)).map_err(|error| {
-                TokenizerError::Config { path: path.clone(), message: error.to_string() }
-            })?),
-            None => None,
+        let json = |name: &str| -> Result<Option<Value>, TokenizerError> {
+            let path = folder.join(name);
+            let Some(bytes) = content(&path)? else { return Ok(None) };
+            let read: Result<Map<String, Value>, _> = serde_json::from_slice(without_mark(&bytes));
+            let broken = |error: serde_json::Error| TokenizerError::Config {
+                path,
+                message: error.to_string(),
+            };
+            read.map(|map| Some(Value::Object(map))).map_err(broken)
         };
-        Ok(Self { path, map })
+        let config = json("tokenizer_config.json")?;
+        let mut sources = Sources::default();
+        let is_there = config.is_some();
+        sources.config = config.unwrap_or_default();
+        // Where there is a `tokenizer.json` these say nothing, and need not be whole.
+        if !folder.join("tokenizer.json").is_file() {
+            sources.special_tokens_map = json("special_tokens_map.json")?.unwrap_or_default();
+            sources.added_tokens = json("added_tokens.json")?.unwrap_or_default();
+            sources.encoder = json("config.json")?.unwrap_or_default();
+        }
+        Ok(Self { path: folder.join("tokenizer_config.json"), is_there, sources })
     }
 
     fn get(&self, key: &str) -> Option<&Value> {
-        self.map.as_ref()?.get(key).filter(|value| !value.is_null())
+        self.sources.config.get(key).filter(|value| !value.is_null())
     }
 
     fn refused(&self, message: String) -> TokenizerError {
         TokenizerError::Config { path: self.path.clone(), message }
     }
 
-    fn flag(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => {
-                Err(self.refused(format!("`{key}` is {}, not true or false", short(other))))
-            }
-        }
-    }
-
     /// Whether a tokenizer of this kind follows this file: its class is one of these, or not named.
     fn governs(&self, classes: &[&str]) -> bool {
         let class = self.get("tokenizer_class").map(|class| class.as_str().unwrap_or_default());
-        self.map.is_some() && class.is_none_or(|class| classes.contains(&class))
-    }
-
-    /// BERT's normalizer, by the defaults of transformers.
-    fn normalizer(&self) -> Result<Value, TokenizerError> {
-        Ok(json!({
-            "type": "BertNormalizer",
-            "clean_text": true,
-            "handle_chinese_chars": self.flag("tokenize_chinese_chars")?.unwrap_or(true),
-            "strip_accents": self.flag("strip_accents")?,
-            "lowercase": self.flag("do_lower_case")?.unwrap_or(true),
-        }))
+        self.is_there && class.is_none_or(|class| classes.contains(&class))
     }
 
     /// What transformers would not take from `tokenizer.json`.
     fn overrule(&self, file: &mut Value) -> Result<(), TokenizerError> {
+        let config = &self.sources.config;
+        let refused = |message| self.refused(message);
         match file["model"]["type"].as_str() {
-            Some("WordPiece") if self.governs(&BERT) => {
-                file["normalizer"] = self.normalizer()?;
+            Some("WordPiece") if self.governs(&WORD_PIECES) => {
+                file["normalizer"] = built::bert_normalizer(config).map_err(refused)?;
                 file["pre_tokenizer"] = json!({ "type": "BertPreTokenizer" });
             }
             Some("BPE")
-                if self.governs(&ROBERTA) && file["pre_tokenizer"]["type"] == "ByteLevel" =>
+                if self.governs(&BYTE_PAIRS) && file["pre_tokenizer"]["type"] == "ByteLevel" =>
             {
-                let prefix = self.flag("add_prefix_space")?.unwrap_or(false);
-                file["pre_tokenizer"]["add_prefix_space"] = prefix.into();
+                let prefix = built::flag(config, "add_prefix_space").map_err(refused)?;
+                file["pre_tokenizer"]["add_prefix_space"] = prefix.unwrap_or(false).into();
             }
             _ => {}
         }
         Ok(())
-    }
-
-    /// Without `tokenizer.json`, from the files of older versions.
-    fn build(&self, folder: &Path) -> Result<TextTokenizer, TokenizerError> {
-        let at = |name: &str| folder.join(name);
-        let class = self.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
-        if let Some(vocabulary) = content(&at("vocab.txt"))? {
-            if !class.is_empty() && !BERT.contains(&class) {
-                return Err(self.refused(format!(
-                    "`tokenizer_class` is `{}`, but only a BERT tokenizer can be built from \
-                     `vocab.txt`; save the tokenizer with transformers, which writes \
-                     `tokenizer.json`",
-                    short(&class.into())
-                )));
-            }
-            if at("added_tokens.json").exists() {
-                return Err(self.refused(
-                    "`added_tokens.json` exists as well as `vocab.txt`; save the tokenizer with \
-                     transformers, which writes `tokenizer.json`"
-                        .to_owned(),
-                ));
-            }
-            let path = at("vocab.txt");
-            let names = Names::bert(|key| self.token(key));
-            let made = word_pieces(&vocabulary, &names, &self.normalizer()?);
-            let file =
-                made.map_err(|message| TokenizerError::Config { path: path.clone(), message })?;
-            return TextTokenizer::from_json(&path, file);
-        }
-        let path = at("vocab.json");
-        if let (Some(vocabulary), Some(merges)) = (content(&path)?, content(&at("merges.txt"))?) {
-            let names = Names::roberta(|key| self.token(key));
-            let prefix = self.flag("add_prefix_space")?.unwrap_or(false);
-            let file = byte_pairs(&vocabulary, &merges, &names, prefix)
-                .map_err(|message| TokenizerError::Config { path: path.clone(), message })?;
-            return TextTokenizer::from_json(&path, file);
-        }
-        Err(TokenizerError::NoFiles { folder: folder.to_owned() })
-    }
-
-    /// The content of a special token that is named here, as a text or as an object.
-    fn token(&self, key: &str) -> Option<String> {
-        let value = self.get(key)?;
-        value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
     }
 
     fn max_length(&self) -> Result<Option<usize>, TokenizerError> {
@@ -214,7 +189,7 @@ fn short(value: &Value) -> String {
 }
 
 /// The content of a file; `None` if it is not there.
-fn content(path: &Path) -> Result<Option<Vec<u8>>, TokenizerError> {
+pub(super) fn content(path: &Path) -> Result<Option<Vec<u8>>, TokenizerError> {
     let read = |source| TokenizerError::Read { path: path.to_owned(), source };
     match std::fs::metadata(path) {
         Ok(found) if found.len() > TextTokenizer::MOST_BYTES => {

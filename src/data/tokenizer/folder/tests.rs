@@ -21,12 +21,9 @@ fn folder(files: &[(&str, Value)]) -> tempfile::TempDir {
 
 /// A `tokenizer.json` that lower-cases, or not.
 fn file(lowercase: bool) -> Value {
-    let normalizer = json!({
-        "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
-        "strip_accents": null, "lowercase": lowercase,
-    });
-    let names = Names::bert(|_| None);
-    word_pieces((TOKENS.join("\n") + "\n").as_bytes(), &names, &normalizer).unwrap()
+    let folder = folder(&[("tokenizer_config.json", json!({ "do_lower_case": lowercase }))]);
+    let tokenizer = TextTokenizer::of_folder(folder.path()).unwrap();
+    serde_json::from_str(&tokenizer.to_json().unwrap()).unwrap()
 }
 
 fn tokens(folder: &tempfile::TempDir) -> String {
@@ -46,6 +43,7 @@ fn the_class_of_bert_follows_its_config_and_no_other_does() {
         (true, json!({ "tokenizer_class": "BertTokenizer", "do_lower_case": false }), CASED),
         (true, json!({ "tokenizer_class": "BertTokenizerFast", "do_lower_case": false }), CASED),
         (true, json!({ "tokenizer_class": "DistilBertTokenizer", "do_lower_case": false }), CASED),
+        (true, json!({ "tokenizer_class": "MPNetTokenizer", "do_lower_case": false }), CASED),
         (true, json!({ "do_lower_case": false }), CASED),
         (false, json!({ "tokenizer_class": "BertTokenizer", "do_lower_case": true }), LOWER),
         (false, json!({ "tokenizer_class": "BertTokenizer" }), LOWER),
@@ -98,7 +96,11 @@ fn a_vocabulary_alone_is_enough_and_other_classes_of_it_are_refused() {
     };
     let japanese = json!({ "tokenizer_class": "BertJapaneseTokenizer" });
     assert!(refused(&[("tokenizer_config.json", japanese)]).contains("BertJapaneseTokenizer"));
-    assert!(refused(&[("added_tokens.json", json!({ "new": 16 }))]).contains("added_tokens.json"));
+    let far = refused(&[("added_tokens.json", json!({ "new": 20 }))]);
+    assert!(far.contains("`added_tokens.json` gives `new` the id 20"), "{far}");
+    let files =
+        refused(&[("tokenizer_config.json", json!({ "tokenizer_class": "AlbertTokenizer" }))]);
+    assert!(files.contains("`AlbertTokenizer`, which needs `spiece.model`"), "{files}");
     let word = json!({ "do_lower_case": "false" });
     assert!(refused(&[("tokenizer_config.json", word)]).contains("`do_lower_case`"));
     let names = json!({ "cls_token": "<s>" });
@@ -179,4 +181,56 @@ fn a_word_that_is_as_long_as_may_be_takes_no_time() {
         tokenizer.encode(&[(&word, None)], 64, Truncation::Head).unwrap();
     }
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
+
+/// As transformers hands segments to the model: by `model_input_names`, else by the class.
+#[test]
+fn segments_are_given_where_the_model_is_told_of_them() {
+    let pair = |files: &[(&str, Value)]| {
+        let tokenizer = TextTokenizer::of_folder(folder(files).path()).unwrap();
+        let pair =
+            tokenizer.encode(&[("x", Some("us x"))], 64, Truncation::Head).unwrap().remove(0);
+        let saved = TextTokenizer::from_bytes(
+            Path::new("tokenizer.json"),
+            tokenizer.to_json().unwrap().into_bytes(),
+        );
+        assert_eq!(saved.unwrap().pair_segments(), tokenizer.pair_segments());
+        pair.type_ids
+    };
+    let (told, untold) = ([0, 0, 0, 1, 1, 1], [0; 6]);
+    let without = json!(["input_ids", "attention_mask"]);
+    let mut processing = file(true);
+    processing["post_processor"] =
+        json!({ "type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2] });
+    for (config, expected) in [
+        (json!({}), told),
+        (json!({ "tokenizer_class": "BertTokenizer" }), told),
+        (json!({ "tokenizer_class": "ElectraTokenizerFast" }), told),
+        (json!({ "tokenizer_class": "DistilBertTokenizer" }), untold),
+        (json!({ "tokenizer_class": "BertTokenizer", "model_input_names": without }), untold),
+        (
+            json!({ "tokenizer_class": "DistilBertTokenizer", "model_input_names": ["token_type_ids"] }),
+            told,
+        ),
+    ] {
+        let config = || ("tokenizer_config.json", config.clone());
+        assert_eq!(pair(&[config()]), expected, "{:?}", config());
+        assert_eq!(pair(&[config(), ("tokenizer.json", file(true))]), expected, "{:?}", config());
+        assert_eq!(pair(&[config(), ("tokenizer.json", processing.clone())]), expected);
+    }
+}
+
+/// A token of which no file says anything is left out where the encoder has no embedding for it.
+#[test]
+fn the_class_adds_no_token_behind_the_embeddings() {
+    let without_mask = TOKENS.join("\n").replace("[MASK]\n", "");
+    let size = |files: &[(&str, Value)]| {
+        let folder = folder(files);
+        std::fs::write(folder.path().join("vocab.txt"), &without_mask).unwrap();
+        TextTokenizer::of_folder(folder.path()).unwrap().vocabulary_size()
+    };
+    let rows = |rows: usize| ("config.json", json!({ "vocab_size": rows }));
+    assert_eq!((size(&[]), size(&[rows(16)]), size(&[rows(15)])), (16, 16, 15));
+    let said = ("special_tokens_map.json", json!({ "mask_token": "[MASK]" }));
+    assert_eq!(size(&[rows(15), said]), 16);
 }
