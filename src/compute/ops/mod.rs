@@ -18,7 +18,7 @@ mod pooling;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 
-pub use activation::{Activation, activate};
+pub use activation::{Activation, activate, gate};
 pub use attention::{attention, attention_weights};
 pub use dropout::{Dropout, dropout, sequence_places};
 pub use embedding::embed;

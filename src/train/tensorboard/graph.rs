@@ -55,7 +55,7 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
         Pooling::Auto => {
             let first = node("head/first", "First", &[&state]);
             let dense = node("head/dense", "Linear", &[&first]);
-            let activation = config.architecture.head_activation().name();
+            let activation = config.head_activation().name();
             node(&format!("head/{}", activation.to_lowercase()), activation, &[&dense])
         }
     };
