@@ -381,7 +381,7 @@ impl Classifier {
                 row_linear(&pooled_bd, weight, &none)?
             }
         };
-        let feature_bd = self.config.head_activation().apply(&dense_bd)?;
+        let feature_bd = self.config.design.head.activation.apply(&dense_bd)?;
         match &self.head_norm {
             Some(norm) => add_layer_norm(&feature_bd, None, norm, self.config.layer_norm_eps),
             None => Ok(feature_bd),

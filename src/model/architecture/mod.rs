@@ -176,6 +176,11 @@ impl Architecture {
         })
     }
 
+    /// Whether its head has a norm behind the non-linearity.
+    pub fn has_head_norm(&self) -> bool {
+        self.head.norm.is_some()
+    }
+
     /// The content of a `config.json` under BERT's keys.
     pub(super) fn under_berts_keys(&self, source: &Map<String, Value>) -> Map<String, Value> {
         let mut keys = source.clone();
@@ -262,6 +267,6 @@ mod tests {
         );
         assert!(read(&file(5)).unwrap_err().contains("`dim` 32 is not a multiple of `n_heads` 5"));
         let unknown = read(&serde_json::json!({ "model_type": "gpt2" })).unwrap_err();
-        assert!(unknown.contains("`gpt2`") && unknown.contains("or `camembert`"), "{unknown}");
+        assert!(unknown.contains("`gpt2`") && unknown.contains("`camembert`"), "{unknown}");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use self::labels::Stated;
 pub use self::labels::check_labels;
 use super::ModelError;
-use super::architecture::{Architecture, Design, HeadActivation, Positions, Rate};
+use super::architecture::{Architecture, Design, Positions, Rate};
 use crate::compute::Packed;
 use crate::compute::ops::Activation;
 use crate::store;
@@ -410,9 +410,21 @@ impl EncoderConfig {
         }
     }
 
-    /// The non-linearity of the architecture's head.
-    pub fn head_activation(&self) -> HeadActivation {
-        self.design.head.activation
+    /// The lowest number of the weights that the layers from this one on have.
+    pub fn lowest_weights(&self, layer: usize) -> usize {
+        let above = (layer..self.num_hidden_layers).map(|layer| self.weights_of(layer));
+        above.min().unwrap_or(self.layer_weights())
+    }
+
+    /// The first layer that has weights of this number, or of a higher one.
+    pub fn first_with(&self, weights: usize) -> usize {
+        let mut layers = 0..self.num_hidden_layers;
+        layers.find(|&layer| self.weights_of(layer) >= weights).unwrap_or(self.num_hidden_layers)
+    }
+
+    /// Whether the layers from this one on have no weights of a layer below it.
+    pub fn divides_at(&self, layer: usize) -> bool {
+        self.first_with(self.lowest_weights(layer)) >= layer
     }
 
     /// Whether φ is made of all tokens of a text, and not of the first.

@@ -215,7 +215,7 @@ impl Engine {
             let projection = self.projection.get_or_insert_default();
             projection.pack(parameters, &names, 0..config.hidden_size)?;
         }
-        let (width, first) = (config.hidden_size, config.weights_of(self.first));
+        let (width, first) = (config.hidden_size, config.lowest_weights(self.first));
         for (weights, layer) in self.layers.iter_mut().enumerate().skip(first) {
             let names = LayerNames::of(config, weights);
             layer.query.pack(parameters, &names.qkv, 0..width)?;
