@@ -1,6 +1,6 @@
 //! The parameters of a classifier under our names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
 
@@ -47,9 +47,8 @@ impl Parameters {
 
     /// How many layers of the encoder have weights of their own.
     pub fn layers(&self) -> usize {
-        let norm =
-            |name: &&String| name.starts_with("layer.") && name.ends_with(".feed_forward.norm");
-        self.0.keys().filter(norm).count()
+        let number = |name: &String| name.strip_prefix("layer.")?.split('.').next()?.parse().ok();
+        self.0.keys().filter_map(number).collect::<BTreeSet<usize>>().len()
     }
 
     /// The same with another last linear layer, weight `[c, d]` and bias `[c]`, on the device of the

@@ -20,5 +20,4 @@ pub(super) const ROBERTA: Architecture = Architecture {
         ..BERT.head
     },
     special_tokens: ["<unk>", "</s>", "<pad>", "<s>", "<mask>"],
-    ..BERT
 };
