@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::Dropout;
+use super::{Dropout, Relative};
 use crate::compute::Packed;
 
 /// `qkv_pe` is `[p, 3d]`: query, key and value side by side. Gives `[p, d]`, heads side by side.
@@ -13,6 +13,7 @@ pub fn attention(
     qkv_pe: &Tensor,
     batch: &Packed,
     heads: usize,
+    relative: Option<&Relative>,
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
     let (_, stacked) = qkv_pe.dims2()?;
@@ -24,7 +25,7 @@ pub fn attention(
         let qkv_se = qkv_pe.narrow(0, start, length)?;
         let qkv_3hsk = qkv_se.reshape((length, 3, heads, head_width))?.permute((1, 2, 0, 3))?;
         let v_htk = qkv_3hsk.get(2)?.contiguous()?;
-        let mut weight_hst = weights(&qkv_3hsk)?;
+        let mut weight_hst = weights(&qkv_3hsk, relative)?;
         if let Some(dropout) = dropout {
             let mask = dropout.attention_mask(row, heads, length);
             let mask = Tensor::from_vec(mask, (heads, length, length), weight_hst.device())?;
@@ -38,15 +39,22 @@ pub fn attention(
 
 /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other; `qkv_se` is
 /// `[s, 3d]`, as for [`attention`].
-pub fn attention_weights(qkv_se: &Tensor, heads: usize) -> Result<Tensor> {
+pub fn attention_weights(
+    qkv_se: &Tensor,
+    heads: usize,
+    relative: Option<&Relative>,
+) -> Result<Tensor> {
     let (length, stacked) = qkv_se.dims2()?;
     let qkv_3hsk = qkv_se.reshape((length, 3, heads, stacked / 3 / heads))?;
-    weights(&qkv_3hsk.permute((1, 2, 0, 3))?)
+    weights(&qkv_3hsk.permute((1, 2, 0, 3))?, relative)
 }
 
-fn weights(qkv_3hsk: &Tensor) -> Result<Tensor> {
+fn weights(qkv_3hsk: &Tensor, relative: Option<&Relative>) -> Result<Tensor> {
     let q_hsk = qkv_3hsk.get(0)?.contiguous()?;
     let k_htk = qkv_3hsk.get(1)?.contiguous()?;
+    if let Some(relative) = relative {
+        return softmax(&relative.scores(&q_hsk, &k_htk)?);
+    }
     let scale = 1.0 / (q_hsk.dim(D::Minus1)? as f64).sqrt();
     softmax(&(q_hsk.matmul(&k_htk.t()?)? * scale)?)
 }
@@ -61,8 +69,10 @@ fn softmax(x: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::super::gradient_check::{assert_gradients, sample};
+    use std::sync::Arc;
+
     use super::*;
-    use crate::compute::{Noise, Sequence};
+    use crate::compute::{Noise, RelativeRows, Sequence};
 
     fn batch(lengths: &[usize]) -> Packed {
         let sequence = |(row, &length): (usize, &usize)| Sequence {
@@ -78,15 +88,28 @@ mod tests {
         let batch = batch(&[1, 4, 2]);
         let dropout = Dropout::new(&Noise::new(1), 0, 0, 0.3);
         for dropout in [None, Some(dropout)] {
-            assert_gradients(&[sample(&[7, 12], 1)], |x| attention(&x[0], &batch, 2, dropout));
+            assert_gradients(&[sample(&[7, 12], 1)], |x| {
+                attention(&x[0], &batch, 2, None, dropout)
+            });
         }
+    }
+
+    #[test]
+    fn a_bias_by_distance_has_the_gradients_of_finite_differences() {
+        let batch = batch(&[1, 4, 2]);
+        let rows = Arc::new(RelativeRows::new(5, |distance| (2 + distance).clamp(0, 3) as u32));
+        let dropout = Some(Dropout::new(&Noise::new(1), 0, 0, 0.3));
+        assert_gradients(&[sample(&[7, 12], 1), sample(&[4, 2], 2)], |x| {
+            let relative = Relative::Bias { table_rh: x[1].clone(), rows: rows.clone() };
+            attention(&x[0], &batch, 2, Some(&relative), dropout)
+        });
     }
 
     /// Against the sums written out for one head.
     #[test]
     fn weights_are_the_softmax_of_scaled_products() {
         let qkv = sample(&[3, 6], 4);
-        let found = attention(&qkv, &batch(&[3]), 1, None).unwrap().to_vec2::<f64>().unwrap();
+        let found = attention(&qkv, &batch(&[3]), 1, None, None).unwrap().to_vec2::<f64>().unwrap();
         let x = qkv.to_vec2::<f64>().unwrap();
         for s in 0..3 {
             let score = |t: usize| (x[s][0] * x[t][2] + x[s][1] * x[t][3]) / 2f64.sqrt();
@@ -101,8 +124,8 @@ mod tests {
     #[test]
     fn sequences_do_not_see_each_other() {
         let qkv = sample(&[5, 12], 2);
-        let both = attention(&qkv, &batch(&[2, 3]), 2, None).unwrap();
-        let alone = attention(&qkv.narrow(0, 2, 3).unwrap(), &batch(&[3]), 2, None).unwrap();
+        let both = attention(&qkv, &batch(&[2, 3]), 2, None, None).unwrap();
+        let alone = attention(&qkv.narrow(0, 2, 3).unwrap(), &batch(&[3]), 2, None, None).unwrap();
         let both = both.narrow(0, 2, 3).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(both, alone.to_vec2::<f64>().unwrap());
     }

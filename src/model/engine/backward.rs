@@ -189,7 +189,7 @@ impl Work<'_> {
         // `gradient` becomes that of the input by way of the residual.
         let into = entry(gradients, &self.names.attention_norm, 2 * width);
         layer_norm_backward(gradient, &tape.attention, &layer.attention_norm, into);
-        let Scratch { normed, branch, wide, weight, panels, .. } = scratch;
+        let Scratch { normed, branch, wide, weight, panels, relative, .. } = scratch;
         normed.resize(size, 0.0);
         self.take_weight(&self.names.output, 0..width, weight)?;
         let stretches = gradient.chunks(STRETCH * width).zip(tape.mixed.chunks(STRETCH * width));
@@ -211,6 +211,7 @@ impl Work<'_> {
             normed,
             query,
             key_value,
+            relative,
         );
         let chosen = if pass.scope.chosen.is_some() { &tape.chosen } else { &tape.x };
         self.weights(gradients, &self.names.qkv, query, chosen, 0, panels)?;

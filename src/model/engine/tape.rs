@@ -1,5 +1,6 @@
 //! What a forward pass leaves for the backward pass.
 
+use crate::compute::kernels::attention::RelativeGradient;
 use crate::compute::kernels::gemm::PackedMatrix;
 use crate::compute::kernels::norm::Normed;
 
@@ -64,6 +65,7 @@ pub(super) struct Scratch {
     pub input: Vec<f32>,
     /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
     pub means: Vec<f32>,
+    pub relative: RelativeGradient,
     pub weight: PackedMatrix,
     pub panels: PackedMatrix,
 }
@@ -77,12 +79,13 @@ impl Tape {
 
     /// Bytes held for activations and for what a pass needs beside them.
     pub fn bytes(&self) -> usize {
-        let Scratch { normed, branch, wide, input, means, weight, panels } = &self.scratch;
+        let Scratch { normed, branch, wide, input, means, relative, weight, panels } =
+            &self.scratch;
         let scratch = [normed, branch, wide, input, means];
         let normed = self.normed.iter().flat_map(|one| [&one.values, &one.inverse]);
         let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
-        let panels = weight.bytes() + panels.bytes();
+        let panels = relative.bytes() + weight.bytes() + panels.bytes();
         values * size_of::<f32>() + layers + self.again.bytes() + panels
     }
 }

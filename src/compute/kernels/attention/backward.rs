@@ -2,10 +2,12 @@
 
 use pulp::Simd;
 
+use super::Relative;
 use super::block::{
     Head, HeadWork, QUERIES, Scratch, add_block_product, block_product, copy_block,
     transpose_block, transposed,
 };
+use super::relative::add_by_distance;
 use crate::compute::kernels::gemm::{PANEL, pack};
 use crate::compute::kernels::math::exp;
 use crate::compute::kernels::noise::fill_columns;
@@ -23,17 +25,20 @@ pub(super) struct Backward<'a> {
     pub(super) outer: Outer<'a>,
     /// Of queries, keys and values, each `[lines, features]`.
     pub(super) gradients: &'a mut [f32],
+    /// Of what is added by distance.
+    pub(super) relative: &'a mut [f32],
     pub(super) scratch: &'a mut Scratch,
 }
 
 impl HeadWork for Backward<'_> {
     #[inline(always)]
     fn run<S: Simd, const M: usize, const D: usize, const V: usize>(self, simd: S) {
-        let Self { job, outer, gradients, scratch: s } = self;
+        let Self { job, outer, gradients, relative, scratch: s } = self;
         let (wide, width, scale) = (job.wide(), job.attention.width, job.attention.scale());
         let keys = job.span.keys.len();
         let height = keys.div_ceil(M) * M;
         let panels = wide.div_ceil(PANEL);
+        relative.fill(0.0);
         pack::<M>(job.key_rows(), keys, 0, wide, &mut s.keys);
         pack::<M>(job.value_rows(), keys, 0, wide, &mut s.values);
         pack::<D>(transposed(job.key_rows()), wide, 0, keys, &mut s.rows);
@@ -64,6 +69,9 @@ impl HeadWork for Backward<'_> {
             }
             block_product::<S, M, V>(simd, &s.keys, &s.queries, &mut s.scores, keys);
             block_product::<S, M, V>(simd, &s.values, &s.outer, &mut s.slopes, keys);
+            if let Some(Relative::Bias(bias)) = job.attention.relative {
+                bias.add(job.head, block * QUERIES, &mut s.scores[..keys]);
+            }
             s.factors.clear();
             s.factors.resize(keys, [1.0; QUERIES]);
             if let Some(factors) = job.attention.dropout {
@@ -77,6 +85,9 @@ impl HeadWork for Backward<'_> {
                     slope[query] = weight * (factor[query] * slope[query] - along[query]);
                     score[query] = weight * factor[query];
                 }
+            }
+            if let Some(Relative::Bias(_)) = job.attention.relative {
+                add_by_distance(block * QUERIES, &s.slopes[..keys], relative);
             }
             add_block_product::<S, M, V>(simd, &s.scores, &s.outer_rows, &mut s.value_gradient);
             add_block_product::<S, M, V>(simd, &s.slopes, &s.query_rows, &mut s.key_gradient);

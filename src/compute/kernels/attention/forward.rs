@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use super::Relative;
 use super::block::{Head, HeadWork, QUERIES, Scratch, block_product, transpose_block, transposed};
 use crate::compute::kernels::gemm::pack;
 use crate::compute::kernels::math::exp;
@@ -31,6 +32,9 @@ impl HeadWork for Forward<'_> {
             transpose_block(lines, width, log_sums.len(), wide, scale, &mut s.queries);
             block_product::<S, M, V>(simd, &s.keys, &s.queries, &mut s.scores, keys);
             let scores = &mut s.scores[..keys];
+            if let Some(Relative::Bias(bias)) = job.attention.relative {
+                bias.add(job.head, block * QUERIES, scores);
+            }
             let mut peak = [f32::MIN; QUERIES];
             for line in scores.iter() {
                 for (peak, &score) in peak.iter_mut().zip(line) {
