@@ -300,7 +300,8 @@ impl Classifier {
     /// given what enters it, `[s, d]`.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
         let (weight, bias) = &self.layers[layer].qkv;
-        ops::attention_weights(&linear(x_sd, weight, bias)?, self.config.num_attention_heads)
+        let heads = self.config.num_attention_heads;
+        ops::attention_weights(&linear(x_sd, weight, bias)?, heads, None)
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -423,7 +424,7 @@ impl Layer {
         let heads = config.num_attention_heads;
         let qkv_pe = linear(x_pd, &self.qkv.0, &self.qkv.1)?;
         let on_weights = noise.draw(config.attention_probs_dropout_prob);
-        let mixed_pd = attention(&qkv_pe, batch, heads, on_weights)?;
+        let mixed_pd = attention(&qkv_pe, batch, heads, None, on_weights)?;
         let mixed_pd = linear(&mixed_pd, &self.output.0, &self.output.1)?;
         let on_output = noise.draw(config.attention_output_dropout());
         let mixed_pd = dropout(&mixed_pd, places, on_output)?;

@@ -8,11 +8,13 @@ use crate::compute::Packed;
 /// `qkv_pe` is `[p, 3d]`: query, key and value side by side. Gives `[p, d]`, heads side by side.
 ///
 /// Vaswani et al., "Attention is all you need" (2017), equation 1, with dropout on the weights. A
-/// sequence is worked on alone, so its result does not depend on its batch.
+/// sequence is worked on alone, so its result does not depend on its batch. With a window a token
+/// attends to those at most so many places away from it.
 pub fn attention(
     qkv_pe: &Tensor,
     batch: &Packed,
     heads: usize,
+    window: Option<usize>,
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
     let (_, stacked) = qkv_pe.dims2()?;
@@ -24,7 +26,7 @@ pub fn attention(
         let qkv_se = qkv_pe.narrow(0, start, length)?;
         let qkv_3hsk = qkv_se.reshape((length, 3, heads, head_width))?.permute((1, 2, 0, 3))?;
         let v_htk = qkv_3hsk.get(2)?.contiguous()?;
-        let mut weight_hst = weights(&qkv_3hsk)?;
+        let mut weight_hst = weights(&qkv_3hsk, window)?;
         if let Some(dropout) = dropout {
             let mask = dropout.attention_mask(row, heads, length);
             let mask = Tensor::from_vec(mask, (heads, length, length), weight_hst.device())?;
@@ -38,17 +40,30 @@ pub fn attention(
 
 /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other; `qkv_se` is
 /// `[s, 3d]`, as for [`attention`].
-pub fn attention_weights(qkv_se: &Tensor, heads: usize) -> Result<Tensor> {
+pub fn attention_weights(qkv_se: &Tensor, heads: usize, window: Option<usize>) -> Result<Tensor> {
     let (length, stacked) = qkv_se.dims2()?;
     let qkv_3hsk = qkv_se.reshape((length, 3, heads, stacked / 3 / heads))?;
-    weights(&qkv_3hsk.permute((1, 2, 0, 3))?)
+    weights(&qkv_3hsk.permute((1, 2, 0, 3))?, window)
 }
 
-fn weights(qkv_3hsk: &Tensor) -> Result<Tensor> {
+fn weights(qkv_3hsk: &Tensor, window: Option<usize>) -> Result<Tensor> {
     let q_hsk = qkv_3hsk.get(0)?.contiguous()?;
     let k_htk = qkv_3hsk.get(1)?.contiguous()?;
     let scale = 1.0 / (q_hsk.dim(D::Minus1)? as f64).sqrt();
-    softmax(&(q_hsk.matmul(&k_htk.t()?)? * scale)?)
+    let score_hst = (q_hsk.matmul(&k_htk.t()?)? * scale)?;
+    match window {
+        Some(window) => softmax(&score_hst.broadcast_add(&band(window, &score_hst)?)?),
+        None => softmax(&score_hst),
+    }
+}
+
+/// −∞ where a token does not attend to another, else 0: `[1, s, t]`.
+fn band(window: usize, score_hst: &Tensor) -> Result<Tensor> {
+    let (_, length, _) = score_hst.dims3()?;
+    let places = (0..length).flat_map(|s| (0..length).map(move |t| s.abs_diff(t)));
+    let hidden = places.map(|far| if far > window { f32::NEG_INFINITY } else { 0.0 });
+    let band_1st = Tensor::from_iter(hidden, score_hst.device())?.reshape((1, length, length))?;
+    band_1st.to_dtype(score_hst.dtype())
 }
 
 /// Softmax over the last axis, as a composition that has a backward pass.
@@ -77,23 +92,29 @@ mod tests {
     fn gradients_agree_with_finite_differences() {
         let batch = batch(&[1, 4, 2]);
         let dropout = Dropout::new(&Noise::new(1), 0, 0, 0.3);
-        for dropout in [None, Some(dropout)] {
-            assert_gradients(&[sample(&[7, 12], 1)], |x| attention(&x[0], &batch, 2, dropout));
+        for (window, dropout) in [(None, None), (None, Some(dropout)), (Some(1), Some(dropout))] {
+            assert_gradients(&[sample(&[7, 12], 1)], |x| {
+                attention(&x[0], &batch, 2, window, dropout)
+            });
         }
     }
 
     /// Against the sums written out for one head.
     #[test]
     fn weights_are_the_softmax_of_scaled_products() {
-        let qkv = sample(&[3, 6], 4);
-        let found = attention(&qkv, &batch(&[3]), 1, None).unwrap().to_vec2::<f64>().unwrap();
+        let qkv = sample(&[4, 6], 4);
         let x = qkv.to_vec2::<f64>().unwrap();
-        for s in 0..3 {
-            let score = |t: usize| (x[s][0] * x[t][2] + x[s][1] * x[t][3]) / 2f64.sqrt();
-            let total: f64 = (0..3).map(|t| score(t).exp()).sum();
-            for k in 0..2 {
-                let mixed: f64 = (0..3).map(|t| score(t).exp() / total * x[t][4 + k]).sum();
-                assert!((found[s][k] - mixed).abs() < 1e-12);
+        for (window, reach) in [(None, 4), (Some(4), 4), (Some(2), 2), (Some(1), 1), (Some(0), 0)] {
+            let found = attention(&qkv, &batch(&[4]), 1, window, None).unwrap();
+            let found = found.to_vec2::<f64>().unwrap();
+            for s in 0..4usize {
+                let read = || (0..4).filter(|&t| s.abs_diff(t) <= reach);
+                let score = |t: usize| (x[s][0] * x[t][2] + x[s][1] * x[t][3]) / 2f64.sqrt();
+                let total: f64 = read().map(|t| score(t).exp()).sum();
+                for k in 0..2 {
+                    let mixed: f64 = read().map(|t| score(t).exp() / total * x[t][4 + k]).sum();
+                    assert!((found[s][k] - mixed).abs() < 1e-12);
+                }
             }
         }
     }
@@ -101,8 +122,8 @@ mod tests {
     #[test]
     fn sequences_do_not_see_each_other() {
         let qkv = sample(&[5, 12], 2);
-        let both = attention(&qkv, &batch(&[2, 3]), 2, None).unwrap();
-        let alone = attention(&qkv.narrow(0, 2, 3).unwrap(), &batch(&[3]), 2, None).unwrap();
+        let both = attention(&qkv, &batch(&[2, 3]), 2, None, None).unwrap();
+        let alone = attention(&qkv.narrow(0, 2, 3).unwrap(), &batch(&[3]), 2, None, None).unwrap();
         let both = both.narrow(0, 2, 3).unwrap().to_vec2::<f64>().unwrap();
         assert_eq!(both, alone.to_vec2::<f64>().unwrap());
     }

@@ -14,6 +14,7 @@ mod linear;
 mod loss;
 mod norm;
 mod pooling;
+mod rotary;
 
 #[cfg(test)]
 pub(crate) mod gradient_check;
@@ -26,3 +27,4 @@ pub use linear::{linear, row_linear};
 pub use loss::cross_entropy;
 pub use norm::add_layer_norm;
 pub use pooling::{first_token, mean_token, normalise};
+pub use rotary::rotate;

@@ -7,6 +7,7 @@
 //! Scores stand transposed, `[keys, queries]`, so that sums over keys run down vectors of queries.
 
 mod backward;
+mod band;
 mod block;
 mod forward;
 
@@ -41,6 +42,8 @@ pub struct Attention<'a> {
     pub heads: usize,
     /// Width of all heads together, `d`.
     pub width: usize,
+    /// Keys that a query reads on each side of its place, counted in the span; all where there is none.
+    pub window: Option<usize>,
     /// Noise on the weights.
     pub dropout: Option<Factors>,
 }
