@@ -8,7 +8,8 @@ use super::architecture::Segments;
 use super::layout::{AffineNames, LayerNames};
 use super::{EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{
-    self, Dropout, activate, add_layer_norm, attention, dropout, embed, linear, row_linear,
+    self, Attending, Dropout, activate, add_layer_norm, attention, dropout, embed, linear,
+    row_linear,
 };
 use crate::compute::{Noise, Packed};
 
@@ -301,7 +302,7 @@ impl Classifier {
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
         let (weight, bias) = &self.layers[layer].qkv;
         let heads = self.config.num_attention_heads;
-        ops::attention_weights(&linear(x_sd, weight, bias)?, heads, None)
+        ops::attention_weights(&linear(x_sd, weight, bias)?, Attending::plain(heads))
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -424,7 +425,7 @@ impl Layer {
         let heads = config.num_attention_heads;
         let qkv_pe = linear(x_pd, &self.qkv.0, &self.qkv.1)?;
         let on_weights = noise.draw(config.attention_probs_dropout_prob);
-        let mixed_pd = attention(&qkv_pe, batch, heads, None, on_weights)?;
+        let mixed_pd = attention(&qkv_pe, batch, Attending::plain(heads), on_weights)?;
         let mixed_pd = linear(&mixed_pd, &self.output.0, &self.output.1)?;
         let on_output = noise.draw(config.attention_output_dropout());
         let mixed_pd = dropout(&mixed_pd, places, on_output)?;

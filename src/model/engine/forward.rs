@@ -57,6 +57,7 @@ impl Pass<'_> {
             spans: &self.scope.spans,
             heads: self.config.num_attention_heads,
             width: self.config.hidden_size,
+            window: None,
             relative: None,
             dropout: self.noises[0],
         }

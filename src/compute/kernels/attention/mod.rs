@@ -7,6 +7,7 @@
 //! Scores stand transposed, `[keys, queries]`, so that sums over keys run down vectors of queries.
 
 mod backward;
+mod band;
 mod block;
 mod forward;
 mod relative;
@@ -46,7 +47,9 @@ pub struct Attention<'a> {
     pub heads: usize,
     /// Width of all heads together, `d`.
     pub width: usize,
-    /// What is added to the scores by distance.
+    /// Keys that a query reads on each side of its place, counted in the span; all where there is none.
+    pub window: Option<usize>,
+    /// What is added to the scores by distance, where there is no window.
     pub relative: Option<Relative<'a>>,
     /// Noise on the weights.
     pub dropout: Option<Factors>,

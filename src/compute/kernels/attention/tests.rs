@@ -123,7 +123,9 @@ impl Case {
         };
         let batch = batch(&self.lengths);
         let (heads, qkv) = (self.sizes.heads, tensor("qkv"));
-        let result = ops::attention(&qkv, &batch, heads, relative.as_ref(), self.dropout).unwrap();
+        let attending =
+            ops::Attending { relative: relative.as_ref(), ..ops::Attending::plain(heads) };
+        let result = ops::attention(&qkv, &batch, attending, self.dropout).unwrap();
         let outer = Tensor::from_vec(self.outer(), result.shape(), &Device::Cpu).unwrap();
         let gradients = (&result * outer).unwrap().sum_all().unwrap().backward().unwrap();
         let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -174,6 +176,7 @@ impl Case {
             spans: &spans,
             heads,
             width,
+            window: None,
             relative,
             dropout: self.dropout.and_then(Dropout::factors),
         };
