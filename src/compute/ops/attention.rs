@@ -102,6 +102,7 @@ mod tests {
     use super::super::gradient_check::{assert_gradients, sample};
     use std::sync::Arc;
 
+    use super::super::Disentangled;
     use super::*;
     use crate::compute::{Noise, RelativeRows, Sequence};
 
@@ -139,6 +140,56 @@ mod tests {
                 dropout,
             )
         });
+    }
+
+    #[test]
+    fn disentangled_scores_have_the_gradients_of_finite_differences() {
+        let batch = batch(&[1, 4, 2]);
+        let rows = Arc::new(RelativeRows::new(5, |distance| (2 + distance).clamp(0, 3) as u32));
+        let dropout = Some(Dropout::new(&Noise::new(1), 0, 0, 0.3));
+        for (keys, queries) in [(true, true), (true, false), (false, true)] {
+            let table = |seed| sample(&[4, 4], seed);
+            let tables = [keys.then(|| table(2)), queries.then(|| table(3))];
+            let inputs = [Some(sample(&[7, 12], 1))].into_iter().chain(tables).flatten();
+            assert_gradients(&inputs.collect::<Vec<_>>(), |x| {
+                let relative = Relative::Disentangled(Disentangled {
+                    key_rd: keys.then(|| x[1].clone()),
+                    query_rd: queries.then(|| x[x.len() - 1].clone()),
+                    terms: 3,
+                    rows: rows.clone(),
+                });
+                let attending = Attending { relative: Some(&relative), ..Attending::plain(2) };
+                attention(&x[0], &batch, attending, dropout)
+            });
+        }
+    }
+
+    /// The row of a pair is that of s − t for both terms: written out for one head.
+    #[test]
+    fn disentangled_scores_read_one_row_for_a_pair() {
+        let (qkv, keys, queries) = (sample(&[3, 6], 4), sample(&[5, 2], 5), sample(&[5, 2], 6));
+        let relative = Relative::Disentangled(Disentangled {
+            key_rd: Some(keys.clone()),
+            query_rd: Some(queries.clone()),
+            terms: 3,
+            rows: Arc::new(RelativeRows::new(3, |distance| (2 + distance) as u32)),
+        });
+        let attending = Attending { relative: Some(&relative), ..Attending::plain(1) };
+        let found = attention_weights(&qkv, attending).unwrap().get(0).unwrap();
+        let found = found.to_vec2::<f64>().unwrap();
+        let rows = |x: &Tensor| x.to_vec2::<f64>().unwrap();
+        let (x, keys, queries) = (rows(&qkv), rows(&keys), rows(&queries));
+        let dot = |a: &[f64], b: &[f64]| a[0] * b[0] + a[1] * b[1];
+        for s in 0..3 {
+            let score = |t: usize| {
+                let (q, k, r) = (&x[s][..2], &x[t][2..4], 2 + s - t);
+                (dot(q, k) + dot(q, &keys[r]) + dot(k, &queries[r])) / 6f64.sqrt()
+            };
+            let total: f64 = (0..3).map(|t| score(t).exp()).sum();
+            for t in 0..3 {
+                assert!((found[s][t] - score(t).exp() / total).abs() < 1e-12);
+            }
+        }
     }
 
     /// Against the sums written out for one head.

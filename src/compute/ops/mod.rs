@@ -28,5 +28,5 @@ pub use linear::{linear, row_linear};
 pub use loss::cross_entropy;
 pub use norm::add_layer_norm;
 pub use pooling::{first_token, mean_token, normalise};
-pub use relative::Relative;
+pub use relative::{Disentangled, Relative};
 pub use rotary::rotate;

@@ -2,12 +2,10 @@
 
 use pulp::Simd;
 
-use super::Relative;
 use super::block::{
     Head, HeadWork, QUERIES, Scratch, add_block_product, block_product, block_product_within,
     copy_block, transpose_block, transposed,
 };
-use super::relative::add_by_distance;
 use crate::compute::kernels::gemm::{PANEL, pack};
 use crate::compute::kernels::math::exp;
 
@@ -38,6 +36,9 @@ impl HeadWork for Backward<'_> {
         let height = keys.div_ceil(M) * M;
         let panels = wide.div_ceil(PANEL);
         relative.fill(0.0);
+        if let Some(added) = job.attention.relative {
+            added.prepare(&job, s);
+        }
         pack::<M>(job.key_rows(), keys, 0, wide, &mut s.keys);
         pack::<M>(job.value_rows(), keys, 0, wide, &mut s.values);
         pack::<D>(transposed(job.key_rows()), wide, 0, keys, &mut s.rows);
@@ -71,8 +72,8 @@ impl HeadWork for Backward<'_> {
             let (keys_from, values_from) = (&s.keys[from * wide..], &s.values[from * wide..]);
             block_product::<S, M, V>(simd, keys_from, &s.queries, &mut s.scores, lines);
             block_product::<S, M, V>(simd, values_from, &s.outer, &mut s.slopes, lines);
-            if let Some(Relative::Bias(bias)) = job.attention.relative {
-                bias.add(job.head, block * QUERIES, &mut s.scores[..keys]);
+            if let Some(relative) = job.attention.relative {
+                relative.add::<S, M, V>(simd, job.head, block * QUERIES, s);
             }
             let factors = match job.factors(block, &reach, &mut s.factors) {
                 Some(factors) => factors,
@@ -92,9 +93,6 @@ impl HeadWork for Backward<'_> {
             }
             reach.hide(&mut s.scores[..lines], 0.0);
             reach.hide(&mut s.slopes[..lines], 0.0);
-            if let Some(Relative::Bias(_)) = job.attention.relative {
-                add_by_distance(block * QUERIES, &s.slopes[..keys], relative);
-            }
             let place = (from, height);
             let (outer, queries) = (&s.outer_rows, &s.query_rows);
             add_block_product::<S, M, V>(simd, &s.scores, outer, place, &mut s.value_gradient);
@@ -102,6 +100,9 @@ impl HeadWork for Backward<'_> {
             let slopes = &s.slopes[..lines];
             let place = (from, keys);
             block_product_within::<S, D, V>(simd, &s.rows, place, slopes, &mut s.mixed, wide);
+            if let Some(added) = job.attention.relative {
+                added.add_back::<S, M, D, V>(simd, &job, block * QUERIES, s, relative);
+            }
             for (query, line) in q_gradient.chunks_exact_mut(wide).enumerate() {
                 for (value, mixed) in line.iter_mut().zip(&s.mixed) {
                     *value = mixed[query] * scale;

@@ -3,6 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::band::Reach;
+use super::relative::Lines;
 use super::{Attention, Span};
 use crate::compute::kernels::gemm::{Left, PANEL, tile};
 use crate::compute::kernels::noise::{CHUNK, fill_columns};
@@ -51,6 +52,7 @@ pub(super) struct Scratch {
     pub(super) outer_rows: Vec<Line>,
     pub(super) key_gradient: Vec<Line>,
     pub(super) value_gradient: Vec<Line>,
+    pub(super) relative: Lines,
 }
 
 /// One head of one sequence.

@@ -2,7 +2,6 @@
 
 use pulp::Simd;
 
-use super::Relative;
 use super::block::{
     Head, HeadWork, QUERIES, Scratch, block_product, block_product_within, transpose_block,
     transposed,
@@ -36,10 +35,10 @@ impl HeadWork for Forward<'_> {
             let (from, lines) = (reach.keys.start, reach.keys.len());
             let rows = &s.keys[from * wide..];
             block_product::<S, M, V>(simd, rows, &s.queries, &mut s.scores, lines);
-            let scores = &mut s.scores[..lines];
-            if let Some(Relative::Bias(bias)) = job.attention.relative {
-                bias.add(job.head, block * QUERIES, scores);
+            if let Some(relative) = job.attention.relative {
+                relative.add::<S, M, V>(simd, job.head, block * QUERIES, s);
             }
+            let scores = &mut s.scores[..lines];
             reach.hide(scores, f32::MIN);
             let mut peak = [f32::MIN; QUERIES];
             for line in scores.iter() {

@@ -23,7 +23,9 @@ use self::backward::{Backward, Outer};
 use self::block::{Head, Scratch, Tiles};
 use self::forward::Forward;
 use self::relative::GROUP;
-pub use self::relative::{DistanceBias, Relative, RelativeGradient};
+pub use self::relative::{
+    Disentangled, DistanceBias, Relative, RelativeGradient, RelativeProjections,
+};
 use super::noise::Factors;
 use super::simd::arch;
 
@@ -61,7 +63,10 @@ impl Attention<'_> {
     }
 
     fn scale(&self) -> f32 {
-        1.0 / (self.head_width() as f32).sqrt()
+        match self.relative {
+            Some(Relative::Disentangled(own)) => own.scale(),
+            _ => 1.0 / (self.head_width() as f32).sqrt(),
+        }
     }
 
     /// `[m, d]` from queries `[m, d]` and keys beside values, `[p, 2d]`. `log_sums` becomes

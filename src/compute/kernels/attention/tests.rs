@@ -27,7 +27,17 @@ impl Sizes {
 enum Added {
     Nothing,
     Bias,
+    /// Whether there are relative keys, and whether queries.
+    Disentangled([bool; 2]),
 }
+
+const ALL: [Added; 5] = [
+    Added::Nothing,
+    Added::Bias,
+    Added::Disentangled([true, true]),
+    Added::Disentangled([true, false]),
+    Added::Disentangled([false, true]),
+];
 
 /// More rows than some of the distances have of their own, as in the models that there are.
 const ROWS: usize = 12;
@@ -75,6 +85,12 @@ impl Case {
             let heads = self.sizes.heads;
             inputs.insert("bias", (sample(ROWS * heads, 2), [ROWS, heads]));
         }
+        if let Added::Disentangled(has) = self.added {
+            for (name, _) in [("keys", 3), ("queries", 4)].into_iter().zip(has).filter(|one| one.1)
+            {
+                inputs.insert(name.0, (sample(ROWS * width, name.1), [ROWS, width]));
+            }
+        }
         inputs
     }
 
@@ -119,6 +135,14 @@ impl Case {
             Added::Nothing => None,
             Added::Bias => {
                 Some(ops::Relative::Bias { table_rh: tensor("bias"), rows: self.rows() })
+            }
+            Added::Disentangled([keys, queries]) => {
+                Some(ops::Relative::Disentangled(ops::Disentangled {
+                    key_rd: keys.then(|| tensor("keys")),
+                    query_rd: queries.then(|| tensor("queries")),
+                    terms: 3,
+                    rows: self.rows(),
+                }))
             }
         };
         let batch = batch(&self.lengths);
@@ -165,11 +189,19 @@ impl Case {
         let kv: Vec<f32> = lines.flat_map(|line| line[width..].to_vec()).collect();
         let (spans, rows, heads) = (self.spans(), self.rows(), self.sizes.heads);
         let mut bias = DistanceBias::default();
+        let mut disentangled = Disentangled::default();
         let relative = match self.added {
             Added::Nothing => None,
             Added::Bias => {
                 bias.take(&inputs["bias"].0, heads, &rows);
                 Some(Relative::Bias(&bias))
+            }
+            Added::Disentangled(_) => {
+                let table = |name| inputs.get(name).map(|input| &input.0[..]);
+                let mut projections = RelativeProjections::default();
+                projections.take([table("keys"), table("queries")], width, heads, 3);
+                disentangled.take(&projections, &rows, true);
+                Some(Relative::Disentangled(&disentangled))
             }
         };
         let attention = Attention {
@@ -207,6 +239,12 @@ impl Case {
                 relative.add_to_bias(heads, &rows, &mut table);
                 found.insert("bias", table);
             }
+            Added::Disentangled([has_keys, has_queries]) => {
+                let (mut keys, mut queries) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
+                relative.add_to_projections(&attention, &rows, [&mut keys, &mut queries]);
+                found.extend(has_keys.then_some(("keys", keys)));
+                found.extend(has_queries.then_some(("queries", queries)));
+            }
         }
         found
     }
@@ -223,7 +261,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 #[test]
 fn results_and_gradients_equal_those_of_the_plain_operation() {
     let noise = Some(Dropout::new(&Noise::new(7), 2, 1, 0.25));
-    for added in [Added::Nothing, Added::Bias] {
+    for added in ALL {
         for (heads, wide, lengths) in [
             (3, 8, &[1, 5, 40][..]),
             (2, 33, &[130, 2, 32, 31, 33]),
@@ -247,7 +285,7 @@ fn results_and_gradients_equal_those_of_the_plain_operation() {
 /// A sequence has the same bits alone, where the reach is another, and beside longer ones.
 #[test]
 fn batch_mates_and_threads_change_no_bit() {
-    for added in [Added::Nothing, Added::Bias] {
+    for added in ALL {
         let sizes = Sizes { heads: 2, wide: 24 };
         let case = |lengths: &[usize]| Case {
             sizes,

@@ -33,7 +33,7 @@ impl DistanceBias {
 
     /// Adds to the scores of a block of queries, one line a key.
     #[inline(always)]
-    pub(in super::super) fn add(&self, head: usize, first_query: usize, scores: &mut [Line]) {
+    pub(super) fn add(&self, head: usize, first_query: usize, scores: &mut [Line]) {
         let bias = &self.values[head * self.columns.count()..(head + 1) * self.columns.count()];
         for (key, scores) in scores.iter_mut().enumerate() {
             let first = self.columns.first(first_query, key);
@@ -46,7 +46,7 @@ impl DistanceBias {
 
 /// Sums the slopes of a block of queries by distance.
 #[inline(always)]
-pub(in super::super) fn add_by_distance(first_query: usize, slopes: &[Line], total: &mut [f32]) {
+pub(super) fn add_by_distance(first_query: usize, slopes: &[Line], total: &mut [f32]) {
     let columns = Columns { reach: slopes.len() };
     for (key, slopes) in slopes.iter().enumerate() {
         let first = columns.first(first_query, key);

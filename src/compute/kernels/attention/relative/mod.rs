@@ -5,14 +5,19 @@
 //! score has to look up a place of its own.
 
 mod bias;
+mod disentangled;
 
 use std::ops::Range;
 
+use pulp::Simd;
+use rayon::prelude::*;
+
 pub use self::bias::DistanceBias;
-pub(super) use self::bias::add_by_distance;
-use super::block::{Line, QUERIES};
+pub use self::disentangled::{Disentangled, RelativeProjections};
+use super::block::{Head, Line, QUERIES, Scratch};
 use super::{Attention, Span};
 use crate::compute::RelativeRows;
+use crate::compute::kernels::gemm::PANEL;
 use crate::compute::kernels::norm::add;
 
 /// Columns before the first distance and behind the last, which tiles at the edges read or fill.
@@ -27,6 +32,55 @@ pub(super) const GROUP: usize = 16;
 pub enum Relative<'a> {
     /// A number for each head and distance.
     Bias(&'a DistanceBias),
+    /// Products of content with position.
+    Disentangled(&'a Disentangled),
+}
+
+impl Relative<'_> {
+    /// Adds to the scores of a block of queries, `s.scores`, whose keys and queries are packed.
+    #[inline(always)]
+    pub(super) fn add<S: Simd, const M: usize, const V: usize>(
+        self,
+        simd: S,
+        head: usize,
+        first_query: usize,
+        s: &mut Scratch,
+    ) {
+        match self {
+            Self::Bias(bias) => bias.add(head, first_query, &mut s.scores),
+            Self::Disentangled(own) => own.add::<S, M, V>(simd, head, first_query, s),
+        }
+    }
+
+    /// What the backward pass of a head begins with.
+    #[inline(always)]
+    pub(super) fn prepare(self, job: &Head<'_>, s: &mut Scratch) {
+        if let Self::Disentangled(own) = self {
+            own.prepare(job, &mut s.relative);
+        }
+    }
+
+    /// From the slopes of a block, `s.slopes`: adds to the gradients of its queries and of the keys, and
+    /// to that of what is added by distance.
+    #[inline(always)]
+    pub(super) fn add_back<S: Simd, const M: usize, const D: usize, const V: usize>(
+        self,
+        simd: S,
+        job: &Head<'_>,
+        first_query: usize,
+        s: &mut Scratch,
+        total: &mut [f32],
+    ) {
+        let keys = job.span.keys.len();
+        match self {
+            Self::Bias(_) => bias::add_by_distance(first_query, &s.slopes[..keys], total),
+            Self::Disentangled(own) => {
+                own.add_to_queries::<S, M, D, V>(simd, job.head, first_query, s);
+                own.add_to_keys::<S, M, V>(simd, job.head, first_query, s);
+                own.add_to_tables::<S, M, V>(simd, keys, first_query, s, total);
+            }
+        }
+    }
 }
 
 /// The columns of a table by distance.
@@ -47,6 +101,21 @@ impl Columns {
     #[inline(always)]
     pub(super) fn first(self, first_query: usize, key: usize) -> usize {
         EDGE + self.reach + first_query - key - 1
+    }
+
+    /// The lines of a table, `[width, rows]`, by distance: `[width, columns]`.
+    fn spread(self, table: &[f32], rows: &RelativeRows, width: usize, into: &mut Vec<f32>) {
+        into.clear();
+        if table.is_empty() {
+            return;
+        }
+        into.resize(width * self.count(), 0.0);
+        let lines = table.par_chunks_exact(table.len() / width);
+        into.par_chunks_exact_mut(self.count()).zip(lines).for_each(|(into, line)| {
+            for (value, &row) in into[self.own()].iter_mut().zip(rows.by_distance()) {
+                *value = line[row as usize];
+            }
+        });
     }
 
     /// Those of all distances.
@@ -76,6 +145,10 @@ impl Shape {
     fn of(attention: &Attention<'_>) -> Option<Self> {
         attention.relative.map(|relative| match relative {
             Relative::Bias(_) => Self { planes: 1, lanes: 1 },
+            Relative::Disentangled(own) => {
+                let panels = (attention.width / attention.heads).div_ceil(PANEL);
+                Self { planes: own.tables() * panels, lanes: PANEL }
+            }
         })
     }
 }
@@ -128,8 +201,71 @@ impl RelativeGradient {
         }
     }
 
+    /// Adds to the gradients of the projections of a [`Disentangled`], `[r, d]` each, of those that it
+    /// has.
+    pub fn add_to_projections(
+        &self,
+        attention: &Attention<'_>,
+        rows: &RelativeRows,
+        tables: [&mut [f32]; 2],
+    ) {
+        let Some(Relative::Disentangled(own)) = attention.relative else { return };
+        let (count, wide) = (self.columns.count(), attention.width / attention.heads);
+        let panels = wide.div_ceil(PANEL);
+        let shift = rows.reach() - self.columns.reach;
+        let rows = &rows.by_distance()[shift..];
+        let (lines, _) = self.values.as_chunks::<PANEL>();
+        let tables = tables.into_iter().zip(own.has()).filter(|(_, has)| *has);
+        for (index, (table, _)) in tables.enumerate() {
+            for (head, lines) in lines.chunks_exact(own.tables() * panels * count).enumerate() {
+                let lines = &lines[index * panels * count..(index + 1) * panels * count];
+                for (panel, lines) in lines.chunks_exact(count).enumerate() {
+                    let first = head * wide + panel * PANEL;
+                    let features = PANEL.min(wide - panel * PANEL);
+                    for (line, &row) in lines[self.columns.own()].iter().zip(rows) {
+                        let start = row as usize * attention.width + first;
+                        add(&mut table[start..start + features], &line[..features]);
+                    }
+                }
+            }
+        }
+    }
+
     /// Bytes of memory held.
     pub fn bytes(&self) -> usize {
         (self.values.capacity() + self.parts.capacity()) * size_of::<f32>()
+    }
+}
+
+/// Memory of one thread for a head's backward pass.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    keys: Vec<Line>,
+    slopes: Vec<Line>,
+}
+
+/// A line of a block as vectors.
+#[inline(always)]
+fn vectors<S: Simd, const V: usize>(line: &[f32]) -> &[S::f32s; V] {
+    let (vectors, _) = S::as_simd_f32s(line);
+    vectors.try_into().expect("a line has V vectors")
+}
+
+/// Lines in registers.
+#[inline(always)]
+fn load<S: Simd, const M: usize, const V: usize>(simd: S, lines: &[Line; M]) -> [[S::f32s; V]; M] {
+    let mut sums = [[simd.splat_f32s(0.0); V]; M];
+    for (sums, line) in sums.iter_mut().zip(lines) {
+        *sums = *vectors::<S, V>(line);
+    }
+    sums
+}
+
+/// Puts lines back.
+#[inline(always)]
+fn store<S: Simd, const M: usize, const V: usize>(sums: &[[S::f32s; V]; M], lines: &mut [Line; M]) {
+    for (sums, line) in sums.iter().zip(lines) {
+        let (vectors, _) = S::as_mut_simd_f32s(line);
+        vectors.copy_from_slice(sums);
     }
 }
