@@ -9,13 +9,17 @@ mod layout;
 mod networks;
 mod obtain;
 mod parameters;
+mod places;
 mod sentence;
 mod settings;
 mod states;
 mod weights;
 mod weights_file;
 
-pub use architecture::{Architecture, HeadActivation, Segments};
+pub use architecture::{
+    Architecture, AttentionKind, Block, Design, HeadActivation, HeadDesign, Positions, Projection,
+    Rate, Segments, Shared,
+};
 pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trunk};
 pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};

@@ -45,9 +45,10 @@ impl Parameters {
         self.0.get(name)
     }
 
-    /// Layers of the encoder.
+    /// How many layers of the encoder have weights of their own.
     pub fn layers(&self) -> usize {
-        let norm = |name: &&String| name.starts_with("layer.") && name.ends_with(".attention.norm");
+        let norm =
+            |name: &&String| name.starts_with("layer.") && name.ends_with(".feed_forward.norm");
         self.0.keys().filter(norm).count()
     }
 
@@ -121,7 +122,10 @@ pub(super) fn fresh_values(
     let count: usize = specification.shape.iter().product();
     match specification.fill {
         Fill::Zero => vec![0.0; count],
-        Fill::GammaBeta => (0..count).map(|i| if i < count / 2 { 1.0 } else { 0.0 }).collect(),
+        Fill::GammaBeta => {
+            let width = specification.shape[1];
+            (0..count).map(|i| if i < width { 1.0 } else { 0.0 }).collect()
+        }
         Fill::Normal => {
             let mut stream = noise.stream(Purpose::Init, index as u64, 0);
             (0..count).map(|_| (deviation * stream.normal()) as f32).collect()

@@ -20,7 +20,7 @@ mod rotary;
 #[cfg(test)]
 pub(crate) mod gradient_check;
 
-pub use activation::{Activation, activate};
+pub use activation::{Activation, activate, gate};
 pub use attention::{Attending, attention, attention_weights};
 pub use dropout::{Dropout, dropout, sequence_places};
 pub use embedding::embed;

@@ -2,26 +2,35 @@
 //!
 //! A file fills one [`Architecture`], and everything else follows it: the graph, the CPU engine, the files
 //! of transformers, TensorBoard's graph, the benchmark and the card. A new family is a new file and a line of
-//! [`ALL`]; nothing outside this folder asks which family it has.
-//!
-//! All of them have learned positions, a layer norm after each residual sum, and biases.
+//! [`ALL`]; nothing outside this folder asks which family it has. What depends on a config is its [`Design`].
 
+mod albert;
 mod bert;
 mod camembert;
+mod design;
 mod distilbert;
+mod electra;
 mod roberta;
 mod xlm_roberta;
 
 use candle_core::{Result, Tensor};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use self::design::{
+    AttentionKind, Block, Design, HeadDesign, Positions, Projection, Rate, Shared,
+};
+use crate::compute::ops::{Activation, activate};
+
 /// Every family that is read.
-const ALL: [&Architecture; 5] = [
+const ALL: [&Architecture; 7] = [
     &bert::BERT,
     &roberta::ROBERTA,
     &distilbert::DISTILBERT,
     &xlm_roberta::XLM_ROBERTA,
     &camembert::CAMEMBERT,
+    &electra::ELECTRA,
+    &albert::ALBERT,
 ];
 
 /// What one family of encoders has of its own.
@@ -35,11 +44,10 @@ pub struct Architecture {
     pub name: &'static str,
     /// Its keys of `config.json`.
     pub(super) keys: Keys,
-    pub(super) positions: Positions,
+    /// How an encoder with these keys, under BERT's names, is built.
+    pub(super) design: fn(&Map<String, Value>) -> std::result::Result<Design, String>,
     /// What becomes of the segments of a pair.
     pub segments: Segments,
-    /// What its layers have of their own.
-    pub(super) block: Block,
     /// Names of its tensors.
     pub(super) tensors: Tensors,
     /// From the first token to the logits, as its classifier in transformers has it.
@@ -68,14 +76,6 @@ fn nothing() -> Value {
     Value::Object(Map::new())
 }
 
-/// Which row of the position table the first token takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Positions {
-    FromZero,
-    /// The row after that of the padding id.
-    AfterPadding,
-}
-
 /// What becomes of the segments that a tokenizer gives to a pair of texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segments {
@@ -87,11 +87,9 @@ pub enum Segments {
     Absent,
 }
 
-/// What a layer has of its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
-    /// Whether there is dropout on the output of the attention.
-    pub attention_output_dropout: bool,
+/// Those of a family's own keys that a design is made of. The family has defaults for all of them.
+fn own<T: DeserializeOwned>(keys: &Map<String, Value>) -> std::result::Result<T, String> {
+    serde_json::from_value(Value::Object(keys.clone())).map_err(|error| error.to_string())
 }
 
 /// Names of tensors. Those of a layer follow `prefix.layers.N.`.
@@ -99,14 +97,22 @@ pub(super) struct Block {
 pub(super) struct Tensors {
     /// Before all but the head; the file of a bare encoder leaves it out.
     pub prefix: &'static str,
-    /// The list of layers.
+    /// The tables of words, positions and segments, and the norm behind their sum.
+    pub embeddings: [&'static str; 4],
+    /// From the width of the embeddings to that of the layers.
+    pub projection: &'static str,
+    /// The list of layers, or of groups of layers with the same weights.
     pub layers: &'static str,
-    /// Query, key and value.
-    pub qkv: [&'static str; 3],
-    /// The output of the attention, and the norm behind it.
+    /// The list of layers in such a group.
+    pub group: &'static str,
+    /// Query, key and value: one tensor each, or one for all.
+    pub qkv: &'static [&'static str],
+    /// The output of the attention, and the norm behind it, or before it.
     pub attention: [&'static str; 2],
-    /// The two linear layers of the feed-forward block, and the norm behind it.
+    /// The two linear layers of the feed-forward block, and the norm behind it, or before it.
     pub feed_forward: [&'static str; 3],
+    /// The norm behind all layers, where norms stand before the blocks.
+    pub last_norm: &'static str,
 }
 
 /// The head of a classifier in transformers: first token, dense layer, non-linearity, last layer.
@@ -116,8 +122,8 @@ pub(super) struct Head {
     pub dropout_first: bool,
     /// The whole name of the dense layer.
     pub dense: &'static str,
-    /// The non-linearity behind the dense layer.
-    pub activation: HeadActivation,
+    /// The whole name of a norm behind the non-linearity.
+    pub norm: Option<&'static str>,
     /// The whole name of the last layer.
     pub last: &'static str,
 }
@@ -126,7 +132,8 @@ pub(super) struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadActivation {
     Tanh,
-    Relu,
+    /// One of those of the feed-forward block.
+    Other(Activation),
 }
 
 impl HeadActivation {
@@ -134,14 +141,14 @@ impl HeadActivation {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tanh => "Tanh",
-            Self::Relu => "Relu",
+            Self::Other(activation) => activation.name(),
         }
     }
 
     pub(super) fn apply(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Tanh => x.tanh(),
-            Self::Relu => x.relu(),
+            Self::Other(activation) => activate(x, activation),
         }
     }
 }
@@ -169,9 +176,9 @@ impl Architecture {
         })
     }
 
-    /// The non-linearity of the head.
-    pub fn head_activation(&self) -> HeadActivation {
-        self.head.activation
+    /// Whether its head has a norm behind the non-linearity.
+    pub fn has_head_norm(&self) -> bool {
+        self.head.norm.is_some()
     }
 
     /// The content of a `config.json` under BERT's keys.
@@ -254,9 +261,12 @@ mod tests {
             (32, 2, 64)
         );
         assert_eq!((found.hidden_dropout_prob, found.layer_norm_eps), (0.3, 1e-12));
-        assert_eq!((found.segments(), found.attention_output_dropout()), (None, 0.0));
+        assert_eq!(
+            (found.segments(), found.design.block.attention_output_dropout),
+            (None, Rate::None)
+        );
         assert!(read(&file(5)).unwrap_err().contains("`dim` 32 is not a multiple of `n_heads` 5"));
         let unknown = read(&serde_json::json!({ "model_type": "gpt2" })).unwrap_err();
-        assert!(unknown.contains("`gpt2`") && unknown.contains("or `camembert`"), "{unknown}");
+        assert!(unknown.contains("`gpt2`") && unknown.contains("`camembert`"), "{unknown}");
     }
 }
