@@ -11,7 +11,7 @@ use super::layout::{
 use super::places::{LayerPlaces, Places};
 use super::{EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{
-    self, activate, add_layer_norm, attention, dropout, embed, gate, linear, row_linear,
+    self, Attending, activate, add_layer_norm, attention, dropout, embed, gate, linear, row_linear,
 };
 use crate::compute::{Noise, Packed};
 
@@ -310,7 +310,7 @@ impl Classifier {
     /// given what enters it, `[s, d]`.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
         let qkv_se = self.layer(layer).qkv(x_sd, &self.config)?;
-        ops::attention_weights(&qkv_se, self.config.num_attention_heads)
+        ops::attention_weights(&qkv_se, Attending::plain(self.config.num_attention_heads))
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -480,7 +480,8 @@ impl Layer {
         places: &[(u64, u32)],
     ) -> Result<Tensor> {
         let heads = config.num_attention_heads;
-        let mixed_pd = attention(&self.qkv(x_pd, config)?, batch, heads, noise.weights)?;
+        let mixed_pd =
+            attention(&self.qkv(x_pd, config)?, batch, Attending::plain(heads), noise.weights)?;
         let mixed_pd = dropout(&self.output.apply(&mixed_pd)?, places, noise.attention)?;
         if config.design.block.pre_norm {
             let x_pd = (x_pd + mixed_pd)?;

@@ -320,7 +320,8 @@ impl Work<'_> {
             // `gradient` becomes that of the input by way of the residual.
             norm_backward(gradient, &tape.attention, norm, name, gradients, config);
         }
-        let Scratch { normed, branch, wide, entering, residual, weight, panels, .. } = scratch;
+        let Scratch { normed, branch, wide, entering, residual, relative, weight, panels, .. } =
+            scratch;
         normed.resize(size, 0.0);
         self.take_weight(&self.names.output, 0..width, weight)?;
         let stretches = gradient.chunks(STRETCH * width).zip(tape.mixed.chunks(STRETCH * width));
@@ -342,6 +343,7 @@ impl Work<'_> {
             normed,
             query,
             key_value,
+            relative,
         );
         let before = norm_name.filter(|_| pass.pre_norm());
         let entering = match before {

@@ -71,6 +71,8 @@ impl Pass<'_> {
             spans: &self.scope.spans,
             heads: self.config.num_attention_heads,
             width: self.config.hidden_size,
+            window: None,
+            relative: None,
             dropout: self.noise.weights,
         }
     }

@@ -1,5 +1,6 @@
 //! What a forward pass leaves for the backward pass.
 
+use crate::compute::kernels::attention::RelativeGradient;
 use crate::compute::kernels::gemm::PackedMatrix;
 use crate::compute::kernels::norm::Normed;
 
@@ -77,6 +78,7 @@ pub(super) struct Scratch {
     pub input: Vec<f32>,
     /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
     pub means: Vec<f32>,
+    pub relative: RelativeGradient,
     pub weight: PackedMatrix,
     pub panels: PackedMatrix,
 }
@@ -99,6 +101,7 @@ impl Tape {
             gated,
             input,
             means,
+            relative,
             weight,
             panels,
         } = &self.scratch;
@@ -107,7 +110,7 @@ impl Tape {
         let normed = normed.flat_map(|one| [&one.values, &one.inverse]);
         let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
-        let panels = weight.bytes() + panels.bytes();
+        let panels = relative.bytes() + weight.bytes() + panels.bytes();
         values * size_of::<f32>() + layers + self.again.bytes() + panels
     }
 }
