@@ -72,6 +72,7 @@ fn logits_equal_those_of_transformers() {
         "electra_same_width",
         "albert",
         "albert_groups",
+        "mpnet",
     ] {
         let expected = expected(case);
         let classifier = classifier(case, Pooling::Auto);
@@ -109,6 +110,7 @@ fn encoders_without_a_head_load_with_and_without_prefix_and_pooler() {
         "distilbert_plain",
         "electra_plain",
         "albert_plain",
+        "mpnet_plain",
     ] {
         let expected = expected(case);
         let batch = Packed::new(sequences(&expected));
@@ -177,7 +179,8 @@ fn the_packed_encoder_equals_a_padded_twin() {
 
 #[test]
 fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
-    for case in ["bert", "bert_relu", "roberta", "distilbert", "electra", "albert_groups"] {
+    for case in ["bert", "bert_relu", "roberta", "distilbert", "electra", "albert_groups", "mpnet"]
+    {
         let classifier = classifier(case, Pooling::Auto);
         let sequences = sequences(&expected(case));
         let many: Vec<Sequence> = (0..8).flat_map(|_| sequences.clone()).collect();

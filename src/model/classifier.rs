@@ -5,13 +5,14 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 
 use super::layout::{
-    AffineNames, EMBEDDING_NORM, HEAD_NORM, LAST_NORM, LayerNames, POSITION, SEGMENT, WORD,
-    pooler_names, projection_names,
+    AffineNames, EMBEDDING_NORM, HEAD_NORM, LAST_NORM, LayerNames, POSITION, RELATIVE, SEGMENT,
+    WORD, pooler_names, projection_names,
 };
 use super::places::{LayerPlaces, Places};
 use super::{EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{
-    self, Attending, activate, add_layer_norm, attention, dropout, embed, gate, linear, row_linear,
+    self, Attending, Relative, activate, add_layer_norm, attention, dropout, embed, gate, linear,
+    row_linear,
 };
 use crate::compute::{Noise, Packed};
 
@@ -57,6 +58,8 @@ pub struct Classifier {
     embeddings: Embeddings,
     /// By the numbers of their weights.
     layers: Vec<Layer>,
+    /// What all layers add to scores by distance.
+    relative: Option<Relative>,
     /// Behind all layers, where norms stand before the blocks.
     last_norm: Option<Tensor>,
     pooler: Affine,
@@ -151,6 +154,10 @@ impl Classifier {
                 projection: design.projection.map(|own| affine(&projection_names(own))),
             },
             layers: (0..config.layer_weights()).map(layer).collect(),
+            relative: design
+                .attention
+                .rows(config.longest_sequence())
+                .map(|rows| Relative::Bias { table_rh: get(RELATIVE), rows: Arc::new(rows) }),
             last_norm: design.block.pre_norm.then(|| get(LAST_NORM)),
             pooler: affine(&pooler_names(config)),
             head_norm: config.architecture.head.norm.map(|_| get(HEAD_NORM)),
@@ -310,7 +317,7 @@ impl Classifier {
     /// given what enters it, `[s, d]`.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
         let qkv_se = self.layer(layer).qkv(x_sd, &self.config)?;
-        ops::attention_weights(&qkv_se, Attending::plain(self.config.num_attention_heads))
+        ops::attention_weights(&qkv_se, self.attending())
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -341,6 +348,12 @@ impl Classifier {
     /// Logits `[b, c]` of what enters the last linear layer.
     pub fn feature_logits(&self, feature_bd: &Tensor) -> Result<Tensor> {
         row_linear(feature_bd, &self.last.0, &self.last.1)
+    }
+
+    /// How tokens attend to each other.
+    fn attending(&self) -> Attending<'_> {
+        let relative = self.relative.as_ref();
+        Attending { relative, ..Attending::plain(self.config.num_attention_heads) }
     }
 
     fn noise<'a>(&'a self, source: Option<&'a DropoutSource>) -> Places<'a> {
@@ -430,7 +443,8 @@ impl Classifier {
         places: &[(u64, u32)],
     ) -> Result<Tensor> {
         let (config, noise) = (&self.config, noise.layer(index));
-        let y_pd = self.layer(index).forward(x_pd, config, batch, &noise, places)?;
+        let inputs = Inputs { config, batch, places, noise, attending: self.attending() };
+        let y_pd = self.layer(index).forward(x_pd, &inputs)?;
         match &self.last_norm {
             Some(norm) if index + 1 == config.num_hidden_layers => {
                 add_layer_norm(&y_pd, None, norm, config.layer_norm_eps)
@@ -460,6 +474,16 @@ impl Classifier {
     }
 }
 
+/// What a layer reads beside its input.
+struct Inputs<'a> {
+    config: &'a EncoderConfig,
+    batch: &'a Packed,
+    /// (row, position) of each token.
+    places: &'a [(u64, u32)],
+    noise: LayerPlaces,
+    attending: Attending<'a>,
+}
+
 impl Layer {
     /// Query, key and value beside one another, `[p, 3d]`.
     fn qkv(&self, x_pd: &Tensor, config: &EncoderConfig) -> Result<Tensor> {
@@ -471,37 +495,26 @@ impl Layer {
         }
     }
 
-    fn forward(
-        &self,
-        x_pd: &Tensor,
-        config: &EncoderConfig,
-        batch: &Packed,
-        noise: &LayerPlaces,
-        places: &[(u64, u32)],
-    ) -> Result<Tensor> {
-        let heads = config.num_attention_heads;
-        let mixed_pd =
-            attention(&self.qkv(x_pd, config)?, batch, Attending::plain(heads), noise.weights)?;
+    fn forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
+        let Inputs { config, batch, places, noise, attending } = *inputs;
+        let qkv_pe = self.qkv(x_pd, config)?;
+        let mixed_pd = attention(&qkv_pe, batch, attending, noise.weights)?;
         let mixed_pd = dropout(&self.output.apply(&mixed_pd)?, places, noise.attention)?;
+        let epsilon = config.layer_norm_eps;
         if config.design.block.pre_norm {
             let x_pd = (x_pd + mixed_pd)?;
-            let normed_pd = add_layer_norm(&x_pd, None, &self.norm, config.layer_norm_eps)?;
-            return x_pd + self.feed_forward(&normed_pd, config, noise, places)?;
+            let normed_pd = add_layer_norm(&x_pd, None, &self.norm, epsilon)?;
+            return x_pd + self.feed_forward(&normed_pd, inputs)?;
         }
-        let (epsilon, norm) = (config.layer_norm_eps, self.attention_norm.as_ref());
+        let norm = self.attention_norm.as_ref();
         let norm = norm.expect("a norm that stands behind the attention is in every layer");
         let x_pd = add_layer_norm(&mixed_pd, Some(x_pd), norm, epsilon)?;
-        let outer_pd = self.feed_forward(&x_pd, config, noise, places)?;
+        let outer_pd = self.feed_forward(&x_pd, inputs)?;
         add_layer_norm(&outer_pd, Some(&x_pd), &self.norm, epsilon)
     }
 
-    fn feed_forward(
-        &self,
-        x_pd: &Tensor,
-        config: &EncoderConfig,
-        noise: &LayerPlaces,
-        places: &[(u64, u32)],
-    ) -> Result<Tensor> {
+    fn feed_forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
+        let Inputs { config, places, noise, .. } = *inputs;
         let inner_pf = self.inner.apply(x_pd)?;
         let inner_pf = match config.design.block.gated {
             true => dropout(&gate(&inner_pf, config.hidden_act)?, places, noise.inner)?,

@@ -1,7 +1,7 @@
 //! Every parameter of a classifier: our name, its shape, and the tensors of transformers that it is
 //! made of.
 
-use super::architecture::{Projection, Shared, Tensors};
+use super::architecture::{AttentionKind, Projection, Shared, Tensors};
 use super::{EncoderConfig, Pooling};
 
 /// A block of lines of a parameter under the name that transformers gives it.
@@ -69,6 +69,8 @@ pub(super) const SEGMENT: &str = "embeddings.type";
 pub(super) const EMBEDDING_NORM: &str = "embeddings.norm";
 pub(super) const LAST_NORM: &str = "last.norm";
 pub(super) const HEAD_NORM: &str = "pooler.norm";
+/// What all layers add to scores by distance.
+pub(super) const RELATIVE: &str = "relative.table";
 
 /// The map from the width of the embeddings to that of the layers.
 pub(super) fn projection_names(projection: Projection) -> AffineNames {
@@ -97,6 +99,8 @@ pub fn is_above(name: &str, first: usize) -> bool {
     let number = name.strip_prefix("layer.").and_then(|rest| rest.split('.').next());
     match number.and_then(|number| number.parse::<usize>().ok()) {
         Some(index) => index >= first,
+        // What all layers share is above only if they all are.
+        None if first > 0 && name.starts_with("relative.") => false,
         None => !name.starts_with("embeddings."),
     }
 }
@@ -140,6 +144,11 @@ pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
         let Tensors { prefix, last_norm, .. } = config.architecture.tensors;
         all.push(norm(config, LAST_NORM.to_owned(), &format!("{prefix}.{last_norm}"), None));
     }
+    if let AttentionKind::DistanceBias { buckets } = config.design.attention {
+        let Tensors { prefix, relative, .. } = config.architecture.tensors;
+        let shape = [buckets, config.num_attention_heads];
+        all.push(table(RELATIVE, &format!("{prefix}.{relative}"), shape));
+    }
     all.extend(head(config));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
@@ -149,21 +158,12 @@ fn embeddings(config: &EncoderConfig) -> Vec<Specification> {
     let Tensors { prefix, embeddings, projection, .. } = config.architecture.tensors;
     let [word, position, segment, last] = embeddings.map(|name| format!("{prefix}.{name}"));
     let (width, design) = (config.embedding_width(), &config.design);
-    let table = |name: &str, source: &str, rows: usize| Specification {
-        name: name.to_owned(),
-        shape: vec![rows, width],
-        parts: vec![Part { name: format!("{source}.weight"), shape: vec![rows, width] }],
-        fill: Fill::Normal,
-        decay: true,
-        head: false,
-        used: true,
-    };
-    let mut all = vec![table(WORD, &word, config.vocab_size)];
+    let mut all = vec![table(WORD, &word, [config.vocab_size, width])];
     if design.positions.is_some() {
-        all.push(table(POSITION, &position, config.max_position_embeddings));
+        all.push(table(POSITION, &position, [config.max_position_embeddings, width]));
     }
     if design.segments {
-        all.push(table(SEGMENT, &segment, config.type_vocab_size));
+        all.push(table(SEGMENT, &segment, [config.type_vocab_size, width]));
     }
     let mut normed = width;
     if let Some(own) = design.projection {
@@ -173,6 +173,19 @@ fn embeddings(config: &EncoderConfig) -> Vec<Specification> {
     }
     all.push(norm(config, EMBEDDING_NORM.to_owned(), &last, Some(normed)));
     all
+}
+
+/// A table whose rows are looked up.
+fn table(name: &str, source: &str, shape: [usize; 2]) -> Specification {
+    Specification {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        parts: vec![Part { name: format!("{source}.weight"), shape: shape.to_vec() }],
+        fill: Fill::Normal,
+        decay: true,
+        head: false,
+        used: true,
+    }
 }
 
 /// The parameters of one layer, or of several with the same weights.

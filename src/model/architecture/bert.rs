@@ -18,6 +18,7 @@ pub(super) const TENSORS: Tensors = Tensors {
     attention: ["attention.output.dense", "attention.output.LayerNorm"],
     feed_forward: ["intermediate.dense", "output.dense", "output.LayerNorm"],
     last_norm: "",
+    relative: "",
 };
 
 /// Its special tokens, which are those of word pieces.

@@ -4,6 +4,8 @@
 //! one; the file of a family says where its own differs.
 
 use super::HeadActivation;
+use super::mpnet::bucket;
+use crate::compute::RelativeRows;
 use crate::compute::ops::Activation;
 
 /// How an encoder is built.
@@ -90,12 +92,24 @@ pub enum Rate {
 /// * `engine::forward::Layer::attend`, behind the product that makes queries and keys, and
 ///   `engine::backward::Work::attention`, before the products that take their gradients on: where queries and
 ///   keys are turned;
-/// * `layout::specifications`, `Engine::update` and `engine::backward`, where it has weights of its own, with
-///   a name that begins with `relative.`.
+/// * `layout::specifications`, `Engine::update` and `engine::backward`, where it has weights of its own that
+///   all layers share, with a name that begins with `relative.`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AttentionKind {
     /// Vaswani et al., "Attention is all you need" (2017), equation 1.
     Plain,
+    /// A bias on scores by head and distance, of so many rows.
+    DistanceBias { buckets: usize },
+}
+
+impl AttentionKind {
+    /// The row that each distance reads of what all layers add to scores, in texts of at most `reach` tokens.
+    pub fn rows(&self, reach: usize) -> Option<RelativeRows> {
+        match self {
+            Self::Plain => None,
+            Self::DistanceBias { .. } => Some(RelativeRows::new(reach, bucket)),
+        }
+    }
 }
 
 /// Which layers have the same weights.

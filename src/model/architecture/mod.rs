@@ -10,6 +10,7 @@ mod camembert;
 mod design;
 mod distilbert;
 mod electra;
+mod mpnet;
 mod roberta;
 mod xlm_roberta;
 
@@ -23,7 +24,7 @@ pub use self::design::{
 use crate::compute::ops::{Activation, activate};
 
 /// Every family that is read.
-const ALL: [&Architecture; 7] = [
+const ALL: [&Architecture; 8] = [
     &bert::BERT,
     &roberta::ROBERTA,
     &distilbert::DISTILBERT,
@@ -31,6 +32,7 @@ const ALL: [&Architecture; 7] = [
     &camembert::CAMEMBERT,
     &electra::ELECTRA,
     &albert::ALBERT,
+    &mpnet::MPNET,
 ];
 
 /// What one family of encoders has of its own.
@@ -113,6 +115,8 @@ pub(super) struct Tensors {
     pub feed_forward: [&'static str; 3],
     /// The norm behind all layers, where norms stand before the blocks.
     pub last_norm: &'static str,
+    /// What all layers add to scores by distance.
+    pub relative: &'static str,
 }
 
 /// The head of a classifier in transformers: first token, dense layer, non-linearity, last layer.
@@ -235,6 +239,9 @@ mod tests {
             ("xlm-roberta", 30_522, 12, 1, 0.1),
             ("camembert", 30_522, 12, 1, 0.1),
             ("distilbert", 30_522, 6, 0, 0.2),
+            ("electra", 30_522, 12, 0, 0.1),
+            ("albert", 30_000, 12, 0, 0.1),
+            ("mpnet", 30_527, 12, 1, 0.1),
         ] {
             let found = read(&serde_json::json!({ "model_type": model_type })).unwrap();
             let sizes = (found.vocab_size, found.num_hidden_layers, found.pad_token_id);
@@ -243,6 +250,46 @@ mod tests {
         }
         let nothing = serde_json::json!({ "model_type": "roberta", "pad_token_id": null });
         assert_eq!(read(&nothing).unwrap().first_position(), 2);
+    }
+
+    #[test]
+    fn what_a_family_cannot_have_is_refused_by_its_key() {
+        for (file, words) in [
+            (
+                r#"{ "model_type": "mpnet", "relative_attention_num_buckets": 16 }"#,
+                "_num_buckets` is 16",
+            ),
+            (r#"{ "model_type": "albert", "num_hidden_groups": 13 }"#, "use 1 to 12"),
+            (r#"{ "model_type": "albert", "num_hidden_groups": 0 }"#, "use at least 1"),
+            (r#"{ "model_type": "albert", "inner_group_num": 86 }"#, "use 1 to 85"),
+            (r#"{ "model_type": "albert", "num_hidden_layers": 0 }"#, "`num_hidden_layers` is 0"),
+            (r#"{ "model_type": "electra", "embedding_size": 0 }"#, "`embedding_size` is 0"),
+            (r#"{ "model_type": "electra", "embedding_size": "8" }"#, "invalid type"),
+        ] {
+            let message = read(&serde_json::from_str(file).unwrap()).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn layers_that_have_the_same_weights_are_those_of_transformers() {
+        let file = |layers: usize, groups: usize, inner: usize| {
+            serde_json::json!({
+                "model_type": "albert", "num_hidden_layers": layers, "num_hidden_groups": groups,
+                "inner_group_num": inner,
+            })
+        };
+        for (sizes, expected) in [
+            ([3, 1, 1], &[0, 0, 0][..]),
+            ([4, 2, 2], &[0, 1, 0, 1, 2, 3, 2, 3]),
+            ([5, 3, 1], &[0, 0, 1, 1, 2]),
+        ] {
+            let config = read(&file(sizes[0], sizes[1], sizes[2])).unwrap();
+            let found: Vec<usize> =
+                (0..config.num_hidden_layers).map(|layer| config.weights_of(layer)).collect();
+            assert_eq!(found, expected);
+            assert_eq!(config.layer_weights(), sizes[1] * sizes[2]);
+        }
     }
 
     #[test]

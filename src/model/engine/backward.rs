@@ -18,7 +18,9 @@ use crate::compute::kernels::norm::{
     layer_norm_backward, scale_and_shift,
 };
 use crate::compute::ops::Dropout;
-use crate::model::layout::{AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, projection_names};
+use crate::model::layout::{
+    AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, RELATIVE, projection_names,
+};
 use crate::model::places::Places;
 use crate::model::{EncoderConfig, Parameters};
 
@@ -61,6 +63,7 @@ impl Engine {
                 config,
                 scope: if index + 1 == self.depth() { &last } else { &all },
                 noise: places.layer(index).into(),
+                relative: self.relative.as_ref(),
                 keep: true,
             };
             let layer = self.layer(index);
@@ -84,7 +87,8 @@ impl Engine {
                 scale_and_shift(&before.values, norm, &mut scratch.normed);
             }
             let names = LayerNames::of(config, config.weights_of(index));
-            let work = Work { layer, names, pass: &pass, parameters, again };
+            let whole = frozen == 0;
+            let work = Work { layer, names, pass: &pass, parameters, again, whole };
             work.feed_forward(&normed[index + 1], &mut own, scratch, &mut gradient, gradients)?;
             work.attention(&mut own, scratch, &mut gradient, gradients)?;
             if again && pass.pre_norm() {
@@ -238,6 +242,8 @@ struct Work<'a> {
     parameters: &'a Parameters,
     /// Whether what enters the non-linearity must be computed again.
     again: bool,
+    /// Whether what all layers share has a gradient: not if some of them are frozen.
+    whole: bool,
 }
 
 impl Work<'_> {
@@ -345,6 +351,11 @@ impl Work<'_> {
             key_value,
             relative,
         );
+        if let Some(own) = pass.relative.filter(|_| self.whole) {
+            let size = self.parameters.get(RELATIVE).elem_count();
+            let into = entry(gradients, RELATIVE, size);
+            relative.add_to_bias(config.num_attention_heads, &own.rows, into);
+        }
         let before = norm_name.filter(|_| pass.pre_norm());
         let entering = match before {
             Some(_) => {

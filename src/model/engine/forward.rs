@@ -9,7 +9,7 @@ use super::tape::{LayerTape, Scratch};
 use super::{Engine, Layer, LayerNoise, Scope, Tape, TrainingPass};
 use crate::compute::Packed;
 use crate::compute::kernels::activation;
-use crate::compute::kernels::attention::Attention;
+use crate::compute::kernels::attention::{Attention, Relative};
 use crate::compute::kernels::gemm::gemms;
 use crate::compute::kernels::noise::Factors;
 use crate::compute::kernels::norm::{
@@ -44,6 +44,7 @@ pub(super) struct Pass<'a> {
     pub config: &'a EncoderConfig,
     pub scope: &'a Scope,
     pub noise: LayerNoise,
+    pub relative: Option<&'a super::Relative>,
     /// Whether the layer's tape is read later.
     pub keep: bool,
 }
@@ -72,7 +73,7 @@ impl Pass<'_> {
             heads: self.config.num_attention_heads,
             width: self.config.hidden_size,
             window: None,
-            relative: None,
+            relative: self.relative.map(|own| Relative::Bias(&own.bias)),
             dropout: self.noise.weights,
         }
     }
@@ -299,6 +300,7 @@ impl Engine {
                 config: &self.config,
                 scope: if index + 1 == self.depth() { last } else { &all },
                 noise: places.layer(index).into(),
+                relative: self.relative.as_ref(),
                 keep: matches!(purpose, Use::Train { checkpointing }
                     if !recomputed(index, checkpointing)),
             };

@@ -21,16 +21,17 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
 use super::layout::{
-    AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, POSITION, SEGMENT, WORD, projection_names,
+    AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, POSITION, RELATIVE, SEGMENT, WORD,
+    projection_names,
 };
 use super::places::LayerPlaces;
 use super::{DropoutSource, EncoderConfig, Parameters};
-use crate::compute::Packed;
-use crate::compute::kernels::attention::Span;
+use crate::compute::kernels::attention::{DistanceBias, Span};
 use crate::compute::kernels::embedding::add_rows;
 use crate::compute::kernels::gemm::{PackedMatrix, Start, Target, gemms};
 use crate::compute::kernels::noise::Factors;
 use crate::compute::ops::Dropout;
+use crate::compute::{Packed, RelativeRows};
 
 /// Gradients by our parameter names.
 pub type GradientMap = BTreeMap<String, Vec<f32>>;
@@ -88,6 +89,13 @@ struct Layer {
     norm: Vec<f32>,
 }
 
+/// A bias on scores by head and distance, and the row of its table that each distance reads.
+#[derive(Clone, Debug)]
+struct Relative {
+    bias: DistanceBias,
+    rows: RelativeRows,
+}
+
 /// A packed copy of an encoder's weights.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -99,6 +107,8 @@ pub struct Engine {
     norm: Vec<f32>,
     /// From the width of the embeddings to that of the layers.
     projection: Option<Affine>,
+    /// What all layers add to scores by distance.
+    relative: Option<Relative>,
     /// By the numbers of their weights.
     layers: Vec<Layer>,
     /// Behind all layers, where norms stand before the blocks.
@@ -197,6 +207,11 @@ impl Engine {
             tables: tables.collect(),
             norm: Vec::new(),
             projection: None,
+            relative: config
+                .design
+                .attention
+                .rows(config.longest_sequence())
+                .map(|rows| Relative { bias: DistanceBias::default(), rows }),
             layers: vec![Layer::default(); config.layer_weights()],
             last_norm: None,
             spare: Arc::default(),
@@ -214,6 +229,10 @@ impl Engine {
             let names = projection_names(own);
             let projection = self.projection.get_or_insert_default();
             projection.pack(parameters, &names, 0..config.hidden_size)?;
+        }
+        if let Some(Relative { bias, rows }) = &mut self.relative {
+            let table = parameters.get(RELATIVE);
+            with_values(table, |table| bias.take(table, config.num_attention_heads, rows))?;
         }
         let (width, first) = (config.hidden_size, config.lowest_weights(self.first));
         for (weights, layer) in self.layers.iter_mut().enumerate().skip(first) {

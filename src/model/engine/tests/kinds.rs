@@ -60,6 +60,8 @@ pub fn kinds() -> Vec<(&'static str, EncoderConfig)> {
                 "num_hidden_groups": 2, "inner_group_num": 2,
             }))),
         ),
+        // So do these.
+        ("mpnet", read(json!({ "model_type": "mpnet" }))),
         ("norms before", built(|design| Design { block: pre_norm(design.block), ..design })),
         (
             "gated, without biases and positions",
@@ -123,7 +125,7 @@ fn the_plain_graph_has_the_gradients_of_finite_differences() {
         let wide = wide.iter().map(|(name, tensor)| {
             (name.clone(), Var::from_tensor(&tensor.to_dtype(DType::F64).unwrap()).unwrap())
         });
-        let variables: std::collections::BTreeMap<String, Var> = wide.collect();
+        let variables: BTreeMap<String, Var> = wide.collect();
         let loss = |of: &dyn Fn(&str, &Tensor) -> Tensor| {
             let own = variables.iter().map(|(name, own)| (name.clone(), of(name, own.as_tensor())));
             let classifier = Classifier::new(&config, &Parameters::from_map(own.collect()));
