@@ -67,6 +67,12 @@ fn logits_equal_those_of_transformers() {
         "distilbert",
         "xlm_roberta",
         "camembert",
+        "roberta_pads",
+        "electra",
+        "electra_same_width",
+        "albert",
+        "albert_groups",
+        "mpnet",
     ] {
         let expected = expected(case);
         let classifier = classifier(case, Pooling::Auto);
@@ -96,9 +102,16 @@ fn token_ids_equal_those_of_transformers_without_the_truncation_in_the_file() {
 
 #[test]
 fn encoders_without_a_head_load_with_and_without_prefix_and_pooler() {
-    for case in
-        ["bert_plain", "bert_no_pooler", "bert_position_ids", "roberta_plain", "distilbert_plain"]
-    {
+    for case in [
+        "bert_plain",
+        "bert_no_pooler",
+        "bert_position_ids",
+        "roberta_plain",
+        "distilbert_plain",
+        "electra_plain",
+        "albert_plain",
+        "mpnet_plain",
+    ] {
         let expected = expected(case);
         let batch = Packed::new(sequences(&expected));
         let first = classifier(case, Pooling::Cls).features(&batch).unwrap();
@@ -106,7 +119,7 @@ fn encoders_without_a_head_load_with_and_without_prefix_and_pooler() {
         let mean = classifier(case, Pooling::Mean).features(&batch).unwrap();
         assert_close(&mean, &expected["mean_hidden"], case);
     }
-    for case in ["bert_plain", "bert_position_ids"] {
+    for case in ["bert_plain", "bert_position_ids", "albert_plain"] {
         let expected = expected(case);
         let batch = Packed::new(sequences(&expected));
         let pooled = classifier(case, Pooling::Auto).features(&batch).unwrap();
@@ -166,7 +179,8 @@ fn the_packed_encoder_equals_a_padded_twin() {
 
 #[test]
 fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
-    for case in ["bert", "bert_relu", "roberta", "distilbert"] {
+    for case in ["bert", "bert_relu", "roberta", "distilbert", "electra", "albert_groups", "mpnet"]
+    {
         let classifier = classifier(case, Pooling::Auto);
         let sequences = sequences(&expected(case));
         let many: Vec<Sequence> = (0..8).flat_map(|_| sequences.clone()).collect();
@@ -182,7 +196,7 @@ fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
 
 #[test]
 fn saved_weights_load_to_the_same_values() {
-    for case in ["bert", "roberta", "distilbert", "xlm_roberta"] {
+    for case in ["bert", "roberta", "distilbert", "xlm_roberta", "electra", "albert_groups"] {
         let config = EncoderConfig::read(&folder(case)).unwrap();
         let mut config = config;
         if config.labels.is_empty() {

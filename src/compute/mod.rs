@@ -9,6 +9,7 @@ mod noise;
 pub mod ops;
 mod packed;
 mod process;
+mod relative;
 mod threads;
 
 pub use device::{DeviceChoice, DeviceError, Selected, select};
@@ -16,4 +17,5 @@ pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory, memory_l
 pub use noise::{Key, Noise, Purpose, Stream, philox};
 pub use packed::{Packed, Sequence, token_key};
 pub use process::Stat;
+pub use relative::RelativeRows;
 pub use threads::{cpu_features, set_threads, threads};

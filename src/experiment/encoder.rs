@@ -196,6 +196,15 @@ impl InitialEncoder {
                 counted(layers, "layer")
             )));
         }
+        if !self.encoder.divides_at(frozen) {
+            let borders = (0..=layers).filter(|&layer| self.encoder.divides_at(layer));
+            let borders: Vec<String> = borders.map(|layer| layer.to_string()).collect();
+            return Err(ExperimentError::Encoder(format!(
+                "`train.frozen_layers` is {frozen}, but layers above that have the same weights as layers below \
+                 it; use {}",
+                borders.join(" or ")
+            )));
+        }
         let (wanted, room) = (self.max_length, self.encoder.longest_sequence());
         if wanted > room {
             return Err(ExperimentError::Encoder(format!(

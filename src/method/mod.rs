@@ -142,7 +142,7 @@ impl Needs {
 pub struct FollowedRun {
     /// Training rows.
     pub rows: usize,
-    /// Layers of the encoder.
+    /// Layers of the encoder with weights of their own.
     pub layers: usize,
     /// Of these, the lowest that are not trained.
     pub frozen_layers: usize,

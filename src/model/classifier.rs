@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use super::architecture::Segments;
-use super::layout::{AffineNames, LayerNames};
+use super::layout::{
+    AffineNames, EMBEDDING_NORM, HEAD_NORM, LAST_NORM, LayerNames, POSITION, RELATIVE, SEGMENT,
+    WORD, pooler_names, projection_names,
+};
+use super::places::{LayerPlaces, Places};
 use super::{EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{
-    self, Dropout, activate, add_layer_norm, attention, dropout, embed, linear, row_linear,
+    self, Attending, Relative, activate, add_layer_norm, attention, dropout, embed, gate, linear,
+    row_linear,
 };
 use crate::compute::{Noise, Packed};
 
@@ -52,43 +56,54 @@ pub struct Trunk {
 pub struct Classifier {
     config: EncoderConfig,
     embeddings: Embeddings,
+    /// By the numbers of their weights.
     layers: Vec<Layer>,
-    pooler: (Tensor, Tensor),
+    /// What all layers add to scores by distance.
+    relative: Option<Relative>,
+    /// Behind all layers, where norms stand before the blocks.
+    last_norm: Option<Tensor>,
+    pooler: Affine,
+    head_norm: Option<Tensor>,
     last: (Tensor, Tensor),
     engine: Option<Arc<Engine>>,
 }
 
+/// Weight and bias of a linear layer.
+#[derive(Clone, Debug)]
+struct Affine {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Affine {
+    fn of(parameters: &Parameters, names: &AffineNames) -> Self {
+        let get = |name: &String| parameters.get(name).clone();
+        Self { weight: get(&names.weight), bias: names.bias.as_ref().map(get) }
+    }
+
+    fn apply(&self, x_pd: &Tensor) -> Result<Tensor> {
+        linear(x_pd, &self.weight, self.bias.as_ref())
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Embeddings {
-    word_vd: Tensor,
-    position: Tensor,
+    word: Tensor,
+    position: Option<Tensor>,
     segment: Option<Tensor>,
-    norm_2d: Tensor,
+    norm: Tensor,
+    projection: Option<Affine>,
 }
 
 /// Weights and biases of one encoder layer.
 #[derive(Clone, Debug)]
 struct Layer {
-    qkv: (Tensor, Tensor),
-    output: (Tensor, Tensor),
-    attention_norm_2d: Tensor,
-    inner: (Tensor, Tensor),
-    outer: (Tensor, Tensor),
-    norm_2d: Tensor,
-}
-
-/// The dropout places of one pass, numbered in the order of the forward pass.
-struct Places<'a> {
-    source: Option<&'a DropoutSource>,
-    next: u32,
-}
-
-impl Places<'_> {
-    fn draw(&mut self, rate: f64) -> Option<Dropout> {
-        let place = self.next;
-        self.next += 1;
-        self.source.map(|source| Dropout::new(&source.noise, source.step, place, rate))
-    }
+    qkv: Affine,
+    output: Affine,
+    attention_norm: Option<Tensor>,
+    inner: Affine,
+    outer: Affine,
+    norm: Tensor,
 }
 
 impl Classifier {
@@ -116,32 +131,44 @@ impl Classifier {
     /// A classifier over these tensors, which are shared and not copied, in plain operations.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Self {
         let get = |name: &str| parameters.get(name).clone();
-        let affine = |names: &AffineNames| (get(&names.weight), get(&names.bias));
-        let layer = |index: usize| {
-            let names = LayerNames::of(index);
+        let affine = |names: &AffineNames| Affine::of(parameters, names);
+        let layer = |weights: usize| {
+            let names = LayerNames::of(config, weights);
             Layer {
                 qkv: affine(&names.qkv),
                 output: affine(&names.output),
-                attention_norm_2d: get(&names.attention_norm),
+                attention_norm: names.attention_norm.as_deref().map(get),
                 inner: affine(&names.inner),
                 outer: affine(&names.outer),
-                norm_2d: get(&names.norm),
+                norm: get(&names.norm),
             }
         };
-        let segments = config.architecture.segments != Segments::Absent;
+        let design = &config.design;
         Self {
             config: config.clone(),
             embeddings: Embeddings {
-                word_vd: get("embeddings.word"),
-                position: get("embeddings.position"),
-                segment: segments.then(|| get("embeddings.type")),
-                norm_2d: get("embeddings.norm"),
+                word: get(WORD),
+                position: design.positions.map(|_| get(POSITION)),
+                segment: design.segments.then(|| get(SEGMENT)),
+                norm: get(EMBEDDING_NORM),
+                projection: design.projection.map(|own| affine(&projection_names(own))),
             },
-            layers: (0..config.num_hidden_layers).map(layer).collect(),
-            pooler: affine(&AffineNames::of("pooler")),
-            last: affine(&AffineNames::of("classifier")),
+            layers: (0..config.layer_weights()).map(layer).collect(),
+            relative: design
+                .attention
+                .rows(config.longest_sequence())
+                .map(|rows| Relative::Bias { table_rh: get(RELATIVE), rows: Arc::new(rows) }),
+            last_norm: design.block.pre_norm.then(|| get(LAST_NORM)),
+            pooler: affine(&pooler_names(config)),
+            head_norm: config.architecture.head.norm.map(|_| get(HEAD_NORM)),
+            last: (get("classifier.weight"), get("classifier.bias")),
             engine: None,
         }
+    }
+
+    /// The weights of a layer.
+    fn layer(&self, index: usize) -> &Layer {
+        &self.layers[self.config.weights_of(index)]
     }
 
     /// The config it was built from.
@@ -158,7 +185,7 @@ impl Classifier {
     pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
         match &self.engine {
             Some(engine) => engine.hidden(batch),
-            None => self.encode(batch, &mut Places { source: None, next: 0 }, &batch.places()),
+            None => self.encode(batch, &self.noise(None), &batch.places()),
         }
     }
 
@@ -179,7 +206,7 @@ impl Classifier {
         inputs: usize,
         first: Option<usize>,
     ) -> Result<Trunk> {
-        let inputs = inputs.min(self.layers.len());
+        let inputs = inputs.min(self.config.num_hidden_layers);
         let below_pd;
         let (pooled_bd, input_be) = match &self.engine {
             Some(engine) => {
@@ -192,8 +219,7 @@ impl Classifier {
                 both
             }
             None => {
-                let mut places = Places { source: None, next: 0 };
-                let mut states = self.states(batch, &mut places, &batch.places())?;
+                let mut states = self.states(batch, &self.noise(None), &batch.places())?;
                 below_pd = first.map(|first| states[first].clone());
                 let last_pd = states.pop().expect("the embeddings come first");
                 let means = states[states.len() - inputs..].iter();
@@ -206,27 +232,24 @@ impl Classifier {
                 (self.pool(&last_pd, batch)?, input_be)
             }
         };
-        let mut places = Places { source: None, next: 0 };
-        Ok(Trunk { feature_bd: self.feature(&pooled_bd, batch, &mut places)?, input_be, below_pd })
+        let feature_bd = self.feature(&pooled_bd, batch, &self.noise(None))?;
+        Ok(Trunk { feature_bd, input_be, below_pd })
     }
 
     /// Logits `[b, c]`, without noise, from what enters the layer `first`, `[p, d]`: the lowest one of
     /// [`Self::packed_above`].
     pub fn logits_from(&self, below_pd: &Tensor, first: usize, batch: &Packed) -> Result<Tensor> {
-        let mut noise = Places { source: None, next: 0 };
+        let noise = self.noise(None);
         let pooled_bd = match &self.engine {
             Some(engine) => {
                 engine.pooled_from(batch, &below_pd.flatten_all()?.to_vec1::<f32>()?)?
             }
             None => {
-                let (mut x_pd, places) = (below_pd.clone(), batch.places());
-                for layer in &self.layers[first..] {
-                    x_pd = layer.forward(&x_pd, &self.config, batch, &mut noise, &places)?;
-                }
+                let x_pd = self.layers_from(first, below_pd, batch, &noise, &batch.places())?;
                 self.pool(&x_pd, batch)?
             }
         };
-        self.feature_logits(&self.feature(&pooled_bd, batch, &mut noise)?)
+        self.feature_logits(&self.feature(&pooled_bd, batch, &noise)?)
     }
 
     /// What enters the last linear layer in each of several passes with dropout, that on the feature
@@ -244,7 +267,7 @@ impl Classifier {
         wanted: StillWanted<'_>,
     ) -> Result<Option<Tensor>> {
         let batch = batch.by_text();
-        let count = self.layers.len();
+        let count = self.config.num_hidden_layers;
         let first = if sampling.layers == 0 { 0 } else { count.saturating_sub(sampling.layers) };
         let step = |sample| DropoutSource { noise: sampling.noise, step: sample as u64 };
         let sources: Vec<DropoutSource> = (0..sampling.samples).map(step).collect();
@@ -253,10 +276,8 @@ impl Classifier {
             None => self.sampled_plainly(&batch, first, &sources, wanted)?,
         };
         let Some(pooled) = pooled else { return Ok(None) };
-        let after = 1 + 3 * count as u32;
         let features = sources.iter().zip(pooled).map(|(source, pooled_bd)| {
-            let mut places = Places { source: Some(source), next: after };
-            self.dropped_feature(&pooled_bd, &batch, &mut places)
+            self.dropped_feature(&pooled_bd, &batch, &self.noise(Some(source)))
         });
         Tensor::stack(&features.collect::<Result<Vec<_>>>()?, 1).map(Some)
     }
@@ -271,21 +292,17 @@ impl Classifier {
         let places = batch.places();
         let mut below = None;
         if first > 0 {
-            let mut noise = Places { source: None, next: 0 };
-            below = Some(self.states(batch, &mut noise, &places)?.swap_remove(first));
+            below = Some(self.states(batch, &self.noise(None), &places)?.swap_remove(first));
         }
         let pooled = sources.iter().map(|source| {
             if !wanted() {
                 return Ok(None);
             }
-            let mut noise = Places { source: Some(source), next: 1 + 3 * first as u32 };
-            let Some(mut x_pd) = below.clone() else {
-                noise.next = 0;
-                return self.pool(&self.encode(batch, &mut noise, &places)?, batch).map(Some);
+            let noise = self.noise(Some(source));
+            let x_pd = match &below {
+                Some(below_pd) => self.layers_from(first, below_pd, batch, &noise, &places)?,
+                None => self.encode(batch, &noise, &places)?,
             };
-            for layer in &self.layers[first..] {
-                x_pd = layer.forward(&x_pd, &self.config, batch, &mut noise, &places)?;
-            }
             self.pool(&x_pd, batch).map(Some)
         });
         pooled.collect()
@@ -293,14 +310,14 @@ impl Classifier {
 
     /// What enters each layer, and what leaves the last, without noise: `[p, d]` each.
     pub fn hidden_states(&self, batch: &Packed) -> Result<Vec<Tensor>> {
-        self.states(batch, &mut Places { source: None, next: 0 }, &batch.places())
+        self.states(batch, &self.noise(None), &batch.places())
     }
 
     /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other in a layer,
     /// given what enters it, `[s, d]`.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = &self.layers[layer].qkv;
-        ops::attention_weights(&linear(x_sd, weight, bias)?, self.config.num_attention_heads)
+        let qkv_se = self.layer(layer).qkv(x_sd, &self.config)?;
+        ops::attention_weights(&qkv_se, self.attending())
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -314,7 +331,7 @@ impl Classifier {
         batch: &Packed,
         source: Option<&DropoutSource>,
     ) -> Result<Tensor> {
-        let hidden_pd = self.encode(batch, &mut Places { source, next: 0 }, &batch.places())?;
+        let hidden_pd = self.encode(batch, &self.noise(source), &batch.places())?;
         self.head_feature(&self.pool(&hidden_pd, batch)?, batch, source)
     }
 
@@ -325,8 +342,7 @@ impl Classifier {
         batch: &Packed,
         source: Option<&DropoutSource>,
     ) -> Result<Tensor> {
-        let mut places = Places { source, next: 1 + 3 * self.layers.len() as u32 };
-        self.dropped_feature(pooled_bd, batch, &mut places)
+        self.dropped_feature(pooled_bd, batch, &self.noise(source))
     }
 
     /// Logits `[b, c]` of what enters the last linear layer.
@@ -334,51 +350,58 @@ impl Classifier {
         row_linear(feature_bd, &self.last.0, &self.last.1)
     }
 
+    /// How tokens attend to each other.
+    fn attending(&self) -> Attending<'_> {
+        let relative = self.relative.as_ref();
+        Attending { relative, ..Attending::plain(self.config.num_attention_heads) }
+    }
+
+    fn noise<'a>(&'a self, source: Option<&'a DropoutSource>) -> Places<'a> {
+        Places::new(&self.config, source)
+    }
+
     /// The feature behind its dropout.
     fn dropped_feature(
         &self,
         pooled_bd: &Tensor,
         batch: &Packed,
-        places: &mut Places<'_>,
+        noise: &Places<'_>,
     ) -> Result<Tensor> {
-        let feature_bd = self.feature(pooled_bd, batch, places)?;
-        let noise = places.draw(self.config.classifier_dropout);
-        dropout(&feature_bd, &ops::sequence_places(batch), noise)
+        let feature_bd = self.feature(pooled_bd, batch, noise)?;
+        let [_, before_last] = noise.head();
+        dropout(&feature_bd, &ops::sequence_places(batch), before_last)
     }
 
     fn pool(&self, hidden_pd: &Tensor, batch: &Packed) -> Result<Tensor> {
-        match self.config.pooling {
-            Pooling::Mean | Pooling::Normalised => ops::mean_token(hidden_pd, batch),
-            Pooling::Cls | Pooling::Auto => ops::first_token(hidden_pd, batch),
+        match self.config.reads_all_tokens() {
+            true => ops::mean_token(hidden_pd, batch),
+            false => ops::first_token(hidden_pd, batch),
         }
     }
 
-    fn feature(
-        &self,
-        pooled_bd: &Tensor,
-        batch: &Packed,
-        places: &mut Places<'_>,
-    ) -> Result<Tensor> {
+    fn feature(&self, pooled_bd: &Tensor, batch: &Packed, noise: &Places<'_>) -> Result<Tensor> {
         match self.config.pooling {
             Pooling::Auto => {}
             Pooling::Normalised => return ops::normalise(pooled_bd),
             Pooling::Mean | Pooling::Cls => return Ok(pooled_bd.clone()),
         }
-        let mut first_bd = pooled_bd.clone();
-        let head = self.config.architecture.head;
-        if head.dropout_first {
-            let noise = places.draw(self.config.classifier_dropout);
-            first_bd = dropout(&first_bd, &ops::sequence_places(batch), noise)?;
+        let [before_dense, _] = noise.head();
+        let pooled_bd = dropout(pooled_bd, &ops::sequence_places(batch), before_dense)?;
+        let dense_bd = match &self.pooler {
+            Affine { weight, bias: Some(bias) } => row_linear(&pooled_bd, weight, bias)?,
+            Affine { weight, bias: None } => {
+                let none = Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device())?;
+                row_linear(&pooled_bd, weight, &none)?
+            }
+        };
+        let feature_bd = self.config.design.head.activation.apply(&dense_bd)?;
+        match &self.head_norm {
+            Some(norm) => add_layer_norm(&feature_bd, None, norm, self.config.layer_norm_eps),
+            None => Ok(feature_bd),
         }
-        head.activation.apply(&row_linear(&first_bd, &self.pooler.0, &self.pooler.1)?)
     }
 
-    fn encode(
-        &self,
-        batch: &Packed,
-        noise: &mut Places<'_>,
-        places: &[(u64, u32)],
-    ) -> Result<Tensor> {
+    fn encode(&self, batch: &Packed, noise: &Places<'_>, places: &[(u64, u32)]) -> Result<Tensor> {
         let mut states = self.states(batch, noise, places)?;
         Ok(states.pop().expect("the embeddings come first"))
     }
@@ -387,53 +410,116 @@ impl Classifier {
     fn states(
         &self,
         batch: &Packed,
-        noise: &mut Places<'_>,
+        noise: &Places<'_>,
         places: &[(u64, u32)],
     ) -> Result<Vec<Tensor>> {
-        let config = &self.config;
-        let first = config.first_position() as u32;
-        let positions: Vec<u32> = batch.positions().map(|position| position + first).collect();
-        let word_pd = embed(&self.embeddings.word_vd, batch.ids())?;
-        let place_pd = embed(&self.embeddings.position, &positions)?;
-        let with_segment_pd = match &self.embeddings.segment {
-            Some(segment) => (word_pd + embed(segment, batch.type_ids())?)?,
-            None => word_pd,
-        };
-        let sum_pd = (with_segment_pd + place_pd)?;
-        let x_pd = add_layer_norm(&sum_pd, None, &self.embeddings.norm_2d, config.layer_norm_eps)?;
-        let x_pd = dropout(&x_pd, places, noise.draw(config.hidden_dropout_prob))?;
-        let mut states = vec![x_pd];
-        for (index, layer) in self.layers.iter().enumerate() {
-            let x_pd = layer.forward(&states[index], config, batch, noise, places)?;
-            states.push(x_pd);
+        let mut states = vec![self.embed(batch, noise, places)?];
+        for index in 0..self.config.num_hidden_layers {
+            states.push(self.run(index, &states[index], batch, noise, places)?);
         }
         Ok(states)
     }
+
+    /// From what enters layer `first` to what leaves the last.
+    fn layers_from(
+        &self,
+        first: usize,
+        below_pd: &Tensor,
+        batch: &Packed,
+        noise: &Places<'_>,
+        places: &[(u64, u32)],
+    ) -> Result<Tensor> {
+        (first..self.config.num_hidden_layers)
+            .try_fold(below_pd.clone(), |x_pd, index| self.run(index, &x_pd, batch, noise, places))
+    }
+
+    /// What a layer makes of its input, and behind the last one the norm that follows all layers.
+    fn run(
+        &self,
+        index: usize,
+        x_pd: &Tensor,
+        batch: &Packed,
+        noise: &Places<'_>,
+        places: &[(u64, u32)],
+    ) -> Result<Tensor> {
+        let (config, noise) = (&self.config, noise.layer(index));
+        let inputs = Inputs { config, batch, places, noise, attending: self.attending() };
+        let y_pd = self.layer(index).forward(x_pd, &inputs)?;
+        match &self.last_norm {
+            Some(norm) if index + 1 == config.num_hidden_layers => {
+                add_layer_norm(&y_pd, None, norm, config.layer_norm_eps)
+            }
+            _ => Ok(y_pd),
+        }
+    }
+
+    fn embed(&self, batch: &Packed, noise: &Places<'_>, places: &[(u64, u32)]) -> Result<Tensor> {
+        let (config, embeddings) = (&self.config, &self.embeddings);
+        let mut x_pe = embed(&embeddings.word, batch.ids())?;
+        if let Some(segment) = &embeddings.segment {
+            x_pe = (x_pe + embed(segment, batch.type_ids())?)?;
+        }
+        if let Some(position) = &embeddings.position {
+            x_pe = (x_pe + embed(position, &config.position_rows(batch))?)?;
+        }
+        let before_norm = config.design.projection.is_some_and(|own| own.before_norm);
+        let project = |x_pe: Tensor, here: bool| match &embeddings.projection {
+            Some(projection) if here => projection.apply(&x_pe),
+            _ => Ok(x_pe),
+        };
+        let x_pe = project(x_pe, before_norm)?;
+        let x_pe = add_layer_norm(&x_pe, None, &embeddings.norm, config.layer_norm_eps)?;
+        let x_pe = dropout(&x_pe, places, noise.embeddings())?;
+        project(x_pe, !before_norm)
+    }
+}
+
+/// What a layer reads beside its input.
+struct Inputs<'a> {
+    config: &'a EncoderConfig,
+    batch: &'a Packed,
+    /// (row, position) of each token.
+    places: &'a [(u64, u32)],
+    noise: LayerPlaces,
+    attending: Attending<'a>,
 }
 
 impl Layer {
-    fn forward(
-        &self,
-        x_pd: &Tensor,
-        config: &EncoderConfig,
-        batch: &Packed,
-        noise: &mut Places<'_>,
-        places: &[(u64, u32)],
-    ) -> Result<Tensor> {
-        let heads = config.num_attention_heads;
-        let qkv_pe = linear(x_pd, &self.qkv.0, &self.qkv.1)?;
-        let on_weights = noise.draw(config.attention_probs_dropout_prob);
-        let mixed_pd = attention(&qkv_pe, batch, heads, on_weights)?;
-        let mixed_pd = linear(&mixed_pd, &self.output.0, &self.output.1)?;
-        let on_output = noise.draw(config.attention_output_dropout());
-        let mixed_pd = dropout(&mixed_pd, places, on_output)?;
-        let epsilon = config.layer_norm_eps;
-        let x_pd = add_layer_norm(&mixed_pd, Some(x_pd), &self.attention_norm_2d, epsilon)?;
+    /// Query, key and value beside one another, `[p, 3d]`.
+    fn qkv(&self, x_pd: &Tensor, config: &EncoderConfig) -> Result<Tensor> {
+        match &self.attention_norm {
+            Some(norm) if config.design.block.pre_norm => {
+                self.qkv.apply(&add_layer_norm(x_pd, None, norm, config.layer_norm_eps)?)
+            }
+            _ => self.qkv.apply(x_pd),
+        }
+    }
 
-        let inner_pf = linear(&x_pd, &self.inner.0, &self.inner.1)?;
-        let inner_pf = activate(&inner_pf, config.hidden_act)?;
-        let outer_pd = linear(&inner_pf, &self.outer.0, &self.outer.1)?;
-        let outer_pd = dropout(&outer_pd, places, noise.draw(config.hidden_dropout_prob))?;
-        add_layer_norm(&outer_pd, Some(&x_pd), &self.norm_2d, epsilon)
+    fn forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
+        let Inputs { config, batch, places, noise, attending } = *inputs;
+        let qkv_pe = self.qkv(x_pd, config)?;
+        let mixed_pd = attention(&qkv_pe, batch, attending, noise.weights)?;
+        let mixed_pd = dropout(&self.output.apply(&mixed_pd)?, places, noise.attention)?;
+        let epsilon = config.layer_norm_eps;
+        if config.design.block.pre_norm {
+            let x_pd = (x_pd + mixed_pd)?;
+            let normed_pd = add_layer_norm(&x_pd, None, &self.norm, epsilon)?;
+            return x_pd + self.feed_forward(&normed_pd, inputs)?;
+        }
+        let norm = self.attention_norm.as_ref();
+        let norm = norm.expect("a norm that stands behind the attention is in every layer");
+        let x_pd = add_layer_norm(&mixed_pd, Some(x_pd), norm, epsilon)?;
+        let outer_pd = self.feed_forward(&x_pd, inputs)?;
+        add_layer_norm(&outer_pd, Some(&x_pd), &self.norm, epsilon)
+    }
+
+    fn feed_forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
+        let Inputs { config, places, noise, .. } = *inputs;
+        let inner_pf = self.inner.apply(x_pd)?;
+        let inner_pf = match config.design.block.gated {
+            true => dropout(&gate(&inner_pf, config.hidden_act)?, places, noise.inner)?,
+            false => activate(&inner_pf, config.hidden_act)?,
+        };
+        dropout(&self.outer.apply(&inner_pf)?, places, noise.feed_forward)
     }
 }

@@ -1,7 +1,7 @@
 //! Every parameter of a classifier: our name, its shape, and the tensors of transformers that it is
 //! made of.
 
-use super::architecture::Segments;
+use super::architecture::{AttentionKind, Projection, Shared, Tensors};
 use super::{EncoderConfig, Pooling};
 
 /// A block of lines of a parameter under the name that transformers gives it.
@@ -17,12 +17,14 @@ pub struct Part {
 #[derive(Clone, Debug)]
 pub(super) struct AffineNames {
     pub weight: String,
-    pub bias: String,
+    /// Where it has a bias.
+    pub bias: Option<String>,
 }
 
 impl AffineNames {
-    pub(super) fn of(layer: &str) -> Self {
-        Self { weight: format!("{layer}.weight"), bias: format!("{layer}.bias") }
+    pub(super) fn of(layer: &str, biased: bool) -> Self {
+        let bias = biased.then(|| format!("{layer}.bias"));
+        Self { weight: format!("{layer}.weight"), bias }
     }
 }
 
@@ -33,7 +35,8 @@ pub(super) struct LayerNames {
     pub qkv: AffineNames,
     /// The output of the attention.
     pub output: AffineNames,
-    pub attention_norm: String,
+    /// Where there is one.
+    pub attention_norm: Option<String>,
     /// The feed-forward block, from the inside out.
     pub inner: AffineNames,
     pub outer: AffineNames,
@@ -41,25 +44,63 @@ pub(super) struct LayerNames {
 }
 
 impl LayerNames {
-    pub(super) fn of(index: usize) -> Self {
+    /// Of the weights of this number.
+    pub(super) fn of(config: &EncoderConfig, weights: usize) -> Self {
+        let block = &config.design.block;
         // Four digits, so that the order of the names is the order of the layers.
-        let name = |part: &str| format!("layer.{index:04}.{part}");
+        let name = |part: &str| format!("layer.{weights:04}.{part}");
+        let attention = |part: &str| AffineNames::of(&name(part), block.attention_bias);
+        let feed_forward = |part: &str| AffineNames::of(&name(part), block.feed_forward_bias);
         Self {
-            qkv: AffineNames::of(&name("attention.qkv")),
-            output: AffineNames::of(&name("attention.output")),
-            attention_norm: name("attention.norm"),
-            inner: AffineNames::of(&name("feed_forward.inner")),
-            outer: AffineNames::of(&name("feed_forward.outer")),
+            qkv: attention("attention.qkv"),
+            output: attention("attention.output"),
+            attention_norm: (weights > 0 || block.first_norm).then(|| name("attention.norm")),
+            inner: feed_forward("feed_forward.inner"),
+            outer: feed_forward("feed_forward.outer"),
             norm: name("feed_forward.norm"),
         }
     }
 }
 
-/// Whether a parameter belongs to the layers from `first` on, or to what comes behind all layers.
+/// Our names of what stands outside the layers.
+pub(super) const WORD: &str = "embeddings.word";
+pub(super) const POSITION: &str = "embeddings.position";
+pub(super) const SEGMENT: &str = "embeddings.type";
+pub(super) const EMBEDDING_NORM: &str = "embeddings.norm";
+pub(super) const LAST_NORM: &str = "last.norm";
+pub(super) const HEAD_NORM: &str = "pooler.norm";
+/// What all layers add to scores by distance.
+pub(super) const RELATIVE: &str = "relative.table";
+
+/// The map from the width of the embeddings to that of the layers.
+pub(super) fn projection_names(projection: Projection) -> AffineNames {
+    AffineNames::of("embeddings.projection", projection.bias)
+}
+
+/// The dense layer of the head.
+pub(super) fn pooler_names(config: &EncoderConfig) -> AffineNames {
+    AffineNames::of("pooler", config.design.head.bias)
+}
+
+/// What transformers writes before the name of a tensor of the weights of this number.
+pub(super) fn layer_prefix(config: &EncoderConfig, weights: usize) -> String {
+    let Tensors { prefix, layers, group, .. } = config.architecture.tensors;
+    match &config.design.shared {
+        Some(Shared { inner, .. }) => {
+            format!("{prefix}.{layers}.{}.{group}.{}.", weights / inner, weights % inner)
+        }
+        None => format!("{prefix}.{layers}.{weights}."),
+    }
+}
+
+/// Whether a parameter belongs to the layers whose weights have the numbers from `first` on, or to what comes
+/// behind all layers.
 pub fn is_above(name: &str, first: usize) -> bool {
     let number = name.strip_prefix("layer.").and_then(|rest| rest.split('.').next());
     match number.and_then(|number| number.parse::<usize>().ok()) {
         Some(index) => index >= first,
+        // What all layers share is above only if they all are.
+        None if first > 0 && name.starts_with("relative.") => false,
         None => !name.starts_with("embeddings."),
     }
 }
@@ -70,7 +111,7 @@ pub enum Fill {
     /// Normal with the config's `initializer_range`.
     Normal,
     Zero,
-    /// γ = 1 above β = 0.
+    /// γ = 1 above β = 0, where there is a β.
     GammaBeta,
 }
 
@@ -95,66 +136,96 @@ pub struct Specification {
 
 /// All parameters of a classifier, in name order.
 pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
-    let width = config.hidden_size;
-    let (tensors, head) = (config.architecture.tensors, config.architecture.head);
-    let prefix = tensors.prefix;
-    let table = |name: &str, source: &str, rows: usize| Specification {
-        name: format!("embeddings.{name}"),
-        shape: vec![rows, width],
-        parts: vec![Part {
-            name: format!("{prefix}.embeddings.{source}.weight"),
-            shape: vec![rows, width],
-        }],
-        fill: Fill::Normal,
-        decay: true,
-        head: false,
-        used: true,
-    };
-    let mut all = vec![
-        table("position", "position_embeddings", config.max_position_embeddings),
-        table("word", "word_embeddings", config.vocab_size),
-        norm("embeddings.norm".to_owned(), &format!("{prefix}.embeddings.LayerNorm"), width),
-    ];
-    if config.architecture.segments != Segments::Absent {
-        all.push(table("type", "token_type_embeddings", config.type_vocab_size));
+    let mut all = embeddings(config);
+    for weights in 0..config.layer_weights() {
+        all.extend(layer(config, weights));
     }
-    for index in 0..config.num_hidden_layers {
-        let source = |name: &str| format!("{prefix}.{}.{index}.{name}", tensors.layers);
-        let ours = LayerNames::of(index);
-        let wide = config.intermediate_size;
-        let [output, attention_norm] = tensors.attention.map(source);
-        let [inner, outer, last_norm] = tensors.feed_forward.map(source);
-        all.extend(affine(ours.qkv, &tensors.qkv.map(source), width, width));
-        all.extend(affine(ours.output, &[output], width, width));
-        all.push(norm(ours.attention_norm, &attention_norm, width));
-        all.extend(affine(ours.inner, &[inner], wide, width));
-        all.extend(affine(ours.outer, &[outer], width, wide));
-        all.push(norm(ours.norm, &last_norm, width));
+    if config.design.block.pre_norm {
+        let Tensors { prefix, last_norm, .. } = config.architecture.tensors;
+        all.push(norm(config, LAST_NORM.to_owned(), &format!("{prefix}.{last_norm}"), None));
     }
-    let classes = config.labels.len();
-    let head = affine(AffineNames::of("pooler"), &[head.dense.to_owned()], width, width)
-        .map(|specification| Specification {
-            head: true,
-            used: config.pooling == Pooling::Auto,
-            ..specification
-        })
-        .into_iter()
-        .chain(
-            affine(AffineNames::of("classifier"), &[head.last.to_owned()], classes, width)
-                .map(|specification| Specification { head: true, ..specification }),
-        );
-    all.extend(head);
+    if let AttentionKind::DistanceBias { buckets } = config.design.attention {
+        let Tensors { prefix, relative, .. } = config.architecture.tensors;
+        let shape = [buckets, config.num_attention_heads];
+        all.push(table(RELATIVE, &format!("{prefix}.{relative}"), shape));
+    }
+    all.extend(head(config));
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
 }
 
-/// Weight and bias of linear layers that read the same input, stacked.
+fn embeddings(config: &EncoderConfig) -> Vec<Specification> {
+    let Tensors { prefix, embeddings, projection, .. } = config.architecture.tensors;
+    let [word, position, segment, last] = embeddings.map(|name| format!("{prefix}.{name}"));
+    let (width, design) = (config.embedding_width(), &config.design);
+    let mut all = vec![table(WORD, &word, [config.vocab_size, width])];
+    if design.positions.is_some() {
+        all.push(table(POSITION, &position, [config.max_position_embeddings, width]));
+    }
+    if design.segments {
+        all.push(table(SEGMENT, &segment, [config.type_vocab_size, width]));
+    }
+    let mut normed = width;
+    if let Some(own) = design.projection {
+        let source = format!("{prefix}.{projection}");
+        all.extend(affine(projection_names(own), &[source], config.hidden_size, width));
+        normed = if own.before_norm { config.hidden_size } else { width };
+    }
+    all.push(norm(config, EMBEDDING_NORM.to_owned(), &last, Some(normed)));
+    all
+}
+
+/// A table whose rows are looked up.
+fn table(name: &str, source: &str, shape: [usize; 2]) -> Specification {
+    Specification {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        parts: vec![Part { name: format!("{source}.weight"), shape: shape.to_vec() }],
+        fill: Fill::Normal,
+        decay: true,
+        head: false,
+        used: true,
+    }
+}
+
+/// The parameters of one layer, or of several with the same weights.
+fn layer(config: &EncoderConfig, weights: usize) -> Vec<Specification> {
+    let (tensors, design) = (config.architecture.tensors, &config.design);
+    let prefix = layer_prefix(config, weights);
+    let source = |name: &str| format!("{prefix}{name}");
+    let ours = LayerNames::of(config, weights);
+    let (width, wide) = (config.hidden_size, config.intermediate_size);
+    let [output, attention_norm] = tensors.attention.map(source);
+    let [inner, outer, last_norm] = tensors.feed_forward.map(source);
+    let qkv: Vec<String> = tensors.qkv.iter().map(|name| source(name)).collect();
+    let mut all = affine(ours.qkv, &qkv, 3 * width / qkv.len(), width);
+    all.extend(affine(ours.output, &[output], width, width));
+    all.extend(ours.attention_norm.map(|ours| norm(config, ours, &attention_norm, None)));
+    let halves = if design.block.gated { 2 } else { 1 };
+    all.extend(affine(ours.inner, &[inner], halves * wide, width));
+    all.extend(affine(ours.outer, &[outer], width, wide));
+    all.push(norm(config, ours.norm, &last_norm, None));
+    all
+}
+
+fn head(config: &EncoderConfig) -> Vec<Specification> {
+    let (head, width) = (config.architecture.head, config.hidden_size);
+    let mut all = affine(pooler_names(config), &[head.dense.to_owned()], width, width);
+    all.extend(head.norm.map(|source| norm(config, HEAD_NORM.to_owned(), source, None)));
+    all.iter_mut().for_each(|one| one.used = config.pooling == Pooling::Auto);
+    let (last, classes) = (AffineNames::of("classifier", true), config.labels.len());
+    all.extend(affine(last, &[head.last.to_owned()], classes, width));
+    all.iter_mut().for_each(|one| one.head = true);
+    all
+}
+
+/// The parameters of linear layers that read the same input, stacked.
 fn affine(
     names: AffineNames,
     sources: &[String],
     outputs: usize,
     inputs: usize,
-) -> [Specification; 2] {
+) -> Vec<Specification> {
     let parts = |suffix: &str, shape: &[usize]| -> Vec<Part> {
         let part = |source| Part { name: format!("{source}.{suffix}"), shape: shape.to_vec() };
         sources.iter().map(part).collect()
@@ -169,24 +240,28 @@ fn affine(
         head: false,
         used: true,
     };
-    let bias = Specification {
-        name: names.bias,
+    let bias = names.bias.map(|name| Specification {
+        name,
         shape: vec![stacked],
         parts: parts("bias", &[outputs]),
         fill: Fill::Zero,
         decay: false,
         head: false,
         used: true,
-    };
-    [weight, bias]
+    });
+    std::iter::once(weight).chain(bias).collect()
 }
 
-fn norm(name: String, source: &str, width: usize) -> Specification {
+/// Of the layers' width, where there is no other.
+fn norm(config: &EncoderConfig, name: String, source: &str, width: Option<usize>) -> Specification {
+    let width = width.unwrap_or(config.hidden_size);
     let part = |suffix| Part { name: format!("{source}.{suffix}"), shape: vec![width] };
+    let bias = config.design.block.norm_bias.then_some("bias");
+    let parts: Vec<Part> = std::iter::once("weight").chain(bias).map(part).collect();
     Specification {
         name,
-        shape: vec![2, width],
-        parts: vec![part("weight"), part("bias")],
+        shape: vec![parts.len(), width],
+        parts,
         fill: Fill::GammaBeta,
         decay: false,
         head: false,

@@ -11,6 +11,7 @@ mod layout;
 mod networks;
 mod obtain;
 mod parameters;
+mod places;
 mod sentence;
 mod settings;
 mod states;
@@ -19,7 +20,10 @@ mod weight_files;
 mod weights;
 
 pub use adapter::{FILES as ADAPTER_FILES, adapter_base, tokenizer_folder};
-pub use architecture::{Architecture, HeadActivation, Segments};
+pub use architecture::{
+    Architecture, AttentionKind, Block, Design, HeadActivation, HeadDesign, Positions, Projection,
+    Rate, Segments, Shared,
+};
 pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trunk};
 pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};

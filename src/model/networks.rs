@@ -90,14 +90,15 @@ impl Networks {
         }
     }
 
-    /// With copies of the layers from `lowest` on instead of those that it had; `mean` are the weights of the
-    /// first network.
+    /// With copies of the layers whose weights have the numbers from `lowest` on instead of those that it had;
+    /// `mean` are the weights of the first network.
     pub fn with_tops(
         self,
         mean: &Parameters,
         lowest: usize,
         copies: impl Iterator<Item = Result<Parameters>>,
     ) -> Result<Self> {
+        let lowest = self.first.config().first_with(lowest);
         let packed = |own: Result<Parameters>| {
             Classifier::packed_above(self.first.config(), mean, &own?, lowest)
         };

@@ -1,6 +1,6 @@
 //! The parameters of a classifier under our names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
 
@@ -45,10 +45,10 @@ impl Parameters {
         self.0.get(name)
     }
 
-    /// Layers of the encoder.
+    /// How many layers of the encoder have weights of their own.
     pub fn layers(&self) -> usize {
-        let norm = |name: &&String| name.starts_with("layer.") && name.ends_with(".attention.norm");
-        self.0.keys().filter(norm).count()
+        let number = |name: &String| name.strip_prefix("layer.")?.split('.').next()?.parse().ok();
+        self.0.keys().filter_map(number).collect::<BTreeSet<usize>>().len()
     }
 
     /// The same with another last linear layer, weight `[c, d]` and bias `[c]`, on the device of the
@@ -121,7 +121,10 @@ pub(super) fn fresh_values(
     let count: usize = specification.shape.iter().product();
     match specification.fill {
         Fill::Zero => vec![0.0; count],
-        Fill::GammaBeta => (0..count).map(|i| if i < count / 2 { 1.0 } else { 0.0 }).collect(),
+        Fill::GammaBeta => {
+            let width = specification.shape[1];
+            (0..count).map(|i| if i < width { 1.0 } else { 0.0 }).collect()
+        }
         Fill::Normal => {
             let mut stream = noise.stream(Purpose::Init, index as u64, 0);
             (0..count).map(|_| (deviation * stream.normal()) as f32).collect()

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::adapter::Delta;
+use super::layout::layer_prefix;
 use super::parameters::fresh_values;
 use super::unread_tensors::{check_names, told};
 use super::weight_files::{Values, WeightFiles};
@@ -214,12 +215,11 @@ fn find(
 
 /// Whether there are weights of a layer behind those that the config has.
 fn has_layer(file: &WeightFiles, config: &EncoderConfig, all: &[Specification]) -> bool {
-    let number = config.num_hidden_layers;
-    let Some(last) = number.checked_sub(1).map(|last| format!(".layer.{last}.")) else {
-        return false;
-    };
-    let parts = all.iter().flat_map(|one| &one.parts).filter(|part| part.name.contains(&last));
-    let next = parts.map(|part| part.name.replace(&last, &format!(".layer.{number}.")));
+    let count = config.layer_weights();
+    let (last, next) = (layer_prefix(config, count - 1), layer_prefix(config, count));
+    let inside =
+        all.iter().flat_map(|one| &one.parts).filter_map(|one| one.name.strip_prefix(&last));
+    let next = inside.map(|name| format!("{next}{name}"));
     next.flat_map(|name| spellings(config, &name)).any(|name| file.info(&name).is_some())
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ClassWeights, Steps};
+use crate::model::{EncoderConfig, is_above};
 
 /// What to train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,7 +179,7 @@ impl Default for TrainConfig {
 
 /// 0 for the embeddings, then the number of the layer from 1, and beyond all layers for the head.
 fn height(name: &str) -> usize {
-    if name.starts_with("embeddings.") {
+    if name.starts_with("embeddings.") || name.starts_with("relative.") {
         return 0;
     }
     let number = name.strip_prefix("layer.").and_then(|rest| rest.split('.').next());
@@ -186,7 +187,8 @@ fn height(name: &str) -> usize {
 }
 
 impl TrainConfig {
-    /// What the learning rate of a parameter is multiplied with, in an encoder of so many layers.
+    /// What the learning rate of a parameter is multiplied with, in an encoder of so many layers with weights of
+    /// their own.
     pub(super) fn rate_factor(&self, name: &str, layers: usize) -> f64 {
         if name.starts_with("classifier.") && self.head_learning_rate > 0.0 {
             return self.head_learning_rate / self.learning_rate;
@@ -196,8 +198,8 @@ impl TrainConfig {
     }
 
     /// Whether a parameter is left as it is.
-    pub(super) fn freezes(&self, name: &str) -> bool {
-        height(name) <= self.frozen_layers && self.frozen_layers > 0
+    pub(super) fn freezes(&self, name: &str, encoder: &EncoderConfig) -> bool {
+        self.frozen_layers > 0 && !is_above(name, encoder.weights_of(self.frozen_layers))
     }
 
     /// The first value that cannot be, as a message that begins with its key.
@@ -266,6 +268,8 @@ impl TrainConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -278,8 +282,32 @@ mod tests {
         assert_eq!(factor("layer.0001.attention.norm"), 1.0);
         assert_eq!((factor("pooler.weight"), factor("classifier.bias")), (1.0, 1.0));
         let frozen = ["embeddings.norm", "layer.0000.feed_forward.norm"];
-        assert!(frozen.iter().all(|name| config.freezes(name)));
-        assert!(!config.freezes("layer.0001.feed_forward.norm") && !config.freezes("pooler.bias"));
-        assert!(!TrainConfig::default().freezes("embeddings.norm"));
+        let encoder = encoder(r#"{ "model_type": "bert" }"#);
+        assert!(frozen.iter().all(|name| config.freezes(name, &encoder)));
+        let trained = ["layer.0001.feed_forward.norm", "pooler.bias", "last.norm"];
+        assert!(trained.iter().all(|name| !config.freezes(name, &encoder)));
+        assert!(!TrainConfig::default().freezes("embeddings.norm", &encoder));
+    }
+
+    #[test]
+    fn of_layers_with_the_same_weights_those_below_a_border_are_frozen() {
+        let encoder = encoder(r#"{ "model_type": "albert", "num_hidden_groups": 2 }"#);
+        let borders: Vec<usize> = (0..=12).filter(|&layer| encoder.divides_at(layer)).collect();
+        assert_eq!(borders, [0, 6, 12]);
+        let config = TrainConfig { frozen_layers: 6, ..TrainConfig::default() };
+        assert!(config.freezes("layer.0000.feed_forward.norm", &encoder));
+        assert!(!config.freezes("layer.0001.feed_forward.norm", &encoder));
+    }
+
+    fn encoder(file: &str) -> EncoderConfig {
+        EncoderConfig::from_bytes(Path::new("config.json"), file.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_is_above_all_layers_is_never_frozen() {
+        let (all, encoder) = (12, encoder(r#"{ "model_type": "bert" }"#));
+        let config = TrainConfig { frozen_layers: all, ..TrainConfig::default() };
+        assert!(config.freezes("layer.0011.attention.norm", &encoder));
+        assert!(!config.freezes("pooler.weight", &encoder));
     }
 }

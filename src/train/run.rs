@@ -229,9 +229,9 @@ impl<'a> Run<'a> {
         let mut specifications = specifications(job.encoder);
         specifications.extend(own.specifications());
         for one in &mut specifications {
-            one.used &= !job.config.freezes(&one.name);
+            one.used &= !job.config.freezes(&one.name, job.encoder);
         }
-        let layers = job.encoder.num_hidden_layers;
+        let layers = job.encoder.layer_weights();
         let group = |one: &Specification| {
             let rate = job.config.rate_factor(&one.name, layers);
             (one.name.clone(), Group { decays: one.decay, rate })

@@ -1,6 +1,6 @@
 """Makes tests/fixtures/encoders/: tiny random checkpoints, and what transformers makes of them.
 
-    python tests/python/golden_encoders.py [OUTPUT_FOLDER]
+    python tests/python/golden_encoders.py [OUTPUT_FOLDER [CASE ...]]
 
 Each case is a model folder as transformers writes it, with an `expected.json` beside the weights.
 The expected values come from the folder as it was read back, in f32 on the CPU with the plain
@@ -13,6 +13,7 @@ within 2e-5 is asserted here. All lists in `expected.json` are per sequence, in 
                   null where there is none
     first_hidden  last hidden state of the first token
     mean_hidden   last hidden state, averaged over all tokens of the sequence
+    input_ids     of the cases in `PADS` with the padding id inside a text, as someone may write it
     texts         (case `bert`) texts and pairs with the ids that the tokenizer gives without
                   truncation and padding, and their logits
 
@@ -37,12 +38,21 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    AlbertModel,
     BertTokenizer,
     CamembertConfig,
     CamembertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     DistilBertModel,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    ElectraModel,
+    MPNetConfig,
+    MPNetForSequenceClassification,
+    MPNetModel,
     RobertaConfig,
     RobertaForSequenceClassification,
     RobertaModel,
@@ -80,7 +90,12 @@ MUST_MATTER = {
     "roberta": {"layer_norm_eps": 1e-12},
     "roberta_plain": {"layer_norm_eps": 1e-12},
     "distilbert": {"activation": "relu"},
+    "albert": {"hidden_act": "relu"},
 }
+# The padding id in the places 2, 3 and 5 of every sequence that has them.
+PADS = ("roberta_pads", "mpnet")
+# Of the last sequence, where distances matter: MPNet's last bucket begins at 91.
+LONGER = {"mpnet": 110}
 
 
 def bert_config(sizes=SMALL, activation="gelu", labels=LABELS):
@@ -123,6 +138,24 @@ def roberta_config(kind=RobertaConfig, sizes=SMALL):
     )
 
 
+def electra_config(embedding, **changes):
+    return ElectraConfig(
+        **SMALLER, embedding_size=embedding, max_position_embeddings=40, num_labels=3, **changes
+    )
+
+
+def albert_config(**changes):
+    return AlbertConfig(
+        **(SMALLER | changes), embedding_size=12, max_position_embeddings=40, num_labels=3
+    )
+
+
+def mpnet_config():
+    return MPNetConfig(
+        **SMALLER, max_position_embeddings=114, num_labels=3, layer_norm_eps=1e-5
+    )
+
+
 def randomise(model, embedding_scale=1.0):
     """Draws every parameter anew.
 
@@ -136,9 +169,11 @@ def randomise(model, embedding_scale=1.0):
             draw = 0.2 * torch.randn(parameter.shape)
             if name.endswith(("LayerNorm.weight", "layer_norm.weight")):
                 draw += 1.0
+            elif name.endswith("relative_attention_bias.weight"):
+                draw *= 5.0
             elif name.endswith("_embeddings.weight"):
                 draw *= embedding_scale
-            elif name.endswith(("intermediate.dense.weight", "ffn.lin1.weight")):
+            elif name.endswith(("intermediate.dense.weight", "ffn.lin1.weight", ".ffn.weight")):
                 draw *= 3.0
             elif name in ("classifier.weight", "classifier.out_proj.weight"):
                 draw *= 10.0
@@ -146,20 +181,24 @@ def randomise(model, embedding_scale=1.0):
     return model.eval()
 
 
-def ragged_batch(config):
-    """Ids from 5 up between two special tokens: RoBERTa would skip positions at a padding id."""
+def ragged_batch(config, case):
+    """Ids from 5 up between two special tokens: RoBERTa skips positions at a padding id."""
     generator = torch.Generator().manual_seed(SEED + 1)
     first, last = (
         (config.bos_token_id, config.eos_token_id)
-        if config.model_type in ("roberta", "xlm-roberta", "camembert")
+        if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
         else (2, 3)
     )
     ids, types = [], []
-    for length in LENGTHS:
+    for length in [*LENGTHS[:-1], LONGER.get(case, LENGTHS[-1])]:
         middle = torch.randint(
             5, config.vocab_size, (max(length - 2, 0),), generator=generator
         ).tolist()
-        ids.append(([first] + middle + [last])[:length])
+        row = ([first] + middle + [last])[:length]
+        for place in (2, 3, 5) if case in PADS else ():
+            if place < length - 1:
+                row[place] = config.pad_token_id
+        ids.append(row)
         segments = getattr(config, "type_vocab_size", 0)
         tail = length // 3 if segments == 2 and length in (7, 37) else 0
         types.append([0] * (length - tail) + [1] * tail)
@@ -198,7 +237,8 @@ def forward(model, ids, types):
             )
         )
     with torch.no_grad():
-        segments = {} if model.config.model_type == "distilbert" else {"token_type_ids": types}
+        without = model.config.model_type in ("distilbert", "mpnet")
+        segments = {} if without else {"token_type_ids": types}
         output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **segments)
     for hook in hooks:
         hook.remove()
@@ -346,7 +386,7 @@ def write_expected(folder, case, model, ids, types, tokenized):
     (folder / "expected.json").write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
 
 
-def main(root):
+def main(root, only):
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -373,11 +413,36 @@ def main(root):
         "distilbert_plain": (randomise(DistilBertModel(distilbert_config())), None),
         "xlm_roberta": (randomise(XLMRobertaForSequenceClassification(xlm), 0.1), None),
         "camembert": (randomise(CamembertForSequenceClassification(camembert), 0.1), None),
+        "roberta_pads": (
+            randomise(RobertaForSequenceClassification(roberta_config(sizes=SMALLER)), 0.1),
+            None,
+        ),
+        "electra": (randomise(ElectraForSequenceClassification(electra_config(10))), None),
+        "electra_same_width": (
+            randomise(
+                ElectraForSequenceClassification(electra_config(16, hidden_act="relu"))
+            ),
+            None,
+        ),
+        "electra_plain": (randomise(ElectraModel(electra_config(10))), None),
+        "albert": (randomise(AlbertForSequenceClassification(albert_config())), None),
+        "albert_groups": (
+            randomise(
+                AlbertForSequenceClassification(
+                    albert_config(num_hidden_layers=5, num_hidden_groups=3, inner_group_num=2)
+                )
+            ),
+            None,
+        ),
+        "albert_plain": (randomise(AlbertModel(albert_config())), None),
+        "mpnet": (randomise(MPNetForSequenceClassification(mpnet_config()), 0.3), None),
+        "mpnet_plain": (randomise(MPNetModel(mpnet_config())), None),
     }
+    cases = {case: made for case, made in cases.items() if not only or case in only}
     for case, (model, extra) in cases.items():
         model = write_case(root / case, model, extra)
         tokenized = save_tokenizer(root / case) if case == "bert" else None
-        write_expected(root / case, case, model, *ragged_batch(model.config), tokenized)
+        write_expected(root / case, case, model, *ragged_batch(model.config, case), tokenized)
 
     total = 0
     print(f"\n{'case':<20}{'files':>6}{'bytes':>10}")
@@ -395,5 +460,6 @@ if __name__ == "__main__":
     main(
         Path(sys.argv[1])
         if len(sys.argv) > 1
-        else Path(__file__).parent.parent / "fixtures" / "encoders"
+        else Path(__file__).parent.parent / "fixtures" / "encoders",
+        sys.argv[2:],
     )

@@ -9,4 +9,5 @@ pub(crate) mod lines;
 pub(crate) mod math;
 pub mod noise;
 pub mod norm;
+pub mod rotary;
 pub(crate) mod simd;

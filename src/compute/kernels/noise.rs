@@ -64,11 +64,16 @@ vectorised! {
     }
 }
 
-/// The factors of a block of attention weights, `[keys, 2 × 16 queries]`: column `q` is the line
-/// that [`fill_line`] gives for token `first + q`.
+/// The factors of a block of attention weights, `[keys, 2 × 16 queries]`: column `q` is what
+/// [`fill_line`] gives for token `first + q`, from value `start` on, a multiple of [`CHUNK`].
 #[inline(always)]
-pub fn fill_columns(block: &mut [[f32; 2 * LANES]], factors: Factors, row: u64, first: u32) {
-    for (chunk, block) in block.chunks_mut(CHUNK).enumerate() {
+pub fn fill_columns(
+    block: &mut [[f32; 2 * LANES]],
+    factors: Factors,
+    (row, first): (u64, u32),
+    start: usize,
+) {
+    for (chunk, block) in (start / CHUNK..).zip(block.chunks_mut(CHUNK)) {
         for lane in 0..LANES.min(block.len()) {
             let group = (chunk * LANES + lane) as u32;
             for half in 0..2 {
@@ -115,13 +120,15 @@ mod tests {
 
     #[test]
     fn columns_of_a_block_are_lines() {
-        let mut block = vec![[0.0; 2 * LANES]; 201];
-        fill_columns(&mut block, FACTORS, 3, 50);
-        for query in [0, 1, 15, 16, 31] {
-            let mut line = vec![0.0; 201];
-            fill_line(&mut line, FACTORS, 3, 50 + query as u32);
-            let column: Vec<f32> = block.iter().map(|keys| keys[query]).collect();
-            assert_eq!(column, line);
+        for start in [0, 128] {
+            let mut block = vec![[0.0; 2 * LANES]; 201];
+            fill_columns(&mut block, FACTORS, (3, 50), start);
+            for query in [0, 1, 15, 16, 31] {
+                let mut line = vec![0.0; start + 201];
+                fill_line(&mut line, FACTORS, 3, 50 + query as u32);
+                let column: Vec<f32> = block.iter().map(|keys| keys[query]).collect();
+                assert_eq!(column, line[start..]);
+            }
         }
     }
 }

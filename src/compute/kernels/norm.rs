@@ -80,6 +80,37 @@ pub fn add_layer_norm(
     }
 }
 
+/// `x ← dropout(x) + residual`.
+pub fn add_residual(
+    x: &mut [f32],
+    residual: &[f32],
+    width: usize,
+    dropout: Option<LineDropout<'_>>,
+) {
+    let blocks = x.par_chunks_mut(LINES * width).zip(residual.par_chunks(LINES * width));
+    blocks.enumerate().for_each(|(block, (x, residual))| {
+        if let Some(dropout) = dropout {
+            drop_block(x, block * LINES, width, dropout);
+        }
+        add(x, residual);
+    });
+}
+
+/// `x ← dropout(x)`, line by line.
+pub fn drop_in_place(x: &mut [f32], width: usize, dropout: LineDropout<'_>) {
+    let blocks = x.par_chunks_mut(LINES * width).enumerate();
+    blocks.for_each(|(block, x)| drop_block(x, block * LINES, width, dropout));
+}
+
+/// The lines from `first` on.
+fn drop_block(x: &mut [f32], first: usize, width: usize, dropout: LineDropout<'_>) {
+    let mut mask = vec![0.0; width];
+    for (x, &(row, token)) in x.chunks_exact_mut(width).zip(&dropout.places[first..]) {
+        fill_line(&mut mask, dropout.factors, row, token);
+        multiply(x, &mask);
+    }
+}
+
 /// The normalised values give `y = γ x̂ + β` again.
 pub fn scale_and_shift(normed: &[f32], gamma_beta: &[f32], y: &mut Vec<f32>) {
     let width = gamma_beta.len() / 2;

@@ -11,10 +11,25 @@ pub enum Activation {
     #[default]
     Gelu,
     /// The tanh approximation of GELU.
-    #[serde(alias = "gelu_pytorch_tanh")]
+    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
     GeluNew,
     /// max(x, 0).
     Relu,
+    /// x σ(x).
+    #[serde(alias = "swish")]
+    Silu,
+}
+
+impl Activation {
+    /// As TensorBoard's graph names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gelu => "Gelu",
+            Self::GeluNew => "GeluNew",
+            Self::Relu => "Relu",
+            Self::Silu => "Silu",
+        }
+    }
 }
 
 /// Applies it element by element.
@@ -23,7 +38,15 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Gelu => x.gelu_erf(),
         Activation::GeluNew => x.gelu(),
         Activation::Relu => x.relu(),
+        Activation::Silu => x.silu(),
     }
+}
+
+/// act(a) ∘ b: `[p, f]`, of a beside b, `[p, 2f]`.
+pub fn gate(ab_pf: &Tensor, activation: Activation) -> Result<Tensor> {
+    let wide = ab_pf.dim(1)? / 2;
+    let a_pf = ab_pf.narrow(1, 0, wide)?.contiguous()?;
+    activate(&a_pf, activation)? * ab_pf.narrow(1, wide, wide)?
 }
 
 #[cfg(test)]
@@ -33,8 +56,11 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        for activation in [Activation::Gelu, Activation::GeluNew, Activation::Relu] {
+        for activation in
+            [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu]
+        {
             assert_gradients(&[sample(&[3, 5], 1)], |x| activate(&x[0], activation));
+            assert_gradients(&[sample(&[3, 6], 2)], |x| gate(&x[0], activation));
         }
     }
 }

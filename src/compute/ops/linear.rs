@@ -4,18 +4,23 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use crate::compute::kernels::lines::times;
 
-/// `x_pd · w_fdᵀ + bias_f`: `[p, f]`.
+/// `x_pd · w_fdᵀ + bias_f`, or without a bias: `[p, f]`.
 ///
 /// A line of the result does not depend on the other lines, to the last bit. `gemm` takes another
 /// kernel when the whole product is small, so few lines are computed among lines of zeros.
-pub fn linear(x_pd: &Tensor, weight_fd: &Tensor, bias_f: &Tensor) -> Result<Tensor> {
+pub fn linear(x_pd: &Tensor, weight_fd: &Tensor, bias_f: Option<&Tensor>) -> Result<Tensor> {
     let (lines, _) = x_pd.dims2()?;
     let floor = if x_pd.device().is_cpu() { fewest_lines(weight_fd.dim(0)?) } else { 0 };
-    if lines >= floor {
-        return x_pd.matmul(&weight_fd.t()?)?.broadcast_add(bias_f);
+    let product_pf = if lines >= floor {
+        x_pd.matmul(&weight_fd.t()?)?
+    } else {
+        let padded = x_pd.pad_with_zeros(0, 0, floor - lines)?;
+        padded.matmul(&weight_fd.t()?)?.narrow(0, 0, lines)?
+    };
+    match bias_f {
+        Some(bias_f) => product_pf.broadcast_add(bias_f),
+        None => Ok(product_pf),
     }
-    let padded = x_pd.pad_with_zeros(0, 0, floor - lines)?;
-    padded.matmul(&weight_fd.t()?)?.narrow(0, 0, lines)?.broadcast_add(bias_f)
 }
 
 /// From how many lines on `gemm` 0.19 computes a product of `width` columns with one and the same
@@ -128,7 +133,8 @@ mod tests {
     #[test]
     fn gradients_agree_with_finite_differences() {
         let inputs = [sample(&[3, 5], 1), sample(&[4, 5], 2), sample(&[4], 3)];
-        assert_gradients(&inputs, |x| linear(&x[0], &x[1], &x[2]));
+        assert_gradients(&inputs, |x| linear(&x[0], &x[1], Some(&x[2])));
+        assert_gradients(&inputs[..2], |x| linear(&x[0], &x[1], None));
         assert_gradients(&inputs, |x| row_linear(&x[0], &x[1], &x[2]));
     }
 
@@ -148,9 +154,9 @@ mod tests {
             let x = sample(&[150, inner], 1).to_dtype(DType::F32).unwrap();
             let w = sample(&[width, inner], 2).to_dtype(DType::F32).unwrap();
             let b = sample(&[width], 3).to_dtype(DType::F32).unwrap();
-            let all = linear(&x, &w, &b).unwrap().to_vec2::<f32>().unwrap();
+            let all = linear(&x, &w, Some(&b)).unwrap().to_vec2::<f32>().unwrap();
             for (start, count) in [(0, 1), (7, 2), (20, 3), (31, 17), (50, 66)] {
-                let part = linear(&x.narrow(0, start, count).unwrap(), &w, &b).unwrap();
+                let part = linear(&x.narrow(0, start, count).unwrap(), &w, Some(&b)).unwrap();
                 let part = part.to_vec2::<f32>().unwrap();
                 assert_eq!(part, all[start..start + count], "{width} × {inner}, {count} lines");
             }

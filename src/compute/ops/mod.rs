@@ -14,15 +14,19 @@ mod linear;
 mod loss;
 mod norm;
 mod pooling;
+mod relative;
+mod rotary;
 
 #[cfg(test)]
 pub(crate) mod gradient_check;
 
-pub use activation::{Activation, activate};
-pub use attention::{attention, attention_weights};
+pub use activation::{Activation, activate, gate};
+pub use attention::{Attending, attention, attention_weights};
 pub use dropout::{Dropout, dropout, sequence_places};
 pub use embedding::embed;
 pub use linear::{linear, row_linear};
 pub use loss::cross_entropy;
 pub use norm::add_layer_norm;
 pub use pooling::{first_token, mean_token, normalise};
+pub use relative::{Disentangled, Relative};
+pub use rotary::rotate;

@@ -2,7 +2,8 @@
 
 use candle_core::{D, Result, Tensor};
 
-/// Layer norm over the last axis of `x_pd + residual_pd`, with γ and β stacked as `[2, d]`.
+/// Layer norm over the last axis of `x_pd + residual_pd`, with γ and β stacked as `[2, d]`, or with γ alone,
+/// `[1, d]`.
 /// Ba, Kiros and Hinton, "Layer normalization" (2016), equation 4, with the biased variance.
 pub fn add_layer_norm(
     x_pd: &Tensor,
@@ -17,8 +18,11 @@ pub fn add_layer_norm(
     let centred_pd = sum_pd.broadcast_sub(&sum_pd.mean_keepdim(D::Minus1)?)?;
     let variance_p1 = centred_pd.sqr()?.mean_keepdim(D::Minus1)?;
     let normed_pd = centred_pd.broadcast_div(&(variance_p1 + epsilon)?.sqrt()?)?;
-    let (gamma_d, beta_d) = (gamma_beta_2d.get(0)?, gamma_beta_2d.get(1)?);
-    normed_pd.broadcast_mul(&gamma_d)?.broadcast_add(&beta_d)
+    let scaled_pd = normed_pd.broadcast_mul(&gamma_beta_2d.get(0)?)?;
+    match gamma_beta_2d.dim(0)? {
+        1 => Ok(scaled_pd),
+        _ => scaled_pd.broadcast_add(&gamma_beta_2d.get(1)?),
+    }
 }
 
 #[cfg(test)]
@@ -32,6 +36,9 @@ mod tests {
         assert_gradients(&inputs, |x| add_layer_norm(&x[0], Some(&x[1]), &x[2], 1e-5));
         assert_gradients(&[inputs[0].clone(), inputs[2].clone()], |x| {
             add_layer_norm(&x[0], None, &x[1], 1e-12)
+        });
+        assert_gradients(&[inputs[0].clone(), sample(&[1, 7], 4)], |x| {
+            add_layer_norm(&x[0], None, &x[1], 1e-5)
         });
     }
 

@@ -185,8 +185,8 @@ impl One<'_> {
         let plan = Plan::new(&self.config, job.rows());
         let followed = FollowedRun {
             rows: job.rows(),
-            layers: start.encoder.num_hidden_layers,
-            frozen_layers: self.config.frozen_layers,
+            layers: start.encoder.layer_weights(),
+            frozen_layers: start.encoder.weights_of(self.config.frozen_layers),
             seed: self.config.seed,
         };
         let follower = approach.follower(&plan, &followed);

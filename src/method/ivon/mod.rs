@@ -117,7 +117,7 @@ impl Approach for Ivon {
     }
 
     fn check_encoder(&self, encoder: &EncoderConfig) -> std::result::Result<(), String> {
-        check_layers(self.stochastic_layers, encoder.num_hidden_layers)
+        check_layers(self.stochastic_layers, encoder)
     }
 
     fn follower(
@@ -175,15 +175,20 @@ pub(super) fn of_all(asked: usize, layers: usize) -> usize {
     if asked == 0 { layers } else { asked }
 }
 
-/// Refuses more of the top layers than there are.
-pub(super) fn check_layers(asked: usize, layers: usize) -> std::result::Result<(), String> {
-    match asked > layers {
-        true => Err(format!(
-            "`posterior.stochastic_layers` is {asked}, but the encoder has {}",
-            counted(layers, "layer")
-        )),
-        false => Ok(()),
+/// Refuses more of the top layers than there are with weights of their own.
+pub(super) fn check_layers(
+    asked: usize,
+    encoder: &EncoderConfig,
+) -> std::result::Result<(), String> {
+    let (layers, own) = (encoder.num_hidden_layers, encoder.layer_weights());
+    if asked <= own {
+        return Ok(());
     }
+    let has = match layers == own {
+        true => counted(layers, "layer"),
+        false => format!("{}, with the weights of {own}", counted(layers, "layer")),
+    };
+    Err(format!("`posterior.stochastic_layers` is {asked}, but the encoder has {has}"))
 }
 
 impl Ivon {

@@ -60,7 +60,7 @@ pub struct Gradients<'a> {
 }
 
 impl<'a> Gradients<'a> {
-    /// Of the layers from `lowest` on.
+    /// Of the layers whose weights have the numbers from `lowest` on.
     ///
     /// # Errors
     /// The weights cannot be read.
@@ -126,8 +126,9 @@ impl<'a> Gradients<'a> {
     }
 
     fn pass<'b>(&self, batch: &'b Packed) -> TrainingPass<'b> {
-        debug_assert!(self.lowest < self.config.num_hidden_layers);
-        TrainingPass { batch, source: None, checkpointing: 0, frozen: self.lowest }
+        debug_assert!(self.lowest < self.config.layer_weights());
+        let frozen = self.config.first_with(self.lowest);
+        TrainingPass { batch, source: None, checkpointing: 0, frozen }
     }
 }
 

@@ -79,14 +79,14 @@ impl Approach for LoraLaplace {
     }
 
     fn check_encoder(&self, encoder: &EncoderConfig) -> std::result::Result<(), String> {
-        check_layers(self.stochastic_layers, encoder.num_hidden_layers)
+        check_layers(self.stochastic_layers, encoder)
     }
 
     fn run(&self, input: &mut FitInput<'_>) -> Result<(Posterior, FitRecord)> {
         let Some(network) = input.network else {
             bail!("lora_laplace needs a whole network, and the texts that it was trained on")
         };
-        let all = network.config.num_hidden_layers;
+        let all = network.config.layer_weights();
         let layers = of_all(self.stochastic_layers, all);
         let (adapters, gaussians) = self.fit(&network, all - layers, input.rows.class_weights)?;
         let top = |factor: f64| TopLayers {
@@ -135,7 +135,7 @@ fn rows_of(rows: usize, most: usize) -> Vec<usize> {
 type Fitted = (BTreeMap<String, Adapter>, BTreeMap<String, Gaussian>);
 
 impl LoraLaplace {
-    /// The adapters of the layers from `lowest` on, and their posterior.
+    /// The adapters of the layers whose weights have the numbers from `lowest` on, and their posterior.
     fn fit(
         &self,
         network: &NetworkRows<'_>,

@@ -1,14 +1,24 @@
 //! BERT: Devlin, Chang, Lee and Toutanova (NAACL 2019).
 
-use super::{Architecture, Block, Head, HeadActivation, Keys, Positions, Segments, Tensors};
+use super::{Architecture, Design, Head, Keys, Segments, Tensors};
 
 /// Its tensors, which others have under another prefix.
 pub(super) const TENSORS: Tensors = Tensors {
     prefix: "bert",
+    embeddings: [
+        "embeddings.word_embeddings",
+        "embeddings.position_embeddings",
+        "embeddings.token_type_embeddings",
+        "embeddings.LayerNorm",
+    ],
+    projection: "",
     layers: "encoder.layer",
-    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    group: "",
+    qkv: &["attention.self.query", "attention.self.key", "attention.self.value"],
     attention: ["attention.output.dense", "attention.output.LayerNorm"],
     feed_forward: ["intermediate.dense", "output.dense", "output.LayerNorm"],
+    last_norm: "",
+    relative: "",
 };
 
 /// Its special tokens, which are those of word pieces.
@@ -19,15 +29,9 @@ pub(super) const BERT: Architecture = Architecture {
     class: "Bert",
     name: "BERT",
     keys: Keys::BERT,
-    positions: Positions::FromZero,
+    design: |_| Ok(Design::BERT),
     segments: Segments::Given,
-    block: Block { attention_output_dropout: true },
     tensors: TENSORS,
-    head: Head {
-        dropout_first: false,
-        dense: "bert.pooler.dense",
-        activation: HeadActivation::Tanh,
-        last: "classifier",
-    },
+    head: Head { dropout_first: false, dense: "bert.pooler.dense", norm: None, last: "classifier" },
     special_tokens: SPECIAL_TOKENS,
 };

@@ -5,7 +5,8 @@
 use serde_json::json;
 
 use super::bert::BERT;
-use super::{Architecture, Block, Head, HeadActivation, Keys, Segments, Tensors};
+use super::{Architecture, Block, Design, Head, Keys, Rate, Segments, Tensors};
+use crate::compute::ops::Activation;
 
 pub(super) const DISTILBERT: Architecture = Architecture {
     model_type: "distilbert",
@@ -25,15 +26,20 @@ pub(super) const DISTILBERT: Architecture = Architecture {
         defaults: || json!({ "num_hidden_layers": 6, "classifier_dropout": 0.2 }),
         constants: || json!({ "layer_norm_eps": 1e-12, "type_vocab_size": 0 }),
     },
+    design: |_| {
+        let relu = Design::with_head(Activation::Relu);
+        let block = Block { attention_output_dropout: Rate::None, ..relu.block };
+        Ok(Design { segments: false, block, ..relu })
+    },
     segments: Segments::Absent,
-    block: Block { attention_output_dropout: false },
     tensors: Tensors {
         prefix: "distilbert",
         layers: "transformer.layer",
-        qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+        qkv: &["attention.q_lin", "attention.k_lin", "attention.v_lin"],
         attention: ["attention.out_lin", "sa_layer_norm"],
         feed_forward: ["ffn.lin1", "ffn.lin2", "output_layer_norm"],
+        ..BERT.tensors
     },
-    head: Head { dense: "pre_classifier", activation: HeadActivation::Relu, ..BERT.head },
+    head: Head { dense: "pre_classifier", ..BERT.head },
     ..BERT
 };

@@ -2,29 +2,39 @@
 //!
 //! A file fills one [`Architecture`], and everything else follows it: the graph, the CPU engine, the files
 //! of transformers, TensorBoard's graph, the benchmark and the card. A new family is a new file and a line of
-//! [`ALL`]; nothing outside this folder asks which family it has.
-//!
-//! All of them have learned positions, a layer norm after each residual sum, and biases.
+//! [`ALL`]; nothing outside this folder asks which family it has. What depends on a config is its [`Design`].
 
+mod albert;
 mod bert;
 mod camembert;
+mod design;
 mod distilbert;
+mod electra;
+mod mpnet;
 mod roberta;
 mod unread;
 mod xlm_roberta;
 
 use candle_core::{Result, Tensor};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use self::design::{
+    AttentionKind, Block, Design, HeadDesign, Positions, Projection, Rate, Shared,
+};
 pub(super) use self::unread::why_unread;
+use crate::compute::ops::{Activation, activate};
 
 /// Every family that is read.
-const ALL: [&Architecture; 5] = [
+const ALL: [&Architecture; 8] = [
     &bert::BERT,
     &roberta::ROBERTA,
     &distilbert::DISTILBERT,
     &xlm_roberta::XLM_ROBERTA,
     &camembert::CAMEMBERT,
+    &electra::ELECTRA,
+    &albert::ALBERT,
+    &mpnet::MPNET,
 ];
 
 /// What one family of encoders has of its own.
@@ -38,11 +48,10 @@ pub struct Architecture {
     pub name: &'static str,
     /// Its keys of `config.json`.
     pub(super) keys: Keys,
-    pub(super) positions: Positions,
+    /// How an encoder with these keys, under BERT's names, is built.
+    pub(super) design: fn(&Map<String, Value>) -> std::result::Result<Design, String>,
     /// What becomes of the segments of a pair.
     pub segments: Segments,
-    /// What its layers have of their own.
-    pub(super) block: Block,
     /// Names of its tensors.
     pub(super) tensors: Tensors,
     /// From the first token to the logits, as its classifier in transformers has it.
@@ -71,14 +80,6 @@ fn nothing() -> Value {
     Value::Object(Map::new())
 }
 
-/// Which row of the position table the first token takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Positions {
-    FromZero,
-    /// The row after that of the padding id.
-    AfterPadding,
-}
-
 /// What becomes of the segments that a tokenizer gives to a pair of texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segments {
@@ -90,11 +91,9 @@ pub enum Segments {
     Absent,
 }
 
-/// What a layer has of its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
-    /// Whether there is dropout on the output of the attention.
-    pub attention_output_dropout: bool,
+/// Those of a family's own keys that a design is made of. The family has defaults for all of them.
+fn own<T: DeserializeOwned>(keys: &Map<String, Value>) -> std::result::Result<T, String> {
+    serde_json::from_value(Value::Object(keys.clone())).map_err(|error| error.to_string())
 }
 
 /// Names of tensors. Those of a layer follow `prefix.layers.N.`.
@@ -102,14 +101,24 @@ pub(super) struct Block {
 pub(super) struct Tensors {
     /// Before all but the head; the file of a bare encoder leaves it out.
     pub prefix: &'static str,
-    /// The list of layers.
+    /// The tables of words, positions and segments, and the norm behind their sum.
+    pub embeddings: [&'static str; 4],
+    /// From the width of the embeddings to that of the layers.
+    pub projection: &'static str,
+    /// The list of layers, or of groups of layers with the same weights.
     pub layers: &'static str,
-    /// Query, key and value.
-    pub qkv: [&'static str; 3],
-    /// The output of the attention, and the norm behind it.
+    /// The list of layers in such a group.
+    pub group: &'static str,
+    /// Query, key and value: one tensor each, or one for all.
+    pub qkv: &'static [&'static str],
+    /// The output of the attention, and the norm behind it, or before it.
     pub attention: [&'static str; 2],
-    /// The two linear layers of the feed-forward block, and the norm behind it.
+    /// The two linear layers of the feed-forward block, and the norm behind it, or before it.
     pub feed_forward: [&'static str; 3],
+    /// The norm behind all layers, where norms stand before the blocks.
+    pub last_norm: &'static str,
+    /// What all layers add to scores by distance.
+    pub relative: &'static str,
 }
 
 /// The head of a classifier in transformers: first token, dense layer, non-linearity, last layer.
@@ -119,8 +128,8 @@ pub(super) struct Head {
     pub dropout_first: bool,
     /// The whole name of the dense layer.
     pub dense: &'static str,
-    /// The non-linearity behind the dense layer.
-    pub activation: HeadActivation,
+    /// The whole name of a norm behind the non-linearity.
+    pub norm: Option<&'static str>,
     /// The whole name of the last layer.
     pub last: &'static str,
 }
@@ -129,7 +138,8 @@ pub(super) struct Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadActivation {
     Tanh,
-    Relu,
+    /// One of those of the feed-forward block.
+    Other(Activation),
 }
 
 impl HeadActivation {
@@ -137,14 +147,14 @@ impl HeadActivation {
     pub fn name(self) -> &'static str {
         match self {
             Self::Tanh => "Tanh",
-            Self::Relu => "Relu",
+            Self::Other(activation) => activation.name(),
         }
     }
 
     pub(super) fn apply(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Tanh => x.tanh(),
-            Self::Relu => x.relu(),
+            Self::Other(activation) => activate(x, activation),
         }
     }
 }
@@ -172,9 +182,9 @@ impl Architecture {
         })
     }
 
-    /// The non-linearity of the head.
-    pub fn head_activation(&self) -> HeadActivation {
-        self.head.activation
+    /// Whether its head has a norm behind the non-linearity.
+    pub fn has_head_norm(&self) -> bool {
+        self.head.norm.is_some()
     }
 
     /// The content of a `config.json` under BERT's keys.
@@ -231,6 +241,9 @@ mod tests {
             ("xlm-roberta", 30_522, 12, 1, 0.1),
             ("camembert", 30_522, 12, 1, 0.1),
             ("distilbert", 30_522, 6, 0, 0.2),
+            ("electra", 30_522, 12, 0, 0.1),
+            ("albert", 30_000, 12, 0, 0.1),
+            ("mpnet", 30_527, 12, 1, 0.1),
         ] {
             let found = read(&serde_json::json!({ "model_type": model_type })).unwrap();
             let sizes = (found.vocab_size, found.num_hidden_layers, found.pad_token_id);
@@ -239,6 +252,46 @@ mod tests {
         }
         let nothing = serde_json::json!({ "model_type": "roberta", "pad_token_id": null });
         assert_eq!(read(&nothing).unwrap().first_position(), 2);
+    }
+
+    #[test]
+    fn what_a_family_cannot_have_is_refused_by_its_key() {
+        for (file, words) in [
+            (
+                r#"{ "model_type": "mpnet", "relative_attention_num_buckets": 16 }"#,
+                "_num_buckets` is 16",
+            ),
+            (r#"{ "model_type": "albert", "num_hidden_groups": 13 }"#, "use 1 to 12"),
+            (r#"{ "model_type": "albert", "num_hidden_groups": 0 }"#, "use at least 1"),
+            (r#"{ "model_type": "albert", "inner_group_num": 86 }"#, "use 1 to 85"),
+            (r#"{ "model_type": "albert", "num_hidden_layers": 0 }"#, "`num_hidden_layers` is 0"),
+            (r#"{ "model_type": "electra", "embedding_size": 0 }"#, "`embedding_size` is 0"),
+            (r#"{ "model_type": "electra", "embedding_size": "8" }"#, "invalid type"),
+        ] {
+            let message = read(&serde_json::from_str(file).unwrap()).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn layers_that_have_the_same_weights_are_those_of_transformers() {
+        let file = |layers: usize, groups: usize, inner: usize| {
+            serde_json::json!({
+                "model_type": "albert", "num_hidden_layers": layers, "num_hidden_groups": groups,
+                "inner_group_num": inner,
+            })
+        };
+        for (sizes, expected) in [
+            ([3, 1, 1], &[0, 0, 0][..]),
+            ([4, 2, 2], &[0, 1, 0, 1, 2, 3, 2, 3]),
+            ([5, 3, 1], &[0, 0, 1, 1, 2]),
+        ] {
+            let config = read(&file(sizes[0], sizes[1], sizes[2])).unwrap();
+            let found: Vec<usize> =
+                (0..config.num_hidden_layers).map(|layer| config.weights_of(layer)).collect();
+            assert_eq!(found, expected);
+            assert_eq!(config.layer_weights(), sizes[1] * sizes[2]);
+        }
     }
 
     #[test]
@@ -257,9 +310,12 @@ mod tests {
             (32, 2, 64)
         );
         assert_eq!((found.hidden_dropout_prob, found.layer_norm_eps), (0.3, 1e-12));
-        assert_eq!((found.segments(), found.attention_output_dropout()), (None, 0.0));
+        assert_eq!(
+            (found.segments(), found.design.block.attention_output_dropout),
+            (None, Rate::None)
+        );
         assert!(read(&file(5)).unwrap_err().contains("`dim` 32 is not a multiple of `n_heads` 5"));
         let unknown = read(&serde_json::json!({ "model_type": "gpt2" })).unwrap_err();
-        assert!(unknown.contains("`gpt2`") && unknown.contains("or `camembert`"), "{unknown}");
+        assert!(unknown.contains("`gpt2`") && unknown.contains("`camembert`"), "{unknown}");
     }
 }

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use super::bert::{BERT, TENSORS};
-use super::{Architecture, Head, Keys, Positions, Segments, Tensors};
+use super::{Architecture, Design, Head, Keys, Positions, Segments, Tensors};
 
 pub(super) const ROBERTA: Architecture = Architecture {
     model_type: "roberta",
     class: "Roberta",
     name: "RoBERTa",
     keys: Keys { defaults: || json!({ "vocab_size": 50_265, "pad_token_id": 1 }), ..Keys::BERT },
-    positions: Positions::AfterPadding,
+    design: |_| Ok(Design { positions: Some(Positions::AfterPadding(None)), ..Design::BERT }),
     segments: Segments::Zero,
     tensors: Tensors { prefix: "roberta", ..TENSORS },
     head: Head {
@@ -20,5 +20,4 @@ pub(super) const ROBERTA: Architecture = Architecture {
         ..BERT.head
     },
     special_tokens: ["<unk>", "</s>", "<pad>", "<s>", "<mask>"],
-    ..BERT
 };

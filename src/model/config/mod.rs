@@ -13,7 +13,8 @@ pub use self::labels::check_labels;
 use self::refused::refusal;
 use super::ModelError;
 use super::adapter::Adapter;
-use super::architecture::{Architecture, Positions, Segments, why_unread};
+use super::architecture::{Architecture, Design, Positions, Rate, why_unread};
+use crate::compute::Packed;
 use crate::compute::ops::Activation;
 use crate::store;
 use crate::task::Task;
@@ -42,13 +43,6 @@ pub enum Pooling {
     Cls,
 }
 
-impl Pooling {
-    /// Whether every token of a text counts.
-    pub fn is_mean(self) -> bool {
-        matches!(self, Self::Mean | Self::Normalised)
-    }
-}
-
 /// Sizes of an encoder that is trained from scratch, named as in transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
@@ -65,10 +59,13 @@ pub struct Sizes {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
     pub architecture: &'static Architecture,
+    /// How it is built.
+    pub design: Design,
     /// Rows of the word embedding, `v`.
     pub vocab_size: usize,
     /// Width `d`.
     pub hidden_size: usize,
+    /// Layers that a text passes through; some may have the same weights.
     pub num_hidden_layers: usize,
     /// Heads `h`.
     pub num_attention_heads: usize,
@@ -167,6 +164,20 @@ struct Block {
     pooling: Pooling,
 }
 
+impl Written {
+    fn check_layers(&self, architecture: &Architecture) -> Result<(), String> {
+        const MOST: usize = 1 << 10;
+        match self.num_hidden_layers {
+            1..=MOST => Ok(()),
+            other => Err(out_of_range(architecture.key("num_hidden_layers"), other, MOST)),
+        }
+    }
+}
+
+fn out_of_range(name: &str, value: usize, most: usize) -> String {
+    format!("`{name}` is {value}; use 1 to {most}")
+}
+
 impl EncoderConfig {
     /// Reads and checks `config.json` in a model folder.
     pub fn read(folder: &Path) -> Result<Self, ModelError> {
@@ -219,13 +230,14 @@ impl EncoderConfig {
         if let Some(message) = refusal(&source) {
             return Err(message);
         }
-        let written = Value::Object(architecture.under_berts_keys(&source));
-        let written: Written =
-            serde_json::from_value(written).map_err(|error| error.to_string())?;
+        let keys = architecture.under_berts_keys(&source);
+        let written: Written = serde_json::from_value(Value::Object(keys.clone()))
+            .map_err(|error| error.to_string())?;
         let hidden_act = serde_json::from_value(Value::String(written.hidden_act.clone()))
             .map_err(|_| {
                 format!(
-                    "`{}` is `{}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh` or `relu`",
+                    "`{}` is `{}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh`, `gelu_fast`, `relu`, \
+                     `silu` or `swish`",
                     architecture.key("hidden_act"),
                     written.hidden_act
                 )
@@ -257,11 +269,16 @@ impl EncoderConfig {
             Ok(task) => (task, None),
             Err(message) => (Task::SingleLabel, Some(message)),
         };
+        // Whatever is made by layers is made after their number is known to be one.
+        written.check_layers(architecture)?;
+        let design = (architecture.design)(&keys)?;
+        let layers = design.shared.as_ref().map(|shared| shared.weights.len());
         let config = Self {
             architecture,
+            design,
             vocab_size: written.vocab_size,
             hidden_size: written.hidden_size,
-            num_hidden_layers: written.num_hidden_layers,
+            num_hidden_layers: layers.unwrap_or(written.num_hidden_layers),
             num_attention_heads: written.num_attention_heads,
             intermediate_size: written.intermediate_size,
             hidden_act,
@@ -311,18 +328,17 @@ impl EncoderConfig {
         let limits = [
             ("vocab_size", self.vocab_size, 1 << 24),
             ("hidden_size", self.hidden_size, 1 << 14),
-            ("num_hidden_layers", self.num_hidden_layers, 1 << 10),
             ("num_attention_heads", self.num_attention_heads, 1 << 10),
             ("intermediate_size", self.intermediate_size, 1 << 17),
             ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
             ("type_vocab_size", self.type_vocab_size, 256),
+            ("embedding_size", self.embedding_width(), 1 << 14),
         ];
         let key = |name| self.architecture.key(name);
         for (name, value, most) in limits {
             let absent = name == "type_vocab_size" && self.segments().is_none();
             if (value == 0 && !absent) || value > most {
-                let name = key(name);
-                return Err(format!("`{name}` is {value}; use 1 to {most}"));
+                return Err(out_of_range(key(name), value, most));
             }
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
@@ -367,24 +383,92 @@ impl EncoderConfig {
         Ok(())
     }
 
-    /// The position of a sequence's first token.
+    /// The row of the position table that the first token of a text takes, where it has one.
     pub fn first_position(&self) -> usize {
-        match self.architecture.positions {
-            Positions::FromZero => 0,
-            Positions::AfterPadding => self.pad_token_id + 1,
+        match self.design.positions {
+            None | Some(Positions::FromZero) => 0,
+            Some(Positions::AfterPadding(own)) => own.unwrap_or(self.pad_token_id) + 1,
         }
+    }
+
+    /// The row of the position table that each token takes.
+    pub(super) fn position_rows(&self, batch: &Packed) -> Vec<u32> {
+        let Some(Positions::AfterPadding(own)) = self.design.positions else {
+            return batch.positions().collect();
+        };
+        // A text may contain the padding token: it is not counted.
+        let padding = own.unwrap_or(self.pad_token_id) as u32;
+        let mut rows = Vec::with_capacity(batch.tokens());
+        for (start, end) in batch.sequences() {
+            let mut last = padding;
+            rows.extend(batch.ids()[start..end].iter().map(|&id| {
+                last += u32::from(id != padding);
+                if id == padding { padding } else { last }
+            }));
+        }
+        rows
     }
 
     /// Rows of the segment embedding; `None` where there is none, and segments do not matter.
     pub fn segments(&self) -> Option<usize> {
-        (self.architecture.segments != Segments::Absent).then_some(self.type_vocab_size)
+        self.design.segments.then_some(self.type_vocab_size)
     }
 
-    /// The rate of the dropout on the output of the attention.
-    pub(super) fn attention_output_dropout(&self) -> f64 {
-        match self.architecture.block.attention_output_dropout {
-            true => self.hidden_dropout_prob,
-            false => 0.0,
+    /// Width of the embeddings, `e`, which is that of the layers where nothing stands between.
+    pub fn embedding_width(&self) -> usize {
+        self.design.projection.map_or(self.hidden_size, |projection| projection.width)
+    }
+
+    /// How many layers have weights of their own.
+    pub fn layer_weights(&self) -> usize {
+        self.design.shared.as_ref().map_or(self.num_hidden_layers, |shared| shared.count)
+    }
+
+    /// The number of the weights that a layer has; behind the last layer, that of no weights.
+    pub fn weights_of(&self, layer: usize) -> usize {
+        match &self.design.shared {
+            Some(shared) => shared.weights.get(layer).copied().unwrap_or(shared.count),
+            None => layer,
+        }
+    }
+
+    /// The lowest number of the weights that the layers from this one on have.
+    pub fn lowest_weights(&self, layer: usize) -> usize {
+        let above = (layer..self.num_hidden_layers).map(|layer| self.weights_of(layer));
+        above.min().unwrap_or(self.layer_weights())
+    }
+
+    /// The first layer that has weights of this number, or of a higher one.
+    pub fn first_with(&self, weights: usize) -> usize {
+        let mut layers = 0..self.num_hidden_layers;
+        layers.find(|&layer| self.weights_of(layer) >= weights).unwrap_or(self.num_hidden_layers)
+    }
+
+    /// Whether the layers from this one on have no weights of a layer below it.
+    pub fn divides_at(&self, layer: usize) -> bool {
+        self.first_with(self.lowest_weights(layer)) >= layer
+    }
+
+    /// Whether φ is made of all tokens of a text, and not of the first.
+    pub fn reads_all_tokens(&self) -> bool {
+        match self.pooling {
+            Pooling::Auto => self.design.head.mean,
+            Pooling::Mean | Pooling::Normalised => true,
+            Pooling::Cls => false,
+        }
+    }
+
+    /// Whether the head that is used has dropout before its dense layer.
+    pub(super) fn dropout_before_dense(&self) -> bool {
+        self.pooling == Pooling::Auto && self.architecture.head.dropout_first
+    }
+
+    /// The share that a dropout sets to zero.
+    pub(super) fn rate(&self, rate: Rate) -> f64 {
+        match rate {
+            Rate::None => 0.0,
+            Rate::Hidden => self.hidden_dropout_prob,
+            Rate::Attention => self.attention_probs_dropout_prob,
         }
     }
 

@@ -6,16 +6,18 @@ use std::ops::Range;
 use candle_core::{Device, Result, Tensor};
 
 use super::tape::{LayerTape, Scratch};
-use super::{Engine, Layer, Noises, Scope, Tape, TrainingPass, with_values};
+use super::{Engine, Layer, LayerNoise, Scope, Tape, TrainingPass};
 use crate::compute::Packed;
 use crate::compute::kernels::activation;
-use crate::compute::kernels::attention::Attention;
-use crate::compute::kernels::embedding::add_rows;
+use crate::compute::kernels::attention::{Attention, Relative};
 use crate::compute::kernels::gemm::gemms;
 use crate::compute::kernels::noise::Factors;
 use crate::compute::kernels::norm::{
-    LineDropout, Norm, Normed, add_layer_norm, drop_lines, mean_line, scale_and_shift,
+    LineDropout, Norm, Normed, add_layer_norm, add_residual, drop_in_place, drop_lines, mean_line,
+    scale_and_shift,
 };
+use crate::compute::ops::Dropout;
+use crate::model::places::Places;
 use crate::model::{DropoutSource, EncoderConfig, StillWanted};
 
 /// Tokens that pass through all layers together: their activations stay in the last-level cache.
@@ -41,15 +43,28 @@ enum Use {
 pub(super) struct Pass<'a> {
     pub config: &'a EncoderConfig,
     pub scope: &'a Scope,
-    /// On attention weights, after attention, and after the feed-forward block.
-    pub noises: [Option<Factors>; 3],
+    pub noise: LayerNoise,
+    pub relative: Option<&'a super::Relative>,
     /// Whether the layer's tape is read later.
     pub keep: bool,
 }
 
 impl Pass<'_> {
-    fn dropout(&self, index: usize) -> Option<LineDropout<'_>> {
-        self.noises[index].map(|factors| LineDropout { factors, places: &self.scope.places })
+    fn dropout(&self, noise: Option<Factors>) -> Option<LineDropout<'_>> {
+        noise.map(|factors| LineDropout { factors, places: &self.scope.places })
+    }
+
+    /// Whether norms stand before the blocks.
+    pub fn pre_norm(&self) -> bool {
+        self.config.design.block.pre_norm
+    }
+
+    /// Dropout on the lines from `first` on of what leaves a gate.
+    pub fn drop_gated(&self, gated: &mut [f32], first: usize) {
+        if let Some(factors) = self.noise.inner {
+            let dropout = LineDropout { factors, places: &self.scope.places[first..] };
+            drop_in_place(gated, self.config.intermediate_size, dropout);
+        }
     }
 
     pub fn attention(&self) -> Attention<'_> {
@@ -57,7 +72,9 @@ impl Pass<'_> {
             spans: &self.scope.spans,
             heads: self.config.num_attention_heads,
             width: self.config.hidden_size,
-            dropout: self.noises[0],
+            window: None,
+            relative: self.relative.map(|own| Relative::Bias(&own.bias)),
+            dropout: self.noise.weights,
         }
     }
 }
@@ -108,7 +125,7 @@ impl Engine {
                 below.extend_from_slice(&tape.scratch.input);
                 from = *first;
             }
-            self.run(from..self.layers.len(), &part, None, &last, &mut tape, purpose);
+            self.run(from..self.depth(), &part, None, &last, &mut tape, purpose);
             parts.push(self.pool(&part, &tape.scratch.input)?);
             means.append(&mut tape.scratch.means);
         }
@@ -122,13 +139,13 @@ impl Engine {
     pub fn pooled_from(&self, batch: &Packed, below: &[f32]) -> Result<Tensor> {
         rayon::scope(|_| {
             let mut tape = self.spare_tape();
-            tape.make_room(self.layers.len());
+            tape.make_room(self.depth());
             let (mut parts, mut start) = (Vec::new(), 0);
             for part in batch.parts(PART) {
                 let end = start + part.tokens() * self.config.hidden_size;
                 tape.scratch.input.clear();
                 tape.scratch.input.extend_from_slice(&below[start..end]);
-                let (layers, last) = (self.first..self.layers.len(), self.read(&part));
+                let (layers, last) = (self.first..self.depth(), self.read(&part));
                 self.run(layers, &part, None, &last, &mut tape, Use::Predict { inputs: 0 });
                 parts.push(self.pool(&part, &tape.scratch.input)?);
                 start = end;
@@ -197,7 +214,7 @@ impl Engine {
             } else {
                 self.start(part, Some(source), tape, whole)?;
             }
-            self.run(first..self.layers.len(), part, Some(source), &last, tape, whole);
+            self.run(first..self.depth(), part, Some(source), &last, tape, whole);
             pooled.push(self.pool(part, &tape.scratch.input)?);
         }
         Ok(true)
@@ -213,7 +230,7 @@ impl Engine {
 
     fn pool(&self, batch: &Packed, x: &[f32]) -> Result<Tensor> {
         let width = self.config.hidden_size;
-        if self.config.pooling.is_mean() {
+        if self.config.reads_all_tokens() {
             let x = Tensor::from_slice(x, (batch.tokens(), width), &Device::Cpu)?;
             return crate::compute::ops::mean_token(&x, batch);
         }
@@ -231,7 +248,7 @@ impl Engine {
         purpose: Use,
     ) -> Result<()> {
         self.start(batch, source, tape, purpose)?;
-        self.run(0..self.layers.len(), batch, source, last, tape, purpose);
+        self.run(0..self.depth(), batch, source, last, tape, purpose);
         Ok(())
     }
 
@@ -243,8 +260,8 @@ impl Engine {
         tape: &mut Tape,
         purpose: Use,
     ) -> Result<()> {
-        let noise = Noises::new(&self.config, source).embeddings();
-        tape.make_room(self.layers.len());
+        let noise = Places::new(&self.config, source).embeddings().and_then(Dropout::factors);
+        tape.make_room(self.depth());
         let kept = matches!(purpose, Use::Train { .. }).then_some(&mut tape.normed[0]);
         let (x, branch) = (&mut tape.scratch.input, &mut tape.scratch.branch);
         self.embed(batch, &Scope::all(batch), noise, kept, x, branch)
@@ -261,17 +278,18 @@ impl Engine {
         tape: &mut Tape,
         purpose: Use,
     ) {
-        let noises = Noises::new(&self.config, source);
+        let places = Places::new(&self.config, source);
         let all = Scope::all(batch);
         let (training, inputs) = match purpose {
             Use::Train { .. } => (true, 0),
-            Use::Predict { inputs } => (false, inputs.min(self.layers.len())),
+            Use::Predict { inputs } => (false, inputs.min(self.depth())),
         };
+        let end = layers.end;
         let mut x = take(&mut tape.scratch.input);
         let width = self.config.hidden_size;
         tape.scratch.means.resize(batch.len() * inputs * width, 0.0);
         for index in layers {
-            if let Some(place) = (index + inputs).checked_sub(self.layers.len()) {
+            if let Some(place) = (index + inputs).checked_sub(self.depth()) {
                 let means = tape.scratch.means.chunks_exact_mut(inputs * width);
                 for ((start, end), means) in batch.sequences().zip(means) {
                     let mean = &mut means[place * width..(place + 1) * width];
@@ -280,18 +298,27 @@ impl Engine {
             }
             let pass = Pass {
                 config: &self.config,
-                scope: if index + 1 == self.layers.len() { last } else { &all },
-                noises: noises.layer(index),
+                scope: if index + 1 == self.depth() { last } else { &all },
+                noise: places.layer(index).into(),
+                relative: self.relative.as_ref(),
                 keep: matches!(purpose, Use::Train { checkpointing }
                     if !recomputed(index, checkpointing)),
             };
-            let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
+            // Where norms stand before the blocks, none saves what a layer starts from.
+            let keep_input = pass.keep || (training && pass.pre_norm());
+            let own = if keep_input { &mut tape.layers[index] } else { &mut tape.again };
             let mut y = take(&mut own.x);
-            let out = training.then_some(&mut tape.normed[index + 1]);
-            self.layers[index].forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
+            let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
+            let out = (training && !pass.pre_norm()).then_some(&mut tape.normed[index + 1]);
+            self.layer(index).forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
             std::mem::swap(&mut x, &mut y);
             // `y` is the layer's input now.
+            let own = if keep_input { &mut tape.layers[index] } else { &mut tape.again };
             own.x = y;
+        }
+        if let Some(last_norm) = self.last_norm.as_ref().filter(|_| end == self.depth()) {
+            let kept = training.then_some(&mut tape.last);
+            add_layer_norm(&mut x, None, norm(&self.config, last_norm), None, kept);
         }
         tape.scratch.input = x;
     }
@@ -305,14 +332,15 @@ impl Engine {
         x: &mut Vec<f32>,
         dropped: &mut Vec<f32>,
     ) -> Result<()> {
-        let width = self.config.hidden_size;
-        x.clear();
-        x.resize(batch.tokens() * width, 0.0);
-        for (table, (_, ids)) in self.tables.iter().zip(self.lookups(batch)) {
-            with_values(table, |table| add_rows(x, table, &ids, width))?;
+        self.look_up(batch, x)?;
+        if let Some(projection) = self.projection(true) {
+            projection.replace(x, dropped);
         }
         add_layer_norm(x, None, norm(&self.config, &self.norm), None, kept);
-        drop_embeddings(x, width, scope, noise, dropped);
+        drop_embeddings(x, self.norm.len() / 2, scope, noise, dropped);
+        if let Some(projection) = self.projection(false) {
+            projection.replace(x, dropped);
+        }
         Ok(())
     }
 
@@ -322,15 +350,30 @@ impl Engine {
         index: usize,
         normed: &[Normed],
         scope: &Scope,
-        noises: &Noises<'_>,
+        noise: Option<Factors>,
         x: &mut Vec<f32>,
         dropped: &mut Vec<f32>,
     ) {
-        let before = index.checked_sub(1).map(|index| &self.layers[index].norm);
-        scale_and_shift(&normed[index].values, before.unwrap_or(&self.norm), x);
-        if before.is_none() {
-            drop_embeddings(x, self.config.hidden_size, scope, noises.embeddings(), dropped);
+        if let Some(before) = index.checked_sub(1) {
+            return scale_and_shift(&normed[index].values, &self.layer(before).norm, x);
         }
+        self.embedded(&normed[0], scope, noise, x, dropped);
+        if let Some(projection) = self.projection(false) {
+            projection.replace(x, dropped);
+        }
+    }
+
+    /// What leaves the dropout of the embeddings, from what their norm saved.
+    pub(super) fn embedded(
+        &self,
+        normed: &Normed,
+        scope: &Scope,
+        noise: Option<Factors>,
+        x: &mut Vec<f32>,
+        dropped: &mut Vec<f32>,
+    ) {
+        scale_and_shift(&normed.values, &self.norm, x);
+        drop_embeddings(x, self.norm.len() / 2, scope, noise, dropped);
     }
 }
 
@@ -370,40 +413,63 @@ impl Layer {
         scratch: &mut Scratch,
         y: &mut Vec<f32>,
     ) {
-        self.attend(x, pass, tape, &mut scratch.normed);
-        let normed = &scratch.normed;
+        self.attend(x, pass, tape, scratch);
+        let Scratch { normed, residual, gated, .. } = scratch;
         y.resize(normed.len(), 0.0);
-        let (width, wide) = (pass.config.hidden_size, self.inner.weight.columns());
+        let (config, wide) = (pass.config, self.inner.weight.columns());
+        let width = config.hidden_size;
         let lines = if pass.keep { pass.scope.places.len() } else { STRETCH };
         tape.inner.resize(pass.scope.places.len().min(lines) * wide, 0.0);
-        for (normed, y) in normed.chunks(lines * width).zip(y.chunks_mut(lines * width)) {
+        let stretches = normed.chunks(lines * width).zip(y.chunks_mut(lines * width));
+        for (stretch, (normed, y)) in stretches.enumerate() {
             let inner = &mut tape.inner[..normed.len() / width * wide];
             gemms(normed, None, [self.inner.target(inner)]);
-            let activate = activation::forward(pass.config.hidden_act);
-            gemms(inner, Some(activate), [self.outer.target(y)]);
+            if config.design.block.gated {
+                gated.resize(inner.len() / 2, 0.0);
+                activation::gate(config.hidden_act, wide / 2, inner, gated);
+                pass.drop_gated(gated, stretch * lines);
+                gemms(gated, None, [self.outer.target(y)]);
+            } else {
+                let activate = activation::forward(config.hidden_act);
+                gemms(inner, Some(activate), [self.outer.target(y)]);
+            }
         }
-        add_layer_norm(y, Some(normed), norm(pass.config, &self.norm), pass.dropout(2), out);
+        let dropout = pass.dropout(pass.noise.feed_forward);
+        match pass.pre_norm() {
+            true => add_residual(y, residual, width, dropout),
+            false => add_layer_norm(y, Some(normed), norm(config, &self.norm), dropout, out),
+        }
     }
 
-    /// The first half of [`Self::forward`]: `normed` becomes what enters the feed-forward block.
+    /// The first half of [`Self::forward`]: the scratch's `normed` becomes what enters the feed-forward block,
+    /// and `residual` what its result is added to, where that is not the same.
     pub(super) fn attend(
         &self,
         x: &[f32],
         pass: &Pass<'_>,
         tape: &mut LayerTape,
-        normed: &mut Vec<f32>,
+        scratch: &mut Scratch,
     ) {
         let width = pass.config.hidden_size;
         let lines = pass.scope.places.len();
-        let residual = match &pass.scope.chosen {
+        let Scratch { normed, entering, residual, .. } = scratch;
+        let attention_norm = norm(pass.config, &self.attention_norm);
+        let entering = match pass.pre_norm() && !self.attention_norm.is_empty() {
+            true => {
+                entering.clear();
+                entering.extend_from_slice(x);
+                let kept = pass.keep.then_some(&mut tape.attention);
+                add_layer_norm(entering, None, attention_norm, None, kept);
+                &entering[..]
+            }
+            false => x,
+        };
+        let queries = match &pass.scope.chosen {
             Some(chosen) => {
-                tape.chosen.clear();
-                for &line in chosen {
-                    tape.chosen.extend_from_slice(&x[line * width..(line + 1) * width]);
-                }
+                choose(entering, chosen, width, &mut tape.chosen);
                 &tape.chosen[..]
             }
-            None => x,
+            None => entering,
         };
         tape.query.resize(lines * width, 0.0);
         tape.key_value.resize(2 * x.len(), 0.0);
@@ -411,10 +477,10 @@ impl Layer {
         let query = query.target(&mut tape.query);
         let key_value = key_value.target(&mut tape.key_value);
         if pass.scope.chosen.is_some() {
-            gemms(residual, None, [query]);
-            gemms(x, None, [key_value]);
+            gemms(queries, None, [query]);
+            gemms(entering, None, [key_value]);
         } else {
-            gemms(x, None, [query, key_value]);
+            gemms(entering, None, [query, key_value]);
         }
         tape.mixed.resize(lines * width, 0.0);
         tape.log_sums.resize(lines * pass.config.num_attention_heads, 0.0);
@@ -422,8 +488,29 @@ impl Layer {
 
         normed.resize(lines * width, 0.0);
         gemms(&tape.mixed, None, [self.output.target(normed)]);
-        let kept = pass.keep.then_some(&mut tape.attention);
-        let attention_norm = norm(pass.config, &self.attention_norm);
-        add_layer_norm(normed, Some(residual), attention_norm, pass.dropout(1), kept);
+        let dropout = pass.dropout(pass.noise.attention);
+        if !pass.pre_norm() {
+            let kept = pass.keep.then_some(&mut tape.attention);
+            return add_layer_norm(normed, Some(queries), attention_norm, dropout, kept);
+        }
+        let before = match &pass.scope.chosen {
+            Some(chosen) => {
+                choose(x, chosen, width, residual);
+                &residual[..]
+            }
+            None => x,
+        };
+        add_residual(normed, before, width, dropout);
+        residual.clone_from(normed);
+        let kept = pass.keep.then_some(&mut tape.feed_forward);
+        add_layer_norm(normed, None, norm(pass.config, &self.norm), None, kept);
+    }
+}
+
+/// Some lines of `x`.
+fn choose(x: &[f32], lines: &[usize], width: usize, chosen: &mut Vec<f32>) {
+    chosen.clear();
+    for &line in lines {
+        chosen.extend_from_slice(&x[line * width..(line + 1) * width]);
     }
 }

@@ -20,14 +20,18 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
-use super::architecture::Segments;
-use super::layout::{AffineNames, LayerNames};
+use super::layout::{
+    AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, POSITION, RELATIVE, SEGMENT, WORD,
+    projection_names,
+};
+use super::places::LayerPlaces;
 use super::{DropoutSource, EncoderConfig, Parameters};
-use crate::compute::Packed;
-use crate::compute::kernels::attention::Span;
-use crate::compute::kernels::gemm::{PackedMatrix, Start, Target};
+use crate::compute::kernels::attention::{DistanceBias, Span};
+use crate::compute::kernels::embedding::add_rows;
+use crate::compute::kernels::gemm::{PackedMatrix, Start, Target, gemms};
 use crate::compute::kernels::noise::Factors;
 use crate::compute::ops::Dropout;
+use crate::compute::{Packed, RelativeRows};
 
 /// Gradients by our parameter names.
 pub type GradientMap = BTreeMap<String, Vec<f32>>;
@@ -36,13 +40,38 @@ pub type GradientMap = BTreeMap<String, Vec<f32>>;
 #[derive(Clone, Debug, Default)]
 struct Affine {
     weight: PackedMatrix,
-    bias: Vec<f32>,
+    bias: Option<Vec<f32>>,
 }
 
 impl Affine {
+    /// Packs some lines of the weight `[n, k]` and of the bias.
+    fn pack(
+        &mut self,
+        parameters: &Parameters,
+        names: &AffineNames,
+        lines: Range<usize>,
+    ) -> Result<()> {
+        let weight = parameters.get(&names.weight);
+        let inner = weight.dim(1)?;
+        let part = lines.start * inner..lines.end * inner;
+        with_values(weight, |w| self.weight.take_transposed(&w[part], inner))?;
+        let bias = names.bias.as_ref();
+        let bias = bias.map(|name| with_values(parameters.get(name), |b| b[lines].to_vec()));
+        self.bias = bias.transpose()?;
+        Ok(())
+    }
+
     /// The product with this map's weight that makes `c`.
     fn target<'a>(&'a self, c: &'a mut [f32]) -> Target<'a> {
-        Target { b: &self.weight, start: Start::Bias(&self.bias), c }
+        let start = self.bias.as_deref().map_or(Start::Zero, Start::Bias);
+        Target { b: &self.weight, start, c }
+    }
+
+    /// This map of each line of `x`, in its place; `spare` is memory for the result.
+    fn replace(&self, x: &mut Vec<f32>, spare: &mut Vec<f32>) {
+        spare.resize(x.len() / self.weight.inner() * self.weight.columns(), 0.0);
+        gemms(x, None, [self.target(spare)]);
+        std::mem::swap(x, spare);
     }
 }
 
@@ -53,10 +82,18 @@ struct Layer {
     query: Affine,
     key_value: Affine,
     output: Affine,
+    /// γ and β stacked, `[2, d]`, as all norms here; empty where there is none.
     attention_norm: Vec<f32>,
     inner: Affine,
     outer: Affine,
     norm: Vec<f32>,
+}
+
+/// A bias on scores by head and distance, and the row of its table that each distance reads.
+#[derive(Clone, Debug)]
+struct Relative {
+    bias: DistanceBias,
+    rows: RelativeRows,
 }
 
 /// A packed copy of an encoder's weights.
@@ -68,7 +105,14 @@ pub struct Engine {
     /// In the order of [`Self::lookups`].
     tables: Vec<Tensor>,
     norm: Vec<f32>,
+    /// From the width of the embeddings to that of the layers.
+    projection: Option<Affine>,
+    /// What all layers add to scores by distance.
+    relative: Option<Relative>,
+    /// By the numbers of their weights.
     layers: Vec<Layer>,
+    /// Behind all layers, where norms stand before the blocks.
+    last_norm: Option<Vec<f32>>,
     /// Memory of a forward pass for the next one.
     spare: Arc<Mutex<Tape>>,
 }
@@ -118,42 +162,25 @@ impl Scope {
     }
 }
 
-/// The dropout places of one pass, numbered as [`super::Classifier`] numbers them.
+/// The noise of one layer, as the kernels take it.
 #[derive(Clone, Copy, Debug)]
-struct Noises<'a> {
-    source: Option<&'a DropoutSource>,
-    attention: f64,
-    attention_output: f64,
-    hidden: f64,
+struct LayerNoise {
+    /// On attention weights.
+    weights: Option<Factors>,
+    /// On the output of the attention.
+    attention: Option<Factors>,
+    /// Within a gated feed-forward block.
+    inner: Option<Factors>,
+    /// On the output of the feed-forward block.
+    feed_forward: Option<Factors>,
 }
 
-impl<'a> Noises<'a> {
-    fn new(config: &EncoderConfig, source: Option<&'a DropoutSource>) -> Self {
-        Self {
-            source,
-            attention: config.attention_probs_dropout_prob,
-            attention_output: config.attention_output_dropout(),
-            hidden: config.hidden_dropout_prob,
-        }
-    }
-
-    fn at(&self, place: u32, rate: f64) -> Option<Factors> {
-        let source = self.source?;
-        Dropout::new(&source.noise, source.step, place, rate).factors()
-    }
-
-    fn embeddings(&self) -> Option<Factors> {
-        self.at(0, self.hidden)
-    }
-
-    /// On attention weights, after attention, and after the feed-forward block.
-    fn layer(&self, index: usize) -> [Option<Factors>; 3] {
-        let first = 1 + 3 * index as u32;
-        [
-            self.at(first, self.attention),
-            self.at(first + 1, self.attention_output),
-            self.at(first + 2, self.hidden),
-        ]
+impl From<LayerPlaces> for LayerNoise {
+    fn from(places: LayerPlaces) -> Self {
+        let LayerPlaces { weights, attention, inner, feed_forward } = places;
+        let [weights, attention, inner, feed_forward] =
+            [weights, attention, inner, feed_forward].map(|one| one.and_then(Dropout::factors));
+        Self { weights, attention, inner, feed_forward }
     }
 }
 
@@ -179,7 +206,14 @@ impl Engine {
             first,
             tables: tables.collect(),
             norm: Vec::new(),
-            layers: vec![Layer::default(); config.num_hidden_layers],
+            projection: None,
+            relative: config
+                .design
+                .attention
+                .rows(config.longest_sequence())
+                .map(|rows| Relative { bias: DistanceBias::default(), rows }),
+            layers: vec![Layer::default(); config.layer_weights()],
+            last_norm: None,
             spare: Arc::default(),
         };
         engine.update(parameters)?;
@@ -188,58 +222,97 @@ impl Engine {
 
     /// Packs the weights as they are now, into the memory that is there.
     pub fn update(&mut self, parameters: &Parameters) -> Result<()> {
-        let width = self.config.hidden_size;
-        self.norm = with_values(parameters.get("embeddings.norm"), <[f32]>::to_vec)?;
-        for (index, layer) in self.layers.iter_mut().enumerate().skip(self.first) {
-            let names = LayerNames::of(index);
-            let pack =
-                |affine: &mut Affine, own: &AffineNames, lines: Range<usize>| -> Result<()> {
-                    let weight = parameters.get(&own.weight);
-                    let inner = weight.dim(1)?;
-                    let part = lines.start * inner..lines.end * inner;
-                    with_values(weight, |w| affine.weight.take_transposed(&w[part], inner))?;
-                    affine.bias = with_values(parameters.get(&own.bias), |b| b[lines].to_vec())?;
-                    Ok(())
-                };
-            pack(&mut layer.query, &names.qkv, 0..width)?;
-            pack(&mut layer.key_value, &names.qkv, width..3 * width)?;
-            pack(&mut layer.output, &names.output, 0..width)?;
-            pack(&mut layer.inner, &names.inner, 0..self.config.intermediate_size)?;
-            pack(&mut layer.outer, &names.outer, 0..width)?;
-            let norm = |name: &str| with_values(parameters.get(name), <[f32]>::to_vec);
-            layer.attention_norm = norm(&names.attention_norm)?;
+        let config = &self.config;
+        let norm = |name: &str| both_lines(parameters.get(name));
+        self.norm = norm(EMBEDDING_NORM)?;
+        if let Some(own) = config.design.projection {
+            let names = projection_names(own);
+            let projection = self.projection.get_or_insert_default();
+            projection.pack(parameters, &names, 0..config.hidden_size)?;
+        }
+        if let Some(Relative { bias, rows }) = &mut self.relative {
+            let table = parameters.get(RELATIVE);
+            with_values(table, |table| bias.take(table, config.num_attention_heads, rows))?;
+        }
+        let (width, first) = (config.hidden_size, config.lowest_weights(self.first));
+        for (weights, layer) in self.layers.iter_mut().enumerate().skip(first) {
+            let names = LayerNames::of(config, weights);
+            layer.query.pack(parameters, &names.qkv, 0..width)?;
+            layer.key_value.pack(parameters, &names.qkv, width..3 * width)?;
+            layer.output.pack(parameters, &names.output, 0..width)?;
+            let inner = parameters.get(&names.inner.weight).dim(0)?;
+            layer.inner.pack(parameters, &names.inner, 0..inner)?;
+            layer.outer.pack(parameters, &names.outer, 0..width)?;
+            layer.attention_norm = match &names.attention_norm {
+                Some(name) => norm(name)?,
+                None => Vec::new(),
+            };
             layer.norm = norm(&names.norm)?;
         }
+        self.last_norm = config.design.block.pre_norm.then(|| norm(LAST_NORM)).transpose()?;
         Ok(())
+    }
+
+    /// How many layers a text passes through.
+    fn depth(&self) -> usize {
+        self.config.num_hidden_layers
+    }
+
+    /// The weights of a layer.
+    fn layer(&self, index: usize) -> &Layer {
+        &self.layers[self.config.weights_of(index)]
     }
 
     /// The tokens that the last layer computes for the pooled vectors.
     fn read(&self, batch: &Packed) -> Scope {
-        if self.config.pooling.is_mean() { Scope::all(batch) } else { Scope::first(batch) }
+        if self.config.reads_all_tokens() { Scope::all(batch) } else { Scope::first(batch) }
     }
 
     /// Ids, positions and segments, each with its table's name in [`GradientMap`].
     fn lookups(&self, batch: &Packed) -> impl Iterator<Item = (&'static str, Vec<u32>)> {
-        let first = self.config.first_position() as u32;
-        tables(&self.config).map(move |table| {
+        tables(&self.config).map(|table| {
             let lines = match table {
                 WORD => batch.ids().to_vec(),
-                POSITION => batch.positions().map(|place| place + first).collect(),
+                POSITION => self.config.position_rows(batch),
                 _ => batch.type_ids().to_vec(),
             };
             (table, lines)
         })
     }
-}
 
-const WORD: &str = "embeddings.word";
-const POSITION: &str = "embeddings.position";
-const SEGMENT: &str = "embeddings.type";
+    /// The sums of the lines of the tables, `[p, e]`.
+    fn look_up(&self, batch: &Packed, x: &mut Vec<f32>) -> Result<()> {
+        let width = self.config.embedding_width();
+        x.clear();
+        x.resize(batch.tokens() * width, 0.0);
+        for (table, (_, ids)) in self.tables.iter().zip(self.lookups(batch)) {
+            with_values(table, |table| add_rows(x, table, &ids, width))?;
+        }
+        Ok(())
+    }
+
+    /// The projection of the embeddings, if it stands here.
+    fn projection(&self, before_norm: bool) -> Option<&Affine> {
+        let own = self.config.design.projection?;
+        self.projection.as_ref().filter(|_| own.before_norm == before_norm)
+    }
+}
 
 /// The tables whose lines are added up for a token.
 fn tables(config: &EncoderConfig) -> impl Iterator<Item = &'static str> + use<> {
-    let segment = (config.architecture.segments != Segments::Absent).then_some(SEGMENT);
-    [WORD, POSITION].into_iter().chain(segment)
+    let position = config.design.positions.map(|_| POSITION);
+    let segment = config.design.segments.then_some(SEGMENT);
+    [WORD].into_iter().chain(position).chain(segment)
+}
+
+/// γ and β stacked; where there is no β, zeros.
+fn both_lines(norm: &Tensor) -> Result<Vec<f32>> {
+    let width = norm.dim(1)?;
+    with_values(norm, |norm| {
+        let mut both = norm.to_vec();
+        both.resize(2 * width, 0.0);
+        both
+    })
 }
 
 /// Hands the values of a contiguous f32 tensor on the CPU to `f`, without a copy.

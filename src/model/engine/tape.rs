@@ -1,5 +1,6 @@
 //! What a forward pass leaves for the backward pass.
 
+use crate::compute::kernels::attention::RelativeGradient;
 use crate::compute::kernels::gemm::PackedMatrix;
 use crate::compute::kernels::norm::Normed;
 
@@ -8,7 +9,7 @@ use crate::compute::kernels::norm::Normed;
 pub(super) struct LayerTape {
     /// The layer's input, `[p, d]`.
     pub x: Vec<f32>,
-    /// The lines of it that are computed, `[m, d]`, where that is not all of them.
+    /// The lines that are computed of what enters the attention, `[m, d]`, where that is not all of them.
     pub chosen: Vec<f32>,
     /// Queries, `[m, d]`.
     pub query: Vec<f32>,
@@ -18,8 +19,11 @@ pub(super) struct LayerTape {
     pub mixed: Vec<f32>,
     /// Logarithms of the sums of attention weights, `[m, heads]`.
     pub log_sums: Vec<f32>,
+    /// Of the norm of the attention: behind it `[m, d]`, before it `[p, d]`.
     pub attention: Normed,
-    /// What enters the non-linearity, `[m, f]`; of one stretch of tokens where it is computed again.
+    /// Of the norm of the feed-forward block, where it stands before, `[m, d]`.
+    pub feed_forward: Normed,
+    /// What enters the non-linearity, `[m, f]` or `[m, 2f]`; of one stretch of tokens where it is computed again.
     pub inner: Vec<f32>,
 }
 
@@ -34,6 +38,8 @@ impl LayerTape {
             &self.log_sums,
             &self.attention.values,
             &self.attention.inverse,
+            &self.feed_forward.values,
+            &self.feed_forward.inverse,
             &self.inner,
         ];
         all.iter().map(|values| values.capacity() * size_of::<f32>()).sum()
@@ -43,10 +49,12 @@ impl LayerTape {
 /// The activations of one pass, kept between steps so that their memory is used again.
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
-    /// The norm after the embeddings, then the second norm of each layer: what the next one starts
-    /// from is a scale and a shift away.
+    /// The norm after the embeddings, then the second norm of each layer, where it stands behind: what the
+    /// next one starts from is a scale and a shift away.
     pub(super) normed: Vec<Normed>,
-    /// By layer. A layer that is computed again keeps nothing here.
+    /// The norm behind all layers, where norms stand before the blocks.
+    pub(super) last: Normed,
+    /// By layer. A layer that is computed again keeps nothing here but its input, where no norm saves that.
     pub(super) layers: Vec<LayerTape>,
     /// What a layer is computed again into.
     pub(super) again: LayerTape,
@@ -60,10 +68,17 @@ pub(super) struct Scratch {
     pub normed: Vec<f32>,
     pub branch: Vec<f32>,
     pub wide: Vec<f32>,
+    /// What enters the attention, where a norm stands before it, `[p, d]`.
+    pub entering: Vec<f32>,
+    /// The sum of the residuals where norms stand before the blocks, or its gradient.
+    pub residual: Vec<f32>,
+    /// What leaves a gate, `[m, f]`.
+    pub gated: Vec<f32>,
     /// What enters the first layer, or leaves the last; a gradient of all tokens on the way back.
     pub input: Vec<f32>,
     /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
     pub means: Vec<f32>,
+    pub relative: RelativeGradient,
     pub weight: PackedMatrix,
     pub panels: PackedMatrix,
 }
@@ -77,12 +92,25 @@ impl Tape {
 
     /// Bytes held for activations and for what a pass needs beside them.
     pub fn bytes(&self) -> usize {
-        let Scratch { normed, branch, wide, input, means, weight, panels } = &self.scratch;
-        let scratch = [normed, branch, wide, input, means];
-        let normed = self.normed.iter().flat_map(|one| [&one.values, &one.inverse]);
+        let Scratch {
+            normed,
+            branch,
+            wide,
+            entering,
+            residual,
+            gated,
+            input,
+            means,
+            relative,
+            weight,
+            panels,
+        } = &self.scratch;
+        let scratch = [normed, branch, wide, entering, residual, gated, input, means];
+        let normed = self.normed.iter().chain([&self.last]);
+        let normed = normed.flat_map(|one| [&one.values, &one.inverse]);
         let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
-        let panels = weight.bytes() + panels.bytes();
+        let panels = relative.bytes() + weight.bytes() + panels.bytes();
         values * size_of::<f32>() + layers + self.again.bytes() + panels
     }
 }

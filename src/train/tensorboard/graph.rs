@@ -5,7 +5,7 @@ use tensorboard_proto::graph::GraphDef;
 use tensorboard_proto::node_def::NodeDef;
 use tensorboard_proto::versions::VersionDef;
 
-use crate::model::{EncoderConfig, Pooling};
+use crate::model::{Design, EncoderConfig, Pooling};
 
 /// The first GraphDef version whose readers take nodes without attributes as they are.
 const PRODUCER: i32 = 22;
@@ -24,26 +24,49 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
     let ids = node("input/ids", "Placeholder", &[]);
     let segments = config.segments().map(|_| node("input/types", "Placeholder", &[]));
     let word = node("embeddings/word", "Gather", &[&ids]);
-    let position = node("embeddings/position", "Gather", &[&ids]);
+    let Design { positions, projection, block, head, .. } = &config.design;
+    let position = positions.map(|_| node("embeddings/position", "Gather", &[&ids]));
     let kind = segments.map(|types| node("embeddings/type", "Gather", &[&types]));
     let tables: Vec<&str> =
-        [&word, &position].into_iter().chain(&kind).map(|name| &**name).collect();
-    let sum = node("embeddings/sum", "AddN", &tables);
-    let mut state = node("embeddings/norm", "LayerNorm", &[&sum]);
+        [&word].into_iter().chain(&position).chain(&kind).map(|name| &**name).collect();
+    let mut state = node("embeddings/sum", "AddN", &tables);
+    let before_norm = projection.is_some_and(|projection| projection.before_norm);
+    if before_norm {
+        state = node("embeddings/projection", "Linear", &[&state]);
+    }
+    state = node("embeddings/norm", "LayerNorm", &[&state]);
+    if projection.is_some() && !before_norm {
+        state = node("embeddings/projection", "Linear", &[&state]);
+    }
     for index in 0..config.num_hidden_layers {
         let mut own = |name: &str, operation: &str, inputs: &[&str]| {
             node(&format!("layer_{index}/{name}"), operation, inputs)
         };
-        let qkv = own("attention/query_key_value", "Linear", &[&state]);
+        let entering = match block.pre_norm && (index > 0 || block.first_norm) {
+            true => own("attention/norm", "LayerNorm", &[&state]),
+            false => state.clone(),
+        };
+        let qkv = own("attention/query_key_value", "Linear", &[&entering]);
         let mixed = own("attention/softmax", "Attention", &[&qkv]);
         let output = own("attention/output", "Linear", &[&mixed]);
-        let sum = own("attention/residual", "Add", &[&output, &state]);
-        let normed = own("attention/norm", "LayerNorm", &[&sum]);
+        state = own("attention/residual", "Add", &[&output, &state]);
+        let norm = if block.pre_norm { "feed_forward/norm" } else { "attention/norm" };
+        let normed = own(norm, "LayerNorm", &[&state]);
         let inner = own("feed_forward/inner", "Linear", &[&normed]);
-        let active = own("feed_forward/activation", "Activation", &[&inner]);
+        let active = match block.gated {
+            true => own("feed_forward/gate", "Gate", &[&inner]),
+            false => own("feed_forward/activation", "Activation", &[&inner]),
+        };
         let outer = own("feed_forward/outer", "Linear", &[&active]);
-        let sum = own("feed_forward/residual", "Add", &[&outer, &normed]);
-        state = own("feed_forward/norm", "LayerNorm", &[&sum]);
+        if block.pre_norm {
+            state = own("feed_forward/residual", "Add", &[&outer, &state]);
+        } else {
+            let sum = own("feed_forward/residual", "Add", &[&outer, &normed]);
+            state = own("feed_forward/norm", "LayerNorm", &[&sum]);
+        }
+    }
+    if block.pre_norm {
+        state = node("last_norm", "LayerNorm", &[&state]);
     }
     let pooled = match config.pooling {
         Pooling::Mean => node("head/mean", "Mean", &[&state]),
@@ -53,10 +76,18 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
         }
         Pooling::Cls => node("head/first", "First", &[&state]),
         Pooling::Auto => {
-            let first = node("head/first", "First", &[&state]);
-            let dense = node("head/dense", "Linear", &[&first]);
-            let activation = config.architecture.head_activation().name();
-            node(&format!("head/{}", activation.to_lowercase()), activation, &[&dense])
+            let read = match head.mean {
+                true => node("head/mean", "Mean", &[&state]),
+                false => node("head/first", "First", &[&state]),
+            };
+            let dense = node("head/dense", "Linear", &[&read]);
+            let activation = head.activation.name();
+            let name = format!("head/{}", activation.to_lowercase());
+            let active = node(&name, activation, &[&dense]);
+            match config.architecture.has_head_norm() {
+                true => node("head/norm", "LayerNorm", &[&active]),
+                false => active,
+            }
         }
     };
     node("head/classifier", "Linear", &[&pooled]);

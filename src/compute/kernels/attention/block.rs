@@ -2,8 +2,11 @@
 
 use pulp::{Simd, WithSimd};
 
+use super::band::Reach;
+use super::relative::Lines;
 use super::{Attention, Span};
 use crate::compute::kernels::gemm::{Left, PANEL, tile};
+use crate::compute::kernels::noise::{CHUNK, fill_columns};
 
 /// Queries of a block.
 pub(super) const QUERIES: usize = PANEL;
@@ -49,6 +52,7 @@ pub(super) struct Scratch {
     pub(super) outer_rows: Vec<Line>,
     pub(super) key_gradient: Vec<Line>,
     pub(super) value_gradient: Vec<Line>,
+    pub(super) relative: Lines,
 }
 
 /// One head of one sequence.
@@ -86,9 +90,37 @@ impl<'a> Head<'a> {
         Left { values, line: 2 * self.attention.width, element: 1 }
     }
 
-    pub(super) fn noise(&self, block: usize) -> (u64, u32) {
-        let keys = self.span.keys.len();
-        (self.span.row, (self.head * keys + block * QUERIES) as u32)
+    /// How many keys are read, from the first on.
+    pub(super) fn keys(&self) -> usize {
+        let Span { queries, keys, .. } = self.span;
+        let reach = |window: usize| window.saturating_add(queries.len()).min(keys.len());
+        self.attention.window.map_or(keys.len(), reach)
+    }
+
+    /// The keys that a block of so many queries reads, in whole tiles.
+    pub(super) fn reach(&self, block: usize, count: usize, tile: usize) -> Reach {
+        let (first, keys) = (block * QUERIES, self.keys());
+        match self.attention.window {
+            Some(window) => Reach::within(window, first..first + count, keys, tile),
+            None => Reach::all(keys),
+        }
+    }
+
+    /// The dropout of a block's weights, `[keys, queries]` for the keys of its reach. It is drawn in
+    /// whole chunks, by the place of a key in its sequence; `factors` is memory for it.
+    #[inline(always)]
+    pub(super) fn factors<'m>(
+        &self,
+        block: usize,
+        reach: &Reach,
+        factors: &'m mut Vec<Line>,
+    ) -> Option<&'m [Line]> {
+        let noise = self.attention.dropout?;
+        let start = reach.keys.start / CHUNK * CHUNK;
+        factors.resize(reach.keys.end - start, [0.0; QUERIES]);
+        let first = (self.head * self.span.keys.len() + block * QUERIES) as u32;
+        fill_columns(factors, noise, (self.span.row, first), start);
+        Some(&factors[reach.keys.start - start..])
     }
 }
 
@@ -148,27 +180,41 @@ pub(super) fn block_product<S: Simd, const M: usize, const V: usize>(
     result: &mut Vec<Line>,
     rows: usize,
 ) {
+    block_product_within::<S, M, V>(simd, left, (0, right.len()), right, result, rows);
+}
+
+/// The same where `right` is the lines from `from` on of the `depth` that the rows were packed for.
+#[inline(always)]
+pub(super) fn block_product_within<S: Simd, const M: usize, const V: usize>(
+    simd: S,
+    left: &[f32],
+    (from, depth): (usize, usize),
+    right: &[Line],
+    result: &mut Vec<Line>,
+    rows: usize,
+) {
     result.clear();
     result.resize(rows.div_ceil(M) * M, [0.0; QUERIES]);
     let (blocks, _) = result.as_chunks_mut::<M>();
-    for (block, left) in blocks.iter_mut().zip(left.chunks_exact(M * right.len())) {
-        let (left, _) = left.as_chunks::<M>();
+    for (block, left) in blocks.iter_mut().zip(left.chunks_exact(M * depth)) {
+        let (left, _) = left[from * M..(from + right.len()) * M].as_chunks::<M>();
         tile::<S, M, V>(simd, left, right, block);
     }
 }
 
-/// `total += weightsᵀ · lines`, summed over the queries of a block: `[keys, features]` in panels.
+/// `total += weightsᵀ · lines`, summed over the queries of a block: `[keys, features]` in panels of
+/// `height` keys, the weights being those of the keys from `from` on.
 #[inline(always)]
 pub(super) fn add_block_product<S: Simd, const M: usize, const V: usize>(
     simd: S,
     weights: &[Line],
     lines: &[Line],
+    (from, height): (usize, usize),
     total: &mut [Line],
 ) {
     let (weights, _) = weights.as_chunks::<M>();
-    let height = weights.len() * M;
     for (lines, total) in lines.chunks_exact(QUERIES).zip(total.chunks_exact_mut(height)) {
-        let (total, _) = total.as_chunks_mut::<M>();
+        let (total, _) = total[from..from + weights.len() * M].as_chunks_mut::<M>();
         for (weights, total) in weights.iter().zip(total) {
             let mut sums = [[simd.splat_f32s(0.0); V]; M];
             for (sums, total) in sums.iter_mut().zip(total.iter()) {

@@ -2,10 +2,12 @@
 
 use pulp::Simd;
 
-use super::block::{Head, HeadWork, QUERIES, Scratch, block_product, transpose_block, transposed};
+use super::block::{
+    Head, HeadWork, QUERIES, Scratch, block_product, block_product_within, transpose_block,
+    transposed,
+};
 use crate::compute::kernels::gemm::pack;
 use crate::compute::kernels::math::exp;
-use crate::compute::kernels::noise::fill_columns;
 
 pub(super) struct Forward<'a> {
     pub(super) job: Head<'a>,
@@ -20,7 +22,7 @@ impl HeadWork for Forward<'_> {
     fn run<S: Simd, const M: usize, const D: usize, const V: usize>(self, simd: S) {
         let Self { job, result, log_sums, scratch: s } = self;
         let (wide, width) = (job.wide(), job.attention.width);
-        let keys = job.span.keys.len();
+        let keys = job.keys();
         pack::<M>(job.key_rows(), keys, 0, wide, &mut s.keys);
         pack::<D>(transposed(job.value_rows()), wide, 0, keys, &mut s.values);
         let lines = job.query_lines(job.q);
@@ -29,8 +31,15 @@ impl HeadWork for Forward<'_> {
             let lines = &lines[block * QUERIES * width..];
             let scale = job.attention.scale();
             transpose_block(lines, width, log_sums.len(), wide, scale, &mut s.queries);
-            block_product::<S, M, V>(simd, &s.keys, &s.queries, &mut s.scores, keys);
-            let scores = &mut s.scores[..keys];
+            let reach = job.reach(block, log_sums.len(), M);
+            let (from, lines) = (reach.keys.start, reach.keys.len());
+            let rows = &s.keys[from * wide..];
+            block_product::<S, M, V>(simd, rows, &s.queries, &mut s.scores, lines);
+            if let Some(relative) = job.attention.relative {
+                relative.add::<S, M, V>(simd, job.head, block * QUERIES, s);
+            }
+            let scores = &mut s.scores[..lines];
+            reach.hide(scores, f32::MIN);
             let mut peak = [f32::MIN; QUERIES];
             for line in scores.iter() {
                 for (peak, &score) in peak.iter_mut().zip(line) {
@@ -44,17 +53,17 @@ impl HeadWork for Forward<'_> {
                     *total += *score;
                 }
             }
-            if let Some(factors) = job.attention.dropout {
-                s.factors.resize(keys, [0.0; QUERIES]);
-                let (row, first) = job.noise(block);
-                fill_columns(&mut s.factors[..keys], factors, row, first);
-                for (line, factors) in scores.iter_mut().zip(&s.factors) {
+            // `exp` gives what is hidden 1.6e-38, which a total of at least 1 does not see.
+            reach.hide(scores, 0.0);
+            if let Some(factors) = job.factors(block, &reach, &mut s.factors) {
+                for (line, factors) in scores.iter_mut().zip(factors) {
                     for (score, factor) in line.iter_mut().zip(factors) {
                         *score *= factor;
                     }
                 }
             }
-            block_product::<S, D, V>(simd, &s.values, scores, &mut s.mixed, wide);
+            let place = (from, keys);
+            block_product_within::<S, D, V>(simd, &s.values, place, scores, &mut s.mixed, wide);
             for (query, line) in result.chunks_exact_mut(wide).enumerate() {
                 let inverse = 1.0 / total[query];
                 for (value, mixed) in line.iter_mut().zip(&s.mixed) {

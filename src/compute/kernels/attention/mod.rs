@@ -7,8 +7,12 @@
 //! Scores stand transposed, `[keys, queries]`, so that sums over keys run down vectors of queries.
 
 mod backward;
+mod band;
 mod block;
 mod forward;
+mod relative;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,6 +22,10 @@ use rayon::prelude::*;
 use self::backward::{Backward, Outer};
 use self::block::{Head, Scratch, Tiles};
 use self::forward::Forward;
+use self::relative::GROUP;
+pub use self::relative::{
+    Disentangled, DistanceBias, Relative, RelativeGradient, RelativeProjections,
+};
 use super::noise::Factors;
 use super::simd::arch;
 
@@ -41,6 +49,10 @@ pub struct Attention<'a> {
     pub heads: usize,
     /// Width of all heads together, `d`.
     pub width: usize,
+    /// Keys that a query reads on each side of its place, counted in the span; all where there is none.
+    pub window: Option<usize>,
+    /// What is added to the scores by distance, where there is no window.
+    pub relative: Option<Relative<'a>>,
     /// Noise on the weights.
     pub dropout: Option<Factors>,
 }
@@ -51,7 +63,10 @@ impl Attention<'_> {
     }
 
     fn scale(&self) -> f32 {
-        1.0 / (self.head_width() as f32).sqrt()
+        match self.relative {
+            Some(Relative::Disentangled(own)) => own.scale(),
+            _ => 1.0 / (self.head_width() as f32).sqrt(),
+        }
     }
 
     /// `[m, d]` from queries `[m, d]` and keys beside values, `[p, 2d]`. `log_sums` becomes
@@ -82,7 +97,8 @@ impl Attention<'_> {
         });
     }
 
-    /// Gradients of queries `[m, d]` and of keys beside values `[p, 2d]`, which are overwritten.
+    /// Gradients of queries `[m, d]` and of keys beside values `[p, 2d]`, which are overwritten, and
+    /// of what is added by distance.
     #[expect(
         clippy::too_many_arguments,
         reason = "what the forward pass took, gave, and gradients"
@@ -96,48 +112,75 @@ impl Attention<'_> {
         gradient: &[f32],
         q_gradient: &mut [f32],
         kv_gradient: &mut [f32],
+        relative: &mut RelativeGradient,
     ) {
-        let (heads, wide, width) = (self.heads, self.head_width(), self.width);
-        let q_gradients = split(q_gradient, self.spans, width);
+        let q_gradients = split(q_gradient, self.spans, self.width);
         let key_spans: Vec<Span> = self
             .spans
             .iter()
             .map(|span| Span { queries: span.keys.clone(), ..span.clone() })
             .collect();
-        let kv_gradients = split(kv_gradient, &key_spans, 2 * width);
-        let work = self.spans.par_iter().zip(q_gradients).zip(kv_gradients);
-        work.for_each(|((span, q_gradient), kv_gradient)| {
-            let (queries, keys) = (span.queries.len(), span.keys.len());
-            let mut by_head = BY_HEAD.take();
-            by_head.resize(q_gradient.len() + kv_gradient.len(), 0.0);
-            let log_sums = &log_sums[span.queries.start * heads..span.queries.end * heads];
-            by_head.par_chunks_mut((queries + 2 * keys) * wide).enumerate().for_each(
-                |(head, gradients)| {
-                    SCRATCH.with_borrow_mut(|scratch| {
-                        let job = Head { attention: self, span, head, q, kv };
-                        let log_sums = &log_sums[head * queries..(head + 1) * queries];
-                        let outer = Outer { result, gradient, log_sums };
-                        arch().dispatch(Tiles(Backward { job, outer, gradients, scratch }));
-                    });
-                },
-            );
-            for (head, part) in by_head.chunks_exact((queries + 2 * keys) * wide).enumerate() {
-                let columns = head * wide..(head + 1) * wide;
-                let (q_part, kv_part) = part.split_at(queries * wide);
-                for (line, part) in
-                    q_gradient.chunks_exact_mut(width).zip(q_part.chunks_exact(wide))
-                {
-                    line[columns.clone()].copy_from_slice(part);
-                }
-                let (k_part, v_part) = kv_part.split_at(keys * wide);
-                let parts = k_part.chunks_exact(wide).zip(v_part.chunks_exact(wide));
-                for (line, (k_part, v_part)) in kv_gradient.chunks_exact_mut(2 * width).zip(parts) {
-                    line[columns.clone()].copy_from_slice(k_part);
-                    line[width + columns.start..width + columns.end].copy_from_slice(v_part);
-                }
+        let kv_gradients = split(kv_gradient, &key_spans, 2 * self.width);
+        let mut work: Vec<_> = self.spans.iter().zip(q_gradients).zip(kv_gradients).collect();
+        relative.clear(self);
+        let group = if self.relative.is_some() { GROUP } else { work.len().max(1) };
+        for work in work.chunks_mut(group) {
+            let sizes = |span: &Span| self.heads * RelativeGradient::size(self, span.keys.len());
+            let size = work.iter().map(|((span, _), _)| sizes(span)).sum();
+            relative.parts.resize(size, 0.0);
+            let mut parts = &mut relative.parts[..];
+            let mut own = Vec::with_capacity(work.len());
+            for ((span, _), _) in work.iter() {
+                own.push(parts.split_off_mut(..sizes(span)).expect("there is a part for each"));
             }
-            BY_HEAD.set(by_head);
+            work.par_iter_mut().zip(own).for_each(|(((span, q_gradient), kv_gradient), part)| {
+                let outer = Outer { result, gradient, log_sums };
+                self.span_backward(span, (q, kv), outer, [q_gradient, kv_gradient, part]);
+            });
+            relative.add_parts(self, work.iter().map(|((span, _), _)| *span));
+        }
+    }
+
+    /// The same of one sequence; `gradients` are its own.
+    fn span_backward(
+        &self,
+        span: &Span,
+        (q, kv): (&[f32], &[f32]),
+        outer: Outer<'_>,
+        [q_gradient, kv_gradient, relative]: [&mut [f32]; 3],
+    ) {
+        let (heads, wide, width) = (self.heads, self.head_width(), self.width);
+        let (queries, keys) = (span.queries.len(), span.keys.len());
+        let (products, added) = ((queries + 2 * keys) * wide, relative.len() / heads);
+        let mut by_head = BY_HEAD.take();
+        by_head.resize(heads * (products + added), 0.0);
+        let log_sums = &outer.log_sums[span.queries.start * heads..span.queries.end * heads];
+        by_head.par_chunks_mut(products + added).enumerate().for_each(|(head, gradients)| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                let job = Head { attention: self, span, head, q, kv };
+                let log_sums = &log_sums[head * queries..(head + 1) * queries];
+                let outer = Outer { log_sums, ..outer };
+                let (gradients, relative) = gradients.split_at_mut(products);
+                let work = Backward { job, outer, gradients, relative, scratch };
+                arch().dispatch(Tiles(work));
+            });
         });
+        for (head, part) in by_head.chunks_exact(products + added).enumerate() {
+            let columns = head * wide..(head + 1) * wide;
+            let (q_part, kv_part) = part.split_at(queries * wide);
+            for (line, part) in q_gradient.chunks_exact_mut(width).zip(q_part.chunks_exact(wide)) {
+                line[columns.clone()].copy_from_slice(part);
+            }
+            let (k_part, rest) = kv_part.split_at(keys * wide);
+            let (v_part, added_part) = rest.split_at(keys * wide);
+            let parts = k_part.chunks_exact(wide).zip(v_part.chunks_exact(wide));
+            for (line, (k_part, v_part)) in kv_gradient.chunks_exact_mut(2 * width).zip(parts) {
+                line[columns.clone()].copy_from_slice(k_part);
+                line[width + columns.start..width + columns.end].copy_from_slice(v_part);
+            }
+            relative[head * added..(head + 1) * added].copy_from_slice(added_part);
+        }
+        BY_HEAD.set(by_head);
     }
 }
 

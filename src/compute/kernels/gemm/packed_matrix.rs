@@ -57,6 +57,11 @@ impl PackedMatrix {
         self.values.capacity() * size_of::<f32>()
     }
 
+    /// Rows, `k`.
+    pub fn inner(&self) -> usize {
+        self.inner
+    }
+
     /// Columns, `n`.
     pub fn columns(&self) -> usize {
         self.columns
