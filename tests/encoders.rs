@@ -72,6 +72,11 @@ fn logits_equal_those_of_transformers() {
         "electra_same_width",
         "albert",
         "albert_groups",
+        "deberta",
+        "deberta_xlarge",
+        "deberta_c2p",
+        "deberta_p2c",
+        "deberta_absolute",
         "mpnet",
     ] {
         let expected = expected(case);
@@ -110,6 +115,7 @@ fn encoders_without_a_head_load_with_and_without_prefix_and_pooler() {
         "distilbert_plain",
         "electra_plain",
         "albert_plain",
+        "deberta_plain",
         "mpnet_plain",
     ] {
         let expected = expected(case);
@@ -179,8 +185,17 @@ fn the_packed_encoder_equals_a_padded_twin() {
 
 #[test]
 fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
-    for case in ["bert", "bert_relu", "roberta", "distilbert", "electra", "albert_groups", "mpnet"]
-    {
+    for case in [
+        "bert",
+        "bert_relu",
+        "roberta",
+        "distilbert",
+        "electra",
+        "albert_groups",
+        "mpnet",
+        "deberta",
+        "deberta_xlarge",
+    ] {
         let classifier = classifier(case, Pooling::Auto);
         let sequences = sequences(&expected(case));
         let many: Vec<Sequence> = (0..8).flat_map(|_| sequences.clone()).collect();
@@ -196,7 +211,16 @@ fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
 
 #[test]
 fn saved_weights_load_to_the_same_values() {
-    for case in ["bert", "roberta", "distilbert", "xlm_roberta", "electra", "albert_groups"] {
+    for case in [
+        "bert",
+        "roberta",
+        "distilbert",
+        "xlm_roberta",
+        "deberta",
+        "deberta_xlarge",
+        "electra",
+        "albert_groups",
+    ] {
         let config = EncoderConfig::read(&folder(case)).unwrap();
         let mut config = config;
         if config.labels.is_empty() {

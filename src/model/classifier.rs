@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use super::architecture::{AttentionKind, Disentangled};
 use super::layout::{
-    AffineNames, EMBEDDING_NORM, HEAD_NORM, LAST_NORM, LayerNames, POSITION, RELATIVE, SEGMENT,
-    WORD, pooler_names, projection_names,
+    AffineNames, CONVOLUTION_NORM, EMBEDDING_NORM, HEAD_NORM, LAST_NORM, LayerNames, POSITION,
+    RELATIVE, RELATIVE_NORM, SEGMENT, WORD, convolution_names, pooler_names, projection_names,
 };
-use super::places::{LayerPlaces, Places};
+use super::places::{LayerPlaces, Places, row_places};
 use super::{EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{
-    self, Attending, Relative, activate, add_layer_norm, attention, dropout, embed, gate, linear,
-    row_linear,
+    self, Attending, Relative, activate, add_layer_norm, attention, convolve, dropout, embed, gate,
+    linear, row_linear,
 };
-use crate::compute::{Noise, Packed};
+use crate::compute::{Noise, Packed, RelativeRows};
 
 /// Where the noise of a training step comes from. Prediction has none.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +57,12 @@ pub struct Trunk {
 pub struct Classifier {
     config: EncoderConfig,
     embeddings: Embeddings,
+    /// The table that all layers project, and its norm.
+    table: Option<(Tensor, Option<Tensor>)>,
     /// By the numbers of their weights.
     layers: Vec<Layer>,
+    /// Behind the first layer, with its norm.
+    convolution: Option<(Affine, Tensor)>,
     /// What all layers add to scores by distance.
     relative: Option<Relative>,
     /// Behind all layers, where norms stand before the blocks.
@@ -99,6 +104,8 @@ struct Embeddings {
 #[derive(Clone, Debug)]
 struct Layer {
     qkv: Affine,
+    /// Maps of its own to relative keys and queries.
+    relative: [Option<Affine>; 2],
     output: Affine,
     attention_norm: Option<Tensor>,
     inner: Affine,
@@ -136,6 +143,7 @@ impl Classifier {
             let names = LayerNames::of(config, weights);
             Layer {
                 qkv: affine(&names.qkv),
+                relative: names.relative.each_ref().map(|names| names.as_ref().map(affine)),
                 output: affine(&names.output),
                 attention_norm: names.attention_norm.as_deref().map(get),
                 inner: affine(&names.inner),
@@ -153,7 +161,13 @@ impl Classifier {
                 norm: get(EMBEDDING_NORM),
                 projection: design.projection.map(|own| affine(&projection_names(own))),
             },
+            table: parameters
+                .find(RELATIVE)
+                .map(|table| (table.clone(), parameters.find(RELATIVE_NORM).cloned())),
             layers: (0..config.layer_weights()).map(layer).collect(),
+            convolution: design
+                .convolution
+                .map(|_| (affine(&convolution_names()), get(CONVOLUTION_NORM))),
             relative: design
                 .attention
                 .rows(config.longest_sequence())
@@ -317,7 +331,8 @@ impl Classifier {
     /// given what enters it, `[s, d]`.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
         let qkv_se = self.layer(layer).qkv(x_sd, &self.config)?;
-        ops::attention_weights(&qkv_se, self.attending())
+        let relative = self.relative(layer, x_sd.dim(0)?, &LayerPlaces::default())?;
+        ops::attention_weights(&qkv_se, self.attending(relative.as_ref()))
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -348,12 +363,6 @@ impl Classifier {
     /// Logits `[b, c]` of what enters the last linear layer.
     pub fn feature_logits(&self, feature_bd: &Tensor) -> Result<Tensor> {
         row_linear(feature_bd, &self.last.0, &self.last.1)
-    }
-
-    /// How tokens attend to each other.
-    fn attending(&self) -> Attending<'_> {
-        let relative = self.relative.as_ref();
-        Attending { relative, ..Attending::plain(self.config.num_attention_heads) }
     }
 
     fn noise<'a>(&'a self, source: Option<&'a DropoutSource>) -> Places<'a> {
@@ -443,14 +452,75 @@ impl Classifier {
         places: &[(u64, u32)],
     ) -> Result<Tensor> {
         let (config, noise) = (&self.config, noise.layer(index));
-        let inputs = Inputs { config, batch, places, noise, attending: self.attending() };
-        let y_pd = self.layer(index).forward(x_pd, &inputs)?;
+        let longest = batch.sequences().map(|(start, end)| end - start).max().unwrap_or(0);
+        let relative = self.relative(index, longest, &noise)?;
+        let attending = self.attending(relative.as_ref());
+        let inputs = Inputs { config, batch, places, noise, attending };
+        let mut y_pd = self.layer(index).forward(x_pd, &inputs)?;
+        if index == 0 {
+            y_pd = self.convolved(x_pd, y_pd, batch, &noise, places)?;
+        }
         match &self.last_norm {
             Some(norm) if index + 1 == config.num_hidden_layers => {
                 add_layer_norm(&y_pd, None, norm, config.layer_norm_eps)
             }
             _ => Ok(y_pd),
         }
+    }
+
+    /// How tokens attend to each other.
+    fn attending<'a>(&self, relative: Option<&'a Relative>) -> Attending<'a> {
+        Attending { relative, ..Attending::plain(self.config.num_attention_heads) }
+    }
+
+    /// What the scores of a layer have beside the products of queries and keys, for sequences of at most
+    /// `longest` tokens.
+    fn relative(
+        &self,
+        index: usize,
+        longest: usize,
+        noise: &LayerPlaces,
+    ) -> Result<Option<Relative>> {
+        let AttentionKind::Disentangled(own) = self.config.design.attention else {
+            return Ok(self.relative.clone());
+        };
+        let Disentangled { keys, queries, terms, span, .. } = own;
+        let mut both = [None, None];
+        if let Some((table_rd, norm)) = &self.table {
+            let table_rd = match norm {
+                Some(norm) => add_layer_norm(table_rd, None, norm, self.config.layer_norm_eps)?,
+                None => table_rd.clone(),
+            };
+            let table_rd = dropout(&table_rd, &row_places(span.rows()), noise.relative)?;
+            for (place, wanted) in [keys, queries].into_iter().enumerate() {
+                if wanted {
+                    both[place] = Some(self.layer(index).project(place, &table_rd)?);
+                }
+            }
+        }
+        let rows = Arc::new(RelativeRows::new(longest, |distance| span.row(distance)));
+        let [key_rd, query_rd] = both;
+        let own = ops::Disentangled { key_rd, query_rd, terms, rows };
+        Ok(Some(Relative::Disentangled(own)))
+    }
+
+    /// The result of the first layer with the convolution of what enters it.
+    fn convolved(
+        &self,
+        x_pd: &Tensor,
+        y_pd: Tensor,
+        batch: &Packed,
+        noise: &LayerPlaces,
+        places: &[(u64, u32)],
+    ) -> Result<Tensor> {
+        let (Some((Affine { weight, bias: Some(bias) }, norm)), Some(own)) =
+            (&self.convolution, self.config.design.convolution)
+        else {
+            return Ok(y_pd);
+        };
+        let sum_pd = convolve(x_pd, weight, bias, batch, own.groups)?;
+        let active_pd = activate(&dropout(&sum_pd, places, noise.convolution)?, own.activation)?;
+        add_layer_norm(&active_pd, Some(&y_pd), norm, self.config.layer_norm_eps)
     }
 
     fn embed(&self, batch: &Packed, noise: &Places<'_>, places: &[(u64, u32)]) -> Result<Tensor> {
@@ -485,6 +555,18 @@ struct Inputs<'a> {
 }
 
 impl Layer {
+    /// Relative keys (0) or queries (1) of the rows of a table, `[r, d]`, by a map of their own or by that of
+    /// the content.
+    fn project(&self, place: usize, table_rd: &Tensor) -> Result<Tensor> {
+        if let Some(own) = &self.relative[place] {
+            return own.apply(table_rd);
+        }
+        let width = table_rd.dim(1)?;
+        let lines = |all: &Tensor| all.narrow(0, width * (1 - place), width);
+        let bias = self.qkv.bias.as_ref().map(lines).transpose()?;
+        linear(table_rd, &lines(&self.qkv.weight)?, bias.as_ref())
+    }
+
     /// Query, key and value beside one another, `[p, 3d]`.
     fn qkv(&self, x_pd: &Tensor, config: &EncoderConfig) -> Result<Tensor> {
         match &self.attention_norm {

@@ -1,7 +1,7 @@
 //! Every parameter of a classifier: our name, its shape, and the tensors of transformers that it is
 //! made of.
 
-use super::architecture::{AttentionKind, Projection, Shared, Tensors};
+use super::architecture::{AttentionKind, Convolution, Projection, Shared, Tensors};
 use super::{EncoderConfig, Pooling};
 
 /// A block of lines of a parameter under the name that transformers gives it.
@@ -33,6 +33,8 @@ impl AffineNames {
 pub(super) struct LayerNames {
     /// Query, key and value, stacked.
     pub qkv: AffineNames,
+    /// Relative keys and queries, where they have maps of their own.
+    pub relative: [Option<AffineNames>; 2],
     /// The output of the attention.
     pub output: AffineNames,
     /// Where there is one.
@@ -53,6 +55,11 @@ impl LayerNames {
         let feed_forward = |part: &str| AffineNames::of(&name(part), block.feed_forward_bias);
         Self {
             qkv: attention("attention.qkv"),
+            relative: config.design.attention.own_maps().map(|own| {
+                own.map(|name| {
+                    AffineNames::of(&format!("layer.{weights:04}.attention.{name}"), true)
+                })
+            }),
             output: attention("attention.output"),
             attention_norm: (weights > 0 || block.first_norm).then(|| name("attention.norm")),
             inner: feed_forward("feed_forward.inner"),
@@ -69,8 +76,15 @@ pub(super) const SEGMENT: &str = "embeddings.type";
 pub(super) const EMBEDDING_NORM: &str = "embeddings.norm";
 pub(super) const LAST_NORM: &str = "last.norm";
 pub(super) const HEAD_NORM: &str = "pooler.norm";
-/// What all layers add to scores by distance.
+/// What belongs to distances and is read by all layers stands below them, as the embeddings do.
 pub(super) const RELATIVE: &str = "relative.table";
+pub(super) const RELATIVE_NORM: &str = "relative.norm";
+pub(super) const CONVOLUTION_NORM: &str = "layer.0000.convolution.norm";
+
+/// The convolution behind the first layer.
+pub(super) fn convolution_names() -> AffineNames {
+    AffineNames::of("layer.0000.convolution", true)
+}
 
 /// The map from the width of the embeddings to that of the layers.
 pub(super) fn projection_names(projection: Projection) -> AffineNames {
@@ -137,17 +151,14 @@ pub struct Specification {
 /// All parameters of a classifier, in name order.
 pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
     let mut all = embeddings(config);
+    all.extend(relative(config));
+    all.extend(convolution(config));
     for weights in 0..config.layer_weights() {
         all.extend(layer(config, weights));
     }
     if config.design.block.pre_norm {
         let Tensors { prefix, last_norm, .. } = config.architecture.tensors;
         all.push(norm(config, LAST_NORM.to_owned(), &format!("{prefix}.{last_norm}"), None));
-    }
-    if let AttentionKind::DistanceBias { buckets } = config.design.attention {
-        let Tensors { prefix, relative, .. } = config.architecture.tensors;
-        let shape = [buckets, config.num_attention_heads];
-        all.push(table(RELATIVE, &format!("{prefix}.{relative}"), shape));
     }
     all.extend(head(config));
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -175,6 +186,43 @@ fn embeddings(config: &EncoderConfig) -> Vec<Specification> {
     all
 }
 
+/// What all layers read of distances.
+fn relative(config: &EncoderConfig) -> Vec<Specification> {
+    let Tensors { prefix, relative, relative_norm, .. } = config.architecture.tensors;
+    let table = |shape| table(RELATIVE, &format!("{prefix}.{relative}"), shape);
+    match config.design.attention {
+        AttentionKind::Plain => Vec::new(),
+        AttentionKind::DistanceBias { buckets } => {
+            vec![table([buckets, config.num_attention_heads])]
+        }
+        AttentionKind::Disentangled(own) if own.keys || own.queries => {
+            let mut all = vec![table([own.span.rows(), config.hidden_size])];
+            if own.norm {
+                let source = format!("{prefix}.{relative_norm}");
+                all.push(norm(config, RELATIVE_NORM.to_owned(), &source, None));
+            }
+            all
+        }
+        AttentionKind::Disentangled(_) => Vec::new(),
+    }
+}
+
+/// The convolution behind the first layer.
+fn convolution(config: &EncoderConfig) -> Vec<Specification> {
+    let Some(Convolution { window, groups, .. }) = config.design.convolution else {
+        return Vec::new();
+    };
+    let Tensors { prefix, convolution: [source, last], .. } = config.architecture.tensors;
+    let (width, inputs) = (config.hidden_size, config.hidden_size / groups);
+    let source = format!("{prefix}.{source}");
+    let mut all = affine(convolution_names(), &[source], width, inputs * window);
+    // In the file the window is an axis of its own.
+    all[0].parts[0].shape = vec![width, inputs, window];
+    let last = format!("{prefix}.{last}");
+    all.push(norm(config, CONVOLUTION_NORM.to_owned(), &last, None));
+    all
+}
+
 /// A table whose rows are looked up.
 fn table(name: &str, source: &str, shape: [usize; 2]) -> Specification {
     Specification {
@@ -199,6 +247,10 @@ fn layer(config: &EncoderConfig, weights: usize) -> Vec<Specification> {
     let [inner, outer, last_norm] = tensors.feed_forward.map(source);
     let qkv: Vec<String> = tensors.qkv.iter().map(|name| source(name)).collect();
     let mut all = affine(ours.qkv, &qkv, 3 * width / qkv.len(), width);
+    let maps = ours.relative.into_iter().zip(tensors.relative_maps);
+    for (names, name) in maps.filter_map(|(names, name)| Some((names?, name))) {
+        all.extend(affine(names, &[source(name)], width, width));
+    }
     all.extend(affine(ours.output, &[output], width, width));
     all.extend(ours.attention_norm.map(|ours| norm(config, ours, &attention_norm, None)));
     let halves = if design.block.gated { 2 } else { 1 };

@@ -21,8 +21,8 @@ mod weights;
 
 pub use adapter::{FILES as ADAPTER_FILES, adapter_base, tokenizer_folder};
 pub use architecture::{
-    Architecture, AttentionKind, Block, Design, HeadActivation, HeadDesign, Positions, Projection,
-    Rate, Segments, Shared,
+    Architecture, AttentionKind, Block, Convolution, Design, Disentangled, HeadActivation,
+    HeadDesign, Positions, Projection, Rate, Segments, Shared, Span,
 };
 pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trunk};
 pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};

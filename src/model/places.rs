@@ -29,6 +29,10 @@ pub(super) struct LayerPlaces {
     pub inner: Option<Dropout>,
     /// On the output of the feed-forward block.
     pub feed_forward: Option<Dropout>,
+    /// On the rows of the relative table that this layer reads, whatever the batch: see [`row_places`].
+    pub relative: Option<Dropout>,
+    /// On the convolution behind the layer.
+    pub convolution: Option<Dropout>,
 }
 
 impl<'a> Places<'a> {
@@ -56,6 +60,8 @@ impl<'a> Places<'a> {
             attention: self.at(first + 1, config.rate(attention_output_dropout)),
             feed_forward: self.at(first + 2, config.rate(feed_forward_dropout)),
             inner: self.at(OTHERS + OTHERS_BY_LAYER * index, inner_dropout),
+            relative: self.at(OTHERS + OTHERS_BY_LAYER * index + 1, config.hidden_dropout_prob),
+            convolution: self.at(OTHERS + OTHERS_BY_LAYER * index + 2, config.hidden_dropout_prob),
         }
     }
 
@@ -64,8 +70,17 @@ impl<'a> Places<'a> {
         let config = self.config;
         let first = 1 + 3 * config.num_hidden_layers as u32;
         match config.dropout_before_dense() {
-            true => [first, first + 1].map(|place| self.at(place, config.classifier_dropout)),
+            true => {
+                let last = config.classifier_dropout;
+                let dense = config.design.head.first_dropout.unwrap_or(last);
+                [self.at(first, dense), self.at(first + 1, last)]
+            }
             false => [None, self.at(first, config.classifier_dropout)],
         }
     }
+}
+
+/// Where the noise of each row of a table is drawn.
+pub(super) fn row_places(rows: usize) -> Vec<(u64, u32)> {
+    (0..rows as u64).map(|row| (row, 0)).collect()
 }

@@ -177,7 +177,7 @@ impl Default for TrainConfig {
     }
 }
 
-/// 0 for the embeddings, then the number of the layer from 1, and beyond all layers for the head.
+/// 0 for what stands below all layers, then the number of the layer from 1, and beyond all layers for the head.
 fn height(name: &str) -> usize {
     if name.starts_with("embeddings.") || name.starts_with("relative.") {
         return 0;

@@ -17,6 +17,7 @@ pub fn forward(activation: Activation) -> fn(&mut [f32]) {
         Activation::GeluNew => gelu_new,
         Activation::Relu => relu,
         Activation::Silu => silu,
+        Activation::Tanh => tanh_of,
     }
 }
 
@@ -33,6 +34,7 @@ fn backward_of(activation: Activation) -> for<'a> fn(&'a mut [f32], &'a mut [f32
         Activation::GeluNew => gelu_new_backward,
         Activation::Relu => relu_backward,
         Activation::Silu => silu_backward,
+        Activation::Tanh => tanh_backward,
     }
 }
 
@@ -150,6 +152,24 @@ vectorised! {
             let share = 1.0 / (1.0 + exp(-*x));
             *gradient *= share * x.mul_add(1.0 - share, 1.0);
             *x *= share;
+        }
+    }
+}
+
+vectorised! {
+    fn tanh_of<'a>(x: &'a mut [f32]) {
+        for x in x.iter_mut() {
+            *x = tanh(*x);
+        }
+    }
+}
+
+vectorised! {
+    fn tanh_backward<'a>(x: &'a mut [f32], gradient: &'a mut [f32]) {
+        for (x, gradient) in x.iter_mut().zip(gradient) {
+            let value = tanh(*x);
+            *gradient *= 1.0 - value * value;
+            *x = value;
         }
     }
 }

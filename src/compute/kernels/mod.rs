@@ -3,6 +3,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod convolution;
 pub mod embedding;
 pub mod gemm;
 pub(crate) mod lines;

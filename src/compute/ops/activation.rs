@@ -18,6 +18,8 @@ pub enum Activation {
     /// x σ(x).
     #[serde(alias = "swish")]
     Silu,
+    /// The hyperbolic tangent.
+    Tanh,
 }
 
 impl Activation {
@@ -28,6 +30,7 @@ impl Activation {
             Self::GeluNew => "GeluNew",
             Self::Relu => "Relu",
             Self::Silu => "Silu",
+            Self::Tanh => "Tanh",
         }
     }
 }
@@ -39,6 +42,7 @@ pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::GeluNew => x.gelu(),
         Activation::Relu => x.relu(),
         Activation::Silu => x.silu(),
+        Activation::Tanh => x.tanh(),
     }
 }
 
@@ -56,9 +60,13 @@ mod tests {
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        for activation in
-            [Activation::Gelu, Activation::GeluNew, Activation::Relu, Activation::Silu]
-        {
+        for activation in [
+            Activation::Gelu,
+            Activation::GeluNew,
+            Activation::Relu,
+            Activation::Silu,
+            Activation::Tanh,
+        ] {
             assert_gradients(&[sample(&[3, 5], 1)], |x| activate(&x[0], activation));
             assert_gradients(&[sample(&[3, 6], 2)], |x| gate(&x[0], activation));
         }

@@ -8,6 +8,7 @@
 
 mod activation;
 mod attention;
+mod convolution;
 mod dropout;
 mod embedding;
 mod linear;
@@ -22,6 +23,7 @@ pub(crate) mod gradient_check;
 
 pub use activation::{Activation, activate, gate};
 pub use attention::{Attending, attention, attention_weights};
+pub use convolution::convolve;
 pub use dropout::{Dropout, dropout, sequence_places};
 pub use embedding::embed;
 pub use linear::{linear, row_linear};

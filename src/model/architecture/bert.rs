@@ -19,6 +19,9 @@ pub(super) const TENSORS: Tensors = Tensors {
     feed_forward: ["intermediate.dense", "output.dense", "output.LayerNorm"],
     last_norm: "",
     relative: "",
+    relative_norm: "",
+    relative_maps: ["", ""],
+    convolution: ["", ""],
 };
 
 /// Its special tokens, which are those of word pieces.

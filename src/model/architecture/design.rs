@@ -21,6 +21,8 @@ pub struct Design {
     pub block: Block,
     /// How tokens attend to each other.
     pub attention: AttentionKind,
+    /// What is added to the result of the first layer; nothing without it.
+    pub convolution: Option<Convolution>,
     /// Which layers have the same weights; without it, none.
     pub shared: Option<Shared>,
     /// The head of a classifier in transformers.
@@ -100,16 +102,97 @@ pub enum AttentionKind {
     Plain,
     /// A bias on scores by head and distance, of so many rows.
     DistanceBias { buckets: usize },
+    /// He, Liu, Gao and Chen, "DeBERTa" (ICLR 2021), equation 4.
+    Disentangled(Disentangled),
 }
 
 impl AttentionKind {
     /// The row that each distance reads of what all layers add to scores, in texts of at most `reach` tokens.
     pub fn rows(&self, reach: usize) -> Option<RelativeRows> {
         match self {
-            Self::Plain => None,
+            Self::Plain | Self::Disentangled(_) => None,
             Self::DistanceBias { .. } => Some(RelativeRows::new(reach, bucket)),
         }
     }
+
+    /// How the maps of relative keys and queries are called, of those that a layer has of its own.
+    pub fn own_maps(&self) -> [Option<&'static str>; 2] {
+        match self {
+            Self::Disentangled(Disentangled { keys, queries, shared: false, .. }) => {
+                [keys.then_some("relative_key"), queries.then_some("relative_query")]
+            }
+            _ => [None, None],
+        }
+    }
+}
+
+/// Attention with products of content and position. What is relative are the rows of one table, which all
+/// layers project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disentangled {
+    /// Whether content asks for positions: relative keys.
+    pub keys: bool,
+    /// Whether positions ask for content: relative queries.
+    pub queries: bool,
+    /// What 1/√(terms · k) scales scores by: the terms of a score that the config names.
+    pub terms: usize,
+    /// Whether relative keys and queries are projected as those of the content, and not by maps of their own.
+    pub shared: bool,
+    /// Whether the rows pass through a norm.
+    pub norm: bool,
+    /// Which row a distance has.
+    pub span: Span,
+}
+
+/// From the distance g = s − t of a query and a key to a row of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Buckets on each side, logarithmic from half of them on; without them, each distance has its own row.
+    pub buckets: Option<usize>,
+    /// The distance at which the last bucket begins, M.
+    pub furthest: usize,
+}
+
+impl Span {
+    /// Rows on each side of the middle.
+    fn rows_by_side(self) -> usize {
+        self.buckets.unwrap_or(self.furthest)
+    }
+
+    /// Rows of the table.
+    pub fn rows(self) -> usize {
+        2 * self.rows_by_side()
+    }
+
+    /// The row of a distance.
+    pub fn row(self, distance: i64) -> u32 {
+        let side = self.rows_by_side() as i64;
+        (self.bucket(distance) + side).clamp(0, 2 * side - 1) as u32
+    }
+
+    /// An odd function, in f32 as transformers has it.
+    fn bucket(self, distance: i64) -> i64 {
+        let Some(buckets) = self.buckets else { return distance };
+        let (middle, size) = ((buckets / 2) as i64, distance.abs());
+        if size <= middle {
+            return distance;
+        }
+        let whole = ((self.furthest - 1) as f64 / middle as f64) as f32;
+        let share = (size as f32 / middle as f32).ln() / whole.ln();
+        let bucket = (share * (middle - 1) as f32).ceil() as i64 + middle;
+        bucket * distance.signum()
+    }
+}
+
+/// A convolution of what enters the first layer over the tokens of a text, which is added to what leaves it:
+/// z ← LN(z + act(drop(conv(x)))). He, Liu, Gao and Chen (2021), the second version of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convolution {
+    /// Tokens that each result is made of, an odd number.
+    pub window: usize,
+    /// Parts that the features are divided into; results of a part are made of that part.
+    pub groups: usize,
+    pub activation: Activation,
 }
 
 /// Which layers have the same weights.
@@ -124,7 +207,7 @@ pub struct Shared {
 }
 
 /// What a head has of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeadDesign {
     /// Whether it reads the mean over all tokens, and not the first.
     pub mean: bool,
@@ -132,6 +215,8 @@ pub struct HeadDesign {
     pub bias: bool,
     /// The non-linearity behind the dense layer.
     pub activation: HeadActivation,
+    /// The rate of a dropout before the dense layer, where that is not the one before the last layer.
+    pub first_dropout: Option<f64>,
 }
 
 impl Design {
@@ -151,13 +236,40 @@ impl Design {
             inner_dropout: 0.0,
         },
         attention: AttentionKind::Plain,
+        convolution: None,
         shared: None,
-        head: HeadDesign { mean: false, bias: true, activation: HeadActivation::Tanh },
+        head: HeadDesign {
+            mean: false,
+            bias: true,
+            activation: HeadActivation::Tanh,
+            first_dropout: None,
+        },
     };
 
     /// BERT with a head that has another non-linearity.
     pub(super) fn with_head(activation: Activation) -> Self {
         let head = HeadDesign { activation: HeadActivation::Other(activation), ..Self::BERT.head };
         Self { head, ..Self::BERT }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At the first and the last distances of the buckets of transformers' `make_log_bucket_position`, and
+    /// beyond the furthest.
+    #[test]
+    fn buckets_are_those_of_transformers() {
+        let span = Span { buckets: Some(8), furthest: 64 };
+        assert_eq!(span.rows(), 16);
+        let rows: Vec<u32> = [0, 1, 4, 5, 10, 11, 25, 26, 63, 64, 500].map(|g| span.row(g)).into();
+        assert_eq!(rows, [8, 9, 12, 13, 13, 14, 14, 15, 15, 15, 15]);
+        let rows: Vec<u32> =
+            [-1, -4, -5, -10, -11, -25, -26, -63, -64, -500].map(|g| span.row(g)).into();
+        assert_eq!(rows, [7, 4, 3, 3, 2, 2, 1, 1, 0, 0]);
+        let span = Span { buckets: None, furthest: 3 };
+        let rows: Vec<u32> = (-5..=5).map(|g| span.row(g)).collect();
+        assert_eq!(rows, [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5]);
     }
 }

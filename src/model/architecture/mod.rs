@@ -7,6 +7,7 @@
 mod albert;
 mod bert;
 mod camembert;
+mod deberta;
 mod design;
 mod distilbert;
 mod electra;
@@ -20,13 +21,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use self::design::{
-    AttentionKind, Block, Design, HeadDesign, Positions, Projection, Rate, Shared,
+    AttentionKind, Block, Convolution, Design, Disentangled, HeadDesign, Positions, Projection,
+    Rate, Shared, Span,
 };
 pub(super) use self::unread::why_unread;
 use crate::compute::ops::{Activation, activate};
 
 /// Every family that is read.
-const ALL: [&Architecture; 8] = [
+const ALL: [&Architecture; 9] = [
     &bert::BERT,
     &roberta::ROBERTA,
     &distilbert::DISTILBERT,
@@ -34,6 +36,7 @@ const ALL: [&Architecture; 8] = [
     &camembert::CAMEMBERT,
     &electra::ELECTRA,
     &albert::ALBERT,
+    &deberta::DEBERTA,
     &mpnet::MPNET,
 ];
 
@@ -111,14 +114,20 @@ pub(super) struct Tensors {
     pub group: &'static str,
     /// Query, key and value: one tensor each, or one for all.
     pub qkv: &'static [&'static str],
+    /// The convolution behind the first layer, and the norm behind that.
+    pub convolution: [&'static str; 2],
     /// The output of the attention, and the norm behind it, or before it.
     pub attention: [&'static str; 2],
     /// The two linear layers of the feed-forward block, and the norm behind it, or before it.
     pub feed_forward: [&'static str; 3],
     /// The norm behind all layers, where norms stand before the blocks.
     pub last_norm: &'static str,
-    /// What all layers add to scores by distance.
+    /// The table of what belongs to distances, which all layers read.
     pub relative: &'static str,
+    /// The norm that its rows pass through.
+    pub relative_norm: &'static str,
+    /// A layer's own maps of its rows to relative keys and queries.
+    pub relative_maps: [&'static str; 2],
 }
 
 /// The head of a classifier in transformers: first token, dense layer, non-linearity, last layer.

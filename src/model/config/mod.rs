@@ -237,7 +237,7 @@ impl EncoderConfig {
             .map_err(|_| {
                 format!(
                     "`{}` is `{}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh`, `gelu_fast`, `relu`, \
-                     `silu` or `swish`",
+                     `silu`, `swish` or `tanh`",
                     architecture.key("hidden_act"),
                     written.hidden_act
                 )

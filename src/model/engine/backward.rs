@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
+use super::convolution::add_of_input;
 use super::forward::{Pass, STRETCH, recomputed};
+use super::relative::relative_backward;
 use super::tape::{LayerTape, Scratch};
 use super::{Engine, GradientMap, Layer, Scope, Tape, TrainingPass, with_values};
 use crate::compute::Packed;
@@ -53,6 +55,8 @@ impl Engine {
         let places = Places::new(config, source);
         let embeddings = places.embeddings().and_then(Dropout::factors);
         let (all, last) = (Scope::all(batch), self.read(batch));
+        let distances = self.distances(batch);
+        self.clear_table(&mut tape.scratch.related);
         if let Some(norm) = &self.last_norm
             && frozen < self.depth()
         {
@@ -63,19 +67,22 @@ impl Engine {
                 config,
                 scope: if index + 1 == self.depth() { &last } else { &all },
                 noise: places.layer(index).into(),
+                table: &self.table,
+                distances: distances.as_ref(),
                 relative: self.relative.as_ref(),
                 keep: true,
             };
             let layer = self.layer(index);
             let again = recomputed(index, checkpointing);
             let mut own = take(if again { &mut tape.again } else { &mut tape.layers[index] });
-            let Tape { normed, scratch, .. } = tape;
+            let Tape { normed, convolution, convolved, scratch, .. } = tape;
             if again {
                 let mut x = take(&mut own.x);
                 if pass.pre_norm() {
                     x = take(&mut tape.layers[index].x);
                 } else {
-                    self.enter(index, normed, &all, embeddings, &mut x, &mut scratch.branch);
+                    let saved = (&normed[..], &*convolved);
+                    self.enter(index, saved, &all, embeddings, &mut x, &mut scratch.branch);
                 }
                 layer.attend(&x, &pass, &mut own, scratch);
                 own.x = x;
@@ -87,10 +94,21 @@ impl Engine {
                 scale_and_shift(&before.values, norm, &mut scratch.normed);
             }
             let names = LayerNames::of(config, config.weights_of(index));
+            let of_x = match self.convolution.as_ref().filter(|_| index == 0) {
+                Some(own_convolution) => {
+                    let saved = (convolution, &*convolved);
+                    let gradient = &mut gradient[..];
+                    Some(own_convolution.backward(
+                        &own.x, batch, &pass, parameters, saved, scratch, gradient, gradients,
+                    )?)
+                }
+                None => None,
+            };
             let whole = frozen == 0;
             let work = Work { layer, names, pass: &pass, parameters, again, whole };
             work.feed_forward(&normed[index + 1], &mut own, scratch, &mut gradient, gradients)?;
             work.attention(&mut own, scratch, &mut gradient, gradients)?;
+            add_of_input(&mut gradient, of_x);
             if again && pass.pre_norm() {
                 tape.layers[index].x = take(&mut own.x);
             }
@@ -98,6 +116,7 @@ impl Engine {
         }
         if frozen == 0 {
             self.embed_backward(parameters, batch, embeddings, tape, &mut gradient, gradients)?;
+            self.table_backward(&mut tape.scratch.related, gradients);
         }
         tape.scratch.input = gradient;
         Ok(())
@@ -173,7 +192,7 @@ impl Engine {
     }
 }
 
-fn entry<'a>(gradients: &'a mut GradientMap, name: &str, size: usize) -> &'a mut [f32] {
+pub(super) fn entry<'a>(gradients: &'a mut GradientMap, name: &str, size: usize) -> &'a mut [f32] {
     if !gradients.contains_key(name) {
         gradients.insert(name.to_owned(), vec![0.0; size]);
     }
@@ -181,7 +200,7 @@ fn entry<'a>(gradients: &'a mut GradientMap, name: &str, size: usize) -> &'a mut
 }
 
 /// From the gradient of a norm's result to that of its input, in place.
-fn norm_backward(
+pub(super) fn norm_backward(
     gradient: &mut [f32],
     saved: &Normed,
     gamma_beta: &[f32],
@@ -199,7 +218,7 @@ fn norm_backward(
 }
 
 /// Packs some lines of a weight, `[n, k]` as it stands.
-fn take_weight(
+pub(super) fn take_weight(
     parameters: &Parameters,
     names: &AffineNames,
     lines: Range<usize>,
@@ -213,7 +232,7 @@ fn take_weight(
 
 /// Adds to the gradients of weight and bias from line `first` on: `gradientᵀ · x`, and the sum over the
 /// lines.
-fn add_weights(
+pub(super) fn add_weights(
     parameters: &Parameters,
     gradients: &mut GradientMap,
     names: &AffineNames,
@@ -326,7 +345,7 @@ impl Work<'_> {
             // `gradient` becomes that of the input by way of the residual.
             norm_backward(gradient, &tape.attention, norm, name, gradients, config);
         }
-        let Scratch { normed, branch, wide, entering, residual, relative, weight, panels, .. } =
+        let Scratch { normed, branch, wide, entering, residual, related, weight, panels, .. } =
             scratch;
         normed.resize(size, 0.0);
         self.take_weight(&self.names.output, 0..width, weight)?;
@@ -341,7 +360,9 @@ impl Work<'_> {
         }
         wide.resize(size + tape.key_value.len(), 0.0);
         let (query, key_value) = wide.split_at_mut(size);
-        pass.attention().backward(
+        layer.relate(pass, related, true);
+        let (relative, of_relative) = related.relative(pass);
+        pass.attention(relative).backward(
             &tape.query,
             &tape.key_value,
             &tape.mixed,
@@ -349,12 +370,12 @@ impl Work<'_> {
             normed,
             query,
             key_value,
-            relative,
+            of_relative,
         );
         if let Some(own) = pass.relative.filter(|_| self.whole) {
             let size = self.parameters.get(RELATIVE).elem_count();
             let into = entry(gradients, RELATIVE, size);
-            relative.add_to_bias(config.num_attention_heads, &own.rows, into);
+            of_relative.add_to_bias(config.num_attention_heads, &own.rows, into);
         }
         let before = norm_name.filter(|_| pass.pre_norm());
         let entering = match before {
@@ -396,7 +417,7 @@ impl Work<'_> {
                 Some(chosen) => add_to_lines(gradient, chosen, width, residual),
             }
         }
-        Ok(())
+        relative_backward(pass, self.parameters, &self.names, scratch, gradients)
     }
 
     /// The gradient before dropout of some lines.
@@ -440,7 +461,7 @@ impl Work<'_> {
 }
 
 /// Adds the lines of `part` to these lines of `whole`.
-fn add_to_lines(whole: &mut [f32], lines: &[usize], width: usize, part: &[f32]) {
+pub(super) fn add_to_lines(whole: &mut [f32], lines: &[usize], width: usize, part: &[f32]) {
     for (&line, part) in lines.iter().zip(part.chunks_exact(width)) {
         add(&mut whole[line * width..(line + 1) * width], part);
     }

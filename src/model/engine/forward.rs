@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use candle_core::{Device, Result, Tensor};
 
+use super::relative::{Distances, Table};
 use super::tape::{LayerTape, Scratch};
 use super::{Engine, Layer, LayerNoise, Scope, Tape, TrainingPass};
 use crate::compute::Packed;
@@ -44,6 +45,10 @@ pub(super) struct Pass<'a> {
     pub config: &'a EncoderConfig,
     pub scope: &'a Scope,
     pub noise: LayerNoise,
+    /// The relative table that layers project, and the distances of the batch, where attention asks for them.
+    pub table: &'a Table,
+    pub distances: Option<&'a Distances>,
+    /// The bias by distance, where there is one.
     pub relative: Option<&'a super::Relative>,
     /// Whether the layer's tape is read later.
     pub keep: bool,
@@ -67,13 +72,13 @@ impl Pass<'_> {
         }
     }
 
-    pub fn attention(&self) -> Attention<'_> {
+    pub fn attention<'b>(&'b self, relative: Option<Relative<'b>>) -> Attention<'b> {
         Attention {
             spans: &self.scope.spans,
             heads: self.config.num_attention_heads,
             width: self.config.hidden_size,
             window: None,
-            relative: self.relative.map(|own| Relative::Bias(&own.bias)),
+            relative,
             dropout: self.noise.weights,
         }
     }
@@ -279,6 +284,7 @@ impl Engine {
         purpose: Use,
     ) {
         let places = Places::new(&self.config, source);
+        let distances = self.distances(batch);
         let all = Scope::all(batch);
         let (training, inputs) = match purpose {
             Use::Train { .. } => (true, 0),
@@ -300,6 +306,8 @@ impl Engine {
                 config: &self.config,
                 scope: if index + 1 == self.depth() { last } else { &all },
                 noise: places.layer(index).into(),
+                table: &self.table,
+                distances: distances.as_ref(),
                 relative: self.relative.as_ref(),
                 keep: matches!(purpose, Use::Train { checkpointing }
                     if !recomputed(index, checkpointing)),
@@ -311,6 +319,11 @@ impl Engine {
             let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
             let out = (training && !pass.pre_norm()).then_some(&mut tape.normed[index + 1]);
             self.layer(index).forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
+            if let Some(convolution) = self.convolution.as_ref().filter(|_| index == 0) {
+                let saved = training.then_some(&mut tape.convolved);
+                let own = &mut tape.convolution;
+                convolution.forward(&x, batch, &pass, own, saved, &mut y);
+            }
             std::mem::swap(&mut x, &mut y);
             // `y` is the layer's input now.
             let own = if keep_input { &mut tape.layers[index] } else { &mut tape.again };
@@ -344,16 +357,20 @@ impl Engine {
         Ok(())
     }
 
-    /// What layer `index` starts from, to the bit, from what the norm before it saved.
+    /// What layer `index` starts from, to the bit, from what the norm before it saved: that of the convolution
+    /// where there is one, or else one of the others.
     pub(super) fn enter(
         &self,
         index: usize,
-        normed: &[Normed],
+        (normed, convolved): (&[Normed], &Normed),
         scope: &Scope,
         noise: Option<Factors>,
         x: &mut Vec<f32>,
         dropped: &mut Vec<f32>,
     ) {
+        if let Some(own) = self.convolution.as_ref().filter(|_| index == 1) {
+            return scale_and_shift(&convolved.values, &own.norm, x);
+        }
         if let Some(before) = index.checked_sub(1) {
             return scale_and_shift(&normed[index].values, &self.layer(before).norm, x);
         }
@@ -452,7 +469,7 @@ impl Layer {
     ) {
         let width = pass.config.hidden_size;
         let lines = pass.scope.places.len();
-        let Scratch { normed, entering, residual, .. } = scratch;
+        let Scratch { normed, entering, residual, related, .. } = scratch;
         let attention_norm = norm(pass.config, &self.attention_norm);
         let entering = match pass.pre_norm() && !self.attention_norm.is_empty() {
             true => {
@@ -484,7 +501,10 @@ impl Layer {
         }
         tape.mixed.resize(lines * width, 0.0);
         tape.log_sums.resize(lines * pass.config.num_attention_heads, 0.0);
-        pass.attention().forward(&tape.query, &tape.key_value, &mut tape.mixed, &mut tape.log_sums);
+        self.relate(pass, related, false);
+        let (relative, _) = related.relative(pass);
+        let (mixed, log_sums) = (&mut tape.mixed, &mut tape.log_sums);
+        pass.attention(relative).forward(&tape.query, &tape.key_value, mixed, log_sums);
 
         normed.resize(lines * width, 0.0);
         gemms(&tape.mixed, None, [self.output.target(normed)]);
@@ -508,7 +528,7 @@ impl Layer {
 }
 
 /// Some lines of `x`.
-fn choose(x: &[f32], lines: &[usize], width: usize, chosen: &mut Vec<f32>) {
+pub(super) fn choose(x: &[f32], lines: &[usize], width: usize, chosen: &mut Vec<f32>) {
     chosen.clear();
     for &line in lines {
         chosen.extend_from_slice(&x[line * width..(line + 1) * width]);

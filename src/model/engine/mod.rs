@@ -7,7 +7,9 @@
 //! after attention for those tokens alone; the rest of its outputs would not be used.
 
 mod backward;
+mod convolution;
 mod forward;
+mod relative;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,8 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
+use self::convolution::Convolution;
+use self::relative::{LayerTable, Table};
 use super::layout::{
     AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, POSITION, RELATIVE, SEGMENT, WORD,
     projection_names,
@@ -81,6 +85,8 @@ impl Affine {
 struct Layer {
     query: Affine,
     key_value: Affine,
+    /// What it makes of the relative table.
+    table: LayerTable,
     output: Affine,
     /// γ and β stacked, `[2, d]`, as all norms here; empty where there is none.
     attention_norm: Vec<f32>,
@@ -107,10 +113,14 @@ pub struct Engine {
     norm: Vec<f32>,
     /// From the width of the embeddings to that of the layers.
     projection: Option<Affine>,
+    /// The table that layers project.
+    table: Table,
     /// What all layers add to scores by distance.
     relative: Option<Relative>,
     /// By the numbers of their weights.
     layers: Vec<Layer>,
+    /// Behind the first layer.
+    convolution: Option<Convolution>,
     /// Behind all layers, where norms stand before the blocks.
     last_norm: Option<Vec<f32>>,
     /// Memory of a forward pass for the next one.
@@ -173,14 +183,23 @@ struct LayerNoise {
     inner: Option<Factors>,
     /// On the output of the feed-forward block.
     feed_forward: Option<Factors>,
+    /// On the relative table.
+    relative: Option<Factors>,
+    /// On the convolution.
+    convolution: Option<Factors>,
 }
 
 impl From<LayerPlaces> for LayerNoise {
     fn from(places: LayerPlaces) -> Self {
-        let LayerPlaces { weights, attention, inner, feed_forward } = places;
-        let [weights, attention, inner, feed_forward] =
-            [weights, attention, inner, feed_forward].map(|one| one.and_then(Dropout::factors));
-        Self { weights, attention, inner, feed_forward }
+        let of = |place: Option<Dropout>| place.and_then(Dropout::factors);
+        Self {
+            weights: of(places.weights),
+            attention: of(places.attention),
+            inner: of(places.inner),
+            feed_forward: of(places.feed_forward),
+            relative: of(places.relative),
+            convolution: of(places.convolution),
+        }
     }
 }
 
@@ -207,6 +226,8 @@ impl Engine {
             tables: tables.collect(),
             norm: Vec::new(),
             projection: None,
+            table: Table::default(),
+            convolution: None,
             relative: config
                 .design
                 .attention
@@ -230,6 +251,8 @@ impl Engine {
             let projection = self.projection.get_or_insert_default();
             projection.pack(parameters, &names, 0..config.hidden_size)?;
         }
+        self.table.take(config, parameters)?;
+        self.convolution = Convolution::new(config, parameters)?;
         if let Some(Relative { bias, rows }) = &mut self.relative {
             let table = parameters.get(RELATIVE);
             with_values(table, |table| bias.take(table, config.num_attention_heads, rows))?;
@@ -239,6 +262,7 @@ impl Engine {
             let names = LayerNames::of(config, weights);
             layer.query.pack(parameters, &names.qkv, 0..width)?;
             layer.key_value.pack(parameters, &names.qkv, width..3 * width)?;
+            layer.take_table(config, parameters, &names, &self.table)?;
             layer.output.pack(parameters, &names.output, 0..width)?;
             let inner = parameters.get(&names.inner.weight).dim(0)?;
             layer.inner.pack(parameters, &names.inner, 0..inner)?;

@@ -1,6 +1,7 @@
 //! What a forward pass leaves for the backward pass.
 
-use crate::compute::kernels::attention::RelativeGradient;
+use super::convolution::ConvolutionTape;
+use super::relative::Related;
 use crate::compute::kernels::gemm::PackedMatrix;
 use crate::compute::kernels::norm::Normed;
 
@@ -54,6 +55,9 @@ pub struct Tape {
     pub(super) normed: Vec<Normed>,
     /// The norm behind all layers, where norms stand before the blocks.
     pub(super) last: Normed,
+    /// The convolution behind the first layer, and its norm.
+    pub(super) convolution: ConvolutionTape,
+    pub(super) convolved: Normed,
     /// By layer. A layer that is computed again keeps nothing here but its input, where no norm saves that.
     pub(super) layers: Vec<LayerTape>,
     /// What a layer is computed again into.
@@ -78,7 +82,7 @@ pub(super) struct Scratch {
     pub input: Vec<f32>,
     /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
     pub means: Vec<f32>,
-    pub relative: RelativeGradient,
+    pub related: Related,
     pub weight: PackedMatrix,
     pub panels: PackedMatrix,
 }
@@ -101,16 +105,16 @@ impl Tape {
             gated,
             input,
             means,
-            relative,
+            related,
             weight,
             panels,
         } = &self.scratch;
         let scratch = [normed, branch, wide, entering, residual, gated, input, means];
-        let normed = self.normed.iter().chain([&self.last]);
+        let normed = self.normed.iter().chain([&self.last, &self.convolved]);
         let normed = normed.flat_map(|one| [&one.values, &one.inverse]);
         let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
-        let panels = relative.bytes() + weight.bytes() + panels.bytes();
+        let panels = related.bytes() + self.convolution.bytes() + weight.bytes() + panels.bytes();
         values * size_of::<f32>() + layers + self.again.bytes() + panels
     }
 }

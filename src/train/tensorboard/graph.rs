@@ -5,7 +5,7 @@ use tensorboard_proto::graph::GraphDef;
 use tensorboard_proto::node_def::NodeDef;
 use tensorboard_proto::versions::VersionDef;
 
-use crate::model::{Design, EncoderConfig, Pooling};
+use crate::model::{AttentionKind, Design, EncoderConfig, Pooling};
 
 /// The first GraphDef version whose readers take nodes without attributes as they are.
 const PRODUCER: i32 = 22;
@@ -24,7 +24,7 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
     let ids = node("input/ids", "Placeholder", &[]);
     let segments = config.segments().map(|_| node("input/types", "Placeholder", &[]));
     let word = node("embeddings/word", "Gather", &[&ids]);
-    let Design { positions, projection, block, head, .. } = &config.design;
+    let Design { positions, projection, block, attention, convolution, head, .. } = &config.design;
     let position = positions.map(|_| node("embeddings/position", "Gather", &[&ids]));
     let kind = segments.map(|types| node("embeddings/type", "Gather", &[&types]));
     let tables: Vec<&str> =
@@ -38,7 +38,15 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
     if projection.is_some() && !before_norm {
         state = node("embeddings/projection", "Linear", &[&state]);
     }
+    let relative = match attention {
+        AttentionKind::Disentangled(own) if own.keys || own.queries => {
+            let table = node("relative/table", "Table", &[]);
+            Some(if own.norm { node("relative/norm", "LayerNorm", &[&table]) } else { table })
+        }
+        _ => None,
+    };
     for index in 0..config.num_hidden_layers {
+        let first = state.clone();
         let mut own = |name: &str, operation: &str, inputs: &[&str]| {
             node(&format!("layer_{index}/{name}"), operation, inputs)
         };
@@ -47,7 +55,9 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
             false => state.clone(),
         };
         let qkv = own("attention/query_key_value", "Linear", &[&entering]);
-        let mixed = own("attention/softmax", "Attention", &[&qkv]);
+        let relative = relative.as_ref().map(|table| own("attention/relative", "Linear", &[table]));
+        let reads: Vec<&str> = [&qkv].into_iter().chain(&relative).map(|name| &**name).collect();
+        let mixed = own("attention/softmax", "Attention", &reads);
         let output = own("attention/output", "Linear", &[&mixed]);
         state = own("attention/residual", "Add", &[&output, &state]);
         let norm = if block.pre_norm { "feed_forward/norm" } else { "attention/norm" };
@@ -63,6 +73,12 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
         } else {
             let sum = own("feed_forward/residual", "Add", &[&outer, &normed]);
             state = own("feed_forward/norm", "LayerNorm", &[&sum]);
+        }
+        if index == 0 && convolution.is_some() {
+            let sum = own("convolution/convolution", "Convolution", &[&first]);
+            let active = own("convolution/activation", "Activation", &[&sum]);
+            let sum = own("convolution/residual", "Add", &[&active, &state]);
+            state = own("convolution/norm", "LayerNorm", &[&sum]);
         }
     }
     if block.pre_norm {

@@ -62,6 +62,41 @@ pub fn kinds() -> Vec<(&'static str, EncoderConfig)> {
         ),
         // So do these.
         ("mpnet", read(json!({ "model_type": "mpnet" }))),
+        (
+            "deberta",
+            read(json!({
+                "model_type": "deberta-v2", "relative_attention": true, "position_buckets": 8,
+                "max_relative_positions": 30, "norm_rel_ebd": "layer_norm", "share_att_key": true,
+                "pos_att_type": "p2c|c2p", "position_biased_input": false, "pooler_dropout": 0.2,
+            })),
+        ),
+        (
+            "deberta with maps of its own and a convolution",
+            read(json!({
+                "model_type": "deberta-v2", "relative_attention": true, "max_relative_positions": 6,
+                "pos_att_type": ["c2p", "p2c"], "embedding_size": 10, "type_vocab_size": 2,
+                "conv_kernel_size": 3, "conv_groups": 2,
+            })),
+        ),
+        (
+            "deberta of one layer, c2p alone, and a convolution",
+            read(json!({
+                "model_type": "deberta-v2", "relative_attention": true, "position_buckets": 8,
+                "pos_att_type": "c2p", "num_hidden_layers": 1, "conv_kernel_size": 5,
+                "conv_act": "gelu", "norm_rel_ebd": "layer_norm",
+            })),
+        ),
+        (
+            "deberta, p2c alone",
+            mean(read(json!({
+                "model_type": "deberta-v2", "relative_attention": true, "position_buckets": 8,
+                "pos_att_type": ["p2c"], "share_att_key": true,
+            }))),
+        ),
+        (
+            "deberta without relative attention",
+            read(json!({ "model_type": "deberta-v2", "pos_att_type": ["p2c", "c2p"] })),
+        ),
         ("norms before", built(|design| Design { block: pre_norm(design.block), ..design })),
         (
             "gated, without biases and positions",
