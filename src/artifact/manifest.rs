@@ -123,6 +123,11 @@ fn yes() -> bool {
 }
 
 impl Manifest {
+    /// Whether a folder of ours has it: one that another tool wrote lists its weights alone.
+    pub fn is_saved(&self) -> bool {
+        self.files.len() > 1
+    }
+
     /// This model, to those that begin with its weights.
     pub fn as_ancestor(&self) -> Ancestor {
         Ancestor {

@@ -137,6 +137,7 @@ impl Dataset {
         let names = if given.is_empty() { &content.class_names } else { &given.names };
         if names.is_empty() {
             mixed::check(&content.labels_of_files(), config)?;
+            mixed::check_counting(&content.labels_of_splits(), config)?;
         }
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
             .map_err(|error| content.explained(error, &hidden))?;
@@ -154,10 +155,14 @@ impl Dataset {
                 }
             }
             if inside.is_empty() && !outside.is_empty() {
+                let own = match split.as_str() {
+                    "test" => "; its own rows are tested on as texts of no class",
+                    _ => "",
+                };
                 nothing_inside.push(Remark::Warning(format!(
-                    "all {} rows of the split `{split}` are out of scope (`data.ood_label`), so it says nothing of \
-                     the classes, and rows of the training split are used in its place; to evaluate on it, use \
-                     `bayes eval --ood` with its file",
+                    "all {} rows of the split `{split}` are out of scope (`data.ood_label`, or labels that no \
+                     training row has), so it says nothing of the classes, and rows of the training split are used \
+                     in its place{own}",
                     outside.len()
                 )));
             }
