@@ -12,7 +12,7 @@ use super::table::{self, ColumnNames};
 use super::take::Raw;
 use super::{
     CrossFit, DataConfig, DataError, Example, Located, Remark, StreamSource, Untold, labels, mixed,
-    obtain, reviews,
+    obtain, one_text, reviews,
 };
 use crate::compute::Noise;
 use crate::task::Task;
@@ -144,6 +144,7 @@ impl Dataset {
         let Classes { task, names: classes, in_files, fates, remarks } = settled;
         let contradicted = contradiction(&content, &fates);
         let placeholders = placeholders(&content);
+        let one_text = one_text::classes_of_one_text(&content, &fates, &classes);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
         let mut nothing_inside = Vec::new();
         for (split, rows) in content.raw {
@@ -191,6 +192,7 @@ impl Dataset {
                 .flatten()
                 .chain(contradicted)
                 .chain(placeholders)
+                .chain(one_text)
                 .chain(nothing_inside)
                 .collect(),
         })

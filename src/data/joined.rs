@@ -1,6 +1,6 @@
 //! Headers in the middle of a file that was joined from several, once all its rows are known.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::remark::some;
@@ -22,6 +22,8 @@ struct Doubtful {
     line: u64,
     /// Its place among the rows that were taken.
     place: usize,
+    /// Whether the name of a column stands in the place of the text.
+    of_text: bool,
     names: Vec<String>,
 }
 
@@ -40,7 +42,8 @@ impl<'a> Joined<'a> {
             )));
         }
         let names = row.values.iter().map(Value::written).map(|name| name.trim().to_owned());
-        self.doubtful.push(Doubtful { what, line: row.line, place, names: names.collect() });
+        let (line, of_text) = (row.line, self.known.has_name_for_text(row));
+        self.doubtful.push(Doubtful { what, line, place, of_text, names: names.collect() });
         None
     }
 
@@ -57,13 +60,23 @@ impl<'a> Joined<'a> {
         if self.doubtful.is_empty() {
             return Ok(Vec::new());
         }
-        let at = |line: u64| self.doubtful.iter().any(|one| one.line == line);
+        let doubtful: HashSet<u64> = self.doubtful.iter().map(|one| one.line).collect();
         let own = &rows[first..];
-        let labels: HashSet<&str> =
-            own.iter().filter(|row| !at(row.place.1)).map(|row| row.label.trim()).collect();
-        let is_header = |one: &&Doubtful| {
+        let certain = own.iter().filter(|row| !doubtful.contains(&row.place.1));
+        let labels: HashSet<&str> = certain.map(|row| row.label.trim()).collect();
+        let label = |one: &Doubtful| {
             let taken = own.get(one.place - first).filter(|row| row.place.1 == one.line);
-            taken.is_none_or(|row| row.label.is_empty() || !labels.contains(row.label.trim()))
+            taken.map_or("", |row| row.label.trim())
+        };
+        // Where the label is called as the column of the labels is, rows of short texts look like headers.
+        let mut texts: HashMap<&str, HashSet<&[String]>> = HashMap::new();
+        for one in self.doubtful.iter().filter(|one| !one.of_text) {
+            texts.entry(label(one)).or_default().insert(&one.names);
+        }
+        let is_header = |one: &&Doubtful| {
+            let label = label(one);
+            let alone = texts.get(label).is_none_or(|texts| texts.len() == 1);
+            label.is_empty() || alone && !labels.contains(label)
         };
         let headers: Vec<&Doubtful> = self.doubtful.iter().filter(is_header).collect();
         if let Some(moved) = headers.iter().find(|one| one.what == Later::Moved) {

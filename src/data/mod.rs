@@ -18,6 +18,7 @@ mod known;
 mod labels;
 mod locate;
 mod mixed;
+mod one_text;
 mod order;
 mod out_of_scope;
 mod overrides;

@@ -109,6 +109,13 @@ fn a_header_in_the_middle_with_other_names_makes_no_class() {
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains("line 42 looks like a header with other names"), "{again}: {said}");
     }
+    // Of two that are unlike the first one, nobody can say.
+    let third: String = table.lines().skip(54).map(|row| format!("{row}\n")).collect();
+    let two = joined("ticket,department", "phrase,dept", &table) + "phrase,dept\n" + &third;
+    home.write("t.csv", two);
+    let (_, said) = plan(&home, "t.csv", &[]).unwrap();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("all 2 training rows of `dept` have the same text, `phrase`"), "{said}");
     // Columns that are not read may change.
     home.write("t.csv", joined("text,label,channel", "text,label,source", &wide(&table)));
     let (found, said) = plan(&home, "t.csv", &[]).unwrap();
@@ -140,6 +147,19 @@ fn a_header_in_the_middle_with_other_names_makes_no_class() {
     // that of others.
     home.write("t.csv", format!("please call me back,x\n{table}text,x\n"));
     assert_eq!(count(&plan(&home, "t.csv", &[]).unwrap().0), 82);
+    for spam in [
+        ("text,spam", "spam", "ham"),
+        ("Text,Y", "y", "n"),
+        ("message,text_label", "text", "label"),
+    ] {
+        let (header, one, other) = spam;
+        let short: String =
+            (0..80).map(|i| format!("ticket {i},{}\n", [one, other][i % 2])).collect();
+        home.write("t.csv", format!("{header}\n{short}message,{one}\n"));
+        let more = ["--label-column", header.split_once(',').unwrap().1];
+        let (found, said) = plan(&home, "t.csv", &more).unwrap();
+        assert_eq!(count(&found), 81, "{header}: {said}");
+    }
     home.write("t.csv", format!("text,label\n{table}label,x\ntitle,y\n"));
     assert_eq!(count(&plan(&home, "t.csv", &[]).unwrap().0), 82);
 }

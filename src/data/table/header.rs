@@ -111,7 +111,10 @@ pub(super) fn is_named(cell: &String, reading: &Reading) -> bool {
 }
 
 fn is_long(value: &str) -> bool {
-    value.chars().count() > LONGEST_NAME || words(value) > MOST_WORDS
+    // No letter has more than four bytes, and most texts are told by that.
+    value.len() > 4 * LONGEST_NAME
+        || value.chars().count() > LONGEST_NAME
+        || words(value) > MOST_WORDS
 }
 
 /// Whether a column could be called so: it is short, and no number.
@@ -153,7 +156,7 @@ pub(super) fn repeat_themselves<'a>(values: impl Iterator<Item = &'a str>) -> bo
     values.len() >= 5 * distinct.len() && !values.is_empty()
 }
 
-pub(super) fn is_number(text: &str) -> bool {
+fn is_number(text: &str) -> bool {
     text.parse::<f64>().is_ok()
 }
 

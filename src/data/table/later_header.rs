@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::column_names::{is_known_name, is_label_name, is_text_name};
-use super::header::{is_name_like, is_number, repeat_themselves, repeats, spelling, words};
+use super::header::{is_name_like, repeat_themselves, repeats, spelling, words};
 use super::{Columns, Row, Value};
 
 /// What a row is that has names of columns.
@@ -61,20 +61,27 @@ impl LaterHeader {
         let cells: Vec<String> = cells.iter().map(|cell| spelling(cell)).collect();
         let given = |cell: &String| self.names.contains(cell);
         let named = |cell: &String| given(cell) || is_known_name(cell);
+        let hits = cells.iter().filter(|cell| named(cell)).count();
         let mut of_roles = self.roles.iter().map(|&role| &cells[role]);
-        let known = of_roles.len() > 1 && of_roles.clone().all(named);
+        let known = hits > 1 && of_roles.clone().all(named);
         if !known && !of_roles.any(given) {
             return None;
         }
         // Without a label nobody can look whether other rows have it.
-        let hits = cells.iter().filter(|cell| named(cell)).count();
         if self.label.is_none() && (hits < 2 || 2 * hits <= cells.len()) {
             return None;
         }
         Some(if self.moved(&cells) { Later::Moved } else { Later::Renamed })
     }
 
-    /// Whether a name of text, pair or label stands in another column than here.
+    /// Whether the name of a column stands in the place of the text.
+    pub fn has_name_for_text(&self, row: &Row) -> bool {
+        let cell = row.values.get(self.text).map_or(Cow::Borrowed(""), Value::written);
+        let cell = if is_name_like(&cell) { spelling(&cell) } else { String::new() };
+        self.names.contains(&cell) || is_known_name(&cell)
+    }
+
+    /// Whether a name of text, pair or label stands in another column than here, or another name in theirs.
     fn moved(&self, cells: &[String]) -> bool {
         let elsewhere = |role: usize, is: &dyn Fn(usize, &String) -> bool| {
             cells.iter().enumerate().any(|(column, cell)| column != role && is(column, cell))
@@ -85,7 +92,10 @@ impl LaterHeader {
             let there = cells[role] == self.names[role] || is(&cells[role]);
             !there && elsewhere(role, &|column, cell| is(cell) && *cell != self.names[column])
         };
+        let of_another =
+            |&role: &usize| cells[role] != self.names[role] && self.names.contains(&cells[role]);
         self.roles.iter().any(own)
+            || self.roles.iter().any(of_another)
             || known(self.text, is_text_name)
             || self.label.is_some_and(|label| known(label, is_label_name))
     }
@@ -147,13 +157,19 @@ fn stands_out(cell: &str, column: usize, rows: &[Vec<String>]) -> bool {
     values().filter(same).count() <= few(rows.len()) && repeat_themselves(others)
 }
 
+/// Whether a line of plain text has names of columns that are well known, and nothing else.
+pub fn are_names(line: &str) -> bool {
+    let cells: Vec<String> = line.split([',', '\t', ';', '|']).map(spelling).collect();
+    cells.iter().all(|cell| is_known_name(cell)) && (cells.len() > 1 || is_text_name(&cells[0]))
+}
+
 /// Whether a record of too many or too few fields is a header: all its cells are names.
 pub(super) fn is_of_another_width(fields: &[String], header: &[String]) -> bool {
     let names: Vec<String> = header.iter().map(|name| spelling(name)).collect();
-    let cells: Vec<String> = fields.iter().map(|cell| spelling(cell)).collect();
+    let filled = fields.iter().filter(|cell| !cell.trim().is_empty());
+    let cells: Vec<String> = filled.clone().map(|cell| spelling(cell)).collect();
     let hits = cells.iter().filter(|cell| names.contains(cell) || is_known_name(cell)).count();
-    let like = |cell: &String| is_name_like(cell) && !is_number(cell);
-    hits >= 2 && 2 * hits > cells.len() && fields.iter().all(like)
+    hits >= 2 && 2 * hits > cells.len() && filled.clone().all(|cell| is_name_like(cell))
 }
 
 #[cfg(test)]
@@ -190,6 +206,8 @@ mod tests {
             ("text,label,channel", [0, 1], "source,text,label", Some(Moved)),
             ("ticket,department,channel", [0, 1], "ticket,channel,label", Some(Moved)),
             ("id,ticket,department", [1, 2], "ticket,id,department", Some(Moved)),
+            ("id,ticket,department", [1, 2], "body,id,department", Some(Moved)),
+            ("text,label,channel", [0, 1], "text,channel,kind", Some(Moved)),
             // Rows.
             ("text,label", [0, 1], "text of a letter with many words,label", None),
             ("text,label", [0, 1], "phrase,outcome", None),
@@ -227,9 +245,19 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_names_is_seen() {
+        for line in ["text", "Text,Label", "id;\"message\"", "review_text\tsentiment"] {
+            assert!(are_names(line), "{line}");
+        }
+        for line in ["hello", "date", "text me, please", "", ",", "a text", "text,phrase"] {
+            assert!(!are_names(line), "{line}");
+        }
+    }
+
+    #[test]
     fn a_header_of_another_width_is_seen() {
         let is = |row: &str| is_of_another_width(&cells(row), &cells("ticket,label"));
-        assert!(is("id,text,label") && is("ticket,label,channel") && is("Ticket,note,LABEL"));
+        assert!(is("id,text,label") && is("ticket,label,channel") && is("Ticket,note,LABEL,"));
         assert!(!is("my ticket, and more,label") && !is("1,text,x") && !is("text"));
     }
 }

@@ -52,7 +52,7 @@ pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual}
 pub use self::error::TableError;
 pub use self::header::Names;
 pub use self::held::Held;
-pub use self::later_header::{Later, LaterHeader};
+pub use self::later_header::{Later, LaterHeader, are_names};
 pub use self::reading::{Header, Quoting, Reading};
 pub use self::row_groups::RowGroups;
 pub use self::value::{Cells, Value};
