@@ -123,9 +123,9 @@ fn yes() -> bool {
 }
 
 impl Manifest {
-    /// Whether a folder of ours has it: one that another tool wrote lists its weights alone.
+    /// Whether it is of a folder of ours: one that another tool wrote has no posterior.
     pub fn is_saved(&self) -> bool {
-        self.files.len() > 1
+        self.files.contains_key("bayes/posterior.safetensors")
     }
 
     /// This model, to those that begin with its weights.

@@ -77,6 +77,7 @@ pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]
         row += usize::from(repeats > 0 || long) + usize::from(is_number(value) && numbers);
         header += usize::from(!is_number(value) && numbers);
         header += usize::from(repeats == 0 && repeat_themselves(filled(index)));
+        header += usize::from(is_identifier(value) && !filled(index).any(is_identifier));
     }
     row <= header
 }
@@ -261,6 +262,11 @@ mod tests {
         ] {
             assert!(header(&joined(first, again), &[]), "{first} / {again}");
         }
+        // A class may be called as its column is.
+        let rows: String =
+            (0..20).map(|i| format!("you won {i} times,{}\n", ["spam", "ham"][i % 2])).collect();
+        assert!(header(&format!("sms_body,spam\n{rows}"), &[]));
+        assert!(!header(&format!("you won again,spam\n{rows}"), &[]));
         assert!(header("text,label,channel\na,b,c\ntext,label,kanal\nd,b,e", &[]));
         assert!(!header(&joined("film no. 90 was long,good", "fine,good"), &[]));
     }
