@@ -131,6 +131,11 @@ fn yes() -> bool {
 }
 
 impl Manifest {
+    /// Whether it is of a folder of ours: one that another tool wrote has no posterior.
+    pub fn is_saved(&self) -> bool {
+        self.files.contains_key("bayes/posterior.safetensors")
+    }
+
     /// This model, to those that begin with its weights.
     pub fn as_ancestor(&self) -> Ancestor {
         Ancestor {

@@ -70,7 +70,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut said = BTreeSet::new();
     let compared = compare(&job, &context, &mut |progress| {
         stop::hear(&progress);
-        if let Progress::Warning(text) = &progress
+        if let Progress::Warning(text) | Progress::Note(text) = &progress
             && !said.insert(text.clone())
         {
             return;

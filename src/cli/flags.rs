@@ -34,9 +34,15 @@ fn keys_of(whole: &Command, name: &[&str]) -> Vec<String> {
 fn named(text: &str, keys: &[String]) -> String {
     let mut text = text.to_owned();
     for key in keys {
-        let (key, flag) = (format!("`data.{key}`"), format!(" (`--{}`)", key.replace('_', "-")));
-        let once = text.replace(&format!("{key}{flag}"), &key);
-        text = once.replace(&key, &format!("{key}{flag}"));
+        let (key, flag) = (format!("`data.{key}`"), format!(" (`--{}", key.replace('_', "-")));
+        let mut parts = text.split(&key);
+        let mut whole = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            // With a value or without, the flag stands there already.
+            let own = if part.starts_with(&flag) { String::new() } else { format!("{flag}`)") };
+            whole += &format!("{key}{own}{part}");
+        }
+        text = whole;
     }
     text
 }
@@ -60,6 +66,10 @@ mod tests {
             (
                 "`data.encoding` or `data.label_map`",
                 "`data.encoding` or `data.label_map` (`--label-map`)",
+            ),
+            (
+                "with `data.label_map` (`--label-map 0=x`)",
+                "with `data.label_map` (`--label-map 0=x`)",
             ),
             ("data.text_column", "data.text_column"),
         ] {

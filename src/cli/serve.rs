@@ -27,6 +27,9 @@ const LONGEST_TIMEOUT: u64 = 3600;
 /// The longest time that answers are kept, in seconds: a year.
 const MOST_SECONDS: u64 = 31_536_000;
 
+/// How long an answer is kept, in seconds.
+const CACHE_TTL: u64 = 3600;
+
 /// Time for the answer of a server that is asked for its health.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -110,7 +113,7 @@ pub struct Options {
     #[arg(long, value_parser = whole::<u64>(0..=1 << 32), default_value_t = 10_000, env = "BAYES_CACHE_ENTRIES")]
     cache_entries: u64,
     /// How long to cache a response, in seconds
-    #[arg(long, value_parser = whole::<u64>(1..=MOST_SECONDS), default_value_t = 3600, env = "BAYES_CACHE_TTL")]
+    #[arg(long, value_parser = whole::<u64>(1..=MOST_SECONDS), default_value_t = CACHE_TTL, env = "BAYES_CACHE_TTL")]
     cache_ttl: u64,
     /// File in which jobs are stored
     #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
@@ -225,6 +228,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         return health(options);
     }
     let settings = options.settings()?;
+    if options.cache_entries == 0 && options.cache_ttl != CACHE_TTL {
+        note("warning: --cache-ttl has no effect: --cache-entries is 0, so nothing is cached")?;
+    }
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
     let began = Instant::now();

@@ -260,7 +260,7 @@ pub fn next_text(model: &Path, pooling: Pooling, pairs: bool, generated: bool) -
     let model = quoted(model);
     let first = match (pairs, generated) {
         // The command line takes single texts; a file has a column for each text of a pair.
-        (true, _) => "--input pairs.csv".to_owned(),
+        (true, _) => "--input YOUR_PAIRS.csv".to_owned(),
         (false, true) => "\"What an ending!\"".to_owned(),
         (false, false) => "\"Your own text here\"".to_owned(),
     };
@@ -367,7 +367,10 @@ mod tests {
             )
         );
         let pairs = next_text(Path::new("m"), Pooling::Mean, true, false);
-        assert!(pairs.contains("--input pairs.csv") && !pairs.contains("Your own text"), "{pairs}");
+        assert!(
+            pairs.contains("--input YOUR_PAIRS.csv") && !pairs.contains("Your own text"),
+            "{pairs}"
+        );
         assert!(
             pairs.ends_with("load it in Python with sentence_transformers.SentenceTransformer\n")
         );

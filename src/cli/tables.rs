@@ -32,6 +32,7 @@ struct ColumnFlags {
     label_column: Option<String>,
     /// Rename labels, for example neg=negative,pos=positive (data.label_map)
     #[arg(long, value_name = "FROM=TO", value_parser = renamings, help_heading = HEADING)]
+    #[arg(allow_hyphen_values = true)]
     label_map: Vec<Renamings>,
 }
 
@@ -174,6 +175,18 @@ fn renamings(text: &str) -> Result<Renamings, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_may_begin_with_a_minus() {
+        let parse = |map: &[&str]| {
+            use clap::Parser;
+            let all = ["bayes", "eval", "--label-map"].iter().chain(map);
+            super::super::Cli::try_parse_from(all).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse(&["-1=0,0=1"]), Ok(()));
+        assert_eq!(parse(&["-x=y", "--label-map", "--=z"]), Ok(()));
+        assert!(parse(&["--json"]).unwrap_err().contains("expected FROM=TO"));
+    }
 
     #[test]
     fn labels_are_renamed_and_those_with_signs_stand_in_quotes() {

@@ -92,10 +92,22 @@ impl ExperimentFlags {
             return Experiment::parse(CLASSIFY, "the settings", &settings);
         }
         if own {
-            settings.insert(0, "data.max_length=256".to_owned());
+            settings.splice(..0, of_own_data(&settings));
         }
         Experiment::parse(QUICK_START, "the settings", &settings)
     }
+}
+
+/// What is different from the quick start where an encoder from scratch is trained on somebody's own data: their
+/// texts may be longer, and few rows are read more often. The rates of `classify.toml` are those of a pretrained
+/// encoder, and too low for a new one.
+fn of_own_data(settings: &[String]) -> Vec<String> {
+    let width =
+        settings.iter().rfind(|setting| setting.trim_start().starts_with("model.hidden_size"));
+    let width = width.and_then(|setting| setting.split_once('=')?.1.trim().parse::<usize>().ok());
+    let width = width.map(|width| format!("model.intermediate_size={}", width.saturating_mul(4)));
+    let length = ["data.max_length=256", "train.num_train_epochs=0"].map(str::to_owned);
+    length.into_iter().chain(width).collect()
 }
 
 /// What an experiment on these data is called: by their file or folder. Letters that no name of a folder

@@ -12,7 +12,7 @@ use super::table::{self, ColumnNames};
 use super::take::Raw;
 use super::{
     CrossFit, DataConfig, DataError, Example, Located, Remark, StreamSource, Untold, labels, mixed,
-    obtain, reviews,
+    obtain, one_text, reviews,
 };
 use crate::compute::Noise;
 use crate::task::Task;
@@ -137,12 +137,14 @@ impl Dataset {
         let names = if given.is_empty() { &content.class_names } else { &given.names };
         if names.is_empty() {
             mixed::check(&content.labels_of_files(), config)?;
+            mixed::check_counting(&content.labels_of_splits(), config)?;
         }
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
             .map_err(|error| content.explained(error, &hidden))?;
         let Classes { task, names: classes, in_files, fates, remarks } = settled;
         let contradicted = contradiction(&content, &fates);
         let placeholders = placeholders(&content);
+        let one_text = one_text::classes_of_one_text(&content, &fates, &classes);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
         let mut nothing_inside = Vec::new();
         for (split, rows) in content.raw {
@@ -154,10 +156,14 @@ impl Dataset {
                 }
             }
             if inside.is_empty() && !outside.is_empty() {
+                let own = match split.as_str() {
+                    "test" => "; its own rows are tested on as texts of no class",
+                    _ => "",
+                };
                 nothing_inside.push(Remark::Warning(format!(
-                    "all {} rows of the split `{split}` are out of scope (`data.ood_label`), so it says nothing of \
-                     the classes, and rows of the training split are used in its place; to evaluate on it, use \
-                     `bayes eval --ood` with its file",
+                    "all {} rows of the split `{split}` are out of scope (`data.ood_label`, or labels that no \
+                     training row has), so it says nothing of the classes, and rows of the training split are used \
+                     in its place{own}",
                     outside.len()
                 )));
             }
@@ -186,6 +192,7 @@ impl Dataset {
                 .flatten()
                 .chain(contradicted)
                 .chain(placeholders)
+                .chain(one_text)
                 .chain(nothing_inside)
                 .collect(),
         })

@@ -273,12 +273,20 @@ pub enum DataError {
         /// One of the numbers.
         own: String,
     },
-    /// A file that was joined from others whose columns stand in another order.
+    /// Whole numbers that one split counts from another number than the training rows do.
     #[error(
-        "`{path}` line {line} has the column names in another order: the rows after it would be read in the wrong \
-         columns; write them to a file of their own, or bring the columns into one order"
+        "the labels of the split `{split}` are {found}, but those of the training rows {train}: they seem to be \
+         counted from another number; write the same number for the same class in both; if they are meant as they \
+         are, map one to itself (`--label-map {own}={own}`)"
     )]
-    OtherOrder { path: PathBuf, line: u64 },
+    Counting {
+        split: String,
+        /// The numbers.
+        found: String,
+        train: String,
+        /// One that the training rows do not have.
+        own: i64,
+    },
     /// A list of class names without any.
     #[error(
         "`{path}` is an empty list; write the class names in the order of their numbers, such as \

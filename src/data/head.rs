@@ -34,14 +34,28 @@ pub fn head(
     shuffle: Option<u64>,
     reading: &Reading,
 ) -> Result<Head, DataError> {
+    let check = |format, name: &str| {
+        reading
+            .check_for(format, name)
+            .map_err(|message| DataError::from(TableError::Reading(message)))
+    };
     if is_url(name) {
+        check(Format::Parquet, &format!("`{name}`"))?;
         return of_parquet(&[name], rows, shuffle);
     }
     let located = obtain(name)?;
     let split = located.splits.get("train").or_else(|| located.splits.values().next());
     let Some(files) = split.filter(|files| !files.is_empty()) else {
+        if *reading != Reading::default() {
+            let message = format!(
+                "`data.encoding`, `data.delimiter`, `data.quoting` and `data.header` describe a file, but `{name}` \
+                 is built in; remove them"
+            );
+            return Err(TableError::Reading(message).into());
+        }
         return Ok(generated(rows, shuffle));
     };
+    check(Format::of(&files[0])?, &format!("`{}`", files[0].display()))?;
     if Format::of(&files[0])? == Format::Parquet {
         let places: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
         return of_parquet(&places, rows, shuffle);

@@ -58,7 +58,7 @@ fn is_joiner(character: char) -> bool {
 pub fn likeness(label: &str) -> String {
     let label = without_entities(label);
     let letters = label.chars().map(typewriter).nfkd();
-    let letters = letters.map(|(character, _)| typewriter(character));
+    let letters = letters.map(|(character, _)| ascii_digit(typewriter(character)));
     let counts = |&c: &char| !is_combining_mark(c) && !is_joiner(c) && !c.is_whitespace();
     let kept: String = letters.filter(counts).collect();
     let kept = bare(&kept);
@@ -68,6 +68,18 @@ pub fn likeness(label: &str) -> String {
     }
     let kept = kept.chars().filter(|c| !"-_".contains(*c));
     kept.flat_map(char::to_lowercase).map(latin).collect()
+}
+
+/// A decimal digit of another script as that of ASCII; others as they are.
+fn ascii_digit(character: char) -> char {
+    /// Where the scripts have their zero, with the other digits behind it (Unicode, category Nd).
+    const ZEROS: [u32; 18] = [
+        0x0660, 0x06f0, 0x07c0, 0x0966, 0x09e6, 0x0a66, 0x0ae6, 0x0b66, 0x0be6, 0x0c66, 0x0ce6,
+        0x0d66, 0x0e50, 0x0ed0, 0x0f20, 0x1040, 0x17e0, 0x1810,
+    ];
+    let code = u32::from(character);
+    let digit = ZEROS.iter().find(|&&zero| (zero..zero + 10).contains(&code));
+    digit.and_then(|zero| char::from_digit(code - zero, 10)).unwrap_or(character)
 }
 
 /// The characters that HTML writes as entities. `&` comes last: `&amp;lt;` is `&lt;`.
@@ -289,6 +301,8 @@ mod tests {
             ("a—b c", "a - b c"),
             ("−1", "-1"),
             ("１", "1"),
+            ("١٢", "12"),
+            ("३", "3.0"),
             ("ｓｐａｍ", "spam"),
             ("very\u{a0}good", "very good"),
             ("a‑b", "a−b"),

@@ -47,9 +47,84 @@ pub(super) fn check(files: &LabelsOfFiles<'_>, config: &DataConfig) -> Result<()
     Err(DataError::WordsAndNumbers { said, map, own })
 }
 
+/// Refuses whole numbers that one split counts from another number than the training rows do: `1`, `2`, `3` beside
+/// `0`, `1`, `2`. Each would be held against the wrong class.
+pub(super) fn check_counting(
+    splits: &LabelsOfFiles<'_>,
+    config: &DataConfig,
+) -> Result<(), DataError> {
+    let numbers = |labels: &BTreeSet<&str>| -> Option<BTreeSet<i64>> {
+        let number = |label: &&str| {
+            let label = tidy(label);
+            whole_number(&label).unwrap_or(&label).parse().ok()
+        };
+        labels.iter().map(number).collect()
+    };
+    let Some(train) = splits.get("train").and_then(numbers).filter(|train| train.len() > 1) else {
+        return Ok(());
+    };
+    let said = |label: &i64| {
+        let label = label.to_string();
+        config.label_map.contains_key(&label) || config.ood_label == label
+    };
+    for (split, labels) in splits.iter().filter(|(split, _)| **split != "train") {
+        let Some(found) = numbers(labels).filter(|found| found.len() == train.len()) else {
+            continue;
+        };
+        let by = found.first().zip(train.first()).map_or(0, |(one, other)| one - other);
+        let moved = found.iter().zip(&train).all(|(one, other)| one - other == by);
+        if by == 0 || !moved || found.union(&train).any(said) {
+            continue;
+        }
+        let list = |numbers: &BTreeSet<i64>| {
+            let shown: Vec<String> = numbers.iter().map(i64::to_string).collect();
+            some(shown.iter().map(String::as_str))
+        };
+        let own = found.difference(&train).next().copied().unwrap_or_default();
+        return Err(DataError::Counting {
+            split: (*split).to_owned(),
+            found: list(&found),
+            train: list(&train),
+            own,
+        });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_that_a_split_counts_from_elsewhere_are_refused() {
+        let outcome = |train: &[&'static str], test: &[&'static str], map: &[(&str, &str)]| {
+            let splits = [("train", train), ("test", test)];
+            let splits = splits.map(|(split, labels)| (split, labels.iter().copied().collect()));
+            let label_map = map.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect();
+            let config = DataConfig { label_map, ..DataConfig::default() };
+            check_counting(&splits.into(), &config).map_err(|error| error.to_string())
+        };
+        for (train, test) in [
+            (&["0", "1", "2"][..], &["1", "2", "3"][..]),
+            (&["1", "2", "3", "4", "5"], &["0", "1", "2", "3", "4"]),
+            (&["0", "1"], &["1.0", "2.0"]),
+            (&["0", "1"], &[" 4", "5"]),
+            (&["-1", "1"], &["0", "2"]),
+        ] {
+            let message = outcome(train, test, &[]).unwrap_err();
+            assert!(message.contains("`test`") && message.contains("--label-map"), "{message}");
+        }
+        for (train, test, map) in [
+            (&["0", "1", "2"][..], &["0", "1", "2"][..], &[][..]),
+            (&["0", "1", "2"], &["0", "1", "3"], &[]),
+            (&["0", "1", "2"], &["1", "2"], &[]),
+            (&["0", "1", "2"], &["1", "2", "3"], &[("3", "3")]),
+            (&["a", "b"], &["b", "c"], &[]),
+            (&["0"], &["1"], &[]),
+        ] {
+            assert_eq!(outcome(train, test, map), Ok(()), "{train:?} {test:?}");
+        }
+    }
 
     #[test]
     fn words_beside_numbers_are_refused_until_somebody_says_what_they_are() {

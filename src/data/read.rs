@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::classes::{Occurring, Place};
 use super::given::Given;
+use super::joined::Joined;
 use super::mixed::LabelsOfFiles;
 use super::remark::Remark;
 use super::split_column::SplitColumn;
 use super::table::{
-    self, ACCEPTED, ColumnNames, Columns, Held, Row, SAMPLE_ROWS, Table, TableError,
+    self, ACCEPTED, ColumnNames, Columns, Held, LaterHeader, Names, Row, SAMPLE_ROWS, Table,
+    TableError,
 };
 use super::take::{Raw, Take};
 use super::{DataConfig, DataError, Located, StreamSource};
@@ -128,6 +130,15 @@ impl Content {
         found
     }
 
+    /// The same by split.
+    pub(super) fn labels_of_splits(&self) -> LabelsOfFiles<'_> {
+        let mut found = LabelsOfFiles::new();
+        for (split, rows) in &self.raw {
+            found.insert(split, rows.iter().map(|row| row.label.as_str()).collect());
+        }
+        found
+    }
+
     fn read_file(
         &mut self,
         split: &str,
@@ -146,7 +157,13 @@ impl Content {
             if split == "train" {
                 return Err(DataError::NoLabels { path: path.to_owned() });
             }
-            self.passed_over(split, path, "has no label column");
+            let why = match table.names() {
+                Names::Numbered => {
+                    "has no line with the column names, which the first file has (write the same line at its top)"
+                }
+                _ => "has no label column",
+            };
+            self.passed_over(split, path, why);
             return Ok(());
         };
         if !first {
@@ -172,35 +189,18 @@ impl Content {
         let wanted = self.wanted;
         let take = Take { path, header: &header, columns, names: &names, file, wanted };
         let rows = self.raw.entry(split.to_owned()).or_default();
-        let (before, mut unlabelled, mut other_header) = (rows.len(), None, false);
+        let mut joined = Joined::new(path, &header, LaterHeader::new(&header, &columns));
+        let (before, mut unlabelled) = (rows.len(), None);
         let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
         for row in sample.into_iter().map(Ok).chain(table.by_ref()) {
             let row = row?;
+            if let Some(note) = joined.repeats(&row, rows.len()) {
+                self.remarks.push(note);
+                continue;
+            }
             if let Some(verdict) = take.refused(&row) {
                 *verdicts.entry(verdict).or_default() += 1;
                 continue;
-            }
-            if take.repeats_header(&row) {
-                let text = format!(
-                    "`{}` line {} repeats the header and is skipped",
-                    path.display(),
-                    row.line
-                );
-                self.remarks.push(Remark::Note(text));
-                continue;
-            }
-            if take.is_reordered_header(&row) {
-                let (path, line) = (path.to_owned(), row.line);
-                return Err(DataError::OtherOrder { path, line });
-            }
-            if !other_header && take.is_other_header(&row) {
-                other_header = true;
-                self.remarks.push(Remark::Warning(format!(
-                    "`{}` line {} looks like the names of other columns and is read as a row; if it \
-                     is a header, write the rows after it to a file of their own",
-                    path.display(),
-                    row.line
-                )));
             }
             splits.see(&row);
             match take.raw(&row) {
@@ -218,6 +218,7 @@ impl Content {
                 Err(error) => return Err(error),
             }
         }
+        self.remarks.extend(joined.settle(rows, before)?);
         if rows.is_empty() {
             self.raw.remove(split);
             if unlabelled.is_none() {

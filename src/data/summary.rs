@@ -59,14 +59,17 @@ impl PartSummary {
 pub const NONE_IS_NEW: &str = "These figures say nothing about new texts";
 
 /// Classes whose rows all went to other parts than that of the training.
-pub fn untrained(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
+pub fn untrained(dataset: &Dataset, parts: &Parts, train_limit: usize) -> Option<Remark> {
     let counts = PartSummary::new(dataset, &parts.train, None).by_class;
     let lost = dataset.labels.iter().zip(counts).filter(|(_, rows)| *rows == 0);
     let lost: Vec<&str> = lost.map(|(label, _)| label.as_str()).collect();
     (!lost.is_empty()).then(|| {
+        let remedy = match train_limit {
+            0 => "add more rows, or merge it with another label with `data.label_map`",
+            _ => "raise `data.train_limit`, or add more rows",
+        };
         Remark::Warning(format!(
-            "no row of {} is in the training split, so the model cannot learn it; add more rows, \
-             or merge it with another label with `data.label_map`",
+            "no row of {} is in the training split, so the model cannot learn it; {remedy}",
             some(lost)
         ))
     })

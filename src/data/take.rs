@@ -1,11 +1,10 @@
 //! Rows of a file with their text and their label, or why one cannot be taken.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use super::labels::{tidy, whole_number};
 use super::read::Wanted;
-use super::table::{ACCEPTED, Columns, Row, Value, are_known_names, repeats, spelling};
+use super::table::{ACCEPTED, Columns, Row, Value, verdict};
 use super::{DataError, is_blank};
 
 /// A row before the classes are known.
@@ -86,55 +85,12 @@ impl Take<'_> {
 
     /// What a person said of a row that is not to be taken.
     pub(super) fn refused(&self, row: &Row) -> Option<String> {
-        let said = cell(row, self.columns.verdict?).unwrap_or_default();
-        (said != ACCEPTED && !self.repeats_header(row)).then_some(said)
+        let said = verdict(&cell(row, self.columns.verdict?).unwrap_or_default());
+        (said != ACCEPTED).then_some(said)
     }
 
     pub(super) fn label(&self, row: &Row) -> Option<String> {
         cell(row, self.columns.label?)
-    }
-
-    /// Files that were put together may have the header in the middle.
-    pub(super) fn repeats_header(&self, row: &Row) -> bool {
-        let (cells, names) = self.roles(row);
-        // Of columns that nobody reads the names tell a header too.
-        let all = || row.values.iter().map(Value::written).collect::<Vec<_>>();
-        repeats(&cells, &names) || self.header.len() > names.len() && repeats(&all(), self.header)
-    }
-
-    /// Whether the row has the names of the columns in another order: what follows is not read as it is meant.
-    pub(super) fn is_reordered_header(&self, row: &Row) -> bool {
-        const LONGEST: usize = 100;
-        let short = |cell: &Value| cell.written().len() <= LONGEST;
-        if row.values.len() != self.header.len()
-            || row.values.len() < 2
-            || !row.values.iter().all(short)
-        {
-            return false;
-        }
-        let mut cells: Vec<String> =
-            row.values.iter().map(|cell| spelling(&cell.written())).collect();
-        let mut names: Vec<String> = self.header.iter().map(|name| spelling(name)).collect();
-        // Most rows are told by their first cell.
-        names.contains(&cells[0]) && cells != names && {
-            cells.sort_unstable();
-            names.sort_unstable();
-            cells == names
-        }
-    }
-
-    /// Whether the row looks like the header of another table.
-    pub(super) fn is_other_header(&self, row: &Row) -> bool {
-        let (cells, names) = self.roles(row);
-        are_known_names(&cells) && !repeats(&cells, &names)
-    }
-
-    /// Text, pair and label, and the names of their columns.
-    fn roles<'r>(&self, row: &'r Row) -> (Vec<Cow<'r, str>>, Vec<&str>) {
-        let Columns { text, pair, label, .. } = self.columns;
-        let roles = || [Some(text), pair, label].into_iter().flatten();
-        let cell = |column: usize| row.values.get(column).map_or("".into(), Value::written);
-        (roles().map(cell).collect(), roles().map(|column| self.header[column].as_str()).collect())
     }
 }
 

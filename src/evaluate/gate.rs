@@ -85,7 +85,8 @@ impl Gate {
     /// The report has no such number.
     pub fn met(&self, report: &Value) -> Result<Option<String>, GateError> {
         let mut known = Vec::new();
-        numbers(report, "", &mut known);
+        let classes = report["by_class"].as_array().map_or(&[][..], Vec::as_slice);
+        numbers(report, "", classes, &mut known);
         let Some((_, found)) = known.iter().find(|(key, _)| *key == self.key) else {
             return Err(self.unknown(&known));
         };
@@ -115,8 +116,8 @@ impl Gate {
 
 /// All numbers by their keys. An interval whose value is null is infinite (see
 /// [`crate::metrics::Interval`]); a key that is null itself is not defined. What is in a list is named by its
-/// `label`, else by its place from 0.
-fn numbers(value: &Value, path: &str, found: &mut Vec<(String, Option<f64>)>) {
+/// `label`, else by its place from 0; what is in a list `by_class` also by the label that `classes` have there.
+fn numbers(value: &Value, path: &str, classes: &[Value], found: &mut Vec<(String, Option<f64>)>) {
     match value {
         Value::Number(number) => found.push((path.to_owned(), number.as_f64())),
         Value::Null => found.push((path.to_owned(), None)),
@@ -129,13 +130,19 @@ fn numbers(value: &Value, path: &str, found: &mut Vec<(String, Option<f64>)>) {
             for (key, value) in object {
                 let value = if empty && key != "count" { &Value::Null } else { value };
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                numbers(value, &path, found);
+                numbers(value, &path, classes, found);
             }
         }
         Value::Array(items) => {
             for (place, item) in items.iter().enumerate() {
-                let name = item["label"].as_str().map_or_else(|| place.to_string(), str::to_owned);
-                numbers(item, &format!("{path}.{name}"), found);
+                let own = item["label"].as_str();
+                let name = own.map_or_else(|| place.to_string(), str::to_owned);
+                numbers(item, &format!("{path}.{name}"), classes, found);
+                let of_class = path.ends_with("by_class") && items.len() == classes.len();
+                let label = classes.get(place).and_then(|class| class["label"].as_str());
+                if let Some(label) = label.filter(|_| of_class && own.is_none()) {
+                    numbers(item, &format!("{path}.{label}"), classes, found);
+                }
             }
         }
         Value::Bool(_) | Value::String(_) => {}
@@ -157,6 +164,7 @@ mod tests {
             "ood": {"my.texts": {"auroc": {"value": 0.9}}},
             "by_class": [{"label": "no", "recall": 0.7}, {"label": "a.b", "recall": null}],
             "bins": [{"rows": 0}, {"rows": 10}],
+            "sets": {"by_class": [{"coverage": 0.9}, null]},
         });
         Ok(text.parse::<Gate>()?.met(&report)?.is_some())
     }
@@ -175,6 +183,8 @@ mod tests {
             ("ood.my.texts.auroc<0.95", true),
             ("by_class.no.recall<0.8", true),
             ("bins.1.rows<=9", false),
+            ("sets.by_class.no.coverage<0.95", true),
+            ("sets.by_class.0.coverage<0.85", false),
         ] {
             assert_eq!(met(text), Ok(expected), "{text}");
         }

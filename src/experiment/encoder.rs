@@ -124,12 +124,11 @@ impl InitialEncoder {
         train: &Part,
     ) -> Result<Self, ExperimentError> {
         let model = &experiment.model;
-        let hidden_size = model.hidden_size.unwrap_or(64);
         let sizes = Sizes {
             num_hidden_layers: model.num_hidden_layers.unwrap_or(2),
-            hidden_size,
+            hidden_size: model.width(),
             num_attention_heads: model.num_attention_heads.unwrap_or(4),
-            intermediate_size: model.intermediate_size.unwrap_or(hidden_size.saturating_mul(4)),
+            intermediate_size: model.feed_forward(),
         };
         let texts: Vec<_> = train
             .examples(dataset)

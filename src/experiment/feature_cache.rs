@@ -18,7 +18,9 @@ use super::{Features, Progress};
 use crate::artifact::Preprocessing;
 use crate::data::{self, FolderTokenizer};
 use crate::model::{HiddenStates, Pooling, adapter_base, weight_files};
-use crate::store::{StoreError, sha256, sha256_file, sha256_of_parts, write_atomically};
+use crate::store::{
+    StoreError, forget_unused, mark_used, sha256, sha256_file, sha256_of_parts, write_atomically,
+};
 
 /// The tensors of every file.
 const PARTS: [&str; 4] = ["features", "novelty", "tokens", "uniforms"];
@@ -96,6 +98,7 @@ pub(super) fn read(path: &Path, labels: Vec<u32>, width: usize) -> Option<Featur
     let bytes = std::fs::read(path).ok()?;
     let file = SafeTensors::deserialize(&bytes).ok()?;
     let rows = labels.len();
+    mark_used(path);
     let stored = file.tensor("sha256").ok()?;
     let parts = PARTS.map(|name| Some(file.tensor(name).ok()?.data()));
     let [Some(features), Some(novelty), Some(tokens), Some(uniforms)] = parts else { return None };
@@ -172,6 +175,9 @@ fn write(path: &Path, rows: &Features, width: usize) -> Result<(), StoreError> {
     }
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let file = safetensors::serialize(tensors, Some(metadata)).expect("valid tensors");
+    if let Some(folder) = path.parent() {
+        forget_unused(folder);
+    }
     write_atomically(path, &file)
 }
 

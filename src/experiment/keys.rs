@@ -73,6 +73,12 @@ fn check_key(name: &str, known: &[(String, Value)]) -> Result<(), String> {
     if known.iter().any(|(key, _)| key == name) {
         return Ok(());
     }
+    // The right key in the wrong section.
+    let own = name.rsplit('.').next().unwrap_or_default();
+    let mut elsewhere = known.iter().filter(|(key, _)| key.rsplit('.').next() == Some(own));
+    if let (Some((key, _)), None) = (elsewhere.next(), elsewhere.next()) {
+        return Err(format!("unknown key `{name}`; did you mean `{key}`?"));
+    }
     let sections = known.iter().filter_map(|(key, _)| key.split_once('.')).map(|(own, _)| own);
     let candidates = known.iter().map(|(key, _)| key.as_str()).chain(sections);
     match nearest(name, candidates) {

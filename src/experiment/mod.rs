@@ -135,6 +135,20 @@ pub enum ExperimentError {
          `name` for this run"
     )]
     Busy(String),
+    /// The same of a run that a comparison needs.
+    #[error(
+        "`{name}`, which this comparison needs, {} with different settings or data: {}; restore the settings and \
+         data, or choose a different `name` for the comparison (`--set name=…`)",
+        if *finished { "was trained" } else { "was started" },
+        differences.join("; ")
+    )]
+    OtherCell {
+        /// Name of the run.
+        name: String,
+        finished: bool,
+        /// As of `OtherTrajectory`.
+        differences: Vec<String>,
+    },
     /// The run of this name has other settings or data.
     #[error(
         "`{name}` {} with different settings or data: {}; restore the settings and data, choose a \

@@ -75,7 +75,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .remarks
             .iter()
             .cloned()
-            .chain(untrained(&dataset, &parts))
+            .chain(untrained(&dataset, &parts, experiment.data.train_limit))
             .chain(left_out)
             .chain(repeated_validation(&dataset, &parts))
             .chain(lineage.remarks(&dataset, &parts))

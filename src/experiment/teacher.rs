@@ -99,7 +99,10 @@ impl Teacher {
             let width = passes * self.places.len();
             let path = self.path(texts);
             let said = match read(&path, texts.len() * width) {
-                Some(said) => said,
+                Some(said) => {
+                    store::mark_used(&path);
+                    said
+                }
                 None => {
                     let said = asked(&predictor, texts)?;
                     keep(&path, &said, width, show);
@@ -195,6 +198,7 @@ fn keep(path: &Path, logits: &[f32], width: usize, show: &mut dyn FnMut(Progress
         path: folder.to_owned(),
         source,
     });
+    store::forget_unused(folder);
     if let Err(error) = made.and_then(|()| store::write_atomically(path, &tensors.to_bytes())) {
         show(Progress::Warning(unkept(&error.to_string())));
     }

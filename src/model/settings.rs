@@ -92,6 +92,16 @@ impl ModelConfig {
         }
     }
 
+    /// The width of a new encoder.
+    pub fn width(&self) -> usize {
+        self.hidden_size.unwrap_or(64)
+    }
+
+    /// The feed-forward width of a new encoder.
+    pub fn feed_forward(&self) -> usize {
+        self.intermediate_size.unwrap_or(self.width().saturating_mul(4))
+    }
+
     /// The first pair of keys that contradict each other, as a message.
     pub fn check(&self) -> Result<(), String> {
         let Some(init) = &self.init else { return Ok(()) };

@@ -260,7 +260,8 @@ impl App {
         Asked { bounds, limits: self.limits(model, options), deciding }
     }
 
-    fn limits(&self, model: &Loaded, options: &Options) -> Option<Limits> {
+    /// What a prediction must meet; `None` where nothing is decided.
+    pub fn limits(&self, model: &Loaded, options: &Options) -> Option<Limits> {
         let usual = model.predictor.usual();
         let (request, server) = (&options.abstain, &self.settings.abstain);
         let novelty = model.predictor.artifact().calibration.novelty.as_ref();

@@ -41,6 +41,12 @@ pub enum LoadError {
          this, because a damaged folder should be refused with a reason"
     )]
     Panic { folder: PathBuf, said: String },
+    /// What is to replace the model in service is no model of ours any more.
+    #[error(
+        "`{0}` has no `bayes/manifest.json`, which the model in service has: without its posterior and calibration \
+         it would predict other probabilities; copy the whole folder, or start the server anew to serve it as it is"
+    )]
+    Incomplete(PathBuf),
     /// A threshold of the server that no answer of the model can be held against.
     #[error("--abstain-{flag} {0}; remove the flag", flag = .0.field.replace('_', "-"))]
     Threshold(Unkept),
@@ -191,6 +197,10 @@ impl Model {
             &self.abstain,
             self.labels.as_ref(),
         )?);
+        let is_saved = |model: &Loaded| model.predictor.artifact().manifest.is_saved();
+        if is_saved(&self.current()) && !is_saved(&new) {
+            return Err(LoadError::Incomplete(self.folder.clone()));
+        }
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
         Ok(())
     }

@@ -3,10 +3,12 @@
 mod json;
 mod lock;
 mod tensors;
+mod unused;
 
 pub use json::from_json;
 pub use lock::Lock;
 pub use tensors::{TensorFile, Tensors};
+pub use unused::{forget_unused, mark_used};
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -77,9 +77,11 @@ impl Home {
 }
 
 /// A model that is as small as can be.
-pub const TINY: [&str; 14] = [
+pub const TINY: [&str; 16] = [
     "--set",
     "model.hidden_size=16",
+    "--set",
+    "model.intermediate_size=256",
     "--set",
     "model.num_hidden_layers=1",
     "--set",

@@ -206,7 +206,10 @@ fn texts_are_sorted_by_what_a_person_should_look_at_and_decided_on() {
     for (by, path) in [("confidence", "/confidence"), ("ood-p", "/ood/p_value")] {
         let sorted = predict(&["--sort-by", by]);
         let keys = sorted.iter().map(|object| object.pointer(path).unwrap().as_f64().unwrap());
-        assert!(keys.is_sorted(), "{by}");
+        assert!(keys.clone().is_sorted(), "{by}");
+        let scores = sorted.iter().map(|object| object["ood"]["score"].as_f64().unwrap());
+        let pairs: Vec<(f64, f64)> = keys.zip(scores).map(|(p, score)| (p, -score)).collect();
+        assert!(by != "ood-p" || pairs.is_sorted(), "ties are told apart by the score");
         assert_eq!(sorted.len(), plain.len());
         assert_eq!(sorted[0]["text"], "sunny hills", "{by}");
     }

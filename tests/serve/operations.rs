@@ -324,6 +324,27 @@ fn sighup_takes_another_model_and_keeps_the_old_one_if_that_is_broken() {
     server.signal("HUP");
     eventually("yet another version answers", || version() != second);
     assert_eq!(server.predict("my router").json()["cached"], false);
+
+    // A copy that is under way: without `bayes/` it would be another classifier.
+    let third = version();
+    std::fs::rename(model.path().join("bayes"), home.path().join("bayes")).unwrap();
+    server.signal("HUP");
+    let why = "has no `bayes/manifest.json`";
+    eventually("the log says what is missing", || server.log().contains(why));
+    assert_eq!(version(), third);
+}
+
+#[test]
+fn info_has_the_limits_that_are_in_effect() {
+    let limits = |flags: &[&str]| {
+        let info = Server::start(flags).get("/info").json();
+        info["abstain"].clone()
+    };
+    let own = limits(&[]);
+    let asked = limits(&["--abstain-min-confidence", "0.97"]);
+    assert_eq!(asked["min_confidence"], 0.97);
+    assert_ne!(own["min_confidence"], 0.97, "{own}");
+    assert!(asked["ood_p"].is_number(), "{asked}");
 }
 
 #[test]

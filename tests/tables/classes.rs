@@ -200,6 +200,13 @@ fn only_rows_that_a_person_accepted_are_taken() {
         );
         assert!(said.contains("skipped: 40 `ignore`, 40 `reject`"), "{said}");
     }
+    // As somebody may have typed it.
+    for (from, to) in
+        [("reject", "Reject "), ("accept\"", " ACCEPT\""), ("\"answer\"", "\"Answer\"")]
+    {
+        home.write("typed.jsonl", objects(&label, 200).replace(from, to));
+        assert_eq!(count(&plan(&home, "typed.jsonl", &[]).unwrap().0), 120, "{to}");
+    }
     // One label of which it is said whether it is right.
     home.write("binary.jsonl", objects(&|_| "\"label\":\"URGENT\"".to_owned(), 200));
     let message = plan(&home, "binary.jsonl", &[]).unwrap_err();

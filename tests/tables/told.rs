@@ -81,9 +81,141 @@ fn names_that_are_repeated_in_another_spelling_are_no_row() {
     home.write("t.csv", joined("text,label", "label,text", &table));
     let said = plan(&home, "t.csv", &[]).unwrap_err();
     assert!(said.contains("line 42 has the column names in another order"), "{said}");
-    home.write("t.csv", joined("text,label", "sentence,label", &table));
+}
+
+#[test]
+fn a_header_in_the_middle_with_other_names_makes_no_class() {
+    let home = Home::new();
+    let table = rows(80, ",", ["x", "y"]);
+    let wide = |rows: &str| rows.lines().map(|row| format!("{row},mail\n")).collect::<String>();
+    for (header, again, wider) in [
+        ("text,label", "sentence,label", false),
+        ("ticket,department", "text,department", false),
+        ("ticket,department", "ticket,area", false),
+        ("ticket,department", "phrase,Department ", false),
+        ("ticket,department", "message,intent", false),
+        ("Ticket,Department", "ticket,Area", false),
+        ("text,label,channel", "text,tag,channel", true),
+        ("ticket,department,channel", "text,department,source", true),
+    ] {
+        let table = if wider { wide(&table) } else { table.clone() };
+        home.write("t.csv", joined(header, again, &table));
+        let columns: Vec<&str> = header.split(',').collect();
+        let more = ["--text-column", columns[0], "--label-column", columns[1]];
+        let more = if wider && columns[0] != "text" { &more[..] } else { &[] };
+        let (found, said) = plan(&home, "t.csv", more).unwrap();
+        assert_eq!(found["labels"], serde_json::json!(["x", "y"]), "{again}: {said}");
+        assert_eq!(count(&found), 80, "{again}: {said}");
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("line 42 looks like a header with other names"), "{again}: {said}");
+    }
+    // Of two that are unlike the first one, nobody can say.
+    let third: String = table.lines().skip(54).map(|row| format!("{row}\n")).collect();
+    let two = joined("ticket,department", "phrase,dept", &table) + "phrase,dept\n" + &third;
+    home.write("t.csv", two);
     let (_, said) = plan(&home, "t.csv", &[]).unwrap();
-    assert!(said.contains("line 42 looks like the names of other columns"), "{said}");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("all 2 training rows of `dept` have the same text, `phrase`"), "{said}");
+    // Columns that are not read may change.
+    home.write("t.csv", joined("text,label,channel", "text,label,source", &wide(&table)));
+    let (found, said) = plan(&home, "t.csv", &[]).unwrap();
+    assert_eq!((count(&found), said.contains("line 42 repeats the header")), (80, true), "{said}");
+    // In other places they would be read as something else.
+    for (header, again) in [
+        ("text,label,channel", "text,kanal,label"),
+        ("text,label,channel", "channel,text,label"),
+        ("text,label,channel", "id,text,label"),
+    ] {
+        home.write("t.csv", joined(header, again, &wide(&table)));
+        let said = plan(&home, "t.csv", &[]).unwrap_err();
+        assert!(said.contains("line 42 has the column names in another order"), "{said}");
+    }
+    for (header, again) in
+        [("ticket,department", "intent,message"), ("a_b,department", "department,phrase")]
+    {
+        home.write("t.csv", joined(header, again, &table));
+        let said = plan(&home, "t.csv", &[]).unwrap_err();
+        assert!(said.contains("line 42 has the column names in another order"), "{said}");
+    }
+    for again in ["text,label,channel", "id,text,label"] {
+        let half = rows(40, ",", ["x", "y"]);
+        home.write("t.csv", format!("text,label\n{half}{again}\n{}", wide(&half)));
+        let said = plan(&home, "t.csv", &[]).unwrap_err();
+        assert!(said.contains("line 42 has 3 fields") && said.contains("names of other"), "{said}");
+    }
+    // A file without a header keeps its first row, and a row that looks like a header is one where its label is
+    // that of others.
+    home.write("t.csv", format!("please call me back,x\n{table}text,x\n"));
+    assert_eq!(count(&plan(&home, "t.csv", &[]).unwrap().0), 82);
+    for spam in [
+        ("text,spam", "spam", "ham"),
+        ("Text,Y", "y", "n"),
+        ("message,text_label", "text", "label"),
+    ] {
+        let (header, one, other) = spam;
+        let short: String =
+            (0..80).map(|i| format!("ticket {i},{}\n", [one, other][i % 2])).collect();
+        home.write("t.csv", format!("{header}\n{short}message,{one}\n"));
+        let more = ["--label-column", header.split_once(',').unwrap().1];
+        let (found, said) = plan(&home, "t.csv", &more).unwrap();
+        assert_eq!(count(&found), 81, "{header}: {said}");
+    }
+    home.write("t.csv", format!("text,label\n{table}label,x\ntitle,y\n"));
+    assert_eq!(count(&plan(&home, "t.csv", &[]).unwrap().0), 82);
+}
+
+#[test]
+fn a_list_of_texts_whose_columns_change_places_is_not_predicted() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let predict = |content: &str| {
+        let path = home.write("in.csv", content);
+        let output = home.run(&["predict", "--input", path.to_str().unwrap()]);
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, said) = predict("text,id\na router,1\nid,text\n2,an invoice\n");
+    assert!(code == Some(2) && said.contains("line 3 has the column names in another"), "{said}");
+    let (code, said) = predict("text,id\na router,1\nsentence,id\nan invoice,2\n");
+    assert!(code == Some(0) && said.contains("line 3 looks like a header"), "{said}");
+}
+
+#[test]
+fn texts_of_no_class_in_any_split_are_in_the_figures() {
+    let home = Home::new();
+    let known = |n, by: &str| rows(n, ",", ["x", "y"]).replace("ticket", by);
+    let strange: String = (0..12).map(|i| format!("sunny hills {i},oos\n")).collect();
+    let strange = strange.as_str();
+    for (train, test, rows, of_others) in [(strange, "", 12, true), ("", strange, 12, false)] {
+        let header = "text,label\n";
+        home.write("set/train.csv", format!("{header}{}{train}", known(120, "ticket")));
+        home.write("set/test.csv", format!("{header}{}{test}", known(20, "note")));
+        let set = home.path("set");
+        let more = ["--resume", "never", "--json", "--set", "data.ood_label=oos"];
+        let output = home.run(&[&["train", set.to_str().unwrap()], &more[..], &TINY].concat());
+        let said = text(&output.stderr);
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let figures = found.to_string();
+        assert!(figures.contains("out_of_scope"), "{said} {figures}");
+        assert_eq!(said.contains("the test split has no out-of-scope rows"), of_others, "{said}");
+        let model = ["--model", "checkpoints/set/model", "--no-baseline", "--json"];
+        let report: serde_json::Value =
+            serde_json::from_str(&home.done(&[&["eval"][..], &model].concat())).unwrap();
+        assert_eq!(report["ood"]["out_of_scope"]["rows"], rows, "{report}");
+    }
+}
+
+#[test]
+fn a_test_split_that_counts_its_classes_from_one_is_refused() {
+    let home = Home::new();
+    home.write("set/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["0", "1"]));
+    home.write("set/test.csv", "text,label\n".to_owned() + &rows(20, ",", ["1", "2"]));
+    let message = plan(&home, "set", &[]).unwrap_err();
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(message.contains("split `test` are `1`, `2`, but those of the training"), "{message}");
+    assert!(plan(&home, "set", &["--label-map", "2=2"]).is_ok());
+    home.write("set/test.csv", rows(20, ",", ["0", "1"]));
+    let (_, said) = plan(&home, "set", &[]).unwrap();
+    assert!(said.contains("has no line with the column names"), "{said}");
 }
 
 #[test]

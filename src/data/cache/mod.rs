@@ -20,6 +20,7 @@ use super::clip::{clip, mark};
 use super::example::Example;
 use super::split::{hexadecimal, update_texts};
 use super::tokenizer::{Encoded, TextTokenizer, TokenizerError, Truncation};
+use crate::store::{forget_unused, mark_used};
 
 pub use file::Tokens;
 
@@ -82,7 +83,10 @@ pub fn prepare(
         vocabulary: tokenizer.vocabulary_size(),
     };
     let origin = match Tokens::open(&path, expected, Origin::Found) {
-        Ok(tokens) => return Ok(tokens),
+        Ok(tokens) => {
+            mark_used(&path);
+            return Ok(tokens);
+        }
         Err(CacheError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             Origin::Built
         }
@@ -100,6 +104,7 @@ pub fn prepare(
         progress(number * CHUNK + chunk.len(), examples.len());
     }
     let written = builder.write(folder, &path);
+    forget_unused(folder);
     match written.and_then(|()| Tokens::open(&path, expected, origin)) {
         Ok(tokens) => Ok(tokens),
         // A cache saves time only: tokens are the same in memory.

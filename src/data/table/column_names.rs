@@ -74,6 +74,17 @@ pub(super) fn is_known_name(name: &str) -> bool {
     known.any(|known| is_called(name, known))
 }
 
+/// Whether texts are known by this name, alone or as one of a pair.
+pub(super) fn is_text_name(name: &str) -> bool {
+    let pairs = PAIRS.iter().flat_map(|(one, other)| [one, other]);
+    TEXTS.iter().chain(pairs).any(|known| is_called(name, known))
+}
+
+/// Whether labels are known by this name.
+pub(super) fn is_label_name(name: &str) -> bool {
+    LABELS.iter().any(|known| is_called(name, known))
+}
+
 /// Whether a column has this name, whatever its case, and with spaces or hyphens for underscores.
 pub(super) fn is_called(column: &str, name: &str) -> bool {
     let plain = |c: char| match c {

@@ -16,6 +16,11 @@ pub(super) const LABEL_KEY: &str = "data.label_column";
 const VERDICT: (&str, [&str; 3]) = ("answer", [ACCEPTED, "reject", "ignore"]);
 pub(in crate::data) const ACCEPTED: &str = "accept";
 
+/// What a person said, whatever its case and the white space around it.
+pub(in crate::data) fn verdict(written: &str) -> String {
+    written.trim().to_lowercase()
+}
+
 /// Columns that stand together beside the labels that `bayes predict` has written.
 const ANSWERS: [&str; 4] = ["confidence", "uncertainty", "decision", "prediction_set"];
 
@@ -77,7 +82,7 @@ impl Statistics {
             words: count(&|value| number(value).is_none() && !matches!(value, "true" | "false")),
             phrases: count(&|value| value.split_whitespace().nth(1).is_some()),
             fractions: count(&|value| number(value).is_some_and(|number| number.fract() != 0.0)),
-            verdicts: count(&|value| VERDICT.1.contains(&value)),
+            verdicts: count(&|value| VERDICT.1.contains(&verdict(value).as_str())),
             nested: sample
                 .iter()
                 .filter(|row| row.values.get(column).and_then(Value::nested).is_some())
@@ -177,7 +182,7 @@ impl<'a> Search<'a> {
     /// What a person said of the row to an annotation tool: it is called `answer` and holds nothing else.
     pub(super) fn verdict(&self, taken: &[usize]) -> Option<usize> {
         let is = |column: &usize| {
-            self.columns[*column] == VERDICT.0
+            is_called(&self.columns[*column], VERDICT.0)
                 && !taken.contains(column)
                 && self.statistics[*column].filled > 0
                 && self.statistics[*column].verdicts == self.statistics[*column].filled

@@ -157,10 +157,12 @@ pub enum TableError {
     },
     /// A record has more or fewer fields than the header.
     #[error(
-        "`{path}` line {line} has {found} fields, but the first line has {expected}{}; put fields \
-         that contain the delimiter, a line break or a quote in `\"`, and write `\"\"` for a quote \
-         inside",
-        meant.map_or(String::new(), |meant| format!(" ({meant})"))
+        "`{path}` line {line} has {found} fields, but the first line has {expected}{}",
+        match meant {
+            Some(Meant::Header) => format!("; {}", Meant::Header),
+            Some(meant) => format!(" ({meant}){QUOTES}"),
+            None => QUOTES.to_owned(),
+        }
     )]
     FieldCount {
         path: String,
@@ -226,6 +228,17 @@ pub enum TableError {
         path: String,
         /// The first file of the split.
         first: String,
+    },
+    /// A file that was joined from others whose columns stand in another order.
+    #[error(
+        "{place} has the column names in another order ({names}): the rows after it would be read \
+         in the wrong columns; write them to a file of their own, or bring the columns into one \
+         order"
+    )]
+    OtherOrder {
+        /// File and line.
+        place: String,
+        names: String,
     },
     /// A column that was asked for by name is not there.
     #[error("column `{name}` (`{key}`) not found{suggestion} available columns: {columns}")]
@@ -342,6 +355,10 @@ pub enum TableError {
         found: &'static str,
     },
 }
+
+/// How a field holds what would end it.
+const QUOTES: &str = "; put fields that contain the delimiter, a line break or a quote in `\"`, and write `\"\"` \
+                      for a quote inside";
 
 impl TableError {
     /// Whether one row is bad and those behind it can be read.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::column_names::is_known_name;
+use super::later_header::{has_both_names, seem_joined};
 use super::reading::Reading;
 use crate::data::blank::draws_nothing;
 
@@ -43,9 +44,13 @@ const MOST_WORDS: usize = 4;
 /// gives no hint has one, since most have.
 pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]) -> bool {
     let named = |cell: &String| names.contains(cell) || is_known_name(cell);
-    // Files that were put together may have the names once more in the middle.
-    let again = |row: &&Vec<String>| repeats(row, first);
-    let rows: Vec<&Vec<String>> = rows.iter().filter(|row| !again(row)).collect();
+    if has_both_names(first, rows) {
+        return true;
+    }
+    // Files that were put together may have names once more in the middle.
+    let again = seem_joined(first, rows);
+    let rows: Vec<&Vec<String>> =
+        rows.iter().zip(again).filter(|(_, again)| !again).map(|(row, _)| row).collect();
     let column =
         |index: usize| rows.iter().filter_map(move |row| row.get(index)).map(|cell| cell.trim());
     let filled = |index: usize| column(index).filter(|cell| !cell.is_empty());
@@ -67,11 +72,12 @@ pub(super) fn is_header(first: &[String], rows: &[Vec<String>], names: &[String]
             return true;
         }
         let numbers = filled(index).all(is_number) && filled(index).next().is_some();
-        let long = value.chars().count() > LONGEST_NAME || words(value) > MOST_WORDS;
+        let long = is_long(value);
         // A name is no value of its column, and no number.
         row += usize::from(repeats > 0 || long) + usize::from(is_number(value) && numbers);
         header += usize::from(!is_number(value) && numbers);
         header += usize::from(repeats == 0 && repeat_themselves(filled(index)));
+        header += usize::from(is_identifier(value) && !filled(index).any(is_identifier));
     }
     row <= header
 }
@@ -92,12 +98,6 @@ fn alike((cell, name): (&str, &str)) -> bool {
     cell.len() <= 2 * name.len() + AROUND && spelling(cell) == spelling(name)
 }
 
-/// Whether all cells are well-known names of columns, and there are several.
-pub(in crate::data) fn are_known_names<A: AsRef<str>>(cells: &[A]) -> bool {
-    let known = |cell: &str| cell.len() <= 2 * LONGEST_NAME && is_known_name(&spelling(cell));
-    cells.len() > 1 && cells.iter().all(|cell| known(cell.as_ref()))
-}
-
 /// A name as it is compared.
 pub(in crate::data) fn spelling(name: &str) -> String {
     let visible: String = name.chars().filter(|&character| !draws_nothing(character)).collect();
@@ -109,6 +109,19 @@ pub(in crate::data) fn spelling(name: &str) -> String {
 /// Whether a person or a model gave this name, or it is well known.
 pub(super) fn is_named(cell: &String, reading: &Reading) -> bool {
     reading.names.contains(cell) || is_known_name(cell)
+}
+
+fn is_long(value: &str) -> bool {
+    // No letter has more than four bytes, and most texts are told by that.
+    value.len() > 4 * LONGEST_NAME
+        || value.chars().count() > LONGEST_NAME
+        || words(value) > MOST_WORDS
+}
+
+/// Whether a column could be called so: it is short, and no number.
+pub(super) fn is_name_like(cell: &str) -> bool {
+    let cell = cell.trim();
+    !cell.is_empty() && !is_long(cell) && !is_number(cell)
 }
 
 /// A name such as `review_text`, which nobody writes in a text.
@@ -138,7 +151,7 @@ pub(super) fn names_later(
 }
 
 /// Whether values are few, as those of a label are.
-fn repeat_themselves<'a>(values: impl Iterator<Item = &'a str>) -> bool {
+pub(super) fn repeat_themselves<'a>(values: impl Iterator<Item = &'a str>) -> bool {
     let values: Vec<&str> = values.collect();
     let distinct: HashSet<&&str> = values.iter().collect();
     values.len() >= 5 * distinct.len() && !values.is_empty()
@@ -148,7 +161,7 @@ fn is_number(text: &str) -> bool {
     text.parse::<f64>().is_ok()
 }
 
-fn words(text: &str) -> usize {
+pub(super) fn words(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
@@ -233,9 +246,29 @@ mod tests {
         };
         assert!(header(&rows("phrase,outcome"), &[]));
         assert!(!header(&rows("a long film,good"), &[]));
-        assert!(
-            are_known_names(&["Sentence ", "\"Sentiment\""]) && !are_known_names(&["a", "label"])
-        );
+        // Nor for names that are there with one changed.
+        let joined = |first: &str, again: &str| {
+            let row = |i: usize| format!("film no. {i} was long,{}\n", ["good", "bad"][i % 2]);
+            let rows: String = (0..20).map(row).collect();
+            format!("{first}\n{rows}{again}\n{rows}")
+        };
+        for (first, again) in [
+            ("ticket,department", "text,department"),
+            ("ticket,department", "phrase,department"),
+            ("ticket,department", "ticket,area"),
+            ("text,label", "text,area"),
+            ("text,label", "phrase,label"),
+            ("text,label", "label,text"),
+        ] {
+            assert!(header(&joined(first, again), &[]), "{first} / {again}");
+        }
+        // A class may be called as its column is.
+        let rows: String =
+            (0..20).map(|i| format!("you won {i} times,{}\n", ["spam", "ham"][i % 2])).collect();
+        assert!(header(&format!("sms_body,spam\n{rows}"), &[]));
+        assert!(!header(&format!("you won again,spam\n{rows}"), &[]));
+        assert!(header("text,label,channel\na,b,c\ntext,label,kanal\nd,b,e", &[]));
+        assert!(!header(&joined("film no. 90 was long,good", "fine,good"), &[]));
     }
 
     #[test]

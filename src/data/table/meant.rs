@@ -1,7 +1,8 @@
-//! Records of more fields than there are columns, where a field seems to hold the delimiter in a way that CSV
-//! does not know.
+//! Records of another number of fields than there are columns: why that may be.
 
 use std::fmt;
+
+use super::later_header::is_of_another_width;
 
 /// What a person may have meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,11 +11,17 @@ pub enum Meant {
     Backslash,
     /// `'a, b'` for one field.
     Apostrophes,
+    /// The fields are names of columns.
+    Header,
 }
 
 impl Meant {
-    /// The way in which the fields would be as many as the columns.
-    pub(super) fn of(fields: &[String], columns: usize) -> Option<Self> {
+    /// The way in which the fields would be as many as the columns, or why they need not be.
+    pub(super) fn of(fields: &[String], header: &[String]) -> Option<Self> {
+        if is_of_another_width(fields, header) {
+            return Some(Self::Header);
+        }
+        let columns = header.len();
         let fits = |fields: usize| fields == columns && columns > 0;
         if fields.len() <= columns {
             return None;
@@ -31,6 +38,10 @@ impl fmt::Display for Meant {
         f.write_str(match self {
             Self::Backslash => "a backslash does not make the delimiter after it part of a field",
             Self::Apostrophes => "`'` is read as an ordinary character, not as a quote",
+            Self::Header => {
+                "these seem to be the names of other columns; write this line and the rows after it to a file of \
+                 their own"
+            }
         })
     }
 }
@@ -63,7 +74,7 @@ mod tests {
     fn fields_that_another_way_to_quote_would_join_are_seen() {
         let meant = |record: &str, columns| {
             let fields: Vec<String> = record.split(',').map(str::to_owned).collect();
-            Meant::of(&fields, columns)
+            Meant::of(&fields, &vec!["x".to_owned(); columns])
         };
         for (record, columns, expected) in [
             (r"a\, more,billing", 2, Some(Meant::Backslash)),
@@ -79,6 +90,7 @@ mod tests {
             ("'a','b','billing'", 2, None),
             ("it's, o'clock,billing", 2, None),
             ("a,billing", 2, None),
+            ("text,label,source", 2, Some(Meant::Header)),
         ] {
             assert_eq!(meant(record, columns), expected, "{record}");
         }

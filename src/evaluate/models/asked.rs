@@ -9,7 +9,7 @@ use super::outside::Outside;
 use super::{Event, Options};
 use crate::artifact::Manifest;
 use crate::compute::Noise;
-use crate::data::{DataConfig, Dataset, Example, Remark, clean, sample};
+use crate::data::{DataConfig, Dataset, Example, Remark, Tested, clean, sample};
 use crate::evaluate::shift::{Damage, Kept, Shifted};
 use crate::evaluate::{
     Answers, EvalRows, Evaluation, OUT_OF_SCOPE, Truth, answer, answer_outside,
@@ -64,7 +64,11 @@ impl Asked {
         }
         let rows = places.into_iter().map(|place| all[place]).collect();
         let renamed = !options.overrides.label_map.is_empty();
-        Ok(Self { config, dataset, split, source, rows, limit, noise, renamed })
+        let asked = Self { config, dataset, split, source, rows, limit, noise, renamed };
+        if let Some(note) = asked.outside().note {
+            show(Event::Remark(Remark::Note(note)));
+        }
+        Ok(asked)
     }
 
     /// What to say where a model was trained with other names for the labels of these rows.
@@ -87,9 +91,14 @@ impl Asked {
         self.rows.iter().map(|&row| &all[row]).collect()
     }
 
+    /// The texts of no class of the data set itself.
+    fn outside(&self) -> Tested<'_> {
+        self.dataset.outside(&self.split, &self.source)
+    }
+
     /// Refuses a set of texts of no class that would stand under the name of the data set's own.
     pub(super) fn check_names(&self, outside: &[Outside]) -> Result<(), ModelsError> {
-        let own = self.dataset.out_of_scope.get(&self.source).map_or(0, Vec::len);
+        let own = self.outside().texts.len();
         if own > 0 && outside.iter().any(|source| source.name == OUT_OF_SCOPE) {
             let (rows, dataset) = (grouped(own as u64), self.dataset.name.clone());
             return Err(ModelsError::OutsideName { rows, dataset });
@@ -106,13 +115,8 @@ impl Asked {
         show: &mut dyn FnMut(Event),
     ) -> Result<Answers, ModelsError> {
         let inside = self.examples();
-        let out_of_scope = self.dataset.out_of_scope.get(&self.source);
-        let rows = EvalRows {
-            dataset: &self.dataset,
-            inside: &inside,
-            outside: out_of_scope.map_or(&[][..], Vec::as_slice),
-            seen,
-        };
+        let own = self.outside();
+        let rows = EvalRows { dataset: &self.dataset, inside: &inside, outside: &own.texts, seen };
         let mut show = |done, total| show(Event::Work { what: "evaluating", done, total });
         let mut answers = self.located(answer(predictor, &rows, &mut show)?);
         for source in outside {

@@ -95,6 +95,7 @@ pub fn evaluate_models(
                 _ => warn(Some(none.to_string()), show),
             }
         }
+        warn(undecided(&predictor), show);
         if let Some(trunk) = &options.trunk {
             predictor = predictor.sharing(trunk.clone())?;
         }
@@ -130,6 +131,21 @@ fn load(folder: &Path, options: &Options, device: &Device) -> Result<Predictor, 
     Ok(match options.coverage {
         Some(coverage) => predictor.with_coverage(coverage),
         None => predictor,
+    })
+}
+
+/// Why a model says nothing of its decisions, where it decides by the size of sets that are not asked for.
+fn undecided(predictor: &Predictor) -> Option<String> {
+    let asked = predictor.usual().bounds.as_ref()?;
+    let own = predictor.artifact().calibration.usual();
+    let (most, deciding) = own.limits.and_then(|limits| limits.max_set_size).zip(own.deciding)?;
+    let (asked, deciding) = (1.0 - asked.alpha, 1.0 - deciding.alpha);
+    ((asked - deciding).abs() > 1e-9).then(|| {
+        format!(
+            "no decisions are reported: `{}` accepts a prediction if its set of coverage {deciding:.3} has at most \
+             {most} labels (`calibration.max_set_size`), and the sets here have coverage {asked:.3} (`--coverage`)",
+            predictor.artifact().manifest.name
+        )
     })
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::artifact::{Manifest, manifest_of};
 use crate::bench::machine;
-use crate::data::{CrossFit, Overrides, Remark};
+use crate::data::{CrossFit, Overrides};
 use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::experiment::Resume;
 use crate::method::PosteriorConfig;
@@ -185,7 +185,7 @@ impl<'a> Comparison<'a> {
         let (resume, first) = (Resume::Auto, home.as_deref());
         let context = RunContext { device, checkpoints, runs, stop, resume, first, saved };
         let began = Instant::now();
-        let ended = train(experiment, &context, show)?;
+        let ended = train(experiment, &context, show).map_err(for_comparison)?;
         let spent = began.elapsed().as_secs_f64();
         let mut times = self.times();
         let before = times.get(&experiment.name).copied();
@@ -289,8 +289,6 @@ impl<'a> Comparison<'a> {
             ..models::Options::default()
         };
         let mut hear = |event: Event| match event {
-            // The same for every cell.
-            Event::Remark(Remark::Note(_)) => {}
             Event::Remark(remark) => show(Progress::from(&remark)),
             Event::Work { what, done, total } => show(Progress::Work { what, done, total }),
         };
@@ -381,6 +379,16 @@ impl<'a> Comparison<'a> {
         write_atomically(&folder.join(FILES[0]), json.as_bytes())?;
         write_atomically(&folder.join(FILES[1]), markdown(&report).as_bytes())?;
         Ok(report)
+    }
+}
+
+/// What to do where a run is there that was made otherwise: a comparison never starts one over.
+fn for_comparison(error: ExperimentError) -> ExperimentError {
+    match error {
+        ExperimentError::OtherTrajectory { name, finished, differences } => {
+            ExperimentError::OtherCell { name, finished, differences }
+        }
+        error => error,
     }
 }
 

@@ -151,6 +151,11 @@ impl Experiment {
         let mut unset: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in keys::known() {
             let Some((section, key)) = key.split_once('.') else { continue };
+            // What follows from another key is what it follows to be.
+            let value = match (section, key) {
+                ("model", "intermediate_size") => Value::from(self.model.feed_forward() as i64),
+                _ => value,
+            };
             if own.get(section).is_none_or(|own| own.get(key).is_none()) {
                 let lines = unset.entry(section.to_owned()).or_default();
                 lines.push_str(&format!("# {key} = {value}  # not set\n"));

@@ -30,7 +30,11 @@ pub(super) fn describe(
             rows.join(", ")
         )));
     }
-    let of_parts = [untrained(dataset, parts), repeated_validation(dataset, parts)];
+    if let Some(note) = dataset.outside("test", &parts.test.split).note {
+        show(Progress::Note(note));
+    }
+    let limit = experiment.data.train_limit;
+    let of_parts = [untrained(dataset, parts, limit), repeated_validation(dataset, parts)];
     let seen = lineage.remarks(dataset, parts);
     let taught = prepared.lessons.as_ref().map_or_else(Vec::new, Lessons::told);
     for remark in of_parts.iter().flatten().chain(&seen).chain(&taught) {

@@ -143,6 +143,14 @@ impl<'a> Input<'a> {
                 *number += 1;
                 match table::utf8(&bytes, name, *number) {
                     Ok(text) if text.trim().is_empty() => {}
+                    Ok(text) if *number == 1 && table::are_names(text) => {
+                        show(Remark::Warning(format!(
+                            "{} 1 (`{text}`) looks like the column names of a table, but is classified as a text; if \
+                             this is a table, add `--format csv` or `--format tsv`",
+                            self.place
+                        )));
+                        return Ok(Some(TextRow::of_line(text.to_owned(), 1)));
+                    }
                     Ok(text) => return Ok(Some(TextRow::of_line(text.to_owned(), *number))),
                     Err(error) => {
                         let text = String::from_utf8_lossy(&bytes).into_owned();

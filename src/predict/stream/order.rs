@@ -45,13 +45,15 @@ impl SortBy {
         }
     }
 
-    /// Smaller comes first; `None` where the model cannot know it.
-    pub(super) fn key(self, prediction: &Prediction) -> Option<f64> {
+    /// Smaller comes first, and of two that are equal the one whose second number is smaller; `None` where the
+    /// model cannot know it.
+    pub(super) fn key(self, prediction: &Prediction) -> Option<[f64; 2]> {
         match self {
-            Self::Epistemic => prediction.predictive.epistemic.map(|epistemic| -epistemic),
-            Self::Uncertainty => Some(-prediction.predictive.total),
-            Self::Confidence => Some(prediction.confidence),
-            Self::OodP => prediction.judgement.ood.map(|ood| ood.p_value),
+            Self::Epistemic => prediction.predictive.epistemic.map(|epistemic| [-epistemic, 0.0]),
+            Self::Uncertainty => Some([-prediction.predictive.total, 0.0]),
+            Self::Confidence => Some([prediction.confidence, 0.0]),
+            // All texts that are stranger than any held-out row have the same p-value.
+            Self::OodP => prediction.judgement.ood.map(|ood| [ood.p_value, -ood.score]),
         }
     }
 }

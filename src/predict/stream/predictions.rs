@@ -91,7 +91,9 @@ impl<'a> Predictions<'a> {
             }
         }
         // Stable: equal ones stay in their order.
-        sorted.sort_by(|(a, _): &(f64, Predicted), (b, _)| a.total_cmp(b));
+        sorted.sort_by(|([a, c], _): &([f64; 2], Predicted), ([b, d], _)| {
+            a.total_cmp(b).then(c.total_cmp(d))
+        });
         let rows: Vec<Predicted> = sorted.into_iter().map(|(_, row)| row).collect();
         Ok(Some(rows).filter(|rows| !rows.is_empty()))
     }
@@ -204,9 +206,9 @@ fn alone(predictor: &Predictor, text: Text<'_>) -> Result<Prediction, String> {
 }
 
 /// What a row is sorted by; what could not be answered comes last.
-fn key((row, prediction): &Predicted, by: SortBy) -> Result<f64, StreamError> {
+fn key((row, prediction): &Predicted, by: SortBy) -> Result<[f64; 2], StreamError> {
     match prediction {
         Ok(prediction) => by.key(prediction).ok_or(StreamError::NoKey { line: row.line }),
-        Err(_) => Ok(f64::INFINITY),
+        Err(_) => Ok([f64::INFINITY; 2]),
     }
 }

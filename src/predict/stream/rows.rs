@@ -4,7 +4,9 @@ use std::vec::IntoIter;
 
 use super::error::StreamError;
 use super::row::TextRow;
-use crate::data::table::{self, Columns, Kind, Row, SAMPLE_ROWS, Table, TableError, Value};
+use crate::data::table::{
+    self, Columns, Kind, Later, LaterHeader, Row, SAMPLE_ROWS, Table, TableError, Value,
+};
 use crate::data::{DataConfig, Remark};
 use crate::predict::Pairs;
 
@@ -18,6 +20,7 @@ pub(super) struct TableRows {
     table: Table,
     columns: Columns,
     others: Vec<usize>,
+    header: LaterHeader,
     repeats: usize,
     /// Whether it was said what of the table is in no column.
     told: bool,
@@ -53,7 +56,8 @@ impl TableRows {
         let others =
             (0..table.columns.len()).filter(|&column| column != text && Some(column) != pair);
         let (others, first) = (others.collect(), looked_at.into_iter());
-        Ok(Self { first, table, columns, others, repeats: 0, told: false })
+        let header = LaterHeader::new(&table.columns, &Columns { label: None, ..columns });
+        Ok(Self { first, table, columns, others, header, repeats: 0, told: false })
     }
 
     pub(super) fn paired(&self) -> bool {
@@ -89,13 +93,40 @@ impl TableRows {
                 return Ok(None);
             };
             match row.as_ref().ok().filter(|row| self.table.repeats_names(row)) {
-                None => return self.text(row).map(Some),
+                None => {
+                    if let Ok(row) = &row {
+                        self.look_for_header(row, place, show)?;
+                    }
+                    return self.text(row).map(Some);
+                }
                 Some(row) => {
                     let line = row.line;
                     self.tell_repeated(place, line, show);
                 }
             }
         }
+    }
+
+    /// Refuses a header whose names stand in other columns, and tells of one with other names: it may be a row.
+    fn look_for_header(
+        &self,
+        row: &Row,
+        place: &str,
+        show: &mut dyn FnMut(Remark),
+    ) -> Result<(), StreamError> {
+        let found = self.header.find(row).filter(|found| *found != Later::Same);
+        let Some(found) = found else { return Ok(()) };
+        let names: Vec<String> =
+            row.values.iter().map(|value| format!("`{}`", value.written().trim())).collect();
+        let (place, names) = (format!("{place} {}", row.line), names.join(", "));
+        if found == Later::Moved {
+            return Err(TableError::OtherOrder { place, names }.into());
+        }
+        show(Remark::Warning(format!(
+            "{place} looks like a header with other names ({names}); it is read as a row, and the rows after it \
+             with the columns of the first header"
+        )));
+        Ok(())
     }
 
     fn text(&self, row: Result<Row, TableError>) -> Result<TextRow, StreamError> {

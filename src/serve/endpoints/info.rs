@@ -11,8 +11,10 @@ use utoipa::ToSchema;
 
 use super::super::app::App;
 use super::super::endpoint::{Access, Endpoint};
+use super::super::model::Loaded;
+use super::super::request::Options;
+use crate::calibrate::Limits;
 use crate::posterior::OwnDoubt;
-use crate::predict::Predictor;
 
 /// The model and the limits.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,6 +41,9 @@ pub struct Info {
     limits: InfoLimits,
     /// What was fitted on held-out rows.
     calibration: InfoCalibration,
+    /// The limits of a request that sets none: those of the model, and of the server where it was
+    /// given other ones; `null` if predictions have no decision.
+    abstain: Option<InfoAbstain>,
     /// The report on the test split, if there is one.
     #[schema(value_type = Option<Object>)]
     test: Option<Value>,
@@ -76,11 +81,25 @@ struct InfoCalibration {
     prediction_set_rows: Option<usize>,
     /// The novelty score.
     novelty: Option<&'static str>,
-    /// Confidence at or above which a prediction is accepted; `null` if any confidence is accepted.
+    /// The model's own limit of the confidence, which the server may replace (see `abstain`);
+    /// `null` if it has none.
     min_confidence: Option<f64>,
     /// At most this share of predictions with at least that confidence (or of all predictions, if
     /// it is `null`) is wrong, as held-out rows prove (with 95 % certainty).
     target_risk: Option<f64>,
+}
+
+/// What a prediction must meet to be accepted; what is `null` is not asked for.
+#[derive(Debug, Serialize, ToSchema)]
+struct InfoAbstain {
+    /// The lowest confidence.
+    min_confidence: Option<f64>,
+    /// The largest epistemic uncertainty, in nats.
+    max_epistemic: Option<f64>,
+    /// A novelty p-value at or below this one is too strange.
+    ood_p: Option<f64>,
+    /// The most labels in the model's own prediction set.
+    max_set_size: Option<usize>,
 }
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -90,10 +109,11 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn info(State(app): State<Arc<App>>) -> Json<Info> {
-    Json(describe(&app, &app.model.current().predictor))
+    Json(describe(&app, &app.model.current()))
 }
 
-fn describe(app: &App, predictor: &Predictor) -> Info {
+fn describe(app: &App, model: &Loaded) -> Info {
+    let predictor = &model.predictor;
     let artifact = predictor.artifact();
     let (manifest, calibration) = (&artifact.manifest, &artifact.calibration);
     let request = app.settings.request;
@@ -124,6 +144,10 @@ fn describe(app: &App, predictor: &Predictor) -> Info {
             min_confidence: calibration.limits.and_then(|limits| limits.min_confidence),
             target_risk: calibration.risk,
         },
+        abstain: app.limits(model, &Options::default()).map(|limits| {
+            let Limits { min_confidence, max_epistemic, ood_p, max_set_size } = limits;
+            InfoAbstain { min_confidence, max_epistemic, ood_p, max_set_size }
+        }),
         test: manifest.test.as_ref().and_then(|test| serde_json::to_value(test).ok()),
     }
 }

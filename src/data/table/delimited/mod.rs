@@ -118,6 +118,7 @@ impl DelimitedRows {
                 break;
             }
         }
+        self.refuse_other_width()?;
         self.refuse_title(line, &cells, reading)?;
         let named = self.columns.iter().any(|cell| is_named(cell, reading));
         if reading.header == Header::Auto && !named {
@@ -188,6 +189,22 @@ impl DelimitedRows {
                 self.path
             )
         })
+    }
+
+    /// Refuses a file that was joined from another with more or fewer columns.
+    fn refuse_other_width(&mut self) -> Result<(), TableError> {
+        const ROWS: usize = 2;
+        let header = |row: &Result<Row, TableError>| {
+            matches!(row, Err(TableError::FieldCount { meant: Some(Meant::Header), .. }))
+        };
+        // Behind a title or a comment the names are those of the table.
+        let place = self.looked_at.iter().position(header).filter(|&place| {
+            self.looked_at.range(..place).filter(|row| row.is_ok()).count() >= ROWS
+        });
+        match place.and_then(|place| self.looked_at.remove(place)) {
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a title or a comment before the names.
@@ -323,7 +340,7 @@ impl DelimitedRows {
                 line,
                 expected: self.columns.len(),
                 found: fields.len(),
-                meant: Meant::of(&fields, self.columns.len()),
+                meant: Meant::of(&fields, &self.columns),
             });
         }
         Ok(Some(Row { line, values: fields.into_iter().map(Value::Text).collect() }))

@@ -1,5 +1,6 @@
 //! Parquet, row by row. Memory holds one page of each column, not the file.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -241,10 +242,22 @@ fn element(column: &Type) -> Option<&Type> {
     }
 }
 
-/// An object of values that are JSON.
+/// An object of values that are JSON; a list of pairs where a key stands twice, which an object cannot have.
 fn object(pairs: impl Iterator<Item = (String, String)>) -> String {
-    let pair = |(key, value)| format!("{}:{value}", serde_json::Value::String(key));
-    format!("{{{}}}", pairs.map(pair).collect::<Vec<_>>().join(","))
+    let mut seen = HashSet::new();
+    let mut repeats = false;
+    let pairs = pairs.map(|(key, value)| {
+        repeats |= !seen.insert(key.clone());
+        (serde_json::Value::String(key).to_string(), value)
+    });
+    let pairs: Vec<(String, String)> = pairs.collect();
+    let joined = |write: &dyn Fn(&(String, String)) -> String| {
+        pairs.iter().map(write).collect::<Vec<_>>().join(",")
+    };
+    match repeats {
+        false => format!("{{{}}}", joined(&|(key, value)| format!("{key}:{value}"))),
+        true => format!("[{}]", joined(&|(key, value)| format!("[{key},{value}]"))),
+    }
 }
 
 #[cfg(test)]
