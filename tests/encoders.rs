@@ -5,10 +5,14 @@
 
 use std::path::PathBuf;
 
+use bayes::compute::ops::cross_entropy;
 use bayes::compute::{Noise, Packed, Sequence};
 use bayes::data::{TextTokenizer, Truncation};
-use bayes::model::{self, Classifier, EncoderConfig, Pooling};
-use candle_core::{DType, Device, Tensor};
+use bayes::model::{
+    self, Classifier, EncoderConfig, Engine, GradientMap, Pooling, Tape, TrainingPass,
+    specifications,
+};
+use candle_core::{DType, Device, Tensor, Var};
 use serde_json::Value;
 
 /// Agreement with transformers in f32.
@@ -34,12 +38,17 @@ fn sequences(expected: &Value) -> Vec<Sequence> {
     pairs.map(|(row, (ids, type_ids))| Sequence { ids, type_ids, row: row as u64 }).collect()
 }
 
-fn classifier(case: &str, pooling: Pooling) -> Classifier {
+/// With two classes where the file names none.
+fn config(case: &str) -> EncoderConfig {
     let mut config = EncoderConfig::read(&folder(case)).unwrap();
-    config.pooling = pooling;
     if config.labels.is_empty() {
         config.labels = vec!["a".to_owned(), "b".to_owned()];
     }
+    config
+}
+
+fn classifier(case: &str, pooling: Pooling) -> Classifier {
+    let config = EncoderConfig { pooling, ..config(case) };
     let loaded = model::load(&folder(case), &config, &Noise::new(0), &Device::Cpu).unwrap();
     Classifier::packed(&config, &loaded.parameters).unwrap()
 }
@@ -78,6 +87,9 @@ fn logits_equal_those_of_transformers() {
         "deberta_p2c",
         "deberta_absolute",
         "mpnet",
+        "modernbert",
+        "modernbert_mean",
+        "roberta_prelayernorm",
     ] {
         let expected = expected(case);
         let classifier = classifier(case, Pooling::Auto);
@@ -117,6 +129,7 @@ fn encoders_without_a_head_load_with_and_without_prefix_and_pooler() {
         "albert_plain",
         "deberta_plain",
         "mpnet_plain",
+        "modernbert_plain",
     ] {
         let expected = expected(case);
         let batch = Packed::new(sequences(&expected));
@@ -195,6 +208,8 @@ fn logits_of_a_text_are_the_same_bits_alone_and_in_a_batch() {
         "mpnet",
         "deberta",
         "deberta_xlarge",
+        "modernbert",
+        "roberta_prelayernorm",
     ] {
         let classifier = classifier(case, Pooling::Auto);
         let sequences = sequences(&expected(case));
@@ -220,6 +235,8 @@ fn saved_weights_load_to_the_same_values() {
         "deberta_xlarge",
         "electra",
         "albert_groups",
+        "modernbert",
+        "modernbert_mean",
     ] {
         let config = EncoderConfig::read(&folder(case)).unwrap();
         let mut config = config;
@@ -247,4 +264,112 @@ fn saved_weights_load_to_the_same_values() {
             names(folder(case).join("model.safetensors"))
         );
     }
+}
+
+/// With `states.safetensors` and `gradients.safetensors` beside the weights.
+const DETAILED: [&str; 3] = ["modernbert", "modernbert_mean", "roberta_prelayernorm"];
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn farthest(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// By the engine where it shows them, by the plain graph, and of each sequence alone.
+#[test]
+fn hidden_states_equal_those_of_transformers() {
+    for case in DETAILED {
+        let states = folder(case).join("states.safetensors");
+        let states = candle_core::safetensors::load(states, &Device::Cpu).unwrap();
+        let packed = classifier(case, Pooling::Auto);
+        // Of the largest value of a state: what is added up before the last norm is not small.
+        let mut worst = 0.0f32;
+        let mut far = |found: &Tensor, name: &str| {
+            let expected = values(&states[name]);
+            let largest = expected.iter().fold(1.0f32, |most, value| most.max(value.abs()));
+            worst = worst.max(farthest(&values(found), &expected) / largest);
+        };
+        for (index, sequence) in sequences(&expected(case)).into_iter().enumerate() {
+            let batch = Packed::new([sequence]);
+            let found = packed.hidden_states(&batch).unwrap();
+            for (number, found) in found.iter().enumerate() {
+                far(found, &format!("state.{index}.{number}"));
+            }
+            let last = format!("state.{index}.{}", found.len() - 1);
+            far(&packed.hidden(&batch).unwrap(), &last);
+        }
+        println!("{case}: states differ by at most {worst:.1e}");
+        assert!(worst < TOLERANCE, "{case}: {worst}");
+    }
+}
+
+/// Of the mean over the sequences of the cross-entropy, by the plain graph and by the engine.
+#[test]
+fn gradients_equal_those_of_transformers() {
+    for case in DETAILED {
+        let expected_file = folder(case).join("gradients.safetensors");
+        let theirs = candle_core::safetensors::load(expected_file, &Device::Cpu).unwrap();
+        let config = config(case);
+        let loaded = model::load(&folder(case), &config, &Noise::new(0), &Device::Cpu).unwrap();
+        let all = specifications(&config);
+        let (variables, parameters) = loaded.parameters.variables(&all).unwrap();
+        let batch = Packed::new(sequences(&expected(case)));
+        let classes = config.labels.len() as u32;
+        let labels: Vec<u32> = (0..batch.len() as u32).map(|row| row % classes).collect();
+        let weights = vec![1.0; batch.len()];
+        let loss = |logits: &Tensor| {
+            cross_entropy(logits, &labels, &weights, 0.0, batch.len() as f64).unwrap()
+        };
+        let plain = Classifier::new(&config, &parameters);
+        let found = loss(&plain.logits(&batch, None).unwrap()).backward().unwrap();
+
+        let engine = Engine::new(&config, &parameters).unwrap().unwrap();
+        let mut tape = Tape::default();
+        let pass = TrainingPass { batch: &batch, source: None, checkpointing: 0, frozen: 0 };
+        let pooled = engine.pooled_with_tape(&pass, &mut tape).unwrap();
+        let pooled = Var::from_tensor(&pooled).unwrap();
+        let feature = plain.head_feature(pooled.as_tensor(), &batch, None).unwrap();
+        let behind = loss(&plain.feature_logits(&feature).unwrap()).backward().unwrap();
+        let of_pooled = behind.get(pooled.as_tensor()).unwrap();
+        let mut fast = GradientMap::new();
+        engine.backward(&parameters, &pass, &mut tape, of_pooled, &mut fast).unwrap();
+
+        let (mut worst, mut seen) = (0.0f32, 0);
+        for one in all {
+            let parts = one.parts.iter().flat_map(|part| values(&theirs[&part.name]));
+            let expected: Vec<f32> = parts.collect();
+            seen += one.parts.len();
+            let largest = expected.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+            // The bias of a key has none where nothing but the product enters the softmax.
+            let scale = largest.max(1e-3);
+            let own = values(found.get(variables[&one.name].as_tensor()).unwrap());
+            worst = worst.max(farthest(&own, &expected) / scale);
+            if let Some(own) = fast.get(&one.name) {
+                worst = worst.max(farthest(own, &expected) / scale);
+            }
+        }
+        assert_eq!(seen, theirs.len(), "{case}");
+        println!("{case}: gradients differ by at most {worst:.1e} of a tensor's largest");
+        assert!(worst < TOLERANCE, "{case}: {worst}");
+    }
+}
+
+/// A masked language model has the dense layer and the norm of ModernBERT's classifier already.
+#[test]
+fn the_head_of_a_masked_language_model_is_read_where_it_is_that_of_the_classifier() {
+    let home = tempfile::tempdir().unwrap();
+    let config = EncoderConfig::read(&folder("modernbert")).unwrap();
+    let weights = folder("modernbert").join("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(weights, &Device::Cpu).unwrap();
+    tensors.retain(|name, _| !name.starts_with("classifier."));
+    let bias = Tensor::zeros(config.vocab_size, DType::F32, &Device::Cpu).unwrap();
+    tensors.insert("decoder.bias".to_owned(), bias);
+    let dense = values(&tensors["head.dense.weight"]);
+    candle_core::safetensors::save(&tensors, home.path().join("model.safetensors")).unwrap();
+    let loaded = model::load(home.path(), &config, &Noise::new(0), &Device::Cpu).unwrap();
+    assert_eq!(loaded.missing, ["classifier.bias", "classifier.weight"]);
+    assert_eq!(values(loaded.parameters.get("pooler.weight")), dense);
 }

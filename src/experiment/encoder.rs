@@ -153,10 +153,15 @@ impl InitialEncoder {
             }
             asked => asked,
         };
-        let encoder = EncoderConfig::from_scratch(sizes, tokenizer.vocabulary_size(), max_length)
-            .map_err(|message| {
-            ExperimentError::Encoder(format!("section `[model]`: {message}"))
-        })?;
+        let encoder = EncoderConfig::new_encoder(
+            model.norm,
+            model.position_embedding_type,
+            sizes,
+            tokenizer.vocabulary_size(),
+            max_length,
+        );
+        let encoder = encoder
+            .map_err(|message| ExperimentError::Encoder(format!("section `[model]`: {message}")))?;
         let special_tokens = SpecialTokens::of(None, encoder.architecture, &tokenizer);
         let left_out = Vec::new();
         Ok(Self {

@@ -330,9 +330,10 @@ impl Classifier {
     /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other in a layer,
     /// given what enters it, `[s, d]`.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
-        let qkv_se = self.layer(layer).qkv(x_sd, &self.config)?;
+        let places: Vec<u32> = (0..x_sd.dim(0)? as u32).collect();
+        let qkv_se = self.layer(layer).qkv(layer, x_sd, &self.config, &places)?;
         let relative = self.relative(layer, x_sd.dim(0)?, &LayerPlaces::default())?;
-        ops::attention_weights(&qkv_se, self.attending(relative.as_ref()))
+        ops::attention_weights(&qkv_se, self.attending(layer, relative.as_ref()))
     }
 
     /// Logits `[b, c]`; with a source of noise, as in training.
@@ -454,8 +455,8 @@ impl Classifier {
         let (config, noise) = (&self.config, noise.layer(index));
         let longest = batch.sequences().map(|(start, end)| end - start).max().unwrap_or(0);
         let relative = self.relative(index, longest, &noise)?;
-        let attending = self.attending(relative.as_ref());
-        let inputs = Inputs { config, batch, places, noise, attending };
+        let attending = self.attending(index, relative.as_ref());
+        let inputs = Inputs { index, config, batch, places, noise, attending };
         let mut y_pd = self.layer(index).forward(x_pd, &inputs)?;
         if index == 0 {
             y_pd = self.convolved(x_pd, y_pd, batch, &noise, places)?;
@@ -469,8 +470,9 @@ impl Classifier {
     }
 
     /// How tokens attend to each other.
-    fn attending<'a>(&self, relative: Option<&'a Relative>) -> Attending<'a> {
-        Attending { relative, ..Attending::plain(self.config.num_attention_heads) }
+    fn attending<'a>(&self, layer: usize, relative: Option<&'a Relative>) -> Attending<'a> {
+        let window = self.config.design.attention.window(layer);
+        Attending { heads: self.config.num_attention_heads, window, relative }
     }
 
     /// What the scores of a layer have beside the products of queries and keys, for sequences of at most
@@ -546,6 +548,8 @@ impl Classifier {
 
 /// What a layer reads beside its input.
 struct Inputs<'a> {
+    /// As which layer it runs.
+    index: usize,
     config: &'a EncoderConfig,
     batch: &'a Packed,
     /// (row, position) of each token.
@@ -567,19 +571,30 @@ impl Layer {
         linear(table_rd, &lines(&self.qkv.weight)?, bias.as_ref())
     }
 
-    /// Query, key and value beside one another, `[p, 3d]`.
-    fn qkv(&self, x_pd: &Tensor, config: &EncoderConfig) -> Result<Tensor> {
-        match &self.attention_norm {
+    /// Query, key and value beside one another, `[p, 3d]`, as the attention of this layer takes them.
+    fn qkv(
+        &self,
+        index: usize,
+        x_pd: &Tensor,
+        config: &EncoderConfig,
+        places: &[u32],
+    ) -> Result<Tensor> {
+        let qkv_pe = match &self.attention_norm {
             Some(norm) if config.design.block.pre_norm => {
-                self.qkv.apply(&add_layer_norm(x_pd, None, norm, config.layer_norm_eps)?)
+                self.qkv.apply(&add_layer_norm(x_pd, None, norm, config.layer_norm_eps)?)?
             }
-            _ => self.qkv.apply(x_pd),
+            _ => self.qkv.apply(x_pd)?,
+        };
+        match config.design.attention.theta(index) {
+            Some(theta) => ops::rotate(&qkv_pe, places, config.num_attention_heads, theta),
+            None => Ok(qkv_pe),
         }
     }
 
     fn forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
-        let Inputs { config, batch, places, noise, attending } = *inputs;
-        let qkv_pe = self.qkv(x_pd, config)?;
+        let Inputs { index, config, batch, places, noise, attending } = *inputs;
+        let in_text: Vec<u32> = batch.positions().collect();
+        let qkv_pe = self.qkv(index, x_pd, config, &in_text)?;
         let mixed_pd = attention(&qkv_pe, batch, attending, noise.weights)?;
         let mixed_pd = dropout(&self.output.apply(&mixed_pd)?, places, noise.attention)?;
         let epsilon = config.layer_norm_eps;

@@ -1,7 +1,7 @@
 //! Every parameter of a classifier: our name, its shape, and the tensors of transformers that it is
 //! made of.
 
-use super::architecture::{AttentionKind, Convolution, Projection, Shared, Tensors};
+use super::architecture::{AttentionKind, Convolution, Fresh, Projection, Shared, Tensors};
 use super::{EncoderConfig, Pooling};
 
 /// A block of lines of a parameter under the name that transformers gives it.
@@ -120,17 +120,22 @@ pub fn is_above(name: &str, first: usize) -> bool {
 }
 
 /// How a new parameter is filled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
     /// Normal with the config's `initializer_range`.
     Normal,
+    /// Normal with a deviation of its own, cut at so many deviations.
+    Cut {
+        deviation: f64,
+        at: f64,
+    },
     Zero,
     /// γ = 1 above β = 0, where there is a β.
     GammaBeta,
 }
 
 /// One parameter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Specification {
     /// Our name; parameters are worked on in the order of these names.
     pub name: String,
@@ -161,8 +166,25 @@ pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
         all.push(norm(config, LAST_NORM.to_owned(), &format!("{prefix}.{last_norm}"), None));
     }
     all.extend(head(config));
+    if let Fresh::Cut(at) = config.design.fresh {
+        for one in all.iter_mut().filter(|one| one.fill == Fill::Normal) {
+            one.fill = Fill::Cut { deviation: deviation(config, &one.name), at };
+        }
+    }
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all
+}
+
+/// That of new values where not all have the same, as [`Fresh::Cut`] says.
+fn deviation(config: &EncoderConfig, name: &str) -> f64 {
+    let added = [".attention.output.weight", ".feed_forward.outer.weight", "pooler.weight"];
+    match name {
+        "classifier.weight" => 1.0 / (config.hidden_size as f64).sqrt(),
+        _ if added.iter().any(|end| name.ends_with(end)) => {
+            config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt()
+        }
+        _ => config.initializer_range,
+    }
 }
 
 fn embeddings(config: &EncoderConfig) -> Vec<Specification> {
@@ -191,7 +213,7 @@ fn relative(config: &EncoderConfig) -> Vec<Specification> {
     let Tensors { prefix, relative, relative_norm, .. } = config.architecture.tensors;
     let table = |shape| table(RELATIVE, &format!("{prefix}.{relative}"), shape);
     match config.design.attention {
-        AttentionKind::Plain => Vec::new(),
+        AttentionKind::Plain | AttentionKind::Rotary(_) => Vec::new(),
         AttentionKind::DistanceBias { buckets } => {
             vec![table([buckets, config.num_attention_heads])]
         }

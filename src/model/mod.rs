@@ -21,11 +21,11 @@ mod weights;
 
 pub use adapter::{FILES as ADAPTER_FILES, adapter_base, tokenizer_folder};
 pub use architecture::{
-    Architecture, AttentionKind, Block, Convolution, Design, Disentangled, HeadActivation,
-    HeadDesign, Positions, Projection, Rate, Segments, Shared, Span,
+    Architecture, AttentionKind, Block, Convolution, Design, Disentangled, Fresh, HeadActivation,
+    HeadDesign, Positions, Projection, Rate, Rotary, RotaryLayer, Segments, Shared, Span,
 };
 pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trunk};
-pub use config::{EncoderConfig, Norm, Pooling, Sizes, check_labels};
+pub use config::{EncoderConfig, Norm, Pooling, PositionEmbedding, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use entailment::Entailment;
 pub use inference::{TrunkRows, Wanted, features, last_layer};

@@ -129,5 +129,14 @@ pub(super) fn fresh_values(
             let mut stream = noise.stream(Purpose::Init, index as u64, 0);
             (0..count).map(|_| (deviation * stream.normal()) as f32).collect()
         }
+        Fill::Cut { deviation, at } => {
+            let mut stream = noise.stream(Purpose::Init, index as u64, 0);
+            // Drawn again where it is beyond the cut, but not for ever.
+            let mut within = || {
+                let drawn = (0..64).map(|_| stream.normal()).find(|drawn| drawn.abs() <= at);
+                drawn.unwrap_or_default()
+            };
+            (0..count).map(|_| (deviation * within()) as f32).collect()
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Norm, Pooling};
+use super::{Norm, Pooling, PositionEmbedding};
 
 /// How tokens are pooled into the feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,13 +39,14 @@ impl PoolingChoice {
 pub const FROM_SCRATCH: &str = "none";
 
 /// Keys that describe a new encoder.
-pub const SIZES: [&str; 6] = [
+pub const SIZES: [&str; 7] = [
     "num_hidden_layers",
     "hidden_size",
     "num_attention_heads",
     "intermediate_size",
     "vocab_size",
     "norm",
+    "position_embedding_type",
 ];
 
 /// Which encoder: a pretrained one, or the sizes of a new one.
@@ -70,9 +71,12 @@ pub struct ModelConfig {
     /// Maximum vocabulary size of a new encoder (default 8000).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vocab_size: Option<usize>,
-    /// Position of the layer norms in a new encoder.
+    /// Position of the layer norms in a new encoder (default `post`, with rotary positions `pre`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
+    /// How a new encoder knows where a token stands (default `absolute`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position_embedding_type: Option<PositionEmbedding>,
     /// How tokens are pooled into the feature.
     pub pooling: PoolingChoice,
 }
@@ -88,6 +92,7 @@ impl ModelConfig {
             intermediate_size: Some(256),
             vocab_size: Some(8000),
             norm: Some(Norm::Post),
+            position_embedding_type: Some(PositionEmbedding::Absolute),
             pooling: PoolingChoice::Auto,
         }
     }
@@ -112,6 +117,7 @@ impl ModelConfig {
             ("intermediate_size", self.intermediate_size.is_some()),
             ("vocab_size", self.vocab_size.is_some()),
             ("norm", self.norm.is_some()),
+            ("position_embedding_type", self.position_embedding_type.is_some()),
         ];
         match sizes.iter().find(|(_, given)| *given) {
             Some((key, _)) => Err(format!(

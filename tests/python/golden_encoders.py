@@ -17,6 +17,13 @@ within 2e-5 is asserted here. All lists in `expected.json` are per sequence, in 
     texts         (case `bert`) texts and pairs with the ids that the tokenizer gives without
                   truncation and padding, and their logits
 
+Cases in `DETAILS` have besides, in f32 computed in f64:
+
+    states.safetensors     state.I.0, what enters the first layer of sequence I, then what leaves
+                           each layer, the last one behind the norm that follows all layers
+    gradients.safetensors  by parameter, of the mean over the sequences I of the cross-entropy of
+                           class I modulo the number of classes; without dropout
+
 Every parameter is random, biases and layer norms too: their usual 0 and 1 would hide an error.
 Tensors are drawn in the order of the state dict from one seed, so cases with the same architecture
 and sizes have the same encoder: `bert`, `bert_plain`, `bert_no_pooler` and `bert_position_ids`
@@ -53,12 +60,17 @@ from transformers import (
     ElectraConfig,
     ElectraForSequenceClassification,
     ElectraModel,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    ModernBertModel,
     MPNetConfig,
     MPNetForSequenceClassification,
     MPNetModel,
     RobertaConfig,
     RobertaForSequenceClassification,
     RobertaModel,
+    RobertaPreLayerNormConfig,
+    RobertaPreLayerNormForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -96,9 +108,20 @@ MUST_MATTER = {
     "albert": {"hidden_act": "relu"},
     "deberta": {"max_relative_positions": 64, "pos_att_type": "c2p"},
     "deberta_xlarge": {"conv_act": "relu", "pooler_hidden_act": "relu"},
+    "modernbert": {"local_attention": 10, "norm_eps": 1e-2, "hidden_activation": "gelu_new"},
+    "modernbert_mean": {
+        "local_attention": 10,
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": theta}
+            for kind, theta in (("full_attention", 50.0), ("sliding_attention", 500.0))
+        },
+        "hidden_activation": "gelu",
+    },
 }
 # The padding id in the places 2, 3 and 5 of every sequence that has them.
 PADS = ("roberta_pads", "mpnet")
+# With states and gradients.
+DETAILS = ("modernbert", "modernbert_mean", "roberta_prelayernorm")
 # Of the last sequence, where distances matter: MPNet's last bucket begins at 91.
 # DeBERTa's buckets begin at 5, 9, 19 and 40, and the first and the last row are also those of what is further.
 LONGER = {"mpnet": 110, "deberta": 60, "deberta_c2p": 60}
@@ -156,6 +179,20 @@ def albert_config(**changes):
     )
 
 
+def modernbert_config(**changes):
+    return ModernBertConfig(
+        **(SMALLER | dict(num_hidden_layers=3)),
+        **changes,
+        max_position_embeddings=64,
+        num_labels=3,
+        cls_token_id=2,
+        sep_token_id=3,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+    )
+
+
 def mpnet_config():
     return MPNetConfig(
         **SMALLER, max_position_embeddings=114, num_labels=3, layer_norm_eps=1e-5
@@ -205,7 +242,7 @@ def randomise(model, embedding_scale=1.0):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             draw = 0.2 * torch.randn(parameter.shape)
-            if name.endswith(("LayerNorm.weight", "layer_norm.weight")):
+            if name.endswith(("LayerNorm.weight", "norm.weight")):
                 draw += 1.0
             elif name.endswith("relative_attention_bias.weight"):
                 draw *= 5.0
@@ -214,6 +251,8 @@ def randomise(model, embedding_scale=1.0):
             elif name.endswith("_embeddings.weight"):
                 draw *= embedding_scale
             elif name.endswith(("intermediate.dense.weight", "ffn.lin1.weight", ".ffn.weight")):
+                draw *= 3.0
+            elif name.endswith((".Wqkv.weight", ".Wi.weight")):
                 draw *= 3.0
             elif name in ("classifier.weight", "classifier.out_proj.weight"):
                 draw *= 10.0
@@ -226,7 +265,8 @@ def ragged_batch(config, case):
     generator = torch.Generator().manual_seed(SEED + 1)
     first, last = (
         (config.bos_token_id, config.eos_token_id)
-        if config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
+        if config.model_type
+        in ("roberta", "roberta-prelayernorm", "xlm-roberta", "camembert", "mpnet")
         else (2, 3)
     )
     ids, types = [], []
@@ -277,7 +317,7 @@ def forward(model, ids, types):
             )
         )
     with torch.no_grad():
-        without = model.config.model_type in ("distilbert", "mpnet")
+        without = model.config.model_type in ("distilbert", "modernbert", "mpnet")
         segments = {} if without else {"token_type_ids": types}
         output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, **segments)
     for hook in hooks:
@@ -382,6 +422,45 @@ def write_case(folder, model, extra=None):
         # Mapped from the file, it may be aligned badly, and then products round differently.
         parameter.data = parameter.data.clone()
     return loaded.eval()
+
+
+def write_details(folder, model, ids, types):
+    """States and gradients in f64, of each sequence alone."""
+    model = type(model).from_pretrained(
+        folder, dtype=torch.float64, attn_implementation="eager"
+    ).eval()
+    states, losses = {}, []
+    for index, (row, segments) in enumerate(zip(ids, types)):
+        found = []
+        base = model.base_model
+        if model.config.model_type == "modernbert":
+            modules = [*base.layers, base.final_norm]
+        else:
+            modules = [*base.encoder.layer, base.LayerNorm]
+        hooks = [
+            module.register_forward_hook(
+                lambda _, inputs, output: found.append(
+                    output[0] if isinstance(output, tuple) else output
+                )
+            )
+            for module in modules
+        ]
+        hooks.append(
+            modules[0].register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        )
+        logits = model(input_ids=torch.tensor([row])).logits
+        for hook in hooks:
+            hook.remove()
+        # The norm behind all layers stands for what leaves the last one.
+        for number, state in enumerate([*found[:-2], found[-1]]):
+            states[f"state.{index}.{number}"] = state[0].detach().float().contiguous()
+        target = torch.tensor([index % model.config.num_labels])
+        losses.append(torch.nn.functional.cross_entropy(logits, target))
+    torch.stack(losses).mean().backward()
+    gradients = {name: one.grad.float().contiguous() for name, one in model.named_parameters()}
+    for name, tensors in ("states", states), ("gradients", gradients):
+        save_file(tensors, folder / f"{name}.safetensors", metadata={"format": "pt"})
+        (folder / f"{name}.safetensors").chmod(0o644)
 
 
 def check_that_settings_matter(case, model, ids, types, expected):
@@ -511,12 +590,52 @@ def main(root, only):
             None,
         ),
         "deberta_plain": (randomise(DebertaV2Model(deberta_config())), None),
+        # Its last layers are local.
+        "modernbert": (
+            randomise(ModernBertForSequenceClassification(modernbert_config(local_attention=8))),
+            None,
+        ),
+        "modernbert_mean": (
+            randomise(
+                ModernBertForSequenceClassification(
+                    modernbert_config(
+                        global_attn_every_n_layers=2,
+                        local_attention=9,
+                        rope_parameters={
+                            "full_attention": {"rope_type": "default", "rope_theta": 500.0},
+                            "sliding_attention": {"rope_type": "default", "rope_theta": 50.0},
+                        },
+                        hidden_activation="gelu_pytorch_tanh",
+                        classifier_activation="silu",
+                        classifier_pooling="mean",
+                        classifier_bias=True,
+                        norm_bias=True,
+                        attention_bias=True,
+                        mlp_bias=True,
+                    )
+                )
+            ),
+            None,
+        ),
+        "roberta_prelayernorm": (
+            randomise(
+                RobertaPreLayerNormForSequenceClassification(
+                    roberta_config(RobertaPreLayerNormConfig, SMALLER)
+                ),
+                0.1,
+            ),
+            None,
+        ),
+        "modernbert_plain": (randomise(ModernBertModel(modernbert_config())), None),
     }
     cases = {case: made for case, made in cases.items() if not only or case in only}
     for case, (model, extra) in cases.items():
         model = write_case(root / case, model, extra)
         tokenized = save_tokenizer(root / case) if case == "bert" else None
-        write_expected(root / case, case, model, *ragged_batch(model.config, case), tokenized)
+        batch = ragged_batch(model.config, case)
+        write_expected(root / case, case, model, *batch, tokenized)
+        if case in DETAILS:
+            write_details(root / case, model, *batch)
 
     total = 0
     print(f"\n{'case':<20}{'files':>6}{'bytes':>10}")

@@ -186,8 +186,8 @@ mod tests {
                 (dot(q, k) + dot(q, &keys[r]) + dot(k, &queries[r])) / 6f64.sqrt()
             };
             let total: f64 = (0..3).map(|t| score(t).exp()).sum();
-            for t in 0..3 {
-                assert!((found[s][t] - score(t).exp() / total).abs() < 1e-12);
+            for (t, found) in found[s].iter().enumerate() {
+                assert!((found - score(t).exp() / total).abs() < 1e-12);
             }
         }
     }

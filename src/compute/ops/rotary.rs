@@ -2,25 +2,18 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::compute::Packed;
 use crate::compute::kernels::rotary::Rotation;
 
 /// Turns queries and keys of `qkv_pe`, `[p, 3d]`, by the places of their tokens, and leaves values as
 /// they are: for [`attention`](super::attention). Su et al., "RoFormer" (2021), equation 34, with the
 /// halves of a head as pairs.
-pub fn rotate(
-    qkv_pe: &Tensor,
-    batch: &Packed,
-    heads: usize,
-    rotation: &Rotation,
-) -> Result<Tensor> {
+pub fn rotate(qkv_pe: &Tensor, places: &[u32], heads: usize, theta: f64) -> Result<Tensor> {
     let (tokens, stacked) = qkv_pe.dims2()?;
     let pairs = stacked / 3 / heads / 2;
-    let mut rotation = rotation.clone();
-    let longest = batch.sequences().map(|(start, end)| end - start).max().unwrap_or_default();
-    rotation.reach(longest);
+    let mut rotation = Rotation::new(theta, 2 * pairs);
+    rotation.reach(places.iter().max().map_or(0, |&last| last as usize + 1));
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
-    for place in batch.positions() {
+    for &place in places {
         let of_place = rotation.at(place);
         cos.extend_from_slice(of_place.0);
         sin.extend_from_slice(of_place.1);
@@ -45,29 +38,19 @@ pub fn rotate(
 mod tests {
     use super::super::gradient_check::{assert_gradients, sample};
     use super::*;
-    use crate::compute::Sequence;
     use crate::compute::kernels::rotary::Lines;
-
-    fn batch(lengths: &[usize]) -> Packed {
-        let sequence = |(row, &length): (usize, &usize)| Sequence {
-            ids: vec![0; length],
-            type_ids: vec![],
-            row: row as u64,
-        };
-        Packed::new(lengths.iter().enumerate().map(sequence))
-    }
 
     #[test]
     fn gradients_agree_with_finite_differences() {
-        let (batch, rotation) = (batch(&[1, 4]), Rotation::new(50.0, 4));
-        assert_gradients(&[sample(&[5, 24], 1)], |x| rotate(&x[0], &batch, 2, &rotation));
+        let places = [0, 0, 1, 2, 3];
+        assert_gradients(&[sample(&[5, 24], 1)], |x| rotate(&x[0], &places, 2, 50.0));
     }
 
     /// Two pairs of one head at place 2, written out.
     #[test]
     fn halves_of_a_head_are_turned_by_their_angle() {
         let x = sample(&[3, 12], 4);
-        let turned = rotate(&x, &batch(&[3]), 1, &Rotation::new(100.0, 4)).unwrap();
+        let turned = rotate(&x, &[0, 1, 2], 1, 100.0).unwrap();
         let (x, turned) = (x.to_vec2::<f64>().unwrap(), turned.to_vec2::<f64>().unwrap());
         assert_eq!((&x[0], &x[2][8..]), (&turned[0], &turned[2][8..]), "place 0, and values");
         for part in [0, 4] {
@@ -85,15 +68,16 @@ mod tests {
     /// In f32, and back again.
     #[test]
     fn the_kernel_turns_as_the_plain_operation_does() {
-        let (batch, heads, width) = (batch(&[1, 70, 33]), 3, 3 * 20);
+        let (heads, width) = (3, 3 * 20);
+        let places: Vec<u32> = [0..1, 0..70, 0..33].into_iter().flatten().collect();
         let x = sample(&[104, 3 * width], 2).to_dtype(DType::F32).unwrap();
         let mut rotation = Rotation::new(160_000.0, 20);
-        let expected = rotate(&x, &batch, heads, &rotation).unwrap();
+        let expected = rotate(&x, &places, heads, 160_000.0).unwrap();
         let before: Vec<f32> = x.flatten_all().unwrap().to_vec1().unwrap();
         let mut found = before.clone();
         rotation.reach(50);
         rotation.reach(70);
-        let places = batch.places();
+        let places: Vec<(u64, u32)> = places.iter().map(|&place| (7, place)).collect();
         // Queries and keys are heads beside one another.
         let lines = Lines { stride: 3 * width, width: 2 * width, places: &places };
         rotation.turn(&mut found, lines);

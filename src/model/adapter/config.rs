@@ -158,7 +158,7 @@ impl Adapter {
     /// Whether the folder has a whole model beside the adapter.
     pub(in crate::model) fn has_own_base(&self) -> bool {
         let has = |name: &&str| self.folder.join(name).is_file();
-        has(&"config.json") && FORMS.iter().any(|form| has(form))
+        has(&"config.json") && FORMS.iter().any(has)
     }
 
     /// The base, for people: an id, or the name of a folder without its path.

@@ -27,6 +27,8 @@ pub struct Design {
     pub shared: Option<Shared>,
     /// The head of a classifier in transformers.
     pub head: HeadDesign,
+    /// How new weights are drawn.
+    pub fresh: Fresh,
 }
 
 /// Which row of the position table a token takes.
@@ -100,19 +102,57 @@ pub enum Rate {
 pub enum AttentionKind {
     /// Vaswani et al., "Attention is all you need" (2017), equation 1.
     Plain,
+    /// The same of queries and keys that are turned by their places, in some layers within a window.
+    Rotary(Rotary),
     /// A bias on scores by head and distance, of so many rows.
     DistanceBias { buckets: usize },
     /// He, Liu, Gao and Chen, "DeBERTa" (ICLR 2021), equation 4.
     Disentangled(Disentangled),
 }
 
+/// Rotary positions: Su et al., "RoFormer" (2021).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotary {
+    /// The θ that there are.
+    pub thetas: Vec<f64>,
+    /// By layer.
+    pub layers: Vec<RotaryLayer>,
+}
+
+/// One layer with rotary positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotaryLayer {
+    /// Which of the θ is its own.
+    pub theta: usize,
+    /// Places on each side that a token attends to; all where there is none.
+    pub window: Option<usize>,
+}
+
 impl AttentionKind {
     /// The row that each distance reads of what all layers add to scores, in texts of at most `reach` tokens.
     pub fn rows(&self, reach: usize) -> Option<RelativeRows> {
         match self {
-            Self::Plain | Self::Disentangled(_) => None,
+            Self::Plain | Self::Rotary(_) | Self::Disentangled(_) => None,
             Self::DistanceBias { .. } => Some(RelativeRows::new(reach, bucket)),
         }
+    }
+
+    /// Where positions are rotary.
+    pub fn rotary(&self) -> Option<&Rotary> {
+        match self {
+            Self::Rotary(rotary) => Some(rotary),
+            Self::Plain | Self::DistanceBias { .. } | Self::Disentangled(_) => None,
+        }
+    }
+
+    /// What turns the queries and keys of a layer.
+    pub fn theta(&self, layer: usize) -> Option<f64> {
+        self.rotary().map(|rotary| rotary.thetas[rotary.layers[layer].theta])
+    }
+
+    /// Places on each side that a token attends to in a layer; all where there is none.
+    pub fn window(&self, layer: usize) -> Option<usize> {
+        self.rotary().and_then(|rotary| rotary.layers[layer].window)
     }
 
     /// How the maps of relative keys and queries are called, of those that a layer has of its own.
@@ -195,6 +235,16 @@ pub struct Convolution {
     pub activation: Activation,
 }
 
+/// How new weights are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fresh {
+    /// Normal, all of them with the config's deviation.
+    Normal,
+    /// Normal, cut at so many deviations. What is added to the residuals, and the dense layer of the head,
+    /// have the deviation divided by √(2 · layers), and the last layer has 1/√d.
+    Cut(f64),
+}
+
 /// Which layers have the same weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shared {
@@ -244,6 +294,7 @@ impl Design {
             activation: HeadActivation::Tanh,
             first_dropout: None,
         },
+        fresh: Fresh::Normal,
     };
 
     /// BERT with a head that has another non-linearity.

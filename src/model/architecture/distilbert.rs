@@ -25,6 +25,7 @@ pub(super) const DISTILBERT: Architecture = Architecture {
         ],
         defaults: || json!({ "num_hidden_layers": 6, "classifier_dropout": 0.2 }),
         constants: || json!({ "layer_norm_eps": 1e-12, "type_vocab_size": 0 }),
+        ..Keys::BERT
     },
     design: |_| {
         let relu = Design::with_head(Activation::Relu);

@@ -11,8 +11,11 @@ mod deberta;
 mod design;
 mod distilbert;
 mod electra;
+mod modernbert;
 mod mpnet;
 mod roberta;
+mod roberta_prelayernorm;
+mod scratch;
 mod unread;
 mod xlm_roberta;
 
@@ -21,14 +24,15 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use self::design::{
-    AttentionKind, Block, Convolution, Design, Disentangled, HeadDesign, Positions, Projection,
-    Rate, Shared, Span,
+    AttentionKind, Block, Convolution, Design, Disentangled, Fresh, HeadDesign, Positions,
+    Projection, Rate, Rotary, RotaryLayer, Shared, Span,
 };
+pub(super) use self::scratch::scratch;
 pub(super) use self::unread::why_unread;
 use crate::compute::ops::{Activation, activate};
 
 /// Every family that is read.
-const ALL: [&Architecture; 9] = [
+const ALL: [&Architecture; 11] = [
     &bert::BERT,
     &roberta::ROBERTA,
     &distilbert::DISTILBERT,
@@ -38,6 +42,8 @@ const ALL: [&Architecture; 9] = [
     &albert::ALBERT,
     &deberta::DEBERTA,
     &mpnet::MPNET,
+    &modernbert::MODERNBERT,
+    &roberta_prelayernorm::ROBERTA_PRELAYERNORM,
 ];
 
 /// What one family of encoders has of its own.
@@ -72,11 +78,13 @@ pub(super) struct Keys {
     pub defaults: fn() -> Value,
     /// What holds whatever the file says, under BERT's names.
     pub constants: fn() -> Value,
+    /// Own ones where null says something else than a key that is left out.
+    pub nulls: &'static [&'static str],
 }
 
 impl Keys {
     /// BERT's own.
-    const BERT: Self = Self { renamed: &[], defaults: nothing, constants: nothing };
+    const BERT: Self = Self { renamed: &[], defaults: nothing, constants: nothing, nulls: &[] };
 }
 
 fn nothing() -> Value {
@@ -169,11 +177,6 @@ impl HeadActivation {
 }
 
 impl Architecture {
-    /// The family that a new encoder belongs to.
-    pub(super) fn from_scratch() -> &'static Self {
-        &bert::BERT
-    }
-
     /// The family of a `model_type`.
     ///
     /// # Errors
@@ -205,7 +208,7 @@ impl Architecture {
                 keys.insert((*berts).to_owned(), value.clone());
             }
         }
-        keys.retain(|_, value| !value.is_null());
+        keys.retain(|key, value| !value.is_null() || self.keys.nulls.contains(&&**key));
         if let Value::Object(defaults) = (self.keys.defaults)() {
             defaults.into_iter().for_each(|(key, value)| {
                 keys.entry(key).or_insert(value);
@@ -253,6 +256,8 @@ mod tests {
             ("electra", 30_522, 12, 0, 0.1),
             ("albert", 30_000, 12, 0, 0.1),
             ("mpnet", 30_527, 12, 1, 0.1),
+            ("modernbert", 50_368, 22, 50_283, 0.0),
+            ("roberta-prelayernorm", 50_265, 12, 1, 0.1),
         ] {
             let found = read(&serde_json::json!({ "model_type": model_type })).unwrap();
             let sizes = (found.vocab_size, found.num_hidden_layers, found.pad_token_id);

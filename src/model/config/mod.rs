@@ -13,19 +13,34 @@ pub use self::labels::check_labels;
 use self::refused::refusal;
 use super::ModelError;
 use super::adapter::Adapter;
-use super::architecture::{Architecture, Design, Positions, Rate, why_unread};
+use super::architecture::{Architecture, Design, Positions, Rate, scratch, why_unread};
 use crate::compute::Packed;
 use crate::compute::ops::Activation;
 use crate::store;
 use crate::task::Task;
 
-/// Where the layer norm stands. `Pre` is for encoders that are trained from scratch.
+/// Where the layer norms of a new encoder stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Norm {
     /// After the residual sum, as in BERT.
     #[default]
     Post,
+    /// Before attention and feed-forward block, and behind all layers: deep encoders learn without a long
+    /// warm-up. transformers opens the folder as RoBERTa-PreLayerNorm, or ModernBERT.
+    Pre,
+}
+
+/// How a new encoder knows where a token stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PositionEmbedding {
+    /// A vector for each place, as in BERT.
+    #[default]
+    Absolute,
+    /// Queries and keys are turned by their place. The encoder is a ModernBERT without local layers: norms
+    /// before the blocks, a gated feed-forward block, no biases.
+    Rotary,
 }
 
 /// From the tokens of a text to the feature φ.
@@ -164,12 +179,13 @@ struct Block {
     pooling: Pooling,
 }
 
+const MOST_LAYERS: usize = 1 << 10;
+
 impl Written {
     fn check_layers(&self, architecture: &Architecture) -> Result<(), String> {
-        const MOST: usize = 1 << 10;
         match self.num_hidden_layers {
-            1..=MOST => Ok(()),
-            other => Err(out_of_range(architecture.key("num_hidden_layers"), other, MOST)),
+            1..=MOST_LAYERS => Ok(()),
+            other => Err(out_of_range(architecture.key("num_hidden_layers"), other, MOST_LAYERS)),
         }
     }
 }
@@ -302,25 +318,33 @@ impl EncoderConfig {
 
     /// A BERT config for training from scratch.
     pub fn from_scratch(sizes: Sizes, vocab_size: usize, positions: usize) -> Result<Self, String> {
-        let deviation = 1.0 / (sizes.hidden_size.max(1) as f64).sqrt();
-        let source = json!({
-            "model_type": Architecture::from_scratch().model_type,
-            "vocab_size": vocab_size,
-            "hidden_size": sizes.hidden_size,
-            "num_hidden_layers": sizes.num_hidden_layers,
-            "num_attention_heads": sizes.num_attention_heads,
-            "intermediate_size": sizes.intermediate_size,
-            "hidden_act": "gelu",
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
-            "max_position_embeddings": positions,
-            "type_vocab_size": 2,
-            "layer_norm_eps": 1e-12,
-            "initializer_range": deviation,
-            "pad_token_id": 0,
+        Self::new_encoder(None, None, sizes, vocab_size, positions)
+    }
+
+    /// The config of an encoder for training from scratch, for texts of so many tokens. What is not chosen
+    /// follows from what is: BERT has norms behind the blocks and a table of positions, and rotary positions
+    /// come with norms before.
+    ///
+    /// # Errors
+    /// A message, if the choices or the sizes do not go together.
+    pub fn new_encoder(
+        norm: Option<Norm>,
+        positions: Option<PositionEmbedding>,
+        sizes: Sizes,
+        vocab_size: usize,
+        longest: usize,
+    ) -> Result<Self, String> {
+        let positions = positions.unwrap_or_default();
+        let norm = norm.unwrap_or(match positions {
+            PositionEmbedding::Absolute => Norm::Post,
+            PositionEmbedding::Rotary => Norm::Pre,
         });
-        let Value::Object(source) = source else { unreachable!("the literal is an object") };
-        Self::from_json(source)
+        // Before anything is made by layers.
+        if !(1..=MOST_LAYERS).contains(&sizes.num_hidden_layers) {
+            let layers = sizes.num_hidden_layers;
+            return Err(out_of_range("num_hidden_layers", layers, MOST_LAYERS));
+        }
+        Self::from_json(scratch(norm, positions, sizes, vocab_size, longest)?)
     }
 
     /// Refuses sizes that cannot be, before anything is allocated.

@@ -19,6 +19,7 @@ use crate::compute::kernels::norm::{
     LineDropout, Normed, add, add_column_sums, add_residual, drop_in_place, drop_lines,
     layer_norm_backward, scale_and_shift,
 };
+use crate::compute::kernels::rotary::Rotation;
 use crate::compute::ops::Dropout;
 use crate::model::layout::{
     AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, RELATIVE, projection_names,
@@ -55,6 +56,7 @@ impl Engine {
         let places = Places::new(config, source);
         let embeddings = places.embeddings().and_then(Dropout::factors);
         let (all, last) = (Scope::all(batch), self.read(batch));
+        let rotations = self.rotations(batch, tape);
         let distances = self.distances(batch);
         self.clear_table(&mut tape.scratch.related);
         if let Some(norm) = &self.last_norm
@@ -67,6 +69,8 @@ impl Engine {
                 config,
                 scope: if index + 1 == self.depth() { &last } else { &all },
                 noise: places.layer(index).into(),
+                window: config.design.attention.window(index),
+                rotation: self.rotation(index, &rotations, &all),
                 table: &self.table,
                 distances: distances.as_ref(),
                 relative: self.relative.as_ref(),
@@ -114,6 +118,7 @@ impl Engine {
             }
             *(if again { &mut tape.again } else { &mut tape.layers[index] }) = own;
         }
+        tape.rotations = rotations;
         if frozen == 0 {
             self.embed_backward(parameters, batch, embeddings, tape, &mut gradient, gradients)?;
             self.table_backward(&mut tape.scratch.related, gradients);
@@ -372,6 +377,7 @@ impl Work<'_> {
             key_value,
             of_relative,
         );
+        pass.turn(Rotation::turn_back, query, key_value);
         if let Some(own) = pass.relative.filter(|_| self.whole) {
             let size = self.parameters.get(RELATIVE).elem_count();
             let into = entry(gradients, RELATIVE, size);

@@ -17,6 +17,7 @@ use crate::compute::kernels::norm::{
     LineDropout, Norm, Normed, add_layer_norm, add_residual, drop_in_place, drop_lines, mean_line,
     scale_and_shift,
 };
+use crate::compute::kernels::rotary::{Lines, Rotation};
 use crate::compute::ops::Dropout;
 use crate::model::places::Places;
 use crate::model::{DropoutSource, EncoderConfig, StillWanted};
@@ -45,6 +46,10 @@ pub(super) struct Pass<'a> {
     pub config: &'a EncoderConfig,
     pub scope: &'a Scope,
     pub noise: LayerNoise,
+    /// Places on each side that a token attends to; all where there is none.
+    pub window: Option<usize>,
+    /// What turns queries and keys, and where all keys stand.
+    pub rotation: Option<(&'a Rotation, &'a [(u64, u32)])>,
     /// The relative table that layers project, and the distances of the batch, where attention asks for them.
     pub table: &'a Table,
     pub distances: Option<&'a Distances>,
@@ -72,12 +77,26 @@ impl Pass<'_> {
         }
     }
 
+    /// Turns queries `[m, d]`, and keys beside values `[p, 2d]`, by their places where these are rotary; or
+    /// their gradients back.
+    pub fn turn(
+        &self,
+        turn: fn(&Rotation, &mut [f32], Lines<'_>),
+        query: &mut [f32],
+        key_value: &mut [f32],
+    ) {
+        let Some((rotation, places)) = self.rotation else { return };
+        let width = self.config.hidden_size;
+        turn(rotation, query, Lines { stride: width, width, places: &self.scope.places });
+        turn(rotation, key_value, Lines { stride: 2 * width, width, places });
+    }
+
     pub fn attention<'b>(&'b self, relative: Option<Relative<'b>>) -> Attention<'b> {
         Attention {
             spans: &self.scope.spans,
             heads: self.config.num_attention_heads,
             width: self.config.hidden_size,
-            window: None,
+            window: self.window,
             relative,
             dropout: self.noise.weights,
         }
@@ -286,6 +305,7 @@ impl Engine {
         let places = Places::new(&self.config, source);
         let distances = self.distances(batch);
         let all = Scope::all(batch);
+        let rotations = self.rotations(batch, tape);
         let (training, inputs) = match purpose {
             Use::Train { .. } => (true, 0),
             Use::Predict { inputs } => (false, inputs.min(self.depth())),
@@ -306,6 +326,8 @@ impl Engine {
                 config: &self.config,
                 scope: if index + 1 == self.depth() { last } else { &all },
                 noise: places.layer(index).into(),
+                window: self.config.design.attention.window(index),
+                rotation: self.rotation(index, &rotations, &all),
                 table: &self.table,
                 distances: distances.as_ref(),
                 relative: self.relative.as_ref(),
@@ -333,7 +355,32 @@ impl Engine {
             let kept = training.then_some(&mut tape.last);
             add_layer_norm(&mut x, None, norm(&self.config, last_norm), None, kept);
         }
+        tape.rotations = rotations;
         tape.scratch.input = x;
+    }
+
+    /// The tables of the design's θ, from the tape, long enough for a batch.
+    pub(super) fn rotations(&self, batch: &Packed, tape: &mut Tape) -> Vec<Rotation> {
+        let mut rotations = take(&mut tape.rotations);
+        let Some(rotary) = self.config.design.attention.rotary() else { return rotations };
+        if rotations.is_empty() {
+            let wide = self.config.hidden_size / self.config.num_attention_heads;
+            rotations.extend(rotary.thetas.iter().map(|&theta| Rotation::new(theta, wide)));
+        }
+        let longest = batch.sequences().map(|(start, end)| end - start).max().unwrap_or(0);
+        rotations.iter_mut().for_each(|rotation| rotation.reach(longest));
+        rotations
+    }
+
+    /// What turns the queries and keys of a layer.
+    pub(super) fn rotation<'a>(
+        &self,
+        index: usize,
+        rotations: &'a [Rotation],
+        all: &'a Scope,
+    ) -> Option<(&'a Rotation, &'a [(u64, u32)])> {
+        let layer = self.config.design.attention.rotary()?.layers[index];
+        Some((&rotations[layer.theta], &all.places))
     }
 
     fn embed(
@@ -499,6 +546,7 @@ impl Layer {
         } else {
             gemms(entering, None, [query, key_value]);
         }
+        pass.turn(Rotation::turn, &mut tape.query, &mut tape.key_value);
         tape.mixed.resize(lines * width, 0.0);
         tape.log_sums.resize(lines * pass.config.num_attention_heads, 0.0);
         self.relate(pass, related, false);

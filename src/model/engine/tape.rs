@@ -4,6 +4,7 @@ use super::convolution::ConvolutionTape;
 use super::relative::Related;
 use crate::compute::kernels::gemm::PackedMatrix;
 use crate::compute::kernels::norm::Normed;
+use crate::compute::kernels::rotary::Rotation;
 
 /// The activations of one layer.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +63,8 @@ pub struct Tape {
     pub(super) layers: Vec<LayerTape>,
     /// What a layer is computed again into.
     pub(super) again: LayerTape,
+    /// By the design's θ; they are as long as the longest text so far.
+    pub(super) rotations: Vec<Rotation>,
     /// Memory of the pass that nothing reads later.
     pub(super) scratch: Scratch,
 }
@@ -114,7 +117,8 @@ impl Tape {
         let normed = normed.flat_map(|one| [&one.values, &one.inverse]);
         let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
+        let tables: usize = self.rotations.iter().map(Rotation::bytes).sum();
         let panels = related.bytes() + self.convolution.bytes() + weight.bytes() + panels.bytes();
-        values * size_of::<f32>() + layers + self.again.bytes() + panels
+        values * size_of::<f32>() + layers + self.again.bytes() + panels + tables
     }
 }

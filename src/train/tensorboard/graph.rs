@@ -54,7 +54,10 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
             true => own("attention/norm", "LayerNorm", &[&state]),
             false => state.clone(),
         };
-        let qkv = own("attention/query_key_value", "Linear", &[&entering]);
+        let mut qkv = own("attention/query_key_value", "Linear", &[&entering]);
+        if attention.rotary().is_some() {
+            qkv = own("attention/rotary", "Rotary", &[&qkv]);
+        }
         let relative = relative.as_ref().map(|table| own("attention/relative", "Linear", &[table]));
         let reads: Vec<&str> = [&qkv].into_iter().chain(&relative).map(|name| &**name).collect();
         let mixed = own("attention/softmax", "Attention", &reads);

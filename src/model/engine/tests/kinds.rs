@@ -97,6 +97,24 @@ pub fn kinds() -> Vec<(&'static str, EncoderConfig)> {
             "deberta without relative attention",
             read(json!({ "model_type": "deberta-v2", "pos_att_type": ["p2c", "c2p"] })),
         ),
+        (
+            "modernbert",
+            read(json!({
+                "model_type": "modernbert", "num_hidden_layers": 3, "global_attn_every_n_layers": 2,
+                "local_attention": 5, "embedding_dropout": 0.1, "attention_dropout": 0.1,
+                "mlp_dropout": 0.2, "classifier_pooling": "mean",
+            })),
+        ),
+        // What is read of a text is within a window too.
+        (
+            "modernbert, last layer local",
+            read(json!({
+                "model_type": "modernbert", "layer_types": ["full_attention", "sliding_attention"],
+                "local_attention": 8, "attention_dropout": 0.1, "norm_bias": true,
+                "attention_bias": true, "mlp_bias": true, "classifier_bias": true,
+                "rope_parameters": { "full_attention": { "rope_theta": 300.0 } },
+            })),
+        ),
         ("norms before", built(|design| Design { block: pre_norm(design.block), ..design })),
         (
             "gated, without biases and positions",

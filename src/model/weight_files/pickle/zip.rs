@@ -122,8 +122,11 @@ fn archive(file: &mut File, length: u64) -> Result<Archive, Wrong> {
     Ok(Archive { entries, known })
 }
 
-/// How many entries there are, place and bytes of the directory, and place and content of what says so.
-fn directory_at(file: &mut File, length: u64) -> Result<(u64, u64, u64, (u64, Vec<u8>)), Wrong> {
+/// What was read at a place.
+type Known = (u64, Vec<u8>);
+
+/// How many entries there are, place and bytes of the directory, and what says so.
+fn directory_at(file: &mut File, length: u64) -> Result<(u64, u64, u64, Known), Wrong> {
     let Some(at) = length.checked_sub(END) else {
         return damaged("it is too short for a zip file");
     };
@@ -135,7 +138,7 @@ fn directory_at(file: &mut File, length: u64) -> Result<(u64, u64, u64, (u64, Ve
     let disks = [number(&end, 4, 2), number(&end, 6, 2)];
     let (count, bytes, start, last, last_at) = match large_end(file, at)? {
         // What does not fit into the small record stands in the large one; the rest is the same in both.
-        Some((large, large_at, words)) => {
+        Some((large, (large_at, words))) => {
             let most = [u64::from(u16::MAX), ELSEWHERE, ELSEWHERE];
             let agree = |place: usize| small[place] == large[place] || small[place] == most[place];
             if !(0..3).all(agree) {
@@ -156,7 +159,7 @@ fn directory_at(file: &mut File, length: u64) -> Result<(u64, u64, u64, (u64, Ve
 
 /// Count, bytes and place of the directory by the record for large files, which torch always writes; its place,
 /// and its bytes with those of what points to it.
-fn large_end(file: &mut File, end: u64) -> Result<Option<([u64; 3], u64, Vec<u8>)>, Wrong> {
+fn large_end(file: &mut File, end: u64) -> Result<Option<([u64; 3], Known)>, Wrong> {
     let Some(at) = end.checked_sub(POINTER + LARGE_END) else { return Ok(None) };
     let words = read_at(file, at, POINTER + LARGE_END)?;
     let (record, pointer) = words.split_at(LARGE_END as usize);
@@ -169,7 +172,7 @@ fn large_end(file: &mut File, end: u64) -> Result<Option<([u64; 3], u64, Vec<u8>
         return damaged("the record at its end is not one of torch's");
     }
     let numbers = [number(record, 32, 8), number(record, 40, 8), number(record, 48, 8)];
-    Ok(Some((numbers, at, words)))
+    Ok(Some((numbers, (at, words))))
 }
 
 /// A little-endian number of at most eight bytes, which are there.

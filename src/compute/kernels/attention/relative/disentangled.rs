@@ -350,6 +350,7 @@ impl Disentangled {
                     let total = &mut total[first + tile * M..first + (tile + 1) * M];
                     let total: &mut [Line; M] = total.try_into().expect("it is as long");
                     let mut sums = load::<S, M, V>(simd, total);
+                    #[expect(clippy::needless_range_loop, reason = "it is a place in two")]
                     for query in 0..QUERIES {
                         for (distance, sums) in sums.iter_mut().enumerate() {
                             let place = M - 1 - distance + query;
