@@ -309,6 +309,7 @@ fn fitted_again(folder: &Path, model: &Path) {
             model: model.to_owned(),
             dataset: Some(folder.join("second.csv").display().to_string()),
             overrides: Overrides::default(),
+            labels: None,
             methods: vec![Method::Map],
             settings: settings.iter().map(|&one| one.to_owned()).collect(),
             limit: 0,

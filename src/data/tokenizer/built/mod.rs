@@ -135,11 +135,18 @@ impl Built<'_> {
             own.map_or_else(|| vocabulary.id(token).map(Value::from), |own| Ok(own["id"].clone()))
         };
         let post_processor = self.template(&id)?;
-        Ok(json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
-            "normalizer": parts.normalizer, "pre_tokenizer": parts.pre_tokenizer,
-            "post_processor": post_processor, "decoder": parts.decoder, "model": parts.model,
-        }))
+        let entries = [
+            ("version", json!("1.0")),
+            ("truncation", Value::Null),
+            ("padding", Value::Null),
+            ("added_tokens", added.into()),
+            ("normalizer", parts.normalizer),
+            ("pre_tokenizer", parts.pre_tokenizer),
+            ("post_processor", post_processor),
+            ("decoder", parts.decoder),
+            ("model", parts.model),
+        ];
+        Ok(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
     fn template(&self, id: &dyn Fn(&str) -> Result<Value, String>) -> Result<Value, String> {
