@@ -367,7 +367,7 @@ fn instructions_in_any_order_are_a_refusal() {
         b"K\x08",
         b"J\xff\xff\xff\xff",
         b"X\x01\0\0\0a",
-        b"X\x01\0\0\00",
+        b"X\x01\0\0\x000",
         b"X\x07\0\0\0storage",
         b"X\x03\0\0\0cpu",
         b"ccollections\nOrderedDict\n",
