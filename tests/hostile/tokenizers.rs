@@ -5,10 +5,13 @@ use std::path::Path;
 
 use base64::Engine as _;
 use bayes::data::{TextTokenizer, Truncation};
+use bayes::predict::{Pairs, Predictor};
+use candle_core::Device;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::damage::{damage, fuzz};
+use super::folder::Foreign;
 use super::vocabularies::Vocabularies;
 
 /// What may come of any file: ids below the number of tokens, and the same again from what is written.
@@ -104,4 +107,22 @@ fn a_map_of_characters_that_leads_astray_refuses_the_text_that_it_meets() {
         refused += texts.iter().filter(|text| encode(text).is_err()).count();
     }
     assert!(taken > 10 && refused > 0, "{refused} texts of {taken} maps were refused");
+}
+
+#[test]
+fn a_segment_that_the_encoder_lacks_is_refused_by_its_number() {
+    let with = |template: &str, place: usize| {
+        let folder = Foreign::new();
+        folder.edit("tokenizer.json", |file| {
+            let piece = file["post_processor"][template][place].as_object_mut().unwrap();
+            piece.values_mut().for_each(|piece| piece["type_id"] = 5.into());
+        });
+        folder
+    };
+    let message = with("single", 1).refused();
+    assert!(message.contains("the segment 5") && message.contains("type_vocab_size"), "{message}");
+    let of_pairs = Predictor::load(&with("pair", 3).path(""), &Device::Cpu).unwrap();
+    assert_eq!(of_pairs.pairs(), Pairs::NoSegment { segment: 5, rows: 2 });
+    let error = of_pairs.pairs().check([false, true]).unwrap_err().to_string();
+    assert!(error.contains("the segment 5") && error.contains("`--text-column`"), "{error}");
 }

@@ -90,6 +90,64 @@ def byte_pairs():
         eos_token="</s>")
 
 
+def read_by(slow_class, files, special):
+    """What transformers makes of files without `tokenizer.json`."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        (Path(folder) / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": slow_class}))
+        return transformers.AutoTokenizer.from_pretrained(folder).backend_tokenizer, files, special
+
+
+def word_pieces_of_mpnet():
+    """MPNet's: word pieces with the special tokens of RoBERTa."""
+    _, files, _ = word_pieces()
+    ours = {"[CLS]": "<s>", "[PAD]": "<pad>", "[SEP]": "</s>", "[MASK]": "<mask>"}
+    tokens = [ours.get(token, token) for token in files["vocab.txt"].splitlines()]
+    named = ["<s>", "<pad>", "</s>"]
+    tokens = named + [token for token in tokens if token not in named + ["<mask>"]] + ["<mask>"]
+    files = {"vocab.txt": "".join(f"{token}\n" for token in tokens).encode()}
+    return read_by("MPNetTokenizer", files, dict(
+        unk_token="[UNK]", cls_token="<s>", sep_token="</s>", pad_token="<pad>", mask_token="<mask>"))
+
+
+def sentence_pieces(slow_class, file, special, **options):
+    """A SentencePiece model, Unigram."""
+    import io
+
+    import sentencepiece
+
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS * 3), model_writer=written, vocab_size=220, model_type="unigram",
+        character_coverage=1.0, hard_vocab_limit=False, num_threads=1, minloglevel=2, **options)
+    return read_by(slow_class, {file: written.getvalue()}, special)
+
+
+OF_BERT = dict(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", mask_token="[MASK]")
+OF_ROBERTA = dict(unk_token="<unk>", cls_token="<s>", sep_token="</s>", pad_token="<pad>", mask_token="<mask>")
+
+
+def pieces_of_xlm_roberta():
+    return sentence_pieces("XLMRobertaTokenizer", "sentencepiece.bpe.model", OF_ROBERTA)
+
+
+def pieces_of_camembert():
+    return sentence_pieces("CamembertTokenizer", "sentencepiece.bpe.model", OF_ROBERTA)
+
+
+def pieces_of_albert():
+    return sentence_pieces(
+        "AlbertTokenizer", "spiece.model", OF_BERT | {"unk_token": "<unk>", "pad_token": "<pad>"}, pad_id=0, unk_id=1,
+        bos_id=2, eos_id=3, bos_piece="[CLS]", eos_piece="[SEP]", control_symbols=["[MASK]"])
+
+
+def pieces_of_deberta():
+    return sentence_pieces(
+        "DebertaV2Tokenizer", "spm.model", OF_BERT, pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]",
+        bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]")
+
+
 # --- architectures --------------------------------------------------------------------------------------------
 
 
@@ -111,6 +169,22 @@ ARCHITECTURES = {
     "distilbert": Architecture(
         "DistilBert", dict(dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=66), word_pieces,
         "DistilBertTokenizer"),
+    "xlm-roberta": Architecture("XLMRoberta", SIZES | {"pad_token_id": 1}, pieces_of_xlm_roberta, "XLMRobertaTokenizer"),
+    "camembert": Architecture("Camembert", SIZES | {"pad_token_id": 1}, pieces_of_camembert, "CamembertTokenizer"),
+    "electra": Architecture("Electra", SIZES | {"embedding_size": 16}, word_pieces, "ElectraTokenizer"),
+    "albert": Architecture("Albert", SIZES | {"embedding_size": 16}, pieces_of_albert, "AlbertTokenizer"),
+    "mpnet": Architecture("MPNet", SIZES | {"pad_token_id": 1}, word_pieces_of_mpnet, "MPNetTokenizer"),
+    "deberta-v2": Architecture(
+        "DebertaV2",
+        SIZES | dict(relative_attention=True, position_buckets=8, norm_rel_ebd="layer_norm", share_att_key=True,
+                     pos_att_type="p2c|c2p", position_biased_input=False, type_vocab_size=0),
+        pieces_of_deberta, "DebertaV2Tokenizer"),
+    # It is published with `tokenizer.json` alone.
+    "modernbert": Architecture(
+        "ModernBert",
+        dict(hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=48, local_attention=8,
+             max_position_embeddings=66, pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3),
+        word_pieces, None),
 }
 
 
@@ -211,8 +285,8 @@ def write(form, architecture, model, tokenizer, files, folder):
     state = change({name: x.detach().clone() for name, x in model.state_dict().items()})
     save(state, folder)
     if form == "slow-tokenizer":
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        for name, content in files.items():
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         settings = {"tokenizer_class": architecture.slow_class, "model_max_length": 64}
         (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     else:
@@ -407,6 +481,8 @@ def main():
             made = fine_tuned(ARCHITECTURES[name])
             (home / name).mkdir()
             for form in options.forms.split(","):
+                if form == "slow-tokenizer" and not ARCHITECTURES[name].slow_class:
+                    continue
                 try:
                     places = made, home / name, home / "data"
                     found = (adapted(bayes, ARCHITECTURES[name], *places) if form == "adapter" else
