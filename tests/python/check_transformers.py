@@ -47,7 +47,7 @@ def main(folder, predictions_file):
             ok = False
 
     limit = min(model.config.max_position_embeddings, tokenizer.model_max_length)
-    if model.config.model_type == "roberta":
+    if model.config.model_type in ("roberta", "roberta-prelayernorm"):
         # Its positions begin after the padding id.
         limit = min(limit, model.config.max_position_embeddings - model.config.pad_token_id - 1)
     greatest = 0.0
