@@ -238,7 +238,8 @@ fn sampled_passes_are_those_of_training_and_of_the_plain_classifier() {
         let all = sampling(config.num_hidden_layers);
         assert_eq!(flat(&whole), flat(&packed.sampled(&batch, &all).unwrap()));
         let top = packed.sampled(&batch, &sampling(1)).unwrap();
-        assert_ne!(flat(&whole), flat(&top));
+        // The only layer is all of them too.
+        assert_eq!(flat(&whole) == flat(&top), config.num_hidden_layers == 1, "{kind}");
         for (layers, found) in [(0, &whole), (1, &top)] {
             let expected = plain.sampled(&batch, &sampling(layers)).unwrap();
             assert_close(&flat(found), &flat(&expected), 2e-5, kind);
