@@ -95,6 +95,7 @@ impl Related {
 
 impl Table {
     pub(super) fn take(&mut self, config: &EncoderConfig, parameters: &Parameters) -> Result<()> {
+        let AttentionKind::Disentangled(_) = config.design.attention else { return Ok(()) };
         let Some(table) = parameters.find(RELATIVE) else { return Ok(()) };
         self.rows = with_values(table, <[f32]>::to_vec)?;
         self.places = row_places(table.dim(0)?);
