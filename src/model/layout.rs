@@ -107,6 +107,19 @@ pub(super) fn layer_prefix(config: &EncoderConfig, weights: usize) -> String {
     }
 }
 
+/// What names of tensors begin with: of a layer that the config has, and of one that would stand behind it if
+/// there were more.
+pub(super) fn borders(config: &EncoderConfig) -> Vec<[String; 2]> {
+    let count = config.layer_weights();
+    let mut all = vec![[count - 1, count].map(|weights| layer_prefix(config, weights))];
+    if let Some(Shared { inner, .. }) = &config.design.shared {
+        // In a group, too.
+        let Tensors { prefix, layers, group, .. } = config.architecture.tensors;
+        all.push([inner - 1, *inner].map(|one| format!("{prefix}.{layers}.0.{group}.{one}.")));
+    }
+    all
+}
+
 /// Whether a parameter belongs to the layers whose weights have the numbers from `first` on, or to what comes
 /// behind all layers.
 pub fn is_above(name: &str, first: usize) -> bool {

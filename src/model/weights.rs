@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::adapter::Delta;
-use super::layout::layer_prefix;
+use super::layout::borders;
 use super::parameters::fresh_values;
 use super::unread_tensors::{check_names, told};
 use super::weight_files::{Values, WeightFiles};
@@ -89,12 +89,15 @@ fn load_files(
         .iter()
         .map(|specification| find(path, file, config, specification, &mut other_head))
         .collect::<Result<_, _>>()?;
-    let layers = config.num_hidden_layers;
     if has_layer(file, config, &specifications) {
-        let message = format!(
-            "`num_hidden_layers` is {layers}, but the weights have more layers; the two do not \
-             belong together"
-        );
+        let (key, layers) =
+            (config.architecture.key("num_hidden_layers"), config.num_hidden_layers);
+        let stated = match config.design.shared {
+            Some(_) => "`num_hidden_groups` or `inner_group_num` is too small".to_owned(),
+            None => format!("`{key}` is {layers}"),
+        };
+        let message =
+            format!("{stated}, but the weights have more layers; the two do not belong together");
         return Err(ModelError::Config { path: path.with_file_name("config.json"), message });
     }
     let mut wanted: HashSet<String> = found.iter().flatten().flatten().cloned().collect();
@@ -215,12 +218,12 @@ fn find(
 
 /// Whether there are weights of a layer behind those that the config has.
 fn has_layer(file: &WeightFiles, config: &EncoderConfig, all: &[Specification]) -> bool {
-    let count = config.layer_weights();
-    let (last, next) = (layer_prefix(config, count - 1), layer_prefix(config, count));
-    let inside =
-        all.iter().flat_map(|one| &one.parts).filter_map(|one| one.name.strip_prefix(&last));
-    let next = inside.map(|name| format!("{next}{name}"));
-    next.flat_map(|name| spellings(config, &name)).any(|name| file.info(&name).is_some())
+    borders(config).into_iter().any(|[own, behind]| {
+        let parts = all.iter().flat_map(|one| &one.parts);
+        let inside = parts.filter_map(|part| part.name.strip_prefix(&own));
+        let names = inside.map(|name| format!("{behind}{name}"));
+        names.flat_map(|name| spellings(config, &name)).any(|name| file.info(&name).is_some())
+    })
 }
 
 /// The names that a tensor may have, the usual one first. A plain RoBERTa encoder carries a pooler of its

@@ -310,11 +310,11 @@ impl Engine {
             Use::Train { .. } => (true, 0),
             Use::Predict { inputs } => (false, inputs.min(self.depth())),
         };
-        let end = layers.end;
+        let Range { start, end } = layers;
         let mut x = take(&mut tape.scratch.input);
         let width = self.config.hidden_size;
         tape.scratch.means.resize(batch.len() * inputs * width, 0.0);
-        for index in layers {
+        for index in start..end {
             if let Some(place) = (index + inputs).checked_sub(self.depth()) {
                 let means = tape.scratch.means.chunks_exact_mut(inputs * width);
                 for ((start, end), means) in batch.sequences().zip(means) {
@@ -351,7 +351,8 @@ impl Engine {
             let own = if keep_input { &mut tape.layers[index] } else { &mut tape.again };
             own.x = y;
         }
-        if let Some(last_norm) = self.last_norm.as_ref().filter(|_| end == self.depth()) {
+        let ends = start < end && end == self.depth();
+        if let Some(last_norm) = self.last_norm.as_ref().filter(|_| ends) {
             let kept = training.then_some(&mut tape.last);
             add_layer_norm(&mut x, None, norm(&self.config, last_norm), None, kept);
         }
