@@ -29,6 +29,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        let sizes = Sizes {
+            num_hidden_layers: 2,
+            hidden_size: 16,
+            num_attention_heads: 2,
+            intermediate_size: 32,
+        };
+        Self::of(|vocabulary| EncoderConfig::from_scratch(sizes, vocabulary, 16).unwrap())
+    }
+
+    /// Of an encoder for a vocabulary of that size.
+    fn of(encoder: impl FnOnce(usize) -> EncoderConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
         let tokenizer = TextTokenizer::from_file(&fixtures.join("tokenizer.json")).unwrap();
@@ -51,14 +62,7 @@ impl Bench {
             let labels = rows.clone().map(|row| row % 2).collect();
             TokenSet::new(Arc::clone(&tokens), rows.collect(), labels)
         };
-        let sizes = Sizes {
-            num_hidden_layers: 2,
-            hidden_size: 16,
-            num_attention_heads: 2,
-            intermediate_size: 32,
-        };
-        let vocabulary = tokenizer.vocabulary_size();
-        let mut encoder = EncoderConfig::from_scratch(sizes, vocabulary, 16).unwrap();
+        let mut encoder = encoder(tokenizer.vocabulary_size());
         encoder.labels = vec!["bad".to_owned(), "good".to_owned()];
         let parameters = Parameters::fresh(&encoder, &Noise::new(1), &Device::Cpu).unwrap();
         let rare = set(5..6).sequence(0).ids[2];
@@ -150,6 +154,28 @@ fn frozen_layers_keep_their_bits_and_the_others_learn() {
         assert_eq!(same, expected, "{name}");
     }
     assert!(warnings.is_empty(), "{warnings:?}");
+}
+
+/// The gradient of the word embeddings is cleared and measured by rows of their own width.
+#[test]
+fn embeddings_of_another_width_are_trained_and_so_are_layers_with_the_same_weights() {
+    for (family, width) in [("electra", 8), ("electra", 24), ("albert", 8), ("albert", 24)] {
+        let bench = Bench::of(|vocabulary| {
+            let file = format!(
+                r#"{{ "model_type": "{family}", "vocab_size": {vocabulary}, "embedding_size": {width},
+                "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
+                "intermediate_size": 32, "max_position_embeddings": 16, "initializer_range": 0.2 }}"#
+            );
+            EncoderConfig::from_bytes(Path::new("config.json"), file.as_bytes()).unwrap()
+        });
+        let (ended, _, warnings) = bench.run(&config(), bench.parameters.clone());
+        let Ended::Finished(outcome) = ended.unwrap() else { panic!("it was stopped") };
+        for (name, before) in bench.parameters.iter() {
+            let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_ne!(values(before), values(outcome.parameters.get(name)), "{family}: {name}");
+        }
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Run<'_> {
         learning_rate: f64,
         micro_batches: &[Vec<u32>],
     ) -> Result<Result<StepDone, NotFinite>, TrainError> {
-        let (config, width) = (self.job.config, self.job.encoder.hidden_size);
+        let (config, width) = (self.job.config, self.job.encoder.embedding_width());
         if let Some(follower) = &mut self.follower {
             follower.perturb(step, &self.variables)?;
         }
@@ -95,7 +95,7 @@ impl Run<'_> {
         let weight = |&row: &u32| self.class_weights[set.labels()[row as usize] as usize];
         let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
         let step_rows = micro_batches.iter().map(Vec::len).sum();
-        self.gradients.clear(self.job.encoder.hidden_size);
+        self.gradients.clear(self.job.encoder.embedding_width());
         let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
         for (index, rows) in micro_batches.iter().enumerate() {
             let batch = Packed::new(rows.iter().map(|&row| set.sequence(row as usize)));
