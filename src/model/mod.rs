@@ -6,6 +6,7 @@ mod classifier;
 mod config;
 mod engine;
 mod entailment;
+mod graph;
 mod inference;
 mod layout;
 mod networks;
