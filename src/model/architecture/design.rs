@@ -91,10 +91,10 @@ pub enum Rate {
 ///
 /// A kind that is more than a softmax of scaled products is a variant with what its config says, and has its
 /// place in
-/// * `compute::ops::attention`, for the plain graph, and `classifier::Layer::forward`, which calls it;
-/// * `compute::kernels::attention::Attention`, which `engine::forward::Pass::attention` fills;
-/// * `engine::forward::Layer::attend`, behind the product that makes queries and keys, and
-///   `engine::backward::Work::attention`, before the products that take their gradients on: where queries and
+/// * `compute::ops::attention`, for the plain graph, and `graph::Layer::forward`, which calls it;
+/// * `compute::kernels::attention::Attention`, which `engine::pass::Pass::attention` fills;
+/// * `engine::layer::Layer::attend`, behind the product that makes queries and keys, and
+///   `engine::layer_backward::Work::attention`, before the products that take their gradients on: where queries and
 ///   keys are turned;
 /// * `layout::specifications`, `Engine::update` and `engine::backward`, where it has weights of its own that
 ///   all layers share, with a name that begins with `relative.`.

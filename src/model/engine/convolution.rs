@@ -5,7 +5,8 @@ use std::ops::Range;
 use candle_core::Result;
 
 use super::backward::{add_to_lines, entry, norm_backward};
-use super::forward::{Pass, choose, norm};
+use super::layer::{choose, norm};
+use super::pass::Pass;
 use super::tape::Scratch;
 use super::{GradientMap, both_lines, with_values};
 use crate::compute::Packed;

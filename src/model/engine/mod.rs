@@ -8,7 +8,11 @@
 
 mod backward;
 mod convolution;
+mod embeddings;
 mod forward;
+mod layer;
+mod layer_backward;
+mod pass;
 mod relative;
 mod tape;
 #[cfg(test)]
@@ -23,15 +27,14 @@ use std::sync::{Arc, Mutex};
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, bail};
 
 use self::convolution::Convolution;
+use self::embeddings::tables;
 use self::relative::{LayerTable, Table};
 use super::layout::{
-    AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, POSITION, RELATIVE, SEGMENT, WORD,
-    projection_names,
+    AffineNames, EMBEDDING_NORM, LAST_NORM, LayerNames, RELATIVE, projection_names,
 };
 use super::places::LayerPlaces;
 use super::{DropoutSource, EncoderConfig, Parameters};
 use crate::compute::kernels::attention::{DistanceBias, Span};
-use crate::compute::kernels::embedding::add_rows;
 use crate::compute::kernels::gemm::{PackedMatrix, Start, Target, gemms};
 use crate::compute::kernels::noise::Factors;
 use crate::compute::ops::Dropout;
@@ -291,42 +294,6 @@ impl Engine {
     fn read(&self, batch: &Packed) -> Scope {
         if self.config.reads_all_tokens() { Scope::all(batch) } else { Scope::first(batch) }
     }
-
-    /// Ids, positions and segments, each with its table's name in [`GradientMap`].
-    fn lookups(&self, batch: &Packed) -> impl Iterator<Item = (&'static str, Vec<u32>)> {
-        tables(&self.config).map(|table| {
-            let lines = match table {
-                WORD => batch.ids().to_vec(),
-                POSITION => self.config.position_rows(batch),
-                _ => batch.type_ids().to_vec(),
-            };
-            (table, lines)
-        })
-    }
-
-    /// The sums of the lines of the tables, `[p, e]`.
-    fn look_up(&self, batch: &Packed, x: &mut Vec<f32>) -> Result<()> {
-        let width = self.config.embedding_width();
-        x.clear();
-        x.resize(batch.tokens() * width, 0.0);
-        for (table, (_, ids)) in self.tables.iter().zip(self.lookups(batch)) {
-            with_values(table, |table| add_rows(x, table, &ids, width))?;
-        }
-        Ok(())
-    }
-
-    /// The projection of the embeddings, if it stands here.
-    fn projection(&self, before_norm: bool) -> Option<&Affine> {
-        let own = self.config.design.projection?;
-        self.projection.as_ref().filter(|_| own.before_norm == before_norm)
-    }
-}
-
-/// The tables whose lines are added up for a token.
-fn tables(config: &EncoderConfig) -> impl Iterator<Item = &'static str> + use<> {
-    let position = config.design.positions.map(|_| POSITION);
-    let segment = config.design.segments.then_some(SEGMENT);
-    [WORD].into_iter().chain(position).chain(segment)
 }
 
 /// γ and β stacked; where there is no β, zeros.

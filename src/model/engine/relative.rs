@@ -4,7 +4,8 @@
 use candle_core::Result;
 
 use super::backward::{add_weights, entry, norm_backward, take_weight};
-use super::forward::{Pass, norm};
+use super::layer::norm;
+use super::pass::Pass;
 use super::tape::Scratch;
 use super::{Affine, Engine, GradientMap, Layer, both_lines, with_values};
 use crate::compute::kernels::attention::{

@@ -170,7 +170,7 @@ fn checkpointing_changes_no_bit_of_the_gradients() {
     // More tokens than pass through the feed-forward block together.
     let lengths = [280, 270, 260];
     let (plain, straight) = gradients(&config, &lengths, 0);
-    assert!(lengths.iter().sum::<usize>() > forward::STRETCH);
+    assert!(lengths.iter().sum::<usize>() > pass::STRETCH);
     assert_eq!(gradients(&config, &lengths, 1).1, straight);
     assert_close(
         &straight["layer.0000.feed_forward.inner.weight"],
