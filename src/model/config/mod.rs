@@ -1,22 +1,18 @@
 //! `config.json` as transformers writes it: what is read from it, and its limits.
 
+mod check;
+mod file;
 mod labels;
 mod refused;
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use self::labels::Stated;
+use self::check::{MOST_LAYERS, out_of_range};
 pub use self::labels::check_labels;
-use self::refused::refusal;
-use super::ModelError;
-use super::adapter::Adapter;
-use super::architecture::{Architecture, Design, Positions, Rate, scratch, why_unread};
+use super::architecture::{Architecture, Design, Positions, Rate, scratch};
 use crate::compute::Packed;
 use crate::compute::ops::Activation;
-use crate::store;
 use crate::task::Task;
 
 /// Where the layer norms of a new encoder stand.
@@ -115,207 +111,7 @@ pub struct EncoderConfig {
     pub source: Map<String, Value>,
 }
 
-/// The fields that we read, with the defaults of transformers' `BertConfig`.
-#[derive(Deserialize)]
-#[serde(default)]
-struct Written {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    hidden_act: String,
-    hidden_dropout_prob: f64,
-    attention_probs_dropout_prob: f64,
-    classifier_dropout: Option<f64>,
-    max_position_embeddings: usize,
-    type_vocab_size: usize,
-    layer_norm_eps: f64,
-    initializer_range: f64,
-    pad_token_id: usize,
-    position_embedding_type: Option<String>,
-    is_decoder: bool,
-    id2label: Option<Map<String, Value>>,
-    label2id: Value,
-    num_labels: Option<Value>,
-    problem_type: Option<String>,
-    architectures: Value,
-    bayes: Block,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        Self {
-            vocab_size: 30_522,
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            intermediate_size: 3072,
-            hidden_act: "gelu".to_owned(),
-            hidden_dropout_prob: 0.1,
-            attention_probs_dropout_prob: 0.1,
-            classifier_dropout: None,
-            max_position_embeddings: 512,
-            type_vocab_size: 2,
-            layer_norm_eps: 1e-12,
-            initializer_range: 0.02,
-            pad_token_id: 0,
-            position_embedding_type: None,
-            is_decoder: false,
-            id2label: None,
-            label2id: Value::Null,
-            num_labels: None,
-            problem_type: None,
-            architectures: Value::Null,
-            bayes: Block::default(),
-        }
-    }
-}
-
-/// Our own block in `config.json`; transformers keeps keys that it does not know.
-#[derive(Default, Deserialize, Serialize)]
-#[serde(default)]
-struct Block {
-    pooling: Pooling,
-}
-
-const MOST_LAYERS: usize = 1 << 10;
-
-impl Written {
-    fn check_layers(&self, architecture: &Architecture) -> Result<(), String> {
-        match self.num_hidden_layers {
-            1..=MOST_LAYERS => Ok(()),
-            other => Err(out_of_range(architecture.key("num_hidden_layers"), other, MOST_LAYERS)),
-        }
-    }
-}
-
-fn out_of_range(name: &str, value: usize, most: usize) -> String {
-    format!("`{name}` is {value}; use 1 to {most}")
-}
-
 impl EncoderConfig {
-    /// Reads and checks `config.json` in a model folder.
-    pub fn read(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join("config.json");
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if let Some(adapter) = Adapter::of(folder)? {
-                    return Self::of_adapter(&adapter);
-                }
-                if folder.join("model").join("config.json").is_file() {
-                    return Err(ModelError::OfRun(folder.to_owned()));
-                }
-                return Err(ModelError::Missing {
-                    folder: folder.to_owned(),
-                    file: "config.json",
-                    hint: "give a model folder written by `bayes` or by transformers' `save_pretrained`",
-                });
-            }
-            Err(source) => return Err(ModelError::Read { path, source }),
-        };
-        Self::from_bytes(&path, &bytes)
-    }
-
-    /// The config of an adapter's base, with the classes that the adapter has.
-    fn of_adapter(adapter: &Adapter) -> Result<Self, ModelError> {
-        let path = adapter.base()?.join("config.json");
-        let bytes = std::fs::read(&path)
-            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-        let refuse = |message| ModelError::Config { path: path.clone(), message };
-        let mut source: Map<String, Value> = store::from_json(store::without_mark(&bytes))
-            .map_err(|error| refuse(error.to_string()))?;
-        adapter.amend(&mut source)?;
-        Self::from_json(source).map_err(refuse)
-    }
-
-    /// Checks the content of a `config.json`; `path` stands for it in messages.
-    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, ModelError> {
-        let refuse = |message| ModelError::Config { path: path.to_owned(), message };
-        let source: Map<String, Value> = store::from_json(store::without_mark(bytes))
-            .map_err(|error| refuse(error.to_string()))?;
-        Self::from_json(source).map_err(refuse)
-    }
-
-    /// Checks a config that is already parsed; the error is a message without the file's name.
-    pub fn from_json(source: Map<String, Value>) -> Result<Self, String> {
-        let model_type = source.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let architecture =
-            Architecture::of(model_type).map_err(|known| why_unread(&source, known))?;
-        if let Some(message) = refusal(&source) {
-            return Err(message);
-        }
-        let keys = architecture.under_berts_keys(&source);
-        let written: Written = serde_json::from_value(Value::Object(keys.clone()))
-            .map_err(|error| error.to_string())?;
-        let hidden_act = serde_json::from_value(Value::String(written.hidden_act.clone()))
-            .map_err(|_| {
-                format!(
-                    "`{}` is `{}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh`, `gelu_fast`, `relu`, \
-                     `silu`, `swish` or `tanh`",
-                    architecture.key("hidden_act"),
-                    written.hidden_act
-                )
-            })?;
-        let position = written.position_embedding_type.as_deref().unwrap_or("absolute");
-        if position != "absolute" {
-            return Err(format!(
-                "`position_embedding_type` is `{position}`; only `absolute` is supported"
-            ));
-        }
-        if written.is_decoder {
-            return Err("`is_decoder` is true, but an encoder is needed".to_owned());
-        }
-        let stated = Stated {
-            architecture: written.architectures.get(0).and_then(Value::as_str),
-            problem_type: written.problem_type.as_deref(),
-            num_labels: written.num_labels.as_ref(),
-            id2label: written.id2label.as_ref(),
-            label2id: written.label2id.as_object(),
-        };
-        let (labels, task) = match stated.labels() {
-            Ok(labels) => {
-                let task = stated.task(labels.len());
-                (labels, task)
-            }
-            Err(message) => (Vec::new(), Err(message)),
-        };
-        let (task, unusable_head) = match task {
-            Ok(task) => (task, None),
-            Err(message) => (Task::SingleLabel, Some(message)),
-        };
-        // Whatever is made by layers is made after their number is known to be one.
-        written.check_layers(architecture)?;
-        let design = (architecture.design)(&keys)?;
-        let layers = design.shared.as_ref().map(|shared| shared.weights.len());
-        let config = Self {
-            architecture,
-            design,
-            vocab_size: written.vocab_size,
-            hidden_size: written.hidden_size,
-            num_hidden_layers: layers.unwrap_or(written.num_hidden_layers),
-            num_attention_heads: written.num_attention_heads,
-            intermediate_size: written.intermediate_size,
-            hidden_act,
-            hidden_dropout_prob: written.hidden_dropout_prob,
-            attention_probs_dropout_prob: written.attention_probs_dropout_prob,
-            classifier_dropout: written.classifier_dropout.unwrap_or(written.hidden_dropout_prob),
-            max_position_embeddings: written.max_position_embeddings,
-            type_vocab_size: written.type_vocab_size,
-            layer_norm_eps: written.layer_norm_eps,
-            initializer_range: written.initializer_range,
-            pad_token_id: written.pad_token_id,
-            pooling: written.bayes.pooling,
-            task,
-            labels,
-            unusable_head,
-            source,
-        };
-        config.check()?;
-        Ok(config)
-    }
-
     /// A BERT config for training from scratch.
     pub fn from_scratch(sizes: Sizes, vocab_size: usize, positions: usize) -> Result<Self, String> {
         Self::new_encoder(None, None, sizes, vocab_size, positions)
@@ -345,66 +141,6 @@ impl EncoderConfig {
             return Err(out_of_range("num_hidden_layers", layers, MOST_LAYERS));
         }
         Self::from_json(scratch(norm, positions, sizes, vocab_size, longest)?)
-    }
-
-    /// Refuses sizes that cannot be, before anything is allocated.
-    fn check(&self) -> Result<(), String> {
-        let limits = [
-            ("vocab_size", self.vocab_size, 1 << 24),
-            ("hidden_size", self.hidden_size, 1 << 14),
-            ("num_attention_heads", self.num_attention_heads, 1 << 10),
-            ("intermediate_size", self.intermediate_size, 1 << 17),
-            ("max_position_embeddings", self.max_position_embeddings, 1 << 20),
-            ("type_vocab_size", self.type_vocab_size, 256),
-            ("embedding_size", self.embedding_width(), 1 << 14),
-        ];
-        let key = |name| self.architecture.key(name);
-        for (name, value, most) in limits {
-            let absent = name == "type_vocab_size" && self.segments().is_none();
-            if (value == 0 && !absent) || value > most {
-                return Err(out_of_range(key(name), value, most));
-            }
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return Err(format!(
-                "`{}` {} is not a multiple of `{}` {}",
-                key("hidden_size"),
-                self.hidden_size,
-                key("num_attention_heads"),
-                self.num_attention_heads
-            ));
-        }
-        let rates = [
-            ("hidden_dropout_prob", self.hidden_dropout_prob),
-            ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
-            ("classifier_dropout", self.classifier_dropout),
-        ];
-        for (name, rate) in rates {
-            if !(0.0..1.0).contains(&rate) {
-                let name = key(name);
-                return Err(format!("`{name}` is {rate}; use a number from 0 to below 1"));
-            }
-        }
-        if !(self.layer_norm_eps >= 0.0 && self.layer_norm_eps < 1.0) {
-            return Err(format!(
-                "`{}` is {}; use a number from 0 to below 1: it keeps a layer norm from dividing \
-                 by zero, and encoders have 1e-5 or 1e-12",
-                key("layer_norm_eps"),
-                self.layer_norm_eps
-            ));
-        }
-        if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
-            return Err(format!(
-                "`{}` is {}; use a number above 0 and at most 1: new weights are drawn with it as \
-                 their standard deviation, and encoders have 0.02",
-                key("initializer_range"),
-                self.initializer_range
-            ));
-        }
-        if self.first_position() >= self.max_position_embeddings {
-            return Err("`pad_token_id` leaves no position for a token".to_owned());
-        }
-        Ok(())
     }
 
     /// The row of the position table that the first token of a text takes, where it has one.
@@ -499,29 +235,5 @@ impl EncoderConfig {
     /// The longest sequence that the position embedding has room for, in tokens.
     pub fn longest_sequence(&self) -> usize {
         self.max_position_embeddings - self.first_position()
-    }
-
-    /// The file to write beside the weights of a classifier: what was read, with the classes, the
-    /// architecture and our own block brought up to date.
-    pub fn to_json(&self) -> Value {
-        let mut file = self.source.clone();
-        let Architecture { class, model_type, .. } = self.architecture;
-        let suffix = match self.pooling {
-            Pooling::Auto => "ForSequenceClassification",
-            Pooling::Mean | Pooling::Normalised | Pooling::Cls => "Model",
-        };
-        file.insert("architectures".to_owned(), json!([format!("{class}{suffix}")]));
-        file.insert("model_type".to_owned(), json!(model_type));
-        let by_id = self.labels.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name)));
-        file.insert("id2label".to_owned(), Value::Object(by_id.collect()));
-        let by_name = self.labels.iter().enumerate().map(|(id, name)| (name.clone(), json!(id)));
-        file.insert("label2id".to_owned(), Value::Object(by_name.collect()));
-        file.shift_remove("num_labels");
-        file.insert("problem_type".to_owned(), json!(self.task.problem_type()));
-        file.shift_remove("torch_dtype");
-        file.insert("dtype".to_owned(), json!("float32"));
-        file.shift_remove("_name_or_path");
-        file.insert("bayes".to_owned(), json!(Block { pooling: self.pooling }));
-        Value::Object(file)
     }
 }
