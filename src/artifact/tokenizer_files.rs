@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::data::TextTokenizer;
-use crate::model::{Architecture, EncoderConfig, Segments};
+use crate::model::{Architecture, EncoderConfig};
 
 /// The tokens of [`Architecture::special_tokens`], by transformers' keys.
 const KEYS: [&str; 5] = ["unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
@@ -53,9 +53,9 @@ impl SpecialTokens {
     /// `BertTokenizer` would take only the vocabulary from it and lower-case as it sees fit.
     pub fn tokenizer_config(&self, encoder: &EncoderConfig, max_length: usize) -> Value {
         let mut file = self.0.clone();
-        let inputs = match encoder.architecture.segments {
-            Segments::Given => json!(["input_ids", "token_type_ids", "attention_mask"]),
-            Segments::Zero | Segments::Absent => json!(["input_ids", "attention_mask"]),
+        let inputs = match encoder.architecture.segments_given {
+            true => json!(["input_ids", "token_type_ids", "attention_mask"]),
+            false => json!(["input_ids", "attention_mask"]),
         };
         file.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
         file.insert("model_input_names".to_owned(), inputs);

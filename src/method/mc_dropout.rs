@@ -52,21 +52,19 @@ impl Approach for McDropout {
             ));
         }
         if self.num_samples == 0 && encoder.classifier_dropout == 0.0 {
-            return Err(
+            return Err(format!(
                 "mc_dropout needs dropout before the last layer, but the model's config.json has \
-                 none; give `classifier_dropout` there a value, such as 0.1, or choose a different \
-                 method"
-                    .to_owned(),
-            );
+                 none; give `{}` there a value, such as 0.1, or choose a different method",
+                encoder.head_dropout_key()
+            ));
         }
-        let inside = encoder.hidden_dropout_prob + encoder.attention_probs_dropout_prob;
-        if self.num_samples > 0 && inside + encoder.classifier_dropout == 0.0 {
-            return Err(
+        if self.num_samples > 0 && !encoder.has_dropout(asked) {
+            return Err(format!(
                 "the forward passes of mc_dropout need dropout, but the encoder's config.json has \
-                 none; give `hidden_dropout_prob` there a value, such as 0.1, or choose a \
-                 different method"
-                    .to_owned(),
-            );
+                 none in the layers that they run; give `{}` there a value, such as 0.1, or choose \
+                 a different method",
+                encoder.layer_dropout_key()
+            ));
         }
         Ok(())
     }

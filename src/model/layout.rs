@@ -120,11 +120,15 @@ pub(super) fn borders(config: &EncoderConfig) -> Vec<[String; 2]> {
     all
 }
 
+/// The number of the weights that a parameter of a layer belongs to.
+pub fn weights_number(name: &str) -> Option<usize> {
+    name.strip_prefix("layer.")?.split('.').next()?.parse().ok()
+}
+
 /// Whether a parameter belongs to the layers whose weights have the numbers from `first` on, or to what comes
 /// behind all layers.
 pub fn is_above(name: &str, first: usize) -> bool {
-    let number = name.strip_prefix("layer.").and_then(|rest| rest.split('.').next());
-    match number.and_then(|number| number.parse::<usize>().ok()) {
+    match weights_number(name) {
         Some(index) => index >= first,
         // What all layers share is above only if they all are.
         None if first > 0 && name.starts_with("relative.") => false,

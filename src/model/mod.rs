@@ -23,14 +23,14 @@ mod weights;
 pub use adapter::{FILES as ADAPTER_FILES, adapter_base, tokenizer_folder};
 pub use architecture::{
     Architecture, AttentionKind, Block, Convolution, Design, Disentangled, Fresh, HeadActivation,
-    HeadDesign, Positions, Projection, Rate, Rotary, RotaryLayer, Segments, Shared, Span,
+    HeadDesign, Positions, Projection, Rate, Rotary, RotaryLayer, Shared, Span,
 };
 pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trunk};
 pub use config::{EncoderConfig, Norm, Pooling, PositionEmbedding, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use entailment::Entailment;
 pub use inference::{TrunkRows, Wanted, features, last_layer};
-pub use layout::{Fill, Part, Specification, is_above, specifications};
+pub use layout::{Fill, Part, Specification, is_above, specifications, weights_number};
 pub use networks::{Networks, Sampling};
 pub use obtain::{here, obtain};
 pub use parameters::Parameters;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Result, Tensor, Var};
 
-use super::layout::Fill;
+use super::layout::{Fill, weights_number};
 use super::{EncoderConfig, Specification, specifications};
 use crate::compute::{Noise, Purpose};
 
@@ -47,8 +47,8 @@ impl Parameters {
 
     /// How many layers of the encoder have weights of their own.
     pub fn layers(&self) -> usize {
-        let number = |name: &String| name.strip_prefix("layer.")?.split('.').next()?.parse().ok();
-        self.0.keys().filter_map(number).collect::<BTreeSet<usize>>().len()
+        let numbers = self.0.keys().filter_map(|name| weights_number(name));
+        numbers.collect::<BTreeSet<usize>>().len()
     }
 
     /// The same with another last linear layer, weight `[c, d]` and bias `[c]`, on the device of the

@@ -12,7 +12,7 @@ pub enum PoolingChoice {
     /// for the recipes `head` and `auto`, and `head` for `full`.
     #[default]
     Auto,
-    /// The architecture's head in transformers: first token, dense, tanh.
+    /// The architecture's head in transformers: in BERT the first token, a dense layer and tanh.
     Head,
     /// The mean over the tokens.
     Mean,

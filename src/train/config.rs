@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ClassWeights, Steps};
-use crate::model::{EncoderConfig, is_above};
+use crate::model::{EncoderConfig, is_above, weights_number};
 
 /// What to train.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,8 +182,7 @@ fn height(name: &str) -> usize {
     if name.starts_with("embeddings.") || name.starts_with("relative.") {
         return 0;
     }
-    let number = name.strip_prefix("layer.").and_then(|rest| rest.split('.').next());
-    number.and_then(|number| number.parse().ok()).map_or(usize::MAX, |index: usize| index + 1)
+    weights_number(name).map_or(usize::MAX, |number| number + 1)
 }
 
 impl TrainConfig {

@@ -8,6 +8,8 @@ use crate::model::{Classifier, Parameters, Specification, transformers_view};
 
 /// Validation rows of the fixed batch that attention, hidden states and confidence come from.
 const PROBE_ROWS: usize = 8;
+/// Tokens of a row that are looked at: the plain operation makes all weights of a layer at once.
+const PROBE_TOKENS: usize = 512;
 /// Attention whose entropy is below this share of ln(tokens) looks at next to nothing but one token.
 const COLLAPSED: f64 = 0.05;
 /// A global gradient norm outside these says that training stands still or falls apart.
@@ -56,7 +58,10 @@ impl<'a> Inspection<'a> {
         let mut sums = vec![Sums::default(); job.encoder.num_hidden_layers];
         let mut confidence = Vec::new();
         for row in rows {
-            let batch = Packed::new([job.validation.sequence(row)]);
+            let mut sequence = job.validation.sequence(row);
+            sequence.ids.truncate(PROBE_TOKENS);
+            sequence.type_ids.truncate(PROBE_TOKENS);
+            let batch = Packed::new([sequence]);
             let states = classifier.hidden_states(&batch)?;
             for (layer, sums) in sums.iter_mut().enumerate() {
                 let weight_hst = classifier.attention_weights(layer, &states[layer])?;

@@ -18,7 +18,7 @@ pub struct Window<'a> {
     /// The first feature that is read, and how many.
     pub first: usize,
     pub inputs: usize,
-    /// Tokens of a window.
+    /// Tokens of a window, an odd number: it has a middle.
     pub size: usize,
 }
 

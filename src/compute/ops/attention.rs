@@ -26,8 +26,7 @@ impl Attending<'_> {
 /// `qkv_pe` is `[p, 3d]`: query, key and value side by side. Gives `[p, d]`, heads side by side.
 ///
 /// Vaswani et al., "Attention is all you need" (2017), equation 1, with dropout on the weights. A
-/// sequence is worked on alone, so its result does not depend on its batch. With a window a token
-/// attends to those at most so many places away from it.
+/// sequence is worked on alone, so its result does not depend on its batch.
 pub fn attention(
     qkv_pe: &Tensor,
     batch: &Packed,

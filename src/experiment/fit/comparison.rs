@@ -106,7 +106,6 @@ impl<'a> Comparison<'a> {
     ) -> Result<FittedModel, ExperimentError> {
         let (job, source) = (self.job, self.source);
         let config = &chosen.posterior;
-        config.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
         let reads = Reads::planned(config);
         // Those that the methods share are read in one pass, and no hidden states beside the feature.
         let (cuts, rows) = (chosen.calibration.cuts(), self.rows);

@@ -29,8 +29,7 @@ pub fn fit(
     let chosen = settings(job, &source)?;
     for one in &chosen {
         // Before the texts are encoded.
-        let approach = one.posterior.approach();
-        approach.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
+        one.posterior.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
     }
     let target = Target::of(job, checkpoints, &source, &chosen, show)?;
     let rows = Rows::open(job, &source, &chosen, show)?;

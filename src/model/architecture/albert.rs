@@ -6,9 +6,7 @@ use serde_json::json;
 
 use super::bert::BERT;
 use super::{Architecture, Block, Design, Head, Keys, Projection, Rate, Shared, Tensors, own};
-
-/// More layers' weights than any encoder has layers.
-const MOST_WEIGHTS: usize = 1 << 10;
+use crate::model::config::{MOST_LAYERS, out_of_range};
 
 #[derive(Deserialize)]
 struct Own {
@@ -23,13 +21,12 @@ impl Own {
     fn shared(&self) -> Result<Shared, String> {
         let Self { num_hidden_layers: layers, num_hidden_groups: groups, .. } = *self;
         let inner = self.inner_group_num;
-        let range = |key: &str, value: usize, most: usize| match value {
-            0 => Err(format!("`{key}` is 0; use at least 1")),
-            _ if value > most => Err(format!("`{key}` is {value}; use 1 to {most}")),
-            _ => Ok(()),
+        let range = |key: &str, value: usize, most: usize| match (1..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(out_of_range(key, value, most)),
         };
         range("num_hidden_groups", groups, layers)?;
-        range("inner_group_num", inner, MOST_WEIGHTS / layers)?;
+        range("inner_group_num", inner, MOST_LAYERS / layers)?;
         // As transformers divides, rounding included.
         let group = |layer: usize| (layer as f64 / (layers as f64 / groups as f64)) as usize;
         let weights = |layer| (0..inner).map(move |one| group(layer) * inner + one);

@@ -1,6 +1,6 @@
 //! BERT: Devlin, Chang, Lee and Toutanova (NAACL 2019).
 
-use super::{Architecture, Design, Head, Keys, Segments, Tensors};
+use super::{Architecture, Design, Head, Keys, Tensors};
 
 /// Its tensors, which others have under another prefix.
 pub(super) const TENSORS: Tensors = Tensors {
@@ -33,7 +33,7 @@ pub(super) const BERT: Architecture = Architecture {
     name: "BERT",
     keys: Keys::BERT,
     design: |_| Ok(Design::BERT),
-    segments: Segments::Given,
+    segments_given: true,
     tensors: TENSORS,
     head: Head { dropout_first: false, dense: "bert.pooler.dense", norm: None, last: "classifier" },
     special_tokens: SPECIAL_TOKENS,

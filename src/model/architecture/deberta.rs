@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use super::bert::BERT;
 use super::{
     Architecture, AttentionKind, Convolution, Design, Disentangled, Head, HeadActivation,
-    HeadDesign, Keys, Positions, Projection, Span, Tensors, own,
+    HeadDesign, Keys, Positions, Projection, Span, Tensors, activation, own,
 };
-use crate::compute::ops::Activation;
 
 /// The most rows of a table of distances on each side, and the furthest distance that is asked for.
 const MOST_ROWS: i64 = 1 << 20;
@@ -180,15 +179,6 @@ impl Own {
             ..Design::BERT
         })
     }
-}
-
-fn activation(key: &str, name: &str) -> Result<Activation, String> {
-    serde_json::from_value(Value::String(name.to_owned())).map_err(|_| {
-        format!(
-            "`{key}` is `{name}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh`, `gelu_fast`, `relu`, `silu`, \
-             `swish` or `tanh`"
-        )
-    })
 }
 
 pub(super) const DEBERTA: Architecture = Architecture {

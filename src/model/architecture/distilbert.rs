@@ -5,7 +5,7 @@
 use serde_json::json;
 
 use super::bert::BERT;
-use super::{Architecture, Block, Design, Head, Keys, Rate, Segments, Tensors};
+use super::{Architecture, Block, Design, Head, Keys, Rate, Tensors};
 use crate::compute::ops::Activation;
 
 pub(super) const DISTILBERT: Architecture = Architecture {
@@ -32,7 +32,7 @@ pub(super) const DISTILBERT: Architecture = Architecture {
         let block = Block { attention_output_dropout: Rate::None, ..relu.block };
         Ok(Design { segments: false, block, ..relu })
     },
-    segments: Segments::Absent,
+    segments_given: false,
     tensors: Tensors {
         prefix: "distilbert",
         layers: "transformer.layer",

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::bert::BERT;
-use super::{Architecture, Design, Head, Keys, Projection, Tensors, own};
+use super::roberta::ROBERTA;
+use super::{Architecture, Design, Keys, Projection, Tensors, own};
 use crate::compute::ops::Activation;
 
 #[derive(Deserialize)]
@@ -37,11 +38,6 @@ pub(super) const ELECTRA: Architecture = Architecture {
         Ok(Design { projection, ..Design::with_head(Activation::Gelu) })
     },
     tensors: Tensors { prefix: "electra", projection: "embeddings_project", ..BERT.tensors },
-    head: Head {
-        dropout_first: true,
-        dense: "classifier.dense",
-        last: "classifier.out_proj",
-        ..BERT.head
-    },
+    head: ROBERTA.head,
     ..BERT
 };

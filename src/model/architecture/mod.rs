@@ -59,8 +59,8 @@ pub struct Architecture {
     pub(super) keys: Keys,
     /// How an encoder with these keys, under BERT's names, is built.
     pub(super) design: fn(&Map<String, Value>) -> std::result::Result<Design, String>,
-    /// What becomes of the segments of a pair.
-    pub segments: Segments,
+    /// Whether the tokenizers of transformers hand the segments of a pair to it.
+    pub segments_given: bool,
     /// Names of its tensors.
     pub(super) tensors: Tensors,
     /// From the first token to the logits, as its classifier in transformers has it.
@@ -91,20 +91,20 @@ fn nothing() -> Value {
     Value::Object(Map::new())
 }
 
-/// What becomes of the segments that a tokenizer gives to a pair of texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Segments {
-    /// Each has an embedding, and the tokenizers of transformers hand them over.
-    Given,
-    /// There is a table for them, and the tokenizers of transformers do not hand them over.
-    Zero,
-    /// There is no table.
-    Absent,
-}
-
 /// Those of a family's own keys that a design is made of. The family has defaults for all of them.
 fn own<T: DeserializeOwned>(keys: &Map<String, Value>) -> std::result::Result<T, String> {
-    serde_json::from_value(Value::Object(keys.clone())).map_err(|error| error.to_string())
+    serde_path_to_error::deserialize(Value::Object(keys.clone()))
+        .map_err(|error| format!("`{}`: {}", error.path(), error.inner()))
+}
+
+/// A non-linearity by the name that transformers has for it.
+pub(super) fn activation(key: &str, name: &str) -> std::result::Result<Activation, String> {
+    serde_json::from_value(Value::String(name.to_owned())).map_err(|_| {
+        format!(
+            "`{key}` is `{name}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh`, `gelu_fast`, `relu`, \
+             `silu`, `swish` or `tanh`"
+        )
+    })
 }
 
 /// Names of tensors. Those of a layer follow `prefix.layers.N.`.
@@ -220,6 +220,15 @@ impl Architecture {
         keys
     }
 
+    /// The key of the dropout before the last layer; where the head has that of the layers, theirs.
+    pub(super) fn head_dropout_key(&self) -> &'static str {
+        let constants = (self.keys.constants)();
+        self.key(match constants.get("classifier_dropout") {
+            Some(_) => "hidden_dropout_prob",
+            None => "classifier_dropout",
+        })
+    }
+
     /// What this family calls one of BERT's keys.
     pub(super) fn key<'a>(&self, berts: &'a str) -> &'a str {
         let own = self.keys.renamed.iter().find(|(_, name)| *name == berts);
@@ -276,11 +285,14 @@ mod tests {
                 "_num_buckets` is 16",
             ),
             (r#"{ "model_type": "albert", "num_hidden_groups": 13 }"#, "use 1 to 12"),
-            (r#"{ "model_type": "albert", "num_hidden_groups": 0 }"#, "use at least 1"),
+            (r#"{ "model_type": "albert", "num_hidden_groups": 0 }"#, "use 1 to 12"),
             (r#"{ "model_type": "albert", "inner_group_num": 86 }"#, "use 1 to 85"),
             (r#"{ "model_type": "albert", "num_hidden_layers": 0 }"#, "`num_hidden_layers` is 0"),
             (r#"{ "model_type": "electra", "embedding_size": 0 }"#, "`embedding_size` is 0"),
-            (r#"{ "model_type": "electra", "embedding_size": "8" }"#, "invalid type"),
+            (
+                r#"{ "model_type": "electra", "embedding_size": "8" }"#,
+                "`embedding_size`: invalid type",
+            ),
         ] {
             let message = read(&serde_json::from_str(file).unwrap()).unwrap_err();
             assert!(message.contains(words), "{message}");

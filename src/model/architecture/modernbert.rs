@@ -12,9 +12,8 @@ use serde_json::{Map, Value, json};
 use super::bert::{BERT, SPECIAL_TOKENS};
 use super::design::{AttentionKind, Fresh, HeadDesign, Rotary, RotaryLayer};
 use super::{
-    Architecture, Block, Design, Head, HeadActivation, Keys, Rate, Segments, Tensors, own,
+    Architecture, Block, Design, Head, HeadActivation, Keys, Rate, Tensors, activation, own,
 };
-use crate::compute::ops::Activation;
 
 pub(super) const MODERNBERT: Architecture = Architecture {
     model_type: "modernbert",
@@ -32,7 +31,7 @@ pub(super) const MODERNBERT: Architecture = Architecture {
         nulls: &["local_rope_theta", "initializer_cutoff_factor"],
     },
     design,
-    segments: Segments::Absent,
+    segments_given: false,
     tensors: Tensors {
         prefix: "model",
         embeddings: ["embeddings.tok_embeddings", "", "", "embeddings.norm"],
@@ -115,7 +114,8 @@ fn design(keys: &Map<String, Value>) -> Result<Design, String> {
     if cut.is_nan() || cut <= 0.0 {
         return Err(format!("`initializer_cutoff_factor` is {cut}; use a number above 0"));
     }
-    let activation = own.head_activation()?;
+    let activation = activation("classifier_activation", &own.classifier_activation)?;
+    let activation = HeadActivation::Other(activation);
     Ok(Design {
         positions: None,
         segments: false,
@@ -138,17 +138,6 @@ fn design(keys: &Map<String, Value>) -> Result<Design, String> {
 }
 
 impl Own {
-    fn head_activation(&self) -> Result<HeadActivation, String> {
-        let name = Value::String(self.classifier_activation.clone());
-        let activation: Activation = serde_json::from_value(name).map_err(|_| {
-            format!(
-                "`classifier_activation` is `{}`; use `gelu`, `gelu_new`, `relu` or `silu`",
-                self.classifier_activation
-            )
-        })?;
-        Ok(HeadActivation::Other(activation))
-    }
-
     fn rotary(&self) -> Result<Rotary, String> {
         if self.hidden_size.checked_div(self.num_attention_heads).is_some_and(|wide| wide % 2 == 1)
         {

@@ -5,7 +5,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bert::BERT;
-use super::{Architecture, AttentionKind, Design, Head, Keys, Positions, Segments, Tensors, own};
+use super::roberta::ROBERTA;
+use super::{Architecture, AttentionKind, Design, Keys, Positions, Tensors, own};
 
 /// Rows of the table of biases.
 const BUCKETS: usize = 32;
@@ -60,7 +61,7 @@ pub(super) const MPNET: Architecture = Architecture {
             ..Design::BERT
         })
     },
-    segments: Segments::Absent,
+    segments_given: false,
     tensors: Tensors {
         prefix: "mpnet",
         qkv: &["attention.attn.q", "attention.attn.k", "attention.attn.v"],
@@ -68,12 +69,7 @@ pub(super) const MPNET: Architecture = Architecture {
         relative: "encoder.relative_attention_bias",
         ..BERT.tensors
     },
-    head: Head {
-        dropout_first: true,
-        dense: "classifier.dense",
-        last: "classifier.out_proj",
-        ..BERT.head
-    },
+    head: ROBERTA.head,
     special_tokens: ["[UNK]", "</s>", "<pad>", "<s>", "<mask>"],
 };
 

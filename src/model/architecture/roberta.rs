@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::bert::{BERT, TENSORS};
-use super::{Architecture, Design, Head, Keys, Positions, Segments, Tensors};
+use super::{Architecture, Design, Head, Keys, Positions, Tensors};
 
 pub(super) const ROBERTA: Architecture = Architecture {
     model_type: "roberta",
@@ -11,7 +11,7 @@ pub(super) const ROBERTA: Architecture = Architecture {
     name: "RoBERTa",
     keys: Keys { defaults: || json!({ "vocab_size": 50_265, "pad_token_id": 1 }), ..Keys::BERT },
     design: |_| Ok(Design { positions: Some(Positions::AfterPadding(None)), ..Design::BERT }),
-    segments: Segments::Zero,
+    segments_given: false,
     tensors: Tensors { prefix: "roberta", ..TENSORS },
     head: Head {
         dropout_first: true,

@@ -2,7 +2,7 @@
 //! Xiong et al., "On layer normalization in the Transformer architecture" (ICML 2020).
 
 use super::roberta::ROBERTA;
-use super::{Architecture, Block, Design, Positions, Segments, Tensors};
+use super::{Architecture, Block, Design, Positions, Tensors};
 
 pub(super) const ROBERTA_PRELAYERNORM: Architecture = Architecture {
     model_type: "roberta-prelayernorm",
@@ -13,7 +13,7 @@ pub(super) const ROBERTA_PRELAYERNORM: Architecture = Architecture {
         Ok(Design { positions: Some(Positions::AfterPadding(None)), block, ..Design::BERT })
     },
     // Two of them from scratch; RoBERTa's tokenizer gives zeros anyway.
-    segments: Segments::Given,
+    segments_given: true,
     tensors: Tensors {
         prefix: "roberta_prelayernorm",
         attention: ["attention.output.dense", "attention.LayerNorm"],

@@ -48,8 +48,8 @@ const ENCODER_DECODERS: [&str; 12] = [
     "umt5",
 ];
 
-/// Keys of decoders: heads that share keys and values, and names of GPT-2's config.
-const KEYS: [&str; 4] = ["num_key_value_heads", "n_ctx", "n_embd", "word_embed_proj_dim"];
+/// Keys of decoders: names of the configs of GPT-2 and OPT.
+const KEYS: [&str; 3] = ["n_ctx", "n_embd", "word_embed_proj_dim"];
 
 /// Why a config of a family that is not read is refused; `known` says that, and which families are.
 pub(in crate::model) fn why_unread(source: &Map<String, Value>, known: String) -> String {
@@ -103,7 +103,7 @@ mod tests {
             (json!({"model_type": "llama"}), decoder),
             (json!({"model_type": "qwen3_moe"}), decoder),
             (json!({"model_type": "new", "architectures": ["NewForCausalLM"]}), decoder),
-            (json!({"model_type": "new", "num_key_value_heads": 8}), decoder),
+            (json!({"model_type": "new", "n_embd": 8}), decoder),
             (json!({"model_type": "new", "is_decoder": true}), decoder),
             (json!({"model_type": "t5", "architectures": ["T5ForSequenceClassification"]}), both),
             (json!({"model_type": "new", "architectures": ["NewForConditionalGeneration"]}), both),
@@ -117,7 +117,12 @@ mod tests {
             let message = why_unread(&config, "not supported".to_owned());
             assert!(message.contains(words) && message.contains("--init"), "{message}");
         }
-        let Value::Object(other) = json!({"model_type": "new"}) else { unreachable!() };
-        assert_eq!(why_unread(&other, "not supported".to_owned()), "not supported");
+        // Encoders have heads that share keys and values too.
+        for other in
+            [json!({"model_type": "new"}), json!({"model_type": "new", "num_key_value_heads": 8})]
+        {
+            let Value::Object(other) = other else { unreachable!() };
+            assert_eq!(why_unread(&other, "not supported".to_owned()), "not supported");
+        }
     }
 }

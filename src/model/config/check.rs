@@ -2,9 +2,9 @@
 
 use super::EncoderConfig;
 
-pub(super) const MOST_LAYERS: usize = 1 << 10;
+pub(in crate::model) const MOST_LAYERS: usize = 1 << 10;
 
-pub(super) fn out_of_range(name: &str, value: usize, most: usize) -> String {
+pub(in crate::model) fn out_of_range(name: &str, value: usize, most: usize) -> String {
     format!("`{name}` is {value}; use 1 to {most}")
 }
 
@@ -64,7 +64,13 @@ impl EncoderConfig {
             ));
         }
         if self.first_position() >= self.max_position_embeddings {
-            return Err("`pad_token_id` leaves no position for a token".to_owned());
+            return Err(format!(
+                "`{}` is {}, but the first token of a text has position {}, behind that of the \
+                 padding token; use a higher number, or check `pad_token_id`",
+                key("max_position_embeddings"),
+                self.max_position_embeddings,
+                self.first_position()
+            ));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::refused::refusal;
 use super::{EncoderConfig, Pooling};
 use crate::model::ModelError;
 use crate::model::adapter::Adapter;
-use crate::model::architecture::{Architecture, why_unread};
+use crate::model::architecture::{Architecture, activation, why_unread};
 use crate::store;
 use crate::task::Task;
 
@@ -141,17 +141,12 @@ impl EncoderConfig {
             return Err(message);
         }
         let keys = architecture.under_berts_keys(&source);
-        let written: Written = serde_json::from_value(Value::Object(keys.clone()))
-            .map_err(|error| error.to_string())?;
-        let hidden_act = serde_json::from_value(Value::String(written.hidden_act.clone()))
-            .map_err(|_| {
-                format!(
-                    "`{}` is `{}`; use `gelu`, `gelu_new`, `gelu_pytorch_tanh`, `gelu_fast`, `relu`, \
-                     `silu`, `swish` or `tanh`",
-                    architecture.key("hidden_act"),
-                    written.hidden_act
-                )
+        let written: Written = serde_path_to_error::deserialize(Value::Object(keys.clone()))
+            .map_err(|error| {
+                let path = error.path().to_string();
+                format!("`{}`: {}", architecture.key(&path), error.inner())
             })?;
+        let hidden_act = activation(architecture.key("hidden_act"), &written.hidden_act)?;
         let position = written.position_embedding_type.as_deref().unwrap_or("absolute");
         if position != "absolute" {
             return Err(format!(

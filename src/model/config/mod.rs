@@ -8,9 +8,9 @@ mod refused;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use self::check::{MOST_LAYERS, out_of_range};
+pub(super) use self::check::{MOST_LAYERS, out_of_range};
 pub use self::labels::check_labels;
-use super::architecture::{Architecture, Design, Positions, Rate, scratch};
+use super::architecture::{Architecture, Block, Design, Positions, Rate, scratch};
 use crate::compute::Packed;
 use crate::compute::ops::Activation;
 use crate::task::Task;
@@ -43,7 +43,7 @@ pub enum PositionEmbedding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// The architecture's head in transformers: first token, dense, tanh.
+    /// The architecture's head in transformers: in BERT the first token, a dense layer and tanh.
     #[default]
     Auto,
     /// The mean over the tokens: a head of our own.
@@ -147,7 +147,9 @@ impl EncoderConfig {
     pub fn first_position(&self) -> usize {
         match self.design.positions {
             None | Some(Positions::FromZero) => 0,
-            Some(Positions::AfterPadding(own)) => own.unwrap_or(self.pad_token_id) + 1,
+            Some(Positions::AfterPadding(own)) => {
+                own.unwrap_or(self.pad_token_id).saturating_add(1)
+            }
         }
     }
 
@@ -221,6 +223,41 @@ impl EncoderConfig {
     /// Whether the head that is used has dropout before its dense layer.
     pub(super) fn dropout_before_dense(&self) -> bool {
         self.pooling == Pooling::Auto && self.architecture.head.dropout_first
+    }
+
+    /// Whether passes with dropout in so many of the top layers drop anything; 0 = all, and the embeddings.
+    pub fn has_dropout(&self, layers: usize) -> bool {
+        let Block { attention_output_dropout, feed_forward_dropout, inner_dropout, .. } =
+            self.design.block;
+        let whole = layers == 0 || layers >= self.num_hidden_layers;
+        let embeddings = if whole { self.hidden_dropout_prob } else { 0.0 };
+        let head = self.design.head.first_dropout.filter(|_| self.dropout_before_dense());
+        [
+            embeddings,
+            self.attention_probs_dropout_prob,
+            inner_dropout,
+            self.rate(attention_output_dropout),
+            self.rate(feed_forward_dropout),
+            head.unwrap_or(0.0),
+            self.classifier_dropout,
+        ]
+        .iter()
+        .any(|&rate| rate > 0.0)
+    }
+
+    /// The key of a dropout that every layer has.
+    pub fn layer_dropout_key(&self) -> &'static str {
+        let Block { attention_output_dropout, feed_forward_dropout, .. } = self.design.block;
+        let hidden = [attention_output_dropout, feed_forward_dropout].contains(&Rate::Hidden);
+        self.architecture.key(match hidden {
+            true => "hidden_dropout_prob",
+            false => "attention_probs_dropout_prob",
+        })
+    }
+
+    /// The key of the dropout before the last layer.
+    pub fn head_dropout_key(&self) -> &'static str {
+        self.architecture.head_dropout_key()
     }
 
     /// The share that a dropout sets to zero.

@@ -50,9 +50,7 @@ impl Engine {
         let last = self.read(batch);
         let passes = LayerPasses::new(self, batch, source, &last, tape);
         self.clear_table(&mut tape.scratch.related);
-        if let Some(norm) = &self.last_norm
-            && frozen < self.depth()
-        {
+        if let Some(norm) = &self.last_norm {
             norm_backward(&mut gradient, &tape.last, norm, LAST_NORM, gradients, config);
         }
         for index in (frozen..self.depth()).rev() {

@@ -255,7 +255,10 @@ impl Engine {
             projection.pack(parameters, &names, 0..config.hidden_size)?;
         }
         self.table.take(config, parameters)?;
-        self.convolution = Convolution::new(config, parameters)?;
+        // Copies of the top layers have none.
+        if self.first == 0 {
+            self.convolution = Convolution::new(config, parameters)?;
+        }
         if let Some(Relative { bias, rows }) = &mut self.relative {
             let table = parameters.get(RELATIVE);
             with_values(table, |table| bias.take(table, config.num_attention_heads, rows))?;

@@ -71,7 +71,7 @@ impl Layer {
         index: usize,
         x_pd: &Tensor,
         config: &EncoderConfig,
-        places: &[u32],
+        places: &[(u64, u32)],
     ) -> Result<Tensor> {
         let qkv_pe = match &self.attention_norm {
             Some(norm) if config.design.block.pre_norm => {
@@ -80,7 +80,10 @@ impl Layer {
             _ => self.qkv.apply(x_pd)?,
         };
         match config.design.attention.theta(index) {
-            Some(theta) => ops::rotate(&qkv_pe, places, config.num_attention_heads, theta),
+            Some(theta) => {
+                let in_text: Vec<u32> = places.iter().map(|&(_, place)| place).collect();
+                ops::rotate(&qkv_pe, &in_text, config.num_attention_heads, theta)
+            }
             None => Ok(qkv_pe),
         }
     }
@@ -88,8 +91,7 @@ impl Layer {
     /// What it makes of its input, `[p, d]`.
     pub fn forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
         let Inputs { index, config, batch, places, noise, attending } = *inputs;
-        let in_text: Vec<u32> = batch.positions().collect();
-        let qkv_pe = self.qkv(index, x_pd, config, &in_text)?;
+        let qkv_pe = self.qkv(index, x_pd, config, places)?;
         let mixed_pd = attention(&qkv_pe, batch, attending, noise.weights)?;
         let mixed_pd = dropout(&self.output.apply(&mixed_pd)?, places, noise.attention)?;
         let epsilon = config.layer_norm_eps;

@@ -147,7 +147,7 @@ impl Graph {
     /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other in a layer,
     /// given what enters it, `[s, d]`.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
-        let places: Vec<u32> = (0..x_sd.dim(0)? as u32).collect();
+        let places = row_places(x_sd.dim(0)?);
         let qkv_se = self.layer(layer).qkv(layer, x_sd, &self.config, &places)?;
         let relative = self.relative(layer, x_sd.dim(0)?, &LayerPlaces::default())?;
         ops::attention_weights(&qkv_se, self.attending(layer, relative.as_ref()))

@@ -43,8 +43,10 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
             let table = node("relative/table", "Table", &[]);
             Some(if own.norm { node("relative/norm", "LayerNorm", &[&table]) } else { table })
         }
-        _ => None,
+        AttentionKind::DistanceBias { .. } => Some(node("relative/table", "Table", &[])),
+        AttentionKind::Disentangled(_) | AttentionKind::Plain | AttentionKind::Rotary(_) => None,
     };
+    let projected = matches!(attention, AttentionKind::Disentangled(_));
     for index in 0..config.num_hidden_layers {
         let first = state.clone();
         let mut own = |name: &str, operation: &str, inputs: &[&str]| {
@@ -58,7 +60,10 @@ pub fn graph(config: &EncoderConfig) -> Vec<u8> {
         if attention.rotary().is_some() {
             qkv = own("attention/rotary", "Rotary", &[&qkv]);
         }
-        let relative = relative.as_ref().map(|table| own("attention/relative", "Linear", &[table]));
+        let relative = relative.as_ref().map(|table| match projected {
+            true => own("attention/relative", "Linear", &[table]),
+            false => table.clone(),
+        });
         let reads: Vec<&str> = [&qkv].into_iter().chain(&relative).map(|name| &**name).collect();
         let mixed = own("attention/softmax", "Attention", &reads);
         let output = own("attention/output", "Linear", &[&mixed]);

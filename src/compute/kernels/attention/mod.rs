@@ -63,6 +63,8 @@ impl Attention<'_> {
     }
 
     fn scale(&self) -> f32 {
+        let both = self.window.is_some() && self.relative.is_some();
+        assert!(!both, "what is added by distance has no window");
         match self.relative {
             Some(Relative::Disentangled(own)) => own.scale(),
             _ => 1.0 / (self.head_width() as f32).sqrt(),

@@ -67,6 +67,8 @@ struct Case {
     sizes: Sizes,
     added: Added,
     lengths: Vec<usize>,
+    /// Places on each side that a token attends to.
+    window: Option<usize>,
     dropout: Option<Dropout>,
     /// Whether only the first token of each sequence asks.
     first: bool,
@@ -146,9 +148,8 @@ impl Case {
             }
         };
         let batch = batch(&self.lengths);
-        let (heads, qkv) = (self.sizes.heads, tensor("qkv"));
-        let attending =
-            ops::Attending { relative: relative.as_ref(), ..ops::Attending::plain(heads) };
+        let (heads, qkv, window) = (self.sizes.heads, tensor("qkv"), self.window);
+        let attending = ops::Attending { heads, window, relative: relative.as_ref() };
         let result = ops::attention(&qkv, &batch, attending, self.dropout).unwrap();
         let outer = Tensor::from_vec(self.outer(), result.shape(), &Device::Cpu).unwrap();
         let gradients = (&result * outer).unwrap().sum_all().unwrap().backward().unwrap();
@@ -208,7 +209,7 @@ impl Case {
             spans: &spans,
             heads,
             width,
-            window: None,
+            window: self.window,
             relative,
             dropout: self.dropout.and_then(Dropout::factors),
         };
@@ -258,6 +259,51 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
     pairs.fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs())) / size
 }
 
+fn assert_equal(case: &Case) {
+    let (plain, kernel) = (case.plain(), case.kernel());
+    assert!(plain.keys().eq(kernel.keys()));
+    for (name, expected) in plain {
+        let worst = difference(&kernel[name], &expected);
+        let Case { sizes, added, lengths, window, .. } = case;
+        assert!(worst < 2e-5, "{name} of {added:?} {sizes:?} {lengths:?} {window:?}: {worst}");
+    }
+}
+
+/// Lengths below, at and above a block of queries, a tile of keys and a chunk of noise.
+#[test]
+fn windows_equal_those_of_the_plain_operation() {
+    let noise = Some(Dropout::new(&Noise::new(1), 0, 0, 0.3));
+    for window in [0, 1, 4, 30, 64, usize::MAX] {
+        for (dropout, first) in [(None, false), (noise, false), (noise, true)] {
+            assert_equal(&Case {
+                sizes: Sizes { heads: 2, wide: 20 },
+                added: Added::Nothing,
+                lengths: vec![1, 2, 31, 32, 33, 75, 290],
+                window: Some(window),
+                dropout,
+                first,
+            });
+        }
+    }
+}
+
+#[test]
+fn a_window_that_reaches_everything_changes_no_bit() {
+    let run = |window| {
+        let case = Case {
+            sizes: Sizes { heads: 2, wide: 20 },
+            added: Added::Nothing,
+            lengths: vec![75, 3],
+            window,
+            dropout: None,
+            first: false,
+        };
+        case.kernel()
+    };
+    assert_eq!(run(None), run(Some(74)));
+    assert_ne!(run(None), run(Some(73)));
+}
+
 #[test]
 fn results_and_gradients_equal_those_of_the_plain_operation() {
     let noise = Some(Dropout::new(&Noise::new(7), 2, 1, 0.25));
@@ -270,13 +316,8 @@ fn results_and_gradients_equal_those_of_the_plain_operation() {
         ] {
             for (dropout, first) in [(None, false), (noise, false), (noise, true)] {
                 let sizes = Sizes { heads, wide };
-                let case = Case { sizes, added, lengths: lengths.to_vec(), dropout, first };
-                let (plain, kernel) = (case.plain(), case.kernel());
-                assert!(plain.keys().eq(kernel.keys()));
-                for (name, expected) in plain {
-                    let worst = difference(&kernel[name], &expected);
-                    assert!(worst < 2e-5, "{name} of {added:?} {sizes:?} {lengths:?}: {worst}");
-                }
+                let lengths = lengths.to_vec();
+                assert_equal(&Case { sizes, added, lengths, window: None, dropout, first });
             }
         }
     }
@@ -285,12 +326,14 @@ fn results_and_gradients_equal_those_of_the_plain_operation() {
 /// A sequence has the same bits alone, where the reach is another, and beside longer ones.
 #[test]
 fn batch_mates_and_threads_change_no_bit() {
-    for added in ALL {
+    let windowed = [(Added::Nothing, Some(9))];
+    for (added, window) in ALL.map(|added| (added, None)).into_iter().chain(windowed) {
         let sizes = Sizes { heads: 2, wide: 24 };
         let case = |lengths: &[usize]| Case {
             sizes,
             added,
             lengths: lengths.to_vec(),
+            window,
             dropout: Some(Dropout::new(&Noise::new(7), 2, 1, 0.25)),
             first: false,
         };

@@ -140,7 +140,8 @@ fn gradients_of_every_kind_equal_those_of_the_plain_graph() {
             let first = config.weights_of(frozen);
             for checkpointing in [0, 1] {
                 let above = gradients_above(&config, &[1, 5, 40], checkpointing, frozen).1;
-                assert_eq!(above.is_empty(), frozen == depth, "{kind}");
+                let of_layers = above.keys().any(|name| name.starts_with("layer."));
+                assert_eq!(of_layers, frozen < depth, "{kind}");
                 assert!(above.keys().all(|name| crate::model::is_above(name, first)), "{kind}");
                 assert!(above.iter().all(|(name, own)| *own == fast[name]), "{kind}");
             }

@@ -26,11 +26,6 @@ impl DistanceBias {
         }
     }
 
-    /// Bytes of memory held.
-    pub fn bytes(&self) -> usize {
-        self.values.capacity() * size_of::<f32>()
-    }
-
     /// Adds to the scores of a block of queries, one line a key.
     #[inline(always)]
     pub(super) fn add(&self, head: usize, first_query: usize, scores: &mut [Line]) {
