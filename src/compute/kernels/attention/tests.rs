@@ -251,10 +251,14 @@ impl Case {
     }
 }
 
+/// The least size that a difference is a share of: that of the terms which cancel where a gradient
+/// is nothing but rounding, as that of a query which sees only itself.
+const TERMS: f32 = 0.25;
+
 /// The largest difference, in shares of the largest value.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
-    let size = expected.iter().fold(1e-3f32, |size, value| size.max(value.abs()));
+    let size = expected.iter().fold(TERMS, |size, value| size.max(value.abs()));
     let pairs = found.iter().zip(expected);
     pairs.fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs())) / size
 }
