@@ -13,6 +13,8 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 /// What transformers reads beside `tokenizer.json`.
 pub(super) const TOKENIZER_FILES: [&str; 2] = [TOKENIZER_CONFIG, SPECIAL_TOKENS];
+/// What transformers lays over the weights, if somebody put it beside them.
+const ADAPTER: &str = "adapter_config.json";
 
 impl Artifact {
     /// The files that transformers and sentence-transformers read besides those that `bayes` reads too.
@@ -52,7 +54,7 @@ pub(super) fn tell_differences(folder: &Path, artifact: &Artifact) -> Result<(),
 fn differences(folder: &Path, artifact: &Artifact) -> Result<Vec<String>, ArtifactError> {
     let expected = artifact.for_other_tools()?;
     let mut different = Vec::new();
-    for name in TOKENIZER_FILES.into_iter().chain(SENTENCE_FILES) {
+    for name in TOKENIZER_FILES.into_iter().chain(SENTENCE_FILES).chain([ADAPTER]) {
         let own = expected.iter().find(|(own, _)| *own == name).map(|(_, bytes)| bytes);
         let what = match (own, files::read(folder, name)?) {
             (Some(_), None) => "is missing",

@@ -10,7 +10,7 @@ use crate::hub::{self, Client, Entry, HubError, Listing, Repository};
 
 /// Without this, weights, and one of these lists of files there is nothing to load.
 const CONFIG: &str = "config.json";
-const TOKENIZERS: [&[&str]; 6] = [
+pub(super) const TOKENIZERS: [&[&str]; 6] = [
     &["tokenizer.json"],
     &["vocab.txt"],
     &["vocab.json", "merges.txt"],

@@ -40,12 +40,12 @@ pub(super) fn check_names(files: &WeightFiles) -> Result<(), ModelError> {
     if let Some(name) = names.iter().find(quantised) {
         return Err(ModelError::Quantised { path: path(name), name: (*name).to_owned() });
     }
-    let unmerged = |name: &&&str| UNMERGED.iter().any(|part| name.contains(part));
+    let unmerged = |name: &&&str| {
+        UNMERGED.iter().any(|part| name.contains(part)) && !files.is_of_adapter(name)
+    };
     match names.iter().find(unmerged) {
-        Some(name) if !files.has_adapter() => {
-            Err(ModelError::Unmerged { path: path(name), name: (*name).to_owned() })
-        }
-        _ => Ok(()),
+        Some(name) => Err(ModelError::Unmerged { path: path(name), name: (*name).to_owned() }),
+        None => Ok(()),
     }
 }
 

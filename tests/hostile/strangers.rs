@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::folder::Foreign;
-use super::home::text;
+use super::home::{Home, text};
 
 fn probabilities(answer: &Value) -> Vec<f64> {
     answer["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).collect()
@@ -221,6 +221,28 @@ fn every_form_of_weights_is_answered_and_fitted_and_a_pickle_is_said_in_model_an
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["logits"], plain["logits"], "{form}");
     }
+}
+
+/// The manifest vouches for the weights that were saved, and for no adapter.
+#[test]
+fn an_adapter_beside_a_model_of_ours_changes_no_answer_and_is_told() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let ask = || {
+        let output = home.run(&["predict", "--json", "my router is broken"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (answer, _) = ask();
+    let forms =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/forms/adapter");
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        let place = home.path("checkpoints/tickets/model").join(name);
+        std::fs::copy(forms.join(name), place).unwrap();
+    }
+    let (with, told) = ask();
+    assert_eq!(with, answer);
+    assert!(told.contains("adapter_config.json"), "{told}");
 }
 
 #[test]

@@ -161,6 +161,21 @@ fn adapters_that_are_more_than_lora_on_linear_layers_are_refused_with_what_to_do
     assert!(!folder.refused().is_empty());
 }
 
+/// PEFT writes a tensor under one of two names: with both, which one counts nobody says.
+#[test]
+fn an_adapter_with_a_tensor_under_two_names_is_refused() {
+    let base = Folder::of("plain");
+    let folder = Folder::adapter("adapter", &base);
+    let path = folder.path("adapter_model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let own = "base_model.model.classifier.weight";
+    let twice = "base_model.model.classifier.modules_to_save.default.weight";
+    tensors.insert(twice.to_owned(), tensors[own].zeros_like().unwrap());
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let message = folder.refused();
+    assert!(message.contains("`classifier.weight` under two names"), "{message}");
+}
+
 #[test]
 fn the_classes_of_an_adapter_are_those_of_its_classifier() {
     let base = Folder::of("plain");

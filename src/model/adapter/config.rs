@@ -74,7 +74,8 @@ impl Adapter {
     /// Its config cannot be read, or is of a kind that is not merged.
     pub(in crate::model) fn of(folder: &Path) -> Result<Option<Self>, ModelError> {
         let path = folder.join(CONFIG);
-        if !path.is_file() {
+        // The manifest of a folder of ours vouches for one file, and for no adapter.
+        if !path.is_file() || folder.join("bayes/manifest.json").is_file() {
             return Ok(None);
         }
         let failed = |source| ModelError::Read { path: path.clone(), source };

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub(super) use self::config::Adapter;
 pub(super) use self::merge::Delta;
 use super::ModelError;
+use super::obtain::TOKENIZERS;
 
 /// What makes a folder one of an adapter, and its weights, the first that is there.
 pub const FILES: [&str; 3] = [CONFIG, "adapter_model.safetensors", "adapter_model.bin"];
@@ -20,16 +21,6 @@ const CONFIG: &str = "adapter_config.json";
 
 /// Before every tensor of an adapter.
 pub(super) const PREFIX: &str = "base_model.model.";
-
-/// Files of tokenizers: an adapter without them is read with those of its base.
-const TOKENIZERS: [&str; 6] = [
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "spm.model",
-];
 
 /// What a tensor of an adapter is called in its model: PEFT writes `modules_to_save` into the names where a
 /// training saved its whole state.
@@ -51,7 +42,8 @@ pub fn adapter_base(folder: &Path) -> Result<Option<PathBuf>, ModelError> {
 /// # Errors
 /// As [`adapter_base`].
 pub fn tokenizer_folder(folder: &Path) -> Result<PathBuf, ModelError> {
-    let own = TOKENIZERS.iter().any(|name| folder.join(name).is_file());
+    let has = |name: &&str| folder.join(name).is_file();
+    let own = TOKENIZERS.iter().any(|files| files.iter().all(has));
     let base = if own { None } else { adapter_base(folder)? };
     Ok(base.unwrap_or_else(|| folder.to_owned()))
 }

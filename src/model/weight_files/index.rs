@@ -86,10 +86,12 @@ pub(super) fn open(path: &Path, label: &str) -> Result<Opened, ModelError> {
     }
     let mut files = Vec::new();
     let (mut outside, mut total) = (Vec::new(), 0_u64);
-    for name in index.files() {
+    let mut named: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+    for (tensor, file) in &index.weight_map {
+        named.entry(file).or_default().insert(tensor);
+    }
+    for (name, mut own) in named {
         let file = WeightsFile::open(&path.with_file_name(name), format!("{label}{name}"))?;
-        let mut own: BTreeSet<&String> =
-            index.weight_map.iter().filter(|(_, file)| *file == name).map(|(own, _)| own).collect();
         for (tensor, info) in file.tensors() {
             match index.weight_map.get(&tensor) {
                 Some(there) if there == name => {

@@ -100,7 +100,14 @@ impl WeightFiles {
         for mut file in over.files {
             file.prefix = adapter::PREFIX;
             let number = all.files.len();
-            all.tensors.extend(file.tensors().map(|(name, info)| (name, (number, info.clone()))));
+            let mut seen = HashSet::new();
+            for (name, info) in file.tensors() {
+                if !seen.insert(name.clone()) {
+                    let twice = format!("it has `{}` under two names", shown(&name));
+                    return Err(adapter.unmerged(&twice));
+                }
+                all.tensors.insert(name, (number, info.clone()));
+            }
             all.files.push(file);
         }
         all.remarks.push(adapter.remark(base == folder));
@@ -197,6 +204,12 @@ impl WeightFiles {
         adapter.delta(spellings, shape, &|name| self.info(name))
     }
 
+    /// Whether an adapter has it, and not the base.
+    pub(super) fn is_of_adapter(&self, name: &str) -> bool {
+        let last = self.files.len() - 1;
+        self.adapter.is_some() && self.tensors.get(name).is_some_and(|(file, _)| *file == last)
+    }
+
     /// Refuses an adapter with tensors that are neither used nor left out on purpose: it would not be merged whole.
     pub(super) fn check_adapter(
         &self,
@@ -204,8 +217,7 @@ impl WeightFiles {
         left_out: &HashSet<String>,
     ) -> Result<(), ModelError> {
         let Some(adapter) = &self.adapter else { return Ok(()) };
-        let last = self.files.len() - 1;
-        let own = self.tensors.iter().filter(|(_, (file, _))| *file == last).map(|(name, _)| name);
+        let own = self.tensors.keys().filter(|name| self.is_of_adapter(name));
         match own.filter(|name| !used.contains(*name) && !left_out.contains(*name)).min() {
             Some(name) => Err(adapter.unmerged(&format!("it changes `{}`", shown(name)))),
             None => Ok(()),

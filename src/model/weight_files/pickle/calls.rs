@@ -1,8 +1,9 @@
 //! The functions that a pickle may name. None is called: what Python would make of the arguments is written down.
 
 use super::Wrong;
+use super::damaged;
 use super::global::Global;
-use super::machine::{MOST_STEPS, Machine, damaged};
+use super::machine::{MOST_STEPS, Machine};
 use super::values::{Id, Storage, Value, View};
 
 /// Axes of a tensor.

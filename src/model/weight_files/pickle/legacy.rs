@@ -7,7 +7,7 @@ use std::fs::File;
 use super::machine::run;
 use super::tensors::{Numbers, StateDict, state_dict};
 use super::values::{Value, Values};
-use super::{Layout, MOST_WORDS, Wrong, read_at};
+use super::{Layout, MOST_WORDS, Wrong, damaged, read_at};
 use crate::model::weight_files::shown;
 
 /// The first pickle.
@@ -15,10 +15,6 @@ pub(super) const MAGIC: [u8; 15] =
     [0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, b'.'];
 /// The second one, and the only version that there was.
 const VERSION: i64 = 1001;
-
-fn damaged<T>(message: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong::Damaged(message.into()))
-}
 
 /// Reads the pickles, and finds the numbers behind them.
 pub(super) fn layout(file: &mut File, length: u64) -> Result<Layout, Wrong> {

@@ -7,9 +7,9 @@
 
 use std::collections::HashMap;
 
-use super::Wrong;
 use super::global::global;
 use super::values::{Id, Value, Values};
+use super::{Wrong, damaged};
 
 /// Instructions of one file: about 35 for each tensor.
 pub(super) const MOST_STEPS: usize = 1 << 19;
@@ -38,10 +38,6 @@ pub(super) struct Machine<'a> {
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
     pub(super) steps: usize,
-}
-
-pub(super) fn damaged<T>(message: &str) -> Result<T, Wrong> {
-    Err(Wrong::Damaged(message.to_owned()))
 }
 
 impl<'a> Machine<'a> {

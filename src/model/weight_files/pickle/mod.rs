@@ -37,6 +37,10 @@ pub(super) enum Wrong {
     Read(std::io::Error),
 }
 
+fn damaged<T>(message: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong::Damaged(message.into()))
+}
+
 impl From<std::io::Error> for Wrong {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {

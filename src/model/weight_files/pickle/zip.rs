@@ -11,7 +11,7 @@ use std::fs::File;
 
 use super::machine::run;
 use super::tensors::state_dict;
-use super::{Layout, Wrong, read_at};
+use super::{Layout, MOST_WORDS, Wrong, damaged, read_at};
 use crate::model::weight_files::shown;
 
 /// Entries of one file: one for each storage, and a few words.
@@ -25,10 +25,6 @@ const LOCAL: u64 = 30;
 const CENTRAL: usize = 46;
 /// In the place of a number that stands elsewhere.
 const ELSEWHERE: u64 = u32::MAX as u64;
-
-fn damaged<T>(message: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong::Damaged(message.into()))
-}
 
 /// Where the bytes of an entry are.
 #[derive(Clone, Copy, Debug)]
@@ -101,13 +97,18 @@ fn archive(file: &mut File, length: u64) -> Result<Archive, Wrong> {
     }
     headers.sort_by_key(|header| header.place);
     let mut entries = HashMap::new();
-    let mut free = 0;
+    let (mut free, mut words) = (0, 0);
     for header in headers {
         let name = shown(&header.name);
         if header.place < free {
             return damaged(format!("its entry `{name}` lies in another one"));
         }
         let before = header.check(file)?;
+        words += before.len() as u64;
+        // torch pads an entry by no more than its alignment.
+        if words > 4 * MOST_WORDS {
+            return damaged("what stands before its entries is larger than torch makes it");
+        }
         let own = header.place + before.len() as u64;
         known.push((header.place, before));
         free = own.checked_add(header.bytes).filter(|&end| end <= start).unwrap_or(u64::MAX);
