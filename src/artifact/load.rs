@@ -15,7 +15,7 @@ use super::others::tell_differences;
 use super::posterior_file::read_posterior;
 use super::tokenizer_files::vocabulary_mismatch;
 use super::unread::tell_unread;
-use super::zero_shot::last_layer_view;
+use super::zero_shot::{self, last_layer_view};
 use super::{Artifact, ArtifactError, Manifest, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::compute::Noise;
@@ -63,6 +63,7 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     let read = |name: &str| verified(folder, name, &manifest);
     let config = read("config.json")?;
     let mut encoder = EncoderConfig::from_bytes(&config.path, &config.bytes)?;
+    zero_shot::check(&manifest, &encoder).map_err(damaged)?;
     let named = manifest.zero_shot.is_some();
     if !named && !encoder.labels.is_empty() && encoder.labels != manifest.labels {
         return Err(damaged(

@@ -155,11 +155,14 @@ impl Manifest {
     /// SHA-256 over all that changes a prediction: the files, and how texts are prepared, which stands in none of them.
     pub fn content(&self) -> String {
         let files = self.files.iter().map(|(name, hash)| format!("{name} {hash}\n"));
-        let mut text = format!("{}{:?}", files.collect::<String>(), self.preprocessing);
-        if let Some(zero_shot) = &self.zero_shot {
-            text += &format!("{:?}", (zero_shot, &self.labels));
-        }
+        let text = files.collect::<String>() + &self.beside_files();
         store::sha256(text.as_bytes())
+    }
+
+    /// What changes a prediction and stands in no other file: how texts are cut, and labels that a user named.
+    pub fn beside_files(&self) -> String {
+        let asked = self.zero_shot.as_ref().map(|one| format!("{:?}", (one, &self.labels)));
+        format!("{:?}{}", self.preprocessing, asked.unwrap_or_default())
     }
 
     /// The content of the file, with its own hash.

@@ -166,6 +166,7 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
     } else {
         format!("`{labels}`")
     };
+    let made = if manifest.zero_shot.is_some() { "calibrated on" } else { "trained on" };
     let dataset = manifest.data.as_ref().map_or("unknown data", |data| data.dataset.as_str());
     let figures = manifest.test.as_ref().map_or(String::new(), |test| {
         format!(
@@ -222,7 +223,7 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
         None => String::new(),
     };
     format!(
-        "# {}\n\nA text classifier ({labels}) trained on `{dataset}` with `bayes` {}.\n{figures}\n\
+        "# {}\n\nA text classifier ({labels}) {made} `{dataset}` with `bayes` {}.\n{figures}\n\
          {loaded}. {held}{weights}\n",
         manifest.name, manifest.bayes
     )

@@ -3,6 +3,7 @@
 //! and the logits of entailment are the logits of the labels.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,11 @@ use crate::posterior::Posterior;
 
 /// Where a label stands in a hypothesis.
 const PLACE: &str = "{}";
+
+/// The most characters of a template, and the most labels: each is a pass, and the last layer that reads them has
+/// their square.
+const LONGEST: usize = 1000;
+const MOST: usize = 1000;
 
 /// What the last layer computes for other tools.
 const NLI: &str = "entailment classifier";
@@ -40,6 +46,10 @@ impl ZeroShot {
 
     /// The error says what is wrong with the template.
     fn new(template: &str) -> Result<Self, String> {
+        let length = template.chars().count();
+        if length > LONGEST {
+            return Err(format!("the template has {length} characters; the maximum is {LONGEST}"));
+        }
         match template.matches(PLACE).count() {
             1 => Ok(Self { template: template.to_owned() }),
             0 => Err(format!(
@@ -61,6 +71,33 @@ impl ZeroShot {
 /// The output that says entailment, among the names of a classifier's classes.
 fn entailment(labels: &[String]) -> Option<usize> {
     labels.iter().position(|label| label.to_lowercase().starts_with("entail"))
+}
+
+/// Refuses a manifest whose labels cannot be asked for.
+pub(super) fn check(manifest: &Manifest, encoder: &EncoderConfig) -> Result<(), String> {
+    let Some(zero_shot) = &manifest.zero_shot else { return Ok(()) };
+    ZeroShot::new(&zero_shot.template)?;
+    check_count(&manifest.labels)?;
+    match entailment(&encoder.labels) {
+        Some(_) => Ok(()),
+        None => Err("it has `zero_shot`, but `config.json` has no class `entailment`".to_owned()),
+    }
+}
+
+fn check_count(labels: &[String]) -> Result<(), String> {
+    match labels.len() {
+        2..=MOST => Ok(()),
+        count => Err(format!(
+            "give 2 to {MOST} labels, as in \"billing,refund,outage\"; here are {count}"
+        )),
+    }
+}
+
+/// Two labels whose hypotheses have the same tokens.
+fn alike<'a>(labels: &'a [String], ids: &[Vec<u32>]) -> Option<[&'a str; 2]> {
+    let mut seen = HashMap::new();
+    let mut pairs = labels.iter().zip(ids);
+    pairs.find_map(|(label, ids)| seen.insert(ids, label).map(|first| [&**first, &**label]))
 }
 
 /// Weight and bias of a last layer that gives what it reads.
@@ -98,12 +135,12 @@ impl Artifact {
             ));
         }
         let labels: Vec<String> = asked.labels.iter().map(|one| one.trim().to_owned()).collect();
-        if labels.len() < 2 {
-            return refuse("give at least two labels, as in \"billing,refund,outage\"".to_owned());
+        if labels.iter().any(String::is_empty) {
+            return refuse("a label is empty; look for two commas, or one at the end".to_owned());
         }
-        if let Err(message) = check_labels(&labels) {
-            return refuse(message);
-        }
+        check_count(&labels)
+            .and_then(|()| check_labels(&labels))
+            .map_err(ArtifactError::ZeroShot)?;
         let template = asked.template.as_deref().unwrap_or(ZeroShot::TEMPLATE);
         let zero_shot = ZeroShot::new(template).map_err(ArtifactError::ZeroShot)?;
         if self.posterior.own_doubt().reason().is_none() || self.manifest.calibration.is_some() {
@@ -135,13 +172,38 @@ impl Artifact {
         let posterior = Posterior::point(manifest.task, &view.map_err(ModelError::from)?.1);
         let calibration = Calibration::default();
         let artifact = Self { manifest, reference: None, posterior, calibration, ..self };
-        artifact.beside_hypotheses()
+        let artifact = artifact.beside_hypotheses()?;
+        let (labels, ids) = (&artifact.manifest.labels, artifact.tokenizer.hypothesis_ids());
+        if let Some([one, other]) = alike(labels, ids) {
+            return refuse(format!(
+                "`{one}` and `{other}` are the same to this model's tokenizer (case, accents, or words that it \
+                 does not know); name them otherwise, or choose a model for their language"
+            ));
+        }
+        if let Some(place) = ids.iter().position(Vec::is_empty) {
+            return refuse(format!(
+                "the model's tokenizer finds nothing in the label `{}`",
+                labels[place]
+            ));
+        }
+        Ok(artifact)
     }
 
     /// With the tokenizer that puts a text beside the hypotheses, where the labels were named by a user.
     pub(super) fn beside_hypotheses(self) -> Result<Self, ArtifactError> {
         let Manifest { labels, zero_shot, preprocessing, .. } = &self.manifest;
         let Some(zero_shot) = zero_shot else { return Ok(self) };
+        let (rows, segments) = (self.encoder.segments(), self.tokenizer.pair_segments());
+        if let Some((rows, segments)) =
+            rows.zip(segments).filter(|(rows, segments)| segments > rows)
+        {
+            return Err(ArtifactError::ZeroShot(format!(
+                "`{}`: labels of your own make pairs of texts, and the tokenizer gives the second one the segment \
+                 {}, but the encoder has embeddings for {rows} (`type_vocab_size`); choose another classifier",
+                self.manifest.name,
+                segments - 1
+            )));
+        }
         let tokenizer = self.tokenizer.with_hypotheses(&zero_shot.hypotheses(labels))?;
         tokenizer.check_room(preprocessing.max_length)?;
         Ok(Self { tokenizer, ..self })

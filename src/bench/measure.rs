@@ -11,6 +11,10 @@ use crate::model::{Parameters, specifications};
 use crate::predict::Predictor;
 use crate::train::{Job, Stepper, TrainConfig};
 
+/// Why a suite is skipped.
+const OF_PAIRS: &str =
+    "is skipped: labels of your own are read from pairs with each text, not from one text";
+
 /// Lengths of the suite `long-range`.
 const LENGTHS: [usize; 4] = [64, 128, 256, 512];
 
@@ -69,7 +73,10 @@ pub fn measure(
         validation: subject.train,
         objective: None,
     };
-    if suites.contains(&Suite::Train) {
+    let of_pairs = artifact.manifest.zero_shot.is_some();
+    if suites.contains(&Suite::Train) && of_pairs {
+        show(Progress::Note(format!("`train` {OF_PAIRS}")));
+    } else if suites.contains(&Suite::Train) {
         let batches = train_batches(subject.train, settings);
         if batches.is_empty() {
             show(too_few("train", settings.train_batch_size, subject.train.len()));
@@ -196,7 +203,10 @@ fn predictions(
             }
         }
     }
-    if suites.contains(&Suite::LongRange) {
+    let of_pairs = subject.predictor.artifact().manifest.zero_shot.is_some();
+    if suites.contains(&Suite::LongRange) && of_pairs {
+        show(Progress::Note(format!("`long-range` {OF_PAIRS}")));
+    } else if suites.contains(&Suite::LongRange) {
         let longest = subject.predictor.artifact().encoder.longest_sequence();
         for length in LENGTHS {
             if length > longest {

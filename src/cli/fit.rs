@@ -8,7 +8,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::fitted::{calibration_words, paragraphs};
 use super::progress::Display;
-use super::summary::next_text;
+use super::summary::{next_commands, next_text};
 use super::tables::TableFlags;
 use super::words::whole;
 use super::zero_shot::labels_of;
@@ -118,7 +118,11 @@ fn text(report: &FitReport) -> String {
         "time (s)",
         paragraphs(&calibration_words(&report.calibration, &[])),
         report.model.display(),
-        next_text(&report.model, report.pooling, report.pairs, report.generated),
+        match report.zero_shot {
+            // What other tools load has other classes.
+            true => next_commands(&report.model, report.pairs, report.generated),
+            false => next_text(&report.model, report.pooling, report.pairs, report.generated),
+        },
     )
 }
 

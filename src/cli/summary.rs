@@ -257,6 +257,17 @@ fn repeats(finished: &TrainReport) -> Option<String> {
 
 /// Commands for the model that was made, and what loads its folder in Python.
 pub fn next_text(model: &Path, pooling: Pooling, pairs: bool, generated: bool) -> String {
+    let class = match pooling {
+        Pooling::Auto => "transformers.AutoModelForSequenceClassification",
+        Pooling::Mean | Pooling::Normalised | Pooling::Cls => {
+            "sentence_transformers.SentenceTransformer"
+        }
+    };
+    next_commands(model, pairs, generated) + &format!("        load it in Python with {class}\n")
+}
+
+/// Commands for the model that was made.
+pub fn next_commands(model: &Path, pairs: bool, generated: bool) -> String {
     let model = quoted(model);
     let first = match (pairs, generated) {
         // The command line takes single texts; a file has a column for each text of a pair.
@@ -264,15 +275,9 @@ pub fn next_text(model: &Path, pooling: Pooling, pairs: bool, generated: bool) -
         (false, true) => "\"What an ending!\"".to_owned(),
         (false, false) => "\"Your own text here\"".to_owned(),
     };
-    let class = match pooling {
-        Pooling::Auto => "transformers.AutoModelForSequenceClassification",
-        Pooling::Mean | Pooling::Normalised | Pooling::Cls => {
-            "sentence_transformers.SentenceTransformer"
-        }
-    };
     format!(
         "Next    bayes predict --model {model} {first}\n        bayes serve --model \
-         {model}\n        bayes eval --model {model}\n        load it in Python with {class}\n"
+         {model}\n        bayes eval --model {model}\n"
     )
 }
 

@@ -5,6 +5,7 @@
 use candle_core::{Result, Tensor};
 
 use super::Classifier;
+use super::inference::TOKEN_BUDGET;
 use crate::compute::{Packed, Sequence};
 
 /// How the labels of a text are read from its pairs, which stand one after another as one sequence.
@@ -21,8 +22,9 @@ pub struct Entailment {
 impl Entailment {
     /// The logits of entailment of each text, `[b, labels]`.
     pub(super) fn logits(&self, network: &Classifier, batch: &Packed) -> Result<Tensor> {
-        let pairs = self.pairs(batch);
-        let logits = network.feature_logits(&network.features(&pairs)?)?;
+        let parts = self.pairs(batch).parts(TOKEN_BUDGET);
+        let logits = parts.iter().map(|part| network.feature_logits(&network.features(part)?));
+        let logits = Tensor::cat(&logits.collect::<Result<Vec<_>>>()?, 0)?;
         logits.narrow(1, self.class, 1)?.reshape((batch.len(), self.beside.len()))
     }
 

@@ -114,11 +114,7 @@ impl Predictor {
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
         let mut hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
-        // How texts are cut changes predictions too, and stands in no other file.
-        hashes.extend(format!("{:?}", artifact.manifest.preprocessing).bytes());
-        if let Some(zero_shot) = &artifact.manifest.zero_shot {
-            hashes.extend(format!("{:?}", (zero_shot, &artifact.manifest.labels)).bytes());
-        }
+        hashes.extend(artifact.manifest.beside_files().bytes());
         let version = format!("sha256:{}", &sha256(&hashes)[..16]);
         Ok(Self { artifact, networks, posterior, usual, version, share: None })
     }

@@ -94,6 +94,15 @@ fn labelled_rows_calibrate_labels_of_the_users_own() {
     // The weights stay those of the classifier that it was made from.
     let bytes = |folder: &str| std::fs::read(home.path(folder).join("model.safetensors")).unwrap();
     assert_eq!(bytes("own"), bytes("nli"));
+    let short = ["--runs", "1", "--seconds", "0.1", "--rounds", "1", "--batch-sizes", "2"];
+    let suites = ["bench", "--model", "own", "--suite", "throughput,train,long-range"];
+    let bench = home.run(&[&suites[..], &short].concat());
+    let told = String::from_utf8(bench.stderr).unwrap();
+    assert!(bench.status.success(), "{told}");
+    assert!(
+        told.contains("`train` is skipped") && told.contains("`long-range` is skipped"),
+        "{told}"
+    );
     let again = home.refused(&["predict", "--model", "own", "--labels", "a,b", "text"]);
     assert!(again.contains("labels of its own (billing, outage)"), "{again}");
     let method = [&fit[..], &labels, &["--method", "laplace"]].concat();
@@ -106,7 +115,14 @@ fn what_cannot_be_asked_is_refused() {
     let (model, _) = nli(&home);
     let refused =
         |more: &[&str]| home.refused(&[&["predict", "--model", &model][..], more].concat());
-    assert!(refused(&["--labels", "one", "text"]).contains("at least two labels"));
+    assert!(refused(&["--labels", "one", "text"]).contains("give 2 to 1000 labels"));
+    let many: Vec<String> = (0..1001).map(|number| format!("label {number}")).collect();
+    assert!(refused(&["--labels", &many.join(","), "text"]).contains("here are 1001"));
+    assert!(refused(&["--labels", "a,,b", "text"]).contains("a label is empty"));
+    // Its tokenizer makes all letters small.
+    assert!(refused(&["--labels", "light,Light", "text"]).contains("are the same to"));
+    let template = "{} ".to_owned() + &"a".repeat(1000);
+    assert!(refused(&["--labels", "a,b", "--template", &template, "text"]).contains("1003 char"));
     assert!(refused(&["--labels", "a,b", "--template", "none", "text"]).contains("no `{}`"));
     assert!(refused(&["--labels", "a,a", "text"]).contains("called `a`"));
     let long = format!("a,{}", "word ".repeat(40));

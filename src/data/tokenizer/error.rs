@@ -66,6 +66,12 @@ pub enum TokenizerError {
     /// The template has no place for a second text.
     #[error("this tokenizer has no template for text pairs")]
     NoPairs,
+    /// A sentence made of a label leaves no room.
+    #[error(
+        "the longest label makes a sentence of {longest} tokens, which with {special} special tokens leaves no room \
+         for text in {max_length} tokens; shorten the label or the template"
+    )]
+    LongHypothesis { longest: usize, special: usize, max_length: usize },
     /// The special tokens leave no room.
     #[error(
         "`max_length` {max_length} leaves no room for text with the {special} special tokens; it \

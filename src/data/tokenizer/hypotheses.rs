@@ -16,7 +16,7 @@ pub(super) struct Hypotheses {
 
 impl Hypotheses {
     /// Tokens of the longest.
-    fn longest(&self) -> usize {
+    pub(super) fn longest(&self) -> usize {
         self.ids.iter().map(Vec::len).max().unwrap_or(0)
     }
 

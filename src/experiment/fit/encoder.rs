@@ -40,8 +40,8 @@ impl<'a> Encoder<'a> {
         let networks = networks.with_entailment(source.entailment());
         let reference = source.reference.as_ref().filter(|_| reference);
         let mut cache = FeatureCache::new(folder, preprocessing, pooling)?;
-        if let Some(zero_shot) = &source.manifest.zero_shot {
-            cache = cache.with_labels(&format!("{:?}", (zero_shot, &source.manifest.labels)));
+        if source.manifest.zero_shot.is_some() {
+            cache = cache.with_labels(&source.manifest.beside_files());
         }
         if reference.is_some() {
             cache = cache.with_reference(&source.manifest.files[REFERENCE]);

@@ -80,6 +80,8 @@ pub struct FitReport {
     pub model: PathBuf,
     /// How its encoder pools, which decides what loads it in Python.
     pub pooling: Pooling,
+    /// Whether its labels were named by a user, and are not classes of its last layer.
+    pub zero_shot: bool,
     pub dataset: String,
     /// Whether its texts are generated.
     pub generated: bool,

@@ -51,6 +51,7 @@ pub fn fit(
         source: job.model.clone(),
         model: target,
         pooling: model.encoder.pooling,
+        zero_shot: model.manifest.zero_shot.is_some(),
         dataset: dataset.name.clone(),
         generated: dataset.generated,
         pairs: parts.test.examples(dataset).any(|example| example.pair.is_some()),

@@ -139,8 +139,11 @@ impl<'a> Predictions<'a> {
     }
 
     fn read(&mut self, show: &mut dyn FnMut(Event)) -> Result<Vec<TextRow>, StreamError> {
-        let (mut rows, mut bytes) = (Vec::with_capacity(BATCH), 0);
-        while rows.len() < BATCH && bytes < BATCH_BYTES {
+        // With labels that a user named, a text has the tokens of as many pairs.
+        let pairs = self.predictor.artifact().tokenizer.most_tokens(1);
+        let (most, most_bytes) = (BATCH.div_ceil(pairs), BATCH_BYTES.div_ceil(pairs));
+        let (mut rows, mut bytes) = (Vec::with_capacity(most), 0);
+        while rows.len() < most && bytes < most_bytes {
             let next = self.input.next(&mut |remark| show(Event::Remark(remark)))?;
             let Some(row) = next else { break };
             bytes += row.text.len().min(self.longest);

@@ -39,7 +39,7 @@ impl Card<'_> {
         }
         let library = if self.own_head() { "sentence-transformers" } else { "transformers" };
         yaml.pair(0, "library_name", library);
-        yaml.pair(0, "pipeline_tag", self.task().pipeline());
+        yaml.pair(0, "pipeline_tag", self.pipeline());
         if let Some(base) = &self.source.artifact.manifest.base_model {
             yaml.pair(0, "base_model", base);
             yaml.pair(0, "base_model_relation", "finetune");
@@ -58,9 +58,17 @@ impl Card<'_> {
         format!("---\n{}---\n", yaml.finish())
     }
 
+    /// The task, as the Hub calls it.
+    fn pipeline(&self) -> &'static str {
+        match self.source.artifact.manifest.zero_shot {
+            Some(_) => "zero-shot-classification",
+            None => self.task().pipeline(),
+        }
+    }
+
     fn tags(&self) -> Vec<String> {
         let method = self.source.artifact.manifest.fit.method;
-        let mut tags = vec![self.task().pipeline().to_owned(), "bayes".to_owned()];
+        let mut tags = vec![self.pipeline().to_owned(), "bayes".to_owned()];
         tags.extend(["uncertainty", "calibration"].map(str::to_owned));
         if self.source.artifact.posterior.own_doubt() != OwnDoubt::Absent {
             tags.push(method.name().replace('_', "-"));
@@ -84,7 +92,7 @@ impl Card<'_> {
         yaml.pair(0, "- name", &self.title());
         yaml.open(2, "results");
         yaml.open(2, "- task");
-        yaml.pair(6, "type", self.task().pipeline());
+        yaml.pair(6, "type", self.pipeline());
         yaml.pair(6, "name", "Text classification");
         yaml.open(4, "dataset");
         let name = self.source.dataset_name();

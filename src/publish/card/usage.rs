@@ -2,6 +2,7 @@
 
 use super::Card;
 use super::numbers::code;
+use crate::model::Entailment;
 use crate::posterior::OwnDoubt;
 use crate::task::Task;
 
@@ -90,6 +91,26 @@ impl Card<'_> {
         let most = artifact.manifest.preprocessing.max_length;
         if self.own_head() {
             return self.with_sentence_transformers(&divide);
+        }
+        let asked = artifact.manifest.zero_shot.as_ref().zip(artifact.entailment());
+        if let Some((zero_shot, Entailment { class, .. })) = asked {
+            let labels = json_list(&artifact.manifest.labels);
+            return format!(
+                "```python\nimport torch\nfrom transformers import AutoModelForSequenceClassification, \
+                 AutoTokenizer\n\nname = {place}\n\
+                 tokenizer = AutoTokenizer.from_pretrained(name)\n\
+                 model = AutoModelForSequenceClassification.from_pretrained(name).eval()\n\
+                 labels = {labels}\n\
+                 hypotheses = [{}.replace(\"{{}}\", label) for label in labels]\n\
+                 inputs = tokenizer([{text}] * len(labels), hypotheses, truncation=\"only_first\", \
+                 max_length={most}, padding=True, return_tensors=\"pt\")\n\
+                 with torch.no_grad():\n    logits = model(**inputs).logits[:, {class}]\n\
+                 probabilities = ({divide}).softmax(-1)\n\
+                 print(labels[int(probabilities.argmax())], round(float(probabilities.max()), 4))\n\
+                 ```\n\n{}",
+                json(&zero_shot.template),
+                self.what_that_is()
+            );
         }
         format!(
             "```python\nimport torch\nfrom transformers import AutoModelForSequenceClassification, \

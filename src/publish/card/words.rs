@@ -34,13 +34,17 @@ impl Card<'_> {
                     .to_owned(),
             );
         }
+        let made = match self.source.artifact.manifest.zero_shot {
+            Some(_) => "calibrated on",
+            None => "trained on",
+        };
         match self.source.terms(&self.config.data_license) {
             Terms::Unknown => lines.push(format!(
-                "**The terms of the data are unknown.** This model was trained on {data}{stated}, \
+                "**The terms of the data are unknown.** This model was {made} {data}{stated}, \
                  and whether you may use it, and for what, depends on the terms of that data.{own}"
             )),
             Terms::NonCommercial => lines.push(format!(
-                "**The data are not for commercial use.** This model was trained on \
+                "**The data are not for commercial use.** This model was {made} \
                  {data}{stated}; assume that the same holds for the model.{own}"
             )),
             Terms::Open if self.config.license.is_empty() => lines.push(
