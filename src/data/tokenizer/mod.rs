@@ -216,6 +216,10 @@ impl TextTokenizer {
             }
         };
         let least = special + if pair { 2 } else { 1 };
+        if let Some(hypotheses) = self.hypotheses.as_ref().filter(|_| max_length < least) {
+            let (longest, special) = (hypotheses.longest(), layout.special_ids().count());
+            return Err(TokenizerError::LongHypothesis { longest, special, max_length });
+        }
         if max_length < least {
             return Err(TokenizerError::TooShort { max_length, special, least });
         }

@@ -184,6 +184,16 @@ impl Built<'_> {
     }
 }
 
+/// Whether a class has word pieces.
+pub(super) fn is_of_word_pieces(class: &str) -> bool {
+    Class::named(class).is_some_and(|class| class.form == Form::WordPieces)
+}
+
+/// Whether a class has byte pairs.
+pub(super) fn is_of_byte_pairs(class: &str) -> bool {
+    Class::named(class).is_some_and(|class| class.form == Form::BytePairs)
+}
+
 /// A setting that is true or false, or not there.
 pub(super) fn flag(file: &Value, key: &str) -> Result<Option<bool>, String> {
     match &file[key] {

@@ -106,12 +106,9 @@ impl Built<'_> {
     }
 
     fn metaspace(&self, family: Family) -> Result<Value, Wrong> {
-        // DeBERTa's class in transformers 5 puts it before the first word in any case.
-        let scheme = match (self.flag("add_prefix_space", true)?, family) {
-            (true, _) => "always",
-            (false, Family::Deberta) => "first",
-            (false, _) => "never",
-        };
+        // DeBERTa's first word has it in any case; a text is stripped before.
+        let always = family == Family::Deberta || self.flag("add_prefix_space", true)?;
+        let scheme = if always { "always" } else { "never" };
         Ok(json!({
             "type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": true,
         }))

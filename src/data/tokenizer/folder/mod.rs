@@ -14,19 +14,6 @@ use super::built::{self, Sources};
 use super::{TextTokenizer, TokenizerError, template};
 use crate::store::without_mark;
 
-/// Classes whose normalizer is made from `tokenizer_config.json`.
-const WORD_PIECES: [&str; 8] = [
-    "BertTokenizer",
-    "BertTokenizerFast",
-    "DistilBertTokenizer",
-    "DistilBertTokenizerFast",
-    "ElectraTokenizer",
-    "ElectraTokenizerFast",
-    "MPNetTokenizer",
-    "MPNetTokenizerFast",
-];
-/// The same for byte pairs.
-const BYTE_PAIRS: [&str; 2] = ["RobertaTokenizer", "RobertaTokenizerFast"];
 /// From here on `model_max_length` says that nothing was said: transformers writes 10³⁰.
 const NO_LENGTH: f64 = 1e9;
 
@@ -135,10 +122,10 @@ impl Config {
         TokenizerError::Config { path: self.path.clone(), message }
     }
 
-    /// Whether a tokenizer of this kind follows this file: its class is one of these, or not named.
-    fn governs(&self, classes: &[&str]) -> bool {
+    /// Whether a tokenizer of this kind follows this file: its class is of the kind, or not named.
+    fn governs(&self, is_of_kind: fn(&str) -> bool) -> bool {
         let class = self.get("tokenizer_class").map(|class| class.as_str().unwrap_or_default());
-        self.is_there && class.is_none_or(|class| classes.contains(&class))
+        self.is_there && class.is_none_or(is_of_kind)
     }
 
     /// What transformers would not take from `tokenizer.json`.
@@ -146,12 +133,13 @@ impl Config {
         let config = &self.sources.config;
         let refused = |message| self.refused(message);
         match file["model"]["type"].as_str() {
-            Some("WordPiece") if self.governs(&WORD_PIECES) => {
+            Some("WordPiece") if self.governs(built::is_of_word_pieces) => {
                 file["normalizer"] = built::bert_normalizer(config).map_err(refused)?;
                 file["pre_tokenizer"] = json!({ "type": "BertPreTokenizer" });
             }
             Some("BPE")
-                if self.governs(&BYTE_PAIRS) && file["pre_tokenizer"]["type"] == "ByteLevel" =>
+                if self.governs(built::is_of_byte_pairs)
+                    && file["pre_tokenizer"]["type"] == "ByteLevel" =>
             {
                 let prefix = built::flag(config, "add_prefix_space").map_err(refused)?;
                 file["pre_tokenizer"]["add_prefix_space"] = prefix.unwrap_or(false).into();
