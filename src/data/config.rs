@@ -227,6 +227,19 @@ impl DataConfig {
         }
     }
 
+    /// The keys that are set and say how files are read and what their labels mean.
+    pub fn keys_of_files(&self) -> Vec<&'static str> {
+        let keys = [
+            ("text_column", !self.text_column.is_empty()),
+            ("text_pair_column", !self.text_pair_column.is_empty()),
+            ("label_column", !self.label_column.is_empty()),
+            ("ood_label", !self.ood_label.is_empty()),
+            ("label_map", !self.label_map.is_empty()),
+        ];
+        let keys = keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| key);
+        keys.chain(self.reading().keys()).collect()
+    }
+
     /// The columns asked for.
     pub fn column_names(&self) -> ColumnNames {
         ColumnNames {

@@ -67,7 +67,10 @@ impl Dataset {
             Some(known) if known.hub_id.is_empty() && config.streaming => {
                 Err(DataError::NotStreamed { path: known.name.into() })
             }
-            Some(known) if known.hub_id.is_empty() => Ok(Self::generated()),
+            Some(known) if known.hub_id.is_empty() => {
+                DataError::check_built_in(&config.dataset, &config.keys_of_files())?;
+                Ok(Self::generated())
+            }
             _ => Self::read(&located, config),
         }?;
         let joined = config.cross_fit == CrossFit::Always;

@@ -65,6 +65,11 @@ pub enum DataError {
         rows - new
     )]
     Seen { name: String, rows: usize, new: usize },
+    /// What is said of files, of a data set that has none.
+    #[error(
+        "`{name}` is built in and not read from a file, so `data.{key}` would have no effect; remove it"
+    )]
+    BuiltIn { name: String, key: String },
     /// A name that the Hub cannot know.
     #[error(
         "`{name}` is neither a built-in Hub data set nor a Hub id; give an id such as `owner/name`"
@@ -421,5 +426,15 @@ fn labels_found(found: &[String]) -> String {
         [] => "no rows with a label; add rows of at least two classes".to_owned(),
         [one] => format!("only one label, `{one}`; you need at least two"),
         several => format!("only the labels {several:?}; you need more"),
+    }
+}
+
+impl DataError {
+    /// Refuses keys that say how files are read, of a data set that has none.
+    pub(super) fn check_built_in(name: &str, keys: &[&str]) -> Result<(), Self> {
+        match keys {
+            [] => Ok(()),
+            [key, ..] => Err(Self::BuiltIn { name: name.to_owned(), key: (*key).to_owned() }),
+        }
     }
 }

@@ -46,13 +46,7 @@ pub fn head(
     let located = obtain(name)?;
     let split = located.splits.get("train").or_else(|| located.splits.values().next());
     let Some(files) = split.filter(|files| !files.is_empty()) else {
-        if *reading != Reading::default() {
-            let message = format!(
-                "`data.encoding`, `data.delimiter`, `data.quoting` and `data.header` describe a file, but `{name}` \
-                 is built in; remove them"
-            );
-            return Err(TableError::Reading(message).into());
-        }
+        DataError::check_built_in(name, &reading.keys())?;
         return Ok(generated(rows, shuffle));
     };
     check(Format::of(&files[0])?, &format!("`{}`", files[0].display()))?;

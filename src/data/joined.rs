@@ -4,15 +4,20 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::remark::some;
-use super::table::{Later, LaterHeader, Row, TableError, Value};
+use super::table::{Later, LaterHeader, Row, TableError, Value, few};
 use super::take::Raw;
 use super::{DataError, Remark};
+
+/// Headers that are named one by one.
+const SHOWN: usize = 5;
 
 /// What is met among the rows of one file.
 pub(super) struct Joined<'a> {
     path: &'a Path,
     header: &'a [String],
     known: LaterHeader,
+    /// Whether the names stand in a line of the file, and not in the format.
+    in_lines: bool,
     doubtful: Vec<Doubtful>,
 }
 
@@ -28,13 +33,22 @@ struct Doubtful {
 }
 
 impl<'a> Joined<'a> {
-    pub(super) fn new(path: &'a Path, header: &'a [String], known: LaterHeader) -> Self {
-        Self { path, header, known, doubtful: Vec::new() }
+    pub(super) fn new(
+        path: &'a Path,
+        header: &'a [String],
+        known: LaterHeader,
+        in_lines: bool,
+    ) -> Self {
+        Self { path, header, known, in_lines, doubtful: Vec::new() }
     }
 
     /// Whether a row is the header once more. `place` is that of the row, if it is taken.
     pub(super) fn repeats(&mut self, row: &Row, place: usize) -> Option<Remark> {
         let what = self.known.find(row)?;
+        // Of other formats only the same names can come from a file that was joined before.
+        if what != Later::Same && !self.in_lines {
+            return None;
+        }
         if what == Later::Same {
             let (path, line) = (self.path.display(), row.line);
             return Some(Remark::Note(format!(
@@ -79,12 +93,16 @@ impl<'a> Joined<'a> {
             label.is_empty() || alone && !labels.contains(label)
         };
         let headers: Vec<&Doubtful> = self.doubtful.iter().filter(is_header).collect();
+        // Files are joined from few: so many are rows of short texts.
+        if headers.len() > few(own.len()) {
+            return Ok(Vec::new());
+        }
         if let Some(moved) = headers.iter().find(|one| one.what == Later::Moved) {
             let names = some(moved.names.iter().map(String::as_str));
             let place = format!("`{}` line {}", self.path.display(), moved.line);
             return Err(TableError::OtherOrder { place, names }.into());
         }
-        let remarks = headers.iter().map(|one| {
+        let remarks = headers.iter().take(SHOWN).map(|one| {
             Remark::Warning(format!(
                 "`{}` line {} looks like a header with other names ({}) and is skipped; the rows after it are read \
                  with the columns {}; if that is wrong, write them to a file of their own",
@@ -94,7 +112,13 @@ impl<'a> Joined<'a> {
                 some(self.header.iter().map(String::as_str)),
             ))
         });
-        let remarks = remarks.collect();
+        let mut remarks: Vec<Remark> = remarks.collect();
+        if let Some(more) = headers.len().checked_sub(SHOWN).filter(|&more| more > 0) {
+            remarks.push(Remark::Warning(format!(
+                "{more} other lines of `{}` look like headers and are skipped",
+                self.path.display()
+            )));
+        }
         let lines: HashSet<u64> = headers.iter().map(|one| one.line).collect();
         let mut place = 0;
         rows.retain(|row| {

@@ -71,9 +71,12 @@ pub(super) fn check_counting(
         let Some(found) = numbers(labels).filter(|found| found.len() == train.len()) else {
             continue;
         };
-        let by = found.first().zip(train.first()).map_or(0, |(one, other)| one - other);
-        let moved = found.iter().zip(&train).all(|(one, other)| one - other == by);
-        if by == 0 || !moved || found.union(&train).any(said) {
+        let by = found.first().zip(train.first());
+        let by = by.and_then(|(one, other)| one.checked_sub(*other)).filter(|&by| by != 0);
+        let moved = |by: i64| {
+            found.iter().zip(&train).all(|(one, other)| one.checked_sub(*other) == Some(by))
+        };
+        if !by.is_some_and(moved) || found.union(&train).any(said) {
             continue;
         }
         let list = |numbers: &BTreeSet<i64>| {

@@ -189,7 +189,8 @@ impl Content {
         let wanted = self.wanted;
         let take = Take { path, header: &header, columns, names: &names, file, wanted };
         let rows = self.raw.entry(split.to_owned()).or_default();
-        let mut joined = Joined::new(path, &header, LaterHeader::new(&header, &columns));
+        let mut joined =
+            Joined::new(path, &header, LaterHeader::new(&header, &columns), table.names_in_lines());
         let (before, mut unlabelled) = (rows.len(), None);
         let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
         for row in sample.into_iter().map(Ok).chain(table.by_ref()) {

@@ -85,8 +85,10 @@ impl Take<'_> {
 
     /// What a person said of a row that is not to be taken.
     pub(super) fn refused(&self, row: &Row) -> Option<String> {
-        let said = verdict(&cell(row, self.columns.verdict?).unwrap_or_default());
-        (said != ACCEPTED).then_some(said)
+        let column = self.columns.verdict?;
+        let said = verdict(&cell(row, column).unwrap_or_default());
+        // The name of the column is that of a later header.
+        (said != ACCEPTED && said != verdict(&self.header[column])).then_some(said)
     }
 
     pub(super) fn label(&self, row: &Row) -> Option<String> {

@@ -20,7 +20,7 @@ use crate::calibrate::novelty::NoveltyScore;
 use crate::calibrate::{Asked, Limits};
 use crate::model::Sampling;
 use crate::posterior::LogitDistribution;
-use crate::predict::{Pairs, Prediction, PredictionObject, Presentation};
+use crate::predict::{PairError, Prediction, PredictionObject, Presentation};
 
 /// Bytes of the logits that a kept answer may have before it counts as more than one.
 const KEPT_BYTES: usize = 4096;
@@ -77,18 +77,26 @@ impl App {
     pub fn check_able(&self, sent: &[Sent], field: &str, options: &Options) -> Result<(), Problem> {
         let model = self.model.current();
         let predictor = &model.predictor;
-        let pairs = match predictor.pairs() {
-            Pairs::Never | Pairs::NoSegment { .. }
-                if sent.iter().any(|sent| sent.pair.is_some()) =>
-            {
-                Some(("this model classifies single texts only", "pair_unsupported"))
-            }
-            Pairs::Always if sent.iter().any(|sent| sent.pair.is_none()) => {
-                Some(("is required: this model was trained on pairs of texts", "missing"))
-            }
-            _ => None,
-        };
-        let pairs = pairs.map(|(msg, kind)| fault(&[field.into()], msg, kind));
+        let pairs = predictor.pairs().check(sent.iter().map(|sent| sent.pair.is_some()));
+        let pairs = pairs.err().map(|error| {
+            let (msg, kind) = match error {
+                PairError::Pair => {
+                    ("this model classifies single texts only".to_owned(), "pair_unsupported")
+                }
+                PairError::NoSegment { segment, rows } => (
+                    format!(
+                        "this model classifies single texts only: its tokenizer gives a second text the segment \
+                         {segment}, but its encoder has embeddings for {rows}"
+                    ),
+                    "pair_unsupported",
+                ),
+                PairError::Single => (
+                    "is required: this model was trained on pairs of texts".to_owned(),
+                    "missing",
+                ),
+            };
+            fault(&[field.into()], msg, kind)
+        });
         let limits = unkept(predictor.artifact(), &options.abstain).into_iter().map(|limit| {
             let msg = format!("{limit}; remove it");
             fault(&["abstain".into(), limit.field.into()], msg, "limit_unsupported")

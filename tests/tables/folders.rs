@@ -197,3 +197,27 @@ fn files_of_one_data_set_have_the_same_columns_or_it_is_said() {
     let message = folder("shards", &shards).unwrap_err();
     assert!(message.contains("train-1.csv`") && message.contains("header line"), "{message}");
 }
+
+#[test]
+fn what_is_said_of_files_is_refused_of_a_data_set_that_is_built_in() {
+    let home = Home::new();
+    for (key, value) in [
+        ("delimiter", ";"),
+        ("quoting", "none"),
+        ("header", "no"),
+        ("encoding", "latin1"),
+        ("text_column", "body"),
+        ("text_pair_column", "title"),
+        ("label_column", "mood"),
+        ("ood_label", "none"),
+        ("label_map", "{ good = \"bad\" }"),
+    ] {
+        let said = format!("data.{key}={value}");
+        let message = home.refused(&["train", "--dry-run", "--set", &said]);
+        assert!(message.contains("is built in") && message.contains(key), "{message}");
+    }
+    for command in [&["dataset", "head", "reviews"][..], &["dataset", "info", "reviews"]] {
+        let message = home.refused(&[command, &["--delimiter", ";"]].concat());
+        assert!(message.contains("is built in") && message.contains("delimiter"), "{message}");
+    }
+}

@@ -82,7 +82,11 @@ impl Statistics {
             words: count(&|value| number(value).is_none() && !matches!(value, "true" | "false")),
             phrases: count(&|value| value.split_whitespace().nth(1).is_some()),
             fractions: count(&|value| number(value).is_some_and(|number| number.fract() != 0.0)),
-            verdicts: count(&|value| VERDICT.1.contains(&verdict(value).as_str())),
+            verdicts: count(&|value| {
+                let said = verdict(value);
+                // The name of the column is that of a later header.
+                said == VERDICT.0 || VERDICT.1.contains(&said.as_str())
+            }),
             nested: sample
                 .iter()
                 .filter(|row| row.values.get(column).and_then(Value::nested).is_some())

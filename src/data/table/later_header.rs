@@ -63,7 +63,10 @@ impl LaterHeader {
         let named = |cell: &String| given(cell) || is_known_name(cell);
         let hits = cells.iter().filter(|cell| named(cell)).count();
         let mut of_roles = self.roles.iter().map(|&role| &cells[role]);
-        let known = hits > 1 && of_roles.clone().all(named);
+        // Short texts and labels may be well-known names by chance, but no label is called as labels are.
+        let labels = |cell: &String| is_label_name(cell);
+        let of_labels = self.label.is_none() || of_roles.clone().any(labels);
+        let known = hits > 1 && of_roles.clone().all(named) && of_labels;
         if !known && !of_roles.any(given) {
             return None;
         }
@@ -139,7 +142,7 @@ pub(super) fn has_both_names(first: &[String], rows: &[Vec<String>]) -> bool {
 }
 
 /// Tables that are joined into one of so many rows, at most.
-fn few(rows: usize) -> usize {
+pub fn few(rows: usize) -> usize {
     (rows / 20).max(2).min((rows / 4).max(1))
 }
 

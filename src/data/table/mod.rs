@@ -52,7 +52,7 @@ pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual}
 pub use self::error::TableError;
 pub use self::header::Names;
 pub use self::held::Held;
-pub use self::later_header::{Later, LaterHeader, are_names};
+pub use self::later_header::{Later, LaterHeader, are_names, few};
 pub use self::reading::{Header, Quoting, Reading};
 pub use self::row_groups::RowGroups;
 pub use self::value::{Cells, Value};
@@ -299,7 +299,12 @@ impl Table {
     /// Whether a row has the names of the columns once more, as files have that were joined from others.
     pub fn repeats_names(&self, row: &Row) -> bool {
         let cells: Vec<_> = row.values.iter().map(Value::written).collect();
-        matches!(self.names(), Names::FirstLine | Names::Guessed) && repeats(&cells, &self.columns)
+        self.names_in_lines() && repeats(&cells, &self.columns)
+    }
+
+    /// Whether the names stand in a line of the file, so that a later line may have names too.
+    pub fn names_in_lines(&self) -> bool {
+        matches!(self.names(), Names::FirstLine | Names::Guessed)
     }
 
     /// What a column holds in every row, where the file promises it; else anything.

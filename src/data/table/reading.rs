@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Format;
 
+const ENCODING: &str = "encoding";
+
 /// How a field may hold delimiters, line breaks and quotes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,22 +71,28 @@ impl Reading {
         ))
     }
 
-    /// The first key that says nothing of a file in this format, as a message; `name` is the file's.
-    pub fn check_for(&self, format: Format, name: &str) -> Result<(), String> {
-        let delimited = [
+    /// The keys that are set, that of the encoding last.
+    pub fn keys(&self) -> Vec<&'static str> {
+        let keys = [
             ("delimiter", !self.delimiter.is_empty()),
             ("quoting", self.quoting != Quoting::Auto),
             ("header", self.header != Header::Auto),
+            (ENCODING, !self.encoding.is_empty()),
         ];
-        let encoded = !self.encoding.is_empty();
+        keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect()
+    }
+
+    /// The first key that says nothing of a file in this format, as a message; `name` is the file's.
+    pub fn check_for(&self, format: Format, name: &str) -> Result<(), String> {
         let refuse = |key: &str, of: &str, is: &str| {
             Err(format!("`data.{key}` (`--{key}`) applies to {of}, but {name} is {is}; remove it"))
         };
-        let delimited = delimited.iter().find(|(_, set)| *set).map(|(key, _)| *key);
-        match (format, delimited) {
-            (Format::JsonLines, Some(key)) => refuse(key, "CSV and TSV", "JSONL"),
+        match (format, self.keys().first().copied()) {
+            (Format::Parquet, Some(ENCODING)) => refuse(ENCODING, "text files", "Parquet"),
             (Format::Parquet, Some(key)) => refuse(key, "CSV and TSV", "Parquet"),
-            (Format::Parquet, None) if encoded => refuse("encoding", "text files", "Parquet"),
+            (Format::JsonLines, Some(key)) if key != ENCODING => {
+                refuse(key, "CSV and TSV", "JSONL")
+            }
             _ => Ok(()),
         }
     }

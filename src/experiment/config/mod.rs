@@ -12,7 +12,7 @@ use crate::calibrate::CalibrationConfig;
 use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::{CrossFit, DataConfig};
 use crate::method::PosteriorConfig;
-use crate::model::{FROM_SCRATCH, ModelConfig};
+use crate::model::{FROM_SCRATCH, ModelConfig, PositionEmbedding};
 use crate::publish::PublishConfig;
 use crate::store::without_mark;
 use crate::train::{Recipe, TrainConfig};
@@ -154,6 +154,11 @@ impl Experiment {
             // What follows from another key is what it follows to be.
             let value = match (section, key) {
                 ("model", "intermediate_size") => Value::from(self.model.feed_forward() as i64),
+                ("model", "norm")
+                    if self.model.position_embedding_type == Some(PositionEmbedding::Rotary) =>
+                {
+                    Value::from("pre")
+                }
                 _ => value,
             };
             if own.get(section).is_none_or(|own| own.get(key).is_none()) {

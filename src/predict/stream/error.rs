@@ -4,6 +4,7 @@ use std::io;
 
 use crate::data::table::TableError;
 use crate::numbers::counted;
+use crate::predict::PairError;
 
 /// Why the texts of an input were not predicted, or not written.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,8 @@ pub enum StreamError {
          text column with `--text-column`"
     )]
     Pair { text: String, pair: String },
+    #[error(transparent)]
+    Pairs(#[from] PairError),
     /// The model cannot know what the rows are to be sorted by.
     #[error("this model reports no {what} because {why}; use `--sort-by uncertainty`{hint}")]
     NotReported { what: &'static str, why: &'static str, hint: &'static str },

@@ -8,7 +8,7 @@ use crate::data::table::{
     self, Columns, Kind, Later, LaterHeader, Row, SAMPLE_ROWS, Table, TableError, Value,
 };
 use crate::data::{DataConfig, Remark};
-use crate::predict::Pairs;
+use crate::predict::{PairError, Pairs};
 
 /// Lines that repeat the names of the columns, and are told of one by one.
 const SHOWN_REPEATS: usize = 5;
@@ -49,9 +49,14 @@ impl TableRows {
             let (text, pair) = (usual.text.clone(), usual.pair.clone());
             return Err(StreamError::NoPairColumn { text, pair });
         }
-        if let (Some(pair), Pairs::Never | Pairs::NoSegment { .. }) = (pair, pairs) {
-            let name = |column: usize| table.columns[column].clone();
-            return Err(StreamError::Pair { text: name(text), pair: name(pair) });
+        if let Some(pair) = pair {
+            pairs.check([true]).map_err(|error| match error {
+                PairError::NoSegment { .. } => StreamError::Pairs(error),
+                _ => {
+                    let name = |column: usize| table.columns[column].clone();
+                    StreamError::Pair { text: name(text), pair: name(pair) }
+                }
+            })?;
         }
         let others =
             (0..table.columns.len()).filter(|&column| column != text && Some(column) != pair);
@@ -115,6 +120,7 @@ impl TableRows {
         show: &mut dyn FnMut(Remark),
     ) -> Result<(), StreamError> {
         let found = self.header.find(row).filter(|found| *found != Later::Same);
+        let found = found.filter(|_| self.table.names_in_lines());
         let Some(found) = found else { return Ok(()) };
         let names: Vec<String> =
             row.values.iter().map(|value| format!("`{}`", value.written().trim())).collect();
