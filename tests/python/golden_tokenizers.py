@@ -23,8 +23,10 @@ The reference is transformers' class, but for
 """
 
 import argparse
+import collections
 import hashlib
 import io
+import itertools
 import json
 import os
 import random
@@ -163,15 +165,20 @@ def corpus():
 
 
 def word_pieces(special, lower, size=420, odd=True):
-    own = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    own.normalizer = normalizers.BertNormalizer(lowercase=lower)
-    own.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, show_progress=False, special_tokens=special)
-    own.train_from_iterator(corpus(), trainer)
-    ids = own.get_vocab()
-    tokens = sorted(ids, key=ids.get)
-    letters = sorted({token.removeprefix("##") for token in tokens if len(token.removeprefix("##")) == 1})
-    tokens += [token for letter in letters for token in (letter, f"##{letter}") if token not in ids]
+    """The letters of the corpus and the pieces of its words that spare most letters: `WordPieceTrainer` has
+    another order of equal pieces in every process."""
+    normalizer, split = normalizers.BertNormalizer(lowercase=lower), pre_tokenizers.BertPreTokenizer()
+    spared = collections.Counter()
+    letters = set()
+    for text in corpus():
+        for word, _ in split.pre_tokenize_str(normalizer.normalize_str(text)):
+            letters.update(word)
+            for start, end in itertools.combinations(range(len(word) + 1), 2):
+                if 2 <= end - start:
+                    spared["##" * (start > 0) + word[start:end]] += end - start - 1
+    tokens = special + [token for letter in sorted(letters) for token in (letter, f"##{letter}")]
+    best = sorted(spared, key=lambda piece: (-spared[piece], piece))
+    tokens += best[: max(size - len(tokens), 0)]
     if special[-1] == "<mask>":  # MPNet's stands at the end.
         tokens.remove("<mask>")
         tokens.append("<mask>")
