@@ -60,8 +60,8 @@ pub enum ModelError {
     Read { path: PathBuf, source: std::io::Error },
     /// Neither a folder nor an id.
     #[error(
-        "model folder `{name}` not found; give a folder that contains config.json, \
-         model.safetensors and tokenizer.json, or a Hub id such as `owner/name`"
+        "model folder `{name}` not found; give a folder with a model as transformers saves it \
+         (config.json, weights and a tokenizer), or a Hub id such as `owner/name`"
     )]
     NoFolder {
         /// What was asked for.

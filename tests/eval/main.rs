@@ -453,8 +453,12 @@ fn another_coverage_does_not_move_what_is_accepted() {
     home.train_tiny(&["--set", "calibration.max_set_size=1"]);
     let decisions = |more: &[&str]| {
         let asked = ["eval", "--no-baseline", "--json", "--model", "checkpoints/tickets/model"];
-        json(&home.done(&[&asked[..], more].concat()))["kept"]["decisions"].clone()
+        let output = home.run(&[&asked[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let said = text(&output.stderr).contains("no decisions are reported");
+        (json(&text(&output.stdout))["kept"]["decisions"].clone(), said)
     };
-    assert!(!decisions(&[]).is_null());
-    assert!(decisions(&["--coverage", "0.6"]).is_null());
+    let (own, said) = decisions(&[]);
+    assert!(!own.is_null() && !said);
+    assert_eq!(decisions(&["--coverage", "0.6"]), (Value::Null, true));
 }

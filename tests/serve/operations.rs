@@ -356,6 +356,19 @@ fn check_and_health_are_commands() {
         .unwrap();
     assert!(checked.status.success());
     assert!(String::from_utf8(checked.stdout).unwrap().starts_with("ready in "));
+    for (flags, told) in [
+        (&["--cache-entries", "0", "--cache-ttl", "60"][..], true),
+        (&["--cache-entries", "0"], false),
+        (&["--cache-ttl", "60"], false),
+    ] {
+        let checked = super::server::command(model(), home.path(), &[&["--check"], flags].concat())
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        assert!(checked.status.success());
+        let said = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(said.contains("--cache-ttl has no effect"), told, "{flags:?}: {said}");
+    }
     let server = Server::start(&[]);
     let port = server.address.rsplit_once(':').unwrap().1.to_owned();
     let health = |port: &str| {

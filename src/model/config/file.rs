@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::check::{MOST_LAYERS, out_of_range};
 use super::labels::Stated;
-use super::refused::refusal;
+use super::refused::{ENCODER, refusal};
 use super::{EncoderConfig, Pooling};
 use crate::model::ModelError;
 use crate::model::adapter::Adapter;
@@ -150,11 +150,13 @@ impl EncoderConfig {
         let position = written.position_embedding_type.as_deref().unwrap_or("absolute");
         if position != "absolute" {
             return Err(format!(
-                "`position_embedding_type` is `{position}`; only `absolute` is supported"
+                "`position_embedding_type` is `{position}`, and of this family only `absolute` is supported; {ENCODER}"
             ));
         }
         if written.is_decoder {
-            return Err("`is_decoder` is true, but an encoder is needed".to_owned());
+            return Err(format!(
+                "`is_decoder` is true: it reads a text from left to right, and only encoders are supported; {ENCODER}"
+            ));
         }
         let stated = Stated {
             architecture: written.architectures.get(0).and_then(Value::as_str),

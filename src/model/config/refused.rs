@@ -2,6 +2,10 @@
 
 use serde_json::{Map, Value};
 
+/// What to do where a model is not read.
+pub(super) const ENCODER: &str =
+    "give an encoder, or train one on the same data with `bayes train DATA --init ENCODER`";
+
 /// Why a model cannot be read at all, whatever is wanted of it.
 pub(super) fn refusal(source: &Map<String, Value>) -> Option<String> {
     let there = |key: &str| source.get(key).filter(|value| !value.is_null());
@@ -16,7 +20,8 @@ pub(super) fn refusal(source: &Map<String, Value>) -> Option<String> {
     for key in ["is_encoder_decoder", "add_cross_attention"] {
         if there(key).and_then(Value::as_bool) == Some(true) {
             return Some(format!(
-                "`{key}` is true, so it is an encoder with a decoder or a part of one; only encoders are supported"
+                "`{key}` is true, so it is an encoder with a decoder or a part of one, and only encoders \
+                 are supported; {ENCODER}"
             ));
         }
     }
