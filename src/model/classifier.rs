@@ -10,7 +10,7 @@ use super::layout::{HEAD_NORM, pooler_names};
 use super::places::Places;
 use super::{EncoderConfig, Engine, Parameters, Pooling};
 use crate::compute::ops::{self, add_layer_norm, dropout, row_linear};
-use crate::compute::{Noise, Packed};
+use crate::compute::{Noise, Packed, Precision};
 
 /// Where the noise of a training step comes from. Prediction has none.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,16 @@ pub struct Classifier {
 impl Classifier {
     /// A classifier for weights that do not change any more: on the CPU they are packed once.
     pub fn packed(config: &EncoderConfig, parameters: &Parameters) -> Result<Self> {
-        let engine = Engine::new(config, parameters)?.map(Arc::new);
+        Self::packed_at(Precision::F32, config, parameters)
+    }
+
+    /// The same, whose layers multiply at a precision that this CPU has instructions for.
+    pub fn packed_at(
+        precision: Precision,
+        config: &EncoderConfig,
+        parameters: &Parameters,
+    ) -> Result<Self> {
+        let engine = Engine::above(config, parameters, 0, precision)?.map(Arc::new);
         Ok(Self { engine, ..Self::new(config, parameters) })
     }
 
@@ -71,8 +80,9 @@ impl Classifier {
         mean: &Parameters,
         own: &Parameters,
         first: usize,
+        precision: Precision,
     ) -> Result<Self> {
-        let engine = Engine::above(config, own, first)?.map(Arc::new);
+        let engine = Engine::above(config, own, first, precision)?.map(Arc::new);
         let plain = Self::new(config, own);
         // What is packed is not kept twice.
         let graph = match engine.is_some() {

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 use super::{
     Classifier, DropoutPasses, EncoderConfig, Entailment, Parameters, Pooling, StillWanted, Trunk,
 };
-use crate::compute::Packed;
+use crate::compute::{Packed, Precision};
 
 /// Several passes over one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +31,15 @@ pub struct Networks {
     lowest: usize,
     /// How sequences are read that are pairs of a text with each of several labels.
     entailment: Option<Entailment>,
+    /// Of the products in the layers of all of them.
+    precision: Precision,
 }
 
 impl From<Classifier> for Networks {
     fn from(first: Classifier) -> Self {
         let (others, tops) = (Vec::new(), Vec::new());
-        Self { first, others, reference: None, tops, lowest: 0, entailment: None }
+        let precision = Precision::F32;
+        Self { first, others, reference: None, tops, lowest: 0, entailment: None, precision }
     }
 }
 
@@ -47,9 +50,19 @@ impl Networks {
         first: &Parameters,
         others: &[Parameters],
     ) -> Result<Self> {
-        let packed = |parameters| Classifier::packed(config, parameters);
+        Self::packed_at(Precision::F32, config, first, others)
+    }
+
+    /// The same, whose layers multiply at a precision that this CPU has instructions for.
+    pub fn packed_at(
+        precision: Precision,
+        config: &EncoderConfig,
+        first: &Parameters,
+        others: &[Parameters],
+    ) -> Result<Self> {
+        let packed = |parameters| Classifier::packed_at(precision, config, parameters);
         let others = others.iter().map(packed).collect::<Result<_>>()?;
-        Ok(Self { others, ..packed(first)?.into() })
+        Ok(Self { others, precision, ..packed(first)?.into() })
     }
 
     /// That read a text by its pairs with labels, and whose feature φ is the logit of each label: the first
@@ -73,7 +86,7 @@ impl Networks {
     /// With the encoder as it was before fine-tuning, of the same shape.
     pub fn with_reference(self, reference: Option<&Parameters>) -> Result<Self> {
         let config = EncoderConfig { pooling: Pooling::Mean, ..self.first.config().clone() };
-        let packed = |parameters| Classifier::packed(&config, parameters);
+        let packed = |parameters| Classifier::packed_at(self.precision, &config, parameters);
         Ok(Self { reference: reference.map(packed).transpose()?, ..self })
     }
 
@@ -100,7 +113,7 @@ impl Networks {
     ) -> Result<Self> {
         let lowest = self.first.config().first_with(lowest);
         let packed = |own: Result<Parameters>| {
-            Classifier::packed_above(self.first.config(), mean, &own?, lowest)
+            Classifier::packed_above(self.first.config(), mean, &own?, lowest, self.precision)
         };
         let tops = copies.map(packed).collect::<Result<_>>()?;
         Ok(Self { tops, lowest, ..self })

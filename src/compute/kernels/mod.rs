@@ -1,4 +1,4 @@
-//! The CPU's f32 kernels: functions over slices, without graphs. Each has its plain twin in
+//! The CPU's kernels: functions over slices, without graphs. Each has its plain twin in
 //! `compute::ops`, against which it is tested.
 
 pub mod activation;

@@ -1,4 +1,4 @@
-//! The encoder on the CPU in f32: the layers of [`super::Classifier`] over the kernels of
+//! The encoder on the CPU: the layers of [`super::Classifier`] over the kernels of
 //! `compute::kernels`, with a backward pass of its own.
 //!
 //! The whole layer is one step, not a chain of graph nodes: Candle's backward pass clears and adds a
@@ -38,7 +38,7 @@ use crate::compute::kernels::attention::{DistanceBias, Span};
 use crate::compute::kernels::gemm::{PackedMatrix, Start, Target, gemms};
 use crate::compute::kernels::noise::Factors;
 use crate::compute::ops::Dropout;
-use crate::compute::{Packed, RelativeRows};
+use crate::compute::{Packed, Precision, RelativeRows};
 
 /// Gradients by our parameter names.
 pub type GradientMap = BTreeMap<String, Vec<f32>>;
@@ -51,6 +51,10 @@ struct Affine {
 }
 
 impl Affine {
+    fn new(precision: Precision) -> Self {
+        Self { weight: PackedMatrix::new(precision), bias: None }
+    }
+
     /// Packs some lines of the weight `[n, k]` and of the bias.
     fn pack(
         &mut self,
@@ -96,6 +100,21 @@ struct Layer {
     inner: Affine,
     outer: Affine,
     norm: Vec<f32>,
+}
+
+impl Layer {
+    /// One whose products of hidden states have a precision; what it makes of a relative table is f32.
+    fn new(precision: Precision) -> Self {
+        let affine = || Affine::new(precision);
+        Self {
+            query: affine(),
+            key_value: affine(),
+            output: affine(),
+            inner: affine(),
+            outer: affine(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A bias on scores by head and distance, and the row of its table that each distance reads.
@@ -209,14 +228,16 @@ impl From<LayerPlaces> for LayerNoise {
 impl Engine {
     /// Packs the weights; nothing where they are not f32 on the CPU.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Result<Option<Self>> {
-        Self::above(config, parameters, 0)
+        Self::above(config, parameters, 0, Precision::F32)
     }
 
-    /// Of the layers from `first` on alone.
+    /// Of the layers from `first` on alone, whose products have a precision that this CPU has instructions for.
+    /// There is a backward pass in f32 alone.
     pub fn above(
         config: &EncoderConfig,
         parameters: &Parameters,
         first: usize,
+        precision: Precision,
     ) -> Result<Option<Self>> {
         let fits = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
         if !parameters.iter().all(|(_, tensor)| fits(tensor)) {
@@ -236,7 +257,7 @@ impl Engine {
                 .attention
                 .rows(config.longest_sequence())
                 .map(|rows| Relative { bias: DistanceBias::default(), rows }),
-            layers: vec![Layer::default(); config.layer_weights()],
+            layers: vec![Layer::new(precision); config.layer_weights()],
             last_norm: None,
             spare: Arc::default(),
         };

@@ -211,12 +211,37 @@ fn values_equal_those_of_the_plain_classifier() {
         // From what enters the last layer on.
         let first = layers - 1;
         let below = packed.trunk_above(&batch, 0, Some(first)).unwrap().below_pd.unwrap();
-        let top = Classifier::packed_above(&config, &drawn, &drawn, first).unwrap();
+        let top = Classifier::packed_above(&config, &drawn, &drawn, first, Precision::F32).unwrap();
         let found = flat(&top.logits_from(&below, first, &batch).unwrap());
         assert_eq!(found, flat(&packed.feature_logits(&trunk.feature_bd).unwrap()), "{kind}");
         let below = plain.trunk_above(&batch, 0, Some(first)).unwrap().below_pd.unwrap();
         let expected = flat(&plain.logits_from(&below, first, &batch).unwrap());
         assert_close(&found, &expected, 2e-5, kind);
+    }
+}
+
+/// Near f32, and the same bits alone, in any batch and on any number of threads.
+#[test]
+fn a_text_has_one_answer_at_each_precision() {
+    let tolerance = |precision| if precision == Precision::Int8 { 0.2 } else { 0.05 };
+    for precision in Precision::available().filter(|&one| one != Precision::F32) {
+        for (kind, config) in kinds() {
+            let drawn = kinds::parameters(&config, 2);
+            let packed = Classifier::packed_at(precision, &config, &drawn).unwrap();
+            let lengths = [1, 17, 90, 250];
+            let found = flat(&packed.features(&batch(&lengths)).unwrap());
+            let exact = Classifier::packed(&config, &drawn).unwrap();
+            let exact = flat(&exact.features(&batch(&lengths)).unwrap());
+            assert_ne!(found, exact, "{kind}");
+            assert_close(&found, &exact, tolerance(precision), kind);
+            let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+            let alone = one.install(|| flat(&packed.features(&batch(&lengths)).unwrap()));
+            assert_eq!(found, alone, "{kind}");
+            // The first text of a batch, of one that is long enough for other tiles.
+            let many = flat(&packed.features(&batch(&[1, 300, 299])).unwrap());
+            let width = config.hidden_size;
+            assert_eq!(found[..width], many[..width], "{kind}");
+        }
     }
 }
 

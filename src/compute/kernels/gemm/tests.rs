@@ -1,0 +1,219 @@
+//! Products against sums in f64 and in integers.
+
+use super::*;
+use crate::compute::{Noise, Purpose};
+
+fn sample(size: usize, seed: u64) -> Vec<f32> {
+    let mut stream = Noise::new(seed).stream(Purpose::Init, 0, 0);
+    (0..size).map(|_| stream.normal() as f32).collect()
+}
+
+/// Rounding grows with the root of the inner dimension.
+fn assert_close(found: &[f32], exact: &[f64], inner: usize) {
+    assert_eq!(found.len(), exact.len());
+    for (found, exact) in found.iter().zip(exact) {
+        let error = (f64::from(*found) - exact).abs();
+        assert!(error < 1e-6 * (inner as f64).sqrt() * (1.0 + exact.abs()), "{found} {exact}");
+    }
+}
+
+const SHAPES: [(usize, usize, usize); 7] = [
+    (1, 1, 1),
+    (13, 33, 7),
+    (97, 64, 300),
+    (200, 31, 513),
+    (193, 40, 256),
+    (12, 257, 64),
+    (5, 32, 769),
+];
+
+/// Bytes of a row and what they mean: x = scale · byte + offset.
+fn bytes_of_row(x: &[f32]) -> (f32, f32, Vec<i32>) {
+    let low = x.iter().fold(f32::MAX, |low, &x| low.min(x));
+    let high = x.iter().fold(f32::MIN, |high, &x| high.max(x));
+    let scale = (high - low) / 255.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    let byte = |x: &f32| ((x - low) * inverse).round_ties_even() as i32;
+    (scale, low, x.iter().map(byte).collect())
+}
+
+/// Bytes of the weights of one output: w = scale · byte.
+fn bytes_of_output(w: &[f32]) -> (f32, Vec<i32>) {
+    let scale = w.iter().fold(0.0f32, |most, w| most.max(w.abs())) / 127.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    (scale, w.iter().map(|w| (w * inverse).round_ties_even() as i32).collect())
+}
+
+/// What a product reads of the lines of its sides, with `inner` values each.
+fn read(precision: Precision, left: &[f32], right: &[f32], inner: usize) -> [Vec<f64>; 2] {
+    let as_they_are = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect();
+    let rounded =
+        |values: &[f32]| values.iter().map(|&x| half::bf16::from_f32(x).to_f64()).collect();
+    let of_row = |x: &[f32]| {
+        let (scale, low, bytes) = bytes_of_row(x);
+        bytes.into_iter().map(move |byte| f64::from(scale) * f64::from(byte) + f64::from(low))
+    };
+    let of_output = |w: &[f32]| {
+        let (scale, bytes) = bytes_of_output(w);
+        bytes.into_iter().map(move |byte| f64::from(scale) * f64::from(byte))
+    };
+    match precision {
+        Precision::F32 => [left, right].map(as_they_are),
+        Precision::Bf16 => [left, right].map(rounded),
+        Precision::Int8 => [
+            left.chunks_exact(inner).flat_map(of_row).collect(),
+            right.chunks_exact(inner).flat_map(of_output).collect(),
+        ],
+    }
+}
+
+/// At each precision that this CPU has instructions for, of the numbers that it reads.
+#[test]
+fn products_equal_sums_in_f64() {
+    let shapes = || SHAPES.into_iter();
+    for (precision, (lines, columns, inner)) in
+        Precision::available().flat_map(|precision| shapes().map(move |one| (precision, one)))
+    {
+        let (left, right) = (sample(lines * inner, 1), sample(columns * inner, 2));
+        let relu = |values: &mut [f32]| values.iter_mut().for_each(|x| *x = x.max(0.0));
+        let mut positive = left.clone();
+        relu(&mut positive);
+        let [a, w] = read(precision, &positive, &right, inner);
+        let (bias, before) = (sample(columns, 3), sample(lines * columns, 4));
+        let exact = |start: &dyn Fn(usize, usize) -> f32| -> Vec<f64> {
+            (0..lines * columns)
+                .map(|place| {
+                    let (i, j) = (place / columns, place % columns);
+                    let term = |k: usize| a[i * inner + k] * w[j * inner + k];
+                    f64::from(start(i, j)) + (0..inner).map(term).sum::<f64>()
+                })
+                .collect()
+        };
+        let mut panels = PackedMatrix::new(precision);
+        panels.take_transposed(&right, inner);
+        let mut c = before.clone();
+        gemm(&left, &panels, Start::Result, Some(relu), &mut c);
+        assert_close(&c, &exact(&|i, j| before[i * columns + j]), inner);
+        gemm(&left, &panels, Start::Bias(&bias), Some(relu), &mut c);
+        assert_close(&c, &exact(&|_, j| bias[j]), inner);
+        if precision != Precision::F32 {
+            continue;
+        }
+        // The same right side, given the other way round.
+        let transposed: Vec<f32> =
+            (0..inner * columns).map(|at| right[at % columns * inner + at / columns]).collect();
+        panels.take(&transposed, columns);
+        gemm(&left, &panels, Start::Zero, Some(relu), &mut c);
+        assert_close(&c, &exact(&|_, _| 0.0), inner);
+    }
+}
+
+#[test]
+fn gradients_of_weights_equal_sums_in_f64() {
+    let mut panels = PackedMatrix::default();
+    for (lines, n, k) in SHAPES {
+        let (a, b) = (sample(lines * n, 1), sample(lines * k, 2));
+        let mut c = vec![1.0; n * k];
+        add_transposed_gemm(&a, &b, n, k, &mut panels, &mut c);
+        let exact: Vec<f64> = (0..n * k)
+            .map(|place| {
+                let term =
+                    |p: usize| f64::from(a[p * n + place / k]) * f64::from(b[p * k + place % k]);
+                1.0 + (0..lines).map(term).sum::<f64>()
+            })
+            .collect();
+        assert_close(&c, &exact, lines);
+    }
+}
+
+#[test]
+fn a_line_is_the_same_bits_alone_and_among_others() {
+    let (columns, inner) = (70, 301);
+    let (a, w) = (sample(250 * inner, 1), sample(columns * inner, 2));
+    for precision in Precision::available() {
+        let mut panels = PackedMatrix::new(precision);
+        panels.take_transposed(&w, inner);
+        let mut all = vec![0.0; 250 * columns];
+        gemm(&a, &panels, Start::Zero, None, &mut all);
+        for (first, count) in [(0, 0), (0, 1), (7, 2), (100, 13), (50, 54), (30, 190), (0, 200)] {
+            let mut part = vec![0.0; count * columns];
+            let lines = &a[first * inner..(first + count) * inner];
+            gemm(lines, &panels, Start::Zero, None, &mut part);
+            assert_eq!(part, all[first * columns..(first + count) * columns]);
+        }
+    }
+}
+
+/// To the last bit: products of bytes are exact, and what follows is written out here.
+#[test]
+fn sums_of_bytes_are_those_of_plain_integers() {
+    if Precision::Int8.check().is_err() {
+        return;
+    }
+    for (lines, columns, inner) in SHAPES {
+        let (left, right) = (sample(lines * inner, 1), sample(columns * inner, 2));
+        let mut panels = PackedMatrix::new(Precision::Int8);
+        panels.take_transposed(&right, inner);
+        let mut c = sample(lines * columns, 3);
+        let before = c.clone();
+        gemm(&left, &panels, Start::Result, None, &mut c);
+        for (i, line) in left.chunks_exact(inner).enumerate() {
+            let (scale, low, bytes) = bytes_of_row(line);
+            for (j, weights) in right.chunks_exact(inner).enumerate() {
+                let (own, weights) = bytes_of_output(weights);
+                let sum: i32 = bytes.iter().zip(&weights).map(|(x, w)| x * w).sum();
+                let total: i32 = weights.iter().sum();
+                let place = i * columns + j;
+                let expected = low.mul_add(own * total as f32, before[place]);
+                assert_eq!(c[place], scale.mul_add(own * sum as f32, expected), "{i} {j}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_number_stays_none_and_rows_of_one_value_are_exact() {
+    for precision in Precision::available() {
+        let product = |a: &[f32], w: &[f32]| {
+            let mut panels = PackedMatrix::new(precision);
+            panels.take_transposed(w, 2);
+            let mut c = [0.0];
+            gemm(a, &panels, Start::Zero, None, &mut c);
+            c[0]
+        };
+        for strange in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(0x7f80_0001)] {
+            assert!(!product(&[strange, 1.0], &[1.0, 1.0]).is_finite(), "{precision} {strange}");
+            assert!(!product(&[1.0, 1.0], &[1.0, strange]).is_finite(), "{precision} {strange}");
+        }
+        assert_eq!(product(&[3.0, 3.0], &[127.0, -2.0]), 375.0);
+        assert_eq!(product(&[0.0, 0.0], &[0.0, 0.0]), 0.0);
+        assert_eq!(product(&[0.0, 255.0], &[0.0, 0.0]), 0.0);
+    }
+}
+
+/// Rounded to the nearest, and of two as near to the even one; what is no number stays none.
+#[test]
+fn panels_and_rows_are_rounded_alike() {
+    if Precision::Bf16.check().is_err() {
+        return;
+    }
+    let bits = [0x3f80_8000, 0x3f81_8000, 0x3f80_8001, 0x3f80_7fff, 0xbf80_8000, 0x7f7f_ffff];
+    let values: Vec<f32> = bits.map(f32::from_bits).into_iter().chain([0.0, -0.0]).collect();
+    for value in values {
+        let expected = half::bf16::from_f32(value).to_f32();
+        for (a, w) in [(value, 1.0), (1.0, value)] {
+            let mut panels = PackedMatrix::new(Precision::Bf16);
+            panels.take_transposed(&[w], 1);
+            let mut c = [0.0];
+            gemm(&[a], &panels, Start::Zero, None, &mut c);
+            assert_eq!(c[0], expected, "{value:e}");
+        }
+    }
+    for bits in [0x7f80_0001, 0xffc0_0000, 0x7fff_ffff] {
+        let mut panels = PackedMatrix::new(Precision::Bf16);
+        panels.take_transposed(&[1.0], 1);
+        let mut c = [0.0];
+        gemm(&[f32::from_bits(bits)], &panels, Start::Zero, None, &mut c);
+        assert!(c[0].is_nan());
+    }
+}
