@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::precision::PrecisionFlag;
 use super::progress::Display;
 use super::tables::{OodFlags, TableFlags};
 use super::words::whole;
@@ -16,6 +17,7 @@ use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::evaluate::shift::Damage;
 use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page};
 use crate::experiment::Progress;
+use crate::predict::Loading;
 
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
@@ -62,6 +64,8 @@ pub struct Options {
     fail_if: Vec<String>,
     #[command(flatten)]
     zero_shot: ZeroShotFlags,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     #[command(flatten)]
     tables: TableFlags,
 }
@@ -166,7 +170,10 @@ fn from_models(
         shift: options.shift.clone(),
         no_baseline: options.no_baseline,
         trunk: None,
-        labels: options.zero_shot.labels(),
+        loading: Loading {
+            labels: options.zero_shot.labels(),
+            precision: options.precision.on(&selected.device)?,
+        },
     };
     let mut show = |event: Event| match event {
         Event::Remark(remark) => display.show(&Progress::from(&remark)),

@@ -4,12 +4,14 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Common, Outcome, print, print_json};
+use crate::compute::Precision;
 use crate::{compute, data, hub};
 
 pub fn run(common: &Common) -> Result<Outcome> {
     let selected = common.device()?;
     let device = if selected.device.is_cpu() { "cpu" } else { "cuda" };
     let features = compute::cpu_features();
+    let precisions: Vec<String> = Precision::available().map(|one| one.to_string()).collect();
     // One that cannot be used is no reason to show nothing else.
     let endpoint = match hub::Settings::from_env() {
         Ok(settings) => settings.endpoint,
@@ -23,6 +25,7 @@ pub fn run(common: &Common) -> Result<Outcome> {
             "reason": selected.reason,
             "threads": compute::threads(),
             "cpu_features": features,
+            "precisions": precisions,
             "token_cache": data::cache_folder(),
             "hub_cache": hub::cache_folder(),
             "hub_endpoint": endpoint,
@@ -33,7 +36,7 @@ pub fn run(common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     print(&format!(
-        "bayes         {}\ndevice        {device} ({})\nthreads       {}\nCPU features  {}\n\
+        "bayes         {}\ndevice        {device} ({})\nthreads       {}\nCPU features  {}\nprecisions    {}\n\
          token cache   {} (BAYES_CACHE_DIR)\nHub cache     {} (HF_HOME)\n\
          Hub           {endpoint} (HF_ENDPOINT){}\ndata folder   {}\n\
          license       {}\n",
@@ -41,6 +44,7 @@ pub fn run(common: &Common) -> Result<Outcome> {
         selected.reason,
         compute::threads(),
         features.join(" "),
+        precisions.join(" "),
         data::cache_folder().display(),
         hub::cache_folder().display(),
         if hub::is_offline() { ", offline (HF_HUB_OFFLINE is set)" } else { "" },

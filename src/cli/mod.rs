@@ -13,6 +13,7 @@ mod flags;
 mod info;
 mod log;
 mod output;
+mod precision;
 mod predict;
 mod progress;
 mod publish;

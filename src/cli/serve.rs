@@ -9,11 +9,13 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use super::precision::PrecisionFlag;
 use super::words::whole;
 use super::zero_shot::labels_of;
 use super::{Common, Outcome, model_folder, note, print};
 use crate::compute;
 use crate::numbers::grouped;
+use crate::predict::Loading;
 use crate::serve::{
     self, Abstain, BatchLimits, BodyLimits, KeySource, Keys, Loaded, Rate, RequestLimits, Settings,
 };
@@ -143,6 +145,8 @@ pub struct Options {
     /// How a label becomes a sentence, with {} in its place [default: "This text is about {}."]
     #[arg(long, value_name = "TEXT", requires = "labels", env = "BAYES_TEMPLATE")]
     template: Option<String>,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     /// Abstain below this confidence [default: the model's]
     #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_MIN_CONFIDENCE")]
     abstain_min_confidence: Option<f64>,
@@ -227,17 +231,17 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if options.health {
         return health(options);
     }
-    let settings = options.settings()?;
+    let mut settings = options.settings()?;
     if options.cache_entries == 0 && options.cache_ttl != CACHE_TTL {
         note("warning: --cache-ttl has no effect: --cache-entries is 0, so nothing is cached")?;
     }
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
+    settings.loading.precision = options.precision.on(&selected.device)?;
     let began = Instant::now();
     if options.check {
         Keys::read(&settings.api_keys)?;
-        let loaded =
-            Loaded::load(&folder, &selected.device, &settings.abstain, settings.labels.as_ref())?;
+        let loaded = Loaded::load(&folder, &selected.device, &settings.abstain, &settings.loading)?;
         print(&format!(
             "ready in {:.2} s: {} ({}), about {} tokens/s\n",
             began.elapsed().as_secs_f64(),
@@ -352,7 +356,10 @@ impl Options {
                 max_epistemic: self.abstain_max_epistemic,
                 ood_p: self.abstain_ood_p,
             },
-            labels: labels_of(&self.labels, self.template.as_deref()),
+            loading: Loading {
+                labels: labels_of(&self.labels, self.template.as_deref()),
+                ..Loading::default()
+            },
             shutdown_delay: seconds(self.shutdown_delay),
             drain_timeout: seconds(self.drain_timeout),
         })

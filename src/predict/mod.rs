@@ -19,7 +19,7 @@ pub use shared::SharedTrunk;
 use crate::artifact::{self, Artifact, ArtifactError, ZeroShotLabels};
 use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
-use crate::compute::{Packed, Sequence};
+use crate::compute::{Packed, Precision, Sequence};
 use crate::data::{Encoded, TokenizerError, clean, encode_clean, is_blank};
 use crate::model::{
     ModelError, Networks, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features,
@@ -90,11 +90,21 @@ pub enum PredictError {
     Candle(#[from] candle_core::Error),
 }
 
+/// What a model folder is loaded as.
+#[derive(Clone, Debug, Default)]
+pub struct Loading {
+    /// A classifier of these labels, where some are named.
+    pub labels: Option<ZeroShotLabels>,
+    /// Of the products in its layers; this CPU has instructions for it.
+    pub precision: Precision,
+}
+
 /// A model that is ready to predict. Prediction changes nothing.
 #[derive(Clone, Debug)]
 pub struct Predictor {
     artifact: Artifact,
     networks: Networks,
+    precision: Precision,
     posterior: Posterior,
     usual: Asked,
     version: String,
@@ -105,8 +115,13 @@ pub struct Predictor {
 impl Predictor {
     /// From what a model folder holds.
     pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
+        Self::at(Precision::F32, artifact)
+    }
+
+    /// The same, whose layers multiply at a precision that this CPU has instructions for.
+    pub fn at(precision: Precision, artifact: Artifact) -> candle_core::Result<Self> {
         let Artifact { encoder, parameters, members, reference, .. } = &artifact;
-        let networks = Networks::packed(encoder, parameters, members)?;
+        let networks = Networks::packed_at(precision, encoder, parameters, members)?;
         let networks = networks.with_reference(reference.as_ref())?;
         let networks = artifact.posterior.drawn(networks, parameters)?;
         let networks = networks.with_entailment(artifact.entailment());
@@ -115,30 +130,33 @@ impl Predictor {
         let files = &artifact.manifest.files;
         let mut hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
         hashes.extend(artifact.manifest.beside_files().bytes());
+        if precision != Precision::F32 {
+            hashes.extend(precision.to_string().bytes());
+        }
         let version = format!("sha256:{}", &sha256(&hashes)[..16]);
-        Ok(Self { artifact, networks, posterior, usual, version, share: None })
+        Ok(Self { artifact, networks, precision, posterior, usual, version, share: None })
     }
 
     /// Loads a model folder.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
-        Self::load_as(folder, device, None)
+        Self::load_as(folder, device, &Loading::default())
     }
 
-    /// The same; where labels are named, as a classifier of those.
+    /// The same, as it is asked for.
     ///
     /// # Errors
     /// The folder cannot be loaded, or the model cannot have those labels.
     pub fn load_as(
         folder: &Path,
         device: &Device,
-        labels: Option<&ZeroShotLabels>,
+        loading: &Loading,
     ) -> Result<Self, ArtifactError> {
         let artifact = artifact::load(folder, device)?;
-        let artifact = match labels {
+        let artifact = match &loading.labels {
             Some(labels) => artifact.zero_shot(labels)?,
             None => artifact,
         };
-        Ok(Self::new(artifact).map_err(ModelError::from)?)
+        Ok(Self::at(loading.precision, artifact).map_err(ModelError::from)?)
     }
 
     /// The same, which looks for what the encoder makes of texts among what other models left there. The networks
@@ -156,8 +174,13 @@ impl Predictor {
         &self.artifact
     }
 
-    /// A hash over all that changes a prediction: the files, as the manifest has them, and how texts are
-    /// prepared.
+    /// Of the products in its layers.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// A hash over all that changes a prediction: the files, as the manifest has them, how texts are
+    /// prepared, and the precision.
     pub fn version(&self) -> &str {
         &self.version
     }

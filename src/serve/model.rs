@@ -7,11 +7,11 @@ use std::time::Instant;
 use candle_core::Device;
 
 use super::request::Abstain;
-use crate::artifact::{Artifact, ArtifactError, ZeroShotLabels};
+use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded};
 use crate::model::{DropoutPasses, Sampling};
 use crate::posterior::TopLayers;
-use crate::predict::{PredictError, Predictor};
+use crate::predict::{Loading, PredictError, Predictor};
 
 /// Texts in the batch that warms a model and measures it.
 const WARM_TEXTS: usize = 8;
@@ -69,9 +69,9 @@ impl Loaded {
         folder: &Path,
         device: &Device,
         abstain: &Abstain,
-        labels: Option<&ZeroShotLabels>,
+        loading: &Loading,
     ) -> Result<Self, LoadError> {
-        unbroken(folder, || Self::warmed(Predictor::load_as(folder, device, labels)?, abstain))
+        unbroken(folder, || Self::warmed(Predictor::load_as(folder, device, loading)?, abstain))
     }
 
     fn warmed(predictor: Predictor, abstain: &Abstain) -> Result<Self, LoadError> {
@@ -163,7 +163,7 @@ pub struct Model {
     folder: PathBuf,
     device: Device,
     abstain: Abstain,
-    labels: Option<ZeroShotLabels>,
+    loading: Loading,
     current: RwLock<Arc<Loaded>>,
 }
 
@@ -173,11 +173,11 @@ impl Model {
         folder: &Path,
         device: &Device,
         abstain: Abstain,
-        labels: Option<ZeroShotLabels>,
+        loading: Loading,
     ) -> Result<Self, LoadError> {
-        let first = Loaded::load(folder, device, &abstain, labels.as_ref())?;
+        let first = Loaded::load(folder, device, &abstain, &loading)?;
         let current = RwLock::new(Arc::new(first));
-        Ok(Self { folder: folder.to_owned(), device: device.clone(), abstain, labels, current })
+        Ok(Self { folder: folder.to_owned(), device: device.clone(), abstain, loading, current })
     }
 
     /// The model in service.
@@ -191,12 +191,7 @@ impl Model {
 
     /// Loads the folder again; if that fails, the old model stays.
     pub fn reload(&self) -> Result<(), LoadError> {
-        let new = Arc::new(Loaded::load(
-            &self.folder,
-            &self.device,
-            &self.abstain,
-            self.labels.as_ref(),
-        )?);
+        let new = Arc::new(Loaded::load(&self.folder, &self.device, &self.abstain, &self.loading)?);
         let is_saved = |model: &Loaded| model.predictor.artifact().manifest.is_saved();
         if is_saved(&self.current()) && !is_saved(&new) {
             return Err(LoadError::Incomplete(self.folder.clone()));

@@ -102,7 +102,7 @@ impl Launch {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
         let Self { folder, device, settings, metrics, jobs, keys } = self;
-        let model = Model::load(&folder, &device, settings.abstain, settings.labels.clone())?;
+        let model = Model::load(&folder, &device, settings.abstain, settings.loading.clone())?;
         let lost = || std::process::exit(ENGINE_LOST);
         let (limits, rate) = (settings.batch, model.current().rate);
         let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;

@@ -11,7 +11,7 @@ use super::keys::KeySource;
 use super::limit::Rate;
 use super::request::{Abstain, RequestLimits};
 use super::scheduler;
-use crate::artifact::ZeroShotLabels;
+use crate::predict::Loading;
 
 /// All settings of a server.
 #[derive(Clone, Debug)]
@@ -57,8 +57,8 @@ pub struct Settings {
     pub job_ttl: Duration,
     /// Thresholds of a request that names none; the model's where these are `None`.
     pub abstain: Abstain,
-    /// Labels that the operator names, for a classifier of natural language inference.
-    pub labels: Option<ZeroShotLabels>,
+    /// What the model is loaded as.
+    pub loading: Loading,
     /// Time between the signal to stop and the last new connection.
     pub shutdown_delay: Duration,
     /// Time for requests to end after that.

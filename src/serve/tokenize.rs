@@ -173,11 +173,14 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::predict::Loading;
     use crate::serve::Abstain;
 
     fn model() -> Arc<Loaded> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-        Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default(), None).unwrap())
+        Arc::new(
+            Loaded::load(&folder, &Device::Cpu, &Abstain::default(), &Loading::default()).unwrap(),
+        )
     }
 
     fn ask(model: &Arc<Loaded>, text: &str, class: Class, deadline: Option<Instant>) -> Ask {

@@ -6,6 +6,7 @@
 mod home;
 mod input;
 mod library;
+mod precision;
 mod zero_shot;
 
 use std::io::Write;

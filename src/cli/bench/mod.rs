@@ -12,6 +12,7 @@ use serde_json::json;
 
 use self::table::table;
 use self::texts::{Asked, Texts};
+use super::precision::PrecisionFlag;
 use super::progress::Display;
 use super::tables::TableFlags;
 use super::words::whole;
@@ -41,6 +42,8 @@ pub struct Options {
     /// Model folder or Hub id [default: the newest model under checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     /// Suites to run: latency, throughput, memory, size, train, calibration, posterior, long-range
     /// [default: all except long-range]
     #[arg(long, value_name = "SUITES", value_delimiter = ',')]
@@ -271,7 +274,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         );
         artifact.manifest.preprocessing.max_length = wanted;
     }
-    let predictor = Predictor::new(artifact)?;
+    let precision = options.precision.on(&selected.device)?;
+    let predictor = Predictor::at(precision, artifact)?;
     let artifact = predictor.artifact();
     let noise = Noise::new(artifact.manifest.seed);
 

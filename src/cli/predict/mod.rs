@@ -11,14 +11,15 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use super::output::{note, table_output};
+use super::precision::PrecisionFlag;
 use super::progress::Display;
 use super::tables::TableFlags;
 use super::zero_shot::ZeroShotFlags;
 use super::{Common, Outcome, model_folder};
 use crate::data::table::Format;
 use crate::experiment::Progress;
-use crate::predict::Predictor;
 use crate::predict::stream::{self, Input, Predicted, Predictions, Sink, StreamError};
+use crate::predict::{Loading, Predictor};
 use screen::Screen;
 use told::Told;
 
@@ -50,6 +51,8 @@ pub struct Options {
     on_error: Option<OnError>,
     #[command(flatten)]
     zero_shot: ZeroShotFlags,
+    #[command(flatten)]
+    precision: PrecisionFlag,
     #[command(flatten)]
     tables: TableFlags,
 }
@@ -127,8 +130,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     options.check(common.json)?;
     let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
-    let labels = options.zero_shot.labels();
-    let predictor = Predictor::load_as(&folder, &selected.device, labels.as_ref())?;
+    let loading = Loading {
+        labels: options.zero_shot.labels(),
+        precision: options.precision.on(&selected.device)?,
+    };
+    let predictor = Predictor::load_as(&folder, &selected.device, &loading)?;
     let sort_by = options.sort_by.map(stream::SortBy::from);
     // Before anything is read.
     sort_by.map_or(Ok(()), |by| by.check(&predictor))?;

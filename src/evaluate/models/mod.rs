@@ -23,11 +23,11 @@ use candle_core::Device;
 
 use self::asked::Asked;
 use self::outside::Outside;
-use crate::artifact::{Manifest, ZeroShotLabels};
+use crate::artifact::Manifest;
 use crate::data::{Overrides, Remark};
 use crate::evaluate::shift::{Damage, Kept};
 use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
-use crate::predict::{Predictor, SharedTrunk};
+use crate::predict::{Loading, Predictor, SharedTrunk};
 
 pub use self::chosen::{Chosen, data_config};
 pub use self::error::ModelsError;
@@ -56,8 +56,8 @@ pub struct Options {
     pub no_baseline: bool,
     /// What encoders make of texts, where several models have the same one.
     pub trunk: Option<SharedTrunk>,
-    /// Labels that a user names, for classifiers of natural language inference.
-    pub labels: Option<ZeroShotLabels>,
+    /// What the models are loaded as.
+    pub loading: Loading,
 }
 
 /// What happens while models are evaluated.
@@ -127,7 +127,7 @@ fn check_damages(damages: &[Damage]) -> Result<(), ModelsError> {
 }
 
 fn load(folder: &Path, options: &Options, device: &Device) -> Result<Predictor, ModelsError> {
-    let predictor = Predictor::load_as(folder, device, options.labels.as_ref())?;
+    let predictor = Predictor::load_as(folder, device, &options.loading)?;
     Ok(match options.coverage {
         Some(coverage) => predictor.with_coverage(coverage),
         None => predictor,

@@ -14,6 +14,7 @@ use super::super::endpoint::{Access, Endpoint};
 use super::super::model::Loaded;
 use super::super::request::Options;
 use crate::calibrate::Limits;
+use crate::compute::Precision;
 use crate::posterior::OwnDoubt;
 
 /// The model and the limits.
@@ -35,6 +36,8 @@ pub struct Info {
     max_tokens: usize,
     /// `cpu` or `cuda`.
     device: &'static str,
+    /// Of the products in the encoder's layers: `f32`, `bf16` or `int8`.
+    precision: Precision,
     /// The version of this server.
     version: &'static str,
     /// Request limits.
@@ -126,6 +129,7 @@ fn describe(app: &App, model: &Loaded) -> Info {
         labels: predictor.labels().to_vec(),
         max_tokens: manifest.preprocessing.max_length,
         device: app.model.device(),
+        precision: predictor.precision(),
         version: env!("CARGO_PKG_VERSION"),
         limits: InfoLimits {
             max_chars: request.chars,

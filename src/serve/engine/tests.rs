@@ -4,14 +4,14 @@ use candle_core::Device;
 
 use super::*;
 use crate::posterior::{Passes, Spread};
-use crate::predict::Predictor;
+use crate::predict::{Loading, Predictor};
 use crate::serve::Abstain;
 
 const LIMITS: Limits = Limits { budget: 256, batch_items: 16, queue_items: 16 };
 
 fn model() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-    Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default(), None).unwrap())
+    Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default(), &Loading::default()).unwrap())
 }
 
 fn engine(metrics: &Arc<Metrics>) -> Engine {

@@ -1,0 +1,49 @@
+//! The flag of the commands that predict: at which precision.
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use clap::{Args, ValueEnum};
+
+use super::output::note;
+use crate::compute::Precision;
+
+/// What the products in the layers are computed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    /// As the model was trained and calibrated
+    F32,
+    /// 16 bits, faster; needs AVX512-BF16
+    Bf16,
+    /// 8 bits, faster still; needs AVX512-VNNI
+    Int8,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PrecisionFlag {
+    /// Precision of the products in the encoder's layers on the CPU
+    #[arg(long, value_enum, default_value_t = Name::F32, env = "BAYES_PRECISION")]
+    precision: Name,
+}
+
+impl PrecisionFlag {
+    /// Refuses what this device has no instructions for.
+    pub fn on(self, device: &Device) -> Result<Precision> {
+        let precision = match self.precision {
+            Name::F32 => Precision::F32,
+            Name::Bf16 => Precision::Bf16,
+            Name::Int8 => Precision::Int8,
+        };
+        if let Err(why) = precision.check() {
+            bail!("--precision {precision}: {why}");
+        }
+        if precision != Precision::F32 && !device.is_cpu() {
+            bail!("--precision {precision} is for the CPU; use --device cpu or --precision f32");
+        }
+        if precision != Precision::F32 {
+            note(&format!(
+                "--precision {precision}: the model's temperature, sets, thresholds and novelty were fitted in f32"
+            ))?;
+        }
+        Ok(precision)
+    }
+}
