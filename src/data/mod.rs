@@ -70,7 +70,9 @@ pub use remark::Remark;
 pub(crate) use remark::{sentence, some};
 pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};
-pub use summary::{Lengths, NONE_IS_NEW, PartSummary, repeated_validation, untrained};
+pub use summary::{
+    Lengths, NONE_IS_NEW, PartSummary, repeated_evidence, repeated_validation, untrained,
+};
 pub use texts::Texts;
 pub use tokenizer::{Encoded, FolderTokenizer, TextTokenizer, TokenizerError, Truncation};
 pub use typical::typical_length;

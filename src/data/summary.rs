@@ -1,12 +1,16 @@
 //! What can be said of the rows of a part without showing one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::remark::some;
 use super::split::overlap;
 use super::{Dataset, Example, Part, Parts, Remark, TokenSet};
+use crate::numbers::grouped;
+
+/// Rows of a class from which on repetitions are counted.
+const FEW: usize = 10;
 
 /// Sizes and counts of one part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,6 +100,38 @@ pub fn repeated_validation(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
     let what = format!("{what}; they are not used to calibrate or to evaluate a last layer");
     // A few are in most data.
     Some(if 50 * seen < rows { Remark::Note(what) } else { Remark::Warning(what) })
+}
+
+/// Rows that calibrate and are no evidence of their own, since they repeat the text of another: many of all, or
+/// most of a class.
+pub fn repeated_evidence(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
+    let apart = !parts.temperature.rows.is_empty();
+    // Without parts for it the training rows calibrate.
+    let parts = if apart { vec![&parts.temperature, &parts.conformal] } else { vec![&parts.train] };
+    let mut texts: BTreeMap<u32, (usize, HashSet<u64>)> = BTreeMap::new();
+    for example in parts.into_iter().flat_map(|part| part.examples(dataset)) {
+        let (rows, distinct) = texts.entry(example.label).or_default();
+        *rows += 1;
+        distinct.insert(example.key());
+    }
+    let rows: usize = texts.values().map(|(rows, _)| rows).sum();
+    let distinct: usize = texts.values().map(|(_, distinct)| distinct.len()).sum();
+    let of_class = || {
+        let mut classes =
+            texts.iter().filter(|(_, (rows, texts))| *rows >= FEW && 2 * texts.len() <= *rows);
+        let (&label, (rows, texts)) = classes.next()?;
+        Some((format!(" of class `{}`", dataset.labels.get(label as usize)?), *rows, texts.len()))
+    };
+    let many = 10 * distinct < 9 * rows;
+    let (of, rows, distinct) =
+        if many { Some((String::new(), rows, distinct)) } else { of_class() }?;
+    Some(Remark::Warning(format!(
+        "the {} rows{of} that calibrate have only {} different texts: the temperature, prediction sets, thresholds and \
+         what is proved of them take each row for new evidence, and will promise more than they keep; remove the \
+         repeated rows",
+        grouped(rows as u64),
+        grouped(distinct as u64)
+    )))
 }
 
 impl Lengths {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::data::{Remark, repeated_validation};
+use crate::data::{Remark, repeated_evidence, repeated_validation};
 
 fn rows(name: &str, n: u32) -> Vec<Example> {
     let row = |i| Example { text: format!("{name} {i}"), pair: None, label: i % 2 };
@@ -88,6 +88,35 @@ fn texts_that_were_seen_before_are_trained_on_and_measure_nothing() {
             "{error}"
         );
     }
+}
+
+/// A row counts once as evidence, wherever its text stands again.
+#[test]
+fn repeated_rows_that_calibrate_are_told_of() {
+    let divide = |rows: Vec<Example>, cross_fit| {
+        let dataset = dataset([("train", rows)]);
+        let config = DataConfig { cross_fit, ..DataConfig::default() };
+        let parts = Parts::divide(&dataset, &config, &Noise::new(1), &HashSet::new()).unwrap();
+        repeated_evidence(&dataset, &parts).map(|remark| remark.text().to_owned())
+    };
+    let often = |count: u32, times: usize| -> Vec<Example> {
+        rows("text", count).into_iter().flat_map(|row| vec![row; times]).collect()
+    };
+    for cross_fit in [CrossFit::Never, CrossFit::Always] {
+        assert_eq!(divide(rows("text", 1000), cross_fit), None);
+        let told = divide(often(150, 20), cross_fit).unwrap();
+        assert!(told.contains("different texts"), "{told}");
+        // A few are in most data.
+        let mut few = rows("text", 1000);
+        few.extend(rows("text", 50));
+        assert_eq!(divide(few, cross_fit), None);
+    }
+    // One class alone was filled up by copies.
+    let mut mixed: Vec<Example> = rows("many", 4000);
+    mixed.retain(|row| row.label == 0);
+    mixed.extend(often(24, 15).into_iter().filter(|row| row.label == 1));
+    let told = divide(mixed, CrossFit::Always).unwrap();
+    assert!(told.contains("of class `"), "{told}");
 }
 
 /// Half of the official validation and test splits were seen.

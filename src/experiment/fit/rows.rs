@@ -54,7 +54,8 @@ impl Rows {
             show(Progress::from(remark));
         }
         check_rows(&chosen[0].calibration, &dataset, &parts)?;
-        if let Some(remark) = data::repeated_validation(&dataset, &parts) {
+        let repeated = [data::repeated_validation, data::repeated_evidence];
+        for remark in repeated.iter().filter_map(|find| find(&dataset, &parts)) {
             show(Progress::from(&remark));
         }
         if !parts.validation.rows.is_empty() {

@@ -6,7 +6,7 @@ use super::prepare::Prepared;
 use super::schedule::overruled_epochs;
 use super::{Experiment, Progress};
 use crate::calibrate::FOLDS;
-use crate::data::{Part, StreamSource, repeated_validation, untrained};
+use crate::data::{Part, StreamSource, repeated_evidence, repeated_validation, untrained};
 use crate::numbers::grouped;
 use crate::train::Recipe;
 
@@ -34,7 +34,11 @@ pub(super) fn describe(
         show(Progress::Note(note));
     }
     let limit = experiment.data.train_limit;
-    let of_parts = [untrained(dataset, parts, limit), repeated_validation(dataset, parts)];
+    let of_parts = [
+        untrained(dataset, parts, limit),
+        repeated_validation(dataset, parts),
+        repeated_evidence(dataset, parts),
+    ];
     let seen = lineage.remarks(dataset, parts);
     let taught = prepared.lessons.as_ref().map_or_else(Vec::new, Lessons::told);
     for remark in of_parts.iter().flatten().chain(&seen).chain(&taught) {
