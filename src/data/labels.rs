@@ -231,6 +231,12 @@ pub fn parts(label: &str) -> Option<Parts> {
         let text = |item: Json| match item {
             Json::Null => None,
             Json::String(text) => Some(text),
+/// A label as one writing of it is compared with another: without what nobody sees, and `1` for `1.0`.
+pub fn plain(label: &str) -> String {
+    let label = tidy(label);
+    whole_number(&label).map_or_else(|| label.clone(), str::to_owned)
+}
+
             other => Some(other.to_string()),
         };
         return Some(Parts::Labels(items.into_iter().filter_map(text).collect()));
