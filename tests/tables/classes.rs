@@ -238,6 +238,44 @@ fn a_label_map_that_cannot_be_meant_is_refused() {
         (&["--label-map", "a=b=x"][..], "several `=`"),
         (&["--label-map", "c=x,c=y"], "renames `c` twice, to `x` and to `y`"),
         (&["--label-map", "c=x", "--label-map", "c=y"], "renames `c` twice"),
+#[test]
+fn words_and_numbers_in_one_file_are_refused_until_somebody_says_what_they_are() {
+    let home = Home::new();
+    for (name, codes) in [("late.csv", ["0", "1"]), ("truth.csv", ["false", "true"])] {
+        let both = rows(80, ",", ["neg", "pos"]) + &rows(80, ",", codes).replace("ticket", "query");
+        home.write(name, "text,label\n".to_owned() + &both);
+        let message = plan(&home, name, &[]).unwrap_err();
+        let map = format!("{}=neg,{}=pos", codes[0], codes[1]);
+        assert!(message.contains(&map), "{message}");
+        let (found, _) = plan(&home, name, &["--label-map", &map]).unwrap();
+        assert_eq!(found["labels"], serde_json::json!(["neg", "pos"]));
+        let own = format!("{0}={0}", codes[0]);
+        let (found, _) = plan(&home, name, &["--label-map", &own]).unwrap();
+        assert_eq!(found["labels"].as_array().unwrap().len(), 4);
+    }
+}
+
+#[test]
+fn a_run_of_nul_is_refused_in_every_table() {
+    use std::io::Write;
+    let home = Home::new();
+    let mut bytes = ("text,label\n".to_owned() + &rows(80, ",", ["a", "b"])).into_bytes();
+    bytes[200..500].fill(0);
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&bytes).unwrap();
+    home.write("hole.csv", &bytes);
+    home.write("hole.csv.gz", packer.finish().unwrap());
+    home.write("hole.tsv", String::from_utf8(bytes).unwrap().replace(',', "\t"));
+    for name in ["hole.csv", "hole.csv.gz", "hole.tsv"] {
+        let message = plan(&home, name, &[]).unwrap_err();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            message.contains("line ") && message.contains("300 NUL bytes in a row"),
+            "{message}"
+        );
+    }
+}
+
     ] {
         let message = plan(&home, "eq.csv", map).unwrap_err();
         assert!(message.contains(says), "{message}");
