@@ -6,6 +6,7 @@ mod compare;
 mod completions;
 mod dataset;
 mod decisions;
+mod environment;
 mod eval;
 mod fit;
 mod fitted;
@@ -66,11 +67,18 @@ struct Common {
         global = true,
         display_order = 1000,
         default_value = "auto",
-        value_name = "DEVICE"
+        value_name = "DEVICE",
+        env = environment::DEVICE
     )]
     device: String,
     /// Number of threads in each thread pool [default: all cores]
-    #[arg(long, global = true, display_order = 1001, value_parser = words::whole::<u16>(1..=4096))]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1001,
+        value_parser = words::whole::<u16>(1..=4096),
+        env = "BAYES_THREADS"
+    )]
     threads: Option<u16>,
     /// Print the result as JSON
     #[arg(long, global = true, display_order = 1002)]
@@ -168,9 +176,11 @@ fn idle(command: &Command, common: &Common) -> Vec<String> {
     let computes = !matches!(command, Completions(_) | Dataset(_) | Publish(_));
     let answers = !matches!(command, Completions(_) | Serve(_));
     let flags = [
+    // A variable is set for whatever runs.
+    let of_variable = std::env::var(environment::DEVICE).is_ok_and(|set| set == common.device);
         (
             "--device",
-            common.device != "auto" && !computes,
+            common.device != "auto" && !of_variable && !computes,
             "the command computes nothing with a model",
         ),
         ("--json", common.json && !answers, "the command has no result to print"),
@@ -184,6 +194,13 @@ fn run(cli: &Cli) -> Result<Outcome> {
         note(&format!("warning: {idle}"))?;
     }
     match &cli.command {
+    for unknown in environment::unknown(&Cli::command()) {
+        match &cli.command {
+            // Its lines have a form of their own.
+            Command::Serve(_) => tracing::warn!("{unknown}"),
+            _ => note(&format!("warning: {unknown}"))?,
+        }
+    }
         Command::Train(options) => train::run(options, &cli.common),
         Command::Fit(options) => fit::run(options, &cli.common),
         Command::Eval(options) => eval::run(options, &cli.common),
