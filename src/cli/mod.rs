@@ -17,6 +17,7 @@ mod output;
 mod predict;
 mod progress;
 mod publish;
+mod quoted;
 mod replace;
 mod report;
 mod serve;
@@ -175,9 +176,9 @@ fn idle(command: &Command, common: &Common) -> Vec<String> {
     use Command::{Completions, Dataset, Publish, Serve};
     let computes = !matches!(command, Completions(_) | Dataset(_) | Publish(_));
     let answers = !matches!(command, Completions(_) | Serve(_));
-    let flags = [
     // A variable is set for whatever runs.
     let of_variable = std::env::var(environment::DEVICE).is_ok_and(|set| set == common.device);
+    let flags = [
         (
             "--device",
             common.device != "auto" && !of_variable && !computes,
@@ -193,7 +194,6 @@ fn run(cli: &Cli) -> Result<Outcome> {
     for idle in idle(&cli.command, &cli.common) {
         note(&format!("warning: {idle}"))?;
     }
-    match &cli.command {
     for unknown in environment::unknown(&Cli::command()) {
         match &cli.command {
             // Its lines have a form of their own.
@@ -201,6 +201,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
             _ => note(&format!("warning: {unknown}"))?,
         }
     }
+    match &cli.command {
         Command::Train(options) => train::run(options, &cli.common),
         Command::Fit(options) => fit::run(options, &cli.common),
         Command::Eval(options) => eval::run(options, &cli.common),
