@@ -68,7 +68,7 @@ impl Dataset {
                 Err(DataError::NotStreamed { path: known.name.into() })
             }
             Some(known) if known.hub_id.is_empty() => {
-                DataError::check_built_in(&config.dataset, &config.keys_of_files())?;
+                config.check_built_in(&config.dataset)?;
                 Ok(Self::generated())
             }
             _ => Self::read(&located, config),
