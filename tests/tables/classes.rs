@@ -213,9 +213,17 @@ fn only_rows_that_a_person_accepted_are_taken() {
     assert!(message.contains("80 rows were skipped"), "{message}");
     let (found, _) = plan(&home, "binary.jsonl", &["--label-column", "answer"]).unwrap();
     assert_eq!(count(&found), 200);
+    // An answer that the tool does not give, or none, is none of acceptance.
     let rows = objects(&label, 200).replace("\"reject\"", "\"perhaps\"");
-    home.write("other.jsonl", rows);
-    assert_eq!(count(&plan(&home, "other.jsonl", &[]).unwrap().0), 200);
+    home.write("other.jsonl", rows.replace(",\"answer\":\"ignore\"", ""));
+    let (found, said) = plan(&home, "other.jsonl", &[]).unwrap();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(count(&found), 120, "{said}");
+    assert!(said.contains("skipped: 40 without an answer, 40 `perhaps`"), "{said}");
+    // Answers to questions are no verdicts, though one may be such a word.
+    let rows = objects(&label, 200).replace("\"accept\"", "\"forty-two\"");
+    home.write("questions.jsonl", rows);
+    assert_eq!(count(&plan(&home, "questions.jsonl", &[]).unwrap().0), 200);
     let csv: String =
         (0..80).map(|i| format!("ticket {i},{}\n", ["accept", "reject"][i % 2])).collect();
     home.write("labels.csv", format!("text,answer\n{csv}"));
@@ -230,14 +238,6 @@ fn only_rows_that_a_person_accepted_are_taken() {
     assert!(plan(&home, "two.csv", &[]).unwrap_err().contains("`answer`, `shop`"));
 }
 
-#[test]
-fn a_label_map_that_cannot_be_meant_is_refused() {
-    let home = Home::new();
-    home.write("eq.csv", "text,label\n".to_owned() + &rows(80, ",", ["a=b", "c"]));
-    for (map, says) in [
-        (&["--label-map", "a=b=x"][..], "several `=`"),
-        (&["--label-map", "c=x,c=y"], "renames `c` twice, to `x` and to `y`"),
-        (&["--label-map", "c=x", "--label-map", "c=y"], "renames `c` twice"),
 #[test]
 fn words_and_numbers_in_one_file_are_refused_until_somebody_says_what_they_are() {
     let home = Home::new();
@@ -276,6 +276,14 @@ fn a_run_of_nul_is_refused_in_every_table() {
     }
 }
 
+#[test]
+fn a_label_map_that_cannot_be_meant_is_refused() {
+    let home = Home::new();
+    home.write("eq.csv", "text,label\n".to_owned() + &rows(80, ",", ["a=b", "c"]));
+    for (map, says) in [
+        (&["--label-map", "a=b=x"][..], "several `=`"),
+        (&["--label-map", "c=x,c=y"], "renames `c` twice, to `x` and to `y`"),
+        (&["--label-map", "c=x", "--label-map", "c=y"], "renames `c` twice"),
     ] {
         let message = plan(&home, "eq.csv", map).unwrap_err();
         assert!(message.contains(says), "{message}");
