@@ -11,7 +11,7 @@ use super::progress::Display;
 use super::summary::{next_commands, next_text};
 use super::tables::TableFlags;
 use super::words::whole;
-use super::zero_shot::labels_of;
+use super::zero_shot::{Named, labels_of, named};
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::data::NONE_IS_NEW;
 use crate::evaluate::WithoutSeen;
@@ -31,9 +31,10 @@ pub struct Options {
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
     /// Labels of your own, for a classifier of natural language inference: each text is asked whether
-    /// it entails each label. Separate them by commas
-    #[arg(long, alias = "labels", value_name = "LABELS", value_delimiter = ',')]
-    zero_shot_labels: Vec<String>,
+    /// it entails each label. Separate them by commas, and put a label that contains one in double
+    /// quotes
+    #[arg(long, alias = "labels", value_name = "LABELS", value_parser = named)]
+    zero_shot_labels: Vec<Named>,
     /// How a label becomes a sentence, with {} in its place [default: "This text is about {}."]
     #[arg(long, value_name = "TEXT", requires = "zero_shot_labels")]
     template: Option<String>,

@@ -6,6 +6,7 @@ mod compare;
 mod completions;
 mod dataset;
 mod decisions;
+mod environment;
 mod eval;
 mod fit;
 mod fitted;
@@ -17,6 +18,7 @@ mod precision;
 mod predict;
 mod progress;
 mod publish;
+mod quoted;
 mod replace;
 mod report;
 mod serve;
@@ -67,11 +69,18 @@ struct Common {
         global = true,
         display_order = 1000,
         default_value = "auto",
-        value_name = "DEVICE"
+        value_name = "DEVICE",
+        env = environment::DEVICE
     )]
     device: String,
     /// Number of threads in each thread pool [default: all cores]
-    #[arg(long, global = true, display_order = 1001, value_parser = words::whole::<u16>(1..=4096))]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1001,
+        value_parser = words::whole::<u16>(1..=4096),
+        env = "BAYES_THREADS"
+    )]
     threads: Option<u16>,
     /// Print the result as JSON
     #[arg(long, global = true, display_order = 1002)]
@@ -168,10 +177,12 @@ fn idle(command: &Command, common: &Common) -> Vec<String> {
     use Command::{Completions, Dataset, Publish, Serve};
     let computes = !matches!(command, Completions(_) | Dataset(_) | Publish(_));
     let answers = !matches!(command, Completions(_) | Serve(_));
+    // A variable is set for whatever runs.
+    let of_variable = std::env::var(environment::DEVICE).is_ok_and(|set| set == common.device);
     let flags = [
         (
             "--device",
-            common.device != "auto" && !computes,
+            common.device != "auto" && !of_variable && !computes,
             "the command computes nothing with a model",
         ),
         ("--json", common.json && !answers, "the command has no result to print"),
@@ -183,6 +194,13 @@ fn idle(command: &Command, common: &Common) -> Vec<String> {
 fn run(cli: &Cli) -> Result<Outcome> {
     for idle in idle(&cli.command, &cli.common) {
         note(&format!("warning: {idle}"))?;
+    }
+    for unknown in environment::unknown(&Cli::command()) {
+        match &cli.command {
+            // Its lines have a form of their own.
+            Command::Serve(_) => tracing::warn!("{unknown}"),
+            _ => note(&format!("warning: {unknown}"))?,
+        }
     }
     match &cli.command {
         Command::Train(options) => train::run(options, &cli.common),

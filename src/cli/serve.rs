@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::precision::PrecisionFlag;
 use super::words::whole;
-use super::zero_shot::labels_of;
+use super::zero_shot::{Named, labels_of, named};
 use super::{Common, Outcome, model_folder, note, print};
 use crate::compute;
 use crate::numbers::grouped;
@@ -133,15 +133,16 @@ pub struct Options {
     #[arg(long, value_parser = whole::<usize>(1..=100000), default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
     max_samples: usize,
     /// Labels of your own, for a classifier of natural language inference (zero-shot): each text is
-    /// asked whether it entails each label. Separate them by commas
+    /// asked whether it entails each label. Separate them by commas, and put a label that contains
+    /// one in double quotes
     #[arg(
         long,
         alias = "zero-shot-labels",
         value_name = "LABELS",
-        value_delimiter = ',',
+        value_parser = named,
         env = "BAYES_LABELS"
     )]
-    labels: Vec<String>,
+    labels: Vec<Named>,
     /// How a label becomes a sentence, with {} in its place [default: "This text is about {}."]
     #[arg(long, value_name = "TEXT", requires = "labels", env = "BAYES_TEMPLATE")]
     template: Option<String>,

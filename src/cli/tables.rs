@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::quoted::{Part, parts};
 use crate::data::Overrides;
 use crate::data::table::{Header, Quoting};
 
@@ -127,41 +128,16 @@ struct Renamings(Vec<(String, String)>);
 
 /// `a=b,"c, d"="e=f"`: a name in double quotes may hold what else would divide.
 fn renamings(text: &str) -> Result<Renamings, String> {
-    let mut pairs: Vec<Vec<String>> = vec![vec![String::new()]];
-    let (mut quoted, mut characters) = (false, text.chars().peekable());
-    // What was in quotes stays as it is.
-    let (mut closed, expected) = (false, || "expected FROM=TO, such as neg=negative".to_owned());
-    while let Some(character) = characters.next() {
-        let sides = pairs.last_mut().expect("there is one");
-        let side = sides.last_mut().expect("there is one");
-        match character {
-            '"' if quoted && characters.peek() == Some(&'"') => side.extend(characters.next()),
-            '"' if quoted => (quoted, closed) = (false, true),
-            _ if quoted => side.push(character),
-            '"' if side.trim().is_empty() && !closed => {
-                side.clear();
-                quoted = true;
-            }
-            ',' | '=' => {
-                if !closed {
-                    *side = side.trim().to_owned();
-                }
-                closed = false;
-                match character {
-                    ',' => pairs.push(vec![String::new()]),
-                    _ => sides.push(String::new()),
-                }
-            }
-            ' ' if closed => {}
-            _ if closed => return Err(expected()),
-            _ => side.push(character),
+    let expected = || "expected FROM=TO, such as neg=negative".to_owned();
+    let mut pairs = vec![Vec::new()];
+    for Part { text, divider } in parts(text, &[',', '=']).ok_or_else(expected)? {
+        pairs.last_mut().expect("there is one").push(text);
+        if divider == Some(',') {
+            pairs.push(Vec::new());
         }
     }
-    if let Some(side) = pairs.last_mut().and_then(|sides| sides.last_mut()).filter(|_| !closed) {
-        *side = side.trim().to_owned();
-    }
     let pair = |sides: Vec<String>| match <[String; 2]>::try_from(sides) {
-        Ok([from, to]) if !quoted && !from.is_empty() && !to.is_empty() => Ok((from, to)),
+        Ok([from, to]) if !from.is_empty() && !to.is_empty() => Ok((from, to)),
         Err(sides) if sides.len() > 2 => Err(format!(
             "`{}` contains several `=`; put the label that contains one in double quotes, for \
              example '\"a=b\"=c'",

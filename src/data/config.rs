@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::DataError;
+use super::labels::plain;
 use super::split::Fractions;
 use super::stream::StreamConfig;
 use super::table::{ColumnNames, Format, Header, Quoting, Reading};
@@ -238,6 +240,21 @@ impl DataConfig {
         ];
         let keys = keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| key);
         keys.chain(self.reading().keys()).collect()
+    }
+
+    /// What a label is renamed to, with the key that says so: its own, else one of another writing (`1.0` for `1`).
+    pub(super) fn renaming(&self, label: &str) -> Option<(&String, &String)> {
+        let own = plain(label);
+        let like = || self.label_map.iter().find(|(from, _)| plain(from) == own);
+        self.label_map.get_key_value(label).or_else(like)
+    }
+
+    /// Refuses what is said of files of a data set that has none.
+    ///
+    /// # Errors
+    /// A key is set that says how files are read.
+    pub fn check_built_in(&self, name: &str) -> Result<(), DataError> {
+        DataError::check_built_in(name, &self.keys_of_files())
     }
 
     /// The columns asked for.

@@ -68,7 +68,7 @@ impl Dataset {
                 Err(DataError::NotStreamed { path: known.name.into() })
             }
             Some(known) if known.hub_id.is_empty() => {
-                DataError::check_built_in(&config.dataset, &config.keys_of_files())?;
+                config.check_built_in(&config.dataset)?;
                 Ok(Self::generated())
             }
             _ => Self::read(&located, config),
@@ -138,8 +138,11 @@ impl Dataset {
             ))
         }));
         let names = if given.is_empty() { &content.class_names } else { &given.names };
+        let mut mixed_labels = None;
         if names.is_empty() {
-            mixed::check(&content.labels_of_files(), config)?;
+            let files = content.labels_of_files();
+            mixed::check(&files, config)?;
+            mixed_labels = mixed::check_together(&files, config)?;
             mixed::check_counting(&content.labels_of_splits(), config)?;
         }
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
@@ -193,6 +196,7 @@ impl Dataset {
             remarks: [located.remarks.clone(), content.remarks, remarks]
                 .into_iter()
                 .flatten()
+                .chain(mixed_labels)
                 .chain(contradicted)
                 .chain(placeholders)
                 .chain(one_text)

@@ -265,15 +265,15 @@ pub enum DataError {
          streamed together; write both with the same names"
     )]
     StreamedNames { path: PathBuf, first: PathBuf },
-    /// One file with words for its classes, another with numbers.
+    /// Some rows or files with words for their classes, others with numbers or truth values.
     #[error(
-        "{said}; if they are the same classes, say which number is which with `data.label_map`, such as `--label-map \
+        "{said}; if they are the same classes, say which one is which with `data.label_map`, such as `--label-map \
          {map}`; if they are classes of their own, map one to itself (`--label-map {own}={own}`)"
     )]
     WordsAndNumbers {
-        /// Which file has which, as a clause.
+        /// Which file or rows have which, as a clause.
         said: String,
-        /// Numbers in their order with words in theirs: which belong together is not known.
+        /// Numbers or truth values in their order with words in theirs: which belong together is not known.
         map: String,
         /// One of the numbers.
         own: String,

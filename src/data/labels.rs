@@ -70,6 +70,33 @@ pub fn likeness(label: &str) -> String {
     kept.flat_map(char::to_lowercase).map(latin).collect()
 }
 
+/// What labels have in common that may be one, though nobody can be sure: their likeness without marks of a footnote
+/// or a doubt and brackets around them, and with letters that are written as two.
+pub fn resemblance(label: &str) -> String {
+    let like = likeness(label);
+    let around = |c: char| "*†‡()[]{}".contains(c);
+    let inner = like.trim_start_matches(around);
+    let inner = inner.trim_end_matches(|c: char| around(c) || "!?.,;:".contains(c));
+    // `A*` and `A` are grades, `:)` is a label.
+    let inner = if inner.chars().filter(|c| c.is_alphabetic()).count() < 3 { &like } else { inner };
+    let mut letters = String::new();
+    for letter in inner.chars() {
+        match letter {
+            'ß' => letters.push_str("ss"),
+            'æ' => letters.push_str("ae"),
+            'œ' => letters.push_str("oe"),
+            'þ' => letters.push_str("th"),
+            'ø' => letters.push('o'),
+            'ł' => letters.push('l'),
+            'đ' | 'ð' => letters.push('d'),
+            'ħ' => letters.push('h'),
+            'ı' => letters.push('i'),
+            other => letters.push(other),
+        }
+    }
+    letters
+}
+
 /// A decimal digit of another script as that of ASCII; others as they are.
 fn ascii_digit(character: char) -> char {
     /// Where the scripts have their zero, with the other digits behind it (Unicode, category Nd).
@@ -202,6 +229,12 @@ pub fn whole_number(label: &str) -> Option<&str> {
     let is = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     let zeros = fraction.len() != 3 && fraction.bytes().all(|byte| byte == b'0');
     (is && zeros).then_some(whole)
+}
+
+/// A label as one writing of it is compared with another: without what nobody sees, and `1` for `1.0`.
+pub fn plain(label: &str) -> String {
+    let label = tidy(label);
+    whole_number(&label).map_or_else(|| label.clone(), str::to_owned)
 }
 
 /// What one cell holds besides a single label.

@@ -1,22 +1,89 @@
-//! Files of one data set that write the same classes in two ways: one in words, another in numbers.
+//! Classes that are written in two ways: in words in one file or some rows, in numbers in others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::labels::{looks_missing, tidy, whole_number};
-use super::remark::some;
+use super::labels::{likeness, looks_missing, tidy, whole_number};
+use super::remark::{Remark, some};
 use super::{DataConfig, DataError};
 
 /// Labels as they are written, by file.
 pub(super) type LabelsOfFiles<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 
+/// The whole number that a label is.
+fn number(label: &str) -> Option<i64> {
+    let label = tidy(label);
+    whole_number(&label).unwrap_or(&label).parse().ok()
+}
+
+fn is_word(label: &&str) -> bool {
+    number(label).is_none() && !looks_missing(tidy(label).as_str())
+}
+
+/// Refuses words and numbers, or truth values, among the labels of the same files: as many words as there are
+/// numbers, which count from 0. Says what is only like that. Where `-1` or `2` stands beside one word, or one
+/// number beside many, they are classes.
+pub(super) fn check_together(
+    files: &LabelsOfFiles<'_>,
+    config: &DataConfig,
+) -> Result<Option<Remark>, DataError> {
+    let of_one: BTreeSet<&str> = files.values().flatten().copied().collect();
+    let outside =
+        |label: &str| !config.ood_label.is_empty() && tidy(label) == tidy(&config.ood_label);
+    let labels = || of_one.iter().copied().filter(|label| !outside(label));
+    // Who has a model with such classes means them.
+    if !config.model_labels.is_empty() || labels().any(|label| config.renaming(label).is_some()) {
+        return Ok(None);
+    }
+    let truth = |label: &str| match likeness(label).as_str() {
+        "true" => Some(1),
+        "false" => Some(0),
+        _ => None,
+    };
+    let mut words: BTreeMap<String, &str> = BTreeMap::new();
+    let (mut numbers, mut truths) = (BTreeMap::new(), BTreeMap::new());
+    for label in labels() {
+        match (number(label), truth(label)) {
+            (Some(value), _) => drop(numbers.insert(value, label)),
+            (_, Some(value)) => drop(truths.insert(value, label)),
+            _ if is_word(&label) => drop(words.insert(likeness(label), label)),
+            _ => {}
+        }
+    }
+    // Yes and no beside them are said elsewhere, as are truth values beside numbers.
+    if words.len() < 2 || words.keys().all(|word| matches!(&**word, "yes" | "no" | "y" | "n")) {
+        return Ok(None);
+    }
+    let codes = match (numbers.len(), truths.len()) {
+        (2.., 0) => &numbers,
+        (0, 2) => &truths,
+        _ => return Ok(None),
+    };
+    let in_a_row = codes.keys().zip(codes.keys().skip(1)).all(|(one, next)| next - one == 1);
+    let (least, words) = (codes.keys().next().copied(), words.into_values().collect::<Vec<_>>());
+    let alike = 2 * codes.len().min(words.len()) >= codes.len().max(words.len());
+    if !in_a_row || !matches!(least, Some(-1..=1)) || !alike {
+        return Ok(None);
+    }
+    let of_codes = || codes.values().copied();
+    let pairs = of_codes().zip(&words).take(4).map(|(code, word)| format!("{code}={word}"));
+    let (map, own) = (pairs.collect::<Vec<_>>().join(","), of_codes().next().unwrap_or_default());
+    let said = format!(
+        "some rows have the labels {}, others {}",
+        some(words.iter().copied()),
+        some(of_codes())
+    );
+    if least == Some(0) && codes.len() == words.len() {
+        return Err(DataError::WordsAndNumbers { said, map, own: own.to_owned() });
+    }
+    Ok(Some(Remark::Warning(format!(
+        "{said}, and all are classes; if some are the same, say which is which with \
+         `data.label_map`, such as `--label-map {map}`"
+    ))))
+}
+
 /// Refuses words in one file and numbers in another, where nobody says what the numbers are: the classes would be
 /// twice as many.
 pub(super) fn check(files: &LabelsOfFiles<'_>, config: &DataConfig) -> Result<(), DataError> {
-    let number = |label: &str| -> Option<i64> {
-        let label = tidy(label);
-        whole_number(&label).unwrap_or(&label).parse().ok()
-    };
-    let is_word = |label: &&str| number(label).is_none() && !looks_missing(tidy(label).as_str());
     let of = |test: &dyn Fn(&&str) -> bool| {
         files.iter().find(|(_, labels)| !labels.is_empty() && labels.iter().all(test))
     };
@@ -25,12 +92,7 @@ pub(super) fn check(files: &LabelsOfFiles<'_>, config: &DataConfig) -> Result<()
     let (Some((words_file, words)), Some((numbers_file, numbers))) = (words, numbers) else {
         return Ok(());
     };
-    let said = |label: &&str| {
-        let label = tidy(label);
-        let forms = [label.as_str(), whole_number(&label).unwrap_or(&label)];
-        forms.iter().any(|form| config.label_map.contains_key(*form))
-    };
-    if numbers.iter().any(said) || words.iter().any(said) {
+    if numbers.iter().chain(words).any(|label| config.renaming(label).is_some()) {
         return Ok(());
     }
     let mut values: Vec<i64> = numbers.iter().filter_map(|label| number(label)).collect();
@@ -65,7 +127,7 @@ pub(super) fn check_counting(
     };
     let said = |label: &i64| {
         let label = label.to_string();
-        config.label_map.contains_key(&label) || config.ood_label == label
+        config.renaming(&label).is_some() || config.ood_label == label
     };
     for (split, labels) in splits.iter().filter(|(split, _)| **split != "train") {
         let Some(found) = numbers(labels).filter(|found| found.len() == train.len()) else {
@@ -130,6 +192,68 @@ mod tests {
     }
 
     #[test]
+    fn words_and_numbers_of_the_same_rows_are_refused_where_they_are_as_many() {
+        let outcome = |labels: &[&'static str], map: &[(&str, &str)], model: &[&str]| {
+            let files = [("a.csv", labels.iter().copied().collect())];
+            let label_map = map.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect();
+            let model_labels = model.iter().map(|&label| label.to_owned()).collect();
+            let config = DataConfig { label_map, model_labels, ..DataConfig::default() };
+            match check_together(&files.into(), &config) {
+                Err(error) => format!("refused: {error}"),
+                Ok(Some(remark)) => format!("warned: {}", remark.text()),
+                Ok(None) => String::new(),
+            }
+        };
+        for labels in [
+            &["neg", "pos", "0", "1"][..],
+            &["neg", "pos", "0.0", "1.0"],
+            &["neg", "Neg ", "pos", "0", " 1", "1.0"],
+            &["neg", "pos", "true", "false"],
+            &["ham", "spam", "True", "False", "?"],
+            &["a", "b", "c", "0", "1", "2"],
+        ] {
+            let said = outcome(labels, &[], &[]);
+            assert!(
+                said.starts_with("refused") && said.contains("--label-map"),
+                "{labels:?} {said}"
+            );
+        }
+        let said = outcome(&["neg", "pos", "true", "false"], &[], &[]);
+        assert!(said.contains("false=neg,true=pos") && said.contains("false=false"), "{said}");
+        for labels in [
+            &["neg", "neutral", "pos", "0", "1"][..],
+            &["neg", "pos", "1", "2"],
+            &["neg", "pos", "-1", "0", "1"],
+            &["neg", "pos", "0", "1", "2"],
+        ] {
+            let said = outcome(labels, &[], &[]);
+            assert!(
+                said.starts_with("warned") && said.contains("--label-map"),
+                "{labels:?} {said}"
+            );
+        }
+        let four = &["neg", "pos", "0", "1"][..];
+        for (labels, map, model) in [
+            (&["0", "1", "other"][..], &[][..], &[][..]),
+            (&["0", "1", "?", "nan"], &[], &[]),
+            (&["neg", "pos", "0"], &[], &[]),
+            (&["neg", "pos", "404", "500"], &[], &[]),
+            (&["a", "b", "c", "d", "e", "0", "1"], &[], &[]),
+            (&["yes", "no", "0", "1"], &[], &[]),
+            (&["true", "false", "0", "1"], &[], &[]),
+            (&["true", "false", "unsure"], &[], &[]),
+            (four, &[("0", "0")], &[]),
+            (four, &[("0", "neg"), ("1", "pos")], &[]),
+            (four, &[], &["neg", "pos"]),
+        ] {
+            assert_eq!(outcome(labels, map, model), "", "{labels:?}");
+        }
+        let config = DataConfig { ood_label: "none".to_owned(), ..DataConfig::default() };
+        let files = [("a.csv", ["0", "1", "none", "other"].into_iter().collect())];
+        assert_eq!(check_together(&files.into(), &config).unwrap(), None);
+    }
+
+    #[test]
     fn words_beside_numbers_are_refused_until_somebody_says_what_they_are() {
         let outcome = |first: &[&'static str], second: &[&'static str], map: &[(&str, &str)]| {
             let files = [("a.csv", first), ("b.csv", second)];
@@ -151,6 +275,7 @@ mod tests {
             (&["neg", "pos"][..], &["1", "0"][..], &[("0", "neg"), ("1", "pos")][..]),
             (&["neg", "pos"], &["1", "0"], &[("0", "0")]),
             (&["1.0", "0.0"], &["neg", "pos"], &[("0", "neg"), ("1", "pos")]),
+            (&["1", "0"], &["neg", "pos"], &[("0.0", "neg"), ("1.0", "pos")]),
             (&["neg", "pos"], &["neg"], &[]),
             (&["0", "1"], &["1", "2"], &[]),
             (&["0", "1", "other"], &["0"], &[]),

@@ -240,7 +240,10 @@ impl Content {
         self.remarks.extend(table.lost().map(Remark::Warning));
         if !verdicts.is_empty() {
             self.not_accepted += verdicts.values().sum::<u64>();
-            let counted = verdicts.iter().map(|(verdict, rows)| format!("{rows} `{verdict}`"));
+            let counted = verdicts.iter().map(|(verdict, rows)| match verdict.as_str() {
+                "" => format!("{rows} without an answer"),
+                verdict => format!("{rows} `{verdict}`"),
+            });
             self.remarks.push(Remark::Warning(format!(
                 "`{}`: the column `answer` says what a person decided; only rows with `{ACCEPTED}` \
                  are used; skipped: {}",

@@ -48,8 +48,10 @@ pub struct Plan {
 pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
     let here = written.model.init.as_deref().and_then(model::here);
     let opened = Opened::new(written, here.as_deref())?;
+    let mut of_encoder = None;
     let (parameters, left_out, missing) = match prepare(written, &mut |_| ()) {
-        Ok(Prepared { start, .. }) => {
+        Ok(Prepared { start, used, .. }) => {
+            of_encoder = Some(used);
             let specifications = model::specifications(&start.encoder);
             let size = |one: &Specification| one.shape.iter().product::<usize>();
             (Some(specifications.iter().map(size).sum()), start.remarks(), None)
@@ -62,7 +64,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
     let rows = opened.tuned_rows();
     let Opened { experiment, dataset, parts, lineage, used, lessons, .. } = opened;
     let taught = lessons.as_ref().map_or_else(Vec::new, Lessons::told);
-    let unused = used.warning(written).map(Remark::Warning);
+    let unused = of_encoder.unwrap_or(used).warning(written).map(Remark::Warning);
     let overruled = overruled_epochs(written, &experiment.train, rows).map(Remark::Note);
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     Ok(Plan {

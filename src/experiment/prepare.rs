@@ -210,6 +210,7 @@ pub(super) fn prepare(
     experiment.data.max_length = start.max_length;
     let fits = experiment.posterior.check_encoder(&start.encoder);
     fits.map_err(ExperimentError::Encoder)?;
+    let used = used.of_encoder(&experiment, &start.encoder);
     Ok(Prepared { experiment, dataset, parts, start, noise, crossing, lineage, used, lessons })
 }
 

@@ -6,6 +6,7 @@ use super::Experiment;
 use super::keys::flat;
 use crate::calibrate::novelty::NoveltyMethod;
 use crate::data::{DataConfig, Parts};
+use crate::model::EncoderConfig;
 use crate::posterior::Passes;
 use crate::train::{Recipe, SchedulerType};
 
@@ -40,7 +41,16 @@ pub(super) struct Use {
     no_sets: bool,
     /// Whether nobody but the labels says what rows should be answered.
     no_teacher: bool,
+    /// Whether the posterior has no variance that could be scaled.
+    no_variance: bool,
+    /// Whether all layers that are trained have the same learning rate, whatever it falls by from one to the next.
+    one_rate: bool,
+    /// Keys of the method that say nothing beside its others, and why.
+    of_method: &'static [(&'static str, &'static str)],
 }
+
+/// Of a posterior without variance.
+const IS_MAP: &str = "`posterior.method` is map, which has no distribution over the logits";
 
 impl Use {
     pub(super) fn new(
@@ -49,10 +59,20 @@ impl Use {
         crossed: bool,
         classes: usize,
     ) -> Self {
+        Self {
+            crossed,
+            own_validation: !crossed && parts.validation.split != "train",
+            own_test: parts.test.split != "train",
+            ..Self::of_config(experiment, classes)
+        }
+    }
+
+    /// As far as the data have no say.
+    fn of_config(experiment: &Experiment, classes: usize) -> Self {
         let Experiment { train, posterior, calibration, .. } = experiment;
         let recipe = train.recipe;
         let no_link = if !posterior.approach().has_variance() {
-            Some("`posterior.method` is map, which has no distribution over the logits")
+            Some(IS_MAP)
         } else {
             match posterior.approach().needs().passes {
                 Some(Passes::Dropout { .. }) => {
@@ -68,9 +88,9 @@ impl Use {
         Self {
             recipe,
             timed: recipe == Recipe::Auto,
-            crossed,
-            own_validation: !crossed && parts.validation.split != "train",
-            own_test: parts.test.split != "train",
+            crossed: false,
+            own_validation: false,
+            own_test: false,
             no_novelty: calibration.novelty == NoveltyMethod::None,
             no_distance: !calibration.novelty.is_distance(),
             scheduler: train.lr_scheduler_type,
@@ -78,7 +98,17 @@ impl Use {
             no_link,
             no_sets: calibration.conformal_alpha.is_empty(),
             no_teacher: !posterior.approach().needs().teacher,
+            no_variance: !posterior.approach().has_variance(),
+            one_rate: false,
+            of_method: posterior.approach().without_effect(),
         }
+    }
+
+    /// The same, now that the encoder is known.
+    pub(super) fn of_encoder(self, experiment: &Experiment, encoder: &EncoderConfig) -> Self {
+        let frozen = experiment.train.frozen_layers;
+        let below = encoder.weights_of(frozen);
+        Self { one_rate: frozen > 0 && below + 1 >= encoder.layer_weights(), ..self }
     }
 
     /// The same for a run in which this was kept.
@@ -112,11 +142,15 @@ impl Use {
                 Some("the teacher's probabilities are learned (`train.teacher`)")
             }
             "posterior.link" => self.no_link,
+            "calibration.scale" if self.no_variance => Some(IS_MAP),
             "calibration.conformal_method" if self.no_sets => {
                 Some("`calibration.conformal_alpha` is empty, so there are no sets")
             }
             _ if head && key.starts_with("train.") && !OF_HEAD.contains(&key) => {
                 Some("only the last layer is fitted")
+            }
+            "train.layer_lr_decay" if self.one_rate => {
+                Some("`train.frozen_layers` leaves at most the top layer to train")
             }
             "train.early_stopping_threshold" if self.patient => {
                 Some("`train.early_stopping_patience` is 0")
@@ -133,7 +167,10 @@ impl Use {
             "train.lr_decay_steps" if self.scheduler != SchedulerType::WarmupStableDecay => {
                 Some("`train.lr_scheduler_type` is not warmup_stable_decay")
             }
-            _ => None,
+            _ => {
+                let name = key.strip_prefix("posterior.")?;
+                self.of_method.iter().find(|(own, _)| *own == name).map(|(_, why)| *why)
+            }
         }
     }
 
@@ -175,17 +212,39 @@ impl Use {
             };
             by_reason.entry(reason).or_default().push(format!("`{key}`"));
         }
-        let clause = |(reason, keys): (&str, Vec<String>)| match keys.as_slice() {
-            [one] => format!("{one} has no effect because {reason}"),
-            all => format!("{} have no effect because {reason}", all.join(", ")),
-        };
-        let clauses: Vec<String> = by_reason.into_iter().map(clause).collect();
-        (!clauses.is_empty()).then(|| clauses.join("; "))
+        said(by_reason)
     }
+}
+
+/// The same of the keys that `bayes fit` was given, where they have no effect on any method that has them.
+pub(super) fn of_fit(chosen: &[Experiment], keys: &[&str], classes: usize) -> Option<String> {
+    let usual = flat(&Experiment::default());
+    let methods: Vec<_> =
+        chosen.iter().map(|one| (flat(one), Use::of_config(one, classes))).collect();
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for key in keys.iter().filter(|key| !key.starts_with("data.")) {
+        let having = methods.iter().filter(|(own, _)| own.get(*key) != usual.get(*key));
+        let reasons: Option<Vec<&str>> = having.map(|(_, way)| way.reason(key)).collect();
+        if let Some(reason) = reasons.and_then(|reasons| reasons.first().copied()) {
+            by_reason.entry(reason).or_default().push(format!("`{key}`"));
+        }
+    }
+    said(by_reason)
+}
+
+fn said(by_reason: BTreeMap<&str, Vec<String>>) -> Option<String> {
+    let clause = |(reason, keys): (&str, Vec<String>)| match keys.as_slice() {
+        [one] => format!("{one} has no effect because {reason}"),
+        all => format!("{} have no effect because {reason}", all.join(", ")),
+    };
+    let clauses: Vec<String> = by_reason.into_iter().map(clause).collect();
+    (!clauses.is_empty()).then(|| clauses.join("; "))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::data::Part;
 
@@ -209,6 +268,9 @@ mod tests {
             no_link: None,
             no_sets: false,
             no_teacher: true,
+            no_variance: false,
+            one_rate: false,
+            of_method: &[],
         };
         let wrote = experiment(&[
             "train.learning_rate=1e-3",
@@ -287,6 +349,17 @@ mod tests {
                 3,
                 "`calibration.conformal_alpha` is empty",
             ),
+            (
+                &["calibration.scale=largest", "posterior.method=map"],
+                2,
+                "`posterior.method` is map",
+            ),
+            (&["calibration.scale=0.5", "posterior.method=map"], 3, "`calibration.scale` has no"),
+            (
+                &["posterior.method=sngp", "posterior.sngp_norm_bound=2.0"],
+                3,
+                "`posterior.sngp_norm_bound` has no effect because `posterior.sngp_joint` is false",
+            ),
         ] {
             let found = way(&experiment(settings), classes);
             assert!(found.contains(said), "{settings:?}: {found:?}");
@@ -297,8 +370,72 @@ mod tests {
             &["train.lr_decay_steps=0.3", "train.lr_scheduler_type=warmup_stable_decay"],
             &["train.early_stopping_threshold=0.1", "train.early_stopping_patience=2"],
             &["posterior.link=mf2", "calibration.conformal_method=aps", "train.warmup_steps=7"],
+            &["calibration.scale=0.5", "posterior.method=mc_dropout"],
+            &["calibration.scale=largest"],
+            &["posterior.method=sngp", "posterior.sngp_norm_bound=2", "posterior.sngp_joint=true"],
         ] {
             assert_eq!(way(&experiment(settings), 3), "", "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn a_fit_names_keys_that_say_nothing_to_any_of_its_methods() {
+        let said = |methods: &[&str], settings: &[&str]| {
+            let with = |method: &&str| {
+                let method = format!("posterior.method={method}");
+                let own = |setting: &&&str| {
+                    *method != *"posterior.method=map" || !setting.contains("sngp")
+                };
+                let all: Vec<&str> =
+                    settings.iter().filter(own).copied().chain([method.as_str()]).collect();
+                experiment(&all)
+            };
+            let chosen: Vec<Experiment> = methods.iter().map(with).collect();
+            let keys: Vec<&str> =
+                settings.iter().map(|one| one.split('=').next().unwrap()).collect();
+            of_fit(&chosen, &keys, 3).unwrap_or_default()
+        };
+        assert!(said(&["map"], &["calibration.scale=0.5"]).contains("method` is map"));
+        assert!(said(&["map"], &["posterior.link=mf2"]).contains("method` is map"));
+        let novelty = ["calibration.novelty=none", "calibration.ood_p=0.2"];
+        assert!(said(&["laplace", "map"], &novelty).contains("novelty` is none"));
+        let bound = ["posterior.sngp_norm_bound=2.0"];
+        assert!(said(&["map", "sngp"], &bound).contains("sngp_joint` is false"));
+        for methods in [&["laplace"][..], &["map", "laplace"]] {
+            assert_eq!(said(methods, &["calibration.scale=0.5", "posterior.link=mf2"]), "");
+        }
+        assert_eq!(said(&["map"], &["calibration.ood_p=0.2", "data.test_fraction=0.3"]), "");
+    }
+
+    #[test]
+    fn a_decay_over_layers_has_no_effect_where_one_is_trained_or_none() {
+        let part = Part { split: "train".to_owned(), rows: Vec::new() };
+        let parts = Parts {
+            train: part.clone(),
+            validation: part.clone(),
+            temperature: part.clone(),
+            conformal: part.clone(),
+            test: part,
+            seen_in_test: Vec::new(),
+            seen_in_validation: Vec::new(),
+        };
+        let bert = r#"{ "model_type": "bert", "num_hidden_layers": 4 }"#;
+        let albert = r#"{ "model_type": "albert", "num_hidden_groups": 2 }"#;
+        for (file, frozen, told) in [
+            (bert, 0, false),
+            (bert, 2, false),
+            (bert, 3, true),
+            (bert, 4, true),
+            (albert, 0, false),
+            (albert, 6, true),
+            (albert, 12, true),
+        ] {
+            let frozen = format!("train.frozen_layers={frozen}");
+            let wrote = experiment(&["train.layer_lr_decay=0.9", &frozen]);
+            let encoder = EncoderConfig::from_bytes(Path::new("config.json"), file.as_bytes());
+            let way = Use::new(&wrote, &parts, false, 3).of_encoder(&wrote, &encoder.unwrap());
+            let said = way.warning(&wrote).unwrap_or_default();
+            assert_eq!(said.starts_with("`train.layer_lr_decay` has no"), told, "{file} {frozen}");
         }
     }
 }

@@ -159,6 +159,11 @@ pub trait Approach {
         true
     }
 
+    /// Its keys that change nothing beside its others, each with the reason.
+    fn without_effect(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// The first value that cannot be, as a message that begins with its key.
     fn check(&self) -> std::result::Result<(), String> {
         Ok(())

@@ -192,6 +192,17 @@ fn what_is_said_of_a_set_of_texts_names_the_flag_that_reaches_it() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("`data.text_colum` is not one of the keys `data.text_column`"), "{said}");
+    // Generated texts are read from no table; beside a file the key is meant for that.
+    let generated = ["other-topics", "--ood-set", "data.text_column=second"];
+    let output = run(&generated);
+    let said = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("`other-topics` is built in") && said.contains("--ood-set data.text_column"),
+        "{said}"
+    );
+    let both = ["two.csv", "other-topics", "--ood-set", "data.text_column=second"];
+    assert_eq!(run(&both).status.code(), Some(0));
     let output = home.run(&["eval", "--ood-set", "data.text_column=second"]);
     assert!(text(&output.stderr).contains("--ood <DATA>"), "{}", text(&output.stderr));
 }

@@ -213,9 +213,17 @@ fn only_rows_that_a_person_accepted_are_taken() {
     assert!(message.contains("80 rows were skipped"), "{message}");
     let (found, _) = plan(&home, "binary.jsonl", &["--label-column", "answer"]).unwrap();
     assert_eq!(count(&found), 200);
+    // An answer that the tool does not give, or none, is none of acceptance.
     let rows = objects(&label, 200).replace("\"reject\"", "\"perhaps\"");
-    home.write("other.jsonl", rows);
-    assert_eq!(count(&plan(&home, "other.jsonl", &[]).unwrap().0), 200);
+    home.write("other.jsonl", rows.replace(",\"answer\":\"ignore\"", ""));
+    let (found, said) = plan(&home, "other.jsonl", &[]).unwrap();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(count(&found), 120, "{said}");
+    assert!(said.contains("skipped: 40 without an answer, 40 `perhaps`"), "{said}");
+    // Answers to questions are no verdicts, though one may be such a word.
+    let rows = objects(&label, 200).replace("\"accept\"", "\"forty-two\"");
+    home.write("questions.jsonl", rows);
+    assert_eq!(count(&plan(&home, "questions.jsonl", &[]).unwrap().0), 200);
     let csv: String =
         (0..80).map(|i| format!("ticket {i},{}\n", ["accept", "reject"][i % 2])).collect();
     home.write("labels.csv", format!("text,answer\n{csv}"));
@@ -228,6 +236,44 @@ fn only_rows_that_a_person_accepted_are_taken() {
         ),
     );
     assert!(plan(&home, "two.csv", &[]).unwrap_err().contains("`answer`, `shop`"));
+}
+
+#[test]
+fn words_and_numbers_in_one_file_are_refused_until_somebody_says_what_they_are() {
+    let home = Home::new();
+    for (name, codes) in [("late.csv", ["0", "1"]), ("truth.csv", ["false", "true"])] {
+        let both = rows(80, ",", ["neg", "pos"]) + &rows(80, ",", codes).replace("ticket", "query");
+        home.write(name, "text,label\n".to_owned() + &both);
+        let message = plan(&home, name, &[]).unwrap_err();
+        let map = format!("{}=neg,{}=pos", codes[0], codes[1]);
+        assert!(message.contains(&map), "{message}");
+        let (found, _) = plan(&home, name, &["--label-map", &map]).unwrap();
+        assert_eq!(found["labels"], serde_json::json!(["neg", "pos"]));
+        let own = format!("{0}={0}", codes[0]);
+        let (found, _) = plan(&home, name, &["--label-map", &own]).unwrap();
+        assert_eq!(found["labels"].as_array().unwrap().len(), 4);
+    }
+}
+
+#[test]
+fn a_run_of_nul_is_refused_in_every_table() {
+    use std::io::Write;
+    let home = Home::new();
+    let mut bytes = ("text,label\n".to_owned() + &rows(80, ",", ["a", "b"])).into_bytes();
+    bytes[200..500].fill(0);
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&bytes).unwrap();
+    home.write("hole.csv", &bytes);
+    home.write("hole.csv.gz", packer.finish().unwrap());
+    home.write("hole.tsv", String::from_utf8(bytes).unwrap().replace(',', "\t"));
+    for name in ["hole.csv", "hole.csv.gz", "hole.tsv"] {
+        let message = plan(&home, name, &[]).unwrap_err();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            message.contains("line ") && message.contains("300 NUL bytes in a row"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

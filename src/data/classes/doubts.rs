@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::DataError;
-use crate::data::labels::{likeness, looks_missing, number};
+use crate::data::labels::{likeness, looks_missing, number, resemblance};
 use crate::data::remark::{Remark, some};
 
 /// Rows that a class should have at least, on average, and from how many classes on that is looked at.
@@ -49,7 +49,7 @@ pub(super) fn check_numbers(
 pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &mut Vec<Remark>) {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for class in classes {
-        alike.entry(likeness(class)).or_default().push(class);
+        alike.entry(resemblance(class)).or_default().push(class);
     }
     for group in alike.values().filter(|group| group.len() > 1) {
         let rows = |name: &&&str| counts.get(**name).copied().unwrap_or(0);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Occurrence, Occurring, Place};
-use crate::data::labels::{Parts, likeness, parts, tidy, whole_number};
+use crate::data::labels::{Parts, likeness, parts, plain, tidy, whole_number};
 use crate::data::remark::{Remark, some};
 use crate::data::{DataConfig, DataError};
 use crate::numbers::grouped;
@@ -61,7 +61,7 @@ impl<'a> Meaning<'a> {
         let others: BTreeSet<String> = self.of.values().cloned().collect();
         for name in self.of.values_mut() {
             if let Some(whole) = whole_number(name)
-                && (all || others.contains(whole) || config.label_map.contains_key(whole))
+                && (all || others.contains(whole) || config.renaming(whole).is_some())
             {
                 *name = whole.to_owned();
             }
@@ -136,9 +136,13 @@ impl<'a> Meaning<'a> {
     pub(super) fn mapped(&mut self, config: &DataConfig, remarks: &mut Vec<Remark>) {
         let mut used = BTreeSet::new();
         for (written, name) in &mut self.of {
-            let entry = config.label_map.get_key_value(&**name);
-            if let Some((from, to)) = entry.or_else(|| config.label_map.get_key_value(*written)) {
-                used.insert(from);
+            // Who names a writing means it.
+            let own = config.label_map.get_key_value(*written);
+            let entry = own.or_else(|| config.renaming(name)).or_else(|| config.renaming(written));
+            if let Some((from, to)) = entry {
+                let same =
+                    |(other, of): &(&String, &String)| *of == to && plain(other) == plain(from);
+                used.extend(config.label_map.iter().filter(same).map(|(from, _)| from));
                 to.clone_into(name);
             }
         }
@@ -177,7 +181,9 @@ impl<'a> Meaning<'a> {
             let wrote = |one: &&str| tidy(one) == name || whole_number(one) == Some(name);
             let renamed = written.iter().any(|one| likeness(one) == likeness(name) && !wrote(one));
             let untouched = written.iter().any(|one| one == &name);
-            if (written.len() > 1 && untouched) || renamed {
+            // Rows that are written so have another name, such as where two are exchanged.
+            let taken = self.of.get(name).is_some_and(|other| other != name);
+            if (written.len() > 1 && untouched) || renamed || taken {
                 let others = written.into_iter().filter(|one| *one != name).map(visible);
                 let others: Vec<String> = others.collect();
                 let shown = some(others.iter().map(String::as_str));

@@ -180,6 +180,84 @@ fn what_looks_missing_joined_or_single_is_said() {
 }
 
 #[test]
+fn a_map_takes_a_number_in_every_writing() {
+    let all = |map: &[(&str, &str)], rows: &[(&str, &str, u64)]| {
+        let label_map = map.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect();
+        with(rows, &[], &DataConfig { label_map, ..DataConfig::default() }).unwrap()
+    };
+    let rows = [("train", "1", 20), ("train", "2", 20), ("train", "a", 20)];
+    for key in ["1.0", "1", " 1", "1.00"] {
+        let found = all(&[(key, "a")], &rows);
+        assert_eq!(found.names, ["2", "a"], "{key}");
+        assert_eq!(fate(&found, "1").as_deref(), Some("a"), "{key}");
+        assert!(!warned(&found, "no row has that label"), "{key}");
+    }
+    // Two writings of one label, each with a name of its own, and both with the same.
+    let rows = [("train", "1", 20), ("train", "1.0", 20), ("train", "2", 20)];
+    let found = all(&[("1", "a"), ("1.0", "b")], &rows);
+    assert_eq!(["1", "1.0"].map(|one| fate(&found, one).unwrap()), ["a", "b"]);
+    assert!(!warned(&found, "no row has that label"), "{:?}", found.remarks);
+    let rows = [("train", "1", 20), ("train", "2", 20)];
+    let found = all(&[("1", "a"), ("1.0", "a")], &rows);
+    assert!(!warned(&found, "no row has that label"), "{:?}", found.remarks);
+    let found = all(&[("3.0", "a")], &rows);
+    assert!(warned(&found, "no row has that label"), "{:?}", found.remarks);
+}
+
+#[test]
+fn labels_that_are_exchanged_are_said() {
+    let all = |map: &[(&str, &str)]| {
+        let rows = [("train", "neg", 20), ("train", "neutral", 20), ("train", "pos", 20)];
+        let label_map = map.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect();
+        let found = with(&rows, &[], &DataConfig { label_map, ..DataConfig::default() }).unwrap();
+        found.remarks.iter().map(|one| one.text().to_owned()).collect::<Vec<_>>().join("\n")
+    };
+    let said = all(&[("neg", "pos"), ("pos", "neg")]);
+    assert!(said.contains("`neg` is read as the label `pos`"), "{said}");
+    assert!(said.contains("`pos` is read as the label `neg`"), "{said}");
+    let said = all(&[("neg", "neutral"), ("neutral", "pos"), ("pos", "neg")]);
+    assert_eq!(said.matches("is read as").count(), 3, "{said}");
+    // One alone takes a name that no row has.
+    assert_eq!(all(&[("neg", "negative")]), "");
+}
+
+#[test]
+fn labels_with_marks_or_letters_that_are_written_as_two_are_said_and_stay_apart() {
+    for (one, other) in [
+        ("neg", "neg*"),
+        ("neg", "**neg**"),
+        ("neg", "(neg)"),
+        ("neg", "neg!"),
+        ("neg", "neg?"),
+        ("Neg", "neg (?)"),
+        ("neg", "neg†"),
+        ("straße", "Strasse"),
+        ("œuvre", "oeuvre"),
+        ("Ægir", "aegir"),
+        ("løp", "lop"),
+        ("Łódź", "lodz"),
+    ] {
+        let found = settled(&[("train", one, 20), ("train", other, 20), ("train", "x", 20)], &[]);
+        assert!(warned(&found, "look alike but are 2 classes"), "{one} {other}");
+        assert_eq!(found.names.len(), 3, "{one} {other}");
+    }
+    for (one, other) in [
+        ("A", "A*"),
+        ("B", "B+"),
+        ("C", "C++"),
+        ("<5 years", ">5 years"),
+        ("5", "5*"),
+        (":)", ":("),
+        ("!important", "important"),
+        ("dog (wild)", "dog (tame)"),
+        ("AAA", "AAA+"),
+    ] {
+        let found = settled(&[("train", one, 20), ("train", other, 20), ("train", "x", 20)], &[]);
+        assert!(!warned(&found, "look alike"), "{one} {other}");
+    }
+}
+
+#[test]
 fn a_map_that_renames_nothing_is_said() {
     let label_map =
         [("neg".to_owned(), "negative".to_owned()), ("po".to_owned(), "p".to_owned())].into();

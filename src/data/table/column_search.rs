@@ -183,13 +183,13 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// What a person said of the row to an annotation tool: it is called `answer` and holds nothing else.
+    /// What a person said of the row to an annotation tool: it is called `answer` and holds hardly anything else, such
+    /// as an answer of the person's own.
     pub(super) fn verdict(&self, taken: &[usize]) -> Option<usize> {
         let is = |column: &usize| {
             is_called(&self.columns[*column], VERDICT.0)
                 && !taken.contains(column)
-                && self.statistics[*column].filled > 0
-                && self.statistics[*column].verdicts == self.statistics[*column].filled
+                && 2 * self.statistics[*column].verdicts > self.statistics[*column].filled
         };
         (0..self.columns.len()).find(is)
     }

@@ -190,6 +190,19 @@ pub enum TableError {
         /// What it is in another encoding.
         reads: String,
     },
+    /// A run of NUL, where a part of the file is lost.
+    #[error(
+        "`{path}` line {line}: {count} NUL bytes in a row, as a damaged disk or a broken copy leaves \
+         them; rows may be lost there; get an undamaged copy of the file; if nothing is lost, remove \
+         the bytes (`tr -d '\\0'`)"
+    )]
+    Nul {
+        path: String,
+        /// Where the record begins.
+        line: u64,
+        /// The length of the longest run.
+        count: usize,
+    },
     #[error(
         "`{path}` line {line}, character {column}: {what}; each line must be one complete JSON \
          object"
@@ -367,6 +380,7 @@ impl TableError {
             self,
             Self::FieldCount { .. }
                 | Self::NotUtf8 { .. }
+                | Self::Nul { .. }
                 | Self::Quote { .. }
                 | Self::Swallowed { .. }
                 | Self::Json { .. }
@@ -379,6 +393,7 @@ impl TableError {
         match self {
             Self::FieldCount { line, .. }
             | Self::NotUtf8 { line, .. }
+            | Self::Nul { line, .. }
             | Self::Quote { line, .. }
             | Self::Swallowed { line, .. }
             | Self::Json { line, .. }

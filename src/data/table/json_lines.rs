@@ -208,6 +208,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_of_nul_is_refused_by_line() {
+        let hole = "\0".repeat(9);
+        for line in [format!("{{\"text\":\"b{hole}"), hole.clone(), format!("{hole}c\"}}")] {
+            let mut rows = open(format!("{{\"text\":\"a\"}}\n{line}").as_bytes()).unwrap();
+            rows.next_row().unwrap();
+            let error = rows.next_row().unwrap_err();
+            assert!(matches!(error, TableError::Nul { line: 2, count: 9, .. }), "{error}");
+        }
+    }
+
+    #[test]
     fn keys_may_change_their_order_be_missing_or_be_new() {
         let rows = rows(
             b"{\"text\":\"a\",\"label\":1,\"more\":{\"x\":[1,2]}}\r\n\n  \n{\"new\":3,\"label\":0.5,\"text\":\"b\"}",

@@ -200,8 +200,9 @@ pub fn lines(
 /// A line as text. `name` stands for what it is from, and lines count from 1.
 ///
 /// # Errors
-/// It is not UTF-8.
+/// It is not UTF-8, or has a run of NUL.
 pub fn utf8<'a>(bytes: &'a [u8], name: &str, line: u64) -> Result<&'a str, TableError> {
+    text::refuse_nul(bytes, name, line)?;
     std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
         path: name.to_owned(),
         line,

@@ -96,6 +96,19 @@ fn not_utf8(name: &str, found: &'static Encoding) -> TableError {
     TableError::Encoding { path: name.to_owned(), found: found.name().to_lowercase() }
 }
 
+/// Refuses a run of NUL in a record: the rest of a row and those behind it may have stood there. A single one may be
+/// a character of the text.
+pub(super) fn refuse_nul(bytes: &[u8], name: &str, line: u64) -> Result<(), TableError> {
+    if !bytes.contains(&0) {
+        return Ok(());
+    }
+    let count = bytes.split(|&byte| byte != 0).map(<[u8]>::len).max().unwrap_or(0);
+    match count {
+        0 | 1 => Ok(()),
+        _ => Err(TableError::Nul { path: name.to_owned(), line, count }),
+    }
+}
+
 /// What a line that is not UTF-8 reads like in the encoding of Western Windows, for a message.
 pub(super) fn guess(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;

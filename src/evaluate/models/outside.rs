@@ -36,6 +36,14 @@ impl Outside {
     pub fn open(name: &str, options: &Options, manifest: &Manifest) -> Result<Self, ModelsError> {
         if name == GENERATED.0 {
             refuse_both(name, None)?;
+            // They may be meant for another one.
+            if options.ood.iter().all(|other| other == name) {
+                let mut asked = DataConfig::default();
+                let applied = options.ood_overrides.apply(&mut asked);
+                applied
+                    .and_then(|()| asked.check_built_in(name).map_err(|error| error.to_string()))
+                    .map_err(|said| ModelsError::Outside { said: of_ood(name, &said) })?;
+            }
             // The seed is that of the generated data set.
             let noise = Noise::new(2026);
             let texts = (0..GENERATED.1).map(|row| reviews::out_of_domain(&noise, row));

@@ -21,7 +21,7 @@ pub use reference::{ReferenceJob, compare_with_exact};
 // What these files use of the house.
 use super::{
     Experiment, ExperimentError, Features, Progress, calibration, cuts, feature_cache, features,
-    lineage, origin, posterior, prepare, resume,
+    lineage, origin, posterior, prepare, resume, unused,
 };
 use crate::artifact::ZeroShotLabels;
 use crate::calibrate::CalibrationSummary;

@@ -8,6 +8,7 @@ use super::comparison::{Comparison, FittedModel};
 use super::rows::Rows;
 use super::settings::settings;
 use super::target::Target;
+use super::unused::of_fit;
 use super::{ExperimentError, FitJob, FitReport, Progress};
 use crate::artifact::{self, Artifact};
 use crate::method::Method;
@@ -30,6 +31,11 @@ pub fn fit(
     for one in &chosen {
         // Before the texts are encoded.
         one.posterior.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
+    }
+    let keys = job.settings.iter().filter_map(|setting| setting.split('=').next());
+    let keys: Vec<&str> = keys.map(str::trim).collect();
+    if let Some(warning) = of_fit(&chosen, &keys, source.manifest.labels.len()) {
+        show(Progress::Warning(warning));
     }
     let target = Target::of(job, checkpoints, &source, &chosen, show)?;
     let rows = Rows::open(job, &source, &chosen, show)?;

@@ -100,6 +100,13 @@ impl Approach for Sngp {
         }
     }
 
+    fn without_effect(&self) -> &'static [(&'static str, &'static str)] {
+        match self.sngp_joint {
+            true => &[],
+            false => &[("sngp_norm_bound", "`posterior.sngp_joint` is false")],
+        }
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         let Self { sngp_features, sngp_length_scale, sngp_norm_bound, .. } = *self;
         if !(LEAST_FEATURES..=MOST_FEATURES).contains(&sngp_features) {

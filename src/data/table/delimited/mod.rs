@@ -361,6 +361,10 @@ impl DelimitedRows {
         let seen =
             self.reader.get_mut().next().expect("the csv crate and the walk see the same records");
         let line = seen.line;
+        // Before the quotes: one that was lost with the rest is not what is to be corrected.
+        for field in &self.record {
+            text::refuse_nul(field, &self.path, line)?;
+        }
         if let Some(what) = wrong_quotes(&seen) {
             return Err(TableError::Quote { path: self.path.clone(), line, what });
         }

@@ -51,6 +51,32 @@ fn bytes_that_are_not_utf8_are_refused_by_line_and_column() {
 }
 
 #[test]
+fn a_run_of_nul_is_refused_by_line_wherever_it_stands() {
+    let hole = "\0".repeat(50);
+    for (text, at) in [
+        (format!("text,label\na,1\nb{hole}ice,2\nc,1\n"), 3),
+        (format!("text,label\na,1\n{hole}e,2\n"), 3),
+        (format!("text,label\na,1\nb,{hole},2\n"), 3),
+        (format!("text,label\na,1\n{hole}\nb,2\n"), 3),
+        (format!("text,label\na,1\nb,2\n{hole}"), 4),
+        (format!("text,label\na,1\n\"b\n{hole}c\",2\n"), 3),
+        (format!("text,label\na,1\n\"b{hole},2\n"), 3),
+        ("text,label\na,1\nb\0\0,2\n".to_owned(), 3),
+    ] {
+        let mut rows = open(text.as_bytes()).unwrap();
+        let error = std::iter::from_fn(|| rows.next_row().transpose()).find_map(Result::err);
+        let error = error.unwrap_or_else(|| panic!("{text:?}"));
+        let Some(TableError::Nul { line, count, .. }) = Some(&error) else { panic!("{error}") };
+        assert!(*line == at && matches!(count, 2 | 50) && error.is_of_a_row(), "{text:?}: {error}");
+    }
+    // In the line of the names nothing else can be read.
+    let error = open(format!("te{hole},label\na,1\n").as_bytes()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, TableError::Nul { line: 1, .. }), "{error}");
+    // One alone is a character, or an empty cell of some data bases.
+    assert_eq!(rows(b"text,label\na\0b,1\n\0,\0\n").len(), 2);
+}
+
+#[test]
 fn an_empty_file_and_a_foreign_delimiter_are_refused() {
     for nothing in [&b""[..], b"\n\n"] {
         assert!(matches!(open(nothing), Err(TableError::Empty { .. })), "{nothing:?}");
