@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::adapter::Delta;
+use super::adapter::{Delta, Place};
 use super::layout::borders;
 use super::parameters::fresh_values;
 use super::unread_tensors::{check_names, told};
@@ -58,10 +58,12 @@ pub fn load(
     device: &Device,
 ) -> Result<Loaded, ModelError> {
     let files = WeightFiles::of_folder(folder)?;
-    for remark in &files.remarks {
-        tracing::warn!("`{}`: {remark}", folder.display());
-    }
-    load_files(&files, config, noise, device)
+    let lacking = lacking(&files, config)?;
+    let tell = |remark: &String| tracing::warn!("`{}`: {remark}", folder.display());
+    files.remarks.iter().for_each(tell);
+    let loaded = load_files(&files, config, noise, device)?;
+    lacking.iter().for_each(tell);
+    Ok(loaded)
 }
 
 /// The same for one safetensors file of any name.
@@ -140,6 +142,18 @@ fn load_files(
     }
     let parameters = Parameters::from_map(parameters);
     Ok(Loaded { parameters, missing, other_head, sha256, unused, origin })
+}
+
+/// What an adapter should change and does not.
+fn lacking(files: &WeightFiles, config: &EncoderConfig) -> Result<Option<String>, ModelError> {
+    let specifications = specifications(config);
+    let places = specifications.iter().flat_map(|one| {
+        one.parts.iter().map(|part| {
+            let spellings = spellings(config, &part.name);
+            Place { spellings, axes: part.shape.len(), head: one.head }
+        })
+    });
+    files.lacking(places)
 }
 
 /// What an adapter adds to which of the tensors that were found.
