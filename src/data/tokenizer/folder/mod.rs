@@ -59,6 +59,7 @@ impl FolderTokenizer {
     /// It has none, they cannot be read, or they are not trusted.
     pub fn read(folder: &Path) -> Result<Self, TokenizerError> {
         let config = Config::read(folder)?;
+        config.check()?;
         let path = folder.join("tokenizer.json");
         let (path, mut file) = match content(&path)? {
             Some(bytes) => {
@@ -126,6 +127,19 @@ impl Config {
     fn governs(&self, is_of_kind: fn(&str) -> bool) -> bool {
         let class = self.get("tokenizer_class").map(|class| class.as_str().unwrap_or_default());
         self.is_there && class.is_none_or(is_of_kind)
+    }
+
+    /// Refuses what is not done here.
+    fn check(&self) -> Result<(), TokenizerError> {
+        let splits = built::flag(&self.sources.config, "split_special_tokens");
+        match splits.map_err(|message| self.refused(message))? {
+            Some(true) => Err(self.refused(
+                "`split_special_tokens` is true: special tokens that stand in a text would be read as letters, \
+                 which is not done here; set it to false if no text has any"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// What transformers would not take from `tokenizer.json`.
