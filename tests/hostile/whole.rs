@@ -12,6 +12,46 @@ fn told(folder: &Foreign) -> String {
     text(&output.stderr)
 }
 
+/// The beginning and the end of a tensor in `model.safetensors`.
+fn place(folder: &Foreign, tensor: &str) -> (Vec<u8>, std::ops::Range<usize>) {
+    let bytes = std::fs::read(folder.path("model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let [start, end] =
+        [0, 1].map(|side| header[tensor]["data_offsets"][side].as_u64().unwrap() as usize);
+    (bytes, 8 + length + start..8 + length + end)
+}
+
+#[test]
+fn tensors_that_are_zeros_are_told() {
+    let mine = Foreign::new();
+    assert_eq!(told(&mine), "");
+    for (tensor, expected) in [
+        ("classifier.weight", true),
+        ("bert.encoder.layer.0.attention.output.LayerNorm.weight", true),
+        ("bert.encoder.layer.0.intermediate.dense.weight", true),
+        ("bert.encoder.layer.0.intermediate.dense.bias", false),
+        ("bert.embeddings.token_type_embeddings.weight", false),
+        ("classifier.bias", false),
+    ] {
+        let folder = Foreign::new();
+        let (mut bytes, place) = place(&folder, tensor);
+        bytes[place].fill(0);
+        std::fs::write(folder.path("model.safetensors"), bytes).unwrap();
+        let told = told(&folder);
+        let said = told.contains(&format!("`{tensor}` is zero")) && told.contains("looks damaged");
+        assert_eq!(said, expected, "{tensor}: {told}");
+        assert!(expected || told.is_empty(), "{told}");
+    }
+    // The end of the file, and several tensors of it.
+    let folder = Foreign::new();
+    let (mut bytes, _) = place(&folder, "classifier.weight");
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0);
+    std::fs::write(folder.path("model.safetensors"), bytes).unwrap();
+    assert!(told(&folder).contains("more of its tensors are zero"), "{}", told(&folder));
+}
+
 #[test]
 fn an_adapter_that_changes_less_than_its_config_says_is_told() {
     let forms = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/forms");
