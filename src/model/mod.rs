@@ -19,6 +19,7 @@ mod states;
 mod unread_tensors;
 mod weight_files;
 mod weights;
+mod zeros;
 
 pub use adapter::{FILES as ADAPTER_FILES, adapter_base, tokenizer_folder};
 pub use architecture::{

@@ -7,12 +7,12 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::adapter::Delta;
+use super::adapter::{Delta, Place};
 use super::layout::borders;
 use super::parameters::fresh_values;
 use super::unread_tensors::{check_names, told};
 use super::weight_files::{Values, WeightFiles};
-use super::{EncoderConfig, ModelError, Parameters, Specification, specifications};
+use super::{EncoderConfig, ModelError, Parameters, Specification, specifications, zeros};
 use crate::compute::{Noise, memory_left};
 
 /// Weights that were read, and what was not in the file.
@@ -30,6 +30,8 @@ pub struct Loaded {
     pub unused: Vec<String>,
     /// Where the weights come from, if not from safetensors alone.
     pub origin: Option<String>,
+    /// What looks damaged in them.
+    damage: Option<String>,
 }
 
 impl Loaded {
@@ -58,10 +60,15 @@ pub fn load(
     device: &Device,
 ) -> Result<Loaded, ModelError> {
     let files = WeightFiles::of_folder(folder)?;
-    for remark in &files.remarks {
-        tracing::warn!("`{}`: {remark}", folder.display());
+    let lacking = lacking(&files, config)?;
+    let tell = |remark: &String| tracing::warn!("`{}`: {remark}", folder.display());
+    files.remarks.iter().for_each(tell);
+    let loaded = load_files(&files, config, noise, device)?;
+    lacking.iter().for_each(tell);
+    if let Some(damage) = &loaded.damage {
+        tracing::warn!("`{}`: {damage}", files.path("").display());
     }
-    load_files(&files, config, noise, device)
+    Ok(loaded)
 }
 
 /// The same for one safetensors file of any name.
@@ -109,6 +116,12 @@ fn load_files(
     let left_out = left_out.flat_map(|part| spellings(config, &part.name)).collect();
     file.check_adapter(&wanted, &left_out)?;
     let Values { mut values, sha256 } = file.read(&wanted)?;
+    let parts = specifications
+        .iter()
+        .zip(&found)
+        .flat_map(|(specification, names)| specification.parts.iter().zip(names.iter().flatten()));
+    let tensors = parts.filter_map(|(part, name)| Some((part, values.get(name)?.as_slice())));
+    let damage = zeros::remark(tensors);
     for (name, delta) in &deltas {
         let factors = [&delta.a, &delta.b].map(|factor| values.remove(factor).unwrap_or_default());
         if let Some(weight) = values.get_mut(name) {
@@ -139,7 +152,19 @@ fn load_files(
         parameters.insert(specification.name.clone(), tensor);
     }
     let parameters = Parameters::from_map(parameters);
-    Ok(Loaded { parameters, missing, other_head, sha256, unused, origin })
+    Ok(Loaded { parameters, missing, other_head, sha256, unused, origin, damage })
+}
+
+/// What an adapter should change and does not.
+fn lacking(files: &WeightFiles, config: &EncoderConfig) -> Result<Option<String>, ModelError> {
+    let specifications = specifications(config);
+    let places = specifications.iter().flat_map(|one| {
+        one.parts.iter().map(|part| {
+            let spellings = spellings(config, &part.name);
+            Place { spellings, axes: part.shape.len(), head: one.head }
+        })
+    });
+    files.lacking(places)
 }
 
 /// What an adapter adds to which of the tensors that were found.

@@ -154,16 +154,43 @@ pub fn plain(texts: &[String]) -> Vec<u8> {
 
 /// A data page that says this of itself.
 pub fn page(values: i64, encoding: i64, unpacked: i64, body: &[u8]) -> Vec<u8> {
-    let header = Struct::default().i32(1, values).i32(2, encoding).i32(3, 3).i32(4, 3);
     let page = Struct::default().i32(1, 0).i32(2, unpacked).i32(3, body.len() as i64);
-    [page.inner(5, header).end(), body.to_vec()].concat()
+    [page.inner(5, data_header(values, encoding)).end(), body.to_vec()].concat()
+}
+
+fn data_header(values: i64, encoding: i64) -> Struct {
+    Struct::default().i32(1, values).i32(2, encoding).i32(3, 3).i32(4, 3)
 }
 
 /// A page with a dictionary of that many texts.
 pub fn dictionary(values: i64, body: &[u8]) -> Vec<u8> {
     let page = Struct::default().i32(1, 2).i32(2, body.len() as i64).i32(3, body.len() as i64);
-    let header = Struct::default().i32(1, values).i32(2, 0);
-    [page.inner(7, header).end(), body.to_vec()].concat()
+    [page.inner(7, dictionary_header(values)).end(), body.to_vec()].concat()
+}
+
+fn dictionary_header(values: i64) -> Struct {
+    Struct::default().i32(1, values).i32(2, 0)
+}
+
+/// The CRC-32 of a body, as a page has it.
+fn sum(body: &[u8]) -> i64 {
+    let mut sum = flate2::Crc::new();
+    sum.update(body);
+    i64::from(sum.sum() as i32)
+}
+
+/// A data page with a checksum.
+pub fn summed_page(values: i64, encoding: i64, body: &[u8]) -> Vec<u8> {
+    let length = body.len() as i64;
+    let page = Struct::default().i32(1, 0).i32(2, length).i32(3, length).i32(4, sum(body));
+    [page.inner(5, data_header(values, encoding)).end(), body.to_vec()].concat()
+}
+
+/// A dictionary with a checksum.
+pub fn summed_dictionary(values: i64, body: &[u8]) -> Vec<u8> {
+    let length = body.len() as i64;
+    let page = Struct::default().i32(1, 2).i32(2, length).i32(3, length).i32(4, sum(body));
+    [page.inner(7, dictionary_header(values)).end(), body.to_vec()].concat()
 }
 
 /// A row group of columns with that many rows.

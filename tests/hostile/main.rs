@@ -18,3 +18,4 @@ mod strangers;
 mod tokenizers;
 #[path = "../vocabularies/mod.rs"]
 mod vocabularies;
+mod whole;

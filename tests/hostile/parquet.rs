@@ -6,7 +6,8 @@ use std::time::Instant;
 use bayes::data::table::{self, RowGroups};
 
 use super::craft::{
-    Column, dictionary, doubled_row_group, group, leaf, page, plain, row_group, write,
+    Column, dictionary, doubled_row_group, group, leaf, page, plain, row_group, summed_dictionary,
+    summed_page, write,
 };
 use super::home::{Home, text};
 
@@ -189,6 +190,40 @@ fn a_message_shows_the_beginning_of_what_is_wrong() {
     let body = [long, [0; 4].repeat(ROWS as usize - 1)].concat();
     Plan::with_text(page(ROWS, 0, body.len() as i64, &body)).write(&path);
     refused(&path, "255, 255");
+}
+
+/// Other letters are texts too: only the checksum of a page tells.
+#[test]
+fn a_page_that_is_not_what_its_checksum_says_is_refused() {
+    let home = Home::new();
+    let path = home.path("a.parquet");
+    let body = texts().iter().fold(Vec::new(), |body, text| {
+        [body, (text.len() as u32).to_le_bytes().to_vec(), text.clone().into_bytes()].concat()
+    });
+    // Every text is the first of the dictionary: indices of one bit, in one run of sixty.
+    let dictionary = summed_dictionary(1, b"\x04\0\0\0text");
+    let indices = summed_page(ROWS, 8, &[1, 120, 0]);
+    for (pages, by_dictionary) in
+        [(summed_page(ROWS, 0, &body), false), ([dictionary, indices].concat(), true)]
+    {
+        let place = pages.windows(4).position(|four| four == b"text").unwrap();
+        for damaged in [false, true] {
+            let mut pages = pages.clone();
+            if damaged {
+                pages[place..place + 4].copy_from_slice(b"test");
+            }
+            let mut plan = Plan::with_text(pages);
+            if by_dictionary {
+                plan.columns[0].dictionary = Some(4);
+                plan.columns[0].encodings = vec![0, 8];
+            }
+            plan.write(&path);
+            match damaged {
+                true => refused(&path, "CRC"),
+                false => assert_eq!((whole(&path), streamed(&path)), (Ok(60), Ok(60))),
+            }
+        }
+    }
 }
 
 #[test]

@@ -131,7 +131,9 @@ fn adapters_that_are_more_than_lora_on_linear_layers_are_refused_with_what_to_do
         ("layer_replication", json!([[0, 1]]), "`layer_replication`"),
         ("trainable_token_indices", json!([1]), "`trainable_token_indices`"),
         ("init_lora_weights", json!("pissa"), "`pissa`"),
-        ("alpha_pattern", json!({".*query": 3}), "`.*query`"),
+        ("alpha_pattern", json!({"(query": 3}), "(query"),
+        ("rank_pattern", json!({"query[": 3}), "query["),
+        ("target_modules", json!("*query"), "*query"),
         ("task_type", json!("CAUSAL_LM"), "`CAUSAL_LM`"),
     ] {
         let folder = Folder::adapter("adapter", &base);
@@ -174,6 +176,66 @@ fn an_adapter_with_a_tensor_under_two_names_is_refused() {
     candle_core::safetensors::save(&tensors, &path).unwrap();
     let message = folder.refused();
     assert!(message.contains("`classifier.weight` under two names"), "{message}");
+}
+
+/// PEFT leaves the weights out that its config does not have, and does not read those of another size.
+#[test]
+fn an_adapter_whose_config_has_other_modules_than_its_weights_is_refused() {
+    let base = Folder::of("plain");
+    for (key, value, words) in [
+        ("target_modules", json!(["query"]), "self.value`"),
+        ("target_modules", json!(r".*layer\.1.*"), "layer.0.attention.self.query`"),
+        ("target_modules", json!(["query", "alue"]), "self.value`"),
+        ("exclude_modules", json!(["value"]), "self.value`"),
+        ("exclude_modules", json!(r".*\.0\..*"), "layer.0.attention.self.query`"),
+        ("layers_to_transform", json!([1]), "layer.0.attention.self.query`"),
+        ("layers_to_transform", json!(0), "layer.1.attention.self.query`"),
+        ("modules_to_save", json!(["classifier", "value"]), "self.value.bias`"),
+        ("modules_to_save", json!(["classifier", "encoder"]), "`encoder` is saved whole"),
+        ("modules_to_save", json!(["classifier", "pooler"]), "`bert.pooler.dense.bias`"),
+        ("r", json!(8), "has rank 8, but in the weights it has rank 4"),
+        ("r", json!(null), "has rank 8"),
+        ("rank_pattern", json!({"value": 2}), "has rank 2"),
+        ("rank_pattern", json!({r"layer\.[1-3]\..*value": 2}), "has rank 2"),
+    ] {
+        let folder = Folder::adapter("adapter", &base);
+        folder.edit("adapter_config.json", |config| config[key] = value.clone());
+        let message = folder.refused();
+        let right = message.contains(words) && message.contains("do not belong together");
+        assert!(right, "{key} {value}: {message}");
+    }
+    // The same said in other words.
+    for (key, value) in [
+        ("target_modules", json!(null)),
+        ("target_modules", json!(r".*\.(query|value)")),
+        ("target_modules", json!("all-linear")),
+        ("exclude_modules", json!(["key"])),
+        ("layers_to_transform", json!([0, 1])),
+        ("rank_pattern", json!({"key": 2, ".*": 4})),
+        ("alpha_pattern", json!({r"layer\.[01]\..*": 8})),
+        ("use_new", json!({"a": 1})),
+    ] {
+        let folder = Folder::adapter("adapter", &base);
+        folder.edit("adapter_config.json", |config| config[key] = value);
+        assert_close(&folder.logits(), "adapter", key);
+    }
+}
+
+#[test]
+fn an_adapter_without_the_classifier_that_it_saved_is_refused() {
+    let base = Folder::of("plain");
+    for kind in ["weight", "bias"] {
+        let folder = Folder::adapter("adapter", &base);
+        let path = folder.path("adapter_model.safetensors");
+        let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        tensors.remove(&format!("base_model.model.classifier.{kind}")).unwrap();
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let message = folder.refused();
+        assert!(message.contains(&format!("no `classifier.{kind}`")), "{message}");
+        // One that has no classifier of its own takes that of the base.
+        folder.edit("adapter_config.json", |config| config["modules_to_save"] = Value::Null);
+        assert!(folder.load().is_ok());
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod limits;
 mod template;
 mod truncation;
 mod trusted;
+mod whole;
 
 use std::path::Path;
 

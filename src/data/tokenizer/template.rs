@@ -103,8 +103,31 @@ fn probe(tokenizer: &Tokenizer, pair: bool) -> tokenizers::Result<Layout> {
 
 /// Gives every token of a post-processor segment 0, for an encoder that is not told of segments.
 pub(super) fn clear_segments(processor: &mut Value) {
+    if !has_template(processor) {
+        let text = |name: &str| json!({ "Sequence": { "id": name, "type_id": 0 } });
+        *processor = json!({
+            "type": "TemplateProcessing", "single": [text("A")], "pair": [text("A"), text("B")],
+            "special_tokens": {},
+        });
+        return;
+    }
+    clear(processor);
+}
+
+/// Whether a post-processor says where texts go; others leave each text the segment of its place.
+fn has_template(processor: &Value) -> bool {
+    match processor["type"].as_str() {
+        None | Some("ByteLevel") => false,
+        Some("Sequence") => {
+            processor["processors"].as_array().is_some_and(|all| all.iter().any(has_template))
+        }
+        Some(_) => true,
+    }
+}
+
+fn clear(processor: &mut Value) {
     for inner in processor["processors"].as_array_mut().into_iter().flatten() {
-        clear_segments(inner);
+        clear(inner);
     }
     match processor["type"].as_str() {
         Some("TemplateProcessing") => {

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::super::architecture::Architecture;
 use super::super::weight_files::{self, FORMS};
 use super::super::{ModelError, here};
-use super::{CONFIG, FILES};
+use super::targets::{Targets, of_pattern};
+use super::{CONFIG, FILES, keys};
 use crate::hub;
 use crate::store;
 
@@ -39,6 +40,9 @@ const HARMLESS: [&str; 4] = ["gaussian", "eva", "orthogonal", "mica"];
 pub(in crate::model) struct Adapter {
     folder: PathBuf,
     written: Written,
+    pub(super) targets: Targets,
+    /// What a person should know of its config.
+    unknown: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,7 +57,7 @@ struct Written {
 }
 
 /// Whether a value turns something on.
-fn is_on(value: &Value) -> bool {
+pub(super) fn is_on(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
         Value::Array(all) => !all.is_empty(),
@@ -89,7 +93,10 @@ impl Adapter {
             .map_err(|error| refuse(error.to_string()))?;
         let written: Written = serde_json::from_value(Value::Object(source.clone()))
             .map_err(|error| refuse(error.to_string()))?;
-        let adapter = Self { folder: folder.to_owned(), written };
+        let targets: Targets = serde_json::from_value(Value::Object(source.clone()))
+            .map_err(|error| refuse(error.to_string()))?;
+        let unknown = keys::remark(&source);
+        let adapter = Self { folder: folder.to_owned(), written, targets, unknown };
         match other_kind(&source) {
             Some(kind) => Err(adapter.unmerged(&kind)),
             None => Ok(Some(adapter)),
@@ -99,6 +106,15 @@ impl Adapter {
     /// Why it is not merged, and what to do.
     pub(in crate::model) fn unmerged(&self, why: &str) -> ModelError {
         ModelError::Adapter { folder: self.folder.clone(), message: why.to_owned() }
+    }
+
+    /// Why its config and its weights do not belong together.
+    pub(super) fn apart(&self, why: &str) -> ModelError {
+        let message = format!(
+            "{why}: it and the weights of the adapter do not belong together, or one of them is damaged; get the \
+             adapter again"
+        );
+        ModelError::Config { path: self.folder.join(CONFIG), message }
     }
 
     /// Its weights.
@@ -174,32 +190,32 @@ impl Adapter {
         format!("`{}`", shown.chars().take(100).collect::<String>())
     }
 
-    pub(in crate::model) fn remark(&self, own_base: bool) -> String {
-        match own_base {
+    /// What a person should know of it.
+    pub(in crate::model) fn remarks(&self, own_base: bool) -> Vec<String> {
+        let merged = match own_base {
             true => "`adapter_config.json` lies beside a whole model; its adapter is merged into that, as in \
                      transformers with PEFT; delete the file if the model has it already"
                 .to_owned(),
             false => format!("this is a LoRA adapter, merged into {} while reading", self.shown_base()),
+        };
+        std::iter::once(merged).chain(self.unknown.clone()).collect()
+    }
+
+    /// α of a module.
+    pub(super) fn alpha(&self, module: &str) -> Result<f64, ModelError> {
+        let own = self.written.alpha_pattern.as_ref().map(|all| of_pattern(all, module));
+        match own.transpose().map_err(|why| self.unmerged(&why))?.flatten() {
+            Some(alpha) => {
+                alpha.as_f64().ok_or_else(|| self.unmerged("`alpha_pattern` has no number"))
+            }
+            // The default of PEFT.
+            None => Ok(self.written.lora_alpha.unwrap_or(8.0)),
         }
     }
 
-    /// α of a module: that of the first pattern which its name ends with.
-    pub(super) fn alpha(&self, module: &str) -> Result<f64, ModelError> {
-        for (pattern, alpha) in self.written.alpha_pattern.iter().flatten() {
-            let Some(matches) = matches(pattern, module) else {
-                let pattern: String = pattern.chars().take(60).collect();
-                return Err(
-                    self.unmerged(&format!("`alpha_pattern` has the expression `{pattern}`"))
-                );
-            };
-            if matches {
-                return alpha
-                    .as_f64()
-                    .ok_or_else(|| self.unmerged("`alpha_pattern` has no number"));
-            }
-        }
-        // The default of PEFT.
-        Ok(self.written.lora_alpha.unwrap_or(8.0))
+    /// Whether the head of the base is part of what was trained.
+    pub(in crate::model) fn is_classifier(&self) -> bool {
+        self.written.task_type.as_deref() == Some("SEQ_CLS")
     }
 
     pub(super) fn rank_stabilised(&self) -> bool {
@@ -257,46 +273,4 @@ fn other_kind(source: &Map<String, Value>) -> Option<String> {
     let begin = begin.filter(|begin| !HARMLESS.contains(begin))?;
     let begin: String = begin.chars().take(60).collect();
     Some(format!("`init_lora_weights` is `{begin}`, which changes the weights of the base too"))
-}
-
-/// Whether the name of a module ends with a pattern, at a dot; `None` for an expression of which only PEFT knows
-/// what it means. A dot in a pattern stands for any character.
-fn matches(pattern: &str, module: &str) -> Option<bool> {
-    let plain = pattern.trim_start_matches('^').trim_end_matches('$').replace("\\.", ".");
-    if plain.contains(|c: char| !(c.is_alphanumeric() || "._-".contains(c))) {
-        return None;
-    }
-    let whole = pattern.starts_with('^');
-    let start = module.chars().count().checked_sub(plain.chars().count());
-    let Some(start) = start else { return Some(false) };
-    let mut end = module.chars().skip(start);
-    let same = plain.chars().all(|own| end.next().is_some_and(|c| own == '.' || own == c));
-    let at_dot = start == 0 || (!whole && module.chars().nth(start - 1) == Some('.'));
-    Some(same && at_dot)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_is_the_end_of_a_module_s_name() {
-        let module = "bert.encoder.layer.1.attention.self.query";
-        for (pattern, expected) in [
-            ("query", Some(true)),
-            ("self.query", Some(true)),
-            ("layer.1.attention.self.query", Some(true)),
-            (r"layer\.1\.attention\.self\.query", Some(true)),
-            (module, Some(true)),
-            ("^bert.encoder.layer.1.attention.self.query$", Some(true)),
-            ("^query", Some(false)),
-            ("uery", Some(false)),
-            ("layer.0.attention.self.query", Some(false)),
-            ("key", Some(false)),
-            (".*query", None),
-            ("layer.[01].attention.self.query", None),
-        ] {
-            assert_eq!(matches(pattern, module), expected, "{pattern}");
-        }
-    }
 }

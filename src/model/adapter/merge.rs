@@ -42,9 +42,66 @@ impl Adapter {
                  weight is {shape:?}"
             )));
         }
+        let known = self.targets.contain(module).map_err(|why| self.unmerged(&why))?;
+        if known == Some(false) {
+            return Err(self.apart(&format!(
+                "leaves out `{module}` (by `target_modules` and what limits it), but the weights have a product for it"
+            )));
+        }
+        let stated = self.targets.rank(module).map_err(|why| self.unmerged(&why))?;
+        if stated != rank {
+            return Err(self.apart(&format!(
+                "says that `{module}` has rank {stated}, but in the weights it has rank {rank}"
+            )));
+        }
         let divisor = if self.rank_stabilised() { (rank as f64).sqrt() } else { rank as f64 };
         let scale = self.alpha(module)? / divisor;
         Ok(Some(Delta { a, b, scale, rank }))
+    }
+}
+
+/// A tensor of the base, before anything is read.
+#[derive(Debug)]
+pub(in crate::model) struct Place {
+    /// The names that it may have, the usual one first.
+    pub spellings: Vec<String>,
+    pub axes: usize,
+    /// Whether it belongs to the head.
+    pub head: bool,
+}
+
+impl Adapter {
+    /// The module that should have a product by the config and has none: there the base stays as it is.
+    ///
+    /// # Errors
+    /// The config says that the tensor is saved whole, and the adapter, whose names `has` knows, lacks it.
+    pub(in crate::model) fn lacks(
+        &self,
+        place: &Place,
+        has: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<String>, ModelError> {
+        let there = place.spellings.iter().any(|name| has(name));
+        let Some(name) = place.spellings.first().filter(|_| !there) else { return Ok(None) };
+        let Some((module, kind)) = name.rsplit_once('.') else { return Ok(None) };
+        if let Some(saved) = self.targets.saved(module) {
+            return Err(self.apart(&format!(
+                "says that `{saved}` is saved whole (`modules_to_save`), but the weights have no `{name}`"
+            )));
+        }
+        // PEFT saves the classifier of a classifier whole, and another model has another head.
+        if kind != "weight" || place.axes != 2 || (place.head && !self.is_classifier()) {
+            return Ok(None);
+        }
+        let mut aimed = false;
+        for module in place.spellings.iter().filter_map(|name| name.strip_suffix(".weight")) {
+            if ["A", "B"].iter().any(|factor| has(&format!("{module}.lora_{factor}.weight"))) {
+                return Ok(None);
+            }
+            let own = self.targets.contain(module).map_err(|why| self.unmerged(&why))?;
+            aimed |= own == Some(true);
+        }
+        let is_last = place.head && module.split('.').any(|part| part == "classifier");
+        Ok((aimed && !is_last).then(|| module.to_owned()))
     }
 }
 

@@ -3,15 +3,18 @@
 //! Hu et al., "LoRA: Low-rank adaptation of large language models" (ICLR 2022), section 4.1: W + s·B·A, B `[out, r]`,
 //! A `[r, in]`, s = α/r; with `use_rslora` s = α/√r (Kalajdzievski, 2023). What the adapter has whole (PEFT's
 //! `modules_to_save`, such as the classifier) takes the place of what the base has. Everything else that PEFT can do
-//! to a model is refused by its name: merge it there.
+//! to a model is refused by its name: merge it there. So are weights that the config does not have, or has otherwise,
+//! which PEFT leaves out without a word.
 
 mod config;
+mod keys;
 mod merge;
+mod targets;
 
 use std::path::{Path, PathBuf};
 
 pub(super) use self::config::Adapter;
-pub(super) use self::merge::Delta;
+pub(super) use self::merge::{Delta, Place};
 use super::ModelError;
 use super::obtain::TOKENIZERS;
 

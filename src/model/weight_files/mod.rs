@@ -17,7 +17,7 @@ use ::safetensors::tensor::Dtype;
 use self::file::WeightsFile;
 use self::index::Opened;
 use super::ModelError;
-use super::adapter::{self, Adapter, Delta};
+use super::adapter::{self, Adapter, Delta, Place};
 
 pub(super) use self::index::shards;
 
@@ -110,7 +110,7 @@ impl WeightFiles {
             }
             all.files.push(file);
         }
-        all.remarks.push(adapter.remark(base == folder));
+        all.remarks.extend(adapter.remarks(base == folder));
         all.remarks.append(&mut over.remarks);
         let merged = format!("a LoRA adapter merged into {}", adapter.shown_base());
         let pickles = [all.origin, over.origin].into_iter().flatten();
@@ -208,6 +208,33 @@ impl WeightFiles {
     pub(super) fn is_of_adapter(&self, name: &str) -> bool {
         let last = self.files.len() - 1;
         self.adapter.is_some() && self.tensors.get(name).is_some_and(|(file, _)| *file == last)
+    }
+
+    /// What a person should know of an adapter without the tensors that its config has.
+    ///
+    /// # Errors
+    /// Without them it is not whole.
+    pub(super) fn lacking(
+        &self,
+        places: impl Iterator<Item = Place>,
+    ) -> Result<Option<String>, ModelError> {
+        let Some(adapter) = &self.adapter else { return Ok(None) };
+        let mut modules = Vec::new();
+        for place in places {
+            // Of a classifier all is trained, whatever its base has.
+            let there = place.spellings.iter().any(|name| self.info(name).is_some());
+            if there || adapter.is_classifier() {
+                modules.extend(adapter.lacks(&place, &|name| self.is_of_adapter(name))?);
+            }
+        }
+        let (count, first) = (modules.len(), modules.first());
+        Ok(first.map(|first| {
+            let (what, others) = if count == 1 { ("it", "") } else { ("them", " and others") };
+            format!(
+                "the adapter has no weights for {count} of the modules that its config names, `{first}`{others}: \
+                 the base stays as it is there, as in PEFT; get the adapter again if it should change {what}"
+            )
+        }))
     }
 
     /// Refuses an adapter with tensors that are neither used nor left out on purpose: it would not be merged whole.

@@ -214,15 +214,20 @@ pub(super) fn bert_normalizer(config: &Value) -> Result<Value, String> {
     }))
 }
 
-/// Whether the encoder is told which text of a pair a token is of: by `model_input_names`, else by the class.
+/// Names that only transformers 5 writes, for tokenizers that are what their file says.
+const PLAIN: [&str; 2] = ["TokenizersBackend", "PythonBackend"];
+
+/// Whether the encoder is told which text of a pair a token is of: by `model_input_names`, else by the class. Where
+/// transformers 5 gives it up, as for `AlbertTokenizer`, it is version 4 that counts: weights were trained with it.
 pub(super) fn gives_segments(sources: &Sources) -> bool {
-    match sources.config["model_input_names"].as_array() {
-        Some(names) => names.iter().any(|name| name == "token_type_ids"),
-        None => {
-            let class = class_name(sources).and_then(Class::named);
-            class.is_none_or(|class| class.gives_segments)
-        }
+    if let Some(names) = sources.config["model_input_names"].as_array() {
+        return names.iter().any(|name| name == "token_type_ids");
     }
+    if sources.config["tokenizer_class"].as_str().is_some_and(|name| PLAIN.contains(&name)) {
+        return false;
+    }
+    let class = class_name(sources).and_then(Class::named);
+    class.is_none_or(|class| class.gives_segments)
 }
 
 /// A text as a message can hold it.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::built::{self, Sources};
-use super::{TextTokenizer, TokenizerError, template};
+use super::{TextTokenizer, TokenizerError, template, whole};
 use crate::store::without_mark;
 
 /// From here on `model_max_length` says that nothing was said: transformers writes 10³⁰.
@@ -59,6 +59,7 @@ impl FolderTokenizer {
     /// It has none, they cannot be read, or they are not trusted.
     pub fn read(folder: &Path) -> Result<Self, TokenizerError> {
         let config = Config::read(folder)?;
+        config.check()?;
         let path = folder.join("tokenizer.json");
         let (path, mut file) = match content(&path)? {
             Some(bytes) => {
@@ -76,7 +77,13 @@ impl FolderTokenizer {
         if !built::gives_segments(&config.sources) {
             template::clear_segments(&mut file["post_processor"]);
         }
+        let merges = whole::merges(&file);
         let tokenizer = TextTokenizer::from_json(&path, file)?;
+        let vocabulary =
+            config.rows().and_then(|rows| whole::vocabulary(tokenizer.vocabulary_size(), rows));
+        for remark in merges.iter().chain(&vocabulary) {
+            tracing::warn!("`{}`: {remark}", path.display());
+        }
         let max_length = config.max_length()?;
         Ok(Self { tokenizer, max_length, keeps_the_end: config.keeps_the_end()? })
     }
@@ -126,6 +133,24 @@ impl Config {
     fn governs(&self, is_of_kind: fn(&str) -> bool) -> bool {
         let class = self.get("tokenizer_class").map(|class| class.as_str().unwrap_or_default());
         self.is_there && class.is_none_or(is_of_kind)
+    }
+
+    /// Embeddings of tokens, where the vocabulary is in a file by itself.
+    fn rows(&self) -> Option<usize> {
+        self.sources.encoder["vocab_size"].as_u64().map(|rows| rows as usize)
+    }
+
+    /// Refuses what is not done here.
+    fn check(&self) -> Result<(), TokenizerError> {
+        let splits = built::flag(&self.sources.config, "split_special_tokens");
+        match splits.map_err(|message| self.refused(message))? {
+            Some(true) => Err(self.refused(
+                "`split_special_tokens` is true: special tokens that stand in a text would be read as letters, \
+                 which is not done here; set it to false if no text has any"
+                    .to_owned(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// What transformers would not take from `tokenizer.json`.

@@ -207,6 +207,12 @@ fn segments_are_given_where_the_model_is_told_of_them() {
         (json!({ "tokenizer_class": "BertTokenizer" }), told),
         (json!({ "tokenizer_class": "ElectraTokenizerFast" }), told),
         (json!({ "tokenizer_class": "DistilBertTokenizer" }), untold),
+        (json!({ "tokenizer_class": "PreTrainedTokenizerFast" }), told),
+        (json!({ "tokenizer_class": "TokenizersBackend" }), untold),
+        (
+            json!({ "tokenizer_class": "TokenizersBackend", "model_input_names": ["token_type_ids"] }),
+            told,
+        ),
         (json!({ "tokenizer_class": "BertTokenizer", "model_input_names": without }), untold),
         (
             json!({ "tokenizer_class": "DistilBertTokenizer", "model_input_names": ["token_type_ids"] }),
@@ -217,6 +223,56 @@ fn segments_are_given_where_the_model_is_told_of_them() {
         assert_eq!(pair(&[config()]), expected, "{:?}", config());
         assert_eq!(pair(&[config(), ("tokenizer.json", file(true))]), expected, "{:?}", config());
         assert_eq!(pair(&[config(), ("tokenizer.json", processing.clone())]), expected);
+    }
+}
+
+/// The segments of one text are those of the template, where the model is told of them.
+#[test]
+fn segments_of_a_template_go_where_the_model_is_not_told_of_them() {
+    let piece =
+        |kind: &str, id: &str, segment: u32| json!({ kind: { "id": id, "type_id": segment } });
+    let mut template = file(true);
+    template["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [piece("SpecialToken", "[CLS]", 1), piece("Sequence", "A", 1)],
+        "pair": [piece("Sequence", "A", 0), piece("Sequence", "B", 1)],
+        "special_tokens": { "[CLS]": { "id": "[CLS]", "ids": [2], "tokens": ["[CLS]"] } },
+    });
+    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    let [mut none, mut lone] = [file(true), file(true)];
+    none["post_processor"] = Value::Null;
+    lone["post_processor"] = json!({ "type": "Sequence", "processors": [bytes] });
+    for (names, single, second) in
+        [(json!(["input_ids", "token_type_ids"]), 1, 1), (json!(["input_ids"]), 0, 0)]
+    {
+        let config = json!({ "tokenizer_class": "TokenizersBackend", "model_input_names": names });
+        for (file, single) in [(&template, single), (&none, 0), (&lone, 0)] {
+            let files =
+                [("tokenizer_config.json", config.clone()), ("tokenizer.json", file.clone())];
+            let tokenizer = TextTokenizer::of_folder(folder(&files).path()).unwrap();
+            let encoded =
+                tokenizer.encode(&[("x", None), ("x", Some("us"))], 64, Truncation::Head).unwrap();
+            let last = |place: usize| *encoded[place].type_ids.last().unwrap();
+            assert_eq!((last(0), last(1)), (single, second), "{names} {}", file["post_processor"]);
+        }
+    }
+}
+
+#[test]
+fn special_tokens_of_a_text_that_should_be_letters_are_refused() {
+    let read = |value: Value| {
+        let files = [
+            ("tokenizer_config.json", json!({ "split_special_tokens": value })),
+            ("tokenizer.json", file(true)),
+        ];
+        TextTokenizer::of_folder(folder(&files).path()).map(drop)
+    };
+    for value in [json!(null), json!(false)] {
+        read(value).unwrap();
+    }
+    for value in [json!(true), json!("true")] {
+        let message = read(value).unwrap_err().to_string();
+        assert!(message.contains("`split_special_tokens` is"), "{message}");
     }
 }
 
