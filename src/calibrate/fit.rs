@@ -163,7 +163,8 @@ pub fn fit(
             (task.confidence(probability_c), task.is_right(probability_c, label))
         })
         .collect();
-    let limits = limits(config, &answers, material.own_doubt, novelty.is_some(), &mut summary);
+    let doubt = (classes, material.own_doubt);
+    let limits = limits(config, &answers, doubt, novelty.is_some(), &mut summary);
     summary.limits = limits;
     let alphas = config.conformal_alpha.clone();
     let risk = summary.target_risk;
@@ -175,7 +176,7 @@ pub fn fit(
 fn limits(
     config: &CalibrationConfig,
     answers: &[(f64, bool)],
-    own_doubt: OwnDoubt,
+    (classes, own_doubt): (usize, OwnDoubt),
     has_novelty: bool,
     summary: &mut CalibrationSummary,
 ) -> Option<Limits> {
@@ -190,8 +191,16 @@ fn limits(
     }
     let max_set_size = (config.max_set_size > 0).then_some(config.max_set_size);
     let mut min_confidence = config.min_confidence;
+    let least = 1.0 / classes.max(1) as f64;
+    if classes > 1 && min_confidence > 0.0 && min_confidence <= least {
+        summary.notes.push(format!(
+            "`calibration.min_confidence` = {min_confidence} has no effect: with {classes} classes \
+             the confidence is never below {least:.4}"
+        ));
+        min_confidence = 0.0;
+    }
     if let Some(&widest) = summary.target_risks.last() {
-        if let Some(proof) = prove(answers, &summary.target_risks, config.min_confidence) {
+        if let Some(proof) = prove(answers, &summary.target_risks, min_confidence) {
             min_confidence = proof.threshold;
             summary.target_risk = Some(proof.risk);
         } else {
@@ -329,7 +338,7 @@ mod tests {
         change(&mut config);
         let answers = [(0.99, true), (0.99, false), (0.9, false)];
         let mut summary = CalibrationSummary::new(answers.len(), &config);
-        let limits = limits(&config, &answers, OwnDoubt::Known, true, &mut summary);
+        let limits = limits(&config, &answers, (3, OwnDoubt::Known), true, &mut summary);
         (limits, summary)
     }
 
@@ -351,6 +360,17 @@ mod tests {
         let limits = limits.unwrap();
         assert_eq!((limits.min_confidence, limits.max_set_size), (None, Some(1)));
         assert!(summary.notes[0].contains("the limits that you set stay"), "{:?}", summary.notes);
+
+        // No confidence of three classes is below a third.
+        for set in [0.2, 1.0 / 3.0] {
+            let (limits, summary) = unproven(|config| config.min_confidence = set);
+            assert_eq!((limits, summary.min_confidence), (None, None));
+            let [idle, unproved] = &summary.notes[..] else { panic!("{:?}", summary.notes) };
+            assert!(idle.contains("has no effect: with 3 classes"), "{idle}");
+            assert!(unproved.contains("makes no accept/abstain decisions"), "{unproved}");
+        }
+        let (limits, summary) = unproven(|config| config.min_confidence = 0.34);
+        assert_eq!((limits.unwrap().min_confidence, summary.notes.len()), (Some(0.34), 1));
 
         let (limits, summary) = unproven(|_| ());
         assert_eq!((limits, summary.accepted), (None, None));

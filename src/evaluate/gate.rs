@@ -100,8 +100,13 @@ impl Gate {
             Relation::Below => found < self.limit,
         };
         Ok(met.then(|| {
+            // Counts as such.
+            let found = match found.fract() == 0.0 {
+                true => found.to_string(),
+                false => format!("{found:.6}"),
+            };
             format!(
-                "`{}` is {found:.6}, which meets the --fail-if condition `{}`",
+                "`{}` is {found}, which meets the --fail-if condition `{}`",
                 self.key, self.text
             )
         }))

@@ -187,8 +187,8 @@ impl FitSettings<'_> {
             note: (*few && !judged.labels.is_empty()).then(|| {
                 format!(
                     "with fewer than {} rows in total, temperature, prediction sets and novelty \
-                     share {} rows, and each row is scored by a calibration fitted without it \
-                     (cross-fitting); coverage is then only approximately the target",
+                     share {} rows, and each row is scored by a calibration fitted without it; \
+                     coverage is then only approximately the target",
                     grouped(SMALL),
                     grouped(judged.len())
                 )

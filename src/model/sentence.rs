@@ -69,6 +69,7 @@ pub fn pooling_of(folder: &Path) -> Result<Option<Pooling>, ModelError> {
         ["mean_tokens" | "mean"] if normalised => Ok(Some(Pooling::Normalised)),
         ["mean_tokens" | "mean"] => Ok(Some(Pooling::Mean)),
         ["cls_token" | "cls"] => Ok(Some(Pooling::Cls)),
+        [] => Err(ModelError::Pooling { path, mode: "no mode at all".to_owned() }),
         other => Err(ModelError::Pooling { path, mode: other.join(" and ") }),
     }
 }

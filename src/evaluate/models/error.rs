@@ -19,7 +19,8 @@ pub enum ModelsError {
     #[error("`{model}` is given twice")]
     Twice { model: String },
     #[error(
-        "`--shift` has `{damage}` twice; to apply a damage two times in a row, write          `{damage}+{damage}`"
+        "`--shift` has `{damage}` twice; to apply a damage two times in a row, write \
+         `{damage}+{damage}`"
     )]
     DamageTwice { damage: String },
     /// What is said of tables cannot be.

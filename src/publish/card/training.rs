@@ -132,8 +132,8 @@ impl Card<'_> {
             }
             let rows = grouped(rows("temperature") + rows("conformal"));
             format!(
-                " With so few rows, the {rows} rows of {both} together serve both purposes, by \
-                 cross-fitting."
+                " With so few rows, the {rows} rows of {both} together serve both purposes: each is \
+                 scored by a calibration fitted without it."
             )
         };
         if self.fitted_afterwards() {
