@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare `bayes` with PyTorch, ONNX Runtime and OpenVINO on one CPU, side by side.
+"""Compare `bayes` with PyTorch, ONNX Runtime and OpenVINO on one CPU, side by side, in f32, bf16 and int8.
 
 Same weights, token ids and threads for all. Every peer lives in a process of its own; in each round all of
 them take one turn, one at a time, in an order that rotates. The result is a Markdown table of ratios.
@@ -22,7 +22,9 @@ from worker import BATCH, TRAIN_BATCH, work
 # Only the standard library here: on Linux the peak memory of a child is never less than that of its parent
 # when it forked, and the peak memory of `bayes` is measured.
 
-INFERENCE = ["torch", "torch-bf16", "onnxruntime", "openvino", "openvino-bf16"]
+INFERENCE = ["torch", "torch-bf16", "torch-int8", "onnxruntime", "onnxruntime-int8"]
+INFERENCE += ["openvino", "openvino-bf16", "openvino-int8"]
+LOW = ["bf16", "int8"]
 TRAINING = ["torch", "torch-bf16"]
 MEASURES = {
     "throughput": ["natural texts/s", "sorted texts/s"],
@@ -43,10 +45,11 @@ def end_of(log):
 class Peer:
     """A library in a process that stays alive and idle between its turns."""
 
-    def __init__(self, name, suite, dump, folder, options):
+    def __init__(self, name, suite, dump, folder, options, *more):
         self.name, self.log = name, Path(folder, f"{suite}-{name}.log")
         command = [sys.executable, __file__, "--worker", name, "--suite", suite, "--model", options.model]
         command += ["--dump", str(dump), "--folder", str(folder), "--threads", str(options.threads)]
+        command += ["--peers", options.peers, *more]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command,
@@ -74,19 +77,18 @@ class Peer:
 
 
 class Bayes:
-    """The tool under test: one process for each turn."""
+    """The tool under test, at one precision: one process for each turn."""
 
-    name = "bayes"
-
-    def __init__(self, folder, options):
-        self.folder, self.options = folder, options
+    def __init__(self, folder, options, precision="f32"):
+        self.folder, self.options, self.precision = folder, options, precision
+        self.name = "bayes" if precision == "f32" else f"bayes-{precision}"
 
     def run(self, suite, *more):
         """The report of one call, and its peak memory."""
         o = self.options
         command = [o.bayes, "bench", "--model", o.model, "--suite", suite, "--rounds", "1", "--warmup", "2"]
         command += ["--limit", str(o.limit), "--max-length", str(o.max_length)]
-        command += ["--threads", str(o.threads), *more, "--json"]
+        command += ["--threads", str(o.threads), "--precision", self.precision, *more, "--json"]
         log = Path(self.folder, "bayes.log")
         with log.open("w") as stderr, subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -154,11 +156,23 @@ def check(peers):
         result = results[peer.name] = peer.turn({"turn": "agreement"})
         print(f"{peer.name}: logits differ by at most {result['max_difference']:.2e}", file=sys.stderr)
         # Written so that a difference which is not a number stops it too.
-        if not peer.name.endswith("bf16") and not result["max_difference"] <= TOLERANCE:
+        if precision_of(peer.name) == "f32" and not result["max_difference"] <= TOLERANCE:
             sys.exit(f"logits of `{peer.name}` differ from those of `bayes` by {result['max_difference']:.2e}, "
                      f"more than {TOLERANCE:g}: no comparison")
         time.sleep(PAUSE_SECONDS)
     return results
+
+
+def precision_of(name):
+    return name.partition("-")[2] or "f32"
+
+
+def low_precisions(options):
+    """Those of `bayes` that this processor has, and that a peer is asked for at."""
+    command = [options.bayes, "info", "--json"]
+    there = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)["precisions"]
+    asked = {precision_of(name) for name in options.peers.split(",")}
+    return [precision for precision in LOW if precision in there and precision in asked]
 
 
 def processor_seconds():
@@ -203,6 +217,14 @@ def compare(options, folder):
         exporter = Peer("export", "throughput", texts, folder, options)
         report["about"] |= exporter.first
         exporter.end()
+    low = [Bayes(folder, options, precision) for precision in low_precisions(options)]
+    if {"throughput", "latency"} & set(suites):
+        for lower in low:
+            dump = Path(folder, f"{lower.name}.safetensors")
+            lower.run_throughput(1, "--dump", str(dump))
+            found = Peer("agree", "throughput", dump, folder, options, "--other", str(texts))
+            report["agreement"][lower.name] = found.first | {"precision": lower.precision}
+            found.end()
     for suite in suites:
         turn, names, dump = {}, INFERENCE, texts
         (busy, own), start = processor_seconds(), time.monotonic()
@@ -218,11 +240,14 @@ def compare(options, folder):
         peers = [Peer(n, suite, dump, folder, options) for n in names if n in options.peers.split(",")]
         if suite != "train":
             report["agreement"] |= check(peers)
-        results = play(suite, [bayes, *peers], turn, options.rounds)
+        ours = [bayes, *(low if suite != "train" else [])]
+        results = play(suite, [*ours, *peers], turn, options.rounds)
         for peer in peers:
             peer.end()
-            ours, theirs = results["bayes"], results[peer.name]
-            theirs["ratio"] = {m: ratio(m, ours[m], theirs[m]) for m in MEASURES[suite]}
+            theirs, beside = results[peer.name], f"bayes-{precision_of(peer.name)}"
+            theirs["beside"] = beside if beside in results else "bayes"
+            beside = results[theirs["beside"]]
+            theirs["ratio"] = {m: ratio(m, beside[m], theirs[m]) for m in MEASURES[suite]}
         report["suites"][suite] = results
         busy_after, own_after = processor_seconds()
         others = (busy_after - busy - (own_after - own)) / (time.monotonic() - start) / os.cpu_count()
@@ -245,14 +270,14 @@ def about(options):
 
 def markdown(report):
     lines = [f"- {name}: {value}" for name, value in report["about"].items()]
-    lines += ["", "| measure | peer | `bayes` | peer | speed, `bayes` / peer | min..max |"]
-    lines += ["|---|---|--:|--:|--:|--:|"]
+    lines += ["", "| measure | peer | beside | `bayes` | peer | speed, `bayes` / peer | min..max |"]
+    lines += ["|---|---|---|--:|--:|--:|--:|"]
     for suite, results in report["suites"].items():
         for measure in MEASURES[suite]:
             for name, values in results.items():
-                if name != "bayes":
-                    own, r = statistics.median(results["bayes"][measure]), values["ratio"][measure]
-                    lines += [f"| {suite}, {measure} | {name} | {own:.2f} | "
+                if "ratio" in values:
+                    own, r = statistics.median(results[values["beside"]][measure]), values["ratio"][measure]
+                    lines += [f"| {suite}, {measure} | {name} | {values['beside']} | {own:.2f} | "
                               f"{statistics.median(values[measure]):.2f} | **{r['median']:.2f}×** | "
                               f"{r['min']:.2f}..{r['max']:.2f} |"]
     lines += ["", "| suite | process | peak MB | training MB |", "|---|---|--:|--:|"]
@@ -282,7 +307,7 @@ def parse():
     parser.add_argument("--steps", type=int, default=4, help="timed training steps in each turn [%(default)s]")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write all figures of all rounds there")
-    for internal in ("--worker", "--dump", "--folder"):
+    for internal in ("--worker", "--dump", "--folder", "--other"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if unknown := set(options.peers.split(",")) - set(INFERENCE):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 BATCH, TRAIN_BATCH = 32, 16
 LATENCY_WARMUP, LATENCY_RUNS = 10, 100
+CALIBRATION_ROWS = 300
 INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
 
 
@@ -92,17 +93,38 @@ def export(options):
     if counts.get("Attention") != config.num_hidden_layers:
         sys.exit(f"the optimizer of onnxruntime did not fuse every attention layer: {counts}")
     fused.save_model_to_file(str(Path(options.folder, "fused.onnx")))
+    if "onnxruntime-int8" in options.peers.split(","):
+        from onnx import TensorProto
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        paths = [str(Path(options.folder, name)) for name in ("fused.onnx", "int8.onnx")]
+        # Shapes behind the fused operators are not inferred.
+        more = {"DefaultTensorType": TensorProto.FLOAT}
+        quantize_dynamic(*paths, per_channel=True, weight_type=QuantType.QInt8, extra_options=more)
     return {"fused": counts}
 
 
-def torch_predictor(options):
+def agree(options):
+    """How far the logits of one dump are from those of another."""
+    import numpy as np
+
+    (_, one), (_, other) = load_rows(options.dump), load_rows(options.other)
+    differences, same = one["logits"] - other["logits"], one["logits"].argmax(1) == other["logits"].argmax(1)
+    return {"max_difference": float(np.abs(differences).max()), "same_label": float(same.mean())}
+
+
+def torch_predictor(options, precision):
     import torch
 
     torch.set_num_threads(options.threads)
     model = load_model(options.model)
+    if precision == "int8":
+        from torch.ao.quantization import quantize_dynamic
+
+        model = quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
     # Its best case: switched on for the whole process, autocast converts the weights once and not in each
     # call, but it keeps them only outside `inference_mode`.
-    bf16 = options.worker.endswith("bf16")
+    bf16 = precision == "bf16"
     torch.set_autocast_enabled("cpu", bf16)
     without_gradients = torch.no_grad if bf16 else torch.inference_mode
 
@@ -110,37 +132,50 @@ def torch_predictor(options):
         with without_gradients():
             return model(**{name: torch.from_numpy(v) for name, v in inputs.items()}).logits.float().numpy()
 
-    return predict, {"precision": "bf16 autocast" if bf16 else "f32"}
+    names = {"bf16": "bf16 autocast", "int8": "int8, dynamic"}
+    return predict, {"precision": names.get(precision, precision)}
 
 
-def onnxruntime_predictor(options):
+def onnxruntime_predictor(options, precision):
     import onnxruntime as ort
 
     session_options = ort.SessionOptions()
     session_options.intra_op_num_threads = options.threads
     session_options.inter_op_num_threads = 1
     session_options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    fused = str(Path(options.folder, "fused.onnx"))
+    fused = str(Path(options.folder, "int8.onnx" if precision == "int8" else "fused.onnx"))
     session = ort.InferenceSession(fused, session_options, providers=["CPUExecutionProvider"])
     types = {i.name: "int32" if i.type == "tensor(int32)" else "int64" for i in session.get_inputs()}
 
     def predict(inputs):
         return session.run(["logits"], {name: inputs[name].astype(t) for name, t in types.items()})[0]
 
-    return predict, {"precision": "f32"}
+    return predict, {"precision": "int8, dynamic, by channel" if precision == "int8" else "f32"}
 
 
-def openvino_predictor(options):
+def openvino_predictor(options, precision):
     import openvino as ov
 
     config = {
-        "INFERENCE_PRECISION_HINT": "bf16" if options.worker.endswith("bf16") else "f32",
+        # What stays beside int8 is in its best case bf16.
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "f32" else "bf16",
         "INFERENCE_NUM_THREADS": options.threads,
         "PERFORMANCE_HINT": "LATENCY",
     }
     core = ov.Core()
-    compiled = core.compile_model(core.read_model(Path(options.folder, "plain.onnx")), "CPU", config)
+    model = core.read_model(Path(options.folder, "plain.onnx"))
+    if precision == "int8":
+        import nncf
+
+        # The texts that are measured: no others could suit it better.
+        rows, _ = load_rows(options.dump)
+        data = nncf.Dataset([pad([row]) for row in rows[:CALIBRATION_ROWS]])
+        model = nncf.quantize(
+            model, data, subset_size=CALIBRATION_ROWS, model_type=nncf.ModelType.TRANSFORMER
+        )
+    compiled = core.compile_model(model, "CPU", config)
     used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    used = f"int8 (NNCF), else {used}" if precision == "int8" else used
 
     def predict(inputs):
         return compiled(inputs)[0]
@@ -160,7 +195,8 @@ def inference_turns(options):
     import numpy as np
 
     start = {"torch": torch_predictor, "onnxruntime": onnxruntime_predictor, "openvino": openvino_predictor}
-    predict, about = start[options.worker.removesuffix("-bf16")](options)
+    library, _, precision = options.worker.partition("-")
+    predict, about = start[library](options, precision or "f32")
     rows, dump = load_rows(options.dump)
 
     def agreement(_):
@@ -241,6 +277,9 @@ def work(options):
     os.dup2(2, 1)
     if options.worker == "export":
         print(json.dumps(export(options)), file=answers)
+        return
+    if options.worker == "agree":
+        print(json.dumps(agree(options)), file=answers)
         return
     turns = (training_turns if options.suite == "train" else inference_turns)(options)
     print(json.dumps({"ready": True}), file=answers)
