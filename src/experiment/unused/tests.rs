@@ -8,6 +8,20 @@ fn experiment(written: &[&str]) -> Experiment {
     Experiment::parse("", "test", &settings).unwrap()
 }
 
+/// Parts without rows, all of the training split.
+fn parts() -> Parts {
+    let part = || Part { split: "train".to_owned(), rows: Vec::new() };
+    Parts {
+        train: part(),
+        validation: part(),
+        temperature: part(),
+        conformal: part(),
+        test: part(),
+        seen_in_test: Vec::new(),
+        seen_in_validation: Vec::new(),
+    }
+}
+
 #[test]
 fn a_key_without_effect_is_named_with_the_reason_unless_it_has_its_usual_value() {
     let way = Use {
@@ -68,17 +82,7 @@ fn a_key_without_effect_is_named_with_the_reason_unless_it_has_its_usual_value()
 #[test]
 fn keys_that_another_key_leaves_without_effect_are_named() {
     let way = |wrote: &Experiment, classes| {
-        let part = Part { split: "train".to_owned(), rows: Vec::new() };
-        let parts = Parts {
-            train: part.clone(),
-            validation: part.clone(),
-            temperature: part.clone(),
-            conformal: part.clone(),
-            test: part,
-            seen_in_test: Vec::new(),
-            seen_in_validation: Vec::new(),
-        };
-        Use::new(wrote, &parts, false, classes).warning(wrote).unwrap_or_default()
+        Use::new(wrote, &parts(), false, classes).warning(wrote).unwrap_or_default()
     };
     for (settings, classes, said) in [
         (
@@ -158,16 +162,6 @@ fn a_fit_names_keys_that_say_nothing_to_any_of_its_methods() {
 
 #[test]
 fn a_decay_over_layers_has_no_effect_where_one_is_trained_or_none() {
-    let part = Part { split: "train".to_owned(), rows: Vec::new() };
-    let parts = Parts {
-        train: part.clone(),
-        validation: part.clone(),
-        temperature: part.clone(),
-        conformal: part.clone(),
-        test: part,
-        seen_in_test: Vec::new(),
-        seen_in_validation: Vec::new(),
-    };
     let bert = r#"{ "model_type": "bert", "num_hidden_layers": 4 }"#;
     let albert = r#"{ "model_type": "albert", "num_hidden_groups": 2 }"#;
     for (file, frozen, told) in [
@@ -182,7 +176,7 @@ fn a_decay_over_layers_has_no_effect_where_one_is_trained_or_none() {
         let frozen = format!("train.frozen_layers={frozen}");
         let wrote = experiment(&["train.layer_lr_decay=0.9", &frozen]);
         let encoder = EncoderConfig::from_bytes(Path::new("config.json"), file.as_bytes());
-        let way = Use::new(&wrote, &parts, false, 3).of_encoder(&wrote, &encoder.unwrap());
+        let way = Use::new(&wrote, &parts(), false, 3).of_encoder(&wrote, &encoder.unwrap());
         let said = way.warning(&wrote).unwrap_or_default();
         assert_eq!(said.starts_with("`train.layer_lr_decay` has no"), told, "{file} {frozen}");
     }
