@@ -1,31 +1,28 @@
 //! Texts in, predictive distributions out: the one path that evaluation, the command line and the
 //! server use.
 
+mod load;
 mod object;
 mod pairs;
 mod shared;
 pub mod stream;
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Device;
+pub use load::Loading;
 pub use object::{Details, Ood, PredictionObject, Presentation, SAMPLES, Set, decision};
 pub use pairs::{PairError, Pairs};
 use rayon::prelude::*;
 pub use shared::SharedTrunk;
 
-use crate::artifact::{self, Artifact, ArtifactError, ZeroShotLabels};
+use crate::artifact::Artifact;
 use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
 use crate::compute::{Packed, Precision, Sequence};
 use crate::data::{Encoded, TokenizerError, clean, encode_clean, is_blank};
-use crate::model::{
-    ModelError, Networks, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features,
-};
+use crate::model::{Networks, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features};
 use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Spread};
-use crate::store::sha256;
 use crate::task::Task;
 
 /// A text, or a pair of texts.
@@ -90,15 +87,6 @@ pub enum PredictError {
     Candle(#[from] candle_core::Error),
 }
 
-/// What a model folder is loaded as.
-#[derive(Clone, Debug, Default)]
-pub struct Loading {
-    /// A classifier of these labels, where some are named.
-    pub labels: Option<ZeroShotLabels>,
-    /// Of the products in its layers; this CPU has instructions for it.
-    pub precision: Precision,
-}
-
 /// A model that is ready to predict. Prediction changes nothing.
 #[derive(Clone, Debug)]
 pub struct Predictor {
@@ -113,62 +101,6 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// From what a model folder holds.
-    pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
-        Self::at(Precision::F32, artifact)
-    }
-
-    /// The same, whose layers multiply at a precision that this CPU has instructions for.
-    pub fn at(precision: Precision, artifact: Artifact) -> candle_core::Result<Self> {
-        let Artifact { encoder, parameters, members, reference, .. } = &artifact;
-        let networks = Networks::packed_at(precision, encoder, parameters, members)?;
-        let networks = networks.with_reference(reference.as_ref())?;
-        let networks = artifact.posterior.drawn(networks, parameters)?;
-        let networks = networks.with_entailment(artifact.entailment());
-        let posterior = artifact.posterior.of_predictions();
-        let usual = artifact.calibration.usual();
-        let files = &artifact.manifest.files;
-        let mut hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
-        hashes.extend(artifact.manifest.beside_files().bytes());
-        if precision != Precision::F32 {
-            hashes.extend(precision.to_string().bytes());
-        }
-        let version = format!("sha256:{}", &sha256(&hashes)[..16]);
-        Ok(Self { artifact, networks, precision, posterior, usual, version, share: None })
-    }
-
-    /// Loads a model folder.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
-        Self::load_as(folder, device, &Loading::default())
-    }
-
-    /// The same, as it is asked for.
-    ///
-    /// # Errors
-    /// The folder cannot be loaded, or the model cannot have those labels.
-    pub fn load_as(
-        folder: &Path,
-        device: &Device,
-        loading: &Loading,
-    ) -> Result<Self, ArtifactError> {
-        let artifact = artifact::load(folder, device)?;
-        let artifact = match &loading.labels {
-            Some(labels) => artifact.zero_shot(labels)?,
-            None => artifact,
-        };
-        Ok(Self::at(loading.precision, artifact).map_err(ModelError::from)?)
-    }
-
-    /// The same, which looks for what the encoder makes of texts among what other models left there. The networks
-    /// of an ensemble and copies of the top layers are its own.
-    pub fn sharing(self, trunk: SharedTrunk) -> candle_core::Result<Self> {
-        if self.always_sampled() {
-            return Ok(self);
-        }
-        let share = Some(shared::Share::new(trunk, &self.artifact)?);
-        Ok(Self { share, ..self })
-    }
-
     /// The model folder's content.
     pub fn artifact(&self) -> &Artifact {
         &self.artifact

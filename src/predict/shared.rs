@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::artifact::Artifact;
+use crate::compute::Precision;
 use crate::data::Encoded;
 use crate::model::{EncoderConfig, Parameters, Sampling, TrunkRows};
 use crate::store::sha256;
@@ -24,7 +25,11 @@ pub(super) struct Share {
 }
 
 impl Share {
-    pub(super) fn new(all: SharedTrunk, artifact: &Artifact) -> candle_core::Result<Self> {
+    pub(super) fn new(
+        all: SharedTrunk,
+        artifact: &Artifact,
+        precision: Precision,
+    ) -> candle_core::Result<Self> {
         let Artifact { encoder, parameters, reference, .. } = artifact;
         // Without what the trunk does not look at.
         let read = EncoderConfig {
@@ -33,7 +38,7 @@ impl Share {
             source: serde_json::Map::new(),
             ..encoder.clone()
         };
-        let mut text = format!("{read:?}\n");
+        let mut text = format!("{precision} {read:?}\n");
         let both = parameters.iter().chain(reference.iter().flat_map(Parameters::iter));
         let trunk = both.filter(|(name, _)| !name.starts_with("classifier."));
         for (name, tensor) in trunk {

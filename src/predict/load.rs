@@ -1,0 +1,78 @@
+//! From a model folder to a predictor.
+
+use std::path::Path;
+
+use candle_core::Device;
+
+use super::{Predictor, SharedTrunk, shared};
+use crate::artifact::{self, Artifact, ArtifactError, ZeroShotLabels};
+use crate::compute::Precision;
+use crate::model::{ModelError, Networks};
+use crate::store::sha256;
+
+/// What a model folder is loaded as.
+#[derive(Clone, Debug, Default)]
+pub struct Loading {
+    /// A classifier of these labels, where some are named.
+    pub labels: Option<ZeroShotLabels>,
+    /// Of the products in its layers; this CPU has instructions for it.
+    pub precision: Precision,
+}
+
+impl Predictor {
+    /// From what a model folder holds.
+    pub fn new(artifact: Artifact) -> candle_core::Result<Self> {
+        Self::at(Precision::F32, artifact)
+    }
+
+    /// The same, whose layers multiply at a precision that this CPU has instructions for.
+    pub fn at(precision: Precision, artifact: Artifact) -> candle_core::Result<Self> {
+        let Artifact { encoder, parameters, members, reference, .. } = &artifact;
+        let networks = Networks::packed_at(precision, encoder, parameters, members)?;
+        let networks = networks.with_reference(reference.as_ref())?;
+        let networks = artifact.posterior.drawn(networks, parameters)?;
+        let networks = networks.with_entailment(artifact.entailment());
+        let posterior = artifact.posterior.of_predictions();
+        let usual = artifact.calibration.usual();
+        let files = &artifact.manifest.files;
+        let mut hashes: Vec<u8> = files.values().flat_map(|hash| hash.bytes()).collect();
+        hashes.extend(artifact.manifest.beside_files().bytes());
+        if precision != Precision::F32 {
+            hashes.extend(precision.to_string().bytes());
+        }
+        let version = format!("sha256:{}", &sha256(&hashes)[..16]);
+        Ok(Self { artifact, networks, precision, posterior, usual, version, share: None })
+    }
+
+    /// Loads a model folder.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
+        Self::load_as(folder, device, &Loading::default())
+    }
+
+    /// The same, as it is asked for.
+    ///
+    /// # Errors
+    /// The folder cannot be loaded, or the model cannot have those labels.
+    pub fn load_as(
+        folder: &Path,
+        device: &Device,
+        loading: &Loading,
+    ) -> Result<Self, ArtifactError> {
+        let artifact = artifact::load(folder, device)?;
+        let artifact = match &loading.labels {
+            Some(labels) => artifact.zero_shot(labels)?,
+            None => artifact,
+        };
+        Ok(Self::at(loading.precision, artifact).map_err(ModelError::from)?)
+    }
+
+    /// The same, which looks for what the encoder makes of texts among what other models left there. The networks
+    /// of an ensemble and copies of the top layers are its own.
+    pub fn sharing(self, trunk: SharedTrunk) -> candle_core::Result<Self> {
+        if self.always_sampled() {
+            return Ok(self);
+        }
+        let share = Some(shared::Share::new(trunk, &self.artifact, self.precision)?);
+        Ok(Self { share, ..self })
+    }
+}
