@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::document::SCHEMA;
 use super::statistics::ratio;
 use super::{BenchError, Results};
-use crate::compute::{Noise, Purpose};
+use crate::compute::{Noise, Precision, Purpose};
 use crate::metrics::Interval;
 
 /// Rounds below which an interval says nothing.
@@ -92,6 +92,12 @@ impl Baseline {
         for key in SAME {
             differ(key.to_owned(), &self.document[key], &now[key]);
         }
+        // Earlier versions had no other, and said none.
+        let [then, now_at] = [&self.document, now].map(|document| match &document["precision"] {
+            Value::Null => json!(Precision::F32),
+            precision => precision.clone(),
+        });
+        differ("precision".to_owned(), &then, &now_at);
         for section in ["architecture", "machine", "settings"] {
             let fields = now[section].as_object().into_iter().flatten();
             // The version is what is compared.
@@ -186,6 +192,11 @@ mod tests {
             "model": "m", "method": "laplace", "dataset": "d", "architecture": {"hidden_size": 8},
             "machine": {"threads": 2}, "settings": {"rounds": 5},
         });
+        let at = json!({
+            "model": "m", "precision": "int8", "machine": {"threads": 2}, "settings": {"rounds": 5},
+        });
+        let found = baseline(&json!({})).differences(&at);
+        assert_eq!(found, ["the baseline has precision \"f32\", but this run has \"int8\""]);
         let mut then = baseline(&json!({}));
         then.document["method"] = json!("map");
         then.document["dataset"] = json!("e");

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Comparison, Machine, Reference, Results, Settings, Suite};
+use crate::compute::Precision;
 use crate::model::EncoderConfig;
 
 /// Version of the JSON.
@@ -33,6 +34,8 @@ pub struct Document<'a> {
     pub encoder: &'a EncoderConfig,
     /// How the posterior was made.
     pub method: Value,
+    /// Of the products in its layers.
+    pub precision: Precision,
     /// Where it was measured.
     pub machine: &'a Machine,
     pub results: &'a Results,
@@ -84,6 +87,7 @@ impl Document<'_> {
         put("model", json!(self.model));
         put("folder", json!(self.folder));
         put("method", self.method.clone());
+        put("precision", json!(self.precision));
         put("date", json!(self.date));
         put("dataset", json!(self.dataset));
         put("generated", json!(self.generated));

@@ -103,7 +103,8 @@ impl Document<'_> {
         let mut text = format!(
             "\n## Model Architecture\n\n| | |\n|---|---:|\n| architecture | {} |\n| layers | {} |\n\
              | width | {} |\n| heads | {} |\n| feed-forward width | {} |\n| vocabulary | {} |\n\
-             | positions | {} |\n| classes | {} |\n| method | {} |\n",
+             | positions | {} |\n| classes | {} |\n| method | {} |\n\
+             | precision | {} |\n",
             sizes.architecture,
             sizes.num_hidden_layers,
             sizes.hidden_size,
@@ -113,6 +114,7 @@ impl Document<'_> {
             sizes.max_position_embeddings,
             sizes.num_labels,
             self.method.as_str().unwrap_or("unknown"),
+            self.precision,
         );
         let sizes = self.results.counts().filter(|(key, _)| key.starts_with("model_size."));
         for (key, count) in sizes {

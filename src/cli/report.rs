@@ -27,9 +27,10 @@ pub fn heading(one: &Evaluation) -> String {
     let Evaluation { answers, report, .. } = one;
     let generated = if report.truth.is_some() { " (generated texts)" } else { "" };
     format!(
-        "{}{generated}, {}: {} rows, with 95 % intervals (seed {})",
+        "{}{generated}, {}{}: {} rows, with 95 % intervals (seed {})",
         answers.dataset,
         answers.split,
+        one.at_precision(),
         grouped(report.summary.rows as u64),
         answers.seed
     )

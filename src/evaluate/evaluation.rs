@@ -4,13 +4,15 @@ use serde_json::{Value, json};
 
 use super::shift::{Kept, Shifted};
 use super::{Answers, BaselineReport, Hygiene, Report, evaluate};
-use crate::compute::Noise;
+use crate::compute::{Noise, Precision};
 use crate::metrics::{MetricsError, Scores};
 
 /// A model's answers, scored.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     pub answers: Answers,
+    /// What the model computed with; f32 for answers from a file, which does not say it.
+    pub precision: Precision,
     /// How good that was.
     pub report: Report,
     /// How good it would be without the temperature, if there is one.
@@ -36,14 +38,25 @@ impl Evaluation {
         let scaled = answers.temperature != 1.0;
         let uncalibrated = if scaled { Some(answers.uncalibrated()?) } else { None };
         let (baseline, kept, shift) = (None, None, Vec::new());
-        Ok(Self { answers, report, uncalibrated, hygiene, baseline, kept, shift })
+        let precision = Precision::F32;
+        Ok(Self { answers, precision, report, uncalibrated, hygiene, baseline, kept, shift })
+    }
+
+    /// `, int8` behind what an evaluation is of, where its figures are not those of f32.
+    pub fn at_precision(&self) -> String {
+        match self.precision {
+            Precision::F32 => String::new(),
+            other => format!(", {other}"),
+        }
     }
 
     /// The metrics object: the report under its fixed keys, after what it is about.
     pub fn to_json(&self) -> Value {
-        let Self { answers, report, uncalibrated, hygiene, baseline, kept, shift } = self;
+        let Self { answers, precision, report, uncalibrated, hygiene, baseline, kept, shift } =
+            self;
         let mut object = json!({
             "model": answers.model,
+            "precision": precision,
             "dataset": answers.dataset,
             "split": answers.split,
             "generated": report.truth.is_some(),

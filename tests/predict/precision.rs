@@ -31,6 +31,13 @@ fn a_precision_is_near_f32_and_said_or_refused_with_what_the_cpu_lacks() {
         let (same, found) = confidence(&output.stdout);
         assert_eq!(label, same);
         assert!(exact != found && (exact - found).abs() < 0.02, "{precision}: {exact} {found}");
+        // A report says what its figures are of.
+        let eval = ["eval", "--no-baseline", "--precision", &precision.to_string()];
+        let heading = format!("test, {precision}: ");
+        assert!(home.done(&eval).contains(&heading), "{heading}");
+        let report: Value =
+            serde_json::from_str(&home.done(&[&eval[..], &["--json"]].concat())).unwrap();
+        assert_eq!(report["precision"], precision.to_string());
         // The environment says it for all commands that predict.
         let mut command = home.command(&["predict", "--json", "my router is broken"]);
         let output = command.env("BAYES_PRECISION", precision.to_string()).output().unwrap();

@@ -358,6 +358,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         settings: &settings,
         encoder: &artifact.encoder,
         method: json!(artifact.manifest.fit.method),
+        precision,
         machine: &machine,
         results: &results,
         calibration: scored.as_ref().map(serde_json::to_value).transpose()?,

@@ -214,7 +214,8 @@ impl Shared {
                 asked.ask_shifted(predictor, known, &options.shift, (&evaluation, kept), show)?
             }
         };
-        Ok(Evaluation { baseline: baseline.flatten(), kept: Some(kept), shift, ..evaluation })
+        let (baseline, precision) = (baseline.flatten(), predictor.precision());
+        Ok(Evaluation { precision, baseline, kept: Some(kept), shift, ..evaluation })
     }
 }
 

@@ -121,14 +121,15 @@ fn between(interval: &Interval) -> String {
 }
 
 fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
-    let Evaluation { answers, report, uncalibrated, hygiene, baseline, kept, shift } = one;
+    let Evaluation { answers, report, uncalibrated, hygiene, baseline, kept, shift, .. } = one;
     blocks.push(Block::Heading(answers.model.clone()));
     let generated = if report.truth.is_some() { " (generated texts)" } else { "" };
     blocks.push(Block::Text(format!(
-        "{}{generated}, {}: {} rows, {} classes, temperature {:.4}. Intervals are 95 % bootstrap \
+        "{}{generated}, {}{}: {} rows, {} classes, temperature {:.4}. Intervals are 95 % bootstrap \
          intervals over the rows, seed {}.",
         answers.dataset,
         answers.split,
+        one.at_precision(),
         report.summary.rows,
         answers.labels.len(),
         answers.temperature,
