@@ -11,6 +11,7 @@ mod packed;
 mod precision;
 mod process;
 mod relative;
+pub mod rounding;
 mod threads;
 
 pub use device::{DeviceChoice, DeviceError, Selected, select};

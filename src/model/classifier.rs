@@ -63,7 +63,8 @@ impl Classifier {
         Self::packed_at(Precision::F32, config, parameters)
     }
 
-    /// The same, whose layers multiply at a precision that this CPU has instructions for.
+    /// The same, whose layers multiply at a precision that this CPU has instructions for. What is only looked up is as
+    /// [`Parameters::rounded`] leaves it.
     pub fn packed_at(
         precision: Precision,
         config: &EncoderConfig,

@@ -170,6 +170,15 @@ pub struct Specification {
     pub used: bool,
 }
 
+impl Specification {
+    /// Whether a precision rounds it: the weights of linear maps in the layers, and the word table. All have two
+    /// axes.
+    pub fn is_rounded(&self) -> bool {
+        let of_layer = self.name.starts_with("layer.") && self.name.ends_with(".weight");
+        self.name == WORD || (of_layer && self.name != convolution_names().weight)
+    }
+}
+
 /// All parameters of a classifier, in name order.
 pub fn specifications(config: &EncoderConfig) -> Vec<Specification> {
     let mut all = embeddings(config);

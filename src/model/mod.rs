@@ -13,6 +13,7 @@ mod networks;
 mod obtain;
 mod parameters;
 mod places;
+mod save;
 mod sentence;
 mod settings;
 mod states;
@@ -35,13 +36,14 @@ pub use layout::{Fill, Part, Specification, is_above, specifications, weights_nu
 pub use networks::{Networks, Sampling};
 pub use obtain::{here, obtain};
 pub use parameters::Parameters;
+pub use save::{save, save_at};
 pub use sentence::{
     MODULES, Module, default_prompt, left_out, modules_of, pooling_of, unread_prompt,
 };
 pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};
 pub use states::HiddenStates;
 pub use weight_files::FORMS as WEIGHT_FORMS;
-pub use weights::{Loaded, load, load_file, origin, save, transformers_view, with_last_layer};
+pub use weights::{Loaded, load, load_file, origin, transformers_view, with_last_layer};
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use candle_core::{Device, Result, Tensor, Var};
 
 use super::layout::{Fill, weights_number};
 use super::{EncoderConfig, Specification, specifications};
-use crate::compute::{Noise, Purpose};
+use crate::compute::{Noise, Precision, Purpose};
 
 /// Tensors by name. A map in name order, since whatever runs over parameters does so in that order.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +71,24 @@ impl Parameters {
             Ok((name.clone(), tensor))
         };
         self.0.iter().map(tensor).collect::<Result<_>>().map(Self)
+    }
+
+    /// The same, as they are at a precision. What is so already is shared.
+    pub fn rounded(&self, config: &EncoderConfig, precision: Precision) -> Result<Self> {
+        if precision == Precision::F32 {
+            return Ok(self.clone());
+        }
+        let mut all = self.clone();
+        for one in specifications(config).into_iter().filter(Specification::is_rounded) {
+            let own = self.get(&one.name);
+            let before = own.flatten_all()?.to_vec1::<f32>()?;
+            let mut values = before.clone();
+            precision.round(&mut values, one.shape[1]);
+            if values != before {
+                all = all.with(&one.name, Tensor::from_vec(values, own.shape(), own.device())?);
+            }
+        }
+        Ok(all)
     }
 
     /// Names and tensors, in name order.

@@ -1,4 +1,4 @@
-//! Weights as transformers writes them, in any form, to our stacked parameters; and these to `model.safetensors`.
+//! Weights as transformers writes them, in any form, to our stacked parameters.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::adapter::{Delta, Place};
 use super::layout::borders;
 use super::parameters::fresh_values;
+use super::save::{multiply_rows, save, steps};
 use super::unread_tensors::{check_names, told};
 use super::weight_files::{Values, WeightFiles};
 use super::{EncoderConfig, ModelError, Parameters, Specification, specifications, zeros};
@@ -108,6 +109,8 @@ fn load_files(
         return Err(ModelError::Config { path: path.with_file_name("config.json"), message });
     }
     let mut wanted: HashSet<String> = found.iter().flatten().flatten().cloned().collect();
+    let steps = steps(file, &found)?;
+    wanted.extend(steps.values().cloned());
     let deltas = deltas(file, config, &specifications, &found)?;
     wanted.extend(deltas.values().flat_map(|delta| [delta.a.clone(), delta.b.clone()]));
     // A head for other classes is left out, of an adapter too.
@@ -116,6 +119,10 @@ fn load_files(
     let left_out = left_out.flat_map(|part| spellings(config, &part.name)).collect();
     file.check_adapter(&wanted, &left_out)?;
     let Values { mut values, sha256 } = file.read(&wanted)?;
+    for (name, step) in &steps {
+        let step = values.remove(step).unwrap_or_default();
+        values.entry(name.clone()).and_modify(|weight| multiply_rows(weight, &step));
+    }
     let parts = specifications
         .iter()
         .zip(&found)
@@ -262,33 +269,6 @@ fn spellings(config: &EncoderConfig, name: &str) -> Vec<String> {
         std::iter::once(name.to_owned()).chain(old).collect::<Vec<_>>()
     };
     std::iter::once(name).chain(bare).flat_map(both).collect()
-}
-
-/// The bytes of `model.safetensors` for a classifier: f32, names as transformers writes them, one
-/// metadata entry, `format`.
-pub fn save(config: &EncoderConfig, parameters: &Parameters) -> Result<Vec<u8>, ModelError> {
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    for specification in specifications(config) {
-        let tensor = parameters.get(&specification.name).to_device(&Device::Cpu)?;
-        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        let mut rest = values.as_slice();
-        for part in specification.parts {
-            let (own, after) = rest.split_at(part.shape.iter().product());
-            rest = after;
-            let bytes = own.iter().flat_map(|value| value.to_le_bytes()).collect();
-            tensors.push((part.name, part.shape, bytes));
-        }
-    }
-    let views: Vec<(&str, TensorView<'_>)> = tensors
-        .iter()
-        .map(|(name, shape, bytes)| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes)
-                .expect("the bytes were made from the shape");
-            (name.as_str(), view)
-        })
-        .collect();
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    Ok(safetensors::serialize(views, Some(metadata)).expect("names and shapes are valid"))
 }
 
 /// The bytes of a `model.safetensors` with the weights of a folder, whatever their form: every tensor

@@ -18,6 +18,7 @@ use self::file::WeightsFile;
 use self::index::Opened;
 use super::ModelError;
 use super::adapter::{self, Adapter, Delta, Place};
+use super::save::steps_of;
 
 pub(super) use self::index::shards;
 
@@ -274,7 +275,9 @@ impl WeightFiles {
         let mut values = HashMap::new();
         let sha256 = self.each(wanted, &mut |name, info, bytes| {
             let path = || self.path(name).to_owned();
-            let Some(own) = numbers(bytes, info.dtype) else {
+            // Integers are weights only with their steps.
+            let known = info.dtype != Dtype::I8 || wanted.contains(&steps_of(name));
+            let Some(own) = numbers(bytes, info.dtype).filter(|_| known) else {
                 let found = format!("{:?}", info.dtype);
                 return Err(ModelError::Type { path: path(), name: name.to_owned(), found });
             };
@@ -335,6 +338,8 @@ fn numbers(bytes: &[u8], kind: Dtype) -> Option<Vec<f32>> {
         Dtype::F16 => all(bytes, |two| half::f16::from_le_bytes(two).to_f32()),
         Dtype::BF16 => all(bytes, |two| half::bf16::from_le_bytes(two).to_f32()),
         Dtype::F64 => all(bytes, |eight| f64::from_le_bytes(eight) as f32),
+        // Each is so many steps.
+        Dtype::I8 => all(bytes, |[one]: [u8; 1]| f32::from(one.cast_signed())),
         _ => return None,
     })
 }

@@ -1,7 +1,8 @@
 //! Four numbers of eight bits beside each other: AVX512-VNNI multiplies neighbours of the inner dimension in fours and
 //! adds their products to a sum of 32 bits, exactly.
 //!
-//! A weight is w = s·q, where q is signed and s belongs to its output: the largest weight of an output is 127. What is
+//! A weight is w = s·q, where q is signed and s belongs to its output: the largest weight of an output is 127 (see
+//! [`crate::compute::rounding`]). What is
 //! multiplied with it is x = r·p + o, where p is unsigned and r and o belong to its row: they map the row's range onto 0
 //! to 255. Then Σ x·w = r·s·Σ p·q + o·s·Σ q, where both sums are integers and exact, so a result has the same bits on
 //! every machine.
@@ -12,12 +13,10 @@ use std::thread::LocalKey;
 
 use super::kernel::{Element, Work};
 use super::packed_matrix::{PANEL, PackedMatrix, Panels};
+use crate::compute::rounding::{MOST, step};
 
 /// Lines before the numbers. In a panel: s, and s·Σ q. In a tile of rows: r and o. The bits of f32.
 pub(super) const HEAD: usize = 2;
-
-/// The largest weight.
-const MOST: f32 = 127.0;
 
 /// Four neighbours, the first one in the lowest byte, or the bits of an f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,9 +35,8 @@ impl Quad {
 
 /// Puts the weights of one output into a column of a panel.
 pub(super) fn put_column(panel: &mut [Quad], column: usize, w: &[f32]) {
-    let largest = w.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
     // What is no number makes a scale that is none.
-    let scale = largest / MOST + w.iter().map(|w| w * 0.0).sum::<f32>();
+    let scale = step(w) + w.iter().map(|w| w * 0.0).sum::<f32>();
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     let (mut places, mut sum) = (panel[column..].iter_mut().step_by(PANEL), 0i32);
     let mut head = places.by_ref().take(HEAD);

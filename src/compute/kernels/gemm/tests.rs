@@ -39,7 +39,9 @@ fn bytes_of_row(x: &[f32]) -> (f32, f32, Vec<i32>) {
 
 /// Bytes of the weights of one output: w = scale · byte.
 fn bytes_of_output(w: &[f32]) -> (f32, Vec<i32>) {
-    let scale = w.iter().fold(0.0f32, |most, w| most.max(w.abs())) / 127.0;
+    let exact = w.iter().fold(0.0f32, |most, w| most.max(w.abs())) / 127.0;
+    // Of 24 bits the first 16, upwards.
+    let scale = f32::from_bits(exact.to_bits().next_multiple_of(256));
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     (scale, w.iter().map(|w| (w * inverse).round_ties_even() as i32).collect())
 }
