@@ -11,6 +11,7 @@ mod classification;
 mod detection;
 mod floors;
 mod headline;
+mod paired;
 mod ranking;
 mod resample;
 mod scores;
@@ -29,6 +30,7 @@ pub use classification::{accuracy, argmax, best_accuracy, brier, improbable, mac
 pub use detection::{Detection, auroc, detect};
 pub use floors::{AboveFloor, CalibrationErrors, calibration_errors};
 pub use headline::{differences, summarise};
+pub use paired::{Sides, auroc_difference, mean_difference};
 pub use ranking::Ranking;
 pub use resample::{Floor, Interval, interval, noise_floor};
 pub use scores::Scores;
