@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{ArtifactError, HASHED, SENTENCE_FILES, members};
+use super::{ArtifactError, HASHED, SENTENCE_FILES, members, precisions};
 use crate::data::TextTokenizer;
 use crate::model::{ADAPTER_FILES, WEIGHT_FORMS, weight_files};
 
@@ -58,7 +58,8 @@ pub fn check(folder: &Path) -> Result<(), ArtifactError> {
     for name in HASHED.into_iter().chain(OTHERS).chain(WEIGHT_FORMS).chain(ADAPTER_FILES) {
         check_one(&folder.join(name), &root, blobs)?;
     }
-    for name in members::possible().chain([members::REFERENCE.to_owned()]) {
+    let others = members::possible().chain(precisions::possible());
+    for name in others.chain([members::REFERENCE.to_owned()]) {
         check_one(&folder.join(name), &root, blobs)?;
     }
     // Those that an index names, which was read only now.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{ArtifactError, HASHED, Manifest, Preprocessing, SCHEMA, SENTENCE_FILES, files};
+use crate::compute::Precision;
 use crate::data::{FolderTokenizer, TextTokenizer, Truncation};
 use crate::method::{FitRecord, Method};
 use crate::model::{EncoderConfig, adapter_base, tokenizer_folder};
@@ -46,6 +47,8 @@ pub(super) fn foreign(
         task: encoder.task,
         labels: encoder.labels.clone(),
         zero_shot: None,
+        precision: Precision::F32,
+        certificates: BTreeMap::new(),
         preprocessing: Preprocessing {
             max_length: max_length.unwrap_or(positions).min(positions),
             truncation: if keeps_the_end { Truncation::Tail } else { Truncation::Head },

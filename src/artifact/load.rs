@@ -1,6 +1,7 @@
 //! Reading a model folder: one of ours, checked file by file, or any classifier in the layout of
 //! transformers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
@@ -13,6 +14,7 @@ use super::members::{is_hashed, read_members, read_reference};
 use super::modules;
 use super::others::tell_differences;
 use super::posterior_file::read_posterior;
+use super::precisions::read_fitted;
 use super::tokenizer_files::vocabulary_mismatch;
 use super::unread::tell_unread;
 use super::zero_shot::{self, last_layer_view};
@@ -120,12 +122,14 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
             .map_err(|message| ArtifactError::Posterior { path: file.path, message })?,
         None => Calibration::default(),
     };
+    let fitted_at = read_fitted(folder, &manifest, (&last, &read_by), &read)?;
     let tokenizer = TextTokenizer::from_bytes(&tokenizer.path, tokenizer.bytes)?;
     let artifact = Artifact {
         members: read_members(folder, &manifest, &posterior, &encoder, device)?,
         reference: read_reference(folder, &manifest, &calibration, &encoder, device)?,
         posterior,
         calibration,
+        fitted_at,
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture, &tokenizer),
         tokenizer,
         parameters: loaded.parameters,
@@ -169,6 +173,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<Artifact, ArtifactE
     let artifact = Artifact {
         posterior: Posterior::point(encoder.task, &loaded.parameters),
         calibration: Calibration::default(),
+        fitted_at: BTreeMap::new(),
         special_tokens: SpecialTokens::of(
             Some(&model::tokenizer_folder(folder)?),
             encoder.architecture,

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ZeroShot;
+use super::{Certificate, ZeroShot};
 use crate::calibrate::CalibrationConfig;
+use crate::compute::Precision;
 use crate::data::{DataConfig, Dataset, Part, Preprocessing};
 use crate::method::FitRecord;
 use crate::metrics::Summary;
@@ -74,6 +75,12 @@ pub struct Manifest {
     /// language inference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero_shot: Option<ZeroShot>,
+    /// Of the numbers of its weights, at which its posterior and its calibration were fitted.
+    #[serde(default, skip_serializing_if = "Precision::is_f32")]
+    pub precision: Precision,
+    /// What other precisions cost, or what its own costs against f32.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<Precision, Certificate>,
     /// How a text becomes tokens.
     pub preprocessing: Preprocessing,
     /// What it was trained on; absent for a folder that another tool wrote.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use candle_core::Device;
 
-use super::{Artifact, ArtifactError, HASHED, Manifest};
+use super::{Artifact, ArtifactError, HASHED, Manifest, precisions};
 use crate::calibrate::Calibration;
 use crate::calibrate::novelty::Novelty;
 use crate::compute::Noise;
@@ -29,7 +29,8 @@ pub(super) fn possible() -> impl Iterator<Item = String> {
 
 /// Whether a manifest may list this file.
 pub(super) fn is_hashed(name: &str) -> bool {
-    HASHED.contains(&name) || name == REFERENCE || possible().any(|one| one == name)
+    let mut others = possible().chain(precisions::possible());
+    HASHED.contains(&name) || name == REFERENCE || others.any(|one| one == name)
 }
 
 impl Artifact {
@@ -44,7 +45,8 @@ impl Artifact {
     pub fn hashed_files(&self) -> Vec<String> {
         let own = HASHED.into_iter().map(str::to_owned);
         let reference = self.reference.iter().map(|_| REFERENCE.to_owned());
-        own.chain((1..=self.members.len()).map(member_file)).chain(reference).collect()
+        let members = (1..=self.members.len()).map(member_file);
+        own.chain(members).chain(reference).chain(self.fitted_names()).collect()
     }
 
     /// The files of its networks besides the first, and their content.
@@ -57,9 +59,9 @@ impl Artifact {
         let members = (1..).zip(&self.members);
         let members = members.map(|(number, parameters)| (member_file(number), parameters));
         let reference = self.reference.iter().map(|one| (REFERENCE.to_owned(), one));
-        members
-            .chain(reference)
-            .map(|(name, parameters)| Ok((name, model::save(&self.encoder, parameters)?)))
+        members.chain(reference).map(|(name, parameters)| {
+            Ok((name, model::save_at(self.manifest.precision, &self.encoder, parameters)?))
+        })
     }
 
     /// How many networks it has, where that is more than one, for the words about it.

@@ -1,5 +1,6 @@
 //! The model folder: loadable by transformers as it is, with our part under `bayes/`.
 
+mod certificate;
 mod files;
 mod foreign;
 mod load;
@@ -8,19 +9,25 @@ mod members;
 mod modules;
 mod others;
 mod posterior_file;
+mod precisions;
 mod save;
 mod sentence;
 mod tokenizer_files;
 mod unread;
 mod zero_shot;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use certificate::{
+    Certificate, Change, CoverageChange, FittedAt, LEAST_ROWS, MOST_NLL, Verdict,
+};
 pub use load::{load, manifest_of};
 pub use manifest::{Ancestor, Manifest, PartRecord, SCHEMA};
 pub use members::REFERENCE;
 pub use save::{
-    CONFIG, EVALUATION, Records, add_records, check_target, save, save_with_weights, write,
+    CONFIG, EVALUATION, INTEGERS, Records, add_records, check_target, save, save_with_weights,
+    write,
 };
 pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;
@@ -28,6 +35,7 @@ pub use zero_shot::{ZeroShot, ZeroShotLabels};
 
 use crate::calibrate::Calibration;
 use crate::calibrate::novelty::Novelty;
+use crate::compute::Precision;
 pub use crate::data::Preprocessing;
 use crate::data::TextTokenizer;
 use crate::method::FitRecord;
@@ -62,6 +70,8 @@ pub struct Artifact {
     pub posterior: Posterior,
     /// Prediction sets, novelty and limits; nothing where none was fitted.
     pub calibration: Calibration,
+    /// What was fitted at other precisions than that of the parameters.
+    pub fitted_at: BTreeMap<Precision, FittedAt>,
     /// Everything else that is known of the model.
     pub manifest: Manifest,
 }
@@ -81,10 +91,12 @@ impl Artifact {
                 posterior.last_layer_is().to_owned(),
             ),
         };
-        let manifest = Manifest { fit, transformers, ..self.manifest };
+        let certificates = BTreeMap::new();
+        let manifest = Manifest { fit, transformers, certificates, ..self.manifest };
+        let fitted_at = BTreeMap::new();
         let reads = calibration.novelty.as_ref().is_some_and(Novelty::reads_reference);
         let reference = self.reference.filter(|_| reads);
-        Ok(Self { parameters, reference, posterior, calibration, manifest, ..self })
+        Ok(Self { parameters, reference, posterior, calibration, fitted_at, manifest, ..self })
     }
 }
 

@@ -9,13 +9,15 @@ use serde_json::Value;
 use super::others::TOKENIZER_FILES;
 use super::posterior_file::posterior_file;
 use super::{Artifact, ArtifactError, HASHED, Manifest, SENTENCE_FILES};
+use crate::compute::Precision;
 use crate::model::{self, EncoderConfig, Pooling};
 use crate::store::{self, NewFolder, StoreError};
 
 /// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
 /// on the disk.
 pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactError> {
-    let weights = model::save(&artifact.encoder, &artifact.parameters)?;
+    let precision = artifact.manifest.precision;
+    let weights = model::save_at(precision, &artifact.encoder, &artifact.parameters)?;
     save_with_weights(artifact, &weights, folder)
 }
 
@@ -117,8 +119,9 @@ pub fn write(
         file(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));
     }
-    for member in artifact.member_files() {
-        let (name, bytes) = member?;
+    let fitted = artifact.fitted_files().map(Ok);
+    for other in artifact.member_files().chain(fitted) {
+        let (name, bytes) = other?;
         file(&name, &bytes)?;
         manifest.files.insert(name, store::sha256(&bytes));
     }
@@ -142,6 +145,10 @@ fn write_rest(
     file("bayes/manifest.json", &manifest.to_file())?;
     Ok(())
 }
+
+/// What other tools make of a folder whose weights have eight bits.
+pub const INTEGERS: &str = "The weights are stored as integers of eight bits, with a step for each output, which \
+     transformers and sentence-transformers do not read: only `bayes` loads this folder";
 
 /// The encoder, with the task of the manifest and the names that it has for its classes.
 fn described(artifact: &Artifact, manifest: &Manifest) -> EncoderConfig {
@@ -175,6 +182,7 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
         )
     });
     let loaded = match encoder.pooling {
+        _ if manifest.precision == Precision::Int8 => INTEGERS,
         Pooling::Auto => {
             "You can load this folder with transformers' `AutoModelForSequenceClassification`"
         }

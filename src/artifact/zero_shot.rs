@@ -165,13 +165,16 @@ impl Artifact {
             seen_in_test: 0,
             test: None,
             records: Default::default(),
+            certificates: Default::default(),
             sha256: None,
             ..self.manifest
         };
         let view = last_layer_view(&manifest, &self.encoder, &self.parameters);
         let posterior = Posterior::point(manifest.task, &view.map_err(ModelError::from)?.1);
         let calibration = Calibration::default();
-        let artifact = Self { manifest, reference: None, posterior, calibration, ..self };
+        let fitted_at = Default::default();
+        let artifact =
+            Self { manifest, reference: None, posterior, calibration, fitted_at, ..self };
         let artifact = artifact.beside_hypotheses()?;
         let (labels, ids) = (&artifact.manifest.labels, artifact.tokenizer.hypothesis_ids());
         if let Some([one, other]) = alike(labels, ids) {

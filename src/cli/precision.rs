@@ -4,12 +4,13 @@ use anyhow::{Result, bail};
 use candle_core::Device;
 use clap::{Args, ValueEnum};
 
-use super::output::note;
 use crate::compute::Precision;
 
 /// What the products in the layers are computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
+    /// The fastest that the model has a certificate for and this CPU has instructions for, else f32
+    Auto,
     /// As the model was trained and calibrated
     F32,
     /// 16 bits, faster; needs AVX512-BF16
@@ -21,14 +22,15 @@ enum Name {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PrecisionFlag {
     /// Precision of the products in the encoder's layers on the CPU
-    #[arg(long, value_enum, default_value_t = Name::F32, env = "BAYES_PRECISION")]
+    #[arg(long, value_enum, default_value_t = Name::Auto, env = "BAYES_PRECISION")]
     precision: Name,
 }
 
 impl PrecisionFlag {
-    /// Refuses what this device has no instructions for.
-    pub fn on(self, device: &Device) -> Result<Precision> {
+    /// Nothing for `auto`. Refuses what this device has no instructions for.
+    pub fn on(self, device: &Device) -> Result<Option<Precision>> {
         let precision = match self.precision {
+            Name::Auto => return Ok(None),
             Name::F32 => Precision::F32,
             Name::Bf16 => Precision::Bf16,
             Name::Int8 => Precision::Int8,
@@ -39,11 +41,6 @@ impl PrecisionFlag {
         if precision != Precision::F32 && !device.is_cpu() {
             bail!("--precision {precision} is for the CPU; use --device cpu or --precision f32");
         }
-        if precision != Precision::F32 {
-            note(&format!(
-                "--precision {precision}: the model's temperature, sets, thresholds and novelty were fitted in f32"
-            ))?;
-        }
-        Ok(precision)
+        Ok(Some(precision))
     }
 }

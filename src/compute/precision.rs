@@ -9,7 +9,20 @@ use self::instructions::{has_bf16, has_int8};
 
 /// The numbers of the weights of linear layers and of what is multiplied with them. Residual stream, norms and
 /// softmax are f32 in each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     #[default]
@@ -37,6 +50,11 @@ impl Precision {
             return Ok(());
         }
         Err(format!("this CPU has no {name}, and without it {self} is slower than f32; use f32"))
+    }
+
+    /// Whether it is that of training.
+    pub fn is_f32(&self) -> bool {
+        *self == Self::F32
     }
 
     /// Those that this CPU has instructions for.

@@ -7,7 +7,7 @@ use candle_core::Device;
 use super::{Predictor, SharedTrunk, shared};
 use crate::artifact::{self, Artifact, ArtifactError, ZeroShotLabels};
 use crate::compute::Precision;
-use crate::model::{ModelError, Networks};
+use crate::model::ModelError;
 use crate::store::sha256;
 
 /// What a model folder is loaded as.
@@ -15,8 +15,32 @@ use crate::store::sha256;
 pub struct Loading {
     /// A classifier of these labels, where some are named.
     pub labels: Option<ZeroShotLabels>,
-    /// Of the products in its layers; this CPU has instructions for it.
-    pub precision: Precision,
+    /// Of the products in its layers, which this CPU has instructions for; the fastest that is known to keep the
+    /// model's promises where none is named.
+    pub precision: Option<Precision>,
+}
+
+/// What a person should know of a model at a precision.
+fn tell(folder: &Path, artifact: &Artifact, precision: Precision) {
+    let (folder, own) = (folder.display(), artifact.manifest.precision);
+    if precision == own {
+        return;
+    }
+    let Some(certificate) = artifact.manifest.certificates.get(&precision) else {
+        let why = own.check().err().map(|why| format!(" ({why})")).unwrap_or_default();
+        tracing::warn!(
+            "`{folder}`: temperature, sets, thresholds and novelty were fitted in {own}, and the model answers in \
+             {precision}{why}"
+        );
+        return;
+    };
+    let verdict = certificate.verdict();
+    if !verdict.granted {
+        tracing::warn!(
+            "`{folder}` was refused a certificate for {precision}: {}",
+            verdict.reasons.join("; ")
+        );
+    }
 }
 
 impl Predictor {
@@ -27,11 +51,8 @@ impl Predictor {
 
     /// The same, whose layers multiply at a precision that this CPU has instructions for.
     pub fn at(precision: Precision, artifact: Artifact) -> candle_core::Result<Self> {
-        let Artifact { encoder, parameters, members, reference, .. } = &artifact;
-        let networks = Networks::packed_at(precision, encoder, parameters, members)?;
-        let networks = networks.with_reference(reference.as_ref())?;
-        let networks = artifact.posterior.drawn(networks, parameters)?;
-        let networks = networks.with_entailment(artifact.entailment());
+        let artifact = artifact.at(precision)?;
+        let networks = artifact.networks_at(precision)?;
         let posterior = artifact.posterior.of_predictions();
         let usual = artifact.calibration.usual();
         let files = &artifact.manifest.files;
@@ -63,7 +84,19 @@ impl Predictor {
             Some(labels) => artifact.zero_shot(labels)?,
             None => artifact,
         };
-        Ok(Self::at(loading.precision, artifact).map_err(ModelError::from)?)
+        Ok(Self::of(folder, artifact, loading.precision).map_err(ModelError::from)?)
+    }
+
+    /// From what the model folder holds, at the precision that was asked for, or the one that is best for it. Says
+    /// what a person should know of that.
+    pub fn of(
+        folder: &Path,
+        artifact: Artifact,
+        asked: Option<Precision>,
+    ) -> candle_core::Result<Self> {
+        let precision = asked.unwrap_or_else(|| artifact.fastest());
+        tell(folder, &artifact, precision);
+        Self::at(precision, artifact)
     }
 
     /// The same, which looks for what the encoder makes of texts among what other models left there. The networks

@@ -275,7 +275,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         artifact.manifest.preprocessing.max_length = wanted;
     }
     let precision = options.precision.on(&selected.device)?;
-    let predictor = Predictor::at(precision, artifact)?;
+    let predictor = Predictor::of(&folder, artifact, precision)?;
     let artifact = predictor.artifact();
     let noise = Noise::new(artifact.manifest.seed);
 
@@ -358,7 +358,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         settings: &settings,
         encoder: &artifact.encoder,
         method: json!(artifact.manifest.fit.method),
-        precision,
+        precision: predictor.precision(),
         machine: &machine,
         results: &results,
         calibration: scored.as_ref().map(serde_json::to_value).transpose()?,

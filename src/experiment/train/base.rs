@@ -9,6 +9,7 @@ use crate::artifact::{
     Artifact, Manifest, PartRecord, Preprocessing, SCHEMA, SpecialTokens, manifest_of,
 };
 use crate::calibrate::Calibration;
+use crate::compute::Precision;
 use crate::data::{Part, TextTokenizer};
 use crate::method::{FitRecord, Method};
 use crate::model::{self, EncoderConfig, Parameters};
@@ -44,6 +45,7 @@ impl Base {
             special_tokens: self.special_tokens.clone(),
             posterior: Posterior::point(self.encoder.task, parameters),
             calibration: Calibration::default(),
+            fitted_at: BTreeMap::new(),
             manifest: self.manifest.clone(),
         }
     }
@@ -77,6 +79,8 @@ fn manifest(prepared: &Prepared) -> Manifest {
         task: dataset.task,
         labels: dataset.labels.clone(),
         zero_shot: None,
+        precision: Precision::F32,
+        certificates: BTreeMap::new(),
         preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
         data: Some(dataset.with_columns(&experiment.data)),
         data_labels: Some(dataset.labels.clone()),
