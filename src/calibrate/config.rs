@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::conformal::ConformalMethod;
 use super::novelty::NoveltyMethod;
 use super::{Corrections, RiskLevels, ScaleRule};
+use crate::compute::Precision;
 
 /// How probabilities are calibrated, and what they decide.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct CalibrationConfig {
     pub max_epistemic: f64,
     /// Abstain if the prediction set has more labels than this, or none; 0 = no such limit.
     pub max_set_size: usize,
+    /// Precisions at which all of this is fitted and checked too, `"bf16"` and `"int8"`: the model folder then
+    /// answers at the fastest one that keeps its promises. They need a CPU with the instructions.
+    pub precisions: Vec<Precision>,
 }
 
 impl Default for CalibrationConfig {
@@ -61,6 +65,7 @@ impl Default for CalibrationConfig {
             min_confidence: 0.0,
             max_epistemic: 0.0,
             max_set_size: 0,
+            precisions: Vec::new(),
         }
     }
 }
@@ -116,6 +121,18 @@ impl CalibrationConfig {
                         switch the temperature on"
                     .to_owned(),
             );
+        }
+        for (place, precision) in self.precisions.iter().enumerate() {
+            let key = "calibration.precisions";
+            if precision.is_f32() {
+                return Err(format!(
+                    "`{key}` has f32, at which everything is fitted; name bf16, int8 or both"
+                ));
+            }
+            if self.precisions[..place].contains(precision) {
+                return Err(format!("`{key}` has {precision} twice"));
+            }
+            precision.check().map_err(|why| format!("`{key}` has {precision}: {why}"))?;
         }
         if self.max_set_size > 0 && self.conformal_alpha.is_empty() {
             return Err("`calibration.max_set_size` needs prediction sets; give \

@@ -63,6 +63,28 @@ pub(super) fn check_rows(
     }
 }
 
+/// Rows whose labels no weight, temperature or scale behind their predictions was fitted to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SeenRows {
+    pub(super) features: Features,
+    pub(super) logits: Vec<LogitDistribution>,
+    pub(super) predictive: Vec<Predictive>,
+}
+
+impl SeenRows {
+    /// `[n, c]`.
+    pub(super) fn mean_logits(&self) -> Vec<f64> {
+        self.logits.iter().flat_map(|one| one.mean().into_owned()).collect()
+    }
+}
+
+/// A model, what its calibration promises, and the rows that it was calibrated on as it sees them.
+pub(super) struct Calibrated {
+    pub(super) artifact: Artifact,
+    pub(super) summary: CalibrationSummary,
+    pub(super) seen: SeenRows,
+}
+
 /// How it is fitted.
 pub(super) struct FitSettings<'a> {
     pub(super) posterior: &'a PosteriorConfig,
@@ -72,8 +94,7 @@ pub(super) struct FitSettings<'a> {
 }
 
 impl FitSettings<'_> {
-    /// The model with this posterior, and with all that is fitted to it on held-out rows. Also gives what the
-    /// calibration promises.
+    /// The model with this posterior, and with all that is fitted to it on held-out rows.
     pub(super) fn fit(
         &self,
         model: Artifact,
@@ -82,7 +103,7 @@ impl FitSettings<'_> {
         (posterior, record): (Posterior, FitRecord),
         noise: &Noise,
         show: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(Artifact, CalibrationSummary), ExperimentError> {
+    ) -> Result<Calibrated, ExperimentError> {
         let rows = &held_out.temperature;
         let (found, count) = match self.calibration.temperature {
             true => {
@@ -92,11 +113,46 @@ impl FitSettings<'_> {
             false => (None, 0),
         };
         let (posterior, record) = self.scaled((posterior, record), (found, count), show);
-        let (calibration, summary) = self.calibrate(&posterior, train, held_out, noise)?;
+        let seen = self.seen(&posterior, held_out, noise)?;
+        let (calibration, summary) = self.calibrate(&posterior, train, held_out, &seen, noise);
         for note in &summary.notes {
             show(Progress::Warning(note.clone()));
         }
-        Ok((model.with_fit((posterior, record), calibration)?, summary))
+        Ok(Calibrated {
+            artifact: model.with_fit((posterior, record), calibration)?,
+            summary,
+            seen,
+        })
+    }
+
+    /// What a posterior with its scaling makes of the rows that prediction sets, novelty and limits are fitted on.
+    pub(super) fn seen(
+        &self,
+        posterior: &Posterior,
+        held_out: &HeldOut,
+        noise: &Noise,
+    ) -> Result<SeenRows, ExperimentError> {
+        let HeldOut { conformal: judged, few, .. } = held_out;
+        let Posterior { link, scaling: usual, .. } = posterior;
+        let logits = posterior.logits(judged.read())?;
+        let predictive =
+            |scaling: &Scaling, row: usize| -> Predictive { logits[row].predictive(link, scaling) };
+        let crossed = few.then(|| {
+            let own = |chosen: &[usize]| -> Scaling {
+                if !self.calibration.temperature {
+                    return usual.clone();
+                }
+                let some: Vec<LogitDistribution> =
+                    chosen.iter().map(|&row| logits[row].clone()).collect();
+                let labels: Vec<u32> = chosen.iter().map(|&row| judged.labels[row]).collect();
+                let fitted = self.scaling(posterior, &some, &labels);
+                fitted.map_or_else(|| usual.clone(), |fit| fit.scaling)
+            };
+            out_of_fold(&keys(judged), noise, own, predictive)
+        });
+        let all = || (0..judged.len()).map(|row| predictive(usual, row)).collect();
+        let predictive: Vec<Predictive> = crossed.flatten().unwrap_or_else(all);
+        Ok(SeenRows { features: judged.clone(), logits, predictive })
     }
 
     /// T and s of a posterior, by these rows.
@@ -141,34 +197,17 @@ impl FitSettings<'_> {
         posterior: &Posterior,
         train: &Features,
         held_out: &HeldOut,
+        seen: &SeenRows,
         noise: &Noise,
-    ) -> Result<(Calibration, CalibrationSummary), ExperimentError> {
+    ) -> (Calibration, CalibrationSummary) {
         let HeldOut { temperature: scaled, conformal: judged, cuts, few } = held_out;
         let Posterior { link, scaling: usual, .. } = posterior;
-        let logits = posterior.logits(judged.read())?;
-        let predictive =
-            |scaling: &Scaling, row: usize| -> Predictive { logits[row].predictive(link, scaling) };
-        let crossed = few.then(|| {
-            let own = |chosen: &[usize]| -> Scaling {
-                if !self.calibration.temperature {
-                    return usual.clone();
-                }
-                let some: Vec<LogitDistribution> =
-                    chosen.iter().map(|&row| logits[row].clone()).collect();
-                let labels: Vec<u32> = chosen.iter().map(|&row| judged.labels[row]).collect();
-                let fitted = self.scaling(posterior, &some, &labels);
-                fitted.map_or_else(|| usual.clone(), |fit| fit.scaling)
-            };
-            out_of_fold(&keys(judged), noise, own, predictive)
-        });
-        let all = || (0..judged.len()).map(|row| predictive(usual, row)).collect();
-        let predictive: Vec<Predictive> = crossed.flatten().unwrap_or_else(all);
-        let logit_nc: Vec<f64> = logits.iter().flat_map(|one| one.mean().into_owned()).collect();
+        let logit_nc = seen.mean_logits();
         let shared = if *few { folds(&keys(judged), noise) } else { None };
         let material = Material {
             task: link.task,
             logit_nc: &logit_nc,
-            predictive: &predictive,
+            predictive: &seen.predictive,
             labels: &judged.labels,
             novelty_ne: &judged.novelty_ne,
             tokens: &judged.tokens,
@@ -194,12 +233,12 @@ impl FitSettings<'_> {
                 )
             }),
         };
-        Ok(calibrate::fit(self.calibration, &material, noise))
+        calibrate::fit(self.calibration, &material, noise)
     }
 }
 
 /// Rows of equal texts have equal uniform numbers.
-fn keys(rows: &Features) -> Vec<RowKey> {
+pub(super) fn keys(rows: &Features) -> Vec<RowKey> {
     let pairs = rows.labels.iter().zip(&rows.uniforms);
     pairs.map(|(&label, uniform)| RowKey { label, text: uniform.to_bits() }).collect()
 }

@@ -2,6 +2,7 @@
 
 mod altered;
 mod calibration;
+mod certificate;
 pub mod compare;
 mod config;
 mod cuts;
@@ -19,6 +20,7 @@ mod origin;
 mod plan;
 mod posterior;
 mod prepare;
+mod quantize;
 mod resume;
 mod run_folder;
 mod schedule;
@@ -34,6 +36,7 @@ pub use keys::known as known_keys;
 pub use observer::Progress;
 pub use plan::{Plan, plan};
 pub use prepare::{PreparedSplit, prepare_tokens};
+pub use quantize::{QuantizeJob, QuantizeReport, quantize};
 pub use resume::{Resume, Unusable};
 pub use run_folder::{RunFolder, create_run_folder};
 pub use train::{Ended, MemberReport, RecipeReport, RunContext, TrainReport, train};

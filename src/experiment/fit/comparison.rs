@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::calibration::{FitSettings, HeldOut};
+use super::calibration::{Calibrated, FitSettings, HeldOut};
+use super::certificate::{ApartRows, certify};
 use super::encoder::Encoder;
 use super::features::{Reads, check_distinct};
 use super::posterior::{Making, weights_of_classes};
@@ -142,9 +143,19 @@ impl<'a> Comparison<'a> {
         let held_out = own_held_out.as_ref().unwrap_or(&self.held_out);
         let test = self.encoder.features(&parts.test, reads, show)?;
         let began = Instant::now();
-        let (model, calibration) =
+        let Calibrated { artifact: mut model, summary: calibration, seen: judged } =
             settings.fit(source.clone(), train, held_out, posterior, &self.noise, show)?;
         let seconds = seconds + began.elapsed().as_secs_f64();
+        for &precision in &chosen.calibration.precisions {
+            let rows = ApartRows {
+                train: &self.encoder.token_set(&parts.train, show)?,
+                temperature: &self.encoder.token_set(&parts.temperature, show)?,
+                conformal: &self.encoder.token_set(&parts.conformal, show)?,
+                validation: parts.validation.rows.len(),
+            };
+            let own = rows.calibrated(&model, precision, &settings, &self.noise, show)?;
+            model = certify(model, &judged, (precision, own), show)?;
+        }
         let seen = &self.rows.parts.seen_in_test;
         let (test, without_seen) = scored(&model.posterior, &test, seen, &self.noise)?;
         let score = FitScore {

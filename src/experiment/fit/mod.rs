@@ -17,11 +17,12 @@ use serde::Serialize;
 
 pub use recipe::fit;
 pub use reference::{ReferenceJob, compare_with_exact};
+pub(super) use target::Target;
 
 // What these files use of the house.
 use super::{
-    Experiment, ExperimentError, Features, Progress, calibration, cuts, feature_cache, features,
-    lineage, origin, posterior, prepare, resume, unused,
+    Experiment, ExperimentError, Features, Progress, calibration, certificate, cuts, feature_cache,
+    features, lineage, origin, posterior, prepare, resume, unused,
 };
 use crate::artifact::ZeroShotLabels;
 use crate::calibrate::CalibrationSummary;

@@ -37,7 +37,9 @@ pub fn fit(
     if let Some(warning) = of_fit(&chosen, &keys, source.manifest.labels.len()) {
         show(Progress::Warning(warning));
     }
-    let target = Target::of(job, checkpoints, &source, &chosen, show)?;
+    let method = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
+    let (from, output) = ((job.model.as_path(), &source), job.output.as_deref());
+    let target = Target::of(from, method.name(), output, checkpoints, show)?;
     let rows = Rows::open(job, &source, &chosen, show)?;
     let mut comparison = Comparison::new(job, &source, &rows, &chosen, show)?;
     let mut scores = vec![comparison.before(show)?];

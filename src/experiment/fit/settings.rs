@@ -2,6 +2,7 @@
 
 use super::{Experiment, ExperimentError, FitJob};
 use crate::artifact::Artifact;
+use crate::calibrate::CalibrationConfig;
 use crate::data::{DataConfig, some};
 use crate::method::laplace::Head;
 use crate::method::{Method, Needs, PosteriorConfig};
@@ -45,6 +46,14 @@ pub(super) fn settings(
     source: &Artifact,
 ) -> Result<Vec<Experiment>, ExperimentError> {
     let refuse = |place: String, message: String| ExperimentError::Config { place, message };
+    let own = source.manifest.precision;
+    if !own.is_f32() {
+        let message = format!(
+            "`{}` is stored in {own}, and `bayes fit` computes in f32; give the model that it was made from",
+            job.model.display()
+        );
+        return Err(refuse("`--model`".to_owned(), message));
+    }
     if let Some(count) = source.networks() {
         let message = format!(
             "`{}` is an ensemble of {count} networks, and `bayes fit` gives a posterior to one; give \
@@ -94,7 +103,11 @@ pub(super) fn settings(
             if needs.hidden_states { source.posterior.states() } else { usual.feature_layers };
         let base = Experiment {
             posterior: PosteriorConfig { feature_layers, ..usual },
-            calibration: source.manifest.calibration.clone().unwrap_or_default(),
+            calibration: CalibrationConfig {
+                // Those of another machine, perhaps.
+                precisions: Vec::new(),
+                ..source.manifest.calibration.clone().unwrap_or_default()
+            },
             train: TrainConfig {
                 class_weights: source.manifest.fit.class_weights,
                 ..TrainConfig::default()

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::origin::base_model;
 use super::resume::refuse_folder_of_run;
-use super::{Experiment, ExperimentError, FitJob, Progress};
+use super::{ExperimentError, Progress};
 use crate::artifact::{self, Artifact};
 use crate::store::write_atomically;
 
@@ -24,9 +24,9 @@ struct Source {
 }
 
 impl Source {
-    fn of(job: &FitJob, source: &Artifact) -> Self {
-        let folder = || job.model.canonicalize().unwrap_or_else(|_| job.model.clone());
-        let model = base_model(&job.model).unwrap_or_else(|| folder().display().to_string());
+    fn of((own, source): (&Path, &Artifact)) -> Self {
+        let folder = || own.canonicalize().unwrap_or_else(|_| own.to_owned());
+        let model = base_model(own).unwrap_or_else(|| folder().display().to_string());
         Self { model, sha256: source.manifest.content() }
     }
 
@@ -38,33 +38,33 @@ impl Source {
 }
 
 /// The folder of the model, which holds nothing that may not be replaced.
-pub(super) struct Target {
-    pub(super) model: PathBuf,
+pub(in crate::experiment) struct Target {
+    pub(in crate::experiment) model: PathBuf,
     /// What to write down, where nobody named the folder.
     record: Option<(PathBuf, Source)>,
 }
 
 impl Target {
     /// Says what will be replaced. Without `--output` that is an earlier fit of the same classifier.
-    pub(super) fn of(
-        job: &FitJob,
+    /// `suffix` tells its name from that of the model that it is made from.
+    pub(in crate::experiment) fn of(
+        (own, source): (&Path, &Artifact),
+        suffix: &str,
+        output: Option<&Path>,
         checkpoints: &Path,
-        source: &Artifact,
-        chosen: &[Experiment],
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Self, ExperimentError> {
-        let first = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
-        let home = checkpoints.join(format!("{}-{}", source.manifest.name, first.name()));
-        let model = job.output.clone().unwrap_or_else(|| home.join("model"));
+        let home = checkpoints.join(format!("{}-{suffix}", source.manifest.name));
+        let model = output.map_or_else(|| home.join("model"), Path::to_owned);
         refuse_folder_of_run(&model)?;
         artifact::check_target(&model)?;
         let same = |path: &Path| path.canonicalize().ok();
-        if same(&model).is_some_and(|model| same(&job.model) == Some(model)) {
+        if same(&model).is_some_and(|model| same(own) == Some(model)) {
             return Err(ExperimentError::FitInPlace(model));
         }
         let there = artifact::manifest_of(&model).ok().flatten();
         let shown = model.display();
-        if job.output.is_some() {
+        if output.is_some() {
             if let Some(there) = there {
                 show(Progress::Note(format!(
                     "`{shown}` has the model `{}`, which is replaced",
@@ -73,7 +73,7 @@ impl Target {
             }
             return Ok(Self { model, record: None });
         }
-        let (record, source) = (home.join(RECORD), Source::of(job, source));
+        let (record, source) = (home.join(RECORD), Source::of((own, source)));
         if model.is_dir() {
             let bytes = std::fs::read(&record).ok();
             let before: Option<Source> =
@@ -92,7 +92,7 @@ impl Target {
     }
 
     /// Writes down what the model is fitted from. It comes before the model: one without a record is not replaced.
-    pub(super) fn write_record(&self) -> Result<(), ExperimentError> {
+    pub(in crate::experiment) fn write_record(&self) -> Result<(), ExperimentError> {
         let Some((path, source)) = &self.record else { return Ok(()) };
         let bytes = serde_json::to_vec_pretty(source).expect("a record is plain data");
         Ok(write_atomically(path, &bytes)?)

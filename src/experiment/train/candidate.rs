@@ -4,7 +4,7 @@
 use candle_core::Device;
 
 use super::base::Base;
-use super::calibration::{FitSettings, HeldOut};
+use super::calibration::{Calibrated, FitSettings, HeldOut, SeenRows};
 use super::crossed;
 use super::features::Reads;
 use super::head::{HeadFit, HeadRows};
@@ -29,6 +29,15 @@ pub(super) struct Candidate {
     pub(super) calibration: CalibrationSummary,
     /// What it says of rows that it has not seen.
     pub(super) judged: Judged,
+    /// Where every row trains the last layer.
+    pub(super) crossed: Option<(Heads, SeenRows)>,
+}
+
+/// The last layers that have not seen a fold.
+pub(super) struct Heads {
+    pub(super) folds: Vec<Fold>,
+    /// One for each fold.
+    pub(super) of_folds: Vec<Posterior>,
 }
 
 impl Candidate {
@@ -193,11 +202,12 @@ impl Shop<'_> {
         let Prepared { parts, .. } = self.prepared;
         let cuts = reader.cuts(&parts.train, &self.sets.train, &places, show)?;
         let of_rows = (features, &cuts);
-        let (artifact, calibration, predictive) =
+        let heads = Heads { folds: folds.to_vec(), of_folds: head.of_folds.clone() };
+        let Calibrated { artifact, summary: calibration, seen } =
             crossed::calibrate(&self.settings, model, of_rows, folds, head, noise, show)?;
-        let labels: Vec<u32> = rows.iter().map(|&row| features.labels[row]).collect();
-        let judged = Judged::new(artifact.encoder.task, &rows, &labels, &predictive);
-        Ok(Candidate { artifact, calibration, judged })
+        let labels = &seen.features.labels;
+        let judged = Judged::new(artifact.encoder.task, &rows, labels, &seen.predictive);
+        Ok(Candidate { artifact, calibration, judged, crossed: Some((heads, seen)) })
     }
 
     /// A last layer whose prior is chosen by the validation part; the other parts calibrate it.
@@ -275,7 +285,7 @@ impl Shop<'_> {
             all.len() + chosen_by.len(),
         );
         let noise = &self.prepared.noise;
-        let (artifact, calibration) =
+        let Calibrated { artifact, summary: calibration, .. } =
             self.settings.fit(model, train, &held_out, fitted, noise, show)?;
         let mut judged = Judged::default();
         if validation.len() > 0 {
@@ -288,7 +298,7 @@ impl Shop<'_> {
             let task = artifact.encoder.task;
             judged = Judged::new(task, &rows, &validation.labels, &predictive);
         }
-        Ok(Candidate { artifact, calibration, judged })
+        Ok(Candidate { artifact, calibration, judged, crossed: None })
     }
 
     /// Places in the validation part that the training part does not repeat.

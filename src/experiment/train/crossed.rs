@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use super::calibration::FitSettings;
+use super::calibration::{Calibrated, FitSettings, SeenRows};
 use super::cuts::CutRows;
 use super::head::HeadFit;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::ReferenceRows;
 use crate::calibrate::{
-    self, CalibrationSummary, Corrections, FOLDS, Fold, Material, Others, ScalingFit, fit_scaling,
-    fit_temperature,
+    self, Corrections, FOLDS, Fold, Material, Others, ScalingFit, fit_scaling, fit_temperature,
 };
 use crate::compute::Noise;
 use crate::posterior::{Link, LogitDistribution, Predictive, Scaling};
@@ -20,7 +19,7 @@ use crate::posterior::{Link, LogitDistribution, Predictive, Scaling};
 const SCALE_ENTRIES: usize = 100_000;
 
 /// The model with a head that was cross-fitted, and with T, s, sets, novelty and limits that are fitted to it.
-/// Also gives what the calibration promises, and what is predicted for the judged rows.
+/// The judged rows come with it.
 pub(super) fn calibrate(
     settings: &FitSettings<'_>,
     model: Artifact,
@@ -29,7 +28,7 @@ pub(super) fn calibrate(
     head: HeadFit,
     noise: &Noise,
     show: &mut dyn FnMut(Progress<'_>),
-) -> Result<(Artifact, CalibrationSummary, Vec<Predictive>), ExperimentError> {
+) -> Result<Calibrated, ExperimentError> {
     let HeadFit { fitted: (posterior, record), judged, logits, .. } = head;
     let rows = features.some(&judged);
     let link = posterior.link.clone();
@@ -102,7 +101,8 @@ pub(super) fn calibrate(
     for note in &summary.notes {
         show(Progress::Warning(note.clone()));
     }
-    Ok((model.with_fit((posterior, record), calibration)?, summary, predictive))
+    let artifact = model.with_fit((posterior, record), calibration)?;
+    Ok(Calibrated { artifact, summary, seen: SeenRows { features: rows, logits, predictive } })
 }
 
 /// T and s; T by all rows where the variance is left out.

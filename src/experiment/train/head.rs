@@ -51,6 +51,8 @@ pub(super) struct HeadFit {
     pub(super) judged: Vec<usize>,
     /// What heads under the same prior say of them, none of which has seen the row.
     pub(super) logits: Vec<LogitDistribution>,
+    /// Those heads, one for each fold; none where the head that is kept is one.
+    pub(super) of_folds: Vec<Posterior>,
     pub(super) prior: f64,
 }
 
@@ -101,21 +103,22 @@ impl HeadRows<'_> {
         let folds = problems.par_iter().zip(&trials.weight_kd).zip(&judged);
         let of_fold = |((problem, start_kd), rows): ((&Problem<'_>, &Vec<f64>), &Features)| {
             let (fold, _) = fit_converged(config, problem, start_kd, (fixed, near), self.dropout)?;
-            fold.logits(rows.read())
+            let logits = fold.logits(rows.read())?;
+            Ok((fold, logits))
         };
         let how = (fixed, Tolerance::KEPT);
         let of_kept = || fit_converged(config, &problem, start_kd, how, self.dropout);
-        let ((mut posterior, record), logits) = match self.folds {
+        let ((mut posterior, record), (of_folds, logits)) = match self.folds {
             // The head that is kept has not seen the judged rows either.
             [fold] if fold.train == self.kept => {
                 let fitted = of_kept()?;
                 let logits = fitted.0.logits(judged[0].read())?;
-                (fitted, logits)
+                (fitted, (Vec::new(), vec![logits]))
             }
             _ => {
                 let of_folds = || folds.map(of_fold).collect::<candle_core::Result<Vec<_>>>();
                 let (fitted, logits) = rayon::join(of_kept, of_folds);
-                (fitted?, logits?.concat())
+                (fitted?, logits?.into_iter().unzip())
             }
         };
         if !states.is_empty() {
@@ -127,7 +130,7 @@ impl HeadRows<'_> {
         let prior_by_held_out_rows = own && prior != first;
         let fitted = (posterior, FitRecord { prior_by_held_out_rows, ..record });
         let judged = self.folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
-        Ok(HeadFit { fitted, judged, logits, prior })
+        Ok(HeadFit { fitted, judged, logits: logits.concat(), of_folds, prior })
     }
 
     /// Weights `[k, D]` on φ of the rows that are kept, under a prior that is known.

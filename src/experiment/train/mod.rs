@@ -8,6 +8,7 @@ mod describe;
 mod evaluation;
 mod events;
 mod head;
+mod precisions;
 mod reader;
 mod recipe;
 mod report;
@@ -28,8 +29,9 @@ pub use report::{MemberReport, TrainReport};
 use super::resume::Resume;
 // What these files use of the house.
 use super::{
-    Experiment, ExperimentError, Features, Progress, RunFolder, calibration, cuts, feature_cache,
-    features, judged, lessons, observer, origin, plan, posterior, prepare, resume, schedule,
+    Experiment, ExperimentError, Features, Progress, RunFolder, calibration, certificate, cuts,
+    feature_cache, features, judged, lessons, observer, origin, plan, posterior, prepare, resume,
+    schedule,
 };
 
 /// How a run ended.

@@ -43,7 +43,7 @@ impl<'a> Selection<'a> {
         let stream = self.prepared.streamed();
         let (mut shop, mut choice) = self.first(stream.as_ref(), begun.is_empty(), show)?;
         if !choice.goes_on(&shop, !begun.is_empty(), show)? {
-            return Ok(Selected::Kept(Box::new(choice.decide(show)), None));
+            return self.kept(&shop, choice, None, show);
         }
         let Self { prepared, base, home, context, .. } = *self;
         let (train, validation) = self.sets.tuning(shop.crossing.as_ref());
@@ -70,7 +70,19 @@ impl<'a> Selection<'a> {
         };
         let tuned = shop.tuned(&networks, show)?;
         choice.compare(tuned, networks, show);
-        Ok(Selected::Kept(Box::new(choice.decide(show)), events))
+        self.kept(&shop, choice, events, show)
+    }
+
+    fn kept(
+        &self,
+        shop: &Shop<'_>,
+        choice: Choice,
+        events: Option<EventWriter>,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Selected, ExperimentError> {
+        let decided = choice.decide(show);
+        let candidate = shop.certified(decided.candidate, show)?;
+        Ok(Selected::Kept(Box::new(Decided { candidate, ..decided }), events))
     }
 
     /// What candidates are made from, and the head, where the recipe begins with one.

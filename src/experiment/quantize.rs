@@ -1,0 +1,188 @@
+//! The recipe behind `bayes quantize`: a model whose weights are stored at a precision, with a certificate that it
+//! keeps its promises there.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::Device;
+use serde::Serialize;
+
+use super::calibration::FitSettings;
+use super::certificate::{ApartRows, certify};
+use super::fit::Target;
+use super::{ExperimentError, Progress};
+use crate::artifact::{self, Artifact, Certificate, Verdict};
+use crate::compute::{Noise, Precision};
+use crate::data::{self, Dataset, Part, Remark, TokenSet};
+use crate::evaluate::models::data_config;
+use crate::evaluate::{labels_of_trained, own_parts};
+use crate::method::PosteriorConfig;
+
+/// What to store.
+#[derive(Clone, Debug)]
+pub struct QuantizeJob {
+    /// A model folder of ours, in f32.
+    pub model: PathBuf,
+    /// Of the weights.
+    pub precision: Precision,
+    /// The model folder to write; by default `checkpoints/NAME-PRECISION/model`.
+    pub output: Option<PathBuf>,
+}
+
+/// What was stored.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuantizeReport {
+    pub source: PathBuf,
+    pub precision: Precision,
+    /// The folder that was written; none where the certificate was refused.
+    pub model: Option<PathBuf>,
+    pub certificate: Certificate,
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// Bytes of the weights, in f32 and as they are now.
+    pub bytes: [u64; 2],
+}
+
+/// Checks a precision, unless the model has a certificate for it, and writes the model folder.
+///
+/// # Errors
+/// The model cannot be checked, or the folder cannot be written.
+pub fn quantize(
+    job: &QuantizeJob,
+    checkpoints: &Path,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<QuantizeReport, ExperimentError> {
+    let precision = job.precision;
+    let source = artifact::load(&job.model, &Device::Cpu)?;
+    refuse_others(job, &source)?;
+    let from = (job.model.as_path(), &source);
+    let target =
+        Target::of(from, &precision.to_string(), job.output.as_deref(), checkpoints, show)?;
+    let has = source.manifest.certificates.contains_key(&precision)
+        && source.fitted_at.contains_key(&precision);
+    let model = if has { source } else { checked(job, source, show)? };
+    let certificate = model.manifest.certificates[&precision].clone();
+    let verdict = certificate.verdict();
+    let before =
+        std::fs::metadata(job.model.join("model.safetensors")).map_or(0, |file| file.len());
+    let mut report = QuantizeReport {
+        source: job.model.clone(),
+        precision,
+        model: None,
+        certificate,
+        verdict,
+        bytes: [before, 0],
+    };
+    if report.verdict.granted {
+        target.write_record()?;
+        artifact::save(&model.stored_at(precision)?, &target.model)?;
+        let written = target.model.join("model.safetensors");
+        report.bytes[1] = std::fs::metadata(written).map_or(0, |file| file.len());
+        report.model = Some(target.model);
+    }
+    Ok(report)
+}
+
+/// Refuses a model that cannot be checked.
+fn refuse_others(job: &QuantizeJob, source: &Artifact) -> Result<(), ExperimentError> {
+    let manifest = &source.manifest;
+    let shown = job.model.display();
+    let message = if !manifest.precision.is_f32() {
+        format!(
+            "`{shown}` is stored in {} already; give the model that it was made from",
+            manifest.precision
+        )
+    } else if manifest.zero_shot.is_some() {
+        format!(
+            "`{shown}` has labels that were named by a user; only a classifier of its own classes is quantised"
+        )
+    } else if manifest.calibration.is_none() {
+        format!(
+            "`{shown}` is not calibrated, so it makes no promise that could be checked; run `bayes fit` first"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(ExperimentError::Config { place: "`--model`".to_owned(), message })
+}
+
+/// The model with a certificate, by the rows that its calibration was fitted on.
+fn checked(
+    job: &QuantizeJob,
+    source: Artifact,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Artifact, ExperimentError> {
+    let manifest = &source.manifest;
+    let Some(config) = data_config(None, manifest) else {
+        return Err(ExperimentError::NoData(job.model.clone()));
+    };
+    let mut told = |remark: Remark| show(Progress::from(&remark));
+    let dataset = Dataset::open(&config)?.told(&mut told);
+    let parts = own_parts(manifest, &dataset, &config)?;
+    let shown = job.model.display();
+    if parts.conformal.rows.is_empty() {
+        return Err(ExperimentError::Config {
+            place: "`--model`".to_owned(),
+            message: format!(
+                "every row of its data trained the last layer of `{shown}` (cross-fitting), so only the training \
+                 can check a precision; train it with `--set calibration.precisions={}`",
+                job.precision
+            ),
+        });
+    }
+    let recorded = |(name, part): (&str, &Part)| match manifest.parts.get(name) {
+        Some(record) => record.sha256 == part.hash(&dataset),
+        None => part.rows.is_empty(),
+    };
+    let fitted = [
+        ("train", &parts.train),
+        ("temperature", &parts.temperature),
+        ("conformal", &parts.conformal),
+    ];
+    if !fitted.into_iter().all(recorded) {
+        return Err(ExperimentError::Config {
+            place: "`--model`".to_owned(),
+            message: format!(
+                "the data of `{shown}`, `{}`, have changed since it was trained, so the rows that it has not seen \
+                 are not known; restore them",
+                dataset.name
+            ),
+        });
+    }
+    let by_label = labels_of_trained(&dataset.labels, manifest)?;
+    let mut splits = BTreeMap::new();
+    let mut tokens = |part: &Part, show: &mut dyn FnMut(Progress<'_>)| {
+        if !splits.contains_key(&part.split) {
+            let (rows, how) = (dataset.rows(&part.split), &manifest.preprocessing);
+            let mut work = |done, total| show(Progress::Work { what: "tokenising", done, total });
+            let found = data::prepare_tokens(
+                &data::cache_folder(),
+                &source.tokenizer,
+                rows,
+                how,
+                &mut work,
+            );
+            splits.insert(part.split.clone(), Arc::new(found.map_err(data::DataError::from)?));
+        }
+        let labels = part.examples(&dataset).map(|one| by_label[one.label as usize]).collect();
+        let rows = part.rows.iter().map(|&row| row as u32).collect();
+        Ok::<_, ExperimentError>(TokenSet::new(Arc::clone(&splits[&part.split]), rows, labels))
+    };
+    let rows = ApartRows {
+        train: &tokens(&parts.train, show)?,
+        temperature: &tokens(&parts.temperature, show)?,
+        conformal: &tokens(&parts.conformal, show)?,
+        validation: parts.validation.rows.len(),
+    };
+    let calibration = manifest.calibration.clone().unwrap_or_default();
+    let settings = FitSettings {
+        posterior: &PosteriorConfig::from(manifest.fit.method),
+        calibration: &calibration,
+        class_weights: manifest.fit.class_weights,
+    };
+    let noise = Noise::new(manifest.seed);
+    let seen = rows.seen(&source, &settings, &noise, show)?;
+    let own = rows.calibrated(&source, job.precision, &settings, &noise, show)?;
+    certify(source, &seen, (job.precision, own), &mut |_| {})
+}
