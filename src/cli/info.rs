@@ -1,13 +1,29 @@
 //! `bayes info`.
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
 use serde_json::json;
 
-use super::{Common, Outcome, print, print_json};
+use super::quantize::certificate_table;
+use super::{Common, Outcome, model_folder, print, print_json};
+use crate::artifact::{self, Manifest};
 use crate::compute::Precision;
 use crate::{compute, data, hub};
 
-pub fn run(common: &Common) -> Result<Outcome> {
+/// Flags of `bayes info`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Show what this model is and which precisions keep its promises: a folder or a Hub id
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+}
+
+pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    if let Some(model) = &options.model {
+        return of_model(&model_folder(Some(model))?, common);
+    }
     let selected = common.device()?;
     let device = if selected.device.is_cpu() { "cpu" } else { "cuda" };
     let features = compute::cpu_features();
@@ -50,6 +66,51 @@ pub fn run(common: &Common) -> Result<Outcome> {
         if hub::is_offline() { ", offline (HF_HUB_OFFLINE is set)" } else { "" },
         data_folder.as_deref().unwrap_or("not set (BAYES_DATA_DIR)"),
         env!("CARGO_PKG_LICENSE"),
+    ))?;
+    Ok(Outcome::Done)
+}
+
+/// What the manifest of a model says of it.
+fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
+    let Some(manifest) = artifact::manifest_of(folder)? else {
+        bail!(
+            "`{}` was not written by bayes, so nothing is recorded of it; `bayes fit` calibrates it and records \
+             what is known",
+            folder.display()
+        );
+    };
+    let Manifest { name, fit, labels, precision, certificates, .. } = &manifest;
+    if common.json {
+        let verdicts =
+            certificates.iter().map(|(own, one)| (own.to_string(), json!(one.verdict())));
+        print_json(&json!({
+            "name": name,
+            "bayes": manifest.bayes,
+            "method": fit.method.name(),
+            "classes": labels.len(),
+            "dataset": manifest.data.as_ref().map(|data| &data.dataset),
+            "precision": precision,
+            "certificates": certificates,
+            "verdicts": verdicts.collect::<serde_json::Map<_, _>>(),
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    let dataset = manifest.data.as_ref().map_or("not recorded", |data| data.dataset.as_str());
+    let certificates: String = match certificates.is_empty() {
+        true => {
+            "\nNo precision but this one was checked; `bayes quantize` checks one.\n".to_owned()
+        }
+        false => certificates
+            .iter()
+            .map(|(own, one)| format!("\n{}", certificate_table(*own, one)))
+            .collect(),
+    };
+    print(&format!(
+        "model         {name}\nmethod        {}\nclasses       {}\ntrained on    {dataset}\n\
+         written by    bayes {}\nweights       {precision}\n{certificates}",
+        fit.method.name(),
+        labels.len(),
+        manifest.bayes,
     ))?;
     Ok(Outcome::Done)
 }

@@ -18,6 +18,7 @@ mod precision;
 mod predict;
 mod progress;
 mod publish;
+mod quantize;
 mod quoted;
 mod replace;
 mod report;
@@ -107,14 +108,16 @@ enum Command {
     Bench(bench::Options),
     /// Classify texts and report the uncertainty of each prediction
     Predict(predict::Options),
+    /// Store a model in bf16 or int8, with proof that its probabilities hold
+    Quantize(quantize::Options),
     /// Publish a model and its model card on the Hugging Face Hub
     Publish(Box<publish::Options>),
     /// Serve predictions over HTTP
     Serve(Box<serve::Options>),
     /// List, inspect, download and tokenise data sets
     Dataset(dataset::Options),
-    /// Show version, device, threads, CPU features and folders
-    Info,
+    /// Show version, device, threads, CPU features and folders, or what a model is
+    Info(info::Options),
     /// Print shell completions or a manual page
     Completions(completions::Options),
 }
@@ -130,7 +133,11 @@ impl Command {
             Self::Bench(_) => &["bench"],
             Self::Predict(_) => &["predict"],
             Self::Dataset(options) => options.name(),
-            Self::Publish(_) | Self::Serve(_) | Self::Info | Self::Completions(_) => &[],
+            Self::Publish(_)
+            | Self::Quantize(_)
+            | Self::Serve(_)
+            | Self::Info(_)
+            | Self::Completions(_) => &[],
         }
     }
 }
@@ -212,7 +219,8 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Publish(options) => publish::run(options, &cli.common),
         Command::Serve(options) => serve::run(options, &cli.common),
         Command::Dataset(options) => dataset::run(options, &cli.common),
-        Command::Info => info::run(&cli.common),
+        Command::Quantize(options) => quantize::run(options, &cli.common),
+        Command::Info(options) => info::run(options, &cli.common),
         Command::Completions(options) => completions::run(options, Cli::command()),
     }
 }

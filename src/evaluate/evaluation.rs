@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::shift::{Kept, Shifted};
 use super::{Answers, BaselineReport, Hygiene, Report, evaluate};
+use crate::artifact::Verdict;
 use crate::compute::{Noise, Precision};
 use crate::metrics::{MetricsError, Scores};
 
@@ -13,6 +14,8 @@ pub struct Evaluation {
     pub answers: Answers,
     /// What the model computed with; f32 for answers from a file, which does not say it.
     pub precision: Precision,
+    /// Whether the model keeps its promises at that precision, where that was checked.
+    pub certificate: Option<Verdict>,
     /// How good that was.
     pub report: Report,
     /// How good it would be without the temperature, if there is one.
@@ -38,25 +41,40 @@ impl Evaluation {
         let scaled = answers.temperature != 1.0;
         let uncalibrated = if scaled { Some(answers.uncalibrated()?) } else { None };
         let (baseline, kept, shift) = (None, None, Vec::new());
-        let precision = Precision::F32;
-        Ok(Self { answers, precision, report, uncalibrated, hygiene, baseline, kept, shift })
+        Ok(Self {
+            answers,
+            precision: Precision::F32,
+            certificate: None,
+            report,
+            uncalibrated,
+            hygiene,
+            baseline,
+            kept,
+            shift,
+        })
     }
 
-    /// `, int8` behind what an evaluation is of, where its figures are not those of f32.
+    /// `, int8 with a certificate` behind what an evaluation is of, where its figures are not those of f32.
     pub fn at_precision(&self) -> String {
-        match self.precision {
-            Precision::F32 => String::new(),
-            other => format!(", {other}"),
+        if self.precision.is_f32() {
+            return String::new();
         }
+        let certificate = match self.certificate.as_ref().map(|verdict| verdict.granted) {
+            Some(true) => "with a certificate",
+            Some(false) => "whose certificate was refused",
+            None => "without a certificate",
+        };
+        format!(", {} {certificate}", self.precision)
     }
 
     /// The metrics object: the report under its fixed keys, after what it is about.
     pub fn to_json(&self) -> Value {
-        let Self { answers, precision, report, uncalibrated, hygiene, baseline, kept, shift } =
-            self;
+        let Self { answers, precision, certificate, report, .. } = self;
+        let Self { uncalibrated, hygiene, baseline, kept, shift, .. } = self;
         let mut object = json!({
             "model": answers.model,
             "precision": precision,
+            "certificate": certificate,
             "dataset": answers.dataset,
             "split": answers.split,
             "generated": report.truth.is_some(),

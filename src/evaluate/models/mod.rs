@@ -23,7 +23,7 @@ use candle_core::Device;
 
 use self::asked::Asked;
 use self::outside::Outside;
-use crate::artifact::Manifest;
+use crate::artifact::{Certificate, Manifest};
 use crate::data::{Overrides, Remark};
 use crate::evaluate::shift::{Damage, Kept};
 use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
@@ -215,7 +215,9 @@ impl Shared {
             }
         };
         let (baseline, precision) = (baseline.flatten(), predictor.precision());
-        Ok(Evaluation { precision, baseline, kept: Some(kept), shift, ..evaluation })
+        let certificate = predictor.artifact().manifest.certificates.get(&precision);
+        let certificate = certificate.map(Certificate::verdict);
+        Ok(Evaluation { precision, certificate, baseline, kept: Some(kept), shift, ..evaluation })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Card;
 use super::yaml::Yaml;
+use crate::compute::Precision;
 use crate::data::Terms;
 use crate::model::Pooling;
 use crate::posterior::OwnDoubt;
@@ -37,7 +38,11 @@ impl Card<'_> {
         if let Some(name) = name {
             yaml.pair(0, "license_name", name);
         }
-        let library = if self.own_head() { "sentence-transformers" } else { "transformers" };
+        let library = match self.source.artifact.manifest.precision {
+            Precision::Int8 => "bayes",
+            _ if self.own_head() => "sentence-transformers",
+            _ => "transformers",
+        };
         yaml.pair(0, "library_name", library);
         yaml.pair(0, "pipeline_tag", self.pipeline());
         if let Some(base) = &self.source.artifact.manifest.base_model {

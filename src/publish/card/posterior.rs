@@ -33,6 +33,16 @@ impl Card<'_> {
         if !calibration.is_empty() {
             text.push_str(&format!("\n\n{calibration}"));
         }
+        let manifest = &self.source.artifact.manifest;
+        for (precision, certificate) in &manifest.certificates {
+            text.push_str(&format!("\n\nIn {precision}: {}.", certificate.words()));
+        }
+        if !manifest.precision.is_f32() {
+            text.push_str(&format!(
+                "\n\nThe weights are stored in {}; temperature, prediction sets, novelty and limits were fitted at it.",
+                manifest.precision
+            ));
+        }
         text.push('\n');
         text
     }

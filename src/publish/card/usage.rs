@@ -2,6 +2,8 @@
 
 use super::Card;
 use super::numbers::code;
+use crate::artifact::INTEGERS;
+use crate::compute::Precision;
 use crate::model::Entailment;
 use crate::posterior::OwnDoubt;
 use crate::task::Task;
@@ -77,6 +79,9 @@ impl Card<'_> {
     /// In plain Python: the mean prediction.
     pub(super) fn with_transformers(&self) -> String {
         let artifact = &self.source.artifact;
+        if artifact.manifest.precision == Precision::Int8 {
+            return format!("{INTEGERS}.");
+        }
         let scaling = &artifact.posterior.scaling;
         let fitted = scaling.vector.is_none() && !artifact.posterior.has_own_layer();
         let divide = match scaling.temperature {

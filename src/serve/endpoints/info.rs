@@ -1,5 +1,6 @@
 //! `GET /info`: what is served, what it was measured to be worth, and what may be asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,6 +14,7 @@ use super::super::app::App;
 use super::super::endpoint::{Access, Endpoint};
 use super::super::model::Loaded;
 use super::super::request::Options;
+use crate::artifact::Verdict;
 use crate::calibrate::Limits;
 use crate::compute::Precision;
 use crate::posterior::OwnDoubt;
@@ -38,6 +40,8 @@ pub struct Info {
     device: &'static str,
     /// Of the products in the encoder's layers: `f32`, `bf16` or `int8`.
     precision: Precision,
+    /// Whether the model keeps its promises at each precision that was checked: `bf16`, `int8`.
+    certificates: BTreeMap<String, Verdict>,
     /// The version of this server.
     version: &'static str,
     /// Request limits.
@@ -130,6 +134,11 @@ fn describe(app: &App, model: &Loaded) -> Info {
         max_tokens: manifest.preprocessing.max_length,
         device: app.model.device(),
         precision: predictor.precision(),
+        certificates: manifest
+            .certificates
+            .iter()
+            .map(|(precision, one)| (precision.to_string(), one.verdict()))
+            .collect(),
         version: env!("CARGO_PKG_VERSION"),
         limits: InfoLimits {
             max_chars: request.chars,
