@@ -71,6 +71,11 @@ fn the_commands_of_performance_run() {
 }
 
 #[test]
+fn the_commands_of_precision_run() {
+    follow("docs/precision.md");
+}
+
+#[test]
 fn the_commands_of_serving_run() {
     follow("docs/serving.md");
 }

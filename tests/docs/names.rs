@@ -8,7 +8,7 @@ use bayes::experiment::known_keys;
 use super::home::text;
 use super::page::{Page, root};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "train",
     "fit",
     "eval",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 16] = [
     "bench",
     "predict",
     "publish",
+    "quantize",
     "serve",
     "dataset list",
     "dataset info",

@@ -33,7 +33,7 @@ fn a_precision_is_near_f32_and_said_or_refused_with_what_the_cpu_lacks() {
         assert!(exact != found && (exact - found).abs() < 0.02, "{precision}: {exact} {found}");
         // A report says what its figures are of.
         let eval = ["eval", "--no-baseline", "--precision", &precision.to_string()];
-        let heading = format!("test, {precision}: ");
+        let heading = format!("test, {precision} without a certificate: ");
         assert!(home.done(&eval).contains(&heading), "{heading}");
         let report: Value =
             serde_json::from_str(&home.done(&[&eval[..], &["--json"]].concat())).unwrap();
@@ -43,4 +43,151 @@ fn a_precision_is_near_f32_and_said_or_refused_with_what_the_cpu_lacks() {
         let output = command.env("BAYES_PRECISION", precision.to_string()).output().unwrap();
         assert_eq!(confidence(&output.stdout).1, found);
     }
+}
+
+/// The precisions beside f32 that this CPU has instructions for.
+fn lower() -> Vec<Precision> {
+    Precision::available().filter(|one| !one.is_f32()).collect()
+}
+
+fn named(precisions: &[Precision]) -> String {
+    let names: Vec<String> = precisions.iter().map(|one| format!("\"{one}\"")).collect();
+    format!("calibration.precisions=[{}]", names.join(","))
+}
+
+/// A model whose every row trained the last layer, on an encoder that other rows trained.
+fn crossed(home: &Home, more: &[&str]) {
+    home.train_tiny(&["--set", "name=encoder"]);
+    home.write("tickets.csv", crate::home::tickets(240).replace("case", "bug"));
+    let train = ["train", "tickets.csv", "--init", "checkpoints/encoder/model"];
+    home.done(&[&train[..], &["--set", "train.recipe=head"], more].concat());
+}
+
+#[test]
+fn training_certifies_a_precision_and_a_quantised_folder_answers_as_the_model_does() {
+    let home = Home::new();
+    let lower = lower();
+    crossed(&home, &["--set", &named(&lower)]);
+    let model = "checkpoints/tickets/model";
+    let whole =
+        |model: &str| std::fs::metadata(home.path(model).join("model.safetensors")).unwrap().len();
+    let ask = |more: &[&str]| {
+        let asked = ["predict", "--json", "my router is broken"];
+        home.run(&[&asked[..], more].concat())
+    };
+    let (_, exact) = confidence(&ask(&["--model", model, "--precision", "f32"]).stdout);
+    let info: Value =
+        serde_json::from_str(&home.done(&["info", "--model", model, "--json"])).unwrap();
+    for precision in lower {
+        let name = precision.to_string();
+        let certificate = &info["certificates"][&name];
+        assert_eq!(certificate["rows"], info["certificates"][&name]["rows"]);
+        assert!(certificate["rows"].as_u64().unwrap() >= 100, "{certificate}");
+        assert!(certificate["coverage"]["least"].as_f64().unwrap() < 0.9);
+        assert!(certificate["novelty_auroc"]["f32"].as_f64().unwrap() > 0.0);
+        assert_eq!(info["verdicts"][&name]["granted"], true, "{info}");
+
+        let output = ask(&["--model", model, "--precision", &name]);
+        let (_, found) = confidence(&output.stdout);
+        assert!(found != exact && text(&output.stderr).is_empty(), "{}", text(&output.stderr));
+        let stored = format!("checkpoints/tickets-{name}/model");
+        let told = home.done(&["quantize", "--model", model, "--precision", &name]);
+        assert!(told.contains(&stored) && told.contains("granted"), "{told}");
+        // The same bits, and without being asked for.
+        for more in [&["--model", &stored][..], &["--model", &stored, "--precision", &name]] {
+            let output = ask(more);
+            assert_eq!(confidence(&output.stdout).1, found, "{name}");
+            assert!(text(&output.stderr).is_empty());
+        }
+        assert!(whole(&stored) < whole(model) * 6 / 10, "{}", whole(&stored));
+        let eval = home.done(&["eval", "--no-baseline", "--model", &stored]);
+        assert!(eval.contains(&format!("test, {name} with a certificate: ")), "{eval}");
+        // In f32 it is told that nothing was fitted to that.
+        let output = ask(&["--model", &stored, "--precision", "f32"]);
+        assert!(text(&output.stderr).contains(&format!("were fitted in {name}")));
+
+        let again = home.refused(&["quantize", "--model", &stored, "--precision", &name]);
+        assert!(again.contains("is stored in"), "{again}");
+        let fit = home.refused(&["fit", "--model", &stored]);
+        assert!(fit.contains("computes in f32"), "{fit}");
+        let readme = std::fs::read_to_string(home.path(&stored).join("README.md")).unwrap();
+        assert_eq!(readme.contains("only `bayes` loads this folder"), precision == Precision::Int8);
+        // What was fitted at the precision is part of what is verified.
+        let fitted = home.path(model).join(format!("bayes/{name}/calibration.safetensors"));
+        let bytes = std::fs::read(&fitted).unwrap();
+        std::fs::write(&fitted, &bytes[1..]).unwrap();
+        let damaged = home.refused(&["predict", "--model", model, "x"]);
+        assert!(damaged.contains("has changed since this model was saved"), "{damaged}");
+        std::fs::write(&fitted, bytes).unwrap();
+    }
+    // The fastest that is granted.
+    let fastest = Precision::available().last().unwrap().to_string();
+    let (_, own) = confidence(&ask(&["--model", model]).stdout);
+    let (_, named) = confidence(&ask(&["--model", model, "--precision", &fastest]).stdout);
+    assert_eq!(own, named);
+    // A new fit has no certificate.
+    home.done(&["fit", "--model", model, "--output", "fitted"]);
+    let info = home.done(&["info", "--model", "fitted"]);
+    assert!(info.contains("No precision but this one was checked"), "{info}");
+}
+
+#[test]
+fn a_saved_model_is_checked_by_the_rows_that_calibrated_it() {
+    let home = Home::new();
+    crossed(&home, &[]);
+    let Some(precision) = lower().pop().map(|one| one.to_string()) else {
+        let told = home.refused(&["quantize", "--precision", "int8"]);
+        return assert!(told.contains("this CPU has no"), "{told}");
+    };
+    let crossed = home.refused(&["quantize", "--precision", &precision]);
+    assert!(
+        crossed.contains("cross-fitting") && crossed.contains("calibration.precisions"),
+        "{crossed}"
+    );
+
+    let home = Home::new();
+    let data = home.write("tickets.csv", crate::home::tickets(1200));
+    let mut train = vec!["train", data.to_str().unwrap(), "--set", "data.cross_fit=never"];
+    train.extend(crate::home::TINY);
+    train.extend(["--set", "data.calibration_fraction=0.15"]);
+    home.done(&train);
+    let report: Value =
+        serde_json::from_str(&home.done(&["quantize", "--precision", &precision, "--json"]))
+            .unwrap();
+    assert_eq!(report["granted"], true, "{report}");
+    let stored = report["model"].as_str().unwrap();
+    // A fit can check as well, on the same rows, and comes to the same.
+    let key = format!("calibration.precisions=[\"{precision}\"]");
+    home.done(&[
+        "fit",
+        "--model",
+        "checkpoints/tickets/model",
+        "--method",
+        "map",
+        "--set",
+        &key,
+        "--output",
+        "fitted",
+    ]);
+    let info: Value =
+        serde_json::from_str(&home.done(&["info", "--model", "fitted", "--json"])).unwrap();
+    let both = [&report["certificate"], &info["certificates"][&precision]];
+    let [one, other] = both.map(|one| one["nll"]["own"].as_f64().unwrap());
+    assert!(one.is_finite() && other.is_finite());
+    assert_eq!(both[0]["rows"], both[1]["rows"]);
+    assert!(
+        home.done(&["eval", "--no-baseline", "--model", stored]).contains("with a certificate")
+    );
+    // Other rows under the same name are no proof.
+    home.write("tickets.csv", crate::home::tickets(1100));
+    let changed = home.refused(&[
+        "quantize",
+        "--model",
+        "checkpoints/tickets/model",
+        "--precision",
+        &precision,
+        "--output",
+        "other",
+    ]);
+    assert!(changed.contains("have changed since it was trained"), "{changed}");
 }
