@@ -189,7 +189,21 @@ fn limits(
         ));
         max_epistemic = None;
     }
-    let max_set_size = (config.max_set_size > 0).then_some(config.max_set_size);
+    let most = (classes.max(1) as f64).ln();
+    if let Some(limit) = max_epistemic.filter(|&limit| limit >= most) {
+        summary.notes.push(format!(
+            "`calibration.max_epistemic` = {limit} has no effect: with {classes} classes the uncertainty is never \
+             above {most:.4} nats"
+        ));
+        max_epistemic = None;
+    }
+    if config.max_set_size >= classes {
+        summary.notes.push(format!(
+            "`calibration.max_set_size` = {} refuses only empty sets: with {classes} classes no set has more labels",
+            config.max_set_size
+        ));
+    }
+    let max_set_size = (config.max_set_size > 0).then_some(config.max_set_size.min(classes));
     let mut min_confidence = config.min_confidence;
     let least = 1.0 / classes.max(1) as f64;
     if classes > 1 && min_confidence > 0.0 && min_confidence <= least {
@@ -371,6 +385,20 @@ mod tests {
         }
         let (limits, summary) = unproven(|config| config.min_confidence = 0.34);
         assert_eq!((limits.unwrap().min_confidence, summary.notes.len()), (Some(0.34), 1));
+
+        // Nor is any set larger than all of them, or any doubt than ln 3 nats.
+        for set in [3, 4, 9] {
+            let (limits, summary) = unproven(|config| config.max_set_size = set);
+            assert_eq!(limits.unwrap().max_set_size, Some(3));
+            assert!(summary.notes[0].contains("refuses only empty sets"), "{:?}", summary.notes);
+        }
+        for set in [3f64.ln(), 2.0, 1e9] {
+            let (limits, summary) = unproven(|config| config.max_epistemic = set);
+            assert_eq!(limits, None);
+            assert!(summary.notes[0].contains("is never above 1.0986 nats"), "{:?}", summary.notes);
+        }
+        let (limits, _) = unproven(|config| config.max_epistemic = 1.09);
+        assert_eq!(limits.unwrap().max_epistemic, Some(1.09));
 
         let (limits, summary) = unproven(|_| ());
         assert_eq!((limits, summary.accepted), (None, None));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 
-use super::request::Abstain;
+use super::request::{Abstain, Options};
 use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded};
 use crate::model::{DropoutPasses, Sampling};
@@ -78,6 +78,13 @@ impl Loaded {
         if let Some(&first) = unkept(predictor.artifact(), abstain).first() {
             return Err(LoadError::Threshold(first));
         }
+        if let Some(own) = other_coverage(predictor.artifact()) {
+            let asked = Options::default().coverage.unwrap_or_default();
+            tracing::warn!(
+                "this model's prediction sets have coverage {own:.3} by itself (`bayes predict`), and a request that \
+                 names no `coverage` gets {asked:.3}; name it in the requests"
+            );
+        }
         let text = "an ordinary word ".repeat(WARM_WORDS / 3);
         let texts = vec![(text.as_str(), None); WARM_TEXTS];
         let mut rate = 0.0;
@@ -98,6 +105,14 @@ impl Loaded {
     pub fn cost(&self, length: u32, sampling: Option<Sampling>) -> u64 {
         cost(&self.predictor, length, sampling)
     }
+}
+
+/// The coverage of the model's own sets, where that of requests that name none is another.
+fn other_coverage(artifact: &Artifact) -> Option<f64> {
+    let own = artifact.calibration.conformal.as_ref().and(artifact.calibration.alphas.first());
+    let own = own.map(|alpha| 1.0 - alpha);
+    own.zip(Options::default().coverage)
+        .and_then(|(own, asked)| ((own - asked).abs() > 1e-9).then_some(own))
 }
 
 /// Loads, and makes an error of a panic.

@@ -84,6 +84,8 @@ struct InfoCalibration {
     /// help held-out rows and is not used), `absent` (there is no posterior).
     #[schema(value_type = String, examples("known"))]
     epistemic: OwnDoubt,
+    /// The coverage of the model's own prediction sets; a request that names none gets 0.9.
+    coverage: Option<f64>,
     /// Calibration rows of the prediction sets, over all classes.
     prediction_set_rows: Option<usize>,
     /// The novelty score.
@@ -152,6 +154,11 @@ fn describe(app: &App, model: &Loaded) -> Info {
             temperature: artifact.posterior.scaling.temperature,
             scale: artifact.posterior.scaling.scale,
             epistemic: artifact.posterior.own_doubt(),
+            coverage: calibration
+                .conformal
+                .as_ref()
+                .and(calibration.alphas.first())
+                .map(|alpha| 1.0 - alpha),
             prediction_set_rows: calibration.conformal.as_ref().map(|conformal| conformal.rows()),
             novelty: calibration.novelty.as_ref().map(|novelty| novelty.score.name()),
             min_confidence: calibration.limits.and_then(|limits| limits.min_confidence),
