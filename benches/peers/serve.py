@@ -21,13 +21,15 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parent / "load" / "texts.lua"
-PORTS = {"bayes": 8101, "FastAPI + PyTorch": 8102}
+PEER = "FastAPI + PyTorch"
+PORT = 8101
 
 
 def start(name, options, home):
-    port = str(PORTS[name])
+    port = str(PORT)
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
-    if name == "bayes":
+    if name != PEER:
+        environment["BAYES_PRECISION"] = name.split()[-1]
         command = [options.binary, "serve", "--model", options.model, "--port", port, "--rate-limit", "off"]
         command += ["--cache-entries", "0", "--threads", str(options.threads)]
         command += ["--max-queue-items", "4096", "--request-timeout", "60"]
@@ -50,7 +52,7 @@ def start(name, options, home):
 
 def ask(name, bodies, connections, seconds):
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "60s"]
-    command += ["-s", str(SCRIPT), f"http://127.0.0.1:{PORTS[name]}", "--", bodies, "no-cache"]
+    command += ["-s", str(SCRIPT), f"http://127.0.0.1:{PORT}", "--", bodies, "no-cache"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     result = json.loads(re.search(r"RESULT (.*)", output).group(1))
     if result["wrong"] or result["refused"]:
@@ -69,14 +71,16 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--max-length", type=int, default=256, help="tokens of a text, as the model has it")
+    parser.add_argument("--precisions", default="f32", help="of bayes, such as f32,bf16,int8")
     options = parser.parse_args()
+    names = [f"bayes {precision}" for precision in options.precisions.split(",")] + [PEER]
     texts = [line for line in Path(options.texts).read_text().splitlines() if line.strip()]
     found = {}
     with tempfile.TemporaryDirectory() as home:
         bodies = Path(home, "bodies.jsonl")
         bodies.write_text("".join(json.dumps({"text": text, "return_text": False}) + "\n" for text in texts))
         for _ in range(options.rounds):
-            for name in PORTS:
+            for name in names:
                 process = start(name, options, home)
                 ask(name, str(bodies), 4, 2)
                 for connections in map(int, options.connections.split(",")):
