@@ -49,6 +49,7 @@ pub(super) fn foreign(
         zero_shot: None,
         precision: Precision::F32,
         certificates: BTreeMap::new(),
+        recalibrated: None,
         preprocessing: Preprocessing {
             max_length: max_length.unwrap_or(positions).min(positions),
             truncation: if keeps_the_end { Truncation::Tail } else { Truncation::Head },

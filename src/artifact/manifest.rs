@@ -32,6 +32,14 @@ impl PartRecord {
     }
 }
 
+/// Rows that a model was calibrated by after it was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recalibration {
+    /// The data set.
+    pub dataset: String,
+    pub rows: usize,
+}
+
 /// A model whose weights were the beginning of another's, or that taught it, and the data that they have seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ancestor {
@@ -112,6 +120,9 @@ pub struct Manifest {
     pub parts: BTreeMap<String, PartRecord>,
     /// Rows of the test part whose text also occurs in another part, or was seen by an ancestor.
     pub seen_in_test: usize,
+    /// The rows that calibrated it, where that was done anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalibrated: Option<Recalibration>,
     /// The report on the test part; absent while training.
     pub test: Option<Summary>,
     /// SHA-256 of every file that changes a prediction.

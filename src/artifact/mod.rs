@@ -23,7 +23,7 @@ pub use certificate::{
     Certificate, Change, CoverageChange, FittedAt, LEAST_ROWS, MOST_NLL, Verdict,
 };
 pub use load::{load, manifest_of};
-pub use manifest::{Ancestor, Manifest, PartRecord, SCHEMA};
+pub use manifest::{Ancestor, Manifest, PartRecord, Recalibration, SCHEMA};
 pub use members::REFERENCE;
 pub use save::{
     CONFIG, EVALUATION, INTEGERS, Records, add_records, check_target, save, save_with_weights,
@@ -92,7 +92,8 @@ impl Artifact {
             ),
         };
         let certificates = BTreeMap::new();
-        let manifest = Manifest { fit, transformers, certificates, ..self.manifest };
+        let recalibrated = None;
+        let manifest = Manifest { fit, transformers, certificates, recalibrated, ..self.manifest };
         let fitted_at = BTreeMap::new();
         let reads = calibration.novelty.as_ref().is_some_and(Novelty::reads_reference);
         let reference = self.reference.filter(|_| reads);

@@ -166,6 +166,7 @@ impl Artifact {
             test: None,
             records: Default::default(),
             certificates: Default::default(),
+            recalibrated: None,
             sha256: None,
             ..self.manifest
         };

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::conformal::{Bounds, Conformal, HeldOut, coverage_band};
 use super::cross_fit::Fold;
-use super::novelty::ReferenceRows;
+use super::novelty::{NoveltyScore, ReferenceRows};
 use super::risk::{DELTA, prove, rows_needed};
 use super::{Calibration, CalibrationConfig, Limits};
 use crate::compute::Noise;
@@ -67,6 +67,8 @@ pub enum Others<'a> {
         /// Copies of judged rows.
         cuts: Cuts<'a>,
     },
+    /// None: the score was fitted before, to rows that are not at hand. There may be none.
+    Kept(Option<&'a NoveltyScore>),
 }
 
 /// Copies of rows that are cut short, for what is usual at each length.

@@ -43,7 +43,12 @@ impl Material<'_> {
             ));
             return None;
         }
-        let Some((score, crossed)) = self.score(config, classes, noise) else {
+        let fitted = match self.others {
+            Others::Kept(None) => return None,
+            Others::Kept(Some(score)) => Some((score.clone(), None)),
+            Others::Apart { .. } | Others::Crossed { .. } => self.score(config, classes, noise),
+        };
+        let Some((score, crossed)) = fitted else {
             notes.push(
                 "the features of the training rows do not vary, so there is no distance and no \
                  novelty score; choose another `calibration.novelty`, such as entropy"
@@ -147,6 +152,7 @@ impl Material<'_> {
                 }
                 Some((distance, Some(scores)))
             }
+            Others::Kept(_) => unreachable!("its score is there"),
         }
     }
 
@@ -159,7 +165,7 @@ impl Material<'_> {
         }
         let others = match self.others {
             Others::Apart { fresh_tokens, .. } => fresh_tokens,
-            Others::Crossed { .. } => self.tokens,
+            Others::Crossed { .. } | Others::Kept(_) => self.tokens,
         };
         let least = (ROWS_AN_ALARM / config.ood_p).ceil() as usize;
         LengthGroups::bounds(others, self.labels.len(), least)

@@ -20,6 +20,7 @@ mod progress;
 mod publish;
 mod quantize;
 mod quoted;
+mod recalibrate;
 mod replace;
 mod report;
 mod serve;
@@ -108,6 +109,8 @@ enum Command {
     Bench(bench::Options),
     /// Classify texts and report the uncertainty of each prediction
     Predict(predict::Options),
+    /// Fit temperature, prediction sets, novelty and limits to new labelled rows; the weights stay
+    Recalibrate(recalibrate::Options),
     /// Store a model in bf16 or int8, with proof that its probabilities hold
     Quantize(quantize::Options),
     /// Publish a model and its model card on the Hugging Face Hub
@@ -131,6 +134,7 @@ impl Command {
             Self::Eval(_) => &["eval"],
             Self::Compare(_) => &["compare"],
             Self::Bench(_) => &["bench"],
+            Self::Recalibrate(_) => &["recalibrate"],
             Self::Predict(_) => &["predict"],
             Self::Dataset(options) => options.name(),
             Self::Publish(_)
@@ -219,6 +223,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Publish(options) => publish::run(options, &cli.common),
         Command::Serve(options) => serve::run(options, &cli.common),
         Command::Dataset(options) => dataset::run(options, &cli.common),
+        Command::Recalibrate(options) => recalibrate::run(options, &cli.common),
         Command::Quantize(options) => quantize::run(options, &cli.common),
         Command::Info(options) => info::run(options, &cli.common),
         Command::Completions(options) => completions::run(options, Cli::command()),

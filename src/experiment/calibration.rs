@@ -4,7 +4,7 @@
 use super::cuts::CutRows;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
-use crate::calibrate::novelty::ReferenceRows;
+use crate::calibrate::novelty::{Novelty, NoveltyScore, ReferenceRows};
 use crate::calibrate::{
     self, Calibration, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS,
     SMALL, ScaleRule, ScalingFit, fit_scaling, folds, out_of_fold,
@@ -25,9 +25,16 @@ pub(super) struct HeldOut {
     cuts: CutRows,
     /// Whether there are so few rows in all that both parts serve both, cross-fitted.
     few: bool,
+    /// What novelty measures, where that was fitted before and stays; nothing inside where there is none.
+    score: Option<Option<NoveltyScore>>,
 }
 
 impl HeldOut {
+    /// With the score of a novelty that was fitted before, in the place of one that is fitted to training rows.
+    pub(super) fn with_score(self, novelty: Option<&Novelty>) -> Self {
+        Self { score: Some(novelty.map(|novelty| novelty.score.clone())), ..self }
+    }
+
     /// Divides what is there; `others` counts the rows that were trained on or selected by.
     pub(super) fn new(
         mut temperature: Features,
@@ -40,7 +47,7 @@ impl HeldOut {
             temperature.join(conformal);
             conformal = temperature.clone();
         }
-        Self { temperature, conformal, cuts, few }
+        Self { temperature, conformal, cuts, few, score: None }
     }
 }
 
@@ -200,7 +207,7 @@ impl FitSettings<'_> {
         seen: &SeenRows,
         noise: &Noise,
     ) -> (Calibration, CalibrationSummary) {
-        let HeldOut { temperature: scaled, conformal: judged, cuts, few } = held_out;
+        let HeldOut { temperature: scaled, conformal: judged, cuts, few, score } = held_out;
         let Posterior { link, scaling: usual, .. } = posterior;
         let logit_nc = seen.mean_logits();
         let shared = if *few { folds(&keys(judged), noise) } else { None };
@@ -212,12 +219,15 @@ impl FitSettings<'_> {
             novelty_ne: &judged.novelty_ne,
             tokens: &judged.tokens,
             uniforms: &judged.uniforms,
-            others: Others::Apart {
-                train: ReferenceRows { feature_nd: &train.novelty_ne, labels: &train.labels },
-                fresh_ne: &scaled.novelty_ne,
-                fresh_tokens: &scaled.tokens,
-                shared: shared.as_deref(),
-                cuts: cuts.view(),
+            others: match score {
+                Some(score) => Others::Kept(score.as_ref()),
+                None => Others::Apart {
+                    train: ReferenceRows { feature_nd: &train.novelty_ne, labels: &train.labels },
+                    fresh_ne: &scaled.novelty_ne,
+                    fresh_tokens: &scaled.tokens,
+                    shared: shared.as_deref(),
+                    cuts: cuts.view(),
+                },
             },
             width: posterior.width(),
             reference: judged.reference,

@@ -124,38 +124,38 @@ impl<'a> Side<'a> {
         let judged = judge(self.model, self.seen);
         judged.into_iter().map(|one| one.reasons.map(|all| all.is_empty())).collect()
     }
+}
 
-    /// 1 for each row whose set holds its label, at thresholds from the other folds.
-    fn covered(&self, noise: &Noise) -> Option<Vec<f64>> {
-        let (conformal, &alpha) =
-            self.model.calibration.conformal.as_ref().zip(self.model.calibration.alphas.first())?;
-        let SeenRows { features, predictive, .. } = self.seen;
-        let classes = predictive.first()?.probability_c.len();
-        let mut covered = vec![f64::NAN; predictive.len()];
-        for fold in folds(&keys(features), noise)? {
-            let of = |row: &usize| predictive[*row].probability_c.iter().copied();
-            let rows = conformal::HeldOut {
-                probability_nc: &fold.train.iter().flat_map(of).collect::<Vec<_>>(),
-                labels: &fold.train.iter().map(|&row| features.labels[row]).collect::<Vec<_>>(),
-                uniforms: &fold.train.iter().map(|&row| features.uniforms[row]).collect::<Vec<_>>(),
-                classes,
-            };
-            let fitted = Conformal::fit(conformal.method(), &rows, alpha, noise);
-            let bounds = fitted.bounds(alpha);
-            for row in fold.judged {
-                let p = &predictive[row].probability_c;
-                let set = fitted.set(&bounds, p, features.uniforms[row]);
-                let holds = set.contains(&(features.labels[row] as usize));
-                covered[row] = f64::from(u8::from(holds));
-            }
+/// 1 for each row whose set holds its label, at thresholds from the other folds.
+pub(super) fn covered(model: &Artifact, rows: &SeenRows, noise: &Noise) -> Option<Vec<f64>> {
+    let (conformal, &alpha) =
+        model.calibration.conformal.as_ref().zip(model.calibration.alphas.first())?;
+    let SeenRows { features, predictive, .. } = rows;
+    let classes = predictive.first()?.probability_c.len();
+    let mut covered = vec![f64::NAN; predictive.len()];
+    for fold in folds(&keys(features), noise)? {
+        let of = |row: &usize| predictive[*row].probability_c.iter().copied();
+        let rows = conformal::HeldOut {
+            probability_nc: &fold.train.iter().flat_map(of).collect::<Vec<_>>(),
+            labels: &fold.train.iter().map(|&row| features.labels[row]).collect::<Vec<_>>(),
+            uniforms: &fold.train.iter().map(|&row| features.uniforms[row]).collect::<Vec<_>>(),
+            classes,
+        };
+        let fitted = Conformal::fit(conformal.method(), &rows, alpha, noise);
+        let bounds = fitted.bounds(alpha);
+        for row in fold.judged {
+            let p = &predictive[row].probability_c;
+            let set = fitted.set(&bounds, p, features.uniforms[row]);
+            let holds = set.contains(&(features.labels[row] as usize));
+            covered[row] = f64::from(u8::from(holds));
         }
-        covered.retain(|one| !one.is_nan());
-        (!covered.is_empty()).then_some(covered)
     }
+    covered.retain(|one| !one.is_nan());
+    (!covered.is_empty()).then_some(covered)
 }
 
 /// What a model says of each row besides the probabilities.
-fn judge(model: &Artifact, rows: &SeenRows) -> Vec<Judgement> {
+pub(super) fn judge(model: &Artifact, rows: &SeenRows) -> Vec<Judgement> {
     let usual = model.calibration.usual();
     let uniforms = rows.features.uniforms.iter();
     let judged = each(rows).into_iter().zip(uniforms);
@@ -260,21 +260,23 @@ fn compare(
     let nll = change("nll", &|all| all.nll.value);
     let ece = change("ece", &|all| all.ece.value);
     let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
-    let coverage = before.covered(noise).zip(after.covered(noise)).map(|(one, other)| {
-        let alpha = before.model.calibration.alphas[0];
-        let rows = one.len() as f64;
-        // The rows that are judged, and four fifths of them behind each threshold.
-        let deviation = (alpha * (1.0 - alpha) * (1.0 / rows + 1.0 / (0.8 * rows))).sqrt();
-        CoverageChange {
-            change: Change {
-                f32: mean(&one),
-                own: mean(&other),
-                difference: mean_difference(&one, &other, RESAMPLES, uniform),
-            },
-            target: 1.0 - alpha,
-            least: (1.0 - alpha - NINETY_NINE * deviation).max(0.0),
-        }
-    });
+    let coverage = covered(before.model, before.seen, noise)
+        .zip(covered(after.model, after.seen, noise))
+        .map(|(one, other)| {
+            let alpha = before.model.calibration.alphas[0];
+            let rows = one.len() as f64;
+            // The rows that are judged, and four fifths of them behind each threshold.
+            let deviation = (alpha * (1.0 - alpha) * (1.0 / rows + 1.0 / (0.8 * rows))).sqrt();
+            CoverageChange {
+                change: Change {
+                    f32: mean(&one),
+                    own: mean(&other),
+                    difference: mean_difference(&one, &other, RESAMPLES, uniform),
+                },
+                target: 1.0 - alpha,
+                least: (1.0 - alpha - NINETY_NINE * deviation).max(0.0),
+            }
+        });
     let novelty_auroc = match (&before.novelty, &after.novelty) {
         (Some(one), Some(other)) => {
             let [one, other] = [one, other].map(|both| [&both[0][..], &both[1][..]]);

@@ -8,7 +8,7 @@ use bayes::experiment::known_keys;
 use super::home::text;
 use super::page::{Page, root};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "train",
     "fit",
     "eval",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 17] = [
     "predict",
     "publish",
     "quantize",
+    "recalibrate",
     "serve",
     "dataset list",
     "dataset info",

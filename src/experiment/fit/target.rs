@@ -91,6 +91,24 @@ impl Target {
         Ok(Self { model, record: Some((record, source)) })
     }
 
+    /// The same, for what may take the place of the model itself, if that is asked for.
+    pub(in crate::experiment) fn in_place_or(
+        (own, source): (&Path, &Artifact),
+        output: Option<&Path>,
+        checkpoints: &Path,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Self, ExperimentError> {
+        let same = |path: &Path| path.canonicalize().ok();
+        if let Some(model) =
+            output.filter(|output| same(output).is_some_and(|one| same(own) == Some(one)))
+        {
+            refuse_folder_of_run(model)?;
+            artifact::check_target(model)?;
+            return Ok(Self { model: model.to_owned(), record: None });
+        }
+        Self::of((own, source), "recalibrated", output, checkpoints, show)
+    }
+
     /// Writes down what the model is fitted from. It comes before the model: one without a record is not replaced.
     pub(in crate::experiment) fn write_record(&self) -> Result<(), ExperimentError> {
         let Some((path, source)) = &self.record else { return Ok(()) };

@@ -81,6 +81,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
         zero_shot: None,
         precision: Precision::F32,
         certificates: BTreeMap::new(),
+        recalibrated: None,
         preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
         data: Some(dataset.with_columns(&experiment.data)),
         data_labels: Some(dataset.labels.clone()),

@@ -1,0 +1,81 @@
+//! `bayes recalibrate`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::fitted::{calibration_words, paragraphs};
+use super::progress::Display;
+use super::tables::TableFlags;
+use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
+use crate::experiment::{Fitness, RecalibrateJob, RecalibrateReport, recalibrate};
+use crate::numbers::grouped;
+
+/// Flags of `bayes recalibrate`.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// The classifier: a folder written by bayes [default: the newest model under checkpoints]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<PathBuf>,
+    /// Labelled rows like those that the model will answer: a file, folder, built-in data set name or Hub id. All
+    /// splits are used; rows that trained the model are left out
+    #[arg(long, value_name = "DATA")]
+    dataset: String,
+    /// Folder to write the model to; the model's own folder is replaced if you name it [default:
+    /// checkpoints/NAME-recalibrated/model]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    tables: TableFlags,
+}
+
+pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    let job = RecalibrateJob {
+        model: model_folder(options.model.as_deref())?,
+        dataset: options.dataset.clone(),
+        overrides: options.tables.overrides(),
+        output: options.output.clone(),
+    };
+    let selected = common.device()?;
+    let mut display = Display::new(common.quiet);
+    let mut show = |progress: crate::experiment::Progress<'_>| display.show(&progress);
+    let report = recalibrate(&job, &selected.device, Path::new(CHECKPOINTS), &mut show);
+    display.finish();
+    let report = report?;
+    if common.json {
+        print_json(&report)?;
+    } else {
+        print(&text(&report))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn text(report: &RecalibrateReport) -> String {
+    let RecalibrateReport { dataset, rows, accuracy, target, before, after, .. } = report;
+    let line = |name: &str, of: &dyn Fn(&Fitness) -> Option<f64>| match (of(before), of(after)) {
+        (None, None) => String::new(),
+        (one, other) => {
+            let [one, other] = [one, other]
+                .map(|value| value.map_or("none".to_owned(), |value| format!("{value:.4}")));
+            format!("  {name:<28}{one:>10}{other:>10}\n")
+        }
+    };
+    let coverage = target.map_or("coverage".to_owned(), |target| {
+        format!("coverage ({:.0} % wanted)", 100.0 * target)
+    });
+    format!(
+        "\n{dataset}: {} rows, accuracy {accuracy:.4}\n\n  {:<28}{:>10}{:>10}\n{}{}{}{}{}\n{}\nModel   {}\n",
+        grouped(*rows as u64),
+        "",
+        "before",
+        "after",
+        line("temperature", &|one| Some(one.temperature)),
+        line("NLL", &|one| Some(one.nll)),
+        line(&format!("ECE (floor {:.4})", after.ece_floor), &|one| Some(one.ece)),
+        line(&coverage, &|one| one.coverage),
+        line("accepted", &|one| one.accepted),
+        paragraphs(&calibration_words(&report.calibration, &[])),
+        report.model.display(),
+    )
+}
