@@ -74,6 +74,10 @@ fn is_welcome(app: &App, headers: &HeaderMap) -> bool {
         || authority.is_some_and(|authority| text(header::HOST) == Some(authority))
 }
 
+/// The name of the key that a request carried, on its way to the log.
+#[derive(Clone, Debug)]
+pub struct Caller(pub String);
+
 /// Asks for a key, where there are any. Wrong ones are counted for the address that they came from, and
 /// after too many of them no more are looked at for a while, right or wrong.
 pub async fn key(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -93,7 +97,11 @@ pub async fn key(State(app): State<Arc<App>>, mut request: Request, next: Next) 
             .into_response();
     };
     request.extensions_mut().insert(KeyHash(hash));
-    next.run(request).await
+    let mut response = next.run(request).await;
+    if let Some(name) = keys.name(&hash) {
+        response.extensions_mut().insert(Caller(name.to_owned()));
+    }
+    response
 }
 
 /// Counts a request for the model for its client: the key, or else the address.

@@ -21,7 +21,7 @@ pub enum KeySource {
     None,
     /// One, as the environment has it.
     Environment(OsString),
-    /// A file, one a line; empty lines and those that begin with `#` are none.
+    /// A file, one a line; empty lines and those that begin with `#` are none, but one right before a key names it.
     File(PathBuf),
 }
 
@@ -60,7 +60,7 @@ pub enum KeyError {
 
 /// The keys, as hashes: of equal length, and of no use to whoever reads our memory.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Vec<[u8; 32]>);
+pub struct Keys(Vec<([u8; 32], String)>);
 
 impl Keys {
     pub fn read(source: &KeySource) -> Result<Self, KeyError> {
@@ -69,20 +69,23 @@ impl Keys {
             KeySource::Environment(key) => {
                 let key = hash_of(key.as_encoded_bytes());
                 let unusable = |fault| KeyError::Unusable { place: VARIABLE.to_owned(), fault };
-                return Ok(Self(vec![key.map_err(unusable)?]));
+                return Ok(Self(vec![(key.map_err(unusable)?, VARIABLE.to_owned())]));
             }
             KeySource::File(path) => path,
         };
         let bytes = content(path)?;
-        let mut keys = Vec::new();
+        let (mut keys, mut name) = (Vec::new(), None);
         for (line, number) in bytes.split(|byte| matches!(byte, b'\n')).zip(1..) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() || line.starts_with(b"#") {
+                let words = line.strip_prefix(b"#").map(|line| String::from_utf8_lossy(line));
+                name = words.map(|words| shown(&words)).filter(|words| !words.is_empty());
                 continue;
             }
             let place = || format!("line {number} of `{}`", path.display());
             let unusable = |fault| KeyError::Unusable { place: place(), fault };
-            keys.push(hash_of(line).map_err(unusable)?);
+            let own = name.take().unwrap_or_else(|| format!("line {number}"));
+            keys.push((hash_of(line).map_err(unusable)?, own));
         }
         if keys.is_empty() { Err(KeyError::Missing(path.clone())) } else { Ok(Self(keys)) }
     }
@@ -96,9 +99,19 @@ impl Keys {
     /// time that does not tell how much of one was right.
     pub fn find(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
         let given: [u8; 32] = Sha256::digest(carried(headers)?).into();
-        let same = |found, key: &[u8; 32]| found | bool::from(key.ct_eq(&given));
+        let same = |found, (key, _): &([u8; 32], String)| found | bool::from(key.ct_eq(&given));
         self.0.iter().fold(false, same).then_some(given)
     }
+
+    /// What a key is called in the log: the comment before it, or its line.
+    pub fn name(&self, hash: &[u8; 32]) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == hash).map(|(_, name)| name.as_str())
+    }
+}
+
+/// As much of a comment as a log shows.
+fn shown(words: &str) -> String {
+    words.trim().chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, KeyError> {
@@ -155,6 +168,10 @@ mod tests {
             keys.find(&headers)
         };
         let hash = |key: &str| Some(hash_of(key.as_bytes()).unwrap());
+        let name = |key: &str| hash(key).and_then(|hash| keys.name(&hash).map(str::to_owned));
+        assert_eq!(name("alpha").as_deref(), Some("ours"));
+        assert_eq!(name("beta").as_deref(), Some("line 4"));
+        assert_eq!(name("gamma"), None);
         assert_eq!(with("authorization", "Bearer beta"), hash("beta"));
         assert_eq!(with("authorization", "bearer  alpha"), hash("alpha"));
         assert_eq!(with("x-api-key", "alpha"), hash("alpha"));

@@ -8,7 +8,7 @@ use candle_core::Device;
 
 use super::request::{Abstain, Options};
 use crate::artifact::{Artifact, ArtifactError};
-use crate::data::{Encoded, guarded};
+use crate::data::{Encoded, guarded, some};
 use crate::model::{DropoutPasses, Sampling};
 use crate::posterior::TopLayers;
 use crate::predict::{Loading, PredictError, Predictor};
@@ -115,6 +115,23 @@ fn other_coverage(artifact: &Artifact) -> Option<f64> {
         .and_then(|(own, asked)| ((own - asked).abs() > 1e-9).then_some(own))
 }
 
+/// What is new in labels, gone from them, or in another place.
+fn other_labels(before: &[String], now: &[String]) -> Option<String> {
+    let without = |all: &[String], others: &[String]| -> Vec<String> {
+        all.iter().filter(|label| !others.contains(label)).cloned().collect()
+    };
+    let (new, gone) = (without(now, before), without(before, now));
+    let listed = |what: &str, labels: &[String]| {
+        (!labels.is_empty()).then(|| format!("{what} {}", some(labels.iter().map(String::as_str))))
+    };
+    let told: Vec<String> =
+        [listed("new", &new), listed("gone", &gone)].into_iter().flatten().collect();
+    match told.is_empty() {
+        false => Some(told.join(", ")),
+        true => (before != now).then(|| "the same in another order".to_owned()),
+    }
+}
+
 /// Loads, and makes an error of a panic.
 fn unbroken<T>(folder: &Path, load: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
     let gave_up = |said| Err(LoadError::Panic { folder: folder.to_owned(), said });
@@ -211,6 +228,12 @@ impl Model {
         if is_saved(&self.current()) && !is_saved(&new) {
             return Err(LoadError::Incomplete(self.folder.clone()));
         }
+        let labels = |model: &Loaded| model.predictor.labels().to_vec();
+        if let Some(other) = other_labels(&labels(&self.current()), &labels(&new)) {
+            tracing::warn!(
+                "the new model has other labels: {other}; clients that know the old ones are not told"
+            );
+        }
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
         Ok(())
     }
@@ -219,6 +242,16 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_that_change_are_named() {
+        let labels = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        let told = |before: &str, now: &str| other_labels(&labels(before), &labels(now));
+        assert_eq!(told("a b", "a b"), None);
+        assert_eq!(told("a b", "a c").unwrap(), "new `c`, gone `b`");
+        assert_eq!(told("a b", "a b c").unwrap(), "new `c`");
+        assert_eq!(told("a b", "b a").unwrap(), "the same in another order");
+    }
 
     #[test]
     fn a_panic_while_a_model_is_loaded_is_a_sentence() {

@@ -11,6 +11,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::app::{App, Phase};
+use super::guard::Caller;
 use super::metrics::HttpLabels;
 use super::problem::Problem;
 
@@ -43,6 +44,8 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
 
     let http2 = request.version() > Version::HTTP_11;
     let mut response = next.run(request).await;
+    let key = response.extensions_mut().remove::<Caller>().map(|Caller(name)| name);
+    let key = key.unwrap_or_default();
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| unnamed(&response));
     if let Some(problem) = problem {
         if matches!(response.status().as_u16(), 429 | 503) {
@@ -67,9 +70,17 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let milliseconds = (took.as_secs_f64() * 1e4).round() / 10.0;
     let trace = trace.unwrap_or_default();
     if is_probe(&route) {
-        tracing::debug!(method, route, status, milliseconds, request_id = id, trace_id = trace);
+        tracing::debug!(
+            method,
+            route,
+            status,
+            milliseconds,
+            key,
+            request_id = id,
+            trace_id = trace
+        );
     } else {
-        tracing::info!(method, route, status, milliseconds, request_id = id, trace_id = trace);
+        tracing::info!(method, route, status, milliseconds, key, request_id = id, trace_id = trace);
     }
     response
 }

@@ -72,7 +72,7 @@ fn wrong_keys_are_counted_for_their_address_and_the_file_is_read_again() {
     assert!(right.header("retry-after").is_some());
     assert_eq!(ask("alpha", "192.0.2.2").status, 200);
 
-    std::fs::write(&keys, "gamma\n").unwrap();
+    std::fs::write(&keys, "# phones\ngamma\n").unwrap();
     server.signal("HUP");
     eventually("the new key is known", || ask("gamma", "192.0.2.2").status == 200);
     assert_eq!(ask("alpha", "192.0.2.3").status, 401);
@@ -80,6 +80,7 @@ fn wrong_keys_are_counted_for_their_address_and_the_file_is_read_again() {
     server.signal("HUP");
     eventually("the log says why not", || server.log().contains("the old key list stays"));
     assert_eq!(ask("gamma", "192.0.2.2").status, 200);
+    assert!(server.log().contains("phones") && !server.log().contains("gamma"), "{}", server.log());
     let refusals = "bayes_reloads_total{what=\"key list\",outcome=\"refused\"}";
     assert!(server.metric(refusals) == 1.0);
 }

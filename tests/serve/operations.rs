@@ -86,7 +86,22 @@ fn metrics_have_their_names_and_a_bounded_number_of_series() {
         assert!(server.metric(name) > 0.0, "{name} is missing: {}", server.get("/metrics").text());
     }
     let text = server.get("/metrics");
-    assert!(text.text().ends_with("# EOF\n"));
+    assert!(text.text().contains("\n# TYPE predictions_total counter\n"), "the older format");
+    let accept = [("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let open = server.ask("GET", "/metrics", &accept, b"");
+    assert!(
+        open.text().ends_with("# EOF\n") && open.text().contains("# TYPE predictions counter\n")
+    );
+    // An alert on a rate sees what has not happened yet.
+    for never in [
+        "predictions_total{label=\"billing\",decision=\"none\"}",
+        "prediction_errors_total{type=\"internal\"}",
+        "bayes_rejected_total{reason=\"overloaded\"}",
+        "bayes_reloads_total{what=\"model\",outcome=\"refused\"}",
+        "bayes_jobs_finished_total{status=\"failed\"}",
+    ] {
+        assert!(text.text().contains(&format!("\n{never} 0\n")), "{never}");
+    }
     assert!(!text.text().contains("kind=\"epistemic\""), "what is not known is not counted as 0");
     let spread = Server::of(model_with_spread(), &[]);
     spread.predict("my router");

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::super::app::App;
 use super::super::endpoint::{Access, Endpoint};
-use super::super::metrics::Snapshot;
+use super::super::metrics::{CLASSIC, Snapshot, classic};
 use super::super::scheduler::Class;
 use super::super::settings::Settings;
 
@@ -26,7 +26,8 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     own.into_iter().collect()
 }
 
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+/// In OpenMetrics for who asks for it, as Prometheus does; else in the older text format.
+pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let text = app.metrics.render(&Snapshot {
         queue: [Class::Interactive, Class::Job].map(|class| app.engine.waiting(class)),
         oldest_age: app.engine.oldest_age(),
@@ -36,5 +37,10 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
         jobs_bytes: app.jobs.bytes(),
         inflight_bytes: app.budget.taken(),
     });
-    ([(header::CONTENT_TYPE, KIND)], text).into_response()
+    let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|own| own.to_str().ok());
+    let (kind, text) = match accepted.any(|own| own.contains("application/openmetrics-text")) {
+        true => (KIND, text),
+        false => (CLASSIC, classic(&text)),
+    };
+    ([(header::CONTENT_TYPE, kind), (header::VARY, "accept")], text).into_response()
 }

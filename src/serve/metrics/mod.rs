@@ -1,6 +1,7 @@
 //! What is counted and timed, as Prometheus and OpenMetrics want it: base units, labels from bounded
 //! sets only, and names that dashboards rely on.
 
+mod classic;
 mod process;
 
 use std::sync::atomic::AtomicU64;
@@ -14,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+pub use self::classic::{KIND as CLASSIC, classic};
 use super::problem::Problem;
 use crate::calibrate::Reason;
 use crate::predict::{Prediction, Predictor, decision};
@@ -214,11 +216,47 @@ impl Metrics {
         ours.register("ood", help, self.ood.clone());
         to.register_collector(Box::new(process::Process));
         self.registry = to;
+        self.begin();
         self
+    }
+
+    /// Counters of what has not happened yet: an alert on a rate cannot see one that appears with its first event.
+    fn begin(&self) {
+        for reason in [Reason::Epistemic, Reason::Confidence, Reason::Ood, Reason::SetSize] {
+            drop(self.abstentions.get_or_create(&[("reason", reason_name(reason).to_owned())]));
+        }
+        for (family, label, values) in [
+            (&self.errors, "type", &["internal", "model-output-invalid", "deadline-exceeded"][..]),
+            (&self.rejected, "reason", &["rate-limited", "overloaded", "draining", "not-ready"]),
+            (&self.cancelled, "stage", &["tokenize", "queue", "inference"]),
+            (&self.jobs_finished, "status", &["completed", "failed", "cancelled"]),
+        ] {
+            for value in values {
+                drop(family.get_or_create(&[(label, (*value).to_owned())]));
+            }
+        }
+        for result in ["hit", "miss", "bypass", "coalesced"] {
+            let labels = [("tier", "memory".to_owned()), ("result", result.to_owned())];
+            drop(self.cache_requests.get_or_create(&labels));
+        }
+        for what in ["model", "key list"] {
+            for outcome in ["taken", "refused"] {
+                let labels = [("what", what.to_owned()), ("outcome", outcome.to_owned())];
+                drop(self.reloads.get_or_create(&labels));
+            }
+        }
     }
 
     /// The model in service changed.
     pub fn set_model(&self, predictor: &Predictor) {
+        let decides = predictor.usual().limits.is_some();
+        let decisions = if decides { &["accept", "abstain"][..] } else { &["none"] };
+        for label in predictor.labels() {
+            for decision in decisions {
+                let labels = [("label", label.clone()), ("decision", (*decision).to_owned())];
+                drop(self.predictions.get_or_create(&labels));
+            }
+        }
         let manifest = &predictor.artifact().manifest;
         self.model.clear();
         let labels = [

@@ -5,10 +5,13 @@ const find = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const percent = (p, digits = 1) => `${(100 * p).toFixed(digits)} %`;
 const nats = (value) => (value < 0.0005 ? "under 0.001 nats" : `${value.toFixed(3)} nats`);
-const EXAMPLES = [
+// Of reviews, whose labels these are; of other models only what is strange to all of them.
+const REVIEWS = [
   ["Clear", "The acting was superb, the music gripping, and the ending moved everyone."],
   ["Mixed", "A dull first act, but the ending was moving."],
-  ["Off topic", "The bank closes at noon on Fridays."],
+];
+const STRANGE = [
+  ["Off topic", "Whisk two eggs with the sugar until the mixture is pale."],
   ["Nonsense", "qwfp zxcv 7 7 7 blorp"],
 ];
 const REASONS = {
@@ -63,6 +66,8 @@ async function describe() {
   }
   const info = await answer.json();
   ownDoubt = info.calibration.epistemic;
+  const reviews = ["negative", "positive"].every((label) => info.labels.includes(label));
+  examples(reviews ? [...REVIEWS, ...STRANGE] : STRANGE);
   find("model").textContent = `${info.model} · ${info.labels.length} labels · ${info.method}`;
 }
 
@@ -252,12 +257,21 @@ function soon() {
   waiting = setTimeout(ask, 350);
 }
 
-function start() {
-  find("examples").replaceChildren(...EXAMPLES.map(([name, text]) => {
+function examples(all) {
+  find("examples").replaceChildren(...all.map(([name, text]) => {
     const button = element("button", { type: "button", text: name });
     button.addEventListener("click", () => { find("text").value = text; ask(); });
     return button;
   }));
+}
+
+// They may have an address of their own.
+async function linkMetrics() {
+  const answer = await fetch("/metrics", { method: "HEAD" });
+  find("metrics").hidden = !answer.ok;
+}
+
+function start() {
   find("text").addEventListener("input", soon);
   find("coverage").addEventListener("input", soon);
   find("key").addEventListener("change", () => { describe(); ask(); });
@@ -267,6 +281,7 @@ function start() {
     setTimeout(() => { find("copy").textContent = "Copy"; }, 1500);
   });
   describe().catch(() => problem("The server does not respond."));
+  linkMetrics().catch(() => {});
 }
 
 start();
