@@ -65,6 +65,9 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
         data.dataset = shown_name(&data.dataset);
         data.unlabelled = shown(&data.unlabelled);
     }
+    if let Some(recalibration) = &mut manifest.recalibrated {
+        recalibration.dataset = shown_name(&recalibration.dataset);
+    }
     let config = source
         .config
         .as_ref()
