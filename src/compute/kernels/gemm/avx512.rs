@@ -54,15 +54,20 @@ fn whole<const N: usize>(values: &[f32], padding: f32) -> [f32; N] {
     })
 }
 
-/// Hands each row's values, and its tile of `M` rows with its place there, to `put`. Rows that fill up the last tile
-/// are zeros.
+/// Packs the values of one row at its place in its tile. Not a closure: those are compiled for the instructions only
+/// where the compiler chooses to put them into their caller.
+trait PutRow<E> {
+    fn put<const M: usize>(self, values: &[f32], tile: &mut [[E; M]], place: usize);
+}
+
+/// Packs some values of each row in tiles of `M`. Rows that fill up the last tile are zeros.
 #[inline(always)]
 fn by_row<E: Element, const M: usize>(
+    kernel: impl PutRow<E> + Copy,
     from: Left<'_>,
     rows: usize,
     values: std::ops::Range<usize>,
     packed: &mut [E],
-    put: impl Fn(&[f32], &mut [[E; M]], usize),
 ) {
     assert_eq!(from.element, 1, "the values of a row are neighbours");
     let lines = packed.len() / rows.div_ceil(M) / M;
@@ -72,7 +77,8 @@ fn by_row<E: Element, const M: usize>(
             let row = tile * M + place;
             if row < rows {
                 let start = row * from.line;
-                put(&from.values[start + values.start..start + values.end], packed, place);
+                let values = &from.values[start + values.start..start + values.end];
+                kernel.put(values, packed, place);
             } else {
                 packed.iter_mut().for_each(|line| line[place] = E::default());
             }
@@ -88,6 +94,24 @@ fn vectors<E: Element, const V: usize>(_: Avx512, line: &[E; PANEL]) -> [__m512i
     std::array::from_fn(|v| unsafe { _mm512_loadu_si512(line.as_ptr().add(v * LANES).cast()) })
 }
 
+impl PutRow<Pair> for Avx512 {
+    #[inline(always)]
+    fn put<const M: usize>(self, values: &[f32], tile: &mut [[Pair; M]], place: usize) {
+        for (lines, values) in tile.chunks_mut(LANES).zip(values.chunks(2 * LANES)) {
+            let values = whole::<{ 2 * LANES }>(values, 0.0);
+            // SAFETY: of the CPU, `Avx512`; both loads are of 16 of the 32 values.
+            let pairs = unsafe {
+                let first = _mm512_loadu_ps(values.as_ptr());
+                let second = _mm512_loadu_ps(values.as_ptr().add(LANES));
+                transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(second, first))
+            };
+            for (line, pair) in lines.iter_mut().zip(pairs) {
+                line[place] = pair;
+            }
+        }
+    }
+}
+
 impl Kernel<Pair> for Avx512 {
     #[inline(always)]
     fn pack<const M: usize>(
@@ -98,20 +122,7 @@ impl Kernel<Pair> for Avx512 {
         depth: usize,
         packed: &mut [Pair],
     ) {
-        by_row::<_, M>(from, rows, first..first + depth, packed, |values, packed, place| {
-            for (lines, values) in packed.chunks_mut(LANES).zip(values.chunks(2 * LANES)) {
-                let values = whole::<{ 2 * LANES }>(values, 0.0);
-                // SAFETY: of the CPU, `Avx512`; both loads are of 16 of the 32 values.
-                let pairs = unsafe {
-                    let first = _mm512_loadu_ps(values.as_ptr());
-                    let second = _mm512_loadu_ps(values.as_ptr().add(LANES));
-                    transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(second, first))
-                };
-                for (line, pair) in lines.iter_mut().zip(pairs) {
-                    line[place] = pair;
-                }
-            }
-        });
+        by_row::<_, M>(self, from, rows, first..first + depth, packed);
     }
 
     #[inline(always)]
@@ -148,6 +159,34 @@ impl Kernel<Pair> for Avx512 {
     }
 }
 
+impl PutRow<Quad> for Avx512 {
+    #[inline(always)]
+    fn put<const M: usize>(self, values: &[f32], tile: &mut [[Quad; M]], place: usize) {
+        let (head, tile) = tile.split_at_mut(HEAD);
+        let (scale, inverse, low) = range(values);
+        head[0][place] = Quad::of_f32(scale);
+        head[1][place] = Quad::of_f32(low);
+        for (lines, values) in tile.chunks_mut(LANES).zip(values.chunks(4 * LANES)) {
+            let values = whole::<{ 4 * LANES }>(values, low);
+            let mut quads = unsafe { [_mm_setzero_si128(); 4] };
+            for (part, quad) in quads.iter_mut().enumerate() {
+                // SAFETY: of the CPU, `Avx512`; each load is of 16 of the 64 values.
+                unsafe {
+                    let x = _mm512_loadu_ps(values.as_ptr().add(part * LANES));
+                    let x = _mm512_sub_ps(x, _mm512_set1_ps(low));
+                    let x = _mm512_mul_ps(x, _mm512_set1_ps(inverse));
+                    *quad = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x));
+                }
+            }
+            // SAFETY: both are 64 bytes of plain numbers.
+            let quads = unsafe { transmute::<[__m128i; 4], [Quad; LANES]>(quads) };
+            for (line, quad) in lines.iter_mut().zip(quads) {
+                line[place] = quad;
+            }
+        }
+    }
+}
+
 impl Kernel<Quad> for Avx512 {
     #[inline(always)]
     fn pack<const M: usize>(
@@ -158,28 +197,7 @@ impl Kernel<Quad> for Avx512 {
         depth: usize,
         packed: &mut [Quad],
     ) {
-        by_row::<_, M>(from, rows, first..first + depth, packed, |values, packed, place| {
-            let (head, packed) = packed.split_at_mut(HEAD);
-            let (scale, inverse, low) = range(values);
-            head[0][place] = Quad::of_f32(scale);
-            head[1][place] = Quad::of_f32(low);
-            for (lines, values) in packed.chunks_mut(LANES).zip(values.chunks(4 * LANES)) {
-                let values = whole::<{ 4 * LANES }>(values, low);
-                // SAFETY: of the CPU, `Avx512`; each load is of 16 of the 64 values.
-                let quads = unsafe {
-                    let four: [__m128i; 4] = std::array::from_fn(|part| {
-                        let x = _mm512_loadu_ps(values.as_ptr().add(part * LANES));
-                        let x = _mm512_sub_ps(x, _mm512_set1_ps(low));
-                        let x = _mm512_mul_ps(x, _mm512_set1_ps(inverse));
-                        _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x))
-                    });
-                    transmute::<[__m128i; 4], [Quad; LANES]>(four)
-                };
-                for (line, quad) in lines.iter_mut().zip(quads) {
-                    line[place] = quad;
-                }
-            }
-        });
+        by_row::<_, M>(self, from, rows, first..first + depth, packed);
     }
 
     #[inline(always)]
