@@ -91,8 +91,74 @@ fn by_row<E: Element, const M: usize>(
 fn vectors<E: Element, const V: usize>(_: Avx512, line: &[E; PANEL]) -> [__m512i; V] {
     const { assert!(V * LANES == PANEL && size_of::<E>() == size_of::<f32>()) };
     // SAFETY: of the CPU, `Avx512`; each load is of 16 of the line's 32 numbers of four bytes.
-    std::array::from_fn(|v| unsafe { _mm512_loadu_si512(line.as_ptr().add(v * LANES).cast()) })
+    unsafe {
+        let mut vectors = [_mm512_setzero_si512(); V];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = _mm512_loadu_si512(line.as_ptr().add(v * LANES).cast());
+        }
+        vectors
+    }
 }
+
+/// The first 16 values, or as many as there are and zeros behind them.
+#[inline(always)]
+fn first_values(_: Avx512, values: &[f32]) -> __m512 {
+    let mask = ((1u32 << values.len().min(LANES)) - 1) as __mmask16;
+    // SAFETY: of the CPU, `Avx512`; the mask has no more places than there are values.
+    unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
+}
+
+/// Packs rows whose neighbours are neighbours in memory, in tiles of `M` rows. Rows that fill up the last tile are
+/// zeros, and so is the second number of the last pair where there is none.
+#[inline(always)]
+fn side_by_side<const M: usize>(
+    kernel: Avx512,
+    from: Left<'_>,
+    rows: usize,
+    values: std::ops::Range<usize>,
+    packed: &mut [Pair],
+) {
+    assert_eq!(from.line, 1, "neighbouring rows are neighbours");
+    let lines = Pair::lines(0..values.len()).len();
+    // SAFETY: both are 64 bytes of plain numbers.
+    let order = unsafe { transmute::<[u16; 2 * LANES], __m512i>(IN_PAIRS) };
+    for (tile, packed) in packed.chunks_exact_mut(lines * M).enumerate() {
+        let (packed, _) = packed.as_chunks_mut::<M>();
+        let top = tile * M;
+        let height = M.min(rows - top);
+        for (pair, line) in packed.iter_mut().enumerate() {
+            let value = values.start + 2 * pair;
+            let start = value * from.element + top;
+            let first = &from.values[start..start + height];
+            let start = start + from.element;
+            let second = match value + 1 < values.end {
+                true => &from.values[start..start + height],
+                false => &[],
+            };
+            for (index, places) in line.chunks_mut(LANES).enumerate() {
+                let skipped = index * LANES;
+                let first = first_values(kernel, &first[skipped.min(first.len())..]);
+                let second = first_values(kernel, &second[skipped.min(second.len())..]);
+                // SAFETY: of the CPU, `Avx512`; vectors of 64 bytes of plain numbers.
+                let pairs = unsafe {
+                    let rounded: __m512i = transmute(_mm512_cvtne2ps_pbh(second, first));
+                    transmute::<_, [Pair; LANES]>(_mm512_permutexvar_epi16(order, rounded))
+                };
+                places.copy_from_slice(&pairs[..places.len()]);
+            }
+        }
+    }
+}
+
+/// Brings 16 numbers and then 16 others into pairs of one of each.
+const IN_PAIRS: [u16; 2 * LANES] = {
+    let (mut order, mut place) = ([0; 2 * LANES], 0);
+    while place < order.len() {
+        order[place] = (place / 2 + place % 2 * LANES) as u16;
+        place += 1;
+    }
+    order
+};
 
 impl PutRow<Pair> for Avx512 {
     #[inline(always)]
@@ -122,11 +188,14 @@ impl Kernel<Pair> for Avx512 {
         depth: usize,
         packed: &mut [Pair],
     ) {
+        if from.element != 1 {
+            return side_by_side::<M>(self, from, rows, first..first + depth, packed);
+        }
         by_row::<_, M>(self, from, rows, first..first + depth, packed);
     }
 
     #[inline(always)]
-    fn tile<const M: usize, const V: usize>(
+    fn tile<const M: usize, const V: usize, const FRESH: bool>(
         self,
         left: &[[Pair; M]],
         panel: &[[Pair; PANEL]],
@@ -135,9 +204,11 @@ impl Kernel<Pair> for Avx512 {
         // SAFETY: of the CPU, `Avx512`; loads and stores are of 16 of a line's 32 numbers.
         unsafe {
             let mut sums = [[_mm512_setzero_ps(); V]; M];
-            for (sums, line) in sums.iter_mut().zip(block.iter()) {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = _mm512_loadu_ps(line.as_ptr().add(v * LANES));
+            if !FRESH {
+                for (sums, line) in sums.iter_mut().zip(block.iter()) {
+                    for (v, sum) in sums.iter_mut().enumerate() {
+                        *sum = _mm512_loadu_ps(line.as_ptr().add(v * LANES));
+                    }
                 }
             }
             for (left, right) in left.iter().zip(panel) {
@@ -201,7 +272,7 @@ impl Kernel<Quad> for Avx512 {
     }
 
     #[inline(always)]
-    fn tile<const M: usize, const V: usize>(
+    fn tile<const M: usize, const V: usize, const FRESH: bool>(
         self,
         left: &[[Quad; M]],
         panel: &[[Quad; PANEL]],
@@ -227,7 +298,7 @@ impl Kernel<Quad> for Avx512 {
                 for (v, &sum) in sums.iter().enumerate() {
                     let place = line.as_mut_ptr().add(v * LANES);
                     let products = _mm512_mul_ps(scales[v], _mm512_cvtepi32_ps(sum));
-                    let sum = _mm512_loadu_ps(place);
+                    let sum = if FRESH { _mm512_setzero_ps() } else { _mm512_loadu_ps(place) };
                     let sum = _mm512_fmadd_ps(_mm512_set1_ps(offset), totals[v], sum);
                     let sum = _mm512_fmadd_ps(_mm512_set1_ps(scale), products, sum);
                     _mm512_storeu_ps(place, sum);

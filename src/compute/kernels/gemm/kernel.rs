@@ -53,8 +53,9 @@ pub(super) trait Kernel<E: Element>: Copy {
         packed: &mut [E],
     );
 
-    /// `block += left · panel`, with all running sums in registers.
-    fn tile<const M: usize, const V: usize>(
+    /// `block += left · panel`, or `block = left · panel` where it is `FRESH`, with all running sums in
+    /// registers.
+    fn tile<const M: usize, const V: usize, const FRESH: bool>(
         self,
         left: &[[E; M]],
         panel: &[[E; PANEL]],

@@ -44,6 +44,27 @@ impl<E: Element> Work<E> for Pack<'_, E> {
     }
 }
 
+/// Packs columns of a right side, which are the rows of its transpose, into one panel.
+pub(super) struct PackPanel<'a, E> {
+    pub(super) columns: Left<'a>,
+    pub(super) count: usize,
+    pub(super) inner: usize,
+    pub(super) panel: &'a mut [E],
+}
+
+impl<E: Element> Work<E> for PackPanel<'_, E> {
+    type Output = ();
+
+    fn rows(&self) -> usize {
+        self.count
+    }
+
+    #[inline(always)]
+    fn run<K: Kernel<E>, const M: usize, const V: usize>(self, kernel: K) {
+        kernel.pack::<PANEL>(self.columns, self.count, 0, self.inner, self.panel);
+    }
+}
+
 /// How many rows [`Pack`] makes of so many, those of zeros included.
 pub(super) struct Padded(pub(super) usize);
 
@@ -146,7 +167,7 @@ impl<E: Element> Block<'_, E> {
                     Start::Result => copy(&c[first..to(c)], block),
                 }
             }
-            kernel.tile::<M, V>(left, panel, &mut block);
+            kernel.tile::<M, V, false>(left, panel, &mut block);
             for (block, c) in block.iter().zip(c.iter_mut()) {
                 let to = to(c);
                 copy(block, &mut c[first..to]);

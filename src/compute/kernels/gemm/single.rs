@@ -73,13 +73,13 @@ impl<S: Simd> Kernel<f32> for Vectors<S> {
     }
 
     #[inline(always)]
-    fn tile<const M: usize, const V: usize>(
+    fn tile<const M: usize, const V: usize, const FRESH: bool>(
         self,
         left: &[[f32; M]],
         panel: &[[f32; PANEL]],
         block: &mut [[f32; PANEL]; M],
     ) {
-        tile::<S, M, V>(self.0, left, panel, block);
+        tile::<S, M, V, FRESH>(self.0, left, panel, block);
     }
 }
 
@@ -137,19 +137,22 @@ fn pack_into<const M: usize>(
     }
 }
 
-/// `block += left · panel`, with all running sums in registers.
+/// `block += left · panel`, or `block = left · panel` where it is `FRESH`, with all running sums in
+/// registers.
 #[inline(always)]
-pub fn tile<S: Simd, const M: usize, const V: usize>(
+pub fn tile<S: Simd, const M: usize, const V: usize, const FRESH: bool>(
     simd: S,
     left: &[[f32; M]],
     panel: &[[f32; PANEL]],
     block: &mut [[f32; PANEL]; M],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); V]; M];
-    for (sums, line) in sums.iter_mut().zip(block.iter()) {
-        let (vectors, _) = S::as_simd_f32s(line);
-        for (sum, &vector) in sums.iter_mut().zip(vectors) {
-            *sum = vector;
+    if !FRESH {
+        for (sums, line) in sums.iter_mut().zip(block.iter()) {
+            let (vectors, _) = S::as_simd_f32s(line);
+            for (sum, &vector) in sums.iter_mut().zip(vectors) {
+                *sum = vector;
+            }
         }
     }
     for (left, right) in left.iter().zip(panel) {
