@@ -229,9 +229,9 @@ impl Engine {
         purpose: Use,
     ) {
         let passes = LayerPasses::new(self, batch, source, last, tape);
-        let (training, inputs) = match purpose {
-            Use::Train { .. } => (true, 0),
-            Use::Predict { inputs } => (false, inputs.min(self.depth())),
+        let (training, inputs, passes) = match purpose {
+            Use::Train { .. } => (true, 0, passes),
+            Use::Predict { inputs } => (false, inputs.min(self.depth()), passes.at(self.precision)),
         };
         let Range { start, end } = layers;
         let mut x = take(&mut tape.scratch.input);

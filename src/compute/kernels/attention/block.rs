@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::band::Reach;
 use super::relative::Lines;
 use super::{Attention, Span};
-use crate::compute::kernels::gemm::{Left, PANEL, tile};
+use crate::compute::kernels::gemm::{Left, PANEL, PairHead, Start, tile};
 use crate::compute::kernels::noise::{CHUNK, fill_columns};
 
 /// Queries of a block.
@@ -53,6 +53,7 @@ pub(super) struct Scratch {
     pub(super) key_gradient: Vec<Line>,
     pub(super) value_gradient: Vec<Line>,
     pub(super) relative: Lines,
+    pub(super) pairs: PairHead,
 }
 
 /// One head of one sequence.
@@ -199,7 +200,7 @@ pub(super) fn block_product_within<S: Simd, const M: usize, const V: usize>(
     let (blocks, _) = result.as_chunks_mut::<M>();
     for (block, left) in blocks.iter_mut().zip(left.chunks_exact(M * depth)) {
         let (left, _) = left[from * M..(from + right.len()) * M].as_chunks::<M>();
-        tile::<S, M, V, true>(simd, left, right, block);
+        tile::<S, M, V>(simd, left, right, Start::Zero, block.each_mut());
     }
 }
 

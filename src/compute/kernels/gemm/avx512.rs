@@ -8,7 +8,8 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::kernel::{Element, Kernel, Work, in_tiles};
+use super::Start;
+use super::kernel::{Element, Kernel, Work, in_tiles, of_panel};
 use super::multiply::Left;
 use super::packed_matrix::PANEL;
 use super::pair::Pair;
@@ -95,6 +96,20 @@ fn vectors<E: Element, const V: usize>(_: Avx512, line: &[E; PANEL]) -> [__m512i
         let mut vectors = [_mm512_setzero_si512(); V];
         for (v, vector) in vectors.iter_mut().enumerate() {
             *vector = _mm512_loadu_si512(line.as_ptr().add(v * LANES).cast());
+        }
+        vectors
+    }
+}
+
+/// The same of a line of f32, or of their bits.
+#[inline(always)]
+fn floats<E: Copy, const V: usize>(_: Avx512, line: &[E; PANEL]) -> [__m512; V] {
+    const { assert!(V * LANES == PANEL && size_of::<E>() == size_of::<f32>()) };
+    // SAFETY: of the CPU, `Avx512`; each load is of 16 of the line's 32 numbers of four bytes.
+    unsafe {
+        let mut vectors = [_mm512_setzero_ps(); V];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = _mm512_loadu_ps(line.as_ptr().add(v * LANES).cast());
         }
         vectors
     }
@@ -195,19 +210,22 @@ impl Kernel<Pair> for Avx512 {
     }
 
     #[inline(always)]
-    fn tile<const M: usize, const V: usize, const FRESH: bool>(
+    fn tile<const M: usize, const V: usize>(
         self,
         left: &[[Pair; M]],
         panel: &[[Pair; PANEL]],
-        block: &mut [[f32; PANEL]; M],
+        start: Start<'_>,
+        lines: [&mut [f32; PANEL]; M],
     ) {
         // SAFETY: of the CPU, `Avx512`; loads and stores are of 16 of a line's 32 numbers.
         unsafe {
             let mut sums = [[_mm512_setzero_ps(); V]; M];
-            if !FRESH {
-                for (sums, line) in sums.iter_mut().zip(block.iter()) {
-                    for (v, sum) in sums.iter_mut().enumerate() {
-                        *sum = _mm512_loadu_ps(line.as_ptr().add(v * LANES));
+            match start {
+                Start::Zero => {}
+                Start::Bias(bias) => sums.fill(floats(self, of_panel(bias))),
+                Start::Result => {
+                    for (sums, line) in sums.iter_mut().zip(&lines) {
+                        *sums = floats(self, line);
                     }
                 }
             }
@@ -221,7 +239,7 @@ impl Kernel<Pair> for Avx512 {
                     }
                 }
             }
-            for (sums, line) in sums.iter().zip(block.iter_mut()) {
+            for (sums, line) in sums.iter().zip(lines) {
                 for (v, &sum) in sums.iter().enumerate() {
                     _mm512_storeu_ps(line.as_mut_ptr().add(v * LANES), sum);
                 }
@@ -272,11 +290,12 @@ impl Kernel<Quad> for Avx512 {
     }
 
     #[inline(always)]
-    fn tile<const M: usize, const V: usize, const FRESH: bool>(
+    fn tile<const M: usize, const V: usize>(
         self,
         left: &[[Quad; M]],
         panel: &[[Quad; PANEL]],
-        block: &mut [[f32; PANEL]; M],
+        start: Start<'_>,
+        lines: [&mut [f32; PANEL]; M],
     ) {
         let ((row, left), (column, panel)) = (left.split_at(HEAD), panel.split_at(HEAD));
         // SAFETY: of the CPU, `Avx512`; loads and stores are of 16 of a line's 32 numbers.
@@ -291,18 +310,54 @@ impl Kernel<Quad> for Avx512 {
                     }
                 }
             }
-            let [scales, totals] = [&column[0], &column[1]]
-                .map(|line| vectors::<_, V>(self, line).map(|one| _mm512_castsi512_ps(one)));
-            for (place, (sums, line)) in sums.iter().zip(block.iter_mut()).enumerate() {
-                let [scale, offset] = [row[0][place], row[1][place]].map(Quad::f32);
-                for (v, &sum) in sums.iter().enumerate() {
-                    let place = line.as_mut_ptr().add(v * LANES);
-                    let products = _mm512_mul_ps(scales[v], _mm512_cvtepi32_ps(sum));
-                    let sum = if FRESH { _mm512_setzero_ps() } else { _mm512_loadu_ps(place) };
-                    let sum = _mm512_fmadd_ps(_mm512_set1_ps(offset), totals[v], sum);
-                    let sum = _mm512_fmadd_ps(_mm512_set1_ps(scale), products, sum);
-                    _mm512_storeu_ps(place, sum);
+            let column =
+                Column { scales: floats(self, &column[0]), totals: floats(self, &column[1]) };
+            let rows =
+                row[0].iter().zip(&row[1]).map(|(scale, offset)| [scale.f32(), offset.f32()]);
+            let all = sums.iter().zip(rows).zip(lines);
+            // Two loops, each short enough to be unrolled: sums that are counted through would be in memory.
+            if let Start::Result = start {
+                for ((sums, row), line) in all {
+                    let start = floats(self, line);
+                    column.finish(self, sums, row, start, line);
                 }
+            } else {
+                let start = match start {
+                    Start::Bias(bias) => floats(self, of_panel(bias)),
+                    _ => [_mm512_setzero_ps(); V],
+                };
+                for ((sums, row), line) in all {
+                    column.finish(self, sums, row, start, line);
+                }
+            }
+        }
+    }
+}
+
+/// What belongs to the columns of a panel of [`Quad`]: s and s·Σ q.
+struct Column<const V: usize> {
+    scales: [__m512; V],
+    totals: [__m512; V],
+}
+
+impl<const V: usize> Column<V> {
+    /// start + r·s·Σ p·q + o·s·Σ q of a row with r and o.
+    #[inline(always)]
+    fn finish(
+        &self,
+        _: Avx512,
+        sums: &[__m512i; V],
+        [scale, offset]: [f32; 2],
+        start: [__m512; V],
+        line: &mut [f32; PANEL],
+    ) {
+        for v in 0..V {
+            // SAFETY: of the CPU, `Avx512`; each store is of 16 of the line's 32 numbers.
+            unsafe {
+                let products = _mm512_mul_ps(self.scales[v], _mm512_cvtepi32_ps(sums[v]));
+                let sum = _mm512_fmadd_ps(_mm512_set1_ps(offset), self.totals[v], start[v]);
+                let sum = _mm512_fmadd_ps(_mm512_set1_ps(scale), products, sum);
+                _mm512_storeu_ps(line.as_mut_ptr().add(v * LANES), sum);
             }
         }
     }

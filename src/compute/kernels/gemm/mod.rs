@@ -5,6 +5,7 @@
 //! sum, so its bits depend neither on the block it falls into nor on the number of threads. The layout
 //! follows Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 
+mod attending;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod kernel;
@@ -21,6 +22,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+pub use self::attending::PairHead;
 use self::kernel::Element;
 pub use self::multiply::Left;
 use self::multiply::{Multiply, Pack, Padded, Source};

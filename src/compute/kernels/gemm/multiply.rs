@@ -156,34 +156,34 @@ impl<E: Element> Block<'_, E> {
     ) {
         let Self { packed, panel, lines, first, start } = self;
         let (panel, _) = panel[lines.start * PANEL..lines.end * PANEL].as_chunks::<PANEL>();
-        let to = |line: &[f32]| (first + PANEL).min(line.len());
+        let width = PANEL.min(c[0].len() - first);
         for (left, c) in packed.chunks_exact(M * lines.len()).zip(c.chunks_mut(M)) {
             let (left, _) = left.as_chunks::<M>();
+            if let (PANEL, Ok(c)) = (width, <&mut [_; M]>::try_from(&mut *c)) {
+                let c = c.each_mut().map(|line| whole_line(line, first));
+                kernel.tile::<M, V>(left, panel, start.from(first), c);
+                continue;
+            }
+            // At an edge: what is there, in a block of its own.
             let mut block = [[0.0f32; PANEL]; M];
             for (block, c) in block.iter_mut().zip(c.iter()) {
+                let block = &mut block[..width];
                 match start {
                     Start::Zero => {}
-                    Start::Bias(bias) => copy(&bias[first..to(c)], block),
-                    Start::Result => copy(&c[first..to(c)], block),
+                    Start::Bias(bias) => block.copy_from_slice(&bias[first..first + width]),
+                    Start::Result => block.copy_from_slice(&c[first..first + width]),
                 }
             }
-            kernel.tile::<M, V, false>(left, panel, &mut block);
+            kernel.tile::<M, V>(left, panel, Start::Result, block.each_mut());
             for (block, c) in block.iter().zip(c.iter_mut()) {
-                let to = to(c);
-                copy(block, &mut c[first..to]);
+                c[first..first + width].copy_from_slice(&block[..width]);
             }
         }
     }
 }
 
-/// Copies as much as there is in both; a whole line of a panel by its known size.
+/// The columns of a panel in a line of the result.
 #[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
-    let whole = (<&[f32; PANEL]>::try_from(from), <&mut [f32; PANEL]>::try_from(&mut *to));
-    if let (Ok(from), Ok(to)) = whole {
-        *to = *from;
-    } else {
-        let width = from.len().min(to.len());
-        to[..width].copy_from_slice(&from[..width]);
-    }
+fn whole_line(line: &mut [f32], first: usize) -> &mut [f32; PANEL] {
+    line[first..].first_chunk_mut().expect("the panel is whole")
 }
