@@ -75,9 +75,11 @@ impl Forward<'_> {
         for (block, (result, log_sums)) in blocks.enumerate() {
             let lines = &lines[block * QUERIES * width..];
             let queries = log_sums.len();
-            s.rows.clear();
-            for line in lines.chunks(width).take(queries) {
-                s.rows.extend(line[..wide].iter().map(|value| value * scale));
+            s.rows.resize(queries * wide, 0.0);
+            for (row, line) in s.rows.chunks_exact_mut(wide).zip(lines.chunks(width)) {
+                for (value, own) in row.iter_mut().zip(line) {
+                    *value = own * scale;
+                }
             }
             if reads_packed {
                 transpose_block(lines, width, queries, wide, scale, &mut s.queries);

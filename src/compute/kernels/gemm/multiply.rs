@@ -23,9 +23,11 @@ pub(super) enum Source<'a, E> {
     Packed(&'a [E]),
 }
 
-/// Packs some values of all rows of a left side.
+/// Packs some values of some rows of a left side, which begin where a tile begins.
 pub(super) struct Pack<'a, E> {
     pub(super) left: Left<'a>,
+    /// The rows of the whole left side: they say how high a tile is.
+    pub(super) all: usize,
     pub(super) rows: usize,
     pub(super) depth: usize,
     pub(super) packed: &'a mut [E],
@@ -35,7 +37,7 @@ impl<E: Element> Work<E> for Pack<'_, E> {
     type Output = ();
 
     fn rows(&self) -> usize {
-        self.rows
+        self.all
     }
 
     #[inline(always)]
@@ -65,10 +67,10 @@ impl<E: Element> Work<E> for PackPanel<'_, E> {
     }
 }
 
-/// How many rows [`Pack`] makes of so many, those of zeros included.
-pub(super) struct Padded(pub(super) usize);
+/// How high a tile of so many rows is.
+pub(super) struct Height(pub(super) usize);
 
-impl<E: Element> Work<E> for Padded {
+impl<E: Element> Work<E> for Height {
     type Output = usize;
 
     fn rows(&self) -> usize {
@@ -77,7 +79,7 @@ impl<E: Element> Work<E> for Padded {
 
     #[inline(always)]
     fn run<K: Kernel<E>, const M: usize, const V: usize>(self, _: K) -> usize {
-        self.0.div_ceil(M) * M
+        M
     }
 }
 
