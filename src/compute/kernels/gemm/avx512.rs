@@ -45,14 +45,14 @@ pub fn with_int8<W: Work<Quad>>(work: W) -> W::Output {
 #[derive(Clone, Copy)]
 struct Avx512(());
 
-/// The values as an array, filled up with `padding` where there are fewer.
+/// The values as an array; where there are fewer, at the beginning of one that is filled with padding.
 #[inline(always)]
-fn whole<const N: usize>(values: &[f32], padding: f32) -> [f32; N] {
-    values.try_into().unwrap_or_else(|_| {
-        let mut whole = [padding; N];
-        whole[..values.len()].copy_from_slice(values);
-        whole
-    })
+fn whole<'a, const N: usize>(values: &'a [f32], padded: &'a mut [f32; N]) -> &'a [f32; N] {
+    if let Ok(whole) = values.try_into() {
+        return whole;
+    }
+    padded[..values.len()].copy_from_slice(values);
+    padded
 }
 
 /// Packs the values of one row at its place in its tile. Not a closure: those are compiled for the instructions only
@@ -157,7 +157,7 @@ fn side_by_side<const M: usize>(
                 // SAFETY: of the CPU, `Avx512`; vectors of 64 bytes of plain numbers.
                 let pairs = unsafe {
                     let rounded: __m512i = transmute(_mm512_cvtne2ps_pbh(second, first));
-                    transmute::<_, [Pair; LANES]>(_mm512_permutexvar_epi16(order, rounded))
+                    transmute::<__m512i, [Pair; LANES]>(_mm512_permutexvar_epi16(order, rounded))
                 };
                 places.copy_from_slice(&pairs[..places.len()]);
             }
@@ -178,8 +178,9 @@ const IN_PAIRS: [u16; 2 * LANES] = {
 impl PutRow<Pair> for Avx512 {
     #[inline(always)]
     fn put<const M: usize>(self, values: &[f32], tile: &mut [[Pair; M]], place: usize) {
+        let mut padded = [0.0; 2 * LANES];
         for (lines, values) in tile.chunks_mut(LANES).zip(values.chunks(2 * LANES)) {
-            let values = whole::<{ 2 * LANES }>(values, 0.0);
+            let values = whole(values, &mut padded);
             // SAFETY: of the CPU, `Avx512`; both loads are of 16 of the 32 values.
             let pairs = unsafe {
                 let first = _mm512_loadu_ps(values.as_ptr());
@@ -255,8 +256,10 @@ impl PutRow<Quad> for Avx512 {
         let (scale, inverse, low) = range(values);
         head[0][place] = Quad::of_f32(scale);
         head[1][place] = Quad::of_f32(low);
+        let mut padded = [low; 4 * LANES];
         for (lines, values) in tile.chunks_mut(LANES).zip(values.chunks(4 * LANES)) {
-            let values = whole::<{ 4 * LANES }>(values, low);
+            let values = whole(values, &mut padded);
+            // SAFETY: of the CPU, `Avx512`.
             let mut quads = unsafe { [_mm_setzero_si128(); 4] };
             for (part, quad) in quads.iter_mut().enumerate() {
                 // SAFETY: of the CPU, `Avx512`; each load is of 16 of the 64 values.

@@ -216,7 +216,7 @@ fn pack_in_parts<E: Element>(
                 prepare(prepared);
                 left = Left { values: prepared, line: depth, element: 1 };
             }
-            E::dispatch(Pack { left, all: lines, rows, depth, packed });
+            E::dispatch(Pack { left, count: rows, rows: lines, depth, packed });
         },
     );
 }

@@ -26,8 +26,8 @@ pub(super) enum Source<'a, E> {
 /// Packs some values of some rows of a left side, which begin where a tile begins.
 pub(super) struct Pack<'a, E> {
     pub(super) left: Left<'a>,
+    pub(super) count: usize,
     /// The rows of the whole left side: they say how high a tile is.
-    pub(super) all: usize,
     pub(super) rows: usize,
     pub(super) depth: usize,
     pub(super) packed: &'a mut [E],
@@ -37,12 +37,12 @@ impl<E: Element> Work<E> for Pack<'_, E> {
     type Output = ();
 
     fn rows(&self) -> usize {
-        self.all
+        self.rows
     }
 
     #[inline(always)]
     fn run<K: Kernel<E>, const M: usize, const V: usize>(self, kernel: K) {
-        kernel.pack::<M>(self.left, self.rows, 0, self.depth, self.packed);
+        kernel.pack::<M>(self.left, self.count, 0, self.depth, self.packed);
     }
 }
 
