@@ -162,7 +162,8 @@ impl<E: Element> Block<'_, E> {
         for (left, c) in packed.chunks_exact(M * lines.len()).zip(c.chunks_mut(M)) {
             let (left, _) = left.as_chunks::<M>();
             if let (PANEL, Ok(c)) = (width, <&mut [_; M]>::try_from(&mut *c)) {
-                let c = c.each_mut().map(|line| whole_line(line, first));
+                let mut c = c.iter_mut();
+                let c = std::array::from_fn(|_| whole_line(c.next(), first));
                 kernel.tile::<M, V>(left, panel, start.from(first), c);
                 continue;
             }
@@ -186,6 +187,6 @@ impl<E: Element> Block<'_, E> {
 
 /// The columns of a panel in a line of the result.
 #[inline(always)]
-fn whole_line(line: &mut [f32], first: usize) -> &mut [f32; PANEL] {
-    line[first..].first_chunk_mut().expect("the panel is whole")
+fn whole_line<'a>(line: Option<&'a mut &mut [f32]>, first: usize) -> &'a mut [f32; PANEL] {
+    line.and_then(|line| line[first..].first_chunk_mut()).expect("the tile is whole")
 }
