@@ -229,9 +229,9 @@ impl Engine {
         purpose: Use,
     ) {
         let passes = LayerPasses::new(self, batch, source, last, tape);
-        let (training, inputs) = match purpose {
-            Use::Train { .. } => (true, 0),
-            Use::Predict { inputs } => (false, inputs.min(self.depth())),
+        let (training, inputs, passes) = match purpose {
+            Use::Train { .. } => (true, 0, passes),
+            Use::Predict { inputs } => (false, inputs.min(self.depth()), passes.at(self.precision)),
         };
         let Range { start, end } = layers;
         let mut x = take(&mut tape.scratch.input);
@@ -248,11 +248,14 @@ impl Engine {
             let keep = matches!(purpose, Use::Train { checkpointing }
                 if !recomputed(index, checkpointing));
             let pass = passes.pass(index, keep);
+            // Buffers of its own for a layer that computes few tokens: those of the others would be shortened, and
+            // filled with zeros again for the next part.
+            let apart = pass.keep || (!training && pass.scope.chosen.is_some());
             // Where norms stand before the blocks, none saves what a layer starts from.
-            let keep_input = pass.keep || (training && pass.pre_norm());
+            let keep_input = apart || (training && pass.pre_norm());
             let own = if keep_input { &mut tape.layers[index] } else { &mut tape.again };
             let mut y = take(&mut own.x);
-            let own = if pass.keep { &mut tape.layers[index] } else { &mut tape.again };
+            let own = if apart { &mut tape.layers[index] } else { &mut tape.again };
             let out = (training && !pass.pre_norm()).then_some(&mut tape.normed[index + 1]);
             self.layer(index).forward(&x, &pass, own, out, &mut tape.scratch, &mut y);
             if let Some(convolution) = self.convolution.as_ref().filter(|_| index == 0) {

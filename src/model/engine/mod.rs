@@ -128,6 +128,8 @@ struct Relative {
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: EncoderConfig,
+    /// Of the products of layers, forward and backward.
+    precision: Precision,
     /// The lowest layer that it has.
     first: usize,
     /// In the order of [`Self::lookups`].
@@ -246,6 +248,7 @@ impl Engine {
         let tables = tables(config).map(|name| parameters.get(name).clone());
         let mut engine = Self {
             config: config.clone(),
+            precision,
             first,
             tables: tables.collect(),
             norm: Vec::new(),

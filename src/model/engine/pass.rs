@@ -4,11 +4,11 @@ use std::mem::take;
 
 use super::relative::{Distances, Table};
 use super::{Engine, LayerNoise, Scope, Tape};
-use crate::compute::Packed;
 use crate::compute::kernels::attention::{Attention, Relative};
 use crate::compute::kernels::noise::Factors;
 use crate::compute::kernels::norm::{LineDropout, drop_in_place};
 use crate::compute::kernels::rotary::{Lines, Rotation};
+use crate::compute::{Packed, Precision};
 use crate::model::places::Places;
 use crate::model::{DropoutSource, EncoderConfig};
 
@@ -26,6 +26,8 @@ pub(super) struct LayerPasses<'a> {
     /// What all layers compute but the last, and what that one does.
     pub all: Scope,
     last: &'a Scope,
+    /// Of the products of attention.
+    precision: Precision,
 }
 
 impl<'a> LayerPasses<'a> {
@@ -54,12 +56,18 @@ impl<'a> LayerPasses<'a> {
             rotations,
             all: Scope::all(batch),
             last,
+            precision: Precision::F32,
         }
+    }
+
+    /// With attention at a precision, for predictions: a backward pass makes its weights again in f32.
+    pub fn at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// How a layer is computed; `keep` says whether its tape is read later.
     pub fn pass(&self, index: usize, keep: bool) -> Pass<'_> {
-        let Self { engine, places, distances, rotations, all, last } = self;
+        let Self { engine, places, distances, rotations, all, last, precision } = self;
         let config = &engine.config;
         let rotary = config.design.attention.rotary();
         let rotation =
@@ -73,6 +81,7 @@ impl<'a> LayerPasses<'a> {
             table: &engine.table,
             distances: distances.as_ref(),
             relative: engine.relative.as_ref(),
+            precision: *precision,
             keep,
         }
     }
@@ -96,6 +105,8 @@ pub(super) struct Pass<'a> {
     pub distances: Option<&'a Distances>,
     /// The bias by distance, where there is one.
     pub relative: Option<&'a super::Relative>,
+    /// Of the products of attention.
+    pub precision: Precision,
     /// Whether the layer's tape is read later.
     pub keep: bool,
 }
@@ -140,6 +151,7 @@ impl Pass<'_> {
             window: self.window,
             relative,
             dropout: self.noise.weights,
+            precision: self.precision,
         }
     }
 }

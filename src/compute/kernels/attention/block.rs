@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::band::Reach;
 use super::relative::Lines;
 use super::{Attention, Span};
-use crate::compute::kernels::gemm::{Left, PANEL, tile};
+use crate::compute::kernels::gemm::{Left, PANEL, PairHead, Start, tile};
 use crate::compute::kernels::noise::{CHUNK, fill_columns};
 
 /// Queries of a block.
@@ -53,6 +53,7 @@ pub(super) struct Scratch {
     pub(super) key_gradient: Vec<Line>,
     pub(super) value_gradient: Vec<Line>,
     pub(super) relative: Lines,
+    pub(super) pairs: PairHead,
 }
 
 /// One head of one sequence.
@@ -139,7 +140,9 @@ pub(super) fn transpose_block(
     scale: f32,
     to: &mut Vec<Line>,
 ) {
-    to.clear();
+    if count < QUERIES {
+        to.clear();
+    }
     to.resize(wide, [0.0; QUERIES]);
     for query in 0..count {
         let line = &lines[query * stride..query * stride + wide];
@@ -171,7 +174,7 @@ pub(super) fn copy_block(
     }
 }
 
-/// `[m, queries] = left · right` for packed rows.
+/// `[m, queries] = left · right` for packed rows, the rows that fill up the last tile included.
 #[inline(always)]
 pub(super) fn block_product<S: Simd, const M: usize, const V: usize>(
     simd: S,
@@ -193,12 +196,11 @@ pub(super) fn block_product_within<S: Simd, const M: usize, const V: usize>(
     result: &mut Vec<Line>,
     rows: usize,
 ) {
-    result.clear();
     result.resize(rows.div_ceil(M) * M, [0.0; QUERIES]);
     let (blocks, _) = result.as_chunks_mut::<M>();
     for (block, left) in blocks.iter_mut().zip(left.chunks_exact(M * depth)) {
         let (left, _) = left[from * M..(from + right.len()) * M].as_chunks::<M>();
-        tile::<S, M, V>(simd, left, right, block);
+        tile::<S, M, V>(simd, left, right, Start::Zero, block.each_mut());
     }
 }
 

@@ -5,6 +5,9 @@
 //! sequence: on a CPU 32 rows of scores fit the second-level cache.
 //!
 //! Scores stand transposed, `[keys, queries]`, so that sums over keys run down vectors of queries.
+//!
+//! Below f32 the two products of the forward pass are made in bf16: queries (scaled), keys, values and weights are
+//! rounded, while scores, the softmax and what is added by distance are f32.
 
 mod backward;
 mod band;
@@ -28,6 +31,7 @@ pub use self::relative::{
 };
 use super::noise::Factors;
 use super::simd::arch;
+use crate::compute::Precision;
 
 /// One sequence: where its queries and keys stand.
 #[derive(Clone, Debug)]
@@ -55,6 +59,8 @@ pub struct Attention<'a> {
     pub relative: Option<Relative<'a>>,
     /// Noise on the weights.
     pub dropout: Option<Factors>,
+    /// Below f32 the forward pass has its two products in bf16, where this CPU has the instructions.
+    pub precision: Precision,
 }
 
 impl Attention<'_> {
@@ -69,6 +75,10 @@ impl Attention<'_> {
             Some(Relative::Disentangled(own)) => own.scale(),
             _ => 1.0 / (self.head_width() as f32).sqrt(),
         }
+    }
+
+    fn in_bf16(&self) -> bool {
+        self.precision != Precision::F32 && Precision::Bf16.check().is_ok()
     }
 
     /// `[m, d]` from queries `[m, d]` and keys beside values, `[p, 2d]`. `log_sums` becomes

@@ -8,7 +8,8 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::kernel::{Element, Kernel, Work, in_tiles};
+use super::Start;
+use super::kernel::{Element, Kernel, Work, in_tiles, of_panel};
 use super::multiply::Left;
 use super::packed_matrix::PANEL;
 use super::pair::Pair;
@@ -44,25 +45,30 @@ pub fn with_int8<W: Work<Quad>>(work: W) -> W::Output {
 #[derive(Clone, Copy)]
 struct Avx512(());
 
-/// The values as an array, filled up with `padding` where there are fewer.
+/// The values as an array; where there are fewer, at the beginning of one that is filled with padding.
 #[inline(always)]
-fn whole<const N: usize>(values: &[f32], padding: f32) -> [f32; N] {
-    values.try_into().unwrap_or_else(|_| {
-        let mut whole = [padding; N];
-        whole[..values.len()].copy_from_slice(values);
-        whole
-    })
+fn whole<'a, const N: usize>(values: &'a [f32], padded: &'a mut [f32; N]) -> &'a [f32; N] {
+    if let Ok(whole) = values.try_into() {
+        return whole;
+    }
+    padded[..values.len()].copy_from_slice(values);
+    padded
 }
 
-/// Hands each row's values, and its tile of `M` rows with its place there, to `put`. Rows that fill up the last tile
-/// are zeros.
+/// Packs the values of one row at its place in its tile. Not a closure: those are compiled for the instructions only
+/// where the compiler chooses to put them into their caller.
+trait PutRow<E> {
+    fn put<const M: usize>(self, values: &[f32], tile: &mut [[E; M]], place: usize);
+}
+
+/// Packs some values of each row in tiles of `M`. Rows that fill up the last tile are zeros.
 #[inline(always)]
 fn by_row<E: Element, const M: usize>(
+    kernel: impl PutRow<E> + Copy,
     from: Left<'_>,
     rows: usize,
     values: std::ops::Range<usize>,
     packed: &mut [E],
-    put: impl Fn(&[f32], &mut [[E; M]], usize),
 ) {
     assert_eq!(from.element, 1, "the values of a row are neighbours");
     let lines = packed.len() / rows.div_ceil(M) / M;
@@ -72,7 +78,8 @@ fn by_row<E: Element, const M: usize>(
             let row = tile * M + place;
             if row < rows {
                 let start = row * from.line;
-                put(&from.values[start + values.start..start + values.end], packed, place);
+                let values = &from.values[start + values.start..start + values.end];
+                kernel.put(values, packed, place);
             } else {
                 packed.iter_mut().for_each(|line| line[place] = E::default());
             }
@@ -85,7 +92,106 @@ fn by_row<E: Element, const M: usize>(
 fn vectors<E: Element, const V: usize>(_: Avx512, line: &[E; PANEL]) -> [__m512i; V] {
     const { assert!(V * LANES == PANEL && size_of::<E>() == size_of::<f32>()) };
     // SAFETY: of the CPU, `Avx512`; each load is of 16 of the line's 32 numbers of four bytes.
-    std::array::from_fn(|v| unsafe { _mm512_loadu_si512(line.as_ptr().add(v * LANES).cast()) })
+    unsafe {
+        let mut vectors = [_mm512_setzero_si512(); V];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = _mm512_loadu_si512(line.as_ptr().add(v * LANES).cast());
+        }
+        vectors
+    }
+}
+
+/// The same of a line of f32, or of their bits.
+#[inline(always)]
+fn floats<E: Copy, const V: usize>(_: Avx512, line: &[E; PANEL]) -> [__m512; V] {
+    const { assert!(V * LANES == PANEL && size_of::<E>() == size_of::<f32>()) };
+    // SAFETY: of the CPU, `Avx512`; each load is of 16 of the line's 32 numbers of four bytes.
+    unsafe {
+        let mut vectors = [_mm512_setzero_ps(); V];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            *vector = _mm512_loadu_ps(line.as_ptr().add(v * LANES).cast());
+        }
+        vectors
+    }
+}
+
+/// The first 16 values, or as many as there are and zeros behind them.
+#[inline(always)]
+fn first_values(_: Avx512, values: &[f32]) -> __m512 {
+    let mask = ((1u32 << values.len().min(LANES)) - 1) as __mmask16;
+    // SAFETY: of the CPU, `Avx512`; the mask has no more places than there are values.
+    unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
+}
+
+/// Packs rows whose neighbours are neighbours in memory, in tiles of `M` rows. Rows that fill up the last tile are
+/// zeros, and so is the second number of the last pair where there is none.
+#[inline(always)]
+fn side_by_side<const M: usize>(
+    kernel: Avx512,
+    from: Left<'_>,
+    rows: usize,
+    values: std::ops::Range<usize>,
+    packed: &mut [Pair],
+) {
+    assert_eq!(from.line, 1, "neighbouring rows are neighbours");
+    let lines = Pair::lines(0..values.len()).len();
+    // SAFETY: both are 64 bytes of plain numbers.
+    let order = unsafe { transmute::<[u16; 2 * LANES], __m512i>(IN_PAIRS) };
+    for (tile, packed) in packed.chunks_exact_mut(lines * M).enumerate() {
+        let (packed, _) = packed.as_chunks_mut::<M>();
+        let top = tile * M;
+        let height = M.min(rows - top);
+        for (pair, line) in packed.iter_mut().enumerate() {
+            let value = values.start + 2 * pair;
+            let start = value * from.element + top;
+            let first = &from.values[start..start + height];
+            let start = start + from.element;
+            let second = match value + 1 < values.end {
+                true => &from.values[start..start + height],
+                false => &[],
+            };
+            for (index, places) in line.chunks_mut(LANES).enumerate() {
+                let skipped = index * LANES;
+                let first = first_values(kernel, &first[skipped.min(first.len())..]);
+                let second = first_values(kernel, &second[skipped.min(second.len())..]);
+                // SAFETY: of the CPU, `Avx512`; vectors of 64 bytes of plain numbers.
+                let pairs = unsafe {
+                    let rounded: __m512i = transmute(_mm512_cvtne2ps_pbh(second, first));
+                    transmute::<__m512i, [Pair; LANES]>(_mm512_permutexvar_epi16(order, rounded))
+                };
+                places.copy_from_slice(&pairs[..places.len()]);
+            }
+        }
+    }
+}
+
+/// Brings 16 numbers and then 16 others into pairs of one of each.
+const IN_PAIRS: [u16; 2 * LANES] = {
+    let (mut order, mut place) = ([0; 2 * LANES], 0);
+    while place < order.len() {
+        order[place] = (place / 2 + place % 2 * LANES) as u16;
+        place += 1;
+    }
+    order
+};
+
+impl PutRow<Pair> for Avx512 {
+    #[inline(always)]
+    fn put<const M: usize>(self, values: &[f32], tile: &mut [[Pair; M]], place: usize) {
+        let mut padded = [0.0; 2 * LANES];
+        for (lines, values) in tile.chunks_mut(LANES).zip(values.chunks(2 * LANES)) {
+            let values = whole(values, &mut padded);
+            // SAFETY: of the CPU, `Avx512`; both loads are of 16 of the 32 values.
+            let pairs = unsafe {
+                let first = _mm512_loadu_ps(values.as_ptr());
+                let second = _mm512_loadu_ps(values.as_ptr().add(LANES));
+                transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(second, first))
+            };
+            for (line, pair) in lines.iter_mut().zip(pairs) {
+                line[place] = pair;
+            }
+        }
+    }
 }
 
 impl Kernel<Pair> for Avx512 {
@@ -98,20 +204,10 @@ impl Kernel<Pair> for Avx512 {
         depth: usize,
         packed: &mut [Pair],
     ) {
-        by_row::<_, M>(from, rows, first..first + depth, packed, |values, packed, place| {
-            for (lines, values) in packed.chunks_mut(LANES).zip(values.chunks(2 * LANES)) {
-                let values = whole::<{ 2 * LANES }>(values, 0.0);
-                // SAFETY: of the CPU, `Avx512`; both loads are of 16 of the 32 values.
-                let pairs = unsafe {
-                    let first = _mm512_loadu_ps(values.as_ptr());
-                    let second = _mm512_loadu_ps(values.as_ptr().add(LANES));
-                    transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(second, first))
-                };
-                for (line, pair) in lines.iter_mut().zip(pairs) {
-                    line[place] = pair;
-                }
-            }
-        });
+        if from.element != 1 {
+            return side_by_side::<M>(self, from, rows, first..first + depth, packed);
+        }
+        by_row::<_, M>(self, from, rows, first..first + depth, packed);
     }
 
     #[inline(always)]
@@ -119,14 +215,19 @@ impl Kernel<Pair> for Avx512 {
         self,
         left: &[[Pair; M]],
         panel: &[[Pair; PANEL]],
-        block: &mut [[f32; PANEL]; M],
+        start: Start<'_>,
+        lines: [&mut [f32; PANEL]; M],
     ) {
         // SAFETY: of the CPU, `Avx512`; loads and stores are of 16 of a line's 32 numbers.
         unsafe {
             let mut sums = [[_mm512_setzero_ps(); V]; M];
-            for (sums, line) in sums.iter_mut().zip(block.iter()) {
-                for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum = _mm512_loadu_ps(line.as_ptr().add(v * LANES));
+            match start {
+                Start::Zero => {}
+                Start::Bias(bias) => sums.fill(floats(self, of_panel(bias))),
+                Start::Result => {
+                    for (sums, line) in sums.iter_mut().zip(&lines) {
+                        *sums = floats(self, line);
+                    }
                 }
             }
             for (left, right) in left.iter().zip(panel) {
@@ -139,10 +240,40 @@ impl Kernel<Pair> for Avx512 {
                     }
                 }
             }
-            for (sums, line) in sums.iter().zip(block.iter_mut()) {
+            for (sums, line) in sums.iter().zip(lines) {
                 for (v, &sum) in sums.iter().enumerate() {
                     _mm512_storeu_ps(line.as_mut_ptr().add(v * LANES), sum);
                 }
+            }
+        }
+    }
+}
+
+impl PutRow<Quad> for Avx512 {
+    #[inline(always)]
+    fn put<const M: usize>(self, values: &[f32], tile: &mut [[Quad; M]], place: usize) {
+        let (head, tile) = tile.split_at_mut(HEAD);
+        let (scale, inverse, low) = range(values);
+        head[0][place] = Quad::of_f32(scale);
+        head[1][place] = Quad::of_f32(low);
+        let mut padded = [low; 4 * LANES];
+        for (lines, values) in tile.chunks_mut(LANES).zip(values.chunks(4 * LANES)) {
+            let values = whole(values, &mut padded);
+            // SAFETY: of the CPU, `Avx512`.
+            let mut quads = unsafe { [_mm_setzero_si128(); 4] };
+            for (part, quad) in quads.iter_mut().enumerate() {
+                // SAFETY: of the CPU, `Avx512`; each load is of 16 of the 64 values.
+                unsafe {
+                    let x = _mm512_loadu_ps(values.as_ptr().add(part * LANES));
+                    let x = _mm512_sub_ps(x, _mm512_set1_ps(low));
+                    let x = _mm512_mul_ps(x, _mm512_set1_ps(inverse));
+                    *quad = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x));
+                }
+            }
+            // SAFETY: both are 64 bytes of plain numbers.
+            let quads = unsafe { transmute::<[__m128i; 4], [Quad; LANES]>(quads) };
+            for (line, quad) in lines.iter_mut().zip(quads) {
+                line[place] = quad;
             }
         }
     }
@@ -158,28 +289,7 @@ impl Kernel<Quad> for Avx512 {
         depth: usize,
         packed: &mut [Quad],
     ) {
-        by_row::<_, M>(from, rows, first..first + depth, packed, |values, packed, place| {
-            let (head, packed) = packed.split_at_mut(HEAD);
-            let (scale, inverse, low) = range(values);
-            head[0][place] = Quad::of_f32(scale);
-            head[1][place] = Quad::of_f32(low);
-            for (lines, values) in packed.chunks_mut(LANES).zip(values.chunks(4 * LANES)) {
-                let values = whole::<{ 4 * LANES }>(values, low);
-                // SAFETY: of the CPU, `Avx512`; each load is of 16 of the 64 values.
-                let quads = unsafe {
-                    let four: [__m128i; 4] = std::array::from_fn(|part| {
-                        let x = _mm512_loadu_ps(values.as_ptr().add(part * LANES));
-                        let x = _mm512_sub_ps(x, _mm512_set1_ps(low));
-                        let x = _mm512_mul_ps(x, _mm512_set1_ps(inverse));
-                        _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x))
-                    });
-                    transmute::<[__m128i; 4], [Quad; LANES]>(four)
-                };
-                for (line, quad) in lines.iter_mut().zip(quads) {
-                    line[place] = quad;
-                }
-            }
-        });
+        by_row::<_, M>(self, from, rows, first..first + depth, packed);
     }
 
     #[inline(always)]
@@ -187,7 +297,8 @@ impl Kernel<Quad> for Avx512 {
         self,
         left: &[[Quad; M]],
         panel: &[[Quad; PANEL]],
-        block: &mut [[f32; PANEL]; M],
+        start: Start<'_>,
+        lines: [&mut [f32; PANEL]; M],
     ) {
         let ((row, left), (column, panel)) = (left.split_at(HEAD), panel.split_at(HEAD));
         // SAFETY: of the CPU, `Avx512`; loads and stores are of 16 of a line's 32 numbers.
@@ -202,18 +313,54 @@ impl Kernel<Quad> for Avx512 {
                     }
                 }
             }
-            let [scales, totals] = [&column[0], &column[1]]
-                .map(|line| vectors::<_, V>(self, line).map(|one| _mm512_castsi512_ps(one)));
-            for (place, (sums, line)) in sums.iter().zip(block.iter_mut()).enumerate() {
-                let [scale, offset] = [row[0][place], row[1][place]].map(Quad::f32);
-                for (v, &sum) in sums.iter().enumerate() {
-                    let place = line.as_mut_ptr().add(v * LANES);
-                    let products = _mm512_mul_ps(scales[v], _mm512_cvtepi32_ps(sum));
-                    let sum = _mm512_loadu_ps(place);
-                    let sum = _mm512_fmadd_ps(_mm512_set1_ps(offset), totals[v], sum);
-                    let sum = _mm512_fmadd_ps(_mm512_set1_ps(scale), products, sum);
-                    _mm512_storeu_ps(place, sum);
+            let column =
+                Column { scales: floats(self, &column[0]), totals: floats(self, &column[1]) };
+            let rows =
+                row[0].iter().zip(&row[1]).map(|(scale, offset)| [scale.f32(), offset.f32()]);
+            let all = sums.iter().zip(rows).zip(lines);
+            // Two loops, each short enough to be unrolled: sums that are counted through would be in memory.
+            if let Start::Result = start {
+                for ((sums, row), line) in all {
+                    let start = floats(self, line);
+                    column.finish(self, sums, row, start, line);
                 }
+            } else {
+                let start = match start {
+                    Start::Bias(bias) => floats(self, of_panel(bias)),
+                    _ => [_mm512_setzero_ps(); V],
+                };
+                for ((sums, row), line) in all {
+                    column.finish(self, sums, row, start, line);
+                }
+            }
+        }
+    }
+}
+
+/// What belongs to the columns of a panel of [`Quad`]: s and s·Σ q.
+struct Column<const V: usize> {
+    scales: [__m512; V],
+    totals: [__m512; V],
+}
+
+impl<const V: usize> Column<V> {
+    /// start + r·s·Σ p·q + o·s·Σ q of a row with r and o.
+    #[inline(always)]
+    fn finish(
+        &self,
+        _: Avx512,
+        sums: &[__m512i; V],
+        [scale, offset]: [f32; 2],
+        start: [__m512; V],
+        line: &mut [f32; PANEL],
+    ) {
+        for v in 0..V {
+            // SAFETY: of the CPU, `Avx512`; each store is of 16 of the line's 32 numbers.
+            unsafe {
+                let products = _mm512_mul_ps(self.scales[v], _mm512_cvtepi32_ps(sums[v]));
+                let sum = _mm512_fmadd_ps(_mm512_set1_ps(offset), self.totals[v], start[v]);
+                let sum = _mm512_fmadd_ps(_mm512_set1_ps(scale), products, sum);
+                _mm512_storeu_ps(line.as_mut_ptr().add(v * LANES), sum);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::thread::LocalKey;
 
+use super::Start;
 use super::multiply::Left;
 use super::packed_matrix::{PANEL, PackedMatrix};
 
@@ -53,13 +54,20 @@ pub(super) trait Kernel<E: Element>: Copy {
         packed: &mut [E],
     );
 
-    /// `block += left · panel`, with all running sums in registers.
+    /// `lines = start + left · panel`, with all running sums in registers. A bias has a value for each
+    /// column of the panel at least.
     fn tile<const M: usize, const V: usize>(
         self,
         left: &[[E; M]],
         panel: &[[E; PANEL]],
-        block: &mut [[f32; PANEL]; M],
+        start: Start<'_>,
+        lines: [&mut [f32; PANEL]; M],
     );
+}
+
+/// A bias for each column of a panel.
+pub(super) fn of_panel(bias: &[f32]) -> &[f32; PANEL] {
+    bias.first_chunk().expect("a bias has a value for each column of the panel")
 }
 
 /// The height of a tile with the least work, counting a line of every tile for its loads, where 32

@@ -5,6 +5,7 @@
 //! sum, so its bits depend neither on the block it falls into nor on the number of threads. The layout
 //! follows Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
 
+mod attending;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod kernel;
@@ -21,9 +22,10 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+pub use self::attending::PairHead;
 use self::kernel::Element;
 pub use self::multiply::Left;
-use self::multiply::{Multiply, Pack, Padded, Source};
+use self::multiply::{Height, Multiply, Pack, Source};
 pub use self::packed_matrix::{PANEL, PackedMatrix};
 use self::pair::Pair;
 use self::quad::Quad;
@@ -165,24 +167,10 @@ fn few_rows<E: Element, const N: usize>(
 ) {
     let mut packed = E::spare().take();
     let lines = a.len() / inner;
-    let padded = E::dispatch(Padded(lines));
+    let tile = E::dispatch(Height(lines));
     let height = E::lines(0..inner).len();
-    packed.resize(padded * height, E::default());
-    let pass = E::DEPTH.min(inner);
-    let blocks = packed.par_chunks_mut(padded * E::lines(0..pass).len()).enumerate();
-    blocks.for_each_init(Vec::new, |prepared, (block, packed)| {
-        let first = block * pass;
-        let depth = pass.min(inner - first);
-        let mut left = Left { values: &a[first..], line: inner, element: 1 };
-        if let Some(prepare) = prepare {
-            prepared.clear();
-            a.chunks_exact(inner)
-                .for_each(|line| prepared.extend_from_slice(&line[first..first + depth]));
-            prepare(prepared);
-            left = Left { values: prepared, line: depth, element: 1 };
-        }
-        E::dispatch(Pack { left, rows: lines, depth, packed });
-    });
+    packed.resize(lines.next_multiple_of(tile) * height, E::default());
+    pack_in_parts(a, inner, prepare, tile, &mut packed);
     let panels: usize = targets.iter().map(|target| target.b.columns.div_ceil(PANEL)).sum();
     let share = panels.div_ceil(FEW_ROW_TASKS).max(1);
     let mut tasks = Vec::with_capacity(2 * FEW_ROW_TASKS);
@@ -200,6 +188,37 @@ fn few_rows<E: Element, const N: usize>(
         E::dispatch(Multiply { left, inner, b, start, c: &mut c });
     });
     E::spare().set(packed);
+}
+
+/// Packs rows pass by pass: one task for the rows of a tile where there is one pass, or else for a pass.
+fn pack_in_parts<E: Element>(
+    a: &[f32],
+    inner: usize,
+    prepare: Option<fn(&mut [f32])>,
+    tile: usize,
+    packed: &mut [E],
+) {
+    let lines = a.len() / inner;
+    let pass = E::DEPTH.min(inner);
+    let share = if pass == inner { tile } else { lines };
+    let places = share.next_multiple_of(tile) * E::lines(0..pass).len();
+    packed.par_chunks_mut(places).enumerate().for_each_init(
+        Vec::new,
+        |prepared, (part, packed)| {
+            let (top, first) = if pass == inner { (part * tile, 0) } else { (0, part * pass) };
+            let (rows, depth) = (share.min(lines - top), pass.min(inner - first));
+            let a = &a[top * inner..(top + rows) * inner];
+            let mut left = Left { values: &a[first..], line: inner, element: 1 };
+            if let Some(prepare) = prepare {
+                prepared.clear();
+                let values = a.chunks_exact(inner).map(|line| &line[first..first + depth]);
+                values.for_each(|values| prepared.extend_from_slice(values));
+                prepare(prepared);
+                left = Left { values: prepared, line: depth, element: 1 };
+            }
+            E::dispatch(Pack { left, count: rows, rows: lines, depth, packed });
+        },
+    );
 }
 
 /// Into how many tasks the columns are divided when the rows are few.

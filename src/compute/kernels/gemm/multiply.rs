@@ -23,9 +23,11 @@ pub(super) enum Source<'a, E> {
     Packed(&'a [E]),
 }
 
-/// Packs some values of all rows of a left side.
+/// Packs some values of some rows of a left side, which begin where a tile begins.
 pub(super) struct Pack<'a, E> {
     pub(super) left: Left<'a>,
+    pub(super) count: usize,
+    /// The rows of the whole left side: they say how high a tile is.
     pub(super) rows: usize,
     pub(super) depth: usize,
     pub(super) packed: &'a mut [E],
@@ -40,14 +42,35 @@ impl<E: Element> Work<E> for Pack<'_, E> {
 
     #[inline(always)]
     fn run<K: Kernel<E>, const M: usize, const V: usize>(self, kernel: K) {
-        kernel.pack::<M>(self.left, self.rows, 0, self.depth, self.packed);
+        kernel.pack::<M>(self.left, self.count, 0, self.depth, self.packed);
     }
 }
 
-/// How many rows [`Pack`] makes of so many, those of zeros included.
-pub(super) struct Padded(pub(super) usize);
+/// Packs columns of a right side, which are the rows of its transpose, into one panel.
+pub(super) struct PackPanel<'a, E> {
+    pub(super) columns: Left<'a>,
+    pub(super) count: usize,
+    pub(super) inner: usize,
+    pub(super) panel: &'a mut [E],
+}
 
-impl<E: Element> Work<E> for Padded {
+impl<E: Element> Work<E> for PackPanel<'_, E> {
+    type Output = ();
+
+    fn rows(&self) -> usize {
+        self.count
+    }
+
+    #[inline(always)]
+    fn run<K: Kernel<E>, const M: usize, const V: usize>(self, kernel: K) {
+        kernel.pack::<PANEL>(self.columns, self.count, 0, self.inner, self.panel);
+    }
+}
+
+/// How high a tile of so many rows is.
+pub(super) struct Height(pub(super) usize);
+
+impl<E: Element> Work<E> for Height {
     type Output = usize;
 
     fn rows(&self) -> usize {
@@ -56,7 +79,7 @@ impl<E: Element> Work<E> for Padded {
 
     #[inline(always)]
     fn run<K: Kernel<E>, const M: usize, const V: usize>(self, _: K) -> usize {
-        self.0.div_ceil(M) * M
+        M
     }
 }
 
@@ -135,34 +158,35 @@ impl<E: Element> Block<'_, E> {
     ) {
         let Self { packed, panel, lines, first, start } = self;
         let (panel, _) = panel[lines.start * PANEL..lines.end * PANEL].as_chunks::<PANEL>();
-        let to = |line: &[f32]| (first + PANEL).min(line.len());
+        let width = PANEL.min(c[0].len() - first);
         for (left, c) in packed.chunks_exact(M * lines.len()).zip(c.chunks_mut(M)) {
             let (left, _) = left.as_chunks::<M>();
+            if let (PANEL, Ok(c)) = (width, <&mut [_; M]>::try_from(&mut *c)) {
+                let mut c = c.iter_mut();
+                let c = std::array::from_fn(|_| whole_line(c.next(), first));
+                kernel.tile::<M, V>(left, panel, start.from(first), c);
+                continue;
+            }
+            // At an edge: what is there, in a block of its own.
             let mut block = [[0.0f32; PANEL]; M];
             for (block, c) in block.iter_mut().zip(c.iter()) {
+                let block = &mut block[..width];
                 match start {
                     Start::Zero => {}
-                    Start::Bias(bias) => copy(&bias[first..to(c)], block),
-                    Start::Result => copy(&c[first..to(c)], block),
+                    Start::Bias(bias) => block.copy_from_slice(&bias[first..first + width]),
+                    Start::Result => block.copy_from_slice(&c[first..first + width]),
                 }
             }
-            kernel.tile::<M, V>(left, panel, &mut block);
+            kernel.tile::<M, V>(left, panel, Start::Result, block.each_mut());
             for (block, c) in block.iter().zip(c.iter_mut()) {
-                let to = to(c);
-                copy(block, &mut c[first..to]);
+                c[first..first + width].copy_from_slice(&block[..width]);
             }
         }
     }
 }
 
-/// Copies as much as there is in both; a whole line of a panel by its known size.
+/// The columns of a panel in a line of the result.
 #[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
-    let whole = (<&[f32; PANEL]>::try_from(from), <&mut [f32; PANEL]>::try_from(&mut *to));
-    if let (Ok(from), Ok(to)) = whole {
-        *to = *from;
-    } else {
-        let width = from.len().min(to.len());
-        to[..width].copy_from_slice(&from[..width]);
-    }
+fn whole_line<'a>(line: Option<&'a mut &mut [f32]>, first: usize) -> &'a mut [f32; PANEL] {
+    line.and_then(|line| line[first..].first_chunk_mut()).expect("the tile is whole")
 }

@@ -6,7 +6,8 @@ use std::thread::LocalKey;
 
 use pulp::{Simd, WithSimd};
 
-use super::kernel::{Element, Kernel, Work, in_tiles};
+use super::Start;
+use super::kernel::{Element, Kernel, Work, in_tiles, of_panel};
 use super::multiply::Left;
 use super::packed_matrix::{PANEL, PackedMatrix, Panels};
 use crate::compute::kernels::simd::arch;
@@ -77,9 +78,10 @@ impl<S: Simd> Kernel<f32> for Vectors<S> {
         self,
         left: &[[f32; M]],
         panel: &[[f32; PANEL]],
-        block: &mut [[f32; PANEL]; M],
+        start: Start<'_>,
+        lines: [&mut [f32; PANEL]; M],
     ) {
-        tile::<S, M, V>(self.0, left, panel, block);
+        tile::<S, M, V>(self.0, left, panel, start, lines);
     }
 }
 
@@ -137,19 +139,32 @@ fn pack_into<const M: usize>(
     }
 }
 
-/// `block += left · panel`, with all running sums in registers.
+/// `lines = start + left · panel`, with all running sums in registers. A bias has a value for each
+/// column of the panel at least.
 #[inline(always)]
 pub fn tile<S: Simd, const M: usize, const V: usize>(
     simd: S,
     left: &[[f32; M]],
     panel: &[[f32; PANEL]],
-    block: &mut [[f32; PANEL]; M],
+    start: Start<'_>,
+    lines: [&mut [f32; PANEL]; M],
 ) {
     let mut sums = [[simd.splat_f32s(0.0); V]; M];
-    for (sums, line) in sums.iter_mut().zip(block.iter()) {
-        let (vectors, _) = S::as_simd_f32s(line);
-        for (sum, &vector) in sums.iter_mut().zip(vectors) {
-            *sum = vector;
+    match start {
+        Start::Zero => {}
+        Start::Bias(bias) => {
+            let (vectors, _) = S::as_simd_f32s(of_panel(bias));
+            for sums in &mut sums {
+                sums.copy_from_slice(vectors);
+            }
+        }
+        Start::Result => {
+            for (sums, line) in sums.iter_mut().zip(&lines) {
+                let (vectors, _) = S::as_simd_f32s(&line[..]);
+                for (sum, &vector) in sums.iter_mut().zip(vectors) {
+                    *sum = vector;
+                }
+            }
         }
     }
     for (left, right) in left.iter().zip(panel) {
@@ -173,8 +188,8 @@ pub fn tile<S: Simd, const M: usize, const V: usize>(
             }
         }
     }
-    for (sums, line) in sums.iter().zip(block.iter_mut()) {
-        let (vectors, _) = S::as_mut_simd_f32s(line);
+    for (sums, line) in sums.iter().zip(lines) {
+        let (vectors, _) = S::as_mut_simd_f32s(&mut line[..]);
         for (&sum, vector) in sums.iter().zip(vectors) {
             *vector = sum;
         }

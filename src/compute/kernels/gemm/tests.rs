@@ -219,3 +219,51 @@ fn panels_and_rows_are_rounded_alike() {
         assert!(c[0].is_nan());
     }
 }
+
+/// Sides of the products of attention, whose numbers are rounded.
+#[test]
+fn both_products_of_attention_equal_sums_in_f64() {
+    if Precision::Bf16.check().is_err() {
+        return;
+    }
+    let rounded = |x: f32| half::bf16::from_f32(x).to_f64();
+    // What stood there before leaves nothing.
+    let (mut head, mut mixed) = (PairHead::default(), vec![[f32::NAN; PANEL]; 3]);
+    for (count, wide, first_tile) in
+        [(290, 64, 2), (1, 1, 0), (2, 5, 0), (11, 32, 0), (54, 33, 2), (75, 16, 0), (256, 32, 4)]
+    {
+        // As in an encoder, other numbers stand beside these.
+        let (stride, start) = (3 * wide + 2, wide + 1);
+        let memory = sample(count * stride, 1);
+        let rows = Left { values: &memory[1..], line: stride, element: 1 };
+        let values = Left { values: &memory[start..], line: stride, element: 1 };
+        let tile = head.take(rows, values, count, wide);
+        let first = first_tile * tile;
+        for queries in [1, 7, 8, 9, 32] {
+            let asked = sample(queries * wide, 2);
+            let lines = count - first;
+            let mut scores = vec![[f32::NAN; PANEL]; lines.next_multiple_of(tile)];
+            head.scores(&asked, wide, first, &mut scores);
+            for (key, line) in scores[..lines].iter().enumerate() {
+                for (query, asked) in asked.chunks_exact(wide).enumerate() {
+                    let own = &memory[1 + (first + key) * stride..];
+                    let exact = asked.iter().zip(own).map(|(&q, &k)| rounded(q) * rounded(k)).sum();
+                    assert_close(&line[query..=query], &[exact], wide);
+                }
+            }
+            let weights: Vec<[f32; PANEL]> =
+                sample(lines * PANEL, 3).as_chunks::<PANEL>().0.to_vec();
+            head.mix(&weights, first, queries, &mut mixed);
+            let height = mixed.len() / wide.div_ceil(PANEL);
+            for (query, feature) in (0..queries * wide).map(|at| (at / wide, at % wide)) {
+                let term = |(key, line): (usize, &[f32; PANEL])| {
+                    let place = start + (first + key) * stride + feature;
+                    rounded(line[query]) * rounded(memory[place])
+                };
+                let exact = weights.iter().enumerate().map(term).sum();
+                let found = mixed[feature / PANEL * height + query][feature % PANEL];
+                assert_close(&[found], &[exact], lines);
+            }
+        }
+    }
+}
