@@ -29,6 +29,18 @@ pub fn with_bf16<W: Work<Pair>>(work: W) -> W::Output {
     unsafe { run(work) }
 }
 
+/// Packs so many columns of a right side, given as the rows of a left side, into a panel. Runs where the CPU has
+/// AVX512-BF16.
+pub fn pack_panel(columns: Left<'_>, count: usize, inner: usize, panel: &mut [Pair]) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    fn run(columns: Left<'_>, count: usize, inner: usize, panel: &mut [Pair]) {
+        Avx512(()).pack::<PANEL>(columns, count, 0, inner, panel);
+    }
+    assert!(Precision::Bf16.check().is_ok(), "panels are made where a CPU has the instructions");
+    // SAFETY: the CPU has every feature that the function is compiled for: it was asked just now.
+    unsafe { run(columns, count, inner, panel) }
+}
+
 /// Runs where the CPU has AVX512-VNNI.
 pub fn with_int8<W: Work<Quad>>(work: W) -> W::Output {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -88,6 +100,59 @@ fn vectors<E: Element, const V: usize>(_: Avx512, line: &[E; PANEL]) -> [__m512i
     std::array::from_fn(|v| unsafe { _mm512_loadu_si512(line.as_ptr().add(v * LANES).cast()) })
 }
 
+/// Packs rows whose neighbours are neighbours in memory, in tiles of `M` rows. Rows that fill up the last tile are
+/// zeros, and so is the second number of the last pair where there is none.
+#[inline(always)]
+fn side_by_side<const M: usize>(
+    _: Avx512,
+    from: Left<'_>,
+    rows: usize,
+    values: std::ops::Range<usize>,
+    packed: &mut [Pair],
+) {
+    assert_eq!(from.line, 1, "neighbouring rows are neighbours");
+    let lines = Pair::lines(0..values.len()).len();
+    for (tile, packed) in packed.chunks_exact_mut(lines * M).enumerate() {
+        let (packed, _) = packed.as_chunks_mut::<M>();
+        let top = tile * M;
+        let height = M.min(rows - top);
+        for (line, first) in packed.iter_mut().zip(values.clone().step_by(2)) {
+            let of = |value: usize| {
+                let own = value < values.end;
+                let start = if own { value * from.element + top } else { 0 };
+                &from.values[start..start + if own { height } else { 0 }]
+            };
+            let (first, second) = (of(first), of(first + 1));
+            for (index, places) in line.chunks_mut(LANES).enumerate() {
+                let part = |values: &[f32]| {
+                    let values = values.get(index * LANES..).unwrap_or_default();
+                    let mask = ((1u32 << values.len().min(LANES)) - 1) as __mmask16;
+                    // SAFETY: of the CPU, `Avx512`; the mask has no more places than there are values.
+                    unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
+                };
+                let (first, second) = (part(first), part(second));
+                // SAFETY: of the CPU, `Avx512`.
+                let pairs = unsafe {
+                    let rounded = transmute::<_, __m512i>(_mm512_cvtne2ps_pbh(second, first));
+                    let order = transmute::<[u16; 2 * LANES], __m512i>(IN_PAIRS);
+                    transmute::<_, [Pair; LANES]>(_mm512_permutexvar_epi16(order, rounded))
+                };
+                places.copy_from_slice(&pairs[..places.len()]);
+            }
+        }
+    }
+}
+
+/// Brings 16 numbers and then 16 others into pairs of one of each.
+const IN_PAIRS: [u16; 2 * LANES] = {
+    let (mut order, mut place) = ([0; 2 * LANES], 0);
+    while place < order.len() {
+        order[place] = (place / 2 + place % 2 * LANES) as u16;
+        place += 1;
+    }
+    order
+};
+
 impl Kernel<Pair> for Avx512 {
     #[inline(always)]
     fn pack<const M: usize>(
@@ -98,6 +163,9 @@ impl Kernel<Pair> for Avx512 {
         depth: usize,
         packed: &mut [Pair],
     ) {
+        if from.element != 1 {
+            return side_by_side::<M>(self, from, rows, first..first + depth, packed);
+        }
         by_row::<_, M>(from, rows, first..first + depth, packed, |values, packed, place| {
             for (lines, values) in packed.chunks_mut(LANES).zip(values.chunks(2 * LANES)) {
                 let values = whole::<{ 2 * LANES }>(values, 0.0);
