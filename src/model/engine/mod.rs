@@ -128,6 +128,8 @@ struct Relative {
 #[derive(Clone, Debug)]
 pub struct Engine {
     config: EncoderConfig,
+    /// Of the products of layers, forward and backward.
+    precision: Precision,
     /// The lowest layer that it has.
     first: usize,
     /// In the order of [`Self::lookups`].
@@ -232,7 +234,9 @@ impl Engine {
     }
 
     /// Of the layers from `first` on alone, whose products have a precision that this CPU has instructions for.
-    /// There is a backward pass in f32 alone.
+    /// There is a backward pass in f32 and in bf16: there both sides of each product are rounded as they are packed,
+    /// and sums and gradients are f32, as in Micikevicius et al., "Mixed Precision Training" (2018), with the exponents
+    /// of f32, so that no loss needs a scale.
     pub fn above(
         config: &EncoderConfig,
         parameters: &Parameters,
@@ -246,6 +250,7 @@ impl Engine {
         let tables = tables(config).map(|name| parameters.get(name).clone());
         let mut engine = Self {
             config: config.clone(),
+            precision,
             first,
             tables: tables.collect(),
             norm: Vec::new(),
