@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use bayes::compute::Precision;
 use bayes::numbers::grouped;
 use home::{Home, text};
+use serde_json::Value;
 
 /// 160 optimizer steps of three passes, with averaged weights and an evaluation every 20 steps.
 const RUN: [&str; 27] = [
@@ -293,4 +295,41 @@ fn a_full_disk_ends_with_a_clear_error_and_earlier_checkpoints_are_whole() {
     let said = text(&output.stderr);
     assert!(output.status.success() && !said.contains("skipped"), "{said}");
     assert_same(&home, &straight, "after a full disk");
+}
+
+/// The losses of the log, one a line.
+fn losses(home: &Home) -> Vec<f64> {
+    let log = String::from_utf8(metrics(home)).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+/// On other numbers of threads too, and it learns what a run in f32 does.
+#[test]
+fn a_run_in_bf16_goes_on_to_the_same_bytes_or_is_refused_at_once() {
+    let in_bf16 = |more: &[&'static str]| run(&[&["--set", "train.bf16=true"][..], more].concat());
+    let stopped = Home::new();
+    if let Err(why) = Precision::Bf16.check() {
+        // Before the data are looked for.
+        let missing = in_bf16(&["--set", "data.dataset=missing.csv"]);
+        for more in [&[][..], &["--dry-run"]] {
+            let message = stopped.refused(&[&missing, more].concat());
+            assert!(message.contains("`train.bf16`") && message.contains(&why), "{message}");
+        }
+        return;
+    }
+    let (straight, exact) = (Home::new(), Home::new());
+    straight.done(&in_bf16(&["--threads", "1"]));
+    stopped_at(&stopped, &in_bf16(&["--threads", "2"]), 20);
+    let message = stopped.refused(&RUN);
+    assert!(message.contains("`train.bf16` was true and is now false"), "{message}");
+    stopped.done(&in_bf16(&["--threads", "3"]));
+    assert_same(&stopped, &straight, "in bf16");
+
+    exact.done(&RUN);
+    let (found, exact) = (losses(&straight), losses(&exact));
+    assert!(found.len() >= 160 && found.len() == exact.len() && found != exact);
+    for (step, (found, exact)) in found.iter().zip(&exact).enumerate() {
+        assert!((found - exact).abs() < 0.02, "line {step}: {found}, in f32 {exact}");
+    }
 }

@@ -240,7 +240,8 @@ def compare(options, folder):
         peers = [Peer(n, suite, dump, folder, options) for n in names if n in options.peers.split(",")]
         if suite != "train":
             report["agreement"] |= check(peers)
-        ours = [bayes, *(low if suite != "train" else [])]
+        # Neither side trains in int8.
+        ours = [bayes, *(lower for lower in low if suite != "train" or lower.precision == "bf16")]
         results = play(suite, [*ours, *peers], turn, options.rounds)
         for peer in peers:
             peer.end()

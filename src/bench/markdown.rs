@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Document, Reference, Suite};
+use crate::compute::Precision;
 use crate::metrics::HEADLINE;
 use crate::numbers::counted;
 
@@ -73,7 +74,9 @@ impl Document<'_> {
         }
         if has(Suite::Train) {
             let batch = self.settings.train_batch_size;
-            let _ = write!(text, "\n### Training (batches of {batch})\n{}", self.table("train."));
+            let of = if self.precision == Precision::Bf16 { ", `train.bf16`" } else { "" };
+            let table = self.table("train.");
+            let _ = write!(text, "\n### Training (batches of {batch}{of})\n{table}");
         }
         if has(Suite::Memory) {
             text += &self.section("Memory", "memory.");

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::process::forget_peak;
 use super::task::{Kind, Task, Work};
 use super::{BenchError, Order, Progress, Results, Settings, Suite};
-use crate::compute::{self, Memory, Noise, Packed, Purpose, Sequence};
+use crate::compute::{self, Memory, Noise, Packed, Precision, Purpose, Sequence};
 use crate::data::TokenSet;
 use crate::model::{Parameters, specifications};
 use crate::predict::Predictor;
@@ -63,6 +63,7 @@ pub fn measure(
     let config = TrainConfig {
         per_device_train_batch_size: settings.train_batch_size,
         activation_checkpointing: settings.activation_checkpointing,
+        bf16: subject.predictor.precision() == Precision::Bf16,
         ..TrainConfig::default()
     };
     let job = Job {
@@ -81,6 +82,11 @@ pub fn measure(
         if batches.is_empty() {
             show(too_few("train", settings.train_batch_size, subject.train.len()));
         } else if fits.step(batches[0].1, show) {
+            if subject.predictor.precision() == Precision::Int8 {
+                show(Progress::Note(
+                    "`train` is measured in f32, as there is none in int8".to_owned(),
+                ));
+            }
             let stepper = Box::new(Stepper::new(&job, &artifact.parameters)?);
             let work = Work::Train(stepper, batches);
             tasks.push(Task::new("train".to_owned(), Kind::Train, work));

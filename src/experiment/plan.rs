@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use serde::Serialize;
 
 use super::lessons::Lessons;
@@ -46,6 +47,7 @@ pub struct Plan {
 /// What [`train()`](super::train) would do. An encoder that is not here is no reason not to look at the
 /// data.
 pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
+    written.train.check_device(&Device::Cpu)?;
     let here = written.model.init.as_deref().and_then(model::here);
     let opened = Opened::new(written, here.as_deref())?;
     let mut of_encoder = None;

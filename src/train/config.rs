@@ -1,8 +1,10 @@
 //! The section `[train]`: keys spelled as in transformers' `TrainingArguments`.
 
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
-use super::{ClassWeights, Steps};
+use super::{ClassWeights, Steps, TrainError};
+use crate::compute::Precision;
 use crate::model::{EncoderConfig, is_above, weights_number};
 
 /// What to train.
@@ -118,6 +120,9 @@ pub struct TrainConfig {
     /// Recompute the activations of every nth layer in the backward pass: less memory for more
     /// time, and the same gradients; 0 = off.
     pub activation_checkpointing: usize,
+    /// Whether products with the weights of the encoder's layers, forward and backward, read 16 bits;
+    /// weights, moments and sums stay f32. Needs AVX512-BF16.
+    pub bf16: bool,
     /// Weights of the classes in the loss, and in the fit of the last layer.
     pub class_weights: ClassWeights,
     /// Evaluations without a better validation NLL after which training stops; 0 switches it off.
@@ -167,6 +172,7 @@ impl Default for TrainConfig {
             skip_nonfinite: false,
             label_smoothing_factor: 0.0,
             activation_checkpointing: 0,
+            bf16: false,
             class_weights: ClassWeights::None,
             early_stopping_patience: 0,
             early_stopping_threshold: 0.0,
@@ -199,6 +205,25 @@ impl TrainConfig {
     /// Whether a parameter is left as it is.
     pub(super) fn freezes(&self, name: &str, encoder: &EncoderConfig) -> bool {
         self.frozen_layers > 0 && !is_above(name, encoder.weights_of(self.frozen_layers))
+    }
+
+    /// Of the products in the layers.
+    pub fn precision(&self) -> Precision {
+        if self.bf16 { Precision::Bf16 } else { Precision::F32 }
+    }
+
+    /// Refuses a precision that fine-tuning on this device does not have.
+    ///
+    /// # Errors
+    /// Which instructions this CPU lacks, or that the device is not the CPU.
+    pub fn check_device(&self, device: &Device) -> Result<(), TrainError> {
+        if !self.bf16 || self.recipe == Recipe::Head {
+            return Ok(());
+        }
+        if !device.is_cpu() {
+            return Err(TrainError::Bf16Device);
+        }
+        self.precision().check().map_err(TrainError::Bf16Cpu)
     }
 
     /// The first value that cannot be, as a message that begins with its key.
@@ -286,6 +311,21 @@ mod tests {
         let trained = ["layer.0001.feed_forward.norm", "pooler.bias", "last.norm"];
         assert!(trained.iter().all(|name| !config.freezes(name, &encoder)));
         assert!(!TrainConfig::default().freezes("embeddings.norm", &encoder));
+    }
+
+    #[test]
+    fn bf16_is_refused_where_the_cpu_lacks_it_and_something_is_fine_tuned() {
+        let check = |bf16, recipe| {
+            let config = TrainConfig { bf16, recipe, ..TrainConfig::default() };
+            config.check_device(&Device::Cpu).map_err(|error| error.to_string())
+        };
+        let lacking =
+            Precision::Bf16.check().map_err(|why| format!("`train.bf16` is true, but {why}"));
+        for recipe in [Recipe::Full, Recipe::Auto] {
+            assert_eq!(check(true, recipe), lacking);
+            check(false, recipe).unwrap();
+        }
+        check(true, Recipe::Head).unwrap();
     }
 
     #[test]

@@ -78,6 +78,12 @@ pub enum TrainError {
          `--device cpu`"
     )]
     CheckpointingDevice,
+    /// So are products in bf16.
+    #[error("`train.bf16` is supported only on the CPU; set it to false, or use `--device cpu`")]
+    Bf16Device,
+    /// The message says which instructions are missing.
+    #[error("`train.bf16` is true, but {0}")]
+    Bf16Cpu(String),
     #[error("the train split has no rows")]
     NoTraining,
     /// There is nothing to choose by.

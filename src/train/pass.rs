@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::{Result as CandleResult, Tensor, Var};
 
 use super::{Answers, Gradients, Objective, TrainConfig, TrainError};
-use crate::compute::Packed;
 use crate::compute::ops::cross_entropy;
+use crate::compute::{Packed, Precision};
 use crate::model::{
     Classifier, DropoutSource, EncoderConfig, Engine, Parameters, Tape, TrainingPass,
 };
@@ -35,6 +35,7 @@ pub struct Pass<'o> {
     smoothing: f64,
     checkpointing: usize,
     frozen: usize,
+    precision: Precision,
     tape: Tape,
     engine: Option<Engine>,
     /// What is minimised, if not the cross entropy.
@@ -55,6 +56,7 @@ impl<'o> Pass<'o> {
             smoothing: config.label_smoothing_factor,
             checkpointing: config.activation_checkpointing,
             frozen: config.frozen_layers,
+            precision: config.precision(),
             tape: Tape::default(),
             engine: None,
             objective,
@@ -94,11 +96,14 @@ impl<'o> Pass<'o> {
         };
         match &mut self.engine {
             Some(engine) => engine.update(parameters)?,
-            None => self.engine = Engine::new(&self.encoder, parameters)?,
+            None => self.engine = Engine::above(&self.encoder, parameters, 0, self.precision)?,
         }
         let Some(engine) = &self.engine else {
             if self.checkpointing > 0 {
                 return Err(TrainError::CheckpointingDevice);
+            }
+            if self.precision != Precision::F32 {
+                return Err(TrainError::Bf16Device);
             }
             let loss = loss(&classifier.training_feature(batch, Some(source))?)?;
             gradients.add(variables, &loss.backward()?)?;

@@ -22,6 +22,7 @@ pub fn train(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Ended, ExperimentError> {
     let began = Instant::now();
+    written.train.check_device(context.device)?;
     let prepared = prepare(written, show)?;
     let Prepared { experiment, dataset, parts, start, .. } = &prepared;
     describe(written, &prepared, show);

@@ -50,6 +50,7 @@ impl Engine {
         let last = self.read(batch);
         let passes = LayerPasses::new(self, batch, source, &last, tape);
         self.clear_table(&mut tape.scratch.related);
+        tape.scratch.sides.set_precision(self.precision);
         if let Some(norm) = &self.last_norm {
             norm_backward(&mut gradient, &tape.last, norm, LAST_NORM, gradients, config);
         }

@@ -7,7 +7,7 @@ use candle_core::Result;
 use super::backward::{add_to_lines, entry, norm_backward};
 use super::layer::{choose, norm};
 use super::pass::Pass;
-use super::tape::Scratch;
+use super::tape::{RightSides, Scratch};
 use super::{GradientMap, both_lines, with_values};
 use crate::compute::Packed;
 use crate::compute::kernels::activation;
@@ -161,7 +161,7 @@ impl Convolution {
         let into = entry(gradients, &names.weight, width * inputs);
         let mut of_x = vec![0.0; x.len()];
         part.resize(sequences.len() * outputs, 0.0);
-        let Scratch { weight: transposed, panels, .. } = scratch;
+        let RightSides { weight: transposed, panels } = &mut scratch.sides_f32;
         for (group, into) in into.chunks_exact_mut(outputs * inputs).enumerate() {
             let columns = group * outputs..(group + 1) * outputs;
             for (part, line) in part.chunks_exact_mut(outputs).zip(whole.chunks_exact(width)) {

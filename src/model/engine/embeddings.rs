@@ -6,7 +6,7 @@ use candle_core::Result;
 
 use super::backward::{add_weights, entry, norm_backward, take_weight};
 use super::layer::norm;
-use super::tape::Scratch;
+use super::tape::{RightSides, Scratch};
 use super::{Affine, Engine, GradientMap, Scope, Tape, with_values};
 use crate::compute::Packed;
 use crate::compute::kernels::embedding::{add_rows, add_rows_backward};
@@ -149,7 +149,8 @@ impl Engine {
         gradients: &mut GradientMap,
     ) -> Result<()> {
         let Some(own) = self.config.design.projection else { return Ok(()) };
-        let (names, Scratch { branch, weight, panels, .. }) = (projection_names(own), scratch);
+        let (names, Scratch { branch, sides_f32, .. }) = (projection_names(own), scratch);
+        let RightSides { weight, panels } = sides_f32;
         add_weights(parameters, gradients, &names, gradient, x, 0, panels)?;
         take_weight(parameters, &names, 0..self.config.hidden_size, weight)?;
         branch.resize(x.len(), 0.0);

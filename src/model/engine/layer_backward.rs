@@ -8,7 +8,7 @@ use candle_core::Result;
 use super::backward::{add_to_lines, add_weights, entry, norm_backward, take_weight};
 use super::pass::{Pass, STRETCH};
 use super::relative::relative_backward;
-use super::tape::{LayerTape, Scratch};
+use super::tape::{LayerTape, RightSides, Scratch};
 use super::{GradientMap, Layer};
 use crate::compute::kernels::activation;
 use crate::compute::kernels::gemm::{Start, gemm, gemms};
@@ -49,7 +49,8 @@ impl Work<'_> {
         if !pre_norm {
             norm_backward(gradient, out, &layer.norm, &self.names.norm, gradients, config);
         }
-        let Scratch { normed, branch, wide: slope, residual, weight, panels, .. } = scratch;
+        let Scratch { normed, branch, wide: slope, residual, sides, .. } = scratch;
+        let RightSides { weight, panels } = sides;
         // The gradient of what enters the block, where a norm stands before it.
         residual.resize(if pre_norm { gradient.len() } else { 0 }, 0.0);
         for (stretch, gradient) in gradient.chunks_mut(STRETCH * width).enumerate() {
@@ -120,8 +121,8 @@ impl Work<'_> {
             // `gradient` becomes that of the input by way of the residual.
             norm_backward(gradient, &tape.attention, norm, name, gradients, config);
         }
-        let Scratch { normed, branch, wide, entering, residual, related, weight, panels, .. } =
-            scratch;
+        let Scratch { normed, branch, wide, entering, residual, related, sides, .. } = scratch;
+        let RightSides { weight, panels } = sides;
         normed.resize(size, 0.0);
         take_weight(self.parameters, &self.names.output, 0..width, weight)?;
         let stretches = gradient.chunks(STRETCH * width).zip(tape.mixed.chunks(STRETCH * width));

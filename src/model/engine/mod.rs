@@ -234,7 +234,9 @@ impl Engine {
     }
 
     /// Of the layers from `first` on alone, whose products have a precision that this CPU has instructions for.
-    /// There is a backward pass in f32 alone.
+    /// There is a backward pass in f32 and in bf16: there both sides of each product are rounded as they are packed,
+    /// and sums and gradients are f32, as in Micikevicius et al., "Mixed Precision Training" (2018), with the exponents
+    /// of f32, so that no loss needs a scale.
     pub fn above(
         config: &EncoderConfig,
         parameters: &Parameters,

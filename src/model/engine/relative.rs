@@ -6,7 +6,7 @@ use candle_core::Result;
 use super::backward::{add_weights, entry, norm_backward, take_weight};
 use super::layer::norm;
 use super::pass::Pass;
-use super::tape::Scratch;
+use super::tape::{RightSides, Scratch};
 use super::{Affine, Engine, GradientMap, Layer, both_lines, with_values};
 use crate::compute::kernels::attention::{
     Disentangled as Spread, Relative, RelativeGradient, RelativeProjections,
@@ -226,7 +226,8 @@ pub(super) fn relative_backward(
     gradients: &mut GradientMap,
 ) -> Result<()> {
     let Some(Distances { own, rows: distances }) = pass.distances else { return Ok(()) };
-    let (width, Scratch { related, weight, panels, .. }) = (pass.config.hidden_size, scratch);
+    let (width, Scratch { related, sides_f32, .. }) = (pass.config.hidden_size, scratch);
+    let RightSides { weight, panels } = sides_f32;
     let Related { spread, gradient, of, of_rows, of_table } = related;
     let dropout = pass.table_dropout();
     let rows = if dropout.is_some() { &spread.rows } else { &pass.table.rows };

@@ -2,6 +2,7 @@
 
 use super::convolution::ConvolutionTape;
 use super::relative::Related;
+use crate::compute::Precision;
 use crate::compute::kernels::gemm::PackedMatrix;
 use crate::compute::kernels::norm::Normed;
 use crate::compute::kernels::rotary::Rotation;
@@ -86,8 +87,33 @@ pub(super) struct Scratch {
     /// Means over the tokens of what enters the last layers, `[b, inputs · d]`.
     pub means: Vec<f32>,
     pub related: Related,
+    /// Of the products with the weights of layers on the way back.
+    pub sides: RightSides,
+    /// Of those in f32: with the maps of the embeddings, of the convolution and of relative tables.
+    pub sides_f32: RightSides,
+}
+
+/// The right sides of the products of one backward pass, packed in turn.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RightSides {
+    /// A weight.
     pub weight: PackedMatrix,
+    /// What was multiplied with it.
     pub panels: PackedMatrix,
+}
+
+impl RightSides {
+    /// Takes its numbers at a precision from now on.
+    pub(super) fn set_precision(&mut self, precision: Precision) {
+        if self.weight.precision() != precision {
+            let [weight, panels] = [(); 2].map(|()| PackedMatrix::new(precision));
+            *self = Self { weight, panels };
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.weight.bytes() + self.panels.bytes()
+    }
 }
 
 impl Tape {
@@ -109,8 +135,8 @@ impl Tape {
             input,
             means,
             related,
-            weight,
-            panels,
+            sides,
+            sides_f32,
         } = &self.scratch;
         let scratch = [normed, branch, wide, entering, residual, gated, input, means];
         let normed = self.normed.iter().chain([&self.last, &self.convolved]);
@@ -118,7 +144,7 @@ impl Tape {
         let values: usize = scratch.into_iter().chain(normed).map(Vec::capacity).sum();
         let layers: usize = self.layers.iter().map(LayerTape::bytes).sum();
         let tables: usize = self.rotations.iter().map(Rotation::bytes).sum();
-        let panels = related.bytes() + self.convolution.bytes() + weight.bytes() + panels.bytes();
-        values * size_of::<f32>() + layers + self.again.bytes() + panels + tables
+        let other = related.bytes() + self.convolution.bytes() + sides.bytes() + sides_f32.bytes();
+        values * size_of::<f32>() + layers + self.again.bytes() + other + tables
     }
 }

@@ -235,7 +235,7 @@ struct Memory<E> {
 const STRETCH: usize = 4 * <f32 as Element>::DEPTH;
 
 /// `c += aᵀ · b`: `a` is `[p, n]`, `b` is `[p, k]`, `c` is `[n, k]`. The gradient of a weight.
-/// `panels` is memory for the packed `b`.
+/// `panels` is memory for the packed `b`; at its precision, f32 or bf16, both sides are packed.
 pub fn add_transposed_gemm(
     a: &[f32],
     b: &[f32],
@@ -248,10 +248,19 @@ pub fn add_transposed_gemm(
     assert_eq!((a.len() / n * k, n * k), (b.len(), c.len()), "shapes fit");
     for (a, b) in a.chunks(STRETCH * n).zip(b.chunks(STRETCH * k)) {
         panels.take(b, k);
-        let blocks = c.par_chunks_mut(ROWS * k).enumerate();
-        blocks.for_each_init(Vec::<f32>::new, |packed, (block, c)| {
-            let left = Left { values: &a[block * ROWS..], line: 1, element: n };
-            multiply(left, panels, Start::Result, packed, c);
-        });
+        match panels.precision() {
+            Precision::F32 => add_stretch::<f32>(a, panels, n, c),
+            Precision::Bf16 => add_stretch::<Pair>(a, panels, n, c),
+            Precision::Int8 => unreachable!("gradients are not made in int8"),
+        }
     }
+}
+
+/// `c += aᵀ · b` over the lines of one stretch.
+fn add_stretch<E: Element>(a: &[f32], b: &PackedMatrix, n: usize, c: &mut [f32]) {
+    let blocks = c.par_chunks_mut(ROWS * b.columns).enumerate();
+    blocks.for_each_init(Vec::<E>::new, |packed, (block, c)| {
+        let left = Left { values: &a[block * ROWS..], line: 1, element: n };
+        multiply(left, b, Start::Result, packed, c);
+    });
 }

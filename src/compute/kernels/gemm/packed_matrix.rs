@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::kernel::Element;
+use super::multiply::Left;
 use super::pair::Pair;
 use super::quad::{Quad, put_column};
 use crate::compute::Precision;
@@ -66,14 +67,9 @@ impl PackedMatrix {
                     }
                 }
             }),
-            Panels::Bf16(pairs) => by_panel(pairs, inner.div_ceil(2), |index, panel| {
-                for (column, line) in lines(index).enumerate() {
-                    let pairs = line.chunks(2);
-                    for (place, pair) in panel[column..].iter_mut().step_by(PANEL).zip(pairs) {
-                        *place = Pair::new(pair[0], pair.get(1).copied().unwrap_or_default());
-                    }
-                }
-            }),
+            Panels::Bf16(pairs) => {
+                fill_panels(pairs, Left { values: w, line: inner, element: 1 }, self.columns, inner)
+            }
             Panels::Int8(quads) => by_panel(quads, Quad::lines(0..inner).len(), |index, panel| {
                 for (column, line) in lines(index).enumerate() {
                     put_column(panel, column, line);
@@ -82,20 +78,23 @@ impl PackedMatrix {
         }
     }
 
-    /// Takes `w` as it stands, `[k, n]`: what the gradient of a linear layer multiplies with, in f32.
+    /// Takes `w` as it stands, `[k, n]`: what the gradient of a linear layer multiplies with, in f32 or bf16.
     pub fn take(&mut self, w: &[f32], columns: usize) {
         let inner = w.len() / columns;
         self.resize(inner, columns);
-        let Panels::F32(values) = &mut self.panels else {
-            unreachable!("gradients are made in f32")
-        };
-        by_panel(values, inner, |index, panel| {
-            let first = index * PANEL;
-            let width = PANEL.min(columns - first);
-            for (place, line) in panel.chunks_exact_mut(PANEL).zip(w.chunks_exact(columns)) {
-                place[..width].copy_from_slice(&line[first..first + width]);
+        match &mut self.panels {
+            Panels::F32(values) => by_panel(values, inner, |index, panel| {
+                let first = index * PANEL;
+                let width = PANEL.min(columns - first);
+                for (place, line) in panel.chunks_exact_mut(PANEL).zip(w.chunks_exact(columns)) {
+                    place[..width].copy_from_slice(&line[first..first + width]);
+                }
+            }),
+            Panels::Bf16(pairs) => {
+                fill_panels(pairs, Left { values: w, line: 1, element: columns }, columns, inner)
             }
-        });
+            Panels::Int8(_) => unreachable!("gradients are not made in int8"),
+        }
     }
 
     /// Sets the shape. The columns that fill up the last panel are zero.
@@ -135,6 +134,15 @@ impl PackedMatrix {
 fn by_panel<E: Send>(panels: &mut [E], lines: usize, fill: impl Fn(usize, &mut [E]) + Sync) {
     let panels = panels.par_chunks_mut(PANEL * lines).enumerate();
     panels.for_each(|(index, panel)| fill(index, panel));
+}
+
+/// Fills panels from columns given as the rows of a left side, and rounded as those are.
+fn fill_panels(panels: &mut [Pair], columns: Left<'_>, count: usize, inner: usize) {
+    by_panel(panels, inner.div_ceil(2), |index, panel| {
+        let first = index * PANEL;
+        let columns = Left { values: &columns.values[first * columns.line..], ..columns };
+        Pair::pack_panel(columns, PANEL.min(count - first), inner, panel);
+    });
 }
 
 fn resize<E: Clone + Default>(panels: &mut Vec<E>, size: usize, clear: bool) {

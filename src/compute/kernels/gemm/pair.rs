@@ -8,9 +8,8 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::thread::LocalKey;
 
-use half::bf16;
-
 use super::kernel::{Element, Work};
+use super::multiply::Left;
 use super::packed_matrix::{PackedMatrix, Panels};
 
 /// Two neighbours: the first one in the lower half.
@@ -19,10 +18,15 @@ use super::packed_matrix::{PackedMatrix, Panels};
 pub struct Pair(pub(super) u32);
 
 impl Pair {
-    /// Both rounded to nearest even.
-    pub fn new(first: f32, second: f32) -> Self {
-        let bits = |value| u32::from(bf16::from_f32(value).to_bits());
-        Self(bits(first) | bits(second) << 16)
+    /// Packs so many columns of a right side, given as the rows of a left side, into a panel.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn pack_panel(columns: Left<'_>, count: usize, inner: usize, panel: &mut [Self]) {
+        super::avx512::pack_panel(columns, count, inner, panel);
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn pack_panel(_: Left<'_>, _: usize, _: usize, _: &mut [Self]) {
+        unreachable!("panels are made where a CPU has the instructions")
     }
 }
 

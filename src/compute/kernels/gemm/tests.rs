@@ -98,7 +98,7 @@ fn products_equal_sums_in_f64() {
         assert_close(&c, &exact(&|i, j| before[i * columns + j]), inner);
         gemm(&left, &panels, Start::Bias(&bias), Some(relu), &mut c);
         assert_close(&c, &exact(&|_, j| bias[j]), inner);
-        if precision != Precision::F32 {
+        if precision == Precision::Int8 {
             continue;
         }
         // The same right side, given the other way round.
@@ -110,21 +110,44 @@ fn products_equal_sums_in_f64() {
     }
 }
 
+/// At both precisions that they are made in, of the numbers that it reads.
 #[test]
 fn gradients_of_weights_equal_sums_in_f64() {
-    let mut panels = PackedMatrix::default();
-    for (lines, n, k) in SHAPES {
-        let (a, b) = (sample(lines * n, 1), sample(lines * k, 2));
-        let mut c = vec![1.0; n * k];
-        add_transposed_gemm(&a, &b, n, k, &mut panels, &mut c);
-        let exact: Vec<f64> = (0..n * k)
-            .map(|place| {
-                let term =
-                    |p: usize| f64::from(a[p * n + place / k]) * f64::from(b[p * k + place % k]);
-                1.0 + (0..lines).map(term).sum::<f64>()
-            })
-            .collect();
-        assert_close(&c, &exact, lines);
+    let made_in = |precision: &Precision| *precision != Precision::Int8;
+    for precision in Precision::available().filter(made_in) {
+        let mut panels = PackedMatrix::new(precision);
+        for (lines, n, k) in SHAPES.into_iter().chain([(1537, 33, 17), (769, 97, 31)]) {
+            let (a, b) = (sample(lines * n, 1), sample(lines * k, 2));
+            let mut c = vec![1.0; n * k];
+            add_transposed_gemm(&a, &b, n, k, &mut panels, &mut c);
+            let [a, b] = read(precision, &a, &b, 1);
+            let exact: Vec<f64> = (0..n * k)
+                .map(|place| {
+                    let term = |p: usize| a[p * n + place / k] * b[p * k + place % k];
+                    1.0 + (0..lines).map(term).sum::<f64>()
+                })
+                .collect();
+            assert_close(&c, &exact, lines);
+        }
+    }
+}
+
+/// In bf16, whichever way a matrix is given, its panels are the same bits.
+#[test]
+fn both_ways_to_give_a_right_side_make_the_same_panels() {
+    if Precision::Bf16.check().is_err() {
+        return;
+    }
+    for (_, columns, inner) in SHAPES {
+        let right = sample(columns * inner, 1);
+        let other: Vec<f32> =
+            (0..inner * columns).map(|at| right[at % columns * inner + at / columns]).collect();
+        let mut panels = [(); 2].map(|()| PackedMatrix::new(Precision::Bf16));
+        // What stood there before leaves nothing.
+        panels.iter_mut().for_each(|panels| panels.take(&[7.0; 64 * 64], 64));
+        panels[0].take_transposed(&right, inner);
+        panels[1].take(&other, columns);
+        assert_eq!(<Pair as Element>::panels(&panels[0]), <Pair as Element>::panels(&panels[1]));
     }
 }
 

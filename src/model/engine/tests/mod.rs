@@ -1,5 +1,6 @@
 //! The engine against the plain classifier: values and gradients.
 
+mod bf16;
 mod kinds;
 
 use candle_core::{Device, Var};
@@ -62,21 +63,30 @@ fn gradients_above(
 ) -> (GradientMap, GradientMap) {
     let drawn = kinds::parameters(config, 1);
     let (variables, parameters) = drawn.variables(&specifications(config)).unwrap();
-    let batch = batch(lengths);
-    let source = DropoutSource { noise: Noise::new(9), step: 4 };
-    let labels: Vec<u32> = (0..lengths.len()).map(|row| row as u32 % 3).collect();
-    let weights = vec![1.0; lengths.len()];
-    let loss = |logits: &Tensor| cross_entropy(logits, &labels, &weights, 0.0, 2.0).unwrap();
+    let (batch, source) = (batch(lengths), source());
     let classifier = Classifier::new(config, &parameters);
-
-    let found = loss(&classifier.logits(&batch, Some(&source)).unwrap()).backward().unwrap();
+    let logits = classifier.logits(&batch, Some(&source)).unwrap();
+    let found = loss(&logits, lengths.len()).backward().unwrap();
     let mut plain = GradientMap::new();
     for (name, variable) in &variables {
         let gradient = found.get(variable.as_tensor()).unwrap().flatten_all().unwrap();
         plain.insert(name.clone(), gradient.to_vec1().unwrap());
     }
+    (plain, gradients_at(Precision::F32, config, lengths, checkpointing, frozen))
+}
 
-    let engine = Engine::new(config, &parameters).unwrap().unwrap();
+/// Those of the engine at a precision.
+fn gradients_at(
+    precision: Precision,
+    config: &EncoderConfig,
+    lengths: &[usize],
+    checkpointing: usize,
+    frozen: usize,
+) -> GradientMap {
+    let (_, parameters) = kinds::parameters(config, 1).variables(&specifications(config)).unwrap();
+    let (batch, source) = (batch(lengths), source());
+    let classifier = Classifier::new(config, &parameters);
+    let engine = Engine::above(config, &parameters, 0, precision).unwrap().unwrap();
     let mut tape = Tape::default();
     let mut fast = GradientMap::new();
     // Twice over the same tape, whose buffers are used again: the second pass must not see the first.
@@ -87,11 +97,21 @@ fn gradients_above(
         let pooled = Var::from_tensor(&pooled).unwrap();
         let read_bd = classifier.head_feature(pooled.as_tensor(), &batch, Some(&source)).unwrap();
         let logits = classifier.feature_logits(&read_bd).unwrap();
-        let found = loss(&logits).backward().unwrap();
+        let found = loss(&logits, lengths.len()).backward().unwrap();
         let of_pooled = found.get(pooled.as_tensor()).unwrap();
         engine.backward(&parameters, &pass, &mut tape, of_pooled, &mut fast).unwrap();
     }
-    (plain, fast)
+    fast
+}
+
+fn source() -> DropoutSource {
+    DropoutSource { noise: Noise::new(9), step: 4 }
+}
+
+/// Of so many texts, whose labels are all there are in turn.
+fn loss(logits: &Tensor, texts: usize) -> Tensor {
+    let labels: Vec<u32> = (0..texts).map(|row| row as u32 % 3).collect();
+    cross_entropy(logits, &labels, &vec![1.0; texts], 0.0, 2.0).unwrap()
 }
 
 #[test]
