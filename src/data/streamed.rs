@@ -139,6 +139,11 @@ impl StreamSource {
         self.columns.names(&self.header)
     }
 
+    /// The names of all columns.
+    pub(super) fn header(&self) -> &[String] {
+        &self.header
+    }
+
     /// Names of integers that the files carry, unless others are given.
     pub(super) fn class_names(&self) -> &[String] {
         &self.names
