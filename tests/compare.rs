@@ -103,6 +103,48 @@ fn methods_stand_in_one_table_and_what_is_done_is_not_done_again() {
     assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
 }
 
+/// Classes that are exchanged, and rows of which all but those of the test part trained the models.
+#[test]
+fn other_data_have_the_label_map_of_the_data_and_what_was_seen_of_them_is_said() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    let other = home.write("later.csv", tickets(120));
+    let named = tickets(120).replace("billing", "money").replace("technical", "things");
+    let named = home.write("named.csv", named);
+    let compare = |name: &str, map: &str, other: &std::path::Path| {
+        let name = format!("name={name}");
+        let mut all = vec!["compare", data.to_str().unwrap(), "--methods", "map", "--seeds", "1"];
+        all.extend(TINY);
+        all.extend(["--set", "train.num_train_epochs=12", "--json", "--set", &name]);
+        all.extend(["--label-map", map, "--other-data", other.to_str().unwrap()]);
+        let output = home.run(&all);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (json(&text(&output.stdout)), text(&output.stderr).replace("\n    ", " "))
+    };
+    let seen = format!("of the 120 rows of `{}` (`--other-data`) were also used", other.display());
+    let swap = "billing=technical,technical=billing";
+    let (report, said) = compare("swapped", swap, &other);
+    let figures = &report["table"]["rows"][0]["figures"];
+    let figure = |key: &str| figures[key]["values"][0].clone();
+    let key = |name: &str| format!("data.{}.{name}", other.display());
+    let accuracy = |value: &Value| value.as_f64().unwrap();
+    assert!(accuracy(&figure("accuracy")) > 0.7, "{figures}");
+    assert!(accuracy(&figure(&key("accuracy"))) > 0.7, "{figures}");
+    assert!(accuracy(&figure(&key("without_seen.accuracy"))) > 0.5, "{figures}");
+    assert!(said.contains(&seen) && !said.contains("was trained with"), "{said}");
+    // A cell that is done says it again.
+    let (again, said) = compare("swapped", swap, &other);
+    assert_eq!(again["table"], report["table"]);
+    assert!(said.contains(&seen), "{said}");
+    // Data that have the new names are read as they are, without a word on the map.
+    let (_, said) = compare("named", "billing=money,technical=things", &named);
+    assert!(!said.contains("data.label_map"), "{said}");
+    // Texts that no model has seen.
+    let fresh = home.write("fresh.csv", tickets(120).replace("please", "kindly"));
+    let (_, said) = compare("named", "billing=money,technical=things", &fresh);
+    assert!(!said.contains("were also used"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let home = Home::new();

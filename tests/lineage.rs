@@ -91,6 +91,17 @@ fn rows_that_the_encoder_was_trained_on_neither_calibrate_nor_test() {
 }
 
 #[test]
+fn of_an_ensemble_that_is_begun_with_one_network_is_taken_and_the_others_are_named() {
+    let home = first();
+    let ensemble = ["--set", "posterior.method=ensemble", "--set", "posterior.num_members=2"];
+    train(&home, "coins.csv", &[&ensemble[..], &["--init", "none", "--set", "name=both"]].concat());
+    let begun = |model: &str| train(&home, "mixed.csv", &["--init", model, "--dry-run"]);
+    let said = begun("checkpoints/both/model");
+    assert!(said.contains("is an ensemble; training begins with the first"), "{said}");
+    assert!(!begun(FIRST).contains("is an ensemble"));
+}
+
+#[test]
 fn the_same_rows_divide_as_before() {
     let home = first();
     train(&home, "coins.csv", &["--init", FIRST, "--set", "name=again"]);

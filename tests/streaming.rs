@@ -15,7 +15,7 @@ use bayes::compute::Noise;
 use bayes::data::reviews;
 use bayes::data::table::{Kind, Value, Writer};
 use home::{Home, text};
-use ranges::{Server, write_file};
+use ranges::{Server, Validator, write_file};
 
 /// 6,000 generated reviews in 60 row groups, the negative ones first.
 fn sorted_reviews(home: &Home) -> String {
@@ -110,6 +110,70 @@ fn a_stream_trains_as_well_from_disk_over_http_and_after_a_kill() {
     }
     killed.done(&arguments(&data, &[]));
     assert!(model(&killed) == whole, "the same bytes after two kills");
+}
+
+/// A file of the same length in its place: what was read of the one and of the other is not mixed.
+#[test]
+fn a_file_that_is_replaced_on_the_server_ends_the_run() {
+    let home = Home::new();
+    let data = sorted_reviews(&home);
+    let run = |validator: Validator| {
+        let server = Server::with_validator(data.clone().into(), validator);
+        let more = ["--resume", "never", "--set", "train.max_steps=6"];
+        home.run(&arguments(&server.address, &more))
+    };
+    let replaced: [Validator; 2] = [
+        |number| format!("ETag: \"{}\"\r\n", number / 20),
+        |number| format!("Last-Modified: Mon, 0{} Nov 2026 00:00:00 GMT\r\n", 1 + number / 20),
+    ];
+    for validator in replaced {
+        let output = run(validator);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("the file has changed on the server"), "{said}");
+    }
+    let same: Validator = |number| {
+        let weak = if number % 2 == 0 { "" } else { "W/" };
+        format!("ETag: {weak}\"a\"\r\nLast-Modified: {number}\r\n")
+    };
+    let output = run(same);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// Rows that no held-out part has, with the same labels, in a file of the same length.
+#[test]
+fn a_stream_whose_rows_have_changed_is_another_run() {
+    let home = Home::new();
+    let path = home.path("train.parquet");
+    let words = ["bike", "lamp"];
+    let write = |changed: Option<u64>| {
+        let row = |row: u64| {
+            let word = if changed == Some(row) { "oven" } else { words[(row % 2) as usize] };
+            (format!("my {word} broke, case {row}"), (row % 2) as i64)
+        };
+        write_file(&path, 6000, 60, row);
+    };
+    write(None);
+    let data = path.to_str().unwrap();
+    let all = ["--set", "train.max_steps=6"];
+    home.done(&arguments(data, &all));
+    // Written again as it was, it is the same.
+    write(None);
+    home.done(&arguments(data, &all));
+    // One row in six is in the sample that the parts are made of.
+    let outside = (1200..1206).find(|&row| {
+        write(Some(row));
+        let message = home.refused(&arguments(data, &all));
+        assert!(message.contains("was trained with different settings or data"), "{message}");
+        message.contains("the files of the streamed rows have changed")
+    });
+    assert!(outside.is_some());
+    // A record of an earlier version says nothing of it.
+    let record = home.path("checkpoints/streamed/run.json");
+    let mut found: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    assert!(found.as_object_mut().unwrap().remove("stream").is_some());
+    fs::write(&record, found.to_string()).unwrap();
+    home.done(&arguments(data, &all));
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Artifact {
     pub fn for_other_tools(&self) -> Result<Vec<(&'static str, Vec<u8>)>, ArtifactError> {
         let Self { encoder, parameters, special_tokens, .. } = self;
         let max_length = self.manifest.preprocessing.max_length;
-        let config = special_tokens.tokenizer_config(encoder, max_length);
+        let config = special_tokens.tokenizer_config(encoder, &self.manifest.preprocessing);
         let mut all = vec![
             (TOKENIZER_CONFIG, pretty(&config)),
             (SPECIAL_TOKENS, pretty(&special_tokens.to_json())),

@@ -219,12 +219,22 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
              `bayes/posterior.safetensors`."
                 .to_owned()
         }
-        None => format!(
-            "The last layer holds the {}. Divide the logits by the temperature in \
-             `bayes/posterior.safetensors` (tensor `temperature`); it is not folded into the \
-             weights. The covariance is in the same file.",
-            manifest.transformers
-        ),
+        None => {
+            let (vector, they) = match artifact.posterior.scaling.vector.is_some() {
+                true => (
+                    "Multiply the logits by the factor of each class and add its offset (tensors \
+                     `vector.weight` and `vector.bias`), then divide them by",
+                    "none of them is",
+                ),
+                false => ("Divide the logits by", "it is not"),
+            };
+            format!(
+                "The last layer holds the {}. {vector} the temperature in \
+                 `bayes/posterior.safetensors` (tensor `temperature`); {they} folded into the \
+                 weights. The covariance is in the same file.",
+                manifest.transformers
+            )
+        }
     };
     let weights = match &manifest.weights {
         Some(origin) => format!(" The weights began as {origin}; here they are safetensors."),

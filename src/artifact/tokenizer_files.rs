@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::data::TextTokenizer;
+use crate::data::{Preprocessing, TextTokenizer, Truncation};
 use crate::model::{Architecture, EncoderConfig};
 
 /// The tokens of [`Architecture::special_tokens`], by transformers' keys.
@@ -51,7 +51,8 @@ impl SpecialTokens {
 
     /// `tokenizer_config.json`. The class is the one that obeys `tokenizer.json` to the letter:
     /// `BertTokenizer` would take only the vocabulary from it and lower-case as it sees fit.
-    pub fn tokenizer_config(&self, encoder: &EncoderConfig, max_length: usize) -> Value {
+    /// Nothing there stands for [`Truncation::HeadTail`].
+    pub fn tokenizer_config(&self, encoder: &EncoderConfig, cut: &Preprocessing) -> Value {
         let mut file = self.0.clone();
         let inputs = match encoder.architecture.segments_given {
             true => json!(["input_ids", "token_type_ids", "attention_mask"]),
@@ -59,7 +60,10 @@ impl SpecialTokens {
         };
         file.insert("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast"));
         file.insert("model_input_names".to_owned(), inputs);
-        file.insert("model_max_length".to_owned(), json!(max_length));
+        file.insert("model_max_length".to_owned(), json!(cut.max_length));
+        if cut.truncation == Truncation::Tail {
+            file.insert("truncation_side".to_owned(), json!("left"));
+        }
         file.insert("clean_up_tokenization_spaces".to_owned(), json!(false));
         Value::Object(file)
     }
@@ -72,4 +76,27 @@ pub fn vocabulary_mismatch(
 ) -> Option<(usize, usize)> {
     let tokens = tokenizer.vocabulary_size();
     (tokens > encoder.vocab_size).then_some((tokens, encoder.vocab_size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_side_that_is_cut_is_said_where_it_is_not_the_usual_one() {
+        let Value::Object(file) = json!({ "model_type": "bert" }) else { unreachable!() };
+        let encoder = EncoderConfig::from_json(file).unwrap();
+        for (truncation, expected) in [
+            (Truncation::Head, Value::Null),
+            (Truncation::HeadTail, Value::Null),
+            (Truncation::Tail, json!("left")),
+        ] {
+            let cut = Preprocessing::new(16, truncation);
+            let found = SpecialTokens::default().tokenizer_config(&encoder, &cut);
+            assert_eq!(
+                (&found["truncation_side"], &found["model_max_length"]),
+                (&expected, &json!(16))
+            );
+        }
+    }
 }

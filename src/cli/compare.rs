@@ -145,6 +145,8 @@ fn figures(text: &mut String, report: &CompareReport, rows: &[Row]) {
     line("accuracy", &figure("accuracy"), &four);
     line("NLL", &figure("nll"), &four);
     line(&format!("  less that of {}", report.table.reference), &difference("nll"), &signed);
+    line("texts not seen: accuracy", &figure("without_seen.accuracy"), &four);
+    line("  NLL", &figure("without_seen.nll"), &four);
     line("ECE", &figure("ece"), &four);
     line("  noise floor", &figure("ece_floor"), &four);
     line("coverage of the sets", &figure("coverage"), &four);
@@ -167,6 +169,8 @@ fn figures(text: &mut String, report: &CompareReport, rows: &[Row]) {
             &difference(&key("nll")),
             &signed,
         );
+        line("  texts not seen: accuracy", &figure(&key("without_seen.accuracy")), &four);
+        line("    NLL", &figure(&key("without_seen.nll")), &four);
         line("  ECE", &figure(&key("ece")), &four);
         line("  coverage of the sets", &figure(&key("coverage")), &four);
         line("  error AUROC, epistemic", &figure(&key("error_auroc.epistemic")), &four);

@@ -1,5 +1,6 @@
 //! `bayes eval`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -162,6 +163,7 @@ fn from_models(
     let asked = models::Options {
         dataset: options.dataset.clone(),
         overrides: options.tables.overrides(),
+        usual_label_map: BTreeMap::new(),
         split: options.split.clone(),
         limit: options.limit.unwrap_or(0),
         coverage: options.coverage,

@@ -21,8 +21,8 @@ pub struct TableFlags {
 /// Flags about the columns of a table.
 #[derive(Clone, Debug, Default, Args)]
 struct ColumnFlags {
-    /// Name of the text column (data.text_column) [default: the model's setting if there is a model,
-    /// otherwise detected]
+    /// Name of the text column (data.text_column) [default: detected; with --model, the column that the
+    /// model was trained on if there is one of that name]
     #[arg(long, value_name = "NAME", help_heading = HEADING)]
     text_column: Option<String>,
     /// Name of the column with the second text of each pair (data.text_pair_column)

@@ -90,6 +90,10 @@ pub struct DataConfig {
     /// Columns that a model was made from, taken where a table has them and nobody names others.
     #[serde(skip)]
     pub usual_columns: ColumnNames,
+    /// Renamings of the rows that a model was made from, applied where rows have such labels and `label_map` does
+    /// not rename them.
+    #[serde(skip)]
+    pub usual_label_map: BTreeMap<String, String>,
     /// The labels of the model that is asked about these rows.
     #[serde(skip)]
     pub model_labels: Vec<String>,
@@ -124,6 +128,7 @@ impl Default for DataConfig {
             rank: 0,
             label_map: BTreeMap::new(),
             usual_columns: ColumnNames::default(),
+            usual_label_map: BTreeMap::new(),
             model_labels: Vec::new(),
         }
     }
@@ -245,8 +250,10 @@ impl DataConfig {
     /// What a label is renamed to, with the key that says so: its own, else one of another writing (`1.0` for `1`).
     pub(super) fn renaming(&self, label: &str) -> Option<(&String, &String)> {
         let own = plain(label);
-        let like = || self.label_map.iter().find(|(from, _)| plain(from) == own);
-        self.label_map.get_key_value(label).or_else(like)
+        [&self.label_map, &self.usual_label_map].into_iter().find_map(|map| {
+            let like = || map.iter().find(|(from, _)| plain(from) == own);
+            map.get_key_value(label).or_else(like)
+        })
     }
 
     /// Refuses what is said of files of a data set that has none.

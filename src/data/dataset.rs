@@ -42,6 +42,8 @@ pub struct Dataset {
     pub columns: String,
     /// The names of these columns.
     pub column_names: ColumnNames,
+    /// The names of all columns of the first file; none where the texts are generated.
+    pub header: Vec<String>,
     /// How the files are written, to be shown; empty where that was no question.
     pub written: String,
     /// Whether the texts are generated, so that p(label | text) is known.
@@ -113,6 +115,7 @@ impl Dataset {
             out_of_scope: BTreeMap::new(),
             columns: String::new(),
             column_names: ColumnNames::default(),
+            header: Vec::new(),
             written: String::new(),
             generated: true,
             terms: super::known::find("reviews").map(|known| known.terms),
@@ -189,6 +192,7 @@ impl Dataset {
             out_of_scope,
             columns: content.described,
             column_names: content.columns,
+            header: content.header,
             written: content.written,
             generated: false,
             terms: located.known.map(|known| known.terms),
@@ -229,6 +233,24 @@ impl Dataset {
             label_column: label,
             ..config.clone()
         }
+    }
+
+    /// Columns that a model was trained with and that are here, where others are read in their place: those of the
+    /// training, and those that are read, for people.
+    pub fn other_columns(&self, trained: &ColumnNames) -> Option<[String; 2]> {
+        let (own, roles) = (&self.column_names, ["text", "text pair", "label"]);
+        let trained = [&trained.text, &trained.pair, &trained.label];
+        let read = [&own.text, &own.pair, &own.label];
+        let all = roles.into_iter().zip(trained.into_iter().zip(read));
+        let other = all.filter(|(_, (there, here))| {
+            there != here && !here.is_empty() && self.header.contains(there)
+        });
+        let (there, here): (Vec<String>, Vec<String>) = other
+            .map(|(role, (there, here))| {
+                (format!("{role} = `{there}`"), format!("{role} = `{here}`"))
+            })
+            .unzip();
+        (!there.is_empty()).then(|| [there.join(", "), here.join(", ")])
     }
 
     /// p(label | text) of a text, `[c]`, where it is known.

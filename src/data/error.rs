@@ -84,9 +84,21 @@ pub enum DataError {
     /// A repository with several data sets in it.
     #[error(
         "data set `{id}` has splits in several folders; choose one with `bayes dataset fetch {id} \
-         --folder …` (`{folders}`)"
+         --folder …` (`{folders}`), and give the folder that it prints instead of `{id}`"
     )]
     ManyFolders { id: String, folders: String },
+    /// The same, and they are in the cache.
+    #[error(
+        "several folders of `{id}` with splits are in the Hub cache; give one of them instead of \
+         `{id}`: `{folders}`"
+    )]
+    ManyCached { id: String, folders: String },
+    /// Files lack in the cache, and do not come either.
+    #[error(
+        "only some of the files of `{id}` are in the Hub cache (`{folder}`: the file names show \
+         that there are more), and the others could not be downloaded"
+    )]
+    CachedInPart { id: String, folder: PathBuf, source: Box<HubError> },
     #[error(transparent)]
     Hub(#[from] Box<HubError>),
     /// A file whose rows can only be read in their order.

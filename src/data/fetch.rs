@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use super::DataError;
 use super::known::{self, Known};
+use super::remark::Remark;
 use super::table::Format;
+use super::{DataError, left_out};
 use crate::hub::{self, Client, Entry, HubError, Listing, Repository, Snapshot};
 
 /// Where the Hub keeps Parquet files that it made itself of a data set that has none.
 const CONVERTED: &str = "refs/convert/parquet";
+/// Where a data set says which files are its data.
+const README: &str = "README.md";
 /// Folders that are taken first when several have splits.
 const USUAL: [&str; 3] = ["", "data", "default"];
 
@@ -21,6 +24,8 @@ pub struct Fetched {
     /// The folder that holds the files of the splits; `data.dataset` takes it too.
     pub folder: PathBuf,
     pub snapshot: Snapshot,
+    /// What a person should know of the choice.
+    pub remarks: Vec<Remark>,
 }
 
 /// Fetches a known data set or a Hub id, what of it is not in the cache. `inside` names a folder of
@@ -61,7 +66,19 @@ pub fn fetch(
     };
     let files: Vec<&Entry> = chosen.files.iter().map(|&place| &listing.entries[place]).collect();
     let snapshot = client.fetch(&listing, &files)?;
+    let remarks = match known.is_some() || inside.is_some() {
+        // What was chosen is known.
+        true => Vec::new(),
+        false => {
+            let read: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            let others = listing.entries.iter().map(|entry| entry.path.as_str());
+            let others: Vec<&str> = others.filter(|path| !read.contains(path)).collect();
+            let read = of_splits(&read, &chosen.folder);
+            left_out::remarks(id, &others, &read, &snapshot.folder.join(README))
+        }
+    };
     Ok(Fetched {
+        remarks,
         id: id.to_owned(),
         revision: listing.revision,
         folder: snapshot.folder.join(chosen.folder),
@@ -91,19 +108,78 @@ fn converted(
     Ok(Some((listing, chosen)))
 }
 
-/// The folder of a data set in the cache, if all of its files are there.
-pub(super) fn cached(id: &str, known: Option<&Known>) -> Option<PathBuf> {
+/// What the cache has of a data set.
+pub(super) enum Cached {
+    /// The folder with all of its files, and what a person should know of the choice.
+    Whole(PathBuf, Vec<Remark>),
+    /// A folder that lacks some of its files.
+    Part(PathBuf),
+    /// Several folders that have splits.
+    Several(Vec<PathBuf>),
+    Nothing,
+}
+
+/// Looks into the cache; what is of the first revision that is whole counts, else of the first that is there.
+pub(super) fn cached(id: &str, known: Option<&Known>) -> Cached {
     let repository = Repository::dataset(id);
-    ["main", CONVERTED].into_iter().find_map(|revision| {
-        let snapshot = hub::cached(&repository, revision)?;
-        let mut paths = Vec::new();
-        walk(&snapshot, "", &mut paths);
-        let names: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let wanted = known.map(|known| known.hub_folder);
-        let folder = folder_of(&names, wanted).or_else(|_| folder_of(&names, None)).ok()?;
-        let files = names.iter().filter(|name| split_in(&folder, name).is_some());
-        is_whole(files.copied()).then(|| snapshot.join(folder))
-    })
+    let mut best = Cached::Nothing;
+    for revision in ["main", CONVERTED] {
+        let Some(snapshot) = hub::cached(&repository, revision) else { continue };
+        match (of_snapshot(id, known, &snapshot), &best) {
+            (whole @ Cached::Whole(..), _) => return whole,
+            (found, Cached::Nothing) => best = found,
+            _ => {}
+        }
+    }
+    best
+}
+
+fn of_snapshot(id: &str, known: Option<&Known>, snapshot: &Path) -> Cached {
+    let mut paths = Vec::new();
+    walk(snapshot, "", &mut paths);
+    paths.sort();
+    let all: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let is_parquet = |path: &&str| matches!(Format::of(Path::new(path)), Ok(Format::Parquet));
+    let parquet: Vec<&str> = all.iter().copied().filter(is_parquet).collect();
+    let wanted = known.map(|known| known.hub_folder);
+    let find = |names: &[&str]| match folder_of(names, wanted) {
+        Err(_) if wanted.is_some() => folder_of(names, None),
+        found => found,
+    };
+    // Parquet first, as where it is fetched.
+    let folder = match find(&parquet) {
+        Err(none) if none.is_empty() => find(&all),
+        found => found,
+    };
+    let folder = match folder {
+        Ok(folder) => folder,
+        Err(none) if none.is_empty() => return Cached::Nothing,
+        Err(folders) => {
+            return Cached::Several(folders.iter().map(|one| snapshot.join(one)).collect());
+        }
+    };
+    let own: Vec<&str> =
+        all.iter().copied().filter(|name| split_in(&folder, name).is_some()).collect();
+    let place = snapshot.join(&folder);
+    if !is_whole(own.iter().copied()) {
+        return Cached::Part(place);
+    }
+    // What else is in that folder is said where it is read.
+    let others: Vec<&str> = all.iter().copied().filter(|name| !own.contains(name)).collect();
+    let remarks = match known {
+        Some(_) => Vec::new(),
+        None => left_out::remarks(id, &others, &of_splits(&own, &folder), &snapshot.join(README)),
+    };
+    Cached::Whole(place, remarks)
+}
+
+/// Those of these files that are of a split.
+fn of_splits<'a>(paths: &[&'a str], folder: &str) -> Vec<&'a str> {
+    let is_table = |path: &str| Format::of(Path::new(path)).is_ok();
+    let is_read = |path: &&str| {
+        is_table(path) && split_in(folder, path).is_some_and(|split| is_split(&split))
+    };
+    paths.iter().copied().filter(is_read).collect()
 }
 
 fn walk(folder: &Path, inside: &str, paths: &mut Vec<String>) {
@@ -141,7 +217,7 @@ impl Chosen {
             "" => name.to_owned(),
             folder => format!("{folder}/{name}"),
         };
-        let others = [beside("labels.json"), "README.md".to_owned()];
+        let others = [beside("labels.json"), README.to_owned()];
         let takes = |path: &str| {
             let split = tables.contains(&path).then(|| split_in(&folder, path)).flatten();
             split.is_some_and(|split| split != "unsupervised")

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::labels::{likeness, tidy};
-use super::remark::{Remark, some};
+use super::remark::{Remark, quoted, some};
 use super::{DataError, Located, labels};
 
 /// Names of integer labels, in their order.
@@ -70,7 +70,7 @@ impl Given {
 fn map(from: &[String], to: &[String]) -> String {
     let pairs = from.iter().zip(to).filter(|(from, to)| from != to);
     let pairs: Vec<String> =
-        pairs.take(4).map(|(from, to)| format!("\"{from}\" = \"{to}\"")).collect();
+        pairs.take(4).map(|(from, to)| format!("{} = {}", quoted(from), quoted(to))).collect();
     pairs.join(", ")
 }
 

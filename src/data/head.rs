@@ -20,6 +20,8 @@ pub struct Head {
     pub rows: Vec<Row>,
     /// How the first file is written, to be shown; empty where that is no question.
     pub written: String,
+    /// The split that the rows are of, and the others; none where there is only one.
+    pub splits: Option<(String, Vec<String>)>,
 }
 
 /// The first rows of the training split, or of the file that an address names; with a seed the first
@@ -44,25 +46,30 @@ pub fn head(
         return of_parquet(&[name], rows, shuffle);
     }
     let located = obtain(name)?;
-    let split = located.splits.get("train").or_else(|| located.splits.values().next());
-    let Some(files) = split.filter(|files| !files.is_empty()) else {
+    let split = located.splits.get_key_value("train").or_else(|| located.splits.iter().next());
+    let Some((split, files)) = split.filter(|(_, files)| !files.is_empty()) else {
         DataError::check_built_in(name, &reading.keys())?;
         return Ok(generated(rows, shuffle));
     };
     check(Format::of(&files[0])?, &format!("`{}`", files[0].display()))?;
-    if Format::of(&files[0])? == Format::Parquet {
-        let places: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
-        return of_parquet(&places, rows, shuffle);
-    }
-    match shuffle {
-        Some(_) => Err(DataError::NotMixed { path: files[0].clone() }),
-        None => of_text(files, rows, reading),
-    }
+    let found = match (Format::of(&files[0])?, shuffle) {
+        (Format::Parquet, _) => {
+            let places: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+            of_parquet(&places, rows, shuffle)?
+        }
+        (_, Some(_)) => return Err(DataError::NotMixed { path: files[0].clone() }),
+        (_, None) => of_text(files, rows, reading)?,
+    };
+    let others: Vec<String> =
+        located.splits.keys().filter(|name| *name != split).cloned().collect();
+    let splits = (!others.is_empty()).then(|| (split.clone(), others));
+    Ok(Head { splits, ..found })
 }
 
 /// Rows of one file after another, as far as they are wanted.
 fn of_text(files: &[PathBuf], rows: usize, reading: &Reading) -> Result<Head, DataError> {
-    let mut head = Head { columns: Vec::new(), rows: Vec::new(), written: String::new() };
+    let mut head =
+        Head { columns: Vec::new(), rows: Vec::new(), written: String::new(), splits: None };
     for (number, file) in files.iter().enumerate() {
         if number > 0 && head.rows.len() >= rows {
             break;
@@ -112,7 +119,7 @@ fn of_parquet<P: AsRef<str>>(
             found.truncate(rows);
         }
     }
-    Ok(Head { columns, rows: found, written: String::new() })
+    Ok(Head { columns, rows: found, written: String::new(), splits: None })
 }
 
 /// Training rows of the generated reviews.
@@ -132,7 +139,7 @@ fn generated(rows: usize, shuffle: Option<u64>) -> Head {
     };
     let columns = ["text", "label"].map(str::to_owned).to_vec();
     let rows = order.into_iter().take(rows).map(row).collect();
-    Head { columns, rows, written: String::new() }
+    Head { columns, rows, written: String::new(), splits: None }
 }
 
 #[cfg(test)]

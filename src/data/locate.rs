@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::fetch;
+use super::fetch::{self, Cached, Fetched, fetch};
 use super::folder::Splits;
 use super::known::{self, Known};
 use super::remark::some;
@@ -63,11 +63,21 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
         };
         return Ok(Located { labels_file, remarks, ..Located::single(name) });
     }
-    match hub::is_id(name).then(|| fetch::cached(name, None)).flatten() {
-        Some(folder) => in_folder(name, None, &folder),
-        None if is_path(name) => Err(no_file(name)),
-        None if hub::is_id(name) => Err(DataError::NotCached { id: name.to_owned() }),
-        None => Err(unknown(name)),
+    let cached = hub::is_id(name).then(|| fetch::cached(name, None));
+    match cached.unwrap_or(Cached::Nothing) {
+        Cached::Whole(folder, remarks) => {
+            let mut found = in_folder(name, None, &folder)?;
+            found.remarks.splice(0..0, remarks);
+            Ok(found)
+        }
+        Cached::Several(folders) => {
+            let folders = folders.iter().map(|folder| folder.display().to_string());
+            let folders = folders.collect::<Vec<_>>().join("`, `");
+            Err(DataError::ManyCached { id: name.to_owned(), folders })
+        }
+        _ if is_path(name) => Err(no_file(name)),
+        _ if hub::is_id(name) => Err(DataError::NotCached { id: name.to_owned() }),
+        _ => Err(unknown(name)),
     }
 }
 
@@ -86,7 +96,10 @@ fn of_known(known: &'static Known, own: Option<PathBuf>) -> Result<Located, Data
         let single = Located::single(known.name);
         return Ok(Located { known: Some(known), splits: BTreeMap::new(), ..single });
     }
-    let cached = fetch::cached(known.hub_id, Some(known));
+    let cached = match fetch::cached(known.hub_id, Some(known)) {
+        Cached::Whole(folder, _) => Some(folder),
+        _ => None,
+    };
     let folders: Vec<PathBuf> = own.into_iter().chain(cached).collect();
     match folders.iter().find(|folder| folder.is_dir()) {
         Some(folder) => in_folder(known.name, Some(known), folder),
@@ -148,17 +161,31 @@ fn near(path: &Path) -> Option<PathBuf> {
 pub fn obtain(name: &str) -> Result<Located, DataError> {
     match locate(name) {
         Err(DataError::NotHere { name, hub_id }) => match fetch(name, None, None) {
-            Ok(_) => locate(name),
+            Ok(fetched) => of_fetched(name, known::find(name), fetched),
             Err(DataError::Hub(source)) => Err(DataError::NotFetched { name, hub_id, source }),
             Err(error) => Err(error),
         },
         Err(DataError::NotCached { id }) => match fetch(&id, None, None) {
-            Ok(_) => locate(&id),
-            Err(DataError::Hub(source)) => Err(DataError::NotObtained { id, source }),
+            Ok(fetched) => of_fetched(&id, None, fetched),
+            Err(DataError::Hub(source)) => Err(match fetch::cached(&id, None) {
+                Cached::Part(folder) => DataError::CachedInPart { id, folder, source },
+                _ => DataError::NotObtained { id, source },
+            }),
             Err(error) => Err(error),
         },
         located => located,
     }
+}
+
+/// What was fetched just now.
+fn of_fetched(
+    name: &str,
+    known: Option<&'static Known>,
+    fetched: Fetched,
+) -> Result<Located, DataError> {
+    let mut found = in_folder(name, known, &fetched.folder)?;
+    found.remarks.splice(0..0, fetched.remarks);
+    Ok(found)
 }
 
 fn unknown(name: &str) -> DataError {

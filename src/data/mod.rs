@@ -16,6 +16,7 @@ mod head;
 mod joined;
 mod known;
 mod labels;
+mod left_out;
 mod locate;
 mod mixed;
 mod one_text;

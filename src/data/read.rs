@@ -34,6 +34,8 @@ pub(super) struct Content {
     /// The column of the labels in each of them.
     label_columns: Vec<String>,
     pub(super) columns: ColumnNames,
+    /// All columns of the first file.
+    pub(super) header: Vec<String>,
     /// What was taken for text and label, for people.
     pub(super) described: String,
     /// How the files are written, for people.
@@ -68,6 +70,7 @@ impl Content {
                 content.remarks.extend(given.check(&files[0], source.own_names())?);
                 content.described = source.described();
                 content.columns = source.columns();
+                content.header = source.header().to_vec();
                 content.files.extend(files.iter().map(|file| file.display().to_string()));
                 content.label_columns.resize(content.files.len(), content.columns.label.clone());
                 content.class_names = source.class_names().to_vec();
@@ -172,6 +175,7 @@ impl Content {
         if first {
             self.described = columns.describe(&table.columns);
             self.columns = columns.names(&table.columns);
+            self.header.clone_from(&table.columns);
             self.written.clone_from(&table.described);
         }
         let own = columns.label.map_or(&[][..], |label| table.class_names(label)).to_vec();

@@ -31,6 +31,11 @@ pub(crate) fn some<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
+/// As TOML has a text: in double quotes, or in others where it holds such.
+pub(super) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
 /// With a capital and a full stop.
 pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();

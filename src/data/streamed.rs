@@ -19,6 +19,7 @@ use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_RO
 use super::take::{Raw, Take};
 use super::{DataConfig, DataError, Example, Preprocessing, TextTokenizer, TokenSet};
 use crate::compute::Noise;
+use crate::store::sha256;
 
 /// The seed of the sample: it belongs to the data set, and not to the run.
 const SAMPLE_SEED: u64 = 0;
@@ -39,6 +40,8 @@ pub struct StreamSource {
     names: Vec<String>,
     /// Rows by label as it is written.
     written: Counts,
+    /// The same for each row group, hashed.
+    labels: String,
     /// Whether some window of the stream has far other shares of the labels than the whole has.
     unmixed: bool,
     /// What the labels mean; nothing until that is known.
@@ -98,6 +101,7 @@ impl StreamSource {
             names,
             own_names,
             written: Counts::new(),
+            labels: String::new(),
             unmixed: false,
             fates: HashMap::new(),
             classes: 0,
@@ -117,6 +121,7 @@ impl StreamSource {
             Self::rows_unmixed(&windows(&groups.sizes(), whole.window, &noise, 0), &counts);
         source.unmixed = unmixed as f64 > MOST_UNMIXED * rows as f64;
         source.written = sum(&counts);
+        source.labels = sha256(format!("{counts:?}").as_bytes());
         let sample = sample.into_iter().map(|row| source.raw(row)).collect::<Result<_, _>>()?;
         Ok((source, sample))
     }
@@ -139,6 +144,11 @@ impl StreamSource {
         self.columns.names(&self.header)
     }
 
+    /// The names of all columns.
+    pub(super) fn header(&self) -> &[String] {
+        &self.header
+    }
+
     /// Names of integers that the files carry, unless others are given.
     pub(super) fn class_names(&self) -> &[String] {
         &self.names
@@ -147,6 +157,15 @@ impl StreamSource {
     /// Names of integers that the files carry.
     pub(super) fn own_names(&self) -> &[String] {
         &self.own_names
+    }
+
+    /// SHA-256 over the rows, the labels of all and the rest as [`RowGroups::content`] knows it.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn content(&self) -> Result<String, DataError> {
+        let files = self.groups.content()?;
+        Ok(sha256(format!("{files}\n{}\n", self.labels).as_bytes()))
     }
 
     /// Whether batches may be of few classes: the files are sorted, and a window sees too little of them.

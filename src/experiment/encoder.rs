@@ -6,12 +6,13 @@ use candle_core::Device;
 
 use super::feature_cache::content_of;
 use super::{Experiment, ExperimentError};
-use crate::artifact::SpecialTokens;
+use crate::artifact::{SpecialTokens, manifest_of};
 use crate::compute::Noise;
 use crate::data::{
     DataError, Dataset, Example, Part, Remark, TextTokenizer, VocabularyError, build_vocabulary,
     clean, some, typical_length,
 };
+use crate::method::Method;
 use crate::model::{
     self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, default_prompt, left_out,
     pooling_of, tokenizer_folder, unread_prompt,
@@ -44,6 +45,8 @@ pub struct InitialEncoder {
     pub left_out: Vec<String>,
     /// What sentence-transformers would put before every text.
     pub prompt: Option<String>,
+    /// Whether the folder holds several networks, of which the first is taken.
+    pub ensemble: bool,
 }
 
 impl InitialEncoder {
@@ -101,8 +104,20 @@ impl InitialEncoder {
             true => (Vec::new(), None),
             false => (left_out(folder)?, default_prompt(folder)?),
         };
+        let own = manifest_of(folder)?;
+        let ensemble = own.is_some_and(|own| own.fit.method == Method::Ensemble);
         let folder = Some(folder.to_owned());
-        Ok(Self { encoder, tokenizer, special_tokens, folder, max_length: 0, left_out, prompt })
+        let max_length = 0;
+        Ok(Self {
+            encoder,
+            tokenizer,
+            special_tokens,
+            folder,
+            max_length,
+            left_out,
+            prompt,
+            ensemble,
+        })
     }
 
     /// What a person should know of the way the encoder is read.
@@ -115,7 +130,14 @@ impl InitialEncoder {
             ))
         });
         let prompt = self.prompt.as_deref().map(|prompt| Remark::Warning(unread_prompt(prompt)));
-        left_out.into_iter().chain(prompt).collect()
+        let others = self.ensemble.then(|| {
+            Remark::Warning(
+                "the starting model (`model.init`) is an ensemble; training begins with the first of its networks, and \
+                 the others are not used"
+                    .to_owned(),
+            )
+        });
+        left_out.into_iter().chain(prompt).chain(others).collect()
     }
 
     fn new_encoder(
@@ -172,6 +194,7 @@ impl InitialEncoder {
             max_length,
             left_out,
             prompt: None,
+            ensemble: false,
         })
     }
 

@@ -64,6 +64,7 @@ impl Lessons {
                 grouped(count)
             )));
         }
+        remarks.extend(teacher.other_columns(dataset).map(Remark::Warning));
         let (labelled, altered) = (rows.len(), copies.len());
         let examples = rows.into_iter().cloned().chain(copies).chain(more).collect();
         Ok(Self { teacher, examples, labelled, altered, remarks })

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::lessons::Lessons;
 use super::prepare::{Opened, Prepared, prepare};
-use super::schedule::overruled_epochs;
+use super::schedule::{long_warmup, overruled_epochs};
 use super::{Experiment, ExperimentError};
 use crate::data::{Dataset, Remark, repeated_validation, untrained};
 use crate::model::{self, Specification};
@@ -68,6 +68,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
     let taught = lessons.as_ref().map_or_else(Vec::new, Lessons::told);
     let unused = of_encoder.unwrap_or(used).warning(written).map(Remark::Warning);
     let overruled = overruled_epochs(written, &experiment.train, rows).map(Remark::Note);
+    let warmup = long_warmup(&experiment.train, rows).map(Remark::Warning);
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
     Ok(Plan {
         name: experiment.name.clone(),
@@ -86,6 +87,7 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
             .chain(taught)
             .chain(unused)
             .chain(overruled)
+            .chain(warmup)
             .chain(several_networks(&experiment).map(Remark::Note))
             .collect(),
         labels: dataset.labels.clone(),

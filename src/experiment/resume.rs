@@ -45,6 +45,9 @@ struct Record {
     /// SHA-256 over the teacher and the texts that it is asked about, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lessons: Option<String>,
+    /// SHA-256 over the rows of a stream, where there is one; absent from files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stream: Option<String>,
     /// Class names, whose places the rows of the parts have; none in records of earlier versions.
     #[serde(default)]
     labels: Vec<String>,
@@ -83,6 +86,8 @@ pub(super) struct Wanted<'a> {
     pub(super) init: Option<String>,
     /// SHA-256 over the teacher and its texts, if there is one.
     pub(super) lessons: Option<String>,
+    /// SHA-256 over the rows of a stream, if there is one.
+    pub(super) stream: Option<String>,
     pub(super) runs: &'a Path,
     /// The folder of a finished run whose network may be the first of several.
     pub(super) first: Option<&'a Path>,
@@ -223,6 +228,7 @@ impl Home {
             parts: wanted.parts.clone(),
             init: wanted.init.clone(),
             lessons: wanted.lessons.clone(),
+            stream: wanted.stream.clone(),
             labels: wanted.labels.to_vec(),
         };
         let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
@@ -263,6 +269,12 @@ impl Home {
                 "the teacher (`train.teacher`) or the texts of `data.unlabelled` have changed"
                     .to_owned(),
             );
+        }
+        if let (Some(before), Some(now)) = (&record.stream, &wanted.stream)
+            && before != now
+            && differences.is_empty()
+        {
+            differences.push("the files of the streamed rows have changed".to_owned());
         }
         if !differences.is_empty() {
             let name = wanted.experiment.name.clone();

@@ -1,7 +1,7 @@
 //! Batch and epochs where the config leaves them to the data.
 
 use super::Experiment;
-use crate::train::{Plan, Recipe, TrainConfig};
+use crate::train::{Plan, Recipe, SchedulerType, TrainConfig};
 
 /// Fills in what is 0: the batch from the number of rows, the epochs from rows and classes.
 pub(super) fn fill_in(config: &mut TrainConfig, rows: usize, classes: usize) {
@@ -35,6 +35,20 @@ pub(super) fn overruled_epochs(
     })
 }
 
+/// A line that says so where a warm-up of so many steps is longer than a run of so many rows.
+pub(super) fn long_warmup(config: &TrainConfig, rows: usize) -> Option<String> {
+    let constant = config.lr_scheduler_type == SchedulerType::Constant;
+    let steps = Plan::new(config, rows).steps;
+    let is_long = config.warmup_steps > steps as f64;
+    (config.recipe != Recipe::Head && !constant && is_long).then(|| {
+        format!(
+            "`train.warmup_steps` = {} is more than the {steps} steps of the run, so the warm-up is cut to \
+             these, and the learning rate only rises; use fewer, or a share of the steps such as 0.06",
+            config.warmup_steps
+        )
+    })
+}
+
 /// Enough steps to see each class often: from 5 epochs for few rows a class down to 2.
 fn epochs(rows: usize, classes: usize) -> f64 {
     match rows / classes.max(1) {
@@ -48,6 +62,27 @@ fn epochs(rows: usize, classes: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warm_up_that_is_longer_than_the_run_is_said() {
+        let said = |settings: &[&str]| {
+            let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+            let written = Experiment::parse("", "test", &settings).unwrap();
+            // 16 rows a step, 3 epochs: 30 steps.
+            long_warmup(&written.train, 160)
+        };
+        for long in ["train.warmup_steps=31", "train.warmup_steps=1000"] {
+            assert!(said(&[long]).unwrap().contains("more than the 30 steps"), "{long}");
+        }
+        for quiet in [
+            &["train.warmup_steps=30"][..],
+            &["train.warmup_steps=0.9"],
+            &["train.warmup_steps=100", "train.max_steps=100"],
+            &["train.warmup_steps=100", "train.lr_scheduler_type=constant"],
+        ] {
+            assert_eq!(said(quiet), None, "{quiet:?}");
+        }
+    }
 
     #[test]
     fn steps_that_are_not_those_of_the_epochs_are_said_where_both_were_written() {

@@ -14,6 +14,7 @@ use super::prepare::unkept;
 use super::{ExperimentError, Progress};
 use crate::artifact::{Manifest, manifest_of};
 use crate::data::split::content_hash;
+use crate::data::table::ColumnNames;
 use crate::data::{self, Dataset, Example, some};
 use crate::method::TeacherRecord;
 use crate::model;
@@ -60,6 +61,19 @@ impl Teacher {
             refuse(format!("the classes of `{name}` are not those of the data: {why}"))
         })?;
         Ok(Self { folder, manifest, places })
+    }
+
+    /// What to say where it was trained on other columns, which the data have too.
+    pub(super) fn other_columns(&self, dataset: &Dataset) -> Option<String> {
+        // It is not asked about labels.
+        let trained = self.manifest.data.as_ref()?.column_names();
+        let trained = ColumnNames { label: String::new(), ..trained };
+        let [there, here] = dataset.other_columns(&trained)?;
+        Some(format!(
+            "the teacher `{}` was trained with the columns {there}, which `{}` has too, but it is asked about {here}; \
+             if that is wrong, set `data.text_column`",
+            self.manifest.name, dataset.name
+        ))
     }
 
     pub(super) fn content(&self) -> String {

@@ -8,6 +8,7 @@ use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
 
 use super::answer::{self, Failure, Wait};
+use super::piece::{Piece, Version};
 use super::settings::Origin;
 use super::{HubError, Repository, Settings};
 
@@ -184,11 +185,11 @@ impl Client {
         })
     }
 
-    /// A range of what an address names, of at most so many bytes, and the length of the whole.
+    /// A range of what an address names, of at most so many bytes.
     ///
     /// # Errors
     /// Refused, not reached, or a server that knows no ranges.
-    pub fn range(&self, address: &str, range: &str, most: u64) -> Result<(Vec<u8>, u64), HubError> {
+    pub fn range(&self, address: &str, range: &str, most: u64) -> Result<Piece, HubError> {
         let what = answer::without_query(address);
         let call = Call::new(Method::GET, what, address);
         let call = call.header("Range", range).header("Accept-Encoding", "identity");
@@ -202,7 +203,8 @@ impl Client {
                     Failure::fatal(HubError::NoRanges { what, status })
                 })?;
             let read = body.with_config().limit(most).read_to_vec();
-            Ok((read.map_err(|error| answer::broken(&call, &error))?, whole))
+            let bytes = read.map_err(|error| answer::broken(&call, &error))?;
+            Ok(Piece { bytes, whole, version: Version::of(&head.headers) })
         })
     }
 

@@ -231,6 +231,11 @@ impl TrainConfig {
         let share = |value: f64| (0.0..1.0).contains(&value);
         let positive = |value: f64| value > 0.0 && value.is_finite();
         let whole_or_share = |value: f64| share(value) || (positive(value) && value.fract() == 0.0);
+        let below = match self.lr_scheduler_type {
+            SchedulerType::Polynomial => self.learning_rate,
+            // Nothing else ends with it.
+            _ => f64::INFINITY,
+        };
         let rules = [
             (
                 "num_train_epochs",
@@ -256,7 +261,7 @@ impl TrainConfig {
             ("lr_power", positive(self.lr_power), "greater than 0"),
             (
                 "lr_end",
-                (0.0..self.learning_rate).contains(&self.lr_end),
+                (0.0..below).contains(&self.lr_end),
                 "0 or more, and below `train.learning_rate`",
             ),
             (
@@ -295,6 +300,18 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn the_last_rate_of_a_schedule_that_ends_with_it_is_below_the_first() {
+        let check = |lr_scheduler_type, learning_rate| {
+            TrainConfig { lr_scheduler_type, learning_rate, ..TrainConfig::default() }.check()
+        };
+        assert_eq!(check(SchedulerType::Linear, 1e-9), Ok(()));
+        assert_eq!(check(SchedulerType::Polynomial, 1e-5), Ok(()));
+        assert!(check(SchedulerType::Polynomial, 1e-9).unwrap_err().contains("`train.lr_end`"));
+        let below = TrainConfig { lr_end: -1.0, ..TrainConfig::default() };
+        assert!(below.check().unwrap_err().contains("`train.lr_end`"));
+    }
 
     #[test]
     fn layers_learn_the_slower_the_lower_and_frozen_ones_not_at_all() {

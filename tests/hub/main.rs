@@ -11,4 +11,5 @@ mod faults;
 mod home;
 #[path = "../hub_double/mod.rs"]
 mod hub_double;
+mod left_out;
 mod site;

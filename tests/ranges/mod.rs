@@ -46,8 +46,16 @@ pub struct Server {
     ranges: Arc<AtomicUsize>,
 }
 
+/// What an answer says of the version of the file, by its number.
+pub type Validator = fn(usize) -> String;
+
 impl Server {
     pub fn start(path: PathBuf) -> Self {
+        Self::with_validator(path, |_| String::new())
+    }
+
+    /// With a header in each answer, such as `ETag: "a"` and a line break.
+    pub fn with_validator(path: PathBuf, validator: Validator) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/train.parquet", listener.local_addr().unwrap());
         let ranges = Arc::new(AtomicUsize::new(0));
@@ -56,7 +64,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (file, counter) = (Arc::clone(&file), Arc::clone(&counter));
-                std::thread::spawn(move || while answer(&stream, &file, &counter) {});
+                std::thread::spawn(move || while answer(&stream, &file, &counter, validator) {});
             }
         });
         Self { address, ranges }
@@ -68,7 +76,12 @@ impl Server {
 }
 
 /// Answers one request; false when the line is closed.
-fn answer(stream: &std::io::Result<TcpStream>, file: &Mutex<File>, counter: &AtomicUsize) -> bool {
+fn answer(
+    stream: &std::io::Result<TcpStream>,
+    file: &Mutex<File>,
+    counter: &AtomicUsize,
+    validator: Validator,
+) -> bool {
     let Ok(mut stream) = stream.as_ref() else { return false };
     let mut range = None;
     let mut reader = BufReader::new(stream);
@@ -94,12 +107,13 @@ fn answer(stream: &std::io::Result<TcpStream>, file: &Mutex<File>, counter: &Ato
     let mut bytes = vec![0; (end - start + 1) as usize];
     file.seek(SeekFrom::Start(start)).unwrap();
     file.read_exact(&mut bytes).unwrap();
-    let header = format!(
-        "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes \
-         {start}-{end}/{length}\r\n\r\n",
-        bytes.len()
-    );
     let number = counter.fetch_add(1, Ordering::SeqCst);
+    let header = format!(
+        "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n{}Content-Range: bytes \
+         {start}-{end}/{length}\r\n\r\n",
+        bytes.len(),
+        validator(number)
+    );
     stream.write_all(header.as_bytes()).unwrap();
     if number == 50 {
         stream.write_all(&bytes[..bytes.len() / 2]).unwrap();

@@ -284,6 +284,10 @@ fn a_label_map_that_cannot_be_meant_is_refused() {
         (&["--label-map", "a=b=x"][..], "several `=`"),
         (&["--label-map", "c=x,c=y"], "renames `c` twice, to `x` and to `y`"),
         (&["--label-map", "c=x", "--label-map", "c=y"], "renames `c` twice"),
+        (
+            &["--set", "data.label_map={ c = \"x\" }", "--set", "data.label_map={ d = \"y\" }"],
+            "`--set data.label_map` is given twice",
+        ),
     ] {
         let message = plan(&home, "eq.csv", map).unwrap_err();
         assert!(message.contains(says), "{message}");

@@ -25,6 +25,22 @@ fn a_folder_as_competitions_give_it_is_read_and_the_rest_is_named() {
 }
 
 #[test]
+fn a_head_says_which_split_it_shows() {
+    let home = Home::new();
+    let said = |name: &str| {
+        let output = home.run(&["dataset", "head", name, "-n", "2"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    home.write("set/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]));
+    assert!(!said("set").contains("split"));
+    home.write("set/test.csv", "text,label\na new one,x\n");
+    let both = said("set");
+    assert!(both.contains("the split `train`; not shown: `test`"), "{both}");
+    assert!(!said("set/test.csv").contains("split"));
+}
+
+#[test]
 fn a_test_split_of_answers_is_refused_until_its_labels_are_named() {
     let home = Home::new();
     home.write("set/train.csv", "text,label\n".to_owned() + &rows(80, ",", ["x", "y"]));

@@ -21,9 +21,16 @@ pub fn head(
 ) -> Result<()> {
     let mut config = DataConfig { dataset: name.to_owned(), ..DataConfig::default() };
     files.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
-    let Head { columns, rows, written } = data::head(name, rows, shuffle, &config.reading())?;
+    let Head { columns, rows, written, splits } =
+        data::head(name, rows, shuffle, &config.reading())?;
     if !written.is_empty() {
         Display::new(common.quiet).show(&Progress::Note(format!("format: {written}")));
+    }
+    if let Some((split, others)) = splits {
+        Display::new(common.quiet).show(&Progress::Note(format!(
+            "these rows are of the split `{split}`; not shown: `{}`",
+            others.join("`, `")
+        )));
     }
     let mut text = String::new();
     let names = distinct_names(&[], columns.iter());

@@ -213,7 +213,10 @@ fn info(name: &str, tables: &TableFlags, common: &Common) -> Result<()> {
 
 fn fetch(name: &str, revision: Option<&str>, inside: Option<&str>, common: &Common) -> Result<()> {
     let fetched = data::fetch(name, revision, inside)?;
-    let Fetched { id, revision, folder, snapshot } = &fetched;
+    let Fetched { id, revision, folder, snapshot, remarks } = &fetched;
+    let mut display = Display::new(common.quiet);
+    remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
+    display.finish();
     if common.json {
         return print_json(&json!({
             "name": name, "hub_id": id, "revision": revision, "commit": snapshot.commit,

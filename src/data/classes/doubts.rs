@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::data::DataError;
 use crate::data::labels::{likeness, looks_missing, number, resemblance};
-use crate::data::remark::{Remark, some};
+use crate::data::remark::{Remark, quoted, some};
 
 /// Rows that a class should have at least, on average, and from how many classes on that is looked at.
 const ROWS_A_CLASS: usize = 10;
@@ -117,7 +117,8 @@ pub(super) fn say(classes: &[String], counts: &BTreeMap<String, u64>, remarks: &
 /// What `data.label_map` takes to make a group one class.
 fn all_as(usual: &str, group: &[&str]) -> String {
     let others = group.iter().filter(|name| **name != usual);
-    let map: Vec<String> = others.map(|name| format!("\"{name}\" = \"{usual}\"")).collect();
+    let map: Vec<String> =
+        others.map(|name| format!("{} = {}", quoted(name), quoted(usual))).collect();
     map.join(", ")
 }
 

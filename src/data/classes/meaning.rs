@@ -137,7 +137,8 @@ impl<'a> Meaning<'a> {
         let mut used = BTreeSet::new();
         for (written, name) in &mut self.of {
             // Who names a writing means it.
-            let own = config.label_map.get_key_value(*written);
+            let maps = [&config.label_map, &config.usual_label_map];
+            let own = maps.into_iter().find_map(|map| map.get_key_value(*written));
             let entry = own.or_else(|| config.renaming(name)).or_else(|| config.renaming(written));
             if let Some((from, to)) = entry {
                 let same =

@@ -324,6 +324,8 @@ fn numbers_with_commas_are_said_to_be_like_others_or_several_labels() {
     let rows =
         [("train", "YES", 30), ("train", "Yes", 20), ("train", "yes", 20), ("train", "x", 9)];
     assert!(warned(&settled(&rows, &[]), "`{ \"Yes\" = \"YES\", \"yes\" = \"YES\" }`"));
+    let rows = [("train", "1.5", 20), ("train", "\"1,5\"", 30)];
+    assert!(warned(&settled(&rows, &[]), r#"`{ "1.5" = '"1,5"' }`"#));
     let rows = ["3,10", "3,20", "4,10", "4,20"].map(|label| ("train", label, 20));
     assert!(warned(&settled(&rows, &[]), "or like numbers with a comma"));
     let rows = ["a,b", "a,c", "d,b", "d,c"].map(|label| ("train", label, 20));

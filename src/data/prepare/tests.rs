@@ -144,6 +144,7 @@ fn dataset(splits: impl IntoIterator<Item = (&'static str, Vec<Example>)>) -> Da
         out_of_scope: BTreeMap::new(),
         columns: String::new(),
         column_names: Default::default(),
+        header: Vec::new(),
         written: String::new(),
         generated: false,
         terms: None,

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 
-use crate::hub::Client;
+use crate::hub::{Client, Piece, Version};
 
 /// What is read of the end of a file first; the directory of most files fits into it.
 const TAIL: u64 = 64 << 10;
@@ -15,7 +15,13 @@ const TAIL: u64 = 64 << 10;
 /// Where the bytes are.
 pub(super) enum Source {
     Disk(Mutex<File>, u64),
-    Http { client: Client, url: String, length: u64 },
+    /// With the length and the version of the first answer.
+    Http {
+        client: Box<Client>,
+        url: String,
+        length: u64,
+        version: Version,
+    },
 }
 
 /// Whether a place is an address and not a path.
@@ -36,8 +42,17 @@ impl Source {
         }
         let client = Client::of_addresses().map_err(io::Error::other)?;
         let tail = client.range(place, &format!("bytes=-{TAIL}"), TAIL);
-        let (tail, length) = tail.map_err(io::Error::other)?;
-        Ok((Self::Http { client, url: place.to_owned(), length }, tail.into()))
+        let Piece { bytes, whole: length, version } = tail.map_err(io::Error::other)?;
+        let (client, url) = (Box::new(client), place.to_owned());
+        Ok((Self::Http { client, url, length, version }, bytes.into()))
+    }
+
+    /// The bytes of the whole where they are on disk.
+    pub(super) fn on_disk(&self) -> Option<u64> {
+        match self {
+            Self::Disk(_, length) => Some(*length),
+            Self::Http { .. } => None,
+        }
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -58,11 +73,11 @@ impl Source {
                 file.read_exact(&mut bytes)?;
                 Ok(bytes.into())
             }
-            Self::Http { client, url, length: whole } => {
+            Self::Http { client, url, length: whole, version: first } => {
                 let range = format!("bytes={start}-{}", start + length as u64 - 1);
                 let found = client.range(url, &range, length as u64);
-                let (bytes, found) = found.map_err(io::Error::other)?;
-                if found != *whole || bytes.len() != length {
+                let Piece { bytes, whole: found, version } = found.map_err(io::Error::other)?;
+                if found != *whole || bytes.len() != length || version.differs(first) {
                     return Err(io::Error::other("the file has changed on the server"));
                 }
                 Ok(bytes.into())

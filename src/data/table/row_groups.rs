@@ -1,7 +1,8 @@
 //! Parquet by row groups, from disk or over HTTP: a group is fetched in one piece, and no other part of
 //! the file is.
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -17,9 +18,13 @@ use super::parquet::{BOUND, END, decode, footer_length, guarded, rows};
 use super::parquet_names::class_names;
 use super::parquet_reader::{bounded, cells, failed};
 use super::{Row, Value};
+use crate::store::{sha256, sha256_file};
 
 /// The most bytes of the columns of a row group that are fetched at once.
 const MOST_GROUP: u64 = 4 << 30;
+
+/// The most bytes of files on disk that are hashed whole: a few seconds.
+const MOST_HASHED: u64 = 8 << 30;
 
 /// Parquet files of one schema, one after another, of which only the directories have been read.
 pub struct RowGroups {
@@ -38,6 +43,8 @@ struct Group {
 
 struct ParquetFile {
     name: String,
+    /// SHA-256 of the directory at its end, as it is written.
+    directory: String,
     source: Source,
     metadata: ParquetMetaData,
 }
@@ -77,6 +84,26 @@ impl RowGroups {
             name.and_then(|name| names.remove(&name)).unwrap_or_default()
         };
         self.files.iter().map(of).collect()
+    }
+
+    /// SHA-256 over what the files hold: over their bytes where all are on disk and together not too large to be read
+    /// once more, else over their directories, which say how long and where every column of every group is, and most
+    /// often its least and greatest values.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn content(&self) -> Result<String, TableError> {
+        let on_disk: Option<u64> = self.files.iter().map(|file| file.source.on_disk()).sum();
+        let whole = on_disk.is_some_and(|bytes| bytes <= MOST_HASHED);
+        let of_file = |file: &ParquetFile| match whole {
+            true => sha256_file(Path::new(&file.name)).map_err(|error| TableError::Read {
+                path: file.name.clone(),
+                source: io::Error::other(error),
+            }),
+            false => Ok(format!("{} {}", file.source.length(), file.directory)),
+        };
+        let files = self.files.iter().map(of_file).collect::<Result<Vec<_>, _>>()?;
+        Ok(sha256(files.join("\n").as_bytes()))
     }
 
     /// The rows of each group.
@@ -125,8 +152,9 @@ impl ParquetFile {
             tail = source.bytes(length - (footer + END) as u64, footer + END).map_err(read)?;
         }
         let start = tail.len() - END - footer;
-        let metadata = decode(&tail[start..tail.len() - END], length).map_err(damaged)?;
-        Ok(Self { name, source, metadata })
+        let written = &tail[start..tail.len() - END];
+        let metadata = decode(written, length).map_err(damaged)?;
+        Ok(Self { directory: sha256(written), name, source, metadata })
     }
 
     fn columns(&self) -> Vec<String> {

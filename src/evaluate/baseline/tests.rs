@@ -245,6 +245,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
         out_of_scope: std::collections::BTreeMap::new(),
         columns: String::new(),
         column_names: Default::default(),
+        header: Vec::new(),
         written: String::new(),
         remarks: Vec::new(),
         generated: false,

@@ -9,7 +9,8 @@ use super::outside::Outside;
 use super::{Event, Options};
 use crate::artifact::Manifest;
 use crate::compute::Noise;
-use crate::data::{DataConfig, Dataset, Example, Remark, Tested, clean, sample};
+use crate::data::table::ColumnNames;
+use crate::data::{DataConfig, Dataset, Example, Overrides, Remark, Tested, clean, sample};
 use crate::evaluate::shift::{Damage, Kept, Shifted};
 use crate::evaluate::{
     Answers, EvalRows, Evaluation, OUT_OF_SCOPE, Truth, answer, answer_outside,
@@ -31,8 +32,8 @@ pub(super) struct Asked {
     limit: usize,
     /// Damages rows, for every model alike.
     noise: Noise,
-    /// Whether a person said how labels are renamed.
-    renamed: bool,
+    /// What a person said of the reading.
+    overrides: Overrides,
 }
 
 impl Asked {
@@ -47,6 +48,7 @@ impl Asked {
             return Err(ModelsError::NoDataset { folder: folder.to_owned() });
         };
         options.overrides.apply(&mut config).map_err(ModelsError::Overrides)?;
+        config.usual_label_map.clone_from(&options.usual_label_map);
         let noise = Noise::new(manifest.seed);
         let dataset = Dataset::open(&config)?.told(&mut |remark| show(Event::Remark(remark)));
         let split = options.split.clone().unwrap_or_else(|| "test".to_owned());
@@ -63,8 +65,8 @@ impl Asked {
             ))));
         }
         let rows = places.into_iter().map(|place| all[place]).collect();
-        let renamed = !options.overrides.label_map.is_empty();
-        let asked = Self { config, dataset, split, source, rows, limit, noise, renamed };
+        let overrides = options.overrides.clone();
+        let asked = Self { config, dataset, split, source, rows, limit, noise, overrides };
         if let Some(note) = asked.outside().note {
             show(Event::Remark(Remark::Note(note)));
         }
@@ -73,8 +75,28 @@ impl Asked {
 
     /// What to say where a model was trained with other names for the labels of these rows.
     pub(super) fn read_unlike(&self, model: &Path, manifest: &Manifest) -> Option<String> {
-        let trained = manifest.data.as_ref().filter(|_| !self.renamed)?;
+        let is_said =
+            !self.overrides.label_map.is_empty() || !self.config.usual_label_map.is_empty();
+        let trained = manifest.data.as_ref().filter(|_| !is_said)?;
         read_unlike_training(&self.dataset, &self.config, model, trained)
+    }
+
+    /// What to say where a model was trained with other columns, which are here too and which nobody named.
+    pub(super) fn other_columns(&self, model: &Path, manifest: &Manifest) -> Option<String> {
+        let Overrides { text_column, text_pair_column, label_column, .. } = &self.overrides;
+        let mut trained = manifest.data.as_ref()?.column_names();
+        let ColumnNames { text, pair, label } = &mut trained;
+        for (own, said) in [(text, text_column), (pair, text_pair_column), (label, label_column)] {
+            if said.is_some() {
+                own.clear();
+            }
+        }
+        let [there, here] = self.dataset.other_columns(&trained)?;
+        let (name, model) = (&self.dataset.name, model.display());
+        Some(format!(
+            "`{model}` was trained with the columns {there}, which `{name}` has too, but it is asked about {here}, \
+             as the first model; if that is wrong, evaluate it in a command of its own"
+        ))
     }
 
     /// Whether the model was made with this data set.

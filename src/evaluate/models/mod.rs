@@ -17,6 +17,7 @@ mod chosen;
 mod error;
 mod outside;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -39,6 +40,8 @@ pub struct Options {
     pub dataset: Option<String>,
     /// How its tables are read, where that is not as the model read its own.
     pub overrides: Overrides,
+    /// Renamings of labels that are applied where the rows have such labels and nobody renames them.
+    pub usual_label_map: BTreeMap<String, String>,
     /// The part or the split; `test` where there is none.
     pub split: Option<String>,
     /// Most rows of each kind, sampled; 0 = all.
@@ -109,6 +112,7 @@ pub fn evaluate_models(
             check_labels(&shared.outside, manifest, show)?;
         }
         warn(shared.asked.read_unlike(folder, manifest), show);
+        warn(shared.asked.other_columns(folder, manifest), show);
         if evaluated.iter().any(|one| one.answers.model == model) {
             return Err(ModelsError::Twice { model });
         }

@@ -66,18 +66,20 @@ impl Outside {
         if rows.is_empty() {
             return Err(ModelsError::OutsideEmpty { name: name.to_owned() });
         }
-        let whole = Remark::Note(format!("the {} rows are those of {split}", grouped(rows.len())));
+        let (examples, labels): (Vec<Example>, Vec<_>) = rows.into_iter().unzip();
+        let whole =
+            Remark::Note(format!("the {} rows are those of {split}", grouped(examples.len())));
         let remarks = how_read
             .into_iter()
             .map(Remark::Note)
             .chain(remarks)
-            .chain((!path.is_file()).then_some(whole));
+            .chain((!path.is_file()).then_some(whole))
+            .chain(repeated(&examples));
         let remarks = remarks.map(|remark| match remark {
             Remark::Note(text) => Remark::Note(of_ood(name, &text)),
             Remark::Warning(text) => Remark::Warning(of_ood(name, &text)),
         });
         let remarks = remarks.collect();
-        let (examples, labels) = rows.into_iter().unzip();
         Ok(Self { name: short, examples, labels, remarks })
     }
 
@@ -185,6 +187,23 @@ fn without_test<'a>(splits: impl Iterator<Item = &'a String>) -> String {
     format!("{}, since there is no split `test`", some(splits.map(String::as_str)))
 }
 
+/// What to say of texts that repeat others: each counts, but they say nothing more.
+fn repeated(examples: &[Example]) -> Option<Remark> {
+    let distinct: HashSet<u64> = examples.iter().map(Example::key).collect();
+    let (all, repeats) = (examples.len(), examples.len() - distinct.len());
+    let said = format!(
+        "{} of {} texts repeat another one; the figures count every copy, but rest on {} different texts",
+        grouped(repeats),
+        grouped(all),
+        grouped(distinct.len())
+    );
+    match repeats {
+        0 => None,
+        _ if 2 * repeats > all => Some(Remark::Warning(said)),
+        _ => Some(Remark::Note(said)),
+    }
+}
+
 /// What is said of the reading of a set of texts: where it names a key or a flag of the data set, it is that of
 /// these texts.
 fn of_ood(name: &str, said: &str) -> String {
@@ -229,6 +248,17 @@ mod tests {
         assert_eq!(said(&["c", "d"]).unwrap(), None);
         assert!(said(&["c", "a"]).unwrap().unwrap().starts_with("1 of 2 texts of `other`"));
         assert!(said(&["b", "a"]).unwrap_err().contains("none is out of distribution"));
+    }
+
+    #[test]
+    fn texts_that_repeat_others_are_counted() {
+        let said =
+            |texts: &[&str]| repeated(&texts.iter().map(|one| example(one)).collect::<Vec<_>>());
+        assert_eq!(said(&["a", "b", "c"]), None);
+        let Some(Remark::Note(few)) = said(&["a", "b", "c", "A "]) else { panic!() };
+        assert!(few.starts_with("1 of 4 texts") && few.contains("3 different"), "{few}");
+        let Some(Remark::Warning(most)) = said(&["a", "a", "a", "a", "b"]) else { panic!() };
+        assert!(most.starts_with("3 of 5 texts"), "{most}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExperimentError, Figures};
 use crate::evaluate::shift::{Shifted, UNDAMAGED};
-use crate::evaluate::{EvaluateError, Evaluation};
+use crate::evaluate::{EvaluateError, Evaluation, WithoutSeen};
 use crate::metrics::Detection;
 use crate::store;
 
@@ -22,6 +22,9 @@ pub(super) struct Cell {
     /// Test rows.
     pub(super) rows: usize,
     pub(super) figures: Figures,
+    /// What deserved attention as it was evaluated, and still does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) warnings: Vec<String>,
 }
 
 const SCHEMA: u32 = 1;
@@ -57,7 +60,9 @@ impl Cell {
             let mut put = |key: String, value: Option<f64>| {
                 figures.insert(key, value.filter(|value| value.is_finite()));
             };
-            of_rows(&self::plain(other)?, &format!("data.{name}."), &mut put);
+            let prefix = format!("data.{name}.");
+            of_rows(&self::plain(other)?, &prefix, &mut put);
+            of_new_rows(other, &prefix, &mut put);
         }
         figures.extend(cost);
         Ok(Self {
@@ -67,6 +72,7 @@ impl Cell {
             seed,
             rows: report.summary.rows,
             figures,
+            warnings: Vec::new(),
         })
     }
 }
@@ -87,6 +93,7 @@ fn figures(one: &Evaluation, shifted: &[Shifted]) -> Figures {
     };
     put("mean_epistemic".to_owned(), report.uncertainty.get("all").and_then(|one| one.epistemic));
     put("brier".to_owned(), Some(report.summary.brier.value));
+    of_new_rows(one, "", &mut put);
     for (source, found) in &report.ood {
         for (score, detection) in &found.by_score {
             let Detection { auroc, aupr, fpr95, .. } = detection;
@@ -103,6 +110,14 @@ fn figures(one: &Evaluation, shifted: &[Shifted]) -> Figures {
         of_rows(shifted, &prefix, &mut put);
     }
     all
+}
+
+/// Those of the rows that were in no part which trained or calibrated, where some were.
+fn of_new_rows(one: &Evaluation, prefix: &str, put: &mut dyn FnMut(String, Option<f64>)) {
+    if let Some(WithoutSeen { accuracy, nll, .. }) = one.report.without_seen {
+        put(format!("{prefix}without_seen.accuracy"), accuracy);
+        put(format!("{prefix}without_seen.nll"), nll);
+    }
 }
 
 /// The figures of the test rows, of damaged copies of them, or of other rows.
@@ -146,6 +161,7 @@ mod tests {
             seed: 43,
             rows: 9,
             figures,
+            warnings: vec!["a word".to_owned()],
         };
         cell.write(folder.path()).unwrap();
         let read = |key: &str| Cell::read(folder.path(), "swag", 43, key);

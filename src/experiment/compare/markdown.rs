@@ -8,9 +8,11 @@ use crate::numbers::grouped;
 /// A column: its heading, the key of its figure, and how that is shown.
 type Column = (&'static str, &'static str, fn(f64) -> String);
 
-const ROWS: [Column; 10] = [
+const ROWS: [Column; 12] = [
     ("accuracy", "accuracy", four),
     ("NLL", "nll", four),
+    ("accuracy, texts not seen", "without_seen.accuracy", four),
+    ("NLL, texts not seen", "without_seen.nll", four),
     ("ECE", "ece", four),
     ("ECE floor", "ece_floor", four),
     ("set coverage", "coverage", four),

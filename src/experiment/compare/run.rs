@@ -15,11 +15,13 @@ use super::{
 };
 use crate::artifact::{Manifest, manifest_of};
 use crate::bench::machine;
-use crate::data::{CrossFit, Overrides};
+use crate::data::{CrossFit, Overrides, Remark};
+use crate::evaluate::Evaluation;
 use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::experiment::Resume;
 use crate::method::PosteriorConfig;
 use crate::method::laplace::Head;
+use crate::numbers::grouped;
 use crate::predict::SharedTrunk;
 use crate::publish::Push;
 use crate::store::{Lock, StoreError, sha256, sha256_file, write_atomically};
@@ -225,6 +227,7 @@ impl<'a> Comparison<'a> {
     ) -> Result<Cell, ExperimentError> {
         let key = self.key(entry, &shared.model)?;
         if let Some(cell) = Cell::read(&self.folder, &entry.label, seed, &key) {
+            cell.warnings.iter().for_each(|text| show(Progress::Warning(text.clone())));
             return Ok(cell);
         }
         show(Progress::Note(format!("compare: seed {seed}, {}: fitting", entry.label)));
@@ -265,6 +268,7 @@ impl<'a> Comparison<'a> {
     ) -> Result<Cell, ExperimentError> {
         let key = self.key(entry, &trained.model)?;
         if let Some(cell) = Cell::read(&self.folder, &entry.label, seed, &key) {
+            cell.warnings.iter().for_each(|text| show(Progress::Warning(text.clone())));
             return Ok(cell);
         }
         let cost = [("train_seconds".to_owned(), trained.seconds)].into_iter().collect();
@@ -288,8 +292,14 @@ impl<'a> Comparison<'a> {
             trunk: trunk.cloned(),
             ..models::Options::default()
         };
+        let mut warnings = Vec::new();
         let mut hear = |event: Event| match event {
-            Event::Remark(remark) => show(Progress::from(&remark)),
+            Event::Remark(remark) => {
+                if let Remark::Warning(text) = &remark {
+                    warnings.push(text.clone());
+                }
+                show(Progress::from(&remark));
+            }
             Event::Work { what, done, total } => show(Progress::Work { what, done, total }),
         };
         let folders = [model.to_owned()];
@@ -298,13 +308,24 @@ impl<'a> Comparison<'a> {
         let mut others = Vec::new();
         for name in &self.job.other_data {
             let (ood, shift) = (Vec::new(), Vec::new());
-            let options =
-                models::Options { dataset: Some(name.clone()), ood, shift, ..options.clone() };
+            let options = models::Options {
+                dataset: Some(name.clone()),
+                usual_label_map: self.job.experiment.data.label_map.clone(),
+                ood,
+                shift,
+                ..options.clone()
+            };
             let of_other = evaluate_models(&folders, device, &options, &mut hear)?;
+            for one in &of_other {
+                if let Some(said) = seen_before(name, seed, one) {
+                    hear(Event::Remark(Remark::Warning(said)));
+                }
+            }
             others.extend(of_other.into_iter().map(|one| (name.as_str(), one)));
         }
         figures.extend(cost(model, device)?);
-        let cell = Cell::new((&entry.label, seed, key), &evaluated[0], &others, figures)?;
+        let mut cell = Cell::new((&entry.label, seed, key), &evaluated[0], &others, figures)?;
+        cell.warnings = warnings;
         cell.write(&self.folder)?;
         Ok(cell)
     }
@@ -331,6 +352,10 @@ impl<'a> Comparison<'a> {
                 let content = if path.is_file() { sha256_file(path)? } else { String::new() };
                 text += &format!("{what}{name} {content}\n");
             }
+        }
+        let label_map = &self.job.experiment.data.label_map;
+        if !self.job.other_data.is_empty() && !label_map.is_empty() {
+            text += &format!("{label_map:?}\n");
         }
         if self.job.ood_overrides != Overrides::default() {
             text += &format!("{:?}\n", self.job.ood_overrides);
@@ -390,6 +415,17 @@ fn for_comparison(error: ExperimentError) -> ExperimentError {
         }
         error => error,
     }
+}
+
+/// What to say of rows of other data that the models of a seed are no longer new to.
+fn seen_before(name: &str, seed: u64, one: &Evaluation) -> Option<String> {
+    let seen = one.report.without_seen?.seen;
+    let rows = grouped(one.report.summary.rows as u64);
+    Some(format!(
+        "{} of the {rows} rows of `{name}` (`--other-data`) were also used to train or calibrate at seed {seed}, so \
+         its figures are too good; those of the other rows are given too",
+        grouped(seen as u64)
+    ))
 }
 
 /// What the report of a finished run says that it took.

@@ -3,7 +3,7 @@
 use super::lessons::Lessons;
 use super::plan::{out_of_scope, several_networks};
 use super::prepare::Prepared;
-use super::schedule::overruled_epochs;
+use super::schedule::{long_warmup, overruled_epochs};
 use super::{Experiment, Progress};
 use crate::calibrate::FOLDS;
 use crate::data::{Part, StreamSource, repeated_evidence, repeated_validation, untrained};
@@ -52,6 +52,9 @@ pub(super) fn describe(
     }
     if let Some(note) = overruled_epochs(written, &experiment.train, prepared.tuned_rows()) {
         show(Progress::Note(note));
+    }
+    if let Some(warning) = long_warmup(&experiment.train, prepared.tuned_rows()) {
+        show(Progress::Warning(warning));
     }
     if written.train.recipe == Recipe::Auto && experiment.train.recipe == Recipe::Full {
         show(Progress::Note(

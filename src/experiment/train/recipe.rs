@@ -34,6 +34,7 @@ pub fn train(
         labels: &base.manifest.labels,
         init: start.content()?,
         lessons: prepared.lessons.as_ref().map(Lessons::content),
+        stream: dataset.stream.as_ref().map(|stream| stream.content()).transpose()?,
         runs: context.runs,
         first: context.first,
     };

@@ -222,6 +222,7 @@ pub(super) fn of_fit(chosen: &[Experiment], keys: &[&str], classes: usize) -> Op
     let methods: Vec<_> =
         chosen.iter().map(|one| (flat(one), Use::of_config(one, classes))).collect();
     let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let keys: BTreeSet<&str> = keys.iter().copied().collect();
     for key in keys.iter().filter(|key| !key.starts_with("data.")) {
         let having = methods.iter().filter(|(own, _)| own.get(*key) != usual.get(*key));
         let reasons: Option<Vec<&str>> = having.map(|(_, way)| way.reason(key)).collect();

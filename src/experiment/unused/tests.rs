@@ -158,6 +158,8 @@ fn a_fit_names_keys_that_say_nothing_to_any_of_its_methods() {
         assert_eq!(said(methods, &["calibration.scale=0.5", "posterior.link=mf2"]), "");
     }
     assert_eq!(said(&["map"], &["calibration.ood_p=0.2", "data.test_fraction=0.3"]), "");
+    let twice = said(&["map"], &["posterior.link=mf2", "posterior.link=mf2"]);
+    assert_eq!(twice.matches("`posterior.link`").count(), 1, "{twice}");
 }
 
 #[test]

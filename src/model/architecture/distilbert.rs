@@ -23,6 +23,7 @@ pub(super) const DISTILBERT: Architecture = Architecture {
             ("attention_dropout", "attention_probs_dropout_prob"),
             ("seq_classif_dropout", "classifier_dropout"),
         ],
+        aliases: &["hidden_size", "num_hidden_layers", "num_attention_heads"],
         defaults: || json!({ "num_hidden_layers": 6, "classifier_dropout": 0.2 }),
         constants: || json!({ "layer_norm_eps": 1e-12, "type_vocab_size": 0 }),
         ..Keys::BERT

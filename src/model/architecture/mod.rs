@@ -74,6 +74,8 @@ pub struct Architecture {
 pub(super) struct Keys {
     /// Those with another name, as (own, BERT's).
     pub renamed: &'static [(&'static str, &'static str)],
+    /// BERT's names that transformers takes for the own ones as well (`attribute_map`). Beside them they win.
+    pub aliases: &'static [&'static str],
     /// What holds for a key that is left out, under BERT's names, where BERT has another default.
     pub defaults: fn() -> Value,
     /// What holds whatever the file says, under BERT's names.
@@ -84,7 +86,8 @@ pub(super) struct Keys {
 
 impl Keys {
     /// BERT's own.
-    const BERT: Self = Self { renamed: &[], defaults: nothing, constants: nothing, nulls: &[] };
+    const BERT: Self =
+        Self { renamed: &[], aliases: &[], defaults: nothing, constants: nothing, nulls: &[] };
 }
 
 fn nothing() -> Value {
@@ -203,9 +206,10 @@ impl Architecture {
     pub(super) fn under_berts_keys(&self, source: &Map<String, Value>) -> Map<String, Value> {
         let mut keys = source.clone();
         for (own, berts) in self.keys.renamed {
-            keys.shift_remove(*berts);
-            if let Some(value) = source.get(*own) {
-                keys.insert((*berts).to_owned(), value.clone());
+            let is_alias = |value: &Value| !value.is_null() && self.keys.aliases.contains(berts);
+            let alias = keys.shift_remove(*berts).filter(is_alias);
+            if let Some(value) = alias.or_else(|| source.get(*own).cloned()) {
+                keys.insert((*berts).to_owned(), value);
             }
         }
         keys.retain(|key, value| !value.is_null() || self.keys.nulls.contains(&&**key));
@@ -320,6 +324,35 @@ mod tests {
         }
     }
 
+    /// As transformers 5.24 reads them: `DistilBertConfig.from_dict` of each of these files.
+    #[test]
+    fn other_names_of_a_key_win_over_its_own() {
+        let sizes = |more: Value| {
+            let mut file = serde_json::json!({
+                "model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 4,
+            });
+            let keys = file.as_object_mut().unwrap();
+            keys.extend(more.as_object().unwrap().clone());
+            keys.retain(|_, value| *value != "none");
+            let found = read(&file).unwrap();
+            [found.hidden_size, found.num_hidden_layers, found.num_attention_heads]
+        };
+        for (more, expected) in [
+            (serde_json::json!({}), [32, 2, 4]),
+            (serde_json::json!({ "num_attention_heads": 2 }), [32, 2, 2]),
+            (serde_json::json!({ "num_hidden_layers": 1 }), [32, 1, 4]),
+            (serde_json::json!({ "hidden_size": 8 }), [8, 2, 4]),
+            (serde_json::json!({ "n_heads": "none", "num_attention_heads": 8 }), [32, 2, 8]),
+            (
+                serde_json::json!({ "dim": "none", "hidden_size": 16, "n_layers": "none" }),
+                [16, 6, 4],
+            ),
+            (serde_json::json!({ "num_hidden_layers": null }), [32, 2, 4]),
+        ] {
+            assert_eq!(sizes(more.clone()), expected, "{more}");
+        }
+    }
+
     #[test]
     fn keys_are_those_of_the_family_also_in_messages() {
         let file = |n_heads: usize| {
@@ -327,7 +360,7 @@ mod tests {
                 "model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": n_heads,
                 "hidden_dim": 64, "activation": "relu", "dropout": 0.3, "attention_dropout": 0.0,
                 // Keys of BERT, which transformers passes over here.
-                "hidden_size": 768, "layer_norm_eps": 1e-5,
+                "intermediate_size": 48, "hidden_act": "gelu", "layer_norm_eps": 1e-5,
             })
         };
         let found = read(&file(4)).unwrap();

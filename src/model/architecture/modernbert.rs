@@ -26,6 +26,7 @@ pub(super) const MODERNBERT: Architecture = Architecture {
             ("embedding_dropout", "hidden_dropout_prob"),
             ("attention_dropout", "attention_probs_dropout_prob"),
         ],
+        aliases: &[],
         defaults,
         constants: || json!({ "type_vocab_size": 0, "position_embedding_type": "absolute" }),
         nulls: &["local_rope_theta", "initializer_cutoff_factor"],
@@ -74,6 +75,8 @@ struct Own {
     classifier_pooling: String,
     classifier_activation: String,
     local_attention: i64,
+    /// Half of `local_attention`; transformers obeys it in its place.
+    sliding_window: Option<i64>,
     layer_types: Option<Vec<String>>,
     global_attn_every_n_layers: usize,
     #[serde(default)]
@@ -97,7 +100,10 @@ const GLOBAL: &str = "full_attention";
 const LOCAL: &str = "sliding_attention";
 
 fn design(keys: &Map<String, Value>) -> Result<Design, String> {
-    let own: Own = own(keys)?;
+    let mut own: Own = own(keys)?;
+    if let Some(half) = own.sliding_window {
+        own.local_attention = half.saturating_mul(2);
+    }
     let mean = match own.classifier_pooling.as_str() {
         "cls" => false,
         "mean" => true,
@@ -275,6 +281,19 @@ mod tests {
         assert_eq!(merged(json!({ "layer_types": types })), [local, local, global, global]);
     }
 
+    /// As transformers 5.24 reads them: its `sliding_window` is half of `local_attention`, and wins over it.
+    #[test]
+    fn half_a_window_says_how_wide_it_is() {
+        let windows = |own: Value| -> Vec<Option<usize>> {
+            rotary(&own).into_iter().map(|(_, window)| window).collect()
+        };
+        let both = |window: usize| [None, Some(window), Some(window), None];
+        assert_eq!(windows(json!({ "local_attention": 9 })), both(4));
+        assert_eq!(windows(json!({ "sliding_window": 3 })), both(3));
+        assert_eq!(windows(json!({ "local_attention": 9, "sliding_window": 1 })), both(1));
+        assert_eq!(windows(json!({ "local_attention": 9, "sliding_window": null })), both(4));
+    }
+
     #[test]
     fn what_is_not_computed_is_refused() {
         for (own, message) in [
@@ -282,6 +301,7 @@ mod tests {
             (json!({ "layer_types": vec!["chunked_attention"; 4] }), "`chunked_attention`"),
             (json!({ "global_attn_every_n_layers": 0 }), "use 1 or more"),
             (json!({ "local_attention": -1 }), "`local_attention` is -1"),
+            (json!({ "sliding_window": -1 }), "`local_attention` is -2"),
             (json!({ "classifier_pooling": "max" }), "`max`; use `cls` or `mean`"),
             (json!({ "classifier_activation": "mish" }), "`mish`"),
             (json!({ "hidden_size": 20 }), "an odd width"),
