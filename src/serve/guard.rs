@@ -90,7 +90,7 @@ pub async fn key(State(app): State<Arc<App>>, mut request: Request, next: Next) 
     if let Err((problem, _)) = app.wrong_keys.look(stranger) {
         return problem.into_response();
     }
-    let Some(hash) = keys.find(request.headers()) else {
+    let Some((hash, name)) = keys.find(request.headers()) else {
         let counted = app.wrong_keys.check(stranger);
         return counted
             .map_or_else(|(problem, _)| problem, |_| Problem::Unauthorized)
@@ -98,9 +98,7 @@ pub async fn key(State(app): State<Arc<App>>, mut request: Request, next: Next) 
     };
     request.extensions_mut().insert(KeyHash(hash));
     let mut response = next.run(request).await;
-    if let Some(name) = keys.name(&hash) {
-        response.extensions_mut().insert(Caller(name.to_owned()));
-    }
+    response.extensions_mut().insert(Caller(name.to_owned()));
     response
 }
 

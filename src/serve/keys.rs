@@ -21,7 +21,7 @@ pub enum KeySource {
     None,
     /// One, as the environment has it.
     Environment(OsString),
-    /// A file, one a line; empty lines and those that begin with `#` are none, but one right before a key names it.
+    /// A file, one a line; empty lines and those that begin with `#` are none, but `# NAME` right before a key names it.
     File(PathBuf),
 }
 
@@ -78,7 +78,8 @@ impl Keys {
         for (line, number) in bytes.split(|byte| matches!(byte, b'\n')).zip(1..) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() || line.starts_with(b"#") {
-                let words = line.strip_prefix(b"#").map(|line| String::from_utf8_lossy(line));
+                // Not `#key`, which is one that somebody took out.
+                let words = line.strip_prefix(b"# ").map(|line| String::from_utf8_lossy(line));
                 name = words.map(|words| shown(&words)).filter(|words| !words.is_empty());
                 continue;
             }
@@ -95,17 +96,17 @@ impl Keys {
         !self.0.is_empty()
     }
 
-    /// The hash of the key that a request carries, if it is one of these. All keys are compared, in a
-    /// time that does not tell how much of one was right.
-    pub fn find(&self, headers: &HeaderMap) -> Option<[u8; 32]> {
+    /// The hash of the key that a request carries, if it is one of these, and what it is called in the log: the
+    /// comment before it, or its line. All keys are compared, in a time that does not tell how much of one was right.
+    pub fn find(&self, headers: &HeaderMap) -> Option<([u8; 32], &str)> {
         let given: [u8; 32] = Sha256::digest(carried(headers)?).into();
-        let same = |found, (key, _): &([u8; 32], String)| found | bool::from(key.ct_eq(&given));
-        self.0.iter().fold(false, same).then_some(given)
-    }
-
-    /// What a key is called in the log: the comment before it, or its line.
-    pub fn name(&self, hash: &[u8; 32]) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == hash).map(|(_, name)| name.as_str())
+        let mut found = None;
+        for (key, name) in &self.0 {
+            if bool::from(key.ct_eq(&given)) {
+                found = Some((given, name.as_str()));
+            }
+        }
+        found
     }
 }
 
@@ -161,20 +162,16 @@ mod tests {
 
     #[test]
     fn a_key_is_found_in_either_header() {
-        let keys = of_file(b"# ours\nalpha\r\n\nbeta").unwrap();
+        let keys = of_file(b"# ours\nalpha\r\n#old\nbeta").unwrap();
         let with = |name: &'static str, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
             keys.find(&headers)
         };
-        let hash = |key: &str| Some(hash_of(key.as_bytes()).unwrap());
-        let name = |key: &str| hash(key).and_then(|hash| keys.name(&hash).map(str::to_owned));
-        assert_eq!(name("alpha").as_deref(), Some("ours"));
-        assert_eq!(name("beta").as_deref(), Some("line 4"));
-        assert_eq!(name("gamma"), None);
-        assert_eq!(with("authorization", "Bearer beta"), hash("beta"));
-        assert_eq!(with("authorization", "bearer  alpha"), hash("alpha"));
-        assert_eq!(with("x-api-key", "alpha"), hash("alpha"));
+        let hash = |key: &str| hash_of(key.as_bytes()).unwrap();
+        assert_eq!(with("authorization", "Bearer beta"), Some((hash("beta"), "line 4")));
+        assert_eq!(with("authorization", "bearer  alpha"), Some((hash("alpha"), "ours")));
+        assert_eq!(with("x-api-key", "alpha"), Some((hash("alpha"), "ours")));
         for (name, value) in
             [("x-api-key", "alph"), ("authorization", "Basic alpha"), ("cookie", "alpha")]
         {

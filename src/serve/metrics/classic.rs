@@ -1,7 +1,7 @@
 //! The older text format of Prometheus, made from OpenMetrics: what tools read that ask for nothing else.
 //!
-//! In it a counter's TYPE and HELP have the name that its samples have, with `_total`; there are no units, no
-//! exemplars, and no line at the end.
+//! In it a counter's TYPE and HELP have the name that its samples have, with `_total`; there are no units, and no line at
+//! the end. Exemplars, which it does not know either, nothing here has.
 
 use std::collections::HashSet;
 
@@ -33,7 +33,7 @@ pub fn classic(openmetrics: &str) -> String {
                 text.push_str(&format!("# {what} {name}{total} {rest}\n"));
             }
             _ => {
-                text.push_str(line.split(" # {").next().unwrap_or(line));
+                text.push_str(line);
                 text.push('\n');
             }
         }
@@ -49,10 +49,10 @@ mod tests {
     fn counters_are_named_as_their_samples_and_nothing_is_lost() {
         let own = "# HELP a_requests Requests.\n# TYPE a_requests counter\na_requests_total{code=\"x # {\"} 3\n\
                    # HELP b_seconds Time.\n# TYPE b_seconds histogram\n# UNIT b_seconds seconds\n\
-                   b_seconds_bucket{le=\"0.1\"} 1 # {id=\"7\"} 0.05\nb_seconds_count 1\n# TYPE c unknown\nc 2\n# EOF\n";
+                   b_seconds_bucket{le=\"0.1\"} 1\nb_seconds_count 1\n# TYPE c unknown\nc 2\n# EOF\n";
         assert_eq!(
-            classic(&own.replace("x # {", "x")),
-            "# HELP a_requests_total Requests.\n# TYPE a_requests_total counter\na_requests_total{code=\"x\"} 3\n\
+            classic(own),
+            "# HELP a_requests_total Requests.\n# TYPE a_requests_total counter\na_requests_total{code=\"x # {\"} 3\n\
              # HELP b_seconds Time.\n# TYPE b_seconds histogram\n\
              b_seconds_bucket{le=\"0.1\"} 1\nb_seconds_count 1\n# TYPE c untyped\nc 2\n"
         );
