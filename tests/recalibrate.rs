@@ -59,6 +59,16 @@ fn new_rows_restore_what_sets_and_confidence_promise() {
     let again = json(&home.done(&again));
     assert_eq!(again["after"], report["after"]);
     assert_eq!(eval("checkpoints/tickets-recalibrated/model"), after);
+    // On the rows that it was calibrated by, figures say less.
+    let recalibrated = "checkpoints/tickets-recalibrated/model";
+    let output = home.run(&["eval", "--model", recalibrated, "--dataset", "new.csv"]);
+    assert!(text(&output.stderr).contains("may be too good"), "{}", text(&output.stderr));
+    if let Some(precision) =
+        bayes::compute::Precision::available().last().filter(|one| !one.is_f32())
+    {
+        let quantize = ["quantize", "--model", recalibrated, "--precision", &precision.to_string()];
+        assert!(home.refused(&quantize).contains("would undo"));
+    }
     // Words for people.
     let told = home.done(&["recalibrate", "--dataset", "new.csv", "--model", model]);
     assert!(told.contains("before     after") && told.contains("coverage (90 % wanted)"), "{told}");
@@ -89,7 +99,7 @@ fn rows_that_say_nothing_of_new_texts_are_left_out_or_refused() {
         "checkpoints/tickets/model",
     ]);
     assert!(own.contains("belongs to the training run"), "{own}");
-    assert!(!home.files().iter().any(|file| file.starts_with("other")));
+    assert!(!home.files().iter().any(|file| file.starts_with("other/")));
 }
 
 fn subject() -> &'static str {

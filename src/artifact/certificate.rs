@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::calibrate::Calibration;
 use crate::method::FitRecord;
-use crate::metrics::Interval;
+use crate::metrics::{Interval, infinite_as_null};
 use crate::numbers::grouped;
 use crate::posterior::Posterior;
 
@@ -25,8 +25,10 @@ pub struct FittedAt {
 /// A figure at f32 and at a precision.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
+    #[serde(with = "infinite_as_null")]
     pub f32: f64,
     /// At the precision.
+    #[serde(with = "infinite_as_null")]
     pub own: f64,
     /// The second minus the first, with a 95 % interval over resamples that both share.
     pub difference: Interval,
@@ -43,7 +45,8 @@ pub struct CoverageChange {
     pub least: f64,
 }
 
-/// The check of a precision on rows that no weight, temperature or threshold behind their answers was fitted to.
+/// The check of a precision on rows that no weight behind their probabilities was fitted to, and, but where every row
+/// trained the last layer, neither was temperature and scale. Novelty and decisions rest on all rows there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
     /// Held-out rows.
@@ -62,6 +65,9 @@ pub struct Certificate {
     pub changed_labels: f64,
     /// The share of rows that are accepted at one precision alone; absent where nothing is decided.
     pub changed_decisions: Option<f64>,
+    /// What the model has in f32 and not at the precision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
     /// What was fitted at the precision.
     pub fit: FitRecord,
 }
@@ -99,6 +105,9 @@ impl Certificate {
                 100.0 * least
             ));
         }
+        reasons.extend(
+            self.lost.iter().map(|what| format!("the rows do not bear {what}, as they do in f32")),
+        );
         Verdict { granted: reasons.is_empty(), reasons }
     }
 
@@ -145,6 +154,7 @@ mod tests {
             novelty_auroc: None,
             changed_labels: 0.0,
             changed_decisions: None,
+            lost: Vec::new(),
             fit: FitRecord::new(Method::Map),
         };
         assert_eq!(good.verdict(), Verdict { granted: true, reasons: vec![] });
@@ -154,6 +164,7 @@ mod tests {
             (Certificate { nll: change(0.3, 0.3021), ..good.clone() }, "rises by 0.0021 nats"),
             (Certificate { nll: change(0.3, f64::NAN), ..good.clone() }, "rises by NaN"),
             (Certificate { coverage: Some(low), ..good.clone() }, "in 84.9 % of the rows"),
+            (Certificate { lost: vec!["limits".to_owned()], ..good.clone() }, "do not bear limits"),
         ] {
             let verdict = bad.verdict();
             assert!(!verdict.granted && verdict.reasons[0].contains(words), "{verdict:?}");

@@ -76,6 +76,17 @@ impl CalibrationConfig {
         Corrections { vector: self.vector, scale: self.scale }
     }
 
+    /// Refuses precisions where models do not compute at them.
+    pub fn check_cpu(&self, is_cpu: bool) -> Result<(), String> {
+        match self.precisions.is_empty() || is_cpu {
+            true => Ok(()),
+            false => {
+                Err("`calibration.precisions` is for the CPU; leave it out, or use `--device cpu`"
+                    .to_owned())
+            }
+        }
+    }
+
     /// Whether copies of held-out rows, cut short, are looked at.
     pub fn cuts(&self) -> bool {
         self.novelty_by_length && self.novelty.is_distance()

@@ -19,10 +19,10 @@ pub struct Options {
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Labelled rows like those that the model will answer: a file, folder, built-in data set name or Hub id. All
-    /// splits are used; rows that trained the model are left out
+    /// splits are used; rows that the model was made or tested with are left out
     #[arg(long, value_name = "DATA")]
     dataset: String,
-    /// Folder to write the model to; the model's own folder is replaced if you name it [default:
+    /// Folder to write the model to; it may be the model's own, but for that of a training run [default:
     /// checkpoints/NAME-recalibrated/model]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -52,7 +52,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 }
 
 fn text(report: &RecalibrateReport) -> String {
-    let RecalibrateReport { dataset, rows, accuracy, target, before, after, .. } = report;
+    let RecalibrateReport { dataset, rows, target, before, after, .. } = report;
     let line = |name: &str, of: &dyn Fn(&Fitness) -> Option<f64>| match (of(before), of(after)) {
         (None, None) => String::new(),
         (one, other) => {
@@ -65,12 +65,13 @@ fn text(report: &RecalibrateReport) -> String {
         format!("coverage ({:.0} % wanted)", 100.0 * target)
     });
     format!(
-        "\n{dataset}: {} rows, accuracy {accuracy:.4}\n\n  {:<28}{:>10}{:>10}\n{}{}{}{}{}\n{}\nModel   {}\n",
+        "\n{dataset}: {} rows\n\n  {:<28}{:>10}{:>10}\n{}{}{}{}{}{}\n{}\nModel   {}\n",
         grouped(*rows as u64),
         "",
         "before",
         "after",
         line("temperature", &|one| Some(one.temperature)),
+        line("accuracy", &|one| Some(one.accuracy)),
         line("NLL", &|one| Some(one.nll)),
         line(&format!("ECE (floor {:.4})", after.ece_floor), &|one| Some(one.ece)),
         line(&coverage, &|one| one.coverage),

@@ -60,8 +60,17 @@ pub(super) fn check_rows(
     let crossed = parts.temperature.rows.is_empty();
     let part = if crossed { &parts.train } else { &parts.temperature };
     let labels: Vec<u32> = part.examples(dataset).map(|example| example.label).collect();
-    let counts = class_counts(&labels, dataset.labels.len());
-    let fewest = counts.iter().zip(&dataset.labels).min_by_key(|(rows, _)| **rows);
+    check_labels(config, &labels, &dataset.labels)
+}
+
+/// The same of the labels that temperature and scale are fitted to.
+pub(super) fn check_labels(
+    config: &CalibrationConfig,
+    labels: &[u32],
+    names: &[String],
+) -> Result<(), ExperimentError> {
+    let counts = class_counts(labels, names.len());
+    let fewest = counts.iter().zip(names).min_by_key(|(rows, _)| **rows);
     match fewest {
         Some((&rows, label)) if config.vector && rows < ROWS_A_CLASS as u64 => {
             Err(ExperimentError::FewForVector { label: label.clone(), rows })

@@ -8,7 +8,7 @@ use super::{ExperimentError, Features, Progress};
 use crate::artifact::{Artifact, Certificate, Change, CoverageChange, FittedAt};
 use crate::calibrate::conformal::{self, Conformal};
 use crate::calibrate::novelty::Evidence;
-use crate::calibrate::{Judgement, folds};
+use crate::calibrate::{Calibration, Judgement, folds};
 use crate::compute::{Noise, Precision, Purpose};
 use crate::data::{TokenSet, encode_clean, reviews};
 use crate::evaluate::EvaluateError;
@@ -20,8 +20,8 @@ use crate::predict::Pairs;
 
 /// Generated texts on other topics.
 const OUTSIDE: u32 = 300;
-/// What 99 % of a normal distribution lie within, on both sides.
-const NINETY_NINE: f64 = 2.575_829_303_548_901;
+/// What 99 % of a normal distribution lie above, in deviations below its mean.
+const NINETY_NINE: f64 = 2.326_347_874_040_841;
 
 /// The rows of a model whose calibration has rows of its own.
 pub(super) struct ApartRows<'a> {
@@ -103,7 +103,7 @@ impl<'a> Side<'a> {
         outside: &TokenSet,
     ) -> Result<Self, ExperimentError> {
         let mut novelty = None;
-        if model.calibration.novelty.is_some() && outside.len() > 0 {
+        if model.calibration.novelty.is_some() && !outside.is_empty() {
             let networks = model.networks_at(precision)?;
             let reads = Reads::of(&model.posterior);
             let features = Features::encode(&networks, outside, reads, "certifying", &mut |_| {})?;
@@ -302,8 +302,18 @@ fn compare(
         novelty_auroc,
         changed_labels: changed(&label(before), &label(after)),
         changed_decisions,
+        lost: lost(&before.model.calibration, &after.model.calibration),
         fit: after.model.manifest.fit.clone(),
     })
+}
+
+/// What one calibration has and another has not.
+fn lost(before: &Calibration, after: &Calibration) -> Vec<String> {
+    let has =
+        |one: &Calibration| [one.conformal.is_some(), one.novelty.is_some(), one.limits.is_some()];
+    let names = ["prediction sets", "novelty", "limits for accepted answers"];
+    let pairs = has(before).into_iter().zip(has(after)).zip(names);
+    pairs.filter(|((one, other), _)| *one && !other).map(|(_, name)| name.to_owned()).collect()
 }
 
 /// The share of places with another value.

@@ -12,7 +12,7 @@ use super::calibration::FitSettings;
 use super::certificate::{ApartRows, certify};
 use super::fit::Target;
 use super::{ExperimentError, Progress};
-use crate::artifact::{self, Artifact, Certificate, Verdict};
+use crate::artifact::{self, Artifact, Certificate, REFERENCE, Recalibration, Verdict};
 use crate::compute::{Noise, Precision};
 use crate::data::{self, Dataset, Part, Remark, TokenSet};
 use crate::evaluate::models::data_config;
@@ -64,8 +64,7 @@ pub fn quantize(
     let model = if has { source } else { checked(job, source, show)? };
     let certificate = model.manifest.certificates[&precision].clone();
     let verdict = certificate.verdict();
-    let before =
-        std::fs::metadata(job.model.join("model.safetensors")).map_or(0, |file| file.len());
+    let before = weight_bytes(&job.model, &model);
     let mut report = QuantizeReport {
         source: job.model.clone(),
         precision,
@@ -76,12 +75,21 @@ pub fn quantize(
     };
     if report.verdict.granted {
         target.write_record()?;
-        artifact::save(&model.stored_at(precision)?, &target.model)?;
-        let written = target.model.join("model.safetensors");
-        report.bytes[1] = std::fs::metadata(written).map_or(0, |file| file.len());
+        let stored = model.stored_at(precision)?;
+        artifact::save(&stored, &target.model)?;
+        report.bytes[1] = weight_bytes(&target.model, &stored);
         report.model = Some(target.model);
     }
     Ok(report)
+}
+
+/// Bytes of the weights of all networks.
+fn weight_bytes(folder: &Path, model: &Artifact) -> u64 {
+    let of_network = |name: &String| {
+        name == "model.safetensors" || name == REFERENCE || name.starts_with("bayes/members/")
+    };
+    let names = model.hashed_files().into_iter().filter(of_network);
+    names.filter_map(|name| Some(std::fs::metadata(folder.join(name)).ok()?.len())).sum()
 }
 
 /// Refuses a model that cannot be checked.
@@ -100,6 +108,11 @@ fn refuse_others(job: &QuantizeJob, source: &Artifact) -> Result<(), ExperimentE
     } else if manifest.calibration.is_none() {
         format!(
             "`{shown}` is not calibrated, so it makes no promise that could be checked; run `bayes fit` first"
+        )
+    } else if let Some(Recalibration { dataset, .. }) = &manifest.recalibrated {
+        format!(
+            "`{shown}` was calibrated anew by `{dataset}`, which a check by its own rows would undo; quantise the \
+             model that it was made from, and recalibrate the result"
         )
     } else {
         return Ok(());
@@ -173,7 +186,8 @@ fn checked(
         train: &tokens(&parts.train, show)?,
         temperature: &tokens(&parts.temperature, show)?,
         conformal: &tokens(&parts.conformal, show)?,
-        validation: parts.validation.rows.len(),
+        // As in training: the evaluation looks at more of them.
+        validation: manifest.parts.get("validation").map_or(0, |part| part.rows),
     };
     let calibration = manifest.calibration.clone().unwrap_or_default();
     let settings = FitSettings {

@@ -1,12 +1,13 @@
 //! The recipe behind `bayes recalibrate`: temperature, scale, prediction sets, novelty's p-values and limits on new
 //! labelled rows. The weights, the posterior around them and what novelty measures stay.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::Serialize;
 
-use super::calibration::{FitSettings, HeldOut, SeenRows, keys};
+use super::calibration::{FitSettings, HeldOut, SeenRows, check_labels, keys};
 use super::certificate::{covered, judge};
 use super::cuts::CutRows;
 use super::features::Reads;
@@ -18,7 +19,7 @@ use crate::compute::{Noise, Purpose};
 use crate::data::split::carve;
 use crate::data::{self, Dataset, Example, Overrides, Remark, TokenSet, encode_clean};
 use crate::evaluate::models::data_config;
-use crate::evaluate::{EvaluateError, Seen, labels_of_trained};
+use crate::evaluate::{EvaluateError, Origin, Seen, labels_of_trained};
 use crate::method::PosteriorConfig;
 use crate::metrics::{self, FLOOR_RESAMPLES, Scored};
 use crate::model;
@@ -45,6 +46,7 @@ pub struct RecalibrateJob {
 /// How a calibration does on the new rows.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Fitness {
+    pub accuracy: f64,
     pub nll: f64,
     pub ece: f64,
     pub ece_floor: f64,
@@ -64,7 +66,6 @@ pub struct RecalibrateReport {
     pub dataset: String,
     /// Rows that were used.
     pub rows: usize,
-    pub accuracy: f64,
     /// The coverage that sets should have.
     pub target: Option<f64>,
     pub before: Fitness,
@@ -94,9 +95,22 @@ pub fn recalibrate(
             ),
         });
     };
+    manifest.precision.check().map_err(|why| ExperimentError::Config {
+        place: "`--model`".to_owned(),
+        message: format!("`{}` is stored in {}: {why}", job.model.display(), manifest.precision),
+    })?;
+    if !manifest.certificates.is_empty() && manifest.precision.is_f32() {
+        let names: Vec<String> = manifest.certificates.keys().map(ToString::to_string).collect();
+        show(Progress::Warning(format!(
+            "what was fitted at {} is not kept, and the model answers in f32 from now on; to recalibrate at a \
+             precision, give the folder that `bayes quantize` wrote",
+            names.join(" and ")
+        )));
+    }
     let target =
         Target::in_place_or((&job.model, &source), job.output.as_deref(), checkpoints, show)?;
     let (dataset, tokens) = rows(job, &source, show)?;
+    check_labels(&config, tokens.labels(), &manifest.labels)?;
     let networks = source.networks_at(manifest.precision)?;
     let reads = Reads::of(&source.posterior);
     let features = Features::encode(&networks, &tokens, reads, "calibrating", show)?;
@@ -121,7 +135,6 @@ pub fn recalibrate(
         model: target.model.clone(),
         dataset: dataset.name.clone(),
         rows: tokens.len(),
-        accuracy: scored(&before, |scored| metrics::accuracy(scored))?,
         target: alpha.map(|alpha| 1.0 - alpha),
         before: fitness(&source, &before, held(&source, &before), &noise)?,
         after: fitness(&model, &seen, covered(&model, &seen, &noise), &noise)?,
@@ -133,7 +146,7 @@ pub fn recalibrate(
     Ok(report)
 }
 
-/// The rows, without those that trained the weights or chose among them, as the model reads them.
+/// The rows, without those that the model was made or tested with, as the model reads them.
 fn rows(
     job: &RecalibrateJob,
     source: &Artifact,
@@ -146,19 +159,21 @@ fn rows(
     let mut told = |remark: Remark| show(Progress::from(&remark));
     let dataset = Dataset::open(&config)?.told(&mut told);
     let by_label = labels_of_trained(&dataset.labels, manifest)?;
-    let seen = Seen::by(&manifest.continued());
-    if let Some(why) = &seen.unknown {
-        show(Progress::Warning(format!(
-            "it is unknown which of these rows trained the model, and a calibration by such rows is too sure: {why}"
-        )));
-    }
+    let known: HashSet<u64> = match Origin::of(manifest, None) {
+        Ok(origin) => origin.keys().into_iter().collect(),
+        Err(why) => {
+            show(Progress::Warning(format!(
+                "it is unknown which of these rows trained the model, and a calibration by such rows is too sure: {why}"
+            )));
+            Seen::by(&manifest.lineage).texts
+        }
+    };
     let all: Vec<&Example> = dataset.splits.keys().flat_map(|split| dataset.rows(split)).collect();
     let count = all.len();
-    let fresh: Vec<&Example> =
-        all.into_iter().filter(|row| !seen.texts.contains(&row.key())).collect();
+    let fresh: Vec<&Example> = all.into_iter().filter(|row| !known.contains(&row.key())).collect();
     if fresh.len() < count {
         show(Progress::Note(format!(
-            "{} of {} rows trained the model or chose its weights, and are left out",
+            "{} of {} rows are those that the model was made or tested with, and are left out",
             grouped((count - fresh.len()) as u64),
             grouped(count as u64)
         )));
@@ -228,6 +243,7 @@ fn fitness(
         judged.into_iter().map(|one| one.reasons.map(|all| all.is_empty())).collect();
     let share = |all: Vec<bool>| all.iter().filter(|&&one| one).count() as f64 / all.len() as f64;
     Ok(Fitness {
+        accuracy: summary.accuracy.value,
         nll: summary.nll.value,
         ece: summary.ece.value,
         ece_floor: summary.ece.floor,

@@ -13,13 +13,14 @@ use safetensors::tensor::Dtype;
 use super::prepare::unkept;
 use super::{ExperimentError, Progress};
 use crate::artifact::{Manifest, manifest_of};
+use crate::compute::Precision;
 use crate::data::split::content_hash;
 use crate::data::table::ColumnNames;
 use crate::data::{self, Dataset, Example, some};
 use crate::method::TeacherRecord;
 use crate::model;
 use crate::posterior::{LogitDistribution, Scaling};
-use crate::predict::{PredictError, Predictor, Text};
+use crate::predict::{Loading, PredictError, Predictor, Text};
 use crate::store::{self, TensorFile, Tensors, sha256};
 
 /// Texts of a file.
@@ -87,7 +88,9 @@ impl Teacher {
         (device, stop): (&Device, &AtomicBool),
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Said>, ExperimentError> {
-        let predictor = Predictor::load(&self.folder, device)?;
+        // The same on every CPU.
+        let loading = Loading { precision: Some(Precision::F32), ..Loading::default() };
+        let predictor = Predictor::load_as(&self.folder, device, &loading)?;
         let posterior = &predictor.artifact().posterior;
         let Some(passes) = posterior.passes() else {
             return Err(refuse(format!(

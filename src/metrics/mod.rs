@@ -37,7 +37,7 @@ pub use scores::Scores;
 pub use selective::RiskPoint;
 pub use sets::{SetReport, SizeStratum, Stratum, sets};
 pub use smooth_ece::smooth_ece;
-pub use summary::Calibration;
+pub use summary::{Calibration, infinite_as_null};
 pub use table::{Better, HEADLINE, Metric, Summary};
 
 /// Equal-width bins of `ece` and of the reliability data.

@@ -19,7 +19,7 @@ pub struct Calibration {
 
 /// JSON has no infinity: a value that is not finite is written as null, and null is read as
 /// infinity, the only such value that a metric here can take.
-pub(super) mod infinite_as_null {
+pub mod infinite_as_null {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {

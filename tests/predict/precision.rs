@@ -81,7 +81,6 @@ fn training_certifies_a_precision_and_a_quantised_folder_answers_as_the_model_do
     for precision in lower {
         let name = precision.to_string();
         let certificate = &info["certificates"][&name];
-        assert_eq!(certificate["rows"], info["certificates"][&name]["rows"]);
         assert!(certificate["rows"].as_u64().unwrap() >= 100, "{certificate}");
         assert!(certificate["coverage"]["least"].as_f64().unwrap() < 0.9);
         assert!(certificate["novelty_auroc"]["f32"].as_f64().unwrap() > 0.0);

@@ -194,6 +194,15 @@ impl Shared {
                 "it is unknown which of these rows were used to train or calibrate the model: {why}"
             ))));
         }
+        if let Some(own) = &manifest.recalibrated
+            && own.dataset == asked.dataset.name
+        {
+            show(Event::Remark(Remark::Warning(format!(
+                "`{}` calibrated this model (`bayes recalibrate`), so figures of calibration and coverage on these \
+                 rows may be too good",
+                own.dataset
+            ))));
+        }
         if first && !outside.is_empty() {
             let mut known = asked.keys();
             known.extend(origin.iter().flat_map(Origin::keys));

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::artifact::{Manifest, manifest_of};
 use crate::bench::machine;
+use crate::compute::Precision;
 use crate::data::{CrossFit, Overrides, Remark};
 use crate::evaluate::Evaluation;
 use crate::evaluate::models::{self, Event, evaluate_models};
@@ -22,7 +23,7 @@ use crate::experiment::Resume;
 use crate::method::PosteriorConfig;
 use crate::method::laplace::Head;
 use crate::numbers::grouped;
-use crate::predict::SharedTrunk;
+use crate::predict::{Loading, SharedTrunk};
 use crate::publish::Push;
 use crate::store::{Lock, StoreError, sha256, sha256_file, write_atomically};
 
@@ -290,6 +291,8 @@ impl<'a> Comparison<'a> {
             shift: self.job.shift.clone(),
             no_baseline: true,
             trunk: trunk.cloned(),
+            // Whatever a model was certified for, methods are compared at one precision.
+            loading: Loading { precision: Some(Precision::F32), ..Loading::default() },
             ..models::Options::default()
         };
         let mut warnings = Vec::new();

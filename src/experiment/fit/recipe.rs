@@ -31,6 +31,8 @@ pub fn fit(
     for one in &chosen {
         // Before the texts are encoded.
         one.posterior.check_encoder(&source.encoder).map_err(ExperimentError::Encoder)?;
+        let refuse = |message| ExperimentError::Config { place: "`--set`".to_owned(), message };
+        one.calibration.check_cpu(device.is_cpu()).map_err(refuse)?;
     }
     let keys = job.settings.iter().filter_map(|setting| setting.split('=').next());
     let keys: Vec<&str> = keys.map(str::trim).collect();

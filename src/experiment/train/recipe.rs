@@ -23,6 +23,8 @@ pub fn train(
 ) -> Result<Ended, ExperimentError> {
     let began = Instant::now();
     written.train.check_device(context.device)?;
+    let refuse = |message| ExperimentError::Config { place: "the settings".to_owned(), message };
+    written.calibration.check_cpu(context.device.is_cpu()).map_err(refuse)?;
     let prepared = prepare(written, show)?;
     let Prepared { experiment, dataset, parts, start, .. } = &prepared;
     describe(written, &prepared, show);
