@@ -43,7 +43,9 @@ def start(name, options, home):
     deadline = time.time() + 120
     while time.time() < deadline and process.poll() is None:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=2)
+            # It lives before its model is loaded.
+            ready = "livez" if name == PEER else "readyz"
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/{ready}", timeout=2)
             return process
         except OSError:
             time.sleep(0.2)
