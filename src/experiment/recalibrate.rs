@@ -115,7 +115,7 @@ pub fn recalibrate(
     let reads = Reads::of(&source.posterior);
     let features = Features::encode(&networks, &tokens, reads, "calibrating", show)?;
     let noise = Noise::new(manifest.seed);
-    let held_out = divided(features, &noise)?.with_score(source.calibration.novelty.as_ref());
+    let held_out = divided(&features, &noise)?.with_score(source.calibration.novelty.as_ref());
     let settings = FitSettings {
         posterior: &PosteriorConfig::from(manifest.fit.method),
         calibration: &config,
@@ -191,8 +191,8 @@ fn rows(
 }
 
 /// One half for temperature and scale, the other for the rest; few rows serve both, cross-fitted.
-fn divided(features: Features, noise: &Noise) -> Result<HeldOut, ExperimentError> {
-    let all = keys(&features);
+fn divided(features: &Features, noise: &Noise) -> Result<HeldOut, ExperimentError> {
+    let all = keys(features);
     let halves = carve(&all, &[0.5, 0.5], noise, DIVISION);
     let rows = all.len();
     let halves = halves.map_err(|_| ExperimentError::FewForFolds { rows })?;

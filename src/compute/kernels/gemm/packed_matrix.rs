@@ -68,7 +68,12 @@ impl PackedMatrix {
                 }
             }),
             Panels::Bf16(pairs) => {
-                fill_panels(pairs, Left { values: w, line: inner, element: 1 }, self.columns, inner)
+                fill_panels(
+                    pairs,
+                    Left { values: w, line: inner, element: 1 },
+                    self.columns,
+                    inner,
+                );
             }
             Panels::Int8(quads) => by_panel(quads, Quad::lines(0..inner).len(), |index, panel| {
                 for (column, line) in lines(index).enumerate() {
@@ -91,7 +96,7 @@ impl PackedMatrix {
                 }
             }),
             Panels::Bf16(pairs) => {
-                fill_panels(pairs, Left { values: w, line: 1, element: columns }, columns, inner)
+                fill_panels(pairs, Left { values: w, line: 1, element: columns }, columns, inner);
             }
             Panels::Int8(_) => unreachable!("gradients are not made in int8"),
         }
