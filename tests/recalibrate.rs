@@ -17,7 +17,8 @@ fn mislabelled(rows: usize, percent: usize) -> String {
         let flipped = (row / 2 * 37) % 100 < percent;
         let department = ["billing", "technical"][if flipped { 1 - kind } else { kind }];
         let thing = ["invoice", "router"][kind];
-        writeln!(csv, "\"please look at my {thing}, call {row}\",{department}").unwrap();
+        let markup = ["", "<br /><br />", "\u{200b}  ", "&amp;"][row % 4];
+        writeln!(csv, "\"please look at my {markup}{thing}, call {row}\",{department}").unwrap();
     }
     csv
 }
@@ -47,7 +48,9 @@ fn new_rows_restore_what_sets_and_confidence_promise() {
     assert!(nll(&before) > 1.0 && nll(&after) < 0.55, "{} {}", nll(&before), nll(&after));
     let coverage = |one: &Value| number(&one["sets"]["coverage"]["value"]);
     assert!(coverage(&before) < 0.85 && coverage(&after) > 0.85, "{}", coverage(&after));
-    assert!((number(&report["before"]["nll"]) - nll(&before)).abs() < 0.2 * nll(&before));
+    // Before, on the same rows: as they are read in service, without what cleaning takes away.
+    let same = json(&home.done(&["eval", "--json", "--model", model, "--dataset", "new.csv"]));
+    assert!((number(&report["before"]["nll"]) - nll(&same)).abs() < 1e-9, "{report}");
     assert!((number(&report["after"]["nll"]) - nll(&after)).abs() < 0.05, "{report}");
     assert!((number(&report["after"]["coverage"]) - 0.9).abs() < 0.05, "{report}");
     assert_eq!(report["rows"], 400);

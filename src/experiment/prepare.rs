@@ -19,7 +19,7 @@ use crate::compute::{Noise, Sequence};
 use crate::data::split::{RowKey, carve};
 use crate::data::{
     self, CrossFit, Dataset, Example, Part, PartSummary, Parts, Preprocessing, StreamedRows,
-    TokenSet, Tokens,
+    TextTokenizer, TokenSet, Tokens,
 };
 use crate::model;
 use crate::train::Recipe;
@@ -285,13 +285,20 @@ fn tokens_of(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Tokens, ExperimentError> {
     let data = &experiment.data;
-    let tokens = data::prepare_tokens(
-        &data::cache_folder(),
-        &start.tokenizer,
-        dataset.rows(split),
-        &Preprocessing::new(data.max_length, data.truncation),
-        &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
-    );
+    let preprocessing = Preprocessing::new(data.max_length, data.truncation);
+    cached_tokens(&start.tokenizer, dataset.rows(split), &preprocessing, show)
+}
+
+/// Cleans and tokenises rows, as they will be in service, unless the cache has them.
+pub(super) fn cached_tokens(
+    tokenizer: &TextTokenizer,
+    rows: &[Example],
+    preprocessing: &Preprocessing,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<Tokens, ExperimentError> {
+    let mut work = |done, total| show(Progress::Work { what: "tokenising", done, total });
+    let tokens =
+        data::prepare_tokens(&data::cache_folder(), tokenizer, rows, preprocessing, &mut work);
     let tokens = tokens.map_err(data::DataError::from)?;
     if tokens.origin() == data::Origin::Rebuilt {
         show(Progress::Warning("the token cache was damaged and has been recreated".to_owned()));

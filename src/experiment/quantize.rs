@@ -11,10 +11,11 @@ use serde::Serialize;
 use super::calibration::FitSettings;
 use super::certificate::{ApartRows, certify};
 use super::fit::Target;
+use super::prepare::cached_tokens;
 use super::{ExperimentError, Progress};
 use crate::artifact::{self, Artifact, Certificate, REFERENCE, Recalibration, Verdict};
 use crate::compute::{Noise, Precision};
-use crate::data::{self, Dataset, Part, Remark, TokenSet};
+use crate::data::{Dataset, Part, Remark, TokenSet};
 use crate::evaluate::models::data_config;
 use crate::evaluate::{labels_of_trained, own_parts};
 use crate::method::PosteriorConfig;
@@ -139,7 +140,7 @@ fn checked(
             place: "`--model`".to_owned(),
             message: format!(
                 "every row of its data trained the last layer of `{shown}` (cross-fitting), so only the training \
-                 can check a precision; train it with `--set calibration.precisions={}`",
+                 can check a precision; train it with `--set 'calibration.precisions=[\"{}\"]'`",
                 job.precision
             ),
         });
@@ -168,15 +169,8 @@ fn checked(
     let mut tokens = |part: &Part, show: &mut dyn FnMut(Progress<'_>)| {
         if !splits.contains_key(&part.split) {
             let (rows, how) = (dataset.rows(&part.split), &manifest.preprocessing);
-            let mut work = |done, total| show(Progress::Work { what: "tokenising", done, total });
-            let found = data::prepare_tokens(
-                &data::cache_folder(),
-                &source.tokenizer,
-                rows,
-                how,
-                &mut work,
-            );
-            splits.insert(part.split.clone(), Arc::new(found.map_err(data::DataError::from)?));
+            let found = cached_tokens(&source.tokenizer, rows, how, show)?;
+            splits.insert(part.split.clone(), Arc::new(found));
         }
         let labels = part.examples(&dataset).map(|one| by_label[one.label as usize]).collect();
         let rows = part.rows.iter().map(|&row| row as u32).collect();

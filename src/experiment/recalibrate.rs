@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 use serde::Serialize;
@@ -12,12 +13,13 @@ use super::certificate::{covered, judge};
 use super::cuts::CutRows;
 use super::features::Reads;
 use super::fit::Target;
+use super::prepare::cached_tokens;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, Manifest, Recalibration};
 use crate::calibrate::{CalibrationSummary, SMALL};
 use crate::compute::{Noise, Purpose};
 use crate::data::split::carve;
-use crate::data::{self, Dataset, Example, Overrides, Remark, TokenSet, encode_clean};
+use crate::data::{Dataset, Example, Overrides, Remark, TokenSet};
 use crate::evaluate::models::data_config;
 use crate::evaluate::{EvaluateError, Origin, Seen, labels_of_trained};
 use crate::method::PosteriorConfig;
@@ -170,7 +172,8 @@ fn rows(
     };
     let all: Vec<&Example> = dataset.splits.keys().flat_map(|split| dataset.rows(split)).collect();
     let count = all.len();
-    let fresh: Vec<&Example> = all.into_iter().filter(|row| !known.contains(&row.key())).collect();
+    let fresh: Vec<Example> =
+        all.into_iter().filter(|row| !known.contains(&row.key())).cloned().collect();
     if fresh.len() < count {
         show(Progress::Note(format!(
             "{} of {} rows are those that the model was made or tested with, and are left out",
@@ -180,14 +183,10 @@ fn rows(
     }
     let pairs = fresh.iter().map(|row| row.pair.is_some());
     Pairs::of(source).check(pairs).map_err(EvaluateError::from)?;
-    let how = &manifest.preprocessing;
-    let texts: Vec<(&str, Option<&str>)> =
-        fresh.iter().map(|row| (row.text.as_str(), row.pair.as_deref())).collect();
-    let encoded = encode_clean(&source.tokenizer, &texts, how.max_length, how.truncation);
-    let encoded = encoded.map_err(data::DataError::from)?;
+    let tokens = cached_tokens(&source.tokenizer, &fresh, &manifest.preprocessing, show)?;
     let labels = fresh.iter().map(|row| by_label[row.label as usize]).collect();
-    let tokens = TokenSet::in_memory((0..).zip(encoded).collect(), labels);
-    Ok((dataset, tokens))
+    let places = (0..fresh.len() as u32).collect();
+    Ok((dataset, TokenSet::new(Arc::new(tokens), places, labels)))
 }
 
 /// One half for temperature and scale, the other for the rest; few rows serve both, cross-fitted.

@@ -140,7 +140,8 @@ fn a_saved_model_is_checked_by_the_rows_that_calibrated_it() {
     };
     let crossed = home.refused(&["quantize", "--precision", &precision]);
     assert!(
-        crossed.contains("cross-fitting") && crossed.contains("calibration.precisions"),
+        crossed.contains("cross-fitting")
+            && crossed.contains(&format!("'calibration.precisions=[\"{precision}\"]'")),
         "{crossed}"
     );
 

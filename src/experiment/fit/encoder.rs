@@ -8,11 +8,11 @@ use super::calibration::HeldOut;
 use super::cuts::{CutRows, cut};
 use super::feature_cache::{self, FeatureCache};
 use super::features::Reads;
-use super::prepare::unkept;
+use super::prepare::cached_tokens;
 use super::rows::Rows;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::{Artifact, REFERENCE};
-use crate::data::{self, Part, TokenSet, Tokens};
+use crate::data::{Part, TokenSet, Tokens};
 use crate::model::{Networks, Parameters};
 use crate::posterior::Posterior;
 
@@ -165,17 +165,8 @@ impl<'a> Encoder<'a> {
             return Ok(Arc::clone(tokens));
         }
         let preprocessing = &self.source.manifest.preprocessing;
-        let tokens = data::prepare_tokens(
-            &data::cache_folder(),
-            &self.source.tokenizer,
-            self.rows.dataset.rows(split),
-            preprocessing,
-            &mut |done, total| show(Progress::Work { what: "tokenising", done, total }),
-        );
-        let tokens = Arc::new(tokens.map_err(data::DataError::from)?);
-        if let Some(why) = tokens.unkept() {
-            show(Progress::Warning(unkept(why)));
-        }
+        let (tokenizer, rows) = (&self.source.tokenizer, self.rows.dataset.rows(split));
+        let tokens = Arc::new(cached_tokens(tokenizer, rows, preprocessing, show)?);
         if tokens.truncated() > 0 {
             show(Progress::Note(format!(
                 "{} of {} texts of the `{split}` split are longer than {} tokens and are truncated",
