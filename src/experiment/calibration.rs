@@ -79,7 +79,8 @@ pub(super) fn check_labels(
     }
 }
 
-/// Rows whose labels no weight, temperature or scale behind their predictions was fitted to.
+/// Rows as a model sees them that no weight behind their logits was fitted to; nor was a temperature or scale, but where
+/// cross-fitting leaves those few numbers to all rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SeenRows {
     pub(super) features: Features,

@@ -214,7 +214,7 @@ fn outside(model: &Artifact) -> Result<TokenSet, ExperimentError> {
 /// The model with a certificate for a precision. `seen` is what it makes of the held-out rows, and `own` the same model
 /// fitted at the precision, with the same rows.
 pub(super) fn certify(
-    model: Artifact,
+    mut model: Artifact,
     seen: &SeenRows,
     (precision, own): (Precision, Calibrated),
     show: &mut dyn FnMut(Progress<'_>),
@@ -225,9 +225,7 @@ pub(super) fn certify(
     let after = Side::new((&own.artifact, precision, &own.seen), &texts)?;
     let certificate = compare(&before, &after, &noise)?;
     show(Progress::Note(format!("{precision}: {}", certificate.words())));
-    let Calibrated { artifact, .. } = own;
-    let Artifact { posterior, calibration, .. } = artifact;
-    let mut model = model;
+    let Artifact { posterior, calibration, .. } = own.artifact;
     model.fitted_at.insert(precision, FittedAt { posterior, calibration });
     model.manifest.certificates.insert(precision, certificate);
     Ok(model)

@@ -27,10 +27,16 @@ fn tell(folder: &Path, artifact: &Artifact, precision: Precision) {
         return;
     }
     let Some(certificate) = artifact.manifest.certificates.get(&precision) else {
-        let why = own.check().err().map(|why| format!(" ({why})")).unwrap_or_default();
+        let advice = match (own.check(), own) {
+            (Err(why), _) => format!(" ({why})"),
+            (Ok(()), Precision::F32) => {
+                "; `bayes quantize` fits them anew, and checks that they hold".to_owned()
+            }
+            (Ok(()), _) => String::new(),
+        };
         tracing::warn!(
             "`{folder}`: temperature, sets, thresholds and novelty were fitted in {own}, and the model answers in \
-             {precision}{why}"
+             {precision}{advice}"
         );
         return;
     };

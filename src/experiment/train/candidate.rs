@@ -20,7 +20,7 @@ use crate::data::split::RowKey;
 use crate::method::laplace::Head;
 use crate::method::{FitRecord, TeacherRecord, tensors};
 use crate::model::{Classifier, Networks, Parameters};
-use crate::posterior::{Posterior, Predictive};
+use crate::posterior::{LogitDistribution, Posterior, Predictive};
 use crate::train::{Gathered, Recipe};
 
 /// A finished model that may be kept.
@@ -195,19 +195,30 @@ impl Shop<'_> {
         head: HeadFit,
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
-        let rows = head.judged.clone();
-        let noise = &self.prepared.noise;
-        let mut places = rows.clone();
-        places.sort_unstable();
-        let Prepared { parts, .. } = self.prepared;
-        let cuts = reader.cuts(&parts.train, &self.sets.train, &places, show)?;
-        let of_rows = (features, &cuts);
-        let heads = Heads { folds: folds.to_vec(), of_folds: head.of_folds.clone() };
+        let HeadFit { fitted, judged: rows, logits, of_folds, .. } = head;
         let Calibrated { artifact, summary: calibration, seen } =
-            crossed::calibrate(&self.settings, model, of_rows, folds, head, noise, show)?;
+            self.crossed(reader, model, (features, folds), (fitted, logits), show)?;
         let labels = &seen.features.labels;
         let judged = Judged::new(artifact.encoder.task, &rows, labels, &seen.predictive);
+        let heads = Heads { folds: folds.to_vec(), of_folds };
         Ok(Candidate { artifact, calibration, judged, crossed: Some((heads, seen)) })
+    }
+
+    /// The same, given what heads that have not seen them say of the judged rows, fold by fold.
+    pub(super) fn crossed(
+        &self,
+        reader: &Reader<'_>,
+        model: Artifact,
+        (features, folds): (&Features, &[Fold]),
+        head: ((Posterior, FitRecord), Vec<LogitDistribution>),
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Calibrated, ExperimentError> {
+        let mut places: Vec<usize> =
+            folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
+        places.sort_unstable();
+        let Prepared { parts, noise, .. } = self.prepared;
+        let cuts = reader.cuts(&parts.train, &self.sets.train, &places, show)?;
+        crossed::calibrate(&self.settings, model, (features, &cuts), folds, head, noise, show)
     }
 
     /// A last layer whose prior is chosen by the validation part; the other parts calibrate it.

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::calibration::{Calibrated, FitSettings, SeenRows};
 use super::cuts::CutRows;
-use super::head::HeadFit;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::ReferenceRows;
@@ -12,24 +11,25 @@ use crate::calibrate::{
     self, Corrections, FOLDS, Fold, Material, Others, ScalingFit, fit_scaling, fit_temperature,
 };
 use crate::compute::Noise;
-use crate::posterior::{Link, LogitDistribution, Predictive, Scaling};
+use crate::method::FitRecord;
+use crate::posterior::{Link, LogitDistribution, Posterior, Predictive, Scaling};
 
 /// A scale of the variance is looked for on at most so many rows times classes; it costs more than all
 /// else.
 const SCALE_ENTRIES: usize = 100_000;
 
 /// The model with a head that was cross-fitted, and with T, s, sets, novelty and limits that are fitted to it.
-/// The judged rows come with it.
+/// `logits` are what heads that have not seen them say of the judged rows, fold by fold. These rows come with it.
 pub(super) fn calibrate(
     settings: &FitSettings<'_>,
     model: Artifact,
     (features, cuts): (&Features, &CutRows),
     folds: &[Fold],
-    head: HeadFit,
+    ((posterior, record), logits): ((Posterior, FitRecord), Vec<LogitDistribution>),
     noise: &Noise,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Calibrated, ExperimentError> {
-    let HeadFit { fitted: (posterior, record), judged, logits, .. } = head;
+    let judged: Vec<usize> = folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
     let rows = features.some(&judged);
     let link = posterior.link.clone();
     let config = settings.calibration;

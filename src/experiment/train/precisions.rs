@@ -3,8 +3,6 @@
 use super::calibration::Calibrated;
 use super::candidate::{Candidate, Heads, Shop};
 use super::certificate::{ApartRows, certify};
-use super::crossed;
-use super::head::HeadFit;
 use super::prepare::Sets;
 use super::reader::Reader;
 use super::{ExperimentError, Progress};
@@ -19,30 +17,28 @@ impl Shop<'_> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Candidate, ExperimentError> {
         let precisions = &self.settings.calibration.precisions;
-        let noise = &self.prepared.noise;
-        let mut artifact = candidate.artifact.clone();
+        if precisions.is_empty() {
+            return Ok(candidate);
+        }
+        let (model, noise) = (&candidate.artifact, &self.prepared.noise);
         let Sets { train, validation, temperature, conformal } = self.sets;
         let validation = validation.len();
         let rows = ApartRows { train, temperature, conformal, validation };
-        let own_rows = match &candidate.crossed {
-            None if !precisions.is_empty() => {
-                Some(rows.seen(&artifact, &self.settings, noise, show)?)
+        let of_rows;
+        let seen = match &candidate.crossed {
+            Some((_, seen)) => seen,
+            None => {
+                of_rows = rows.seen(model, &self.settings, noise, show)?;
+                &of_rows
             }
-            _ => None,
         };
+        let mut artifact = model.clone();
         for &precision in precisions {
-            let model = &candidate.artifact;
-            artifact = match (&candidate.crossed, &own_rows) {
-                (Some((heads, seen)), _) => {
-                    let own = self.crossed_at(precision, model, heads, show)?;
-                    certify(artifact, seen, (precision, own), show)?
-                }
-                (None, Some(seen)) => {
-                    let own = rows.calibrated(model, precision, &self.settings, noise, show)?;
-                    certify(artifact, seen, (precision, own), show)?
-                }
-                (None, None) => artifact,
+            let own = match &candidate.crossed {
+                Some((heads, _)) => self.crossed_at(precision, model, heads, show)?,
+                None => rows.calibrated(model, precision, &self.settings, noise, show)?,
             };
+            artifact = certify(artifact, seen, (precision, own), show)?;
         }
         Ok(Candidate { artifact, ..candidate })
     }
@@ -63,16 +59,7 @@ impl Shop<'_> {
         for (head, fold) in of_folds.iter().zip(folds) {
             logits.extend(head.logits(features.some(&fold.judged).read())?);
         }
-        let judged: Vec<usize> =
-            folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
-        let mut places = judged.clone();
-        places.sort_unstable();
-        let part = &self.prepared.parts.train;
-        let cuts = reader.cuts(part, &self.sets.train, &places, show)?;
         let fitted = (model.posterior.clone(), model.manifest.fit.clone());
-        let head = HeadFit { fitted, judged, logits, of_folds: Vec::new(), prior: f64::NAN };
-        let rows = (&features, &cuts);
-        let noise = &self.prepared.noise;
-        crossed::calibrate(&self.settings, model, rows, folds, head, noise, &mut |_| {})
+        self.crossed(&reader, model, (&features, folds), (fitted, logits), &mut |_| {})
     }
 }
