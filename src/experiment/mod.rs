@@ -1,6 +1,7 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
 mod altered;
+mod begun;
 mod calibration;
 mod certificate;
 pub mod compare;
@@ -29,6 +30,7 @@ mod teacher;
 mod train;
 mod unused;
 
+pub use begun::Unusable;
 pub use config::{CLASSIFY, Experiment, QUICK_START};
 pub use features::Features;
 pub use fit::{FitJob, FitReport, FitScore, ReferenceJob, compare_with_exact, fit};
@@ -39,7 +41,7 @@ pub use plan::{Plan, plan};
 pub use prepare::{PreparedSplit, prepare_tokens};
 pub use quantize::{QuantizeJob, QuantizeReport, quantize};
 pub use recalibrate::{Fitness, RecalibrateJob, RecalibrateReport, recalibrate};
-pub use resume::{Resume, Unusable};
+pub use resume::Resume;
 pub use run_folder::{RunFolder, create_run_folder};
 pub use train::{Ended, MemberReport, RecipeReport, RunContext, TrainReport, train};
 

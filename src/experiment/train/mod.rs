@@ -29,9 +29,9 @@ pub use report::{MemberReport, TrainReport};
 use super::resume::Resume;
 // What these files use of the house.
 use super::{
-    Experiment, ExperimentError, Features, Progress, RunFolder, calibration, certificate, cuts,
-    feature_cache, features, judged, lessons, observer, origin, plan, posterior, prepare, resume,
-    schedule,
+    Experiment, ExperimentError, Features, Progress, RunFolder, begun, calibration, certificate,
+    cuts, feature_cache, features, judged, lessons, observer, origin, plan, posterior, prepare,
+    resume, schedule,
 };
 
 /// How a run ended.

@@ -7,9 +7,10 @@
 use std::path::PathBuf;
 
 use super::base::Base;
+use super::begun::Begun;
 use super::events::EventFiles;
 use super::prepare::Prepared;
-use super::resume::{Begun, Home};
+use super::resume::Home;
 use super::tuning::Tuning;
 use super::{ExperimentError, Progress, RunContext, RunFolder};
 use crate::compute::Noise;

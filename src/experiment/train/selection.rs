@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use super::base::Base;
+use super::begun::Begun;
 use super::calibration::FitSettings;
 use super::candidate::Shop;
 use super::choice::{Choice, Decided};
 use super::posterior::weights_of_classes;
 use super::prepare::{Prepared, Sets};
-use super::resume::{Begun, Home};
+use super::resume::Home;
 use super::runs::{Runs, Trained, TunedRows};
 use super::{ExperimentError, Progress, RunContext, RunFolder};
 use crate::data::StreamedRows;
