@@ -41,18 +41,6 @@ pub fn with_int8<W: Work<Quad>>(work: W) -> W::Output {
     unsafe { run(work) }
 }
 
-/// Packs so many columns of a right side, given as the rows of a left side, into a panel. Runs where the CPU has
-/// AVX512-BF16.
-pub fn pack_panel(columns: Left<'_>, count: usize, inner: usize, panel: &mut [Pair]) {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-    fn run(columns: Left<'_>, count: usize, inner: usize, panel: &mut [Pair]) {
-        Avx512(()).pack::<PANEL>(columns, count, 0, inner, panel);
-    }
-    assert!(Precision::Bf16.check().is_ok(), "panels are made where a CPU has the instructions");
-    // SAFETY: the CPU has every feature that the function is compiled for: it was asked just now.
-    unsafe { run(columns, count, inner, panel) }
-}
-
 /// That the CPU has the instructions for the elements at hand.
 #[derive(Clone, Copy)]
 struct Avx512(());

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::kernel::Element;
-use super::multiply::Left;
+use super::multiply::{Left, PackPanel};
 use super::pair::Pair;
 use super::quad::{Quad, put_column};
 use crate::compute::Precision;
@@ -146,7 +146,8 @@ fn fill_panels(panels: &mut [Pair], columns: Left<'_>, count: usize, inner: usiz
     by_panel(panels, inner.div_ceil(2), |index, panel| {
         let first = index * PANEL;
         let columns = Left { values: &columns.values[first * columns.line..], ..columns };
-        Pair::pack_panel(columns, PANEL.min(count - first), inner, panel);
+        let count = PANEL.min(count - first);
+        Pair::dispatch(PackPanel { columns, count, inner, panel });
     });
 }
 

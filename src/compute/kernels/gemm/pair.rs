@@ -9,26 +9,12 @@ use std::ops::Range;
 use std::thread::LocalKey;
 
 use super::kernel::{Element, Work};
-use super::multiply::Left;
 use super::packed_matrix::{PackedMatrix, Panels};
 
 /// Two neighbours: the first one in the lower half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Pair(pub(super) u32);
-
-impl Pair {
-    /// Packs so many columns of a right side, given as the rows of a left side, into a panel.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn pack_panel(columns: Left<'_>, count: usize, inner: usize, panel: &mut [Self]) {
-        super::avx512::pack_panel(columns, count, inner, panel);
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    pub(super) fn pack_panel(_: Left<'_>, _: usize, _: usize, _: &mut [Self]) {
-        unreachable!("panels are made where a CPU has the instructions")
-    }
-}
 
 thread_local! {
     static SPARE: Cell<Vec<Pair>> = Cell::default();

@@ -2,10 +2,9 @@
 //! adds their products to a sum of 32 bits, exactly.
 //!
 //! A weight is w = s·q, where q is signed and s belongs to its output: the largest weight of an output is 127 (see
-//! [`crate::compute::rounding`]). What is
-//! multiplied with it is x = r·p + o, where p is unsigned and r and o belong to its row: they map the row's range onto 0
-//! to 255. Then Σ x·w = r·s·Σ p·q + o·s·Σ q, where both sums are integers and exact, so a result has the same bits on
-//! every machine.
+//! [`crate::compute::rounding`]). What is multiplied with it is x = r·p + o, where p is unsigned and r and o belong to
+//! its row: they map the row's range onto 0 to 255. Then Σ x·w = r·s·Σ p·q + o·s·Σ q, where both sums are integers and
+//! exact, so a result has the same bits on every machine.
 
 use std::cell::Cell;
 use std::ops::Range;
