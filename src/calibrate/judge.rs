@@ -1,6 +1,6 @@
 //! What a calibrated model says of a text besides the probabilities.
 
-use super::conformal::{Bounds, Score, uniform};
+use super::conformal::{Bounds, Conformal, Score, uniform};
 use super::novelty::Evidence;
 use super::{Answer, Calibration, Limits, Reason};
 
@@ -49,10 +49,19 @@ pub struct Ood {
 }
 
 impl Calibration {
+    /// What the sets of a plain prediction are made with, and the share of misses they were promised for.
+    pub fn own_sets(&self) -> Option<(&Conformal, f64)> {
+        self.conformal.as_ref().zip(self.alphas.first().copied())
+    }
+
+    /// The share of the sets of a plain prediction that were promised to hold the label.
+    pub fn own_coverage(&self) -> Option<f64> {
+        self.own_sets().map(|(_, alpha)| 1.0 - alpha)
+    }
+
     /// What is asked where nobody asks for anything else.
     pub fn usual(&self) -> Asked {
-        let conformal = self.conformal.as_ref().zip(self.alphas.first());
-        let bounds = conformal.map(|(conformal, &alpha)| conformal.bounds(alpha));
+        let bounds = self.own_sets().map(|(conformal, alpha)| conformal.bounds(alpha));
         Asked { deciding: bounds.clone(), bounds, limits: self.limits }
     }
 

@@ -128,8 +128,7 @@ impl<'a> Side<'a> {
 
 /// 1 for each row whose set holds its label, at thresholds from the other folds.
 pub(super) fn covered(model: &Artifact, rows: &SeenRows, noise: &Noise) -> Option<Vec<f64>> {
-    let (conformal, &alpha) =
-        model.calibration.conformal.as_ref().zip(model.calibration.alphas.first())?;
+    let (conformal, alpha) = model.calibration.own_sets()?;
     let SeenRows { features, predictive, .. } = rows;
     let classes = predictive.first()?.probability_c.len();
     let mut covered = vec![f64::NAN; predictive.len()];

@@ -131,13 +131,12 @@ pub fn recalibrate(
     let record = Recalibration { dataset: dataset.name.clone(), rows: tokens.len() };
     let manifest = Manifest { recalibrated: Some(record), test: None, ..model.manifest };
     let model = Artifact { manifest, ..model };
-    let alpha = model.calibration.alphas.first().copied();
     let report = RecalibrateReport {
         source: job.model.clone(),
         model: target.model.clone(),
         dataset: dataset.name.clone(),
         rows: tokens.len(),
-        target: alpha.map(|alpha| 1.0 - alpha),
+        target: model.calibration.own_coverage(),
         before: fitness(&source, &before, held(&source, &before), &noise)?,
         after: fitness(&model, &seen, covered(&model, &seen, &noise), &noise)?,
         calibration: calibrated.summary,

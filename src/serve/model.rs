@@ -109,8 +109,7 @@ impl Loaded {
 
 /// The coverage of the model's own sets, where that of requests that name none is another.
 fn other_coverage(artifact: &Artifact) -> Option<f64> {
-    let own = artifact.calibration.conformal.as_ref().and(artifact.calibration.alphas.first());
-    let own = own.map(|alpha| 1.0 - alpha);
+    let own = artifact.calibration.own_coverage();
     own.zip(Options::default().coverage)
         .and_then(|(own, asked)| ((own - asked).abs() > 1e-9).then_some(own))
 }

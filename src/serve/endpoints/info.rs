@@ -154,11 +154,7 @@ fn describe(app: &App, model: &Loaded) -> Info {
             temperature: artifact.posterior.scaling.temperature,
             scale: artifact.posterior.scaling.scale,
             epistemic: artifact.posterior.own_doubt(),
-            coverage: calibration
-                .conformal
-                .as_ref()
-                .and(calibration.alphas.first())
-                .map(|alpha| 1.0 - alpha),
+            coverage: calibration.own_coverage(),
             prediction_set_rows: calibration.conformal.as_ref().map(|conformal| conformal.rows()),
             novelty: calibration.novelty.as_ref().map(|novelty| novelty.score.name()),
             min_confidence: calibration.limits.and_then(|limits| limits.min_confidence),
