@@ -102,6 +102,9 @@ const LOCAL: &str = "sliding_attention";
 fn design(keys: &Map<String, Value>) -> Result<Design, String> {
     let mut own: Own = own(keys)?;
     if let Some(half) = own.sliding_window {
+        if half < 0 {
+            return Err(format!("`sliding_window` is {half}; use 0 or more"));
+        }
         own.local_attention = half.saturating_mul(2);
     }
     let mean = match own.classifier_pooling.as_str() {
@@ -301,7 +304,7 @@ mod tests {
             (json!({ "layer_types": vec!["chunked_attention"; 4] }), "`chunked_attention`"),
             (json!({ "global_attn_every_n_layers": 0 }), "use 1 or more"),
             (json!({ "local_attention": -1 }), "`local_attention` is -1"),
-            (json!({ "sliding_window": -1 }), "`local_attention` is -2"),
+            (json!({ "sliding_window": -1 }), "`sliding_window` is -1"),
             (json!({ "classifier_pooling": "max" }), "`max`; use `cls` or `mean`"),
             (json!({ "classifier_activation": "mish" }), "`mish`"),
             (json!({ "hidden_size": 20 }), "an odd width"),
