@@ -18,7 +18,7 @@ use crate::numbers::grouped;
 enum Stored {
     /// 16 bits, half of the size; needs AVX512-BF16
     Bf16,
-    /// 8 bits, a quarter of the size; needs AVX512-VNNI
+    /// 8 bits, a quarter of the size; needs AVX512-VNNI or AVX-VNNI
     Int8,
 }
 

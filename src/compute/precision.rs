@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use self::instructions::{has_bf16, has_int8};
+use self::instructions::has_bf16;
+pub(crate) use self::instructions::{has_avx_vnni, has_avx512_vnni};
 
 /// The numbers of the weights of linear layers and of what is multiplied with them. Residual stream, norms and
 /// softmax are f32 in each.
@@ -44,7 +45,7 @@ impl Precision {
         let (is_there, name) = match self {
             Self::F32 => return Ok(()),
             Self::Bf16 => (has_bf16(), "AVX512-BF16"),
-            Self::Int8 => (has_int8(), "AVX512-VNNI"),
+            Self::Int8 => (has_avx512_vnni() || has_avx_vnni(), "AVX512-VNNI or AVX-VNNI"),
         };
         if is_there {
             return Ok(());
@@ -85,8 +86,13 @@ mod instructions {
         has_avx512() && has!("avx512bf16")
     }
 
-    pub fn has_int8() -> bool {
+    pub fn has_avx512_vnni() -> bool {
         has_avx512() && has!("avx512vnni")
+    }
+
+    /// The instructions for vectors of 256 bits, and what goes with them.
+    pub fn has_avx_vnni() -> bool {
+        has!("avxvnni") && has!("avx2") && has!("fma")
     }
 }
 
@@ -96,7 +102,11 @@ mod instructions {
         false
     }
 
-    pub fn has_int8() -> bool {
+    pub fn has_avx512_vnni() -> bool {
+        false
+    }
+
+    pub fn has_avx_vnni() -> bool {
         false
     }
 }

@@ -7,7 +7,7 @@
 
 mod attending;
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+mod by_row;
 mod kernel;
 mod multiply;
 mod packed_matrix;
@@ -16,6 +16,8 @@ mod quad;
 mod single;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -40,7 +40,7 @@ impl Element for Pair {
 
     #[cfg(target_arch = "x86_64")]
     fn dispatch<W: Work<Self>>(work: W) -> W::Output {
-        super::avx512::with_bf16(work)
+        super::x86::with_bf16(work)
     }
 
     #[cfg(not(target_arch = "x86_64"))]

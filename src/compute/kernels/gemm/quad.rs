@@ -1,4 +1,4 @@
-//! Four numbers of eight bits beside each other: AVX512-VNNI multiplies neighbours of the inner dimension in fours and
+//! Four numbers of eight bits beside each other: AVX512-VNNI and AVX-VNNI multiply neighbours of the inner dimension in fours and
 //! adds their products to a sum of 32 bits, exactly.
 //!
 //! A weight is w = s·q, where q is signed and s belongs to its output: the largest weight of an output is 127 (see
@@ -102,7 +102,7 @@ impl Element for Quad {
 
     #[cfg(target_arch = "x86_64")]
     fn dispatch<W: Work<Self>>(work: W) -> W::Output {
-        super::avx512::with_int8(work)
+        super::x86::with_int8(work)
     }
 
     #[cfg(not(target_arch = "x86_64"))]

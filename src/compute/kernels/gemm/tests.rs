@@ -196,6 +196,48 @@ fn sums_of_bytes_are_those_of_plain_integers() {
     }
 }
 
+/// The loops of CPUs without AVX-512, by both encodings of their instruction.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn vectors_of_256_bits_give_the_same_integers() {
+    use crate::compute::precision::{has_avx_vnni, has_avx512_vnni};
+
+    if !has_avx512_vnni() {
+        // All tests of int8 are of these loops.
+        return;
+    }
+    for ((lines, columns, inner), start) in
+        SHAPES.into_iter().flat_map(|shape| (0..3).map(move |start| (shape, start)))
+    {
+        let mut values = sample(lines * inner, 1);
+        // Such a row is nothing but what is none, with either.
+        values[inner - 1] = if lines == 13 { f32::INFINITY } else { values[inner - 1] };
+        let (bias, before) = (sample(columns, 2), sample(lines * columns, 3));
+        let mut panels = PackedMatrix::new(Precision::Int8);
+        panels.take_transposed(&sample(columns * inner, 4), inner);
+        let product = |with: &dyn Fn(Multiply<'_, '_, Quad>)| {
+            let (mut packed, mut result) = (Vec::new(), before.clone());
+            let left = Left { values: &values, line: inner, element: 1 };
+            with(Multiply {
+                left: Source::Rows(left, &mut packed),
+                inner,
+                b: Quad::panels(&panels),
+                start: [Start::Zero, Start::Bias(&bias), Start::Result][start],
+                c: &mut result.chunks_exact_mut(columns).collect::<Vec<_>>(),
+            });
+            result
+                .iter()
+                .map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() })
+                .collect()
+        };
+        let expected: Vec<u32> = product(&|work| x86::with_int8(work));
+        assert_eq!(product(&|work| x86::with_vnni_of_256_bits(work)), expected);
+        if has_avx_vnni() {
+            assert_eq!(product(&|work| x86::with_avx_vnni(work)), expected);
+        }
+    }
+}
+
 #[test]
 fn what_is_no_number_stays_none_and_rows_of_one_value_are_exact() {
     for precision in Precision::available() {

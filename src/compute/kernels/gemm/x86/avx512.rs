@@ -1,91 +1,22 @@
-//! The inner loops of bf16 and of int8 with AVX-512: all unsafe code of products.
-//!
-//! What makes it sound: an [`Avx512`] is made in functions alone that are compiled for the instructions and entered
-//! where the CPU has them; vectors are loaded from and stored to arrays of at least their size; vectors and arrays
-//! that are read as one another are 64 bytes of plain numbers.
-#![expect(unsafe_code, reason = "intrinsics, and functions that are compiled for them")]
+//! The inner loops of bf16 and of int8 with AVX-512.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::Start;
-use super::kernel::{Element, Kernel, Work, in_tiles, of_panel};
-use super::multiply::Left;
-use super::packed_matrix::PANEL;
-use super::pair::Pair;
-use super::quad::{HEAD, Quad, range};
-use crate::compute::Precision;
+use crate::compute::kernels::gemm::Start;
+use crate::compute::kernels::gemm::by_row::{PutRow, by_row, whole};
+use crate::compute::kernels::gemm::kernel::{Element, Kernel, of_panel};
+use crate::compute::kernels::gemm::multiply::Left;
+use crate::compute::kernels::gemm::packed_matrix::PANEL;
+use crate::compute::kernels::gemm::pair::Pair;
+use crate::compute::kernels::gemm::quad::{HEAD, Quad, range};
 
 /// Numbers of four bytes in a vector.
 const LANES: usize = 16;
 
-/// Runs where the CPU has AVX512-BF16.
-pub fn with_bf16<W: Work<Pair>>(work: W) -> W::Output {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-    fn run<W: Work<Pair>>(work: W) -> W::Output {
-        in_tiles!(work, Avx512(()))
-    }
-    assert!(Precision::Bf16.check().is_ok(), "panels are made where a CPU has the instructions");
-    // SAFETY: the CPU has every feature that the function is compiled for: it was asked just now.
-    unsafe { run(work) }
-}
-
-/// Runs where the CPU has AVX512-VNNI.
-pub fn with_int8<W: Work<Quad>>(work: W) -> W::Output {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    fn run<W: Work<Quad>>(work: W) -> W::Output {
-        in_tiles!(work, Avx512(()))
-    }
-    assert!(Precision::Int8.check().is_ok(), "panels are made where a CPU has the instructions");
-    // SAFETY: the CPU has every feature that the function is compiled for: it was asked just now.
-    unsafe { run(work) }
-}
-
 /// That the CPU has the instructions for the elements at hand.
 #[derive(Clone, Copy)]
-struct Avx512(());
-
-/// The values as an array; where there are fewer, at the beginning of one that is filled with padding.
-#[inline(always)]
-fn whole<'a, const N: usize>(values: &'a [f32], padded: &'a mut [f32; N]) -> &'a [f32; N] {
-    if let Ok(whole) = values.try_into() {
-        return whole;
-    }
-    padded[..values.len()].copy_from_slice(values);
-    padded
-}
-
-/// Packs the values of one row at its place in its tile. Not a closure: those are compiled for the instructions only
-/// where the compiler chooses to put them into their caller.
-trait PutRow<E> {
-    fn put<const M: usize>(self, values: &[f32], tile: &mut [[E; M]], place: usize);
-}
-
-/// Packs some values of each row in tiles of `M`. Rows that fill up the last tile are zeros.
-#[inline(always)]
-fn by_row<E: Element, const M: usize>(
-    kernel: impl PutRow<E> + Copy,
-    from: Left<'_>,
-    rows: usize,
-    values: std::ops::Range<usize>,
-    packed: &mut [E],
-) {
-    assert_eq!(from.element, 1, "the values of a row are neighbours");
-    let lines = packed.len() / rows.div_ceil(M) / M;
-    for (tile, packed) in packed.chunks_exact_mut(lines * M).enumerate() {
-        let (packed, _) = packed.as_chunks_mut::<M>();
-        for place in 0..M {
-            let row = tile * M + place;
-            if row < rows {
-                let start = row * from.line;
-                let values = &from.values[start + values.start..start + values.end];
-                kernel.put(values, packed, place);
-            } else {
-                packed.iter_mut().for_each(|line| line[place] = E::default());
-            }
-        }
-    }
-}
+pub(super) struct Avx512(pub(super) ());
 
 /// The vectors of one line of a panel.
 #[inline(always)]
