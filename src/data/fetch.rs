@@ -11,7 +11,7 @@ use crate::hub::{self, Client, Entry, HubError, Listing, Repository, Snapshot};
 /// Where the Hub keeps Parquet files that it made itself of a data set that has none.
 const CONVERTED: &str = "refs/convert/parquet";
 /// Where a data set says which files are its data.
-const README: &str = "README.md";
+pub(super) const README: &str = "README.md";
 /// Folders that are taken first when several have splits.
 const USUAL: [&str; 3] = ["", "data", "default"];
 

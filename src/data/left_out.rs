@@ -1,8 +1,9 @@
-//! What a repository of the Hub has and is not read: other tables, and files that its own README names.
+//! What a repository of the Hub, or a copy of one, has and is not read: other tables, and files that its own README names.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use super::fetch::{split_name, split_of};
+use super::fetch::{README, split_name, split_of};
 use super::remark::{Remark, some};
 use super::table::Format;
 
@@ -15,20 +16,34 @@ pub(super) fn remarks(id: &str, others: &[&str], read: &[&str], readme: &Path) -
     let unused = (!others.is_empty()).then(|| {
         Remark::Note(format!("files of `{id}` on the Hub that are not used: {}", some(others)))
     });
+    let strange = strange(&format!("`{id}`"), read, readme, "download those files, name them");
+    unused.into_iter().chain(strange).collect()
+}
+
+/// What to say of the splits of a local folder, by the README in it.
+pub(super) fn of_folder(folder: &Path, splits: &BTreeMap<String, Vec<PathBuf>>) -> Option<Remark> {
+    let inside = |path: &PathBuf| Some(path.strip_prefix(folder).ok()?.to_str()?.to_owned());
+    let read: Vec<String> = splits.values().flatten().filter_map(inside).collect();
+    let read: Vec<&str> = read.iter().map(String::as_str).collect();
+    let name = format!("`{}`", folder.display());
+    strange(&name, &read, &folder.join(README), "copy those files, name them")
+}
+
+/// Warns of files that are read and that the README of the data set does not name.
+fn strange(name: &str, read: &[&str], readme: &Path, remedy: &str) -> Option<Remark> {
     let small = std::fs::metadata(readme).is_ok_and(|found| found.len() <= MOST_BYTES);
     let text = if small { std::fs::read_to_string(readme).ok() } else { None };
     let patterns = patterns(&text.unwrap_or_default());
     let of_none = |path: &&str| !patterns.iter().any(|pattern| matches(pattern, path));
     let strange: Vec<&str> = read.iter().copied().filter(of_none).collect();
-    let strange = (!patterns.is_empty() && !strange.is_empty()).then(|| {
+    (!patterns.is_empty() && !strange.is_empty()).then(|| {
         Remark::Warning(format!(
-            "{} of `{id}` is read, but the data of that data set are {} (`configs` in its `README.md`); if that is \
-             wrong, download those files, name them `train` and `test`, and give their folder",
+            "{} of {name} is read, but the data of that data set are {} (`configs` in its `README.md`); if that is \
+             wrong, {remedy} `train` and `test`, and give their folder",
             some(strange),
             some(patterns.iter().map(String::as_str))
         ))
-    });
-    unused.into_iter().chain(strange).collect()
+    })
 }
 
 /// Whether a file is a table, or looks like a split in a format that is not read.

@@ -9,7 +9,7 @@ use super::folder::Splits;
 use super::known::{self, Known};
 use super::remark::some;
 use super::table::{self, Format, is_url};
-use super::{DataError, Remark, labels, way_out};
+use super::{DataError, Remark, labels, left_out, way_out};
 use crate::hub;
 use crate::suggest::nearest;
 
@@ -49,7 +49,9 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
         return Ok(Located::single(name));
     }
     if path.is_dir() {
-        return in_folder(name, None, path);
+        let mut found = in_folder(name, None, path)?;
+        found.remarks.extend(left_out::of_folder(path, &found.splits));
+        return Ok(found);
     }
     if path.exists() {
         Format::of(path)?;
@@ -269,6 +271,25 @@ mod tests {
             assert_eq!(found.labels_file, None, "{other}");
             let [Remark::Warning(text)] = &found.remarks[..] else { panic!("{:?}", found.remarks) };
             assert!(text.contains("labels.json` is no list of class names ("), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_a_data_set_whose_readme_names_other_files_is_warned_of() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["train.csv", "v2.csv"] {
+            std::fs::write(home.path().join(name), "text,label\na,0\nb,1\n").unwrap();
+        }
+        for (files, warned) in [("v2.csv", true), ("train*", false), ("train.csv", false)] {
+            let readme =
+                format!("---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n");
+            std::fs::write(home.path().join("README.md"), readme).unwrap();
+            let remarks = locate(home.path().to_str().unwrap()).unwrap().remarks;
+            let found = remarks.iter().any(|remark| match remark {
+                Remark::Warning(text) => text.contains("train.csv of `") && text.contains("v2.csv"),
+                Remark::Note(_) => false,
+            });
+            assert_eq!(found, warned, "{files}: {remarks:?}");
         }
     }
 
