@@ -17,6 +17,9 @@ use crate::task::Task;
 /// Version of the folder's layout.
 pub const SCHEMA: u32 = 1;
 
+/// The name of the record of texts without labels that trained a student.
+pub const UNLABELLED: &str = "unlabelled";
+
 /// One part of the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartRecord {
@@ -35,8 +38,13 @@ impl PartRecord {
 /// Rows that a model was calibrated by after it was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recalibration {
-    /// The data set.
-    pub dataset: String,
+    /// The data set, and how it was read.
+    pub data: DataConfig,
+    /// Its classes, whose places its content has.
+    pub data_labels: Vec<String>,
+    /// All of its rows.
+    pub content: PartRecord,
+    /// Those of them that calibrate: not those that the model was made or tested with.
     pub rows: usize,
 }
 
@@ -149,6 +157,44 @@ fn yes() -> bool {
 }
 
 impl Manifest {
+    /// Whether anything was fitted to held-out rows: nothing was of another tool's model, or before a training ended.
+    pub fn is_calibrated(&self) -> bool {
+        let fitted = |own: &CalibrationConfig| !own.temperature || self.fit.temperature.is_some();
+        self.calibration.as_ref().is_some_and(fitted)
+    }
+
+    /// Why `bayes quantize` cannot check a precision of this model, and what to do instead; `None` where it can.
+    pub fn why_unchecked(&self) -> Option<String> {
+        let apart = self.parts.get("conformal").is_some_and(|part| part.rows > 0);
+        let crossed = self.data.is_some() && !apart;
+        Some(if !self.precision.is_f32() {
+            format!("is stored in {} already; give the model that it was made from", self.precision)
+        } else if self.zero_shot.is_some() {
+            "has labels that were named by a user; only a classifier of its own classes is quantised".to_owned()
+        } else if !self.is_calibrated() {
+            "is not calibrated, so it makes no promise that could be checked; run `bayes fit` first"
+                .to_owned()
+        } else if let Some(Recalibration { data, .. }) = &self.recalibrated {
+            format!(
+                "was calibrated anew by `{}`, which a check by its own rows would undo; quantise the model that it \
+                 was made from, and recalibrate the result",
+                data.dataset
+            )
+        } else if crossed {
+            let names: Vec<String> = Precision::available()
+                .filter(|one| !one.is_f32())
+                .map(|one| format!("\"{one}\""))
+                .collect();
+            format!(
+                "learned its last layer from every row of its data (cross-fitting), so only the training can check a \
+                 precision; train it with `--set 'calibration.precisions=[{}]'`",
+                names.join(", ")
+            )
+        } else {
+            return None;
+        })
+    }
+
     /// Whether it is of a folder of ours: one that another tool wrote has no posterior.
     pub fn is_saved(&self) -> bool {
         self.files.contains_key("bayes/posterior.safetensors")

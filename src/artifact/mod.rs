@@ -23,11 +23,11 @@ pub use certificate::{
     Certificate, Change, CoverageChange, FittedAt, LEAST_ROWS, MOST_NLL, Verdict,
 };
 pub use load::{load, manifest_of};
-pub use manifest::{Ancestor, Manifest, PartRecord, Recalibration, SCHEMA};
+pub use manifest::{Ancestor, Manifest, PartRecord, Recalibration, SCHEMA, UNLABELLED};
 pub use members::REFERENCE;
 pub use save::{
-    CONFIG, EVALUATION, INTEGERS, Records, add_records, check_target, save, save_with_weights,
-    write,
+    CONFIG, EVALUATION, INTEGERS, Records, add_records, check_target, recorded_config, save,
+    save_with_weights, write,
 };
 pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;

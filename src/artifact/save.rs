@@ -53,8 +53,15 @@ pub const EVALUATION: &str = "bayes/evaluation.json";
 pub struct Records<'a> {
     /// [`CONFIG`].
     pub config: &'a str,
-    /// [`EVALUATION`].
-    pub evaluation: &'a Value,
+    /// [`EVALUATION`], where there is one.
+    pub evaluation: Option<&'a Value>,
+}
+
+/// The [`CONFIG`] in a model folder, where its manifest vouches for it.
+pub fn recorded_config(folder: &Path, manifest: &Manifest) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join(CONFIG)).ok()?;
+    let hash = manifest.records.get(CONFIG)?;
+    (*hash == store::sha256(text.as_bytes())).then_some(text)
 }
 
 /// Puts records beside a model that [`save`] wrote, and what its manifest has got since. The folder is
@@ -66,14 +73,17 @@ pub fn add_records(
     folder: &Path,
 ) -> Result<(), ArtifactError> {
     let new = NewFolder::create(folder)?;
-    new.write(CONFIG, records.config.as_bytes())?;
-    let evaluation = pretty(records.evaluation);
-    new.write(EVALUATION, &evaluation)?;
+    let evaluation = records.evaluation.map(pretty);
+    let config = Some((CONFIG, records.config.as_bytes()));
+    let evaluation = evaluation.as_ref().map(|bytes| (EVALUATION, bytes.as_slice()));
+    let records = config.into_iter().chain(evaluation).map(|(name, bytes)| {
+        new.write(name, bytes)?;
+        Ok((name.to_owned(), store::sha256(bytes)))
+    });
+    let records = records.collect::<Result<_, StoreError>>()?;
     for name in artifact.hashed_files() {
         new.link(&name, &folder.join(&name))?;
     }
-    let records = [(CONFIG, records.config.as_bytes()), (EVALUATION, &evaluation)];
-    let records = records.map(|(name, bytes)| (name.to_owned(), store::sha256(bytes))).into();
     let manifest = Manifest { files: saved.files, records, ..artifact.manifest.clone() };
     write_rest(artifact, &manifest, &mut |name, bytes| new.write(name, bytes))?;
     replace(folder, new)

@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::process::forget_peak;
 use super::task::{Kind, Task, Work};
 use super::{BenchError, Order, Progress, Results, Settings, Suite};
+use crate::artifact::Artifact;
 use crate::compute::{self, Memory, Noise, Packed, Precision, Purpose, Sequence};
 use crate::data::TokenSet;
-use crate::model::{Parameters, specifications};
+use crate::model::{Specification, specifications};
 use crate::predict::Predictor;
 use crate::train::{Job, Stepper, TrainConfig};
 
@@ -309,10 +310,20 @@ fn size(predictor: &Predictor, results: &mut Results) {
         networks * used.map(|one| one.shape.iter().product::<usize>()).sum::<usize>();
     results.count("model_size.total_parameters".to_owned(), total as u64);
     results.count("model_size.trainable_parameters".to_owned(), trainable as u64);
-    let megabytes = (networks * bytes(&artifact.parameters)) as f64 / f64::from(1 << 20);
+    let megabytes = (networks * bytes(artifact)) as f64 / f64::from(1 << 20);
     results.add("model_size.model_size_mb".to_owned(), megabytes);
 }
 
-fn bytes(parameters: &Parameters) -> usize {
-    parameters.iter().map(|(_, tensor)| tensor.elem_count() * tensor.dtype().size_in_bytes()).sum()
+/// Bytes of the weights of one network, as its folder stores them.
+fn bytes(artifact: &Artifact) -> usize {
+    let of = |one: Specification| {
+        let numbers: usize = one.shape.iter().product();
+        match artifact.manifest.precision {
+            Precision::Bf16 if one.is_rounded() => 2 * numbers,
+            // With a step of f32 for each output.
+            Precision::Int8 if one.is_rounded() => numbers + 4 * one.shape[0],
+            _ => 4 * numbers,
+        }
+    };
+    specifications(&artifact.encoder).into_iter().map(of).sum()
 }

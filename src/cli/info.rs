@@ -10,6 +10,7 @@ use super::quantize::certificate_table;
 use super::{Common, Outcome, model_folder, print, print_json};
 use crate::artifact::{self, Manifest};
 use crate::compute::Precision;
+use crate::numbers::grouped;
 use crate::{compute, data, hub};
 
 /// Flags of `bayes info`.
@@ -79,7 +80,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
             folder.display()
         );
     };
-    let Manifest { name, fit, labels, precision, certificates, .. } = &manifest;
+    let Manifest { name, fit, labels, precision, certificates, recalibrated, .. } = &manifest;
     if common.json {
         let verdicts =
             certificates.iter().map(|(own, one)| (own.to_string(), json!(one.verdict())));
@@ -89,6 +90,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
             "method": fit.method.name(),
             "classes": labels.len(),
             "dataset": manifest.data.as_ref().map(|data| &data.dataset),
+            "recalibrated": recalibrated,
             "precision": precision,
             "certificates": certificates,
             "verdicts": verdicts.collect::<serde_json::Map<_, _>>(),
@@ -96,17 +98,23 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let dataset = manifest.data.as_ref().map_or("not recorded", |data| data.dataset.as_str());
+    let recalibrated = recalibrated.as_ref().map_or(String::new(), |own| {
+        format!("recalibrated  {} ({} rows)\n", own.data.dataset, grouped(own.rows as u64))
+    });
     let certificates: String = match certificates.is_empty() {
-        true => {
-            "\nNo precision but this one was checked; `bayes quantize` checks one.\n".to_owned()
-        }
+        true => match manifest.why_unchecked() {
+            None => {
+                "\nNo precision but this one was checked; `bayes quantize` checks one.\n".to_owned()
+            }
+            Some(_) => "\nNo precision but this one was checked.\n".to_owned(),
+        },
         false => certificates
             .iter()
             .map(|(own, one)| format!("\n{}", certificate_table(*own, one)))
             .collect(),
     };
     print(&format!(
-        "model         {name}\nmethod        {}\nclasses       {}\ntrained on    {dataset}\n\
+        "model         {name}\nmethod        {}\nclasses       {}\ntrained on    {dataset}\n{recalibrated}\
          written by    bayes {}\nweights       {precision}\n{certificates}",
         fit.method.name(),
         labels.len(),

@@ -26,6 +26,9 @@ pub struct Options {
     /// checkpoints/NAME-recalibrated/model]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Override a key of [calibration], such as calibration.target_risk=0.05
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
     #[command(flatten)]
     tables: TableFlags,
 }
@@ -36,6 +39,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         dataset: options.dataset.clone(),
         overrides: options.tables.overrides(),
         output: options.output.clone(),
+        settings: options.settings.clone(),
     };
     let selected = common.device()?;
     let mut display = Display::new(common.quiet);
@@ -52,7 +56,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 }
 
 fn text(report: &RecalibrateReport) -> String {
-    let RecalibrateReport { dataset, rows, target, before, after, .. } = report;
+    let RecalibrateReport { dataset, rows, judged, target, before, after, .. } = report;
     let line = |name: &str, of: &dyn Fn(&Fitness) -> Option<f64>| match (of(before), of(after)) {
         (None, None) => String::new(),
         (one, other) => {
@@ -64,8 +68,15 @@ fn text(report: &RecalibrateReport) -> String {
     let coverage = target.map_or("coverage".to_owned(), |target| {
         format!("coverage ({:.0} % wanted)", 100.0 * target)
     });
+    let of = match judged < rows {
+        true => format!(
+            "; figures of {} that the temperature was not fitted to",
+            grouped(*judged as u64)
+        ),
+        false => String::new(),
+    };
     format!(
-        "\n{dataset}: {} rows\n\n  {:<28}{:>10}{:>10}\n{}{}{}{}{}{}\n{}\nModel   {}\n",
+        "\n{dataset}: {} rows{of}\n\n  {:<28}{:>10}{:>10}\n{}{}{}{}{}{}\n{}\nModel   {}\n",
         grouped(*rows as u64),
         "",
         "before",

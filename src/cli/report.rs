@@ -24,13 +24,17 @@ const MODELS: usize = 5;
 
 /// What the figures are about.
 pub fn heading(one: &Evaluation) -> String {
+    of_rows(one, &one.at_precision())
+}
+
+/// Which rows the figures are of, at a precision.
+fn of_rows(one: &Evaluation, precision: &str) -> String {
     let Evaluation { answers, report, .. } = one;
     let generated = if report.truth.is_some() { " (generated texts)" } else { "" };
     format!(
-        "{}{generated}, {}{}: {} rows, with 95 % intervals (seed {})",
+        "{}{generated}, {}{precision}: {} rows, with 95 % intervals (seed {})",
         answers.dataset,
         answers.split,
-        one.at_precision(),
         grouped(report.summary.rows as u64),
         answers.seed
     )
@@ -319,10 +323,10 @@ pub fn comparison(all: &[Evaluation], differences: &[Comparison]) -> String {
     let letter = |place: usize| char::from(b'A' + (place % 26) as u8);
     let mut text = String::new();
     if let Some(one) = all.first() {
-        let _ = writeln!(text, "\n{}\n", heading(one));
+        let _ = writeln!(text, "\n{}\n", of_rows(one, ""));
     }
     for (place, one) in all.iter().enumerate() {
-        let _ = writeln!(text, "  {}  {}", letter(place), one.answers.model);
+        let _ = writeln!(text, "  {}  {}{}", letter(place), one.answers.model, one.at_precision());
         if let Some(fresh) = one.report.without_seen {
             let seen = grouped(fresh.seen as u64);
             let _ = match fresh.accuracy {

@@ -53,6 +53,11 @@ impl Precision {
         Err(format!("this CPU has no {name}, and without it {self} is slower than f32; use f32"))
     }
 
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.to_string() == name)
+    }
+
     /// Whether it is that of training.
     pub fn is_f32(&self) -> bool {
         *self == Self::F32

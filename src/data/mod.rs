@@ -72,7 +72,8 @@ pub(crate) use remark::{sentence, some};
 pub use set::TokenSet;
 pub use streamed::{StreamSource, StreamedRows, TokenStream};
 pub use summary::{
-    Lengths, NONE_IS_NEW, PartSummary, repeated_evidence, repeated_validation, untrained,
+    Lengths, NONE_IS_NEW, PartSummary, repeated_calibration, repeated_evidence,
+    repeated_validation, untrained,
 };
 pub use texts::Texts;
 pub use tokenizer::{Encoded, FolderTokenizer, TextTokenizer, TokenizerError, Truncation};

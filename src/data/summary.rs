@@ -102,14 +102,22 @@ pub fn repeated_validation(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
     Some(if 50 * seen < rows { Remark::Note(what) } else { Remark::Warning(what) })
 }
 
-/// Rows that calibrate and are no evidence of their own, since they repeat the text of another: many of all, or
-/// most of a class.
-pub fn repeated_evidence(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
+/// [`repeated_evidence`] of the rows that calibrate a model.
+pub fn repeated_calibration(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
     let apart = !parts.temperature.rows.is_empty();
     // Without parts for it the training rows calibrate.
     let parts = if apart { vec![&parts.temperature, &parts.conformal] } else { vec![&parts.train] };
+    repeated_evidence(parts.into_iter().flat_map(|part| part.examples(dataset)), &dataset.labels)
+}
+
+/// Rows that calibrate and are no evidence of their own, since they repeat the text of another: many of all, or
+/// most of a class. `labels` are the names of their classes.
+pub fn repeated_evidence<'a>(
+    rows: impl Iterator<Item = &'a Example>,
+    labels: &[String],
+) -> Option<Remark> {
     let mut texts: BTreeMap<u32, (usize, HashSet<u64>)> = BTreeMap::new();
-    for example in parts.into_iter().flat_map(|part| part.examples(dataset)) {
+    for example in rows {
         let (rows, distinct) = texts.entry(example.label).or_default();
         *rows += 1;
         distinct.insert(example.key());
@@ -120,7 +128,7 @@ pub fn repeated_evidence(dataset: &Dataset, parts: &Parts) -> Option<Remark> {
         let mut classes =
             texts.iter().filter(|(_, (rows, texts))| *rows >= FEW && 2 * texts.len() <= *rows);
         let (&label, (rows, texts)) = classes.next()?;
-        Some((format!(" of class `{}`", dataset.labels.get(label as usize)?), *rows, texts.len()))
+        Some((format!(" of class `{}`", labels.get(label as usize)?), *rows, texts.len()))
     };
     let many = 10 * distinct < 9 * rows;
     let (of, rows, distinct) =

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::calibrate::conformal::ConformalMethod;
 use crate::calibrate::{Ood, PredictionSet};
+use crate::compute::Precision;
 use crate::metrics::{MetricsError, Scores};
 use crate::posterior::{LinkChoice, OwnDoubt, Posterior};
 use crate::predict::Prediction;
@@ -19,6 +20,8 @@ pub struct Answers {
     pub dataset: String,
     pub split: String,
     pub seed: u64,
+    /// What the model computed with; f32 in files of earlier versions, which do not say it.
+    pub precision: Precision,
     /// What the model divides logits by.
     pub temperature: f64,
     /// What else stands between logits and probabilities; not known of files of earlier versions.
@@ -263,6 +266,7 @@ pub(super) mod tests {
             dataset: "tickets".to_owned(),
             split: "test".to_owned(),
             seed: u64::MAX,
+            precision: Precision::Int8,
             temperature: 1.1,
             link: Some(Link::MeanField),
             set_method: Some(ConformalMethod::Aps),

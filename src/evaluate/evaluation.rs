@@ -5,16 +5,15 @@ use serde_json::{Value, json};
 use super::shift::{Kept, Shifted};
 use super::{Answers, BaselineReport, Hygiene, Report, evaluate};
 use crate::artifact::Verdict;
-use crate::compute::{Noise, Precision};
+use crate::compute::Noise;
 use crate::metrics::{MetricsError, Scores};
 
 /// A model's answers, scored.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     pub answers: Answers,
-    /// What the model computed with; f32 for answers from a file, which does not say it.
-    pub precision: Precision,
-    /// Whether the model keeps its promises at that precision, where that was checked.
+    /// Whether the model keeps its promises at the precision of its answers, where that was checked; not known of
+    /// answers from a file.
     pub certificate: Option<Verdict>,
     /// How good that was.
     pub report: Report,
@@ -43,7 +42,6 @@ impl Evaluation {
         let (baseline, kept, shift) = (None, None, Vec::new());
         Ok(Self {
             answers,
-            precision: Precision::F32,
             certificate: None,
             report,
             uncalibrated,
@@ -56,24 +54,28 @@ impl Evaluation {
 
     /// `, int8 with a certificate` behind what an evaluation is of, where its figures are not those of f32.
     pub fn at_precision(&self) -> String {
-        if self.precision.is_f32() {
+        let precision = self.answers.precision;
+        if precision.is_f32() {
             return String::new();
+        }
+        if self.hygiene.is_none() {
+            return format!(", {precision}");
         }
         let certificate = match self.certificate.as_ref().map(|verdict| verdict.granted) {
             Some(true) => "with a certificate",
             Some(false) => "whose certificate was refused",
             None => "without a certificate",
         };
-        format!(", {} {certificate}", self.precision)
+        format!(", {precision} {certificate}")
     }
 
     /// The metrics object: the report under its fixed keys, after what it is about.
     pub fn to_json(&self) -> Value {
-        let Self { answers, precision, certificate, report, .. } = self;
+        let Self { answers, certificate, report, .. } = self;
         let Self { uncalibrated, hygiene, baseline, kept, shift, .. } = self;
         let mut object = json!({
             "model": answers.model,
-            "precision": precision,
+            "precision": answers.precision,
             "certificate": certificate,
             "dataset": answers.dataset,
             "split": answers.split,

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
-use crate::artifact::{Ancestor, Manifest, PartRecord};
+use crate::artifact::{Ancestor, Manifest, PartRecord, Recalibration, UNLABELLED};
 use crate::compute::Noise;
-use crate::data::split::overlap;
+use crate::data::split::{content_hash, overlap};
 use crate::data::table::is_url;
-use crate::data::{DataConfig, DataError, Dataset, Example, Parts, locate};
+use crate::data::{DataConfig, DataError, Dataset, Example, Parts, locate, unlabelled};
 
 /// Why it is not known which rows a model was made with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,10 @@ pub enum OriginError {
     Classes { name: String },
     #[error("`{name}` has changed since the model was trained")]
     Changed { name: String },
+    #[error(
+        "`{name}`, which calibrated the model anew, is no longer here, or no longer what it was"
+    )]
+    Recalibration { name: String },
 }
 
 /// The longest lineage that is followed.
@@ -73,6 +77,12 @@ pub struct Origin<'a> {
     parts: Parts,
     /// What the weights had seen before.
     before: Seen,
+    /// Texts without labels that trained it.
+    further: Vec<u64>,
+    /// Whether it was calibrated anew.
+    anew: bool,
+    /// The texts that calibrated it anew.
+    recalibrated: Result<HashSet<u64>, OriginError>,
 }
 
 impl<'a> Origin<'a> {
@@ -87,7 +97,10 @@ impl<'a> Origin<'a> {
     ) -> Result<Self, OriginError> {
         let before = Seen::by(&manifest.lineage);
         let found = Self::find(&manifest.as_ancestor(), opened, &before.texts)?;
-        Ok(Self { before, ..found })
+        let recalibrated =
+            manifest.recalibrated.as_ref().map(|own| texts_of(own, &manifest.labels));
+        let recalibrated = recalibrated.unwrap_or_else(|| Ok(HashSet::new()));
+        Ok(Self { before, anew: manifest.recalibrated.is_some(), recalibrated, ..found })
     }
 
     fn find(
@@ -118,7 +131,9 @@ impl<'a> Origin<'a> {
             .filter_map(Result::ok)
             .find(|parts| agree(parts, &dataset, &model.parts, made_with));
         let parts = parts.ok_or_else(|| OriginError::Changed { name: name() })?;
-        Ok(Self { dataset, parts, before: Seen::default() })
+        let further = further(model, config, &dataset)?;
+        let (before, recalibrated) = (Seen::default(), Ok(HashSet::new()));
+        Ok(Self { dataset, parts, before, further, anew: false, recalibrated })
     }
 
     /// The data, as the model read them.
@@ -131,7 +146,8 @@ impl<'a> Origin<'a> {
         self.parts.train.examples(self.dataset()).collect()
     }
 
-    /// Keys of the texts of all parts, and of those that the weights had seen before.
+    /// Keys of the texts of all parts, and of those that the weights had seen before: what made the model and tested
+    /// it, whatever calibrated it anew.
     pub fn keys(&self) -> Vec<u64> {
         let own = self.keys_of(|_| true);
         own.into_iter().chain(self.before.texts.iter().copied()).collect()
@@ -140,19 +156,28 @@ impl<'a> Origin<'a> {
     /// Places in `examples` of texts that the model was trained or calibrated on, ascending.
     ///
     /// # Errors
-    /// It is not known what its weights had seen before, or which rows of a stream they have seen.
+    /// It is not known what its weights had seen before, which rows of a stream they have seen, or which rows
+    /// calibrated it anew.
     pub fn seen(&self, examples: &[&Example]) -> Result<Vec<usize>, OriginError> {
         if let Some(why) = &self.before.unknown {
             return Err(why.clone());
         }
+        let recalibrated = self.recalibrated.as_ref().map_err(OriginError::clone)?;
         let asked: Vec<u64> = examples.iter().map(|example| example.key()).collect();
         // A stream passes over the texts of its held-out rows, and may have any other.
         let known = overlap(&self.keys_of(|_| true), &asked).len();
         if self.dataset.stream.is_some() && known < asked.len() {
             return Err(self.streamed());
         }
-        let own = self.keys_of(|name| name != "test").into_iter();
-        let known: Vec<u64> = own.chain(self.before.texts.iter().copied()).collect();
+        // What calibrated it before is as good as new where other rows took its place.
+        let fitted = |name: &str| match name {
+            "test" => false,
+            "temperature" | "conformal" => !self.anew,
+            _ => true,
+        };
+        let own = self.keys_of(fitted).into_iter();
+        let others = self.before.texts.iter().chain(recalibrated).copied();
+        let known: Vec<u64> = own.chain(others).collect();
         Ok(overlap(&known, &asked))
     }
 
@@ -161,8 +186,10 @@ impl<'a> Origin<'a> {
     }
 
     fn keys_of(&self, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
+        let further = if wanted("train") { &self.further[..] } else { &[] };
         let parts = self.parts.named().into_iter().filter(|(name, _)| wanted(name));
-        parts.flat_map(|(_, part)| part.examples(self.dataset()).map(Example::key)).collect()
+        let own = parts.flat_map(|(_, part)| part.examples(self.dataset()).map(Example::key));
+        own.chain(further.iter().copied()).collect()
     }
 }
 
@@ -210,6 +237,38 @@ fn agree(
         Some(known) => known.sha256 == part.hash(dataset),
         None => part.rows.is_empty(),
     })
+}
+
+/// The texts without labels that trained a model, where they are still what they were.
+fn further(
+    model: &Ancestor,
+    config: &DataConfig,
+    dataset: &Dataset,
+) -> Result<Vec<u64>, OriginError> {
+    let Some(record) = model.parts.get(UNLABELLED) else { return Ok(Vec::new()) };
+    let name = || config.unlabelled.clone();
+    let (texts, _) = unlabelled(config, &dataset.column_names)
+        .map_err(|_| OriginError::Gone { name: name() })?;
+    match content_hash(&texts) == record.sha256 {
+        true => Ok(texts.iter().map(Example::key).collect()),
+        false => Err(OriginError::Changed { name: name() }),
+    }
+}
+
+/// The texts that calibrated a model anew, where they are still what they were.
+fn texts_of(record: &Recalibration, labels: &[String]) -> Result<HashSet<u64>, OriginError> {
+    let changed = || OriginError::Recalibration { name: record.data.dataset.clone() };
+    let config = DataConfig { model_labels: labels.to_vec(), ..record.data.clone() };
+    let dataset = open(&config).ok_or_else(changed)?;
+    let rows: Vec<Example> = all_rows(&dataset).cloned().collect();
+    let is_same =
+        dataset.labels == record.data_labels && content_hash(&rows) == record.content.sha256;
+    if is_same { Ok(rows.iter().map(Example::key).collect()) } else { Err(changed()) }
+}
+
+/// The rows of all splits, in the order of their names.
+pub fn all_rows(dataset: &Dataset) -> impl Iterator<Item = &Example> {
+    dataset.splits.keys().flat_map(|split| dataset.rows(split))
 }
 
 /// Data that are on this machine: nothing is fetched for this.

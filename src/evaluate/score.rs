@@ -92,6 +92,7 @@ pub fn answer(
         dataset: dataset.name.clone(),
         split: String::new(),
         seed: manifest.seed,
+        precision: predictor.precision(),
         temperature: posterior.scaling.temperature,
         link: Some(Link::of(posterior)),
         set_method: calibration

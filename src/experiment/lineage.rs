@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Experiment, ExperimentError};
 use crate::artifact::{Ancestor, Manifest, manifest_of};
+use crate::compute::Precision;
 use crate::data::{Dataset, Parts, Remark};
 use crate::evaluate::Seen;
 use crate::numbers::{counted, grouped};
@@ -15,6 +16,8 @@ pub(super) struct Lineage {
     pub(super) models: Vec<Ancestor>,
     /// Whether the first of them is the teacher.
     taught: bool,
+    /// What the weights are stored in, where they are rounded.
+    rounded: Option<Precision>,
     pub(super) seen: Seen,
 }
 
@@ -24,19 +27,20 @@ impl Lineage {
         let Some(manifest) = manifest_of(folder)? else { return Ok(Self::default()) };
         // The recipe `head` takes the encoder alone, which rows of a last layer have not touched.
         let keeps = manifest.encoder_trained || experiment.train.recipe != Recipe::Head;
-        Ok(Self::of(&manifest, keeps))
+        let rounded = Some(manifest.precision).filter(|precision| !precision.is_f32());
+        Ok(Self { rounded, ..Self::of(&manifest, keeps) })
     }
 
     /// Of a model. `keeps` says whether weights are kept that its own rows trained.
     pub(super) fn of(manifest: &Manifest, keeps: bool) -> Self {
         let models = if keeps { manifest.continued() } else { manifest.lineage.clone() };
-        Self { seen: Seen::by(&models), models, taught: false }
+        Self { seen: Seen::by(&models), models, taught: false, rounded: None }
     }
 
     /// With a teacher before them: what it was trained on reaches the student through its answers.
     pub(super) fn with_teacher(self, teacher: &Manifest) -> Self {
         let models: Vec<Ancestor> = teacher.continued().into_iter().chain(self.models).collect();
-        Self { seen: Seen::by(&models), models, taught: true }
+        Self { seen: Seen::by(&models), models, taught: true, rounded: self.rounded }
     }
 
     /// What the first of them is to this run.
@@ -57,7 +61,13 @@ impl Lineage {
     /// What a person should know before trusting the figures.
     pub(super) fn remarks(&self, dataset: &Dataset, parts: &Parts) -> Vec<Remark> {
         let why = self.seen.unknown.as_ref().map(|why| format!(": {why}"));
-        self.told(dataset, parts, &why.unwrap_or_default())
+        let rounded = self.rounded.map(|precision| {
+            Remark::Warning(format!(
+                "the starting model is stored in {precision}, and training begins with its rounded weights; better \
+                 begin with the model that it was made from"
+            ))
+        });
+        rounded.into_iter().chain(self.told(dataset, parts, &why.unwrap_or_default())).collect()
     }
 
     /// The same for a report, without paths of this machine.

@@ -47,6 +47,8 @@ pub use train::{Ended, MemberReport, RecipeReport, RunContext, TrainReport, trai
 
 use std::path::PathBuf;
 
+use crate::numbers::counted;
+
 /// Why an experiment did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
@@ -118,6 +120,19 @@ pub enum ExperimentError {
          \"never\"`"
     )]
     FewForFolds { rows: usize },
+    /// Too few rows to calibrate by.
+    #[error(
+        "{} with {} are too few to calibrate by: the classes among them need rows of different texts on both sides \
+         of a division; add more of them",
+        counted(*rows, "row"),
+        counted(*texts, "different text")
+    )]
+    FewToRecalibrate { rows: usize, texts: usize },
+    /// No row but those that the model has seen.
+    #[error(
+        "`{dataset}` has no row that the model was not made or tested with; give labelled rows that are new to it"
+    )]
+    NoneFresh { dataset: String },
     /// Rows that would be scored as new ones are not.
     #[error(
         "the starting model was trained on {rows} of these rows, so cross-fitting cannot score them as \

@@ -13,7 +13,7 @@ use super::certificate::{ApartRows, certify};
 use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::{ExperimentError, Progress};
-use crate::artifact::{self, Artifact, Certificate, REFERENCE, Recalibration, Verdict};
+use crate::artifact::{self, Artifact, Certificate, Manifest, REFERENCE, Records, Verdict};
 use crate::compute::{Noise, Precision};
 use crate::data::{Dataset, Part, Remark, TokenSet};
 use crate::evaluate::models::data_config;
@@ -56,13 +56,13 @@ pub fn quantize(
 ) -> Result<QuantizeReport, ExperimentError> {
     let precision = job.precision;
     let source = artifact::load(&job.model, &Device::Cpu)?;
+    refuse_edited(&job.model, &source.manifest)?;
     refuse_others(job, &source)?;
     let from = (job.model.as_path(), &source);
     let target =
         Target::of(from, &precision.to_string(), job.output.as_deref(), checkpoints, show)?;
-    let has = source.manifest.certificates.contains_key(&precision)
-        && source.fitted_at.contains_key(&precision);
-    let model = if has { source } else { checked(job, source, show)? };
+    let checked = has_checked(&source, precision);
+    let model = if checked { source } else { check(job, source, show)? };
     let certificate = model.manifest.certificates[&precision].clone();
     let verdict = certificate.verdict();
     let before = weight_bytes(&job.model, &model);
@@ -77,7 +77,12 @@ pub fn quantize(
     if report.verdict.granted {
         target.write_record()?;
         let stored = model.stored_at(precision)?;
-        artifact::save(&stored, &target.model)?;
+        let config = artifact::recorded_config(&job.model, &stored.manifest);
+        let saved = artifact::save(&stored, &target.model)?;
+        if let Some(config) = &config {
+            let records = Records { config, evaluation: None };
+            artifact::add_records(&stored, saved, records, &target.model)?;
+        }
         report.bytes[1] = weight_bytes(&target.model, &stored);
         report.model = Some(target.model);
     }
@@ -93,36 +98,37 @@ fn weight_bytes(folder: &Path, model: &Artifact) -> u64 {
     names.filter_map(|name| Some(std::fs::metadata(folder.join(name)).ok()?.len())).sum()
 }
 
-/// Refuses a model that cannot be checked.
-fn refuse_others(job: &QuantizeJob, source: &Artifact) -> Result<(), ExperimentError> {
-    let manifest = &source.manifest;
-    let shown = job.model.display();
-    let message = if !manifest.precision.is_f32() {
-        format!(
-            "`{shown}` is stored in {} already; give the model that it was made from",
-            manifest.precision
-        )
-    } else if manifest.zero_shot.is_some() {
-        format!(
-            "`{shown}` has labels that were named by a user; only a classifier of its own classes is quantised"
-        )
-    } else if manifest.calibration.is_none() {
-        format!(
-            "`{shown}` is not calibrated, so it makes no promise that could be checked; run `bayes fit` first"
-        )
-    } else if let Some(Recalibration { dataset, .. }) = &manifest.recalibrated {
-        format!(
-            "`{shown}` was calibrated anew by `{dataset}`, which a check by its own rows would undo; quantise the \
-             model that it was made from, and recalibrate the result"
-        )
-    } else {
+/// Refuses a model whose manifest somebody changed: what is written from it would vouch for what it says.
+pub(super) fn refuse_edited(folder: &Path, manifest: &Manifest) -> Result<(), ExperimentError> {
+    if !manifest.edited {
         return Ok(());
-    };
+    }
+    Err(ExperimentError::Config {
+        place: "`--model`".to_owned(),
+        message: format!(
+            "`bayes/manifest.json` of `{}` was changed after it was saved; restore it, or make the model again",
+            folder.display()
+        ),
+    })
+}
+
+/// Refuses a model that cannot be checked, unless it was.
+fn refuse_others(job: &QuantizeJob, source: &Artifact) -> Result<(), ExperimentError> {
+    let Some(why) = source.manifest.why_unchecked() else { return Ok(()) };
+    if source.manifest.precision.is_f32() && has_checked(source, job.precision) {
+        return Ok(());
+    }
+    let message = format!("`{}` {why}", job.model.display());
     Err(ExperimentError::Config { place: "`--model`".to_owned(), message })
 }
 
+/// Whether a precision was checked, and all that was fitted at it is here.
+fn has_checked(model: &Artifact, precision: Precision) -> bool {
+    model.manifest.certificates.contains_key(&precision) && model.fitted_at.contains_key(&precision)
+}
+
 /// The model with a certificate, by the rows that its calibration was fitted on.
-fn checked(
+fn check(
     job: &QuantizeJob,
     source: Artifact,
     show: &mut dyn FnMut(Progress<'_>),
@@ -135,16 +141,6 @@ fn checked(
     let dataset = Dataset::open(&config)?.told(&mut told);
     let parts = own_parts(manifest, &dataset, &config)?;
     let shown = job.model.display();
-    if parts.conformal.rows.is_empty() {
-        return Err(ExperimentError::Config {
-            place: "`--model`".to_owned(),
-            message: format!(
-                "every row of its data trained the last layer of `{shown}` (cross-fitting), so only the training \
-                 can check a precision; train it with `--set 'calibration.precisions=[\"{}\"]'`",
-                job.precision
-            ),
-        });
-    }
     let recorded = |(name, part): (&str, &Part)| match manifest.parts.get(name) {
         Some(record) => record.sha256 == part.hash(&dataset),
         None => part.rows.is_empty(),

@@ -14,20 +14,24 @@ use super::cuts::CutRows;
 use super::features::Reads;
 use super::fit::Target;
 use super::prepare::cached_tokens;
-use super::{ExperimentError, Features, Progress};
-use crate::artifact::{self, Artifact, Manifest, Recalibration};
-use crate::calibrate::{CalibrationSummary, SMALL};
+use super::quantize::refuse_edited;
+use super::{Experiment, ExperimentError, Features, Progress};
+use crate::artifact::{self, Artifact, Manifest, PartRecord, Recalibration, Records};
+use crate::calibrate::{CalibrationConfig, CalibrationSummary, SMALL};
 use crate::compute::{Noise, Purpose};
-use crate::data::split::carve;
-use crate::data::{Dataset, Example, Overrides, Remark, TokenSet};
+use crate::data::split::{carve, content_hash};
+use crate::data::{Dataset, Example, Overrides, TokenSet, repeated_evidence};
 use crate::evaluate::models::data_config;
-use crate::evaluate::{EvaluateError, Origin, Seen, labels_of_trained};
+use crate::evaluate::{
+    EvaluateError, Origin, OriginError, Seen, all_rows, labels_of_trained, read_unlike_training,
+};
 use crate::method::PosteriorConfig;
 use crate::metrics::{self, FLOOR_RESAMPLES, Scored};
 use crate::model;
 use crate::numbers::grouped;
 use crate::posterior::{LogitDistribution, Predictive};
 use crate::predict::Pairs;
+use crate::train::class_counts;
 
 /// Numbers the division of the rows among those of one seed.
 const DIVISION: u64 = 4;
@@ -41,6 +45,8 @@ pub struct RecalibrateJob {
     pub dataset: String,
     /// How its tables are read.
     pub overrides: Overrides,
+    /// `calibration.KEY=VALUE` over what the model was calibrated with.
+    pub settings: Vec<String>,
     /// The model folder to write, which may be that of the model; by default `checkpoints/NAME-recalibrated/model`.
     pub output: Option<PathBuf>,
 }
@@ -68,6 +74,8 @@ pub struct RecalibrateReport {
     pub dataset: String,
     /// Rows that were used.
     pub rows: usize,
+    /// Those that the figures are of: all where they are few, else those that the temperature was not fitted to.
+    pub judged: usize,
     /// The coverage that sets should have.
     pub target: Option<f64>,
     pub before: Fitness,
@@ -88,30 +96,26 @@ pub fn recalibrate(
 ) -> Result<RecalibrateReport, ExperimentError> {
     let source = artifact::load(&job.model, device)?;
     let manifest = &source.manifest;
-    let Some(config) = manifest.calibration.clone() else {
-        return Err(ExperimentError::Config {
-            place: "`--model`".to_owned(),
-            message: format!(
-                "`{}` was never calibrated; run `bayes fit` first",
-                job.model.display()
-            ),
-        });
-    };
+    refuse_edited(&job.model, manifest)?;
+    let config = settings(job, manifest)?;
     manifest.precision.check().map_err(|why| ExperimentError::Config {
         place: "`--model`".to_owned(),
         message: format!("`{}` is stored in {}: {why}", job.model.display(), manifest.precision),
     })?;
     if !manifest.certificates.is_empty() && manifest.precision.is_f32() {
         let names: Vec<String> = manifest.certificates.keys().map(ToString::to_string).collect();
+        let way = match manifest.zero_shot {
+            Some(_) => "",
+            None => "; to recalibrate at a precision, give the folder that `bayes quantize` wrote",
+        };
         show(Progress::Warning(format!(
-            "what was fitted at {} is not kept, and the model answers in f32 from now on; to recalibrate at a \
-             precision, give the folder that `bayes quantize` wrote",
+            "what was fitted at {} is not kept, and the model answers in f32 from now on{way}",
             names.join(" and ")
         )));
     }
     let target =
         Target::in_place_or((&job.model, &source), job.output.as_deref(), checkpoints, show)?;
-    let (dataset, tokens) = rows(job, &source, show)?;
+    let (record, tokens) = rows(job, &source, show)?;
     check_labels(&config, tokens.labels(), &manifest.labels)?;
     let networks = source.networks_at(manifest.precision)?;
     let reads = Reads::of(&source.posterior);
@@ -128,51 +132,117 @@ pub fn recalibrate(
     let calibrated = settings.fit(source.clone(), &nothing, &held_out, fitted, &noise, show)?;
     let (model, seen) = (calibrated.artifact, calibrated.seen);
     let before = plainly(&source, &seen.features)?;
-    let record = Recalibration { dataset: dataset.name.clone(), rows: tokens.len() };
+    let dataset = record.data.dataset.clone();
     let manifest = Manifest { recalibrated: Some(record), test: None, ..model.manifest };
     let model = Artifact { manifest, ..model };
     let report = RecalibrateReport {
         source: job.model.clone(),
         model: target.model.clone(),
-        dataset: dataset.name.clone(),
+        dataset,
         rows: tokens.len(),
+        judged: seen.features.len(),
         target: model.calibration.own_coverage(),
         before: fitness(&source, &before, held(&source, &before), &noise)?,
         after: fitness(&model, &seen, covered(&model, &seen, &noise), &noise)?,
         calibration: calibrated.summary,
     };
+    if let Some(warning) = chance(&seen.features.labels, report.before.accuracy, &model.manifest) {
+        show(Progress::Warning(warning));
+    }
     target.write_record()?;
+    let config = artifact::recorded_config(&job.model, &source.manifest);
     let weights = model::with_last_layer(&job.model, &model.encoder, None)?;
-    artifact::save_with_weights(&model, &weights, &target.model)?;
+    let saved = artifact::save_with_weights(&model, &weights, &target.model)?;
+    if let Some(config) = &config {
+        let records = Records { config, evaluation: None };
+        artifact::add_records(&model, saved, records, &target.model)?;
+    }
     Ok(report)
 }
 
-/// The rows, without those that the model was made or tested with, as the model reads them.
+/// How it is calibrated: as it was, but for the keys that are set.
+fn settings(
+    job: &RecalibrateJob,
+    manifest: &Manifest,
+) -> Result<CalibrationConfig, ExperimentError> {
+    let refuse = |place: String, message: String| ExperimentError::Config { place, message };
+    let Some(config) = manifest.calibration.clone() else {
+        let message =
+            format!("`{}` was never calibrated; run `bayes fit` first", job.model.display());
+        return Err(refuse("`--model`".to_owned(), message));
+    };
+    let fixed = |key: &str| key.starts_with("novelty") || key == "precisions";
+    for setting in &job.settings {
+        let key = setting.split('=').next().unwrap_or_default().trim();
+        if key.strip_prefix("calibration.").is_none_or(fixed) {
+            let message = "`bayes recalibrate` takes keys of [calibration] alone, and of these not `precisions` and \
+                           what begins with `novelty`, since what novelty measures stays";
+            return Err(refuse(format!("`--set {setting}`"), message.to_owned()));
+        }
+    }
+    let base = Experiment {
+        // Those of another machine, perhaps.
+        calibration: CalibrationConfig { precisions: Vec::new(), ..config },
+        ..Experiment::default()
+    };
+    Ok(Experiment::parse(&base.to_toml(), "`--set`", &job.settings)?.calibration)
+}
+
+/// What to say where always giving the most frequent label would be right as often as the model: perhaps the labels
+/// do not mean here what they meant in the training.
+fn chance(labels: &[u32], accuracy: f64, manifest: &Manifest) -> Option<String> {
+    let counts = class_counts(labels, manifest.labels.len());
+    let (most, rows) = counts.iter().enumerate().max_by_key(|(_, rows)| **rows)?;
+    let share = *rows as f64 / labels.len() as f64;
+    (accuracy < share && share < 1.0).then(|| {
+        format!(
+            "the model is right on {:.1} % of these rows, and always answering `{}` would be on {:.1} %; check that \
+             their labels mean what they meant in its training (`--label-map`), and that they are its kind of text",
+            100.0 * accuracy,
+            manifest.labels[most],
+            100.0 * share
+        )
+    })
+}
+
+/// The rows, without those that the model was made or tested with, as the model reads them; and what is recorded of
+/// them.
 fn rows(
     job: &RecalibrateJob,
     source: &Artifact,
     show: &mut dyn FnMut(Progress<'_>),
-) -> Result<(Dataset, TokenSet), ExperimentError> {
+) -> Result<(Recalibration, TokenSet), ExperimentError> {
     let manifest = &source.manifest;
     let mut config = data_config(Some(&job.dataset), manifest).expect("a data set is named");
     let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
     job.overrides.apply(&mut config).map_err(refuse)?;
-    let mut told = |remark: Remark| show(Progress::from(&remark));
-    let dataset = Dataset::open(&config)?.told(&mut told);
+    let dataset = Dataset::open(&config)?.told(&mut |remark| show(Progress::from(&remark)));
+    let trained = manifest.data.as_ref().filter(|_| job.overrides.label_map.is_empty());
+    let unlike = trained.and_then(|own| read_unlike_training(&dataset, &config, &job.model, own));
+    if let Some(warning) = unlike {
+        show(Progress::Warning(warning));
+    }
     let by_label = labels_of_trained(&dataset.labels, manifest)?;
-    let known: HashSet<u64> = match Origin::of(manifest, None) {
+    let all: Vec<Example> = all_rows(&dataset).cloned().collect();
+    // What calibrated it before is replaced, and may be used again.
+    let made = Manifest { recalibrated: None, ..manifest.clone() };
+    let origin = Origin::of(&made, None);
+    let asked: Vec<&Example> = all.iter().collect();
+    if let Err(why) = origin.as_ref().map_err(OriginError::clone).and_then(|one| one.seen(&asked)) {
+        show(Progress::Warning(format!(
+            "it is unknown which of these rows trained the model, and a calibration by such rows is too sure: {why}"
+        )));
+    }
+    let known: HashSet<u64> = match &origin {
         Ok(origin) => origin.keys().into_iter().collect(),
-        Err(why) => {
-            show(Progress::Warning(format!(
-                "it is unknown which of these rows trained the model, and a calibration by such rows is too sure: {why}"
-            )));
-            Seen::by(&manifest.lineage).texts
-        }
+        Err(_) => Seen::by(&manifest.lineage).texts,
     };
-    let all: Vec<&Example> = dataset.splits.keys().flat_map(|split| dataset.rows(split)).collect();
-    let count = all.len();
-    let fresh: Vec<Example> =
-        all.into_iter().filter(|row| !known.contains(&row.key())).cloned().collect();
+    let (count, sha256) = (all.len(), content_hash(&all));
+    let is_fresh = |row: &Example| !known.contains(&row.key());
+    let fresh: Vec<Example> = all.into_iter().filter(is_fresh).collect();
+    if fresh.is_empty() {
+        return Err(ExperimentError::NoneFresh { dataset: dataset.name });
+    }
     if fresh.len() < count {
         show(Progress::Note(format!(
             "{} of {} rows are those that the model was made or tested with, and are left out",
@@ -180,23 +250,42 @@ fn rows(
             grouped(count as u64)
         )));
     }
+    if let Some(remark) = repeated_evidence(fresh.iter(), &dataset.labels) {
+        show(Progress::from(&remark));
+    }
     let pairs = fresh.iter().map(|row| row.pair.is_some());
     Pairs::of(source).check(pairs).map_err(EvaluateError::from)?;
     let tokens = cached_tokens(&source.tokenizer, &fresh, &manifest.preprocessing, show)?;
+    if tokens.truncated() > 0 {
+        show(Progress::Note(format!(
+            "{} of {} texts are longer than {} tokens and are truncated",
+            grouped(tokens.truncated() as u64),
+            grouped(tokens.rows() as u64),
+            manifest.preprocessing.max_length
+        )));
+    }
     let labels = fresh.iter().map(|row| by_label[row.label as usize]).collect();
     let places = (0..fresh.len() as u32).collect();
-    Ok((dataset, TokenSet::new(Arc::new(tokens), places, labels)))
+    let record = Recalibration {
+        data: dataset.with_columns(&config),
+        data_labels: dataset.labels.clone(),
+        content: PartRecord { rows: count, sha256 },
+        rows: fresh.len(),
+    };
+    Ok((record, TokenSet::new(Arc::new(tokens), places, labels)))
 }
 
 /// One half for temperature and scale, the other for the rest; few rows serve both, cross-fitted.
 fn divided(features: &Features, noise: &Noise) -> Result<HeldOut, ExperimentError> {
     let all = keys(features);
-    let halves = carve(&all, &[0.5, 0.5], noise, DIVISION);
-    let rows = all.len();
-    let halves = halves.map_err(|_| ExperimentError::FewForFolds { rows })?;
+    let few = || {
+        let texts: HashSet<u64> = all.iter().map(|one| one.text).collect();
+        ExperimentError::FewToRecalibrate { rows: all.len(), texts: texts.len() }
+    };
+    let halves = carve(&all, &[0.5, 0.5], noise, DIVISION).map_err(|_| few())?;
     // So that few rows are cross-fitted, each must have others of its kind.
-    if rows < SMALL && crate::calibrate::folds(&all, noise).is_none() {
-        return Err(ExperimentError::FewForFolds { rows });
+    if all.len() < SMALL && crate::calibrate::folds(&all, noise).is_none() {
+        return Err(few());
     }
     let [one, other] = [&halves[0], &halves[1]].map(|places| features.some(places));
     Ok(HeldOut::new(one, other, CutRows::default(), 0))

@@ -145,8 +145,7 @@ impl FitRecord {
         }
         if let Some(doubt) = self.temperature_doubt {
             let rows = self.temperature_rows;
-            let stays =
-                format!("so the temperature stays at {:.3}", self.temperature.unwrap_or(1.0));
+            let stays = format!("so the temperature is {:.3}", self.temperature.unwrap_or(1.0));
             warnings.push(match doubt {
                 Doubt::AllRight => format!(
                     "the model classifies all {rows} temperature rows correctly, which says \

@@ -26,11 +26,22 @@ fn tell(folder: &Path, artifact: &Artifact, precision: Precision) {
     if precision == own {
         return;
     }
+    if !artifact.manifest.is_calibrated() {
+        tracing::warn!(
+            "`{folder}` answers in {precision}; what that changes was not checked, and nothing of it is calibrated"
+        );
+        return;
+    }
     let Some(certificate) = artifact.manifest.certificates.get(&precision) else {
         let advice = match (own.check(), own) {
             (Err(why), _) => format!(" ({why})"),
-            (Ok(()), Precision::F32) => {
+            (Ok(()), Precision::F32) if artifact.manifest.why_unchecked().is_none() => {
                 "; `bayes quantize` fits them anew, and checks that they hold".to_owned()
+            }
+            (Ok(()), Precision::F32) if artifact.manifest.recalibrated.is_none() => {
+                format!(
+                    "; `calibration.precisions=[\"{precision}\"]` in training fits them anew, and checks them"
+                )
             }
             (Ok(()), _) => String::new(),
         };

@@ -66,7 +66,8 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
         data.unlabelled = shown(&data.unlabelled);
     }
     if let Some(recalibration) = &mut manifest.recalibrated {
-        recalibration.dataset = shown_name(&recalibration.dataset);
+        recalibration.data.dataset = shown_name(&recalibration.data.dataset);
+        recalibration.data.unlabelled = shown(&recalibration.data.unlabelled);
     }
     let config = source
         .config

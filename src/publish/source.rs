@@ -116,6 +116,12 @@ impl Source {
         self.dataset().map_or_else(|| "unknown data".to_owned(), shown_name)
     }
 
+    /// The data set that calibrated it anew, as `[data]` names it, and how many of its rows did.
+    pub(super) fn recalibrated_by(&self) -> Option<(String, usize)> {
+        let own = self.artifact.manifest.recalibrated.as_ref()?;
+        Some((shown_name(&own.data.dataset), own.rows))
+    }
+
     /// Its id on the Hub.
     pub(super) fn dataset_id(&self) -> Option<String> {
         match self.known() {

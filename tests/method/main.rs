@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bayes::artifact::{self, Artifact};
 use bayes::compute::{Noise, Packed, Purpose, Sequence};
-use bayes::data::Encoded;
+use bayes::data::{Encoded, Example};
+use bayes::evaluate::{Origin, OriginError};
 use bayes::experiment::{
     Ended, Experiment, ExperimentError, Resume, RunContext, TrainReport, train,
 };

@@ -64,9 +64,17 @@ fn unlabelled_texts_are_learned_from_and_a_changed_teacher_is_another_run() {
     let more = format!("data.unlabelled={}", place.path("more.csv").display());
     place.finish(&[&more]);
     assert!(place.files() != student().0.files());
+    // They are known again, as rows that trained it.
+    let manifest = artifact::manifest_of(&place.model()).unwrap().unwrap();
+    let example = |text: &str| Example { text: text.to_owned(), pair: None, label: 0 };
+    let [old, new] =
+        ["The shed is  under the oven 7", "the shed is under the oven 70"].map(example);
+    let seen = || Origin::of(&manifest, None)?.seen(&[&new, &old]);
+    assert_eq!(seen(), Ok(vec![1]));
     fs::write(place.path("more.csv"), format!("text\n{texts}once more a rake\n")).unwrap();
     let error = place.refused(&[&more]);
-    assert!(error.contains("the texts of `data.unlabelled` have changed"), "{error}");
+    assert!(error.contains("the rows of the `unlabelled` split differ"), "{error}");
+    assert!(matches!(seen(), Err(OriginError::Changed { .. })), "{:?}", seen());
 }
 
 #[test]

@@ -139,11 +139,9 @@ fn a_saved_model_is_checked_by_the_rows_that_calibrated_it() {
         return assert!(told.contains("this CPU has no"), "{told}");
     };
     let crossed = home.refused(&["quantize", "--precision", &precision]);
-    assert!(
-        crossed.contains("cross-fitting")
-            && crossed.contains(&format!("'calibration.precisions=[\"{precision}\"]'")),
-        "{crossed}"
-    );
+    let lower: Vec<String> = lower().iter().map(|one| format!("\"{one}\"")).collect();
+    let key = format!("'calibration.precisions=[{}]'", lower.join(", "));
+    assert!(crossed.contains("cross-fitting") && crossed.contains(&key), "{crossed}");
 
     let home = Home::new();
     let data = home.write("tickets.csv", crate::home::tickets(1200));
@@ -178,6 +176,35 @@ fn a_saved_model_is_checked_by_the_rows_that_calibrated_it() {
     assert!(
         home.done(&["eval", "--no-baseline", "--model", stored]).contains("with a certificate")
     );
+    // What it was made with is known, its size is that of its file, and answers say what they were computed with.
+    assert!(home.path(stored).join("bayes/config.toml").exists());
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let size = parsed(&home.done(&["bench", "--model", stored, "--suite", "size", "--json"]));
+    let bytes = std::fs::metadata(home.path(stored).join("model.safetensors")).unwrap().len();
+    let shown = size["model_size"]["model_size_mb"].as_f64().unwrap() * f64::from(1 << 20);
+    assert!((0.8..=1.0).contains(&(shown / bytes as f64)), "{shown} {bytes}");
+    let own = "checkpoints/tickets/model";
+    let both = ["eval", "--no-baseline", "--model", own, stored];
+    let told = home.done(&both);
+    let line = format!("B  {stored}, {precision} with a certificate");
+    assert!(told.contains(&line) && told.contains(&format!("A  {own}\n")), "{told}");
+    home.done(&["eval", "--no-baseline", "--model", stored, "--predictions", "answers.csv"]);
+    let again = parsed(&home.done(&["eval", "--json", "--predictions", "answers.csv"]));
+    assert_eq!(again["precision"], precision.as_str(), "{again}");
+    let next = ["train", data.to_str().unwrap(), "--init", stored, "--set", "name=next"];
+    let told = text(&home.run(&next).stderr).to_owned();
+    assert!(told.contains(&format!("is stored in {precision}, and training begins")), "{told}");
+    // A manifest that somebody changed is vouched for by nobody.
+    let manifest = home.path(own).join("bayes/manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replacen("\"seed\": 42", "\"seed\": 43", 1)).unwrap();
+    for command in
+        [&["quantize", "--precision", &precision][..], &["recalibrate", "--dataset", "tickets.csv"]]
+    {
+        let refused = home.refused(&[command, &["--model", own, "--output", "other"]].concat());
+        assert!(refused.contains("was changed after it was saved"), "{refused}");
+    }
+    std::fs::write(&manifest, text).unwrap();
     // Other rows under the same name are no proof.
     home.write("tickets.csv", crate::home::tickets(1100));
     let changed = home.refused(&[

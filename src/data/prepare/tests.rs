@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::data::{Remark, repeated_evidence, repeated_validation};
+use crate::data::{Remark, repeated_calibration, repeated_validation};
 
 fn rows(name: &str, n: u32) -> Vec<Example> {
     let row = |i| Example { text: format!("{name} {i}"), pair: None, label: i % 2 };
@@ -97,7 +97,7 @@ fn repeated_rows_that_calibrate_are_told_of() {
         let dataset = dataset([("train", rows)]);
         let config = DataConfig { cross_fit, ..DataConfig::default() };
         let parts = Parts::divide(&dataset, &config, &Noise::new(1), &HashSet::new()).unwrap();
-        repeated_evidence(&dataset, &parts).map(|remark| remark.text().to_owned())
+        repeated_calibration(&dataset, &parts).map(|remark| remark.text().to_owned())
     };
     let often = |count: u32, times: usize| -> Vec<Example> {
         rows("text", count).into_iter().flat_map(|row| vec![row; times]).collect()

@@ -7,7 +7,7 @@ use super::rows::{Weighting, read};
 use super::solver::{Problem, Until, fit};
 use super::sparse::padded;
 use super::{Baseline, Rival};
-use crate::compute::Noise;
+use crate::compute::{Noise, Precision};
 use crate::data::{Dataset, Example};
 use crate::evaluate::{Answer, Answers, Truth};
 
@@ -278,6 +278,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
             dataset: "requests".to_owned(),
             split: "test".to_owned(),
             seed: 1,
+            precision: Precision::F32,
             temperature: 1.0,
             link: None,
             set_method: None,

@@ -5,13 +5,23 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::read::Cells;
-use super::{FileError, LINK, ROWS, SET_METHOD, agree};
+use super::{FileError, LINK, PRECISION, ROWS, SET_METHOD, agree};
 use crate::data::Remark;
 use crate::evaluate::{Answer, Answers, Truth};
 
 /// Columns that are the same on every line of a model.
-const COMMON: [&str; 9] =
-    ["dataset", "split", "seed", "temperature", "alpha", "bound_rows", ROWS, LINK, SET_METHOD];
+const COMMON: [&str; 10] = [
+    "dataset",
+    "split",
+    "seed",
+    "temperature",
+    "alpha",
+    "bound_rows",
+    ROWS,
+    LINK,
+    SET_METHOD,
+    PRECISION,
+];
 /// Numbers that a model has for every text, or for none.
 const OF_ALL: [&str; 3] = ["aleatoric", "epistemic", "novelty"];
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `model`, `dataset`, `split` | what answered, and what the rows are from |
 //! | `seed`, `temperature`, `alpha`, `bound_rows` | the same on every line of a model |
-//! | `link`, `set_method` | likewise: how probabilities come from logits, and sets from probabilities |
+//! | `link`, `set_method`, `precision` | likewise: how probabilities come from logits, and sets from probabilities; what was computed with |
 //! | `rows` | how many answers of the model were written |
 //! | `row` | the row in the split, from 0 |
 //! | `ood` | where a text of no class is from; null for a labelled one |
@@ -34,11 +34,13 @@ const ROWS: &str = "rows";
 const LINK: &str = "link";
 /// How prediction sets are made.
 const SET_METHOD: &str = "set_method";
+/// What the model computed with.
+const PRECISION: &str = "precision";
 /// Columns that files of earlier versions do not have.
-const LATER: [&str; 3] = [ROWS, LINK, SET_METHOD];
+const LATER: [&str; 4] = [ROWS, LINK, SET_METHOD, PRECISION];
 
 /// Columns before those of the classes.
-const FIRST: [(&str, Kind); 14] = [
+const FIRST: [(&str, Kind); 15] = [
     ("model", Kind::Text),
     ("dataset", Kind::Text),
     ("split", Kind::Text),
@@ -49,6 +51,7 @@ const FIRST: [(&str, Kind); 14] = [
     (ROWS, Kind::Integer),
     (LINK, Kind::Text),
     (SET_METHOD, Kind::Text),
+    (PRECISION, Kind::Text),
     ("row", Kind::Integer),
     ("ood", Kind::Text),
     ("label", Kind::Text),
@@ -161,6 +164,7 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
         Value::Integer(answers.rows.len() as i64),
         answers.link.map_or(Value::Null, |link| text(link.name())),
         answers.set_method.map_or(Value::Null, |method| text(method.name())),
+        text(&answers.precision.to_string()),
         Value::Integer(answer.row as i64),
         ood,
         label,

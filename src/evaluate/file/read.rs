@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::check::Lines;
-use super::{FIRST, FileError, LAST, LATER, LINK, SET_METHOD};
+use super::{FIRST, FileError, LAST, LATER, LINK, PRECISION, SET_METHOD};
 use crate::calibrate::conformal::ConformalMethod;
+use crate::compute::Precision;
 use crate::data::Remark;
 use crate::data::table::{self, Format, Reading, Value};
 use crate::evaluate::{Answer, Answers, Link, Novelty, Truth};
@@ -179,6 +180,9 @@ impl Cells<'_> {
             dataset: self.text("dataset")?,
             split: self.text("split")?,
             seed: self.whole("seed")?,
+            precision: self
+                .choice(PRECISION, Precision::named, "f32, bf16 or int8")?
+                .unwrap_or_default(),
             temperature: match self.float("temperature")? {
                 temperature if temperature > 0.0 => temperature,
                 _ => return Err(self.wrong("temperature", "a number above 0")),

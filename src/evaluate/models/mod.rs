@@ -194,15 +194,6 @@ impl Shared {
                 "it is unknown which of these rows were used to train or calibrate the model: {why}"
             ))));
         }
-        if let Some(own) = &manifest.recalibrated
-            && own.dataset == asked.dataset.name
-        {
-            show(Event::Remark(Remark::Warning(format!(
-                "`{}` calibrated this model (`bayes recalibrate`), so figures of calibration and coverage on these \
-                 rows may be too good",
-                own.dataset
-            ))));
-        }
         if first && !outside.is_empty() {
             let mut known = asked.keys();
             known.extend(origin.iter().flat_map(Origin::keys));
@@ -227,10 +218,10 @@ impl Shared {
                 asked.ask_shifted(predictor, known, &options.shift, (&evaluation, kept), show)?
             }
         };
-        let (baseline, precision) = (baseline.flatten(), predictor.precision());
-        let certificate = predictor.artifact().manifest.certificates.get(&precision);
+        let baseline = baseline.flatten();
+        let certificate = predictor.artifact().manifest.certificates.get(&predictor.precision());
         let certificate = certificate.map(Certificate::verdict);
-        Ok(Evaluation { precision, certificate, baseline, kept: Some(kept), shift, ..evaluation })
+        Ok(Evaluation { certificate, baseline, kept: Some(kept), shift, ..evaluation })
     }
 }
 

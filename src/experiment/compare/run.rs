@@ -36,6 +36,13 @@ pub fn compare(
     context: &RunContext<'_>,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Compared, ExperimentError> {
+    if !job.experiment.calibration.precisions.is_empty() {
+        show(Progress::Warning(
+            "`calibration.precisions` has no effect in a comparison, whose figures are all of f32; check a precision \
+             of the model that you choose (`bayes quantize`)"
+                .to_owned(),
+        ));
+    }
     let comparison = Comparison::new(job, context)?;
     let entries = &comparison.entries;
     let count = entries.len() * job.seeds as usize;
@@ -95,6 +102,8 @@ impl CompareJob {
         own.data.cross_fit = CrossFit::Never;
         own.posterior = self.posterior(entry);
         own.publish.push = Push::Never;
+        // One precision for all.
+        own.calibration.precisions = Vec::new();
         let place = format!("`--methods {}`", entry.label);
         Experiment::parse(&own.to_toml(), &place, &entry.settings)
     }
@@ -157,11 +166,12 @@ impl<'a> Comparison<'a> {
             let other = |setting: &&String| {
                 !own.iter().any(|own| setting.starts_with(own))
                     || setting.starts_with("posterior.method")
+                    || setting.starts_with("calibration.precisions")
             };
             if let Some(setting) = entry.settings.iter().find(other) {
                 return Err(refuse(format!(
-                    "`{setting}` is no key of [posterior] or [calibration] for one method; for all, \
-                     use `--set`"
+                    "`{setting}` is no key of [posterior] or [calibration] that one method of a comparison may have; \
+                     for all, use `--set`"
                 )));
             }
             job.run(entry, job.experiment.train.seed, None)?;

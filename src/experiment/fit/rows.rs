@@ -54,7 +54,7 @@ impl Rows {
             show(Progress::from(remark));
         }
         check_rows(&chosen[0].calibration, &dataset, &parts)?;
-        let repeated = [data::repeated_validation, data::repeated_evidence];
+        let repeated = [data::repeated_validation, data::repeated_calibration];
         for remark in repeated.iter().filter_map(|find| find(&dataset, &parts)) {
             show(Progress::from(&remark));
         }

@@ -6,11 +6,12 @@ use std::path::Path;
 use super::origin::base_model;
 use super::prepare::Prepared;
 use crate::artifact::{
-    Artifact, Manifest, PartRecord, Preprocessing, SCHEMA, SpecialTokens, manifest_of,
+    Artifact, Manifest, PartRecord, Preprocessing, SCHEMA, SpecialTokens, UNLABELLED, manifest_of,
 };
 use crate::calibrate::Calibration;
 use crate::compute::Precision;
-use crate::data::{Part, TextTokenizer};
+use crate::data::split::content_hash;
+use crate::data::{Part, TextTokenizer, unlabelled};
 use crate::method::{FitRecord, Method};
 use crate::model::{self, EncoderConfig, Parameters};
 use crate::posterior::Posterior;
@@ -65,6 +66,14 @@ fn manifest(prepared: &Prepared) -> Manifest {
     let Prepared { experiment, dataset, parts, lineage, .. } = prepared;
     let record = |(name, part): (&str, &Part)| (name.to_owned(), PartRecord::of(part, dataset));
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
+    // They train a student; who trains without a teacher is told that they are not used.
+    let further =
+        experiment.posterior.name() == Method::Distil && !experiment.data.unlabelled.is_empty();
+    let further =
+        further.then(|| unlabelled(&experiment.data, &dataset.column_names).ok()).flatten();
+    let further =
+        further.map(|(rows, _)| PartRecord { rows: rows.len(), sha256: content_hash(&rows) });
+    let further = further.map(|record| (UNLABELLED.to_owned(), record));
     Manifest {
         schema: SCHEMA,
         bayes: env!("CARGO_PKG_VERSION").to_owned(),
@@ -88,7 +97,7 @@ fn manifest(prepared: &Prepared) -> Manifest {
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         weights: prepared.start.folder.as_deref().and_then(weights),
         seed: experiment.train.seed,
-        parts: named.map(record).collect(),
+        parts: named.map(record).chain(further).collect(),
         lineage: lineage.models.clone(),
         lineage_known: lineage.is_known(),
         encoder_trained: true,

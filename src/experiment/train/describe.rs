@@ -6,7 +6,7 @@ use super::prepare::Prepared;
 use super::schedule::{long_warmup, overruled_epochs};
 use super::{Experiment, Progress};
 use crate::calibrate::FOLDS;
-use crate::data::{Part, StreamSource, repeated_evidence, repeated_validation, untrained};
+use crate::data::{Part, StreamSource, repeated_calibration, repeated_validation, untrained};
 use crate::numbers::grouped;
 use crate::train::Recipe;
 
@@ -37,7 +37,7 @@ pub(super) fn describe(
     let of_parts = [
         untrained(dataset, parts, limit),
         repeated_validation(dataset, parts),
-        repeated_evidence(dataset, parts),
+        repeated_calibration(dataset, parts),
     ];
     let seen = lineage.remarks(dataset, parts);
     let taught = prepared.lessons.as_ref().map_or_else(Vec::new, Lessons::told);

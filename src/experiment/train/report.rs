@@ -12,7 +12,7 @@ use super::runs::Network;
 use super::{ExperimentError, RunFolder};
 use crate::artifact::PartRecord;
 use crate::calibrate::CalibrationSummary;
-use crate::data::{repeated_evidence, repeated_validation, sentence};
+use crate::data::{repeated_calibration, repeated_validation, sentence};
 use crate::evaluate::{BaselineReport, EvaluateError, Evaluation, Report};
 use crate::method::FitRecord;
 use crate::metrics::Scores;
@@ -166,7 +166,7 @@ fn notes(prepared: &Prepared, kept: Recipe) -> Vec<String> {
         ),
     };
     let seen = lineage.notes(dataset, parts);
-    let repeated = [repeated_validation(dataset, parts), repeated_evidence(dataset, parts)];
+    let repeated = [repeated_validation(dataset, parts), repeated_calibration(dataset, parts)];
     let repeated = repeated.into_iter().flatten().chain(seen);
     let repeated = repeated.map(|remark| sentence(remark.text()));
     let streamed = dataset.stream.as_ref().map(|stream| of_stream(stream.rows()));

@@ -2,8 +2,8 @@
 
 use super::Card;
 use super::numbers::{code, share};
-use crate::calibrate::Limits;
 use crate::calibrate::conformal::{Bounds, Score};
+use crate::calibrate::{Limits, SMALL};
 use crate::method::FitRecord;
 use crate::posterior::{Covariance, Spread};
 
@@ -82,10 +82,14 @@ impl Card<'_> {
             (false, _) | (true, 0.0 | 1.0) => String::new(),
             (true, scale) => format!(" and their variance is multiplied by {scale:.3}"),
         };
-        let rows = if self.crossed() {
-            "rows scored by a last layer that had not seen them"
-        } else {
-            "rows that the model was not trained on"
+        let rows = match self.source.recalibrated_by() {
+            Some((data, _)) => {
+                format!("rows of {}, which the model was not trained on", code(&data))
+            }
+            None if self.crossed() => {
+                "rows scored by a last layer that had not seen them".to_owned()
+            }
+            None => "rows that the model was not trained on".to_owned(),
         };
         if scaling.temperature == 1.0 && scaling.vector.is_none() {
             let config = self.source.artifact.manifest.calibration.as_ref();
@@ -103,6 +107,14 @@ impl Card<'_> {
         )
     }
 
+    /// Whether sets keep their promise only nearly.
+    fn approximate(&self) -> bool {
+        match self.source.recalibrated_by() {
+            Some((_, rows)) => rows < SMALL,
+            None => self.crossed() || self.few_rows(),
+        }
+    }
+
     fn calibration(&self) -> String {
         let calibration = &self.source.artifact.calibration;
         let mut parts = Vec::new();
@@ -116,7 +128,7 @@ impl Card<'_> {
             let coverage: Vec<String> =
                 calibration.alphas.iter().map(|alpha| share(1.0 - alpha)).collect();
             // Cross-fitted scores keep the promise only approximately.
-            let how = if self.crossed() || self.few_rows() { "about" } else { "at least" };
+            let how = if self.approximate() { "about" } else { "at least" };
             let few: String = calibration
                 .alphas
                 .iter()
@@ -128,10 +140,10 @@ impl Card<'_> {
                 coverage.join(" or ")
             ));
         }
-        let rows = if self.crossed() {
-            "held-out (cross-fitted) rows"
-        } else {
-            "rows that were not used for training"
+        let rows = match self.source.recalibrated_by() {
+            Some((data, _)) => format!("the rows of {}", code(&data)),
+            None if self.crossed() => "held-out (cross-fitted) rows".to_owned(),
+            None => "rows that were not used for training".to_owned(),
         };
         if calibration.novelty.is_some() {
             let before = match self.source.artifact.reference {

@@ -28,6 +28,14 @@ impl Card<'_> {
             let notes: String = notes.iter().map(|note| format!(" {note}")).collect();
             text.push_str(&format!("\n{}{notes}\n\n", self.what_for()));
         }
+        if let Some((data, rows)) = self.source.recalibrated_by() {
+            text.push_str(&format!(
+                "After that, temperature, prediction sets, the p-values of novelty and limits were fitted anew to {} \
+                 of {}, and what was fitted to other rows is gone. Weights and posterior stayed.\n\n",
+                counted(rows, "row"),
+                code(&data)
+            ));
+        }
         if let Some(training) = self.facts() {
             let how = if self.kept_head() {
                 let tuned = if training.tuning_left {
@@ -85,10 +93,11 @@ impl Card<'_> {
     /// Whether the encoder is the one that it began with.
     pub(super) fn kept_head(&self) -> bool {
         // A folder of an older version does not say it, but counts its steps.
-        self.facts().is_some_and(|one| match one.kept {
-            Some(kept) => kept == Recipe::Head,
-            None => one.steps == 0,
-        })
+        match self.facts() {
+            Some(Training { kept: Some(kept), .. }) => *kept == Recipe::Head,
+            Some(training) => training.steps == 0,
+            None => self.source.config.is_some() && !self.source.artifact.manifest.encoder_trained,
+        }
     }
 
     /// Whether the rows that train the last layer calibrate it too, each by one that has not seen it.

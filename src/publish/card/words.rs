@@ -94,10 +94,15 @@ impl Card<'_> {
             "" => String::new(),
             description => format!("{description}\n\n"),
         };
-        let rows = if self.crossed() {
-            "Calibration used cross-fitting: a last layer that had not seen the row scored it."
-        } else {
-            "Calibration used rows that the model was not trained on."
+        let rows = match self.source.recalibrated_by() {
+            Some((data, rows)) => {
+                format!("It was calibrated anew by {} of {}.", counted(rows, "row"), code(&data))
+            }
+            None if self.crossed() => {
+                "Calibration used cross-fitting: a last layer that had not seen the row scored it."
+                    .to_owned()
+            }
+            None => "Calibration used rows that the model was not trained on.".to_owned(),
         };
         let made = if self.fitted_afterwards() {
             "whose posterior and calibration were fitted"
