@@ -5,7 +5,8 @@
 
 Every rule must evaluate without an error, every query of the dashboard and of the adapter must be
 answered, and every metric that they name must be one of the server's, or await a part that is marked.
-Queries without a series are listed. PNG is a picture of all panels. Exit 0: all of that holds. Needs
+Queries without a series are listed. A server that knows a shared store gets one, with the command of
+`compose.yaml`, and a worker. PNG is a picture of all panels. Exit 0: all of that holds. Needs
 `pyyaml`, prometheus and promtool (Debian: prometheus), and matplotlib for the picture.
 """
 
@@ -13,6 +14,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 KEY = "k" * 32
 # Series of parts that a binary may not have yet, or that come with labels sent to /feedback only.
-AWAITED = r"bayes_(drift_psi|feedback_total|calibration_ece_ratio|brier_score|conformal_coverage_ratio)"
+AWAITED = r"bayes_(redis_up|drift_psi|feedback_total|calibration_ece_ratio|brier_score|conformal_coverage_ratio)"
 # Names that Prometheus makes itself.
 OWN = {"up", "ALERTS"}
 ODD = "the quarterly invoice mentions kubernetes tax forms and 17 gearboxes".split()
@@ -78,7 +80,7 @@ def load(address, texts, until, seed):
 class Prometheus:
     """The configuration of deploy/prometheus with one target that is known, and short intervals."""
 
-    def __init__(self, home, target, port):
+    def __init__(self, home, targets, port):
         config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "2s"}
         config["rule_files"] = [str(DEPLOY / "prometheus/rules/*.yml")]
@@ -86,7 +88,7 @@ class Prometheus:
         del job["dns_sd_configs"]
         # Labels that a cluster adds.
         labels = {"namespace": "bayes", "pod": "bayes-0"}
-        job["static_configs"] = [{"targets": [target], "labels": labels}]
+        job["static_configs"] = [{"targets": targets, "labels": labels}]
         config["scrape_configs"] = [job]
         path = Path(home, "prometheus.yml")
         path.write_text(yaml.safe_dump(config))
@@ -161,15 +163,18 @@ def picture(prometheus, began, path):
     pyplot.savefig(path, dpi=60)
 
 
-def judge(prometheus, text_, began):
-    wrong = []
+def judge(prometheus, text, began, servers):
+    lint = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    wrong = [f"promtool check metrics: {lint.stderr}"] * bool(lint.returncode)
+    up = prometheus.ask("query", query='sum(up{job="bayes"})')[0]["result"][0]["value"][1]
+    wrong += [f"{up} of {servers} servers are scraped"] * (up != str(servers))
     groups, _ = prometheus.ask("rules")
     rules = [rule for group in groups["groups"] for rule in group["rules"]]
     states = {rule["name"]: rule["state"] for rule in rules if rule["type"] == "alerting"}
     wrong += [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] != "ok"]
     print(f"{len(rules)} rules evaluated, {len(wrong)} with an error")
     print("alerts that are pending or fire:", sorted(name for name in states if states[name] != "inactive"))
-    exist = {name for name in re.findall(r"^([\w:]+)[ {]", text_, re.M)} | OWN
+    exist = {name for name in re.findall(r"^([\w:]+)[ {]", text, re.M)} | OWN
     exist |= {rule["name"] for rule in rules if rule["type"] == "recording"}
     queries = [(rule["name"], "", rule["query"]) for rule in rules] + list(expressions())
     waits, empty = set(), []
@@ -189,26 +194,64 @@ def judge(prometheus, text_, began):
     return wrong
 
 
+def store(home):
+    """The store of compose.yaml, on a port of its own; its process and the settings that name it."""
+    server = shutil.which("valkey-server") or shutil.which("redis-server")
+    if not server:
+        print("NOT RUN: no valkey-server and no redis-server")
+        return None, {}
+    words = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["redis"]["command"].split()[1:]
+    words = [word.strip('"') for word in words]
+    words[words.index("--dir") + 1] = home
+    command = [server, *words, "--port", "18485", "--bind", "127.0.0.1"]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL), {"BAYES_REDIS_URL": "redis://127.0.0.1:18485/0"}
+
+
+def wait(*addresses):
+    end = time.time() + 90
+    while time.time() < end:
+        try:
+            if all(request(address)[0] == 200 for address in addresses):
+                return
+        except OSError:
+            time.sleep(0.2)
+    sys.exit(f"not ready: {addresses}")
+
+
 def main():
     binary, model = (str(Path(path).resolve()) for path in sys.argv[1:3])
     seconds = int(sys.argv[3]) if len(sys.argv) > 3 else 90
+    help_ = subprocess.run([binary, "serve", "--help"], capture_output=True, text=True).stdout
+    processes = []
     with tempfile.TemporaryDirectory() as home:
         Path(home, "keys").write_text(f"# check\n{KEY}\n")
-        env = {**os.environ, "BAYES_METRICS_ADDR": "127.0.0.1:18481", "BAYES_API_KEY_FILE": f"{home}/keys"}
+        env = {**os.environ, "BAYES_API_KEY_FILE": f"{home}/keys", "BAYES_RATE_LIMIT": "6000/min"}
         head = [binary, "dataset", "head", "reviews", "-n", "400", "--json"]
         rows = subprocess.run(head, cwd=home, capture_output=True, text=True, check=True).stdout
         texts = [json.loads(row)["text"] for row in rows.splitlines()]
-        server = subprocess.Popen([binary, "serve", "--model", model, "--port", "18480", "--rate-limit", "6000/min"],
-                                  cwd=home, env=env, stderr=open(f"{home}/server.log", "w"))
-        prometheus = Prometheus(home, "127.0.0.1:18481", 18482)
+
+        def serve(port, metrics, *flags):
+            command = [binary, "serve", "--model", model, "--port", str(port), *flags]
+            own = {**env, "BAYES_METRICS_ADDR": metrics}
+            log = open(f"{home}/{port}.log", "w")
+            processes.append(subprocess.Popen(command, cwd=home, env=own, stderr=log))
+
         try:
-            began = time.time()
-            while time.time() < began + 60:
-                try:
-                    if request(f"{prometheus.url}/-/ready")[0] == request("http://127.0.0.1:18480/readyz")[0] == 200:
-                        break
-                except OSError:
-                    time.sleep(0.2)
+            shared = "--redis-url" in help_
+            if shared:
+                kept, settings = store(home)
+                processes += [kept] * bool(settings)
+                env.update(settings)
+                shared = bool(settings)
+            targets = ["127.0.0.1:18481", "127.0.0.1:18484"][: 1 + shared]
+            serve(18480, targets[0])
+            server = processes[-1]
+            if shared:
+                serve(18483, targets[1], "--role", "worker")
+            prometheus = Prometheus(home, targets, 18482)
+            processes.append(prometheus.process)
+            ready = [f"http://127.0.0.1:{port}/readyz" for port in (18480, 18483)[: 1 + shared]]
+            wait(f"{prometheus.url}/-/ready", *ready)
             began = time.time()
             clients = [threading.Thread(target=load, args=("http://127.0.0.1:18480", texts, began + seconds, seed))
                        for seed in range(4)]
@@ -219,15 +262,12 @@ def main():
             for client in clients:
                 client.join()
             time.sleep(3)
-            text_ = request("http://127.0.0.1:18481/metrics")[1]
-            lint = subprocess.run(["promtool", "check", "metrics"], input=text_, capture_output=True, text=True)
-            wrong = judge(prometheus, text_, began)
-            if lint.returncode:
-                print("promtool check metrics:", lint.stdout, lint.stderr)
+            text = request(f"http://{targets[0]}/metrics")[1]
+            wrong = judge(prometheus, text, began, len(targets))
             if len(sys.argv) > 4:
                 picture(prometheus, began, sys.argv[4])
         finally:
-            for process in (server, prometheus.process):
+            for process in reversed(processes):
                 process.terminate()
                 process.wait(timeout=60)
     print(*(f"WRONG {one}" for one in wrong), f"{len(wrong)} faults", sep="\n")
