@@ -76,8 +76,9 @@ fn the_commands_of_precision_run() {
 }
 
 #[test]
-fn the_commands_of_serving_run() {
+fn the_commands_of_serving_and_deployment_run() {
     follow("docs/serving.md");
+    follow("docs/deployment.md");
 }
 
 #[test]
