@@ -48,6 +48,20 @@ fn at<'a>(object: &'a Value, key: &str) -> &'a Value {
 }
 
 #[test]
+fn rows_that_trained_the_model_are_no_measure_of_its_calibration() {
+    let home = trained();
+    home.write("copy.csv", home::tickets(240));
+    let warnings = |more: &[&str]| {
+        let found = quick(&home, &[&["--suite", "calibration"], more].concat());
+        found["warnings"].to_string()
+    };
+    let told = warnings(&["--dataset", "copy.csv"]);
+    assert!(told.contains("of the 240 test rows trained or calibrated the model"), "{told}");
+    // Its own test rows did not.
+    assert!(!warnings(&[]).contains("trained or calibrated"));
+}
+
+#[test]
 fn every_suite_has_its_keys_and_the_report_its_headings() {
     let home = trained();
     let suites = "latency,throughput,memory,size,train,calibration,long-range,posterior";

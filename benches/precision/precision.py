@@ -36,11 +36,12 @@ def first_answer(bayes, model, times):
 
 
 def figures(bayes, model, options):
+    outside = ["--ood", options.ood] if options.ood else []
     evaluation = json.loads(run(bayes, "eval", "--json", "--quiet", "--no-baseline", "--model", model,
-                                "--limit", options.limit))
+                                "--limit", options.limit, *outside))
     bench = json.loads(run(bayes, "bench", "--json", "--quiet", "--model", model, "--suite", "throughput",
                            "--batch-sizes", BATCH, "--seconds", options.seconds, "--rounds", options.rounds))
-    outside = evaluation.get("ood") or {}
+    novelty = evaluation.get("ood") or {}
     sets = evaluation.get("sets")
     return {
         "accuracy": evaluation["accuracy"]["value"],
@@ -48,7 +49,7 @@ def figures(bayes, model, options):
         "ece": evaluation["ece"]["value"],
         "floor": evaluation["ece"]["floor"],
         "coverage": sets and sets["coverage"]["value"],
-        "auroc": {name: one["auroc"]["value"] for name, one in outside.items()},
+        "auroc": {name: one["auroc"]["value"] for name, one in novelty.items()},
         "throughput": bench["throughput"][f"batch_{BATCH}"]["throughput"],
         "bytes": (pathlib.Path(model) / "model.safetensors").stat().st_size,
         "first": first_answer(bayes, model, options.starts),
@@ -65,6 +66,7 @@ def main():
     parser.add_argument("--bayes", default="target/release/bayes")
     parser.add_argument("--output", default="checkpoints/precisions")
     parser.add_argument("--limit", default=0, help="test rows, 0 for all")
+    parser.add_argument("--ood", help="texts of no class for novelty, where the data have none, such as other-topics")
     parser.add_argument("--seconds", default=4)
     parser.add_argument("--rounds", default=3)
     parser.add_argument("--starts", type=int, default=7)

@@ -367,6 +367,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         comparisons: Vec::new(),
     };
     document.warnings.extend(reference.iter().flat_map(Reference::warnings));
+    document.warnings.extend(scored.as_ref().and_then(|_| texts.seen(&artifact.manifest)));
     if let Some(baseline) = &baseline {
         let differences = baseline.differences(&document.to_json());
         document.warnings.extend(differences);

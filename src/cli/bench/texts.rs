@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use crate::artifact::Manifest;
 use crate::compute::{Noise, Purpose};
 use crate::data::{
     self, DataConfig, Dataset, Example, Overrides, Preprocessing, Remark, TokenSet, sample,
 };
-use crate::evaluate::labels_of_trained;
 use crate::evaluate::models::{Chosen, data_config};
+use crate::evaluate::{Origin, labels_of_trained};
 use crate::numbers::grouped;
 use crate::predict::Predictor;
 
@@ -112,6 +113,20 @@ impl Texts {
             None => tokens(predictor, &train, &by_label, max_length)?,
         };
         Ok(Self { rows, train, test, dataset, comparable })
+    }
+
+    /// What to say of test rows that the model has seen, which flatter its calibration.
+    pub fn seen(&self, manifest: &Manifest) -> Option<String> {
+        let test: Vec<&Example> = self.test.iter().collect();
+        let seen = Origin::of(manifest, None).and_then(|origin| origin.seen(&test)).ok()?.len();
+        (seen > 0).then(|| {
+            format!(
+                "{} of the {} test rows trained or calibrated the model, so the figures of its calibration are too \
+                 good; `bayes eval` gives them without those rows",
+                grouped(seen as u64),
+                grouped(test.len() as u64)
+            )
+        })
     }
 
     /// What to say of texts that were cut; of the training rows only where steps are `trained`.
