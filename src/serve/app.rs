@@ -20,7 +20,7 @@ use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
 use super::host::Hosts;
-use super::jobs::Backend;
+use super::jobs::Jobs;
 use super::keys::Keys;
 use super::limit::{Limiter, Rate};
 use super::metrics::Metrics;
@@ -58,7 +58,7 @@ pub struct App {
     /// Answers that are kept.
     pub cache: Option<Cache>,
     pub tokenizers: Tokenizers,
-    pub jobs: Arc<dyn Backend>,
+    pub jobs: Jobs,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -88,7 +88,7 @@ pub struct Parts {
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
     pub tokenizers: Tokenizers,
-    pub jobs: Arc<dyn Backend>,
+    pub jobs: Jobs,
     pub keys: Keys,
 }
 

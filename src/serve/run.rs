@@ -14,8 +14,9 @@ use tokio::time::sleep;
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::Engine;
 use super::gate::Gate;
-use super::jobs::embedded::{Embedded, StoreError};
-use super::jobs::{Backend, work};
+use super::jobs::embedded::Embedded;
+use super::jobs::store::StoreError;
+use super::jobs::{Jobs, work};
 use super::keys::{KeyError, Keys};
 use super::metrics::Metrics;
 use super::model::{LoadError, Model, name_of};
@@ -78,7 +79,7 @@ pub fn run(
     let metrics = Arc::new(Metrics::new());
     let keys = Keys::read(&settings.api_keys)?;
     let jobs = Embedded::open(&settings.jobs_path, settings.jobs_bytes, Arc::clone(&metrics))?;
-    let jobs: Arc<dyn Backend> = Arc::new(jobs);
+    let jobs = Jobs::Embedded(Arc::new(jobs));
     let (folder, device) = (folder.to_owned(), device.clone());
     let start = Launch { folder, device, settings, metrics, jobs, keys };
     let runtime =
@@ -94,7 +95,7 @@ struct Launch {
     device: Device,
     settings: Settings,
     metrics: Arc<Metrics>,
-    jobs: Arc<dyn Backend>,
+    jobs: Jobs,
     keys: Keys,
 }
 
@@ -181,7 +182,7 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
         _ = interrupt.recv() => std::process::exit(GIVEN_UP),
     };
     tasks.abort_all();
-    app.jobs.release();
+    app.jobs.release().await;
     Ok(drained)
 }
 

@@ -78,7 +78,7 @@ fn checks(app: &App) -> Checks {
             Some(_) => "ok",
         },
         cache: if app.cache.is_some() { "ok" } else { "off" },
-        jobs: if app.jobs.is_writable() { "ok" } else { "the job file cannot be written" },
+        jobs: app.jobs.state(),
     }
 }
 

@@ -22,8 +22,8 @@ use serde_json::Value;
 
 pub use self::error::StoreError;
 use self::file::File;
-use super::super::Offer;
-use super::super::record::{Record, Status};
+use super::Offer;
+use super::record::{Record, Status};
 use crate::serve::budget::Budget;
 use crate::serve::problem::{self, Problem};
 use crate::store::sha256;
