@@ -28,6 +28,7 @@ use super::model::Model;
 use super::problem::Problem;
 use super::reply::Aside;
 use super::settings::Settings;
+use super::shared::Link;
 use super::tokenize::Tokenizers;
 use super::{endpoints, guard, observe, openapi, query};
 
@@ -57,6 +58,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Answers that are kept.
     pub cache: Option<Cache>,
+    /// What is shared with other replicas.
+    pub shared: Option<Arc<Link>>,
     pub tokenizers: Tokenizers,
     pub jobs: Jobs,
     /// Memory for bodies and answers.
@@ -89,12 +92,13 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub tokenizers: Tokenizers,
     pub jobs: Jobs,
+    pub shared: Option<Arc<Link>>,
     pub keys: Keys,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, model, engine, metrics, tokenizers, jobs, keys } = parts;
+        let Parts { settings, model, engine, metrics, tokenizers, jobs, shared, keys } = parts;
         metrics.set_model(&model.current().predictor);
         let (entries, life) = settings.cache;
         let addresses = [Some(settings.address), settings.metrics_address].into_iter().flatten();
@@ -114,6 +118,7 @@ impl App {
             metrics,
             tokenizers,
             jobs,
+            shared,
             began: Instant::now(),
             phase: AtomicU8::new(0),
         }

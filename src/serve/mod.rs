@@ -38,6 +38,7 @@ mod run;
 mod scheduler;
 mod server;
 mod settings;
+mod shared;
 mod tokenize;
 mod wire;
 
@@ -50,3 +51,4 @@ pub use request::{Abstain, RequestLimits};
 pub use run::{ServeError, run};
 pub use scheduler::Limits as BatchLimits;
 pub use settings::Settings;
+pub use shared::{Address, AddressError, Prefix, in_file as address_in_file};

@@ -22,6 +22,7 @@ use super::metrics::Metrics;
 use super::model::{LoadError, Model, name_of};
 use super::server::{self, Connections};
 use super::settings::Settings;
+use super::shared::Link;
 use super::tokenize::Tokenizers;
 
 /// Threads that talk to clients; the work is done elsewhere.
@@ -108,7 +109,9 @@ impl Launch {
         let (limits, rate) = (settings.batch, model.current().rate);
         let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
         let tokenizers = Tokenizers::new(settings.tokenizer_threads, Arc::clone(&metrics))?;
-        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, keys }))
+        let name = model.current().predictor.artifact().manifest.name.clone();
+        let shared = settings.redis.clone().map(|address| Link::new(address, &name));
+        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, shared, keys }))
     }
 }
 
@@ -153,6 +156,11 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
     if let Some(address) = settings.metrics_address {
         let listener = listen(address)?;
         server::open(listener, Gate::opened(metrics_router(app)), connections, stopping)?;
+    }
+    if let Some(link) = &app.shared {
+        // Who asks first is not to be the one who finds out that it is gone.
+        link.look().await;
+        tasks.spawn(Arc::clone(link).watch());
     }
     work::start(app, &mut tasks);
     let again = Arc::new(Notify::new());

@@ -11,6 +11,7 @@ use super::keys::KeySource;
 use super::limit::Rate;
 use super::request::{Abstain, RequestLimits};
 use super::scheduler;
+use super::shared::Address;
 use crate::predict::Loading;
 
 /// All settings of a server.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Answers that are kept, and how long.
     pub cache: (u64, Duration),
+    /// Where answers, jobs and limits are shared with other replicas; `None` for one that is alone.
+    pub redis: Option<Address>,
     /// The file of the jobs.
     pub jobs_path: PathBuf,
     /// Bytes of that file.
