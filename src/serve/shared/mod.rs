@@ -13,8 +13,10 @@
 mod address;
 mod cache;
 mod info;
+mod limits;
 mod link;
 
 pub use address::{Address, AddressError, Prefix, in_file};
 pub use cache::MOST_BYTES;
+pub use limits::check;
 pub use link::Link;
