@@ -18,7 +18,7 @@ use crate::numbers::grouped;
 use crate::predict::Loading;
 use crate::serve::{
     self, Abstain, Address, BatchLimits, BodyLimits, KeySource, Keys, Loaded, Prefix, Rate,
-    RequestLimits, Settings,
+    RequestLimits, Role, Settings,
 };
 
 /// The longest life of a job, in seconds.
@@ -118,6 +118,9 @@ pub struct Options {
     /// How long to cache a response, in seconds
     #[arg(long, value_parser = whole::<u64>(1..=MOST_SECONDS), default_value_t = CACHE_TTL, env = "BAYES_CACHE_TTL")]
     cache_ttl: u64,
+    /// Whether to answer requests and do jobs, or only to do the jobs that replicas accept
+    #[arg(long, value_enum, default_value_t = RoleFlag::Replica, env = "BAYES_ROLE")]
+    role: RoleFlag,
     /// Redis or Valkey in which replicas share cached responses, jobs and rate limits:
     /// redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS
     #[arg(long, value_name = "URL", value_parser = hidden, hide_env_values = true, env = "BAYES_REDIS_URL")]
@@ -185,6 +188,15 @@ pub struct Options {
     /// Log format
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BAYES_LOG_FORMAT")]
     log_format: LogFormat,
+}
+
+/// What the server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RoleFlag {
+    /// Answer requests and do jobs
+    Replica,
+    /// Only do the jobs that replicas accept; needs --redis-url
+    Worker,
 }
 
 /// An address that may hold a password: no message shows it.
@@ -388,6 +400,10 @@ impl Options {
             cors_origins: self.cors_allow_origin.clone(),
             cache: (self.cache_entries, seconds(self.cache_ttl)),
             redis: self.redis()?,
+            role: match self.role {
+                RoleFlag::Replica => Role::Replica,
+                RoleFlag::Worker => Role::Worker,
+            },
             jobs_path: self.jobs_path.clone(),
             job_ttl: seconds(self.job_ttl),
             abstain: Abstain {
@@ -419,6 +435,10 @@ impl Options {
                 ensure!(
                     self.redis_ca.is_none() && self.redis_prefix.is_none(),
                     "--redis-ca and --redis-prefix have no effect without --redis-url"
+                );
+                ensure!(
+                    self.role == RoleFlag::Replica,
+                    "a worker takes its jobs from Redis; name it with --redis-url"
                 );
                 return Ok(None);
             }

@@ -27,7 +27,7 @@ use super::metrics::Metrics;
 use super::model::Model;
 use super::problem::Problem;
 use super::reply::Aside;
-use super::settings::Settings;
+use super::settings::{Role, Settings};
 use super::shared::Link;
 use super::tokenize::Tokenizers;
 use super::{endpoints, guard, observe, openapi, query};
@@ -155,6 +155,9 @@ pub fn router(app: &Arc<App>) -> Router {
         own.fold(Router::new(), |routes, Endpoint { path, route, .. }| routes.route(path, route))
     };
     let reads = || from_fn_with_state(Arc::clone(app), guard::count_reads);
+    if app.settings.role == Role::Worker {
+        return finished(of(Access::Uncounted).merge(probes(app)), app);
+    }
     let counted = of(Access::Model).route_layer(from_fn_with_state(Arc::clone(app), guard::count));
     let locked = of(Access::Key)
         .route_layer(reads())
@@ -166,6 +169,13 @@ pub fn router(app: &Arc<App>) -> Router {
         .route_layer(reads())
         .merge(of(Access::Uncounted));
     finished(locked.merge(open), app)
+}
+
+/// What a worker answers: how it is.
+fn probes(app: &Arc<App>) -> Router<Arc<App>> {
+    let own = endpoints::all(&app.settings).into_iter();
+    let own = own.filter(|endpoint| observe::PROBES.contains(&endpoint.path));
+    own.fold(Router::new(), |routes, Endpoint { path, route, .. }| routes.route(path, route))
 }
 
 /// The metrics alone, for an address of their own.

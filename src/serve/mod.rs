@@ -50,5 +50,5 @@ pub use model::{LoadError, Loaded};
 pub use request::{Abstain, RequestLimits};
 pub use run::{ServeError, run};
 pub use scheduler::Limits as BatchLimits;
-pub use settings::Settings;
+pub use settings::{Role, Settings};
 pub use shared::{Address, AddressError, Prefix, in_file as address_in_file};

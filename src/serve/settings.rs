@@ -14,6 +14,15 @@ use super::scheduler;
 use super::shared::Address;
 use crate::predict::Loading;
 
+/// What a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It answers requests and does jobs.
+    Replica,
+    /// It does the jobs that replicas accept.
+    Worker,
+}
+
 /// All settings of a server.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -50,6 +59,8 @@ pub struct Settings {
     pub cache: (u64, Duration),
     /// Where answers, jobs and limits are shared with other replicas; `None` for one that is alone.
     pub redis: Option<Address>,
+    /// Whether it answers requests, or does jobs of others alone.
+    pub role: Role,
     /// The file of the jobs.
     pub jobs_path: PathBuf,
     /// Bytes of that file.

@@ -22,8 +22,8 @@ use super::super::app::{App, Phase};
 use super::super::body::{Request, read_json};
 use super::super::endpoint::{Access, Endpoint};
 use super::super::guard::KeyHash;
-use super::super::jobs::Offer;
 use super::super::jobs::record::Record;
+use super::super::jobs::{Offer, Promise};
 use super::super::problem::{Fault, Problem};
 use super::super::request::{self, Texts};
 use super::super::settings::Settings;
@@ -51,6 +51,8 @@ pub struct Accepted {
     created_at: String,
     /// When the job will be deleted.
     expires_at: String,
+    /// What survives a loss of power.
+    durability: Promise,
 }
 
 /// The progress of a job.
@@ -155,6 +157,7 @@ async fn async_predict(
         status: record.status.on_the_wire(),
         created_at: rfc3339(record.created),
         expires_at: rfc3339(record.expires),
+        durability: app.jobs.promise(),
     };
     let headers = [(header::LOCATION, location), (header::RETRY_AFTER, "1".to_owned())];
     Ok((StatusCode::ACCEPTED, headers, Json(accepted)).into_response())

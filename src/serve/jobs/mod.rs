@@ -3,6 +3,7 @@
 mod clock;
 pub mod embedded;
 pub mod record;
+pub mod shared;
 pub mod store;
 pub mod work;
 
@@ -11,19 +12,36 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use utoipa::ToSchema;
 
 use self::embedded::Embedded;
 use self::record::Record;
+use self::shared::Shared;
 use super::budget::{Budget, Share};
 use super::problem::Problem;
+use super::shared::Durability;
 
 /// What keeps jobs and hands them out.
 #[derive(Clone)]
 pub enum Jobs {
     /// A file of this server's own.
     Embedded(Arc<Embedded>),
+    /// Redis, for several servers.
+    Shared(Arc<Shared>),
+}
+
+/// What the acceptance of a job promises.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Promise {
+    /// `fsync`: the job is on the disk of the replica that accepted it.
+    replica: &'static str,
+    /// When Redis writes it to its disk: its `appendfsync`, `off` without an append-only file, or `unknown`; `null`
+    /// for a server without Redis.
+    redis: Option<Durability>,
 }
 
 impl Jobs {
@@ -38,6 +56,7 @@ impl Jobs {
                 };
                 jobs.aside(accept).await
             }
+            Self::Shared(jobs) => jobs.accept(offer, held).await,
         }
     }
 
@@ -54,6 +73,7 @@ impl Jobs {
                 let memory = Arc::clone(memory);
                 jobs.aside(move |jobs| jobs.find(&id, owner.as_deref(), &memory)).await
             }
+            Self::Shared(jobs) => jobs.find(&id, owner.as_deref(), memory).await,
         }
     }
 
@@ -63,6 +83,7 @@ impl Jobs {
             Self::Embedded(jobs) => {
                 jobs.aside(move |jobs| jobs.cancel(&id, owner.as_deref())).await
             }
+            Self::Shared(jobs) => jobs.cancel(&id, owner.as_deref()).await,
         }
     }
 
@@ -70,6 +91,7 @@ impl Jobs {
     pub fn counts(&self) -> Vec<(&'static str, usize)> {
         match self {
             Self::Embedded(jobs) => jobs.counts(),
+            Self::Shared(jobs) => jobs.counts(),
         }
     }
 
@@ -77,6 +99,7 @@ impl Jobs {
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Embedded(jobs) => jobs.bytes(),
+            Self::Shared(jobs) => jobs.bytes(),
         }
     }
 
@@ -85,6 +108,24 @@ impl Jobs {
         match self {
             Self::Embedded(jobs) if jobs.is_writable() => "ok",
             Self::Embedded(_) => "the job file cannot be written",
+            Self::Shared(jobs) => jobs.state(),
+        }
+    }
+
+    /// What a job is promised that is accepted now.
+    pub fn promise(&self) -> Promise {
+        let redis = match self {
+            Self::Embedded(_) => None,
+            Self::Shared(jobs) => Some(jobs.durability()),
+        };
+        Promise { replica: "fsync", redis }
+    }
+
+    /// Starts what goes on beside the jobs.
+    pub fn start(&self, tasks: &mut JoinSet<()>) {
+        match self {
+            Self::Embedded(_) => {}
+            Self::Shared(jobs) => jobs.start(tasks),
         }
     }
 
@@ -92,6 +133,7 @@ impl Jobs {
     pub async fn next(&self) -> Begun {
         match self {
             Self::Embedded(jobs) => jobs.next().await,
+            Self::Shared(jobs) => jobs.next().await,
         }
     }
 
@@ -100,6 +142,7 @@ impl Jobs {
     pub async fn ended(&self, id: String, outcome: Result<Vec<u8>, Problem>) {
         match self {
             Self::Embedded(jobs) => jobs.ended(id, outcome).await,
+            Self::Shared(jobs) => jobs.ended(&id, outcome).await,
         }
     }
 
@@ -107,6 +150,7 @@ impl Jobs {
     pub async fn release(&self) {
         match self {
             Self::Embedded(jobs) => jobs.release(),
+            Self::Shared(jobs) => jobs.release().await,
         }
     }
 
@@ -121,6 +165,7 @@ impl Jobs {
                 // A panic there says what it is itself.
                 let _ = jobs.aside(sweep).await;
             }
+            Self::Shared(jobs) => jobs.sweep().await,
         }
     }
 }

@@ -18,5 +18,6 @@ mod link;
 
 pub use address::{Address, AddressError, Prefix, in_file};
 pub use cache::MOST_BYTES;
+pub use info::Durability;
 pub use limits::check;
-pub use link::Link;
+pub use link::{Condition, Lane, Link, LinkError, ours};

@@ -28,19 +28,19 @@ use crate::serve::metrics::Metrics;
 use crate::serve::problem::{self, Problem};
 
 /// Jobs that may wait; beyond that new ones are refused.
-const MOST_QUEUED: usize = 10_000;
+pub const MOST_QUEUED: usize = 10_000;
 
 /// How long a job waits that the disk did not take.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// A job that has begun so often and never ended takes the process down with it.
-const MOST_ATTEMPTS: u32 = 10;
+pub const MOST_ATTEMPTS: u32 = 10;
 
 /// Attempts after which a job has to wait for its next one.
-const FREE_ATTEMPTS: u32 = 3;
+pub const FREE_ATTEMPTS: u32 = 3;
 
 /// The longest that it waits.
-const LONGEST_HOLD: Duration = Duration::from_secs(64);
+pub const LONGEST_HOLD: Duration = Duration::from_secs(64);
 
 /// All jobs of one server.
 pub struct Embedded {
