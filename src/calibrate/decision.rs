@@ -17,7 +17,7 @@ pub struct Limits {
 }
 
 /// Why an answer is not given, in the words of the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The model's weights leave the answer open.

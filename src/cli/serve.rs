@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
@@ -17,7 +17,8 @@ use crate::compute;
 use crate::numbers::grouped;
 use crate::predict::Loading;
 use crate::serve::{
-    self, Abstain, BatchLimits, BodyLimits, KeySource, Keys, Loaded, Rate, RequestLimits, Settings,
+    self, Abstain, Address, BatchLimits, BodyLimits, KeySource, Keys, Loaded, Prefix, Rate,
+    RequestLimits, Role, Settings,
 };
 
 /// The longest life of a job, in seconds.
@@ -117,6 +118,24 @@ pub struct Options {
     /// How long to cache a response, in seconds
     #[arg(long, value_parser = whole::<u64>(1..=MOST_SECONDS), default_value_t = CACHE_TTL, env = "BAYES_CACHE_TTL")]
     cache_ttl: u64,
+    /// Whether to answer requests and do jobs, or only to do the jobs that replicas accept
+    #[arg(long, value_enum, default_value_t = RoleFlag::Replica, env = "BAYES_ROLE")]
+    role: RoleFlag,
+    /// Redis or Valkey in which replicas share cached responses, jobs and rate limits:
+    /// redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS
+    #[arg(long, value_name = "URL", value_parser = hidden, hide_env_values = true, env = "BAYES_REDIS_URL")]
+    redis_url: Option<Hidden>,
+    /// File that contains the URL of Redis or Valkey
+    #[arg(long, value_name = "FILE", env = "BAYES_REDIS_URL_FILE")]
+    redis_url_file: Option<PathBuf>,
+    /// Certificates (PEM) of the authority that signed the certificate of Redis or Valkey [default:
+    /// the system's]
+    #[arg(long, value_name = "FILE", env = "BAYES_REDIS_CA")]
+    redis_ca: Option<PathBuf>,
+    /// Prefix of all keys in Redis or Valkey; servers with the same prefix share [default:
+    /// bayes:MODEL]
+    #[arg(long, value_name = "PREFIX", value_parser = prefix, env = "BAYES_REDIS_PREFIX")]
+    redis_prefix: Option<String>,
     /// File in which jobs are stored
     #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
     jobs_path: PathBuf,
@@ -169,6 +188,36 @@ pub struct Options {
     /// Log format
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "BAYES_LOG_FORMAT")]
     log_format: LogFormat,
+}
+
+/// What the server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RoleFlag {
+    /// Answer requests and do jobs
+    Replica,
+    /// Only do the jobs that replicas accept; needs --redis-url
+    Worker,
+}
+
+/// An address that may hold a password: no message shows it.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("…")
+    }
+}
+
+/// Takes any text, so that a refusal is ours and does not repeat it.
+fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
+    Ok(Hidden(text.to_owned()))
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| "use 1 to 64 visible ASCII characters without white space".to_owned())
 }
 
 /// Requests in some time; `None` for any number.
@@ -350,6 +399,11 @@ impl Options {
             job_cost: self.max_job_cost,
             cors_origins: self.cors_allow_origin.clone(),
             cache: (self.cache_entries, seconds(self.cache_ttl)),
+            redis: self.redis()?,
+            role: match self.role {
+                RoleFlag::Replica => Role::Replica,
+                RoleFlag::Worker => Role::Worker,
+            },
             jobs_path: self.jobs_path.clone(),
             job_ttl: seconds(self.job_ttl),
             abstain: Abstain {
@@ -364,6 +418,40 @@ impl Options {
             shutdown_delay: seconds(self.shutdown_delay),
             drain_timeout: seconds(self.drain_timeout),
         })
+    }
+
+    /// From the flag, the environment or the file.
+    fn redis(&self) -> Result<Option<Address>> {
+        let prefix = self.redis_prefix.clone().map_or(Prefix::OfModel, Prefix::Given);
+        let (from, url) = match (&self.redis_url, &self.redis_url_file) {
+            (Some(_), Some(_)) => bail!(
+                "--redis-url and --redis-url-file (or their variables) are both set; remove one"
+            ),
+            (Some(Hidden(url)), None) => ("--redis-url (or BAYES_REDIS_URL)", url.clone()),
+            (None, Some(path)) => {
+                ("the content of --redis-url-file", serve::address_in_file(path)?)
+            }
+            (None, None) => {
+                ensure!(
+                    self.redis_ca.is_none() && self.redis_prefix.is_none(),
+                    "--redis-ca and --redis-prefix have no effect without --redis-url"
+                );
+                ensure!(
+                    self.role == RoleFlag::Replica,
+                    "a worker takes its jobs from Redis; name it with --redis-url"
+                );
+                return Ok(None);
+            }
+        };
+        let address = Address::new(from, &url, self.redis_ca.as_deref(), prefix)?;
+        let seen = self.redis_url.is_some() && std::env::var_os("BAYES_REDIS_URL").is_none();
+        if seen && address.is_secret() {
+            note(
+                "warning: everybody on this machine can read the password in --redis-url; use \
+                 --redis-url-file or BAYES_REDIS_URL",
+            )?;
+        }
+        Ok(Some(address))
     }
 
     /// From the file, else from the environment: an argument could be read by everybody.

@@ -233,6 +233,14 @@ impl Posterior {
         }
     }
 
+    /// The columns that the covariances of all texts are made of, where they share them.
+    pub fn basis(&self) -> Option<&Arc<Basis>> {
+        match &self.spread {
+            Spread::LastLayer(covariance) => covariance.basis(),
+            Spread::Passes(_) | Spread::TopLayers(_) => None,
+        }
+    }
+
     /// `c`.
     pub fn classes(&self) -> usize {
         self.mean_c.elem_count()

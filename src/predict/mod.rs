@@ -1,6 +1,7 @@
 //! Texts in, predictive distributions out: the one path that evaluation, the command line and the
 //! server use.
 
+mod kept;
 mod load;
 mod object;
 mod pairs;

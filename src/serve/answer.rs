@@ -15,6 +15,7 @@ use super::model::{Loaded, unkept};
 use super::problem::{Fault, Problem};
 use super::request::{Abstain, Options, Sent, fault};
 use super::scheduler::Class;
+use super::shared::MOST_BYTES;
 use super::tokenize::Ask;
 use crate::calibrate::novelty::NoveltyScore;
 use crate::calibrate::{Asked, Limits};
@@ -171,30 +172,37 @@ impl App {
         let key = key(&model, sent, options, self.sampling(&model, options));
         if urgency.cached {
             if let Some(kept) = cache.get(&key).await {
-                self.metrics.cache("hit");
+                self.metrics.cache("memory", "hit");
                 return Ok((model, kept, true));
             }
         } else {
-            self.metrics.cache("bypass");
+            self.metrics.cache("memory", "bypass");
             let kept = self.compute(&model, sent, options, urgency).await?;
             cache.insert(key, kept.clone()).await;
+            self.for_others(&model, &key, &kept);
             return Ok((model, kept, false));
         }
-        let mut ours = false;
+        let (mut ours, mut of_others) = (false, false);
         let shared = cache
             .try_get_with(key, async {
                 ours = true;
-                self.metrics.cache("miss");
-                self.compute(&model, sent, options, urgency).await
+                self.metrics.cache("memory", "miss");
+                if let Some(kept) = self.of_others(&model, &key).await {
+                    of_others = true;
+                    return Ok(kept);
+                }
+                let kept = self.compute(&model, sent, options, urgency).await?;
+                self.for_others(&model, &key, &kept);
+                Ok(kept)
             })
             .await;
         match shared {
             Ok(kept) => {
                 if !ours {
-                    self.metrics.cache("coalesced");
+                    self.metrics.cache("memory", "coalesced");
                     self.metrics.cache_coalesced.inc();
                 }
-                Ok((model, kept, false))
+                Ok((model, kept, of_others))
             }
             // Another's deadline is not ours.
             Err(problem) if !ours && depends_on_the_asker(&problem) => {
@@ -203,6 +211,45 @@ impl App {
             }
             Err(problem) => Err(Arc::unwrap_or_clone(problem)),
         }
+    }
+
+    /// What another replica has kept.
+    async fn of_others(&self, model: &Loaded, key: &[u8; 32]) -> Option<Kept> {
+        let link = self.shared.as_ref()?;
+        let found = link.kept(&self.shared_key(model, key)).await;
+        let prediction = match &found {
+            Ok(Some(bytes)) => model.predictor.read_back(bytes),
+            Ok(None) | Err(_) => None,
+        };
+        let result = match (&found, &prediction) {
+            (Err(_), _) => "bypass",
+            (Ok(_), Some(_)) => "hit",
+            (Ok(_), None) => "miss",
+        };
+        self.metrics.cache("redis", result);
+        Some(Kept { prediction: Arc::new(prediction?), times: Times::default() })
+    }
+
+    /// Keeps an answer for other replicas; nobody waits for that.
+    fn for_others(&self, model: &Arc<Loaded>, key: &[u8; 32], kept: &Kept) {
+        let Some(link) = self.shared.clone() else { return };
+        let (key, life) = (self.shared_key(model, key), self.settings.cache.1);
+        let (model, prediction) = (Arc::clone(model), Arc::clone(&kept.prediction));
+        tokio::spawn(async move {
+            let bytes = model.predictor.write_down(&prediction);
+            if bytes.len() <= MOST_BYTES {
+                // The link says itself what is wrong with it.
+                let _ = link.keep(&key, &bytes, life).await;
+            }
+        });
+    }
+
+    /// What an answer depends on beside what it depends on here: settings and device of this server.
+    fn shared_key(&self, model: &Loaded, key: &[u8; 32]) -> [u8; 32] {
+        let labels = model.predictor.labels();
+        let device = self.model.device();
+        let own = (env!("CARGO_PKG_VERSION"), device, labels, &self.settings.abstain);
+        Sha256::new().chain_update(key).chain_update(format!("{own:?}")).finalize().into()
     }
 
     async fn compute(

@@ -20,14 +20,15 @@ use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
 use super::host::Hosts;
-use super::jobs::Backend;
+use super::jobs::Jobs;
 use super::keys::Keys;
 use super::limit::{Limiter, Rate};
 use super::metrics::Metrics;
 use super::model::Model;
 use super::problem::Problem;
 use super::reply::Aside;
-use super::settings::Settings;
+use super::settings::{Role, Settings};
+use super::shared::Link;
 use super::tokenize::Tokenizers;
 use super::{endpoints, guard, observe, openapi, query};
 
@@ -57,8 +58,10 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Answers that are kept.
     pub cache: Option<Cache>,
+    /// What is shared with other replicas.
+    pub shared: Option<Arc<Link>>,
     pub tokenizers: Tokenizers,
-    pub jobs: Arc<dyn Backend>,
+    pub jobs: Jobs,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -88,13 +91,14 @@ pub struct Parts {
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
     pub tokenizers: Tokenizers,
-    pub jobs: Arc<dyn Backend>,
+    pub jobs: Jobs,
+    pub shared: Option<Arc<Link>>,
     pub keys: Keys,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, model, engine, metrics, tokenizers, jobs, keys } = parts;
+        let Parts { settings, model, engine, metrics, tokenizers, jobs, shared, keys } = parts;
         metrics.set_model(&model.current().predictor);
         let (entries, life) = settings.cache;
         let addresses = [Some(settings.address), settings.metrics_address].into_iter().flatten();
@@ -114,6 +118,7 @@ impl App {
             metrics,
             tokenizers,
             jobs,
+            shared,
             began: Instant::now(),
             phase: AtomicU8::new(0),
         }
@@ -150,6 +155,9 @@ pub fn router(app: &Arc<App>) -> Router {
         own.fold(Router::new(), |routes, Endpoint { path, route, .. }| routes.route(path, route))
     };
     let reads = || from_fn_with_state(Arc::clone(app), guard::count_reads);
+    if app.settings.role == Role::Worker {
+        return finished(of(Access::Uncounted).merge(probes(app)), app);
+    }
     let counted = of(Access::Model).route_layer(from_fn_with_state(Arc::clone(app), guard::count));
     let locked = of(Access::Key)
         .route_layer(reads())
@@ -161,6 +169,13 @@ pub fn router(app: &Arc<App>) -> Router {
         .route_layer(reads())
         .merge(of(Access::Uncounted));
     finished(locked.merge(open), app)
+}
+
+/// What a worker answers: how it is.
+fn probes(app: &Arc<App>) -> Router<Arc<App>> {
+    let own = endpoints::all(&app.settings).into_iter();
+    let own = own.filter(|endpoint| observe::PROBES.contains(&endpoint.path));
+    own.fold(Router::new(), |routes, Endpoint { path, route, .. }| routes.route(path, route))
 }
 
 /// The metrics alone, for an address of their own.

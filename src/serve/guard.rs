@@ -12,9 +12,9 @@ use super::app::App;
 use super::client::client;
 use super::keys::carried;
 use super::limit::Client;
-use super::limit::Limiter;
 use super::observe::{PROBES, is_probe};
 use super::problem::Problem;
+use super::shared;
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,8 @@ pub async fn key(State(app): State<Arc<App>>, mut request: Request, next: Next) 
 /// Counts a request for the model for its client: the key, or else the address.
 pub async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(limiter) = &app.limiter else { return next.run(request).await };
-    let checked = limiter.check(client_of(&app, &request));
+    let client = client_of(&app, &request);
+    let checked = shared::check(app.shared.as_deref(), "model", limiter, client).await;
     let (mut response, left) = match checked {
         Ok(left) => (next.run(request).await, left),
         Err((problem, left)) => (problem.into_response(), left),
@@ -118,10 +119,13 @@ pub async fn count(State(app): State<Arc<App>>, request: Request, next: Next) ->
 pub async fn count_reads(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let probes = route.is_some_and(|route| is_probe(route.as_str()));
-    let checked = |limiter: &Limiter| limiter.check(client_of(&app, &request)).err();
-    match app.reads.as_ref().filter(|_| !probes).and_then(checked) {
-        Some((problem, _)) => problem.into_response(),
-        None => next.run(request).await,
+    let Some(limiter) = app.reads.as_ref().filter(|_| !probes) else {
+        return next.run(request).await;
+    };
+    let client = client_of(&app, &request);
+    match shared::check(app.shared.as_deref(), "reads", limiter, client).await {
+        Err((problem, _)) => problem.into_response(),
+        Ok(_) => next.run(request).await,
     }
 }
 

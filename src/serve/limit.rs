@@ -34,6 +34,22 @@ impl Rate {
             ..self
         }
     }
+
+    /// What a client has left that owes so much with this request, or why there was no room for it.
+    pub fn left(self, owed: Duration, fits: bool) -> Result<Left, (Problem, Left)> {
+        let (limit, share) = (self.requests.get(), self.window / self.requests.get());
+        let left = |remaining, reset: Duration| {
+            let reset = reset.as_secs_f64().ceil() as u64;
+            Left { limit, window: self.window.as_secs(), remaining, reset }
+        };
+        if !fits {
+            let wait = owed.saturating_sub(self.window).max(Duration::from_secs(1));
+            let left = left(0, wait);
+            return Err((Problem::RateLimited(left.reset), left));
+        }
+        let used = (owed.as_secs_f64() / share.as_secs_f64() - 1e-6).ceil() as u32;
+        Ok(left(limit.saturating_sub(used), owed))
+    }
 }
 
 impl FromStr for Rate {
@@ -108,6 +124,10 @@ impl Limiter {
         Self { rate, clients: Mutex::new(clients) }
     }
 
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Counts a request; an error if it is one too many.
     pub fn check(&self, client: Client) -> Result<Left, (Problem, Left)> {
         self.ask(client, Instant::now(), true)
@@ -120,25 +140,17 @@ impl Limiter {
 
     fn ask(&self, client: Client, now: Instant, counts: bool) -> Result<Left, (Problem, Left)> {
         let Rate { requests, window } = self.rate;
-        let (limit, share) = (requests.get(), window / requests.get());
+        let share = window / requests.get();
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let client = clients.place(client, now);
         let whole = clients.whole.get(&client).map_or(now, |whole| (*whole).max(now));
         let owed = whole + share - now;
-        let left = |remaining, reset: Duration| {
-            let reset = reset.as_secs_f64().ceil() as u64;
-            Left { limit, window: window.as_secs(), remaining, reset }
-        };
         // The window is a whole number of shares but for a rounding.
-        if owed > window + share / 2 {
-            let left = left(0, (owed - window).max(Duration::from_secs(1)));
-            return Err((Problem::RateLimited(left.reset), left));
-        }
-        if counts {
+        let fits = owed <= window + share / 2;
+        if fits && counts {
             clients.whole.insert(client, whole + share);
         }
-        let used = (owed.as_secs_f64() / share.as_secs_f64() - 1e-6).ceil() as u32;
-        Ok(left(limit.saturating_sub(used), owed))
+        self.rate.left(owed, fits)
     }
 
     /// Forgets clients that have their whole quota again.

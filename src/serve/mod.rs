@@ -38,6 +38,7 @@ mod run;
 mod scheduler;
 mod server;
 mod settings;
+mod shared;
 mod tokenize;
 mod wire;
 
@@ -49,4 +50,5 @@ pub use model::{LoadError, Loaded};
 pub use request::{Abstain, RequestLimits};
 pub use run::{ServeError, run};
 pub use scheduler::Limits as BatchLimits;
-pub use settings::Settings;
+pub use settings::{Role, Settings};
+pub use shared::{Address, AddressError, Prefix, in_file as address_in_file};

@@ -69,6 +69,8 @@ pub enum Problem {
     NotReady,
     /// No more jobs can be kept.
     JobQueueFull,
+    /// What is known of jobs cannot be asked now.
+    JobsElsewhere,
     /// The file of the jobs has no room for this one.
     JobsFull,
     /// A job whose result found no room.
@@ -179,6 +181,11 @@ impl Problem {
             Self::JobQueueFull => {
                 (StatusCode::SERVICE_UNAVAILABLE, "job-queue-full", "No more jobs can be stored")
             }
+            Self::JobsElsewhere => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "jobs-unavailable",
+                "The state of jobs is not known now",
+            ),
             Self::JobsFull => {
                 (StatusCode::INSUFFICIENT_STORAGE, "jobs-full", "The job file is full")
             }
@@ -215,7 +222,7 @@ impl Problem {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => Some(*seconds),
-            Self::Draining | Self::NotReady => Some(5),
+            Self::Draining | Self::NotReady | Self::JobsElsewhere => Some(5),
             Self::JobQueueFull => Some(30),
             Self::JobsFull => Some(300),
             _ => None,
@@ -273,6 +280,11 @@ impl Problem {
             Self::Draining => "send the request to another replica".to_owned(),
             Self::NotReady => "see `/readyz?verbose` for the cause".to_owned(),
             Self::JobQueueFull => "this job was not stored; send it again later".to_owned(),
+            Self::JobsElsewhere => {
+                "Redis is gone, or was a moment ago; jobs that were accepted are not lost, ask again \
+                 later"
+                    .to_owned()
+            }
             Self::JobsFull => "this job was not stored; jobs are deleted after their time, and \
                                `--max-jobs-bytes` limits how much is stored"
                 .to_owned(),

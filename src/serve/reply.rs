@@ -22,16 +22,15 @@ pub const SMALL: usize = 32 * 1024;
 /// Shorter answers are not packed.
 const WORTH_PACKING: usize = 1024;
 
-/// Threads beside those that talk: work with JSON, and with the disk.
+/// Threads beside those that talk, for work with JSON.
 pub struct Aside {
     json: Semaphore,
-    disk: Semaphore,
 }
 
 impl Default for Aside {
     fn default() -> Self {
         // One alone would let a slow one stop all others; many would only share the cores.
-        Self { json: Semaphore::new(2), disk: Semaphore::new(2) }
+        Self { json: Semaphore::new(2) }
     }
 }
 
@@ -41,24 +40,9 @@ impl Aside {
         &self,
         work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
     ) -> Result<T, Problem> {
-        done(&self.json, work).await
+        let _place = self.json.acquire().await.map_err(|_| Problem::Internal)?;
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::Internal))
     }
-
-    /// Work that waits for the disk.
-    pub async fn disk<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        done(&self.disk, work).await
-    }
-}
-
-async fn done<T: Send + 'static>(
-    places: &Semaphore,
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    let _place = places.acquire().await.map_err(|_| Problem::Internal)?;
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Problem::Internal))
 }
 
 /// A JSON answer of about so many bytes.

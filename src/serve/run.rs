@@ -14,13 +14,16 @@ use tokio::time::sleep;
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::Engine;
 use super::gate::Gate;
-use super::jobs::embedded::{Embedded, StoreError};
-use super::jobs::{Backend, work};
+use super::jobs::embedded::Embedded;
+use super::jobs::shared::Shared;
+use super::jobs::store::{Store, StoreError};
+use super::jobs::{Jobs, work};
 use super::keys::{KeyError, Keys};
 use super::metrics::Metrics;
 use super::model::{LoadError, Model, name_of};
 use super::server::{self, Connections};
-use super::settings::Settings;
+use super::settings::{Role, Settings};
+use super::shared::{Address, Link};
 use super::tokenize::Tokenizers;
 
 /// Threads that talk to clients; the work is done elsewhere.
@@ -77,8 +80,7 @@ pub fn run(
 ) -> Result<bool, ServeError> {
     let metrics = Arc::new(Metrics::new());
     let keys = Keys::read(&settings.api_keys)?;
-    let jobs = Embedded::open(&settings.jobs_path, settings.jobs_bytes, Arc::clone(&metrics))?;
-    let jobs: Arc<dyn Backend> = Arc::new(jobs);
+    let jobs = Kept::open(&settings, &metrics)?;
     let (folder, device) = (folder.to_owned(), device.clone());
     let start = Launch { folder, device, settings, metrics, jobs, keys };
     let runtime =
@@ -94,8 +96,28 @@ struct Launch {
     device: Device,
     settings: Settings,
     metrics: Arc<Metrics>,
-    jobs: Arc<dyn Backend>,
+    jobs: Kept,
     keys: Keys,
+}
+
+/// The file of the jobs, opened before the model is loaded: what is wrong with it is told at once.
+enum Kept {
+    Own(Embedded),
+    /// Copies of those in Redis; a worker has none.
+    Copies(Address, Option<Store>),
+}
+
+impl Kept {
+    fn open(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Self, StoreError> {
+        let (path, most) = (&settings.jobs_path, settings.jobs_bytes);
+        Ok(match (&settings.redis, settings.role) {
+            (None, _) => Self::Own(Embedded::open(path, most, Arc::clone(metrics))?),
+            (Some(redis), Role::Replica) => {
+                Self::Copies(redis.clone(), Some(Store::open(path, most)?))
+            }
+            (Some(redis), Role::Worker) => Self::Copies(redis.clone(), None),
+        })
+    }
 }
 
 impl Launch {
@@ -107,7 +129,16 @@ impl Launch {
         let (limits, rate) = (settings.batch, model.current().rate);
         let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
         let tokenizers = Tokenizers::new(settings.tokenizer_threads, Arc::clone(&metrics))?;
-        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, keys }))
+        let name = model.current().predictor.artifact().manifest.name.clone();
+        let (jobs, shared) = match jobs {
+            Kept::Own(jobs) => (Jobs::Embedded(Arc::new(jobs)), None),
+            Kept::Copies(address, copies) => {
+                let link = Link::new(address, &name);
+                let jobs = Shared::new(Arc::clone(&link), copies, Arc::clone(&metrics))?;
+                (Jobs::Shared(jobs), Some(link))
+            }
+        };
+        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, shared, keys }))
     }
 }
 
@@ -153,6 +184,12 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
         let listener = listen(address)?;
         server::open(listener, Gate::opened(metrics_router(app)), connections, stopping)?;
     }
+    if let Some(link) = &app.shared {
+        // Who asks first is not to be the one who finds out that it is gone.
+        link.look().await;
+        tasks.spawn(Arc::clone(link).watch());
+    }
+    app.jobs.start(&mut tasks);
     work::start(app, &mut tasks);
     let again = Arc::new(Notify::new());
     tasks.spawn(reload(Arc::clone(app), Arc::clone(&again)));
@@ -181,7 +218,7 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
         _ = interrupt.recv() => std::process::exit(GIVEN_UP),
     };
     tasks.abort_all();
-    app.jobs.release();
+    app.jobs.release().await;
     Ok(drained)
 }
 

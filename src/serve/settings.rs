@@ -11,7 +11,17 @@ use super::keys::KeySource;
 use super::limit::Rate;
 use super::request::{Abstain, RequestLimits};
 use super::scheduler;
+use super::shared::Address;
 use crate::predict::Loading;
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It answers requests and does jobs.
+    Replica,
+    /// It does the jobs that replicas accept.
+    Worker,
+}
 
 /// All settings of a server.
 #[derive(Clone, Debug)]
@@ -47,6 +57,10 @@ pub struct Settings {
     pub cors_origins: Vec<String>,
     /// Answers that are kept, and how long.
     pub cache: (u64, Duration),
+    /// Where answers, jobs and limits are shared with other replicas; `None` for one that is alone.
+    pub redis: Option<Address>,
+    /// Whether it answers requests, or does jobs of others alone.
+    pub role: Role,
     /// The file of the jobs.
     pub jobs_path: PathBuf,
     /// Bytes of that file.

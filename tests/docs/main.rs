@@ -51,6 +51,11 @@ fn the_commands_of_uncertainty_run() {
 }
 
 #[test]
+fn the_commands_of_replicas_are_right() {
+    follow("docs/replicas.md");
+}
+
+#[test]
 fn the_commands_of_metrics_run() {
     follow("docs/metrics.md");
 }

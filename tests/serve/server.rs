@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 #[expect(dead_code, reason = "only the training is needed here")]
 #[path = "../home/mod.rs"]
-mod home;
+pub mod home;
 
 use home::Home;
 

@@ -25,7 +25,7 @@ use crate::store::{TensorFile, Tensors};
 pub struct Dropout {
     rate: f64,
     /// W without its bias, `[c, d]`.
-    basis: Arc<Basis>,
+    pub(super) basis: Arc<Basis>,
 }
 
 impl Dropout {

@@ -12,6 +12,7 @@ mod low_rank;
 mod triangle;
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
@@ -22,7 +23,7 @@ pub use self::kronecker::Kronecker;
 pub use self::learned::{LEAST_VARIANCE, Learned};
 pub use self::low_rank::LowRank;
 pub use self::triangle::{Difference, Full, Root};
-use super::logits::LogitCovariance;
+use super::logits::{Basis, LogitCovariance};
 use crate::store::{TensorFile, Tensors};
 
 /// How far the weights of the last layer may be from their mean. A feature of width d has a one
@@ -108,6 +109,21 @@ impl Covariance {
     /// The width of the draws that a link needs; two classes need none.
     pub fn directions(&self) -> usize {
         self.form().map_or(0, Form::directions)
+    }
+
+    /// The columns that the covariances of all texts are made of, where they share them.
+    pub fn basis(&self) -> Option<&Arc<Basis>> {
+        match self {
+            Self::Kronecker(one) => Some(&one.basis),
+            Self::Dropout(one) => Some(&one.basis),
+            Self::Zero
+            | Self::Difference(_)
+            | Self::Full(_)
+            | Self::LowRank(_)
+            | Self::Classwise(_)
+            | Self::Common(_)
+            | Self::Learned(_) => None,
+        }
     }
 
     /// The covariance for features as they are, where this one was fitted on φ̃ times `scale_d`, `[D]`.

@@ -77,9 +77,18 @@ fn checks(app: &App) -> Checks {
             Some(age) if age > STUCK => "the engine thread is stuck",
             Some(_) => "ok",
         },
-        cache: if app.cache.is_some() { "ok" } else { "off" },
-        jobs: if app.jobs.is_writable() { "ok" } else { "the job file cannot be written" },
+        cache: match (&app.cache, &app.shared) {
+            (None, _) => "off",
+            (Some(_), Some(link)) => link.state(),
+            (Some(_), None) => "ok",
+        },
+        jobs: app.jobs.state(),
     }
+}
+
+/// Whether everything does what it should, though answers are given without.
+fn well(checks: &Checks) -> bool {
+    checks.jobs == "ok" && matches!(checks.cache, "ok" | "off")
 }
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -102,7 +111,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
     let checks = checks(&app);
     let (code, status) = match app.phase() {
         Phase::Serving if checks.engine != "ok" => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
-        Phase::Serving if checks.jobs != "ok" => (StatusCode::OK, "degraded"),
+        Phase::Serving if !well(&checks) => (StatusCode::OK, "degraded"),
         Phase::Serving => (StatusCode::OK, "healthy"),
         Phase::Leaving | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };

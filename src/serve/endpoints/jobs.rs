@@ -22,8 +22,8 @@ use super::super::app::{App, Phase};
 use super::super::body::{Request, read_json};
 use super::super::endpoint::{Access, Endpoint};
 use super::super::guard::KeyHash;
-use super::super::jobs::Offer;
 use super::super::jobs::record::Record;
+use super::super::jobs::{Offer, Promise};
 use super::super::problem::{Fault, Problem};
 use super::super::request::{self, Texts};
 use super::super::settings::Settings;
@@ -51,6 +51,8 @@ pub struct Accepted {
     created_at: String,
     /// When the job will be deleted.
     expires_at: String,
+    /// What survives a loss of power.
+    durability: Promise,
 }
 
 /// The progress of a job.
@@ -148,18 +150,14 @@ async fn async_predict(
         life: job.ttl_seconds.map_or(app.settings.job_ttl, Duration::from_secs),
         key: idempotency,
     };
-    let jobs = Arc::clone(&app.jobs);
-    let accept = move || {
-        let _held = share;
-        jobs.accept(&offer)
-    };
-    let (task_id, record) = app.aside.disk(accept).await?;
+    let (task_id, record) = app.jobs.accept(offer, share).await?;
     let location = format!("/task_status/{task_id}");
     let accepted = Accepted {
         task_id,
         status: record.status.on_the_wire(),
         created_at: rfc3339(record.created),
         expires_at: rfc3339(record.expires),
+        durability: app.jobs.promise(),
     };
     let headers = [(header::LOCATION, location), (header::RETRY_AFTER, "1".to_owned())];
     Ok((StatusCode::ACCEPTED, headers, Json(accepted)).into_response())
@@ -171,7 +169,7 @@ async fn task_status(
     key: Option<Extension<KeyHash>>,
     task_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    status(app, owner(key), known(task_id)?).await
+    status(&app, owner(key), known(task_id)?).await
 }
 
 /// Cancels a job; one that has ended stays what it is.
@@ -181,9 +179,8 @@ async fn cancel(
     task_id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let (task_id, owner) = (known(task_id)?, owner(key));
-    let (jobs, id, its) = (Arc::clone(&app.jobs), task_id.clone(), owner.clone());
-    app.aside.disk(move || jobs.cancel(&id, its.as_deref())).await?;
-    status(app, owner, task_id).await
+    app.jobs.cancel(task_id.clone(), owner.clone()).await?;
+    status(&app, owner, task_id).await
 }
 
 /// An id that is no text names no task.
@@ -191,10 +188,9 @@ fn known(task_id: Result<Path<String>, PathRejection>) -> Result<String, Problem
     task_id.map(|Path(id)| id).map_err(|_| Problem::NotFound(NO_TASK))
 }
 
-async fn status(app: Arc<App>, owner: Option<String>, id: String) -> Result<Response, Problem> {
-    let (jobs, memory, task_id) = (Arc::clone(&app.jobs), Arc::clone(&app.budget), id.clone());
-    let find = move || jobs.find(&id, owner.as_deref(), &memory);
-    let found = app.aside.disk(find).await?.ok_or(Problem::NotFound(NO_TASK))?;
+async fn status(app: &App, owner: Option<String>, id: String) -> Result<Response, Problem> {
+    let task_id = id.clone();
+    let found = app.jobs.find(id, owner, &app.budget).await?.ok_or(Problem::NotFound(NO_TASK))?;
     let Record { status, created, started, finished, expires, total, error, .. } = found.record;
     let status = TaskStatus {
         task_id,

@@ -33,6 +33,7 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Respons
         oldest_age: app.engine.oldest_age(),
         busy: app.engine.busy_ratio(),
         cache_entries: app.cache.as_ref().map_or(0, |cache| cache.entry_count()),
+        redis: app.shared.as_ref().map(|link| (link.place().to_owned(), link.is_well())),
         jobs: app.jobs.counts(),
         jobs_bytes: app.jobs.bytes(),
         inflight_bytes: app.budget.taken(),

@@ -35,6 +35,11 @@ impl Status {
         }
     }
 
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
     /// The name on the wire, where waiting and running are one.
     pub fn on_the_wire(self) -> &'static str {
         match self {

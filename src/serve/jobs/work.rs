@@ -8,7 +8,6 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::super::answer::Urgency;
@@ -37,13 +36,13 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
         let app = Arc::clone(app);
         tasks.spawn(async move {
             loop {
-                let Begun { id, body, running, left } = Arc::clone(&app.jobs).next().await;
+                let Begun { id, body, running, left } = app.jobs.next().await;
                 let outcome = tokio::select! {
                     outcome = perform(&app, &id, body, &running) => outcome,
                     () = running.cancelled() => Err(Problem::Cancelled),
                     () = sleep(left) => Err(Problem::DeadlineExceeded),
                 };
-                Arc::clone(&app.jobs).ended(id, outcome).await;
+                app.jobs.ended(id, outcome).await;
             }
         });
     }
@@ -51,9 +50,7 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
     tasks.spawn(async move {
         loop {
             sleep(SWEEP).await;
-            let jobs = Arc::clone(&app.jobs);
-            // A panic there says what it is itself.
-            let _ = spawn_blocking(move || jobs.sweep()).await;
+            app.jobs.sweep().await;
             let limiters = [app.limiter.as_ref(), app.reads.as_ref(), Some(&app.wrong_keys)];
             limiters.into_iter().flatten().for_each(Limiter::tidy);
         }

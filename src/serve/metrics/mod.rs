@@ -90,6 +90,7 @@ pub struct Metrics {
     busy: Number,
     cache_entries: Gauge,
     jobs: Family<Labels<1>, Gauge>,
+    redis_up: Family<Labels<1>, Gauge>,
     jobs_bytes: Gauge,
     inflight_bytes: Gauge,
     reloads: Family<Labels<2>, Counter>,
@@ -106,6 +107,8 @@ pub struct Snapshot {
     pub busy: f64,
     /// Answers that are kept.
     pub cache_entries: u64,
+    /// Where Redis is and whether it is well, if there is one.
+    pub redis: Option<(String, bool)>,
     pub jobs: Vec<(&'static str, usize)>,
     /// Bytes that are kept of them.
     pub jobs_bytes: u64,
@@ -151,6 +154,7 @@ impl Metrics {
             busy: Number::default(),
             cache_entries: Gauge::default(),
             jobs: Family::default(),
+            redis_up: Family::default(),
             jobs_bytes: Gauge::default(),
             inflight_bytes: Gauge::default(),
             reloads: Family::default(),
@@ -195,6 +199,8 @@ impl Metrics {
         ours.register("cache_entries", "Cached responses", self.cache_entries.clone());
         let help = "Requests that waited for the response to an identical request";
         ours.register("cache_coalesced", help, self.cache_coalesced.clone());
+        let help = "Whether Redis can be used: 0 if it is gone, slow, full or evicts jobs";
+        ours.register("redis_up", help, self.redis_up.clone());
         ours.register("jobs", "Jobs by status", self.jobs.clone());
         let help = "Bytes of stored jobs and their results";
         ours.register("jobs_bytes", help, self.jobs_bytes.clone());
@@ -235,9 +241,14 @@ impl Metrics {
                 drop(family.get_or_create(&[(label, (*value).to_owned())]));
             }
         }
-        for result in ["hit", "miss", "bypass", "coalesced"] {
-            let labels = [("tier", "memory".to_owned()), ("result", result.to_owned())];
-            drop(self.cache_requests.get_or_create(&labels));
+        for (tier, results) in [
+            ("memory", &["hit", "miss", "bypass", "coalesced"][..]),
+            ("redis", &["hit", "miss", "bypass"]),
+        ] {
+            for result in results {
+                let labels = [("tier", tier.to_owned()), ("result", (*result).to_owned())];
+                drop(self.cache_requests.get_or_create(&labels));
+            }
         }
         for what in ["model", "key list"] {
             for outcome in ["taken", "refused"] {
@@ -331,9 +342,9 @@ impl Metrics {
         self.stages.get_or_create(&[("stage", name.to_owned())]).observe(took.as_secs_f64());
     }
 
-    /// The cache had it, or not.
-    pub fn cache(&self, result: &'static str) {
-        let labels = [("tier", "memory".to_owned()), ("result", result.to_owned())];
+    /// The cache of this process, or that of all replicas, had it or not.
+    pub fn cache(&self, tier: &'static str, result: &'static str) {
+        let labels = [("tier", tier.to_owned()), ("result", result.to_owned())];
         self.cache_requests.get_or_create(&labels).inc();
     }
 
@@ -354,6 +365,9 @@ impl Metrics {
         self.oldest_age.set(now.oldest_age.as_secs_f64());
         self.busy.set(now.busy);
         self.cache_entries.set(now.cache_entries as i64);
+        if let Some((server, up)) = &now.redis {
+            self.redis_up.get_or_create(&[("server", server.clone())]).set((*up).into());
+        }
         self.jobs_bytes.set(now.jobs_bytes as i64);
         self.inflight_bytes.set(now.inflight_bytes as i64);
         for (status, count) in &now.jobs {

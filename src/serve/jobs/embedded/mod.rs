@@ -8,44 +8,39 @@
 //! a crash whatever had begun begins again: answers are functions of text, options and model, so a
 //! second run changes nothing but the time.
 
-mod clock;
-mod store;
-
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use self::clock::Clock;
-use self::store::Store;
-pub use self::store::StoreError;
+use super::clock::Clock;
 use super::record::{Record, Status};
-use super::{Backend, Begun, Found, Offer, Running};
+use super::store::{self, Store, StoreError};
+use super::{Begun, Found, Offer, Running};
 use crate::serve::budget::Budget;
 use crate::serve::metrics::Metrics;
 use crate::serve::problem::{self, Problem};
 
 /// Jobs that may wait; beyond that new ones are refused.
-const MOST_QUEUED: usize = 10_000;
+pub const MOST_QUEUED: usize = 10_000;
 
 /// How long a job waits that the disk did not take.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
 /// A job that has begun so often and never ended takes the process down with it.
-const MOST_ATTEMPTS: u32 = 10;
+pub const MOST_ATTEMPTS: u32 = 10;
 
 /// Attempts after which a job has to wait for its next one.
-const FREE_ATTEMPTS: u32 = 3;
+pub const FREE_ATTEMPTS: u32 = 3;
 
 /// The longest that it waits.
-const LONGEST_HOLD: Duration = Duration::from_secs(64);
+pub const LONGEST_HOLD: Duration = Duration::from_secs(64);
 
 /// All jobs of one server.
 pub struct Embedded {
@@ -56,6 +51,7 @@ pub struct Embedded {
     metrics: Arc<Metrics>,
     clock: Clock,
     began: OnceLock<Instant>,
+    places: Semaphore,
 }
 
 #[derive(Default)]
@@ -90,6 +86,8 @@ impl Embedded {
             metrics,
             clock,
             began: OnceLock::new(),
+            // One alone would let a slow one stop all others.
+            places: Semaphore::new(2),
         })
     }
 
@@ -175,8 +173,18 @@ impl Embedded {
     }
 }
 
-impl Backend for Embedded {
-    fn accept(&self, offer: &Offer) -> Result<(String, Record), Problem> {
+impl Embedded {
+    /// Work that waits for the disk, on threads where nobody else waits.
+    pub async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _place = self.places.acquire().await.map_err(|_| Problem::Internal)?;
+        let jobs = Arc::clone(self);
+        spawn_blocking(move || work(&jobs)).await.unwrap_or(Err(Problem::Internal))
+    }
+
+    pub fn accept(&self, offer: &Offer) -> Result<(String, Record), Problem> {
         if self.lock().queue.len() >= MOST_QUEUED {
             return Err(Problem::JobQueueFull);
         }
@@ -197,7 +205,7 @@ impl Backend for Embedded {
         }
     }
 
-    fn find(
+    pub fn find(
         &self,
         id: &str,
         owner: Option<&str>,
@@ -219,7 +227,7 @@ impl Backend for Embedded {
         Ok(Some(Found { record, result, done }))
     }
 
-    fn cancel(&self, id: &str, owner: Option<&str>) -> Result<(), Problem> {
+    pub fn cancel(&self, id: &str, owner: Option<&str>) -> Result<(), Problem> {
         let before = self.noted(self.store.cancel(id, owner, self.clock.now()));
         let Some(before) = before.map_err(|_| Problem::Internal)? else { return Ok(()) };
         let mut state = self.lock();
@@ -231,62 +239,54 @@ impl Backend for Embedded {
         Ok(())
     }
 
-    fn counts(&self) -> Vec<(&'static str, usize)> {
+    pub fn counts(&self) -> Vec<(&'static str, usize)> {
         let state = self.lock();
         Status::ALL.map(|one| (one.name(), state.counts.get(&one).copied().unwrap_or(0))).into()
     }
 
-    fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.store.used()
     }
 
-    fn is_writable(&self) -> bool {
+    pub fn is_writable(&self) -> bool {
         self.writable.load(Ordering::Acquire)
     }
 
-    fn next(self: Arc<Self>) -> BoxFuture<'static, Begun> {
-        Box::pin(async move {
-            loop {
-                let waiting = self.wake.notified();
-                let id = match self.first() {
-                    Ok(id) => id,
-                    Err(wait) => {
-                        let wait = wait.unwrap_or(Duration::from_secs(3600));
-                        let _ = timeout(wait, waiting).await;
-                        continue;
-                    }
-                };
-                let (jobs, its) = (Arc::clone(&self), id.clone());
-                match spawn_blocking(move || jobs.begin(&its)).await {
-                    Ok(Ok(Some(begun))) => return begun,
-                    Ok(Ok(None)) => {}
-                    Ok(Err(_)) | Err(_) => {
-                        self.lock().queue.push_front(id);
-                        sleep(DISK_PAUSE).await;
-                    }
+    pub async fn next(self: &Arc<Self>) -> Begun {
+        loop {
+            let waiting = self.wake.notified();
+            let id = match self.first() {
+                Ok(id) => id,
+                Err(wait) => {
+                    let wait = wait.unwrap_or(Duration::from_secs(3600));
+                    let _ = timeout(wait, waiting).await;
+                    continue;
+                }
+            };
+            let (jobs, its) = (Arc::clone(self), id.clone());
+            match spawn_blocking(move || jobs.begin(&its)).await {
+                Ok(Ok(Some(begun))) => return begun,
+                Ok(Ok(None)) => {}
+                Ok(Err(_)) | Err(_) => {
+                    self.lock().queue.push_front(id);
+                    sleep(DISK_PAUSE).await;
                 }
             }
-        })
+        }
     }
 
-    fn ended(
-        self: Arc<Self>,
-        id: String,
-        outcome: Result<Vec<u8>, Problem>,
-    ) -> BoxFuture<'static, ()> {
+    pub async fn ended(self: &Arc<Self>, id: String, outcome: Result<Vec<u8>, Problem>) {
         let outcome = Arc::new(outcome);
-        Box::pin(async move {
-            loop {
-                let (jobs, id, outcome) = (Arc::clone(&self), id.clone(), Arc::clone(&outcome));
-                match spawn_blocking(move || jobs.end(&id, &outcome)).await {
-                    Ok(Ok(())) => return,
-                    _ => sleep(DISK_PAUSE).await,
-                }
+        loop {
+            let (jobs, id, outcome) = (Arc::clone(self), id.clone(), Arc::clone(&outcome));
+            match spawn_blocking(move || jobs.end(&id, &outcome)).await {
+                Ok(Ok(())) => return,
+                _ => sleep(DISK_PAUSE).await,
             }
-        })
+        }
     }
 
-    fn release(&self) {
+    pub fn release(&self) {
         let running: Vec<String> = self.lock().running.keys().cloned().collect();
         for id in running {
             // If this fails the next start finds it running, which is the same.
@@ -294,7 +294,7 @@ impl Backend for Embedded {
         }
     }
 
-    fn sweep(&self) {
+    pub fn sweep(&self) {
         let Ok(gone) = self.noted(self.store.sweep(self.clock.now())) else { return };
         let mut state = self.lock();
         for (id, status) in gone {

@@ -9,21 +9,24 @@
 //!
 //! Ids begin with the time, so the order of the table is the order of arrival.
 
+mod copies;
 mod error;
 mod file;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Bytes;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde_json::Value;
 
+pub use self::copies::Whole;
 pub use self::error::StoreError;
 use self::file::File;
-use super::super::Offer;
-use super::super::record::{Record, Status};
+use super::Offer;
+use super::record::{Record, Status};
 use crate::serve::budget::Budget;
 use crate::serve::problem::{self, Problem};
 use crate::store::sha256;
@@ -36,7 +39,7 @@ const KEYS: TableDefinition<'_, &str, (&str, &str)> = TableDefinition::new("keys
 /// Bytes of what is known of a job, in the file.
 const RECORD: usize = 512;
 /// Bytes that it takes to unpack a result on its way.
-const UNPACKING: usize = 64 * 1024;
+pub const UNPACKING: usize = 64 * 1024;
 
 /// What became of an offer.
 pub enum Accepted {
@@ -141,7 +144,7 @@ impl Store {
     pub fn accept(&self, id: &str, offer: &Offer, now: u64) -> Result<Accepted, StoreError> {
         self.file.with(|database| {
             let body = serde_json::to_vec(&offer.body)?;
-            let hash = sha256(&[&*body, &offer.life.as_secs().to_le_bytes()].concat());
+            let hash = hash_of(&body, offer.life);
             let write = database.begin_write()?;
             {
                 let mut jobs = write.open_table(JOBS)?;
@@ -346,8 +349,13 @@ impl Store {
     }
 }
 
+/// What tells two bodies under one key apart.
+pub fn hash_of(body: &[u8], life: Duration) -> String {
+    sha256(&[body, &life.as_secs().to_le_bytes()].concat())
+}
+
 /// Whether somebody with this key may see a job.
-fn is_of(record: &Record, owner: Option<&str>) -> bool {
+pub fn is_of(record: &Record, owner: Option<&str>) -> bool {
     record.owner.is_none() || record.owner.as_deref() == owner
 }
 
