@@ -10,8 +10,6 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Settings of a shared store, which files mark with `NEEDS`: a server that does not know them ignores them.
-const AWAITED: [&str; 1] = ["BAYES_REDIS_URL"];
 /// What `compose.yaml` asks whoever runs it.
 const OF_COMPOSE: [&str; 5] =
     ["BAYES_MODEL_DIR", "BAYES_API_KEYS", "BAYES_MEMORY", "BAYES_COMPUTE_CAP", "BAYES_GPU_PORT"];
@@ -48,8 +46,7 @@ fn settings_in_files_of_deployment_exist() {
         let text = fs::read_to_string(&path).unwrap();
         for name in variables(&text) {
             let asked = path.ends_with("compose.yaml") && OF_COMPOSE.contains(&&*name);
-            let awaited = AWAITED.contains(&&*name) && text.contains("NEEDS");
-            assert!(known.contains(&name) || asked || awaited, "{}: {name}", path.display());
+            assert!(known.contains(&name) || asked, "{}: {name}", path.display());
         }
     }
 }

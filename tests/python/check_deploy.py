@@ -28,8 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 RULE_OBJECT = DEPLOY / "kubernetes/monitoring/prometheusrule.yaml"
 KUBERNETES = ["1.30", "1.33", "1.36"]
-# Variables and flags that a binary may not know yet: what uses them is marked with NEEDS.
-AWAITED = {"BAYES_REDIS_URL"}
 faults, missing = [], []
 
 
@@ -159,10 +157,7 @@ def variables(binary):
         used = set(re.findall(r"\bBAYES_[A-Z_]+\b", text)) - (ours if path.name == "compose.yaml" else set())
         if used:
             place = path.relative_to(ROOT)
-            check(used <= known | AWAITED, f"variables of {place} {sorted(used - known - AWAITED) or ''}")
-            check("NEEDS" in text or not used & AWAITED, f"{place} marks what is awaited")
-        if used & AWAITED - known:
-            missing.append(f"{sorted(used & AWAITED)} in this binary")
+            check(used <= known, f"variables of {place} {sorted(used - known) or ''}")
 
 
 def kustomized(folder, **changes):
