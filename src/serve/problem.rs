@@ -265,7 +265,7 @@ impl Problem {
             }
             Self::UnsupportedMediaType => "send `Content-Type: application/json`".to_owned(),
             Self::UnsupportedEncoding => {
-                "send the body uncompressed, or with `Content-Encoding: gzip`".to_owned()
+                "send the body uncompressed, or with `Content-Encoding: gzip`, `deflate` or `zstd`".to_owned()
             }
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => again(seconds),
             Self::Internal => "the server's log has the cause under this request id".to_owned(),
@@ -312,7 +312,7 @@ impl Problem {
             put(header::RETRY_AFTER, &seconds.to_string());
         }
         if matches!(self, Self::UnsupportedEncoding) {
-            put(header::ACCEPT_ENCODING, "gzip");
+            put(header::ACCEPT_ENCODING, "gzip, deflate, zstd");
         }
         if matches!(self, Self::Unauthorized) {
             put(header::WWW_AUTHENTICATE, "Bearer");
