@@ -13,5 +13,6 @@ mod jobs;
 mod life;
 mod model_files;
 mod operations;
+mod protocols;
 mod server;
 mod soak;

@@ -10,6 +10,7 @@ pub mod playground;
 pub mod predict;
 
 use super::endpoint::Endpoint;
+use super::protocols;
 use super::settings::Settings;
 
 /// All endpoints that the document describes.
@@ -20,6 +21,7 @@ pub fn all(settings: &Settings) -> Vec<Endpoint> {
         info::endpoints(),
         health::endpoints(),
         metrics::endpoints(settings),
+        protocols::endpoints(settings),
     ];
     each.into_iter().flatten().collect()
 }
