@@ -83,6 +83,7 @@ fn the_document_has_every_route_and_every_schema_that_it_names() {
         ("/classify", "post"),
         ("/v1/systemone", "post"),
         ("/v1/models", "get"),
+        ("/predict_stream", "post"),
     ];
     for (path, verb) in operations {
         let operation = &document["paths"][path][verb];

@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod pages;
 pub mod playground;
 pub mod predict;
+mod predict_stream;
 
 use super::endpoint::Endpoint;
 use super::protocols;
@@ -17,6 +18,7 @@ use super::settings::Settings;
 pub fn all(settings: &Settings) -> Vec<Endpoint> {
     let each = [
         predict::endpoints(settings),
+        predict_stream::endpoints(settings),
         jobs::endpoints(settings),
         info::endpoints(),
         health::endpoints(),
