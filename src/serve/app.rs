@@ -1,7 +1,7 @@
 //! What all requests share, and the routes.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -79,8 +80,10 @@ pub struct App {
     keys: RwLock<Arc<Keys>>,
     /// When the server began.
     pub began: Instant,
+    /// Streams that are open.
+    pub streams: AtomicUsize,
     /// How far it is.
-    phase: AtomicU8,
+    phase: watch::Sender<Phase>,
 }
 
 /// The parts of an [`App`].
@@ -120,7 +123,8 @@ impl App {
             jobs,
             shared,
             began: Instant::now(),
-            phase: AtomicU8::new(0),
+            streams: AtomicUsize::new(0),
+            phase: watch::Sender::new(Phase::Serving),
         }
     }
 
@@ -135,15 +139,16 @@ impl App {
 
     /// How far the server is.
     pub fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Serving,
-            1 => Phase::Leaving,
-            _ => Phase::Draining,
-        }
+        *self.phase.borrow()
+    }
+
+    /// The same, for who wants to know when it changes.
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     pub fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+        self.phase.send_replace(phase);
     }
 }
 

@@ -54,8 +54,19 @@ pub async fn read_json<T: Send + 'static>(
     read: fn(Value, &RequestLimits) -> Result<T, Problem>,
 ) -> Result<Request<T>, Problem> {
     if !is_json(headers) {
-        return Err(Problem::UnsupportedMediaType);
+        return Err(Problem::UnsupportedMediaType("application/json"));
     }
+    let make = move |bytes: &Bytes, limits: &RequestLimits| read(parse(bytes)?, limits);
+    read_bytes(app, headers, body, make).await
+}
+
+/// Reads a body of any kind, unpacked, and what `read` makes of it.
+pub async fn read_bytes<T: Send + 'static>(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    body: Body,
+    read: impl FnOnce(&Bytes, &RequestLimits) -> Result<T, Problem> + Send + 'static,
+) -> Result<Request<T>, Problem> {
     let encoding = Encoding::of(headers)?;
     let limits = app.settings.body;
     let mut share = app.budget.share(0)?;
@@ -68,7 +79,7 @@ pub async fn read_json<T: Send + 'static>(
     let make = move || {
         let bytes = encoding.unpacked(bytes, limits.bytes)?;
         share.resize(bytes.len())?;
-        Ok(Request { asked: read(parse(&bytes)?, &request)?, share })
+        Ok(Request { asked: read(&bytes, &request)?, share })
     };
     if small { make() } else { app.aside.json(make).await }
 }
@@ -134,13 +145,16 @@ async fn next(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, Probl
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-    kind.is_some_and(|kind| {
-        let kind = kind.to_ascii_lowercase();
+pub fn is_json(headers: &HeaderMap) -> bool {
+    kind_of(headers).is_some_and(|kind| {
         kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
     })
+}
+
+/// What a body is said to be, without parameters.
+pub fn kind_of(headers: &HeaderMap) -> Option<String> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    kind.split(';').next().map(|kind| kind.trim().to_ascii_lowercase())
 }
 
 pub(super) fn malformed(place: usize, message: &str) -> Problem {

@@ -79,6 +79,11 @@ impl Share {
         }
     }
 
+    /// Bytes that it has.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes or gives back what is missing to so many.
     pub fn resize(&mut self, bytes: usize) -> Result<(), Problem> {
         if bytes > self.bytes {

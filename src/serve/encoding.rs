@@ -4,16 +4,22 @@ use std::io::Read;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, header};
-use flate2::read::MultiGzDecoder;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::body::malformed;
 use super::problem::Problem;
+
+/// The largest window of zstd, as a power of two, that HTTP allows (RFC 9659).
+const WINDOW: u32 = 23;
 
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     Identity,
     Gzip,
+    /// In the format of zlib, as HTTP means it.
+    Deflate,
+    Zstd,
 }
 
 impl Encoding {
@@ -26,6 +32,8 @@ impl Encoding {
                 match (name.as_str(), found) {
                     ("" | "identity", _) => {}
                     ("gzip" | "x-gzip", Self::Identity) => found = Self::Gzip,
+                    ("deflate", Self::Identity) => found = Self::Deflate,
+                    ("zstd", Self::Identity) => found = Self::Zstd,
                     // Packed twice, or otherwise.
                     _ => return Err(Problem::UnsupportedEncoding),
                 }
@@ -36,19 +44,37 @@ impl Encoding {
 
     /// The body as it was packed; `most` bytes of it, wherever they come from.
     pub fn unpacked(self, body: Bytes, most: usize) -> Result<Bytes, Problem> {
-        if self == Self::Identity {
-            return Ok(body);
-        }
+        let wrong = |error| malformed(0, &format!("the body is not {}: {error}", self.name()));
+        let packed: Box<dyn Read + '_> = match self {
+            Self::Identity => return Ok(body),
+            Self::Gzip => Box::new(MultiGzDecoder::new(&*body)),
+            Self::Deflate => Box::new(ZlibDecoder::new(&*body)),
+            Self::Zstd => Box::new(zstd_decoder(&body).map_err(wrong)?),
+        };
         let mut bytes = Vec::new();
-        let mut decoder = MultiGzDecoder::new(&*body).take(most as u64 + 1);
-        decoder
-            .read_to_end(&mut bytes)
-            .map_err(|error| malformed(0, &format!("the body is not gzip: {error}")))?;
+        packed.take(most as u64 + 1).read_to_end(&mut bytes).map_err(wrong)?;
         if bytes.len() > most {
             return Err(Problem::PayloadTooLarge(most));
         }
         Ok(bytes.into())
     }
+}
+
+impl Encoding {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+fn zstd_decoder(packed: &[u8]) -> std::io::Result<zstd::stream::read::Decoder<'_, &[u8]>> {
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+    decoder.window_log_max(WINDOW)?;
+    Ok(decoder)
 }
 
 /// Whether an answer may be packed by gzip.
@@ -103,14 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_known_by_both_names_and_nothing_else_is() {
+    fn what_clients_pack_by_is_known_and_nothing_else_is() {
         for values in [&[][..], &["identity"], &[""]] {
             assert_eq!(of(values), Ok(Encoding::Identity), "{values:?}");
         }
         for values in [&["gzip"][..], &["x-gzip"], &["GZIP"], &["identity, gzip"]] {
             assert_eq!(of(values), Ok(Encoding::Gzip), "{values:?}");
         }
-        for values in [&["br"][..], &["deflate"], &["zstd"], &["gzip, gzip"], &["gzip", "gzip"]] {
+        assert_eq!(of(&["Deflate"]), Ok(Encoding::Deflate));
+        assert_eq!(of(&["zstd"]), Ok(Encoding::Zstd));
+        for values in [&["br"][..], &["compress"], &["gzip, gzip"], &["gzip", "zstd"]] {
             assert_eq!(of(values), Err(Problem::UnsupportedEncoding), "{values:?}");
         }
     }
@@ -132,5 +160,35 @@ mod tests {
             let refused = unpack(damaged.clone(), 1000);
             assert!(matches!(refused, Err(Problem::MalformedJson(_))), "{damaged:?}: {refused:?}");
         }
+    }
+
+    #[test]
+    fn deflate_and_zstd_are_unpacked_within_the_same_limit() {
+        let text = br#"{"text": "fine"}"#;
+        let deflated = |bytes: &[u8]| {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::best());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 19).unwrap();
+        let spaces = vec![b' '; 50 << 20];
+        for (way, small, bomb) in [
+            (Encoding::Deflate, deflated(text), deflated(&spaces)),
+            (Encoding::Zstd, zstd(text), zstd(&spaces)),
+        ] {
+            assert_eq!(way.unpacked(small.clone().into(), text.len()).unwrap(), &text[..]);
+            assert_eq!(way.unpacked(bomb.into(), 1000), Err(Problem::PayloadTooLarge(1000)));
+            let other = way.unpacked(Bytes::from_static(text), 1000);
+            assert!(matches!(other, Err(Problem::MalformedJson(_))), "{way:?}: {other:?}");
+        }
+        let cut = zstd(text);
+        let cut = Encoding::Zstd.unpacked(Bytes::from(cut[..cut.len() - 3].to_vec()), 1000);
+        assert!(matches!(cut, Err(Problem::MalformedJson(_))), "{cut:?}");
+        // A frame may ask for a window of any size; HTTP allows 8 MiB.
+        let mut wide = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        wide.window_log(27).unwrap();
+        wide.write_all(text).unwrap();
+        let wide = Encoding::Zstd.unpacked(wide.finish().unwrap().into(), 1000);
+        assert!(matches!(wide, Err(Problem::MalformedJson(_))), "{wide:?}");
     }
 }

@@ -38,9 +38,12 @@ pub struct Endpoint {
     tag: &'static str,
     id: &'static str,
     summary: &'static str,
-    request: Option<&'static str>,
+    /// The kind of the body, and its schema.
+    request: Option<(&'static str, &'static str)>,
     response: (u16, Value),
     problems: &'static [u16],
+    /// The kind and the schema of a problem.
+    failure: (&'static str, &'static str),
     parameters: Vec<Value>,
     may_be_unready: bool,
 }
@@ -66,6 +69,7 @@ impl Endpoint {
             request: None,
             response: (200, content("text/plain", &json!({ "type": "string" }))),
             problems: &[],
+            failure: ("application/problem+json", "Problem"),
             parameters: Vec::new(),
             may_be_unready: false,
         }
@@ -95,9 +99,14 @@ impl Endpoint {
     }
 
     /// Reads a JSON body of this schema.
-    pub fn reads(mut self, name: &'static str, schema: Value) -> Self {
+    pub fn reads(self, name: &'static str, schema: Value) -> Self {
+        self.reads_as("application/json", name, schema)
+    }
+
+    /// Reads a body of this kind, whose lines have this schema.
+    pub fn reads_as(mut self, kind: &'static str, name: &'static str, schema: Value) -> Self {
         self.schemas.insert(name.to_owned(), schema);
-        Self { request: Some(name), ..self }
+        Self { request: Some((kind, name)), ..self }
     }
 
     /// Gives JSON with this status.
@@ -108,6 +117,18 @@ impl Endpoint {
         self.schemas.extend(all.into_iter().map(|(name, schema)| (name, json!(schema))));
         let response = (status, content("application/json", &reference(&T::name())));
         Self { response, ..self }
+    }
+
+    /// Gives JSON of this schema.
+    pub fn gives_json(mut self, name: &'static str, schema: Value) -> Self {
+        self.schemas.insert(name.to_owned(), schema);
+        Self { response: (200, content("application/json", &reference(name))), ..self }
+    }
+
+    /// Tells its problems in another form.
+    pub fn fails_with(mut self, kind: &'static str, name: &'static str, schema: Value) -> Self {
+        self.schemas.insert(name.to_owned(), schema);
+        Self { failure: (kind, name), ..self }
     }
 
     /// Gives text of this kind.
@@ -151,7 +172,8 @@ impl Endpoint {
             let response = json!({ "description": "Not ready", "content": answer });
             responses.insert("503".to_owned(), response);
         }
-        let problem = content("application/problem+json", &reference("Problem"));
+        let (kind, schema) = self.failure;
+        let problem = content(kind, &reference(schema));
         for code in self.problems.iter().copied().collect::<BTreeSet<_>>() {
             if code != 401 || locked {
                 let response = json!({ "description": reason(code), "content": problem });
@@ -165,8 +187,8 @@ impl Endpoint {
             "parameters": self.parameters,
             "responses": responses,
         });
-        if let Some(request) = self.request {
-            let body = content("application/json", &reference(request));
+        if let Some((kind, request)) = self.request {
+            let body = content(kind, &reference(request));
             described["requestBody"] = json!({ "required": true, "content": body });
         }
         if locked {

@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use super::endpoints::health::{Health, livez};
 use super::observe;
 use super::problem::Problem;
+use super::protocols::open_inference;
 
 /// The routes of a server, once there are any.
 #[derive(Clone)]
@@ -47,14 +48,20 @@ impl Gate {
 fn meanwhile(device: &'static str) -> Router {
     let began = Instant::now();
     let not_ready = || async { (StatusCode::SERVICE_UNAVAILABLE, "loading") };
+    let open_inference_ready = || async {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(open_inference::Ready { ready: false }))
+    };
     let health = move || async move {
         (StatusCode::SERVICE_UNAVAILABLE, Json(Health::loading(device, began.elapsed())))
     };
     Router::new()
         .route("/livez", get(livez))
         .route("/health/live", get(livez))
+        .route("/v2/health/live", get(open_inference::live))
         .route("/readyz", get(not_ready))
+        .route("/ping", get(not_ready))
         .route("/health/ready", get(not_ready))
+        .route("/v2/health/ready", get(open_inference_ready))
         .route("/health", get(health))
         .fallback(refuse)
         .method_not_allowed_fallback(refuse)
@@ -63,7 +70,8 @@ fn meanwhile(device: &'static str) -> Router {
 
 async fn refuse(request: Request) -> Response {
     let id = observe::request_id(request.headers());
-    let mut response = Problem::NotReady.render(&id, HeaderMap::new());
+    let path = request.uri().path();
+    let mut response = Problem::NotReady.render_at(path, &id, HeaderMap::new());
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);
     }

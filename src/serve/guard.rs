@@ -129,7 +129,7 @@ pub async fn count_reads(State(app): State<Arc<App>>, request: Request, next: Ne
     }
 }
 
-fn client_of(app: &App, request: &Request) -> Client {
+pub fn client_of(app: &App, request: &Request) -> Client {
     match request.extensions().get() {
         Some(&KeyHash(hash)) => Client::Key(hash),
         None => Client::at(address(app, request)),

@@ -39,10 +39,17 @@ struct State {
     working: usize,
     /// Those of them whose body has not come whole.
     receiving: usize,
-    /// Answers that are being sent, and when the next piece must have been taken.
-    sending: HashMap<u64, Instant>,
+    /// Answers that are being sent, and when the next piece must have been taken; `None` while there is none.
+    sending: HashMap<u64, Option<Instant>>,
     next: u64,
+    /// Answers that are made while they are sent.
+    streams: usize,
 }
+
+/// Marks an answer that is made while it is sent. Whoever takes anything of it in this time reads it, since it
+/// may be the client that decides how fast it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams(pub Duration);
 
 impl Life {
     /// Of a connection that begins now; without progress for so long it ends.
@@ -54,6 +61,7 @@ impl Life {
             receiving: 0,
             sending: HashMap::new(),
             next: 0,
+            streams: 0,
         };
         Arc::new(Self {
             patience,
@@ -74,9 +82,11 @@ impl Life {
     /// When it ends, if there is no progress until then.
     pub fn due(&self) -> Instant {
         let state = self.lock();
-        match state.sending.values().min() {
+        match state.sending.values().flatten().min() {
             Some(taken) => *taken,
-            None if state.working > 0 => Instant::now() + self.patience,
+            None if state.working > 0 || !state.sending.is_empty() => {
+                Instant::now() + self.patience
+            }
             None => state.heard + self.patience,
         }
     }
@@ -95,6 +105,11 @@ impl Life {
     /// Whether a request is being worked on.
     pub fn works(&self) -> bool {
         self.lock().working > 0
+    }
+
+    /// Whether an answer is being made while it is sent.
+    pub fn streams(&self) -> bool {
+        self.lock().streams > 0
     }
 
     /// Whether the body of one has not been read whole.
@@ -213,26 +228,38 @@ pub struct Sent {
     rest: Bytes,
     life: Arc<Life>,
     number: u64,
+    streams: Option<Streams>,
 }
 
 impl Sent {
     /// Of an answer that is about to be sent.
-    pub fn new(body: Body, life: &Arc<Life>) -> Self {
+    pub fn new(body: Body, life: &Arc<Life>, streams: Option<Streams>) -> Self {
         let mut state = life.lock();
         let number = state.next;
         state.next += 1;
-        state.sending.insert(number, Instant::now() + life.patience);
+        state.streams += usize::from(streams.is_some());
+        state.sending.insert(number, Some(Instant::now() + life.patience));
         drop(state);
-        Self { body, rest: Bytes::new(), life: Arc::clone(life), number }
+        Self { body, rest: Bytes::new(), life: Arc::clone(life), number, streams }
     }
 
     fn took(&self, bytes: usize) {
         let now = Instant::now();
         let mut state = self.life.lock();
         state.heard = now;
-        if let Some(due) = state.sending.get_mut(&self.number) {
-            let more = Duration::from_secs_f64(bytes as f64 / SLOWEST);
-            *due = (*due + more).min(now + self.life.patience);
+        let Some(due) = state.sending.get_mut(&self.number) else { return };
+        let more = Duration::from_secs_f64(bytes as f64 / SLOWEST);
+        *due = Some(match (self.streams, *due) {
+            (Some(Streams(patience)), _) => now + patience,
+            (None, Some(due)) => (due + more).min(now + self.life.patience),
+            (None, None) => now + self.life.patience,
+        });
+    }
+
+    /// There is nothing to take now, which is not the client's fault.
+    fn owes(&self) {
+        if let Some(due) = self.life.lock().sending.get_mut(&self.number) {
+            *due = None;
         }
     }
 }
@@ -241,6 +268,7 @@ impl Drop for Sent {
     fn drop(&mut self) {
         let mut state = self.life.lock();
         state.sending.remove(&self.number);
+        state.streams -= usize::from(self.streams.is_some());
         state.heard = Instant::now();
     }
 }
@@ -254,7 +282,10 @@ impl HttpBody for Sent {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.rest.is_empty() {
-            let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+            let Poll::Ready(polled) = Pin::new(&mut self.body).poll_frame(context) else {
+                self.owes();
+                return Poll::Pending;
+            };
             match polled.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => self.rest = data,
                 Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
@@ -283,8 +314,8 @@ impl HttpBody for Sent {
 }
 
 /// An answer's body as it leaves on a connection.
-pub fn paced(body: Body, life: &Arc<Life>) -> Body {
-    if body.is_end_stream() { body } else { Body::new(Sent::new(body, life)) }
+pub fn paced(body: Body, life: &Arc<Life>, streams: Option<Streams>) -> Body {
+    if body.is_end_stream() { body } else { Body::new(Sent::new(body, life, streams)) }
 }
 
 #[cfg(test)]
@@ -306,7 +337,7 @@ mod tests {
     #[test]
     fn an_answer_is_taken_in_pieces_and_keeps_its_length() {
         let life = Life::new(PATIENCE);
-        let mut body = Sent::new(Body::from(vec![7; 2 * PIECE + 5]), &life);
+        let mut body = Sent::new(Body::from(vec![7; 2 * PIECE + 5]), &life, None);
         let mut sizes = Vec::new();
         while !body.is_end_stream() {
             let before = body.size_hint().exact().unwrap();
@@ -323,16 +354,37 @@ mod tests {
         let begun = life.due();
         let working = life.work();
         assert!(life.due() >= begun && life.works() && !life.is_idle());
-        let mut body = Sent::new(Body::from(vec![7; 100 * PIECE]), &life);
+        let mut body = Sent::new(Body::from(vec![7; 100 * PIECE]), &life, None);
         drop(working);
         let first = life.due();
         piece(&mut body);
         assert!(life.due() - first < Duration::from_millis(200), "at most the whole patience");
-        life.lock().sending.insert(0, Instant::now());
+        life.lock().sending.insert(0, Some(Instant::now()));
         piece(&mut body);
         let left = life.due() - Instant::now();
         assert!(left <= Duration::from_secs(1), "a second for a piece, not {left:?}");
         drop(body);
         assert!(life.is_idle());
+    }
+
+    /// A client that has taken all there is waits for us, however long it takes.
+    #[test]
+    fn who_has_taken_all_of_a_stream_is_waited_for_and_who_has_not_has_its_time() {
+        let life = Life::new(PATIENCE);
+        let (sender, receiver) = std::sync::mpsc::channel::<Bytes>();
+        let pieces = futures_util::stream::poll_fn(move |_| match receiver.try_recv() {
+            Ok(piece) => Poll::Ready(Some(Ok::<_, std::convert::Infallible>(piece))),
+            Err(_) => Poll::Pending,
+        });
+        let long = Duration::from_secs(100);
+        let mut body = Sent::new(Body::from_stream(pieces), &life, Some(Streams(long)));
+        assert!(life.streams() && !life.is_idle());
+        assert_eq!(piece(&mut body), 0);
+        assert_eq!(life.lock().sending[&0], None);
+        sender.send(Bytes::from_static(b"a line")).unwrap();
+        assert_eq!(piece(&mut body), 6);
+        assert!(life.due() > Instant::now() + PATIENCE);
+        drop(body);
+        assert!(!life.streams() && life.is_idle());
     }
 }

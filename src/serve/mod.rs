@@ -31,6 +31,7 @@ mod model;
 mod observe;
 mod openapi;
 mod problem;
+mod protocols;
 mod query;
 mod reply;
 mod request;

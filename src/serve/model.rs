@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use candle_core::Device;
 
@@ -24,6 +24,8 @@ pub struct Loaded {
     pub predictor: Predictor,
     /// Cost a second, as measured while it warmed.
     pub rate: f64,
+    /// When its folder was written.
+    pub written: SystemTime,
 }
 
 /// Why a model cannot be served.
@@ -71,10 +73,17 @@ impl Loaded {
         abstain: &Abstain,
         loading: &Loading,
     ) -> Result<Self, LoadError> {
-        unbroken(folder, || Self::warmed(Predictor::load_as(folder, device, loading)?, abstain))
+        unbroken(folder, || {
+            let predictor = Predictor::load_as(folder, device, loading)?;
+            Self::warmed(predictor, written(folder), abstain)
+        })
     }
 
-    fn warmed(predictor: Predictor, abstain: &Abstain) -> Result<Self, LoadError> {
+    fn warmed(
+        predictor: Predictor,
+        written: SystemTime,
+        abstain: &Abstain,
+    ) -> Result<Self, LoadError> {
         if let Some(&first) = unkept(predictor.artifact(), abstain).first() {
             return Err(LoadError::Threshold(first));
         }
@@ -98,13 +107,19 @@ impl Loaded {
             rate = cost as f64 / began.elapsed().as_secs_f64().max(1e-6);
         }
         read_longest(&predictor)?;
-        Ok(Self { predictor, rate })
+        Ok(Self { predictor, rate, written })
     }
 
     /// What a text costs, in tokens of one pass.
     pub fn cost(&self, length: u32, sampling: Option<Sampling>) -> u64 {
         cost(&self.predictor, length, sampling)
     }
+}
+
+/// When the file was written that every model folder has.
+fn written(folder: &Path) -> SystemTime {
+    let written = std::fs::metadata(folder.join("config.json")).and_then(|file| file.modified());
+    written.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The coverage of the model's own sets, where that of requests that name none is another.

@@ -42,6 +42,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let route = route.map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
     request.extensions_mut().insert(RequestId(id.clone()));
 
+    let path = request.uri().path().to_owned();
     let http2 = request.version() > Version::HTTP_11;
     let mut response = next.run(request).await;
     let key = response.extensions_mut().remove::<Caller>().map(|Caller(name)| name);
@@ -51,7 +52,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         if matches!(response.status().as_u16(), 429 | 503) {
             app.metrics.refused(&problem);
         }
-        response = problem.render(&id, std::mem::take(response.headers_mut()));
+        response = problem.render_at(&path, &id, std::mem::take(response.headers_mut()));
     }
     let value = HeaderValue::from_str(&id).expect("ids are printable ASCII");
     response.headers_mut().insert("x-request-id", value);
@@ -107,7 +108,16 @@ fn unnamed(response: &Response) -> Option<Problem> {
 }
 
 /// Routes that say how the server is; they are answered whatever else it does.
-pub const PROBES: [&str; 5] = ["/livez", "/readyz", "/health", "/health/live", "/health/ready"];
+pub const PROBES: [&str; 8] = [
+    "/livez",
+    "/readyz",
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/ping",
+];
 
 /// Asked by machines, all the time.
 pub fn is_probe(route: &str) -> bool {

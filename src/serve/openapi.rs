@@ -35,6 +35,7 @@ pub fn document(settings: &Settings) -> Value {
         "tags": [
             { "name": "predict", "description": "Classify texts" },
             { "name": "jobs", "description": "Classify many texts asynchronously" },
+            { "name": "protocols", "description": "The same predictions for clients of other servers" },
             { "name": "operations", "description": "State and metrics" },
         ],
         "paths": paths,

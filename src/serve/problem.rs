@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::protocols::open_inference;
 use super::scheduler::Refusal;
 
 /// A fault in one part of the request.
@@ -47,8 +48,8 @@ pub enum Problem {
     IdempotencyConflict,
     /// The body is too large.
     PayloadTooLarge(usize),
-    /// The body is said to be something else than JSON.
-    UnsupportedMediaType,
+    /// The body is said to be something else than what is read, which this is.
+    UnsupportedMediaType(&'static str),
     /// The body is packed in a way that is not known here.
     UnsupportedEncoding,
     /// Parts of the request are wrong.
@@ -144,7 +145,7 @@ impl Problem {
                 "payload-too-large",
                 "The request body is too large",
             ),
-            Self::UnsupportedMediaType => (
+            Self::UnsupportedMediaType(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The request body is not declared as JSON",
@@ -270,9 +271,10 @@ impl Problem {
             Self::PayloadTooLarge(limit) => {
                 format!("the request body must be at most {limit} bytes")
             }
-            Self::UnsupportedMediaType => "send `Content-Type: application/json`".to_owned(),
+            Self::UnsupportedMediaType(kind) => format!("send `Content-Type: {kind}`"),
             Self::UnsupportedEncoding => {
-                "send the body uncompressed, or with `Content-Encoding: gzip`".to_owned()
+                "send the body uncompressed, or with `Content-Encoding: gzip`, `deflate` or `zstd`"
+                    .to_owned()
             }
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => again(seconds),
             Self::Internal => "the server's log has the cause under this request id".to_owned(),
@@ -312,24 +314,45 @@ impl Problem {
     }
 
     /// The whole response; headers that are there already are kept.
-    pub fn render(&self, request_id: &str, mut headers: HeaderMap) -> Response {
+    pub fn render(&self, request_id: &str, headers: HeaderMap) -> Response {
         let json = serde_json::to_vec(&self.body(request_id)).expect("a problem is plain data");
+        self.dressed(self.status(), "application/problem+json", json, headers)
+    }
+
+    /// The whole response, in the form of the protocol that a path belongs to.
+    pub fn render_at(&self, path: &str, request_id: &str, headers: HeaderMap) -> Response {
+        if !open_inference::speaks(path) {
+            return self.render(request_id, headers);
+        }
+        let (status, _, title) = self.kind();
+        let error = serde_json::json!({ "error": format!("{title}: {}", self.detail()) });
+        let json = error.to_string().into_bytes();
+        self.dressed(open_inference::status(status), "application/json", json, headers)
+    }
+
+    fn dressed(
+        &self,
+        status: StatusCode,
+        kind: &str,
+        json: Vec<u8>,
+        mut headers: HeaderMap,
+    ) -> Response {
         headers.remove(header::CONTENT_LENGTH);
         let mut put = |name: HeaderName, value: &str| {
             let value = HeaderValue::from_str(value).expect("plain ASCII");
             headers.insert(name, value);
         };
-        put(header::CONTENT_TYPE, "application/problem+json");
+        put(header::CONTENT_TYPE, kind);
         if let Some(seconds) = self.retry_after() {
             put(header::RETRY_AFTER, &seconds.to_string());
         }
         if matches!(self, Self::UnsupportedEncoding) {
-            put(header::ACCEPT_ENCODING, "gzip");
+            put(header::ACCEPT_ENCODING, "gzip, deflate, zstd");
         }
         if matches!(self, Self::Unauthorized) {
             put(header::WWW_AUTHENTICATE, "Bearer");
         }
-        (self.status(), headers, json).into_response()
+        (status, headers, json).into_response()
     }
 }
 

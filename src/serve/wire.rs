@@ -54,7 +54,8 @@ impl Wire {
     fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let behind = self.life.receives() && self.looks > BODY_LOOKS;
-            if self.http2 || behind || !self.life.works() {
+            let streams = self.life.streams();
+            if self.http2 || behind || !(streams || self.life.works()) {
                 return Poll::Ready(Ok(()));
             }
             let look = self.ended.get_or_insert_with(|| Box::pin(sleep(LOOK)));
@@ -65,7 +66,8 @@ impl Wire {
             if let Some(error) = stream.take_error()? {
                 return Poll::Ready(Err(error));
             }
-            if !self.ahead && !self.full && !self.life.receives() {
+            // Of a stream the answer has begun, and its next line tells.
+            if !streams && !self.ahead && !self.full && !self.life.receives() {
                 self.ahead = stream.try_write(FIRST)? > 0;
             }
         }

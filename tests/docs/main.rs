@@ -87,6 +87,11 @@ fn the_commands_of_serving_and_deployment_run() {
 }
 
 #[test]
+fn the_commands_of_protocols_run() {
+    follow("docs/protocols.md");
+}
+
+#[test]
 fn the_commands_of_publishing_run() {
     follow("docs/publishing.md");
 }

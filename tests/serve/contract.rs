@@ -309,10 +309,10 @@ fn a_packed_body_is_unpacked_within_the_limit_or_refused_by_the_name_of_its_pack
     let answer = ask("gzip", &packed(plain));
     assert_eq!((answer.status, &answer.json()["label"]), (200, &json!("billing")), "{answer:?}");
     assert_eq!(ask("identity", plain.as_bytes()).status, 200);
-    for encoding in ["br", "deflate", "zstd", "gzip, gzip"] {
+    for encoding in ["br", "compress", "gzip, gzip"] {
         let answer = ask(encoding, plain.as_bytes());
         assert_eq!((answer.status, &*answer.problem()), (415, "unsupported-media-type"));
-        assert_eq!(answer.header("accept-encoding"), Some("gzip"));
+        assert_eq!(answer.header("accept-encoding"), Some("gzip, deflate, zstd"));
         assert!(answer.text().contains("Content-Encoding"), "{}", answer.text());
     }
     let bomb = packed(&format!("{{\"text\": \"{}\"}}", " ".repeat(1_000_000)));

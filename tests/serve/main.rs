@@ -13,5 +13,7 @@ mod jobs;
 mod life;
 mod model_files;
 mod operations;
+mod predict_stream;
+mod protocols;
 mod server;
 mod soak;

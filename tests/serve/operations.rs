@@ -46,6 +46,10 @@ fn the_port_is_open_while_the_model_is_loaded() {
     assert_eq!(server.get("/livez").text(), "ok");
     let ready = server.get("/readyz");
     assert_eq!((ready.status, &*ready.text()), (503, "loading"));
+    let ready = server.get("/v2/health/ready");
+    assert_eq!((ready.status, ready.json()), (503, json!({ "ready": false })));
+    let early = server.get("/v2/models/tickets");
+    assert_eq!((early.status, early.json()["error"].is_string()), (503, true));
     let health = server.get("/health");
     assert_eq!((health.status, &health.json()["status"]), (503, &json!("loading")));
     assert_eq!(health.json()["model_loaded"], json!(false));

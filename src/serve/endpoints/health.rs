@@ -134,19 +134,23 @@ pub async fn livez() -> &'static str {
     "ok"
 }
 
+/// Why requests should not be sent here.
+pub fn unready(app: &App) -> Option<&'static str> {
+    match (app.phase(), checks(app).engine) {
+        (Phase::Serving, "ok") => None,
+        (Phase::Serving, wrong) => Some(wrong),
+        (Phase::Leaving | Phase::Draining, _) => Some("draining"),
+    }
+}
+
 /// Whether requests should be sent here.
-async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let checks = checks(&app);
-    let reason = match app.phase() {
-        Phase::Serving if checks.engine == "ok" => None,
-        Phase::Serving => Some(checks.engine),
-        Phase::Leaving | Phase::Draining => Some("draining"),
-    };
+pub async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let reason = unready(&app);
     let verbose =
         query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     let mut text = reason.unwrap_or("ok").to_owned();
     if verbose {
-        let Checks { engine, cache, jobs } = checks;
+        let Checks { engine, cache, jobs } = checks(&app);
         text += &format!("\nengine: {engine}\ncache: {cache}\njobs: {jobs}");
     }
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

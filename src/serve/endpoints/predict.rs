@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::future::try_join_all;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -124,7 +124,7 @@ async fn batch_predict(
 }
 
 /// Bytes of the answer, unless they would be too many.
-fn about(app: &App, texts: &[Sent], options: &Options) -> Result<usize, Problem> {
+pub fn about(app: &App, texts: &[Sent], options: &Options) -> Result<usize, Problem> {
     let model = app.model.current();
     amount::check_answer(&model, texts, options, amount::MOST_ANSWER)?;
     Ok(amount::answer_bytes(&model, texts, options))
@@ -139,43 +139,55 @@ pub async fn answer_all(
     urgency: Urgency,
     id: &str,
 ) -> Result<(Batch, Times), Problem> {
-    let answer = async |place: usize, text: &Sent| match app.answer(text, options, urgency).await {
-        Err(problem @ Problem::ModelOutput) => Ok(Err(problem)),
-        Err(Problem::TextTooLong(faults)) => Err(Problem::TextTooLong(of_text(faults, place))),
-        answer => answer.map(Ok),
+    let place = |index: usize| vec!["texts".into(), index.into()];
+    let (answers, times) = each(app, texts, options, urgency, place).await?;
+    let errors = answers.iter().filter(|answer| answer.is_err()).count();
+    let item = |answer| match answer {
+        Ok(object) => Item::Prediction(Box::new(object)),
+        Err(problem) => Item::Failed { error: Problem::body(&problem, id) },
     };
-    let answers = texts.iter().enumerate().map(|(place, text)| answer(place, text));
-    let answers = try_join_all(answers).await?;
-    let mut all = Times::default();
-    let mut predictions = Vec::with_capacity(texts.len());
-    let mut errors = 0;
-    for answer in answers {
-        predictions.push(match answer {
-            Ok((object, times)) => {
-                all.tokenize = all.tokenize.max(times.tokenize);
-                all.queue = all.queue.max(times.queue);
-                all.inference = all.inference.max(times.inference);
-                Item::Prediction(Box::new(object))
-            }
-            Err(problem) => {
-                errors += 1;
-                Item::Failed { error: problem.body(id) }
-            }
-        });
-    }
+    let predictions: Vec<Item> = answers.into_iter().map(item).collect();
     let processing_time_ms = urgency.came.elapsed().as_secs_f64() * 1e3;
-    Ok((Batch { count: predictions.len(), predictions, errors, processing_time_ms }, all))
+    Ok((Batch { count: predictions.len(), predictions, errors, processing_time_ms }, times))
 }
 
-/// Faults of `text` become those of a place in `texts`.
-fn of_text(faults: Vec<Fault>, place: usize) -> Vec<Fault> {
-    let moved =
-        |fault: Fault| request::fault(&["texts".into(), place.into()], fault.msg, fault.kind);
-    faults.into_iter().map(moved).collect()
+/// The answer to each of several texts, or why its output is no number, and the longest of their times. `place`
+/// says where a text stands in the body.
+pub async fn each(
+    app: &App,
+    texts: &[Sent],
+    options: &Options,
+    urgency: Urgency,
+    place: impl Fn(usize) -> Vec<Value>,
+) -> Result<(Vec<Result<PredictionObject, Problem>>, Times), Problem> {
+    let place = &place;
+    let answer = async |index: usize, text: &Sent| match app.answer(text, options, urgency).await {
+        Err(problem @ Problem::ModelOutput) => Ok(Err(problem)),
+        Err(Problem::TextTooLong(faults)) => {
+            Err(Problem::TextTooLong(moved(faults, &place(index))))
+        }
+        answer => answer.map(Ok),
+    };
+    let answers = texts.iter().enumerate().map(|(index, text)| answer(index, text));
+    let mut all = Times::default();
+    let mut longest = |(object, times): (PredictionObject, Times)| {
+        all.tokenize = all.tokenize.max(times.tokenize);
+        all.queue = all.queue.max(times.queue);
+        all.inference = all.inference.max(times.inference);
+        object
+    };
+    let answers = try_join_all(answers).await?.into_iter();
+    let answers = answers.map(|answer| answer.map(&mut longest)).collect();
+    Ok((answers, all))
+}
+
+/// Faults of `text` become those of another place.
+fn moved(faults: Vec<Fault>, place: &[Value]) -> Vec<Fault> {
+    faults.into_iter().map(|fault| request::fault(place, fault.msg, fault.kind)).collect()
 }
 
 /// How long there is for an answer, and whether one from before will do.
-fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
+pub fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
     if app.phase() == Phase::Draining {
         return Err(Problem::Draining);
     }
@@ -199,7 +211,7 @@ fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
     Ok(Urgency { class: Class::Interactive, came, deadline: Some(came + timeout), cached })
 }
 
-fn server_timing(times: Times) -> [(HeaderName, HeaderValue); 1] {
+pub fn server_timing(times: Times) -> [(HeaderName, HeaderValue); 1] {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let Times { tokenize, queue, inference } = times;
     let (tokenize, queue, inference) = (ms(tokenize), ms(queue), ms(inference));

@@ -37,7 +37,11 @@ fn model_of_passes() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
     let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
     artifact.posterior.spread = Spread::Passes(Passes::Dropout { samples: 4, layers: 0 });
-    Arc::new(Loaded { predictor: Predictor::new(artifact).unwrap(), rate: 1e4 })
+    Arc::new(Loaded {
+        predictor: Predictor::new(artifact).unwrap(),
+        rate: 1e4,
+        written: std::time::UNIX_EPOCH,
+    })
 }
 
 #[test]

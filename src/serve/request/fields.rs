@@ -16,6 +16,10 @@ const SHOWN: usize = 40;
 /// field says what it is, so that the document cannot differ from the check.
 pub struct Fields {
     map: Map<String, Value>,
+    /// The object that they stand in, if it is not the body itself.
+    within: Option<String>,
+    /// Unknown fields are left aside.
+    open: bool,
     faults: Vec<Fault>,
     described: Option<Described>,
 }
@@ -30,7 +34,7 @@ struct Described {
 /// A character that is neither white space nor a control character.
 const NOT_BLANK: &str = r"[^\s\u0000-\u001f\u007f-\u009f]";
 
-fn text_schema(chars: usize) -> Value {
+pub fn text_schema(chars: usize) -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": chars, "pattern": NOT_BLANK })
 }
 
@@ -42,15 +46,18 @@ impl Fields {
     /// The body must be an object.
     pub fn new(body: Value) -> Result<Self, Problem> {
         match body {
-            Value::Object(map) => Ok(Self { map, faults: Vec::new(), described: None }),
+            Value::Object(map) => Ok(Self { map, ..Self::empty(None) }),
             _ => Err(Problem::Validation(vec![fault(&[], "must be an object", "model_type")])),
         }
     }
 
+    fn empty(described: Option<Described>) -> Self {
+        Self { map: Map::new(), within: None, open: false, faults: Vec::new(), described }
+    }
+
     /// The schema of a body whose fields are read so.
     pub fn schema(read: impl FnOnce(&mut Self), example: &Value) -> Value {
-        let described = Some(Described::default());
-        let mut fields = Self { map: Map::new(), faults: Vec::new(), described };
+        let mut fields = Self::empty(Some(Described::default()));
         read(&mut fields);
         let Described { properties, required } = fields.described.unwrap_or_default();
         json!({
@@ -67,6 +74,41 @@ impl Fields {
             schema.insert("description".to_owned(), description.into());
             described.properties.insert(name.to_owned(), schema.into());
         }
+    }
+
+    /// A field that its reader checks itself; one that must be there and is not is a fault.
+    pub fn value(
+        &mut self,
+        name: &'static str,
+        required: bool,
+        about: &str,
+        schema: impl FnOnce() -> Value,
+    ) -> Option<Value> {
+        self.describe(name, about, schema);
+        let value = self.take(name);
+        if required {
+            self.require(name);
+            if value.is_none() {
+                self.fault(&[name.into()], "is required", "missing");
+            }
+        }
+        value
+    }
+
+    /// A field that may have these values only, since the server does what they say in any case.
+    pub fn fixed(&mut self, name: &'static str, allowed: &[Value], about: &str) {
+        let value = self.value(name, false, about, || json!({ "enum": allowed }));
+        if value.is_some_and(|value| !allowed.contains(&value)) {
+            let allowed: Vec<String> = allowed.iter().map(Value::to_string).collect();
+            let msg = format!("must be {}, or left out: {about}", allowed.join(" or "));
+            self.fault(&[name.into()], msg, "enum");
+        }
+    }
+
+    /// Leaves aside what is left, for a protocol that allows it.
+    pub fn allow_rest(&mut self) {
+        self.map.clear();
+        self.open = true;
     }
 
     /// Whether a field is there, `null` or not.
@@ -93,8 +135,15 @@ impl Fields {
     }
 
     pub fn fault(&mut self, place: &[Value], msg: impl Into<String>, kind: &'static str) {
+        let outer = self.within.iter().map(|name| Value::from(name.as_str()));
+        let place: Vec<Value> = outer.chain(place.iter().cloned()).collect();
+        self.add(fault(&place, msg, kind));
+    }
+
+    /// A fault that somebody else found.
+    pub fn add(&mut self, fault: Fault) {
         if self.faults.len() < MOST_FAULTS {
-            self.faults.push(fault(place, msg, kind));
+            self.faults.push(fault);
         }
     }
 
@@ -177,7 +226,8 @@ impl Fields {
         items.into_iter().enumerate().filter_map(one).collect()
     }
 
-    fn checked(&mut self, value: Value, place: &[Value], chars: usize) -> Option<String> {
+    /// A text of so many characters at most, at this place.
+    pub fn checked(&mut self, value: Value, place: &[Value], chars: usize) -> Option<String> {
         let Value::String(text) = value else {
             self.fault(place, "must be a string", "string_type");
             return None;
@@ -235,15 +285,14 @@ impl Fields {
         }
     }
 
-    /// A number, or `null` for none; the last part of the place is the field's name.
+    /// A number, or `null` for none.
     pub fn number(
         &mut self,
-        place: &[&str],
+        name: &str,
         range: RangeInclusive<f64>,
         usual: Option<f64>,
         about: &str,
     ) -> Option<f64> {
-        let name = place.last()?;
         let (low, high) = range.clone().into_inner();
         self.describe(name, about, || {
             let mut schema = json!({ "type": "number", "minimum": low });
@@ -261,12 +310,11 @@ impl Fields {
         match value.as_f64() {
             Some(number) if range.contains(&number) => Some(number),
             _ => {
-                let place: Vec<Value> = place.iter().map(|&part| part.into()).collect();
                 let msg = match high {
                     f64::MAX => format!("must be a number of at least {low}"),
                     _ => format!("must be a number from {low} to {high}"),
                 };
-                self.fault(&place, msg, "float_range");
+                self.fault(&[name.into()], msg, "float_range");
                 None
             }
         }
@@ -283,33 +331,33 @@ impl Fields {
             }
         };
         let described = self.described.as_ref().map(|_| Described::default());
-        let mut inner = Self { map, faults: Vec::new(), described };
+        let within = Some(name.to_owned());
+        let mut inner = Self { map, within, ..Self::empty(described) };
         let value = read(&mut inner);
         if let Some(Described { properties, .. }) = inner.described.take() {
             let schema = json!({
-                "type": "object", "additionalProperties": false, "default": null,
+                "type": "object", "additionalProperties": inner.open, "default": null,
                 "properties": properties,
             });
             self.describe(name, about, || nullable(schema));
         }
-        inner.refuse_rest(&[name.into()]);
+        inner.refuse_rest();
         self.faults.append(&mut inner.faults);
         value
     }
 
     /// Whatever is left is unknown.
-    fn refuse_rest(&mut self, place: &[Value]) {
+    fn refuse_rest(&mut self) {
         let names: Vec<String> = self.map.keys().cloned().collect();
         for name in names {
             let name: String = name.chars().take(SHOWN).collect();
-            let place: Vec<Value> = place.iter().cloned().chain([name.into()]).collect();
-            self.fault(&place, "unknown field", "extra_forbidden");
+            self.fault(&[name.into()], "unknown field", "extra_forbidden");
         }
     }
 
     /// All faults, if there are any.
     pub fn finish(mut self) -> Result<(), Problem> {
-        self.refuse_rest(&[]);
+        self.refuse_rest();
         if self.faults.is_empty() { Ok(()) } else { Err(Problem::Validation(self.faults)) }
     }
 }

@@ -8,7 +8,7 @@ use super::problem::{Fault, Problem};
 
 mod fields;
 
-use fields::Fields;
+pub use fields::{Fields, text_schema};
 
 /// Thresholds of one request; what is `null` or absent is the server's.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -221,7 +221,6 @@ fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
 
 fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
     let usual = Options::default();
-    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let read = Options {
         return_uncertainty: fields.flag(
             "return_uncertainty",
@@ -230,48 +229,12 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
              multiple forward passes with dropout makes only one, unless an abstain limit or the \
              novelty score needs the others.",
         ),
-        num_samples: fields
-            .integer(
-                "num_samples",
-                1..=limits.samples as u64,
-                None,
-                "Number of forward passes for sampled posteriors; a model of one pass, or an \
-                 ensemble, refuses it.",
-            )
-            .map(size),
-        seed: fields
-            .integer(
-                "seed",
-                0..=u64::MAX,
-                Some(usual.seed),
-                "The same seed, text and model give the same prediction.",
-            )
-            .unwrap_or(usual.seed),
-        coverage: fields.number(
-            &["coverage"],
-            0.5..=0.999,
-            usual.coverage,
-            "Target coverage: the share of texts whose prediction set contains the correct label; \
-             `null` for no set.",
-        ),
-        abstain: fields.within(
-            "abstain",
-            "Abstain thresholds; `null` uses the server's value.",
-            abstain,
-        ),
-        truncate: fields.flag(
-            "truncate",
-            usual.truncate,
-            "Whether to truncate a text with too many tokens; otherwise the request is refused.",
-        ),
-        top_k: fields
-            .integer(
-                "top_k",
-                1..=u64::from(u32::MAX),
-                None,
-                "Return only this many probabilities, largest first.",
-            )
-            .map(size),
+        num_samples: num_samples(fields, limits),
+        seed: seed(fields),
+        coverage: coverage(fields),
+        abstain: limits_of(fields),
+        truncate: truncate(fields),
+        top_k: top_k(fields),
         return_text: fields.flag("return_text", usual.return_text, "Whether to return the text."),
         return_samples: fields.flag(
             "return_samples",
@@ -287,23 +250,61 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
     read
 }
 
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+pub fn num_samples(fields: &mut Fields, limits: &RequestLimits) -> Option<usize> {
+    let about = "Number of forward passes for sampled posteriors; a model of one pass, or an \
+                 ensemble, refuses it.";
+    fields.integer("num_samples", 1..=limits.samples as u64, None, about).map(size)
+}
+
+pub fn seed(fields: &mut Fields) -> u64 {
+    let usual = Options::default().seed;
+    let about = "The same seed, text and model give the same prediction.";
+    fields.integer("seed", 0..=u64::MAX, Some(usual), about).unwrap_or(usual)
+}
+
+pub fn coverage(fields: &mut Fields) -> Option<f64> {
+    let about = "Target coverage: the share of texts whose prediction set contains the correct \
+                 label; `null` for no set.";
+    fields.number("coverage", 0.5..=0.999, Options::default().coverage, about)
+}
+
+pub fn truncate(fields: &mut Fields) -> bool {
+    let about =
+        "Whether to truncate a text with too many tokens; otherwise the request is refused.";
+    fields.flag("truncate", Options::default().truncate, about)
+}
+
+pub fn top_k(fields: &mut Fields) -> Option<usize> {
+    let about = "Return only this many probabilities, largest first.";
+    fields.integer("top_k", 1..=u64::from(u32::MAX), None, about).map(size)
+}
+
+/// Thresholds of a request.
+pub fn limits_of(fields: &mut Fields) -> Abstain {
+    fields.within("abstain", "Abstain thresholds; `null` uses the server's value.", abstain)
+}
+
 fn abstain(fields: &mut Fields) -> Abstain {
     Abstain {
         min_confidence: fields.number(
-            &["abstain", "min_confidence"],
+            "min_confidence",
             0.0..=1.0,
             None,
             "Abstain below this confidence.",
         ),
         max_epistemic: fields.number(
-            &["abstain", "max_epistemic"],
+            "max_epistemic",
             0.0..=f64::MAX,
             None,
             "Abstain above this epistemic uncertainty, in nats; refused if the model does not \
              report it (`epistemic` in `/info` is not `known`).",
         ),
         ood_p: fields.number(
-            &["abstain", "ood_p"],
+            "ood_p",
             0.0..=1.0,
             None,
             "Abstain if the novelty p-value is at or below this value; refused if the model has no \

@@ -24,7 +24,7 @@ use tower::ServiceExt;
 
 use super::super::gate::Gate;
 use super::super::guard::Peer;
-use super::super::life::{Life, Received, paced};
+use super::super::life::{Life, Received, Streams, paced};
 use super::super::wire::Wire;
 use super::waiting::Crowd;
 
@@ -160,7 +160,8 @@ impl Conversation {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
-            response.map(|body| paced(body, life))
+            let streams = response.extensions_mut().remove::<Streams>();
+            response.map(|body| paced(body, life, streams))
         })
     }
 }

@@ -1,0 +1,82 @@
+//! Which of two labels is the yes of a yes-or-no question.
+//!
+//! The model does not read the question. It is answered only where the question says which label it is about: a
+//! guess that is wrong would answer the opposite, with confidence.
+
+use super::read::Noul;
+
+/// Labels that are an answer themselves: no, and yes.
+const WORDS: [[&str; 2]; 4] =
+    [["no", "yes"], ["false", "true"], ["0", "1"], ["label_0", "label_1"]];
+/// Labels of which the second is the yes of a question without instructions.
+const SIGNS: [[&str; 2]; 2] = [["negative", "positive"], ["neg", "pos"]];
+/// A question with one of these may mean the opposite of the label that it names.
+const NEGATIONS: [&str; 8] = ["not", "no", "never", "without", "none", "neither", "nor", "cannot"];
+
+/// The label of a yes, or what the question has to say:
+///
+/// 1. the label that `criteria` gives as `true`, or not as `false`;
+/// 2. of the labels `no` and `yes` and the like, the latter;
+/// 3. the one that the instructions name, if they name one and deny nothing;
+/// 4. `positive`, if there are no instructions: those in other words may ask for the other.
+pub fn yes<'a>(noul: &Noul, labels: &'a [String]) -> Result<&'a str, String> {
+    let [first, second] = labels else {
+        let count = labels.len();
+        return Err(format!("a model with {count} labels answers no `noul`; ask a `choice`"));
+    };
+    let unclear = || {
+        format!(
+            "say which label is the yes, as `{{\"true\": \"{first}\"}}` or `{{\"true\": \"{second}\"}}`: \
+             the model does not read instructions"
+        )
+    };
+    let is = |outcome: &Option<String>, label: &String| outcome.as_ref() == Some(label);
+    let said = |label: &String, other: &String| is(&noul.yes, label) || is(&noul.no, other);
+    match (said(first, second), said(second, first)) {
+        (true, false) => return Ok(first),
+        (false, true) => return Ok(second),
+        (true, true) => return Err(unclear()),
+        (false, false) => {}
+    }
+    let second_of = |pairs: &[[&str; 2]]| {
+        let fits = |no: &str, yes: &str| {
+            pairs
+                .iter()
+                .any(|pair| pair[0].eq_ignore_ascii_case(no) && pair[1].eq_ignore_ascii_case(yes))
+        };
+        match (fits(first, second), fits(second, first)) {
+            (true, _) => Some(second.as_str()),
+            (_, true) => Some(first.as_str()),
+            _ => None,
+        }
+    };
+    if let Some(label) = second_of(&WORDS) {
+        return Ok(label);
+    }
+    let instructions = noul.instructions.as_deref().unwrap_or_default().to_lowercase();
+    let denies =
+        words(&instructions).any(|word| NEGATIONS.contains(&word) || word.ends_with("n't"));
+    let names = |label: &str| mentions(&instructions, &label.to_lowercase());
+    match (names(first), names(second)) {
+        _ if denies => Err(unclear()),
+        (true, false) => Ok(first),
+        (false, true) => Ok(second),
+        (false, false) if instructions.is_empty() => second_of(&SIGNS).ok_or_else(unclear),
+        (true, true) | (false, false) => Err(unclear()),
+    }
+}
+
+/// Letters and digits with the apostrophes between them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty())
+}
+
+/// Whether a label stands in a text, and not within a word.
+fn mentions(text: &str, label: &str) -> bool {
+    let whole = |start: usize| {
+        let before = text[..start].chars().next_back();
+        let after = text[start + label.len()..].chars().next();
+        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
+    };
+    !label.is_empty() && text.match_indices(label).any(|(start, _)| whole(start))
+}
