@@ -16,9 +16,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::answer::Cache;
 use super::budget::Budget;
+use super::drift::Drift;
 use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
+use super::feedback::Feedback;
 use super::host::Hosts;
 use super::jobs::Backend;
 use super::keys::Keys;
@@ -59,6 +61,8 @@ pub struct App {
     pub cache: Option<Cache>,
     pub tokenizers: Tokenizers,
     pub jobs: Arc<dyn Backend>,
+    pub feedback: Feedback,
+    pub drift: Drift,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -89,13 +93,16 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     pub tokenizers: Tokenizers,
     pub jobs: Arc<dyn Backend>,
+    pub feedback: Feedback,
     pub keys: Keys,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, model, engine, metrics, tokenizers, jobs, keys } = parts;
+        let Parts { settings, model, engine, metrics, tokenizers, jobs, feedback, keys } = parts;
         metrics.set_model(&model.current().predictor);
+        let drift = Drift::new(settings.drift_run_length);
+        drift.begin(&model.current());
         let (entries, life) = settings.cache;
         let addresses = [Some(settings.address), settings.metrics_address].into_iter().flatten();
         Self {
@@ -114,6 +121,8 @@ impl App {
             metrics,
             tokenizers,
             jobs,
+            feedback,
+            drift,
             began: Instant::now(),
             phase: AtomicU8::new(0),
         }

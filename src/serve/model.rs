@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 
+use super::feedback::ModelMark;
 use super::request::{Abstain, Options};
 use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded, some};
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub predictor: Predictor,
     /// Cost a second, as measured while it warmed.
     pub rate: f64,
+    /// What the names of its predictions say of it.
+    pub mark: ModelMark,
 }
 
 /// Why a model cannot be served.
@@ -98,7 +101,8 @@ impl Loaded {
             rate = cost as f64 / began.elapsed().as_secs_f64().max(1e-6);
         }
         read_longest(&predictor)?;
-        Ok(Self { predictor, rate })
+        let mark = ModelMark::of(&predictor);
+        Ok(Self { predictor, rate, mark })
     }
 
     /// What a text costs, in tokens of one pass.

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::Engine;
+use super::feedback::{Feedback, FeedbackError, SecretSource};
 use super::gate::Gate;
 use super::jobs::embedded::{Embedded, StoreError};
 use super::jobs::{Backend, work};
@@ -45,6 +46,9 @@ pub enum ServeError {
     /// The file of the jobs cannot be used.
     #[error(transparent)]
     Jobs(#[from] StoreError),
+    /// The folder of feedback or its keys cannot be used.
+    #[error(transparent)]
+    Feedback(#[from] FeedbackError),
     /// The API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -79,8 +83,9 @@ pub fn run(
     let keys = Keys::read(&settings.api_keys)?;
     let jobs = Embedded::open(&settings.jobs_path, settings.jobs_bytes, Arc::clone(&metrics))?;
     let jobs: Arc<dyn Backend> = Arc::new(jobs);
+    let feedback = Feedback::open(&settings.feedback, &metrics)?;
     let (folder, device) = (folder.to_owned(), device.clone());
-    let start = Launch { folder, device, settings, metrics, jobs, keys };
+    let start = Launch { folder, device, settings, metrics, jobs, feedback, keys };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
     let drained = runtime.block_on(live(start, ready));
@@ -95,19 +100,20 @@ struct Launch {
     settings: Settings,
     metrics: Arc<Metrics>,
     jobs: Arc<dyn Backend>,
+    feedback: Feedback,
     keys: Keys,
 }
 
 impl Launch {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
-        let Self { folder, device, settings, metrics, jobs, keys } = self;
+        let Self { folder, device, settings, metrics, jobs, feedback, keys } = self;
         let model = Model::load(&folder, &device, settings.abstain, settings.loading.clone())?;
         let lost = || std::process::exit(ENGINE_LOST);
         let (limits, rate) = (settings.batch, model.current().rate);
         let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
         let tokenizers = Tokenizers::new(settings.tokenizer_threads, Arc::clone(&metrics))?;
-        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, keys }))
+        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, feedback, keys }))
     }
 }
 
@@ -182,6 +188,7 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
     };
     tasks.abort_all();
     app.jobs.release();
+    app.feedback.close();
     Ok(drained)
 }
 
@@ -200,9 +207,15 @@ async fn reload(app: Arc<App>, again: Arc<Notify>) {
 fn read_again(app: &App) {
     let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
     told(app, "key list", keys.map_err(|error| causes(&error)));
+    let secrets = &app.settings.feedback.secrets;
+    if !matches!(secrets, SecretSource::Random) {
+        let secrets = app.feedback.reload(secrets);
+        told(app, "feedback key", secrets.map_err(|error| causes(&error)));
+    }
     let model = app.model.reload();
     if model.is_ok() {
         app.metrics.set_model(&app.model.current().predictor);
+        app.drift.begin(&app.model.current());
     }
     told(app, "model", model.map_err(|error| causes(&error)));
 }

@@ -81,6 +81,11 @@ fn the_commands_of_serving_run() {
 }
 
 #[test]
+fn the_commands_of_drift_run() {
+    follow("docs/drift.md");
+}
+
+#[test]
 fn the_commands_of_publishing_run() {
     follow("docs/publishing.md");
 }

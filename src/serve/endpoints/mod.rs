@@ -1,6 +1,8 @@
 //! One file per endpoint: its route, what answers, and what the document says of it.
 
 pub mod docs;
+pub mod drift;
+pub mod feedback;
 pub mod health;
 pub mod info;
 pub mod jobs;
@@ -17,7 +19,9 @@ pub fn all(settings: &Settings) -> Vec<Endpoint> {
     let each = [
         predict::endpoints(settings),
         jobs::endpoints(settings),
+        feedback::endpoints(settings),
         info::endpoints(),
+        drift::endpoints(),
         health::endpoints(),
         metrics::endpoints(settings),
     ];

@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::problem::{Fault, Problem};
 
+mod feedback;
 mod fields;
+
+pub use feedback::{feedback, feedback_schema};
 
 use fields::Fields;
 
