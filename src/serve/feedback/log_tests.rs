@@ -1,13 +1,16 @@
-use std::path::Path;
+use std::time::SystemTime;
 
+use super::super::id;
 use super::super::mac::Secret;
-use super::super::record::{Row, rows};
+use super::super::record::{Row, labels_of, rows};
+use super::super::writer::now;
 use super::*;
 use crate::calibrate::Judgement;
 use crate::posterior::{LogitDistribution, Predictive};
 use crate::predict::Prediction;
 use crate::serve::feedback::ModelMark;
 use crate::serve::request::Sent;
+use crate::store::Lock;
 
 /// A prediction for a text that was made so long ago.
 fn predicted(text: &str, age: Duration) -> (Uuid, String) {

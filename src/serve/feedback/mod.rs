@@ -7,10 +7,11 @@ mod mac;
 pub mod record;
 mod secrets;
 mod window;
+mod writer;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ use self::record::{Label, Text};
 pub use self::secrets::{SecretError, SecretSource};
 use self::window::{Asked, Labelled, Window};
 pub use self::window::{Coverage, Figures};
+use self::writer::now;
 use super::metrics::Metrics;
 use super::model::Loaded;
 use super::problem::{Fault, Problem};
@@ -236,8 +238,4 @@ fn score(model: &Loaded, named: &Named, class: usize) -> Option<f64> {
 fn is_of(secret: &Secret, sent: &Sent, named: &Named) -> bool {
     use subtle::ConstantTimeEq;
     text_tag(secret, sent).ct_eq(&named.text).into()
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
