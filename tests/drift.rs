@@ -75,7 +75,7 @@ fn a_change_is_told_within_300_requests_and_200_quiet_days_have_no_alarm() {
     let first = quiet(0);
     for state in first.states() {
         let psi = state.psi.unwrap();
-        assert!(psi < 0.1 && psi < 5.0 * state.psi_floor.max(0.004), "{state:?}");
+        assert!(psi < 0.1 && psi < 10.0 * state.psi_floor.max(0.002), "{state:?}");
     }
     let alarmed: Vec<(u64, Feature)> = (1..=DAYS)
         .into_par_iter()

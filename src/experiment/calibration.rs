@@ -92,8 +92,8 @@ pub(super) struct SeenRows {
 impl SeenRows {
     /// The model with what it says of the rows, for a server to compare its traffic with.
     pub(super) fn kept_with(&self, model: Artifact) -> Artifact {
-        let task = model.posterior.link.task;
-        let drift = DriftReference::of(task, &self.predictive, &self.features.tokens);
+        let (task, doubt) = (model.posterior.link.task, model.posterior.own_doubt());
+        let drift = DriftReference::of(task, &self.predictive, &self.features.tokens, doubt);
         Artifact { drift, ..model }
     }
 

@@ -243,3 +243,59 @@ fn the_rolling_figures_are_those_of_eval_and_the_rows_calibrate_the_model_anew()
     let server = Server::start_in(&served, home.path(), &flags, &[]);
     assert_eq!(agree(&server, "second.csv"), after);
 }
+
+/// Texts like those of training, and then others: `/drift`, the metrics and the log say so, once, until a model is
+/// loaded.
+#[test]
+fn a_change_of_the_traffic_is_told_once_and_the_tests_begin_anew_with_a_model() {
+    let home = tempfile::tempdir().unwrap();
+    let served = home.path().join("served");
+    copy_folder(model(), &served);
+    let flags = ["--rate-limit", "off", "--drift-run-length", "1000000"];
+    let server = Server::start_in(&served, home.path(), &flags, &[]);
+    let drift = || server.get("/drift").json();
+    let send = |count: usize, text: &dyn Fn(usize) -> String| {
+        for from in (0..count).step_by(30) {
+            let texts: Vec<String> = (from..from + 30).map(text).collect();
+            assert_eq!(server.post("/batch_predict", &json!({ "texts": texts })).status, 200);
+        }
+    };
+    let usual = |row: usize| {
+        format!("please look at my {}, case {}", ["invoice", "router"][row % 2], (7 * row) % 240)
+    };
+    send(150, &usual);
+    let before = drift();
+    assert_eq!((&before["alarm"], &before["reference_rows"]), (&json!(false), &json!(24)));
+    let names: Vec<_> =
+        before["features"].as_array().unwrap().iter().map(|one| one["feature"].clone()).collect();
+    // The posterior of this model is left out, so that it has no epistemic part.
+    assert_eq!(names, ["confidence", "tokens", "label", "ood"]);
+    assert_eq!(before["threshold"], json!(5e6), "four tests of predictions, and one of labels");
+    assert!(before["features"][0]["psi"].is_null(), "of 150 predictions");
+    assert_eq!(server.metric("bayes_drift_alarm{test=\"tokens\"}"), 0.0);
+    assert!(!server.get("/metrics").text().contains("bayes_drift_psi"), "absent is not 0");
+    send(600, &|row| {
+        format!("the goal keeper of the home team was late again in match {row} of the season")
+    });
+    let after = drift();
+    assert_eq!(after["alarm"], json!(true), "{after}");
+    let tokens = &after["features"][1];
+    assert!(tokens["alarmed_by"].as_u64().unwrap() <= 150 + 300, "{tokens}");
+    assert!(tokens["alarmed_at"].is_string() && tokens["psi"].as_f64().unwrap() > 0.25, "{tokens}");
+    assert_eq!(server.metric("bayes_drift_alarm{test=\"tokens\"}"), 1.0);
+    assert!(server.metric("bayes_drift_psi{feature=\"tokens\"}") > 0.25);
+    assert_eq!(server.log().matches("the lengths of texts no longer look").count(), 1);
+    server.signal("HUP");
+    eventually("the tests begin anew", || drift()["alarm"] == json!(false));
+
+    // A folder of an earlier version has no reference but for novelty and sets, and the server says so.
+    let manifest = served.join("bayes/manifest.json");
+    let mut old: Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+    assert!(old["records"].as_object_mut().unwrap().shift_remove("bayes/drift.json").is_some());
+    std::fs::write(&manifest, old.to_string()).unwrap();
+    std::fs::remove_file(served.join("bayes/drift.json")).unwrap();
+    server.signal("HUP");
+    eventually("the old folder is in service", || drift()["reference_rows"].is_null());
+    assert_eq!(drift()["features"].as_array().unwrap().len(), 1);
+    assert!(server.log().contains("has no reference for drift"), "{}", server.log());
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::grid::{cell, value};
-use crate::posterior::Predictive;
+use crate::posterior::{OwnDoubt, Predictive};
 use crate::task::Task;
 
 const VERSION: u32 = 1;
@@ -69,9 +69,17 @@ pub struct DriftReference {
 }
 
 impl DriftReference {
-    /// Of what is predicted for rows that no weight was fitted to, and their tokens; `None` without rows.
-    pub fn of(task: Task, predictive: &[Predictive], tokens: &[u32]) -> Option<Self> {
-        let epistemic: Option<Vec<f64>> = predictive.iter().map(|one| one.epistemic).collect();
+    /// Of what is predicted for rows that no weight was fitted to, and their tokens; `None` without rows. Where the
+    /// model does not know its own part of the uncertainty (`doubt`), a fold that rows were judged by may all the same.
+    pub fn of(
+        task: Task,
+        predictive: &[Predictive],
+        tokens: &[u32],
+        doubt: OwnDoubt,
+    ) -> Option<Self> {
+        let known = predictive.iter().map(|one| one.epistemic);
+        let epistemic: Option<Vec<f64>> = known.collect();
+        let epistemic = epistemic.filter(|_| doubt == OwnDoubt::Known);
         let of = |value: &dyn Fn(&[f64]) -> f64| {
             Histogram::of(predictive.iter().map(|one| value(&one.probability_c)))
         };
@@ -120,7 +128,7 @@ mod tests {
     fn a_reference_reads_back_and_a_damaged_one_is_refused() {
         let rows: Vec<Predictive> =
             (1..10).map(|row| predictive(f64::from(row) / 10.0, Some(0.01))).collect();
-        let own = DriftReference::of(Task::SingleLabel, &rows, &[7; 9]).unwrap();
+        let own = DriftReference::of(Task::SingleLabel, &rows, &[7; 9], OwnDoubt::Known).unwrap();
         assert_eq!(own.label.iter().collect::<Vec<_>>(), [(0.0, 5), (1.0, 4)]);
         assert_eq!(own.tokens.iter().collect::<Vec<_>>(), [(7.0, 9)]);
         let bytes = own.to_bytes();
@@ -139,8 +147,12 @@ mod tests {
             assert!(DriftReference::from_bytes(damaged.as_bytes()).is_err(), "{from} {to}");
         }
         let unknown = [predictive(0.3, None), predictive(0.3, Some(0.1))];
-        let own = DriftReference::of(Task::SingleLabel, &unknown, &[1, 2]).unwrap();
+        let own =
+            DriftReference::of(Task::SingleLabel, &unknown, &[1, 2], OwnDoubt::Known).unwrap();
         assert_eq!(own.epistemic, None);
-        assert_eq!(DriftReference::of(Task::SingleLabel, &[], &[]), None);
+        let left_out =
+            DriftReference::of(Task::SingleLabel, &rows, &[7; 9], OwnDoubt::LeftOut).unwrap();
+        assert_eq!(left_out.epistemic, None);
+        assert_eq!(DriftReference::of(Task::SingleLabel, &[], &[], OwnDoubt::Known), None);
     }
 }
