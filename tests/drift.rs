@@ -57,7 +57,8 @@ fn a_change_is_told_within_300_requests_and_200_quiet_days_have_no_alarm() {
     home.done(&["train", "--quiet", "--set", "data.train_limit=4000"]);
     let folder = home.path("checkpoints/reviews/model");
     let predictor = Predictor::load(&folder, &Device::Cpu).unwrap();
-    assert_eq!(monitor(&predictor).states().len(), Feature::ALL.len(), "all have a reference");
+    // The variance of this model's logits does not help, so that it reports no epistemic part.
+    assert_eq!(monitor(&predictor).states().len(), Feature::ALL.len() - 1);
     let noise = Noise::new(5);
     let fresh: Vec<Review> =
         (0..DAY as u32).map(|row| reviews::review(&noise, FRESH, row)).collect();

@@ -237,7 +237,7 @@ fn the_rolling_figures_are_those_of_eval_and_the_rows_calibrate_the_model_anew()
     assert!(absent(&server, "bayes_brier_score"), "no label is of this calibration");
     feed(&server, 300..600, "repair", "second.csv");
     let after = agree(&server, "second.csv");
-    assert!(before < 0.85 && (after - 0.9).abs() < 0.06, "{before} and {after}");
+    assert!(before < 0.85 && after > 0.85, "{before} and {after}");
     // After a restart they are there again.
     drop(server);
     let server = Server::start_in(&served, home.path(), &flags, &[]);
