@@ -39,7 +39,7 @@ RUN useradd --create-home --uid 10001 bayes \
     && chown bayes /data
 COPY --from=build /source/target/release/bayes /usr/local/bin/bayes
 COPY LICENSE-MIT LICENSE-APACHE THIRD_PARTY.md /usr/share/doc/bayes/
-ENV BAYES_HOST=0.0.0.0 BAYES_PORT=8000 BAYES_MODEL=/model BAYES_JOBS_PATH=/data/jobs.redb \
+ENV BAYES_HOST=0.0.0.0 BAYES_PORT=8000 BAYES_MODEL=/model BAYES_JOBS_PATH=/data/jobs.redb BAYES_FEEDBACK_PATH=/data/feedback \
     BAYES_LOG_FORMAT=json
 USER 10001
 WORKDIR /data

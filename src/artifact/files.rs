@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{ArtifactError, HASHED, SENTENCE_FILES, members, precisions};
+use super::{ArtifactError, DRIFT, HASHED, SENTENCE_FILES, members, precisions};
 use crate::data::TextTokenizer;
 use crate::model::{ADAPTER_FILES, WEIGHT_FORMS, weight_files};
 
@@ -12,8 +12,9 @@ const MOST_WEIGHTS: u64 = 64 << 30;
 const MOST_TEXT: u64 = 16 << 20;
 
 /// What is read besides the files that have their hash in the manifest.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "added_tokens.json",
+    DRIFT,
     "bayes/manifest.json",
     "merges.txt",
     "sentencepiece.bpe.model",

@@ -18,8 +18,9 @@ use super::precisions::read_fitted;
 use super::tokenizer_files::vocabulary_mismatch;
 use super::unread::tell_unread;
 use super::zero_shot::{self, last_layer_view};
-use super::{Artifact, ArtifactError, Manifest, SCHEMA, SpecialTokens};
+use super::{Artifact, ArtifactError, DRIFT, Manifest, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
+use crate::calibrate::drift::DriftReference;
 use crate::compute::Noise;
 use crate::data::TextTokenizer;
 use crate::model::{self, EncoderConfig, ModelError, check_labels};
@@ -130,6 +131,7 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
         posterior,
         calibration,
         fitted_at,
+        drift: read_drift(folder, &manifest)?,
         special_tokens: SpecialTokens::of(Some(folder), encoder.architecture, &tokenizer),
         tokenizer,
         parameters: loaded.parameters,
@@ -139,6 +141,18 @@ fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, A
     let artifact = checked(folder, artifact.beside_hypotheses()?)?;
     tell_differences(folder, &artifact)?;
     Ok(artifact)
+}
+
+/// What was predicted for the calibration rows, where the manifest vouches for it. No prediction depends on it: a
+/// folder may have lost it on its way.
+fn read_drift(folder: &Path, manifest: &Manifest) -> Result<Option<DriftReference>, ArtifactError> {
+    let Some(hash) = manifest.records.get(DRIFT) else { return Ok(None) };
+    let Some(File { path, bytes }) = files::read(folder, DRIFT)? else { return Ok(None) };
+    if *hash != store::sha256(&bytes) {
+        return Err(ArtifactError::Changed { path });
+    }
+    let reference = DriftReference::from_bytes(&bytes);
+    reference.map(Some).map_err(|message| ArtifactError::Nonsense { path, message })
 }
 
 /// A folder that another tool wrote.
@@ -174,6 +188,7 @@ fn of_transformers(folder: &Path, device: &Device) -> Result<Artifact, ArtifactE
         posterior: Posterior::point(encoder.task, &loaded.parameters),
         calibration: Calibration::default(),
         fitted_at: BTreeMap::new(),
+        drift: None,
         special_tokens: SpecialTokens::of(
             Some(&model::tokenizer_folder(folder)?),
             encoder.architecture,

@@ -26,7 +26,7 @@ pub use load::{load, manifest_of};
 pub use manifest::{Ancestor, Manifest, PartRecord, Recalibration, SCHEMA, UNLABELLED};
 pub use members::REFERENCE;
 pub use save::{
-    CONFIG, EVALUATION, INTEGERS, Records, add_records, check_target, recorded_config, save,
+    CONFIG, DRIFT, EVALUATION, INTEGERS, Records, add_records, check_target, recorded_config, save,
     save_with_weights, write,
 };
 pub use sentence::SENTENCE_FILES;
@@ -34,6 +34,7 @@ pub use tokenizer_files::SpecialTokens;
 pub use zero_shot::{ZeroShot, ZeroShotLabels};
 
 use crate::calibrate::Calibration;
+use crate::calibrate::drift::DriftReference;
 use crate::calibrate::novelty::Novelty;
 use crate::compute::Precision;
 pub use crate::data::Preprocessing;
@@ -72,6 +73,8 @@ pub struct Artifact {
     pub calibration: Calibration,
     /// What was fitted at other precisions than that of the parameters.
     pub fitted_at: BTreeMap<Precision, FittedAt>,
+    /// What was predicted for the calibration rows; absent from folders of earlier versions.
+    pub drift: Option<DriftReference>,
     /// Everything else that is known of the model.
     pub manifest: Manifest,
 }
@@ -97,7 +100,17 @@ impl Artifact {
         let fitted_at = BTreeMap::new();
         let reads = calibration.novelty.as_ref().is_some_and(Novelty::reads_reference);
         let reference = self.reference.filter(|_| reads);
-        Ok(Self { parameters, reference, posterior, calibration, fitted_at, manifest, ..self })
+        let drift = None;
+        Ok(Self {
+            parameters,
+            reference,
+            posterior,
+            calibration,
+            fitted_at,
+            drift,
+            manifest,
+            ..self
+        })
     }
 }
 

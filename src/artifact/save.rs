@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::others::TOKENIZER_FILES;
 use super::posterior_file::posterior_file;
 use super::{Artifact, ArtifactError, HASHED, Manifest, SENTENCE_FILES};
+use crate::calibrate::drift::DriftReference;
 use crate::compute::Precision;
 use crate::model::{self, EncoderConfig, Pooling};
 use crate::store::{self, NewFolder, StoreError};
@@ -48,6 +49,9 @@ pub const CONFIG: &str = "bayes/config.toml";
 /// What the report on the test part says, and what is known of the data.
 pub const EVALUATION: &str = "bayes/evaluation.json";
 
+/// What was predicted for the calibration rows, for a server to compare its traffic with.
+pub const DRIFT: &str = "bayes/drift.json";
+
 /// What is known of how a model was made. No prediction depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Records<'a> {
@@ -76,7 +80,9 @@ pub fn add_records(
     let evaluation = records.evaluation.map(pretty);
     let config = Some((CONFIG, records.config.as_bytes()));
     let evaluation = evaluation.as_ref().map(|bytes| (EVALUATION, bytes.as_slice()));
-    let records = config.into_iter().chain(evaluation).map(|(name, bytes)| {
+    let drift = artifact.drift.as_ref().map(DriftReference::to_bytes);
+    let drift = drift.as_ref().map(|bytes| (DRIFT, bytes.as_slice()));
+    let records = config.into_iter().chain(evaluation).chain(drift).map(|(name, bytes)| {
         new.write(name, bytes)?;
         Ok((name.to_owned(), store::sha256(bytes)))
     });
@@ -134,6 +140,11 @@ pub fn write(
         let (name, bytes) = other?;
         file(&name, &bytes)?;
         manifest.files.insert(name, store::sha256(&bytes));
+    }
+    if let Some(drift) = &artifact.drift {
+        let bytes = drift.to_bytes();
+        file(DRIFT, &bytes)?;
+        manifest.records.insert(DRIFT.to_owned(), store::sha256(&bytes));
     }
     write_rest(artifact, &manifest, &mut file)?;
     Ok(manifest)

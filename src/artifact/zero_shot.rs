@@ -174,8 +174,15 @@ impl Artifact {
         let posterior = Posterior::point(manifest.task, &view.map_err(ModelError::from)?.1);
         let calibration = Calibration::default();
         let fitted_at = Default::default();
-        let artifact =
-            Self { manifest, reference: None, posterior, calibration, fitted_at, ..self };
+        let artifact = Self {
+            manifest,
+            reference: None,
+            drift: None,
+            posterior,
+            calibration,
+            fitted_at,
+            ..self
+        };
         let artifact = artifact.beside_hypotheses()?;
         let (labels, ids) = (&artifact.manifest.labels, artifact.tokenizer.hypothesis_ids());
         if let Some([one, other]) = alike(labels, ids) {

@@ -5,6 +5,7 @@ mod config;
 pub mod conformal;
 mod cross_fit;
 mod decision;
+pub mod drift;
 mod file;
 mod fit;
 mod fit_novelty;

@@ -7,8 +7,13 @@ use crate::suggest::nearest;
 /// The variable behind `--device`.
 pub const DEVICE: &str = "BAYES_DEVICE";
 /// Those that belong to no flag.
-const OTHERS: [&str; 4] =
-    ["BAYES_API_KEY", "BAYES_CACHE_DIR", "BAYES_DATA_DIR", "BAYES_ALLOW_PLAIN_HTTP_ENDPOINT"];
+const OTHERS: [&str; 5] = [
+    "BAYES_API_KEY",
+    "BAYES_CACHE_DIR",
+    "BAYES_DATA_DIR",
+    "BAYES_ALLOW_PLAIN_HTTP_ENDPOINT",
+    "BAYES_FEEDBACK_KEY",
+];
 /// How all of ours begin.
 const OURS: &str = "BAYES_";
 /// How those begin that Kubernetes sets for a service called `bayes`.

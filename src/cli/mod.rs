@@ -8,6 +8,7 @@ mod dataset;
 mod decisions;
 mod environment;
 mod eval;
+mod feedback;
 mod fit;
 mod fitted;
 mod flags;
@@ -117,6 +118,8 @@ enum Command {
     Publish(Box<publish::Options>),
     /// Serve predictions over HTTP
     Serve(Box<serve::Options>),
+    /// Export the labels that a server was told
+    Feedback(feedback::Options),
     /// List, inspect, download and tokenise data sets
     Dataset(dataset::Options),
     /// Show version, device, threads, CPU features and folders, or what a model is
@@ -140,6 +143,7 @@ impl Command {
             Self::Publish(_)
             | Self::Quantize(_)
             | Self::Serve(_)
+            | Self::Feedback(_)
             | Self::Info(_)
             | Self::Completions(_) => &[],
         }
@@ -185,8 +189,8 @@ pub fn main() -> ExitCode {
 
 /// Common flags that say nothing to a command.
 fn idle(command: &Command, common: &Common) -> Vec<String> {
-    use Command::{Completions, Dataset, Publish, Serve};
-    let computes = !matches!(command, Completions(_) | Dataset(_) | Publish(_));
+    use Command::{Completions, Dataset, Feedback, Publish, Serve};
+    let computes = !matches!(command, Completions(_) | Dataset(_) | Feedback(_) | Publish(_));
     let answers = !matches!(command, Completions(_) | Serve(_));
     // A variable is set for whatever runs.
     let of_variable = std::env::var(environment::DEVICE).is_ok_and(|set| set == common.device);
@@ -222,6 +226,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Predict(options) => predict::run(options, &cli.common),
         Command::Publish(options) => publish::run(options, &cli.common),
         Command::Serve(options) => serve::run(options, &cli.common),
+        Command::Feedback(options) => feedback::run(options, &cli.common),
         Command::Dataset(options) => dataset::run(options, &cli.common),
         Command::Recalibrate(options) => recalibrate::run(options, &cli.common),
         Command::Quantize(options) => quantize::run(options, &cli.common),

@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
+use super::feedback::FeedbackFlags;
 use super::precision::PrecisionFlag;
 use super::words::whole;
 use super::zero_shot::{Named, labels_of, named};
@@ -148,6 +149,8 @@ pub struct Options {
     /// How long to keep a job, in seconds
     #[arg(long, value_parser = whole::<u64>(1..=LONGEST_JOB), default_value_t = LONGEST_JOB, env = "BAYES_JOB_TTL")]
     job_ttl: u64,
+    #[command(flatten)]
+    feedback: FeedbackFlags,
     /// Maximum number of forward passes that a request may ask for
     #[arg(long, value_parser = whole::<usize>(1..=100000), default_value_t = 200, env = "BAYES_MAX_SAMPLES")]
     max_samples: usize,
@@ -406,6 +409,8 @@ impl Options {
             },
             jobs_path: self.jobs_path.clone(),
             job_ttl: seconds(self.job_ttl),
+            feedback: self.feedback.settings(),
+            drift_run_length: self.feedback.run_length(),
             abstain: Abstain {
                 min_confidence: self.abstain_min_confidence,
                 max_epistemic: self.abstain_max_epistemic,

@@ -50,6 +50,8 @@ pub enum Purpose {
     Student = 19,
     /// Altered copies of training texts: `a` is the row, `b` the copy.
     Alter = 20,
+    /// Ties of conformal p-values in service; `a` numbers the test.
+    Drift = 21,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

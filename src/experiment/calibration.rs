@@ -4,6 +4,7 @@
 use super::cuts::CutRows;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::Artifact;
+use crate::calibrate::drift::DriftReference;
 use crate::calibrate::novelty::{Novelty, NoveltyScore, ReferenceRows};
 use crate::calibrate::{
     self, Calibration, CalibrationConfig, CalibrationSummary, Material, Others, ROWS_A_CLASS,
@@ -89,6 +90,13 @@ pub(super) struct SeenRows {
 }
 
 impl SeenRows {
+    /// The model with what it says of the rows, for a server to compare its traffic with.
+    pub(super) fn kept_with(&self, model: Artifact) -> Artifact {
+        let (task, doubt) = (model.posterior.link.task, model.posterior.own_doubt());
+        let drift = DriftReference::of(task, &self.predictive, &self.features.tokens, doubt);
+        Artifact { drift, ..model }
+    }
+
     /// `[n, c]`.
     pub(super) fn mean_logits(&self) -> Vec<f64> {
         self.logits.iter().flat_map(|one| one.mean().into_owned()).collect()
@@ -135,11 +143,8 @@ impl FitSettings<'_> {
         for note in &summary.notes {
             show(Progress::Warning(note.clone()));
         }
-        Ok(Calibrated {
-            artifact: model.with_fit((posterior, record), calibration)?,
-            summary,
-            seen,
-        })
+        let artifact = seen.kept_with(model.with_fit((posterior, record), calibration)?);
+        Ok(Calibrated { artifact, summary, seen })
     }
 
     /// What a posterior with its scaling makes of the rows that prediction sets, novelty and limits are fitted on.

@@ -76,6 +76,16 @@ pub fn ece(scored: &Scored, bins: usize) -> f64 {
     gap(&tallies(scored, bins))
 }
 
+/// The same of rows of which only the confidence is known, and whether the prediction is right; not a number without
+/// rows.
+pub fn top_label_ece(rows: &[(f64, bool)], bins: usize) -> f64 {
+    let mut tallies = vec![Tally::default(); bins];
+    for &(confidence, hit) in rows {
+        tallies[bin_of(confidence, bins)].add(confidence, hit, 1);
+    }
+    gap(&tallies)
+}
+
 /// Expected calibration error of the probability of class 1 against the share of rows of class 1:
 /// what some packages print for two classes, another number than [`ece`]. `None` unless K = 2.
 pub fn positive_ece(scored: &Scored, bins: usize) -> Option<f64> {

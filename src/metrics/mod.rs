@@ -23,7 +23,8 @@ mod table;
 
 pub use by_class::{ClassScore, Confusion, by_class, confusions};
 pub use calibration::{
-    Bin, ece, entropy, mean_confidence, mean_entropy, positive_ece, reliability, wilson,
+    Bin, ece, entropy, mean_confidence, mean_entropy, positive_ece, reliability, top_label_ece,
+    wilson,
 };
 pub use calibration_error::{LargestGap, adaptive_ece, class_wise_ece, mce};
 pub use classification::{accuracy, argmax, best_accuracy, brier, improbable, macro_f1, mcc, nll};
@@ -32,7 +33,7 @@ pub use floors::{AboveFloor, CalibrationErrors, calibration_errors};
 pub use headline::{differences, summarise};
 pub use paired::{Sides, auroc_difference, mean_difference};
 pub use ranking::Ranking;
-pub use resample::{Floor, Interval, interval, noise_floor};
+pub use resample::{Floor, Interval, interval, noise_floor, top_label_floor};
 pub use scores::Scores;
 pub use selective::RiskPoint;
 pub use sets::{SetReport, SizeStratum, Stratum, sets};

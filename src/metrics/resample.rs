@@ -94,11 +94,19 @@ pub fn noise_floor(
     resamples: usize,
     uniform: &mut dyn FnMut() -> f64,
 ) -> Floor {
-    let confidence_n: Vec<(f64, usize)> = scored
-        .iter()
-        .map(|(probability_c, _)| probability_c[argmax(probability_c)])
-        .map(|confidence| (confidence, bin_of(confidence, bins)))
-        .collect();
+    let top = scored.iter().map(|(probability_c, _)| (probability_c[argmax(probability_c)], true));
+    top_label_floor(&top.collect::<Vec<_>>(), bins, resamples, uniform)
+}
+
+/// The same of rows of which only the confidence is known.
+pub fn top_label_floor(
+    rows: &[(f64, bool)],
+    bins: usize,
+    resamples: usize,
+    uniform: &mut dyn FnMut() -> f64,
+) -> Floor {
+    let confidence_n: Vec<(f64, usize)> =
+        rows.iter().map(|&(confidence, _)| (confidence, bin_of(confidence, bins))).collect();
     let resamples = resamples.max(1);
     let mut errors = Vec::with_capacity(resamples);
     let mut tallies = vec![Tally::default(); bins];

@@ -24,6 +24,7 @@ struct Written {
     reasons: Option<Vec<Reason>>,
     num_tokens: usize,
     truncated: bool,
+    uniform: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,8 +41,9 @@ enum Logits {
 impl Predictor {
     /// A prediction of this model as bytes.
     pub fn write_down(&self, prediction: &Prediction) -> Vec<u8> {
-        let Prediction { label, confidence, predictive, logits, judgement, num_tokens, truncated } =
+        let Prediction { label, confidence, predictive, logits, judgement, .. } =
             prediction.clone();
+        let &Prediction { num_tokens, truncated, uniform, .. } = prediction;
         let Predictive { probability_c, total, aleatoric, epistemic } = predictive;
         let Judgement { set, ood, reasons } = judgement;
         let logits = match logits {
@@ -69,6 +71,7 @@ impl Predictor {
             reasons,
             num_tokens,
             truncated,
+            uniform,
         };
         serde_json::to_vec(&written).expect("numbers and names")
     }
@@ -104,6 +107,7 @@ impl Predictor {
             },
             num_tokens: written.num_tokens,
             truncated: written.truncated,
+            uniform: written.uniform,
         })
     }
 

@@ -41,6 +41,8 @@ pub struct Prediction {
     pub logits: LogitDistribution,
     /// Prediction set, novelty and decision.
     pub judgement: Judgement,
+    /// The U that its set was made with.
+    pub uniform: f64,
     /// Tokens that the encoder saw.
     pub num_tokens: usize,
     /// Whether the text was longer than that.
@@ -369,6 +371,7 @@ impl Predictor {
             label: task.decision(probability_c),
             confidence: task.confidence(probability_c),
             judgement,
+            uniform,
             predictive,
             logits,
             num_tokens: encoded.ids.len(),

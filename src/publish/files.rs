@@ -10,7 +10,8 @@ use super::card::RELIABILITY;
 use super::reduce::{reduced_keys, shown};
 use super::source::shown_name;
 use super::{PublishError, Source};
-use crate::artifact::{CONFIG, EVALUATION};
+use crate::artifact::{CONFIG, DRIFT, EVALUATION};
+use crate::calibrate::drift::DriftReference;
 use crate::hub::NewFile;
 use crate::store::sha256;
 use crate::train::{event_scalars, reliability_png};
@@ -77,7 +78,8 @@ fn model(source: &Source, files: &mut Vec<NewFile>) -> Result<(), PublishError> 
     let evaluation = evaluation.map(|one| pretty(&reduced_keys(one, &["dataset"])));
     // The hashes are those of what is sent; a manifest that nothing vouches for stays one.
     let known = std::mem::take(&mut manifest.records);
-    for (name, bytes) in [(CONFIG, config), (EVALUATION, evaluation)] {
+    let drift = source.artifact.drift.as_ref().map(DriftReference::to_bytes);
+    for (name, bytes) in [(CONFIG, config), (EVALUATION, evaluation), (DRIFT, drift)] {
         let Some(bytes) = bytes else { continue };
         if known.contains_key(name) {
             manifest.records.insert(name.to_owned(), sha256(&bytes));

@@ -1,5 +1,6 @@
 //! What a request will cost, before anything of it is done: bytes of its answer, and work.
 
+use super::feedback;
 use super::model::Loaded;
 use super::problem::Problem;
 use super::request::{Options, Sent, fault};
@@ -32,7 +33,8 @@ fn own_bytes(model: &Loaded, texts: usize, options: &Options) -> usize {
     let probabilities = shown * (names / labels.len().max(1) + NUMBER);
     let samples = if options.return_samples { SAMPLES * labels.len() * NUMBER } else { 0 };
     let set = if options.coverage.is_some() { names } else { 0 };
-    texts.saturating_mul(PLAIN + probabilities + samples + set)
+    let id = feedback::length(labels.len());
+    texts.saturating_mul(PLAIN + id + probabilities + samples + set)
 }
 
 /// Refuses texts whose answers would have more than so many bytes beside them. One text is never too

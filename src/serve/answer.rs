@@ -6,7 +6,6 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 use super::app::App;
 use super::engine::{Answer, Ticket};
@@ -145,7 +144,7 @@ impl App {
         };
         let took = urgency.came.elapsed();
         let object = PredictionObject {
-            prediction_id: Some(format!("p_{}", Uuid::now_v7().simple())),
+            prediction_id: Some(self.feedback.name(&model, sent, &kept.prediction)),
             text: options.return_text.then(|| sent.text.to_string()),
             text_pair: sent.pair.as_deref().filter(|_| options.return_text).map(str::to_owned),
             cached: Some(cached),
@@ -153,6 +152,7 @@ impl App {
             ..predictor.object(&kept.prediction, &shown)
         };
         self.metrics.predicted(predictor, &kept.prediction, took);
+        self.drift.predicted(&model, &kept.prediction);
         self.metrics.stage(Stage::Postprocess, began.elapsed());
         Ok((object, if cached { Times::default() } else { kept.times }))
     }

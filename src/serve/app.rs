@@ -17,9 +17,11 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::answer::Cache;
 use super::budget::Budget;
+use super::drift::Drift;
 use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
+use super::feedback::Feedback;
 use super::host::Hosts;
 use super::jobs::Jobs;
 use super::keys::Keys;
@@ -63,6 +65,8 @@ pub struct App {
     pub shared: Option<Arc<Link>>,
     pub tokenizers: Tokenizers,
     pub jobs: Jobs,
+    pub feedback: Feedback,
+    pub drift: Drift,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -96,13 +100,17 @@ pub struct Parts {
     pub tokenizers: Tokenizers,
     pub jobs: Jobs,
     pub shared: Option<Arc<Link>>,
+    pub feedback: Feedback,
     pub keys: Keys,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, model, engine, metrics, tokenizers, jobs, shared, keys } = parts;
+        let Parts { settings, model, engine, metrics, tokenizers, jobs, shared, feedback, keys } =
+            parts;
         metrics.set_model(&model.current().predictor);
+        let drift = Drift::new(settings.drift_run_length);
+        drift.begin(&model.current());
         let (entries, life) = settings.cache;
         let addresses = [Some(settings.address), settings.metrics_address].into_iter().flatten();
         Self {
@@ -122,6 +130,8 @@ impl App {
             tokenizers,
             jobs,
             shared,
+            feedback,
+            drift,
             began: Instant::now(),
             streams: AtomicUsize::new(0),
             phase: watch::Sender::new(Phase::Serving),

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use candle_core::Device;
 
+use super::feedback::ModelMark;
 use super::request::{Abstain, Options};
 use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded, some};
@@ -26,6 +27,8 @@ pub struct Loaded {
     pub rate: f64,
     /// When its folder was written.
     pub written: SystemTime,
+    /// What the names of its predictions say of it.
+    pub mark: ModelMark,
 }
 
 /// Why a model cannot be served.
@@ -107,7 +110,8 @@ impl Loaded {
             rate = cost as f64 / began.elapsed().as_secs_f64().max(1e-6);
         }
         read_longest(&predictor)?;
-        Ok(Self { predictor, rate, written })
+        let mark = ModelMark::of(&predictor);
+        Ok(Self { predictor, rate, written, mark })
     }
 
     /// What a text costs, in tokens of one pass.

@@ -76,6 +76,12 @@ pub enum Problem {
     JobsFull,
     /// A job whose result found no room.
     ResultTooLarge,
+    /// The prediction has another label already.
+    FeedbackConflict,
+    /// There is no room for more labels.
+    FeedbackFull,
+    /// The disk does not take the label.
+    FeedbackUnwritable,
     /// A job that took the server with it each time; how often.
     GivenUp(u32),
     /// The answer would have come too late.
@@ -195,6 +201,17 @@ impl Problem {
                 "jobs-full",
                 "The job file had no room for the result",
             ),
+            Self::FeedbackConflict => {
+                (StatusCode::CONFLICT, "feedback-conflict", "The prediction has another label")
+            }
+            Self::FeedbackFull => {
+                (StatusCode::INSUFFICIENT_STORAGE, "feedback-full", "The feedback folder is full")
+            }
+            Self::FeedbackUnwritable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "feedback-unwritable",
+                "The feedback folder cannot be written",
+            ),
             Self::GivenUp(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "given-up", "The job was abandoned")
             }
@@ -224,8 +241,8 @@ impl Problem {
         match self {
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => Some(*seconds),
             Self::Draining | Self::NotReady | Self::JobsElsewhere => Some(5),
-            Self::JobQueueFull => Some(30),
-            Self::JobsFull => Some(300),
+            Self::JobQueueFull | Self::FeedbackUnwritable => Some(30),
+            Self::JobsFull | Self::FeedbackFull => Some(300),
             _ => None,
         }
     }
@@ -291,6 +308,14 @@ impl Problem {
                                `--max-jobs-bytes` limits how much is stored"
                 .to_owned(),
             Self::ResultTooLarge => "send fewer texts, or try again when there is room".to_owned(),
+            Self::FeedbackConflict => {
+                "another label was accepted for this prediction before, and stays".to_owned()
+            }
+            Self::FeedbackFull => {
+                "this label was not stored; `--max-feedback-bytes` limits how much is stored"
+                    .to_owned()
+            }
+            Self::FeedbackUnwritable => "this label was not stored; send it again later".to_owned(),
             Self::GivenUp(times) => {
                 format!("it was started {times} times, and each time the server ended while it ran")
             }

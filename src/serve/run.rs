@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::Engine;
+use super::feedback::{Feedback, FeedbackError, SecretSource};
 use super::gate::Gate;
 use super::jobs::embedded::Embedded;
 use super::jobs::shared::Shared;
@@ -48,6 +49,9 @@ pub enum ServeError {
     /// The file of the jobs cannot be used.
     #[error(transparent)]
     Jobs(#[from] StoreError),
+    /// The folder of feedback or its keys cannot be used.
+    #[error(transparent)]
+    Feedback(#[from] FeedbackError),
     /// The API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -81,8 +85,9 @@ pub fn run(
     let metrics = Arc::new(Metrics::new());
     let keys = Keys::read(&settings.api_keys)?;
     let jobs = Kept::open(&settings, &metrics)?;
+    let feedback = Feedback::open(&settings.feedback, &metrics)?;
     let (folder, device) = (folder.to_owned(), device.clone());
-    let start = Launch { folder, device, settings, metrics, jobs, keys };
+    let start = Launch { folder, device, settings, metrics, jobs, feedback, keys };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
     let drained = runtime.block_on(live(start, ready));
@@ -97,6 +102,7 @@ struct Launch {
     settings: Settings,
     metrics: Arc<Metrics>,
     jobs: Kept,
+    feedback: Feedback,
     keys: Keys,
 }
 
@@ -123,7 +129,7 @@ impl Kept {
 impl Launch {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
-        let Self { folder, device, settings, metrics, jobs, keys } = self;
+        let Self { folder, device, settings, metrics, jobs, feedback, keys } = self;
         let model = Model::load(&folder, &device, settings.abstain, settings.loading.clone())?;
         let lost = || std::process::exit(ENGINE_LOST);
         let (limits, rate) = (settings.batch, model.current().rate);
@@ -138,7 +144,17 @@ impl Launch {
                 (Jobs::Shared(jobs), Some(link))
             }
         };
-        Ok(App::new(Parts { settings, model, engine, metrics, tokenizers, jobs, shared, keys }))
+        Ok(App::new(Parts {
+            settings,
+            model,
+            engine,
+            metrics,
+            tokenizers,
+            jobs,
+            shared,
+            feedback,
+            keys,
+        }))
     }
 }
 
@@ -219,6 +235,7 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
     };
     tasks.abort_all();
     app.jobs.release().await;
+    app.feedback.close();
     Ok(drained)
 }
 
@@ -237,9 +254,15 @@ async fn reload(app: Arc<App>, again: Arc<Notify>) {
 fn read_again(app: &App) {
     let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
     told(app, "key list", keys.map_err(|error| causes(&error)));
+    let secrets = &app.settings.feedback.secrets;
+    if !matches!(secrets, SecretSource::Random) {
+        let secrets = app.feedback.reload(secrets);
+        told(app, "feedback key", secrets.map_err(|error| causes(&error)));
+    }
     let model = app.model.reload();
     if model.is_ok() {
         app.metrics.set_model(&app.model.current().predictor);
+        app.drift.begin(&app.model.current());
     }
     told(app, "model", model.map_err(|error| causes(&error)));
 }

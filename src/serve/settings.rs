@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::body::BodyLimits;
+use super::feedback::FeedbackSettings;
 use super::keys::KeySource;
 use super::limit::Rate;
 use super::request::{Abstain, RequestLimits};
@@ -69,6 +70,10 @@ pub struct Settings {
     pub job_cost: u64,
     /// How long a job is kept.
     pub job_ttl: Duration,
+    /// Labels of predictions.
+    pub feedback: FeedbackSettings,
+    /// The mean number of requests between false alarms of drift, at least.
+    pub drift_run_length: f64,
     /// Thresholds of a request that names none; the model's where these are `None`.
     pub abstain: Abstain,
     /// What the model is loaded as.

@@ -92,6 +92,11 @@ fn the_commands_of_protocols_run() {
 }
 
 #[test]
+fn the_commands_of_drift_run() {
+    follow("docs/drift.md");
+}
+
+#[test]
 fn the_commands_of_publishing_run() {
     follow("docs/publishing.md");
 }

@@ -8,7 +8,7 @@ use bayes::experiment::known_keys;
 use super::home::text;
 use super::page::{Page, root};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 20] = [
     "train",
     "fit",
     "eval",
@@ -19,6 +19,8 @@ const COMMANDS: [&str; 18] = [
     "quantize",
     "recalibrate",
     "serve",
+    "feedback",
+    "feedback export",
     "dataset list",
     "dataset info",
     "dataset fetch",

@@ -17,10 +17,11 @@ use serde_json::Value;
 use site::{Site, names};
 
 /// What every publication of the tiny model has, apart from the run's name.
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "README.md",
     "bayes/calibration.safetensors",
     "bayes/config.toml",
+    "bayes/drift.json",
     "bayes/evaluation.json",
     "bayes/manifest.json",
     "bayes/posterior.safetensors",
@@ -45,7 +46,7 @@ fn a_dry_run_lists_all_files_with_their_sizes_and_asks_nobody() {
     assert!(run[1].ends_with("/metrics.jsonl"), "{run:?}");
     assert!(plan["files"].as_array().unwrap().iter().all(|file| file["size"].as_u64() > Some(0)));
     let text = site.done(&["--dry-run"]);
-    assert!(text.contains("14 files") && text.contains("nothing was uploaded"), "{text}");
+    assert!(text.contains("15 files") && text.contains("nothing was uploaded"), "{text}");
     let reports = site.json(&["--dry-run", "--include-examples", "--json"]);
     let reports: Vec<String> =
         names(&reports).into_iter().filter(|name| name.contains("report")).collect();
@@ -85,7 +86,7 @@ fn a_model_goes_in_one_commit_and_what_is_there_is_not_sent_again() {
         "Say what it is",
     ]);
     // The words are in the config too, which is a file of the model.
-    assert!(text.contains("1 file in one commit") && text.contains("13 unchanged"), "{text}");
+    assert!(text.contains("1 file in one commit") && text.contains("14 unchanged"), "{text}");
     assert!(site.double.requests("PUT").is_empty());
     let head = site.head("tester/tickets", "main");
     assert_eq!(head.title, "Say what it is");

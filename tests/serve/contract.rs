@@ -220,6 +220,7 @@ fn parameters_of_the_address_that_nothing_reads_are_refused_and_probes_take_any(
         ("GET", "/task_status/t_0", ""),
         ("DELETE", "/task/t_0", ""),
         ("GET", "/info", ""),
+        ("POST", "/feedback", &body),
         ("GET", "/metrics", ""),
         ("GET", "/openapi.json", ""),
         ("GET", "/docs/", ""),

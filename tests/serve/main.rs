@@ -7,6 +7,7 @@ mod bounds;
 mod connections;
 mod contract;
 mod engine;
+mod feedback;
 mod hostile;
 mod http2;
 mod jobs;

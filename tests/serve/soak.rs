@@ -54,7 +54,8 @@ fn ask(connection: &mut BufReader<TcpStream>, number: usize) -> u16 {
 #[test]
 fn ten_times_as_many_requests_need_no_more_memory() {
     // What is kept on purpose is full before the first look.
-    let server = Server::start(&["--cache-entries", "200", "--log-format", "json"]);
+    let server =
+        Server::start(&["--cache-entries", "200", "--log-format", "json", "--feedback-texts"]);
     let next = AtomicUsize::new(0);
     let until = |goal: usize| {
         std::thread::scope(|scope| {

@@ -162,6 +162,31 @@ fn ln_mean(logarithms: &[f64]) -> f64 {
 /// The probability that the sets of exchangeable rows miss their label so often or oftener. `groups` has the
 /// calibration rows and the tested rows behind each bound.
 pub fn probability_of_misses(groups: &[(usize, usize)], alpha: f64, misses: usize) -> f64 {
+    let (from, sums, lost) = all_misses(groups, alpha);
+    let tail: f64 = sums.iter().skip(misses.saturating_sub(from)).sum();
+    if misses <= from { 1.0 } else { (tail + lost).min(1.0) }
+}
+
+/// The least and the most misses of exchangeable rows with probability `level`: at each end no more than half of the
+/// rest is left out.
+pub fn miss_band(groups: &[(usize, usize)], alpha: f64, level: f64) -> (usize, usize) {
+    let (from, sums, _) = all_misses(groups, alpha);
+    let tail = 0.5 * (1.0 - level);
+    let place = |sums: &mut dyn Iterator<Item = &f64>| {
+        let mut left_out = 0.0;
+        sums.take_while(|p| {
+            left_out += **p;
+            left_out <= tail
+        })
+        .count()
+    };
+    let low = from + place(&mut sums.iter());
+    let high = from + sums.len().saturating_sub(1 + place(&mut sums.iter().rev()));
+    (low, high.max(low))
+}
+
+/// P(k misses) over all groups for k from the first number on, and what was cut off at the ends.
+fn all_misses(groups: &[(usize, usize)], alpha: f64) -> (usize, Vec<f64>, f64) {
     let (mut from, mut sums, mut lost) = (0, vec![1.0], 0.0);
     for &(rows, tested) in groups {
         let (start, probabilities, cut) = miss_distribution(rows, tested, alpha);
@@ -173,8 +198,7 @@ pub fn probability_of_misses(groups: &[(usize, usize)], alpha: f64, misses: usiz
         }
         (from, sums, lost) = (from + start, next, lost + cut);
     }
-    let tail: f64 = sums.iter().skip(misses.saturating_sub(from)).sum();
-    if misses <= from { 1.0 } else { (tail + lost).min(1.0) }
+    (from, sums, lost)
 }
 
 /// P(k misses) for k from the first number on, and what was cut off at both ends.
@@ -332,6 +356,13 @@ mod tests {
         assert!(of_two(3) < 1e-15);
         let both = probability_of_misses(&[(9, 2), (9, 2)], 0.1, 4);
         assert!((both - (2.0f64 / 110.0).powi(2)).abs() < 1e-12);
+        // Each end of the band leaves out as much as it may, and no more.
+        let groups = [(200, 150), (60, 80)];
+        let (low, high) = miss_band(&groups, 0.1, 0.95);
+        let at_least = |misses| probability_of_misses(&groups, 0.1, misses);
+        assert!(at_least(high + 1) <= 0.025 && at_least(high) > 0.025, "{low} to {high}");
+        assert!(1.0 - at_least(low) <= 0.025 && 1.0 - at_least(low + 1) > 0.025);
+        assert_eq!(miss_band(&[(8, 50)], 0.1, 0.95), (0, 0));
         // Too few rows: the set is full and never misses.
         assert_eq!(probability_of_misses(&[(8, 50)], 0.1, 0), 1.0);
         assert_eq!(probability_of_misses(&[(8, 50)], 0.1, 1), 0.0);

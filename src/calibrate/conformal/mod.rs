@@ -29,6 +29,7 @@ mod tune;
 use serde::{Deserialize, Serialize};
 
 pub use band::{coverage_band, rank};
+pub use exchange::Groups;
 pub use score::{Score, uniform};
 
 use crate::compute::Noise;

@@ -47,6 +47,7 @@ impl Base {
             posterior: Posterior::point(self.encoder.task, parameters),
             calibration: Calibration::default(),
             fitted_at: BTreeMap::new(),
+            drift: None,
             manifest: self.manifest.clone(),
         }
     }

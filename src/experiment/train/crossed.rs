@@ -101,8 +101,9 @@ pub(super) fn calibrate(
     for note in &summary.notes {
         show(Progress::Warning(note.clone()));
     }
-    let artifact = model.with_fit((posterior, record), calibration)?;
-    Ok(Calibrated { artifact, summary, seen: SeenRows { features: rows, logits, predictive } })
+    let seen = SeenRows { features: rows, logits, predictive };
+    let artifact = seen.kept_with(model.with_fit((posterior, record), calibration)?);
+    Ok(Calibrated { artifact, summary, seen })
 }
 
 /// T and s; T by all rows where the variance is left out.

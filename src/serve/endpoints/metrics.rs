@@ -8,10 +8,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::super::app::App;
+use super::super::drift::{DriftState, LABELS};
 use super::super::endpoint::{Access, Endpoint};
-use super::super::metrics::{CLASSIC, Snapshot, classic};
+use super::super::feedback::{Coverage, Figures};
+use super::super::metrics::{CLASSIC, Sample, Snapshot, classic};
 use super::super::scheduler::Class;
 use super::super::settings::Settings;
+use crate::calibrate::drift::FeatureState;
 
 const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -28,6 +31,9 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
 
 /// In OpenMetrics for who asks for it, as Prometheus does; else in the older text format.
 pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let own = Arc::clone(&app);
+    // A floor takes its time.
+    let known = app.aside.json(move || Ok(known(&own))).await.unwrap_or_default();
     let text = app.metrics.render(&Snapshot {
         queue: [Class::Interactive, Class::Job].map(|class| app.engine.waiting(class)),
         oldest_age: app.engine.oldest_age(),
@@ -37,6 +43,8 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Respons
         jobs: app.jobs.counts(),
         jobs_bytes: app.jobs.bytes(),
         inflight_bytes: app.budget.taken(),
+        feedback_bytes: app.feedback.bytes(),
+        known,
     });
     let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|own| own.to_str().ok());
     let (kind, text) = match accepted.any(|own| own.contains("application/openmetrics-text")) {
@@ -44,4 +52,81 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Respons
         false => (CLASSIC, classic(&text)),
     };
     ([(header::CONTENT_TYPE, kind), (header::VARY, "accept")], text).into_response()
+}
+
+/// What is known of the model in service.
+fn known(app: &App) -> Vec<Sample> {
+    let model = app.model.current();
+    let mut all = of_labels(app.feedback.figures(&model));
+    all.extend(app.drift.state(&model).iter().flat_map(of_drift));
+    all
+}
+
+/// What the tests of the traffic say.
+fn of_drift(state: &DriftState) -> Vec<Sample> {
+    let psi = state.features.iter().filter_map(|one| Some((one.feature.name(), one.psi?)));
+    let floor = state.features.iter().filter(|one| one.psi.is_some());
+    let tests = || {
+        let of_feature = |one: &FeatureState| (one.feature.name(), one.statistic, one.alarm);
+        let labels = state.labels.map(|(statistic, _, alarm)| (LABELS, statistic, alarm));
+        state.features.iter().map(of_feature).chain(labels)
+    };
+    let sample = |name, help, kind| {
+        move |(of, value): (&'static str, f64)| Sample {
+            name,
+            help,
+            label: Some((kind, of.to_owned())),
+            value,
+        }
+    };
+    let help = "Population stability index of the last 1,000 predictions";
+    let mut all: Vec<Sample> = psi.map(sample("bayes_drift_psi", help, "feature")).collect();
+    let floor = floor.map(|one| (one.feature.name(), one.psi_floor));
+    all.extend(floor.map(sample("bayes_drift_psi_floor", "The same by chance alone", "feature")));
+    let help = "Statistic of the sequential test of drift";
+    let statistics = tests().map(|(test, statistic, _)| (test, statistic));
+    all.extend(statistics.map(sample("bayes_drift_statistic", help, "test")));
+    let help = "Whether the test of drift has alarmed";
+    let alarms = tests().map(|(test, _, alarm)| (test, f64::from(u8::from(alarm.is_some()))));
+    all.extend(alarms.map(sample("bayes_drift_alarm", help, "test")));
+    let help = "Statistic at which a test of drift alarms";
+    if tests().next().is_some() {
+        all.push(Sample {
+            name: "bayes_drift_threshold",
+            help,
+            label: None,
+            value: state.threshold,
+        });
+    }
+    all
+}
+
+/// What the newest labels say.
+fn of_labels(figures: Option<Figures>) -> Vec<Sample> {
+    let Some(Figures { labels, accuracy, ece, ece_floor, brier, coverage }) = figures else {
+        return Vec::new();
+    };
+    let one = |name, help, value| Sample { name, help, label: None, value };
+    let mut all = vec![
+        one("bayes_feedback_window_labels", "Labels in the window", labels as f64),
+        one("bayes_accuracy_ratio", "Share of labels that were predicted", accuracy),
+        one("bayes_calibration_ece_ratio", "Expected calibration error, 15 bins", ece),
+        one("bayes_calibration_ece_floor_ratio", "The same by chance alone", ece_floor),
+        one("bayes_brier_score", "Brier score", brier),
+    ];
+    let help = "Share of prediction sets that contain the label";
+    let (low, high) = ("Lower end of its band by chance", "Upper end of its band by chance");
+    let parts: [(_, _, fn(&Coverage) -> Option<f64>); 3] = [
+        ("bayes_conformal_coverage_ratio", help, |one| Some(one.share)),
+        ("bayes_conformal_coverage_low_ratio", low, |one| one.low),
+        ("bayes_conformal_coverage_high_ratio", high, |one| one.high),
+    ];
+    for (name, help, of) in parts {
+        let known = coverage.iter().filter_map(|one| Some((one.target, of(one)?)));
+        all.extend(known.map(|(target, value)| {
+            let label = Some(("target", target.to_string()));
+            Sample { name, help, label, value }
+        }));
+    }
+    all
 }

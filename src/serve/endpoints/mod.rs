@@ -1,6 +1,8 @@
 //! One file per endpoint: its route, what answers, and what the document says of it.
 
 pub mod docs;
+pub mod drift;
+pub mod feedback;
 pub mod health;
 pub mod info;
 pub mod jobs;
@@ -20,7 +22,9 @@ pub fn all(settings: &Settings) -> Vec<Endpoint> {
         predict::endpoints(settings),
         predict_stream::endpoints(settings),
         jobs::endpoints(settings),
+        feedback::endpoints(settings),
         info::endpoints(),
+        drift::endpoints(),
         health::endpoints(),
         metrics::endpoints(settings),
         protocols::endpoints(settings),

@@ -6,6 +6,7 @@ use super::*;
 use crate::posterior::{Passes, Spread};
 use crate::predict::{Loading, Predictor};
 use crate::serve::Abstain;
+use crate::serve::feedback::ModelMark;
 
 const LIMITS: Limits = Limits { budget: 256, batch_items: 16, queue_items: 16 };
 
@@ -37,11 +38,9 @@ fn model_of_passes() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
     let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
     artifact.posterior.spread = Spread::Passes(Passes::Dropout { samples: 4, layers: 0 });
-    Arc::new(Loaded {
-        predictor: Predictor::new(artifact).unwrap(),
-        rate: 1e4,
-        written: std::time::UNIX_EPOCH,
-    })
+    let predictor = Predictor::new(artifact).unwrap();
+    let mark = ModelMark::of(&predictor);
+    Arc::new(Loaded { predictor, rate: 1e4, written: std::time::UNIX_EPOCH, mark })
 }
 
 #[test]

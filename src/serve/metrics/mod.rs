@@ -2,6 +2,7 @@
 //! sets only, and names that dashboards rely on.
 
 mod classic;
+mod known;
 mod process;
 
 use std::sync::atomic::AtomicU64;
@@ -16,6 +17,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 pub use self::classic::{KIND as CLASSIC, classic};
+use self::known::Known;
+pub use self::known::Sample;
 use super::problem::Problem;
 use crate::calibrate::Reason;
 use crate::predict::{Prediction, Predictor, decision};
@@ -94,6 +97,11 @@ pub struct Metrics {
     jobs_bytes: Gauge,
     inflight_bytes: Gauge,
     reloads: Family<Labels<2>, Counter>,
+    feedback: Family<Labels<1>, Counter>,
+    feedback_bytes: Gauge,
+    /// Texts that were not kept for their label.
+    pub texts_dropped: Counter,
+    known: Known,
 }
 
 /// What is looked up when the metrics are asked for.
@@ -114,6 +122,10 @@ pub struct Snapshot {
     pub jobs_bytes: u64,
     /// Bytes of bodies and answers.
     pub inflight_bytes: usize,
+    /// Bytes of labels and texts that are kept.
+    pub feedback_bytes: u64,
+    /// What is known now, and may not be so always.
+    pub known: Vec<Sample>,
 }
 
 impl Metrics {
@@ -158,6 +170,10 @@ impl Metrics {
             jobs_bytes: Gauge::default(),
             inflight_bytes: Gauge::default(),
             reloads: Family::default(),
+            feedback: Family::default(),
+            feedback_bytes: Gauge::default(),
+            texts_dropped: Counter::default(),
+            known: Known::default(),
         };
         metrics.registered()
     }
@@ -220,7 +236,14 @@ impl Metrics {
         ours.register("truncated", help, self.truncated.clone());
         let help = "Texts unlike the training data";
         ours.register("ood", help, self.ood.clone());
+        let help = "Labels for predictions, by whether the prediction was right";
+        ours.register("feedback", help, self.feedback.clone());
+        let help = "Bytes of stored labels and texts";
+        ours.register("feedback_bytes", help, self.feedback_bytes.clone());
+        let help = "Texts that were not stored for their label";
+        ours.register("feedback_texts_dropped", help, self.texts_dropped.clone());
         to.register_collector(Box::new(process::Process));
+        to.register_collector(Box::new(self.known.clone()));
         self.registry = to;
         self.begin();
         self
@@ -250,7 +273,10 @@ impl Metrics {
                 drop(self.cache_requests.get_or_create(&labels));
             }
         }
-        for what in ["model", "key list"] {
+        for correct in ["true", "false"] {
+            drop(self.feedback.get_or_create(&[("correct", correct.to_owned())]));
+        }
+        for what in ["model", "key list", "feedback key"] {
             for outcome in ["taken", "refused"] {
                 let labels = [("what", what.to_owned()), ("outcome", outcome.to_owned())];
                 drop(self.reloads.get_or_create(&labels));
@@ -352,6 +378,11 @@ impl Metrics {
         self.jobs_finished.get_or_create(&[("status", status.to_owned())]).inc();
     }
 
+    /// A label came for a prediction, which was right or not.
+    pub fn told(&self, correct: bool) {
+        self.feedback.get_or_create(&[("correct", correct.to_string())]).inc();
+    }
+
     /// The model or the keys were read again.
     pub fn reloaded(&self, what: &'static str, outcome: &'static str) {
         let labels = [("what", what.to_owned()), ("outcome", outcome.to_owned())];
@@ -370,6 +401,8 @@ impl Metrics {
         }
         self.jobs_bytes.set(now.jobs_bytes as i64);
         self.inflight_bytes.set(now.inflight_bytes as i64);
+        self.feedback_bytes.set(now.feedback_bytes as i64);
+        self.known.set(&now.known);
         for (status, count) in &now.jobs {
             self.jobs.get_or_create(&[("status", (*status).to_owned())]).set(*count as i64);
         }

@@ -6,8 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::problem::{Fault, Problem};
 
+mod feedback;
 mod fields;
 
+pub use feedback::{feedback, feedback_schema};
 pub use fields::{Fields, text_schema};
 
 /// Thresholds of one request; what is `null` or absent is the server's.
