@@ -166,7 +166,7 @@ fn the_rolling_figures_are_those_of_eval_and_the_rows_calibrate_the_model_anew()
     // Of every five texts one has the other label.
     let row = |row: usize, phrase: &str| {
         let kind = row % 2;
-        let truth = if (row / 2) % 5 == 0 { 1 - kind } else { kind };
+        let truth = if (row / 2).is_multiple_of(5) { 1 - kind } else { kind };
         let thing = ["invoice", "router"][kind];
         (format!("please {phrase} my {thing}, call {row}"), ["billing", "technical"][truth])
     };

@@ -116,12 +116,12 @@ fn of_labels(figures: Option<Figures>) -> Vec<Sample> {
     ];
     let help = "Share of prediction sets that contain the label";
     let (low, high) = ("Lower end of its band by chance", "Upper end of its band by chance");
-    let parts: [(_, _, fn(&Coverage) -> Option<f64>); 3] = [
-        ("bayes_conformal_coverage_ratio", help, |one| Some(one.share)),
-        ("bayes_conformal_coverage_low_ratio", low, |one| one.low),
-        ("bayes_conformal_coverage_high_ratio", high, |one| one.high),
-    ];
-    for (name, help, of) in parts {
+    for (name, help, part) in [
+        ("bayes_conformal_coverage_ratio", help, 0),
+        ("bayes_conformal_coverage_low_ratio", low, 1),
+        ("bayes_conformal_coverage_high_ratio", high, 2),
+    ] {
+        let of = |one: &Coverage| [Some(one.share), one.low, one.high][part];
         let known = coverage.iter().filter_map(|one| Some((one.target, of(one)?)));
         all.extend(known.map(|(target, value)| {
             let label = Some(("target", target.to_string()));

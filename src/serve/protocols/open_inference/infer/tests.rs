@@ -11,7 +11,7 @@ fn ask(json: &Value, tail: &[u8]) -> Result<Infer, Problem> {
     read(&body, Head(Some(json.len())), &LIMITS)
 }
 
-fn texts(infer: Infer) -> Vec<(String, Option<String>)> {
+fn texts(infer: &Infer) -> Vec<(String, Option<String>)> {
     let owned = |sent: &Sent| (sent.text.to_string(), sent.pair.as_deref().map(str::to_owned));
     infer.asked.sent.iter().map(owned).collect()
 }
@@ -33,7 +33,7 @@ fn place(outcome: Result<Infer, Problem>) -> String {
     }
 }
 
-fn tensor(shape: Value, data: Value) -> Value {
+fn tensor(shape: &Value, data: &Value) -> Value {
     json!({ "inputs": [{ "name": "text", "shape": shape, "datatype": "BYTES", "data": data }] })
 }
 
@@ -45,7 +45,7 @@ fn texts_come_flat_in_rows_or_behind_the_json() {
         (json!([2, 1]), json!(["a", "ü"])),
         (json!([2, 1]), json!([["a"], ["ü"]])),
     ] {
-        assert_eq!(texts(ask(&tensor(shape, data), b"").unwrap()), two);
+        assert_eq!(texts(&ask(&tensor(&shape, &data), b"").unwrap()), two);
     }
     let binary = |name: &str, size: usize| {
         let size = json!({ "binary_data_size": size });
@@ -53,19 +53,19 @@ fn texts_come_flat_in_rows_or_behind_the_json() {
     };
     let tail = packed(&[b"a", "ü".as_bytes()]);
     let body = json!({ "inputs": [binary("text", tail.len())] });
-    assert_eq!(texts(ask(&body, &tail).unwrap()), two);
+    assert_eq!(texts(&ask(&body, &tail).unwrap()), two);
     let (first, second) = (packed(&[b"a", b"bb"]), packed(&[b"ccc", b"d"]));
     let body = json!({
         "inputs": [binary("text_pair", first.len()), binary("text", second.len())],
     });
-    let pairs = texts(ask(&body, &[first, second].concat()).unwrap());
+    let pairs = texts(&ask(&body, &[first, second].concat()).unwrap());
     assert_eq!(pairs[0], ("ccc".to_owned(), Some("a".to_owned())));
     assert_eq!(pairs[1], ("d".to_owned(), Some("bb".to_owned())));
 }
 
 #[test]
 fn unknown_parameters_are_allowed_and_unknown_fields_are_not() {
-    let mut body = tensor(json!([1]), json!(["a"]));
+    let mut body = tensor(&json!([1]), &json!(["a"]));
     body["parameters"] = json!({ "seed": 7, "binary_data_output": true, "priority": 3 });
     body["outputs"] = json!([{ "name": "label", "parameters": { "binary_data": true } }]);
     body["id"] = "".into();
@@ -84,17 +84,17 @@ fn what_is_no_tensor_of_texts_is_refused_with_its_place() {
         (json!({ "inputs": [] }), "body.inputs"),
         (json!({ "inputs": "a" }), "body.inputs"),
         (json!({ "inputs": [7] }), "body.inputs.0"),
-        (tensor(json!([2]), json!(["a"])), "body.inputs.0.data"),
-        (tensor(json!([4]), json!(["a", "b", "c", "d"])), "body.inputs.0.shape"),
-        (tensor(json!([0]), json!([])), "body.inputs.0.shape"),
-        (tensor(json!([-1]), json!(["a"])), "body.inputs.0.shape"),
-        (tensor(json!([1, 2]), json!(["a", "b"])), "body.inputs.0.shape"),
-        (tensor(json!([u64::MAX]), json!(["a"])), "body.inputs.0.shape"),
-        (tensor(json!([1]), json!("a")), "body.inputs.0.data"),
-        (tensor(json!([1]), json!([1.5])), "body.inputs.0.data.0"),
-        (tensor(json!([1]), json!([" "])), "body.inputs.0.data.0"),
-        (tensor(json!([1]), json!([["a", "b"]])), "body.inputs.0.data.0"),
-        (tensor(json!([1]), json!([[["a"]]])), "body.inputs.0.data.0"),
+        (tensor(&json!([2]), &json!(["a"])), "body.inputs.0.data"),
+        (tensor(&json!([4]), &json!(["a", "b", "c", "d"])), "body.inputs.0.shape"),
+        (tensor(&json!([0]), &json!([])), "body.inputs.0.shape"),
+        (tensor(&json!([-1]), &json!(["a"])), "body.inputs.0.shape"),
+        (tensor(&json!([1, 2]), &json!(["a", "b"])), "body.inputs.0.shape"),
+        (tensor(&json!([u64::MAX]), &json!(["a"])), "body.inputs.0.shape"),
+        (tensor(&json!([1]), &json!("a")), "body.inputs.0.data"),
+        (tensor(&json!([1]), &json!([1.5])), "body.inputs.0.data.0"),
+        (tensor(&json!([1]), &json!([" "])), "body.inputs.0.data.0"),
+        (tensor(&json!([1]), &json!([["a", "b"]])), "body.inputs.0.data.0"),
+        (tensor(&json!([1]), &json!([[["a"]]])), "body.inputs.0.data.0"),
     ] {
         assert_eq!(place(ask(&body, b"")), expected, "{body}");
     }
@@ -106,11 +106,11 @@ fn what_is_no_tensor_of_texts_is_refused_with_its_place() {
         ("parameters", json!([]), "body.inputs.0.parameters"),
         ("color", json!(1), "body.inputs.0.color"),
     ] {
-        let mut body = tensor(json!([1]), json!(["a"]));
+        let mut body = tensor(&json!([1]), &json!(["a"]));
         body["inputs"][0][field] = value;
         assert_eq!(place(ask(&body, b"")), expected, "{body}");
     }
-    let twice = tensor(json!([1]), json!(["a"]))["inputs"][0].clone();
+    let twice = tensor(&json!([1]), &json!(["a"]))["inputs"][0].clone();
     assert_eq!(place(ask(&json!({ "inputs": [twice, twice] }), b"")), "body.inputs.1.name");
 }
 
