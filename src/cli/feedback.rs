@@ -50,7 +50,7 @@ pub struct FeedbackFlags {
     #[arg(long, value_parser = whole::<u64>(1 << 20..=1 << 50), default_value_t = 1 << 30, env = "BAYES_MAX_FEEDBACK_BYTES")]
     max_feedback_bytes: u64,
     /// File of keys that sign prediction ids, one per line, the same for all replicas; set BAYES_FEEDBACK_KEY to use a
-    /// single key [default: a random one, until the server stops]
+    /// single key [default: a random one while the server runs]
     #[arg(long, value_name = "FILE", env = "BAYES_FEEDBACK_KEY_FILE")]
     feedback_key_file: Option<PathBuf>,
     /// How long after a prediction its label is accepted, in seconds

@@ -286,7 +286,9 @@ mod tests {
             std::fs::write(home.path().join("README.md"), readme).unwrap();
             let remarks = locate(home.path().to_str().unwrap()).unwrap().remarks;
             let found = remarks.iter().any(|remark| match remark {
-                Remark::Warning(text) => text.contains("train.csv of `") && text.contains("v2.csv"),
+                Remark::Warning(text) => {
+                    text.contains("train.csv` of `") && text.contains("v2.csv")
+                }
                 Remark::Note(_) => false,
             });
             assert_eq!(found, warned, "{files}: {remarks:?}");

@@ -105,7 +105,7 @@ impl Drift {
         let Some(state) = state.as_mut().filter(|state| state.mark == model.mark) else { return };
         for feature in state.monitor.see(&watched) {
             let all = state.monitor.states();
-            let number = all.iter().find(|one| one.feature == feature).and_then(|one| one.alarm);
+            let number = all.iter().find(|one| feature == one.feature).and_then(|one| one.alarm);
             state.alarm(feature.name(), number.unwrap_or_default(), what(feature));
         }
     }

@@ -61,12 +61,12 @@ fn a_model_goes_in_one_commit_and_what_is_there_is_not_sent_again() {
     let site = Site::new();
     let publish = ["--repo", "tester/tickets", "--private", "--json"];
     let first = site.json(&publish);
-    assert_eq!((first["created"].as_bool(), names(&first).len()), (Some(true), 14));
+    assert_eq!((first["created"].as_bool(), names(&first).len()), (Some(true), 15));
     assert_eq!(site.commits("tester/tickets"), 2, "the one that made it, and ours");
     let head = site.head("tester/tickets", "main");
     assert_eq!(first["commit"], head.oid.as_str());
     assert!(head.title.starts_with("Publish with bayes"), "{}", head.title);
-    assert_eq!(head.files.len(), 15, "with .gitattributes");
+    assert_eq!(head.files.len(), 16, "with .gitattributes");
     let model = site.home.path("checkpoints/tickets/model/model.safetensors");
     assert_eq!(head.files["model.safetensors"].content.all(), std::fs::read(model).unwrap());
     assert!(site.double.state().repositories[&(false, "tester/tickets".to_owned())].private);
@@ -137,7 +137,7 @@ fn a_branch_is_made_and_the_others_stay() {
     assert_eq!(first["commit"], site.head("tester/tickets", "main").oid.as_str());
     let head = site.head("tester/tickets", "drafts/one");
     assert_eq!(draft["commit"], head.oid.as_str());
-    assert_eq!(head.files.len(), 15);
+    assert_eq!(head.files.len(), 16);
     let refused = site.refused(&["--repo", "tester/tickets", "--branch", "x y"]);
     assert!(refused.contains("not a valid branch"), "{refused}");
 }

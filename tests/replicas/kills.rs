@@ -1,6 +1,6 @@
 //! Everything may end at any moment: two replicas, a worker, and the store itself.
 //!
-//! `BAYES_TEST_KILLS=50 cargo test --test replicas kills` does it for long; `BAYES_TEST_SEED` picks the moments.
+//! `TEST_KILLS=50 cargo test --test replicas kills` does it for long; `TEST_SEED` picks the moments.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -37,8 +37,8 @@ fn texts(job: usize) -> Vec<String> {
 
 #[test]
 fn whoever_is_killed_no_accepted_job_is_lost_and_none_is_answered_in_two_ways() {
-    let kills = number("BAYES_TEST_KILLS", 6);
-    let seed = number("BAYES_TEST_SEED", 1);
+    let kills = number("TEST_KILLS", 6);
+    let seed = number("TEST_SEED", 1);
     with_each(|program| {
         // With its file a store loses nothing; without it, all.
         for forgets in [false, true] {

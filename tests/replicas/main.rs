@@ -1,6 +1,6 @@
 //! Replicas and workers that share a real Redis or Valkey.
 //!
-//! A machine without them skips these tests and says so, unless `BAYES_TEST_SERVERS` is `required`, as it is in CI.
+//! A machine without them skips these tests and says so, unless `TEST_SERVERS` is `required`, as it is in CI.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 

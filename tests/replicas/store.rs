@@ -14,7 +14,7 @@ const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 pub fn with_each(test: impl Fn(&'static str)) {
     for program in PROGRAMS {
         let there = Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
-        let required = std::env::var_os("BAYES_TEST_SERVERS").is_some_and(|own| own == "required");
+        let required = std::env::var_os("TEST_SERVERS").is_some_and(|own| own == "required");
         assert!(there || !required, "{program} is not installed");
         if there {
             println!("with {program}");
