@@ -103,10 +103,10 @@ impl Drift {
         };
         let mut state = self.lock();
         let Some(state) = state.as_mut().filter(|state| state.mark == model.mark) else { return };
-        for feature in state.monitor.see(&watched) {
+        for own in state.monitor.see(&watched) {
             let all = state.monitor.states();
-            let number = all.iter().find(|one| feature == one.feature).and_then(|one| one.alarm);
-            state.alarm(feature.name(), number.unwrap_or_default(), what(feature));
+            let number = all.iter().find(|one| own == one.feature).and_then(|one| one.alarm);
+            state.alarm(own.name(), number.unwrap_or_default(), what(own));
         }
     }
 

@@ -130,7 +130,10 @@ impl Monitor {
         let noise = Noise::new(0);
         let test = |feature: Feature| {
             let reference = feature.reference(own, calibration)?;
-            let bins = if feature == Feature::Label { LABEL_BINS } else { BINS };
+            let bins = match feature {
+                Feature::Label => LABEL_BINS,
+                _ => BINS,
+            };
             Some(Test {
                 feature,
                 ranks: Ranks::new(&reference),

@@ -67,9 +67,9 @@ fn of_drift(state: &DriftState) -> Vec<Sample> {
     let psi = state.features.iter().filter_map(|one| Some((one.feature.name(), one.psi?)));
     let floor = state.features.iter().filter(|one| one.psi.is_some());
     let tests = || {
-        let of_feature = |one: &FeatureState| (one.feature.name(), one.statistic, one.alarm);
+        let of_test = |one: &FeatureState| (one.feature.name(), one.statistic, one.alarm);
         let labels = state.labels.map(|(statistic, _, alarm)| (LABELS, statistic, alarm));
-        state.features.iter().map(of_feature).chain(labels)
+        state.features.iter().map(of_test).chain(labels)
     };
     let sample = |name, help, kind| {
         move |(of, value): (&'static str, f64)| Sample {
