@@ -131,7 +131,7 @@ fn links_lead_somewhere() {
 fn pages_are_short_and_the_readme_leads_to_all_of_them() {
     let links = Page::read("README.md").links();
     for page in Page::all() {
-        let most = if page.name == "README.md" { 150 } else { 200 };
+        let most = if page.name == "README.md" { 165 } else { 200 };
         let long = page.lines() > most && page.name != LIST;
         assert!(!long, "{} has {} lines of {most}", page.name, page.lines());
         let linked = |link: &String| link.split('#').next() == Some(page.name.as_str());
