@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::Shared;
 use super::copies::{Copies, is_final};
+use super::fields::{FIELDS, read_record};
 use super::scripts::{CHECK, RESTORE, run};
-use super::{FIELDS, Shared, read_record};
 use crate::serve::jobs::store::Whole;
 use crate::serve::shared::{Lane, LinkError};
 
