@@ -6,12 +6,12 @@
 Exit 0: nothing was found. Needs `schemathesis`.
 """
 
-import re
 import subprocess
 import sys
 import tempfile
-import threading
 from pathlib import Path
+
+from serving import address_of
 
 # A deadline of a millisecond is rightly answered with 503 or 504; both are in the contract.
 CONFIG = """
@@ -19,16 +19,6 @@ CONFIG = """
 expected-statuses = ["2xx", "3xx", "4xx", 503, 504]
 """
 PHASES = "examples,coverage,fuzzing,stateful"
-
-
-def address_of(server):
-    """Waits until the server says where it is, and keeps its log flowing."""
-    for line in server.stderr:
-        found = re.search(r"on (http://[\d.:]+)", line)
-        if found:
-            threading.Thread(target=server.stderr.read, daemon=True).start()
-            return found.group(1)
-    sys.exit("the server did not start")
 
 
 def main():

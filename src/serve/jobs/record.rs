@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Offer;
+
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +90,24 @@ pub struct Record {
 }
 
 impl Record {
+    /// A job that is accepted now, without the bytes that it takes.
+    pub fn new(offer: &Offer, now: u64) -> Self {
+        Self {
+            status: Status::Queued,
+            created: now,
+            started: None,
+            finished: None,
+            expires: now + offer.life.as_millis() as u64,
+            total: offer.total,
+            attempts: 0,
+            bytes: 0,
+            promised: offer.promised,
+            owner: offer.owner.clone(),
+            key: offer.key.clone(),
+            error: None,
+        }
+    }
+
     /// Bytes that it takes, or will take.
     pub fn weight(&self) -> u64 {
         self.bytes + self.promised

@@ -39,20 +39,7 @@ impl Shared {
         let body = serde_json::to_vec(&offer.body).map_err(|_| Problem::Internal)?;
         let hash = hash_of(&body, offer.life);
         let id = format!("t_{}", Uuid::now_v7().simple());
-        let record = Record {
-            status: Status::Queued,
-            created: now,
-            started: None,
-            finished: None,
-            expires: now + offer.life.as_millis() as u64,
-            total: offer.total,
-            attempts: 0,
-            bytes: 0,
-            promised: offer.promised,
-            owner: offer.owner,
-            key: offer.key,
-            error: None,
-        };
+        let record = Record::new(&offer, now);
         self.copy(copies, &id, &record, &body, &hash).await?;
         let mut ask = run(ACCEPT, &self.stream);
         ask.arg(&id).arg(&body).arg(&hash).arg(record.created).arg(record.expires);

@@ -170,20 +170,7 @@ impl Store {
                 if self.used() + bytes + offer.promised > self.most {
                     return Ok(Accepted::Full);
                 }
-                let new = Record {
-                    status: Status::Queued,
-                    created: now,
-                    started: None,
-                    finished: None,
-                    expires: now + offer.life.as_millis() as u64,
-                    total: offer.total,
-                    attempts: 0,
-                    bytes,
-                    promised: offer.promised,
-                    owner: offer.owner.clone(),
-                    key: offer.key.clone(),
-                    error: None,
-                };
+                let new = Record { bytes, ..Record::new(offer, now) };
                 jobs.insert(id, &*serde_json::to_vec(&new)?)?;
                 write.open_table(BODIES)?.insert(id, &*body)?;
                 drop((jobs, keys));
