@@ -1,7 +1,8 @@
 # The server in a small image. CPU by default:
 #
 #   docker build -t bayes .
-#   docker run --read-only -p 8000:8000 -v ./checkpoints/NAME/model:/model:ro -v jobs:/data bayes
+#   docker run --read-only -p 8000:8000 -v ./checkpoints/NAME:/models:ro -e BAYES_MODEL=/models/model \
+#       -v jobs:/data bayes
 #
 # With CUDA, for one compute capability (8.0 is the A100, 9.0 the H100):
 #
