@@ -329,7 +329,7 @@ fn what_came_into_the_model_folder_since_the_work_began_is_not_replaced() {
         assert_eq!(std::fs::read_to_string(&note).unwrap(), "mine");
     };
     refused(artifact::save(&artifact, &folder).map(drop));
-    let records = Records { config: "", evaluation: Some(&Value::Null) };
+    let records = Records { config: "", evaluation: &Value::Null };
     refused(artifact::add_records(&artifact, artifact.manifest.clone(), records, &folder));
     std::fs::remove_file(&note).unwrap();
     artifact::save(&artifact, &folder).unwrap();

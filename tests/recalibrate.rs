@@ -153,6 +153,10 @@ fn what_makes_new_rows_less_than_they_seem_is_said() {
     let usual = ["recalibrate", "--output", "out", "--json", "--dataset"];
     let report = json(&home.done(&[&usual[..], &map, &strict].concat()));
     assert_eq!(report["target"], 0.8, "{report}");
+    // They stay with the model: a later calibration has them too.
+    let later = ["recalibrate", "--model", "out", "--output", "later", "--json", "--dataset"];
+    let later = json(&home.done(&[&later[..], &map].concat()));
+    assert_eq!(later["target"], 0.8, "{later}");
     for key in ["calibration.novelty=none", "posterior.link=probit", "calibration.precisions=[]"] {
         let refused = home.refused(&["recalibrate", "--dataset", "new.csv", "--set", key]);
         assert!(refused.contains("takes keys of [calibration] alone"), "{refused}");

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::calibrate::Calibration;
+use crate::calibrate::drift::DriftReference;
 use crate::method::FitRecord;
 use crate::metrics::{Interval, infinite_as_null};
 use crate::numbers::grouped;
@@ -20,6 +21,9 @@ pub struct FittedAt {
     /// The model's posterior, but for its scaling.
     pub posterior: Posterior,
     pub calibration: Calibration,
+    /// What the model says of the calibration rows at the precision; it is not kept beside the two, only in a folder
+    /// that is stored at the precision.
+    pub drift: Option<DriftReference>,
 }
 
 /// A figure at f32 and at a precision.

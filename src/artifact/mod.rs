@@ -27,7 +27,7 @@ pub use manifest::{Ancestor, Manifest, PartRecord, Recalibration, SCHEMA, UNLABE
 pub use members::REFERENCE;
 pub use save::{
     CONFIG, DRIFT, EVALUATION, INTEGERS, Records, add_records, check_target, recorded_config, save,
-    save_with_weights, write,
+    save_with_config, save_with_weights, write,
 };
 pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;

@@ -27,8 +27,8 @@ impl Artifact {
     pub fn at(self, precision: Precision) -> candle_core::Result<Self> {
         let artifact = self.rounded(precision)?;
         Ok(match artifact.fitted_at.get(&precision).cloned() {
-            Some(FittedAt { posterior, calibration }) => {
-                Self { posterior, calibration, ..artifact }
+            Some(FittedAt { posterior, calibration, drift }) => {
+                Self { posterior, calibration, drift, ..artifact }
             }
             None => artifact,
         })
@@ -90,11 +90,13 @@ impl Artifact {
     /// The files of other precisions, and their content.
     pub(super) fn fitted_files(&self) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
         let evidence = self.manifest.fit.evidence;
-        self.fitted_at.iter().flat_map(move |(&precision, FittedAt { posterior, calibration })| {
-            let prior = evidence.map(|evidence| evidence.prior_precision);
-            let bytes = [posterior_file(posterior, prior), calibration.to_bytes()];
-            files(precision).into_iter().zip(bytes)
-        })
+        self.fitted_at.iter().flat_map(
+            move |(&precision, FittedAt { posterior, calibration, .. })| {
+                let prior = evidence.map(|evidence| evidence.prior_precision);
+                let bytes = [posterior_file(posterior, prior), calibration.to_bytes()];
+                files(precision).into_iter().zip(bytes)
+            },
+        )
     }
 
     /// Their names.
@@ -131,7 +133,7 @@ pub(super) fn read_fitted(
             Calibration::from_bytes(&calibration.bytes, read_by).map_err(|message| {
                 ArtifactError::Posterior { path: calibration.path.clone(), message }
             })?;
-        all.insert(precision, FittedAt { posterior, calibration });
+        all.insert(precision, FittedAt { posterior, calibration, drift: None });
     }
     Ok(all)
 }

@@ -1,5 +1,6 @@
 //! Writing a model folder.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -17,9 +18,18 @@ use crate::store::{self, NewFolder, StoreError};
 /// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
 /// on the disk.
 pub fn save(artifact: &Artifact, folder: &Path) -> Result<Manifest, ArtifactError> {
+    save_with_config(artifact, None, folder)
+}
+
+/// The same, with the [`CONFIG`] of the run that made the model, if that is known.
+pub fn save_with_config(
+    artifact: &Artifact,
+    config: Option<String>,
+    folder: &Path,
+) -> Result<Manifest, ArtifactError> {
     let precision = artifact.manifest.precision;
     let weights = model::save_at(precision, &artifact.encoder, &artifact.parameters)?;
-    save_with_weights(artifact, &weights, folder)
+    save_with_weights(artifact, &weights, config, folder)
 }
 
 /// Refuses to replace a folder that holds anything but a model that [`save`] wrote. [`save`] asks too; who
@@ -57,8 +67,8 @@ pub const DRIFT: &str = "bayes/drift.json";
 pub struct Records<'a> {
     /// [`CONFIG`].
     pub config: &'a str,
-    /// [`EVALUATION`], where there is one.
-    pub evaluation: Option<&'a Value>,
+    /// [`EVALUATION`].
+    pub evaluation: &'a Value,
 }
 
 /// The [`CONFIG`] in a model folder, where its manifest vouches for it.
@@ -77,16 +87,9 @@ pub fn add_records(
     folder: &Path,
 ) -> Result<(), ArtifactError> {
     let new = NewFolder::create(folder)?;
-    let evaluation = records.evaluation.map(pretty);
-    let config = Some((CONFIG, records.config.as_bytes()));
-    let evaluation = evaluation.as_ref().map(|bytes| (EVALUATION, bytes.as_slice()));
-    let drift = artifact.drift.as_ref().map(DriftReference::to_bytes);
-    let drift = drift.as_ref().map(|bytes| (DRIFT, bytes.as_slice()));
-    let records = config.into_iter().chain(evaluation).chain(drift).map(|(name, bytes)| {
-        new.write(name, bytes)?;
-        Ok((name.to_owned(), store::sha256(bytes)))
-    });
-    let records = records.collect::<Result<_, StoreError>>()?;
+    let evaluation = pretty(records.evaluation);
+    let known = [(CONFIG, Some(records.config.into())), (EVALUATION, Some(evaluation))];
+    let records = write_records(artifact, known, &mut |name, bytes| new.write(name, bytes))?;
     for name in artifact.hashed_files() {
         new.link(&name, &folder.join(&name))?;
     }
@@ -95,14 +98,16 @@ pub fn add_records(
     replace(folder, new)
 }
 
-/// As [`save`], with these bytes as `model.safetensors`.
+/// As [`save`], with these bytes as `model.safetensors`, and with the [`CONFIG`] of the run that made the model, if that
+/// is known.
 pub fn save_with_weights(
     artifact: &Artifact,
     weights: &[u8],
+    config: Option<String>,
     folder: &Path,
 ) -> Result<Manifest, ArtifactError> {
     let new = NewFolder::create(folder)?;
-    let manifest = write(artifact, weights, |name, bytes| new.write(name, bytes))?;
+    let manifest = write(artifact, weights, config, |name, bytes| new.write(name, bytes))?;
     replace(folder, new)?;
     Ok(manifest)
 }
@@ -119,18 +124,19 @@ fn replace(folder: &Path, new: NewFolder) -> Result<(), ArtifactError> {
 pub fn write(
     artifact: &Artifact,
     weights: &[u8],
+    config: Option<String>,
     mut file: impl FnMut(&str, &[u8]) -> Result<(), StoreError>,
 ) -> Result<Manifest, ArtifactError> {
     let mut manifest = artifact.manifest.clone();
     (manifest.files, manifest.records) = Default::default();
-    let config = pretty(&described(artifact, &manifest).to_json());
+    let encoder = pretty(&described(artifact, &manifest).to_json());
     let tokenizer = artifact.tokenizer.to_json()?;
     let posterior = posterior_file(
         &artifact.posterior,
         manifest.fit.evidence.map(|evidence| evidence.prior_precision),
     );
     let calibration = artifact.calibration.to_bytes();
-    let hashed: [&[u8]; 5] = [&config, weights, tokenizer.as_bytes(), &posterior, &calibration];
+    let hashed: [&[u8]; 5] = [&encoder, weights, tokenizer.as_bytes(), &posterior, &calibration];
     for (name, bytes) in HASHED.iter().zip(hashed) {
         file(name, bytes)?;
         manifest.files.insert((*name).to_owned(), store::sha256(bytes));
@@ -141,17 +147,30 @@ pub fn write(
         file(&name, &bytes)?;
         manifest.files.insert(name, store::sha256(&bytes));
     }
-    if let Some(drift) = &artifact.drift {
-        let bytes = drift.to_bytes();
-        file(DRIFT, &bytes)?;
-        manifest.records.insert(DRIFT.to_owned(), store::sha256(&bytes));
-    }
+    let known = [(CONFIG, config.map(String::into_bytes))];
+    manifest.records = write_records(artifact, known, &mut file)?;
     write_rest(artifact, &manifest, &mut file)?;
     Ok(manifest)
 }
 
 /// Writes a file of the folder under its name.
 type WriteFile<'a> = dyn FnMut(&str, &[u8]) -> Result<(), StoreError> + 'a;
+
+/// What is known of how the model was made, and what it said of its calibration rows, with their hashes.
+fn write_records<const N: usize>(
+    artifact: &Artifact,
+    known: [(&str, Option<Vec<u8>>); N],
+    file: &mut WriteFile<'_>,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let drift = artifact.drift.as_ref().map(DriftReference::to_bytes);
+    let mut records = BTreeMap::new();
+    for (name, bytes) in known.into_iter().chain([(DRIFT, drift)]) {
+        let Some(bytes) = bytes else { continue };
+        file(name, &bytes)?;
+        records.insert(name.to_owned(), store::sha256(&bytes));
+    }
+    Ok(records)
+}
 
 /// The files that no prediction depends on.
 fn write_rest(

@@ -70,13 +70,13 @@ fn text(report: &RecalibrateReport) -> String {
     });
     let of = match judged < rows {
         true => format!(
-            "; figures of {} that the temperature was not fitted to",
+            "The figures are of {} rows that the temperature was not fitted to.\n",
             grouped(*judged as u64)
         ),
         false => String::new(),
     };
     format!(
-        "\n{dataset}: {} rows{of}\n\n  {:<28}{:>10}{:>10}\n{}{}{}{}{}{}\n{}\nModel   {}\n",
+        "\n{dataset}: {} rows\n{of}\n  {:<28}{:>10}{:>10}\n{}{}{}{}{}{}\n{}\nModel   {}\n",
         grouped(*rows as u64),
         "",
         "before",

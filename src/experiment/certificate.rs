@@ -224,8 +224,8 @@ pub(super) fn certify(
     let after = Side::new((&own.artifact, precision, &own.seen), &texts)?;
     let certificate = compare(&before, &after, &noise)?;
     show(Progress::Note(format!("{precision}: {}", certificate.words())));
-    let Artifact { posterior, calibration, .. } = own.artifact;
-    model.fitted_at.insert(precision, FittedAt { posterior, calibration });
+    let Artifact { posterior, calibration, drift, .. } = own.artifact;
+    model.fitted_at.insert(precision, FittedAt { posterior, calibration, drift });
     model.manifest.certificates.insert(precision, certificate);
     Ok(model)
 }

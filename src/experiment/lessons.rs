@@ -9,6 +9,7 @@ use super::altered::altered;
 use super::encoder::InitialEncoder;
 use super::teacher::{Said, Teacher};
 use super::{Experiment, ExperimentError, Progress};
+use crate::artifact::PartRecord;
 use crate::compute::Noise;
 use crate::data::split::content_hash;
 use crate::data::{
@@ -26,6 +27,8 @@ pub(super) struct Lessons {
     labelled: usize,
     altered: usize,
     remarks: Vec<Remark>,
+    /// All texts without labels, if there are some.
+    pub(super) further: Option<PartRecord>,
 }
 
 /// What the training loop takes.
@@ -55,6 +58,7 @@ impl Lessons {
         copies.retain(|copy| !held_out.contains(&copy.key()));
         let (mut more, mut remarks) = unlabelled(&experiment.data, &dataset.column_names)?;
         let count = more.len();
+        let further = (count > 0).then(|| PartRecord { rows: count, sha256: content_hash(&more) });
         let mut known: HashSet<u64> = rows.iter().map(|row| row.key()).collect();
         more.retain(|one| !held_out.contains(&one.key()) && known.insert(one.key()));
         if more.len() < count {
@@ -67,7 +71,7 @@ impl Lessons {
         remarks.extend(teacher.other_columns(dataset).map(Remark::Warning));
         let (labelled, altered) = (rows.len(), copies.len());
         let examples = rows.into_iter().cloned().chain(copies).chain(more).collect();
-        Ok(Self { teacher, examples, labelled, altered, remarks })
+        Ok(Self { teacher, examples, labelled, altered, remarks, further })
     }
 
     pub(super) fn rows(&self) -> usize {

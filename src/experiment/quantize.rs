@@ -13,7 +13,7 @@ use super::certificate::{ApartRows, certify};
 use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::{ExperimentError, Progress};
-use crate::artifact::{self, Artifact, Certificate, Manifest, REFERENCE, Records, Verdict};
+use crate::artifact::{self, Artifact, Certificate, Manifest, REFERENCE, Verdict};
 use crate::compute::{Noise, Precision};
 use crate::data::{Dataset, Part, Remark, TokenSet};
 use crate::evaluate::models::data_config;
@@ -78,11 +78,7 @@ pub fn quantize(
         target.write_record()?;
         let stored = model.stored_at(precision)?;
         let config = artifact::recorded_config(&job.model, &stored.manifest);
-        let saved = artifact::save(&stored, &target.model)?;
-        if let Some(config) = &config {
-            let records = Records { config, evaluation: None };
-            artifact::add_records(&stored, saved, records, &target.model)?;
-        }
+        artifact::save_with_config(&stored, config, &target.model)?;
         report.bytes[1] = weight_bytes(&target.model, &stored);
         report.model = Some(target.model);
     }

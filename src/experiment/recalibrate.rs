@@ -16,7 +16,7 @@ use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::quantize::refuse_edited;
 use super::{Experiment, ExperimentError, Features, Progress};
-use crate::artifact::{self, Artifact, Manifest, PartRecord, Recalibration, Records};
+use crate::artifact::{self, Artifact, Manifest, PartRecord, Recalibration};
 use crate::calibrate::{CalibrationConfig, CalibrationSummary, SMALL};
 use crate::compute::{Noise, Purpose};
 use crate::data::split::{carve, content_hash};
@@ -133,7 +133,12 @@ pub fn recalibrate(
     let (model, seen) = (calibrated.artifact, calibrated.seen);
     let before = plainly(&source, &seen.features)?;
     let dataset = record.data.dataset.clone();
-    let manifest = Manifest { recalibrated: Some(record), test: None, ..model.manifest };
+    let manifest = Manifest {
+        calibration: Some(config.clone()),
+        recalibrated: Some(record),
+        test: None,
+        ..model.manifest
+    };
     let model = Artifact { manifest, ..model };
     let report = RecalibrateReport {
         source: job.model.clone(),
@@ -150,14 +155,17 @@ pub fn recalibrate(
         show(Progress::Warning(warning));
     }
     target.write_record()?;
-    let config = artifact::recorded_config(&job.model, &source.manifest);
+    let made = made_with(&job.model, &source.manifest, &config);
     let weights = model::with_last_layer(&job.model, &model.encoder, None)?;
-    let saved = artifact::save_with_weights(&model, &weights, &target.model)?;
-    if let Some(config) = &config {
-        let records = Records { config, evaluation: None };
-        artifact::add_records(&model, saved, records, &target.model)?;
-    }
+    artifact::save_with_weights(&model, &weights, made, &target.model)?;
     Ok(report)
+}
+
+/// The config of the run that made the model, as it is calibrated now.
+fn made_with(folder: &Path, manifest: &Manifest, now: &CalibrationConfig) -> Option<String> {
+    let text = artifact::recorded_config(folder, manifest)?;
+    let own = Experiment::parse(&text, artifact::CONFIG, &[]).ok()?;
+    Some(Experiment { calibration: now.clone(), ..own }.to_toml())
 }
 
 /// How it is calibrated: as it was, but for the keys that are set.

@@ -91,7 +91,7 @@ fn save(
     let moved = last_layer(model)? != last_layer(source)?;
     let parameters = moved.then_some(&model.parameters);
     let weights = model::with_last_layer(&job.model, &model.encoder, parameters)?;
-    artifact::save_with_weights(model, &weights, target)?;
+    artifact::save_with_weights(model, &weights, None, target)?;
     Ok(())
 }
 

@@ -10,8 +10,7 @@ use crate::artifact::{
 };
 use crate::calibrate::Calibration;
 use crate::compute::Precision;
-use crate::data::split::content_hash;
-use crate::data::{Part, TextTokenizer, unlabelled};
+use crate::data::{Part, TextTokenizer};
 use crate::method::{FitRecord, Method};
 use crate::model::{self, EncoderConfig, Parameters};
 use crate::posterior::Posterior;
@@ -64,16 +63,10 @@ fn weights(folder: &Path) -> Option<String> {
 
 /// What is said of a model of which nothing is fitted or tested.
 fn manifest(prepared: &Prepared) -> Manifest {
-    let Prepared { experiment, dataset, parts, lineage, .. } = prepared;
+    let Prepared { experiment, dataset, parts, lineage, lessons, .. } = prepared;
     let record = |(name, part): (&str, &Part)| (name.to_owned(), PartRecord::of(part, dataset));
     let named = parts.named().into_iter().filter(|(_, part)| !part.rows.is_empty());
-    // They train a student; who trains without a teacher is told that they are not used.
-    let further =
-        experiment.posterior.name() == Method::Distil && !experiment.data.unlabelled.is_empty();
-    let further =
-        further.then(|| unlabelled(&experiment.data, &dataset.column_names).ok()).flatten();
-    let further =
-        further.map(|(rows, _)| PartRecord { rows: rows.len(), sha256: content_hash(&rows) });
+    let further = lessons.as_ref().and_then(|lessons| lessons.further.clone());
     let further = further.map(|record| (UNLABELLED.to_owned(), record));
     Manifest {
         schema: SCHEMA,

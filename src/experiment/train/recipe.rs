@@ -85,6 +85,6 @@ fn record(
     let tested = Artifact { manifest, ..model };
     let evaluation = evaluation(dataset, report, &sets.summaries(dataset, parts));
     let config = experiment.to_toml_without(&used.kept(report.recipe.kept).unused(experiment));
-    let records = Records { config: &config, evaluation: Some(&evaluation) };
+    let records = Records { config: &config, evaluation: &evaluation };
     Ok(artifact::add_records(&tested, saved, records, &report.model)?)
 }

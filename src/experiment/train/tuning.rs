@@ -90,7 +90,7 @@ impl Tuning<'_> {
         new.write("config.toml", self.experiment.to_toml().as_bytes())?;
         let weights = model::save(&self.base.encoder, snapshot.parameters)?;
         let artifact = self.base.with(snapshot.parameters);
-        artifact::write(&artifact, &weights, |name, bytes| new.write(name, bytes))?;
+        artifact::write(&artifact, &weights, None, |name, bytes| new.write(name, bytes))?;
         if snapshot.counters.best.is_some() {
             new.keep_best(&self.best_model().join("model.safetensors"))?;
         }
