@@ -449,7 +449,8 @@ impl Options {
             }
         };
         let address = Address::new(from, &url, self.redis_ca.as_deref(), prefix)?;
-        let seen = self.redis_url.is_some() && std::env::var_os("BAYES_REDIS_URL").is_none();
+        let mut arguments = std::env::args_os().map(|one| one.to_string_lossy().into_owned());
+        let seen = arguments.any(|one| one == "--redis-url" || one.starts_with("--redis-url="));
         if seen && address.is_secret() {
             note(
                 "warning: everybody on this machine can read the password in --redis-url; use \

@@ -58,16 +58,20 @@ pub struct Urgency {
 
 /// Makes the cache; its size is counted in answers of usual size.
 pub fn cache(entries: u64, life: Duration) -> Cache {
-    let weight = |_: &[u8; 32], kept: &Kept| {
-        let numbers = match &kept.prediction.logits {
+    let weight = |_: &[u8; 32], kept: &Kept| 1 + (8 * kept.numbers() / KEPT_BYTES) as u32;
+    Cache::builder().max_capacity(entries).time_to_live(life).weigher(weight).build()
+}
+
+impl Kept {
+    /// How many numbers most of it is.
+    fn numbers(&self) -> usize {
+        match &self.prediction.logits {
             LogitDistribution::Samples { logit_mc, .. } => logit_mc.len(),
             LogitDistribution::Point(_) | LogitDistribution::Gaussian { .. } => {
-                kept.prediction.predictive.probability_c.len()
+                self.prediction.predictive.probability_c.len()
             }
-        };
-        1 + (8 * numbers / KEPT_BYTES) as u32
-    };
-    Cache::builder().max_capacity(entries).time_to_live(life).weigher(weight).build()
+        }
+    }
 }
 
 impl App {
@@ -232,7 +236,11 @@ impl App {
 
     /// Keeps an answer for other replicas; nobody waits for that.
     fn for_others(&self, model: &Arc<Loaded>, key: &[u8; 32], kept: &Kept) {
-        let Some(link) = self.shared.clone() else { return };
+        let Some(link) = self.shared.clone().filter(|link| link.is_well()) else { return };
+        // Most of them are longer as text; so many draws are not kept for others.
+        if 8 * kept.numbers() > MOST_BYTES {
+            return;
+        }
         let (key, life) = (self.shared_key(model, key), self.settings.cache.1);
         let (model, prediction) = (Arc::clone(model), Arc::clone(&kept.prediction));
         tokio::spawn(async move {

@@ -143,6 +143,26 @@ fn a_store_that_comes_back_with_nothing_is_given_back_what_was_accepted() {
 }
 
 #[test]
+fn a_store_that_refuses_what_it_is_asked_is_told_of() {
+    with_each(|program| {
+        let store = Store::start(program, &[]);
+        let one = Member::replica(&store, &[]);
+        let () = store.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        let refused = one.server.post("/async_predict", &json!({ "text": "my router" }));
+        assert_eq!((refused.status, &*refused.problem()), (503, "job-queue-full"));
+        assert_eq!(one.server.predict("my router").status, 200);
+        assert!(check(&one, "cache").contains("refuses"), "{}", one.health());
+        assert_eq!(one.health()["status"], "degraded");
+        let said = one.server.log().matches("Redis refused").count();
+        (0..20).for_each(|row| assert_eq!(one.server.predict(&format!("row {row}")).status, 200));
+        assert!(one.server.log().matches("Redis refused").count() <= said + 2, "not each time");
+        let () = store.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+        eventually("it is well again", || one.health()["status"] == "healthy");
+        completed(&[&one], &jobs(&one, 1));
+    });
+}
+
+#[test]
 fn a_store_that_takes_no_more_takes_no_jobs_and_those_accepted_are_done() {
     with_each(|program| {
         let store = Store::start(program, &[]);

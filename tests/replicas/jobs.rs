@@ -105,6 +105,24 @@ fn a_key_is_one_job_over_all_replicas_and_a_cancelled_job_stays_cancelled() {
     });
 }
 
+/// Asked again, a key leaves what is kept of its job as it was.
+#[test]
+fn a_key_that_was_asked_twice_is_one_job_after_a_loss_too() {
+    with_each(|program| {
+        let store = Store::start(program, &[]);
+        let one = Member::replica(&store, &[]);
+        let body = json!({ "text": "my invoice" });
+        let ask = || keyed(&one, "k1", &body).json()["task_id"].as_str().unwrap().to_owned();
+        let id = ask();
+        assert_eq!(ask(), id);
+        eventually("it is done", || one.status(&id)["status"] == "completed");
+        let () = store.ask(&["FLUSHALL"]);
+        let place = format!("bayes:tickets:job:{id}");
+        eventually("it is given back", || store.ask::<u64>(&["EXISTS", &place]) == 1);
+        assert_eq!(ask(), id);
+    });
+}
+
 #[test]
 fn a_job_is_seen_with_the_key_that_made_it_alone() {
     with_each(|program| {

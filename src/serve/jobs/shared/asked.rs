@@ -45,7 +45,17 @@ impl Shared {
         ask.arg(&id).arg(&body).arg(&hash).arg(record.created).arg(record.expires);
         ask.arg(record.total).arg(record.owner.as_deref().unwrap_or_default());
         ask.arg(record.key.as_deref().unwrap_or_default()).arg(MOST_QUEUED);
-        let answer: Result<(String, String), _> = self.link.ask(Lane::Steady, &ask).await;
+        let mut answer: Result<(String, String), _> = self.link.ask(Lane::Steady, &ask).await;
+        if matches!(answer, Err(LinkError::Silent)) {
+            // It may have been done.
+            self.link.look().await;
+            answer = self.link.ask(Lane::Steady, &ask).await;
+        }
+        if record.key.is_none() && matches!(answer, Err(LinkError::Silent | LinkError::Gone)) {
+            // Perhaps it is there, perhaps not: the copy is given to Redis when that answers again.
+            copies.opened(&id);
+            return Ok((id, record));
+        }
         let (what, known) = answer.unwrap_or_default();
         if what == "new" {
             copies.opened(&id);

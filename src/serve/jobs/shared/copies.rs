@@ -4,11 +4,15 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::super::record::{Record, Status};
 use super::super::store::{Store, StoreError, Whole};
 use crate::serve::budget::Budget;
+
+/// Threads that work on the file, or wait for it.
+const PLACES: usize = 2;
 
 /// The copies of one replica.
 pub struct Copies {
@@ -16,6 +20,8 @@ pub struct Copies {
     /// Those whose end is not written down yet.
     open: Mutex<HashSet<String>>,
     writable: AtomicBool,
+    /// A disk that is slow holds up so many threads at most.
+    places: Semaphore,
 }
 
 impl Copies {
@@ -23,7 +29,12 @@ impl Copies {
     pub fn new(store: Store) -> Result<Self, StoreError> {
         let open = store.resume()?.into_iter().filter(|(_, status)| !status.is_final());
         let open = Mutex::new(open.map(|(id, _)| id).collect());
-        Ok(Self { store: Arc::new(store), open, writable: AtomicBool::new(true) })
+        Ok(Self {
+            store: Arc::new(store),
+            open,
+            writable: AtomicBool::new(true),
+            places: Semaphore::new(PLACES),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -36,6 +47,7 @@ impl Copies {
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = Arc::clone(&self.store);
+        let _place = self.places.acquire().await.map_err(|_| StoreError::Closed)?;
         let outcome = spawn_blocking(move || work(&store)).await.unwrap_or(Err(StoreError::Closed));
         if !matches!(outcome, Err(StoreError::Memory)) {
             self.writable.store(outcome.is_ok(), Ordering::Release);
@@ -96,7 +108,8 @@ impl Copies {
     pub async fn finish(&self, id: &str, ended: Record, result: Option<Vec<u8>>) {
         let its = id.to_owned();
         let written = self.on(move |store| store.finish(&its, &ended, result.as_deref())).await;
-        if written.is_ok() {
+        // Without room for its result it stays open, and is tried again.
+        if matches!(written, Ok(true)) {
             self.lock().remove(id);
         }
     }

@@ -11,7 +11,7 @@ use super::copies::{Copies, is_final};
 use super::fields::{FIELDS, read_record};
 use super::scripts::{CHECK, RESTORE, run};
 use crate::serve::jobs::store::Whole;
-use crate::serve::shared::{Lane, LinkError};
+use crate::serve::shared::{Condition, Lane, LinkError};
 
 /// How often the jobs that are open are compared.
 const COMPARED: Duration = Duration::from_secs(2);
@@ -39,6 +39,9 @@ impl Shared {
     }
 
     async fn compare(&self, copies: &Copies, all: bool) -> Result<(), LinkError> {
+        if self.link.condition() == Condition::Down {
+            return Err(LinkError::Gone);
+        }
         for ids in copies.open().chunks(MANY) {
             for (id, status) in ids.iter().zip(self.statuses(ids).await?) {
                 match &*status {

@@ -154,13 +154,18 @@ impl Shared {
             sleep(BEAT_EVERY).await;
             let all: Vec<(String, Held)> =
                 self.lock().iter().map(|(id, held)| (id.clone(), held.clone())).collect();
-            for (id, Held { entry, running, .. }) in all {
-                let mut ask = run(BEAT, &self.stream);
-                ask.arg(id).arg(entry).arg(&self.me).arg(running.done.load(Ordering::Acquire));
-                let Ok(what) = self.link.ask::<String>(Lane::Steady, &ask).await else { break };
-                if what == "off" {
-                    running.cancelled.notify_one();
-                }
+            // All at once: one after another they might take longer than a lease.
+            let mut ask = redis::pipe();
+            for (id, Held { entry, running, .. }) in &all {
+                let mut beat = run(BEAT, &self.stream);
+                beat.arg(id).arg(entry).arg(&self.me).arg(running.done.load(Ordering::Acquire));
+                ask.add_command(beat);
+            }
+            if !all.is_empty()
+                && let Ok(told) = self.link.ask_all::<Vec<String>>(Lane::Steady, &ask).await
+            {
+                let off = all.iter().zip(told).filter(|(_, what)| what == "off");
+                off.for_each(|((_, held), _)| held.running.cancelled.notify_one());
             }
             let mut ask = redis::pipe();
             for status in Status::ALL {

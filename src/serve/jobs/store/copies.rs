@@ -78,7 +78,14 @@ impl Store {
                 jobs.insert(id, &*serde_json::to_vec(&record)?)?;
                 write.open_table(BODIES)?.insert(id, body)?;
                 if let Some(key) = &record.key {
-                    write.open_table(KEYS)?.insert(&**key, (id, hash))?;
+                    let mut keys = write.open_table(KEYS)?;
+                    // A job that has this key, and is not over, keeps it.
+                    let other = keys.get(&**key)?.map(|known| known.value().0.to_owned());
+                    let other = other.filter(|other| other != id);
+                    let other = other.map(|other| super::record(jobs.get(&*other)?)).transpose()?;
+                    if other.flatten().is_none_or(|other| other.expires <= record.created) {
+                        keys.insert(&**key, (id, hash))?;
+                    }
                 }
                 before
             };
@@ -130,17 +137,18 @@ impl Store {
         })
     }
 
-    /// What became of a job elsewhere. Where its result finds no room it stays what it was.
+    /// What became of a job elsewhere. Where its result finds no room it stays what it was, and this is false.
     pub fn finish(
         &self,
         id: &str,
         ended: &Record,
         result: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let own = id.len() + RECORD;
+        let mut fits = true;
         let changed = self.change(id, |record, write| {
             let needed = (own + result.map_or(0, <[u8]>::len)) as u64;
-            let fits = self.used().saturating_sub(record.weight()) + needed <= self.most;
+            fits = self.used().saturating_sub(record.weight()) + needed <= self.most;
             if record.status.is_final() || !fits {
                 return Ok(None);
             }
@@ -154,6 +162,6 @@ impl Store {
             }
             Ok(Some(()))
         });
-        changed.map(|_| ())
+        changed.map(|_| fits)
     }
 }

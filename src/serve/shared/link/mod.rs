@@ -23,7 +23,7 @@ use super::info::{Durability, Info};
 const CONNECTING: Duration = Duration::from_secs(1);
 /// How long after it may have lost data nobody is told that a job is unknown: who took it gives it back meanwhile.
 const DOUBT: Duration = Duration::from_secs(60);
-/// How long a server counts as full after it refused a write for that.
+/// How long a server counts as full, or as one that refuses, after it refused something.
 const FULL: Duration = Duration::from_secs(3);
 /// Answers of the server that tell that another one, or a later time, is needed.
 const ELSEWHERE: [&str; 7] =
@@ -113,6 +113,8 @@ struct Seen {
     full: Option<Instant>,
     /// When an answer beside a request was late.
     late: Option<Instant>,
+    /// When it last refused what it was asked.
+    refused: Option<Instant>,
 }
 
 impl Link {
@@ -134,6 +136,7 @@ impl Link {
             dropped: None,
             full: None,
             late: None,
+            refused: None,
         };
         Arc::new(Self {
             address,
@@ -168,6 +171,7 @@ impl Link {
             Condition::Down => "Redis is gone: replicas share nothing",
             Condition::Slow => "Redis is slow: replicas do not share answers and limits",
             Condition::Up if self.is_full() => "Redis is full: no new answers are shared",
+            Condition::Up if self.refuses() => "Redis refuses what it is asked: see the log",
             Condition::Up if self.drops_jobs() => {
                 "Redis evicts jobs: set maxmemory-policy to noeviction or volatile-lru"
             }
@@ -188,6 +192,11 @@ impl Link {
     pub fn is_full(&self) -> bool {
         let seen = self.lock();
         seen.info.is_full || seen.full.is_some_and(|since| since.elapsed() < FULL)
+    }
+
+    /// Whether the server refused a question a moment ago, such as every write after a failed snapshot.
+    pub fn refuses(&self) -> bool {
+        self.lock().refused.is_some_and(|since| since.elapsed() < FULL)
     }
 
     /// Whether it has dropped keys within the last minute, and jobs may be among them.
@@ -285,7 +294,11 @@ impl Link {
             // A connection that was never there has carried nothing.
             return if error.is_connection_refusal() { LinkError::Gone } else { LinkError::Silent };
         }
-        tracing::warn!(server = self.address.place, "Redis refused: {text}");
+        // Every request would say it.
+        if !self.refuses() {
+            tracing::warn!(server = self.address.place, "Redis refused: {text}");
+        }
+        self.lock().refused = Some(Instant::now());
         LinkError::Refused(text)
     }
 

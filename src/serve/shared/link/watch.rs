@@ -58,7 +58,9 @@ impl Link {
             true => info.uptime < DOUBT,
             false => info.run != seen.info.run || (epoch.is_some() && epoch != seen.epoch),
         };
-        let lost = other || empty || (dropped && info.drops_any);
+        // Where nothing can be written there is never a mark, and none that is lost.
+        let unmarked = empty && (seen.epoch.is_some() || seen.info.run.is_empty());
+        let lost = other || unmarked || (dropped && info.drops_any);
         if lost {
             seen.doubt = Some(Instant::now());
         }

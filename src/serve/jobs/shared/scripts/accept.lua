@@ -1,5 +1,7 @@
 -- Takes a job, unless its key is known: 'new', 'known' with the id, 'conflict', or 'full'.
 local id, body, hash, created, expires, total, owner, key, most = unpack(ARGV)
+-- Asked again, because the answer to the first time was lost.
+if redis.call('EXISTS', job(id)) == 1 then return {'new', id} end
 if key ~= '' then
   local known = redis.call('HMGET', base .. 'key:' .. key, 'id', 'hash')
   local ends = known[1] and redis.call('HGET', job(known[1]), 'expires')
