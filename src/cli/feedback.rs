@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -90,9 +90,13 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let Action::Export { output, feedback_path } = &options.action;
     // Before anything is read.
     Format::of_output(output)?;
-    let rows = feedback_rows(feedback_path).context(
-        "there is no feedback to export; --feedback-path names the folder of a server's labels",
-    )?;
+    if let Some(folder) = feedback_path.iter().find(|folder| !folder.is_dir()) {
+        bail!(
+            "there is no feedback in `{}`; --feedback-path names the folder of a server's labels",
+            folder.display()
+        );
+    }
+    let rows = feedback_rows(feedback_path)?;
     let labels = rows.len();
     let rows: Vec<FeedbackRow> = rows.into_iter().filter(|row| row.text.is_some()).collect();
     let without = labels - rows.len();

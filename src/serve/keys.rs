@@ -15,7 +15,7 @@ const VARIABLE: &str = "BAYES_API_KEY";
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Where the keys stand. An argument could be read by everybody.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum KeySource {
     /// Nobody is asked for one.
     None,
@@ -23,6 +23,17 @@ pub enum KeySource {
     Environment(OsString),
     /// A file, one a line; empty lines and those that begin with `#` are none, but `# NAME` right before a key names it.
     File(PathBuf),
+}
+
+/// Without the key.
+impl std::fmt::Debug for KeySource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::None => "none",
+            Self::Environment(_) => "environment",
+            Self::File(_) => "file",
+        })
+    }
 }
 
 /// Why there are no keys where there should be some.

@@ -86,6 +86,11 @@ pub fn run(
     let keys = Keys::read(&settings.api_keys)?;
     let jobs = Kept::open(&settings, &metrics)?;
     let feedback = Feedback::open(&settings.feedback, &metrics)?;
+    if settings.redis.is_some() && matches!(settings.feedback.secrets, SecretSource::Random) {
+        tracing::warn!(
+            "labels are taken by the server that predicted alone: give all replicas the same --feedback-key-file"
+        );
+    }
     let (folder, device) = (folder.to_owned(), device.clone());
     let start = Launch { folder, device, settings, metrics, jobs, feedback, keys };
     let runtime =

@@ -146,7 +146,7 @@ impl Monitor {
     }
 
     /// Takes the next prediction; gives the features that alarm by it. One that lacks a number which the reference
-    /// has, since it was made with fewer passes, is left out.
+    /// has, since it was made without uncertainty, is left out.
     pub fn see(&mut self, watched: &Watched) -> Vec<Feature> {
         let values: Option<Vec<f64>> =
             self.tests.iter().map(|test| watched.value(test.feature)).collect();

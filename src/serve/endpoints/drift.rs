@@ -31,7 +31,7 @@ pub struct Drift {
     run_length: f64,
     /// A test alarms when its statistic reaches this.
     threshold: f64,
-    /// Predictions left out because they were made with fewer forward passes than the reference.
+    /// Predictions left out because they were made without uncertainty, which the reference has.
     skipped: u64,
     /// Whether any test has alarmed. It stays so until another model is taken into service.
     alarm: bool,

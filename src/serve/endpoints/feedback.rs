@@ -51,13 +51,18 @@ async fn feedback(
     }
     let Request { asked: told, share } = read_json(&app, &headers, body, request::feedback).await?;
     let (prediction_id, label) = (told.prediction_id.clone(), told.label.clone());
-    let model = app.model.current();
-    let Accepted { correct, is_new: counted, score } = app.feedback.take(&model, told).await?;
-    drop(share);
-    if counted {
-        app.metrics.told(correct);
-        score.into_iter().for_each(|score| app.drift.told(model.mark, score));
-    }
+    let take = async move {
+        let model = app.model.current();
+        let Accepted { correct, is_new, score } = app.feedback.take(&model, told).await?;
+        drop(share);
+        if is_new {
+            app.metrics.told(correct);
+            score.into_iter().for_each(|score| app.drift.told(model.mark, score));
+        }
+        Ok((correct, is_new))
+    };
+    // A label that is kept is counted, though its client leaves meanwhile: the next time it is known.
+    let (correct, counted) = tokio::spawn(take).await.unwrap_or(Err(Problem::Internal))?;
     let answer = Acknowledged { prediction_id, label, correct, counted };
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }

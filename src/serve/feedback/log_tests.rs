@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::super::id;
 use super::super::mac::Secret;
@@ -137,6 +137,30 @@ fn texts_without_a_label_go_when_none_can_come_and_others_stay() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("a secret"));
     }
+}
+
+/// Though no other text comes, and nobody starts the server again.
+#[test]
+fn the_texts_of_an_idle_server_go_too() {
+    let home = tempfile::tempdir().unwrap();
+    let settings = LogSettings { life: Duration::from_secs(2), ..settings(home.path()) };
+    let (log, _) = open(&settings);
+    log.text(Text::new(Uuid::now_v7(), "a secret".to_owned(), None));
+    let kept = || {
+        let all = std::fs::read_dir(&settings.folder).into_iter().flatten().flatten();
+        let bytes = all.filter_map(|entry| std::fs::read(entry.path()).ok());
+        bytes.into_iter().any(|bytes| String::from_utf8_lossy(&bytes).contains("a secret"))
+    };
+    let began = Instant::now();
+    while !kept() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    while kept() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is deleted");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    end(log, &settings);
 }
 
 #[test]

@@ -14,7 +14,7 @@ const MOST_BYTES: u64 = 64 << 10;
 const SHORTEST: usize = 16;
 
 /// Where the keys stand. An argument could be read by everybody.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum SecretSource {
     /// One of 32 random bytes, which is gone with the process.
     Random,
@@ -22,6 +22,17 @@ pub enum SecretSource {
     Environment(OsString),
     /// A file, one a line: the first signs, all are known again. Empty lines and those that begin with `#` are none.
     File(PathBuf),
+}
+
+/// Without the key.
+impl std::fmt::Debug for SecretSource {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Random => "random",
+            Self::Environment(_) => "environment",
+            Self::File(_) => "file",
+        })
+    }
 }
 
 /// Why predictions cannot be signed.

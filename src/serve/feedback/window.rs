@@ -15,6 +15,8 @@ use crate::calibrate::conformal::{Conformal, Groups};
 use crate::compute::{Noise, Purpose};
 use crate::metrics::{BINS, FLOOR_RESAMPLES, top_label_ece, top_label_floor};
 
+/// Coverages that are reported: those that most labels are for.
+const MOST_TARGETS: usize = 8;
 /// Fewer labels say nothing.
 pub const FEWEST: usize = 50;
 /// The share of draws that a band holds.
@@ -149,7 +151,12 @@ pub fn figures(rows: &[Labelled], conformal: Option<&Conformal>) -> Option<Figur
             by_target.entry(target.to_bits()).or_default().push((row.class, held));
         }
     }
-    let enough = by_target.into_iter().filter(|(_, rows)| rows.len() >= FEWEST);
+    // Clients choose them, and each is a series of its own.
+    let mut enough: Vec<(u32, Vec<(u32, bool)>)> =
+        by_target.into_iter().filter(|(_, rows)| rows.len() >= FEWEST).collect();
+    enough.sort_by_key(|(_, rows)| std::cmp::Reverse(rows.len()));
+    enough.truncate(MOST_TARGETS);
+    enough.sort_by_key(|(target, _)| *target);
     Some(Figures {
         labels: rows.len(),
         accuracy: rows.iter().filter(|row| row.hit).count() as f64 / count,
@@ -157,6 +164,7 @@ pub fn figures(rows: &[Labelled], conformal: Option<&Conformal>) -> Option<Figur
         ece_floor: floor.mean,
         brier: rows.iter().map(|row| row.brier).sum::<f64>() / count,
         coverage: enough
+            .into_iter()
             .map(|(target, rows)| coverage(f32::from_bits(target), &rows, conformal))
             .collect(),
     })

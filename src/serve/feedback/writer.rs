@@ -145,6 +145,7 @@ impl Writer {
     /// Until nobody can tell it anything any more.
     pub fn run(mut self, inbox: &Receiver<Command>) {
         let (mut synced, mut swept) = (Instant::now(), Instant::now());
+        let every = SWEEP.min(self.settings.life / SHARE);
         loop {
             let first = match inbox.recv_timeout(PAUSE) {
                 Ok(command) => Some(command),
@@ -156,7 +157,7 @@ impl Writer {
                 self.sync_texts();
                 synced = Instant::now();
             }
-            if swept.elapsed() >= SWEEP {
+            if swept.elapsed() >= every {
                 self.sweep();
                 swept = Instant::now();
             }
@@ -305,6 +306,12 @@ impl Writer {
 
     /// Forgets what no label can come for any more.
     fn sweep(&mut self) {
+        // Where no text comes any more, nobody else ends the file.
+        let longest = self.settings.life / SHARE;
+        let texts = self.open.as_ref().and_then(|open| open.texts.as_ref());
+        if texts.is_some_and(|texts| texts.began.elapsed() >= longest) {
+            self.end_segment();
+        }
         let life = self.settings.life.as_millis() as u64;
         let ended = now().saturating_sub(life);
         while self.segments.first().is_some_and(|segment| segment.newest < ended) {
