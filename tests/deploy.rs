@@ -11,8 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What `compose.yaml` asks whoever runs it.
-const OF_COMPOSE: [&str; 6] =
-    [
+const OF_COMPOSE: [&str; 6] = [
     "BAYES_MODEL_DIR",
     "BAYES_API_KEYS",
     "BAYES_FEEDBACK_KEYS",

@@ -9,6 +9,9 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use super::body::malformed;
 use super::problem::Problem;
 
+/// What is unpacked, as `Accept-Encoding` has it.
+const KNOWN: &str = "gzip, deflate, zstd";
+
 /// The largest window of zstd, as a power of two, that HTTP allows (RFC 9659).
 const WINDOW: u32 = 23;
 
@@ -27,7 +30,7 @@ impl Encoding {
     pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut found = Self::Identity;
         for value in headers.get_all(header::CONTENT_ENCODING) {
-            let value = value.to_str().map_err(|_| Problem::UnsupportedEncoding)?;
+            let value = value.to_str().map_err(|_| Problem::UnsupportedEncoding(KNOWN))?;
             for name in value.split(',').map(|name| name.trim().to_ascii_lowercase()) {
                 match (name.as_str(), found) {
                     ("" | "identity", _) => {}
@@ -35,7 +38,7 @@ impl Encoding {
                     ("deflate", Self::Identity) => found = Self::Deflate,
                     ("zstd", Self::Identity) => found = Self::Zstd,
                     // Packed twice, or otherwise.
-                    _ => return Err(Problem::UnsupportedEncoding),
+                    _ => return Err(Problem::UnsupportedEncoding(KNOWN)),
                 }
             }
         }
@@ -139,7 +142,7 @@ mod tests {
         assert_eq!(of(&["Deflate"]), Ok(Encoding::Deflate));
         assert_eq!(of(&["zstd"]), Ok(Encoding::Zstd));
         for values in [&["br"][..], &["compress"], &["gzip, gzip"], &["gzip", "zstd"]] {
-            assert_eq!(of(values), Err(Problem::UnsupportedEncoding), "{values:?}");
+            assert_eq!(of(values), Err(Problem::UnsupportedEncoding(KNOWN)), "{values:?}");
         }
     }
 

@@ -51,7 +51,7 @@ pub enum Problem {
     /// The body is said to be something else than what is read, which this is.
     UnsupportedMediaType(&'static str),
     /// The body is packed in a way that is not known here.
-    UnsupportedEncoding,
+    UnsupportedEncoding(&'static str),
     /// Parts of the request are wrong.
     Validation(Vec<Fault>),
     /// The text has more tokens than the model reads, and may not be truncated.
@@ -156,7 +156,7 @@ impl Problem {
                 "unsupported-media-type",
                 "The request body is not declared as JSON",
             ),
-            Self::UnsupportedEncoding => (
+            Self::UnsupportedEncoding(_) => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
                 "The request body has an unknown encoding",
@@ -242,7 +242,7 @@ impl Problem {
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => Some(*seconds),
             Self::Draining | Self::NotReady | Self::JobsElsewhere => Some(5),
             Self::JobQueueFull | Self::FeedbackUnwritable => Some(30),
-            Self::JobsFull | Self::FeedbackFull => Some(300),
+            Self::JobsFull => Some(300),
             _ => None,
         }
     }
@@ -289,9 +289,8 @@ impl Problem {
                 format!("the request body must be at most {limit} bytes")
             }
             Self::UnsupportedMediaType(kind) => format!("send `Content-Type: {kind}`"),
-            Self::UnsupportedEncoding => {
-                "send the body uncompressed, or with `Content-Encoding: gzip`, `deflate` or `zstd`"
-                    .to_owned()
+            Self::UnsupportedEncoding(known) => {
+                format!("send the body uncompressed, or with `Content-Encoding` as one of: {known}")
             }
             Self::RateLimited(seconds) | Self::Overloaded(seconds) => again(seconds),
             Self::Internal => "the server's log has the cause under this request id".to_owned(),
@@ -312,7 +311,8 @@ impl Problem {
                 "another label was accepted for this prediction before, and stays".to_owned()
             }
             Self::FeedbackFull => {
-                "this label was not stored; `--max-feedback-bytes` limits how much is stored"
+                "this label was not stored; raise `--max-feedback-bytes`, or export the labels, stop the server, and \
+                 move the folder away"
                     .to_owned()
             }
             Self::FeedbackUnwritable => "this label was not stored; send it again later".to_owned(),
@@ -371,8 +371,8 @@ impl Problem {
         if let Some(seconds) = self.retry_after() {
             put(header::RETRY_AFTER, &seconds.to_string());
         }
-        if matches!(self, Self::UnsupportedEncoding) {
-            put(header::ACCEPT_ENCODING, "gzip, deflate, zstd");
+        if let Self::UnsupportedEncoding(known) = &self {
+            put(header::ACCEPT_ENCODING, known);
         }
         if matches!(self, Self::Unauthorized) {
             put(header::WWW_AUTHENTICATE, "Bearer");

@@ -59,7 +59,7 @@ def with_sdk(address, expected):
         }
         if len(labels) == 2:
             questions["first"] = Noul(criteria={"true": labels[0]})
-            questions["named"] = Noul(instructions=f"Is it {labels[1]}?")
+            questions["second"] = Noul(instructions=f"Is it {labels[1]}?", criteria={"true": labels[1]})
         for state in (text, {"text": text}, {"message": text}):
             answer = client.system_one(state, questions, response_model=Decision)
             which = answer.choices["which"]
@@ -73,7 +73,7 @@ def with_sdk(address, expected):
                 assert abs(share - shares[label] / among) < 1e-12
             if len(labels) == 2:
                 assert answer.nouls["first"].noul == shares[labels[0]]
-                assert answer.nouls["named"].noul == shares[labels[1]]
+                assert answer.nouls["second"].noul == shares[labels[1]]
             assert answer.usage.input_tokens == one["num_tokens"]
             assert answer.decision == one["decision"]
             assert answer.prediction_set == one["prediction_set"]

@@ -78,7 +78,7 @@ fn inference_is_that_of_predict_by_json_and_by_binary_data() {
         assert_eq!(set[place], json!(holds));
     }
 
-    // What `tritonclient` sends: the JSON, then the texts, and no content type.
+    // What `tritonclient` sends: the JSON, then the texts.
     let texts = [TEXT, "my router"]
         .map(|text| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat());
     let tail = texts.concat();

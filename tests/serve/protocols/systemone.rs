@@ -21,7 +21,9 @@ fn decisions_are_choices_over_the_labels_and_yes_or_no_of_two() {
             "criteria": { "technical": "Bugs, outages", "billing": null },
         },
         "alone": { "type": "choice", "criteria": { "technical": null } },
-        "is_billing": { "type": "noul", "instructions": "Is it about billing?" },
+        "is_billing": {
+            "type": "noul", "instructions": "Is it about billing?", "criteria": { "true": "billing" },
+        },
         "is_technical": { "type": "noul", "criteria": { "true": "technical", "false": null } },
     });
     let ask = |state: &Value, questions: &Value| {
@@ -90,7 +92,7 @@ fn decisions_are_choices_over_the_labels_and_yes_or_no_of_two() {
     let fault = refused.json()["errors"][0].clone();
     assert_eq!(fault["loc"], json!(["body", "questions", "q", "criteria"]));
     assert_eq!(fault["msg"], "the model has no label `sales`; it has `billing`, `technical`");
-    let noul = json!({ "q": { "type": "noul", "instructions": "Is it urgent?" } });
+    let noul = json!({ "q": { "type": "noul", "instructions": "Is it about billing?" } });
     let refused = ask(&json!(TEXT), &noul).json();
     assert!(refused["detail"].as_str().unwrap().contains(r#"{"true": "billing"}"#), "{refused}");
     let choice = json!({ "q": { "type": "choice", "criteria": { "billing": null } } });

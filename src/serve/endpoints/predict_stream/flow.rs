@@ -22,6 +22,7 @@ use super::super::super::problem::Problem;
 use super::super::super::reply::SMALL;
 use super::super::super::request::{self, Options, Sent};
 use super::super::super::scheduler::Class;
+use super::super::super::shared;
 use super::super::predict;
 use super::Place;
 use super::lines::{Line, Lines};
@@ -126,6 +127,8 @@ impl Flow {
                 biased;
                 Some((bytes, needed)) = self.answers.next(), if !self.answers.is_empty() => {
                     self.held -= needed;
+                    // Until the next step nobody reads, and that is not the client's time.
+                    self.lines.rest();
                     return Some(bytes);
                 }
                 () = drains(&mut self.phase), if !self.ended => {
@@ -135,7 +138,7 @@ impl Flow {
                     self.end(Some(Problem::Draining));
                 }
                 outcome = pay(&mut self.next, self.terms.timeout), if room => self.begin(outcome),
-                () = over(&mut self.paused), if self.paused.is_some() => self.count(),
+                () = over(&mut self.paused), if self.paused.is_some() => self.count().await,
                 line = self.lines.next(), if reads => self.take(line).await,
             }
         }
@@ -155,9 +158,15 @@ impl Flow {
 
     /// As many lines as a job may have are one request of their client; the first was counted at the door. While
     /// the client waits for the next one nobody finds out whether it is still there, so it does not wait for long.
-    fn count(&mut self) {
+    async fn count(&mut self) {
         self.paused = None;
-        let checked = self.app.limiter.as_ref().map(|limiter| limiter.check(self.terms.client));
+        let checked = match &self.app.limiter {
+            Some(limiter) => {
+                let link = self.app.shared.as_deref();
+                Some(shared::check(link, "model", limiter, self.terms.client).await)
+            }
+            None => None,
+        };
         match checked {
             Some(Err((problem, _))) => {
                 let wait = Duration::from_secs(problem.retry_after().unwrap_or(1));
@@ -172,6 +181,7 @@ impl Flow {
                 self.paid = self.app.settings.request.job;
                 if let Some(next) = &mut self.next {
                     next.came = Instant::now();
+                    self.paid -= 1;
                 }
             }
         }
@@ -203,10 +213,10 @@ impl Flow {
             }
             Err(problem) => self.end(Some(problem)),
         }
-        if self.paid == 0 {
-            self.count();
+        match self.paid.checked_sub(1) {
+            Some(left) => self.paid = left,
+            None => self.count().await,
         }
-        self.paid = self.paid.saturating_sub(1);
     }
 
     /// The line has room now, or got none in time.

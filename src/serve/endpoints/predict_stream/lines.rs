@@ -51,7 +51,9 @@ impl Lines {
         let unpacks = match encoding {
             Encoding::Identity => None,
             Encoding::Gzip => Some(MultiGzDecoder::new(Vec::new())),
-            Encoding::Deflate | Encoding::Zstd => return Err(Problem::UnsupportedEncoding),
+            Encoding::Deflate | Encoding::Zstd => {
+                return Err(Problem::UnsupportedEncoding("gzip"));
+            }
         };
         Ok(Self {
             body,

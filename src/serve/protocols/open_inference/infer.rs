@@ -35,7 +35,7 @@ pub struct Infer {
 #[derive(Clone, Copy)]
 pub struct Head(Option<usize>);
 
-/// Where the JSON ends. Clients of this protocol send any content type or none.
+/// Where the JSON ends. Clients of this protocol may send no content type.
 pub fn head(headers: &HeaderMap) -> Result<Head, Problem> {
     let binary = kind_of(headers).is_some_and(|kind| kind == "application/octet-stream");
     if headers.contains_key(header::CONTENT_TYPE) && !binary && !is_json(headers) {

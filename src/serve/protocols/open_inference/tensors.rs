@@ -87,10 +87,17 @@ pub fn outputs(
 ) -> Result<Vec<TensorKind>, Problem> {
     let Some(wanted) = wanted else { return Ok(offered.to_vec()) };
     let find = |(index, name): (usize, &String)| {
+        let place: [Value; 3] = ["outputs".into(), index.into(), "name".into()];
+        if wanted[..index].contains(name) {
+            return Err(Problem::Validation(vec![fault(
+                &place,
+                "occurs twice",
+                "duplicate_output",
+            )]));
+        }
         offered.iter().find(|kind| kind.name == name).cloned().ok_or_else(|| {
             let names: Vec<_> = offered.iter().map(|kind| format!("`{}`", kind.name)).collect();
             let msg = format!("this model has the outputs {}", names.join(", "));
-            let place: [Value; 3] = ["outputs".into(), index.into(), "name".into()];
             Problem::Validation(vec![fault(&place, msg, "unknown_output")])
         })
     };
@@ -105,7 +112,7 @@ pub fn written(told: &[Told], kinds: &[TensorKind], by_name: bool) -> Result<Vec
         let rows: Option<Vec<Data>> = told.iter().map(|told| row(told, kind.name)).collect();
         let Some(rows) = rows else {
             if by_name {
-                let msg = format!("`{}` needs a `coverage`, or abstain limits", kind.name);
+                let msg = format!("`{}` needs a `coverage`, or limits of the model", kind.name);
                 let place = ["outputs".into()];
                 return Err(Problem::Validation(vec![fault(&place, msg, "no_output")]));
             }

@@ -16,6 +16,7 @@ mod read;
 mod schema;
 mod yes;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -127,13 +128,14 @@ fn resolved<'a>(
     questions: &'a [(String, Question)],
     labels: &'a [String],
 ) -> Result<Vec<Kind<'a>>, Problem> {
+    let known: HashSet<&str> = labels.iter().map(String::as_str).collect();
     let mut faults = Vec::new();
     let mut kinds = Vec::with_capacity(questions.len());
     for (name, question) in questions {
         let place = |part: &str| ["questions".into(), name.as_str().into(), part.into()];
         match question {
             Question::Choice(options) => {
-                let unknown = options.iter().find(|option| !labels.contains(option));
+                let unknown = options.iter().find(|option| !known.contains(option.as_str()));
                 if let Some(unknown) = unknown {
                     let unknown: String = unknown.chars().take(40).collect();
                     let listed = listed(labels);
@@ -163,8 +165,8 @@ fn listed(labels: &[String]) -> String {
 
 /// `None` if the prediction has no such label.
 fn answer(told: &Told, kind: Kind<'_>) -> Option<Value> {
-    let all = told.probabilities();
-    let share = |label: &str| all.iter().find(|(own, _)| *own == label).map(|(_, share)| *share);
+    let all = &told.0.probabilities;
+    let share = |label: &str| all.get(label)?.as_f64();
     let options = match kind {
         Kind::Noul(label) => {
             return Some(json!({ "type": "noul", "noul": share(label)?, "label": label }));
@@ -174,8 +176,9 @@ fn answer(told: &Told, kind: Kind<'_>) -> Option<Value> {
     let shares: Vec<f64> = options.iter().map(|label| share(label)).collect::<Option<_>>()?;
     let shares = if options.len() == all.len() { shares } else { renormalised(&shares) };
     // Of equal ones the first in the model's order, as for `label`.
-    let place = |label: &str| options.iter().position(|option| option == label);
-    let ordered = all.iter().filter_map(|(label, _)| place(label));
+    let place: HashMap<&str, usize> =
+        options.iter().enumerate().map(|(place, label)| (label.as_str(), place)).collect();
+    let ordered = all.keys().filter_map(|label| place.get(label.as_str()).copied());
     let best =
         ordered.reduce(|one, other| if shares[other] > shares[one] { other } else { one })?;
     let named = options.iter().cloned().zip(shares.iter().copied().map(Value::from));

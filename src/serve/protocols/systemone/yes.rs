@@ -10,15 +10,11 @@ const WORDS: [[&str; 2]; 4] =
     [["no", "yes"], ["false", "true"], ["0", "1"], ["label_0", "label_1"]];
 /// Labels of which the second is the yes of a question without instructions.
 const SIGNS: [[&str; 2]; 2] = [["negative", "positive"], ["neg", "pos"]];
-/// A question with one of these may mean the opposite of the label that it names.
-const NEGATIONS: [&str; 8] = ["not", "no", "never", "without", "none", "neither", "nor", "cannot"];
-
 /// The label of a yes, or what the question has to say:
 ///
 /// 1. the label that `criteria` gives as `true`, or not as `false`;
 /// 2. of the labels `no` and `yes` and the like, the latter;
-/// 3. the one that the instructions name, if they name one and deny nothing;
-/// 4. `positive`, if there are no instructions: those in other words may ask for the other.
+/// 3. `positive`, if there are no instructions: those may ask for the other.
 pub fn yes<'a>(noul: &Noul, labels: &'a [String]) -> Result<&'a str, String> {
     let [first, second] = labels else {
         let count = labels.len();
@@ -53,30 +49,8 @@ pub fn yes<'a>(noul: &Noul, labels: &'a [String]) -> Result<&'a str, String> {
     if let Some(label) = second_of(&WORDS) {
         return Ok(label);
     }
-    let instructions = noul.instructions.as_deref().unwrap_or_default().to_lowercase();
-    let denies =
-        words(&instructions).any(|word| NEGATIONS.contains(&word) || word.ends_with("n't"));
-    let names = |label: &str| mentions(&instructions, &label.to_lowercase());
-    match (names(first), names(second)) {
-        _ if denies => Err(unclear()),
-        (true, false) => Ok(first),
-        (false, true) => Ok(second),
-        (false, false) if instructions.is_empty() => second_of(&SIGNS).ok_or_else(unclear),
-        (true, true) | (false, false) => Err(unclear()),
+    match noul.instructions.as_deref().unwrap_or_default() {
+        "" => second_of(&SIGNS).ok_or_else(unclear),
+        _ => Err(unclear()),
     }
-}
-
-/// Letters and digits with the apostrophes between them.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty())
-}
-
-/// Whether a label stands in a text, and not within a word.
-fn mentions(text: &str, label: &str) -> bool {
-    let whole = |start: usize| {
-        let before = text[..start].chars().next_back();
-        let after = text[start + label.len()..].chars().next();
-        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
-    };
-    !label.is_empty() && text.match_indices(label).any(|(start, _)| whole(start))
 }
