@@ -46,13 +46,14 @@ impl Shared {
         ask.arg(record.total).arg(record.owner.as_deref().unwrap_or_default());
         ask.arg(record.key.as_deref().unwrap_or_default()).arg(MOST_QUEUED);
         let mut answer: Result<(String, String), _> = self.link.ask(Lane::Steady, &ask).await;
-        if matches!(answer, Err(LinkError::Silent)) {
-            // It may have been done.
+        let perhaps = matches!(answer, Err(LinkError::Silent));
+        if perhaps {
             self.link.look().await;
             answer = self.link.ask(Lane::Steady, &ask).await;
         }
-        if record.key.is_none() && matches!(answer, Err(LinkError::Silent | LinkError::Gone)) {
-            // Perhaps it is there, perhaps not: the copy is given to Redis when that answers again.
+        let silent = matches!(answer, Err(LinkError::Silent | LinkError::Gone));
+        if perhaps && silent && record.key.is_none() {
+            // It may have been taken, so it is: the copy is given to Redis when that answers again.
             copies.opened(&id);
             return Ok((id, record));
         }
