@@ -105,6 +105,14 @@ impl Classifier {
         }
     }
 
+    /// This last layer behind the trunk of another, which has the same weights.
+    pub fn on_trunk_of(self, other: &Self) -> Self {
+        let Self { graph, last, .. } = self;
+        let mut shared = other.graph.clone();
+        shared.config = graph.config;
+        Self { graph: shared, last, ..other.clone() }
+    }
+
     /// The config it was built from.
     pub fn config(&self) -> &EncoderConfig {
         &self.graph.config

@@ -79,7 +79,7 @@ impl Networks {
 
     /// Of how many of the last layers the input is given, where it is asked for that of so many: of none where a
     /// text is read by its pairs.
-    pub(super) fn inputs(&self, asked: usize) -> usize {
+    pub fn inputs(&self, asked: usize) -> usize {
         if self.entailment.is_some() { 0 } else { asked }
     }
 
@@ -88,6 +88,12 @@ impl Networks {
         let config = EncoderConfig { pooling: Pooling::Mean, ..self.first.config().clone() };
         let packed = |parameters| Classifier::packed_at(self.precision, &config, parameters);
         Ok(Self { reference: reference.map(packed).transpose()?, ..self })
+    }
+
+    /// With the encoder of others, which has the same weights, in memory once.
+    pub fn on_trunk_of(self, others: &Self) -> Self {
+        let first = self.first.on_trunk_of(&others.first);
+        Self { first, reference: others.reference.clone(), ..self }
     }
 
     pub fn has_reference(&self) -> bool {

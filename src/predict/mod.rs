@@ -7,6 +7,7 @@ mod object;
 mod pairs;
 mod shared;
 pub mod stream;
+mod trunk;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub use object::{Details, Ood, PredictionObject, Presentation, SAMPLES, Set, dec
 pub use pairs::{PairError, Pairs};
 use rayon::prelude::*;
 pub use shared::SharedTrunk;
+pub use trunk::{TrunkHash, TrunkRow};
 
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::{self, Evidence, Novelty};
@@ -282,25 +284,46 @@ impl Predictor {
         sampling: Option<Sampling>,
         wanted: StillWanted<'_>,
     ) -> candle_core::Result<Option<Vec<Reading>>> {
-        let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
-        let sampling = if self.always_sampled() { self.usual_passes() } else { sampling };
-        let trunk = self.networks.trunk(&packed, self.inputs(), sampling)?;
-        // A covariance is large: it is lent.
-        let (sample_nsd, posterior) = match (self.posterior.passes(), sampling) {
-            (None, _) => (Vec::new(), Cow::Borrowed(&self.posterior)),
-            (Some(_), None) => (Vec::new(), Cow::Owned(self.posterior.at_mean())),
-            (Some(passes), Some(sampling)) => {
-                let samples = self.networks.sampled_while(&packed, &trunk, sampling, wanted)?;
-                let Some(samples) = samples else { return Ok(None) };
-                let values = samples.flatten_all()?.to_vec1()?;
-                (values, self.posterior_of(passes, sampling))
-            }
+        let sampling = match self.always_sampled() {
+            true => self.usual_passes(),
+            false => sampling.filter(|_| self.posterior.passes().is_some()),
         };
+        let Some(rows) = self.trunk_rows(batch, self.inputs(), sampling, wanted)? else {
+            return Ok(None);
+        };
+        self.readings(&self.posterior_under(sampling), &rows, batch.len()).map(Some)
+    }
+
+    /// What the networks make of texts, before the posterior reads it. `None` if they were not wanted any more.
+    fn trunk_rows(
+        &self,
+        batch: &[&Encoded],
+        inputs: usize,
+        sampling: Option<Sampling>,
+        wanted: StillWanted<'_>,
+    ) -> candle_core::Result<Option<TrunkRows>> {
+        let packed = Packed::new(batch.iter().map(|encoded| sequence(encoded, 0)));
+        let trunk = self.networks.trunk(&packed, inputs, sampling)?;
+        let mut sample_nsd = Vec::new();
+        if let Some(sampling) = sampling {
+            let samples = self.networks.sampled_while(&packed, &trunk, sampling, wanted)?;
+            let Some(samples) = samples else { return Ok(None) };
+            sample_nsd = samples.flatten_all()?.to_vec1()?;
+        }
         let Trunk { feature_bd, input_be, .. } = trunk;
         let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
         let reference_nd = self.networks.reference_means(&packed)?;
-        let rows = TrunkRows { feature_nd, input_ne: input_be, sample_nsd, reference_nd };
-        self.readings(&posterior, &rows, batch.len()).map(Some)
+        Ok(Some(TrunkRows { feature_nd, input_ne: input_be, sample_nsd, reference_nd }))
+    }
+
+    /// The posterior under these passes; without them one of passes has its weights at their mean. A covariance is
+    /// large: it is lent.
+    fn posterior_under(&self, sampling: Option<Sampling>) -> Cow<'_, Posterior> {
+        match (self.posterior.passes(), sampling) {
+            (None, _) => Cow::Borrowed(&self.posterior),
+            (Some(_), None) => Cow::Owned(self.posterior.at_mean()),
+            (Some(passes), Some(sampling)) => self.posterior_of(passes, sampling),
+        }
     }
 
     /// The posterior for as many passes as were taken.
