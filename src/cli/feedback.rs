@@ -1,5 +1,6 @@
 //! `bayes feedback export`, and the flags of `bayes serve` about feedback.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -33,6 +34,9 @@ enum Action {
         /// Folder of a server's feedback; repeat it for replicas, whose labels and texts belong together
         #[arg(long, value_name = "FOLDER", default_value = FOLDER, env = "BAYES_FEEDBACK_PATH")]
         feedback_path: Vec<PathBuf>,
+        /// Labels of this model alone, for a server of several models: the name in its --model NAME=FOLDER
+        #[arg(long, value_name = "NAME")]
+        of: Option<String>,
     },
 }
 
@@ -87,7 +91,7 @@ impl FeedbackFlags {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let Action::Export { output, feedback_path } = &options.action;
+    let Action::Export { output, feedback_path, of } = &options.action;
     // Before anything is read.
     Format::of_output(output)?;
     if let Some(folder) = feedback_path.iter().find(|folder| !folder.is_dir()) {
@@ -96,7 +100,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             folder.display()
         );
     }
-    let rows = feedback_rows(feedback_path)?;
+    let rows = of_model(feedback_rows(feedback_path)?, of.as_deref())?;
     let labels = rows.len();
     let rows: Vec<FeedbackRow> = rows.into_iter().filter(|row| row.text.is_some()).collect();
     let without = labels - rows.len();
@@ -121,6 +125,35 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The rows of one model: one cannot be calibrated by labels of another.
+fn of_model(rows: Vec<FeedbackRow>, of: Option<&str>) -> Result<Vec<FeedbackRow>> {
+    let models: BTreeSet<Option<&str>> = rows.iter().map(|row| row.model.as_deref()).collect();
+    let listed = || {
+        let name = |model: &Option<&str>| {
+            model.map_or("a server of one model".to_owned(), |name| format!("`{name}`"))
+        };
+        models.iter().map(name).collect::<Vec<_>>().join(", ")
+    };
+    match of {
+        None => {
+            ensure!(
+                models.len() < 2,
+                "there are labels of several models: {}; choose one with --of NAME",
+                listed()
+            );
+            Ok(rows)
+        }
+        Some(of) => {
+            ensure!(
+                models.contains(&Some(of)),
+                "there are no labels of `{of}`, only of {}",
+                listed()
+            );
+            Ok(rows.into_iter().filter(|row| row.model.as_deref() == Some(of)).collect())
+        }
+    }
+}
+
 fn write(output: &std::path::Path, rows: &[FeedbackRow]) -> Result<()> {
     let paired = rows.iter().any(|row| row.text.as_ref().is_some_and(|(_, pair)| pair.is_some()));
     let pair = paired.then_some(("text_pair", Kind::Text));
@@ -133,7 +166,7 @@ fn write(output: &std::path::Path, rows: &[FeedbackRow]) -> Result<()> {
         .chain(others)
         .collect();
     let mut writer = Writer::create(output, &columns)?;
-    for FeedbackRow { text, label, predicted, confidence, at } in rows {
+    for FeedbackRow { text, label, predicted, model: _, confidence, at } in rows {
         let Some((text, pair)) = text else { continue };
         let mut values = vec![Value::Text(text.clone())];
         if paired {

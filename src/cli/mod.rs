@@ -14,6 +14,7 @@ mod fitted;
 mod flags;
 mod info;
 mod log;
+mod models;
 mod output;
 mod precision;
 mod predict;

@@ -13,12 +13,12 @@ use super::feedback::FeedbackFlags;
 use super::precision::PrecisionFlag;
 use super::words::whole;
 use super::zero_shot::{Named, labels_of, named};
-use super::{Common, Outcome, model_folder, note, print};
+use super::{Common, Outcome, models, note, print};
 use crate::compute;
 use crate::numbers::grouped;
 use crate::predict::Loading;
 use crate::serve::{
-    self, Abstain, Address, BatchLimits, BodyLimits, KeySource, Keys, Loaded, Prefix, Rate,
+    self, Abstain, Address, BatchLimits, BodyLimits, KeySource, Keys, ModelFolder, Prefix, Rate,
     RequestLimits, Role, Settings,
 };
 
@@ -40,9 +40,10 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Flags of `bayes serve`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Model folder or Hub id [default: the newest model under checkpoints]
-    #[arg(long, value_name = "FOLDER", env = "BAYES_MODEL")]
-    model: Option<PathBuf>,
+    /// Model folder or Hub id [default: the newest model under checkpoints]. For several models, repeat it with a
+    /// name for each; the first one answers requests that name none
+    #[arg(long, value_name = "[NAME=]FOLDER", env = "BAYES_MODEL")]
+    model: Vec<PathBuf>,
     /// Address to listen on
     #[arg(long, value_parser = address, default_value = "127.0.0.1", env = "BAYES_HOST")]
     host: IpAddr,
@@ -288,24 +289,28 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if options.cache_entries == 0 && options.cache_ttl != CACHE_TTL {
         note("warning: --cache-ttl has no effect: --cache-entries is 0, so nothing is cached")?;
     }
-    let folder = model_folder(options.model.as_deref())?;
+    let folders = models::folders(&options.model)?;
+    models::check(&folders, !options.labels.is_empty())?;
     let selected = common.device()?;
     settings.loading.precision = options.precision.on(&selected.device)?;
     let began = Instant::now();
     if options.check {
         Keys::read(&settings.api_keys)?;
-        let loaded = Loaded::load(&folder, &selected.device, &settings.abstain, &settings.loading)?;
-        print(&format!(
-            "ready in {:.2} s: {} ({}), about {} tokens/s\n",
-            began.elapsed().as_secs_f64(),
-            loaded.predictor.artifact().manifest.name,
-            loaded.predictor.version(),
-            grouped(loaded.rate as u64),
-        ))?;
+        let places = ModelFolder::places(folders, &selected.device, &settings);
+        for model in serve::load_all(places)? {
+            let loaded = model.current();
+            print(&format!(
+                "ready in {:.2} s: {} ({}), about {} tokens/s\n",
+                began.elapsed().as_secs_f64(),
+                model.name(),
+                loaded.predictor.version(),
+                grouped(loaded.rate as u64),
+            ))?;
+        }
         return Ok(Outcome::Done);
     }
     let quiet = common.quiet;
-    let drained = serve::run(&folder, &selected.device, settings, |address| {
+    let drained = serve::run(folders, &selected.device, settings, |address| {
         let seconds = began.elapsed().as_secs_f64();
         if !quiet {
             // A closed stderr is no reason not to serve.

@@ -14,6 +14,7 @@ use super::model::{Loaded, unkept};
 use super::problem::{Fault, Problem};
 use super::request::{Abstain, Options, Sent, fault};
 use super::scheduler::Class;
+use super::served::Chosen;
 use super::shared::MOST_BYTES;
 use super::tokenize::Ask;
 use crate::calibrate::novelty::NoveltyScore;
@@ -75,12 +76,17 @@ impl Kept {
 }
 
 impl App {
-    /// Refuses what the model in service cannot do: pairs, where it reads single texts only, and single
+    /// Refuses what the model cannot do: pairs, where it reads single texts only, and single
     /// texts, where it reads pairs; `field` is where the second text stands. And limits that it cannot keep:
     /// who sets one relies on it.
-    pub fn check_able(&self, sent: &[Sent], field: &str, options: &Options) -> Result<(), Problem> {
-        let model = self.model.current();
-        let predictor = &model.predictor;
+    pub fn check_able(
+        &self,
+        loaded: &Loaded,
+        sent: &[Sent],
+        field: &str,
+        options: &Options,
+    ) -> Result<(), Problem> {
+        let predictor = &loaded.predictor;
         let pairs = predictor.pairs().check(sent.iter().map(|sent| sent.pair.is_some()));
         let pairs = pairs.err().map(|error| {
             let (msg, kind) = match error {
@@ -126,19 +132,24 @@ impl App {
 
     pub async fn answer(
         &self,
+        chosen: &Chosen,
         sent: &Sent,
         options: &Options,
         urgency: Urgency,
     ) -> Result<(PredictionObject, Times), Problem> {
         let outcome = match urgency.deadline {
-            Some(deadline) => timeout_at(deadline, self.kept_or_new(sent, options, urgency))
-                .await
-                .unwrap_or(Err(Problem::DeadlineExceeded)),
-            None => self.kept_or_new(sent, options, urgency).await,
+            Some(deadline) => {
+                timeout_at(deadline, self.kept_or_new(chosen, sent, options, urgency))
+                    .await
+                    .unwrap_or(Err(Problem::DeadlineExceeded))
+            }
+            None => self.kept_or_new(chosen, sent, options, urgency).await,
         };
-        let (model, kept, cached) = outcome.inspect_err(|problem| self.metrics.failed(problem))?;
+        let Chosen { served, loaded, .. } = chosen;
+        let (kept, cached) =
+            outcome.inspect_err(|problem| self.metrics.failed(&served.name, problem))?;
         let began = Instant::now();
-        let predictor = &model.predictor;
+        let predictor = &loaded.predictor;
         let shown = Presentation {
             uncertainty: options.return_uncertainty,
             top_k: options.top_k,
@@ -148,79 +159,81 @@ impl App {
         };
         let took = urgency.came.elapsed();
         let object = PredictionObject {
-            prediction_id: Some(self.feedback.name(&model, sent, &kept.prediction)),
+            model: served.name.to_string(),
+            prediction_id: Some(self.feedback.name(loaded, sent, &kept.prediction)),
             text: options.return_text.then(|| sent.text.to_string()),
             text_pair: sent.pair.as_deref().filter(|_| options.return_text).map(str::to_owned),
             cached: Some(cached),
             processing_time_ms: Some(took.as_secs_f64() * 1e3),
             ..predictor.object(&kept.prediction, &shown)
         };
-        self.metrics.predicted(predictor, &kept.prediction, took);
-        self.drift.predicted(&model, &kept.prediction);
+        self.metrics.predicted(&served.name, predictor, &kept.prediction, took);
+        served.drift.predicted(loaded, &kept.prediction);
         self.metrics.stage(Stage::Postprocess, began.elapsed());
         Ok((object, if cached { Times::default() } else { kept.times }))
     }
 
-    /// The answer, the model that gave it, and whether it was kept from before.
+    /// The answer, and whether it was kept from before.
     async fn kept_or_new(
         &self,
+        chosen: &Chosen,
         sent: &Sent,
         options: &Options,
         urgency: Urgency,
-    ) -> Result<(Arc<Loaded>, Kept, bool), Problem> {
-        let model = self.model.current();
-        let Some(cache) = &self.cache else {
-            let kept = self.compute(&model, sent, options, urgency).await?;
-            return Ok((model, kept, false));
+    ) -> Result<(Kept, bool), Problem> {
+        let Chosen { served, loaded: model, .. } = chosen;
+        let counted = |result| self.metrics.cache(&served.name, "memory", result);
+        let Some(cache) = &served.cache else {
+            return Ok((self.compute(chosen, sent, options, urgency).await?, false));
         };
-        let key = key(&model, sent, options, self.sampling(&model, options));
+        let key = key(model, sent, options, self.sampling(model, options));
         if urgency.cached {
             if let Some(kept) = cache.get(&key).await {
-                self.metrics.cache("memory", "hit");
-                return Ok((model, kept, true));
+                counted("hit");
+                return Ok((kept, true));
             }
         } else {
-            self.metrics.cache("memory", "bypass");
-            let kept = self.compute(&model, sent, options, urgency).await?;
+            counted("bypass");
+            let kept = self.compute(chosen, sent, options, urgency).await?;
             cache.insert(key, kept.clone()).await;
-            self.for_others(&model, &key, &kept);
-            return Ok((model, kept, false));
+            self.for_others(chosen, &key, &kept);
+            return Ok((kept, false));
         }
         let (mut ours, mut of_others) = (false, false);
         let shared = cache
             .try_get_with(key, async {
                 ours = true;
-                self.metrics.cache("memory", "miss");
-                if let Some(kept) = self.of_others(&model, &key).await {
+                counted("miss");
+                if let Some(kept) = self.of_others(chosen, &key).await {
                     of_others = true;
                     return Ok(kept);
                 }
-                let kept = self.compute(&model, sent, options, urgency).await?;
-                self.for_others(&model, &key, &kept);
+                let kept = self.compute(chosen, sent, options, urgency).await?;
+                self.for_others(chosen, &key, &kept);
                 Ok(kept)
             })
             .await;
         match shared {
             Ok(kept) => {
                 if !ours {
-                    self.metrics.cache("memory", "coalesced");
+                    counted("coalesced");
                     self.metrics.cache_coalesced.inc();
                 }
-                Ok((model, kept, of_others))
+                Ok((kept, of_others))
             }
             // Another's deadline is not ours.
             Err(problem) if !ours && depends_on_the_asker(&problem) => {
-                let kept = self.compute(&model, sent, options, urgency).await?;
-                Ok((model, kept, false))
+                Ok((self.compute(chosen, sent, options, urgency).await?, false))
             }
             Err(problem) => Err(Arc::unwrap_or_clone(problem)),
         }
     }
 
     /// What another replica has kept.
-    async fn of_others(&self, model: &Loaded, key: &[u8; 32]) -> Option<Kept> {
+    async fn of_others(&self, chosen: &Chosen, key: &[u8; 32]) -> Option<Kept> {
         let link = self.shared.as_ref()?;
-        let found = link.kept(&self.shared_key(model, key)).await;
+        let model = &chosen.loaded;
+        let found = link.kept(&self.shared_key(chosen, key)).await;
         let prediction = match &found {
             Ok(Some(bytes)) => model.predictor.read_back(bytes),
             Ok(None) | Err(_) => None,
@@ -230,19 +243,19 @@ impl App {
             (Ok(_), Some(_)) => "hit",
             (Ok(_), None) => "miss",
         };
-        self.metrics.cache("redis", result);
+        self.metrics.cache(&chosen.served.name, "redis", result);
         Some(Kept { prediction: Arc::new(prediction?), times: Times::default() })
     }
 
     /// Keeps an answer for other replicas; nobody waits for that.
-    fn for_others(&self, model: &Arc<Loaded>, key: &[u8; 32], kept: &Kept) {
+    fn for_others(&self, chosen: &Chosen, key: &[u8; 32], kept: &Kept) {
         let Some(link) = self.shared.clone().filter(|link| link.is_well()) else { return };
         // Most of them are longer as text; so many draws are not kept for others.
         if 8 * kept.numbers() > MOST_BYTES {
             return;
         }
-        let (key, life) = (self.shared_key(model, key), self.settings.cache.1);
-        let (model, prediction) = (Arc::clone(model), Arc::clone(&kept.prediction));
+        let (key, life) = (self.shared_key(chosen, key), self.settings.cache.1);
+        let (model, prediction) = (Arc::clone(&chosen.loaded), Arc::clone(&kept.prediction));
         tokio::spawn(async move {
             let bytes = model.predictor.write_down(&prediction);
             if bytes.len() <= MOST_BYTES {
@@ -253,24 +266,26 @@ impl App {
     }
 
     /// What an answer depends on beside what it depends on here: settings and device of this server.
-    fn shared_key(&self, model: &Loaded, key: &[u8; 32]) -> [u8; 32] {
-        let labels = model.predictor.labels();
-        let device = self.model.device();
+    fn shared_key(&self, chosen: &Chosen, key: &[u8; 32]) -> [u8; 32] {
+        let labels = chosen.loaded.predictor.labels();
+        let device = chosen.served.model.device();
         let own = (env!("CARGO_PKG_VERSION"), device, labels, &self.settings.abstain);
         Sha256::new().chain_update(key).chain_update(format!("{own:?}")).finalize().into()
     }
 
     async fn compute(
         &self,
-        model: &Arc<Loaded>,
+        chosen: &Chosen,
         sent: &Sent,
         options: &Options,
         urgency: Urgency,
     ) -> Result<Kept, Problem> {
+        let Chosen { served, loaded: model, .. } = chosen;
+        let lane = served.lane;
         let began = Instant::now();
         let deadline = urgency.deadline.map(Instant::into_std);
         let class = urgency.class;
-        self.engine.expect(class, deadline)?;
+        self.engine.expect(lane, class, deadline)?;
         let ask = Ask { model: Arc::clone(model), sent: sent.clone(), class, deadline };
         // The threads drop an answer only when they are gone.
         let encoded = self.tokenizers.submit(ask)?.await.unwrap_or(Err(Problem::Internal))?;
@@ -287,7 +302,7 @@ impl App {
         let (reply, answer) = oneshot::channel();
         let asked = self.asked(model, options);
         let sampling = self.sampling(model, options);
-        let ticket = Ticket { model: Arc::clone(model), encoded, asked, sampling, reply };
+        let ticket = Ticket { model: Arc::clone(model), encoded, asked, lane, sampling, reply };
         self.engine.submit(ticket, class, deadline)?;
         // The engine drops a ticket only when its thread is gone.
         let answer = answer.await.unwrap_or(Err(Problem::NotReady))?;

@@ -15,9 +15,7 @@ use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::answer::Cache;
 use super::budget::Budget;
-use super::drift::Drift;
 use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
@@ -27,9 +25,9 @@ use super::jobs::Jobs;
 use super::keys::Keys;
 use super::limit::{Limiter, Rate};
 use super::metrics::Metrics;
-use super::model::Model;
 use super::problem::Problem;
 use super::reply::Aside;
+use super::served::{IN_PATH, Models};
 use super::settings::{Role, Settings};
 use super::shared::Link;
 use super::tokenize::Tokenizers;
@@ -55,18 +53,14 @@ pub enum Phase {
 pub struct App {
     /// What an operator decided.
     pub settings: Settings,
-    /// The model in service.
-    pub model: Model,
+    pub models: Models,
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
-    /// Answers that are kept.
-    pub cache: Option<Cache>,
     /// What is shared with other replicas.
     pub shared: Option<Arc<Link>>,
     pub tokenizers: Tokenizers,
     pub jobs: Jobs,
     pub feedback: Feedback,
-    pub drift: Drift,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -94,7 +88,7 @@ pub struct App {
 pub struct Parts {
     /// What an operator decided.
     pub settings: Settings,
-    pub model: Model,
+    pub models: Models,
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
     pub tokenizers: Tokenizers,
@@ -106,15 +100,13 @@ pub struct Parts {
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, model, engine, metrics, tokenizers, jobs, shared, feedback, keys } =
+        let Parts { settings, models, engine, metrics, tokenizers, jobs, shared, feedback, keys } =
             parts;
-        metrics.set_model(&model.current().predictor);
-        let drift = Drift::new(settings.drift_run_length);
-        drift.begin(&model.current());
-        let (entries, life) = settings.cache;
+        for served in models.all() {
+            metrics.set_model(&served.name, &served.model.current().predictor);
+        }
         let addresses = [Some(settings.address), settings.metrics_address].into_iter().flatten();
         Self {
-            cache: (entries > 0).then(|| super::answer::cache(entries, life)),
             limiter: settings.rate.map(Limiter::new),
             reads: settings.rate.map(|rate| Limiter::new(rate.times(READS))),
             wrong_keys: Limiter::new(WRONG_KEYS),
@@ -124,14 +116,13 @@ impl App {
             aside: Aside::default(),
             keys: RwLock::new(Arc::new(keys)),
             settings,
-            model,
+            models,
             engine,
             metrics,
             tokenizers,
             jobs,
             shared,
             feedback,
-            drift,
             began: Instant::now(),
             streams: AtomicUsize::new(0),
             phase: watch::Sender::new(Phase::Serving),
@@ -167,7 +158,10 @@ pub fn router(app: &Arc<App>) -> Router {
     let of = |access: Access| {
         let own = endpoints::all(&app.settings).into_iter();
         let own = own.filter(|endpoint| endpoint.access == access);
-        own.fold(Router::new(), |routes, Endpoint { path, route, .. }| routes.route(path, route))
+        own.fold(Router::new(), |routes, Endpoint { path, route, of_model, .. }| match of_model {
+            true => routes.route(&of_named_model(path), route.clone()).route(path, route),
+            false => routes.route(path, route),
+        })
     };
     let reads = || from_fn_with_state(Arc::clone(app), guard::count_reads);
     if app.settings.role == Role::Worker {
@@ -184,6 +178,11 @@ pub fn router(app: &Arc<App>) -> Router {
         .route_layer(reads())
         .merge(of(Access::Uncounted));
     finished(locked.merge(open), app)
+}
+
+/// The path that does the same for a model that it names.
+pub fn of_named_model(path: &str) -> String {
+    format!("/models/{{{IN_PATH}}}{path}")
 }
 
 /// What a worker answers: how it is.

@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub access: Access,
     pub path: &'static str,
     pub route: MethodRouter<Arc<App>>,
+    /// Whether it is about a model, which a longer path may name.
+    pub of_model: bool,
     /// Schemas by name, of what it reads and gives.
     pub schemas: Map<String, Value>,
     verb: &'static str,
@@ -61,6 +63,7 @@ impl Endpoint {
             access: Access::Anybody,
             path,
             route,
+            of_model: false,
             schemas: Map::new(),
             verb: "get",
             tag: "operations",
@@ -96,6 +99,11 @@ impl Endpoint {
 
     pub fn access(self, access: Access) -> Self {
         Self { access, ..self }
+    }
+
+    /// About a model: the same path behind `/models/NAME` is about the one of that name.
+    pub fn of_model(self) -> Self {
+        Self { of_model: true, ..self }
     }
 
     /// Reads a JSON body of this schema.

@@ -12,7 +12,7 @@ use crate::artifact::{Artifact, ArtifactError};
 use crate::data::{Encoded, guarded, some};
 use crate::model::{DropoutPasses, Sampling};
 use crate::posterior::TopLayers;
-use crate::predict::{Loading, PredictError, Predictor};
+use crate::predict::{Loading, PredictError, Predictor, TrunkHash};
 
 /// Texts in the batch that warms a model and measures it.
 const WARM_TEXTS: usize = 8;
@@ -29,6 +29,23 @@ pub struct Loaded {
     pub written: SystemTime,
     /// What the names of its predictions say of it.
     pub mark: ModelMark,
+    /// What tells whether another model of the server has the same encoder.
+    pub trunk: Option<TrunkHash>,
+}
+
+/// What is served, and how it is loaded.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What requests call it, where that is not what the folder says.
+    pub name: Option<String>,
+    pub folder: PathBuf,
+    pub device: Device,
+    /// Thresholds of the server, which it must be able to keep.
+    pub abstain: Abstain,
+    pub loading: Loading,
+    /// Whether the server has others: then its predictions carry its name, and an encoder that is the same as that of
+    /// another is in memory once.
+    pub has_others: bool,
 }
 
 /// Why a model cannot be served.
@@ -52,6 +69,11 @@ pub enum LoadError {
          it would predict other probabilities; copy the whole folder, or start the server anew to serve it as it is"
     )]
     Incomplete(PathBuf),
+    /// Two models of a server have one name.
+    #[error(
+        "two models are called `{0}`; name them apart: --model one=FOLDER --model other=FOLDER"
+    )]
+    SameName(String),
     /// A threshold of the server that no answer of the model can be held against.
     #[error("--abstain-{flag} {0}; remove the flag", flag = .0.field.replace('_', "-"))]
     Threshold(Unkept),
@@ -67,27 +89,42 @@ pub struct Unkept {
     reason: &'static str,
 }
 
+impl Place {
+    /// A model that a test serves alone.
+    #[cfg(test)]
+    pub fn alone(folder: &Path) -> Self {
+        let (abstain, loading) = (Abstain::default(), Loading::default());
+        let folder = folder.to_owned();
+        Self { name: None, folder, device: Device::Cpu, abstain, loading, has_others: false }
+    }
+}
+
 impl Loaded {
     /// Loads a folder, lets it predict a few texts, and times that. Thresholds of the server that the
-    /// model cannot keep are refused: who set one relies on it.
-    pub fn load(
-        folder: &Path,
-        device: &Device,
-        abstain: &Abstain,
-        loading: &Loading,
-    ) -> Result<Self, LoadError> {
+    /// model cannot keep are refused: who set one relies on it. `others` are those that are in memory already.
+    pub fn load(place: &Place, others: &[Arc<Self>]) -> Result<Self, LoadError> {
+        let Place { folder, device, loading, has_others, .. } = place;
         unbroken(folder, || {
-            let predictor = Predictor::load_as(folder, device, loading)?;
-            Self::warmed(predictor, written(folder), abstain)
+            let mut predictor = Predictor::load_as(folder, device, loading)?;
+            let mut trunk = None;
+            if *has_others {
+                trunk = predictor.trunk_hash().map_err(PredictError::from)?;
+            }
+            let same = |other: &&Arc<Self>| trunk.is_some() && other.trunk == trunk;
+            if let Some(other) = others.iter().find(same) {
+                predictor = predictor.on_trunk_of(&other.predictor);
+            }
+            Self::warmed(predictor, trunk, place)
         })
     }
 
     fn warmed(
         predictor: Predictor,
-        written: SystemTime,
-        abstain: &Abstain,
+        trunk: Option<TrunkHash>,
+        place: &Place,
     ) -> Result<Self, LoadError> {
-        if let Some(&first) = unkept(predictor.artifact(), abstain).first() {
+        let written = written(&place.folder);
+        if let Some(&first) = unkept(predictor.artifact(), &place.abstain).first() {
             return Err(LoadError::Threshold(first));
         }
         if let Some(own) = other_coverage(predictor.artifact()) {
@@ -110,8 +147,9 @@ impl Loaded {
             rate = cost as f64 / began.elapsed().as_secs_f64().max(1e-6);
         }
         read_longest(&predictor)?;
-        let mark = ModelMark::of(&predictor);
-        Ok(Self { predictor, rate, written, mark })
+        let name = place.name.as_ref().unwrap_or(&predictor.artifact().manifest.name);
+        let mark = ModelMark::of(&predictor, place.has_others.then_some(name));
+        Ok(Self { predictor, rate, written, mark, trunk })
     }
 
     /// What a text costs, in tokens of one pass.
@@ -208,26 +246,26 @@ pub fn name_of(device: &Device) -> &'static str {
     if device.is_cpu() { "cpu" } else { "cuda" }
 }
 
-/// The place where the model in service stands, so that another can take it.
+/// The place where a model in service stands, so that another can take it.
 pub struct Model {
-    folder: PathBuf,
-    device: Device,
-    abstain: Abstain,
-    loading: Loading,
+    place: Place,
     current: RwLock<Arc<Loaded>>,
 }
 
 impl Model {
-    /// Loads the first one.
-    pub fn load(
-        folder: &Path,
-        device: &Device,
-        abstain: Abstain,
-        loading: Loading,
-    ) -> Result<Self, LoadError> {
-        let first = Loaded::load(folder, device, &abstain, &loading)?;
-        let current = RwLock::new(Arc::new(first));
-        Ok(Self { folder: folder.to_owned(), device: device.clone(), abstain, loading, current })
+    /// Loads the first one; `others` are those that the server has already.
+    pub fn load(place: Place, others: &[Arc<Loaded>]) -> Result<Self, LoadError> {
+        let first = Loaded::load(&place, others)?;
+        // It stays what it was called at first.
+        let own = || first.predictor.artifact().manifest.name.clone();
+        let name = place.name.clone().unwrap_or_else(own);
+        let place = Place { name: Some(name), ..place };
+        Ok(Self { place, current: RwLock::new(Arc::new(first)) })
+    }
+
+    /// What requests call it.
+    pub fn name(&self) -> &str {
+        self.place.name.as_deref().unwrap_or_default()
     }
 
     /// The model in service.
@@ -236,15 +274,15 @@ impl Model {
     }
 
     pub fn device(&self) -> &'static str {
-        name_of(&self.device)
+        name_of(&self.place.device)
     }
 
     /// Loads the folder again; if that fails, the old model stays.
-    pub fn reload(&self) -> Result<(), LoadError> {
-        let new = Arc::new(Loaded::load(&self.folder, &self.device, &self.abstain, &self.loading)?);
+    pub fn reload(&self, others: &[Arc<Loaded>]) -> Result<(), LoadError> {
+        let new = Arc::new(Loaded::load(&self.place, others)?);
         let is_saved = |model: &Loaded| model.predictor.artifact().manifest.is_saved();
         if is_saved(&self.current()) && !is_saved(&new) {
-            return Err(LoadError::Incomplete(self.folder.clone()));
+            return Err(LoadError::Incomplete(self.place.folder.clone()));
         }
         let labels = |model: &Loaded| model.predictor.labels().to_vec();
         if let Some(other) = other_labels(&labels(&self.current()), &labels(&new)) {

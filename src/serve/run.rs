@@ -1,7 +1,7 @@
 //! From settings to a server, and its life: start, reload, drain.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -21,7 +21,8 @@ use super::jobs::store::{Store, StoreError};
 use super::jobs::{Jobs, work};
 use super::keys::{KeyError, Keys};
 use super::metrics::Metrics;
-use super::model::{LoadError, Model, name_of};
+use super::model::{LoadError, Loaded, Model, Place, name_of};
+use super::served::Models;
 use super::server::{self, Connections};
 use super::settings::{Role, Settings};
 use super::shared::{Address, Link};
@@ -74,10 +75,50 @@ pub enum ServeError {
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
-/// Serves a model folder until a signal says stop. The port opens at once; `ready` is told the address
-/// when the model is there. True if every request was answered before the end.
+/// A model to serve: its folder, and what requests call it, if that is not what the folder says.
+#[derive(Clone, Debug)]
+pub struct ModelFolder {
+    pub name: Option<String>,
+    pub folder: PathBuf,
+}
+
+impl ModelFolder {
+    /// These as a server loads them.
+    pub fn places(all: Vec<Self>, device: &Device, settings: &Settings) -> Vec<Place> {
+        let has_others = all.len() > 1;
+        let place = |Self { name, folder }| Place {
+            name,
+            folder,
+            device: device.clone(),
+            abstain: settings.abstain,
+            loading: settings.loading.clone(),
+            has_others,
+        };
+        all.into_iter().map(place).collect()
+    }
+}
+
+/// Loads models one after the other, so that each finds the encoders of those before.
+///
+/// # Errors
+/// One cannot be served, or two have one name.
+pub fn load_all(places: Vec<Place>) -> Result<Vec<Model>, LoadError> {
+    let mut models: Vec<Model> = Vec::with_capacity(places.len());
+    for place in places {
+        let others: Vec<Arc<Loaded>> = models.iter().map(Model::current).collect();
+        let model = Model::load(place, &others)?;
+        if models.iter().any(|other| other.name() == model.name()) {
+            return Err(LoadError::SameName(model.name().to_owned()));
+        }
+        models.push(model);
+    }
+    Ok(models)
+}
+
+/// Serves models until a signal says stop; the first answers requests that name none. The port opens at once;
+/// `ready` is told the address when the models are there. True if every request was answered before the end.
 pub fn run(
-    folder: &Path,
+    models: Vec<ModelFolder>,
     device: &Device,
     settings: Settings,
     ready: impl FnOnce(SocketAddr),
@@ -91,8 +132,9 @@ pub fn run(
             "labels are taken by the server that predicted alone: give all replicas the same --feedback-key-file"
         );
     }
-    let (folder, device) = (folder.to_owned(), device.clone());
-    let start = Launch { folder, device, settings, metrics, jobs, feedback, keys };
+    let places = ModelFolder::places(models, device, &settings);
+    let device = device.clone();
+    let start = Launch { places, device, settings, metrics, jobs, feedback, keys };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
     let drained = runtime.block_on(live(start, ready));
@@ -102,7 +144,7 @@ pub fn run(
 
 /// What there is before the model.
 struct Launch {
-    folder: PathBuf,
+    places: Vec<Place>,
     device: Device,
     settings: Settings,
     metrics: Arc<Metrics>,
@@ -134,13 +176,17 @@ impl Kept {
 impl Launch {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
-        let Self { folder, device, settings, metrics, jobs, feedback, keys } = self;
-        let model = Model::load(&folder, &device, settings.abstain, settings.loading.clone())?;
+        let Self { places, device: _, settings, metrics, jobs, feedback, keys } = self;
+        let models = load_all(places)?;
         let lost = || std::process::exit(ENGINE_LOST);
-        let (limits, rate) = (settings.batch, model.current().rate);
-        let engine = Engine::start(limits, settings.batch_wait, rate, Arc::clone(&metrics), lost)?;
+        // The slowest, until there is a batch to go by.
+        let rate = models.iter().map(|model| model.current().rate).fold(f64::INFINITY, f64::min);
+        let (limits, wait) = (settings.batch, settings.batch_wait);
+        let keeps = models.len() > 1 && settings.cache.0 > 0;
+        let engine = Engine::start(limits, wait, rate, keeps, Arc::clone(&metrics), lost)?;
         let tokenizers = Tokenizers::new(settings.tokenizer_threads, Arc::clone(&metrics))?;
-        let name = model.current().predictor.artifact().manifest.name.clone();
+        let name = models.iter().map(Model::name).collect::<Vec<_>>().join("+");
+        let models = Models::new(models, &settings);
         let (jobs, shared) = match jobs {
             Kept::Own(jobs) => (Jobs::Embedded(Arc::new(jobs)), None),
             Kept::Copies(address, copies) => {
@@ -151,7 +197,7 @@ impl Launch {
         };
         Ok(App::new(Parts {
             settings,
-            model,
+            models,
             engine,
             metrics,
             tokenizers,
@@ -258,30 +304,37 @@ async fn reload(app: Arc<App>, again: Arc<Notify>) {
 /// Reads them beside those in service. Each takes its place whole, or the old one stays.
 fn read_again(app: &App) {
     let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
-    told(app, "key list", keys.map_err(|error| causes(&error)));
+    told(app, "", "key list", keys.map_err(|error| causes(&error)));
     let secrets = &app.settings.feedback.secrets;
     if !matches!(secrets, SecretSource::Random) {
         let secrets = app.feedback.reload(secrets);
-        told(app, "feedback key", secrets.map_err(|error| causes(&error)));
+        told(app, "", "feedback key", secrets.map_err(|error| causes(&error)));
     }
-    let model = app.model.reload();
-    if model.is_ok() {
-        app.metrics.set_model(&app.model.current().predictor);
-        app.drift.begin(&app.model.current());
+    for served in app.models.all() {
+        let beside = app.models.all().iter().filter(|other| !Arc::ptr_eq(other, served));
+        let others: Vec<Arc<Loaded>> = beside.map(|other| other.model.current()).collect();
+        let outcome = served.model.reload(&others);
+        if outcome.is_ok() {
+            let new = served.model.current();
+            app.metrics.set_model(&served.name, &new.predictor);
+            served.drift.begin(&new);
+        }
+        told(app, &served.name, "model", outcome.map_err(|error| causes(&error)));
     }
-    told(app, "model", model.map_err(|error| causes(&error)));
 }
 
-fn told(app: &App, what: &'static str, outcome: Result<(), String>) {
+/// `model` is the name of the one that was read again; keys belong to all.
+fn told(app: &App, model: &str, what: &'static str, outcome: Result<(), String>) {
+    let of = app.models.find(model).unwrap_or_else(|| app.models.first());
+    let (name, version) = (&*of.served.name, of.loaded.predictor.version());
     match outcome {
         Ok(()) => {
-            let version = app.model.current().predictor.version().to_owned();
-            app.metrics.reloaded(what, "taken");
-            tracing::info!(version, "a new {what} is in service");
+            app.metrics.reloaded(model, what, "taken");
+            tracing::info!(model = name, version, "a new {what} is in service");
         }
         Err(error) => {
-            app.metrics.reloaded(what, "refused");
-            tracing::error!(error, "the old {what} stays in service");
+            app.metrics.reloaded(model, what, "refused");
+            tracing::error!(model = name, error, "the old {what} stays in service");
         }
     }
 }

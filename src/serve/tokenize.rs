@@ -170,17 +170,12 @@ fn encode(ask: &Ask) -> Result<Encoded, Problem> {
 mod tests {
     use std::path::Path;
 
-    use candle_core::Device;
-
     use super::*;
-    use crate::predict::Loading;
-    use crate::serve::Abstain;
+    use crate::serve::model::Place;
 
     fn model() -> Arc<Loaded> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-        Arc::new(
-            Loaded::load(&folder, &Device::Cpu, &Abstain::default(), &Loading::default()).unwrap(),
-        )
+        Arc::new(Loaded::load(&Place::alone(&folder), &[]).unwrap())
     }
 
     fn ask(model: &Arc<Loaded>, text: &str, class: Class, deadline: Option<Instant>) -> Ask {

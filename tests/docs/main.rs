@@ -53,6 +53,7 @@ fn the_commands_of_uncertainty_run() {
 #[test]
 fn the_commands_of_replicas_are_right() {
     follow("docs/replicas.md");
+    follow("docs/several-models.md");
 }
 
 #[test]

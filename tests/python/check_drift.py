@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -120,7 +121,9 @@ class Server:
 
     def metrics(self):
         lines = (line.rsplit(" ", 1) for line in self.get("/metrics").splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, value in lines}
+        # There is one model.
+        own = re.compile(r'\{model="[^"]*"\}|model="[^"]*",')
+        return {own.sub("", name): float(value) for name, value in lines}
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)

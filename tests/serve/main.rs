@@ -17,4 +17,5 @@ mod operations;
 mod predict_stream;
 mod protocols;
 mod server;
+mod several;
 mod soak;

@@ -211,12 +211,23 @@ impl Server {
         stream
     }
 
-    /// The value of a series of `/metrics`; 0 where there is none.
+    /// The sum of the series of `/metrics` that have these labels, and may have others; 0 where there is none.
     pub fn metric(&self, series: &str) -> f64 {
+        let (name, wanted) = parts(series);
         let text = self.get("/metrics").text();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        let matching = text.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(one, _)| {
+            let (own, labels) = parts(one);
+            own == name && wanted.iter().all(|label| labels.contains(label))
+        });
+        matching.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
     }
+}
+
+/// The name of a series, and its labels.
+fn parts(series: &str) -> (&str, Vec<&str>) {
+    let Some((name, labels)) = series.split_once('{') else { return (series, Vec::new()) };
+    let labels = labels.trim_end_matches('}').split_inclusive("\",");
+    (name, labels.map(|label| label.trim_end_matches(',')).collect())
 }
 
 impl Drop for Server {

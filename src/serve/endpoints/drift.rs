@@ -14,6 +14,7 @@ use super::super::drift::{DriftState, LABELS};
 use super::super::endpoint::{Access, Endpoint};
 use super::super::feedback::Figures;
 use super::super::problem::Problem;
+use super::super::served::Chosen;
 use crate::calibrate::drift::FeatureState;
 
 /// Drift since the model was taken into service.
@@ -81,20 +82,20 @@ pub struct DriftTest {
 
 pub fn endpoints() -> Vec<Endpoint> {
     let summary = "Whether the traffic is still like the calibration rows, and what the labels say";
-    let drift =
-        Endpoint::get("/drift", get(drift), summary).access(Access::Key).gives::<Drift>(200);
+    let drift = Endpoint::get("/drift", get(drift), summary).of_model().access(Access::Key);
+    let drift = drift.gives::<Drift>(200);
     vec![drift.refuses(&[400, 401, 403, 421, 429, 500, 503])]
 }
 
-async fn drift(State(app): State<Arc<App>>) -> Result<Json<Drift>, Problem> {
+async fn drift(State(app): State<Arc<App>>, chosen: Chosen) -> Result<Json<Drift>, Problem> {
     let own = Arc::clone(&app);
-    app.aside.json(move || describe(&own).ok_or(Problem::NotReady)).await.map(Json)
+    app.aside.json(move || describe(&own, &chosen).ok_or(Problem::NotReady)).await.map(Json)
 }
 
 /// `None` in the moment in which one model takes the place of another.
-fn describe(app: &App) -> Option<Drift> {
-    let model = app.model.current();
-    let state = app.drift.state(&model)?;
+fn describe(app: &App, chosen: &Chosen) -> Option<Drift> {
+    let model = &chosen.loaded;
+    let state = chosen.served.drift.state(model)?;
     let reference = model.predictor.artifact().drift.as_ref();
     let features = state.features.iter().map(|one| {
         let &FeatureState { feature, psi, psi_floor, window, statistic, seen, alarm } = one;
@@ -115,7 +116,7 @@ fn describe(app: &App) -> Option<Drift> {
         alarm,
         features,
         labels,
-        feedback: app.feedback.figures(&model),
+        feedback: app.feedback.figures(model),
     })
 }
 

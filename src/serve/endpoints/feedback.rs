@@ -17,6 +17,7 @@ use super::super::endpoint::Endpoint;
 use super::super::feedback::Accepted;
 use super::super::problem::Problem;
 use super::super::request;
+use super::super::served::Chosen;
 use super::super::settings::Settings;
 
 /// A label that was accepted.
@@ -52,12 +53,13 @@ async fn feedback(
     let Request { asked: told, share } = read_json(&app, &headers, body, request::feedback).await?;
     let (prediction_id, label) = (told.prediction_id.clone(), told.label.clone());
     let take = async move {
-        let model = app.model.current();
-        let Accepted { correct, is_new, score } = app.feedback.take(&model, told).await?;
+        let Accepted { chosen, correct, is_new, score } =
+            app.feedback.take(&app.models, told).await?;
         drop(share);
         if is_new {
-            app.metrics.told(correct);
-            score.into_iter().for_each(|score| app.drift.told(model.mark, score));
+            let Chosen { served, loaded, .. } = chosen;
+            app.metrics.told(&served.name, correct);
+            score.into_iter().for_each(|score| served.drift.told(loaded.mark, score));
         }
         Ok((correct, is_new))
     };

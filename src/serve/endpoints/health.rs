@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::super::app::{App, Phase};
 use super::super::endpoint::Endpoint;
 use super::super::scheduler::Class;
+use super::super::served::Chosen;
 
 /// An engine that has not been seen for so long is stuck; no batch takes that long.
 const STUCK: Duration = Duration::from_secs(60);
@@ -77,7 +78,7 @@ fn checks(app: &App) -> Checks {
             Some(age) if age > STUCK => "the engine thread is stuck",
             Some(_) => "ok",
         },
-        cache: match (&app.cache, &app.shared) {
+        cache: match (&app.models.first().served.cache, &app.shared) {
             (None, _) => "off",
             (Some(_), Some(link)) => link.state(),
             (Some(_), None) => "ok",
@@ -115,13 +116,13 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         Phase::Serving => (StatusCode::OK, "healthy"),
         Phase::Leaving | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
-    let model = app.model.current();
+    let Chosen { served, loaded: model, .. } = app.models.first();
     let health = Health {
         status,
         model_loaded: true,
-        device: app.model.device(),
+        device: served.model.device(),
         version: env!("CARGO_PKG_VERSION"),
-        model: Some(model.predictor.artifact().manifest.name.clone()),
+        model: Some(served.name.to_string()),
         model_version: Some(model.predictor.version().to_owned()),
         uptime_seconds: app.began.elapsed().as_secs_f64(),
         queue_depth: app.engine.waiting(Class::Interactive) + app.engine.waiting(Class::Job),

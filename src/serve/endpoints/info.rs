@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::super::app::App;
 use super::super::endpoint::{Access, Endpoint};
-use super::super::model::Loaded;
 use super::super::request::Options;
+use super::super::served::Chosen;
 use crate::artifact::Verdict;
 use crate::calibrate::Limits;
 use crate::compute::Precision;
@@ -24,6 +24,8 @@ use crate::posterior::OwnDoubt;
 pub struct Info {
     /// Its name.
     model: String,
+    /// All models of this server; the first one answers requests that name none.
+    models: Vec<String>,
     /// A hash of everything that affects its predictions.
     model_version: String,
     /// What it predicts: `single_label` (each text belongs to one class).
@@ -113,28 +115,31 @@ struct InfoAbstain {
 
 pub fn endpoints() -> Vec<Endpoint> {
     let summary = "The model, its calibration and the limits";
-    let info = Endpoint::get("/info", get(info), summary).access(Access::Key).gives::<Info>(200);
+    let info = Endpoint::get("/info", get(info), summary).of_model().access(Access::Key);
+    let info = info.gives::<Info>(200);
     vec![info.refuses(&[400, 401, 403, 421, 429, 500, 503])]
 }
 
-async fn info(State(app): State<Arc<App>>) -> Json<Info> {
-    Json(describe(&app, &app.model.current()))
+async fn info(State(app): State<Arc<App>>, chosen: Chosen) -> Json<Info> {
+    Json(describe(&app, &chosen))
 }
 
-fn describe(app: &App, model: &Loaded) -> Info {
+fn describe(app: &App, chosen: &Chosen) -> Info {
+    let Chosen { served, loaded: model, .. } = chosen;
     let predictor = &model.predictor;
     let artifact = predictor.artifact();
     let (manifest, calibration) = (&artifact.manifest, &artifact.calibration);
     let request = app.settings.request;
     Info {
-        model: manifest.name.clone(),
+        model: served.name.to_string(),
+        models: app.models.all().iter().map(|one| one.name.to_string()).collect(),
         model_version: predictor.version().to_owned(),
         task: predictor.task().name(),
         method: manifest.fit.method.name(),
         forward_passes: predictor.forward_passes(),
         labels: predictor.labels().to_vec(),
         max_tokens: manifest.preprocessing.max_length,
-        device: app.model.device(),
+        device: served.model.device(),
         precision: predictor.precision(),
         certificates: manifest
             .certificates

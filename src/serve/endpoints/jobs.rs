@@ -26,6 +26,7 @@ use super::super::jobs::record::Record;
 use super::super::jobs::{Offer, Promise};
 use super::super::problem::{Fault, Problem};
 use super::super::request::{self, Texts};
+use super::super::served::Chosen;
 use super::super::settings::Settings;
 use crate::store::sha256;
 
@@ -104,6 +105,7 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     vec![
         Endpoint::post("/async_predict", post(async_predict), "Submit a job that survives a crash")
             .tag("jobs")
+            .of_model()
             .reads("JobRequest", request::job_schema(&settings.request))
             .gives::<Accepted>(202)
             .header("Idempotency-Key", &key)
@@ -126,6 +128,7 @@ fn rfc3339(milliseconds: u64) -> String {
 /// Takes a job: 202 once it is on disk.
 async fn async_predict(
     State(app): State<Arc<App>>,
+    chosen: Chosen,
     key: Option<Extension<KeyHash>>,
     headers: HeaderMap,
     body: Body,
@@ -135,17 +138,21 @@ async fn async_predict(
     }
     let owner = owner(key);
     let idempotency = idempotency_key(&headers, owner.as_deref())?;
-    let Request { asked: job, share } = read_json(&app, &headers, body, request::job).await?;
+    let Request { asked: mut job, share } = read_json(&app, &headers, body, request::job).await?;
     let field = if matches!(job.texts, Texts::One(_)) { "text_pair" } else { "text_pairs" };
-    app.check_able(job.texts.all(), field, &job.options)?;
-    let model = app.model.current();
+    let chosen = app.models.chosen(chosen, job.options.model.as_deref())?;
+    let model = &chosen.loaded;
+    app.check_able(model, job.texts.all(), field, &job.options)?;
+    // With others beside it, the model that does the job is the one that it was accepted for.
+    let named = app.models.all().len() > 1;
+    job.options.model = named.then(|| chosen.served.name.to_string());
     let (texts, options) = (job.texts.all(), &job.options);
-    amount::check_answer(&model, texts, options, amount::MOST_RESULT)?;
-    amount::check_cost(&model, texts, app.sampling(&model, options), app.settings.job_cost)?;
+    amount::check_answer(model, texts, options, amount::MOST_RESULT)?;
+    amount::check_cost(model, texts, app.sampling(model, options), app.settings.job_cost)?;
     let offer = Offer {
         body: request::kept(&job),
         owner,
-        promised: (amount::answer_bytes(&model, texts, options) / PACKS) as u64,
+        promised: (amount::answer_bytes(model, texts, options) / PACKS) as u64,
         total: job.texts.all().len(),
         life: job.ttl_seconds.map_or(app.settings.job_ttl, Duration::from_secs),
         key: idempotency,

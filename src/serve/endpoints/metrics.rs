@@ -13,6 +13,7 @@ use super::super::endpoint::{Access, Endpoint};
 use super::super::feedback::{Coverage, Figures};
 use super::super::metrics::{CLASSIC, Sample, Snapshot, classic};
 use super::super::scheduler::Class;
+use super::super::served::{Chosen, Served};
 use super::super::settings::Settings;
 use crate::calibrate::drift::FeatureState;
 
@@ -38,7 +39,7 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Respons
         queue: [Class::Interactive, Class::Job].map(|class| app.engine.waiting(class)),
         oldest_age: app.engine.oldest_age(),
         busy: app.engine.busy_ratio(),
-        cache_entries: app.cache.as_ref().map_or(0, |cache| cache.entry_count()),
+        cache_entries: app.models.all().iter().filter_map(cached).collect(),
         redis: app.shared.as_ref().map(|link| (link.place().to_owned(), link.is_well())),
         jobs: app.jobs.counts(),
         jobs_bytes: app.jobs.bytes(),
@@ -54,11 +55,22 @@ pub async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Respons
     ([(header::CONTENT_TYPE, kind), (header::VARY, "accept")], text).into_response()
 }
 
-/// What is known of the model in service.
+fn cached(served: &Arc<Served>) -> Option<(Arc<str>, u64)> {
+    Some((Arc::clone(&served.name), served.cache.as_ref()?.entry_count()))
+}
+
+/// What is known of the models in service; what has one name stands together.
 fn known(app: &App) -> Vec<Sample> {
-    let model = app.model.current();
-    let mut all = of_labels(app.feedback.figures(&model));
-    all.extend(app.drift.state(&model).iter().flat_map(of_drift));
+    let mut all = Vec::new();
+    for Chosen { served, loaded, .. } in app.models.in_service() {
+        let mut own = of_labels(app.feedback.figures(&loaded));
+        own.extend(served.drift.state(&loaded).iter().flat_map(of_drift));
+        for sample in &mut own {
+            sample.labels.insert(0, ("model", served.name.to_string()));
+        }
+        all.extend(own);
+    }
+    all.sort_by_key(|sample| sample.name);
     all
 }
 
@@ -75,7 +87,7 @@ fn of_drift(state: &DriftState) -> Vec<Sample> {
         move |(of, value): (&'static str, f64)| Sample {
             name,
             help,
-            label: Some((kind, of.to_owned())),
+            labels: vec![(kind, of.to_owned())],
             value,
         }
     };
@@ -94,7 +106,7 @@ fn of_drift(state: &DriftState) -> Vec<Sample> {
         all.push(Sample {
             name: "bayes_drift_threshold",
             help,
-            label: None,
+            labels: Vec::new(),
             value: state.threshold,
         });
     }
@@ -106,7 +118,7 @@ fn of_labels(figures: Option<Figures>) -> Vec<Sample> {
     let Some(Figures { labels, accuracy, ece, ece_floor, brier, coverage }) = figures else {
         return Vec::new();
     };
-    let one = |name, help, value| Sample { name, help, label: None, value };
+    let one = |name, help, value| Sample { name, help, labels: Vec::new(), value };
     let mut all = vec![
         one("bayes_feedback_window_labels", "Labels in the window", labels as f64),
         one("bayes_accuracy_ratio", "Share of labels that were predicted", accuracy),
@@ -124,8 +136,8 @@ fn of_labels(figures: Option<Figures>) -> Vec<Sample> {
         let of = |one: &Coverage| [Some(one.share), one.low, one.high][part];
         let known = coverage.iter().filter_map(|one| Some((one.target, of(one)?)));
         all.extend(known.map(|(target, value)| {
-            let label = Some(("target", target.to_string()));
-            Sample { name, help, label, value }
+            let labels = vec![("target", target.to_string())];
+            Sample { name, help, labels, value }
         }));
     }
     all

@@ -25,6 +25,7 @@ use super::super::problem::{self, Fault, Problem};
 use super::super::reply;
 use super::super::request::{self, Options, Sent};
 use super::super::scheduler::Class;
+use super::super::served::Chosen;
 use super::super::settings::Settings;
 use crate::predict::PredictionObject;
 
@@ -79,21 +80,23 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
         .reads("BatchRequest", request::batch_schema(limits))
         .gives::<Batch>(200),
     ];
-    all.map(|endpoint| endpoint.header("X-Request-Timeout-Ms", &timeout)).into()
+    all.map(|endpoint| endpoint.of_model().header("X-Request-Timeout-Ms", &timeout)).into()
 }
 
 async fn predict(
     State(app): State<Arc<App>>,
+    chosen: Chosen,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
     let Request { asked: (sent, options), share } =
         read_json(&app, &headers, body, request::predict).await?;
+    let chosen = app.models.chosen(chosen, options.model.as_deref())?;
     let one = std::slice::from_ref(&sent);
-    app.check_able(one, "text_pair", &options)?;
-    let about = about(&app, one, &options)?;
-    let (object, times) = app.answer(&sent, &options, urgency).await?;
+    app.check_able(&chosen.loaded, one, "text_pair", &options)?;
+    let about = about(&chosen, one, &options)?;
+    let (object, times) = app.answer(&chosen, &sent, &options, urgency).await?;
     drop(share);
     Ok((server_timing(times), reply::json(&app, &headers, about, object).await?).into_response())
 }
@@ -101,14 +104,16 @@ async fn predict(
 /// The same: answers are kept by default.
 async fn predict_cached(
     state: State<Arc<App>>,
+    chosen: Chosen,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    predict(state, headers, body).await
+    predict(state, chosen, headers, body).await
 }
 
 async fn batch_predict(
     State(app): State<Arc<App>>,
+    chosen: Chosen,
     Extension(RequestId(id)): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
@@ -116,31 +121,33 @@ async fn batch_predict(
     let urgency = urgency(&app, &headers)?;
     let Request { asked: (texts, options), share } =
         read_json(&app, &headers, body, request::batch).await?;
-    app.check_able(&texts, "text_pairs", &options)?;
-    let about = about(&app, &texts, &options)?;
-    let (batch, times) = answer_all(&app, &texts, &options, urgency, &id).await?;
+    let chosen = app.models.chosen(chosen, options.model.as_deref())?;
+    app.check_able(&chosen.loaded, &texts, "text_pairs", &options)?;
+    let about = about(&chosen, &texts, &options)?;
+    let (batch, times) = answer_all(&app, &chosen, &texts, &options, urgency, &id).await?;
     drop(share);
     Ok((server_timing(times), reply::json(&app, &headers, about, batch).await?).into_response())
 }
 
 /// Bytes of the answer, unless they would be too many.
-pub fn about(app: &App, texts: &[Sent], options: &Options) -> Result<usize, Problem> {
-    let model = app.model.current();
-    amount::check_answer(&model, texts, options, amount::MOST_ANSWER)?;
-    Ok(amount::answer_bytes(&model, texts, options))
+pub fn about(chosen: &Chosen, texts: &[Sent], options: &Options) -> Result<usize, Problem> {
+    let model = &chosen.loaded;
+    amount::check_answer(model, texts, options, amount::MOST_ANSWER)?;
+    Ok(amount::answer_bytes(model, texts, options))
 }
 
 /// All texts at once. A text whose output is no number fails alone; any other problem is one of all, and
 /// ends the work on the others.
 pub async fn answer_all(
     app: &App,
+    chosen: &Chosen,
     texts: &[Sent],
     options: &Options,
     urgency: Urgency,
     id: &str,
 ) -> Result<(Batch, Times), Problem> {
     let place = |index: usize| vec!["texts".into(), index.into()];
-    let (answers, times) = each(app, texts, options, urgency, place).await?;
+    let (answers, times) = each(app, chosen, texts, options, urgency, place).await?;
     let errors = answers.iter().filter(|answer| answer.is_err()).count();
     let item = |answer| match answer {
         Ok(object) => Item::Prediction(Box::new(object)),
@@ -155,19 +162,21 @@ pub async fn answer_all(
 /// says where a text stands in the body.
 pub async fn each(
     app: &App,
+    chosen: &Chosen,
     texts: &[Sent],
     options: &Options,
     urgency: Urgency,
     place: impl Fn(usize) -> Vec<Value>,
 ) -> Result<(Vec<Result<PredictionObject, Problem>>, Times), Problem> {
     let place = &place;
-    let answer = async |index: usize, text: &Sent| match app.answer(text, options, urgency).await {
-        Err(problem @ Problem::ModelOutput) => Ok(Err(problem)),
-        Err(Problem::TextTooLong(faults)) => {
-            Err(Problem::TextTooLong(moved(faults, &place(index))))
-        }
-        answer => answer.map(Ok),
-    };
+    let answer =
+        async |index: usize, text: &Sent| match app.answer(chosen, text, options, urgency).await {
+            Err(problem @ Problem::ModelOutput) => Ok(Err(problem)),
+            Err(Problem::TextTooLong(faults)) => {
+                Err(Problem::TextTooLong(moved(faults, &place(index))))
+            }
+            answer => answer.map(Ok),
+        };
     let answers = texts.iter().enumerate().map(|(index, text)| answer(index, text));
     let mut all = Times::default();
     let mut longest = |(object, times): (PredictionObject, Times)| {

@@ -5,6 +5,8 @@
 //! batch with an error and nothing more: prediction changes nothing, so there is no state to mend.
 //! Should the thread itself end, it is started once more; then the server gives up.
 
+mod encoded;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +16,15 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 use tokio::sync::oneshot;
 
+use self::encoded::EncodedTexts;
 use super::metrics::{Metrics, Stage};
 use super::model::Loaded;
 use super::problem::Problem;
 use super::scheduler::{Batch, Class, Entry, Limits, Refusal, Scheduler, Time};
 use crate::calibrate::Asked;
 use crate::data::Encoded;
-use crate::model::Sampling;
-use crate::predict::Prediction;
+use crate::model::{Sampling, StillWanted};
+use crate::predict::{Prediction, Reading};
 
 /// How often an idle engine shows that it lives.
 const PULSE: Duration = Duration::from_millis(500);
@@ -32,6 +35,8 @@ pub struct Ticket {
     pub model: Arc<Loaded>,
     pub encoded: Encoded,
     pub asked: Asked,
+    /// The place of the model among those of the server.
+    pub lane: usize,
     /// Passes, where the posterior is one of passes and the answer rests on them.
     pub sampling: Option<Sampling>,
     pub reply: oneshot::Sender<Result<Answer, Problem>>,
@@ -57,6 +62,7 @@ struct Shared {
     changed: Condvar,
     limits: Limits,
     batch_wait: Duration,
+    encoded: EncodedTexts,
     metrics: Arc<Metrics>,
     began: Instant,
     /// Milliseconds since `began` at which the thread was last seen.
@@ -68,12 +74,13 @@ struct Shared {
 }
 
 impl Engine {
-    /// Starts the thread. `rate` is the cost a second that the model was measured to do, and `fatal`
-    /// is called when the thread has ended twice.
+    /// Starts the thread. `rate` is the cost a second that the model was measured to do, `keeps` says whether to keep
+    /// what encoders make of texts for other models, and `fatal` is called when the thread has ended twice.
     pub fn start(
         limits: Limits,
         batch_wait: Duration,
         rate: f64,
+        keeps: bool,
         metrics: Arc<Metrics>,
         fatal: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -82,6 +89,7 @@ impl Engine {
             changed: Condvar::new(),
             limits,
             batch_wait,
+            encoded: EncodedTexts::new(keeps),
             metrics,
             began: Instant::now(),
             pulse: AtomicU64::new(0),
@@ -106,17 +114,22 @@ impl Engine {
         let length = ticket.encoded.ids.len() as u32;
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(shared.began));
         let cost = ticket.model.cost(length, ticket.sampling);
-        let entry = Entry { length, cost, deadline, class, item: ticket };
+        let entry = Entry { length, cost, deadline, class, lane: ticket.lane, item: ticket };
         shared.lock().admit(shared.now(), entry)?;
         shared.changed.notify_one();
         Ok(())
     }
 
-    /// Says why a text would not be taken now, whatever it costs.
-    pub fn expect(&self, class: Class, deadline: Option<Instant>) -> Result<(), Refusal> {
+    /// Says why a text for the model at that place would not be taken now, whatever it costs.
+    pub fn expect(
+        &self,
+        lane: usize,
+        class: Class,
+        deadline: Option<Instant>,
+    ) -> Result<(), Refusal> {
         let shared = &self.shared;
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(shared.began));
-        shared.lock().expect(shared.now(), 0, class, deadline)
+        shared.lock().expect(shared.now(), 0, lane, class, deadline)
     }
 
     pub fn waiting(&self, class: Class) -> usize {
@@ -246,7 +259,7 @@ impl Shared {
         }
     }
 
-    /// Answers a batch, in groups that share model and passes. False if one was given up because all
+    /// Answers a batch, in groups that share encoder and passes. False if one was given up because all
     /// its clients had gone.
     fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>, pause: &(dyn Fn() + Sync)) -> bool {
         let mut whole = true;
@@ -255,7 +268,9 @@ impl Shared {
         while let Some((first, _)) = rest.first() {
             let (model, sampling) = (Arc::clone(&first.model), first.sampling);
             let same = |(ticket, _): &(Ticket, Duration)| {
-                Arc::ptr_eq(&ticket.model, &model) && ticket.sampling == sampling
+                let shared = model.trunk.is_some() && ticket.model.trunk == model.trunk;
+                let same = shared || Arc::ptr_eq(&ticket.model, &model);
+                same && ticket.sampling == sampling
             };
             let (group, others) = rest.into_iter().partition(same);
             whole &= self.answer_of(&model, sampling, group, pause);
@@ -272,7 +287,14 @@ impl Shared {
         pause: &(dyn Fn() + Sync),
     ) -> bool {
         let began = Instant::now();
-        let read = || read(model, sampling, &tickets, pause);
+        let wanted = || {
+            pause();
+            !tickets.iter().all(|(ticket, _)| ticket.reply.is_closed())
+        };
+        let read = || match &model.trunk {
+            Some(trunk) => self.encoded.read(trunk, sampling, &tickets, &wanted, &self.metrics),
+            None => read(model, sampling, &tickets, &wanted),
+        };
         let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
             self.metrics.engine_panics.inc();
             tracing::error!("a panic while a batch was computed");
@@ -327,24 +349,30 @@ fn read(
     model: &Loaded,
     sampling: Option<Sampling>,
     tickets: &[(Ticket, Duration)],
-    pause: &(dyn Fn() + Sync),
+    wanted: StillWanted<'_>,
 ) -> Result<Vec<Result<Prediction, Problem>>, Problem> {
     let batch: Vec<&Encoded> = tickets.iter().map(|(ticket, _)| &ticket.encoded).collect();
-    let wanted = || {
-        pause();
-        !tickets.iter().all(|(ticket, _)| ticket.reply.is_closed())
-    };
-    let readings = model.predictor.read(&batch, sampling, &wanted).map_err(|error| {
+    let readings = model.predictor.read(&batch, sampling, wanted).map_err(|error| {
         tracing::error!("the model failed: {error}");
         Problem::Internal
     })?;
     let readings = readings.ok_or(Problem::Cancelled)?;
+    Ok(answered(model, readings, tickets.iter().map(|(ticket, _)| ticket)))
+}
+
+/// What was asked of each text.
+fn answered<'a>(
+    model: &Loaded,
+    readings: Vec<Reading>,
+    tickets: impl Iterator<Item = &'a Ticket>,
+) -> Vec<Result<Prediction, Problem>> {
+    let tickets: Vec<&Ticket> = tickets.collect();
     let both = readings.into_par_iter().zip(tickets);
-    let answer = |(reading, (ticket, _)): (_, &(Ticket, Duration))| {
+    let answer = |(reading, ticket): (_, &Ticket)| {
         let answer = model.predictor.answer(&ticket.encoded, reading, &ticket.asked);
         answer.ok_or(Problem::ModelOutput)
     };
-    Ok(both.map(answer).collect())
+    both.map(answer).collect()
 }
 
 #[cfg(test)]

@@ -4,19 +4,19 @@ use candle_core::Device;
 
 use super::*;
 use crate::posterior::{Passes, Spread};
-use crate::predict::{Loading, Predictor};
-use crate::serve::Abstain;
+use crate::predict::Predictor;
 use crate::serve::feedback::ModelMark;
+use crate::serve::model::Place;
 
 const LIMITS: Limits = Limits { budget: 256, batch_items: 16, queue_items: 16 };
 
 fn model() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-    Arc::new(Loaded::load(&folder, &Device::Cpu, &Abstain::default(), &Loading::default()).unwrap())
+    Arc::new(Loaded::load(&Place::alone(&folder), &[]).unwrap())
 }
 
 fn engine(metrics: &Arc<Metrics>) -> Engine {
-    Engine::start(LIMITS, Duration::ZERO, 1e4, Arc::clone(metrics), || ()).unwrap()
+    Engine::start(LIMITS, Duration::ZERO, 1e4, false, Arc::clone(metrics), || ()).unwrap()
 }
 
 type Reply = oneshot::Receiver<Result<Answer, Problem>>;
@@ -24,7 +24,8 @@ type Reply = oneshot::Receiver<Result<Answer, Problem>>;
 fn submit(engine: &Engine, model: &Arc<Loaded>, encoded: Encoded) -> Reply {
     let (reply, answer) = oneshot::channel();
     let asked = model.predictor.usual().clone();
-    let ticket = Ticket { model: Arc::clone(model), encoded, asked, sampling: None, reply };
+    let ticket =
+        Ticket { model: Arc::clone(model), encoded, asked, lane: 0, sampling: None, reply };
     engine.submit(ticket, Class::Interactive, None).unwrap();
     answer
 }
@@ -39,8 +40,8 @@ fn model_of_passes() -> Arc<Loaded> {
     let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
     artifact.posterior.spread = Spread::Passes(Passes::Dropout { samples: 4, layers: 0 });
     let predictor = Predictor::new(artifact).unwrap();
-    let mark = ModelMark::of(&predictor);
-    Arc::new(Loaded { predictor, rate: 1e4, written: std::time::UNIX_EPOCH, mark })
+    let mark = ModelMark::of(&predictor, None);
+    Arc::new(Loaded { predictor, rate: 1e4, written: std::time::UNIX_EPOCH, mark, trunk: None })
 }
 
 #[test]
@@ -50,6 +51,7 @@ fn passes_that_nobody_waits_for_any_more_are_not_made() {
     let ask = |samples| {
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket {
+            lane: 0,
             model: Arc::clone(&model),
             encoded: encoded(&model, "a film"),
             asked: model.predictor.usual().clone(),
@@ -82,6 +84,7 @@ fn people_come_between_the_passes_of_a_job_and_of_those_who_ask_for_many() {
     let ask = |samples, class| {
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket {
+            lane: 0,
             model: Arc::clone(&model),
             encoded: encoded(&model, "a film"),
             asked: model.predictor.usual().clone(),

@@ -44,13 +44,14 @@ pub struct ModelMark {
 }
 
 impl ModelMark {
-    pub fn of(predictor: &Predictor) -> Self {
+    /// `name` is that of a model of a server that has others: they may have the same labels.
+    pub fn of(predictor: &Predictor, name: Option<&String>) -> Self {
         let first = |hash: Sha256| -> [u8; 8] {
             let whole: [u8; 32] = hash.finalize().into();
             std::array::from_fn(|place| whole[place])
         };
         let mut labels = Sha256::new();
-        for label in predictor.labels() {
+        for label in predictor.labels().iter().chain(name) {
             labels.update((label.len() as u64).to_le_bytes());
             labels.update(label);
         }

@@ -39,6 +39,7 @@ fn predicted(text: &str, age: Duration) -> (Uuid, String) {
 
 fn label(id: &str, class: u32) -> Label {
     Label {
+        model: None,
         id: id.to_owned(),
         label: ["a", "b"][class as usize].to_owned(),
         class,

@@ -9,8 +9,9 @@ mod secrets;
 mod window;
 mod writer;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -29,6 +30,7 @@ use super::metrics::Metrics;
 use super::model::Loaded;
 use super::problem::{Fault, Problem};
 use super::request::{Sent, fault};
+use super::served::{Chosen, Models};
 use crate::predict::Prediction;
 
 /// What is said of an id that no key of ours has signed.
@@ -61,9 +63,24 @@ pub struct Told {
     pub sent: Option<Sent>,
 }
 
+/// The newest labels, of each model by its mark of labels.
+struct Windows {
+    by_model: HashMap<[u8; 8], Window>,
+    /// Labels of each.
+    most: usize,
+}
+
+impl Windows {
+    fn of(&mut self, model: ModelMark) -> &mut Window {
+        let most = self.most;
+        self.by_model.entry(model.labels).or_insert_with(|| Window::new(most))
+    }
+}
+
 /// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Accepted {
+    /// The model that predicted.
+    pub chosen: Chosen,
     /// Whether the label is the one that was predicted.
     pub correct: bool,
     /// Whether it counts: it was not there before.
@@ -76,7 +93,7 @@ pub struct Accepted {
 pub struct Feedback {
     secrets: RwLock<Arc<Vec<Secret>>>,
     log: Log,
-    window: Arc<Mutex<Window>>,
+    windows: Mutex<Windows>,
     keeps_texts: bool,
     life: Duration,
 }
@@ -94,17 +111,20 @@ impl Feedback {
     /// Opens what was kept before.
     pub fn open(settings: &FeedbackSettings, metrics: &Metrics) -> Result<Self, FeedbackError> {
         let FeedbackSettings { path, bytes, texts, secrets, life, window } = settings;
-        let mut window = Window::new(*window);
+        let mut windows = Windows { by_model: HashMap::new(), most: *window };
         let place = LogSettings { folder: path.clone(), most: *bytes, life: *life };
         let secrets = RwLock::new(Arc::new(secrets::read(secrets)?));
         let log = Log::open(place, metrics.texts_dropped.clone(), &mut |label| {
-            let named = id::trusted(&label.id);
-            if let Some(row) = named.and_then(|named| Labelled::new(&named, label.class)) {
-                window.add(row);
+            let Some(named) = id::trusted(&label.id) else { return };
+            if let Some(row) = Labelled::new(&named, label.class) {
+                windows.of(named.model).add(row);
             }
         })?;
-        let window = Arc::new(Mutex::new(window));
-        Ok(Self { secrets, log, window, keeps_texts: *texts, life: *life })
+        Ok(Self { secrets, log, windows: Mutex::new(windows), keeps_texts: *texts, life: *life })
+    }
+
+    fn windows(&self) -> MutexGuard<'_, Windows> {
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn secrets(&self) -> Arc<Vec<Secret>> {
@@ -134,15 +154,17 @@ impl Feedback {
     }
 
     /// Takes a label: it is on disk when this ends.
-    pub async fn take(&self, model: &Loaded, told: Told) -> Result<Accepted, Problem> {
-        let (named, class) = self.check(model, &told)?;
-        let labels = model.predictor.labels();
+    pub async fn take(&self, models: &Models, told: Told) -> Result<Accepted, Problem> {
+        let (named, class, chosen) = self.check(models, &told)?;
+        let labels = chosen.loaded.predictor.labels();
+        let others = models.all().len() > 1;
         let at = now();
         let label = Label {
             id: told.prediction_id,
             label: told.label,
             class: class as u32,
             predicted: labels[named.predicted].clone(),
+            model: others.then(|| chosen.served.name.to_string()),
             at,
             text: told.sent.as_ref().map(|sent| sent.text.to_string()),
             pair: told.sent.and_then(|sent| sent.pair).map(|pair| pair.to_string()),
@@ -156,14 +178,14 @@ impl Feedback {
             Err(NotKept::Unwritable) => return Err(Problem::FeedbackUnwritable),
         };
         if let Some(row) = Labelled::new(&named, class as u32).filter(|_| is_new) {
-            self.window.lock().unwrap_or_else(PoisonError::into_inner).add(row);
+            self.windows().of(named.model).add(row);
         }
-        let score = score(model, &named, class);
-        Ok(Accepted { correct: named.predicted == class, is_new, score })
+        let score = score(&chosen.loaded, &named, class);
+        Ok(Accepted { chosen, correct: named.predicted == class, is_new, score })
     }
 
-    /// What a label is for, and its class.
-    fn check(&self, model: &Loaded, told: &Told) -> Result<(Named, usize), Problem> {
+    /// What a label is for, its class, and the model that predicted.
+    fn check(&self, models: &Models, told: &Told) -> Result<(Named, usize, Chosen), Problem> {
         let refuse = |faults: Vec<Fault>| Err(Problem::Validation(faults));
         let id = |msg: String, kind| vec![fault(&["prediction_id".into()], msg, kind)];
         let secrets = self.secrets();
@@ -176,11 +198,12 @@ impl Feedback {
             let msg = format!("is too old: a label is accepted for {life} after the prediction");
             return refuse(id(msg, "prediction_id_expired"));
         }
-        if named.model.labels != model.mark.labels {
+        let is_its = |chosen: &Chosen| chosen.loaded.mark.labels == named.model.labels;
+        let Some(chosen) = models.in_service().find(is_its) else {
             let msg = "is of a model with other labels, which is no longer in service";
             return refuse(id(msg.to_owned(), "prediction_id_other_model"));
-        }
-        let labels = model.predictor.labels();
+        };
+        let labels = chosen.loaded.predictor.labels();
         let mut faults = Vec::new();
         let class = labels.iter().position(|label| *label == told.label);
         if class.is_none() {
@@ -194,7 +217,7 @@ impl Feedback {
             faults.push(fault(&["text".into()], msg, "text_mismatch"));
         }
         match class {
-            Some(class) if faults.is_empty() => Ok((named, class)),
+            Some(class) if faults.is_empty() => Ok((named, class, chosen)),
             _ => refuse(faults),
         }
     }
@@ -202,14 +225,13 @@ impl Feedback {
     /// What the newest labels say of a model.
     pub fn figures(&self, model: &Loaded) -> Option<Figures> {
         let conformal = model.predictor.artifact().calibration.conformal.as_ref();
-        let window = || self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = window().asked(model.mark);
+        let asked = self.windows().of(model.mark).asked(model.mark);
         match asked {
             Asked::Known(figures) => figures,
             Asked::New(rows, version) => {
                 // Labels may come meanwhile.
                 let figures = window::figures(&rows, conformal);
-                window().keep(model.mark, version, figures.clone());
+                self.windows().of(model.mark).keep(model.mark, version, figures.clone());
                 figures
             }
         }

@@ -29,6 +29,9 @@ pub struct Label {
     /// The places of both labels in the model.
     pub class: u32,
     pub predicted: String,
+    /// What the model is called that predicted, by a server that has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// When it came, in milliseconds since 1970.
     pub at: u64,
     /// What was predicted for, where the label came with it.
@@ -87,6 +90,8 @@ pub struct Row {
     pub text: Option<(String, Option<String>)>,
     pub label: String,
     pub predicted: String,
+    /// What the model is called that predicted, by a server that has several.
+    pub model: Option<String>,
     pub confidence: f64,
     /// When the label came, in milliseconds since 1970.
     pub at: u64,
@@ -134,6 +139,7 @@ pub fn rows(folders: &[PathBuf]) -> Result<Vec<Row>, LogError> {
         text: label.text.map(|text| (text, label.pair)).or_else(|| texts.remove(&uuid)),
         label: label.label,
         predicted: label.predicted,
+        model: label.model,
         at: label.at,
     };
     Ok(all.into_iter().map(row).collect())

@@ -18,6 +18,7 @@ use super::super::problem::Problem;
 use super::super::reply;
 use super::super::request::{self, Options, Sent, Texts};
 use super::super::scheduler::Class;
+use super::super::served::Chosen;
 use super::{Begun, Running};
 use crate::predict::PredictionObject;
 
@@ -60,16 +61,17 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
 async fn perform(app: &App, id: &str, body: Value, running: &Running) -> Result<Vec<u8>, Problem> {
     let came = Instant::now();
     let job = request::job(body, &app.settings.request)?;
+    let chosen = &app.models.chosen(app.models.first(), job.options.model.as_deref())?;
     match &job.texts {
         Texts::One(sent) => {
-            let object = patiently(app, sent, &job.options, came).await?;
+            let object = patiently(app, chosen, sent, &job.options, came).await?;
             running.done.store(1, Ordering::Release);
             packed(app, object).await
         }
         Texts::Many(texts) => {
             let (done, options) = (&running.done, &job.options);
             let one = |sent: Sent| async move {
-                let answer = patiently(app, &sent, options, came).await;
+                let answer = patiently(app, chosen, &sent, options, came).await;
                 done.fetch_add(1, Ordering::AcqRel);
                 answer
             };
@@ -104,6 +106,7 @@ async fn packed<T: Serialize + Send + 'static>(app: &App, result: T) -> Result<V
 /// A job has time: it tries again when the queue is full.
 async fn patiently(
     app: &App,
+    chosen: &Chosen,
     sent: &Sent,
     options: &Options,
     came: Instant,
@@ -111,7 +114,7 @@ async fn patiently(
     let urgency = Urgency { class: Class::Job, came, deadline: None, cached: true };
     let mut pause = PAUSE;
     loop {
-        match app.answer(sent, options, urgency).await {
+        match app.answer(chosen, sent, options, urgency).await {
             Ok((object, _)) => return Ok(object),
             Err(Problem::Overloaded(_)) => {
                 sleep(pause).await;

@@ -14,7 +14,7 @@ pub struct Sample {
     pub name: &'static str,
     pub help: &'static str,
     /// From bounded sets.
-    pub label: Option<(&'static str, String)>,
+    pub labels: Vec<(&'static str, String)>,
     pub value: f64,
 }
 
@@ -34,12 +34,8 @@ impl Collector for Known {
         for all in samples.chunk_by(|one, other| one.name == other.name) {
             let mut metric =
                 encoder.encode_descriptor(all[0].name, all[0].help, None, MetricType::Gauge)?;
-            if let [Sample { label: None, value, .. }] = all {
-                ConstGauge::new(*value).encode(metric)?;
-                continue;
-            }
-            for Sample { label, value, .. } in all {
-                let labels: Vec<_> = label.iter().map(|(name, of)| (*name, &**of)).collect();
+            for Sample { labels, value, .. } in all {
+                let labels: Vec<_> = labels.iter().map(|(name, of)| (*name, &**of)).collect();
                 ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
             }
         }

@@ -5,7 +5,9 @@ mod classic;
 mod known;
 mod process;
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -71,37 +73,40 @@ pub struct Metrics {
     pub cache_coalesced: Counter,
     /// Seconds that jobs waited before they began.
     pub job_wait: Histogram,
-    predictions: Family<Labels<2>, Counter>,
-    duration: Histogram,
-    errors: Family<Labels<1>, Counter>,
+    predictions: Family<Labels<3>, Counter>,
+    duration: Histograms<1>,
+    errors: Family<Labels<2>, Counter>,
     cancelled: Family<Labels<1>, Counter>,
     rejected: Family<Labels<1>, Counter>,
     stages: Histograms<1>,
-    passes: Histogram,
-    cache_requests: Family<Labels<2>, Counter>,
+    passes: Histograms<1>,
+    cache_requests: Family<Labels<3>, Counter>,
     jobs_finished: Family<Labels<1>, Counter>,
-    confidence: Histogram,
-    uncertainty: Histograms<1>,
-    set_size: Histogram,
-    ood_p_value: Histogram,
-    abstentions: Family<Labels<1>, Counter>,
-    truncated: Counter,
-    ood: Counter,
+    confidence: Histograms<1>,
+    uncertainty: Histograms<2>,
+    set_size: Histograms<1>,
+    ood_p_value: Histograms<1>,
+    abstentions: Family<Labels<2>, Counter>,
+    truncated: Family<Labels<1>, Counter>,
+    ood: Family<Labels<1>, Counter>,
     model: Family<Labels<3>, Gauge>,
+    encoder_texts: Family<Labels<1>, Counter>,
     queue: Family<Labels<1>, Gauge>,
     oldest_age: Number,
     busy: Number,
-    cache_entries: Gauge,
+    cache_entries: Family<Labels<1>, Gauge>,
     jobs: Family<Labels<1>, Gauge>,
     redis_up: Family<Labels<1>, Gauge>,
     jobs_bytes: Gauge,
     inflight_bytes: Gauge,
-    reloads: Family<Labels<2>, Counter>,
-    feedback: Family<Labels<1>, Counter>,
+    reloads: Family<Labels<3>, Counter>,
+    feedback: Family<Labels<2>, Counter>,
     feedback_bytes: Gauge,
     /// Texts that were not kept for their label.
     pub texts_dropped: Counter,
     known: Known,
+    /// The labels of each model in service.
+    in_service: Mutex<HashMap<String, Labels<3>>>,
 }
 
 /// What is looked up when the metrics are asked for.
@@ -113,8 +118,8 @@ pub struct Snapshot {
     pub oldest_age: Duration,
     /// The share of the last minute that the engine was at work.
     pub busy: f64,
-    /// Answers that are kept.
-    pub cache_entries: u64,
+    /// Answers that are kept, of each model.
+    pub cache_entries: Vec<(Arc<str>, u64)>,
     /// Where Redis is and whether it is well, if there is one.
     pub redis: Option<(String, bool)>,
     pub jobs: Vec<(&'static str, usize)>,
@@ -131,6 +136,7 @@ pub struct Snapshot {
 impl Metrics {
     pub fn new() -> Self {
         let seconds = || Histogram::new(HTTP_BUCKETS);
+        let shares = || Histogram::new(SHARES);
         let short = || Histogram::new(exponential_buckets(1e-4, 2.5, 13));
         let metrics = Self {
             registry: Registry::default(),
@@ -143,28 +149,33 @@ impl Metrics {
             cache_coalesced: Counter::default(),
             job_wait: Histogram::new(exponential_buckets(0.01, 4.0, 10)),
             predictions: Family::default(),
-            duration: Histogram::new(HTTP_BUCKETS),
+            duration: Family::new_with_constructor(seconds),
             errors: Family::default(),
             cancelled: Family::default(),
             rejected: Family::default(),
             stages: Family::new_with_constructor(short),
-            passes: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            passes: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(1.0, 2.0, 9))
+            }),
             cache_requests: Family::default(),
             jobs_finished: Family::default(),
-            confidence: Histogram::new(SHARES),
+            confidence: Family::new_with_constructor(shares),
             uncertainty: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(1e-3, 2.0, 13))
             }),
-            set_size: Histogram::new([0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0]),
-            ood_p_value: Histogram::new(SHARES),
+            set_size: Family::new_with_constructor(|| {
+                Histogram::new([0.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0])
+            }),
+            ood_p_value: Family::new_with_constructor(shares),
             abstentions: Family::default(),
-            truncated: Counter::default(),
-            ood: Counter::default(),
+            truncated: Family::default(),
+            ood: Family::default(),
             model: Family::default(),
+            encoder_texts: Family::default(),
             queue: Family::default(),
             oldest_age: Number::default(),
             busy: Number::default(),
-            cache_entries: Gauge::default(),
+            cache_entries: Family::default(),
             jobs: Family::default(),
             redis_up: Family::default(),
             jobs_bytes: Gauge::default(),
@@ -174,6 +185,7 @@ impl Metrics {
             feedback_bytes: Gauge::default(),
             texts_dropped: Counter::default(),
             known: Known::default(),
+            in_service: Mutex::default(),
         };
         metrics.registered()
     }
@@ -215,6 +227,8 @@ impl Metrics {
         ours.register("cache_entries", "Cached responses", self.cache_entries.clone());
         let help = "Requests that waited for the response to an identical request";
         ours.register("cache_coalesced", help, self.cache_coalesced.clone());
+        let help = "Texts of models with a shared encoder, by whether the encoder read them";
+        ours.register("encoder_texts", help, self.encoder_texts.clone());
         let help = "Whether Redis can be used: 0 if it is gone, slow, full or evicts jobs";
         ours.register("redis_up", help, self.redis_up.clone());
         ours.register("jobs", "Jobs by status", self.jobs.clone());
@@ -251,68 +265,100 @@ impl Metrics {
 
     /// Counters of what has not happened yet: an alert on a rate cannot see one that appears with its first event.
     fn begin(&self) {
-        for reason in [Reason::Epistemic, Reason::Confidence, Reason::Ood, Reason::SetSize] {
-            drop(self.abstentions.get_or_create(&[("reason", reason_name(reason).to_owned())]));
-        }
         for (family, label, values) in [
-            (&self.errors, "type", &["internal", "model-output-invalid", "deadline-exceeded"][..]),
-            (&self.rejected, "reason", &["rate-limited", "overloaded", "draining", "not-ready"]),
+            (
+                &self.rejected,
+                "reason",
+                &["rate-limited", "overloaded", "draining", "not-ready"][..],
+            ),
             (&self.cancelled, "stage", &["tokenize", "queue", "inference"]),
             (&self.jobs_finished, "status", &["completed", "failed", "cancelled"]),
+            (&self.encoder_texts, "result", &["read", "shared"]),
         ] {
             for value in values {
                 drop(family.get_or_create(&[(label, (*value).to_owned())]));
             }
+        }
+        for what in ["key list", "feedback key"] {
+            self.begin_reloads("", what);
+        }
+    }
+
+    fn begin_reloads(&self, model: &str, what: &'static str) {
+        for outcome in ["taken", "refused"] {
+            drop(self.reloads.get_or_create(&reload(model, what, outcome)));
+        }
+    }
+
+    /// The same of a model.
+    fn begin_model(&self, model: &str) {
+        for reason in [Reason::Epistemic, Reason::Confidence, Reason::Ood, Reason::SetSize] {
+            drop(self.abstentions.get_or_create(&of(model, "reason", reason_name(reason))));
+        }
+        for kind in ["internal", "model-output-invalid", "deadline-exceeded"] {
+            drop(self.errors.get_or_create(&of(model, "type", kind)));
         }
         for (tier, results) in [
             ("memory", &["hit", "miss", "bypass", "coalesced"][..]),
             ("redis", &["hit", "miss", "bypass"]),
         ] {
             for result in results {
-                let labels = [("tier", tier.to_owned()), ("result", (*result).to_owned())];
-                drop(self.cache_requests.get_or_create(&labels));
+                drop(self.cache_requests.get_or_create(&cache_labels(model, tier, result)));
             }
         }
         for correct in ["true", "false"] {
-            drop(self.feedback.get_or_create(&[("correct", correct.to_owned())]));
+            drop(self.feedback.get_or_create(&of(model, "correct", correct)));
         }
-        for what in ["model", "key list", "feedback key"] {
-            for outcome in ["taken", "refused"] {
-                let labels = [("what", what.to_owned()), ("outcome", outcome.to_owned())];
-                drop(self.reloads.get_or_create(&labels));
-            }
+        let own = [("model", model.to_owned())];
+        drop((self.truncated.get_or_create(&own), self.ood.get_or_create(&own)));
+        for histogram in
+            [&self.duration, &self.confidence, &self.set_size, &self.ood_p_value, &self.passes]
+        {
+            drop(histogram.get_or_create(&own));
         }
+        self.begin_reloads(model, "model");
     }
 
-    /// The model in service changed.
-    pub fn set_model(&self, predictor: &Predictor) {
+    /// A model was taken into service under that name.
+    pub fn set_model(&self, model: &str, predictor: &Predictor) {
+        self.begin_model(model);
         let decides = predictor.usual().limits.is_some();
         let decisions = if decides { &["accept", "abstain"][..] } else { &["none"] };
         for label in predictor.labels() {
             for decision in decisions {
-                let labels = [("label", label.clone()), ("decision", (*decision).to_owned())];
-                drop(self.predictions.get_or_create(&labels));
+                drop(self.predictions.get_or_create(&decided(model, label, decision)));
             }
         }
-        let manifest = &predictor.artifact().manifest;
-        self.model.clear();
+        let method = predictor.artifact().manifest.fit.method.name();
         let labels = [
-            ("name", manifest.name.clone()),
+            ("name", model.to_owned()),
             ("version", predictor.version().to_owned()),
-            ("method", manifest.fit.method.name().to_owned()),
+            ("method", method.to_owned()),
         ];
+        let mut known = self.in_service.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = known.insert(model.to_owned(), labels.clone()) {
+            self.model.remove(&before);
+        }
         self.model.get_or_create(&labels).set(1);
     }
 
-    /// A prediction was given, so long after its request came.
-    pub fn predicted(&self, predictor: &Predictor, prediction: &Prediction, took: Duration) {
-        let label = predictor.labels()[prediction.label].clone();
+    /// A model gave a prediction, so long after its request came.
+    pub fn predicted(
+        &self,
+        model: &str,
+        predictor: &Predictor,
+        prediction: &Prediction,
+        took: Duration,
+    ) {
+        let own = [("model", model.to_owned())];
+        let label = &predictor.labels()[prediction.label];
         let judgement = &prediction.judgement;
-        let decision = decision(judgement).unwrap_or("none").to_owned();
-        self.predictions.get_or_create(&[("label", label), ("decision", decision)]).inc();
-        self.duration.observe(took.as_secs_f64());
-        self.passes.observe(prediction.logits.passes().unwrap_or(1) as f64);
-        self.confidence.observe(prediction.confidence);
+        let decision = decision(judgement).unwrap_or("none");
+        self.predictions.get_or_create(&decided(model, label, decision)).inc();
+        self.duration.get_or_create(&own).observe(took.as_secs_f64());
+        let passes = prediction.logits.passes().unwrap_or(1);
+        self.passes.get_or_create(&own).observe(passes as f64);
+        self.confidence.get_or_create(&own).observe(prediction.confidence);
         let predictive = &prediction.predictive;
         let kinds = [
             ("total", Some(predictive.total)),
@@ -321,25 +367,32 @@ impl Metrics {
         ];
         for (kind, nats) in kinds {
             if let Some(nats) = nats {
-                self.uncertainty.get_or_create(&[("kind", kind.to_owned())]).observe(nats);
+                self.uncertainty.get_or_create(&of(model, "kind", kind)).observe(nats);
             }
         }
         if let Some(set) = &judgement.set {
-            self.set_size.observe(set.classes.len() as f64);
+            self.set_size.get_or_create(&own).observe(set.classes.len() as f64);
         }
         if let Some(ood) = judgement.ood {
-            self.ood_p_value.observe(ood.p_value);
-            self.ood.inc_by(u64::from(ood.is_ood));
+            self.ood_p_value.get_or_create(&own).observe(ood.p_value);
+            self.ood.get_or_create(&own).inc_by(u64::from(ood.is_ood));
         }
         for reason in judgement.reasons.iter().flatten() {
-            self.abstentions.get_or_create(&[("reason", reason_name(*reason).to_owned())]).inc();
+            self.abstentions.get_or_create(&of(model, "reason", reason_name(*reason))).inc();
         }
-        self.truncated.inc_by(u64::from(prediction.truncated));
+        self.truncated.get_or_create(&own).inc_by(u64::from(prediction.truncated));
     }
 
-    /// A text got no prediction.
-    pub fn failed(&self, problem: &Problem) {
-        self.errors.get_or_create(&[("type", problem.suffix().to_owned())]).inc();
+    /// A text got no prediction of a model.
+    pub fn failed(&self, model: &str, problem: &Problem) {
+        self.errors.get_or_create(&of(model, "type", problem.suffix())).inc();
+    }
+
+    /// Texts of models with a shared encoder that it read, and those that needed no reading any more.
+    pub fn encoder_read(&self, read: usize, shared: usize) {
+        for (result, count) in [("read", read), ("shared", shared)] {
+            self.encoder_texts.get_or_create(&[("result", result.to_owned())]).inc_by(count as u64);
+        }
     }
 
     /// A request was refused.
@@ -369,24 +422,22 @@ impl Metrics {
     }
 
     /// The cache of this process, or that of all replicas, had it or not.
-    pub fn cache(&self, tier: &'static str, result: &'static str) {
-        let labels = [("tier", tier.to_owned()), ("result", result.to_owned())];
-        self.cache_requests.get_or_create(&labels).inc();
+    pub fn cache(&self, model: &str, tier: &'static str, result: &'static str) {
+        self.cache_requests.get_or_create(&cache_labels(model, tier, result)).inc();
     }
 
     pub fn job_finished(&self, status: &'static str) {
         self.jobs_finished.get_or_create(&[("status", status.to_owned())]).inc();
     }
 
-    /// A label came for a prediction, which was right or not.
-    pub fn told(&self, correct: bool) {
-        self.feedback.get_or_create(&[("correct", correct.to_string())]).inc();
+    /// A label came for a prediction of a model, which was right or not.
+    pub fn told(&self, model: &str, correct: bool) {
+        self.feedback.get_or_create(&of(model, "correct", &correct.to_string())).inc();
     }
 
-    /// The model or the keys were read again.
-    pub fn reloaded(&self, what: &'static str, outcome: &'static str) {
-        let labels = [("what", what.to_owned()), ("outcome", outcome.to_owned())];
-        self.reloads.get_or_create(&labels).inc();
+    /// A model, or the keys of all, were read again.
+    pub fn reloaded(&self, model: &str, what: &'static str, outcome: &'static str) {
+        self.reloads.get_or_create(&reload(model, what, outcome)).inc();
     }
 
     pub fn render(&self, now: &Snapshot) -> String {
@@ -395,7 +446,10 @@ impl Metrics {
         }
         self.oldest_age.set(now.oldest_age.as_secs_f64());
         self.busy.set(now.busy);
-        self.cache_entries.set(now.cache_entries as i64);
+        for (model, entries) in &now.cache_entries {
+            let own = [("model", model.to_string())];
+            self.cache_entries.get_or_create(&own).set(*entries as i64);
+        }
         if let Some((server, up)) = &now.redis {
             self.redis_up.get_or_create(&[("server", server.clone())]).set((*up).into());
         }
@@ -416,6 +470,24 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Labels of a model and one more.
+fn of(model: &str, label: &'static str, value: &str) -> Labels<2> {
+    [("model", model.to_owned()), (label, value.to_owned())]
+}
+
+fn decided(model: &str, label: &str, decision: &str) -> Labels<3> {
+    [("model", model.to_owned()), ("label", label.to_owned()), ("decision", decision.to_owned())]
+}
+
+fn cache_labels(model: &str, tier: &str, result: &str) -> Labels<3> {
+    [("model", model.to_owned()), ("tier", tier.to_owned()), ("result", result.to_owned())]
+}
+
+/// What belongs to no model alone has an empty name.
+fn reload(model: &str, what: &str, outcome: &str) -> Labels<3> {
+    [("model", model.to_owned()), ("what", what.to_owned()), ("outcome", outcome.to_owned())]
 }
 
 fn reason_name(reason: Reason) -> &'static str {

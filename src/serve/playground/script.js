@@ -28,6 +28,11 @@ const OWN_DOUBT = {
 let waiting = null;
 let asked = 0;
 let ownDoubt = "absent";
+// The model that is asked, once several are known, and its labels.
+let model = null;
+let labelsOfModel = [];
+// The prediction on the page.
+let shown = null;
 
 function element(name, properties = {}, children = []) {
   const made = document.createElement(name);
@@ -58,7 +63,8 @@ const headers = () => {
 };
 
 async function describe() {
-  const answer = await fetch("/info", { headers: headers() });
+  const path = model === null ? "/info" : `/models/${encodeURIComponent(model)}/info`;
+  const answer = await fetch(path, { headers: headers() });
   if (answer.status === 401) {
     find("key-row").hidden = false;
     find("model").textContent = "an API key is required";
@@ -66,6 +72,8 @@ async function describe() {
   }
   const info = await answer.json();
   ownDoubt = info.calibration.epistemic;
+  labelsOfModel = info.labels;
+  choice(info);
   const reviews = ["negative", "positive"].every((label) => info.labels.includes(label));
   examples(reviews ? [...REVIEWS, ...STRANGE] : STRANGE);
   find("model").textContent = `${info.model} · ${info.labels.length} labels · ${info.method}`;
@@ -74,6 +82,7 @@ async function describe() {
 function body() {
   return {
     text: find("text").value,
+    ...(model !== null && { model }),
     coverage: Number(find("coverage").value) / 100,
     return_samples: true,
   };
@@ -121,6 +130,7 @@ function show(found, timing) {
   find("confidence").textContent = `${percent(found.confidence)} likely${range}`;
   decide(found);
   probabilities(found);
+  tellable(found);
   spread(found);
   sources(details, found.ood);
   labels(found.prediction_set);
@@ -151,6 +161,43 @@ function probabilities(found) {
     element("div", { class: "bar" }, [bar("", p)]),
     element("span", { text: percent(p) }),
   ]));
+}
+
+// A server of several models lets one choose.
+function choice(info) {
+  if (info.models.length < 2) return;
+  model = info.model;
+  const options = info.models.map((name) => element("option", { value: name, text: name }));
+  find("models").replaceChildren(...options);
+  find("models").value = model;
+  find("models-row").hidden = false;
+}
+
+// The correct label of what is shown, for the rolling figures and a new calibration.
+function tellable(found) {
+  const options = labelsOfModel.map((label) => element("option", { value: label, text: label }));
+  find("told").replaceChildren(...options);
+  find("told").value = found.label;
+  find("tell").disabled = false;
+  shown = found;
+  find("told-outcome").textContent = "";
+}
+
+async function tell() {
+  const button = find("tell");
+  button.disabled = true;
+  const told = { prediction_id: shown.prediction_id, label: find("told").value, text: shown.text };
+  try {
+    const answer = await fetch("/feedback", {
+      method: "POST", headers: headers(), body: JSON.stringify(told),
+    });
+    const said = await answer.json();
+    const why = said.errors ? said.errors[0].msg : said.detail;
+    find("told-outcome").textContent = answer.ok ? "Stored. Thank you." : `Not stored: ${why}.`;
+  } catch (error) {
+    find("told-outcome").textContent = "The server does not respond.";
+    button.disabled = false;
+  }
 }
 
 // Each dot is what one plausible version of the model says.
@@ -275,6 +322,8 @@ function start() {
   find("text").addEventListener("input", soon);
   find("coverage").addEventListener("input", soon);
   find("key").addEventListener("change", () => { describe(); ask(); });
+  find("models").addEventListener("change", () => { model = find("models").value; describe(); ask(); });
+  find("tell").addEventListener("click", tell);
   find("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(find("curl").textContent);
     find("copy").textContent = "Copied";

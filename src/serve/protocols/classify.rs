@@ -21,8 +21,9 @@ use super::super::endpoints::predict::{server_timing, urgency};
 use super::super::problem::Problem;
 use super::super::reply;
 use super::super::request::{Fields, RequestLimits, Sent, text_schema};
+use super::super::served::Chosen;
 use super::super::settings::Settings;
-use super::{Asked, Told, ask, check_model, model_of, options};
+use super::{Asked, Told, ask, model_of, options};
 
 /// Several classifications.
 #[derive(Debug, Serialize, ToSchema)]
@@ -80,20 +81,20 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     let classify =
         Endpoint::post("/classify", post(classify), "Classify texts, in the form of vLLM");
     let classify = classify.reads("ClassifyRequest", schema(&settings.request));
-    vec![classify.gives::<Classifications>(200).tag("protocols")]
+    vec![classify.gives::<Classifications>(200).tag("protocols").of_model()]
 }
 
 async fn classify(
     State(app): State<Arc<App>>,
+    chosen: Chosen,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
     let Request { asked: Classify { asked, model }, share } =
         read_json(&app, &headers, body, read).await?;
-    let served = app.model.current();
-    check_model(&served, model.as_deref())?;
-    let (told, about, times) = ask(&app, &asked, urgency).await?;
+    let chosen = app.models.chosen(chosen, model.as_deref())?;
+    let (told, about, times) = ask(&app, &chosen, &asked, urgency).await?;
     drop(share);
     let tokens = told.iter().map(|told| told.0.num_tokens).sum();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -101,7 +102,7 @@ async fn classify(
         id: format!("classify-{}", Uuid::now_v7().simple()),
         object: "list",
         created: now.as_secs(),
-        model: served.predictor.artifact().manifest.name.clone(),
+        model: chosen.served.name.to_string(),
         data: told.iter().enumerate().map(classification).collect(),
         usage: Usage { prompt_tokens: tokens, total_tokens: tokens, completion_tokens: 0 },
     };

@@ -20,6 +20,7 @@ use super::super::endpoints::predict::{server_timing, urgency};
 use super::super::problem::Problem;
 use super::super::reply;
 use super::super::request::{self, Fields, Options, RequestLimits, Sent};
+use super::super::served::Chosen;
 use super::super::settings::Settings;
 use super::{Asked, Told, ask, plain};
 
@@ -53,6 +54,7 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     vec![
         Endpoint::post("/invocations", post(invocations), summary)
             .tag("protocols")
+            .of_model()
             .reads("Invocation", schema(&settings.request))
             .gives_json("Scores", rows),
         Endpoint::get("/ping", get(health::readyz), "Alias of /readyz, for SageMaker")
@@ -63,13 +65,14 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
 
 async fn invocations(
     State(app): State<Arc<App>>,
+    chosen: Chosen,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
     let Request { asked: Invocation { asked, top_k }, share } =
         read_json(&app, &headers, body, read).await?;
-    let (told, about, times) = ask(&app, &asked, urgency).await?;
+    let (told, about, times) = ask(&app, &chosen, &asked, urgency).await?;
     drop(share);
     let answer: Vec<Vec<Scored>> = told.iter().map(|told| scored(told, top_k)).collect();
     Ok((server_timing(times), reply::json(&app, &headers, about, answer).await?).into_response())

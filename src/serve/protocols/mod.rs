@@ -15,9 +15,9 @@ use super::answer::{Times, Urgency};
 use super::app::App;
 use super::endpoint::Endpoint;
 use super::endpoints::predict;
-use super::model::Loaded;
 use super::problem::Problem;
-use super::request::{Fields, Options, RequestLimits, Sent, fault};
+use super::request::{Fields, Options, RequestLimits, Sent};
+use super::served::Chosen;
 use super::settings::Settings;
 use crate::predict::PredictionObject;
 
@@ -88,12 +88,14 @@ impl Told {
 /// has none fails the request: these protocols have no place for a problem of one text.
 async fn ask(
     app: &App,
+    chosen: &Chosen,
     asked: &Asked,
     urgency: Urgency,
 ) -> Result<(Vec<Told>, usize, Times), Problem> {
-    app.check_able(&asked.sent, asked.field, &asked.options)?;
-    let about = predict::about(app, &asked.sent, &asked.options)?;
-    let each = predict::each(app, &asked.sent, &asked.options, urgency, asked.place).await?;
+    app.check_able(&chosen.loaded, &asked.sent, asked.field, &asked.options)?;
+    let about = predict::about(chosen, &asked.sent, &asked.options)?;
+    let each =
+        predict::each(app, chosen, &asked.sent, &asked.options, urgency, asked.place).await?;
     let (answers, times) = each;
     let told = answers.into_iter().map(|answer| answer.map(Told)).collect::<Result<_, _>>()?;
     Ok((told, about, times))
@@ -115,16 +117,6 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
         truncate: truncate(fields),
         ..plain()
     }
-}
-
-/// Refuses another model than the one that is served.
-fn check_model(served: &Loaded, named: Option<&str>) -> Result<(), Problem> {
-    let name = &served.predictor.artifact().manifest.name;
-    if named.is_none_or(|named| named == name) {
-        return Ok(());
-    }
-    let msg = format!("this server has the model `{name}`");
-    Err(Problem::Validation(vec![fault(&["model".into()], msg, "unknown_model")]))
 }
 
 /// The name of a model, as a body has it.

@@ -12,16 +12,17 @@ use utoipa::ToSchema;
 
 use super::super::app::App;
 use super::super::endpoint::{Access, Endpoint};
+use super::super::served::Served;
 
 /// What is served.
 #[derive(Debug, Serialize, ToSchema)]
 struct Models {
     /// Always `list`.
     object: &'static str,
-    /// As OpenAI and vLLM list models.
-    data: [ModelEntry; 1],
+    /// As OpenAI and vLLM list models; the first one answers requests that name none.
+    data: Vec<ModelEntry>,
     /// As the decision protocol lists them.
-    models: [DecisionModel; 1],
+    models: Vec<DecisionModel>,
 }
 
 /// A model.
@@ -60,22 +61,27 @@ pub fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn models(State(app): State<Arc<App>>) -> Json<Models> {
-    let model = app.model.current();
-    let predictor = &model.predictor;
-    let manifest = &predictor.artifact().manifest;
-    let (name, labels) = (manifest.name.clone(), predictor.labels().to_vec());
-    let created = model.written.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let entry = ModelEntry {
-        id: name.clone(),
-        object: "model",
-        created,
-        owned_by: "bayes",
-        version: predictor.version().to_owned(),
-        labels: labels.clone(),
+    let (data, models) = app.models.all().iter().map(|served| both(served)).unzip();
+    Json(Models { object: "list", data, models })
+}
+
+fn both(served: &Served) -> (ModelEntry, DecisionModel) {
+    let model = served.model.current();
+    let labels = model.predictor.labels().to_vec();
+    let decision = DecisionModel {
+        name: served.name.to_string(),
+        description: described(&labels),
+        release_date: day(model.written),
     };
-    let decision =
-        DecisionModel { name, description: described(&labels), release_date: day(model.written) };
-    Json(Models { object: "list", data: [entry], models: [decision] })
+    let entry = ModelEntry {
+        id: served.name.to_string(),
+        object: "model",
+        created: model.written.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        owned_by: "bayes",
+        version: model.predictor.version().to_owned(),
+        labels,
+    };
+    (entry, decision)
 }
 
 fn described(labels: &[String]) -> String {

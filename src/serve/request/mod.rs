@@ -25,6 +25,8 @@ pub struct Abstain {
 /// What is asked of each text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
+    /// The model, by its name; the server's first one if `None`.
+    pub model: Option<String>,
     /// Uncertainty and its sources.
     pub return_uncertainty: bool,
     /// Passes, for posteriors that are sampled.
@@ -47,6 +49,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            model: None,
             return_uncertainty: true,
             num_samples: None,
             seed: 0,
@@ -224,6 +227,7 @@ fn many(fields: &mut Fields, most: usize, limits: &RequestLimits) -> Vec<Sent> {
 fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
     let usual = Options::default();
     let read = Options {
+        model: model(fields),
         return_uncertainty: fields.flag(
             "return_uncertainty",
             usual.return_uncertainty,
@@ -250,6 +254,21 @@ fn options(fields: &mut Fields, limits: &RequestLimits) -> Options {
         fields.fault(&["return_samples".into()], msg, "contradiction");
     }
     read
+}
+
+/// The name of a model of the server.
+fn model(fields: &mut Fields) -> Option<String> {
+    let about =
+        "The model, by its name, where the server has several; the first one if it is `null`.";
+    let schema = || json!({ "type": ["string", "null"] });
+    match fields.value("model", false, about, schema)? {
+        Value::String(name) => Some(name),
+        Value::Null => None,
+        _ => {
+            fields.fault(&["model".into()], "must be a string", "string_type");
+            None
+        }
+    }
 }
 
 fn size(number: u64) -> usize {
@@ -324,6 +343,7 @@ pub fn fault(place: &[Value], msg: impl Into<String>, kind: &'static str) -> Fau
 /// The body of a job as it is kept: what [`job`] reads back.
 pub fn kept(job: &Job) -> Value {
     let Options {
+        model,
         return_uncertainty,
         num_samples,
         seed,
@@ -353,6 +373,7 @@ pub fn kept(job: &Job) -> Value {
     }
     let Abstain { min_confidence, max_epistemic, ood_p } = abstain;
     let options = serde_json::json!({
+        "model": model,
         "return_uncertainty": return_uncertainty,
         "num_samples": num_samples,
         "seed": seed,

@@ -50,9 +50,10 @@ fn every_option_is_read() {
     let body = json!({
         "text": "fine", "return_uncertainty": false, "num_samples": 7, "seed": u64::MAX,
         "coverage": null, "abstain": { "min_confidence": 0.5, "max_epistemic": 2, "ood_p": null },
-        "truncate": false, "top_k": 2, "return_text": false, "return_samples": false,
+        "truncate": false, "top_k": 2, "return_text": false, "return_samples": false, "model": "tickets",
     });
     let expected = Options {
+        model: Some("tickets".to_owned()),
         return_uncertainty: false,
         num_samples: Some(7),
         seed: u64::MAX,

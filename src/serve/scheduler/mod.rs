@@ -44,7 +44,7 @@ pub struct Limits {
     pub budget: u64,
     /// The most entries of a batch.
     pub batch_items: usize,
-    /// The most entries that wait.
+    /// The most entries of a lane and a class that wait.
     pub queue_items: usize,
 }
 
@@ -56,6 +56,8 @@ pub struct Entry<T> {
     /// When an answer is of no more use; `None` for never.
     pub deadline: Option<Time>,
     pub class: Class,
+    /// The place of its model among those of the server.
+    pub lane: usize,
     pub item: T,
 }
 
@@ -142,9 +144,9 @@ impl<T> Scheduler<T> {
     }
 
     /// Takes an entry, or says why not. Jobs have room of their own: they never fill the queue for
-    /// those who wait at a connection.
+    /// those who wait at a connection. So has each model: many requests for one do not refuse those for another.
     pub fn admit(&mut self, now: Time, entry: Entry<T>) -> Result<(), Refusal> {
-        self.expect(now, entry.cost, entry.class, entry.deadline)?;
+        self.expect(now, entry.cost, entry.lane, entry.class, entry.deadline)?;
         self.waiting.push_back(Waiting { entry, since: now, overtaken: 0 });
         Ok(())
     }
@@ -154,11 +156,13 @@ impl<T> Scheduler<T> {
         &self,
         now: Time,
         cost: u64,
+        lane: usize,
         class: Class,
         deadline: Option<Time>,
     ) -> Result<(), Refusal> {
         let wait = self.predicted_wait(now, cost, class);
-        if self.waiting(class) >= self.limits.queue_items {
+        let own = |one: &&Waiting<T>| (one.entry.lane, one.entry.class) == (lane, class);
+        if self.waiting.iter().filter(own).count() >= self.limits.queue_items {
             return Err(Refusal::Full(wait));
         }
         match deadline {

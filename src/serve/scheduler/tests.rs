@@ -12,7 +12,7 @@ fn scheduler() -> Scheduler<usize> {
 }
 
 fn entry(length: u32, class: Class, item: usize) -> Entry<usize> {
-    Entry { length, cost: u64::from(length), deadline: None, class, item }
+    Entry { length, cost: u64::from(length), deadline: None, class, lane: 0, item }
 }
 
 fn items(batch: &Batch<usize>) -> Vec<usize> {
@@ -192,4 +192,17 @@ proptest! {
         prop_assert!(overtaken.is_empty(), "never left: {:?}", overtaken);
         prop_assert!(queue.is_empty());
     }
+}
+
+#[test]
+fn many_entries_of_one_model_do_not_refuse_those_of_another() {
+    let mut queue = scheduler();
+    for item in 0..LIMITS.queue_items {
+        queue.admit(Time::ZERO, entry(1, Class::Interactive, item)).unwrap();
+    }
+    let full = queue.admit(Time::ZERO, entry(1, Class::Interactive, 64));
+    assert!(matches!(full, Err(Refusal::Full(_))));
+    let other = Entry { lane: 1, ..entry(1, Class::Interactive, 65) };
+    queue.admit(Time::ZERO, other).unwrap();
+    queue.admit(Time::ZERO, entry(1, Class::Job, 66)).unwrap();
 }

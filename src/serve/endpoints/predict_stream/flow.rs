@@ -22,6 +22,7 @@ use super::super::super::problem::Problem;
 use super::super::super::reply::SMALL;
 use super::super::super::request::{self, Options, Sent};
 use super::super::super::scheduler::Class;
+use super::super::super::served::Chosen;
 use super::super::super::shared;
 use super::super::predict;
 use super::Place;
@@ -48,12 +49,19 @@ pub struct Terms {
 /// A line that was read.
 struct Read {
     number: u64,
-    asked: Result<(Sent, Options), Problem>,
+    asked: Result<Asked, Problem>,
     /// Bytes that it needs until its answer has been read.
     bytes: usize,
     came: Instant,
     /// What it has of them.
     share: Share,
+}
+
+/// What a line asks, and of which model.
+struct Asked {
+    chosen: Chosen,
+    sent: Sent,
+    options: Options,
 }
 
 /// An answer, with the bytes that its line needed.
@@ -62,6 +70,8 @@ type Answered = (Bytes, usize);
 /// A stream on its way.
 pub struct Flow {
     app: Arc<App>,
+    /// The model that the path names, or the first one.
+    chosen: Chosen,
     terms: Arc<Terms>,
     lines: Lines,
     number: u64,
@@ -83,8 +93,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn new(app: Arc<App>, lines: Lines, terms: Terms, place: Place) -> Self {
+    pub fn new(app: Arc<App>, chosen: Chosen, lines: Lines, terms: Terms, place: Place) -> Self {
         Self {
+            chosen,
             paid: app.settings.request.job,
             phase: app.phases(),
             terms: Arc::new(terms),
@@ -200,8 +211,9 @@ impl Flow {
             }
             Ok(Some(Line::Whole(line))) => {
                 let length = line.len();
-                match prepared(&self.app, line).await {
-                    Ok((sent, options, about)) => (Ok((sent, options)), length + about),
+                // A stream may outlive a model.
+                match prepared(&self.app, self.chosen.renewed(), line).await {
+                    Ok((asked, about)) => (Ok(asked), length + about),
                     Err(problem) => (Err(problem), 0),
                 }
             }
@@ -226,7 +238,7 @@ impl Flow {
         let (app, terms) = (Arc::clone(&self.app), Arc::clone(&self.terms));
         let answer = async move {
             let answer = match room.and(asked) {
-                Ok((sent, options)) => predicted(&app, &terms, &sent, &options, came).await,
+                Ok(asked) => predicted(&app, &terms, &asked, came).await,
                 Err(problem) => Err(problem),
             };
             let line = match answer {
@@ -262,14 +274,15 @@ async fn pay(next: &mut Option<Read>, timeout: Duration) -> Result<(), Problem> 
 }
 
 /// What a line asks, and the bytes of its answer.
-async fn prepared(app: &Arc<App>, line: Bytes) -> Result<(Sent, Options, usize), Problem> {
+async fn prepared(app: &Arc<App>, chosen: Chosen, line: Bytes) -> Result<(Asked, usize), Problem> {
     let (large, its) = (line.len() > SMALL, Arc::clone(app));
     let prepare = move || {
         let (sent, options) = request::predict(parse(&line)?, &its.settings.request)?;
+        let chosen = its.models.chosen(chosen, options.model.as_deref())?;
         let one = std::slice::from_ref(&sent);
-        its.check_able(one, "text_pair", &options)?;
-        let about = predict::about(&its, one, &options)?;
-        Ok((sent, options, about))
+        its.check_able(&chosen.loaded, one, "text_pair", &options)?;
+        let about = predict::about(&chosen, one, &options)?;
+        Ok((Asked { chosen, sent, options }, about))
     };
     if large { app.aside.json(prepare).await } else { prepare() }
 }
@@ -278,8 +291,7 @@ async fn prepared(app: &Arc<App>, line: Bytes) -> Result<(Sent, Options, usize),
 async fn predicted(
     app: &App,
     terms: &Terms,
-    sent: &Sent,
-    options: &Options,
+    Asked { chosen, sent, options }: &Asked,
     came: Instant,
 ) -> Result<PredictionObject, Problem> {
     let deadline = came + terms.timeout;
@@ -287,7 +299,7 @@ async fn predicted(
     let urgency = Urgency { class: Class::Job, came, deadline: Some(deadline), cached };
     let mut pause = PAUSE;
     loop {
-        match app.answer(sent, options, urgency).await {
+        match app.answer(chosen, sent, options, urgency).await {
             Err(Problem::Overloaded(_)) if Instant::now() + pause < deadline => {
                 sleep(pause).await;
                 pause = (2 * pause).min(Duration::from_secs(1));

@@ -29,6 +29,7 @@ use super::super::life::Streams;
 use super::super::observe::RequestId;
 use super::super::problem::Problem;
 use super::super::request;
+use super::super::served::Chosen;
 use super::super::settings::Settings;
 use super::predict::urgency;
 
@@ -50,6 +51,7 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     let stream = Endpoint::post("/predict_stream", post(predict_stream), summary)
         .reads_as(KINDS[0], "PredictLine", line_schema(settings))
         .gives_text(KINDS[0])
+        .of_model()
         .header("X-Request-Timeout-Ms", &timeout);
     vec![stream]
 }
@@ -84,6 +86,7 @@ impl Drop for Place {
 
 async fn predict_stream(
     State(app): State<Arc<App>>,
+    chosen: Chosen,
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers();
@@ -107,7 +110,7 @@ async fn predict_stream(
         lines.begin().await?;
     }
     let patience = app.settings.request_timeout.max(app.settings.header_timeout);
-    let flow = Flow::new(app, lines, terms, place);
+    let flow = Flow::new(app, chosen, lines, terms, place);
     let mut response = Body::from_stream(flow.into_stream()).into_response();
     response.extensions_mut().insert(Streams(patience));
     let headers = response.headers_mut();

@@ -27,14 +27,13 @@ use super::super::body::{Request, read_bytes};
 use super::super::endpoint::{Access, Endpoint};
 use super::super::endpoints::health;
 use super::super::endpoints::predict::{server_timing, urgency};
-use super::super::model::Loaded;
 use super::super::problem::Problem;
 use super::super::reply;
+use super::super::served::{Chosen, NO_MODEL};
 use super::super::settings::Settings;
 use super::ask;
 use crate::predict::Pairs;
 
-const NO_MODEL: &str = "no such model or version; `/v1/models` lists what is served";
 /// Problems of an inference.
 const OF_INFER: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 421, 429, 500, 503, 504];
 /// Problems of a call that only reads.
@@ -189,14 +188,14 @@ async fn model(
     State(app): State<Arc<App>>,
     named: Result<Path<Named>, PathRejection>,
 ) -> Result<Json<ModelMetadata>, Problem> {
-    let (model, _) = find(&app, named)?;
+    let (Chosen { served, loaded: model, .. }, _) = find(&app, named)?;
     let text = |name| TensorKind { name, datatype: "BYTES", shape: vec![-1] };
     let inputs = match model.predictor.pairs() {
         Pairs::Never | Pairs::NoSegment { .. } => vec![text("text")],
         Pairs::Always | Pairs::Either => vec![text("text"), text("text_pair")],
     };
     Ok(Json(ModelMetadata {
-        name: model.predictor.artifact().manifest.name.clone(),
+        name: served.name.to_string(),
         versions: [model.predictor.version().to_owned()],
         platform: "bayes",
         inputs,
@@ -209,8 +208,8 @@ async fn model_ready(
     State(app): State<Arc<App>>,
     named: Result<Path<Named>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let (model, _) = find(&app, named)?;
-    let name = model.predictor.artifact().manifest.name.clone();
+    let (chosen, _) = find(&app, named)?;
+    let name = chosen.served.name.to_string();
     let ready = health::unready(&app).is_none();
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((code, Json(ModelReady { name, ready })).into_response())
@@ -223,21 +222,17 @@ async fn infer(
     body: Body,
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
-    let (model, version) = find(&app, named)?;
+    let (chosen, version) = find(&app, named)?;
+    let model = &chosen.loaded;
     let head = infer::head(&headers)?;
     let Request { asked: Infer { id, asked, wanted }, share } =
         read_bytes(&app, &headers, body, move |bytes, limits| read(bytes, head, limits)).await?;
-    let offered = outputs(&offered(&app, &model), wanted.as_deref())?;
-    let (told, about, times) = ask(&app, &asked, urgency).await?;
+    let offered = outputs(&offered(&app, model), wanted.as_deref())?;
+    let (told, about, times) = ask(&app, &chosen, &asked, urgency).await?;
     drop(share);
-    let versions = told.iter().map(|told| &told.0.model_version);
     let version = version.as_deref().unwrap_or(model.predictor.version());
-    if versions.into_iter().any(|own| own != version) {
-        // Another model was taken into service meanwhile, whose columns may be others.
-        return Err(Problem::NotReady);
-    }
     let response = InferResponse {
-        model_name: model.predictor.artifact().manifest.name.clone(),
+        model_name: chosen.served.name.to_string(),
         model_version: version.to_owned(),
         id,
         outputs: written(&told, &offered, wanted.is_some())?,
@@ -245,15 +240,14 @@ async fn infer(
     Ok((server_timing(times), reply::json(&app, &headers, about, response).await?).into_response())
 }
 
-/// The model that a path names, and the version that it must have.
+/// The model that a path names, and the version that it has to have.
 fn find(
     app: &App,
     named: Result<Path<Named>, PathRejection>,
-) -> Result<(Arc<Loaded>, Option<String>), Problem> {
+) -> Result<(Chosen, Option<String>), Problem> {
     let Path(Named { model, version }) = named.map_err(|_| Problem::NotFound(NO_MODEL))?;
-    let served = app.model.current();
-    let own = served.predictor.version();
-    let is_it = served.predictor.artifact().manifest.name == model
-        && version.as_deref().is_none_or(|version| version == own);
-    if is_it { Ok((served, version)) } else { Err(Problem::NotFound(NO_MODEL)) }
+    let chosen = app.models.find(&model).ok_or(Problem::NotFound(NO_MODEL))?;
+    let own = chosen.loaded.predictor.version();
+    let is_it = version.as_deref().is_none_or(|version| version == own);
+    if is_it { Ok((chosen, version)) } else { Err(Problem::NotFound(NO_MODEL)) }
 }

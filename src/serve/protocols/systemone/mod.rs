@@ -37,8 +37,9 @@ use super::super::endpoints::predict::{server_timing, urgency};
 use super::super::problem::Problem;
 use super::super::reply;
 use super::super::request::fault;
+use super::super::served::Chosen;
 use super::super::settings::Settings;
-use super::{Told, ask, check_model};
+use super::{Told, ask};
 
 /// Labels that one fault lists.
 const MOST_LISTED: usize = 256;
@@ -70,28 +71,27 @@ pub fn endpoints(settings: &Settings) -> Vec<Endpoint> {
     let summary = "Answer questions about one text, in the form of System One";
     let decide = Endpoint::post("/v1/systemone", post(systemone), summary).named("v1_systemone");
     let decide = decide.reads("SystemOneRequest", schema(&settings.request));
-    vec![decide.gives_json("SystemOneResponse", response_schema()).tag("protocols")]
+    vec![decide.gives_json("SystemOneResponse", response_schema()).tag("protocols").of_model()]
 }
 
 async fn systemone(
     State(app): State<Arc<App>>,
+    chosen: Chosen,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let urgency = urgency(&app, &headers)?;
     let Request { asked: Decide { asked, model, questions }, share } =
         read_json(&app, &headers, body, read).await?;
-    let served = app.model.current();
-    check_model(&served, model.as_deref())?;
-    let kinds = resolved(&questions, served.predictor.labels())?;
-    let (mut told, about, times) = ask(&app, &asked, urgency).await?;
+    let chosen = app.models.chosen(chosen, model.as_deref())?;
+    let kinds = resolved(&questions, chosen.loaded.predictor.labels())?;
+    let (mut told, about, times) = ask(&app, &chosen, &asked, urgency).await?;
     drop(share);
     let told = told.pop().ok_or(Problem::Internal)?;
     let own = questions.iter().map(|(name, question)| bytes(name, question)).sum::<usize>();
     let mut answers = Map::new();
     for ((name, _), kind) in questions.iter().zip(kinds) {
-        // Another model, with other labels, may have been taken into service meanwhile.
-        answers.insert(name.clone(), answer(&told, kind).ok_or(Problem::NotReady)?);
+        answers.insert(name.clone(), answer(&told, kind).ok_or(Problem::Internal)?);
     }
     let decision = Decision {
         model: told.0.model.clone(),
