@@ -45,7 +45,7 @@ pub struct Times {
 
 /// Who asks, and how urgently.
 #[derive(Clone, Copy, Debug)]
-pub struct Urgency {
+pub struct Urgency<'a> {
     /// A connection or a job.
     pub class: Class,
     /// When the request came.
@@ -54,6 +54,8 @@ pub struct Urgency {
     pub deadline: Option<Instant>,
     /// Whether a kept answer will do.
     pub cached: bool,
+    /// The id of the request, if its text may leave for another server.
+    pub leave: Option<&'a str>,
 }
 
 /// Makes the cache; its size is counted in answers of usual size.
@@ -128,7 +130,7 @@ impl App {
         &self,
         sent: &Sent,
         options: &Options,
-        urgency: Urgency,
+        urgency: Urgency<'_>,
     ) -> Result<(PredictionObject, Times), Problem> {
         let outcome = match urgency.deadline {
             Some(deadline) => timeout_at(deadline, self.kept_or_new(sent, options, urgency))
@@ -147,7 +149,7 @@ impl App {
             seed: options.seed,
         };
         let took = urgency.came.elapsed();
-        let object = PredictionObject {
+        let mut object = PredictionObject {
             prediction_id: Some(self.feedback.name(&model, sent, &kept.prediction)),
             text: options.return_text.then(|| sent.text.to_string()),
             text_pair: sent.pair.as_deref().filter(|_| options.return_text).map(str::to_owned),
@@ -158,6 +160,7 @@ impl App {
         self.metrics.predicted(predictor, &kept.prediction, took);
         self.drift.predicted(&model, &kept.prediction);
         self.metrics.stage(Stage::Postprocess, began.elapsed());
+        self.forward(&model, sent, options, urgency, &mut object).await;
         Ok((object, if cached { Times::default() } else { kept.times }))
     }
 
@@ -166,7 +169,7 @@ impl App {
         &self,
         sent: &Sent,
         options: &Options,
-        urgency: Urgency,
+        urgency: Urgency<'_>,
     ) -> Result<(Arc<Loaded>, Kept, bool), Problem> {
         let model = self.model.current();
         let Some(cache) = &self.cache else {
@@ -265,7 +268,7 @@ impl App {
         model: &Arc<Loaded>,
         sent: &Sent,
         options: &Options,
-        urgency: Urgency,
+        urgency: Urgency<'_>,
     ) -> Result<Kept, Problem> {
         let began = Instant::now();
         let deadline = urgency.deadline.map(Instant::into_std);

@@ -22,6 +22,7 @@ use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
 use super::feedback::Feedback;
+use super::forward::Forward;
 use super::host::Hosts;
 use super::jobs::Jobs;
 use super::keys::Keys;
@@ -67,6 +68,8 @@ pub struct App {
     pub jobs: Jobs,
     pub feedback: Feedback,
     pub drift: Drift,
+    /// Who is asked where the model abstains.
+    pub forward: Option<Arc<Forward>>,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -101,13 +104,24 @@ pub struct Parts {
     pub jobs: Jobs,
     pub shared: Option<Arc<Link>>,
     pub feedback: Feedback,
+    pub forward: Option<Arc<Forward>>,
     pub keys: Keys,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, model, engine, metrics, tokenizers, jobs, shared, feedback, keys } =
-            parts;
+        let Parts {
+            settings,
+            model,
+            engine,
+            metrics,
+            tokenizers,
+            jobs,
+            shared,
+            feedback,
+            forward,
+            keys,
+        } = parts;
         metrics.set_model(&model.current().predictor);
         let drift = Drift::new(settings.drift_run_length);
         drift.begin(&model.current());
@@ -132,6 +146,7 @@ impl App {
             shared,
             feedback,
             drift,
+            forward,
             began: Instant::now(),
             streams: AtomicUsize::new(0),
             phase: watch::Sender::new(Phase::Serving),

@@ -20,6 +20,7 @@ use super::super::answer::{Times, Urgency};
 use super::super::app::{App, Phase};
 use super::super::body::{Request, read_json};
 use super::super::endpoint::Endpoint;
+use super::super::forward;
 use super::super::observe::RequestId;
 use super::super::problem::{self, Fault, Problem};
 use super::super::reply;
@@ -127,7 +128,9 @@ async fn batch_predict(
 pub fn about(app: &App, texts: &[Sent], options: &Options) -> Result<usize, Problem> {
     let model = app.model.current();
     amount::check_answer(&model, texts, options, amount::MOST_ANSWER)?;
-    Ok(amount::answer_bytes(&model, texts, options))
+    let more =
+        app.forward.as_ref().map_or(0, |_| amount::forwarded_bytes(&model, texts.len(), options));
+    Ok(amount::answer_bytes(&model, texts, options) + more)
 }
 
 /// All texts at once. A text whose output is no number fails alone; any other problem is one of all, and
@@ -136,7 +139,7 @@ pub async fn answer_all(
     app: &App,
     texts: &[Sent],
     options: &Options,
-    urgency: Urgency,
+    urgency: Urgency<'_>,
     id: &str,
 ) -> Result<(Batch, Times), Problem> {
     let place = |index: usize| vec!["texts".into(), index.into()];
@@ -157,7 +160,7 @@ pub async fn each(
     app: &App,
     texts: &[Sent],
     options: &Options,
-    urgency: Urgency,
+    urgency: Urgency<'_>,
     place: impl Fn(usize) -> Vec<Value>,
 ) -> Result<(Vec<Result<PredictionObject, Problem>>, Times), Problem> {
     let place = &place;
@@ -187,7 +190,7 @@ fn moved(faults: Vec<Fault>, place: &[Value]) -> Vec<Fault> {
 }
 
 /// How long there is for an answer, and whether one from before will do.
-pub fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
+pub fn urgency<'a>(app: &App, headers: &'a HeaderMap) -> Result<Urgency<'a>, Problem> {
     if app.phase() == Phase::Draining {
         return Err(Problem::Draining);
     }
@@ -208,7 +211,8 @@ pub fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
     };
     let control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let cached = !control.is_some_and(|control| control.contains("no-cache"));
-    Ok(Urgency { class: Class::Interactive, came, deadline: Some(came + timeout), cached })
+    let (class, leave) = (Class::Interactive, forward::leave(headers));
+    Ok(Urgency { class, came, deadline: Some(came + timeout), cached, leave })
 }
 
 pub fn server_timing(times: Times) -> [(HeaderName, HeaderValue); 1] {

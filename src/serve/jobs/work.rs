@@ -62,14 +62,14 @@ async fn perform(app: &App, id: &str, body: Value, running: &Running) -> Result<
     let job = request::job(body, &app.settings.request)?;
     match &job.texts {
         Texts::One(sent) => {
-            let object = patiently(app, sent, &job.options, came).await?;
+            let object = patiently(app, sent, &job.options, came, id).await?;
             running.done.store(1, Ordering::Release);
             packed(app, object).await
         }
         Texts::Many(texts) => {
             let (done, options) = (&running.done, &job.options);
             let one = |sent: Sent| async move {
-                let answer = patiently(app, &sent, options, came).await;
+                let answer = patiently(app, &sent, options, came, id).await;
                 done.fetch_add(1, Ordering::AcqRel);
                 answer
             };
@@ -107,8 +107,10 @@ async fn patiently(
     sent: &Sent,
     options: &Options,
     came: Instant,
+    id: &str,
 ) -> Result<PredictionObject, Problem> {
-    let urgency = Urgency { class: Class::Job, came, deadline: None, cached: true };
+    let class = Class::Job;
+    let urgency = Urgency { class, came, deadline: None, cached: true, leave: Some(id) };
     let mut pause = PAUSE;
     loop {
         match app.answer(sent, options, urgency).await {

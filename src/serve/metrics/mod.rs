@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 pub use self::classic::{KIND as CLASSIC, classic};
 use self::known::Known;
 pub use self::known::Sample;
+use super::forward::OUTCOMES;
 use super::problem::Problem;
 use crate::calibrate::Reason;
 use crate::predict::{Prediction, Predictor, decision};
@@ -98,6 +99,8 @@ pub struct Metrics {
     inflight_bytes: Gauge,
     reloads: Family<Labels<2>, Counter>,
     feedback: Family<Labels<1>, Counter>,
+    forwarded: Family<Labels<1>, Counter>,
+    exchanges: Histogram,
     feedback_bytes: Gauge,
     /// Texts that were not kept for their label.
     pub texts_dropped: Counter,
@@ -171,6 +174,8 @@ impl Metrics {
             inflight_bytes: Gauge::default(),
             reloads: Family::default(),
             feedback: Family::default(),
+            forwarded: Family::default(),
+            exchanges: Histogram::new(HTTP_BUCKETS),
             feedback_bytes: Gauge::default(),
             texts_dropped: Counter::default(),
             known: Known::default(),
@@ -242,6 +247,10 @@ impl Metrics {
         ours.register("feedback_bytes", help, self.feedback_bytes.clone());
         let help = "Texts that were not stored for their label";
         ours.register("feedback_texts_dropped", help, self.texts_dropped.clone());
+        let help = "Texts that the model abstained from and may forward, by outcome";
+        ours.register("forwarded", help, self.forwarded.clone());
+        let help = "Duration of exchanges with the server that texts are forwarded to";
+        ours.register("forward_duration_seconds", help, self.exchanges.clone());
         to.register_collector(Box::new(process::Process));
         to.register_collector(Box::new(self.known.clone()));
         self.registry = to;
@@ -259,6 +268,7 @@ impl Metrics {
             (&self.rejected, "reason", &["rate-limited", "overloaded", "draining", "not-ready"]),
             (&self.cancelled, "stage", &["tokenize", "queue", "inference"]),
             (&self.jobs_finished, "status", &["completed", "failed", "cancelled"]),
+            (&self.forwarded, "outcome", &OUTCOMES),
         ] {
             for value in values {
                 drop(family.get_or_create(&[(label, (*value).to_owned())]));
@@ -276,7 +286,7 @@ impl Metrics {
         for correct in ["true", "false"] {
             drop(self.feedback.get_or_create(&[("correct", correct.to_owned())]));
         }
-        for what in ["model", "key list", "feedback key"] {
+        for what in ["model", "key list", "feedback key", "forward key"] {
             for outcome in ["taken", "refused"] {
                 let labels = [("what", what.to_owned()), ("outcome", outcome.to_owned())];
                 drop(self.reloads.get_or_create(&labels));
@@ -381,6 +391,16 @@ impl Metrics {
     /// A label came for a prediction, which was right or not.
     pub fn told(&self, correct: bool) {
         self.feedback.get_or_create(&[("correct", correct.to_string())]).inc();
+    }
+
+    /// A text that the model abstained from was decided by another server, or was not.
+    pub fn forwarded(&self, outcome: &'static str) {
+        self.forwarded.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// A text left for another server, and the exchange took so long.
+    pub fn exchanged(&self, took: Duration) {
+        self.exchanges.observe(took.as_secs_f64());
     }
 
     /// The model or the keys were read again.

@@ -89,7 +89,7 @@ impl Told {
 async fn ask(
     app: &App,
     asked: &Asked,
-    urgency: Urgency,
+    urgency: Urgency<'_>,
 ) -> Result<(Vec<Told>, usize, Times), Problem> {
     app.check_able(&asked.sent, asked.field, &asked.options)?;
     let about = predict::about(app, &asked.sent, &asked.options)?;

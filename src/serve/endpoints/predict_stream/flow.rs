@@ -41,6 +41,8 @@ pub struct Terms {
     pub timeout: Duration,
     /// Whether a kept answer will do.
     pub cached: bool,
+    /// Whether texts may be forwarded.
+    pub leaves: bool,
     /// The request's.
     pub id: String,
 }
@@ -284,7 +286,8 @@ async fn predicted(
 ) -> Result<PredictionObject, Problem> {
     let deadline = came + terms.timeout;
     let cached = terms.cached;
-    let urgency = Urgency { class: Class::Job, came, deadline: Some(deadline), cached };
+    let leave = terms.leaves.then_some(terms.id.as_str());
+    let urgency = Urgency { class: Class::Job, came, deadline: Some(deadline), cached, leave };
     let mut pause = PAUSE;
     loop {
         match app.answer(sent, options, urgency).await {

@@ -98,6 +98,7 @@ async fn predict_stream(
         client: client_of(&app, &request),
         timeout: urgency.deadline.map_or(app.settings.request_timeout, |end| end - urgency.came),
         cached: urgency.cached,
+        leaves: urgency.leave.is_some(),
         id,
     };
     let waits = request.headers().contains_key(header::EXPECT);
