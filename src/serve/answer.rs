@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::app::App;
 use super::engine::{Answer, Ticket};
+use super::forward::Leave;
 use super::metrics::Stage;
 use super::model::{Loaded, unkept};
 use super::problem::{Fault, Problem};
@@ -54,8 +55,8 @@ pub struct Urgency<'a> {
     pub deadline: Option<Instant>,
     /// Whether a kept answer will do.
     pub cached: bool,
-    /// The id of the request, if its text may leave for another server.
-    pub leave: Option<&'a str>,
+    /// Whether its text may leave for another server.
+    pub leave: Leave<'a>,
 }
 
 /// Makes the cache; its size is counted in answers of usual size.

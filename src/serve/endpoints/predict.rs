@@ -20,7 +20,7 @@ use super::super::answer::{Times, Urgency};
 use super::super::app::{App, Phase};
 use super::super::body::{Request, read_json};
 use super::super::endpoint::Endpoint;
-use super::super::forward;
+use super::super::forward::Leave;
 use super::super::observe::RequestId;
 use super::super::problem::{self, Fault, Problem};
 use super::super::reply;
@@ -211,7 +211,7 @@ pub fn urgency<'a>(app: &App, headers: &'a HeaderMap) -> Result<Urgency<'a>, Pro
     };
     let control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let cached = !control.is_some_and(|control| control.contains("no-cache"));
-    let (class, leave) = (Class::Interactive, forward::leave(headers));
+    let (class, leave) = (Class::Interactive, Leave::of(headers));
     Ok(Urgency { class, came, deadline: Some(came + timeout), cached, leave })
 }
 

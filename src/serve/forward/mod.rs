@@ -96,10 +96,22 @@ pub struct Forward {
     metrics: Arc<Metrics>,
 }
 
-/// The id of a request whose texts may leave. One that was forwarded to us is not sent on.
-pub fn leave(headers: &HeaderMap) -> Option<&str> {
-    let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
-    (!headers.contains_key(HEADER)).then(|| id.unwrap_or_default())
+/// Whether the texts of a request may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave<'a> {
+    /// They may, and the log has this id for it.
+    May(&'a str),
+    /// They were forwarded to us, and are not sent on.
+    Again,
+    /// The answer has no place for who decided.
+    Untold,
+}
+
+impl<'a> Leave<'a> {
+    pub fn of(headers: &'a HeaderMap) -> Self {
+        let id = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+        if headers.contains_key(HEADER) { Self::Again } else { Self::May(id.unwrap_or_default()) }
+    }
 }
 
 impl App {
@@ -112,8 +124,8 @@ impl App {
         urgency: Urgency<'_>,
         object: &mut PredictionObject,
     ) {
-        let abstains = object.decision == Some("abstain");
-        let Some(forward) = self.forward.as_ref().filter(|_| abstains) else { return };
+        let asks = object.decision == Some("abstain") && urgency.leave != Leave::Untold;
+        let Some(forward) = self.forward.as_ref().filter(|_| asks) else { return };
         object.forwarded = Some(forward.decide(model, sent, options.top_k, urgency).await);
         object.processing_time_ms = Some(urgency.came.elapsed().as_secs_f64() * 1e3);
     }
@@ -214,7 +226,7 @@ impl Forward {
         sent: &Sent,
         urgency: Urgency<'_>,
     ) -> Result<(Arc<Said>, bool), Failure> {
-        let id = urgency.leave.ok_or(Failure::Loop)?;
+        let Leave::May(id) = urgency.leave else { return Err(Failure::Loop) };
         let Some(kept) = &self.kept else {
             return Ok((self.new_one(model, sent, urgency, id).await?, false));
         };

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::super::answer::Urgency;
 use super::super::app::App;
 use super::super::endpoints::predict::{Batch, Item};
+use super::super::forward::Leave;
 use super::super::limit::Limiter;
 use super::super::problem::Problem;
 use super::super::reply;
@@ -110,7 +111,7 @@ async fn patiently(
     id: &str,
 ) -> Result<PredictionObject, Problem> {
     let class = Class::Job;
-    let urgency = Urgency { class, came, deadline: None, cached: true, leave: Some(id) };
+    let urgency = Urgency { class, came, deadline: None, cached: true, leave: Leave::May(id) };
     let mut pause = PAUSE;
     loop {
         match app.answer(sent, options, urgency).await {

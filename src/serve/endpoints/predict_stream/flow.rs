@@ -17,6 +17,7 @@ use super::super::super::answer::Urgency;
 use super::super::super::app::{App, Phase};
 use super::super::super::body::parse;
 use super::super::super::budget::Share;
+use super::super::super::forward::Leave;
 use super::super::super::limit::Client;
 use super::super::super::problem::Problem;
 use super::super::super::reply::SMALL;
@@ -41,8 +42,8 @@ pub struct Terms {
     pub timeout: Duration,
     /// Whether a kept answer will do.
     pub cached: bool,
-    /// Whether texts may be forwarded.
-    pub leaves: bool,
+    /// Whether texts were forwarded to us.
+    pub again: bool,
     /// The request's.
     pub id: String,
 }
@@ -286,7 +287,7 @@ async fn predicted(
 ) -> Result<PredictionObject, Problem> {
     let deadline = came + terms.timeout;
     let cached = terms.cached;
-    let leave = terms.leaves.then_some(terms.id.as_str());
+    let leave = if terms.again { Leave::Again } else { Leave::May(&terms.id) };
     let urgency = Urgency { class: Class::Job, came, deadline: Some(deadline), cached, leave };
     let mut pause = PAUSE;
     loop {

@@ -22,11 +22,13 @@ use utoipa::ToSchema;
 
 use self::infer::{Infer, read};
 use self::tensors::{InferResponse, TensorKind, offered, outputs, written};
+use super::super::answer::Urgency;
 use super::super::app::App;
 use super::super::body::{Request, read_bytes};
 use super::super::endpoint::{Access, Endpoint};
 use super::super::endpoints::health;
 use super::super::endpoints::predict::{server_timing, urgency};
+use super::super::forward::Leave;
 use super::super::model::Loaded;
 use super::super::problem::Problem;
 use super::super::reply;
@@ -222,7 +224,7 @@ async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let urgency = urgency(&app, &headers)?;
+    let urgency = Urgency { leave: Leave::Untold, ..urgency(&app, &headers)? };
     let (model, version) = find(&app, named)?;
     let head = infer::head(&headers)?;
     let Request { asked: Infer { id, asked, wanted }, share } =
