@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use self::other::{BILLING, Other, Way, say};
 use super::access::refused;
-use super::server::{Server, eventually, model, model_with_spread};
+use super::server::{Server, eventually, model, model_copy, model_with_spread};
 
 const TEXT: &str = "please look at my invoice";
 /// A model that abstains from every text.
@@ -146,6 +146,34 @@ fn batches_jobs_streams_and_other_protocols_are_decided_as_well() {
     assert_eq!(infer.status, 200, "{infer:?}");
     assert_eq!(outcomes(&server, "cached"), 1.0);
     assert_eq!(outcomes(&server, "remote") as usize, 5 + 40 + 2 + 1);
+}
+
+/// A model whose data are not known may read pairs.
+#[test]
+fn both_texts_of_a_pair_leave_by_both_protocols() {
+    let either = model_copy();
+    let path = either.path().join("bayes/manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest.as_object_mut().unwrap().shift_remove("sha256");
+    manifest["data"] = Value::Null;
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let other = Server::of(either.path(), &SURE);
+    let pair = json!({ "text": TEXT, "text_pair": "my router is broken" });
+    let theirs = other.post("/predict", &pair).json();
+    assert_ne!(theirs["confidence"], other.predict(TEXT).json()["confidence"]);
+    for (path, more) in
+        [("/predict", &[][..]), ("/v1/systemone", &["--forward-model", "tickets"][..])]
+    {
+        let url = format!("http://{}{path}", other.address);
+        let flags = [&["--forward-abstained", &url][..], &UNSURE, more].concat();
+        let server = Server::of(either.path(), &flags);
+        let forwarded = server.post("/predict", &pair).json()["forwarded"].clone();
+        assert_eq!(forwarded["confidence"], theirs["confidence"], "{path}: {forwarded}");
+        // The first text alone is another question.
+        let single = server.predict(TEXT).json()["forwarded"].clone();
+        assert_eq!(single["cached"], json!(false));
+        assert_ne!(single["confidence"], theirs["confidence"], "{path}: {single}");
+    }
 }
 
 #[test]
