@@ -7,12 +7,13 @@ use crate::suggest::nearest;
 /// The variable behind `--device`.
 pub const DEVICE: &str = "BAYES_DEVICE";
 /// Those that belong to no flag.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     "BAYES_API_KEY",
     "BAYES_CACHE_DIR",
     "BAYES_DATA_DIR",
     "BAYES_ALLOW_PLAIN_HTTP_ENDPOINT",
     "BAYES_FEEDBACK_KEY",
+    "BAYES_FORWARD_KEY",
 ];
 /// How all of ours begin.
 const OURS: &str = "BAYES_";

@@ -12,6 +12,7 @@ mod feedback;
 mod fit;
 mod fitted;
 mod flags;
+mod forward;
 mod info;
 mod log;
 mod models;

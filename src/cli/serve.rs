@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use super::feedback::FeedbackFlags;
+use super::forward::ForwardFlags;
 use super::precision::PrecisionFlag;
 use super::words::whole;
 use super::zero_shot::{Named, labels_of, named};
@@ -18,8 +19,8 @@ use crate::compute;
 use crate::numbers::grouped;
 use crate::predict::Loading;
 use crate::serve::{
-    self, Abstain, Address, BatchLimits, BodyLimits, KeySource, Keys, ModelFolder, Prefix, Rate,
-    RequestLimits, Role, Settings,
+    self, Abstain, Address, BatchLimits, BodyLimits, ForwardSettings, KeySource, Keys, ModelFolder,
+    Prefix, Rate, RequestLimits, Role, Settings,
 };
 
 /// The longest life of a job, in seconds.
@@ -180,6 +181,8 @@ pub struct Options {
     /// Abstain when the novelty p-value is at or below this value [default: the model's]
     #[arg(long, value_name = "P", value_parser = probability, env = "BAYES_ABSTAIN_OOD_P")]
     abstain_ood_p: Option<f64>,
+    #[command(flatten)]
+    forward: ForwardFlags,
     /// Number of tokeniser threads [default: half of the cores]
     #[arg(long, value_name = "N", value_parser = whole::<usize>(1..=1024), env = "BAYES_TOKENIZER_THREADS")]
     tokenizer_threads: Option<usize>,
@@ -296,6 +299,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let began = Instant::now();
     if options.check {
         Keys::read(&settings.api_keys)?;
+        settings.forward.iter().try_for_each(ForwardSettings::check)?;
         let places = ModelFolder::places(folders, &selected.device, &settings);
         for model in serve::load_all(places)? {
             let loaded = model.current();
@@ -421,6 +425,7 @@ impl Options {
                 max_epistemic: self.abstain_max_epistemic,
                 ood_p: self.abstain_ood_p,
             },
+            forward: self.forward.settings(SocketAddr::new(self.host, self.port))?,
             loading: Loading {
                 labels: labels_of(&self.labels, self.template.as_deref()),
                 ..Loading::default()

@@ -1,6 +1,7 @@
 //! Texts in, predictive distributions out: the one path that evaluation, the command line and the
 //! server use.
 
+mod forwarded;
 mod kept;
 mod load;
 mod object;
@@ -12,6 +13,7 @@ mod trunk;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+pub use forwarded::Forwarded;
 pub use load::Loading;
 pub use object::{Details, Ood, PredictionObject, Presentation, SAMPLES, Set, decision};
 pub use pairs::{PairError, Pairs};

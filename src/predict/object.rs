@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Prediction, Predictor};
+use super::{Forwarded, Prediction, Predictor};
 use crate::calibrate::{Judgement, Reason};
 use crate::method::Method;
 
@@ -54,6 +54,9 @@ pub struct PredictionObject {
     /// Reasons for abstaining: `epistemic`, `confidence`, `ood`, `set_size`.
     #[schema(value_type = Option<Vec<String>>)]
     pub abstain_reasons: Option<Vec<Reason>>,
+    /// What another server said, where the model abstains and its texts may be forwarded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<Forwarded>,
     /// Probabilities by label, in the order of the model's labels, under equally likely posterior
     /// samples; absent if not requested, `null` if the model has no posterior or does not use its
     /// variance.
@@ -194,6 +197,7 @@ impl Predictor {
             ood: ood.map(|ood| Ood { score: ood.score, p_value: ood.p_value, is_ood: ood.is_ood }),
             decision: decision(&prediction.judgement),
             abstain_reasons: reasons.clone(),
+            forwarded: None,
             samples: shown.samples.then(samples),
             logits: shown.logits.then(|| prediction.logits.mean().into_owned()),
             num_tokens: prediction.num_tokens,

@@ -14,6 +14,8 @@ pub const MOST_RESULT: usize = 16 << 20;
 
 /// Bytes of an answer to one text that do not depend on the model.
 const PLAIN: usize = 1024;
+/// Bytes of what another server decided beside its probabilities.
+const FORWARDED: usize = 512;
 /// Bytes of a number.
 const NUMBER: usize = 22;
 /// Tokens that a tokenizer adds to a text or a pair.
@@ -29,12 +31,23 @@ pub fn answer_bytes(model: &Loaded, texts: &[Sent], options: &Options) -> usize 
 fn own_bytes(model: &Loaded, texts: usize, options: &Options) -> usize {
     let labels = model.predictor.labels();
     let names: usize = labels.iter().map(|label| label.len() + 4).sum();
-    let shown = options.top_k.unwrap_or(usize::MAX).min(labels.len());
-    let probabilities = shown * (names / labels.len().max(1) + NUMBER);
+    let probabilities = probability_bytes(model, options);
     let samples = if options.return_samples { SAMPLES * labels.len() * NUMBER } else { 0 };
     let set = if options.coverage.is_some() { names } else { 0 };
     let id = feedback::length(labels.len());
     texts.saturating_mul(PLAIN + id + probabilities + samples + set)
+}
+
+/// Bytes that another server's answers may add to that.
+pub fn forwarded_bytes(model: &Loaded, texts: usize, options: &Options) -> usize {
+    texts.saturating_mul(FORWARDED + probability_bytes(model, options))
+}
+
+fn probability_bytes(model: &Loaded, options: &Options) -> usize {
+    let labels = model.predictor.labels();
+    let names: usize = labels.iter().map(|label| label.len() + 4).sum();
+    let shown = options.top_k.unwrap_or(usize::MAX).min(labels.len());
+    shown * (names / labels.len().max(1) + NUMBER)
 }
 
 /// Refuses texts whose answers would have more than so many bytes beside them. One text is never too

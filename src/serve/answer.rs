@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::app::App;
 use super::engine::{Answer, Ticket};
+use super::forward::Leave;
 use super::metrics::Stage;
 use super::model::{Loaded, unkept};
 use super::problem::{Fault, Problem};
@@ -46,7 +47,7 @@ pub struct Times {
 
 /// Who asks, and how urgently.
 #[derive(Clone, Copy, Debug)]
-pub struct Urgency {
+pub struct Urgency<'a> {
     /// A connection or a job.
     pub class: Class,
     /// When the request came.
@@ -55,6 +56,8 @@ pub struct Urgency {
     pub deadline: Option<Instant>,
     /// Whether a kept answer will do.
     pub cached: bool,
+    /// Whether its text may leave for another server.
+    pub leave: Leave<'a>,
 }
 
 /// Makes the cache; its size is counted in answers of usual size.
@@ -135,7 +138,7 @@ impl App {
         chosen: &Chosen,
         sent: &Sent,
         options: &Options,
-        urgency: Urgency,
+        urgency: Urgency<'_>,
     ) -> Result<(PredictionObject, Times), Problem> {
         let outcome = match urgency.deadline {
             Some(deadline) => {
@@ -158,7 +161,7 @@ impl App {
             seed: options.seed,
         };
         let took = urgency.came.elapsed();
-        let object = PredictionObject {
+        let mut object = PredictionObject {
             model: served.name.to_string(),
             prediction_id: Some(self.feedback.name(loaded, sent, &kept.prediction)),
             text: options.return_text.then(|| sent.text.to_string()),
@@ -170,6 +173,7 @@ impl App {
         self.metrics.predicted(&served.name, predictor, &kept.prediction, took);
         served.drift.predicted(loaded, &kept.prediction);
         self.metrics.stage(Stage::Postprocess, began.elapsed());
+        self.forward(loaded, sent, options, urgency, &mut object).await;
         Ok((object, if cached { Times::default() } else { kept.times }))
     }
 
@@ -179,7 +183,7 @@ impl App {
         chosen: &Chosen,
         sent: &Sent,
         options: &Options,
-        urgency: Urgency,
+        urgency: Urgency<'_>,
     ) -> Result<(Kept, bool), Problem> {
         let Chosen { served, loaded: model, .. } = chosen;
         let counted = |result| self.metrics.cache(&served.name, "memory", result);
@@ -278,7 +282,7 @@ impl App {
         chosen: &Chosen,
         sent: &Sent,
         options: &Options,
-        urgency: Urgency,
+        urgency: Urgency<'_>,
     ) -> Result<Kept, Problem> {
         let Chosen { served, loaded: model, .. } = chosen;
         let lane = served.lane;

@@ -20,6 +20,7 @@ use super::endpoint::{Access, Endpoint};
 use super::endpoints::pages::Page;
 use super::engine::Engine;
 use super::feedback::Feedback;
+use super::forward::Forward;
 use super::host::Hosts;
 use super::jobs::Jobs;
 use super::keys::Keys;
@@ -61,6 +62,8 @@ pub struct App {
     pub tokenizers: Tokenizers,
     pub jobs: Jobs,
     pub feedback: Feedback,
+    /// Who is asked where the model abstains.
+    pub forward: Option<Arc<Forward>>,
     /// Memory for bodies and answers.
     pub budget: Arc<Budget>,
     /// Threads for what takes its time.
@@ -95,13 +98,24 @@ pub struct Parts {
     pub jobs: Jobs,
     pub shared: Option<Arc<Link>>,
     pub feedback: Feedback,
+    pub forward: Option<Arc<Forward>>,
     pub keys: Keys,
 }
 
 impl App {
     pub fn new(parts: Parts) -> Self {
-        let Parts { settings, models, engine, metrics, tokenizers, jobs, shared, feedback, keys } =
-            parts;
+        let Parts {
+            settings,
+            models,
+            engine,
+            metrics,
+            tokenizers,
+            jobs,
+            shared,
+            feedback,
+            forward,
+            keys,
+        } = parts;
         for served in models.all() {
             metrics.set_model(&served.name, &served.model.current().predictor);
         }
@@ -123,6 +137,7 @@ impl App {
             jobs,
             shared,
             feedback,
+            forward,
             began: Instant::now(),
             streams: AtomicUsize::new(0),
             phase: watch::Sender::new(Phase::Serving),

@@ -41,6 +41,9 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
     request.extensions_mut().insert(RequestId(id.clone()));
+    // Whoever has the headers alone knows it too.
+    let value = HeaderValue::from_str(&id).expect("ids are printable ASCII");
+    request.headers_mut().insert("x-request-id", value.clone());
 
     let path = request.uri().path().to_owned();
     let http2 = request.version() > Version::HTTP_11;
@@ -54,7 +57,6 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         }
         response = problem.render_at(&path, &id, std::mem::take(response.headers_mut()));
     }
-    let value = HeaderValue::from_str(&id).expect("ids are printable ASCII");
     response.headers_mut().insert("x-request-id", value);
     if app.phase() != Phase::Serving && !http2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

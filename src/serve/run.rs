@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::Engine;
 use super::feedback::{Feedback, FeedbackError, SecretSource};
+use super::forward::{Forward, ForwardError};
 use super::gate::Gate;
 use super::jobs::embedded::Embedded;
 use super::jobs::shared::Shared;
@@ -64,6 +65,9 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The key or the certificates for forwarded texts cannot be used.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// The system gave no thread or signal.
     #[error("the system refused a thread or a signal")]
     System(#[from] std::io::Error),
@@ -127,6 +131,8 @@ pub fn run(
     let keys = Keys::read(&settings.api_keys)?;
     let jobs = Kept::open(&settings, &metrics)?;
     let feedback = Feedback::open(&settings.feedback, &metrics)?;
+    let forward = settings.forward.as_ref();
+    let forward = forward.map(|own| Forward::open(own, settings.cache, &metrics)).transpose()?;
     if settings.redis.is_some() && matches!(settings.feedback.secrets, SecretSource::Random) {
         tracing::warn!(
             "labels are taken by the server that predicted alone: give all replicas the same --feedback-key-file"
@@ -134,7 +140,7 @@ pub fn run(
     }
     let places = ModelFolder::places(models, device, &settings);
     let device = device.clone();
-    let start = Launch { places, device, settings, metrics, jobs, feedback, keys };
+    let start = Launch { places, device, settings, metrics, jobs, feedback, forward, keys };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(TALKERS).enable_all().build()?;
     let drained = runtime.block_on(live(start, ready));
@@ -150,6 +156,7 @@ struct Launch {
     metrics: Arc<Metrics>,
     jobs: Kept,
     feedback: Feedback,
+    forward: Option<Arc<Forward>>,
     keys: Keys,
 }
 
@@ -176,7 +183,7 @@ impl Kept {
 impl Launch {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
-        let Self { places, device: _, settings, metrics, jobs, feedback, keys } = self;
+        let Self { places, device: _, settings, metrics, jobs, feedback, forward, keys } = self;
         let models = load_all(places)?;
         let lost = || std::process::exit(ENGINE_LOST);
         // The slowest, until there is a batch to go by.
@@ -204,6 +211,7 @@ impl Launch {
             jobs,
             shared,
             feedback,
+            forward,
             keys,
         }))
     }
@@ -309,6 +317,9 @@ fn read_again(app: &App) {
     if !matches!(secrets, SecretSource::Random) {
         let secrets = app.feedback.reload(secrets);
         told(app, "", "feedback key", secrets.map_err(|error| causes(&error)));
+    }
+    if let Some(forward) = app.forward.as_ref().filter(|forward| forward.has_key_file()) {
+        told(app, "", "forward key", forward.reload().map_err(|error| causes(&error)));
     }
     for served in app.models.all() {
         let beside = app.models.all().iter().filter(|other| !Arc::ptr_eq(other, served));

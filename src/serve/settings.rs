@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::body::BodyLimits;
 use super::feedback::FeedbackSettings;
+use super::forward::ForwardSettings;
 use super::keys::KeySource;
 use super::limit::Rate;
 use super::request::{Abstain, RequestLimits};
@@ -76,6 +77,8 @@ pub struct Settings {
     pub drift_run_length: f64,
     /// Thresholds of a request that names none; the model's where these are `None`.
     pub abstain: Abstain,
+    /// Where texts go that the model abstains from; `None` for nowhere.
+    pub forward: Option<ForwardSettings>,
     /// What the model is loaded as.
     pub loading: Loading,
     /// Time between the signal to stop and the last new connection.

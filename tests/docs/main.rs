@@ -93,6 +93,11 @@ fn the_commands_of_protocols_run() {
 }
 
 #[test]
+fn the_commands_of_cascades_are_right() {
+    follow("docs/cascade.md");
+}
+
+#[test]
 fn the_commands_of_drift_run() {
     follow("docs/drift.md");
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::http2::{asked, head};
 use super::server::{Server, command, eventually, model};
 
-fn refused(flags: &[&str], key: Option<&[u8]>) -> String {
+pub fn refused(flags: &[&str], key: Option<&[u8]>) -> String {
     use std::os::unix::ffi::OsStrExt;
     let home = tempfile::tempdir().unwrap();
     let mut command = command(model(), home.path(), flags);

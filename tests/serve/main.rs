@@ -4,6 +4,7 @@
 
 mod access;
 mod bounds;
+mod cascade;
 mod connections;
 mod contract;
 mod engine;

@@ -98,10 +98,10 @@ fn metrics_have_their_names_and_a_bounded_number_of_series() {
     );
     // An alert on a rate sees what has not happened yet.
     for never in [
-        "predictions_total{label=\"billing\",decision=\"none\"}",
-        "prediction_errors_total{type=\"internal\"}",
+        "predictions_total{model=\"tickets\",label=\"billing\",decision=\"none\"}",
+        "prediction_errors_total{model=\"tickets\",type=\"internal\"}",
         "bayes_rejected_total{reason=\"overloaded\"}",
-        "bayes_reloads_total{what=\"model\",outcome=\"refused\"}",
+        "bayes_reloads_total{model=\"tickets\",what=\"model\",outcome=\"refused\"}",
         "bayes_jobs_finished_total{status=\"failed\"}",
     ] {
         assert!(text.text().contains(&format!("\n{never} 0\n")), "{never}");

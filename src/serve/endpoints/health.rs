@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::super::app::{App, Phase};
 use super::super::endpoint::Endpoint;
+use super::super::forward::Forwarding;
 use super::super::scheduler::Class;
 use super::super::served::Chosen;
 
@@ -39,6 +40,8 @@ pub struct Health {
     uptime_seconds: f64,
     /// Number of texts in the queue.
     queue_depth: usize,
+    /// Where texts go that the model abstains from; `null` if nowhere.
+    forwarding: Option<Forwarding>,
     /// Parts of the server.
     checks: Checks,
 }
@@ -66,6 +69,7 @@ impl Health {
             model_version: None,
             uptime_seconds: uptime.as_secs_f64(),
             queue_depth: 0,
+            forwarding: None,
             checks: Checks { engine: "the model is being loaded", cache: "ok", jobs: "ok" },
         }
     }
@@ -110,9 +114,11 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// The whole state, for people and dashboards.
 async fn health(State(app): State<Arc<App>>) -> Response {
     let checks = checks(&app);
+    let forwarding = app.forward.as_ref().map(|forward| forward.state());
+    let rests = forwarding.as_ref().is_some_and(|forwarding| forwarding.state != "open");
     let (code, status) = match app.phase() {
         Phase::Serving if checks.engine != "ok" => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
-        Phase::Serving if !well(&checks) => (StatusCode::OK, "degraded"),
+        Phase::Serving if !well(&checks) || rests => (StatusCode::OK, "degraded"),
         Phase::Serving => (StatusCode::OK, "healthy"),
         Phase::Leaving | Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
@@ -126,6 +132,7 @@ async fn health(State(app): State<Arc<App>>) -> Response {
         model_version: Some(model.predictor.version().to_owned()),
         uptime_seconds: app.began.elapsed().as_secs_f64(),
         queue_depth: app.engine.waiting(Class::Interactive) + app.engine.waiting(Class::Job),
+        forwarding,
         checks,
     };
     (code, Json(health)).into_response()

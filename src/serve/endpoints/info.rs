@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::super::app::App;
 use super::super::endpoint::{Access, Endpoint};
+use super::super::forward::Forwarding;
 use super::super::request::Options;
 use super::super::served::Chosen;
 use crate::artifact::Verdict;
@@ -53,6 +54,8 @@ pub struct Info {
     /// The limits of a request that sets none: those of the model, and of the server where it was
     /// given other ones; `null` if predictions have no decision.
     abstain: Option<InfoAbstain>,
+    /// Where texts go that the model abstains from; `null` if nowhere.
+    forwarding: Option<Forwarding>,
     /// The report on the test split, if there is one.
     #[schema(value_type = Option<Object>)]
     test: Option<Value>,
@@ -169,6 +172,7 @@ fn describe(app: &App, chosen: &Chosen) -> Info {
             let Limits { min_confidence, max_epistemic, ood_p, max_set_size } = limits;
             InfoAbstain { min_confidence, max_epistemic, ood_p, max_set_size }
         }),
+        forwarding: app.forward.as_ref().map(|forward| forward.state()),
         test: manifest.test.as_ref().and_then(|test| serde_json::to_value(test).ok()),
     }
 }

@@ -149,10 +149,12 @@ async fn async_predict(
     let (texts, options) = (job.texts.all(), &job.options);
     amount::check_answer(model, texts, options, amount::MOST_RESULT)?;
     amount::check_cost(model, texts, app.sampling(model, options), app.settings.job_cost)?;
+    let more =
+        app.forward.as_ref().map_or(0, |_| amount::forwarded_bytes(model, texts.len(), options));
     let offer = Offer {
         body: request::kept(&job),
         owner,
-        promised: (amount::answer_bytes(model, texts, options) / PACKS) as u64,
+        promised: ((amount::answer_bytes(model, texts, options) + more) / PACKS) as u64,
         total: job.texts.all().len(),
         life: job.ttl_seconds.map_or(app.settings.job_ttl, Duration::from_secs),
         key: idempotency,

@@ -20,6 +20,7 @@ use super::super::answer::{Times, Urgency};
 use super::super::app::{App, Phase};
 use super::super::body::{Request, read_json};
 use super::super::endpoint::Endpoint;
+use super::super::forward::Leave;
 use super::super::observe::RequestId;
 use super::super::problem::{self, Fault, Problem};
 use super::super::reply;
@@ -95,7 +96,7 @@ async fn predict(
     let chosen = app.models.chosen(chosen, options.model.as_deref())?;
     let one = std::slice::from_ref(&sent);
     app.check_able(&chosen.loaded, one, "text_pair", &options)?;
-    let about = about(&chosen, one, &options)?;
+    let about = about(&app, &chosen, one, &options)?;
     let (object, times) = app.answer(&chosen, &sent, &options, urgency).await?;
     drop(share);
     Ok((server_timing(times), reply::json(&app, &headers, about, object).await?).into_response())
@@ -123,17 +124,24 @@ async fn batch_predict(
         read_json(&app, &headers, body, request::batch).await?;
     let chosen = app.models.chosen(chosen, options.model.as_deref())?;
     app.check_able(&chosen.loaded, &texts, "text_pairs", &options)?;
-    let about = about(&chosen, &texts, &options)?;
+    let about = about(&app, &chosen, &texts, &options)?;
     let (batch, times) = answer_all(&app, &chosen, &texts, &options, urgency, &id).await?;
     drop(share);
     Ok((server_timing(times), reply::json(&app, &headers, about, batch).await?).into_response())
 }
 
 /// Bytes of the answer, unless they would be too many.
-pub fn about(chosen: &Chosen, texts: &[Sent], options: &Options) -> Result<usize, Problem> {
+pub fn about(
+    app: &App,
+    chosen: &Chosen,
+    texts: &[Sent],
+    options: &Options,
+) -> Result<usize, Problem> {
     let model = &chosen.loaded;
     amount::check_answer(model, texts, options, amount::MOST_ANSWER)?;
-    Ok(amount::answer_bytes(model, texts, options))
+    let more =
+        app.forward.as_ref().map_or(0, |_| amount::forwarded_bytes(model, texts.len(), options));
+    Ok(amount::answer_bytes(model, texts, options) + more)
 }
 
 /// All texts at once. A text whose output is no number fails alone; any other problem is one of all, and
@@ -143,7 +151,7 @@ pub async fn answer_all(
     chosen: &Chosen,
     texts: &[Sent],
     options: &Options,
-    urgency: Urgency,
+    urgency: Urgency<'_>,
     id: &str,
 ) -> Result<(Batch, Times), Problem> {
     let place = |index: usize| vec!["texts".into(), index.into()];
@@ -165,7 +173,7 @@ pub async fn each(
     chosen: &Chosen,
     texts: &[Sent],
     options: &Options,
-    urgency: Urgency,
+    urgency: Urgency<'_>,
     place: impl Fn(usize) -> Vec<Value>,
 ) -> Result<(Vec<Result<PredictionObject, Problem>>, Times), Problem> {
     let place = &place;
@@ -196,7 +204,7 @@ fn moved(faults: Vec<Fault>, place: &[Value]) -> Vec<Fault> {
 }
 
 /// How long there is for an answer, and whether one from before will do.
-pub fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
+pub fn urgency<'a>(app: &App, headers: &'a HeaderMap) -> Result<Urgency<'a>, Problem> {
     if app.phase() == Phase::Draining {
         return Err(Problem::Draining);
     }
@@ -217,7 +225,8 @@ pub fn urgency(app: &App, headers: &HeaderMap) -> Result<Urgency, Problem> {
     };
     let control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let cached = !control.is_some_and(|control| control.contains("no-cache"));
-    Ok(Urgency { class: Class::Interactive, came, deadline: Some(came + timeout), cached })
+    let (class, leave) = (Class::Interactive, Leave::of(headers));
+    Ok(Urgency { class, came, deadline: Some(came + timeout), cached, leave })
 }
 
 pub fn server_timing(times: Times) -> [(HeaderName, HeaderValue); 1] {

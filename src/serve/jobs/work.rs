@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::super::answer::Urgency;
 use super::super::app::App;
 use super::super::endpoints::predict::{Batch, Item};
+use super::super::forward::Leave;
 use super::super::limit::Limiter;
 use super::super::problem::Problem;
 use super::super::reply;
@@ -64,14 +65,14 @@ async fn perform(app: &App, id: &str, body: Value, running: &Running) -> Result<
     let chosen = &app.models.chosen(app.models.first(), job.options.model.as_deref())?;
     match &job.texts {
         Texts::One(sent) => {
-            let object = patiently(app, chosen, sent, &job.options, came).await?;
+            let object = patiently(app, chosen, sent, &job.options, came, id).await?;
             running.done.store(1, Ordering::Release);
             packed(app, object).await
         }
         Texts::Many(texts) => {
             let (done, options) = (&running.done, &job.options);
             let one = |sent: Sent| async move {
-                let answer = patiently(app, chosen, &sent, options, came).await;
+                let answer = patiently(app, chosen, &sent, options, came, id).await;
                 done.fetch_add(1, Ordering::AcqRel);
                 answer
             };
@@ -110,8 +111,10 @@ async fn patiently(
     sent: &Sent,
     options: &Options,
     came: Instant,
+    id: &str,
 ) -> Result<PredictionObject, Problem> {
-    let urgency = Urgency { class: Class::Job, came, deadline: None, cached: true };
+    let class = Class::Job;
+    let urgency = Urgency { class, came, deadline: None, cached: true, leave: Leave::May(id) };
     let mut pause = PAUSE;
     loop {
         match app.answer(chosen, sent, options, urgency).await {

@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 pub use self::classic::{KIND as CLASSIC, classic};
 use self::known::Known;
 pub use self::known::Sample;
+use super::forward::OUTCOMES;
 use super::problem::Problem;
 use crate::calibrate::Reason;
 use crate::predict::{Prediction, Predictor, decision};
@@ -101,6 +102,8 @@ pub struct Metrics {
     inflight_bytes: Gauge,
     reloads: Family<Labels<3>, Counter>,
     feedback: Family<Labels<2>, Counter>,
+    forwarded: Family<Labels<1>, Counter>,
+    exchanges: Histogram,
     feedback_bytes: Gauge,
     /// Texts that were not kept for their label.
     pub texts_dropped: Counter,
@@ -182,6 +185,8 @@ impl Metrics {
             inflight_bytes: Gauge::default(),
             reloads: Family::default(),
             feedback: Family::default(),
+            forwarded: Family::default(),
+            exchanges: Histogram::new(HTTP_BUCKETS),
             feedback_bytes: Gauge::default(),
             texts_dropped: Counter::default(),
             known: Known::default(),
@@ -256,6 +261,10 @@ impl Metrics {
         ours.register("feedback_bytes", help, self.feedback_bytes.clone());
         let help = "Texts that were not stored for their label";
         ours.register("feedback_texts_dropped", help, self.texts_dropped.clone());
+        let help = "Texts that the model abstained from and may forward, by outcome";
+        ours.register("forwarded", help, self.forwarded.clone());
+        let help = "Duration of exchanges with the server that texts are forwarded to";
+        ours.register("forward_duration_seconds", help, self.exchanges.clone());
         to.register_collector(Box::new(process::Process));
         to.register_collector(Box::new(self.known.clone()));
         self.registry = to;
@@ -274,12 +283,13 @@ impl Metrics {
             (&self.cancelled, "stage", &["tokenize", "queue", "inference"]),
             (&self.jobs_finished, "status", &["completed", "failed", "cancelled"]),
             (&self.encoder_texts, "result", &["read", "shared"]),
+            (&self.forwarded, "outcome", &OUTCOMES),
         ] {
             for value in values {
                 drop(family.get_or_create(&[(label, (*value).to_owned())]));
             }
         }
-        for what in ["key list", "feedback key"] {
+        for what in ["key list", "feedback key", "forward key"] {
             self.begin_reloads("", what);
         }
     }
@@ -433,6 +443,16 @@ impl Metrics {
     /// A label came for a prediction of a model, which was right or not.
     pub fn told(&self, model: &str, correct: bool) {
         self.feedback.get_or_create(&of(model, "correct", &correct.to_string())).inc();
+    }
+
+    /// A text that the model abstained from was decided by another server, or was not.
+    pub fn forwarded(&self, outcome: &'static str) {
+        self.forwarded.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    }
+
+    /// A text left for another server, and the exchange took so long.
+    pub fn exchanged(&self, took: Duration) {
+        self.exchanges.observe(took.as_secs_f64());
     }
 
     /// A model, or the keys of all, were read again.

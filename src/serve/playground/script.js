@@ -20,6 +20,18 @@ const REASONS = {
   ood: "the text is unlike the training data",
   set_size: "the prediction set has too many labels, or none",
 };
+// Why another server did not decide either.
+const FAILURES = {
+  abstained: "it abstained as well",
+  timeout: "it took too long",
+  unreachable: "it cannot be reached",
+  refused: "it refused the request",
+  invalid: "its answer cannot be used",
+  budget: "too many texts were sent in the last minute",
+  busy: "too many texts were on their way",
+  resting: "it failed several times and is not asked for now",
+  already_forwarded: "this text was forwarded already",
+};
 // Why a prediction does not say how much of its uncertainty is epistemic.
 const OWN_DOUBT = {
   left_out: "This model does not say how much of it is epistemic: it has a posterior, but its variance did not improve predictions on held-out texts and is not used.",
@@ -76,7 +88,8 @@ async function describe() {
   choice(info);
   const reviews = ["negative", "positive"].every((label) => info.labels.includes(label));
   examples(reviews ? [...REVIEWS, ...STRANGE] : STRANGE);
-  find("model").textContent = `${info.model} · ${info.labels.length} labels · ${info.method}`;
+  const other = info.forwarding ? ` · when unsure, texts go to ${info.forwarding.server}` : "";
+  find("model").textContent = `${info.model} · ${info.labels.length} labels · ${info.method}${other}`;
 }
 
 function body() {
@@ -148,7 +161,15 @@ function decide(found) {
   line.classList.toggle("abstain", found.decision === "abstain");
   if (found.decision === "abstain") {
     const reasons = found.abstain_reasons.map((reason) => REASONS[reason] || reason);
-    line.textContent = `Leave this to a person: ${reasons.join("; ")}.`;
+    const other = found.forwarded;
+    const decided = other && other.decided_by === "remote";
+    const sure = decided && other.confidence !== undefined ? `, ${percent(other.confidence)} likely` : "";
+    const why = other && (FAILURES[other.failure] || other.failure);
+    const asked = !other ? "" : decided
+      ? ` The server ${other.server} decided: ${other.label}${sure}.`
+      : ` The server ${other.server} did not decide: ${why}.`;
+    line.classList.toggle("abstain", !decided);
+    line.textContent = `${decided ? "This model abstained" : "Leave this to a person"}: ${reasons.join("; ")}.${asked}`;
   } else {
     line.textContent = found.decision === "accept" ? "Confident enough to be used without review." : "";
   }

@@ -12,11 +12,13 @@ use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::super::answer::Urgency;
 use super::super::app::App;
 use super::super::body::{Request, read_json};
 use super::super::endpoint::Endpoint;
 use super::super::endpoints::health;
 use super::super::endpoints::predict::{server_timing, urgency};
+use super::super::forward::Leave;
 use super::super::problem::Problem;
 use super::super::reply;
 use super::super::request::{self, Fields, Options, RequestLimits, Sent};
@@ -69,7 +71,7 @@ async fn invocations(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let urgency = urgency(&app, &headers)?;
+    let urgency = Urgency { leave: Leave::Untold, ..urgency(&app, &headers)? };
     let Request { asked: Invocation { asked, top_k }, share } =
         read_json(&app, &headers, body, read).await?;
     let (told, about, times) = ask(&app, &chosen, &asked, urgency).await?;

@@ -90,10 +90,10 @@ async fn ask(
     app: &App,
     chosen: &Chosen,
     asked: &Asked,
-    urgency: Urgency,
+    urgency: Urgency<'_>,
 ) -> Result<(Vec<Told>, usize, Times), Problem> {
     app.check_able(&chosen.loaded, &asked.sent, asked.field, &asked.options)?;
-    let about = predict::about(chosen, &asked.sent, &asked.options)?;
+    let about = predict::about(app, chosen, &asked.sent, &asked.options)?;
     let each =
         predict::each(app, chosen, &asked.sent, &asked.options, urgency, asked.place).await?;
     let (answers, times) = each;

@@ -17,6 +17,7 @@ use super::super::super::answer::Urgency;
 use super::super::super::app::{App, Phase};
 use super::super::super::body::parse;
 use super::super::super::budget::Share;
+use super::super::super::forward::Leave;
 use super::super::super::limit::Client;
 use super::super::super::problem::Problem;
 use super::super::super::reply::SMALL;
@@ -42,6 +43,8 @@ pub struct Terms {
     pub timeout: Duration,
     /// Whether a kept answer will do.
     pub cached: bool,
+    /// Whether texts were forwarded to us.
+    pub again: bool,
     /// The request's.
     pub id: String,
 }
@@ -281,7 +284,7 @@ async fn prepared(app: &Arc<App>, chosen: Chosen, line: Bytes) -> Result<(Asked,
         let chosen = its.models.chosen(chosen, options.model.as_deref())?;
         let one = std::slice::from_ref(&sent);
         its.check_able(&chosen.loaded, one, "text_pair", &options)?;
-        let about = predict::about(&chosen, one, &options)?;
+        let about = predict::about(&its, &chosen, one, &options)?;
         Ok((Asked { chosen, sent, options }, about))
     };
     if large { app.aside.json(prepare).await } else { prepare() }
@@ -296,7 +299,8 @@ async fn predicted(
 ) -> Result<PredictionObject, Problem> {
     let deadline = came + terms.timeout;
     let cached = terms.cached;
-    let urgency = Urgency { class: Class::Job, came, deadline: Some(deadline), cached };
+    let leave = if terms.again { Leave::Again } else { Leave::May(&terms.id) };
+    let urgency = Urgency { class: Class::Job, came, deadline: Some(deadline), cached, leave };
     let mut pause = PAUSE;
     loop {
         match app.answer(chosen, sent, options, urgency).await {

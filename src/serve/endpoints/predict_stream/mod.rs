@@ -24,6 +24,7 @@ use super::super::app::App;
 use super::super::body::kind_of;
 use super::super::encoding::Encoding;
 use super::super::endpoint::Endpoint;
+use super::super::forward::Leave;
 use super::super::guard::client_of;
 use super::super::life::Streams;
 use super::super::observe::RequestId;
@@ -101,6 +102,7 @@ async fn predict_stream(
         client: client_of(&app, &request),
         timeout: urgency.deadline.map_or(app.settings.request_timeout, |end| end - urgency.came),
         cached: urgency.cached,
+        again: urgency.leave == Leave::Again,
         id,
     };
     let waits = request.headers().contains_key(header::EXPECT);

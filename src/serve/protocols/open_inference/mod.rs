@@ -22,11 +22,13 @@ use utoipa::ToSchema;
 
 use self::infer::{Infer, read};
 use self::tensors::{InferResponse, TensorKind, offered, outputs, written};
+use super::super::answer::Urgency;
 use super::super::app::App;
 use super::super::body::{Request, read_bytes};
 use super::super::endpoint::{Access, Endpoint};
 use super::super::endpoints::health;
 use super::super::endpoints::predict::{server_timing, urgency};
+use super::super::forward::Leave;
 use super::super::problem::Problem;
 use super::super::reply;
 use super::super::served::{Chosen, NO_MODEL};
@@ -221,7 +223,7 @@ async fn infer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let urgency = urgency(&app, &headers)?;
+    let urgency = Urgency { leave: Leave::Untold, ..urgency(&app, &headers)? };
     let (chosen, version) = find(&app, named)?;
     let model = &chosen.loaded;
     let head = infer::head(&headers)?;

@@ -1,0 +1,86 @@
+//! Flags of `bayes serve` about texts that another server decides.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use super::words::whole;
+use crate::serve::{ForwardSettings, KeySource, Target};
+
+/// Flags of `bayes serve` about forwarding.
+#[derive(Debug, Args)]
+pub struct ForwardFlags {
+    /// Server to send the texts to that the model abstains from, and no others: a URL that ends in
+    /// /predict (another bayes serve) or /v1/systemone (System One) [default: texts stay here]
+    #[arg(long, value_name = "URL", value_parser = given, env = "BAYES_FORWARD_ABSTAINED")]
+    forward_abstained: Option<Given>,
+    /// Name of the model to ask for at a URL that ends in /v1/systemone
+    #[arg(long, value_name = "NAME", env = "BAYES_FORWARD_MODEL")]
+    forward_model: Option<String>,
+    /// Timeout for the other server's response, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u64>(1..=60), default_value_t = 2, env = "BAYES_FORWARD_TIMEOUT")]
+    forward_timeout: u64,
+    /// Maximum number of texts sent to the other server in any one minute; above it, the abstention
+    /// stands
+    #[arg(long, value_name = "TEXTS", value_parser = whole::<usize>(1..=100_000), default_value_t = 600, env = "BAYES_FORWARD_PER_MINUTE")]
+    forward_per_minute: usize,
+    /// File that contains the API key for the other server; or set BAYES_FORWARD_KEY
+    #[arg(long, value_name = "FILE", env = "BAYES_FORWARD_KEY_FILE")]
+    forward_key_file: Option<PathBuf>,
+    /// Certificates (PEM) of the authority that signed the other server's certificate [default:
+    /// those of Mozilla]
+    #[arg(long, value_name = "FILE", env = "BAYES_FORWARD_CA")]
+    forward_ca: Option<PathBuf>,
+}
+
+/// An address that may hold a password, though it must not: no message shows it.
+#[derive(Clone)]
+struct Given(String);
+
+impl std::fmt::Debug for Given {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("…")
+    }
+}
+
+/// Takes any text, so that a refusal is ours.
+fn given(text: &str) -> Result<Given, std::convert::Infallible> {
+    Ok(Given(text.to_owned()))
+}
+
+impl ForwardFlags {
+    /// Of a server that listens here.
+    pub fn settings(&self, own: SocketAddr) -> Result<Option<ForwardSettings>> {
+        let Some(Given(url)) = &self.forward_abstained else {
+            ensure!(
+                self.forward_key_file.is_none()
+                    && self.forward_model.is_none()
+                    && self.forward_ca.is_none(),
+                "--forward-key-file, --forward-model and --forward-ca have no effect without \
+                 --forward-abstained"
+            );
+            return Ok(None);
+        };
+        let target = Target::new(url, self.forward_model.as_deref())?;
+        ensure!(
+            !target.is_at(own),
+            "--forward-abstained is the address of this server itself; name another server"
+        );
+        let variable = std::env::var_os("BAYES_FORWARD_KEY");
+        Ok(Some(ForwardSettings {
+            target,
+            authority: self.forward_ca.clone(),
+            // An argument could be read by everybody.
+            key: match (&self.forward_key_file, variable) {
+                (Some(path), _) => KeySource::File(path.clone()),
+                (None, Some(key)) => KeySource::Environment(key),
+                (None, None) => KeySource::None,
+            },
+            timeout: Duration::from_secs(self.forward_timeout),
+            per_minute: self.forward_per_minute,
+        }))
+    }
+}
