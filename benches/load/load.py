@@ -19,6 +19,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 16
 # A pass of `bayes bench` over them takes about as long as the load.
 COST_TEXTS = 800
+# Labels that follow each step of the memory part.
+LABELS = 50
 
 
 class Server:
@@ -61,6 +63,11 @@ class Server:
 
     def get(self, path):
         return urllib.request.urlopen(self.address + path, timeout=30).read().decode()
+
+    def post(self, path, body):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.address + path, json.dumps(body).encode(), headers)
+        return json.loads(urllib.request.urlopen(request, timeout=30).read())
 
     def load(self, bodies, connections, seconds, cache=False):
         with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
@@ -159,10 +166,10 @@ def overload(options, texts):
 
 
 def memory(options, texts):
-    """Short texts: what is looked for is what a request leaves behind."""
+    """Short texts: what is looked for is what a request leaves behind. Texts are kept, and some get their label."""
     short = [" ".join(text.split()[:8]) for text in texts]
-    with Server(options) as server:
-        counted, after = 0, {}
+    with Server(options, "--feedback-texts") as server:
+        counted, labelled, after = 0, 0, {}
         began = time.time()
         for goal in (5_000, 50_000):
             while counted < goal and time.time() - began < 8 * options.seconds:
@@ -170,10 +177,15 @@ def memory(options, texts):
                 # In small steps, so that the first count is near its goal.
                 found = server.load(bodies_of(numbered), 4, 1, cache=True)
                 counted += found["ok"]
+                for text in numbered[:LABELS]:
+                    told = server.post("/predict", {"text": text})
+                    label = {"prediction_id": told["prediction_id"], "label": told["label"]}
+                    labelled += server.post("/feedback", label)["counted"]
             after[goal] = (counted, server.resident())
     growth = after[50_000][1] / after[5_000][1]
     return {
         "requests": [after[5_000][0], after[50_000][0]],
+        "labels": labelled,
         "resident_mb": [after[5_000][1] / 2**20, after[50_000][1] / 2**20],
         "growth": growth,
         "passed": growth <= 1.05 and after[50_000][0] >= 50_000,
@@ -191,7 +203,7 @@ def cache(options, texts):
         metrics = server.get("/metrics")
     count = {
         result: int(number)
-        for result, number in re.findall(r'bayes_cache_requests_total\{tier="memory",result="(\w+)"\} (\d+)', metrics)
+        for result, number in re.findall(r'bayes_cache_requests_total\{model="[^"]*",tier="memory",result="(\w+)"\} (\d+)', metrics)
     }
     asked = count.get("hit", 0) + count.get("miss", 0) + count.get("coalesced", 0)
     per = [1e3 * run["processor_seconds"] / run["ok"] for run in (plain, kept)]
