@@ -5,6 +5,8 @@
 //! one file undoes what the other says. Folders without `tokenizer.json` have the files that came before
 //! it.
 
+mod beside;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +72,8 @@ impl FolderTokenizer {
                 let mut file: Value =
                     serde_json::from_slice(without_mark(&bytes)).map_err(parse)?;
                 config.overrule(&mut file)?;
+                beside::check(folder, &config.sources.config, &file)
+                    .map_err(|message| TokenizerError::Config { path: path.clone(), message })?;
                 (path, file)
             }
             None => built::build(folder, &config.sources)?,
@@ -78,6 +82,7 @@ impl FolderTokenizer {
             template::clear_segments(&mut file["post_processor"]);
         }
         let merges = whole::merges(&file);
+        let cuts_left = file["truncation"]["direction"] == "Left";
         let tokenizer = TextTokenizer::from_json(&path, file)?;
         let vocabulary =
             config.rows().and_then(|rows| whole::vocabulary(tokenizer.vocabulary_size(), rows));
@@ -85,7 +90,7 @@ impl FolderTokenizer {
             tracing::warn!("`{}`: {remark}", path.display());
         }
         let max_length = config.max_length()?;
-        Ok(Self { tokenizer, max_length, keeps_the_end: config.keeps_the_end()? })
+        Ok(Self { tokenizer, max_length, keeps_the_end: config.keeps_the_end(cuts_left)? })
     }
 }
 
@@ -185,9 +190,11 @@ impl Config {
         }
     }
 
-    fn keeps_the_end(&self) -> Result<bool, TokenizerError> {
+    /// What `tokenizer.json` says holds where this file says nothing.
+    fn keeps_the_end(&self, cuts_left: bool) -> Result<bool, TokenizerError> {
         match self.get("truncation_side").map(|side| side.as_str().unwrap_or_default()) {
-            None | Some("right") => Ok(false),
+            None => Ok(cuts_left),
+            Some("right") => Ok(false),
             Some("left") => Ok(true),
             Some(other) => {
                 Err(self.refused(format!("`truncation_side` is `{}`", short(&other.into()))))

@@ -290,3 +290,55 @@ fn the_class_adds_no_token_behind_the_embeddings() {
     let said = ("special_tokens_map.json", json!({ "mask_token": "[MASK]" }));
     assert_eq!(size(&[rows(15), said]), 16);
 }
+
+#[test]
+fn tokens_that_other_files_add_to_it_are_not_passed_over() {
+    let own =
+        |name: &'static str, value: Value| folder(&[("tokenizer.json", file(true)), (name, value)]);
+    let config = "tokenizer_config.json";
+    for (folder, name) in [
+        (own(config, json!({ "additional_special_tokens": ["<e1>"] })), config),
+        (own(config, json!({ "extra_special_tokens": { "e": { "content": "<e1>" } } })), config),
+        (own(config, json!({ "added_tokens_decoder": { "16": { "content": "<e1>" } } })), config),
+        (own("added_tokens.json", json!({ "<e1>": 16 })), "added_tokens.json"),
+        (
+            own("special_tokens_map.json", json!({ "additional_special_tokens": ["<e1>"] })),
+            "special_tokens_map.json",
+        ),
+    ] {
+        let told = TextTokenizer::of_folder(folder.path()).unwrap_err().to_string();
+        assert!(told.contains(name) && told.contains("`<e1>`"), "{told}");
+    }
+    // What it has, and what no file can be read for.
+    for (name, value) in [
+        (
+            config,
+            json!({ "additional_special_tokens": ["[MASK]"], "added_tokens_decoder": { "14": { "content": "x" } } }),
+        ),
+        ("added_tokens.json", json!({ "papa": 9 })),
+        ("special_tokens_map.json", json!(["no map"])),
+    ] {
+        assert!(TextTokenizer::of_folder(own(name, value).path()).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn the_side_that_is_cut_stands_in_either_file() {
+    let mut cut = file(true);
+    cut["truncation"] = json!({
+        "direction": "Left", "max_length": 8, "strategy": "LongestFirst", "stride": 0,
+    });
+    for (config, expected) in [
+        (json!({}), true),
+        (json!({ "truncation_side": "right" }), false),
+        (json!({ "truncation_side": "left" }), true),
+    ] {
+        let folder = folder(&[("tokenizer.json", cut.clone()), ("tokenizer_config.json", config)]);
+        assert_eq!(FolderTokenizer::read(folder.path()).unwrap().keeps_the_end, expected);
+    }
+    assert!(
+        !FolderTokenizer::read(folder(&[("tokenizer.json", file(true))]).path())
+            .unwrap()
+            .keeps_the_end
+    );
+}
