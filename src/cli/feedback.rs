@@ -34,7 +34,7 @@ enum Action {
         /// Folder of a server's feedback; repeat it for replicas, whose labels and texts belong together
         #[arg(long, value_name = "FOLDER", default_value = FOLDER, env = "BAYES_FEEDBACK_PATH")]
         feedback_path: Vec<PathBuf>,
-        /// Labels of this model alone, for a server of several models: the name in its --model NAME=FOLDER
+        /// Labels of this model alone, by the name that requests call it
         #[arg(long, value_name = "NAME")]
         of: Option<String>,
     },
@@ -130,7 +130,7 @@ fn of_model(rows: Vec<FeedbackRow>, of: Option<&str>) -> Result<Vec<FeedbackRow>
     let models: BTreeSet<Option<&str>> = rows.iter().map(|row| row.model.as_deref()).collect();
     let listed = || {
         let name = |model: &Option<&str>| {
-            model.map_or("a server of one model".to_owned(), |name| format!("`{name}`"))
+            model.map_or("one without a name".to_owned(), |name| format!("`{name}`"))
         };
         models.iter().map(name).collect::<Vec<_>>().join(", ")
     };

@@ -15,7 +15,7 @@ use crate::serve::{ForwardSettings, KeySource, Target};
 pub struct ForwardFlags {
     /// Server to send the texts to that the model abstains from, and no others: a URL that ends in
     /// /predict (another bayes serve) or /v1/systemone (System One) [default: texts stay here]
-    #[arg(long, value_name = "URL", value_parser = given, env = "BAYES_FORWARD_ABSTAINED")]
+    #[arg(long, value_name = "URL", value_parser = given, hide_env_values = true, env = "BAYES_FORWARD_ABSTAINED")]
     forward_abstained: Option<Given>,
     /// Name of the model to ask for at a URL that ends in /v1/systemone
     #[arg(long, value_name = "NAME", env = "BAYES_FORWARD_MODEL")]
@@ -52,8 +52,8 @@ fn given(text: &str) -> Result<Given, std::convert::Infallible> {
 }
 
 impl ForwardFlags {
-    /// Of a server that listens here.
-    pub fn settings(&self, own: SocketAddr) -> Result<Option<ForwardSettings>> {
+    /// Of a server that listens here, and answers within so many seconds.
+    pub fn settings(&self, own: SocketAddr, answers: u64) -> Result<Option<ForwardSettings>> {
         let Some(Given(url)) = &self.forward_abstained else {
             ensure!(
                 self.forward_key_file.is_none()
@@ -68,6 +68,11 @@ impl ForwardFlags {
         ensure!(
             !target.is_at(own),
             "--forward-abstained is the address of this server itself; name another server"
+        );
+        ensure!(
+            self.forward_timeout < answers,
+            "--forward-timeout {} leaves no time within --request-timeout {answers}; make it shorter",
+            self.forward_timeout
         );
         let variable = std::env::var_os("BAYES_FORWARD_KEY");
         Ok(Some(ForwardSettings {

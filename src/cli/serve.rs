@@ -293,7 +293,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         note("warning: --cache-ttl has no effect: --cache-entries is 0, so nothing is cached")?;
     }
     let folders = models::folders(&options.model)?;
-    models::check(&folders, !options.labels.is_empty())?;
+    models::check(&folders, !options.labels.is_empty(), settings.forward.as_ref())?;
     let selected = common.device()?;
     settings.loading.precision = options.precision.on(&selected.device)?;
     let began = Instant::now();
@@ -425,7 +425,9 @@ impl Options {
                 max_epistemic: self.abstain_max_epistemic,
                 ood_p: self.abstain_ood_p,
             },
-            forward: self.forward.settings(SocketAddr::new(self.host, self.port))?,
+            forward: self
+                .forward
+                .settings(SocketAddr::new(self.host, self.port), self.request_timeout)?,
             loading: Loading {
                 labels: labels_of(&self.labels, self.template.as_deref()),
                 ..Loading::default()

@@ -113,6 +113,13 @@ impl Classifier {
         Self { graph: shared, last, ..other.clone() }
     }
 
+    /// Whether its packed weights are those of another, in memory once.
+    #[cfg(test)]
+    pub fn has_engine_of(&self, other: &Self) -> bool {
+        let both = self.engine.as_ref().zip(other.engine.as_ref());
+        both.is_some_and(|(own, others)| Arc::ptr_eq(own, others))
+    }
+
     /// The config it was built from.
     pub fn config(&self) -> &EncoderConfig {
         &self.graph.config

@@ -146,6 +146,11 @@ mod tests {
     fn rows_of_the_trunk_give_the_bits_of_a_pass_whatever_else_was_asked_of_it() {
         let (own, other) = (with(|parameters| parameters), with(doubled("classifier.bias")));
         let other = other.on_trunk_of(&own);
+        assert!(other.networks.first().has_engine_of(own.networks.first()), "packed once");
+        for (name, tensor) in own.artifact.parameters.iter() {
+            let same = tensor.id() == other.artifact.parameters.get(name).id();
+            assert_eq!(same, !is_last_layer(name), "{name}");
+        }
         let texts = ["a film", "the second one is longer than the first", "a film"];
         let encoded = own.encode(&texts.map(|text| (text, None))).unwrap();
         let batch: Vec<&Encoded> = encoded.iter().collect();

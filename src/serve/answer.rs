@@ -173,7 +173,7 @@ impl App {
         self.metrics.predicted(&served.name, predictor, &kept.prediction, took);
         served.drift.predicted(loaded, &kept.prediction);
         self.metrics.stage(Stage::Postprocess, began.elapsed());
-        self.forward(loaded, sent, options, urgency, &mut object).await;
+        self.forward(chosen, sent, options, urgency, &mut object).await;
         Ok((object, if cached { Times::default() } else { kept.times }))
     }
 

@@ -1,6 +1,6 @@
 //! The tests of the traffic: fed with every prediction and every label, begun anew with every model.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::feedback::ModelMark;
@@ -19,6 +19,7 @@ pub struct Drift {
 }
 
 struct State {
+    model: Arc<str>,
     mark: ModelMark,
     began: SystemTime,
     monitor: Monitor,
@@ -47,10 +48,11 @@ impl DriftState {
 }
 
 impl State {
-    fn new(model: &Loaded, run_length: f64) -> Self {
+    fn new(name: &Arc<str>, model: &Loaded, run_length: f64) -> Self {
         let artifact = model.predictor.artifact();
         let (own, calibration) = (artifact.drift.as_ref(), &artifact.calibration);
         Self {
+            model: Arc::clone(name),
             mark: model.mark,
             began: SystemTime::now(),
             monitor: Monitor::new(own, calibration, run_length),
@@ -61,6 +63,7 @@ impl State {
 
     fn alarm(&mut self, test: &'static str, number: u64, what: &str) {
         tracing::warn!(
+            model = &*self.model,
             test,
             number,
             "drift: {what} no longer look like the calibration rows; see /drift, and `bayes recalibrate` where labels \
@@ -80,15 +83,16 @@ impl Drift {
     }
 
     /// Another model is in service: its tests begin.
-    pub fn begin(&self, model: &Loaded) {
+    pub fn begin(&self, name: &Arc<str>, model: &Loaded) {
         let artifact = model.predictor.artifact();
         if artifact.drift.is_none() && artifact.manifest.is_saved() {
             tracing::info!(
+                model = &**name,
                 "this model has no reference for drift of confidence, length and labels, since an earlier version \
                  made it; `bayes fit` and `bayes recalibrate` write one"
             );
         }
-        let new = State::new(model, self.run_length);
+        let new = State::new(name, model, self.run_length);
         *self.lock() = Some(new);
     }
 

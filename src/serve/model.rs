@@ -43,8 +43,7 @@ pub struct Place {
     /// Thresholds of the server, which it must be able to keep.
     pub abstain: Abstain,
     pub loading: Loading,
-    /// Whether the server has others: then its predictions carry its name, and an encoder that is the same as that of
-    /// another is in memory once.
+    /// Whether the server has others: then an encoder that is the same as that of another is in memory once.
     pub has_others: bool,
 }
 
@@ -69,6 +68,13 @@ pub enum LoadError {
          it would predict other probabilities; copy the whole folder, or start the server anew to serve it as it is"
     )]
     Incomplete(PathBuf),
+    /// One of several.
+    #[error("the model of `{folder}`: {source}")]
+    Of {
+        folder: PathBuf,
+        /// What is wrong with it.
+        source: Box<LoadError>,
+    },
     /// Two models of a server have one name.
     #[error(
         "two models are called `{0}`; name them apart: --model one=FOLDER --model other=FOLDER"
@@ -104,7 +110,11 @@ impl Loaded {
     /// model cannot keep are refused: who set one relies on it. `others` are those that are in memory already.
     pub fn load(place: &Place, others: &[Arc<Self>]) -> Result<Self, LoadError> {
         let Place { folder, device, loading, has_others, .. } = place;
-        unbroken(folder, || {
+        let named = |error| match has_others {
+            true => LoadError::Of { folder: folder.clone(), source: Box::new(error) },
+            false => error,
+        };
+        let loaded = unbroken(folder, || {
             let mut predictor = Predictor::load_as(folder, device, loading)?;
             let mut trunk = None;
             if *has_others {
@@ -115,7 +125,8 @@ impl Loaded {
                 predictor = predictor.on_trunk_of(&other.predictor);
             }
             Self::warmed(predictor, trunk, place)
-        })
+        });
+        loaded.map_err(named)
     }
 
     fn warmed(
@@ -130,6 +141,7 @@ impl Loaded {
         if let Some(own) = other_coverage(predictor.artifact()) {
             let asked = Options::default().coverage.unwrap_or_default();
             tracing::warn!(
+                model = predictor.artifact().manifest.name,
                 "this model's prediction sets have coverage {own:.3} by itself (`bayes predict`), and a request that \
                  names no `coverage` gets {asked:.3}; name it in the requests"
             );
@@ -148,7 +160,7 @@ impl Loaded {
         }
         read_longest(&predictor)?;
         let name = place.name.as_ref().unwrap_or(&predictor.artifact().manifest.name);
-        let mark = ModelMark::of(&predictor, place.has_others.then_some(name));
+        let mark = ModelMark::of(&predictor, name);
         Ok(Self { predictor, rate, written, mark, trunk })
     }
 
@@ -287,6 +299,7 @@ impl Model {
         let labels = |model: &Loaded| model.predictor.labels().to_vec();
         if let Some(other) = other_labels(&labels(&self.current()), &labels(&new)) {
             tracing::warn!(
+                model = self.name(),
                 "the new model has other labels: {other}; clients that know the old ones are not told"
             );
         }

@@ -12,7 +12,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use super::app::{App, Parts, Phase, metrics_router, router};
-use super::engine::Engine;
+use super::engine::{Engine, Several};
 use super::feedback::{Feedback, FeedbackError, SecretSource};
 use super::forward::{Forward, ForwardError};
 use super::gate::Gate;
@@ -20,7 +20,7 @@ use super::jobs::embedded::Embedded;
 use super::jobs::shared::Shared;
 use super::jobs::store::{Store, StoreError};
 use super::jobs::{Jobs, work};
-use super::keys::{KeyError, Keys};
+use super::keys::{KeyError, KeySource, Keys};
 use super::metrics::Metrics;
 use super::model::{LoadError, Loaded, Model, Place, name_of};
 use super::served::Models;
@@ -189,10 +189,16 @@ impl Launch {
         // The slowest, until there is a batch to go by.
         let rate = models.iter().map(|model| model.current().rate).fold(f64::INFINITY, f64::min);
         let (limits, wait) = (settings.batch, settings.batch_wait);
-        let keeps = models.len() > 1 && settings.cache.0 > 0;
-        let engine = Engine::start(limits, wait, rate, keeps, Arc::clone(&metrics), lost)?;
+        let several = match models.len() {
+            1 => Several::No,
+            _ if settings.cache.0 > 0 && have_one_encoder(&models) => Several::OneEncoder,
+            _ => Several::Yes,
+        };
+        let engine = Engine::start(limits, wait, rate, several, Arc::clone(&metrics), lost)?;
         let tokenizers = Tokenizers::new(settings.tokenizer_threads, Arc::clone(&metrics))?;
-        let name = models.iter().map(Model::name).collect::<Vec<_>>().join("+");
+        // What separates names stands in none of them.
+        let names = models.iter().map(|model| model.name().replace('+', "%2B"));
+        let name = names.collect::<Vec<_>>().join("+");
         let models = Models::new(models, &settings);
         let (jobs, shared) = match jobs {
             Kept::Own(jobs) => (Jobs::Embedded(Arc::new(jobs)), None),
@@ -215,6 +221,12 @@ impl Launch {
             keys,
         }))
     }
+}
+
+/// Whether two of them have the same encoder.
+fn have_one_encoder(models: &[Model]) -> bool {
+    let trunks: Vec<_> = models.iter().filter_map(|model| model.current().trunk.clone()).collect();
+    (1..trunks.len()).any(|place| trunks[..place].contains(&trunks[place]))
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -311,8 +323,11 @@ async fn reload(app: Arc<App>, again: Arc<Notify>) {
 
 /// Reads them beside those in service. Each takes its place whole, or the old one stays.
 fn read_again(app: &App) {
-    let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
-    told(app, "", "key list", keys.map_err(|error| causes(&error)));
+    // What stands in a variable stays what it is.
+    if matches!(app.settings.api_keys, KeySource::File(_)) {
+        let keys = Keys::read(&app.settings.api_keys).map(|keys| app.set_keys(keys));
+        told(app, "", "key list", keys.map_err(|error| causes(&error)));
+    }
     let secrets = &app.settings.feedback.secrets;
     if !matches!(secrets, SecretSource::Random) {
         let secrets = app.feedback.reload(secrets);
@@ -328,7 +343,7 @@ fn read_again(app: &App) {
         if outcome.is_ok() {
             let new = served.model.current();
             app.metrics.set_model(&served.name, &new.predictor);
-            served.drift.begin(&new);
+            served.drift.begin(&served.name, &new);
         }
         told(app, &served.name, "model", outcome.map_err(|error| causes(&error)));
     }
@@ -336,8 +351,9 @@ fn read_again(app: &App) {
 
 /// `model` is the name of the one that was read again; keys belong to all.
 fn told(app: &App, model: &str, what: &'static str, outcome: Result<(), String>) {
-    let of = app.models.find(model).unwrap_or_else(|| app.models.first());
-    let (name, version) = (&*of.served.name, of.loaded.predictor.version());
+    let of = app.models.find(model);
+    let version = of.as_ref().map(|of| of.loaded.predictor.version());
+    let name = of.as_ref().map(|of| &*of.served.name);
     match outcome {
         Ok(()) => {
             app.metrics.reloaded(model, what, "taken");

@@ -43,14 +43,27 @@ pub struct Chosen {
     by_path: bool,
 }
 
+/// What a path says of the model, for requests that outlive one.
+pub struct Way {
+    served: Arc<Served>,
+    by_path: bool,
+}
+
+impl Way {
+    /// The model that is there now.
+    pub fn chosen(&self) -> Chosen {
+        Chosen { by_path: self.by_path, ..Chosen::of(&self.served) }
+    }
+}
+
 impl Models {
     /// From models that are loaded, in their order.
     pub fn new(models: Vec<Model>, settings: &Settings) -> Self {
         let (entries, life) = settings.cache;
         let serve = |(lane, model): (usize, Model)| {
-            let name = model.name().into();
+            let name: Arc<str> = model.name().into();
             let drift = Drift::new(settings.drift_run_length);
-            drift.begin(&model.current());
+            drift.begin(&name, &model.current());
             Arc::new(Served {
                 lane,
                 name,
@@ -96,6 +109,11 @@ impl Models {
         })
     }
 
+    /// The one that does a job: where there is one alone, its name may have changed since.
+    pub fn of_job(&self, name: Option<&str>) -> Result<Chosen, Problem> {
+        self.chosen(self.first(), name.filter(|_| self.0.len() > 1))
+    }
+
     fn listed(&self) -> String {
         let names = self.0.iter().take(MOST_LISTED).map(|served| format!("`{}`", served.name));
         let names = names.collect::<Vec<_>>().join(", ");
@@ -110,9 +128,9 @@ impl Models {
 }
 
 impl Chosen {
-    /// The one that has its place now.
-    pub fn renewed(&self) -> Self {
-        Self { by_path: self.by_path, ..Self::of(&self.served) }
+    /// Lets the model go, and keeps the way to it.
+    pub fn way(self) -> Way {
+        Way { served: self.served, by_path: self.by_path }
     }
 
     fn of(served: &Arc<Served>) -> Self {

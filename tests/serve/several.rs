@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use super::server::home::{Home, tickets};
-use super::server::{Server, eventually, model};
+use super::server::{Server, copy_folder, eventually, model};
 
 /// Three models: two heads on one encoder, of departments and of urgency, and one with an encoder of its own.
 fn models() -> &'static [PathBuf; 3] {
@@ -198,6 +198,126 @@ fn a_label_finds_the_model_that_predicted() {
         server.post("/feedback", &json!({ "prediction_id": ask("urgency"), "label": "billing" }));
     assert_eq!(wrong.status, 422);
     assert!(wrong.text().contains("`calm`"), "{}", wrong.text());
+}
+
+#[test]
+fn a_job_is_done_by_its_model_whatever_is_served_first_after_a_restart() {
+    let [departments, urgency, _] = models();
+    let home = tempfile::tempdir().unwrap();
+    let first = PathBuf::from(named("departments", departments));
+    let mut alone = Server::start_in(&first, home.path(), &[], &[]);
+    let accepted = alone.post("/async_predict", &json!({ "text": TEXT })).json();
+    let id = accepted["task_id"].as_str().unwrap().to_owned();
+    // Whether it is done by now or not, it is the same model that does it.
+    alone.signal("KILL");
+    alone.wait();
+    let (other, second) =
+        (PathBuf::from(named("urgency", urgency)), named("departments", departments));
+    let server = Server::start_in(&other, home.path(), &["--model", &second], &[]);
+    let status = || server.get(&format!("/task_status/{id}")).json();
+    eventually("the job is done", || status()["status"] == json!("completed"));
+    assert_eq!(status()["result"]["model"], json!("departments"), "{}", status());
+}
+
+#[test]
+fn sighup_takes_each_model_that_is_whole() {
+    let [departments, urgency, _] = models();
+    let home = tempfile::tempdir().unwrap();
+    let copy = |name: &str, from: &Path| {
+        let folder = home.path().join(name);
+        copy_folder(from, &folder);
+        named(name, &folder)
+    };
+    let (first, second) = (copy("departments", departments), copy("urgency", urgency));
+    let server = Server::of(&PathBuf::from(first), &["--model", &second]);
+    std::fs::remove_file(home.path().join("departments/config.json")).unwrap();
+    server.signal("HUP");
+    let reloads = |model: &str, outcome: &str| {
+        let labels = format!("{{model=\"{model}\",what=\"model\",outcome=\"{outcome}\"}}");
+        server.metric(&format!("bayes_reloads_total{labels}"))
+    };
+    eventually("both were read", || {
+        reloads("departments", "refused") == 1.0 && reloads("urgency", "taken") == 1.0
+    });
+    let log = server.log();
+    assert!(log.contains("departments"), "{log}");
+    // The new one is on the encoder of the other again.
+    server.post("/models/departments/predict", &json!({ "text": TEXT }));
+    server.post("/models/urgency/predict", &json!({ "text": TEXT }));
+    assert_eq!(server.metric("bayes_encoder_texts_total{result=\"shared\"}"), 1.0);
+}
+
+#[test]
+fn labels_are_exported_by_the_model_that_predicted() {
+    let [departments, urgency, _] = models();
+    let home = tempfile::tempdir().unwrap();
+    let first = PathBuf::from(named("departments", departments));
+    let second = named("urgency", urgency);
+    let server = Server::start_in(&first, home.path(), &["--model", &second], &[]);
+    for (name, label) in [("departments", "billing"), ("urgency", "calm")] {
+        let told = server.post("/predict", &json!({ "text": TEXT, "model": name })).json();
+        let body = json!({ "prediction_id": told["prediction_id"], "label": label, "text": TEXT });
+        assert_eq!(server.post("/feedback", &body).status, 202);
+    }
+    let export = |flags: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bayes"));
+        command.args(["feedback", "export", "--output", "rows.csv"]).args(flags);
+        let told = command.current_dir(&home).output().unwrap();
+        (told.status.success(), String::from_utf8_lossy(&told.stderr).into_owned())
+    };
+    let (done, told) = export(&[]);
+    assert!(!done && told.contains("`departments`, `urgency`") && told.contains("--of"), "{told}");
+    let (done, told) = export(&["--of", "sales"]);
+    assert!(!done && told.contains("`departments`, `urgency`"), "{told}");
+    let (done, told) = export(&["--of", "urgency"]);
+    assert!(done, "{told}");
+    let rows = std::fs::read_to_string(home.path().join("rows.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 2, "{rows}");
+    assert!(rows.contains("calm") && !rows.contains("billing"), "{rows}");
+}
+
+#[test]
+fn what_a_model_abstains_from_is_decided_by_the_model_of_its_name() {
+    let other = start(&[]);
+    for path in ["predict", "v1/systemone"] {
+        let to = format!("http://{}/{path}", other.address);
+        let flags = ["--abstain-min-confidence", "1", "--forward-abstained", &to];
+        let server = start(&flags);
+        // `own` and `departments` have the same labels.
+        for name in ["departments", "urgency", "own"] {
+            let body = json!({ "text": TEXT, "model": name });
+            let told = server.post("/predict", &body).json();
+            let own = other.post("/predict", &body).json();
+            let forwarded = &told["forwarded"];
+            assert_eq!(forwarded["decided_by"], json!("remote"), "{told}");
+            assert_eq!(forwarded["probabilities"], own["probabilities"], "{path} {name}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_hold_for_several_models_ends_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    let (one, two) = (named("a", model()), named("b", model()));
+    for (flags, expected) in [
+        (
+            &["--forward-abstained", "http://127.0.0.1:9/v1/systemone", "--forward-model", "a"][..],
+            "--forward-model names one model",
+        ),
+        (&["--labels", "x,y"], "--labels"),
+        (&["--model", &one], "names `a` twice"),
+        (&["--model", "a b=c"], "ASCII letters"),
+        (
+            &["--forward-abstained", "http://127.0.0.1:9/predict", "--forward-timeout", "60"],
+            "--request-timeout",
+        ),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bayes"));
+        command.args(["serve", "--check", "--model", &one, "--model", &two]).args(flags);
+        let told = command.current_dir(&home).output().unwrap();
+        let said = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(!told.status.success() && said.contains(expected), "{flags:?}: {said}");
+    }
 }
 
 #[test]

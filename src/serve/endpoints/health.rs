@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 
 use super::super::app::{App, Phase};
 use super::super::endpoint::Endpoint;
-use super::super::forward::Forwarding;
 use super::super::scheduler::Class;
 use super::super::served::Chosen;
 
@@ -40,8 +39,8 @@ pub struct Health {
     uptime_seconds: f64,
     /// Number of texts in the queue.
     queue_depth: usize,
-    /// Where texts go that the model abstains from; `null` if nowhere.
-    forwarding: Option<Forwarding>,
+    /// How the server is that texts go to from which the model abstains: `open`, or `resting`; `null` without one.
+    forwarding: Option<&'static str>,
     /// Parts of the server.
     checks: Checks,
 }
@@ -114,8 +113,8 @@ pub fn endpoints() -> Vec<Endpoint> {
 /// The whole state, for people and dashboards.
 async fn health(State(app): State<Arc<App>>) -> Response {
     let checks = checks(&app);
-    let forwarding = app.forward.as_ref().map(|forward| forward.state());
-    let rests = forwarding.as_ref().is_some_and(|forwarding| forwarding.state != "open");
+    let forwarding = app.forward.as_ref().map(|forward| forward.state().state);
+    let rests = forwarding.is_some_and(|state| state != "open");
     let (code, status) = match app.phase() {
         Phase::Serving if checks.engine != "ok" => (StatusCode::SERVICE_UNAVAILABLE, "degraded"),
         Phase::Serving if !well(&checks) || rests => (StatusCode::OK, "degraded"),

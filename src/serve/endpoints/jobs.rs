@@ -143,9 +143,8 @@ async fn async_predict(
     let chosen = app.models.chosen(chosen, job.options.model.as_deref())?;
     let model = &chosen.loaded;
     app.check_able(model, job.texts.all(), field, &job.options)?;
-    // With others beside it, the model that does the job is the one that it was accepted for.
-    let named = app.models.all().len() > 1;
-    job.options.model = named.then(|| chosen.served.name.to_string());
+    // The model that does the job is the one that it was accepted for, whatever else is served by then.
+    job.options.model = Some(chosen.served.name.to_string());
     let (texts, options) = (job.texts.all(), &job.options);
     amount::check_answer(model, texts, options, amount::MOST_RESULT)?;
     amount::check_cost(model, texts, app.sampling(model, options), app.settings.job_cost)?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use super::{Metrics, Ticket, answered};
-use crate::data::Encoded;
+use super::{Answers, Ticket, answered};
+use crate::data::{Encoded, guarded};
 use crate::model::{Sampling, StillWanted};
-use crate::predict::{Prediction, TrunkHash, TrunkRow};
+use crate::predict::{TrunkHash, TrunkRow};
 use crate::serve::model::Loaded;
 use crate::serve::problem::Problem;
 
@@ -38,43 +38,39 @@ impl EncodedTexts {
         Self(keeps.then(cache))
     }
 
-    /// Answers tickets of models with this encoder, under the same passes.
-    pub fn read(
+    /// Answers tickets of models with this encoder, under the same passes, and says which of them it read. Another
+    /// batch may come between its passes.
+    pub fn read<'a>(
         &self,
         trunk: &TrunkHash,
         sampling: Option<Sampling>,
-        tickets: &[(Ticket, Duration)],
+        tickets: &[&'a Ticket],
         wanted: StillWanted<'_>,
-        metrics: &Metrics,
-    ) -> Result<Vec<Result<Prediction, Problem>>, Problem> {
-        let failed = |error| {
-            tracing::error!("the model failed: {error}");
-            Problem::Internal
-        };
-        let predictor = |(ticket, _): &(Ticket, Duration)| Arc::clone(&ticket.model);
-        let inputs = tickets.iter().map(|one| predictor(one).predictor.trunk_inputs()).max();
+    ) -> Result<(Answers, Vec<&'a Ticket>), Problem> {
+        let inputs = tickets.iter().map(|ticket| ticket.model.predictor.trunk_inputs()).max();
         let inputs = inputs.unwrap_or_default();
         // Passes with noise are another's.
         let kept = self.0.as_ref().filter(|_| sampling.is_none());
         let key =
             |encoded: &Encoded| (trunk.clone(), encoded.ids.clone(), encoded.type_ids.clone());
         let mut rows = Found::new();
-        let mut missing: Vec<&Encoded> = Vec::new();
-        for (ticket, _) in tickets {
+        let mut missing: Vec<&Ticket> = Vec::new();
+        for ticket in tickets {
             let encoded = &ticket.encoded;
             rows.entry((&encoded.ids, &encoded.type_ids)).or_insert_with(|| {
                 let known = kept.and_then(|kept| kept.get(&key(encoded)));
                 let known = known.filter(|row| row.inputs() >= inputs);
                 if known.is_none() {
-                    missing.push(encoded);
+                    missing.push(ticket);
                 }
                 known
             });
         }
-        if let Some(first) = tickets.first().filter(|_| !missing.is_empty()) {
-            let model = &first.0.model.predictor;
-            let read = model.read_trunk(&missing, inputs, sampling, wanted).map_err(failed)?;
-            for (encoded, row) in missing.iter().zip(read.ok_or(Problem::Cancelled)?) {
+        if let Some(first) = missing.first() {
+            let batch: Vec<&Encoded> = missing.iter().map(|ticket| &ticket.encoded).collect();
+            let read = first.model.predictor.read_trunk(&batch, inputs, sampling, wanted);
+            let read = read.map_err(|error| failed(&error))?.ok_or(Problem::Cancelled)?;
+            for (encoded, row) in batch.into_iter().zip(read) {
                 let row = Arc::new(row);
                 if let Some(kept) = kept {
                     kept.insert(key(encoded), Arc::clone(&row));
@@ -82,33 +78,53 @@ impl EncodedTexts {
                 rows.insert((&encoded.ids, &encoded.type_ids), Some(row));
             }
         }
-        metrics.encoder_read(missing.len(), tickets.len() - missing.len());
-        let row = |place: usize| {
-            let encoded = &tickets[place].0.encoded;
-            let row = rows.get(&(&*encoded.ids, &*encoded.type_ids));
-            row.and_then(Option::as_deref).ok_or(Problem::Internal)
-        };
-        let mut answers: Vec<Result<Prediction, Problem>> =
-            tickets.iter().map(|_| Err(Problem::Internal)).collect();
+        let mut answers: Answers = tickets.iter().map(|_| Err(Problem::Internal)).collect();
         for (model, places) in by_model(tickets) {
-            let own = places.iter().map(|&place| row(place)).collect::<Result<Vec<_>, _>>()?;
-            let readings = model.predictor.read_rows(&own, sampling).map_err(failed)?;
-            let tickets = places.iter().map(|&place| &tickets[place].0);
-            for (place, answer) in places.iter().zip(answered(&model, readings, tickets)) {
-                answers[*place] = answer;
+            let own: Vec<&Ticket> = places.iter().map(|&place| tickets[place]).collect();
+            // What is wrong with one is not wrong with the others.
+            let told = guarded(|| told(model, &own, &rows, sampling)).unwrap_or_else(|said| {
+                tracing::error!(said, "a panic while a model read what its encoder made of texts");
+                Err(Problem::Internal)
+            });
+            match told {
+                Ok(told) => places.iter().zip(told).for_each(|(&place, one)| answers[place] = one),
+                Err(problem) => {
+                    places.iter().for_each(|&place| answers[place] = Err(problem.clone()));
+                }
             }
         }
-        Ok(answers)
+        Ok((answers, missing))
     }
 }
 
+fn failed(error: &candle_core::Error) -> Problem {
+    tracing::error!("the model failed: {error}");
+    Problem::Internal
+}
+
+/// What a model makes of its tickets.
+fn told<'a>(
+    model: &Loaded,
+    tickets: &[&'a Ticket],
+    rows: &'a Found<'a>,
+    sampling: Option<Sampling>,
+) -> Result<Answers, Problem> {
+    let row = |ticket: &&'a Ticket| {
+        let row = rows.get(&(&*ticket.encoded.ids, &*ticket.encoded.type_ids));
+        row.and_then(Option::as_deref).ok_or(Problem::Internal)
+    };
+    let own = tickets.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+    let readings = model.predictor.read_rows(&own, sampling).map_err(|error| failed(&error))?;
+    Ok(answered(model, readings, tickets.iter().copied()))
+}
+
 /// The places of each model's tickets.
-fn by_model(tickets: &[(Ticket, Duration)]) -> Vec<(Arc<Loaded>, Vec<usize>)> {
-    let mut all: Vec<(Arc<Loaded>, Vec<usize>)> = Vec::new();
-    for (place, (ticket, _)) in tickets.iter().enumerate() {
-        match all.iter_mut().find(|(model, _)| Arc::ptr_eq(model, &ticket.model)) {
+fn by_model<'a>(tickets: &[&'a Ticket]) -> Vec<(&'a Loaded, Vec<usize>)> {
+    let mut all: Vec<(&Loaded, Vec<usize>)> = Vec::new();
+    for (place, ticket) in tickets.iter().enumerate() {
+        match all.iter_mut().find(|(model, _)| std::ptr::eq(*model, &*ticket.model)) {
             Some((_, places)) => places.push(place),
-            None => all.push((Arc::clone(&ticket.model), vec![place])),
+            None => all.push((&*ticket.model, vec![place])),
         }
     }
     all

@@ -24,7 +24,7 @@ use super::scheduler::{Batch, Class, Entry, Limits, Refusal, Scheduler, Time};
 use crate::calibrate::Asked;
 use crate::data::Encoded;
 use crate::model::{Sampling, StillWanted};
-use crate::predict::{Prediction, Reading};
+use crate::predict::{Prediction, Reading, TrunkHash};
 
 /// How often an idle engine shows that it lives.
 const PULSE: Duration = Duration::from_millis(500);
@@ -42,6 +42,9 @@ pub struct Ticket {
     pub reply: oneshot::Sender<Result<Answer, Problem>>,
 }
 
+/// The answer to each text of a batch.
+type Answers = Vec<Result<Prediction, Problem>>;
+
 /// A prediction with its times.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -50,6 +53,15 @@ pub struct Answer {
     pub queue: Duration,
     /// Time spent in the model, with its whole batch.
     pub inference: Duration,
+}
+
+/// Whether the engine works for several models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Several {
+    No,
+    Yes,
+    /// Some have the same encoder, and what it makes of texts is kept for the others.
+    OneEncoder,
 }
 
 /// The engine as the rest of the server sees it.
@@ -63,6 +75,9 @@ struct Shared {
     limits: Limits,
     batch_wait: Duration,
     encoded: EncodedTexts,
+    /// Of the slowest model at the start.
+    rate: f64,
+    has_several: bool,
     metrics: Arc<Metrics>,
     began: Instant,
     /// Milliseconds since `began` at which the thread was last seen.
@@ -74,13 +89,13 @@ struct Shared {
 }
 
 impl Engine {
-    /// Starts the thread. `rate` is the cost a second that the model was measured to do, `keeps` says whether to keep
-    /// what encoders make of texts for other models, and `fatal` is called when the thread has ended twice.
+    /// Starts the thread. `rate` is the cost a second that the slowest model was measured to do, and `fatal` is called
+    /// when the thread has ended twice.
     pub fn start(
         limits: Limits,
         batch_wait: Duration,
         rate: f64,
-        keeps: bool,
+        several: Several,
         metrics: Arc<Metrics>,
         fatal: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -89,7 +104,9 @@ impl Engine {
             changed: Condvar::new(),
             limits,
             batch_wait,
-            encoded: EncodedTexts::new(keeps),
+            encoded: EncodedTexts::new(several == Several::OneEncoder),
+            rate,
+            has_several: several != Several::No,
             metrics,
             began: Instant::now(),
             pulse: AtomicU64::new(0),
@@ -113,7 +130,7 @@ impl Engine {
         let shared = &self.shared;
         let length = ticket.encoded.ids.len() as u32;
         let deadline = deadline.map(|deadline| deadline.saturating_duration_since(shared.began));
-        let cost = ticket.model.cost(length, ticket.sampling);
+        let cost = shared.cost(&ticket);
         let entry = Entry { length, cost, deadline, class, lane: ticket.lane, item: ticket };
         shared.lock().admit(shared.now(), entry)?;
         shared.changed.notify_one();
@@ -189,9 +206,8 @@ impl Shared {
 
     fn work(&self) {
         while let Some(batch) = self.next_batch() {
-            let cost = batch.cost;
             // A batch of people who ask for no more than a batch is soon over.
-            let yields = cost > self.limits.budget
+            let yields = batch.cost > self.limits.budget
                 || batch.entries.iter().all(|(entry, _)| entry.class == Class::Job);
             let began = Instant::now();
             let between = Mutex::new(Duration::ZERO);
@@ -205,18 +221,18 @@ impl Shared {
                         began.elapsed();
                 }
             };
-            let Some(whole) = self.perform(batch, &pause) else { continue };
+            let Some(cost) = self.perform(batch, &pause) else { continue };
             let took = began.elapsed();
             let own = *between.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            // What was given up tells nothing of the speed.
-            self.lock().finished(if whole { cost } else { 0 }, took.saturating_sub(own));
+            self.lock().finished(cost, took.saturating_sub(own));
             self.note_busy(took);
         }
     }
 
-    /// Answers a batch; `pause` is called between its passes. False if one was given up because all its
-    /// clients had gone; `None` if there was nothing to compute.
-    fn perform(&self, batch: Batch<Ticket>, pause: &(dyn Fn() + Sync)) -> Option<bool> {
+    /// Answers a batch; `pause` is called between its passes, where another batch may come. The cost of what was
+    /// computed, which tells how fast that was: 0 if a part was given up because all its clients had gone. `None` if
+    /// there was nothing to compute.
+    fn perform(&self, batch: Batch<Ticket>, pause: &(dyn Fn() + Sync)) -> Option<u64> {
         for (problem, entries) in
             [(Problem::DeadlineExceeded, batch.expired), (Problem::Cancelled, batch.cancelled)]
         {
@@ -259,10 +275,9 @@ impl Shared {
         }
     }
 
-    /// Answers a batch, in groups that share encoder and passes. False if one was given up because all
-    /// its clients had gone.
-    fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>, pause: &(dyn Fn() + Sync)) -> bool {
-        let mut whole = true;
+    /// Answers a batch, in groups that share encoder and passes.
+    fn answer(&self, entries: Vec<(Entry<Ticket>, Duration)>, pause: &(dyn Fn() + Sync)) -> u64 {
+        let (mut whole, mut cost) = (true, 0);
         let mut rest: Vec<(Ticket, Duration)> =
             entries.into_iter().map(|(entry, waited)| (entry.item, waited)).collect();
         while let Some((first, _)) = rest.first() {
@@ -273,10 +288,12 @@ impl Shared {
                 same && ticket.sampling == sampling
             };
             let (group, others) = rest.into_iter().partition(same);
-            whole &= self.answer_of(&model, sampling, group, pause);
+            let computed = self.answer_of(&model, sampling, group, pause);
+            whole &= computed.is_some();
+            cost += computed.unwrap_or_default();
             rest = others;
         }
-        whole
+        if whole { cost } else { 0 }
     }
 
     fn answer_of(
@@ -285,15 +302,18 @@ impl Shared {
         sampling: Option<Sampling>,
         tickets: Vec<(Ticket, Duration)>,
         pause: &(dyn Fn() + Sync),
-    ) -> bool {
+    ) -> Option<u64> {
         let began = Instant::now();
         let wanted = || {
             pause();
             !tickets.iter().all(|(ticket, _)| ticket.reply.is_closed())
         };
         let read = || match &model.trunk {
-            Some(trunk) => self.encoded.read(trunk, sampling, &tickets, &wanted, &self.metrics),
-            None => read(model, sampling, &tickets, &wanted),
+            Some(trunk) => self.read_shared(trunk, sampling, &tickets, &wanted),
+            None => read(model, sampling, &tickets, &wanted).map(|answers| {
+                let cost = |(ticket, _): &(Ticket, Duration)| self.cost(ticket);
+                (answers, tickets.iter().map(cost).sum())
+            }),
         };
         let outcome = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
             self.metrics.engine_panics.inc();
@@ -301,11 +321,11 @@ impl Shared {
             Err(Problem::Internal)
         });
         let inference = began.elapsed();
-        let whole = !matches!(outcome, Err(Problem::Cancelled));
+        let given_up = matches!(outcome, Err(Problem::Cancelled));
         self.metrics.stage(Stage::Inference, inference);
-        let answers: Vec<Result<Prediction, Problem>> = match outcome {
+        let (answers, cost): (Answers, u64) = match outcome {
             Ok(answers) => answers,
-            Err(problem) => tickets.iter().map(|_| Err(problem.clone())).collect(),
+            Err(problem) => (tickets.iter().map(|_| Err(problem.clone())).collect(), 0),
         };
         for ((ticket, queue), answer) in tickets.into_iter().zip(answers) {
             self.metrics.stage(Stage::Queue, queue);
@@ -318,7 +338,32 @@ impl Shared {
                 self.metrics.cancelled("inference");
             }
         }
-        whole
+        (!given_up).then_some(cost)
+    }
+
+    /// The same for models with one encoder, which only texts cost that it has not read a little while ago.
+    fn read_shared(
+        &self,
+        trunk: &TrunkHash,
+        sampling: Option<Sampling>,
+        tickets: &[(Ticket, Duration)],
+        wanted: StillWanted<'_>,
+    ) -> Result<(Answers, u64), Problem> {
+        let all: Vec<&Ticket> = tickets.iter().map(|(ticket, _)| ticket).collect();
+        let (answers, read) = self.encoded.read(trunk, sampling, &all, wanted)?;
+        self.metrics.encoder_read(read.len(), all.len() - read.len());
+        Ok((answers, read.into_iter().map(|ticket| self.cost(ticket)).sum()))
+    }
+
+    /// What a ticket costs: tokens of a pass of the slowest model there was at first, since the rate is one of all.
+    fn cost(&self, ticket: &Ticket) -> u64 {
+        let Ticket { model, encoded, sampling, .. } = ticket;
+        let cost = model.cost(encoded.ids.len() as u32, *sampling);
+        match model.trunk {
+            // It is alone.
+            None if !self.has_several => cost,
+            _ => (cost as f64 * self.rate / model.rate.max(1e-9)).ceil() as u64,
+        }
     }
 
     fn note_busy(&self, took: Duration) {
@@ -350,7 +395,7 @@ fn read(
     sampling: Option<Sampling>,
     tickets: &[(Ticket, Duration)],
     wanted: StillWanted<'_>,
-) -> Result<Vec<Result<Prediction, Problem>>, Problem> {
+) -> Result<Answers, Problem> {
     let batch: Vec<&Encoded> = tickets.iter().map(|(ticket, _)| &ticket.encoded).collect();
     let readings = model.predictor.read(&batch, sampling, wanted).map_err(|error| {
         tracing::error!("the model failed: {error}");
@@ -365,7 +410,7 @@ fn answered<'a>(
     model: &Loaded,
     readings: Vec<Reading>,
     tickets: impl Iterator<Item = &'a Ticket>,
-) -> Vec<Result<Prediction, Problem>> {
+) -> Answers {
     let tickets: Vec<&Ticket> = tickets.collect();
     let both = readings.into_par_iter().zip(tickets);
     let answer = |(reading, ticket): (_, &Ticket)| {

@@ -16,7 +16,7 @@ fn model() -> Arc<Loaded> {
 }
 
 fn engine(metrics: &Arc<Metrics>) -> Engine {
-    Engine::start(LIMITS, Duration::ZERO, 1e4, false, Arc::clone(metrics), || ()).unwrap()
+    Engine::start(LIMITS, Duration::ZERO, 1e4, Several::No, Arc::clone(metrics), || ()).unwrap()
 }
 
 type Reply = oneshot::Receiver<Result<Answer, Problem>>;
@@ -40,7 +40,7 @@ fn model_of_passes() -> Arc<Loaded> {
     let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
     artifact.posterior.spread = Spread::Passes(Passes::Dropout { samples: 4, layers: 0 });
     let predictor = Predictor::new(artifact).unwrap();
-    let mark = ModelMark::of(&predictor, None);
+    let mark = ModelMark::of(&predictor, "bert");
     Arc::new(Loaded { predictor, rate: 1e4, written: std::time::UNIX_EPOCH, mark, trunk: None })
 }
 

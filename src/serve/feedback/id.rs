@@ -8,7 +8,7 @@
 //! | 1 | 1, the version of this layout |
 //! | 16 | UUID 7, which begins with the time in milliseconds |
 //! | 8 | of the SHA-256 of the model's version |
-//! | 8 | of the SHA-256 of its labels |
+//! | 8 | of the SHA-256 of its labels and its name |
 //! | 8 | a tag of the text |
 //! | 4 | the class that was predicted |
 //! | 8 | its probability |
@@ -44,17 +44,20 @@ pub struct ModelMark {
 }
 
 impl ModelMark {
-    /// `name` is that of a model of a server that has others: they may have the same labels.
-    pub fn of(predictor: &Predictor, name: Option<&String>) -> Self {
+    /// `name` is what requests call it: models of one server may have the same labels.
+    pub fn of(predictor: &Predictor, name: &str) -> Self {
         let first = |hash: Sha256| -> [u8; 8] {
             let whole: [u8; 32] = hash.finalize().into();
             std::array::from_fn(|place| whole[place])
         };
         let mut labels = Sha256::new();
-        for label in predictor.labels().iter().chain(name) {
+        for label in predictor.labels() {
             labels.update((label.len() as u64).to_le_bytes());
             labels.update(label);
         }
+        // No label is so long.
+        labels.update(u64::MAX.to_le_bytes());
+        labels.update(name);
         let version = first(Sha256::new_with_prefix(predictor.version()));
         Self { version, labels: first(labels) }
     }

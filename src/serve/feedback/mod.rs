@@ -157,14 +157,13 @@ impl Feedback {
     pub async fn take(&self, models: &Models, told: Told) -> Result<Accepted, Problem> {
         let (named, class, chosen) = self.check(models, &told)?;
         let labels = chosen.loaded.predictor.labels();
-        let others = models.all().len() > 1;
         let at = now();
         let label = Label {
             id: told.prediction_id,
             label: told.label,
             class: class as u32,
-            predicted: labels[named.predicted].clone(),
-            model: others.then(|| chosen.served.name.to_string()),
+            predicted: labels.get(named.predicted).cloned().unwrap_or_default(),
+            model: Some(chosen.served.name.to_string()),
             at,
             text: told.sent.as_ref().map(|sent| sent.text.to_string()),
             pair: told.sent.and_then(|sent| sent.pair).map(|pair| pair.to_string()),
@@ -200,7 +199,8 @@ impl Feedback {
         }
         let is_its = |chosen: &Chosen| chosen.loaded.mark.labels == named.model.labels;
         let Some(chosen) = models.in_service().find(is_its) else {
-            let msg = "is of a model with other labels, which is no longer in service";
+            let msg =
+                "is of a model that is no longer in service under its name and with its labels";
             return refuse(id(msg.to_owned(), "prediction_id_other_model"));
         };
         let labels = chosen.loaded.predictor.labels();

@@ -29,7 +29,7 @@ pub struct Label {
     /// The places of both labels in the model.
     pub class: u32,
     pub predicted: String,
-    /// What the model is called that predicted, by a server that has several.
+    /// What requests call the model that predicted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
     /// When it came, in milliseconds since 1970.
@@ -90,7 +90,7 @@ pub struct Row {
     pub text: Option<(String, Option<String>)>,
     pub label: String,
     pub predicted: String,
-    /// What the model is called that predicted, by a server that has several.
+    /// What requests called the model that predicted.
     pub model: Option<String>,
     pub confidence: f64,
     /// When the label came, in milliseconds since 1970.

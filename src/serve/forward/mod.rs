@@ -45,6 +45,7 @@ use super::keys::KeySource;
 use super::metrics::Metrics;
 use super::model::Loaded;
 use super::request::{Options, Sent};
+use super::served::Chosen;
 use crate::predict::{Forwarded, PredictionObject};
 
 /// What a forwarded request carries.
@@ -77,6 +78,13 @@ pub enum ForwardError {
     Key(#[from] ForwardKeyError),
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+}
+
+/// The model that abstained; its name where the server has several.
+#[derive(Clone)]
+struct About {
+    loaded: Arc<Loaded>,
+    name: Option<Arc<str>>,
 }
 
 /// The way to the other server.
@@ -115,7 +123,7 @@ impl App {
     /// Asks the other server, where there is one, about a text that the model abstained from.
     pub async fn forward(
         &self,
-        model: &Arc<Loaded>,
+        chosen: &Chosen,
         sent: &Sent,
         options: &Options,
         urgency: Urgency<'_>,
@@ -123,7 +131,11 @@ impl App {
     ) {
         let asks = object.decision == Some("abstain") && urgency.leave != Leave::Untold;
         let Some(forward) = self.forward.as_ref().filter(|_| asks) else { return };
-        object.forwarded = Some(forward.decide(model, sent, options.top_k, urgency).await);
+        // Each of several models asks the other server's model of its own name.
+        let several = self.models.all().len() > 1;
+        let name = several.then(|| Arc::clone(&chosen.served.name));
+        let about = About { loaded: Arc::clone(&chosen.loaded), name };
+        object.forwarded = Some(forward.decide(&about, sent, options.top_k, urgency).await);
         object.processing_time_ms = Some(urgency.came.elapsed().as_secs_f64() * 1e3);
     }
 }
@@ -183,13 +195,13 @@ impl Forward {
     /// Who decides, and what.
     async fn decide(
         self: &Arc<Self>,
-        model: &Arc<Loaded>,
+        about: &About,
         sent: &Sent,
         top_k: Option<usize>,
         urgency: Urgency<'_>,
     ) -> Forwarded {
         let began = Instant::now();
-        let asked = self.kept_or_new(model, sent, urgency).await;
+        let asked = self.kept_or_new(about, sent, urgency).await;
         let (said, outcome) = match asked {
             Ok((said, kept)) => {
                 let outcome = match (said.abstains, kept) {
@@ -219,25 +231,26 @@ impl Forward {
     /// An answer, and whether it was kept from before, or is that to another request.
     async fn kept_or_new(
         self: &Arc<Self>,
-        model: &Arc<Loaded>,
+        about: &About,
         sent: &Sent,
         urgency: Urgency<'_>,
     ) -> Result<(Arc<Said>, bool), Failure> {
         let Leave::May(id) = urgency.leave else { return Err(Failure::Loop) };
         let Some(kept) = &self.kept else {
-            return Ok((self.new_one(model, sent, urgency, id).await?, false));
+            return Ok((self.new_one(about, sent, urgency, id).await?, false));
         };
-        let key = key(model, sent);
+        let key = key(about, sent);
         if !urgency.cached {
-            let said = self.new_one(model, sent, urgency, id).await?;
+            let said = self.new_one(about, sent, urgency, id).await?;
             kept.insert(key, Arc::clone(&said)).await;
             return Ok((said, false));
         }
         let mut ours = false;
-        let said = kept.try_get_with(key, async {
+        let asked = async {
             ours = true;
-            self.new_one(model, sent, urgency, id).await
-        });
+            self.new_one(about, sent, urgency, id).await
+        };
+        let said = kept.try_get_with(key, asked);
         // Another's time may be longer than ours.
         let said = match urgency.deadline {
             Some(deadline) => {
@@ -245,14 +258,22 @@ impl Forward {
             }
             None => said.await,
         };
-        said.map(|said| (said, !ours)).map_err(|failure| *failure)
+        match said {
+            // Another's time, or another's turn, is not ours.
+            Err(failure) if !ours && matches!(*failure, Failure::Timeout | Failure::Busy) => {
+                Ok((self.new_one(about, sent, urgency, id).await?, false))
+            }
+            said => said.map(|said| (said, !ours)).map_err(|failure| *failure),
+        }
     }
 }
 
-/// What an answer depends on: the labels, which are the model's, and the text or both texts.
-fn key(model: &Loaded, sent: &Sent) -> [u8; 32] {
+/// What an answer depends on: the labels, which are the model's, its name, and the text or both texts.
+fn key(about: &About, sent: &Sent) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    let parts = [model.predictor.version(), &*sent.text].into_iter().chain(sent.pair.as_deref());
+    let name = about.name.as_deref().unwrap_or_default();
+    let parts = [about.loaded.predictor.version(), name, &*sent.text];
+    let parts = parts.into_iter().chain(sent.pair.as_deref());
     for part in parts {
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());

@@ -8,14 +8,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant as Moment, timeout_at};
 
 use super::super::answer::Urgency;
-use super::super::model::Loaded;
 use super::super::request::Sent;
 use super::super::scheduler::Class;
-use super::Forward;
 use super::client::Fault;
 use super::outcome::Failure;
 use super::rest::PAUSE;
 use super::words::{self, Said};
+use super::{About, Forward};
 
 /// Less time than that is not worth an exchange.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -24,7 +23,7 @@ impl Forward {
     /// Asks, where that may be.
     pub(super) async fn new_one(
         self: &Arc<Self>,
-        model: &Arc<Loaded>,
+        about: &About,
         sent: &Sent,
         urgency: Urgency<'_>,
         id: &str,
@@ -47,11 +46,11 @@ impl Forward {
         if !self.minute.take(now) {
             return Err(Failure::Budget);
         }
-        let (own, model, fresh) = (Arc::clone(self), Arc::clone(model), !urgency.cached);
+        let (own, about, fresh) = (Arc::clone(self), about.clone(), !urgency.cached);
         let (sent, id) = (sent.clone(), id.to_owned());
         let exchange = spawn_blocking(move || {
             let _held = places;
-            own.exchange(&model, &sent, limit, fresh, &id)
+            own.exchange(&about, &sent, limit, fresh, &id)
         });
         // A panic there has said what it is itself.
         exchange.await.unwrap_or(Err(Failure::Invalid))
@@ -86,15 +85,15 @@ impl Forward {
     /// The text leaves. This goes on when nobody waits any more.
     fn exchange(
         &self,
-        model: &Loaded,
+        about: &About,
         sent: &Sent,
         limit: Duration,
         fresh: bool,
         id: &str,
     ) -> Result<Arc<Said>, Failure> {
-        let (labels, target) = (model.predictor.labels(), &self.settings.target);
+        let (labels, target) = (about.loaded.predictor.labels(), &self.settings.target);
         let server = target.host.as_str();
-        let body = words::ask(&target.protocol, sent, labels).to_string();
+        let body = words::ask(&target.protocol, sent, labels, about.name.as_deref()).to_string();
         let key = self.key.read().unwrap_or_else(PoisonError::into_inner).clone();
         tracing::debug!(request_id = id, server, bytes = body.len(), "a text leaves this machine");
         let began = Instant::now();

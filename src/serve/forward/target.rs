@@ -9,8 +9,8 @@ use axum::http::Uri;
 pub enum Protocol {
     /// As `/predict` of a server like this one.
     Predict,
-    /// As `/v1/systemone`, of a model with this name.
-    SystemOne { model: String },
+    /// As `/v1/systemone`, of a model with this name, or with that of the model that abstained.
+    SystemOne { model: Option<String> },
 }
 
 /// Why texts cannot go there. The address itself is never in it: it may hold a password.
@@ -35,6 +35,12 @@ pub enum TargetError {
     /// The protocol asks for the name of a model.
     #[error("System One asks for the name of a model; set it with --forward-model")]
     NoModel,
+    /// One name for several models.
+    #[error(
+        "--forward-model names one model, and this server has several, each of which asks the other server's model of \
+         its own name; leave it out"
+    )]
+    OneModel,
     /// The protocol has no place for the name of a model.
     #[error("--forward-model is for `/v1/systemone`; `/predict` takes no name of a model")]
     Model,
@@ -74,14 +80,22 @@ impl Target {
         }
         let system_one = uri.path().ends_with("/v1/systemone");
         let protocol = match (system_one, uri.path().ends_with("/predict"), model) {
-            (true, _, Some(model)) => Protocol::SystemOne { model: model.to_owned() },
-            (true, _, None) => return Err(TargetError::NoModel),
+            (true, ..) => Protocol::SystemOne { model: model.map(str::to_owned) },
             (_, true, None) => Protocol::Predict,
             (_, true, Some(_)) => return Err(TargetError::Model),
             _ => return Err(TargetError::Path),
         };
         let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
         Ok(Self { url: url.to_owned(), host, port, protocol, tls })
+    }
+
+    /// Refuses what does not suit a server of so many models.
+    pub fn suits(&self, models: usize) -> Result<(), TargetError> {
+        match (&self.protocol, models) {
+            (Protocol::SystemOne { model: None }, 1) => Err(TargetError::NoModel),
+            (Protocol::SystemOne { model: Some(_) }, 2..) => Err(TargetError::OneModel),
+            _ => Ok(()),
+        }
     }
 
     /// Whether it is the server that listens here; its other models, if it has any, are others.
@@ -114,7 +128,7 @@ mod tests {
         assert_eq!((&*read.host, read.port, read.tls), ("::1", 8001, false));
         assert!(read.is_here());
         let read = Target::new("http://large:8000/a/v1/systemone", Some("jev-latest")).unwrap();
-        assert_eq!(read.protocol, Protocol::SystemOne { model: "jev-latest".to_owned() });
+        assert_eq!(read.protocol, Protocol::SystemOne { model: Some("jev-latest".to_owned()) });
         assert!(!read.is_here());
     }
 

@@ -26,13 +26,18 @@ pub struct Said {
     pub abstains: bool,
 }
 
-/// The body of a request.
-pub fn ask(protocol: &Protocol, sent: &Sent, labels: &[String]) -> Value {
+/// Numbers that were rounded on their way may differ by so much.
+const SLACK: f64 = 0.01;
+
+/// The body of a request; `name` is that of a model of a server of several, which asks the one of the same name.
+pub fn ask(protocol: &Protocol, sent: &Sent, labels: &[String], name: Option<&str>) -> Value {
     let text = &*sent.text;
     match (protocol, sent.pair.as_deref()) {
-        (Protocol::Predict, None) => json!({ "text": text, "return_text": false }),
-        (Protocol::Predict, Some(pair)) => {
-            json!({ "text": text, "text_pair": pair, "return_text": false })
+        (Protocol::Predict, pair) => {
+            let own = [("text", Some(text)), ("text_pair", pair), ("model", name)].into_iter();
+            let own = own.filter_map(|(key, value)| Some((key.to_owned(), value?.into())));
+            let all = own.chain([("return_text".to_owned(), false.into())]);
+            Value::Object(all.collect())
         }
         (Protocol::SystemOne { model }, pair) => {
             let options = labels.iter().map(|label| (label.clone(), Value::Null));
@@ -45,6 +50,7 @@ pub fn ask(protocol: &Protocol, sent: &Sent, labels: &[String]) -> Value {
                 None => json!(text),
                 Some(pair) => json!({ "text": text, "text_pair": pair }),
             };
+            let model = model.as_deref().or(name).unwrap_or_default();
             json!({ "model": model, "state": state, "questions": { QUESTION: question } })
         }
     }
@@ -77,17 +83,30 @@ pub fn read(protocol: &Protocol, bytes: &[u8], labels: &[String]) -> Result<Said
     if !probabilities.values().all(is_probability) {
         return Err("its probabilities are no numbers from 0 to 1");
     }
+    let shares = || probabilities.values().filter_map(Value::as_f64);
+    if shares().sum::<f64>() > 1.0 + SLACK {
+        return Err("its probabilities have a sum above 1");
+    }
+    let own = probabilities.get(label).and_then(Value::as_f64);
+    if !probabilities.is_empty() && own.is_none_or(|own| shares().any(|one| one > own + SLACK)) {
+        return Err("its label is not the most probable one");
+    }
     let confidence = match confidence {
         None | Some(Value::Null) => probabilities.get(label),
         Some(confidence) if is_probability(confidence) => Some(confidence),
         Some(_) => return Err("its confidence is no number from 0 to 1"),
     };
-    Ok(Said {
-        label: label.to_owned(),
-        confidence: confidence.and_then(Value::as_f64),
-        abstains: answer.get("decision").and_then(Value::as_str) == Some("abstain"),
-        probabilities,
-    })
+    let confidence = confidence.and_then(Value::as_f64);
+    if own.zip(confidence).is_some_and(|(own, confidence)| (own - confidence).abs() > SLACK) {
+        return Err("its confidence is not the probability of its label");
+    }
+    let abstains = match answer.get("decision").unwrap_or(&Value::Null) {
+        Value::Null => false,
+        Value::String(decision) if decision == "accept" => false,
+        Value::String(decision) if decision == "abstain" => true,
+        _ => return Err("its decision is neither `accept` nor `abstain`"),
+    };
+    Ok(Said { label: label.to_owned(), confidence, abstains, probabilities })
 }
 
 fn is_probability(value: &Value) -> bool {
@@ -119,7 +138,7 @@ mod tests {
     }
 
     fn system_one() -> Protocol {
-        Protocol::SystemOne { model: "large".to_owned() }
+        Protocol::SystemOne { model: Some("large".to_owned()) }
     }
 
     fn said(protocol: &Protocol, answer: &Value) -> Result<Said, &'static str> {
@@ -137,10 +156,10 @@ mod tests {
         };
         for pair in [None, Some("b".into())] {
             let sent = Sent { text: "a".into(), pair };
-            let body = ask(&Protocol::Predict, &sent, &labels());
+            let body = ask(&Protocol::Predict, &sent, &labels(), None);
             let (read, options) = super::super::super::request::predict(body, &limits).unwrap();
             assert_eq!((read, options.return_text), (sent.clone(), false));
-            let body = ask(&system_one(), &sent, &labels());
+            let body = ask(&system_one(), &sent, &labels(), None);
             assert_eq!(
                 body["questions"][QUESTION]["criteria"],
                 json!({ "billing": null, "technical": null })

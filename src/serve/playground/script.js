@@ -39,6 +39,7 @@ const OWN_DOUBT = {
 };
 let waiting = null;
 let asked = 0;
+let described = 0;
 let ownDoubt = "absent";
 // The model that is asked, once several are known, and its labels.
 let model = null;
@@ -75,6 +76,7 @@ const headers = () => {
 };
 
 async function describe() {
+  const turn = ++described;
   const path = model === null ? "/info" : `/models/${encodeURIComponent(model)}/info`;
   const answer = await fetch(path, { headers: headers() });
   if (answer.status === 401) {
@@ -83,6 +85,7 @@ async function describe() {
     return;
   }
   const info = await answer.json();
+  if (turn !== described) return;
   ownDoubt = info.calibration.epistemic;
   labelsOfModel = info.labels;
   choice(info);
@@ -214,6 +217,7 @@ async function tell() {
     });
     const said = await answer.json();
     const why = said.errors ? said.errors[0].msg : said.detail;
+    button.disabled = answer.ok;
     find("told-outcome").textContent = answer.ok ? "Stored. Thank you." : `Not stored: ${why}.`;
   } catch (error) {
     find("told-outcome").textContent = "The server does not respond.";
@@ -343,7 +347,11 @@ function start() {
   find("text").addEventListener("input", soon);
   find("coverage").addEventListener("input", soon);
   find("key").addEventListener("change", () => { describe(); ask(); });
-  find("models").addEventListener("change", () => { model = find("models").value; describe(); ask(); });
+  find("models").addEventListener("change", async () => {
+    model = find("models").value;
+    await describe();
+    ask();
+  });
   find("tell").addEventListener("click", tell);
   find("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(find("curl").textContent);

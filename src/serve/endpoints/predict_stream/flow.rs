@@ -23,7 +23,7 @@ use super::super::super::problem::Problem;
 use super::super::super::reply::SMALL;
 use super::super::super::request::{self, Options, Sent};
 use super::super::super::scheduler::Class;
-use super::super::super::served::Chosen;
+use super::super::super::served::{Chosen, Way};
 use super::super::super::shared;
 use super::super::predict;
 use super::Place;
@@ -73,8 +73,8 @@ type Answered = (Bytes, usize);
 /// A stream on its way.
 pub struct Flow {
     app: Arc<App>,
-    /// The model that the path names, or the first one.
-    chosen: Chosen,
+    /// To the model that the path names, or the first one. A stream may outlive it.
+    way: Way,
     terms: Arc<Terms>,
     lines: Lines,
     number: u64,
@@ -96,9 +96,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    pub fn new(app: Arc<App>, chosen: Chosen, lines: Lines, terms: Terms, place: Place) -> Self {
+    pub fn new(app: Arc<App>, way: Way, lines: Lines, terms: Terms, place: Place) -> Self {
         Self {
-            chosen,
+            way,
             paid: app.settings.request.job,
             phase: app.phases(),
             terms: Arc::new(terms),
@@ -214,8 +214,7 @@ impl Flow {
             }
             Ok(Some(Line::Whole(line))) => {
                 let length = line.len();
-                // A stream may outlive a model.
-                match prepared(&self.app, self.chosen.renewed(), line).await {
+                match prepared(&self.app, self.way.chosen(), line).await {
                     Ok((asked, about)) => (Ok(asked), length + about),
                     Err(problem) => (Err(problem), 0),
                 }

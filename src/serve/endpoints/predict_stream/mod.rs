@@ -112,7 +112,7 @@ async fn predict_stream(
         lines.begin().await?;
     }
     let patience = app.settings.request_timeout.max(app.settings.header_timeout);
-    let flow = Flow::new(app, chosen, lines, terms, place);
+    let flow = Flow::new(app, chosen.way(), lines, terms, place);
     let mut response = Body::from_stream(flow.into_stream()).into_response();
     response.extensions_mut().insert(Streams(patience));
     let headers = response.headers_mut();
