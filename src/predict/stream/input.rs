@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::error::StreamError;
 use super::lines::Lines;
@@ -16,6 +17,8 @@ pub struct Input<'a> {
     source: Source<'a>,
     pub(super) place: String,
     pub(super) path: Option<PathBuf>,
+    /// What the file was when it was opened.
+    stamp: Option<Stamp>,
     /// Whether there are second texts.
     pub(super) paired: bool,
     /// The names of the other columns, and what they hold.
@@ -69,10 +72,11 @@ impl<'a> Input<'a> {
     /// round.
     pub fn file(path: &Path, predictor: &Predictor, said: &Overrides) -> Result<Self, StreamError> {
         let config = config(predictor, said)?;
+        let stamp = Stamp::of(path);
         let table = table::open_as(path, &config.reading())?;
         let place = format!("`{}` line", path.display());
         let input = Self::of_table(table, &config, predictor.pairs(), place)?;
-        Ok(Self { path: Some(path.to_owned()), ..input })
+        Ok(Self { path: Some(path.to_owned()), stamp, ..input })
     }
 
     /// The same of a stream; `name` stands for it in messages.
@@ -102,9 +106,9 @@ impl<'a> Input<'a> {
     }
 
     fn plain(source: Source<'a>, place: String) -> Self {
-        let (path, rest) = (None, Vec::new());
+        let (path, stamp, rest) = (None, None, Vec::new());
         let (described, written) = (String::new(), String::new());
-        Self { source, place, path, paired: false, rest, described, written }
+        Self { source, place, path, stamp, paired: false, rest, described, written }
     }
 
     fn of_table(
@@ -118,6 +122,7 @@ impl<'a> Input<'a> {
         Ok(Self {
             place,
             path: None,
+            stamp: None,
             paired: rows.paired(),
             rest: rows.rest(),
             described: rows.describe(),
@@ -159,8 +164,36 @@ impl<'a> Input<'a> {
                     }
                 }
             },
-            Source::Table(rows) => rows.next(&self.place, show),
+            Source::Table(rows) => {
+                let next = rows.next(&self.place, show)?;
+                let stamp = self.stamp.take_if(|_| next.is_none());
+                if let Some((stamp, path)) = stamp.zip(self.path.as_deref())
+                    && Stamp::of(path) != Some(stamp)
+                {
+                    show(Remark::Warning(format!(
+                        "`{}` changed while it was read: rows may be missing, new, or cut; run this again when nobody \
+                         writes to it",
+                        path.display()
+                    )));
+                }
+                Ok(next)
+            }
         }
+    }
+}
+
+/// What tells that a file is the same one as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    written: Option<SystemTime>,
+}
+
+impl Stamp {
+    /// Of a file that can be read again; a pipe has none.
+    fn of(path: &Path) -> Option<Self> {
+        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self { bytes: found.len(), written: found.modified().ok() })
     }
 }
 
@@ -177,4 +210,36 @@ fn config(predictor: &Predictor, said: &Overrides) -> Result<DataConfig, StreamE
     let mut config = data.map(|data| data.like("stdin")).unwrap_or_default();
     said.apply(&mut config).map_err(StreamError::Overrides)?;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_told_of() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
+        let predictor = Predictor::load(&folder, &Device::Cpu).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("texts.csv");
+        for changes in [false, true] {
+            std::fs::write(&path, "text\none\ntwo\n").unwrap();
+            let mut input = Input::file(&path, &predictor, &Overrides::default()).unwrap();
+            let mut told = Vec::new();
+            let mut show = |remark| told.push(remark);
+            assert!(input.next(&mut show).unwrap().is_some());
+            if changes {
+                let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+                file.write_all(b"three\n").unwrap();
+            }
+            while input.next(&mut show).unwrap().is_some() {}
+            assert!(input.next(&mut show).unwrap().is_none());
+            let changed = |one: &&Remark| matches!(one, Remark::Warning(text) if text.contains("changed while"));
+            assert_eq!(told.iter().filter(changed).count(), usize::from(changes));
+        }
+    }
 }
