@@ -289,8 +289,8 @@ impl Model {
         name_of(&self.place.device)
     }
 
-    /// Loads the folder again; if that fails, the old model stays.
-    pub fn reload(&self, others: &[Arc<Loaded>]) -> Result<(), LoadError> {
+    /// Loads the folder again, and says whether that is another model; if that fails, the old one stays.
+    pub fn reload(&self, others: &[Arc<Loaded>]) -> Result<bool, LoadError> {
         let new = Arc::new(Loaded::load(&self.place, others)?);
         let is_saved = |model: &Loaded| model.predictor.artifact().manifest.is_saved();
         if is_saved(&self.current()) && !is_saved(&new) {
@@ -303,8 +303,9 @@ impl Model {
                 "the new model has other labels: {other}; clients that know the old ones are not told"
             );
         }
+        let is_another = new.mark != self.current().mark;
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
-        Ok(())
+        Ok(is_another)
     }
 }
 

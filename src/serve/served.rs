@@ -109,11 +109,6 @@ impl Models {
         })
     }
 
-    /// The one that does a job: where there is one alone, its name may have changed since.
-    pub fn of_job(&self, name: Option<&str>) -> Result<Chosen, Problem> {
-        self.chosen(self.first(), name.filter(|_| self.0.len() > 1))
-    }
-
     fn listed(&self) -> String {
         let names = self.0.iter().take(MOST_LISTED).map(|served| format!("`{}`", served.name));
         let names = names.collect::<Vec<_>>().join(", ");

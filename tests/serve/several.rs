@@ -217,6 +217,21 @@ fn a_job_is_done_by_its_model_whatever_is_served_first_after_a_restart() {
     let status = || server.get(&format!("/task_status/{id}")).json();
     eventually("the job is done", || status()["status"] == json!("completed"));
     assert_eq!(status()["result"]["model"], json!("departments"), "{}", status());
+    drop(server);
+    // Nor does a server of another model alone answer it.
+    let mut alone = Server::start_in(&first, home.path(), &[], &[]);
+    let texts: Vec<&str> = vec![TEXT; 1000];
+    let accepted = alone.post("/async_predict", &json!({ "texts": texts })).json();
+    let id = accepted["task_id"].as_str().unwrap().to_owned();
+    alone.signal("KILL");
+    alone.wait();
+    let server = Server::start_in(&other, home.path(), &[], &[]);
+    let status = || server.get(&format!("/task_status/{id}")).json();
+    eventually("the job has ended", || {
+        ["completed", "failed"].contains(&status()["status"].as_str().unwrap())
+    });
+    let text = status().to_string();
+    assert!(!text.contains("calm") && !text.contains("urgent"), "{text}");
 }
 
 #[test]
@@ -230,6 +245,9 @@ fn sighup_takes_each_model_that_is_whole() {
     };
     let (first, second) = (copy("departments", departments), copy("urgency", urgency));
     let server = Server::of(&PathBuf::from(first), &["--model", &second]);
+    server.post("/models/urgency/predict", &json!({ "text": "thank you" }));
+    let tested = || server.get("/models/urgency/drift").json()["features"][0]["tested"].clone();
+    assert_eq!(tested(), json!(1));
     std::fs::remove_file(home.path().join("departments/config.json")).unwrap();
     server.signal("HUP");
     let reloads = |model: &str, outcome: &str| {
@@ -241,6 +259,7 @@ fn sighup_takes_each_model_that_is_whole() {
     });
     let log = server.log();
     assert!(log.contains("departments"), "{log}");
+    assert_eq!(tested(), json!(1), "the tests of the same model go on");
     // The new one is on the encoder of the other again.
     server.post("/models/departments/predict", &json!({ "text": TEXT }));
     server.post("/models/urgency/predict", &json!({ "text": TEXT }));

@@ -65,6 +65,11 @@ pub fn read(protocol: &Protocol, bytes: &[u8], labels: &[String]) -> Result<Said
         // Its own confidence is no probability.
         Protocol::SystemOne { .. } => {
             let answers = answer.get("answers").and_then(|answers| answers.get(QUESTION));
+            // A server like this one says beside it what it would decide by itself.
+            let other = answer.get("label").and_then(Value::as_str);
+            if other.is_some_and(|label| !known.contains(label)) {
+                return Err("it would decide for a label that this model does not have");
+            }
             ("choice", None, answers.ok_or("it does not answer our question")?)
         }
     };

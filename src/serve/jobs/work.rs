@@ -62,7 +62,7 @@ pub fn start(app: &Arc<App>, tasks: &mut tokio::task::JoinSet<()>) {
 async fn perform(app: &App, id: &str, body: Value, running: &Running) -> Result<Vec<u8>, Problem> {
     let came = Instant::now();
     let job = request::job(body, &app.settings.request)?;
-    let chosen = &app.models.of_job(job.options.model.as_deref())?;
+    let chosen = &app.models.chosen(app.models.first(), job.options.model.as_deref())?;
     match &job.texts {
         Texts::One(sent) => {
             let object = patiently(app, chosen, sent, &job.options, came, id).await?;
