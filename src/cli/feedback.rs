@@ -8,11 +8,12 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::redis::RedisFlags;
 use super::words::whole;
 use super::{Common, Outcome, print, print_json};
 use crate::data::table::{Format, Kind, Value, Writer};
 use crate::numbers::counted;
-use crate::serve::{FeedbackRow, FeedbackSettings, SecretSource, feedback_rows};
+use crate::serve::{FeedbackRow, FeedbackSettings, SecretSource, feedback_rows, labels_in_redis};
 
 /// Where feedback is kept by default.
 const FOLDER: &str = "runs/feedback";
@@ -31,9 +32,12 @@ enum Action {
         /// File to write: .parquet, .csv, .tsv or .jsonl
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
-        /// Folder of a server's feedback; repeat it for replicas, whose labels and texts belong together
-        #[arg(long, value_name = "FOLDER", default_value = FOLDER, env = "BAYES_FEEDBACK_PATH")]
+        /// Folder of a server's feedback; repeat it for replicas, whose labels and texts belong together [default:
+        /// runs/feedback, or none with --redis-url]
+        #[arg(long, value_name = "FOLDER", env = "BAYES_FEEDBACK_PATH")]
         feedback_path: Vec<PathBuf>,
+        #[command(flatten)]
+        redis: RedisFlags,
         /// Labels of this model alone, by the name that requests call it
         #[arg(long, value_name = "NAME")]
         of: Option<String>,
@@ -91,16 +95,25 @@ impl FeedbackFlags {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let Action::Export { output, feedback_path, of } = &options.action;
+    let Action::Export { output, feedback_path, redis, of } = &options.action;
     // Before anything is read.
     Format::of_output(output)?;
+    let address = redis.address()?;
+    let usual = [PathBuf::from(FOLDER)];
+    let feedback_path: &[PathBuf] =
+        if feedback_path.is_empty() && address.is_none() { &usual } else { feedback_path };
     if let Some(folder) = feedback_path.iter().find(|folder| !folder.is_dir()) {
         bail!(
             "there is no feedback in `{}`; --feedback-path names the folder of a server's labels",
             folder.display()
         );
     }
-    let rows = of_model(feedback_rows(feedback_path)?, of.as_deref())?;
+    let shared = address.as_ref().map(labels_in_redis).transpose()?.unwrap_or_default();
+    ensure!(
+        !shared.is_empty() || !feedback_path.is_empty(),
+        "Redis has no labels; --redis-prefix says what its keys begin with"
+    );
+    let rows = of_model(feedback_rows(feedback_path, shared)?, of.as_deref())?;
     let labels = rows.len();
     let rows: Vec<FeedbackRow> = rows.into_iter().filter(|row| row.text.is_some()).collect();
     let without = labels - rows.len();

@@ -24,6 +24,7 @@ mod publish;
 mod quantize;
 mod quoted;
 mod recalibrate;
+mod redis;
 mod replace;
 mod report;
 mod serve;

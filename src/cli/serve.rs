@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 
 use super::feedback::FeedbackFlags;
 use super::forward::ForwardFlags;
 use super::precision::PrecisionFlag;
+use super::redis::RedisFlags;
 use super::words::whole;
 use super::zero_shot::{Named, labels_of, named};
 use super::{Common, Outcome, models, note, print};
@@ -20,7 +21,7 @@ use crate::numbers::grouped;
 use crate::predict::Loading;
 use crate::serve::{
     self, Abstain, Address, BatchLimits, BodyLimits, ForwardSettings, KeySource, Keys, ModelFolder,
-    Prefix, Rate, RequestLimits, Role, Settings,
+    Rate, RequestLimits, Role, Settings,
 };
 
 /// The longest life of a job, in seconds.
@@ -124,21 +125,8 @@ pub struct Options {
     /// Whether to answer requests and do jobs, or only to do the jobs that replicas accept
     #[arg(long, value_enum, default_value_t = RoleFlag::Replica, env = "BAYES_ROLE")]
     role: RoleFlag,
-    /// Redis or Valkey in which replicas share cached responses, jobs and rate limits:
-    /// redis://USER:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS
-    #[arg(long, value_name = "URL", value_parser = hidden, hide_env_values = true, env = "BAYES_REDIS_URL")]
-    redis_url: Option<Hidden>,
-    /// File that contains the URL of Redis or Valkey
-    #[arg(long, value_name = "FILE", env = "BAYES_REDIS_URL_FILE")]
-    redis_url_file: Option<PathBuf>,
-    /// Certificates (PEM) of the authority that signed the certificate of Redis or Valkey [default:
-    /// the system's]
-    #[arg(long, value_name = "FILE", env = "BAYES_REDIS_CA")]
-    redis_ca: Option<PathBuf>,
-    /// Prefix of all keys in Redis or Valkey; servers with the same prefix share [default:
-    /// bayes:MODEL]
-    #[arg(long, value_name = "PREFIX", value_parser = prefix, env = "BAYES_REDIS_PREFIX")]
-    redis_prefix: Option<String>,
+    #[command(flatten)]
+    redis: RedisFlags,
     /// File in which jobs are stored
     #[arg(long, value_name = "FILE", default_value = "runs/jobs.redb", env = "BAYES_JOBS_PATH")]
     jobs_path: PathBuf,
@@ -204,27 +192,6 @@ enum RoleFlag {
     Replica,
     /// Only do the jobs that replicas accept; needs --redis-url
     Worker,
-}
-
-/// An address that may hold a password: no message shows it.
-#[derive(Clone)]
-struct Hidden(String);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.write_str("…")
-    }
-}
-
-/// Takes any text, so that a refusal is ours and does not repeat it.
-fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
-    Ok(Hidden(text.to_owned()))
-}
-
-fn prefix(text: &str) -> Result<String, String> {
-    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.to_owned())
-        .ok_or_else(|| "use 1 to 64 visible ASCII characters without white space".to_owned())
 }
 
 /// Requests in some time; `None` for any number.
@@ -437,39 +404,13 @@ impl Options {
         })
     }
 
-    /// From the flag, the environment or the file.
     fn redis(&self) -> Result<Option<Address>> {
-        let prefix = self.redis_prefix.clone().map_or(Prefix::OfModel, Prefix::Given);
-        let (from, url) = match (&self.redis_url, &self.redis_url_file) {
-            (Some(_), Some(_)) => bail!(
-                "--redis-url and --redis-url-file (or their variables) are both set; remove one"
-            ),
-            (Some(Hidden(url)), None) => ("--redis-url (or BAYES_REDIS_URL)", url.clone()),
-            (None, Some(path)) => {
-                ("the content of --redis-url-file", serve::address_in_file(path)?)
-            }
-            (None, None) => {
-                ensure!(
-                    self.redis_ca.is_none() && self.redis_prefix.is_none(),
-                    "--redis-ca and --redis-prefix have no effect without --redis-url"
-                );
-                ensure!(
-                    self.role == RoleFlag::Replica,
-                    "a worker takes its jobs from Redis; name it with --redis-url"
-                );
-                return Ok(None);
-            }
-        };
-        let address = Address::new(from, &url, self.redis_ca.as_deref(), prefix)?;
-        let mut arguments = std::env::args_os().map(|one| one.to_string_lossy().into_owned());
-        let seen = arguments.any(|one| one == "--redis-url" || one.starts_with("--redis-url="));
-        if seen && address.is_secret() {
-            note(
-                "warning: everybody on this machine can read the password in --redis-url; use \
-                 --redis-url-file or BAYES_REDIS_URL",
-            )?;
-        }
-        Ok(Some(address))
+        let address = self.redis.address()?;
+        ensure!(
+            address.is_some() || self.role == RoleFlag::Replica,
+            "a worker takes its jobs from Redis; name it with --redis-url"
+        );
+        Ok(address)
     }
 
     /// From the file, else from the environment: an argument could be read by everybody.

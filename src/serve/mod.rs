@@ -49,7 +49,7 @@ mod wire;
 
 pub use body::BodyLimits;
 pub use feedback::record::{Row as FeedbackRow, rows as feedback_rows};
-pub use feedback::{FeedbackSettings, LogError, SecretSource};
+pub use feedback::{FeedbackSettings, LogError, SecretSource, SharedError, labels_in_redis};
 pub use forward::{Forward, ForwardError, ForwardSettings, Target, TargetError};
 pub use host::given as given_host;
 pub use keys::{KeyError, KeySource, Keys};

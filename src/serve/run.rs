@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::app::{App, Parts, Phase, metrics_router, router};
 use super::engine::{Engine, Several};
-use super::feedback::{Feedback, FeedbackError, SecretSource};
+use super::feedback::{Feedback, FeedbackError, SecretSource, exchange};
 use super::forward::{Forward, ForwardError};
 use super::gate::Gate;
 use super::jobs::embedded::Embedded;
@@ -183,7 +183,7 @@ impl Kept {
 impl Launch {
     /// Loads and warms the model and starts all threads.
     fn finish(self) -> Result<App, ServeError> {
-        let Self { places, device: _, settings, metrics, jobs, feedback, forward, keys } = self;
+        let Self { places, device: _, settings, metrics, jobs, mut feedback, forward, keys } = self;
         let models = load_all(places)?;
         let lost = || std::process::exit(ENGINE_LOST);
         // The slowest, until there is a batch to go by.
@@ -205,6 +205,9 @@ impl Launch {
             Kept::Copies(address, copies) => {
                 let link = Link::new(address, &name);
                 let jobs = Shared::new(Arc::clone(&link), copies, Arc::clone(&metrics))?;
+                if settings.role == Role::Replica {
+                    feedback.share(Arc::clone(&link), &settings.feedback);
+                }
                 (Jobs::Shared(jobs), Some(link))
             }
         };
@@ -278,6 +281,7 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
     }
     app.jobs.start(&mut tasks);
     work::start(app, &mut tasks);
+    tasks.spawn(exchange(Arc::clone(app)));
     let again = Arc::new(Notify::new());
     tasks.spawn(reload(Arc::clone(app), Arc::clone(&again)));
     gate.open(router(app));

@@ -6,6 +6,7 @@
 
 mod cache;
 mod faults;
+mod feedback;
 mod flags;
 mod jobs;
 mod kills;

@@ -13,7 +13,8 @@ fn probes_and_info_say_how_it_is() {
     let health = server.get("/health").json();
     assert_eq!((&health["status"], &health["model_loaded"]), (&json!("healthy"), &json!(true)));
     assert_eq!((&health["device"], &health["queue_depth"]), (&json!("cpu"), &json!(0)));
-    assert_eq!(health["checks"], json!({ "engine": "ok", "cache": "ok", "jobs": "ok" }));
+    let parts = json!({ "engine": "ok", "cache": "ok", "jobs": "ok", "feedback": "ok" });
+    assert_eq!(health["checks"], parts);
     for (path, text) in
         [("/livez", "ok"), ("/health/live", "ok"), ("/readyz", "ok"), ("/health/ready", "ok")]
     {

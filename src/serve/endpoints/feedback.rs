@@ -17,7 +17,6 @@ use super::super::endpoint::Endpoint;
 use super::super::feedback::Accepted;
 use super::super::problem::Problem;
 use super::super::request;
-use super::super::served::Chosen;
 use super::super::settings::Settings;
 
 /// A label that was accepted.
@@ -53,13 +52,10 @@ async fn feedback(
     let Request { asked: told, share } = read_json(&app, &headers, body, request::feedback).await?;
     let (prediction_id, label) = (told.prediction_id.clone(), told.label.clone());
     let take = async move {
-        let Accepted { chosen, correct, is_new, score } =
-            app.feedback.take(&app.models, told).await?;
+        let Accepted { chosen, correct, is_new } = app.feedback.take(&app.models, told).await?;
         drop(share);
         if is_new {
-            let Chosen { served, loaded, .. } = chosen;
-            app.metrics.told(&served.name, correct);
-            score.into_iter().for_each(|score| served.drift.told(loaded.mark, score));
+            app.metrics.told(&chosen.served.name, correct);
         }
         Ok((correct, is_new))
     };

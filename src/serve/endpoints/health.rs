@@ -54,6 +54,8 @@ struct Checks {
     cache: &'static str,
     /// The job file.
     jobs: &'static str,
+    /// Labels that replicas share.
+    feedback: &'static str,
 }
 
 impl Health {
@@ -69,7 +71,12 @@ impl Health {
             uptime_seconds: uptime.as_secs_f64(),
             queue_depth: 0,
             forwarding: None,
-            checks: Checks { engine: "the model is being loaded", cache: "ok", jobs: "ok" },
+            checks: Checks {
+                engine: "the model is being loaded",
+                cache: "ok",
+                jobs: "ok",
+                feedback: "ok",
+            },
         }
     }
 }
@@ -87,12 +94,13 @@ fn checks(app: &App) -> Checks {
             (Some(_), None) => "ok",
         },
         jobs: app.jobs.state(),
+        feedback: app.feedback.state(),
     }
 }
 
 /// Whether everything does what it should, though answers are given without.
 fn well(checks: &Checks) -> bool {
-    checks.jobs == "ok" && matches!(checks.cache, "ok" | "off")
+    checks.jobs == "ok" && checks.feedback == "ok" && matches!(checks.cache, "ok" | "off")
 }
 
 pub fn endpoints() -> Vec<Endpoint> {
@@ -157,8 +165,8 @@ pub async fn readyz(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> R
         query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     let mut text = reason.unwrap_or("ok").to_owned();
     if verbose {
-        let Checks { engine, cache, jobs } = checks(&app);
-        text += &format!("\nengine: {engine}\ncache: {cache}\njobs: {jobs}");
+        let Checks { engine, cache, jobs, feedback } = checks(&app);
+        text += &format!("\nengine: {engine}\ncache: {cache}\njobs: {jobs}\nfeedback: {feedback}");
     }
     let code = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, text).into_response()

@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::lines::{LogError, failed};
-use super::record::{Label, Text};
-use super::writer::{Command, Shared, Writer, weight};
+use super::record::{Label, Rank, Text, labels_of};
+use super::writer::{Command, Offered, Shared, Writer, weight};
 
 /// Bytes of texts that may wait for the thread.
 const MOST_WAITING: usize = 16 << 20;
@@ -55,6 +55,8 @@ pub struct LogSettings {
 pub struct Log {
     sender: Sender<Command>,
     shared: Arc<Shared>,
+    /// The file of the labels.
+    pub labels: PathBuf,
 }
 
 impl Log {
@@ -66,6 +68,7 @@ impl Log {
         each: &mut dyn FnMut(Label),
     ) -> Result<Self, LogError> {
         let shared = Arc::new(Shared { dropped, ..Shared::default() });
+        let labels = labels_of(&settings.folder);
         let mut writer = Writer::new(settings, Arc::clone(&shared));
         writer.begin(each)?;
         let (sender, inbox) = channel();
@@ -73,15 +76,30 @@ impl Log {
             .name("feedback".to_owned())
             .spawn(move || writer.run(&inbox))
             .map_err(failed(Path::new("feedback")))?;
-        Ok(Self { sender, shared })
+        Ok(Self { sender, shared, labels })
     }
 
     /// Keeps a label: it is on disk when this ends.
     pub async fn label(&self, label: Label, uuid: [u8; 16]) -> Result<Taken, NotKept> {
+        self.offer(label, uuid, false).await
+    }
+
+    /// Keeps the label of another replica, which was before the one that is here; `Known` if that is the same.
+    pub async fn overrule(&self, label: Label, uuid: [u8; 16]) -> Result<Taken, NotKept> {
+        self.offer(label, uuid, true).await
+    }
+
+    async fn offer(&self, label: Label, uuid: [u8; 16], overrules: bool) -> Result<Taken, NotKept> {
         let (reply, taken) = oneshot::channel();
-        let command = Command::Label(Box::new(label), Uuid::from_bytes(uuid), reply);
-        self.sender.send(command).map_err(|_| NotKept::Unwritable)?;
+        let (label, uuid) = (Box::new(label), Uuid::from_bytes(uuid));
+        let offered = Offered { label, uuid, overrules, reply };
+        self.sender.send(Command::Label(offered)).map_err(|_| NotKept::Unwritable)?;
         taken.await.unwrap_or(Err(NotKept::Unwritable))
+    }
+
+    /// The label of a prediction, as it is on disk or about to be.
+    pub fn known(&self, uuid: [u8; 16]) -> Option<Rank> {
+        self.shared.known().get(&Uuid::from_bytes(uuid)).copied()
     }
 
     /// Keeps a text, if there is room.

@@ -81,7 +81,7 @@ fn end(log: Log, settings: &LogSettings) {
 }
 
 fn exported(settings: &LogSettings) -> Vec<Row> {
-    rows(std::slice::from_ref(&settings.folder)).unwrap()
+    rows(std::slice::from_ref(&settings.folder), Vec::new()).unwrap()
 }
 
 #[test]
@@ -111,6 +111,36 @@ fn a_label_is_kept_once_and_after_a_restart_too() {
     let texts: Vec<_> = exported(&settings).into_iter().map(|row| row.text.unwrap()).collect();
     assert_eq!(texts[1], ("two".to_owned(), Some("pair".to_owned())));
     end(log, &settings);
+}
+
+/// Of a prediction that another replica had a label for before; the file keeps both.
+#[test]
+fn a_label_that_was_before_takes_the_place_of_a_later_one_for_ever() {
+    let home = tempfile::tempdir().unwrap();
+    let settings = settings(home.path());
+    let (log, _) = open(&settings);
+    let (uuid, id) = predicted("one", Duration::ZERO);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let overrule = |log: &Log, label| runtime.block_on(log.overrule(label, *uuid.as_bytes()));
+    let at = |at, class| Label { at, ..label(&id, class) };
+    assert_eq!(give(&log, uuid, at(20, 1)), Ok(Taken::New));
+    assert_eq!(overrule(&log, at(30, 0)), Ok(Taken::Other), "it came later");
+    assert_eq!(overrule(&log, at(10, 1)), Ok(Taken::Known), "it is the same");
+    assert_eq!(overrule(&log, at(10, 0)), Ok(Taken::New));
+    let stands = |log: &Log| {
+        assert_eq!(log.known(*uuid.as_bytes()), Some((10, 0)));
+        assert_eq!(give(log, uuid, at(40, 0)), Ok(Taken::Known));
+        assert_eq!(give(log, uuid, at(40, 1)), Ok(Taken::Other));
+        assert_eq!(overrule(log, at(20, 1)), Ok(Taken::Other));
+    };
+    stands(&log);
+    end(log, &settings);
+    let (log, before) = open(&settings);
+    assert_eq!(before, [at(20, 1), at(10, 0)]);
+    stands(&log);
+    end(log, &settings);
+    let [row] = &exported(&settings)[..] else { panic!() };
+    assert_eq!((&*row.label, row.at), ("a", 10));
 }
 
 #[test]
@@ -216,7 +246,7 @@ fn replicas_are_exported_together() {
     assert_eq!(give(&logs[1], uuid, first), Ok(Taken::New));
     assert_eq!(give(&logs[0], uuid, label(&id, 0)), Ok(Taken::New));
     let folders = both.each_ref().map(|settings| settings.folder.clone());
-    let [row] = &rows(&folders).unwrap()[..] else { panic!() };
+    let [row] = &rows(&folders, Vec::new()).unwrap()[..] else { panic!() };
     assert_eq!((&*row.label, row.text.is_some()), ("b", true));
     for (log, settings) in logs.into_iter().zip(&both) {
         end(log, settings);

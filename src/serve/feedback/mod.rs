@@ -5,6 +5,7 @@ mod lines;
 mod log;
 mod mac;
 pub mod record;
+mod replicas;
 mod secrets;
 mod window;
 mod writer;
@@ -22,6 +23,8 @@ pub use self::lines::LogError;
 use self::log::{Log, LogSettings, NotKept, Taken};
 use self::mac::Secret;
 use self::record::{Label, Text};
+use self::replicas::Replicas;
+pub use self::replicas::{SharedError, exchange, labels as labels_in_redis};
 pub use self::secrets::{SecretError, SecretSource};
 use self::window::{Asked, Labelled, Window};
 pub use self::window::{Coverage, Figures};
@@ -31,6 +34,7 @@ use super::model::Loaded;
 use super::problem::{Fault, Problem};
 use super::request::{Sent, fault};
 use super::served::{Chosen, Models};
+use super::shared::Link;
 use crate::predict::Prediction;
 
 /// What is said of an id that no key of ours has signed.
@@ -85,8 +89,6 @@ pub struct Accepted {
     pub correct: bool,
     /// Whether it counts: it was not there before.
     pub is_new: bool,
-    /// The nonconformity score of the label, where the model that predicted is in service and has sets.
-    pub score: Option<f64>,
 }
 
 /// All feedback of a server.
@@ -94,6 +96,7 @@ pub struct Feedback {
     secrets: RwLock<Arc<Vec<Secret>>>,
     log: Log,
     windows: Mutex<Windows>,
+    replicas: Option<Replicas>,
     keeps_texts: bool,
     life: Duration,
 }
@@ -117,10 +120,25 @@ impl Feedback {
         let log = Log::open(place, metrics.texts_dropped.clone(), &mut |label| {
             let Some(named) = id::trusted(&label.id) else { return };
             if let Some(row) = Labelled::new(&named, label.class) {
-                windows.of(named.model).add(row);
+                windows.of(named.model).add(label.at, named.uuid, row);
             }
         })?;
-        Ok(Self { secrets, log, windows: Mutex::new(windows), keeps_texts: *texts, life: *life })
+        let windows = Mutex::new(windows);
+        Ok(Self { secrets, log, windows, replicas: None, keeps_texts: *texts, life: *life })
+    }
+
+    /// Shares its labels with other servers.
+    pub fn share(&mut self, link: Arc<Link>, settings: &FeedbackSettings) {
+        self.replicas = Some(Replicas::new(link, settings));
+    }
+
+    fn replicas(&self) -> Option<&Replicas> {
+        self.replicas.as_ref()
+    }
+
+    /// `ok`, or why other servers do not know its labels.
+    pub fn state(&self) -> &'static str {
+        self.replicas().map_or("ok", Replicas::state)
     }
 
     fn windows(&self) -> MutexGuard<'_, Windows> {
@@ -157,7 +175,7 @@ impl Feedback {
     pub async fn take(&self, models: &Models, told: Told) -> Result<Accepted, Problem> {
         let (named, class, chosen) = self.check(models, &told)?;
         let labels = chosen.loaded.predictor.labels();
-        let at = now();
+        let at = self.replicas().map_or_else(now, Replicas::now);
         let label = Label {
             id: told.prediction_id,
             label: told.label,
@@ -168,19 +186,38 @@ impl Feedback {
             text: told.sent.as_ref().map(|sent| sent.text.to_string()),
             pair: told.sent.and_then(|sent| sent.pair).map(|pair| pair.to_string()),
         };
-        let taken = self.log.label(label, named.uuid).await;
+        let taken = match self.replicas() {
+            Some(replicas) => {
+                let heard = self.windows().of(named.model).known(named.uuid);
+                replicas.take(&self.log, label, named.uuid, heard).await
+            }
+            None => self.log.label(label.clone(), named.uuid).await.map(|taken| (taken, label)),
+        };
         let is_new = match taken {
-            Ok(Taken::New) => true,
-            Ok(Taken::Known) => false,
-            Ok(Taken::Other) => return Err(Problem::FeedbackConflict),
+            Ok((Taken::New, label)) => self.count(models, &label, true).is_some(),
+            Ok((Taken::Known, _)) => false,
+            Ok((Taken::Other, _)) => return Err(Problem::FeedbackConflict),
             Err(NotKept::Full) => return Err(Problem::FeedbackFull),
             Err(NotKept::Unwritable) => return Err(Problem::FeedbackUnwritable),
         };
-        if let Some(row) = Labelled::new(&named, class as u32).filter(|_| is_new) {
-            self.windows().of(named.model).add(row);
+        Ok(Accepted { chosen, correct: named.predicted == class, is_new })
+    }
+
+    /// Counts a label in the figures, once however often it is heard of, and `tells` the test of drift; the UUID of
+    /// its prediction. `None` for one that is none.
+    fn count(&self, models: &Models, label: &Label, tells: bool) -> Option<[u8; 16]> {
+        let named = id::trusted(&label.id)?;
+        let row = Labelled::new(&named, label.class)?;
+        let is_new = self.windows().of(named.model).add(label.at, named.uuid, row);
+        let is_its = |chosen: &Chosen| chosen.loaded.mark == named.model;
+        if is_new
+            && tells
+            && let Some(Chosen { served, loaded, .. }) = models.in_service().find(is_its)
+            && let Some(score) = score(&loaded, &named, label.class as usize)
+        {
+            served.drift.told(loaded.mark, score);
         }
-        let score = score(&chosen.loaded, &named, class);
-        Ok(Accepted { chosen, correct: named.predicted == class, is_new, score })
+        Some(named.uuid)
     }
 
     /// What a label is for, its class, and the model that predicted.
@@ -250,9 +287,6 @@ impl Feedback {
 /// How ill a label suits its prediction, as the prediction sets see it.
 fn score(model: &Loaded, named: &Named, class: usize) -> Option<f64> {
     let conformal = model.predictor.artifact().calibration.conformal.as_ref()?;
-    if named.model != model.mark {
-        return None;
-    }
     let probability_c: Vec<f64> = named.probability_c.iter().map(|&p| f64::from(p)).collect();
     conformal.score.of(&probability_c, named.uniform).get(class).copied()
 }

@@ -41,6 +41,15 @@ pub struct Label {
     pub pair: Option<String>,
 }
 
+/// When a label came, and its class: of several labels of one prediction the one whose rank is least stands.
+pub type Rank = (u64, u32);
+
+impl Label {
+    pub fn rank(&self) -> Rank {
+        (self.at, self.class)
+    }
+}
+
 /// A text that was predicted for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Text {
@@ -97,24 +106,23 @@ pub struct Row {
     pub at: u64,
 }
 
-/// All labels of these folders, in the order of the predictions, whether or not a server uses them. A prediction
-/// that was labelled at several replicas stands once, with the first of its labels.
+/// All labels of these folders and those that replicas `shared`, in the order of the predictions, whether or not a
+/// server uses the folders. A prediction that was labelled at several replicas stands once, with the first of its
+/// labels.
 ///
 /// # Errors
 /// A folder has no feedback, or a file is damaged.
-pub fn rows(folders: &[PathBuf]) -> Result<Vec<Row>, LogError> {
+pub fn rows(folders: &[PathBuf], shared: Vec<Label>) -> Result<Vec<Row>, LogError> {
     let mut labels: HashMap<Uuid, Label> = HashMap::new();
+    shared.into_iter().for_each(|label| add(&mut labels, label));
     for folder in folders {
         let path = labels_of(folder);
         if !path.exists() {
             return Err(failed(&path)(std::io::ErrorKind::NotFound.into()));
         }
         lines::read(&path, &mut |json| {
-            let Ok(label) = serde_json::from_slice::<Label>(json) else { return };
-            let Some(named) = id::trusted(&label.id) else { return };
-            let known = labels.entry(Uuid::from_bytes(named.uuid)).or_insert_with(|| label.clone());
-            if label.at < known.at {
-                *known = label;
+            if let Ok(label) = serde_json::from_slice::<Label>(json) {
+                add(&mut labels, label);
             }
         })?;
     }
@@ -143,4 +151,19 @@ pub fn rows(folders: &[PathBuf]) -> Result<Vec<Row>, LogError> {
         at: label.at,
     };
     Ok(all.into_iter().map(row).collect())
+}
+
+/// The first one stays, with the text of either: both are of one prediction.
+fn add(labels: &mut HashMap<Uuid, Label>, mut label: Label) {
+    let Some(named) = id::trusted(&label.id) else { return };
+    let Some(known) = labels.get_mut(&Uuid::from_bytes(named.uuid)) else {
+        labels.insert(Uuid::from_bytes(named.uuid), label);
+        return;
+    };
+    if label.rank() < known.rank() {
+        std::mem::swap(known, &mut label);
+    }
+    if known.text.is_none() {
+        (known.text, known.pair) = (label.text, label.pair);
+    }
 }

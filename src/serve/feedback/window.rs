@@ -4,12 +4,13 @@
 //! the Brier score, and for each coverage that was asked for the share of sets that hold the label, with the band in
 //! which that share is 95 times of 100 where the rows are like those of the calibration.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::id::{ModelMark, Named};
+use super::record::Rank;
 use crate::calibrate::conformal::exchange::miss_band;
 use crate::calibrate::conformal::{Conformal, Groups};
 use crate::compute::{Noise, Purpose};
@@ -53,10 +54,16 @@ impl Labelled {
     }
 }
 
-/// The newest labels of all models that were in service.
+/// The newest labels of all models that were in service, each prediction once. What is in it does not depend on the
+/// order in which labels are added, so it is the same at all replicas that have heard of all of them.
 #[derive(Debug)]
 pub struct Window {
-    rows: VecDeque<Labelled>,
+    /// By the time at which the label came, and the prediction's UUID.
+    rows: BTreeMap<(u64, [u8; 16]), Labelled>,
+    /// The time of each prediction's label.
+    times: HashMap<[u8; 16], u64>,
+    /// The newest that there was no room for.
+    left: (u64, [u8; 16]),
     most: usize,
     /// Counts changes.
     version: u64,
@@ -98,14 +105,42 @@ pub struct Coverage {
 impl Window {
     /// Of so many labels.
     pub fn new(most: usize) -> Self {
-        Self { rows: VecDeque::new(), most, version: 0, computed: None }
+        let (rows, times) = (BTreeMap::new(), HashMap::new());
+        Self { rows, times, left: (0, [0; 16]), most, version: 0, computed: None }
     }
 
-    pub fn add(&mut self, row: Labelled) {
-        if self.rows.len() == self.most {
-            self.rows.pop_front();
+    /// A label came at a time for a prediction; whether it is the first that is heard of. Of several of one
+    /// prediction the first by time stands.
+    pub fn add(&mut self, at: u64, uuid: [u8; 16], row: Labelled) -> bool {
+        if let Some(own) = self.known(uuid) {
+            if (at, row.class) < own {
+                self.rows.remove(&(own.0, uuid));
+                self.put(at, uuid, row);
+            }
+            return false;
         }
-        self.rows.push_back(row);
+        if (at, uuid) <= self.left {
+            return false;
+        }
+        self.put(at, uuid, row);
+        if self.rows.len() > self.most
+            && let Some((oldest, _)) = self.rows.pop_first()
+        {
+            self.times.remove(&oldest.1);
+            self.left = oldest.max(self.left);
+        }
+        true
+    }
+
+    /// The label of a prediction, as far as it is here.
+    pub fn known(&self, uuid: [u8; 16]) -> Option<Rank> {
+        let time = *self.times.get(&uuid)?;
+        Some((time, self.rows.get(&(time, uuid))?.class))
+    }
+
+    fn put(&mut self, at: u64, uuid: [u8; 16], row: Labelled) {
+        self.rows.insert((at, uuid), row);
+        self.times.insert(uuid, at);
         self.version += 1;
     }
 
@@ -116,7 +151,7 @@ impl Window {
                 Asked::Known(figures.clone())
             }
             _ => {
-                let rows = self.rows.iter().filter(|row| row.model == mark.version);
+                let rows = self.rows.values().filter(|row| row.model == mark.version);
                 Asked::New(rows.copied().collect(), self.version)
             }
         }
@@ -208,6 +243,10 @@ mod tests {
         }
     }
 
+    fn uuid(row: u32) -> [u8; 16] {
+        u128::from(row).to_be_bytes()
+    }
+
     fn of(window: &Window, model: u8) -> Option<Figures> {
         match window.asked(ModelMark { version: [model; 8], labels: [0; 8] }) {
             Asked::Known(figures) => figures,
@@ -223,7 +262,8 @@ mod tests {
             let p = 0.4 + 0.5 * (row % 7) as f32 / 7.0;
             let probability_c = [p, (1.0 - p) * 0.75, (1.0 - p) * 0.25];
             let class = row % 3;
-            window.add(Labelled::new(&named(&probability_c, 1), class).unwrap());
+            let labelled = Labelled::new(&named(&probability_c, 1), class).unwrap();
+            assert!(window.add(u64::from(row) + 1, uuid(row), labelled));
             if row >= 50 {
                 p_nc.extend(probability_c.map(f64::from));
                 labels.push(class);
@@ -241,14 +281,46 @@ mod tests {
         assert_eq!(Labelled::new(&named(&[1.0], 1), 1), None);
     }
 
+    /// Also where a prediction has several labels, and some come again and again.
+    #[test]
+    fn the_order_in_which_labels_are_heard_of_changes_nothing() {
+        let rows: Vec<(u64, [u8; 16], Labelled)> = (0..200u32)
+            .map(|row| {
+                // Every fourth prediction has two labels, which differ.
+                let prediction = if row % 4 == 3 { row - 1 } else { row };
+                let p = (prediction % 10) as f32 / 10.0;
+                let labelled = Labelled::new(&named(&[p, 1.0 - p], 1), row % 2).unwrap();
+                (u64::from(row) + 1, uuid(prediction), labelled)
+            })
+            .collect();
+        let heard = |order: &mut dyn Iterator<Item = usize>, most| {
+            let mut window = Window::new(most);
+            let mut new = 0;
+            for place in order {
+                let (at, uuid, row) = rows[place];
+                new += usize::from(window.add(at, uuid, row));
+            }
+            (window.rows, new)
+        };
+        let all = heard(&mut (0..200), 1000);
+        assert_eq!((all.0.len(), all.1), (150, 150));
+        assert_eq!(heard(&mut (0..200).rev(), 1000), all);
+        assert_eq!(heard(&mut (0..600).map(|place| (place * 7) % 200), 1000), all);
+        // The newest stay, and what was there comes in no more.
+        let newest = heard(&mut (0..200), 61);
+        assert_eq!((newest.0.len(), newest.1), (61, 150));
+        assert_eq!(newest.0.keys().next(), all.0.keys().nth(89));
+        assert_eq!(heard(&mut (0..200).chain(0..200), 61), newest);
+    }
+
     #[test]
     fn what_was_computed_is_kept_until_a_label_comes() {
         let mut window = Window::new(100);
         let mark = ModelMark { version: [1; 8], labels: [0; 8] };
         let row = Labelled::new(&named(&[0.5, 0.5], 1), 0).unwrap();
-        window.add(row);
+        window.add(1, uuid(1), row);
         let Asked::New(rows, version) = window.asked(mark) else { panic!() };
-        window.add(row);
+        window.add(1, uuid(2), row);
         window.keep(mark, version, None);
         assert!(matches!(window.asked(mark), Asked::New(..)), "a label came meanwhile");
         window.keep(mark, version + 1, None);

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::metrics::counter::Counter;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::id;
 use super::lines::{self, LogError, failed};
 use super::log::{LogSettings, NotKept, Taken};
-use super::record::{KEPT, Label, TEXTS, Text, labels_of, numbered};
+use super::record::{KEPT, Label, Rank, TEXTS, Text, labels_of, numbered};
 use crate::store::{self, Lock};
 
 /// Bytes after which the next file of texts is begun.
@@ -27,12 +27,21 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// Commands that are worked on together.
 const TOGETHER: usize = 1024;
 
-/// Where it is told what became of a label.
-pub type Reply = oneshot::Sender<Result<Taken, NotKept>>;
+/// A label to be kept.
+pub struct Offered {
+    pub label: Box<Label>,
+    pub uuid: Uuid,
+    /// It takes the place of another one that came later.
+    pub overrules: bool,
+    /// Where it is told what became of it.
+    pub reply: Reply,
+}
+
+type Reply = oneshot::Sender<Result<Taken, NotKept>>;
 
 /// What the thread is told.
 pub enum Command {
-    Label(Box<Label>, Uuid, Reply),
+    Label(Offered),
     Text(Text),
     Close(Sender<()>),
 }
@@ -46,6 +55,14 @@ pub struct Shared {
     pub waiting: AtomicUsize,
     /// Texts that were not kept.
     pub dropped: Counter,
+    /// The label that each prediction got, for as long as one may come.
+    pub known: Mutex<HashMap<Uuid, Rank>>,
+}
+
+impl Shared {
+    pub fn known(&self) -> MutexGuard<'_, HashMap<Uuid, Rank>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Bytes that a text takes while it waits.
@@ -85,8 +102,6 @@ struct Open {
 pub struct Writer {
     settings: LogSettings,
     shared: Arc<Shared>,
-    /// The class that each prediction got, for as long as a label may come.
-    known: HashMap<Uuid, u32>,
     open: Option<Open>,
     segments: Vec<Segment>,
     /// The number of the next file of texts.
@@ -99,8 +114,8 @@ pub struct Writer {
 
 impl Writer {
     pub fn new(settings: LogSettings, shared: Arc<Shared>) -> Self {
-        let (known, segments) = (HashMap::new(), Vec::new());
-        Self { settings, shared, known, open: None, segments, next: 1, kept: 0, unsynced: false }
+        let segments = Vec::new();
+        Self { settings, shared, open: None, segments, next: 1, kept: 0, unsynced: false }
     }
 
     /// Opens the folder, if it is there; `each` is told its labels, in order.
@@ -117,11 +132,15 @@ impl Writer {
         std::fs::create_dir_all(&folder).map_err(failed(&folder))?;
         let lock = Lock::try_take(&folder.join("lock"))?;
         let lock = lock.ok_or_else(|| LogError::InUse(folder.clone()))?;
-        let known = &mut self.known;
+        let shared = Arc::clone(&self.shared);
         let labels = lines::Lines::open(&labels_of(&folder), &mut |json| {
             let Ok(label) = serde_json::from_slice::<Label>(json) else { return };
             let Some(named) = id::trusted(&label.id) else { return };
-            known.insert(Uuid::from_bytes(named.uuid), label.class);
+            let rank = label.rank();
+            let mut known = shared.known();
+            let own = known.entry(Uuid::from_bytes(named.uuid)).or_insert(rank);
+            *own = rank.min(*own);
+            drop(known);
             each(label);
         })?;
         self.segments.clear();
@@ -168,7 +187,7 @@ impl Writer {
         let (mut labels, mut texts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for command in commands {
             match command {
-                Command::Label(label, uuid, reply) => labels.push((label, uuid, reply)),
+                Command::Label(offered) => labels.push(offered),
                 Command::Text(text) => texts.push(text),
                 Command::Close(done) => ends.push(done),
             }
@@ -193,32 +212,40 @@ impl Writer {
         self.count();
     }
 
-    fn add_labels(&mut self, labels: Vec<(Box<Label>, Uuid, Reply)>) {
+    fn add_labels(&mut self, labels: Vec<Offered>) {
         let (mut bytes, mut new, mut replies) = (Vec::new(), Vec::new(), Vec::new());
-        for (label, uuid, reply) in labels {
-            let taken = match self.known.get(&uuid) {
-                Some(&class) if class == label.class => Taken::Known,
-                Some(_) => Taken::Other,
-                None => {
+        let shared = Arc::clone(&self.shared);
+        let mut known = shared.known();
+        for Offered { label, uuid, overrules, reply } in labels {
+            let own = known.get(&uuid).copied();
+            let taken = match own {
+                Some((_, class)) if class == label.class => Taken::Known,
+                Some(own) if !overrules || own < label.rank() => Taken::Other,
+                _ => {
                     bytes.extend(lines::line(&label));
                     // From here on, so that its text stays if room has to be made.
-                    self.known.insert(uuid, label.class);
-                    new.push(uuid);
+                    known.insert(uuid, label.rank());
+                    new.push((uuid, own));
                     Taken::New
                 }
             };
             replies.push((reply, uuid, taken));
         }
+        drop(known);
         let written = if bytes.is_empty() { Ok(()) } else { self.keep(&bytes) };
         if written.is_err() {
-            new.iter().for_each(|uuid| {
-                self.known.remove(uuid);
-            });
+            let mut known = shared.known();
+            for (uuid, own) in new.iter().rev() {
+                match own {
+                    Some(own) => known.insert(*uuid, *own),
+                    None => known.remove(uuid),
+                };
+            }
         }
         for (reply, uuid, taken) in replies {
             // What was known may have been so by a line of this very batch.
             let taken = match written {
-                Err(why) if new.contains(&uuid) => Err(why),
+                Err(why) if new.iter().any(|(other, _)| *other == uuid) => Err(why),
                 _ => Ok(taken),
             };
             // Who asked may have gone.
@@ -322,7 +349,7 @@ impl Writer {
         }
         // They are asked for until the last file with texts of their time is gone.
         let ended = ended.saturating_sub(life + 10 * SWEEP.as_millis() as u64);
-        self.known.retain(|uuid, _| id::time_of(*uuid.as_bytes()) >= ended);
+        self.shared.known().retain(|uuid, _| id::time_of(*uuid.as_bytes()) >= ended);
         self.count();
     }
 
@@ -333,10 +360,10 @@ impl Writer {
         }
         let Some(segment) = self.segments.first() else { return Ok(false) };
         let mut kept = Vec::new();
-        let known = &self.known;
+        let shared = &self.shared;
         lines::read(&segment.path, &mut |json| {
             let Some((uuid, text)) = Text::read(json) else { return };
-            if known.contains_key(&uuid) {
+            if shared.known().contains_key(&uuid) {
                 kept.extend(lines::line(&text));
             }
         })?;

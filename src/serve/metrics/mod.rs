@@ -107,6 +107,8 @@ pub struct Metrics {
     feedback_bytes: Gauge,
     /// Texts that were not kept for their label.
     pub texts_dropped: Counter,
+    /// Labels of this server that gave way to an earlier one of another replica.
+    pub feedback_conflicts: Counter,
     known: Known,
     /// The labels of each model in service.
     in_service: Mutex<HashMap<String, Labels<3>>>,
@@ -189,6 +191,7 @@ impl Metrics {
             exchanges: Histogram::new(HTTP_BUCKETS),
             feedback_bytes: Gauge::default(),
             texts_dropped: Counter::default(),
+            feedback_conflicts: Counter::default(),
             known: Known::default(),
             in_service: Mutex::default(),
         };
@@ -265,6 +268,8 @@ impl Metrics {
         ours.register("forwarded", help, self.forwarded.clone());
         let help = "Duration of exchanges with the server that texts are forwarded to";
         ours.register("forward_duration_seconds", help, self.exchanges.clone());
+        let help = "Labels of this server that gave way to an earlier one of another replica";
+        ours.register("feedback_conflicts", help, self.feedback_conflicts.clone());
         to.register_collector(Box::new(process::Process));
         to.register_collector(Box::new(self.known.clone()));
         self.registry = to;

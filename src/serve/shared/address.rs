@@ -2,8 +2,9 @@
 
 use std::fmt::{Debug, Formatter};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, TlsCertificates};
+use redis::{Client, Connection, ConnectionAddr, IntoConnectionInfo, RedisResult, TlsCertificates};
 
 /// Bytes of a file with an address or certificates.
 const MOST_BYTES: u64 = 1 << 20;
@@ -95,6 +96,14 @@ impl Address {
             }
         };
         Ok(Self { client, place, prefix })
+    }
+
+    /// A connection for a command that waits for its answers, each for so long at most.
+    pub fn connect(&self, patience: Duration) -> RedisResult<Connection> {
+        let connection = self.client.get_connection_with_timeout(patience)?;
+        connection.set_read_timeout(Some(patience))?;
+        connection.set_write_timeout(Some(patience))?;
+        Ok(connection)
     }
 
     /// Whether a password stands in it.

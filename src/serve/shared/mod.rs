@@ -1,4 +1,4 @@
-//! What replicas share in Redis or Valkey: answers, jobs and the limits of clients.
+//! What replicas share in Redis or Valkey: answers, jobs, labels and the limits of clients.
 //!
 //! It is never needed for an answer. While it is gone or slow each replica answers from its model, keeps answers
 //! and counts clients alone, and takes no new jobs; one task asks every moment whether it is back.
@@ -9,6 +9,7 @@
 //! | `:limit:NAME:CLIENT` | when a client has its whole quota again |
 //! | `:epoch` | tells that the data is still the same |
 //! | `:jobs`, `:job:ID`, `:key:KEY`, `:jobs:STATUS` | jobs |
+//! | `:feedback`, `:feedback:known` | labels |
 
 mod address;
 mod cache;

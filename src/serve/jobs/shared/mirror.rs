@@ -24,6 +24,7 @@ impl Shared {
     /// Compares for ever.
     pub(super) async fn mirror(self: Arc<Self>) {
         let Some(copies) = &self.copies else { return };
+        let mut lost = self.link.lost.subscribe();
         let mut all = true;
         for round in 1.. {
             match self.compare(copies, all).await {
@@ -33,7 +34,7 @@ impl Shared {
             }
             tokio::select! {
                 () = sleep(COMPARED) => {}
-                () = self.link.lost.notified() => all = true,
+                _ = lost.changed() => all = true,
             }
         }
     }

@@ -13,7 +13,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult,
 };
-use tokio::sync::{Mutex as Turn, Notify};
+use tokio::sync::Mutex as Turn;
+use tokio::sync::watch::Sender;
 use tokio::time::timeout;
 
 use super::address::{Address, Prefix};
@@ -90,8 +91,8 @@ pub struct Link {
     /// Connections of an older one are not used any more.
     generations: [AtomicU64; 4],
     seen: Mutex<Seen>,
-    /// Told when the server may have lost data.
-    pub lost: Notify,
+    /// How often the server may have lost data: whoever has a copy is told.
+    pub lost: Sender<u64>,
 }
 
 struct Seen {
@@ -144,7 +145,7 @@ impl Link {
             lanes: std::array::from_fn(|_| Turn::default()),
             generations: Default::default(),
             seen: Mutex::new(seen),
-            lost: Notify::new(),
+            lost: Sender::new(0),
         })
     }
 

@@ -76,7 +76,7 @@ impl Link {
             tracing::info!(server = self.address.place, "Redis is there");
         }
         if lost {
-            self.lost.notify_one();
+            self.lost.send_modify(|times| *times += 1);
         }
     }
 
