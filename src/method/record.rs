@@ -148,9 +148,8 @@ impl FitRecord {
             let stays = format!("so the temperature is {:.3}", self.temperature.unwrap_or(1.0));
             warnings.push(match doubt {
                 Doubt::AllRight => format!(
-                    "the model classifies all {rows} temperature rows correctly, which says \
-                     nothing about how confident it should be, {stays}; add more data, or harder \
-                     examples"
+                    "the model classifies all {rows} temperature rows correctly, which does not \
+                     show whether it is too confident, {stays}; add more data, or harder examples"
                 ),
                 Doubt::OneClass => format!(
                     "the {rows} temperature rows all belong to one class, {stays}; add more data"

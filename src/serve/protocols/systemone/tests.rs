@@ -29,6 +29,9 @@ fn a_yes_is_the_label_that_the_question_names_and_never_a_guess() {
         ("", ["", ""], signs, Some("positive")),
         ("Is it spam, yes or no?", ["", ""], words, Some("yes")),
         ("", ["no", ""], words, Some("no")),
+        ("", ["Negative", "Positive"], signs, None),
+        ("", ["the customer is unhappy", ""], signs, None),
+        ("", ["", "prose"], words, None),
     ] {
         let found = asked(instructions, criteria, names);
         assert_eq!(found.as_deref(), expected, "{instructions} {criteria:?} {names:?}");

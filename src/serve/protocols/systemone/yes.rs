@@ -13,8 +13,8 @@ const SIGNS: [[&str; 2]; 2] = [["negative", "positive"], ["neg", "pos"]];
 /// The label of a yes, or what the question has to say:
 ///
 /// 1. the label that `criteria` gives as `true`, or not as `false`;
-/// 2. of the labels `no` and `yes` and the like, the latter;
-/// 3. `positive`, if there are no instructions: those may ask for the other.
+/// 2. without criteria, of the labels `no` and `yes` and the like, the latter;
+/// 3. `positive`, if there are no instructions either: those may ask for the other.
 pub fn yes<'a>(noul: &Noul, labels: &'a [String]) -> Result<&'a str, String> {
     let [first, second] = labels else {
         let count = labels.len();
@@ -32,6 +32,8 @@ pub fn yes<'a>(noul: &Noul, labels: &'a [String]) -> Result<&'a str, String> {
         (true, false) => return Ok(first),
         (false, true) => return Ok(second),
         (true, true) => return Err(unclear()),
+        // Criteria that are no labels may mean either.
+        (false, false) if noul.yes.is_some() || noul.no.is_some() => return Err(unclear()),
         (false, false) => {}
     }
     let second_of = |pairs: &[[&str; 2]]| {
