@@ -10,13 +10,15 @@ use serde_json::json;
 
 use super::redis::RedisFlags;
 use super::words::whole;
-use super::{Common, Outcome, print, print_json};
-use crate::data::table::{Format, Kind, Value, Writer};
+use super::{Common, Outcome, print, print_json, replace};
+use crate::data::table::{self, Format, Kind, Value, Writer};
 use crate::numbers::counted;
 use crate::serve::{FeedbackRow, FeedbackSettings, SecretSource, feedback_rows, labels_in_redis};
 
 /// Where feedback is kept by default.
 const FOLDER: &str = "runs/feedback";
+/// The column that only an export has.
+const LABELLED_AT: &str = "labelled_at";
 
 /// Flags of `bayes feedback`.
 #[derive(Debug, Args)]
@@ -98,6 +100,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let Action::Export { output, feedback_path, redis, of } = &options.action;
     // Before anything is read.
     Format::of_output(output)?;
+    replace::check("--output", output, "an export of feedback", |file| {
+        table::open(file).is_ok_and(|found| found.columns.iter().any(|name| name == LABELLED_AT))
+    })?;
     let address = redis.address()?;
     let usual = [PathBuf::from(FOLDER)];
     let feedback_path: &[PathBuf] =
@@ -171,7 +176,7 @@ fn write(output: &std::path::Path, rows: &[FeedbackRow]) -> Result<()> {
     let paired = rows.iter().any(|row| row.text.as_ref().is_some_and(|(_, pair)| pair.is_some()));
     let pair = paired.then_some(("text_pair", Kind::Text));
     let others =
-        [("predicted", Kind::Text), ("confidence", Kind::Float), ("labelled_at", Kind::Text)];
+        [("predicted", Kind::Text), ("confidence", Kind::Float), (LABELLED_AT, Kind::Text)];
     let columns: Vec<(&str, Kind)> = [("text", Kind::Text)]
         .into_iter()
         .chain(pair)

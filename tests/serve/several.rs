@@ -293,6 +293,11 @@ fn labels_are_exported_by_the_model_that_predicted() {
     let rows = std::fs::read_to_string(home.path().join("rows.csv")).unwrap();
     assert_eq!(rows.lines().count(), 2, "{rows}");
     assert!(rows.contains("calm") && !rows.contains("billing"), "{rows}");
+    // An export takes the place of an export alone.
+    assert!(export(&["--of", "departments"]).0);
+    std::fs::write(home.path().join("rows.csv"), "text,label\nmine,billing\n").unwrap();
+    let (done, told) = export(&["--of", "urgency"]);
+    assert!(!done && told.contains("rows.csv` exists and is not an export"), "{told}");
 }
 
 #[test]
