@@ -158,12 +158,25 @@ mod tests {
             ("http://h/predict/", None, TargetError::Path),
             ("http://h/predict?key=secret", None, TargetError::Path),
             ("http://h/predict#secret", None, TargetError::Path),
-            ("http://h/v1/systemone", None, TargetError::NoModel),
             ("http://h/predict", Some("secret"), TargetError::Model),
         ] {
             let refused = Target::new(url, model).unwrap_err();
             assert_eq!(refused, error, "{url}");
             assert!(!refused.to_string().contains("secret"), "{refused}");
         }
+    }
+
+    #[test]
+    fn one_model_needs_a_name_and_several_have_theirs() {
+        let suits = |url: &str, model: Option<&str>, count| {
+            Target::new(url, model).unwrap().suits(count).err()
+        };
+        let (predict, system_one) = ("http://h/predict", "http://h/v1/systemone");
+        assert_eq!(suits(predict, None, 1), None);
+        assert_eq!(suits(predict, None, 2), None);
+        assert_eq!(suits(system_one, Some("m"), 1), None);
+        assert_eq!(suits(system_one, None, 1), Some(TargetError::NoModel));
+        assert_eq!(suits(system_one, None, 2), None);
+        assert_eq!(suits(system_one, Some("m"), 2), Some(TargetError::OneModel));
     }
 }
