@@ -303,7 +303,10 @@ impl Model {
                 "the new model has other labels: {other}; clients that know the old ones are not told"
             );
         }
-        let is_another = new.mark != self.current().mark;
+        let current = self.current();
+        // The reference of drift changes no prediction.
+        let reference = |model: &Loaded| model.predictor.artifact().drift.clone();
+        let is_another = new.mark != current.mark || reference(&new) != reference(&current);
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = new;
         Ok(is_another)
     }

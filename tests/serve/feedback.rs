@@ -285,8 +285,10 @@ fn a_change_of_the_traffic_is_told_once_and_the_tests_begin_anew_with_a_model() 
     assert_eq!(server.metric("bayes_drift_alarm{test=\"tokens\"}"), 1.0);
     assert!(server.metric("bayes_drift_psi{feature=\"tokens\"}") > 0.25);
     assert_eq!(server.log().matches("the lengths of texts no longer look").count(), 1);
+    let taken = "bayes_reloads_total{what=\"model\",outcome=\"taken\"}";
     server.signal("HUP");
-    eventually("the tests begin anew", || drift()["alarm"] == json!(false));
+    eventually("the same model is read again", || server.metric(taken) == 1.0);
+    assert_eq!(drift()["alarm"], json!(true), "what its tests found holds");
 
     // A folder of an earlier version has no reference but for novelty and sets, and the server says so.
     let manifest = served.join("bayes/manifest.json");
@@ -296,6 +298,7 @@ fn a_change_of_the_traffic_is_told_once_and_the_tests_begin_anew_with_a_model() 
     std::fs::remove_file(served.join("bayes/drift.json")).unwrap();
     server.signal("HUP");
     eventually("the old folder is in service", || drift()["reference_rows"].is_null());
+    assert_eq!(drift()["alarm"], json!(false), "the tests begin anew");
     assert_eq!(drift()["features"].as_array().unwrap().len(), 1);
     assert!(server.log().contains("has no reference for drift"), "{}", server.log());
 }
