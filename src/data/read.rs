@@ -241,7 +241,7 @@ impl Content {
         if unlabelled.is_some() {
             self.passed_over(split, path, "has no labels");
         }
-        self.remarks.extend(table.lost().map(Remark::Warning));
+        self.remarks.extend(table.lost().into_iter().map(Remark::Warning));
         if !verdicts.is_empty() {
             self.not_accepted += verdicts.values().sum::<u64>();
             let counted = verdicts.iter().map(|(verdict, rows)| match verdict.as_str() {

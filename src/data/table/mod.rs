@@ -32,6 +32,7 @@ mod spaces;
 mod swallowed;
 mod text;
 mod value;
+mod watched;
 mod write;
 
 use std::fs::File;
@@ -44,6 +45,7 @@ use self::json_lines::JsonLinesRows;
 use self::parquet_names::ClassNames;
 use self::parquet_reader::ParquetRows;
 use self::text::Utf8;
+use self::watched::Watched;
 
 pub use self::byte_source::is_url;
 pub(in crate::data) use self::column_search::{ACCEPTED, refuse_answers, verdict};
@@ -148,6 +150,7 @@ pub struct Table {
     class_names: ClassNames,
     rows: Rows,
     finished: bool,
+    watched: Option<Watched>,
 }
 
 enum Rows {
@@ -172,10 +175,12 @@ pub fn open_as(path: &Path, reading: &Reading) -> Result<Table, TableError> {
     let format = Format::of(path)?;
     let name = path.display().to_string();
     let file = open_regular(path)?;
-    if format == Format::Parquet {
-        return Ok(Table::new(Rows::Parquet(Box::new(ParquetRows::open(file, name)?)), &[]));
-    }
-    Table::from_reader(Box::new(file), format, &name, reading)
+    let watched = Watched::new(&file, &name);
+    let table = match format {
+        Format::Parquet => Table::new(Rows::Parquet(Box::new(ParquetRows::open(file, name)?)), &[]),
+        _ => Table::from_reader(Box::new(file), format, &name, reading)?,
+    };
+    Ok(Table { watched, ..table })
 }
 
 /// Reads a stream of lines as a text file is read: unpacked, decoded, and without byte order marks.
@@ -277,16 +282,26 @@ impl Table {
             Rows::JsonLines(rows) => (rows.columns().to_vec(), ClassNames::default()),
             Rows::Parquet(rows) => (rows.columns(), rows.class_names()),
         };
-        Table { columns, described: described.join(", "), class_names, rows, finished: false }
+        Table {
+            columns,
+            described: described.join(", "),
+            class_names,
+            rows,
+            finished: false,
+            watched: None,
+        }
     }
 
-    /// What was in rows so far and is in none of the columns, or may be a row of its own, for people.
-    pub fn lost(&self) -> Option<String> {
-        match &self.rows {
+    /// What was in rows so far and is in none of the columns, or may be a row of its own, for people; and whether the
+    /// file changed meanwhile.
+    pub fn lost(&self) -> Vec<String> {
+        let lost = match &self.rows {
             Rows::JsonLines(rows) => rows.lost(),
             Rows::Delimited(rows) => rows.lost(),
             Rows::Parquet(_) => None,
-        }
+        };
+        let changed = self.watched.as_ref().and_then(Watched::changed);
+        lost.into_iter().chain(changed).collect()
     }
 
     /// Where the names of the columns come from.

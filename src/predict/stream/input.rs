@@ -2,7 +2,6 @@
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::error::StreamError;
 use super::lines::Lines;
@@ -17,8 +16,6 @@ pub struct Input<'a> {
     source: Source<'a>,
     pub(super) place: String,
     pub(super) path: Option<PathBuf>,
-    /// What the file was when it was opened.
-    stamp: Option<Stamp>,
     /// Whether there are second texts.
     pub(super) paired: bool,
     /// The names of the other columns, and what they hold.
@@ -72,11 +69,10 @@ impl<'a> Input<'a> {
     /// round.
     pub fn file(path: &Path, predictor: &Predictor, said: &Overrides) -> Result<Self, StreamError> {
         let config = config(predictor, said)?;
-        let stamp = Stamp::of(path);
         let table = table::open_as(path, &config.reading())?;
         let place = format!("`{}` line", path.display());
         let input = Self::of_table(table, &config, predictor.pairs(), place)?;
-        Ok(Self { path: Some(path.to_owned()), stamp, ..input })
+        Ok(Self { path: Some(path.to_owned()), ..input })
     }
 
     /// The same of a stream; `name` stands for it in messages.
@@ -106,9 +102,9 @@ impl<'a> Input<'a> {
     }
 
     fn plain(source: Source<'a>, place: String) -> Self {
-        let (path, stamp, rest) = (None, None, Vec::new());
+        let (path, rest) = (None, Vec::new());
         let (described, written) = (String::new(), String::new());
-        Self { source, place, path, stamp, paired: false, rest, described, written }
+        Self { source, place, path, paired: false, rest, described, written }
     }
 
     fn of_table(
@@ -122,7 +118,6 @@ impl<'a> Input<'a> {
         Ok(Self {
             place,
             path: None,
-            stamp: None,
             paired: rows.paired(),
             rest: rows.rest(),
             described: rows.describe(),
@@ -164,36 +159,8 @@ impl<'a> Input<'a> {
                     }
                 }
             },
-            Source::Table(rows) => {
-                let next = rows.next(&self.place, show)?;
-                let stamp = self.stamp.take_if(|_| next.is_none());
-                if let Some((stamp, path)) = stamp.zip(self.path.as_deref())
-                    && Stamp::of(path) != Some(stamp)
-                {
-                    show(Remark::Warning(format!(
-                        "`{}` changed while it was read: rows may be missing, new, or cut; run this again when nobody \
-                         writes to it",
-                        path.display()
-                    )));
-                }
-                Ok(next)
-            }
+            Source::Table(rows) => rows.next(&self.place, show),
         }
-    }
-}
-
-/// What tells that a file is the same one as before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    written: Option<SystemTime>,
-}
-
-impl Stamp {
-    /// Of a file that can be read again; a pipe has none.
-    fn of(path: &Path) -> Option<Self> {
-        let found = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-        Some(Self { bytes: found.len(), written: found.modified().ok() })
     }
 }
 

@@ -93,8 +93,9 @@ impl TableRows {
     ) -> Result<Option<TextRow>, StreamError> {
         loop {
             let Some(row) = self.first.next().or_else(|| self.table.next()) else {
-                let lost = self.table.lost().filter(|_| !std::mem::replace(&mut self.told, true));
-                lost.into_iter().for_each(|lost| show(Remark::Warning(lost)));
+                if !std::mem::replace(&mut self.told, true) {
+                    self.table.lost().into_iter().for_each(|lost| show(Remark::Warning(lost)));
+                }
                 return Ok(None);
             };
             match row.as_ref().ok().filter(|row| self.table.repeats_names(row)) {
