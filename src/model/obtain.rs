@@ -18,7 +18,7 @@ pub(super) const TOKENIZERS: [&[&str]; 6] = [
     &["spiece.model"],
     &["spm.model"],
 ];
-/// What only a tokenizer that is built from the others needs.
+/// Tokens that are added to the vocabulary: those of `tokenizer.json` must be among its own.
 const ADDED_TOKENS: &str = "added_tokens.json";
 /// What else is read where it is there, besides the folder `bayes`.
 const FURTHER: [&str; 8] = [
@@ -193,7 +193,7 @@ fn is_read(path: &str) -> bool {
 /// Not so are the files that `tokenizer.json` has replaced.
 fn is_needed(path: &str, has: &dyn Fn(&str) -> bool) -> bool {
     let [newest, older @ ..] = TOKENIZERS;
-    let is_older = path == ADDED_TOKENS || older.iter().any(|files| files.contains(&path));
+    let is_older = older.iter().any(|files| files.contains(&path));
     !(is_older && has(newest[0]))
 }
 
@@ -242,13 +242,14 @@ mod tests {
 
     #[test]
     fn what_tokenizer_json_has_replaced_is_not_fetched() {
-        let older = ["vocab.txt", "merges.txt", "spm.model", "added_tokens.json"];
+        let older = ["vocab.txt", "merges.txt", "spm.model"];
         for path in older {
             assert!(is_read(path), "{path}");
             assert!(is_needed(path, &|name| older.contains(&name)), "{path}");
             assert!(!is_needed(path, &|_| true), "{path}");
         }
-        for path in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+        let others = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
+        for path in ["tokenizer.json"].into_iter().chain(others) {
             assert!(is_read(path) && is_needed(path, &|_| true), "{path}");
         }
     }
