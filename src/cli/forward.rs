@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use super::hidden::{Hidden, hidden};
 use super::words::whole;
 use crate::serve::{ForwardSettings, KeySource, Target};
 
@@ -15,8 +16,8 @@ use crate::serve::{ForwardSettings, KeySource, Target};
 pub struct ForwardFlags {
     /// Server to send the texts to that the model abstains from, and no others: a URL that ends in
     /// /predict (another bayes serve) or /v1/systemone (System One) [default: texts stay here]
-    #[arg(long, value_name = "URL", value_parser = given, hide_env_values = true, env = "BAYES_FORWARD_ABSTAINED")]
-    forward_abstained: Option<Given>,
+    #[arg(long, value_name = "URL", value_parser = hidden, hide_env_values = true, env = "BAYES_FORWARD_ABSTAINED")]
+    forward_abstained: Option<Hidden>,
     /// Name of the model to ask for at a URL that ends in /v1/systemone
     #[arg(long, value_name = "NAME", env = "BAYES_FORWARD_MODEL")]
     forward_model: Option<String>,
@@ -36,25 +37,10 @@ pub struct ForwardFlags {
     forward_ca: Option<PathBuf>,
 }
 
-/// An address that may hold a password, though it must not: no message shows it.
-#[derive(Clone)]
-struct Given(String);
-
-impl std::fmt::Debug for Given {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.write_str("…")
-    }
-}
-
-/// Takes any text, so that a refusal is ours.
-fn given(text: &str) -> Result<Given, std::convert::Infallible> {
-    Ok(Given(text.to_owned()))
-}
-
 impl ForwardFlags {
     /// Of a server that listens here, and answers within so many seconds.
     pub fn settings(&self, own: SocketAddr, answers: u64) -> Result<Option<ForwardSettings>> {
-        let Some(Given(url)) = &self.forward_abstained else {
+        let Some(Hidden(url)) = &self.forward_abstained else {
             ensure!(
                 self.forward_key_file.is_none()
                     && self.forward_model.is_none()

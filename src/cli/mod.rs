@@ -13,6 +13,7 @@ mod fit;
 mod fitted;
 mod flags;
 mod forward;
+mod hidden;
 mod info;
 mod log;
 mod models;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
+use super::hidden::{Hidden, hidden};
 use super::note;
 use crate::serve::{self, Address, Prefix};
 
@@ -26,21 +27,6 @@ pub struct RedisFlags {
     /// bayes:MODEL]
     #[arg(long, value_name = "PREFIX", value_parser = prefix, env = "BAYES_REDIS_PREFIX")]
     redis_prefix: Option<String>,
-}
-
-/// An address that may hold a password: no message shows it.
-#[derive(Clone)]
-struct Hidden(String);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.write_str("…")
-    }
-}
-
-/// Takes any text, so that a refusal is ours and does not repeat it.
-fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
-    Ok(Hidden(text.to_owned()))
 }
 
 fn prefix(text: &str) -> Result<String, String> {

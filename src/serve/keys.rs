@@ -2,17 +2,16 @@
 //! every client.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::key_file::{self, KeyFileError};
+
 /// The environment variable of a single key.
 const VARIABLE: &str = "BAYES_API_KEY";
-
-/// Bytes of a file of keys.
-const MOST_BYTES: u64 = 1 << 20;
 
 /// Where the keys stand. An argument could be read by everybody.
 #[derive(Clone)]
@@ -39,14 +38,8 @@ impl std::fmt::Debug for KeySource {
 /// Why there are no keys where there should be some.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read.
-    #[error("cannot read the API key file `{path}`")]
-    Read {
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     /// A key that no request can carry.
     #[error(
         "{place}: {fault}; an API key must consist of visible ASCII characters without white space"
@@ -56,14 +49,6 @@ pub enum KeyError {
         place: String,
         fault: &'static str,
     },
-    /// What is no plain file gives other bytes each time, or none for ever.
-    #[error(
-        "`{0}` is not a regular file, but the API key file must be readable again at every SIGHUP"
-    )]
-    NoFile(PathBuf),
-    /// A file that is no list of keys.
-    #[error("`{0}` is too large for an API key file; at most {MOST_BYTES} bytes are read")]
-    TooLarge(PathBuf),
     /// A file without keys.
     #[error("`{0}` contains no API key; write one per line")]
     Missing(PathBuf),
@@ -84,7 +69,7 @@ impl Keys {
             }
             KeySource::File(path) => path,
         };
-        let bytes = content(path)?;
+        let bytes = key_file::read("the API key file", path)?;
         let (mut keys, mut name) = (Vec::new(), None);
         for (line, number) in bytes.split(|byte| matches!(byte, b'\n')).zip(1..) {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -124,18 +109,6 @@ impl Keys {
 /// As much of a comment as a log shows.
 fn shown(words: &str) -> String {
     words.trim().chars().filter(|c| !c.is_control()).take(60).collect()
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, KeyError> {
-    let failed = |source| KeyError::Read { path: path.to_owned(), source };
-    let file = std::fs::metadata(path).map_err(failed)?;
-    if file.is_file() && file.len() > MOST_BYTES {
-        return Err(KeyError::TooLarge(path.to_owned()));
-    }
-    if !file.is_file() && !file.is_dir() {
-        return Err(KeyError::NoFile(path.to_owned()));
-    }
-    std::fs::read(path).map_err(failed)
 }
 
 /// The key that a request carries, right or wrong.

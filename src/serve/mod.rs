@@ -26,6 +26,7 @@ mod gate;
 mod guard;
 mod host;
 mod jobs;
+mod key_file;
 mod keys;
 mod life;
 mod limit;

@@ -352,6 +352,9 @@ fn read_again(app: &App) {
                 served.drift.begin(&served.name, &new);
             }
         }
+        if matches!(outcome, Ok(false)) {
+            tracing::info!(model = &*served.name, "the folder holds the same model as before");
+        }
         told(app, &served.name, "model", outcome.map(drop).map_err(|error| causes(&error)));
     }
 }

@@ -359,10 +359,9 @@ impl Shared {
     fn cost(&self, ticket: &Ticket) -> u64 {
         let Ticket { model, encoded, sampling, .. } = ticket;
         let cost = model.cost(encoded.ids.len() as u32, *sampling);
-        match model.trunk {
-            // It is alone.
-            None if !self.has_several => cost,
-            _ => (cost as f64 * self.rate / model.rate.max(1e-9)).ceil() as u64,
+        match self.has_several {
+            false => cost,
+            true => (cost as f64 * self.rate / model.rate.max(1e-9)).ceil() as u64,
         }
     }
 

@@ -2,14 +2,13 @@
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::mac::Secret;
+use crate::serve::key_file::{self, KeyFileError};
 
 /// The environment variable of a single key.
 const VARIABLE: &str = "BAYES_FEEDBACK_KEY";
-/// Bytes of a file of keys.
-const MOST_BYTES: u64 = 64 << 10;
 /// A shorter key could be found by trying.
 const SHORTEST: usize = 16;
 
@@ -38,15 +37,8 @@ impl std::fmt::Debug for SecretSource {
 /// Why predictions cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("cannot read the feedback key file `{path}`")]
-    Read {
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("`{0}` is not a regular file of at most {MOST_BYTES} bytes, as a feedback key file is")]
-    NoFile(PathBuf),
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     #[error(
         "`{0}` contains no feedback key; write one per line, such as `openssl rand -hex 32` prints"
     )]
@@ -77,7 +69,7 @@ pub fn read(source: &SecretSource) -> Result<Vec<Secret>, SecretError> {
             Ok(vec![key(bytes.as_encoded_bytes().trim_ascii(), VARIABLE.to_owned())?])
         }
         SecretSource::File(path) => {
-            let content = content(path)?;
+            let content = key_file::read("the feedback key file", path)?;
             let lines = content.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..);
             let lines = lines.filter(|(line, _)| !line.is_empty() && !line.starts_with(b"#"));
             let keys: Vec<Secret> = lines
@@ -86,15 +78,6 @@ pub fn read(source: &SecretSource) -> Result<Vec<Secret>, SecretError> {
             if keys.is_empty() { Err(SecretError::Missing(path.clone())) } else { Ok(keys) }
         }
     }
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, SecretError> {
-    let failed = |source| SecretError::Read { path: path.to_owned(), source };
-    let file = std::fs::metadata(path).map_err(failed)?;
-    if !file.is_file() || file.len() > MOST_BYTES {
-        return Err(SecretError::NoFile(path.to_owned()));
-    }
-    std::fs::read(path).map_err(failed)
 }
 
 #[cfg(test)]
@@ -117,7 +100,7 @@ mod tests {
         assert!(short.starts_with("line 2 of `"), "{short}");
         assert!(matches!(of("# none\n"), Err(SecretError::Missing(_))));
         let folder = read(&SecretSource::File(folder.path().to_owned()));
-        assert!(matches!(folder, Err(SecretError::NoFile(_))));
+        assert!(matches!(folder, Err(SecretError::File(_))));
         let variable = |text: &str| read(&SecretSource::Environment(text.into()));
         assert_eq!(variable("0123456789abcdef\n").unwrap().len(), 1);
         assert!(variable("0123456789abcde").unwrap_err().to_string().starts_with(VARIABLE));

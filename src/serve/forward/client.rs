@@ -8,14 +8,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
+use super::super::key_file::{self, KeyFileError};
 use super::outcome::Failure;
 use super::target::Target;
 use super::{HEADER, PLACES};
 
 /// Bytes of an answer.
 const MOST_ANSWER: u64 = 1 << 20;
-/// Bytes of a file of certificates.
-const MOST_BYTES: u64 = 1 << 20;
 /// How long a connection is kept for the next text: shorter than servers keep theirs.
 const IDLE: Duration = Duration::from_secs(5);
 /// The most that a server like this one may be given.
@@ -28,13 +27,8 @@ pub enum AuthorityError {
     NoTls,
     #[error("`{0}` holds no certificate that can be used; write certificates in PEM format")]
     Unusable(PathBuf),
-    #[error("cannot read `{path}`")]
-    Read {
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] KeyFileError),
 }
 
 /// Why there is no answer.
@@ -129,9 +123,7 @@ fn broken(error: &Error) -> Fault {
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, AuthorityError> {
-    let failed = |source| AuthorityError::Read { path: path.to_owned(), source };
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    let pem = if length > MOST_BYTES { Vec::new() } else { std::fs::read(path).map_err(failed)? };
+    let pem = key_file::read("the file of --forward-ca", path)?;
     let items: Result<Vec<_>, _> = parse_pem(&pem).collect();
     let of_item = |item| match item {
         PemItem::Certificate(certificate) => Some(certificate),

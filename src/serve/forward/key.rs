@@ -1,28 +1,20 @@
 //! What the other server is told who asks. Nothing here shows it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::http::HeaderValue;
 
+use super::super::key_file::{self, KeyFileError};
 use super::super::keys::KeySource;
 
 /// The environment variable of the key.
 const VARIABLE: &str = "BAYES_FORWARD_KEY";
-/// Bytes of the file.
-const MOST_BYTES: u64 = 64 << 10;
 
 /// Why there is no key where there should be one.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardKeyError {
-    #[error("cannot read the forward key file `{path}`")]
-    Read {
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("`{0}` is not a regular file of at most {MOST_BYTES} bytes, as a forward key file is")]
-    NoFile(PathBuf),
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     #[error("`{path}` contains {found} keys; the forward key file needs exactly one")]
     Count { path: PathBuf, found: usize },
     #[error("{0}: a forward key must consist of visible ASCII characters without white space")]
@@ -36,7 +28,7 @@ pub fn read(source: &KeySource) -> Result<Option<HeaderValue>, ForwardKeyError> 
         KeySource::None => Ok(None),
         KeySource::Environment(key) => header(key.as_encoded_bytes(), VARIABLE.to_owned()),
         KeySource::File(path) => {
-            let content = content(path)?;
+            let content = key_file::read("the forward key file", path)?;
             let lines = content.split(|byte| *byte == b'\n').zip(1..);
             let lines =
                 lines.map(|(line, number)| (line.strip_suffix(b"\r").unwrap_or(line), number));
@@ -56,15 +48,6 @@ fn header(key: &[u8], place: String) -> Result<Option<HeaderValue>, ForwardKeyEr
     let mut value = value.ok_or(ForwardKeyError::Unusable(place))?;
     value.set_sensitive(true);
     Ok(Some(value))
-}
-
-fn content(path: &Path) -> Result<Vec<u8>, ForwardKeyError> {
-    let failed = |source| ForwardKeyError::Read { path: path.to_owned(), source };
-    let file = std::fs::metadata(path).map_err(failed)?;
-    if !file.is_file() || file.len() > MOST_BYTES {
-        return Err(ForwardKeyError::NoFile(path.to_owned()));
-    }
-    std::fs::read(path).map_err(failed)
 }
 
 #[cfg(test)]
@@ -101,8 +84,8 @@ mod tests {
         }
         assert!(read(&KeySource::None).unwrap().is_none());
         let missing = read(&KeySource::File(folder.path().join("none")));
-        assert!(matches!(missing, Err(ForwardKeyError::Read { .. })));
+        assert!(matches!(missing, Err(ForwardKeyError::File(_))));
         let folder = read(&KeySource::File(folder.path().to_owned()));
-        assert!(matches!(folder, Err(ForwardKeyError::NoFile(_))));
+        assert!(matches!(folder, Err(ForwardKeyError::File(_))));
     }
 }

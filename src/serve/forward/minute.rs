@@ -2,7 +2,7 @@
 //! on filling up, so twice as many in a minute; what is told an operator of what leaves has to hold.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -18,12 +18,23 @@ impl Minute {
         Self { most, left: Mutex::default() }
     }
 
-    /// Counts a text, unless it would be one too many.
-    pub fn take(&self, now: Instant) -> bool {
+    /// When texts left, without those that do not count any more.
+    fn left(&self, now: Instant) -> MutexGuard<'_, VecDeque<Instant>> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         while left.front().is_some_and(|&then| now.saturating_duration_since(then) >= MINUTE) {
             left.pop_front();
         }
+        left
+    }
+
+    /// Whether one more might leave.
+    pub fn has_room(&self, now: Instant) -> bool {
+        self.left(now).len() < self.most
+    }
+
+    /// Counts a text, unless it would be one too many.
+    pub fn take(&self, now: Instant) -> bool {
+        let mut left = self.left(now);
         let fits = left.len() < self.most;
         if fits {
             left.push_back(now);

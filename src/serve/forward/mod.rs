@@ -59,7 +59,7 @@ const KEPT_LABELS: usize = 256;
 /// An exchange that may take until the deadline says itself that it took too long.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Where texts go, as `/info` and `/health` have it.
+/// Where texts go, as `/info` has it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Forwarding {
     /// The other server's host name.

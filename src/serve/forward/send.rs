@@ -19,6 +19,9 @@ use super::{About, Forward};
 /// Less time than that is not worth an exchange.
 const SHORTEST: Duration = Duration::from_millis(1);
 
+/// Of one that left in vain.
+const NO_ANSWER: &str = "a forwarded text got no answer";
+
 impl Forward {
     /// Asks, where that may be.
     pub(super) async fn new_one(
@@ -39,6 +42,10 @@ impl Forward {
         let limit = left.map_or(most, |left| left.min(most));
         if limit < SHORTEST {
             return Err(Failure::Busy);
+        }
+        // The only one that may try after a pause is one that may leave.
+        if !self.minute.has_room(now) {
+            return Err(Failure::Budget);
         }
         if !self.rest.enter(now) {
             return Err(Failure::Resting);
@@ -114,24 +121,9 @@ impl Forward {
             }
             Err(Fault { failure, said, of_text }) => {
                 let (outcome, now) = (failure.name(), Instant::now());
+                tracing::debug!(request_id = id, ?took, outcome, said, "{NO_ANSWER}");
                 if self.rest.tells(now) {
-                    tracing::warn!(
-                        request_id = id,
-                        server,
-                        ?took,
-                        outcome,
-                        said,
-                        "a forwarded text got no answer"
-                    );
-                } else {
-                    tracing::debug!(
-                        request_id = id,
-                        server,
-                        ?took,
-                        outcome,
-                        said,
-                        "a forwarded text got no answer"
-                    );
+                    tracing::warn!(server, outcome, said, "{NO_ANSWER}; -v shows each");
                 }
                 // A client that has no time would else take it from all others.
                 let hurried = failure == Failure::Timeout && limit < self.settings.timeout;

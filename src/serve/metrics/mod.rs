@@ -3,11 +3,13 @@
 
 mod classic;
 mod known;
+mod labels;
 mod process;
+mod record;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -21,10 +23,9 @@ use prometheus_client::registry::Registry;
 pub use self::classic::{KIND as CLASSIC, classic};
 use self::known::Known;
 pub use self::known::Sample;
+use self::labels::{cache_labels, of, reason_name, reload};
 use super::forward::OUTCOMES;
-use super::problem::Problem;
 use crate::calibrate::Reason;
-use crate::predict::{Prediction, Predictor, decision};
 
 /// Durations of HTTP requests, in seconds: the buckets of OpenTelemetry's conventions.
 const HTTP_BUCKETS: [f64; 14] =
@@ -235,7 +236,7 @@ impl Metrics {
         ours.register("cache_entries", "Cached responses", self.cache_entries.clone());
         let help = "Requests that waited for the response to an identical request";
         ours.register("cache_coalesced", help, self.cache_coalesced.clone());
-        let help = "Texts of models with a shared encoder, by whether the encoder read them";
+        let help = "Texts for a server of several models, by whether an encoder read them";
         ours.register("encoder_texts", help, self.encoder_texts.clone());
         let help = "Whether Redis can be used: 0 if it is gone, slow, full or evicts jobs";
         ours.register("redis_up", help, self.redis_up.clone());
@@ -334,137 +335,6 @@ impl Metrics {
         self.begin_reloads(model, "model");
     }
 
-    /// A model was taken into service under that name.
-    pub fn set_model(&self, model: &str, predictor: &Predictor) {
-        self.begin_model(model);
-        let decides = predictor.usual().limits.is_some();
-        let decisions = if decides { &["accept", "abstain"][..] } else { &["none"] };
-        for label in predictor.labels() {
-            for decision in decisions {
-                drop(self.predictions.get_or_create(&decided(model, label, decision)));
-            }
-        }
-        let method = predictor.artifact().manifest.fit.method.name();
-        let labels = [
-            ("name", model.to_owned()),
-            ("version", predictor.version().to_owned()),
-            ("method", method.to_owned()),
-        ];
-        let mut known = self.in_service.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = known.insert(model.to_owned(), labels.clone()) {
-            self.model.remove(&before);
-        }
-        self.model.get_or_create(&labels).set(1);
-    }
-
-    /// A model gave a prediction, so long after its request came.
-    pub fn predicted(
-        &self,
-        model: &str,
-        predictor: &Predictor,
-        prediction: &Prediction,
-        took: Duration,
-    ) {
-        let own = [("model", model.to_owned())];
-        let label = &predictor.labels()[prediction.label];
-        let judgement = &prediction.judgement;
-        let decision = decision(judgement).unwrap_or("none");
-        self.predictions.get_or_create(&decided(model, label, decision)).inc();
-        self.duration.get_or_create(&own).observe(took.as_secs_f64());
-        let passes = prediction.logits.passes().unwrap_or(1);
-        self.passes.get_or_create(&own).observe(passes as f64);
-        self.confidence.get_or_create(&own).observe(prediction.confidence);
-        let predictive = &prediction.predictive;
-        let kinds = [
-            ("total", Some(predictive.total)),
-            ("aleatoric", predictive.aleatoric),
-            ("epistemic", predictive.epistemic),
-        ];
-        for (kind, nats) in kinds {
-            if let Some(nats) = nats {
-                self.uncertainty.get_or_create(&of(model, "kind", kind)).observe(nats);
-            }
-        }
-        if let Some(set) = &judgement.set {
-            self.set_size.get_or_create(&own).observe(set.classes.len() as f64);
-        }
-        if let Some(ood) = judgement.ood {
-            self.ood_p_value.get_or_create(&own).observe(ood.p_value);
-            self.ood.get_or_create(&own).inc_by(u64::from(ood.is_ood));
-        }
-        for reason in judgement.reasons.iter().flatten() {
-            self.abstentions.get_or_create(&of(model, "reason", reason_name(*reason))).inc();
-        }
-        self.truncated.get_or_create(&own).inc_by(u64::from(prediction.truncated));
-    }
-
-    /// A text got no prediction of a model.
-    pub fn failed(&self, model: &str, problem: &Problem) {
-        self.errors.get_or_create(&of(model, "type", problem.suffix())).inc();
-    }
-
-    /// Texts of models with a shared encoder that it read, and those that needed no reading any more.
-    pub fn encoder_read(&self, read: usize, shared: usize) {
-        for (result, count) in [("read", read), ("shared", shared)] {
-            self.encoder_texts.get_or_create(&[("result", result.to_owned())]).inc_by(count as u64);
-        }
-    }
-
-    /// A request was refused.
-    pub fn refused(&self, problem: &Problem) {
-        self.rejected.get_or_create(&[("reason", problem.suffix().to_owned())]).inc();
-    }
-
-    pub fn cancelled(&self, stage: &'static str) {
-        self.cancelled.get_or_create(&[("stage", stage.to_owned())]).inc();
-    }
-
-    /// How many clients have left at a stage.
-    #[cfg(test)]
-    pub fn cancelled_so_far(&self, stage: &str) -> u64 {
-        self.cancelled.get_or_create(&[("stage", stage.to_owned())]).get()
-    }
-
-    /// A step took so long.
-    pub fn stage(&self, stage: Stage, took: Duration) {
-        let name = match stage {
-            Stage::Tokenize => "tokenize",
-            Stage::Queue => "queue",
-            Stage::Inference => "inference",
-            Stage::Postprocess => "postprocess",
-        };
-        self.stages.get_or_create(&[("stage", name.to_owned())]).observe(took.as_secs_f64());
-    }
-
-    /// The cache of this process, or that of all replicas, had it or not.
-    pub fn cache(&self, model: &str, tier: &'static str, result: &'static str) {
-        self.cache_requests.get_or_create(&cache_labels(model, tier, result)).inc();
-    }
-
-    pub fn job_finished(&self, status: &'static str) {
-        self.jobs_finished.get_or_create(&[("status", status.to_owned())]).inc();
-    }
-
-    /// A label came for a prediction of a model, which was right or not.
-    pub fn told(&self, model: &str, correct: bool) {
-        self.feedback.get_or_create(&of(model, "correct", &correct.to_string())).inc();
-    }
-
-    /// A text that the model abstained from was decided by another server, or was not.
-    pub fn forwarded(&self, outcome: &'static str) {
-        self.forwarded.get_or_create(&[("outcome", outcome.to_owned())]).inc();
-    }
-
-    /// A text left for another server, and the exchange took so long.
-    pub fn exchanged(&self, took: Duration) {
-        self.exchanges.observe(took.as_secs_f64());
-    }
-
-    /// A model, or the keys of all, were read again.
-    pub fn reloaded(&self, model: &str, what: &'static str, outcome: &'static str) {
-        self.reloads.get_or_create(&reload(model, what, outcome)).inc();
-    }
-
     pub fn render(&self, now: &Snapshot) -> String {
         for (class, waiting) in ["interactive", "job"].into_iter().zip(now.queue) {
             self.queue.get_or_create(&[("class", class.to_owned())]).set(waiting as i64);
@@ -494,32 +364,5 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Labels of a model and one more.
-fn of(model: &str, label: &'static str, value: &str) -> Labels<2> {
-    [("model", model.to_owned()), (label, value.to_owned())]
-}
-
-fn decided(model: &str, label: &str, decision: &str) -> Labels<3> {
-    [("model", model.to_owned()), ("label", label.to_owned()), ("decision", decision.to_owned())]
-}
-
-fn cache_labels(model: &str, tier: &str, result: &str) -> Labels<3> {
-    [("model", model.to_owned()), ("tier", tier.to_owned()), ("result", result.to_owned())]
-}
-
-/// What belongs to no model alone has an empty name.
-fn reload(model: &str, what: &str, outcome: &str) -> Labels<3> {
-    [("model", model.to_owned()), ("what", what.to_owned()), ("outcome", outcome.to_owned())]
-}
-
-fn reason_name(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Epistemic => "epistemic",
-        Reason::Confidence => "confidence",
-        Reason::Ood => "ood",
-        Reason::SetSize => "set_size",
     }
 }

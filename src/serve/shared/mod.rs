@@ -16,9 +16,12 @@ mod cache;
 mod info;
 mod limits;
 mod link;
+mod script;
 
 pub use address::{Address, AddressError, Prefix, in_file};
 pub use cache::MOST_BYTES;
 pub use info::Durability;
 pub use limits::check;
 pub use link::{Condition, Lane, Link, LinkError, ours};
+pub use script::eval;
+pub(in crate::serve) use script::script;

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Why the labels in Redis could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
-    #[error("cannot read labels from Redis at {place}")]
+    #[error("cannot read labels from Redis at {place}; check that it runs, and --redis-url")]
     Redis {
         place: String,
         #[source]

@@ -1,15 +1,8 @@
-//! Steps that must be whole: scripts, which the server runs one after the other.
+//! What is done to jobs in whole steps.
 
 use redis::Cmd;
 
-macro_rules! script {
-    ($name:literal) => {
-        concat!(
-            include_str!("scripts/common.lua"),
-            include_str!(concat!("scripts/", $name, ".lua"))
-        )
-    };
-}
+use crate::serve::shared::{eval, script};
 
 pub const ACCEPT: &str = script!("accept");
 pub const BEGIN: &str = script!("begin");
@@ -24,7 +17,5 @@ pub const SWEEP: &str = script!("sweep");
 
 /// A run of a script on the jobs of this stream; its arguments follow.
 pub fn run(script: &str, stream: &str) -> Cmd {
-    let mut ask = redis::cmd("EVAL");
-    ask.arg(script).arg(1).arg(stream);
-    ask
+    eval(script, stream)
 }
