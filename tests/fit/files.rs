@@ -1,0 +1,149 @@
+//! What a fit writes, says and replaces.
+
+use super::*;
+
+#[test]
+fn a_fit_says_what_it_read_and_its_card_what_was_done() {
+    let (home, data) = trained();
+    // As another tool would have written it.
+    let folder = home.path("foreign");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(home.path(MODEL).join(name), folder.join(name)).unwrap();
+    }
+    let data = data.to_str().unwrap();
+    let fit = ["fit", "--model", "foreign", "--dataset", data, "--output", "fitted"];
+    let said = home::text(&home.run(&fit).stderr);
+    assert!(said.contains("columns: text = `subject`, label = `department`"), "{said}");
+    assert!(said.contains("in split `validation` are not used"), "{said}");
+    let said = home::text(&home.run(&["eval", "--model", "fitted", "--dataset", data]).stderr);
+    assert!(said.contains("columns: text = `subject`"), "{said}");
+    let card = home.done(&["publish", "--model", "fitted", "--card-only"]);
+    let card = card.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(card.contains("The posterior was fitted on `train`"), "{card}");
+    assert!(!card.contains("selected by NLL") && !card.contains(", trained on"), "{card}");
+}
+
+/// The folder is replaced whole.
+#[test]
+fn a_fit_deletes_nothing_that_it_did_not_write() {
+    let (home, data) = trained();
+    let data = data.to_str().unwrap();
+    let fit = |model: &str, output: &str| {
+        home.run(&["fit", "--model", model, "--dataset", data, "--output", output])
+    };
+    home.write("docs/thesis.txt", "years of work");
+    assert!(fit(MODEL, "fitted").status.success());
+    assert!(fit(MODEL, "fitted").status.success(), "its own result may be replaced");
+    home.write("fitted/notes.txt", "mine");
+    home.write("bare/config.json", std::fs::read(home.path(MODEL).join("config.json")).unwrap());
+    for (model, output, name) in [
+        (MODEL, "docs", "`thesis.txt`"),
+        (MODEL, "fitted", "`notes.txt`"),
+        (MODEL, "bare", "`config.json`"),
+    ] {
+        let output = fit(model, output);
+        let message = home::text(&output.stderr);
+        assert!(output.status.code() == Some(2) && message.contains(name), "{message}");
+    }
+    assert!(home.path("docs/thesis.txt").is_file() && home.path("fitted/notes.txt").is_file());
+    std::fs::remove_file(home.path("fitted/notes.txt")).unwrap();
+    let message = home::text(&fit("fitted", "fitted").stderr);
+    assert!(message.contains("is the model that is being fitted"), "{message}");
+    // Nor does training.
+    home.write(&format!("{MODEL}/notes.txt"), "mine");
+    let again = [&["train", data, "--resume", "never"][..], &TINY].concat();
+    assert!(home.refused(&again).contains("`notes.txt`"));
+}
+
+#[test]
+fn a_fit_does_not_replace_the_model_of_a_run() {
+    let (home, _) = trained();
+    let before = std::fs::read(home.path(MODEL).join("bayes/manifest.json")).unwrap();
+    let message = home.refused(&["fit", "--model", MODEL, "--output", MODEL]);
+    assert!(
+        message.contains("belongs to the training run") && message.contains("`--output`"),
+        "{message}"
+    );
+    let after = std::fs::read(home.path(MODEL).join("bayes/manifest.json")).unwrap();
+    assert!(before == after);
+}
+
+/// Hours may lie between the first look at the folder and the model that takes its place.
+#[test]
+fn what_came_into_the_model_folder_since_the_work_began_is_not_replaced() {
+    use bayes::artifact::{self, ArtifactError, Records};
+
+    let (home, _) = trained();
+    let folder = home.path(MODEL);
+    let artifact = artifact::load(&folder, &candle_core::Device::Cpu).unwrap();
+    artifact::check_target(&folder).unwrap();
+    let note = home.write(&format!("{MODEL}/notes.txt"), "mine");
+    let refused = |result: Result<(), ArtifactError>| {
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("it contains `notes.txt`"), "{message}");
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), "mine");
+    };
+    refused(artifact::save(&artifact, &folder).map(drop));
+    let records = Records { config: "", evaluation: &Value::Null };
+    refused(artifact::add_records(&artifact, artifact.manifest.clone(), records, &folder));
+    std::fs::remove_file(&note).unwrap();
+    artifact::save(&artifact, &folder).unwrap();
+}
+
+/// Two classifiers may have one name: that of their folder, or of the file that they were trained by.
+#[test]
+fn a_fit_does_not_replace_that_of_another_classifier() {
+    let (home, data) = trained();
+    let data = data.to_str().unwrap();
+    let copy = |folder: &str, weight: Option<u8>| {
+        for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+        {
+            let mut bytes = std::fs::read(home.path(MODEL).join(name)).unwrap();
+            if let (Some(bits), "model.safetensors") = (weight, name) {
+                // The lowest bits of a number.
+                let last = bytes.len() - 4;
+                bytes[last] ^= bits;
+            }
+            home.write(&format!("{folder}/{name}"), bytes);
+        }
+    };
+    copy("a/net", None);
+    copy("b/net", Some(1));
+    let fit = |model: &str, more: &[&str]| {
+        let output = home.run(&[&["fit", "--model", model, "--dataset", data][..], more].concat());
+        (output.status.code(), home::text(&output.stderr))
+    };
+    let fitted = "checkpoints/net-laplace/model";
+    let manifest = || std::fs::read(home.path(fitted).join("bayes/manifest.json")).unwrap();
+    assert_eq!(fit("a/net", &[]).0, Some(0));
+    let before = manifest();
+    let (code, said) = fit("b/net", &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains(fitted) && said.contains("/a/net`") && said.contains("`--output`"),
+        "{said}"
+    );
+    assert!(manifest() == before);
+    assert_eq!(fit("b/net", &["--output", "b/fitted"]).0, Some(0));
+    // The same one again, also where it was moved to or trained anew.
+    let (code, said) = fit("a/net", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("`{fitted}` has an earlier fit of this model")), "{said}");
+    copy("c/net", None);
+    assert_eq!(fit("c/net", &[]).0, Some(0));
+    copy("c/net", Some(2));
+    assert_eq!(fit("c/net", &[]).0, Some(0));
+    let (code, said) = fit("a/net", &["--output", "b/fitted"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("`b/fitted` has the model `net`, which is replaced"), "{said}");
+    // One of an earlier version, which wrote no record.
+    std::fs::remove_file(home.path("checkpoints/net-laplace/fitted_from.json")).unwrap();
+    let (code, said) = fit("c/net", &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("nothing says which model it was fitted from"), "{said}");
+    // Nor does a run of that name.
+    let run = ["train", data, "--set", "name=net-laplace"];
+    let message = home.refused(&[&run[..], &TINY].concat());
+    assert!(message.contains(fitted) && message.contains("`--resume never`"), "{message}");
+}
