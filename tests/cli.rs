@@ -67,6 +67,15 @@ fn a_csv_file_becomes_a_model_that_predicts() {
     assert_eq!(object["prediction_set"]["coverage"], 0.9);
     assert!(object["ood"]["p_value"].as_f64().unwrap() >= 1.0 / 25.0);
     assert!(object["decision"].is_null() && object["abstain_reasons"].is_null());
+    // The weights of the run, before anything was calibrated, say what they are.
+    for (folder, warned) in [("best_model", true), ("model", false)] {
+        let folder = format!("checkpoints/tickets/{folder}");
+        let predicted = home.run(&["predict", "--model", &folder, "the invoice is wrong"]);
+        assert!(predicted.status.success());
+        let said = text(&predicted.stderr);
+        assert_eq!(said.contains("before anything was calibrated"), warned, "{folder}: {said}");
+        assert_eq!(said.contains("is `checkpoints/tickets/model`"), warned, "{folder}: {said}");
+    }
     let metrics: Value = serde_json::from_str(&home.done(&["eval", "--json"])).unwrap();
     for key in [
         "accuracy",

@@ -1,6 +1,6 @@
 //! From a model folder to a predictor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
@@ -22,6 +22,15 @@ pub struct Loading {
 
 /// What a person should know of a model at a precision.
 fn tell(folder: &Path, artifact: &Artifact, precision: Precision) {
+    if !artifact.manifest.is_calibrated()
+        && let Some(finished) = finished_beside(folder)
+    {
+        tracing::warn!(
+            "`{}` has the weights of a run before anything was calibrated; the model that the run made is `{}`",
+            folder.display(),
+            finished.display()
+        );
+    }
     let (folder, own) = (folder.display(), artifact.manifest.precision);
     if precision == own {
         return;
@@ -58,6 +67,13 @@ fn tell(folder: &Path, artifact: &Artifact, precision: Precision) {
             verdict.reasons.join("; ")
         );
     }
+}
+
+/// The model of the run whose best weights so far a folder holds, once the run has ended.
+fn finished_beside(best: &Path) -> Option<PathBuf> {
+    let model = best.with_file_name("model");
+    let is_best = best.file_name().is_some_and(|name| name == "best_model");
+    (is_best && model.join("bayes/manifest.json").is_file()).then_some(model)
 }
 
 impl Predictor {

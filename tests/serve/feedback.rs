@@ -143,8 +143,16 @@ fn labels_survive_a_kill_and_a_damaged_file_is_not_served_from() {
         rows.starts_with("text,label,predicted,confidence,labelled_at\nmy router 0,technical,")
     );
 
+    // A server that is stopped as it writes a label leaves the beginning of a line.
     let log = home.path().join("runs/feedback/labels.log");
     let mut bytes = std::fs::read(&log).unwrap();
+    std::fs::write(&log, [&bytes[..], b"0123 {\"id"].concat()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bayes"));
+    command.args(["feedback", "export", "--output", "rows.csv"]).current_dir(home.path());
+    let told = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
+    assert!(told.contains("the last 9 bytes of `runs/feedback/labels.log`"), "{told}");
+    assert_eq!(std::fs::read_to_string(home.path().join("rows.csv")).unwrap(), rows);
+
     bytes[40] ^= 1;
     std::fs::write(&log, bytes).unwrap();
     let mut command = super::server::command(model(), home.path(), &["--port", "0"]);

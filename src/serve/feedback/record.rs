@@ -120,11 +120,12 @@ pub fn rows(folders: &[PathBuf], shared: Vec<Label>) -> Result<Vec<Row>, LogErro
         if !path.exists() {
             return Err(failed(&path)(std::io::ErrorKind::NotFound.into()));
         }
-        lines::read(&path, &mut |json| {
+        let whole = lines::read(&path, &mut |json| {
             if let Ok(label) = serde_json::from_slice::<Label>(json) {
                 add(&mut labels, label);
             }
         })?;
+        tell_torn(&path, whole)?;
     }
     let mut texts: HashMap<Uuid, (String, Option<String>)> = HashMap::new();
     for folder in folders {
@@ -151,6 +152,20 @@ pub fn rows(folders: &[PathBuf], shared: Vec<Label>) -> Result<Vec<Row>, LogErro
         at: label.at,
     };
     Ok(all.into_iter().map(row).collect())
+}
+
+/// Says so where a file of labels goes on behind its whole lines: a server was stopped as it wrote the last one, or
+/// writes it now.
+fn tell_torn(path: &Path, whole: u64) -> Result<(), LogError> {
+    let length = std::fs::metadata(path).map_err(failed(path))?.len();
+    if length > whole {
+        tracing::warn!(
+            "the last {} bytes of `{}` are of a label that was not written whole, and are left out",
+            length - whole,
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The first one stays, with the text of either: both are of one prediction.
