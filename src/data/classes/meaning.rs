@@ -68,17 +68,27 @@ impl<'a> Meaning<'a> {
         }
     }
 
-    /// Integers are places in the list of names, unless the names are those integers.
+    /// Integers are places in the list of names, unless the names are those integers. Where they could be either, it is
+    /// said.
     pub(super) fn indices(
         &mut self,
         names: &[String],
         remarks: &mut Vec<Remark>,
     ) -> Result<(), DataError> {
         let is_name = |name: &str| names.iter().any(|known| known == name);
+        let index = |name: &str| whole_number(name).unwrap_or(name).parse::<i64>().ok();
         if self.of.values().all(|name| is_name(name)) {
+            let at = |name: &String| names.get(usize::try_from(index(name)?).ok()?);
+            let places: Option<Vec<&String>> = self.of.values().map(at).collect();
+            if places.is_some_and(|places| !places.into_iter().eq(self.of.values())) {
+                let shown = some(self.of.values().map(String::as_str));
+                remarks.push(Remark::Warning(format!(
+                    "{shown} are class names and could be places in the list of names, counted from 0, as well; they \
+                     are read as names; if they are places, say so with `data.label_map`, for each place its name"
+                )));
+            }
             return Ok(());
         }
-        let index = |name: &str| whole_number(name).unwrap_or(name).parse::<i64>().ok();
         let indices: Vec<i64> = self.of.values().filter_map(|name| index(name)).collect();
         let from_one =
             indices.iter().min() == Some(&1) && indices.iter().max() == Some(&(names.len() as i64));

@@ -127,6 +127,29 @@ fn lists_and_measures_are_refused_with_place_or_key() {
     assert_eq!(settled(&stars, &[]).names, ["1", "1.5", "2"]);
 }
 
+/// Of ratings 1 to 5 a file may hold some that are places as well as names.
+#[test]
+fn integers_that_could_be_places_or_names_are_told_of() {
+    let names = ["1", "2", "3", "4", "5"];
+    let rows = |labels: &'static [&'static str]| {
+        labels.iter().map(|label| ("train", *label, 9)).collect::<Vec<_>>()
+    };
+    let found = settled(&rows(&["1", "2", "3", "4"]), &names);
+    assert_eq!(fate(&found, "4"), Some("4".to_owned()));
+    assert!(warned(&found, "could be places") && warned(&found, "`data.label_map`"));
+    let label_map = [("1", "2"), ("2", "3")].map(|(from, to)| (from.to_owned(), to.to_owned()));
+    let map = DataConfig { label_map: label_map.into(), ..DataConfig::default() };
+    let found = with(&rows(&["1", "2"]), &names, &map).unwrap();
+    assert_eq!(fate(&found, "1"), Some("2".to_owned()), "what it says to do works");
+    // One of them is no place, or each is at its own.
+    let clear: [(&'static [&'static str], &[&str]); 3] =
+        [(&["1", "2", "5"], &names), (&["0", "1"], &["0", "1", "2"]), (&["a", "b"], &["b", "a"])];
+    for (labels, names) in clear {
+        let found = settled(&rows(labels), names);
+        assert!(!warned(&found, "could be places"), "{:?}", found.remarks);
+    }
+}
+
 #[test]
 fn integers_are_places_in_a_list_unless_they_are_its_names() {
     let stars = ["1", "2", "3", "4", "5"];
