@@ -22,9 +22,10 @@ impl Artifact {
     /// # Errors
     /// The weights cannot be read.
     pub fn for_other_tools(&self) -> Result<Vec<(&'static str, Vec<u8>)>, ArtifactError> {
-        let Self { encoder, parameters, special_tokens, .. } = self;
-        let max_length = self.manifest.preprocessing.max_length;
-        let config = special_tokens.tokenizer_config(encoder, &self.manifest.preprocessing);
+        let Self { encoder, parameters, special_tokens, tokenizer, .. } = self;
+        let cut = &self.manifest.preprocessing;
+        let max_length = cut.max_length;
+        let config = special_tokens.tokenizer_config(encoder, cut, tokenizer.puts_space());
         let mut all = vec![
             (TOKENIZER_CONFIG, pretty(&config)),
             (SPECIAL_TOKENS, pretty(&special_tokens.to_json())),

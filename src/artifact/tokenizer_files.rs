@@ -52,7 +52,13 @@ impl SpecialTokens {
     /// `tokenizer_config.json`. The class is the one that obeys `tokenizer.json` to the letter:
     /// `BertTokenizer` would take only the vocabulary from it and lower-case as it sees fit.
     /// Nothing there stands for [`Truncation::HeadTail`].
-    pub fn tokenizer_config(&self, encoder: &EncoderConfig, cut: &Preprocessing) -> Value {
+    /// A space before the texts stands there as well: transformers would take it away.
+    pub fn tokenizer_config(
+        &self,
+        encoder: &EncoderConfig,
+        cut: &Preprocessing,
+        puts_space: bool,
+    ) -> Value {
         let mut file = self.0.clone();
         let inputs = match encoder.architecture.segments_given {
             true => json!(["input_ids", "token_type_ids", "attention_mask"]),
@@ -63,6 +69,9 @@ impl SpecialTokens {
         file.insert("model_max_length".to_owned(), json!(cut.max_length));
         if cut.truncation == Truncation::Tail {
             file.insert("truncation_side".to_owned(), json!("left"));
+        }
+        if puts_space {
+            file.insert("add_prefix_space".to_owned(), json!(true));
         }
         file.insert("clean_up_tokenization_spaces".to_owned(), json!(false));
         Value::Object(file)
@@ -92,7 +101,9 @@ mod tests {
             (Truncation::Tail, json!("left")),
         ] {
             let cut = Preprocessing::new(16, truncation);
-            let found = SpecialTokens::default().tokenizer_config(&encoder, &cut);
+            let puts_space = truncation == Truncation::Tail;
+            let found = SpecialTokens::default().tokenizer_config(&encoder, &cut, puts_space);
+            assert_eq!(found.get("add_prefix_space").is_some(), puts_space);
             assert_eq!(
                 (&found["truncation_side"], &found["model_max_length"]),
                 (&expected, &json!(16))

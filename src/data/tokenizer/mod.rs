@@ -18,7 +18,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::Value;
-use tokenizers::{Encoding, Tokenizer};
+use tokenizers::{Encoding, PreTokenizerWrapper, Tokenizer};
 
 pub use error::TokenizerError;
 pub use folder::FolderTokenizer;
@@ -158,6 +158,14 @@ impl TextTokenizer {
     /// Whether this is a token: a piece, or one that is looked for in the text first.
     pub fn knows(&self, token: &str) -> bool {
         self.tokenizer.token_to_id(token).is_some()
+    }
+
+    /// Whether a space is put before a text whose first letter is none, as byte pairs may have it.
+    pub fn puts_space(&self) -> bool {
+        let words = self.tokenizer.get_pre_tokenizer();
+        words.is_some_and(|words| {
+            matches!(words, PreTokenizerWrapper::ByteLevel(bytes) if bytes.add_prefix_space)
+        })
     }
 
     /// The padding token's id, if there is one. We never pad; others who load the model do.

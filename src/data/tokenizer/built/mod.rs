@@ -194,6 +194,11 @@ pub(super) fn is_of_byte_pairs(class: &str) -> bool {
     Class::named(class).is_some_and(|class| class.form == Form::BytePairs)
 }
 
+/// Whether a class is what its `tokenizer.json` says, and nothing else.
+pub(super) fn is_plain(class: &str) -> bool {
+    PLAIN.contains(&class)
+}
+
 /// A setting that is true or false, or not there.
 pub(super) fn flag(file: &Value, key: &str) -> Result<Option<bool>, String> {
     match &file[key] {
@@ -223,7 +228,7 @@ pub(super) fn gives_segments(sources: &Sources) -> bool {
     if let Some(names) = sources.config["model_input_names"].as_array() {
         return names.iter().any(|name| name == "token_type_ids");
     }
-    if sources.config["tokenizer_class"].as_str().is_some_and(|name| PLAIN.contains(&name)) {
+    if sources.config["tokenizer_class"].as_str().is_some_and(is_plain) {
         return false;
     }
     let class = class_name(sources).and_then(Class::named);

@@ -1,9 +1,8 @@
 //! The tokenizer of a folder that another tool wrote, as transformers makes it.
 //!
-//! `tokenizer_config.json` has the last word: for the classes of word pieces and byte pairs transformers
-//! takes the vocabulary from `tokenizer.json` and everything else from there, so that `do_lower_case` of
-//! one file undoes what the other says. Folders without `tokenizer.json` have the files that came before
-//! it.
+//! `tokenizer_config.json` has the last word: for the classes of word pieces and byte pairs its options, such as
+//! `do_lower_case`, undo what `tokenizer.json` says of the same. Folders without `tokenizer.json` have the files that
+//! came before it.
 
 mod beside;
 
@@ -164,19 +163,52 @@ impl Config {
         let refused = |message| self.refused(message);
         match file["model"]["type"].as_str() {
             Some("WordPiece") if self.governs(built::is_of_word_pieces) => {
-                file["normalizer"] = built::bert_normalizer(config).map_err(refused)?;
-                file["pre_tokenizer"] = json!({ "type": "BertPreTokenizer" });
+                let of_bert = built::bert_normalizer(config).map_err(refused)?;
+                if let Some(remark) = take_options(file, of_bert) {
+                    tracing::warn!(
+                        "the `tokenizer.json` beside `{}` {remark}",
+                        self.path.display()
+                    );
+                }
             }
-            Some("BPE")
-                if self.governs(built::is_of_byte_pairs)
-                    && file["pre_tokenizer"]["type"] == "ByteLevel" =>
-            {
-                let prefix = built::flag(config, "add_prefix_space").map_err(refused)?;
-                file["pre_tokenizer"]["add_prefix_space"] = prefix.unwrap_or(false).into();
+            Some("BPE") if file["pre_tokenizer"]["type"] == "ByteLevel" => {
+                let asked = built::flag(config, "add_prefix_space").map_err(refused)?;
+                let own = &mut file["pre_tokenizer"]["add_prefix_space"];
+                if let Some(remark) = self.take_prefix(own, asked) {
+                    tracing::warn!(
+                        "the `tokenizer.json` beside `{}` {remark}",
+                        self.path.display()
+                    );
+                }
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Settles whether a space is put before a text, `own`; gives what should be said of it.
+    ///
+    /// Version 4 of transformers follows this file for every class, and takes a key that is not there for false. So do
+    /// the classes of version 5 that build their tokenizer; others of version 5 are what their file says.
+    fn take_prefix(&self, own: &mut Value, asked: Option<bool>) -> Option<String> {
+        if !self.governs(|class| !built::is_plain(class)) {
+            return None;
+        }
+        match asked.or_else(|| self.governs(built::is_of_byte_pairs).then_some(false)) {
+            Some(asked) if own != asked => {
+                let was = std::mem::replace(own, asked.into());
+                Some(format!(
+                    "says `add_prefix_space` = {was}, and this file {asked}: this one is followed, as by version 4 of \
+                     transformers"
+                ))
+            }
+            None if own == true => Some(
+                "puts a space before a text, and this file does not say so: it is put; version 4 of transformers \
+                 puts none before `add_prefix_space` = true stands there"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
     }
 
     fn max_length(&self) -> Result<Option<usize>, TokenizerError> {
@@ -201,6 +233,33 @@ impl Config {
             }
         }
     }
+}
+
+/// Puts the options of `of_bert` into a tokenizer of word pieces; gives what should be said of it.
+///
+/// Version 4 of transformers takes all else from the file, and version 5 only the vocabulary. Weights were trained with
+/// what the file says, since version 5 writes into it what it did: so version 4 is followed, but for a file without a
+/// normalizer, which it cannot load.
+fn take_options(file: &mut Value, of_bert: Value) -> Option<&'static str> {
+    let words = json!({ "type": "BertPreTokenizer" });
+    let own = std::mem::replace(&mut file["normalizer"], of_bert.clone());
+    if own.is_null() {
+        file["pre_tokenizer"] = words;
+        return Some(
+            "has no normalizer: BERT's is used, with BERT's way of taking words apart, as version 5 of transformers \
+             does",
+        );
+    }
+    if own["type"] != "BertNormalizer" {
+        file["normalizer"] = own;
+    } else if own["clean_text"].is_boolean() {
+        file["normalizer"]["clean_text"].clone_from(&own["clean_text"]);
+    }
+    let is_of_bert = file["normalizer"] == of_bert && file["pre_tokenizer"] == words;
+    (!is_of_bert).then_some(
+        "has another normalizer or pre-tokenizer than BERT's: it is followed, as by version 4 of transformers; version \
+         5 puts BERT's in its place",
+    )
 }
 
 /// A value as a message can hold it.

@@ -36,7 +36,7 @@ fn tokens(folder: &tempfile::TempDir) -> String {
 const LOWER: &str = "resume us us papa 中 文 x";
 const CASED: &str = "[UNK] US us papá 中 文 x";
 
-/// What transformers 5 makes of the same folders.
+/// What transformers makes of the same folders, in version 4 and in version 5.
 #[test]
 fn the_class_of_bert_follows_its_config_and_no_other_does() {
     for (lowercase, config, expected) in [
@@ -77,13 +77,44 @@ fn the_class_of_bert_follows_its_config_and_no_other_does() {
         ]);
         assert_eq!(tokens(&folder), expected, "{config}");
     }
-    // Another normalizer and another way of taking words apart are put aside by that class.
-    let mut other = file(true);
-    other["normalizer"] = json!({ "type": "NFC" });
-    other["pre_tokenizer"] = json!({ "type": "WhitespaceSplit" });
+}
+
+/// What transformers 4.57 makes of the same files: its `BertTokenizerFast` changes three options of BERT's normalizer.
+#[test]
+fn what_the_file_has_of_its_own_is_followed_and_said() {
+    let options =
+        |lowercase: bool| built::bert_normalizer(&json!({ "do_lower_case": lowercase })).unwrap();
+    let (bert, other) =
+        (json!({ "type": "BertPreTokenizer" }), json!({ "type": "WhitespaceSplit" }));
+    let mut unclean = options(false);
+    unclean["clean_text"] = false.into();
+    let mut unclean_lower = options(true);
+    unclean_lower["clean_text"] = false.into();
+    let sequence =
+        json!({ "type": "Sequence", "normalizers": [{ "type": "NFD" }, { "type": "Lowercase" }] });
+    for (normalizer, words, expected, said) in [
+        (options(false), &bert, options(true), None),
+        (options(false), &other, options(true), Some("is followed")),
+        (sequence.clone(), &other, sequence.clone(), Some("is followed")),
+        (json!({ "type": "NFC" }), &bert, json!({ "type": "NFC" }), Some("is followed")),
+        (unclean, &bert, unclean_lower, Some("is followed")),
+        (Value::Null, &other, options(true), Some("has no normalizer")),
+    ] {
+        let mut file = json!({ "normalizer": normalizer, "pre_tokenizer": words });
+        let found = take_options(&mut file, options(true));
+        assert_eq!(file["normalizer"], expected);
+        assert_eq!(&file["pre_tokenizer"], if normalizer.is_null() { &bert } else { words });
+        match said {
+            Some(said) => assert!(found.unwrap().contains(said)),
+            None => assert_eq!(found, None),
+        }
+    }
+    // In a folder: nothing is lowered, and Chinese letters stay together.
+    let mut own = file(true);
+    own["normalizer"] = json!({ "type": "NFC" });
     let config = json!({ "tokenizer_class": "BertTokenizer" });
-    let folder = folder(&[("tokenizer.json", other), ("tokenizer_config.json", config)]);
-    assert_eq!(tokens(&folder), LOWER);
+    let folder = folder(&[("tokenizer.json", own), ("tokenizer_config.json", config)]);
+    assert_eq!(tokens(&folder), "[UNK] US us papá 中文 x");
 }
 
 #[test]
@@ -143,6 +174,32 @@ fn byte_pairs_come_from_a_vocabulary_and_merges() {
     std::fs::remove_file(folder.path().join("merges.txt")).unwrap();
     let error = TextTokenizer::of_folder(folder.path()).unwrap_err();
     assert!(matches!(error, TokenizerError::NoFiles { .. }), "{error}");
+}
+
+/// What transformers 4.57 makes of the same files, but for a key that is not there beside a class of no kind.
+#[test]
+fn the_space_before_a_text_is_that_of_the_config() {
+    let class = |name: &str| json!({ "tokenizer_class": name });
+    let asked =
+        |name: &str, asked: bool| json!({ "tokenizer_class": name, "add_prefix_space": asked });
+    for (config, own, expected, said) in [
+        (class("RobertaTokenizer"), false, false, false),
+        (class("RobertaTokenizer"), true, false, true),
+        (asked("RobertaTokenizerFast", true), false, true, true),
+        (asked("GPT2Tokenizer", true), false, true, true),
+        (asked("PreTrainedTokenizerFast", false), true, false, true),
+        (asked("PreTrainedTokenizerFast", true), true, true, false),
+        (class("PreTrainedTokenizerFast"), true, true, true),
+        (class("PreTrainedTokenizerFast"), false, false, false),
+        (asked("TokenizersBackend", false), true, true, false),
+    ] {
+        let sources = Sources { config: config.clone(), ..Sources::default() };
+        let asked = config["add_prefix_space"].as_bool();
+        let config = Config { path: PathBuf::new(), is_there: true, sources };
+        let mut own = json!(own);
+        let remark = config.take_prefix(&mut own, asked);
+        assert_eq!((own, remark.is_some()), (json!(expected), said), "{}", config.sources.config);
+    }
 }
 
 #[test]
