@@ -10,6 +10,7 @@ mod column_search;
 mod columns;
 mod delimited;
 mod error;
+mod escapes;
 mod foreign;
 mod gzip;
 mod header;

@@ -7,6 +7,7 @@ use csv::{ByteRecord, ReaderBuilder};
 
 use super::columns::SAMPLE_ROWS;
 use super::error::{TableError, listed};
+use super::escapes::Escapes;
 use super::foreign;
 use super::header::{Names, is_header, is_named, names_later};
 use super::meant::Meant;
@@ -69,6 +70,9 @@ impl DelimitedRows {
             Box::new(Cursor::new(head.split_off(skipped)).chain(input));
         if spaced {
             rest = Box::new(WithoutSpaces::reader(rest, dialect));
+        }
+        if dialect.quoting == Quoting::Backslash {
+            rest = Box::new(Escapes::reader(rest, dialect.delimiter));
         }
         let watch = Watch::new(rest, dialect, lines as u64);
         let reader = ReaderBuilder::new()
