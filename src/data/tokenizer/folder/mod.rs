@@ -164,7 +164,7 @@ impl Config {
         match file["model"]["type"].as_str() {
             Some("WordPiece") if self.governs(built::is_of_word_pieces) => {
                 let of_bert = built::bert_normalizer(config).map_err(refused)?;
-                if let Some(remark) = take_options(file, of_bert) {
+                if let Some(remark) = take_options(file, &of_bert) {
                     tracing::warn!(
                         "the `tokenizer.json` beside `{}` {remark}",
                         self.path.display()
@@ -240,7 +240,7 @@ impl Config {
 /// Version 4 of transformers takes all else from the file, and version 5 only the vocabulary. Weights were trained with
 /// what the file says, since version 5 writes into it what it did: so version 4 is followed, but for a file without a
 /// normalizer, which it cannot load.
-fn take_options(file: &mut Value, of_bert: Value) -> Option<&'static str> {
+fn take_options(file: &mut Value, of_bert: &Value) -> Option<&'static str> {
     let words = json!({ "type": "BertPreTokenizer" });
     let own = std::mem::replace(&mut file["normalizer"], of_bert.clone());
     if own.is_null() {
@@ -255,7 +255,7 @@ fn take_options(file: &mut Value, of_bert: Value) -> Option<&'static str> {
     } else if own["clean_text"].is_boolean() {
         file["normalizer"]["clean_text"].clone_from(&own["clean_text"]);
     }
-    let is_of_bert = file["normalizer"] == of_bert && file["pre_tokenizer"] == words;
+    let is_of_bert = file["normalizer"] == *of_bert && file["pre_tokenizer"] == words;
     (!is_of_bert).then_some(
         "has another normalizer or pre-tokenizer than BERT's: it is followed, as by version 4 of transformers; version \
          5 puts BERT's in its place",

@@ -101,7 +101,7 @@ fn what_the_file_has_of_its_own_is_followed_and_said() {
         (Value::Null, &other, options(true), Some("has no normalizer")),
     ] {
         let mut file = json!({ "normalizer": normalizer, "pre_tokenizer": words });
-        let found = take_options(&mut file, options(true));
+        let found = take_options(&mut file, &options(true));
         assert_eq!(file["normalizer"], expected);
         assert_eq!(&file["pre_tokenizer"], if normalizer.is_null() { &bert } else { words });
         match said {
