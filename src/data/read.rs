@@ -313,7 +313,10 @@ impl Content {
         let same = table::detect(&table.columns, sample, &self.columns, labelled);
         let has = |name: &str| table.columns.iter().any(|column| column == name);
         match same {
-            Ok(columns) => Ok(Some(columns)),
+            Ok(columns) => {
+                table::check_numbers(&table.columns, sample, wanted, &columns, labelled)?;
+                Ok(Some(columns))
+            }
             Err(error) if has(&self.columns.text) && has(&self.columns.label) => Err(error),
             Err(error) => {
                 let there = |name: &String| if has(name) { name.clone() } else { String::new() };

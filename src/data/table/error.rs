@@ -318,6 +318,21 @@ pub enum TableError {
         /// The columns that could be meant.
         candidates: String,
     },
+    /// A table without column names whose columns seem to be in another order than those of the table before it.
+    #[error(
+        "the {role} was in `{usual}` of a table without column names; this table has none either, and its {role} seems \
+         to be in `{seems}`; say which it is with `{key}`"
+    )]
+    OtherNumber {
+        /// `text` or `label`.
+        role: &'static str,
+        /// The configuration key that settles it.
+        key: &'static str,
+        /// The column of that number.
+        usual: String,
+        /// What the content says.
+        seems: String,
+    },
     /// Pairs where single texts are read.
     #[error(
         "`{first}` and `{second}` form a pair, but the model classifies single texts; give only \

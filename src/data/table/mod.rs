@@ -51,7 +51,7 @@ use self::watched::Watched;
 pub use self::byte_source::is_url;
 pub(in crate::data) use self::column_search::{ACCEPTED, refuse_answers, verdict};
 pub(in crate::data) use self::columns::pair_beside;
-pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, detect, detect_usual};
+pub use self::columns::{ColumnNames, Columns, SAMPLE_ROWS, check_numbers, detect, detect_usual};
 pub use self::error::TableError;
 pub use self::header::Names;
 pub use self::held::Held;

@@ -80,6 +80,7 @@ pub fn detect_usual(
     };
     let single = !usual.text.is_empty() && usual.pair.is_empty() && both.pair.is_empty();
     let found = detect(columns, sample, &both, label_required)?;
+    check_numbers(columns, sample, wanted, &found, label_required)?;
     if let (Some(label), true, true) = (found.label, label_required, wanted.label.is_empty()) {
         refuse_answers(columns, label)?;
     }
@@ -101,6 +102,38 @@ pub fn detect_usual(
         }
         None => Ok(found),
     }
+}
+
+/// Refuses columns that were taken for their numbers where the content says otherwise: `column_1` of one table without
+/// column names need not be that of another.
+///
+/// # Errors
+/// The content of such a table says that another column is the text, or the label where one is required.
+pub fn check_numbers(
+    columns: &[String],
+    sample: &[Row],
+    wanted: &ColumnNames,
+    found: &Columns,
+    label_required: bool,
+) -> Result<(), TableError> {
+    if !columns.iter().zip(1..).all(|(column, number)| *column == invented_name(number)) {
+        return Ok(());
+    }
+    let Ok(own) = detect(columns, sample, wanted, label_required) else { return Ok(()) };
+    let label = found.label.zip(own.label).filter(|_| label_required);
+    let text = Some((found.text, own.text));
+    for (role, key, pair) in [("text", TEXT_KEY, text), ("label", LABEL_KEY, label)] {
+        if let Some((usual, seems)) = pair.filter(|(usual, seems)| usual != seems) {
+            let [usual, seems] = [usual, seems].map(|column| columns[column].clone());
+            return Err(TableError::OtherNumber { role, key, usual, seems });
+        }
+    }
+    Ok(())
+}
+
+/// What a column is called in a table without column names, counted from 1.
+pub(super) fn invented_name(number: usize) -> String {
+    format!("column_{number}")
 }
 
 /// The only column of a usual name, or else the only one that is called so in another case, unless that is

@@ -293,3 +293,32 @@ fn a_usual_column_is_found_in_another_case_where_that_is_certain() {
     assert_eq!(found(&["note", "text"], &note).unwrap(), "text = `note`");
     assert_eq!(found(&["NOTE", "text"], &note).unwrap(), "text = `text`");
 }
+
+/// The names of a table without column names are its numbers, which say nothing of another one.
+#[test]
+fn columns_of_a_table_without_names_are_those_of_another_where_the_content_agrees() {
+    let usual = ColumnNames { text: "column_1".into(), label: "column_2".into(), ..NOTHING };
+    let columns = names(&["column_1", "column_2"]);
+    let found = |cells: &[&str], wanted: &ColumnNames, required: bool| {
+        detect_usual(&columns, &sample(cells), wanted, &usual, required)
+            .map(|found| found.text)
+            .map_err(|error| error.to_string())
+    };
+    for required in [true, false] {
+        assert_eq!(found(&[LONG, "{even}"], &NOTHING, required), Ok(0));
+        let message = found(&["{even}", LONG], &NOTHING, required).unwrap_err();
+        for part in ["`column_1`", "`column_2`", "`data.text_column`"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+    let message = found(&["{i}", LONG], &NOTHING, false).unwrap_err();
+    assert!(message.contains("`column_2`"), "{message}");
+    for (text, place) in [("column_1", 0), ("column_2", 1)] {
+        let wanted = ColumnNames { text: text.into(), ..NOTHING };
+        assert_eq!(found(&["{i}", LONG], &wanted, false), Ok(place), "who names it means it");
+    }
+    // Of a table with names of its own nothing of this is asked.
+    let named = names(&["column_1", "text"]);
+    let found = detect_usual(&named, &sample(&["{even}", LONG]), &NOTHING, &usual, false).unwrap();
+    assert_eq!(found.text, 0);
+}

@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::columns::SAMPLE_ROWS;
+use super::columns::{SAMPLE_ROWS, invented_name};
 use super::error::{TableError, listed};
 use super::escapes::Escapes;
 use super::foreign;
@@ -140,7 +140,7 @@ impl DelimitedRows {
             Header::Auto | Header::No => Names::Numbered,
         };
         if self.names == Names::Numbered {
-            let names = (1..=self.columns.len()).map(|number| format!("column_{number}")).collect();
+            let names = (1..=self.columns.len()).map(invented_name).collect();
             let first = std::mem::replace(&mut self.columns, names);
             let values = first.into_iter().map(Value::Text).collect();
             self.looked_at.push_front(Ok(Row { line, values }));
