@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::ArtifactError;
-use crate::model::{EncoderConfig, default_prompt, unread_prompt};
+use crate::model::{EncoderConfig, unread_changes};
 use crate::numbers::counted;
 
 /// Names of tensors that a warning shows.
@@ -20,9 +20,9 @@ pub(super) fn tell_unread(
     if encoder.source.contains_key("bayes") {
         return Ok(());
     }
-    let prompt = default_prompt(folder)?.map(|prompt| unread_prompt(&prompt));
+    let changes = unread_changes(folder)?;
     let all = function(encoder).into_iter().chain(own_code(encoder)).chain(tensors(unused));
-    for said in all.chain(prompt) {
+    for said in all.chain(changes) {
         tracing::warn!("`{}`: {said}", folder.display());
     }
     Ok(())

@@ -14,8 +14,8 @@ use crate::data::{
 };
 use crate::method::Method;
 use crate::model::{
-    self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, default_prompt, left_out,
-    pooling_of, tokenizer_folder, unread_prompt,
+    self, EncoderConfig, MODULES, ModelError, Parameters, Pooling, Sizes, left_out, pooling_of,
+    tokenizer_folder, unread_changes,
 };
 use crate::numbers::counted;
 use crate::store;
@@ -43,8 +43,8 @@ pub struct InitialEncoder {
     pub max_length: usize,
     /// Modules of the encoder that are not used, as `modules.json` names them.
     pub left_out: Vec<String>,
-    /// What sentence-transformers would put before every text.
-    pub prompt: Option<String>,
+    /// What sentence-transformers does to every text before, and nobody does here.
+    pub unread: Vec<String>,
     /// Whether the folder holds several networks, of which the first is taken.
     pub ensemble: bool,
 }
@@ -100,9 +100,9 @@ impl InitialEncoder {
         let tokenizer = TextTokenizer::of_folder(&place).map_err(DataError::from)?;
         let special_tokens = SpecialTokens::of(Some(&place), encoder.architecture, &tokenizer);
         // In a folder of ours they are the classifier.
-        let (left_out, prompt) = match encoder.source.contains_key("bayes") {
-            true => (Vec::new(), None),
-            false => (left_out(folder)?, default_prompt(folder)?),
+        let (left_out, unread) = match encoder.source.contains_key("bayes") {
+            true => (Vec::new(), Vec::new()),
+            false => (left_out(folder)?, unread_changes(folder)?),
         };
         let own = manifest_of(folder)?;
         let ensemble = own.is_some_and(|own| own.fit.method == Method::Ensemble);
@@ -115,7 +115,7 @@ impl InitialEncoder {
             folder,
             max_length,
             left_out,
-            prompt,
+            unread,
             ensemble,
         })
     }
@@ -129,7 +129,7 @@ impl InitialEncoder {
                  tokens of the Transformer alone, not the vectors that sentence-transformers computes"
             ))
         });
-        let prompt = self.prompt.as_deref().map(|prompt| Remark::Warning(unread_prompt(prompt)));
+        let unread = self.unread.iter().cloned().map(Remark::Warning);
         let others = self.ensemble.then(|| {
             Remark::Warning(
                 "the starting model (`model.init`) is an ensemble; training begins with the first of its networks, and \
@@ -137,7 +137,7 @@ impl InitialEncoder {
                     .to_owned(),
             )
         });
-        left_out.into_iter().chain(prompt).chain(others).collect()
+        left_out.into_iter().chain(unread).chain(others).collect()
     }
 
     fn new_encoder(
@@ -193,7 +193,7 @@ impl InitialEncoder {
             folder: None,
             max_length,
             left_out,
-            prompt: None,
+            unread: Vec::new(),
             ensemble: false,
         })
     }

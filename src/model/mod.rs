@@ -37,9 +37,7 @@ pub use networks::{Networks, Sampling};
 pub use obtain::{here, obtain};
 pub use parameters::Parameters;
 pub use save::{save, save_at};
-pub use sentence::{
-    MODULES, Module, default_prompt, left_out, modules_of, pooling_of, unread_prompt,
-};
+pub use sentence::{MODULES, Module, left_out, modules_of, pooling_of, unread_changes};
 pub use settings::{FROM_SCRATCH, ModelConfig, PoolingChoice, SIZES};
 pub use states::HiddenStates;
 pub use weight_files::FORMS as WEIGHT_FORMS;

@@ -13,6 +13,10 @@ pub const MODULES: &str = "modules.json";
 /// Where the config of the pooling is in every folder that sentence-transformers wrote.
 pub const POOLING: &str = "1_Pooling/config.json";
 
+/// The names that sentence-transformers has for the config of its Transformer, `sentence_FAMILY_config.json`.
+const FAMILIES: [&str; 7] =
+    ["bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet"];
+
 /// Prompts that are put before texts.
 const PROMPTS: &str = "config_sentence_transformers.json";
 
@@ -99,27 +103,37 @@ pub fn left_out(folder: &Path) -> Result<Vec<String>, ModelError> {
     Ok(kinds.filter(|kind| !read.contains(kind)).map(str::to_owned).collect())
 }
 
-/// What sentence-transformers puts before every text of an encoder or classifier; `None` where it puts nothing.
+/// What sentence-transformers does to every text of an encoder or classifier before it is tokenized, and `bayes` does
+/// not: a sentence each.
 ///
 /// # Errors
 /// A file is damaged.
-pub fn default_prompt(folder: &Path) -> Result<Option<String>, ModelError> {
-    let config: Option<Value> = read(&folder.join(PROMPTS))?;
-    let Some(config) = config else { return Ok(None) };
+pub fn unread_changes(folder: &Path) -> Result<Vec<String>, ModelError> {
+    let mut changes = Vec::new();
+    let config: Value = read(&folder.join(PROMPTS))?.unwrap_or_default();
     let name = config["default_prompt_name"].as_str();
     let prompt = name.and_then(|name| config["prompts"][name].as_str());
-    Ok(prompt.filter(|prompt| !prompt.is_empty()).map(str::to_owned))
-}
-
-/// What to say of such a prompt.
-pub fn unread_prompt(prompt: &str) -> String {
-    let shown: String = prompt.chars().take(60).collect();
-    let more = if prompt.chars().nth(60).is_some() { "…" } else { "" };
-    format!(
-        "sentence-transformers puts `{shown}{more}` before every text (`default_prompt_name` in \
-         `{PROMPTS}`), but `bayes` does not; put it before your texts yourself, in training and in \
-         prediction"
-    )
+    if let Some(prompt) = prompt.filter(|prompt| !prompt.is_empty()) {
+        let shown: String = prompt.chars().take(60).collect();
+        let more = if prompt.chars().nth(60).is_some() { "…" } else { "" };
+        changes.push(format!(
+            "sentence-transformers puts `{shown}{more}` before every text (`default_prompt_name` in \
+             `{PROMPTS}`), but `bayes` does not; put it before your texts yourself, in training and in \
+             prediction"
+        ));
+    }
+    for family in FAMILIES {
+        let name = format!("sentence_{family}_config.json");
+        let config: Value = read(&folder.join(&name))?.unwrap_or_default();
+        if config["do_lower_case"] == true {
+            changes.push(format!(
+                "sentence-transformers lower-cases every text (`do_lower_case` in `{name}`), but `bayes` leaves \
+                 that to the tokenizer; if the tokenizer keeps capitals, lower-case your texts yourself, in training \
+                 and in prediction"
+            ));
+        }
+    }
+    Ok(changes)
 }
 
 /// The config of the pooling module, where there is one.
@@ -225,23 +239,26 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_is_found_where_one_is_put_before_every_text() {
-        let prompt = |config: &str| {
-            let folder = folder(&[("config_sentence_transformers.json", config)]);
-            default_prompt(folder.path()).unwrap()
+    fn what_is_done_to_texts_elsewhere_is_said() {
+        let changes = |name: &str, config: &str| {
+            unread_changes(folder(&[(name, config)]).path()).unwrap().join("; ")
         };
+        let prompt = |config: &str| changes("config_sentence_transformers.json", config);
         let query =
             r#"{"prompts": {"query": "query: ", "none": ""}, "default_prompt_name": "query"}"#;
-        assert_eq!(prompt(query).as_deref(), Some("query: "));
-        assert!(unread_prompt("query: ").contains("`query: `"));
+        assert!(prompt(query).contains("puts `query: ` before"));
         for without in [
             "{}",
             r#"{"prompts": {"query": "query: "}, "default_prompt_name": null}"#,
             r#"{"prompts": {"none": ""}, "default_prompt_name": "none"}"#,
             r#"{"prompts": {}, "default_prompt_name": "query"}"#,
         ] {
-            assert_eq!(prompt(without), None, "{without}");
+            assert_eq!(prompt(without), "", "{without}");
         }
-        assert_eq!(default_prompt(folder(&[]).path()).unwrap(), None);
+        for name in ["sentence_bert_config.json", "sentence_xlm-roberta_config.json"] {
+            assert!(changes(name, r#"{"do_lower_case": true}"#).contains(name));
+            assert_eq!(changes(name, r#"{"do_lower_case": false, "max_seq_length": 9}"#), "");
+        }
+        assert_eq!(unread_changes(folder(&[]).path()).unwrap(), Vec::<String>::new());
     }
 }
