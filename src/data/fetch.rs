@@ -1,5 +1,6 @@
 //! A data set from the Hub: which of a repository's files it takes, and where they lie afterwards.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::known::{self, Known};
@@ -288,17 +289,24 @@ pub(super) fn split_of(file: &Path) -> String {
     stem.split('-').next().unwrap_or_default().to_owned()
 }
 
+/// What the name of a file says of its place among others, as in `train-00000-of-00002-1a2b.parquet`: what they have in
+/// common, its number, and how many there are.
+pub(super) fn shard(path: &str) -> Option<(&str, usize, usize)> {
+    let name = path.rsplit_once('/').map_or(0, |(folder, _)| folder.len());
+    let end = path[name..].find('.').map_or(path.len(), |point| name + point);
+    let (start, rest) = path[..end].rsplit_once("-of-")?;
+    let (name, number) = start.rsplit_once('-')?;
+    let of = rest.split('-').next()?.parse().ok()?;
+    Some((name, number.parse().ok()?, of))
+}
+
 /// Whether no part of a split lacks: their names say how many there are.
 pub(super) fn is_whole<'a>(paths: impl Iterator<Item = &'a str>) -> bool {
-    let mut parts = std::collections::BTreeMap::new();
-    for path in paths {
-        let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
-        let Some((start, of)) = stem.rsplit_once("-of-") else { continue };
-        let Ok(of) = of.parse::<usize>() else { continue };
-        let name = start.rsplit_once('-').map_or(start, |(name, _)| name);
-        *parts.entry((name, of)).or_insert(0) += 1;
+    let mut parts: BTreeMap<(&str, usize), BTreeSet<usize>> = BTreeMap::new();
+    for (name, number, of) in paths.filter_map(shard) {
+        parts.entry((name, of)).or_default().insert(number);
     }
-    parts.into_iter().all(|((_, of), found)| of == found)
+    parts.into_iter().all(|((_, of), found)| found.len() == of)
 }
 
 #[cfg(test)]
@@ -326,5 +334,12 @@ mod tests {
     fn a_split_that_lacks_a_part_is_not_whole() {
         let whole = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test.csv"];
         assert!(is_whole(whole.into_iter()) && !is_whole(whole.into_iter().skip(1)));
+        let marked = ["a.b/train-00000-of-00002-1a.csv.gz", "a.b/train-00001-of-00002-2b.csv.gz"];
+        assert!(is_whole(marked.into_iter()) && !is_whole(marked.into_iter().skip(1)));
+        assert!(!is_whole([marked[0], marked[0]].into_iter()));
+        assert_eq!(shard(marked[1]), Some(("a.b/train", 1, 2)));
+        for other in ["train.csv", "train-1.csv", "best-of-3.csv", "a-of-b/train.csv"] {
+            assert_eq!(shard(other), None, "{other}");
+        }
     }
 }

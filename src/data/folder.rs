@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::DataError;
-use super::fetch::{is_whole, split_name, split_of};
+use super::fetch::{is_whole, shard, split_name, split_of};
 use super::locate::sorted;
 use super::table::Format;
 
@@ -55,7 +55,7 @@ impl Splits {
                     found.passed.push(format!("{name} (it leads back to its folder)"));
                     continue;
                 }
-                true => sorted(&path)?,
+                true => found.in_split(&name, &path)?,
                 false => vec![path.clone()],
             };
             let inside = path.is_dir();
@@ -91,6 +91,10 @@ impl Splits {
             }
         }
         for (split, files) in &found.splits {
+            if let Some(twice) = twice(files) {
+                let [first, second] = twice.map(|file| shown(file, folder));
+                return Err(DataError::SplitTwice { split: split.clone(), first, second });
+            }
             let names = files.iter().filter_map(|file| file.file_name()?.to_str());
             if !is_whole(names) {
                 let path = folder.to_owned();
@@ -99,6 +103,43 @@ impl Splits {
         }
         Ok(found)
     }
+
+    /// The files of a folder that is called like a split, but for what is passed over.
+    fn in_split(&mut self, name: &str, path: &Path) -> Result<Vec<PathBuf>, DataError> {
+        let mut files = Vec::new();
+        for file in sorted(path)? {
+            let own = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_table = Format::of(&file).is_ok();
+            match file.is_dir() {
+                _ if own.starts_with('.') => {}
+                true => self.passed.push(format!("{name}/{own}/")),
+                false if is_table => files.push(file),
+                false if own.ends_with(".md") => {}
+                false => self.passed.push(format!("{name}/{own}")),
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Two files of a split with the same rows, as far as their names tell: one of them packed, or of two counts of parts,
+/// or with one number.
+fn twice(files: &[PathBuf]) -> Option<[&Path; 2]> {
+    let name = |file: &Path| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let same = |one: &Path, other: &Path| {
+        let [one, other] = [one, other].map(name);
+        let plain = |name: &str| name.strip_suffix(".gz").unwrap_or(name).to_owned();
+        match (shard(&one), shard(&other)) {
+            (Some((one, number, of)), Some((other, again, of_other))) => {
+                one == other && (of != of_other || number == again)
+            }
+            _ => plain(&one) == plain(&other),
+        }
+    };
+    let mut pairs = files.iter().enumerate().flat_map(|(place, one)| {
+        files[place + 1..].iter().map(move |other| [one.as_path(), other.as_path()])
+    });
+    pairs.find(|[one, other]| same(one, other))
 }
 
 /// `train-00000-of-00002` is one of many; `train-clean` and `train-raw` are two different ones.
@@ -167,6 +208,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_passed_over_inside_a_folder_of_a_split_is_named() {
+        let names = [
+            "train/a.csv",
+            "train/b.csv",
+            "train/.c.csv",
+            "train/2024/d.csv",
+            "train/e.csv.bak",
+            "train/labels.json",
+            "train/README.md",
+            "test.csv",
+        ];
+        let (found, passed) = splits(&names).unwrap();
+        assert_eq!(found, ["test test.csv", "train train/a.csv train/b.csv"]);
+        assert_eq!(passed, ["train/2024/", "train/e.csv.bak", "train/labels.json"]);
+        let (found, passed) = splits(&["train/1/a.csv", "test.csv"]).unwrap();
+        assert_eq!((found.len(), &*passed), (1, &["train/1/".to_owned()][..]));
+        let marked = ["train-00000-of-00002-1a.csv", "train-00001-of-00002-2b.csv"];
+        assert_eq!(splits(&marked).unwrap().0.len(), 1);
+    }
+
+    #[test]
     fn a_known_data_set_has_splits_of_other_names() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["train.parquet", "validation.parquet", "validation_out_of_domain.parquet"] {
@@ -188,6 +250,9 @@ mod tests {
             &["train/0.csv", "train/0.parquet"],
             &["train-clean.csv", "train-raw.csv"],
             &["train.csv", "dev.csv", "val.csv"],
+            &["train/a.csv", "train/a.csv.gz"],
+            &["train-00000-of-00001.csv", "train-00000-of-00002.csv", "train-00001-of-00002.csv"],
+            &["train-00000-of-00001-1a.csv", "train-00000-of-00001-2b.csv"],
         ] {
             let message = splits(names).unwrap_err();
             assert!(message.contains("count twice"), "{names:?}: {message}");
