@@ -288,10 +288,33 @@ pub fn parts(label: &str) -> Option<Parts> {
 /// Whether a label looks like one that is missing.
 pub fn looks_missing(label: &str) -> bool {
     const MISSING: [&str; 22] = [
-        "na", "#na", "-nan", "n/a", "n.a.", "nan", "none", "null", "nil", "<na>", "?", "-", "--",
-        "\\N", "(blank)", "(null)", "#n/a", "#ref!", "#value!", "#name?", "#null!", "#div/0!",
+        "na",
+        "#na",
+        "-nan",
+        "n/a",
+        "n.a.",
+        "nan",
+        "nat",
+        "none",
+        "null",
+        "nil",
+        "<na>",
+        "\\N",
+        "(blank)",
+        "(empty)",
+        "(missing)",
+        "(null)",
+        "#n/a",
+        "#ref!",
+        "#value!",
+        "#name?",
+        "#null!",
+        "#div/0!",
     ];
+    // A point of SAS and Stata, and lines of any length and kind.
+    let is_mark = |letter: char| ".?-_*…‐‑‒–—―−".contains(letter);
     MISSING.iter().any(|missing| missing.eq_ignore_ascii_case(label))
+        || (!label.is_empty() && label.chars().all(is_mark))
 }
 
 #[cfg(test)]

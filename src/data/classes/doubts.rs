@@ -124,7 +124,11 @@ fn all_as(usual: &str, group: &[&str]) -> String {
 
 /// Classes that look like the mark of a row without a label.
 fn unlabelled(classes: &[String]) -> Vec<&str> {
-    const WORDS: [&str; 8] = [
+    const WORDS: [&str; 12] = [
+        "missing",
+        "unassigned",
+        "notassigned",
+        "tobelabeled",
         "unlabeled",
         "unlabelled",
         "notlabeled",
@@ -144,7 +148,7 @@ fn unlabelled(classes: &[String]) -> Vec<&str> {
 
 /// Whether the only label there is says that there is none. Beside others, some of these words are classes.
 pub(super) fn is_no_label(only: &str) -> bool {
-    const WORDS: [&str; 5] = ["unknown", "missing", "pending", "tbd", "todo"];
+    const WORDS: [&str; 4] = ["unknown", "pending", "tbd", "todo"];
     let is_mark = || number(only).is_some_and(|value| MARKS.contains(&value));
     !unlabelled(&[only.to_owned()]).is_empty() || WORDS.contains(&&*likeness(only)) || is_mark()
 }

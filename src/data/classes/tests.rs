@@ -403,6 +403,13 @@ fn a_number_that_stands_for_no_label_is_said_and_one_of_a_scale_is_not() {
         (&["Un-labelled", "a", "b"], "Un-labelled"),
         (&["unlabeled", "a", "b"], "unlabeled"),
         (&["undefined", "0", "1"], "undefined"),
+        (&["NaT", "a", "b"], "NaT"),
+        (&[".", "a", "b"], "."),
+        (&["—", "a", "b"], "—"),
+        (&["…", "a", "b"], "…"),
+        (&["???", "a", "b"], "???"),
+        (&["missing", "a", "b"], "missing"),
+        (&["un-assigned", "a", "b"], "un-assigned"),
     ] {
         assert!(said(labels, mark), "{labels:?}");
     }

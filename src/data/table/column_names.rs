@@ -112,8 +112,31 @@ const NO_LABEL: [&str; 10] = [
     "updated",
 ];
 
-/// Whether one of the words of a name is among [`NO_LABEL`].
+/// Names of columns that say which rows are for training and which for testing.
+const SPLITS: [&str; 16] = [
+    "data_split",
+    "dataset_split",
+    "fold",
+    "folds",
+    "is_test",
+    "is_train",
+    "is_training",
+    "is_val",
+    "is_valid",
+    "is_validation",
+    "kfold",
+    "partition",
+    "split",
+    "splits",
+    "subset",
+    "train_test",
+];
+
+/// Whether one of the words of a name is among [`NO_LABEL`], or it is that of a division of the rows.
 pub(super) fn tells_no_label(column: &str) -> bool {
+    if SPLITS.iter().any(|name| is_called(column, name)) {
+        return true;
+    }
     let words = column.split(|c: char| !c.is_alphanumeric());
     words.into_iter().any(|word| NO_LABEL.iter().any(|no| no.eq_ignore_ascii_case(word)))
 }

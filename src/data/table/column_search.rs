@@ -57,7 +57,7 @@ struct Statistics {
     distinct: usize,
     /// Mean length of a value, in characters.
     length: f64,
-    /// Values that are no number and no boolean.
+    /// Values that have words: no numbers, no booleans, no moments of time.
     words: usize,
     /// Values of several words.
     phrases: usize,
@@ -79,7 +79,9 @@ impl Statistics {
             filled: values.len(),
             distinct: values.iter().collect::<HashSet<_>>().len(),
             length: characters as f64 / values.len().max(1) as f64,
-            words: count(&|value| number(value).is_none() && !matches!(value, "true" | "false")),
+            words: count(&|value| {
+                number(value).is_none() && !matches!(value, "true" | "false") && has_words(value)
+            }),
             phrases: count(&|value| value.split_whitespace().nth(1).is_some()),
             fractions: count(&|value| number(value).is_some_and(|number| number.fract() != 0.0)),
             verdicts: count(&|value| {
@@ -105,6 +107,47 @@ impl Statistics {
             && self.length <= LABEL_CHARACTERS
             && self.fractions == 0
     }
+}
+
+/// Whether somebody says something: there are letters or pictures, and not only those of a moment of time. A telephone
+/// number, a place on a map and a list of numbers say nothing.
+pub(super) fn has_words(value: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
+    const OTHERS: [&str; 18] = [
+        "a", "am", "bst", "cdt", "cest", "cet", "cst", "edt", "est", "gmt", "mdt", "mst", "p",
+        "pdt", "pm", "pst", "t", "utc",
+    ];
+    // Arrows and pictures begin there.
+    let says = |letter: char| letter.is_alphabetic() || letter >= '\u{2190}';
+    if !value.contains(|letter: char| letter.is_ascii_digit()) {
+        return value.contains(says);
+    }
+    let mut words = value.split(|letter| !says(letter)).filter(|word| !word.is_empty());
+    words.any(|word| {
+        let word = word.to_ascii_lowercase();
+        let is_name = word.len() > 2 && NAMES.iter().any(|name| name.starts_with(&word));
+        !(is_name || word == "z" || OTHERS.contains(&word.as_str()))
+    })
 }
 
 /// The columns of one table and what its sample says of them. `taken` are the columns that have a

@@ -318,6 +318,12 @@ pub enum TableError {
         /// The columns that could be meant.
         candidates: String,
     },
+    /// Every field is in single quotes.
+    #[error(
+        "every field of `{path}` is in single quotes, which `bayes` reads as letters of the text; write the file \
+         with double quotes, or set `data.quoting` (`--quoting`) to `none` to keep them"
+    )]
+    SingleQuotes { path: String },
     /// A table without column names whose columns seem to be in another order than those of the table before it.
     #[error(
         "the {role} was in `{usual}` of a table without column names; this table has none either, and its {role} seems \

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::column_names::is_known_name;
+use super::column_search::has_words;
 use super::later_header::{has_both_names, seem_joined};
 use super::reading::Reading;
 use crate::data::blank::draws_nothing;
@@ -157,8 +158,20 @@ pub(super) fn repeat_themselves<'a>(values: impl Iterator<Item = &'a str>) -> bo
     values.len() >= 5 * distinct.len() && !values.is_empty()
 }
 
-fn is_number(text: &str) -> bool {
+/// A number, or digits without a word, such as a moment of time.
+pub(super) fn is_number(text: &str) -> bool {
     text.parse::<f64>().is_ok()
+        || (text.contains(|letter: char| letter.is_ascii_digit()) && !has_words(text))
+}
+
+/// Whether a cell of the first record, which is no known name, is one of few values that its column has again and again:
+/// it may be that of a row, whatever stands beside it.
+pub(super) fn has_a_value(first: &[String], rows: &[Vec<String>], reading: &Reading) -> bool {
+    let mut cells = first.iter().enumerate().filter(|(_, cell)| !is_named(cell, reading));
+    cells.any(|(index, cell)| {
+        let column = || rows.iter().filter_map(|row| row.get(index)).map(|other| other.trim());
+        column().any(|other| other == cell.trim()) && repeat_themselves(column())
+    })
 }
 
 pub(super) fn words(text: &str) -> usize {
@@ -190,6 +203,7 @@ mod tests {
             "42\nthe router is broken",
             "a_b c\nthe router",
             "17,spam,win a prize\n18,ham,see you\n19,spam,call now",
+            "2024-01-01 12:00:00,help me\n2024-01-02 13:00:00,the router\n2024-01-03 14:00:00,a bill",
         ] {
             assert!(!header(rows, &[]), "{rows}");
         }
@@ -219,6 +233,19 @@ mod tests {
             &[]
         ));
         assert!(header("where is it\nwhere is my parcel\nplease call me", &["where is it"]));
+    }
+
+    #[test]
+    fn a_known_name_beside_a_value_of_its_column_is_a_guess() {
+        let doubtful = |first: &str| {
+            let first: Vec<String> = first.split(',').map(str::to_owned).collect();
+            let row = |i: usize| vec![format!("film {i}"), ["good", "bad"][i % 2].to_owned()];
+            let rows: Vec<Vec<String>> = (0..20).map(row).collect();
+            assert!(is_header(&first, &rows, &[]), "{first:?}");
+            has_a_value(&first, &rows, &Reading::default())
+        };
+        assert!(doubtful("Review,good") && doubtful("text, bad"));
+        assert!(!doubtful("Review,label") && !doubtful("text,outcome") && !doubtful("text,film 3"));
     }
 
     #[test]

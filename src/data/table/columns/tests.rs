@@ -322,3 +322,45 @@ fn columns_of_a_table_without_names_are_those_of_another_where_the_content_agree
     let found = detect_usual(&named, &sample(&["{even}", LONG]), &NOTHING, &usual, false).unwrap();
     assert_eq!(found.text, 0);
 }
+
+/// Who has a short text and something long beside it that says nothing.
+#[test]
+fn moments_and_numbers_of_any_form_are_no_text() {
+    for cell in [
+        "2024-01-{i} 12:00:0{even}",
+        "2024-01-{i}T12:00:00Z",
+        "Mon Apr {i} 22:00:45 PDT 2009",
+        "Sept. {i}, 2024 at 10 pm",
+        "+49 30 1234 {i}",
+        "52.52, 13.{i}",
+        "[0, 4, {i}]",
+    ] {
+        let cell = cell.replace(" at ", " ");
+        let columns = names(&["created_at", "utt", "team"]);
+        for required in [true, false] {
+            let cells = [cell.as_str(), "help {i} me", "{even}"];
+            let found = detect(&columns, &sample(&cells), &NOTHING, required);
+            assert_eq!(found.unwrap().text, 1, "{cell}");
+        }
+        let none = detect(&columns[..1], &sample(&[&cell]), &NOTHING, true);
+        assert!(none.is_err(), "{cell}");
+    }
+    // Pictures are words, and so are other scripts.
+    for text in ["😀 {i}", "你好 {i}", "may I go {i}", "привет {i}"] {
+        let columns = names(&["created_at", "utt", "team"]);
+        let cells = ["2024-01-01 12:00:{i}", text, "{even}"];
+        assert_eq!(detect(&columns, &sample(&cells), &NOTHING, true).unwrap().text, 1, "{text}");
+    }
+}
+
+#[test]
+fn a_division_of_the_rows_is_no_label() {
+    for name in ["split", "Split", "is_valid", "is train", "fold", "data_split", "partition"] {
+        let columns = names(&["text", name]);
+        let message = detect(&columns, &sample(&[LONG, "{even}"]), &NOTHING, true).unwrap_err();
+        assert!(message.to_string().contains("`data.label_column`"), "{message}");
+        let wanted = ColumnNames { label: name.into(), ..NOTHING };
+        let found = detect(&columns, &sample(&[LONG, "{even}"]), &wanted, true).unwrap();
+        assert_eq!(found.label, Some(1), "who names it means it");
+    }
+}

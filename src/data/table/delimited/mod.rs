@@ -9,7 +9,7 @@ use super::columns::{SAMPLE_ROWS, invented_name};
 use super::error::{TableError, listed};
 use super::escapes::Escapes;
 use super::foreign;
-use super::header::{Names, is_header, is_named, names_later};
+use super::header::{Names, has_a_value, is_header, is_named, is_number, names_later};
 use super::meant::Meant;
 use super::reading::{Header, Quoting, Reading};
 use super::scan::{Dialect, Record, Scanner};
@@ -122,6 +122,9 @@ impl DelimitedRows {
                 break;
             }
         }
+        if reading.quoting == Quoting::Auto {
+            self.refuse_single_quotes(&cells)?;
+        }
         self.refuse_other_width()?;
         self.refuse_title(line, &cells, reading)?;
         let named = self.columns.iter().any(|cell| is_named(cell, reading));
@@ -131,7 +134,7 @@ impl DelimitedRows {
         self.names = match reading.header {
             Header::Yes => Names::FirstLine,
             Header::Auto if is_header(&self.columns, &cells, &reading.names) => {
-                if named {
+                if named && !has_a_value(&self.columns, &cells, reading) {
                     Names::FirstLine
                 } else {
                     Names::Guessed
@@ -152,6 +155,20 @@ impl DelimitedRows {
             return Err(TableError::Delimiter { path, column, delimiter });
         }
         Ok(())
+    }
+
+    /// Refuses a table whose fields are in quotes that nobody reads as such: they would stay in texts and labels.
+    fn refuse_single_quotes(&self, rows: &[Vec<String>]) -> Result<(), TableError> {
+        let is_quoted =
+            |cell: &&String| cell.len() > 1 && cell.starts_with('\'') && cell.ends_with('\'');
+        let words = || rows.iter().flatten().filter(|cell| !cell.is_empty() && !is_number(cell));
+        match self.columns.len() > 1
+            && words().next().is_some()
+            && words().all(|cell| is_quoted(&cell))
+        {
+            true => Err(TableError::SingleQuotes { path: self.path.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// Looks again at the rows that were looked at, now that their values are known.

@@ -86,6 +86,23 @@ fn an_empty_file_and_a_foreign_delimiter_are_refused() {
 }
 
 #[test]
+fn single_quotes_around_every_field_are_refused() {
+    for table in [
+        "'text','label'\n'a good film','pos'\n'it''s bad','neg'\n",
+        "text,label\n'a good film',1\n'a bad film',0\n,1\n",
+    ] {
+        let message = open(table.as_bytes()).map(drop).unwrap_err().to_string();
+        assert!(message.contains("single quotes") && message.contains("`none`"), "{message}");
+        let reading = Reading { quoting: Quoting::None, ..Reading::default() };
+        let text = Box::new(Cursor::new(table.as_bytes().to_vec()));
+        assert!(DelimitedRows::open(text, b',', "a.csv".into(), &reading).is_ok());
+    }
+    for table in ["text,label\n'a' or 'b',x\n'c','y'\n", "text,label\n1,2\n", "text,label\n"] {
+        assert!(open(table.as_bytes()).is_ok(), "{table}");
+    }
+}
+
+#[test]
 fn a_file_without_a_header_keeps_its_first_row() {
     let mut rows = open(b"a good film,pos\na bad film,neg\na fine film,pos\n").unwrap();
     assert_eq!(rows.columns(), ["column_1", "column_2"]);
