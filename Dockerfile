@@ -34,8 +34,9 @@ COPY tests/cuda tests/cuda
 RUN cargo build --release --locked --features "${FEATURES}"
 
 FROM debian:bookworm-slim AS run-cpu
-# For cuBLAS, which is opened when there is a card.
+# For cuBLAS, which is opened when there is a card. The driver keeps the kernels that it has translated.
 FROM nvidia/cuda:12.6.3-runtime-ubuntu22.04 AS run-cuda
+ENV CUDA_CACHE_PATH=/data/cuda
 
 # hadolint ignore=DL3006
 FROM run-${DEVICE}

@@ -33,7 +33,7 @@ pub struct Card {
     /// Such as `9.0`.
     pub compute_capability: String,
     pub memory_bytes: usize,
-    /// What was free before the device was opened.
+    /// What was free when the device was opened.
     pub free_bytes: usize,
     /// The driver's release, where the system tells.
     pub driver: Option<String>,

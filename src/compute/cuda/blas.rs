@@ -44,7 +44,7 @@ forwards! {
 }
 
 /// Defines a function of `libcurand` that does nothing and succeeds. Candle makes a generator with every device, and
-/// nothing here draws from it: all noise comes from `compute::Noise`. So 130 MB of a library are not needed. The
+/// nothing here draws from it: all noise comes from `compute::Noise`. So 100 MB of a library are not needed. The
 /// functions that draw are not defined, and a program that used one would need the library to start.
 macro_rules! idle {
     ($($name:ident($($argument:ident: $kind:ty),*) $does:block)*) => {$(
