@@ -24,8 +24,16 @@ pub static BLAS: Late = Late::new(&[
     "/usr/local/cuda/lib64/libcublas.so.12",
 ]);
 
+/// A code of the library, or `CUBLAS_STATUS_INTERNAL_ERROR`.
+const fn known(code: u32) -> u32 {
+    match code {
+        0 | 1 | 3 | 7 | 8 | 11 | 13..=16 => code,
+        _ => 14,
+    }
+}
+
 forwards! {
-    BLAS, cublasStatus_t, where missing CUBLAS_STATUS_NOT_INITIALIZED:
+    BLAS, cublasStatus_t, known, where missing CUBLAS_STATUS_NOT_INITIALIZED:
     cublasCreate_v2(handle: *mut cublasHandle_t);
     cublasDestroy_v2(handle: cublasHandle_t);
     cublasSetStream_v2(handle: cublasHandle_t, stream: cudaStream_t);

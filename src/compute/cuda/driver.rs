@@ -14,8 +14,33 @@ use super::late::{Late, forwards};
 
 pub static DRIVER: Late = Late::new(&["libcuda.so.1"]);
 
+/// Starts the driver.
+///
+/// # Errors
+///
+/// A code that is not in the driver's own list, which cudarc could not hold. It tells of the others when it starts the
+/// driver itself.
+pub fn start() -> Result<(), u32> {
+    // SAFETY: the type of this function in the driver's header.
+    let real: Option<unsafe extern "C" fn(c_uint) -> u32> = unsafe { DRIVER.find("cuInit") };
+    // SAFETY: it may be called at any time, and the only flags are none.
+    let code = real.map_or(0, |init| unsafe { init(0) });
+    if known(code) == code { Ok(()) } else { Err(code) }
+}
+
+/// A code of CUDA 12.0, which all later versions have too, or `CUDA_ERROR_UNKNOWN`.
+const fn known(code: u32) -> u32 {
+    match code {
+        0..=8 | 34 | 46 | 100..=102 | 200..=202 | 205..=224 | 300..=304 | 400 | 401 | 500 | 600 => {
+            code
+        }
+        700..=705 | 708..=720 | 800..=812 | 900..=912 => code,
+        _ => 999,
+    }
+}
+
 forwards! {
-    DRIVER, CUresult, where missing CUDA_ERROR_SHARED_OBJECT_INIT_FAILED:
+    DRIVER, CUresult, known, where missing CUDA_ERROR_SHARED_OBJECT_INIT_FAILED:
     cuInit(flags: c_uint);
     cuDriverGetVersion(version: *mut c_int);
     cuGetErrorString(error: CUresult, text: *mut *const c_char);

@@ -45,22 +45,23 @@ impl Late {
 }
 
 /// Defines the functions of one library, one a line. A macro, since neither a name nor a list of arguments can be
-/// generic. `sys` is the module of cudarc that declares them.
+/// generic. `sys` is the module of cudarc that declares them. `known` keeps the codes that cudarc's enum has: a newer
+/// library may answer others, and an enum must not hold them.
 macro_rules! forwards {
-    ($library:ident, $answer:ident, where missing $missing:ident:
+    ($library:ident, $answer:ident, $known:ident, where missing $missing:ident:
      $($name:ident($($argument:ident: $kind:ty),* $(,)?);)*) => {$(
         // SAFETY: no other function of the program has this name, and the constant shows that cudarc, which calls it,
-        // declares the same signature.
+        // declares the same arguments. Its enum of answers is a `u32`.
         #[unsafe(no_mangle)]
-        unsafe extern "C" fn $name($($argument: $kind),*) -> $answer {
+        unsafe extern "C" fn $name($($argument: $kind),*) -> u32 {
             const _: unsafe fn($($kind),*) -> $answer = sys::$name;
-            type Real = unsafe extern "C" fn($($kind),*) -> $answer;
+            type Real = unsafe extern "C" fn($($kind),*) -> u32;
             static REAL: OnceLock<Option<Real>> = OnceLock::new();
             // SAFETY: `Real` is what the library's header says of this function.
             match REAL.get_or_init(|| unsafe { $library.find(stringify!($name)) }) {
                 // SAFETY: whoever calls this keeps the rules of the real one.
-                Some(real) => unsafe { real($($argument),*) },
-                None => $answer::$missing,
+                Some(real) => $known(unsafe { real($($argument),*) }),
+                None => $answer::$missing as u32,
             }
         }
     )*};

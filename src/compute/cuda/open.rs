@@ -11,7 +11,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
 use candle_core::{Device, Error};
 
 use super::blas::BLAS;
-use super::driver::DRIVER;
+use super::driver::{self, DRIVER};
 use super::trouble::{LEAST_CAPABILITY, Trouble, version};
 use super::tryout::{self, Fault};
 use crate::compute::device::Card;
@@ -30,6 +30,7 @@ pub fn open(index: usize) -> Result<(Device, Card), Trouble> {
     if !DRIVER.is_there() {
         return Err(Trouble::NoDriver);
     }
+    driver::start().map_err(|code| Trouble::from_code(code, &format!("code {code}")))?;
     let count = CudaContext::device_count().map_err(of_driver)?;
     let count = usize::try_from(count).unwrap_or(0);
     let supported = driver_version()?;

@@ -53,7 +53,7 @@ impl Trouble {
         match code {
             2 => Self::NoMemory,
             34 => Self::Stub,
-            35 | 209 | 218 | 222 => Self::OlderDriver(name.to_owned()),
+            35 | 36 | 209 | 218 | 222 => Self::OlderDriver(name.to_owned()),
             46 => Self::Taken,
             100 => Self::NoCard,
             802 => Self::NotReady(name.to_owned()),
