@@ -4,9 +4,11 @@
 #   docker run --read-only -p 8000:8000 -v ./checkpoints/NAME:/models:ro -e BAYES_MODEL=/models/model \
 #       -v jobs:/data bayes
 #
-# With CUDA, for one compute capability (8.0 is the A100, 9.0 the H100):
+# With CUDA, for cards from the A100 on (docs/gpu.md); it starts without one, on the CPU:
 #
-#   docker build -t bayes:cuda --build-arg DEVICE=cuda --build-arg COMPUTE_CAP=80 .
+#   docker build -t bayes:cuda --build-arg DEVICE=cuda .
+#   docker run --gpus all --read-only -p 8000:8000 -v ./checkpoints/NAME:/models:ro -e BAYES_MODEL=/models/model \
+#       -v jobs:/data bayes:cuda
 #
 # Give it more time to stop than --shutdown-delay and --drain-timeout together (`docker stop -t`,
 # `terminationGracePeriodSeconds`).
@@ -18,8 +20,8 @@ ENV FEATURES=""
 FROM nvidia/cuda:12.6.3-devel-ubuntu22.04 AS build-cuda
 COPY --from=build-cpu /usr/local/cargo /usr/local/cargo
 COPY --from=build-cpu /usr/local/rustup /usr/local/rustup
-ARG COMPUTE_CAP=80
-ENV FEATURES=cuda CUDA_COMPUTE_CAP=${COMPUTE_CAP} CARGO_HOME=/usr/local/cargo \
+# What is compiled for 8.0 runs on newer cards too; 9.0 would become `sm_90a`, which no other card runs.
+ENV FEATURES=cuda CUDA_COMPUTE_CAP=80 NVCC=/source/tests/cuda/nvcc-needed CARGO_HOME=/usr/local/cargo \
     RUSTUP_HOME=/usr/local/rustup PATH=/usr/local/cargo/bin:${PATH}
 
 # hadolint ignore=DL3006
@@ -28,10 +30,13 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY configs configs
+COPY tests/cuda tests/cuda
 RUN cargo build --release --locked --features "${FEATURES}"
 
 FROM debian:bookworm-slim AS run-cpu
+# For cuBLAS, which is opened when there is a card. The driver keeps the kernels that it has translated.
 FROM nvidia/cuda:12.6.3-runtime-ubuntu22.04 AS run-cuda
+ENV CUDA_CACHE_PATH=/data/cuda
 
 # hadolint ignore=DL3006
 FROM run-${DEVICE}

@@ -11,14 +11,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// What `compose.yaml` asks whoever runs it.
-const OF_COMPOSE: [&str; 6] = [
-    "BAYES_MODEL_DIR",
-    "BAYES_API_KEYS",
-    "BAYES_FEEDBACK_KEYS",
-    "BAYES_MEMORY",
-    "BAYES_COMPUTE_CAP",
-    "BAYES_GPU_PORT",
-];
+const OF_COMPOSE: [&str; 5] =
+    ["BAYES_MODEL_DIR", "BAYES_API_KEYS", "BAYES_FEEDBACK_KEYS", "BAYES_MEMORY", "BAYES_GPU_PORT"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

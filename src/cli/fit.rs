@@ -70,6 +70,7 @@ fn method() -> impl TypedValueParser<Value = Method> {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    let selected = common.device()?;
     let job = FitJob {
         model: model_folder(Some(&options.model))?,
         dataset: options.dataset.clone(),
@@ -81,7 +82,6 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         head: if options.keep_head { Head::Keep } else { Head::Refit },
         output: options.output.clone(),
     };
-    let selected = common.device()?;
     let mut display = Display::new(common.quiet);
     let report = experiment::fit(&job, &selected.device, Path::new(CHECKPOINTS), &mut |progress| {
         display.show(&progress);

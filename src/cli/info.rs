@@ -9,7 +9,7 @@ use serde_json::json;
 use super::quantize::certificate_table;
 use super::{Common, Outcome, model_folder, print, print_json};
 use crate::artifact::{self, Manifest};
-use crate::compute::Precision;
+use crate::compute::{Card, Precision};
 use crate::numbers::grouped;
 use crate::{compute, data, hub};
 
@@ -36,7 +36,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     };
     let data_folder = std::env::var("BAYES_DATA_DIR").ok();
     if common.json {
-        print_json(&json!({
+        let mut found = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "device": device,
             "reason": selected.reason,
@@ -49,16 +49,21 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             "hub_offline": hub::is_offline(),
             "data_folder": data_folder,
             "license": env!("CARGO_PKG_LICENSE"),
-        }))?;
+        });
+        if let Some(card) = &selected.card {
+            found["card"] = json!(card);
+        }
+        print_json(&found)?;
         return Ok(Outcome::Done);
     }
     print(&format!(
-        "bayes         {}\ndevice        {device} ({})\nthreads       {}\nCPU features  {}\nprecisions    {}\n\
+        "bayes         {}\ndevice        {device} ({})\n{}threads       {}\nCPU features  {}\nprecisions    {}\n\
          token cache   {} (BAYES_CACHE_DIR)\nHub cache     {} (HF_HOME)\n\
          Hub           {endpoint} (HF_ENDPOINT){}\ndata folder   {}\n\
          license       {}\n",
         env!("CARGO_PKG_VERSION"),
         selected.reason,
+        selected.card.as_ref().map(of_card).unwrap_or_default(),
         compute::threads(),
         features.join(" "),
         precisions.join(" "),
@@ -69,6 +74,22 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         env!("CARGO_PKG_LICENSE"),
     ))?;
     Ok(Outcome::Done)
+}
+
+/// A card and its driver, in three lines.
+fn of_card(card: &Card) -> String {
+    let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+    format!(
+        "card          {}, compute capability {}\ncard memory   {:.1} GiB, {:.1} GiB free\n\
+         CUDA driver   {}, supports CUDA {}; built with {}\n",
+        card.name,
+        card.compute_capability,
+        gib(card.memory_bytes),
+        gib(card.free_bytes),
+        card.driver.as_deref().unwrap_or("release not told"),
+        card.driver_cuda,
+        card.toolkit,
+    )
 }
 
 /// What the manifest of a model says of it.

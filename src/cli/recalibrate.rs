@@ -34,6 +34,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    let selected = common.device()?;
     let job = RecalibrateJob {
         model: model_folder(options.model.as_deref())?,
         dataset: options.dataset.clone(),
@@ -41,7 +42,6 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         output: options.output.clone(),
         settings: options.settings.clone(),
     };
-    let selected = common.device()?;
     let mut display = Display::new(common.quiet);
     let mut show = |progress: crate::experiment::Progress<'_>| display.show(&progress);
     let report = recalibrate(&job, &selected.device, Path::new(CHECKPOINTS), &mut show);

@@ -259,9 +259,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if options.cache_entries == 0 && options.cache_ttl != CACHE_TTL {
         note("warning: --cache-ttl has no effect: --cache-entries is 0, so nothing is cached")?;
     }
+    let selected = common.device()?;
     let folders = models::folders(&options.model)?;
     models::check(&folders, !options.labels.is_empty(), settings.forward.as_ref())?;
-    let selected = common.device()?;
     settings.loading.precision = options.precision.on(&selected.device)?;
     let began = Instant::now();
     if options.check {

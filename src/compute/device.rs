@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use candle_core::Device;
+use serde::Serialize;
 
 /// What the user asked for with `--device`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,25 @@ pub struct Selected {
     pub device: Device,
     /// Why: one clause without a final stop.
     pub reason: String,
+    /// What is known of the card, where the device is one.
+    pub card: Option<Card>,
+}
+
+/// A CUDA card and what drives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Card {
+    pub name: String,
+    /// Such as `9.0`.
+    pub compute_capability: String,
+    pub memory_bytes: usize,
+    /// What was free when the device was opened.
+    pub free_bytes: usize,
+    /// The driver's release, where the system tells.
+    pub driver: Option<String>,
+    /// The newest CUDA that the driver supports.
+    pub driver_cuda: String,
+    /// The CUDA that this binary was built with.
+    pub toolkit: String,
 }
 
 /// Why a device cannot be had.
@@ -35,12 +55,14 @@ pub enum DeviceError {
          `--features cuda`); use `--device cpu` or `--device auto`"
     )]
     NotBuilt(usize),
-    #[error("device `cuda:{index}` cannot be opened: {message}")]
+    #[error("device `cuda:{index}` cannot be used: {reason}; {advice}, or use `--device cpu`")]
     Unavailable {
         /// The index asked for.
         index: usize,
-        /// What the driver said.
-        message: String,
+        /// What stands in the way: one clause without a final stop.
+        reason: String,
+        /// What to do: a clause that begins with a verb.
+        advice: String,
     },
 }
 
@@ -63,30 +85,36 @@ impl FromStr for DeviceChoice {
 
 /// Opens the device. `auto` never fails; an explicit device that cannot be had is an error.
 pub fn select(choice: DeviceChoice) -> Result<Selected, DeviceError> {
+    let cpu =
+        |reason: &str| Selected { device: Device::Cpu, reason: reason.to_owned(), card: None };
+    let on_card = |(device, card), reason: &str| Selected {
+        device,
+        reason: reason.to_owned(),
+        card: Some(card),
+    };
     match choice {
-        DeviceChoice::Cpu => Ok(Selected { device: Device::Cpu, reason: "asked for".to_owned() }),
-        DeviceChoice::Cuda(index) => {
-            Ok(Selected { device: cuda(index)?, reason: "asked for".to_owned() })
-        }
+        DeviceChoice::Cpu => Ok(cpu("asked for")),
+        DeviceChoice::Cuda(index) => Ok(on_card(cuda(index)?, "asked for")),
         DeviceChoice::Auto => Ok(match cuda(0) {
-            Ok(device) => Selected { device, reason: "a CUDA device was found".to_owned() },
-            Err(DeviceError::NotBuilt(_)) => Selected {
-                device: Device::Cpu,
-                reason: "this build has no CUDA support".to_owned(),
-            },
-            Err(error) => Selected { device: Device::Cpu, reason: error.to_string() },
+            Ok(opened) => on_card(opened, "a CUDA device was found"),
+            Err(DeviceError::NotBuilt(_)) => cpu("this build has no CUDA support"),
+            Err(DeviceError::Unavailable { reason, .. }) => cpu(&reason),
+            Err(error) => cpu(&error.to_string()),
         }),
     }
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(index: usize) -> Result<Device, DeviceError> {
-    Device::new_cuda(index)
-        .map_err(|error| DeviceError::Unavailable { index, message: error.to_string() })
+fn cuda(index: usize) -> Result<(Device, Card), DeviceError> {
+    super::cuda::open(index).map_err(|trouble| DeviceError::Unavailable {
+        index,
+        reason: trouble.to_string(),
+        advice: trouble.advice().to_owned(),
+    })
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(index: usize) -> Result<Device, DeviceError> {
+fn cuda(index: usize) -> Result<(Device, Card), DeviceError> {
     Err(DeviceError::NotBuilt(index))
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The only module that asks for the feature `cuda`.
 
+#[cfg(any(feature = "cuda", test))]
+mod cuda;
 mod device;
 pub mod kernels;
 mod memory;
@@ -14,7 +16,7 @@ mod relative;
 pub mod rounding;
 mod threads;
 
-pub use device::{DeviceChoice, DeviceError, Selected, select};
+pub use device::{Card, DeviceChoice, DeviceError, Selected, select};
 pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory, memory_left};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
 pub use packed::{Packed, Sequence, token_key};

@@ -82,6 +82,11 @@ fn the_commands_of_precision_run() {
 }
 
 #[test]
+fn the_commands_of_gpu_run() {
+    follow("docs/gpu.md");
+}
+
+#[test]
 fn the_commands_of_serving_and_deployment_run() {
     follow("docs/serving.md");
     follow("docs/deployment.md");

@@ -150,7 +150,7 @@ def store(command):
 
 def variables(binary):
     known = set(re.findall(r"env: (BAYES_\w+)", run(binary, "serve", "--help")[1])) | {"BAYES_API_KEY"}
-    ours = {"BAYES_MODEL_DIR", "BAYES_API_KEYS", "BAYES_FEEDBACK_KEYS", "BAYES_MEMORY", "BAYES_COMPUTE_CAP", "BAYES_GPU_PORT"}
+    ours = {"BAYES_MODEL_DIR", "BAYES_API_KEYS", "BAYES_FEEDBACK_KEYS", "BAYES_MEMORY", "BAYES_GPU_PORT"}
     files = [ROOT / "compose.yaml", *DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.env"), *DEPLOY.rglob("*.service")]
     for path in files:
         text = path.read_text()

@@ -256,8 +256,8 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if let Some(path) = &options.dump {
         replace::check("--dump", path, "a file of measured rows", bench::is_dump)?;
     }
-    let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
+    let folder = model_folder(options.model.as_deref())?;
     let mut artifact = artifact::load(&folder, &selected.device)?;
     if let Some(wanted) = options.train_length {
         let room = artifact.encoder.longest_sequence();

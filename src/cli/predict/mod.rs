@@ -128,8 +128,8 @@ impl Stdin {
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     options.check(common.json)?;
-    let folder = model_folder(options.model.as_deref())?;
     let selected = common.device()?;
+    let folder = model_folder(options.model.as_deref())?;
     let loading = Loading {
         labels: options.zero_shot.labels(),
         precision: options.precision.on(&selected.device)?,
