@@ -81,9 +81,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         head: if options.keep_head { Head::Keep } else { Head::Refit },
         output: options.output.clone(),
     };
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let mut display = Display::new(common.quiet);
-    let report = experiment::fit(&job, &selected.device, Path::new(CHECKPOINTS), &mut |progress| {
+    let report = experiment::fit(&job, &backend, Path::new(CHECKPOINTS), &mut |progress| {
         display.show(&progress);
     });
     display.finish();

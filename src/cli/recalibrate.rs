@@ -41,10 +41,10 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         output: options.output.clone(),
         settings: options.settings.clone(),
     };
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let mut display = Display::new(common.quiet);
     let mut show = |progress: crate::experiment::Progress<'_>| display.show(&progress);
-    let report = recalibrate(&job, &selected.device, Path::new(CHECKPOINTS), &mut show);
+    let report = recalibrate(&job, &backend, Path::new(CHECKPOINTS), &mut show);
     display.finish();
     let report = report?;
     if common.json {

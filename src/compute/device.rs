@@ -13,6 +13,8 @@ pub enum DeviceChoice {
     Cpu,
     /// The CUDA device of this index.
     Cuda(usize),
+    /// The operations of the CUDA engine on the CPU, for tests.
+    Twin,
 }
 
 /// A device and the reason for it, to be shown to the user.
@@ -51,6 +53,7 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
+            "twin" => Ok(Self::Twin),
             "cuda" => Ok(Self::Cuda(0)),
             _ => text
                 .strip_prefix("cuda:")
@@ -65,6 +68,10 @@ impl FromStr for DeviceChoice {
 pub fn select(choice: DeviceChoice) -> Result<Selected, DeviceError> {
     match choice {
         DeviceChoice::Cpu => Ok(Selected { device: Device::Cpu, reason: "asked for".to_owned() }),
+        DeviceChoice::Twin => Ok(Selected {
+            device: Device::Cpu,
+            reason: "the CUDA engine's operations on the CPU".to_owned(),
+        }),
         DeviceChoice::Cuda(index) => {
             Ok(Selected { device: cuda(index)?, reason: "asked for".to_owned() })
         }
