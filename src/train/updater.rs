@@ -172,3 +172,47 @@ impl Updater {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+    use crate::compute::{Backend, Noise, Purpose, fetch};
+
+    /// From the same gradients, weights, moments and averages have the same bits in both engines.
+    #[test]
+    fn both_engines_update_to_the_same_bits() {
+        let config = TrainConfig { weight_decay: 0.1, ..TrainConfig::default() };
+        let groups = BTreeMap::from([("x".to_owned(), Group { decays: true, rate: 0.5 })]);
+        let mut stream = Noise::new(3).stream(Purpose::Init, 0, 0);
+        let start: Vec<f32> = (0..300).map(|_| stream.normal() as f32).collect();
+        let [host, device] = [Backend::Cpu, Backend::TWIN].map(|backend| {
+            let own = Var::from_slice(&start, (3, 100), &Device::Cpu).unwrap();
+            let tensors = BTreeMap::from([("x".to_owned(), own.as_tensor().clone())]);
+            let variables = BTreeMap::from([("x".to_owned(), own)]);
+            let parameters = Parameters::from_map(tensors, &backend);
+            let average = Some(Average::new(&variables, 0.9).unwrap());
+            let mut updater =
+                Updater::new(&parameters, &variables, AdamW::default(), average).unwrap();
+            for step in 1..=5 {
+                updater.clear(100);
+                let loss: Tensor = variables["x"].sqr().unwrap().sum_all().unwrap();
+                let found = loss.backward().unwrap();
+                match &mut updater {
+                    Updater::Host(own) => own.gradients.add(&variables, &found).unwrap(),
+                    Updater::Device(own) => own.gather(&variables, &found).unwrap(),
+                }
+                let rates =
+                    Rates { groups: &groups, config: &config, learning_rate: 0.01, scale: 0.7 };
+                updater.step(&variables, rates).unwrap();
+                updater.take_in(&variables, step).unwrap();
+            }
+            let average = updater.average().unwrap();
+            let file = updater.optimizer().unwrap().to_bytes(average.as_deref());
+            (fetch::<f32>(&variables["x"]).unwrap(), file)
+        });
+        assert_ne!(host.0, start);
+        assert!(host == device, "weights, moments or averages have other bits");
+    }
+}
