@@ -3,6 +3,8 @@
 //! The only module that asks for the feature `cuda`.
 
 mod backend;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 mod device;
 mod fetch;
 pub mod kernels;

@@ -1,0 +1,3 @@
+//! CUDA cards.
+
+pub mod kernels;
