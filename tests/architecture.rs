@@ -121,6 +121,23 @@ fn keys_are_compared_in_constant_time() {
     assert!(code.contains(".ct_eq(") && !code.contains(" == "), "{code}");
 }
 
+/// A read of a device stops the host: all go through `compute::fetch`, which counts them.
+#[test]
+fn the_device_engine_reads_through_one_function() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![root.join("train/on_device.rs"), root.join("train/updater.rs")];
+    for folder in ["model/graph", "compute/ops/device"] {
+        sources(&root.join(folder), &mut files);
+    }
+    assert!(files.len() > 12, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for read in ["to_vec0", "to_vec1", "to_vec2", "to_vec3", "to_scalar"] {
+            assert!(!text.contains(read), "{}: {read}", file.display());
+        }
+    }
+}
+
 /// Only `compute` asks which features were built; `bayes info` may show them.
 #[test]
 fn features_are_asked_for_in_compute_only() {

@@ -9,11 +9,11 @@
 mod home;
 
 use bayes::calibrate::drift::{Feature, Monitor, Watched};
-use bayes::compute::{Noise, Purpose, Stream};
+use bayes::compute::{Backend, Noise, Purpose, Stream};
 use bayes::data::reviews::{self, Review};
 use bayes::evaluate::shift::Damage;
 use bayes::predict::{Predictor, Text};
-use candle_core::Device;
+
 use home::Home;
 use rayon::prelude::*;
 
@@ -56,7 +56,7 @@ fn a_change_is_told_within_300_requests_and_200_quiet_days_have_no_alarm() {
     let home = Home::new();
     home.done(&["train", "--quiet", "--set", "data.train_limit=4000"]);
     let folder = home.path("checkpoints/reviews/model");
-    let predictor = Predictor::load(&folder, &Device::Cpu).unwrap();
+    let predictor = Predictor::load(&folder, &Backend::Cpu).unwrap();
     // The variance of this model's logits does not help, so that it reports no epistemic part.
     assert_eq!(monitor(&predictor).states().len(), Feature::ALL.len() - 1);
     let noise = Noise::new(5);

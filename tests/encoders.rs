@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use bayes::compute::ops::cross_entropy;
-use bayes::compute::{Noise, Packed, Sequence};
+use bayes::compute::{Backend, Noise, Packed, Sequence};
 use bayes::data::{TextTokenizer, Truncation};
 use bayes::model::{
     self, Classifier, EncoderConfig, Engine, GradientMap, Pooling, Tape, TrainingPass,
@@ -49,7 +49,7 @@ fn config(case: &str) -> EncoderConfig {
 
 fn classifier(case: &str, pooling: Pooling) -> Classifier {
     let config = EncoderConfig { pooling, ..config(case) };
-    let loaded = model::load(&folder(case), &config, &Noise::new(0), &Device::Cpu).unwrap();
+    let loaded = model::load(&folder(case), &config, &Noise::new(0), &Backend::Cpu).unwrap();
     Classifier::packed(&config, &loaded.parameters).unwrap()
 }
 
@@ -151,7 +151,7 @@ fn a_pooler_that_is_missing_comes_from_the_seed() {
     let mut config = EncoderConfig::read(&folder("bert_no_pooler")).unwrap();
     config.labels = vec!["a".to_owned(), "b".to_owned()];
     let load = |seed| {
-        model::load(&folder("bert_no_pooler"), &config, &Noise::new(seed), &Device::Cpu).unwrap()
+        model::load(&folder("bert_no_pooler"), &config, &Noise::new(seed), &Backend::Cpu).unwrap()
     };
     let pooler = |seed| load(seed).parameters.get("pooler.weight").to_vec2::<f32>().unwrap();
     assert!(load(1).missing.contains(&"bert.pooler.dense.weight".to_owned()));
@@ -243,7 +243,7 @@ fn saved_weights_load_to_the_same_values() {
     ] {
         let config = config(case);
         let load = |folder: &std::path::Path| {
-            model::load(folder, &config, &Noise::new(0), &Device::Cpu).unwrap()
+            model::load(folder, &config, &Noise::new(0), &Backend::Cpu).unwrap()
         };
         let first = load(&folder(case));
         let home = tempfile::tempdir().unwrap();
@@ -312,7 +312,7 @@ fn gradients_equal_those_of_transformers() {
         let expected_file = folder(case).join("gradients.safetensors");
         let theirs = candle_core::safetensors::load(expected_file, &Device::Cpu).unwrap();
         let config = config(case);
-        let loaded = model::load(&folder(case), &config, &Noise::new(0), &Device::Cpu).unwrap();
+        let loaded = model::load(&folder(case), &config, &Noise::new(0), &Backend::Cpu).unwrap();
         let all = specifications(&config);
         let (variables, parameters) = loaded.parameters.variables(&all).unwrap();
         let batch = Packed::new(sequences(&expected(case)));
@@ -368,7 +368,7 @@ fn the_head_of_a_masked_language_model_is_read_where_it_is_that_of_the_classifie
     tensors.insert("decoder.bias".to_owned(), bias);
     let dense = values(&tensors["head.dense.weight"]);
     candle_core::safetensors::save(&tensors, home.path().join("model.safetensors")).unwrap();
-    let loaded = model::load(home.path(), &config, &Noise::new(0), &Device::Cpu).unwrap();
+    let loaded = model::load(home.path(), &config, &Noise::new(0), &Backend::Cpu).unwrap();
     assert_eq!(loaded.missing, ["classifier.bias", "classifier.weight"]);
     assert_eq!(values(loaded.parameters.get("pooler.weight")), dense);
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use bayes::compute::ops::{add_layer_norm, cross_entropy};
-use bayes::compute::{Noise, Packed, Sequence};
+use bayes::compute::{Backend, Noise, Packed, Sequence};
 use bayes::model::{Classifier, DropoutSource, EncoderConfig, Parameters, Sizes, specifications};
 use bayes::train::{Gradients, Guard, TrainError};
 use candle_core::{Device, Tensor, Var};
@@ -19,7 +19,7 @@ fn tiny() -> (EncoderConfig, Parameters) {
     };
     let mut config = EncoderConfig::from_scratch(sizes, 20, 16).unwrap();
     config.labels = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
-    let parameters = Parameters::fresh(&config, &Noise::new(1), &Device::Cpu).unwrap();
+    let parameters = Parameters::fresh(&config, &Noise::new(1), &Backend::Cpu).unwrap();
     (config, parameters)
 }
 

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
-use bayes::compute::{Allocator, Noise, Packed, Sequence, allocated_bytes};
+use bayes::compute::{Allocator, Backend, Noise, Packed, Sequence, allocated_bytes};
 use bayes::model::{
     DropoutSource, EncoderConfig, Engine, GradientMap, Parameters, Tape, TrainingPass,
 };
@@ -41,7 +41,7 @@ fn bytes(work: impl FnOnce() + Send) -> u64 {
 fn twice_the_tokens_take_twice_the_memory() {
     let config = config();
     assert_eq!(config.longest_sequence(), 8192);
-    let parameters = Parameters::fresh(&config, &Noise::new(1), &Device::Cpu).unwrap();
+    let parameters = Parameters::fresh(&config, &Noise::new(1), &Backend::Cpu).unwrap();
     let forward = |length: usize| {
         let engine = Engine::new(&config, &parameters).unwrap().unwrap();
         bytes(|| {

@@ -9,14 +9,13 @@ use std::sync::atomic::AtomicBool;
 
 use bayes::artifact;
 use bayes::calibrate::novelty::NoveltyScore;
-use bayes::compute::{Noise, Purpose};
+use bayes::compute::{Backend, Noise, Purpose};
 use bayes::data::{Overrides, reviews};
 use bayes::experiment::{Ended, Experiment, FitJob, Resume, RunContext, fit, train};
 use bayes::method::Method;
 use bayes::method::laplace::Head;
 use bayes::model::Parameters;
 use bayes::predict::{Predictor, Text};
-use candle_core::Device;
 
 /// Words from and below.
 const GROUPS: [Range<usize>; 5] = [5..10, 10..20, 20..50, 50..100, 100..201];
@@ -81,7 +80,7 @@ fn table_of(path: &Path, rows: u32, split: u64) {
 fn trained(folder: &Path, more: &[&str]) -> Predictor {
     table(&folder.join("long.csv"), 3000);
     run(folder, "long", more);
-    Predictor::load(&folder.join("checkpoints/long/model"), &Device::Cpu).unwrap()
+    Predictor::load(&folder.join("checkpoints/long/model"), &Backend::Cpu).unwrap()
 }
 
 /// Trains on the table of this name.
@@ -112,7 +111,7 @@ fn run(folder: &Path, name: &str, more: &[&str]) {
         own.iter().chain(new).chain(more).map(|&one| one.to_owned()).collect();
     let experiment = Experiment::parse("", "test", &settings).unwrap();
     let context = RunContext {
-        device: &Device::Cpu,
+        device: &Backend::Cpu,
         checkpoints: &folder.join("checkpoints"),
         runs: &folder.join("runs"),
         stop: &AtomicBool::new(false),
@@ -208,7 +207,7 @@ fn copy(from: &Path, to: &Path) {
 fn the_encoder_before_fine_tuning_is_one_more_layer_of_the_distance() {
     let folder = tempfile::tempdir().unwrap();
     let model = tuned(folder.path());
-    let loaded = artifact::load(&model, &Device::Cpu).unwrap();
+    let loaded = artifact::load(&model, &Backend::Cpu).unwrap();
     let novelty = loaded.calibration.novelty.as_ref().unwrap();
     assert!(novelty.reads_reference());
     // Two layers, whose inputs are read, the feature, and that encoder.
@@ -217,7 +216,7 @@ fn the_encoder_before_fine_tuning_is_one_more_layer_of_the_distance() {
 
     // It is what training began with, not what it ended with.
     let first =
-        artifact::load(&folder.path().join("checkpoints/first/model"), &Device::Cpu).unwrap();
+        artifact::load(&folder.path().join("checkpoints/first/model"), &Backend::Cpu).unwrap();
     let values = |parameters: &Parameters, name: &str| -> Vec<f32> {
         parameters.get(name).flatten_all().unwrap().to_vec1().unwrap()
     };
@@ -270,7 +269,7 @@ fn refused_folders(model: &Path, place: &Path) {
         let _ = std::fs::remove_dir_all(place);
         copy(model, place);
         change(place);
-        artifact::load(place, &Device::Cpu).unwrap_err().to_string()
+        artifact::load(place, &Backend::Cpu).unwrap_err().to_string()
     };
     let gone = refused(&|folder| std::fs::remove_file(folder.join(REFERENCE)).unwrap());
     assert!(gone.contains(REFERENCE) && gone.contains("not found"), "{gone}");
@@ -316,8 +315,8 @@ fn fitted_again(folder: &Path, model: &Path) {
             head: Head::Refit,
             output: Some(folder.join("fitted")),
         };
-        fit(&job, &Device::Cpu, &folder.join("checkpoints"), &mut |_| {})
-            .map(|report| artifact::load(&report.model, &Device::Cpu).unwrap())
+        fit(&job, &Backend::Cpu, &folder.join("checkpoints"), &mut |_| {})
+            .map(|report| artifact::load(&report.model, &Backend::Cpu).unwrap())
             .map_err(|error| error.to_string())
     };
     let kept = fitted(&source, &[]).unwrap();

@@ -1,11 +1,10 @@
 //! Reading a model folder: one of ours, checked file by file, or any classifier in the layout of
 //! transformers.
 
+use serde_json::Value;
+
 use std::collections::BTreeMap;
 use std::path::Path;
-
-use candle_core::Device;
-use serde_json::Value;
 
 use super::files::{self, File};
 use super::foreign::{foreign, keep_nothing_back};
@@ -21,7 +20,7 @@ use super::zero_shot::{self, last_layer_view};
 use super::{Artifact, ArtifactError, DRIFT, Manifest, SCHEMA, SpecialTokens};
 use crate::calibrate::Calibration;
 use crate::calibrate::drift::DriftReference;
-use crate::compute::Noise;
+use crate::compute::{Backend, Noise};
 use crate::data::TextTokenizer;
 use crate::model::{self, EncoderConfig, ModelError, check_labels};
 use crate::posterior::Posterior;
@@ -36,7 +35,7 @@ const LONGEST_NAME: usize = 1000;
 
 /// Loads a folder onto a device. A file whose hash is not that of the manifest is refused. What is hashed
 /// is what is used: each file is read once.
-pub fn load(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
+pub fn load(folder: &Path, device: &Backend) -> Result<Artifact, ArtifactError> {
     if !folder.is_dir() {
         return Err(ArtifactError::NoFolder(folder.to_owned()));
     }
@@ -57,7 +56,7 @@ pub fn manifest_of(folder: &Path) -> Result<Option<Manifest>, ArtifactError> {
 }
 
 /// A folder of ours.
-fn own(folder: &Path, manifest: Manifest, device: &Device) -> Result<Artifact, ArtifactError> {
+fn own(folder: &Path, manifest: Manifest, device: &Backend) -> Result<Artifact, ArtifactError> {
     let damaged = |message: String| ArtifactError::Nonsense {
         path: folder.join("bayes").join("manifest.json"),
         message,
@@ -156,7 +155,7 @@ fn read_drift(folder: &Path, manifest: &Manifest) -> Result<Option<DriftReferenc
 }
 
 /// A folder that another tool wrote.
-fn of_transformers(folder: &Path, device: &Device) -> Result<Artifact, ArtifactError> {
+fn of_transformers(folder: &Path, device: &Backend) -> Result<Artifact, ArtifactError> {
     if let Some(base) = model::adapter_base(folder)? {
         files::check(&base)?;
     }

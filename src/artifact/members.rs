@@ -4,12 +4,10 @@
 
 use std::path::Path;
 
-use candle_core::Device;
-
 use super::{Artifact, ArtifactError, HASHED, Manifest, precisions};
 use crate::calibrate::Calibration;
 use crate::calibrate::novelty::Novelty;
-use crate::compute::Noise;
+use crate::compute::{Backend, Noise};
 use crate::model::{self, EncoderConfig, Parameters};
 use crate::numbers::counted;
 use crate::posterior::{MOST_MEMBERS, Passes, Posterior};
@@ -80,7 +78,7 @@ pub(super) fn read_members(
     manifest: &Manifest,
     posterior: &Posterior,
     encoder: &EncoderConfig,
-    device: &Device,
+    device: &Backend,
 ) -> Result<Vec<Parameters>, ArtifactError> {
     let count = match posterior.passes() {
         Some(Passes::Members(count)) => count,
@@ -108,7 +106,7 @@ pub(super) fn read_reference(
     manifest: &Manifest,
     calibration: &Calibration,
     encoder: &EncoderConfig,
-    device: &Device,
+    device: &Backend,
 ) -> Result<Option<Parameters>, ArtifactError> {
     let reads = calibration.novelty.as_ref().is_some_and(Novelty::reads_reference);
     match (reads, manifest.files.contains_key(REFERENCE)) {
@@ -130,7 +128,7 @@ fn read_network(
     name: &str,
     manifest: &Manifest,
     encoder: &EncoderConfig,
-    device: &Device,
+    device: &Backend,
 ) -> Result<Parameters, ArtifactError> {
     let nonsense = |message| ArtifactError::Nonsense {
         path: folder.join("bayes").join("manifest.json"),

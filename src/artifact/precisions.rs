@@ -75,7 +75,7 @@ impl Artifact {
     /// of the stored weights, or one with a certificate that was granted; else f32.
     pub fn fastest(&self) -> Precision {
         let manifest = &self.manifest;
-        let on_cpu = self.parameters.get("classifier.weight").device().is_cpu();
+        let on_cpu = self.parameters.backend().is_cpu();
         let granted = |own: &Precision| {
             let fitted = self.fitted_at.contains_key(own);
             let granted = |one: &Certificate| one.verdict().granted;

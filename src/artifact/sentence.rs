@@ -87,11 +87,10 @@ pub(super) fn last(
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
     use safetensors::SafeTensors;
 
     use super::*;
-    use crate::compute::Noise;
+    use crate::compute::{Backend, Noise};
     use crate::model::Sizes;
 
     fn encoder(pooling: Pooling) -> EncoderConfig {
@@ -112,7 +111,7 @@ mod tests {
         for pooling in [Pooling::Auto, Pooling::Mean, Pooling::Normalised, Pooling::Cls] {
             let encoder = encoder(pooling);
             let noise = Noise::new(3);
-            let parameters = Parameters::fresh(&encoder, &noise, &Device::Cpu).unwrap();
+            let parameters = Parameters::fresh(&encoder, &noise, &Backend::Cpu).unwrap();
             let files = sentence_files(&encoder, &parameters, 10).unwrap();
             if pooling == Pooling::Auto {
                 assert!(files.is_empty());

@@ -55,9 +55,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         ood_overrides: options.outside.overrides(),
         other_data: options.other_data.clone(),
     };
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let context = RunContext {
-        device: &selected.device,
+        device: &backend,
         checkpoints: Path::new(CHECKPOINTS),
         runs: Path::new(RUNS),
         stop: stop::listen()?,

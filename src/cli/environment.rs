@@ -6,14 +6,17 @@ use crate::suggest::nearest;
 
 /// The variable behind `--device`.
 pub const DEVICE: &str = "BAYES_DEVICE";
+/// Whether products of f32 on a GPU may read TF32: `1`.
+pub const TF32: &str = "BAYES_TF32";
 /// Those that belong to no flag.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "BAYES_API_KEY",
     "BAYES_CACHE_DIR",
     "BAYES_DATA_DIR",
     "BAYES_ALLOW_PLAIN_HTTP_ENDPOINT",
     "BAYES_FEEDBACK_KEY",
     "BAYES_FORWARD_KEY",
+    TF32,
 ];
 /// How all of ours begin.
 const OURS: &str = "BAYES_";

@@ -155,7 +155,7 @@ fn from_models(
             evaluate::read(file).is_ok()
         })?;
     }
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let folders: Vec<PathBuf> = match options.model.as_slice() {
         [] => vec![model_folder(None)?],
         all => all.iter().map(|model| model_folder(Some(model))).collect::<Result<_>>()?,
@@ -174,14 +174,14 @@ fn from_models(
         trunk: None,
         loading: Loading {
             labels: options.zero_shot.labels(),
-            precision: options.precision.on(&selected.device)?,
+            precision: options.precision.on(&backend)?,
         },
     };
     let mut show = |event: Event| match event {
         Event::Remark(remark) => display.show(&Progress::from(&remark)),
         Event::Work { what, done, total } => display.show(&Progress::Work { what, done, total }),
     };
-    Ok(evaluate_models(&folders, &selected.device, &asked, &mut show)?)
+    Ok(evaluate_models(&folders, &backend, &asked, &mut show)?)
 }
 
 fn tables(evaluated: &[Evaluation], differences: &[Comparison]) -> String {

@@ -70,7 +70,7 @@ fn method() -> impl TypedValueParser<Value = Method> {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let job = FitJob {
         model: model_folder(Some(&options.model))?,
         dataset: options.dataset.clone(),
@@ -83,7 +83,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         output: options.output.clone(),
     };
     let mut display = Display::new(common.quiet);
-    let report = experiment::fit(&job, &selected.device, Path::new(CHECKPOINTS), &mut |progress| {
+    let report = experiment::fit(&job, &backend, Path::new(CHECKPOINTS), &mut |progress| {
         display.show(&progress);
     });
     display.finish();

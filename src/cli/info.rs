@@ -26,7 +26,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         return of_model(&model_folder(Some(model))?, common);
     }
     let selected = common.device()?;
-    let device = if selected.device.is_cpu() { "cpu" } else { "cuda" };
+    let device = common.backend_on(selected.clone())?.kind();
     let features = compute::cpu_features();
     let precisions: Vec<String> = Precision::available().map(|one| one.to_string()).collect();
     // One that cannot be used is no reason to show nothing else.

@@ -49,7 +49,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use log::Reader;
 use output::{note, print, print_json, print_raw};
 
-use crate::compute::{self, DeviceChoice, Selected};
+use crate::compute::{self, Backend, DeviceChoice, Selected};
 use crate::{hub, model};
 
 /// Folder of the models, in the working folder.
@@ -270,6 +270,20 @@ impl Common {
         };
         tracing::info!("device {device} ({})", selected.reason);
         Ok(selected)
+    }
+
+    /// Where networks compute.
+    fn backend(&self) -> Result<Backend> {
+        self.backend_on(self.device()?)
+    }
+
+    /// On a device that was selected.
+    fn backend_on(&self, selected: Selected) -> Result<Backend> {
+        compute::allow_tf32(std::env::var_os(environment::TF32).is_some_and(|value| value == "1"));
+        Ok(match self.device.parse()? {
+            DeviceChoice::Twin => Backend::TWIN,
+            _ => Backend::of(selected.device),
+        })
     }
 }
 

@@ -1,10 +1,9 @@
 //! The flag of the commands that predict: at which precision.
 
 use anyhow::{Result, bail};
-use candle_core::Device;
 use clap::{Args, ValueEnum};
 
-use crate::compute::Precision;
+use crate::compute::{Backend, Precision};
 
 /// What the products in the layers are computed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -28,7 +27,7 @@ pub struct PrecisionFlag {
 
 impl PrecisionFlag {
     /// Nothing for `auto`. Refuses what this device has no instructions for.
-    pub fn on(self, device: &Device) -> Result<Option<Precision>> {
+    pub fn on(self, device: &Backend) -> Result<Option<Precision>> {
         let precision = match self.precision {
             Name::Auto => return Ok(None),
             Name::F32 => Precision::F32,

@@ -44,7 +44,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if let Err(why) = precision.check() {
         bail!("--precision {precision}: {why}");
     }
-    if !common.device()?.device.is_cpu() {
+    if !common.backend()?.is_cpu() {
         bail!("weights are quantised on the CPU; use --device cpu");
     }
     let job = QuantizeJob {

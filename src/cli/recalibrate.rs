@@ -34,7 +34,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let job = RecalibrateJob {
         model: model_folder(options.model.as_deref())?,
         dataset: options.dataset.clone(),
@@ -44,7 +44,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     };
     let mut display = Display::new(common.quiet);
     let mut show = |progress: crate::experiment::Progress<'_>| display.show(&progress);
-    let report = recalibrate(&job, &selected.device, Path::new(CHECKPOINTS), &mut show);
+    let report = recalibrate(&job, &backend, Path::new(CHECKPOINTS), &mut show);
     display.finish();
     let report = report?;
     if common.json {

@@ -259,15 +259,15 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if options.cache_entries == 0 && options.cache_ttl != CACHE_TTL {
         note("warning: --cache-ttl has no effect: --cache-entries is 0, so nothing is cached")?;
     }
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let folders = models::folders(&options.model)?;
     models::check(&folders, !options.labels.is_empty(), settings.forward.as_ref())?;
-    settings.loading.precision = options.precision.on(&selected.device)?;
+    settings.loading.precision = options.precision.on(&backend)?;
     let began = Instant::now();
     if options.check {
         Keys::read(&settings.api_keys)?;
         settings.forward.iter().try_for_each(ForwardSettings::check)?;
-        let places = ModelFolder::places(folders, &selected.device, &settings);
+        let places = ModelFolder::places(folders, &backend, &settings);
         for model in serve::load_all(places)? {
             let loaded = model.current();
             print(&format!(
@@ -281,7 +281,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let quiet = common.quiet;
-    let drained = serve::run(folders, &selected.device, settings, |address| {
+    let drained = serve::run(folders, &backend, settings, |address| {
         let seconds = began.elapsed().as_secs_f64();
         if !quiet {
             // A closed stderr is no reason not to serve.

@@ -79,14 +79,14 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         return if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }
             .map(|()| Outcome::Done);
     }
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let stop = stop::listen()?;
     let mut display = Display::new(common.quiet);
     let push = experiment.publish.push;
     let pusher = (push == Push::EverySave)
         .then(|| Pusher::start(experiment.publish.clone(), RUNS.into(), memory()));
     let context = RunContext {
-        device: &selected.device,
+        device: &backend,
         checkpoints: Path::new(CHECKPOINTS),
         runs: Path::new(RUNS),
         stop,

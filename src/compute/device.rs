@@ -14,6 +14,8 @@ pub enum DeviceChoice {
     Cpu,
     /// The CUDA device of this index.
     Cuda(usize),
+    /// The operations of the CUDA engine on the CPU, for tests.
+    Twin,
 }
 
 /// A device and the reason for it, to be shown to the user.
@@ -73,6 +75,7 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
+            "twin" => Ok(Self::Twin),
             "cuda" => Ok(Self::Cuda(0)),
             _ => text
                 .strip_prefix("cuda:")
@@ -94,6 +97,7 @@ pub fn select(choice: DeviceChoice) -> Result<Selected, DeviceError> {
     };
     match choice {
         DeviceChoice::Cpu => Ok(cpu("asked for")),
+        DeviceChoice::Twin => Ok(cpu("the CUDA engine's operations on the CPU")),
         DeviceChoice::Cuda(index) => Ok(on_card(cuda(index)?, "asked for")),
         DeviceChoice::Auto => Ok(match cuda(0) {
             Ok(opened) => on_card(opened, "a CUDA device was found"),

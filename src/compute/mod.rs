@@ -2,9 +2,11 @@
 //!
 //! The only module that asks for the feature `cuda`.
 
-#[cfg(any(feature = "cuda", test))]
+mod backend;
+#[cfg(any(test, feature = "cuda"))]
 mod cuda;
 mod device;
+mod fetch;
 pub mod kernels;
 mod memory;
 mod noise;
@@ -16,7 +18,9 @@ mod relative;
 pub mod rounding;
 mod threads;
 
+pub use backend::{Backend, allow_tf32};
 pub use device::{Card, DeviceChoice, DeviceError, Selected, select};
+pub use fetch::{fetch, fetch_f32, reads};
 pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory, memory_left};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
 pub use packed::{Packed, Sequence, token_key};

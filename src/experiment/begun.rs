@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
-
 use super::differences::differences;
 use super::resume::Wanted;
 use super::{Experiment, ExperimentError};
-use crate::compute::Noise;
+use crate::compute::{Backend, Noise};
 use crate::model::{self, EncoderConfig, Parameters};
 use crate::train::{Broken, Outcome, Place, State, TrainerState};
 
@@ -30,7 +28,7 @@ impl Begun {
     fn read(
         path: &Path,
         encoder: &EncoderConfig,
-        device: &Device,
+        device: &Backend,
     ) -> Result<Parameters, ExperimentError> {
         Ok(model::load_file(path, encoder, &Noise::new(0), device)?.parameters)
     }
@@ -39,7 +37,7 @@ impl Begun {
     pub(super) fn outcome(
         &self,
         encoder: &EncoderConfig,
-        device: &Device,
+        device: &Backend,
     ) -> Result<Option<Outcome>, ExperimentError> {
         let Some(best) = self.place.best().filter(|_| self.has_ended()) else { return Ok(None) };
         Ok(Outcome::of_ended(&self.state.counters, Self::read(&best, encoder, device)?))
@@ -49,7 +47,7 @@ impl Begun {
     pub(super) fn state(
         &self,
         encoder: &EncoderConfig,
-        device: &Device,
+        device: &Backend,
     ) -> Result<State, ExperimentError> {
         let place = &self.place;
         let parameters = Self::read(&place.path.join("model.safetensors"), encoder, device)?;

@@ -2,12 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
-
 use super::feature_cache::content_of;
 use super::{Experiment, ExperimentError};
 use crate::artifact::{SpecialTokens, manifest_of};
-use crate::compute::Noise;
+use crate::compute::{Backend, Noise};
 use crate::data::{
     DataError, Dataset, Example, Part, Remark, TextTokenizer, VocabularyError, build_vocabulary,
     clean, some, typical_length,
@@ -246,7 +244,7 @@ impl InitialEncoder {
     pub fn parameters(
         &self,
         noise: &Noise,
-        device: &Device,
+        device: &Backend,
     ) -> Result<(Parameters, Vec<String>), ExperimentError> {
         match &self.folder {
             Some(folder) => {

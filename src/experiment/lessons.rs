@@ -3,14 +3,12 @@
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
-
 use super::altered::altered;
 use super::encoder::InitialEncoder;
 use super::teacher::{Said, Teacher};
 use super::{Experiment, ExperimentError, Progress};
 use crate::artifact::PartRecord;
-use crate::compute::Noise;
+use crate::compute::{Backend, Noise};
 use crate::data::split::content_hash;
 use crate::data::{
     DataError, Dataset, Example, Parts, Remark, TokenSet, clean, encode_clean, unlabelled,
@@ -106,7 +104,7 @@ impl Lessons {
         &self,
         experiment: &Experiment,
         start: &InitialEncoder,
-        (device, stop): (&Device, &AtomicBool),
+        (device, stop): (&Backend, &AtomicBool),
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Taught>, ExperimentError> {
         let Some(said) = self.teacher.ask(&self.examples, (device, stop), show)? else {

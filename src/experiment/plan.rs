@@ -1,15 +1,15 @@
 //! What a run would do.
 
+use serde::Serialize;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use candle_core::Device;
-use serde::Serialize;
 
 use super::lessons::Lessons;
 use super::prepare::{Opened, Prepared, prepare};
 use super::schedule::{long_warmup, overruled_epochs};
 use super::{Experiment, ExperimentError};
+use crate::compute::Backend;
 use crate::data::{Dataset, Remark, repeated_validation, untrained};
 use crate::model::{self, Specification};
 use crate::train::{self, Recipe};
@@ -47,7 +47,7 @@ pub struct Plan {
 /// What [`train()`](super::train) would do. An encoder that is not here is no reason not to look at the
 /// data.
 pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, ExperimentError> {
-    written.train.check_device(&Device::Cpu)?;
+    written.train.check_device(&Backend::Cpu)?;
     let here = written.model.init.as_deref().and_then(model::here);
     let opened = Opened::new(written, here.as_deref())?;
     let mut of_encoder = None;

@@ -1,12 +1,11 @@
 //! The recipe behind `bayes quantize`: a model whose weights are stored at a precision, with a certificate that it
 //! keeps its promises there.
 
+use serde::Serialize;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use candle_core::Device;
-use serde::Serialize;
 
 use super::calibration::FitSettings;
 use super::certificate::{ApartRows, certify};
@@ -14,7 +13,7 @@ use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::{ExperimentError, Progress};
 use crate::artifact::{self, Artifact, Certificate, Manifest, REFERENCE, Verdict};
-use crate::compute::{Noise, Precision};
+use crate::compute::{Backend, Noise, Precision};
 use crate::data::{Dataset, Part, Remark, TokenSet};
 use crate::evaluate::models::data_config;
 use crate::evaluate::{labels_of_trained, own_parts};
@@ -55,7 +54,7 @@ pub fn quantize(
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<QuantizeReport, ExperimentError> {
     let precision = job.precision;
-    let source = artifact::load(&job.model, &Device::Cpu)?;
+    let source = artifact::load(&job.model, &Backend::Cpu)?;
     refuse_edited(&job.model, &source.manifest)?;
     refuse_others(job, &source)?;
     let from = (job.model.as_path(), &source);

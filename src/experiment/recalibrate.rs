@@ -1,12 +1,11 @@
 //! The recipe behind `bayes recalibrate`: temperature, scale, prediction sets, novelty's p-values and limits on new
 //! labelled rows. The weights, the posterior around them and what novelty measures stay.
 
+use serde::Serialize;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-use candle_core::Device;
-use serde::Serialize;
 
 use super::calibration::{FitSettings, HeldOut, SeenRows, check_labels, keys};
 use super::certificate::{covered, judge};
@@ -18,7 +17,7 @@ use super::quantize::refuse_edited;
 use super::{Experiment, ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Recalibration};
 use crate::calibrate::{CalibrationConfig, CalibrationSummary, SMALL};
-use crate::compute::{Noise, Purpose};
+use crate::compute::{Backend, Noise, Purpose};
 use crate::data::split::{carve, content_hash};
 use crate::data::{Dataset, Example, Overrides, TokenSet, repeated_evidence};
 use crate::evaluate::models::data_config;
@@ -90,7 +89,7 @@ pub struct RecalibrateReport {
 /// The rows cannot be read or are too few, or the folder cannot be written.
 pub fn recalibrate(
     job: &RecalibrateJob,
-    device: &Device,
+    device: &Backend,
     checkpoints: &Path,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<RecalibrateReport, ExperimentError> {

@@ -4,16 +4,15 @@
 //! SHA-256 as `sha256`, u8 `[32]`, in a file for each few hundred texts: a run that was killed while it asked goes on
 //! from there, and no text is asked twice. The key is a hash of the teacher, the texts and the version of the tool.
 
+use safetensors::tensor::Dtype;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use candle_core::Device;
-use safetensors::tensor::Dtype;
 
 use super::prepare::unkept;
 use super::{ExperimentError, Progress};
 use crate::artifact::{Manifest, manifest_of};
-use crate::compute::Precision;
+use crate::compute::{Backend, Precision};
 use crate::data::split::content_hash;
 use crate::data::table::ColumnNames;
 use crate::data::{self, Dataset, Example, some};
@@ -85,7 +84,7 @@ impl Teacher {
     pub(super) fn ask(
         &self,
         examples: &[Example],
-        (device, stop): (&Device, &AtomicBool),
+        (device, stop): (&Backend, &AtomicBool),
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Option<Said>, ExperimentError> {
         // The same on every CPU.

@@ -214,7 +214,7 @@ mod tests {
     use candle_core::{Device, Tensor};
 
     use super::*;
-    use crate::compute::{Noise, Purpose};
+    use crate::compute::{Backend, Noise, Purpose};
     use crate::method::laplace::{FeatureRows, Head};
     use crate::method::{LastLayer, PosteriorConfig};
     use crate::posterior::{LinkChoice, LogitCovariance};
@@ -273,7 +273,8 @@ mod tests {
             |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
         let names = [(LAST[0], vec![classes, d]), (LAST[1], vec![classes]), ("other", vec![1])];
         let blank = names.map(|(name, shape)| (name.to_owned(), zeros(&shape)));
-        let mean = follower.weights(&Parameters::from_map(blank.into())).unwrap().unwrap();
+        let mean =
+            follower.weights(&Parameters::from_map(blank.into(), &Backend::Cpu)).unwrap().unwrap();
         let [other] = mean.get("other").to_vec1::<f32>().unwrap()[..] else { panic!("one value") };
         assert!((other - 9.5).abs() < 1e-5, "the mean of 7 to 12 is {other}");
         let last =

@@ -1,16 +1,15 @@
-//! The encoder with its head on packed batches: by the CPU engine where there is one, and in plain operations
-//! elsewhere.
+//! The encoder with its head on packed batches: by the CPU engine where there is one, and as a graph elsewhere.
 
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use super::graph::{Affine, Graph};
+use super::graph::{Affine, Graph, Segments};
 use super::layout::{HEAD_NORM, pooler_names};
 use super::places::Places;
 use super::{EncoderConfig, Engine, Parameters, Pooling};
-use crate::compute::ops::{self, add_layer_norm, dropout, row_linear};
-use crate::compute::{Noise, Packed, Precision};
+use crate::compute::ops::{self, OnBatch};
+use crate::compute::{Backend, Noise, Packed, Precision, fetch};
 
 /// Where the noise of a training step comes from. Prediction has none.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +54,9 @@ pub struct Classifier {
     head_norm: Option<Tensor>,
     last: (Tensor, Tensor),
     engine: Option<Arc<Engine>>,
+    backend: Backend,
+    /// Of the products of layers.
+    precision: Precision,
 }
 
 impl Classifier {
@@ -71,7 +73,7 @@ impl Classifier {
         parameters: &Parameters,
     ) -> Result<Self> {
         let engine = Engine::above(config, parameters, 0, precision)?.map(Arc::new);
-        Ok(Self { engine, ..Self::new(config, parameters) })
+        Ok(Self { engine, precision, ..Self::new(config, parameters) })
     }
 
     /// The layers from `first` on and what comes behind them, packed, with weights of their own; below them
@@ -90,10 +92,11 @@ impl Classifier {
             true => plain.graph.with_layers(Graph::new(config, mean)),
             false => plain.graph,
         };
-        Ok(Self { engine, graph, ..plain })
+        Ok(Self { engine, graph, precision, ..plain })
     }
 
-    /// A classifier over these tensors, which are shared and not copied, in plain operations.
+    /// A classifier over these tensors, which are shared and not copied, as a graph: in plain operations, or in those of
+    /// the device engine.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Self {
         let get = |name: &str| parameters.get(name).clone();
         Self {
@@ -102,7 +105,18 @@ impl Classifier {
             head_norm: config.architecture.head.norm.map(|_| get(HEAD_NORM)),
             last: (get("classifier.weight"), get("classifier.bias")),
             engine: None,
+            backend: parameters.backend().clone(),
+            precision: Precision::F32,
         }
+    }
+
+    /// The same, whose layers multiply at a precision in the device engine.
+    pub fn at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    fn on<'a>(&self, batch: &'a Packed) -> Result<OnBatch<'a>> {
+        OnBatch::new(batch, &self.backend, self.precision)
     }
 
     /// This last layer behind the trunk of another, which has the same weights.
@@ -125,6 +139,11 @@ impl Classifier {
         &self.graph.config
     }
 
+    /// Where it computes.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
     /// Weight `[c, d]` and bias `[c]` of the last linear layer.
     pub fn last_layer(&self) -> (&Tensor, &Tensor) {
         (&self.last.0, &self.last.1)
@@ -134,7 +153,7 @@ impl Classifier {
     pub fn hidden(&self, batch: &Packed) -> Result<Tensor> {
         match &self.engine {
             Some(engine) => engine.hidden(batch),
-            None => self.graph.encode(batch, &self.noise(None), &batch.places()),
+            None => self.graph.encode(&self.on(batch)?, &self.noise(None)),
         }
     }
 
@@ -156,6 +175,7 @@ impl Classifier {
         first: Option<usize>,
     ) -> Result<Trunk> {
         let inputs = inputs.min(self.graph.config.num_hidden_layers);
+        let on = self.on(batch)?;
         let below_pd;
         let (pooled_bd, input_be) = match &self.engine {
             Some(engine) => {
@@ -168,38 +188,34 @@ impl Classifier {
                 both
             }
             None => {
-                let mut states = self.graph.states(batch, &self.noise(None), &batch.places())?;
+                let mut states = self.graph.states(&on, &self.noise(None))?;
                 below_pd = first.map(|first| states[first].clone());
                 let last_pd = states.pop().expect("the embeddings come first");
                 let means = states[states.len() - inputs..].iter();
-                let means = means.map(|x_pd| ops::mean_token(x_pd, batch));
+                let means = means.map(|x_pd| on.mean_token(x_pd));
                 let means = means.collect::<Result<Vec<_>>>()?;
                 let input_be = match inputs {
                     0 => Vec::new(),
-                    _ => Tensor::cat(&means, 1)?.flatten_all()?.to_vec1::<f32>()?,
+                    _ => fetch(&Tensor::cat(&means, 1)?)?,
                 };
-                (self.pool(&last_pd, batch)?, input_be)
+                (self.pool(&last_pd, &on)?, input_be)
             }
         };
-        let feature_bd = self.feature(&pooled_bd, batch, &self.noise(None))?;
+        let feature_bd = self.feature(&pooled_bd, &on, &self.noise(None))?;
         Ok(Trunk { feature_bd, input_be, below_pd })
     }
 
     /// Logits `[b, c]`, without noise, from what enters the layer `first`, `[p, d]`: the lowest one of
     /// [`Self::packed_above`].
     pub fn logits_from(&self, below_pd: &Tensor, first: usize, batch: &Packed) -> Result<Tensor> {
-        let noise = self.noise(None);
+        let (on, noise) = (self.on(batch)?, self.noise(None));
         let pooled_bd = match &self.engine {
             Some(engine) => {
                 engine.pooled_from(batch, &below_pd.flatten_all()?.to_vec1::<f32>()?)?
             }
-            None => {
-                let x_pd =
-                    self.graph.layers_from(first, below_pd, batch, &noise, &batch.places())?;
-                self.pool(&x_pd, batch)?
-            }
+            None => self.pool(&self.graph.layers_from(first, below_pd, &on, &noise)?, &on)?,
         };
-        self.feature_logits(&self.feature(&pooled_bd, batch, &noise)?)
+        self.feature_logits(&self.feature(&pooled_bd, &on, &noise)?)
     }
 
     /// What enters the last linear layer in each of several passes with dropout, that on the feature
@@ -217,32 +233,32 @@ impl Classifier {
         wanted: StillWanted<'_>,
     ) -> Result<Option<Tensor>> {
         let batch = batch.by_text();
+        let on = self.on(&batch)?;
         let count = self.graph.config.num_hidden_layers;
         let first = if sampling.layers == 0 { 0 } else { count.saturating_sub(sampling.layers) };
         let step = |sample| DropoutSource { noise: sampling.noise, step: sample as u64 };
         let sources: Vec<DropoutSource> = (0..sampling.samples).map(step).collect();
         let pooled = match &self.engine {
             Some(engine) => engine.sampled(&batch, first, &sources, wanted)?,
-            None => self.sampled_plainly(&batch, first, &sources, wanted)?,
+            None => self.sampled_as_graph(&on, first, &sources, wanted)?,
         };
         let Some(pooled) = pooled else { return Ok(None) };
         let features = sources.iter().zip(pooled).map(|(source, pooled_bd)| {
-            self.dropped_feature(&pooled_bd, &batch, &self.noise(Some(source)))
+            self.dropped_feature(&pooled_bd, &on, &self.noise(Some(source)))
         });
         Tensor::stack(&features.collect::<Result<Vec<_>>>()?, 1).map(Some)
     }
 
-    fn sampled_plainly(
+    fn sampled_as_graph(
         &self,
-        batch: &Packed,
+        on: &OnBatch<'_>,
         first: usize,
         sources: &[DropoutSource],
         wanted: StillWanted<'_>,
     ) -> Result<Option<Vec<Tensor>>> {
-        let places = batch.places();
         let mut below = None;
         if first > 0 {
-            below = Some(self.graph.states(batch, &self.noise(None), &places)?.swap_remove(first));
+            below = Some(self.graph.states(on, &self.noise(None))?.swap_remove(first));
         }
         let pooled = sources.iter().map(|source| {
             if !wanted() {
@@ -250,19 +266,17 @@ impl Classifier {
             }
             let noise = self.noise(Some(source));
             let x_pd = match &below {
-                Some(below_pd) => {
-                    self.graph.layers_from(first, below_pd, batch, &noise, &places)?
-                }
-                None => self.graph.encode(batch, &noise, &places)?,
+                Some(below_pd) => self.graph.layers_from(first, below_pd, on, &noise)?,
+                None => self.graph.encode(on, &noise)?,
             };
-            self.pool(&x_pd, batch).map(Some)
+            self.pool(&x_pd, on).map(Some)
         });
         pooled.collect()
     }
 
     /// What enters each layer, and what leaves the last, without noise: `[p, d]` each.
     pub fn hidden_states(&self, batch: &Packed) -> Result<Vec<Tensor>> {
-        self.graph.states(batch, &self.noise(None), &batch.places())
+        self.graph.states(&self.on(batch)?, &self.noise(None))
     }
 
     /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other in a layer,
@@ -282,8 +296,26 @@ impl Classifier {
         batch: &Packed,
         source: Option<&DropoutSource>,
     ) -> Result<Tensor> {
-        let hidden_pd = self.graph.encode(batch, &self.noise(source), &batch.places())?;
-        self.head_feature(&self.pool(&hidden_pd, batch)?, batch, source)
+        let (on, noise) = (self.on(batch)?, self.noise(source));
+        let hidden_pd = self.graph.encode(&on, &noise)?;
+        self.dropped_feature(&self.pool(&hidden_pd, &on)?, &on, &noise)
+    }
+
+    /// A pass for training in the device engine, of which every n-th layer is computed again in the backward pass; none
+    /// where that is 0.
+    pub fn segments<'a>(
+        &'a self,
+        batch: &'a Packed,
+        source: &'a DropoutSource,
+        every: usize,
+    ) -> Result<Segments<'a>> {
+        Segments::new(&self.graph, self.on(batch)?, self.noise(Some(source)), every)
+    }
+
+    /// What enters the last linear layer behind such a pass, `[b, d]`.
+    pub fn segments_feature(&self, pass: &Segments<'_>, source: &DropoutSource) -> Result<Tensor> {
+        let pooled_bd = self.pool(pass.hidden(), pass.on())?;
+        self.dropped_feature(&pooled_bd, pass.on(), &self.noise(Some(source)))
     }
 
     /// The same of pooled hidden states `[b, d]`.
@@ -293,12 +325,18 @@ impl Classifier {
         batch: &Packed,
         source: Option<&DropoutSource>,
     ) -> Result<Tensor> {
-        self.dropped_feature(pooled_bd, batch, &self.noise(source))
+        self.dropped_feature(pooled_bd, &self.on(batch)?, &self.noise(source))
     }
 
     /// Logits `[b, c]` of what enters the last linear layer.
     pub fn feature_logits(&self, feature_bd: &Tensor) -> Result<Tensor> {
-        row_linear(feature_bd, &self.last.0, &self.last.1)
+        let (weight, bias) = self.last_layer();
+        match self.backend {
+            Backend::Cpu => ops::row_linear(feature_bd, weight, bias),
+            Backend::Device(_) => {
+                ops::device::linear(feature_bd, weight, Some(bias), feature_bd.dtype())
+            }
+        }
     }
 
     fn noise<'a>(&'a self, source: Option<&'a DropoutSource>) -> Places<'a> {
@@ -309,39 +347,41 @@ impl Classifier {
     fn dropped_feature(
         &self,
         pooled_bd: &Tensor,
-        batch: &Packed,
+        on: &OnBatch<'_>,
         noise: &Places<'_>,
     ) -> Result<Tensor> {
-        let feature_bd = self.feature(pooled_bd, batch, noise)?;
+        let feature_bd = self.feature(pooled_bd, on, noise)?;
         let [_, before_last] = noise.head();
-        dropout(&feature_bd, &ops::sequence_places(batch), before_last)
+        on.drop_sequences(&feature_bd, before_last)
     }
 
-    fn pool(&self, hidden_pd: &Tensor, batch: &Packed) -> Result<Tensor> {
+    fn pool(&self, hidden_pd: &Tensor, on: &OnBatch<'_>) -> Result<Tensor> {
         match self.graph.config.reads_all_tokens() {
-            true => ops::mean_token(hidden_pd, batch),
-            false => ops::first_token(hidden_pd, batch),
+            true => on.mean_token(hidden_pd),
+            false => on.first_token(hidden_pd),
         }
     }
 
-    fn feature(&self, pooled_bd: &Tensor, batch: &Packed, noise: &Places<'_>) -> Result<Tensor> {
+    fn feature(&self, pooled_bd: &Tensor, on: &OnBatch<'_>, noise: &Places<'_>) -> Result<Tensor> {
         match self.graph.config.pooling {
             Pooling::Auto => {}
             Pooling::Normalised => return ops::normalise(pooled_bd),
             Pooling::Mean | Pooling::Cls => return Ok(pooled_bd.clone()),
         }
         let [before_dense, _] = noise.head();
-        let pooled_bd = dropout(pooled_bd, &ops::sequence_places(batch), before_dense)?;
+        let pooled_bd = on.drop_sequences(pooled_bd, before_dense)?;
         let dense_bd = match &self.pooler {
-            Affine { weight, bias: Some(bias) } => row_linear(&pooled_bd, weight, bias)?,
+            Affine { weight, bias: Some(bias) } => on.row_linear(&pooled_bd, weight, bias)?,
             Affine { weight, bias: None } => {
                 let none = Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device())?;
-                row_linear(&pooled_bd, weight, &none)?
+                on.row_linear(&pooled_bd, weight, &none)?
             }
         };
         let feature_bd = self.graph.config.design.head.activation.apply(&dense_bd)?;
         match &self.head_norm {
-            Some(norm) => add_layer_norm(&feature_bd, None, norm, self.graph.config.layer_norm_eps),
+            Some(norm) => {
+                on.add_layer_norm(&feature_bd, None, norm, self.graph.config.layer_norm_eps)
+            }
             None => Ok(feature_bd),
         }
     }

@@ -4,11 +4,14 @@ use candle_core::{Device, Result, Tensor};
 
 use super::{HiddenStates, Networks, Sampling, Trunk};
 use crate::compute::ops::row_linear;
-use crate::compute::{Packed, Sequence};
+use crate::compute::{Packed, Sequence, fetch};
 
 /// Tokens a batch: large enough for the products to be efficient, small enough that a batch of the
 /// quick start stays within a few megabytes an activation.
 pub const TOKEN_BUDGET: usize = 2048;
+
+/// The same on a device: enough for products that fill it, and a few hundred megabytes an activation at most.
+pub(super) const DEVICE_TOKEN_BUDGET: usize = 1 << 14;
 
 /// What the encoder makes of many rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,7 +79,7 @@ pub fn features(
         reference_nd: vec![0.0; if networks.has_reference() { lengths.len() * width } else { 0 }],
     };
     let mut done = 0;
-    for rows in batches(lengths, TOKEN_BUDGET) {
+    for rows in batches(lengths, networks.token_budget()) {
         let batch = Packed::new(rows.iter().map(|&row| sequence(row as usize)));
         let trunk = networks.trunk(&batch, inputs, sampling)?;
         let samples = match sampling {
@@ -84,9 +87,8 @@ pub fn features(
             None => None,
         };
         let Trunk { feature_bd, input_be, .. } = trunk;
-        let values = |tensor: Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let sample_bsd = samples.map_or(Ok(Vec::new()), values)?;
-        let feature_bd = values(feature_bd)?;
+        let sample_bsd = samples.map_or(Ok(Vec::new()), |samples| fetch::<f32>(&samples))?;
+        let feature_bd = fetch::<f32>(&feature_bd)?;
         let reference_bd = networks.reference_means(&batch)?;
         for (place, &row) in rows.iter().enumerate() {
             let copy = |from: &[f32], to: &mut [f32], width: usize| {

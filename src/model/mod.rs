@@ -31,6 +31,7 @@ pub use classifier::{Classifier, DropoutPasses, DropoutSource, StillWanted, Trun
 pub use config::{EncoderConfig, Norm, Pooling, PositionEmbedding, Sizes, check_labels};
 pub use engine::{Engine, GradientMap, Tape, TrainingPass};
 pub use entailment::Entailment;
+pub use graph::Segments;
 pub use inference::{TrunkRows, Wanted, features, last_layer};
 pub use layout::{Fill, Part, Specification, is_above, specifications, weights_number};
 pub use networks::{Networks, Sampling};

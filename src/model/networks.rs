@@ -3,10 +3,11 @@
 
 use candle_core::{Result, Tensor};
 
+use super::inference::{DEVICE_TOKEN_BUDGET, TOKEN_BUDGET};
 use super::{
     Classifier, DropoutPasses, EncoderConfig, Entailment, Parameters, Pooling, StillWanted, Trunk,
 };
-use crate::compute::{Packed, Precision};
+use crate::compute::{Backend, Packed, Precision, fetch};
 
 /// Several passes over one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,14 @@ impl Networks {
         Self { entailment, ..self }
     }
 
+    /// Tokens of a batch of many rows, that a device has work for all its parts.
+    pub(super) fn token_budget(&self) -> usize {
+        match self.first.backend() {
+            Backend::Cpu => TOKEN_BUDGET,
+            Backend::Device(_) => DEVICE_TOKEN_BUDGET,
+        }
+    }
+
     /// `d`, of the feature φ.
     pub fn feature_width(&self) -> usize {
         let own = || self.first.config().hidden_size;
@@ -104,7 +113,7 @@ impl Networks {
     /// `[b, d]`; nothing without that.
     pub fn reference_means(&self, batch: &Packed) -> Result<Vec<f32>> {
         match &self.reference {
-            Some(reference) => reference.features(batch)?.flatten_all()?.to_vec1(),
+            Some(reference) => fetch(&reference.features(batch)?),
             None => Ok(Vec::new()),
         }
     }

@@ -113,7 +113,7 @@ pub(super) fn multiply_rows(weight: &mut [f32], steps: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::Noise;
+    use crate::compute::{Backend, Noise};
     use crate::model::{Sizes, load_file};
 
     #[test]
@@ -126,13 +126,13 @@ mod tests {
         };
         let mut config = EncoderConfig::from_scratch(sizes, 50, 30).unwrap();
         config.labels = ["a", "b", "c"].map(str::to_owned).to_vec();
-        let parameters = Parameters::fresh(&config, &Noise::new(1), &Device::Cpu).unwrap();
+        let parameters = Parameters::fresh(&config, &Noise::new(1), &Backend::Cpu).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         for precision in Precision::ALL {
             let bytes = save_at(precision, &config, &parameters).unwrap();
             std::fs::write(&path, &bytes).unwrap();
-            let loaded = load_file(&path, &config, &Noise::new(9), &Device::Cpu).unwrap();
+            let loaded = load_file(&path, &config, &Noise::new(9), &Backend::Cpu).unwrap();
             assert!(loaded.missing.is_empty() && loaded.unused.is_empty(), "{:?}", loaded.unused);
             let rounded = parameters.rounded(&config, precision).unwrap();
             let values =

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::adapter::{Delta, Place};
@@ -14,7 +14,7 @@ use super::save::{multiply_rows, save, steps};
 use super::unread_tensors::{check_names, told};
 use super::weight_files::{Values, WeightFiles};
 use super::{EncoderConfig, ModelError, Parameters, Specification, specifications, zeros};
-use crate::compute::{Noise, memory_left};
+use crate::compute::{Backend, Noise, memory_left};
 
 /// Weights that were read, and what was not in the file.
 #[derive(Debug)]
@@ -53,18 +53,18 @@ pub fn origin(folder: &Path) -> Result<Option<String>, ModelError> {
 /// Reads the weights in `folder`: one safetensors file or several, one pickle or several, with an adapter laid
 /// over them where there is one. Tensor names may carry the architecture's prefix or not, and layer norms may be
 /// called `gamma` and `beta` as older files do; what no parameter asks for, such as the buffer `position_ids`, is
-/// left alone. `device` is where the tensors go.
+/// left alone. `backend` is where the network computes.
 pub fn load(
     folder: &Path,
     config: &EncoderConfig,
     noise: &Noise,
-    device: &Device,
+    backend: &Backend,
 ) -> Result<Loaded, ModelError> {
     let files = WeightFiles::of_folder(folder)?;
     let lacking = lacking(&files, config)?;
     let tell = |remark: &String| tracing::warn!("`{}`: {remark}", folder.display());
     files.remarks.iter().for_each(tell);
-    let loaded = load_files(&files, config, noise, device)?;
+    let loaded = load_files(&files, config, noise, backend)?;
     lacking.iter().for_each(tell);
     if let Some(damage) = &loaded.damage {
         tracing::warn!("`{}`: {damage}", files.path("").display());
@@ -77,16 +77,16 @@ pub fn load_file(
     path: &Path,
     config: &EncoderConfig,
     noise: &Noise,
-    device: &Device,
+    backend: &Backend,
 ) -> Result<Loaded, ModelError> {
-    load_files(&WeightFiles::of_file(path)?, config, noise, device)
+    load_files(&WeightFiles::of_file(path)?, config, noise, backend)
 }
 
 fn load_files(
     file: &WeightFiles,
     config: &EncoderConfig,
     noise: &Noise,
-    device: &Device,
+    backend: &Backend,
 ) -> Result<Loaded, ModelError> {
     let path = file.path("");
     let specifications = specifications(config);
@@ -155,10 +155,10 @@ fn load_files(
                 fresh_values(specification, config.initializer_range, noise, index)
             }
         };
-        let tensor = Tensor::from_vec(stacked, specification.shape.as_slice(), device)?;
+        let tensor = Tensor::from_vec(stacked, specification.shape.as_slice(), backend.device())?;
         parameters.insert(specification.name.clone(), tensor);
     }
-    let parameters = Parameters::from_map(parameters);
+    let parameters = Parameters::from_map(parameters, backend);
     Ok(Loaded { parameters, missing, other_head, sha256, unused, origin, damage })
 }
 
@@ -281,7 +281,7 @@ pub fn with_last_layer(
 ) -> Result<Vec<u8>, ModelError> {
     let files = WeightFiles::of_folder(folder)?;
     if files.has_adapter() {
-        let merged = load_files(&files, config, &Noise::new(0), &Device::Cpu)?.parameters;
+        let merged = load_files(&files, config, &Noise::new(0), &Backend::Cpu)?.parameters;
         let merged = match parameters {
             Some(own) => {
                 let [cd, c] = ["classifier.weight", "classifier.bias"].map(|name| own.get(name));

@@ -143,7 +143,7 @@ impl TopLayers {
             }
             all.insert(name.clone(), Tensor::from_vec(values, tensor.shape(), tensor.device())?);
         }
-        Ok(Parameters::from_map(all))
+        Ok(Parameters::from_map(all, mean.backend()))
     }
 
     pub(super) fn put(&self, tensors: &mut Tensors) {

@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
-
 use super::{Predictor, SharedTrunk, shared};
 use crate::artifact::{self, Artifact, ArtifactError, ZeroShotLabels};
-use crate::compute::Precision;
+use crate::compute::{Backend, Precision};
 use crate::model::ModelError;
 use crate::store::sha256;
 
@@ -99,7 +97,7 @@ impl Predictor {
     }
 
     /// Loads a model folder.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, ArtifactError> {
+    pub fn load(folder: &Path, device: &Backend) -> Result<Self, ArtifactError> {
         Self::load_as(folder, device, &Loading::default())
     }
 
@@ -109,7 +107,7 @@ impl Predictor {
     /// The folder cannot be loaded, or the model cannot have those labels.
     pub fn load_as(
         folder: &Path,
-        device: &Device,
+        device: &Backend,
         loading: &Loading,
     ) -> Result<Self, ArtifactError> {
         let artifact = artifact::load(folder, device)?;

@@ -24,7 +24,7 @@ pub use trunk::{TrunkHash, TrunkRow};
 use crate::artifact::Artifact;
 use crate::calibrate::novelty::{self, Evidence, Novelty};
 use crate::calibrate::{Asked, Judgement};
-use crate::compute::{Packed, Precision, Sequence};
+use crate::compute::{Packed, Precision, Sequence, fetch};
 use crate::data::{Encoded, TokenizerError, clean, encode_clean, is_blank};
 use crate::model::{Networks, Sampling, StillWanted, Trunk, TrunkRows, Wanted, features};
 use crate::posterior::{LogitDistribution, Passes, Posterior, Predictive, Spread};
@@ -166,7 +166,7 @@ impl Predictor {
     pub fn features(&self, batch: &Packed) -> candle_core::Result<Vec<f32>> {
         let sampling = self.usual_passes();
         if let Some(Sampling::Dropout(passes)) = sampling {
-            return self.networks.first().sampled(batch, &passes)?.flatten_all()?.to_vec1();
+            return fetch(&self.networks.first().sampled(batch, &passes)?);
         }
         let inputs = self.posterior.states().inputs(self.layers());
         let trunk = self.networks.trunk(batch, inputs, sampling)?;
@@ -175,10 +175,10 @@ impl Predictor {
             None => None,
         };
         if let Some(samples) = samples {
-            return samples.flatten_all()?.to_vec1();
+            return fetch(&samples);
         }
         let Trunk { feature_bd, input_be, .. } = trunk;
-        let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
+        let feature_nd = fetch(&feature_bd)?;
         let rows = TrunkRows { feature_nd, input_ne: input_be, ..TrunkRows::default() };
         Ok(self.read_of(&rows, batch.len()).into_owned())
     }
@@ -310,10 +310,10 @@ impl Predictor {
         if let Some(sampling) = sampling {
             let samples = self.networks.sampled_while(&packed, &trunk, sampling, wanted)?;
             let Some(samples) = samples else { return Ok(None) };
-            sample_nsd = samples.flatten_all()?.to_vec1()?;
+            sample_nsd = fetch(&samples)?;
         }
         let Trunk { feature_bd, input_be, .. } = trunk;
-        let feature_nd = feature_bd.flatten_all()?.to_vec1()?;
+        let feature_nd = fetch(&feature_bd)?;
         let reference_nd = self.networks.reference_means(&packed)?;
         Ok(Some(TrunkRows { feature_nd, input_ne: input_be, sample_nsd, reference_nd }))
     }

@@ -106,15 +106,14 @@ impl Predictor {
 mod tests {
     use std::path::Path;
 
-    use candle_core::Device;
-
     use super::*;
     use crate::artifact::{self, Artifact};
+    use crate::compute::Backend;
     use crate::model::Parameters;
 
     fn artifact() -> Artifact {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-        artifact::load(&folder, &Device::Cpu).unwrap()
+        artifact::load(&folder, &Backend::Cpu).unwrap()
     }
 
     fn with(change: impl FnOnce(Parameters) -> Parameters) -> Predictor {

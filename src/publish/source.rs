@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use toml::{Table, Value};
 
 use super::reduce::{file_name, reduced};
 use super::{Evaluation, PublishError};
 use crate::artifact::{self, Artifact, CONFIG, Manifest};
+use crate::compute::Backend;
 use crate::data::{Known, Terms, find_known};
 use crate::hub;
 use crate::store::sha256;
@@ -51,7 +51,7 @@ impl Source {
     /// # Errors
     /// It is no whole model folder, or one of another tool.
     pub fn open(folder: &Path, runs: &Path) -> Result<Self, PublishError> {
-        let artifact = artifact::load(folder, &Device::Cpu)?;
+        let artifact = artifact::load(folder, &Backend::Cpu)?;
         if !folder.join("bayes").join("manifest.json").is_file() {
             return Err(PublishError::Foreign { folder: folder.to_owned() });
         }

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Instant, SystemTime};
 
-use candle_core::Device;
-
 use super::feedback::ModelMark;
 use super::request::{Abstain, Options};
 use crate::artifact::{Artifact, ArtifactError};
+use crate::compute::Backend;
 use crate::data::{Encoded, guarded, some};
 use crate::model::{DropoutPasses, Sampling};
 use crate::posterior::TopLayers;
@@ -39,7 +38,7 @@ pub struct Place {
     /// What requests call it, where that is not what the folder says.
     pub name: Option<String>,
     pub folder: PathBuf,
-    pub device: Device,
+    pub device: Backend,
     /// Thresholds of the server, which it must be able to keep.
     pub abstain: Abstain,
     pub loading: Loading,
@@ -101,7 +100,7 @@ impl Place {
     pub fn alone(folder: &Path) -> Self {
         let (abstain, loading) = (Abstain::default(), Loading::default());
         let folder = folder.to_owned();
-        Self { name: None, folder, device: Device::Cpu, abstain, loading, has_others: false }
+        Self { name: None, folder, device: Backend::Cpu, abstain, loading, has_others: false }
     }
 }
 
@@ -253,11 +252,6 @@ fn cost(predictor: &Predictor, length: u32, sampling: Option<Sampling>) -> u64 {
     (f64::from(length) * passes).ceil() as u64
 }
 
-/// A device as clients see it.
-pub fn name_of(device: &Device) -> &'static str {
-    if device.is_cpu() { "cpu" } else { "cuda" }
-}
-
 /// The place where a model in service stands, so that another can take it.
 pub struct Model {
     place: Place,
@@ -286,7 +280,7 @@ impl Model {
     }
 
     pub fn device(&self) -> &'static str {
-        name_of(&self.place.device)
+        self.place.device.kind()
     }
 
     /// Loads the folder again, and says whether that is another model; if that fails, the old one stays.

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use candle_core::Device;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -22,12 +21,13 @@ use super::jobs::store::{Store, StoreError};
 use super::jobs::{Jobs, work};
 use super::keys::{KeyError, KeySource, Keys};
 use super::metrics::Metrics;
-use super::model::{LoadError, Loaded, Model, Place, name_of};
+use super::model::{LoadError, Loaded, Model, Place};
 use super::served::Models;
 use super::server::{self, Connections};
 use super::settings::{Role, Settings};
 use super::shared::{Address, Link};
 use super::tokenize::Tokenizers;
+use crate::compute::Backend;
 
 /// Threads that talk to clients; the work is done elsewhere.
 const TALKERS: usize = 2;
@@ -88,7 +88,7 @@ pub struct ModelFolder {
 
 impl ModelFolder {
     /// These as a server loads them.
-    pub fn places(all: Vec<Self>, device: &Device, settings: &Settings) -> Vec<Place> {
+    pub fn places(all: Vec<Self>, device: &Backend, settings: &Settings) -> Vec<Place> {
         let has_others = all.len() > 1;
         let place = |Self { name, folder }| Place {
             name,
@@ -123,7 +123,7 @@ pub fn load_all(places: Vec<Place>) -> Result<Vec<Model>, LoadError> {
 /// `ready` is told the address when the models are there. True if every request was answered before the end.
 pub fn run(
     models: Vec<ModelFolder>,
-    device: &Device,
+    device: &Backend,
     settings: Settings,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<bool, ServeError> {
@@ -151,7 +151,7 @@ pub fn run(
 /// What there is before the model.
 struct Launch {
     places: Vec<Place>,
-    device: Device,
+    device: Backend,
     settings: Settings,
     metrics: Arc<Metrics>,
     jobs: Kept,
@@ -257,7 +257,7 @@ async fn live(start: Launch, ready: impl FnOnce(SocketAddr)) -> Result<bool, Ser
     };
     let (stop, stopping) = watch::channel(false);
     let address = listener.local_addr()?;
-    let gate = Gate::closed(name_of(&start.device));
+    let gate = Gate::closed(start.device.kind());
     let mut server = server::open(listener, gate.clone(), connections, stopping.clone())?;
     let app = tokio::select! {
         loaded = spawn_blocking(|| start.finish()) => match loaded {

@@ -1,10 +1,9 @@
 //! The section `[train]`: keys spelled as in transformers' `TrainingArguments`.
 
-use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::{ClassWeights, Steps, TrainError};
-use crate::compute::Precision;
+use crate::compute::{Backend, Precision};
 use crate::model::{EncoderConfig, is_above, weights_number};
 
 /// What to train.
@@ -121,7 +120,7 @@ pub struct TrainConfig {
     /// time, and the same gradients; 0 = off.
     pub activation_checkpointing: usize,
     /// Whether products with the weights of the encoder's layers, forward and backward, read 16 bits;
-    /// weights, moments and sums stay f32. Needs AVX512-BF16.
+    /// weights, moments and sums stay f32. On the CPU it needs AVX512-BF16.
     pub bf16: bool,
     /// Weights of the classes in the loss, and in the fit of the last layer.
     pub class_weights: ClassWeights,
@@ -215,13 +214,10 @@ impl TrainConfig {
     /// Refuses a precision that fine-tuning on this device does not have.
     ///
     /// # Errors
-    /// Which instructions this CPU lacks, or that the device is not the CPU.
-    pub fn check_device(&self, device: &Device) -> Result<(), TrainError> {
-        if !self.bf16 || self.recipe == Recipe::Head {
+    /// Which instructions this CPU lacks.
+    pub fn check_device(&self, backend: &Backend) -> Result<(), TrainError> {
+        if !self.bf16 || self.recipe == Recipe::Head || !backend.is_cpu() {
             return Ok(());
-        }
-        if !device.is_cpu() {
-            return Err(TrainError::Bf16Device);
         }
         self.precision().check().map_err(TrainError::Bf16Cpu)
     }
@@ -334,7 +330,7 @@ mod tests {
     fn bf16_is_refused_where_the_cpu_lacks_it_and_something_is_fine_tuned() {
         let check = |bf16, recipe| {
             let config = TrainConfig { bf16, recipe, ..TrainConfig::default() };
-            config.check_device(&Device::Cpu).map_err(|error| error.to_string())
+            config.check_device(&Backend::Cpu).map_err(|error| error.to_string())
         };
         let lacking =
             Precision::Bf16.check().map_err(|why| format!("`train.bf16` is true, but {why}"));

@@ -14,10 +14,8 @@ impl Run<'_> {
     /// between, it leaves no trace.
     pub(super) fn evaluate(&mut self, observe: &mut Observer<'_>) -> Result<Control, TrainError> {
         let mut candidates = vec![(false, self.parameters.detached_copy()?)];
-        if let Some(average) = &self.average {
-            candidates
-                .push((true, self.parameters.with_values(average.values())?.detached_copy()?));
-        }
+        let averaged = self.updater.averaged(&self.parameters)?;
+        candidates.extend(averaged.map(|averaged| (true, averaged)));
         let mut scored = Vec::new();
         for (averaged, parameters) in candidates {
             match self.scores(&parameters, observe)? {

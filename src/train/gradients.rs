@@ -6,6 +6,7 @@ use candle_core::{Tensor, Var, backprop::GradStore};
 use rayon::prelude::*;
 
 use super::TrainError;
+use crate::compute::fetch;
 use crate::model::{GradientMap, Specification, transformers_view};
 
 /// Steps after which a gradient that was always zero is named.
@@ -96,6 +97,15 @@ impl Gradients {
         Ok(())
     }
 
+    /// Those of a device, by name.
+    pub(super) fn fetched(found: &BTreeMap<String, Tensor>) -> Result<Self, TrainError> {
+        let values = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), fetch(tensor)?));
+        Ok(Self {
+            values: found.iter().map(values).collect::<Result<_, TrainError>>()?,
+            words: None,
+        })
+    }
+
     /// The gradient of a parameter.
     pub fn get(&self, name: &str) -> &[f32] {
         self.values.get(name).map_or(&[], Vec::as_slice)
@@ -158,9 +168,10 @@ impl Guard {
         specifications: &[Specification],
         gradients: &Gradients,
     ) -> Result<Vec<String>, TrainError> {
-        if finished > WATCHED_STEPS || self.silent.is_empty() {
+        if !self.watches(finished) {
             return Ok(Vec::new());
         }
+        let mut heard = Vec::new();
         for one in specifications.iter().filter(|one| one.used) {
             let values = gradients.get(&one.name);
             let tensor =
@@ -169,14 +180,33 @@ impl Guard {
                 if self.silent.contains(name.as_ref())
                     && part.abs()?.max_all()?.to_scalar::<f32>()? > 0.0
                 {
-                    self.silent.remove(name.as_ref());
+                    heard.push(name.into_owned());
                 }
             }
         }
-        if finished < WATCHED_STEPS {
-            return Ok(Vec::new());
+        Ok(self.hear(finished, heard))
+    }
+
+    fn watches(&self, finished: u64) -> bool {
+        finished <= WATCHED_STEPS && !self.silent.is_empty()
+    }
+
+    /// The same of the names that had a gradient in a step.
+    pub(super) fn hear(
+        &mut self,
+        finished: u64,
+        heard: impl IntoIterator<Item = String>,
+    ) -> Vec<String> {
+        if !self.watches(finished) {
+            return Vec::new();
         }
-        Ok(std::mem::take(&mut self.silent).into_iter().collect())
+        for name in heard {
+            self.silent.remove(&name);
+        }
+        if finished < WATCHED_STEPS {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.silent).into_iter().collect()
     }
 }
 

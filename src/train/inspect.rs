@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use super::{Gradients, Job};
-use crate::compute::Packed;
+use crate::compute::{Packed, fetch};
 use crate::model::{Classifier, Parameters, Specification, transformers_view};
 
 /// Validation rows of the fixed batch that attention, hidden states and confidence come from.
@@ -68,7 +68,7 @@ impl<'a> Inspection<'a> {
                 sums.attention(&weight_hst)?;
                 sums.hidden(&states[layer + 1])?;
             }
-            let logits = classifier.logits(&batch, None)?.flatten_all()?.to_vec1::<f32>()?;
+            let logits = fetch::<f32>(&classifier.logits(&batch, None)?)?;
             let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let total: f64 = logits.iter().map(|&logit| f64::from(logit - most).exp()).sum();
             confidence.push(1.0 / total);
@@ -126,7 +126,7 @@ struct Sums {
 impl Sums {
     fn attention(&mut self, weight_hst: &Tensor) -> Result<()> {
         let (heads, length, _) = weight_hst.dims3()?;
-        let weights = weight_hst.flatten_all()?.to_vec1::<f32>()?;
+        let weights = fetch::<f32>(weight_hst)?;
         let terms = weights.iter().filter(|&&weight| weight > 0.0);
         self.entropy -= terms.map(|&w| f64::from(w) * f64::from(w).ln()).sum::<f64>();
         self.lines += (heads * length) as f64;
@@ -139,7 +139,7 @@ impl Sums {
     }
 
     fn hidden(&mut self, x_sd: &Tensor) -> Result<()> {
-        for value in x_sd.flatten_all()?.to_vec1::<f32>()? {
+        for value in fetch::<f32>(x_sd)? {
             let value = f64::from(value);
             self.hidden += value;
             self.squares += value * value;

@@ -11,6 +11,7 @@ mod follower;
 mod gradients;
 mod inspect;
 mod objective;
+mod on_device;
 mod optimizer;
 mod pass;
 mod run;
@@ -20,6 +21,7 @@ mod step;
 mod stepper;
 mod steps;
 mod tensorboard;
+mod updater;
 
 pub use batch_source::StreamPosition;
 pub use checkpoint::{Broken, NewCheckpoint, Origin, Place, TrainerState, checkpoints};
@@ -72,15 +74,6 @@ pub enum TrainError {
         /// Rows of the batch.
         rows: Vec<u64>,
     },
-    /// Checkpointing is part of the CPU's own backward pass.
-    #[error(
-        "`train.activation_checkpointing` is supported only on the CPU; set it to 0, or use \
-         `--device cpu`"
-    )]
-    CheckpointingDevice,
-    /// So are products in bf16.
-    #[error("`train.bf16` is supported only on the CPU; set it to false, or use `--device cpu`")]
-    Bf16Device,
     /// The message says which instructions are missing.
     #[error("`train.bf16` is true, but {0}")]
     Bf16Cpu(String),

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use candle_core::{Result, Tensor, Var};
 
 use super::Gathered;
+use crate::compute::fetch;
 use crate::model::{Parameters, Part, Specification};
 
 /// A parameter that is no part of the network, and is trained with it. One whose name begins with
@@ -110,9 +111,7 @@ impl Own {
 
     /// Their values in these parameters.
     pub(super) fn values(&self, parameters: &Parameters) -> Result<Gathered> {
-        let value = |one: &OwnParameter| {
-            Ok((one.name.clone(), parameters.get(&one.name).flatten_all()?.to_vec1()?))
-        };
+        let value = |one: &OwnParameter| Ok((one.name.clone(), fetch(parameters.get(&one.name))?));
         self.0.iter().map(value).collect()
     }
 
@@ -128,8 +127,7 @@ impl Own {
 
     /// The network alone.
     pub(super) fn without(&self, parameters: &Parameters) -> Parameters {
-        let own = |name: &String| self.0.iter().any(|one| one.name == *name);
-        let network = parameters.iter().filter(|(name, _)| !own(name));
-        Parameters::from_map(network.map(|(name, one)| (name.clone(), one.clone())).collect())
+        let own = |name: &str| self.0.iter().any(|one| one.name == name);
+        parameters.clone().retain(|name| !own(name))
     }
 }

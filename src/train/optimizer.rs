@@ -6,28 +6,29 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Result, Tensor, Var, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Var, bail};
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::{Gradients, TrainConfig, TrainError};
 use crate::compute::kernels::simd::vectorised;
+use crate::compute::ops::device::AdamW as Coefficients;
 
 /// Values a block of the element-wise update.
 const BLOCK: usize = 1 << 14;
 
 /// First and second moments of one parameter, shaped like it.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Moments {
-    first: Vec<f32>,
-    second: Vec<f32>,
+pub(super) struct Moments {
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
 }
 
 /// The optimizer's state: plain vectors by name, and the number of steps taken.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AdamW {
-    moments: BTreeMap<String, Moments>,
-    steps: u64,
+    pub(super) moments: BTreeMap<String, Moments>,
+    pub(super) steps: u64,
 }
 
 /// How a parameter is treated.
@@ -39,20 +40,25 @@ pub struct Group {
     pub rate: f64,
 }
 
-/// What one step needs to know besides the values.
-#[derive(Clone, Copy, Debug)]
-struct Coefficients {
-    beta1: f32,
-    beta2: f32,
-    epsilon: f32,
-    /// Learning rate over the bias correction of the first moment.
-    rate: f32,
-    /// Root of the bias correction of the second moment.
-    root: f32,
-    /// 1 - learning rate × decay.
-    shrink: f32,
-    /// What the gradient is multiplied with: 1, or less where its norm is clipped.
-    scale: f32,
+/// What step number `steps`, from 1, of a parameter needs to know besides the values; `scale` multiplies the gradients.
+pub(super) fn coefficients(
+    config: &TrainConfig,
+    group: Group,
+    (learning_rate, scale): (f64, f64),
+    steps: u64,
+) -> Coefficients {
+    let steps = steps as f64;
+    let decay = if group.decays { config.weight_decay } else { 0.0 };
+    let learning_rate = learning_rate * group.rate;
+    Coefficients {
+        beta1: config.adam_beta1 as f32,
+        beta2: config.adam_beta2 as f32,
+        epsilon: config.adam_epsilon as f32,
+        rate: (learning_rate / (1.0 - config.adam_beta1.powf(steps))) as f32,
+        root: (1.0 - config.adam_beta2.powf(steps)).sqrt() as f32,
+        shrink: (1.0 - learning_rate * decay) as f32,
+        scale: scale as f32,
+    }
 }
 
 impl AdamW {
@@ -68,25 +74,14 @@ impl AdamW {
         scale: f64,
     ) -> Result<()> {
         self.steps += 1;
-        let steps = self.steps as f64;
         for (name, variable) in variables {
             let gradient = gradients.get(name);
             let moments = self.moments.entry(name.clone()).or_insert_with(|| Moments {
                 first: vec![0.0; gradient.len()],
                 second: vec![0.0; gradient.len()],
             });
-            let group = groups[name];
-            let decay = if group.decays { config.weight_decay } else { 0.0 };
-            let learning_rate = learning_rate * group.rate;
-            let coefficients = Coefficients {
-                beta1: config.adam_beta1 as f32,
-                beta2: config.adam_beta2 as f32,
-                epsilon: config.adam_epsilon as f32,
-                rate: (learning_rate / (1.0 - config.adam_beta1.powf(steps))) as f32,
-                root: (1.0 - config.adam_beta2.powf(steps)).sqrt() as f32,
-                shrink: (1.0 - learning_rate * decay) as f32,
-                scale: scale as f32,
-            };
+            let coefficients =
+                coefficients(config, groups[name], (learning_rate, scale), self.steps);
             update(variable, gradient, moments, coefficients)?;
         }
         Ok(())
@@ -163,13 +158,8 @@ fn update(
     if variable.elem_count() != gradient.len() || moments.first.len() != gradient.len() {
         bail!("gradient and moments must have the size of the parameter");
     }
-    if variable.device().is_cpu() {
-        let op = InPlace(Mutex::new(moments), gradient, coefficients);
-        return variable.as_tensor().inplace_op1(&op);
-    }
-    let mut values = variable.as_tensor().to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?;
-    apply(&mut values, gradient, moments, coefficients);
-    variable.set(&Tensor::from_vec(values, variable.shape(), variable.device())?)
+    let op = InPlace(Mutex::new(moments), gradient, coefficients);
+    variable.as_tensor().inplace_op1(&op)
 }
 
 struct InPlace<'a>(Mutex<&'a mut Moments>, &'a [f32], Coefficients);
@@ -220,6 +210,8 @@ vectorised! {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     fn run(steps: usize, optimizer: &mut AdamW, start: &[f32]) -> Vec<f32> {

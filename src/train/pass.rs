@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result as CandleResult, Tensor, Var};
 
+use super::on_device::OnDevice;
+use super::updater::Updater;
 use super::{Answers, Gradients, Objective, TrainConfig, TrainError};
 use crate::compute::ops::cross_entropy;
 use crate::compute::{Packed, Precision};
@@ -27,7 +29,7 @@ pub struct Targets<'a> {
     pub step_rows: usize,
 }
 
-/// The passes of a run: on the CPU through the kernels, elsewhere through Candle's graph.
+/// The passes of a run: through the CPU engine, or through Candle's graph.
 #[derive(Debug)]
 pub struct Pass<'o> {
     encoder: EncoderConfig,
@@ -52,7 +54,7 @@ impl<'o> Pass<'o> {
     ) -> Self {
         Self {
             encoder: encoder.clone(),
-            classifier: Classifier::new(encoder, parameters),
+            classifier: Classifier::new(encoder, parameters).at(config.precision()),
             smoothing: config.label_smoothing_factor,
             checkpointing: config.activation_checkpointing,
             frozen: config.frozen_layers,
@@ -68,8 +70,66 @@ impl<'o> Pass<'o> {
         self.tape.bytes()
     }
 
-    /// The loss of a batch; adds its gradients.
+    /// The loss of a batch, which is not known yet where it is on a device; adds its gradients.
     pub fn run(
+        &mut self,
+        parameters: &Parameters,
+        variables: &BTreeMap<String, Var>,
+        batch: &Packed,
+        targets: &Targets<'_>,
+        source: &DropoutSource,
+        updater: &mut Updater,
+    ) -> Result<Option<f64>, TrainError> {
+        match updater {
+            Updater::Host(own) => self
+                .on_cpu(parameters, variables, batch, targets, source, &mut own.gradients)
+                .map(Some),
+            Updater::Device(own) => {
+                self.on_device(variables, batch, targets, source, own)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The loss of what enters the last layer, `[]`.
+    fn loss(
+        &self,
+        feature_bd: &Tensor,
+        variables: &BTreeMap<String, Var>,
+        targets: &Targets<'_>,
+        pass: u64,
+    ) -> CandleResult<Tensor> {
+        let Targets { labels, weights, total, rows, step_rows } = *targets;
+        let logit_bc = &self.classifier.feature_logits(feature_bd)?;
+        if let Some(objective) = self.objective {
+            let answers = Answers { feature_bd, logit_bc, rows, labels, weights, step_rows, pass };
+            return objective.loss(&answers, variables);
+        }
+        match self.encoder.task {
+            Task::SingleLabel => cross_entropy(logit_bc, labels, weights, self.smoothing, total),
+        }
+    }
+
+    fn on_device(
+        &self,
+        variables: &BTreeMap<String, Var>,
+        batch: &Packed,
+        targets: &Targets<'_>,
+        source: &DropoutSource,
+        own: &mut OnDevice,
+    ) -> Result<(), TrainError> {
+        let pass = self.classifier.segments(batch, source, self.checkpointing)?;
+        let feature_bd = self.classifier.segments_feature(&pass, source)?;
+        let loss = self.loss(&feature_bd, variables, targets, source.step)?;
+        let found = loss.backward()?;
+        own.loss(&loss);
+        // What only the loss and what it reads still hold is given back before layers are made again.
+        drop((loss, feature_bd));
+        pass.backward(&found, &mut |found| own.gather(variables, found))?;
+        Ok(())
+    }
+
+    fn on_cpu(
         &mut self,
         parameters: &Parameters,
         variables: &BTreeMap<String, Var>,
@@ -78,43 +138,18 @@ impl<'o> Pass<'o> {
         source: &DropoutSource,
         gradients: &mut Gradients,
     ) -> Result<f64, TrainError> {
-        let classifier = &self.classifier;
-        let loss = |feature_bd: &Tensor| -> CandleResult<Tensor> {
-            let Targets { labels, weights, total, rows, step_rows } = *targets;
-            let logits_bc = &classifier.feature_logits(feature_bd)?;
-            if let Some(objective) = self.objective {
-                let (logit_bc, pass) = (logits_bc, source.step);
-                let answers =
-                    Answers { feature_bd, logit_bc, rows, labels, weights, step_rows, pass };
-                return objective.loss(&answers, variables);
-            }
-            match self.encoder.task {
-                Task::SingleLabel => {
-                    cross_entropy(logits_bc, labels, weights, self.smoothing, total)
-                }
-            }
-        };
         match &mut self.engine {
             Some(engine) => engine.update(parameters)?,
             None => self.engine = Engine::above(&self.encoder, parameters, 0, self.precision)?,
         }
-        let Some(engine) = &self.engine else {
-            if self.checkpointing > 0 {
-                return Err(TrainError::CheckpointingDevice);
-            }
-            if self.precision != Precision::F32 {
-                return Err(TrainError::Bf16Device);
-            }
-            let loss = loss(&classifier.training_feature(batch, Some(source))?)?;
-            gradients.add(variables, &loss.backward()?)?;
-            return Ok(f64::from(loss.to_scalar::<f32>()?));
-        };
+        let engine = self.engine.as_ref().expect("parameters are f32");
         let Self { checkpointing, frozen, .. } = *self;
         let pass = TrainingPass { batch, source: Some(source), checkpointing, frozen };
         let pooled_bd = engine.pooled_with_tape(&pass, &mut self.tape)?;
         let pooled_bd = Var::from_tensor(&pooled_bd)?;
-        let feature_bd = classifier.head_feature(pooled_bd.as_tensor(), batch, Some(source))?;
-        let loss = loss(&feature_bd)?;
+        let feature_bd =
+            self.classifier.head_feature(pooled_bd.as_tensor(), batch, Some(source))?;
+        let loss = self.loss(&feature_bd, variables, targets, source.step)?;
         let found = loss.backward()?;
         let of_pooled = found.get(pooled_bd.as_tensor());
         let of_pooled = of_pooled

@@ -12,9 +12,10 @@ use super::inspect::{Inspection, suspicious};
 use super::objective::Own;
 use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
+use super::updater::Updater;
 use super::{
-    AdamW, Best, Control, Counters, Event, Follower, Gathered, Gradients, Group, Guard, Logged,
-    Objective, Plan, Snapshot, State, TrainConfig, TrainError,
+    Best, Control, Counters, Event, Follower, Gathered, Group, Guard, Logged, Objective, Plan,
+    Snapshot, State, TrainConfig, TrainError,
 };
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
@@ -84,9 +85,7 @@ pub(super) struct Run<'a> {
     pub(super) parameters: Parameters,
     pub(super) own: Own,
     pub(super) pass: Pass<'a>,
-    pub(super) gradients: Gradients,
-    pub(super) optimizer: AdamW,
-    pub(super) average: Option<Average>,
+    pub(super) updater: Updater,
     pub(super) follower: Option<Box<dyn Follower>>,
     pub(super) guard: Guard,
     pub(super) class_weights: Vec<f32>,
@@ -258,15 +257,13 @@ impl<'a> Run<'a> {
             noise: Noise::new(job.config.seed),
             plan: Plan::new(job.config, job.rows()),
             pass: Pass::new(job.encoder, job.config, &parameters, job.objective),
-            gradients: Gradients::default(),
+            updater: Updater::new(&parameters, &variables, state.optimizer, average)?,
             guard,
             specifications,
             groups,
             variables,
             optimized,
             parameters,
-            optimizer: state.optimizer,
-            average,
             follower,
             class_weights: class_weights(job),
             best,
@@ -289,8 +286,8 @@ impl<'a> Run<'a> {
             plan: &self.plan,
             parameters: &self.parameters,
             counters: &self.counters,
-            optimizer: &self.optimizer,
-            average: self.average.as_ref(),
+            optimizer: self.updater.optimizer()?,
+            average: self.updater.average()?,
             gathered,
         })
     }
@@ -408,8 +405,8 @@ impl<'a> Run<'a> {
     fn inspect(&mut self, observe: &mut Observer<'_>) -> Result<(), TrainError> {
         let step = self.counters.step;
         let (specifications, parameters) = (&self.specifications, &self.parameters);
-        let inspection =
-            Inspection::new(step, self.job, specifications, parameters, &self.gradients)?;
+        let gradients = self.updater.gradients()?;
+        let inspection = Inspection::new(step, self.job, specifications, parameters, &gradients)?;
         let collapsed = inspection.collapsed();
         observe(Event::Inspected(inspection))?;
         if !collapsed.is_empty() && !self.counters.warned.attention {

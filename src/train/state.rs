@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::average::Average;
 use super::{AdamW, Gathered, Plan, StreamPosition, TrainError};
 use crate::metrics::Scores;
 use crate::model::Parameters;
@@ -110,8 +109,8 @@ pub struct Snapshot<'a> {
     pub plan: &'a Plan,
     pub parameters: &'a Parameters,
     pub counters: &'a Counters,
-    pub(super) optimizer: &'a AdamW,
-    pub(super) average: Option<&'a Average>,
+    pub(super) optimizer: Cow<'a, AdamW>,
+    pub(super) average: Option<Cow<'a, BTreeMap<String, Vec<f32>>>>,
     /// What a [`Follower`](super::Follower) has gathered, or an [`Objective`](super::Objective) has of
     /// its own, where there is one.
     pub gathered: Option<Cow<'a, Gathered>>,
@@ -120,6 +119,6 @@ pub struct Snapshot<'a> {
 impl Snapshot<'_> {
     /// The optimizer's moments and the averaged weights, as a safetensors file.
     pub fn optimizer_file(&self) -> Vec<u8> {
-        self.optimizer.to_bytes(self.average.map(Average::values))
+        self.optimizer.to_bytes(self.average.as_deref())
     }
 }

@@ -4,6 +4,7 @@ use super::TrainError;
 use super::class_weights::counts;
 use super::pass::Targets;
 use super::run::{Job, Run};
+use super::updater::Rates;
 use crate::compute::Packed;
 use crate::model::DropoutSource;
 
@@ -17,9 +18,11 @@ pub(super) struct StepDone {
 
 /// What the passes of a step came to, besides their gradients.
 struct Passed {
-    loss: f64,
+    /// Of each micro-batch; none where they are on a device still.
+    losses: Vec<f64>,
     tokens: usize,
-    rows: Vec<u64>,
+    /// Of each micro-batch.
+    rows: Vec<Vec<u64>>,
 }
 
 /// What is found where a number should be.
@@ -51,36 +54,41 @@ impl Run<'_> {
         if let Some(follower) = &mut self.follower {
             follower.restore(&self.variables)?;
         }
-        let Passed { loss, tokens, rows: seen } = match passed? {
+        let Passed { losses, tokens, rows: seen } = match passed? {
             Ok(passed) => passed,
             Err(found) => return Ok(Err(found)),
         };
-        let gradients = &self.gradients;
-        gradients.check(&self.variables)?;
-        let gradient_norm = gradients.norm(width);
-        if !gradient_norm.is_finite() {
-            let name = gradients.not_finite().unwrap_or("all parameters together");
-            return Ok(Err(NotFinite { what: format!("the gradient of `{name}`"), rows: seen }));
+        let found = self.updater.found(&self.variables, &self.specifications, width)?;
+        let losses = if losses.is_empty() { found.losses } else { losses };
+        if let Some((_, rows)) = losses.iter().zip(&seen).find(|(loss, _)| !loss.is_finite()) {
+            return Ok(Err(NotFinite { what: "the loss".to_owned(), rows: rows.clone() }));
         }
-        let silent = self.guard.watch(step + 1, &self.specifications, gradients)?;
+        let (loss, gradient_norm) = (losses.iter().sum(), found.norm);
+        if !gradient_norm.is_finite() {
+            let name = found.not_finite.as_deref().unwrap_or("all parameters together");
+            let what = format!("the gradient of `{name}`");
+            return Ok(Err(NotFinite { what, rows: seen.concat() }));
+        }
+        let (guard, specifications) = (&mut self.guard, &self.specifications);
+        let silent = self.updater.watch(guard, step + 1, specifications, found.heard)?;
         let warnings = silent
             .iter()
             .map(|name| format!("`{name}` had no gradient in the first steps: it is not trained"))
             .collect();
         let most = config.max_grad_norm;
         let scale = if most > 0.0 && gradient_norm > most { most / gradient_norm } else { 1.0 };
-        let groups = &self.groups;
-        self.optimizer.step(&self.optimized, groups, gradients, config, learning_rate, scale)?;
+        let rates = Rates { groups: &self.groups, config, learning_rate, scale };
+        self.updater.step(&self.optimized, rates)?;
         if let Some(objective) = self.job.objective {
             objective.constrain(&self.variables)?;
         }
         let share = self.rate(step);
-        if let Some(follower) = &mut self.follower {
-            follower.update(share, &self.variables, &self.gradients)?;
+        // Gradients come from a device only for one that updates weights itself.
+        let owns = self.optimized.len() < self.variables.len();
+        if let Some(follower) = self.follower.as_mut().filter(|_| owns) {
+            follower.update(share, &self.variables, &*self.updater.gradients()?)?;
         }
-        if let Some(average) = &mut self.average {
-            average.update(&self.variables, step + 1)?;
-        }
+        self.updater.take_in(&self.variables, step + 1)?;
         Ok(Ok(StepDone { loss, gradient_norm, tokens, warnings }))
     }
 
@@ -95,8 +103,8 @@ impl Run<'_> {
         let weight = |&row: &u32| self.class_weights[set.labels()[row as usize] as usize];
         let total: f64 = micro_batches.iter().flatten().map(|row| f64::from(weight(row))).sum();
         let step_rows = micro_batches.iter().map(Vec::len).sum();
-        self.gradients.clear(self.job.encoder.embedding_width());
-        let (mut loss, mut tokens, mut seen) = (0.0, 0, Vec::new());
+        self.updater.clear(self.job.encoder.embedding_width());
+        let (mut losses, mut tokens, mut seen) = (Vec::new(), 0, Vec::new());
         for (index, rows) in micro_batches.iter().enumerate() {
             let batch = Packed::new(rows.iter().map(|&row| set.sequence(row as usize)));
             let labels: Vec<u32> = rows.iter().map(|&row| set.labels()[row as usize]).collect();
@@ -110,17 +118,17 @@ impl Run<'_> {
                 &batch,
                 &targets,
                 &source,
-                &mut self.gradients,
+                &mut self.updater,
             )?;
-            if !value.is_finite() {
+            if value.is_some_and(|value| !value.is_finite()) {
                 let rows = batch.rows().to_vec();
                 return Ok(Err(NotFinite { what: "the loss".to_owned(), rows }));
             }
-            loss += value;
+            losses.extend(value);
             tokens += batch.tokens();
-            seen.extend_from_slice(batch.rows());
+            seen.push(batch.rows().to_vec());
         }
-        Ok(Ok(Passed { loss, tokens, rows: seen }))
+        Ok(Ok(Passed { losses, tokens, rows: seen }))
     }
 }
 

@@ -87,6 +87,11 @@ fn the_commands_of_gpu_run() {
 }
 
 #[test]
+fn the_commands_of_the_device_engine_run() {
+    follow("docs/device-engine.md");
+}
+
+#[test]
 fn the_commands_of_serving_and_deployment_run() {
     follow("docs/serving.md");
     follow("docs/deployment.md");

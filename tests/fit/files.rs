@@ -1,6 +1,7 @@
 //! What a fit writes, says and replaces.
 
 use super::*;
+use bayes::compute::Backend;
 
 #[test]
 fn a_fit_says_what_it_read_and_its_card_what_was_done() {
@@ -76,7 +77,7 @@ fn what_came_into_the_model_folder_since_the_work_began_is_not_replaced() {
 
     let (home, _) = trained();
     let folder = home.path(MODEL);
-    let artifact = artifact::load(&folder, &candle_core::Device::Cpu).unwrap();
+    let artifact = artifact::load(&folder, &Backend::Cpu).unwrap();
     artifact::check_target(&folder).unwrap();
     let note = home.write(&format!("{MODEL}/notes.txt"), "mine");
     let refused = |result: Result<(), ArtifactError>| {

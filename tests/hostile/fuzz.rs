@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use bayes::compute::Backend;
 use bayes::data::table::{self, RowGroups};
 use bayes::predict::Predictor;
-use candle_core::Device;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -101,7 +102,7 @@ fn apply(edits: &[(prop::sample::Index, Edit)], value: &mut Value) {
 
 /// Either it is refused, or its answers are probabilities.
 fn answers(folder: &Path) {
-    let Ok(predictor) = Predictor::load(folder, &Device::Cpu) else { return };
+    let Ok(predictor) = Predictor::load(folder, &Backend::Cpu) else { return };
     let texts =
         ["please look at my invoice", "\u{10fffd} naïve", "a a a a a a a a a a a a a a a a a"];
     for text in texts {

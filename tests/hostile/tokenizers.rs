@@ -4,9 +4,11 @@
 use std::path::Path;
 
 use base64::Engine as _;
+
+use bayes::compute::Backend;
 use bayes::data::{TextTokenizer, Truncation};
 use bayes::predict::{Pairs, Predictor};
-use candle_core::Device;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -121,7 +123,7 @@ fn a_segment_that_the_encoder_lacks_is_refused_by_its_number() {
     };
     let message = with("single", 1).refused();
     assert!(message.contains("the segment 5") && message.contains("type_vocab_size"), "{message}");
-    let of_pairs = Predictor::load(&with("pair", 3).path(""), &Device::Cpu).unwrap();
+    let of_pairs = Predictor::load(&with("pair", 3).path(""), &Backend::Cpu).unwrap();
     assert_eq!(of_pairs.pairs(), Pairs::NoSegment { segment: 5, rows: 2 });
     let error = of_pairs.pairs().check([false, true]).unwrap_err().to_string();
     assert!(error.contains("the segment 5") && error.contains("`--text-column`"), "{error}");

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bayes::artifact::{self, Artifact};
-use bayes::compute::{Noise, Packed, Purpose, Sequence};
+use bayes::compute::{Backend, Noise, Packed, Purpose, Sequence};
 use bayes::data::{Encoded, Example};
 use bayes::evaluate::{Origin, OriginError};
 use bayes::experiment::{
@@ -25,7 +25,7 @@ use bayes::model::Classifier;
 use bayes::posterior::{LogitCovariance, LogitDistribution, OwnDoubt, Posterior, softmax};
 use bayes::predict::Predictor;
 use bayes::publish::{Card, PublishConfig, Source, Wanted, collect};
-use candle_core::Device;
+
 use tempfile::TempDir;
 
 const WORDS: [(&str, [&str; 4]); 3] = [
@@ -148,7 +148,7 @@ impl Place {
         saved: &dyn Fn(&Path, u64),
     ) -> Result<Ended, ExperimentError> {
         let context = RunContext {
-            device: &Device::Cpu,
+            device: &Backend::Cpu,
             checkpoints: &self.path("checkpoints"),
             runs: &self.path("runs"),
             stop: &AtomicBool::new(false),
@@ -247,7 +247,7 @@ fn equal_seeds_give_equal_bytes_and_others_do_not() {
 #[test]
 fn what_is_saved_is_loaded() {
     for (place, _) in &*MODELS {
-        let loaded = artifact::load(&place.model(), &Device::Cpu).unwrap();
+        let loaded = artifact::load(&place.model(), &Backend::Cpu).unwrap();
         assert_eq!(loaded.manifest.fit.method, place.method);
         let manifest = fs::read(place.model().join("bayes/manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
@@ -268,7 +268,7 @@ fn what_is_saved_is_loaded() {
 fn batch_mates_do_not_move_an_answer() {
     let texts = ["the oven is on the plate", "rake", "the bolt is under the seed of the lawn", "x"];
     for (place, _) in &*MODELS {
-        let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let predictor = Predictor::load(&place.model(), &Backend::Cpu).unwrap();
         let together = predictor.predict(&texts.map(|text| (text, None)), &mut |_| {}).unwrap();
         for (text, together) in texts.iter().zip(together) {
             let alone = predictor.predict(&[(*text, None)], &mut |_| {}).unwrap().remove(0);
@@ -355,7 +355,7 @@ fn centred(root: &[f64], classes: usize) -> f64 {
 fn uncertainty_grows_away_from_the_data_where_that_is_promised() {
     let promise = [Method::Laplace, Method::Sngp];
     for (place, _) in MODELS.iter().filter(|(place, _)| promise.contains(&place.method)) {
-        let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let predictor = Predictor::load(&place.model(), &Backend::Cpu).unwrap();
         let artifact = predictor.artifact();
         let (width, classes) = (artifact.encoder.hidden_size, artifact.encoder.labels.len());
         let posterior = &artifact.posterior;
@@ -384,7 +384,7 @@ fn uncertainty_grows_away_from_the_data_where_that_is_promised() {
 fn it_says_what_it_is() {
     let mut said: Vec<String> = Vec::new();
     for (place, report) in &*MODELS {
-        let artifact = artifact::load(&place.model(), &Device::Cpu).unwrap();
+        let artifact = artifact::load(&place.model(), &Backend::Cpu).unwrap();
         assert_eq!(artifact.manifest.fit, report.posterior, "{}", place.method.name());
         let words = place.method.describe(&artifact.posterior, &artifact.manifest.fit);
         assert!(words.len() > 40 && words.ends_with('.'), "{words}");

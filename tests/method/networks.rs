@@ -1,6 +1,7 @@
 //! Methods whose answer is that of several networks: ensembles, and samples of the top layers.
 
 use super::*;
+use bayes::compute::Backend;
 
 fn ensemble() -> &'static (Place, TrainReport) {
     MODELS.iter().find(|(place, _)| place.method == Method::Ensemble).unwrap()
@@ -82,7 +83,7 @@ fn an_ensemble_takes_its_first_network_from_a_run_that_has_it() {
 fn an_ensemble_says_the_mean_of_what_its_networks_say() {
     let texts = ["the oven is on the plate", "rake", "bolt of the lawn"].map(|text| (text, None));
     let (place, _) = ensemble();
-    let whole = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+    let whole = Predictor::load(&place.model(), &Backend::Cpu).unwrap();
     let artifact = whole.artifact().clone();
     let alone = |parameters: &bayes::model::Parameters| {
         let posterior = Posterior::point(artifact.manifest.task, parameters);
@@ -119,7 +120,7 @@ fn samples_of_the_top_layers_say_the_mean_of_what_whole_networks_say() {
     let texts = ["the oven is on the plate", "rake", "bolt of the lawn"].map(|text| (text, None));
     for place in of_top_layers() {
         let name = place.method.name();
-        let whole = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let whole = Predictor::load(&place.model(), &Backend::Cpu).unwrap();
         let artifact = whole.artifact().clone();
         let top = artifact.posterior.top_layers().unwrap().clone();
         let all = artifact.encoder.num_hidden_layers;
@@ -158,7 +159,7 @@ fn samples_of_the_top_layers_say_the_mean_of_what_whole_networks_say() {
 fn samples_of_the_top_layers_answer_the_same_to_a_server() {
     let texts = ["the oven is on the plate", "rake"].map(|text| (text, None));
     for place in of_top_layers() {
-        let predictor = Predictor::load(&place.model(), &Device::Cpu).unwrap();
+        let predictor = Predictor::load(&place.model(), &Backend::Cpu).unwrap();
         let expected = predictor.predict(&texts, &mut |_| {}).unwrap();
         let encoded = predictor.encode(&texts).unwrap();
         let batch: Vec<&Encoded> = encoded.iter().collect();

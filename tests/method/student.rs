@@ -1,6 +1,7 @@
 //! A student that was distilled from a teacher of several passes.
 
 use super::*;
+use bayes::compute::Backend;
 
 fn student() -> &'static (Place, TrainReport) {
     MODELS.iter().find(|(place, _)| place.method == Method::Distil).unwrap()
@@ -33,7 +34,7 @@ fn mean_variance(predictor: &Predictor, texts: &[&str]) -> f64 {
 fn a_student_has_learned_what_its_teacher_disagrees_about() {
     let (place, _) = student();
     let [teacher, student] = [TEACHER.model(), place.model()]
-        .map(|model| Predictor::load(&model, &Device::Cpu).unwrap());
+        .map(|model| Predictor::load(&model, &Backend::Cpu).unwrap());
     assert_eq!((teacher.forward_passes(), student.forward_passes()), (3, 1));
     let clear = ["the oven is on the plate number 3", "the rake is behind the hedge number 8"];
     let mixed = ["the oven is on the hedge number 3", "the bolt is under the seed number 8"];

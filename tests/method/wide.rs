@@ -1,12 +1,13 @@
 //! A last layer that reads hidden states beside the feature.
 
 use super::*;
+use bayes::compute::Backend;
 
 /// By another way than that of predictions: plain operations, and means by hand.
 #[test]
 fn a_wide_layer_reads_the_means_of_hidden_states() {
     let (place, _) = MODELS.iter().find(|(place, _)| place.is_wide()).unwrap();
-    let loaded = artifact::load(&place.model(), &Device::Cpu).unwrap();
+    let loaded = artifact::load(&place.model(), &Backend::Cpu).unwrap();
     assert_eq!(loaded.posterior.states().words(), "0");
     let plain = Classifier::new(&loaded.encoder, &loaded.parameters);
     let predictor = Predictor::new(loaded).unwrap();
@@ -61,7 +62,7 @@ fn hidden_states_that_are_not_there_are_refused() {
     assert!(message.contains("twice"), "{message}");
     let place = Place::new(Method::Laplace, &[]);
     let context = RunContext {
-        device: &Device::Cpu,
+        device: &Backend::Cpu,
         checkpoints: &place.path("checkpoints"),
         runs: &place.path("runs"),
         stop: &AtomicBool::new(false),

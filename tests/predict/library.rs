@@ -1,11 +1,11 @@
 //! What `bayes predict` does is there for a user of the library.
 
+use bayes::compute::Backend;
 use bayes::data::Overrides;
 use bayes::predict::Predictor;
 use bayes::predict::stream::{
     Event, Input, Options, Predictions, Sink, SortBy, StreamError, Summary,
 };
-use candle_core::Device;
 
 use super::home::{Home, tickets};
 
@@ -16,7 +16,7 @@ fn a_table_is_predicted_to_the_table_that_the_command_writes() {
     let home = Home::new();
     home.train_tiny(&[]);
     let input = home.write("in.csv", tickets(1500).replacen("\n", "\n,billing\n", 1));
-    let predictor = Predictor::load(&home.path(MODEL), &Device::Cpu).unwrap();
+    let predictor = Predictor::load(&home.path(MODEL), &Backend::Cpu).unwrap();
     for (name, sort_by, flags) in [
         ("out.csv", None, &[][..]),
         ("out.jsonl", Some(SortBy::Confidence), &["--sort-by", "confidence"]),
@@ -51,7 +51,7 @@ fn a_table_is_predicted_to_the_table_that_the_command_writes() {
 fn texts_and_lines_are_classified_or_their_faults_said() {
     let home = Home::new();
     home.train_tiny(&[]);
-    let predictor = Predictor::load(&home.path(MODEL), &Device::Cpu).unwrap();
+    let predictor = Predictor::load(&home.path(MODEL), &Backend::Cpu).unwrap();
     let labels = |input: Input<'_>, fails| {
         let options = Options { sort_by: None, fails };
         let mut predictions = Predictions::new(&predictor, input, options)?;

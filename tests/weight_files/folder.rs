@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bayes::compute::{Noise, Packed, Sequence};
+use bayes::compute::{Backend, Noise, Packed, Sequence};
 use bayes::model::{self, Classifier, EncoderConfig, Loaded, ModelError};
 use candle_core::Device;
 use serde_json::Value;
@@ -63,7 +63,7 @@ impl Folder {
     }
 
     pub fn load(&self) -> Result<Loaded, ModelError> {
-        model::load(self.0.path(), &self.config()?, &Noise::new(0), &Device::Cpu)
+        model::load(self.0.path(), &self.config()?, &Noise::new(0), &Backend::Cpu)
     }
 
     pub fn refused(&self) -> String {

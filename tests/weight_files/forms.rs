@@ -1,6 +1,6 @@
 //! Every form against transformers and PEFT, and what is refused of indices and adapters.
 
-use bayes::compute::Noise;
+use bayes::compute::{Backend, Noise};
 use bayes::model::{self, Parameters};
 use candle_core::Device;
 use serde_json::{Value, json};
@@ -264,7 +264,7 @@ fn an_adapter_is_an_encoder_for_other_classes_too() {
         let folder = Folder::adapter(case, &base);
         let mut config = folder.config().unwrap();
         config.labels = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
-        let loaded = model::load(folder.0.path(), &config, &Noise::new(0), &Device::Cpu).unwrap();
+        let loaded = model::load(folder.0.path(), &config, &Noise::new(0), &Backend::Cpu).unwrap();
         assert_eq!(loaded.other_head, Some(3));
         let own = folder.load().unwrap().parameters;
         let query = |parameters: &Parameters| -> Vec<f32> {

@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::*;
-use crate::compute::{Noise, Purpose};
+use crate::compute::{Backend, Noise, Purpose};
 use crate::model::HiddenStates;
 use crate::posterior::{
     Basis, Classwise, Common, Covariance, Deviation, Difference, Dropout, Fixed, FourierLayer,
@@ -28,7 +28,7 @@ fn read(
 ) -> Result<Posterior, ArtifactError> {
     let last = [("classifier.weight", weight_cd.clone()), ("classifier.bias", bias_of(weight_cd))];
     let last = last.map(|(name, tensor)| (name.to_owned(), tensor));
-    let parameters = Parameters::from_map(last.into());
+    let parameters = Parameters::from_map(last.into(), &Backend::Cpu);
     let file = File { path: "posterior.safetensors".into(), bytes };
     read_posterior(&file, &parameters, Task::SingleLabel, choice)
 }

@@ -256,9 +256,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if let Some(path) = &options.dump {
         replace::check("--dump", path, "a file of measured rows", bench::is_dump)?;
     }
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let folder = model_folder(options.model.as_deref())?;
-    let mut artifact = artifact::load(&folder, &selected.device)?;
+    let mut artifact = artifact::load(&folder, &backend)?;
     if let Some(wanted) = options.train_length {
         let room = artifact.encoder.longest_sequence();
         ensure!(
@@ -274,7 +274,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         );
         artifact.manifest.preprocessing.max_length = wanted;
     }
-    let precision = options.precision.on(&selected.device)?;
+    let precision = options.precision.on(&backend)?;
     let predictor = Predictor::of(&folder, artifact, precision)?;
     let artifact = predictor.artifact();
     let noise = Noise::new(artifact.manifest.seed);
@@ -338,7 +338,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
                 draws: options.reference_draws.unwrap_or(DRAWS),
             };
             let mut show = |progress: experiment::Progress<'_>| display.show(&progress);
-            Some(experiment::compare_with_exact(&job, &selected.device, &mut show)?)
+            Some(experiment::compare_with_exact(&job, &backend, &mut show)?)
         }
         _ => None,
     };

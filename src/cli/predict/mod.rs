@@ -128,13 +128,11 @@ impl Stdin {
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     options.check(common.json)?;
-    let selected = common.device()?;
+    let backend = common.backend()?;
     let folder = model_folder(options.model.as_deref())?;
-    let loading = Loading {
-        labels: options.zero_shot.labels(),
-        precision: options.precision.on(&selected.device)?,
-    };
-    let predictor = Predictor::load_as(&folder, &selected.device, &loading)?;
+    let loading =
+        Loading { labels: options.zero_shot.labels(), precision: options.precision.on(&backend)? };
+    let predictor = Predictor::load_as(&folder, &backend, &loading)?;
     let sort_by = options.sort_by.map(stream::SortBy::from);
     // Before anything is read.
     sort_by.map_or(Ok(()), |by| by.check(&predictor))?;

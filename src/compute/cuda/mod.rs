@@ -7,6 +7,7 @@
 mod blas;
 #[cfg(feature = "cuda")]
 mod driver;
+pub mod kernels;
 #[cfg(feature = "cuda")]
 mod late;
 #[cfg(feature = "cuda")]

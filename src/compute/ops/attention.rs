@@ -33,6 +33,22 @@ pub fn attention(
     attending: Attending<'_>,
     dropout: Option<Dropout>,
 ) -> Result<Tensor> {
+    by_sequence(qkv_pe, batch, attending, |weight_hst, row| {
+        let Some(dropout) = dropout else { return Ok(weight_hst) };
+        let (heads, length, _) = weight_hst.dims3()?;
+        let mask = dropout.attention_mask(row, heads, length);
+        let mask = Tensor::from_vec(mask, (heads, length, length), weight_hst.device())?;
+        weight_hst * mask.to_dtype(qkv_pe.dtype())?
+    })
+}
+
+/// The same with another dropout of the weights `[h, s, t]` of the sequence of a row.
+pub(super) fn by_sequence(
+    qkv_pe: &Tensor,
+    batch: &Packed,
+    attending: Attending<'_>,
+    dropout: impl Fn(Tensor, u64) -> Result<Tensor>,
+) -> Result<Tensor> {
     let (_, stacked) = qkv_pe.dims2()?;
     let heads = attending.heads;
     let width = stacked / 3;
@@ -43,12 +59,7 @@ pub fn attention(
         let qkv_se = qkv_pe.narrow(0, start, length)?;
         let qkv_3hsk = qkv_se.reshape((length, 3, heads, head_width))?.permute((1, 2, 0, 3))?;
         let v_htk = qkv_3hsk.get(2)?.contiguous()?;
-        let mut weight_hst = weights(&qkv_3hsk, attending)?;
-        if let Some(dropout) = dropout {
-            let mask = dropout.attention_mask(row, heads, length);
-            let mask = Tensor::from_vec(mask, (heads, length, length), weight_hst.device())?;
-            weight_hst = (weight_hst * mask.to_dtype(v_htk.dtype())?)?;
-        }
+        let weight_hst = dropout(weights(&qkv_3hsk, attending)?, row)?;
         let mixed_hsk = weight_hst.matmul(&v_htk)?;
         results.push(mixed_hsk.transpose(0, 1)?.reshape((length, width))?);
     }

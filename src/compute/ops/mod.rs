@@ -1,5 +1,6 @@
 //! The differentiable operations of the encoder, on packed tokens, in their plain form: compositions
-//! of Candle operations that have a backward pass.
+//! of Candle operations that have a backward pass. [`device`] has the form of those that a GPU computes, and
+//! [`OnBatch`] is the choice between the two.
 //!
 //! Each is a function with at most three tensors in and one out, so that a fused kernel can take its
 //! place behind the same name: γ and β travel as one `[2, d]` tensor, query, key and value as one
@@ -9,11 +10,13 @@
 mod activation;
 mod attention;
 mod convolution;
+pub mod device;
 mod dropout;
 mod embedding;
 mod linear;
 mod loss;
 mod norm;
+mod on_batch;
 mod pooling;
 mod relative;
 mod rotary;
@@ -29,6 +32,7 @@ pub use embedding::embed;
 pub use linear::{linear, row_linear};
 pub use loss::cross_entropy;
 pub use norm::add_layer_norm;
+pub use on_batch::OnBatch;
 pub use pooling::{first_token, mean_token, normalise};
 pub use relative::{Disentangled, Relative};
 pub use rotary::rotate;

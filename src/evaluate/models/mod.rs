@@ -2,11 +2,11 @@
 //!
 //! ```no_run
 //! use bayes::evaluate::models::{Options, evaluate_models};
-//! use candle_core::Device;
+//! use bayes::compute::Backend;
 //!
 //! let options = Options { ood: vec!["other-topics".to_owned()], ..Options::default() };
 //! let folders = ["checkpoints/reviews/model".into()];
-//! for one in evaluate_models(&folders, &Device::Cpu, &options, &mut |_| {})? {
+//! for one in evaluate_models(&folders, &Backend::Cpu, &options, &mut |_| {})? {
 //!     println!("{}: accuracy {}", one.answers.model, one.report.summary.accuracy.value);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -20,11 +20,10 @@ mod outside;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
-
 use self::asked::Asked;
 use self::outside::Outside;
 use crate::artifact::{Certificate, Manifest};
+use crate::compute::Backend;
 use crate::data::{Overrides, Remark};
 use crate::evaluate::shift::{Damage, Kept};
 use crate::evaluate::{Answers, EvaluateError, Evaluation, Hygiene, Origin, OriginError, Rival};
@@ -81,7 +80,7 @@ pub enum Event {
 /// A model cannot be loaded, the rows cannot be read, or the one cannot be asked about the other.
 pub fn evaluate_models(
     folders: &[PathBuf],
-    device: &Device,
+    device: &Backend,
     options: &Options,
     show: &mut dyn FnMut(Event),
 ) -> Result<Vec<Evaluation>, ModelsError> {
@@ -130,7 +129,7 @@ fn check_damages(damages: &[Damage]) -> Result<(), ModelsError> {
     }
 }
 
-fn load(folder: &Path, options: &Options, device: &Device) -> Result<Predictor, ModelsError> {
+fn load(folder: &Path, options: &Options, device: &Backend) -> Result<Predictor, ModelsError> {
     let predictor = Predictor::load_as(folder, device, &options.loading)?;
     Ok(match options.coverage {
         Some(coverage) => predictor.with_coverage(coverage),

@@ -6,12 +6,12 @@
 //! ```no_run
 //! use bayes::evaluate::models::{Options, evaluate_models};
 //! use bayes::evaluate::shift::Damage;
-//! use candle_core::Device;
+//! use bayes::compute::Backend;
 //!
 //! let shift: Vec<Damage> = vec!["typos=0.05".parse()?, "truncate=64+drop=0.1".parse()?];
 //! let options = Options { shift, ..Options::default() };
 //! let folders = ["checkpoints/reviews/model".into()];
-//! for one in evaluate_models(&folders, &Device::Cpu, &options, &mut |_| {})? {
+//! for one in evaluate_models(&folders, &Backend::Cpu, &options, &mut |_| {})? {
 //!     for shifted in &one.shift {
 //!         println!("{}: NLL {}", shifted.label, shifted.nll.value);
 //!     }

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::Device;
-
 use super::{ExperimentError, Figures};
 use crate::artifact;
+use crate::compute::Backend;
 use crate::data::{Dataset, Example};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::models::{Chosen, data_config};
@@ -20,7 +19,7 @@ const WARM_UP: usize = 4;
 
 /// Milliseconds a text, the median over test texts that are predicted alone, and bytes of the files that
 /// predictions follow from; those that say how a model was made have times in them, and other lengths.
-pub(super) fn cost(model: &Path, device: &Device) -> Result<Figures, ExperimentError> {
+pub(super) fn cost(model: &Path, device: &Backend) -> Result<Figures, ExperimentError> {
     let predictor = Predictor::new(artifact::load(model, device)?)?;
     let manifest = &predictor.artifact().manifest;
     let config = data_config(None, manifest);

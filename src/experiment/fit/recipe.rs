@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use candle_core::Device;
-
 use super::comparison::{Comparison, FittedModel};
 use super::rows::Rows;
 use super::settings::settings;
@@ -11,13 +9,14 @@ use super::target::Target;
 use super::unused::of_fit;
 use super::{ExperimentError, FitJob, FitReport, Progress};
 use crate::artifact::{self, Artifact};
+use crate::compute::Backend;
 use crate::method::Method;
 use crate::model;
 
 /// Encodes, fits, compares and writes.
 pub fn fit(
     job: &FitJob,
-    device: &Device,
+    device: &Backend,
     checkpoints: &Path,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FitReport, ExperimentError> {

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::time::Instant;
 
-use candle_core::Device;
-
 use super::encoder::Encoder;
 use super::features::{Reads, check_distinct};
 use super::posterior::weights_of_classes;
@@ -13,7 +11,7 @@ use super::settings::settings;
 use super::{Experiment, ExperimentError, FitJob, Progress};
 use crate::artifact::{self, Artifact};
 use crate::bench::{Distance, Reference};
-use crate::compute::Noise;
+use crate::compute::{Backend, Noise};
 use crate::data::Overrides;
 use crate::method::laplace::{FeatureRows, Head, Laplace, Prior, Problem, Tolerance};
 use crate::method::reference::nuts::Lengths;
@@ -43,7 +41,7 @@ pub struct ReferenceJob<'a> {
 /// needs the features alone is fitted, to the same rows.
 pub fn compare_with_exact(
     job: &ReferenceJob<'_>,
-    device: &Device,
+    device: &Backend,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Reference, ExperimentError> {
     let source = artifact::load(job.model, device)?;

@@ -1,8 +1,6 @@
 //! What a recipe can come to: a model with its posterior and calibration, and how good it is on rows
 //! that it has not seen.
 
-use candle_core::Device;
-
 use super::base::Base;
 use super::calibration::{Calibrated, FitSettings, HeldOut, SeenRows};
 use super::crossed;
@@ -16,6 +14,7 @@ use super::runs::Network;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::{Artifact, Manifest};
 use crate::calibrate::{CalibrationSummary, Fold, folds};
+use crate::compute::Backend;
 use crate::data::split::RowKey;
 use crate::method::laplace::Head;
 use crate::method::{FitRecord, TeacherRecord, tensors};
@@ -160,7 +159,7 @@ impl Shop<'_> {
         if !self.settings.calibration.novelty_reference {
             return Ok(None);
         }
-        Ok(Some(start.parameters(noise, &Device::Cpu)?.0))
+        Ok(Some(start.parameters(noise, &Backend::Cpu)?.0))
     }
 
     fn divide(&self, keys: &[RowKey]) -> Result<Vec<Fold>, ExperimentError> {

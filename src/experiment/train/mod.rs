@@ -20,13 +20,12 @@ mod tuning;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Device;
-
 pub use choice::RecipeReport;
 pub use recipe::train;
 pub use report::{MemberReport, TrainReport};
 
 use super::resume::Resume;
+use crate::compute::Backend;
 // What these files use of the house.
 use super::{
     Experiment, ExperimentError, Features, Progress, RunFolder, begun, calibration, certificate,
@@ -55,7 +54,7 @@ pub enum Ended {
 /// Where a run reads and writes, and who listens.
 pub struct RunContext<'a> {
     /// Where the tensors are.
-    pub device: &'a Device,
+    pub device: &'a Backend,
     /// Folder of the models.
     pub checkpoints: &'a Path,
     /// Folder of the runs.

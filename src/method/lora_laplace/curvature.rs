@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Result, Tensor, Var, bail};
 
 use super::adapters::{Adapter, Side};
-use crate::compute::{Noise, Packed, Purpose, Sequence};
+use crate::compute::{Backend, Noise, Packed, Purpose, Sequence};
 use crate::model::{
     Classifier, EncoderConfig, Engine, GradientMap, Parameters, Tape, TrainingPass, specifications,
 };
@@ -66,11 +66,7 @@ impl<'a> Gradients<'a> {
     /// The weights cannot be read.
     pub fn new(config: &'a EncoderConfig, parameters: &Parameters, lowest: usize) -> Result<Self> {
         // The layers' own backward pass is one of the CPU.
-        let on_cpu = |(name, tensor): (&String, &Tensor)| {
-            Ok((name.clone(), tensor.to_device(&Device::Cpu)?))
-        };
-        let parameters =
-            Parameters::from_map(parameters.iter().map(on_cpu).collect::<Result<_>>()?);
+        let parameters = parameters.on(&Backend::Cpu)?;
         let mut used = specifications(config);
         used.retain(|one| one.name.starts_with("pooler.") || one.name.starts_with("classifier."));
         let (head, parameters) = parameters.variables(&used)?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::curvature::{Factors, directions};
 use super::*;
-use crate::compute::{Packed, Purpose};
+use crate::compute::{Backend, Packed, Purpose};
 use crate::method::PosteriorConfig;
 use crate::model::{Classifier, Parameters, Pooling, Sizes};
 use crate::posterior::Deviation;
@@ -51,7 +51,7 @@ fn config(layers: usize, sizes: [usize; 4]) -> EncoderConfig {
 
 fn toy(pooling: Pooling) -> Toy {
     let config = EncoderConfig { pooling, initializer_range: 0.4, ..config(2, [8, 12, 20, 16]) };
-    let parameters = Parameters::fresh(&config, &Noise::new(3), &Device::Cpu).unwrap();
+    let parameters = Parameters::fresh(&config, &Noise::new(3), &Backend::Cpu).unwrap();
     Toy { config, parameters }
 }
 
@@ -185,7 +185,8 @@ fn variances_of_the_logits_are_those_of_laplace_torch() {
         let values = Tensor::from_slice(&weight.values, weight.shape.as_slice(), &Device::Cpu);
         (name.clone(), values.unwrap())
     };
-    let parameters = Parameters::from_map(golden.weights.iter().map(tensor).collect());
+    let parameters =
+        Parameters::from_map(golden.weights.iter().map(tensor).collect(), &Backend::Cpu);
     let toy = Toy { config, parameters };
     let adapters = toy.adapters(0, golden.rank);
     let texts: Vec<Sequence> = golden.ids.iter().map(|ids| text(ids)).collect();

@@ -228,7 +228,7 @@ impl From<LayerPlaces> for LayerNoise {
 }
 
 impl Engine {
-    /// Packs the weights; nothing where they are not f32 on the CPU.
+    /// Packs the weights; nothing where they are not f32, or of the device engine.
     pub fn new(config: &EncoderConfig, parameters: &Parameters) -> Result<Option<Self>> {
         Self::above(config, parameters, 0, Precision::F32)
     }
@@ -243,8 +243,8 @@ impl Engine {
         first: usize,
         precision: Precision,
     ) -> Result<Option<Self>> {
-        let fits = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
-        if !parameters.iter().all(|(_, tensor)| fits(tensor)) {
+        let is_f32 = parameters.iter().all(|(_, tensor)| tensor.dtype() == DType::F32);
+        if !parameters.backend().is_cpu() || !is_f32 {
             return Ok(None);
         }
         let tables = tables(config).map(|name| parameters.get(name).clone());

@@ -3,10 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::Affine;
-use crate::compute::Packed;
-use crate::compute::ops::{
-    self, Attending, activate, add_layer_norm, attention, dropout, gate, linear,
-};
+use crate::compute::ops::{Attending, OnBatch};
 use crate::model::layout::{AffineNames, LayerNames};
 use crate::model::places::LayerPlaces;
 use crate::model::{EncoderConfig, Parameters};
@@ -29,9 +26,7 @@ pub(super) struct Inputs<'a> {
     /// As which layer it runs.
     pub index: usize,
     pub config: &'a EncoderConfig,
-    pub batch: &'a Packed,
-    /// (row, position) of each token.
-    pub places: &'a [(u64, u32)],
+    pub on: &'a OnBatch<'a>,
     pub noise: LayerPlaces,
     pub attending: Attending<'a>,
 }
@@ -55,14 +50,14 @@ impl Layer {
 
     /// Relative keys (0) or queries (1) of the rows of a table, `[r, d]`, by a map of their own or by that of
     /// the content.
-    pub fn project(&self, place: usize, table_rd: &Tensor) -> Result<Tensor> {
+    pub fn project(&self, place: usize, table_rd: &Tensor, on: &OnBatch<'_>) -> Result<Tensor> {
         if let Some(own) = &self.relative[place] {
-            return own.apply(table_rd);
+            return own.apply(on, table_rd);
         }
         let width = table_rd.dim(1)?;
         let lines = |all: &Tensor| all.narrow(0, width * (1 - place), width);
         let bias = self.qkv.bias.as_ref().map(lines).transpose()?;
-        linear(table_rd, &lines(&self.qkv.weight)?, bias.as_ref())
+        on.linear(table_rd, &lines(&self.qkv.weight)?, bias.as_ref())
     }
 
     /// Query, key and value beside one another, `[p, 3d]`, as the attention of this layer takes them.
@@ -71,49 +66,48 @@ impl Layer {
         index: usize,
         x_pd: &Tensor,
         config: &EncoderConfig,
-        places: &[(u64, u32)],
+        on: &OnBatch<'_>,
     ) -> Result<Tensor> {
         let qkv_pe = match &self.attention_norm {
             Some(norm) if config.design.block.pre_norm => {
-                self.qkv.apply(&add_layer_norm(x_pd, None, norm, config.layer_norm_eps)?)?
+                let normed_pd = on.add_layer_norm(x_pd, None, norm, config.layer_norm_eps)?;
+                self.qkv.apply_in_layer(on, &normed_pd)?
             }
-            _ => self.qkv.apply(x_pd)?,
+            _ => self.qkv.apply_in_layer(on, x_pd)?,
         };
         match config.design.attention.theta(index) {
-            Some(theta) => {
-                let in_text: Vec<u32> = places.iter().map(|&(_, place)| place).collect();
-                ops::rotate(&qkv_pe, &in_text, config.num_attention_heads, theta)
-            }
+            Some(theta) => on.rotate(&qkv_pe, config.num_attention_heads, theta),
             None => Ok(qkv_pe),
         }
     }
 
     /// What it makes of its input, `[p, d]`.
     pub fn forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
-        let Inputs { index, config, batch, places, noise, attending } = *inputs;
-        let qkv_pe = self.qkv(index, x_pd, config, places)?;
-        let mixed_pd = attention(&qkv_pe, batch, attending, noise.weights)?;
-        let mixed_pd = dropout(&self.output.apply(&mixed_pd)?, places, noise.attention)?;
+        let Inputs { index, config, on, noise, attending } = *inputs;
+        let qkv_pe = self.qkv(index, x_pd, config, on)?;
+        let mixed_pd = on.attention(&qkv_pe, attending, noise.weights)?;
+        let mixed_pd = self.output.apply_in_layer(on, &mixed_pd)?;
+        let mixed_pd = on.drop_tokens(&mixed_pd, noise.attention)?;
         let epsilon = config.layer_norm_eps;
         if config.design.block.pre_norm {
-            let x_pd = (x_pd + mixed_pd)?;
-            let normed_pd = add_layer_norm(&x_pd, None, &self.norm, epsilon)?;
-            return x_pd + self.feed_forward(&normed_pd, inputs)?;
+            let x_pd = on.add(x_pd, &mixed_pd)?;
+            let normed_pd = on.add_layer_norm(&x_pd, None, &self.norm, epsilon)?;
+            return on.add(&x_pd, &self.feed_forward(&normed_pd, inputs)?);
         }
         let norm = self.attention_norm.as_ref();
         let norm = norm.expect("a norm that stands behind the attention is in every layer");
-        let x_pd = add_layer_norm(&mixed_pd, Some(x_pd), norm, epsilon)?;
+        let x_pd = on.add_layer_norm(&mixed_pd, Some(x_pd), norm, epsilon)?;
         let outer_pd = self.feed_forward(&x_pd, inputs)?;
-        add_layer_norm(&outer_pd, Some(&x_pd), &self.norm, epsilon)
+        on.add_layer_norm(&outer_pd, Some(&x_pd), &self.norm, epsilon)
     }
 
     fn feed_forward(&self, x_pd: &Tensor, inputs: &Inputs<'_>) -> Result<Tensor> {
-        let Inputs { config, places, noise, .. } = *inputs;
-        let inner_pf = self.inner.apply(x_pd)?;
+        let Inputs { config, on, noise, .. } = *inputs;
+        let inner_pf = self.inner.apply_in_layer(on, x_pd)?;
         let inner_pf = match config.design.block.gated {
-            true => dropout(&gate(&inner_pf, config.hidden_act)?, places, noise.inner)?,
-            false => activate(&inner_pf, config.hidden_act)?,
+            true => on.drop_tokens(&on.gate(&inner_pf, config.hidden_act)?, noise.inner)?,
+            false => on.activate(&inner_pf, config.hidden_act)?,
         };
-        dropout(&self.outer.apply(&inner_pf)?, places, noise.feed_forward)
+        on.drop_tokens(&self.outer.apply_in_layer(on, &inner_pf)?, noise.feed_forward)
     }
 }

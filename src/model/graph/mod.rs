@@ -1,13 +1,15 @@
-//! The encoder in plain operations of Candle: what runs where the CPU engine does not, and what that is held
-//! against.
+//! The encoder as a graph of Candle: in plain operations, which the CPU engine is held against, and in those of the
+//! device engine.
 
 mod layer;
+mod segments;
 
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
 use self::layer::{Inputs, Layer};
+pub use self::segments::Segments;
 use super::EncoderConfig;
 use super::Parameters;
 use super::architecture::{AttentionKind, Disentangled};
@@ -16,10 +18,8 @@ use super::layout::{
     SEGMENT, WORD, convolution_names, projection_names,
 };
 use super::places::{LayerPlaces, Places, row_places};
-use crate::compute::ops::{
-    self, Attending, Relative, activate, add_layer_norm, convolve, dropout, embed, linear,
-};
-use crate::compute::{Packed, RelativeRows};
+use crate::compute::ops::{self, Attending, OnBatch, Relative};
+use crate::compute::{Backend, Packed, Precision, RelativeRows, Sequence};
 
 /// The layers and what is around them, but for the head.
 #[derive(Clone, Debug)]
@@ -51,8 +51,13 @@ impl Affine {
         Self { weight: get(&names.weight), bias: names.bias.as_ref().map(get) }
     }
 
-    pub fn apply(&self, x_pd: &Tensor) -> Result<Tensor> {
-        linear(x_pd, &self.weight, self.bias.as_ref())
+    pub fn apply(&self, on: &OnBatch<'_>, x_pd: &Tensor) -> Result<Tensor> {
+        on.linear(x_pd, &self.weight, self.bias.as_ref())
+    }
+
+    /// The same at the precision of layers.
+    fn apply_in_layer(&self, on: &OnBatch<'_>, x_pd: &Tensor) -> Result<Tensor> {
+        on.layer_linear(x_pd, &self.weight, self.bias.as_ref())
     }
 }
 
@@ -107,26 +112,16 @@ impl Graph {
     }
 
     /// What leaves the last layer: `[p, d]`.
-    pub fn encode(
-        &self,
-        batch: &Packed,
-        noise: &Places<'_>,
-        places: &[(u64, u32)],
-    ) -> Result<Tensor> {
-        let mut states = self.states(batch, noise, places)?;
+    pub fn encode(&self, on: &OnBatch<'_>, noise: &Places<'_>) -> Result<Tensor> {
+        let mut states = self.states(on, noise)?;
         Ok(states.pop().expect("the embeddings come first"))
     }
 
     /// What enters each layer, and what leaves the last: `[p, d]` each.
-    pub fn states(
-        &self,
-        batch: &Packed,
-        noise: &Places<'_>,
-        places: &[(u64, u32)],
-    ) -> Result<Vec<Tensor>> {
-        let mut states = vec![self.embed(batch, noise, places)?];
+    pub fn states(&self, on: &OnBatch<'_>, noise: &Places<'_>) -> Result<Vec<Tensor>> {
+        let mut states = vec![self.embed(on, noise)?];
         for index in 0..self.config.num_hidden_layers {
-            states.push(self.run(index, &states[index], batch, noise, places)?);
+            states.push(self.run(index, &states[index], on, noise)?);
         }
         Ok(states)
     }
@@ -136,20 +131,21 @@ impl Graph {
         &self,
         first: usize,
         below_pd: &Tensor,
-        batch: &Packed,
+        on: &OnBatch<'_>,
         noise: &Places<'_>,
-        places: &[(u64, u32)],
     ) -> Result<Tensor> {
         (first..self.config.num_hidden_layers)
-            .try_fold(below_pd.clone(), |x_pd, index| self.run(index, &x_pd, batch, noise, places))
+            .try_fold(below_pd.clone(), |x_pd, index| self.run(index, &x_pd, on, noise))
     }
 
     /// The weights `[h, s, t]` with which the tokens of one sequence attend to each other in a layer,
-    /// given what enters it, `[s, d]`.
+    /// given what enters it, `[s, d]`: in plain operations, wherever the network computes.
     pub fn attention_weights(&self, layer: usize, x_sd: &Tensor) -> Result<Tensor> {
-        let places = row_places(x_sd.dim(0)?);
-        let qkv_se = self.layer(layer).qkv(layer, x_sd, &self.config, &places)?;
-        let relative = self.relative(layer, x_sd.dim(0)?, &LayerPlaces::default())?;
+        let ids = vec![0; x_sd.dim(0)?];
+        let batch = Packed::new([Sequence { ids, ..Sequence::default() }]);
+        let on = OnBatch::new(&batch, &Backend::Cpu, Precision::F32)?;
+        let qkv_se = self.layer(layer).qkv(layer, x_sd, &self.config, &on)?;
+        let relative = self.relative(layer, &on, &LayerPlaces::default())?;
         ops::attention_weights(&qkv_se, self.attending(layer, relative.as_ref()))
     }
 
@@ -158,22 +154,20 @@ impl Graph {
         &self,
         index: usize,
         x_pd: &Tensor,
-        batch: &Packed,
+        on: &OnBatch<'_>,
         noise: &Places<'_>,
-        places: &[(u64, u32)],
     ) -> Result<Tensor> {
         let (config, noise) = (&self.config, noise.layer(index));
-        let longest = batch.sequences().map(|(start, end)| end - start).max().unwrap_or(0);
-        let relative = self.relative(index, longest, &noise)?;
+        let relative = self.relative(index, on, &noise)?;
         let attending = self.attending(index, relative.as_ref());
-        let inputs = Inputs { index, config, batch, places, noise, attending };
+        let inputs = Inputs { index, config, on, noise, attending };
         let mut y_pd = self.layer(index).forward(x_pd, &inputs)?;
         if index == 0 {
-            y_pd = self.convolved(x_pd, y_pd, batch, &noise, places)?;
+            y_pd = self.convolved(x_pd, y_pd, on, &noise)?;
         }
         match &self.last_norm {
             Some(norm) if index + 1 == config.num_hidden_layers => {
-                add_layer_norm(&y_pd, None, norm, config.layer_norm_eps)
+                on.add_layer_norm(&y_pd, None, norm, config.layer_norm_eps)
             }
             _ => Ok(y_pd),
         }
@@ -185,12 +179,11 @@ impl Graph {
         Attending { heads: self.config.num_attention_heads, window, relative }
     }
 
-    /// What the scores of a layer have beside the products of queries and keys, for sequences of at most
-    /// `longest` tokens.
+    /// What the scores of a layer have beside the products of queries and keys.
     fn relative(
         &self,
         index: usize,
-        longest: usize,
+        on: &OnBatch<'_>,
         noise: &LayerPlaces,
     ) -> Result<Option<Relative>> {
         let AttentionKind::Disentangled(own) = self.config.design.attention else {
@@ -200,16 +193,19 @@ impl Graph {
         let mut both = [None, None];
         if let Some((table_rd, norm)) = &self.table {
             let table_rd = match norm {
-                Some(norm) => add_layer_norm(table_rd, None, norm, self.config.layer_norm_eps)?,
+                Some(norm) => {
+                    on.add_layer_norm(table_rd, None, norm, self.config.layer_norm_eps)?
+                }
                 None => table_rd.clone(),
             };
-            let table_rd = dropout(&table_rd, &row_places(span.rows()), noise.relative)?;
+            let table_rd = on.drop_lines(&table_rd, &row_places(span.rows()), noise.relative)?;
             for (place, wanted) in [keys, queries].into_iter().enumerate() {
                 if wanted {
-                    both[place] = Some(self.layer(index).project(place, &table_rd)?);
+                    both[place] = Some(self.layer(index).project(place, &table_rd, on)?);
                 }
             }
         }
+        let longest = on.batch.sequences().map(|(start, end)| end - start).max().unwrap_or(0);
         let rows = Arc::new(RelativeRows::new(longest, |distance| span.row(distance)));
         let [key_rd, query_rd] = both;
         let own = ops::Disentangled { key_rd, query_rd, terms, rows };
@@ -221,37 +217,37 @@ impl Graph {
         &self,
         x_pd: &Tensor,
         y_pd: Tensor,
-        batch: &Packed,
+        on: &OnBatch<'_>,
         noise: &LayerPlaces,
-        places: &[(u64, u32)],
     ) -> Result<Tensor> {
         let (Some((Affine { weight, bias: Some(bias) }, norm)), Some(own)) =
             (&self.convolution, self.config.design.convolution)
         else {
             return Ok(y_pd);
         };
-        let sum_pd = convolve(x_pd, weight, bias, batch, own.groups)?;
-        let active_pd = activate(&dropout(&sum_pd, places, noise.convolution)?, own.activation)?;
-        add_layer_norm(&active_pd, Some(&y_pd), norm, self.config.layer_norm_eps)
+        let sum_pd = on.convolve(x_pd, weight, bias, own.groups)?;
+        let active_pd =
+            on.activate(&on.drop_tokens(&sum_pd, noise.convolution)?, own.activation)?;
+        on.add_layer_norm(&active_pd, Some(&y_pd), norm, self.config.layer_norm_eps)
     }
 
-    fn embed(&self, batch: &Packed, noise: &Places<'_>, places: &[(u64, u32)]) -> Result<Tensor> {
+    fn embed(&self, on: &OnBatch<'_>, noise: &Places<'_>) -> Result<Tensor> {
         let (config, embeddings) = (&self.config, &self.embeddings);
-        let mut x_pe = embed(&embeddings.word, batch.ids())?;
+        let mut x_pe = on.embed(&embeddings.word, on.batch.ids())?;
         if let Some(segment) = &embeddings.segment {
-            x_pe = (x_pe + embed(segment, batch.type_ids())?)?;
+            x_pe = (x_pe + on.embed(segment, on.batch.type_ids())?)?;
         }
         if let Some(position) = &embeddings.position {
-            x_pe = (x_pe + embed(position, &config.position_rows(batch))?)?;
+            x_pe = (x_pe + on.embed(position, &config.position_rows(on.batch))?)?;
         }
         let before_norm = config.design.projection.is_some_and(|own| own.before_norm);
         let project = |x_pe: Tensor, here: bool| match &embeddings.projection {
-            Some(projection) if here => projection.apply(&x_pe),
+            Some(projection) if here => projection.apply(on, &x_pe),
             _ => Ok(x_pe),
         };
         let x_pe = project(x_pe, before_norm)?;
-        let x_pe = add_layer_norm(&x_pe, None, &embeddings.norm, config.layer_norm_eps)?;
-        let x_pe = dropout(&x_pe, places, noise.embeddings())?;
+        let x_pe = on.add_layer_norm(&x_pe, None, &embeddings.norm, config.layer_norm_eps)?;
+        let x_pe = on.drop_tokens(&x_pe, noise.embeddings())?;
         project(x_pe, !before_norm)
     }
 }

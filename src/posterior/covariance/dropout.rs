@@ -78,7 +78,7 @@ impl Form for Dropout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compute::{Noise, Packed, Purpose, Sequence};
+    use crate::compute::{Backend, Noise, Packed, Purpose, Sequence};
     use crate::model::{Classifier, DropoutPasses, EncoderConfig, Parameters, Sizes};
     use crate::posterior::{LinkChoice, LogitDistribution, Passes, Posterior, Spread};
     use crate::task::Task;
@@ -97,7 +97,7 @@ mod tests {
         config.labels = ["a", "b", "c"].map(str::to_owned).to_vec();
         (config.hidden_dropout_prob, config.attention_probs_dropout_prob) = (0.0, 0.0);
         config.classifier_dropout = 0.3;
-        let parameters = Parameters::fresh(&config, &Noise::new(6), &Device::Cpu).unwrap();
+        let parameters = Parameters::fresh(&config, &Noise::new(6), &Backend::Cpu).unwrap();
         let mut stream = Noise::new(7).stream(Purpose::Init, 0, 0);
         let wide: Vec<f32> = (0..3 * 16).map(|_| stream.normal() as f32).collect();
         let weight_cd = Tensor::from_vec(wide, (3, 16), &Device::Cpu).unwrap();

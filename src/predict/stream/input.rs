@@ -183,14 +183,13 @@ fn config(predictor: &Predictor, said: &Overrides) -> Result<DataConfig, StreamE
 mod tests {
     use std::io::Write;
 
-    use candle_core::Device;
-
     use super::*;
+    use crate::compute::Backend;
 
     #[test]
     fn a_file_that_changes_while_it_is_read_is_told_of() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-        let predictor = Predictor::load(&folder, &Device::Cpu).unwrap();
+        let predictor = Predictor::load(&folder, &Backend::Cpu).unwrap();
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("texts.csv");
         for changes in [false, true] {

@@ -6,9 +6,9 @@
 //! use bayes::data::Overrides;
 //! use bayes::predict::Predictor;
 //! use bayes::predict::stream::{Input, Options, Predictions, Sink};
-//! use candle_core::Device;
+//! use bayes::compute::Backend;
 //!
-//! let predictor = Predictor::load(Path::new("checkpoints/reviews/model"), &Device::Cpu)?;
+//! let predictor = Predictor::load(Path::new("checkpoints/reviews/model"), &Backend::Cpu)?;
 //! let input = Input::file(Path::new("in.csv"), &predictor, &Overrides::default())?;
 //! let mut predictions = Predictions::new(&predictor, input, Options::default())?;
 //! let mut table = Sink::create(Path::new("out.parquet"), &predictions)?;

@@ -1,8 +1,7 @@
 use std::path::Path;
 
-use candle_core::Device;
-
 use super::*;
+use crate::compute::Backend;
 use crate::posterior::{Passes, Spread};
 use crate::predict::Predictor;
 use crate::serve::feedback::ModelMark;
@@ -37,7 +36,7 @@ fn encoded(model: &Loaded, text: &str) -> Encoded {
 /// One that samples, several passes a text.
 fn model_of_passes() -> Arc<Loaded> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encoders/bert");
-    let mut artifact = crate::artifact::load(&folder, &Device::Cpu).unwrap();
+    let mut artifact = crate::artifact::load(&folder, &Backend::Cpu).unwrap();
     artifact.posterior.spread = Spread::Passes(Passes::Dropout { samples: 4, layers: 0 });
     let predictor = Predictor::new(artifact).unwrap();
     let mark = ModelMark::of(&predictor, "bert");

@@ -31,7 +31,10 @@ fn of_two_layers() -> (Parameters, TopLayers) {
         ),
     ];
     let deviations = deviations.map(|(name, one)| (name.to_owned(), one)).into();
-    (Parameters::from_map(all.collect()), TopLayers { samples: 3, layers: 1, all: 2, deviations })
+    (
+        Parameters::from_map(all.collect(), &Backend::Cpu),
+        TopLayers { samples: 3, layers: 1, all: 2, deviations },
+    )
 }
 
 fn read_top(bytes: Vec<u8>, parameters: &Parameters) -> Result<Posterior, ArtifactError> {

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use serde_json::{Value, json};
 
 use super::super::*;
-use crate::compute::{Noise, Purpose};
+use crate::compute::{Backend, Noise, Purpose};
 use crate::model::{
     Block, Classifier, Design, HeadDesign, Pooling, Projection, Rate, specifications,
 };
@@ -157,7 +157,7 @@ pub fn kinds() -> Vec<(&'static str, EncoderConfig)> {
 
 /// Weights without the zeros and ones of new biases and norms, which would hide an error.
 pub fn parameters(config: &EncoderConfig, seed: u64) -> Parameters {
-    let fresh = Parameters::fresh(config, &Noise::new(seed), &Device::Cpu).unwrap();
+    let fresh = Parameters::fresh(config, &Noise::new(seed), &Backend::Cpu).unwrap();
     let mut stream = Noise::new(seed + 100).stream(Purpose::Init, 0, 0);
     let moved = fresh.iter().map(|(name, tensor)| {
         let values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
@@ -165,7 +165,7 @@ pub fn parameters(config: &EncoderConfig, seed: u64) -> Parameters {
             values.into_iter().map(|value| value + 0.1 * stream.normal() as f32).collect();
         (name.clone(), Tensor::from_vec(moved, tensor.shape(), &Device::Cpu).unwrap())
     });
-    Parameters::from_map(moved.collect())
+    Parameters::from_map(moved.collect(), &Backend::Cpu)
 }
 
 /// Central differences in f64, of some elements of every parameter.
@@ -181,7 +181,8 @@ fn the_plain_graph_has_the_gradients_of_finite_differences() {
         let variables: BTreeMap<String, Var> = wide.collect();
         let loss = |of: &dyn Fn(&str, &Tensor) -> Tensor| {
             let own = variables.iter().map(|(name, own)| (name.clone(), of(name, own.as_tensor())));
-            let classifier = Classifier::new(&config, &Parameters::from_map(own.collect()));
+            let classifier =
+                Classifier::new(&config, &Parameters::from_map(own.collect(), &Backend::Cpu));
             let logits = classifier.logits(&batch, None).unwrap();
             let weights = Tensor::new(
                 &[[0.3, -1.0, 0.8], [1.1, 0.2, -0.7], [-0.4, 0.9, 0.5f64]],

@@ -2,13 +2,14 @@
 
 mod bf16;
 mod kinds;
+mod twin;
 
-use candle_core::{Device, Var};
+use candle_core::Var;
 
 use self::kinds::kinds;
 use super::*;
 use crate::compute::ops::{Activation, cross_entropy};
-use crate::compute::{Noise, Sequence};
+use crate::compute::{Backend, Noise, Sequence};
 use crate::model::{Classifier, DropoutPasses, Pooling, Sizes, specifications};
 
 fn config(width: usize, heads: usize, pooling: Pooling, activation: Activation) -> EncoderConfig {
@@ -303,7 +304,7 @@ fn sampled_passes_are_those_of_training_and_of_the_plain_classifier() {
 #[test]
 fn a_text_has_the_same_passes_alone_and_in_any_batch() {
     let config = config(24, 3, Pooling::Auto, Activation::Gelu);
-    let fresh = Parameters::fresh(&config, &Noise::new(4), &Device::Cpu).unwrap();
+    let fresh = Parameters::fresh(&config, &Noise::new(4), &Backend::Cpu).unwrap();
     let packed = Classifier::packed(&config, &fresh).unwrap();
     let sampling = DropoutPasses { samples: 4, layers: 1, noise: Noise::new(0) };
     let text = |row| Sequence { ids: vec![1, 5, 9, 2], type_ids: vec![], row };

@@ -3,11 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod twin;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use bayes::compute::Noise;
+use bayes::compute::{Backend, Noise};
 use bayes::data::{Example, Preprocessing, TextTokenizer, TokenSet, Truncation, prepare_tokens};
 use bayes::model::{EncoderConfig, Parameters, Sizes};
 use bayes::train::{
@@ -64,7 +66,7 @@ impl Bench {
         };
         let mut encoder = encoder(tokenizer.vocabulary_size());
         encoder.labels = vec!["bad".to_owned(), "good".to_owned()];
-        let parameters = Parameters::fresh(&encoder, &Noise::new(1), &Device::Cpu).unwrap();
+        let parameters = Parameters::fresh(&encoder, &Noise::new(1), &Backend::Cpu).unwrap();
         let rare = set(5..6).sequence(0).ids[2];
         Self { encoder, parameters, train: set(0..32), validation: set(32..40), rare }
     }
@@ -78,7 +80,7 @@ impl Bench {
         let all = self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.clone()));
         let mut all: BTreeMap<String, Tensor> = all.collect();
         all.insert(name.to_owned(), changed);
-        Parameters::from_map(all)
+        Parameters::from_map(all, &Backend::Cpu)
     }
 
     /// Runs; gives the result, the counters of every save, and the warnings.
