@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use candle_core::{DType, Result, Tensor, WithDType};
+use candle_core::{Result, Tensor, WithDType};
 
 thread_local! {
     /// Reads of this thread.
@@ -17,14 +17,6 @@ thread_local! {
 pub fn fetch<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
     READS.set(READS.get() + 1);
     tensor.flatten_all()?.to_vec1()
-}
-
-/// The same of numbers of any width, as f32.
-///
-/// # Errors
-/// The device failed.
-pub fn fetch_f32(tensor: &Tensor) -> Result<Vec<f32>> {
-    fetch(&tensor.to_dtype(DType::F32)?)
 }
 
 /// How often this thread has read.

@@ -20,7 +20,7 @@ mod threads;
 
 pub use backend::{Backend, allow_tf32};
 pub use device::{Card, DeviceChoice, DeviceError, Selected, select};
-pub use fetch::{fetch, fetch_f32, reads};
+pub use fetch::{fetch, reads};
 pub use memory::{Allocator, Memory, allocated_bytes, kilobytes, memory, memory_left};
 pub use noise::{Key, Noise, Purpose, Stream, philox};
 pub use packed::{Packed, Sequence, token_key};

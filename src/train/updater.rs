@@ -10,6 +10,9 @@ use super::on_device::OnDevice;
 use super::{AdamW, Gradients, Group, Guard, TrainConfig, TrainError};
 use crate::model::{Parameters, Specification};
 
+/// The averaged weights by name.
+type Averaged<'a> = Cow<'a, BTreeMap<String, Vec<f32>>>;
+
 /// Gradients, moments and the average of the weights.
 #[derive(Debug)]
 pub(super) enum Updater {
@@ -165,7 +168,7 @@ impl Updater {
     }
 
     /// The averaged weights by name, on the host.
-    pub fn average(&self) -> Result<Option<Cow<'_, BTreeMap<String, Vec<f32>>>>, TrainError> {
+    pub fn average(&self) -> Result<Option<Averaged<'_>>, TrainError> {
         Ok(match self {
             Self::Host(own) => own.average.as_ref().map(|own| Cow::Borrowed(own.values())),
             Self::Device(own) => own.average()?.map(Cow::Owned),

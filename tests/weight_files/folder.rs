@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use bayes::compute::{Backend, Noise, Packed, Sequence};
 use bayes::model::{self, Classifier, EncoderConfig, Loaded, ModelError};
-use candle_core::Device;
 use serde_json::Value;
 
 /// Agreement with transformers in f32; adapters are merged in another order of sums.

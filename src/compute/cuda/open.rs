@@ -66,6 +66,10 @@ pub fn open(index: usize) -> Result<(Device, Card), Trouble> {
             known => known,
         },
     })?;
+    if let Device::Cuda(card) = &device {
+        super::kernels::check(card)
+            .map_err(|failed| Trouble::Check { check: failed.kernel, why: failed.to_string() })?;
+    }
     let card = Card {
         name,
         compute_capability: format!("{}.{}", capability.0, capability.1),

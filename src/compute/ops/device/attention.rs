@@ -3,15 +3,15 @@
 //! Its backward pass makes the weights again, as that of the CPU engine does: between the two nothing is kept but
 //! queries, keys and values. Candle's own would keep scores, exponentials and weights of every layer.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 #[cfg(feature = "cuda")]
 use candle_core::CudaStorage;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
-use super::Softmax;
-use super::batch::{Grid, Group, Pairs};
+use super::batch::{Grid, Group};
+use super::{Lines, Softmax};
 
 /// How the tokens of a batch attend to each other.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Attention {
     /// With the scale of the products.
     pub softmax: Softmax,
     /// Which line of a table of biases each pair of tokens reads, by group.
-    pub pairs: Vec<Pairs>,
+    pub pairs: Vec<Arc<Lines>>,
 }
 
 impl Attention {
@@ -41,7 +41,7 @@ impl Attention {
         for (index, group) in self.grid.groups.iter().enumerate() {
             let [query, key, value] = self.parts(group, qkv_pe)?;
             let score = self.scores(index, &query, &key, table_rh)?;
-            let weights = self.softmax().weights(score, group)?;
+            let weights = self.softmax().weights(&score, group)?;
             results.push(self.lines(group, &weights.matmul(&value)?)?);
         }
         Tensor::cat(&results, 0)?.index_select(&self.grid.cell_of_p, 0)
@@ -61,8 +61,8 @@ impl Attention {
             let [of_mixed] = self.heads(group, gradient_pd)?;
             let softmax = self.softmax();
             let of_weights = of_mixed.matmul(&value.t()?)?;
-            let of_value = softmax.weights(score.clone(), group)?.t()?.matmul(&of_mixed)?;
-            let mut of_score = softmax.backward(score, of_weights, group)?;
+            let of_value = softmax.weights(&score, group)?.t()?.matmul(&of_mixed)?;
+            let mut of_score = softmax.backward(&score, &of_weights, group)?;
             if table_rh.is_some() {
                 let own = self.table_gradient(index, &of_score)?;
                 of_table = Some(match of_table {
@@ -114,7 +114,7 @@ impl Attention {
         let score = query.matmul(&key.t()?)?;
         let Some(table_rh) = table_rh else { return Ok(score) };
         let (both, longest, _) = score.dims3()?;
-        let bias_sth = self.pairs[index].lines.gather(table_rh)?;
+        let bias_sth = self.pairs[index].gather(table_rh)?;
         let bias_sth = bias_sth.reshape((longest, longest, self.heads))?;
         let bias_hst = bias_sth.permute((2, 0, 1))?.contiguous()?.to_dtype(score.dtype())?;
         let score = (score * f64::from(self.softmax.scale))?;
@@ -126,7 +126,7 @@ impl Attention {
         let (both, longest, _) = of_score.dims3()?;
         let by_sequence = of_score.reshape((both / self.heads, self.heads, longest * longest))?;
         let by_head = by_sequence.to_dtype(candle_core::DType::F32)?.sum(0)?;
-        self.pairs[index].lines.sum(&by_head.t()?)
+        self.pairs[index].sum(&by_head.t()?)
     }
 
     /// Heads side by side again: `[b · s, d]`.
@@ -153,15 +153,15 @@ struct InGroup {
 }
 
 impl InGroup {
-    fn weights(&self, score: ByHead, group: &Group) -> Result<ByHead> {
-        let (shape, score) = (score.shape().clone(), self.by_sequence(&score, group)?);
-        self.softmax.weights(&score, &group.sequences_b3)?.reshape(shape)
+    fn weights(&self, score: &ByHead, group: &Group) -> Result<ByHead> {
+        let by_sequence = self.by_sequence(score, group)?;
+        self.softmax.weights(&by_sequence, &group.sequences_b3)?.reshape(score.shape())
     }
 
-    fn backward(&self, score: ByHead, gradient: ByHead, group: &Group) -> Result<ByHead> {
-        let (shape, score) = (score.shape().clone(), self.by_sequence(&score, group)?);
-        let gradient = self.by_sequence(&gradient, group)?;
-        self.softmax.backward(&score, &gradient, &group.sequences_b3)?.reshape(shape)
+    fn backward(&self, score: &ByHead, gradient: &ByHead, group: &Group) -> Result<ByHead> {
+        let [by_sequence, gradient] =
+            [self.by_sequence(score, group)?, self.by_sequence(gradient, group)?];
+        self.softmax.backward(&by_sequence, &gradient, &group.sequences_b3)?.reshape(score.shape())
     }
 
     fn by_sequence(&self, x: &ByHead, group: &Group) -> Result<Tensor> {

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Result, Tensor};
 
-use super::Lines;
-use super::Softmax;
 use super::attention::Attention;
 use super::elementwise::dropout;
 use super::rotary::rotate;
+use super::{Lines, Softmax};
 use crate::compute::kernels::noise::Factors;
 use crate::compute::kernels::rotary::Rotation;
 use crate::compute::{Packed, RelativeRows};
@@ -35,7 +34,8 @@ pub struct Batch {
     longest: usize,
     /// Cosines and sines by θ, as bits.
     rotations: Mutex<BTreeMap<u64, Tensor>>,
-    pairs: Mutex<Vec<Pairs>>,
+    /// Which row of a table each pair of a query and a key reads, `[s · t]`, by group.
+    pairs: Mutex<Vec<Arc<Lines>>>,
 }
 
 /// Sequences padded to others of like length.
@@ -57,12 +57,6 @@ pub(super) struct Group {
     pub line_of: Tensor,
     /// (length, low half of the row, high half) of each.
     pub sequences_b3: Tensor,
-}
-
-/// Which row of a table each pair of a query and a key reads: `[s · t]`.
-#[derive(Clone, Debug)]
-pub(super) struct Pairs {
-    pub lines: Arc<Lines>,
 }
 
 /// The two halves of a row's number, and a third one.
@@ -200,7 +194,7 @@ impl Batch {
     }
 
     /// Those of each group, which are the same in all layers.
-    fn pairs(&self, table: usize, rows: &RelativeRows) -> Result<Vec<Pairs>> {
+    fn pairs(&self, table: usize, rows: &RelativeRows) -> Result<Vec<Arc<Lines>>> {
         let mut pairs = self.pairs.lock().expect("nothing panics while it holds them");
         if pairs.is_empty() {
             for group in &self.grid.groups {
@@ -210,7 +204,7 @@ impl Batch {
                 let all: Vec<u32> = (0..group.longest)
                     .flat_map(|s| (0..group.longest).map(move |t| row(s, t)))
                     .collect();
-                pairs.push(Pairs { lines: Arc::new(Lines::new(&all, table, &self.device)?) });
+                pairs.push(Arc::new(Lines::new(&all, table, &self.device)?));
             }
         }
         Ok(pairs.clone())

@@ -19,7 +19,7 @@ mod update;
 mod tests;
 
 pub use batch::{Batch, places};
-pub use elementwise::{activate, add_bias, dropout};
+pub use elementwise::{activate, dropout};
 pub use linear::linear;
 pub use lines::Lines;
 pub use norm::add_layer_norm;

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::*;
 use crate::compute::ops::gradient_check::sample;
 use crate::compute::ops::{self, Activation, Attending, Dropout, OnBatch, Relative};
-use crate::compute::{Backend, Noise, Packed, Precision, RelativeRows, Sequence, fetch, fetch_f32};
+use crate::compute::{Backend, Noise, Packed, Precision, RelativeRows, Sequence, fetch};
 
 fn batch(lengths: &[usize]) -> Packed {
     Packed::new(lengths.iter().enumerate().map(|(row, &length)| Sequence {
@@ -36,8 +36,8 @@ fn assert_same(
         let result = f(&tensors).unwrap();
         let weight = sample(result.dims(), 99).to_dtype(DType::F32).unwrap();
         let gradients = (&result * weight).unwrap().sum_all().unwrap().backward().unwrap();
-        let mut all = vec![fetch_f32(&result).unwrap()];
-        all.extend(tensors.iter().map(|one| fetch_f32(gradients.get(one).unwrap()).unwrap()));
+        let mut all = vec![fetch::<f32>(&result).unwrap()];
+        all.extend(tensors.iter().map(|one| fetch::<f32>(gradients.get(one).unwrap()).unwrap()));
         all
     };
     for (found, expected) in run(&found).into_iter().zip(run(&expected)) {
