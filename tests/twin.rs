@@ -79,17 +79,25 @@ fn a_run_on_the_twin_that_lost_its_end_comes_to_the_same_bytes() {
         [read("model/model.safetensors"), read("latest/optimizer.safetensors")]
     };
     let whole = results(&home);
-    let place = home.path("checkpoints/reviews");
-    let mut lost = 0;
-    for entry in fs::read_dir(&place).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if name.ends_with("_step_24") || name == "model" {
-            fs::remove_dir_all(path).unwrap();
-            lost += 1;
+    let lose_end = || {
+        let mut lost = 0;
+        for entry in fs::read_dir(home.path("checkpoints/reviews")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.ends_with("_step_24") || name == "model" {
+                fs::remove_dir_all(path).unwrap();
+                lost += 1;
+            }
         }
+        assert_eq!(lost, 2);
+    };
+    // On another device the bytes would be others, which is said.
+    for (device, warned) in [("twin", false), ("cpu", true)] {
+        lose_end();
+        let ran = home.run(&[&RUN[..], &["--device", device]].concat());
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{told}");
+        assert_eq!(results(&home) == whole, !warned, "{device}");
+        assert_eq!(told.contains("begun on the device twin and goes on on cpu"), warned, "{told}");
     }
-    assert_eq!(lost, 2);
-    home.done(&[&RUN[..], &["--device", "twin"]].concat());
-    assert!(results(&home) == whole, "other bytes");
 }

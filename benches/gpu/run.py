@@ -105,7 +105,8 @@ def keys(shape, name, steps, tokens, seed=1):
         "model.num_attention_heads": heads, "model.intermediate_size": 4 * width, "model.vocab_size": 8000,
         "data.max_length": tokens, "data.test_limit": 40, "train.recipe": "full", "train.max_steps": steps,
         "train.seed": seed, "train.baseline": "false", "train.tensorboard": "false",
-        "train.per_device_train_batch_size": 8, "calibration.novelty": "none",
+        "train.per_device_train_batch_size": 8, "train.learning_rate": 2e-4, "calibration.novelty": "none",
+        "posterior.method": "map",
     }.items()]
 
 
@@ -139,13 +140,14 @@ def parity(bench, steps):
                     device=device)
         lines = (bench.home / f"{device}.jsonl").read_text().splitlines()
         logits.append([value for line in lines for value in json.loads(line)["logits"]])
-    found = {
-        "largest difference of weights": max(farthest(weights[0][n], weights[1][n]) for n in weights[0]),
-        "of logits": farthest(*logits),
-    }
-    if found["largest difference of weights"] > 1e-4 or found["of logits"] > 1e-5:
-        raise RuntimeError(f"not equal: {found}")
-    return found
+    # The gradient of a key's bias is nothing but rounding, which the optimizer scales to the size of all others.
+    names = [name for name in weights[0] if not name.endswith("key.bias")]
+    of_weights = max(farthest(weights[0][name], weights[1][name]) for name in names)
+    of_logits, largest = farthest(*logits), max(map(abs, logits[0]))
+    told = f"weights {of_weights:.2g} apart, logits {of_logits:.2g}, the largest logit {largest:.2g}"
+    if of_weights > 1e-4 or of_logits > 1e-5 or largest < 0.01:
+        raise RuntimeError(f"not equal: {told}")
+    return {"difference of weights": of_weights, "of logits": of_logits, "as the largest logit": largest}
 
 
 def card_mb():
@@ -269,7 +271,7 @@ def main():
         (bench.home / "long.csv").write_text(texts(400, 2 * tokens, 2))
         about = json.loads(bench.bayes("info", "--json"))
         print(json.dumps(about), file=sys.stderr)
-        bench.add("parity with the CPU, 20 steps", "bayes", lambda: parity(bench, 5 if small else 20))
+        bench.add("parity with the CPU, 20 steps", "bayes", lambda: parity(bench, 20))
         peers = [] if options.no_torch else [("eager", False), ("compiled", True)]
         for name, shape in shapes.items():
             label = f"{shape[0]} × {shape[1]}" + (" (small)" if small else "")

@@ -49,7 +49,13 @@ struct Record {
     /// Class names, whose places the rows of the parts have; none in records of earlier versions.
     #[serde(default)]
     labels: Vec<String>,
+    /// Where it computes, if not on the CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
 }
+
+/// The engine of runs whose record names none.
+const CPU: &str = "cpu";
 
 /// The folder of a name under `checkpoints`, held by this process.
 pub(super) struct Home {
@@ -86,6 +92,8 @@ pub(super) struct Wanted<'a> {
     pub(super) lessons: Option<String>,
     /// SHA-256 over the rows of a stream, if there is one.
     pub(super) stream: Option<String>,
+    /// Where it computes, as [`Backend::kind`](crate::compute::Backend::kind) has it.
+    pub(super) device: &'a str,
     pub(super) runs: &'a Path,
     /// The folder of a finished run whose network may be the first of several.
     pub(super) first: Option<&'a Path>,
@@ -228,6 +236,7 @@ impl Home {
             lessons: wanted.lessons.clone(),
             stream: wanted.stream.clone(),
             labels: wanted.labels.to_vec(),
+            device: Some(wanted.device).filter(|&device| device != CPU).map(str::to_owned),
         };
         let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
         Ok(store::write_atomically(&self.path.join(RECORD), &bytes)?)
@@ -287,6 +296,14 @@ impl Home {
                 )));
             }
             return Ok(Some(Decision::Finished(record.run)));
+        }
+        let before = record.device.as_deref().unwrap_or(CPU);
+        if before != wanted.device {
+            show(Progress::Warning(format!(
+                "this run was begun on the device {before} and goes on on {}: its weights will differ in their last \
+                 bits from those of a run on one device",
+                wanted.device
+            )));
         }
         let folders = [std::slice::from_ref(&record.run), &record.earlier].concat();
         let begun = self.begun(&folders, wanted, show)?;

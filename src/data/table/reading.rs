@@ -16,7 +16,8 @@ pub enum Quoting {
     Auto,
     /// In `"`, with `""` for a quote inside, as in spreadsheets and RFC 4180.
     Double,
-    /// In `"`, with `\"` for a quote inside.
+    /// In `"`, with `\"` for a quote and `\\` for a backslash, also outside quotes. Another backslash
+    /// stays.
     Backslash,
     /// Not at all: a quote is an ordinary character.
     None,

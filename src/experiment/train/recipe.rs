@@ -37,6 +37,7 @@ pub fn train(
         init: start.content()?,
         lessons: prepared.lessons.as_ref().map(Lessons::content),
         stream: dataset.stream.as_ref().map(|stream| stream.content()).transpose()?,
+        device: context.device.kind(),
         runs: context.runs,
         first: context.first,
     };
