@@ -42,7 +42,10 @@ if ! ldconfig -p | grep -q libcuda.so.1; then
 fi
 
 mkdir driver blas
-cc -shared -fPIC -O1 -Wl,-soname,libcuda.so.1 -o driver/libcuda.so.1 "$here/driver.c"
+# With our kernels as C, as src/compute/cuda/kernels/host.rs compiles them.
+source="$here/../../src/compute/cuda/source"
+cc -std=gnu11 -O2 -ffp-contract=off -shared -fPIC -Wl,-soname,libcuda.so.1 -o driver/libcuda.so.1 \
+    "$here/driver.c" "$source/host.c" -x c "$source"/*.cu -lm
 cc -shared -fPIC -O1 -Wl,-soname,libcublas.so.13 -o blas/libcublas.so.13 "$here/blas.c"
 both="LD_LIBRARY_PATH=$work/driver:$work/blas"
 smi='look at `nvidia-smi`'
@@ -89,13 +92,21 @@ refused "cuBLAS does not start" 'cuBLAS does not start on the card (`CUBLAS_STAT
 # Memory of the double begins as zeros.
 refused "wrong kernel" 'the card computes `binary` wrongly: [0.0, 0.0, 0.0] instead of [-2.0, 2.0, 8.0]' "$log" "$both" \
     DOUBLE_WRONG=bsub_f32
+before=$failures ours=0
+for kernel in $(sed -n 's/.*\.entry \(.*\)($/\1/p' "$source"/*.ptx); do
+    code=0 ours=$((ours + 1))
+    env "$both" DOUBLE_WRONG="$kernel" "$cuda" info --device cuda > out 2> err || code=$?
+    [ $code = 2 ] && grep -qE 'the try-out of `.*` cannot run: kernel `.*` fails: value .* is expected' err ||
+        fail "$kernel of ours computes nothing, and exit $code: $(cat err)"
+done
+[ $failures != $before ] || echo "ok  $ours kernels of ours: each is run, and found if it computes nothing"
 
 code=0; env "$both" "$cuda" info --device cuda:1 > out 2> err || code=$?
 [ $code = 2 ] && grep -qF 'device `cuda:1` cannot be used: there is no card 1: the driver finds 1, counted from 0' err ||
     fail "second card: $(cat err)"
 
 env "$both" "$cuda" info --device cuda > out 2> err || fail "a card that works: $(cat err)"
-grep -qx 'device        cuda (asked for)' out && grep -qx 'card          Double 0, compute capability 9.0' out &&
+[ ! -s err ] && grep -qx 'device        cuda (asked for)' out && grep -qx 'card          Double 0, compute capability 9.0' out &&
     grep -qx 'card memory   80.0 GiB, 78.1 GiB free' out &&
     grep -qE "^CUDA driver   .*, supports CUDA 13.0; built with $built\$" out || fail "a card that works: $(cat out)"
 env "$both" "$cuda" info | grep -qx 'device        cuda (a CUDA device was found)' || fail "auto does not find a card"

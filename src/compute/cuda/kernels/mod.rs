@@ -29,8 +29,6 @@ use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{DType, Layout, Result, bail};
 
 pub use self::activation::{activate, activate_backward};
-#[cfg(feature = "cuda")]
-pub use self::check::Failed;
 pub use self::columns::{add_bias, column_sums};
 #[cfg(feature = "cuda")]
 pub use self::device::check;
