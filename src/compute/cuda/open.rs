@@ -57,18 +57,18 @@ pub fn open(index: usize) -> Result<(Device, Card), Trouble> {
         return Err(Trouble::NoBlas);
     }
     let device = with_one_stream(index).map_err(|error| of_candle(&error))?;
+    let failed = |check, error: &Error| match of_candle(error) {
+        Trouble::Other(why) => Trouble::Check { check, why },
+        known => known,
+    };
     tryout::run(&device).map_err(|(check, fault)| match fault {
         Fault::Wrong(found) => {
             Trouble::Wrong { check: check.name, found, expected: check.expected.to_vec() }
         }
-        Fault::Failed(error) => match of_candle(&error) {
-            Trouble::Other(why) => Trouble::Check { check: check.name, why },
-            known => known,
-        },
+        Fault::Failed(error) => failed(check.name, &error),
     })?;
     if let Device::Cuda(card) = &device {
-        super::kernels::check(card)
-            .map_err(|failed| Trouble::Check { check: failed.kernel, why: failed.to_string() })?;
+        super::kernels::check(card).map_err(|found| failed(found.kernel, &found.source))?;
     }
     let card = Card {
         name,

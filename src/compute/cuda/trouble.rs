@@ -39,7 +39,7 @@ pub enum Trouble {
     NoBlas,
     #[error("cuBLAS does not start on the card (`{0}`)")]
     Blas(String),
-    #[error("the try-out of `{check}` cannot run: {why}")]
+    #[error("the try-out of `{check}` fails: {why}")]
     Check { check: &'static str, why: String },
     #[error("the card computes `{check}` wrongly: {found:?} instead of {expected:?}")]
     Wrong { check: &'static str, found: Vec<f32>, expected: Vec<f32> },
