@@ -133,9 +133,9 @@ pub(super) fn has_words(value: &str) -> bool {
         "saturday",
         "sunday",
     ];
-    const OTHERS: [&str; 18] = [
+    const OTHERS: [&str; 19] = [
         "a", "am", "bst", "cdt", "cest", "cet", "cst", "edt", "est", "gmt", "mdt", "mst", "p",
-        "pdt", "pm", "pst", "t", "utc",
+        "pdt", "pm", "pst", "t", "utc", "z",
     ];
     // Arrows and pictures begin there.
     let says = |letter: char| letter.is_alphabetic() || letter >= '\u{2190}';
@@ -146,7 +146,7 @@ pub(super) fn has_words(value: &str) -> bool {
     words.any(|word| {
         let word = word.to_ascii_lowercase();
         let is_name = word.len() > 2 && NAMES.iter().any(|name| name.starts_with(&word));
-        !(is_name || word == "z" || OTHERS.contains(&word.as_str()))
+        !(is_name || OTHERS.contains(&word.as_str()))
     })
 }
 

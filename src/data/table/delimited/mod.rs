@@ -1,18 +1,22 @@
 //! CSV and TSV, record by record, in the dialect that was found out or asked for.
 
+mod refusals;
+mod watch;
+
 use std::collections::VecDeque;
 use std::io::{self, Cursor, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
 
+use self::watch::Watch;
 use super::columns::{SAMPLE_ROWS, invented_name};
-use super::error::{TableError, listed};
+use super::error::TableError;
 use super::escapes::Escapes;
 use super::foreign;
-use super::header::{Names, has_a_value, is_header, is_named, is_number, names_later};
+use super::header::{Names, has_a_value, is_header, is_named};
 use super::meant::Meant;
 use super::reading::{Header, Quoting, Reading};
-use super::scan::{Dialect, Record, Scanner};
+use super::scan::{Dialect, Record};
 use super::sniff::{Sniffed, sniff};
 use super::spaces::WithoutSpaces;
 use super::swallowed::{Swallowed, Values};
@@ -21,8 +25,6 @@ use super::{Row, Value};
 
 /// What is looked at to find out the dialect.
 const LOOK: u64 = 4 << 20;
-/// The longest record, in bytes.
-const LONGEST_RECORD: u64 = 64 << 20;
 
 /// The records of one CSV or TSV file.
 pub(super) struct DelimitedRows {
@@ -157,20 +159,6 @@ impl DelimitedRows {
         Ok(())
     }
 
-    /// Refuses a table whose fields are in quotes that nobody reads as such: they would stay in texts and labels.
-    fn refuse_single_quotes(&self, rows: &[Vec<String>]) -> Result<(), TableError> {
-        let is_quoted =
-            |cell: &&String| cell.len() > 1 && cell.starts_with('\'') && cell.ends_with('\'');
-        let words = || rows.iter().flatten().filter(|cell| !cell.is_empty() && !is_number(cell));
-        match self.columns.len() > 1
-            && words().next().is_some()
-            && words().all(|cell| is_quoted(&cell))
-        {
-            true => Err(TableError::SingleQuotes { path: self.path.clone() }),
-            false => Ok(()),
-        }
-    }
-
     /// Looks again at the rows that were looked at, now that their values are known.
     fn look_for_rows(&mut self) {
         let rows = std::mem::take(&mut self.looked_at);
@@ -210,107 +198,6 @@ impl DelimitedRows {
                 self.path
             )
         })
-    }
-
-    /// Refuses a file that was joined from another with more or fewer columns.
-    fn refuse_other_width(&mut self) -> Result<(), TableError> {
-        const ROWS: usize = 2;
-        let header = |row: &Result<Row, TableError>| {
-            matches!(row, Err(TableError::FieldCount { meant: Some(Meant::Header), .. }))
-        };
-        // Behind a title or a comment the names are those of the table.
-        let place = self.looked_at.iter().position(header).filter(|&place| {
-            self.looked_at.range(..place).filter(|row| row.is_ok()).count() >= ROWS
-        });
-        match place.and_then(|place| self.looked_at.remove(place)) {
-            Some(Err(error)) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses a title or a comment before the names.
-    fn refuse_title(
-        &self,
-        line: u64,
-        cells: &[Vec<String>],
-        reading: &Reading,
-    ) -> Result<(), TableError> {
-        let wider = |row: &Result<Row, TableError>| match row {
-            Err(TableError::FieldCount { expected, found, .. }) => {
-                (found > expected).then_some(*found)
-            }
-            _ => None,
-        };
-        let rows = self.looked_at.len();
-        let fields: Vec<usize> = self.looked_at.iter().filter_map(wider).collect();
-        let width = self.columns.len();
-        let why = match fields[..] {
-            // All but those that are titles too.
-            [.., last]
-                if 10 * fields.len() >= 8 * rows || width == 1 && 2 * fields.len() > rows =>
-            {
-                let plural = if width == 1 { "" } else { "s" };
-                format!("it has {width} field{plural}, but the lines after it have {last}")
-            }
-            _ if reading.header == Header::No => return Ok(()),
-            _ => match names_later(&self.columns, cells, &reading.names) {
-                None => return Ok(()),
-                Some(place) => {
-                    let row = self.looked_at.iter().filter_map(|row| row.as_ref().ok()).nth(place);
-                    let names = cells[place].iter().map(String::as_str);
-                    let line = row.map_or(0, |row| row.line);
-                    format!("they seem to be in line {line} ({})", listed(names))
-                }
-            },
-        };
-        if let Some(error) = self.meant_otherwise() {
-            return Err(error);
-        }
-        if let [.., last] = fields[..]
-            && width > 1
-            && last == width + 1
-        {
-            let (path, delimiter) = (self.path.clone(), char::from(self.dialect.delimiter));
-            return Err(TableError::OneNameLess { path, line, width, delimiter });
-        }
-        let text: String = self.columns.join(" ").chars().take(40).collect();
-        Err(TableError::NotTheNames {
-            path: self.path.clone(),
-            line,
-            text: text.trim().to_owned(),
-            why,
-        })
-    }
-
-    /// The first row with too many fields, where most of those seem to hold delimiters in another way.
-    fn meant_otherwise(&self) -> Option<TableError> {
-        let wide = |row: &Result<Row, TableError>| match row {
-            Err(TableError::FieldCount { line, expected, found, meant, .. }) => {
-                (found > expected).then_some((*line, *expected, *found, *meant))
-            }
-            _ => None,
-        };
-        let rows: Vec<_> = self.looked_at.iter().filter_map(wide).collect();
-        let otherwise = rows.iter().filter(|(.., meant)| meant.is_some());
-        let &(line, expected, found, meant) = otherwise.clone().next()?;
-        let path = self.path.clone();
-        let most = 2 * otherwise.count() > rows.len();
-        most.then_some(TableError::FieldCount { path, line, expected, found, meant })
-    }
-
-    /// Refuses lines with commas in them that are no table, whose first one would be lost.
-    fn refuse_prose(&self) -> Result<(), TableError> {
-        const FEW: usize = 5;
-        let counts = |error: &&TableError| matches!(error, TableError::FieldCount { .. });
-        let errors = self.looked_at.iter().filter_map(|row| row.as_ref().err());
-        let mut ragged = errors.filter(counts).filter_map(TableError::line);
-        let first = ragged.next();
-        let Some(line) = first.filter(|_| FEW * (ragged.count() + 1) >= self.looked_at.len())
-        else {
-            return Ok(());
-        };
-        let delimiter = char::from(self.dialect.delimiter);
-        Err(TableError::Ragged { path: self.path.clone(), line, delimiter })
     }
 
     /// Where the names of the columns come from.
@@ -418,45 +305,6 @@ fn wrong_quotes(record: &Record) -> Option<&'static str> {
         return Some("there is text after a closing quote");
     }
     record.open.then_some("this quote is never closed")
-}
-
-/// Passes bytes on and remembers what the walk says of the records, until they are asked for.
-struct Watch {
-    inner: Box<dyn Read + Send>,
-    scanner: Scanner,
-    records: VecDeque<Record>,
-    /// Lines before the first one that is passed on.
-    skipped: u64,
-}
-
-impl Watch {
-    fn new(inner: Box<dyn Read + Send>, dialect: Dialect, skipped: u64) -> Watch {
-        Watch { inner, scanner: Scanner::new(dialect), records: VecDeque::new(), skipped }
-    }
-
-    fn next(&mut self) -> Option<Record> {
-        let record = self.records.pop_front()?;
-        Some(Record { line: record.line + self.skipped, ..record })
-    }
-}
-
-impl Read for Watch {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        for &byte in &buffer[..count] {
-            self.records.extend(self.scanner.byte(byte));
-        }
-        if count == 0 {
-            self.records.extend(self.scanner.finish());
-        }
-        if self.scanner.pending() > LONGEST_RECORD {
-            let line = self.scanner.line() + self.skipped;
-            let limit = LONGEST_RECORD >> 20;
-            let what = format!("line {line}: a record of more than {limit} MiB, the maximum");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
-        Ok(count)
-    }
 }
 
 #[cfg(test)]
