@@ -301,7 +301,7 @@ impl Home {
         if before != wanted.device {
             show(Progress::Warning(format!(
                 "this run was begun on the device {before} and goes on on {}: its weights will differ in their last \
-                 bits from those of a run on one device",
+                 bits from those of a run on one device; for these, resume it on {before}",
                 wanted.device
             )));
         }
