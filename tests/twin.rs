@@ -63,6 +63,19 @@ fn a_model_trained_on_the_twin_predicts_the_same_there_and_on_the_cpu() {
     for (cpu, twin) in cpu.iter().zip(&twin) {
         assert!((cpu - twin).abs() < 1e-5, "{cpu} {twin}");
     }
+    // In bf16 it says nearly the same, and there is no int8.
+    let at = |precision: &str| {
+        let model = ["--model", "checkpoints/reviews/model", "--precision", precision];
+        let text = ["predict", "--json", "--device", "twin", "the film was good and warm"];
+        home.run(&[&text[..], &model].concat())
+    };
+    let confidence = |precision: &str| {
+        let object: Value = serde_json::from_slice(&at(precision).stdout).unwrap();
+        object["confidence"].as_f64().unwrap()
+    };
+    let apart = (confidence("f32") - confidence("bf16")).abs();
+    assert!(apart > 0.0 && apart < 1e-2, "{apart}");
+    assert_eq!(at("int8").status.code(), Some(2));
     // And what was trained on the CPU is the same model within the rounding of its steps.
     let other = trained("cpu");
     for (cpu, twin) in predicted(&other, "cpu").iter().zip(&twin) {
