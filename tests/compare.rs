@@ -145,6 +145,31 @@ fn other_data_have_the_label_map_of_the_data_and_what_was_seen_of_them_is_said()
     assert!(!said.contains("were also used"), "{said}");
 }
 
+/// Each seed has its own ensemble, and its student learns from that one.
+#[test]
+fn a_student_learns_from_the_ensemble_of_its_seed() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    let mut all = vec!["compare", data.to_str().unwrap(), "--quiet", "--json", "--seeds", "2"];
+    all.extend(TINY);
+    all.extend(["--methods", "two=ensemble:num_members=2,distil"]);
+    let report = json(&home.done(&all));
+    let rows = report["table"]["rows"].as_array().unwrap();
+    let seconds = |row: usize| rows[row]["figures"]["train_seconds"]["values"][0].as_f64().unwrap();
+    // The teacher had to be trained, too.
+    assert!(seconds(2) > seconds(1) && seconds(1) > seconds(0), "{report}");
+    for seed in [42, 43] {
+        let model = |label: &str| home.path(&format!("checkpoints/tickets-seed{seed}-{label}"));
+        let manifest = |label: &str| {
+            let path = model(label).join("model/bayes/manifest.json");
+            json(&std::fs::read_to_string(path).unwrap())
+        };
+        let teacher = &manifest("distil")["fit"]["teacher"];
+        assert_eq!(teacher["name"], format!("tickets-seed{seed}-two"));
+        assert_eq!(teacher["passes"], 2);
+    }
+}
+
 #[test]
 fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let home = Home::new();
@@ -162,6 +187,9 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     assert!(compare("laplace,laplace", &[]).contains("is the name of two methods"));
     assert!(compare("laplace:train.seed=7", &[]).contains("for all, use `--set`"));
     assert!(compare("laplace:swag_rank=7", &[]).contains("applies to the method `swag`"));
+    let alone = "put `ensemble` before it, or give the folder of such a model";
+    assert!(compare("distil", &[]).contains(alone));
+    assert!(compare("distil,ensemble", &[]).contains(alone));
     let said = compare("swag", &["--set", "train.ema_decay=0.9"]);
     assert!(said.contains("`--methods swag`") && said.contains("ema_decay"), "{said}");
 }

@@ -50,23 +50,29 @@ pub fn compare(
     let mut done = 0;
     for seed in job.seeds() {
         show(Progress::Note(format!("compare: seed {seed}; {done} of {count} cells are done")));
-        let base = job.run(&Entry::reference(), seed, None)?;
+        let base = job.run(&Entry::reference(), seed, None, context.checkpoints)?;
         let Some(shared) = comparison.trained(&base, None, show)? else {
             return Ok(Compared::Interrupted { done, cells: count });
         };
         let trunk = SharedTrunk::default();
+        let mut seconds: BTreeMap<&str, Option<f64>> = BTreeMap::new();
         for (entry, cells) in entries.iter().zip(&mut cells) {
             if context.stop.load(Ordering::Relaxed) {
                 return Ok(Compared::Interrupted { done, cells: count });
             }
-            let cell = match job.follows(entry)? {
+            let own = job.run(entry, seed, Some(&entry.label), context.checkpoints)?;
+            let cell = match own.shapes_training() {
                 false => comparison.fitted(entry, seed, &shared, &trunk, show)?,
                 true => {
-                    let own = job.run(entry, seed, Some(&entry.label))?;
-                    let Some(model) = comparison.trained(&own, Some((&base, &shared)), show)?
+                    let Some(mut model) = comparison.trained(&own, Some((&base, &shared)), show)?
                     else {
                         return Ok(Compared::Interrupted { done, cells: count });
                     };
+                    if let Some(teacher) = job.teacher(entry) {
+                        let of_teacher = seconds.get(teacher.label.as_str()).copied().flatten();
+                        model.seconds = model.seconds.zip(of_teacher).map(|(own, of)| own + of);
+                    }
+                    seconds.insert(&entry.label, model.seconds);
                     comparison.cell(entry, seed, &model, None, show)?
                 }
             };
@@ -94,6 +100,7 @@ impl CompareJob {
         entry: &Entry,
         seed: u64,
         label: Option<&str>,
+        checkpoints: &Path,
     ) -> Result<Experiment, ExperimentError> {
         let mut own = self.experiment.clone();
         own.name = self.run_name(seed, label);
@@ -101,6 +108,10 @@ impl CompareJob {
         // All methods are fitted and calibrated on the same parts.
         own.data.cross_fit = CrossFit::Never;
         own.posterior = self.posterior(entry);
+        if let Some(teacher) = self.teacher(entry) {
+            let folder = checkpoints.join(self.run_name(seed, Some(&teacher.label))).join("model");
+            own.train.teacher = folder.display().to_string();
+        }
         own.publish.push = Push::Never;
         // One precision for all.
         own.calibration.precisions = Vec::new();
@@ -122,10 +133,13 @@ impl CompareJob {
         }
     }
 
-    /// Whether a method follows the weights of a training run, so that it needs one of its own.
-    fn follows(&self, entry: &Entry) -> Result<bool, ExperimentError> {
-        let own = self.run(entry, self.experiment.train.seed, None)?;
-        Ok(own.shapes_training())
+    /// Whom a student learns from: the ensemble before it, unless `train.teacher` names another.
+    fn teacher(&self, student: &Entry) -> Option<&Entry> {
+        let learns = self.posterior(student).approach().needs().teacher;
+        let before = self.entries.iter().take_while(|entry| *entry != student);
+        before
+            .filter(|_| learns && self.experiment.train.teacher.is_empty())
+            .find(|entry| self.posterior(entry).approach().needs().runs > 1)
     }
 }
 
@@ -174,7 +188,15 @@ impl<'a> Comparison<'a> {
                      for all, use `--set`"
                 )));
             }
-            job.run(entry, job.experiment.train.seed, None)?;
+            let learns = job.posterior(entry).approach().needs().teacher;
+            if learns && job.experiment.train.teacher.is_empty() && job.teacher(entry).is_none() {
+                return Err(refuse(format!(
+                    "`{}` learns from a model of several passes; put `ensemble` before it, or give the folder of such \
+                     a model with `--set train.teacher=FOLDER`",
+                    entry.label
+                )));
+            }
+            job.run(entry, job.experiment.train.seed, None, context.checkpoints)?;
         }
         let folder = context.checkpoints.join(format!("{}-compare", job.experiment.name));
         let failed = |source| StoreError { doing: "create", path: folder.clone(), source };
@@ -397,7 +419,8 @@ impl<'a> Comparison<'a> {
             let key = key.strip_prefix("ood.")?.strip_suffix(".confidence.auroc")?;
             Some(key.to_owned())
         });
-        let base = job.run(&Entry::reference(), job.experiment.train.seed, None)?;
+        let (seed, checkpoints) = (job.experiment.train.seed, self.context.checkpoints);
+        let base = job.run(&Entry::reference(), seed, None, checkpoints)?;
         let report = CompareReport {
             schema: 1,
             name: job.experiment.name.clone(),
