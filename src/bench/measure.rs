@@ -6,6 +6,7 @@ use super::process::forget_peak;
 use super::task::{Kind, Task, Work};
 use super::{BenchError, Order, Progress, Results, Settings, Suite};
 use crate::artifact::Artifact;
+use crate::calibrate::calibrated_nll;
 use crate::compute::{self, Memory, Noise, Packed, Precision, Purpose, Sequence};
 use crate::data::TokenSet;
 use crate::model::{Specification, specifications};
@@ -74,6 +75,7 @@ pub fn measure(
         stream: None,
         validation: subject.train,
         objective: None,
+        calibrated_nll,
     };
     let of_pairs = artifact.manifest.zero_shot.is_some();
     if suites.contains(&Suite::Train) && of_pairs {

@@ -112,6 +112,12 @@ pub fn fit_temperature(logit_nc: &[f64], labels: &[u32]) -> Option<Fit> {
     finish(log_beta, 200, doubt)
 }
 
+/// The mean negative log likelihood of logits `[n, c]` and labels at [`fit_temperature`]'s temperature, in nats; NaN
+/// for no rows.
+pub fn calibrated_nll(logit_nc: &[f64], labels: &[u32]) -> f64 {
+    fit_temperature(logit_nc, labels).map_or(f64::NAN, |fit| fit.nll_after)
+}
+
 struct Moments {
     nll: f64,
     /// Derivative of the mean negative log likelihood by β.
@@ -182,6 +188,24 @@ mod tests {
             assert!((beta - 1.0 / temperature).abs() < 3.0 * error, "{fit:?}");
             assert!(fit.nll_after <= fit.nll_before && fit.steps < 15, "{fit:?}");
         }
+    }
+
+    /// Logits that are surer say the same of the classes.
+    #[test]
+    fn the_calibrated_nll_is_that_of_logits_of_any_scale() {
+        let (logit_nc, labels) = drawn(4000, 5, 1.0);
+        let of = |factor: f64| {
+            let scaled: Vec<f64> = logit_nc.iter().map(|logit| factor * logit).collect();
+            (calibrated_nll(&scaled, &labels), moments(&scaled, &labels, 5, 1.0).nll)
+        };
+        let (calibrated, plain) = of(1.0);
+        assert!((calibrated - plain).abs() < 1e-3, "{calibrated} {plain}");
+        for factor in [0.25, 4.0] {
+            let (found, plain) = of(factor);
+            // ln T has a weak prior.
+            assert!((found - calibrated).abs() < 1e-5 && plain > found + 0.1, "{found} {plain}");
+        }
+        assert!(calibrated_nll(&[], &[]).is_nan());
     }
 
     #[test]

@@ -338,23 +338,24 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
     sentences.extend((1..).zip(&finished.members).map(|(number, one)| {
         format!(
             "Network {number}: seed {}, learning rate {:e}, best at step {}, with accuracy {:.4} \
-             and NLL {:.4} on the validation rows.",
+             and calibrated NLL {:.4} on the \
+             validation rows.",
             one.seed,
             one.learning_rate,
             grouped(one.best_step),
-            one.validation.accuracy,
-            one.validation.nll
+            one.validation.scores.accuracy,
+            one.validation.calibrated_nll
         )
     }));
     sentences.extend(scores.map(|scores| {
         format!(
-            "{} steps in {}. The weights of step {} were best: accuracy {:.4} and NLL {:.4} on the \
-             validation rows, with the last layer as trained; it is then refitted.",
+            "{} steps in {}. The weights of step {} were best: accuracy {:.4} and calibrated NLL \
+             {:.4} on the validation rows, with the last layer as trained; it is then refitted.",
             grouped(finished.steps),
             duration(finished.seconds),
             grouped(finished.best_step),
-            scores.accuracy,
-            scores.nll
+            scores.scores.accuracy,
+            scores.calibrated_nll
         )
     }));
     sentences

@@ -124,7 +124,7 @@ pub struct TrainConfig {
     pub bf16: bool,
     /// Weights of the classes in the loss, and in the fit of the last layer.
     pub class_weights: ClassWeights,
-    /// Evaluations without a better validation NLL after which training stops; 0 switches it off.
+    /// Evaluations without a better calibrated NLL of the validation rows after which training stops; 0 switches it off.
     pub early_stopping_patience: u64,
     /// Minimum improvement, in nats.
     pub early_stopping_threshold: f64,

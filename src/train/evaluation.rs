@@ -1,5 +1,7 @@
 //! The validation rows: what they say of the weights, and which weights are kept.
 
+use serde::{Deserialize, Serialize};
+
 use super::run::{Observer, Run};
 use super::{Best, Control, Event, TrainError};
 use crate::metrics::{MetricsError, Scores};
@@ -8,6 +10,22 @@ use crate::task::Task;
 
 /// Validation rows that are scored at once, between two looks at the observer.
 const EVALUATION_ROWS: usize = 256;
+
+/// The mean negative log likelihood, in nats, of logits `[n, c]` and labels `[n]` at the temperature that suits them
+/// best.
+pub type CalibratedNll = fn(&[f64], &[u32]) -> f64;
+
+/// What the validation rows say of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// Before any temperature.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// What weights are chosen by. A temperature comes after the training in any case, and the plain NLL of weights
+    /// that grow surer gets worse while their answers still get better: it stops too early (Berta, Holzmüller, Jordan
+    /// and Bach, "Rethinking early stopping: refine, then calibrate", 2025).
+    pub calibrated_nll: f64,
+}
 
 impl Run<'_> {
     /// Scores the weights, and the averaged ones where there are any; keeps the best. Stopped in
@@ -27,9 +45,10 @@ impl Run<'_> {
         let threshold = self.job.config.early_stopping_threshold;
         let (mut control, mut improved) = (Control::Continue, false);
         for (averaged, parameters, scores) in scored {
-            let before = self.counters.best.map(|best| best.scores.nll);
-            let better = before.is_none_or(|before| scores.nll < before);
-            improved |= before.is_none_or(|before| scores.nll < before - threshold);
+            let (nll, before) = (scores.calibrated_nll, self.counters.best);
+            let before = before.map(|best| best.scores.calibrated_nll);
+            let better = before.is_none_or(|before| nll < before);
+            improved |= before.is_none_or(|before| nll < before - threshold);
             let best = better.then_some(&parameters);
             control = observe(Event::Evaluated { step, epoch, scores, averaged, best })?;
             if better {
@@ -48,7 +67,7 @@ impl Run<'_> {
         &self,
         parameters: &Parameters,
         observe: &mut Observer<'_>,
-    ) -> Result<Option<Scores>, TrainError> {
+    ) -> Result<Option<Validation>, TrainError> {
         let rows = self.job.validation;
         let network = Networks::from(Classifier::packed(self.job.encoder, parameters)?);
         let (weight_cd, bias_c) = network.first().last_layer();
@@ -71,7 +90,7 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(match self.job.encoder.task {
+        let scores = match self.job.encoder.task {
             Task::SingleLabel => {
                 Scores::of_logits(&logits_nc, rows.labels()).map_err(|error| match error {
                     MetricsError::NotProbability { found, .. } if found.is_nan() => {
@@ -80,6 +99,8 @@ impl Run<'_> {
                     error => error.into(),
                 })?
             }
-        }))
+        };
+        let calibrated_nll = (self.job.calibrated_nll)(&logits_nc, rows.labels());
+        Ok(Some(Validation { scores, calibrated_nll }))
     }
 }

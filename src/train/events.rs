@@ -1,8 +1,7 @@
 //! What a run reports while it works.
 
 use super::inspect::Inspection;
-use super::{Plan, Snapshot};
-use crate::metrics::Scores;
+use super::{Plan, Snapshot, Validation};
 use crate::model::Parameters;
 
 /// What a line of the log says of the steps since the last one.
@@ -48,7 +47,7 @@ pub enum Event<'a> {
         step: u64,
         /// Epochs finished, as a fraction.
         epoch: f64,
-        scores: Scores,
+        scores: Validation,
         /// Whether they are of the averaged weights.
         averaged: bool,
         /// The weights, where they are the best so far.

@@ -27,6 +27,7 @@ pub use batch_source::StreamPosition;
 pub use checkpoint::{Broken, NewCheckpoint, Origin, Place, TrainerState, checkpoints};
 pub use class_weights::{ClassWeights, counts as class_counts};
 pub use config::{Recipe, SchedulerType, TrainConfig};
+pub use evaluation::{CalibratedNll, Validation};
 pub use events::{Control, Event, Logged};
 pub use follower::{Follower, Gathered};
 pub use gradients::{Gradients, Guard};

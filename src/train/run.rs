@@ -14,12 +14,11 @@ use super::pass::Pass;
 use super::step::{NotFinite, class_weights};
 use super::updater::Updater;
 use super::{
-    Best, Control, Counters, Event, Follower, Gathered, Group, Guard, Logged, Objective, Plan,
-    Snapshot, State, TrainConfig, TrainError,
+    Best, CalibratedNll, Control, Counters, Event, Follower, Gathered, Group, Guard, Logged,
+    Objective, Plan, Snapshot, State, TrainConfig, TrainError, Validation,
 };
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
-use crate::metrics::Scores;
 use crate::model::{EncoderConfig, Parameters, Specification, specifications};
 
 /// What is trained, on what.
@@ -35,6 +34,8 @@ pub struct Job<'a> {
     pub validation: &'a TokenSet,
     /// What is minimised, if not the cross entropy with the labels.
     pub objective: Option<&'a dyn Objective>,
+    /// What the best weights have the least of.
+    pub calibrated_nll: CalibratedNll,
 }
 
 impl Job<'_> {
@@ -56,9 +57,9 @@ pub enum Ended {
 /// What a run ends with.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The weights with the best validation NLL, or those of the follower.
+    /// The weights with the best calibrated NLL, or those of the follower.
     pub parameters: Parameters,
-    pub scores: Scores,
+    pub scores: Validation,
     /// After how many steps they were reached.
     pub best_step: u64,
     pub steps: u64,
@@ -102,7 +103,7 @@ pub(super) struct Run<'a> {
 /// Who hears what happens, and may stop the run.
 pub(super) type Observer<'o> = dyn FnMut(Event<'_>) -> Result<Control, std::io::Error> + 'o;
 
-/// Trains from `state` on and returns the weights with the best validation NLL. `observe` hears of
+/// Trains from `state` on and returns the weights with the best calibrated NLL. `observe` hears of
 /// every step, saves the state when it is told to, and may stop the run. A run that was saved and
 /// goes on comes to the same bytes as one that was never stopped. `follower` sees the weights after every
 /// step.
@@ -315,14 +316,14 @@ impl<'a> Run<'a> {
         most > 0.0 && self.counters.seconds >= most
     }
 
-    /// Marks the end: at the last step, when the validation NLL gets no better, or when time is up.
+    /// Marks the end: at the last step, when the calibrated NLL gets no better, or when time is up.
     fn end_if_due(&mut self, observe: &mut Observer<'_>) -> Result<(), TrainError> {
         let Counters { step, evaluated, without_progress, .. } = self.counters;
         let patience = self.job.config.early_stopping_patience;
         let stalled = patience > 0 && without_progress >= patience;
         if stalled && step < self.plan.steps {
             observe(Event::Warning(format!(
-                "stopped early: no better validation NLL in {patience} evaluations"
+                "stopped early: no better calibrated NLL in {patience} evaluations"
             )))?;
         }
         let late = self.is_out_of_time() && evaluated == step && step > 0;

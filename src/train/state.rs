@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdamW, Gathered, Plan, StreamPosition, TrainError};
-use crate::metrics::Scores;
+use super::{AdamW, Gathered, Plan, StreamPosition, TrainError, Validation};
 use crate::model::Parameters;
 
 /// What is counted over the whole run.
@@ -60,7 +59,7 @@ pub struct Best {
     /// After how many steps.
     pub step: u64,
     /// What the validation rows scored.
-    pub scores: Scores,
+    pub scores: Validation,
 }
 
 /// A run between two steps.

@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use bayes::calibrate::calibrated_nll;
 use bayes::compute::{Backend, Noise};
 use bayes::data::{Example, Preprocessing, TextTokenizer, TokenSet, Truncation, prepare_tokens};
 use bayes::model::{EncoderConfig, Parameters, Sizes};
 use bayes::train::{
-    Control, Counters, Ended, Event, Job, State, Steps, TrainConfig, TrainError, fit,
+    CalibratedNll, Control, Counters, Ended, Event, Job, State, Steps, TrainConfig, TrainError, fit,
 };
 use candle_core::{Device, Tensor};
 
@@ -27,6 +28,8 @@ struct Bench {
     validation: TokenSet,
     /// The id of the rare token.
     rare: u32,
+    /// What the weights are chosen by.
+    judge: CalibratedNll,
 }
 
 impl Bench {
@@ -68,7 +71,8 @@ impl Bench {
         encoder.labels = vec!["bad".to_owned(), "good".to_owned()];
         let parameters = Parameters::fresh(&encoder, &Noise::new(1), &Backend::Cpu).unwrap();
         let rare = set(5..6).sequence(0).ids[2];
-        Self { encoder, parameters, train: set(0..32), validation: set(32..40), rare }
+        let (train, validation) = (set(0..32), set(32..40));
+        Self { encoder, parameters, train, validation, rare, judge: calibrated_nll }
     }
 
     /// The same with another value of a parameter.
@@ -96,6 +100,7 @@ impl Bench {
             stream: None,
             validation: &self.validation,
             objective: None,
+            calibrated_nll: self.judge,
         };
         let (mut saved, mut warnings) = (Vec::new(), Vec::new());
         let ended = fit(&job, State::new(parameters), None, &mut |event| {
@@ -192,6 +197,29 @@ fn attention_that_looks_at_one_token_is_warned_of_once() {
         warnings.iter().filter(|text| text.contains("the attention of layer 1 ")).collect();
     assert_eq!(attention.len(), 1, "{warnings:?}");
     assert!(saved.last().unwrap().warned.attention);
+}
+
+/// Judges that like sure weights, and unsure ones: logits grow while a network learns.
+#[test]
+fn the_weights_are_those_that_the_calibrated_nll_chooses() {
+    fn size(logits: &[f64], _: &[u32]) -> f64 {
+        logits.iter().map(|logit| logit.abs()).sum()
+    }
+    let mut bench = Bench::new();
+    let config = TrainConfig { eval_steps: Steps::Number(4), ..config() };
+    let mut best = |judge: CalibratedNll| {
+        bench.judge = judge;
+        let (ended, saved, _) = bench.run(&config, bench.parameters.clone());
+        let Ended::Finished(outcome) = ended.unwrap() else { panic!("it was stopped") };
+        let kept = saved.last().unwrap().best.unwrap();
+        assert_eq!((kept.step, kept.scores), (outcome.best_step, outcome.scores));
+        (outcome.best_step, outcome.scores)
+    };
+    let (first, unsure) = best(size);
+    let (last, sure) = best(|logits, labels| -size(logits, labels));
+    assert_eq!((first, last), (4, 16));
+    assert!(unsure.calibrated_nll < -sure.calibrated_nll);
+    assert!(unsure.scores.nll > 0.0 && sure.scores.nll > 0.0);
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn run(bench: &Bench, config: &TrainConfig, state: State, stop: u64) -> Ran {
         stream: None,
         validation: &bench.validation,
         objective: None,
+        calibrated_nll,
     };
     let (mut saved, mut losses, mut warnings) = (None, Vec::new(), Vec::new());
     let (mut all, mut before) = (Vec::new(), reads());

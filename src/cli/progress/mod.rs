@@ -11,9 +11,8 @@ use self::plain::{INTERVAL, Plain};
 use super::flags::with_flags;
 use super::output::{harmless, note};
 use crate::experiment::Progress;
-use crate::metrics::Scores;
 use crate::numbers::grouped;
-use crate::train::Event;
+use crate::train::{Event, Validation};
 
 /// Draws what a recipe reports.
 pub struct Display {
@@ -124,12 +123,13 @@ impl Display {
             Event::Evaluated { step, epoch, scores, averaged, best } => {
                 self.training.since = Some(Instant::now());
                 if !self.quiet {
-                    let Scores { nll, accuracy, ece, .. } = scores;
-                    let which = if *averaged { "  (averaged weights)" } else { "" };
+                    let Validation { calibrated_nll, scores } = scores;
+                    let which = if *averaged { "  averaged" } else { "" };
                     let mark = if best.is_some() { "  best" } else { "" };
                     self.line(&format!(
-                        "step {step:>6}  epoch {epoch:>5.2}  validation NLL {nll:.4}  accuracy \
-                         {accuracy:.4}  ECE {ece:.4}{which}{mark}"
+                        "step {step:>6}  epoch {epoch:>5.2}  calibrated NLL {calibrated_nll:.4}  accuracy \
+                         {:.4}{which}{mark}",
+                        scores.accuracy
                     ));
                 }
             }

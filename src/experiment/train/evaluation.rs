@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use super::TrainReport;
 use crate::data::{Dataset, PartSummary};
-use crate::metrics::Scores;
-use crate::train::Recipe;
+use crate::train::{Recipe, Validation};
 
 /// How the training went.
 #[derive(Clone, Debug, Serialize)]
@@ -32,7 +31,7 @@ struct TrainingFacts {
     /// Seconds from the start of the last process to the report.
     seconds: f64,
     /// Scores of the validation rows at the best step, where there was fine-tuning.
-    validation: Option<Scores>,
+    validation: Option<Validation>,
 }
 
 impl TrainingFacts {

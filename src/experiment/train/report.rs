@@ -18,7 +18,7 @@ use crate::method::FitRecord;
 use crate::metrics::Scores;
 use crate::model::Pooling;
 use crate::numbers::grouped;
-use crate::train::Recipe;
+use crate::train::{Recipe, Validation};
 
 /// What a finished run says.
 #[derive(Clone, Debug, Serialize)]
@@ -54,7 +54,7 @@ pub struct TrainReport {
     pub best_step: u64,
     /// Scores of the validation rows at that point, with the last layer as it was trained; `None` where there are
     /// several networks.
-    pub validation: Option<Scores>,
+    pub validation: Option<Validation>,
     /// The networks of an ensemble, each by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberReport>,
@@ -85,7 +85,7 @@ pub struct MemberReport {
     /// After how many of them its weights were best.
     pub best_step: u64,
     /// Its own scores of the validation rows at that point, before any temperature.
-    pub validation: Scores,
+    pub validation: Validation,
 }
 
 impl From<&Network> for MemberReport {

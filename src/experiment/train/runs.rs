@@ -13,6 +13,7 @@ use super::prepare::Prepared;
 use super::resume::Home;
 use super::tuning::Tuning;
 use super::{ExperimentError, Progress, RunContext, RunFolder};
+use crate::calibrate::calibrated_nll;
 use crate::compute::Noise;
 use crate::data::{StreamedRows, TokenSet};
 use crate::method::{FollowedRun, ObjectiveInput, TeacherLogits};
@@ -175,6 +176,7 @@ impl One<'_> {
             stream: self.stream.as_ref(),
             validation: &rows.validation,
             objective: None,
+            calibrated_nll,
         };
         let objective = approach.objective(ObjectiveInput {
             classes: job.encoder.labels.len(),

@@ -19,7 +19,7 @@ use tensorboard_proto::summary::Summary_Value;
 use tensorboard_rs::record_writer::RecordWriter;
 
 use super::inspect::Inspection;
-use super::{Event, TrainConfig};
+use super::{Event, TrainConfig, Validation};
 use crate::compute::memory;
 use crate::metrics::Bin;
 use crate::model::EncoderConfig;
@@ -103,11 +103,13 @@ impl EventWriter {
                 }
             }
             Event::Evaluated { step, scores, averaged: false, .. } => {
+                let Validation { scores, calibrated_nll } = scores;
                 let values = [
                     ("Validation/loss", scores.nll),
                     ("Validation/accuracy", scores.accuracy),
                     ("Validation/f1", scores.f1),
                     ("Validation/nll", scores.nll),
+                    ("Validation/calibrated_nll", *calibrated_nll),
                     ("Validation/ece", scores.ece),
                 ];
                 self.scalars(*step, &values);
