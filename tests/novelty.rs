@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use bayes::artifact;
 use bayes::calibrate::novelty::NoveltyScore;
-use bayes::compute::{Backend, Noise, Purpose};
+use bayes::compute::{Backend, Noise, Purpose, Stream};
 use bayes::data::{Overrides, reviews};
 use bayes::experiment::{Ended, Experiment, FitJob, Resume, RunContext, fit, train};
 use bayes::method::Method;
@@ -175,6 +175,69 @@ fn texts_on_other_topics_are_strange_and_reviews_are_not_at_every_length() {
     // Long texts on other topics are stranger than short reviews.
     let (short, long) = (&groups[0].0, &groups[4].1);
     assert!(auroc(long, short) >= 0.9, "{}", auroc(long, short));
+}
+
+/// Classes of a table with many of them, and the words that each has to itself.
+const SUBJECTS: u32 = 12;
+const OWN_WORDS: u32 = 8;
+
+/// A text with words of these subjects in turn, between words that all have.
+fn request(stream: &mut Stream, subjects: &[u32]) -> String {
+    let mut text = String::new();
+    for place in 0..4 + stream.below(5) {
+        let subject = subjects[place as usize % subjects.len()];
+        let (own, common) = (stream.below(OWN_WORDS), stream.below(40));
+        text += &format!("topic{subject}x{own} word{common} ");
+    }
+    text.trim_end().to_owned()
+}
+
+/// With many classes a text between two of them is near to both, and the last layer is in doubt: the entropy beside
+/// the distance finds what the distance alone does not. The promise of the p-values is the same, whether rows are
+/// held apart or judged fold by fold.
+#[test]
+fn with_many_classes_the_entropy_stands_beside_the_distance() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stream = Noise::new(11).stream(Purpose::Generate, 3, 0);
+    let mut table = "text,label\n".to_owned();
+    for row in 0..2400 {
+        let subject = row % SUBJECTS;
+        table += &format!("{},subject {subject}\n", request(&mut stream, &[subject]));
+    }
+    std::fs::write(folder.path().join("many.csv"), table).unwrap();
+    let one = |row: u32| [row % SUBJECTS];
+    let two = |row: u32| [row % SUBJECTS, (row + 1 + row / SUBJECTS % (SUBJECTS - 1)) % SUBJECTS];
+    let usual: Vec<String> = (0..600).map(|row| request(&mut stream, &one(row))).collect();
+    let between: Vec<String> = (0..600).map(|row| request(&mut stream, &two(row))).collect();
+    let mut found = Vec::new();
+    for (method, cross_fit) in
+        [("relative_mahalanobis", "never"), ("auto", "never"), ("auto", "always")]
+    {
+        let name = format!("{method}-{cross_fit}");
+        std::fs::copy(
+            folder.path().join("many.csv"),
+            folder.path().join(&name).with_extension("csv"),
+        )
+        .unwrap();
+        let novelty = format!("calibration.novelty={method}");
+        run(folder.path(), &name, &[&novelty, &format!("data.cross_fit={cross_fit}")]);
+        let model = folder.path().join("checkpoints").join(&name).join("model");
+        let predictor = Predictor::load(&model, &Backend::Cpu).unwrap();
+        let novelty = predictor.artifact().calibration.novelty.as_ref().unwrap();
+        let expected = if method == "auto" { "combined" } else { method };
+        assert_eq!(novelty.score.name(), expected);
+        let (usual, between) = (judged(&predictor, &usual), judged(&predictor, &between));
+        let auroc = auroc(&between, &usual);
+        let alarms = usual.iter().filter(|(_, p)| *p <= ALARM).count() as f64 / 600.0;
+        let rows = novelty.reference.fewest() as f64;
+        println!("{name}: AUROC {auroc:.3}, false alarms {alarms:.3}, {rows} rows");
+        let variance = ALARM * (1.0 - ALARM) * (1.0 / 600.0 + 1.0 / rows);
+        assert!(alarms <= ALARM + 3.0 * variance.sqrt(), "{name}: {alarms}");
+        found.push(auroc);
+    }
+    let [alone, combined, crossed] = found[..] else { unreachable!("three runs") };
+    assert!(combined > alone + 0.01 && combined > 0.9, "{alone} {combined}");
+    assert!(crossed > 0.9, "{crossed}");
 }
 
 const REFERENCE: &str = "bayes/reference.safetensors";

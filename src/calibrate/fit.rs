@@ -53,6 +53,8 @@ pub enum Others<'a> {
         fresh_ne: &'a [f32],
         /// Their tokens, `[m]`.
         fresh_tokens: &'a [u32],
+        /// The entropies of their predictions in nats, `[m]`; empty where [`Self::Apart`] needs none of them.
+        fresh_entropies: &'a [f64],
         /// Folds of the rows, where those that belong to neither are the judged ones once more.
         shared: Option<&'a [Fold]>,
         /// Copies of the rows that belong to neither.

@@ -9,7 +9,7 @@ use super::CalibrationConfig;
 use super::fit::{Material, Others};
 use super::novelty::{
     CrossFitted, Distance, DistanceFit, Evidence, LengthCurve, LengthGroups, LengthRows, Novelty,
-    NoveltyMethod, NoveltyScore,
+    NoveltyMethod, NoveltyScore, Standard,
 };
 use crate::compute::Noise;
 
@@ -95,6 +95,7 @@ impl Material<'_> {
             NoveltyMethod::Entropy => NoveltyScore::Entropy,
             NoveltyMethod::MutualInformation => NoveltyScore::MutualInformation,
             NoveltyMethod::Auto
+            | NoveltyMethod::Combined
             | NoveltyMethod::RelativeMahalanobis
             | NoveltyMethod::Mahalanobis
             | NoveltyMethod::RelativeMahalanobisPp
@@ -106,17 +107,35 @@ impl Material<'_> {
                 let widths = vec![self.width; wide / self.width];
                 let reference = self.reference;
                 let fit = DistanceFit { form, widths: &widths, reference, noise };
-                let (distance, crossed) = self.distance(&fit, config.novelty_by_length)?;
+                let (mut distance, mut crossed) = self.distance(&fit, config.novelty_by_length)?;
+                if config.novelty.adds_entropy(classes) {
+                    distance.entropy = self.usual_entropy();
+                    if let Some(scores) = &mut crossed {
+                        let rows = scores.iter_mut().zip(self.predictive);
+                        rows.for_each(|(score, one)| *score += distance.of_entropy(one.total));
+                    }
+                }
                 return Some((NoveltyScore::Distance(distance), crossed));
             }
         };
         Some((plain, None))
     }
 
+    /// The usual entropy of rows that were not trained on; `None` where all are the same.
+    fn usual_entropy(&self) -> Option<Standard> {
+        match self.others {
+            Others::Apart { fresh_entropies, .. } => Standard::of(fresh_entropies),
+            Others::Crossed { .. } | Others::Kept(_) => {
+                let entropies = self.predictive.iter().map(|one| one.total);
+                Standard::of(&entropies.collect::<Vec<f64>>())
+            }
+        }
+    }
+
     fn distance(&self, fit: &DistanceFit<'_>, by_length: bool) -> Option<Fitted> {
         let wide: usize = fit.widths.iter().sum();
         match self.others {
-            Others::Apart { train, fresh_ne, fresh_tokens, shared, cuts } => {
+            Others::Apart { train, fresh_ne, fresh_tokens, shared, cuts, .. } => {
                 let mut distance = fit.run(&train, fresh_ne)?;
                 if !by_length {
                     return Some((distance, None));

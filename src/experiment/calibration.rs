@@ -139,7 +139,7 @@ impl FitSettings<'_> {
         };
         let (posterior, record) = self.scaled((posterior, record), (found, count), show);
         let seen = self.seen(&posterior, held_out, noise)?;
-        let (calibration, summary) = self.calibrate(&posterior, train, held_out, &seen, noise);
+        let (calibration, summary) = self.calibrate(&posterior, train, held_out, &seen, noise)?;
         for note in &summary.notes {
             show(Progress::Warning(note.clone()));
         }
@@ -221,10 +221,18 @@ impl FitSettings<'_> {
         held_out: &HeldOut,
         seen: &SeenRows,
         noise: &Noise,
-    ) -> (Calibration, CalibrationSummary) {
+    ) -> Result<(Calibration, CalibrationSummary), ExperimentError> {
         let HeldOut { temperature: scaled, conformal: judged, cuts, few, score } = held_out;
         let Posterior { link, scaling: usual, .. } = posterior;
         let logit_nc = seen.mean_logits();
+        let read = score.is_none() && self.calibration.novelty.adds_entropy(posterior.classes());
+        let entropies = match read {
+            true => {
+                let logits = posterior.logits(scaled.read())?;
+                logits.iter().map(|one| one.predictive(link, usual).total).collect()
+            }
+            false => Vec::new(),
+        };
         let shared = if *few { folds(&keys(judged), noise) } else { None };
         let material = Material {
             task: link.task,
@@ -240,6 +248,7 @@ impl FitSettings<'_> {
                     train: ReferenceRows { feature_nd: &train.novelty_ne, labels: &train.labels },
                     fresh_ne: &scaled.novelty_ne,
                     fresh_tokens: &scaled.tokens,
+                    fresh_entropies: &entropies,
                     shared: shared.as_deref(),
                     cuts: cuts.view(),
                 },
@@ -258,7 +267,7 @@ impl FitSettings<'_> {
                 )
             }),
         };
-        calibrate::fit(self.calibration, &material, noise)
+        Ok(calibrate::fit(self.calibration, &material, noise))
     }
 }
 

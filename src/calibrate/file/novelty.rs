@@ -5,14 +5,20 @@ use safetensors::tensor::Dtype;
 
 use super::MOST_SCORE;
 use crate::calibrate::novelty::{
-    Density, Distance, Form, KNOTS, Layer, LengthCurve, LengthGroups, MOST_K, MOST_NEIGHBOURS,
-    Mahalanobis, Neighbours, Novelty, NoveltyScore, Space,
+    COMBINED, Density, Distance, Form, KNOTS, Layer, LengthCurve, LengthGroups, MOST_K,
+    MOST_NEIGHBOURS, Mahalanobis, Neighbours, Novelty, NoveltyScore, Space, Standard,
 };
 use crate::model::EncoderConfig;
 use crate::store::{TensorFile, Tensors};
 
 /// Is there where the last layer is of the encoder before it was fine-tuned.
 const REFERENCE: &str = "novelty.reference_encoder";
+
+/// The usual entropy of a prediction, where it is part of the score.
+const ENTROPY: &str = "novelty.entropy";
+
+/// What is measured where the entropy is part of the score.
+pub(super) const BESIDE_ENTROPY: Form = Form::Mahalanobis { relative: true, normalised: false };
 
 const PLAIN: [NoveltyScore; 4] = [
     NoveltyScore::Energy,
@@ -46,6 +52,9 @@ pub(super) fn put(tensors: &mut Tensors, novelty: &Novelty) {
         if distance.reference {
             tensors.put_f64(REFERENCE, &[1.0]);
         }
+        if let Some(Standard { centre, scale }) = distance.entropy {
+            tensors.put_f64(ENTROPY, &[centre, scale]);
+        }
         if let Some(lengths) = &distance.lengths {
             let LengthCurve { mean, deviation } = &**lengths;
             let both = mean.iter().chain(deviation).flat_map(|value| value.to_le_bytes());
@@ -56,7 +65,7 @@ pub(super) fn put(tensors: &mut Tensors, novelty: &Novelty) {
 
 fn put_layer(tensors: &mut Tensors, index: usize, layer: &Layer) {
     let name = |part: &str| layer_of(index, part);
-    let Layer { space, width, centre, scale } = layer;
+    let Layer { space, width, standard: Standard { centre, scale } } = layer;
     match space {
         Space::Mahalanobis(Mahalanobis { mean_d, within, class_kd, background }) => {
             tensors.put_f32(&name("mean"), &[*width], mean_d);
@@ -85,10 +94,16 @@ pub(super) fn read(
     file: &TensorFile<'_>,
     encoder: &EncoderConfig,
 ) -> Result<Option<Novelty>, String> {
-    let form = Form::ALL.into_iter().find(|(_, name)| file.has(&reference_of(name)));
+    let combined = file.has(&reference_of(COMBINED)).then_some((BESIDE_ENTROPY, COMBINED));
+    let alone = || Form::ALL.into_iter().find(|(_, name)| file.has(&reference_of(name)));
+    let form = combined.or_else(alone);
     let plain = || PLAIN.into_iter().find(|score| file.has(&reference_of(score.name())));
     let score = match form {
-        Some((form, _)) => NoveltyScore::Distance(read_distance(file, encoder, form)?),
+        Some((form, _)) => {
+            let entropy = combined.map(|_| read_standard(file, ENTROPY)).transpose()?;
+            let distance = read_distance(file, encoder, form)?;
+            NoveltyScore::Distance(Distance { entropy, ..distance })
+        }
         None => match plain() {
             Some(score) => score,
             None => return Ok(None),
@@ -169,7 +184,7 @@ fn read_distance(
         }
         false => None,
     };
-    Ok(Distance { form, layers, reference, lengths })
+    Ok(Distance { form, layers, reference, lengths, entropy: None })
 }
 
 fn read_layer(file: &TensorFile<'_>, index: usize, form: Form) -> Result<Layer, String> {
@@ -179,11 +194,16 @@ fn read_layer(file: &TensorFile<'_>, index: usize, form: Form) -> Result<Layer, 
         Form::Neighbours => read_neighbours(file, &name("rows"), &name("neighbour"))?,
         Form::Density => read_density(file, &name)?,
     };
-    let [centre, scale] = file.f64s(&name("standard"))?;
+    let standard = read_standard(file, &name("standard"))?;
+    Ok(Layer { space, width, standard })
+}
+
+fn read_standard(file: &TensorFile<'_>, name: &str) -> Result<Standard, String> {
+    let [centre, scale] = file.f64s(name)?;
     if !(centre.abs() <= MOST_SCORE && scale > 0.0 && scale <= MOST_SCORE) {
-        return Err(format!("`{}` has {centre:e} and {scale:e}", name("standard")));
+        return Err(format!("`{name}` has {centre:e} and {scale:e}"));
     }
-    Ok(Layer { space, width, centre, scale })
+    Ok(Standard { centre, scale })
 }
 
 fn read_mahalanobis(

@@ -1,9 +1,10 @@
 //! The file, written and read.
 
+use super::novelty::BESIDE_ENTROPY;
 use super::*;
 use crate::calibrate::novelty::{
     Distance, DistanceFit, Form, KNOTS, LengthCurve, LengthGroups, Novelty, NoveltyScore,
-    ReferenceRows, Space,
+    ReferenceRows, Space, Standard,
 };
 use crate::compute::Noise;
 use crate::model::Sizes;
@@ -54,7 +55,14 @@ fn calibrations() -> Vec<Calibration> {
         .into_iter()
         .flat_map(|reference| Form::ALL.into_iter().map(move |(form, _)| (form, reference)));
     let distances = distances.map(|(form, reference)| distance(form, reference));
-    let scores: Vec<NoveltyScore> = distances.chain(plain).collect();
+    let combined = [false, true].map(|reference| {
+        let NoveltyScore::Distance(mut distance) = distance(BESIDE_ENTROPY, reference) else {
+            unreachable!("it is one")
+        };
+        distance.entropy = Some(Standard { centre: 0.25, scale: 0.125 });
+        NoveltyScore::Distance(distance)
+    });
+    let scores: Vec<NoveltyScore> = distances.chain(combined).chain(plain).collect();
     let raps = Score::Raps { penalty: 0.01, free_ranks: 2.0 };
     let kinds = [(Score::Lac, true), (Score::Lac, false), (Score::Aps, false), (raps, false)];
     let limits = Limits { ood_p: Some(0.01), max_set_size: Some(2), ..Limits::default() };
@@ -138,9 +146,13 @@ fn a_damaged_file_is_refused_with_the_tensor_that_is_wrong() {
     assert!(alarm(f64::NAN).contains("`novelty.alarm`") && alarm(2.0).contains("`novelty.alarm`"));
     for (centre, scale) in [(0.0, 0.0), (f64::NAN, 1.0), (0.0, f64::INFINITY), (1e308, 1.0)] {
         let standard = |distance: &mut Distance| {
-            (distance.layers[1].centre, distance.layers[1].scale) = (centre, scale);
+            distance.layers[1].standard = Standard { centre, scale };
         };
         assert!(message(&|one| first(one, &standard), 2, 2).contains("`novelty.layer.1.standard`"));
+        let entropy = |distance: &mut Distance| {
+            distance.entropy = Some(Standard { centre, scale });
+        };
+        assert!(message(&|one| first(one, &entropy), 2, 2).contains("`novelty.entropy`"));
     }
     let raps = |penalty: f64, free_ranks: f64| {
         let raps = |one: &mut Calibration| {

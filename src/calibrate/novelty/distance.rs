@@ -1,7 +1,9 @@
 //! Scores of features: how far from the training rows, in one or several feature spaces.
 //!
 //! Scores of several spaces are added after each has been standardised by its mean and standard
-//! deviation on rows that were not trained on: on training rows distances are too small.
+//! deviation on rows that were not trained on: on training rows distances are too small. The entropy of the
+//! prediction may stand beside them, standardised too, with the weight of all spaces together: a text of a class that
+//! was not trained on may lie among the others, where the last layer has to choose between neighbours.
 //!
 //! ℓ2-normalised features, x / ‖x‖, are those of Mueller and Hein, "Mahalanobis++: improving OOD
 //! detection via feature normalization" (ICML 2025, arXiv 2505.18032), section 4: the norm of a feature
@@ -71,6 +73,8 @@ pub struct Distance {
     pub reference: bool,
     /// What is usual at each length, where that is looked at.
     pub lengths: Option<Box<LengthCurve>>,
+    /// The usual entropy of a prediction, where it is part of the score.
+    pub entropy: Option<Standard>,
 }
 
 /// The score in one feature space.
@@ -79,8 +83,15 @@ pub struct Layer {
     pub space: Space,
     /// The width of the feature.
     pub width: usize,
-    /// The mean score of rows that were not trained on.
+    pub standard: Standard,
+}
+
+/// What is usual on rows that were not trained on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Standard {
+    /// The mean.
     pub centre: f64,
+    /// The standard deviation, above 0.
     pub scale: f64,
 }
 
@@ -131,12 +142,10 @@ impl DistanceFit<'_> {
             let fresh = part.of_all(fresh_nd);
             let scores: Vec<f64> =
                 fresh.chunks_exact(part.width).map(|x_d| layer.space.score(x_d)).collect();
-            layer.standardise(&scores)?;
+            layer.standard = Standard::of(&scores)?;
             Some(layer)
         });
-        let layers = layers.collect::<Option<_>>()?;
-        let (form, reference) = (self.form, self.reference);
-        Some(Distance { form, layers, reference, lengths: None })
+        Some(self.distance(layers.collect::<Option<_>>()?))
     }
 
     /// Fits on all rows, and standardises by scores of rows that were each judged by the other folds;
@@ -180,18 +189,21 @@ impl DistanceFit<'_> {
             let (own, of_copies): (Vec<_>, Vec<_>) =
                 judged?.into_iter().map(|[own, copies]| (own, copies)).unzip();
             let (own, mut layer) = (own.concat(), layer?);
-            layer.standardise(&own)?;
+            layer.standard = Standard::of(&own)?;
             for (sum, score) in scores.iter_mut().zip(own) {
-                *sum += (score - layer.centre) / layer.scale;
+                *sum += layer.standard.of_score(score);
             }
             for (&copy, score) in copies.iter().flatten().zip(of_copies.concat()) {
-                cut_scores[copy] += (score - layer.centre) / layer.scale;
+                cut_scores[copy] += layer.standard.of_score(score);
             }
             layers.push(layer);
         }
+        Some(CrossFitted { distance: self.distance(layers), scores, cut_scores })
+    }
+
+    fn distance(&self, layers: Vec<Layer>) -> Distance {
         let (form, reference) = (self.form, self.reference);
-        let distance = Distance { form, layers, reference, lengths: None };
-        Some(CrossFitted { distance, scores, cut_scores })
+        Distance { form, layers, reference, lengths: None, entropy: None }
     }
 
     /// A layer that is not standardised yet, from features `[n, d]` that are normalised where the form
@@ -206,7 +218,7 @@ impl DistanceFit<'_> {
             }
             Form::Density => Space::Density(Density::fit(feature_nd, labels, width)?),
         };
-        Some(Layer { space, width, centre: 0.0, scale: 1.0 })
+        Some(Layer { space, width, standard: Standard { centre: 0.0, scale: 1.0 } })
     }
 
     /// The parts of a feature that the form looks at.
@@ -254,11 +266,19 @@ fn normalised(x_d: &[f32]) -> Vec<f32> {
 }
 
 impl Distance {
-    /// The score of a feature, whose last parts are those of the layers, of a text of so many tokens:
-    /// larger is stranger.
-    pub fn score(&self, feature_d: &[f32], tokens: u32) -> f64 {
+    /// The score of a feature, whose last parts are those of the layers, of a text of so many tokens whose
+    /// prediction has this entropy in nats: larger is stranger.
+    pub fn score(&self, feature_d: &[f32], tokens: u32, entropy: f64) -> f64 {
         let score = self.sum(feature_d);
-        self.lengths.as_ref().map_or(score, |lengths| lengths.standardised(score, tokens))
+        let score = self.lengths.as_ref().map_or(score, |one| one.standardised(score, tokens));
+        score + self.of_entropy(entropy)
+    }
+
+    /// What the entropy of a prediction, in nats, adds to the score: as much as all layers together.
+    pub fn of_entropy(&self, entropy: f64) -> f64 {
+        // What is usual at a length is a standardisation of the sum.
+        let weight = if self.lengths.is_some() { 1.0 } else { self.layers.len() as f64 };
+        self.entropy.map_or(0.0, |usual| weight * usual.of_score(entropy))
     }
 
     /// The sum of the layers' standardised scores.
@@ -273,21 +293,25 @@ impl Distance {
                 true => layer.space.score(&normalised(own)),
                 false => layer.space.score(own),
             };
-            (score - layer.centre) / layer.scale
+            layer.standard.of_score(score)
         });
         scores.sum()
     }
 }
 
-impl Layer {
-    /// By scores of rows that the layer was not fitted on.
-    fn standardise(&mut self, scores: &[f64]) -> Option<()> {
+impl Standard {
+    /// By scores of rows that nothing was fitted on; `None` where they do not vary.
+    pub fn of(scores: &[f64]) -> Option<Self> {
         let n = scores.len() as f64;
-        let mean = scores.iter().sum::<f64>() / n;
-        let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / n;
-        (self.centre, self.scale) = (mean, variance.sqrt());
+        let centre = scores.iter().sum::<f64>() / n;
+        let variance = scores.iter().map(|score| (score - centre).powi(2)).sum::<f64>() / n;
+        let scale = variance.sqrt();
         // Equal scores may differ from their mean by a rounding.
-        (self.scale > 1e-12 * mean.abs()).then_some(())
+        (scale > 1e-12 * centre.abs()).then_some(Self { centre, scale })
+    }
+
+    fn of_score(&self, score: f64) -> f64 {
+        (score - self.centre) / self.scale
     }
 }
 

@@ -21,7 +21,9 @@ mod vectors;
 use serde::{Deserialize, Serialize};
 
 pub use density::Density;
-pub use distance::{CrossFitted, Distance, DistanceFit, Form, Layer, ReferenceRows, Space};
+pub use distance::{
+    CrossFitted, Distance, DistanceFit, Form, Layer, ReferenceRows, Space, Standard,
+};
 pub use length::{KNOTS, LengthCurve, LengthRows};
 pub use length_groups::LengthGroups;
 pub use mahalanobis::Mahalanobis;
@@ -35,6 +37,9 @@ use crate::task::Task;
 /// more than the directions in which classes differ: with two classes and queries of other kinds as
 /// strange texts its AUROC was 0.10, that of the absolute distance 0.92 (the generated reviews).
 pub const MANY_CLASSES: usize = 10;
+
+/// The name of [`NoveltyMethod::Combined`] in the config.
+pub const COMBINED: &str = "combined";
 
 /// How many of the last layers' inputs are looked at beside the feature of the head.
 pub const INPUTS: usize = 3;
@@ -63,10 +68,12 @@ pub fn vectors(trunk: &TrunkRows, inputs: usize, rows: usize) -> Vec<f32> {
 pub enum NoveltyMethod {
     /// None: no p-values.
     None,
-    /// [`Self::RelativeMahalanobis`] for at least [`MANY_CLASSES`] classes, else
-    /// [`Self::Mahalanobis`].
+    /// [`Self::Combined`] for at least [`MANY_CLASSES`] classes, else [`Self::Mahalanobis`].
     #[default]
     Auto,
+    /// `relative_mahalanobis` and the entropy of the prediction, each standardised, in equal parts: for many
+    /// classes.
+    Combined,
     /// The distance to the nearest class, less the distance to the data as a whole.
     RelativeMahalanobis,
     /// The distance to the nearest class.
@@ -129,7 +136,7 @@ impl NoveltyMethod {
         let mahalanobis = |relative, normalised| Some(Form::Mahalanobis { relative, normalised });
         match self {
             Self::Auto => mahalanobis(classes >= MANY_CLASSES, false),
-            Self::RelativeMahalanobis => mahalanobis(true, false),
+            Self::Combined | Self::RelativeMahalanobis => mahalanobis(true, false),
             Self::Mahalanobis => mahalanobis(false, false),
             Self::RelativeMahalanobisPp => mahalanobis(true, true),
             Self::MahalanobisPp => mahalanobis(false, true),
@@ -143,6 +150,12 @@ impl NoveltyMethod {
         }
     }
 
+    /// Whether the entropy of the prediction is part of a distance, with so many classes. With few classes it says
+    /// more of hard texts than of strange ones.
+    pub fn adds_entropy(self, classes: usize) -> bool {
+        self == Self::Combined || (self == Self::Auto && classes >= MANY_CLASSES)
+    }
+
     /// Whether features are compared with those of training rows.
     pub fn is_distance(self) -> bool {
         self.form(MANY_CLASSES).is_some()
@@ -153,6 +166,7 @@ impl NoveltyScore {
     /// The method's name in the config.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Distance(distance) if distance.entropy.is_some() => COMBINED,
             Self::Distance(distance) => distance.form.name(),
             Self::Energy => "energy",
             Self::MaxSoftmax => "max_softmax",
@@ -166,7 +180,9 @@ impl NoveltyScore {
     pub fn of(&self, evidence: &Evidence<'_>) -> Option<f64> {
         let predictive = evidence.predictive;
         match self {
-            Self::Distance(distance) => Some(distance.score(evidence.novelty_e, evidence.tokens)),
+            Self::Distance(distance) => {
+                Some(distance.score(evidence.novelty_e, evidence.tokens, predictive.total))
+            }
             Self::Energy => match evidence.task {
                 Task::SingleLabel => Some(energy(evidence.logit_c, evidence.temperature)),
             },

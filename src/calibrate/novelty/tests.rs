@@ -46,13 +46,48 @@ fn scores_are_those_of_scikit_learn() {
         let expected = numbers(&golden["scores"][name]);
         assert_eq!(expected.len(), lines.len());
         for (feature_d, expected) in lines.clone().zip(expected) {
-            let found = distance.sum(feature_d) * layer.scale + layer.centre;
+            let found = distance.sum(feature_d) * layer.standard.scale + layer.standard.centre;
             let gap = (found - expected).abs();
             assert!(gap < tolerance * (1.0 + expected.abs()), "{name}: {found}, {expected}");
         }
         let scores: Vec<f64> = lines.map(|feature_d| distance.sum(feature_d)).collect();
         let mean = scores.iter().sum::<f64>() / scores.len() as f64;
         assert!(mean.abs() < 1e-9, "standardised");
+    }
+}
+
+/// Two layers, and an entropy of two standard deviations more than usual.
+#[test]
+fn an_entropy_counts_as_much_as_all_layers_together() {
+    let golden = golden();
+    let feature_nd = narrow(&golden["features"]);
+    let labels = labels(&golden);
+    let width = golden["width"].as_u64().unwrap() as usize;
+    let twice: Vec<f32> =
+        feature_nd.chunks_exact(width).flat_map(|line| [line, line].concat()).collect();
+    let train = ReferenceRows { feature_nd: &twice, labels: &labels };
+    let form = NoveltyMethod::Combined.form(2).unwrap();
+    let (widths, noise) = ([width, width], Noise::new(1));
+    let fit = DistanceFit { form, widths: &widths, reference: false, noise: &noise };
+    let mut distance = fit.run(&train, &twice).unwrap();
+    let own = distance.score(&twice[..2 * width], 8, 0.5);
+    assert_eq!(own, distance.sum(&twice[..2 * width]), "no entropy");
+    assert_eq!(NoveltyScore::Distance(distance.clone()).name(), "relative_mahalanobis");
+    distance.entropy = Standard::of(&[0.0, 0.2]);
+    assert!((distance.score(&twice[..2 * width], 8, 0.3) - own - 2.0 * 2.0).abs() < 1e-12);
+    let curve = LengthCurve { mean: [1.0; KNOTS], deviation: [2.0; KNOTS] };
+    distance.lengths = Some(Box::new(curve));
+    let found = distance.score(&twice[..2 * width], 8, 0.3);
+    assert!((found - (own - 1.0) / 2.0 - 2.0).abs() < 1e-12, "{found}");
+    assert_eq!(NoveltyScore::Distance(distance).name(), "combined");
+    assert_eq!(Standard::of(&[0.3, 0.3]), None);
+    for (method, classes, adds) in [
+        (NoveltyMethod::Auto, 9, false),
+        (NoveltyMethod::Auto, 10, true),
+        (NoveltyMethod::Combined, 2, true),
+        (NoveltyMethod::RelativeMahalanobis, 150, false),
+    ] {
+        assert_eq!(method.adds_entropy(classes), adds);
     }
 }
 
