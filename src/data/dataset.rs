@@ -310,13 +310,15 @@ fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Rem
             row.pair.as_deref().map_or(String::new(), |pair| clean(pair).into_owned()),
         ]
     };
-    let but = match texts_of(one) == texts_of(other) {
-        true => "",
-        false => " (the same except for case, accents, white space or invisible characters)",
+    let advice = match texts_of(one) == texts_of(other) {
+        true => "; no classifier can predict both; correct the labels, or remove one of the rows",
+        false => {
+            " (the same except for case, accents, white space or invisible characters); check whether one label is \
+             wrong: many encoders read such texts alike, and cannot predict both"
+        }
     };
     Some(Remark::Warning(format!(
-        "{texts} {many} {have} more than one label, such as {} and {}{but}; no classifier can \
-         predict both; correct the labels, or remove one of the rows",
+        "{texts} {many} {have} more than one label, such as {} and {}{advice}",
         place(one),
         place(other)
     )))

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use rayon::prelude::*;
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
+use tokenizers::normalizers::{BertNormalizer, NFC, NormalizerWrapper, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
@@ -42,21 +42,31 @@ pub enum VocabularyError {
     Tokenizer(#[source] tokenizers::Error),
 }
 
-/// A lower-casing BERT tokenizer with a vocabulary of at most `size` entries: special tokens, every
+/// BERT's rules in lower case, but accents stay: without them words of many languages are others (`ma` and `má`), and
+/// the vowels of Devanagari or Thai are gone. However a letter with an accent is written, it is one character.
+fn normalizer() -> Sequence {
+    let bert = BertNormalizer::new(true, true, Some(false), true);
+    Sequence::new(vec![NormalizerWrapper::NFC(NFC), NormalizerWrapper::BertNormalizer(bert)])
+}
+
+/// A lower-casing BERT tokenizer that keeps accents, with a vocabulary of at most `size` entries: special tokens, every
 /// character, every continued character, then the most frequent words (of equally frequent ones
 /// the first in code-point order).
 pub fn build(texts: &[&str], size: usize) -> Result<Tokenizer, VocabularyError> {
-    let counts = count_words(texts)?;
+    let counts = count_words(texts, &normalizer())?;
     let vocabulary = choose(&counts, size)?;
     assemble(&vocabulary).map_err(VocabularyError::Tokenizer)
 }
 
 /// How often each word stands in the texts. Sums do not depend on the order of the work.
-fn count_words(texts: &[&str]) -> Result<HashMap<String, u64>, VocabularyError> {
+fn count_words(
+    texts: &[&str],
+    normalizer: &Sequence,
+) -> Result<HashMap<String, u64>, VocabularyError> {
     texts
         .par_iter()
         .try_fold(HashMap::new, |mut counts, text| {
-            for word in words(text)? {
+            for word in words(text, normalizer)? {
                 *counts.entry(word).or_default() += 1;
             }
             Ok(counts)
@@ -71,9 +81,9 @@ fn count_words(texts: &[&str]) -> Result<HashMap<String, u64>, VocabularyError> 
 }
 
 /// The words of a text as the finished tokenizer will see them.
-fn words(text: &str) -> tokenizers::Result<Vec<String>> {
+fn words(text: &str, normalizer: &Sequence) -> tokenizers::Result<Vec<String>> {
     let mut normalized = NormalizedString::from(text);
-    BertNormalizer::default().normalize(&mut normalized)?;
+    normalizer.normalize(&mut normalized)?;
     let mut split = PreTokenizedString::from(normalized);
     BertPreTokenizer.pre_tokenize(&mut split)?;
     let pieces = split.get_splits(OffsetReferential::Normalized, OffsetType::None);
@@ -133,7 +143,7 @@ fn assemble(vocabulary: &[String]) -> tokenizers::Result<Tokenizer> {
         .map_err(|error| error.to_string())?;
 
     let mut tokenizer = Tokenizer::new(model);
-    tokenizer.with_normalizer(Some(BertNormalizer::default()))?;
+    tokenizer.with_normalizer(Some(normalizer()))?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_post_processor(Some(template));
     tokenizer.with_decoder(Some(WordPieceDecoder::new(PREFIX.to_string(), true)));
@@ -155,12 +165,12 @@ mod tests {
     #[test]
     fn entries_stand_in_the_stated_order_up_to_the_size() {
         let characters =
-            ["!", ",", ".", "a", "b", "d", "e", "f", "g", "i", "l", "m", "n", "o", "u"];
+            ["!", ",", ".", "a", "b", "d", "f", "g", "i", "l", "m", "n", "o", "u", "é"];
         let mut expected: Vec<String> = SPECIAL_TOKENS.map(str::to_string).into();
         expected.extend(characters.map(str::to_string));
         expected.extend(characters.map(|character| format!("##{character}")));
-        // "film" 3 times, "dull" twice, "be" and "long" once.
-        expected.extend(["film", "dull", "be", "long"].map(str::to_string));
+        // "film" 3 times, "dull" twice, "long" and "bé" once, in their order.
+        expected.extend(["film", "dull", "bé", "long"].map(str::to_string));
         assert_eq!(entries(&build(&TEXTS, 1000).unwrap()), expected);
         assert_eq!(entries(&build(&TEXTS, 38).unwrap()), expected[..38]);
         let error = build(&TEXTS, 34).unwrap_err();
@@ -182,12 +192,28 @@ mod tests {
     #[test]
     fn words_and_unseen_words_are_encoded_with_special_tokens() {
         let tokenizer = build(&TEXTS, 1000).unwrap();
-        let encoding = tokenizer.encode(("Long film", "BED \u{4e2d}"), true).unwrap();
+        // The accent of É is a character of its own here.
+        let encoding = tokenizer.encode(("Long film", "BE\u{301}D \u{4e2d}"), true).unwrap();
         let tokens =
-            ["[CLS]", "long", "film", "[SEP]", "be", "##d", "[UNK]", "[SEP]"].map(str::to_string);
+            ["[CLS]", "long", "film", "[SEP]", "bé", "##d", "[UNK]", "[SEP]"].map(str::to_string);
         assert_eq!(encoding.get_tokens(), tokens);
         assert_eq!(encoding.get_type_ids(), [0, 0, 0, 0, 1, 1, 1, 1]);
-        assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), "long film bed");
+        assert_eq!(tokenizer.decode(encoding.get_ids(), true).unwrap(), "long film béd");
+    }
+
+    /// Words that differ by their marks alone, in Vietnamese, Hindi, Thai and Hebrew.
+    #[test]
+    fn marks_are_parts_of_words() {
+        for words in ["ma má mạ mả", "कि की कु", "กา กี กู", "שָׁלוֹם שָׁלֵם"]
+        {
+            let tokenizer = build(&[words], 200).unwrap();
+            let mut ids: Vec<u32> = tokenizer.encode(words, false).unwrap().get_ids().to_vec();
+            let count = words.split(' ').count();
+            assert_eq!(ids.len(), count, "{words} are whole words");
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), count, "{words} are different words");
+        }
     }
 
     #[test]

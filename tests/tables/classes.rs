@@ -144,6 +144,13 @@ fn a_text_under_two_labels_is_said_with_both_lines() {
     for part in ["2 texts have", "two.csv` line 6 (`x`)", "two.csv` line 82 (`y`)"] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    assert!(said.contains("no classifier can predict both"), "{said}");
+    // Words of Vietnamese that a tone tells apart.
+    let tones = "tôi cần ma số 1,x\ntôi cần má số 1,y\n";
+    home.write("tones.csv", format!("{table}{tones}"));
+    let (_, said) = plan(&home, "tones.csv", &[]).unwrap();
+    assert!(said.contains("check whether one label is wrong"), "{said}");
+    assert!(!said.contains("no classifier"), "{said}");
     // In another part, and after the labels are renamed.
     home.write("set/train.csv", &table);
     home.write("set/test.csv", "text,label\nticket 4 was good,y\na new one,x\n");
