@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# IMDB at one seed, with SST-2 as another source: `benches/methods/imdb.sh SEED`, from the repository root, with `bayes`
+# on the PATH or in BAYES. More arguments go to `bayes compare`. Stop it and run it again to go on.
+set -euo pipefail
+seed=${1:?a seed}
+"${BAYES:-bayes}" compare --config configs/imdb.toml --seeds 1 --set "train.seed=$seed" \
+    --shift typos=0.05,truncate=64,drop=0.1 --other-data sst2 \
+    --methods largest=laplace:calibration.scale=largest,one=laplace:calibration.scale=1,mc_dropout,swag,sngp,vbll,lora_laplace \
+    "${@:2}"
+mkdir -p "$(dirname "$0")/cells/imdb"
+cp checkpoints/imdb-minilm-compare/cells/seed"$seed"-*.json "$(dirname "$0")/cells/imdb/"
