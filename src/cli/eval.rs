@@ -168,7 +168,7 @@ fn from_models(
         limit: options.limit.unwrap_or(0),
         coverage: options.coverage,
         ood: options.outside.ood.clone(),
-        ood_overrides: options.outside.overrides(),
+        ood_overrides: options.outside.overrides()?,
         shift: options.shift.clone(),
         no_baseline: options.no_baseline,
         trunk: None,

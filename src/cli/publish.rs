@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{Common, Outcome, RUNS, model_folder, note, print, print_json, transfer};
 use crate::data;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, check_repeated};
 use crate::hub::{self, Client, Memory, NewFile, Observer, Progress};
 use crate::numbers::counted;
 use crate::publish::{
@@ -175,6 +175,20 @@ fn observer(repo: &str) -> Observer {
 fn words(options: &Options, folder: &Path) -> Result<PublishConfig> {
     if let Some(setting) = options.settings.iter().find(|one| !one.starts_with("publish.")) {
         bail!("`--set {setting}`: only keys of [publish] can be changed after training");
+    }
+    if let Err(message) = check_repeated(&options.settings) {
+        bail!("`--set`: {message}");
+    }
+    let own =
+        [("--repo", "repo", options.repo.is_some()), ("--private", "private", options.private)];
+    for (flag, key, given) in own {
+        let sets = |setting: &String| {
+            let name = setting.split_once('=').map_or("", |(name, _)| name.trim());
+            name.strip_prefix("publish.") == Some(key)
+        };
+        if given && options.settings.iter().any(sets) {
+            bail!("`{flag}` and `--set publish.{key}` set the same key; give only one of them");
+        }
     }
     let experiment = match &options.config {
         Some(path) => Experiment::read(path, &options.settings)?,
