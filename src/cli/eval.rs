@@ -23,8 +23,8 @@ use crate::predict::Loading;
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// One or more model folders or Hub ids; the others are compared with the first [default: the
-    /// newest model under checkpoints]
+    /// One or more model folders or Hub ids; the others are compared with the first [default: that
+    /// of BAYES_MODEL, else the newest under checkpoints]
     #[arg(long, value_name = "FOLDER", num_args = 1..)]
     model: Vec<PathBuf>,
     /// File, folder, built-in data set name or Hub id [default: the data the first model was

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod environment;
 #[path = "../home/mod.rs"]
 mod home;
 mod input;

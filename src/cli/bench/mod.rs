@@ -39,7 +39,8 @@ const CALIBRATION_PROBE: usize = 16;
 /// Flags of `bayes bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Model folder or Hub id [default: the newest model under checkpoints]
+    /// Model folder or Hub id [default: that of BAYES_MODEL, else the newest under
+    /// checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     #[command(flatten)]
