@@ -31,7 +31,7 @@ pub use exchangeability::{Exchangeability, FALSE_ALARMS, Verdict};
 pub use file::{FileError, read, write};
 pub use gate::{Gate, GateError};
 pub use hygiene::Hygiene;
-pub use labels::{LabelError, labels_of_model, labels_of_trained};
+pub use labels::{LabelError, labels_of_model, labels_of_trained, names_or_places};
 pub use origin::{Origin, OriginError, Seen, all_rows, own_parts};
 pub use outside::{Histogram, OutOfScope};
 pub use renamed::read_unlike_training;

@@ -22,7 +22,8 @@ use crate::data::split::{carve, content_hash};
 use crate::data::{Dataset, Example, Overrides, TokenSet, repeated_evidence};
 use crate::evaluate::models::data_config;
 use crate::evaluate::{
-    EvaluateError, Origin, OriginError, Seen, all_rows, labels_of_trained, read_unlike_training,
+    EvaluateError, Origin, OriginError, Seen, all_rows, labels_of_trained, names_or_places,
+    read_unlike_training,
 };
 use crate::method::PosteriorConfig;
 use crate::metrics::{self, FLOOR_RESAMPLES, Scored};
@@ -228,6 +229,9 @@ fn rows(
     let trained = manifest.data.as_ref().filter(|_| job.overrides.label_map.is_empty());
     let unlike = trained.and_then(|own| read_unlike_training(&dataset, &config, &job.model, own));
     if let Some(warning) = unlike {
+        show(Progress::Warning(warning));
+    }
+    if let Some(warning) = names_or_places(&dataset, &config, &manifest.labels) {
         show(Progress::Warning(warning));
     }
     let by_label = labels_of_trained(&dataset.labels, manifest)?;

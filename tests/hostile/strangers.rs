@@ -447,6 +447,37 @@ fn numbered_classes_are_not_matched_with_names() {
     }
     folder.0.write("numbered/test.csv", rows(["0", "1", "2"]));
     folder.0.done(&["eval", "--model", "m", "--dataset", "numbered", "--json"]);
+    // Names that are numbers could be the places that others are at.
+    let folder_of_stars = Foreign::new();
+    folder_of_stars.edit("config.json", |config| {
+        config["id2label"] = json!({ "0": "1", "1": "2", "2": "3" });
+        config["label2id"] = json!({ "1": 0, "2": 1, "3": 2 });
+    });
+    let stars = &folder_of_stars.0;
+    stars.write("two/test.csv", rows(["1", "2", "1"]));
+    stars.write("three/test.csv", rows(["1", "2", "3"]));
+    let told = |data: &str, more: &[&str]| {
+        let eval = ["eval", "--model", "m", "--dataset", data, "--no-baseline", "--json"];
+        let output = stars.run(&[&eval, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (text(&output.stderr), found["accuracy"]["value"].as_f64().unwrap())
+    };
+    let (said, as_names) = told("two", &[]);
+    for part in [
+        "1 is `1`, 2 is `2`; as places",
+        "1 is `2`, 2 is `3`. They are read as names",
+        "--label-map 1=1,2=2",
+        "--label-map 1=2,2=3",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (said, confirmed) = told("two", &["--label-map", "1=1,2=2"]);
+    assert!(!said.contains("as places") && confirmed == as_names, "{said}");
+    let (said, _) = told("two", &["--label-map", "1=2,2=3"]);
+    assert!(!said.contains("as places"), "{said}");
+    let (said, _) = told("three", &[]);
+    assert!(!said.contains("as places"), "{said}");
     folder.0.write("same/test.csv", rows(["LABEL_2", "LABEL_1", "LABEL_0"]));
     folder.0.done(&["eval", "--model", "m", "--dataset", "same", "--json"]);
 }
