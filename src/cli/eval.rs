@@ -74,6 +74,9 @@ pub struct Options {
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let gates: Vec<Gate> =
         options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    if let Some(folder) = &options.report {
+        replace::check_report("--report", folder)?;
+    }
     let mut display = Display::new(common.quiet);
     let evaluated = match &options.predictions {
         Some(file) if options.model.is_empty() => from_file(file, options, &mut display)?,

@@ -8,6 +8,7 @@ mod home;
 mod input;
 mod library;
 mod precision;
+mod replaced;
 mod zero_shot;
 
 use std::io::Write;

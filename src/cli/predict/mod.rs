@@ -129,6 +129,7 @@ impl Stdin {
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     options.check(common.json)?;
+    options.check_output()?;
     let backend = common.backend()?;
     let folder = model_folder(options.model.as_deref())?;
     let loading =
