@@ -31,6 +31,7 @@ pub use save::{
 };
 pub use sentence::SENTENCE_FILES;
 pub use tokenizer_files::SpecialTokens;
+pub use unread::other_networks;
 pub use zero_shot::{ZeroShot, ZeroShotLabels};
 
 use crate::calibrate::Calibration;

@@ -21,18 +21,36 @@ pub(super) fn tell_unread(
         return Ok(());
     }
     let changes = unread_changes(folder)?;
-    let all = function(encoder).into_iter().chain(own_code(encoder)).chain(tensors(unused));
+    let all = function(encoder).into_iter().chain(other_networks(encoder)).chain(tensors(unused));
     for said in all.chain(changes) {
         tracing::warn!("`{}`: {said}", folder.display());
     }
     Ok(())
 }
 
+/// Signs in the config that its network may be another than the one that is read.
+pub fn other_networks(encoder: &EncoderConfig) -> Vec<String> {
+    own_code(encoder).into_iter().chain(own_class(encoder)).collect()
+}
+
+/// A class that is nobody's beside a family that is known. transformers goes by the family too.
+fn own_class(encoder: &EncoderConfig) -> Option<String> {
+    encoder.class_of_nobody().map(|class| {
+        let (class, family) = (class.chars().take(60).collect::<String>(), encoder.architecture.name);
+        format!(
+            "`architectures` in `config.json` has `{class}`, which is no class of {family} in transformers: the model \
+             is read as plain {family}, which its `model_type` says; if its network is another, what is computed here \
+             is wrong"
+        )
+    })
+}
+
 /// Code of its own beside a family that is known: transformers takes its own code too, unless it is told to trust.
 fn own_code(encoder: &EncoderConfig) -> Option<String> {
     encoder.source.get("auto_map").filter(|map| map.is_object()).map(|_| {
         format!(
-            "`auto_map` in `config.json` names code of its own, which is not run: the model is read as plain {}",
+            "`auto_map` in `config.json` names code of its own, which is not run: the model is read as plain {}; if its \
+             weights are those of another network, what is computed here is wrong",
             encoder.architecture.name
         )
     })

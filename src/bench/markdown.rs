@@ -31,11 +31,14 @@ pub fn with_unit(key: &str) -> String {
     format!("{key}{unit}")
 }
 
+/// How a report begins.
+pub const TITLE: &str = "# Benchmark of ";
+
 impl Document<'_> {
     /// The report. A suite that was not run has no section.
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
-            "# Benchmark of {}\n\n{} from `{}`{}, {} tokens in total, at most {} per text. Medians \
+            "{TITLE}{}\n\n{} from `{}`{}, {} tokens in total, at most {} per text. Medians \
              over {}, with the smallest and largest values.\n",
             self.model,
             counted(self.rows, "text"),

@@ -19,7 +19,7 @@ mod task;
 pub use baseline::{Baseline, Comparison, Verdict};
 pub use document::Document;
 pub use dump::{dump, is_dump};
-pub use markdown::{figure, with_unit};
+pub use markdown::{TITLE, figure, with_unit};
 pub use measure::{Subject, measure};
 pub use process::{Machine, machine};
 pub use reference::{Distance, Reference};

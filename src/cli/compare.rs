@@ -52,7 +52,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         seeds: options.seeds,
         shift: options.shift.clone(),
         ood: options.outside.ood.clone(),
-        ood_overrides: options.outside.overrides(),
+        ood_overrides: options.outside.overrides()?,
         other_data: options.other_data.clone(),
     };
     let backend = common.backend()?;

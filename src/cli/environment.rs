@@ -6,6 +6,8 @@ use crate::suggest::nearest;
 
 /// The variable behind `--device`.
 pub const DEVICE: &str = "BAYES_DEVICE";
+/// The variable behind the `--model` of the server, which other commands read where they get none.
+pub const MODEL: &str = "BAYES_MODEL";
 /// Whether products of f32 on a GPU may read TF32: `1`.
 pub const TF32: &str = "BAYES_TF32";
 /// Those that belong to no flag.

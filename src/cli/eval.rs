@@ -23,8 +23,8 @@ use crate::predict::Loading;
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// One or more model folders or Hub ids; the others are compared with the first [default: the
-    /// newest model under checkpoints]
+    /// One or more model folders or Hub ids; the others are compared with the first [default: that
+    /// of BAYES_MODEL, else the newest under checkpoints]
     #[arg(long, value_name = "FOLDER", num_args = 1..)]
     model: Vec<PathBuf>,
     /// File, folder, built-in data set name or Hub id [default: the data the first model was
@@ -74,6 +74,9 @@ pub struct Options {
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let gates: Vec<Gate> =
         options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    if let Some(folder) = &options.report {
+        replace::check_report("--report", folder)?;
+    }
     let mut display = Display::new(common.quiet);
     let evaluated = match &options.predictions {
         Some(file) if options.model.is_empty() => from_file(file, options, &mut display)?,
@@ -168,7 +171,7 @@ fn from_models(
         limit: options.limit.unwrap_or(0),
         coverage: options.coverage,
         ood: options.outside.ood.clone(),
-        ood_overrides: options.outside.overrides(),
+        ood_overrides: options.outside.overrides()?,
         shift: options.shift.clone(),
         no_baseline: options.no_baseline,
         trunk: None,

@@ -11,6 +11,11 @@ use super::hidden::{Hidden, hidden};
 use super::words::whole;
 use crate::serve::{ForwardSettings, KeySource, Target};
 
+/// How long the other server is waited for, in seconds.
+const TIMEOUT: u64 = 2;
+/// Texts that are sent in a minute.
+const PER_MINUTE: usize = 600;
+
 /// Flags of `bayes serve` about forwarding.
 #[derive(Debug, Args)]
 pub struct ForwardFlags {
@@ -21,13 +26,13 @@ pub struct ForwardFlags {
     /// Name of the model to ask for at a URL that ends in /v1/systemone
     #[arg(long, value_name = "NAME", env = "BAYES_FORWARD_MODEL")]
     forward_model: Option<String>,
-    /// Timeout for the other server's response, in seconds
-    #[arg(long, value_name = "SECONDS", value_parser = whole::<u64>(1..=60), default_value_t = 2, env = "BAYES_FORWARD_TIMEOUT")]
-    forward_timeout: u64,
+    /// Timeout for the other server's response, in seconds [default: 2]
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u64>(1..=60), env = "BAYES_FORWARD_TIMEOUT")]
+    forward_timeout: Option<u64>,
     /// Maximum number of texts sent to the other server in any one minute; above it, the abstention
-    /// stands
-    #[arg(long, value_name = "TEXTS", value_parser = whole::<usize>(1..=100_000), default_value_t = 600, env = "BAYES_FORWARD_PER_MINUTE")]
-    forward_per_minute: usize,
+    /// stands [default: 600]
+    #[arg(long, value_name = "TEXTS", value_parser = whole::<usize>(1..=100_000), env = "BAYES_FORWARD_PER_MINUTE")]
+    forward_per_minute: Option<usize>,
     /// File that contains the API key for the other server; or set BAYES_FORWARD_KEY
     #[arg(long, value_name = "FILE", env = "BAYES_FORWARD_KEY_FILE")]
     forward_key_file: Option<PathBuf>,
@@ -38,15 +43,28 @@ pub struct ForwardFlags {
 }
 
 impl ForwardFlags {
+    /// Those that say how texts are sent, and nothing else.
+    fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--forward-model", self.forward_model.is_some()),
+            ("--forward-timeout", self.forward_timeout.is_some()),
+            ("--forward-per-minute", self.forward_per_minute.is_some()),
+            ("--forward-key-file", self.forward_key_file.is_some()),
+            ("--forward-ca", self.forward_ca.is_some()),
+        ];
+        all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    }
+
     /// Of a server that listens here, and answers within so many seconds.
     pub fn settings(&self, own: SocketAddr, answers: u64) -> Result<Option<ForwardSettings>> {
         let Some(Hidden(url)) = &self.forward_abstained else {
+            let given = self.given();
             ensure!(
-                self.forward_key_file.is_none()
-                    && self.forward_model.is_none()
-                    && self.forward_ca.is_none(),
-                "--forward-key-file, --forward-model and --forward-ca have no effect without \
-                 --forward-abstained"
+                given.is_empty(),
+                "{} (or {}) {} no effect without --forward-abstained",
+                given.join(" and "),
+                if given.len() == 1 { "its variable" } else { "their variables" },
+                if given.len() == 1 { "has" } else { "have" },
             );
             return Ok(None);
         };
@@ -55,10 +73,10 @@ impl ForwardFlags {
             !target.is_at(own),
             "--forward-abstained is the address of this server itself; name another server"
         );
+        let timeout = self.forward_timeout.unwrap_or(TIMEOUT);
         ensure!(
-            self.forward_timeout < answers,
-            "--forward-timeout {} leaves no time within --request-timeout {answers}; make it shorter",
-            self.forward_timeout
+            timeout < answers,
+            "--forward-timeout {timeout} leaves no time within --request-timeout {answers}; make it shorter",
         );
         let variable = std::env::var_os("BAYES_FORWARD_KEY");
         Ok(Some(ForwardSettings {
@@ -70,8 +88,8 @@ impl ForwardFlags {
                 (None, Some(key)) => KeySource::Environment(key),
                 (None, None) => KeySource::None,
             },
-            timeout: Duration::from_secs(self.forward_timeout),
-            per_minute: self.forward_per_minute,
+            timeout: Duration::from_secs(timeout),
+            per_minute: self.forward_per_minute.unwrap_or(PER_MINUTE),
         }))
     }
 }

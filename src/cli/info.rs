@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::json;
 
+use super::environment::MODEL;
 use super::quantize::certificate_table;
 use super::{Common, Outcome, model_folder, print, print_json};
 use crate::artifact::{self, Manifest};
@@ -35,6 +36,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         Err(error) => error.to_string(),
     };
     let data_folder = std::env::var("BAYES_DATA_DIR").ok();
+    let usual_model = std::env::var(MODEL).ok().filter(|named| !named.is_empty());
     if common.json {
         let mut found = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -48,6 +50,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             "hub_endpoint": endpoint,
             "hub_offline": hub::is_offline(),
             "data_folder": data_folder,
+            "default_model": usual_model,
             "license": env!("CARGO_PKG_LICENSE"),
         });
         if let Some(card) = &selected.card {
@@ -60,7 +63,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         "bayes         {}\ndevice        {device} ({})\n{}threads       {}\nCPU features  {}\nprecisions    {}\n\
          token cache   {} (BAYES_CACHE_DIR)\nHub cache     {} (HF_HOME)\n\
          Hub           {endpoint} (HF_ENDPOINT){}\ndata folder   {}\n\
-         license       {}\n",
+         default model {}\nlicense       {}\n",
         env!("CARGO_PKG_VERSION"),
         selected.reason,
         selected.card.as_ref().map(of_card).unwrap_or_default(),
@@ -71,6 +74,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         hub::cache_folder().display(),
         if hub::is_offline() { ", offline (HF_HUB_OFFLINE is set)" } else { "" },
         data_folder.as_deref().unwrap_or("not set (BAYES_DATA_DIR)"),
+        usual_model.map_or("the newest (BAYES_MODEL is not set)".to_owned(), |named| format!(
+            "{named} ({MODEL})"
+        )),
         env!("CARGO_PKG_LICENSE"),
     ))?;
     Ok(Outcome::Done)

@@ -40,17 +40,17 @@ mod written;
 mod zero_shot;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use candle_core::DeviceLocation;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use log::Reader;
+use models::model_folder;
 use output::{note, print, print_json, print_raw};
 
 use crate::compute::{self, Backend, DeviceChoice, Selected};
-use crate::{hub, model};
+use crate::hub;
 
 /// Folder of the models, in the working folder.
 const CHECKPOINTS: &str = "checkpoints";
@@ -285,27 +285,4 @@ impl Common {
             _ => Backend::of(selected.device),
         })
     }
-}
-
-/// The model folder or Hub id that was named, or the newest one that is complete, named on stderr.
-fn model_folder(named: Option<&Path>) -> Result<PathBuf> {
-    if let Some(named) = named {
-        return Ok(model::obtain(&named.to_string_lossy())?);
-    }
-    let manifest = |folder: &Path| folder.join("model").join("bayes").join("manifest.json");
-    let newest = std::fs::read_dir(CHECKPOINTS)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter_map(|path| Some((std::fs::metadata(manifest(&path)).ok()?.modified().ok()?, path)))
-        .max();
-    let Some((_, path)) = newest else {
-        bail!(
-            "you gave no model and there is none under `{CHECKPOINTS}`; train one with `bayes \
-             train`, or give `--model FOLDER`"
-        );
-    };
-    let folder = path.join("model");
-    note(&format!("model: {}", folder.display()))?;
-    Ok(folder)
 }

@@ -1,14 +1,87 @@
-//! `--model NAME=FOLDER`, for a server of several models.
+//! The model that a command is about: `--model`, the variable of the environment, or the newest one; and
+//! `--model NAME=FOLDER`, for a server of several.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::model_folder;
+use super::environment::MODEL;
+use super::{CHECKPOINTS, note};
+use crate::model;
 use crate::serve::{ForwardSettings, ModelFolder};
+
+/// Variables that change what a server answers, and no other command.
+const OF_SERVER: [&str; 5] = [
+    "BAYES_LABELS",
+    "BAYES_TEMPLATE",
+    "BAYES_ABSTAIN_MIN_CONFIDENCE",
+    "BAYES_ABSTAIN_MAX_EPISTEMIC",
+    "BAYES_ABSTAIN_OOD_P",
+];
 
 /// The longest name.
 const LONGEST: usize = 64;
+
+/// The model folder or Hub id that was named, or that of the environment, or the newest one that is complete; the
+/// latter two are named on stderr.
+pub fn model_folder(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(named) = named {
+        return Ok(model::obtain(&named.to_string_lossy())?);
+    }
+    if let Some(named) = of_environment()? {
+        note(&format!("model: {} ({MODEL})", named.display()))?;
+        let others: Vec<String> = OF_SERVER
+            .into_iter()
+            .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if !others.is_empty() {
+            note(&format!(
+                "warning: only `bayes serve` reads {}, so answers of this model may differ from the server's",
+                others.join(", ")
+            ))?;
+        }
+        return model::obtain(&named.to_string_lossy())
+            .with_context(|| format!("the environment variable `{MODEL}` names the model"));
+    }
+    let manifest = |folder: &Path| folder.join("model").join("bayes").join("manifest.json");
+    let newest = std::fs::read_dir(CHECKPOINTS)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|path| Some((std::fs::metadata(manifest(&path)).ok()?.modified().ok()?, path)))
+        .max();
+    let Some((_, path)) = newest else {
+        bail!(
+            "you gave no model and there is none under `{CHECKPOINTS}`; train one with `bayes \
+             train`, or give `--model FOLDER`"
+        );
+    };
+    let folder = path.join("model");
+    note(&format!("model: {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// The one model that the environment names.
+///
+/// # Errors
+/// It names several, or nothing that can be a folder.
+pub fn of_environment() -> Result<Option<PathBuf>> {
+    let value = std::env::var_os(MODEL).filter(|value| !value.is_empty());
+    value.map(|value| the_one(Path::new(&value))).transpose()
+}
+
+/// A server may have several; other commands are about one.
+fn the_one(given: &Path) -> Result<PathBuf> {
+    let mut all = parts(given)?;
+    ensure!(
+        all.len() == 1,
+        "`{MODEL}` names {} models, `{}`; choose one of them with --model",
+        all.len(),
+        given.display()
+    );
+    Ok(all.remove(0).1)
+}
 
 /// The folders that are named, or the newest model where none is.
 pub fn folders(given: &[PathBuf]) -> Result<Vec<ModelFolder>> {
@@ -98,6 +171,15 @@ mod tests {
             let told = parts(Path::new(wrong)).unwrap_err().to_string();
             assert!(told.contains("ASCII letters"), "{wrong}: {told}");
         }
+    }
+
+    #[test]
+    fn the_environment_names_one_model_with_or_without_a_name() {
+        let one = |text| the_one(Path::new(text)).map_err(|error| error.to_string());
+        assert_eq!(one("runs/a").unwrap(), Path::new("runs/a"));
+        assert_eq!(one("a=runs/a").unwrap(), Path::new("runs/a"));
+        let told = one("a=runs/a,b=runs/b").unwrap_err();
+        assert!(told.contains("2 models, `a=runs/a,b=runs/b`"), "{told}");
     }
 
     #[test]

@@ -9,9 +9,10 @@ use clap::Args;
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::{Common, Outcome, RUNS, model_folder, note, print, print_json, transfer};
+use super::environment::MODEL;
+use super::{Common, Outcome, RUNS, model_folder, models, note, print, print_json, transfer};
 use crate::data;
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, check_repeated};
 use crate::hub::{self, Client, Memory, NewFile, Observer, Progress};
 use crate::numbers::counted;
 use crate::publish::{
@@ -24,7 +25,7 @@ const MAIN: &str = "main";
 /// Flags of `bayes publish`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Model folder [default: the newest model under checkpoints]
+    /// Model folder [default: the newest model under checkpoints; needed where BAYES_MODEL is set]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// The repository, as OWNER/NAME [default: publish.repo in the config]
@@ -63,6 +64,15 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    // What is public is not chosen by a variable that was set for a server.
+    if options.model.is_none()
+        && let Some(named) = models::of_environment()?
+    {
+        bail!(
+            "`{MODEL}` names `{}`, which may not be the model that you mean to publish; give it with --model",
+            named.display()
+        );
+    }
     let folder = model_folder(options.model.as_deref())?;
     let config = words(options, &folder)?;
     let named = Some(config.repo.as_str()).filter(|repo| !repo.is_empty());
@@ -175,6 +185,20 @@ fn observer(repo: &str) -> Observer {
 fn words(options: &Options, folder: &Path) -> Result<PublishConfig> {
     if let Some(setting) = options.settings.iter().find(|one| !one.starts_with("publish.")) {
         bail!("`--set {setting}`: only keys of [publish] can be changed after training");
+    }
+    if let Err(message) = check_repeated(&options.settings) {
+        bail!("`--set`: {message}");
+    }
+    let own =
+        [("--repo", "repo", options.repo.is_some()), ("--private", "private", options.private)];
+    for (flag, key, given) in own {
+        let sets = |setting: &String| {
+            let name = setting.split_once('=').map_or("", |(name, _)| name.trim());
+            name.strip_prefix("publish.") == Some(key)
+        };
+        if given && options.settings.iter().any(sets) {
+            bail!("`{flag}` and `--set publish.{key}` set the same key; give only one of them");
+        }
     }
     let experiment = match &options.config {
         Some(path) => Experiment::read(path, &options.settings)?,

@@ -25,7 +25,8 @@ enum Stored {
 /// Flags of `bayes quantize`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The classifier: a folder written by bayes [default: the newest model under checkpoints]
+    /// The classifier: a folder written by bayes [default: that of BAYES_MODEL, else the newest under
+    /// checkpoints]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// What the weights are stored in, and multiplied with

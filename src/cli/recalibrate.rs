@@ -15,7 +15,8 @@ use crate::numbers::grouped;
 /// Flags of `bayes recalibrate`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The classifier: a folder written by bayes [default: the newest model under checkpoints]
+    /// The classifier: a folder written by bayes [default: that of BAYES_MODEL, else the newest under
+    /// checkpoints]
     #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Labelled rows like those that the model will answer: a file, folder, built-in data set name or Hub id. All

@@ -15,7 +15,7 @@ use super::precision::PrecisionFlag;
 use super::redis::RedisFlags;
 use super::words::whole;
 use super::zero_shot::{Named, labels_of, named};
-use super::{Common, Outcome, models, note, print};
+use super::{Common, Outcome, environment, models, note, print};
 use crate::compute;
 use crate::numbers::grouped;
 use crate::predict::Loading;
@@ -44,7 +44,7 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Options {
     /// Model folder or Hub id [default: the newest model under checkpoints]. For several models, repeat it with a
     /// name for each; the first one answers requests that name none
-    #[arg(long, value_name = "[NAME=]FOLDER", env = "BAYES_MODEL")]
+    #[arg(long, value_name = "[NAME=]FOLDER", env = environment::MODEL)]
     model: Vec<PathBuf>,
     /// Address to listen on
     #[arg(long, value_parser = address, default_value = "127.0.0.1", env = "BAYES_HOST")]

@@ -1,10 +1,12 @@
 //! Flags of the commands that read tables: they override keys of `[data]`.
 
+use anyhow::{Result, anyhow};
 use clap::Args;
 
 use super::quoted::{Part, parts};
 use crate::data::Overrides;
 use crate::data::table::{Header, Quoting};
+use crate::experiment::check_repeated;
 
 /// Where these flags stand in the help.
 const HEADING: &str = "Data options";
@@ -68,12 +70,17 @@ pub struct OodFlags {
 }
 
 impl OodFlags {
-    pub fn overrides(&self) -> Overrides {
+    /// How the tables of `--ood` are read.
+    ///
+    /// # Errors
+    /// A key has two values.
+    pub fn overrides(&self) -> Result<Overrides> {
+        check_repeated(&self.ood_set).map_err(|message| anyhow!("`--ood-set`: {message}"))?;
         let mut overrides = Overrides::default();
         for setting in &self.ood_set {
             overrides.set(setting).expect("it was checked when it was read");
         }
-        overrides
+        Ok(overrides)
     }
 }
 
@@ -151,6 +158,21 @@ fn renamings(text: &str) -> Result<Renamings, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_the_texts_of_no_class_has_one_value() {
+        let overrides = |settings: &[&str]| {
+            let ood_set = settings.iter().map(|&one| one.to_owned()).collect();
+            let flags = OodFlags { ood: Vec::new(), ood_set };
+            flags.overrides().map_err(|error| error.to_string())
+        };
+        let message = overrides(&["data.text_column=a", "data.text_column=b"]).unwrap_err();
+        assert!(
+            message.contains("`--ood-set`: `data.text_column` is set twice, to `a` and to `b`")
+        );
+        let found = overrides(&["data.text_column=a", "data.text_column = a"]).unwrap();
+        assert_eq!(found.text_column.as_deref(), Some("a"));
+    }
 
     #[test]
     fn labels_may_begin_with_a_minus() {

@@ -10,7 +10,10 @@ use super::publish::{memory, send, usual_message};
 use super::summary::{finished_text, write_report};
 use super::words::filled;
 use super::written::ExperimentFlags;
-use super::{CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw, stop};
+use super::{
+    CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw, replace, stop,
+};
+use crate::evaluate::REPORT_FILES;
 use crate::experiment::{self, Ended, Experiment, Plan, Progress, Resume, RunContext};
 use crate::numbers::grouped;
 use crate::publish::{Message, Push, Pusher, whole};
@@ -79,6 +82,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         return if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }
             .map(|()| Outcome::Done);
     }
+    if let Some(folder) = &options.report {
+        replace::check_report("--report", folder)?;
+    }
     let backend = common.backend()?;
     let stop = stop::listen()?;
     let mut display = Display::new(common.quiet);
@@ -144,7 +150,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 /// The report of a run that was finished before, as far as it is there.
 fn copy_report(run: &Path, folder: Option<&Path>) -> Result<()> {
     let Some(folder) = folder else { return Ok(()) };
-    for name in ["report.json", "report.md", "report.html"] {
+    for name in REPORT_FILES {
         let path = run.join(name);
         if path.is_file() {
             store::write_atomically(&folder.join(name), &std::fs::read(path)?)?;

@@ -6,12 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::tables::TableFlags;
-use crate::experiment::{CLASSIFY, Experiment, ExperimentError, QUICK_START};
+use crate::experiment::{CLASSIFY, Experiment, ExperimentError, QUICK_START, check_repeated};
 use crate::model::{FROM_SCRATCH, SIZES};
 use crate::store;
-
-/// The only key whose value is a table.
-const LABEL_MAP: &str = "data.label_map";
 
 /// Data, a config file, an encoder, and keys.
 #[derive(Debug, Args)]
@@ -53,20 +50,10 @@ impl ExperimentFlags {
         Ok(experiment)
     }
 
-    /// Refuses a key that a flag sets and `--set` too: one of them would have no effect.
+    /// Refuses a key that has two values, or that a flag sets and `--set` too: one of them would have no effect.
     fn refuse_twice(&self) -> Result<(), ExperimentError> {
-        let key = |setting: &String| setting.split_once('=').map(|(key, _)| key.trim().to_owned());
-        // Of a value the last counts, as on every command line; of a table the others would be lost.
-        let maps = self.settings.iter().filter_map(key).filter(|key| key == LABEL_MAP);
-        if maps.count() > 1 {
-            return Err(ExperimentError::Config {
-                place: "the flags".to_owned(),
-                message: format!(
-                    "`--set {LABEL_MAP}` is given twice, and only the last would count; write all renamings in \
-                     one, or use `--label-map`"
-                ),
-            });
-        }
+        check_repeated(&self.settings)
+            .map_err(|message| ExperimentError::Config { place: "`--set`".to_owned(), message })?;
         let own = [
             ("the data set", "data.dataset", self.data.is_some()),
             ("`--init`", "model.init", self.init.is_some()),

@@ -2,6 +2,7 @@
 
 use super::EvaluateError;
 use crate::artifact::Manifest;
+use crate::data::{DataConfig, Dataset, renaming, shell_word, two_readings};
 
 /// The most names that a message lists.
 const SHOWN: usize = 20;
@@ -84,11 +85,29 @@ pub fn labels_of_trained(data: &[String], model: &Manifest) -> Result<Vec<u32>, 
     let is_class = || model.labels.iter().any(|label| same(label, outside));
     match data.iter().find(|label| !outside.is_empty() && same(label, outside)) {
         Some(label) if !is_class() => {
-            let (label, map) = (label.clone(), quoted(&renaming(label, "NAME")));
+            let (label, map) = (label.clone(), shell_word(&renaming(label, "NAME")));
             Err(LabelError::OutOfScope { label, map }.into())
         }
         _ => labels_of_model(data, &model.labels),
     }
+}
+
+/// What to say of rows whose labels a model has as names of classes, where they could be places in its list as well.
+/// Who renames labels to them says that names are meant.
+pub fn names_or_places(dataset: &Dataset, config: &DataConfig, model: &[String]) -> Option<String> {
+    let mut labels: Vec<&str> = dataset.labels.iter().map(String::as_str).collect();
+    let maps = [&config.label_map, &config.usual_label_map];
+    let is_meant = |label: &&str| maps.iter().any(|map| map.values().any(|to| to == label));
+    if labels.iter().all(is_meant) {
+        return None;
+    }
+    labels.sort_by_key(|label| label.parse::<usize>().ok());
+    let readings = two_readings(&labels, model)?;
+    Some(format!(
+        "the labels of `{}` are numbers that the model has as names of classes and that could be their places: \
+         {readings}",
+        dataset.name
+    ))
 }
 
 /// Numbers of classes that count from 0; where none is 0, they may count from 1.
@@ -130,7 +149,7 @@ fn find(label: &str, data: &[String], model: &[String]) -> Result<u32, LabelErro
             which,
             model: listed(model.iter()),
             data: listed(data.iter()),
-            map: quoted(&map.join(",")),
+            map: shell_word(&map.join(",")),
         });
     }
     let (name, meant) = match nearest(label, model) {
@@ -140,7 +159,7 @@ fn find(label: &str, data: &[String], model: &[String]) -> Result<u32, LabelErro
     Err(LabelError::Unknown {
         label: label.to_owned(),
         known: listed(model.iter()),
-        map: quoted(&renaming(label, name)),
+        map: shell_word(&renaming(label, name)),
         meant,
     })
 }
@@ -166,25 +185,6 @@ fn nearest<'a>(label: &str, model: &'a [String]) -> Option<&'a str> {
     let near = model.iter().map(|name| (distance(&name.to_lowercase()), name));
     let (distance, name) = near.min_by_key(|(distance, _)| *distance)?;
     (distance <= label.chars().count() / 3).then_some(name.as_str())
-}
-
-/// What `--label-map` takes: names with signs that divide stand in double quotes.
-pub(super) fn renaming(from: &str, to: &str) -> String {
-    let side = |name: &str| match name.contains(['=', ',', '"']) {
-        true => format!("\"{}\"", name.replace('"', "\"\"")),
-        false => name.to_owned(),
-    };
-    format!("{}={}", side(from), side(to))
-}
-
-/// One word of a shell.
-pub(super) fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-=,.".contains(c);
-    if text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 /// The first names, and how many more there are.

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::labels::{quoted, renaming};
-use crate::data::{DataConfig, Dataset, some};
+use crate::data::{DataConfig, Dataset, renaming, shell_word, some};
 
 /// What to say of rows that are read with `config`, for a model that was trained with `trained`; `None` where the
 /// labels of its files come out as they did in the training.
@@ -35,6 +34,6 @@ pub fn read_unlike_training(
         "`{model}` was trained with {applied}; it concerns the labels {}; if they mean the same here as in the \
          training of this model, add `--label-map {}`",
         some(labels.into_iter().map(String::as_str)),
-        quoted(&flag.join(","))
+        shell_word(&flag.join(","))
     ))
 }

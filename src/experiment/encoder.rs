@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::feature_cache::content_of;
 use super::{Experiment, ExperimentError};
-use crate::artifact::{SpecialTokens, manifest_of};
+use crate::artifact::{SpecialTokens, manifest_of, other_networks};
 use crate::compute::{Backend, Noise};
 use crate::data::{
     DataError, Dataset, Example, Part, Remark, TextTokenizer, VocabularyError, build_vocabulary,
@@ -41,7 +41,8 @@ pub struct InitialEncoder {
     pub max_length: usize,
     /// Modules of the encoder that are not used, as `modules.json` names them.
     pub left_out: Vec<String>,
-    /// What sentence-transformers does to every text before, and nobody does here.
+    /// What its files ask for and nobody does here: code of its own, what sentence-transformers does to every text
+    /// before.
     pub unread: Vec<String>,
     /// Whether the folder holds several networks, of which the first is taken.
     pub ensemble: bool,
@@ -100,7 +101,10 @@ impl InitialEncoder {
         // In a folder of ours they are the classifier.
         let (left_out, unread) = match encoder.source.contains_key("bayes") {
             true => (Vec::new(), Vec::new()),
-            false => (left_out(folder)?, unread_changes(folder)?),
+            false => {
+                let networks = other_networks(&encoder);
+                (left_out(folder)?, [networks, unread_changes(folder)?].concat())
+            }
         };
         let own = manifest_of(folder)?;
         let ensemble = own.is_some_and(|own| own.fit.method == Method::Ensemble);
@@ -135,7 +139,14 @@ impl InitialEncoder {
                     .to_owned(),
             )
         });
-        left_out.into_iter().chain(unread).chain(others).collect()
+        let own = self.encoder.source.contains_key("bayes");
+        let head = self.encoder.head_of_other_task().filter(|_| !own).map(|class| {
+            Remark::Note(format!(
+                "the encoder comes from a `{}`; the head of that task is not used, and a new one is trained",
+                class.chars().take(60).collect::<String>()
+            ))
+        });
+        left_out.into_iter().chain(unread).chain(others).chain(head).collect()
     }
 
     fn new_encoder(

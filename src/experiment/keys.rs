@@ -159,7 +159,7 @@ fn kind(example: Option<&Value>) -> String {
 }
 
 /// One value as TOML has it.
-fn parsed(written: &str) -> Option<Value> {
+pub(super) fn parsed(written: &str) -> Option<Value> {
     let line: Table = toml::from_str(&format!("value = {written}")).ok()?;
     if line.len() == 1 { line.into_iter().next().map(|(_, value)| value) } else { None }
 }

@@ -14,7 +14,7 @@ use super::features::Reads;
 use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::quantize::refuse_edited;
-use super::{Experiment, ExperimentError, Features, Progress};
+use super::{Experiment, ExperimentError, Features, Progress, check_repeated};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Recalibration};
 use crate::calibrate::{CalibrationConfig, CalibrationSummary, SMALL};
 use crate::compute::{Backend, Noise, Purpose};
@@ -22,7 +22,8 @@ use crate::data::split::{carve, content_hash};
 use crate::data::{Dataset, Example, Overrides, TokenSet, repeated_evidence};
 use crate::evaluate::models::data_config;
 use crate::evaluate::{
-    EvaluateError, Origin, OriginError, Seen, all_rows, labels_of_trained, read_unlike_training,
+    EvaluateError, Origin, OriginError, Seen, all_rows, labels_of_trained, names_or_places,
+    read_unlike_training,
 };
 use crate::method::PosteriorConfig;
 use crate::metrics::{self, FLOOR_RESAMPLES, Scored};
@@ -178,6 +179,7 @@ fn settings(
             format!("`{}` was never calibrated; run `bayes fit` first", job.model.display());
         return Err(refuse("`--model`".to_owned(), message));
     };
+    check_repeated(&job.settings).map_err(|message| refuse("`--set`".to_owned(), message))?;
     let fixed = |key: &str| key.starts_with("novelty") || key == "precisions";
     for setting in &job.settings {
         let key = setting.split('=').next().unwrap_or_default().trim();
@@ -227,6 +229,9 @@ fn rows(
     let trained = manifest.data.as_ref().filter(|_| job.overrides.label_map.is_empty());
     let unlike = trained.and_then(|own| read_unlike_training(&dataset, &config, &job.model, own));
     if let Some(warning) = unlike {
+        show(Progress::Warning(warning));
+    }
+    if let Some(warning) = names_or_places(&dataset, &config, &manifest.labels) {
         show(Progress::Warning(warning));
     }
     let by_label = labels_of_trained(&dataset.labels, manifest)?;

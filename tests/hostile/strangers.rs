@@ -38,6 +38,86 @@ fn a_head_that_is_no_classifier_is_refused_by_its_kind() {
 }
 
 #[test]
+fn a_head_of_another_task_is_no_classifier_whatever_its_tensors_are_called() {
+    for class in [
+        "BertForTokenClassification",
+        "BertForQuestionAnswering",
+        "BertForMultipleChoice",
+        "BertForNextSentencePrediction",
+        "BertForMaskedLM",
+        "BertLMHeadModel",
+    ] {
+        let folder = Foreign::new();
+        for architectures in [json!([class]), json!(class), json!(["BertModel", class])] {
+            folder.edit("config.json", |config| config["architectures"] = architectures);
+            let message = folder.refused();
+            assert!(message.contains(class) && message.contains("--init"), "{message}");
+        }
+    }
+    // A file that names no class may have the labels of a tagger.
+    let folder = Foreign::new();
+    folder.edit("config.json", |config| {
+        config.as_object_mut().unwrap().shift_remove("architectures");
+        config["id2label"] = json!({ "0": "O", "1": "B-PER", "2": "I-PER" });
+        config["label2id"] = Value::Null;
+    });
+    let message = folder.refused();
+    assert!(message.contains("`I-PER`") && message.contains("tags of words"), "{message}");
+}
+
+/// transformers goes by `model_type` as well, and runs the code only where it is told to trust it.
+#[test]
+fn a_network_that_may_be_another_is_read_by_its_family_and_told() {
+    let plain = Foreign::new().answer("a film");
+    for (key, value, words) in [
+        ("architectures", json!(["MyCustomBert"]), "`MyCustomBert`, which is no class of BERT"),
+        (
+            "architectures",
+            json!(["RobertaForSequenceClassification"]),
+            "`RobertaForSequenceClassification`, which is no class of BERT",
+        ),
+        (
+            "auto_map",
+            json!({ "AutoModelForSequenceClassification": "modeling.MyBert" }),
+            "`auto_map` in `config.json` names code of its own",
+        ),
+    ] {
+        let folder = Foreign::new();
+        folder.edit("config.json", |config| config[key] = value);
+        let output = folder.0.run(&["predict", "--model", "m", "--json", "a film"]);
+        let told = text(&output.stderr);
+        assert!(told.contains(words) && told.contains("read as plain BERT"), "{told}");
+        same(&plain, &serde_json::from_slice(&output.stdout).unwrap());
+        // So is its encoder where a classifier is trained on it.
+        let rows: String =
+            (0..80).map(|row| format!("film {row},{}\n", ["a", "b"][row % 2])).collect();
+        folder.0.write("rows.csv", format!("text,label\n{rows}"));
+        let output = folder.0.run(&["train", "rows.csv", "--init", "m", "--dry-run"]);
+        let told = text(&output.stderr);
+        assert!(output.status.success() && told.contains(words), "{told}");
+    }
+}
+
+#[test]
+fn the_head_of_another_task_is_left_behind_with_a_note() {
+    let folder = Foreign::new();
+    let rows: String = (0..80).map(|row| format!("film {row},{}\n", ["a", "b"][row % 2])).collect();
+    folder.0.write("rows.csv", format!("text,label\n{rows}"));
+    let told = |class: &str| {
+        folder.edit("config.json", |config| config["architectures"] = json!([class]));
+        let output = folder.0.run(&["train", "rows.csv", "--init", "m", "--dry-run"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let said = told("BertForTokenClassification");
+    assert!(said.contains("comes from a `BertForTokenClassification`"), "{said}");
+    for usual in ["BertForMaskedLM", "BertModel", "BertForSequenceClassification"] {
+        let said = told(usual);
+        assert!(!said.contains("the head of that task"), "{usual}: {said}");
+    }
+}
+
+#[test]
 fn classes_are_counted_in_the_head_and_named_where_names_are_there() {
     let folder = Foreign::new();
     let named = folder.answer("a film");
@@ -367,6 +447,37 @@ fn numbered_classes_are_not_matched_with_names() {
     }
     folder.0.write("numbered/test.csv", rows(["0", "1", "2"]));
     folder.0.done(&["eval", "--model", "m", "--dataset", "numbered", "--json"]);
+    // Names that are numbers could be the places that others are at.
+    let folder_of_stars = Foreign::new();
+    folder_of_stars.edit("config.json", |config| {
+        config["id2label"] = json!({ "0": "1", "1": "2", "2": "3" });
+        config["label2id"] = json!({ "1": 0, "2": 1, "3": 2 });
+    });
+    let stars = &folder_of_stars.0;
+    stars.write("two/test.csv", rows(["1", "2", "1"]));
+    stars.write("three/test.csv", rows(["1", "2", "3"]));
+    let told = |data: &str, more: &[&str]| {
+        let eval = ["eval", "--model", "m", "--dataset", data, "--no-baseline", "--json"];
+        let output = stars.run(&[&eval, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (text(&output.stderr), found["accuracy"]["value"].as_f64().unwrap())
+    };
+    let (said, as_names) = told("two", &[]);
+    for part in [
+        "1 is `1`, 2 is `2`; as places",
+        "1 is `2`, 2 is `3`. They are read as names",
+        "--label-map 1=1,2=2",
+        "--label-map 1=2,2=3",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (said, confirmed) = told("two", &["--label-map", "1=1,2=2"]);
+    assert!(!said.contains("as places") && confirmed == as_names, "{said}");
+    let (said, _) = told("two", &["--label-map", "1=2,2=3"]);
+    assert!(!said.contains("as places"), "{said}");
+    let (said, _) = told("three", &[]);
+    assert!(!said.contains("as places"), "{said}");
     folder.0.write("same/test.csv", rows(["LABEL_2", "LABEL_1", "LABEL_0"]));
     folder.0.done(&["eval", "--model", "m", "--dataset", "same", "--json"]);
 }

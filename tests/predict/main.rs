@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod environment;
 #[path = "../home/mod.rs"]
 mod home;
 mod input;
 mod library;
 mod precision;
+mod replaced;
 mod zero_shot;
 
 use std::io::Write;

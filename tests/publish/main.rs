@@ -156,6 +156,20 @@ fn who_may_not_publish_is_told_why() {
     let message = home::text(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(message.contains("hf auth login") && message.contains("HF_TOKEN"), "{message}");
+    for (twice, words) in [
+        (&["--set", "publish.repo=a/b"][..], "`--repo` and `--set publish.repo` set the same key"),
+        (
+            &["--private", "--set", "publish.private=false"],
+            "`--private` and `--set publish.private`",
+        ),
+        (
+            &["--set", "publish.license=mit", "--set", "publish.license=apache-2.0"],
+            "`publish.license` is set twice, to `mit` and to `apache-2.0`",
+        ),
+    ] {
+        let message = site.refused(&[&["--repo", "tester/tickets"][..], twice].concat());
+        assert!(message.contains(words), "{message}");
+    }
     let message = site.refused(&["--repo", "tester/tickets", "--set", "train.seed=1"]);
     assert!(message.contains("only keys of [publish]"), "{message}");
 }

@@ -293,7 +293,7 @@ fn a_label_map_that_cannot_be_meant_is_refused() {
         (&["--label-map", "c=x", "--label-map", "c=y"], "renames `c` twice"),
         (
             &["--set", "data.label_map={ c = \"x\" }", "--set", "data.label_map={ d = \"y\" }"],
-            "`--set data.label_map` is given twice",
+            "`data.label_map` (`--label-map`) is set twice",
         ),
     ] {
         let message = plan(&home, "eq.csv", map).unwrap_err();

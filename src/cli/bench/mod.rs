@@ -3,7 +3,7 @@
 mod table;
 mod texts;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Result, bail, ensure};
@@ -39,7 +39,8 @@ const CALIBRATION_PROBE: usize = 16;
 /// Flags of `bayes bench`.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Model folder or Hub id [default: the newest model under checkpoints]
+    /// Model folder or Hub id [default: that of BAYES_MODEL, else the newest under
+    /// checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     #[command(flatten)]
@@ -255,6 +256,15 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     if let Some(path) = &options.dump {
         replace::check("--dump", path, "a file of measured rows", bench::is_dump)?;
+    }
+    if let Some(folder) = &options.output {
+        let ours = |path: &Path| match path.extension() {
+            Some(extension) if extension == "json" => Baseline::read(path).is_ok(),
+            _ => std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(bench::TITLE)),
+        };
+        for name in ["report.json", "report.md"] {
+            replace::check("--output", &folder.join(name), "a report of `bayes bench`", ours)?;
+        }
     }
     let backend = common.backend()?;
     let folder = model_folder(options.model.as_deref())?;

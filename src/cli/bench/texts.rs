@@ -10,7 +10,7 @@ use crate::data::{
     self, DataConfig, Dataset, Example, Overrides, Preprocessing, Remark, TokenSet, sample,
 };
 use crate::evaluate::models::{Chosen, data_config};
-use crate::evaluate::{Origin, labels_of_trained};
+use crate::evaluate::{Origin, labels_of_trained, names_or_places};
 use crate::numbers::grouped;
 use crate::predict::Predictor;
 
@@ -92,6 +92,9 @@ impl Texts {
             show(Remark::Note(said));
             test.clone()
         });
+        if let Some(said) = names_or_places(&dataset, &config, predictor.labels()) {
+            show(Remark::Warning(said));
+        }
         let classes = predictor.labels().len() as u32;
         let (by_label, comparable) = match labels_of_trained(&dataset.labels, manifest) {
             Ok(by_label) => (by_label, true),

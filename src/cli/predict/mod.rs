@@ -27,7 +27,8 @@ use told::Told;
 #[derive(Debug, Args)]
 #[command(mut_arg("label_map", |argument| argument.hide(true)))]
 pub struct Options {
-    /// Model folder or Hub id [default: the newest model under checkpoints]
+    /// Model folder or Hub id [default: that of BAYES_MODEL, else the newest under
+    /// checkpoints]
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// Texts to classify; without TEXT or --input, one text per line is read from stdin
@@ -128,6 +129,7 @@ impl Stdin {
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     options.check(common.json)?;
+    options.check_output()?;
     let backend = common.backend()?;
     let folder = model_folder(options.model.as_deref())?;
     let loading =

@@ -1,10 +1,12 @@
-//! Flags of `bayes predict` that would have no effect.
+//! Flags of `bayes predict` that would have no effect, or one that nobody meant.
 
 use anyhow::{Result, bail};
 
 use super::{Options, Stdin};
+use crate::cli::replace;
 use crate::data::DataConfig;
 use crate::data::table::Format;
+use crate::predict::stream::{is_predictions, is_same_file};
 
 impl Options {
     /// Refuses what says nothing of this input or output. `json` is the flag of that name.
@@ -52,6 +54,18 @@ impl Options {
             );
         }
         Ok(())
+    }
+
+    /// Refuses to replace a file that is none of predictions. That of the input is refused as such.
+    ///
+    /// # Errors
+    /// There is one.
+    pub(super) fn check_output(&self) -> Result<()> {
+        let Some(path) = &self.output else { return Ok(()) };
+        if self.input.as_ref().is_some_and(|input| is_same_file(input, path)) {
+            return Ok(());
+        }
+        replace::check("--output", path, "a file of predictions", is_predictions)
     }
 
     fn check_tables(&self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Occurrence, Occurring, Place};
 use crate::data::labels::{Parts, likeness, parts, plain, tidy, whole_number};
+use crate::data::places::two_readings;
 use crate::data::remark::{Remark, some};
 use crate::data::{DataConfig, DataError};
 use crate::numbers::grouped;
@@ -73,18 +74,20 @@ impl<'a> Meaning<'a> {
     pub(super) fn indices(
         &mut self,
         names: &[String],
+        config: &DataConfig,
         remarks: &mut Vec<Remark>,
     ) -> Result<(), DataError> {
         let is_name = |name: &str| names.iter().any(|known| known == name);
         let index = |name: &str| whole_number(name).unwrap_or(name).parse::<i64>().ok();
         if self.of.values().all(|name| is_name(name)) {
-            let at = |name: &String| names.get(usize::try_from(index(name)?).ok()?);
-            let places: Option<Vec<&String>> = self.of.values().map(at).collect();
-            if places.is_some_and(|places| !places.into_iter().eq(self.of.values())) {
-                let shown = some(self.of.values().map(String::as_str));
+            let mut labels: Vec<&str> = self.of.values().map(String::as_str).collect();
+            labels.sort_by_key(|label| index(label));
+            labels.dedup();
+            let is_said = labels.iter().all(|label| config.renaming(label).is_some());
+            if let Some(readings) = two_readings(&labels, names).filter(|_| !is_said) {
                 remarks.push(Remark::Warning(format!(
-                    "{shown} are class names and could be places in the list of names, counted from 0, as well; they \
-                     are read as names; if they are places, say so with `data.label_map`, for each place its name"
+                    "the labels could be places in the list of class names as well as names: {readings} \
+                     (`data.label_map`)"
                 )));
             }
             return Ok(());

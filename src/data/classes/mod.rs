@@ -73,7 +73,7 @@ pub(super) fn settle(
     if names.is_empty() {
         meant.numbers(config);
     } else {
-        meant.indices(names, &mut remarks)?;
+        meant.indices(names, config, &mut remarks)?;
     }
     meant.truth_values();
     if let Some((label, _)) = config.label_map.iter().find(|(_, to)| tidy(to).is_empty()) {
@@ -137,7 +137,7 @@ pub(super) fn names_of(
     let mut meant = Meaning::new(occurring);
     let _ = meant.lists(&mut unsaid);
     meant.tidy();
-    if names.is_empty() || meant.indices(&names, &mut unsaid).is_err() {
+    if names.is_empty() || meant.indices(&names, config, &mut unsaid).is_err() {
         meant.numbers(config);
     }
     meant.truth_values();

@@ -141,6 +141,12 @@ fn integers_that_could_be_places_or_names_are_told_of() {
     let map = DataConfig { label_map: label_map.into(), ..DataConfig::default() };
     let found = with(&rows(&["1", "2"]), &names, &map).unwrap();
     assert_eq!(fate(&found, "1"), Some("2".to_owned()), "what it says to do works");
+    assert!(!warned(&found, "could be places"), "{:?}", found.remarks);
+    let label_map = [("1", "1"), ("2", "2")].map(|(from, to)| (from.to_owned(), to.to_owned()));
+    let map = DataConfig { label_map: label_map.into(), ..DataConfig::default() };
+    let found = with(&rows(&["1", "2"]), &names, &map).unwrap();
+    assert_eq!(fate(&found, "1"), Some("1".to_owned()), "and so does the other");
+    assert!(!warned(&found, "could be places"), "{:?}", found.remarks);
     // One of them is no place, or each is at its own.
     let clear: [(&'static [&'static str], &[&str]); 3] =
         [(&["1", "2", "5"], &names), (&["0", "1"], &["0", "1", "2"]), (&["a", "b"], &["b", "a"])];

@@ -13,7 +13,7 @@ use crate::data::table::ColumnNames;
 use crate::data::{DataConfig, Dataset, Example, Overrides, Remark, Tested, clean, sample};
 use crate::evaluate::shift::{Damage, Kept, Shifted};
 use crate::evaluate::{
-    Answers, EvalRows, Evaluation, OUT_OF_SCOPE, Truth, answer, answer_outside,
+    Answers, EvalRows, Evaluation, OUT_OF_SCOPE, Truth, answer, answer_outside, names_or_places,
     read_unlike_training,
 };
 use crate::numbers::grouped;
@@ -79,6 +79,11 @@ impl Asked {
             !self.overrides.label_map.is_empty() || !self.config.usual_label_map.is_empty();
         let trained = manifest.data.as_ref().filter(|_| !is_said)?;
         read_unlike_training(&self.dataset, &self.config, model, trained)
+    }
+
+    /// What to say where these labels could be a model's names or their places.
+    pub(super) fn names_or_places(&self, manifest: &Manifest) -> Option<String> {
+        names_or_places(&self.dataset, &self.config, &manifest.labels)
     }
 
     /// What to say where a model was trained with other columns, which are here too and which nobody named.

@@ -111,6 +111,7 @@ pub fn evaluate_models(
             check_labels(&shared.outside, manifest, show)?;
         }
         warn(shared.asked.read_unlike(folder, manifest), show);
+        warn(shared.asked.names_or_places(manifest), show);
         warn(shared.asked.other_columns(folder, manifest), show);
         if evaluated.iter().any(|one| one.answers.model == model) {
             return Err(ModelsError::Twice { model });

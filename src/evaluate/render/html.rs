@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Block;
+use super::{Block, TITLE};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -31,8 +31,8 @@ pub(super) fn render(blocks: &[Block]) -> String {
     }
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
-         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Evaluation\
-         </title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>Evaluation</h1>\n{body}\
+         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{TITLE}\
+         </title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{TITLE}</h1>\n{body}\
          </main>\n</body>\n</html>\n"
     )
 }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::Block;
+use super::{Block, TITLE};
 
 pub(super) fn render(blocks: &[Block]) -> String {
-    let mut text = "# Evaluation\n".to_owned();
+    let mut text = format!("# {TITLE}\n");
     for block in blocks {
         let _ = match block {
             Block::Heading(heading) => writeln!(text, "\n## {}", escape(heading)),

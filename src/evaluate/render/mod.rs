@@ -19,6 +19,28 @@ use crate::metrics::{AboveFloor, HEADLINE, Interval, Metric};
 use crate::numbers::grouped;
 use crate::store::{StoreError, write_atomically};
 
+/// The files of a report.
+pub const REPORT_FILES: [&str; 3] = ["report.json", "report.md", "report.html"];
+
+/// What the pages are called.
+const TITLE: &str = "Evaluation";
+
+/// Whether a file of one of these names is of a report that `eval` or `train` wrote.
+pub fn is_report(path: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(path) else { return false };
+    let ours = |value: Value| {
+        // Of one model, of several, and of a run.
+        let any: [&[&str]; 3] =
+            [&["accuracy", "nll"], &["models", "differences"], &["steps", "test"]];
+        any.iter().any(|keys| keys.iter().all(|key| value.get(key).is_some()))
+    };
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => serde_json::from_str(&text).is_ok_and(ours),
+        Some("md") => text.starts_with(&format!("# {TITLE}\n")),
+        _ => text.contains(&format!("<title>{TITLE}</title>")),
+    }
+}
+
 /// All that is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::experiment::check_repeated;
 use crate::method::Method;
 use crate::suggest::nearest;
 
@@ -32,6 +33,9 @@ pub enum EntryError {
          `wide=laplace:calibration.scale=1`"
     )]
     Label(String),
+    /// A key with two values.
+    #[error("`{0}`: {1}")]
+    Twice(String, String),
 }
 
 impl FromStr for Entry {
@@ -66,6 +70,7 @@ impl FromStr for Entry {
             })
         };
         let settings = parts.map(setting).collect::<Result<Vec<_>, _>>()?;
+        check_repeated(&settings).map_err(|message| EntryError::Twice(text.to_owned(), message))?;
         let label = match label {
             Some(label) => label.to_owned(),
             None => settings.iter().fold(name.to_owned(), |label, setting| {
@@ -116,6 +121,9 @@ mod tests {
         assert!(message.contains("did you mean `laplace`?") && message.contains("mc_dropout"));
         assert!(entry("swag:swag_rank").unwrap_err().contains("a key and a value"));
         assert!(entry("a/b=map").unwrap_err().contains("a label names folders"));
+        let message = entry("swag:swag_rank=10:posterior.swag_rank=20").unwrap_err();
+        assert!(message.contains("`posterior.swag_rank` is set twice, to `10` and to `20`"));
+        assert!(entry("swag:swag_rank=10:swag_rank=10").is_ok());
         assert!(entry("..=map").unwrap_err().contains("a label names folders"));
     }
 }

@@ -9,7 +9,7 @@ use super::{Experiment, ExperimentError, FitJob, Progress};
 use crate::artifact::{Artifact, Manifest, PartRecord};
 use crate::compute::Noise;
 use crate::data::{self, DataConfig, Dataset, Part, Parts, sample};
-use crate::evaluate::{EvaluateError, labels_of_trained, read_unlike_training};
+use crate::evaluate::{EvaluateError, labels_of_trained, names_or_places, read_unlike_training};
 use crate::method::laplace::Head;
 use crate::predict::Pairs;
 
@@ -43,6 +43,9 @@ impl Rows {
         if let Some(said) =
             trained.and_then(|trained| read_unlike_training(&dataset, &config, &job.model, trained))
         {
+            show(Progress::Warning(said));
+        }
+        if let Some(said) = names_or_places(&dataset, &config, &source.manifest.labels) {
             show(Progress::Warning(said));
         }
         // Rows that only the last layer has seen are as good as new to an encoder whose last layer is

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::check::{MOST_LAYERS, out_of_range};
+use super::class::classes;
 use super::labels::Stated;
 use super::refused::{ENCODER, refusal};
 use super::{EncoderConfig, Pooling};
@@ -39,7 +40,6 @@ struct Written {
     label2id: Value,
     num_labels: Option<Value>,
     problem_type: Option<String>,
-    architectures: Value,
     bayes: Block,
 }
 
@@ -66,7 +66,6 @@ impl Default for Written {
             label2id: Value::Null,
             num_labels: None,
             problem_type: None,
-            architectures: Value::Null,
             bayes: Block::default(),
         }
     }
@@ -159,7 +158,7 @@ impl EncoderConfig {
             ));
         }
         let stated = Stated {
-            architecture: written.architectures.get(0).and_then(Value::as_str),
+            classes: classes(&source),
             problem_type: written.problem_type.as_deref(),
             num_labels: written.num_labels.as_ref(),
             id2label: written.id2label.as_ref(),
@@ -167,7 +166,7 @@ impl EncoderConfig {
         };
         let (labels, task) = match stated.labels() {
             Ok(labels) => {
-                let task = stated.task(labels.len());
+                let task = stated.task(&labels);
                 (labels, task)
             }
             Err(message) => (Vec::new(), Err(message)),

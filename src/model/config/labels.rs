@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::class::{CLASSIFIER, other_head};
 use crate::task::Task;
 
 /// The most characters of a class's name, and the most classes.
@@ -37,15 +38,13 @@ pub fn check_labels(names: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// How classes of transformers are called that give one label to a text.
-const CLASSIFIER: &str = "ForSequenceClassification";
 /// What to do with a head that is no classifier's.
 const NEW_HEAD: &str = "`bayes train DATA --init FOLDER` makes a classifier from its encoder";
 
 /// What the file says of its classes.
 pub(super) struct Stated<'a> {
-    /// The class of transformers that has these weights.
-    pub architecture: Option<&'a str>,
+    /// The classes of transformers that have these weights.
+    pub classes: Vec<&'a str>,
     pub problem_type: Option<&'a str>,
     pub num_labels: Option<&'a Value>,
     pub id2label: Option<&'a Map<String, Value>>,
@@ -75,13 +74,21 @@ impl Stated<'_> {
     }
 
     /// What its outputs are for; the error says why they are no distribution over classes.
-    pub(super) fn task(&self, labels: usize) -> Result<Task, String> {
-        let other = |class: &&str| class.contains("For") && !class.ends_with(CLASSIFIER);
-        if let Some(class) = self.architecture.filter(other) {
+    pub(super) fn task(&self, labels: &[String]) -> Result<Task, String> {
+        if let Some(class) = other_head(&self.classes) {
             let class: String = class.chars().take(60).collect();
             return Err(format!(
                 "`architectures` has `{class}`, which is not a text classifier; only \
                  `…{CLASSIFIER}` is supported; {NEW_HEAD}"
+            ));
+        }
+        // Some families have the same tensors for both, and a file need not say which it is.
+        let says = self.classes.iter().any(|class| class.ends_with(CLASSIFIER));
+        if !says && let Some(tag) = tag(labels) {
+            return Err(format!(
+                "`id2label` has `{}`, so its labels are tags of words, not of texts, and `architectures` does not \
+                 say `…{CLASSIFIER}`; {NEW_HEAD}",
+                short(tag)
             ));
         }
         let Some(task) = Task::of_problem_type(self.problem_type) else {
@@ -99,13 +106,26 @@ impl Stated<'_> {
         };
         // No labels are those of an encoder without a head.
         match task {
-            Task::SingleLabel if (1..task.fewest_classes()).contains(&labels) => Err(format!(
-                "names one label, which transformers reads as a regression; a classifier needs at \
+            Task::SingleLabel if (1..task.fewest_classes()).contains(&labels.len()) => {
+                Err(format!(
+                    "names one label, which transformers reads as a regression; a classifier needs at \
                  least two labels; {NEW_HEAD}"
-            )),
+                ))
+            }
             Task::SingleLabel => Ok(task),
         }
     }
+}
+
+/// A tag that stands for the inside of a name, where all labels are such tags: taggers of words begin a name with `B-`,
+/// go on with `I-`, may end it with others, and have `O` for all other words.
+fn tag(labels: &[String]) -> Option<&str> {
+    const BEGIN: [&str; 6] = ["B-", "I-", "E-", "S-", "L-", "U-"];
+    let is_tag =
+        |label: &String| label == "O" || BEGIN.iter().any(|begin| label.starts_with(begin));
+    let inside = labels.iter().find(|label| label.starts_with("I-"))?;
+    let begins = labels.iter().any(|label| label.starts_with("B-") || label == "O");
+    (begins && labels.iter().all(is_tag)).then_some(inside)
 }
 
 /// Whether `label2id` says the same as `id2label`. Left at the names that transformers gives to classes
@@ -173,18 +193,19 @@ fn in_order(by_id: &Map<String, Value>) -> Result<Vec<String>, String> {
 mod tests {
     use serde_json::json;
 
+    use super::super::class::classes;
     use super::*;
 
     fn labels(file: &Value) -> Result<Vec<String>, String> {
         let stated = Stated {
-            architecture: file["architectures"][0].as_str(),
+            classes: file.as_object().map(classes).unwrap_or_default(),
             problem_type: file["problem_type"].as_str(),
             num_labels: file.get("num_labels").filter(|value| !value.is_null()),
             id2label: file["id2label"].as_object(),
             label2id: file["label2id"].as_object(),
         };
         let labels = stated.labels()?;
-        stated.task(labels.len())?;
+        stated.task(&labels)?;
         Ok(labels)
     }
 
@@ -217,6 +238,25 @@ mod tests {
         assert!(labels(&json!({"num_labels": 1})).unwrap_err().contains("regression"));
         let stated = json!({"problem_type": "single_label_classification", "id2label": two});
         assert!(labels(&stated).is_ok());
+    }
+
+    #[test]
+    fn tags_of_words_are_classes_of_texts_only_where_the_file_says_so() {
+        let tags = json!({"0": "O", "1": "B-PER", "2": "I-PER"});
+        for class in [json!(null), json!(["ModernBertModel"]), json!(["MyTagger"])] {
+            let message = labels(&json!({"architectures": class, "id2label": tags})).unwrap_err();
+            assert!(message.contains("`I-PER`") && message.contains("tags of words"), "{message}");
+        }
+        let stated =
+            json!({"architectures": ["ModernBertForSequenceClassification"], "id2label": tags});
+        assert!(labels(&stated).is_ok());
+        for others in [
+            json!({"0": "O", "1": "A", "2": "B"}),
+            json!({"0": "B-class", "1": "C-class"}),
+            json!({"0": "I-95", "1": "other"}),
+        ] {
+            assert!(labels(&json!({"id2label": others})).is_ok(), "{others}");
+        }
     }
 
     #[test]

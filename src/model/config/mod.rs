@@ -1,6 +1,7 @@
 //! `config.json` as transformers writes it: what is read from it, and its limits.
 
 mod check;
+mod class;
 mod file;
 mod labels;
 mod refused;

@@ -34,4 +34,4 @@ pub use input::Input;
 pub use order::SortBy;
 pub use predictions::{Event, Options, Predicted, Predictions, Summary};
 pub use row::TextRow;
-pub use sink::Sink;
+pub use sink::{Sink, is_predictions, is_same_file};

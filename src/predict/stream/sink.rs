@@ -11,7 +11,7 @@ use super::input::Input;
 use super::predictions::{Predicted, Predictions};
 use super::row::TextRow;
 use crate::calibrate::{Judgement, PredictionSet};
-use crate::data::table::{Cells, Format, Kind, TableError, Value, Writer, distinct_names};
+use crate::data::table::{self, Cells, Format, Kind, TableError, Value, Writer, distinct_names};
 use crate::predict::{Prediction, PredictionObject, Predictor, Presentation, decision};
 
 /// The columns of tabular output behind the text; other columns of the input follow.
@@ -25,6 +25,19 @@ const COLUMNS: [(&str, Kind); 8] = [
     ("ood_p", Kind::Float),
     ("error", Kind::Text),
 ];
+
+/// Whether a file is a table that a [`Sink`] wrote.
+pub fn is_predictions(path: &Path) -> bool {
+    table::open(path).is_ok_and(|found| {
+        let has = |name: &str| found.columns.iter().any(|column| column == name);
+        ["confidence", "uncertainty", "decision"].into_iter().all(has)
+    })
+}
+
+/// Whether a command would write over what it reads.
+pub fn is_same_file(input: &Path, output: &Path) -> bool {
+    input.canonicalize().ok().is_some_and(|a| output.canonicalize().is_ok_and(|b| a == b))
+}
 
 /// A table of predictions that is being written. Without [`Sink::finish`] a file is not there.
 pub struct Sink<'a> {
@@ -194,10 +207,7 @@ fn set_text(set: &PredictionSet, labels: &[String]) -> String {
 }
 
 fn refuse_input_as_output(input: Option<&Path>, output: &Path) -> Result<(), StreamError> {
-    let same = |input: &Path| {
-        input.canonicalize().ok().is_some_and(|a| output.canonicalize().is_ok_and(|b| a == b))
-    };
-    if input.is_some_and(same) {
+    if input.is_some_and(|input| is_same_file(input, output)) {
         return Err(StreamError::SameFile { path: output.display().to_string() });
     }
     Ok(())

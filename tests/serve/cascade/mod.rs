@@ -306,6 +306,13 @@ fn flags_that_lead_nowhere_are_refused_at_the_start() {
         (&[to, "http://models.example/predict", "--forward-ca", empty], "https://"),
         (&[to, "https://models.example/predict", "--forward-ca", empty], "no certificate"),
         (&["--forward-key-file", empty], "without --forward-abstained"),
+        (&["--forward-timeout", "5"], "--forward-timeout (or its variable) has no effect without"),
+        // What is usual says nothing either.
+        (&["--forward-per-minute", "600"], "--forward-per-minute (or its variable) has no effect"),
+        (
+            &["--forward-model", "m", "--forward-timeout", "2"],
+            "--forward-model and --forward-timeout (or their variables) have no effect without",
+        ),
     ] {
         let message = refused(&[flags, &["--check"]].concat(), None);
         assert!(message.contains(said) && !message.contains("secret"), "{flags:?}: {message}");

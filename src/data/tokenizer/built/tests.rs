@@ -87,6 +87,34 @@ fn ids_of_a_model_are_moved_as_the_class_moves_them() {
     assert_eq!(ids(&[model(), named], "b"), [5, 7, 9, 6]);
 }
 
+/// As sentencepiece does, the slow classes of transformers 4.57 and version 5. The fast class of 4.57 has a `▁` there
+/// for ALBERT alone, and writes it into `tokenizer.json`: a Metaspace without a division at white space.
+#[test]
+fn white_space_at_the_end_of_a_text_is_no_token_unless_a_tokenizer_says_so() {
+    let special = |text: &str, kind: u64| piece(text, 0.0, kind);
+    let model = [
+        [special("<pad>", 3), special("<unk>", 2), special("[CLS]", 3), special("[SEP]", 3)]
+            .concat(),
+        ["▁", "a", "b", "▁ab"].map(|text| piece(text, -1.0, 1)).concat(),
+        special("[MASK]", 3),
+        field(2, &number(40, 1)),
+    ];
+    let model = || ("spiece.model", model.concat());
+    let class = || json_file("config.json", &json!({ "model_type": "albert" }));
+    for end in ["", " ", "  ", "\n", "\t ", "\u{3000}"] {
+        let text = format!("ab{end}");
+        assert_eq!(ids(&[model(), class()], &text), [2, 7, 3], "{text:?}");
+        assert_eq!(ids(&[(XLM_ROBERTA, fairseq(&[]))], &text), [0, 8, 2], "{text:?}");
+    }
+    let built = folder(&[model(), class()]);
+    let built = TextTokenizer::of_folder(built.path()).unwrap().to_json().unwrap();
+    let mut file: Value = serde_json::from_str(&built).unwrap();
+    file["pre_tokenizer"] = file["pre_tokenizer"]["pretokenizers"][1].clone();
+    let saved = || json_file("tokenizer.json", &file);
+    assert_eq!(ids(&[saved(), class()], "ab"), [2, 7, 3]);
+    assert_eq!(ids(&[saved(), class()], "ab  "), [2, 7, 4, 3]);
+}
+
 #[test]
 fn byte_pairs_of_a_model_are_merged_by_score() {
     let pieces = [

@@ -1,0 +1,79 @@
+//! Keys that are set more than once: of two values one would have no effect.
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+use super::keys::parsed;
+
+/// The only key whose value is a table.
+const LABEL_MAP: &str = "data.label_map";
+
+/// Refuses `key=value` settings that give a key two values. The same value twice says nothing else.
+///
+/// # Errors
+/// A message with the key and both values.
+pub fn check_repeated<'a>(settings: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
+    let mut seen = BTreeMap::new();
+    for (key, value) in settings.into_iter().filter_map(|setting| setting.split_once('=')) {
+        let (key, value) = (key.trim(), value.trim());
+        let Some(before) = seen.insert(key, value) else { continue };
+        if meant(before) == meant(value) {
+            continue;
+        }
+        let way = match key {
+            LABEL_MAP => "write all renamings in one, or use `--label-map`",
+            _ => "remove one of the two",
+        };
+        return Err(format!("`{key}` is set twice, to `{before}` and to `{value}`; {way}"));
+    }
+    Ok(())
+}
+
+/// A value without the ways to write it.
+fn meant(written: &str) -> Value {
+    parsed(written).unwrap_or_else(|| Value::String(written.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(settings: &[&str]) -> Result<(), String> {
+        let settings: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+        check_repeated(&settings)
+    }
+
+    #[test]
+    fn a_key_with_two_values_is_refused_with_both() {
+        for (settings, words) in [
+            (
+                &["train.seed=1", "name=x", "train.seed=2"][..],
+                "`train.seed` is set twice, to `1` and to `2`",
+            ),
+            (&["train.seed = 1", " train.seed= 2"], "`train.seed` is set twice, to `1` and to `2`"),
+            (&["name=a", "name=A"], "to `a` and to `A`"),
+            (&["data.delimiter==", "data.delimiter=;"], "to `=` and to `;`"),
+            (&["data.label_map={a=\"x\"}", "data.label_map={b=\"x\"}"], "`--label-map`"),
+            // The third is the other one.
+            (&["name=a", "name=a", "name=b"], "to `a` and to `b`"),
+        ] {
+            let message = check(settings).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_same_value_twice_is_no_contradiction() {
+        for settings in [
+            &["train.seed=1", "train.seed = 1"][..],
+            &["train.learning_rate=3e-5", "train.learning_rate=0.00003"],
+            &["name=a", "name=\"a\""],
+            &["data.label_map={a=\"x\"}", "data.label_map={ a = \"x\" }"],
+            &["train.seed=1", "data.seed=2"],
+            &["no value", "no value"],
+        ] {
+            assert_eq!(check(settings), Ok(()), "{settings:?}");
+        }
+    }
+}
