@@ -268,12 +268,18 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
                 ),
                 false => ("Divide the logits by", "it is not"),
             };
-            format!(
-                "The last layer holds the {}. {vector} the temperature in \
-                 `bayes/posterior.safetensors` (tensor `temperature`); {they} folded into the \
-                 weights. The covariance is in the same file.",
-                manifest.transformers
-            )
+            let temperature = match manifest.fit.point_temperature {
+                Some(alone) => format!(
+                    "{alone:.6}, the temperature that was fitted to the logits by themselves; that in \
+                     `bayes/posterior.safetensors` (tensor `temperature`) belongs with the variance in the same \
+                     file, and makes them far too sure without it; {they} folded into the weights."
+                ),
+                None => format!(
+                    "the temperature in `bayes/posterior.safetensors` (tensor `temperature`); {they} folded into \
+                     the weights. The covariance is in the same file."
+                ),
+            };
+            format!("The last layer holds the {}. {vector} {temperature}", manifest.transformers)
         }
     };
     let weights = match &manifest.weights {

@@ -52,6 +52,9 @@ pub struct FitRecord {
     /// What logits are divided by; absent when none was fitted.
     #[serde(default)]
     pub temperature: Option<f64>,
+    /// What the mean logits are divided by where a program does not use their variance; absent where nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point_temperature: Option<f64>,
     /// Why the rows do not say which temperature is right, where they do not; it is then 1 or more.
     #[serde(default)]
     pub temperature_doubt: Option<Doubt>,
@@ -94,6 +97,7 @@ impl FitRecord {
             rows: 0,
             vector: false,
             temperature: None,
+            point_temperature: None,
             temperature_doubt: None,
             scale_rule: ScaleRule::default(),
             scale_at_bound: false,
@@ -115,6 +119,9 @@ impl FitRecord {
         Self {
             vector: found.is_some_and(|fit| fit.scaling.vector.is_some()),
             temperature: found.map(|fit| fit.scaling.temperature),
+            point_temperature: varies
+                .filter(|fit| fit.scaling.scale > 0.0)
+                .map(|fit| fit.plain.temperature),
             temperature_doubt: found.and_then(|fit| fit.plain.doubt),
             scale_rule: varies.map_or_else(ScaleRule::default, |fit| fit.rule),
             scale_at_bound: found.is_some_and(|fit| fit.scale_at_bound),

@@ -84,7 +84,10 @@ impl Card<'_> {
         }
         let scaling = &artifact.posterior.scaling;
         let fitted = scaling.vector.is_none() && !artifact.posterior.has_own_layer();
-        let divide = match scaling.temperature {
+        // The other networks of an ensemble are not asked here, and its temperature is nearer to that of one.
+        let alone =
+            artifact.manifest.fit.point_temperature.filter(|_| artifact.networks().is_none());
+        let divide = match alone.unwrap_or(scaling.temperature) {
             temperature if fitted && temperature != 1.0 => format!("logits / {temperature:.6}"),
             _ => "logits".to_owned(),
         };
