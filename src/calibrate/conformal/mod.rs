@@ -110,7 +110,7 @@ pub struct Bounds {
     pub bound_c: Vec<f64>,
     /// Classes that share a bound since they have too few rows for their own.
     pub pooled: usize,
-    /// Rows behind the bound that has the fewest.
+    /// Rows behind the bound that has the fewest; of all rows where there is none.
     pub fewest: usize,
 }
 
@@ -160,8 +160,11 @@ impl Conformal {
             self.scores_by_class.iter().partition(|scores| self.has_own(scores, alpha));
         let pooled = if self.by_class { shared.len() } else { 0 };
         let common: Vec<f64> = shared.iter().copied().flatten().copied().collect();
+        // Classes that are in every set say nothing of the coverage of others.
+        let counts =
+            !shared.is_empty() && (own.is_empty() || rank(common.len(), alpha) <= common.len());
         let groups = own.iter().map(|scores| scores.len());
-        let groups = groups.chain((!shared.is_empty()).then_some(common.len()));
+        let groups = groups.chain(counts.then_some(common.len()));
         let fewest = groups.min().unwrap_or(0);
         let common = smallest(common, alpha);
         let bound = |scores: &Vec<f64>| match self.has_own(scores, alpha) {

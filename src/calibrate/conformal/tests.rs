@@ -143,6 +143,11 @@ fn classes_with_few_rows_share_a_bound_and_too_few_rows_give_full_sets() {
     assert_eq!(bounds.bound_c[0], conformal.scores_by_class[0][rank(20, 0.1) - 1]);
     let bounds = conformal.bounds(0.01);
     assert_eq!((bounds.pooled, bounds.always(), bounds.fewest), (3, 3, 30));
+    // A rare class beside others is in every set, and the coverage is that of the others.
+    let labels: Vec<u32> = (0..41).map(|row| if row == 40 { 2 } else { row % 2 }).collect();
+    let rows = (draw(&mut stream, 41, 3).0, labels, vec![0.5; 41]);
+    let bounds = fit(ConformalMethod::Mondrian, &rows, 3, 0.1).bounds(0.1);
+    assert_eq!((bounds.pooled, bounds.always(), bounds.fewest), (1, 1, 20));
 }
 
 #[test]
