@@ -164,7 +164,7 @@ fn a_student_learns_from_the_ensemble_of_its_seed() {
             let path = model(label).join("model/bayes/manifest.json");
             json(&std::fs::read_to_string(path).unwrap())
         };
-        let teacher = &manifest("distil")["fit"]["teacher"];
+        let teacher = &manifest("distil")["teacher"];
         assert_eq!(teacher["name"], format!("tickets-seed{seed}-two"));
         assert_eq!(teacher["passes"], 2);
     }
@@ -190,6 +190,8 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let alone = "put `ensemble` before it, or give the folder of such a model";
     assert!(compare("distil", &[]).contains(alone));
     assert!(compare("distil,ensemble", &[]).contains(alone));
+    let said = compare("laplace,laplace", &["--set", "posterior.method=vbll"]);
+    assert!(said.contains("`posterior.method` = `vbll` has no effect in a comparison"), "{said}");
     let said = compare("swag", &["--set", "train.ema_decay=0.9"]);
     assert!(said.contains("`--methods swag`") && said.contains("ema_decay"), "{said}");
 }

@@ -43,6 +43,14 @@ pub fn compare(
                 .to_owned(),
         ));
     }
+    let written = job.experiment.posterior.name();
+    let usual = PosteriorConfig::default().name();
+    if written != usual && !job.entries.iter().any(|entry| entry.method == written) {
+        show(Progress::Warning(format!(
+            "`posterior.method` = `{}` has no effect in a comparison; name the method in `--methods`",
+            written.name()
+        )));
+    }
     let comparison = Comparison::new(job, context)?;
     let entries = &comparison.entries;
     let count = entries.len() * job.seeds as usize;
