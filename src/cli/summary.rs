@@ -350,12 +350,16 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
     sentences.extend(scores.map(|scores| {
         format!(
             "{} steps in {}. The weights of step {} were best: accuracy {:.4} and calibrated NLL \
-             {:.4} on the validation rows, with the last layer as trained; it is then refitted.",
+             {:.4} on the validation rows, with the last layer as trained{}.",
             grouped(finished.steps),
             duration(finished.seconds),
             grouped(finished.best_step),
             scores.scores.accuracy,
-            scores.calibrated_nll
+            scores.calibrated_nll,
+            match finished.posterior.head_kept {
+                true => ", which is kept: the one that the method fits was worse on these rows",
+                false => "; it is then refitted",
+            }
         )
     }));
     sentences

@@ -40,6 +40,9 @@ pub struct FitRecord {
     /// Whether the encoder was fine-tuned by the method's own loss.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joint: bool,
+    /// Whether the last layer is the trained one, since the one that the method fits was worse on held-out rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub head_kept: bool,
     /// What it was distilled from, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teacher: Option<TeacherRecord>,
@@ -93,6 +96,7 @@ impl FitRecord {
             evidence: None,
             prior_by_held_out_rows: false,
             joint: false,
+            head_kept: false,
             teacher: None,
             rows: 0,
             vector: false,

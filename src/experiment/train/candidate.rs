@@ -10,6 +10,7 @@ use super::judged::Judged;
 use super::posterior::Making;
 use super::prepare::{Crossing, Prepared, Sets};
 use super::reader::Reader;
+use super::refit;
 use super::runs::Network;
 use super::{ExperimentError, Features, Progress};
 use crate::artifact::{Artifact, Manifest};
@@ -267,10 +268,26 @@ impl Shop<'_> {
         let making = Making { config, head: Head::Refit, class_weights, gathered, tokens };
         let fitted = making.run(&self.base.encoder, &model.parameters, &train)?;
         let reader = &reader.drawn(&fitted.0, &model.parameters)?;
-        let validation = match compared {
+        let refits = config.reads_training_rows();
+        let validation = match compared || refits {
             true => reader.features(&parts.validation, &self.sets.validation, show)?,
             false => Features::default(),
         };
+        let fitted = match refits {
+            true => {
+                let fresh = validation.some(&self.fresh());
+                let trained = &model.parameters;
+                refit::checked(
+                    fitted,
+                    &making,
+                    (&self.base.encoder, trained, &train),
+                    &fresh,
+                    show,
+                )?
+            }
+            false => fitted,
+        };
+        let validation = if compared { validation } else { Features::default() };
         let fitted = (fitted.0, FitRecord { teacher: self.teacher.clone(), ..fitted.1 });
         self.held_out(reader, model, &train, &validation, fitted, show)
     }

@@ -11,6 +11,7 @@ mod head;
 mod precisions;
 mod reader;
 mod recipe;
+mod refit;
 mod report;
 mod runs;
 mod selection;
