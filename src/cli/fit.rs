@@ -11,6 +11,7 @@ use super::progress::Display;
 use super::summary::{next_commands, next_text};
 use super::tables::TableFlags;
 use super::words::whole;
+use super::written::tell_repeated;
 use super::zero_shot::{Named, labels_of, named};
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::data::NONE_IS_NEW;
@@ -70,6 +71,7 @@ fn method() -> impl TypedValueParser<Value = Method> {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    tell_repeated(&options.settings)?;
     let backend = common.backend()?;
     let job = FitJob {
         model: model_folder(Some(&options.model))?,

@@ -10,9 +10,10 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::environment::MODEL;
+use super::written::tell_repeated;
 use super::{Common, Outcome, RUNS, model_folder, models, note, print, print_json, transfer};
 use crate::data;
-use crate::experiment::{Experiment, check_repeated};
+use crate::experiment::Experiment;
 use crate::hub::{self, Client, Memory, NewFile, Observer, Progress};
 use crate::numbers::counted;
 use crate::publish::{
@@ -186,9 +187,7 @@ fn words(options: &Options, folder: &Path) -> Result<PublishConfig> {
     if let Some(setting) = options.settings.iter().find(|one| !one.starts_with("publish.")) {
         bail!("`--set {setting}`: only keys of [publish] can be changed after training");
     }
-    if let Err(message) = check_repeated(&options.settings) {
-        bail!("`--set`: {message}");
-    }
+    tell_repeated(&options.settings)?;
     let own =
         [("--repo", "repo", options.repo.is_some()), ("--private", "private", options.private)];
     for (flag, key, given) in own {

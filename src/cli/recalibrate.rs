@@ -8,6 +8,7 @@ use clap::Args;
 use super::fitted::{calibration_words, paragraphs};
 use super::progress::Display;
 use super::tables::TableFlags;
+use super::written::tell_repeated;
 use super::{CHECKPOINTS, Common, Outcome, model_folder, print, print_json};
 use crate::experiment::{Fitness, RecalibrateJob, RecalibrateReport, recalibrate};
 use crate::numbers::grouped;
@@ -35,6 +36,7 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    tell_repeated(&options.settings)?;
     let backend = common.backend()?;
     let job = RecalibrateJob {
         model: model_folder(options.model.as_deref())?,

@@ -6,9 +6,20 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::tables::TableFlags;
-use crate::experiment::{CLASSIFY, Experiment, ExperimentError, QUICK_START, check_repeated};
+use crate::experiment::{CLASSIFY, Experiment, ExperimentError, QUICK_START, told_repeated};
 use crate::model::{FROM_SCRATCH, SIZES};
 use crate::store;
+
+/// Of two values of `--set` for one key the last one counts, and that is told.
+///
+/// # Errors
+/// The value is a table.
+pub fn tell_repeated(settings: &[String]) -> Result<(), ExperimentError> {
+    let told = told_repeated(settings)
+        .map_err(|message| ExperimentError::Config { place: "`--set`".to_owned(), message })?;
+    told.into_iter().for_each(|said| tracing::warn!("`--set`: {said}"));
+    Ok(())
+}
 
 /// Data, a config file, an encoder, and keys.
 #[derive(Debug, Args)]
@@ -50,10 +61,9 @@ impl ExperimentFlags {
         Ok(experiment)
     }
 
-    /// Refuses a key that has two values, or that a flag sets and `--set` too: one of them would have no effect.
+    /// Refuses a key that a flag sets and `--set` too: one of them would have no effect.
     fn refuse_twice(&self) -> Result<(), ExperimentError> {
-        check_repeated(&self.settings)
-            .map_err(|message| ExperimentError::Config { place: "`--set`".to_owned(), message })?;
+        tell_repeated(&self.settings)?;
         let own = [
             ("the data set", "data.dataset", self.data.is_some()),
             ("`--init`", "model.init", self.init.is_some()),

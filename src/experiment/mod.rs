@@ -42,7 +42,7 @@ pub use plan::{Plan, plan};
 pub use prepare::{PreparedSplit, prepare_tokens};
 pub use quantize::{QuantizeJob, QuantizeReport, quantize};
 pub use recalibrate::{Fitness, RecalibrateJob, RecalibrateReport, recalibrate};
-pub use repeated::check_repeated;
+pub use repeated::{check_repeated, told_repeated};
 pub use resume::Resume;
 pub use run_folder::{RunFolder, create_run_folder};
 pub use train::{Ended, MemberReport, RecipeReport, RunContext, TrainReport, train};

@@ -14,7 +14,7 @@ use super::features::Reads;
 use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::quantize::refuse_edited;
-use super::{Experiment, ExperimentError, Features, Progress, check_repeated};
+use super::{Experiment, ExperimentError, Features, Progress};
 use crate::artifact::{self, Artifact, Manifest, PartRecord, Recalibration};
 use crate::calibrate::{CalibrationConfig, CalibrationSummary, SMALL};
 use crate::compute::{Backend, Noise, Purpose};
@@ -179,7 +179,6 @@ fn settings(
             format!("`{}` was never calibrated; run `bayes fit` first", job.model.display());
         return Err(refuse("`--model`".to_owned(), message));
     };
-    check_repeated(&job.settings).map_err(|message| refuse("`--set`".to_owned(), message))?;
     let fixed = |key: &str| key.starts_with("novelty") || key == "precisions";
     for setting in &job.settings {
         let key = setting.split('=').next().unwrap_or_default().trim();

@@ -13,21 +13,48 @@ const LABEL_MAP: &str = "data.label_map";
 ///
 /// # Errors
 /// A message with the key and both values.
-pub fn check_repeated<'a>(settings: impl IntoIterator<Item = &'a String>) -> Result<(), String> {
-    let mut seen = BTreeMap::new();
-    for (key, value) in settings.into_iter().filter_map(|setting| setting.split_once('=')) {
-        let (key, value) = (key.trim(), value.trim());
-        let Some(before) = seen.insert(key, value) else { continue };
-        if meant(before) == meant(value) {
-            continue;
-        }
-        let way = match key {
-            LABEL_MAP => "write all renamings in one, or use `--label-map`",
-            _ => "remove one of the two",
-        };
-        return Err(format!("`{key}` is set twice, to `{before}` and to `{value}`; {way}"));
+pub fn check_repeated(settings: &[String]) -> Result<(), String> {
+    match repeated(settings).first() {
+        Some((key, values)) => Err(format!("{values}; {}", remedy(key))),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// What to say of settings that give a key two values, where the last one counts, as a command line that another one
+/// was added to is meant.
+///
+/// # Errors
+/// The value is a table, of which the first would be lost.
+pub fn told_repeated(settings: &[String]) -> Result<Vec<String>, String> {
+    let all = repeated(settings);
+    match all.iter().find(|(key, _)| *key == LABEL_MAP) {
+        Some((key, values)) => Err(format!("{values}; {}", remedy(key))),
+        None => Ok(all
+            .into_iter()
+            .map(|(_, values)| format!("{values}; the last one counts"))
+            .collect()),
+    }
+}
+
+fn remedy(key: &str) -> &'static str {
+    match key {
+        LABEL_MAP => "write all renamings in one, or use `--label-map`",
+        _ => "remove one of the two",
+    }
+}
+
+/// Keys with another value than before, and both values in words.
+fn repeated(settings: &[String]) -> Vec<(&str, String)> {
+    let mut seen = BTreeMap::new();
+    let pairs = settings.iter().filter_map(|setting| setting.split_once('='));
+    let other = |(key, value): (&'_ str, &'_ str)| {
+        let (key, value) = (key.trim(), value.trim());
+        let before = seen.insert(key.to_owned(), value.to_owned())?;
+        let words = || format!("`{key}` is set twice, to `{before}` and to `{value}`");
+        (meant(&before) != meant(value)).then(words)
+    };
+    let (pairs, again) = (pairs.clone(), pairs.map(other));
+    pairs.zip(again).filter_map(|((key, _), words)| Some((key.trim(), words?))).collect()
 }
 
 /// A value without the ways to write it.
@@ -60,6 +87,11 @@ mod tests {
         ] {
             let message = check(settings).unwrap_err();
             assert!(message.contains(words), "{message}");
+            let all: Vec<String> = settings.iter().map(|&one| one.to_owned()).collect();
+            match told_repeated(&all) {
+                Ok(said) => assert!(said.len() == 1 && said[0].contains(words), "{said:?}"),
+                Err(refused) => assert_eq!(refused, message),
+            }
         }
     }
 

@@ -162,10 +162,6 @@ fn who_may_not_publish_is_told_why() {
             &["--private", "--set", "publish.private=false"],
             "`--private` and `--set publish.private`",
         ),
-        (
-            &["--set", "publish.license=mit", "--set", "publish.license=apache-2.0"],
-            "`publish.license` is set twice, to `mit` and to `apache-2.0`",
-        ),
     ] {
         let message = site.refused(&[&["--repo", "tester/tickets"][..], twice].concat());
         assert!(message.contains(words), "{message}");

@@ -302,6 +302,12 @@ fn a_label_map_that_cannot_be_meant_is_refused() {
     let (found, _) =
         plan(&home, "eq.csv", &["--label-map", "\"a=b\"=x,c=d", "--label-map", "c=d"]).unwrap();
     assert_eq!(found["labels"], serde_json::json!(["d", "x"]));
+    let seeds = ["--set", "train.seed=1", "--set", "train.seed=2"];
+    let (_, said) = plan(&home, "eq.csv", &seeds).unwrap();
+    assert!(
+        said.contains("`train.seed` is set twice, to `1` and to `2`; the last one counts"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -4,7 +4,6 @@ use super::{Experiment, ExperimentError, FitJob};
 use crate::artifact::Artifact;
 use crate::calibrate::CalibrationConfig;
 use crate::data::{DataConfig, some};
-use crate::experiment::check_repeated;
 use crate::method::laplace::Head;
 use crate::method::{Method, Needs, PosteriorConfig};
 use crate::model::ModelConfig;
@@ -47,7 +46,6 @@ pub(super) fn settings(
     source: &Artifact,
 ) -> Result<Vec<Experiment>, ExperimentError> {
     let refuse = |place: String, message: String| ExperimentError::Config { place, message };
-    check_repeated(&job.settings).map_err(|message| refuse("`--set`".to_owned(), message))?;
     let own = source.manifest.precision;
     if !own.is_f32() {
         let message = format!(
