@@ -55,23 +55,21 @@ fn a_classifier_gets_a_posterior_and_keeps_its_encoder() {
 #[test]
 fn a_variance_that_is_used_leaves_a_temperature_for_the_logits_alone() {
     let (home, _) = trained();
-    let fit = |scale: &str| -> (Value, String) {
-        let output = format!("scale-{scale}");
-        let scale = format!("calibration.scale={scale}");
-        home.done(&["fit", "--model", MODEL, "--output", &output, "--set", &scale]);
-        let text = |name: &str| std::fs::read_to_string(home.path(&output).join(name)).unwrap();
+    let fit = |output: &str, more: &[&str]| -> (Value, String) {
+        home.done(&[&["fit", "--model", MODEL, "--output", output][..], more].concat());
+        let text = |name: &str| std::fs::read_to_string(home.path(output).join(name)).unwrap();
         (json(&text("bayes/manifest.json")), text("README.md"))
     };
-    let (manifest, readme) = fit("0");
+    let (manifest, readme) = fit("alone", &["--keep-head", "--set", "calibration.scale=gain"]);
     assert!(manifest["point_temperature"].is_null(), "{manifest}");
     assert!(readme.contains("Divide the logits by the temperature in"), "{readme}");
     let alone = manifest["temperature"].as_f64().unwrap();
-    let (manifest, readme) = fit("20");
+    let (manifest, readme) = fit("scaled", &["--keep-head", "--set", "calibration.scale=20"]);
     let (point, with) = (&manifest["point_temperature"], &manifest["temperature"]);
     assert!((point.as_f64().unwrap() - alone).abs() < 1e-9, "{point} {alone}");
     assert!(with.as_f64().unwrap() < alone, "{with} {alone}");
     assert!(readme.contains(&format!("Divide the logits by {alone:.6}, ")), "{readme}");
-    let card = home.done(&["publish", "--model", "scale-20", "--card-only"]);
+    let card = home.done(&["publish", "--model", "scaled", "--card-only"]);
     assert!(card.contains(&format!("logits / {alone:.6}")), "{card}");
 }
 
