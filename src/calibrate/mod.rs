@@ -26,7 +26,7 @@ pub use judge::{Asked, Judgement, Ood, PredictionSet};
 pub use levels::RiskLevels;
 pub use scale_rule::ScaleRule;
 pub use scaling::{Corrections, ScalingFit, fit_scaling};
-pub use temperature::{Doubt, Fit, calibrated_nll, fit_temperature};
+pub use temperature::{Doubt, Fit, calibrated_nll, fit_temperature, fit_weighted};
 pub use vector::{ROWS_A_CLASS, fit_vector};
 
 use conformal::Conformal;

@@ -69,12 +69,16 @@ pub struct Fit {
 /// The most probable temperature for logits `[n, c]` and labels: least Σ −ln p(label) + ½ (ln T / σ)².
 /// `None` for no rows.
 pub fn fit_temperature(logit_nc: &[f64], labels: &[u32]) -> Option<Fit> {
+    fit_weighted(logit_nc, labels, &[])
+}
+
+/// The same where a row of each class counts as much as this, `[c]`; empty where all count alike. Means are weighted.
+pub fn fit_weighted(logit_nc: &[f64], labels: &[u32], weight_c: &[f64]) -> Option<Fit> {
     if labels.is_empty() {
         return None;
     }
-    let classes = logit_nc.len() / labels.len();
     let pull = (PRIOR_SD * PRIOR_SD * labels.len() as f64).recip();
-    let at = |log_beta: f64| moments(logit_nc, labels, classes, log_beta.exp());
+    let at = |log_beta: f64| moments(logit_nc, labels, weight_c, log_beta.exp());
     // Of the objective over n, by ln β.
     let slope = |log_beta: f64| log_beta.exp() * at(log_beta).slope + pull * log_beta;
     let nll_before = at(0.0).nll;
@@ -112,10 +116,10 @@ pub fn fit_temperature(logit_nc: &[f64], labels: &[u32]) -> Option<Fit> {
     finish(log_beta, 200, doubt)
 }
 
-/// The mean negative log likelihood of logits `[n, c]` and labels at [`fit_temperature`]'s temperature, in nats; NaN
+/// The mean negative log likelihood of logits `[n, c]` and labels at [`fit_weighted`]'s temperature, in nats; NaN
 /// for no rows.
-pub fn calibrated_nll(logit_nc: &[f64], labels: &[u32]) -> f64 {
-    fit_temperature(logit_nc, labels).map_or(f64::NAN, |fit| fit.nll_after)
+pub fn calibrated_nll(logit_nc: &[f64], labels: &[u32], weight_c: &[f64]) -> f64 {
+    fit_weighted(logit_nc, labels, weight_c).map_or(f64::NAN, |fit| fit.nll_after)
 }
 
 struct Moments {
@@ -125,8 +129,9 @@ struct Moments {
     variance: f64,
 }
 
-fn moments(logit_nc: &[f64], labels: &[u32], classes: usize, beta: f64) -> Moments {
-    let (mut nll, mut slope, mut variance) = (0.0, 0.0, 0.0);
+fn moments(logit_nc: &[f64], labels: &[u32], weight_c: &[f64], beta: f64) -> Moments {
+    let classes = logit_nc.len() / labels.len();
+    let (mut nll, mut slope, mut variance, mut n) = (0.0, 0.0, 0.0, 0.0);
     for (logit_c, &label) in logit_nc.chunks_exact(classes).zip(labels) {
         let peak = logit_c.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let (mut sum, mut first, mut second) = (0.0, 0.0, 0.0);
@@ -140,11 +145,12 @@ fn moments(logit_nc: &[f64], labels: &[u32], classes: usize, beta: f64) -> Momen
         }
         let own = logit_c[label as usize] - peak;
         let mean = first / sum;
-        nll += sum.ln() - beta * own;
-        slope += mean - own;
-        variance += second / sum - mean * mean;
+        let weight = weight_c.get(label as usize).copied().unwrap_or(1.0);
+        nll += weight * (sum.ln() - beta * own);
+        slope += weight * (mean - own);
+        variance += weight * (second / sum - mean * mean);
+        n += weight;
     }
-    let n = labels.len() as f64;
     Moments { nll: nll / n, slope: slope / n, variance: variance / n }
 }
 
@@ -179,7 +185,7 @@ mod tests {
             let (logit_nc, labels) = drawn(n, classes, temperature);
             let fit = fit_temperature(&logit_nc, &labels).unwrap();
             let beta = 1.0 / fit.temperature;
-            let here = moments(&logit_nc, &labels, classes, beta);
+            let here = moments(&logit_nc, &labels, &[], beta);
             let pull = fit.temperature.ln() / (PRIOR_SD * PRIOR_SD * n as f64);
             let slope = beta * here.slope - pull;
             assert!(slope.abs() < 1e-9, "the gradient vanishes: {slope}");
@@ -196,7 +202,7 @@ mod tests {
         let (logit_nc, labels) = drawn(4000, 5, 1.0);
         let of = |factor: f64| {
             let scaled: Vec<f64> = logit_nc.iter().map(|logit| factor * logit).collect();
-            (calibrated_nll(&scaled, &labels), moments(&scaled, &labels, 5, 1.0).nll)
+            (calibrated_nll(&scaled, &labels, &[]), moments(&scaled, &labels, &[], 1.0).nll)
         };
         let (calibrated, plain) = of(1.0);
         assert!((calibrated - plain).abs() < 1e-3, "{calibrated} {plain}");
@@ -205,13 +211,28 @@ mod tests {
             // ln T has a weak prior.
             assert!((found - calibrated).abs() < 1e-5 && plain > found + 0.1, "{found} {plain}");
         }
-        assert!(calibrated_nll(&[], &[]).is_nan());
+        assert!(calibrated_nll(&[], &[], &[]).is_nan());
+    }
+
+    /// A class that counts twice is one whose rows stand there twice.
+    #[test]
+    fn a_weight_is_worth_as_many_rows() {
+        let (logit_nc, labels) = drawn(300, 3, 1.7);
+        let twice = labels.iter().zip(logit_nc.chunks_exact(3)).filter(|(label, _)| **label == 1);
+        let (more, lines): (Vec<u32>, Vec<&[f64]>) = twice.unzip();
+        let (all, both) =
+            ([&labels[..], &more].concat(), [&logit_nc[..], &lines.concat()].concat());
+        let expected = fit_temperature(&both, &all).unwrap();
+        let found = fit_weighted(&logit_nc, &labels, &[1.0, 2.0, 1.0]).unwrap();
+        assert!((found.nll_before - expected.nll_before).abs() < 1e-12, "{found:?}");
+        // The prior of ln T counts once for fewer rows.
+        assert!((found.temperature - expected.temperature).abs() < 1e-3, "{found:?} {expected:?}");
     }
 
     #[test]
     fn derivatives_agree_with_finite_differences() {
         let (logit_nc, labels) = drawn(50, 4, 1.0);
-        let at = |beta| moments(&logit_nc, &labels, 4, beta);
+        let at = |beta| moments(&logit_nc, &labels, &[], beta);
         let (here, step) = (at(0.7), 1e-5);
         let slope = (at(0.7 + step).nll - at(0.7 - step).nll) / (2.0 * step);
         let variance = (at(0.7 + step).slope - at(0.7 - step).slope) / (2.0 * step);

@@ -12,8 +12,8 @@ use crate::task::Task;
 const EVALUATION_ROWS: usize = 256;
 
 /// The mean negative log likelihood, in nats, of logits `[n, c]` and labels `[n]` at the temperature that suits them
-/// best.
-pub type CalibratedNll = fn(&[f64], &[u32]) -> f64;
+/// best, where a row of each class counts as much as in the training, `[c]`.
+pub type CalibratedNll = fn(&[f64], &[u32], &[f64]) -> f64;
 
 /// What the validation rows say of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,7 +100,8 @@ impl Run<'_> {
                 })?
             }
         };
-        let calibrated_nll = (self.job.calibrated_nll)(&logits_nc, rows.labels());
+        let weight_c: Vec<f64> = self.class_weights.iter().copied().map(f64::from).collect();
+        let calibrated_nll = (self.job.calibrated_nll)(&logits_nc, rows.labels(), &weight_c);
         Ok(Some(Validation { scores, calibrated_nll }))
     }
 }

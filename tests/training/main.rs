@@ -202,7 +202,7 @@ fn attention_that_looks_at_one_token_is_warned_of_once() {
 /// Judges that like sure weights, and unsure ones: logits grow while a network learns.
 #[test]
 fn the_weights_are_those_that_the_calibrated_nll_chooses() {
-    fn size(logits: &[f64], _: &[u32]) -> f64 {
+    fn size(logits: &[f64], _: &[u32], _: &[f64]) -> f64 {
         logits.iter().map(|logit| logit.abs()).sum()
     }
     let mut bench = Bench::new();
@@ -216,7 +216,7 @@ fn the_weights_are_those_that_the_calibrated_nll_chooses() {
         (outcome.best_step, outcome.scores)
     };
     let (first, unsure) = best(size);
-    let (last, sure) = best(|logits, labels| -size(logits, labels));
+    let (last, sure) = best(|logits, labels, weights| -size(logits, labels, weights));
     assert_eq!((first, last), (4, 16));
     assert!(unsure.calibrated_nll < -sure.calibrated_nll);
     assert!(unsure.scores.nll > 0.0 && sure.scores.nll > 0.0);

@@ -7,7 +7,7 @@
 use super::super::features::Features;
 use super::super::posterior::Making;
 use super::super::{ExperimentError, Progress};
-use crate::calibrate::fit_temperature;
+use crate::calibrate::fit_weighted;
 use crate::method::FitRecord;
 use crate::method::laplace::Head;
 use crate::model::{EncoderConfig, Parameters, last_layer};
@@ -29,7 +29,10 @@ pub(super) fn checked(
     let before_nc = last_layer(&fresh.feature_nd, weight_cd, bias_c)?;
     let refitted = fitted.0.logits(fresh.read())?;
     let after_nc: Vec<f64> = refitted.iter().flat_map(|one| one.mean().into_owned()).collect();
-    let Some(worse) = worse(&before_nc, &after_nc, &fresh.labels) else { return Ok(fitted) };
+    let weights = making.class_weights;
+    let Some(worse) = worse([&before_nc, &after_nc], &fresh.labels, weights) else {
+        return Ok(fitted);
+    };
     let method = making.config.name().name();
     let [before, after] = worse.map(|nll| format!("{nll:.3}"));
     let found = format!(
@@ -49,17 +52,22 @@ pub(super) fn checked(
     Ok((posterior, FitRecord { head_kept: true, ..record }))
 }
 
-/// The mean NLL of both, each at its best temperature, where the second is worse for certain.
-fn worse(before_nc: &[f64], after_nc: &[f64], labels: &[u32]) -> Option<[f64; 2]> {
+/// The mean NLL of both, each at its best temperature, where the second is worse for certain. A row of each class counts
+/// as much as in the training, `[c]`; empty where all count alike.
+fn worse(logits: [&[f64]; 2], labels: &[u32], weight_c: &[f64]) -> Option<[f64; 2]> {
+    let weight = |label: u32| weight_c.get(label as usize).copied().unwrap_or(1.0);
+    let total: f64 = labels.iter().map(|&label| weight(label)).sum();
     let losses = |logit_nc: &[f64]| -> Option<Vec<f64>> {
-        let temperature = fit_temperature(logit_nc, labels)?.temperature;
+        let temperature = fit_weighted(logit_nc, labels, weight_c)?.temperature;
         let lines = logit_nc.chunks_exact(logit_nc.len() / labels.len());
         let loss = |(logit_c, &label): (&[f64], &u32)| {
-            -softmax(logit_c, temperature)[label as usize].max(f64::MIN_POSITIVE).ln()
+            let p = softmax(logit_c, temperature)[label as usize].max(f64::MIN_POSITIVE);
+            -weight(label) * labels.len() as f64 / total * p.ln()
         };
         Some(lines.zip(labels).map(loss).collect())
     };
-    let (before, after) = (losses(before_nc)?, losses(after_nc)?);
+    let [before, after] = logits.map(losses);
+    let (before, after) = (before?, after?);
     let n = labels.len() as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
     let more: Vec<f64> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
@@ -87,14 +95,14 @@ mod tests {
         let good = |row: usize| if row % 10 == 9 { -1.0 } else { 2.0 + (row % 3) as f64 };
         let bad = |row: usize| if row % 4 == 3 { -1.0 } else { 2.0 + (row % 3) as f64 };
         let (good_nc, bad_nc) = (logits(good, &labels), logits(bad, &labels));
-        let [before, after] = worse(&good_nc, &bad_nc, &labels).unwrap();
+        let [before, after] = worse([&good_nc, &bad_nc], &labels, &[]).unwrap();
         assert!(after > before + 0.1, "{before} {after}");
-        assert_eq!(worse(&bad_nc, &good_nc, &labels), None);
+        assert_eq!(worse([&bad_nc, &good_nc], &labels, &[]), None);
         let surer: Vec<f64> = good_nc.iter().map(|logit| 9.0 * logit).collect();
-        assert_eq!(worse(&good_nc, &surer, &labels), None, "a temperature follows");
+        assert_eq!(worse([&good_nc, &surer], &labels, &[]), None, "a temperature follows");
         // One row more is wrong.
         let nearly = logits(|row| if row == 0 { -1.0 } else { good(row) }, &labels);
-        assert_eq!(worse(&good_nc, &nearly, &labels), None);
-        assert_eq!(worse(&[], &[], &[]), None);
+        assert_eq!(worse([&good_nc, &nearly], &labels, &[]), None);
+        assert_eq!(worse([&[], &[]], &[], &[]), None);
     }
 }
