@@ -12,5 +12,4 @@ seed=${1:?a seed}
 novelty() { echo "$1=laplace:calibration.scale=largest:calibration.novelty=$2"; }
 "${BAYES:-bayes}" compare --config configs/clinc.toml --seeds 1 --set "train.seed=$seed" "${@:2}" \
     --methods "$(novelty rmd relative_mahalanobis),$(novelty rmd_pp relative_mahalanobis_pp),$(novelty md mahalanobis),$(novelty md_pp mahalanobis_pp),$(novelty knn knn),$(novelty ddu ddu),$(novelty energy energy)"
-mkdir -p "$(dirname "$0")/cells/clinc150"
-cp checkpoints/clinc-minilm-compare/cells/seed"$seed"-*.json "$(dirname "$0")/cells/clinc150/"
+python3 "$(dirname "$0")/table.py" "$(dirname "$0")/cells/clinc150" --keep checkpoints/clinc-minilm-compare/cells

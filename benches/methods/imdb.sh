@@ -7,5 +7,4 @@ seed=${1:?a seed}
     --shift typos=0.05,truncate=64,drop=0.1 --other-data sst2 \
     --methods largest=laplace:calibration.scale=largest,one=laplace:calibration.scale=1,mc_dropout,swag,sngp,vbll,lora_laplace \
     "${@:2}"
-mkdir -p "$(dirname "$0")/cells/imdb"
-cp checkpoints/imdb-minilm-compare/cells/seed"$seed"-*.json "$(dirname "$0")/cells/imdb/"
+python3 "$(dirname "$0")/table.py" "$(dirname "$0")/cells/imdb" --keep checkpoints/imdb-minilm-compare/cells

@@ -5,6 +5,9 @@ a time, each where there is time for it; this joins them as `bayes compare --see
 ± the half width of its 95 % interval by Student's t, and differences to `map` seed by seed.
 
     python table.py cells/clinc150 [--differences]
+    python table.py cells/clinc150 --keep checkpoints/NAME-compare/cells
+
+`--keep` copies cells to the folder first, without their warnings, which name files of the machine.
 """
 
 import argparse
@@ -19,7 +22,7 @@ QUANTILES = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.3
 REFERENCE = "map"
 
 # Rows in this order; others follow by name.
-ORDER = ["map", "largest", "one", "mc_dropout", "swag", "sngp", "vbll", "lora_laplace", "ensemble"]
+ORDER = ["map", "largest", "one", "mc_dropout", "swag", "sngp", "vbll", "lora_laplace", "ensemble", "distil"]
 
 
 def cells(folder):
@@ -29,6 +32,15 @@ def cells(folder):
         cell = json.loads(path.read_text())
         found.setdefault(cell["label"], {})[cell["seed"]] = cell["figures"]
     return found
+
+
+def keep(source, folder):
+    """Copies cells, but for their warnings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.glob("seed*-*.json")):
+        cell = json.loads(path.read_text())
+        cell.pop("warnings", None)
+        (folder / path.name).write_text(json.dumps(cell, indent=2) + "\n")
 
 
 def columns(found):
@@ -87,9 +99,12 @@ def table(found, differences):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--keep", type=pathlib.Path, metavar="CELLS", help="copy these cells to the folder first")
     parser.add_argument("--differences", action="store_true", help=f"to `{REFERENCE}`, seed by seed")
     arguments = parser.parse_args()
+    if arguments.keep:
+        keep(arguments.keep, arguments.folder)
     print("\n".join(table(cells(arguments.folder), arguments.differences)))
 
 
