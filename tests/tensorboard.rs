@@ -88,7 +88,7 @@ fn a_run_writes_every_tag_under_its_name() {
     ] {
         assert_eq!(tags[tag], logged, "{tag}");
     }
-    for tag in ["loss", "accuracy", "f1", "nll", "ece"] {
+    for tag in ["loss", "accuracy", "f1", "nll", "calibrated_nll", "ece"] {
         let steps = &tags[&format!("Validation/{tag}")];
         assert_eq!(*steps, [11, 22, 33, 42], "{tag}");
     }
@@ -120,7 +120,7 @@ fn a_run_writes_every_tag_under_its_name() {
     }
     let families = ["Gradients/", "Gradient_Norm/", "Weights/"];
     let single = tags.keys().filter(|tag| !families.iter().any(|family| tag.starts_with(family)));
-    assert_eq!(single.count(), 5 + 5 + 1 + 4 + 3 + 4, "no tag is new: {:?}", tags.keys());
+    assert_eq!(single.count(), 5 + 6 + 1 + 4 + 3 + 4, "no tag is new: {:?}", tags.keys());
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn attention_that_looks_at_one_token_is_warned_of_once() {
     assert!(saved.last().unwrap().warned.attention);
 }
 
-/// Judges that like sure weights, and unsure ones: logits grow while a network learns.
+/// Judges that like small logits, and large ones: they shrink while this network begins to learn.
 #[test]
 fn the_weights_are_those_that_the_calibrated_nll_chooses() {
     fn size(logits: &[f64], _: &[u32], _: &[f64]) -> f64 {
@@ -215,11 +215,11 @@ fn the_weights_are_those_that_the_calibrated_nll_chooses() {
         assert_eq!((kept.step, kept.scores), (outcome.best_step, outcome.scores));
         (outcome.best_step, outcome.scores)
     };
-    let (first, unsure) = best(size);
-    let (last, sure) = best(|logits, labels, weights| -size(logits, labels, weights));
+    let (last, small) = best(size);
+    let (first, large) = best(|logits, labels, weights| -size(logits, labels, weights));
     assert_eq!((first, last), (4, 16));
-    assert!(unsure.calibrated_nll < -sure.calibrated_nll);
-    assert!(unsure.scores.nll > 0.0 && sure.scores.nll > 0.0);
+    assert!(small.calibrated_nll < -large.calibrated_nll);
+    assert!(small.scores.nll > 0.0 && large.scores.nll > 0.0);
 }
 
 #[test]
