@@ -56,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    fn read(architectures: Value) -> EncoderConfig {
+    fn read(architectures: &Value) -> EncoderConfig {
         let file = json!({"model_type": "bert", "architectures": architectures});
         let Value::Object(file) = file else { unreachable!() };
         EncoderConfig::from_json(file).unwrap()
@@ -80,7 +80,7 @@ mod tests {
             (json!([]), false, false),
             (json!(null), false, false),
         ] {
-            let found = read(architectures.clone());
+            let found = read(&architectures);
             assert_eq!(found.unusable_head.is_some(), refused, "{architectures}");
             assert_eq!(found.head_of_other_task().is_some(), told, "{architectures}");
         }
@@ -99,7 +99,7 @@ mod tests {
             (json!(["BertPreTrainedModel"]), None),
             (json!(null), None),
         ] {
-            assert_eq!(read(architectures.clone()).class_of_nobody(), nobodys, "{architectures}");
+            assert_eq!(read(&architectures).class_of_nobody(), nobodys, "{architectures}");
         }
     }
 }
