@@ -11,6 +11,7 @@
 
 mod cell;
 mod entry;
+mod job;
 mod markdown;
 mod measure;
 mod run;

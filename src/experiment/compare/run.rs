@@ -16,7 +16,7 @@ use super::{
 use crate::artifact::{Manifest, manifest_of};
 use crate::bench::machine;
 use crate::compute::Precision;
-use crate::data::{CrossFit, Overrides, Remark};
+use crate::data::{Overrides, Remark};
 use crate::evaluate::Evaluation;
 use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::experiment::Resume;
@@ -24,7 +24,6 @@ use crate::method::PosteriorConfig;
 use crate::method::laplace::Head;
 use crate::numbers::grouped;
 use crate::predict::{Loading, SharedTrunk};
-use crate::publish::Push;
 use crate::store::{Lock, StoreError, sha256, sha256_file, write_atomically};
 
 /// The file with the whole, and the one for people.
@@ -94,61 +93,6 @@ pub fn compare(
         }
     }
     comparison.report(&cells).map(|report| Compared::Finished(Box::new(report)))
-}
-
-impl CompareJob {
-    fn seeds(&self) -> impl Iterator<Item = u64> {
-        let first = self.experiment.train.seed;
-        (0..self.seeds).map(move |number| first.wrapping_add(number))
-    }
-
-    /// What is trained for a method at a seed; the run that others share has no label.
-    fn run(
-        &self,
-        entry: &Entry,
-        seed: u64,
-        label: Option<&str>,
-        checkpoints: &Path,
-    ) -> Result<Experiment, ExperimentError> {
-        let mut own = self.experiment.clone();
-        own.name = self.run_name(seed, label);
-        own.train.seed = seed;
-        // All methods are fitted and calibrated on the same parts.
-        own.data.cross_fit = CrossFit::Never;
-        own.posterior = self.posterior(entry);
-        if let Some(teacher) = self.teacher(entry) {
-            let folder = checkpoints.join(self.run_name(seed, Some(&teacher.label))).join("model");
-            own.train.teacher = folder.display().to_string();
-        }
-        own.publish.push = Push::Never;
-        // One precision for all.
-        own.calibration.precisions = Vec::new();
-        let place = format!("`--methods {}`", entry.label);
-        Experiment::parse(&own.to_toml(), &place, &entry.settings)
-    }
-
-    fn run_name(&self, seed: u64, label: Option<&str>) -> String {
-        let label = label.map_or(String::new(), |label| format!("-{label}"));
-        format!("{}-seed{seed}{label}", self.experiment.name)
-    }
-
-    /// The keys that the experiment has for this method, or the usual ones.
-    fn posterior(&self, entry: &Entry) -> PosteriorConfig {
-        let written = self.experiment.posterior;
-        match written.name() == entry.method {
-            true => written,
-            false => PosteriorConfig { link: written.link, ..entry.method.into() },
-        }
-    }
-
-    /// Whom a student learns from: the ensemble before it, unless `train.teacher` names another.
-    fn teacher(&self, student: &Entry) -> Option<&Entry> {
-        let learns = self.posterior(student).approach().needs().teacher;
-        let before = self.entries.iter().take_while(|entry| *entry != student);
-        before
-            .filter(|_| learns && self.experiment.train.teacher.is_empty())
-            .find(|entry| self.posterior(entry).approach().needs().runs > 1)
-    }
 }
 
 /// A model of a run, and what the training took.
