@@ -45,16 +45,15 @@ fn remedy(key: &str) -> &'static str {
 
 /// Keys with another value than before, and both values in words.
 fn repeated(settings: &[String]) -> Vec<(&str, String)> {
-    let mut seen = BTreeMap::new();
-    let pairs = settings.iter().filter_map(|setting| setting.split_once('='));
-    let other = |(key, value): (&'_ str, &'_ str)| {
+    let (mut seen, mut found) = (BTreeMap::new(), Vec::new());
+    for (key, value) in settings.iter().filter_map(|setting| setting.split_once('=')) {
         let (key, value) = (key.trim(), value.trim());
-        let before = seen.insert(key.to_owned(), value.to_owned())?;
-        let words = || format!("`{key}` is set twice, to `{before}` and to `{value}`");
-        (meant(&before) != meant(value)).then(words)
-    };
-    let (pairs, again) = (pairs.clone(), pairs.map(other));
-    pairs.zip(again).filter_map(|((key, _), words)| Some((key.trim(), words?))).collect()
+        if let Some(before) = seen.insert(key, value).filter(|before| meant(before) != meant(value))
+        {
+            found.push((key, format!("`{key}` is set twice, to `{before}` and to `{value}`")));
+        }
+    }
+    found
 }
 
 /// A value without the ways to write it.
