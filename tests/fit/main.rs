@@ -7,6 +7,7 @@ mod files;
 #[path = "../home/mod.rs"]
 mod home;
 mod methods;
+mod refit;
 mod rows;
 
 use std::collections::BTreeMap;
