@@ -15,6 +15,7 @@ import os
 import pathlib
 import random
 import subprocess
+import sys
 
 import pandas
 
@@ -45,14 +46,14 @@ def main():
     parser.add_argument("--without", nargs="*", default=[], help="labels that are no classes")
     parser.add_argument("--name", default="left-out", help="the name of the run")
     parser.add_argument("--bayes", default=os.environ.get("BAYES", "bayes"))
-    parser.add_argument("train", nargs="*", help="arguments of `bayes train`")
-    arguments = parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments, train = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     left = divided(arguments.data, arguments.out, arguments.share, arguments.seed, arguments.without)
     print(f"{len(left)} classes left out: {', '.join(left)}")
     known = arguments.out / "known"
     own = [f"data.dataset={known}", "data.ood_label=", f"name={arguments.name}"]
     settings = [word for setting in own for word in ("--set", setting)]
-    subprocess.run([arguments.bayes, "train", *arguments.train, *settings], check=True)
+    subprocess.run([arguments.bayes, "train", *train, *settings], check=True)
     model = pathlib.Path("checkpoints", arguments.name, "model")
     ask = [arguments.bayes, "eval", "--model", model, "--ood", arguments.out / "left.parquet"]
     report = json.loads(subprocess.run([*ask, "--no-baseline", "--json"], check=True, stdout=subprocess.PIPE).stdout)
