@@ -69,6 +69,9 @@ impl Dataset {
             Some(known) if known.hub_id.is_empty() && config.streaming => {
                 Err(DataError::NotStreamed { path: known.name.into() })
             }
+            Some(known) if known.form.makes_columns() && config.streaming => {
+                Err(DataError::NotStreamed { path: known.name.into() })
+            }
             Some(known) if known.hub_id.is_empty() => {
                 config.check_built_in(&config.dataset)?;
                 Ok(Self::generated())
@@ -134,12 +137,25 @@ impl Dataset {
         let hidden = content.raw.iter().filter(|(_, rows)| hides(rows));
         let hidden: Vec<String> = hidden.map(|(split, _)| split.clone()).collect();
         content.raw.retain(|_, rows| !hides(rows));
+        let reported = located.known.map_or("", |known| known.reported);
+        let reported = content.report_on(reported);
+        let instead = match &reported {
+            Some(split) => {
+                format!("the rows of `{split}` are the test split, as in published figures")
+            }
+            None => "rows of the training split are used instead".to_owned(),
+        };
         content.remarks.extend(hidden.iter().map(|split| {
             Remark::Note(format!(
                 "the labels of the split `{split}` are all `-1`, which means hidden; the split is \
-                 skipped, and rows of the training split are used instead"
+                 skipped, and {instead}"
             ))
         }));
+        if let (Some(split), true) = (&reported, hidden.is_empty()) {
+            content.remarks.push(Remark::Note(format!(
+                "there is no test split; the rows of `{split}` are it, as in published figures"
+            )));
+        }
         let names = if given.is_empty() { &content.class_names } else { &given.names };
         let mut mixed_labels = None;
         if names.is_empty() {

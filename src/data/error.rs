@@ -408,8 +408,8 @@ pub enum DataError {
         model: String,
     },
     /// There is nothing to train on.
-    #[error("`{name}` has no training rows")]
-    NoTrain { name: String },
+    #[error("`{name}` has no training rows{hint}")]
+    NoTrain { name: String, hint: String },
     /// A table cannot be read.
     #[error(transparent)]
     Table(#[from] table::TableError),

@@ -143,8 +143,11 @@ fn of_snapshot(id: &str, known: Option<&Known>, snapshot: &Path) -> Cached {
     let is_parquet = |path: &&str| matches!(Format::of(Path::new(path)), Ok(Format::Parquet));
     let parquet: Vec<&str> = all.iter().copied().filter(is_parquet).collect();
     let wanted = known.map(|known| known.hub_folder);
+    // The only folder that is there may be that of another data set.
+    let shared = known.is_some_and(|known| known.shares_repository());
     let find = |names: &[&str]| match folder_of(names, wanted) {
-        Err(_) if wanted.is_some() => folder_of(names, None),
+        Ok(folder) if shared && wanted != Some(&folder) => Err(Vec::new()),
+        Err(_) if wanted.is_some() && !shared => folder_of(names, None),
         found => found,
     };
     // Parquet first, as where it is fetched.

@@ -78,6 +78,7 @@ pub fn locate(name: &str) -> Result<Located, DataError> {
             Err(DataError::ManyCached { id: name.to_owned(), folders })
         }
         _ if is_path(name) => Err(no_file(name)),
+        _ if known::is_of_suite(name) => Err(unknown(name)),
         _ if hub::is_id(name) => Err(DataError::NotCached { id: name.to_owned() }),
         _ => Err(unknown(name)),
     }
@@ -191,8 +192,8 @@ fn of_fetched(
 }
 
 fn unknown(name: &str) -> DataError {
-    let names: Vec<&str> = known::KNOWN.iter().map(|known| known.name).collect();
-    let near = nearest(name, &names);
+    let names: Vec<&str> = known::all().map(|known| known.name).collect();
+    let near = nearest(name.strip_prefix("glue/").unwrap_or(name), &names);
     let suggestion = near.map_or(String::new(), |known| format!(" did you mean `{known}`?"));
     DataError::Unknown { name: name.to_owned(), suggestion, known: names.join("`, `") }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::classes::{Occurring, Place};
 use super::given::Given;
 use super::joined::Joined;
+use super::known::Form;
 use super::mixed::LabelsOfFiles;
 use super::remark::Remark;
 use super::split_column::SplitColumn;
@@ -50,6 +51,8 @@ pub(super) struct Content {
     empty: BTreeMap<String, PathBuf>,
     held: Held,
     wanted: Wanted,
+    /// How columns become texts and labels.
+    form: Form,
 }
 
 impl Content {
@@ -61,7 +64,8 @@ impl Content {
         given: &Given,
         wanted: Wanted,
     ) -> Result<Self, DataError> {
-        let mut content = Self { wanted, ..Self::default() };
+        let form = located.known.map_or(Form::Plain, |known| known.form);
+        let mut content = Self { wanted, form, ..Self::default() };
         let (first, others): (Vec<_>, Vec<_>) =
             located.splits.iter().partition(|(split, _)| *split == "train");
         for (split, files) in first.into_iter().chain(others) {
@@ -97,6 +101,16 @@ impl Content {
                 )));
             }
         }
+    }
+
+    /// Makes the split that published figures are of the test split, where no other has labels; says which it was.
+    pub(super) fn report_on(&mut self, split: &'static str) -> Option<&'static str> {
+        if self.raw.contains_key("test") {
+            return None;
+        }
+        let rows = self.raw.remove(split)?;
+        self.raw.insert("test".to_owned(), rows);
+        Some(split)
     }
 
     /// Labels as they are written, in all splits.
@@ -153,7 +167,8 @@ impl Content {
         let mut reading = config.reading();
         let known = [&self.columns.text, &self.columns.pair, &self.columns.label];
         reading.names.extend(known.into_iter().filter(|name| !name.is_empty()).cloned());
-        let mut table = table::open_as(path, &reading)?;
+        let mut table =
+            self.form.read(table::open_as(path, &reading)?, &path.display().to_string());
         let sample: Vec<Row> = table.by_ref().take(SAMPLE_ROWS).collect::<Result<_, _>>()?;
         let Some(columns) = self.find(&table, &sample, config, first)? else {
             // Rows to train on are not lost for it.
@@ -287,7 +302,9 @@ impl Content {
     ) -> Result<Option<Columns>, TableError> {
         let wanted = config.column_names();
         if first {
-            let usual = &config.usual_columns;
+            // Those of a data set that is known; else those of what a model was made from.
+            let own = self.form.columns();
+            let usual = if own.text.is_empty() { &config.usual_columns } else { &own };
             let labelled = self.wanted == Wanted::Labelled;
             return table::detect_usual(&table.columns, sample, &wanted, usual, labelled).map(Some);
         }

@@ -320,7 +320,8 @@ impl TokenStream {
                 None => passed += 1,
             }
             if passed > self.rows.rows() {
-                return Err(DataError::NoTrain { name: source.files[0].display().to_string() });
+                let name = source.files[0].display().to_string();
+                return Err(DataError::NoTrain { name, hint: String::new() });
             }
         }
         let encoded = encode(&self.of.tokenizer, &examples, &self.of.cut)?;

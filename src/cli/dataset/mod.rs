@@ -13,7 +13,7 @@ use super::words::{filled, whole};
 use super::written::ExperimentFlags;
 use super::{Common, Outcome, print, print_json};
 use crate::data::split::{content_hash, overlap};
-use crate::data::{self, DataConfig, Dataset, Example, Fetched, KNOWN, is_here};
+use crate::data::{self, DataConfig, Dataset, Example, Fetched, all_known, is_here};
 use crate::experiment::{self, Experiment, Progress};
 use crate::numbers::grouped;
 
@@ -96,8 +96,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 
 fn list(common: &Common) -> Result<()> {
     if common.json {
-        let rows: Vec<_> = KNOWN
-            .iter()
+        let rows: Vec<_> = all_known()
             .map(|known| {
                 json!({
                     "name": known.name, "hub_id": known.hub_id, "here": is_here(known),
@@ -108,7 +107,7 @@ fn list(common: &Common) -> Result<()> {
         return print_json(&rows);
     }
     let mut text = String::new();
-    for known in KNOWN {
+    for known in all_known() {
         let state = match (known.hub_id, is_here(known)) {
             ("", _) => "built in",
             (_, true) => "here",

@@ -93,6 +93,13 @@ impl Parts {
         rows
     }
 
+    /// Keys of the texts that choose, calibrate or test, and of those of no class.
+    pub fn keys_apart(&self, dataset: &Dataset) -> HashSet<u64> {
+        let parts = [&self.validation, &self.temperature, &self.conformal, &self.test];
+        let own = parts.into_iter().flat_map(|part| part.examples(dataset));
+        own.chain(dataset.out_of_scope.values().flatten()).map(Example::key).collect()
+    }
+
     /// With all but the test rows in the training part.
     fn pooled(mut self) -> Self {
         if !self.are_carved() {
@@ -143,7 +150,16 @@ impl Parts {
     ) -> Result<Self, DataError> {
         let train_rows = dataset.rows("train");
         if train_rows.is_empty() {
-            return Err(DataError::NoTrain { name: dataset.name.clone() });
+            let hint = match dataset.hidden.as_slice() {
+                [] if dataset.rows("test").is_empty() => String::new(),
+                [] => "; train on other data, and test on these with `bayes eval --dataset`"
+                    .to_owned(),
+                hidden => format!(
+                    "; the labels of `{}` are all `-1`, which means hidden",
+                    hidden.join("`, `")
+                ),
+            };
+            return Err(DataError::NoTrain { name: dataset.name.clone(), hint });
         }
         let keys =
             |split: &str| -> Vec<RowKey> { dataset.rows(split).iter().map(RowKey::from).collect() };

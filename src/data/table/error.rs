@@ -175,6 +175,12 @@ pub enum TableError {
         /// How they may be as many as in the header.
         meant: Option<Meant>,
     },
+    /// The place of a word in a sentence that is none.
+    #[error(
+        "`{path}` line {line}: `start` and `end` of the word are no places in `{sentence}`; get an \
+         undamaged copy of the data set"
+    )]
+    Word { path: String, line: u64, sentence: &'static str },
     /// Bytes that are not UTF-8.
     #[error(
         "`{path}` line {line}, {place}: not UTF-8; decoded as windows-1252 it reads \

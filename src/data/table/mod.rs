@@ -25,6 +25,7 @@ mod parquet_names;
 mod parquet_reader;
 mod parquet_writer;
 mod reading;
+mod reshaped;
 mod row_groups;
 mod scan;
 mod sink;
@@ -45,6 +46,7 @@ use self::header::repeats;
 use self::json_lines::JsonLinesRows;
 use self::parquet_names::ClassNames;
 use self::parquet_reader::ParquetRows;
+use self::reshaped::ReshapedRows;
 use self::text::Utf8;
 use self::watched::Watched;
 
@@ -158,6 +160,7 @@ enum Rows {
     Delimited(Box<DelimitedRows>),
     JsonLines(JsonLinesRows),
     Parquet(Box<ParquetRows>),
+    Reshaped(Box<ReshapedRows>),
 }
 
 /// Opens a file in the format that its extension names, and reads its columns.
@@ -282,6 +285,8 @@ impl Table {
             Rows::Delimited(rows) => (rows.columns().to_vec(), ClassNames::default()),
             Rows::JsonLines(rows) => (rows.columns().to_vec(), ClassNames::default()),
             Rows::Parquet(rows) => (rows.columns(), rows.class_names()),
+            // It is given its own.
+            Rows::Reshaped(_) => (Vec::new(), ClassNames::default()),
         };
         Table {
             columns,
@@ -293,12 +298,25 @@ impl Table {
         }
     }
 
+    /// A table with other columns, whose rows are made of those of this one. What the file calls its classes is not
+    /// known of a column that is made.
+    pub fn reshaped(
+        self,
+        columns: [&str; 3],
+        make: impl FnMut(&Row) -> Result<Vec<Row>, TableError> + Send + 'static,
+    ) -> Table {
+        let described = self.described.clone();
+        let rows = Rows::Reshaped(Box::new(ReshapedRows::new(self, Box::new(make))));
+        Table { columns: columns.map(str::to_owned).to_vec(), described, ..Table::new(rows, &[]) }
+    }
+
     /// What was in rows so far and is in none of the columns, or may be a row of its own, for people; and whether the
     /// file changed meanwhile.
     pub fn lost(&self) -> Vec<String> {
         let lost = match &self.rows {
             Rows::JsonLines(rows) => rows.lost(),
             Rows::Delimited(rows) => rows.lost(),
+            Rows::Reshaped(rows) => return rows.source.lost(),
             Rows::Parquet(_) => None,
         };
         let changed = self.watched.as_ref().and_then(Watched::changed);
@@ -309,6 +327,7 @@ impl Table {
     pub fn names(&self) -> Names {
         match &self.rows {
             Rows::Delimited(rows) => rows.names(),
+            Rows::Reshaped(rows) => rows.source.names(),
             Rows::JsonLines(_) | Rows::Parquet(_) => Names::OfTheFormat,
         }
     }
@@ -327,7 +346,7 @@ impl Table {
     /// What a column holds in every row, where the file promises it; else anything.
     pub fn kind(&self, column: usize) -> Kind {
         match &self.rows {
-            Rows::Delimited(_) | Rows::JsonLines(_) => Kind::Text,
+            Rows::Delimited(_) | Rows::JsonLines(_) | Rows::Reshaped(_) => Kind::Text,
             Rows::Parquet(rows) => rows.kinds().get(column).copied().unwrap_or(Kind::Text),
         }
     }
@@ -350,6 +369,7 @@ impl Iterator for Table {
             Rows::Delimited(rows) => rows.next_row(),
             Rows::JsonLines(rows) => rows.next_row(),
             Rows::Parquet(rows) => rows.next_row(),
+            Rows::Reshaped(rows) => rows.next_row(),
         };
         self.finished = match &row {
             Ok(row) => row.is_none(),

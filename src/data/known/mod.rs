@@ -1,5 +1,11 @@
 //! The data sets that are known by name: one row each.
 
+mod form;
+mod suites;
+
+pub use self::form::Form;
+pub use self::suites::{Score, Suite};
+
 /// A known data set.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
@@ -15,7 +21,31 @@ pub struct Known {
     /// Names of integer labels, where no `labels.json` says otherwise; empty where only the file
     /// can say.
     pub labels: &'static [&'static str],
+    /// How its columns become texts and labels.
+    pub form: Form,
+    /// The suite of benchmarks that it is a task of.
+    pub suite: Option<Suite>,
+    /// What the suite counts: its score of the task is their mean.
+    pub scores: &'static [Score],
+    /// The split that takes the place of a test split whose labels are hidden: published figures are given of it.
+    /// Empty where there are labels.
+    pub reported: &'static str,
 }
+
+/// A data set of texts that is a task of no suite.
+const PLAIN: Known = Known {
+    name: "",
+    hub_id: "",
+    hub_folder: "",
+    description: "",
+    terms: "",
+    allows: Terms::Unknown,
+    labels: &[],
+    form: Form::Plain,
+    suite: None,
+    scores: &[],
+    reported: "",
+};
 
 /// What the terms of a data set allow, as far as they are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +58,8 @@ pub enum Terms {
     NonCommercial,
 }
 
-/// All of them.
-pub const KNOWN: &[Known] = &[
+/// Those that are a task of no suite.
+const OWN: &[Known] = &[
     Known {
         name: "reviews",
         hub_id: "",
@@ -38,6 +68,7 @@ pub const KNOWN: &[Known] = &[
         terms: "written for this project, MIT OR Apache-2.0",
         allows: Terms::Open,
         labels: &["negative", "positive"],
+        ..PLAIN
     },
     Known {
         name: "imdb",
@@ -47,24 +78,7 @@ pub const KNOWN: &[Known] = &[
         terms: "not stated by the authors; cite Maas et al. 2011",
         allows: Terms::Unknown,
         labels: &["negative", "positive"],
-    },
-    Known {
-        name: "sst2",
-        hub_id: "nyu-mll/glue",
-        hub_folder: "sst2",
-        description: "phrases of film reviews, positive or negative",
-        terms: "not stated; cite Socher et al. 2013 and Wang et al. 2019",
-        allows: Terms::Unknown,
-        labels: &["negative", "positive"],
-    },
-    Known {
-        name: "cola",
-        hub_id: "nyu-mll/glue",
-        hub_folder: "cola",
-        description: "sentences, grammatical or not",
-        terms: "research use; cite Warstadt et al. 2019",
-        allows: Terms::NonCommercial,
-        labels: &["unacceptable", "acceptable"],
+        ..PLAIN
     },
     Known {
         name: "clinc_oos",
@@ -74,6 +88,7 @@ pub const KNOWN: &[Known] = &[
         terms: "CC BY 3.0; cite Larson et al. 2019",
         allows: Terms::Open,
         labels: &[],
+        ..PLAIN
     },
     Known {
         name: "ag_news",
@@ -83,14 +98,38 @@ pub const KNOWN: &[Known] = &[
         terms: "non-commercial research; cite Zhang et al. 2015",
         allows: Terms::NonCommercial,
         labels: &["World", "Sports", "Business", "Sci/Tech"],
+        ..PLAIN
     },
 ];
 
-/// The data set of this name or Hub id. An id that several share belongs to none of them.
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Known> {
+    OWN.iter().chain(suites::TASKS)
+}
+
+/// The data set of this name or Hub id; `glue/` before the name of a task of GLUE may be left out. An id that several
+/// share belongs to none of them.
 pub fn find(name: &str) -> Option<&'static Known> {
+    let plain = name.strip_prefix("glue/").unwrap_or(name);
+    let is_called = |known: &&Known| match known.suite {
+        Some(Suite::Glue) => known.name == plain,
+        _ => known.name == name,
+    };
     // What is built in has no id.
-    let is = |known: &&Known| !known.hub_id.is_empty() && known.hub_id == name;
-    let by_id: Vec<&Known> = KNOWN.iter().filter(is).collect();
-    let by_id = if by_id.len() == 1 { by_id.first().copied() } else { None };
-    KNOWN.iter().find(|known| known.name == name).or(by_id)
+    let has_id = |known: &&Known| !known.hub_id.is_empty() && known.hub_id == name;
+    let mut by_id = all().filter(has_id);
+    let by_id = by_id.next().filter(|_| by_id.next().is_none());
+    all().find(is_called).or(by_id)
+}
+
+/// Whether a name begins with that of a suite, as names of its tasks may.
+pub fn is_of_suite(name: &str) -> bool {
+    ["glue/", "super_glue/"].iter().any(|suite| name.starts_with(suite))
+}
+
+impl Known {
+    /// Whether its Hub repository has other data sets too.
+    pub fn shares_repository(&self) -> bool {
+        all().filter(|known| known.hub_id == self.hub_id).count() > 1
+    }
 }
