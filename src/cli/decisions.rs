@@ -36,7 +36,7 @@ fn words(
     }
     let accepted = limits
         .min_confidence
-        .map_or("all predictions are accepted, whatever their confidence".to_owned(), |least| {
+        .map_or("the confidence of a prediction is no reason to abstain".to_owned(), |least| {
             format!("predictions with confidence {least:.4} or more{share} are accepted")
         });
     let reason = match (summary.target_risk, unproved(summary)) {
@@ -149,6 +149,7 @@ mod tests {
             set: Some(set.to_vec()),
             novelty: Some(Novelty { score: 1.0, p_value }),
             truncated: false,
+            question: None,
         }
     }
 

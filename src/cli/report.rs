@@ -6,8 +6,8 @@ use super::beside;
 use super::words::cut;
 use crate::data::NONE_IS_NEW;
 use crate::evaluate::{
-    Comparison, Evaluation, Hygiene, Report, Uncertainty, WithoutSeen, least_covered,
-    without_absent, worst_first,
+    BenchmarkReport, Comparison, Evaluation, Hygiene, Report, Uncertainty, WithoutSeen,
+    least_covered, without_absent, worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};
 use crate::numbers::{counted, grouped};
@@ -43,6 +43,7 @@ fn of_rows(one: &Evaluation, precision: &str) -> String {
 /// Draws the metrics with their intervals. `uncalibrated` gives NLL and ECE without the temperature.
 pub fn table(report: &Report, uncalibrated: Option<&Scores>) -> String {
     let mut text = headline(report, uncalibrated);
+    text += &benchmark(report);
     text += &classes(report);
     text += &calibration(report);
     text += &selective(report);
@@ -82,6 +83,22 @@ fn headline(report: &Report, uncalibrated: Option<&Scores>) -> String {
             _ => None,
         };
         let _ = writeln!(text, "{}", note.map_or(String::new(), |note| format!("   {note}")));
+    }
+    text
+}
+
+/// What the suite counts that the data set is a task of.
+fn benchmark(report: &Report) -> String {
+    let Some(BenchmarkReport { suite, task, scores, score }) = &report.benchmark else {
+        return String::new();
+    };
+    let mut text = format!("\n  what {} counts of `{task}`\n", suite.title());
+    for (key, Interval { value, low, high }) in scores {
+        let name = key.replace('_', " ");
+        let _ = writeln!(text, "    {name:<22}{value:>8.4}   {low:.4} – {high:.4}");
+    }
+    if scores.len() > 1 {
+        let _ = writeln!(text, "    {:<22}{score:>8.4}", "mean");
     }
     text
 }

@@ -110,6 +110,8 @@ pub struct Answer {
     pub novelty: Option<Novelty>,
     /// Whether the text was longer than the model reads.
     pub truncated: bool,
+    /// Which question the row is a possible answer to, from 0, where a score counts questions.
+    pub question: Option<usize>,
 }
 
 /// How unlike the training data a text is.
@@ -157,6 +159,7 @@ impl Answer {
             set: judgement.set.as_ref().map(classes),
             novelty: judgement.ood.map(novelty),
             truncated: prediction.truncated,
+            question: None,
         }
     }
 
@@ -259,6 +262,7 @@ pub(super) mod tests {
                 set: Some([vec![], vec![1], vec![1, 0]][place % 3].clone()),
                 novelty: Some(Novelty { score: f64::from(u8::from(outside)) + p, p_value: 0.1 }),
                 truncated: place == 4,
+                question: (place < 9).then_some(place / 2),
             }
         };
         Answers {

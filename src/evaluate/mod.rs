@@ -2,6 +2,7 @@
 
 mod answers;
 mod baseline;
+mod benchmark;
 mod classes;
 mod compare;
 mod decided;
@@ -23,6 +24,7 @@ pub mod shift;
 
 pub use answers::{Answer, Answers, Link, Novelty, Truth};
 pub use baseline::{BaselineReport, Difference, Rival};
+pub use benchmark::BenchmarkReport;
 pub use classes::{ClassReport, ConfusionReport, least_covered, without_absent, worst_first};
 pub use compare::{Comparison, compare};
 pub use decided::Decided;

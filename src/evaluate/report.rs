@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::answers::{Answers, Inside};
 use super::classes::{self, ClassReport, ConfusionReport};
 use super::outside::outside;
-use super::{Answer, OutOfScope, Selective};
+use super::{Answer, BenchmarkReport, OutOfScope, Selective};
 use crate::calibrate::conformal::coverage_band;
 use crate::compute::{Noise, Purpose};
 use crate::metrics::{
@@ -24,6 +24,7 @@ pub(super) mod stream {
     pub const COMPARISON: u32 = 3;
     pub const BASELINE: u32 = 4;
     pub const EXCHANGE: u32 = 5;
+    pub const BENCHMARK: u32 = 6;
 }
 
 /// The report on one split.
@@ -57,6 +58,9 @@ pub struct Report {
     pub truth: Option<TruthReport>,
     /// Texts of no class, by where they are from.
     pub ood: BTreeMap<String, OutOfScope>,
+    /// What the suite of benchmarks counts that the data set is a task of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub benchmark: Option<BenchmarkReport>,
 }
 
 /// Where the true coverage of prediction sets lies in 99 % of the draws of as many calibration rows:
@@ -168,6 +172,7 @@ pub fn evaluate(answers: &Answers, noise: &Noise) -> Result<Report, MetricsError
         || calibration_errors(&scored, FLOOR_RESAMPLES, &mut || floors.uniform()),
     );
     Ok(Report {
+        benchmark: BenchmarkReport::of(answers, &inside, &summary, noise),
         summary,
         calibration,
         selective: Selective::by_doubt(&inside.rows, &hit)?,

@@ -1,5 +1,6 @@
 //! A model on rows of a data set.
 
+use super::benchmark;
 use super::labels::{LabelError, labels_of_trained};
 use super::{Answer, Answers, Link, Report, Truth, evaluate};
 use crate::artifact::Artifact;
@@ -80,8 +81,14 @@ pub fn answer(
         seen: seen.binary_search(&place).is_ok(),
     };
     let answers = predictions.iter().enumerate();
-    let mut answers: Vec<Answer> =
-        answers.map(|(place, one)| Answer::new(place, truth(place), one)).collect();
+    let questions = benchmark::questions(&dataset.name, inside);
+    let question = |place: usize| questions.as_ref().map(|questions| questions[place]);
+    let mut answers: Vec<Answer> = answers
+        .map(|(place, one)| Answer {
+            question: question(place),
+            ..Answer::new(place, truth(place), one)
+        })
+        .collect();
     let outside: Vec<Text<'_>> = outside.iter().map(text).collect();
     let mut progress = |done| progress(inside.len() + done, total);
     answers.extend(answer_outside(predictor, OUT_OF_SCOPE, &outside, &mut progress)?);

@@ -67,6 +67,26 @@ pub(super) fn macro_f1_of(counts_c: &[ClassCount]) -> f64 {
     sum / f64::from(classes)
 }
 
+/// F1 of one class, row `n` standing `times_n[n]` times: 2 hits / (rows + predicted), and 0 where it neither occurs nor is
+/// predicted (scikit-learn's `f1_score` with that class as `pos_label`).
+///
+/// # Panics
+/// When the slices differ in length.
+pub fn f1_of_class(class: usize, predicted_n: &[usize], label_n: &[u32], times_n: &[u32]) -> f64 {
+    assert_eq!((predicted_n.len(), label_n.len()), (times_n.len(), times_n.len()));
+    let mut count = ClassCount::default();
+    for ((&predicted, &label), &times) in predicted_n.iter().zip(label_n).zip(times_n) {
+        let (is_predicted, is_label) = (predicted == class, label as usize == class);
+        count.predicted += u64::from(times) * u64::from(is_predicted);
+        count.actual += u64::from(times) * u64::from(is_label);
+        count.hits += u64::from(times) * u64::from(is_predicted && is_label);
+    }
+    match count.predicted + count.actual {
+        0 => 0.0,
+        both => 2.0 * count.hits as f64 / both as f64,
+    }
+}
+
 /// Matthews's correlation coefficient in Gorodkin's multi-class form, on [−1, 1]; 0 when all rows
 /// have one label or one predicted class, where it is not defined.
 ///

@@ -27,13 +27,15 @@ pub use calibration::{
     wilson,
 };
 pub use calibration_error::{LargestGap, adaptive_ece, class_wise_ece, mce};
-pub use classification::{accuracy, argmax, best_accuracy, brier, improbable, macro_f1, mcc, nll};
+pub use classification::{
+    accuracy, argmax, best_accuracy, brier, f1_of_class, improbable, macro_f1, mcc, nll,
+};
 pub use detection::{Detection, auroc, detect};
 pub use floors::{AboveFloor, CalibrationErrors, calibration_errors};
 pub use headline::{differences, summarise};
 pub use paired::{Sides, auroc_difference, mean_difference};
 pub use ranking::Ranking;
-pub use resample::{Floor, Interval, interval, noise_floor, top_label_floor};
+pub use resample::{Floor, Interval, bootstrapped, interval, noise_floor, top_label_floor};
 pub use scores::Scores;
 pub use selective::RiskPoint;
 pub use sets::{SetReport, SizeStratum, Stratum, sets};

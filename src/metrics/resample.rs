@@ -74,6 +74,21 @@ pub(super) fn bootstrap<T: Send>(
     found
 }
 
+/// A metric of so many units with its interval: its value when each unit stands once, and on `resamples` draws of as
+/// many units with replacement.
+///
+/// # Panics
+/// There is no unit, or a value is NaN.
+pub fn bootstrapped(
+    units: usize,
+    resamples: usize,
+    uniform: &mut dyn FnMut() -> f64,
+    metric: impl Fn(&[u32]) -> f64 + Sync,
+) -> Interval {
+    let value = metric(&vec![1; units]);
+    interval(value, bootstrap(units, resamples, uniform, metric))
+}
+
 /// The calibration error that perfectly calibrated predictions would show on so many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Floor {

@@ -46,6 +46,11 @@ fn the_commands_of_data_run() {
 }
 
 #[test]
+fn the_commands_of_benchmarks_are_right() {
+    follow("docs/benchmarks.md");
+}
+
+#[test]
 fn the_commands_of_uncertainty_run() {
     follow("docs/uncertainty.md");
 }

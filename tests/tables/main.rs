@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panic")]
 
+mod benchmarks;
 mod classes;
 mod folders;
 #[expect(dead_code, reason = "only a part is needed here")]

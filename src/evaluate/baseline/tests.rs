@@ -271,6 +271,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
                 set: None,
                 novelty: None,
                 truncated: false,
+                question: None,
             }
         };
         Answers {

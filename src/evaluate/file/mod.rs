@@ -15,6 +15,7 @@
 //! | `novelty`, `novelty_p` | its score and p-value |
 //! | `truncated`, `seen` | was the text cut, was it trained or calibrated on |
 //! | `truth.CLASS` | p(class | text), only where it is known |
+//! | `question` | which question the row is a possible answer to, only where a score counts questions |
 //!
 //! Numbers are written so that they read back to the last bit, and so is every metric of them.
 
@@ -36,6 +37,8 @@ const LINK: &str = "link";
 const SET_METHOD: &str = "set_method";
 /// What the model computed with.
 const PRECISION: &str = "precision";
+/// Which question a row is a possible answer to; in files of data sets that have such.
+const QUESTION: &str = "question";
 /// Columns that files of earlier versions do not have.
 const LATER: [&str; 4] = [ROWS, LINK, SET_METHOD, PRECISION];
 
@@ -121,16 +124,18 @@ pub fn write(path: &Path, all: &[&Answers]) -> Result<(), FileError> {
     let rows = || all.iter().flat_map(|one| &one.rows);
     let known = |one: &Answer| matches!(&one.truth, Truth::Label { probability_c: Some(_), .. });
     let truth = if rows().any(known) { named("truth") } else { Vec::new() };
+    let question = rows().any(|one| one.question.is_some()).then_some((QUESTION, Kind::Integer));
     let (p, logit) = (named("p"), named("logit"));
     let float = |name| (name, Kind::Float);
     let classes = p.iter().chain(&logit).map(String::as_str).map(float);
     let columns: Vec<(&str, Kind)> = (FIRST.into_iter().chain(classes).chain(LAST))
+        .chain(question)
         .chain(truth.iter().map(String::as_str).map(float))
         .collect();
     let mut writer = Writer::create(path, &columns)?;
     for answers in all {
         for answer in &answers.rows {
-            let mut values = line(answers, answer);
+            let mut values = line(answers, answer, question.is_some());
             values.resize(columns.len(), Value::Null);
             writer.write(&values)?;
         }
@@ -138,8 +143,8 @@ pub fn write(path: &Path, all: &[&Answers]) -> Result<(), FileError> {
     Ok(writer.finish()?)
 }
 
-/// The values of one line; those of `truth.*` only where it is known.
-fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
+/// The values of one line; those of `truth.*` only where it is known, and the question if it is `asked` for.
+fn line(answers: &Answers, answer: &Answer, asked: bool) -> Vec<Value> {
     let text = |text: &str| Value::Text(text.to_owned());
     let float = |value: Option<f64>| value.map_or(Value::Null, Value::Float);
     let name = |class: u32| text(&answers.labels[class as usize]);
@@ -181,6 +186,8 @@ fn line(answers: &Answers, answer: &Answer) -> Vec<Value> {
         Value::Bool(answer.truncated),
         seen,
     ]);
+    let question = || answer.question.map_or(Value::Null, |one| Value::Integer(one as i64));
+    values.extend(asked.then(question));
     values.extend(truth_c.into_iter().flatten().copied().map(Value::Float));
     values
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::check::Lines;
-use super::{FIRST, FileError, LAST, LATER, LINK, PRECISION, SET_METHOD};
+use super::{FIRST, FileError, LAST, LATER, LINK, PRECISION, QUESTION, SET_METHOD};
 use crate::calibrate::conformal::ConformalMethod;
 use crate::compute::Precision;
 use crate::data::Remark;
@@ -44,7 +44,8 @@ pub fn read(path: &Path) -> Result<(Vec<Answers>, Vec<Remark>), FileError> {
             None => return Err(missing(&name)),
         }
     }
-    for name in columns.iter().filter(|name| name.starts_with("truth.")) {
+    let more = |name: &&String| name.starts_with("truth.") || *name == QUESTION;
+    for name in columns.iter().filter(more) {
         places.extend(place(name).map(|found| (name.clone(), found)));
     }
     let (mut all, mut lines): (Vec<Answers>, Lines) = Default::default();
@@ -237,6 +238,10 @@ impl Cells<'_> {
             set: set.transpose()?,
             novelty: novelty.map(|(score, p_value)| Novelty { score, p_value }),
             truncated: self.bool("truncated")?,
+            question: match self.get(QUESTION) {
+                Some(_) => Some(self.whole(QUESTION)?),
+                None => None,
+            },
         })
     }
 }

@@ -11,8 +11,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    BaselineReport, Comparison, Evaluation, Report, WithoutSeen, least_covered, without_absent,
-    worst_first,
+    BaselineReport, BenchmarkReport, Comparison, Evaluation, Report, WithoutSeen, least_covered,
+    without_absent, worst_first,
 };
 use crate::data::NONE_IS_NEW;
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Metric};
@@ -158,6 +158,7 @@ fn model(one: &Evaluation, blocks: &mut Vec<Block>) {
         answers.seed
     )));
     blocks.push(headline(report));
+    blocks.extend(report.benchmark.iter().map(benchmark));
     if let Some(scores) = uncalibrated {
         blocks.push(Block::Text(format!(
             "Without temperature scaling: NLL {:.4}, ECE {:.4}.",
@@ -268,6 +269,18 @@ fn headline(report: &Report) -> Block {
         Some(vec![metric.name(), four(interval.value), between(&interval), note])
     };
     table(&["metric", "value", "95 % interval", ""], HEADLINE.iter().filter_map(row).collect())
+}
+
+fn benchmark(one: &BenchmarkReport) -> Block {
+    let name =
+        |key: &str| format!("{} of `{}`: {}", one.suite.title(), one.task, key.replace('_', " "));
+    let rows = one
+        .scores
+        .iter()
+        .map(|(key, interval)| vec![name(key), four(interval.value), between(interval)]);
+    let mean = vec![name("mean"), four(one.score), String::new()];
+    let mean = (one.scores.len() > 1).then_some(mean);
+    table(&["score", "value", "95 % interval"], rows.chain(mean).collect())
 }
 
 fn beside(baseline: &BaselineReport, report: &Report, blocks: &mut Vec<Block>) {

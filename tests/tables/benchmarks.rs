@@ -1,0 +1,169 @@
+//! The tasks of GLUE and SuperGLUE, in the columns that their files have.
+
+use serde_json::{Value, json};
+
+use crate::home::{Home, TINY};
+
+/// One row of each class of a task, in its columns, with the text and the second text that are to come of it.
+fn task(name: &str, row: usize) -> (Value, usize) {
+    let (one, other) = (format!("text {row} of rain"), format!("text {row} of sun"));
+    let pair = |first: &str, second: &str, classes: usize| {
+        (json!({ first: one, second: other, "idx": row, "label": row % classes }), classes)
+    };
+    match name {
+        "cola" | "sst2" => (json!({ "sentence": one, "idx": row, "label": row % 2 }), 2),
+        "mrpc" | "rte" | "wnli" | "super_glue/axb" => pair("sentence1", "sentence2", 2),
+        "qqp" => pair("question1", "question2", 2),
+        "qnli" => pair("question", "sentence", 2),
+        "super_glue/boolq" => pair("question", "passage", 2),
+        "super_glue/cb" | "mnli" | "mnli_mismatched" | "ax" => pair("premise", "hypothesis", 3),
+        "super_glue/rte" | "super_glue/axg" => pair("premise", "hypothesis", 2),
+        "super_glue/copa" => {
+            let question = ["cause", "effect"][row / 2 % 2];
+            let row = json!({
+                "premise": one, "choice1": other, "choice2": format!("text {row} of snow"),
+                "question": question, "idx": row, "label": row % 2,
+            });
+            (row, 2)
+        }
+        "super_glue/multirc" => {
+            let idx = json!({ "paragraph": row / 4, "question": row / 2, "answer": row });
+            let row = json!({
+                "paragraph": format!("It rained {}.", row / 4), "question": format!("What {}?", row / 2),
+                "answer": other, "idx": idx, "label": row % 2,
+            });
+            (row, 2)
+        }
+        "super_glue/wic" => {
+            let start = one.len() - 4;
+            let row = json!({
+                "word": "rain", "sentence1": one, "sentence2": format!("rain {row}"), "start1": start,
+                "start2": 0, "end1": one.len(), "end2": 4, "idx": row, "label": row % 2,
+            });
+            (row, 2)
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn lines(name: &str, rows: std::ops::Range<usize>, hidden: bool) -> String {
+    let row = |row| {
+        let (mut row, _) = task(name, row);
+        if hidden {
+            row["label"] = json!(-1);
+        }
+        format!("{row}\n")
+    };
+    rows.map(row).collect()
+}
+
+fn info(home: &Home, name: &str) -> Value {
+    let mut command = home.command(&["dataset", "info", name, "--json"]);
+    let output = command.env("BAYES_DATA_DIR", home.path("data")).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", crate::text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Rows of a split.
+fn rows(info: &Value, split: &str) -> Option<u64> {
+    let splits = info["splits"].as_array().unwrap();
+    splits.iter().find(|one| one["split"] == split)?["rows"].as_u64()
+}
+
+#[test]
+fn every_task_is_read_in_the_columns_of_its_files() {
+    let home = Home::new();
+    let all: Value = serde_json::from_str(&home.done(&["dataset", "list", "--json"])).unwrap();
+    let names: Vec<&str> =
+        all.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let tasks = names.iter().filter(|name| {
+        let hub = all.as_array().unwrap().iter().find(|one| one["name"] == **name);
+        hub.unwrap()["hub_id"].as_str().unwrap().ends_with("glue")
+    });
+    let tasks: Vec<&str> = tasks.copied().collect();
+    assert_eq!(tasks.len(), 18, "{tasks:?}");
+    for name in tasks {
+        let folder = format!("data/{name}");
+        let only_tested = ["mnli_mismatched", "ax", "super_glue/axb", "super_glue/axg"];
+        if !only_tested.contains(&name) {
+            home.write(&format!("{folder}/train.jsonl"), &lines(name, 0..60, false));
+        }
+        let labelled_test = ["super_glue/axb", "super_glue/axg"].contains(&name);
+        home.write(&format!("{folder}/test.jsonl"), &lines(name, 100..112, !labelled_test));
+        let published = if name == "mnli" { "validation_matched" } else { "validation" };
+        if !labelled_test && name != "ax" {
+            home.write(&format!("{folder}/{published}.jsonl"), &lines(name, 60..84, false));
+        }
+        if name == "ax" {
+            // All that it has is hidden.
+            let mut command = home.command(&["train", name, "--dry-run", "--init", "none"]);
+            let output = command.env("BAYES_DATA_DIR", home.path("data")).output().unwrap();
+            assert!(!output.status.success());
+            let said = crate::text(&output.stderr);
+            assert!(said.contains("all `-1`") && said.contains("no training rows"), "{said}");
+            continue;
+        }
+        let (_, classes) = task(name, 0);
+        let info = info(&home, name);
+        assert_eq!(info["labels"].as_array().unwrap().len(), classes, "{name}: {info}");
+        // A choice is two rows.
+        let each = if name == "super_glue/copa" { 2 } else { 1 };
+        let train = (!only_tested.contains(&name)).then_some(60 * each);
+        assert_eq!(rows(&info, "train"), train, "{name}: {info}");
+        let test = if labelled_test { 12 } else { 24 * each };
+        assert_eq!(rows(&info, "test"), Some(test), "{name}: {info}");
+        assert_eq!(rows(&info, "validation"), None, "{name}");
+        let said = info["remarks"].to_string();
+        assert_eq!(
+            said.contains(&format!("the rows of `{published}` are the test split")),
+            !labelled_test,
+            "{name}: {said}"
+        );
+    }
+    assert_eq!(info(&home, "glue/mrpc")["name"], "mrpc");
+    let message = home.refused(&["dataset", "info", "glue/mrcp"]);
+    assert!(message.contains("did you mean `mrpc`"), "{message}");
+}
+
+#[test]
+fn a_model_of_a_task_is_scored_as_its_suite_does() {
+    let home = Home::new();
+    for name in ["mrpc", "super_glue/copa", "super_glue/multirc", "super_glue/wic"] {
+        home.write(&format!("data/{name}/train.jsonl"), &lines(name, 0..400, false));
+        home.write(&format!("data/{name}/validation.jsonl"), &lines(name, 400..440, false));
+        let output = format!("{}", home.path("out").display());
+        let run = |arguments: &[&str]| {
+            let mut command = home.command(arguments);
+            let output = command.env("BAYES_DATA_DIR", home.path("data")).output().unwrap();
+            assert!(output.status.success(), "{name}: {}", crate::text(&output.stderr));
+            crate::text(&output.stdout)
+        };
+        run(&[&["train", name, "--set", "name=task"], &TINY[..]].concat());
+        let model = "checkpoints/task/model";
+        let predictions = format!("{output}.csv");
+        let asked = ["eval", "--model", model, "--dataset", name];
+        let report: Value =
+            serde_json::from_str(&run(
+                &[&asked[..], &["--json", "--predictions", &predictions]].concat()
+            ))
+            .unwrap();
+        let found = &report["benchmark"];
+        assert_eq!(found["task"], name, "{report}");
+        let keys: Vec<&String> = found["scores"].as_object().unwrap().keys().collect();
+        let expected: &[&str] = match name {
+            "mrpc" => &["accuracy", "f1"],
+            "super_glue/copa" => &["choice_accuracy"],
+            "super_glue/multirc" => &["exact_match", "f1"],
+            _ => &["accuracy"],
+        };
+        assert_eq!(keys, expected, "{name}");
+        // Whoever reads the answers from their file finds the same.
+        let again: Value =
+            serde_json::from_str(&run(&["eval", "--predictions", &predictions, "--json"])).unwrap();
+        assert_eq!(again["benchmark"], *found, "{name}");
+        let said = run(&asked);
+        assert!(said.contains("GLUE counts of"), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+        std::fs::remove_dir_all(home.path("checkpoints")).unwrap();
+    }
+}
