@@ -11,7 +11,9 @@ use bayes::artifact;
 use bayes::calibrate::novelty::NoveltyScore;
 use bayes::compute::{Backend, Noise, Purpose, Stream};
 use bayes::data::{Overrides, reviews};
-use bayes::experiment::{Ended, Experiment, FitJob, Resume, RunContext, fit, train};
+use bayes::experiment::{
+    Ended, Experiment, FitJob, RecalibrateJob, Resume, RunContext, fit, recalibrate, train,
+};
 use bayes::method::Method;
 use bayes::method::laplace::Head;
 use bayes::model::Parameters;
@@ -379,6 +381,19 @@ fn fitted_again(folder: &Path, model: &Path) {
     };
     let kept = fitted(&source, &[]).unwrap();
     assert!(kept.reference.is_some() && kept.calibration.novelty.unwrap().reads_reference());
+    // New rows calibrate it with that encoder.
+    table_of(&folder.join("third.csv"), 300, 5);
+    let job = RecalibrateJob {
+        model: source.clone(),
+        dataset: folder.join("third.csv").display().to_string(),
+        overrides: Overrides::default(),
+        settings: vec!["calibration.target_risk=0.2".to_owned()],
+        output: Some(folder.join("recalibrated")),
+    };
+    let report = recalibrate(&job, &Backend::Cpu, &folder.join("checkpoints"), &mut |_| {});
+    let again = artifact::load(&report.unwrap().model, &Backend::Cpu).unwrap();
+    assert!(again.reference.is_some() && again.calibration.novelty.unwrap().reads_reference());
+    assert!(again.manifest.calibration.unwrap().novelty_reference);
     let left = fitted(&source, &["calibration.novelty_reference=false"]).unwrap();
     assert!(left.reference.is_none() && !left.calibration.novelty.unwrap().reads_reference());
     let plain = folder.join("checkpoints/first/model");

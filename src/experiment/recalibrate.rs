@@ -188,12 +188,19 @@ fn settings(
             return Err(refuse(format!("`--set {setting}`"), message.to_owned()));
         }
     }
+    let novelty_reference = config.novelty_reference;
     let base = Experiment {
-        // Those of another machine, perhaps.
-        calibration: CalibrationConfig { precisions: Vec::new(), ..config },
+        // Precisions are those of another machine, perhaps. The encoder before fine-tuning lies in the folder, which a
+        // recipe would have to make.
+        calibration: CalibrationConfig {
+            precisions: Vec::new(),
+            novelty_reference: false,
+            ..config
+        },
         ..Experiment::default()
     };
-    Ok(Experiment::parse(&base.to_toml(), "`--set`", &job.settings)?.calibration)
+    let chosen = Experiment::parse(&base.to_toml(), "`--set`", &job.settings)?.calibration;
+    Ok(CalibrationConfig { novelty_reference, ..chosen })
 }
 
 /// What to say where always giving the most frequent label would be right as often as the model: perhaps the labels
