@@ -131,7 +131,7 @@ impl<'a> Origin<'a> {
             .filter_map(Result::ok)
             .find(|parts| agree(parts, &dataset, &model.parts, made_with));
         let parts = parts.ok_or_else(|| OriginError::Changed { name: name() })?;
-        let further = further(model, config, &dataset)?;
+        let further = further(model, config, &dataset, &parts)?;
         let (before, recalibrated) = (Seen::default(), Ok(HashSet::new()));
         Ok(Self { dataset, parts, before, further, anew: false, recalibrated })
     }
@@ -239,18 +239,23 @@ fn agree(
     })
 }
 
-/// The texts without labels that trained a model, where they are still what they were.
+/// The texts without labels that trained a model, where they are still what they were: those that a part measures or
+/// calibrates by were left out of the training.
 fn further(
     model: &Ancestor,
     config: &DataConfig,
     dataset: &Dataset,
+    parts: &Parts,
 ) -> Result<Vec<u64>, OriginError> {
     let Some(record) = model.parts.get(UNLABELLED) else { return Ok(Vec::new()) };
     let name = || config.unlabelled.clone();
     let (texts, _) = unlabelled(config, &dataset.column_names)
         .map_err(|_| OriginError::Gone { name: name() })?;
     match content_hash(&texts) == record.sha256 {
-        true => Ok(texts.iter().map(Example::key).collect()),
+        true => {
+            let apart = parts.keys_apart(dataset);
+            Ok(texts.iter().map(Example::key).filter(|key| !apart.contains(key)).collect())
+        }
         false => Err(OriginError::Changed { name: name() }),
     }
 }

@@ -48,10 +48,7 @@ impl Lessons {
         noise: &Noise,
     ) -> Result<Self, ExperimentError> {
         let rows: Vec<&Example> = parts.train.examples(dataset).collect();
-        let held_out = [&parts.validation, &parts.temperature, &parts.conformal, &parts.test];
-        let held_out = held_out.into_iter().flat_map(|part| part.examples(dataset));
-        let outside = dataset.out_of_scope.values().flatten();
-        let held_out: HashSet<u64> = held_out.chain(outside).map(Example::key).collect();
+        let held_out = parts.keys_apart(dataset);
         let mut copies = altered(&rows, experiment.posterior.approach().altered_copies(), noise);
         copies.retain(|copy| !held_out.contains(&copy.key()));
         let (mut more, mut remarks) = unlabelled(&experiment.data, &dataset.column_names)?;

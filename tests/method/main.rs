@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bayes::artifact::{self, Artifact};
 use bayes::compute::{Backend, Noise, Packed, Purpose, Sequence};
 use bayes::data::{Encoded, Example};
-use bayes::evaluate::{Origin, OriginError};
+use bayes::evaluate::{Origin, OriginError, own_parts};
 use bayes::experiment::{
     Ended, Experiment, ExperimentError, Resume, RunContext, TrainReport, train,
 };

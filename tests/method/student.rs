@@ -60,7 +60,12 @@ fn a_student_says_who_taught_it_and_what_the_teacher_had_seen() {
 #[test]
 fn unlabelled_texts_are_learned_from_and_a_changed_teacher_is_another_run() {
     let place = Place::new(Method::Distil, &[]);
+    let known = artifact::manifest_of(&student().0.model()).unwrap().unwrap();
+    let origin = Origin::of(&known, None).unwrap();
+    let parts = own_parts(&known, origin.dataset(), known.data.as_ref().unwrap()).unwrap();
+    let tested = parts.test.examples(origin.dataset()).next().unwrap().clone();
     let texts: String = (0..30).map(|row| format!("the shed is under the oven {row}\n")).collect();
+    let texts = format!("{}\n{texts}", tested.text);
     fs::write(place.path("more.csv"), format!("text\n{texts}")).unwrap();
     let more = format!("data.unlabelled={}", place.path("more.csv").display());
     place.finish(&[&more]);
@@ -70,7 +75,8 @@ fn unlabelled_texts_are_learned_from_and_a_changed_teacher_is_another_run() {
     let example = |text: &str| Example { text: text.to_owned(), pair: None, label: 0 };
     let [old, new] =
         ["The shed is  under the oven 7", "the shed is under the oven 70"].map(example);
-    let seen = || Origin::of(&manifest, None)?.seen(&[&new, &old]);
+    // But for the one that the test part has: the training left it out.
+    let seen = || Origin::of(&manifest, None)?.seen(&[&new, &old, &tested]);
     assert_eq!(seen(), Ok(vec![1]));
     fs::write(place.path("more.csv"), format!("text\n{texts}once more a rake\n")).unwrap();
     let error = place.refused(&[&more]);
