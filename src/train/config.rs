@@ -128,7 +128,8 @@ pub struct TrainConfig {
     pub early_stopping_patience: u64,
     /// Minimum improvement, in nats.
     pub early_stopping_threshold: f64,
-    /// Decay of the average of the weights, min(d, (1 + t) / (10 + t)); 0 switches it off.
+    /// Decay of the average of the weights, min(d, (1 + t) / (10 + t)); 0 switches it off. Averaged and plain weights are
+    /// both evaluated, and the better ones are kept.
     pub ema_decay: f64,
     /// Whether the report compares the model with a linear bag-of-words baseline fitted on the
     /// training rows.

@@ -53,7 +53,7 @@ impl Run<'_> {
             control = observe(Event::Evaluated { step, epoch, scores, averaged, best })?;
             if better {
                 self.best = Some(parameters);
-                self.counters.best = Some(Best { step, scores });
+                self.counters.best = Some(Best { step, scores, averaged });
             }
         }
         self.counters.evaluated = step;

@@ -160,6 +160,13 @@ pub fn fit(
         None => None,
     };
     let best = run.counters.best.expect("the best weights have scores");
+    if followed.is_none() && job.config.ema_decay > 0.0 && !best.averaged {
+        observe(Event::Warning(format!(
+            "`train.ema_decay` had no effect: the best weights, those of step {}, are not averaged; averaged ones had \
+             no better calibrated NLL on the validation rows",
+            best.step
+        )))?;
+    }
     let (parameters, scores, best_step) = match followed {
         None => (run.best.expect("a run is evaluated before it ends"), best.scores, best.step),
         Some(parameters) => {
@@ -187,7 +194,7 @@ impl Outcome {
     /// What a run came to that has ended, and that nothing followed: all of it is in its last checkpoint. `None`
     /// if it goes on.
     pub fn of_ended(counters: &Counters, best: Parameters) -> Option<Self> {
-        let Best { step, scores } = counters.best.filter(|_| counters.ended)?;
+        let Best { step, scores, .. } = counters.best.filter(|_| counters.ended)?;
         Some(Self {
             parameters: best,
             scores,

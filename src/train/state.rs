@@ -60,6 +60,9 @@ pub struct Best {
     pub step: u64,
     /// What the validation rows scored.
     pub scores: Validation,
+    /// Whether they are of the averaged weights.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub averaged: bool,
 }
 
 /// A run between two steps.

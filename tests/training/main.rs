@@ -146,6 +146,23 @@ fn a_loss_that_is_not_finite_is_named_and_the_state_before_it_is_saved() {
     assert!(warnings[0].contains(&format!("step {step} is skipped, 1 so far")), "{warnings:?}");
 }
 
+/// Plain and averaged weights compete at every evaluation.
+#[test]
+fn averaged_weights_that_are_never_the_best_are_said_to_have_no_effect() {
+    let bench = Bench::new();
+    let mut seen = Vec::new();
+    for learning_rate in [1e-3, 1.0] {
+        let config = TrainConfig { ema_decay: 0.9, learning_rate, ..config() };
+        let (ended, saved, warnings) = bench.run(&config, bench.parameters.clone());
+        assert!(matches!(ended.unwrap(), Ended::Finished(_)));
+        let averaged = saved.last().unwrap().best.unwrap().averaged;
+        let told = warnings.iter().any(|text| text.contains("`train.ema_decay` had no effect"));
+        assert_eq!(told, !averaged, "{warnings:?}");
+        seen.push(averaged);
+    }
+    assert_eq!(seen, [false, true]);
+}
+
 #[test]
 fn frozen_layers_keep_their_bits_and_the_others_learn() {
     let bench = Bench::new();
