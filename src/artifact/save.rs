@@ -268,18 +268,23 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
                 ),
                 false => ("Divide the logits by", "it is not"),
             };
-            let temperature = match manifest.fit.point_temperature {
+            let scaled = match manifest.fit.point_temperature {
                 Some(alone) => format!(
-                    "{alone:.6}, the temperature that was fitted to the logits by themselves; that in \
-                     `bayes/posterior.safetensors` (tensor `temperature`) belongs with the variance in the same \
-                     file, and makes them far too sure without it; {they} folded into the weights."
+                    "{vector} {alone:.6}, the temperature that was fitted to the logits by themselves; that in \
+                     `bayes/posterior.safetensors` (tensor `temperature`) belongs with the variance of the logits, \
+                     which other tools do not have; {they} folded into the weights."
                 ),
-                None => format!(
-                    "the temperature in `bayes/posterior.safetensors` (tensor `temperature`); {they} folded into \
-                     the weights. The covariance is in the same file."
+                None if artifact.posterior.is_scaled() => format!(
+                    "{vector} the temperature in `bayes/posterior.safetensors` (tensor `temperature`); {they} folded \
+                     into the weights."
                 ),
+                None => "Its logits are used as they are, without a temperature.".to_owned(),
             };
-            format!("The last layer holds the {}. {vector} {temperature}", manifest.transformers)
+            let (holds, covariance) = match artifact.posterior.has_covariance() {
+                true => (&*manifest.transformers, " The covariance is in `bayes/posterior.safetensors` too."),
+                false => ("trained weights", ""),
+            };
+            format!("The last layer holds the {holds}. {scaled}{covariance}")
         }
     };
     let weights = match &manifest.weights {

@@ -11,6 +11,7 @@ use super::words::{cut, filled, percent, quoted};
 use crate::data::{NONE_IS_NEW, sentence};
 use crate::evaluate::{About, BaselineReport, Page};
 use crate::experiment::{HeldOutScores, TrainReport};
+use crate::method::PosteriorConfig;
 use crate::metrics::Interval;
 use crate::model::Pooling;
 use crate::numbers::grouped;
@@ -348,18 +349,24 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
         )
     }));
     sentences.extend(scores.map(|scores| {
+        let needs = PosteriorConfig::from(finished.posterior.method).approach().needs();
+        let best = match needs.trajectory {
+            true => "The weights that the method made of those on its way have".to_owned(),
+            false => format!("The weights of step {} were best:", grouped(finished.best_step)),
+        };
+        let then = match finished.posterior.head_kept {
+            true => ", which is kept: the one that the method fits was worse on these rows",
+            false if needs.own_layer => "; the method then fits a layer of its own",
+            false if needs.training_features => "; it is then refitted",
+            false => "",
+        };
         format!(
-            "{} steps in {}. The weights of step {} were best: accuracy {:.4} and calibrated NLL \
-             {:.4} on the validation rows, with the last layer as trained{}.",
+            "{} steps in {}. {best} accuracy {:.4} and calibrated NLL {:.4} on the validation rows, with the last \
+             layer as trained{then}.",
             grouped(finished.steps),
             duration(finished.seconds),
-            grouped(finished.best_step),
             scores.scores.accuracy,
             scores.calibrated_nll,
-            match finished.posterior.head_kept {
-                true => ", which is kept: the one that the method fits was worse on these rows",
-                false => "; it is then refitted",
-            }
         )
     }));
     sentences

@@ -261,6 +261,16 @@ impl Posterior {
         if self.has_own_layer() { STAND_IN } else { POSTERIOR_MEAN }
     }
 
+    /// Whether the last layer has a covariance.
+    pub fn has_covariance(&self) -> bool {
+        matches!(&self.spread, Spread::LastLayer(covariance) if *covariance != Covariance::Zero)
+    }
+
+    /// Whether logits are changed before they become probabilities: by a temperature, or class by class.
+    pub fn is_scaled(&self) -> bool {
+        self.scaling.temperature != 1.0 || self.scaling.vector.is_some()
+    }
+
     /// Whether another layer than that on φ predicts, which other tools do not have.
     pub fn has_own_layer(&self) -> bool {
         self.fourier.is_some() || self.wide.is_some()

@@ -71,6 +71,20 @@ fn a_variance_that_is_used_leaves_a_temperature_for_the_logits_alone() {
     assert!(readme.contains(&format!("Divide the logits by {alone:.6}, ")), "{readme}");
     let card = home.done(&["publish", "--model", "scaled", "--card-only"]);
     assert!(card.contains(&format!("logits / {alone:.6}")), "{card}");
+    assert!(card.contains("the temperature was fitted on"), "{card}");
+    assert!(readme.contains("holds the posterior mean") && readme.contains("The covariance is"));
+    // What a model does not have is not spoken of.
+    let (_, readme) = fit("plain", &["--method", "map", "--set", "calibration.temperature=false"]);
+    assert!(
+        readme.contains("holds the trained weights. Its logits are used as they are"),
+        "{readme}"
+    );
+    assert!(!readme.contains("covariance"), "{readme}");
+    let card = home.done(&["publish", "--model", "plain", "--card-only"]);
+    assert!(card.contains("No temperature was fitted"), "{card}");
+    assert!(
+        !card.contains("temperature was fitted on") && !card.contains("temperature scaling, w")
+    );
 }
 
 #[test]

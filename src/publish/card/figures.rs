@@ -16,10 +16,8 @@ impl Card<'_> {
             return "It was not evaluated.\n".to_owned();
         };
         let summary = &evaluation.summary;
-        let plain = evaluation.without_temperature.filter(|_| {
-            let scaling = &self.source.artifact.posterior.scaling;
-            scaling.temperature != 1.0 || scaling.vector.is_some()
-        });
+        let is_scaled = self.source.artifact.posterior.is_scaled();
+        let plain = evaluation.without_temperature.filter(|_| is_scaled);
         let before = |value: Option<f64>| {
             value.map_or(String::new(), |value| {
                 format!("{} without temperature scaling", four(value))

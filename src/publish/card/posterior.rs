@@ -5,7 +5,6 @@ use super::numbers::{code, share};
 use crate::calibrate::conformal::{Bounds, Score};
 use crate::calibrate::{Limits, SMALL};
 use crate::method::FitRecord;
-use crate::posterior::{Covariance, Spread};
 
 /// What becomes of classes that have too few rows for a threshold of their own.
 fn few_rows(bounds: &Bounds) -> String {
@@ -65,7 +64,7 @@ impl Card<'_> {
     fn scaling(&self) -> String {
         let posterior = &self.source.artifact.posterior;
         let scaling = &posterior.scaling;
-        let has_covariance = matches!(&posterior.spread, Spread::LastLayer(covariance) if *covariance != Covariance::Zero);
+        let has_covariance = posterior.has_covariance();
         let vector = if scaling.vector.is_some() {
             "Each class has its own factor and offset; then logits "
         } else {
@@ -91,7 +90,7 @@ impl Card<'_> {
             }
             None => "rows that the model was not trained on".to_owned(),
         };
-        if scaling.temperature == 1.0 && scaling.vector.is_none() {
+        if !posterior.is_scaled() {
             let config = self.source.artifact.manifest.calibration.as_ref();
             return match config.is_some_and(|config| config.temperature) {
                 true => format!(

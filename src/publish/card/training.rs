@@ -145,20 +145,25 @@ impl Card<'_> {
                  scored by a calibration fitted without it."
             )
         };
+        let artifact = &self.source.artifact;
+        let fitted = artifact.manifest.calibration.as_ref().is_none_or(|config| config.temperature);
+        let temperature = if fitted { "the temperature was fitted on `temperature`, " } else { "" };
+        let reported = match self.source.evaluation {
+            Some(_) => "; results are reported on `test`",
+            None => "",
+        };
         if self.fitted_afterwards() {
             let unused =
                 if rows("validation") > 0 { "; the `validation` rows were not used" } else { "" };
             return format!(
-                "The posterior was fitted on `train`, the temperature on `temperature`, and \
-                 prediction sets and novelty on `conformal`; results are reported on \
-                 `test`{unused}.{}",
+                "The posterior was fitted on `train`; {temperature}prediction sets and novelty were fitted on \
+                 `conformal`{reported}{unused}.{}",
                 few("`temperature` and `conformal`")
             );
         }
         format!(
-            "The model was trained on `train`; {chosen} selected by NLL on `validation`; \
-             temperature was fitted on `temperature`, prediction sets and novelty on `conformal`; \
-             results are reported on `test`.{}",
+            "The model was trained on `train`; {chosen} selected by NLL on `validation`; {temperature}prediction sets \
+             and novelty were fitted on `conformal`{reported}.{}",
             few("`temperature` and `conformal`")
         )
     }

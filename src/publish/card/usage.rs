@@ -207,11 +207,14 @@ impl Card<'_> {
                  Python sees no other. The mean of all, which `bayes` computes, is what the \
                  results above are about; the temperature was fitted to it."
             ),
-            None => format!(
-                "This is the prediction of the {} with temperature scaling, without the remaining \
-                 uncertainty.",
-                artifact.manifest.transformers
-            ),
+            None => {
+                let scaled = artifact.posterior.is_scaled();
+                format!(
+                    "This is the prediction of the {}{}, without the remaining uncertainty.",
+                    artifact.manifest.transformers,
+                    if scaled { " with temperature scaling" } else { "" }
+                )
+            }
         };
         format!("{what}{cut}{vector}{pair}\n")
     }
