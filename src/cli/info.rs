@@ -125,6 +125,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let dataset = manifest.data.as_ref().map_or("not recorded", |data| data.dataset.as_str());
+    let made = if manifest.zero_shot.is_some() { "calibrated on" } else { "trained on" };
     let recalibrated = recalibrated.as_ref().map_or(String::new(), |own| {
         format!("recalibrated  {} ({} rows)\n", own.data.dataset, grouped(own.rows as u64))
     });
@@ -141,7 +142,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
             .collect(),
     };
     print(&format!(
-        "model         {name}\nmethod        {}\nclasses       {}\ntrained on    {dataset}\n{recalibrated}\
+        "model         {name}\nmethod        {}\nclasses       {}\n{made:<14}{dataset}\n{recalibrated}\
          written by    bayes {}\nweights       {precision}\n{certificates}",
         fit.method.name(),
         labels.len(),

@@ -355,6 +355,10 @@ impl Predictor {
     /// Forward passes of an encoder that a text takes; those of the top layers alone count as the share of one that
     /// they are, rounded up.
     pub fn forward_passes(&self) -> usize {
+        // A hypothesis for each label.
+        if self.artifact.manifest.zero_shot.is_some() {
+            return self.labels().len();
+        }
         let before = usize::from(self.networks.has_reference());
         before
             + match self.posterior.passes() {

@@ -88,8 +88,10 @@ impl Drift {
         if artifact.drift.is_none() && artifact.manifest.is_saved() {
             tracing::info!(
                 model = &**name,
-                "this model has no reference for drift of confidence, length and labels, since an earlier version \
-                 made it; `bayes fit` and `bayes recalibrate` write one"
+                precision = %model.predictor.precision(),
+                "this model has no reference for drift of confidence, length and labels at this precision: a model of \
+                 an earlier version has none, one with `calibration.precisions` has one for f32 alone, and `bayes \
+                 quantize` writes none; `bayes fit` and `bayes recalibrate` write one"
             );
         }
         let new = State::new(name, model, self.run_length);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bayes::compute::Backend;
+use bayes::predict::Predictor;
 use serde_json::{Value, json};
 
 use crate::home::Home;
@@ -87,6 +89,9 @@ fn labelled_rows_calibrate_labels_of_the_users_own() {
     let report = home.done(&["eval", "--model", "own", "--json"]);
     let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["rows"], 24);
+    assert!(home.done(&["info", "--model", "own"]).contains("calibrated on "));
+    let own = Predictor::load(&home.path("own"), &Backend::Cpu).unwrap();
+    assert_eq!(own.forward_passes(), 2, "one for each label");
     let eval =
         ["eval", "--model", &model, "--labels", "billing,outage", "--dataset", &data, "--json"];
     let report: Value = serde_json::from_str(&home.done(&eval)).unwrap();
