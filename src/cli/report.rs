@@ -7,7 +7,7 @@ use super::words::cut;
 use crate::data::NONE_IS_NEW;
 use crate::evaluate::{
     BenchmarkReport, Comparison, Evaluation, Hygiene, Report, Uncertainty, WithoutSeen,
-    least_covered, without_absent, worst_first,
+    least_covered, score_title, without_absent, worst_first,
 };
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Scores};
 use crate::numbers::{counted, grouped};
@@ -94,7 +94,7 @@ fn benchmark(report: &Report) -> String {
     };
     let mut text = format!("\n  what {} counts of `{task}`\n", suite.title());
     for (key, Interval { value, low, high }) in scores {
-        let name = key.replace('_', " ");
+        let name = score_title(key);
         let _ = writeln!(text, "    {name:<22}{value:>8.4}   {low:.4} – {high:.4}");
     }
     if scores.len() > 1 {

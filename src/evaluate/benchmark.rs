@@ -59,6 +59,11 @@ impl BenchmarkReport {
     }
 }
 
+/// The name of a score for people.
+pub fn score_title(key: &str) -> String {
+    key.replace('_', " ").replace("f1", "F1")
+}
+
 /// The questions that rows are possible answers to, where a score of the data set counts questions: rows with the same
 /// first text have the same number, from 0.
 pub(super) fn questions(dataset: &str, rows: &[&Example]) -> Option<Vec<usize>> {

@@ -40,6 +40,8 @@ pub struct EvalRows<'a> {
     pub dataset: &'a Dataset,
     /// Rows with a label.
     pub inside: &'a [&'a Example],
+    /// Their places in the split; empty where they count from 0.
+    pub places: &'a [usize],
     /// Rows of no class.
     pub outside: &'a [Example],
     /// Places in `inside` whose text was also trained or calibrated on, ascending.
@@ -65,7 +67,7 @@ pub fn answer(
     rows: &EvalRows<'_>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Answers, EvaluateError> {
-    let EvalRows { dataset, inside, outside, seen } = rows;
+    let EvalRows { dataset, inside, places, outside, seen } = rows;
     if inside.is_empty() {
         return Err(EvaluateError::NoRows);
     }
@@ -86,7 +88,7 @@ pub fn answer(
     let mut answers: Vec<Answer> = answers
         .map(|(place, one)| Answer {
             question: question(place),
-            ..Answer::new(place, truth(place), one)
+            ..Answer::new(places.get(place).copied().unwrap_or(place), truth(place), one)
         })
         .collect();
     let outside: Vec<Text<'_>> = outside.iter().map(text).collect();

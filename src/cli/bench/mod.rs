@@ -447,7 +447,8 @@ fn calibration(
         let seconds = began.elapsed().as_secs_f64() / probe.len() as f64;
         inside.truncate(((CALIBRATION_SECONDS / seconds) as usize).max(probe.len()));
     }
-    let rows = EvalRows { dataset: &texts.dataset, inside: &inside, outside: &[], seen: &[] };
+    let dataset = &texts.dataset;
+    let rows = EvalRows { dataset, inside: &inside, places: &[], outside: &[], seen: &[] };
     let (report, _) = score(predictor, &rows, noise, &mut |done, total| {
         display.show(&experiment::Progress::Work { what: "evaluating", done, total });
     })?;

@@ -143,9 +143,10 @@ impl Asked {
     ) -> Result<Answers, ModelsError> {
         let inside = self.examples();
         let own = self.outside();
-        let rows = EvalRows { dataset: &self.dataset, inside: &inside, outside: &own.texts, seen };
+        let rows = EvalRows { outside: &own.texts, ..self.eval_rows(&inside, seen) };
         let mut show = |done, total| show(Event::Work { what: "evaluating", done, total });
-        let mut answers = self.located(answer(predictor, &rows, &mut show)?);
+        let mut answers = answer(predictor, &rows, &mut show)?;
+        answers.split.clone_from(&self.split);
         for source in outside {
             let texts = source.texts(self.limit, &Noise::new(answers.seed));
             let total = texts.len();
@@ -173,9 +174,10 @@ impl Asked {
             let inside: Vec<&Example> = copies.iter().collect();
             let pairs = inside.iter().zip(self.examples());
             let changed = pairs.filter(|(copy, row)| is_changed(copy, row)).count();
-            let rows = EvalRows { dataset: &self.dataset, inside: &inside, outside: &[], seen };
+            let rows = self.eval_rows(&inside, seen);
             let mut show = |done, total| show(Event::Work { what: "shifting", done, total });
-            let mut answers = self.located(answer(predictor, &rows, &mut show)?);
+            let mut answers = answer(predictor, &rows, &mut show)?;
+            answers.split.clone_from(&self.split);
             for row in &mut answers.rows {
                 if let Truth::Label { probability_c, .. } = &mut row.truth {
                     // It was that of the undamaged text.
@@ -187,13 +189,8 @@ impl Asked {
         Ok(all)
     }
 
-    /// With the places of the rows in their split.
-    fn located(&self, mut answers: Answers) -> Answers {
-        answers.split.clone_from(&self.split);
-        for (answer, &row) in answers.rows.iter_mut().zip(&self.rows) {
-            answer.row = row;
-        }
-        answers
+    fn eval_rows<'a>(&'a self, inside: &'a [&'a Example], seen: &'a [usize]) -> EvalRows<'a> {
+        EvalRows { dataset: &self.dataset, inside, places: &self.rows, outside: &[], seen }
     }
 }
 

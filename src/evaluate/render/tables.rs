@@ -2,7 +2,7 @@
 
 use super::super::{
     BaselineReport, BenchmarkReport, ClassReport, ConfusionReport, Report, Selective, Uncertainty,
-    least_covered, without_absent, worst_first,
+    least_covered, score_title, without_absent, worst_first,
 };
 use super::{Block, between, chart, four, table};
 use crate::metrics::{AboveFloor, HEADLINE, Interval, Metric};
@@ -58,8 +58,7 @@ pub(super) fn headline(report: &Report) -> Block {
 }
 
 pub(super) fn benchmark(one: &BenchmarkReport) -> Block {
-    let name =
-        |key: &str| format!("{} of `{}`: {}", one.suite.title(), one.task, key.replace('_', " "));
+    let name = |key: &str| format!("{} of `{}`: {}", one.suite.title(), one.task, score_title(key));
     let rows = one
         .scores
         .iter()

@@ -19,8 +19,13 @@ pub(super) fn test(
     let Prepared { experiment, dataset, parts, .. } = prepared;
     let examples: Vec<&Example> = parts.test.examples(dataset).collect();
     let outside = dataset.outside("test", &parts.test.split);
-    let rows =
-        EvalRows { dataset, inside: &examples, outside: &outside.texts, seen: &parts.seen_in_test };
+    let rows = EvalRows {
+        dataset,
+        inside: &examples,
+        places: &parts.test.rows,
+        outside: &outside.texts,
+        seen: &parts.seen_in_test,
+    };
     let mut work = |done, total| show(Progress::Work { what: "testing", done, total });
     let answers = Answers { split: "test".to_owned(), ..answer(&predictor, &rows, &mut work)? };
     let seen = model.manifest.lineage_known.then_some(parts.seen_in_test.len());
