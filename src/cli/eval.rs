@@ -1,5 +1,6 @@
 //! `bayes eval`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::evaluate::shift::Damage;
 use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page};
 use crate::experiment::Progress;
-use crate::predict::Loading;
+use crate::predict::{Loading, Predictor};
 
 /// Flags of `bayes eval`.
 #[derive(Debug, Args)]
@@ -59,6 +60,14 @@ pub struct Options {
     /// Write report.json, report.md and report.html to this folder
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
+    /// Instead of a report, write the files that the server of GLUE or SuperGLUE takes to this folder: answers to the
+    /// rows of a task whose labels are hidden
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with_all = ["split", "limit", "coverage", "ood", "shift", "no_baseline", "predictions", "report", "fail_if"]
+    )]
+    submission: Option<PathBuf>,
     /// Exit with status 1 if a metric meets this condition, for example 'ece>0.02' or
     /// 'ood.other-topics.auroc<0.9'
     #[arg(long, value_name = "CONDITION", num_args = 1..)]
@@ -76,6 +85,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     if let Some(folder) = &options.report {
         replace::check_report("--report", folder)?;
+    }
+    if let Some(folder) = &options.submission {
+        return submission(folder, options, common);
     }
     let mut display = Display::new(common.quiet);
     let evaluated = match &options.predictions {
@@ -104,6 +116,37 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         page.write(folder, &whole)?;
     }
     decide(&gates, &objects)
+}
+
+/// The answers to rows whose labels only a server knows.
+fn submission(folder: &Path, options: &Options, common: &Common) -> Result<Outcome> {
+    if options.model.len() > 1 {
+        bail!("--submission takes the answers of one model; give one with --model");
+    }
+    let backend = common.backend()?;
+    let loading =
+        Loading { labels: options.zero_shot.labels(), precision: options.precision.on(&backend)? };
+    let model = model_folder(options.model.first().map(PathBuf::as_path))?;
+    let predictor = Predictor::load_as(&model, &backend, &loading)?;
+    let manifest = &predictor.artifact().manifest;
+    let Some(mut config) = models::data_config(options.dataset.as_deref(), manifest) else {
+        bail!("`{}` does not record its data; give a task with --dataset", model.display());
+    };
+    options.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
+    let display = RefCell::new(Display::new(common.quiet));
+    let mut said = |remark| display.borrow_mut().show(&Progress::from(&remark));
+    let mut work = |done, total| {
+        display.borrow_mut().show(&Progress::Work { what: "answering", done, total });
+    };
+    let files = evaluate::submit(&predictor, &config, folder, &mut said, &mut work)?;
+    display.borrow_mut().finish();
+    if common.json {
+        print_json(&json!({ "files": files }))?;
+    } else {
+        let lines: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
+        print(&lines)?;
+    }
+    Ok(Outcome::Done)
 }
 
 /// From a predictions file, without a model.

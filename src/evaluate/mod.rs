@@ -21,6 +21,7 @@ mod report;
 mod score;
 mod selective;
 pub mod shift;
+mod submission;
 
 pub use answers::{Answer, Answers, Link, Novelty, Truth};
 pub use baseline::{BaselineReport, Difference, Rival};
@@ -41,3 +42,4 @@ pub use render::{About, Page, REPORT_FILES, is_report};
 pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
 pub use score::{EvalRows, EvaluateError, OUT_OF_SCOPE, answer, answer_outside, score};
 pub use selective::Selective;
+pub use submission::{SubmissionError, submit};

@@ -86,13 +86,13 @@ fn every_task_is_read_in_the_columns_of_its_files() {
         let folder = format!("data/{name}");
         let only_tested = ["mnli_mismatched", "ax", "super_glue/axb", "super_glue/axg"];
         if !only_tested.contains(&name) {
-            home.write(&format!("{folder}/train.jsonl"), &lines(name, 0..60, false));
+            home.write(&format!("{folder}/train.jsonl"), lines(name, 0..60, false));
         }
         let labelled_test = ["super_glue/axb", "super_glue/axg"].contains(&name);
-        home.write(&format!("{folder}/test.jsonl"), &lines(name, 100..112, !labelled_test));
+        home.write(&format!("{folder}/test.jsonl"), lines(name, 100..112, !labelled_test));
         let published = if name == "mnli" { "validation_matched" } else { "validation" };
         if !labelled_test && name != "ax" {
-            home.write(&format!("{folder}/{published}.jsonl"), &lines(name, 60..84, false));
+            home.write(&format!("{folder}/{published}.jsonl"), lines(name, 60..84, false));
         }
         if name == "ax" {
             // All that it has is hidden.
@@ -129,8 +129,9 @@ fn every_task_is_read_in_the_columns_of_its_files() {
 fn a_model_of_a_task_is_scored_as_its_suite_does() {
     let home = Home::new();
     for name in ["mrpc", "super_glue/copa", "super_glue/multirc", "super_glue/wic"] {
-        home.write(&format!("data/{name}/train.jsonl"), &lines(name, 0..400, false));
-        home.write(&format!("data/{name}/validation.jsonl"), &lines(name, 400..440, false));
+        home.write(&format!("data/{name}/train.jsonl"), lines(name, 0..400, false));
+        home.write(&format!("data/{name}/validation.jsonl"), lines(name, 400..440, false));
+        home.write(&format!("data/{name}/test.jsonl"), lines(name, 440..446, true));
         let output = format!("{}", home.path("out").display());
         let run = |arguments: &[&str]| {
             let mut command = home.command(arguments);
@@ -164,6 +165,49 @@ fn a_model_of_a_task_is_scored_as_its_suite_does() {
         let said = run(&asked);
         assert!(said.contains("GLUE counts of"), "{said}");
         assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
+        // What the server takes of the rows whose labels it alone knows.
+        let written = run(&["eval", "--model", model, "--submission", "server"]);
+        let file = match name {
+            "mrpc" => "server/MRPC.tsv",
+            "super_glue/copa" => "server/COPA.jsonl",
+            "super_glue/multirc" => "server/MultiRC.jsonl",
+            _ => "server/WiC.jsonl",
+        };
+        assert_eq!(written.trim(), file);
+        check(name, &std::fs::read_to_string(home.path(file)).unwrap());
         std::fs::remove_dir_all(home.path("checkpoints")).unwrap();
     }
+    let message = home.refused(&["eval", "--model", "none", "--submission", "x", "--limit", "3"]);
+    assert!(message.contains("--limit"), "{message}");
+}
+
+/// The answers to six rows in the form of their server.
+fn check(name: &str, file: &str) {
+    if name == "mrpc" {
+        let mut lines = file.lines();
+        assert_eq!(lines.next(), Some("index\tprediction"));
+        let rows: Vec<(&str, &str)> = lines.map(|line| line.split_once('\t').unwrap()).collect();
+        assert_eq!(rows.iter().map(|(index, _)| *index).collect::<String>(), "012345");
+        assert!(rows.iter().all(|(_, answer)| ["0", "1"].contains(answer)), "{rows:?}");
+        return;
+    }
+    let rows: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    if name == "super_glue/multirc" {
+        // Rows 440 to 445: paragraphs 110 and 111, questions 220 to 222.
+        let numbers: Vec<String> = rows.iter().map(|row| row["idx"].to_string()).collect();
+        assert_eq!(numbers, ["110", "111"]);
+        let questions = &rows[0]["passage"]["questions"];
+        assert_eq!((&questions[0]["idx"], &questions[1]["idx"]), (&json!(220), &json!(221)));
+        let answer = &questions[1]["answers"][1];
+        assert_eq!(answer["idx"], 443);
+        assert!(answer["label"] == 0 || answer["label"] == 1, "{answer}");
+        return;
+    }
+    let places: Vec<u64> = rows.iter().map(|row| row["idx"].as_u64().unwrap()).collect();
+    assert_eq!(places, [0, 1, 2, 3, 4, 5]);
+    let known = match name {
+        "super_glue/copa" => [json!(0), json!(1)],
+        _ => [json!("false"), json!("true")],
+    };
+    assert!(rows.iter().all(|row| known.contains(&row["label"])), "{rows:?}");
 }

@@ -4,7 +4,7 @@ mod form;
 mod suites;
 
 pub use self::form::Form;
-pub use self::suites::{Score, Suite};
+pub use self::suites::{Score, Suite, Written};
 
 /// A known data set.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,10 @@ pub struct Known {
     pub suite: Option<Suite>,
     /// What the suite counts: its score of the task is their mean.
     pub scores: &'static [Score],
+    /// Splits whose answers the server of the suite takes, and what their files are called, without the ending.
+    pub submissions: &'static [(&'static str, &'static str)],
+    /// How the server takes an answer.
+    pub written: Written,
     /// The split that takes the place of a test split whose labels are hidden: published figures are given of it.
     /// Empty where there are labels.
     pub reported: &'static str,
@@ -44,6 +48,8 @@ const PLAIN: Known = Known {
     form: Form::Plain,
     suite: None,
     scores: &[],
+    submissions: &[],
+    written: Written::Name,
     reported: "",
 };
 

@@ -33,6 +33,21 @@ pub enum Score {
     ExactMatch,
 }
 
+/// How the server of a suite takes an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The place of the class.
+    Index,
+    /// Its name.
+    Name,
+    /// `true` or `false`.
+    Truth,
+    /// The place of the choice that is likelier to be right, of two rows.
+    Choice,
+    /// The place of the class of each answer, under its paragraph and its question.
+    Questions,
+}
+
 impl Suite {
     /// Its name for people.
     pub fn title(self) -> &'static str {
@@ -81,6 +96,8 @@ pub(super) const TASKS: &[Known] = &[
         allows: Terms::NonCommercial,
         labels: &["unacceptable", "acceptable"],
         scores: &[Score::Matthews],
+        submissions: &[("test", "CoLA")],
+        written: Written::Index,
         ..GLUE
     },
     Known {
@@ -89,6 +106,8 @@ pub(super) const TASKS: &[Known] = &[
         description: "phrases of film reviews, positive or negative",
         terms: "not stated; cite Socher et al. 2013 and Wang et al. 2019",
         labels: &["negative", "positive"],
+        submissions: &[("test", "SST-2")],
+        written: Written::Index,
         ..GLUE
     },
     Known {
@@ -99,6 +118,8 @@ pub(super) const TASKS: &[Known] = &[
         labels: &["not_equivalent", "equivalent"],
         form: Form::Pair("sentence1", "sentence2"),
         scores: &[Score::F1, Score::Accuracy],
+        submissions: &[("test", "MRPC")],
+        written: Written::Index,
         ..GLUE
     },
     Known {
@@ -110,6 +131,8 @@ pub(super) const TASKS: &[Known] = &[
         labels: &["not_duplicate", "duplicate"],
         form: Form::Pair("question1", "question2"),
         scores: &[Score::F1, Score::Accuracy],
+        submissions: &[("test", "QQP")],
+        written: Written::Index,
         ..GLUE
     },
     Known {
@@ -120,6 +143,7 @@ pub(super) const TASKS: &[Known] = &[
         labels: NLI,
         form: Form::Pair("premise", "hypothesis"),
         reported: "validation_matched",
+        submissions: &[("test_matched", "MNLI-m"), ("test_mismatched", "MNLI-mm")],
         ..GLUE
     },
     Known {
@@ -129,6 +153,7 @@ pub(super) const TASKS: &[Known] = &[
         terms: "several, as the authors say; cite Williams et al. 2018",
         labels: NLI,
         form: Form::Pair("premise", "hypothesis"),
+        submissions: &[("test", "MNLI-mm")],
         ..GLUE
     },
     Known {
@@ -138,6 +163,7 @@ pub(super) const TASKS: &[Known] = &[
         terms: "CC BY-SA 4.0; cite Rajpurkar et al. 2016",
         labels: RTE,
         form: Form::Pair("question", "sentence"),
+        submissions: &[("test", "QNLI")],
         ..GLUE
     },
     Known {
@@ -147,6 +173,7 @@ pub(super) const TASKS: &[Known] = &[
         terms: "not stated; cite Bentivogli et al. 2009",
         labels: RTE,
         form: Form::Pair("sentence1", "sentence2"),
+        submissions: &[("test", "RTE")],
         ..GLUE
     },
     Known {
@@ -157,6 +184,8 @@ pub(super) const TASKS: &[Known] = &[
         allows: Terms::Open,
         labels: &["not_entailment", "entailment"],
         form: Form::Pair("sentence1", "sentence2"),
+        submissions: &[("test", "WNLI")],
+        written: Written::Index,
         ..GLUE
     },
     Known {
@@ -168,6 +197,7 @@ pub(super) const TASKS: &[Known] = &[
         form: Form::Pair("premise", "hypothesis"),
         scores: &[Score::Matthews],
         reported: "",
+        submissions: &[("test", "AX")],
         ..GLUE
     },
     Known {
@@ -177,6 +207,8 @@ pub(super) const TASKS: &[Known] = &[
         terms: "CC BY-SA 3.0; cite Clark et al. 2019",
         labels: &["False", "True"],
         form: Form::Pair("question", "passage"),
+        submissions: &[("test", "BoolQ")],
+        written: Written::Truth,
         ..SUPER_GLUE
     },
     Known {
@@ -187,6 +219,7 @@ pub(super) const TASKS: &[Known] = &[
         labels: &["entailment", "contradiction", "neutral"],
         form: Form::Pair("premise", "hypothesis"),
         scores: &[Score::MacroF1, Score::Accuracy],
+        submissions: &[("test", "CB")],
         ..SUPER_GLUE
     },
     Known {
@@ -198,6 +231,8 @@ pub(super) const TASKS: &[Known] = &[
         labels: &["wrong", "right"],
         form: Form::Choices,
         scores: &[Score::Choices],
+        submissions: &[("test", "COPA")],
+        written: Written::Choice,
         ..SUPER_GLUE
     },
     Known {
@@ -208,6 +243,8 @@ pub(super) const TASKS: &[Known] = &[
         labels: &["False", "True"],
         form: Form::Answers,
         scores: &[Score::F1, Score::ExactMatch],
+        submissions: &[("test", "MultiRC")],
+        written: Written::Questions,
         ..SUPER_GLUE
     },
     Known {
@@ -218,6 +255,8 @@ pub(super) const TASKS: &[Known] = &[
         allows: Terms::NonCommercial,
         labels: &["False", "True"],
         form: Form::MarkedWord,
+        submissions: &[("test", "WiC")],
+        written: Written::Truth,
         ..SUPER_GLUE
     },
     Known {
@@ -227,6 +266,7 @@ pub(super) const TASKS: &[Known] = &[
         terms: "not stated; cite Bentivogli et al. 2009",
         labels: RTE,
         form: Form::Pair("premise", "hypothesis"),
+        submissions: &[("test", "RTE")],
         ..SUPER_GLUE
     },
     Known {
@@ -237,6 +277,7 @@ pub(super) const TASKS: &[Known] = &[
         labels: RTE,
         form: Form::Pair("sentence1", "sentence2"),
         scores: &[Score::Matthews],
+        submissions: &[("test", "AX-b")],
         ..SUPER_GLUE
     },
     Known {
@@ -248,6 +289,7 @@ pub(super) const TASKS: &[Known] = &[
         labels: RTE,
         form: Form::Pair("premise", "hypothesis"),
         scores: &[Score::Parity, Score::Accuracy],
+        submissions: &[("test", "AX-g")],
         ..SUPER_GLUE
     },
 ];
