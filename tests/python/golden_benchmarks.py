@@ -20,7 +20,7 @@ RNG = np.random.default_rng(20261130)
 
 NLI = ["entailment", "neutral", "contradiction"]
 RTE = ["entailment", "not_entailment"]
-TRUE = ["False", "True"]
+TRUE = ["false", "true"]
 
 
 def matthews(label, predicted, **_):

@@ -121,6 +121,16 @@ fn every_task_is_read_in_the_columns_of_its_files() {
         );
     }
     assert_eq!(info(&home, "glue/mrpc")["name"], "mrpc");
+    // The files of SuperGLUE itself have truth values.
+    let rows: String = (0..60)
+        .map(|row| {
+            let (mut row, _) = task("super_glue/boolq", row);
+            row["label"] = json!(row["label"] == 1);
+            format!("{row}\n")
+        })
+        .collect();
+    home.write("data/super_glue/boolq/train.jsonl", rows);
+    assert_eq!(info(&home, "super_glue/boolq")["labels"], json!(["false", "true"]));
     let message = home.refused(&["dataset", "info", "glue/mrcp"]);
     assert!(message.contains("did you mean `mrpc`"), "{message}");
 }
