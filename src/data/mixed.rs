@@ -20,8 +20,8 @@ fn is_word(label: &&str) -> bool {
 }
 
 /// Refuses words and numbers, or truth values, among the labels of the same files: as many words as there are
-/// numbers, which count from 0. Says what is only like that. Where `-1` or `2` stands beside one word, or one
-/// number beside many, they are classes.
+/// numbers, which count from 0. Warns of what is only like that, and says that others are classes: `-1` or `2` beside one
+/// word, or one number beside many.
 pub(super) fn check_together(
     files: &LabelsOfFiles<'_>,
     config: &DataConfig,
@@ -50,20 +50,30 @@ pub(super) fn check_together(
         }
     }
     // Yes and no beside them are said elsewhere, as are truth values beside numbers.
-    if words.len() < 2 || words.keys().all(|word| matches!(&**word, "yes" | "no" | "y" | "n")) {
+    if words.keys().all(|word| matches!(&**word, "yes" | "no" | "y" | "n")) {
         return Ok(None);
     }
-    let codes = match (numbers.len(), truths.len()) {
-        (2.., 0) => &numbers,
-        (0, 2) => &truths,
-        _ => return Ok(None),
+    let all_are_classes = || {
+        (!numbers.is_empty() && truths.is_empty()).then(|| {
+            Remark::Note(format!(
+                "labels are words and numbers, {} beside {}; all are classes (`data.label_map` renames them)",
+                some(words.values().copied()),
+                some(numbers.values().copied())
+            ))
+        })
+    };
+    let codes = match (words.len(), numbers.len(), truths.len()) {
+        (2.., 2.., 0) => &numbers,
+        (2.., 0, 2) => &truths,
+        _ => return Ok(all_are_classes()),
     };
     let in_a_row = codes.keys().zip(codes.keys().skip(1)).all(|(one, next)| next - one == 1);
-    let (least, words) = (codes.keys().next().copied(), words.into_values().collect::<Vec<_>>());
+    let least = codes.keys().next().copied();
     let alike = 2 * codes.len().min(words.len()) >= codes.len().max(words.len());
     if !in_a_row || !matches!(least, Some(-1..=1)) || !alike {
-        return Ok(None);
+        return Ok(all_are_classes());
     }
+    let words: Vec<&str> = words.values().copied().collect();
     let of_codes = || codes.values().copied();
     let pairs = of_codes().zip(&words).take(4).map(|(code, word)| format!("{code}={word}"));
     let (map, own) = (pairs.collect::<Vec<_>>().join(","), of_codes().next().unwrap_or_default());
@@ -200,7 +210,8 @@ mod tests {
             let config = DataConfig { label_map, model_labels, ..DataConfig::default() };
             match check_together(&files.into(), &config) {
                 Err(error) => format!("refused: {error}"),
-                Ok(Some(remark)) => format!("warned: {}", remark.text()),
+                Ok(Some(Remark::Note(text))) => format!("noted: {text}"),
+                Ok(Some(Remark::Warning(text))) => format!("warned: {text}"),
                 Ok(None) => String::new(),
             }
         };
@@ -232,13 +243,18 @@ mod tests {
                 "{labels:?} {said}"
             );
         }
+        for labels in [
+            &["0", "1", "other"][..],
+            &["neg", "pos", "0"],
+            &["neg", "pos", "404", "500"],
+            &["a", "b", "c", "d", "e", "0", "1"],
+        ] {
+            let said = outcome(labels, &[], &[]);
+            assert!(said.starts_with("noted: labels are words and numbers"), "{labels:?} {said}");
+        }
         let four = &["neg", "pos", "0", "1"][..];
         for (labels, map, model) in [
-            (&["0", "1", "other"][..], &[][..], &[][..]),
-            (&["0", "1", "?", "nan"], &[], &[]),
-            (&["neg", "pos", "0"], &[], &[]),
-            (&["neg", "pos", "404", "500"], &[], &[]),
-            (&["a", "b", "c", "d", "e", "0", "1"], &[], &[]),
+            (&["0", "1", "?", "nan"][..], &[][..], &[][..]),
             (&["yes", "no", "0", "1"], &[], &[]),
             (&["true", "false", "0", "1"], &[], &[]),
             (&["true", "false", "unsure"], &[], &[]),
@@ -249,7 +265,7 @@ mod tests {
             assert_eq!(outcome(labels, map, model), "", "{labels:?}");
         }
         let config = DataConfig { ood_label: "none".to_owned(), ..DataConfig::default() };
-        let files = [("a.csv", ["0", "1", "none", "other"].into_iter().collect())];
+        let files = [("a.csv", ["0", "1", "none"].into_iter().collect())];
         assert_eq!(check_together(&files.into(), &config).unwrap(), None);
     }
 

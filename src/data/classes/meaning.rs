@@ -9,6 +9,15 @@ use crate::data::remark::{Remark, some};
 use crate::data::{DataConfig, DataError};
 use crate::numbers::grouped;
 
+/// A set without elements, as Python writes it.
+const NOTHING: [&str; 3] = ["{}", "()", "set()"];
+
+/// The elements of what stands between braces.
+fn array(label: &str) -> Option<Parts> {
+    let inside = label.strip_prefix('{')?.strip_suffix('}')?;
+    parts(&format!("[{inside}]"))
+}
+
 /// The name that every written label stands for.
 pub(super) struct Meaning<'a> {
     occurring: &'a Occurring,
@@ -24,10 +33,17 @@ impl<'a> Meaning<'a> {
     /// Lists of one label are that label; a row with several has no class.
     pub(super) fn lists(&mut self, remarks: &mut Vec<Remark>) -> Result<(), DataError> {
         let mut unpacked = 0;
+        let written: Vec<&str> = self.of.values().map(|name| name.trim()).collect();
+        let lists = written.iter().any(|name| parts(name).is_some());
+        // One name in braces may be a name; where all are, they are arrays as PostgreSQL writes them.
+        let arrays = written.iter().all(|name| array(name).is_some());
         for (written, name) in &mut self.of {
             let Place { path, line, column } = self.occurring[*written].first.clone();
             let label = shortened(written);
-            let mut items = match parts(name.trim()) {
+            let own = name.trim();
+            let found = parts(own).or_else(|| array(own).filter(|_| arrays));
+            let nothing = (lists && NOTHING.contains(&own)).then(|| Parts::Labels(Vec::new()));
+            let mut items = match found.or(nothing) {
                 None => continue,
                 Some(Parts::Nested) => {
                     return Err(DataError::NestedLabel { path, line, column, label });

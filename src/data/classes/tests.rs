@@ -433,3 +433,23 @@ fn a_number_that_stands_for_no_label_is_said_and_one_of_a_scale_is_not() {
         assert!(!said(labels, labels[0]), "{labels:?}");
     }
 }
+
+#[test]
+fn arrays_of_postgresql_are_lists_where_all_labels_are_in_braces() {
+    let usual = DataConfig::default();
+    let rows = |labels: [&'static str; 2]| labels.map(|label| ("train", label, 40));
+    let one = settled(&rows(["{billing}", "{\"of them\"}"]), &[]);
+    assert_eq!(one.names, ["billing", "of them"]);
+    for (labels, count) in [
+        (["{billing,tech}", "{tech}"], "2"),
+        (["{}", "{tech}"], "0"),
+        (["set()", "{'tech'}"], "0"),
+        (["()", "('tech',)"], "0"),
+    ] {
+        let error = with(&rows(labels), &[], &usual).unwrap_err();
+        assert!(error.contains(&format!("is a list of {count}")), "{labels:?} {error}");
+    }
+    // A name of its own.
+    assert_eq!(settled(&rows(["{billing}", "tech"]), &[]).names, ["tech", "{billing}"]);
+    assert_eq!(settled(&rows(["()", "tech"]), &[]).names, ["()", "tech"]);
+}
