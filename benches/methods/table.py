@@ -35,12 +35,17 @@ def cells(folder):
 
 
 def keep(source, folder):
-    """Copies cells, but for their warnings."""
+    """Copies cells, but for their warnings. One of the same model that has more figures stays: a later comparison may
+    have left out damaged rows."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.glob("seed*-*.json")):
         cell = json.loads(path.read_text())
         cell.pop("warnings", None)
-        (folder / path.name).write_text(json.dumps(cell, indent=2) + "\n")
+        kept = folder / path.name
+        known = json.loads(kept.read_text())["figures"] if kept.exists() else {}
+        if known.keys() > cell["figures"].keys() and known["nll"] == cell["figures"]["nll"]:
+            continue
+        kept.write_text(json.dumps(cell, indent=2) + "\n")
 
 
 def columns(found):
