@@ -64,6 +64,9 @@ pub fn plan(written: &Experiment, checkpoints: &Path) -> Result<Plan, Experiment
         Err(error) => return Err(error),
     };
     let rows = opened.tuned_rows();
+    if opened.experiment.train.recipe == Recipe::Full && opened.parts.validation.rows.is_empty() {
+        return Err(train::TrainError::NoValidation.into());
+    }
     let Opened { experiment, dataset, parts, lineage, used, lessons, .. } = opened;
     let taught = lessons.as_ref().map_or_else(Vec::new, Lessons::told);
     let unused = of_encoder.unwrap_or(used).warning(written).map(Remark::Warning);

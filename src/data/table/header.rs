@@ -17,6 +17,8 @@ pub enum Names {
     FirstLine,
     /// The first line, by what it looks like beside the rows.
     Guessed,
+    /// The same, although one of its cells is longer than names are.
+    Doubted,
     /// There are none, and the first line is a row.
     Numbered,
 }
@@ -25,7 +27,8 @@ impl Names {
     /// What a person should look at, and how it is said otherwise.
     pub fn doubt(self) -> Option<&'static str> {
         match self {
-            Self::OfTheFormat | Self::FirstLine => None,
+            // What is doubted is warned of.
+            Self::OfTheFormat | Self::FirstLine | Self::Doubted => None,
             Self::Guessed => {
                 Some("the first line is read as the column names (`--header no` if it is a row)")
             }
@@ -112,7 +115,7 @@ pub(super) fn is_named(cell: &String, reading: &Reading) -> bool {
     reading.names.contains(cell) || is_known_name(cell)
 }
 
-fn is_long(value: &str) -> bool {
+pub(super) fn is_long(value: &str) -> bool {
     // No letter has more than four bytes, and most texts are told by that.
     value.len() > 4 * LONGEST_NAME
         || value.chars().count() > LONGEST_NAME

@@ -314,10 +314,10 @@ impl Table {
     /// file changed meanwhile.
     pub fn lost(&self) -> Vec<String> {
         let lost = match &self.rows {
-            Rows::JsonLines(rows) => rows.lost(),
+            Rows::JsonLines(rows) => rows.lost().into_iter().collect(),
             Rows::Delimited(rows) => rows.lost(),
-            Rows::Reshaped(rows) => return rows.source.lost(),
-            Rows::Parquet(_) => None,
+            Rows::Reshaped(rows) => rows.source.lost(),
+            Rows::Parquet(_) => Vec::new(),
         };
         let changed = self.watched.as_ref().and_then(Watched::changed);
         lost.into_iter().chain(changed).collect()
@@ -340,7 +340,7 @@ impl Table {
 
     /// Whether the names stand in a line of the file, so that a later line may have names too.
     pub fn names_in_lines(&self) -> bool {
-        matches!(self.names(), Names::FirstLine | Names::Guessed)
+        matches!(self.names(), Names::FirstLine | Names::Guessed | Names::Doubted)
     }
 
     /// What a column holds in every row, where the file promises it; else anything.

@@ -13,7 +13,7 @@ use super::columns::{SAMPLE_ROWS, invented_name};
 use super::error::TableError;
 use super::escapes::Escapes;
 use super::foreign;
-use super::header::{Names, has_a_value, is_header, is_named};
+use super::header::{Names, has_a_value, is_header, is_long, is_named};
 use super::meant::Meant;
 use super::reading::{Header, Quoting, Reading};
 use super::scan::{Dialect, Record};
@@ -138,6 +138,8 @@ impl DelimitedRows {
             Header::Auto if is_header(&self.columns, &cells, &reading.names) => {
                 if named && !has_a_value(&self.columns, &cells, reading) {
                     Names::FirstLine
+                } else if self.columns.iter().any(|cell| is_long(cell.trim())) {
+                    Names::Doubted
                 } else {
                     Names::Guessed
                 }
@@ -186,18 +188,26 @@ impl DelimitedRows {
         }
     }
 
-    /// What may have been swallowed so far, for people.
-    pub(super) fn lost(&self) -> Option<String> {
+    /// What may have been swallowed so far, or a row that may have been taken for names, for people.
+    pub(super) fn lost(&self) -> Vec<String> {
         let (rows, line) = self.doubtful;
         let more = if rows > 1 { format!(", and {} others", rows - 1) } else { String::new() };
-        (rows > 0).then(|| {
+        let names = (self.names == Names::Doubted).then(|| {
+            format!(
+                "`{}`: the first line is read as the column names, although it looks like a row; if it is one, set \
+                 `data.header` (`--header`) to `no`; `yes` hides this warning",
+                self.path
+            )
+        });
+        let swallowed = (rows > 0).then(|| {
             format!(
                 "`{}` line {line}{more}: a line in a quoted field ends or begins like a row of the \
                  table; it is read as part of the text; if a quote is one too many, correct it, or \
                  set `data.quoting` (`--quoting`) to `none`; `double` hides this warning",
                 self.path
             )
-        })
+        });
+        names.into_iter().chain(swallowed).collect()
     }
 
     /// Where the names of the columns come from.

@@ -324,14 +324,36 @@ fn hide_rows(dice: &mut Dice, text: usize, rows: &mut [Vec<String>]) {
 
 /// Rows that are read, the first error, and what is said of them.
 fn outcome(header: &str, rows: &[String]) -> (usize, Option<String>, Option<String>) {
-    let table = [header, "\n", &rows.join("\n"), "\n"].concat();
+    outcome_of(&[header, "\n", &rows.join("\n"), "\n"].concat())
+}
+
+fn outcome_of(table: &str) -> (usize, Option<String>, Option<String>) {
     let mut table = match open(table.as_bytes()) {
         Ok(table) => table,
         Err(error) => return (0, Some(error.to_string()), None),
     };
     let read: Vec<_> = std::iter::from_fn(|| table.next_row().transpose()).collect();
     let error = read.iter().find_map(|row| row.as_ref().err()).map(TableError::to_string);
-    (read.len(), error, table.lost())
+    (read.len(), error, table.lost().into_iter().next())
+}
+
+#[test]
+fn a_first_line_that_is_longer_than_names_are_is_warned_of() {
+    let rows: String = (0..60)
+        .map(|i| format!("ticket number {i},{}\n", ["billing", "technical"][i % 2]))
+        .collect();
+    for (first, doubted) in [
+        ("i was charged twice for the same order again,refund", true),
+        ("How satisfied are you with our service in general?,rating", true),
+        ("How satisfied are you with our service in general?,label", false),
+        ("body of it,team of it", false),
+    ] {
+        let table = format!("{first}\n{rows}");
+        let (read, error, lost) = outcome_of(&table);
+        assert_eq!((read, error), (60, None), "{first}");
+        let warned = lost.is_some_and(|said| said.contains("it looks like a row"));
+        assert_eq!(warned, doubted, "{first}");
+    }
 }
 
 /// Quotes are put in, doubled or left out, at some places of some rows.
