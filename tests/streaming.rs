@@ -338,3 +338,23 @@ fn a_number_for_a_missing_label_is_said_of_a_stream_too() {
         }
     }
 }
+
+#[test]
+fn a_column_of_splits_is_said_of_a_stream_too() {
+    let home = Home::new();
+    let path = home.path("rows.parquet");
+    let columns = [("text", Kind::Text), ("label", Kind::Text), ("split", Kind::Text)];
+    let mut table = Writer::create(&path, &columns).unwrap();
+    for row in 0..400 {
+        let split = if row % 5 == 0 { "test" } else { "train" };
+        let cells = [format!("case {row}"), ["a", "b"][row % 2].to_owned(), split.to_owned()];
+        table.write(&cells.map(Value::Text)).unwrap();
+    }
+    table.finish().unwrap();
+    let data = path.to_str().unwrap();
+    let memory = ["train", data, "--init", "none", "--dry-run"];
+    for arguments in [&memory[..], &arguments(data, &["--dry-run"])] {
+        let said = text(&home.run(arguments).stderr);
+        assert!(said.contains("the column `split` seems to say"), "{said}");
+    }
+}

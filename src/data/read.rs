@@ -72,6 +72,7 @@ impl Content {
             if config.streaming && split == "train" {
                 let (source, sample) = StreamSource::open(files, config, given)?;
                 content.remarks.extend(given.check(&files[0], source.own_names())?);
+                content.remarks.extend(source.split_column().cloned());
                 content.described = source.described();
                 content.columns = source.columns();
                 content.header = source.header().to_vec();
@@ -245,14 +246,7 @@ impl Content {
                 self.empty.insert(split.to_owned(), path.to_owned());
             }
         }
-        if let Some(column) = splits.found() {
-            self.remarks.push(Remark::Warning(format!(
-                "`{}`: the column `{column}` seems to say which rows are for training and which \
-                 for testing, but it is not used; write each kind to a separate file, `train.csv` \
-                 and `test.csv` in one folder",
-                path.display()
-            )));
-        }
+        self.remarks.extend(splits.warning(path));
         if unlabelled.is_some() {
             self.passed_over(split, path, "has no labels");
         }

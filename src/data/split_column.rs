@@ -1,7 +1,9 @@
 //! A column that says which rows are for training and which for testing.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use super::Remark;
 use super::fetch::split_name;
 use super::table::{Columns, Row};
 use super::take::cell;
@@ -60,6 +62,16 @@ impl SplitColumn {
         let differs =
             |one: &&Candidate| one.said.len() > 1 && (one.is_flag || one.said.contains("train"));
         self.open.iter().find(differs).map(|one| one.name.as_str())
+    }
+
+    /// What to say of it.
+    pub(super) fn warning(&self, path: &Path) -> Option<Remark> {
+        let column = self.found()?;
+        Some(Remark::Warning(format!(
+            "`{}`: the column `{column}` seems to say which rows are for training and which for testing, but it is not \
+             used; write each kind to a separate file, `train.csv` and `test.csv` in one folder",
+            path.display()
+        )))
     }
 }
 

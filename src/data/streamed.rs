@@ -13,11 +13,12 @@ use super::classes::Fate;
 use super::given::Given;
 use super::read::Wanted;
 use super::split::text_key;
+use super::split_column::SplitColumn;
 use super::stream::{Place, RowStream, StreamConfig, windows};
 use super::stream_sample::{Counts, Drawn, by_chance, distance, sum};
 use super::table::{self, ColumnNames, Columns, Format, Row, RowGroups, SAMPLE_ROWS};
 use super::take::{Raw, Take};
-use super::{DataConfig, DataError, Example, Preprocessing, TextTokenizer, TokenSet};
+use super::{DataConfig, DataError, Example, Preprocessing, Remark, TextTokenizer, TokenSet};
 use crate::compute::Noise;
 use crate::store::sha256;
 
@@ -44,6 +45,8 @@ pub struct StreamSource {
     labels: String,
     /// Whether some window of the stream has far other shares of the labels than the whole has.
     unmixed: bool,
+    /// What to say of a column that says which rows are for testing.
+    split_column: Option<Remark>,
     /// What the labels mean; nothing until that is known.
     fates: HashMap<String, Fate>,
     classes: usize,
@@ -86,6 +89,8 @@ impl StreamSource {
             let (path, column) = (files[0].clone(), header[verdict].clone());
             return Err(DataError::StreamedVerdicts { path, column });
         }
+        let mut splits = SplitColumn::search(&header, &columns);
+        shown.iter().for_each(|row| splits.see(row));
         let lists = groups.class_names(label);
         if let Some(other) = lists.iter().position(|list| *list != lists[0]) {
             let [path, first] = [&files[other], &files[0]].map(Clone::clone);
@@ -103,6 +108,7 @@ impl StreamSource {
             written: Counts::new(),
             labels: String::new(),
             unmixed: false,
+            split_column: splits.warning(&files[0]),
             fates: HashMap::new(),
             classes: 0,
         };
@@ -132,6 +138,11 @@ impl StreamSource {
         let of_window = |window: &Vec<usize>| sum(window.iter().map(|&group| &counts[group]));
         let far = |own: &Counts| distance(own, &all) > UNMIXED + by_chance(own, &all);
         windows.iter().map(of_window).filter(far).flat_map(|own| own.into_values()).sum()
+    }
+
+    /// What to say of a column that says which rows are for testing.
+    pub(super) fn split_column(&self) -> Option<&Remark> {
+        self.split_column.as_ref()
     }
 
     /// What was taken for text and label, to be shown.

@@ -9,7 +9,7 @@ use crate::data::remark::{Remark, some};
 use crate::data::{DataConfig, DataError};
 use crate::numbers::grouped;
 
-/// A set without elements, as Python writes it.
+/// An object without a value; and, beside lists, a set without elements, as Python writes it.
 const NOTHING: [&str; 3] = ["{}", "()", "set()"];
 
 /// The elements of what stands between braces.
@@ -42,7 +42,8 @@ impl<'a> Meaning<'a> {
             let label = shortened(written);
             let own = name.trim();
             let found = parts(own).or_else(|| array(own).filter(|_| arrays));
-            let nothing = (lists && NOTHING.contains(&own)).then(|| Parts::Labels(Vec::new()));
+            let empty = if lists { &NOTHING[..] } else { &NOTHING[..1] };
+            let nothing = empty.contains(&own).then(|| Parts::Labels(Vec::new()));
             let mut items = match found.or(nothing) {
                 None => continue,
                 Some(Parts::Nested) => {
@@ -254,12 +255,15 @@ impl<'a> Meaning<'a> {
         let index = asked.parse::<usize>().ok().and_then(|index| names.get(index));
         let all = self.names();
         let written = |(written, _): &(&&str, &String)| tidy(written) == tidy(asked);
-        let own = self.of.iter().find(written).map(|(_, name)| name);
-        let meant = own.or(index).unwrap_or(asked);
-        if !asked.is_empty() && !all.contains(meant) && !names.contains(meant) {
-            return Err(DataError::NoOodLabel { name: meant.clone(), dataset: dataset.to_owned() });
+        let own = self.of.iter().find(written).map(|(_, name)| name.clone());
+        // A name of the list has been renamed with the rows that have it.
+        let listed = index.unwrap_or(asked);
+        let renamed = config.renaming(listed).map(|(_, to)| tidy(to)).filter(|to| all.contains(to));
+        let meant = own.or(renamed).unwrap_or_else(|| listed.clone());
+        if !asked.is_empty() && !all.contains(&meant) && !names.contains(&meant) {
+            return Err(DataError::NoOodLabel { name: meant, dataset: dataset.to_owned() });
         }
-        Ok(meant.clone())
+        Ok(meant)
     }
 
     /// The classes in their order: that of `names` where all labels have one, else integers by value, else

@@ -443,6 +443,7 @@ fn arrays_of_postgresql_are_lists_where_all_labels_are_in_braces() {
     for (labels, count) in [
         (["{billing,tech}", "{tech}"], "2"),
         (["{}", "{tech}"], "0"),
+        (["{}", "tech"], "0"),
         (["set()", "{'tech'}"], "0"),
         (["()", "('tech',)"], "0"),
     ] {
@@ -452,4 +453,25 @@ fn arrays_of_postgresql_are_lists_where_all_labels_are_in_braces() {
     // A name of its own.
     assert_eq!(settled(&rows(["{billing}", "tech"]), &[]).names, ["tech", "{billing}"]);
     assert_eq!(settled(&rows(["()", "tech"]), &[]).names, ["()", "tech"]);
+}
+
+#[test]
+fn a_label_out_of_scope_that_is_renamed_is_still_out_of_scope() {
+    let config = |asked: &str| DataConfig {
+        ood_label: asked.to_owned(),
+        label_map: [("none of these".to_owned(), "other".to_owned())].into(),
+        ..DataConfig::default()
+    };
+    let names = ["billing", "none of these", "tech"];
+    let written = [("train", "0", 40), ("train", "1", 40), ("train", "2", 40)];
+    let named = names.map(|name| ("train", name, 40));
+    for asked in ["none of these", "other", "1"] {
+        for (rows, names) in [(&written, &names[..]), (&named, &[][..])] {
+            if asked == "1" && names.is_empty() {
+                continue;
+            }
+            let found = with(rows, names, &config(asked)).unwrap();
+            assert_eq!(found.names, ["billing", "tech"], "{asked} {rows:?}");
+        }
+    }
 }
