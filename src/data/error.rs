@@ -271,6 +271,15 @@ pub enum DataError {
         /// How the first would become the others.
         map: String,
     },
+    /// Names of a known data set that contradict those in its file here.
+    #[error(
+        "{said}; this is another copy of it: give its folder as a path to use the names of the table, or put a \
+         `labels.json` beside the table that says which are right"
+    )]
+    OtherKnown {
+        /// What each calls them, as a clause.
+        said: String,
+    },
     /// A stream of files whose integers mean different classes.
     #[error(
         "`{path}` has other class names in its metadata than `{first}`, so their numbers cannot be \

@@ -12,6 +12,8 @@ pub(super) struct Given {
     pub(super) names: Vec<String>,
     /// The file that they are from.
     file: Option<PathBuf>,
+    /// The data set that has them by itself.
+    known: Option<&'static str>,
 }
 
 impl Given {
@@ -22,7 +24,9 @@ impl Given {
             (None, Some(known)) => known.labels.iter().map(|&name| name.to_owned()).collect(),
             (None, None) => Vec::new(),
         };
-        Ok(Self { names, file: located.labels_file.clone() })
+        let known = located.known.filter(|_| located.labels_file.is_none());
+        let known = known.map(|known| known.name);
+        Ok(Self { names, file: located.labels_file.clone(), known })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -34,9 +38,9 @@ impl Given {
     /// # Errors
     /// They are more or fewer, or the same in another order: its integers would mean something else.
     pub(super) fn check(&self, path: &Path, own: &[String]) -> Result<Option<Remark>, DataError> {
-        let Some(file) = self.file.as_ref().filter(|_| !self.is_empty() && !own.is_empty()) else {
+        if self.is_empty() || own.is_empty() {
             return Ok(None);
-        };
+        }
         let as_compared = |names: &[String]| -> Vec<String> {
             names.iter().map(|name| likeness(&tidy(name))).collect()
         };
@@ -47,22 +51,29 @@ impl Given {
         let [names, own_names] =
             [&self.names[..], own].map(|names| some(names.iter().map(String::as_str)));
         let moved = given.iter().zip(&found).any(|(a, b)| a != b && found.contains(a));
-        if moved || given.len() != found.len() {
-            let said = format!(
-                "`{}` calls its classes {own_names} in its own metadata, but `{}` calls them {names}",
-                path.display(),
+        let says =
+            format!("`{}` calls its classes {own_names} in its own metadata", path.display());
+        let differs = moved || given.len() != found.len();
+        match (&self.file, self.known) {
+            (Some(file), _) if differs => {
+                let said = format!("{says}, but `{}` calls them {names}", file.display());
+                Err(DataError::OtherNames { said, file: file.clone(), map: map(own, &self.names) })
+            }
+            (Some(file), _) => Ok(Some(Remark::Warning(format!(
+                "{says}; they are renamed to {names}, as `{}` says, in this order; if that is wrong, remove or \
+                 correct `{}`",
+                file.display(),
                 file.display()
-            );
-            let (file, map) = (file.clone(), map(own, &self.names));
-            return Err(DataError::OtherNames { said, file, map });
+            )))),
+            (None, Some(known)) if differs => {
+                let said = format!("{says}, but the classes of `{known}` are {names}");
+                Err(DataError::OtherKnown { said })
+            }
+            (None, Some(known)) => Ok(Some(Remark::Note(format!(
+                "{says}; they are renamed to {names}, in this order, as those of `{known}`"
+            )))),
+            (None, None) => Ok(None),
         }
-        Ok(Some(Remark::Warning(format!(
-            "`{}` calls its classes {own_names} in its own metadata; they are renamed to {names}, as \
-             `{}` says, in this order; if that is wrong, remove or correct `{}`",
-            path.display(),
-            file.display(),
-            file.display()
-        ))))
     }
 }
 
@@ -82,8 +93,14 @@ mod tests {
     fn other_names_are_said_and_another_order_or_number_is_refused() {
         let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let outcome = |given: &[&str], own: &[&str]| {
-            let given = Given { names: names(given), file: Some("labels.json".into()) };
+            let file = Some("labels.json".into());
+            let given = Given { names: names(given), file, known: None };
             let said = given.check(Path::new("a.parquet"), &names(own));
+            // So it is of a copy of a data set that is known.
+            let known = Given { file: None, known: Some("imdb"), ..given };
+            let same = known.check(Path::new("a.parquet"), &names(own));
+            assert_eq!(same.is_err(), said.is_err());
+            assert!(same.is_ok() || same.unwrap_err().to_string().contains("of `imdb` are"));
             said.map(|said| said.is_some()).map_err(|error| error.to_string())
         };
         for (given, own) in [
