@@ -344,7 +344,7 @@ fn a_first_line_that_is_longer_than_names_are_is_warned_of() {
         .collect();
     for (first, doubted) in [
         ("i was charged twice for the same order again,refund", true),
-        ("How satisfied are you with our service in general?,rating", true),
+        ("How satisfied are you with our service in general?,outcome of it", true),
         ("How satisfied are you with our service in general?,label", false),
         ("body of it,team of it", false),
     ] {
