@@ -133,6 +133,10 @@ fn submission(folder: &Path, options: &Options, common: &Common) -> Result<Outco
         bail!("`{}` does not record its data; give a task with --dataset", model.display());
     };
     options.tables.overrides().apply(&mut config).map_err(anyhow::Error::msg)?;
+    for (_, file) in evaluate::submission_files(&config.dataset)? {
+        let what = "a file of answers that `bayes` wrote";
+        replace::check("--submission", &folder.join(file), what, evaluate::is_submission)?;
+    }
     let display = RefCell::new(Display::new(common.quiet));
     let mut said = |remark| display.borrow_mut().show(&Progress::from(&remark));
     let mut work = |done, total| {

@@ -66,11 +66,10 @@ impl Dataset {
         }
         let located = obtain(&config.dataset)?;
         let dataset = match located.known {
-            Some(known) if known.hub_id.is_empty() && config.streaming => {
-                Err(DataError::NotStreamed { path: known.name.into() })
-            }
-            Some(known) if known.form.makes_columns() && config.streaming => {
-                Err(DataError::NotStreamed { path: known.name.into() })
+            Some(known)
+                if config.streaming && (known.hub_id.is_empty() || known.form.makes_columns()) =>
+            {
+                Err(DataError::MadeNotStreamed { name: known.name })
             }
             Some(known) if known.hub_id.is_empty() => {
                 config.check_built_in(&config.dataset)?;

@@ -113,6 +113,11 @@ pub enum DataError {
          save it as Parquet"
     )]
     NotStreamed { path: PathBuf },
+    /// A stream of texts that are made of several columns, or by `bayes`.
+    #[error(
+        "the texts of `{name}` are made as they are read, so they cannot be streamed; remove `data.streaming`"
+    )]
+    MadeNotStreamed { name: &'static str },
     /// A stream of rows of which a person accepted some.
     #[error(
         "`{path}`: the column `{column}` says which rows a person accepted, but streaming uses all \

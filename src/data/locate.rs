@@ -193,8 +193,12 @@ fn of_fetched(
 
 fn unknown(name: &str) -> DataError {
     let names: Vec<&str> = known::all().map(|known| known.name).collect();
-    let near = nearest(name.strip_prefix("glue/").unwrap_or(name), &names);
-    let suggestion = near.map_or(String::new(), |known| format!(" did you mean `{known}`?"));
+    let plain = name.strip_prefix("glue/").unwrap_or(name);
+    let near = nearest(plain, &names).map(|known| format!(" did you mean `{known}`?"));
+    let suggestion = match plain {
+        "stsb" => " STS-B is a regression, and `bayes` gives each text a class;".to_owned(),
+        _ => near.unwrap_or_default(),
+    };
     DataError::Unknown { name: name.to_owned(), suggestion, known: names.join("`, `") }
 }
 

@@ -42,4 +42,4 @@ pub use render::{About, Page, REPORT_FILES, is_report};
 pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
 pub use score::{EvalRows, EvaluateError, OUT_OF_SCOPE, answer, answer_outside, score};
 pub use selective::Selective;
-pub use submission::{SubmissionError, submit};
+pub use submission::{SubmissionError, is_submission, submission_files, submit};

@@ -1,6 +1,8 @@
 //! The files that the servers of GLUE and SuperGLUE take: answers to rows whose labels only they know.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -48,8 +50,37 @@ pub enum SubmissionError {
     Store(#[from] StoreError),
 }
 
-/// Asks a model for the rows of a task whose labels are hidden, and writes a file for each of its splits into a folder:
-/// TSV for GLUE, JSONL for SuperGLUE. Gives the files. `show` hears of the rows, `progress` of rows done and all rows.
+/// The first line of a file for GLUE.
+const HEADER: &str = "index\tprediction";
+
+/// The files that [`submit`] writes for a data set, each with the split whose answers it holds.
+///
+/// # Errors
+/// The data set is no task of a suite.
+pub fn submission_files(dataset: &str) -> Result<Vec<(&'static str, String)>, SubmissionError> {
+    let task = find_known(dataset).and_then(|known| Some((known, known.suite?)));
+    let (known, suite) =
+        task.ok_or_else(|| SubmissionError::NoTask { name: dataset.to_owned() })?;
+    let ending = match suite {
+        Suite::Glue => "tsv",
+        Suite::SuperGlue => "jsonl",
+    };
+    let files = known.submissions.iter();
+    Ok(files.map(|&(split, name)| (split, format!("{name}.{ending}"))).collect())
+}
+
+/// Whether a file is one of those.
+pub fn is_submission(path: &Path) -> bool {
+    let mut first = String::new();
+    let read = File::open(path).and_then(|file| BufReader::new(file).read_line(&mut first));
+    let is_answer =
+        |line: &str| serde_json::from_str::<Json>(line).is_ok_and(|one| one["idx"].is_u64());
+    read.is_ok() && (first.trim_end() == HEADER || is_answer(&first))
+}
+
+/// Asks a model for the rows of a task whose labels are hidden, and writes the files of the task into a folder once all
+/// are answered: TSV for GLUE, JSONL for SuperGLUE. Gives the files. `show` hears of the rows, `progress` of rows done
+/// and all rows.
 ///
 /// # Errors
 /// The data set is no task, has no such rows, or has other classes than the model; a file cannot be written.
@@ -60,18 +91,13 @@ pub fn submit(
     show: &mut dyn FnMut(Remark),
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<PathBuf>, SubmissionError> {
-    let no_task = || SubmissionError::NoTask { name: config.dataset.clone() };
-    let known = find_known(&config.dataset).ok_or_else(no_task)?;
-    let suite = known.suite.ok_or_else(no_task)?;
+    let files = submission_files(&config.dataset)?;
+    let known = find_known(&config.dataset).expect("it is a task");
     let classes = classes(known, predictor)?;
     let mut texts = Texts::open(config)?;
-    texts.remarks.drain(..).for_each(&mut *show);
-    let mut files = Vec::new();
-    for &(split, name) in known.submissions {
-        let file = match suite {
-            Suite::Glue => format!("{name}.tsv"),
-            Suite::SuperGlue => format!("{name}.jsonl"),
-        };
+    texts.how_read.drain(..).map(Remark::Note).chain(texts.remarks.drain(..)).for_each(&mut *show);
+    let mut written = Vec::new();
+    for (split, file) in files {
         let Some(rows) = texts.splits.remove(split) else {
             return Err(SubmissionError::NoSplit { name: known.name, split, file });
         };
@@ -88,17 +114,16 @@ pub fn submit(
                 right: one.predictive.probability_c[classes.second],
             })
             .collect();
-        let content = match (suite, known.written) {
-            (Suite::Glue, written) => tsv(known, written, &answers),
+        let content = match (known.suite, known.written) {
+            (Some(Suite::Glue), form) => tsv(known, form, &answers),
             (_, Written::Questions) => questions(&numbers(known, split)?, &answers)
                 .ok_or(SubmissionError::Numbers { name: known.name })?,
-            (_, written) => lines(known, written, &answers),
+            (_, form) => lines(known, form, &answers),
         };
-        let path = folder.join(file);
-        write_atomically(&path, content.as_bytes())?;
-        files.push(path);
+        written.push((folder.join(file), content));
     }
-    Ok(files)
+    written.iter().try_for_each(|(path, content)| write_atomically(path, content.as_bytes()))?;
+    Ok(written.into_iter().map(|(path, _)| path).collect())
 }
 
 /// What the model says of a row.
@@ -133,7 +158,7 @@ fn classes(known: &'static Known, predictor: &Predictor) -> Result<Classes, Subm
 }
 
 fn tsv(known: &Known, written: Written, answers: &[Answer]) -> String {
-    let mut text = "index\tprediction\n".to_owned();
+    let mut text = format!("{HEADER}\n");
     for (index, answer) in answers.iter().enumerate() {
         let said = match written {
             Written::Index => answer.class.to_string(),

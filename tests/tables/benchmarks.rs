@@ -131,6 +131,8 @@ fn every_task_is_read_in_the_columns_of_its_files() {
         .collect();
     home.write("data/super_glue/boolq/train.jsonl", rows);
     assert_eq!(info(&home, "super_glue/boolq")["labels"], json!(["false", "true"]));
+    let message = home.refused(&["dataset", "info", "glue/stsb"]);
+    assert!(message.contains("regression"), "{message}");
     let message = home.refused(&["dataset", "info", "glue/mrcp"]);
     assert!(message.contains("did you mean `mrpc`"), "{message}");
 }
@@ -185,6 +187,13 @@ fn a_model_of_a_task_is_scored_as_its_suite_does() {
         };
         assert_eq!(written.trim(), file);
         check(name, &std::fs::read_to_string(home.path(file)).unwrap());
+        // Again, but not over what is no such file.
+        run(&["eval", "--model", model, "--submission", "server"]);
+        home.write(file, "notes of mine");
+        let mut again = home.command(&["eval", "--model", model, "--submission", "server"]);
+        let output = again.env("BAYES_DATA_DIR", home.path("data")).output().unwrap();
+        let said = crate::text(&output.stderr);
+        assert!(!output.status.success() && said.contains("is not a file of answers"), "{said}");
         std::fs::remove_dir_all(home.path("checkpoints")).unwrap();
     }
     let message = home.refused(&["eval", "--model", "none", "--submission", "x", "--limit", "3"]);
