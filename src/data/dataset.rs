@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::classes::{self, Classes, Fate};
 use super::clean;
 use super::given::Given;
@@ -24,6 +26,16 @@ const GENERATED_SPLITS: [(&str, u64, u32); 3] =
 /// Rows of the first of them.
 pub(super) const TRAINING_ROWS: u32 = 10_000;
 
+/// Where a row stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Place {
+    pub split: String,
+    /// Empty where texts are generated.
+    pub file: String,
+    /// In the file, counted from 1; of a Parquet file the row.
+    pub line: u64,
+}
+
 /// A data set.
 #[derive(Clone, Debug)]
 pub struct Dataset {
@@ -36,6 +48,10 @@ pub struct Dataset {
     /// The labels in its files, before `data.label_map`: as they are written, and as they are read.
     pub file_labels: BTreeSet<String>,
     pub splits: BTreeMap<String, Vec<Example>>,
+    /// Its files.
+    pub files: Vec<String>,
+    /// Where the rows of each split stand: file, by its place in `files`, and line. None where texts are generated.
+    pub places: BTreeMap<String, Vec<(u32, u64)>>,
     /// Texts of rows whose label is `data.ood_label`, by split.
     pub out_of_scope: BTreeMap<String, Vec<Example>>,
     /// What was taken for text and label, to be shown; empty where there was no choice.
@@ -92,6 +108,8 @@ impl Dataset {
             rows.len()
         )));
         self.splits.entry("train".to_owned()).or_default().extend(rows);
+        let places = self.places.remove("validation").unwrap_or_default();
+        self.places.entry("train".to_owned()).or_default().extend(places);
         if let Some(outside) = self.out_of_scope.remove("validation") {
             self.out_of_scope.entry("train".to_owned()).or_default().extend(outside);
         }
@@ -114,6 +132,8 @@ impl Dataset {
             labels: reviews::LABELS.map(str::to_owned).to_vec(),
             file_labels: BTreeSet::new(),
             splits: BTreeMap::from(splits),
+            files: Vec::new(),
+            places: BTreeMap::new(),
             out_of_scope: BTreeMap::new(),
             columns: String::new(),
             column_names: ColumnNames::default(),
@@ -170,12 +190,16 @@ impl Dataset {
         let placeholders = placeholders(&content);
         let one_text = one_text::classes_of_one_text(&content, &fates, &classes);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
-        let mut nothing_inside = Vec::new();
+        let (mut nothing_inside, mut places) = (Vec::new(), BTreeMap::new());
         for (split, rows) in content.raw {
             let (mut inside, mut outside) = (Vec::new(), Vec::new());
-            for Raw { text, pair, label, .. } in rows {
+            let own: &mut Vec<(u32, u64)> = places.entry(split.clone()).or_default();
+            for Raw { text, pair, label, place } in rows {
                 match fates[&label] {
-                    Fate::Class(label) => inside.push(Example { text, pair, label }),
+                    Fate::Class(label) => {
+                        inside.push(Example { text, pair, label });
+                        own.push(place);
+                    }
                     Fate::OutOfScope => outside.push(Example { text, pair, label: u32::MAX }),
                 }
             }
@@ -204,6 +228,8 @@ impl Dataset {
             labels: classes,
             file_labels: in_files,
             splits,
+            files: content.files,
+            places,
             out_of_scope,
             columns: content.described,
             column_names: content.columns,
@@ -227,6 +253,15 @@ impl Dataset {
     /// The rows of a split; none if the data set has no such split.
     pub fn rows(&self, split: &str) -> &[Example] {
         self.splits.get(split).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where a row of a split stands.
+    pub fn place(&self, split: &str, row: usize) -> Place {
+        let (file, line) = match self.places.get(split).and_then(|places| places.get(row)) {
+            Some(&(file, line)) => (self.files[file as usize].clone(), line),
+            None => (String::new(), row as u64 + 1),
+        };
+        Place { split: split.to_owned(), file, line }
     }
 
     /// Which columns were taken, and how the files are written, as sentences.

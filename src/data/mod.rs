@@ -55,8 +55,8 @@ pub use cache::{CacheError, Origin, Tokens, encode_clean, prepare as prepare_tok
 pub use clean::clean;
 pub use clip::longest as longest_text;
 pub use config::{CrossFit, DataConfig};
-pub use dataset::Dataset;
 use dataset::how_read;
+pub use dataset::{Dataset, Place};
 pub use error::DataError;
 pub use example::Example;
 pub use fetch::{Fetched, fetch};

@@ -149,6 +149,8 @@ fn dataset(splits: impl IntoIterator<Item = (&'static str, Vec<Example>)>) -> Da
         generated: false,
         terms: None,
         file_labels: Default::default(),
+        files: Vec::new(),
+        places: Default::default(),
         hidden: Vec::new(),
         remarks: Vec::new(),
         stream: None,

@@ -251,6 +251,8 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
         generated: false,
         terms: None,
         file_labels: Default::default(),
+        files: Vec::new(),
+        places: Default::default(),
         hidden: Vec::new(),
         stream: None,
     };
