@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{Block, TITLE};
+use super::Block;
 
 const STYLE: &str = include_str!("style.css");
 
-pub(super) fn render(blocks: &[Block]) -> String {
+pub(super) fn render(title: &str, blocks: &[Block]) -> String {
     let mut body = String::new();
     for block in blocks {
         let _ = match block {
@@ -31,8 +31,8 @@ pub(super) fn render(blocks: &[Block]) -> String {
     }
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta \
-         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{TITLE}\
-         </title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{TITLE}</h1>\n{body}\
+         name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}\
+         </title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{body}\
          </main>\n</body>\n</html>\n"
     )
 }

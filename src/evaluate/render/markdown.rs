@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Block, TITLE};
+use super::Block;
 
-pub(super) fn render(blocks: &[Block]) -> String {
-    let mut text = format!("# {TITLE}\n");
+pub(super) fn render(title: &str, blocks: &[Block]) -> String {
+    let mut text = format!("# {title}\n");
     for block in blocks {
         let _ = match block {
             Block::Heading(heading) => writeln!(text, "\n## {}", escape(heading)),

@@ -61,8 +61,22 @@ pub struct About {
     pub sentences: Vec<String>,
 }
 
-/// A part of the page.
-enum Block {
+/// Writes a page of any blocks as Markdown and as HTML.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn render(
+    title: &str,
+    blocks: &[Block],
+    markdown: &Path,
+    html: &Path,
+) -> Result<(), StoreError> {
+    write_atomically(markdown, markdown::render(title, blocks).as_bytes())?;
+    write_atomically(html, html::render(title, blocks).as_bytes())
+}
+
+/// A part of a page.
+pub enum Block {
     Heading(String),
     Text(String),
     Table {
@@ -94,8 +108,8 @@ impl Page<'_> {
     /// A file cannot be written.
     pub fn write_pages(&self, folder: &Path) -> Result<(), StoreError> {
         let blocks = self.blocks();
-        write_atomically(&folder.join("report.md"), markdown::render(&blocks).as_bytes())?;
-        write_atomically(&folder.join("report.html"), html::render(&blocks).as_bytes())
+        let [_, markdown, html] = REPORT_FILES.map(|name| folder.join(name));
+        render(TITLE, &blocks, &markdown, &html)
     }
 
     fn blocks(&self) -> Vec<Block> {
@@ -130,7 +144,8 @@ impl Page<'_> {
     }
 }
 
-fn table(header: &[&str], rows: Vec<Vec<String>>) -> Block {
+/// A table.
+pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> Block {
     Block::Table { header: header.iter().map(|&name| name.to_owned()).collect(), rows }
 }
 
