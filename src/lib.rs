@@ -6,11 +6,12 @@
 //! A module uses only those that stand to its right (`tests/architecture.rs` holds it to that):
 //!
 //! ```text
-//! cli > experiment > {evaluate, bench, serve, publish} > predict > artifact > method > calibrate
+//! cli > experiment > audit > {evaluate, bench, serve, publish} > predict > artifact > method > calibrate
 //!     > {posterior, train} > {model, data} > {compute, hub} > {store, task}          metrics, numbers, suggest: leaves
 //! ```
 
 pub mod artifact;
+pub mod audit;
 pub mod bench;
 pub mod calibrate;
 pub mod cli;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["experiment"],
+    &["audit"],
     &["evaluate", "bench", "serve", "publish"],
     &["predict"],
     &["artifact"],

@@ -1,5 +1,6 @@
 //! The command line: flags, one file per command, exit codes, and all printing.
 
+mod audit;
 mod bench;
 mod beside;
 mod compare;
@@ -108,6 +109,8 @@ enum Command {
     Fit(fit::Options),
     /// Measure the accuracy and calibration of a model
     Eval(eval::Options),
+    /// Find what is wrong in labelled data: wrong labels, contradictions, leaks, odd characters
+    Audit(Box<audit::Options>),
     /// Compare posterior methods on the same data, over several seeds, in one table
     Compare(Box<compare::Options>),
     /// Measure a model's latency, throughput, memory use and training speed
@@ -139,6 +142,7 @@ impl Command {
             Self::Train(_) => &["train"],
             Self::Fit(_) => &["fit"],
             Self::Eval(_) => &["eval"],
+            Self::Audit(_) => &["audit"],
             Self::Compare(_) => &["compare"],
             Self::Bench(_) => &["bench"],
             Self::Recalibrate(_) => &["recalibrate"],
@@ -225,6 +229,7 @@ fn run(cli: &Cli) -> Result<Outcome> {
         Command::Train(options) => train::run(options, &cli.common),
         Command::Fit(options) => fit::run(options, &cli.common),
         Command::Eval(options) => eval::run(options, &cli.common),
+        Command::Audit(options) => audit::run(options, &cli.common),
         Command::Compare(options) => compare::run(options, &cli.common),
         Command::Bench(options) => bench::run(options, &cli.common),
         Command::Predict(options) => predict::run(options, &cli.common),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::tables::TableFlags;
+use crate::data::Overrides;
 use crate::experiment::{CLASSIFY, Experiment, ExperimentError, QUICK_START, told_repeated};
 use crate::model::{FROM_SCRATCH, SIZES};
 use crate::store;
@@ -59,6 +60,21 @@ impl ExperimentFlags {
         let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
         self.tables.overrides().apply(&mut experiment.data).map_err(refuse)?;
         Ok(experiment)
+    }
+
+    /// The data that are named.
+    pub fn data(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
+    /// What stands behind `--set`.
+    pub fn settings(&self) -> &[String] {
+        &self.settings
+    }
+
+    /// How their tables are read.
+    pub fn overrides(&self) -> Overrides {
+        self.tables.overrides()
     }
 
     /// Refuses a key that a flag sets and `--set` too: one of them would have no effect.

@@ -24,7 +24,7 @@ pub mod shift;
 mod submission;
 
 pub use answers::{Answer, Answers, Link, Novelty, Truth};
-pub use baseline::{BaselineReport, Difference, Rival};
+pub use baseline::{Baseline, BaselineReport, Difference, Rival};
 pub use benchmark::{BenchmarkReport, score_title};
 pub use classes::{ClassReport, ConfusionReport, least_covered, without_absent, worst_first};
 pub use compare::{Comparison, compare};

@@ -1,6 +1,7 @@
 //! The file that a person writes, and the recipes behind `train` and `fit`.
 
 mod altered;
+mod audit;
 mod begun;
 mod calibration;
 mod certificate;
@@ -31,6 +32,7 @@ mod teacher;
 mod train;
 mod unused;
 
+pub use audit::{Audited, audit, of_model};
 pub use begun::Unusable;
 pub use config::{CLASSIFY, Experiment, QUICK_START};
 pub use features::Features;

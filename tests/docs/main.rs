@@ -62,6 +62,11 @@ fn the_commands_of_replicas_are_right() {
 }
 
 #[test]
+fn the_commands_of_audits_run() {
+    follow("docs/audit.md");
+}
+
+#[test]
 fn the_commands_of_metrics_run() {
     follow("docs/metrics.md");
 }

@@ -8,7 +8,8 @@ use bayes::experiment::known_keys;
 use super::home::text;
 use super::page::{Page, root};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
+    "audit",
     "train",
     "fit",
     "eval",

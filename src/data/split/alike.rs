@@ -11,7 +11,7 @@ use crate::data::clean::clean;
 ///
 /// An encoder may see more. Two texts that differ in nothing else still belong on one side of a division: a
 /// score on the one says nothing of texts that are new.
-pub(super) fn folded(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     let text = clean(text);
     if text.is_ascii() {
         return fold(text.chars());

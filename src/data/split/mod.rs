@@ -9,6 +9,7 @@ mod sample;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use alike::folded;
 pub use content::{RowKey, content_hash, overlap, text_key};
 pub(super) use content::{hexadecimal, update_texts};
 pub use sample::{balanced, proportional};

@@ -26,34 +26,37 @@ const FIRST: f64 = 100.0;
 /// The most trials besides that of the evidence.
 const TRIALS: usize = 8;
 
+/// Where only what heads say of other rows is asked for, the prior is chosen on at most so many rows.
+const PRIOR_ROWS: usize = 3000;
+
 /// Rows, and who judges whom.
-pub(super) struct HeadRows<'a> {
-    pub(super) task: Task,
-    pub(super) features: &'a Features,
-    pub(super) classes: usize,
+pub(in crate::experiment) struct HeadRows<'a> {
+    pub(in crate::experiment) task: Task,
+    pub(in crate::experiment) features: &'a Features,
+    pub(in crate::experiment) classes: usize,
     /// What a row of each class counts, `[k]`. Rows that judge all count the same.
-    pub(super) class_weights: &'a [f64],
+    pub(in crate::experiment) class_weights: &'a [f64],
     /// What held-out rows are judged by.
-    pub(super) folds: &'a [Fold],
+    pub(in crate::experiment) folds: &'a [Fold],
     /// The rows that the head is fitted on in the end.
-    pub(super) kept: &'a [usize],
+    pub(in crate::experiment) kept: &'a [usize],
     /// Of the feature φ.
-    pub(super) width: usize,
+    pub(in crate::experiment) width: usize,
     /// The rate of the dropout before the last layer.
-    pub(super) dropout: f64,
+    pub(in crate::experiment) dropout: f64,
 }
 
 /// A head.
-pub(super) struct HeadFit {
+pub(in crate::experiment) struct HeadFit {
     /// Its posterior, on the rows that it keeps.
-    pub(super) fitted: (Posterior, FitRecord),
+    pub(in crate::experiment) fitted: (Posterior, FitRecord),
     /// The rows that were judged, fold by fold.
-    pub(super) judged: Vec<usize>,
+    pub(in crate::experiment) judged: Vec<usize>,
     /// What heads under the same prior say of them, none of which has seen the row.
-    pub(super) logits: Vec<LogitDistribution>,
+    pub(in crate::experiment) logits: Vec<LogitDistribution>,
     /// Those heads, one for each fold; none where the head that is kept is one.
-    pub(super) of_folds: Vec<Posterior>,
-    pub(super) prior: f64,
+    pub(in crate::experiment) of_folds: Vec<Posterior>,
+    pub(in crate::experiment) prior: f64,
 }
 
 /// The held-out NLL under one prior after another.
@@ -68,7 +71,10 @@ struct Trials<'a> {
 
 impl HeadRows<'_> {
     /// Chooses the prior, and fits. Without folds the evidence alone chooses, and nothing is judged.
-    pub(super) fn fit(&self, config: &PosteriorConfig) -> candle_core::Result<HeadFit> {
+    pub(in crate::experiment) fn fit(
+        &self,
+        config: &PosteriorConfig,
+    ) -> candle_core::Result<HeadFit> {
         let states = config.feature_layers;
         let (width, parts) = (self.width, states.len() + 1);
         let start_kd = vec![0.0; self.classes * (parts * width + 1)];
@@ -131,6 +137,43 @@ impl HeadRows<'_> {
         let fitted = (posterior, FitRecord { prior_by_held_out_rows, ..record });
         let judged = self.folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
         Ok(HeadFit { fitted, judged, logits: logits.concat(), of_folds, prior })
+    }
+
+    /// What heads say of the rows of each fold, which they have not seen: the rows that are judged, fold by fold, and
+    /// logits `[n, k]`. No head is kept, so the evidence is not asked: some of the rows choose the prior.
+    pub(in crate::experiment) fn judge(&self) -> candle_core::Result<(Vec<usize>, Vec<f64>)> {
+        let all: usize = self.folds.iter().map(|fold| fold.judged.len()).sum();
+        let every = all.div_ceil(PRIOR_ROWS).max(1);
+        let few = |rows: &[usize]| -> Vec<usize> { rows.iter().copied().step_by(every).collect() };
+        let scale = scale_of(self.features.fitted(), self.width, 1);
+        let start_kd = vec![0.0; self.classes * (self.width + 1)];
+        let some = |rows: &[usize]| self.features.some(rows);
+        let (train, judged): (Vec<Features>, Vec<Features>) = self
+            .folds
+            .iter()
+            .map(|fold| (some(&few(&fold.train)), some(&few(&fold.judged))))
+            .unzip();
+        let problem_of = |rows| Problem::scaled(self.rows(rows), scale.clone());
+        let problems = train.par_iter().map(problem_of).collect::<candle_core::Result<Vec<_>>>()?;
+        let mut trials = Trials {
+            problems: &problems,
+            judged: &judged,
+            weight_kd: vec![start_kd; problems.len()],
+            labels: judged.iter().flat_map(|rows| rows.labels.iter().copied()).collect(),
+            classes: self.classes,
+        };
+        let prior = trials.best(FIRST)?;
+        let folds = self.folds.par_iter().zip(&trials.weight_kd);
+        let logits = folds.map(|(fold, start_kd)| {
+            let (train, judged) = (some(&fold.train), some(&fold.judged));
+            let problem = Problem::scaled(self.rows(&train), scale.clone())?;
+            let weight_kd = problem.mode(start_kd, prior, Tolerance::NEAR)?;
+            let (weight_cd, bias_c) = tensors(&weight_kd, self.classes)?;
+            last_layer(judged.fitted(), &weight_cd, &bias_c)
+        });
+        let logits = logits.collect::<candle_core::Result<Vec<_>>>()?.concat();
+        let rows = self.folds.iter().flat_map(|fold| fold.judged.iter().copied()).collect();
+        Ok((rows, logits))
     }
 
     /// Weights `[k, D]` on φ of the rows that are kept, under a prior that is known.

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 pub use choice::RecipeReport;
+pub(super) use head::HeadRows;
 pub use recipe::train;
 pub use report::{MemberReport, TrainReport};
 
