@@ -4,7 +4,7 @@ Takes a data set of many classes in Parquet (`train.parquet`, `validation.parque
 `labels.json`), leaves some classes out, trains `bayes` on the others and asks it about held-out texts of both. What a
 benchmark keeps for its own out-of-scope test is not looked at: give its label with `--without`.
 
-    python left_out.py DATA --without oos --out FOLDER -- --config configs/clinc.toml --set train.bf16=true
+    python left_out.py DATA --without oos --out FOLDER --novelty energy ddu knn -- --config configs/clinc.toml
 
 What stands behind `--` goes to `bayes train`.
 """
@@ -37,6 +37,16 @@ def divided(data, folder, share, seed, without):
     return sorted(left)
 
 
+def ask(bayes, model, strange):
+    """Asks a model about held-out texts of both kinds of classes."""
+    command = [bayes, "eval", "--model", model, "--ood", strange, "--no-baseline", "--json"]
+    report = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    print(f"  accuracy {report['accuracy']['value']:.4f}, NLL {report['nll']['value']:.4f}, {report['rows']} rows")
+    for scores in report["ood"].values():
+        for name, one in scores["by_score"].items():
+            print(f"  AUROC by {name}: {one['auroc']['value']:.4f}, {scores['rows']} texts of classes left out")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=pathlib.Path)
@@ -45,6 +55,7 @@ def main():
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--without", nargs="*", default=[], help="labels that are no classes")
     parser.add_argument("--name", default="left-out", help="the name of the run")
+    parser.add_argument("--novelty", nargs="*", default=[], help="other scores of novelty, on the same weights")
     parser.add_argument("--bayes", default=os.environ.get("BAYES", "bayes"))
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     arguments, train = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
@@ -55,12 +66,14 @@ def main():
     settings = [word for setting in own for word in ("--set", setting)]
     subprocess.run([arguments.bayes, "train", *train, *settings], check=True)
     model = pathlib.Path("checkpoints", arguments.name, "model")
-    ask = [arguments.bayes, "eval", "--model", model, "--ood", arguments.out / "left.parquet"]
-    report = json.loads(subprocess.run([*ask, "--no-baseline", "--json"], check=True, stdout=subprocess.PIPE).stdout)
-    print(f"accuracy {report['accuracy']['value']:.4f}, NLL {report['nll']['value']:.4f}, {report['rows']} rows")
-    for scores in report["ood"].values():
-        for name, one in scores["by_score"].items():
-            print(f"AUROC by {name}: {one['auroc']['value']:.4f}, {scores['rows']} texts of classes left out")
+    print("as trained")
+    ask(arguments.bayes, model, arguments.out / "left.parquet")
+    for score in arguments.novelty:
+        fitted = pathlib.Path("checkpoints", f"{arguments.name}-{score}", "model")
+        fit = [arguments.bayes, "fit", "--model", model, "--method", "map", "--output", fitted]
+        subprocess.run([*fit, "--set", f"calibration.novelty={score}"], check=True, stdout=subprocess.DEVNULL)
+        print(f"with {score}")
+        ask(arguments.bayes, fitted, arguments.out / "left.parquet")
 
 
 if __name__ == "__main__":
