@@ -129,7 +129,7 @@ pub fn write(
 ) -> Result<Manifest, ArtifactError> {
     let mut manifest = artifact.manifest.clone();
     (manifest.files, manifest.records) = Default::default();
-    let encoder = pretty(&described(artifact, &manifest).to_json());
+    let encoder = pretty(&described(artifact, &manifest).to_json(manifest.precision));
     let tokenizer = artifact.tokenizer.to_json()?;
     let posterior = posterior_file(
         &artifact.posterior,
@@ -188,7 +188,8 @@ fn write_rest(
 
 /// What other tools make of a folder whose weights have eight bits.
 pub const INTEGERS: &str = "The weights are stored as integers of eight bits, with a step for each output, which \
-     transformers and sentence-transformers do not read: only `bayes` loads this folder";
+     transformers and sentence-transformers do not read and refuse (`quantization_config` in `config.json`): only \
+     `bayes` loads this folder";
 
 /// The encoder, with the task of the manifest and the names that it has for its classes.
 fn described(artifact: &Artifact, manifest: &Manifest) -> EncoderConfig {

@@ -7,6 +7,9 @@ Every line of the second file is an object with "text" and "logits" (before any 
 keys are ignored. Texts are not truncated here: one that is longer than the model can take is an
 error, not a difference.
 
+Of a folder whose weights have eight bits transformers must read nothing: it is loaded as a model and as a
+classifier, and both must fail.
+
 Exit 0: the logits agree within 1e-4, no tensor is missing and none is left over. 1: they differ, or
 the tensors do. 2: could not run.
 """
@@ -22,6 +25,19 @@ import transformers
 TOLERANCE = 1e-4
 
 
+def refused(folder):
+    ok = True
+    for kind in (transformers.AutoModel, transformers.AutoModelForSequenceClassification):
+        try:
+            kind.from_pretrained(folder, local_files_only=True)
+        except ValueError as error:
+            print(f"{kind.__name__}: {error}")
+        else:
+            print(f"{kind.__name__} takes integers of eight bits for weights")
+            ok = False
+    return 0 if ok else 1
+
+
 def main(folder, predictions_file):
     # Not `splitlines`: JSON may hold other line separators, such as U+2028, unescaped.
     lines = predictions_file.read_text(encoding="utf-8").split("\n")
@@ -31,6 +47,8 @@ def main(folder, predictions_file):
     if not folder.is_dir():
         raise ValueError(f"`{folder}` is not a folder")
 
+    if json.loads((folder / "bayes" / "manifest.json").read_text()).get("precision") == "int8":
+        return refused(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
         folder,

@@ -1,6 +1,6 @@
 //! Every form against transformers and PEFT, and what is refused of indices and adapters.
 
-use bayes::compute::{Backend, Noise};
+use bayes::compute::{Backend, Noise, Precision};
 use bayes::model::{self, Parameters};
 use candle_core::Device;
 use serde_json::{Value, json};
@@ -60,7 +60,8 @@ fn what_is_written_is_one_safetensors_file_with_the_same_values() {
         let write = |parameters| {
             let bytes = model::with_last_layer(folder.0.path(), &config, parameters).unwrap();
             let written = Folder(tempfile::tempdir().unwrap());
-            std::fs::write(written.path("config.json"), config.to_json().to_string()).unwrap();
+            let file = config.to_json(Precision::F32).to_string();
+            std::fs::write(written.path("config.json"), file).unwrap();
             std::fs::write(written.path("model.safetensors"), bytes).unwrap();
             written
         };

@@ -251,6 +251,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::compute::Precision;
     use crate::model::EncoderConfig;
 
     fn read(file: &Value) -> std::result::Result<EncoderConfig, String> {
@@ -275,7 +276,7 @@ mod tests {
             let found = read(&serde_json::json!({ "model_type": model_type })).unwrap();
             let sizes = (found.vocab_size, found.num_hidden_layers, found.pad_token_id);
             assert_eq!((sizes, found.classifier_dropout), ((vocabulary, layers, padding), dropout));
-            assert_eq!(found.to_json()["model_type"], model_type);
+            assert_eq!(found.to_json(Precision::F32)["model_type"], model_type);
         }
         let nothing = serde_json::json!({ "model_type": "roberta", "pad_token_id": null });
         assert_eq!(read(&nothing).unwrap().first_position(), 2);

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use super::check::{MOST_LAYERS, out_of_range};
 use super::class::classes;
 use super::labels::Stated;
-use super::refused::{ENCODER, refusal};
+use super::refused::{ENCODER, QUANTISED, integers, refusal};
 use super::{EncoderConfig, Pooling};
+use crate::compute::Precision;
 use crate::model::ModelError;
 use crate::model::adapter::Adapter;
 use crate::model::architecture::{Architecture, activation, why_unread};
@@ -206,9 +207,9 @@ impl EncoderConfig {
         Ok(config)
     }
 
-    /// The file to write beside the weights of a classifier: what was read, with the classes, the
-    /// architecture and our own block brought up to date.
-    pub fn to_json(&self) -> Value {
+    /// The file to write beside the weights of a classifier, which are stored at a precision: what was read, with
+    /// the classes, the architecture and our own block brought up to date.
+    pub fn to_json(&self, stored: Precision) -> Value {
         let mut file = self.source.clone();
         let Architecture { class, model_type, .. } = self.architecture;
         let suffix = match self.pooling {
@@ -226,6 +227,10 @@ impl EncoderConfig {
         file.shift_remove("torch_dtype");
         file.insert("dtype".to_owned(), json!("float32"));
         file.shift_remove("_name_or_path");
+        file.shift_remove(QUANTISED);
+        if stored == Precision::Int8 {
+            file.insert(QUANTISED.to_owned(), integers());
+        }
         file.insert("bayes".to_owned(), json!(Block { pooling: self.pooling }));
         Value::Object(file)
     }

@@ -1,15 +1,24 @@
 //! Configs of families that are read, of models that are not.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What to do where a model is not read.
 pub(super) const ENCODER: &str =
     "give an encoder, or train one on the same data with `bayes train DATA --init ENCODER`";
 
+/// Where `config.json` says how weights are quantised.
+pub(super) const QUANTISED: &str = "quantization_config";
+
+/// What stands there for our own weights of eight bits. transformers (5.24) only warns of a `quant_method` that it does
+/// not know, and then takes the integers for weights; without one it fails, and so does sentence-transformers.
+pub(super) fn integers() -> Value {
+    json!({ "bayes": "int8" })
+}
+
 /// Why a model cannot be read at all, whatever is wanted of it.
 pub(super) fn refusal(source: &Map<String, Value>) -> Option<String> {
     let there = |key: &str| source.get(key).filter(|value| !value.is_null());
-    if let Some(quantised) = there("quantization_config") {
+    if let Some(quantised) = there(QUANTISED).filter(|&one| *one != integers()) {
         let method = quantised["quant_method"].as_str().unwrap_or("unknown");
         let method: String = method.chars().take(60).collect();
         return Some(format!(
@@ -40,6 +49,7 @@ pub(super) fn refusal(source: &Map<String, Value>) -> Option<String> {
 mod tests {
     use serde_json::{Value, json};
 
+    use crate::compute::Precision;
     use crate::model::EncoderConfig;
 
     #[test]
@@ -52,6 +62,7 @@ mod tests {
         for (key, value, words) in [
             ("quantization_config", json!({"quant_method": "gptq", "bits": 4}), "`gptq`"),
             ("quantization_config", json!({"load_in_8bit": true}), "dequantize"),
+            ("quantization_config", json!({"bayes": "int4"}), "dequantize"),
             ("is_encoder_decoder", json!(true), "decoder"),
             ("add_cross_attention", json!(true), "decoder"),
             ("is_decoder", json!(true), "is_decoder"),
@@ -62,11 +73,28 @@ mod tests {
         }
         for (key, value) in [
             ("quantization_config", json!(null)),
+            ("quantization_config", super::integers()),
             ("is_encoder_decoder", json!(false)),
             ("pruned_heads", json!({})),
             ("pruned_heads", json!(null)),
         ] {
             assert!(read(key, value).is_ok(), "{key}");
+        }
+    }
+
+    /// Nor does a model that was made from such weights say that its own are integers.
+    #[test]
+    fn weights_of_eight_bits_are_said_to_be_integers_and_no_others_are() {
+        let Value::Object(file) = json!({ "model_type": "bert" }) else { unreachable!() };
+        let mut config = EncoderConfig::from_json(file).unwrap();
+        for precision in [Precision::Int8, Precision::Int8, Precision::Bf16, Precision::F32] {
+            let Value::Object(file) = config.to_json(precision) else { unreachable!() };
+            let expected = (precision == Precision::Int8).then(super::integers);
+            assert_eq!(file.get(super::QUANTISED), expected.as_ref(), "{precision}");
+            // Of this transformers says that no method is known, and stops.
+            let methods = ["quant_method", "load_in_8bit", "load_in_4bit"];
+            assert!(expected.is_none_or(|one| methods.iter().all(|key| one[key].is_null())));
+            config = EncoderConfig::from_json(file).unwrap();
         }
     }
 }
