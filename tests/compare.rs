@@ -91,6 +91,22 @@ fn methods_stand_in_one_table_and_what_is_done_is_not_done_again() {
     let without = |report: &Value| without_times(report.clone());
     assert_eq!(without(&json(&text(&output.stdout))), without(&report));
 
+    // A model that is gone, and one that another took the place of, are made again.
+    let model = |label: &str| home.path(&format!("checkpoints/tickets-seed42-{label}/model"));
+    std::fs::remove_dir_all(model("laplace")).unwrap();
+    std::fs::copy(
+        model("map").join("bayes/manifest.json"),
+        model("wide").join("bayes/manifest.json"),
+    )
+    .unwrap();
+    let output = home.run(&loud);
+    let said = text(&output.stderr).replace("\n    ", " ");
+    assert_eq!(said.matches(": fitting").count(), 2, "{said}");
+    assert!(said.contains("seed 42, laplace: its model is not there any more"), "{said}");
+    assert!(said.contains("seed 42, wide: its model is another one"), "{said}");
+    assert_eq!(without(&json(&text(&output.stdout))), without(&report));
+    home.done(&["info", "--model", model("laplace").to_str().unwrap()]);
+
     let table =
         std::fs::read_to_string(home.path("checkpoints/tickets-compare/compare.md")).unwrap();
     for shown in ["## Test rows", "## Difference to `map`", "## Shift: `drop=0.4`", "## Cost"] {

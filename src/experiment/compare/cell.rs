@@ -19,6 +19,9 @@ pub(super) struct Cell {
     pub(super) key: String,
     pub(super) label: String,
     pub(super) seed: u64,
+    /// SHA-256 of the manifest of the model that was evaluated; not known of cells of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
     /// Test rows.
     pub(super) rows: usize,
     pub(super) figures: Figures,
@@ -28,6 +31,11 @@ pub(super) struct Cell {
 }
 
 const SCHEMA: u32 = 1;
+
+/// SHA-256 of a model's manifest, which has the hashes of its files; `None` where there is no model.
+fn manifest_hash(model: &Path) -> Option<String> {
+    store::sha256_file(&model.join("bayes").join("manifest.json")).ok()
+}
 
 impl Cell {
     pub(super) fn path(folder: &Path, label: &str, seed: u64) -> PathBuf {
@@ -41,14 +49,26 @@ impl Cell {
         (cell.schema == SCHEMA && cell.key == key).then_some(cell)
     }
 
+    /// Why its figures are of no model that can be found in this folder; `None` where they are of the one there.
+    pub(super) fn why_not_of(&self, model: &Path) -> Option<&'static str> {
+        match (manifest_hash(model), &self.model) {
+            (None, _) => Some("its model is not there any more"),
+            (Some(found), Some(own)) if found != *own => {
+                Some("its model is another one than that of its figures")
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn write(&self, folder: &Path) -> Result<(), ExperimentError> {
         let bytes = serde_json::to_vec_pretty(self).expect("a cell is plain data");
         Ok(store::write_atomically(&Self::path(folder, &self.label, self.seed), &bytes)?)
     }
 
-    /// Of an evaluation, and of those on other data by their names, with what it cost.
+    /// Of an evaluation of a model, and of those on other data by their names, with what it cost.
     pub(super) fn new(
         (label, seed, key): (&str, u64, &str),
+        model: &Path,
         evaluation: &Evaluation,
         others: &[(&str, Evaluation)],
         cost: Figures,
@@ -70,6 +90,7 @@ impl Cell {
             key: key.to_owned(),
             label: label.to_owned(),
             seed,
+            model: manifest_hash(model),
             rows: report.summary.rows,
             figures,
             warnings: Vec::new(),
@@ -159,6 +180,7 @@ mod tests {
             key: "k".to_owned(),
             label: "swag".to_owned(),
             seed: 43,
+            model: None,
             rows: 9,
             figures,
             warnings: vec!["a word".to_owned()],
@@ -169,5 +191,27 @@ mod tests {
         assert_eq!(read("other"), None);
         std::fs::write(Cell::path(folder.path(), "swag", 43), "{}").unwrap();
         assert_eq!(read("k"), None);
+    }
+
+    #[test]
+    fn figures_are_of_the_model_that_they_were_computed_from_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cell: Cell = serde_json::from_str(
+            r#"{"schema": 1, "key": "k", "label": "swag", "seed": 43, "rows": 9, "figures": {}}"#,
+        )
+        .unwrap();
+        let gone = Some("its model is not there any more");
+        assert_eq!(cell.why_not_of(folder.path()), gone);
+        let manifest = folder.path().join("bayes").join("manifest.json");
+        std::fs::create_dir_all(manifest.parent().unwrap()).unwrap();
+        std::fs::write(&manifest, "one").unwrap();
+        // A cell of an earlier version does not say which one.
+        assert_eq!(cell.why_not_of(folder.path()), None);
+        cell.model = manifest_hash(folder.path());
+        assert_eq!(cell.why_not_of(folder.path()), None);
+        std::fs::write(&manifest, "other").unwrap();
+        assert!(cell.why_not_of(folder.path()).unwrap().contains("another one"));
+        std::fs::remove_file(&manifest).unwrap();
+        assert_eq!(cell.why_not_of(folder.path()), gone);
     }
 }

@@ -211,13 +211,12 @@ impl<'a> Comparison<'a> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Cell, ExperimentError> {
         let key = self.key(entry, &shared.model)?;
-        if let Some(cell) = Cell::read(&self.folder, &entry.label, seed, &key) {
-            cell.warnings.iter().for_each(|text| show(Progress::Warning(text.clone())));
+        let name = self.job.run_name(seed, Some(&entry.label));
+        let model = self.context.checkpoints.join(name).join("model");
+        if let Some(cell) = self.done((entry, seed, &key), &model, show) {
             return Ok(cell);
         }
         show(Progress::Note(format!("compare: seed {seed}, {}: fitting", entry.label)));
-        let name = self.job.run_name(seed, Some(&entry.label));
-        let model = self.context.checkpoints.join(name).join("model");
         let job = FitJob {
             model: shared.model.clone(),
             dataset: None,
@@ -252,12 +251,31 @@ impl<'a> Comparison<'a> {
         show: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Cell, ExperimentError> {
         let key = self.key(entry, &trained.model)?;
-        if let Some(cell) = Cell::read(&self.folder, &entry.label, seed, &key) {
-            cell.warnings.iter().for_each(|text| show(Progress::Warning(text.clone())));
+        if let Some(cell) = self.done((entry, seed, &key), &trained.model, show) {
             return Ok(cell);
         }
         let cost = [("train_seconds".to_owned(), trained.seconds)].into_iter().collect();
         self.evaluated((entry, seed, &key), &trained.model, cost, trunk, show)
+    }
+
+    /// The cell that was done before, if its model is still there, with what deserved attention.
+    fn done(
+        &self,
+        (entry, seed, key): (&Entry, u64, &str),
+        model: &Path,
+        show: &mut dyn FnMut(Progress<'_>),
+    ) -> Option<Cell> {
+        let cell = Cell::read(&self.folder, &entry.label, seed, key)?;
+        if let Some(why) = cell.why_not_of(model) {
+            show(Progress::Note(format!(
+                "compare: seed {seed}, {}: {why} (`{}`), so it is computed again",
+                entry.label,
+                model.display()
+            )));
+            return None;
+        }
+        cell.warnings.iter().for_each(|text| show(Progress::Warning(text.clone())));
+        Some(cell)
     }
 
     fn evaluated(
@@ -311,7 +329,8 @@ impl<'a> Comparison<'a> {
             others.extend(of_other.into_iter().map(|one| (name.as_str(), one)));
         }
         figures.extend(cost(model, device)?);
-        let mut cell = Cell::new((&entry.label, seed, key), &evaluated[0], &others, figures)?;
+        let about = (entry.label.as_str(), seed, key);
+        let mut cell = Cell::new(about, model, &evaluated[0], &others, figures)?;
         cell.warnings = warnings;
         cell.write(&self.folder)?;
         Ok(cell)
