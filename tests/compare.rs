@@ -186,6 +186,31 @@ fn a_student_learns_from_the_ensemble_of_its_seed() {
     }
 }
 
+/// Of several ensembles that is the nearest one before it, and every table says which.
+#[test]
+fn a_student_says_which_of_two_ensembles_taught_it() {
+    let home = Home::new();
+    let data = home.write("tickets.csv", tickets(240));
+    let mut all = vec!["compare", data.to_str().unwrap(), "--quiet", "--seeds", "1"];
+    all.extend(TINY);
+    let methods = "two=ensemble:num_members=2,one=distil,three=ensemble:num_members=3,other=distil";
+    all.extend(["--methods", methods]);
+    let screen = home.done(&all);
+    let folder = home.path("checkpoints/tickets-compare");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let (report, page) = (json(&read("compare.json")), read("compare.md"));
+    for (place, student, teacher, networks) in [(2, "one", "two", 2), (4, "other", "three", 3)] {
+        let row = &report["table"]["rows"][place];
+        assert_eq!((&row["label"], &row["teacher"]), (&student.into(), &teacher.into()), "{row}");
+        assert!(page.contains(&format!("`{student}` learned from `{teacher}`")), "{page}");
+        assert!(screen.contains(&format!("learned from {teacher}")), "{screen}");
+        let model = home.path(&format!("checkpoints/tickets-seed42-{student}/model"));
+        let manifest = json(&std::fs::read_to_string(model.join("bayes/manifest.json")).unwrap());
+        assert_eq!(manifest["teacher"]["passes"], networks);
+    }
+    assert_eq!(report["table"]["rows"][1].get("teacher"), None);
+}
+
 #[test]
 fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
     let home = Home::new();

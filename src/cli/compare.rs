@@ -103,7 +103,10 @@ fn text(report: &CompareReport) -> String {
     let letter = |place: usize| char::from(b'A' + (place % 26) as u8);
     for (place, row) in report.table.rows.iter().enumerate() {
         let settings = row.settings.join(" ");
-        let line = format!("  {}  {:<20} {settings}", letter(place), cut(&row.label, 40));
+        let teacher = row.teacher.as_ref().map(|name| format!(" learned from {name}"));
+        let about = settings + &teacher.unwrap_or_default();
+        let line =
+            format!("  {}  {:<20} {}", letter(place), cut(&row.label, 40), about.trim_start());
         let _ = writeln!(text, "{}", line.trim_end());
     }
     for (block, rows) in report.table.rows.chunks(COLUMNS).enumerate() {

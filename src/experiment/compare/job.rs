@@ -52,12 +52,21 @@ impl CompareJob {
         }
     }
 
-    /// Whom a student learns from: the ensemble before it, unless `train.teacher` names another.
+    /// Whom a student learns from: the nearest ensemble before it, unless `train.teacher` names another.
     pub(super) fn teacher(&self, student: &Entry) -> Option<&Entry> {
         let learns = self.posterior(student).approach().needs().teacher;
         let before = self.entries.iter().take_while(|entry| *entry != student);
         before
             .filter(|_| learns && self.experiment.train.teacher.is_empty())
-            .find(|entry| self.posterior(entry).approach().needs().runs > 1)
+            .filter(|entry| self.posterior(entry).approach().needs().runs > 1)
+            .last()
+    }
+
+    /// What a student learns from: the label of an ensemble, or the folder that `train.teacher` names.
+    pub(super) fn teacher_name(&self, student: &Entry) -> Option<String> {
+        let named = &self.experiment.train.teacher;
+        let learns = self.posterior(student).approach().needs().teacher;
+        let folder = (learns && !named.is_empty()).then(|| named.clone());
+        folder.or_else(|| self.teacher(student).map(|teacher| teacher.label.clone()))
     }
 }

@@ -111,6 +111,11 @@ pub fn markdown(report: &CompareReport) -> String {
             row.settings.join("`, `")
         );
     }
+    for row in &table.rows {
+        if let Some(teacher) = &row.teacher {
+            let _ = writeln!(text, "\n`{}` learned from `{teacher}`", row.label);
+        }
+    }
     text
 }
 

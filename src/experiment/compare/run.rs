@@ -401,7 +401,7 @@ impl<'a> Comparison<'a> {
             ood: sources.collect::<BTreeSet<String>>().into_iter().collect(),
             other_data: job.other_data.clone(),
             rows: first.iter().map(|cell| cell.rows).collect(),
-            table: Table::new(entries, cells),
+            table: Table::new(entries, cells, |entry| job.teacher_name(entry)),
             experiment: base.to_toml(),
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             machine: machine(),

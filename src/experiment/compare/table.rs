@@ -26,6 +26,9 @@ pub struct Row {
     pub method: String,
     /// Keys that were set for it.
     pub settings: Vec<String>,
+    /// What a student learned from: another method by its label, or the folder of a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
     /// By key; a figure that is not defined at every seed is left out.
     pub figures: BTreeMap<String, Estimate>,
     /// This method less the reference, seed by seed.
@@ -61,12 +64,17 @@ impl Estimate {
 
 impl Table {
     /// Of cells: for each entry one at each seed.
-    pub(super) fn new(entries: &[Entry], cells: &[Vec<Cell>]) -> Self {
+    pub(super) fn new(
+        entries: &[Entry],
+        cells: &[Vec<Cell>],
+        teacher: impl Fn(&Entry) -> Option<String>,
+    ) -> Self {
         let reference = cells.first().map_or(&[][..], Vec::as_slice);
         let row = |(entry, own): (&Entry, &Vec<Cell>)| Row {
             label: entry.label.clone(),
             method: entry.method.name().to_owned(),
             settings: entry.settings.clone(),
+            teacher: teacher(entry),
             figures: estimates(own, |cell, key| cell.figures.get(key).copied().flatten()),
             differences: match std::ptr::eq(own.as_slice(), reference) {
                 true => BTreeMap::new(),
