@@ -225,7 +225,15 @@ fn what_cannot_be_compared_is_refused_before_anything_is_trained() {
         text(&output.stderr)
     };
     assert!(compare("lapalce", &[]).contains("did you mean `laplace`?"));
-    assert!(compare("laplace,laplace", &[]).contains("is the name of two methods"));
+    assert!(compare("laplace,laplace", &[]).contains("as `NAME=laplace:KEY=VALUE`"));
+    let said = compare("map=laplace", &[]);
+    assert!(said.contains("`map` is the name of two methods") && said.contains("`NAME=laplace`"));
+    let samples = ["--set", "posterior.num_samples=5"];
+    let said = compare("mc_dropout", &samples);
+    assert!(said.contains("`--methods mc_dropout:num_samples=VALUE`"), "{said}");
+    assert!(!said.contains("laplace"), "{said}");
+    let said = compare("swag", &samples);
+    assert!(said.contains("a key of `mc_dropout`, which is not compared"), "{said}");
     assert!(compare("laplace:train.seed=7", &[]).contains("for all, use `--set`"));
     assert!(compare("laplace:swag_rank=7", &[]).contains("applies to the method `swag`"));
     let alone = "put `ensemble` before it, or give the folder of such a model";

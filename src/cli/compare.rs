@@ -16,7 +16,8 @@ use crate::evaluate::shift::Damage;
 use crate::experiment::compare::{
     CompareJob, CompareReport, Compared, Entry, Estimate, Row, compare,
 };
-use crate::experiment::{Progress, Resume, RunContext};
+use crate::experiment::{ExperimentError, Progress, Resume, RunContext};
+use crate::method::{Method, PosteriorConfig};
 use crate::numbers::grouped;
 
 /// Methods side by side in a block of the table.
@@ -46,8 +47,9 @@ pub struct Options {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
+    let experiment = options.experiment.experiment();
     let job = CompareJob {
-        experiment: options.experiment.experiment()?,
+        experiment: experiment.map_err(|error| of_one_method(error, &options.methods))?,
         entries: options.methods.clone(),
         seeds: options.seeds,
         shift: options.shift.clone(),
@@ -89,6 +91,30 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
+}
+
+/// `posterior.method` means nothing here, so that an error which speaks of it would name a method that nobody did.
+fn of_one_method(error: ExperimentError, methods: &[Entry]) -> ExperimentError {
+    let ExperimentError::Config { place, message } = error else { return error };
+    let found = PosteriorConfig::keys().into_iter().find_map(|(key, _)| {
+        let told = |method: &&Method| {
+            message
+                .contains(&format!("`posterior.{key}` applies to the method `{}`", method.name()))
+        };
+        Some((Method::ALL.iter().find(told)?, key))
+    });
+    let Some((method, key)) = found else { return ExperimentError::Config { place, message } };
+    let name = method.name();
+    let message = match methods.iter().any(|entry| entry.method == *method) {
+        true => format!(
+            "`posterior.{key}` is a key of `{name}` and not of every method; give it with that one, as \
+             `--methods {name}:{key}=VALUE`"
+        ),
+        false => format!(
+            "`posterior.{key}` is a key of `{name}`, which is not compared; remove it, or add `{name}` to `--methods`"
+        ),
+    };
+    ExperimentError::Config { place, message }
 }
 
 fn text(report: &CompareReport) -> String {

@@ -92,6 +92,13 @@ impl Entry {
     pub fn reference() -> Self {
         Self { label: Method::Map.name().to_owned(), method: Method::Map, settings: Vec::new() }
     }
+
+    /// As a person writes it behind a label, so that it is something else than another one.
+    pub(super) fn written_unlike(&self, other: &Self) -> String {
+        let same = (self.method, &self.settings) == (other.method, &other.settings);
+        let keys = self.settings.iter().map(String::as_str).chain(same.then_some("KEY=VALUE"));
+        keys.fold(self.method.name().to_owned(), |text, key| format!("{text}:{key}"))
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +120,16 @@ mod tests {
         assert_eq!(wide.settings, ["calibration.scale=largest", "posterior.link=mf2"]);
         let short = entry("laplace:calibration.ood_p=0.05").unwrap();
         assert_eq!(short.label, "laplace-ood_p-0.05");
+    }
+
+    #[test]
+    fn what_a_method_is_called_anew_is_the_method_that_was_written() {
+        let unlike =
+            |one: &str, other: &str| entry(one).unwrap().written_unlike(&entry(other).unwrap());
+        assert_eq!(unlike("map=laplace", "map"), "laplace");
+        assert_eq!(unlike("a=map", "a=laplace"), "map");
+        assert_eq!(unlike("a=swag:swag_rank=5", "a=swag"), "swag:posterior.swag_rank=5");
+        assert_eq!(unlike("laplace", "laplace"), "laplace:KEY=VALUE");
     }
 
     #[test]

@@ -119,13 +119,12 @@ impl<'a> Comparison<'a> {
         let is_reference = |entry: &&Entry| **entry == reference;
         let others = job.entries.iter().filter(|entry| !is_reference(entry)).cloned();
         let entries: Vec<Entry> = std::iter::once(reference.clone()).chain(others).collect();
-        let mut labels = BTreeSet::new();
-        for entry in &entries {
-            if !labels.insert(&entry.label) {
+        for (place, entry) in entries.iter().enumerate() {
+            if let Some(before) = entries[..place].iter().find(|one| one.label == entry.label) {
                 return Err(refuse(format!(
-                    "`{0}` is the name of two methods; give one a name of its own, as \
-                     `NAME={0}:KEY=VALUE`",
-                    entry.label
+                    "`{}` is the name of two methods; give one a name of its own, as `NAME={}`",
+                    entry.label,
+                    entry.written_unlike(before)
                 )));
             }
             let own = ["posterior.", "calibration."];
