@@ -59,6 +59,15 @@ fn rows_that_trained_the_model_are_no_measure_of_its_calibration() {
     assert!(told.contains("of the 240 test rows trained or calibrated the model"), "{told}");
     // Its own test rows did not.
     assert!(!warnings(&[]).contains("trained or calibrated"));
+    // Once the data are other ones, or gone, nobody knows, under whatever name the rows come.
+    home.write("tickets.csv", home::tickets(200));
+    for named in [&[][..], &["--dataset", "copy.csv"]] {
+        let told = warnings(named);
+        assert!(told.contains("it is unknown which of these rows"), "{named:?}: {told}");
+    }
+    std::fs::remove_file(home.path("tickets.csv")).unwrap();
+    let told = warnings(&["--dataset", "copy.csv"]);
+    assert!(told.contains("are no longer here"), "{told}");
 }
 
 #[test]

@@ -33,6 +33,15 @@ pub enum OriginError {
     Recalibration { name: String },
 }
 
+impl OriginError {
+    /// What is to be said of figures of rows that a model may have seen.
+    pub fn of_rows(&self) -> String {
+        format!(
+            "it is unknown which of these rows were used to train or calibrate the model: {self}"
+        )
+    }
+}
+
 /// The longest lineage that is followed.
 const LONGEST_LINEAGE: usize = 100;
 

@@ -118,10 +118,13 @@ impl Texts {
         Ok(Self { rows, train, test, dataset, comparable })
     }
 
-    /// What to say of test rows that the model has seen, which flatter its calibration.
+    /// What to say of test rows that the model has seen, or may have, which flatter its calibration.
     pub fn seen(&self, manifest: &Manifest) -> Option<String> {
         let test: Vec<&Example> = self.test.iter().collect();
-        let seen = Origin::of(manifest, None).and_then(|origin| origin.seen(&test)).ok()?.len();
+        let seen = match Origin::of(manifest, None).and_then(|origin| origin.seen(&test)) {
+            Ok(seen) => seen.len(),
+            Err(why) => return Some(why.of_rows()),
+        };
         (seen > 0).then(|| {
             format!(
                 "{} of the {} test rows trained or calibrated the model, so the figures of its calibration are too \

@@ -190,9 +190,7 @@ impl Shared {
         let seen = origin.as_ref().map_err(OriginError::clone);
         let seen = seen.and_then(|origin| origin.seen(&asked.examples()));
         if let Err(why) = &seen {
-            show(Event::Remark(Remark::Warning(format!(
-                "it is unknown which of these rows were used to train or calibrate the model: {why}"
-            ))));
+            show(Event::Remark(Remark::Warning(why.of_rows())));
         }
         if first && !outside.is_empty() {
             let mut known = asked.keys();
