@@ -107,6 +107,24 @@ fn the_rows_that_calibrated_are_known_again() {
     let output = home.run(&["eval", "--model", model, "--dataset", "copy.csv"]);
     let told = text(&output.stderr);
     assert!(told.contains("it is unknown which of these rows"), "{told}");
+    // Nor is it known then which of them calibrated it before.
+    let told = |data: &str| {
+        let output =
+            home.run(&["recalibrate", "--model", model, "--output", "b", "--dataset", data]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr).replace("\n    ", " ")
+    };
+    let unknown = told("copy.csv");
+    assert!(unknown.contains("unknown which of these rows have calibrated"), "{unknown}");
+    // Where it is, the figures of before are told to be of rows that were fitted to.
+    home.write("new.csv", rows.clone());
+    let all = told("copy.csv");
+    assert!(all.contains("400 of these 400 rows have calibrated the model before"), "{all}");
+    let some = told("some.csv");
+    assert!(some.contains("120 of these 120 rows have calibrated the model before"), "{some}");
+    let none = told("later.csv");
+    assert!(!none.contains("have calibrated the model before"), "{none}");
+    home.write("new.csv", mislabelled(300, 20));
     // A later calibration takes the place of the earlier one, so its rows may be used again.
     let again = ["--model", model, "--output", "again", "--dataset", "copy.csv", "--json"];
     let again = home.done(&[&["recalibrate"][..], &again].concat());

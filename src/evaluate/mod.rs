@@ -35,7 +35,7 @@ pub use file::{FileError, read, write};
 pub use gate::{Gate, GateError};
 pub use hygiene::Hygiene;
 pub use labels::{LabelError, labels_of_model, labels_of_trained, names_or_places};
-pub use origin::{Origin, OriginError, Seen, all_rows, own_parts};
+pub use origin::{Origin, OriginError, Seen, all_rows, own_parts, recalibrated_by};
 pub use outside::{Histogram, OutOfScope};
 pub use renamed::read_unlike_training;
 pub use render::{About, Block, Page, REPORT_FILES, is_report, render, table};

@@ -106,10 +106,8 @@ impl<'a> Origin<'a> {
     ) -> Result<Self, OriginError> {
         let before = Seen::by(&manifest.lineage);
         let found = Self::find(&manifest.as_ancestor(), opened, &before.texts)?;
-        let recalibrated =
-            manifest.recalibrated.as_ref().map(|own| texts_of(own, &manifest.labels));
-        let recalibrated = recalibrated.unwrap_or_else(|| Ok(HashSet::new()));
-        Ok(Self { before, anew: manifest.recalibrated.is_some(), recalibrated, ..found })
+        let (anew, recalibrated) = (manifest.recalibrated.is_some(), recalibrated_by(manifest));
+        Ok(Self { before, anew, recalibrated, ..found })
     }
 
     fn find(
@@ -267,6 +265,15 @@ fn further(
         }
         false => Err(OriginError::Changed { name: name() }),
     }
+}
+
+/// Keys of the texts that calibrated a model anew; none where nothing did.
+///
+/// # Errors
+/// They are no longer here, or no longer what they were.
+pub fn recalibrated_by(manifest: &Manifest) -> Result<HashSet<u64>, OriginError> {
+    let texts = manifest.recalibrated.as_ref().map(|own| texts_of(own, &manifest.labels));
+    texts.unwrap_or_else(|| Ok(HashSet::new()))
 }
 
 /// The texts that calibrated a model anew, where they are still what they were.

@@ -23,7 +23,7 @@ use crate::data::{Dataset, Example, Overrides, TokenSet, repeated_evidence};
 use crate::evaluate::models::data_config;
 use crate::evaluate::{
     EvaluateError, Origin, OriginError, Seen, all_rows, labels_of_trained, names_or_places,
-    read_unlike_training,
+    read_unlike_training, recalibrated_by,
 };
 use crate::method::PosteriorConfig;
 use crate::metrics::{self, FLOOR_RESAMPLES, Scored};
@@ -220,6 +220,27 @@ fn chance(labels: &[u32], accuracy: f64, manifest: &Manifest) -> Option<String> 
     })
 }
 
+/// What to say of rows that calibrated the model already: the figures from before are of rows that temperature and sets
+/// were fitted to, and those from after are not.
+fn calibrated_before(manifest: &Manifest, rows: &[Example]) -> Option<String> {
+    let flattered = "the figures of before are better than the model is on new rows";
+    match recalibrated_by(manifest) {
+        Ok(known) => {
+            let again = rows.iter().filter(|row| known.contains(&row.key())).count() as u64;
+            (again > 0).then(|| {
+                format!(
+                    "{} of these {} rows have calibrated the model before, so {flattered}",
+                    grouped(again),
+                    grouped(rows.len() as u64)
+                )
+            })
+        }
+        Err(why) => Some(format!(
+            "it is unknown which of these rows have calibrated the model before ({why}); if some have, {flattered}"
+        )),
+    }
+}
+
 /// The rows, without those that the model was made or tested with, as the model reads them; and what is recorded of
 /// them.
 fn rows(
@@ -267,6 +288,9 @@ fn rows(
             grouped((count - fresh.len()) as u64),
             grouped(count as u64)
         )));
+    }
+    if let Some(warning) = calibrated_before(manifest, &fresh) {
+        show(Progress::Warning(warning));
     }
     if let Some(remark) = repeated_evidence(fresh.iter(), &dataset.labels) {
         show(Progress::from(&remark));
