@@ -37,6 +37,37 @@ fn bayes(home: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// As of a disk that does not take it: whoever looks after the server learns of it, and of its end.
+#[test]
+fn a_server_that_refuses_labels_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start_in(model(), home.path(), &["--rate-limit", "off"], &[]);
+    let state = || {
+        let health = server.get("/health").json();
+        let checks = server.get("/readyz?verbose");
+        assert_eq!(checks.status, 200, "{}", checks.text());
+        (health["status"].as_str().unwrap().to_owned(), checks.text())
+    };
+    let first = id(&server, "my invoice");
+    assert_eq!(label(&server, &first, "billing").status, 202);
+    let (status, checks) = state();
+    assert!(status == "healthy" && checks.contains("feedback: ok"), "{status}: {checks}");
+    let path = home.path().join("runs/feedback/labels.log");
+    let before = std::fs::read(&path).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let second = id(&server, "my router");
+    for _ in 0..2 {
+        let refused = label(&server, &second, "technical");
+        assert_eq!((refused.status, &*refused.problem()), (503, "feedback-unwritable"));
+        let (status, checks) = state();
+        assert!(status == "degraded", "{status}: {checks}");
+        assert!(checks.contains("feedback: the feedback folder cannot be written"), "{checks}");
+    }
+    std::fs::write(&path, before).unwrap();
+    assert_eq!(label(&server, &second, "technical").status, 202);
+    assert_eq!(state().0, "healthy");
+}
+
 #[test]
 fn a_label_counts_once_and_what_is_no_label_is_refused() {
     let server = Server::start(&[]);

@@ -54,7 +54,7 @@ struct Checks {
     cache: &'static str,
     /// The job file.
     jobs: &'static str,
-    /// Labels that replicas share.
+    /// Labels: whether they are kept, and replicas share them.
     feedback: &'static str,
 }
 

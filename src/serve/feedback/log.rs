@@ -5,9 +5,9 @@
 //! a file, those that have one go to a smaller file and the rest is deleted.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -57,6 +57,8 @@ pub struct Log {
     shared: Arc<Shared>,
     /// The file of the labels.
     pub labels: PathBuf,
+    /// Why the last new label was not kept; `None` once one is.
+    refused: Mutex<Option<NotKept>>,
 }
 
 impl Log {
@@ -76,7 +78,7 @@ impl Log {
             .name("feedback".to_owned())
             .spawn(move || writer.run(&inbox))
             .map_err(failed(Path::new("feedback")))?;
-        Ok(Self { sender, shared, labels })
+        Ok(Self { sender, shared, labels, refused: Mutex::default() })
     }
 
     /// Keeps a label: it is on disk when this ends.
@@ -93,8 +95,26 @@ impl Log {
         let (reply, taken) = oneshot::channel();
         let (label, uuid) = (Box::new(label), Uuid::from_bytes(uuid));
         let offered = Offered { label, uuid, overrules, reply };
-        self.sender.send(Command::Label(offered)).map_err(|_| NotKept::Unwritable)?;
-        taken.await.unwrap_or(Err(NotKept::Unwritable))
+        let taken = match self.sender.send(Command::Label(offered)) {
+            Ok(()) => taken.await.unwrap_or(Err(NotKept::Unwritable)),
+            Err(_) => Err(NotKept::Unwritable),
+        };
+        match taken {
+            Ok(Taken::New) => *self.last() = None,
+            // Nothing was written.
+            Ok(Taken::Known | Taken::Other) => {}
+            Err(why) => *self.last() = Some(why),
+        }
+        taken
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<NotKept>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why labels are not kept, as the last new one was told; `None` if it was kept.
+    pub fn refused(&self) -> Option<NotKept> {
+        *self.last()
     }
 
     /// The label of a prediction, as it is on disk or about to be.

@@ -212,6 +212,7 @@ fn a_full_folder_forgets_texts_first_and_then_refuses_labels() {
         })
         .collect();
     assert_eq!(taken.last(), Some(&Err(NotKept::Full)));
+    assert_eq!(log.refused(), Some(NotKept::Full));
     let kept = taken.iter().filter(|one| **one == Ok(Taken::New)).count();
     assert!(kept > 0 && exported(&settings).len() == kept, "{taken:?}");
     end(log, &settings);
@@ -224,12 +225,20 @@ fn labels_that_the_disk_does_not_take_are_not_acknowledged() {
     let (log, _) = open(&settings);
     let (uuid, id) = predicted("x", Duration::ZERO);
     assert_eq!(give(&log, uuid, label(&id, 0)), Ok(Taken::New));
+    assert_eq!(log.refused(), None);
     let path = labels_of(&settings.folder);
+    let before = std::fs::read(&path).unwrap();
     std::fs::write(&path, b"").unwrap();
     let (other, other_id) = predicted("y", Duration::ZERO);
     assert_eq!(give(&log, other, label(&other_id, 0)), Err(NotKept::Unwritable));
     assert_eq!(give(&log, other, label(&other_id, 0)), Err(NotKept::Unwritable));
     assert_eq!(std::fs::read(&path).unwrap(), b"", "it is not written to");
+    // That is so until one is written: one that was there before is no proof.
+    assert_eq!(give(&log, uuid, label(&id, 0)), Ok(Taken::Known));
+    assert_eq!(log.refused(), Some(NotKept::Unwritable));
+    std::fs::write(&path, before).unwrap();
+    assert_eq!(give(&log, other, label(&other_id, 0)), Ok(Taken::New));
+    assert_eq!(log.refused(), None);
     end(log, &settings);
 }
 

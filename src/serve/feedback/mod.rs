@@ -136,9 +136,15 @@ impl Feedback {
         self.replicas.as_ref()
     }
 
-    /// `ok`, or why other servers do not know its labels.
+    /// `ok`, or why labels are refused, or other servers do not know them.
     pub fn state(&self) -> &'static str {
-        self.replicas().map_or("ok", Replicas::state)
+        match self.log.refused() {
+            Some(NotKept::Unwritable) => {
+                "the feedback folder cannot be written: labels are refused"
+            }
+            Some(NotKept::Full) => "the feedback folder is full: labels are refused",
+            None => self.replicas().map_or("ok", Replicas::state),
+        }
     }
 
     fn windows(&self) -> MutexGuard<'_, Windows> {
