@@ -283,7 +283,7 @@ impl Problem {
             Self::MethodNotAllowed => "see the `Allow` header for the allowed methods".to_owned(),
             Self::RequestTimeout => "send the whole body faster".to_owned(),
             Self::IdempotencyConflict => {
-                "this `Idempotency-Key` was used with another body".to_owned()
+                "this `Idempotency-Key` was used with another body, or for another model".to_owned()
             }
             Self::PayloadTooLarge(limit) => {
                 format!("the request body must be at most {limit} bytes")

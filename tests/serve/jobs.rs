@@ -108,6 +108,7 @@ fn a_key_gives_the_same_job_again_and_refuses_another_body() {
     assert_eq!(with_key(&server, "k1", &body).json()["task_id"], first["task_id"]);
     let other = with_key(&server, "k1", &json!({ "text": "my router" }));
     assert_eq!((other.status, &*other.problem()), (409, "idempotency-conflict"));
+    assert!(other.text().contains("with another body, or for another model"), "{}", other.text());
     assert_ne!(with_key(&server, "k2", &body).json()["task_id"], first["task_id"]);
     drop(server);
     let server = start(home.path());
