@@ -312,7 +312,8 @@ fn size(predictor: &Predictor, results: &mut Results) {
         networks * used.map(|one| one.shape.iter().product::<usize>()).sum::<usize>();
     results.count("model_size.total_parameters".to_owned(), total as u64);
     results.count("model_size.trainable_parameters".to_owned(), trainable as u64);
-    let megabytes = (networks * bytes(artifact)) as f64 / f64::from(1 << 20);
+    // As files are counted, here and by other commands; memory is in MiB.
+    let megabytes = (networks * bytes(artifact)) as f64 / 1e6;
     results.add("model_size.model_size_mb".to_owned(), megabytes);
 }
 

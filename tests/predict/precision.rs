@@ -181,7 +181,7 @@ fn a_saved_model_is_checked_by_the_rows_that_calibrated_it() {
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let size = parsed(&home.done(&["bench", "--model", stored, "--suite", "size", "--json"]));
     let bytes = std::fs::metadata(home.path(stored).join("model.safetensors")).unwrap().len();
-    let shown = size["model_size"]["model_size_mb"].as_f64().unwrap() * f64::from(1 << 20);
+    let shown = size["model_size"]["model_size_mb"].as_f64().unwrap() * 1e6;
     assert!((0.8..=1.0).contains(&(shown / bytes as f64)), "{shown} {bytes}");
     let own = "checkpoints/tickets/model";
     let both = ["eval", "--no-baseline", "--model", own, stored];
