@@ -82,6 +82,10 @@ pub struct Verdict {
     pub granted: bool,
     /// Why not.
     pub reasons: Vec<String>,
+    /// Whether the model was calibrated anew since: it was checked with the weights that it has, and with another
+    /// temperature, other sets and other limits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before_recalibration: bool,
 }
 
 impl Certificate {
@@ -112,13 +116,13 @@ impl Certificate {
         reasons.extend(
             self.lost.iter().map(|what| format!("the rows do not bear {what}, as they do in f32")),
         );
-        Verdict { granted: reasons.is_empty(), reasons }
+        Verdict { granted: reasons.is_empty(), reasons, before_recalibration: false }
     }
 
     /// The verdict and what it rests on, in one sentence.
     pub fn words(&self) -> String {
         let Self { rows, nll, changed_labels, .. } = self;
-        let Verdict { granted, reasons } = self.verdict();
+        let Verdict { granted, reasons, .. } = self.verdict();
         let figures = format!(
             "on {} held-out rows the NLL is {:.4} ({:.4} in f32), and {:.2} % of the labels change",
             grouped(*rows),
@@ -161,7 +165,8 @@ mod tests {
             lost: Vec::new(),
             fit: FitRecord::new(Method::Map),
         };
-        assert_eq!(good.verdict(), Verdict { granted: true, reasons: vec![] });
+        let granted = Verdict { granted: true, reasons: Vec::new(), before_recalibration: false };
+        assert_eq!(good.verdict(), granted);
         let low = CoverageChange { change: change(0.9, 0.849), target: 0.9, least: 0.85 };
         for (bad, words) in [
             (Certificate { rows: 99, ..good.clone() }, "99 held-out rows"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Certificate, ZeroShot};
+use super::{Certificate, Verdict, ZeroShot};
 use crate::calibrate::CalibrationConfig;
 use crate::compute::Precision;
 use crate::data::{DataConfig, Dataset, Part, Preprocessing};
@@ -94,7 +94,7 @@ pub struct Manifest {
     /// Of the numbers of its weights, at which its posterior and its calibration were fitted.
     #[serde(default, skip_serializing_if = "Precision::is_f32")]
     pub precision: Precision,
-    /// What other precisions cost, or what its own costs against f32.
+    /// What other precisions cost, or what its own costs against f32; of a model that was calibrated anew, before that.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<Precision, Certificate>,
     /// How a text becomes tokens.
@@ -161,6 +161,21 @@ impl Manifest {
     pub fn is_calibrated(&self) -> bool {
         let fitted = |own: &CalibrationConfig| !own.temperature || self.fit.temperature.is_some();
         self.calibration.as_ref().is_some_and(fitted)
+    }
+
+    /// Whether the model may stand for f32 at a precision; `None` where that was not checked.
+    pub fn verdict(&self, precision: Precision) -> Option<Verdict> {
+        let before_recalibration = self.recalibrated.is_some();
+        let verdict = self.certificates.get(&precision)?.verdict();
+        Some(Verdict { before_recalibration, ..verdict })
+    }
+
+    /// The precision of its test figures, where it answers at another one by itself on a CPU with the instructions.
+    pub fn tested_at(&self) -> Option<Precision> {
+        let other = |own: &Precision| *own != self.precision;
+        let granted = |own: &Precision| self.verdict(*own).is_some_and(|verdict| verdict.granted);
+        let mut checked = self.certificates.keys().filter(|own| other(own));
+        checked.any(granted).then_some(self.precision)
     }
 
     /// Why `bayes quantize` cannot check a precision of this model, and what to do instead; `None` where it can.

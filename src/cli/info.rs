@@ -8,11 +8,16 @@ use serde_json::json;
 
 use super::environment::MODEL;
 use super::quantize::certificate_table;
+use super::words::filled;
 use super::{Common, Outcome, model_folder, print, print_json};
 use crate::artifact::{self, Manifest};
 use crate::compute::{Card, Precision};
 use crate::numbers::grouped;
 use crate::{compute, data, hub};
+
+/// Of which model a certificate is.
+const RECALIBRATED: &str = "It was checked before the model was recalibrated: the weights are those that it has; \
+     temperature, prediction sets and limits were fitted anew since.";
 
 /// Flags of `bayes info`.
 #[derive(Debug, Args)]
@@ -110,7 +115,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
     let Manifest { name, fit, labels, precision, certificates, recalibrated, .. } = &manifest;
     if common.json {
         let verdicts =
-            certificates.iter().map(|(own, one)| (own.to_string(), json!(one.verdict())));
+            certificates.keys().map(|own| (own.to_string(), json!(manifest.verdict(*own))));
         print_json(&json!({
             "name": name,
             "bayes": manifest.bayes,
@@ -139,6 +144,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
         false => certificates
             .iter()
             .map(|(own, one)| format!("\n{}", certificate_table(*own, one)))
+            .chain(manifest.recalibrated.as_ref().map(|_| filled("", "", RECALIBRATED)))
             .collect(),
     };
     print(&format!(

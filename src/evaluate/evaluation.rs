@@ -61,9 +61,12 @@ impl Evaluation {
         if self.hygiene.is_none() {
             return format!(", {precision}");
         }
-        let certificate = match self.certificate.as_ref().map(|verdict| verdict.granted) {
-            Some(true) => "with a certificate",
-            Some(false) => "whose certificate was refused",
+        let certificate = match &self.certificate {
+            Some(Verdict { granted: true, before_recalibration: true, .. }) => {
+                "with a certificate of before its recalibration"
+            }
+            Some(Verdict { granted: true, .. }) => "with a certificate",
+            Some(_) => "whose certificate was refused",
             None => "without a certificate",
         };
         format!(", {precision} {certificate}")

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::quantize::refuse_edited;
 use super::{Experiment, ExperimentError, Features, Progress};
-use crate::artifact::{self, Artifact, Manifest, PartRecord, Recalibration};
+use crate::artifact::{self, Artifact, Certificate, Manifest, PartRecord, Recalibration};
 use crate::calibrate::{CalibrationConfig, CalibrationSummary, SMALL};
-use crate::compute::{Backend, Noise, Purpose};
+use crate::compute::{Backend, Noise, Precision, Purpose};
 use crate::data::split::{carve, content_hash};
 use crate::data::{Dataset, Example, Overrides, TokenSet, repeated_evidence};
 use crate::evaluate::models::data_config;
@@ -137,6 +137,7 @@ pub fn recalibrate(
         calibration: Some(config.clone()),
         recalibrated: Some(record),
         test: None,
+        certificates: kept_certificates(manifest),
         ..model.manifest
     };
     let model = Artifact { manifest, ..model };
@@ -159,6 +160,13 @@ pub fn recalibrate(
     let weights = model::with_last_layer(&job.model, &model.encoder, None)?;
     artifact::save_with_weights(&model, &weights, made, &target.model)?;
     Ok(report)
+}
+
+/// What is known of a precision that the weights are stored at, which stay as they were checked. Another one has nothing
+/// any more that was fitted at it.
+fn kept_certificates(manifest: &Manifest) -> BTreeMap<Precision, Certificate> {
+    let own = manifest.certificates.get_key_value(&manifest.precision);
+    own.map(|(precision, one)| (*precision, one.clone())).into_iter().collect()
 }
 
 /// The config of the run that made the model, as it is calibrated now.

@@ -110,7 +110,32 @@ fn training_certifies_a_precision_and_a_quantised_folder_answers_as_the_model_do
         let fit = home.refused(&["fit", "--model", &stored]);
         assert!(fit.contains("computes in f32"), "{fit}");
         let readme = std::fs::read_to_string(home.path(&stored).join("README.md")).unwrap();
-        assert_eq!(readme.contains("only `bayes` loads this folder"), precision == Precision::Int8);
+        let integers = precision == Precision::Int8;
+        assert_eq!(readme.contains("only `bayes` loads this folder"), integers);
+        // Nothing else takes integers for weights: see `tests/python/check_transformers.py`.
+        let config = home.path(&stored).join("config.json");
+        let written: Value =
+            serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+        assert_eq!(written["quantization_config"]["bayes"] == "int8", integers, "{written}");
+        // Calibrated anew its weights stay, and so does what was found of them.
+        home.write("new.csv", crate::home::tickets(120).replace("please", "kindly"));
+        let anew = format!("anew-{name}");
+        let arguments = ["recalibrate", "--model", &stored, "--dataset", "new.csv"];
+        home.done(&[&arguments[..], &["--output", &anew]].concat());
+        let told = home.done(&["info", "--model", &anew]);
+        let shown = format!("Certificate for {name}: granted.");
+        assert!(told.contains(&shown), "{told}");
+        assert!(told.contains("It was checked before the model was recalibrated"), "{told}");
+        let json: Value =
+            serde_json::from_str(&home.done(&["info", "--model", &anew, "--json"])).unwrap();
+        assert_eq!(json["certificates"][&name], *certificate);
+        let verdict = &json["verdicts"][&name];
+        assert!(verdict["granted"] == true && verdict["before_recalibration"] == true, "{verdict}");
+        let eval = home.done(&["eval", "--no-baseline", "--model", &anew]);
+        let heading = format!("test, {name} with a certificate of before its recalibration: ");
+        assert!(eval.contains(&heading), "{eval}");
+        let config = std::fs::read_to_string(home.path(&anew).join("config.json")).unwrap();
+        assert_eq!(config.contains("quantization_config"), integers);
         // What was fitted at the precision is part of what is verified.
         let fitted = home.path(model).join(format!("bayes/{name}/calibration.safetensors"));
         let bytes = std::fs::read(&fitted).unwrap();

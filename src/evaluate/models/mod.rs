@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use self::asked::Asked;
 use self::outside::Outside;
-use crate::artifact::{Certificate, Manifest};
+use crate::artifact::Manifest;
 use crate::compute::Backend;
 use crate::data::{Overrides, Remark};
 use crate::evaluate::shift::{Damage, Kept};
@@ -217,8 +217,7 @@ impl Shared {
             }
         };
         let baseline = baseline.flatten();
-        let certificate = predictor.artifact().manifest.certificates.get(&predictor.precision());
-        let certificate = certificate.map(Certificate::verdict);
+        let certificate = predictor.artifact().manifest.verdict(predictor.precision());
         Ok(Evaluation { certificate, baseline, kept: Some(kept), shift, ..evaluation })
     }
 }

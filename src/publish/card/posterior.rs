@@ -34,7 +34,11 @@ impl Card<'_> {
         }
         let manifest = &self.source.artifact.manifest;
         for (precision, certificate) in &manifest.certificates {
-            text.push_str(&format!("\n\nIn {precision}: {}.", certificate.words()));
+            let recalibrated = match manifest.recalibrated {
+                Some(_) => ", before temperature, sets and limits were fitted anew",
+                None => "",
+            };
+            text.push_str(&format!("\n\nIn {precision}: {}{recalibrated}.", certificate.words()));
         }
         if !manifest.precision.is_f32() {
             text.push_str(&format!(

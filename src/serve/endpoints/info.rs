@@ -146,8 +146,8 @@ fn describe(app: &App, chosen: &Chosen) -> Info {
         precision: predictor.precision(),
         certificates: manifest
             .certificates
-            .iter()
-            .map(|(precision, one)| (precision.to_string(), one.verdict()))
+            .keys()
+            .filter_map(|own| Some((own.to_string(), manifest.verdict(*own)?)))
             .collect(),
         version: env!("CARGO_PKG_VERSION"),
         limits: InfoLimits {
