@@ -217,8 +217,9 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
     let made = if manifest.zero_shot.is_some() { "calibrated on" } else { "trained on" };
     let dataset = manifest.data.as_ref().map_or("unknown data", |data| data.dataset.as_str());
     let figures = manifest.test.as_ref().map_or(String::new(), |test| {
+        let at = manifest.tested_at().map_or(String::new(), |own| format!(", measured in {own}"));
         format!(
-            "On {} test rows: accuracy {:.4}, NLL {:.4}, ECE {:.4} (noise floor {:.4}).\n",
+            "On {} test rows{at}: accuracy {:.4}, NLL {:.4}, ECE {:.4} (noise floor {:.4}).\n",
             test.rows, test.accuracy.value, test.nll.value, test.ece.value, test.ece.floor
         )
     });

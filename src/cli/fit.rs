@@ -102,10 +102,12 @@ fn text(report: &FitReport) -> String {
     let rows = |name: &str| grouped(report.rows.get(name).copied().unwrap_or(0) as u64);
     let lines: String = report.scores.iter().map(line).collect();
     let scaled = report.scores.iter().find_map(|score| score.fitted.as_ref());
+    let measured = report.tested_at.map(|own| format!("  These were measured in {own}.\n"));
+    let measured = measured.unwrap_or_default();
     let seen: String = report.scores.iter().filter_map(without_seen).collect();
     format!(
         "\n{}\n  fitted on {} rows, temperature and scale on {}, evaluated on {} test rows\n\n  \
-         {:<11}{:>9}{:>8}{:>8}{:>10}{:>12}{:>11}{:>9}\n{lines}{seen}\n{}\nModel   {}\n{}",
+         {:<11}{:>9}{:>8}{:>8}{:>10}{:>12}{:>11}{:>9}\n{lines}{seen}{measured}\n{}\nModel   {}\n{}",
         report.dataset,
         rows("train"),
         // Of few rows in all both parts serve both.

@@ -112,8 +112,9 @@ fn heading(finished: &TrainReport) -> String {
             format!("trained on {} rows, a sample of {}", rows("train"), grouped(all))
         }
     };
+    let at = finished.tested_at.map_or(String::new(), |own| format!(" in {own}"));
     let data = format!(
-        "{}{generated}: {} classes, {trained}, tested on {}",
+        "{}{generated}: {} classes, {trained}, tested on {}{at}",
         cut(&shown(&finished.dataset), 30),
         finished.evaluation.answers.labels.len(),
         grouped(finished.test.summary.rows as u64),
@@ -327,6 +328,12 @@ fn training_words(finished: &TrainReport) -> Vec<String> {
     let others = finished.recipe.left_out.iter().chain(&finished.calibration.crossed);
     sentences.extend(others.map(|text| sentence(text)));
     sentences.extend(finished.notes.iter().cloned());
+    sentences.extend(finished.tested_at.map(|own| {
+        format!(
+            "All figures were measured in {own}. On a CPU with the instructions the model answers at a precision that \
+             has a certificate instead; `bayes eval` measures that."
+        )
+    }));
     if !finished.members.is_empty() {
         sentences.push(format!(
             "{} networks, {} steps in {}; each keeps the weights that were best on the validation \

@@ -56,18 +56,20 @@ fn named(precisions: &[Precision]) -> String {
 }
 
 /// A model whose every row trained the last layer, on an encoder that other rows trained.
-fn crossed(home: &Home, more: &[&str]) {
+fn crossed(home: &Home, more: &[&str]) -> String {
     home.train_tiny(&["--set", "name=encoder"]);
     home.write("tickets.csv", crate::home::tickets(240).replace("case", "bug"));
     let train = ["train", "tickets.csv", "--init", "checkpoints/encoder/model"];
-    home.done(&[&train[..], &["--set", "train.recipe=head"], more].concat());
+    home.done(&[&train[..], &["--set", "train.recipe=head"], more].concat())
 }
 
 #[test]
 fn training_certifies_a_precision_and_a_quantised_folder_answers_as_the_model_does() {
     let home = Home::new();
     let lower = lower();
-    crossed(&home, &["--set", &named(&lower)]);
+    let trained = crossed(&home, &["--set", &named(&lower)]);
+    let words: Vec<&str> = trained.split_whitespace().collect();
+    assert_eq!(words.join(" ").contains(" in f32"), !lower.is_empty(), "{trained}");
     let model = "checkpoints/tickets/model";
     let whole =
         |model: &str| std::fs::metadata(home.path(model).join("model.safetensors")).unwrap().len();
@@ -144,6 +146,14 @@ fn training_certifies_a_precision_and_a_quantised_folder_answers_as_the_model_do
         assert!(damaged.contains("has changed since this model was saved"), "{damaged}");
         std::fs::write(&fitted, bytes).unwrap();
     }
+    // Wherever figures stand beside it, that they are those of f32 is said.
+    let answers_otherwise = Precision::available().count() > 1;
+    let readme = std::fs::read_to_string(home.path(model).join("README.md")).unwrap();
+    let said = readme.contains("test rows, measured in f32: accuracy");
+    assert_eq!(said, answers_otherwise, "{readme}");
+    let card = home.done(&["publish", "--model", model, "--card-only"]);
+    let said = card.contains("split `test`, measured in f32, with 95 %");
+    assert_eq!(said, answers_otherwise, "{card}");
     // The fastest that is granted.
     let fastest = Precision::available().last().unwrap().to_string();
     let (_, own) = confidence(&ask(&["--model", model]).stdout);
@@ -181,7 +191,7 @@ fn a_saved_model_is_checked_by_the_rows_that_calibrated_it() {
     let stored = report["model"].as_str().unwrap();
     // A fit can check as well, on the same rows, and comes to the same.
     let key = format!("calibration.precisions=[\"{precision}\"]");
-    home.done(&[
+    let fitted = home.done(&[
         "fit",
         "--model",
         "checkpoints/tickets/model",
@@ -192,6 +202,7 @@ fn a_saved_model_is_checked_by_the_rows_that_calibrated_it() {
         "--output",
         "fitted",
     ]);
+    assert!(fitted.contains("These were measured in f32."), "{fitted}");
     let info: Value =
         serde_json::from_str(&home.done(&["info", "--model", "fitted", "--json"])).unwrap();
     let both = [&report["certificate"], &info["certificates"][&precision]];

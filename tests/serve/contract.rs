@@ -74,7 +74,11 @@ fn an_answer_has_its_uncertainty_and_is_the_same_alone_in_a_batch_kept_and_as_a_
 #[test]
 fn what_a_model_without_spread_does_not_know_is_null() {
     let server = Server::start(&[]);
-    assert_eq!(server.get("/info").json()["calibration"]["epistemic"], "left_out");
+    let info = server.get("/info").json();
+    assert_eq!(info["calibration"]["epistemic"], "left_out");
+    // A report says which precision it is of; a model without one has neither.
+    assert!(info["test"].is_object(), "{info}");
+    assert_eq!(info["test_precision"], "f32");
     let asked = json!({ "text": "please look at my invoice", "return_samples": true });
     let answer = server.post("/predict", &asked).json();
     let details = &answer["uncertainty_details"];

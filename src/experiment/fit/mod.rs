@@ -26,6 +26,7 @@ use super::{
 };
 use crate::artifact::ZeroShotLabels;
 use crate::calibrate::CalibrationSummary;
+use crate::compute::Precision;
 use crate::data::Overrides;
 use crate::evaluate::WithoutSeen;
 use crate::method::laplace::Head;
@@ -96,4 +97,8 @@ pub struct FitReport {
     pub calibration: CalibrationSummary,
     /// The classifier as it was, and with each method.
     pub scores: Vec<FitScore>,
+    /// The precision of these scores, where the model that was written answers at another one by itself on a CPU with
+    /// the instructions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tested_at: Option<Precision>,
 }

@@ -68,6 +68,7 @@ pub fn fit(
         encoded: comparison.encoded(),
         calibration,
         scores,
+        tested_at: model.manifest.tested_at(),
     })
 }
 

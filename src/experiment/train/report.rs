@@ -12,6 +12,7 @@ use super::runs::Network;
 use super::{ExperimentError, RunFolder};
 use crate::artifact::PartRecord;
 use crate::calibrate::CalibrationSummary;
+use crate::compute::Precision;
 use crate::data::{repeated_calibration, repeated_validation, sentence};
 use crate::evaluate::{BaselineReport, EvaluateError, Evaluation, Report};
 use crate::method::FitRecord;
@@ -67,6 +68,10 @@ pub struct TrainReport {
     pub uncalibrated: Scores,
     /// The report on the test part.
     pub test: Report,
+    /// The precision that it was measured at, where the model answers at another one by itself on a CPU with the
+    /// instructions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tested_at: Option<Precision>,
     /// What the model has over a linear classifier on the words of the same training rows.
     pub baseline: Option<BaselineReport>,
     /// The report with the answers that it is about; in no file.
@@ -139,6 +144,7 @@ impl TrainReport {
             calibration: candidate.calibration.clone(),
             uncalibrated: tested.answers.uncalibrated().map_err(EvaluateError::from)?,
             test: tested.report.clone(),
+            tested_at: candidate.artifact.manifest.tested_at(),
             baseline: tested.baseline.clone(),
             evaluation: tested,
             seconds: began.elapsed().as_secs_f64(),

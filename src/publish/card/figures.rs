@@ -38,8 +38,10 @@ impl Card<'_> {
             }
             _ => String::new(),
         };
+        let at = self.source.artifact.manifest.tested_at();
+        let at = at.map_or(String::new(), |own| format!(", measured in {own}"));
         let mut text = format!(
-            "{} of {}, split {}, with 95 % bootstrap intervals over the rows.\n\n",
+            "{} of {}, split {}{at}, with 95 % bootstrap intervals over the rows.\n\n",
             counted(summary.rows, "row"),
             code(&self.source.dataset_name()),
             code(&evaluation.split),

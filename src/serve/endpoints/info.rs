@@ -59,6 +59,8 @@ pub struct Info {
     /// The report on the test split, if there is one.
     #[schema(value_type = Option<Object>)]
     test: Option<Value>,
+    /// The precision that the report was measured at, which may be another one than `precision`.
+    test_precision: Option<Precision>,
 }
 
 /// Request limits.
@@ -174,5 +176,6 @@ fn describe(app: &App, chosen: &Chosen) -> Info {
         }),
         forwarding: app.forward.as_ref().map(|forward| forward.state()),
         test: manifest.test.as_ref().and_then(|test| serde_json::to_value(test).ok()),
+        test_precision: manifest.test.as_ref().map(|_| manifest.precision),
     }
 }
