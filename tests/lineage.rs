@@ -191,6 +191,8 @@ fn what_cannot_be_known_is_said_and_stays_said() {
     assert_eq!(seen(&home, again, &[]), Value::Null);
     let card = home.done(&["publish", "--model", again, "--card-only"]);
     assert!(card.contains("whose own training data were not available"), "{card}");
+    assert!(card.contains("whether the encoder had seen it is unknown"), "{card}");
+    assert!(card.contains("in about 90 % or 95 % of cases"), "{card}");
     // When they are back, they are counted, and the test split is the one that was reported on.
     home.write("coins.csv", coins(ROWS, 1));
     let count = seen(&home, again, &[]).as_u64().unwrap();

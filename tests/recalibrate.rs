@@ -210,6 +210,39 @@ fn rows_that_say_nothing_of_new_texts_are_left_out_or_refused() {
     assert!(!home.files().iter().any(|file| file.starts_with("other/")));
 }
 
+/// Of a model whose data are gone nobody knows whether it has seen the rows.
+#[test]
+fn the_card_promises_nothing_that_rests_on_rows_that_the_model_may_have_seen() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    home.write("new.csv", mislabelled(400, 20));
+    let card = |output: &str| {
+        let risk = ["--set", "calibration.target_risk=0.3", "--output", output];
+        let told = home
+            .run(&[&["recalibrate", "--dataset", "new.csv", "--model", MODEL][..], &risk].concat());
+        assert!(told.status.success());
+        let card = home.done(&["publish", "--model", output, "--card-only"]);
+        (card, text(&told.stderr))
+    };
+    let (known, _) = card("known");
+    assert!(known.contains("which the model was not trained on"), "{known}");
+    assert!(known.contains("as the rows of `new.csv` prove"), "{known}");
+    std::fs::rename(home.path("tickets.csv"), home.path("away.csv")).unwrap();
+    let (unknown, told) = card("unknown");
+    assert!(told.contains("it is unknown which of these rows trained the model"), "{told}");
+    assert!(!unknown.contains("which the model was not trained on"), "{unknown}");
+    assert!(!unknown.contains("prove (with"), "{unknown}");
+    let limitation = "by rows of `new.csv`, and it is unknown which of them it was trained on";
+    assert!(unknown.contains(limitation) && !known.contains(limitation), "{unknown}");
+    assert!(unknown.contains("with 95 % certainty, if it was trained on none"), "{unknown}");
+    // It stays so, when the data are back and nothing was asked anew.
+    std::fs::rename(home.path("away.csv"), home.path("tickets.csv")).unwrap();
+    let card = home.done(&["publish", "--model", "unknown", "--card-only"]);
+    assert!(card.contains(limitation), "{card}");
+}
+
+const MODEL: &str = "checkpoints/tickets/model";
+
 fn subject() -> &'static str {
     "subject,department\n"
 }

@@ -57,6 +57,8 @@ pub(super) fn foreign(
         },
         data: None,
         data_labels: None,
+        fitted: None,
+        absent: Vec::new(),
         base_model: None,
         weights: None,
         seed: 0,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Certificate, Verdict, ZeroShot};
+use super::{Certificate, Fitted, Verdict, ZeroShot};
 use crate::calibrate::CalibrationConfig;
 use crate::compute::Precision;
 use crate::data::{DataConfig, Dataset, Part, Preprocessing};
@@ -46,6 +46,9 @@ pub struct Recalibration {
     pub content: PartRecord,
     /// Those of them that calibrate: not those that the model was made or tested with.
     pub rows: usize,
+    /// Whether it was known which of the rows the model had seen before; not asked by earlier versions.
+    #[serde(default = "yes")]
+    pub origin_known: bool,
 }
 
 /// A model whose weights were the beginning of another's, or that taught it, and the data that they have seen.
@@ -58,6 +61,9 @@ pub struct Ancestor {
     /// The classes of these data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_labels: Option<Vec<String>>,
+    /// What a fit by these data changed; absent where they trained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted: Option<Fitted>,
     /// The seed that divided the data.
     pub seed: u64,
     /// The parts of the data.
@@ -105,6 +111,13 @@ pub struct Manifest {
     /// versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_labels: Option<Vec<String>>,
+    /// What a fit by these data changed of a classifier that was there; absent where they trained the model, and not
+    /// known of folders of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fitted: Option<Fitted>,
+    /// Classes of which the rows that the last layer was fitted to had none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
     /// The Hub id of the encoder or classifier that it was made from, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_model: Option<String>,
@@ -221,6 +234,7 @@ impl Manifest {
             name: self.name.clone(),
             data: self.data.clone(),
             data_labels: self.data_labels.clone(),
+            fitted: self.fitted,
             seed: self.seed,
             parts: self.parts.clone(),
         }

@@ -4,6 +4,7 @@ mod certificate;
 mod files;
 mod foreign;
 mod load;
+mod made;
 mod manifest;
 mod members;
 mod modules;
@@ -23,6 +24,7 @@ pub use certificate::{
     Certificate, Change, CoverageChange, FittedAt, LEAST_ROWS, MOST_NLL, Verdict,
 };
 pub use load::{load, manifest_of};
+pub use made::Fitted;
 pub use manifest::{Ancestor, Manifest, PartRecord, Recalibration, SCHEMA, UNLABELLED};
 pub use members::REFERENCE;
 pub use save::{

@@ -214,7 +214,9 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
     } else {
         format!("`{labels}`")
     };
-    let made = if manifest.zero_shot.is_some() { "calibrated on" } else { "trained on" };
+    let made = manifest.made_on();
+    let before = manifest.made_from(str::to_owned);
+    let before = before.map_or(String::new(), |before| format!("{before}\n"));
     let dataset = manifest.data.as_ref().map_or("unknown data", |data| data.dataset.as_str());
     let figures = manifest.test.as_ref().map_or(String::new(), |test| {
         let at = manifest.tested_at().map_or(String::new(), |own| format!(", measured in {own}"));
@@ -294,7 +296,7 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
         None => String::new(),
     };
     format!(
-        "# {}\n\nA text classifier ({labels}) {made} `{dataset}` with `bayes` {}.\n{figures}\n\
+        "# {}\n\nA text classifier ({labels}) {made} `{dataset}` with `bayes` {}.\n{before}{figures}\n\
          {loaded}. {held}{weights}\n",
         manifest.name, manifest.bayes
     )

@@ -161,6 +161,8 @@ impl Artifact {
             zero_shot: Some(zero_shot),
             data: None,
             data_labels: None,
+            fitted: None,
+            absent: Vec::new(),
             parts: Default::default(),
             seen_in_test: 0,
             test: None,

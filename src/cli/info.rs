@@ -10,7 +10,7 @@ use super::environment::MODEL;
 use super::quantize::certificate_table;
 use super::words::filled;
 use super::{Common, Outcome, model_folder, print, print_json};
-use crate::artifact::{self, Manifest};
+use crate::artifact::{self, Ancestor, Fitted, Manifest};
 use crate::compute::{Card, Precision};
 use crate::numbers::grouped;
 use crate::{compute, data, hub};
@@ -103,6 +103,12 @@ fn of_card(card: &Card) -> String {
     )
 }
 
+/// A model that another was made from, and what its data did to it.
+fn of_ancestor(one: &Ancestor) -> serde_json::Value {
+    let dataset = one.data.as_ref().map(|data| &data.dataset);
+    json!({ "name": one.name, "dataset": dataset, "fitted": one.fitted })
+}
+
 /// What the manifest of a model says of it.
 fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
     let Some(manifest) = artifact::manifest_of(folder)? else {
@@ -122,6 +128,8 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
             "method": fit.method.name(),
             "classes": labels.len(),
             "dataset": manifest.data.as_ref().map(|data| &data.dataset),
+            "fitted": manifest.fitted,
+            "lineage": manifest.lineage.iter().map(of_ancestor).collect::<Vec<_>>(),
             "recalibrated": recalibrated,
             "precision": precision,
             "certificates": certificates,
@@ -130,7 +138,15 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let dataset = manifest.data.as_ref().map_or("not recorded", |data| data.dataset.as_str());
-    let made = if manifest.zero_shot.is_some() { "calibrated on" } else { "trained on" };
+    let (made, what) = match manifest.fitted {
+        Some(one @ (Fitted::LastLayer | Fitted::Posterior)) => {
+            ("fitted on", format!(" ({})", one.what()))
+        }
+        Some(Fitted::Calibration) | None => (manifest.made_on(), String::new()),
+    };
+    let indent = " ".repeat(14);
+    let before = manifest.made_from(str::to_owned);
+    let before = before.map_or(String::new(), |before| filled(&indent, &indent, &before));
     let recalibrated = recalibrated.as_ref().map_or(String::new(), |own| {
         format!("recalibrated  {} ({} rows)\n", own.data.dataset, grouped(own.rows as u64))
     });
@@ -148,7 +164,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
             .collect(),
     };
     print(&format!(
-        "model         {name}\nmethod        {}\nclasses       {}\n{made:<14}{dataset}\n{recalibrated}\
+        "model         {name}\nmethod        {}\nclasses       {}\n{made:<14}{dataset}{what}\n{before}{recalibrated}\
          written by    bayes {}\nweights       {precision}\n{certificates}",
         fit.method.name(),
         labels.len(),

@@ -275,7 +275,8 @@ fn rows(
     let made = Manifest { recalibrated: None, ..manifest.clone() };
     let origin = Origin::of(&made, None);
     let asked: Vec<&Example> = all.iter().collect();
-    if let Err(why) = origin.as_ref().map_err(OriginError::clone).and_then(|one| one.seen(&asked)) {
+    let seen = origin.as_ref().map_err(OriginError::clone).and_then(|one| one.seen(&asked));
+    if let Err(why) = &seen {
         show(Progress::Warning(format!(
             "it is unknown which of these rows trained the model, and a calibration by such rows is too sure: {why}"
         )));
@@ -321,6 +322,7 @@ fn rows(
         data_labels: dataset.labels.clone(),
         content: PartRecord { rows: count, sha256 },
         rows: fresh.len(),
+        origin_known: seen.is_ok(),
     };
     Ok((record, TokenSet::new(Arc::new(tokens), places, labels)))
 }

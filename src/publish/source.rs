@@ -116,13 +116,59 @@ impl Source {
         self.dataset().map_or_else(|| "unknown data".to_owned(), shown_name)
     }
 
+    /// The data sets that are known by name, but for its own: those of the models that it was made from, texts without
+    /// labels, and what calibrated it anew. Each with the sentence that its name ends.
+    pub(super) fn others(&self) -> Vec<(String, &'static Known)> {
+        let manifest = &self.artifact.manifest;
+        let verb = if manifest.fit.teacher.is_some() { "learned from" } else { "was made from" };
+        let own = manifest
+            .data
+            .iter()
+            .map(|data| ("This model learned from texts of".to_owned(), data.unlabelled.as_str()));
+        let before = manifest.lineage.iter().filter_map(|one| Some((one, one.data.as_ref()?)));
+        let before = before.flat_map(|(one, data)| {
+            let text = |made: &str| format!("This model {verb} one {made}");
+            [
+                (text(one.made_on()), data.dataset.as_str()),
+                (text("that learned from texts of"), data.unlabelled.as_str()),
+            ]
+        });
+        let anew = manifest.recalibrated.iter().map(|one| {
+            ("This model was calibrated anew by rows of".to_owned(), one.data.dataset.as_str())
+        });
+        let mut all: Vec<(String, &Known)> = Vec::new();
+        for (text, name) in own.chain(before).chain(anew) {
+            let Some(known) = find_known(name) else { continue };
+            let is_told = |known: &Known| {
+                let others = all.iter().map(|(_, other)| *other);
+                self.known().into_iter().chain(others).any(|other| other.name == known.name)
+            };
+            if !is_told(known) {
+                all.push((text, known));
+            }
+        }
+        all
+    }
+
     /// The data set that calibrated it anew, as `[data]` names it, and how many of its rows did.
     pub(super) fn recalibrated_by(&self) -> Option<(String, usize)> {
         let own = self.artifact.manifest.recalibrated.as_ref()?;
         Some((shown_name(&own.data.dataset), own.rows))
     }
 
-    /// Its id on the Hub.
+    /// The ids on the Hub of its own data set and of those that are known of the models before it.
+    pub(super) fn dataset_ids(&self) -> Vec<String> {
+        let others = self.others().into_iter().map(|(_, known)| known.hub_id.to_owned());
+        let mut ids: Vec<String> = self.dataset_id().into_iter().collect();
+        for id in others.filter(|id| !id.is_empty()) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    /// The id of its own on the Hub.
     pub(super) fn dataset_id(&self) -> Option<String> {
         match self.known() {
             Some(known) => Some(known.hub_id).filter(|id| !id.is_empty()).map(str::to_owned),
@@ -133,9 +179,15 @@ impl Source {
         }
     }
 
-    /// What the terms of the data allow; `stated` is what the author says of data that are not known
-    /// by name.
+    /// What the terms of all data allow that are known to have made it; `stated` is what the author says of its own data,
+    /// where they are not known by name.
     pub(super) fn terms(&self, stated: &str) -> Terms {
+        let others = self.others().into_iter().map(|(_, known)| known.allows);
+        others.fold(self.own_terms(stated), Terms::max)
+    }
+
+    /// The same of its own data alone.
+    pub(super) fn own_terms(&self, stated: &str) -> Terms {
         match self.known() {
             Some(known) => known.allows,
             None if stated.is_empty() => Terms::Unknown,

@@ -21,7 +21,7 @@ fn a_fit_says_what_it_read_and_its_card_what_was_done() {
     assert!(said.contains("columns: text = `subject`"), "{said}");
     let card = home.done(&["publish", "--model", "fitted", "--card-only"]);
     let card = card.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(card.contains("The posterior was fitted on `train`"), "{card}");
+    assert!(card.contains("The last layer and the posterior were fitted on `train`"), "{card}");
     assert!(!card.contains("selected by NLL") && !card.contains(", trained on"), "{card}");
 }
 
@@ -147,4 +147,61 @@ fn a_fit_does_not_replace_that_of_another_classifier() {
     let run = ["train", data, "--set", "name=net-laplace"];
     let message = home.refused(&[&run[..], &TINY].concat());
     assert!(message.contains(fitted) && message.contains("`--resume never`"), "{message}");
+}
+
+/// A model, the README in its folder, `bayes info` and the card name the data by what they changed.
+#[test]
+fn what_each_data_set_did_is_said_wherever_it_is_named() {
+    let (home, _) = trained();
+    let other = |name: &str, word: &str| home.write(name, requests(400).replace("case", word));
+    other("second.csv", "call");
+    other("third.csv", "mail");
+    let fit = |model: &str, data: &str, output: &str, more: &[&str]| {
+        let arguments = ["fit", "--model", model, "--dataset", data, "--output", output];
+        home.done(&[&arguments[..], more].concat());
+        let readme = std::fs::read_to_string(home.path(output).join("README.md")).unwrap();
+        let info = home.done(&["info", "--model", output]);
+        let card = home.done(&["publish", "--model", output, "--card-only"]);
+        [readme, info, card].map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let says = |texts: &[String], words: &str| {
+        for text in texts {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    };
+    let refitted = fit(MODEL, "second.csv", "refitted", &[]);
+    says(&refitted, "It was made from an earlier model: one trained on `");
+    says(&refitted, "requests.csv`");
+    let deed = "whose last layer, posterior and calibration were fitted on `second.csv`";
+    says(&[refitted[0].clone(), refitted[2].clone()], deed);
+    says(&refitted[1..2], "fitted on second.csv (last layer, posterior and calibration)");
+    says(&refitted[2..], "The last layer, posterior and calibration of this model were fitted on");
+    let kept = fit("refitted", "third.csv", "kept", &["--keep-head"]);
+    says(&kept, &format!("It was made from earlier models: one {deed}; one trained on `"));
+    says(&[kept[0].clone(), kept[2].clone()], "whose posterior and calibration were fitted on");
+    says(&kept[1..2], "fitted on third.csv (posterior and calibration)");
+    let point = fit("refitted", "third.csv", "point", &["--method", "map"]);
+    says(&[point[0].clone(), point[2].clone()], "calibrated on `third.csv`");
+    says(&point[1..2], "calibrated on third.csv");
+    for text in refitted.iter().chain(&kept).chain(&point) {
+        assert!(
+            !text.contains("trained on `second") && !text.contains("trained on `third"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("trained on third") && !text.contains("trained on second"),
+            "{text}"
+        );
+    }
+    // A model whose weights another tool trained.
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        home.write(&format!("net/{name}"), std::fs::read(home.path(MODEL).join(name)).unwrap());
+    }
+    let foreign = fit("net", "third.csv", "foreign", &[]);
+    says(&foreign, "It was made from an earlier model: one trained on data that are not recorded.");
+    // Nobody knows what it had seen, so nothing is promised that rests on it.
+    let card = &foreign[2];
+    assert!(card.contains("Whether the model was trained on rows that calibrate it is unknown."));
+    assert!(!card.contains("rows that the model was not trained on"), "{card}");
+    assert!(!card.contains("rows that were not used for training"), "{card}");
 }

@@ -19,6 +19,17 @@ fn classes_that_the_rows_of_a_fit_lack_are_said_and_one_class_is_refused() {
         said.contains("no training row of `shipping`") && said.contains("--keep-head"),
         "{said}"
     );
+    // Whoever reads the card learns it too, also of what is made from the model and keeps its last layer.
+    let missing = "without a training row of `shipping`, so the model will rarely predict it";
+    let card = |model: &str| home.done(&["publish", "--model", model, "--card-only"]);
+    assert!(card("two").contains(missing), "{}", card("two"));
+    assert!(!card(MODEL).contains("without a training row"));
+    let all = home.write("all.csv", requests(400).replace("case", "call"));
+    let all = all.to_str().unwrap();
+    home.done(&["fit", "--model", "two", "--dataset", all, "--keep-head", "--output", "kept"]);
+    assert!(card("kept").contains(missing), "{}", card("kept"));
+    home.done(&["fit", "--model", "two", "--dataset", all, "--output", "anew"]);
+    assert!(!card("anew").contains(missing), "{}", card("anew"));
     // The data have two classes, and their training rows have one.
     let one = some("one.csv", &["shipping", "technical"]);
     home.write("split/train.csv", std::fs::read(&one).unwrap());

@@ -11,7 +11,7 @@ fn evaluation(site: &Site) -> Value {
 }
 
 /// The model in a home of its own, to be changed.
-fn copied(site: &Site) -> Home {
+pub fn copied(site: &Site) -> Home {
     let home = Home::new();
     let files = site.home.files();
     for name in files.iter().filter(|name| name.starts_with("checkpoints/tickets/model/")) {
@@ -233,57 +233,6 @@ fn files_for_other_tools_are_those_of_the_weights_or_it_is_said() {
     assert!(message.contains("`modules.json` (does not belong to it)"), "{message}");
     let plan = text(&other.run(&["publish", "--dry-run"]).stdout);
     assert!(!plan.contains("modules.json"), "{plan}");
-}
-
-#[test]
-fn terms_that_nobody_knows_stand_in_the_first_lines() {
-    let site = Site::new();
-    let card = site.done(&["--card-only", "--set", "publish.license=mit"]);
-    assert!(
-        card.starts_with("---\nlicense: other\nlicense_name: terms-of-the-data-unknown\n"),
-        "{card}"
-    );
-    let (_, body) = card.split_once("\n---\n").unwrap();
-    let first: Vec<&str> = body.lines().filter(|line| !line.is_empty()).take(2).collect();
-    assert!(first[1].starts_with("> **The terms of the data are unknown.**"), "{first:?}");
-    assert!(first[1].contains("under `mit`"), "{first:?}");
-    assert!(!card.contains("base_model") && !card.contains("datasets:"), "{card}");
-    let stated =
-        ["--card-only", "--set", "publish.license=mit", "--set", "publish.data_license=ours"];
-    let card = site.done(&stated);
-    assert!(card.starts_with("---\nlicense: mit\nlibrary_name: transformers\n"), "{card}");
-    assert!(card.contains("> Terms of the data `tickets.csv`, as the authors of the model state"));
-    let none = site.done(&["--card-only", "--set", "publish.data_license=ours"]);
-    assert!(
-        none.contains("license_name: none-chosen") && none.contains("**No licence was chosen.**")
-    );
-}
-
-#[test]
-fn a_known_data_set_brings_its_id_its_terms_and_texts_that_are_not_from_it() {
-    let home = copied(&Site::new());
-    let path = "checkpoints/tickets/model/bayes/manifest.json";
-    let mut manifest: Value =
-        serde_json::from_slice(&std::fs::read(home.path(path)).unwrap()).unwrap();
-    manifest.as_object_mut().unwrap().shift_remove("sha256");
-    manifest["data"]["dataset"] = "ag_news".into();
-    manifest["base_model"] = "owner/encoder".into();
-    home.write(path, manifest.to_string());
-    let card = home.done(&["publish", "--card-only", "--set", "publish.license=apache-2.0"]);
-    let (matter, body) = card.split_once("\n---\n").unwrap();
-    for line in [
-        "language:\n- en",
-        "license: other\nlicense_name: non-commercial-data",
-        "base_model: owner/encoder\nbase_model_relation: finetune",
-        "datasets:\n- fancyzhx/ag_news",
-        "      type: fancyzhx/ag_news\n      name: ag_news\n      split: test",
-        "- text: Striker signs a three-year contract",
-    ] {
-        assert!(matter.contains(line), "{line}: {matter}");
-    }
-    assert!(body.contains("> **The data are not for commercial use.**"), "{body}");
-    assert!(body.contains("under `apache-2.0`") && body.contains("The data: Zhang et al. 2015"));
-    assert!(body.contains("tokenizer(\"Striker signs a three-year contract"), "{body}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod home;
 mod hub_double;
 mod privacy;
 mod site;
+mod terms;
 mod training;
 
 use serde_json::Value;

@@ -53,8 +53,9 @@ const PLAIN: Known = Known {
     reported: "",
 };
 
-/// What the terms of a data set allow, as far as they are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the terms of a data set allow, as far as they are known, in the order in which they decide over what is made
+/// from several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Terms {
     /// Any use, if at most the authors are named.
     Open,

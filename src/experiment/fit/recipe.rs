@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::comparison::{Comparison, FittedModel};
 use super::rows::Rows;
-use super::settings::settings;
+use super::settings::{moves_head, settings};
 use super::target::Target;
 use super::unused::of_fit;
-use super::{ExperimentError, FitJob, FitReport, Progress};
-use crate::artifact::{self, Artifact};
+use super::{Experiment, ExperimentError, FitJob, FitReport, Progress};
+use crate::artifact::{self, Artifact, Fitted};
 use crate::compute::Backend;
 use crate::method::Method;
 use crate::model;
@@ -38,7 +38,8 @@ pub fn fit(
     if let Some(warning) = of_fit(&chosen, &keys, source.manifest.labels.len()) {
         show(Progress::Warning(warning));
     }
-    let method = chosen.first().ok_or(ExperimentError::NoMethod)?.posterior.name();
+    let written = chosen.first().ok_or(ExperimentError::NoMethod)?;
+    let method = written.posterior.name();
     let (from, output) = ((job.model.as_path(), &source), job.output.as_deref());
     let target = Target::of(from, method.name(), output, checkpoints, show)?;
     let rows = Rows::open(job, &source, &chosen, show)?;
@@ -51,10 +52,14 @@ pub fn fit(
         first.get_or_insert((model, calibration));
     }
     let (model, calibration) = first.ok_or(ExperimentError::NoMethod)?;
-    let model = rows.describe(model, job);
+    let moved = last_layer(&model)? != last_layer(&source)?;
+    let model = rows.describe(model, job, changed(written, moved));
     target.write_record()?;
     let target = target.model;
-    save(job, &source, &model, &target)?;
+    let parameters = moved.then_some(&model.parameters);
+    // Its encoder stays as the file of the source has it.
+    let weights = model::with_last_layer(&job.model, &model.encoder, parameters)?;
+    artifact::save_with_weights(&model, &weights, None, &target)?;
     let (dataset, parts) = (&rows.dataset, &rows.parts);
     Ok(FitReport {
         source: job.model.clone(),
@@ -81,18 +86,16 @@ fn methods(job: &FitJob, source: &Artifact) -> Vec<Method> {
     }
 }
 
-/// Writes the model; its encoder stays as the file of the source has it.
-fn save(
-    job: &FitJob,
-    source: &Artifact,
-    model: &Artifact,
-    target: &Path,
-) -> Result<(), ExperimentError> {
-    let moved = last_layer(model)? != last_layer(source)?;
-    let parameters = moved.then_some(&model.parameters);
-    let weights = model::with_last_layer(&job.model, &model.encoder, parameters)?;
-    artifact::save_with_weights(model, &weights, None, target)?;
-    Ok(())
+/// What the rows changed. A layer of a method's own takes the place of the last one.
+fn changed(chosen: &Experiment, moved: bool) -> Fitted {
+    let posterior = &chosen.posterior;
+    if moved || posterior.has_own_layer() {
+        Fitted::LastLayer
+    } else if moves_head(chosen) || posterior.approach().needs().network_rows {
+        Fitted::Posterior
+    } else {
+        Fitted::Calibration
+    }
 }
 
 /// Weight and bias of the last layer.

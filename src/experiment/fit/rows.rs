@@ -6,7 +6,7 @@ use super::lineage::Lineage;
 use super::origin::base_model;
 use super::settings::{divide_as_set, moves_head};
 use super::{Experiment, ExperimentError, FitJob, Progress};
-use crate::artifact::{Artifact, Manifest, PartRecord};
+use crate::artifact::{Artifact, Fitted, Manifest, PartRecord};
 use crate::compute::Noise;
 use crate::data::{self, DataConfig, Dataset, Part, Parts, sample};
 use crate::evaluate::{EvaluateError, labels_of_trained, names_or_places, read_unlike_training};
@@ -24,6 +24,8 @@ pub(super) struct Rows {
     pub(super) parts: Parts,
     /// The model's label for each label of the data.
     pub(super) by_label: Vec<u32>,
+    /// Classes of which a last layer that is fitted to them sees no row.
+    absent: Vec<String>,
     /// What the weights have seen before.
     lineage: Lineage,
 }
@@ -82,21 +84,25 @@ impl Rows {
         let texts = parts.test.examples(&dataset).map(|text| text.pair.is_some());
         Pairs::of(source).check(texts).map_err(EvaluateError::from)?;
         let by_label = labels_of_trained(&dataset.labels, &source.manifest)?;
+        let mut absent = Vec::new();
         if refits(job, chosen) {
             let own = parts.train.examples(&dataset).map(|text| by_label[text.label as usize]);
-            check_classes(&own.collect(), &source.manifest.labels, &dataset.name, show)?;
+            absent = check_classes(&own.collect(), &source.manifest.labels, &dataset.name, show)?;
         }
-        Ok(Self { config, dataset, parts, by_label, lineage })
+        Ok(Self { config, dataset, parts, by_label, absent, lineage })
     }
 
     /// The model as one that these rows were used for.
-    pub(super) fn describe(&self, model: Artifact, job: &FitJob) -> Artifact {
-        let Self { config, dataset, parts, lineage, .. } = self;
+    pub(super) fn describe(&self, model: Artifact, job: &FitJob, fitted: Fitted) -> Artifact {
+        let Self { config, dataset, parts, absent, lineage, .. } = self;
+        let absent = if fitted == Fitted::LastLayer { absent } else { &model.manifest.absent };
         let record = |(name, part): (&str, &Part)| (name.to_owned(), PartRecord::of(part, dataset));
         let base = model.manifest.base_model.clone();
         let manifest = Manifest {
             data: Some(dataset.with_columns(config)),
             data_labels: Some(dataset.labels.clone()),
+            fitted: Some(fitted),
+            absent: absent.clone(),
             parts: parts.named().into_iter().map(record).collect(),
             lineage: lineage.models.clone(),
             lineage_known: lineage.is_known(),

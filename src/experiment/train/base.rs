@@ -88,6 +88,8 @@ fn manifest(prepared: &Prepared) -> Manifest {
         preprocessing: Preprocessing::new(experiment.data.max_length, experiment.data.truncation),
         data: Some(dataset.with_columns(&experiment.data)),
         data_labels: Some(dataset.labels.clone()),
+        fitted: None,
+        absent: Vec::new(),
         base_model: experiment.model.init.as_deref().and_then(|init| base_model(Path::new(init))),
         weights: prepared.start.folder.as_deref().and_then(weights),
         seed: experiment.train.seed,

@@ -50,7 +50,7 @@ impl Card<'_> {
             yaml.pair(0, "base_model_relation", "finetune");
         }
         yaml.list("tags", &self.tags());
-        yaml.list("datasets", &self.source.dataset_id().into_iter().collect::<Vec<_>>());
+        yaml.list("datasets", &self.source.dataset_ids());
         yaml.list("metrics", &["accuracy", "f1", "nll", "ece"].map(str::to_owned));
         let widget = self.widget();
         if !widget.is_empty() {

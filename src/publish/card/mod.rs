@@ -26,6 +26,7 @@ mod yaml;
 pub use figures::RELIABILITY;
 
 use super::{PublishConfig, PublishError, Source};
+use crate::data::Known;
 use crate::metrics::HEADLINE;
 use crate::numbers::grouped;
 use numbers::{code, four};
@@ -154,10 +155,14 @@ impl Card<'_> {
             own => own.to_owned(),
         };
         let cite = |terms: &'static str| terms.split_once("cite ").map(|(_, whom)| whom);
-        let data = self.source.known().and_then(|known| cite(known.terms));
-        let data = data.map_or(String::new(), |whom| {
-            format!("\n\nThe data: {whom}, {}.", code(&self.source.dataset_name()))
-        });
+        let known = self.source.known().into_iter();
+        let all = known.chain(self.source.others().into_iter().map(|(_, known)| known));
+        let of = |known: &Known| Some(format!("{}, {}", cite(known.terms)?, code(known.name)));
+        let all: Vec<String> = all.filter_map(of).collect();
+        let data = match all.as_slice() {
+            [] => String::new(),
+            all => format!("\n\nThe data: {}.", all.join("; ")),
+        };
         format!("{own}{data}\n")
     }
 }

@@ -85,12 +85,25 @@ impl Card<'_> {
             (false, _) | (true, 0.0 | 1.0) => String::new(),
             (true, scale) => format!(" and their variance is multiplied by {scale:.3}"),
         };
+        let unknown = self.origin_unknown();
         let rows = match self.source.recalibrated_by() {
+            Some((data, _)) if unknown => format!(
+                "rows of {}, of which it is unknown whether the model was trained on them",
+                code(&data)
+            ),
             Some((data, _)) => {
                 format!("rows of {}, which the model was not trained on", code(&data))
             }
+            None if self.crossed() && unknown => {
+                "rows scored by a last layer that had not seen them, of which it is unknown whether the encoder was \
+                 trained on them"
+                    .to_owned()
+            }
             None if self.crossed() => {
                 "rows scored by a last layer that had not seen them".to_owned()
+            }
+            None if unknown => {
+                "rows of which it is unknown whether the model was trained on them".to_owned()
             }
             None => "rows that the model was not trained on".to_owned(),
         };
@@ -110,8 +123,11 @@ impl Card<'_> {
         )
     }
 
-    /// Whether sets keep their promise only nearly.
+    /// Whether sets keep their promise only nearly, as far as is known.
     fn approximate(&self) -> bool {
+        if self.origin_unknown() {
+            return true;
+        }
         match self.source.recalibrated_by() {
             Some((_, rows)) => rows < SMALL,
             None => self.crossed() || self.few_rows(),
@@ -146,6 +162,7 @@ impl Card<'_> {
         let rows = match self.source.recalibrated_by() {
             Some((data, _)) => format!("the rows of {}", code(&data)),
             None if self.crossed() => "held-out (cross-fitted) rows".to_owned(),
+            None if self.origin_unknown() => "the rows that calibrate it".to_owned(),
             None => "rows that were not used for training".to_owned(),
         };
         if calibration.novelty.is_some() {
@@ -175,10 +192,12 @@ impl Card<'_> {
                     Some(_) => "Of the predictions with that confidence or more,",
                     None => "Of all predictions, whatever their confidence,",
                 };
-                parts.push(format!(
-                    "{which} at most {} are wrong, as {rows} prove (with 95 % certainty).",
-                    share(risk)
-                ));
+                let proof = match self.origin_unknown() {
+                    true => "with 95 % certainty, if it was trained on none of the rows that calibrate it"
+                        .to_owned(),
+                    false => format!("as {rows} prove (with 95 % certainty)"),
+                };
+                parts.push(format!("{which} at most {} are wrong, {proof}.", share(risk)));
             }
         }
         parts.join(" ")

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use super::Card;
 use super::numbers::{code, line};
+use crate::artifact::Fitted;
 use crate::calibrate::SMALL;
 use crate::numbers::{counted, grouped};
 use crate::publish::evaluation::Training;
@@ -67,13 +68,13 @@ impl Card<'_> {
             ));
         }
         match &self.source.config {
-            Some(config) => text.push_str(&format!(
+            Some(config) if !self.fitted_afterwards() => text.push_str(&format!(
                 "All hyperparameters that were used; those in `[train]` have the same names as in \
                  transformers' `TrainingArguments`. The same config, data and seed produce the \
                  same weights on the same kind of CPU.\n\n```toml\n{}```\n",
                 hyperparameters(config)
             )),
-            None => text.push_str(
+            _ => text.push_str(
                 "How the classifier itself was trained is not recorded here; its posterior and its \
                  calibration were fitted afterwards.\n",
             ),
@@ -87,7 +88,18 @@ impl Card<'_> {
 
     /// Whether only posterior and calibration were made here, of a classifier that was there.
     pub(super) fn fitted_afterwards(&self) -> bool {
-        self.facts().is_none() && self.source.config.is_none()
+        // A folder of an earlier version does not say it, and has no config.
+        let unsaid = self.facts().is_none() && self.source.config.is_none();
+        self.source.artifact.manifest.fitted.is_some() || unsaid
+    }
+
+    /// Whether nobody knows which of the rows that calibrate the model it was trained on before.
+    pub(super) fn origin_unknown(&self) -> bool {
+        let manifest = &self.source.artifact.manifest;
+        match &manifest.recalibrated {
+            Some(anew) => !anew.origin_known,
+            None => !manifest.lineage_known,
+        }
     }
 
     /// Whether the encoder is the one that it began with.
@@ -96,7 +108,7 @@ impl Card<'_> {
         match self.facts() {
             Some(Training { kept: Some(kept), .. }) => *kept == Recipe::Head,
             Some(training) => training.steps == 0,
-            None => self.source.config.is_some() && !self.source.artifact.manifest.encoder_trained,
+            None => !self.fitted_afterwards() && !self.source.artifact.manifest.encoder_trained,
         }
     }
 
@@ -155,8 +167,15 @@ impl Card<'_> {
         if self.fitted_afterwards() {
             let unused =
                 if rows("validation") > 0 { "; the `validation` rows were not used" } else { "" };
+            let what = match artifact.manifest.fitted {
+                Some(Fitted::LastLayer) => {
+                    "The last layer and the posterior were fitted on `train`"
+                }
+                Some(Fitted::Calibration) => "No weight was fitted on `train`",
+                Some(Fitted::Posterior) | None => "The posterior was fitted on `train`",
+            };
             return format!(
-                "The posterior was fitted on `train`; {temperature}prediction sets and novelty were fitted on \
+                "{what}; {temperature}prediction sets and novelty were fitted on \
                  `conformal`{reported}{unused}.{}",
                 few("`temperature` and `conformal`")
             );

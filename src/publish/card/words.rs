@@ -2,11 +2,12 @@
 
 use super::Card;
 use super::numbers::{code, four, percent};
-use crate::data::{NONE_IS_NEW, Terms};
+use crate::data::{Known, NONE_IS_NEW, Terms};
 use crate::metrics::wilson;
 use crate::numbers::{counted, grouped};
 use crate::posterior::OwnDoubt;
 use crate::publish::evaluation::WithoutSeen;
+use crate::publish::source::shown_name;
 
 /// Class names up to this number are listed.
 const FEW: usize = 12;
@@ -14,18 +15,6 @@ const FEW: usize = 12;
 impl Card<'_> {
     /// What a reader has to know before anything else: terms, and whether the texts are real.
     pub(super) fn notice(&self) -> String {
-        let data = code(&self.source.dataset_name());
-        let stated = match self.source.known() {
-            Some(known) => format!(" (as far as known: {})", known.terms),
-            None => String::new(),
-        };
-        let own = match self.config.license.as_str() {
-            "" => String::new(),
-            license => format!(
-                " The authors of the model offer their own part, the weights, under {}.",
-                code(license)
-            ),
-        };
         let mut lines = Vec::new();
         if self.source.checkpoint {
             lines.push(
@@ -34,29 +23,11 @@ impl Card<'_> {
                     .to_owned(),
             );
         }
-        let made = match self.source.artifact.manifest.zero_shot {
-            Some(_) => "calibrated on",
-            None => "trained on",
-        };
-        match self.source.terms(&self.config.data_license) {
-            Terms::Unknown => lines.push(format!(
-                "**The terms of the data are unknown.** This model was {made} {data}{stated}, \
-                 and whether you may use it, and for what, depends on the terms of that data.{own}"
-            )),
-            Terms::NonCommercial => lines.push(format!(
-                "**The data are not for commercial use.** This model was {made} \
-                 {data}{stated}; assume that the same holds for the model.{own}"
-            )),
-            Terms::Open if self.config.license.is_empty() => lines.push(
-                "**No licence was chosen.** Ask the authors before you use these weights for \
-                 anything more than looking at them."
-                    .to_owned(),
-            ),
-            Terms::Open => {}
-        }
+        lines.extend(self.terms());
         if !self.config.data_license.is_empty() && self.source.known().is_none() {
             lines.push(format!(
-                "Terms of the data {data}, as the authors of the model state them: {}.",
+                "Terms of the data {}, as the authors of the model state them: {}.",
+                code(&self.source.dataset_name()),
                 self.config.data_license.trim_end_matches('.')
             ));
         }
@@ -69,6 +40,45 @@ impl Card<'_> {
         }
         let quoted: Vec<String> = lines.iter().map(|line| format!("> {line}\n")).collect();
         quoted.join(">\n")
+    }
+
+    /// A paragraph for each data set whose terms are unknown or restrict the use; where there is none, one for a licence
+    /// that nobody chose.
+    fn terms(&self) -> Vec<String> {
+        let known =
+            |known: &Known| format!("{} (as far as known: {})", code(known.name), known.terms);
+        let own = match self.source.known() {
+            Some(own) => known(own),
+            None => code(&self.source.dataset_name()),
+        };
+        let allows = self.source.own_terms(&self.config.data_license);
+        let own = (allows, format!("{} {own}", self.source.artifact.manifest.made_this()));
+        let others = self.source.others().into_iter();
+        let others = others.map(|(made, one)| (one.allows, format!("{made} {}", known(one))));
+        let of = |(allows, made): (Terms, String)| match allows {
+            Terms::Unknown => Some(format!(
+                "**The terms of the data are unknown.** {made}, and whether you may use it, and for what, depends on \
+                 the terms of that data."
+            )),
+            Terms::NonCommercial => Some(format!(
+                "**The data are not for commercial use.** {made}; assume that the same holds for the model."
+            )),
+            Terms::Open => None,
+        };
+        let mut lines: Vec<String> = [own].into_iter().chain(others).filter_map(of).collect();
+        match (lines.last_mut(), self.config.license.as_str()) {
+            (None, "") => lines.push(
+                "**No licence was chosen.** Ask the authors before you use these weights for \
+                 anything more than looking at them."
+                    .to_owned(),
+            ),
+            (Some(line), license) if !license.is_empty() => line.push_str(&format!(
+                " The authors of the model offer their own part, the weights, under {}.",
+                code(license)
+            )),
+            _ => {}
+        }
+        lines
     }
 
     pub(super) fn description(&self) -> String {
@@ -98,17 +108,27 @@ impl Card<'_> {
             Some((data, rows)) => {
                 format!("It was calibrated anew by {} of {}.", counted(rows, "row"), code(&data))
             }
+            None if self.crossed() && self.origin_unknown() => {
+                "Calibration used cross-fitting: a last layer that had not seen the row scored it; whether the \
+                 encoder had seen it is unknown."
+                    .to_owned()
+            }
             None if self.crossed() => {
                 "Calibration used cross-fitting: a last layer that had not seen the row scored it."
                     .to_owned()
             }
+            None if self.origin_unknown() => {
+                "Whether the model was trained on rows that calibrate it is unknown.".to_owned()
+            }
             None => "Calibration used rows that the model was not trained on.".to_owned(),
         };
-        let made = if self.fitted_afterwards() {
-            "whose posterior and calibration were fitted"
-        } else {
-            "trained"
+        let made = match artifact.manifest.fitted {
+            // A folder of an earlier version does not say what was fitted.
+            None if self.fitted_afterwards() => "whose posterior and calibration were fitted on",
+            _ => artifact.manifest.made_on(),
         };
+        let before = artifact.manifest.made_from(shown_name);
+        let before = before.map_or(String::new(), |before| format!(" {before}"));
         let end = if self.source.checkpoint {
             String::new()
         } else {
@@ -129,8 +149,9 @@ impl Card<'_> {
             None => String::new(),
         };
         format!(
-            "{own}{authors}A text classifier with {}, {made} on {}{about} with `bayes` {}: {encoders} \
-             of {}, {} wide{begin}, with {} parameters{each}. It reads up to {} tokens.{weights}{end}\n",
+            "{own}{authors}A text classifier with {}, {made} {}{about} with `bayes` {}: {encoders} \
+             of {}, {} wide{begin}, with {} parameters{each}. It reads up to {} \
+             tokens.{before}{weights}{end}\n",
             self.classes(),
             code(&self.source.dataset_name()),
             artifact.manifest.bayes,
@@ -180,6 +201,7 @@ impl Card<'_> {
             [] => "The languages of the texts are not stated and were not checked.".to_owned(),
             all => format!("Language of the texts: {}. Others were not tested.", all.join(", ")),
         });
+        points.extend(self.absent());
         points.extend(self.balance());
         points.extend(self.lengths());
         points.extend(self.repeats());
@@ -210,6 +232,23 @@ impl Card<'_> {
                 .to_owned(),
         );
         points.into_iter().map(|point| format!("- {point}\n")).collect()
+    }
+
+    /// Classes that the last layer has seen no rows of.
+    fn absent(&self) -> Option<String> {
+        let all = &self.source.artifact.manifest.absent;
+        let names: Vec<String> = all.iter().take(FEW).map(|label| code(label)).collect();
+        let more = match all.len().saturating_sub(FEW) {
+            0 => String::new(),
+            more => format!(" and {more} others"),
+        };
+        (!all.is_empty()).then(|| {
+            format!(
+                "The last layer was fitted without a training row of {}{more}, so the model will rarely predict {}.",
+                names.join(", "),
+                if all.len() == 1 { "it" } else { "them" }
+            )
+        })
     }
 
     /// How many rows each class had.
@@ -283,9 +322,20 @@ impl Card<'_> {
         ))
     }
 
-    /// The models that this one began with, where their rows are not known.
+    /// The models that this one began with, where their rows are not known, and rows that calibrated it anew, where it
+    /// is not known whether it had seen them.
     fn lineage(&self) -> Option<String> {
         let manifest = &self.source.artifact.manifest;
+        if let Some((data, _)) = self.source.recalibrated_by()
+            && self.origin_unknown()
+        {
+            return Some(format!(
+                "It was calibrated anew by rows of {}, and it is unknown which of them it was trained on. If it was \
+                 trained on any, its probabilities are too sure, and prediction sets, p-values and limits do not keep \
+                 their promises.",
+                code(&data)
+            ));
+        }
         (!manifest.lineage_known).then(|| {
             "It was made from a model whose own training data were not available. If that model was trained on any of \
              the rows that calibrate or test this one, the figures here are too good."
