@@ -241,6 +241,41 @@ fn the_card_promises_nothing_that_rests_on_rows_that_the_model_may_have_seen() {
     assert!(card.contains(limitation), "{card}");
 }
 
+/// What was never set, or had no effect, is not among the hyperparameters that were used.
+#[test]
+fn the_config_stays_but_for_the_keys_that_change() {
+    let home = Home::new();
+    home.train_tiny(&["--set", "publish.license=mit"]);
+    home.write("new.csv", mislabelled(400, 20));
+    let config = |folder: &str| -> toml::Table {
+        let path = home.path(folder).join("bayes/config.toml");
+        std::fs::read_to_string(path).unwrap().parse().unwrap()
+    };
+    let recalibrate = |more: &[&str]| {
+        let usual = ["recalibrate", "--model", MODEL, "--dataset", "new.csv", "--output", "out"];
+        let output = home.run(&[&usual[..], more].concat());
+        assert!(output.status.success());
+        text(&output.stderr)
+    };
+    recalibrate(&[]);
+    let own = config(MODEL);
+    assert_eq!(config("out"), own);
+    recalibrate(&["--set", "calibration.conformal_alpha=[0.2]"]);
+    let mut expected = own.clone();
+    let calibration = expected["calibration"].as_table_mut().unwrap();
+    calibration.insert("conformal_alpha".to_owned(), vec![0.2].into());
+    assert_eq!(config("out"), expected);
+    // Nothing vouches for a file that was changed, but for the author's words the author does.
+    let path = home.path(MODEL).join("bayes/config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"mit\"", "\"apache-2.0\"")).unwrap();
+    let told = recalibrate(&[]);
+    assert!(told.contains("only its section [publish] is kept"), "{told}");
+    let changed = config("out");
+    assert_eq!(changed["publish"]["license"].as_str(), Some("apache-2.0"));
+    assert_eq!(changed.keys().collect::<Vec<_>>(), ["publish"]);
+}
+
 const MODEL: &str = "checkpoints/tickets/model";
 
 fn subject() -> &'static str {

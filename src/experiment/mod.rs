@@ -14,6 +14,7 @@ mod feature_cache;
 mod features;
 mod fit;
 mod judged;
+mod kept;
 mod keys;
 mod lessons;
 mod lineage;

@@ -11,7 +11,7 @@ use super::calibration::FitSettings;
 use super::certificate::{ApartRows, certify};
 use super::fit::Target;
 use super::prepare::cached_tokens;
-use super::{ExperimentError, Progress};
+use super::{ExperimentError, Progress, kept};
 use crate::artifact::{self, Artifact, Certificate, Manifest, REFERENCE, Verdict};
 use crate::compute::{Backend, Noise, Precision};
 use crate::data::{Dataset, Part, Remark, TokenSet};
@@ -76,7 +76,7 @@ pub fn quantize(
     if report.verdict.granted {
         target.write_record()?;
         let stored = model.stored_at(precision)?;
-        let config = artifact::recorded_config(&job.model, &stored.manifest);
+        let config = kept::config(&job.model, &stored.manifest, show);
         artifact::save_with_config(&stored, config, &target.model)?;
         report.bytes[1] = weight_bytes(&target.model, &stored);
         report.model = Some(target.model);

@@ -14,7 +14,7 @@ use super::features::Reads;
 use super::fit::Target;
 use super::prepare::cached_tokens;
 use super::quantize::refuse_edited;
-use super::{Experiment, ExperimentError, Features, Progress};
+use super::{Experiment, ExperimentError, Features, Progress, kept};
 use crate::artifact::{self, Artifact, Certificate, Manifest, PartRecord, Recalibration};
 use crate::calibrate::{CalibrationConfig, CalibrationSummary, SMALL};
 use crate::compute::{Backend, Noise, Precision, Purpose};
@@ -102,16 +102,13 @@ pub fn recalibrate(
         place: "`--model`".to_owned(),
         message: format!("`{}` is stored in {}: {why}", job.model.display(), manifest.precision),
     })?;
-    if !manifest.certificates.is_empty() && manifest.precision.is_f32() {
-        let names: Vec<String> = manifest.certificates.keys().map(ToString::to_string).collect();
-        let way = match manifest.zero_shot {
-            Some(_) => "",
-            None => "; to recalibrate at a precision, give the folder that `bayes quantize` wrote",
-        };
-        show(Progress::Warning(format!(
-            "what was fitted at {} is not kept, and the model answers in f32 from now on{way}",
-            names.join(" and ")
-        )));
+    let way = |_: &[Precision]| match manifest.zero_shot {
+        Some(_) => String::new(),
+        None => "; to recalibrate at a precision, give the folder that `bayes quantize` wrote"
+            .to_owned(),
+    };
+    if let Some(warning) = kept::lost_precisions(manifest, &[], way) {
+        show(Progress::Warning(warning));
     }
     let target =
         Target::in_place_or((&job.model, &source), job.output.as_deref(), checkpoints, show)?;
@@ -156,7 +153,9 @@ pub fn recalibrate(
         show(Progress::Warning(warning));
     }
     target.write_record()?;
-    let made = made_with(&job.model, &source.manifest, &config);
+    let made = kept::config(&job.model, &source.manifest, show);
+    let made =
+        made.map(|made| kept::calibrated_as(made, source.manifest.calibration.as_ref(), &config));
     let weights = model::with_last_layer(&job.model, &model.encoder, None)?;
     artifact::save_with_weights(&model, &weights, made, &target.model)?;
     Ok(report)
@@ -167,13 +166,6 @@ pub fn recalibrate(
 fn kept_certificates(manifest: &Manifest) -> BTreeMap<Precision, Certificate> {
     let own = manifest.certificates.get_key_value(&manifest.precision);
     own.map(|(precision, one)| (*precision, one.clone())).into_iter().collect()
-}
-
-/// The config of the run that made the model, as it is calibrated now.
-fn made_with(folder: &Path, manifest: &Manifest, now: &CalibrationConfig) -> Option<String> {
-    let text = artifact::recorded_config(folder, manifest)?;
-    let own = Experiment::parse(&text, artifact::CONFIG, &[]).ok()?;
-    Some(Experiment { calibration: now.clone(), ..own }.to_toml())
 }
 
 /// How it is calibrated: as it was, but for the keys that are set.

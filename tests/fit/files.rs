@@ -137,7 +137,7 @@ fn a_fit_does_not_replace_that_of_another_classifier() {
     assert_eq!(fit("c/net", &[]).0, Some(0));
     let (code, said) = fit("a/net", &["--output", "b/fitted"]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("`b/fitted` has the model `net`, which is replaced"), "{said}");
+    assert!(said.contains("`b/fitted` has the model `net`, which will be replaced"), "{said}");
     // One of an earlier version, which wrote no record.
     std::fs::remove_file(home.path("checkpoints/net-laplace/fitted_from.json")).unwrap();
     let (code, said) = fit("c/net", &[]);
@@ -204,4 +204,44 @@ fn what_each_data_set_did_is_said_wherever_it_is_named() {
     assert!(card.contains("Whether the model was trained on rows that calibrate it is unknown."));
     assert!(!card.contains("rows that the model was not trained on"), "{card}");
     assert!(!card.contains("rows that were not used for training"), "{card}");
+}
+
+/// They are the author's, and a fit is as much the author's as what it was made from.
+#[test]
+fn the_words_for_the_card_last_through_a_fit() {
+    let home = Home::new();
+    let data = home.write("requests.csv", requests(400));
+    let data = data.to_str().unwrap();
+    home.write("other.csv", requests(400).replace("case", "call"));
+    let words = ["license=mit", "data_license=ours", "limitations=Knows three departments."];
+    let words = words.map(|word| format!("publish.{word}"));
+    let mut train = vec!["train", data, "--set", "posterior.method=map"];
+    train.extend(TINY);
+    train.extend(words.iter().flat_map(|word| ["--set", word]));
+    home.done(&train);
+    let fit = |model: &str, data: &str| {
+        let output = home.run(&["fit", "--model", model, "--dataset", data, "--output", "fitted"]);
+        assert!(output.status.success());
+        let card = home.done(&["publish", "--model", "fitted", "--card-only"]);
+        (card, home::text(&output.stderr))
+    };
+    let said_of_terms = "as the authors of the model state them: ours";
+    for model in [MODEL, "checkpoints/requests/best_model", "checkpoints/requests/latest"] {
+        let (card, said) = fit(model, data);
+        assert!(card.starts_with("---\nlicense: mit\n"), "{model}: {card}");
+        assert!(card.contains("- Knows three departments.") && card.contains(said_of_terms));
+        assert!(!said.contains("data_license"), "{said}");
+        // What trained the classifier are no settings of the fit.
+        assert!(!card.contains("All hyperparameters"), "{card}");
+    }
+    // What the author says of some data is not said of others.
+    let (card, said) = fit(MODEL, "other.csv");
+    assert!(card.starts_with("---\nlicense: other\n"), "{card}");
+    assert!(card.contains("- Knows three departments.") && !card.contains(said_of_terms), "{card}");
+    assert!(said.contains("to state the terms of `other.csv`"), "{said}");
+    // Without words there is nothing to keep.
+    let (plain, data) = trained();
+    let data = data.to_str().unwrap();
+    plain.done(&["fit", "--model", MODEL, "--dataset", data, "--output", "fitted"]);
+    assert!(!plain.path("fitted/bayes/config.toml").exists());
 }

@@ -67,6 +67,7 @@ fn crossed(home: &Home, more: &[&str]) -> String {
 fn training_certifies_a_precision_and_a_quantised_folder_answers_as_the_model_does() {
     let home = Home::new();
     let lower = lower();
+    let lower_is_empty = lower.is_empty();
     let trained = crossed(&home, &["--set", &named(&lower)]);
     let words: Vec<&str> = trained.split_whitespace().collect();
     assert_eq!(words.join(" ").contains(" in f32"), !lower.is_empty(), "{trained}");
@@ -160,7 +161,10 @@ fn training_certifies_a_precision_and_a_quantised_folder_answers_as_the_model_do
     let (_, named) = confidence(&ask(&["--model", model, "--precision", &fastest]).stdout);
     assert_eq!(own, named);
     // A new fit has no certificate.
-    home.done(&["fit", "--model", model, "--output", "fitted"]);
+    let fit = home.run(&["fit", "--model", model, "--output", "fitted"]);
+    let told = text(&fit.stderr);
+    let lost = told.contains("answers in f32 from now on; to fit and check it again, add `--set");
+    assert!(fit.status.success() && lost != lower_is_empty, "{told}");
     let info = home.done(&["info", "--model", "fitted"]);
     assert!(info.contains("No precision but this one was checked"), "{info}");
 }

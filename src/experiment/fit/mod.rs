@@ -22,7 +22,7 @@ pub(super) use target::Target;
 // What these files use of the house.
 use super::{
     Experiment, ExperimentError, Features, Progress, calibration, certificate, cuts, feature_cache,
-    features, lineage, origin, posterior, prepare, resume, unused,
+    features, kept, lineage, origin, posterior, prepare, resume, unused,
 };
 use crate::artifact::ZeroShotLabels;
 use crate::calibrate::CalibrationSummary;

@@ -7,9 +7,9 @@ use super::rows::Rows;
 use super::settings::{moves_head, settings};
 use super::target::Target;
 use super::unused::of_fit;
-use super::{Experiment, ExperimentError, FitJob, FitReport, Progress};
+use super::{Experiment, ExperimentError, FitJob, FitReport, Progress, kept};
 use crate::artifact::{self, Artifact, Fitted};
-use crate::compute::Backend;
+use crate::compute::{Backend, Precision};
 use crate::method::Method;
 use crate::model;
 
@@ -39,6 +39,10 @@ pub fn fit(
         show(Progress::Warning(warning));
     }
     let written = chosen.first().ok_or(ExperimentError::NoMethod)?;
+    let fitted = &written.calibration.precisions;
+    if let Some(warning) = kept::lost_precisions(&source.manifest, fitted, checked_again) {
+        show(Progress::Warning(warning));
+    }
     let method = written.posterior.name();
     let (from, output) = ((job.model.as_path(), &source), job.output.as_deref());
     let target = Target::of(from, method.name(), output, checkpoints, show)?;
@@ -59,7 +63,9 @@ pub fn fit(
     let parameters = moved.then_some(&model.parameters);
     // Its encoder stays as the file of the source has it.
     let weights = model::with_last_layer(&job.model, &model.encoder, parameters)?;
-    artifact::save_with_weights(&model, &weights, None, &target)?;
+    let data = (source.manifest.data.as_ref(), &rows.config);
+    let config = kept::config_of_fit(&job.model, data, show);
+    artifact::save_with_weights(&model, &weights, config, &target)?;
     let (dataset, parts) = (&rows.dataset, &rows.parts);
     Ok(FitReport {
         source: job.model.clone(),
@@ -75,6 +81,15 @@ pub fn fit(
         scores,
         tested_at: model.manifest.tested_at(),
     })
+}
+
+/// How precisions are kept.
+fn checked_again(lost: &[Precision]) -> String {
+    let names: Vec<String> = lost.iter().map(|one| format!("\"{one}\"")).collect();
+    format!(
+        "; to fit and check it again, add `--set 'calibration.precisions=[{}]'`",
+        names.join(", ")
+    )
 }
 
 /// Those that were named; without one the usual one, or for labels that a user named the only one.

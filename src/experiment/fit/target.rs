@@ -67,7 +67,7 @@ impl Target {
         if output.is_some() {
             if let Some(there) = there {
                 show(Progress::Note(format!(
-                    "`{shown}` has the model `{}`, which is replaced",
+                    "`{shown}` has the model `{}`, which will be replaced if this succeeds",
                     there.name
                 )));
             }
@@ -80,7 +80,7 @@ impl Target {
                 bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
             match before {
                 Some(before) if before.is(&source) => show(Progress::Note(format!(
-                    "`{shown}` has an earlier fit of this model, which is replaced"
+                    "`{shown}` has an earlier fit of this model, which will be replaced if this succeeds"
                 ))),
                 before => {
                     let before = before.map(|before| before.model);

@@ -76,7 +76,8 @@ impl Tuning<'_> {
     }
 
     fn save_best(&self, parameters: &model::Parameters) -> Result<(), ExperimentError> {
-        artifact::save(&self.base.with(parameters), &self.best_model())?;
+        let config = Some(self.experiment.to_toml());
+        artifact::save_with_config(&self.base.with(parameters), config, &self.best_model())?;
         Ok(())
     }
 
