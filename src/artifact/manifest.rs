@@ -240,9 +240,16 @@ impl Manifest {
         }
     }
 
+    /// Whether rows of its own changed nothing of it: a user has just named its labels, and all that its weights have
+    /// seen is what the model of ours had seen that it was made from.
+    pub fn is_of_its_lineage(&self) -> bool {
+        self.zero_shot.is_some() && self.data.is_none() && !self.lineage.is_empty()
+    }
+
     /// The lineage of a model that begins with the weights of this one.
     pub fn continued(&self) -> Vec<Ancestor> {
-        std::iter::once(self.as_ancestor()).chain(self.lineage.iter().cloned()).collect()
+        let own = (!self.is_of_its_lineage()).then(|| self.as_ancestor());
+        own.into_iter().chain(self.lineage.iter().cloned()).collect()
     }
 
     /// SHA-256 over all that changes a prediction: the files, and how texts are prepared, which stands in none of them.

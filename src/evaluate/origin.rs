@@ -104,9 +104,14 @@ impl<'a> Origin<'a> {
         manifest: &Manifest,
         opened: Option<(&DataConfig, &'a Dataset)>,
     ) -> Result<Self, OriginError> {
-        let before = Seen::by(&manifest.lineage);
-        let found = Self::find(&manifest.as_ancestor(), opened, &before.texts)?;
-        let (anew, recalibrated) = (manifest.recalibrated.is_some(), recalibrated_by(manifest));
+        let mut lineage = manifest.continued().into_iter();
+        // Where labels were just named, what was fitted for the classes of the newest one has been left behind.
+        let named = manifest.is_of_its_lineage();
+        let own = lineage.next().unwrap_or_else(|| manifest.as_ancestor());
+        let before = Seen::by(lineage.as_slice());
+        let found = Self::find(&own, opened, &before.texts)?;
+        let recalibrated = recalibrated_by(manifest);
+        let anew = named || manifest.recalibrated.is_some();
         Ok(Self { before, anew, recalibrated, ..found })
     }
 

@@ -114,6 +114,55 @@ fn labelled_rows_calibrate_labels_of_the_users_own() {
     assert!(home.refused(&method).contains("only `map`"));
 }
 
+/// What the weights have seen is what the classifier was trained on, and nothing else.
+#[test]
+fn a_classifier_of_ours_is_still_known_under_labels_of_the_users_own() {
+    let home = Home::new();
+    let mut pairs = "premise,hypothesis,label\n".to_owned();
+    for row in 0..240 {
+        let topic = row % 2;
+        let asked = (row / 2) % 2;
+        let [text, about] = [topic, asked].map(|place| ["billing", "outage"][place]);
+        let label = ["neutral", "entailment"][usize::from(topic == asked)];
+        pairs += &format!("a {text} row {row},This text is about {about}.,{label}\n");
+    }
+    home.write("pairs.csv", pairs);
+    let mut train = vec!["train", "pairs.csv", "--quiet", "--set", "name=ours"];
+    train.extend(crate::home::TINY);
+    train.extend(["--text-column", "premise", "--text-pair-column", "hypothesis"]);
+    home.done(&train);
+    let topic = |row: usize| ["billing", "outage"][row % 2];
+    let rows = (0..120).map(|row| format!("a {0} call {row},{0}\n", topic(row)));
+    home.write("rows.csv", "text,label\n".to_owned() + &rows.collect::<String>());
+    let model = "checkpoints/ours/model";
+    let labels = ["--zero-shot-labels", "billing,outage"];
+    let fit = [&["fit", "--model", model, "--output", "own"][..], &labels].concat();
+    let fitted = home.run(&[&fit[..], &["--dataset", "rows.csv"]].concat());
+    let told = crate::home::text(&fitted.stderr);
+    assert!(fitted.status.success() && !told.contains("unknown"), "{told}");
+    let file = std::fs::read(home.path("own/bayes/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&file).unwrap();
+    let lineage = manifest["lineage"].as_array().unwrap();
+    assert_eq!((lineage.len(), &manifest["lineage_known"]), (1, &json!(true)), "{manifest}");
+    assert_eq!(lineage[0]["data"]["dataset"], "pairs.csv");
+    assert_eq!(manifest["fitted"], "calibration");
+    let card = home.done(&["publish", "--model", "own", "--card-only"]);
+    assert!(!card.contains("were not available"), "{card}");
+    assert!(card.contains("one trained on `pairs.csv`"), "{card}");
+    // Without a fit, too.
+    let eval = ["eval", "--model", model, "--labels", "billing,outage", "--dataset", "rows.csv"];
+    let told = crate::home::text(&home.run(&eval).stderr);
+    assert!(!told.contains("does not record") && !told.contains("it is unknown"), "{told}");
+    assert!(told.contains("no rows trained the labels that you name"), "{told}");
+    // That they have no rows yet says nothing of the classifier's.
+    let refused = home.refused(&fit);
+    assert!(refused.contains("give labelled rows with `--dataset`"), "{refused}");
+    // What is gone is told as gone.
+    std::fs::remove_file(home.path("pairs.csv")).unwrap();
+    let told = crate::home::text(&home.run(&eval).stderr);
+    assert!(told.contains("the training data `pairs.csv` are no longer here"), "{told}");
+}
+
 #[test]
 fn what_cannot_be_asked_is_refused() {
     let home = Home::new();

@@ -284,6 +284,9 @@ fn rival(
         Ok(origin) => origin,
         Err(why) => return Ok(Err(why.to_string())),
     };
+    if manifest.data.is_none() {
+        return Ok(Err("no rows trained the labels that you name".to_owned()));
+    }
     if asked.is_of(manifest) && asked.split == "train" {
         return Ok(Err("these are the rows that it would be fitted on".to_owned()));
     }

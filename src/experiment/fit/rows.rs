@@ -143,6 +143,14 @@ fn data_config(job: &FitJob, source: &Artifact) -> Result<DataConfig, Experiment
             ..own.unwrap_or(&DataConfig::default()).like(name)
         },
         (None, Some(own)) => own.clone(),
+        (None, None) if manifest.zero_shot.is_some() => {
+            let message =
+                "the labels that you name have no rows yet; give labelled rows with `--dataset`";
+            return Err(ExperimentError::Config {
+                place: "`--zero-shot-labels`".to_owned(),
+                message: message.to_owned(),
+            });
+        }
         (None, None) => return Err(ExperimentError::NoData(job.model.clone())),
     };
     // How many test rows the training looked at says nothing of how many this does.
