@@ -44,7 +44,11 @@ pub(super) fn config_of_fit(
     let mut words = words(folder)?;
     let is_same = before.is_some_and(|before| before.dataset == now.dataset);
     let terms = PublishConfig::default().data_license;
-    if !is_same && words.insert("data_license".to_owned(), terms.into()).is_some_and(is_written) {
+    if !is_same
+        && words
+            .insert("data_license".to_owned(), terms.into())
+            .is_some_and(|before| is_written(&before))
+    {
         show(Progress::Note(format!(
             "`publish.data_license` of the model is of its own data and is not kept; to state the terms of `{}`, give \
              them to `bayes publish` with `--set publish.data_license=…`",
@@ -79,7 +83,7 @@ pub(super) fn calibrated_as(
     toml::to_string(&whole).expect("a table is plain data")
 }
 
-fn is_written(value: Value) -> bool {
+fn is_written(value: &Value) -> bool {
     value.as_str() != Some("")
 }
 
