@@ -274,6 +274,8 @@ fn the_config_stays_but_for_the_keys_that_change() {
     let changed = config("out");
     assert_eq!(changed["publish"]["license"].as_str(), Some("apache-2.0"));
     assert_eq!(changed.keys().collect::<Vec<_>>(), ["publish"]);
+    let card = home.done(&["publish", "--model", "out", "--card-only"]);
+    assert!(!card.contains("All hyperparameters"), "{card}");
 }
 
 const MODEL: &str = "checkpoints/tickets/model";

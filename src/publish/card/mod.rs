@@ -18,6 +18,7 @@ mod front_matter;
 pub(super) mod numbers;
 mod posterior;
 mod template;
+mod terms;
 mod training;
 mod usage;
 mod words;

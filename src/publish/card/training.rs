@@ -67,7 +67,7 @@ impl Card<'_> {
                 counted(training.seconds.ceil() as usize, "second"),
             ));
         }
-        match &self.source.config {
+        match self.settings() {
             Some(config) if !self.fitted_afterwards() => text.push_str(&format!(
                 "All hyperparameters that were used; those in `[train]` have the same names as in \
                  transformers' `TrainingArguments`. The same config, data and seed produce the \
@@ -89,8 +89,13 @@ impl Card<'_> {
     /// Whether only posterior and calibration were made here, of a classifier that was there.
     pub(super) fn fitted_afterwards(&self) -> bool {
         // A folder of an earlier version does not say it, and has no config.
-        let unsaid = self.facts().is_none() && self.source.config.is_none();
+        let unsaid = self.facts().is_none() && self.settings().is_none();
         self.source.artifact.manifest.fitted.is_some() || unsaid
+    }
+
+    /// The config, where it has more than the author's words.
+    fn settings(&self) -> Option<&Table> {
+        self.source.config.as_ref().filter(|config| config.keys().any(|key| key != "publish"))
     }
 
     /// Whether nobody knows which of the rows that calibrate the model it was trained on before.
