@@ -125,8 +125,10 @@ mod tests {
     use crate::compute::{Noise, Purpose};
 
     fn found(texts: &[&str]) -> Vec<(usize, usize)> {
-        let keys: Vec<u64> =
-            texts.iter().map(|text| text.bytes().fold(7u64, |a, b| a.wrapping_mul(31) + u64::from(b))).collect();
+        let keys: Vec<u64> = texts
+            .iter()
+            .map(|text| text.bytes().fold(7u64, |a, b| a.wrapping_mul(31) + u64::from(b)))
+            .collect();
         let all = alike(&keys, |row| texts[row].to_owned());
         all.into_iter().map(|one| (one.row, one.earlier)).collect()
     }

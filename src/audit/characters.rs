@@ -95,7 +95,8 @@ fn begins_markup(first: char, rest: &str) -> bool {
     let rest = &rest[first.len_utf8()..];
     match first {
         '<' => {
-            let Some(end) = rest.find(['<', '>']).filter(|end| rest[*end..].starts_with('>')) else {
+            let Some(end) = rest.find(['<', '>']).filter(|end| rest[*end..].starts_with('>'))
+            else {
                 return false;
             };
             let inside = rest[..end].trim_matches('/');
