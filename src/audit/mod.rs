@@ -242,7 +242,7 @@ fn of_labels(rows: &Rows<'_>, judged: &Judged) -> (Labels, Vec<Finding>) {
     let agree = judged.logit_nc.chunks_exact(classes).zip(&labels);
     let agree = agree.filter(|(logit_c, label)| argmax(logit_c) == **label as usize).count();
     let finding = |&place: &usize| Finding {
-        suggested: Some(rows.name(noise.likely_n[place])),
+        suggested: Some(rows.name(noise.instead_n[place])),
         probability: Some(noise.wrong_n[place]),
         ..rows.finding(judged.rows[place], Reason::Label)
     };

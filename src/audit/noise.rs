@@ -39,8 +39,8 @@ pub struct LabelNoise {
     pub given_cc: Vec<f64>,
     /// The probability that the label of each row is wrong, `[n]`.
     pub wrong_n: Vec<f64>,
-    /// The most probable class of each row, `[n]`.
-    pub likely_n: Vec<u32>,
+    /// The most probable class of each row besides its label, `[n]`.
+    pub instead_n: Vec<u32>,
     /// Rounds that it took.
     pub rounds: usize,
 }
@@ -81,16 +81,19 @@ impl LabelNoise {
         let Round { posterior_nc, .. } =
             Round::new(logit_nc, labels, (inverse, &given_cc), classes);
         let lines = posterior_nc.chunks_exact(classes).zip(labels);
-        let (wrong_n, likely_n) = lines
+        let (wrong_n, instead_n) = lines
             .map(|(posterior_c, &label)| {
-                let others = posterior_c.iter().enumerate();
+                let others = || {
+                    let all = posterior_c.iter().enumerate();
+                    all.filter(|(class, _)| *class != label as usize)
+                };
+                let instead = others().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
                 // Not 1 − p, which loses all digits of what is nearly certain.
-                let wrong =
-                    others.filter(|(class, _)| *class != label as usize).map(|(_, p)| p).sum();
-                (wrong, crate::metrics::argmax(posterior_c) as u32)
+                let wrong = others().map(|(_, posterior)| posterior).sum();
+                (wrong, instead.map_or(label, |(class, _)| class as u32))
             })
             .unzip::<f64, u32, Vec<f64>, Vec<u32>>();
-        Some(Self { temperature: inverse.recip(), given_cc, wrong_n, likely_n, rounds })
+        Some(Self { temperature: inverse.recip(), given_cc, wrong_n, instead_n, rounds })
     }
 
     /// How many labels are wrong, as far as the classifier can tell.

@@ -98,22 +98,23 @@ fn list(reason: Reason, findings: &[&Finding], blocks: &mut Vec<Block>) {
     let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
     let line = |finding: &&Finding| {
         let other = finding.other.as_ref().map(place).unwrap_or_default();
-        let mut cells = vec![place(&finding.place), finding.given.clone()];
+        // The first cell of a row takes more than one line.
+        let mut cells = vec![short(finding), finding.given.clone()];
         match reason {
             Reason::Label => cells.extend([
                 finding.suggested.clone().unwrap_or_default(),
                 number(finding.probability),
             ]),
             Reason::Characters => {}
-            _ => cells.extend([other, finding.suggested.clone().unwrap_or_default()]),
+            _ => cells.extend([finding.suggested.clone().unwrap_or_default(), other]),
         }
-        cells.push(short(finding));
+        cells.push(place(&finding.place));
         cells
     };
     let header: &[&str] = match reason {
-        Reason::Label => &["row", "given", "suggested", "probability", "text"],
-        Reason::Characters => &["row", "given", "text"],
-        _ => &["row", "given", "earlier row", "its label", "text"],
+        Reason::Label => &["text", "given", "suggested", "probability", "row"],
+        Reason::Characters => &["text", "given", "row"],
+        _ => &["text", "given", "other label", "earlier row", "row"],
     };
     blocks.push(table(header, findings.iter().take(MOST).map(line).collect()));
 }

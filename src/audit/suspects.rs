@@ -39,7 +39,7 @@ impl Suspects {
         let wrong = |row: usize| noise.wrong_n[row];
         let mut rows: Vec<usize> = (0..labels.len()).filter(learned).collect();
         let expected_wrong: f64 = rows.iter().map(|&row| wrong(row)).sum();
-        rows.retain(|&row| wrong(row) >= LEAST && noise.likely_n[row] != labels[row]);
+        rows.retain(|&row| wrong(row) >= LEAST);
         rows.sort_by(|&a, &b| wrong(b).total_cmp(&wrong(a)).then(a.cmp(&b)));
         let (mut found, mut best) = (0.0, (0.0, 0));
         for (place, &row) in rows.iter().enumerate() {

@@ -100,13 +100,29 @@ fn rows_that_are_chosen_balance_errors_and_false_alarms() {
     assert!(suspects.unlearned.is_empty());
 }
 
-/// Of what is not wrong 1 in 300 is doubted at most.
+/// Two classes that overlap: a label that is more likely right than wrong can still be worth a look.
+#[test]
+fn classes_that_overlap_lose_no_suspects_between_a_fifth_and_a_half() {
+    let world = World::new(20_000, 2, 1.5, 0.1, 0.0);
+    let noise = world.fit();
+    let suspects = Suspects::new(&noise, &world.labels, 2);
+    let found = |rows: &[usize]| rows.iter().filter(|&&row| world.wrong[row]).count() as f64;
+    let all = world.wrong.iter().filter(|wrong| **wrong).count() as f64;
+    let f1 = |rows: &[usize]| 2.0 * found(rows) / (rows.len() as f64 + all);
+    let sure: Vec<usize> =
+        suspects.rows.iter().copied().filter(|&row| noise.wrong_n[row] > 0.5).collect();
+    assert!(sure.len() < suspects.rows.len());
+    assert!(f1(&suspects.rows) > f1(&sure) + 0.01, "{} {}", f1(&suspects.rows), f1(&sure));
+    assert!(suspects.rows.iter().all(|&row| noise.instead_n[row] != world.labels[row]));
+}
+
+/// Of what is not wrong 1 in 200 is doubted at most.
 #[test]
 fn labels_that_are_right_are_left_alone() {
     for classes in [2, 5, 20] {
         let world = World::new(10_000, classes, 4.0, 0.0, 0.0);
         let suspects = Suspects::new(&world.fit(), &world.labels, classes);
-        assert!(suspects.rows.len() <= 33, "{classes}: {}", suspects.rows.len());
+        assert!(suspects.rows.len() <= 50, "{classes}: {}", suspects.rows.len());
     }
 }
 
