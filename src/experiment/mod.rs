@@ -13,6 +13,7 @@ mod encoder;
 mod feature_cache;
 mod features;
 mod fit;
+mod head;
 mod judged;
 mod kept;
 mod keys;

@@ -7,7 +7,6 @@ mod crossed;
 mod describe;
 mod evaluation;
 mod events;
-mod head;
 mod precisions;
 mod reader;
 mod recipe;
@@ -22,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 pub use choice::RecipeReport;
-pub(super) use head::HeadRows;
 pub use recipe::train;
 pub use report::{MemberReport, TrainReport};
 
@@ -31,8 +29,8 @@ use crate::compute::Backend;
 // What these files use of the house.
 use super::{
     Experiment, ExperimentError, Features, Progress, RunFolder, begun, calibration, certificate,
-    cuts, feature_cache, features, judged, lessons, observer, origin, plan, posterior, prepare,
-    resume, schedule,
+    cuts, feature_cache, features, head, judged, lessons, observer, origin, plan, posterior,
+    prepare, resume, schedule,
 };
 
 /// How a run ended.

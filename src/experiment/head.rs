@@ -30,33 +30,33 @@ const TRIALS: usize = 8;
 const PRIOR_ROWS: usize = 3000;
 
 /// Rows, and who judges whom.
-pub(in crate::experiment) struct HeadRows<'a> {
-    pub(in crate::experiment) task: Task,
-    pub(in crate::experiment) features: &'a Features,
-    pub(in crate::experiment) classes: usize,
+pub(super) struct HeadRows<'a> {
+    pub(super) task: Task,
+    pub(super) features: &'a Features,
+    pub(super) classes: usize,
     /// What a row of each class counts, `[k]`. Rows that judge all count the same.
-    pub(in crate::experiment) class_weights: &'a [f64],
+    pub(super) class_weights: &'a [f64],
     /// What held-out rows are judged by.
-    pub(in crate::experiment) folds: &'a [Fold],
+    pub(super) folds: &'a [Fold],
     /// The rows that the head is fitted on in the end.
-    pub(in crate::experiment) kept: &'a [usize],
+    pub(super) kept: &'a [usize],
     /// Of the feature φ.
-    pub(in crate::experiment) width: usize,
+    pub(super) width: usize,
     /// The rate of the dropout before the last layer.
-    pub(in crate::experiment) dropout: f64,
+    pub(super) dropout: f64,
 }
 
 /// A head.
-pub(in crate::experiment) struct HeadFit {
+pub(super) struct HeadFit {
     /// Its posterior, on the rows that it keeps.
-    pub(in crate::experiment) fitted: (Posterior, FitRecord),
+    pub(super) fitted: (Posterior, FitRecord),
     /// The rows that were judged, fold by fold.
-    pub(in crate::experiment) judged: Vec<usize>,
+    pub(super) judged: Vec<usize>,
     /// What heads under the same prior say of them, none of which has seen the row.
-    pub(in crate::experiment) logits: Vec<LogitDistribution>,
+    pub(super) logits: Vec<LogitDistribution>,
     /// Those heads, one for each fold; none where the head that is kept is one.
-    pub(in crate::experiment) of_folds: Vec<Posterior>,
-    pub(in crate::experiment) prior: f64,
+    pub(super) of_folds: Vec<Posterior>,
+    pub(super) prior: f64,
 }
 
 /// The held-out NLL under one prior after another.
@@ -71,10 +71,7 @@ struct Trials<'a> {
 
 impl HeadRows<'_> {
     /// Chooses the prior, and fits. Without folds the evidence alone chooses, and nothing is judged.
-    pub(in crate::experiment) fn fit(
-        &self,
-        config: &PosteriorConfig,
-    ) -> candle_core::Result<HeadFit> {
+    pub(super) fn fit(&self, config: &PosteriorConfig) -> candle_core::Result<HeadFit> {
         let states = config.feature_layers;
         let (width, parts) = (self.width, states.len() + 1);
         let start_kd = vec![0.0; self.classes * (parts * width + 1)];
@@ -141,7 +138,7 @@ impl HeadRows<'_> {
 
     /// What heads say of the rows of each fold, which they have not seen: the rows that are judged, fold by fold, and
     /// logits `[n, k]`. No head is kept, so the evidence is not asked: some of the rows choose the prior.
-    pub(in crate::experiment) fn judge(&self) -> candle_core::Result<(Vec<usize>, Vec<f64>)> {
+    pub(super) fn judge(&self) -> candle_core::Result<(Vec<usize>, Vec<f64>)> {
         let all: usize = self.folds.iter().map(|fold| fold.judged.len()).sum();
         let every = all.div_ceil(PRIOR_ROWS).max(1);
         let few = |rows: &[usize]| -> Vec<usize> { rows.iter().copied().step_by(every).collect() };
