@@ -123,15 +123,15 @@ fn leaks_repeats_contradictions_and_characters_are_found_with_both_rows() {
     let home = Home::new();
     let mut train = rows(120, 1);
     let test = rows(60, 2);
-    // Lines of train.csv: 122 repeats 2, 123 contradicts 3, 124 nearly repeats 4.
+    // Lines of train.csv: 122 repeats 2, 123 contradicts 3; 126 and 127 are nearly 125, 127 with another label.
     train.push(train[0].clone());
     train.push((train[1].0.to_uppercase(), 2));
-    train.push((format!("{} today and also tomorrow", train[2].0), 2));
     train.push(("please cafÃ© the <b>invoice</b>".to_owned(), 0));
     let long =
         "the parcel with the glasses for my grandmother never came to the depot in the old town";
     train.push((format!("{long} of ours"), 1));
     train.push((format!("{long} of hers"), 1));
+    train.push((format!("{long} of yours"), 0));
     let mut test: Vec<(String, usize)> = test;
     test[5] = train[9].clone();
     test[6] = (format!("{long} of mine"), 1);
@@ -154,8 +154,9 @@ fn leaks_repeats_contradictions_and_characters_are_found_with_both_rows() {
     assert_eq!(pairs("repeat"), [(train.clone(), 122, train.clone(), 2)]);
     assert_eq!(pairs("contradiction"), [(train.clone(), 123, train.clone(), 3)]);
     assert_eq!(pairs("leak"), [(test.clone(), 7, train.clone(), 11)]);
-    assert_eq!(pairs("near_repeat"), [(train.clone(), 127, train.clone(), 126)]);
-    assert_eq!(pairs("near_leak"), [(test, 8, train, 126)]);
+    assert_eq!(pairs("near_repeat"), [(train.clone(), 126, train.clone(), 125)]);
+    assert_eq!(pairs("near_contradiction"), [(train.clone(), 127, train.clone(), 125)]);
+    assert_eq!(pairs("near_leak"), [(test, 8, train, 125)]);
     assert_eq!(findings(&report, "characters").len(), 1);
     assert_eq!(report["characters"]["wrong_encoding"], 1);
     assert_eq!(report["characters"]["markup"], 1);
@@ -189,6 +190,14 @@ fn a_model_reads_texts_as_in_service_and_says_what_it_has_seen() {
     assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
     let again = home.run(&arguments);
     assert_eq!(first.stdout, again.stdout);
+    let kept = || std::fs::read_dir(home.path("cache/features")).unwrap().count();
+    let before = kept();
+    home.write(
+        "other.csv",
+        csv(rows(90, 3).into_iter().map(|(text, topic)| (text, (topic + 1) % 3))),
+    );
+    assert!(home.run(&arguments).status.success());
+    assert_eq!(kept(), before);
     assert!(!String::from_utf8_lossy(&again.stderr).contains("trained on"));
 }
 

@@ -14,7 +14,7 @@ const RUN: usize = 5;
 /// Characters of a text that count.
 const CHARACTERS: usize = 2000;
 /// Texts are nearly the same from this similarity on.
-pub const SIMILAR: f64 = 0.8;
+const SIMILAR: f64 = 0.8;
 
 /// A row whose text is that of an earlier row, or nearly.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::metrics::argmax;
+use crate::train::class_counts;
 
 /// Fewer rows than this are few to learn a class from, and to test it with.
-pub const FEW: usize = 10;
+pub const FEW: u64 = 10;
 /// From this share on, pairs of classes are named.
 const SHARE: f64 = 0.1;
 /// Fewer rows than this may be chance.
-const ROWS: usize = 5;
+const ROWS: u64 = 5;
 
 /// A class with few rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RareClass {
     pub label: String,
-    pub rows: usize,
+    pub rows: u64,
 }
 
 /// Two classes of which many rows are taken for the other one.
@@ -25,15 +26,15 @@ pub struct RareClass {
 pub struct Confused {
     pub labels: [String; 2],
     /// Rows with one of the two labels.
-    pub rows: usize,
+    pub rows: u64,
     /// Those among them that the classifier takes for the other one of the two.
-    pub taken: usize,
+    pub taken: u64,
     pub share: f64,
 }
 
 /// Classes with fewer than [`FEW`] rows, the smallest first.
 pub fn rare(labels: &[u32], names: &[String]) -> Vec<RareClass> {
-    let counts = counts(labels, names.len());
+    let counts = class_counts(labels, names.len());
     let all = names.iter().zip(counts).filter(|(_, rows)| *rows < FEW);
     let mut rare: Vec<RareClass> =
         all.map(|(label, rows)| RareClass { label: label.clone(), rows }).collect();
@@ -43,15 +44,15 @@ pub fn rare(labels: &[u32], names: &[String]) -> Vec<RareClass> {
 
 /// Pairs of classes by logits `[n, c]` of a classifier that has not seen the rows, the largest share first.
 pub fn confused(logit_nc: &[f64], labels: &[u32], names: &[String]) -> Vec<Confused> {
-    let counts = counts(labels, names.len());
-    let mut taken: BTreeMap<[u32; 2], usize> = BTreeMap::new();
+    let counts = class_counts(labels, names.len());
+    let mut taken: BTreeMap<[u32; 2], u64> = BTreeMap::new();
     for (logit_c, &label) in logit_nc.chunks_exact(names.len()).zip(labels) {
         let said = argmax(logit_c) as u32;
         if said != label {
             *taken.entry([said.min(label), said.max(label)]).or_default() += 1;
         }
     }
-    let pair = |([a, b], taken): ([u32; 2], usize)| {
+    let pair = |([a, b], taken): ([u32; 2], u64)| {
         let (a, b) = (a as usize, b as usize);
         let rows = counts[a] + counts[b];
         let share = taken as f64 / rows as f64;
@@ -61,12 +62,6 @@ pub fn confused(logit_nc: &[f64], labels: &[u32], names: &[String]) -> Vec<Confu
     let mut found: Vec<Confused> = taken.into_iter().filter_map(pair).collect();
     found.sort_by(|a, b| b.share.total_cmp(&a.share));
     found
-}
-
-fn counts(labels: &[u32], classes: usize) -> Vec<usize> {
-    let mut counts = vec![0; classes];
-    labels.iter().for_each(|&label| counts[label as usize] += 1);
-    counts
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use alike::SIMILAR;
 use alike::{Alike, alike};
 pub use characters::Oddity;
 use characters::oddities;
@@ -102,7 +101,7 @@ pub struct Audit {
     /// Rows of each split.
     pub rows: BTreeMap<String, usize>,
     pub classes: usize,
-    /// What judged the labels: an encoder, or `words`.
+    /// What judged the labels, as [`Labels::sentence`] has it.
     pub judge: String,
     pub labels: Labels,
     /// Findings by their reason.

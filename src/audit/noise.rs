@@ -95,11 +95,6 @@ impl LabelNoise {
             .unzip::<f64, u32, Vec<f64>, Vec<u32>>();
         Some(Self { temperature: inverse.recip(), given_cc, wrong_n, instead_n, rounds })
     }
-
-    /// How many labels are wrong, as far as the classifier can tell.
-    pub fn expected(&self) -> f64 {
-        self.wrong_n.iter().sum()
-    }
 }
 
 /// Each class is labelled right but for this share of its rows, `[c, c]`.

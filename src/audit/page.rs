@@ -1,6 +1,6 @@
 //! The findings as a page for people, in Markdown and HTML.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Audit, Finding, Lengths, Reason};
 use crate::evaluate::{Block, render, table};
@@ -97,7 +97,7 @@ fn list(reason: Reason, findings: &[&Finding], blocks: &mut Vec<Block>) {
     }
     let number = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
     let line = |finding: &&Finding| {
-        let other = finding.other.as_ref().map(place).unwrap_or_default();
+        let other = finding.other.as_ref().map(ToString::to_string).unwrap_or_default();
         // The first cell of a row takes more than one line.
         let mut cells = vec![short(finding), finding.given.clone()];
         match reason {
@@ -108,7 +108,7 @@ fn list(reason: Reason, findings: &[&Finding], blocks: &mut Vec<Block>) {
             Reason::Characters => {}
             _ => cells.extend([finding.suggested.clone().unwrap_or_default(), other]),
         }
-        cells.push(place(&finding.place));
+        cells.push(finding.place.to_string());
         cells
     };
     let header: &[&str] = match reason {
@@ -117,13 +117,6 @@ fn list(reason: Reason, findings: &[&Finding], blocks: &mut Vec<Block>) {
         _ => &["text", "given", "other label", "earlier row", "row"],
     };
     blocks.push(table(header, findings.iter().take(MOST).map(line).collect()));
-}
-
-/// A row by its file and line.
-fn place(place: &crate::data::Place) -> String {
-    let file = PathBuf::from(&place.file);
-    let name = file.file_name().map_or(place.split.clone(), |name| name.to_string_lossy().into());
-    format!("{name} {}", place.line)
 }
 
 /// The beginning of its texts, on one line.

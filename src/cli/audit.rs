@@ -1,23 +1,22 @@
 //! `bayes audit`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
 use super::progress::Display;
-use super::words::{cut, filled, quoted};
+use super::words::{cut, filled, quoted, whole};
 use super::written::ExperimentFlags;
 use super::{Common, Outcome, model_folder, print, print_json, replace};
 use crate::audit::{self, Audit, Finding, PAGES, Reason};
-use crate::data::Place;
 use crate::data::table::Format;
 use crate::experiment::{self, Experiment};
 use crate::numbers::grouped;
 use crate::store::write_atomically;
 
 /// Keys that an audit reads. It looks at all rows and trains no network.
-const READ: [&str; 14] = [
+const READ: [&str; 15] = [
     "data.dataset",
     "data.text_column",
     "data.text_pair_column",
@@ -30,6 +29,7 @@ const READ: [&str; 14] = [
     "data.header",
     "data.max_length",
     "data.truncation",
+    "model.init",
     "model.pooling",
     "train.seed",
 ];
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "MODEL", conflicts_with_all = ["config", "init", "settings"])]
     model: Option<PathBuf>,
     /// Number of rows with a doubtful label to show
-    #[arg(short, default_value_t = SHOWN)]
+    #[arg(short, value_parser = whole::<usize>(0..=u64::MAX), default_value_t = SHOWN)]
     n: usize,
     /// Write all findings to this table: CSV, TSV, JSONL or Parquet, by its extension
     #[arg(long, value_name = "FILE")]
@@ -66,7 +66,7 @@ impl Options {
     fn experiment(&self) -> Result<Experiment> {
         for setting in self.experiment.settings() {
             let key = setting.split('=').next().unwrap_or_default().trim();
-            if key != "model.init" && !READ.contains(&key) {
+            if !READ.contains(&key) {
                 bail!(
                     "`--set {key}` has no effect on an audit, which looks at all rows and trains no network; remove \
                      it. An audit reads {}",
@@ -187,7 +187,7 @@ fn label(finding: &Finding) -> String {
     let suggested = suggested.as_deref().unwrap_or_default();
     let texts = [Some(text), pair.as_ref()].into_iter().flatten();
     let words: Vec<&str> = texts.flat_map(|text| text.split_whitespace()).collect();
-    let line = format!("{}: {given} → {suggested}?", place(&finding.place));
+    let line = format!("{}: {given} → {suggested}?", finding.place);
     let certain = format!("{:.3}", probability.unwrap_or_default());
     format!("  {:<70}{certain:>8}\n      {}\n", cut(&line, 69), cut(&words.join(" "), 74))
 }
@@ -216,11 +216,4 @@ fn classes(audit: &Audit) -> String {
         text += &format!("  {:<66}{share:>12}\n", cut(&names, 65));
     }
     text
-}
-
-/// A row by the name of its file and its line.
-fn place(place: &Place) -> String {
-    let name = Path::new(&place.file).file_name();
-    let name = name.map_or(place.split.clone(), |name| name.to_string_lossy().into_owned());
-    format!("{name} {}", place.line)
 }

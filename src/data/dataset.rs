@@ -1,6 +1,8 @@
 //! A data set: the rows of each split, or a sample of them, with one set of classes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -34,6 +36,15 @@ pub struct Place {
     pub file: String,
     /// In the file, counted from 1; of a Parquet file the row.
     pub line: u64,
+}
+
+impl fmt::Display for Place {
+    /// The name of the file, or of the split where there is none, and the line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Path::new(&self.file).file_name();
+        let name = name.map_or(self.split.as_str().into(), |name| name.to_string_lossy());
+        write!(f, "{name} {}", self.line)
+    }
 }
 
 /// A data set.

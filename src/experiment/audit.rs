@@ -16,7 +16,9 @@ use crate::audit::{self, Audit, Judged, Lengths, Rows};
 use crate::calibrate::{Fold, folds};
 use crate::compute::{Backend, Noise};
 use crate::data::split::{RowKey, content_hash};
-use crate::data::{Dataset, Example, Overrides, Part, Preprocessing, TokenSet};
+use crate::data::{
+    CrossFit, DataConfig, Dataset, Example, Overrides, Part, Preprocessing, TokenSet,
+};
 use crate::evaluate::Baseline;
 use crate::model::{ModelConfig, Networks};
 
@@ -47,8 +49,9 @@ pub fn audit(
                     .to_owned(),
         });
     }
-    let dataset =
-        Dataset::open(&experiment.data)?.told(&mut |remark| show(Progress::from(&remark)));
+    // Splits stay apart, whatever a training would make of them.
+    let config = DataConfig { cross_fit: CrossFit::Auto, ..experiment.data.clone() };
+    let dataset = Dataset::open(&config)?.told(&mut |remark| show(Progress::from(&remark)));
     let rows = Rows::new(&dataset);
     let noise = Noise::new(experiment.train.seed);
     let keys: Vec<RowKey> = rows.examples().map(RowKey::from).collect();
@@ -90,7 +93,16 @@ pub fn of_model(
         (Some(name), Some(own)) if name != own.dataset => own.like(name),
         (_, Some(own)) => own.clone(),
         (Some(_), None) => experiment.data.clone(),
-        (None, None) => return Err(ExperimentError::NoData(model.to_owned())),
+        (None, None) => {
+            return Err(ExperimentError::Config {
+                place: "`--model`".to_owned(),
+                message: format!(
+                    "`{}` does not record its training data; name the data to look at, as in `bayes audit DATA --model \
+                     …`",
+                    model.display()
+                ),
+            });
+        }
     };
     if let Some(Preprocessing { max_length, truncation, .. }) =
         manifest.map(|manifest| manifest.preprocessing)
