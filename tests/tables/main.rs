@@ -8,6 +8,7 @@ mod folders;
 #[expect(dead_code, reason = "only a part is needed here")]
 #[path = "../home/mod.rs"]
 mod home;
+mod label_maps;
 mod told;
 
 use home::{Home, TINY, text, tickets};

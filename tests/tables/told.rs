@@ -342,3 +342,24 @@ fn names_in_another_order_are_refused_and_a_test_without_a_class_is_said() {
     let (_, said) = plan(&home, "parts", &["--set", "data.ood_label=oos"]).unwrap();
     assert!(said.contains("all 20 rows of the split `test` are out of scope"), "{said}");
 }
+
+#[test]
+fn a_run_of_nul_is_refused_in_every_table() {
+    use std::io::Write;
+    let home = Home::new();
+    let mut bytes = ("text,label\n".to_owned() + &rows(80, ",", ["a", "b"])).into_bytes();
+    bytes[200..500].fill(0);
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(&bytes).unwrap();
+    home.write("hole.csv", &bytes);
+    home.write("hole.csv.gz", packer.finish().unwrap());
+    home.write("hole.tsv", String::from_utf8(bytes).unwrap().replace(',', "\t"));
+    for name in ["hole.csv", "hole.csv.gz", "hole.tsv"] {
+        let message = plan(&home, name, &[]).unwrap_err();
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            message.contains("line ") && message.contains("300 NUL bytes in a row"),
+            "{message}"
+        );
+    }
+}
