@@ -4,6 +4,7 @@
 //! filtering: Chaudhuri, Ganti and Kaushik, ICDE 2006; Bayardo, Ma and Srikant, WWW 2007). The result is exact for
 //! what is looked at: case, accents and white space are folded, and of a text the first [`CHARACTERS`] count.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -78,45 +79,49 @@ fn hash(run: &[char]) -> u32 {
 fn nearly(sets: &[Vec<u32>]) -> Vec<(usize, usize, f64)> {
     let mut count: HashMap<u32, u32> = HashMap::new();
     sets.iter().flatten().for_each(|run| *count.entry(*run).or_default() += 1);
+    let rarest: Vec<Vec<u32>> = sets.par_iter().map(|set| rarest(set, &count)).collect();
     let mut index: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut found = Vec::new();
-    for (place, set) in sets.iter().enumerate() {
-        // Whatever shares so large a part of this set has one of these.
-        let shared = (SIMILAR * set.len() as f64).ceil() as usize;
-        let mut rarest = set.clone();
-        rarest.sort_unstable_by_key(|run| (count[run], *run));
-        rarest.truncate(set.len() + 1 - shared.max(1));
-        // A run that no other set has leads nowhere.
-        rarest.retain(|run| count[run] > 1);
-        let known = rarest.iter().filter_map(|run| index.get(run)).flatten();
-        let mut candidates: Vec<u32> = known.copied().collect();
+    for (place, runs) in rarest.iter().enumerate() {
+        runs.iter().for_each(|&run| index.entry(run).or_default().push(place as u32));
+    }
+    let near = |place: usize| {
+        let earlier = |run| index[run].iter().copied().take_while(|&one| (one as usize) < place);
+        let mut candidates: Vec<u32> = rarest[place].iter().flat_map(earlier).collect();
         candidates.sort_unstable();
         candidates.dedup();
-        let near = candidates.into_iter().find_map(|earlier| {
-            let similarity = jaccard(set, &sets[earlier as usize]);
-            (similarity >= SIMILAR).then_some((place, earlier as usize, similarity))
-        });
-        found.extend(near);
-        rarest.into_iter().for_each(|run| index.entry(run).or_default().push(place as u32));
-    }
-    found
+        candidates.into_iter().find_map(|earlier| {
+            let similarity = jaccard(&sets[place], &sets[earlier as usize])?;
+            Some((place, earlier as usize, similarity))
+        })
+    };
+    (0..sets.len()).into_par_iter().filter_map(near).collect()
 }
 
-/// |a ∩ b| / |a ∪ b| of sets that are sorted; 0 where their sizes alone rule out that they are similar.
-fn jaccard(a: &[u32], b: &[u32]) -> f64 {
-    let (least, most) = (a.len().min(b.len()), a.len().max(b.len()));
-    if (least as f64) < SIMILAR * most as f64 || most == 0 {
-        return 0.0;
-    }
+/// The rarest runs of a set: whatever is similar to it has one of these. A run that no other set has leads nowhere.
+fn rarest(set: &[u32], count: &HashMap<u32, u32>) -> Vec<u32> {
+    let shared = (SIMILAR * set.len() as f64).ceil() as usize;
+    let mut rarest: Vec<(u32, u32)> = set.iter().map(|run| (count[run], *run)).collect();
+    rarest.sort_unstable();
+    rarest.truncate(set.len() + 1 - shared.max(1));
+    rarest.into_iter().filter(|(count, _)| *count > 1).map(|(_, run)| run).collect()
+}
+
+/// |a ∩ b| / |a ∪ b| of sets that are sorted, where that is [`SIMILAR`] or more. Most pairs are far from it, which
+/// shows after a few of their elements.
+fn jaccard(a: &[u32], b: &[u32]) -> Option<f64> {
+    let total = a.len() + b.len();
+    // The least |a ∩ b| that is enough; one less, so that rounding loses no pair.
+    let least = (SIMILAR / (1.0 + SIMILAR) * total as f64) as usize;
     let (mut i, mut j, mut both) = (0, 0, 0usize);
-    while i < a.len() && j < b.len() {
+    while i < a.len() && j < b.len() && both + (a.len() - i).min(b.len() - j) >= least {
         match a[i].cmp(&b[j]) {
-            std::cmp::Ordering::Less => i += 1,
-            std::cmp::Ordering::Greater => j += 1,
-            std::cmp::Ordering::Equal => (i, j, both) = (i + 1, j + 1, both + 1),
+            Ordering::Less => i += 1,
+            Ordering::Greater => j += 1,
+            Ordering::Equal => (i, j, both) = (i + 1, j + 1, both + 1),
         }
     }
-    both as f64 / (a.len() + b.len() - both) as f64
+    let similarity = both as f64 / (total - both) as f64;
+    (similarity >= SIMILAR).then_some(similarity)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub enum Oddity {
     Control,
     /// Characters that draw nothing, or turn the direction of what follows.
     Invisible,
-    /// Tags and character references of HTML.
+    /// Tags and character references of HTML, but for line breaks.
     Markup,
     /// A word of Latin letters with Cyrillic or Greek ones among them.
     MixedScripts,
@@ -90,7 +90,7 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// `<br />`, `</p>`, `&amp;`, `&#39;`.
+/// `<b>`, `</p>`, `&amp;`, `&#39;`, but no `<br />`, which training reads as a space.
 fn begins_markup(first: char, rest: &str) -> bool {
     let rest = &rest[first.len_utf8()..];
     match first {
@@ -102,9 +102,14 @@ fn begins_markup(first: char, rest: &str) -> bool {
             let inside = rest[..end].trim_matches('/');
             let (name, attributes) = inside.split_once(' ').unwrap_or((inside, ""));
             // `a <b and c> d` is no tag.
-            let is_tag = attributes.trim_matches(['/', ' ']).is_empty() || attributes.contains('=');
+            let bare = attributes.trim_matches(['/', ' ']).is_empty();
+            let is_tag = bare || attributes.contains('=');
+            let is_break = bare && name.eq_ignore_ascii_case("br");
             let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
-            is_tag && begins && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            is_tag
+                && !is_break
+                && begins
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
         }
         '&' => rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '#').is_some_and(|end| {
             let named = rest.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -139,7 +144,7 @@ mod tests {
             ("ring\u{7}", Oddity::Control),
             ("pass\u{200b}word", Oddity::Invisible),
             ("\u{202e}txt.exe", Oddity::Invisible),
-            ("good<br /><br />film", Oddity::Markup),
+            ("good<br /><b>film", Oddity::Markup),
             ("Tom &amp; Jerry", Oddity::Markup),
             ("it&#39;s", Oddity::Markup),
             ("<a href=\"x\">here", Oddity::Markup),
@@ -158,6 +163,7 @@ mod tests {
             "SÃO PAULO IS NOT Ã OR Â.",
             "1 < 2 && 3 > 2; AT&T; R&D",
             "a<b and c>d",
+            "good<br /><BR>film",
             "Привет, мир",
             "αβγ and abc",
             "👩\u{200d}🚀 ❤\u{fe0f}",
