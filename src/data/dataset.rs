@@ -173,7 +173,10 @@ impl Dataset {
             Some(split) => {
                 format!("the rows of `{split}` are the test split, as in published figures")
             }
-            None => "rows of the training split are used instead".to_owned(),
+            None if content.raw.contains_key("train") => {
+                "rows of the training split are used instead".to_owned()
+            }
+            None => "there are no rows with a label".to_owned(),
         };
         content.remarks.extend(hidden.iter().map(|split| {
             Remark::Note(format!(
@@ -197,7 +200,7 @@ impl Dataset {
         let settled = classes::settle(&content.occurring(), names, &located.name, config)
             .map_err(|error| content.explained(error, &hidden))?;
         let Classes { task, names: classes, in_files, fates, remarks } = settled;
-        let contradicted = contradiction(&content, &fates);
+        let contradicted = contradiction(&content, &fates, &classes);
         let placeholders = placeholders(&content);
         let one_text = one_text::classes_of_one_text(&content, &fates, &classes);
         let (mut splits, mut out_of_scope) = (BTreeMap::new(), BTreeMap::new());
@@ -339,16 +342,21 @@ fn placeholders(content: &Content) -> Option<Remark> {
     let (file, line) = first.place;
     let (many, are) = if rows.len() == 1 { ("text", "is") } else { ("texts", "are") };
     Some(Remark::Warning(format!(
-        "{} {many} {are} what other programs write for a missing value, such as `{}` in `{}` line \
+        "{} {many} {are} what other programs write for a missing value, such as `{}` in `{}` {} \
          {line}; all are read as texts; if they mean that there is no text, remove those rows",
         rows.len(),
         first.text.trim(),
-        content.files[file as usize]
+        content.files[file as usize],
+        table::unit(&content.files[file as usize])
     )))
 }
 
 /// Texts that stand under several labels, with the first of them, in all splits.
-fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Remark> {
+fn contradiction(
+    content: &Content,
+    fates: &HashMap<String, Fate>,
+    classes: &[String],
+) -> Option<Remark> {
     let mut first: HashMap<u64, (&Raw, bool)> = HashMap::new();
     let (mut texts, mut example) = (0, None);
     for row in content.raw.values().flatten() {
@@ -362,7 +370,12 @@ fn contradiction(content: &Content, fates: &HashMap<String, Fate>) -> Option<Rem
     }
     let (one, other) = example?;
     let place = |Raw { place: (file, line), label, .. }: &Raw| {
-        format!("`{}` line {line} (`{label}`)", content.files[*file as usize])
+        let class = match fates[label] {
+            Fate::Class(class) => &classes[class as usize],
+            Fate::OutOfScope => label,
+        };
+        let file = &content.files[*file as usize];
+        format!("`{file}` {} {line} (`{class}`)", table::unit(file))
     };
     let (many, have) = if texts == 1 { ("text", "has") } else { ("texts", "have") };
     let texts_of = |row: &Raw| {

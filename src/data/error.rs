@@ -37,13 +37,15 @@ pub enum DataError {
     /// A known data set that is not on this machine, and does not come either.
     #[error(
         "data set `{name}` is not on this machine, and `{hub_id}` could not be downloaded from the \
-         Hub; you can also save it in `BAYES_DATA_DIR` as `{name}/train.parquet` (or .csv, .tsv, \
-         .jsonl) with the columns `text` and `label`"
+         Hub; you can also save its splits in the folder `{name}` of `BAYES_DATA_DIR` (`train.parquet`, `test.csv`, also \
+         .tsv and .jsonl) with the columns {columns}"
     )]
     NotFetched {
         name: &'static str,
         /// Its id on the Hub.
         hub_id: &'static str,
+        /// Those that it has there.
+        columns: String,
         source: Box<HubError>,
     },
     /// A Hub id of which nothing is in the cache.
@@ -160,7 +162,10 @@ pub enum DataError {
         source: serde_json::Error,
     },
     /// A row without text or label.
-    #[error("`{path}` line {line}: column `{column}` is empty; fill it in or remove the row")]
+    #[error(
+        "`{path}` {} {line}: column `{column}` is empty; fill it in or remove the row",
+        table::unit(path)
+    )]
     EmptyCell {
         path: PathBuf,
         /// Line, or row of a Parquet file, from 1.
@@ -169,8 +174,9 @@ pub enum DataError {
     },
     /// A row whose text is bytes of another encoding.
     #[error(
-        "`{path}` line {line}: column `{column}` has bytes that are not UTF-8: write it as texts, in pandas for \
-         example by `table[\"{column}\"].str.decode(\"latin-1\")`, or whatever its encoding is"
+        "`{path}` {} {line}: column `{column}` has bytes that are not UTF-8: write it as texts, in pandas for \
+         example by `table[\"{column}\"].str.decode(\"latin-1\")`, or whatever its encoding is",
+        table::unit(path)
     )]
     NotText {
         path: PathBuf,
@@ -180,8 +186,9 @@ pub enum DataError {
     },
     /// A row whose text has parts.
     #[error(
-        "`{path}` line {line}: column `{column}` contains {found}, but a text is needed; write the \
-         text itself, or choose another column with `data.text_column`"
+        "`{path}` {} {line}: column `{column}` contains {found}, but a text is needed; write the \
+         text itself, or choose another column with `data.text_column`",
+        table::unit(path)
     )]
     NestedText {
         path: PathBuf,
@@ -193,9 +200,10 @@ pub enum DataError {
     },
     /// A row whose label has parts that are no labels.
     #[error(
-        "`{path}` line {line}: the label `{label}` in column `{column}` is an object or a nested \
+        "`{path}` {} {line}: the label `{label}` in column `{column}` is an object or a nested \
          list, but a word or a number is needed; write the label itself, or choose another column \
-         with `data.label_column`"
+         with `data.label_column`",
+        table::unit(path)
     )]
     NestedLabel {
         path: String,
@@ -227,9 +235,10 @@ pub enum DataError {
     },
     /// A row with several labels, or none, where one is needed.
     #[error(
-        "`{path}` line {line}: the label `{label}` in column `{column}` is a list of {count}, but \
+        "`{path}` {} {line}: the label `{label}` in column `{column}` is a list of {count}, but \
          `bayes` gives each text one label; choose another column with `data.label_column`, or \
-         write one label in each row"
+         write one label in each row",
+        table::unit(path)
     )]
     SeveralLabels {
         path: String,
@@ -244,9 +253,10 @@ pub enum DataError {
     },
     /// An integer label beyond the list of names.
     #[error(
-        "`{path}` line {line}: the label `{label}` in column `{column}` is beyond the {names} \
+        "`{path}` {} {line}: the label `{label}` in column `{column}` is beyond the {names} \
          class names, which count from 0{}; correct the names (`labels.json`, or the `ClassLabel` \
          in the file's own metadata) or the labels",
+        table::unit(path),
         if *from_one { ", while the labels count from 1" } else { "" }
     )]
     BeyondNames {

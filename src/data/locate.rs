@@ -165,7 +165,11 @@ pub fn obtain(name: &str) -> Result<Located, DataError> {
     match locate(name) {
         Err(DataError::NotHere { name, hub_id }) => match fetch(name, None, None) {
             Ok(fetched) => of_fetched(name, known::find(name), fetched),
-            Err(DataError::Hub(source)) => Err(DataError::NotFetched { name, hub_id, source }),
+            Err(DataError::Hub(source)) => {
+                let columns = known::find(name).map_or(Vec::new(), |known| known.form.needed());
+                let columns = format!("`{}`", columns.join("`, `"));
+                Err(DataError::NotFetched { name, hub_id, columns, source })
+            }
             Err(error) => Err(error),
         },
         Err(DataError::NotCached { id }) => match fetch(&id, None, None) {
@@ -209,7 +213,8 @@ fn in_folder(
     folder: &Path,
 ) -> Result<Located, DataError> {
     let found = Splits::in_folder(folder, known.is_some())?;
-    if !found.is_trainable() {
+    let reported = known.map_or("", |known| known.reported);
+    if !found.is_trainable() && !found.splits.contains_key(reported) {
         let hint = way_out::hint(folder, &found.passed);
         return Err(DataError::NoSplits { path: folder.to_owned(), hint });
     }

@@ -15,8 +15,11 @@ fn number(label: &str) -> Option<i64> {
     whole_number(&label).unwrap_or(&label).parse().ok()
 }
 
+/// Not a number, with a decimal point or comma either.
 fn is_word(label: &&str) -> bool {
-    number(label).is_none() && !looks_missing(tidy(label).as_str())
+    let label = tidy(label);
+    let is_number = label.replacen(',', ".", 1).parse::<f64>().is_ok_and(f64::is_finite);
+    number(&label).is_none() && !is_number && !looks_missing(&label)
 }
 
 /// Refuses words and numbers, or truth values, among the labels of the same files: as many words as there are
@@ -258,6 +261,9 @@ mod tests {
             (&["yes", "no", "0", "1"], &[], &[]),
             (&["true", "false", "0", "1"], &[], &[]),
             (&["true", "false", "unsure"], &[], &[]),
+            (&["1", "2", "3", "1.5"], &[], &[]),
+            (&["1", "1.5", "2", "2.5"], &[], &[]),
+            (&["1,5", "2,5", "3"], &[], &[]),
             (four, &[("0", "0")], &[]),
             (four, &[("0", "neg"), ("1", "pos")], &[]),
             (four, &[], &["neg", "pos"]),

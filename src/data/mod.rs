@@ -61,7 +61,9 @@ pub use error::DataError;
 pub use example::Example;
 pub use fetch::{Fetched, fetch};
 pub use head::{Head, head};
-pub use known::{Form, Known, Score, Suite, Terms, Written, all as all_known, find as find_known};
+pub use known::{
+    Form, Known, Role, Score, Suite, Terms, Written, all as all_known, find as find_known,
+};
 pub use locate::{Located, is_here, locate, obtain, refuse_both};
 pub use order::epoch_batches;
 pub use out_of_scope::Tested;

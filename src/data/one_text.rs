@@ -7,7 +7,7 @@ use super::clean;
 use super::read::Content;
 use super::split::text_key;
 use super::take::Raw;
-use super::{Remark, remark::some};
+use super::{Remark, remark::some, table};
 
 /// What the rows of a class have in common.
 struct Seen<'a> {
@@ -44,11 +44,12 @@ pub(super) fn classes_of_one_text(
         let (file, line) = seen.first.place;
         let text: String = clean(&seen.first.text).chars().take(60).collect();
         Remark::Warning(format!(
-            "all {} training rows of {} have the same text, `{text}` (the first in `{}` line {line}), so nothing can be \
+            "all {} training rows of {} have the same text, `{text}` (the first in `{}` {} {line}), so nothing can be \
              measured for it; if that is the header of another table, remove those lines",
             seen.rows,
             some([names[class as usize].as_str()]),
-            content.files[file as usize]
+            content.files[file as usize],
+            table::unit(&content.files[file as usize])
         ))
     };
     found.into_iter().map(say).collect()

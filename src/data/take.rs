@@ -131,9 +131,9 @@ mod tests {
             let values = vec![text, Value::Text("x".to_owned())];
             take.raw(&Row { line: 3, values }).err().unwrap().to_string()
         };
-        assert!(message(Value::Null).contains("line 3: column `text` is empty"));
+        assert!(message(Value::Null).contains("row 3: column `text` is empty"));
         assert!(
-            message(Value::Bytes).contains("line 3: column `text` has bytes that are not UTF-8")
+            message(Value::Bytes).contains("row 3: column `text` has bytes that are not UTF-8")
         );
     }
 }

@@ -36,6 +36,19 @@ impl Form {
         }
     }
 
+    /// The columns that its files have at the least, on the Hub.
+    pub fn needed(self) -> Vec<&'static str> {
+        match self {
+            Self::Plain => vec!["text", "label"],
+            Self::Pair(text, pair) => vec![text, pair, "label"],
+            Self::MarkedWord => {
+                vec!["sentence1", "start1", "end1", "sentence2", "start2", "end2", "label"]
+            }
+            Self::Answers => vec!["paragraph", "question", "answer", "label"],
+            Self::Choices => vec!["premise", "question", "choice1", "choice2", "label"],
+        }
+    }
+
     /// Whether columns are made of others.
     pub fn makes_columns(self) -> bool {
         matches!(self, Self::MarkedWord | Self::Choices | Self::Answers)
@@ -43,16 +56,11 @@ impl Form {
 
     /// The table with the columns of texts and labels, where they are made of others that it has.
     pub fn read(self, table: Table, path: &str) -> Table {
-        let needed: &[&str] = match self {
-            Self::Plain | Self::Pair(..) => return table,
-            Self::MarkedWord => {
-                &["sentence1", "start1", "end1", "sentence2", "start2", "end2", "label"]
-            }
-            Self::Answers => &["paragraph", "question", "answer", "label"],
-            Self::Choices => &["premise", "question", "choice1", "choice2", "label"],
-        };
+        if !self.makes_columns() {
+            return table;
+        }
         let place = |name: &&str| table.columns.iter().position(|column| column == name);
-        let Some(places) = needed.iter().map(place).collect::<Option<Vec<_>>>() else {
+        let Some(places) = self.needed().iter().map(place).collect::<Option<Vec<_>>>() else {
             return table;
         };
         let path = path.to_owned();

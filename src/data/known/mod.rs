@@ -4,7 +4,7 @@ mod form;
 mod suites;
 
 pub use self::form::Form;
-pub use self::suites::{Score, Suite, Written};
+pub use self::suites::{Role, Score, Suite, Written};
 
 /// A known data set.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct Known {
     pub form: Form,
     /// The suite of benchmarks that it is a task of.
     pub suite: Option<Suite>,
+    /// What it is there.
+    pub role: Role,
     /// What the suite counts: its score of the task is their mean.
     pub scores: &'static [Score],
     /// Splits whose answers the server of the suite takes, and what their files are called, without the ending.
@@ -47,6 +49,7 @@ const PLAIN: Known = Known {
     labels: &[],
     form: Form::Plain,
     suite: None,
+    role: Role::Own,
     scores: &[],
     submissions: &[],
     written: Written::Name,

@@ -48,7 +48,44 @@ pub enum Written {
     Questions,
 }
 
+/// What a task is in its suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Models are trained for it, and it counts in the average.
+    Own,
+    /// Models of that task are tested on it; the two count as one, by their mean.
+    SecondTest(&'static str),
+    /// Models of that task are tested on it, and it counts nothing.
+    Diagnostic(&'static str),
+}
+
 impl Suite {
+    /// The suite of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Glue, Self::SuperGlue].into_iter().find(|suite| suite.name() == name)
+    }
+
+    /// Its name in commands.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Glue => "glue",
+            Self::SuperGlue => "super_glue",
+        }
+    }
+
+    /// Its tasks that are known here, in their order.
+    pub fn tasks(self) -> impl Iterator<Item = &'static Known> {
+        TASKS.iter().filter(move |known| known.suite == Some(self))
+    }
+
+    /// Tasks that its average has and that are not known here.
+    pub fn others(self) -> &'static [&'static str] {
+        match self {
+            Self::Glue => &["stsb"],
+            Self::SuperGlue => &["record", "wsc"],
+        }
+    }
+
     /// Its name for people.
     pub fn title(self) -> &'static str {
         match self {
@@ -153,6 +190,7 @@ pub(super) const TASKS: &[Known] = &[
         terms: "several, as the authors say; cite Williams et al. 2018",
         labels: NLI,
         form: Form::Pair("premise", "hypothesis"),
+        role: Role::SecondTest("mnli"),
         submissions: &[("test", "MNLI-mm")],
         ..GLUE
     },
@@ -197,6 +235,7 @@ pub(super) const TASKS: &[Known] = &[
         form: Form::Pair("premise", "hypothesis"),
         scores: &[Score::Matthews],
         reported: "",
+        role: Role::Diagnostic("mnli"),
         submissions: &[("test", "AX")],
         ..GLUE
     },
@@ -277,6 +316,7 @@ pub(super) const TASKS: &[Known] = &[
         labels: RTE,
         form: Form::Pair("sentence1", "sentence2"),
         scores: &[Score::Matthews],
+        role: Role::Diagnostic("super_glue/rte"),
         submissions: &[("test", "AX-b")],
         ..SUPER_GLUE
     },
@@ -289,6 +329,7 @@ pub(super) const TASKS: &[Known] = &[
         labels: RTE,
         form: Form::Pair("premise", "hypothesis"),
         scores: &[Score::Parity, Score::Accuracy],
+        role: Role::Diagnostic("super_glue/rte"),
         submissions: &[("test", "AX-g")],
         ..SUPER_GLUE
     },

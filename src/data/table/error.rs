@@ -177,8 +177,9 @@ pub enum TableError {
     },
     /// The place of a word in a sentence that is none.
     #[error(
-        "`{path}` line {line}: `start` and `end` of the word are no places in `{sentence}`; get an \
-         undamaged copy of the data set"
+        "`{path}` {} {line}: `start` and `end` of the word are no places in `{sentence}`; get an \
+         undamaged copy of the data set",
+        super::unit(path)
     )]
     Word { path: String, line: u64, sentence: &'static str },
     /// Bytes that are not UTF-8.

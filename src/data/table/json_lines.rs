@@ -83,10 +83,10 @@ impl JsonLinesRows {
         let mut known = HashSet::new();
         while rows.looked_at.len() < SAMPLE_ROWS {
             let Some(object) = rows.object().transpose() else { break };
-            let fatal = object.as_ref().is_err_and(|error| !error.is_of_a_row());
             let first = rows.looked_at.is_empty();
+            let fatal = |error: &TableError| !error.is_of_a_row() || first && is_array(error);
             match object {
-                Err(error) if fatal || first => return Err(error),
+                Err(error) if fatal(&error) => return Err(error),
                 object => {
                     let keys = object.iter().flat_map(|(_, Pairs(pairs))| pairs);
                     let keys = keys.map(|(key, _)| key);
@@ -94,6 +94,12 @@ impl JsonLinesRows {
                     rows.looked_at.push_back(object);
                 }
             }
+        }
+        // One that is like no object may be another kind of file.
+        if !rows.looked_at.iter().any(Result::is_ok)
+            && let Some(first) = rows.looked_at.pop_front()
+        {
+            return Err(first.err().expect("there is no object"));
         }
         if rows.columns.is_empty() {
             let expected = "expected a JSON object with at least one key on the first line";
@@ -167,22 +173,35 @@ impl JsonLinesRows {
         let text = utf8(bytes, &self.path, line)?;
         // Before parsing: a file that is one array over many lines would be called broken.
         let found = match text.trim_ascii_start().as_bytes().first() {
-            Some(b'{') => return serde_json::from_str(text).map_err(|error| self.broken(&error)),
-            Some(b'[') => "an array".to_owned(),
+            Some(b'{') => {
+                return serde_json::from_str(text).map_err(|error| self.broken(text, &error));
+            }
+            Some(b'[') => ARRAY.to_owned(),
             _ => format!("`{}`", beginning(text)),
         };
         Err(TableError::NotAnObject { path: path(), line, found })
     }
 
-    fn broken(&self, error: &serde_json::Error) -> TableError {
+    fn broken(&self, text: &str, error: &serde_json::Error) -> TableError {
         // The parser sees a single line and always says `line 1`, so that part is cut off.
         let what = error.to_string();
-        let what = match error.is_eof() {
-            true => "the line ends before its JSON object is complete".to_owned(),
-            false => what.split(" at line ").next().unwrap_or_default().to_owned(),
+        let there = text.get(error.column().saturating_sub(1)..).unwrap_or_default();
+        let is_there = |word: &&&str| there.trim_start_matches('-').starts_with(**word);
+        let what = match (error.is_eof(), ["NaN", "Infinity"].iter().find(is_there)) {
+            (true, _) => "the line ends before its JSON object is complete".to_owned(),
+            (_, Some(word)) => format!("`{word}` is no value of JSON: write `null`"),
+            _ => what.split(" at line ").next().unwrap_or_default().to_owned(),
         };
         TableError::Json { path: self.path.clone(), line: self.line, column: error.column(), what }
     }
+}
+
+/// What a line that is no object is called where it is an array.
+const ARRAY: &str = "an array";
+
+/// Whether the file is one array, or begins with one.
+fn is_array(error: &TableError) -> bool {
+    matches!(error, TableError::NotAnObject { found, .. } if found == ARRAY)
 }
 
 /// As much of a line as a message shows.
@@ -297,12 +316,29 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_object_is_shown() {
-        let message = open(b"// made by hand\n{\"text\":\"a\"}\n").err().unwrap().to_string();
+        let message = open(b"// made by hand\n").err().unwrap().to_string();
         assert!(
             message.contains("line 1") && message.contains("found `// made by hand`"),
             "{message}"
         );
         assert!(message.contains("remove"), "{message}");
+    }
+
+    /// The first line is a row like any other, as soon as there is an object.
+    #[test]
+    fn a_bad_first_line_keeps_nobody_from_the_others() {
+        for (bad, says) in [
+            ("// made by hand", "found `// made by hand`"),
+            (r#"{"text":"a","text":"b"}"#, "the key `text` occurs twice"),
+            (r#"{"text":"a","n":NaN}"#, "`NaN` is no value of JSON: write `null`"),
+            (r#"{"text":"a","n":-Infinity}"#, "`Infinity` is no value of JSON"),
+        ] {
+            let mut rows = open(format!("{bad}\n{{\"text\":\"a\"}}\n").as_bytes()).unwrap();
+            let error = rows.next_row().unwrap_err();
+            assert!(error.is_of_a_row() && error.to_string().contains(says), "{error}");
+            assert!(error.to_string().contains("line 1"), "{error}");
+            assert_eq!(rows.next_row().unwrap().unwrap().line, 2);
+        }
     }
 
     #[test]

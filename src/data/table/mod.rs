@@ -206,6 +206,12 @@ pub fn lines(
     }
 }
 
+/// What a row of a file is called where it stands: Parquet has no lines.
+pub fn unit(path: impl AsRef<Path>) -> &'static str {
+    let extension = path.as_ref().extension().unwrap_or_default();
+    if extension.eq_ignore_ascii_case("parquet") { "row" } else { "line" }
+}
+
 /// A line as text. `name` stands for what it is from, and lines count from 1.
 ///
 /// # Errors

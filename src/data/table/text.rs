@@ -114,8 +114,9 @@ pub(super) fn guess(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;
     let place = std::str::from_utf8(bytes).err().map_or(0, |error| error.valid_up_to());
     let start = place.saturating_sub(SHOWN / 2);
-    let (text, _, _) =
-        encoding_rs::WINDOWS_1252.decode(&bytes[start..(place + SHOWN).min(bytes.len())]);
+    let shown = &bytes[start..(place + SHOWN).min(bytes.len())];
+    // What looks like the mark of another encoding is no such thing here.
+    let (text, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(shown);
     text.chars().filter(|character| !character.is_control()).take(SHOWN).collect()
 }
 
@@ -204,6 +205,9 @@ mod tests {
 
     #[test]
     fn another_encoding_is_read_where_it_is_named() {
+        // What looks like the mark of UTF-16 is two letters in the middle of a file.
+        assert_eq!(guess(b"\xff\xfe bad"), "ÿþ bad");
+        assert_eq!(guess(b"\xfe\xff bad"), "þÿ bad");
         assert_eq!(read(b"caf\xe9 \x80 5", "windows-1252").unwrap(), "café € 5");
         assert_eq!(read(b"caf\xe9", "latin1").unwrap(), "café");
         for little in [true, false] {

@@ -70,7 +70,7 @@ impl<'a> Input<'a> {
     pub fn file(path: &Path, predictor: &Predictor, said: &Overrides) -> Result<Self, StreamError> {
         let config = config(predictor, said)?;
         let table = table::open_as(path, &config.reading())?;
-        let place = format!("`{}` line", path.display());
+        let place = format!("`{}` {}", path.display(), table::unit(path));
         let input = Self::of_table(table, &config, predictor.pairs(), place)?;
         Ok(Self { path: Some(path.to_owned()), ..input })
     }
