@@ -1,11 +1,13 @@
 //! What a model answered: all that the report is computed from, and all that a predictions file
 //! holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::labels_of_model;
 use crate::calibrate::conformal::ConformalMethod;
 use crate::calibrate::{Ood, PredictionSet};
 use crate::compute::Precision;
+use crate::data::Known;
 use crate::metrics::{MetricsError, Scores};
 use crate::posterior::{LinkChoice, OwnDoubt, Posterior};
 use crate::predict::Prediction;
@@ -36,6 +38,8 @@ pub struct Answers {
     pub task: Task,
     /// Class names by label.
     pub labels: Vec<String>,
+    /// What labels of the data set were renamed to (`data.label_map`); not known of answers from a file.
+    pub renamed: BTreeMap<String, String>,
     /// One for each text.
     pub rows: Vec<Answer>,
 }
@@ -194,6 +198,16 @@ impl Answers {
         }
     }
 
+    /// By class of a known data set its label here; `None` where these are not the classes of the model.
+    pub(super) fn classes_of(&self, known: &Known) -> Option<Vec<usize>> {
+        let own = |name: &&str| self.renamed.get(*name).cloned().unwrap_or((*name).to_owned());
+        let own: Vec<String> = known.labels.iter().map(own).collect();
+        let labels = labels_of_model(&own, &self.labels).ok()?;
+        let distinct: BTreeSet<u32> = labels.iter().copied().collect();
+        let all = labels.len() == self.labels.len() && distinct.len() == labels.len();
+        all.then(|| labels.into_iter().map(|label| label as usize).collect())
+    }
+
     /// The answers to texts that have a label.
     pub(super) fn inside(&self) -> Inside<'_> {
         let (mut rows, mut labels, mut seen) = (Vec::new(), Vec::new(), Vec::new());
@@ -278,6 +292,7 @@ pub(super) mod tests {
             bound_rows: Some(199),
             task: Task::SingleLabel,
             labels: vec!["billing, \"old\"".to_owned(), "technical.support".to_owned()],
+            renamed: BTreeMap::new(),
             rows: (0..12).map(row).collect(),
         }
     }

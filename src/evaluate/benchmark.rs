@@ -32,11 +32,7 @@ impl BenchmarkReport {
     ) -> Option<Self> {
         let known = find_known(&answers.dataset)?;
         let suite = known.suite?;
-        let class = |name: &&str| answers.labels.iter().position(|label| label == name);
-        let classes: Vec<usize> = known.labels.iter().map(class).collect::<Option<_>>()?;
-        if classes.len() != answers.labels.len() {
-            return None;
-        }
+        let classes = answers.classes_of(known)?;
         let rows: Vec<Row<'_>> = inside.rows.iter().copied().zip(inside.labels.clone()).collect();
         let mut stream = noise.stream(Purpose::Bootstrap, 0, stream::BENCHMARK);
         let uniform = &mut || stream.uniform();
@@ -48,7 +44,7 @@ impl BenchmarkReport {
                 Score::F1 => Some(f1(classes[1], &rows, uniform)),
                 Score::Choices => share(&right_choices(classes[1], &rows), uniform),
                 Score::Parity => share(&equal_answers(&rows), uniform),
-                Score::ExactMatch => share(&right_questions(&rows)?, uniform),
+                Score::ExactMatch => share(&right_questions(&rows), uniform),
             }
         };
         let values: Option<Vec<Interval>> = known.scores.iter().map(interval).collect();
@@ -64,17 +60,27 @@ pub fn score_title(key: &str) -> String {
     key.replace('_', " ").replace("f1", "F1")
 }
 
-/// The questions that rows are possible answers to, where a score of the data set counts questions: rows with the same
-/// first text have the same number, from 0.
-pub(super) fn questions(dataset: &str, rows: &[&Example]) -> Option<Vec<usize>> {
+/// The questions that the rows at these places are possible answers to, or all rows if there are no places, where a score
+/// of the data set counts questions: rows with the same first text have the same number, from 0. `None` in the place of
+/// one of which not all answers are there.
+pub(super) fn questions(
+    dataset: &str,
+    rows: &[&Example],
+    places: &[usize],
+) -> Option<Vec<Option<usize>>> {
     find_known(dataset).filter(|known| known.scores.contains(&Score::ExactMatch))?;
-    let mut numbers: HashMap<&str, usize> = HashMap::new();
-    let mut found = Vec::with_capacity(rows.len());
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let places = if places.is_empty() { &all } else { places };
+    let (mut numbers, mut lacking): (HashMap<&str, usize>, _) = (HashMap::new(), Vec::new());
     for row in rows {
         let next = numbers.len();
-        found.push(*numbers.entry(&row.text).or_insert(next));
+        let number = *numbers.entry(&row.text).or_insert(next);
+        lacking.resize(numbers.len(), 0);
+        lacking[number] += 1;
     }
-    Some(found)
+    let number = |place: &usize| numbers[rows[*place].text.as_str()];
+    places.iter().for_each(|place| lacking[number(place)] -= 1);
+    Some(places.iter().map(number).map(|number| (lacking[number] == 0).then_some(number)).collect())
 }
 
 /// An answer and the label that is true.
@@ -123,13 +129,14 @@ fn equal_answers(rows: &[Row<'_>]) -> Vec<bool> {
     twos(rows).into_iter().map(alike).collect()
 }
 
-/// Whether all rows of a question are answered right; `None` where a row's question is not known.
-fn right_questions(rows: &[Row<'_>]) -> Option<Vec<bool>> {
+/// Whether all rows of a question are answered right, of questions that are there whole.
+fn right_questions(rows: &[Row<'_>]) -> Vec<bool> {
     let mut all_right: BTreeMap<usize, bool> = BTreeMap::new();
     for (answer, label) in rows {
-        *all_right.entry(answer.question?).or_insert(true) &= answer.predicted == *label as usize;
+        let Some(question) = answer.question else { continue };
+        *all_right.entry(question).or_insert(true) &= answer.predicted == *label as usize;
     }
-    Some(all_right.into_values().collect())
+    all_right.into_values().collect()
 }
 
 #[cfg(test)]
@@ -245,7 +252,7 @@ mod tests {
         half.rows.retain(|row| row.row.is_multiple_of(2));
         assert_eq!(report(&half), None);
         let mut unasked = of("super_glue/multirc");
-        unasked.rows[3].question = None;
+        unasked.rows.iter_mut().for_each(|row| row.question = None);
         assert_eq!(report(&unasked), None);
     }
 
@@ -258,7 +265,10 @@ mod tests {
         };
         let rows = [example("a b?", "x"), example("c d?", "x"), example("a b?", "y")];
         let rows: Vec<&Example> = rows.iter().collect();
-        assert_eq!(questions("super_glue/multirc", &rows), Some(vec![0, 1, 0]));
-        assert_eq!(questions("mrpc", &rows), None);
+        let of = |places: &[usize]| questions("super_glue/multirc", &rows, places);
+        assert_eq!(of(&[]), Some(vec![Some(0), Some(1), Some(0)]));
+        assert_eq!(of(&[1, 2]), Some(vec![Some(1), None]), "an answer to the first was not asked");
+        assert_eq!(of(&[2, 0]), Some(vec![Some(0), Some(0)]));
+        assert_eq!(questions("mrpc", &rows, &[]), None);
     }
 }

@@ -1,5 +1,7 @@
 //! A model on rows of a data set.
 
+use std::collections::BTreeMap;
+
 use super::benchmark;
 use super::labels::{LabelError, labels_of_trained};
 use super::{Answer, Answers, Link, Report, Truth, evaluate};
@@ -10,7 +12,6 @@ use crate::data::{Dataset, Example};
 use crate::metrics::{MetricsError, Scores};
 use crate::predict::{PairError, PredictError, Predictor, Text};
 
-/// The source of texts that the data set itself calls out of scope.
 /// What the data set's own texts of no class are called.
 pub const OUT_OF_SCOPE: &str = "out_of_scope";
 
@@ -38,6 +39,8 @@ pub enum EvaluateError {
 pub struct EvalRows<'a> {
     /// The data set that they are from.
     pub dataset: &'a Dataset,
+    /// The split that rows with a label are from, where they may be a part of it; else empty.
+    pub split: &'a str,
     /// Rows with a label.
     pub inside: &'a [&'a Example],
     /// Their places in the split; empty where they count from 0.
@@ -67,7 +70,7 @@ pub fn answer(
     rows: &EvalRows<'_>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Answers, EvaluateError> {
-    let EvalRows { dataset, inside, places, outside, seen } = rows;
+    let EvalRows { dataset, split, inside, places, outside, seen } = rows;
     if inside.is_empty() {
         return Err(EvaluateError::NoRows);
     }
@@ -83,8 +86,12 @@ pub fn answer(
         seen: seen.binary_search(&place).is_ok(),
     };
     let answers = predictions.iter().enumerate();
-    let questions = benchmark::questions(&dataset.name, inside);
-    let question = |place: usize| questions.as_ref().map(|questions| questions[place]);
+    let whole: Vec<&Example> = match split.is_empty() {
+        true => inside.to_vec(),
+        false => dataset.rows(split).iter().collect(),
+    };
+    let questions = benchmark::questions(&dataset.name, &whole, places);
+    let question = |place: usize| questions.as_ref().and_then(|questions| questions[place]);
     let mut answers: Vec<Answer> = answers
         .map(|(place, one)| Answer {
             question: question(place),
@@ -113,6 +120,7 @@ pub fn answer(
         bound_rows: usual.map(|bounds| bounds.fewest),
         task: predictor.task(),
         labels: predictor.labels().to_vec(),
+        renamed: BTreeMap::new(),
         rows: answers,
     })
 }

@@ -34,6 +34,11 @@ pub enum SubmissionError {
     )]
     Classes { name: &'static str, classes: String, model: String },
     #[error(
+        "`--label-map` renames `{label}`, which is no class of `{name}` (its classes are {classes}); rename these to the \
+         labels of the model"
+    )]
+    Renamed { label: String, name: &'static str, classes: String },
+    #[error(
         "`{name}` counts rows by its column `idx`, which has no paragraph, question and answer here; get its files from \
          the Hub"
     )]
@@ -93,7 +98,7 @@ pub fn submit(
 ) -> Result<Vec<PathBuf>, SubmissionError> {
     let files = submission_files(&config.dataset)?;
     let known = find_known(&config.dataset).expect("it is a task");
-    let classes = classes(known, predictor)?;
+    let classes = classes(known, config, predictor)?;
     let mut texts = Texts::open(config)?;
     texts.how_read.drain(..).map(Remark::Note).chain(texts.remarks.drain(..)).for_each(&mut *show);
     let mut written = Vec::new();
@@ -142,8 +147,18 @@ struct Classes {
     second: usize,
 }
 
-fn classes(known: &'static Known, predictor: &Predictor) -> Result<Classes, SubmissionError> {
-    let own: Vec<String> = known.labels.iter().map(|&label| label.to_owned()).collect();
+fn classes(
+    known: &'static Known,
+    config: &DataConfig,
+    predictor: &Predictor,
+) -> Result<Classes, SubmissionError> {
+    let map = &config.label_map;
+    if let Some(label) = map.keys().find(|label| !known.labels.contains(&label.as_str())) {
+        let (name, classes) = (known.name, known.labels.join(", "));
+        return Err(SubmissionError::Renamed { label: label.clone(), name, classes });
+    }
+    let own = |&label: &&str| map.get(label).cloned().unwrap_or(label.to_owned());
+    let own: Vec<String> = known.labels.iter().map(own).collect();
     let model = predictor.labels();
     let by_label = labels_of_trained(&own, &predictor.artifact().manifest)?;
     let place = |class: usize| by_label.iter().position(|&one| one as usize == class);

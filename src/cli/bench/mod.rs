@@ -448,7 +448,7 @@ fn calibration(
         inside.truncate(((CALIBRATION_SECONDS / seconds) as usize).max(probe.len()));
     }
     let dataset = &texts.dataset;
-    let rows = EvalRows { dataset, inside: &inside, places: &[], outside: &[], seen: &[] };
+    let rows = EvalRows { dataset, split: "", inside: &inside, places: &[], outside: &[], seen: &[] };
     let (report, _) = score(predictor, &rows, noise, &mut |done, total| {
         display.show(&experiment::Progress::Work { what: "evaluating", done, total });
     })?;

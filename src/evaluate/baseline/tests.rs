@@ -289,6 +289,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
             bound_rows: None,
             task: dataset.task,
             labels: names(["technical", "billing"]),
+            renamed: std::collections::BTreeMap::new(),
             rows: test.iter().enumerate().map(row).collect(),
         }
     };

@@ -202,6 +202,7 @@ impl Cells<'_> {
             // One column has the label, and the probabilities add up to 1.
             task: Task::SingleLabel,
             labels: labels.to_vec(),
+            renamed: BTreeMap::new(),
             rows: Vec::new(),
         })
     }

@@ -147,6 +147,7 @@ impl Asked {
         let mut show = |done, total| show(Event::Work { what: "evaluating", done, total });
         let mut answers = answer(predictor, &rows, &mut show)?;
         answers.split.clone_from(&self.split);
+        answers.renamed.clone_from(&self.config.label_map);
         for source in outside {
             let texts = source.texts(self.limit, &Noise::new(answers.seed));
             let total = texts.len();
@@ -178,6 +179,7 @@ impl Asked {
             let mut show = |done, total| show(Event::Work { what: "shifting", done, total });
             let mut answers = answer(predictor, &rows, &mut show)?;
             answers.split.clone_from(&self.split);
+            answers.renamed.clone_from(&before.answers.renamed);
             for row in &mut answers.rows {
                 if let Truth::Label { probability_c, .. } = &mut row.truth {
                     // It was that of the undamaged text.
@@ -190,7 +192,8 @@ impl Asked {
     }
 
     fn eval_rows<'a>(&'a self, inside: &'a [&'a Example], seen: &'a [usize]) -> EvalRows<'a> {
-        EvalRows { dataset: &self.dataset, inside, places: &self.rows, outside: &[], seen }
+        let Self { dataset, source: split, rows: places, .. } = self;
+        EvalRows { dataset, split, inside, places, outside: &[], seen }
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn test(
     let outside = dataset.outside("test", &parts.test.split);
     let rows = EvalRows {
         dataset,
+        split: &parts.test.split,
         inside: &examples,
         places: &parts.test.rows,
         outside: &outside.texts,
