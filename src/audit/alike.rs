@@ -1,4 +1,4 @@
-//! Texts that are nearly the same: the Jaccard similarity of their runs of five characters.
+//! Texts that are nearly the same: the Jaccard similarity of their runs of five characters, each as often as it occurs.
 //!
 //! All pairs above a threshold share one of their rarest runs, so only rows under these are compared (prefix
 //! filtering: Chaudhuri, Ganti and Kaushik, ICDE 2006; Bayardo, Ma and Srikant, WWW 2007). The result is exact for
@@ -6,7 +6,6 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 
 use rayon::prelude::*;
 
@@ -17,66 +16,117 @@ const CHARACTERS: usize = 2000;
 /// Texts are nearly the same from this similarity on.
 const SIMILAR: f64 = 0.8;
 
+/// What is known of a row besides its texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// Equal where the texts are the same but for case, accents and white space.
+    pub key: u64,
+    pub split: usize,
+    pub label: u32,
+}
+
+/// What a row is to an earlier one with the same text, or nearly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    OtherLabel,
+    OtherSplit,
+    SameSplit,
+}
+
+impl Relation {
+    const ALL: [Self; 3] = [Self::OtherLabel, Self::OtherSplit, Self::SameSplit];
+
+    fn of(row: &Row, earlier: &Row) -> Self {
+        match (row.label == earlier.label, row.split == earlier.split) {
+            (false, _) => Self::OtherLabel,
+            (true, false) => Self::OtherSplit,
+            (true, true) => Self::SameSplit,
+        }
+    }
+}
+
 /// A row whose text is that of an earlier row, or nearly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Alike {
     pub row: usize,
-    /// The first one that was found.
+    /// The first one of this relation that was found.
     pub earlier: usize,
-    /// 1 where they are the same but for case, accents and white space.
+    pub relation: Relation,
+    /// Whether they are the same but for case, accents and white space.
+    pub same: bool,
+    /// 1 where they are, and where they differ behind what is looked at.
     pub similarity: f64,
 }
 
-/// Rows whose text is nearly that of an earlier row. `keys` are equal where texts are the same, and `folded` gives a
-/// text as it is compared.
-pub fn alike(keys: &[u64], folded: impl Fn(usize) -> String + Sync) -> Vec<Alike> {
-    let mut first: HashMap<u64, usize> = HashMap::new();
-    let mut found = Vec::new();
-    let mut rows = Vec::new();
-    for (row, &key) in keys.iter().enumerate() {
-        match first.entry(key) {
-            Entry::Occupied(earlier) => {
-                found.push(Alike { row, earlier: *earlier.get(), similarity: 1.0 });
-            }
-            Entry::Vacant(place) => {
-                place.insert(row);
-                rows.push(row);
+/// Rows whose texts are those of an earlier row, or nearly, once for each relation. `folded` gives the one or two texts of
+/// a row as they are compared.
+pub fn alike(rows: &[Row], folded: impl Fn(usize) -> Vec<String> + Sync) -> Vec<Alike> {
+    // The first row of each text, split and label stands for those behind it.
+    let mut first: HashMap<u64, Vec<usize>> = HashMap::new();
+    let (mut found, mut distinct) = (Vec::new(), Vec::new());
+    for (row, own) in rows.iter().enumerate() {
+        let earlier = first.entry(own.key).or_default();
+        for relation in Relation::ALL {
+            let is_one = |one: &&usize| Relation::of(own, &rows[**one]) == relation;
+            if let Some(&earlier) = earlier.iter().find(is_one) {
+                found.push(Alike { row, earlier, relation, same: true, similarity: 1.0 });
             }
         }
+        if !earlier.iter().any(|&one| rows[one] == *own) {
+            earlier.push(row);
+            distinct.push(row);
+        }
     }
-    let runs: Vec<Vec<u32>> = rows.par_iter().map(|&row| runs(&folded(row))).collect();
-    let near = nearly(&runs);
-    let row = |(place, earlier, similarity): (usize, usize, f64)| Alike {
-        row: rows[place],
-        earlier: rows[earlier],
-        similarity,
+    let runs: Vec<Vec<u32>> = distinct.par_iter().map(|&row| runs(&folded(row))).collect();
+    let relation = |place: usize, earlier: usize| {
+        let (row, earlier) = (&rows[distinct[place]], &rows[distinct[earlier]]);
+        (row.key != earlier.key).then(|| Relation::of(row, earlier))
     };
-    found.extend(near.into_iter().map(row));
+    let near = nearly(&runs, relation).into_iter();
+    found.extend(near.map(|(place, earlier, relation, similarity)| {
+        let (row, earlier) = (distinct[place], distinct[earlier]);
+        Alike { row, earlier, relation, same: false, similarity }
+    }));
     found.sort_by_key(|one| one.row);
     found
 }
 
-/// The runs of a text, by their hashes, ascending and each once. A short text is one run.
-fn runs(text: &str) -> Vec<u32> {
-    let characters: Vec<char> = text.chars().take(CHARACTERS).collect();
-    let windows = characters.windows(RUN.min(characters.len().max(1)));
-    let mut runs: Vec<u32> = windows.map(hash).collect();
+/// The runs of texts, by their hashes, ascending. Those of the first text are others than those of the second, and a run
+/// that occurs again is another one. A short text is one run.
+fn runs(texts: &[String]) -> Vec<u32> {
+    let mut runs = Vec::new();
+    for (part, text) in (0..).zip(texts) {
+        let characters: Vec<char> = text.chars().take(CHARACTERS).collect();
+        let windows = characters.windows(RUN.min(characters.len().max(1)));
+        runs.extend(windows.map(|run| hash(run.iter().map(|&c| u32::from(c)).chain([part]))));
+    }
     runs.sort_unstable();
-    runs.dedup();
-    runs
+    let mut again = 0;
+    let numbered = (0..runs.len()).map(|place| {
+        again = if place > 0 && runs[place] == runs[place - 1] { again + 1 } else { 0 };
+        if again == 0 { runs[place] } else { hash([runs[place], again]) }
+    });
+    let mut numbered: Vec<u32> = numbered.collect();
+    numbered.sort_unstable();
+    numbered.dedup();
+    numbered
 }
 
 /// FNV-1a, which is the same everywhere.
-fn hash(run: &[char]) -> u32 {
-    let bytes = run.iter().flat_map(|&character| u32::from(character).to_le_bytes());
+fn hash(words: impl IntoIterator<Item = u32>) -> u32 {
+    let bytes = words.into_iter().flat_map(u32::to_le_bytes);
     let mixed = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     (mixed ^ (mixed >> 32)) as u32
 }
 
-/// Each set that is nearly an earlier one, with the first such and their similarity.
-fn nearly(sets: &[Vec<u32>]) -> Vec<(usize, usize, f64)> {
+/// Each set that is nearly an earlier one, with the first such of each relation and their similarity. A pair without a
+/// relation is left out.
+fn nearly(
+    sets: &[Vec<u32>],
+    relation: impl Fn(usize, usize) -> Option<Relation> + Sync,
+) -> Vec<(usize, usize, Relation, f64)> {
     let mut count: HashMap<u32, u32> = HashMap::new();
     sets.iter().flatten().for_each(|run| *count.entry(*run).or_default() += 1);
     let rarest: Vec<Vec<u32>> = sets.par_iter().map(|set| rarest(set, &count)).collect();
@@ -89,12 +139,18 @@ fn nearly(sets: &[Vec<u32>]) -> Vec<(usize, usize, f64)> {
         let mut candidates: Vec<u32> = rarest[place].iter().flat_map(earlier).collect();
         candidates.sort_unstable();
         candidates.dedup();
-        candidates.into_iter().find_map(|earlier| {
-            let similarity = jaccard(&sets[place], &sets[earlier as usize])?;
-            Some((place, earlier as usize, similarity))
-        })
+        let mut found: Vec<(usize, usize, Relation, f64)> = Vec::new();
+        for earlier in candidates.into_iter().map(|one| one as usize) {
+            let Some(relation) = relation(place, earlier) else { continue };
+            if found.iter().any(|(_, _, known, _)| *known == relation) {
+                continue;
+            }
+            let similarity = jaccard(&sets[place], &sets[earlier]);
+            found.extend(similarity.map(|similarity| (place, earlier, relation, similarity)));
+        }
+        found
     };
-    (0..sets.len()).into_par_iter().filter_map(near).collect()
+    (0..sets.len()).into_par_iter().flat_map_iter(near).collect()
 }
 
 /// The rarest runs of a set: whatever is similar to it has one of these. A run that no other set has leads nowhere.
@@ -129,12 +185,18 @@ mod tests {
     use super::*;
     use crate::compute::{Noise, Purpose};
 
+    fn rows<const N: usize>(keys: [u64; N]) -> [Row; N] {
+        keys.map(|key| Row { key, split: 0, label: 0 })
+    }
+
     fn found(texts: &[&str]) -> Vec<(usize, usize)> {
-        let keys: Vec<u64> = texts
-            .iter()
-            .map(|text| text.bytes().fold(7u64, |a, b| a.wrapping_mul(31) + u64::from(b)))
-            .collect();
-        let all = alike(&keys, |row| texts[row].to_owned());
+        let row = |text: &&str| Row {
+            key: text.bytes().fold(7u64, |a, b| a.wrapping_mul(31) + u64::from(b)),
+            split: 0,
+            label: 0,
+        };
+        let rows: Vec<Row> = texts.iter().map(row).collect();
+        let all = alike(&rows, |row| vec![texts[row].to_owned()]);
         all.into_iter().map(|one| (one.row, one.earlier)).collect()
     }
 
@@ -147,6 +209,56 @@ mod tests {
         assert_eq!(found(&["a", "b", "ab", "abc"]), []);
         assert_eq!(found(&["", "x"]), []);
         assert_eq!(found(&[]), []);
+    }
+
+    /// Neither repeats of a word nor what stands behind the first characters make texts the same, and a second text
+    /// counts however long the first one is.
+    #[test]
+    fn texts_that_are_like_another_are_not_it() {
+        let long = "a passage that goes on about a river and a town ".repeat(60);
+        let other = format!("{long}with another end");
+        let laughs = ["ha".repeat(5), "ha".repeat(9)];
+        let ones =
+            vec![vec![long.clone()], vec![other], vec![laughs[0].clone()], vec![laughs[1].clone()]];
+        let found = alike(&rows([1, 2, 3, 4]), |row| ones[row].clone());
+        let relation = Relation::SameSplit;
+        let one = Alike { row: 1, earlier: 0, relation, same: false, similarity: 1.0 };
+        assert_eq!(found, [one]);
+        let asked = ["who lives there, and since when?", "what is the name of the river?"];
+        let pairs = asked.map(|question| vec!["a town on a river".to_owned(), question.to_owned()]);
+        assert_eq!(alike(&rows([1, 2]), |row| pairs[row].clone()), []);
+        // The texts of one in another order are another row.
+        let turned = [vec!["one text here", "another one"], vec!["another one", "one text here"]];
+        let turned = turned.map(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(alike(&rows([1, 2]), |row| turned[row].clone()), []);
+    }
+
+    /// A text under two labels in one split, again under one of them in another split, and a copy of it there.
+    #[test]
+    fn a_row_is_compared_with_earlier_ones_of_each_label_and_split() {
+        let text = "please send the parcel to my new address in the old town of the city";
+        let copy = format!("{text} now");
+        let row = |key, split, label| Row { key, split, label };
+        let rows = [row(1, 0, 0), row(1, 0, 1), row(1, 1, 1), row(1, 1, 1), row(2, 1, 1)];
+        let texts = [text, text, text, text, &copy];
+        let found = alike(&rows, |row| vec![texts[row].to_owned()]);
+        let found: Vec<(usize, usize, Relation, bool)> =
+            found.iter().map(|one| (one.row, one.earlier, one.relation, one.same)).collect();
+        use Relation::{OtherLabel, OtherSplit, SameSplit};
+        assert_eq!(
+            found,
+            [
+                (1, 0, OtherLabel, true),
+                (2, 0, OtherLabel, true),
+                (2, 1, OtherSplit, true),
+                (3, 0, OtherLabel, true),
+                (3, 1, OtherSplit, true),
+                (3, 2, SameSplit, true),
+                (4, 0, OtherLabel, false),
+                (4, 1, OtherSplit, false),
+                (4, 2, SameSplit, false),
+            ]
+        );
     }
 
     /// Against all pairs, on sets that are copies of each other with holes.
@@ -178,8 +290,10 @@ mod tests {
                 (0..place).find(near).map(|earlier| (place, earlier))
             })
             .collect();
-        let fast: Vec<(usize, usize)> =
-            nearly(&sets).into_iter().map(|(place, earlier, _)| (place, earlier)).collect();
+        let fast: Vec<(usize, usize)> = nearly(&sets, |_, _| Some(Relation::SameSplit))
+            .into_iter()
+            .map(|(place, earlier, ..)| (place, earlier))
+            .collect();
         assert!(plain.len() > 100, "{}", plain.len());
         assert_eq!(fast, plain);
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use alike::{Alike, alike};
+use alike::{Alike, Relation, Row, alike};
 pub use characters::Oddity;
 use characters::oddities;
 pub use classes::{Confused, FEW, RareClass};
@@ -28,6 +28,7 @@ pub use suspects::Suspects;
 use crate::data::split::folded;
 use crate::data::{Dataset, Example, Place, some};
 use crate::metrics::argmax;
+use crate::numbers::counted;
 use crate::numbers::grouped;
 
 /// What a classifier says of rows that it has not seen.
@@ -101,6 +102,8 @@ pub struct Audit {
     /// Rows of each split.
     pub rows: BTreeMap<String, usize>,
     pub classes: usize,
+    /// Rows of no class, which are not looked at: out of scope, or of a label that no training row has.
+    pub out_of_scope: usize,
     /// What judged the labels, as [`Labels::sentence`] has it.
     pub judge: String,
     pub labels: Labels,
@@ -114,6 +117,19 @@ pub struct Audit {
     pub confused: Vec<Confused>,
     /// Rows to look at: labels first, the most certain ones before the others; then by their places.
     pub findings: Vec<Finding>,
+}
+
+impl Audit {
+    /// What to say of rows that were not looked at.
+    pub fn not_looked_at(&self) -> Option<String> {
+        (self.out_of_scope > 0).then(|| {
+            format!(
+                "{} of no class (`data.ood_label`, or a label that no training row has) {} not looked at.",
+                counted(self.out_of_scope, "row"),
+                if self.out_of_scope == 1 { "was" } else { "were" }
+            )
+        })
+    }
 }
 
 /// All rows of a data set, split by split: the training rows first, so that what other splits repeat is a leak.
@@ -218,6 +234,7 @@ pub fn audit(rows: &Rows<'_>, judge: &str, judged: &Judged, lengths: Option<Leng
         dataset: dataset.name.clone(),
         rows: dataset.splits.iter().map(|(split, rows)| (split.clone(), rows.len())).collect(),
         classes: dataset.labels.len(),
+        out_of_scope: dataset.out_of_scope.values().map(Vec::len).sum(),
         judge: judge.to_owned(),
         labels,
         counts,
@@ -258,23 +275,27 @@ fn of_labels(rows: &Rows<'_>, judged: &Judged) -> (Labels, Vec<Finding>) {
 
 /// Rows whose text stands in an earlier row, or nearly.
 fn of_repeats(rows: &Rows<'_>) -> Vec<Finding> {
-    let keys: Vec<u64> = rows.examples().map(Example::key).collect();
-    let text = |row: usize| {
-        let Example { text, pair, .. } = rows.example(row);
-        let pair = pair.as_deref().map_or(String::new(), |pair| format!("\n{}", folded(pair)));
-        folded(text) + &pair
+    let splits = Rows::splits(rows.dataset);
+    let row = |row: usize| Row {
+        key: rows.example(row).key(),
+        split: splits.iter().position(|split| *split == rows.split(row)).unwrap_or_default(),
+        label: rows.example(row).label,
     };
-    let alike = alike(&keys, text);
-    let finding = |&Alike { row, earlier, similarity }: &Alike| {
-        let other_label = rows.example(row).label != rows.example(earlier).label;
-        let (leak, same) = (rows.split(row) != rows.split(earlier), similarity == 1.0);
-        let reason = match (same, other_label, leak) {
-            (true, true, _) => Reason::Contradiction,
-            (true, false, true) => Reason::Leak,
-            (true, false, false) => Reason::Repeat,
-            (false, true, _) => Reason::NearContradiction,
-            (false, false, true) => Reason::NearLeak,
-            (false, false, false) => Reason::NearRepeat,
+    let all: Vec<Row> = (0..rows.len()).map(row).collect();
+    let texts = |row: usize| {
+        let Example { text, pair, .. } = rows.example(row);
+        [Some(text), pair.as_ref()].into_iter().flatten().map(|text| folded(text)).collect()
+    };
+    let alike = alike(&all, texts);
+    let finding = |&Alike { row, earlier, relation, same, similarity }: &Alike| {
+        let other_label = relation == Relation::OtherLabel;
+        let reason = match (same, relation) {
+            (true, Relation::OtherLabel) => Reason::Contradiction,
+            (true, Relation::OtherSplit) => Reason::Leak,
+            (true, Relation::SameSplit) => Reason::Repeat,
+            (false, Relation::OtherLabel) => Reason::NearContradiction,
+            (false, Relation::OtherSplit) => Reason::NearLeak,
+            (false, Relation::SameSplit) => Reason::NearRepeat,
         };
         Finding {
             similarity: Some(similarity),

@@ -45,6 +45,7 @@ fn blocks(audit: &Audit) -> Vec<Block> {
         Block::Heading(audit.dataset.clone()),
         Block::Text(format!("{rows} rows ({splits}), {} classes.", audit.classes)),
     ];
+    blocks.extend(audit.not_looked_at().map(Block::Text));
     blocks.push(Block::Text(audit.labels.sentence(&audit.judge)));
     let counts = Reason::ALL.iter().filter_map(|reason| {
         let count = audit.counts.get(reason)?;

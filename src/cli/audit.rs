@@ -11,8 +11,9 @@ use super::written::ExperimentFlags;
 use super::{Common, Outcome, model_folder, print, print_json, replace};
 use crate::audit::{self, Audit, Finding, PAGES, Reason};
 use crate::data::table::Format;
-use crate::experiment::{self, Experiment};
+use crate::experiment::{self, Experiment, Progress};
 use crate::numbers::grouped;
+use crate::predict::Pairs;
 use crate::store::write_atomically;
 
 /// Keys that an audit reads. It looks at all rows and trains no network.
@@ -39,8 +40,13 @@ const SHOWN: usize = 10;
 /// The most classes that are shown.
 const CLASSES: usize = 8;
 
+/// What stands for the data.
+const DATA: &str = "File, folder, built-in data set name or Hub id [default: the data of the model, with --model; else the \
+                    quick-start example]";
+
 /// Flags of `bayes audit`.
 #[derive(Debug, Args)]
+#[command(mut_arg("data", |data| data.help(DATA)))]
 pub struct Options {
     #[command(flatten)]
     experiment: ExperimentFlags,
@@ -63,7 +69,7 @@ pub struct Options {
 }
 
 impl Options {
-    fn experiment(&self) -> Result<Experiment> {
+    fn experiment(&self) -> Result<(Experiment, Pairs)> {
         for setting in self.experiment.settings() {
             let key = setting.split('=').next().unwrap_or_default().trim();
             if !READ.contains(&key) {
@@ -75,13 +81,22 @@ impl Options {
             }
         }
         let experiment = self.experiment.experiment()?;
-        let Some(model) = &self.model else { return Ok(experiment) };
+        let Some(model) = &self.model else { return Ok((experiment, Pairs::Either)) };
         let data = (self.experiment.data(), &self.experiment.overrides());
         Ok(experiment::of_model(experiment, &model_folder(Some(model))?, data)?)
     }
 
     /// Refuses files that would replace others, before the work.
     fn check_files(&self) -> Result<()> {
+        let pages = PAGES.map(|name| self.report.as_ref().map(|folder| folder.join(name)));
+        let [json, markdown, html] = pages;
+        replace::check_distinct(&[
+            ("--output", self.output.clone()),
+            ("--probabilities", self.probabilities.clone()),
+            ("--report", json),
+            ("--report", markdown),
+            ("--report", html),
+        ])?;
         if let Some(file) = &self.output {
             Format::of_output(file)?;
             replace::check("--output", file, "a table of findings", audit::is_findings)?;
@@ -99,11 +114,12 @@ impl Options {
 }
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let experiment = options.experiment()?;
+    let (experiment, reads) = options.experiment()?;
     options.check_files()?;
     let backend = common.backend()?;
     let mut display = Display::new(common.quiet);
-    let audited = experiment::audit(&experiment, &backend, &mut |progress| display.show(&progress));
+    let mut show = |progress: Progress<'_>| display.show(&progress);
+    let audited = experiment::audit(&experiment, reads, &backend, &mut show);
     display.finish();
     let audited = audited?;
     let audit = &audited.audit;
@@ -154,6 +170,8 @@ fn text(audit: &Audit, most: usize) -> String {
     let splits = splits.collect::<Vec<_>>().join(", ");
     let head =
         format!("{}: {} rows ({splits}), {} classes.", audit.dataset, count(rows), audit.classes);
+    let head = [Some(head), audit.not_looked_at()].into_iter().flatten();
+    let head = head.collect::<Vec<_>>().join(" ");
     let mut text = format!("\n{}\n", filled("", "", &head));
     text += &filled("", "", &audit.labels.sentence(&audit.judge));
     let lengths = audit.lengths.filter(|lengths| lengths.truncated > 0).map(|lengths| {

@@ -19,8 +19,10 @@ use crate::data::split::{RowKey, content_hash};
 use crate::data::{
     CrossFit, DataConfig, Dataset, Example, Overrides, Part, Preprocessing, TokenSet,
 };
-use crate::evaluate::Baseline;
+use crate::evaluate::{Baseline, EvaluateError};
 use crate::model::{ModelConfig, Networks};
+use crate::numbers::grouped;
+use crate::predict::Pairs;
 
 /// What was found, and what the classifier said.
 #[derive(Clone, Debug)]
@@ -31,12 +33,14 @@ pub struct Audited {
 }
 
 /// Looks for what is wrong in the data of an experiment, all splits together. Without an encoder words and characters
-/// judge the labels, as the baseline of an evaluation counts them.
+/// judge the labels, as the baseline of an evaluation counts them. `reads` are the texts that a model is asked, where it is
+/// one of a model.
 ///
 /// # Errors
-/// The data or the encoder cannot be read, or an experiment streams its rows.
+/// The data or the encoder cannot be read, an experiment streams its rows, or they are not what the model reads.
 pub fn audit(
     experiment: &Experiment,
+    reads: Pairs,
     device: &Backend,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Audited, ExperimentError> {
@@ -53,13 +57,17 @@ pub fn audit(
     let config = DataConfig { cross_fit: CrossFit::Auto, ..experiment.data.clone() };
     let dataset = Dataset::open(&config)?.told(&mut |remark| show(Progress::from(&remark)));
     let rows = Rows::new(&dataset);
+    reads.check(rows.examples().map(|row| row.pair.is_some())).map_err(EvaluateError::from)?;
     let noise = Noise::new(experiment.train.seed);
     let keys: Vec<RowKey> = rows.examples().map(RowKey::from).collect();
     let folds = folds(&keys, &noise).unwrap_or_default();
     if folds.is_empty() {
         show(Progress::Warning(format!(
-            "{} rows are too few to judge labels by the others; give at least 10, of several texts in each class",
-            rows.len()
+            "{} too few to judge labels by the others; give more, with several texts in each class",
+            match rows.len() {
+                1 => "1 row is".to_owned(),
+                rows => format!("{} rows are", grouped(rows as u64)),
+            }
         )));
     }
     let (judge, judged, lengths) = match &experiment.model.init {
@@ -78,7 +86,7 @@ pub fn audit(
 }
 
 /// An experiment on the encoder of a model, which reads texts as the model does: on the data of this name, or on those
-/// that the model was trained on.
+/// that the model was trained on. Also gives whether it reads pairs.
 ///
 /// # Errors
 /// The model cannot be read, or does not say what it was trained on.
@@ -86,8 +94,9 @@ pub fn of_model(
     experiment: Experiment,
     model: &Path,
     (dataset, overrides): (Option<&str>, &Overrides),
-) -> Result<Experiment, ExperimentError> {
+) -> Result<(Experiment, Pairs), ExperimentError> {
     let manifest = manifest_of(model)?;
+    let reads = manifest.as_ref().map_or(Pairs::Either, Pairs::trained_on);
     let own = manifest.as_ref().and_then(|manifest| manifest.data.as_ref());
     let mut data = match (dataset, own) {
         (Some(name), Some(own)) if name != own.dataset => own.like(name),
@@ -113,7 +122,7 @@ pub fn of_model(
     overrides.apply(&mut data).map_err(refuse)?;
     let init = Some(model.display().to_string());
     let settings = ModelConfig { init, ..experiment.model.clone() };
-    Ok(Experiment { data, model: settings, ..experiment })
+    Ok((Experiment { data, model: settings, ..experiment }, reads))
 }
 
 /// Features of all rows.
@@ -140,7 +149,7 @@ impl Encoded {
             show(Progress::from(remark));
         }
         let folder = start.folder.clone().unwrap_or_default();
-        tell_seen(&folder, experiment, rows, show)?;
+        tell_seen(&folder, rows, show)?;
         let preprocessing = Preprocessing::new(start.max_length, experiment.data.truncation);
         let cache = FeatureCache::new(&folder, &preprocessing, start.encoder.pooling)?;
         let (parameters, _) = start.parameters(noise, device)?;
@@ -238,11 +247,12 @@ fn by_words(
 /// An encoder that was fine-tuned with wrong labels has learned some of them.
 fn tell_seen(
     folder: &Path,
-    experiment: &Experiment,
     rows: &Rows<'_>,
     show: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), ExperimentError> {
-    let lineage = Lineage::of_init(folder, experiment)?;
+    let Some(manifest) = manifest_of(folder)? else { return Ok(()) };
+    // Rows of a last layer alone have not touched the features.
+    let lineage = Lineage::of(&manifest, manifest.encoder_trained);
     let seen = rows.examples().filter(|row| lineage.seen.texts.contains(&row.key())).count();
     if seen > 0 {
         show(Progress::Warning(format!(

@@ -1,6 +1,6 @@
 //! Single texts, or pairs: what a model was trained on, and what it is asked.
 
-use crate::artifact::Artifact;
+use crate::artifact::{Artifact, Manifest};
 use crate::data::DataConfig;
 
 /// Whether a model reads pairs of texts.
@@ -64,6 +64,16 @@ impl Pairs {
                 (None, Some(_)) => Self::Always,
                 (None, None) => Self::Either,
             },
+        }
+    }
+
+    /// What a model was trained on, as far as its manifest says it.
+    pub fn trained_on(manifest: &Manifest) -> Self {
+        match manifest.data.as_ref().map(|data| data.text_pair_column.is_empty()) {
+            _ if manifest.zero_shot.is_some() => Self::Never,
+            Some(true) => Self::Never,
+            Some(false) => Self::Always,
+            None => Self::Either,
         }
     }
 
